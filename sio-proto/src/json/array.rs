@@ -1,0 +1,173 @@
+//! Arrays taken apart without building them: the shape of every event and acknowledgement.
+
+use super::scan::Scanner;
+use super::{JsonError, MAX_DEPTH};
+
+/// Where the parts of a JSON array are. All three are slices of the text it was read from, without whitespace around.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Array<'a> {
+    /// Everything between the brackets: values joined by commas, empty for an empty array.
+    pub elements: &'a str,
+    /// The first value, empty for an empty array.
+    pub first: &'a str,
+    /// The values after the first, joined by commas.
+    pub rest: &'a str,
+}
+
+/// Checks that `text` is one JSON array and finds its parts, in one pass.
+///
+/// The array must start at the first byte; whitespace may follow it. Its own brackets count as one level of
+/// `max_depth`, which cannot go beyond [`MAX_DEPTH`].
+///
+/// # Errors
+///
+/// [`JsonError::UnexpectedCharacter`] if the text is not an array, else the first fault on the way.
+pub fn scan_array(text: &str, max_depth: usize) -> Result<Array<'_>, JsonError> {
+    let mut scanner = Scanner::new(text);
+    scanner.expect(b'[')?;
+    let Some(max_depth) = max_depth.min(MAX_DEPTH).checked_sub(1) else {
+        return Err(JsonError::TooDeep);
+    };
+    scanner.skip_whitespace();
+    if scanner.take(b']') {
+        scanner.finish()?;
+        return Ok(Array::default());
+    }
+    let start = scanner.position();
+    scanner.skip_value(max_depth)?;
+    let first_end = scanner.position();
+    // The rest starts after the first comma; while there was none, it is empty.
+    let (mut rest_start, mut end) = (first_end, first_end);
+    loop {
+        scanner.skip_whitespace();
+        if !scanner.take(b',') {
+            break;
+        }
+        scanner.skip_whitespace();
+        if rest_start == first_end {
+            rest_start = scanner.position();
+        }
+        scanner.skip_value(max_depth)?;
+        end = scanner.position();
+    }
+    scanner.expect(b']')?;
+    scanner.finish()?;
+    Ok(Array {
+        elements: &text[start..end],
+        first: &text[start..first_end],
+        rest: &text[rest_start..end],
+    })
+}
+
+/// The values of `raw`, which must be valid JSON values joined by commas, as [`Array::elements`] and [`Array::rest`] are.
+///
+/// Text that is not valid yields slices without meaning, but no panic.
+#[must_use]
+pub fn elements(raw: &str) -> Elements<'_> {
+    Elements { raw }
+}
+
+/// Iterator over raw JSON values, made by [`elements`].
+#[derive(Clone, Debug)]
+pub struct Elements<'a> {
+    raw: &'a str,
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let mut scanner = Scanner::new(self.raw);
+        scanner.skip_whitespace();
+        let start = scanner.position();
+        scanner.peek()?;
+        scanner.skip_valid_value();
+        let end = scanner.position();
+        scanner.skip_whitespace();
+        if !scanner.take(b',') && scanner.peek().is_some() {
+            debug_assert!(false, "the text was said to be valid");
+            self.raw = "";
+            return None;
+        }
+        let value = &self.raw[start..end];
+        self.raw = &self.raw[scanner.position()..];
+        Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn the_parts_of_an_array() {
+        for (text, elements, first, rest) in [
+            ("[]", "", "", ""),
+            ("[ ] \n", "", "", ""),
+            (r#"["m"]"#, r#""m""#, r#""m""#, ""),
+            (r#"["m",1,{"a":[2]}]"#, r#""m",1,{"a":[2]}"#, r#""m""#, r#"1,{"a":[2]}"#),
+            (
+                r#"[ "a,]\"" , 1 , [ ] ] "#,
+                r#""a,]\"" , 1 , [ ]"#,
+                r#""a,]\"""#,
+                "1 , [ ]",
+            ),
+            (
+                r#"[{"a":","},"é€😀"]"#,
+                r#"{"a":","},"é€😀""#,
+                r#"{"a":","}"#,
+                r#""é€😀""#,
+            ),
+        ] {
+            let expected = Array { elements, first, rest };
+            assert_eq!(scan_array(text, MAX_DEPTH), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_array() {
+        use JsonError::*;
+        for (text, expected) in [
+            ("", UnexpectedEnd),
+            ("{}", UnexpectedCharacter),
+            (" []", UnexpectedCharacter),
+            ("\"[]\"", UnexpectedCharacter),
+            ("[", UnexpectedEnd),
+            (r#"["m""#, UnexpectedEnd),
+            (r#"["m"]x"#, TrailingText),
+            (r#"["m",]"#, UnexpectedCharacter),
+            (r#"["m" 1]"#, UnexpectedCharacter),
+            (r#"["m"}"#, UnexpectedCharacter),
+            ("[\"a\u{1e}b\"]", ControlCharacter),
+        ] {
+            assert_eq!(scan_array(text, MAX_DEPTH), Err(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_outer_brackets_count() {
+        assert_eq!(scan_array("[]", 0), Err(JsonError::TooDeep));
+        assert!(scan_array("[1]", 1).is_ok());
+        assert_eq!(scan_array("[1,[]]", 1), Err(JsonError::TooDeep));
+        let deep = |n| "[".repeat(n) + &"]".repeat(n);
+        assert!(scan_array(&deep(128), usize::MAX).is_ok());
+        assert_eq!(scan_array(&deep(129), usize::MAX), Err(JsonError::TooDeep));
+    }
+
+    #[test]
+    fn values_one_by_one() {
+        for (raw, expected) in [
+            ("", &[][..]),
+            ("  ", &[]),
+            ("1", &["1"]),
+            (r#"1,{"a":2},"x""#, &["1", r#"{"a":2}"#, r#""x""#]),
+            (r#" 1 , [ 1 , 2 ] ,"a,\"]" "#, &["1", "[ 1 , 2 ]", r#""a,\"]""#]),
+            ("null,true,-1.5e3,\"é\"", &["null", "true", "-1.5e3", "\"é\""]),
+        ] {
+            assert_eq!(elements(raw).collect::<Vec<_>>(), expected, "{raw}");
+        }
+        let deep = "[".repeat(1000) + &"]".repeat(1000);
+        assert_eq!(elements(&(deep.clone() + ",1")).collect::<Vec<_>>(), [&deep, "1"]);
+    }
+}

@@ -1,0 +1,137 @@
+//! Placeholders: where attachments belong in the JSON of a binary packet (docs/protocol/socket-io.md §2.1).
+//!
+//! ```text
+//! 51-["b",{"_placeholder":true,"num":0}]   followed by one binary message, number 0
+//! ```
+
+use super::scan::Scanner;
+use super::string::unescape;
+
+/// Whether every placeholder in `json` names one of `attachments` attachments.
+///
+/// `json` holds valid JSON values joined by commas, nested at most [`MAX_DEPTH`](super::MAX_DEPTH) deep. A placeholder
+/// is an object whose member `_placeholder` is exactly `true`; its `num` must be an integer from 0 below `attachments`,
+/// written in digits (docs/protocol/socket-io.md §9: `-1`, `0.5` and `"splice"` have all been tried). Of a key that
+/// appears twice the last one counts, as it does for `JSON.parse`.
+#[must_use]
+pub fn placeholders_in_range(json: &str, attachments: usize) -> bool {
+    let mut scanner = Scanner::new(json);
+    // One bit per open bracket, the innermost lowest.
+    let (mut marked, mut in_range) = (0u128, 0u128);
+    while let Some(byte) = scanner.peek() {
+        match byte {
+            b'"' => {
+                let start = scanner.position();
+                scanner.skip_valid_string();
+                let key = start..scanner.position();
+                scanner.skip_whitespace();
+                if !scanner.take(b':') {
+                    continue; // a value, not a key
+                }
+                scanner.skip_whitespace();
+                let value = &json[scanner.position()..];
+                match &*unescape(&json[key]) {
+                    "_placeholder" => marked = marked & !1 | u128::from(value.starts_with("true")),
+                    "num" => in_range = in_range & !1 | u128::from(starts_with_number_below(attachments, value)),
+                    _ => {}
+                }
+            }
+            b'{' | b'[' => {
+                marked <<= 1;
+                in_range <<= 1;
+                scanner.take(byte);
+            }
+            b'}' | b']' => {
+                if marked & 1 > in_range & 1 {
+                    return false;
+                }
+                marked >>= 1;
+                in_range >>= 1;
+                scanner.take(byte);
+            }
+            _ => {
+                scanner.take(byte);
+            }
+        }
+    }
+    true
+}
+
+fn starts_with_number_below(bound: usize, value: &str) -> bool {
+    let end = value.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(value.len());
+    let (digits, rest) = value.split_at(end);
+    !rest.starts_with(['.', 'e', 'E']) && digits.parse().is_ok_and(|number: usize| number < bound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders() {
+        for (json, attachments, expected) in [
+            ("", 0, true),
+            ("1,\"x\",[{}]", 1, true),
+            (r#"{"_placeholder":true,"num":0}"#, 1, true),
+            (r#"{"num":0,"_placeholder":true}"#, 1, true),
+            (
+                r#"{ "x" : [ 1 ] , "num" : 0 , "_placeholder" : true , "y" : {} }"#,
+                1,
+                true,
+            ),
+            (
+                r#"{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}"#,
+                2,
+                true,
+            ),
+            (
+                r#"{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}"#,
+                1,
+                true,
+            ),
+            (
+                r#"{"x":[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]}"#,
+                2,
+                true,
+            ),
+            (
+                r#"{"x":[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]}"#,
+                1,
+                false,
+            ),
+            (r#"{"_placeholder":true,"num":5}"#, 1, false),
+            (r#"{"_placeholder":true,"num":1}"#, 1, false),
+            (r#"{"_placeholder":true,"num":-1}"#, 1, false),
+            (r#"{"_placeholder":true,"num":-0}"#, 1, false),
+            (r#"{"_placeholder":true,"num":0.5}"#, 1, false),
+            (r#"{"_placeholder":true,"num":0e0}"#, 1, false),
+            (r#"{"_placeholder":true,"num":"splice"}"#, 1, false),
+            (r#"{"_placeholder":true,"num":"0"}"#, 1, false),
+            (r#"{"_placeholder":true,"num":[0]}"#, 1, false),
+            (r#"{"_placeholder":true,"num":null}"#, 1, false),
+            (r#"{"_placeholder":true}"#, 1, false),
+            (r#"{"_placeholder":true,"num":99999999999999999999999999}"#, 1, false),
+            (r#"{"_placeholder":1,"num":9}"#, 1, true),
+            (r#"{"_placeholder":"true","num":9}"#, 1, true),
+            (r#"{"_placeholder":false,"num":9}"#, 1, true),
+            (r#"{"_placeholder":[true],"num":9}"#, 1, true),
+            (r#"{"x":"_placeholder","num":9}"#, 1, true),
+            (r#"["_placeholder",true,"num",9]"#, 1, true),
+            (r#"{"_placeholder":true,"num":0,"num":9}"#, 1, false),
+            (r#"{"_placeholder":true,"num":9,"num":0}"#, 1, true),
+            (r#"{"_placeholder":true,"_placeholder":false,"num":9}"#, 1, true),
+            (r#"{"num":0,"x":{"_placeholder":true}}"#, 1, false),
+            (r#"{"_placeholder":true,"x":{"num":0}}"#, 1, false),
+            (r#"{"_placeholder":true,"num":0,"x":{"num":9}}"#, 1, true),
+            // The same keys, spelt so that a search for the text would miss them.
+            (r#"{"\u005fplaceholder":true,"num":9}"#, 1, false),
+            (r#"{"_placeholder":true,"\u006eum":9}"#, 1, false),
+        ] {
+            assert_eq!(
+                placeholders_in_range(json, attachments),
+                expected,
+                "{json} of {attachments}"
+            );
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! The scanner: one pass over the bytes, one bit per open bracket.
+//!
+//! Strings are where the bytes are, so that is where the speed is: [`plain_run`] steps over characters that need no
+//! attention a word or a block at a time, in loops the compiler turns into vector instructions.
+
+use super::{JsonError, MAX_DEPTH};
+
+/// Checks that `text` is exactly one JSON value, nested at most `max_depth` deep, with optional whitespace around it.
+///
+/// A bare scalar has depth 0, `[]` has depth 1. Limits above [`MAX_DEPTH`] mean [`MAX_DEPTH`].
+///
+/// # Errors
+///
+/// The first [`JsonError`] on the way from left to right.
+pub fn validate(text: &str, max_depth: usize) -> Result<(), JsonError> {
+    let mut scanner = Scanner::new(text);
+    scanner.skip_whitespace();
+    scanner.skip_value(max_depth)?;
+    scanner.finish()
+}
+
+/// A position in JSON text.
+///
+/// Every step ends on an ASCII character or at the end, so any two positions it has stopped at delimit a `str`.
+pub(super) struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self {
+            bytes: text.as_bytes(),
+            at: 0,
+        }
+    }
+
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    /// Steps over `wanted` if it comes next.
+    pub(super) fn take(&mut self, wanted: u8) -> bool {
+        let found = self.peek() == Some(wanted);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Steps over `wanted`, which has to come next.
+    pub(super) fn expect(&mut self, wanted: u8) -> Result<(), JsonError> {
+        if self.take(wanted) {
+            Ok(())
+        } else {
+            Err(self.unexpected())
+        }
+    }
+
+    #[inline]
+    pub(super) fn skip_whitespace(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    /// Nothing but whitespace may follow.
+    pub(super) fn finish(&mut self) -> Result<(), JsonError> {
+        self.skip_whitespace();
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(JsonError::TrailingText),
+        }
+    }
+
+    /// Steps over one value, checking it. The position must be on its first character.
+    pub(super) fn skip_value(&mut self, max_depth: usize) -> Result<(), JsonError> {
+        let max_depth = max_depth.min(MAX_DEPTH);
+        let mut depth = 0;
+        // One bit per open bracket, the innermost lowest: set for an object, clear for an array.
+        let mut objects = 0u128;
+        loop {
+            match self.peek() {
+                Some(b'"') => self.skip_string()?,
+                Some(open @ (b'[' | b'{')) => {
+                    if depth == max_depth {
+                        return Err(JsonError::TooDeep);
+                    }
+                    depth += 1;
+                    objects = objects << 1 | u128::from(open == b'{');
+                    self.at += 1;
+                    self.skip_whitespace();
+                    if self.peek() != Some(closing(objects)) {
+                        self.skip_key_in(objects)?;
+                        continue;
+                    }
+                }
+                Some(b'-' | b'0'..=b'9') => self.skip_number()?,
+                Some(b't') => self.skip_literal(b"true")?,
+                Some(b'f') => self.skip_literal(b"false")?,
+                Some(b'n') => self.skip_literal(b"null")?,
+                _ => return Err(self.unexpected()),
+            }
+            // A value (or an opening bracket with its closing one ahead) is behind us: close what ends here.
+            loop {
+                if depth == 0 {
+                    return Ok(());
+                }
+                self.skip_whitespace();
+                if self.take(b',') {
+                    self.skip_whitespace();
+                    self.skip_key_in(objects)?;
+                    break;
+                }
+                self.expect(closing(objects))?;
+                depth -= 1;
+                objects >>= 1;
+            }
+        }
+    }
+
+    /// Steps over `"key" :` if the innermost bracket is an object's.
+    fn skip_key_in(&mut self, objects: u128) -> Result<(), JsonError> {
+        if objects & 1 == 0 {
+            return Ok(());
+        }
+        if self.peek() != Some(b'"') {
+            return Err(self.unexpected());
+        }
+        self.skip_string()?;
+        self.skip_whitespace();
+        self.expect(b':')?;
+        self.skip_whitespace();
+        Ok(())
+    }
+
+    /// Steps over a string. The position must be on its opening quote.
+    #[inline]
+    pub(super) fn skip_string(&mut self) -> Result<(), JsonError> {
+        debug_assert_eq!(self.peek(), Some(b'"'));
+        self.at += 1;
+        loop {
+            self.at += plain_run(&self.bytes[self.at..]);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.skip_escape()?,
+                Some(_) => return Err(JsonError::ControlCharacter),
+                None => return Err(JsonError::UnexpectedEnd),
+            }
+        }
+    }
+
+    fn skip_escape(&mut self) -> Result<(), JsonError> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                self.at += 1;
+                for _ in 0..4 {
+                    match self.peek() {
+                        Some(digit) if digit.is_ascii_hexdigit() => self.at += 1,
+                        Some(_) => return Err(JsonError::InvalidEscape),
+                        None => return Err(JsonError::UnexpectedEnd),
+                    }
+                }
+            }
+            Some(_) => return Err(JsonError::InvalidEscape),
+            None => return Err(JsonError::UnexpectedEnd),
+        }
+        Ok(())
+    }
+
+    fn skip_number(&mut self) -> Result<(), JsonError> {
+        self.take(b'-');
+        if !self.take(b'0') {
+            self.skip_digits()?;
+        } else if matches!(self.peek(), Some(b'0'..=b'9')) {
+            return Err(JsonError::InvalidNumber);
+        }
+        if self.take(b'.') {
+            self.skip_digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if !self.take(b'+') {
+                self.take(b'-');
+            }
+            self.skip_digits()?;
+        }
+        Ok(())
+    }
+
+    /// At least one digit.
+    fn skip_digits(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at > start {
+            Ok(())
+        } else if self.peek().is_none() {
+            Err(JsonError::UnexpectedEnd)
+        } else {
+            Err(JsonError::InvalidNumber)
+        }
+    }
+
+    fn skip_literal(&mut self, literal: &[u8]) -> Result<(), JsonError> {
+        let rest = &self.bytes[self.at..];
+        if rest.starts_with(literal) {
+            self.at += literal.len();
+            Ok(())
+        } else if literal.starts_with(rest) {
+            Err(JsonError::UnexpectedEnd)
+        } else {
+            Err(JsonError::UnexpectedCharacter)
+        }
+    }
+
+    /// Steps over one value of text that is known to be valid, however deep it is.
+    pub(super) fn skip_valid_value(&mut self) {
+        let mut depth = 0usize;
+        while let Some(byte) = self.peek() {
+            match byte {
+                b'"' => self.skip_valid_string(),
+                b'[' | b'{' => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                b']' | b'}' => {
+                    depth = depth.saturating_sub(1);
+                    self.at += 1;
+                }
+                b',' | b' ' | b'\t' | b'\n' | b'\r' if depth == 0 => return,
+                _ => self.at += 1,
+            }
+        }
+    }
+
+    /// Steps over a string of text that is known to be valid.
+    pub(super) fn skip_valid_string(&mut self) {
+        if self.skip_string().is_err() {
+            debug_assert!(false, "the text was said to be valid");
+            self.at = self.bytes.len();
+        }
+    }
+
+    pub(super) fn unexpected(&self) -> JsonError {
+        match self.peek() {
+            Some(_) => JsonError::UnexpectedCharacter,
+            None => JsonError::UnexpectedEnd,
+        }
+    }
+}
+
+/// The bracket that closes the innermost open one.
+fn closing(objects: u128) -> u8 {
+    if objects & 1 == 1 { b'}' } else { b']' }
+}
+
+/// The number of bytes before the first quote, backslash or control character.
+#[inline]
+pub(super) fn plain_run(bytes: &[u8]) -> usize {
+    // Most strings end within a few words; only what does not is worth whole blocks.
+    match plain_words(bytes, 0, BLOCK) {
+        Ok(at) => long_plain_run(bytes, at),
+        Err(special) => special,
+    }
+}
+
+const BLOCK: usize = 64;
+
+/// [`plain_run`] for bytes of which the first `at` are known to be plain.
+#[inline(never)]
+fn long_plain_run(bytes: &[u8], mut at: usize) -> usize {
+    let (blocks, _) = bytes[at..].as_chunks::<BLOCK>();
+    at += BLOCK * blocks.iter().take_while(|block| is_plain_block(block)).count();
+    match plain_words(bytes, at, bytes.len()) {
+        Ok(at) => at + bytes[at..].iter().take_while(|&&byte| !is_special(byte)).count(),
+        Err(special) => special,
+    }
+}
+
+/// Steps over whole words from `at` up to `end`; `Err` is where a special byte stands.
+#[inline]
+fn plain_words(bytes: &[u8], mut at: usize, end: usize) -> Result<usize, usize> {
+    while at < end
+        && let Some(word) = bytes[at..].first_chunk()
+    {
+        let specials = special_bytes(u64::from_le_bytes(*word));
+        if specials != 0 {
+            return Err(at + specials.trailing_zeros() as usize / 8);
+        }
+        at += size_of::<u64>();
+    }
+    Ok(at)
+}
+
+#[inline]
+fn is_special(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+}
+
+/// No early exit inside the block: that is what lets the loop become vector instructions.
+#[inline]
+fn is_plain_block<const N: usize>(block: &[u8; N]) -> bool {
+    !block.iter().fold(false, |special, &byte| special | is_special(byte))
+}
+
+/// Sets the highest bit of bytes that are special. Borrows run upwards, so bytes above a special one may be marked
+/// as well; the lowest mark is always right.
+#[inline]
+fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word;
+    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    (below(word, 0x20) | equal(b'"') | equal(b'\\')) & (ONES * 0x80)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+    use serde::de::IgnoredAny;
+
+    #[test]
+    fn what_json_parse_says() {
+        use JsonError::*;
+        let cases: &[(&str, Result<(), JsonError>)] = &[
+            ("null", Ok(())),
+            (" \t\r\n true \n", Ok(())),
+            ("false", Ok(())),
+            ("\"\"", Ok(())),
+            ("\"é€😀\"", Ok(())),
+            (r#""\"\\\/\b\f\n\r\t\u00e9\ud800""#, Ok(())),
+            ("0", Ok(())),
+            ("-0", Ok(())),
+            ("-12.50e+3", Ok(())),
+            ("1E9999", Ok(())),
+            ("12345678901234567890", Ok(())),
+            ("[]", Ok(())),
+            ("[ ]", Ok(())),
+            ("{ }", Ok(())),
+            ("[1, [2, {\"a\" : [ ] , \"b\":{}}], \"x\"]", Ok(())),
+            (r#"{"a":1,"a":2}"#, Ok(())),
+            ("\"\u{7f}\u{2028}\"", Ok(())),
+            ("", Err(UnexpectedEnd)),
+            ("  ", Err(UnexpectedEnd)),
+            ("nul", Err(UnexpectedEnd)),
+            ("nulx", Err(UnexpectedCharacter)),
+            ("nullx", Err(TrailingText)),
+            ("True", Err(UnexpectedCharacter)),
+            ("\"", Err(UnexpectedEnd)),
+            ("\"\\", Err(UnexpectedEnd)),
+            ("\"\\u12", Err(UnexpectedEnd)),
+            ("\"\\u12g4\"", Err(InvalidEscape)),
+            ("\"\\x\"", Err(InvalidEscape)),
+            ("\"a\nb\"", Err(ControlCharacter)),
+            ("\"\u{1e}\"", Err(ControlCharacter)),
+            ("\"\u{0}\"", Err(ControlCharacter)),
+            ("'a'", Err(UnexpectedCharacter)),
+            ("01", Err(InvalidNumber)),
+            ("-", Err(UnexpectedEnd)),
+            ("-x", Err(InvalidNumber)),
+            ("+1", Err(UnexpectedCharacter)),
+            (".5", Err(UnexpectedCharacter)),
+            ("1.", Err(UnexpectedEnd)),
+            ("1.e3", Err(InvalidNumber)),
+            ("1e", Err(UnexpectedEnd)),
+            ("1e+-2", Err(InvalidNumber)),
+            ("0x1", Err(TrailingText)),
+            ("NaN", Err(UnexpectedCharacter)),
+            ("[", Err(UnexpectedEnd)),
+            ("[1", Err(UnexpectedEnd)),
+            ("[1,", Err(UnexpectedEnd)),
+            ("[1,]", Err(UnexpectedCharacter)),
+            ("[,1]", Err(UnexpectedCharacter)),
+            ("[1 2]", Err(UnexpectedCharacter)),
+            ("[1}", Err(UnexpectedCharacter)),
+            ("{]", Err(UnexpectedCharacter)),
+            ("{\"a\"}", Err(UnexpectedCharacter)),
+            ("{\"a\":}", Err(UnexpectedCharacter)),
+            ("{\"a\":1,}", Err(UnexpectedCharacter)),
+            ("{1:1}", Err(UnexpectedCharacter)),
+            ("{\"a\":1", Err(UnexpectedEnd)),
+            ("1]", Err(TrailingText)),
+            ("[] []", Err(TrailingText)),
+            ("\u{a0}1", Err(UnexpectedCharacter)),
+            ("\u{feff}1", Err(UnexpectedCharacter)),
+        ];
+        for &(text, expected) in cases {
+            assert_eq!(validate(text, MAX_DEPTH), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn depth_is_limited() {
+        let nested = |n| "[{\"a\":".repeat(n) + "1" + &"}]".repeat(n);
+        assert_eq!(validate("1", 0), Ok(()));
+        assert_eq!(validate("[]", 0), Err(JsonError::TooDeep));
+        assert_eq!(validate("[[]]", 1), Err(JsonError::TooDeep));
+        assert_eq!(validate(&nested(64), 128), Ok(()));
+        assert_eq!(validate(&nested(64), 127), Err(JsonError::TooDeep));
+        assert_eq!(validate(&nested(65), usize::MAX), Err(JsonError::TooDeep));
+        assert_eq!(validate(&"[".repeat(1_000_000), 128), Err(JsonError::TooDeep));
+        assert_eq!(
+            validate(&("[[[]],[[]],".repeat(1000) + "1"), 128),
+            Err(JsonError::TooDeep)
+        );
+        assert_eq!(validate(&("[".repeat(128) + &"]".repeat(128)), 128), Ok(()));
+    }
+
+    #[test]
+    fn a_special_byte_is_found_wherever_it_stands() {
+        for length in 0..300 {
+            let mut bytes: Vec<u8> = (0..length).map(|i| [b' ', b'a', 0x7f, 0xc3, 0xff][i % 5]).collect();
+            assert_eq!(plain_run(&bytes), length);
+            for special in [b'"', b'\\', 0, 0x1e, 0x1f] {
+                for at in 0..length {
+                    let plain = core::mem::replace(&mut bytes[at], special);
+                    assert_eq!(plain_run(&bytes), at, "{special} in {length}");
+                    bytes[at] = plain;
+                }
+            }
+        }
+    }
+
+    /// JSON texts, most of them valid: values of every kind with whitespace between the tokens.
+    fn json_text() -> impl Strategy<Value = String> {
+        let space = prop_oneof![8 => Just(""), 1 => Just(" "), 1 => Just("\t\r\n")];
+        let string = prop_oneof![
+            "[a-z\"é\\\\]{0,4}".prop_map(|s| serde_json::to_string(&s).unwrap()),
+            "\"[ -~\u{80}-\u{2ff}]{0,80}\"",
+            any::<String>().prop_map(|s| serde_json::to_string(&s).unwrap()),
+            r#""(\\(["\\/bfnrt]|u[0-9a-fA-F]{4})|[a-c])*""#,
+        ];
+        let leaf = prop_oneof![
+            string.clone(),
+            "-?(0|[1-9][0-9]{0,3})(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?",
+            Just(String::from("null")),
+            Just(String::from("true")),
+            Just(String::from("false")),
+        ];
+        leaf.prop_recursive(6, 40, 5, move |inner| {
+            let padded = (space.clone(), inner, space.clone()).prop_map(|(a, v, b)| alloc::format!("{a}{v}{b}"));
+            let member = (string.clone(), padded.clone()).prop_map(|(k, v)| alloc::format!("{k}:{v}"));
+            prop_oneof![
+                proptest::collection::vec(padded, 0..5).prop_map(|v| alloc::format!("[{}]", v.join(","))),
+                proptest::collection::vec(member, 0..5).prop_map(|v| alloc::format!("{{{}}}", v.join(","))),
+            ]
+        })
+    }
+
+    /// `serde_json` skipping a value is the oracle: like `JSON.parse`, and unlike `serde_json` building one, it takes
+    /// lone surrogates and numbers no `f64` can hold.
+    fn oracle(text: &str) -> bool {
+        serde_json::from_str::<IgnoredAny>(text).is_ok()
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_serde_json_on_anything(text in "[\\[\\]{},:\"\\\\0-2.eE+\\-tfnu ral\u{1}é]{0,24}") {
+            prop_assert_eq!(validate(&text, MAX_DEPTH).is_ok(), oracle(&text));
+            if serde_json::from_str::<serde_json::Value>(&text).is_ok() {
+                prop_assert_eq!(validate(&text, MAX_DEPTH), Ok(()));
+            }
+        }
+
+        #[test]
+        fn agrees_with_serde_json_on_json(text in json_text()) {
+            prop_assert_eq!(validate(&text, MAX_DEPTH).is_ok(), oracle(&text));
+        }
+
+        #[test]
+        fn agrees_with_serde_json_on_damaged_json(
+            text in json_text(), at in any::<prop::sample::Index>(), new in "[\\[\\]{},:\"\\\\0a. \u{1}]?",
+        ) {
+            let mut chars: Vec<char> = text.chars().collect();
+            let at = at.index(chars.len());
+            chars.splice(at..=at, new.chars());
+            let text: String = chars.into_iter().collect();
+            prop_assert_eq!(validate(&text, MAX_DEPTH).is_ok(), oracle(&text), "{}", text);
+        }
+
+        #[test]
+        fn skipping_valid_text_ends_where_checking_it_does(text in json_text(), tail in "|[,]|, 1|  ,2") {
+            if oracle(&text) {
+                let text = text + &tail;
+                let (mut checking, mut skipping) = (Scanner::new(&text), Scanner::new(&text));
+                prop_assert_eq!(checking.skip_value(MAX_DEPTH), Ok(()));
+                skipping.skip_valid_value();
+                prop_assert_eq!(checking.position(), skipping.position());
+            }
+        }
+    }
+}
