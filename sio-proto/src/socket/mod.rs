@@ -1,1 +1,44 @@
-//! socket
+//! Socket.IO protocol revisions 3, 4 and 5: packets, their text form, and their attachments.
+//!
+//! ```text
+//! Engine.IO messages         Reassembly              Packet
+//!   text   51-["b",{…}]  ──▶  decode: header    ──▶
+//!   binary 01 02 03      ──▶  + attachments     ──▶  Event { name: b, args: {…} + [01 02 03] }
+//!                        ◀──  Encoder           ◀──
+//! ```
+//!
+//! [`Packet`] is the canonical form every wire is read into and written from; [`text`] is the default parser's wire.
+//! Sockets, namespaces and rooms are not here: this room knows bytes and packets, not what they mean to whom.
+//!
+//! The revisions (docs/protocol/socket-io.md §0) differ in few places, each written once, where it matters:
+//! - **3** (Socket.IO 1.0.0-1.0.2): every acknowledgement announces its attachments, `3<n>-`; there is no type 6.
+//! - **4** (1.0.3-2.x): a query may follow the namespace of a CONNECT; ERROR carries any JSON.
+//! - **5** (3.0 and later): CONNECT carries an object; CONNECT_ERROR carries an object or a string.
+
+mod binary;
+mod packet;
+pub mod text;
+
+pub use binary::Reassembly;
+pub use packet::{Args, Packet, RESERVED_EVENTS, is_reserved_event};
+
+/// Which Socket.IO protocol a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Revision {
+    /// Socket.IO 1.0.0 to 1.0.2. Nothing tells it from [`Four`](Self::Four) until an acknowledgement arrives, so both
+    /// decode alike.
+    Three,
+    /// Socket.IO 1.0.3 to 2.x.
+    Four,
+    /// Socket.IO 3.0 and later.
+    Five,
+}
+
+/// Which end of the connection we are; it decides what may be received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// We accept connections.
+    Server,
+    /// We make connections.
+    Client,
+}

@@ -1,0 +1,343 @@
+//! Attachments: binary messages that belong to the packet before them (docs/protocol/socket-io.md §2.1).
+//!
+//! ```text
+//!            text, whole packet                    text: error
+//!          ┌──────────┐        text, header       ┌──────────┐
+//!   IDLE ──┴──────────┴──▶ ──────────────▶ PENDING┴──────────┘
+//!    ▲ └─ binary: error                     │  └─ binary, more to come ─▶ PENDING
+//!    └──────────── binary, the last: packet ┘
+//! ```
+//!
+//! Invariants: while a packet is pending, fewer attachments than announced are held, and no more bytes than
+//! [`Limits::max_attachment_bytes`]; nothing is allocated from an announced number. How long a packet may stay pending
+//! is for the session to say, which has the clock; [`Reassembly::is_pending`] is for it.
+
+use alloc::boxed::Box;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::text::{DecodeError, Decoded, Limits, Partial, decode};
+use super::{Packet, Revision, Role};
+use crate::json;
+
+/// Turns the messages of one connection into packets.
+///
+/// One pointer in size, and empty but while attachments are awaited. After an error the connection is to be closed.
+#[derive(Debug, Default)]
+pub struct Reassembly {
+    pending: Option<Box<Pending>>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    partial: Partial,
+    bytes: usize,
+}
+
+impl Reassembly {
+    /// Nothing pending.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { pending: None }
+    }
+
+    /// Whether attachments are awaited.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Takes a text message. Returns the packet unless its attachments are still to come or it [says
+    /// nothing](Decoded::Nothing).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`decode`], and [`DecodeError::TextInsteadOfAttachment`].
+    pub fn handle_text(
+        &mut self,
+        text: ByteString,
+        revision: Revision,
+        role: Role,
+        limits: &Limits,
+    ) -> Result<Option<Packet>, DecodeError> {
+        if self.pending.is_some() {
+            return Err(DecodeError::TextInsteadOfAttachment);
+        }
+        match decode(text, revision, role, limits)? {
+            Decoded::Packet(packet) => Ok(Some(packet)),
+            Decoded::Nothing => Ok(None),
+            Decoded::Partial(partial) => {
+                debug_assert!(partial.attachments > 0);
+                self.pending = Some(Box::new(Pending { partial, bytes: 0 }));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes a binary message. Returns the packet when this was its last attachment.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::UnexpectedAttachment`], [`DecodeError::AttachmentsTooLarge`], and, with the last attachment,
+    /// [`DecodeError::IllegalAttachments`] for a placeholder that names none of them.
+    pub fn handle_binary(&mut self, attachment: Bytes, limits: &Limits) -> Result<Option<Packet>, DecodeError> {
+        let mut pending = self.pending.take().ok_or(DecodeError::UnexpectedAttachment)?;
+        pending.bytes = pending.bytes.saturating_add(attachment.len());
+        if pending.bytes > limits.max_attachment_bytes {
+            return Err(DecodeError::AttachmentsTooLarge);
+        }
+        let expected = pending.partial.attachments;
+        let Some(args) = pending.partial.packet.args_mut() else {
+            return Err(DecodeError::UnexpectedAttachment);
+        };
+        args.attachments.push(attachment);
+        if args.attachments.len() < expected {
+            self.pending = Some(pending);
+            Ok(None)
+        } else if json::placeholders_in_range(&args.json, expected) {
+            Ok(Some(pending.partial.packet))
+        } else {
+            Err(DecodeError::IllegalAttachments)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    enum Message {
+        Text(&'static str),
+        Binary(&'static [u8]),
+    }
+    use Message::{Binary as B, Text as T};
+
+    fn receive(messages: &[Message], revision: Revision, limits: &Limits) -> Result<Vec<Packet>, DecodeError> {
+        let mut reassembly = Reassembly::new();
+        let mut packets = Vec::new();
+        for message in messages {
+            packets.extend(match *message {
+                T(text) => reassembly.handle_text(ByteString::from_static(text), revision, Role::Server, limits)?,
+                B(bytes) => reassembly.handle_binary(Bytes::from_static(bytes), limits)?,
+            });
+        }
+        assert!(!reassembly.is_pending(), "attachments are missing");
+        Ok(packets)
+    }
+
+    const _: () = assert!(size_of::<Reassembly>() == size_of::<usize>());
+
+    /// docs/protocol/socket-io.md §9, the column "Robust Rust", and the captures it cites: how many packets come out,
+    /// or why the connection is closed. What a session must know to decide is not decided here: events before CONNECT,
+    /// a second CONNECT, unknown ids.
+    #[test]
+    fn malformed_input() {
+        use DecodeError::*;
+        use json::JsonError::*;
+        const MANY_DIGITS: &str = "299999999999999999999[\"m\"]";
+        let cases: &[(&[Message], Result<usize, DecodeError>)] = &[
+            // empty message; unknown type
+            (&[T("")], Err(Empty)),
+            (&[T("7")], Err(UnknownType)),
+            (&[T("x")], Err(UnknownType)),
+            (&[T("é")], Err(UnknownType)),
+            (&[T(" 2[\"m\"]")], Err(UnknownType)),
+            // 4 from a client
+            (&[T(r#"4{"message":"x"}"#)], Err(ConnectErrorFromClient)),
+            (&[T("4")], Err(ConnectErrorFromClient)),
+            // CONNECT payloads
+            (&[T("0/a,[1]")], Err(InvalidPayload)),
+            (&[T("0/a,\"x\"")], Err(InvalidPayload)),
+            (&[T("0/a,null")], Err(InvalidPayload)),
+            (&[T("0/a,12")], Err(InvalidPayload)),
+            (&[T("0{\"a\":1")], Err(InvalidJson(UnexpectedEnd))),
+            (&[T("0{\"a\":1}x")], Err(InvalidJson(TrailingText))),
+            (&[T("0/a")], Ok(1)),
+            (&[T("0/a,{}")], Ok(1)),
+            // event without payload: accepted, no event fired
+            (&[T("2")], Ok(0)),
+            (&[T("2/admin,")], Ok(0)),
+            (&[T("212")], Ok(0)),
+            // event payloads
+            (&[T("2{\"a\":1}")], Err(InvalidPayload)),
+            (&[T("2[]")], Err(InvalidPayload)),
+            (&[T("2[\"m\"")], Err(InvalidJson(UnexpectedEnd))),
+            (&[T("2[\"m\"]x")], Err(InvalidJson(TrailingText))),
+            (&[T("2[null]")], Err(InvalidPayload)),
+            (&[T("2[true]")], Err(InvalidPayload)),
+            (&[T("2[[\"m\"]]")], Err(InvalidPayload)),
+            (&[T("2[{\"toString\":\"foo\"}]")], Err(InvalidPayload)),
+            (&[T("2\"m\"")], Err(InvalidPayload)),
+            // acks: not an array; no id; no payload (§4: ignored)
+            (&[T("3{\"a\":1}")], Err(InvalidPayload)),
+            (&[T("31{\"a\":1}")], Err(InvalidPayload)),
+            (&[T("31\"x\"")], Err(InvalidPayload)),
+            (&[T("31[1")], Err(InvalidJson(UnexpectedEnd))),
+            (&[T("3")], Ok(0)),
+            (&[T("31")], Ok(0)),
+            (&[T("3[1]")], Ok(0)),
+            (&[T("3[1")], Err(InvalidJson(UnexpectedEnd))),
+            (&[T("399[1]")], Ok(1)),
+            // DISCONNECT
+            (&[T("1\"x\"")], Err(InvalidPayload)),
+            (&[T("1/a,\"x\"")], Err(InvalidPayload)),
+            (&[T("1/a")], Ok(1)),
+            // ids
+            (&[T("2-1[\"m\"]")], Err(InvalidPayload)),
+            (&[T("2 [\"m\"]")], Err(InvalidPayload)),
+            (&[T("21 [\"m\"]")], Err(InvalidPayload)),
+            (&[T("21.5[\"m\"]")], Err(InvalidPayload)),
+            (&[T("2007[\"m\"]")], Ok(1)),
+            (&[T(MANY_DIGITS)], Err(IdTooLarge)),
+            // attachment counts
+            (&[T("51[\"m\"]")], Err(IllegalAttachments)),
+            (&[T("5-[\"m\"]")], Err(IllegalAttachments)),
+            (&[T("5-1-[\"m\"]")], Err(IllegalAttachments)),
+            (&[T("51.5-[\"m\"]")], Err(IllegalAttachments)),
+            (&[T("51e0-[\"m\"]")], Err(IllegalAttachments)),
+            (&[T("50x1-[\"m\"]")], Err(IllegalAttachments)),
+            (&[T("5 1-[\"m\"]")], Err(IllegalAttachments)),
+            (&[T("5")], Err(IllegalAttachments)),
+            (&[T("6[1]")], Err(IllegalAttachments)),
+            (&[T("50-[\"m\"]")], Err(IllegalAttachments)),
+            (&[T("60-1[]")], Err(IllegalAttachments)),
+            (&[T("511-[\"m\"]")], Err(TooManyAttachments)),
+            (&[T("599999999-[\"m\"]")], Err(TooManyAttachments)),
+            (&[T("599999999999999999999999-[\"m\"]")], Err(TooManyAttachments)),
+            (&[T("51-")], Err(InvalidPayload)),
+            (&[T("61-[{\"_placeholder\":true,\"num\":0}]")], Err(MissingId)),
+            // placeholders
+            (
+                &[T(r#"51-["m",{"_placeholder":true,"num":5}]"#), B(b"x")],
+                Err(IllegalAttachments),
+            ),
+            (
+                &[T(r#"51-["m",{"_placeholder":true,"num":-1}]"#), B(b"x")],
+                Err(IllegalAttachments),
+            ),
+            (
+                &[T(r#"51-["m",{"_placeholder":true,"num":"splice"}]"#), B(b"x")],
+                Err(IllegalAttachments),
+            ),
+            (
+                &[T(r#"51-["m",{"_placeholder":true,"num":0.5}]"#), B(b"x")],
+                Err(IllegalAttachments),
+            ),
+            (&[T(r#"51-["m",{"_placeholder":1,"num":0}]"#), B(b"x")], Ok(1)),
+            (&[T(r#"2["m",{"_placeholder":true,"num":0}]"#)], Ok(1)),
+            (&[T(r#"51-["m",1]"#), B(b"x")], Ok(1)),
+            (
+                &[
+                    T(r#"51-["m",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#),
+                    B(b"x"),
+                ],
+                Ok(1),
+            ),
+            (
+                &[
+                    T(r#"52-["m",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#),
+                    B(b"x"),
+                    B(b""),
+                ],
+                Ok(1),
+            ),
+            (&[T(r#"61-77[{"_placeholder":true,"num":0}]"#), B(b"x")], Ok(1)),
+            // order
+            (
+                &[T(r#"51-["m",{"_placeholder":true,"num":0}]"#), T("2[\"m\",1]")],
+                Err(TextInsteadOfAttachment),
+            ),
+            (
+                &[T(r#"51-["m",{"_placeholder":true,"num":0}]"#), T("")],
+                Err(TextInsteadOfAttachment),
+            ),
+            (&[B(b"x")], Err(UnexpectedAttachment)),
+            (&[T(r#"51-["m"]"#), B(b"x"), B(b"x")], Err(UnexpectedAttachment)),
+            // namespaces end at the first comma
+            (&[T("2/a[\"m\",1]")], Err(InvalidPayload)),
+            // JSON
+            (&[T("2[\"m\",\"a\u{1e}b\"]")], Err(InvalidJson(ControlCharacter))),
+            (&[T(r#"2["m","\u0000\u001e"]"#)], Ok(1)),
+            (&[T(r#"2["m","\ud800"]"#)], Ok(1)),
+            (&[T(r#"2["m",{"a":1,"a":2},12345678901234567890]"#)], Ok(1)),
+            (&[T(r#"2["m",{"__proto__":{"x":1},"constructor":{"y":2}}]"#)], Ok(1)),
+            // reserved names
+            (&[T("2[\"connect\",\"x\"]")], Err(ReservedEvent)),
+            (&[T("2[\"connect_error\",\"x\"]")], Err(ReservedEvent)),
+            (&[T("2[\"disconnect\",\"x\"]")], Err(ReservedEvent)),
+            (&[T("2[\"disconnecting\",\"x\"]")], Err(ReservedEvent)),
+            (&[T("2[\"newListener\",\"x\"]")], Err(ReservedEvent)),
+            (&[T("2[\"removeListener\",\"x\"]")], Err(ReservedEvent)),
+            (
+                &[T(r#"51-["disconnect",{"_placeholder":true,"num":0}]"#)],
+                Err(ReservedEvent),
+            ),
+            (&[T("2[\"error\",\"x\"]")], Ok(1)),
+            (&[T("2[5]")], Ok(1)),
+            (&[T("2[\"\"]")], Ok(1)),
+        ];
+        for revision in [Revision::Four, Revision::Five] {
+            for (messages, expected) in cases {
+                let got = receive(messages, revision, &Limits::default()).map(|packets| packets.len());
+                let T(first) = &messages[0] else {
+                    assert_eq!(got, *expected);
+                    continue;
+                };
+                assert_eq!(got, *expected, "{first:?} in revision {revision:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn ten_attachments_are_kept_in_order() {
+        let messages: Vec<Message> = core::iter::once(T("510-/a,7[\"m\"]"))
+            .chain((0..10).map(|i| B(&b"0123456789"[i..=i])))
+            .collect();
+        let packets = receive(&messages, Revision::Five, &Limits::default()).unwrap();
+        let [Packet::Event { args, id: Some(7), .. }] = &packets[..] else {
+            panic!("{packets:?}");
+        };
+        assert_eq!(args.attachments.concat(), b"0123456789");
+    }
+
+    #[test]
+    fn attachments_are_counted_in_bytes() {
+        let limits = Limits {
+            max_attachment_bytes: 4,
+            ..Limits::default()
+        };
+        let header = T("52-[\"m\"]");
+        assert!(receive(&[header, B(b"12"), B(b"34")], Revision::Five, &limits).is_ok());
+        assert_eq!(
+            receive(&[T("52-[\"m\"]"), B(b"12"), B(b"345")], Revision::Five, &limits),
+            Err(DecodeError::AttachmentsTooLarge)
+        );
+    }
+
+    #[test]
+    fn deep_nesting_and_digit_floods_are_refused_in_one_pass() {
+        use alloc::string::String;
+        let decode =
+            |text: String| Reassembly::new().handle_text(text.into(), Revision::Five, Role::Server, &Limits::default());
+        let deep = DecodeError::InvalidJson(json::JsonError::TooDeep);
+        assert_eq!(decode(String::from("2[\"m\",") + &"[".repeat(5000)), Err(deep));
+        assert_eq!(
+            decode(String::from("5") + &"1".repeat(1 << 22)),
+            Err(DecodeError::IllegalAttachments)
+        );
+        assert_eq!(
+            decode(String::from("2") + &"1".repeat(1 << 22)),
+            Err(DecodeError::IdTooLarge)
+        );
+        assert_eq!(
+            decode(String::from("2/") + &"a".repeat(1 << 22)),
+            Err(DecodeError::NamespaceTooLong)
+        );
+        assert_eq!(
+            decode(String::from("2[\"m\"") + &",1".repeat(1 << 20)),
+            Err(DecodeError::InvalidJson(json::JsonError::UnexpectedEnd))
+        );
+    }
+}

@@ -1,0 +1,588 @@
+//! From text to packets, in one pass: what is kept are slices of the text.
+//!
+//! Stricter than the genuine parsers where those let JavaScript's idea of a number decide: ids and counts are digits
+//! and nothing else, and the JSON starts right behind them. Reserved names are refused in every revision.
+
+use bytestring::ByteString;
+
+use crate::json::{self, JsonError};
+use crate::socket::{Args, Packet, Revision, Role, is_reserved_event};
+
+/// How much one packet may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Attachments of one packet. Default 10, as everywhere in the ecosystem; more are refused.
+    pub max_attachments: usize,
+    /// Bytes of all attachments of one packet. Default 10 000 000: ten messages of Engine.IO's default size.
+    pub max_attachment_bytes: usize,
+    /// Nesting of the JSON, the brackets around name and arguments included. Default and greatest possible value:
+    /// [`json::MAX_DEPTH`].
+    pub max_depth: usize,
+    /// Bytes of a namespace, its query not included. Default 512.
+    pub max_namespace_bytes: usize,
+    /// Bytes of an event name. Default 1024.
+    pub max_event_name_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_attachments: 10,
+            max_attachment_bytes: 10_000_000,
+            max_depth: json::MAX_DEPTH,
+            max_namespace_bytes: 512,
+            max_event_name_bytes: 1024,
+        }
+    }
+}
+
+/// What a text message says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// A whole packet.
+    Packet(Packet),
+    /// A packet whose attachments follow, each as one binary message.
+    Partial(Partial),
+    /// Nothing: an event without name, or an acknowledgement without id or without arguments. Genuine peers of all
+    /// revisions accept these and do nothing.
+    Nothing,
+}
+
+/// A packet that waits for its attachments; [`Reassembly`](crate::socket::Reassembly) joins them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partial {
+    pub(in crate::socket) packet: Packet,
+    pub(in crate::socket) attachments: usize,
+}
+
+impl Partial {
+    /// The packet, as yet without attachments.
+    #[must_use]
+    pub fn packet(&self) -> &Packet {
+        &self.packet
+    }
+
+    /// How many binary messages have to follow; at least one.
+    #[must_use]
+    pub fn attachments(&self) -> usize {
+        self.attachments
+    }
+}
+
+/// Why a message is no packet. Each closes the connection; the wording is the genuine parsers' where they have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The message is empty.
+    #[error("empty packet")]
+    Empty,
+    /// The first character is no packet type.
+    #[error("unknown packet type")]
+    UnknownType,
+    /// Only servers refuse connections, and this came from a client.
+    #[error("CONNECT_ERROR from a client")]
+    ConnectErrorFromClient,
+    /// The attachment count is missing, zero or not written in digits, or a placeholder names no attachment.
+    #[error("Illegal attachments")]
+    IllegalAttachments,
+    /// More attachments than [`Limits::max_attachments`].
+    #[error("too many attachments")]
+    TooManyAttachments,
+    /// The attachments are longer than [`Limits::max_attachment_bytes`].
+    #[error("attachments are too large")]
+    AttachmentsTooLarge,
+    /// The namespace is longer than [`Limits::max_namespace_bytes`].
+    #[error("namespace is too long")]
+    NamespaceTooLong,
+    /// The id does not fit 64 bits.
+    #[error("id is too large")]
+    IdTooLarge,
+    /// A binary acknowledgement does not say which event it answers.
+    #[error("binary acknowledgement without id")]
+    MissingId,
+    /// The payload is not of the kind the packet type asks for.
+    #[error("invalid payload")]
+    InvalidPayload,
+    /// The payload is not JSON, or nested too deep.
+    #[error("invalid payload: {0}")]
+    InvalidJson(#[from] JsonError),
+    /// The event name is longer than [`Limits::max_event_name_bytes`].
+    #[error("event name is too long")]
+    EventNameTooLong,
+    /// The event name is one of the [`RESERVED_EVENTS`](crate::socket::RESERVED_EVENTS).
+    #[error("reserved event name")]
+    ReservedEvent,
+    /// A text message came where an attachment was due.
+    #[error("got plaintext data when reconstructing a packet")]
+    TextInsteadOfAttachment,
+    /// A binary message came that no packet had announced.
+    #[error("got binary data when not reconstructing a packet")]
+    UnexpectedAttachment,
+}
+
+/// Reads the text of one Engine.IO message.
+///
+/// An ordinary event allocates nothing: namespace, name and arguments are slices of `text`. Only a name spelt with
+/// escapes is copied.
+///
+/// # Errors
+///
+/// [`DecodeError`], upon which the connection is to be closed.
+pub fn decode(text: ByteString, revision: Revision, role: Role, limits: &Limits) -> Result<Decoded, DecodeError> {
+    let kind = *text.as_bytes().first().ok_or(DecodeError::Empty)?;
+    if !kind.is_ascii() {
+        return Err(DecodeError::UnknownType);
+    }
+    let packet = Reader {
+        rest: &text[1..],
+        text: &text,
+        revision,
+        limits,
+    };
+    match kind {
+        b'0' => packet.connect().map(Decoded::Packet),
+        b'1' => packet.disconnect().map(Decoded::Packet),
+        b'2' => packet.event(None),
+        b'3' => packet.ack_of_any_revision(),
+        b'4' if role == Role::Server => Err(DecodeError::ConnectErrorFromClient),
+        b'4' => packet.connect_error().map(Decoded::Packet),
+        b'5' => packet.binary_event(),
+        b'6' => packet.binary_ack(),
+        _ => Err(DecodeError::UnknownType),
+    }
+}
+
+/// A packet's text and how much of it is still to be read.
+struct Reader<'a> {
+    text: &'a ByteString,
+    rest: &'a str,
+    revision: Revision,
+    limits: &'a Limits,
+}
+
+impl<'a> Reader<'a> {
+    fn connect(mut self) -> Result<Packet, DecodeError> {
+        let raw = self.raw_namespace();
+        // Revision 5 sends credentials as payload and takes a `?` for a part of the name.
+        let (path, query) = match raw.split_once('?') {
+            Some((path, query)) if self.revision < Revision::Five => (path, Some(query)),
+            _ => (raw, None),
+        };
+        let namespace = self.namespace(path)?;
+        let payload = match self.rest.as_bytes().first() {
+            None => None,
+            Some(b'{') => Some(self.payload()?),
+            Some(_) => return Err(DecodeError::InvalidPayload),
+        };
+        Ok(Packet::Connect {
+            namespace,
+            query: query.map(|query| self.text.slice_ref(query)),
+            payload,
+        })
+    }
+
+    fn disconnect(mut self) -> Result<Packet, DecodeError> {
+        let raw = self.raw_namespace();
+        if !self.rest.is_empty() {
+            return Err(DecodeError::InvalidPayload);
+        }
+        Ok(Packet::Disconnect {
+            namespace: self.namespace(raw)?,
+        })
+    }
+
+    fn connect_error(mut self) -> Result<Packet, DecodeError> {
+        let raw = self.raw_namespace();
+        let namespace = self.namespace(raw)?;
+        if self.revision == Revision::Five && !self.rest.starts_with(['{', '"']) {
+            return Err(DecodeError::InvalidPayload);
+        }
+        Ok(Packet::ConnectError {
+            namespace,
+            payload: self.payload()?,
+        })
+    }
+
+    fn event(mut self, attachments: Option<usize>) -> Result<Decoded, DecodeError> {
+        let raw = self.raw_namespace();
+        let namespace = self.namespace(raw)?;
+        let id = self.id()?;
+        if self.rest.is_empty() && attachments.is_none() {
+            return Ok(Decoded::Nothing);
+        }
+        let array = self.array()?;
+        let packet = Packet::Event {
+            namespace,
+            name: self.event_name(array.first)?,
+            id,
+            args: Args::from(self.text.slice_ref(array.rest)),
+        };
+        Ok(complete_or_partial(packet, attachments))
+    }
+
+    fn ack(mut self, attachments: Option<usize>) -> Result<Decoded, DecodeError> {
+        let raw = self.raw_namespace();
+        let namespace = self.namespace(raw)?;
+        let id = self.id()?;
+        if self.rest.is_empty() && attachments.is_none() {
+            return Ok(Decoded::Nothing);
+        }
+        let array = self.array()?;
+        let Some(id) = id else {
+            return match attachments {
+                None => Ok(Decoded::Nothing),
+                Some(_) => Err(DecodeError::MissingId),
+            };
+        };
+        let args = Args::from(self.text.slice_ref(array.elements));
+        Ok(complete_or_partial(Packet::Ack { namespace, id, args }, attachments))
+    }
+
+    /// Type 3. In revision 3 every acknowledgement announces its attachments, be they none; ids are never followed by
+    /// `-`, so one rule serves both older revisions.
+    fn ack_of_any_revision(mut self) -> Result<Decoded, DecodeError> {
+        let digits = leading_digits(self.rest);
+        let announced = self.rest[digits.len()..].starts_with('-');
+        if self.revision == Revision::Five || digits.is_empty() || !announced {
+            return self.ack(None);
+        }
+        let attachments = self.attachments()?;
+        self.ack((attachments > 0).then_some(attachments))
+    }
+
+    fn binary_event(mut self) -> Result<Decoded, DecodeError> {
+        let attachments = self.at_least_one_attachment()?;
+        self.event(Some(attachments))
+    }
+
+    fn binary_ack(mut self) -> Result<Decoded, DecodeError> {
+        let attachments = self.at_least_one_attachment()?;
+        self.ack(Some(attachments))
+    }
+
+    fn at_least_one_attachment(&mut self) -> Result<usize, DecodeError> {
+        match self.attachments()? {
+            0 => Err(DecodeError::IllegalAttachments),
+            attachments => Ok(attachments),
+        }
+    }
+
+    /// Takes `1*DIGIT "-"`.
+    fn attachments(&mut self) -> Result<usize, DecodeError> {
+        let digits = leading_digits(self.rest);
+        let Some(rest) = self.rest[digits.len()..].strip_prefix('-') else {
+            return Err(DecodeError::IllegalAttachments);
+        };
+        if digits.is_empty() {
+            return Err(DecodeError::IllegalAttachments);
+        }
+        self.rest = rest;
+        match digits.parse() {
+            Ok(attachments) if attachments <= self.limits.max_attachments => Ok(attachments),
+            _ => Err(DecodeError::TooManyAttachments),
+        }
+    }
+
+    /// Takes the namespace up to and with its comma, which 1.x leaves out at the end of a packet.
+    fn raw_namespace(&mut self) -> &'a str {
+        if !self.rest.starts_with('/') {
+            return "/";
+        }
+        let end = memchr::memchr(b',', self.rest.as_bytes());
+        let (raw, rest) = match end {
+            Some(comma) => (&self.rest[..comma], &self.rest[comma + 1..]),
+            None => (self.rest, ""),
+        };
+        self.rest = rest;
+        raw
+    }
+
+    fn namespace(&self, path: &'a str) -> Result<ByteString, DecodeError> {
+        if path == "/" {
+            Ok(ByteString::from_static("/"))
+        } else if path.len() > self.limits.max_namespace_bytes {
+            Err(DecodeError::NamespaceTooLong)
+        } else {
+            Ok(self.text.slice_ref(path))
+        }
+    }
+
+    /// Takes the id, if there is one.
+    fn id(&mut self) -> Result<Option<u64>, DecodeError> {
+        let digits = leading_digits(self.rest);
+        if digits.is_empty() {
+            return Ok(None);
+        }
+        self.rest = &self.rest[digits.len()..];
+        digits.parse().map(Some).map_err(|_| DecodeError::IdTooLarge)
+    }
+
+    /// Reads the rest as a JSON array.
+    fn array(&self) -> Result<json::Array<'a>, DecodeError> {
+        if !self.rest.starts_with('[') {
+            return Err(DecodeError::InvalidPayload);
+        }
+        Ok(json::scan_array(self.rest, self.limits.max_depth)?)
+    }
+
+    /// Reads the rest as one JSON value.
+    fn payload(&self) -> Result<ByteString, DecodeError> {
+        json::validate(self.rest, self.limits.max_depth)?;
+        Ok(self.text.slice_ref(self.rest.trim_ascii()))
+    }
+
+    /// The text of an event name given as JSON: a string or, as old native clients have it, a number.
+    fn event_name(&self, json: &'a str) -> Result<ByteString, DecodeError> {
+        let name = match json.as_bytes().first() {
+            Some(b'"') => match json::unescape(json) {
+                alloc::borrow::Cow::Borrowed(name) => self.text.slice_ref(name),
+                alloc::borrow::Cow::Owned(name) => ByteString::from(name),
+            },
+            Some(b'-' | b'0'..=b'9') => self.text.slice_ref(json),
+            _ => return Err(DecodeError::InvalidPayload),
+        };
+        if name.len() > self.limits.max_event_name_bytes {
+            Err(DecodeError::EventNameTooLong)
+        } else if is_reserved_event(&name) {
+            Err(DecodeError::ReservedEvent)
+        } else {
+            Ok(name)
+        }
+    }
+}
+
+fn complete_or_partial(packet: Packet, attachments: Option<usize>) -> Decoded {
+    match attachments {
+        None => Decoded::Packet(packet),
+        Some(attachments) => Decoded::Partial(Partial { packet, attachments }),
+    }
+}
+
+fn leading_digits(text: &str) -> &str {
+    let end = text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use alloc::string::String;
+    use proptest::prelude::*;
+
+    fn read(text: &str, revision: Revision, role: Role) -> Result<Decoded, DecodeError> {
+        decode(ByteString::from(text), revision, role, &Limits::default())
+    }
+
+    fn packet(text: &str, revision: Revision) -> Packet {
+        match read(text, revision, Role::Client) {
+            Ok(Decoded::Packet(packet)) => packet,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    fn is_slice_of(part: &ByteString, whole: &ByteString) -> bool {
+        whole.as_bytes().as_ptr_range().contains(&part.as_bytes().as_ptr())
+    }
+
+    #[test]
+    fn an_event_is_slices_of_its_text() {
+        let text = ByteString::from(String::from(r#"2/admin,12["chat",{"text":"hi"},1]"#));
+        let decoded = decode(text.clone(), Revision::Five, Role::Server, &Limits::default());
+        let Ok(Decoded::Packet(Packet::Event {
+            namespace,
+            name,
+            id,
+            args,
+        })) = decoded
+        else {
+            panic!("{decoded:?}");
+        };
+        assert_eq!((&*namespace, &*name, id), ("/admin", "chat", Some(12)));
+        assert_eq!(&*args.json, r#"{"text":"hi"},1"#);
+        assert!(
+            [&namespace, &name, &args.json]
+                .into_iter()
+                .all(|part| is_slice_of(part, &text))
+        );
+    }
+
+    #[test]
+    fn event_names() {
+        for (text, expected) in [
+            (r#"2["foo"]"#, "foo"),
+            ("2[5]", "5"),
+            ("2[-1.5,1]", "-1.5"),
+            (r#"2[""]"#, ""),
+            (r#"2["error","x"]"#, "error"),
+            (r#"2["connection","x"]"#, "connection"),
+            (r#"2["__proto__","x"]"#, "__proto__"),
+            (r#"2["hasOwnProperty","x"]"#, "hasOwnProperty"),
+            (r#"2["\u00e9\n\ud800"]"#, "é\n\u{fffd}"),
+        ] {
+            for revision in [Revision::Three, Revision::Four, Revision::Five] {
+                let Packet::Event { name, .. } = packet(text, revision) else {
+                    panic!("{text}");
+                };
+                assert_eq!(name, expected, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn reserved_names_in_any_spelling() {
+        for name in crate::socket::RESERVED_EVENTS {
+            for role in [Role::Server, Role::Client] {
+                for revision in [Revision::Three, Revision::Four, Revision::Five] {
+                    let refused = Err(DecodeError::ReservedEvent);
+                    assert_eq!(read(&alloc::format!("2[\"{name}\",\"x\"]"), revision, role), refused);
+                    assert_eq!(read(&alloc::format!("51-[\"{name}\"]"), revision, role), refused);
+                }
+            }
+        }
+        let refused = Err(DecodeError::ReservedEvent);
+        assert_eq!(read(r#"2["dis\u0063onnect"]"#, Revision::Five, Role::Server), refused);
+    }
+
+    #[test]
+    fn connect_with_query() {
+        let connect = |namespace: &'static str, query: Option<&'static str>| Packet::Connect {
+            namespace: ByteString::from_static(namespace),
+            query: query.map(ByteString::from_static),
+            payload: None,
+        };
+        for (text, four, five) in [
+            ("0", connect("/", None), connect("/", None)),
+            ("0/", connect("/", None), connect("/", None)),
+            ("0/,", connect("/", None), connect("/", None)),
+            ("0/admin", connect("/admin", None), connect("/admin", None)),
+            ("0/admin,", connect("/admin", None), connect("/admin", None)),
+            (
+                "0/admin?token=t0ken,",
+                connect("/admin", Some("token=t0ken")),
+                connect("/admin?token=t0ken", None),
+            ),
+            ("0/a?x=1?y", connect("/a", Some("x=1?y")), connect("/a?x=1?y", None)),
+            ("0/a?,", connect("/a", Some("")), connect("/a?", None)),
+            ("0/?x=1,", connect("/", Some("x=1")), connect("/?x=1", None)),
+        ] {
+            assert_eq!(packet(text, Revision::Three), four, "{text}");
+            assert_eq!(packet(text, Revision::Four), four, "{text}");
+            assert_eq!(packet(text, Revision::Five), five, "{text}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        let invalid = |error| Err(DecodeError::InvalidJson(error));
+        let payload = |payload: &'static str| Ok(ByteString::from_static(payload));
+        for (text, four, five) in [
+            (
+                r#"4{"message":"x"}"#,
+                payload(r#"{"message":"x"}"#),
+                payload(r#"{"message":"x"}"#),
+            ),
+            (
+                r#"4/nope,"Invalid namespace""#,
+                payload(r#""Invalid namespace""#),
+                payload(r#""Invalid namespace""#),
+            ),
+            ("4/a,12", payload("12"), Err(DecodeError::InvalidPayload)),
+            ("4/a,[1]", payload("[1]"), Err(DecodeError::InvalidPayload)),
+            ("4/a,null ", payload("null"), Err(DecodeError::InvalidPayload)),
+            ("4", invalid(JsonError::UnexpectedEnd), Err(DecodeError::InvalidPayload)),
+            (
+                "4{",
+                invalid(JsonError::UnexpectedEnd),
+                invalid(JsonError::UnexpectedEnd),
+            ),
+        ] {
+            for (revision, expected) in [(Revision::Four, four), (Revision::Five, five)] {
+                let got = read(text, revision, Role::Client).map(|decoded| match decoded {
+                    Decoded::Packet(Packet::ConnectError { payload, .. }) => payload,
+                    other => panic!("{text}: {other:?}"),
+                });
+                assert_eq!(got, expected, "{text}");
+                let refused = Err(DecodeError::ConnectErrorFromClient);
+                assert_eq!(read(text, revision, Role::Server), refused);
+            }
+        }
+    }
+
+    #[test]
+    fn acks_of_revision_3() {
+        for revision in [Revision::Three, Revision::Four] {
+            let Packet::Ack { id, args, .. } = packet(r#"30-1["x"]"#, revision) else {
+                panic!("no ack");
+            };
+            assert_eq!((id, &*args.json), (1, r#""x""#));
+            let Ok(Decoded::Partial(partial)) = read(r#"32-/admin,7[1]"#, revision, Role::Server) else {
+                panic!("no partial ack");
+            };
+            assert_eq!((partial.attachments(), &**partial.packet().namespace()), (2, "/admin"));
+            assert_eq!(read("30-[1]", revision, Role::Server), Ok(Decoded::Nothing));
+            assert_eq!(read("31-[1]", revision, Role::Server), Err(DecodeError::MissingId));
+            assert_eq!(
+                read("311-1[1]", revision, Role::Server),
+                Err(DecodeError::TooManyAttachments)
+            );
+        }
+        let refused = Err(DecodeError::InvalidPayload);
+        assert_eq!(read(r#"30-1["x"]"#, Revision::Five, Role::Server), refused);
+    }
+
+    #[test]
+    fn every_limit() {
+        let limits = Limits {
+            max_attachments: 2,
+            max_depth: 2,
+            max_namespace_bytes: 4,
+            max_event_name_bytes: 3,
+            ..Limits::default()
+        };
+        for (text, expected) in [
+            (r#"52-["m"]"#, None),
+            (r#"53-["m"]"#, Some(DecodeError::TooManyAttachments)),
+            (r#"2["m",[]]"#, None),
+            (r#"2["m",[[]]]"#, Some(DecodeError::InvalidJson(JsonError::TooDeep))),
+            (r#"0{"a":{}}"#, None),
+            (r#"0{"a":[{}]}"#, Some(DecodeError::InvalidJson(JsonError::TooDeep))),
+            (r#"2/abc,["m"]"#, None),
+            (r#"2/abcd,["m"]"#, Some(DecodeError::NamespaceTooLong)),
+            ("0/abc?a-long-query,", None),
+            (r#"2["abc"]"#, None),
+            (r#"2["abcd"]"#, Some(DecodeError::EventNameTooLong)),
+            ("2[1234]", Some(DecodeError::EventNameTooLong)),
+            (r#"218446744073709551615["m"]"#, None),
+            (r#"218446744073709551616["m"]"#, Some(DecodeError::IdTooLarge)),
+        ] {
+            let got = decode(ByteString::from(text), Revision::Four, Role::Server, &limits);
+            assert_eq!(got.err(), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_taken_or_refused(text: String, server: bool) {
+            let role = if server { Role::Server } else { Role::Client };
+            for revision in [Revision::Three, Revision::Four, Revision::Five] {
+                let _ = read(&text, revision, role);
+            }
+        }
+
+        #[test]
+        fn any_text_like_a_packet_is_taken_or_refused(
+            text in "[0-7]([0-9]{0,3}-)?(/[a-zé?]{0,3},?)?[0-9]{0,22}[\\[{]?[\\[\\]{}\",:\\\\0-9a-zé ]{0,12}[\\]}]?",
+        ) {
+            for revision in [Revision::Three, Revision::Four, Revision::Five] {
+                for role in [Role::Server, Role::Client] {
+                    if let Ok(Decoded::Packet(Packet::Event { args, .. })) = read(&text, revision, role) {
+                        prop_assert_eq!(serde_json::from_str::<alloc::vec::Vec<serde::de::IgnoredAny>>(
+                            &alloc::format!("[{}]", args.json)).unwrap().len(), args.len());
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The text form of packets: the wire of the default parser.
+//!
+//! ```text
+//! packet      = type [ attachments ] [ namespace ] [ id ] [ json ]
+//! type        = "0".."6"             CONNECT DISCONNECT EVENT ACK CONNECT_ERROR BINARY_EVENT BINARY_ACK
+//! attachments = 1*DIGIT "-"          types 5 and 6, always; type 3 in revision 3
+//! namespace   = "/" *( any but "," ) ","
+//! id          = 1*DIGIT
+//! json        = an array for 2, 3, 5, 6; an object for 0; an object or a string (before revision 5 anything) for 4
+//!
+//! 2["chat","hi"]   2/admin,12["e"]   30[]   0/admin,{"token":"abc"}   51-["b",{"_placeholder":true,"num":0}]
+//! ```
+//!
+//! [`decode`] and [`Encoder`] are each other's inverse, and either end can use both. The grammar is that of
+//! docs/protocol/socket-io.md §2; what is refused follows the last column of its §9.
+
+mod decode;
+mod encode;
+
+pub use decode::{DecodeError, Decoded, Limits, Partial, decode};
+pub use encode::Encoder;
