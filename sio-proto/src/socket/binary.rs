@@ -156,7 +156,7 @@ mod tests {
             (&[T("0{\"a\":1}x")], Err(InvalidJson(TrailingText))),
             (&[T("0/a")], Ok(1)),
             (&[T("0/a,{}")], Ok(1)),
-            // event without payload: accepted, no event fired
+            // event without payload: accepted as by genuine servers, where the column says close
             (&[T("2")], Ok(0)),
             (&[T("2/admin,")], Ok(0)),
             (&[T("212")], Ok(0)),

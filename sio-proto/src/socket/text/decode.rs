@@ -207,6 +207,7 @@ impl<'a> Reader<'a> {
         let raw = self.raw_namespace();
         let namespace = self.namespace(raw)?;
         let id = self.id()?;
+        // As genuine servers do, where the last column of docs/protocol/socket-io.md §9 would close.
         if self.rest.is_empty() && attachments.is_none() {
             return Ok(Decoded::Nothing);
         }
