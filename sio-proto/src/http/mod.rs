@@ -43,6 +43,8 @@ mod query;
 mod request;
 mod response;
 mod status;
+#[cfg(test)]
+mod strictness;
 
 pub use client::{Response, ResponseDecoder, encode_request};
 pub use decode::{Event, RequestDecoder};

@@ -105,7 +105,10 @@ fn is_encoded(encoded: &[u8], name: &str) -> bool {
     if encoded.len() > 3 * name.len() {
         return false;
     }
-    unescape(encoded).map_or(encoded == name.as_bytes(), |bytes| text(bytes) == name)
+    match unescape(encoded) {
+        Some(bytes) => text(bytes) == name,
+        None => encoded == name.as_bytes(),
+    }
 }
 
 fn decode(encoded: &str) -> Cow<'_, str> {

@@ -113,7 +113,7 @@ pub fn encode_response_head(
     if !(100..=999).contains(&status) {
         return Err(EncodeError::InvalidStatus);
     }
-    let reason = reason.unwrap_or(reason_phrase(status));
+    let reason = reason.unwrap_or_else(|| reason_phrase(status));
     if !is_field_value(reason.as_bytes()) {
         return Err(EncodeError::InvalidReason);
     }
