@@ -1,0 +1,330 @@
+//! Header fields: one list of places in the head they came in.
+//!
+//! ```text
+//!   head    GET / HTTP/1.1 CR LF Host: a CR LF Accept: */* CR LF CR LF       one shared slice, never copied
+//!   fields                       [name][value]  [name][value]                16 bytes each
+//! ```
+//!
+//! Invariant: names are ASCII tokens; values have no control characters but the tab, and no white space at their ends.
+//! They need not be UTF-8 (RFC 9110 §5.5), so they are bytes first and text on request.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+use super::error::HttpError;
+
+/// A part of a head, as offsets. 32 bits are enough: heads are limited to fewer bytes than that.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    start: u32,
+    len: u32,
+}
+
+impl Span {
+    /// Where `part`, which must be a slice of `whole`, stands in it. A part that is not yields an empty span.
+    pub(super) fn locate(whole: &[u8], part: &[u8]) -> Self {
+        let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
+        match (u32::try_from(start), u32::try_from(part.len())) {
+            (Ok(at), Ok(len)) if start <= whole.len() => Self { start: at, len },
+            _ => Self::default(),
+        }
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.start as usize + self.len as usize
+    }
+
+    /// The part of `whole` that this span names.
+    pub(super) fn of(self, whole: &[u8]) -> &[u8] {
+        whole.get(self.range()).unwrap_or_default()
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Field {
+    name: Span,
+    value: Span,
+}
+
+/// The header fields of a message, in order.
+///
+/// Names are compared without regard to case. To make some by hand (to feed a request that another HTTP server has
+/// parsed), collect pairs of name and value.
+#[derive(Clone, Default)]
+pub struct Headers {
+    head: Bytes,
+    fields: Vec<Field>,
+}
+
+impl Headers {
+    /// The value of the first field of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.get_all(name).next()
+    }
+
+    /// The value of the first field of this name as text, with U+FFFD for what is not UTF-8.
+    ///
+    /// A field that is there is never reported absent, so "no `Origin`" cannot be pretended with odd bytes.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.get(name).map(String::from_utf8_lossy)
+    }
+
+    /// The values of all fields of this name.
+    pub fn get_all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.raw()
+            .filter(move |(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// Whether `token` stands in the comma-separated lists of the fields of this name, without regard to case.
+    #[must_use]
+    pub fn has_token(&self, name: &str, token: &str) -> bool {
+        self.get_all(name)
+            .flat_map(|value| value.split(|&byte| byte == b','))
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// All names and values, in order, names spelled as they came.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.raw()
+            .map(|(name, value)| (core::str::from_utf8(name).unwrap_or_default(), value))
+    }
+
+    /// Number of fields.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// A copy in memory of its own, just as large as needed.
+    ///
+    /// Parsed header fields share the buffer they were read into. Who keeps them for long should keep this instead.
+    #[must_use]
+    pub fn compact(&self) -> Self {
+        self.iter().collect()
+    }
+
+    pub(super) fn raw(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields
+            .iter()
+            .map(|field| (field.name.of(&self.head), field.value.of(&self.head)))
+    }
+
+    /// Parses the `count` header lines that stand in `head` from `start` on, the final empty line included.
+    pub(super) fn parse(head: Bytes, start: usize, count: usize) -> Result<Self, HttpError> {
+        /// Room on the stack for the header lines of nearly every request.
+        const USUAL: usize = 32;
+        let block = head.get(start..).unwrap_or_default();
+        let fields = if count <= USUAL {
+            parse_fields(&head, block, &mut [httparse::EMPTY_HEADER; USUAL])?
+        } else {
+            parse_fields(&head, block, &mut vec![httparse::EMPTY_HEADER; count])?
+        };
+        debug_assert_eq!(fields.len(), count, "one field a line");
+        Ok(Self { head, fields })
+    }
+}
+
+fn parse_fields<'a>(
+    head: &'a [u8],
+    block: &'a [u8],
+    room: &mut [httparse::Header<'a>],
+) -> Result<Vec<Field>, HttpError> {
+    match httparse::parse_headers(block, room) {
+        Ok(httparse::Status::Complete((_, parsed))) => Ok(parsed
+            .iter()
+            .map(|header| Field {
+                name: Span::locate(head, header.name.as_bytes()),
+                value: Span::locate(head, header.value),
+            })
+            .collect()),
+        Ok(httparse::Status::Partial) => Err(HttpError::InvalidHeaderName),
+        Err(error) => Err(explain(block, error)),
+    }
+}
+
+/// Which rule a refused block of header lines breaks. Only ever runs once a connection is lost.
+fn explain(block: &[u8], error: httparse::Error) -> HttpError {
+    for line in block.split(|&byte| byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.contains(&b'\r') {
+            return HttpError::BareCr;
+        }
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+            if line.is_empty() {
+                continue;
+            }
+            return HttpError::InvalidHeaderName;
+        };
+        let (name, value) = line.split_at(colon);
+        if name.trim_ascii_end().len() < name.len() {
+            return HttpError::WhitespaceBeforeColon;
+        }
+        if !is_token(name) {
+            return HttpError::InvalidHeaderName;
+        }
+        if !is_field_value(value) {
+            return HttpError::InvalidHeaderValue;
+        }
+    }
+    match error {
+        httparse::Error::TooManyHeaders => HttpError::TooManyHeaders,
+        _ => HttpError::InvalidHeaderValue,
+    }
+}
+
+/// `tchar` of RFC 9110 §5.6.2.
+pub(super) const fn is_token_byte(byte: u8) -> bool {
+    matches!(byte,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
+        | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+}
+
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().copied().all(is_token_byte)
+}
+
+/// What may stand in a header value: anything but control characters; the tab is fine.
+pub(super) const fn is_value_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+pub(super) fn is_field_value(bytes: &[u8]) -> bool {
+    bytes.iter().copied().all(is_value_byte)
+}
+
+/// Whether this may be the value of `Host`: visible ASCII without what would end a host and port in a URL.
+pub(super) fn is_host(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#' | b'@' | b'\\' | b',' | b'"'))
+}
+
+impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
+    /// Takes names and values as they are; nothing is checked.
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
+        let mut head = BytesMut::new();
+        let mut fields = Vec::new();
+        let mut append = |part: &[u8]| -> Option<Span> {
+            let start = u32::try_from(head.len()).ok()?;
+            let len = u32::try_from(part.len()).ok()?;
+            start.checked_add(len)?;
+            head.extend_from_slice(part);
+            Some(Span { start, len })
+        };
+        for (name, value) in pairs {
+            let (Some(name), Some(value)) = (append(name.as_ref().as_bytes()), append(value.as_ref())) else {
+                break; // four gigabytes of header fields
+            };
+            fields.push(Field { name, value });
+        }
+        Self {
+            head: Bytes::copy_from_slice(&head),
+            fields,
+        }
+    }
+}
+
+impl PartialEq for Headers {
+    /// Same names, spelled the same, with the same values in the same order.
+    fn eq(&self, other: &Self) -> bool {
+        self.raw().eq(other.raw())
+    }
+}
+
+impl Eq for Headers {}
+
+impl fmt::Debug for Headers {
+    /// Names and lengths only: cookies and tokens do not belong in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map()
+            .entries(self.iter().map(|(name, value)| (name, value.len())))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    fn parse(block: &'static [u8]) -> Result<Headers, HttpError> {
+        let count = block.split(|&b| b == b'\n').count() - 2;
+        Headers::parse(Bytes::from_static(block), 0, count)
+    }
+
+    #[test]
+    fn values_are_found_whatever_the_case() {
+        let headers = parse(b"Host: a\r\nX-Empty:\r\nx-blank: \t \r\ncookie:  a=b \t\r\nCOOKIE: c=d\r\n\r\n").unwrap();
+        assert_eq!(headers.len(), 5);
+        assert_eq!(headers.get("HOST"), Some(&b"a"[..]));
+        assert_eq!(headers.get("x-empty"), Some(&b""[..]));
+        assert_eq!(headers.get("X-Blank"), Some(&b""[..]));
+        assert_eq!(headers.get("Cookie"), Some(&b"a=b"[..]));
+        assert!(headers.get_all("cookie").eq([&b"a=b"[..], b"c=d"]));
+        assert_eq!(headers.get("absent"), None);
+        assert!(
+            headers
+                .iter()
+                .map(|(name, _)| name)
+                .eq(["Host", "X-Empty", "x-blank", "cookie", "COOKIE"])
+        );
+    }
+
+    #[test]
+    fn tokens_are_found_in_lists() {
+        let headers = parse(b"Connection: keep-alive ,\tUPGRADE\r\nconnection: x,,y\r\n\r\n").unwrap();
+        for token in ["Keep-Alive", "upgrade", "x", "Y"] {
+            assert!(headers.has_token("connection", token), "{token}");
+        }
+        for token in ["keep", "alive", "upgradex", "close"] {
+            assert!(!headers.has_token("connection", token), "{token}");
+        }
+    }
+
+    #[test]
+    fn values_need_not_be_text() {
+        let headers = parse(b"Origin: \xff\xfe\r\nname: caf\xc3\xa9\r\n\r\n").unwrap();
+        assert_eq!(headers.get("origin"), Some(&b"\xff\xfe"[..]));
+        assert_eq!(headers.text("origin").unwrap(), "\u{fffd}\u{fffd}");
+        assert_eq!(headers.text("name").unwrap(), "café");
+        assert!(!headers.has_token("origin", "null"));
+    }
+
+    #[test]
+    fn many_headers_take_the_larger_room() {
+        let mut block = String::new();
+        for i in 0..100 {
+            block += &format!("h{i}: {i}\r\n");
+        }
+        block += "\r\n";
+        let headers = Headers::parse(Bytes::from(block), 0, 100).unwrap();
+        assert_eq!(headers.get("h99"), Some(&b"99"[..]));
+    }
+
+    #[test]
+    fn a_compact_copy_is_equal_and_secrets_stay_out_of_debug() {
+        let headers = parse(b"Cookie: secret\r\nHost: a\r\n\r\n").unwrap();
+        let copy = headers.compact();
+        assert_eq!(copy, headers);
+        assert_eq!(
+            copy.head.len(),
+            "Cookie".len() + "secret".len() + "Host".len() + "a".len()
+        );
+        assert_eq!(format!("{copy:?}"), r#"{"Cookie": 6, "Host": 1}"#);
+    }
+}

@@ -1,0 +1,265 @@
+//! Query strings and form bodies: `key=value&key=value`, percent-encoded, `+` for a blank.
+//!
+//! The rules are those of the URL standard (what `URLSearchParams` does): pieces are split at `&`, empty ones skipped,
+//! keys end at the first `=`, a `%` that two hexadecimal digits do not follow stays as it is, and what is not UTF-8
+//! afterwards becomes U+FFFD. Of a key that is repeated, **the last one wins** in a query (docs/protocol/engine-io.md §1);
+//! in a form it depends on the generation, see [`Duplicates`].
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use memchr::memchr2;
+
+/// A query string, decoded as it is read.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Query {
+    raw: ByteString,
+}
+
+impl Query {
+    /// Pairs beyond this number are not seen. It is Node's limit.
+    pub const MAX_PAIRS: usize = 1000;
+
+    /// A query from its raw text, without the `?`.
+    #[must_use]
+    pub fn new(raw: impl Into<ByteString>) -> Self {
+        Self { raw: raw.into() }
+    }
+
+    /// The raw text.
+    #[must_use]
+    pub fn raw(&self) -> &str {
+        &self.raw
+    }
+
+    /// All pairs, in order, decoded. Text without escapes is borrowed.
+    pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        self.raw_pairs().map(|(key, value)| (decode(key), decode(value)))
+    }
+
+    /// The value of the last pair with this key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<Cow<'_, str>> {
+        self.raw_pairs()
+            .filter(|(other, _)| is_encoded(other.as_bytes(), key))
+            .last()
+            .map(|(_, value)| decode(value))
+    }
+
+    fn raw_pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.raw
+            .split('&')
+            .filter(|piece| !piece.is_empty())
+            .take(Self::MAX_PAIRS)
+            .map(|piece| piece.split_once('=').unwrap_or((piece, "")))
+    }
+}
+
+impl fmt::Debug for Query {
+    /// Keys only: values may be session ids and tokens, which do not belong in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(|(key, _)| key)).finish()
+    }
+}
+
+/// What a form field means that comes twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duplicates {
+    /// The first one counts (the 0.6 family, docs/protocol/legacy-0.6.md §16).
+    First,
+    /// None counts, as if the field were missing (Engine.IO's JSONP, docs/protocol/engine-io.md §4.6).
+    Refuse,
+}
+
+/// The decoded value of field `name` in a body of type `application/x-www-form-urlencoded`; `None` if it is missing.
+///
+/// Field names are `data` in the 0.6 family and `d` in later generations. A value without escapes shares the body's
+/// memory.
+#[must_use]
+pub fn form_field(body: &Bytes, name: &str, duplicates: Duplicates) -> Option<ByteString> {
+    let mut values = body.split(|&byte| byte == b'&').filter_map(|piece| {
+        let end = piece.iter().position(|&byte| byte == b'=').unwrap_or(piece.len());
+        let (key, value) = piece.split_at(end);
+        let wanted = !piece.is_empty() && is_encoded(key, name);
+        wanted.then(|| value.strip_prefix(b"=").unwrap_or_default())
+    });
+    let value = values.next()?;
+    if duplicates == Duplicates::Refuse && values.next().is_some() {
+        return None;
+    }
+    Some(match unescape(value) {
+        Some(bytes) => text(bytes).into(),
+        None => {
+            let shared = body.slice_ref(value);
+            ByteString::try_from(shared).unwrap_or_else(|_| String::from_utf8_lossy(value).into_owned().into())
+        }
+    })
+}
+
+/// Whether `encoded` stands for `name`. Costs an allocation only for keys with escapes that could be it.
+fn is_encoded(encoded: &[u8], name: &str) -> bool {
+    if encoded.len() > 3 * name.len() {
+        return false;
+    }
+    match unescape(encoded) {
+        Some(bytes) => text(bytes) == name,
+        None => encoded == name.as_bytes(),
+    }
+}
+
+fn decode(encoded: &str) -> Cow<'_, str> {
+    match unescape(encoded.as_bytes()) {
+        Some(bytes) => Cow::Owned(text(bytes)),
+        None => Cow::Borrowed(encoded),
+    }
+}
+
+/// The bytes that `encoded` stands for; `None` if these are its own.
+fn unescape(encoded: &[u8]) -> Option<Vec<u8>> {
+    let mut at = memchr2(b'%', b'+', encoded)?;
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded;
+    loop {
+        let (plain, escape) = rest.split_at(at);
+        bytes.extend_from_slice(plain);
+        let (byte, after) = match escape.split_first() {
+            None => return Some(bytes),
+            Some((b'+', after)) => (b' ', after),
+            Some((&percent, after)) => hex_byte(after).unwrap_or((percent, after)),
+        };
+        bytes.push(byte);
+        rest = after;
+        at = memchr2(b'%', b'+', rest).unwrap_or(rest.len());
+    }
+}
+
+/// The byte that two hexadecimal digits stand for, and what follows them.
+fn hex_byte(encoded: &[u8]) -> Option<(u8, &[u8])> {
+    let [high, low, after @ ..] = encoded else {
+        return None;
+    };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()?;
+    Some((byte, after))
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use proptest::prelude::*;
+
+    #[test]
+    fn pairs_are_decoded() {
+        for (raw, pairs) in [
+            ("", &[][..]),
+            ("&&", &[]),
+            ("a", &[("a", "")]),
+            ("a=", &[("a", "")]),
+            ("=a", &[("", "a")]),
+            ("=", &[("", "")]),
+            ("a=b=c&d", &[("a", "b=c"), ("d", "")]),
+            (
+                "EIO=4&transport=polling&t=PSx",
+                &[("EIO", "4"), ("transport", "polling"), ("t", "PSx")],
+            ),
+            ("a+b=c+d%2B%20e", &[("a b", "c d+ e")]),
+            ("%61=%C3%A9&é=é", &[("a", "é"), ("é", "é")]),
+            (
+                "a=%&b=%4&c=%zz&d=%%41&e=%4%31",
+                &[("a", "%"), ("b", "%4"), ("c", "%zz"), ("d", "%A"), ("e", "%41")],
+            ),
+            (
+                "a=%FF&b=%C3&c=%00",
+                &[("a", "\u{fffd}"), ("b", "\u{fffd}"), ("c", "\0")],
+            ),
+            ("a=%26%3D&__proto__=x", &[("a", "&="), ("__proto__", "x")]),
+            ("a=%é", &[("a", "%é")]),
+            ("a=%+1", &[("a", "% 1")]),
+        ] {
+            let query = Query::new(raw);
+            let seen: Vec<_> = query.iter().collect();
+            let seen: Vec<_> = seen.iter().map(|(key, value)| (&**key, &**value)).collect();
+            assert_eq!(seen, pairs, "{raw}");
+        }
+    }
+
+    #[test]
+    fn the_last_one_wins() {
+        let query = Query::new("sid=a&x=1&s%69d=b+c&sid2=d");
+        assert_eq!(query.get("sid").unwrap(), "b c");
+        assert_eq!(query.get("x").unwrap(), "1");
+        for absent in ["", "si", "SID", "s%69d", "constructor"] {
+            assert_eq!(query.get(absent), None, "{absent}");
+        }
+        assert!(matches!(query.get("x"), Some(Cow::Borrowed(_))), "no escape, no copy");
+        assert_eq!(format!("{query:?}"), r#"["sid", "x", "sid", "sid2"]"#);
+    }
+
+    #[test]
+    fn pairs_are_limited() {
+        let query = Query::new("a&".repeat(Query::MAX_PAIRS) + "b=1");
+        assert_eq!(query.iter().count(), Query::MAX_PAIRS);
+        assert_eq!(query.get("b"), None);
+    }
+
+    #[test]
+    fn form_fields() {
+        use Duplicates::{First, Refuse};
+        for (body, name, duplicates, expected) in [
+            // docs/protocol/legacy-0.6.md §5.1, XHR and form spelling
+            (
+                &b"data=~m~6~m~early1~m~14~m~~j~%7B%22early%22%3A2%7D"[..],
+                "data",
+                First,
+                Some("~m~6~m~early1~m~14~m~~j~{\"early\":2}"),
+            ),
+            (b"data=%7Em%7E5%7Em%7Eburst", "data", First, Some("~m~5~m~burst")),
+            (b"d=4a+b%0D%0A", "d", Refuse, Some("4a b\r\n")),
+            (b"x=1&data=a&data=b", "data", First, Some("a")),
+            (b"x=1&d=a&d=b", "d", Refuse, None),
+            (b"%64=a", "d", Refuse, Some("a")),
+            (b"d", "d", Refuse, Some("")),
+            (b"d=", "d", Refuse, Some("")),
+            (b"", "d", First, None),
+            (b"data=a", "d", First, None),
+            (b"d=\xff%41", "d", First, Some("\u{fffd}A")),
+            (b"d=\xff", "d", First, Some("\u{fffd}")),
+        ] {
+            let field = form_field(&Bytes::from_static(body), name, duplicates);
+            assert_eq!(field.as_deref(), expected, "{}", body.escape_ascii());
+        }
+        let body = Bytes::from("d=plain");
+        let value = form_field(&body, "d", First).unwrap();
+        assert!(
+            body.as_ptr_range().contains(&value.as_bytes().as_ptr()),
+            "no escape, no copy"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_comes_back(key in "\\PC{1,10}", value in "\\PC{0,30}") {
+            let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+            let raw = format!("{}={}", encode(&key), encode(&value));
+            let query = Query::new(raw.as_str());
+            prop_assert_eq!(query.get(&key).unwrap(), value.as_str());
+            prop_assert_eq!(form_field(&raw.into(), &key, Duplicates::Refuse).unwrap(), value.as_str());
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(raw in "[%+=&0-9a-fA-Fé]{0,40}", body in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let query = Query::new(raw.as_str());
+            let _ = (query.iter().count(), query.get("a"));
+            let _ = form_field(&Bytes::from(body), "a", Duplicates::First);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! One request.
+
+use core::fmt;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::error::BodyTooLarge;
+use super::headers::Headers;
+use super::method::Method;
+use super::query::Query;
+
+/// A request, whole.
+///
+/// `target`, `headers` and usually `body` share the buffer they were read into; [`compact`](Self::compact) makes a copy
+/// that does not. Fields are public so that requests parsed by another HTTP server can be put together by hand.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What to do.
+    pub method: Method,
+    /// To what: the request target as it came, neither decoded nor normalised.
+    pub target: ByteString,
+    /// 1 for HTTP/1.1, 0 for HTTP/1.0.
+    pub version_minor: u8,
+    /// The header fields.
+    pub headers: Headers,
+    /// The body, empty if there is none; or the fact that it is too large, which wants 413 for an answer.
+    pub body: Result<Bytes, BodyTooLarge>,
+}
+
+/// What an answer has to know of its request. Small, so that it can be kept while a poll is parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// The method was `HEAD`: the answer has a head only.
+    pub is_head: bool,
+    /// 1 for HTTP/1.1, 0 for HTTP/1.0.
+    pub version_minor: u8,
+    /// The connection goes on after the answer.
+    pub keep_alive: bool,
+}
+
+impl Exchange {
+    /// For answers to what could not be read as a request: the connection ends with them.
+    pub const CLOSING: Self = Self {
+        is_head: false,
+        version_minor: 1,
+        keep_alive: false,
+    };
+}
+
+impl Request {
+    /// The path as it came: no decoding, no normalisation, `//` stays (docs/protocol/detection.md §1).
+    ///
+    /// Of a target in absolute form (`http://host/path`, RFC 9112 §3.2.2) it is what follows the host.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        let target = self.origin_form();
+        match target.split_once('?').map_or(target, |(path, _)| path) {
+            "" => "/",
+            path => path,
+        }
+    }
+
+    /// The query as it came, without the `?`; empty if there is none.
+    #[must_use]
+    pub fn query(&self) -> &str {
+        self.origin_form().split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// The query taken apart.
+    #[must_use]
+    pub fn query_pairs(&self) -> Query {
+        Query::new(self.target.slice_ref(self.query()))
+    }
+
+    /// Whether another request may follow on this connection.
+    ///
+    /// HTTP/1.1 goes on unless it says `close`; HTTP/1.0 ends unless it says `keep-alive`. After a body that was too
+    /// large and after a websocket upgrade (accepted or refused) nothing follows either.
+    #[must_use]
+    pub fn keep_alive(&self) -> bool {
+        self.body.is_ok() && keeps_alive(self.version_minor, &self.headers) && !self.is_upgrade("websocket")
+    }
+
+    /// Whether this asks to switch to `protocol`: a `GET` of HTTP/1.1 with `Connection: Upgrade` and
+    /// `Upgrade: protocol`, both without regard to case.
+    #[must_use]
+    pub fn is_upgrade(&self, protocol: &str) -> bool {
+        self.method == Method::Get
+            && self.version_minor == 1
+            && self.headers.has_token("upgrade", protocol)
+            && self.headers.has_token("connection", "upgrade")
+    }
+
+    /// Whether `Content-Type` names this media type, whatever parameters follow it.
+    #[must_use]
+    pub fn is_content_type(&self, media_type: &str) -> bool {
+        self.headers.get("content-type").is_some_and(|value| {
+            let end = value.iter().position(|&byte| byte == b';').unwrap_or(value.len());
+            let (name, _) = value.split_at(end);
+            name.trim_ascii().eq_ignore_ascii_case(media_type.as_bytes())
+        })
+    }
+
+    /// What an answer has to know of this request.
+    #[must_use]
+    pub fn exchange(&self) -> Exchange {
+        Exchange {
+            is_head: self.method == Method::Head,
+            version_minor: self.version_minor,
+            keep_alive: self.keep_alive(),
+        }
+    }
+
+    /// A copy in memory of its own, just as large as needed, so that the read buffer can be let go.
+    #[must_use]
+    pub fn compact(&self) -> Self {
+        Self {
+            method: self.method,
+            target: ByteString::from(&*self.target),
+            version_minor: self.version_minor,
+            headers: self.headers.compact(),
+            body: self
+                .body
+                .as_ref()
+                .map(|body| Bytes::copy_from_slice(body))
+                .map_err(|&e| e),
+        }
+    }
+
+    /// The target from its path on.
+    fn origin_form(&self) -> &str {
+        let target = &*self.target;
+        if target.starts_with('/') {
+            return target;
+        }
+        match target.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
+                rest.find(['/', '?']).map_or("", |at| rest.split_at(at).1)
+            }
+            _ => target,
+        }
+    }
+}
+
+impl fmt::Debug for Request {
+    /// Without query and header values: session ids and tokens do not belong in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &self.path())
+            .field("version_minor", &self.version_minor)
+            .field("headers", &self.headers)
+            .field("body", &self.body.as_ref().map(Bytes::len))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a message with these header fields leaves the connection open. `close` wins over `keep-alive`.
+pub(super) fn keeps_alive(version_minor: u8, headers: &Headers) -> bool {
+    !headers.has_token("connection", "close") && (version_minor >= 1 || headers.has_token("connection", "keep-alive"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    fn request(target: &str, version_minor: u8, headers: &[(&str, &str)]) -> Request {
+        Request {
+            method: Method::Get,
+            target: target.into(),
+            version_minor,
+            headers: headers.iter().copied().collect(),
+            body: Ok(Bytes::new()),
+        }
+    }
+
+    #[test]
+    fn paths_and_queries_stay_raw() {
+        for (target, path, query) in [
+            ("/", "/", ""),
+            ("/socket.io/?EIO=4&t=%20+", "/socket.io/", "EIO=4&t=%20+"),
+            (
+                "/socket.io/xhr-polling//1795447966090",
+                "/socket.io/xhr-polling//1795447966090",
+                "",
+            ),
+            ("/socket.io/1//SID/?disconnect=1", "/socket.io/1//SID/", "disconnect=1"),
+            ("//socket.io/../%31", "//socket.io/../%31", ""),
+            ("/a?b?c", "/a", "b?c"),
+            ("/a?u=http://x/", "/a", "u=http://x/"),
+            ("http://host:80/a?b", "/a", "b"),
+            ("http://host", "/", ""),
+            ("http://host?q", "/", "q"),
+            ("*", "*", ""),
+            ("host:443", "host:443", ""),
+        ] {
+            let request = request(target, 1, &[]);
+            assert_eq!((request.path(), request.query()), (path, query), "{target}");
+            assert_eq!(request.query_pairs().iter().count() > 0, !query.is_empty(), "{target}");
+        }
+    }
+
+    #[test]
+    fn connections_go_on_or_end() {
+        for (version_minor, connection, expected) in [
+            (1, "", true),
+            (1, "close", false),
+            (1, "Keep-Alive, CLOSE", false),
+            (1, "closed", true),
+            (0, "", false),
+            (0, "Keep-Alive", true),
+            (0, "keep-alive, close", false),
+        ] {
+            let mut request = request("/", version_minor, &[("Connection", connection)]);
+            assert_eq!(request.keep_alive(), expected, "1.{version_minor} {connection}");
+            request.body = Err(BodyTooLarge);
+            assert!(!request.keep_alive());
+        }
+    }
+
+    #[test]
+    fn upgrades_are_recognised() {
+        let upgrade = [("Connection", "keep-alive, Upgrade"), ("Upgrade", "WebSocket")];
+        let mut asked = request("/", 1, &upgrade);
+        assert!(asked.is_upgrade("websocket"));
+        assert!(!asked.is_upgrade("h2c"));
+        assert!(!asked.keep_alive());
+        asked.method = Method::Post;
+        assert!(!asked.is_upgrade("websocket"));
+        assert!(!request("/", 0, &upgrade).is_upgrade("websocket"));
+        assert!(!request("/", 1, &upgrade[1..]).is_upgrade("websocket"));
+        assert!(!request("/", 1, &upgrade[..1]).is_upgrade("websocket"));
+    }
+
+    #[test]
+    fn media_types_are_compared_without_parameters() {
+        for (value, expected) in [
+            ("application/octet-stream", true),
+            ("Application/Octet-Stream ; charset=UTF-8", true),
+            ("application/octet-streams", false),
+            ("text/plain; x=application/octet-stream", false),
+            ("", false),
+        ] {
+            let request = request("/", 1, &[("content-type", value)]);
+            assert_eq!(request.is_content_type("application/octet-stream"), expected, "{value}");
+        }
+        assert!(!request("/", 1, &[]).is_content_type(""));
+    }
+
+    #[test]
+    fn a_compact_copy_is_equal_and_debug_keeps_secrets() {
+        let request = request("/a?sid=secret", 1, &[("Cookie", "secret")]);
+        assert_eq!(request.compact(), request);
+        assert!(!format!("{request:?}").contains("secret"));
+    }
+}

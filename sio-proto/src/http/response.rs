@@ -1,0 +1,353 @@
+//! The server's voice: answers to bytes.
+//!
+//! ```text
+//!   HTTP/1.1 200 OK CR LF
+//!   Content-Type: text/plain; charset=UTF-8 CR LF     the caller's fields, in the caller's order
+//!   Content-Length: 118 CR LF                         ours, because they must agree with body and connection:
+//!   Connection: close CR LF                           Content-Length, Transfer-Encoding, Connection
+//!   CR LF
+//! ```
+//!
+//! There is no `Date`: this crate reads no clock. Whoever does may pass it among the header fields.
+
+use bytes::{BufMut, BytesMut};
+
+use super::encode::{check_headers, put_content_length, put_headers, put_number, reserve};
+use super::error::EncodeError;
+use super::headers::is_field_value;
+use super::request::Exchange;
+use super::status::{is_bodiless, reason_phrase};
+
+/// The interim answer to [`Event::Continue`](super::Event::Continue).
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// How the end of a response body shall be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseFraming {
+    /// The body has this many bytes.
+    Length(usize),
+    /// The body is a stream of chunks (htmlfile). To HTTP/1.0, which knows none, it is sent
+    /// [`UntilClose`](Self::UntilClose).
+    Chunked,
+    /// The body ends with the connection (xhr-multipart).
+    UntilClose,
+}
+
+/// How the body has to be written after the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyForm {
+    /// Not at all: the answer is complete.
+    None,
+    /// As it is.
+    Raw,
+    /// With [`encode_chunk`] and, at the end, [`encode_last_chunk`].
+    Chunked,
+}
+
+/// What has been written, and what that means for the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Sent {
+    /// How to write the body.
+    pub body: BodyForm,
+    /// Whether the connection takes another request after this answer; close it otherwise.
+    pub keep_alive: bool,
+}
+
+/// Writes a whole response; whether the connection goes on after it.
+///
+/// See [`encode_response_head`] for what is written. The body is left out where the request or the status wants none.
+///
+/// ```
+/// use sio_proto::BytesMut;
+/// use sio_proto::http::{Exchange, encode_response};
+///
+/// let mut out = BytesMut::new();
+/// let keep_alive = encode_response(&mut out, Exchange::CLOSING, 400, None, &[], b"")?;
+/// assert!(!keep_alive);
+/// assert_eq!(out, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+/// # Ok::<(), sio_proto::http::EncodeError>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of [`encode_response_head`].
+pub fn encode_response(
+    out: &mut BytesMut,
+    exchange: Exchange,
+    status: u16,
+    reason: Option<&str>,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<bool, EncodeError> {
+    let sent = encode_response_head(
+        out,
+        exchange,
+        status,
+        reason,
+        headers,
+        ResponseFraming::Length(body.len()),
+    )?;
+    if sent.body == BodyForm::Raw {
+        out.put_slice(body);
+    }
+    Ok(sent.keep_alive)
+}
+
+/// Writes the head of a response: for bodies that are queued beside it, and for streams.
+///
+/// Without a `reason` it is the usual one. `Content-Length` is left out for 1xx, 204 and 304. `Connection` is written
+/// where it differs from what the request's version implies; a 101 brings its own.
+///
+/// # Errors
+///
+/// A header, status or reason that must not be written. Nothing has been written then.
+pub fn encode_response_head(
+    out: &mut BytesMut,
+    exchange: Exchange,
+    status: u16,
+    reason: Option<&str>,
+    headers: &[(&str, &str)],
+    framing: ResponseFraming,
+) -> Result<Sent, EncodeError> {
+    if !(100..=999).contains(&status) {
+        return Err(EncodeError::InvalidStatus);
+    }
+    let reason = reason.unwrap_or_else(|| reason_phrase(status));
+    if !is_field_value(reason.as_bytes()) {
+        return Err(EncodeError::InvalidReason);
+    }
+    let ours: &[&str] = match status {
+        101 => &["content-length", "transfer-encoding"],
+        _ => &["content-length", "transfer-encoding", "connection"],
+    };
+    check_headers(headers, ours)?;
+
+    reserve(out, headers, reason.len() + 96);
+    out.put_slice(b"HTTP/1.1 ");
+    put_number(out, status.into(), 10);
+    out.put_u8(b' ');
+    out.put_slice(reason.as_bytes());
+    out.put_slice(b"\r\n");
+    put_headers(out, headers);
+    let sent = put_framing(out, exchange, status, framing);
+    out.put_slice(b"\r\n");
+    Ok(sent)
+}
+
+/// The header fields that are the encoder's.
+fn put_framing(out: &mut BytesMut, exchange: Exchange, status: u16, framing: ResponseFraming) -> Sent {
+    let has_chunks = exchange.version_minor >= 1;
+    let (body, delimited) = match framing {
+        _ if is_bodiless(status) => (BodyForm::None, true),
+        ResponseFraming::Length(length) => {
+            put_content_length(out, length);
+            (BodyForm::Raw, true)
+        }
+        ResponseFraming::Chunked if has_chunks => {
+            out.put_slice(b"Transfer-Encoding: chunked\r\n");
+            (BodyForm::Chunked, true)
+        }
+        ResponseFraming::Chunked | ResponseFraming::UntilClose => (BodyForm::Raw, false),
+    };
+    let keep_alive = exchange.keep_alive && delimited;
+    match (status, keep_alive, exchange.version_minor) {
+        (100..200, ..) | (_, true, 1..) => {}
+        (_, true, 0) => out.put_slice(b"Connection: keep-alive\r\n"),
+        (_, false, _) => out.put_slice(b"Connection: close\r\n"),
+    }
+    Sent {
+        body: if exchange.is_head { BodyForm::None } else { body },
+        keep_alive,
+    }
+}
+
+/// Writes one chunk. No data, no chunk: an empty one would end the body.
+pub fn encode_chunk(out: &mut BytesMut, data: &[u8]) {
+    if data.is_empty() {
+        return;
+    }
+    out.reserve(data.len() + 16);
+    put_number(out, data.len(), 16);
+    out.put_slice(b"\r\n");
+    out.put_slice(data);
+    out.put_slice(b"\r\n");
+}
+
+/// Ends a chunked body.
+pub fn encode_last_chunk(out: &mut BytesMut) {
+    out.put_slice(b"0\r\n\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+
+    const HTTP11: Exchange = Exchange {
+        is_head: false,
+        version_minor: 1,
+        keep_alive: true,
+    };
+    const HTTP10: Exchange = Exchange {
+        version_minor: 0,
+        ..HTTP11
+    };
+    const HEAD: Exchange = Exchange {
+        is_head: true,
+        ..HTTP11
+    };
+
+    fn text(out: &BytesMut) -> String {
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn whole_responses() {
+        let plain = [("Content-Type", "text/plain"), ("Set-Cookie", "a"), ("Set-Cookie", "b")];
+        for (exchange, status, headers, body, expected, goes_on) in [
+            (
+                HTTP11,
+                200,
+                &plain[..],
+                "ok",
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\
+                 Content-Length: 2\r\n\r\nok",
+                true,
+            ),
+            (
+                HTTP11,
+                200,
+                &[],
+                "",
+                "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                true,
+            ),
+            (
+                HTTP10,
+                200,
+                &[],
+                "ok",
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok",
+                true,
+            ),
+            (
+                Exchange::CLOSING,
+                413,
+                &[],
+                "",
+                "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                false,
+            ),
+            (
+                HEAD,
+                200,
+                &[],
+                "ok",
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+                true,
+            ),
+            (HTTP11, 204, &[], "ok", "HTTP/1.1 204 No Content\r\n\r\n", true),
+            (HTTP11, 304, &[], "ok", "HTTP/1.1 304 Not Modified\r\n\r\n", true),
+            (
+                HTTP11,
+                799,
+                &[],
+                "",
+                "HTTP/1.1 799 unknown\r\nContent-Length: 0\r\n\r\n",
+                true,
+            ),
+        ] {
+            let mut out = BytesMut::new();
+            let sent = encode_response(&mut out, exchange, status, None, headers, body.as_bytes());
+            assert_eq!((text(&out).as_str(), sent), (expected, Ok(goes_on)));
+        }
+    }
+
+    #[test]
+    fn an_upgrade_brings_its_own_connection() {
+        let headers = [("Upgrade", "WebSocket"), ("Connection", "Upgrade")];
+        let mut out = BytesMut::new();
+        let reason = Some("WebSocket Protocol Handshake");
+        encode_response(&mut out, Exchange::CLOSING, 101, reason, &headers, b"").unwrap();
+        assert_eq!(
+            out,
+            "HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn streams() {
+        for (exchange, framing, fields, body, keep_alive) in [
+            (
+                HTTP11,
+                ResponseFraming::Chunked,
+                "Transfer-Encoding: chunked\r\n",
+                BodyForm::Chunked,
+                true,
+            ),
+            (
+                HTTP10,
+                ResponseFraming::Chunked,
+                "Connection: close\r\n",
+                BodyForm::Raw,
+                false,
+            ),
+            (
+                HTTP11,
+                ResponseFraming::UntilClose,
+                "Connection: close\r\n",
+                BodyForm::Raw,
+                false,
+            ),
+            (
+                HEAD,
+                ResponseFraming::Chunked,
+                "Transfer-Encoding: chunked\r\n",
+                BodyForm::None,
+                true,
+            ),
+        ] {
+            let mut out = BytesMut::new();
+            let sent = encode_response_head(&mut out, exchange, 200, None, &[], framing);
+            assert_eq!(sent, Ok(Sent { body, keep_alive }));
+            assert_eq!(text(&out), String::from("HTTP/1.1 200 OK\r\n") + fields + "\r\n");
+        }
+        let mut out = BytesMut::new();
+        encode_chunk(&mut out, b"hello");
+        encode_chunk(&mut out, b"");
+        encode_chunk(&mut out, &[b' '; 256]);
+        encode_last_chunk(&mut out);
+        assert_eq!(
+            text(&out),
+            String::from("5\r\nhello\r\n100\r\n") + &" ".repeat(256) + "\r\n0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn nothing_splits_a_response() {
+        for (status, reason, header, error) in [
+            (99, None, ("X", "y"), EncodeError::InvalidStatus),
+            (1000, None, ("X", "y"), EncodeError::InvalidStatus),
+            (200, Some("OK\r\nX: y"), ("X", "y"), EncodeError::InvalidReason),
+            (200, None, ("", "y"), EncodeError::InvalidHeaderName),
+            (200, None, ("X:", "y"), EncodeError::InvalidHeaderName),
+            (200, None, ("X Y", "y"), EncodeError::InvalidHeaderName),
+            (200, None, ("X\r\nY", "y"), EncodeError::InvalidHeaderName),
+            (200, None, ("X", "y\r\nSet-Cookie: z"), EncodeError::InvalidHeaderValue),
+            (200, None, ("X", "y\nz"), EncodeError::InvalidHeaderValue),
+            (200, None, ("X", "y\rz"), EncodeError::InvalidHeaderValue),
+            (200, None, ("X", "y\0"), EncodeError::InvalidHeaderValue),
+            (200, None, ("X", "y\x7f"), EncodeError::InvalidHeaderValue),
+            (200, None, ("content-LENGTH", "1"), EncodeError::FramingHeader),
+            (200, None, ("Transfer-Encoding", "chunked"), EncodeError::FramingHeader),
+            (101, None, ("Transfer-Encoding", "chunked"), EncodeError::FramingHeader),
+            (200, None, ("Connection", "close"), EncodeError::FramingHeader),
+        ] {
+            let mut out = BytesMut::new();
+            let sent = encode_response(&mut out, HTTP11, status, reason, &[("A", "b"), header], b"");
+            assert_eq!(sent, Err(error), "{header:?}");
+            assert!(out.is_empty(), "checked before written");
+        }
+    }
+}
