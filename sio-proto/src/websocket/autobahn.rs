@@ -125,7 +125,7 @@ fn case_5_fragmentation() {
     // 5.3 to 5.5, then 5.6 to 5.8 with a Ping between the fragments.
     expect(
         &stream(&[(Text, false, f1), (Continuation, true, f2)]),
-        &[whole.clone()],
+        core::slice::from_ref(&whole),
         Ok(()),
     );
     let parts = [(Text, false, f1), (Ping, true, &b"ping"[..]), (Continuation, true, f2)];

@@ -13,76 +13,21 @@
 //! - A message that came in one frame is a slice of the caller's buffer: unmasked there, checked there, never copied.
 //!   So is a frame whose bytes trickle in: it grows at the front of the buffer, which the caller passes again.
 //! - Fragments are appended to one buffer that grows with what has arrived; each byte is copied once (amortised).
-//! - A byte is unmasked once and makes the connection fail, if it does, in the call that brought it (RFC 6455 \xa78.1).
+//! - A byte is unmasked once and makes the connection fail, if it does, in the call that brought it (RFC 6455 §8.1).
 //! - Nothing is allocated for a declared length, and all a peer can grow is bounded by [`Limits`].
 //! - The events, and the error, are the same however the bytes were cut.
 
 use alloc::boxed::Box;
-use alloc::string::String;
-use alloc::vec::Vec;
 
 use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::close::CloseFrame;
 use super::error::Error;
+use super::fragments::Fragments;
 use super::frame::{Header, Opcode, Role, Rules};
+use super::limits::Limits;
 use super::{mask, utf8};
-
-/// How much one peer may send before a message is complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// See [`max_frame_bytes`](Self::max_frame_bytes()).
-    pub max_frame_bytes: usize,
-    /// See [`max_message_bytes`](Self::max_message_bytes()).
-    pub max_message_bytes: usize,
-    /// See [`max_fragments`](Self::max_fragments()).
-    pub max_fragments: u32,
-}
-
-impl Limits {
-    /// The longest payload of one data frame. Default 1 000 000, in bytes.
-    ///
-    /// A longer one is refused when its header is read, with [`Error::FrameTooBig`]. Lower than the message limit, it
-    /// also bounds what the caller has to keep in its own buffer for this connection.
-    #[must_use]
-    pub const fn max_frame_bytes(mut self, bytes: usize) -> Self {
-        self.max_frame_bytes = bytes;
-        self
-    }
-
-    /// The longest message, all fragments together. Default 1 000 000 (`maxHttpBufferSize` of the reference server),
-    /// in bytes.
-    ///
-    /// A longer one is refused at the header of the frame that exceeds it, with [`Error::MessageTooBig`].
-    #[must_use]
-    pub const fn max_message_bytes(mut self, bytes: usize) -> Self {
-        self.max_message_bytes = bytes;
-        self
-    }
-
-    /// The most frames of one message. Default 65 536.
-    ///
-    /// Fragments cost no memory of their own here; the limit ends messages that go on for ever without growing. The
-    /// default is the number of fragments of the hardest case of the Autobahn test suite (4 MiB, 64 bytes at a time);
-    /// the `ws` package stops at 131 072. One more is refused with [`Error::TooManyFragments`].
-    #[must_use]
-    pub const fn max_fragments(mut self, fragments: u32) -> Self {
-        self.max_fragments = fragments;
-        self
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_frame_bytes: 1_000_000,
-            max_message_bytes: 1_000_000,
-            max_fragments: 65_536,
-        }
-    }
-}
 
 /// What a peer said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,21 +99,6 @@ impl Frame {
     const fn is_fragment(&self) -> bool {
         matches!(self.opcode, Opcode::Continuation) || !self.fin
     }
-}
-
-/// A message in several frames, as far as it has come.
-#[derive(Debug)]
-struct Fragments {
-    body: Body,
-    /// The declared lengths of all its frames so far.
-    length: usize,
-    count: u32,
-}
-
-#[derive(Debug)]
-enum Body {
-    Text(String, utf8::Validator),
-    Binary(Vec<u8>),
 }
 
 impl Decoder {
@@ -295,7 +225,7 @@ impl Decoder {
         if length > self.limits.max_frame_bytes {
             return Err(Error::FrameTooBig);
         }
-        let before = self.message.as_ref().map_or(0, |message| message.length);
+        let before = self.message.as_ref().map_or(0, |message| message.length());
         if length > self.limits.max_message_bytes.saturating_sub(before) {
             return Err(Error::MessageTooBig);
         }
@@ -304,26 +234,10 @@ impl Decoder {
 
     /// Opens a fragmented message, or counts one more frame of the one that is open.
     fn count_fragment(&mut self, frame: &Frame) -> Result<(), Error> {
-        let message = self.message.get_or_insert_with(|| {
-            let body = match frame.opcode {
-                Opcode::Text => Body::Text(String::new(), utf8::Validator::new()),
-                // No others begin a fragmented message: `Header::parse` has seen to it.
-                Opcode::Binary | Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {
-                    Body::Binary(Vec::new())
-                }
-            };
-            Box::new(Fragments {
-                body,
-                length: 0,
-                count: 0,
-            })
-        });
-        if message.count >= self.limits.max_fragments {
-            return Err(Error::TooManyFragments);
-        }
-        message.count += 1;
-        message.length += frame.length;
-        Ok(())
+        let message = self
+            .message
+            .get_or_insert_with(|| Box::new(Fragments::new(frame.opcode)));
+        message.begin(frame.length, self.limits.max_fragments)
     }
 
     /// The hot path: all of the payload of a message or control frame is in the buffer.
@@ -389,7 +303,7 @@ impl Decoder {
         let length = bytes.len().min(frame.length - frame.seen);
         let piece = &mut bytes[..length];
         frame.key = mask::apply(piece, frame.key);
-        message.body.push(piece)?;
+        message.push(piece)?;
         bytes.advance(length);
         frame.seen += length;
         if frame.seen < frame.length {
@@ -400,37 +314,14 @@ impl Decoder {
         if !frame.fin {
             return Ok(None);
         }
-        self.message.take().map(|message| message.body.finish()).transpose()
-    }
-}
-
-impl Body {
-    fn push(&mut self, piece: &[u8]) -> Result<(), Error> {
-        match self {
-            Self::Text(text, validator) => {
-                let (finished, characters) = validator.push(piece).map_err(|_| Error::InvalidUtf8)?;
-                text.extend(finished);
-                text.push_str(characters);
-            }
-            Self::Binary(data) => data.extend_from_slice(piece),
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<Event, Error> {
-        match self {
-            Self::Text(text, validator) => {
-                validator.finish().map_err(|_| Error::InvalidUtf8)?;
-                Ok(Event::Text(ByteString::from(text)))
-            }
-            Self::Binary(data) => Ok(Event::Binary(Bytes::from(data))),
-        }
+        self.message.take().map(|message| message.finish()).transpose()
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use alloc::vec;
+    use alloc::vec::Vec;
 
     use proptest::prelude::*;
 
@@ -561,11 +452,6 @@ pub(super) mod tests {
         assert_eq!(decoder.decode(&mut bytes), Ok(None));
         assert!(bytes.is_empty());
         assert_eq!(decoder.missing_bytes(), 65533);
-        let held = decoder.message.as_ref().map(|message| match &message.body {
-            Body::Binary(data) => data.capacity(),
-            Body::Text(..) => unreachable!(),
-        });
-        assert!(held < Some(64), "a declared length allocates nothing");
     }
 
     #[test]
@@ -615,7 +501,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Messages in frames, with control frames between them; `Some(length)` cuts the rest of the payload there.
+    /// Messages and control frames; the numbers are the lengths of all fragments of a message but the last.
     pub(in super::super) fn messages() -> impl Strategy<Value = Vec<(Event, Vec<usize>)>> {
         let data = prop_oneof![
             "\\PC{0,40}".prop_map(|text| Event::Text(text.into())),
@@ -639,13 +525,9 @@ pub(super) mod tests {
                 Event::Close(_) => unreachable!("not generated"),
             };
             let mut rest = &payload[..];
-            for cut in cuts
-                .iter()
-                .filter(|_| !opcode.is_control())
-                .copied()
-                .collect::<Vec<_>>()
-            {
-                let (piece, after) = rest.split_at(cut.min(rest.len()));
+            let cuts = if opcode.is_control() { &[][..] } else { cuts };
+            for cut in cuts {
+                let (piece, after) = rest.split_at(rest.len().min(*cut));
                 encode_frame(&mut out, opcode, false, piece, key);
                 (opcode, rest) = (Opcode::Continuation, after);
             }
@@ -659,11 +541,14 @@ pub(super) mod tests {
         let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
         (messages(), damage, prop::option::of(any::<prop::sample::Index>())).prop_map(move |(messages, damage, end)| {
             let mut stream = encode(&messages, key).to_vec();
-            for (index, byte) in damage.into_iter().filter(|_| !stream.is_empty()).collect::<Vec<_>>() {
+            if stream.is_empty() {
+                return stream;
+            }
+            for (index, byte) in damage {
                 let index = index.index(stream.len());
                 stream[index] = byte;
             }
-            if let Some(end) = end.filter(|_| !stream.is_empty()) {
+            if let Some(end) = end {
                 stream.truncate(end.index(stream.len()));
             }
             stream

@@ -282,7 +282,7 @@ const fn is_token_byte(byte: u8) -> bool {
 }
 
 fn is_key(key: &str) -> bool {
-    // One more than 16 bytes take as many characters, so the room is for what 24 characters can decode to.
+    // 24 characters decode to at most 18 bytes; padding tells whether it is 16.
     key.len() == 24 && KEY_BASE64.decode_slice(key, &mut [0; 18]) == Ok(16)
 }
 

@@ -18,8 +18,10 @@ pub mod close;
 pub mod decoder;
 pub mod encoder;
 mod error;
+mod fragments;
 pub mod frame;
 pub mod handshake;
+mod limits;
 pub mod mask;
 pub mod utf8;
 
@@ -29,7 +31,8 @@ mod autobahn;
 mod differential;
 
 pub use close::{CloseCode, CloseFrame};
-pub use decoder::{Decoder, Event, Limits};
+pub use decoder::{Decoder, Event};
 pub use encoder::{encode_close, encode_frame, encode_message};
 pub use error::Error;
 pub use frame::{Opcode, Role};
+pub use limits::Limits;

@@ -242,7 +242,7 @@ mod tests {
         fn refuses_exactly_where_nothing_can_follow(bytes in nearly_text()) {
             let dead = (0..bytes.len()).find(|index| !can_be_completed(&bytes[..=*index]));
             let cut = !bytes.is_empty() && core::str::from_utf8(&bytes).is_err();
-            prop_assert_eq!(refused_at(&bytes), dead.or(cut.then_some(bytes.len())));
+            prop_assert_eq!(refused_at(&bytes), dead.or_else(|| cut.then_some(bytes.len())));
         }
     }
 
