@@ -67,7 +67,7 @@ pub struct Decoder {
 }
 
 // Held once per connection.
-const _: () = assert!(size_of::<Decoder>() <= 72);
+const _: () = assert!(size_of::<Decoder>() <= 64);
 
 #[derive(Clone, Copy, Debug)]
 enum State {
