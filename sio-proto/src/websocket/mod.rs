@@ -1,1 +1,38 @@
-//! websocket
+//! WebSocket (RFC 6455), both ends, without I/O.
+//!
+//! ```text
+//! request headers  -> handshake -> Accept | HandshakeError
+//! bytes from peer  -> Decoder   -> Event* | Error (with its close code)
+//! messages to peer -> encoder   -> bytes
+//! ```
+//!
+//! What it is: the opening handshake as functions of header values, a strict incremental [`Decoder`], and functions
+//! that append frames to a buffer. What it is not: a connection. It answers no Ping and no Close by itself, draws no
+//! masking keys, and knows no HTTP. Extensions are not negotiated; RSV1 has its place in
+//! [`frame::Rules`] for permessage-deflate.
+//!
+//! Reading order: [`frame`] (one header), [`decoder`] (messages), then the rest. How the reference servers use all this
+//! is in `docs/protocol/engine-io.md` §5, and what attackers sent to them in §11.
+
+pub mod close;
+pub mod decoder;
+pub mod encoder;
+mod error;
+mod fragments;
+pub mod frame;
+pub mod handshake;
+mod limits;
+pub mod mask;
+pub mod utf8;
+
+#[cfg(test)]
+mod autobahn;
+#[cfg(test)]
+mod differential;
+
+pub use close::{CloseCode, CloseFrame};
+pub use decoder::{Decoder, Event};
+pub use encoder::{encode_close, encode_frame, encode_message};
+pub use error::Error;
+pub use frame::{Opcode, Role};
+pub use limits::Limits;

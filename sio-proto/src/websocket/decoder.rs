@@ -1,0 +1,585 @@
+//! Bytes to messages: the receiving half of a connection, either role.
+//!
+//! ```text
+//!              header complete                  last byte of a frame with FIN
+//!   +--------+ ------------------> +---------+ -------------------------------> event
+//!   | Header |                     | Payload |
+//!   +--------+ <------------------ +---------+ -- Close --> Ended   (no further events, input is dropped)
+//!        |        frame complete        |
+//!        +---------- error -------------+---------------> Failed  (the same error for ever)
+//! ```
+//!
+//! Invariants:
+//! - A message that came in one frame is a slice of the caller's buffer: unmasked there, checked there, never copied.
+//!   So is a frame whose bytes trickle in: it grows at the front of the buffer, which the caller passes again.
+//! - Fragments are appended to one buffer that grows with what has arrived; each byte is copied once (amortised).
+//! - A byte is unmasked once and makes the connection fail, if it does, in the call that brought it (RFC 6455 §8.1).
+//! - Nothing is allocated for a declared length, and all a peer can grow is bounded by [`Limits`].
+//! - The events, and the error, are the same however the bytes were cut.
+
+use alloc::boxed::Box;
+
+use bytes::{Buf, Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::close::CloseFrame;
+use super::error::Error;
+use super::fragments::Fragments;
+use super::frame::{Header, Opcode, Role, Rules};
+use super::limits::Limits;
+use super::{mask, utf8};
+
+/// What a peer said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A text message, complete.
+    Text(ByteString),
+    /// A binary message, complete.
+    Binary(Bytes),
+    /// A question whether we are there: to be answered with a Pong of the same payload.
+    Ping(Bytes),
+    /// The answer to a Ping, or an unsolicited heartbeat.
+    Pong(Bytes),
+    /// The peer closes. To be answered with a Close, unless we sent ours before. Nothing comes after it.
+    Close(Option<CloseFrame>),
+}
+
+/// The receiving half of one WebSocket connection.
+///
+/// ```
+/// use sio_proto::BytesMut;
+/// use sio_proto::websocket::{Decoder, Event, Limits, Role};
+///
+/// let mut decoder = Decoder::new(Role::Client, Limits::default());
+/// let mut bytes = BytesMut::from(&b"\x81\x05Hello\x89\x00\x81"[..]);
+/// assert_eq!(decoder.decode(&mut bytes), Ok(Some(Event::Text("Hello".into()))));
+/// assert_eq!(decoder.decode(&mut bytes), Ok(Some(Event::Ping(Default::default()))));
+/// assert_eq!(decoder.decode(&mut bytes), Ok(None));
+/// assert_eq!(bytes, &b"\x81"[..]); // kept, and passed again with what comes next
+/// ```
+#[derive(Debug)]
+pub struct Decoder {
+    state: State,
+    /// The fragmented message that is open.
+    message: Option<Box<Fragments>>,
+    limits: Limits,
+    role: Role,
+}
+
+// Held once per connection.
+const _: () = assert!(size_of::<Decoder>() <= 64);
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Header,
+    Payload(Frame),
+    Ended,
+    Failed(Error),
+}
+
+/// A frame whose header has been read and dropped from the buffer.
+///
+/// Invariants: `cut <= seen <= length`; in a control frame `seen` is 0 until all of it is there.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    length: usize,
+    /// How many bytes of the payload are behind us. Those of an unfragmented message stay, unmasked, at the front of
+    /// the buffer; those of a fragment have been taken out of it.
+    seen: usize,
+    /// The masking key, turned so that it fits the next byte.
+    key: [u8; 4],
+    opcode: Opcode,
+    fin: bool,
+    /// How many of the last bytes seen begin a character that is not finished.
+    cut: u8,
+}
+
+impl Frame {
+    /// Whether this is a part of a message in several frames.
+    const fn is_fragment(&self) -> bool {
+        matches!(self.opcode, Opcode::Continuation) || !self.fin
+    }
+}
+
+impl Decoder {
+    /// A decoder for a connection whose handshake is over.
+    #[must_use]
+    pub const fn new(role: Role, limits: Limits) -> Self {
+        Self {
+            state: State::Header,
+            message: None,
+            limits,
+            role,
+        }
+    }
+
+    /// Takes the next event out of `bytes`.
+    ///
+    /// Call it until it returns `None`: then `bytes` is empty or ends in an incomplete frame. What is left must be
+    /// passed again, untouched and with the bytes that follow appended to it; an empty buffer need not be kept.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that the peer did wrong. It is returned again by each later call.
+    #[inline]
+    pub fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Event>, Error> {
+        let result = self.next_event(bytes);
+        if let Err(error) = &result {
+            self.fail(*error);
+        }
+        result
+    }
+
+    /// How many more bytes the frame that has begun needs; 0 between frames.
+    ///
+    /// A hint for the size of the next read. It is a number that the peer declared, within [`Limits`]: do not allocate
+    /// all of it before it arrives.
+    #[must_use]
+    pub const fn missing_bytes(&self) -> usize {
+        match &self.state {
+            State::Payload(frame) => frame.length - frame.seen,
+            State::Header | State::Ended | State::Failed(_) => 0,
+        }
+    }
+
+    /// Whether the peer's Close has been delivered.
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    #[cold]
+    fn fail(&mut self, error: Error) {
+        self.state = State::Failed(error);
+        self.message = None;
+    }
+
+    #[inline]
+    fn next_event(&mut self, bytes: &mut BytesMut) -> Result<Option<Event>, Error> {
+        loop {
+            let frame = match self.state {
+                State::Header => match self.begin_frame(bytes)? {
+                    Some(frame) => frame,
+                    None => return Ok(None),
+                },
+                State::Payload(frame) => frame,
+                State::Failed(error) => {
+                    bytes.clear();
+                    return Err(error);
+                }
+                State::Ended => {
+                    bytes.clear();
+                    return Ok(None);
+                }
+            };
+            if frame.is_fragment() {
+                if let Some(event) = self.take_fragment(frame, bytes)? {
+                    return Ok(Some(event));
+                }
+                if matches!(self.state, State::Payload(_)) {
+                    return Ok(None);
+                }
+            } else if bytes.len() >= frame.length {
+                return self.take_whole(frame, bytes).map(Some);
+            } else {
+                self.wait(frame, bytes)?;
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads a header, checks it against the limits and drops it from the buffer.
+    #[inline]
+    fn begin_frame(&mut self, bytes: &mut BytesMut) -> Result<Option<Frame>, Error> {
+        let rules = Rules {
+            role: self.role,
+            allow_rsv1: false,
+            in_message: self.message.is_some(),
+        };
+        let Some((header, size)) = Header::parse(bytes, rules)? else {
+            return Ok(None);
+        };
+        let length = self.admit(&header)?;
+        let frame = Frame {
+            length,
+            seen: 0,
+            key: header.key,
+            opcode: header.opcode,
+            fin: header.fin,
+            cut: 0,
+        };
+        if frame.is_fragment() {
+            self.count_fragment(&frame)?;
+        }
+        bytes.advance(size);
+        Ok(Some(frame))
+    }
+
+    /// The length of a frame, if the limits allow it.
+    #[inline]
+    fn admit(&self, header: &Header) -> Result<usize, Error> {
+        let length = usize::try_from(header.length).map_err(|_| Error::FrameTooBig)?;
+        if header.opcode.is_control() {
+            return Ok(length);
+        }
+        if length > self.limits.max_frame_bytes {
+            return Err(Error::FrameTooBig);
+        }
+        let before = self.message.as_ref().map_or(0, |message| message.length());
+        if length > self.limits.max_message_bytes.saturating_sub(before) {
+            return Err(Error::MessageTooBig);
+        }
+        Ok(length)
+    }
+
+    /// Opens a fragmented message, or counts one more frame of the one that is open.
+    fn count_fragment(&mut self, frame: &Frame) -> Result<(), Error> {
+        let message = self
+            .message
+            .get_or_insert_with(|| Box::new(Fragments::new(frame.opcode)));
+        message.begin(frame.length, self.limits.max_fragments)
+    }
+
+    /// The hot path: all of the payload of a message or control frame is in the buffer.
+    #[inline]
+    fn take_whole(&mut self, frame: Frame, bytes: &mut BytesMut) -> Result<Event, Error> {
+        self.state = State::Header;
+        if frame.length == 0 {
+            return self.event(frame.opcode, Bytes::new());
+        }
+        mask::apply(&mut bytes[frame.seen..frame.length], frame.key);
+        self.event(frame.opcode, bytes.split_to(frame.length).freeze())
+    }
+
+    #[inline]
+    fn event(&mut self, opcode: Opcode, payload: Bytes) -> Result<Event, Error> {
+        match opcode {
+            // Text that came in pieces was checked in pieces and is checked once more here, because only the check of
+            // the whole makes a `ByteString` in safe code.
+            Opcode::Text => ByteString::try_from(payload)
+                .map(Event::Text)
+                .map_err(|_| Error::InvalidUtf8),
+            Opcode::Binary | Opcode::Continuation => Ok(Event::Binary(payload)),
+            Opcode::Ping => Ok(Event::Ping(payload)),
+            Opcode::Pong => Ok(Event::Pong(payload)),
+            Opcode::Close => {
+                let close = CloseFrame::parse(payload)?;
+                self.state = State::Ended;
+                self.message = None;
+                Ok(Event::Close(close))
+            }
+        }
+    }
+
+    /// A part of the payload of a message or control frame is in the buffer: unmask and check what is new.
+    fn wait(&mut self, mut frame: Frame, bytes: &mut BytesMut) -> Result<(), Error> {
+        if !frame.opcode.is_control() {
+            let seen = bytes.len();
+            debug_assert!(
+                frame.seen <= seen,
+                "the bytes left by the last call were not passed again"
+            );
+            if let Some(new) = bytes.get_mut(frame.seen..) {
+                frame.key = mask::apply(new, frame.key);
+            }
+            if frame.opcode == Opcode::Text {
+                let checked = frame.seen - usize::from(frame.cut);
+                let unchecked = bytes.get(checked..).unwrap_or_default();
+                // At most three bytes.
+                frame.cut = utf8::incomplete_tail(unchecked).map_err(|_| Error::InvalidUtf8)? as u8;
+            }
+            frame.seen = seen;
+        }
+        self.state = State::Payload(frame);
+        Ok(())
+    }
+
+    /// Moves what has arrived of a fragment to the message; returns the message if this was the end of it.
+    fn take_fragment(&mut self, mut frame: Frame, bytes: &mut BytesMut) -> Result<Option<Event>, Error> {
+        // A fragment is begun only by `count_fragment`, which opens the message.
+        let Some(message) = self.message.as_mut() else {
+            return Err(Error::UnexpectedContinuation);
+        };
+        let length = bytes.len().min(frame.length - frame.seen);
+        let piece = &mut bytes[..length];
+        frame.key = mask::apply(piece, frame.key);
+        message.push(piece)?;
+        bytes.advance(length);
+        frame.seen += length;
+        if frame.seen < frame.length {
+            self.state = State::Payload(frame);
+            return Ok(None);
+        }
+        self.state = State::Header;
+        if !frame.fin {
+            return Ok(None);
+        }
+        self.message.take().map(|message| message.finish()).transpose()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::super::encoder::encode_frame;
+    use super::*;
+
+    pub(in super::super) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+    /// What a decoder says about `stream` when it comes in pieces of these lengths, and then the rest.
+    pub(in super::super) fn decode_all(
+        mut decoder: Decoder,
+        stream: &[u8],
+        cuts: impl IntoIterator<Item = usize>,
+    ) -> (Vec<Event>, Result<(), Error>) {
+        let (mut events, mut bytes, mut rest) = (Vec::new(), BytesMut::new(), stream);
+        for cut in cuts.into_iter().chain([usize::MAX]) {
+            let (piece, after) = rest.split_at(cut.min(rest.len()));
+            bytes.extend_from_slice(piece);
+            rest = after;
+            loop {
+                match decoder.decode(&mut bytes) {
+                    Ok(Some(event)) => events.push(event),
+                    Ok(None) => break,
+                    Err(error) => {
+                        assert_eq!(decoder.decode(&mut bytes), Err(error), "an error is for ever");
+                        assert!(bytes.is_empty());
+                        return (events, Err(error));
+                    }
+                }
+            }
+        }
+        (events, Ok(()))
+    }
+
+    fn client() -> Decoder {
+        Decoder::new(Role::Client, Limits::default())
+    }
+
+    fn text(text: &'static str) -> Event {
+        Event::Text(ByteString::from_static(text))
+    }
+
+    #[test]
+    fn rfc_6455_section_5_7() {
+        let hello = Bytes::from_static(b"Hello");
+        let cases: &[(Role, &[u8], Event)] = &[
+            // A single-frame unmasked text message.
+            (Role::Client, &[0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f], text("Hello")),
+            // A single-frame masked text message.
+            (
+                Role::Server,
+                &[0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58],
+                text("Hello"),
+            ),
+            // A fragmented unmasked text message.
+            (
+                Role::Client,
+                &[0x01, 0x03, 0x48, 0x65, 0x6c, 0x80, 0x02, 0x6c, 0x6f],
+                text("Hello"),
+            ),
+            // Unmasked Ping request and masked Ping response.
+            (
+                Role::Client,
+                &[0x89, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f],
+                Event::Ping(hello.clone()),
+            ),
+            (
+                Role::Server,
+                &[0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58],
+                Event::Pong(hello),
+            ),
+        ];
+        for (role, bytes, event) in cases {
+            let decoder = || Decoder::new(*role, Limits::default());
+            assert_eq!(decode_all(decoder(), bytes, []), (vec![event.clone()], Ok(())));
+            assert_eq!(decode_all(decoder(), bytes, [1; 16]), (vec![event.clone()], Ok(())));
+        }
+        // 256 bytes and 64 KiB of binary in a single unmasked frame.
+        for (header, length) in [
+            (&[0x82, 0x7e, 0x01, 0x00][..], 256),
+            (&[0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0], 65536),
+        ] {
+            let bytes = [header, &vec![0xab; length]].concat();
+            let event = Event::Binary(vec![0xab; length].into());
+            assert_eq!(decode_all(client(), &bytes, []), (vec![event], Ok(())));
+        }
+    }
+
+    #[test]
+    fn whole_messages_are_slices_of_the_buffer() {
+        let mut bytes = BytesMut::new();
+        for payload in [&b"first"[..], b"second"] {
+            encode_frame(&mut bytes, Opcode::Text, true, payload, Some(KEY));
+        }
+        let start = bytes.as_ptr() as usize;
+        let mut decoder = Decoder::new(Role::Server, Limits::default());
+        for (payload, offset) in [("first", 6), ("second", 6 + 5 + 6)] {
+            let Ok(Some(Event::Text(text))) = decoder.decode(&mut bytes) else {
+                panic!("no text")
+            };
+            assert_eq!((&*text, text.as_ptr() as usize - start), (payload, offset));
+        }
+    }
+
+    #[test]
+    fn a_trickling_message_stays_in_the_buffer() {
+        let mut frame = BytesMut::new();
+        encode_frame(&mut frame, Opcode::Text, true, "κόσμε".as_bytes(), Some(KEY));
+        let mut bytes = BytesMut::with_capacity(64);
+        let start = bytes.as_ptr() as usize;
+        let mut decoder = Decoder::new(Role::Server, Limits::default());
+        for (index, byte) in frame.iter().enumerate() {
+            assert_eq!(decoder.decode(&mut bytes), Ok(None));
+            let missing = if index < 6 { 0 } else { frame.len() - index };
+            assert_eq!(decoder.missing_bytes(), missing, "behind byte {index}");
+            bytes.extend_from_slice(&[*byte]);
+        }
+        let Ok(Some(Event::Text(text))) = decoder.decode(&mut bytes) else {
+            panic!("no text")
+        };
+        assert_eq!((&*text, text.as_ptr() as usize - start), ("κόσμε", 6));
+    }
+
+    #[test]
+    fn fragments_leave_the_buffer_as_they_come() {
+        let mut decoder = client();
+        let mut bytes = BytesMut::from(&b"\x02\x7f\x00\x00\x00\x00\x00\x01\x00\x00abc"[..]);
+        assert_eq!(decoder.decode(&mut bytes), Ok(None));
+        assert!(bytes.is_empty());
+        assert_eq!(decoder.missing_bytes(), 65533);
+    }
+
+    #[test]
+    fn limits_are_kept_to_the_byte() {
+        let limits = Limits::default()
+            .max_frame_bytes(4)
+            .max_message_bytes(6)
+            .max_fragments(3);
+        let cases: &[(&[u8], Result<(), Error>)] = &[
+            (b"\x82\x04abcd", Ok(())),
+            (b"\x82\x05", Err(Error::FrameTooBig)),
+            (b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", Err(Error::FrameTooBig)),
+            (b"\x02\x04abcd\x80\x02ef", Ok(())),
+            (b"\x02\x04abcd\x80\x03", Err(Error::MessageTooBig)),
+            (b"\x02\x01a\x00\x01b\x80\x01c", Ok(())),
+            (b"\x02\x01a\x00\x01b\x00\x01c\x80\x00", Err(Error::TooManyFragments)),
+            (b"\x01\x00\x00\x00\x00\x00\x80\x00", Err(Error::TooManyFragments)),
+            // Control frames are no fragments, and have a limit of their own.
+            (b"\x02\x01a\x89\x00\x89\x05abcde\x00\x01b\x89\x00\x80\x01c", Ok(())),
+        ];
+        for (bytes, verdict) in cases {
+            let decoder = || Decoder::new(Role::Client, limits);
+            assert_eq!(decode_all(decoder(), bytes, []).1, *verdict, "{bytes:x?}");
+            assert_eq!(decode_all(decoder(), bytes, [1; 32]).1, *verdict, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn close_codes_of_errors() {
+        let code = |error: Error| error.close_code().get();
+        assert_eq!(code(Error::NotMasked), 1002);
+        assert_eq!(code(Error::InvalidUtf8), 1007);
+        assert_eq!(code(Error::TooManyFragments), 1008);
+        assert_eq!(code(Error::MessageTooBig), 1009);
+    }
+
+    #[test]
+    fn nothing_after_close() {
+        let mut decoder = client();
+        let mut bytes = BytesMut::from(&b"\x88\x00\x81\x01a\xff"[..]);
+        assert_eq!(decoder.decode(&mut bytes), Ok(Some(Event::Close(None))));
+        assert!(decoder.is_ended());
+        for _ in 0..2 {
+            assert_eq!(decoder.decode(&mut bytes), Ok(None));
+            assert!(bytes.is_empty());
+            bytes.extend_from_slice(b"\x81\x01a");
+        }
+    }
+
+    /// Messages and control frames; the numbers are the lengths of all fragments of a message but the last.
+    pub(in super::super) fn messages() -> impl Strategy<Value = Vec<(Event, Vec<usize>)>> {
+        let data = prop_oneof![
+            "\\PC{0,40}".prop_map(|text| Event::Text(text.into())),
+            prop::collection::vec(any::<u8>(), 0..140).prop_map(|data| Event::Binary(data.into())),
+            (120..132usize, any::<u8>()).prop_map(|(length, byte)| Event::Binary(vec![byte; length].into())),
+            prop_oneof![65_530..65_540usize].prop_map(|length| Event::Text("x".repeat(length).into())),
+            prop::collection::vec(any::<u8>(), 0..=125).prop_map(|data| Event::Ping(data.into())),
+            prop::collection::vec(any::<u8>(), 0..=125).prop_map(|data| Event::Pong(data.into())),
+        ];
+        prop::collection::vec((data, prop::collection::vec(0..30usize, 0..4)), 0..6)
+    }
+
+    pub(in super::super) fn encode(messages: &[(Event, Vec<usize>)], key: Option<[u8; 4]>) -> BytesMut {
+        let mut out = BytesMut::new();
+        for (event, cuts) in messages {
+            let (mut opcode, payload) = match event {
+                Event::Text(text) => (Opcode::Text, text.as_bytes()),
+                Event::Binary(data) => (Opcode::Binary, data),
+                Event::Ping(data) => (Opcode::Ping, data),
+                Event::Pong(data) => (Opcode::Pong, data),
+                Event::Close(_) => unreachable!("not generated"),
+            };
+            let mut rest = &payload[..];
+            let cuts = if opcode.is_control() { &[][..] } else { cuts };
+            for cut in cuts {
+                let (piece, after) = rest.split_at(rest.len().min(*cut));
+                encode_frame(&mut out, opcode, false, piece, key);
+                (opcode, rest) = (Opcode::Continuation, after);
+            }
+            encode_frame(&mut out, opcode, true, rest, key);
+        }
+        out
+    }
+
+    /// Bytes that are nearly a stream of frames: some of them overwritten, the end perhaps cut off.
+    pub(in super::super) fn damaged(key: Option<[u8; 4]>) -> impl Strategy<Value = Vec<u8>> {
+        let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
+        (messages(), damage, prop::option::of(any::<prop::sample::Index>())).prop_map(move |(messages, damage, end)| {
+            let mut stream = encode(&messages, key).to_vec();
+            if stream.is_empty() {
+                return stream;
+            }
+            for (index, byte) in damage {
+                let index = index.index(stream.len());
+                stream[index] = byte;
+            }
+            if let Some(end) = end {
+                stream.truncate(end.index(stream.len()));
+            }
+            stream
+        })
+    }
+
+    pub(in super::super) fn key_for(role: Role) -> Option<[u8; 4]> {
+        (role == Role::Server).then_some(KEY)
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_is_decoded(messages in messages(), server: bool, cuts in prop::collection::vec(1..40usize, 0..40)) {
+            let role = if server { Role::Server } else { Role::Client };
+            let stream = encode(&messages, key_for(role));
+            let events = messages.into_iter().map(|(event, _)| event).collect::<Vec<_>>();
+            prop_assert_eq!(decode_all(Decoder::new(role, Limits::default()), &stream, cuts), (events, Ok(())));
+        }
+
+        #[test]
+        fn any_split_gives_the_same(stream in prop_oneof![damaged(None), damaged(Some(KEY)), prop::collection::vec(any::<u8>(), 0..64)],
+            server: bool, cuts in prop::collection::vec(1..20usize, 0..60)) {
+            let decoder = || {
+                let limits = Limits::default().max_message_bytes(70_000).max_fragments(4);
+                Decoder::new(if server { Role::Server } else { Role::Client }, limits)
+            };
+            let whole = decode_all(decoder(), &stream, []);
+            prop_assert_eq!(&decode_all(decoder(), &stream, cuts), &whole);
+            if stream.len() < 1000 {
+                prop_assert_eq!(&decode_all(decoder(), &stream, vec![1; stream.len()]), &whole);
+            }
+        }
+    }
+}

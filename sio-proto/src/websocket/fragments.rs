@@ -1,0 +1,115 @@
+//! A message in several frames, put together.
+//!
+//! Invariants: the pieces are copied into one buffer that grows with what has arrived, never with what was declared;
+//! text is checked as it is appended, and not again.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::decoder::Event;
+use super::error::Error;
+use super::frame::Opcode;
+use super::utf8::Validator;
+
+/// A fragmented message, as far as it has come.
+#[derive(Debug)]
+pub(super) struct Fragments {
+    body: Body,
+    /// The declared lengths of all its frames so far.
+    length: usize,
+    /// How many frames have begun.
+    count: u32,
+}
+
+#[derive(Debug)]
+enum Body {
+    Text(String, Validator),
+    Binary(Vec<u8>),
+}
+
+impl Fragments {
+    /// An empty message whose first frame has this opcode.
+    pub(super) const fn new(opcode: Opcode) -> Self {
+        let body = match opcode {
+            Opcode::Text => Body::Text(String::new(), Validator::new()),
+            // Only Text and Binary begin a message: `Header::parse` has seen to it.
+            Opcode::Binary | Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {
+                Body::Binary(Vec::new())
+            }
+        };
+        Self {
+            body,
+            length: 0,
+            count: 0,
+        }
+    }
+
+    /// How long the message is, by what its frames declare.
+    pub(super) const fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Counts one more frame; its length was admitted before, so the sum cannot overflow.
+    pub(super) const fn begin(&mut self, length: usize, max_fragments: u32) -> Result<(), Error> {
+        if self.count >= max_fragments {
+            return Err(Error::TooManyFragments);
+        }
+        self.count += 1;
+        self.length += length;
+        Ok(())
+    }
+
+    /// Appends what has arrived of a frame, unmasked.
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Error> {
+        match &mut self.body {
+            Body::Text(text, validator) => {
+                let (finished, characters) = validator.push(piece).map_err(|_| Error::InvalidUtf8)?;
+                text.extend(finished);
+                text.push_str(characters);
+            }
+            Body::Binary(data) => data.extend_from_slice(piece),
+        }
+        Ok(())
+    }
+
+    /// The message, complete.
+    pub(super) fn finish(self) -> Result<Event, Error> {
+        match self.body {
+            Body::Text(text, validator) => {
+                validator.finish().map_err(|_| Error::InvalidUtf8)?;
+                Ok(Event::Text(ByteString::from(text)))
+            }
+            Body::Binary(data) => Ok(Event::Binary(Bytes::from(data))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_declared_length_allocates_nothing() {
+        let mut message = Fragments::new(Opcode::Binary);
+        assert_eq!(message.begin(1 << 40, 1), Ok(()));
+        message.push(b"abc").unwrap();
+        let Body::Binary(data) = &message.body else {
+            panic!("binary")
+        };
+        assert!(data.capacity() < 64);
+        assert_eq!(message.length(), 1 << 40);
+        assert_eq!(message.begin(0, 1), Err(Error::TooManyFragments));
+    }
+
+    #[test]
+    fn a_character_over_three_frames() {
+        let mut message = Fragments::new(Opcode::Text);
+        for piece in ["a€".as_bytes(), b"\xf0\x9f", b"", b"\x98", b"\x80b"] {
+            message.push(piece).unwrap();
+        }
+        assert_eq!(message.finish(), Ok(Event::Text("a€\u{1f600}b".into())));
+    }
+}
