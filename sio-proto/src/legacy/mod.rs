@@ -16,5 +16,6 @@
 pub mod flash_policy;
 pub mod form;
 pub mod framing;
+pub mod hixie;
 pub(crate) mod lengths;
 pub mod transports;
