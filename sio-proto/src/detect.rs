@@ -1,1 +1,952 @@
-//! detect
+//! One HTTP request head: which generation of the wire is it, and what does it ask for?
+//!
+//! ```text
+//! R = resource prefix, by default /socket.io; SEG = segments after it
+//!
+//! R/?EIO=4&transport=polling          Engine.IO            the query decides
+//! R/1/…                               0.7-0.9              SEG[0] is the revision
+//! R/xhr-polling/…                     0.3-0.6, streaming   SEG[0] is the transport
+//! ```
+//!
+//! Follows docs/protocol/detection.md: the rows of its table §1 are the arms of [`detect`], in its order. The three
+//! families cannot be confused, so all of them can be served under one prefix.
+//!
+//! Invariants:
+//! * The target is taken as it came: no percent-decoding of the path, no merging of `//` (an empty segment is how old
+//!   clients say "new session").
+//! * Nothing is looked up. Where only a lookup can decide (an id, or a timestamp that a proxy moved into its place?),
+//!   the route says so and the session table answers.
+//! * No allocation; everything borrows from the request.
+//!
+//! What never reaches this function: a Flash policy request, which is not HTTP
+//! ([`flash_policy`](crate::legacy::flash_policy)).
+
+mod query;
+
+use crate::engine::Revision;
+use crate::legacy::lengths::take_decimal;
+pub use query::Query;
+
+/// What detection looks at in a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestHead<'a> {
+    /// The method, as it came.
+    pub method: &'a str,
+    /// The raw request target: path and query, nothing decoded or normalised.
+    pub target: &'a str,
+    /// Whether there is an `Upgrade` header that names `websocket`, in any case.
+    pub upgrade: bool,
+    /// The value of `Sec-WebSocket-Version`.
+    pub websocket_version: Option<&'a str>,
+    /// Whether there is a `Sec-WebSocket-Key`.
+    pub websocket_key: bool,
+    /// Whether there are both `Sec-WebSocket-Key1` and `Sec-WebSocket-Key2`.
+    pub websocket_key_pair: bool,
+}
+
+/// What a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// A file of the client's: its path below the prefix, one of a closed set of patterns.
+    Static(&'a str),
+    /// Engine.IO, that is Socket.IO 1 and later.
+    EngineIo(EngineIo<'a>),
+    /// The bare prefix without a transport: 400, or the `Welcome to socket.io.` that 0.9 gives.
+    NotAProtocolRequest,
+    /// Socket.IO 0.7-0.9.
+    V1(V1<'a>),
+    /// A protocol revision that never was: 500 `Protocol version not supported.`
+    UnknownProtocol,
+    /// Socket.IO 0.3-0.6, or the streaming codec on the same URLs.
+    Legacy06(Legacy06<'a>),
+    /// None of ours: the application's own.
+    Foreign,
+}
+
+/// An Engine.IO request. What is wrong with it, if anything, is for the session table to say, in the order of
+/// docs/protocol/engine-io.md §4.5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineIo<'a> {
+    /// The `EIO` parameter.
+    pub version: EngineVersion,
+    /// The `transport` parameter.
+    pub transport: EngineTransport,
+    /// The session id, as it stands in the target; absent also when empty. Genuine ids need no escapes, so an escaped
+    /// one is an unknown one.
+    pub sid: Option<&'a str>,
+    /// The `j` parameter: answer as JSONP. Raw, possibly empty; the writer keeps its digits only.
+    pub jsonp: Option<&'a str>,
+    /// The peer cannot take binary (`b64` has a value).
+    pub base64: bool,
+    /// The handshake, if the request wants to become a websocket.
+    pub upgrade: Option<Handshake>,
+    /// The whole query, for the application.
+    pub query: Query<'a>,
+}
+
+/// The value of `EIO`, compared as text: `04` is no 4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineVersion {
+    /// `4`: Socket.IO 3 and 4.
+    V4,
+    /// `3`: Socket.IO 1 and 2.
+    V3,
+    /// `2`: browsers with Socket.IO 1.0. The same wire as 3.
+    V2,
+    /// `1` or absent: before Socket.IO 1.0. Refused, or taken for 2, as the operator likes.
+    Ancient,
+    /// Anything else: error 5.
+    Unsupported,
+}
+
+impl EngineVersion {
+    /// The revision to speak, if the request names one.
+    #[must_use]
+    pub const fn revision(self) -> Option<Revision> {
+        match self {
+            Self::V4 => Some(Revision::V4),
+            Self::V3 | Self::V2 => Some(Revision::V3),
+            Self::Ancient | Self::Unsupported => None,
+        }
+    }
+}
+
+/// The value of `transport`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineTransport {
+    /// `polling`
+    Polling,
+    /// `websocket`
+    Websocket,
+    /// `webtransport`, which is not spoken over plain HTTP: error 0.
+    Webtransport,
+    /// `flashsocket`, Socket.IO 1 only.
+    Flashsocket,
+    /// Anything else: error 0.
+    Unknown,
+}
+
+/// A request of Socket.IO 0.7-0.9.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum V1<'a> {
+    /// Wants a session.
+    Handshake {
+        /// The index after `jsonp=`: answer as a script.
+        jsonp: Option<u64>,
+        /// A proxy that merges slashes turns the beacon `1//SID/?disconnect` into this: if that is a known session, it
+        /// is the beacon.
+        maybe_beacon_of: Option<&'a str>,
+        /// The whole query, for the application.
+        query: Query<'a>,
+    },
+    /// Uses a session.
+    Transport {
+        /// By which transport; never xhr-multipart.
+        transport: Transport,
+        /// The session id, as it stands in the target.
+        session: &'a str,
+        /// What it asks for.
+        exchange: Exchange,
+        /// The callback index of a JSONP poll (`i=`); 0 if missing or not a number.
+        index: u64,
+    },
+    /// The page goes away and says so, by whatever transport.
+    Disconnect {
+        /// The session id, as it stands in the target.
+        session: &'a str,
+    },
+    /// A CORS preflight.
+    Preflight,
+    /// 400.
+    Malformed,
+}
+
+/// A request of the 0.6 family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Legacy06<'a> {
+    /// By which transport.
+    pub transport: Transport,
+    /// The session id, as it stands in the target; absent in the first request of a session.
+    pub session: Option<&'a str>,
+    /// `session` may really be the timestamp of a first request whose `//` a proxy has merged: if it is not a known
+    /// session, this is a new one.
+    pub maybe_timestamp: bool,
+    /// What it asks for.
+    pub exchange: Exchange,
+    /// The callback index of a JSONP request. Without one a JSONP request is malformed: 400.
+    pub index: Option<u64>,
+}
+
+/// The transports of 0.3-0.9, by the names they have in URLs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// `websocket`
+    Websocket,
+    /// `flashsocket`: a websocket spoken by Flash.
+    Flashsocket,
+    /// `htmlfile`: an endless page of scripts, Internet Explorer only.
+    Htmlfile,
+    /// `xhr-multipart`: an endless multipart answer, 0.6 family only.
+    XhrMultipart,
+    /// `xhr-polling`
+    XhrPolling,
+    /// `jsonp-polling`
+    JsonpPolling,
+}
+
+impl Transport {
+    /// The transport a path segment names.
+    #[must_use]
+    pub fn parse(segment: &str) -> Option<Self> {
+        Some(match segment {
+            "websocket" => Self::Websocket,
+            "flashsocket" => Self::Flashsocket,
+            "htmlfile" => Self::Htmlfile,
+            "xhr-multipart" => Self::XhrMultipart,
+            "xhr-polling" => Self::XhrPolling,
+            "jsonp-polling" => Self::JsonpPolling,
+            _ => return None,
+        })
+    }
+
+    /// Its name in URLs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Websocket => "websocket",
+            Self::Flashsocket => "flashsocket",
+            Self::Htmlfile => "htmlfile",
+            Self::XhrMultipart => "xhr-multipart",
+            Self::XhrPolling => "xhr-polling",
+            Self::JsonpPolling => "jsonp-polling",
+        }
+    }
+}
+
+/// What a request of 0.3-0.9 asks its transport for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exchange {
+    /// Become a websocket.
+    Upgrade(Handshake),
+    /// Give what there is, once: a GET of a polling transport.
+    Poll,
+    /// Open a stream: a GET of htmlfile or xhr-multipart.
+    Stream,
+    /// Take data. The method decides, not the body: an empty POST is one.
+    Send,
+    /// A CORS preflight.
+    Preflight,
+    /// An upgrade where none can be, or none where there must be one: 400.
+    Mismatch,
+    /// No method of this wire: 405.
+    BadMethod,
+}
+
+/// Which websocket handshake a request makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Handshake {
+    /// RFC 6455, or the drafts 7 and 8 that differ from it in nothing but the version number.
+    Rfc6455,
+    /// hixie-76: eight more bytes follow the head.
+    Hixie76,
+    /// hixie-75: no key at all.
+    Hixie75,
+    /// A key with a version nobody speaks: 400 with `Sec-WebSocket-Version: 13`.
+    Unsupported,
+}
+
+/// Says what `request` is, for clients that use the resource `prefix` (such as `/socket.io`; a final slash is
+/// ignored).
+#[must_use]
+pub fn detect<'a>(prefix: &str, request: &RequestHead<'a>) -> Route<'a> {
+    let (path, query) = match request.target.split_once('?') {
+        Some((path, query)) => (path, Query::new(query)),
+        None => (request.target, Query::default()),
+    };
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    let rest = match path.strip_prefix(prefix) {
+        None => return Route::Foreign,
+        Some("") => "",
+        Some(rest) => match rest.strip_prefix('/') {
+            // `/socket.iox` only looks like ours.
+            None => return Route::Foreign,
+            Some(rest) => rest,
+        },
+    };
+    let segments = Segments(rest);
+
+    if matches!(request.method, "GET" | "HEAD") && is_static(rest) {
+        return Route::Static(rest); // row 1
+    }
+    match segments.get(0) {
+        None | Some("") if rest.is_empty() => match query.has("transport") {
+            true => Route::EngineIo(engine_io(request, query)), // row 2
+            false => Route::NotAProtocolRequest,                // row 3
+        },
+        Some("1") => Route::V1(v1(request, segments, query)), // rows 4-7
+        Some(first) if !first.is_empty() && first.bytes().all(|b| b.is_ascii_digit()) => {
+            Route::UnknownProtocol // row 8
+        }
+        Some(first) => match Transport::parse(first) {
+            Some(transport) => Route::Legacy06(legacy_06(request, transport, segments)), // row 9
+            None => Route::Foreign,                                                      // row 10
+        },
+        None => Route::Foreign,
+    }
+}
+
+/// The path below the prefix, cut at every slash.
+#[derive(Clone, Copy)]
+struct Segments<'a>(&'a str);
+
+impl<'a> Segments<'a> {
+    fn get(self, at: usize) -> Option<&'a str> {
+        self.0.split('/').nth(at)
+    }
+
+    /// The segment at `at`, if there is one and it is not empty.
+    fn filled(self, at: usize) -> Option<&'a str> {
+        self.get(at).filter(|segment| !segment.is_empty())
+    }
+
+    /// Position and text of the last segment.
+    fn last(self) -> (usize, &'a str) {
+        let at = memchr::memchr_iter(b'/', self.0.as_bytes()).count();
+        (at, self.0.rsplit('/').next().unwrap_or_default())
+    }
+}
+
+fn engine_io<'a>(request: &RequestHead<'a>, query: Query<'a>) -> EngineIo<'a> {
+    let version = match query.value("EIO") {
+        None => EngineVersion::Ancient,
+        Some(value) => [
+            ("4", EngineVersion::V4),
+            ("3", EngineVersion::V3),
+            ("2", EngineVersion::V2),
+            ("1", EngineVersion::Ancient),
+        ]
+        .into_iter()
+        .find_map(|(name, version)| query::decodes_to(value, name).then_some(version))
+        .unwrap_or(EngineVersion::Unsupported),
+    };
+    let transport = query.value("transport").unwrap_or_default();
+    let transport = [
+        ("polling", EngineTransport::Polling),
+        ("websocket", EngineTransport::Websocket),
+        ("webtransport", EngineTransport::Webtransport),
+        ("flashsocket", EngineTransport::Flashsocket),
+    ]
+    .into_iter()
+    .find_map(|(name, known)| query::decodes_to(transport, name).then_some(known))
+    .unwrap_or(EngineTransport::Unknown);
+    EngineIo {
+        version,
+        transport,
+        sid: query.value("sid").filter(|sid| !sid.is_empty()),
+        jsonp: query.value("j"),
+        base64: query.value("b64").is_some_and(|value| !value.is_empty()),
+        upgrade: request.upgrade.then(|| handshake(request)),
+        query,
+    }
+}
+
+fn v1<'a>(request: &RequestHead<'a>, segments: Segments<'a>, query: Query<'a>) -> V1<'a> {
+    if request.method == "OPTIONS" {
+        return V1::Preflight;
+    }
+    let disconnect = query.has("disconnect");
+    let Some(session) = segments.filled(2) else {
+        // row 4, even if a transport is named
+        return match request.upgrade {
+            true => V1::Malformed,
+            false => V1::Handshake {
+                jsonp: query.value("jsonp").and_then(decimal),
+                maybe_beacon_of: segments
+                    .filled(1)
+                    .filter(|segment| disconnect && Transport::parse(segment).is_none()),
+                query,
+            },
+        };
+    };
+    // Nothing but one slash may follow the session; and a genuine server crashes on an upgrade that disconnects.
+    let overlong = segments.filled(3).is_some() || segments.get(4).is_some();
+    if overlong || (disconnect && request.upgrade) {
+        return V1::Malformed;
+    }
+    if disconnect {
+        return V1::Disconnect { session }; // row 5
+    }
+    match segments.get(1).and_then(Transport::parse) {
+        None | Some(Transport::XhrMultipart) => V1::Malformed, // row 7
+        Some(transport) => V1::Transport {
+            transport,
+            session,
+            exchange: exchange(request, transport),
+            index: query.value("i").and_then(decimal).unwrap_or(0),
+        }, // row 6
+    }
+}
+
+fn legacy_06<'a>(request: &RequestHead<'a>, transport: Transport, segments: Segments<'a>) -> Legacy06<'a> {
+    let session = segments.filled(1);
+    let (last, tail) = segments.last();
+    let index = (transport == Transport::JsonpPolling && last >= 2)
+        .then(|| decimal(tail))
+        .flatten();
+    // After slash merging: `xhr-polling/TS`, or `jsonp-polling/TS/I`.
+    let merged_len = if index.is_some() { 3 } else { 2 };
+    Legacy06 {
+        transport,
+        session,
+        maybe_timestamp: last + 1 == merged_len && session.is_some_and(is_timestamp),
+        exchange: exchange(request, transport),
+        index,
+    }
+}
+
+/// Milliseconds since 1970 have had 13 digits since 2001; genuine 0.6 ids have 15 to 18.
+fn is_timestamp(segment: &str) -> bool {
+    segment.len() == 13 && segment.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn exchange(request: &RequestHead<'_>, transport: Transport) -> Exchange {
+    if request.method == "OPTIONS" {
+        return Exchange::Preflight;
+    }
+    let websocket = matches!(transport, Transport::Websocket | Transport::Flashsocket);
+    match (websocket, request.upgrade, request.method) {
+        (true, true, "GET") => Exchange::Upgrade(handshake(request)),
+        (true, _, _) | (false, true, _) => Exchange::Mismatch,
+        (false, false, "POST") => Exchange::Send,
+        (false, false, "GET") => match transport {
+            Transport::Htmlfile | Transport::XhrMultipart => Exchange::Stream,
+            Transport::Websocket | Transport::Flashsocket | Transport::XhrPolling | Transport::JsonpPolling => {
+                Exchange::Poll
+            }
+        },
+        (false, false, _) => Exchange::BadMethod,
+    }
+}
+
+fn handshake(request: &RequestHead<'_>) -> Handshake {
+    match (request.websocket_key, request.websocket_version) {
+        (true, Some("13" | "7" | "8")) => Handshake::Rfc6455,
+        (true, _) => Handshake::Unsupported,
+        (false, _) if request.websocket_key_pair => Handshake::Hixie76,
+        // A version says RFC 6455; what is missing is its key.
+        (false, Some(_)) => Handshake::Unsupported,
+        (false, None) => Handshake::Hixie75,
+    }
+}
+
+/// The number a text of digits is, if it is nothing else.
+fn decimal(text: &str) -> Option<u64> {
+    let (value, digits) = take_decimal(text.as_bytes(), 16)?;
+    (digits == text.len()).then_some(value as u64)
+}
+
+/// Whether a path below the prefix is one of the client files that some release has served.
+fn is_static(path: &str) -> bool {
+    if let Some(name) = path.strip_prefix("static/flashsocket/") {
+        return name.ends_with(".swf") && is_file_name(name);
+    }
+    match path {
+        "socket.io.js"
+        | "socket.io.min.js"
+        | "socket.io.esm.min.js"
+        | "socket.io.msgpack.min.js"
+        | "WebSocketMain.swf"
+        | "lib/vendor/web-socket-js/WebSocketMain.swf" => true,
+        _ => {
+            let bundle = path.starts_with("socket.io.v") || path.starts_with("socket.io+");
+            (bundle && path.ends_with(".js") || path.ends_with(".map")) && is_file_name(path)
+        }
+    }
+}
+
+/// Only what may stand in the name of one file: no slash, no escape, no step upwards.
+fn is_file_name(name: &str) -> bool {
+    !name.starts_with('.')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+    use proptest::prelude::*;
+
+    const PREFIX: &str = "/socket.io";
+
+    fn request<'a>(method: &'a str, target: &'a str) -> RequestHead<'a> {
+        RequestHead {
+            method,
+            target,
+            ..RequestHead::default()
+        }
+    }
+
+    fn upgrade(target: &str) -> RequestHead<'_> {
+        RequestHead {
+            upgrade: true,
+            websocket_key: true,
+            websocket_version: Some("13"),
+            ..request("GET", target)
+        }
+    }
+
+    fn get(target: &str) -> Route<'_> {
+        detect(PREFIX, &request("GET", target))
+    }
+
+    fn legacy_06(route: Route<'_>) -> Legacy06<'_> {
+        match route {
+            Route::Legacy06(legacy) => legacy,
+            other => panic!("not 0.6: {other:?}"),
+        }
+    }
+
+    fn engine_io(route: Route<'_>) -> EngineIo<'_> {
+        match route {
+            Route::EngineIo(engine) => engine,
+            other => panic!("not Engine.IO: {other:?}"),
+        }
+    }
+
+    fn v1_handshake<'a>(jsonp: Option<u64>, maybe_beacon_of: Option<&'a str>, query: &'a str) -> Route<'a> {
+        Route::V1(V1::Handshake {
+            jsonp,
+            maybe_beacon_of,
+            query: Query::new(query),
+        })
+    }
+
+    fn v1_transport(transport: Transport, session: &str, exchange: Exchange, index: u64) -> Route<'_> {
+        Route::V1(V1::Transport {
+            transport,
+            session,
+            exchange,
+            index,
+        })
+    }
+
+    #[test]
+    fn row_1_static_files() {
+        for path in [
+            "socket.io.js",
+            "socket.io.v0.9.16.js",
+            "socket.io+xhr-polling.js",
+            "socket.io+websocket+htmlfile.v0.8.7.js",
+            "static/flashsocket/WebSocketMain.swf",
+            "static/flashsocket/WebSocketMainInsecure.swf",
+            "WebSocketMain.swf",
+            "lib/vendor/web-socket-js/WebSocketMain.swf",
+            "socket.io.min.js",
+            "socket.io.esm.min.js",
+            "socket.io.msgpack.min.js",
+            "socket.io.js.map",
+        ] {
+            let target = alloc::format!("/socket.io/{path}?v=1");
+            for method in ["GET", "HEAD"] {
+                assert_eq!(detect(PREFIX, &request(method, &target)), Route::Static(path));
+            }
+            assert_eq!(detect(PREFIX, &request("POST", &target)), Route::Foreign);
+        }
+        for path in [
+            "xsocket.io.js",
+            "socket.io.jsx",
+            "static/flashsocket/../../x.swf",
+            "static/flashsocket/.swf",
+            "socket.io.v/../x.js",
+            "socket.io.v%2e.js",
+            "../x.map",
+            "a/b.map",
+        ] {
+            assert_eq!(get(&alloc::format!("/socket.io/{path}")), Route::Foreign, "{path}");
+        }
+    }
+
+    #[test]
+    fn rows_2_and_3_the_bare_prefix() {
+        for target in [
+            "/socket.io/?EIO=4&transport=polling",
+            "/socket.io?EIO=4&transport=polling",
+        ] {
+            let engine = engine_io(get(target));
+            assert_eq!(engine.version, EngineVersion::V4);
+            assert_eq!(engine.transport, EngineTransport::Polling);
+            assert_eq!(
+                (engine.sid, engine.jsonp, engine.base64, engine.upgrade),
+                (None, None, false, None)
+            );
+        }
+        for target in [
+            "/socket.io",
+            "/socket.io/",
+            "/socket.io/?",
+            "/socket.io/?EIO=4",
+            "/socket.io/?disconnect",
+        ] {
+            assert_eq!(get(target), Route::NotAProtocolRequest, "{target}");
+        }
+    }
+
+    #[test]
+    fn engine_versions_are_compared_as_text() {
+        use EngineVersion::*;
+        for (eio, version, revision) in [
+            ("EIO=4&", V4, Some(Revision::V4)),
+            ("EIO=%34&", V4, Some(Revision::V4)),
+            ("EIO=3&", V3, Some(Revision::V3)),
+            ("EIO=2&", V2, Some(Revision::V3)),
+            ("EIO=1&", Ancient, None),
+            ("", Ancient, None),
+            ("EIO=5&", Unsupported, None),
+            ("EIO=04&", Unsupported, None),
+            ("EIO=4.0&", Unsupported, None),
+            ("EIO=&", Unsupported, None),
+            ("EIO=3&EIO=4&", V4, Some(Revision::V4)),
+            ("eio=4&", Ancient, None),
+        ] {
+            let target = alloc::format!("/socket.io/?{eio}transport=polling");
+            let engine = engine_io(get(&target));
+            assert_eq!(
+                (engine.version, engine.version.revision()),
+                (version, revision),
+                "{eio}"
+            );
+        }
+    }
+
+    #[test]
+    fn engine_transports_are_a_closed_set() {
+        use EngineTransport::*;
+        for (name, transport) in [
+            ("polling", Polling),
+            ("websocket", Websocket),
+            ("webtransport", Webtransport),
+            ("flashsocket", Flashsocket),
+            ("constructor", Unknown),
+            ("__proto__", Unknown),
+            ("Polling", Unknown),
+            ("", Unknown),
+        ] {
+            let target = alloc::format!("/socket.io/?EIO=4&transport={name}");
+            assert_eq!(engine_io(get(&target)).transport, transport, "{name}");
+        }
+    }
+
+    #[test]
+    fn engine_parameters() {
+        let engine = engine_io(get(
+            "/socket.io/?EIO=3&transport=polling&t=x&sid=abc&b64=1&j=1);alert(1",
+        ));
+        assert_eq!(
+            (engine.sid, engine.base64, engine.jsonp),
+            (Some("abc"), true, Some("1);alert(1"))
+        );
+        assert_eq!(engine.query.value("t"), Some("x"));
+        let engine = engine_io(get("/socket.io/?transport=polling&sid=&b64=&j="));
+        assert_eq!((engine.sid, engine.base64, engine.jsonp), (None, false, Some("")));
+        let engine = engine_io(get("/socket.io/?transport=polling&sid=a&sid=b"));
+        assert_eq!(engine.sid, Some("b"));
+        assert_eq!(
+            engine_io(detect(PREFIX, &upgrade("/socket.io/?EIO=4&transport=foo"))).upgrade,
+            Some(Handshake::Rfc6455)
+        );
+    }
+
+    #[test]
+    fn rows_4_to_8_protocol_revisions() {
+        for target in [
+            "/socket.io/1",
+            "/socket.io/1/",
+            "/socket.io/1//",
+            "/socket.io/1/xhr-polling",
+            "/socket.io/1/xhr-polling/",
+            "/socket.io/1/abc",
+        ] {
+            for method in ["GET", "POST", "HEAD", "PUT"] {
+                assert_eq!(
+                    detect(PREFIX, &request(method, target)),
+                    v1_handshake(None, None, ""),
+                    "{target}"
+                );
+            }
+            assert_eq!(detect(PREFIX, &request("OPTIONS", target)), Route::V1(V1::Preflight));
+            assert_eq!(detect(PREFIX, &upgrade(target)), Route::V1(V1::Malformed));
+        }
+        let disconnect = Route::V1(V1::Disconnect { session: "SID" });
+        for target in [
+            "/socket.io/1//SID/?disconnect=1",
+            "/socket.io/1//SID?disconnect",
+            "/socket.io/1/xhr-polling/SID?disconnect",
+            "/socket.io/1/nonsense/SID?disconnect",
+        ] {
+            assert_eq!(get(target), disconnect, "{target}");
+            assert_eq!(detect(PREFIX, &upgrade(target)), Route::V1(V1::Malformed), "{target}");
+        }
+        for target in [
+            "/socket.io/1//SID/",
+            "/socket.io/1/nonsense/SID",
+            "/socket.io/1/xhr-multipart/SID",
+            "/socket.io/1/xhr-polling/SID/more",
+            "/socket.io/1/xhr-polling/SID//",
+        ] {
+            assert_eq!(get(target), Route::V1(V1::Malformed), "{target}");
+        }
+        for target in [
+            "/socket.io/2/",
+            "/socket.io/0/",
+            "/socket.io/01/",
+            "/socket.io/123/xhr-polling/a",
+        ] {
+            assert_eq!(get(target), Route::UnknownProtocol, "{target}");
+        }
+    }
+
+    #[test]
+    fn row_9_exchanges() {
+        use Exchange::*;
+        use Transport::*;
+        for (method, path, transport, exchange) in [
+            ("GET", "xhr-polling", XhrPolling, Poll),
+            ("GET", "xhr-polling/S/1", XhrPolling, Poll),
+            ("GET", "jsonp-polling/S/1/0", JsonpPolling, Poll),
+            ("GET", "htmlfile//1", Htmlfile, Stream),
+            ("GET", "xhr-multipart/", XhrMultipart, Stream),
+            ("POST", "xhr-polling/S/send", XhrPolling, Send),
+            ("POST", "htmlfile/S/send", Htmlfile, Send),
+            ("POST", "xhr-multipart/S/send", XhrMultipart, Send),
+            ("POST", "jsonp-polling/S/1/0", JsonpPolling, Send),
+            ("OPTIONS", "xhr-polling/S/send", XhrPolling, Preflight),
+            ("OPTIONS", "websocket", Websocket, Preflight),
+            ("PUT", "xhr-polling/S/1", XhrPolling, BadMethod),
+            ("HEAD", "xhr-polling/S/1", XhrPolling, BadMethod),
+            ("GET", "websocket", Websocket, Mismatch),
+            ("POST", "flashsocket", Flashsocket, Mismatch),
+        ] {
+            let target = alloc::format!("/socket.io/{path}");
+            let legacy = legacy_06(detect(PREFIX, &request(method, &target)));
+            assert_eq!(
+                (legacy.transport, legacy.exchange),
+                (transport, exchange),
+                "{method} {path}"
+            );
+        }
+        assert_eq!(
+            legacy_06(detect(PREFIX, &upgrade("/socket.io/xhr-polling/S/1"))).exchange,
+            Mismatch
+        );
+    }
+
+    #[test]
+    fn websocket_handshakes() {
+        for (key, pair, version, handshake) in [
+            (true, false, Some("13"), Handshake::Rfc6455),
+            (true, false, Some("8"), Handshake::Rfc6455),
+            (true, false, Some("7"), Handshake::Rfc6455),
+            (true, false, Some("99"), Handshake::Unsupported),
+            (true, false, None, Handshake::Unsupported),
+            (false, false, Some("13"), Handshake::Unsupported),
+            (false, true, None, Handshake::Hixie76),
+            (false, false, None, Handshake::Hixie75),
+        ] {
+            let head = RequestHead {
+                upgrade: true,
+                websocket_key: key,
+                websocket_key_pair: pair,
+                websocket_version: version,
+                ..request("GET", "/socket.io/websocket")
+            };
+            let exchange = legacy_06(detect(PREFIX, &head)).exchange;
+            assert_eq!(exchange, Exchange::Upgrade(handshake), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn row_10_is_not_ours() {
+        for target in [
+            "/",
+            "/chat",
+            "/socket.iox",
+            "/socket.iox/1/",
+            "/Socket.IO/1/",
+            "/socket.io/abc/",
+            "/socket.io/%31/",
+            "/socket.io/1.0/",
+            "/socket.io/0x1/",
+            "/socket.io//1/",
+            "/socket.io//?EIO=4&transport=polling",
+            "/socket.io/foo?EIO=4&transport=polling",
+            "/socket.io/XHR-polling/",
+            "",
+            "*",
+        ] {
+            assert_eq!(get(target), Route::Foreign, "{target}");
+        }
+    }
+
+    /// docs/protocol/detection.md §5, as far as a request alone shows it.
+    #[test]
+    fn ambiguities() {
+        // A session id equal to a transport name: segments count by position.
+        let legacy = legacy_06(get("/socket.io/xhr-polling/xhr-polling/1"));
+        assert_eq!(legacy.session, Some("xhr-polling"));
+        // Slashes merged by a proxy: the timestamp stands where the id belongs.
+        for (target, session, maybe_timestamp, index) in [
+            ("/socket.io/xhr-polling//1795447966090", None, false, None),
+            (
+                "/socket.io/xhr-polling/1795447966090",
+                Some("1795447966090"),
+                true,
+                None,
+            ),
+            (
+                "/socket.io/xhr-polling/1795447966090/1795447966091",
+                Some("1795447966090"),
+                false,
+                None,
+            ),
+            (
+                "/socket.io/xhr-polling/5515766539492415",
+                Some("5515766539492415"),
+                false,
+                None,
+            ),
+            ("/socket.io/jsonp-polling//1795447980466/0", None, false, Some(0)),
+            (
+                "/socket.io/jsonp-polling/1795447980466/0",
+                Some("1795447980466"),
+                true,
+                Some(0),
+            ),
+            (
+                "/socket.io/jsonp-polling/1795447980466/1795447980467/3",
+                Some("1795447980466"),
+                false,
+                Some(3),
+            ),
+            ("/socket.io/jsonp-polling/", None, false, None),
+            (
+                "/socket.io/jsonp-polling/8066086367842997/x",
+                Some("8066086367842997"),
+                false,
+                None,
+            ),
+        ] {
+            let legacy = legacy_06(get(target));
+            assert_eq!(
+                (legacy.session, legacy.maybe_timestamp, legacy.index),
+                (session, maybe_timestamp, index),
+                "{target}"
+            );
+        }
+        // The beacon with merged slashes.
+        assert_eq!(
+            get("/socket.io/1/SID/?disconnect=1"),
+            v1_handshake(None, Some("SID"), "disconnect=1")
+        );
+        assert_eq!(
+            get("/socket.io/1/xhr-polling/?disconnect=1"),
+            v1_handshake(None, None, "disconnect=1")
+        );
+        // Other prefixes, with and without a final slash.
+        for prefix in ["/engine.io", "/engine.io/"] {
+            let route = detect(prefix, &request("GET", "/engine.io/?EIO=4&transport=polling"));
+            assert_eq!(engine_io(route).version, EngineVersion::V4);
+        }
+        assert_eq!(detect("/", &request("GET", "/2/")), Route::UnknownProtocol);
+    }
+
+    /// docs/protocol/detection.md §7, row by row.
+    #[test]
+    fn examples() {
+        let l = legacy_06(get("/socket.io/xhr-polling//1795447966090"));
+        assert_eq!(
+            (l.transport, l.session, l.exchange),
+            (Transport::XhrPolling, None, Exchange::Poll)
+        );
+
+        let l = legacy_06(detect(
+            PREFIX,
+            &request("POST", "/socket.io/xhr-polling/5515766539492415/send"),
+        ));
+        assert_eq!((l.session, l.exchange), (Some("5515766539492415"), Exchange::Send));
+
+        let l = legacy_06(get("/socket.io/jsonp-polling/8066086367842997/1795447980505/0"));
+        assert_eq!((l.session, l.index), (Some("8066086367842997"), Some(0)));
+
+        let l = legacy_06(detect(PREFIX, &upgrade("/socket.io/websocket")));
+        assert_eq!((l.session, l.exchange), (None, Exchange::Upgrade(Handshake::Rfc6455)));
+
+        let l = legacy_06(get("/socket.io/xhr-multipart/"));
+        assert_eq!(
+            (l.transport, l.session, l.exchange),
+            (Transport::XhrMultipart, None, Exchange::Stream)
+        );
+
+        let target = "/socket.io/1/?k=v&t=1795447568869";
+        assert_eq!(get(target), v1_handshake(None, None, "k=v&t=1795447568869"));
+        let target = "/socket.io/1/?t=1795449297793&jsonp=0";
+        assert_eq!(get(target), v1_handshake(Some(0), None, "t=1795449297793&jsonp=0"));
+        let target = "/socket.io/1/?jsonp=0);alert(1";
+        assert_eq!(get(target), v1_handshake(None, None, "jsonp=0);alert(1"));
+
+        assert_eq!(
+            get("/socket.io/1/xhr-polling/f2OB-Gs9-F9dtPdjA7X9?k=v&t=1795447568984"),
+            v1_transport(Transport::XhrPolling, "f2OB-Gs9-F9dtPdjA7X9", Exchange::Poll, 0)
+        );
+        assert_eq!(
+            get("/socket.io/1/jsonp-polling/SID?t=1&i=2"),
+            v1_transport(Transport::JsonpPolling, "SID", Exchange::Poll, 2)
+        );
+        assert_eq!(
+            detect(PREFIX, &upgrade("/socket.io/1/websocket/SID?k=v")),
+            v1_transport(Transport::Websocket, "SID", Exchange::Upgrade(Handshake::Rfc6455), 0)
+        );
+        assert_eq!(
+            get("/socket.io/1//SID/?disconnect=1"),
+            Route::V1(V1::Disconnect { session: "SID" })
+        );
+        assert_eq!(get("/socket.io/1/xhr-polling/"), v1_handshake(None, None, ""));
+
+        let e = engine_io(get("/socket.io/?EIO=4&transport=polling&t=fmvy2mc2"));
+        assert_eq!(
+            (e.version, e.transport, e.sid),
+            (EngineVersion::V4, EngineTransport::Polling, None)
+        );
+        let e = engine_io(detect(
+            PREFIX,
+            &upgrade("/socket.io/?EIO=3&transport=websocket&sid=abc"),
+        ));
+        assert_eq!(
+            (e.version, e.transport),
+            (EngineVersion::V3, EngineTransport::Websocket)
+        );
+        assert_eq!((e.sid, e.upgrade), (Some("abc"), Some(Handshake::Rfc6455)));
+
+        assert_eq!(get("/socket.io/socket.io.js"), Route::Static("socket.io.js"));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(any in any::<String>(), target in "/socket.io[/?&=10a-z%-]{0,30}") {
+            for target in [&any, &target] {
+                for method in ["GET", "POST", "OPTIONS", any.as_str()] {
+                    let _ = detect(PREFIX, &request(method, target));
+                    let _ = detect(&any, &upgrade(target));
+                }
+            }
+        }
+
+        #[test]
+        fn transports_are_disjoint_families(name in "[a-z-]{1,12}", tail in "[a-z0-9/]{0,12}") {
+            // Whatever follows it, a first segment that is no digit is never 0.7-0.9 or Engine.IO.
+            let target = alloc::format!("/socket.io/{name}/{tail}");
+            prop_assert!(matches!(get(&target), Route::Legacy06(_) | Route::Foreign));
+        }
+    }
+}

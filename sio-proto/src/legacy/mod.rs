@@ -1,1 +1,21 @@
-//! legacy
+//! The wires before Engine.IO: Socket.IO 0.3 to 0.9 and the streaming codec of 2011.
+//!
+//! Pure codecs, one room each; nothing here knows about sessions, time or connections.
+//!
+//! | room | wire | reference |
+//! |---|---|---|
+//! | [`envelope`] | 0.3-0.4, a JSON object around the messages | docs/protocol/legacy-0.6.md §15 |
+//! | [`framing`] | 0.5-0.6, `~m~` frames | docs/protocol/legacy-0.6.md §2 |
+//! | [`streaming`] | the codec meant for 0.7, `type:len:annotations:data,` | docs/protocol/legacy-streaming.md |
+//! | [`v1`] | 0.7-0.9, "protocol revision 1" | docs/protocol/legacy-0.9.md |
+//! | [`transports`] | what JSONP, htmlfile and multipart put around a payload | both |
+//! | [`form`] | form posts | both |
+//! | [`flash_policy`] | what Flash asks for before it connects | both |
+//! | [`hixie`] | WebSocket before RFC 6455: hixie-75 and hixie-76 | docs/protocol/legacy-0.6.md §10.1 |
+
+pub mod flash_policy;
+pub mod form;
+pub mod framing;
+pub mod hixie;
+pub(crate) mod lengths;
+pub mod transports;

@@ -1,0 +1,186 @@
+//! JSONP polling of Engine.IO 3: a payload dressed as a script, and the form that carries one back
+//! (docs/protocol/engine-io.md §4.6).
+//!
+//! ```text
+//! GET  …&j=0     ___eio[0]("97:0{\"sid\":…}");
+//! POST …&j=0     d=4%3A4a%5C%5Cnb
+//! ```
+
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
+
+use crate::legacy::form::{self, Field};
+
+/// Appends the script that answers a GET whose query said `j=<index>`.
+///
+/// Of `index` only the digits are kept, so that it cannot smuggle script in: `1);alert(1` is `___eio[11]`. It may be
+/// empty.
+pub fn write_script(index: &str, payload: &str, out: &mut BytesMut) {
+    out.reserve(payload.len() + index.len() + 16);
+    out.put_slice(b"___eio[");
+    index
+        .bytes()
+        .filter(u8::is_ascii_digit)
+        .for_each(|digit| out.put_u8(digit));
+    out.put_slice(b"](");
+    write_js_string(payload, out);
+    out.put_slice(b");");
+}
+
+/// Reads the payload out of a POST body.
+///
+/// `None` if the field `d` is missing or repeated, or not UTF-8: genuine servers ignore such a body and still answer
+/// `ok`.
+#[must_use]
+pub fn decode_post(body: &Bytes) -> Option<ByteString> {
+    match form::field(body, "d") {
+        Field::Value { value, repeated: false } => Some(unescape_newlines(value)),
+        Field::Value { repeated: true, .. } | Field::Missing | Field::InvalidUtf8 => None,
+    }
+}
+
+/// Undoes what the client did to keep newlines out of the form: `\n` (two characters) is a newline, `\\n` (three) is
+/// the two characters `\n`.
+fn unescape_newlines(text: ByteString) -> ByteString {
+    if memchr::memchr(b'\\', text.as_bytes()).is_none() {
+        return text;
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes().as_ref();
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        let (before, escape) = rest.split_at(at);
+        out.extend_from_slice(before);
+        let (meaning, taken): (&[u8], _) = match escape {
+            [_, b'\\', b'n', ..] => (b"\\n", 3),
+            [_, b'n', ..] => (b"\n", 2),
+            _ => (b"\\", 1),
+        };
+        out.extend_from_slice(meaning);
+        rest = &escape[taken..];
+    }
+    out.extend_from_slice(rest);
+    ByteString::try_from(out).expect("only ASCII was exchanged for ASCII")
+}
+
+/// Appends `text` as a JavaScript string literal, quotes included.
+///
+/// JSON's escapes, and U+2028 and U+2029, which may not stand raw in a script, and `<`, so that no text can end the
+/// script element around it.
+pub(crate) fn write_js_string(text: &str, out: &mut BytesMut) {
+    out.reserve(text.len() + 2);
+    out.put_u8(b'"');
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(needs_look) {
+        out.put_slice(&rest.as_bytes()[..at]);
+        let mut chars = rest[at..].chars();
+        match chars.next() {
+            Some('"') => out.put_slice(b"\\\""),
+            Some('\\') => out.put_slice(b"\\\\"),
+            Some('\n') => out.put_slice(b"\\n"),
+            Some('\r') => out.put_slice(b"\\r"),
+            Some('\t') => out.put_slice(b"\\t"),
+            Some(c @ ('\0'..='\x1f' | '<' | '\u{2028}' | '\u{2029}')) => {
+                // Writing to a `BytesMut` fails only at the end of the address space.
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            Some(c) => out.put_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            None => {}
+        }
+        rest = chars.as_str();
+    }
+    out.put_slice(rest.as_bytes());
+    out.put_u8(b'"');
+}
+
+/// Whether a byte starts a character that may have to be escaped; 0xE2 is the first of U+2028.
+const fn needs_look(byte: u8) -> bool {
+    matches!(byte, 0..=0x1f | b'"' | b'\\' | b'<' | 0xe2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::string::String;
+    use proptest::prelude::*;
+
+    fn script(index: &str, payload: &str) -> String {
+        let mut out = BytesMut::new();
+        write_script(index, payload, &mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn scripts() {
+        for (index, payload, wire) in [
+            ("0", "1:6", "___eio[0](\"1:6\");"),
+            ("1);alert(1", "1:6", "___eio[11](\"1:6\");"),
+            ("", "1:6", "___eio[](\"1:6\");"),
+            (
+                "7",
+                "4{\"a\":\"\\\\\u{2028}é€\u{2029}\"}",
+                "___eio[7](\"4{\\\"a\\\":\\\"\\\\\\\\\\u2028é€\\u2029\\\"}\");",
+            ),
+            (
+                "0",
+                "4\n\r\t\0</script>",
+                "___eio[0](\"4\\n\\r\\t\\u0000\\u003c/script>\");",
+            ),
+        ] {
+            assert_eq!(script(index, payload), wire);
+        }
+    }
+
+    #[test]
+    fn newlines_are_unescaped_once() {
+        for (sent, meant) in [
+            (r"plain", "plain"),
+            (r"a\nb", "a\nb"),
+            (r"a\\nb", r"a\nb"),
+            (r"a\\\nb", r"a\\nb"),
+            (r"\n\n", "\n\n"),
+            (r#"{"a":"\"\u00e9\\""}"#, r#"{"a":"\"\u00e9\\""}"#),
+            ("tail\\", "tail\\"),
+        ] {
+            assert_eq!(unescape_newlines(sent.into()), meant, "{sent}");
+        }
+    }
+
+    #[test]
+    fn posts() {
+        let post = |body: &'static str| decode_post(&Bytes::from_static(body.as_bytes()));
+        assert_eq!(post("d=11%3A42%5B%22t%22%2C%22a%22%5D").unwrap(), "11:42[\"t\",\"a\"]");
+        assert_eq!(post("d=4%3A4a%5Cnb").unwrap(), "4:4a\nb");
+        assert_eq!(post("d=").unwrap(), "");
+        for body in ["", "x=1", "d=1&d=2", "d=%ff"] {
+            assert_eq!(post(body), None, "{body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn literals_are_json(text in any::<String>()) {
+            let mut out = BytesMut::new();
+            write_js_string(&text, &mut out);
+            let read: String = serde_json::from_slice(&out).unwrap();
+            prop_assert_eq!(read, text);
+        }
+
+        #[test]
+        fn unescaping_is_two_replacements(text in "[\\\\na]{0,12}") {
+            // The reference: /(\\)?\\n/g with a newline where no backslash precedes, then /\\\\n/g.
+            let marked = text.replace(r"\\n", "\0");
+            let expected = marked.replace(r"\n", "\n").replace('\0', r"\n");
+            prop_assert_eq!(unescape_newlines(text.as_str().into()), expected, "{}", text);
+        }
+
+        #[test]
+        fn never_panics(body in any::<Vec<u8>>(), index in any::<String>()) {
+            let _ = decode_post(&Bytes::from(body));
+            script(&index, &format!("{index}\\"));
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Revision 4 payloads: the packets of one polling body (docs/protocol/engine-io.md §3.1).
+//!
+//! ```text
+//! packet *( 0x1E packet )      4hello 1E 4é€😀 1E bAQIDBA==
+//! ```
+//!
+//! Always text; bytes travel as base64. Nothing escapes 0x1E, so a message that holds one falls apart in two: whoever
+//! serialises messages must not write it raw (JSON never does).
+//!
+//! Revision 3 payloads are in [`payload_v3`](super::payload_v3).
+
+use core::iter::FusedIterator;
+
+use bytes::{BufMut, BytesMut};
+use bytestring::ByteString;
+
+use super::packet::{DecodeError, Packet, Revision, encode_base64};
+
+/// What stands between two packets.
+const SEPARATOR: u8 = 0x1e;
+
+/// Why a payload ends before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadError {
+    /// The body holds nothing at all. Every payload has at least one packet.
+    #[error("empty payload")]
+    EmptyBody,
+    /// A packet of it is not one.
+    #[error(transparent)]
+    Packet(#[from] DecodeError),
+    /// There are more packets than the caller allows.
+    #[error("too many packets in one payload")]
+    TooManyPackets,
+    /// A length prefix that is missing, not decimal, or longer than any honest one (revision 3 only).
+    #[error("invalid packet length")]
+    InvalidLength,
+    /// A length that goes beyond the end of the body (revision 3 only).
+    #[error("packet longer than the payload")]
+    Truncated,
+    /// A length that ends inside a character (revision 3 text only).
+    #[error("packet length cuts a surrogate pair")]
+    CutPair,
+    /// A packet that is neither text nor binary (revision 3 binary only).
+    #[error("unknown packet kind {0:#04x}")]
+    UnknownKind(u8),
+}
+
+/// The packets of a revision 4 payload, up to and including the first error.
+///
+/// Packets before an error are good and meant to be delivered, as a genuine server does; then the session closes with
+/// `parse error`. After an error there is nothing more.
+#[derive(Clone, Debug)]
+pub struct Packets {
+    rest: Option<ByteString>,
+    left: usize,
+    started: bool,
+}
+
+/// Takes a payload apart; at most `max_packets` packets of it.
+///
+/// An empty body is an error, not an empty list.
+#[must_use]
+pub fn decode(body: ByteString, max_packets: usize) -> Packets {
+    Packets {
+        rest: Some(body),
+        left: max_packets,
+        started: false,
+    }
+}
+
+impl Iterator for Packets {
+    type Item = Result<Packet, PayloadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.rest.take()?;
+        if rest.is_empty() && !self.started {
+            return Some(Err(PayloadError::EmptyBody));
+        }
+        self.started = true;
+        let Some(left) = self.left.checked_sub(1) else {
+            return Some(Err(PayloadError::TooManyPackets));
+        };
+        self.left = left;
+        let text = match memchr::memchr(SEPARATOR, rest.as_bytes()) {
+            None => rest,
+            Some(at) => {
+                let text = rest.slice_ref(&rest[..at]);
+                self.rest = Some(rest.slice_ref(&rest[at + 1..]));
+                text
+            }
+        };
+        let packet = Packet::decode_text(Revision::V4, &text);
+        if packet.is_err() {
+            self.rest = None;
+        }
+        Some(packet.map_err(PayloadError::from))
+    }
+}
+
+impl FusedIterator for Packets {}
+
+/// Writes a revision 4 payload, packet after packet, into the caller's buffer.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    out: &'a mut BytesMut,
+    started: bool,
+}
+
+impl<'a> Writer<'a> {
+    /// A payload that begins at the end of `out`.
+    pub fn new(out: &'a mut BytesMut) -> Self {
+        Self { out, started: false }
+    }
+
+    /// Appends a packet that is already in its text form.
+    pub fn text(&mut self, packet: &str) {
+        debug_assert!(
+            !packet.as_bytes().contains(&SEPARATOR),
+            "a raw U+001E splits the packet"
+        );
+        self.out.reserve(1 + packet.len());
+        self.separate();
+        self.out.put_slice(packet.as_bytes());
+    }
+
+    /// Appends a binary message as base64.
+    pub fn binary(&mut self, bytes: &[u8]) {
+        self.separate();
+        encode_base64(Revision::V4, bytes, self.out);
+    }
+
+    /// Appends any packet.
+    pub fn packet(&mut self, packet: &Packet) {
+        self.separate();
+        packet.encode_text(Revision::V4, self.out);
+    }
+
+    fn separate(&mut self) {
+        if core::mem::replace(&mut self.started, true) {
+            self.out.put_u8(SEPARATOR);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::packet::tests::any_packet;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+    use alloc::{format, vec};
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    fn message(text: &str) -> Packet {
+        Packet::Message(text.into())
+    }
+
+    fn binary(bytes: &'static [u8]) -> Packet {
+        Packet::Binary(Bytes::from_static(bytes))
+    }
+
+    #[test]
+    fn the_parsers_own_vectors() {
+        for (wire, packets) in [
+            ("0{\"sid\":\"abc\"}", vec![Packet::Open("{\"sid\":\"abc\"}".into())]),
+            ("4hello\u{1e}4é€😀", vec![message("hello"), message("é€😀")]),
+            ("6", vec![Packet::Noop]),
+            ("1", vec![Packet::Close]),
+            (
+                "2probe\u{1e}3probe\u{1e}5",
+                vec![
+                    Packet::Ping("probe".into()),
+                    Packet::Pong("probe".into()),
+                    Packet::Upgrade,
+                ],
+            ),
+            ("4", vec![message("")]),
+            ("bAQIDBA==", vec![binary(&[1, 2, 3, 4])]),
+            ("4€\u{1e}bAQIDBA==", vec![message("€"), binary(&[1, 2, 3, 4])]),
+            ("b", vec![binary(&[])]),
+        ] {
+            let decoded: Result<Vec<_>, _> = decode(wire.into(), 10).collect();
+            assert_eq!(decoded, Ok(packets.clone()), "{wire:?}");
+            let mut out = BytesMut::new();
+            let mut writer = Writer::new(&mut out);
+            for packet in &packets {
+                match packet {
+                    Packet::Binary(bytes) => writer.binary(bytes),
+                    other => writer.packet(other),
+                }
+            }
+            assert_eq!(out, wire.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_raw_separator_splits_a_message() {
+        let decoded: Vec<_> = decode("4a\u{1e}b".into(), 10).collect();
+        assert_eq!(decoded, [Ok(message("a")), Ok(binary(&[]))]);
+    }
+
+    #[test]
+    fn packets_before_the_error_are_delivered() {
+        use DecodeError::{Empty, InvalidBase64, UnknownType};
+        for (wire, good, error) in [
+            ("", 0, Empty),
+            ("4a\u{1e}", 1, Empty),
+            ("4a\u{1e}\u{1e}4b", 1, Empty),
+            ("\u{1e}4b", 0, Empty),
+            ("4a\u{1e}x\u{1e}4b", 1, UnknownType(b'x')),
+            ("4a\u{1e}4b\u{1e}b!", 2, InvalidBase64),
+        ] {
+            let mut packets = decode(wire.into(), 10);
+            for _ in 0..good {
+                assert!(matches!(packets.next(), Some(Ok(_))), "{wire:?}");
+            }
+            let expected = if wire.is_empty() {
+                PayloadError::EmptyBody
+            } else {
+                error.into()
+            };
+            assert_eq!(packets.next(), Some(Err(expected)), "{wire:?}");
+            assert_eq!(packets.next(), None);
+        }
+    }
+
+    #[test]
+    fn packets_are_counted() {
+        let three = || ByteString::from_static("41\u{1e}42\u{1e}43");
+        assert!(decode(three(), 3).all(|p| p.is_ok()));
+        let decoded: Vec<_> = decode(three(), 2).collect();
+        assert_eq!(
+            decoded,
+            [Ok(message("1")), Ok(message("2")), Err(PayloadError::TooManyPackets)]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(packets in prop::collection::vec(any_packet(), 1..8)) {
+            prop_assume!(!format!("{packets:?}").contains("\\u{1e}"));
+            let mut out = BytesMut::new();
+            let mut writer = Writer::new(&mut out);
+            packets.iter().for_each(|p| writer.packet(p));
+            let body = ByteString::try_from(out.freeze()).unwrap();
+            let decoded: Result<Vec<_>, _> = decode(body, 8).collect();
+            prop_assert_eq!(decoded, Ok(packets));
+        }
+
+        #[test]
+        fn never_panics(wire in "[0-9b\u{1e}=A/é]{0,30}", any in any::<String>()) {
+            let _: Vec<_> = decode(wire.into(), 10).collect();
+            let _: Vec<_> = decode(any.into(), 10).collect();
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Bodies of HTML form posts: `application/x-www-form-urlencoded` with one field that matters.
+//!
+//! JSONP of every generation sends this way, and the 0.6 family with XHR too (docs/protocol/legacy-0.6.md §5.1):
+//!
+//! ```text
+//! data=~m~6~m~early1          XHR: encodeURIComponent, space is %20
+//! data=%7Em%7E5%7Em%7Eburst   a real form: space is +
+//! ```
+
+use alloc::vec::Vec;
+use bytes::Bytes;
+use bytestring::ByteString;
+
+/// What a form post has to say about one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// It is there, this is the value of the first.
+    Value {
+        /// The value, decoded.
+        value: ByteString,
+        /// Whether the field came more than once.
+        repeated: bool,
+    },
+    /// There is no such field.
+    Missing,
+    /// Its value is not UTF-8 once decoded.
+    InvalidUtf8,
+}
+
+/// Finds the field `name` in a form body and decodes its value.
+///
+/// `+` is a space; an escape that is not two hexadecimal digits stands for itself, as in browsers. A value that needs
+/// no decoding shares the body's buffer.
+#[must_use]
+pub fn field(body: &Bytes, name: &str) -> Field {
+    let mut found = body.split(|&b| b == b'&').filter_map(|pair| {
+        let mut halves = pair.splitn(2, |&b| b == b'=');
+        (halves.next()? == name.as_bytes()).then(|| halves.next().unwrap_or_default())
+    });
+    let Some(raw) = found.next() else {
+        return Field::Missing;
+    };
+    let value = if memchr::memchr2(b'%', b'+', raw).is_some() {
+        ByteString::try_from(decode(raw))
+    } else {
+        ByteString::try_from(body.slice_ref(raw))
+    };
+    match value {
+        Ok(value) => Field::Value {
+            value,
+            repeated: found.next().is_some(),
+        },
+        Err(_) => Field::InvalidUtf8,
+    }
+}
+
+fn decode(raw: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let [first, after @ ..] = rest {
+        rest = after;
+        out.push(match (first, after) {
+            (b'+', _) => b' ',
+            (b'%', [high, low, ..]) => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => {
+                    rest = &after[2..];
+                    high << 4 | low
+                }
+                _ => b'%',
+            },
+            _ => *first,
+        });
+    }
+    out
+}
+
+/// The value of a hexadecimal digit.
+pub(crate) const fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn value(body: &'static str, name: &str) -> Field {
+        field(&Bytes::from_static(body.as_bytes()), name)
+    }
+
+    fn once(text: &str) -> Field {
+        Field::Value {
+            value: text.into(),
+            repeated: false,
+        }
+    }
+
+    #[test]
+    fn captured_bodies() {
+        for (body, text) in [
+            (
+                "data=~m~6~m~early1~m~14~m~~j~%7B%22early%22%3A2%7D",
+                "~m~6~m~early1~m~14~m~~j~{\"early\":2}",
+            ),
+            ("data=%7Em%7E5%7Em%7Eburst", "~m~5~m~burst"),
+            ("data=a+b%20c", "a b c"),
+            ("data=", ""),
+            ("data", ""),
+            ("x=1&data=2&y=3", "2"),
+            ("data=a=b", "a=b"),
+            ("data=100%&x", "100%"),
+            ("data=%zz%4", "%zz%4"),
+            ("data=%E2%99%A5", "♥"),
+        ] {
+            assert_eq!(value(body, "data"), once(text), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_several_counts() {
+        let first = Field::Value {
+            value: "1".into(),
+            repeated: true,
+        };
+        assert_eq!(value("d=1&d=2", "d"), first);
+        assert_eq!(value("", "d"), Field::Missing);
+        assert_eq!(value("dd=1", "d"), Field::Missing);
+        assert_eq!(value("d=%FF", "d"), Field::InvalidUtf8);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(body in any::<Vec<u8>>()) {
+            let _ = field(&body.into(), "");
+        }
+    }
+}
