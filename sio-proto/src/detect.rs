@@ -280,8 +280,8 @@ pub fn detect<'a>(prefix: &str, request: &RequestHead<'a>) -> Route<'a> {
     }
     match segments.get(0) {
         None | Some("") if rest.is_empty() => match query.has("transport") {
-            true => Route::EngineIo(engine_io(request, query)), // row 2
-            false => Route::NotAProtocolRequest,                // row 3
+            true => Route::EngineIo(engine_io(request)), // row 2
+            false => Route::NotAProtocolRequest,         // row 3
         },
         Some("1") => Route::V1(v1(request, segments, query)), // rows 4-7
         Some(first) if !first.is_empty() && first.bytes().all(|b| b.is_ascii_digit()) => {
@@ -316,7 +316,13 @@ impl<'a> Segments<'a> {
     }
 }
 
-fn engine_io<'a>(request: &RequestHead<'a>, query: Query<'a>) -> EngineIo<'a> {
+/// Reads a request as one of Engine.IO, whatever its path.
+#[must_use]
+pub fn engine_io<'a>(request: &RequestHead<'a>) -> EngineIo<'a> {
+    let query = request
+        .target
+        .split_once('?')
+        .map_or_else(Query::default, |(_, query)| Query::new(query));
     let version = match query.value("EIO") {
         None => EngineVersion::Ancient,
         Some(value) => [

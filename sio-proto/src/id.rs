@@ -71,7 +71,7 @@ impl SocketKey {
 /// A session or socket id as it travels on the wire.
 ///
 /// Comparing two of them takes the same time wherever they differ.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy)]
 pub struct Sid([u8; 15]);
 
 /// Key under which addresses are mixed into ids; one per process, drawn from the caller's entropy.

@@ -7,6 +7,7 @@ pub mod jsonp;
 pub mod packet;
 pub mod payload;
 pub mod payload_v3;
+pub(crate) mod session;
 
 pub use packet::{DecodeError, Packet, Revision};
 pub use payload::PayloadError;

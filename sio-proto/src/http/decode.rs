@@ -71,6 +71,7 @@ impl Default for State {
 struct Pending {
     request: Request,
     body: BodyReader,
+    told: bool,
 }
 
 impl RequestDecoder {
@@ -121,6 +122,17 @@ impl RequestDecoder {
         outcome
     }
 
+    /// The head of a request whose body is still coming, told once for each such request.
+    pub fn take_started(&mut self) -> Option<Request> {
+        match &mut self.state {
+            State::Body(pending) => {
+                let told = core::mem::replace(&mut pending.told, true);
+                (!told).then(|| pending.request.clone())
+            }
+            State::Head(_) | State::Over | State::Upgraded | State::Failed(_) => None,
+        }
+    }
+
     /// Whether the decoder stands between two requests. Together with an empty buffer this is where a connection may
     /// end without loss, and where waiting is no sign of a slow peer.
     #[must_use]
@@ -164,13 +176,21 @@ impl RequestDecoder {
             }
         };
         if version_minor >= 1 && request.headers.has_token("expect", "100-continue") {
-            self.state = State::Body(Box::new(Pending { request, body }));
+            self.state = State::Body(Box::new(Pending {
+                request,
+                body,
+                told: false,
+            }));
             return Ok(Some(Event::Continue));
         }
         match body.read(bytes, limits).transpose() {
             Some(body) => self.end(request, body),
             None => {
-                self.state = State::Body(Box::new(Pending { request, body }));
+                self.state = State::Body(Box::new(Pending {
+                    request,
+                    body,
+                    told: false,
+                }));
                 Ok(None)
             }
         }

@@ -18,4 +18,5 @@ pub mod form;
 pub mod framing;
 pub mod hixie;
 pub(crate) mod lengths;
+pub(crate) mod session;
 pub mod transports;

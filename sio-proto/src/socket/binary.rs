@@ -64,7 +64,19 @@ impl Reassembly {
         if self.pending.is_some() {
             return Err(DecodeError::TextInsteadOfAttachment);
         }
-        match decode(text, revision, role, limits)? {
+        self.handle_decoded(decode(text, revision, role, limits)?)
+    }
+
+    /// Takes a text message that has been decoded already, as [`handle_text`](Self::handle_text) does.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::TextInsteadOfAttachment`].
+    pub fn handle_decoded(&mut self, decoded: Decoded) -> Result<Option<Packet>, DecodeError> {
+        if self.pending.is_some() {
+            return Err(DecodeError::TextInsteadOfAttachment);
+        }
+        match decoded {
             Decoded::Packet(packet) => Ok(Some(packet)),
             Decoded::Nothing => Ok(None),
             Decoded::Partial(partial) => {

@@ -17,6 +17,7 @@
 
 mod binary;
 mod packet;
+pub(crate) mod revision5;
 pub mod text;
 
 pub use binary::Reassembly;

@@ -63,6 +63,12 @@ impl Accept {
         core::str::from_utf8(&self.accept).unwrap_or_default() // base64 is ASCII
     }
 
+    /// The same as bytes, ASCII all of them.
+    #[must_use]
+    pub const fn bytes(&self) -> [u8; 28] {
+        self.accept
+    }
+
     /// The version agreed upon: 13, 8 or 7.
     #[must_use]
     pub const fn version(&self) -> u8 {

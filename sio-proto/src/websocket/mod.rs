@@ -35,4 +35,5 @@ pub use decoder::{Decoder, Event};
 pub use encoder::{encode_close, encode_frame, encode_message};
 pub use error::Error;
 pub use frame::{Opcode, Role};
+pub use handshake::{HandshakeError, UpgradeRequest};
 pub use limits::Limits;

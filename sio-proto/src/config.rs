@@ -1,0 +1,428 @@
+//! What an operator can set: one plain struct, every limit in it, every default stated.
+//!
+//! A [`Config`] is checked once, by [`Config::validate`] inside the constructors that take it; the machines then rely
+//! on it. Everything a peer can grow (a queue, a buffer, a map, a count, a nesting) has a limit here.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::{http, socket, websocket};
+
+/// Settings of a server. Plain data: build one with [`Config::default`] and the chainable setters, or set fields.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Path prefix under which Socket.IO is served, without a trailing slash. Default `/socket.io`.
+    pub path: String,
+    /// Path prefix under which raw Engine.IO sessions are served, without a trailing slash. Default none.
+    pub engine_path: Option<String>,
+    /// How often a server pings an Engine.IO 4 client. Default 25 s. Too long and dead peers linger and proxies cut idle
+    /// connections; too short costs CPU and radio time (docs/protocol/engine-io.md §6).
+    pub ping_interval: Duration,
+    /// How long an answer to a ping may take. Default 20 s. Too short drops peers on slow links.
+    pub ping_timeout: Duration,
+    /// How long a new session may go without joining a namespace. Default 45 s (docs/protocol/socket-io.md §3.1).
+    pub connect_timeout: Duration,
+    /// How long an upgrade may take from the probe's connection to packet `5`. Default 10 s (docs/protocol/engine-io.md §7).
+    pub upgrade_timeout: Duration,
+    /// How long a closing polling session waits for a GET that can carry the close packet. Default 30 s
+    /// (docs/protocol/engine-io.md §8).
+    pub close_timeout: Duration,
+    /// Largest HTTP body and largest websocket message a peer may send, in bytes. Default 1 000 000; announced to clients as
+    /// `maxPayload`.
+    pub max_payload: usize,
+    /// Whether polling sessions are told about, and may move to, websocket. Default true.
+    pub allow_upgrades: bool,
+    /// Which transports are offered. Default both.
+    pub transports: Transports,
+    /// Which generations are served. Default all that exist.
+    pub generations: Generations,
+    /// Cookie set on the handshake response of polling. Default none.
+    pub cookie: Option<Cookie>,
+    /// CORS headers. Default none: a browser then lets only same-origin pages read polling responses.
+    pub cors: Option<Cors>,
+    /// Which pages may open sessions at all, over any transport. Default [`Origins::SameHost`].
+    pub origins: Origins,
+    /// Limits on what one connection may send as HTTP.
+    pub http: http::Limits,
+    /// Limits on what one connection may send as websocket frames.
+    pub websocket: websocket::Limits,
+    /// Limits on one Socket.IO packet.
+    pub packet: socket::text::Limits,
+    /// Most sessions at once in one shard. Default 1 000 000. Further handshakes are answered 503.
+    pub max_sessions: usize,
+    /// Most bytes queued for one session while its transport cannot take them. Default 16 MiB. Beyond it a send is
+    /// refused as full and a broadcast closes the session, because a gap in an ordered stream cannot be repaired.
+    pub max_queued_bytes: usize,
+    /// Most packets queued for one session. Default 65 536.
+    pub max_queued_packets: usize,
+    /// Most namespaces one session may be in at once. Default 32.
+    pub max_namespaces_per_session: usize,
+    /// Most namespaces that exist at once in one shard. Default 65 536. Empty ones are forgotten.
+    pub max_namespaces: usize,
+    /// Most rooms one socket may be in. Default 4 096.
+    pub max_rooms_per_socket: usize,
+    /// Most acknowledgements one socket may owe. Default 65 536. Further requests for one are refused as full.
+    pub max_pending_acks: usize,
+    /// How long attachments may trail behind their packet. Default 10 s.
+    pub attachment_timeout: Duration,
+    /// Settings of the 0.6 generation.
+    pub legacy: Legacy,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            path: "/socket.io".to_owned(),
+            engine_path: None,
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            connect_timeout: Duration::from_secs(45),
+            upgrade_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(30),
+            max_payload: 1_000_000,
+            allow_upgrades: true,
+            transports: Transports::default(),
+            generations: Generations::default(),
+            cookie: None,
+            cors: None,
+            origins: Origins::SameHost,
+            http: http::Limits::default(),
+            websocket: websocket::Limits::default(),
+            packet: socket::text::Limits::default(),
+            max_sessions: 1_000_000,
+            max_queued_bytes: 16 << 20,
+            max_queued_packets: 65_536,
+            max_namespaces_per_session: 32,
+            max_namespaces: 65_536,
+            max_rooms_per_socket: 4_096,
+            max_pending_acks: 65_536,
+            attachment_timeout: Duration::from_secs(10),
+            legacy: Legacy::default(),
+        }
+    }
+}
+
+/// Why a [`Config`] was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A path does not start with `/`, or ends with one.
+    #[error("path {0:?} must start with '/' and must not end with one")]
+    Path(String),
+    /// The two paths would answer the same requests.
+    #[error("path and engine_path are the same")]
+    SamePath,
+    /// A duration is zero or longer than a day, where neither makes sense.
+    #[error("{0} must be longer than zero and at most a day")]
+    Duration(&'static str),
+    /// A limit of zero would refuse every peer.
+    #[error("{0} must not be zero")]
+    ZeroLimit(&'static str),
+    /// More shards than a session id can name.
+    #[error("{0} shards: a session id can name 1 to 256")]
+    Shards(usize),
+    /// A cookie name or path holds characters that a header cannot carry.
+    #[error("cookie name or path holds characters a header cannot carry")]
+    Cookie,
+}
+
+impl Config {
+    /// Checks that the settings make sense together and copies `max_payload` to where it is enforced.
+    ///
+    /// # Errors
+    /// The first setting that does not make sense.
+    pub fn validate(mut self) -> Result<Self, ConfigError> {
+        for path in core::iter::once(&self.path).chain(&self.engine_path) {
+            if !path.starts_with('/') || path.len() < 2 || path.ends_with('/') {
+                return Err(ConfigError::Path(path.clone()));
+            }
+        }
+        if self.engine_path.as_ref() == Some(&self.path) {
+            return Err(ConfigError::SamePath);
+        }
+        let day = Duration::from_secs(86_400);
+        for (name, value) in [
+            ("ping_interval", self.ping_interval),
+            ("ping_timeout", self.ping_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("upgrade_timeout", self.upgrade_timeout),
+            ("close_timeout", self.close_timeout),
+            ("attachment_timeout", self.attachment_timeout),
+            ("legacy.heartbeat_interval", self.legacy.heartbeat_interval),
+            ("legacy.heartbeat_timeout", self.legacy.heartbeat_timeout),
+            ("legacy.poll_duration", self.legacy.poll_duration),
+            ("legacy.reconnect_timeout", self.legacy.reconnect_timeout),
+        ] {
+            if value.is_zero() || value > day {
+                return Err(ConfigError::Duration(name));
+            }
+        }
+        for (name, value) in [
+            ("max_payload", self.max_payload),
+            ("max_sessions", self.max_sessions),
+            ("max_queued_bytes", self.max_queued_bytes),
+            ("max_queued_packets", self.max_queued_packets),
+            ("max_namespaces_per_session", self.max_namespaces_per_session),
+            ("max_namespaces", self.max_namespaces),
+            ("max_rooms_per_socket", self.max_rooms_per_socket),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::ZeroLimit(name));
+            }
+        }
+        if self.cookie.as_ref().is_some_and(|c| !c.is_sound()) {
+            return Err(ConfigError::Cookie);
+        }
+        self.http.max_body_bytes = self.max_payload;
+        self.websocket.max_message_bytes = self.max_payload;
+        self.websocket.max_frame_bytes = self.max_payload;
+        Ok(self)
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $kind:ty),* $(,)?) => {
+        /// Chainable setters; each names the field it sets, where the default and the trade-off are written.
+        impl Config {
+            $($(#[$doc])* #[must_use] pub fn $name(mut self, $name: $kind) -> Self { self.$name = $name.into(); self })*
+        }
+    };
+}
+
+setters! {
+    /// Sets [`Config::path`](#structfield.path).
+    path: &str,
+    /// Sets [`Config::ping_interval`](#structfield.ping_interval).
+    ping_interval: Duration,
+    /// Sets [`Config::ping_timeout`](#structfield.ping_timeout).
+    ping_timeout: Duration,
+    /// Sets [`Config::connect_timeout`](#structfield.connect_timeout).
+    connect_timeout: Duration,
+    /// Sets [`Config::upgrade_timeout`](#structfield.upgrade_timeout).
+    upgrade_timeout: Duration,
+    /// Sets [`Config::max_payload`](#structfield.max_payload).
+    max_payload: usize,
+    /// Sets [`Config::transports`](#structfield.transports).
+    transports: Transports,
+    /// Sets [`Config::generations`](#structfield.generations).
+    generations: Generations,
+    /// Sets [`Config::cookie`](#structfield.cookie).
+    cookie: Cookie,
+    /// Sets [`Config::cors`](#structfield.cors).
+    cors: Cors,
+    /// Sets [`Config::origins`](#structfield.origins).
+    origins: Origins,
+    /// Sets [`Config::legacy`](#structfield.legacy).
+    legacy: Legacy,
+}
+
+/// Which transports are offered to Engine.IO clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transports {
+    /// HTTP long polling. Default true.
+    pub polling: bool,
+    /// WebSocket. Default true.
+    pub websocket: bool,
+}
+
+impl Default for Transports {
+    fn default() -> Self {
+        Self {
+            polling: true,
+            websocket: true,
+        }
+    }
+}
+
+/// Which generations of the wire are served. One that is off is refused the way a server without it refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Generations {
+    /// Engine.IO 4: Socket.IO 3.x and 4.x. Default true.
+    pub engine4: bool,
+    /// The `~m~` wire of 0.5 and 0.6. Default true.
+    pub legacy06: bool,
+}
+
+impl Default for Generations {
+    fn default() -> Self {
+        Self {
+            engine4: true,
+            legacy06: true,
+        }
+    }
+}
+
+impl Generations {
+    /// Only Engine.IO 4.
+    #[must_use]
+    pub const fn modern() -> Self {
+        Self {
+            engine4: true,
+            legacy06: false,
+        }
+    }
+}
+
+/// `Set-Cookie` on the handshake response of polling (docs/protocol/engine-io.md §4.7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cookie {
+    /// Default `io`.
+    pub name: String,
+    /// Default `/`.
+    pub path: String,
+    /// Default true.
+    pub http_only: bool,
+    /// Default [`SameSite::Lax`].
+    pub same_site: SameSite,
+}
+
+impl Default for Cookie {
+    fn default() -> Self {
+        Self {
+            name: "io".to_owned(),
+            path: "/".to_owned(),
+            http_only: true,
+            same_site: SameSite::Lax,
+        }
+    }
+}
+
+impl Cookie {
+    fn is_sound(&self) -> bool {
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        !self.name.is_empty()
+            && self.name.bytes().all(token)
+            && self.path.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b';')
+    }
+}
+
+/// The `SameSite` attribute of the cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameSite {
+    /// `SameSite=Strict`.
+    Strict,
+    /// `SameSite=Lax`.
+    Lax,
+    /// `SameSite=None`.
+    None,
+}
+
+/// CORS headers for polling and preflights (docs/protocol/engine-io.md §4.7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cors {
+    /// Origins whose pages may read responses, as `scheme://host[:port]`; empty means any (`*`).
+    pub origins: Vec<String>,
+    /// Whether responses say `Access-Control-Allow-Credentials: true`.
+    pub credentials: bool,
+}
+
+impl Cors {
+    /// Any page may read responses, without credentials.
+    #[must_use]
+    pub const fn any() -> Self {
+        Self {
+            origins: Vec::new(),
+            credentials: false,
+        }
+    }
+
+    /// Only pages of these origins may read responses.
+    #[must_use]
+    pub fn list<S: Into<String>>(origins: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            origins: origins.into_iter().map(Into::into).collect(),
+            credentials: false,
+        }
+    }
+
+    /// Adds `Access-Control-Allow-Credentials: true`.
+    #[must_use]
+    pub const fn with_credentials(mut self) -> Self {
+        self.credentials = true;
+        self
+    }
+}
+
+/// Which pages may open sessions. Browsers let any page open a websocket to any host and send the host's cookies
+/// with it; CORS does not stop that, this rule does. Requests without an `Origin` header (not from a page) always pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origins {
+    /// Pages whose origin names the same host and port as the request's `Host`, and those listed for CORS. A proxy that rewrites
+    /// `Host` makes this refuse everybody: list the public origin then.
+    #[default]
+    SameHost,
+    /// Every page. This is what genuine servers do.
+    Any,
+}
+
+/// Settings of the 0.6 generation (docs/protocol/legacy-0.6.md §4, §6, §13).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Legacy {
+    /// Time between heartbeats on websocket. Default 10 s; genuine clients give up after 15 s of silence.
+    pub heartbeat_interval: Duration,
+    /// How long an echo may take. Default 8 s.
+    pub heartbeat_timeout: Duration,
+    /// How long a poll is held before it is answered empty. Default 20 s; genuine clients give up after 25 s.
+    pub poll_duration: Duration,
+    /// How long a session outlives its transport, waiting to be resumed by its id. Default 10 s.
+    pub reconnect_timeout: Duration,
+    /// Most messages kept for a session that has no transport. Default 1 024. Beyond it the session ends.
+    pub max_pending_messages: usize,
+}
+
+impl Default for Legacy {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: Duration::from_secs(10),
+            heartbeat_timeout: Duration::from_secs(8),
+            poll_duration: Duration::from_secs(20),
+            reconnect_timeout: Duration::from_secs(10),
+            max_pending_messages: 1024,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_nonsense_is_named() {
+        assert!(Config::default().validate().is_ok());
+        assert_eq!(
+            Config::default().path("/x/").validate().unwrap_err(),
+            ConfigError::Path("/x/".into())
+        );
+        assert_eq!(
+            Config::default().path("x").validate().unwrap_err(),
+            ConfigError::Path("x".into())
+        );
+        let zero = Config::default().ping_timeout(Duration::ZERO).validate();
+        assert_eq!(zero.unwrap_err(), ConfigError::Duration("ping_timeout"));
+        assert_eq!(
+            Config::default().max_payload(0).validate().unwrap_err(),
+            ConfigError::ZeroLimit("max_payload")
+        );
+        let cookie = Cookie {
+            name: "a;b".into(),
+            ..Cookie::default()
+        };
+        assert_eq!(
+            Config::default().cookie(cookie).validate().unwrap_err(),
+            ConfigError::Cookie
+        );
+    }
+
+    #[test]
+    fn one_payload_limit_reaches_every_place_that_enforces_it() {
+        let config = Config::default().max_payload(77).validate().unwrap();
+        assert_eq!(config.http.max_body_bytes, 77);
+        assert_eq!(config.websocket.max_message_bytes, 77);
+    }
+}

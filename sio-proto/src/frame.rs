@@ -1,0 +1,117 @@
+//! One packet, encoded once, shared by all who get it.
+//!
+//! ```text
+//!   bytes: | websocket header (unmasked) | payload: the packet's text or binary form |
+//!          0                             head                                       len
+//! ```
+//! The whole is what a websocket link writes; the payload alone is what a poll's body is built from. One buffer serves
+//! both, and a recipient costs one reference count. Source: RFC 6455 §5.2, docs/protocol/engine-io.md §2.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::websocket::Opcode;
+use crate::websocket::frame::{MAX_SERVER_HEADER_BYTES, header_bytes, prepend_header};
+
+/// An encoded packet: an unmasked websocket frame whose tail is the packet itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    bytes: Bytes,
+    head: u8,
+    binary: bool,
+}
+
+impl Frame {
+    /// Encodes a text packet. `buffer` is scratch that the caller keeps; `write` appends the packet's text to it.
+    pub fn text(buffer: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) -> Self {
+        Self::encode(buffer, Opcode::Text, write)
+    }
+
+    /// Encodes a binary packet, as [`Frame::text`] does a text packet.
+    pub fn binary(buffer: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) -> Self {
+        Self::encode(buffer, Opcode::Binary, write)
+    }
+
+    fn encode(buffer: &mut BytesMut, opcode: Opcode, write: impl FnOnce(&mut BytesMut)) -> Self {
+        debug_assert!(buffer.is_empty(), "scratch is handed over empty");
+        buffer.put_bytes(0, MAX_SERVER_HEADER_BYTES);
+        write(buffer);
+        let mut bytes = buffer.split();
+        let head = header_bytes(bytes.len() - MAX_SERVER_HEADER_BYTES, false);
+        prepend_header(&mut bytes, opcode);
+        Self {
+            bytes: bytes.freeze(),
+            head: head as u8,
+            binary: opcode == Opcode::Binary,
+        }
+    }
+
+    /// A text packet shorter than 126 bytes that is known beforehand, with the two bytes of its header.
+    pub(crate) const fn from_static(bytes: &'static [u8]) -> Self {
+        assert!(bytes[0] == 0x81 && bytes.len() == 2 + bytes[1] as usize && bytes[1] < 126);
+        Self {
+            bytes: Bytes::from_static(bytes),
+            head: 2,
+            binary: false,
+        }
+    }
+
+    /// The websocket frame, header included.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The packet without the websocket header.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[self.head as usize..]
+    }
+
+    /// The packet without the websocket header, sharing the buffer.
+    #[must_use]
+    pub fn payload_bytes(&self) -> Bytes {
+        self.bytes.slice(self.head as usize..)
+    }
+
+    /// Whether this is a binary frame.
+    #[must_use]
+    pub const fn is_binary(&self) -> bool {
+        self.binary
+    }
+
+    /// Bytes on a websocket.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Never true: a frame has at least its header.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn the_header_fits_the_length() {
+        let mut scratch = BytesMut::new();
+        for (len, head) in [
+            (0, vec![0x81, 0]),
+            (125, vec![0x81, 125]),
+            (126, vec![0x81, 126, 0, 126]),
+            (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let frame = Frame::text(&mut scratch, |b| b.put_bytes(b'x', len));
+            assert_eq!(&frame.bytes()[..head.len()], head);
+            assert_eq!(frame.payload().len(), len);
+            assert_eq!(frame.len(), len + head.len());
+            assert_eq!(frame.payload_bytes(), frame.payload());
+        }
+        assert_eq!(Frame::binary(&mut scratch, |_| ()).bytes()[..], [0x82, 0]);
+    }
+}

@@ -1,0 +1,105 @@
+//! What the user has to see.
+
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::{Generation, Handshake, Reason, TransportKind};
+use crate::socket::Args;
+use crate::{SessionKey, Sid, SocketKey};
+
+/// Something that happened and concerns the user. Deliveries of one socket come in order.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// A client asks to join a namespace. The user answers, now or later, with [`Shard::accept`](super::Shard::accept) or
+    /// [`Shard::refuse`](super::Shard::refuse); until then the socket gets and sends nothing. The namespace need not exist: whether it does is
+    /// the user's decision (static names, patterns, functions).
+    Connect {
+        /// The socket that would be connected.
+        socket: SocketKey,
+        /// The id it would have.
+        sid: Sid,
+        /// The namespace it asks for; starts with `/`.
+        namespace: ByteString,
+        /// The JSON object sent along, if any. From generations that have none: the query as a JSON object.
+        auth: Option<ByteString>,
+        /// The request that opened the session.
+        handshake: Arc<Handshake>,
+        /// The wire it speaks.
+        generation: Generation,
+        /// How it came.
+        transport: TransportKind,
+    },
+    /// An event.
+    Event {
+        /// From whom.
+        socket: SocketKey,
+        /// Its name.
+        name: ByteString,
+        /// Its arguments, as raw JSON and attachments.
+        args: Args,
+        /// The id to acknowledge with, if the client wants that.
+        ack: Option<u64>,
+    },
+    /// An acknowledgement asked for with [`AckRequest`](super::AckRequest), or why there will be none.
+    Ack {
+        /// From whom.
+        socket: SocketKey,
+        /// The id given when it was asked for.
+        id: u64,
+        /// The arguments, or why there are none.
+        result: Result<Args, AckError>,
+    },
+    /// A socket that was connected, or asked to be, is gone. Nothing follows for it.
+    Disconnect {
+        /// Which.
+        socket: SocketKey,
+        /// Why.
+        reason: Reason,
+        /// Whether it had been accepted; if not, the user's decision is not awaited any more.
+        connected: bool,
+    },
+    /// A raw Engine.IO session is open ([`Config::engine_path`](crate::Config::engine_path)).
+    EngineOpen {
+        /// Which.
+        session: SessionKey,
+        /// The request that opened it.
+        handshake: Arc<Handshake>,
+    },
+    /// A message on a raw Engine.IO session.
+    EngineMessage {
+        /// From which.
+        session: SessionKey,
+        /// Text or binary.
+        message: EngineMessage,
+    },
+    /// A raw Engine.IO session is closed. Nothing follows for it.
+    EngineClose {
+        /// Which.
+        session: SessionKey,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// A message of a raw Engine.IO session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineMessage {
+    /// Text.
+    Text(ByteString),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+/// Why an acknowledgement will not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AckError {
+    /// The time given for it is over.
+    #[error("operation has timed out")]
+    TimedOut,
+    /// The socket is gone.
+    #[error("socket has been disconnected")]
+    Disconnected,
+}

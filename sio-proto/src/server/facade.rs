@@ -1,0 +1,291 @@
+//! Bytes in, bytes out: a shard with its connections, for callers with an event loop of their own.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+
+use super::route::Routed;
+use super::{Cause, Delivery, Outputs, Peer, Response, Router, Shard, Write};
+use crate::config::ConfigError;
+use crate::conn::{Arrivals, Conn, close_frame};
+use crate::{Config, Entropy, LinkId, Time, http, websocket};
+
+/// Links flushed before other outputs are looked at again.
+const FLUSH: usize = 64;
+
+/// A server for one thread and no runtime.
+///
+/// The loop around it is always the same: accept and [`open`](Self::open); read and [`handle_bytes`](Self::handle_bytes); wait no longer than
+/// [`next_timeout`](Self::next_timeout) and then [`handle_timeout`](Self::handle_timeout); and after each of these take
+/// [`poll_output`](Self::poll_output) until it is `None`. Commands of the user go to [`shard`](Self::shard).
+#[derive(Debug)]
+pub struct Server {
+    shard: Shard,
+    router: Router,
+    config: Arc<Config>,
+    connections: Vec<Slot>,
+    free: Vec<u32>,
+    outputs: Outputs,
+    arrivals: Arrivals,
+    queue: VecDeque<Output>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    connection: Option<Box<Connection>>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    conn: Conn,
+    /// What has come and cannot be used yet.
+    rest: BytesMut,
+}
+
+/// What the caller has to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Write these bytes on this link.
+    Bytes(LinkId, Bytes),
+    /// Close this link when what was said before is written. The link is forgotten already.
+    End(LinkId),
+    /// A request that is not Socket.IO's: answer it with [`Server::respond`].
+    Request(LinkId, http::Request),
+    /// Something for the user.
+    Delivery(Delivery),
+}
+
+impl Server {
+    /// A server without connections. `sid_key` is random and the server's secret.
+    ///
+    /// # Errors
+    /// If the config does not make sense.
+    pub fn new(config: Config, sid_key: [u8; 16], entropy: Box<dyn Entropy>) -> Result<Self, ConfigError> {
+        let shard = Shard::new(config, 0, sid_key, entropy)?;
+        let config = Arc::clone(shard.config());
+        Ok(Self {
+            router: Router::new(&config, sid_key, 1),
+            shard,
+            config,
+            connections: Vec::new(),
+            free: Vec::new(),
+            outputs: Outputs::default(),
+            arrivals: Arrivals::default(),
+            queue: VecDeque::new(),
+        })
+    }
+
+    /// A connection has been accepted; the result is its name from here on.
+    pub fn open(&mut self, peer: Peer) -> LinkId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(Slot::default());
+            (self.connections.len() - 1) as u32
+        });
+        let entry = &mut self.connections[slot as usize];
+        let conn = Conn::new(Arc::clone(&self.config), peer);
+        entry.connection = Some(Box::new(Connection {
+            conn,
+            rest: BytesMut::new(),
+        }));
+        LinkId::new(slot, entry.generation)
+    }
+
+    /// Bytes came on a link. All of them are taken.
+    pub fn handle_bytes(&mut self, now: Time, link: LinkId, bytes: &mut BytesMut) {
+        let Some(connection) = self.connection(link) else {
+            return bytes.clear();
+        };
+        if connection.rest.is_empty() {
+            core::mem::swap(&mut connection.rest, bytes);
+        } else {
+            connection.rest.extend_from_slice(bytes);
+            bytes.clear();
+        }
+        self.advance(now, link);
+        self.drain_outputs(now);
+        // An idle connection keeps no buffer: an empty one goes back to the caller.
+        if let Some(connection) = self.connection(link)
+            && connection.rest.is_empty()
+        {
+            core::mem::swap(&mut connection.rest, bytes);
+            connection.rest = BytesMut::new();
+        }
+    }
+
+    /// A link is gone: closed by the peer, or failed.
+    pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause) {
+        if self.forget(link) {
+            self.shard.handle_closed(now, link, cause, &mut self.outputs);
+            self.drain_outputs(now);
+        }
+    }
+
+    /// The operating system takes no more bytes for a link; its packets wait in their session.
+    pub fn handle_blocked(&mut self, link: LinkId) {
+        self.shard.handle_blocked(link);
+    }
+
+    /// A blocked link has been written empty.
+    pub fn handle_drained(&mut self, now: Time, link: LinkId) {
+        self.shard.handle_drained(now, link);
+        self.drain_outputs(now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.shard.handle_timeout(now, &mut self.outputs);
+        self.drain_outputs(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.shard.next_timeout()
+    }
+
+    /// Gives the shard a command; what it causes comes out of [`poll_output`](Self::poll_output).
+    pub fn shard<R>(&mut self, now: Time, command: impl FnOnce(&mut Shard, &mut Outputs) -> R) -> R {
+        let result = command(&mut self.shard, &mut self.outputs);
+        self.drain_outputs(now);
+        result
+    }
+
+    /// Answers a request that was not Socket.IO's.
+    pub fn respond(&mut self, now: Time, link: LinkId, response: Response) {
+        self.outputs.writes.push(Write::Response(link, response));
+        self.drain_outputs(now);
+    }
+
+    /// What the caller has to do next; `None` when everything has been said.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.queue.pop_front()
+    }
+
+    fn connection(&mut self, link: LinkId) -> Option<&mut Connection> {
+        let slot = self
+            .connections
+            .get_mut(link.slot())
+            .filter(|s| s.generation == link.generation())?;
+        slot.connection.as_deref_mut()
+    }
+
+    fn forget(&mut self, link: LinkId) -> bool {
+        let slot = self
+            .connections
+            .get_mut(link.slot())
+            .filter(|s| s.generation == link.generation());
+        let Some(slot) = slot.filter(|s| s.connection.is_some()) else {
+            return false;
+        };
+        slot.connection = None;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(link.slot() as u32);
+        true
+    }
+
+    /// Parses what a connection has, as far as it goes.
+    fn advance(&mut self, now: Time, link: LinkId) {
+        let mut arrivals = core::mem::take(&mut self.arrivals);
+        if let Some(connection) = self.connection(link) {
+            connection.conn.handle_bytes(&mut connection.rest, &mut arrivals);
+        }
+        if let Some(head) = arrivals.body_started.take() {
+            self.shard.handle_body_started(now, link, &head, &mut self.outputs);
+        }
+        if let Some(request) = arrivals.request.take() {
+            match self.router.route(&request.http) {
+                Routed::Foreign => self.queue.push_back(Output::Request(link, request.http)),
+                Routed::New | Routed::Session(_) => self.shard.handle_request(now, link, request, &mut self.outputs),
+            }
+        }
+        self.shard
+            .handle_packets(now, link, &mut arrivals.packets, &mut self.outputs);
+        // Answers of the connection itself go behind what the shard had to say to what came before them.
+        self.drain_outputs(now);
+        self.queue
+            .extend(arrivals.replies.drain(..).map(|bytes| Output::Bytes(link, bytes)));
+        if let Some(cause) = arrivals.closed.take()
+            && self.forget(link)
+        {
+            self.queue.push_back(Output::End(link));
+            self.shard.handle_closed(now, link, cause, &mut self.outputs);
+        }
+        self.arrivals = arrivals;
+    }
+
+    /// Turns the shard's outputs into the caller's, until there are none.
+    fn drain_outputs(&mut self, now: Time) {
+        loop {
+            let more = self.shard.flush_ready(now, FLUSH, &mut self.outputs);
+            self.queue
+                .extend(self.outputs.deliveries.drain(..).map(Output::Delivery));
+            let mut writes = core::mem::take(&mut self.outputs.writes);
+            for write in writes.drain(..) {
+                self.write(now, write);
+            }
+            if self.outputs.writes.is_empty() {
+                self.outputs.writes = writes;
+            }
+            if !more && self.outputs.writes.is_empty() && self.outputs.deliveries.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn write(&mut self, now: Time, write: Write) {
+        let link = write.link();
+        if self.connection(link).is_none() {
+            return;
+        }
+        match write {
+            Write::Frame(_, frame) => self.queue.push_back(Output::Bytes(link, frame.bytes().clone())),
+            Write::Response(_, mut response) => {
+                let mut head = BytesMut::new();
+                let (body, keep_alive) = response.encode(&mut head);
+                self.queue.push_back(Output::Bytes(link, head.freeze()));
+                if !body.is_empty() {
+                    self.queue.push_back(Output::Bytes(link, body));
+                }
+                if keep_alive {
+                    self.resume(now, link, Conn::handle_answered);
+                } else {
+                    self.end(link);
+                }
+            }
+            Write::Upgrade(_, upgrade) => {
+                let mut head = BytesMut::new();
+                upgrade.encode(&mut head);
+                self.queue.push_back(Output::Bytes(link, head.freeze()));
+                self.resume(now, link, |conn| conn.handle_upgraded(upgrade.wire));
+            }
+            Write::Close(_, code) => {
+                let code = code.and_then(websocket::CloseCode::new);
+                self.queue.push_back(Output::Bytes(link, close_frame(code)));
+                self.end(link);
+            }
+            Write::Abort(_) => self.end(link),
+        }
+    }
+
+    /// A connection may read on; what has been waiting is read now.
+    fn resume(&mut self, now: Time, link: LinkId, change: impl FnOnce(&mut Conn)) {
+        let Some(connection) = self.connection(link) else {
+            return;
+        };
+        change(&mut connection.conn);
+        if !connection.rest.is_empty() {
+            self.advance(now, link);
+        }
+    }
+
+    /// We end a connection; the shard has done with it.
+    fn end(&mut self, link: LinkId) {
+        if self.forget(link) {
+            self.queue.push_back(Output::End(link));
+        }
+    }
+}

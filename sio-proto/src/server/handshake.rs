@@ -1,0 +1,158 @@
+//! What is remembered of the request that opened a session.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+
+use crate::Time;
+use crate::http;
+
+/// Who is at the other end of a link, as far as the caller knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// The remote address, where there is one.
+    pub address: Option<SocketAddr>,
+    /// Whether the link is encrypted.
+    pub secure: bool,
+}
+
+/// Which generation of the wire a session speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Generation {
+    /// The `~m~` wire of Socket.IO 0.5 and 0.6.
+    Legacy06,
+    /// Engine.IO 4: Socket.IO 3.x and 4.x.
+    Engine4,
+}
+
+impl Generation {
+    /// The releases that speak it, for people: `"0.6"`, `"4.x"`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Legacy06 => "0.6",
+            Self::Engine4 => "4.x",
+        }
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How a session's packets travel at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransportKind {
+    /// Long polling, in whatever form the generation has it.
+    Polling,
+    /// A websocket.
+    WebSocket,
+}
+
+impl TransportKind {
+    /// `"polling"` or `"websocket"`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Polling => "polling",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+impl fmt::Display for TransportKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The request that opened a session: target and headers, copied out of the receive buffer into one allocation so that an
+/// idle session does not keep the buffer alive.
+pub struct Handshake {
+    text: Box<str>,
+    /// Ends of the target, then of each header's name and value, as offsets into `text`.
+    ends: Box<[u32]>,
+    /// Who sent it.
+    pub peer: Peer,
+    /// When it came.
+    pub issued: Time,
+}
+
+impl Handshake {
+    /// Copies what is kept of `request`.
+    #[must_use]
+    pub fn new(request: &http::Request, peer: Peer, issued: Time) -> Self {
+        let mut text = String::with_capacity(request.target.len() + 64);
+        let mut ends = Vec::new();
+        text.push_str(&request.target);
+        ends.push(text.len() as u32);
+        for (name, value) in request.headers.iter() {
+            let Ok(value) = core::str::from_utf8(value) else {
+                continue;
+            };
+            text.push_str(name);
+            ends.push(text.len() as u32);
+            text.push_str(value);
+            ends.push(text.len() as u32);
+        }
+        Self {
+            text: text.into_boxed_str(),
+            ends: ends.into_boxed_slice(),
+            peer,
+            issued,
+        }
+    }
+
+    /// The request target as it came: path and query.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.text[..self.ends[0] as usize]
+    }
+
+    /// The raw query, without the `?`; empty if there is none.
+    #[must_use]
+    pub fn query(&self) -> &str {
+        self.target().split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// The decoded value of the query's last pair with this key.
+    #[must_use]
+    pub fn query_value(&self, key: &str) -> Option<String> {
+        http::Query::new(self.query())
+            .get(key)
+            .map(alloc::borrow::Cow::into_owned)
+    }
+
+    /// The value of the first header with this name, whatever its case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    /// All headers whose values are UTF-8, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.ends.windows(3).step_by(2).map(|w| {
+            let [start, middle, end] = [w[0] as usize, w[1] as usize, w[2] as usize];
+            (&self.text[start..middle], &self.text[middle..end])
+        })
+    }
+}
+
+impl fmt::Debug for Handshake {
+    /// The path and the peer; headers and query may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.target().split('?').next().unwrap_or_default();
+        f.debug_struct("Handshake")
+            .field("path", &path)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}

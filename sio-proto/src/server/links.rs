@@ -1,0 +1,84 @@
+//! What each link is for: the table from the caller's names to sessions.
+
+use alloc::vec::Vec;
+
+use crate::{LinkId, SessionKey};
+
+/// What a session uses a link for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A GET that waits for packets.
+    Parked,
+    /// A POST whose body is still coming.
+    Post,
+    /// The session's websocket.
+    WebSocket,
+    /// A websocket that may become the session's transport.
+    Candidate,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    generation: u32,
+    used: Option<(SessionKey, Role)>,
+}
+
+/// Table indexed by [`LinkId::slot`]; an entry of another generation is no entry.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    slots: Vec<Slot>,
+}
+
+impl Links {
+    pub(crate) fn get(&self, link: LinkId) -> Option<(SessionKey, Role)> {
+        self.slots
+            .get(link.slot())
+            .filter(|s| s.generation == link.generation())?
+            .used
+    }
+
+    pub(crate) fn set(&mut self, link: LinkId, session: SessionKey, role: Role) {
+        if self.slots.len() <= link.slot() {
+            self.slots.resize(
+                link.slot() + 1,
+                Slot {
+                    generation: 0,
+                    used: None,
+                },
+            );
+        }
+        self.slots[link.slot()] = Slot {
+            generation: link.generation(),
+            used: Some((session, role)),
+        };
+    }
+
+    pub(crate) fn clear(&mut self, link: LinkId) {
+        if let Some(slot) = self
+            .slots
+            .get_mut(link.slot())
+            .filter(|s| s.generation == link.generation())
+        {
+            slot.used = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reused_slot_does_not_answer_to_its_old_name() {
+        let session = SessionKey { slot: 1, generation: 1 };
+        let mut links = Links::default();
+        let (old, new) = (LinkId::new(3, 0), LinkId::new(3, 1));
+        links.set(old, session, Role::Parked);
+        links.set(new, session, Role::WebSocket);
+        assert_eq!(links.get(old), None);
+        links.clear(old);
+        assert_eq!(links.get(new), Some((session, Role::WebSocket)));
+        links.clear(new);
+        assert_eq!(links.get(new), None);
+    }
+}

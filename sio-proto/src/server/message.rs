@@ -1,0 +1,137 @@
+//! A message from the server to clients, and its encodings: one per wire form in use, made at most once.
+
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+use bytestring::ByteString;
+
+use super::Generation;
+use crate::Frame;
+use crate::socket::Args;
+
+/// A way to write a message. Clients of one generation share one form whatever their transport: the websocket frame's
+/// tail is what goes into a poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Form {
+    /// Socket.IO 5 in Engine.IO 4 packets.
+    Engine4,
+    /// Frames of 0.6.
+    Legacy06,
+}
+
+impl Form {
+    /// How many forms there are.
+    pub const COUNT: usize = 2;
+    /// All forms.
+    pub const ALL: [Self; Self::COUNT] = [Self::Engine4, Self::Legacy06];
+
+    /// The form that clients of this generation read.
+    #[must_use]
+    pub const fn of(generation: Generation) -> Self {
+        match generation {
+            Generation::Engine4 => Self::Engine4,
+            Generation::Legacy06 => Self::Legacy06,
+        }
+    }
+
+    /// This form's bit in [`Shard::forms_in_use`](super::Shard::forms_in_use).
+    #[must_use]
+    pub const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// A message in one form: a frame, and one more for each attachment.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// The text part.
+    pub(crate) first: Frame,
+    /// The attachments, in order.
+    pub(crate) attachments: Vec<Frame>,
+}
+
+impl Encoded {
+    pub(crate) fn frames(&self) -> impl Iterator<Item = &Frame> {
+        core::iter::once(&self.first).chain(&self.attachments)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.frames().map(Frame::len).sum()
+    }
+
+    pub(crate) fn packets(&self) -> usize {
+        1 + self.attachments.len()
+    }
+}
+
+/// An event, or the acknowledgement of one, on its way to clients.
+///
+/// Encode it for the forms it will need before handing it to a shard ([`Message::encode`]), so that nothing is encoded under the
+/// caller's lock. What is missing is encoded by the shard on first need.
+#[derive(Debug)]
+pub struct Message {
+    /// The namespace.
+    pub(crate) namespace: ByteString,
+    /// The event's name; `None` for an acknowledgement.
+    pub(crate) name: Option<ByteString>,
+    /// The id to acknowledge with, or of the event acknowledged.
+    pub(crate) id: Option<u64>,
+    /// The arguments.
+    pub(crate) args: Args,
+    /// Whether it may be dropped for clients that cannot take it right now.
+    pub(crate) volatile: bool,
+    forms: [Option<Encoded>; Form::COUNT],
+}
+
+impl Message {
+    /// An event. With an `id`, clients are asked to acknowledge it.
+    #[must_use]
+    pub const fn event(namespace: ByteString, name: ByteString, args: Args, id: Option<u64>) -> Self {
+        Self {
+            namespace,
+            name: Some(name),
+            id,
+            args,
+            volatile: false,
+            forms: [const { None }; Form::COUNT],
+        }
+    }
+
+    /// The acknowledgement of the client's event `id`.
+    #[must_use]
+    pub const fn ack(namespace: ByteString, id: u64, args: Args) -> Self {
+        Self {
+            namespace,
+            name: None,
+            id: Some(id),
+            args,
+            volatile: false,
+            forms: [const { None }; Form::COUNT],
+        }
+    }
+
+    /// Lets the message be dropped for clients that cannot take it right now (docs/protocol/socket-io.md §7).
+    #[must_use]
+    pub const fn volatile(mut self, volatile: bool) -> Self {
+        self.volatile = volatile;
+        self
+    }
+
+    /// Makes the encoding for `form` if it is not there yet. `buffer` is scratch that the caller keeps and hands over empty.
+    pub fn encode(&mut self, form: Form, buffer: &mut BytesMut) {
+        if self.forms[form as usize].is_none() {
+            let encoded = match form {
+                Form::Engine4 => crate::engine::session::encode_message(self, buffer),
+                Form::Legacy06 => crate::legacy::session::encode_message(self, buffer),
+            };
+            self.forms[form as usize] = Some(encoded);
+        }
+    }
+
+    /// The encoding for `form`, made now if it is not there yet.
+    pub(crate) fn encoded(&mut self, form: Form, buffer: &mut BytesMut) -> &Encoded {
+        self.encode(form, buffer);
+        self.forms[form as usize].as_ref().expect("encoded in the line above")
+    }
+}

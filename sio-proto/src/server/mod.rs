@@ -1,0 +1,49 @@
+//! The server: one [`Shard`] is a whole Socket.IO server as one value.
+//!
+//! ```text
+//!   bytes ──► Conn ──► Request / Inbound ──► Shard ──► Write ──► encode ──► bytes
+//!                                              │
+//!                                  Command ───►│───► Delivery (to the user)
+//! ```
+//!
+//! A shard owns sessions, their sockets in all namespaces, and its part of every room. Inputs are the `handle_*`
+//! methods; each takes the time and the caller's [`Outputs`] and leaves nothing behind that would have to be drained in a
+//! certain order. Packets for clients wait in their session until [`Shard::flush_ready`] pulls them, in bounded amounts, so that all
+//! packets of one turn leave in one write.
+//!
+//! [`Server`] wraps one shard and its connections for callers with an event loop of their own: bytes in, bytes out.
+
+mod command;
+mod delivery;
+mod facade;
+mod handshake;
+mod http_answer;
+mod links;
+mod message;
+mod namespace;
+mod output;
+mod reason;
+mod rooms;
+mod route;
+mod session;
+mod shard;
+mod slab;
+mod socket;
+mod timers;
+
+pub use command::{AckRequest, Command, SendError, Target};
+pub use delivery::{AckError, Delivery, EngineMessage};
+pub use facade::{Output, Server};
+pub use handshake::{Generation, Handshake, Peer, TransportKind};
+pub use message::{Encoded, Form, Message};
+pub use output::{Body, Outputs, PollEncoding, Response, Upgrade, Write};
+pub use reason::Reason;
+pub use route::{Cause, Request, Routed, Router, Verdict};
+pub use shard::Shard;
+
+pub(crate) use http_answer::{Asker, accept_websocket, header, origin_allowed, preflight};
+pub(crate) use links::Role;
+pub(crate) use session::{Session, State, Wiring};
+pub(crate) use shard::Core;
+pub(crate) use socket::Standing;
+pub(crate) use timers::Alarm;

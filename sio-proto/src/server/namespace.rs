@@ -1,0 +1,80 @@
+//! Namespaces that have sockets in this shard.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
+
+use super::slab::Slab;
+use super::socket::Member;
+
+/// A namespace with its connected members and the rooms in it.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    pub(crate) name: ByteString,
+    pub(crate) members: Vec<Member>,
+    pub(crate) rooms: BTreeMap<ByteString, u32>,
+    /// Sockets that are connected or have asked: when none is left the namespace is forgotten.
+    pub(crate) sockets: u32,
+}
+
+/// All namespaces of a shard, by name and by slot.
+#[derive(Debug)]
+pub(crate) struct Namespaces {
+    by_name: BTreeMap<ByteString, u32>,
+    slab: Slab<Namespace>,
+}
+
+impl Namespaces {
+    pub(crate) const fn new() -> Self {
+        Self {
+            by_name: BTreeMap::new(),
+            slab: Slab::new(),
+        }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> &Namespace {
+        self.slab.get(slot).expect("a socket keeps its namespace")
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Namespace {
+        self.slab.get_mut(slot).expect("a socket keeps its namespace")
+    }
+
+    /// Counts one more socket in the namespace, which is made if need be; `None` when there are `max` already.
+    pub(crate) fn enter(&mut self, name: &ByteString, max: usize) -> Option<u32> {
+        if let Some(slot) = self.find(name) {
+            self.get_mut(slot).sockets += 1;
+            return Some(slot);
+        }
+        if self.slab.len() >= max {
+            return None;
+        }
+        // The name may be a slice of a receive buffer, which must not live as long as a namespace.
+        let name = ByteString::from(&**name);
+        let namespace = Namespace {
+            name: name.clone(),
+            members: Vec::new(),
+            rooms: BTreeMap::new(),
+            sockets: 1,
+        };
+        let (slot, _) = self.slab.insert(namespace);
+        self.by_name.insert(name, slot);
+        Some(slot)
+    }
+
+    /// Counts one socket less; the last one takes the namespace with it.
+    pub(crate) fn exit(&mut self, slot: u32) {
+        let namespace = self.get_mut(slot);
+        namespace.sockets -= 1;
+        if namespace.sockets == 0 {
+            debug_assert!(namespace.members.is_empty() && namespace.rooms.is_empty());
+            let namespace = self.slab.remove(slot).expect("looked at above");
+            self.by_name.remove(&namespace.name);
+        }
+    }
+}

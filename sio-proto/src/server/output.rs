@@ -1,0 +1,176 @@
+//! What a shard gives back: writes for links, deliveries for the user.
+
+use alloc::vec::Vec;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::Delivery;
+use crate::http;
+use crate::wire::Wire;
+use crate::{Frame, LinkId};
+
+/// Everything one or more inputs caused. It belongs to the caller, who empties and reuses it.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// What has to leave on links, in order. Writes to one link in one turn should leave in one system call.
+    pub writes: Vec<Write>,
+    /// What the user has to see, in order.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// Something that has to leave on a link.
+#[derive(Debug)]
+pub enum Write {
+    /// The complete answer to the request that waits on the link.
+    Response(LinkId, Response),
+    /// The request that waits on the link becomes a websocket.
+    Upgrade(LinkId, Upgrade),
+    /// One websocket frame. Boxed never: this is the hot one.
+    Frame(LinkId, Frame),
+    /// A websocket Close frame with this code (`None`: an empty one), after which the link ends.
+    Close(LinkId, Option<u16>),
+    /// The link ends without a word.
+    Abort(LinkId),
+}
+
+impl Write {
+    /// The link this goes to.
+    #[must_use]
+    pub const fn link(&self) -> LinkId {
+        match self {
+            Self::Response(link, _)
+            | Self::Upgrade(link, _)
+            | Self::Frame(link, _)
+            | Self::Close(link, _)
+            | Self::Abort(link) => *link,
+        }
+    }
+}
+
+/// An HTTP response.
+#[derive(Debug)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// The value of `Content-Type`, if there is one.
+    pub content_type: Option<&'static str>,
+    /// Further headers, in order.
+    pub headers: Vec<(&'static str, ByteString)>,
+    /// The body.
+    pub body: Body,
+    /// What the answer has to know of its request: whether the connection goes on, whether a body is wanted.
+    pub exchange: http::Exchange,
+}
+
+/// The body of a [`Response`].
+#[derive(Debug)]
+pub enum Body {
+    /// Bytes that are ready.
+    Bytes(Bytes),
+    /// Packets for a poll, put together outside any lock by [`Response::encode`].
+    Packets(Vec<Frame>, PollEncoding),
+}
+
+/// How packets are put together in the body of a poll.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PollEncoding {
+    /// Packets separated by U+001E, binary as base64 (docs/protocol/engine-io.md §3.1).
+    Engine4,
+    /// The same as an Engine.IO JSONP answer with this index (docs/protocol/engine-io.md §4.6).
+    Engine4Jsonp(ByteString),
+    /// Frames of 0.6 one after the other (docs/protocol/legacy-0.6.md §2).
+    Legacy06,
+}
+
+impl Response {
+    /// The body as bytes, put together now if it has to be. `buffer` is scratch.
+    #[must_use]
+    pub fn take_body(&mut self, buffer: &mut BytesMut) -> Bytes {
+        match core::mem::replace(&mut self.body, Body::Bytes(Bytes::new())) {
+            Body::Bytes(bytes) => bytes,
+            Body::Packets(frames, encoding) => encoding.encode(&frames, buffer),
+        }
+    }
+
+    /// Appends the head of the response to `out` and returns the body, which is not copied, and whether the connection goes on after it.
+    ///
+    /// Header values that a header cannot carry make it a 500.
+    pub fn encode(&mut self, out: &mut BytesMut) -> (Bytes, bool) {
+        let body = self.take_body(&mut BytesMut::new());
+        let content_type = self.content_type.map(|value| ("Content-Type", value));
+        let headers: Vec<(&str, &str)> = content_type
+            .into_iter()
+            .chain(self.headers.iter().map(|(name, value)| (*name, &**value)))
+            .collect();
+        let framing = http::ResponseFraming::Length(body.len());
+        match http::encode_response_head(out, self.exchange, self.status, None, &headers, framing) {
+            Ok(sent) if sent.body == http::BodyForm::None => (Bytes::new(), sent.keep_alive),
+            Ok(sent) => (body, sent.keep_alive),
+            Err(_) => {
+                put_internal_error(out);
+                (Bytes::new(), false)
+            }
+        }
+    }
+}
+
+fn put_internal_error(out: &mut BytesMut) {
+    let written = http::encode_response(out, http::Exchange::CLOSING, 500, None, &[], b"");
+    debug_assert_eq!(written, Ok(false), "nothing in it can be refused");
+}
+
+impl PollEncoding {
+    fn encode(&self, frames: &[Frame], buffer: &mut BytesMut) -> Bytes {
+        buffer.reserve(frames.iter().map(|f| f.len() + 1).sum());
+        match self {
+            Self::Engine4 => crate::engine::session::encode_poll(frames, buffer),
+            Self::Engine4Jsonp(index) => {
+                crate::engine::session::encode_poll(frames, buffer);
+                let payload = buffer.split();
+                let text = core::str::from_utf8(&payload).unwrap_or_default();
+                crate::engine::jsonp::write_script(index, text, buffer);
+            }
+            Self::Legacy06 => frames.iter().for_each(|f| buffer.put_slice(f.payload())),
+        }
+        buffer.split().freeze()
+    }
+}
+
+/// The parts of a `101 Switching Protocols` that the shard decides.
+#[derive(Debug)]
+pub struct Upgrade {
+    /// What the peer must be told, from its key.
+    pub accept: [u8; 28],
+    /// Further headers, in order.
+    pub headers: Vec<(&'static str, ByteString)>,
+    /// What the frames on this websocket mean: the decoder that the connection uses from here on.
+    pub wire: Wire,
+}
+
+impl Upgrade {
+    /// Appends the 101 response to `out`. Header values that a header cannot carry make it a 500; false then.
+    pub fn encode(&self, out: &mut BytesMut) -> bool {
+        let accept = core::str::from_utf8(&self.accept).unwrap_or_default();
+        let ours = [
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Accept", accept),
+        ];
+        let headers: Vec<(&str, &str)> = ours
+            .into_iter()
+            .chain(self.headers.iter().map(|(name, value)| (*name, &**value)))
+            .collect();
+        let exchange = http::Exchange {
+            is_head: false,
+            version_minor: 1,
+            keep_alive: true,
+        };
+        let framing = http::ResponseFraming::Length(0);
+        let written = http::encode_response_head(out, exchange, 101, None, &headers, framing).is_ok();
+        if !written {
+            put_internal_error(out);
+        }
+        written
+    }
+}

@@ -1,0 +1,107 @@
+//! Rooms: named sets of sockets inside a namespace.
+//!
+//! Members stand densely in a vector and each socket knows its position in each of its rooms, so joining and leaving are constant
+//! work, and a broadcast walks memory in order. An empty room is forgotten.
+//! Invariant: `rooms[r].members[p].socket == s` exactly if `sockets[s].rooms` holds `(r, p)`.
+
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
+
+use super::namespace::Namespaces;
+use super::slab::Slab;
+use super::socket::{Member, Socket};
+
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) name: ByteString,
+    pub(crate) members: Vec<Member>,
+}
+
+/// Makes a socket a member of a room. True if it is one now; false if it may be in no more rooms.
+pub(crate) fn join(
+    rooms: &mut Slab<Room>,
+    namespaces: &mut Namespaces,
+    sockets: &mut Slab<Socket>,
+    slot: u32,
+    name: &str,
+    max: usize,
+) -> bool {
+    let Some(socket) = sockets.get_mut(slot) else {
+        return false;
+    };
+    let namespace = namespaces.get_mut(socket.namespace);
+    let found = namespace.rooms.get(name).copied();
+    if found.is_some_and(|room| socket.rooms.iter().any(|(r, _)| *r == room)) {
+        return true;
+    }
+    if socket.rooms.len() >= max {
+        return false;
+    }
+    let room = found.unwrap_or_else(|| {
+        let name = ByteString::from(name);
+        let (room, _) = rooms.insert(Room {
+            name: name.clone(),
+            members: Vec::new(),
+        });
+        namespace.rooms.insert(name, room);
+        room
+    });
+    let members = &mut rooms.get_mut(room).expect("found or made above").members;
+    socket.rooms.push((room, members.len() as u32));
+    members.push(Member {
+        socket: slot,
+        session: socket.session,
+    });
+    true
+}
+
+/// Takes a socket out of a room it is in.
+pub(crate) fn leave(
+    rooms: &mut Slab<Room>,
+    namespaces: &mut Namespaces,
+    sockets: &mut Slab<Socket>,
+    slot: u32,
+    name: &str,
+) {
+    let Some(socket) = sockets.get_mut(slot) else { return };
+    let namespace = socket.namespace;
+    let Some(&room) = namespaces.get(namespace).rooms.get(name) else {
+        return;
+    };
+    if let Some(at) = socket.rooms.iter().position(|(r, _)| *r == room) {
+        let (_, position) = socket.rooms.swap_remove(at);
+        take_member(rooms, namespaces, sockets, namespace, room, position);
+    }
+}
+
+/// Takes a socket out of every room it is in.
+pub(crate) fn leave_all(rooms: &mut Slab<Room>, namespaces: &mut Namespaces, sockets: &mut Slab<Socket>, slot: u32) {
+    let Some(socket) = sockets.get_mut(slot) else { return };
+    let namespace = socket.namespace;
+    while let Some((room, position)) = sockets.get_mut(slot).and_then(|s| s.rooms.pop()) {
+        take_member(rooms, namespaces, sockets, namespace, room, position);
+    }
+}
+
+fn take_member(
+    rooms: &mut Slab<Room>,
+    namespaces: &mut Namespaces,
+    sockets: &mut Slab<Socket>,
+    namespace: u32,
+    room: u32,
+    position: u32,
+) {
+    let Some(entry) = rooms.get_mut(room) else { return };
+    entry.members.swap_remove(position as usize);
+    if let Some(moved) = entry.members.get(position as usize)
+        && let Some(socket) = sockets.get_mut(moved.socket)
+        && let Some(place) = socket.rooms.iter_mut().find(|(r, _)| *r == room)
+    {
+        place.1 = position;
+    }
+    if entry.members.is_empty() {
+        namespaces.get_mut(namespace).rooms.remove(&entry.name);
+        rooms.remove(room);
+    }
+}

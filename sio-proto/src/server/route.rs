@@ -1,0 +1,241 @@
+//! Which shard a request belongs to, and what comes with it.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
+
+use super::{Core, Outputs, Peer};
+use crate::id::SidKey;
+use crate::wire::Inbound;
+use crate::{Config, LinkId, Sid, Time, detect, engine, http, legacy};
+
+/// A request on its way into a shard.
+#[derive(Debug)]
+pub struct Request {
+    /// The request itself.
+    pub http: http::Request,
+    /// Who sent it.
+    pub peer: Peer,
+    /// What the application says to it. Looked at for requests that open a session.
+    pub verdict: Verdict,
+    /// The packets in its body, decoded where no lock is held.
+    pub(crate) packets: Vec<Inbound>,
+}
+
+impl Request {
+    /// A request that the application has no objection to.
+    #[must_use]
+    pub const fn new(http: http::Request, peer: Peer) -> Self {
+        Self {
+            http,
+            peer,
+            verdict: Verdict::Allowed,
+            packets: Vec::new(),
+        }
+    }
+}
+
+/// What the application says to a request that would open a session (the `allowRequest` of genuine servers).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Allowed,
+    /// Refuse, with this message (docs/protocol/engine-io.md §4.5, code 4).
+    Refused(ByteString),
+}
+
+/// Why a link closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The peer closed it in order: a Close frame, or the end of the stream.
+    Closed,
+    /// It failed: an I/O error, or a breach of the HTTP or WebSocket rules.
+    Failed,
+}
+
+/// Where a request belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routed {
+    /// To the session's shard, by its index.
+    Session(usize),
+    /// To any shard: it opens a session, or is refused.
+    New,
+    /// To none: it is the application's own.
+    Foreign,
+}
+
+/// Finds the shard for a request without looking into any: a session id says where it lives.
+#[derive(Clone, Debug)]
+pub struct Router {
+    path: String,
+    engine_path: Option<String>,
+    generations: crate::Generations,
+    key: SidKey,
+    shards: usize,
+}
+
+impl Router {
+    /// A router for `shards` shards that were made with the same config and key.
+    #[must_use]
+    pub fn new(config: &Config, sid_key: [u8; 16], shards: usize) -> Self {
+        Self {
+            path: config.path.clone(),
+            engine_path: config.engine_path.clone(),
+            generations: config.generations,
+            key: sid_key,
+            shards,
+        }
+    }
+
+    /// Where `request` belongs.
+    #[must_use]
+    pub fn route(&self, request: &http::Request) -> Routed {
+        let generations = self.generations;
+        match classify(&self.path, self.engine_path.as_deref(), generations, request).map(|kind| session_of(&kind)) {
+            None => Routed::Foreign,
+            Some(None) => Routed::New,
+            Some(Some(sid)) => match Sid::parse(sid) {
+                Some(sid) if usize::from(sid.address(&self.key).0) < self.shards => {
+                    Routed::Session(sid.address(&self.key).0.into())
+                }
+                _ => Routed::New,
+            },
+        }
+    }
+}
+
+/// What a request is, as far as this config serves it.
+pub(super) enum Kind<'a> {
+    /// Engine.IO, or something that Engine.IO has to refuse.
+    Engine {
+        /// Whether the session is a raw one.
+        raw: bool,
+        route: detect::EngineIo<'a>,
+    },
+    Legacy06(detect::Legacy06<'a>),
+}
+
+/// Says what a request is; `None` if it is not ours.
+///
+/// A generation that is not served answers as a server without it: everything under the prefix is then an Engine.IO request, refused for
+/// its missing transport. So is a path below the prefix that has a `transport`: the prefix test of genuine servers looks no further
+/// (docs/protocol/engine-io.md §1).
+pub(super) fn classify<'a>(
+    path: &str,
+    engine_path: Option<&str>,
+    generations: crate::Generations,
+    request: &'a http::Request,
+) -> Option<Kind<'a>> {
+    let text = |name| request.headers.get(name).and_then(|v| core::str::from_utf8(v).ok());
+    let head = detect::RequestHead {
+        method: request.method.name().unwrap_or("OTHER"),
+        target: &request.target,
+        upgrade: request.headers.has_token("upgrade", "websocket"),
+        websocket_version: text("sec-websocket-version"),
+        websocket_key: request.headers.get("sec-websocket-key").is_some(),
+        websocket_key_pair: false,
+    };
+    let engine = |raw| {
+        Some(Kind::Engine {
+            raw,
+            route: detect::engine_io(&head),
+        })
+    };
+    let below = |prefix: &str| {
+        request
+            .target
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    if let Some(engine_path) = engine_path.filter(|p| below(p)) {
+        debug_assert!(request.target.starts_with(engine_path));
+        return engine(true);
+    }
+    if !below(path) {
+        return None;
+    }
+    match detect::detect(path, &head) {
+        detect::Route::Static(_) => None,
+        detect::Route::Legacy06(route) if generations.legacy06 && legacy::session::serves(&route) => {
+            Some(Kind::Legacy06(route))
+        }
+        detect::Route::Foreign if detect::engine_io(&head).transport == detect::EngineTransport::Unknown => None,
+        detect::Route::EngineIo(_)
+        | detect::Route::NotAProtocolRequest
+        | detect::Route::V1(_)
+        | detect::Route::UnknownProtocol
+        | detect::Route::Legacy06(_)
+        | detect::Route::Foreign => engine(false),
+    }
+}
+
+/// The session id a request names, if any.
+fn session_of<'a>(kind: &Kind<'a>) -> Option<&'a str> {
+    match kind {
+        Kind::Engine { route, .. } => route.sid,
+        Kind::Legacy06(route) => route.session,
+    }
+}
+
+pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut request: Request, out: &mut Outputs) {
+    let config = Arc::clone(&core.config);
+    core.links.clear(link);
+    let packets = core::mem::take(&mut request.packets);
+    match classify(
+        &config.path,
+        config.engine_path.as_deref(),
+        config.generations,
+        &request.http,
+    ) {
+        Some(Kind::Engine { raw, route }) => {
+            engine::session::handle_request(core, now, link, &request, packets, raw, &route, out);
+        }
+        Some(Kind::Legacy06(route)) => {
+            legacy::session::handle_request(core, now, link, &request, packets, &route, out);
+        }
+        None => {
+            let asker = super::http_answer::Asker::new(&config, link, &request.http);
+            out.writes
+                .push(asker.answer(404, Some("text/plain; charset=UTF-8"), "Not Found"));
+        }
+    }
+}
+
+pub(super) fn handle_body_started(core: &mut Core, now: Time, link: LinkId, request: &Request, out: &mut Outputs) {
+    let config = Arc::clone(&core.config);
+    match classify(
+        &config.path,
+        config.engine_path.as_deref(),
+        config.generations,
+        &request.http,
+    ) {
+        Some(Kind::Engine { raw, route }) => {
+            engine::session::handle_body_started(core, now, link, request, raw, &route, out);
+        }
+        Some(Kind::Legacy06(_)) | None => {}
+    }
+}
+
+impl Request {
+    /// Decodes the packets in the body, for the wire that the request names. It is called where no lock is held.
+    pub(crate) fn decode_body(&mut self, config: &Config) {
+        let Ok(body) = &self.http.body else { return };
+        if self.http.method != http::Method::Post {
+            return;
+        }
+        let body = body.clone();
+        let kind = classify(
+            &config.path,
+            config.engine_path.as_deref(),
+            config.generations,
+            &self.http,
+        );
+        self.packets = match kind {
+            Some(Kind::Engine { raw, route }) => engine::session::decode_body(config, &self.http, raw, &route, body),
+            Some(Kind::Legacy06(_)) => legacy::session::decode_body(config, &body),
+            None => Vec::new(),
+        };
+    }
+}

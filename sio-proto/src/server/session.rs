@@ -1,0 +1,144 @@
+//! A session: what every generation has in common.
+//!
+//! ```text
+//!                     ┌─ link (websocket, or parked GET) ◄── flush_ready
+//!   outbox ──────────►│
+//!   (frames, bounded) └─ none: packets wait
+//! ```
+//! What differs between generations stands in their own rooms (`engine::session`, `legacy::session`), behind [`Wiring`].
+//!
+//! Invariants:
+//! - a websocket link that is not blocked, or a parked GET, never coexists with a non-empty outbox beyond the end of a turn;
+//! - `outbox_bytes` is the sum of the outbox;
+//! - a session that is `ready` stands in the shard's ready list exactly once.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::http_answer::Asker;
+use super::{Generation, Handshake, SendError, TransportKind};
+use crate::socket::Reassembly;
+use crate::{Config, Frame, LinkId, Sid, engine, legacy};
+
+/// Where a session is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Packets flow.
+    Open,
+    /// The user is told it is over, but what is queued may still leave; nothing is taken from the peer.
+    Closing,
+}
+
+/// The part of a session that belongs to its generation.
+#[derive(Debug)]
+pub(crate) enum Wiring {
+    /// Engine.IO 4.
+    Engine4(engine::session::Engine),
+    /// The `~m~` wire.
+    Legacy06(legacy::session::Tilde),
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) sid: Sid,
+    pub(crate) state: State,
+    pub(crate) transport: TransportKind,
+    /// The link is blocked: the kernel takes no more, packets wait here.
+    pub(crate) blocked: bool,
+    /// Whether the session stands in the ready list.
+    pub(crate) ready: bool,
+    /// The websocket, or the parked GET.
+    pub(crate) link: Option<LinkId>,
+    /// How to answer the parked GET.
+    pub(crate) parked: Option<Box<Asker>>,
+    /// The POST whose body is still coming.
+    pub(crate) post: Option<LinkId>,
+    pub(crate) outbox: VecDeque<Frame>,
+    pub(crate) outbox_bytes: usize,
+    /// Sockets of this session, connected or asked.
+    pub(crate) sockets: Vec<u32>,
+    pub(crate) handshake: Arc<Handshake>,
+    /// A packet whose attachments have not all come.
+    pub(crate) reassembly: Reassembly,
+    /// Counts the packets that had attachments, so that stale alarms are recognised.
+    pub(crate) reassembly_epoch: u32,
+    pub(crate) wiring: Wiring,
+}
+
+// Sessions are held by the hundred thousand.
+const _: () = assert!(size_of::<Session>() <= 320);
+
+impl Session {
+    pub(crate) const fn generation(&self) -> Generation {
+        match &self.wiring {
+            Wiring::Engine4(_) => Generation::Engine4,
+            Wiring::Legacy06(_) => Generation::Legacy06,
+        }
+    }
+
+    /// Whether a packet queued now would leave at once.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.link.is_some() && !self.blocked && self.outbox.is_empty()
+    }
+
+    /// Queues frames that belong together, all or none.
+    pub(crate) fn queue<'a>(
+        &mut self,
+        frames: impl Iterator<Item = &'a Frame>,
+        packets: usize,
+        bytes: usize,
+        config: &Config,
+    ) -> Result<(), SendError> {
+        if self.outbox.len() + packets > self.max_packets(config) || self.outbox_bytes + bytes > config.max_queued_bytes
+        {
+            return Err(SendError::Full);
+        }
+        if self.wants_base64() {
+            for frame in frames {
+                let frame = if frame.is_binary() {
+                    engine::session::to_base64(frame)
+                } else {
+                    frame.clone()
+                };
+                self.outbox_bytes += frame.len();
+                self.outbox.push_back(frame);
+            }
+        } else {
+            self.outbox.extend(frames.cloned());
+            self.outbox_bytes += bytes;
+        }
+        Ok(())
+    }
+
+    const fn wants_base64(&self) -> bool {
+        matches!(&self.wiring, Wiring::Engine4(engine) if engine.base64)
+    }
+
+    /// Queues one packet of the protocol itself; those are few and never refused.
+    pub(crate) fn queue_control(&mut self, frame: Frame) {
+        self.outbox_bytes += frame.len();
+        self.outbox.push_back(frame);
+    }
+
+    /// Takes the first packet out of the outbox.
+    pub(crate) fn take_first(&mut self) -> Vec<Frame> {
+        let first = self.outbox.pop_front();
+        self.outbox_bytes -= first.as_ref().map_or(0, Frame::len);
+        first.into_iter().collect()
+    }
+
+    /// Empties the outbox.
+    pub(crate) fn take_outbox(&mut self) -> Vec<Frame> {
+        self.outbox_bytes = 0;
+        self.outbox.drain(..).collect()
+    }
+
+    fn max_packets(&self, config: &Config) -> usize {
+        match &self.wiring {
+            Wiring::Engine4(_) => config.max_queued_packets,
+            Wiring::Legacy06(_) => legacy::session::max_packets(self, config),
+        }
+    }
+}

@@ -1,0 +1,950 @@
+//! The shard: inputs in, outputs out.
+//!
+//! [`Shard`] is the public face; [`Core`] is what it owns, and what the rooms of the generations work on. An input finds its session, the
+//! session's generation handles it, and what that changes for sockets, namespaces and rooms is written here, once for all generations.
+//!
+//! ```text
+//!   handle_request ─┐                      ┌─ engine::session ─ socket::revision5 ─┐
+//!   handle_packets ─┼─► links ─► session ──┤                                       ├─► Core: connect, event, ack, leave
+//!   handle_closed  ─┤                      └─ legacy::session ─────────────────────┘
+//!   handle_timeout ─┘
+//! ```
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+use bytestring::ByteString;
+
+use super::links::{Links, Role};
+use super::namespace::Namespaces;
+use super::rooms::Room;
+use super::session::Wiring;
+use super::slab::Slab;
+use super::socket::{Member, Socket, Standing};
+use super::timers::{Due, Timers};
+use super::{
+    AckError, AckRequest, Alarm, Cause, Command, Delivery, EngineMessage, Form, Handshake, Message, Outputs, Reason,
+    Request, SendError, Session, State, Target, TransportKind, Write,
+};
+use crate::config::ConfigError;
+use crate::id::SidKey;
+use crate::socket::Args;
+use crate::wire::Inbound;
+use crate::{Config, Entropy, Frame, LinkId, SessionKey, Sid, SocketKey, Time, engine, legacy};
+
+/// A whole Socket.IO server as one value. See the [module](super) for the picture.
+pub struct Shard {
+    core: Core,
+}
+
+pub(crate) struct Core {
+    pub(crate) config: Arc<Config>,
+    pub(crate) links: Links,
+    pub(crate) sessions: Slab<Session>,
+    pub(crate) timers: Timers,
+    /// Scratch for encoding.
+    pub(crate) buffer: BytesMut,
+    sockets: Slab<Socket>,
+    namespaces: Namespaces,
+    rooms: Slab<Room>,
+    ready: VecDeque<u32>,
+    /// How many sessions need each form.
+    forms: [u32; Form::COUNT],
+    stamp: u32,
+    shutting_down: bool,
+    index: u8,
+    key: SidKey,
+    entropy: Box<dyn Entropy>,
+}
+
+impl core::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Shard")
+            .field("index", &self.core.index)
+            .field("sessions", &self.core.sessions.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Inputs from links and from the clock.
+impl Shard {
+    /// A shard without sessions. All shards of one server share `config` and `sid_key` (random, one per process); `index` tells them
+    /// apart.
+    ///
+    /// # Errors
+    /// If the config does not make sense.
+    pub fn new(config: Config, index: u8, sid_key: [u8; 16], entropy: Box<dyn Entropy>) -> Result<Self, ConfigError> {
+        let config = config.validate()?;
+        Ok(Self {
+            core: Core {
+                timers: Timers::new(config.ping_interval, config.ping_timeout, config.connect_timeout),
+                config: Arc::new(config),
+                links: Links::default(),
+                sessions: Slab::new(),
+                buffer: BytesMut::new(),
+                sockets: Slab::new(),
+                namespaces: Namespaces::new(),
+                rooms: Slab::new(),
+                ready: VecDeque::new(),
+                forms: [0; Form::COUNT],
+                stamp: 0,
+                shutting_down: false,
+                index,
+                key: sid_key,
+                entropy,
+            },
+        })
+    }
+
+    /// A complete request came on `link`. It is answered now, or the link waits for its answer.
+    pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
+        super::route::handle_request(&mut self.core, now, link, request, out);
+    }
+
+    /// The head of a POST is here and its body is not: two of them for one session are a breach of the protocol, and the end of its
+    /// link is the end of the session. The complete request follows with [`Shard::handle_request`], unless the answer is in `out`.
+    pub fn handle_body_started(&mut self, now: Time, link: LinkId, request: &Request, out: &mut Outputs) {
+        super::route::handle_body_started(&mut self.core, now, link, request, out);
+    }
+
+    /// Packets came on a websocket. `packets` is emptied.
+    pub fn handle_packets(&mut self, now: Time, link: LinkId, packets: &mut Vec<Inbound>, out: &mut Outputs) {
+        for packet in packets.drain(..) {
+            // Looked up for each: a packet may end the session or move it to another link.
+            let Some((key, role)) = self.core.links.get(link) else {
+                continue;
+            };
+            self.core.handle_packet(now, key, role, link, packet, out);
+        }
+    }
+
+    /// The operating system takes no more bytes for `link` right now. Packets wait in the session until [`Shard::handle_drained`].
+    pub fn handle_blocked(&mut self, link: LinkId) {
+        if let Some((key, Role::WebSocket)) = self.core.links.get(link)
+            && let Some(session) = self.core.sessions.get_mut(key.slot)
+        {
+            session.blocked = true;
+        }
+    }
+
+    /// What had been written to a blocked `link` has left the process.
+    pub fn handle_drained(&mut self, _now: Time, link: LinkId) {
+        if let Some((key, Role::WebSocket)) = self.core.links.get(link)
+            && let Some(session) = self.core.sessions.get_mut(key.slot)
+        {
+            session.blocked = false;
+            self.core.mark_ready(key.slot);
+        }
+    }
+
+    /// `link` is gone. Links that no session uses are ignored.
+    pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause, out: &mut Outputs) {
+        let Some((key, role)) = self.core.links.get(link) else {
+            return;
+        };
+        self.core.links.clear(link);
+        match self.core.sessions.get(key.slot).map(|s| &s.wiring) {
+            Some(Wiring::Engine4(_)) => engine::session::handle_closed(&mut self.core, now, key.slot, role, cause, out),
+            Some(Wiring::Legacy06(_)) => legacy::session::handle_closed(&mut self.core, now, key.slot, out),
+            None => {}
+        }
+    }
+
+    /// Time has passed: everything that was due at `now` happens. Call it at [`Shard::next_timeout`]; earlier is harmless, later is
+    /// late.
+    pub fn handle_timeout(&mut self, now: Time, out: &mut Outputs) {
+        while let Some(due) = self.core.timers.pop(now) {
+            match due {
+                Due::Session(key, alarm, epoch) => self.core.handle_alarm(now, key, alarm, epoch, out),
+                Due::Ack(key, id) => {
+                    if let Some(socket) = self.core.socket_mut(key)
+                        && socket.acks.remove(&id)
+                    {
+                        out.deliveries.push(Delivery::Ack {
+                            socket: key,
+                            id,
+                            result: Err(AckError::TimedOut),
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// When [`Shard::handle_timeout`] wants to be called next.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.core.timers.next()
+    }
+
+    /// Pulls the packets of at most `max` links that are ready into `out.writes`; the writes of one link stand together. True if there is
+    /// more.
+    pub fn flush_ready(&mut self, now: Time, max: usize, out: &mut Outputs) -> bool {
+        for _ in 0..max {
+            let Some(slot) = self.core.ready.pop_front() else {
+                return false;
+            };
+            let Some(session) = self.core.sessions.get_mut(slot) else {
+                continue;
+            };
+            session.ready = false;
+            match session.transport {
+                TransportKind::WebSocket => {
+                    if let Some(link) = session.link
+                        && !session.blocked
+                    {
+                        session.outbox_bytes = 0;
+                        out.writes
+                            .extend(session.outbox.drain(..).map(|frame| Write::Frame(link, frame)));
+                    }
+                }
+                TransportKind::Polling => match session.wiring {
+                    Wiring::Engine4(_) => engine::session::flush_poll(&mut self.core, slot, out),
+                    Wiring::Legacy06(_) => legacy::session::flush_poll(&mut self.core, now, slot, out),
+                },
+            }
+        }
+        !self.core.ready.is_empty()
+    }
+}
+
+/// Commands of the user.
+impl Shard {
+    /// Lets a socket into the namespace it asked for ([`Delivery::Connect`]). False if it is gone or was answered before.
+    pub fn accept(&mut self, now: Time, socket: SocketKey) -> bool {
+        self.core.accept(now, socket)
+    }
+
+    /// Refuses a socket the namespace it asked for. `data` is one JSON value.
+    pub fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>, out: &mut Outputs) {
+        self.core.refuse(socket, message, data, out);
+    }
+
+    /// Queues a message for one socket; it leaves with the next [`Shard::flush_ready`].
+    ///
+    /// # Errors
+    /// [`SendError`] says why it was not taken. Nothing has been queued then.
+    pub fn emit(
+        &mut self,
+        now: Time,
+        socket: SocketKey,
+        message: &mut Message,
+        ack: Option<AckRequest>,
+    ) -> Result<(), SendError> {
+        let core = &mut self.core;
+        let max_acks = core.config.max_pending_acks;
+        let target = core.socket_mut(socket).filter(|s| s.standing == Standing::Connected);
+        let target = target.ok_or(SendError::Disconnected)?;
+        let slot = target.session;
+        if ack.is_some() && target.acks.len() >= max_acks {
+            return Err(SendError::Full);
+        }
+        core.send(slot, message)?;
+        if let Some(ack) = ack
+            && let Some(target) = core.sockets.get_mut(socket.slot)
+        {
+            target.acks.insert(ack.id);
+            if let Some(timeout) = ack.timeout {
+                core.timers.arm_ack(now + timeout, socket, ack.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Disconnects a socket; with `close`, its whole session.
+    pub fn disconnect(&mut self, now: Time, socket: SocketKey, close: bool, out: &mut Outputs) {
+        self.core.disconnect(now, socket, close, out);
+    }
+
+    /// Makes a socket join a room.
+    ///
+    /// # Errors
+    /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Full`] if it may be in no more rooms.
+    pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
+        let core = &mut self.core;
+        core.socket_mut(socket)
+            .filter(|s| s.standing == Standing::Connected)
+            .ok_or(SendError::Disconnected)?;
+        core.join(socket.slot, room).then_some(()).ok_or(SendError::Full)
+    }
+
+    /// Makes a socket leave a room, if it is in it.
+    pub fn leave(&mut self, socket: SocketKey, room: &str) {
+        if self.core.socket_mut(socket).is_some() {
+            super::rooms::leave(
+                &mut self.core.rooms,
+                &mut self.core.namespaces,
+                &mut self.core.sockets,
+                socket.slot,
+                room,
+            );
+        }
+    }
+
+    /// Applies a command to this shard's members.
+    pub fn handle_command(&mut self, now: Time, command: Command, out: &mut Outputs) {
+        match command {
+            Command::Broadcast { target, message } => self.core.broadcast(now, &target, message, out),
+            Command::Join { target, rooms } => {
+                for member in self.core.members(&target) {
+                    for room in &rooms {
+                        self.core.join(member.socket, room);
+                    }
+                }
+            }
+            Command::Leave { target, rooms } => {
+                for member in self.core.members(&target) {
+                    for room in &rooms {
+                        let core = &mut self.core;
+                        super::rooms::leave(
+                            &mut core.rooms,
+                            &mut core.namespaces,
+                            &mut core.sockets,
+                            member.socket,
+                            room,
+                        );
+                    }
+                }
+            }
+            Command::Disconnect { target, close } => {
+                for member in self.core.members(&target) {
+                    let key = self.core.socket_key(member.socket);
+                    self.core.disconnect(now, key, close, out);
+                }
+            }
+            Command::Shutdown { reason } => {
+                self.core.shutting_down = true;
+                let slots: Vec<u32> = self.core.sessions.slots().collect();
+                for slot in slots {
+                    self.core.close_session(now, slot, reason, out);
+                }
+            }
+        }
+    }
+
+    /// Queues a message on a raw Engine.IO session.
+    ///
+    /// # Errors
+    /// [`SendError`] says why it was not taken.
+    pub fn send_engine(&mut self, session: SessionKey, message: EngineMessage) -> Result<(), SendError> {
+        if !self.core.sessions.holds(session.slot, session.generation) {
+            return Err(SendError::Disconnected);
+        }
+        let frame = engine::session::encode_raw(&message, &mut self.core.buffer);
+        let config = Arc::clone(&self.core.config);
+        let target = self
+            .core
+            .sessions
+            .get_mut(session.slot)
+            .filter(|s| s.state == State::Open);
+        target
+            .ok_or(SendError::Disconnected)?
+            .queue(core::iter::once(&frame), 1, frame.len(), &config)?;
+        self.core.mark_ready(session.slot);
+        Ok(())
+    }
+
+    /// Closes a raw Engine.IO session.
+    pub fn close_engine(&mut self, now: Time, session: SessionKey, out: &mut Outputs) {
+        if self.core.sessions.holds(session.slot, session.generation) {
+            self.core
+                .close_session(now, session.slot, Reason::ForcedServerClose, out);
+        }
+    }
+}
+
+/// Questions.
+impl Shard {
+    /// The settings, as validated.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.core.config
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.core.sessions.len()
+    }
+
+    /// The forms that sessions of this shard need at the moment, as [`Form::bit`]s.
+    #[must_use]
+    pub fn forms_in_use(&self) -> u8 {
+        Form::ALL
+            .into_iter()
+            .filter(|f| self.core.forms[*f as usize] > 0)
+            .fold(0, |mask, form| mask | form.bit())
+    }
+
+    /// The connected socket with this id, if it lives here.
+    #[must_use]
+    pub fn find(&self, sid: &Sid) -> Option<SocketKey> {
+        self.core.find(sid)
+    }
+
+    /// The rooms a socket is in, its own id not among them.
+    #[must_use]
+    pub fn rooms(&self, socket: SocketKey) -> Vec<ByteString> {
+        let core = &self.core;
+        let Some(entry) = core
+            .sockets
+            .get(socket.slot)
+            .filter(|_| core.sockets.holds(socket.slot, socket.generation))
+        else {
+            return Vec::new();
+        };
+        entry
+            .rooms
+            .iter()
+            .filter_map(|(room, _)| core.rooms.get(*room))
+            .map(|room| room.name.clone())
+            .collect()
+    }
+
+    /// The sockets a target means.
+    #[must_use]
+    pub fn members(&mut self, target: &Target) -> Vec<SocketKey> {
+        self.core
+            .members(target)
+            .into_iter()
+            .map(|m| self.core.socket_key(m.socket))
+            .collect()
+    }
+
+    /// How a socket's packets travel at the moment.
+    #[must_use]
+    pub fn transport(&self, socket: SocketKey) -> Option<TransportKind> {
+        let entry = self
+            .core
+            .sockets
+            .get(socket.slot)
+            .filter(|_| self.core.sockets.holds(socket.slot, socket.generation))?;
+        self.core.sessions.get(entry.session).map(|s| s.transport)
+    }
+}
+
+/// Sessions, for the rooms of the generations.
+impl Core {
+    pub(crate) fn key(&self, slot: u32) -> SessionKey {
+        SessionKey {
+            slot,
+            generation: self.sessions.generation(slot),
+        }
+    }
+
+    /// Makes a session; `None` when there may be no more.
+    pub(crate) fn open_session(
+        &mut self,
+        transport: TransportKind,
+        link: Option<LinkId>,
+        handshake: Arc<Handshake>,
+        wiring: Wiring,
+    ) -> Option<u32> {
+        if self.shutting_down || self.sessions.len() >= self.config.max_sessions {
+            return None;
+        }
+        let sid = self.new_sid(self.sessions.vacant().0);
+        let session = Session {
+            sid,
+            state: State::Open,
+            transport,
+            blocked: false,
+            ready: false,
+            link,
+            parked: None,
+            post: None,
+            outbox: VecDeque::new(),
+            outbox_bytes: 0,
+            sockets: Vec::new(),
+            handshake,
+            reassembly: crate::socket::Reassembly::new(),
+            reassembly_epoch: 0,
+            wiring,
+        };
+        self.forms[Form::of(session.generation()) as usize] += 1;
+        Some(self.sessions.insert(session).0)
+    }
+
+    fn new_sid(&mut self, slot: u32) -> Sid {
+        let mut random = [0; 10];
+        self.entropy.fill(&mut random);
+        Sid::new(&self.key, self.index, slot, random)
+    }
+
+    /// The open session with this id.
+    pub(crate) fn find_session(&self, sid: &str) -> Option<u32> {
+        let sid = Sid::parse(sid)?;
+        let (shard, slot) = sid.address(&self.key);
+        (shard == self.index && self.sessions.get(slot)?.sid == sid).then_some(slot)
+    }
+
+    /// Puts a session that has packets and a way for them on the ready list.
+    pub(crate) fn mark_ready(&mut self, slot: u32) {
+        if let Some(session) = self.sessions.get_mut(slot)
+            && !session.ready
+            && session.link.is_some()
+            && !session.blocked
+            && !session.outbox.is_empty()
+        {
+            session.ready = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Queues one packet of the protocol itself.
+    pub(crate) fn push_control(&mut self, slot: u32, frame: Frame) {
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.queue_control(frame);
+            self.mark_ready(slot);
+        }
+    }
+
+    /// Queues a message.
+    fn send(&mut self, slot: u32, message: &mut Message) -> Result<(), SendError> {
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .filter(|s| s.state == State::Open)
+            .ok_or(SendError::Disconnected)?;
+        if message.volatile && !session.is_writable() {
+            return Err(SendError::Dropped);
+        }
+        let form = Form::of(session.generation());
+        if form == Form::Legacy06 {
+            legacy::session::check(message)?;
+        }
+        let encoded = message.encoded(form, &mut self.buffer);
+        session.queue(encoded.frames(), encoded.packets(), encoded.bytes(), &self.config)?;
+        self.mark_ready(slot);
+        Ok(())
+    }
+
+    fn handle_packet(
+        &mut self,
+        now: Time,
+        key: SessionKey,
+        role: Role,
+        link: LinkId,
+        packet: Inbound,
+        out: &mut Outputs,
+    ) {
+        match self.sessions.get(key.slot).map(|s| &s.wiring) {
+            Some(Wiring::Engine4(_)) => engine::session::handle_packet(self, now, key.slot, role, link, packet, out),
+            Some(Wiring::Legacy06(_)) => legacy::session::handle_packet(self, now, key.slot, packet, out),
+            None => {}
+        }
+    }
+
+    fn handle_alarm(&mut self, now: Time, key: SessionKey, alarm: Alarm, epoch: u32, out: &mut Outputs) {
+        if !self.sessions.holds(key.slot, key.generation) {
+            return;
+        }
+        match self.sessions.get(key.slot).map(|s| &s.wiring) {
+            Some(Wiring::Engine4(_)) => engine::session::handle_alarm(self, now, key.slot, alarm, epoch, out),
+            Some(Wiring::Legacy06(_)) => legacy::session::handle_alarm(self, now, key.slot, alarm, epoch, out),
+            None => {}
+        }
+    }
+
+    /// Closes a session from this side: the user is told, the peer gets what its transport has for that.
+    pub(crate) fn close_session(&mut self, now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
+        match self.sessions.get(slot).map(|s| &s.wiring) {
+            Some(Wiring::Engine4(_)) => engine::session::close(self, now, slot, reason, out),
+            Some(Wiring::Legacy06(_)) => legacy::session::close(self, slot, reason, out),
+            None => {}
+        }
+    }
+
+    /// Tells the user that all sockets of a session are gone. The session itself stays.
+    pub(crate) fn end_sockets(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
+        let Some(session) = self.sessions.get_mut(slot) else {
+            return;
+        };
+        session.reassembly = crate::socket::Reassembly::new();
+        for socket in core::mem::take(&mut session.sockets) {
+            self.end_socket(socket, reason, out);
+        }
+    }
+
+    /// Forgets a session. Its links are forgotten too; what they still have to carry is in `out` already.
+    pub(crate) fn remove_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
+        self.end_sockets(slot, reason, out);
+        if let Some(session) = self.sessions.remove(slot) {
+            self.forms[Form::of(session.generation()) as usize] -= 1;
+            for link in session.link.into_iter().chain(session.post) {
+                self.links.clear(link);
+            }
+        }
+    }
+}
+
+/// Sockets, namespaces and rooms, for the rooms of the generations.
+impl Core {
+    pub(crate) fn socket_key(&self, slot: u32) -> SocketKey {
+        SocketKey {
+            slot,
+            generation: self.sockets.generation(slot),
+        }
+    }
+
+    fn socket_mut(&mut self, key: SocketKey) -> Option<&mut Socket> {
+        if !self.sockets.holds(key.slot, key.generation) {
+            return None;
+        }
+        self.sockets.get_mut(key.slot)
+    }
+
+    fn find(&self, sid: &Sid) -> Option<SocketKey> {
+        let (shard, slot) = sid.address(&self.key);
+        let socket = self.sockets.get(slot).filter(|_| shard == self.index)?;
+        (socket.sid == *sid && socket.standing == Standing::Connected).then(|| self.socket_key(slot))
+    }
+
+    /// The socket of a session in a namespace.
+    pub(crate) fn socket_in(&self, session: u32, namespace: &str) -> Option<(u32, Standing)> {
+        let namespace = self.namespaces.find(namespace)?;
+        let found = self.sessions.get(session)?.sockets.iter().copied();
+        found
+            .filter_map(|slot| Some((slot, self.sockets.get(slot)?)))
+            .find_map(|(slot, socket)| (socket.namespace == namespace).then_some((slot, socket.standing)))
+    }
+
+    /// The name of the namespace a socket is in, and its id.
+    pub(crate) fn socket_names(&self, slot: u32) -> Option<(ByteString, Sid)> {
+        let socket = self.sockets.get(slot)?;
+        Some((self.namespaces.get(socket.namespace).name.clone(), socket.sid))
+    }
+
+    /// A session asks to join a namespace it is not in. False if a limit forbids it.
+    pub(crate) fn ask(
+        &mut self,
+        slot: u32,
+        namespace: &ByteString,
+        auth: Option<ByteString>,
+        out: &mut Outputs,
+    ) -> bool {
+        let Some(session) = self.sessions.get(slot) else {
+            return false;
+        };
+        if session.sockets.len() >= self.config.max_namespaces_per_session {
+            return false;
+        }
+        let (handshake, generation, transport) =
+            (Arc::clone(&session.handshake), session.generation(), session.transport);
+        let Some(entered) = self.namespaces.enter(namespace, self.config.max_namespaces) else {
+            return false;
+        };
+        let sid = self.new_sid(self.sockets.vacant().0);
+        let (socket, _) = self.sockets.insert(Socket {
+            sid,
+            session: slot,
+            namespace: entered,
+            standing: Standing::Asked,
+            position: 0,
+            rooms: Vec::new(),
+            acks: alloc::collections::BTreeSet::new(),
+            stamp: self.stamp,
+        });
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.sockets.push(socket);
+        }
+        out.deliveries.push(Delivery::Connect {
+            socket: self.socket_key(socket),
+            sid,
+            namespace: self.namespaces.get(entered).name.clone(),
+            auth,
+            handshake,
+            generation,
+            transport,
+        });
+        true
+    }
+
+    fn accept(&mut self, now: Time, key: SocketKey) -> bool {
+        let Some(socket) = self.socket_mut(key).filter(|s| s.standing == Standing::Asked) else {
+            return false;
+        };
+        socket.standing = Standing::Connected;
+        let (session, namespace) = (socket.session, socket.namespace);
+        let members = &mut self.namespaces.get_mut(namespace).members;
+        let position = members.len() as u32;
+        members.push(Member {
+            socket: key.slot,
+            session,
+        });
+        if let Some(socket) = self.sockets.get_mut(key.slot) {
+            socket.position = position;
+        }
+        match self.sessions.get(session).map(|s| &s.wiring) {
+            Some(Wiring::Engine4(_)) => engine::session::accepted(self, session, key.slot),
+            Some(Wiring::Legacy06(_)) => legacy::session::accepted(self, now, session),
+            None => {}
+        }
+        true
+    }
+
+    fn refuse(&mut self, key: SocketKey, message: &str, data: Option<&str>, out: &mut Outputs) {
+        let Some(socket) = self.socket_mut(key).filter(|s| s.standing == Standing::Asked) else {
+            return;
+        };
+        let session = socket.session;
+        let Some((namespace, _)) = self.socket_names(key.slot) else {
+            return;
+        };
+        self.forget_socket(key.slot);
+        match self.sessions.get(session).map(|s| &s.wiring) {
+            Some(Wiring::Engine4(_)) => engine::session::refused(self, session, &namespace, message, data),
+            Some(Wiring::Legacy06(_)) => legacy::session::refused(self, session, out),
+            None => {}
+        }
+    }
+
+    /// An event for the user, from a connected socket.
+    pub(crate) fn event(&self, socket: u32, name: ByteString, args: Args, ack: Option<u64>, out: &mut Outputs) {
+        out.deliveries.push(Delivery::Event {
+            socket: self.socket_key(socket),
+            name,
+            args,
+            ack,
+        });
+    }
+
+    /// An acknowledgement for the user; ids that are not owed are ignored.
+    pub(crate) fn acknowledged(&mut self, socket: u32, id: u64, args: Args, out: &mut Outputs) {
+        if self.sockets.get_mut(socket).is_some_and(|s| s.acks.remove(&id)) {
+            out.deliveries.push(Delivery::Ack {
+                socket: self.socket_key(socket),
+                id,
+                result: Ok(args),
+            });
+        }
+    }
+
+    /// The client left a namespace.
+    pub(crate) fn left(&mut self, session: u32, socket: u32, reason: Reason, out: &mut Outputs) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.sockets.retain(|s| *s != socket);
+        }
+        self.end_socket(socket, reason, out);
+    }
+
+    fn disconnect(&mut self, now: Time, key: SocketKey, close: bool, out: &mut Outputs) {
+        let Some(socket) = self.socket_mut(key) else { return };
+        let session = socket.session;
+        match self.sessions.get(session).map(|s| &s.wiring) {
+            Some(Wiring::Engine4(_)) => engine::session::disconnect(self, now, session, key.slot, close, out),
+            Some(Wiring::Legacy06(_)) => legacy::session::close(self, session, Reason::ServerNamespaceDisconnect, out),
+            None => {}
+        }
+    }
+
+    fn end_socket(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
+        let key = self.socket_key(slot);
+        let Some(socket) = self.sockets.get_mut(slot) else {
+            return;
+        };
+        let connected = socket.standing == Standing::Connected;
+        for id in core::mem::take(&mut socket.acks) {
+            out.deliveries.push(Delivery::Ack {
+                socket: key,
+                id,
+                result: Err(AckError::Disconnected),
+            });
+        }
+        out.deliveries.push(Delivery::Disconnect {
+            socket: key,
+            reason,
+            connected,
+        });
+        self.forget_socket(slot);
+    }
+
+    /// Takes a socket out of rooms, namespace and session.
+    fn forget_socket(&mut self, slot: u32) {
+        super::rooms::leave_all(&mut self.rooms, &mut self.namespaces, &mut self.sockets, slot);
+        let Some(socket) = self.sockets.remove(slot) else {
+            return;
+        };
+        if let Some(session) = self.sessions.get_mut(socket.session) {
+            session.sockets.retain(|s| *s != slot);
+        }
+        if socket.standing == Standing::Connected {
+            let members = &mut self.namespaces.get_mut(socket.namespace).members;
+            members.swap_remove(socket.position as usize);
+            if let Some(moved) = members.get(socket.position as usize).copied()
+                && let Some(moved) = self.sockets.get_mut(moved.socket)
+            {
+                moved.position = socket.position;
+            }
+        }
+        self.namespaces.exit(socket.namespace);
+    }
+
+    fn join(&mut self, slot: u32, room: &str) -> bool {
+        let max = self.config.max_rooms_per_socket;
+        super::rooms::join(
+            &mut self.rooms,
+            &mut self.namespaces,
+            &mut self.sockets,
+            slot,
+            room,
+            max,
+        )
+    }
+}
+
+/// Targets and broadcast.
+impl Core {
+    /// Sends to every member of the target. The plain case (all of one room or namespace) walks the members once and touches nothing but
+    /// their sessions.
+    fn broadcast(&mut self, now: Time, target: &Target, mut message: Message, out: &mut Outputs) {
+        let mut full = Vec::new();
+        let simple = target.except.is_empty() && target.except_socket.is_none() && target.rooms.len() <= 1;
+        if simple {
+            let Self {
+                sessions,
+                config,
+                ready,
+                buffer,
+                namespaces,
+                rooms,
+                ..
+            } = self;
+            let Some(namespace) = namespaces.find(&target.namespace).map(|slot| namespaces.get(slot)) else {
+                return;
+            };
+            let members = match target.rooms.first() {
+                None => Some(&namespace.members),
+                Some(room) => namespace
+                    .rooms
+                    .get(room)
+                    .and_then(|room| rooms.get(*room))
+                    .map(|room| &room.members),
+            };
+            if let Some(members) = members {
+                for member in members {
+                    fan_out(sessions, config, ready, buffer, *member, &mut message, &mut full);
+                }
+            } else if let Some(member) = target
+                .rooms
+                .first()
+                .and_then(|room| self.member_by_id(&target.namespace, room))
+            {
+                let Self {
+                    sessions,
+                    config,
+                    ready,
+                    buffer,
+                    ..
+                } = self;
+                fan_out(sessions, config, ready, buffer, member, &mut message, &mut full);
+            }
+        } else {
+            let members = self.members(target);
+            let Self {
+                sessions,
+                config,
+                ready,
+                buffer,
+                ..
+            } = self;
+            for member in members {
+                fan_out(sessions, config, ready, buffer, member, &mut message, &mut full);
+            }
+        }
+        for slot in full {
+            self.close_session(now, slot, Reason::ForcedServerClose, out);
+        }
+    }
+
+    /// The member whose id is this room name.
+    fn member_by_id(&self, namespace: &str, room: &str) -> Option<Member> {
+        let key = self.find(&Sid::parse(room)?)?;
+        let socket = self.sockets.get(key.slot)?;
+        (*self.namespaces.get(socket.namespace).name == *namespace).then_some(Member {
+            socket: key.slot,
+            session: socket.session,
+        })
+    }
+
+    /// The members a target means, each once.
+    fn members(&mut self, target: &Target) -> Vec<Member> {
+        let Some(namespace) = self.namespaces.find(&target.namespace) else {
+            return Vec::new();
+        };
+        self.stamp = self.stamp.wrapping_add(1);
+        let stamp = self.stamp;
+        if let Some(key) = target.except_socket
+            && let Some(socket) = self.socket_mut(key)
+        {
+            socket.stamp = stamp;
+        }
+        for room in &target.except {
+            self.stamp_room(namespace, &target.namespace, room, stamp, &mut |_| ());
+        }
+        let mut found = Vec::new();
+        if target.rooms.is_empty() {
+            let Self {
+                namespaces, sockets, ..
+            } = self;
+            stamp_members(&namespaces.get(namespace).members, sockets, stamp, &mut |m| {
+                found.push(m)
+            });
+        }
+        for room in &target.rooms {
+            self.stamp_room(namespace, &target.namespace, room, stamp, &mut |m| found.push(m));
+        }
+        found
+    }
+
+    /// Meets every member of a room, or the socket whose id the name is, that has not been met under this stamp.
+    fn stamp_room(&mut self, namespace: u32, name: &str, room: &str, stamp: u32, meet: &mut dyn FnMut(Member)) {
+        if let Some(&slot) = self.namespaces.get(namespace).rooms.get(room) {
+            let Self { rooms, sockets, .. } = self;
+            let members = rooms.get(slot).map_or(&[][..], |r| &r.members);
+            stamp_members(members, sockets, stamp, meet);
+        } else if let Some(member) = self.member_by_id(name, room) {
+            stamp_members(&[member], &mut self.sockets, stamp, meet);
+        }
+    }
+}
+
+fn stamp_members(members: &[Member], sockets: &mut Slab<Socket>, stamp: u32, meet: &mut dyn FnMut(Member)) {
+    for member in members {
+        if let Some(socket) = sockets.get_mut(member.socket).filter(|s| s.stamp != stamp) {
+            socket.stamp = stamp;
+            meet(*member);
+        }
+    }
+}
+
+/// One recipient of a broadcast: a reference count and a queue slot.
+fn fan_out(
+    sessions: &mut Slab<Session>,
+    config: &Config,
+    ready: &mut VecDeque<u32>,
+    buffer: &mut BytesMut,
+    member: Member,
+    message: &mut Message,
+    full: &mut Vec<u32>,
+) {
+    let Some(session) = sessions.get_mut(member.session).filter(|s| s.state == State::Open) else {
+        return;
+    };
+    if message.volatile && !session.is_writable() {
+        return;
+    }
+    let encoded = message.encoded(Form::of(session.generation()), buffer);
+    if session
+        .queue(encoded.frames(), encoded.packets(), encoded.bytes(), config)
+        .is_err()
+    {
+        full.push(member.session);
+    } else if !session.ready && session.link.is_some() && !session.blocked {
+        session.ready = true;
+        ready.push_back(member.session);
+    }
+}

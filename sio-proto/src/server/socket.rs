@@ -1,0 +1,38 @@
+//! A socket: one session in one namespace.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use crate::Sid;
+
+/// Where a socket stands with its namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The user has been asked and has not answered.
+    Asked,
+    /// It is a member.
+    Connected,
+}
+
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) sid: Sid,
+    pub(crate) session: u32,
+    pub(crate) namespace: u32,
+    pub(crate) standing: Standing,
+    /// Position among the namespace's members, once connected.
+    pub(crate) position: u32,
+    /// Rooms, each with the position among its members.
+    pub(crate) rooms: Vec<(u32, u32)>,
+    /// Ids of acknowledgements the client owes.
+    pub(crate) acks: BTreeSet<u64>,
+    /// Mark of the last set operation that met this socket, so that each counts once.
+    pub(crate) stamp: u32,
+}
+
+/// A member of a namespace or room. The session stands beside the socket so that a fan-out touches one slab, not two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) socket: u32,
+    pub(crate) session: u32,
+}

@@ -1,0 +1,160 @@
+//! Deadlines: one queue per constant duration, a heap for the rest.
+//!
+//! A queue is first in, first out, because all its entries wait equally long: arming is a push, and nothing is ever taken
+//! out of the middle. An entry whose reason has gone is skipped when its time comes. Who arms must keep the number of entries bounded: the
+//! queues hold at most one live and one stale entry per session, the heap one entry per session and reason.
+
+use alloc::collections::{BinaryHeap, VecDeque};
+use core::cmp::Reverse;
+use core::time::Duration;
+
+use crate::{SessionKey, SocketKey, Time};
+
+/// Why a session wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Alarm {
+    /// The next ping is due.
+    Ping,
+    /// The answer to a ping is overdue.
+    PingTimeout,
+    /// The session has joined no namespace for too long.
+    Connect,
+    /// An upgrade has taken too long.
+    Upgrade,
+    /// A parked GET has to be answered so that an upgrade can go on.
+    Noop,
+    /// A closing session has waited long enough for a GET.
+    Close,
+    /// Attachments are overdue.
+    Attachments,
+    /// A poll has been held long enough, or a session without transport has waited long enough.
+    Absence,
+}
+
+/// An alarm that has gone off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// For a session; `epoch` is what was given when it was armed.
+    Session(SessionKey, Alarm, u32),
+    /// An acknowledgement is overdue.
+    Ack(SocketKey, u64),
+}
+
+const QUEUES: [Alarm; 3] = [Alarm::Ping, Alarm::PingTimeout, Alarm::Connect];
+
+#[derive(Debug)]
+struct Queue {
+    after: Duration,
+    entries: VecDeque<(Time, SessionKey, u32)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Entry {
+    Session(SessionKey, Alarm, u32),
+    Ack(SocketKey, u64),
+}
+
+#[derive(Debug)]
+pub(crate) struct Timers {
+    queues: [Queue; QUEUES.len()],
+    heap: BinaryHeap<Reverse<(Time, Entry)>>,
+}
+
+impl Timers {
+    pub(crate) fn new(ping: Duration, ping_timeout: Duration, connect: Duration) -> Self {
+        let queues = [ping, ping_timeout, connect].map(|after| Queue {
+            after,
+            entries: VecDeque::new(),
+        });
+        Self {
+            queues,
+            heap: BinaryHeap::new(),
+        }
+    }
+
+    /// Arms an alarm that has a queue, that is, a constant duration.
+    pub(crate) fn arm(&mut self, now: Time, alarm: Alarm, session: SessionKey, epoch: u32) {
+        let queue = &mut self.queues[QUEUES
+            .iter()
+            .position(|q| *q == alarm)
+            .expect("armed with `arm_at` otherwise")];
+        let at = now + queue.after;
+        debug_assert!(
+            queue.entries.back().is_none_or(|last| last.0 <= at),
+            "the caller's time went backwards"
+        );
+        queue.entries.push_back((at, session, epoch));
+    }
+
+    /// Arms an alarm for a point in time.
+    pub(crate) fn arm_at(&mut self, at: Time, alarm: Alarm, session: SessionKey, epoch: u32) {
+        self.heap.push(Reverse((at, Entry::Session(session, alarm, epoch))));
+    }
+
+    /// Arms the deadline of an acknowledgement.
+    pub(crate) fn arm_ack(&mut self, at: Time, socket: SocketKey, id: u64) {
+        self.heap.push(Reverse((at, Entry::Ack(socket, id))));
+    }
+
+    /// The earliest deadline; its reason may have gone by then.
+    pub(crate) fn next(&self) -> Option<Time> {
+        let queued = self.queues.iter().filter_map(|q| q.entries.front()).map(|e| e.0);
+        queued.chain(self.heap.peek().map(|e| e.0.0)).min()
+    }
+
+    /// Takes one alarm that is due.
+    pub(crate) fn pop(&mut self, now: Time) -> Option<Due> {
+        for (queue, alarm) in self.queues.iter_mut().zip(QUEUES) {
+            if let Some(&(at, session, epoch)) = queue.entries.front()
+                && at <= now
+            {
+                queue.entries.pop_front();
+                return Some(Due::Session(session, alarm, epoch));
+            }
+        }
+        if self.heap.peek().is_some_and(|e| e.0.0 <= now) {
+            return self.heap.pop().map(|Reverse((_, entry))| match entry {
+                Entry::Session(session, alarm, epoch) => Due::Session(session, alarm, epoch),
+                Entry::Ack(socket, id) => Due::Ack(socket, id),
+            });
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earliest_comes_first_whatever_its_kind() {
+        let key = |slot| SessionKey { slot, generation: 0 };
+        let ms = Duration::from_millis;
+        let mut timers = Timers::new(ms(25), ms(20), ms(45));
+        timers.arm(Time::ZERO, Alarm::Ping, key(1), 0);
+        timers.arm(Time::ZERO, Alarm::PingTimeout, key(2), 7);
+        timers.arm_at(Time::from_millis(3), Alarm::Noop, key(3), 0);
+        timers.arm_ack(Time::from_millis(22), SocketKey { slot: 4, generation: 0 }, 9);
+        assert_eq!(timers.next(), Some(Time::from_millis(3)));
+        assert_eq!(timers.pop(Time::from_millis(2)), None);
+        assert_eq!(
+            timers.pop(Time::from_millis(3)),
+            Some(Due::Session(key(3), Alarm::Noop, 0))
+        );
+        assert_eq!(timers.next(), Some(Time::from_millis(20)));
+        assert_eq!(
+            timers.pop(Time::from_millis(20)),
+            Some(Due::Session(key(2), Alarm::PingTimeout, 7))
+        );
+        assert_eq!(
+            timers.pop(Time::from_millis(24)),
+            Some(Due::Ack(SocketKey { slot: 4, generation: 0 }, 9))
+        );
+        assert_eq!(timers.pop(Time::from_millis(24)), None);
+        assert_eq!(
+            timers.pop(Time::from_millis(25)),
+            Some(Due::Session(key(1), Alarm::Ping, 0))
+        );
+        assert_eq!(timers.next(), None);
+    }
+}

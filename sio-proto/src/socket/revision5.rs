@@ -1,0 +1,129 @@
+//! What a server does with packets of Socket.IO 3 and 4 (protocol revision 5; docs/protocol/socket-io.md §3.1, §5, §9).
+//!
+//! A namespace is entered by CONNECT and nothing else; whatever breaks the order ends the connection. Packets for a namespace that
+//! the server has just made the client leave are late, not wrong, and are dropped.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::text::{Decoded, Encoder};
+use super::{Packet, Revision};
+use crate::server::{Alarm, Core, Message, Outputs, Reason, Standing};
+use crate::{Sid, Time, engine, json};
+
+const ENCODER: Encoder = Encoder::new(Revision::Five);
+
+/// A text message of a session: a packet, or the head of one.
+pub(crate) fn handle_text(
+    core: &mut Core,
+    now: Time,
+    slot: u32,
+    decoded: Decoded,
+    out: &mut Outputs,
+) -> Result<(), Reason> {
+    let key = core.key(slot);
+    let (attachment_timeout, Some(session)) = (core.config.attachment_timeout, core.sessions.get_mut(slot)) else {
+        return Ok(());
+    };
+    match session.reassembly.handle_decoded(decoded) {
+        Err(_) => Err(Reason::ForcedClose),
+        Ok(Some(packet)) => handle_packet(core, now, slot, packet, out),
+        Ok(None) => {
+            if session.reassembly.is_pending() {
+                session.reassembly_epoch = session.reassembly_epoch.wrapping_add(1);
+                core.timers.arm_at(
+                    now + attachment_timeout,
+                    Alarm::Attachments,
+                    key,
+                    session.reassembly_epoch,
+                );
+            }
+            Ok(())
+        }
+    }
+}
+
+/// A binary message of a session: an attachment.
+pub(crate) fn handle_binary(
+    core: &mut Core,
+    now: Time,
+    slot: u32,
+    bytes: Bytes,
+    out: &mut Outputs,
+) -> Result<(), Reason> {
+    let config = &core.config;
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return Ok(());
+    };
+    match session.reassembly.handle_binary(bytes, &config.packet) {
+        Err(_) => Err(Reason::ForcedClose),
+        Ok(None) => Ok(()),
+        Ok(Some(packet)) => handle_packet(core, now, slot, packet, out),
+    }
+}
+
+fn handle_packet(core: &mut Core, now: Time, slot: u32, packet: Packet, out: &mut Outputs) -> Result<(), Reason> {
+    let found = core.socket_in(slot, packet.namespace());
+    match (packet, found) {
+        (Packet::Connect { namespace, payload, .. }, None) => {
+            if !core.ask(slot, &namespace, payload, out) {
+                engine::session::refused(core, slot, &namespace, "Too many namespaces", None);
+            }
+            Ok(())
+        }
+        // The first one is still with the user, who will answer it.
+        (Packet::Connect { .. }, Some((_, Standing::Asked))) => Ok(()),
+        (Packet::Connect { .. }, Some((_, Standing::Connected))) => Err(Reason::ForcedClose),
+        (Packet::Disconnect { .. }, Some((socket, _))) => {
+            core.left(slot, socket, Reason::ClientNamespaceDisconnect, out);
+            Ok(())
+        }
+        (Packet::Event { name, id, args, .. }, Some((socket, Standing::Connected))) => {
+            core.event(socket, name, args, id, out);
+            Ok(())
+        }
+        (Packet::Ack { id, args, .. }, Some((socket, Standing::Connected))) => {
+            core.acknowledged(socket, id, args, out);
+            Ok(())
+        }
+        (Packet::ConnectError { .. }, _) => Err(Reason::ForcedClose),
+        (packet, None) if engine::session::left_lately(core, now, slot, packet.namespace()) => Ok(()),
+        (Packet::Disconnect { .. } | Packet::Event { .. } | Packet::Ack { .. }, _) => Err(Reason::ForcedClose),
+    }
+}
+
+/// Writes the CONNECT that says: you are in.
+pub(crate) fn write_connected(out: &mut BytesMut, namespace: &str, sid: &Sid) {
+    let mut payload = [0; 30];
+    payload[..8].copy_from_slice(b"{\"sid\":\"");
+    payload[8..28].copy_from_slice(&sid.base64());
+    payload[28..].copy_from_slice(b"\"}");
+    ENCODER.connect(out, namespace, None, core::str::from_utf8(&payload).ok());
+}
+
+/// Writes the CONNECT_ERROR that says why not.
+pub(crate) fn write_refused(out: &mut BytesMut, namespace: &str, message: &str, data: Option<&str>) {
+    let mut payload = BytesMut::new();
+    payload.put_slice(b"{\"message\":");
+    json::write_string(&mut payload, message);
+    if let Some(data) = data {
+        payload.put_slice(b",\"data\":");
+        payload.put_slice(data.as_bytes());
+    }
+    payload.put_u8(b'}');
+    let payload = ByteString::try_from(payload.freeze()).unwrap_or_default();
+    ENCODER.connect_error(out, namespace, &payload);
+}
+
+/// Writes the DISCONNECT from a namespace.
+pub(crate) fn write_disconnect(out: &mut BytesMut, namespace: &str) {
+    ENCODER.disconnect(out, namespace);
+}
+
+/// Writes an event or an acknowledgement.
+pub(crate) fn write_message(out: &mut BytesMut, message: &Message) {
+    match &message.name {
+        Some(name) => ENCODER.event(out, &message.namespace, message.id, name, &message.args),
+        None => ENCODER.ack(out, &message.namespace, message.id.unwrap_or_default(), &message.args),
+    }
+}

@@ -1,0 +1,61 @@
+//! What the messages of a link mean: from text and bytes to packets, with no state and under no lock.
+//!
+//! A [`Wire`] is what a connection is told when it becomes a websocket. It turns each message into an [`Inbound`], completely parsed and checked,
+//! so that the shard, which is locked while it works, has only to act.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::server::Reason;
+use crate::{Config, engine, legacy, socket};
+
+/// The decoder of a websocket's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wire {
+    /// Engine.IO 4 packets with Socket.IO 5 packets in their messages.
+    Engine4,
+    /// Engine.IO 4 packets whose messages are the user's own.
+    Engine4Raw,
+    /// Payloads of 0.6.
+    Legacy06,
+}
+
+/// One packet from a peer, parsed and checked.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Inbound {
+    /// An Engine.IO packet; a message only in a raw session.
+    Engine(engine::Packet),
+    /// A Socket.IO packet.
+    Socket(socket::text::Decoded),
+    /// A message of a generation that has nothing but messages, as one JSON value.
+    Message(ByteString),
+    /// A heartbeat of such a generation.
+    Heartbeat(ByteString),
+    /// Bytes that break the protocol; the session ends with this reason. Packets before it count.
+    Broken(Reason),
+}
+
+impl Wire {
+    /// Decodes a text message.
+    pub fn decode_text(self, text: ByteString, config: &Config, out: &mut Vec<Inbound>) {
+        match self {
+            Self::Engine4 | Self::Engine4Raw => {
+                out.push(engine::session::decode_text(&text, self == Self::Engine4Raw, config))
+            }
+            Self::Legacy06 => legacy::session::decode_payload(&text, config, out),
+        }
+    }
+
+    /// Decodes a binary message.
+    pub fn decode_binary(self, bytes: Bytes, out: &mut Vec<Inbound>) {
+        match self {
+            Self::Engine4 | Self::Engine4Raw => out.push(Inbound::Engine(engine::Packet::Binary(bytes))),
+            // No client of that time can send one.
+            Self::Legacy06 => {}
+        }
+    }
+}
