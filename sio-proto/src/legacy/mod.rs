@@ -18,4 +18,6 @@ pub mod form;
 pub mod framing;
 pub mod hixie;
 pub(crate) mod lengths;
+mod raw_json;
 pub mod transports;
+pub mod v1;
