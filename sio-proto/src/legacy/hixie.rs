@@ -327,7 +327,8 @@ mod tests {
     fn streams() {
         use HixieError::*;
         let text = |text: &str| Frame::Text(text.into());
-        let cases: &[(&[u8], &[Frame], Result<(), HixieError>)] = &[
+        type Verdict = Result<(), HixieError>;
+        let cases: &[(&[u8], &[Frame], Verdict)] = &[
             (b"", &[], Ok(())),
             (b"\x00~m~2~m~hi\xff", &[text("~m~2~m~hi")], Ok(())),
             (b"\x00\xff\x00a\xff", &[text(""), text("a")], Ok(())),
