@@ -7,11 +7,11 @@
 //! ```
 
 use alloc::vec::Vec;
-use core::fmt::Write as _;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
+use crate::json;
 use crate::legacy::form::{self, Field};
 
 /// Appends the script that answers a GET whose query said `j=<index>`.
@@ -26,7 +26,7 @@ pub fn write_script(index: &str, payload: &str, out: &mut BytesMut) {
         .filter(u8::is_ascii_digit)
         .for_each(|digit| out.put_u8(digit));
     out.put_slice(b"](");
-    write_js_string(payload, out);
+    json::write_js_string(out, payload);
     out.put_slice(b");");
 }
 
@@ -63,41 +63,6 @@ fn unescape_newlines(text: ByteString) -> ByteString {
     }
     out.extend_from_slice(rest);
     ByteString::try_from(out).expect("only ASCII was exchanged for ASCII")
-}
-
-/// Appends `text` as a JavaScript string literal, quotes included.
-///
-/// JSON's escapes, and U+2028 and U+2029, which may not stand raw in a script, and `<`, so that no text can end the
-/// script element around it.
-pub(crate) fn write_js_string(text: &str, out: &mut BytesMut) {
-    out.reserve(text.len() + 2);
-    out.put_u8(b'"');
-    let mut rest = text;
-    while let Some(at) = rest.bytes().position(needs_look) {
-        out.put_slice(&rest.as_bytes()[..at]);
-        let mut chars = rest[at..].chars();
-        match chars.next() {
-            Some('"') => out.put_slice(b"\\\""),
-            Some('\\') => out.put_slice(b"\\\\"),
-            Some('\n') => out.put_slice(b"\\n"),
-            Some('\r') => out.put_slice(b"\\r"),
-            Some('\t') => out.put_slice(b"\\t"),
-            Some(c @ ('\0'..='\x1f' | '<' | '\u{2028}' | '\u{2029}')) => {
-                // Writing to a `BytesMut` fails only at the end of the address space.
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            Some(c) => out.put_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-            None => {}
-        }
-        rest = chars.as_str();
-    }
-    out.put_slice(rest.as_bytes());
-    out.put_u8(b'"');
-}
-
-/// Whether a byte starts a character that may have to be escaped; 0xE2 is the first of U+2028.
-const fn needs_look(byte: u8) -> bool {
-    matches!(byte, 0..=0x1f | b'"' | b'\\' | b'<' | 0xe2)
 }
 
 #[cfg(test)]
@@ -161,14 +126,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn literals_are_json(text in any::<String>()) {
-            let mut out = BytesMut::new();
-            write_js_string(&text, &mut out);
-            let read: String = serde_json::from_slice(&out).unwrap();
-            prop_assert_eq!(read, text);
-        }
-
         #[test]
         fn unescaping_is_two_replacements(text in "[\\\\na]{0,12}") {
             // The reference: /(\\)?\\n/g with a newline where no backslash precedes, then /\\\\n/g.

@@ -9,87 +9,20 @@
 //!
 //! The request's `Content-Type` says which of the two it is: `application/octet-stream` is binary, all else is text.
 //!
-//! # Two dialects of text
-//!
-//! Socket.IO 1.0-1.7 encodes text to UTF-8, takes each byte for a character, and has that encoded once more on its way
-//! to the wire: `€` arrives as the three characters `â\u{82}¬`. Socket.IO 2 does not. Nothing announces which one
-//! speaks; [`Dialect`] is how we tell. What we send should be pure ASCII, which means the same in both:
-//! [`write_ascii_json`].
+//! Text comes in two dialects, see [`dialect`](super::dialect).
 
-use core::fmt::Write as _;
 use core::iter::FusedIterator;
 
-use alloc::vec::Vec;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
+use super::dialect::Dialect;
 use super::packet::{DecodeError, Packet, Revision, base64_text_len, encode_base64};
 pub use super::payload::PayloadError;
 use crate::legacy::lengths::{self, Misfit, Unit};
 
 /// An honest length has far fewer digits; leading zeros count.
 const MAX_LENGTH_DIGITS: usize = 10;
-
-/// How a revision 3 peer encodes text, as far as it is known. Kept per session by the caller.
-///
-/// A guess is remembered, and corrected when the peer sends a character above U+00FF, which no double-encoding peer
-/// can. So the verdict also survives a peer that double-encodes on polling but not on websocket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Dialect {
-    /// Not known yet: the first text that is not ASCII decides.
-    #[default]
-    Auto,
-    /// Socket.IO 2 and later: text is what it says.
-    Plain,
-    /// Socket.IO 1.0-1.7: text is UTF-8 read as one character per byte.
-    Double,
-}
-
-impl Dialect {
-    /// Undoes a double encoding where there is one, and learns from the text.
-    ///
-    /// Decides for "double" when every character is at most U+00FF, one at least is not ASCII, and the characters
-    /// taken as bytes are UTF-8. ASCII, which is all that most sessions ever send, passes without a look at anything.
-    #[must_use]
-    pub fn resolve(&mut self, text: ByteString) -> ByteString {
-        if *self == Self::Plain || text.is_ascii() {
-            return text;
-        }
-        match decode_twice(&text) {
-            Twice::Decoded(decoded) => {
-                *self = Self::Double;
-                decoded
-            }
-            Twice::NotUtf8 => text,
-            Twice::NotBytes => {
-                *self = Self::Plain;
-                text
-            }
-        }
-    }
-}
-
-enum Twice {
-    Decoded(ByteString),
-    /// All characters could be bytes, but those bytes are not UTF-8. Proves nothing: 1.x also encodes lone surrogates.
-    NotUtf8,
-    /// A character above U+00FF.
-    NotBytes,
-}
-
-fn decode_twice(text: &str) -> Twice {
-    let mut bytes = Vec::with_capacity(text.len());
-    for c in text.chars() {
-        match u8::try_from(u32::from(c)) {
-            Ok(byte) => bytes.push(byte),
-            Err(_) => return Twice::NotBytes,
-        }
-    }
-    match ByteString::try_from(bytes) {
-        Ok(decoded) => Twice::Decoded(decoded),
-        Err(_) => Twice::NotUtf8,
-    }
-}
 
 /// The packets of a text payload, up to and including the first error; then nothing more.
 #[derive(Clone, Debug)]
@@ -331,31 +264,12 @@ impl<'a> BinaryWriter<'a> {
     }
 }
 
-/// Appends `json` with every character that is not ASCII escaped as `\uXXXX`, surrogate pairs as two escapes.
-///
-/// The result means the same in both dialects. Only right where such characters stand inside JSON strings, as they do
-/// in everything a JSON writer produces.
-pub fn write_ascii_json(json: &str, out: &mut BytesMut) {
-    let mut rest = json;
-    while !rest.is_empty() {
-        let ascii = rest.bytes().position(|b| !b.is_ascii()).unwrap_or(rest.len());
-        out.put_slice(rest[..ascii].as_bytes());
-        let mut chars = rest[ascii..].chars();
-        if let Some(c) = chars.next() {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a `BytesMut` fails only at the end of the address space.
-                let _ = write!(out, "\\u{unit:04x}");
-            }
-        }
-        rest = chars.as_str();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::packet::tests::any_packet;
     use alloc::string::String;
+    use alloc::vec::Vec;
     use alloc::{format, vec};
     use proptest::prelude::*;
 
@@ -465,24 +379,6 @@ mod tests {
     }
 
     #[test]
-    fn a_dialect_guess_follows_the_evidence() {
-        for (before, text, read, after) in [
-            (Dialect::Auto, "4hello", "4hello", Dialect::Auto),
-            (Dialect::Auto, "4é", "4é", Dialect::Auto),
-            (Dialect::Auto, "4€", "4€", Dialect::Plain),
-            (Dialect::Auto, "4Ã©", "4é", Dialect::Double),
-            (Dialect::Double, "4Ã©", "4é", Dialect::Double),
-            (Dialect::Double, "4é", "4é", Dialect::Double),
-            (Dialect::Double, "4€", "4€", Dialect::Plain),
-            (Dialect::Plain, "4Ã©", "4Ã©", Dialect::Plain),
-        ] {
-            let mut dialect = before;
-            assert_eq!(dialect.resolve(text.into()), read);
-            assert_eq!(dialect, after, "{before:?} {text}");
-        }
-    }
-
-    #[test]
     fn malformed_text() {
         use PayloadError::*;
         for (wire, good, error) in [
@@ -547,18 +443,6 @@ mod tests {
         let binary: Vec<_> = decode_binary(body, Dialect::Auto, 1).collect();
         assert_eq!(binary[1], Err(PayloadError::TooManyPackets));
         assert_eq!(binary.len(), 2);
-    }
-
-    #[test]
-    fn ascii_json_means_the_same() {
-        let mut out = BytesMut::new();
-        write_ascii_json("42[\"t\",\"é€😀x\"]", &mut out);
-        assert_eq!(out, &br#"42["t","\u00e9\u20ac\ud83d\ude00x"]"#[..]);
-        let text = core::str::from_utf8(&out[2..]).unwrap();
-        assert_eq!(
-            serde_json::from_str::<Vec<String>>(text).unwrap(),
-            ["t", "é€😀x"].map(String::from)
-        );
     }
 
     proptest! {

@@ -58,9 +58,9 @@ fn key_number(key: &str) -> Result<u32, HixieError> {
     for byte in key.bytes() {
         match byte {
             b'0'..=b'9' => {
-                number = Some(number.unwrap_or(0))
-                    .and_then(|n| n.checked_mul(10)?.checked_add(u64::from(byte - b'0')))
-                    .map_or(Err(HixieError::InvalidKey), |n| Ok(Some(n)))?;
+                let digit = u64::from(byte - b'0');
+                let so_far = number.unwrap_or(0).checked_mul(10).ok_or(HixieError::InvalidKey)?;
+                number = Some(so_far.checked_add(digit).ok_or(HixieError::InvalidKey)?);
             }
             b' ' => spaces += 1,
             _ => {}
@@ -264,18 +264,17 @@ mod tests {
 
     #[test]
     fn invalid_keys() {
+        assert_eq!(key_number("1 0 "), Ok(5));
         for key in [
             "",
             "123",
             " ",
             "abc def",
-            "1 0 ",
             "1  ",
-            "99999999999999999999999 0",
             "9999999999 0",
+            "99999999999999999999999 0",
         ] {
-            let fine = ["1 0 "].contains(&key);
-            assert_eq!(key_number(key).is_ok(), fine, "{key:?}");
+            assert_eq!(key_number(key), Err(HixieError::InvalidKey), "{key:?}");
         }
     }
 
@@ -328,7 +327,8 @@ mod tests {
     fn streams() {
         use HixieError::*;
         let text = |text: &str| Frame::Text(text.into());
-        let cases: &[(&[u8], &[Frame], Result<(), HixieError>)] = &[
+        type Verdict = Result<(), HixieError>;
+        let cases: &[(&[u8], &[Frame], Verdict)] = &[
             (b"", &[], Ok(())),
             (b"\x00~m~2~m~hi\xff", &[text("~m~2~m~hi")], Ok(())),
             (b"\x00\xff\x00a\xff", &[text(""), text("a")], Ok(())),

@@ -13,10 +13,14 @@
 //! | [`flash_policy`] | what Flash asks for before it connects | both |
 //! | [`hixie`] | WebSocket before RFC 6455: hixie-75 and hixie-76 | docs/protocol/legacy-0.6.md §10.1 |
 
+pub mod envelope;
 pub mod flash_policy;
 pub mod form;
 pub mod framing;
 pub mod hixie;
 pub(crate) mod lengths;
+mod raw_json;
 pub(crate) mod session;
+pub mod streaming;
 pub mod transports;
+pub mod v1;

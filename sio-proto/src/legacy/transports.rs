@@ -18,7 +18,7 @@ use bytestring::ByteString;
 
 use super::form::{self, Field};
 use super::lengths::put_decimal;
-use crate::engine::jsonp::write_js_string;
+use crate::json;
 
 /// Which family of URLs and wrappers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +48,7 @@ const HTMLFILE_HEAD_LEN: usize = 256;
 pub fn write_jsonp(family: Family, index: u64, payload: &str, out: &mut BytesMut) {
     out.reserve(payload.len() + 32);
     write_callback(family, index, out);
-    write_js_string(payload, out);
+    json::write_script_string(out, payload);
     out.put_slice(b");");
 }
 
@@ -57,7 +57,7 @@ pub fn write_jsonp(family: Family, index: u64, payload: &str, out: &mut BytesMut
 pub fn write_jsonp_error(index: u64, message: &str, out: &mut BytesMut) {
     write_callback(Family::V1, index, out);
     out.put_slice(b"new Error(");
-    write_js_string(message, out);
+    json::write_script_string(out, message);
     out.put_slice(b"));");
 }
 
@@ -89,7 +89,7 @@ pub fn write_htmlfile(family: Family, payload: &str, out: &mut BytesMut) {
     };
     out.reserve(payload.len() + 64);
     out.put_slice(before);
-    write_js_string(payload, out);
+    json::write_script_string(out, payload);
     out.put_slice(after);
 }
 

@@ -12,6 +12,7 @@ use crate::SocketKey;
 /// the only scaling mechanism there is.
 #[derive(Debug)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "a box would be an allocation per broadcast")]
 pub enum Command {
     /// Send a message to every member of the target. A full or stalled member never holds the others up.
     Broadcast {

@@ -14,13 +14,16 @@ use super::{PollEncoding, Write};
 use crate::config::{Config, Cors, Origins};
 use crate::{Frame, LinkId, http, websocket};
 
+/// Header fields of an answer, in order.
+pub(crate) type AnswerHeaders = Vec<(&'static str, ByteString)>;
+
 /// What an answer has to know of its request.
 #[derive(Debug)]
 pub(crate) struct Asker {
     pub(crate) link: LinkId,
     exchange: http::Exchange,
     /// Headers that every answer to this request carries.
-    headers: Vec<(&'static str, ByteString)>,
+    headers: AnswerHeaders,
 }
 
 impl Asker {
@@ -38,11 +41,7 @@ impl Asker {
     }
 
     /// For a request whose answers carry these headers.
-    pub(crate) fn with_headers(
-        link: LinkId,
-        request: &http::Request,
-        headers: Vec<(&'static str, ByteString)>,
-    ) -> Self {
+    pub(crate) fn with_headers(link: LinkId, request: &http::Request, headers: AnswerHeaders) -> Self {
         Self {
             link,
             exchange: request.exchange(),
@@ -56,7 +55,7 @@ impl Asker {
     }
 
     /// The headers, for an answer that is no [`Response`].
-    fn into_headers(self) -> Vec<(&'static str, ByteString)> {
+    fn into_headers(self) -> AnswerHeaders {
         self.headers
     }
 
@@ -101,7 +100,7 @@ pub(crate) fn header<'a>(request: &'a http::Request, name: &str) -> Option<&'a s
         .and_then(|value| core::str::from_utf8(value).ok())
 }
 
-fn cors_headers(cors: &Cors, request: &http::Request) -> Vec<(&'static str, ByteString)> {
+fn cors_headers(cors: &Cors, request: &http::Request) -> AnswerHeaders {
     let mut headers = Vec::new();
     if cors.origins.is_empty() {
         headers.push(("Access-Control-Allow-Origin", ByteString::from_static("*")));
@@ -161,10 +160,7 @@ pub(crate) fn origin_allowed(config: &Config, request: &http::Request) -> bool {
 }
 
 /// Agrees to a websocket, or says why not: what the 101 tells the peer from its key, and its further headers.
-pub(crate) fn accept_websocket(
-    mut asker: Asker,
-    request: &http::Request,
-) -> Result<([u8; 28], Vec<(&'static str, ByteString)>), Write> {
+pub(crate) fn accept_websocket(mut asker: Asker, request: &http::Request) -> Result<([u8; 28], AnswerHeaders), Write> {
     let upgrade = websocket::UpgradeRequest {
         method: request.method.name().unwrap_or(""),
         http_minor: request.version_minor,

@@ -1,0 +1,598 @@
+//! The wire of Socket.IO 0.7-0.9, "protocol revision 1": one packet (docs/protocol/legacy-0.9.md §4).
+//!
+//! ```text
+//! packet = TYPE ":" [ID ["+"]] ":" [ENDPOINT] [":" DATA]
+//!
+//! 1::                                 connected            5:1+::{"name":"n","args":[1]}   event, wants an answer
+//! 3:::hello                           text                 6:::1+["reply"]                 the answer
+//! 4::/chat:{"a":1}                    JSON, namespace      7:::1+0                         error: reason, advice
+//! ```
+//!
+//! [`payload`] puts several into one HTTP body, [`handshake`] is what comes before the first.
+//!
+//! Decoding follows the "robust" column of §13: what is no packet is an error to count and ignore, never a reason to
+//! end the session. JSON is checked here, so that what a packet carries can be passed on as it stands.
+//!
+//! Clients before 0.8.3 cannot read a raw LF in a packet. Only type 3 can hold one; send JSON or events to be understood
+//! by all.
+
+pub mod handshake;
+pub mod payload;
+
+use alloc::string::String;
+
+use bytes::{BufMut, BytesMut};
+use bytestring::ByteString;
+
+use super::lengths::put_decimal;
+use super::raw_json;
+use crate::json;
+
+/// More digits than any honest acknowledgement id has.
+const MAX_ID_DIGITS: usize = 20;
+
+/// One packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Set if the sender wants to know that the packet has arrived.
+    pub id: Option<Id>,
+    /// The namespace, empty for the default one, and for a connect whatever query the client appended: answer with
+    /// exactly this text.
+    pub endpoint: ByteString,
+    /// What it says.
+    pub body: Body,
+}
+
+/// The number under which the receiver of a packet answers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Id {
+    /// Digits, to be sent back as they came.
+    pub digits: ByteString,
+    /// `ID+`: the application answers. Otherwise the receiver does at once; but genuine clients never answer an event
+    /// without `+`.
+    pub by_application: bool,
+}
+
+/// What a packet says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// `0`: leaves a namespace, or ends the session if the endpoint is empty.
+    Disconnect,
+    /// `1`: joins a namespace; the server's answer is the same. What stands in the place of data, usually nothing: some
+    /// clients put a query there.
+    Connect(ByteString),
+    /// `2`: to be echoed by the client.
+    Heartbeat,
+    /// `3`: text.
+    Message(ByteString),
+    /// `4`: a JSON value.
+    Json(ByteString),
+    /// `5`: an event.
+    Event {
+        /// Its name.
+        name: ByteString,
+        /// Its arguments, a JSON array.
+        args: ByteString,
+    },
+    /// `6`: a packet with an id has arrived.
+    Ack {
+        /// The digits of that id.
+        id: ByteString,
+        /// What the application answers, a JSON array; `None` if it answers nothing.
+        args: Option<ByteString>,
+    },
+    /// `7`: something was refused.
+    Error {
+        /// Why, if the sender knows a number for it.
+        reason: Option<Reason>,
+        /// The client should connect anew.
+        reconnect: bool,
+    },
+    /// `8`: ends a poll that has nothing to say.
+    Noop,
+}
+
+/// Why something was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// `0`
+    TransportNotSupported,
+    /// `1`: unknown or expired session.
+    ClientNotHandshaken,
+    /// `2`
+    Unauthorized,
+}
+
+impl Reason {
+    /// The text that genuine clients show.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::TransportNotSupported => "transport not supported",
+            Self::ClientNotHandshaken => "client not handshaken",
+            Self::Unauthorized => "unauthorized",
+        }
+    }
+}
+
+/// The answer to an unknown or expired session on every transport: come back with a new handshake.
+pub const NOT_HANDSHAKEN: &str = "7:::1+0";
+
+/// Why a text is no packet, or none that can be used. Count and ignore it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// It does not have the shape of a packet.
+    #[error("unparsable packet")]
+    Unparsable,
+    /// Its type is a digit above 8.
+    #[error("unknown packet type")]
+    UnknownType,
+    /// Its data had to be JSON.
+    #[error("invalid JSON")]
+    InvalidJson,
+    /// An event without a name.
+    #[error("event without a name")]
+    NamelessEvent,
+    /// An acknowledgement of nothing.
+    #[error("invalid acknowledgement")]
+    InvalidAck,
+}
+
+impl Packet {
+    /// A packet to the default namespace that asks for no acknowledgement.
+    #[must_use]
+    pub fn new(body: Body) -> Self {
+        Self {
+            id: None,
+            endpoint: ByteString::new(),
+            body,
+        }
+    }
+
+    /// The endpoint without the query that some clients append to it when they connect (§11).
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        match self.endpoint.split_once('?') {
+            Some((namespace, _)) => namespace,
+            None => &self.endpoint,
+        }
+    }
+
+    /// Reads one packet.
+    ///
+    /// # Errors
+    ///
+    /// Says why it is to be ignored.
+    pub fn decode(text: &ByteString) -> Result<Self, DecodeError> {
+        let mut parts = text.splitn(4, ':');
+        let mut part = || parts.next().ok_or(DecodeError::Unparsable);
+        let (kind, id, endpoint) = (part()?, part()?, part()?);
+        let data = parts.next().map(|data| text.slice_ref(data)).unwrap_or_default();
+        let &[kind @ b'0'..=b'9'] = kind.as_bytes() else {
+            return Err(DecodeError::Unparsable);
+        };
+        let id = decode_id(text, id)?;
+        let body = match kind {
+            b'0' => Body::Disconnect,
+            b'1' => Body::Connect(data),
+            b'2' => Body::Heartbeat,
+            b'3' => Body::Message(data),
+            b'4' if raw_json::is_value(&data) => Body::Json(data),
+            b'4' => return Err(DecodeError::InvalidJson),
+            b'5' => decode_event(&data)?,
+            b'6' => decode_ack(&data)?,
+            b'7' => decode_error(&data),
+            b'8' => Body::Noop,
+            _ => return Err(DecodeError::UnknownType),
+        };
+        Ok(Self {
+            id,
+            endpoint: text.slice_ref(endpoint),
+            body,
+        })
+    }
+
+    /// Appends the packet.
+    pub fn encode(&self, out: &mut BytesMut) {
+        let id = self.id.as_ref();
+        let mut head = |kind| write_head(kind, id, &self.endpoint, out);
+        match &self.body {
+            Body::Disconnect => head(b'0'),
+            Body::Connect(query) => {
+                head(b'1');
+                if !query.is_empty() {
+                    put_data(query, out);
+                }
+            }
+            Body::Heartbeat => head(b'2'),
+            Body::Message(text) => {
+                head(b'3');
+                put_data(text, out);
+            }
+            Body::Json(json) => {
+                head(b'4');
+                put_data(json, out);
+            }
+            Body::Event { name, args } => write_event(id, &self.endpoint, name, args, out),
+            Body::Ack { id, args } => {
+                head(b'6');
+                put_data(id, out);
+                if let Some(args) = args {
+                    out.put_u8(b'+');
+                    out.put_slice(args.as_bytes());
+                }
+            }
+            Body::Error { reason, reconnect } => {
+                head(b'7');
+                put_error(*reason, *reconnect, out);
+            }
+            Body::Noop => head(b'8'),
+        }
+    }
+}
+
+/// Appends an event whose arguments are the JSON array `args`.
+pub fn write_event(id: Option<&Id>, endpoint: &str, name: &str, args: &str, out: &mut BytesMut) {
+    debug_assert!(raw_json::is_array(args), "arguments are a JSON array");
+    out.reserve(endpoint.len() + name.len() + args.len() + 48);
+    write_head(b'5', id, endpoint, out);
+    out.put_slice(b":{\"name\":");
+    json::write_string(out, name);
+    if args != "[]" {
+        out.put_slice(b",\"args\":");
+        out.put_slice(args.as_bytes());
+    }
+    out.put_u8(b'}');
+}
+
+fn write_head(kind: u8, id: Option<&Id>, endpoint: &str, out: &mut BytesMut) {
+    debug_assert!(!endpoint.contains(':'), "nothing escapes a colon in an endpoint");
+    out.put_slice(&[kind, b':']);
+    if let Some(id) = id {
+        out.put_slice(id.digits.as_bytes());
+        if id.by_application {
+            out.put_u8(b'+');
+        }
+    }
+    out.put_u8(b':');
+    out.put_slice(endpoint.as_bytes());
+}
+
+fn put_data(data: &str, out: &mut BytesMut) {
+    out.reserve(1 + data.len());
+    out.put_u8(b':');
+    out.put_slice(data.as_bytes());
+}
+
+fn put_error(reason: Option<Reason>, reconnect: bool, out: &mut BytesMut) {
+    let reason = match reason {
+        None if !reconnect => return,
+        None => None,
+        Some(Reason::TransportNotSupported) => Some(0),
+        Some(Reason::ClientNotHandshaken) => Some(1),
+        Some(Reason::Unauthorized) => Some(2),
+    };
+    out.put_u8(b':');
+    if let Some(reason) = reason {
+        put_decimal(reason, out);
+    }
+    if reconnect {
+        out.put_slice(b"+0");
+    }
+}
+
+fn decode_id(text: &ByteString, id: &str) -> Result<Option<Id>, DecodeError> {
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let digits = id.strip_suffix('+').unwrap_or(id);
+    if !is_id(digits) {
+        return Err(DecodeError::Unparsable);
+    }
+    Ok(Some(Id {
+        digits: text.slice_ref(digits),
+        by_application: digits.len() < id.len(),
+    }))
+}
+
+fn is_id(digits: &str) -> bool {
+    (1..=MAX_ID_DIGITS).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn decode_event(data: &ByteString) -> Result<Body, DecodeError> {
+    let (mut name, mut args) = (None, None);
+    let object = raw_json::each_member(data, |key, value| match key {
+        "name" => name = Some(value),
+        "args" => args = Some(value),
+        _ => {}
+    });
+    if object.is_none() {
+        let error = match raw_json::is_value(data) {
+            true => DecodeError::NamelessEvent,
+            false => DecodeError::InvalidJson,
+        };
+        return Err(error);
+    }
+    let name = name
+        .filter(|name| name.starts_with('"'))
+        .ok_or(DecodeError::NamelessEvent)?;
+    let name = match raw_json::plain_string(name) {
+        Some(name) => data.slice_ref(name),
+        None => serde_json::from_str::<String>(name)
+            .map_err(|_| DecodeError::InvalidJson)?
+            .into(),
+    };
+    let args = match args {
+        None | Some("null") => ByteString::from_static("[]"),
+        Some(array) if array.starts_with('[') => data.slice_ref(array),
+        // What is no array is a single argument.
+        Some(value) => alloc::format!("[{value}]").into(),
+    };
+    Ok(Body::Event { name, args })
+}
+
+fn decode_ack(data: &ByteString) -> Result<Body, DecodeError> {
+    let (id, args) = match data.split_once('+') {
+        Some((id, args)) => (id, Some(args).filter(|args| !args.is_empty())),
+        None => (&**data, None),
+    };
+    if !is_id(id) {
+        return Err(DecodeError::InvalidAck);
+    }
+    if args.is_some_and(|args| !raw_json::is_array(args)) {
+        return Err(DecodeError::InvalidJson);
+    }
+    Ok(Body::Ack {
+        id: data.slice_ref(id),
+        args: args.map(|args| data.slice_ref(args)),
+    })
+}
+
+fn decode_error(data: &str) -> Body {
+    let (reason, advice) = data.split_once('+').unwrap_or((data, ""));
+    Body::Error {
+        reason: match reason {
+            "0" => Some(Reason::TransportNotSupported),
+            "1" => Some(Reason::ClientNotHandshaken),
+            "2" => Some(Reason::Unauthorized),
+            _ => None,
+        },
+        reconnect: advice == "0",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id(digits: &str, by_application: bool) -> Option<Id> {
+        Some(Id {
+            digits: digits.into(),
+            by_application,
+        })
+    }
+
+    fn packet(id: Option<Id>, endpoint: &str, body: Body) -> Packet {
+        Packet {
+            id,
+            endpoint: endpoint.into(),
+            body,
+        }
+    }
+
+    fn event(name: &str, args: &str) -> Body {
+        Body::Event {
+            name: name.into(),
+            args: args.into(),
+        }
+    }
+
+    fn ack(id: &str, args: Option<&str>) -> Body {
+        Body::Ack {
+            id: id.into(),
+            args: args.map(ByteString::from),
+        }
+    }
+
+    fn encoded(packet: &Packet) -> ByteString {
+        let mut out = BytesMut::new();
+        packet.encode(&mut out);
+        ByteString::try_from(out).unwrap()
+    }
+
+    /// Texts that mean a packet and are what we write for it: the table of §4, and captured ones.
+    #[test]
+    fn packets_both_ways() {
+        let error = |reason, reconnect| Body::Error { reason, reconnect };
+        for (text, expected) in [
+            ("0::", packet(None, "", Body::Disconnect)),
+            ("0::/chat", packet(None, "/chat", Body::Disconnect)),
+            ("1::", packet(None, "", Body::Connect("".into()))),
+            ("1::/chat", packet(None, "/chat", Body::Connect("".into()))),
+            (
+                "1::/test?my=param",
+                packet(None, "/test?my=param", Body::Connect("".into())),
+            ),
+            ("1::/chat:?x=1", packet(None, "/chat", Body::Connect("?x=1".into()))),
+            ("2::", packet(None, "", Body::Heartbeat)),
+            ("3:::hello", packet(None, "", Body::Message("hello".into()))),
+            ("3:::", packet(None, "", Body::Message("".into()))),
+            ("3:1::hi", packet(id("1", false), "", Body::Message("hi".into()))),
+            ("3:1+::hi", packet(id("1", true), "", Body::Message("hi".into()))),
+            ("3:::a:b\nc::", packet(None, "", Body::Message("a:b\nc::".into()))),
+            (
+                "4:::{\"a\":[1,\"♥\"]}",
+                packet(None, "", Body::Json("{\"a\":[1,\"♥\"]}".into())),
+            ),
+            (
+                "5:1+::{\"name\":\"echo\",\"args\":[1,{\"x\":null}]}",
+                packet(id("1", true), "", event("echo", "[1,{\"x\":null}]")),
+            ),
+            (
+                "5:::{\"name\":\"auto-acked\"}",
+                packet(None, "", event("auto-acked", "[]")),
+            ),
+            (
+                "5:1:/chat:{\"name\":\"n\"}",
+                packet(id("1", false), "/chat", event("n", "[]")),
+            ),
+            ("6:::2", packet(None, "", ack("2", None))),
+            (
+                "6:::1+[\"reply\",{\"q\":1}]",
+                packet(None, "", ack("1", Some("[\"reply\",{\"q\":1}]"))),
+            ),
+            (
+                "6::/chat:1+[\"in-chat\"]",
+                packet(None, "/chat", ack("1", Some("[\"in-chat\"]"))),
+            ),
+            (
+                "7:::1+0",
+                packet(None, "", error(Some(Reason::ClientNotHandshaken), true)),
+            ),
+            (
+                "7::/admin:2",
+                packet(None, "/admin", error(Some(Reason::Unauthorized), false)),
+            ),
+            (
+                "7:::0",
+                packet(None, "", error(Some(Reason::TransportNotSupported), false)),
+            ),
+            ("7::/nsp", packet(None, "/nsp", error(None, false))),
+            ("8::", packet(None, "", Body::Noop)),
+        ] {
+            assert_eq!(Packet::decode(&text.into()), Ok(expected.clone()), "{text}");
+            assert_eq!(encoded(&expected), text);
+        }
+        assert_eq!(
+            encoded(&Packet::new(Body::Error {
+                reason: Some(Reason::ClientNotHandshaken),
+                reconnect: true
+            })),
+            NOT_HANDSHAKEN
+        );
+    }
+
+    /// Texts that mean a packet that we would write otherwise.
+    #[test]
+    fn packets_one_way() {
+        for (text, expected) in [
+            ("0:::", packet(None, "", Body::Disconnect)),
+            ("2:::", packet(None, "", Body::Heartbeat)),
+            ("3::", packet(None, "", Body::Message("".into()))),
+            ("6:::1+", packet(None, "", ack("1", None))),
+            (
+                "7::/err:undefined",
+                packet(
+                    None,
+                    "/err",
+                    Body::Error {
+                        reason: None,
+                        reconnect: false,
+                    },
+                ),
+            ),
+            ("5:::{\"args\":5,\"name\":\"n\"}", packet(None, "", event("n", "[5]"))),
+            ("5:::{\"name\":\"n\",\"args\":null}", packet(None, "", event("n", "[]"))),
+            (
+                "5:::{\"name\":\"a\\nb\",\"x\":{}}",
+                packet(None, "", event("a\nb", "[]")),
+            ),
+            (
+                "5:::{\"name\":\"n\",\"args\":{\"a\":1}}",
+                packet(None, "", event("n", "[{\"a\":1}]")),
+            ),
+            (
+                "3:99999999999999999999::x",
+                packet(id("99999999999999999999", false), "", Body::Message("x".into())),
+            ),
+        ] {
+            assert_eq!(Packet::decode(&text.into()), Ok(expected), "{text}");
+        }
+        let query = Packet::decode(&"1::/test?my=param".into()).unwrap();
+        assert_eq!(query.namespace(), "/test");
+    }
+
+    /// The table of §13.
+    #[test]
+    fn what_is_ignored() {
+        use DecodeError::*;
+        for (text, error) in [
+            ("garbage", Unparsable),
+            ("3", Unparsable),
+            ("0", Unparsable),
+            ("2", Unparsable),
+            ("2:", Unparsable),
+            ("", Unparsable),
+            ("::::", Unparsable),
+            ("xx3:::hi", Unparsable),
+            (":3:::hi", Unparsable),
+            ("03:::hi", Unparsable),
+            ("3:x::hi", Unparsable),
+            ("3:+::hi", Unparsable),
+            ("3:1++::hi", Unparsable),
+            ("3:-1::hi", Unparsable),
+            ("3:999999999999999999999::hi", Unparsable),
+            ("9:::x", UnknownType),
+            ("4:::{bad", InvalidJson),
+            ("4::", InvalidJson),
+            ("4:::1 2", InvalidJson),
+            ("5:::{bad", InvalidJson),
+            ("5:::", InvalidJson),
+            ("5:::null", NamelessEvent),
+            ("5:::[]", NamelessEvent),
+            ("5:::{}", NamelessEvent),
+            ("5:::{\"name\":1}", NamelessEvent),
+            ("5:::{\"name\":\"\\ud800\"}", InvalidJson),
+            ("6:::x", InvalidAck),
+            ("6:::", InvalidAck),
+            ("6::", InvalidAck),
+            ("6:::1+[bad", InvalidJson),
+            ("6:::1+5", InvalidJson),
+        ] {
+            assert_eq!(Packet::decode(&text.into()), Err(error), "{text}");
+        }
+    }
+
+    fn any_packet() -> impl Strategy<Value = Packet> {
+        let text = || any::<String>().prop_map(ByteString::from);
+        let args = || prop::sample::select(&["[]", "[1]", "[\"a\",{\"b\":null}]"][..]).prop_map(ByteString::from);
+        let reason = prop::sample::select(
+            &[
+                None,
+                Some(Reason::TransportNotSupported),
+                Some(Reason::ClientNotHandshaken),
+                Some(Reason::Unauthorized),
+            ][..],
+        );
+        let body = prop_oneof![
+            Just(Body::Disconnect),
+            text().prop_map(Body::Connect),
+            Just(Body::Heartbeat),
+            text().prop_map(Body::Message),
+            args().prop_map(Body::Json),
+            (text(), args()).prop_map(|(name, args)| Body::Event { name, args }),
+            ("[0-9]{1,20}", prop::option::of(args())).prop_map(|(id, args)| Body::Ack { id: id.into(), args }),
+            (reason, any::<bool>()).prop_map(|(reason, reconnect)| Body::Error { reason, reconnect }),
+            Just(Body::Noop),
+        ];
+        let id = ("[0-9]{1,20}", any::<bool>()).prop_map(|(digits, by_application)| Id {
+            digits: digits.into(),
+            by_application,
+        });
+        (prop::option::of(id), "(/[^:]*)?", body).prop_map(|(id, endpoint, body)| packet(id, &endpoint, body))
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(packet in any_packet()) {
+            prop_assert_eq!(Packet::decode(&encoded(&packet)), Ok(packet));
+        }
+
+        #[test]
+        fn never_panics(text in "[0-9:+/?a{}\"\\[\\],]{0,20}", any in any::<String>()) {
+            let _ = Packet::decode(&text.into());
+            let _ = Packet::decode(&any.into());
+        }
+    }
+}
