@@ -1,5 +1,10 @@
 //! A server on a virtual clock, and peers that speak bytes to it.
-#![allow(dead_code, reason = "each story uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each story uses a part, and none is a library"
+)]
 
 use sio_proto::server::{Cause, Delivery, Output, Peer, Server};
 use sio_proto::{BytesMut, Config, LinkId, SocketKey, Time};
