@@ -4,7 +4,10 @@
 //! the handshake, a WebSocket decoder after it, and nothing between them and the socket.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, reason = "the line that says it listens is for whoever started it")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the line that says it listens is for whoever started it"
+)]
 
 use std::io;
 
@@ -18,8 +21,13 @@ const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    let port = std::env::args().skip_while(|arg| arg != "--port").nth(1).unwrap_or_else(|| "9001".to_owned());
-    let port: u16 = port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "--port wants a number"))?;
+    let port = std::env::args()
+        .skip_while(|arg| arg != "--port")
+        .nth(1)
+        .unwrap_or_else(|| "9001".to_owned());
+    let port: u16 = port
+        .parse()
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "--port wants a number"))?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening {}", listener.local_addr()?.port());
     loop {
@@ -34,12 +42,16 @@ async fn main() -> io::Result<()> {
 async fn serve(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut bytes = BytesMut::new();
-    let Some(request) = read_request(&mut stream, &mut bytes).await? else { return Ok(()) };
+    let Some(request) = read_request(&mut stream, &mut bytes).await? else {
+        return Ok(());
+    };
     let mut out = BytesMut::new();
     if !answer(&request, &mut out) {
         return stream.write_all(&out).await;
     }
-    let limits = Limits::default().max_frame_bytes(MAX_MESSAGE_BYTES).max_message_bytes(MAX_MESSAGE_BYTES);
+    let limits = Limits::default()
+        .max_frame_bytes(MAX_MESSAGE_BYTES)
+        .max_message_bytes(MAX_MESSAGE_BYTES);
     let mut decoder = Decoder::new(Role::Server, limits);
     loop {
         let open = echo(&mut decoder, &mut bytes, &mut out);
@@ -78,7 +90,12 @@ async fn read_request(stream: &mut TcpStream, bytes: &mut BytesMut) -> io::Resul
 
 /// Writes the answer to the handshake; false if it is a refusal.
 fn answer(request: &Request, out: &mut BytesMut) -> bool {
-    let text = |name| request.headers.get(name).and_then(|value| std::str::from_utf8(value).ok());
+    let text = |name| {
+        request
+            .headers
+            .get(name)
+            .and_then(|value| std::str::from_utf8(value).ok())
+    };
     let upgrade = UpgradeRequest {
         method: request.method.name().unwrap_or_default(),
         http_minor: request.version_minor,
@@ -89,7 +106,11 @@ fn answer(request: &Request, out: &mut BytesMut) -> bool {
     };
     match upgrade.accept() {
         Ok(accept) => {
-            let headers = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept.as_str())];
+            let headers = [
+                ("Upgrade", "websocket"),
+                ("Connection", "Upgrade"),
+                ("Sec-WebSocket-Accept", accept.as_str()),
+            ];
             http::encode_response(out, request.exchange(), 101, None, &headers, b"").is_ok()
         }
         Err(error) => {

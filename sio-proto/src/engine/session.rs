@@ -268,11 +268,11 @@ fn open_websocket(
         // Genuine servers agree to the websocket and close it at once (docs/protocol/engine-io.md §4.5).
         out.writes.push(Write::Upgrade(
             link,
-            Upgrade {
+            Box::new(Upgrade {
                 accept,
                 headers,
                 wire: Wire::Engine4Raw,
-            },
+            }),
         ));
         out.writes.push(Write::Close(link, None));
         return;
@@ -297,11 +297,11 @@ fn open_websocket(
     core.links.set(link, core.key(slot), Role::WebSocket);
     out.writes.push(Write::Upgrade(
         link,
-        Upgrade {
+        Box::new(Upgrade {
             accept,
             headers,
             wire: wire(raw),
-        },
+        }),
     ));
     core.mark_ready(slot);
 }
@@ -603,7 +603,8 @@ fn attach_candidate(
     let possible = route.transport == EngineTransport::Websocket && session.transport == TransportKind::Polling;
     let Some(engine) = engine_of(session) else { return };
     let wire = wire(engine.raw);
-    out.writes.push(Write::Upgrade(link, Upgrade { accept, headers, wire }));
+    out.writes
+        .push(Write::Upgrade(link, Box::new(Upgrade { accept, headers, wire })));
     if !possible || engine.candidate.is_some() {
         return out.writes.push(Write::Close(link, None));
     }

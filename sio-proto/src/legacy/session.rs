@@ -200,7 +200,7 @@ fn upgrade(core: &mut Core, now: Time, session: Option<u32>, asker: Asker, reque
         },
         Err(refusal) => return out.writes.push(refusal),
     };
-    out.writes.push(Write::Upgrade(link, accept));
+    out.writes.push(Write::Upgrade(link, Box::new(accept)));
     let Some(slot) = session else {
         return open(core, now, None, Some(link), request, out);
     };

@@ -156,7 +156,7 @@ impl Server {
 
     /// Answers a request that was not Socket.IO's.
     pub fn respond(&mut self, now: Time, link: LinkId, response: Response) {
-        self.outputs.writes.push(Write::Response(link, response));
+        self.outputs.writes.push(Write::Response(link, Box::new(response)));
         self.drain_outputs(now);
     }
 

@@ -129,6 +129,13 @@ impl Session {
         first.into_iter().collect()
     }
 
+    /// Lets go of what a burst has left of an empty outbox: sessions are many, and mostly idle.
+    pub(crate) fn trim_outbox(&mut self) {
+        if self.outbox.capacity() > 32 {
+            self.outbox = VecDeque::new();
+        }
+    }
+
     /// Empties the outbox.
     pub(crate) fn take_outbox(&mut self) -> Vec<Frame> {
         self.outbox_bytes = 0;

@@ -603,13 +603,12 @@ impl Core {
         (socket.sid == *sid && socket.standing == Standing::Connected).then(|| self.socket_key(slot))
     }
 
-    /// The socket of a session in a namespace.
+    /// The socket of a session in a namespace. A session is in few namespaces: looking through them beats a map.
     pub(crate) fn socket_in(&self, session: u32, namespace: &str) -> Option<(u32, Standing)> {
-        let namespace = self.namespaces.find(namespace)?;
-        let found = self.sessions.get(session)?.sockets.iter().copied();
-        found
-            .filter_map(|slot| Some((slot, self.sockets.get(slot)?)))
-            .find_map(|(slot, socket)| (socket.namespace == namespace).then_some((slot, socket.standing)))
+        self.sessions.get(session)?.sockets.iter().find_map(|slot| {
+            let socket = self.sockets.get(*slot)?;
+            (*self.namespaces.get(socket.namespace).name == *namespace).then_some((*slot, socket.standing))
+        })
     }
 
     /// The name of the namespace a socket is in, and its id.
