@@ -199,6 +199,7 @@ impl Shard {
                         session.outbox_bytes = 0;
                         out.writes
                             .extend(session.outbox.drain(..).map(|frame| Write::Frame(link, frame)));
+                        session.trim_outbox();
                     }
                 }
                 TransportKind::Polling => match session.wiring {
