@@ -234,10 +234,12 @@ export class Log {
   #trim() {
     const excess = this.#list.children.length - MAX_ROWS;
     if (excess <= 0) return;
-    const before = this.#scroller.scrollHeight;
+    const height = () => this.#following ? 0 : this.#scroller.scrollHeight; // measuring costs a layout, so only if it is needed
+    const before = height();
     for (let i = 0; i < excess; i += 1) this.#list.firstElementChild.remove();
     this.#list.firstElementChild.classList.remove("more"); // its head went with the row above
-    if (!this.#following) this.#scroller.scrollTop -= before - this.#scroller.scrollHeight;
+    const lost = before - height();
+    if (lost) this.#scroller.scrollTop -= lost;
   }
 
   #read() {
