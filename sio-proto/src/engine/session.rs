@@ -464,6 +464,10 @@ pub(crate) fn handle_body_started(
     out: &mut Outputs,
 ) {
     let config = Arc::clone(&core.config);
+    // A body with any other method is nobody's, and must not take the place of a POST.
+    if request.http.method != http::Method::Post {
+        return;
+    }
     let Ok(Purpose::Use(slot)) = check(core, &config, request, raw, route, false) else {
         return;
     };
