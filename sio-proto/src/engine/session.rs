@@ -512,7 +512,8 @@ fn post(
     }
     if request.http.body.is_err() {
         // The session lives on; the rest of the body does not (docs/protocol/engine-io.md §12).
-        return out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+        out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+        return switch_if_waiting(core, now, slot, out);
     }
     if request.http.is_content_type("application/octet-stream") {
         out.writes.push(asker.answer(400, None, Bytes::new()));
@@ -791,7 +792,10 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         Alarm::Connect if !engine.joined && state == State::Open => {
             close(core, now, slot, Reason::ForcedServerClose, out);
         }
-        Alarm::Upgrade if engine.attempt == epoch => drop_candidate(core, slot, out),
+        // After `5` the client has left polling behind: there is no way back, and the ping timeout bounds the wait for the POST.
+        Alarm::Upgrade if engine.attempt == epoch && engine.candidate.as_ref().is_some_and(|c| !c.switching) => {
+            drop_candidate(core, slot, out);
+        }
         Alarm::Noop if engine.attempt == epoch && engine.candidate.is_some() => {
             if parked && let Some(mut asker) = take_parked(core, slot) {
                 asker.header("cache-control", ByteString::from_static("no-store"));
@@ -827,8 +831,10 @@ pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, role: Role, c
     };
     match role {
         Role::Candidate => {
-            if let Some(engine) = engine_of(session) {
-                engine.candidate = None;
+            let candidate = engine_of(session).and_then(|engine| engine.candidate.take());
+            if candidate.is_some_and(|c| c.switching) {
+                // After `5` this is the transport, though we have not switched to it yet.
+                fail(core, now, slot, cause.into(), out);
             }
         }
         Role::Parked => {
@@ -842,11 +848,7 @@ pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, role: Role, c
         }
         Role::WebSocket => {
             session.link = None;
-            let reason = match cause {
-                Cause::Closed => Reason::TransportClose,
-                Cause::Failed => Reason::TransportError,
-            };
-            fail(core, now, slot, reason, out);
+            fail(core, now, slot, cause.into(), out);
         }
     }
 }
