@@ -71,6 +71,7 @@ pub(crate) struct Engine {
 #[derive(Debug)]
 struct Candidate {
     link: LinkId,
+    probed: bool,
     /// `5` came while a POST was under way: the switch waits for it, and so do these packets.
     switching: bool,
     held: Vec<Inbound>,
@@ -616,6 +617,7 @@ fn attach_candidate(
     engine.attempt = engine.attempt.wrapping_add(1);
     engine.candidate = Some(Box::new(Candidate {
         link,
+        probed: false,
         switching: false,
         held: Vec::new(),
     }));
@@ -641,7 +643,9 @@ fn handle_candidate(core: &mut Core, now: Time, slot: u32, link: LinkId, packet:
         }
         Inbound::Engine(Packet::Ping(data)) if data == "probe" => {
             out.writes.push(Write::Frame(link, PROBE_ANSWER));
-            core.timers.arm_at(now + NOOP_INTERVAL, Alarm::Noop, key, attempt);
+            if !core::mem::replace(&mut candidate.probed, true) {
+                core.timers.arm_at(now + NOOP_INTERVAL, Alarm::Noop, key, attempt);
+            }
         }
         Inbound::Engine(Packet::Upgrade) => {
             candidate.switching = true;
