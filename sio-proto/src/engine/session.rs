@@ -430,12 +430,27 @@ pub(crate) fn flush_poll(core: &mut Core, slot: u32, out: &mut Outputs) {
     }
 }
 
-fn answer_poll(core: &mut Core, slot: u32, mut asker: Asker, last: Vec<Frame>, out: &mut Outputs) {
+/// Answers the parked GET, if there is one, with this packet alone; what is queued stays queued.
+fn answer_parked_with(core: &mut Core, slot: u32, frame: Frame, out: &mut Outputs) {
+    if let Some(asker) = take_parked(core, slot) {
+        answer_packets(core, slot, asker, alloc::vec![frame], out);
+    }
+}
+
+/// Answers a GET with everything that is queued, and `last`.
+fn answer_poll(core: &mut Core, slot: u32, asker: Asker, last: Vec<Frame>, out: &mut Outputs) {
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
     let mut frames = session.take_outbox();
     frames.extend(last);
+    answer_packets(core, slot, asker, frames, out);
+}
+
+fn answer_packets(core: &mut Core, slot: u32, mut asker: Asker, frames: Vec<Frame>, out: &mut Outputs) {
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
     let encoding = match engine_of(session).and_then(|e| e.jsonp.as_deref()) {
         Some(index) => PollEncoding::Engine4Jsonp(ByteString::from(index)),
         None => PollEncoding::Engine4,
@@ -668,11 +683,7 @@ fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
     let Some(candidate) = engine.candidate.take() else {
         return;
     };
-    if let Some(mut asker) = take_parked(core, slot) {
-        asker.header("cache-control", ByteString::from_static("no-store"));
-        out.writes
-            .push(asker.answer_packets(TEXT, alloc::vec![CLOSE], PollEncoding::Engine4));
-    }
+    answer_parked_with(core, slot, CLOSE, out);
     core.links.set(candidate.link, key, Role::WebSocket);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
@@ -746,11 +757,7 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
         // The server pings in this revision (docs/protocol/engine-io.md §4.4).
         Inbound::Engine(Packet::Ping(_)) => fail(core, now, slot, Reason::TransportError, out),
         Inbound::Engine(Packet::Close) if transport == TransportKind::Polling => {
-            if let Some(mut asker) = take_parked(core, slot) {
-                asker.header("cache-control", ByteString::from_static("no-store"));
-                out.writes
-                    .push(asker.answer_packets(TEXT, alloc::vec![NOOP], PollEncoding::Engine4));
-            }
+            answer_parked_with(core, slot, NOOP, out);
             fail(core, now, slot, Reason::TransportClose, out);
         }
         Inbound::Engine(Packet::Message(text)) => {
@@ -801,10 +808,8 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
             drop_candidate(core, slot, out);
         }
         Alarm::Noop if engine.attempt == epoch && engine.candidate.is_some() => {
-            if parked && let Some(mut asker) = take_parked(core, slot) {
-                asker.header("cache-control", ByteString::from_static("no-store"));
-                out.writes
-                    .push(asker.answer_packets(TEXT, alloc::vec![NOOP], PollEncoding::Engine4));
+            if parked {
+                answer_parked_with(core, slot, NOOP, out);
             }
             core.timers.arm_at(now + NOOP_INTERVAL, Alarm::Noop, key, epoch);
         }
