@@ -33,8 +33,9 @@ use crate::{Config, Frame, LinkId, Time, http, json, socket};
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
 /// Most packets in one POST.
 const MAX_PACKETS_PER_POST: usize = 65_536;
-/// Most packets that a candidate may send ahead of the end of a POST.
-const MAX_HELD: usize = 1_024;
+/// Most packets that a candidate may send ahead of the end of a POST. Genuine clients wait for its answer and send none; each may be as
+/// large as `max_payload`.
+const MAX_HELD: usize = 16;
 /// Most namespaces remembered as just left.
 const MAX_LEFT: usize = 8;
 /// How long packets for a namespace that the server has closed are taken for late ones (docs/protocol/socket-io.md §3.1).
@@ -788,7 +789,8 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         return;
     };
     let (state, reassembling) = (session.state, session.reassembly.is_pending());
-    let reassembly_epoch = session.reassembly_epoch;
+    let attachments_due = session.attachments_due;
+    session.attachments_alarm &= alarm != Alarm::Attachments;
     let parked = session.parked.is_some() && session.outbox.is_empty();
     let Some(engine) = engine_of(session) else { return };
     match alarm {
@@ -817,9 +819,10 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
             drop_candidate(core, slot, out);
             core.remove_session(slot, Reason::ForcedServerClose, out);
         }
-        Alarm::Attachments if reassembling && reassembly_epoch == epoch => {
+        Alarm::Attachments if reassembling && attachments_due <= now => {
             close(core, now, slot, Reason::ForcedClose, out);
         }
+        Alarm::Attachments if reassembling => arm_attachments(core, slot, attachments_due),
         Alarm::Ping
         | Alarm::PingTimeout
         | Alarm::Connect
@@ -828,6 +831,18 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         | Alarm::Close
         | Alarm::Attachments
         | Alarm::Absence => {}
+    }
+}
+
+/// A packet waits for its attachments until `due`. One alarm serves all packets of a session: it is armed again when it goes off for a
+/// packet that is complete while a later one waits.
+pub(crate) fn arm_attachments(core: &mut Core, slot: u32, due: Time) {
+    let key = core.key(slot);
+    if let Some(session) = core.sessions.get_mut(slot) {
+        session.attachments_due = due;
+        if !core::mem::replace(&mut session.attachments_alarm, true) {
+            core.timers.arm_at(due, Alarm::Attachments, key, 0);
+        }
     }
 }
 

@@ -462,7 +462,8 @@ impl Core {
             sockets: Vec::new(),
             handshake,
             reassembly: crate::socket::Reassembly::new(),
-            reassembly_epoch: 0,
+            attachments_due: Time::ZERO,
+            attachments_alarm: false,
             wiring,
         };
         self.forms[Form::of(session.generation()) as usize] += 1;
