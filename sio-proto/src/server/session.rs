@@ -118,6 +118,11 @@ impl Session {
         matches!(&self.wiring, Wiring::Engine4(engine) if engine.base64)
     }
 
+    /// Whether a limit of the queue is reached.
+    pub(crate) fn is_full(&self, config: &Config) -> bool {
+        self.outbox.len() >= self.max_packets(config) || self.outbox_bytes >= config.max_queued_bytes
+    }
+
     /// Queues one packet of the protocol itself; those are few and never refused.
     pub(crate) fn queue_control(&mut self, frame: Frame) {
         self.outbox_bytes += frame.len();

@@ -504,6 +504,11 @@ impl Core {
         }
     }
 
+    /// Whether the queue of a session takes no more messages.
+    pub(crate) fn is_full(&self, slot: u32) -> bool {
+        self.sessions.get(slot).is_some_and(|s| s.is_full(&self.config))
+    }
+
     /// Queues a message.
     fn send(&mut self, slot: u32, message: &mut Message) -> Result<(), SendError> {
         let session = self

@@ -58,6 +58,8 @@ pub(crate) fn handle_binary(
 fn handle_packet(core: &mut Core, now: Time, slot: u32, packet: Packet, out: &mut Outputs) -> Result<(), Reason> {
     let found = core.socket_in(slot, packet.namespace());
     match (packet, found) {
+        // Each CONNECT has an answer, which goes into the queue whether there is room or not. Who does not fetch them may not ask.
+        (Packet::Connect { .. }, None) if core.is_full(slot) => Err(Reason::ForcedClose),
         (Packet::Connect { namespace, payload, .. }, None) => {
             if !core.ask(slot, &namespace, payload, out) {
                 engine::session::refused(core, slot, &namespace, "Too many namespaces", None);
