@@ -358,6 +358,8 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         Alarm::PingTimeout if tilde.beat == epoch && tilde.awaiting_echo && on_websocket => {
             close(core, slot, Reason::PingTimeout, out);
         }
+        // One that was armed before the deadline moved forward; the one that counts is still to come.
+        Alarm::Absence if tilde.alarm.is_some_and(|armed| armed > now) => {}
         Alarm::Absence => {
             tilde.alarm = None;
             let deadline = tilde.deadline;
