@@ -42,7 +42,7 @@ fn emit(world: &mut World, attachment: &[u8]) {
     let sent = world
         .server
         .shard(now, |shard, _| shard.emit(now, socket, &mut message, None));
-    sent.unwrap();
+    assert_eq!(sent, Ok(()));
     world.settle();
 }
 

@@ -10,6 +10,7 @@ written. Nothing here is needed to run the tests.
 import base64
 import json
 import pathlib
+import re
 import sys
 
 # What the tests need to know and the recording does not say: the scripted application that stands in for the recorded
@@ -136,18 +137,29 @@ def frames_of_log(frames):
     return found
 
 
+# What the recorded applications printed, and the form in which ours do. Lines that match nothing are a client's.
+SEEN = [
+    (r"(?P<n>/\S*) connect id-len=20|connect (?P<m>/\S*)", lambda m: f"{m['n'] or m['m']} connect"),
+    (r"(?P<n>/\S*) (?:server )?disconnect:? (?P<r>[a-z ]+)", lambda m: f"{m['n']} disconnect {m['r']}"),
+    (r"(?:server )?disconnect:? (?P<r>[a-z ]+)", lambda m: f"/ disconnect {m['r']}"),
+    (r"/ .*\](?: \+ack)?", lambda m: m[0]),
+    (r"[a-z] \[.*\]", lambda m: f"/ {m[0]}"),
+    (r"m (\d+)", lambda m: f"/ m [{m[1]}]"),
+    (r"(?:server got|broadcast ack|server emit) .*", lambda m: m[0]),
+]
+
+
 def seen_by_application(log):
-    """What the recorded application saw, by section: events and the disconnects that the server decided on."""
-    sections, section = {}, None
-    for line in log:
+    """What the recorded application saw, by section, or in section `*` if it did not say in which."""
+    sections, section = {}, "*"
+    for line in (line.strip() for line in log):
         if line.startswith("# "):
             section = line[2:]
             continue
-        line = line.strip()
-        # A client that just leaves is noticed in a later section, or not at all.
-        if section is None or line.startswith("error event") or line.endswith("transport close"):
-            continue
-        sections.setdefault(section, []).append(line)
+        found = next((form(m) for pattern, form in SEEN if (m := re.fullmatch(pattern, line))), None)
+        # That a client has just left is noticed in a later section, or not at all.
+        if found and not found.endswith("transport close"):
+            sections.setdefault(section, []).append(found)
     return sections
 
 
@@ -196,8 +208,8 @@ def trim(name, recordings):
         "options": options,
         "ends": any("end" in e for e in entries if e.get("end") == "server"),
     }
-    if name.startswith(("malformed", "payloads")):
-        head["seen"] = seen_by_application(index["appLog"])
+    if seen := seen_by_application(index.get("appLog", [])):
+        head["seen"] = seen
     lines = [f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)},\n" for k, v in head.items()]
     body = ",\n".join(json.dumps(e, ensure_ascii=False) for e in entries)
     out = pathlib.Path(__file__).parent / f"{name}.json"

@@ -48,6 +48,27 @@ fn join(stage: &mut Stage, cue: &Cue<'_>, namespaces: &[&str]) -> Option<SocketK
     None
 }
 
+/// Notes who comes and goes. That a client has just left is noticed late, or not at all, so it is not noted.
+fn note_presence(stage: &mut Stage, cue: &Cue<'_>) {
+    match cue {
+        Cue::Delivery(Delivery::Connect { namespace, .. }) => stage.see(format!("{namespace} connect")),
+        Cue::Delivery(Delivery::Disconnect { .. }) => note_end(stage, cue),
+        _ => {}
+    }
+}
+
+fn note_end(stage: &mut Stage, cue: &Cue<'_>) {
+    if let Cue::Delivery(Delivery::Disconnect {
+        socket,
+        reason,
+        connected: true,
+    }) = cue
+        && *reason != Reason::TransportClose
+    {
+        stage.see(format!("{} disconnect {reason}", stage.namespace(*socket)));
+    }
+}
+
 struct Event<'a> {
     socket: SocketKey,
     name: &'a str,
@@ -75,6 +96,7 @@ fn event<'a>(cue: &Cue<'a>) -> Option<Event<'a>> {
 
 /// `/` and nothing on it.
 fn accept(stage: &mut Stage, cue: Cue<'_>) {
+    note_end(stage, &cue);
     join(stage, &cue, &["/"]);
 }
 
@@ -93,6 +115,7 @@ fn demo(stage: &mut Stage, cue: Cue<'_>) {
             ("/denied", _) => return stage.refuse(*socket, "Not authorized", Some(r#"{"code":"E1"}"#)),
             _ => return stage.refuse(*socket, "Invalid namespace", None),
         };
+        note_presence(stage, &cue);
         let welcome = format!(r#"{{"nsp":"{namespace}","uni":"é€😀","n":1.5,"z":null{more}}}"#);
         stage.accept(*socket, namespace);
         stage.emit(*socket, "welcome", args(&welcome));
@@ -125,10 +148,14 @@ fn demo(stage: &mut Stage, cue: Cue<'_>) {
             other => panic!("{other:?}"),
         }
     }
+    note_end(stage, &cue);
 }
 
 fn lifecycle(stage: &mut Stage, cue: Cue<'_>) {
-    join(stage, &cue, &["/", "/dyn-7"]);
+    if join(stage, &cue, &["/", "/dyn-7"]).is_some() {
+        note_presence(stage, &cue);
+    }
+    note_end(stage, &cue);
     if let Cue::Act(_) = cue {
         stage.shut_down();
     } else if let Some(Event {
@@ -155,13 +182,10 @@ fn lifecycle(stage: &mut Stage, cue: Cue<'_>) {
 /// Says every event back under its name.
 fn echo(stage: &mut Stage, cue: Cue<'_>) {
     join(stage, &cue, &["/"]);
+    note_end(stage, &cue);
     if let Some(Event { socket, name, args, .. }) = event(&cue) {
-        stage.see(format!("{name} {}", shown(args)));
+        stage.see(format!("/ {name} {}", shown(args)));
         stage.emit(socket, name, args.clone());
-    } else if let Cue::Delivery(Delivery::Disconnect { reason, .. }) = cue {
-        if *reason != Reason::TransportClose {
-            stage.see(format!("disconnect {reason}"));
-        }
     } else if let Cue::Act([act, rest @ ..]) = cue {
         let socket = stage.members.last().expect("somebody is there").key;
         match (act.as_str().unwrap(), rest) {
@@ -200,6 +224,8 @@ fn malformed(stage: &mut Stage, cue: Cue<'_>) {
 
 fn acks(stage: &mut Stage, cue: Cue<'_>) {
     const SLOW: u64 = 300;
+    /// Two broadcasts come first.
+    const ASKED_OF_ONE: u64 = 2;
     join(stage, &cue, &["/"]);
     if let Cue::Alarm(id) = cue {
         let first = stage.members[0].key;
@@ -222,11 +248,22 @@ fn acks(stage: &mut Stage, cue: Cue<'_>) {
             ("never", Some(_)) => {}
             other => panic!("{other:?}"),
         }
-    } else if let Cue::Delivery(Delivery::Ack { result, .. }) = cue {
-        stage.see(match result {
-            Ok(args) => shown(args),
-            Err(error @ (AckError::TimedOut | AckError::Disconnected)) => error.to_string(),
-        });
+    } else if let Cue::Delivery(Delivery::Ack { id, result, .. }) = cue {
+        // Of each answer to a broadcast the first argument counts.
+        let timed_out = match result {
+            Ok(answer) => {
+                stage.answers.extend(answer.iter().next().map(str::to_owned));
+                false
+            }
+            Err(error) => *error == AckError::TimedOut,
+        };
+        if *id == ASKED_OF_ONE && timed_out {
+            stage.see("server emit timeout err=operation has timed out undefined".to_owned());
+        } else if timed_out || stage.answers.len() == 2 {
+            let error = if timed_out { "operation has timed out" } else { "null" };
+            let answers = std::mem::take(&mut stage.answers).join(",");
+            stage.see(format!("broadcast ack err={error} [{answers}]"));
+        }
     }
 }
 
@@ -241,6 +278,7 @@ fn retries(stage: &mut Stage, cue: Cue<'_>) {
     }) = event(&cue)
     {
         stage.count += 1;
+        stage.see(format!("server got q {} n={}", said.json, stage.count));
         if stage.count >= 3 {
             stage.acknowledge(socket, id, args(&format!("\"ok{}\"", said.json)));
         }

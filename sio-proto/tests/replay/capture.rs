@@ -21,7 +21,7 @@ pub struct Capture {
     /// Whether the recording has the ends of connections.
     pub ends: bool,
     pub entries: Vec<Entry>,
-    /// What the recorded application saw, by section, where the recording says.
+    /// What the recorded application saw, by section, or as section `*`; where the recording says.
     pub seen: Option<BTreeMap<String, Vec<String>>>,
 }
 
@@ -154,12 +154,12 @@ fn bytes(value: &Value) -> Vec<u8> {
 
 impl Chunk {
     /// The bytes as a client sends them.
-    pub fn from_client(&self) -> Vec<u8> {
+    pub fn client_bytes(&self) -> Vec<u8> {
         self.encode(Some(MASK))
     }
 
     /// The bytes as a server sends them.
-    pub fn from_server(&self) -> Vec<u8> {
+    pub fn server_bytes(&self) -> Vec<u8> {
         self.encode(None)
     }
 

@@ -200,14 +200,16 @@ fn compare_headers(genuine: &[String], ours: &[String], note: &mut dyn FnMut(&st
     }
 }
 
-/// Compares what the two applications saw, section by section.
+/// Compares what the two applications saw, section by section, or as a whole where the recorded one did not say when.
 pub fn compare_seen(
     capture: &str,
     genuine: &BTreeMap<String, Vec<String>>,
     ours: &[(String, String)],
 ) -> Vec<Difference> {
     let mut by_section: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let is_one = genuine.contains_key("*");
     for (section, line) in ours {
+        let section = if is_one { "*" } else { section.as_str() };
         by_section.entry(section).or_default().push(line);
     }
     let mut sections: Vec<&str> = by_section

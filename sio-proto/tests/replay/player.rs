@@ -65,9 +65,9 @@ pub fn replay(capture: &Capture) -> Vec<Difference> {
             What::Section(name) => player.stage.section.clone_from(name),
             What::Act(act) => player.stage.cue(Cue::Act(act)),
             What::Cut(connection) => player.cut(*connection),
-            What::Client(connection, chunk) => player.client_said(*connection, &chunk.from_client()),
+            What::Client(connection, chunk) => player.client_said(*connection, &chunk.client_bytes()),
             What::ClientEnd(connection) => player.client_ended(*connection),
-            What::Server(connection, chunk) => player.server_said(*connection, entry.ms, chunk.from_server()),
+            What::Server(connection, chunk) => player.server_said(*connection, entry.ms, chunk.server_bytes()),
             What::ServerEnd(connection) => player.server_ended(*connection, entry.ms),
         }
     }

@@ -39,6 +39,8 @@ pub struct Stage {
     next_ids: BTreeMap<ByteString, u64>,
     /// For applications that count.
     pub count: u64,
+    /// For applications that collect.
+    pub answers: Vec<String>,
 }
 
 impl Stage {
@@ -63,6 +65,7 @@ impl Stage {
             alarms: Vec::new(),
             next_ids: BTreeMap::new(),
             count: 0,
+            answers: Vec::new(),
         }
     }
 
@@ -78,6 +81,7 @@ impl Stage {
     }
 
     pub fn cut(&mut self, link: LinkId) {
+        self.is_waiting.remove(&link);
         self.server
             .handle_closed(self.now, link, sio_proto::server::Cause::Closed);
         self.settle();
@@ -234,28 +238,26 @@ pub fn args_with(json: &str, attachments: &[&[u8]]) -> Args {
 
 /// Arguments as `JSON.stringify` shows them on Node, attachments as its buffers.
 pub fn shown(args: &Args) -> String {
-    fn fill(value: &mut Value, attachments: &[Bytes]) {
+    /// Puts a name where each attachment belongs.
+    fn fill(value: &mut Value) {
         match value {
-            Value::Object(object)
-                if object.get("_placeholder") == Some(&Value::Bool(true)) && !attachments.is_empty() =>
-            {
-                let number = usize::try_from(object["num"].as_u64().unwrap()).unwrap();
-                *value = serde_json::json!({"type": "Buffer", "data": attachments[number].to_vec()});
+            Value::Object(object) if object.get("_placeholder") == Some(&Value::Bool(true)) => {
+                *value = Value::String(format!("<attachment {}>", object["num"]));
             }
-            Value::Object(object) => object.values_mut().for_each(|v| fill(v, attachments)),
-            Value::Array(array) => array.iter_mut().for_each(|v| fill(v, attachments)),
+            Value::Object(object) => object.values_mut().for_each(fill),
+            Value::Array(array) => array.iter_mut().for_each(fill),
             _ => {}
         }
     }
+    let text = format!("[{}]", args.json);
     if args.attachments.is_empty() {
-        return format!("[{}]", args.json);
+        return text;
     }
-    let mut value: Value = serde_json::from_str(&format!("[{}]", args.json)).unwrap();
-    fill(&mut value, &args.attachments);
-    // serde_json sorts keys; Node keeps them as they were made.
-    value
-        .to_string()
-        .replace("{\"data\":", "{\"_\":")
-        .replace(",\"type\":\"Buffer\"", "")
-        .replace("{\"_\":", "{\"type\":\"Buffer\",\"data\":")
+    let mut value: Value = serde_json::from_str(&text).unwrap();
+    fill(&mut value);
+    let attachments = args.attachments.iter().enumerate();
+    attachments.fold(value.to_string(), |text, (number, bytes)| {
+        let buffer = format!(r#"{{"type":"Buffer","data":{}}}"#, Value::from(bytes.to_vec()));
+        text.replace(&format!("\"<attachment {number}>\""), &buffer)
+    })
 }
