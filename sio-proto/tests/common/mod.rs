@@ -20,6 +20,8 @@ pub struct World {
     pub deliveries: Vec<Delivery>,
     /// Whether sockets that ask are accepted at once.
     pub accepts: bool,
+    /// The sockets that asked to connect, in order.
+    pub sockets: Vec<SocketKey>,
     /// How often the server has been woken by its own deadlines.
     pub wakes: usize,
 }
@@ -41,6 +43,7 @@ impl World {
             ended: Vec::new(),
             deliveries: Vec::new(),
             accepts: true,
+            sockets: Vec::new(),
             wakes: 0,
         }
     }
@@ -82,11 +85,12 @@ impl World {
                 Output::End(link) => self.ended.push(link),
                 Output::Request(link, request) => panic!("foreign request on {link:?}: {request:?}"),
                 Output::Delivery(delivery) => {
-                    if let Delivery::Connect { socket, .. } = &delivery
-                        && self.accepts
-                    {
+                    if let Delivery::Connect { socket, .. } = &delivery {
                         let socket = *socket;
-                        self.server.shard(self.now, |shard, _| shard.accept(self.now, socket));
+                        self.sockets.push(socket);
+                        if self.accepts {
+                            self.server.shard(self.now, |shard, _| shard.accept(self.now, socket));
+                        }
                     }
                     self.deliveries.push(delivery);
                 }
@@ -120,20 +124,6 @@ impl World {
             bytes.drain(..end);
         }
         parse_frames(&bytes)
-    }
-
-    /// The keys of the sockets that asked to connect, in order.
-    pub fn sockets(&self) -> Vec<SocketKey> {
-        let sockets = self.deliveries.iter();
-        sockets
-            .filter_map(|d| {
-                if let Delivery::Connect { socket, .. } = d {
-                    Some(*socket)
-                } else {
-                    None
-                }
-            })
-            .collect()
     }
 
     /// Opens a websocket session and joins `/`.
@@ -198,7 +188,7 @@ impl World {
 
     /// The socket that asked last.
     pub fn last_socket(&self) -> SocketKey {
-        *self.sockets().last().unwrap()
+        *self.sockets.last().unwrap()
     }
 
     /// Sends a request on a connection of its own; what came back.
