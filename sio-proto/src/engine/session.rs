@@ -53,7 +53,8 @@ const TEXT: &str = "text/plain; charset=UTF-8";
 pub(crate) struct Engine {
     /// Whether messages are the user's own, with no Socket.IO in them.
     raw: bool,
-    /// Whether the peer wants binary as base64 on websocket too.
+    /// Whether the websocket that is the transport carries binary as base64. Polling always does, so the flag of its
+    /// requests means nothing (docs/protocol/engine-io.md §1).
     pub(crate) base64: bool,
     /// Whether a namespace has ever been joined.
     joined: bool,
@@ -72,6 +73,8 @@ pub(crate) struct Engine {
 #[derive(Debug)]
 struct Candidate {
     link: LinkId,
+    /// Whether it carries binary as base64, should it become the transport.
+    base64: bool,
     probed: bool,
     /// `5` came while a POST was under way: the switch waits for it, and so do these packets.
     switching: bool,
@@ -326,7 +329,7 @@ fn open(
     let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
     let engine = Engine {
         raw,
-        base64: route.base64,
+        base64: route.base64 && transport == TransportKind::WebSocket,
         joined: false,
         awaiting_pong: false,
         beat: 0,
@@ -633,6 +636,7 @@ fn attach_candidate(
     engine.attempt = engine.attempt.wrapping_add(1);
     engine.candidate = Some(Box::new(Candidate {
         link,
+        base64: route.base64,
         probed: false,
         switching: false,
         held: Vec::new(),
@@ -691,6 +695,9 @@ fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
     };
     session.transport = TransportKind::WebSocket;
     session.link = Some(candidate.link);
+    if candidate.base64 {
+        switch_to_base64(session);
+    }
     if session.state == State::Closing {
         return finish_closing(core, slot, out);
     }
@@ -700,6 +707,18 @@ fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
             receive(core, now, slot, packet, out);
         }
     }
+}
+
+/// The transport carries binary as base64 from here on. What is queued was meant for polls, which spell it when they are put
+/// together.
+fn switch_to_base64(session: &mut Session) {
+    if let Some(engine) = engine_of(session) {
+        engine.base64 = true;
+    }
+    for frame in session.outbox.iter_mut().filter(|frame| frame.is_binary()) {
+        *frame = to_base64(frame);
+    }
+    session.outbox_bytes = session.outbox.iter().map(Frame::len).sum();
 }
 
 fn drop_candidate(core: &mut Core, slot: u32, out: &mut Outputs) {
