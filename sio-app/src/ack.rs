@@ -30,7 +30,10 @@ pub struct Ack {
 
 impl Ack {
     pub(crate) fn new(socket: &Socket, id: Option<u64>) -> Self {
-        Self { socket: Arc::clone(&socket.0), id }
+        Self {
+            socket: Arc::clone(&socket.0),
+            id,
+        }
     }
 
     /// Whether the client asked for an answer. If not, sending does nothing.
@@ -94,7 +97,11 @@ pub struct AckFuture<T> {
 
 enum State {
     Failed(Option<EmitError>),
-    Waiting { socket: Arc<SocketInner>, id: u64, slot: Arc<AckSlot> },
+    Waiting {
+        socket: Arc<SocketInner>,
+        id: u64,
+        slot: Arc<AckSlot>,
+    },
 }
 
 /// Where the answer is put.
@@ -122,11 +129,17 @@ impl AckSlot {
 
 impl<T> AckFuture<T> {
     pub(crate) const fn failed(error: EmitError) -> Self {
-        Self { state: State::Failed(Some(error)), answer: PhantomData }
+        Self {
+            state: State::Failed(Some(error)),
+            answer: PhantomData,
+        }
     }
 
     pub(crate) const fn waiting(socket: Arc<SocketInner>, id: u64, slot: Arc<AckSlot>) -> Self {
-        Self { state: State::Waiting { socket, id, slot }, answer: PhantomData }
+        Self {
+            state: State::Waiting { socket, id, slot },
+            answer: PhantomData,
+        }
     }
 }
 

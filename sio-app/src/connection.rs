@@ -91,7 +91,16 @@ impl Connection {
         let link: Arc<Link> = Arc::new(Link::new(outlet, now));
         let place = io.enter(&link, now)?;
         let conn = Conn::new(Arc::clone(&io.config), peer);
-        Some(Self { io, conn, link, place, seat: None, rest: BytesMut::new(), waker: None, lingering: false })
+        Some(Self {
+            io,
+            conn,
+            link,
+            place,
+            seat: None,
+            rest: BytesMut::new(),
+            waker: None,
+            lingering: false,
+        })
     }
 
     /// Does everything that can be done now. Ready means that the connection has ended and the socket can go.
@@ -139,7 +148,11 @@ impl Connection {
     /// One read, and everything that follows from it. False at the end.
     fn read<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<bool> {
         let shared = self.rest.is_empty();
-        let mut buffer = if shared { READ.take() } else { std::mem::take(&mut self.rest) };
+        let mut buffer = if shared {
+            READ.take()
+        } else {
+            std::mem::take(&mut self.rest)
+        };
         if shared {
             make_whole(&mut buffer);
         } else {
@@ -215,19 +228,26 @@ impl Connection {
             && let Some(Seat { cell, id, .. }) = &self.seat
         {
             let packets = &mut arrivals.packets;
-            cell.input(turn, |state, now, out| state.shard.handle_packets(now, *id, packets, out));
+            cell.input(turn, |state, now, out| {
+                state.shard.handle_packets(now, *id, packets, out)
+            });
         }
         arrivals.packets.clear();
         if let Some(request) = arrivals.body_started.take()
             && let Routed::Session(shard) = self.io.router.route(&request.http)
         {
-            self.input(turn, shard, |state, now, id, out| state.shard.handle_body_started(now, id, &request, out));
+            self.input(turn, shard, |state, now, id, out| {
+                state.shard.handle_body_started(now, id, &request, out)
+            });
         }
         if let Some(request) = arrivals.request.take() {
             self.handle_request(turn, request);
         }
         if !arrivals.replies.is_empty() || arrivals.closed.is_some() {
-            arrivals.replies.drain(..).for_each(|reply| self.link.push(Item::Bytes(reply)));
+            arrivals
+                .replies
+                .drain(..)
+                .for_each(|reply| self.link.push(Item::Bytes(reply)));
             if let Some(cause) = arrivals.closed.take() {
                 self.leave_seat(turn, cause);
                 self.link.push(Item::Finish);
@@ -253,7 +273,9 @@ impl Connection {
                 return;
             }
         };
-        self.input(turn, shard, |state, now, id, out| state.shard.handle_request(now, id, request, out));
+        self.input(turn, shard, |state, now, id, out| {
+            state.shard.handle_request(now, id, request, out)
+        });
     }
 
     /// An input on a shard in which this link has a seat; it takes one if it has none there.
@@ -270,7 +292,11 @@ impl Connection {
             id
         });
         if known.is_none() {
-            self.seat = Some(Seat { shard, cell: Arc::clone(cell), id });
+            self.seat = Some(Seat {
+                shard,
+                cell: Arc::clone(cell),
+                id,
+            });
         }
     }
 
@@ -353,7 +379,10 @@ impl Drop for Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("conn", &self.conn).field("kept", &self.rest.len()).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("conn", &self.conn)
+            .field("kept", &self.rest.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -369,5 +398,9 @@ fn make_whole(buffer: &mut BytesMut) {
 
 /// What is left of a buffer, in no more memory than it needs.
 fn trimmed(buffer: BytesMut) -> BytesMut {
-    if buffer.capacity() > 4 * buffer.len() + READ_SLICE { BytesMut::from(&buffer[..]) } else { buffer }
+    if buffer.capacity() > 4 * buffer.len() + READ_SLICE {
+        BytesMut::from(&buffer[..])
+    } else {
+        buffer
+    }
 }

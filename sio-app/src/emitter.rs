@@ -48,7 +48,10 @@ impl Emitter {
     pub(crate) fn new(io: &Arc<Inner>, namespace: ByteString) -> Self {
         Self {
             io: Arc::downgrade(io),
-            target: Target { namespace, ..Target::default() },
+            target: Target {
+                namespace,
+                ..Target::default()
+            },
             socket: None,
             only: false,
             volatile: false,
@@ -59,7 +62,10 @@ impl Emitter {
     pub(crate) fn from_socket(socket: &Socket) -> Self {
         Self {
             io: socket.0.cell.io.clone(),
-            target: Target { namespace: socket.0.namespace.clone(), ..Target::default() },
+            target: Target {
+                namespace: socket.0.namespace.clone(),
+                ..Target::default()
+            },
             socket: Some(socket.clone()),
             only: true,
             volatile: false,
@@ -135,7 +141,9 @@ impl Emitter {
                 let message = with_scratch(|s| draft.clone().encoded(namespace, self.volatile, cell.forms(), s));
                 let target = self.target_for(cell);
                 cell.input(turn, |state, now, out| {
-                    state.shard.handle_command(now, Command::Broadcast { target, message }, out);
+                    state
+                        .shard
+                        .handle_command(now, Command::Broadcast { target, message }, out);
                 });
             }
         });
@@ -156,13 +164,19 @@ impl Emitter {
     /// Makes the chosen sockets join a room.
     pub fn join(self, room: impl AsRef<str>) {
         let rooms = vec![ByteString::from(room.as_ref())];
-        self.command(|target| Command::Join { target, rooms: rooms.clone() });
+        self.command(|target| Command::Join {
+            target,
+            rooms: rooms.clone(),
+        });
     }
 
     /// Makes the chosen sockets leave a room.
     pub fn leave(self, room: impl AsRef<str>) {
         let rooms = vec![ByteString::from(room.as_ref())];
-        self.command(|target| Command::Leave { target, rooms: rooms.clone() });
+        self.command(|target| Command::Leave {
+            target,
+            rooms: rooms.clone(),
+        });
     }
 
     /// Makes the chosen sockets leave the namespace.
@@ -186,7 +200,10 @@ impl Emitter {
             let target = self.target_for(cell);
             cell.ask(|state| {
                 let keys: Vec<SocketKey> = state.shard.members(&target);
-                keys.into_iter().filter_map(|key| state.find(key)).map(Socket).collect::<Vec<_>>()
+                keys.into_iter()
+                    .filter_map(|key| state.find(key))
+                    .map(Socket)
+                    .collect::<Vec<_>>()
             })
         };
         io.cells.iter().flat_map(of).collect()
@@ -196,9 +213,14 @@ impl Emitter {
         let Some(io) = self.io.upgrade() else { return };
         turn::act(io.runtime, |turn| {
             if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
-                let target = Target { rooms: vec![ByteString::from(&*socket.id())], ..self.target.clone() };
+                let target = Target {
+                    rooms: vec![ByteString::from(&*socket.id())],
+                    ..self.target.clone()
+                };
                 let order = command(target);
-                socket.0.cell.input(turn, |state, now, out: &mut Outputs| state.shard.handle_command(now, order, out));
+                socket.0.cell.input(turn, |state, now, out: &mut Outputs| {
+                    state.shard.handle_command(now, order, out)
+                });
                 return;
             }
             for cell in &io.cells {
@@ -211,6 +233,9 @@ impl Emitter {
     /// The target as one shard has to see it: only the sender's own knows the sender.
     fn target_for(&self, cell: &Arc<ShardCell>) -> Target {
         let sender = self.socket.as_ref().filter(|socket| Arc::ptr_eq(&socket.0.cell, cell));
-        Target { except_socket: sender.map(|socket| socket.0.key), ..self.target.clone() }
+        Target {
+            except_socket: sender.map(|socket| socket.0.key),
+            ..self.target.clone()
+        }
     }
 }

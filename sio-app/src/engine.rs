@@ -25,14 +25,16 @@ impl EngineSocket {
     /// If the session is gone, or its queue is full.
     pub fn send(&self, message: EngineMessage) -> Result<(), EmitError> {
         Ok(turn::act(self.cell.runtime, |turn| {
-            self.cell.input(turn, |state, _, _| state.shard.send_engine(self.session, message))
+            self.cell
+                .input(turn, |state, _, _| state.shard.send_engine(self.session, message))
         })?)
     }
 
     /// Closes the session.
     pub fn close(&self) {
         turn::act(self.cell.runtime, |turn| {
-            self.cell.input(turn, |state, now, out| state.shard.close_engine(now, self.session, out));
+            self.cell
+                .input(turn, |state, now, out| state.shard.close_engine(now, self.session, out));
         });
     }
 }
@@ -47,7 +49,9 @@ impl Eq for EngineSocket {}
 
 impl fmt::Debug for EngineSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EngineSocket").field("session", &self.session).finish_non_exhaustive()
+        f.debug_struct("EngineSocket")
+            .field("session", &self.session)
+            .finish_non_exhaustive()
     }
 }
 

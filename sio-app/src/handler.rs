@@ -85,7 +85,9 @@ impl Call {
 }
 
 fn outcome(outcome: impl Outcome) -> Result<(), HandlerError> {
-    outcome.into_error().map_or(Ok(()), |error| Err(HandlerError::Failed(error)))
+    outcome
+        .into_error()
+        .map_or(Ok(()), |error| Err(HandlerError::Failed(error)))
 }
 
 fn done(result: impl Outcome) -> Started {

@@ -159,20 +159,30 @@ impl Io {
         if !(1..=256).contains(&options.shards) {
             return Err(ConfigError::Shards(options.shards));
         }
-        let shards = (0..=255u8).take(options.shards).map(|index| {
-            Shard::new(config.clone(), index, key, Box::new(runtime.fill))
-        });
+        let shards = (0..=255u8)
+            .take(options.shards)
+            .map(|index| Shard::new(config.clone(), index, key, Box::new(runtime.fill)));
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
-        let config = shards.first().map_or_else(Arc::default, |shard| Arc::clone(shard.config()));
+        let config = shards
+            .first()
+            .map_or_else(Arc::default, |shard| Arc::clone(shard.config()));
         let io = Self(Arc::new_cyclic(|io| Inner {
             runtime,
             router: Router::new(&config, key, shards.len()),
-            cells: shards.into_iter().map(|shard| Arc::new(ShardCell::new(io.clone(), runtime, shard))).collect(),
+            cells: shards
+                .into_iter()
+                .map(|shard| Arc::new(ShardCell::new(io.clone(), runtime, shard)))
+                .collect(),
             config,
             options,
             next_shard: AtomicUsize::new(0),
             namespaces: RwLock::default(),
-            hooks: RwLock::new(Hooks { request: None, allow: None, error: None, engine: Arc::new(Ignore) }),
+            hooks: RwLock::new(Hooks {
+                request: None,
+                allow: None,
+                error: None,
+                engine: Arc::new(Ignore),
+            }),
             connections: Mutex::default(),
             idle: Mutex::default(),
             lingering: Mutex::default(),
@@ -272,7 +282,11 @@ impl Io {
     /// How many sessions are open, of all kinds.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.0.cells.iter().map(|cell| cell.ask(|state| state.shard.sessions())).sum()
+        self.0
+            .cells
+            .iter()
+            .map(|cell| cell.ask(|state| state.shard.sessions()))
+            .sum()
     }
 
     /// How many connections are open, those of other HTTP requests among them.
@@ -339,7 +353,9 @@ impl Io {
         turn::act(self.0.runtime, |turn| {
             for cell in &self.0.cells {
                 let reason = Reason::ServerShuttingDown;
-                cell.input(turn, |state, now, out| state.shard.handle_command(now, Command::Shutdown { reason }, out));
+                cell.input(turn, |state, now, out| {
+                    state.shard.handle_command(now, Command::Shutdown { reason }, out)
+                });
             }
         });
         self.end_connections(|link| link.awaiting().is_some());
@@ -352,7 +368,15 @@ impl Io {
     }
 
     fn end_connections(&self, which: impl Fn(&Link) -> bool) {
-        let links: Vec<_> = self.0.connections.lock().slots.iter().flatten().filter_map(Weak::upgrade).collect();
+        let links: Vec<_> = self
+            .0
+            .connections
+            .lock()
+            .slots
+            .iter()
+            .flatten()
+            .filter_map(Weak::upgrade)
+            .collect();
         links.iter().filter(|link| which(link)).for_each(|link| link.cut());
     }
 
@@ -362,7 +386,15 @@ impl Io {
         self.0.cells.iter().for_each(|cell| cell.clear());
         self.0.namespaces.read().all().for_each(|behaviour| behaviour.clear());
         let engine: Arc<dyn EngineHandler> = Arc::new(Ignore);
-        let hooks = std::mem::replace(&mut *self.0.hooks.write(), Hooks { request: None, allow: None, error: None, engine });
+        let hooks = std::mem::replace(
+            &mut *self.0.hooks.write(),
+            Hooks {
+                request: None,
+                allow: None,
+                error: None,
+                engine,
+            },
+        );
         drop(hooks);
     }
 
@@ -435,7 +467,9 @@ impl Inner {
     /// The application's answer to a request.
     pub(crate) fn answer(&self, request: &Request) -> HttpResponse {
         let hook = self.hooks.read().request.clone();
-        let Some(hook) = hook else { return HttpResponse::new(404) };
+        let Some(hook) = hook else {
+            return HttpResponse::new(404);
+        };
         guarded(|| hook(&HttpRequest::new(request))).unwrap_or_else(|error| {
             self.report(None, "request", &error);
             HttpResponse::new(500)
@@ -491,7 +525,9 @@ impl Inner {
                 }
             }
         };
-        self.idle.lock().push_back((now + self.options.request_timeout, Arc::downgrade(link)));
+        self.idle
+            .lock()
+            .push_back((now + self.options.request_timeout, Arc::downgrade(link)));
         Some(slot)
     }
 
@@ -515,12 +551,7 @@ impl Inner {
     }
 
     /// Looks at the links whose time has come.
-    fn sweep_queue(
-        &self,
-        queue: &Mutex<VecDeque<(Time, Weak<Link>)>>,
-        now: Time,
-        judge: impl Fn(&Link) -> Sweep,
-    ) {
+    fn sweep_queue(&self, queue: &Mutex<VecDeque<(Time, Weak<Link>)>>, now: Time, judge: impl Fn(&Link) -> Sweep) {
         let mut later = VecDeque::new();
         loop {
             let link = {
@@ -530,7 +561,9 @@ impl Inner {
                 }
                 queue.pop_front()
             };
-            let Some(link) = link.and_then(|(_, link)| link.upgrade()) else { continue };
+            let Some(link) = link.and_then(|(_, link)| link.upgrade()) else {
+                continue;
+            };
             match judge(&link) {
                 Sweep::Keep => {}
                 Sweep::Later(deadline) => later.push_back((deadline, Arc::downgrade(&link))),
@@ -565,6 +598,9 @@ impl Inner {
 
 impl fmt::Debug for Io {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Io").field("shards", &self.shards()).field("connections", &self.connections()).finish_non_exhaustive()
+        f.debug_struct("Io")
+            .field("shards", &self.shards())
+            .field("connections", &self.connections())
+            .finish_non_exhaustive()
     }
 }

@@ -52,7 +52,10 @@ pub trait Outlet: Send + Sync + 'static {
     /// # Errors
     /// As [`Outlet::try_write`].
     fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        pieces.iter().find(|p| !p.is_empty()).map_or(Ok(0), |piece| self.try_write(piece))
+        pieces
+            .iter()
+            .find(|p| !p.is_empty())
+            .map_or(Ok(0), |piece| self.try_write(piece))
     }
 
     /// Everything has been written: the peer may be told that nothing more comes.
@@ -177,7 +180,13 @@ pub(crate) enum Standing {
 
 impl<O: Outlet> Link<O> {
     pub(crate) fn new(outlet: O, now: Time) -> Self {
-        Self { state: Mutex::new(State { awaiting: Some(now), ..State::default() }), outlet }
+        Self {
+            state: Mutex::new(State {
+                awaiting: Some(now),
+                ..State::default()
+            }),
+            outlet,
+        }
     }
 }
 
@@ -288,7 +297,8 @@ impl<O: Outlet + ?Sized> Link<O> {
                 self.tell(|news| news.upgraded = Some(upgrade.wire));
             }
             Write::Close(_, code) => {
-                pen.pieces.push_back(Item::Bytes(close_frame(code.and_then(CloseCode::new))));
+                pen.pieces
+                    .push_back(Item::Bytes(close_frame(code.and_then(CloseCode::new))));
                 return Some(End);
             }
             Write::Abort(_) => {
@@ -305,7 +315,11 @@ impl<O: Outlet + ?Sized> Link<O> {
             let mut state = self.state.lock();
             tell(&mut state.news);
             state.websocket |= state.news.upgraded.is_some();
-            if std::mem::take(&mut state.impatient) { state.waker.clone() } else { None }
+            if std::mem::take(&mut state.impatient) {
+                state.waker.clone()
+            } else {
+                None
+            }
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -458,7 +472,10 @@ pub(crate) mod tests {
 
     impl Wall {
         pub(crate) fn with_room(room: usize) -> Arc<Self> {
-            Arc::new(Self { room: AtomicUsize::new(room), ..Self::default() })
+            Arc::new(Self {
+                room: AtomicUsize::new(room),
+                ..Self::default()
+            })
         }
 
         pub(crate) fn take(&self) -> Vec<u8> {
@@ -539,7 +556,10 @@ pub(crate) mod tests {
 
         wall.room.store(100, Ordering::Relaxed);
         let queue = link.take_over().unwrap();
-        assert_eq!(link.write(&mut Pen::default(), queue, &mut std::iter::empty()), Progress::Done);
+        assert_eq!(
+            link.write(&mut Pen::default(), queue, &mut std::iter::empty()),
+            Progress::Done
+        );
         assert_eq!(wall.take(), b"abcdef");
         assert_eq!(link.standing(), Standing::Finished);
         assert_eq!(wall.finished.load(Ordering::Relaxed), 1);

@@ -26,8 +26,15 @@ const MAX_WAITING: usize = 4096;
 /// What concerns one socket, in order.
 #[derive(Debug)]
 pub(crate) enum Mail {
-    Event { name: ByteString, args: Args, ack: Option<u64> },
-    Disconnect { reason: Reason, connected: bool },
+    Event {
+        name: ByteString,
+        args: Args,
+        ack: Option<u64>,
+    },
+    Disconnect {
+        reason: Reason,
+        connected: bool,
+    },
 }
 
 /// Too many events wait.
@@ -121,7 +128,11 @@ mod tests {
     use super::*;
 
     fn event(name: &'static str) -> Mail {
-        Mail::Event { name: ByteString::from_static(name), args: Args::default(), ack: None }
+        Mail::Event {
+            name: ByteString::from_static(name),
+            args: Args::default(),
+            ack: None,
+        }
     }
 
     fn name(mail: Mail) -> String {
@@ -181,7 +192,10 @@ mod tests {
             assert!(mailbox.admit(2, event("x")).unwrap().is_none());
         }
         assert_eq!(mailbox.admit(2, event("x")).unwrap_err(), Overflow);
-        let gone = Mail::Disconnect { reason: Reason::ForcedClose, connected: true };
+        let gone = Mail::Disconnect {
+            reason: Reason::ForcedClose,
+            connected: true,
+        };
         assert!(mailbox.admit(2, gone).unwrap().is_none());
     }
 }

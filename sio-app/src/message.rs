@@ -44,7 +44,10 @@ impl Draft {
         }
         scratch.extend_from_slice(name.as_bytes());
         let name = ByteString::try_from(scratch.split().freeze()).unwrap_or_default();
-        Ok(Self { name, args: to_args(args, scratch)? })
+        Ok(Self {
+            name,
+            args: to_args(args, scratch)?,
+        })
     }
 
     /// The message, encoded in these forms.

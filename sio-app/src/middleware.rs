@@ -19,7 +19,10 @@ impl Refusal {
     /// A refusal with this message.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), data: None }
+        Self {
+            message: message.into(),
+            data: None,
+        }
     }
 
     /// Adds details for the client: anything that can be written as JSON. What cannot is left out.

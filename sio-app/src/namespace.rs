@@ -89,7 +89,9 @@ impl Namespace {
     /// [`Namespace::one_at_a_time`].
     pub fn on<M, H: EventHandler<M>>(&self, event: &str, handler: H) -> Self {
         self.change(|table| {
-            table.events.insert(event.into(), Arc::new(move |call| handler.call(call)));
+            table
+                .events
+                .insert(event.into(), Arc::new(move |call| handler.call(call)));
         })
     }
 
@@ -204,7 +206,9 @@ impl Namespace {
 
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Namespace").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Namespace")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -231,7 +235,10 @@ impl Namespaces {
 
     pub(crate) fn ruled(&mut self, matches: RuleFn) -> Arc<Behaviour> {
         let behaviour = Arc::<Behaviour>::default();
-        Arc::make_mut(&mut self.rules).push(Rule { matches, behaviour: Arc::clone(&behaviour) });
+        Arc::make_mut(&mut self.rules).push(Rule {
+            matches,
+            behaviour: Arc::clone(&behaviour),
+        });
         behaviour
     }
 
@@ -255,16 +262,27 @@ pub(crate) fn find(namespaces: &RwLock<Namespaces>, socket: &Socket) -> Option<A
 
 /// A name as it travels: `chat` means `/chat`.
 pub(crate) fn normalized(name: &str) -> ByteString {
-    if name.starts_with('/') { name.into() } else { format!("/{name}").into() }
+    if name.starts_with('/') {
+        name.into()
+    } else {
+        format!("/{name}").into()
+    }
 }
 
 /// Whether `name` fits `pattern`, in which each `*` stands for any text without a slash.
 pub(crate) fn fits(pattern: &str, name: &str) -> bool {
-    let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
-    let Some(rest) = name.strip_prefix(head) else { return false };
+    let Some((head, tail)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(rest) = name.strip_prefix(head) else {
+        return false;
+    };
     let longest = rest.find('/').unwrap_or(rest.len());
     // Patterns are the application's own and short: trying every length is fine.
-    (0..=longest).rev().filter(|&end| rest.is_char_boundary(end)).any(|end| fits(tail, &rest[end..]))
+    (0..=longest)
+        .rev()
+        .filter(|&end| rest.is_char_boundary(end))
+        .any(|end| fits(tail, &rest[end..]))
 }
 
 #[cfg(test)]

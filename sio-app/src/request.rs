@@ -86,7 +86,13 @@ impl HttpResponse {
     const fn of(status: u16, content_type: Option<&'static str>, body: Bytes) -> Self {
         // Which exchange it belongs to is known when it is sent.
         let exchange = Exchange::CLOSING;
-        Self(Response { status, content_type, headers: Vec::new(), body: Body::Bytes(body), exchange })
+        Self(Response {
+            status,
+            content_type,
+            headers: Vec::new(),
+            body: Body::Bytes(body),
+            exchange,
+        })
     }
 
     /// 200, plain text.

@@ -43,8 +43,20 @@ pub(crate) struct State {
 
 impl ShardCell {
     pub(crate) fn new(io: Weak<Inner>, runtime: Runtime, shard: Shard) -> Self {
-        let state = State { shard, links: Links::default(), sockets: Vec::new(), armed: None, timer: None };
-        Self { io, runtime, state: Mutex::new(state), forms: AtomicU8::new(0), sessions: AtomicUsize::new(0) }
+        let state = State {
+            shard,
+            links: Links::default(),
+            sockets: Vec::new(),
+            armed: None,
+            timer: None,
+        };
+        Self {
+            io,
+            runtime,
+            state: Mutex::new(state),
+            forms: AtomicU8::new(0),
+            sessions: AtomicUsize::new(0),
+        }
     }
 
     /// The forms that its sessions need.
@@ -112,7 +124,12 @@ impl ShardCell {
 
     fn deliver(self: &Arc<Self>, state: &mut State, turn: &Turn, delivery: Delivery, overflown: &mut Vec<SocketKey>) {
         match delivery {
-            Delivery::Event { socket, name, args, ack } => {
+            Delivery::Event {
+                socket,
+                name,
+                args,
+                ack,
+            } => {
                 let Some(inner) = state.socket(socket) else { return };
                 match inner.mailbox.admit(turn.owner(), Mail::Event { name, args, ack }) {
                     Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
@@ -125,7 +142,15 @@ impl ShardCell {
                     turn.add(Work::Ack(Arc::clone(inner), id, result));
                 }
             }
-            Delivery::Connect { socket, sid, namespace, auth, handshake, generation, transport: _ } => {
+            Delivery::Connect {
+                socket,
+                sid,
+                namespace,
+                auth,
+                handshake,
+                generation,
+                transport: _,
+            } => {
                 let inner = SocketInner::new(Arc::clone(self), socket, sid, namespace, auth, handshake, generation);
                 let inner = Arc::new(inner);
                 inner.mailbox.open(turn.owner());
@@ -135,10 +160,17 @@ impl ShardCell {
                 state.sockets[socket.slot()] = Some(Arc::clone(&inner));
                 turn.add(Work::Connect(inner));
             }
-            Delivery::Disconnect { socket, reason, connected } => {
+            Delivery::Disconnect {
+                socket,
+                reason,
+                connected,
+            } => {
                 let Some(inner) = state.forget(socket) else { return };
                 inner.set_gone();
-                if let Ok(Some(mail)) = inner.mailbox.admit(turn.owner(), Mail::Disconnect { reason, connected }) {
+                if let Ok(Some(mail)) = inner
+                    .mailbox
+                    .admit(turn.owner(), Mail::Disconnect { reason, connected })
+                {
                     turn.add(Work::Mail(inner, mail));
                 }
             }
@@ -196,7 +228,10 @@ impl ShardCell {
 
 impl State {
     fn socket(&self, key: SocketKey) -> Option<&Arc<SocketInner>> {
-        self.sockets.get(key.slot())?.as_ref().filter(|socket| socket.key == key)
+        self.sockets
+            .get(key.slot())?
+            .as_ref()
+            .filter(|socket| socket.key == key)
     }
 
     /// The handle of a socket.
@@ -239,7 +274,11 @@ impl Links {
     }
 
     fn get(&self, id: LinkId) -> Option<&Arc<Link>> {
-        self.slots.get(id.slot()).filter(|slot| slot.0 == id.generation())?.1.as_ref()
+        self.slots
+            .get(id.slot())
+            .filter(|slot| slot.0 == id.generation())?
+            .1
+            .as_ref()
     }
 
     pub(crate) fn remove(&mut self, id: LinkId) {
@@ -281,7 +320,12 @@ impl Batch {
                         let before = self.items.len();
                         self.items.extend(run);
                         let count = self.items.len() - before;
-                        self.groups.push(Group { link: Arc::clone(link), id, queue, count });
+                        self.groups.push(Group {
+                            link: Arc::clone(link),
+                            id,
+                            queue,
+                            count,
+                        });
                     }
                 }
             }

@@ -12,9 +12,7 @@ use bytestring::ByteString;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
-use sio_proto::server::{
-    self, AckRequest, Generation, Handshake, Message, SendError, TransportKind,
-};
+use sio_proto::server::{self, AckRequest, Generation, Handshake, Message, SendError, TransportKind};
 use sio_proto::socket::Args;
 use sio_proto::{Sid, SocketKey};
 
@@ -125,7 +123,9 @@ impl SocketInner {
     }
 
     pub(crate) fn set_connected(&self) {
-        let _ = self.standing.compare_exchange(ASKING, CONNECTED, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self
+            .standing
+            .compare_exchange(ASKING, CONNECTED, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     pub(crate) fn set_gone(&self) {
@@ -135,7 +135,8 @@ impl SocketInner {
     /// Queues a message in the shard. Inside a turn it leaves at the turn's end, else at once.
     pub(crate) fn send(&self, message: &mut Message, ack: Option<AckRequest>) -> Result<(), SendError> {
         turn::act(self.runtime(), |turn| {
-            self.cell.input(turn, |state, now, _| state.shard.emit(now, self.key, message, ack))
+            self.cell
+                .input(turn, |state, now, _| state.shard.emit(now, self.key, message, ack))
         })
     }
 
@@ -263,7 +264,12 @@ impl Socket {
         self.emit_with(event, &args, false)
     }
 
-    pub(crate) fn emit_with<A: Serialize + ?Sized>(&self, event: &str, args: &A, volatile: bool) -> Result<(), EmitError> {
+    pub(crate) fn emit_with<A: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        args: &A,
+        volatile: bool,
+    ) -> Result<(), EmitError> {
         let mut message = message::event(&self.0, event, args, None, volatile)?;
         Ok(self.0.send(&mut message, None)?)
     }
@@ -290,7 +296,12 @@ impl Socket {
         self.ask(event, &args, None)
     }
 
-    pub(crate) fn ask<T, A: Serialize + ?Sized>(&self, event: &str, args: &A, timeout: Option<Duration>) -> AckFuture<T> {
+    pub(crate) fn ask<T, A: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        args: &A,
+        timeout: Option<Duration>,
+    ) -> AckFuture<T> {
         let slot = Arc::new(AckSlot::default());
         let id = {
             let mut acks = self.0.extras().acks.lock();
@@ -385,7 +396,9 @@ impl Socket {
 
     fn end(&self, close: bool) {
         turn::act(self.0.runtime(), |turn| {
-            self.0.cell.input(turn, |state, now, out| state.shard.disconnect(now, self.0.key, close, out));
+            self.0.cell.input(turn, |state, now, out| {
+                state.shard.disconnect(now, self.0.key, close, out)
+            });
         });
     }
 }

@@ -141,7 +141,10 @@ impl Turn {
     /// A link has something queued.
     pub(crate) fn touch_link(&self, link: &Arc<Link>, seat: Option<(&Arc<ShardCell>, LinkId)>) {
         let seat = seat.map(|(shard, id)| (Arc::clone(shard), id));
-        self.links.borrow_mut().push(TouchedLink { link: Arc::clone(link), seat });
+        self.links.borrow_mut().push(TouchedLink {
+            link: Arc::clone(link),
+            seat,
+        });
     }
 
     /// Writes what is ready. False if there was nothing left to look at.

@@ -110,8 +110,14 @@ fn event(socket: &Arc<SocketInner>, table: &Table, name: &str, mut args: Args, a
         }
         args = raw.0;
     }
-    let Some(handler) = table.events.get(name) else { return Then::Next };
-    let call = Call { socket: Socket(Arc::clone(socket)), args, ack };
+    let Some(handler) = table.events.get(name) else {
+        return Then::Next;
+    };
+    let call = Call {
+        socket: Socket(Arc::clone(socket)),
+        args,
+        ack,
+    };
     let started = guarded(|| handler(call));
     settle(socket, table, name, started)
 }
@@ -172,7 +178,10 @@ fn connect(turn: &Turn, socket: &Arc<SocketInner>) -> Then {
     }
     let socket_ = Arc::clone(socket);
     let mut decision: Decision = Box::pin(async move { decide(&socket_).await });
-    match decision.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) {
+    match decision
+        .as_mut()
+        .poll(&mut Context::from_waker(std::task::Waker::noop()))
+    {
         Poll::Ready(Ok(())) => accept(turn, socket, table),
         Poll::Ready(Err(refusal)) => refuse(turn, socket, &refusal),
         Poll::Pending => {
@@ -215,12 +224,16 @@ async fn decide(socket: &Arc<SocketInner>) -> Result<(), Refusal> {
 }
 
 fn accept(turn: &Turn, socket: &Arc<SocketInner>, table: &Table) -> Then {
-    let accepted = socket.cell.input(turn, |state, now, _| state.shard.accept(now, socket.key));
+    let accepted = socket
+        .cell
+        .input(turn, |state, now, _| state.shard.accept(now, socket.key));
     if !accepted {
         return Then::Next;
     }
     socket.set_connected();
-    let Some(handler) = &table.connect else { return Then::Next };
+    let Some(handler) = &table.connect else {
+        return Then::Next;
+    };
     let started = guarded(|| handler(Socket(Arc::clone(socket))));
     settle(socket, table, "connect", started)
 }
@@ -251,7 +264,8 @@ pub(crate) fn guarded<R>(code: impl FnOnce() -> R) -> Result<R, HandlerError> {
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
 }
 
 /// A future whose panics become errors.

@@ -43,7 +43,9 @@ async fn deadlines(io: Io, shard: usize) {
             if ended.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            let Some(next) = io.handle_timeout(shard, cx.waker()) else { return Poll::Pending };
+            let Some(next) = io.handle_timeout(shard, cx.waker()) else {
+                return Poll::Pending;
+            };
             sleep.as_mut().reset(clock::instant(next));
             if sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;

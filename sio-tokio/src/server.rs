@@ -55,8 +55,15 @@ impl Server {
     /// # Errors
     /// If the settings do not make sense.
     pub fn with_options(config: Config, options: Options) -> Result<Self, ConfigError> {
-        let runtime = Runtime { now: clock::now, spawn: background::spawn, fill: entropy::fill };
-        Ok(Self { io: Io::new(config, options, runtime)?, ticking: Arc::default() })
+        let runtime = Runtime {
+            now: clock::now,
+            spawn: background::spawn,
+            fill: entropy::fill,
+        };
+        Ok(Self {
+            io: Io::new(config, options, runtime)?,
+            ticking: Arc::default(),
+        })
     }
 
     /// The server as the handle that handlers keep.
@@ -76,7 +83,11 @@ impl Server {
     /// Serves a listener until [`Io::close`] is called and its connections have ended. Await it, or give it a reason to end first:
     /// [`Serve::with_graceful_shutdown`]. A server may serve several listeners at once.
     pub fn serve(&self, listener: TcpListener) -> Serve {
-        Serve { server: self.clone(), listener, shutdown: None }
+        Serve {
+            server: self.clone(),
+            listener,
+            shutdown: None,
+        }
     }
 
     /// Serves one connection of your own listener, until it ends.
@@ -164,7 +175,11 @@ impl Serve {
     }
 
     async fn run(self) -> io::Result<()> {
-        let Self { server, listener, mut shutdown } = self;
+        let Self {
+            server,
+            listener,
+            mut shutdown,
+        } = self;
         server.tick();
         let mut closing = pin!(server.io.closing());
         loop {
@@ -189,8 +204,14 @@ impl Serve {
         // Who connects from here on is refused at once instead of waiting in the backlog.
         drop(listener);
         let io = &server.io;
-        if tokio::time::timeout(io.options().shutdown_timeout, io.ended()).await.is_err() {
-            tracing::info!(connections = io.connections(), "ending connections that did not end by themselves");
+        if tokio::time::timeout(io.options().shutdown_timeout, io.ended())
+            .await
+            .is_err()
+        {
+            tracing::info!(
+                connections = io.connections(),
+                "ending connections that did not end by themselves"
+            );
             io.abort();
             io.ended().await;
         }
@@ -202,7 +223,10 @@ impl Serve {
 impl Server {
     fn accepted(&self, stream: TcpStream, address: SocketAddr) {
         let (source, outlet) = tcp::split(stream);
-        let peer = Peer { address: Some(address), secure: false };
+        let peer = Peer {
+            address: Some(address),
+            secure: false,
+        };
         match Connection::new(&self.io, peer, outlet) {
             Some(connection) => drop(tokio::spawn(Drive { connection, source })),
             None => tracing::debug!(%address, "refused: as many connections as there may be"),
@@ -213,7 +237,10 @@ impl Server {
 /// One failed accept says something about one client, or about the whole process; in the second case trying again at once would only spin.
 async fn pause_after(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
+    if matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    ) {
         return;
     }
     tracing::warn!(%error, "cannot accept");
@@ -231,6 +258,8 @@ impl IntoFuture for Serve {
 
 impl std::fmt::Debug for Serve {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Serve").field("listener", &self.listener).finish_non_exhaustive()
+        f.debug_struct("Serve")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
     }
 }

@@ -42,7 +42,15 @@ pub(crate) struct StreamSource<S> {
 pub(crate) fn split<S>(stream: S) -> (StreamSource<S>, PipeOutlet) {
     let pipe = Arc::<Mutex<Pipe>>::default();
     let outlet = PipeOutlet(Arc::clone(&pipe));
-    (StreamSource { stream, pipe, leaving: BytesMut::new(), shut: false }, outlet)
+    (
+        StreamSource {
+            stream,
+            pipe,
+            leaving: BytesMut::new(),
+            shut: false,
+        },
+        outlet,
+    )
 }
 
 fn with<R>(pipe: &Mutex<Pipe>, act: impl FnOnce(&mut Pipe) -> R) -> R {
@@ -59,7 +67,11 @@ impl Outlet for PipeOutlet {
         if let Some(waker) = waker {
             waker.wake();
         }
-        if room == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(room) }
+        if room == 0 {
+            Err(io::ErrorKind::WouldBlock.into())
+        } else {
+            Ok(room)
+        }
     }
 
     fn finish(&self) {

@@ -5,7 +5,8 @@ use std::any::Any;
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess,
+    Visitor,
 };
 use serde_json::Error;
 use sio_proto::socket::Args;
@@ -29,7 +30,10 @@ struct List<'a>(&'a Args);
 
 impl<'a> List<'a> {
     fn first(&self) -> Arg<'a> {
-        Arg { args: self.0, json: self.0.iter().next() }
+        Arg {
+            args: self.0,
+            json: self.0.iter().next(),
+        }
     }
 }
 
@@ -45,7 +49,11 @@ impl<'de> Deserializer<'de> for List<'de> {
     type Error = Error;
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_seq(Elements { args: self.0, rest: self.0.iter(), left: len })
+        visitor.visit_seq(Elements {
+            args: self.0,
+            rest: self.0.iter(),
+            left: len,
+        })
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -102,9 +110,15 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
     type Error = Error;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        let Some(left) = self.left.checked_sub(1) else {
+            return Ok(None);
+        };
         self.left = left;
-        seed.deserialize(Arg { args: self.args, json: self.rest.next() }).map(Some)
+        seed.deserialize(Arg {
+            args: self.args,
+            json: self.rest.next(),
+        })
+        .map(Some)
     }
 }
 
@@ -116,7 +130,9 @@ struct Arg<'a> {
 
 impl Arg<'_> {
     fn raw(&self) -> ByteString {
-        self.json.map_or(const { ByteString::from_static("null") }, |json| self.args.json.slice_ref(json))
+        self.json.map_or(const { ByteString::from_static("null") }, |json| {
+            self.args.json.slice_ref(json)
+        })
     }
 
     fn bytes(&self) -> Option<Bytes> {
@@ -124,8 +140,13 @@ impl Arg<'_> {
         if attachments.is_empty() {
             return None;
         }
-        let visitor = BytesVisitor { attachments, visitor: super::placeholder::Keep };
-        serde_json::Deserializer::from_str(self.json?).deserialize_any(visitor).ok()
+        let visitor = BytesVisitor {
+            attachments,
+            visitor: super::placeholder::Keep,
+        };
+        serde_json::Deserializer::from_str(self.json?)
+            .deserialize_any(visitor)
+            .ok()
     }
 
     fn data(&self) -> Result<Data, Error> {
@@ -133,7 +154,9 @@ impl Arg<'_> {
             return Ok(Data::Binary(bytes));
         }
         let raw = self.raw();
-        let Some(quoted) = raw.strip_prefix('"') else { return Ok(Data::Json(raw)) };
+        let Some(quoted) = raw.strip_prefix('"') else {
+            return Ok(Data::Json(raw));
+        };
         if quoted.contains('\\') {
             return serde_json::from_str::<String>(&raw).map(|text| Data::Text(text.into()));
         }
@@ -158,13 +181,20 @@ impl<'de> Deserializer<'de> for Arg<'de> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
         let handoff = match name {
-            RAW => Handoff::Args(Args { json: self.raw(), attachments: self.args.attachments.clone() }),
+            RAW => Handoff::Args(Args {
+                json: self.raw(),
+                attachments: self.args.attachments.clone(),
+            }),
             DATA => Handoff::Data(self.data()?),
             _ => {
                 let mut json = serde_json::Deserializer::from_str(self.json.unwrap_or("null"));
                 return match &self.args.attachments[..] {
                     [] => json.deserialize_newtype_struct(name, visitor),
-                    attachments => Attached { inner: &mut json, attachments }.deserialize_newtype_struct(name, visitor),
+                    attachments => Attached {
+                        inner: &mut json,
+                        attachments,
+                    }
+                    .deserialize_newtype_struct(name, visitor),
                 };
             }
         };
@@ -214,7 +244,10 @@ struct Attached<'a, T> {
 
 impl<'a, T> Attached<'a, T> {
     const fn wrap<U>(&self, inner: U) -> Attached<'a, U> {
-        Attached { inner, attachments: self.attachments }
+        Attached {
+            inner,
+            attachments: self.attachments,
+        }
     }
 }
 
@@ -231,7 +264,10 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Attached<'_, D> {
     type Error = D::Error;
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_any(BytesVisitor { attachments: self.attachments, visitor })
+        self.inner.deserialize_any(BytesVisitor {
+            attachments: self.attachments,
+            visitor,
+        })
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -240,7 +276,10 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Attached<'_, D> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, D::Error> {
         if name == BINARY {
-            let keep = BytesVisitor { attachments: self.attachments, visitor: super::placeholder::Keep };
+            let keep = BytesVisitor {
+                attachments: self.attachments,
+                visitor: super::placeholder::Keep,
+            };
             HANDOFF.set(Some(Handoff::Bytes(self.inner.deserialize_any(keep)?)));
             return visitor.visit_unit();
         }
@@ -390,7 +429,13 @@ impl<'a, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Attached<'a, A> {
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
         let attachments = self.attachments;
         let (value, variant) = self.inner.variant_seed(seed)?;
-        Ok((value, Attached { inner: variant, attachments }))
+        Ok((
+            value,
+            Attached {
+                inner: variant,
+                attachments,
+            },
+        ))
     }
 }
 
@@ -411,7 +456,11 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Attached<'_, A> {
         self.inner.tuple_variant(len, visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, A::Error> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, A::Error> {
         let visitor = self.wrap(visitor);
         self.inner.struct_variant(fields, visitor)
     }

@@ -5,8 +5,8 @@ use std::io;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
-use serde::ser::{Error as _, SerializeTuple, Serializer};
 use serde::Serialize;
+use serde::ser::{Error as _, SerializeTuple, Serializer};
 use serde_json::Error;
 use serde_json::ser::Formatter;
 use sio_proto::socket::Args;
@@ -17,8 +17,15 @@ use super::{ArgsError, HANDOFF, Handoff, RAW, RAW_ARGS};
 /// Writes arguments; the module above says how types are spread over them. `scratch` is handed over empty and left empty.
 pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) -> Result<Args, ArgsError> {
     debug_assert!(scratch.is_empty(), "scratch is handed over empty");
-    let page = RefCell::new(Page { text: scratch, attachments: Vec::new(), whole: None });
-    let result = value.serialize(List { json: &mut json(&page), page: &page });
+    let page = RefCell::new(Page {
+        text: scratch,
+        attachments: Vec::new(),
+        whole: None,
+    });
+    let result = value.serialize(List {
+        json: &mut json(&page),
+        page: &page,
+    });
     let page = page.into_inner();
     if let Err(error) = result {
         page.text.clear();
@@ -28,7 +35,10 @@ pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) 
         return Ok(args);
     }
     let json = ByteString::try_from(page.text.split().freeze()).map_err(|e| ArgsError::new(Error::custom(e)))?;
-    Ok(Args { json, attachments: page.attachments })
+    Ok(Args {
+        json,
+        attachments: page.attachments,
+    })
 }
 
 /// What is being written.
@@ -151,7 +161,10 @@ impl<'s, 'p, 'b> Serializer for List<'s, 'p, 'b> {
     type SerializeStructVariant = <Inner<'s, 'p, 'b> as Serializer>::SerializeStructVariant;
 
     fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Error> {
-        Ok(Spread { page: self.page, first: true })
+        Ok(Spread {
+            page: self.page,
+            first: true,
+        })
     }
 
     fn serialize_unit(self) -> Result<(), Error> {
@@ -165,11 +178,18 @@ impl<'s, 'p, 'b> Serializer for List<'s, 'p, 'b> {
             self.page.borrow_mut().whole = Some(args);
             return Ok(());
         }
-        One { json: self.json, page: self.page }.serialize_newtype_struct(name, value)
+        One {
+            json: self.json,
+            page: self.page,
+        }
+        .serialize_newtype_struct(name, value)
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
-        value.serialize(One { json: self.json, page: self.page })
+        value.serialize(One {
+            json: self.json,
+            page: self.page,
+        })
     }
 
     forward_all!();
@@ -188,7 +208,10 @@ impl SerializeTuple for Spread<'_, '_> {
         if !std::mem::take(&mut self.first) {
             self.page.borrow_mut().text.put_u8(b',');
         }
-        value.serialize(One { json: &mut json(self.page), page: self.page })
+        value.serialize(One {
+            json: &mut json(self.page),
+            page: self.page,
+        })
     }
 
     fn end(self) -> Result<(), Error> {
@@ -222,7 +245,11 @@ impl<'s, 'p, 'b> Serializer for One<'s, 'p, 'b> {
                 return Ok(());
             }
             let value: serde_json::Value = serde_json::from_str(&args.json)?;
-            return Renumbered { value: &value, attachments: &args.attachments }.serialize(self.json);
+            return Renumbered {
+                value: &value,
+                attachments: &args.attachments,
+            }
+            .serialize(self.json);
         }
         self.json.serialize_newtype_struct(name, value)
     }

@@ -80,7 +80,9 @@ impl RawArgs {
     /// # Errors
     /// If a number or a string is beyond what `serde_json` takes.
     pub fn values(&self) -> Result<Vec<serde_json::Value>, ArgsError> {
-        self.iter().map(|json| serde_json::from_str(json).map_err(ArgsError)).collect()
+        self.iter()
+            .map(|json| serde_json::from_str(json).map_err(ArgsError))
+            .collect()
     }
 
     /// The arguments as a type: what a handler could have asked for at once.
@@ -96,7 +98,12 @@ impl RawArgs {
     pub fn compact(&self) -> Self {
         Self(Args {
             json: ByteString::from(&*self.0.json),
-            attachments: self.0.attachments.iter().map(|bytes| Bytes::copy_from_slice(bytes)).collect(),
+            attachments: self
+                .0
+                .attachments
+                .iter()
+                .map(|bytes| Bytes::copy_from_slice(bytes))
+                .collect(),
         })
     }
 }
@@ -227,7 +234,9 @@ const DATA: &str = "$sio::Data";
 const BINARY: &str = "$sio::Binary";
 
 fn take_handoff<E: serde::de::Error>() -> Result<Handoff, E> {
-    HANDOFF.take().ok_or_else(|| E::custom("only events and acknowledgements hold raw arguments"))
+    HANDOFF
+        .take()
+        .ok_or_else(|| E::custom("only events and acknowledgements hold raw arguments"))
 }
 
 macro_rules! side_door {
@@ -296,7 +305,9 @@ struct OnlyHere;
 
 impl Serialize for OnlyHere {
     fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        Err(S::Error::custom("raw arguments can only stand for whole arguments of an event"))
+        Err(S::Error::custom(
+            "raw arguments can only stand for whole arguments of an event",
+        ))
     }
 }
 
@@ -358,7 +369,10 @@ mod tests {
         assert_eq!(from_args::<(String, u8)>(two.clone()).unwrap(), ("a".into(), 2));
         assert_eq!(from_args::<(String,)>(two.clone()).unwrap().0, "a");
         assert_eq!(from_args::<String>(two.clone()).unwrap(), "a");
-        assert_eq!(from_args::<(String, u8, Option<u8>)>(two.clone()).unwrap(), ("a".into(), 2, None));
+        assert_eq!(
+            from_args::<(String, u8, Option<u8>)>(two.clone()).unwrap(),
+            ("a".into(), 2, None)
+        );
         from_args::<()>(two.clone()).unwrap();
         assert_eq!(from_args::<RawArgs>(two.clone()).unwrap().json(), r#""a",2"#);
         let (name, rest) = from_args::<(String, Raw)>(args(r#""room",{"x":[1,2]}"#)).unwrap();
@@ -416,7 +430,10 @@ mod tests {
         // `Binary` is handed through, not copied.
         let (_, again) = from_args::<(u8, Photo)>(sent.clone()).unwrap();
         assert_eq!(again.pixels.0.as_ptr(), sent.attachments[0].as_ptr());
-        assert_eq!(written(&again.pixels).attachments[0].as_ptr(), sent.attachments[0].as_ptr());
+        assert_eq!(
+            written(&again.pixels).attachments[0].as_ptr(),
+            sent.attachments[0].as_ptr()
+        );
 
         let (first, second) = from_args::<(u8, Raw)>(sent.clone()).unwrap();
         assert_eq!(first, 1);
@@ -437,7 +454,10 @@ mod tests {
         assert_eq!(from_args::<(Bytes,)>(sent.clone()).unwrap().0, "xyz");
         assert_eq!(from_args::<Data>(sent.clone()).unwrap(), Data::Binary("xyz".into()));
         assert_eq!(from_args::<Data>(args(r#""a\n""#)).unwrap(), Data::Text("a\n".into()));
-        assert_eq!(from_args::<Data>(args(r#"{"a":1}"#)).unwrap(), Data::Json(r#"{"a":1}"#.into()));
+        assert_eq!(
+            from_args::<Data>(args(r#"{"a":1}"#)).unwrap(),
+            Data::Json(r#"{"a":1}"#.into())
+        );
         assert!(from_args::<Bytes>(args("\"x\"")).is_ok());
         assert!(from_args::<Binary>(args("5")).is_err());
         assert!(serde_json::to_string(&Raw(args("1"))).is_err());

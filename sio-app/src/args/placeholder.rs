@@ -79,7 +79,9 @@ impl<'de, R: Receive<'de>> Visitor<'de> for BytesVisitor<'_, R> {
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        let attachment = number.filter(|_| marked).and_then(|number| self.attachments.get(number));
+        let attachment = number
+            .filter(|_| marked)
+            .and_then(|number| self.attachments.get(number));
         let attachment = attachment.ok_or_else(|| A::Error::custom("expected binary data, found an object"))?;
         self.visitor.attachment(attachment)
     }
@@ -106,7 +108,10 @@ impl Serialize for Renumbered<'_> {
             Value::Array(items) => serializer.collect_seq(items.iter().map(|value| Renumbered { value, attachments })),
             Value::Object(members) => {
                 if members.get("_placeholder") == Some(&Value::Bool(true)) {
-                    let number = members.get("num").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+                    let number = members
+                        .get("num")
+                        .and_then(Value::as_u64)
+                        .and_then(|n| usize::try_from(n).ok());
                     if let Some(bytes) = number.and_then(|n| attachments.get(n)) {
                         return Binary(bytes.clone()).serialize(serializer);
                     }

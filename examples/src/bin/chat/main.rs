@@ -68,21 +68,28 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let port = port()?;
     // A frame of 0.6 that is closed says nothing: do not wait long for it to come back.
-    let mut config = Config::default().ping_interval(Duration::from_secs(10)).ping_timeout(Duration::from_secs(10));
+    let mut config = Config::default()
+        .ping_interval(Duration::from_secs(10))
+        .ping_timeout(Duration::from_secs(10));
     config.legacy.reconnect_timeout = Duration::from_secs(3);
     let server = Server::new(config)?;
     let pages = pages::Pages::load();
-    server.on_request(move |request: &sio_tokio::HttpRequest| pages.answer(request));
+    server.on_request(move |request: &sio_tokio::HttpRequest<'_>| pages.answer(request));
     register(&server);
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("chat: http://localhost:{}", listener.local_addr()?.port());
-    server.serve_with_shutdown(listener, async { drop(tokio::signal::ctrl_c().await) }).await?;
+    server
+        .serve(listener)
+        .with_graceful_shutdown(async { drop(tokio::signal::ctrl_c().await) })
+        .await?;
     Ok(())
 }
 
 fn port() -> Result<u16, std::num::ParseIntError> {
     let argument = std::env::args().skip_while(|arg| arg != "--port").nth(1);
-    argument.or_else(|| std::env::var("PORT").ok()).map_or(Ok(8080), |port| port.parse())
+    argument
+        .or_else(|| std::env::var("PORT").ok())
+        .map_or(Ok(8080), |port| port.parse())
 }
 
 fn register(server: &Server) {
@@ -95,12 +102,14 @@ fn register(server: &Server) {
             ack.send(welcome);
             announce(&hello, &socket, entry);
         })
-        .on("say", move |socket: Socket, text: String, ack: Ack| match say.room().say(&socket.id(), &text, transport(&socket)) {
-            Ok(entry) => {
-                ack.send(serde_json::json!({ "ok": true }));
-                publish(&socket, &entry);
+        .on("say", move |socket: Socket, text: String, ack: Ack| {
+            match say.room().say(&socket.id(), &text, transport(&socket)) {
+                Ok(entry) => {
+                    ack.send(serde_json::json!({ "ok": true }));
+                    publish(&socket, &entry);
+                }
+                Err(reason) => ack.send(serde_json::json!({ "error": reason })),
             }
-            Err(reason) => ack.send(serde_json::json!({ "error": reason })),
         })
         .on("rename", move |socket: Socket, name: String| {
             let entry = rename.room().rename(&socket.id(), &name);
@@ -123,7 +132,12 @@ fn enter(chat: &Chat, socket: &Socket, name: &str) -> (Welcome, Option<Entry>) {
     let mut room = chat.room();
     let (person, entry) = room.enter(&socket.id(), name, socket.generation().as_str(), transport(socket));
     socket.set_data(person.name.clone());
-    let welcome = Welcome { id: person.id, name: person.name, history: room.history(), present: room.present() };
+    let welcome = Welcome {
+        id: person.id,
+        name: person.name,
+        history: room.history(),
+        present: room.present(),
+    };
     (welcome, entry)
 }
 

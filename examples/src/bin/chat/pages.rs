@@ -60,31 +60,47 @@ impl Pages {
         Self { files }
     }
 
-    pub(crate) fn answer(&self, request: &HttpRequest) -> HttpResponse {
+    pub(crate) fn answer(&self, request: &HttpRequest<'_>) -> HttpResponse {
         match self.files.get(request.path()) {
-            Some((kind, bytes)) => HttpResponse::new(200, kind, bytes.clone())
+            Some((kind, bytes)) => HttpResponse::new(200)
+                .body(kind, bytes.clone())
                 .header("X-Content-Type-Options", "nosniff")
                 .header("Content-Security-Policy", "frame-ancestors 'self'")
                 .header("Cache-Control", "no-cache"),
-            None => HttpResponse::not_found(),
+            None => HttpResponse::new(404),
         }
     }
 }
 
 /// The versions that are there, oldest first, each with its scripts.
 fn genuine_clients(folder: &Path) -> Vec<(String, Vec<(String, Bytes)>)> {
-    let mut versions: Vec<(String, PathBuf)> = list(folder).into_iter().filter(|(_, path)| path.join("socket.io.js").is_file()).collect();
-    versions.sort_by_key(|(version, _)| version.split('.').map(|n| n.parse::<u32>().unwrap_or(0)).collect::<Vec<_>>());
+    let mut versions: Vec<(String, PathBuf)> = list(folder)
+        .into_iter()
+        .filter(|(_, path)| path.join("socket.io.js").is_file())
+        .collect();
+    versions.sort_by_key(|(version, _)| {
+        version
+            .split('.')
+            .map(|n| n.parse::<u32>().unwrap_or(0))
+            .collect::<Vec<_>>()
+    });
     let scripts = |path: &Path| {
         let names = list(path).into_iter().filter(|(name, _)| name.ends_with(".js"));
-        names.filter_map(|(name, path)| Some((name, Bytes::from(std::fs::read(path).ok()?)))).collect()
+        names
+            .filter_map(|(name, path)| Some((name, Bytes::from(std::fs::read(path).ok()?))))
+            .collect()
     };
-    versions.into_iter().map(|(version, path)| (version, scripts(&path))).collect()
+    versions
+        .into_iter()
+        .map(|(version, path)| (version, scripts(&path)))
+        .collect()
 }
 
 fn list(folder: &Path) -> Vec<(String, PathBuf)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path()))).collect()
+    entries
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
+        .collect()
 }
 
 /// Which way of using a client the frame page has for this version.

@@ -55,7 +55,12 @@ impl Room {
         if let Some(person) = self.people.iter().find(|p| p.id == id) {
             return (person.clone(), None);
         }
-        let person = Person { id: id.to_owned(), name, generation, transport };
+        let person = Person {
+            id: id.to_owned(),
+            name,
+            generation,
+            transport,
+        };
         self.people.push(person.clone());
         let entry = self.record("join", &person, None);
         (person, Some(entry))
@@ -128,9 +133,14 @@ fn shorten(name: &str, max: usize) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-#[expect(clippy::disallowed_methods, reason = "entries carry the time of day, which no machine depends on")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "entries carry the time of day, which no machine depends on"
+)]
 fn now_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]
@@ -160,7 +170,10 @@ mod tests {
         assert!(room.enter("a", "again", "0.6", "polling").1.is_none());
         assert!(room.say("a", "  ", "polling").is_err());
         assert!(room.say("a", &"x".repeat(MAX_TEXT + 1), "polling").is_err());
-        assert!(room.rename("a", "Bea").is_some_and(|e| e.text.as_deref() == Some("guest 0")));
+        assert!(
+            room.rename("a", "Bea")
+                .is_some_and(|e| e.text.as_deref() == Some("guest 0"))
+        );
         assert!(room.leave("a").is_some());
         assert!(room.present().is_empty());
     }

@@ -13,12 +13,17 @@ pub(crate) fn register(server: &Server) {
     everywhere(&root);
     root_only(&root);
     legacy(&root);
-    everywhere(&server.of("/admin").with(|socket: Socket| match token(&socket).as_deref() {
-        Some("secret") => Ok(()),
-        _ => Err(Refusal::new("forbidden").with_data(&json!({ "need": "secret" }))),
-    }));
+    everywhere(
+        &server
+            .of("/admin")
+            .with(|socket: Socket| match token(&socket).as_deref() {
+                Some("secret") => Ok(()),
+                _ => Err(Refusal::new("forbidden").with_data(&json!({ "need": "secret" }))),
+            }),
+    );
     everywhere(&server.of_fn(|name, _| {
-        name.strip_prefix("/tenant-").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+        name.strip_prefix("/tenant-")
+            .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
     }));
 }
 
@@ -36,7 +41,11 @@ async fn root_admits(socket: &Socket) -> Result<(), Refusal> {
 /// `auth.token`, or `token` of the query.
 fn token(socket: &Socket) -> Option<String> {
     let auth: Option<Value> = socket.auth();
-    let from_auth = auth.as_ref().and_then(|auth| auth.get("token")).and_then(Value::as_str).map(str::to_owned);
+    let from_auth = auth
+        .as_ref()
+        .and_then(|auth| auth.get("token"))
+        .and_then(Value::as_str)
+        .map(str::to_owned);
     from_auth.or_else(|| socket.handshake().query_value("token"))
 }
 
@@ -47,7 +56,9 @@ fn everywhere(namespace: &Namespace) {
             let _ = socket.emit("echo", args);
         })
         .on("echo-ack", |_: Socket, args: RawArgs, ack: Ack| ack.send(args))
-        .on("cast", |socket: Socket, data: Raw| socket.broadcast().emit("cast", data))
+        .on("cast", |socket: Socket, data: Raw| {
+            socket.broadcast().emit("cast", data)
+        })
         .on("whoami", |socket: Socket, ack: Ack| ack.send(who(&socket)))
         // The rest may be asked for in every namespace that a client can tell apart only by name.
         .on("bye", |socket: Socket| socket.disconnect());
@@ -93,14 +104,18 @@ fn root_only(root: &Namespace) {
         }
         let _ = socket.emit("burst-end", n);
     })
-    .on("big", |_: Socket, size: usize, ack: Ack| ack.send("b".repeat(size.min(MAX_BIG))))
+    .on("big", |_: Socket, size: usize, ack: Ack| {
+        ack.send("b".repeat(size.min(MAX_BIG)))
+    })
     .on("ask-me", async |socket: Socket, data: Raw| {
         if let Ok(answer) = socket.emit_with_ack::<RawArgs, _>("question", data).await {
             let _ = socket.emit("answer", answer);
         }
     })
     .on("ask-timeout", async |socket: Socket| {
-        let asked = socket.timeout(Duration::from_millis(200)).emit_with_ack::<RawArgs, _>("question-never", ());
+        let asked = socket
+            .timeout(Duration::from_millis(200))
+            .emit_with_ack::<RawArgs, _>("question-never", ());
         if let Err(AckError::TimedOut) = asked.await {
             let _ = socket.emit("timed-out", true);
         }
@@ -131,7 +146,9 @@ fn rooms(root: &Namespace) {
         socket.leave(room);
         ack.send("ok");
     })
-    .on("room", |socket: Socket, (room, data): (String, Raw)| socket.to(&room).emit("room", (&room, data)))
+    .on("room", |socket: Socket, (room, data): (String, Raw)| {
+        socket.to(&room).emit("room", (&room, data))
+    })
     .on("roomall", |socket: Socket, (room, data): (String, Raw)| {
         if let Some(io) = socket.io() {
             io.to(&room).emit("roomall", (&room, data));

@@ -10,7 +10,11 @@
 //! It uses the public API and nothing else.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it has to say is for whoever started it")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what it has to say is for whoever started it"
+)]
 
 mod bench;
 mod handlers;
@@ -42,7 +46,10 @@ fn main() -> ExitCode {
     if let Some(threads) = options.threads.filter(|threads| *threads > 1) {
         builder.worker_threads(threads);
     }
-    let served = builder.enable_all().build().and_then(|runtime| runtime.block_on(serve(&options)));
+    let served = builder
+        .enable_all()
+        .build()
+        .and_then(|runtime| runtime.block_on(serve(&options)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -84,7 +91,7 @@ async fn serve(options: &Options) -> std::io::Result<()> {
     println!("listening {}", options.port);
     let serving = servers.iter().zip(listeners).map(|(server, listener)| {
         let server = server.clone();
-        tokio::spawn(async move { server.serve_with_shutdown(listener, terminated()).await })
+        tokio::spawn(async move { server.serve(listener).with_graceful_shutdown(terminated()).await })
     });
     for served in serving.collect::<Vec<_>>() {
         served.await??;
@@ -93,8 +100,12 @@ async fn serve(options: &Options) -> std::io::Result<()> {
 }
 
 fn server(config: Config, options: &Options) -> std::io::Result<Server> {
-    let shards = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    Server::with_shards(config, shards).map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidInput, error))
+    let process = sio_tokio::Options::default();
+    let process = match options.threads {
+        Some(threads) => process.shards(threads),
+        None => process,
+    };
+    Server::with_options(config, process).map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidInput, error))
 }
 
 fn contract_config(options: &Options) -> Config {

@@ -38,10 +38,14 @@ impl Options {
         while let Some(arg) = args.next() {
             let mut number = |name: &str| -> Result<u64, String> {
                 let value = args.next().ok_or_else(|| format!("{name} wants a number"))?;
-                value.parse().map_err(|_| format!("{name} wants a number, not {value:?}"))
+                value
+                    .parse()
+                    .map_err(|_| format!("{name} wants a number, not {value:?}"))
             };
             match arg.as_str() {
-                "--port" => port = Some(u16::try_from(number("--port")?).map_err(|_| "--port is out of range".to_owned())?),
+                "--port" => {
+                    port = Some(u16::try_from(number("--port")?).map_err(|_| "--port is out of range".to_owned())?)
+                }
                 "--ping-interval" => options.ping_interval = Some(Duration::from_millis(number("--ping-interval")?)),
                 "--ping-timeout" => options.ping_timeout = Some(Duration::from_millis(number("--ping-timeout")?)),
                 "--threads" => options.threads = Some(number("--threads")?.clamp(1, 256) as usize),

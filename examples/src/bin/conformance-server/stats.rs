@@ -16,15 +16,17 @@ impl Counted {
     }
 
     fn sessions(&self) -> usize {
-        self.0.lock().map_or(0, |servers| servers.iter().map(Io::sessions).sum())
+        self.0
+            .lock()
+            .map_or(0, |servers| servers.iter().map(Io::sessions).sum())
     }
 }
 
 pub(crate) fn serve(server: &Server, counted: &Arc<Counted>) {
     let counted = Arc::clone(counted);
-    server.on_request(move |request: &HttpRequest| {
+    server.on_request(move |request: &HttpRequest<'_>| {
         if request.path() != "/__stats" {
-            return HttpResponse::not_found();
+            return HttpResponse::new(404);
         }
         let stats = serde_json::json!({
             "server": concat!("sio ", env!("CARGO_PKG_VERSION")),
@@ -32,7 +34,7 @@ pub(crate) fn serve(server: &Server, counted: &Arc<Counted>) {
             "rss": resident_bytes(),
             "sessions": counted.sessions(),
         });
-        HttpResponse::json(stats.to_string())
+        HttpResponse::json(&stats)
     });
 }
 

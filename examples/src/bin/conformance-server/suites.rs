@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sio_tokio::{Ack, Config, Cors, EngineSession, Origins, RawArgs, Server, Socket};
+use sio_tokio::{Ack, Config, Cors, EngineMessage, EngineSocket, Origins, RawArgs, Server, Socket};
 
 pub(crate) fn config() -> Config {
     let mut config = Config::default()
@@ -17,14 +17,16 @@ pub(crate) fn config() -> Config {
 }
 
 pub(crate) fn register(server: &Server) {
-    server.on_engine_message(|session: &EngineSession, message| {
+    server.on_engine(|session: &EngineSocket, message: EngineMessage| {
         let _ = session.send(message);
     });
     for name in ["/", "/custom"] {
         server
             .of(name)
             .on_connect(async |socket: Socket| {
-                let auth = socket.auth::<serde_json::Value>().unwrap_or_else(|| serde_json::json!({}));
+                let auth = socket
+                    .auth::<serde_json::Value>()
+                    .unwrap_or_else(|| serde_json::json!({}));
                 // The suites' one-shot listeners lose a frame that shares a read with the answer to CONNECT.
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 let _ = socket.emit("auth", auth);
