@@ -1,0 +1,8 @@
+//! See `src/server.rs`.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sio_fuzz::server::server(data));
+
+#[cfg(not(fuzzing))]
+fn main() {}

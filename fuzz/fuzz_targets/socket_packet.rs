@@ -1,0 +1,8 @@
+//! See `src/socket_packet.rs`.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sio_fuzz::socket_packet::socket_packet(data));
+
+#[cfg(not(fuzzing))]
+fn main() {}

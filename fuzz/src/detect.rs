@@ -1,0 +1,46 @@
+//! Detection: one request head to generation and transport. The input is a request as it stands on the wire, or a bare target.
+
+use sio_proto::detect::{self, RequestHead, Route};
+
+/// See the [module](self).
+pub fn detect(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    let mut words = first.split(' ');
+    let (method, target) = match (words.next(), words.next()) {
+        (Some(method), Some(target)) => (method, target),
+        (target, _) => ("GET", target.unwrap_or_default()),
+    };
+    let mut head = RequestHead {
+        method,
+        target,
+        ..RequestHead::default()
+    };
+    for line in lines {
+        match line.split_once(": ") {
+            Some(("Upgrade", value)) => head.upgrade = value.eq_ignore_ascii_case("websocket"),
+            Some(("Sec-WebSocket-Version", value)) => head.websocket_version = Some(value),
+            Some(("Sec-WebSocket-Key", _)) => head.websocket_key = true,
+            Some(("Sec-WebSocket-Key1", _)) => head.websocket_key_pair = true,
+            _ => {}
+        }
+    }
+    let route = detect::detect("/socket.io", &head);
+    assert_eq!(route, detect::detect("/socket.io/", &head), "a final slash of the prefix is ignored");
+    match route {
+        Route::Static(path) => assert!(target.contains(path)),
+        Route::EngineIo(engine) => {
+            assert_eq!(engine, detect::engine_io(&head));
+            assert!(engine.sid.is_none_or(|sid| !sid.is_empty() && target.contains(sid)));
+            assert_eq!(engine.upgrade.is_some(), head.upgrade);
+        }
+        Route::Legacy06(legacy) => {
+            assert!(legacy.session.is_none_or(|sid| !sid.is_empty() && !sid.contains('/')));
+            assert!(!legacy.maybe_timestamp || legacy.session.is_some());
+            assert!(target.contains(legacy.transport.name()));
+        }
+        Route::V1(_) => assert!(target.starts_with("/socket.io/1")),
+        Route::UnknownProtocol | Route::NotAProtocolRequest | Route::Foreign => {}
+    }
+}

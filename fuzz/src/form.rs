@@ -1,0 +1,40 @@
+//! Form bodies and queries, by every reader there is of them.
+
+use bytes::Bytes;
+use sio_proto::http::{Duplicates, Query, form_field};
+use sio_proto::legacy::form::{Field, field};
+use sio_proto::legacy::transports::{PostError, Posted, read_d_form, read_data_form};
+
+/// See the [module](self).
+pub fn form(data: &[u8]) {
+    let body = Bytes::copy_from_slice(data);
+    for name in ["d", "data"] {
+        let first = form_field(&body, name, Duplicates::First);
+        let only = form_field(&body, name, Duplicates::Refuse);
+        assert!(only.is_none() || only == first, "what is there once is also the first");
+        // One pair: both readers say the same of it.
+        if let Field::Value { value, repeated } = field(&body, name)
+            && !data.contains(&b'&')
+        {
+            assert_eq!((Some(value), repeated), (first, false));
+        }
+    }
+    match (read_data_form(&body), field(&body, "data")) {
+        (Ok(payload), Field::Value { value, .. }) => assert_eq!(payload, value),
+        (Err(PostError::MissingField), Field::Missing) | (Err(PostError::InvalidUtf8), Field::InvalidUtf8) => {}
+        other => panic!("{other:?}"),
+    }
+    if let Ok(Posted::Form(payload)) = read_d_form(&body) {
+        assert!(!payload.starts_with('"'));
+    }
+
+    let text = String::from_utf8_lossy(data).into_owned();
+    let query = Query::new(text.clone());
+    let pairs: Vec<_> = query.iter().collect();
+    assert!(pairs.len() <= Query::MAX_PAIRS);
+    for (key, value) in &pairs {
+        let last = pairs.iter().rev().find(|(other, _)| other == key).map(|(_, value)| value);
+        assert_eq!(query.get(key).as_ref(), last, "the last pair wins");
+        assert!(value.len() <= 3 * text.len());
+    }
+}

@@ -1,0 +1,77 @@
+//! Every file of every corpus, through its target, on stable Rust.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sio_fuzz::TARGETS;
+
+/// Seeds are read by people and kept for ever: few and small.
+const MAX_FILES: usize = 40;
+const MAX_FILE_BYTES: u64 = 4096;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let mut names: Vec<String> = entries
+        .map(|entry| {
+            entry
+                .expect("a readable directory")
+                .file_name()
+                .into_string()
+                .expect("a plain name")
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn corpora_pass() {
+    for (target, run) in TARGETS {
+        let corpus = root().join("corpus").join(target);
+        let files = names(&corpus);
+        assert!(!files.is_empty(), "{target} has no seeds");
+        for file in files {
+            let data = fs::read(corpus.join(&file)).expect("a readable seed");
+            if let Err(cause) = std::panic::catch_unwind(|| run(&data)) {
+                eprintln!("seed corpus/{target}/{file}");
+                std::panic::resume_unwind(cause);
+            }
+        }
+    }
+}
+
+/// A fuzzer that writes into the corpus directories leaves thousands of files there; those are not seeds. Set `FUZZ_CORPUS_IS_MINE` while one runs.
+#[test]
+fn corpora_are_small() {
+    if std::env::var_os("FUZZ_CORPUS_IS_MINE").is_some() {
+        return;
+    }
+    for (target, _) in TARGETS {
+        let corpus = root().join("corpus").join(target);
+        let files = names(&corpus);
+        assert!(files.len() <= MAX_FILES, "{target} has {} seeds", files.len());
+        for file in files {
+            let bytes = fs::metadata(corpus.join(&file)).expect("a readable seed").len();
+            assert!(bytes <= MAX_FILE_BYTES, "corpus/{target}/{file} has {bytes} bytes");
+        }
+    }
+}
+
+#[test]
+fn every_target_is_wired_up() {
+    let ours: Vec<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let binaries: Vec<String> = ours.iter().map(|name| format!("{name}.rs")).collect();
+    assert_eq!(names(&root().join("fuzz_targets")), binaries);
+    assert_eq!(names(&root().join("corpus")), ours);
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
+    for name in ours {
+        assert!(
+            manifest.contains(&format!("name = \"{name}\"\n")),
+            "{name} has no [[bin]]"
+        );
+    }
+}
