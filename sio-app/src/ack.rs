@@ -56,9 +56,8 @@ impl Ack {
 
     fn try_send<A: Serialize>(&self, args: A) -> Result<(), EmitError> {
         let Some(id) = self.id else { return Ok(()) };
-        let mut message = message::ack(&self.socket, id, &args)?;
-        self.socket.send(&mut message, None)?;
-        Ok(())
+        let message = message::ack(&self.socket, id, &args)?;
+        Ok(self.socket.send(message, None)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use serde::Serialize;
 use sio_proto::server::{Form, Message};
@@ -50,6 +50,11 @@ impl Draft {
         })
     }
 
+    /// About how many bytes it is.
+    pub(crate) fn len(&self) -> usize {
+        size(&self.args)
+    }
+
     /// The message, encoded in these forms.
     pub(crate) fn encoded(self, namespace: &ByteString, volatile: bool, forms: u8, scratch: &mut BytesMut) -> Message {
         let mut message = self.message(namespace, None, volatile);
@@ -64,26 +69,38 @@ impl Draft {
     }
 }
 
-/// An event for one socket, encoded.
+fn size(args: &Args) -> usize {
+    args.json.len() + args.attachments.iter().map(Bytes::len).sum::<usize>()
+}
+
+/// An event for one socket, encoded; and about how many bytes it is.
 pub(crate) fn event<A: Serialize + ?Sized>(
     socket: &SocketInner,
     name: &str,
     args: &A,
     id: Option<u64>,
     volatile: bool,
-) -> Result<Message, EmitError> {
+) -> Result<(Message, usize), EmitError> {
     with_scratch(|scratch| {
-        let mut message = Draft::new(name, args, scratch)?.message(&socket.namespace, id, volatile);
+        let draft = Draft::new(name, args, scratch)?;
+        let len = draft.len();
+        let mut message = draft.message(&socket.namespace, id, volatile);
         message.encode(Form::of(socket.generation), scratch);
-        Ok(message)
+        Ok((message, len))
     })
 }
 
-/// An acknowledgement for one socket, encoded.
-pub(crate) fn ack<A: Serialize + ?Sized>(socket: &SocketInner, id: u64, args: &A) -> Result<Message, ArgsError> {
+/// An acknowledgement for one socket, encoded; and about how many bytes it is.
+pub(crate) fn ack<A: Serialize + ?Sized>(
+    socket: &SocketInner,
+    id: u64,
+    args: &A,
+) -> Result<(Message, usize), ArgsError> {
     with_scratch(|scratch| {
-        let mut message = Message::ack(socket.namespace.clone(), id, to_args(args, scratch)?);
+        let args = to_args(args, scratch)?;
+        let len = size(&args);
+        let mut message = Message::ack(socket.namespace.clone(), id, args);
         message.encode(Form::of(socket.generation), scratch);
-        Ok(message)
+        Ok((message, len))
     })
 }

@@ -133,10 +133,13 @@ impl SocketInner {
     }
 
     /// Queues a message in the shard. Inside a turn it leaves at the turn's end, else at once.
-    pub(crate) fn send(&self, message: &mut Message, ack: Option<AckRequest>) -> Result<(), SendError> {
+    pub(crate) fn send(&self, (mut message, len): (Message, usize), ack: Option<AckRequest>) -> Result<(), SendError> {
         turn::act(self.runtime(), |turn| {
-            self.cell
-                .input(turn, |state, now, _| state.shard.emit(now, self.key, message, ack))
+            let sent = self
+                .cell
+                .input(turn, |state, now, _| state.shard.emit(now, self.key, &mut message, ack));
+            turn.emitted(len);
+            sent
         })
     }
 
@@ -270,8 +273,8 @@ impl Socket {
         args: &A,
         volatile: bool,
     ) -> Result<(), EmitError> {
-        let mut message = message::event(&self.0, event, args, None, volatile)?;
-        Ok(self.0.send(&mut message, None)?)
+        let message = message::event(&self.0, event, args, None, volatile)?;
+        Ok(self.0.send(message, None)?)
     }
 
     /// Sends a message without a name: what clients get as `message` event, and what all there is to 0.6.
@@ -311,7 +314,7 @@ impl Socket {
             id
         };
         let sent = message::event(&self.0, event, args, Some(id), false)
-            .and_then(|mut message| Ok(self.0.send(&mut message, Some(AckRequest { id, timeout }))?));
+            .and_then(|message| Ok(self.0.send(message, Some(AckRequest { id, timeout }))?));
         match sent {
             Ok(()) => AckFuture::waiting(Arc::clone(&self.0), id, slot),
             Err(error) => {

@@ -28,6 +28,10 @@ use crate::work::Work;
 
 thread_local!(static TURN: Turn = Turn::default());
 
+/// After so many bytes emitted, a turn writes before it goes on: a handler that emits without end neither fills the memory nor keeps its
+/// clients waiting.
+const BYTES_BETWEEN_WRITES: usize = 256 * 1024;
+
 /// Numbers for threads, from one on: the high half of an [`Owner`], so that threads need not agree on the low half.
 static THREADS: AtomicU64 = AtomicU64::new(1);
 
@@ -46,6 +50,8 @@ pub(crate) struct Turn {
     now: Cell<Time>,
     /// Who owns the mailboxes of this turn's work; zero until one is needed.
     owner: Cell<Owner>,
+    /// Bytes emitted since something was written.
+    emitted: Cell<usize>,
     work: RefCell<VecDeque<Work>>,
     shards: RefCell<Vec<Arc<ShardCell>>>,
     links: RefCell<Vec<TouchedLink>>,
@@ -130,6 +136,14 @@ impl Turn {
         self.work.borrow_mut().pop_front()
     }
 
+    /// Something of this size is on its way.
+    pub(crate) fn emitted(&self, bytes: usize) {
+        self.emitted.set(self.emitted.get() + bytes);
+        if self.emitted.get() > BYTES_BETWEEN_WRITES {
+            self.write_out();
+        }
+    }
+
     /// A shard has something ready, maybe.
     pub(crate) fn touch(&self, shard: &Arc<ShardCell>) {
         let mut shards = self.shards.borrow_mut();
@@ -150,6 +164,7 @@ impl Turn {
     /// Writes what is ready. False if there was nothing left to look at.
     fn write_out(&self) -> bool {
         let mut any = false;
+        self.emitted.set(0);
         while let Some(shard) = { self.shards.borrow_mut().pop() } {
             any = true;
             shard.flush(self);
