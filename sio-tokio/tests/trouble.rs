@@ -237,12 +237,12 @@ async fn handlers_run_after_the_call_that_causes_them() {
     .await;
     let mut client = Client::connect(server.address).await;
     let socket = server.io.sockets().remove(0);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a thread outside of the runtime is what this is about"
+    )]
     let outside = std::thread::spawn({
         let lock = Arc::clone(&lock);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a thread outside of the runtime is what this is about"
-        )]
         move || {
             let guard = lock.lock().unwrap();
             socket.disconnect();
