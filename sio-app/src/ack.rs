@@ -56,8 +56,7 @@ impl Ack {
 
     fn try_send<A: Serialize>(&self, args: A) -> Result<(), EmitError> {
         let Some(id) = self.id else { return Ok(()) };
-        let message = message::ack(&self.socket, id, &args)?;
-        Ok(self.socket.send(message, None)?)
+        message::send_ack(&self.socket, id, &args)
     }
 }
 
