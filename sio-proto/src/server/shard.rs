@@ -191,6 +191,10 @@ impl Shard {
                 continue;
             };
             session.ready = false;
+            // The entry may be that of a session which had this slot before; a poll must not be answered with nothing.
+            if session.outbox.is_empty() {
+                continue;
+            }
             match session.transport {
                 TransportKind::WebSocket => {
                     if let Some(link) = session.link
