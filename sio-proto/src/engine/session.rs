@@ -33,8 +33,9 @@ use crate::{Config, Frame, LinkId, Time, http, json, socket};
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
 /// Most packets in one POST.
 const MAX_PACKETS_PER_POST: usize = 65_536;
-/// Most packets that a candidate may send ahead of the end of a POST.
-const MAX_HELD: usize = 1_024;
+/// Most packets that a candidate may send ahead of the end of a POST. Genuine clients wait for its answer and send none; each may be as
+/// large as `max_payload`.
+const MAX_HELD: usize = 16;
 /// Most namespaces remembered as just left.
 const MAX_LEFT: usize = 8;
 /// How long packets for a namespace that the server has closed are taken for late ones (docs/protocol/socket-io.md §3.1).
@@ -52,7 +53,8 @@ const TEXT: &str = "text/plain; charset=UTF-8";
 pub(crate) struct Engine {
     /// Whether messages are the user's own, with no Socket.IO in them.
     raw: bool,
-    /// Whether the peer wants binary as base64 on websocket too.
+    /// Whether the websocket that is the transport carries binary as base64. Polling always does, so the flag of its
+    /// requests means nothing (docs/protocol/engine-io.md §1).
     pub(crate) base64: bool,
     /// Whether a namespace has ever been joined.
     joined: bool,
@@ -71,6 +73,9 @@ pub(crate) struct Engine {
 #[derive(Debug)]
 struct Candidate {
     link: LinkId,
+    /// Whether it carries binary as base64, should it become the transport.
+    base64: bool,
+    probed: bool,
     /// `5` came while a POST was under way: the switch waits for it, and so do these packets.
     switching: bool,
     held: Vec<Inbound>,
@@ -268,11 +273,11 @@ fn open_websocket(
         // Genuine servers agree to the websocket and close it at once (docs/protocol/engine-io.md §4.5).
         out.writes.push(Write::Upgrade(
             link,
-            Upgrade {
+            Box::new(Upgrade {
                 accept,
                 headers,
                 wire: Wire::Engine4Raw,
-            },
+            }),
         ));
         out.writes.push(Write::Close(link, None));
         return;
@@ -297,11 +302,11 @@ fn open_websocket(
     core.links.set(link, core.key(slot), Role::WebSocket);
     out.writes.push(Write::Upgrade(
         link,
-        Upgrade {
+        Box::new(Upgrade {
             accept,
             headers,
             wire: wire(raw),
-        },
+        }),
     ));
     core.mark_ready(slot);
 }
@@ -324,7 +329,7 @@ fn open(
     let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
     let engine = Engine {
         raw,
-        base64: route.base64,
+        base64: route.base64 && transport == TransportKind::WebSocket,
         joined: false,
         awaiting_pong: false,
         beat: 0,
@@ -429,12 +434,27 @@ pub(crate) fn flush_poll(core: &mut Core, slot: u32, out: &mut Outputs) {
     }
 }
 
-fn answer_poll(core: &mut Core, slot: u32, mut asker: Asker, last: Vec<Frame>, out: &mut Outputs) {
+/// Answers the parked GET, if there is one, with this packet alone; what is queued stays queued.
+fn answer_parked_with(core: &mut Core, slot: u32, frame: Frame, out: &mut Outputs) {
+    if let Some(asker) = take_parked(core, slot) {
+        answer_packets(core, slot, asker, alloc::vec![frame], out);
+    }
+}
+
+/// Answers a GET with everything that is queued, and `last`.
+fn answer_poll(core: &mut Core, slot: u32, asker: Asker, last: Vec<Frame>, out: &mut Outputs) {
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
     let mut frames = session.take_outbox();
     frames.extend(last);
+    answer_packets(core, slot, asker, frames, out);
+}
+
+fn answer_packets(core: &mut Core, slot: u32, mut asker: Asker, frames: Vec<Frame>, out: &mut Outputs) {
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
     let encoding = match engine_of(session).and_then(|e| e.jsonp.as_deref()) {
         Some(index) => PollEncoding::Engine4Jsonp(ByteString::from(index)),
         None => PollEncoding::Engine4,
@@ -464,6 +484,10 @@ pub(crate) fn handle_body_started(
     out: &mut Outputs,
 ) {
     let config = Arc::clone(&core.config);
+    // A body with any other method is nobody's, and must not take the place of a POST.
+    if request.http.method != http::Method::Post {
+        return;
+    }
     let Ok(Purpose::Use(slot)) = check(core, &config, request, raw, route, false) else {
         return;
     };
@@ -508,7 +532,8 @@ fn post(
     }
     if request.http.body.is_err() {
         // The session lives on; the rest of the body does not (docs/protocol/engine-io.md §12).
-        return out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+        out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+        return switch_if_waiting(core, now, slot, out);
     }
     if request.http.is_content_type("application/octet-stream") {
         out.writes.push(asker.answer(400, None, Bytes::new()));
@@ -603,13 +628,16 @@ fn attach_candidate(
     let possible = route.transport == EngineTransport::Websocket && session.transport == TransportKind::Polling;
     let Some(engine) = engine_of(session) else { return };
     let wire = wire(engine.raw);
-    out.writes.push(Write::Upgrade(link, Upgrade { accept, headers, wire }));
+    out.writes
+        .push(Write::Upgrade(link, Box::new(Upgrade { accept, headers, wire })));
     if !possible || engine.candidate.is_some() {
         return out.writes.push(Write::Close(link, None));
     }
     engine.attempt = engine.attempt.wrapping_add(1);
     engine.candidate = Some(Box::new(Candidate {
         link,
+        base64: route.base64,
+        probed: false,
         switching: false,
         held: Vec::new(),
     }));
@@ -635,7 +663,9 @@ fn handle_candidate(core: &mut Core, now: Time, slot: u32, link: LinkId, packet:
         }
         Inbound::Engine(Packet::Ping(data)) if data == "probe" => {
             out.writes.push(Write::Frame(link, PROBE_ANSWER));
-            core.timers.arm_at(now + NOOP_INTERVAL, Alarm::Noop, key, attempt);
+            if !core::mem::replace(&mut candidate.probed, true) {
+                core.timers.arm_at(now + NOOP_INTERVAL, Alarm::Noop, key, attempt);
+            }
         }
         Inbound::Engine(Packet::Upgrade) => {
             candidate.switching = true;
@@ -658,17 +688,16 @@ fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
     let Some(candidate) = engine.candidate.take() else {
         return;
     };
-    if let Some(mut asker) = take_parked(core, slot) {
-        asker.header("cache-control", ByteString::from_static("no-store"));
-        out.writes
-            .push(asker.answer_packets(TEXT, alloc::vec![CLOSE], PollEncoding::Engine4));
-    }
+    answer_parked_with(core, slot, CLOSE, out);
     core.links.set(candidate.link, key, Role::WebSocket);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
     session.transport = TransportKind::WebSocket;
     session.link = Some(candidate.link);
+    if candidate.base64 {
+        switch_to_base64(session);
+    }
     if session.state == State::Closing {
         return finish_closing(core, slot, out);
     }
@@ -678,6 +707,18 @@ fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
             receive(core, now, slot, packet, out);
         }
     }
+}
+
+/// The transport carries binary as base64 from here on. What is queued was meant for polls, which spell it when they are put
+/// together.
+fn switch_to_base64(session: &mut Session) {
+    if let Some(engine) = engine_of(session) {
+        engine.base64 = true;
+    }
+    for frame in session.outbox.iter_mut().filter(|frame| frame.is_binary()) {
+        *frame = to_base64(frame);
+    }
+    session.outbox_bytes = session.outbox.iter().map(Frame::len).sum();
 }
 
 fn drop_candidate(core: &mut Core, slot: u32, out: &mut Outputs) {
@@ -736,11 +777,7 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
         // The server pings in this revision (docs/protocol/engine-io.md §4.4).
         Inbound::Engine(Packet::Ping(_)) => fail(core, now, slot, Reason::TransportError, out),
         Inbound::Engine(Packet::Close) if transport == TransportKind::Polling => {
-            if let Some(mut asker) = take_parked(core, slot) {
-                asker.header("cache-control", ByteString::from_static("no-store"));
-                out.writes
-                    .push(asker.answer_packets(TEXT, alloc::vec![NOOP], PollEncoding::Engine4));
-            }
+            answer_parked_with(core, slot, NOOP, out);
             fail(core, now, slot, Reason::TransportClose, out);
         }
         Inbound::Engine(Packet::Message(text)) => {
@@ -771,7 +808,8 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         return;
     };
     let (state, reassembling) = (session.state, session.reassembly.is_pending());
-    let reassembly_epoch = session.reassembly_epoch;
+    let attachments_due = session.attachments_due;
+    session.attachments_alarm &= alarm != Alarm::Attachments;
     let parked = session.parked.is_some() && session.outbox.is_empty();
     let Some(engine) = engine_of(session) else { return };
     match alarm {
@@ -786,12 +824,13 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         Alarm::Connect if !engine.joined && state == State::Open => {
             close(core, now, slot, Reason::ForcedServerClose, out);
         }
-        Alarm::Upgrade if engine.attempt == epoch => drop_candidate(core, slot, out),
+        // After `5` the client has left polling behind: there is no way back, and the ping timeout bounds the wait for the POST.
+        Alarm::Upgrade if engine.attempt == epoch && engine.candidate.as_ref().is_some_and(|c| !c.switching) => {
+            drop_candidate(core, slot, out);
+        }
         Alarm::Noop if engine.attempt == epoch && engine.candidate.is_some() => {
-            if parked && let Some(mut asker) = take_parked(core, slot) {
-                asker.header("cache-control", ByteString::from_static("no-store"));
-                out.writes
-                    .push(asker.answer_packets(TEXT, alloc::vec![NOOP], PollEncoding::Engine4));
+            if parked {
+                answer_parked_with(core, slot, NOOP, out);
             }
             core.timers.arm_at(now + NOOP_INTERVAL, Alarm::Noop, key, epoch);
         }
@@ -799,9 +838,10 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
             drop_candidate(core, slot, out);
             core.remove_session(slot, Reason::ForcedServerClose, out);
         }
-        Alarm::Attachments if reassembling && reassembly_epoch == epoch => {
+        Alarm::Attachments if reassembling && attachments_due <= now => {
             close(core, now, slot, Reason::ForcedClose, out);
         }
+        Alarm::Attachments if reassembling => arm_attachments(core, slot, attachments_due),
         Alarm::Ping
         | Alarm::PingTimeout
         | Alarm::Connect
@@ -810,6 +850,18 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         | Alarm::Close
         | Alarm::Attachments
         | Alarm::Absence => {}
+    }
+}
+
+/// A packet waits for its attachments until `due`. One alarm serves all packets of a session: it is armed again when it goes off for a
+/// packet that is complete while a later one waits.
+pub(crate) fn arm_attachments(core: &mut Core, slot: u32, due: Time) {
+    let key = core.key(slot);
+    if let Some(session) = core.sessions.get_mut(slot) {
+        session.attachments_due = due;
+        if !core::mem::replace(&mut session.attachments_alarm, true) {
+            core.timers.arm_at(due, Alarm::Attachments, key, 0);
+        }
     }
 }
 
@@ -822,8 +874,10 @@ pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, role: Role, c
     };
     match role {
         Role::Candidate => {
-            if let Some(engine) = engine_of(session) {
-                engine.candidate = None;
+            let candidate = engine_of(session).and_then(|engine| engine.candidate.take());
+            if candidate.is_some_and(|c| c.switching) {
+                // After `5` this is the transport, though we have not switched to it yet.
+                fail(core, now, slot, cause.into(), out);
             }
         }
         Role::Parked => {
@@ -837,11 +891,7 @@ pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, role: Role, c
         }
         Role::WebSocket => {
             session.link = None;
-            let reason = match cause {
-                Cause::Closed => Reason::TransportClose,
-                Cause::Failed => Reason::TransportError,
-            };
-            fail(core, now, slot, reason, out);
+            fail(core, now, slot, cause.into(), out);
         }
     }
 }

@@ -200,7 +200,7 @@ fn upgrade(core: &mut Core, now: Time, session: Option<u32>, asker: Asker, reque
         },
         Err(refusal) => return out.writes.push(refusal),
     };
-    out.writes.push(Write::Upgrade(link, accept));
+    out.writes.push(Write::Upgrade(link, Box::new(accept)));
     let Some(slot) = session else {
         return open(core, now, None, Some(link), request, out);
     };
@@ -358,6 +358,8 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         Alarm::PingTimeout if tilde.beat == epoch && tilde.awaiting_echo && on_websocket => {
             close(core, slot, Reason::PingTimeout, out);
         }
+        // One that was armed before the deadline moved forward; the one that counts is still to come.
+        Alarm::Absence if tilde.alarm.is_some_and(|armed| armed > now) => {}
         Alarm::Absence => {
             tilde.alarm = None;
             let deadline = tilde.deadline;

@@ -31,6 +31,8 @@ pub struct Server {
     outputs: Outputs,
     arrivals: Arrivals,
     queue: VecDeque<Output>,
+    /// Connections that may read on, and have something to read.
+    resumed: VecDeque<LinkId>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +78,7 @@ impl Server {
             outputs: Outputs::default(),
             arrivals: Arrivals::default(),
             queue: VecDeque::new(),
+            resumed: VecDeque::new(),
         })
     }
 
@@ -94,7 +97,8 @@ impl Server {
         LinkId::new(slot, entry.generation)
     }
 
-    /// Bytes came on a link. All of them are taken.
+    /// Bytes came on a link. All of them are taken; a peer that goes on sending while its request waits for an answer, by more than one
+    /// further request, is cut off.
     pub fn handle_bytes(&mut self, now: Time, link: LinkId, bytes: &mut BytesMut) {
         let Some(connection) = self.connection(link) else {
             return bytes.clear();
@@ -106,7 +110,16 @@ impl Server {
             bytes.clear();
         }
         self.advance(now, link);
-        self.drain_outputs(now);
+        self.settle(now);
+        let most = self.config.http.max_head_bytes + self.config.http.max_body_bytes;
+        if self
+            .connection(link)
+            .is_some_and(|c| c.conn.is_waiting() && c.rest.len() > most)
+        {
+            self.end(link);
+            self.shard.handle_closed(now, link, Cause::Failed, &mut self.outputs);
+            self.settle(now);
+        }
         // An idle connection keeps no buffer: an empty one goes back to the caller.
         if let Some(connection) = self.connection(link)
             && connection.rest.is_empty()
@@ -120,7 +133,7 @@ impl Server {
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause) {
         if self.forget(link) {
             self.shard.handle_closed(now, link, cause, &mut self.outputs);
-            self.drain_outputs(now);
+            self.settle(now);
         }
     }
 
@@ -132,13 +145,13 @@ impl Server {
     /// A blocked link has been written empty.
     pub fn handle_drained(&mut self, now: Time, link: LinkId) {
         self.shard.handle_drained(now, link);
-        self.drain_outputs(now);
+        self.settle(now);
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Time) {
         self.shard.handle_timeout(now, &mut self.outputs);
-        self.drain_outputs(now);
+        self.settle(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
@@ -150,14 +163,14 @@ impl Server {
     /// Gives the shard a command; what it causes comes out of [`poll_output`](Self::poll_output).
     pub fn shard<R>(&mut self, now: Time, command: impl FnOnce(&mut Shard, &mut Outputs) -> R) -> R {
         let result = command(&mut self.shard, &mut self.outputs);
-        self.drain_outputs(now);
+        self.settle(now);
         result
     }
 
     /// Answers a request that was not Socket.IO's.
     pub fn respond(&mut self, now: Time, link: LinkId, response: Response) {
-        self.outputs.writes.push(Write::Response(link, response));
-        self.drain_outputs(now);
+        self.outputs.writes.push(Write::Response(link, Box::new(response)));
+        self.settle(now);
     }
 
     /// What the caller has to do next; `None` when everything has been said.
@@ -206,8 +219,11 @@ impl Server {
             .handle_packets(now, link, &mut arrivals.packets, &mut self.outputs);
         // Answers of the connection itself go behind what the shard had to say to what came before them.
         self.drain_outputs(now);
-        self.queue
-            .extend(arrivals.replies.drain(..).map(|bytes| Output::Bytes(link, bytes)));
+        if self.connection(link).is_some() {
+            let replies = arrivals.replies.drain(..);
+            self.queue.extend(replies.map(|bytes| Output::Bytes(link, bytes)));
+        }
+        arrivals.replies.clear();
         if let Some(cause) = arrivals.closed.take()
             && self.forget(link)
         {
@@ -215,6 +231,18 @@ impl Server {
             self.shard.handle_closed(now, link, cause, &mut self.outputs);
         }
         self.arrivals = arrivals;
+    }
+
+    /// Turns the shard's outputs into the caller's, and reads on where that lets it, until both are done.
+    ///
+    /// A loop and no recursion: a peer may have pipelined as many requests as its bytes can hold. And whatever the shard had to say
+    /// to a request is queued before the next one is read.
+    fn settle(&mut self, now: Time) {
+        loop {
+            self.drain_outputs(now);
+            let Some(link) = self.resumed.pop_front() else { return };
+            self.advance(now, link);
+        }
     }
 
     /// Turns the shard's outputs into the caller's, until there are none.
@@ -225,7 +253,7 @@ impl Server {
                 .extend(self.outputs.deliveries.drain(..).map(Output::Delivery));
             let mut writes = core::mem::take(&mut self.outputs.writes);
             for write in writes.drain(..) {
-                self.write(now, write);
+                self.write(write);
             }
             if self.outputs.writes.is_empty() {
                 self.outputs.writes = writes;
@@ -236,7 +264,7 @@ impl Server {
         }
     }
 
-    fn write(&mut self, now: Time, write: Write) {
+    fn write(&mut self, write: Write) {
         let link = write.link();
         if self.connection(link).is_none() {
             return;
@@ -251,7 +279,7 @@ impl Server {
                     self.queue.push_back(Output::Bytes(link, body));
                 }
                 if keep_alive {
-                    self.resume(now, link, Conn::handle_answered);
+                    self.resume(link, Conn::handle_answered);
                 } else {
                     self.end(link);
                 }
@@ -260,7 +288,7 @@ impl Server {
                 let mut head = BytesMut::new();
                 upgrade.encode(&mut head);
                 self.queue.push_back(Output::Bytes(link, head.freeze()));
-                self.resume(now, link, |conn| conn.handle_upgraded(upgrade.wire));
+                self.resume(link, |conn| conn.handle_upgraded(upgrade.wire));
             }
             Write::Close(_, code) => {
                 let code = code.and_then(websocket::CloseCode::new);
@@ -271,14 +299,14 @@ impl Server {
         }
     }
 
-    /// A connection may read on; what has been waiting is read now.
-    fn resume(&mut self, now: Time, link: LinkId, change: impl FnOnce(&mut Conn)) {
+    /// A connection may read on; what has been waiting is read next.
+    fn resume(&mut self, link: LinkId, change: impl FnOnce(&mut Conn)) {
         let Some(connection) = self.connection(link) else {
             return;
         };
         change(&mut connection.conn);
         if !connection.rest.is_empty() {
-            self.advance(now, link);
+            self.resumed.push_back(link);
         }
     }
 

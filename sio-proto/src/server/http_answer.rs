@@ -3,6 +3,7 @@
 //! CORS follows the semantics of the middleware that genuine servers use (docs/protocol/engine-io.md §4.7): headers on every answer of
 //! polling, on errors and on the 101; a preflight is answered 204 before anything else is looked at.
 
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -79,16 +80,14 @@ impl Asker {
     }
 
     fn respond(self, status: u16, content_type: Option<&'static str>, body: Body) -> Write {
-        Write::Response(
-            self.link,
-            Response {
-                status,
-                content_type,
-                headers: self.headers,
-                body,
-                exchange: self.exchange,
-            },
-        )
+        let response = Response {
+            status,
+            content_type,
+            headers: self.headers,
+            body,
+            exchange: self.exchange,
+        };
+        Write::Response(self.link, Box::new(response))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a shard gives back: writes for links, deliveries for the user.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -23,16 +24,19 @@ pub struct Outputs {
 #[derive(Debug)]
 pub enum Write {
     /// The complete answer to the request that waits on the link.
-    Response(LinkId, Response),
+    Response(LinkId, Box<Response>),
     /// The request that waits on the link becomes a websocket.
-    Upgrade(LinkId, Upgrade),
-    /// One websocket frame. Boxed never: this is the hot one.
+    Upgrade(LinkId, Box<Upgrade>),
+    /// One websocket frame. The others are boxed so that this one, of which there are thousands, is small to move.
     Frame(LinkId, Frame),
     /// A websocket Close frame with this code (`None`: an empty one), after which the link ends.
     Close(LinkId, Option<u16>),
     /// The link ends without a word.
     Abort(LinkId),
 }
+
+// Written by the thousand in a broadcast.
+const _: () = assert!(size_of::<Write>() <= 56);
 
 impl Write {
     /// The link this goes to.

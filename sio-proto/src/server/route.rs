@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::{Core, Outputs, Peer};
+use super::{Core, Outputs, Peer, Reason};
 use crate::id::SidKey;
 use crate::wire::Inbound;
 use crate::{Config, LinkId, Sid, Time, detect, engine, http, legacy};
@@ -53,6 +53,15 @@ pub enum Cause {
     Closed,
     /// It failed: an I/O error, or a breach of the HTTP or WebSocket rules.
     Failed,
+}
+
+impl From<Cause> for Reason {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Closed => Self::TransportClose,
+            Cause::Failed => Self::TransportError,
+        }
+    }
 }
 
 /// Where a request belongs.

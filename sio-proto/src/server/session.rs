@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 use super::http_answer::Asker;
 use super::{Generation, Handshake, SendError, TransportKind};
 use crate::socket::Reassembly;
-use crate::{Config, Frame, LinkId, Sid, engine, legacy};
+use crate::{Config, Frame, LinkId, Sid, Time, engine, legacy};
 
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +62,10 @@ pub(crate) struct Session {
     pub(crate) handshake: Arc<Handshake>,
     /// A packet whose attachments have not all come.
     pub(crate) reassembly: Reassembly,
-    /// Counts the packets that had attachments, so that stale alarms are recognised.
-    pub(crate) reassembly_epoch: u32,
+    /// When the attachments of that packet are overdue.
+    pub(crate) attachments_due: Time,
+    /// Whether an alarm is armed, for that or for an earlier time.
+    pub(crate) attachments_alarm: bool,
     pub(crate) wiring: Wiring,
 }
 
@@ -116,6 +118,11 @@ impl Session {
         matches!(&self.wiring, Wiring::Engine4(engine) if engine.base64)
     }
 
+    /// Whether a limit of the queue is reached.
+    pub(crate) fn is_full(&self, config: &Config) -> bool {
+        self.outbox.len() >= self.max_packets(config) || self.outbox_bytes >= config.max_queued_bytes
+    }
+
     /// Queues one packet of the protocol itself; those are few and never refused.
     pub(crate) fn queue_control(&mut self, frame: Frame) {
         self.outbox_bytes += frame.len();
@@ -127,6 +134,13 @@ impl Session {
         let first = self.outbox.pop_front();
         self.outbox_bytes -= first.as_ref().map_or(0, Frame::len);
         first.into_iter().collect()
+    }
+
+    /// Lets go of what a burst has left of an empty outbox: sessions are many, and mostly idle.
+    pub(crate) fn trim_outbox(&mut self) {
+        if self.outbox.capacity() > 32 {
+            self.outbox = VecDeque::new();
+        }
     }
 
     /// Empties the outbox.

@@ -199,6 +199,7 @@ impl Shard {
                         session.outbox_bytes = 0;
                         out.writes
                             .extend(session.outbox.drain(..).map(|frame| Write::Frame(link, frame)));
+                        session.trim_outbox();
                     }
                 }
                 TransportKind::Polling => match session.wiring {
@@ -461,7 +462,8 @@ impl Core {
             sockets: Vec::new(),
             handshake,
             reassembly: crate::socket::Reassembly::new(),
-            reassembly_epoch: 0,
+            attachments_due: Time::ZERO,
+            attachments_alarm: false,
             wiring,
         };
         self.forms[Form::of(session.generation()) as usize] += 1;
@@ -500,6 +502,11 @@ impl Core {
             session.queue_control(frame);
             self.mark_ready(slot);
         }
+    }
+
+    /// Whether the queue of a session takes no more messages.
+    pub(crate) fn is_full(&self, slot: u32) -> bool {
+        self.sessions.get(slot).is_some_and(|s| s.is_full(&self.config))
     }
 
     /// Queues a message.
@@ -603,13 +610,12 @@ impl Core {
         (socket.sid == *sid && socket.standing == Standing::Connected).then(|| self.socket_key(slot))
     }
 
-    /// The socket of a session in a namespace.
+    /// The socket of a session in a namespace. A session is in few namespaces: looking through them beats a map.
     pub(crate) fn socket_in(&self, session: u32, namespace: &str) -> Option<(u32, Standing)> {
-        let namespace = self.namespaces.find(namespace)?;
-        let found = self.sessions.get(session)?.sockets.iter().copied();
-        found
-            .filter_map(|slot| Some((slot, self.sockets.get(slot)?)))
-            .find_map(|(slot, socket)| (socket.namespace == namespace).then_some((slot, socket.standing)))
+        self.sessions.get(session)?.sockets.iter().find_map(|slot| {
+            let socket = self.sockets.get(*slot)?;
+            (*self.namespaces.get(socket.namespace).name == *namespace).then_some((*slot, socket.standing))
+        })
     }
 
     /// The name of the namespace a socket is in, and its id.
@@ -784,6 +790,10 @@ impl Core {
     }
 
     fn join(&mut self, slot: u32, room: &str) -> bool {
+        // In the room of its own id every socket is already.
+        if Sid::parse(room).is_some_and(|sid| self.sockets.get(slot).is_some_and(|s| s.sid == sid)) {
+            return true;
+        }
         let max = self.config.max_rooms_per_socket;
         super::rooms::join(
             &mut self.rooms,
@@ -802,7 +812,7 @@ impl Core {
     /// their sessions.
     fn broadcast(&mut self, now: Time, target: &Target, mut message: Message, out: &mut Outputs) {
         let mut full = Vec::new();
-        let simple = target.except.is_empty() && target.except_socket.is_none() && target.rooms.len() <= 1;
+        let simple = target.except.is_empty() && target.except_socket.is_none() && !self.is_union(target);
         if simple {
             let Self {
                 sessions,
@@ -860,6 +870,21 @@ impl Core {
         }
     }
 
+    /// Whether the target is more than one room, or the room of a socket's id that others have joined.
+    fn is_union(&self, target: &Target) -> bool {
+        match &target.rooms[..] {
+            [] => false,
+            [room] => {
+                self.member_by_id(&target.namespace, room).is_some()
+                    && self
+                        .namespaces
+                        .find(&target.namespace)
+                        .is_some_and(|slot| self.namespaces.get(slot).rooms.contains_key(room))
+            }
+            _ => true,
+        }
+    }
+
     /// The member whose id is this room name.
     fn member_by_id(&self, namespace: &str, room: &str) -> Option<Member> {
         let key = self.find(&Sid::parse(room)?)?;
@@ -906,7 +931,8 @@ impl Core {
             let Self { rooms, sockets, .. } = self;
             let members = rooms.get(slot).map_or(&[][..], |r| &r.members);
             stamp_members(members, sockets, stamp, meet);
-        } else if let Some(member) = self.member_by_id(name, room) {
+        }
+        if let Some(member) = self.member_by_id(name, room) {
             stamp_members(&[member], &mut self.sockets, stamp, meet);
         }
     }

@@ -8,7 +8,7 @@ use bytestring::ByteString;
 
 use super::text::{Decoded, Encoder};
 use super::{Packet, Revision};
-use crate::server::{Alarm, Core, Message, Outputs, Reason, Standing};
+use crate::server::{Core, Message, Outputs, Reason, Standing};
 use crate::{Sid, Time, engine, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Five);
@@ -21,8 +21,7 @@ pub(crate) fn handle_text(
     decoded: Decoded,
     out: &mut Outputs,
 ) -> Result<(), Reason> {
-    let key = core.key(slot);
-    let (attachment_timeout, Some(session)) = (core.config.attachment_timeout, core.sessions.get_mut(slot)) else {
+    let Some(session) = core.sessions.get_mut(slot) else {
         return Ok(());
     };
     match session.reassembly.handle_decoded(decoded) {
@@ -30,13 +29,7 @@ pub(crate) fn handle_text(
         Ok(Some(packet)) => handle_packet(core, now, slot, packet, out),
         Ok(None) => {
             if session.reassembly.is_pending() {
-                session.reassembly_epoch = session.reassembly_epoch.wrapping_add(1);
-                core.timers.arm_at(
-                    now + attachment_timeout,
-                    Alarm::Attachments,
-                    key,
-                    session.reassembly_epoch,
-                );
+                engine::session::arm_attachments(core, slot, now + core.config.attachment_timeout);
             }
             Ok(())
         }
@@ -65,6 +58,8 @@ pub(crate) fn handle_binary(
 fn handle_packet(core: &mut Core, now: Time, slot: u32, packet: Packet, out: &mut Outputs) -> Result<(), Reason> {
     let found = core.socket_in(slot, packet.namespace());
     match (packet, found) {
+        // Each CONNECT has an answer, which goes into the queue whether there is room or not. Who does not fetch them may not ask.
+        (Packet::Connect { .. }, None) if core.is_full(slot) => Err(Reason::ForcedClose),
         (Packet::Connect { namespace, payload, .. }, None) => {
             if !core.ask(slot, &namespace, payload, out) {
                 engine::session::refused(core, slot, &namespace, "Too many namespaces", None);

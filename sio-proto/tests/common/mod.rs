@@ -6,8 +6,10 @@
     reason = "each story uses a part, and none is a library"
 )]
 
-use sio_proto::server::{Cause, Delivery, Output, Peer, Server};
-use sio_proto::{BytesMut, Config, LinkId, SocketKey, Time};
+use sio_proto::server::{
+    AckRequest, Cause, Command, Delivery, Message, Output, Outputs, Peer, SendError, Server, Shard, Target,
+};
+use sio_proto::{ByteString, BytesMut, Config, LinkId, SocketKey, Time};
 
 /// A server whose entropy counts, so that every run is the same.
 pub struct World {
@@ -18,6 +20,10 @@ pub struct World {
     pub deliveries: Vec<Delivery>,
     /// Whether sockets that ask are accepted at once.
     pub accepts: bool,
+    /// The sockets that asked to connect, in order.
+    pub sockets: Vec<SocketKey>,
+    /// How often the server has been woken by its own deadlines.
+    pub wakes: usize,
 }
 
 impl World {
@@ -37,6 +43,8 @@ impl World {
             ended: Vec::new(),
             deliveries: Vec::new(),
             accepts: true,
+            sockets: Vec::new(),
+            wakes: 0,
         }
     }
 
@@ -60,6 +68,7 @@ impl World {
         while let Some(next) = self.server.next_timeout().filter(|next| *next <= end) {
             self.now = self.now.max(next);
             self.server.handle_timeout(self.now);
+            self.wakes += 1;
             self.settle();
         }
         self.now = end;
@@ -76,11 +85,12 @@ impl World {
                 Output::End(link) => self.ended.push(link),
                 Output::Request(link, request) => panic!("foreign request on {link:?}: {request:?}"),
                 Output::Delivery(delivery) => {
-                    if let Delivery::Connect { socket, .. } = &delivery
-                        && self.accepts
-                    {
+                    if let Delivery::Connect { socket, .. } = &delivery {
                         let socket = *socket;
-                        self.server.shard(self.now, |shard, _| shard.accept(self.now, socket));
+                        self.sockets.push(socket);
+                        if self.accepts {
+                            self.server.shard(self.now, |shard, _| shard.accept(self.now, socket));
+                        }
                     }
                     self.deliveries.push(delivery);
                 }
@@ -116,20 +126,6 @@ impl World {
         parse_frames(&bytes)
     }
 
-    /// The keys of the sockets that asked to connect, in order.
-    pub fn sockets(&self) -> Vec<SocketKey> {
-        let sockets = self.deliveries.iter();
-        sockets
-            .filter_map(|d| {
-                if let Delivery::Connect { socket, .. } = d {
-                    Some(*socket)
-                } else {
-                    None
-                }
-            })
-            .collect()
-    }
-
     /// Opens a websocket session and joins `/`.
     pub fn join(&mut self) -> LinkId {
         let link = self.open();
@@ -142,7 +138,208 @@ impl World {
     pub fn sessions(&mut self) -> usize {
         self.server.shard(self.now, |shard, _| shard.sessions())
     }
+
+    /// Gives the shard a command and takes what comes of it.
+    pub fn shard<R>(&mut self, command: impl FnOnce(&mut Shard, &mut Outputs) -> R) -> R {
+        let result = self.server.shard(self.now, command);
+        self.settle();
+        result
+    }
+
+    pub fn command(&mut self, command: Command) {
+        let now = self.now;
+        self.shard(|shard, out| shard.handle_command(now, command, out));
+    }
+
+    /// Emits an event with these arguments (JSON values joined by commas) to one socket.
+    pub fn emit(&mut self, socket: SocketKey, name: &str, json: &str) -> Result<(), SendError> {
+        self.emit_in("/", socket, name, json, None)
+    }
+
+    pub fn emit_in(
+        &mut self,
+        namespace: &str,
+        socket: SocketKey,
+        name: &str,
+        json: &str,
+        ack: Option<AckRequest>,
+    ) -> Result<(), SendError> {
+        let args = ByteString::from(json).into();
+        let mut message = Message::event(namespace.into(), name.into(), args, ack.map(|ack| ack.id));
+        let now = self.now;
+        self.shard(|shard, _| shard.emit(now, socket, &mut message, ack))
+    }
+
+    /// Broadcasts an event in `/` to these rooms.
+    pub fn broadcast(&mut self, rooms: &[&str], name: &str, json: &str) {
+        let target = Target {
+            namespace: "/".into(),
+            rooms: rooms.iter().map(|room| (*room).into()).collect(),
+            ..Target::default()
+        };
+        let message = Message::event("/".into(), name.into(), ByteString::from(json).into(), None);
+        self.command(Command::Broadcast { target, message });
+    }
+
+    pub fn disconnect(&mut self, socket: SocketKey, close: bool) {
+        let now = self.now;
+        self.shard(|shard, out| shard.disconnect(now, socket, close, out));
+    }
+
+    /// The socket that asked last.
+    pub fn last_socket(&self) -> SocketKey {
+        *self.sockets.last().unwrap()
+    }
+
+    /// Sends a request on a connection of its own; what came back.
+    pub fn ask(&mut self, request: &[u8]) -> String {
+        let link = self.open();
+        self.send(link, request);
+        self.received(link)
+    }
+
+    /// Opens a session over polling and joins `/`; its id.
+    pub fn join_polling(&mut self) -> String {
+        let sid = sid(&self.ask(&get(POLLING)));
+        assert_eq!(status(&self.push(&sid, "40")), 200);
+        assert!(body(&self.fetch(&sid)).starts_with("40{\"sid\":\""));
+        sid
+    }
+
+    /// Starts a poll.
+    pub fn poll(&mut self, sid: &str) -> LinkId {
+        let link = self.open();
+        self.send(link, &get(&session(sid)));
+        link
+    }
+
+    /// The answer to a poll.
+    pub fn fetch(&mut self, sid: &str) -> String {
+        let link = self.poll(sid);
+        self.received(link)
+    }
+
+    /// The answer to a POST with this body.
+    pub fn push(&mut self, sid: &str, body: &str) -> String {
+        self.ask(&post(&session(sid), body))
+    }
+
+    /// Opens the websocket to which a polling session may move.
+    pub fn candidate(&mut self, sid: &str) -> LinkId {
+        let link = self.open();
+        self.send(link, &upgrade(&websocket(sid)));
+        link
+    }
+
+    /// The deliveries since the last call, one line each.
+    pub fn heard(&mut self) -> Vec<String> {
+        self.deliveries.drain(..).map(|delivery| line(&delivery)).collect()
+    }
+
+    /// Whether this websocket session, which has joined `/`, can still say something and be told something.
+    pub fn assert_works(&mut self, link: LinkId, socket: SocketKey) {
+        self.received(link);
+        self.heard();
+        self.send(link, &text("42[\"are you there\"]"));
+        assert_eq!(self.heard(), ["event are you there "]);
+        self.emit(socket, "yes", "1").unwrap();
+        assert_eq!(self.frames(link), ["42[\"yes\",1]"]);
+    }
+
+    /// A websocket session to be disturbed by nothing.
+    pub fn bystander(&mut self) -> (LinkId, SocketKey) {
+        let link = self.join();
+        (link, self.last_socket())
+    }
 }
+
+/// A delivery in a few words.
+fn line(delivery: &Delivery) -> String {
+    match delivery {
+        Delivery::Connect { namespace, auth, .. } => {
+            format!("connect {namespace} {}", auth.as_deref().unwrap_or_default())
+        }
+        Delivery::Event { name, args, ack, .. } => {
+            let ack = ack.map_or_else(String::new, |id| format!(" #{id}"));
+            let attached: String = args.attachments.iter().map(|bytes| format!(" {bytes:?}")).collect();
+            format!("event {name} {}{attached}{ack}", args.json)
+        }
+        Delivery::Ack {
+            id, result: Ok(args), ..
+        } => {
+            let attached: String = args.attachments.iter().map(|bytes| format!(" {bytes:?}")).collect();
+            format!("ack {id} {}{attached}", args.json)
+        }
+        Delivery::Ack {
+            id, result: Err(error), ..
+        } => format!("ack {id} failed: {error}"),
+        Delivery::Disconnect {
+            reason,
+            connected: true,
+            ..
+        } => format!("disconnect {reason}"),
+        Delivery::Disconnect { reason, .. } => format!("gone {reason}"),
+        Delivery::EngineOpen { .. } => "open".into(),
+        Delivery::EngineMessage { message, .. } => format!("{message:?}"),
+        Delivery::EngineClose { reason, .. } => format!("close {reason}"),
+        _ => panic!("{delivery:?}"),
+    }
+}
+
+/// The status of a response, of which there must be one.
+pub fn status(response: &str) -> u16 {
+    let rest = response
+        .strip_prefix("HTTP/1.1 ")
+        .unwrap_or_else(|| panic!("{response:?}"));
+    rest[..3].parse().unwrap()
+}
+
+pub fn body(response: &str) -> &str {
+    response
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("{response:?}"))
+        .1
+}
+
+/// The value of a header of a response.
+pub fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
+    let head = response.split("\r\n\r\n").next().unwrap();
+    let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+    fields
+        .find(|(field, _)| field.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+}
+
+/// What opens a polling session.
+pub const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
+
+/// Where a polling session is.
+pub fn session(sid: &str) -> String {
+    format!("{POLLING}&sid={sid}")
+}
+
+/// Where it may be upgraded.
+pub fn websocket(sid: &str) -> String {
+    format!("/socket.io/?EIO=4&transport=websocket&sid={sid}")
+}
+
+/// A request with these header lines, in front of the body.
+pub fn request(method: &str, target: &str, headers: &[&str], body: &str) -> Vec<u8> {
+    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let length = match (method, body) {
+        ("GET" | "HEAD" | "OPTIONS", "") => String::new(),
+        _ => format!("Content-Length: {}\r\n", body.len()),
+    };
+    format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{headers}{length}\r\n{body}").into_bytes()
+}
+
+/// The header lines that ask for a websocket.
+pub const UPGRADE: [&str; 4] = [
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+];
 
 pub const WEBSOCKET: &[u8] = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 

@@ -1,0 +1,194 @@
+//! A chat in which a Socket.IO client of 2011 and one of today talk to each other.
+//!
+//! ```text
+//! cargo run --release --bin chat          then open http://localhost:8080
+//! ```
+//! Nothing else is needed: the page and its client module are in the program. `--port N` or the environment's `PORT` choose another port. Where `cargo xtask clients` has put
+//! genuine clients into `clients/`, they are served too, and `/generations` runs one frame per generation, all in the same room.
+//!
+//! Three files: [`room`] is the chat, which knows nothing of sockets; [`pages`] answers what is not Socket.IO; here they are joined.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it tells where to look")]
+
+mod pages;
+mod room;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use room::{Entry, Person, Room};
+use serde::{Deserialize, Serialize};
+use sio_tokio::{Ack, Config, Data, Server, Socket};
+
+#[derive(Clone, Default)]
+struct Chat(Arc<Mutex<Room>>);
+
+impl Chat {
+    fn room(&self) -> MutexGuard<'_, Room> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What a client says first.
+#[derive(Deserialize)]
+struct Hello {
+    name: String,
+}
+
+/// What it is answered.
+#[derive(Serialize)]
+struct Welcome {
+    id: String,
+    name: String,
+    history: Vec<Entry>,
+    present: Vec<Person>,
+}
+
+/// What clients send that know only messages.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Spoken {
+    Hello(String),
+    Say(String),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chat: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let port = port()?;
+    // A frame of 0.6 that is closed says nothing: do not wait long for it to come back.
+    let mut config = Config::default()
+        .ping_interval(Duration::from_secs(10))
+        .ping_timeout(Duration::from_secs(10));
+    config.legacy.reconnect_timeout = Duration::from_secs(3);
+    let server = Server::new(config)?;
+    let pages = pages::Pages::load();
+    server.on_request(move |request: &sio_tokio::HttpRequest<'_>| pages.answer(request));
+    register(&server);
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("chat: http://localhost:{}", listener.local_addr()?.port());
+    server
+        .serve(listener)
+        .with_graceful_shutdown(async { drop(tokio::signal::ctrl_c().await) })
+        .await?;
+    Ok(())
+}
+
+fn port() -> Result<u16, std::num::ParseIntError> {
+    let argument = std::env::args().skip_while(|arg| arg != "--port").nth(1);
+    argument
+        .or_else(|| std::env::var("PORT").ok())
+        .map_or(Ok(8080), |port| port.parse())
+}
+
+fn register(server: &Server) {
+    let chat = Chat::default();
+    let (hello, say, rename, message, bye) = (chat.clone(), chat.clone(), chat.clone(), chat.clone(), chat);
+    server
+        .of("/")
+        .on("hello", move |socket: Socket, Hello { name }: Hello, ack: Ack| {
+            let (welcome, entry) = enter(&hello, &socket, &name);
+            ack.send(welcome);
+            announce(&hello, &socket, entry);
+        })
+        .on("say", move |socket: Socket, text: String, ack: Ack| {
+            match say.room().say(&socket.id(), &text, transport(&socket)) {
+                Ok(entry) => {
+                    ack.send(serde_json::json!({ "ok": true }));
+                    publish(&socket, &entry);
+                }
+                Err(reason) => ack.send(serde_json::json!({ "error": reason })),
+            }
+        })
+        .on("rename", move |socket: Socket, name: String| {
+            let entry = rename.room().rename(&socket.id(), &name);
+            announce(&rename, &socket, entry);
+        })
+        .on("typing", |socket: Socket, on: bool| {
+            let name = socket.data::<String>().map(|name| (*name).clone()).unwrap_or_default();
+            let typing = serde_json::json!({ "id": socket.id().as_str(), "name": name, "on": on });
+            socket.broadcast().volatile().emit("typing", typing);
+        })
+        .on_message(move |socket: Socket, data: Data| hear(&message, &socket, &data))
+        .on_disconnect(move |socket: Socket| {
+            let entry = bye.room().leave(&socket.id());
+            announce(&bye, &socket, entry);
+        });
+}
+
+/// Brings a client into the room, which may be in it already after a reconnect.
+fn enter(chat: &Chat, socket: &Socket, name: &str) -> (Welcome, Option<Entry>) {
+    let mut room = chat.room();
+    let (person, entry) = room.enter(&socket.id(), name, socket.generation().as_str(), transport(socket));
+    socket.set_data(person.name.clone());
+    let welcome = Welcome {
+        id: person.id,
+        name: person.name,
+        history: room.history(),
+        present: room.present(),
+    };
+    (welcome, entry)
+}
+
+/// A message without a name: all that clients of 0.6 have.
+fn hear(chat: &Chat, socket: &Socket, data: &Data) {
+    let spoken = match data {
+        Data::Text(text) => Ok(Spoken::Say(text.to_string())),
+        Data::Json(json) => serde_json::from_str(json),
+        _ => return,
+    };
+    let id = socket.id();
+    match spoken {
+        Ok(Spoken::Hello(name)) => {
+            let (welcome, entry) = enter(chat, socket, &name);
+            for entry in welcome.history {
+                let _ = socket.emit("entry", entry);
+            }
+            announce(chat, socket, entry);
+        }
+        Ok(Spoken::Say(text)) => {
+            let known = chat.room().knows(&id);
+            if !known {
+                let (_, entry) = enter(chat, socket, "");
+                announce(chat, socket, entry);
+            }
+            let said = chat.room().say(&id, &text, transport(socket));
+            if let Ok(entry) = said {
+                publish(socket, &entry);
+            }
+        }
+        // It said something that this chat has no word for.
+        Err(_) => {}
+    }
+}
+
+/// Tells everybody what happened, and who is there now.
+fn announce(chat: &Chat, socket: &Socket, entry: Option<Entry>) {
+    let Some(entry) = entry else { return };
+    publish(socket, &entry);
+    let present = chat.room().present();
+    if let Some(io) = socket.io() {
+        io.emit("present", (present,));
+    }
+}
+
+fn publish(socket: &Socket, entry: &Entry) {
+    if let Some(io) = socket.io() {
+        io.emit("entry", entry);
+    }
+}
+
+fn transport(socket: &Socket) -> &'static str {
+    socket.transport().map_or("", |transport| transport.as_str())
+}

@@ -1,0 +1,41 @@
+//! `--bench`: the events of the load generator, nothing logged, arguments forwarded as they came.
+
+use std::time::Duration;
+
+use sio_tokio::{Ack, Binary, Config, Generations, Raw, RawArgs, Server, Socket};
+
+pub(crate) fn config() -> Config {
+    Config::default()
+        .ping_interval(Duration::from_secs(25))
+        .ping_timeout(Duration::from_secs(20))
+        .generations(Generations::modern())
+}
+
+pub(crate) fn register(server: &Server) {
+    server
+        .of("/")
+        .on("echo", |socket: Socket, args: RawArgs, ack: Ack| {
+            if ack.is_wanted() {
+                ack.send(args);
+            } else {
+                // A client that does not take its echo has a full queue, and loses only its own.
+                let _ = socket.emit("echo", args);
+            }
+        })
+        .on("bin", |socket: Socket, bytes: Binary| {
+            let _ = socket.emit("bin", bytes);
+        })
+        .on("cast", |socket: Socket, args: RawArgs| {
+            if let Some(io) = socket.io() {
+                io.emit("cast", args);
+            }
+        })
+        .on("join", |socket: Socket, room: String| {
+            let _ = socket.join(room);
+        })
+        .on("room", |socket: Socket, (room, data): (String, Raw)| {
+            if let Some(io) = socket.io() {
+                io.to(room).emit("room", data);
+            }
+        });
+}

@@ -1,0 +1,200 @@
+//! The events of the contract.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sio_tokio::{Ack, AckError, Binary, Data, Generation, Namespace, Raw, RawArgs, Refusal, Server, Socket};
+
+/// Largest text that one event makes.
+const MAX_BIG: usize = 900_000;
+
+pub(crate) fn register(server: &Server) {
+    let root = server.of("/").with(async |socket: Socket| root_admits(&socket).await);
+    everywhere(&root);
+    root_only(&root);
+    legacy(&root);
+    everywhere(
+        &server
+            .of("/admin")
+            .with(|socket: Socket| match token(&socket).as_deref() {
+                Some("secret") => Ok(()),
+                _ => Err(Refusal::new("forbidden").with_data(&json!({ "need": "secret" }))),
+            }),
+    );
+    everywhere(&server.of_fn(|name, _| {
+        name.strip_prefix("/tenant-")
+            .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    }));
+}
+
+async fn root_admits(socket: &Socket) -> Result<(), Refusal> {
+    match token(socket).as_deref() {
+        Some("reject") => Err(Refusal::new("not authorized").with_data(&json!({ "code": 401 }))),
+        Some("slow") => {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `auth.token`, or `token` of the query.
+fn token(socket: &Socket) -> Option<String> {
+    let auth: Option<Value> = socket.auth();
+    let from_auth = auth
+        .as_ref()
+        .and_then(|auth| auth.get("token"))
+        .and_then(Value::as_str)
+        .map(str::to_owned);
+    from_auth.or_else(|| socket.handshake().query_value("token"))
+}
+
+/// Events of every namespace.
+fn everywhere(namespace: &Namespace) {
+    namespace
+        .on("echo", |socket: Socket, args: RawArgs| {
+            let _ = socket.emit("echo", args);
+        })
+        .on("echo-ack", |_: Socket, args: RawArgs, ack: Ack| ack.send(args))
+        .on("cast", |socket: Socket, data: Raw| {
+            socket.broadcast().emit("cast", data)
+        })
+        .on("whoami", |socket: Socket, ack: Ack| ack.send(who(&socket)))
+        // The rest may be asked for in every namespace that a client can tell apart only by name.
+        .on("bye", |socket: Socket| socket.disconnect());
+}
+
+fn who(socket: &Socket) -> Value {
+    let mut rooms: Vec<String> = socket.rooms().iter().map(ToString::to_string).collect();
+    rooms.sort_unstable();
+    json!({
+        "id": socket.id().as_str(),
+        "ns": socket.namespace(),
+        "transport": socket.transport().map(|t| t.as_str()),
+        "eio": if socket.generation() == Generation::Engine4 { 4 } else { 3 },
+        "recovered": false,
+        "rooms": rooms,
+        "token": token(socket),
+    })
+}
+
+/// Events of `/` alone.
+fn root_only(root: &Namespace) {
+    rooms(root);
+    root.on("binary", |socket: Socket, bytes: Binary| {
+        let reversed: Vec<u8> = bytes.iter().rev().copied().collect();
+        let answer = Reversed {
+            n: bytes.len(),
+            rev: Binary::from(reversed),
+            list: (bytes.clone(), Again { again: bytes.clone() }),
+        };
+        let _ = socket.emit("binary", answer);
+    })
+    .on("volatile", |socket: Socket, n: usize| {
+        let n = n.min(1000);
+        for i in 0..n {
+            socket.volatile().emit("tick", i);
+        }
+        let _ = socket.emit("tick-end", n);
+    })
+    .on("burst", |socket: Socket, (n, size): (usize, usize)| {
+        let (n, text) = (n.min(5000), "x".repeat(size.min(10_000)));
+        for i in 0..n {
+            let _ = socket.emit("burst", (i, &text));
+        }
+        let _ = socket.emit("burst-end", n);
+    })
+    .on("big", |_: Socket, size: usize, ack: Ack| {
+        ack.send("b".repeat(size.min(MAX_BIG)))
+    })
+    .on("ask-me", async |socket: Socket, data: Raw| {
+        if let Ok(answer) = socket.emit_with_ack::<RawArgs, _>("question", data).await {
+            let _ = socket.emit("answer", answer);
+        }
+    })
+    .on("ask-timeout", async |socket: Socket| {
+        let asked = socket
+            .timeout(Duration::from_millis(200))
+            .emit_with_ack::<RawArgs, _>("question-never", ());
+        if let Err(AckError::TimedOut) = asked.await {
+            let _ = socket.emit("timed-out", true);
+        }
+    })
+    .on("later", async |socket: Socket, (millis, data): (u64, Value)| {
+        let (id, io) = (socket.id(), socket.io());
+        tokio::time::sleep(Duration::from_millis(millis.min(5000))).await;
+        if let Some(io) = io {
+            io.to(id).emit("later", data);
+        }
+    })
+    .on("no-ack", || ())
+    .on("bye-all", |socket: Socket| socket.close());
+}
+
+fn rooms(root: &Namespace) {
+    root.on("castall", |socket: Socket, data: Raw| {
+        if let Some(io) = socket.io() {
+            io.emit("castall", data);
+        }
+    })
+    .on("join", |socket: Socket, room: String, ack: Ack| {
+        if socket.join(room).is_ok() {
+            ack.send("ok");
+        }
+    })
+    .on("leave", |socket: Socket, room: String, ack: Ack| {
+        socket.leave(room);
+        ack.send("ok");
+    })
+    .on("room", |socket: Socket, (room, data): (String, Raw)| {
+        socket.to(&room).emit("room", (&room, data))
+    })
+    .on("roomall", |socket: Socket, (room, data): (String, Raw)| {
+        if let Some(io) = socket.io() {
+            io.to(&room).emit("roomall", (&room, data));
+        }
+    })
+    .on("flood", |socket: Socket, (n, size): (usize, usize)| {
+        let (n, text) = (n.min(20_000), "f".repeat(size.min(65_536)));
+        if let Some(io) = socket.io() {
+            for i in 0..n {
+                io.to("flood").emit("flood", (i, &text));
+            }
+        }
+    });
+}
+
+/// What clients say that know only messages: text that starts with `cast:` goes to the others of their generation, the rest comes back.
+fn legacy(root: &Namespace) {
+    root.on_connect(|socket: Socket| {
+        if socket.generation() == Generation::Legacy06 {
+            let _ = socket.join(LEGACY_06);
+        }
+    })
+    .on_message(|socket: Socket, data: Data| {
+        if socket.generation() != Generation::Legacy06 {
+            return;
+        }
+        match &data {
+            Data::Text(text) if text.starts_with("cast:") => socket.to(LEGACY_06).send(data),
+            _ => {
+                let _ = socket.send(data);
+            }
+        }
+    });
+}
+
+/// The room of all 0.6 clients. Its name is one that no client can ask to join by accident.
+const LEGACY_06: &str = "\u{0}generation 0.6";
+
+#[derive(serde::Serialize)]
+struct Reversed {
+    n: usize,
+    rev: Binary,
+    list: (Binary, Again),
+}
+
+#[derive(serde::Serialize)]
+struct Again {
+    again: Binary,
+}

@@ -1,0 +1,47 @@
+//! `GET /__stats`: how much is open, outside of Socket.IO.
+
+use std::sync::{Arc, Mutex};
+
+use sio_tokio::{HttpRequest, HttpResponse, Io, Server};
+
+/// The servers of this process.
+#[derive(Default)]
+pub(crate) struct Counted(Mutex<Vec<Io>>);
+
+impl Counted {
+    pub(crate) fn add(&self, server: &Server) {
+        if let Ok(mut servers) = self.0.lock() {
+            servers.push(server.io().clone());
+        }
+    }
+
+    fn sessions(&self) -> usize {
+        self.0
+            .lock()
+            .map_or(0, |servers| servers.iter().map(Io::sessions).sum())
+    }
+}
+
+pub(crate) fn serve(server: &Server, counted: &Arc<Counted>) {
+    let counted = Arc::clone(counted);
+    server.on_request(move |request: &HttpRequest<'_>| {
+        if request.path() != "/__stats" {
+            return HttpResponse::new(404);
+        }
+        let stats = serde_json::json!({
+            "server": concat!("sio ", env!("CARGO_PKG_VERSION")),
+            "pid": std::process::id(),
+            "rss": resident_bytes(),
+            "sessions": counted.sessions(),
+        });
+        HttpResponse::json(&stats)
+    });
+}
+
+/// The resident set of this process, in bytes; 0 where the system does not say.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}

@@ -1,0 +1,79 @@
+// The chat example in a browser: today's page and the genuine client of 2011 meet in one room.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { openPage, sharedBrowser } from './lib/browser.mjs';
+
+const port = Number(process.env.SIO_CHAT_PORT);
+if (!Number.isInteger(port) || port <= 0) {
+  throw new Error('SIO_CHAT_PORT must name the port of a running chat example; `cargo xtask interop` sets it');
+}
+const base = `http://127.0.0.1:${port}`;
+const OLD = '0.6.18';
+
+const browser = sharedBrowser();
+
+/** The chat page, when its client says that it is in the room. */
+async function chat(t, name, transport) {
+  const page = await openPage(t, browser);
+  await page.goto(`${base}/?${new URLSearchParams({ name, transport })}`);
+  await page.waitForFunction(() => window.__chat?.state === 'connected');
+  return page;
+}
+
+/** The frame of one old client among all generations. */
+async function generation(t, version, query) {
+  const page = await openPage(t, browser);
+  await page.goto(`${base}/generations?${query}`);
+  const frame = page.frameLocator(`iframe[title="Socket.IO ${version}"]`);
+  await frame.locator('#state[data-state="connected"]').waitFor();
+  return { page, frame };
+}
+
+const said = (place, text) => place.locator('#messages').getByText(text, { exact: true });
+
+async function say(place, text) {
+  await place.locator('#text').fill(text);
+  await place.locator('#text').press('Enter');
+}
+
+test('the old client says hello by itself, and the page of today hears it', async (t) => {
+  const page = await chat(t, 'Ada', 'upgrade');
+  await generation(t, OLD, 'autosay=1');
+  await said(page, `Hello, I am Socket.IO ${OLD}.`).first().waitFor();
+});
+
+for (const transport of ['polling', 'websocket', 'upgrade']) {
+  test(`each sees what the other writes, the page over ${transport}`, async (t) => {
+    const page = await chat(t, `Ada ${transport}`, transport);
+    const { frame } = await generation(t, OLD, '');
+    const words = `from today over ${transport}: thré♥e 😀 <b>&amp;</b>`;
+    await say(page, words);
+    await said(frame, words).waitFor();
+    const answer = `from 2011 to ${transport}: ♥ 😀 <i>`;
+    await say(frame, answer);
+    await said(page, answer).waitFor();
+    await said(page, words).waitFor();
+    assert.equal(await said(page, words).count(), 1, 'what I say appears once');
+    assert.equal(await said(frame, answer).count(), 1, 'and so does what the other says');
+  });
+}
+
+test('every client that was fetched is in the room and is heard', async (t) => {
+  const page = await chat(t, 'Grace', 'websocket');
+  const response = await fetch(`${base}/generations.json`, { signal: AbortSignal.timeout(5000) });
+  const offered = (await response.json()).map((one) => one.generation);
+  assert.ok(offered.includes(OLD), `${OLD} is among ${offered}`);
+  const { page: all } = await generation(t, OLD, 'autosay=1');
+  for (const version of offered) await said(page, `Hello, I am Socket.IO ${version}.`).first().waitFor();
+  await say(page, 'Welcome, everybody');
+  for (const version of offered) {
+    await said(all.frameLocator(`iframe[title="Socket.IO ${version}"]`), 'Welcome, everybody').waitFor();
+  }
+  if (process.env.SIO_SCREENSHOT) {
+    const path = fileURLToPath(new URL('../docs/images/chat.png', import.meta.url));
+    await page.screenshot({ path });
+    t.diagnostic(`wrote ${path}`);
+  }
+});

@@ -1,0 +1,180 @@
+//! Acknowledgements: the answer to a client's event, and the client's answer to ours.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sio_proto::server;
+use sio_proto::socket::Args;
+
+use crate::args::{ArgsError, from_args};
+use crate::error::EmitError;
+use crate::message;
+use crate::socket::{Socket, SocketInner};
+
+/// The means to acknowledge one event of a client.
+///
+/// Sending uses it up, because a client takes one answer only. Dropping it sends nothing; the client then waits until its own timeout.
+/// It may be kept and sent from anywhere.
+#[must_use = "an acknowledgement that is dropped sends nothing"]
+pub struct Ack {
+    socket: Arc<SocketInner>,
+    id: Option<u64>,
+}
+
+impl Ack {
+    pub(crate) fn new(socket: &Socket, id: Option<u64>) -> Self {
+        Self {
+            socket: Arc::clone(&socket.0),
+            id,
+        }
+    }
+
+    /// Whether the client asked for an answer. If not, sending does nothing.
+    #[must_use]
+    pub const fn is_wanted(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Answers with these arguments; `()` for none, a tuple for several.
+    ///
+    /// If the client is gone there is nobody to tell; arguments that cannot be written are reported to
+    /// [`Io::on_error`](crate::Io::on_error).
+    pub fn send<A: Serialize>(self, args: A) {
+        if let Err(error) = self.try_send(args)
+            && matches!(error, EmitError::Args(_))
+        {
+            Socket(Arc::clone(&self.socket)).report("ack", error);
+        }
+    }
+
+    fn try_send<A: Serialize>(&self, args: A) -> Result<(), EmitError> {
+        let Some(id) = self.id else { return Ok(()) };
+        let mut message = message::ack(&self.socket, id, &args)?;
+        self.socket.send(&mut message, None)?;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Ack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ack").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no acknowledgement.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AckError {
+    /// The event was not sent.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    /// The time for it is over.
+    #[error("operation has timed out")]
+    TimedOut,
+    /// The socket went away before it came.
+    #[error("socket has been disconnected")]
+    Disconnected,
+    /// It came, and is not of the type asked for.
+    #[error("the acknowledgement does not fit: {0}")]
+    Args(#[from] ArgsError),
+}
+
+/// A client's acknowledgement, awaited: what [`Socket::emit_with_ack`] gives.
+///
+/// The event has been sent already, whether this is polled or not. Dropping it ignores the answer.
+#[must_use = "the event is sent at once; await this for the answer, or use `emit`"]
+pub struct AckFuture<T> {
+    state: State,
+    answer: PhantomData<fn() -> T>,
+}
+
+enum State {
+    Failed(Option<EmitError>),
+    Waiting {
+        socket: Arc<SocketInner>,
+        id: u64,
+        slot: Arc<AckSlot>,
+    },
+}
+
+/// Where the answer is put.
+#[derive(Default)]
+pub(crate) struct AckSlot(Mutex<Slot>);
+
+#[derive(Default)]
+struct Slot {
+    result: Option<Result<Args, server::AckError>>,
+    waker: Option<Waker>,
+}
+
+impl AckSlot {
+    pub(crate) fn fill(&self, result: Result<Args, server::AckError>) {
+        let waker = {
+            let mut slot = self.0.lock();
+            slot.result.get_or_insert(result);
+            slot.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl<T> AckFuture<T> {
+    pub(crate) const fn failed(error: EmitError) -> Self {
+        Self {
+            state: State::Failed(Some(error)),
+            answer: PhantomData,
+        }
+    }
+
+    pub(crate) const fn waiting(socket: Arc<SocketInner>, id: u64, slot: Arc<AckSlot>) -> Self {
+        Self {
+            state: State::Waiting { socket, id, slot },
+            answer: PhantomData,
+        }
+    }
+}
+
+impl<T: DeserializeOwned + 'static> Future for AckFuture<T> {
+    type Output = Result<T, AckError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.state {
+            State::Failed(error) => Poll::Ready(Err(error.take().map_or(AckError::Disconnected, AckError::Emit))),
+            State::Waiting { slot, .. } => {
+                let mut slot = slot.0.lock();
+                match slot.result.take() {
+                    Some(Ok(args)) => Poll::Ready(from_args(args).map_err(AckError::Args)),
+                    Some(Err(server::AckError::TimedOut)) => Poll::Ready(Err(AckError::TimedOut)),
+                    Some(Err(server::AckError::Disconnected)) => Poll::Ready(Err(AckError::Disconnected)),
+                    None => {
+                        slot.waker = Some(cx.waker().clone());
+                        Poll::Pending
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<T> Drop for AckFuture<T> {
+    fn drop(&mut self) {
+        if let State::Waiting { socket, id, .. } = &self.state {
+            socket.forget_ack(*id);
+        }
+    }
+}
+
+impl<T> fmt::Debug for AckFuture<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AckFuture").finish_non_exhaustive()
+    }
+}

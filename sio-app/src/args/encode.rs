@@ -1,0 +1,270 @@
+//! Writing: a `serde` serializer that makes raw arguments, with bytes taken out as attachments.
+
+use std::cell::RefCell;
+use std::io;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
+use serde::Serialize;
+use serde::ser::{Error as _, SerializeTuple, Serializer};
+use serde_json::Error;
+use serde_json::ser::Formatter;
+use sio_proto::socket::Args;
+
+use super::placeholder::Renumbered;
+use super::{ArgsError, HANDOFF, Handoff, RAW, RAW_ARGS};
+
+/// Writes arguments; the module above says how types are spread over them. `scratch` is handed over empty and left empty.
+pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) -> Result<Args, ArgsError> {
+    debug_assert!(scratch.is_empty(), "scratch is handed over empty");
+    let page = RefCell::new(Page {
+        text: scratch,
+        attachments: Vec::new(),
+        whole: None,
+    });
+    let result = value.serialize(List {
+        json: &mut json(&page),
+        page: &page,
+    });
+    let page = page.into_inner();
+    if let Err(error) = result {
+        page.text.clear();
+        return Err(ArgsError::new(error));
+    }
+    if let Some(args) = page.whole {
+        return Ok(args);
+    }
+    let json = ByteString::try_from(page.text.split().freeze()).map_err(|e| ArgsError::new(Error::custom(e)))?;
+    Ok(Args {
+        json,
+        attachments: page.attachments,
+    })
+}
+
+/// What is being written.
+struct Page<'b> {
+    text: &'b mut BytesMut,
+    attachments: Vec<Bytes>,
+    /// Arguments that were handed over ready.
+    whole: Option<Args>,
+}
+
+type Json<'p, 'b> = serde_json::Serializer<Ink<'p, 'b>, Attach<'p, 'b>>;
+
+fn json<'p, 'b>(page: &'p RefCell<Page<'b>>) -> Json<'p, 'b> {
+    serde_json::Serializer::with_formatter(Ink(page), Attach(page))
+}
+
+struct Ink<'p, 'b>(&'p RefCell<Page<'b>>);
+
+impl io::Write for Ink<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().text.put_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.borrow_mut().text.put_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Compact JSON in which bytes become placeholders.
+struct Attach<'p, 'b>(&'p RefCell<Page<'b>>);
+
+impl Formatter for Attach<'_, '_> {
+    fn write_byte_array<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: &[u8]) -> io::Result<()> {
+        let attachment = match HANDOFF.take() {
+            Some(Handoff::Bytes(bytes)) if bytes.as_ptr() == value.as_ptr() && bytes.len() == value.len() => bytes,
+            _ => Bytes::copy_from_slice(value),
+        };
+        let number = {
+            let attachments = &mut self.0.borrow_mut().attachments;
+            attachments.push(attachment);
+            attachments.len() - 1
+        };
+        write!(writer, "{{\"_placeholder\":true,\"num\":{number}}}")
+    }
+}
+
+macro_rules! forward {
+    ($target:ident: $($method:ident($($name:ident: $type:ty),*) -> $ok:ty;)*) => {$(
+        fn $method(self, $($name: $type),*) -> Result<$ok, Error> {
+            self.$target.$method($($name),*)
+        }
+    )*};
+}
+
+macro_rules! forward_all {
+    () => {
+        forward! { json:
+            serialize_bool(v: bool) -> ();
+            serialize_i8(v: i8) -> ();
+            serialize_i16(v: i16) -> ();
+            serialize_i32(v: i32) -> ();
+            serialize_i64(v: i64) -> ();
+            serialize_i128(v: i128) -> ();
+            serialize_u8(v: u8) -> ();
+            serialize_u16(v: u16) -> ();
+            serialize_u32(v: u32) -> ();
+            serialize_u64(v: u64) -> ();
+            serialize_u128(v: u128) -> ();
+            serialize_f32(v: f32) -> ();
+            serialize_f64(v: f64) -> ();
+            serialize_char(v: char) -> ();
+            serialize_str(v: &str) -> ();
+            serialize_bytes(v: &[u8]) -> ();
+            serialize_none() -> ();
+            serialize_unit_struct(name: &'static str) -> ();
+            serialize_unit_variant(name: &'static str, index: u32, variant: &'static str) -> ();
+            serialize_seq(len: Option<usize>) -> Self::SerializeSeq;
+            serialize_tuple_struct(name: &'static str, len: usize) -> Self::SerializeTupleStruct;
+            serialize_tuple_variant(name: &'static str, index: u32, variant: &'static str, len: usize) -> Self::SerializeTupleVariant;
+            serialize_map(len: Option<usize>) -> Self::SerializeMap;
+            serialize_struct(name: &'static str, len: usize) -> Self::SerializeStruct;
+            serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, len: usize) -> Self::SerializeStructVariant;
+        }
+
+        fn serialize_newtype_variant<T: Serialize + ?Sized>(
+            self,
+            name: &'static str,
+            index: u32,
+            variant: &'static str,
+            value: &T,
+        ) -> Result<(), Error> {
+            self.json.serialize_newtype_variant(name, index, variant, value)
+        }
+    };
+}
+
+type Inner<'s, 'p, 'b> = &'s mut Json<'p, 'b>;
+
+/// All arguments: a tuple is spread over them, everything else is the only one.
+struct List<'s, 'p, 'b> {
+    json: &'s mut Json<'p, 'b>,
+    page: &'p RefCell<Page<'b>>,
+}
+
+impl<'s, 'p, 'b> Serializer for List<'s, 'p, 'b> {
+    type Ok = ();
+    type Error = Error;
+    type SerializeSeq = <Inner<'s, 'p, 'b> as Serializer>::SerializeSeq;
+    type SerializeTuple = Spread<'p, 'b>;
+    type SerializeTupleStruct = <Inner<'s, 'p, 'b> as Serializer>::SerializeTupleStruct;
+    type SerializeTupleVariant = <Inner<'s, 'p, 'b> as Serializer>::SerializeTupleVariant;
+    type SerializeMap = <Inner<'s, 'p, 'b> as Serializer>::SerializeMap;
+    type SerializeStruct = <Inner<'s, 'p, 'b> as Serializer>::SerializeStruct;
+    type SerializeStructVariant = <Inner<'s, 'p, 'b> as Serializer>::SerializeStructVariant;
+
+    fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Error> {
+        Ok(Spread {
+            page: self.page,
+            first: true,
+        })
+    }
+
+    fn serialize_unit(self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Error> {
+        if name == RAW_ARGS
+            && let Some(Handoff::Args(args)) = HANDOFF.take()
+        {
+            self.page.borrow_mut().whole = Some(args);
+            return Ok(());
+        }
+        One {
+            json: self.json,
+            page: self.page,
+        }
+        .serialize_newtype_struct(name, value)
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
+        value.serialize(One {
+            json: self.json,
+            page: self.page,
+        })
+    }
+
+    forward_all!();
+}
+
+struct Spread<'p, 'b> {
+    page: &'p RefCell<Page<'b>>,
+    first: bool,
+}
+
+impl SerializeTuple for Spread<'_, '_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        if !std::mem::take(&mut self.first) {
+            self.page.borrow_mut().text.put_u8(b',');
+        }
+        value.serialize(One {
+            json: &mut json(self.page),
+            page: self.page,
+        })
+    }
+
+    fn end(self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// One argument: JSON as `serde_json` writes it, and raw text where it is handed over.
+struct One<'s, 'p, 'b> {
+    json: &'s mut Json<'p, 'b>,
+    page: &'p RefCell<Page<'b>>,
+}
+
+impl<'s, 'p, 'b> Serializer for One<'s, 'p, 'b> {
+    type Ok = ();
+    type Error = Error;
+    type SerializeSeq = <Inner<'s, 'p, 'b> as Serializer>::SerializeSeq;
+    type SerializeTuple = <Inner<'s, 'p, 'b> as Serializer>::SerializeTuple;
+    type SerializeTupleStruct = <Inner<'s, 'p, 'b> as Serializer>::SerializeTupleStruct;
+    type SerializeTupleVariant = <Inner<'s, 'p, 'b> as Serializer>::SerializeTupleVariant;
+    type SerializeMap = <Inner<'s, 'p, 'b> as Serializer>::SerializeMap;
+    type SerializeStruct = <Inner<'s, 'p, 'b> as Serializer>::SerializeStruct;
+    type SerializeStructVariant = <Inner<'s, 'p, 'b> as Serializer>::SerializeStructVariant;
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Error> {
+        if name == RAW
+            && let Some(Handoff::Args(args)) = HANDOFF.take()
+        {
+            if args.attachments.is_empty() {
+                self.page.borrow_mut().text.put_slice(args.json.as_bytes());
+                return Ok(());
+            }
+            let value: serde_json::Value = serde_json::from_str(&args.json)?;
+            return Renumbered {
+                value: &value,
+                attachments: &args.attachments,
+            }
+            .serialize(self.json);
+        }
+        self.json.serialize_newtype_struct(name, value)
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_tuple(self, len: usize) -> Result<Self::SerializeTuple, Error> {
+        self.json.serialize_tuple(len)
+    }
+
+    fn serialize_unit(self) -> Result<(), Error> {
+        self.json.serialize_unit()
+    }
+
+    forward_all!();
+}

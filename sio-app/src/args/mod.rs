@@ -1,0 +1,466 @@
+//! Arguments of events and acknowledgements: from the wire to types, and back.
+//!
+//! Arguments travel as raw JSON with attachments ([`sio_proto::socket::Args`]) and stay that way until a handler asks for a type. What it can ask for:
+//!
+//! | type | means |
+//! |---|---|
+//! | `(A, B, …)`, `[A; N]` | the arguments one by one; missing ones are `null`, further ones are ignored |
+//! | `()` | nothing: arguments are ignored; on the way out: no arguments |
+//! | any other `T` | the first argument |
+//! | [`RawArgs`] | all arguments, untouched: forwarding costs neither parsing nor copying |
+//! | [`Raw`] | one argument, untouched |
+//! | [`Binary`], [`Bytes`] | one binary argument, or binary at any depth inside one |
+//! | [`Data`] | one argument, sorted into text, JSON and binary |
+//!
+//! Each works in both directions. `T` is any `serde` type; bytes inside it become attachments.
+//! Note that a `Vec<T>` is *one* argument, an array; for all arguments as values take [`RawArgs::values`].
+
+mod decode;
+mod encode;
+mod placeholder;
+
+use std::cell::Cell;
+use std::fmt;
+use std::ops::Deref;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
+use serde::ser::{Error as _, Serializer};
+use serde::{Deserialize, Serialize};
+use sio_proto::socket::Args;
+
+pub(crate) use decode::from_args;
+pub(crate) use encode::to_args;
+
+/// Arguments that could not be read as the type a handler asks for.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ArgsError(#[from] serde_json::Error);
+
+impl ArgsError {
+    pub(crate) fn new(error: serde_json::Error) -> Self {
+        Self(error)
+    }
+}
+
+/// All arguments of an event, untouched.
+///
+/// Emitting it again forwards the bytes as they came. A clone shares them; so does what is kept of it, and with it the
+/// buffer it was read into, so keep [`RawArgs::compact`] copies of what you keep for long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawArgs(pub(crate) Args);
+
+impl RawArgs {
+    /// The arguments as JSON values joined by commas, without brackets.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.0.json
+    }
+
+    /// The attachments, in the order of their placeholders' numbers.
+    #[must_use]
+    pub fn attachments(&self) -> &[Bytes] {
+        &self.0.attachments
+    }
+
+    /// Whether there are no arguments.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The JSON of each argument.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter()
+    }
+
+    /// Each argument as a JSON tree. Attachments stay placeholders in it.
+    ///
+    /// # Errors
+    /// If a number or a string is beyond what `serde_json` takes.
+    pub fn values(&self) -> Result<Vec<serde_json::Value>, ArgsError> {
+        self.iter()
+            .map(|json| serde_json::from_str(json).map_err(ArgsError))
+            .collect()
+    }
+
+    /// The arguments as a type: what a handler could have asked for at once.
+    ///
+    /// # Errors
+    /// If they are not of that type.
+    pub fn parse<T: DeserializeOwned + 'static>(&self) -> Result<T, ArgsError> {
+        from_args(self.0.clone())
+    }
+
+    /// A copy that shares nothing with the buffer it was read into.
+    #[must_use]
+    pub fn compact(&self) -> Self {
+        Self(Args {
+            json: ByteString::from(&*self.0.json),
+            attachments: self
+                .0
+                .attachments
+                .iter()
+                .map(|bytes| Bytes::copy_from_slice(bytes))
+                .collect(),
+        })
+    }
+}
+
+impl From<Args> for RawArgs {
+    fn from(args: Args) -> Self {
+        Self(args)
+    }
+}
+
+impl From<RawArgs> for Args {
+    fn from(args: RawArgs) -> Self {
+        args.0
+    }
+}
+
+/// One argument, untouched: the means to pass a part on without looking into it.
+///
+/// It stands for a whole argument, alone or in a tuple (`(String, Raw)`), not for a part of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Raw(pub(crate) Args);
+
+impl Raw {
+    /// The argument's JSON.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.0.json
+    }
+
+    /// The argument as a type.
+    ///
+    /// # Errors
+    /// If it is not of that type.
+    pub fn parse<T: DeserializeOwned + 'static>(&self) -> Result<T, ArgsError> {
+        from_args::<(T,)>(self.0.clone()).map(|(value,)| value)
+    }
+}
+
+/// Bytes that travel as an attachment, at any depth of an argument, and are not copied on the way.
+///
+/// [`Bytes`] and everything else that is bytes to `serde` work too, at the price of a copy.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Binary(pub Bytes);
+
+impl Deref for Binary {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Binary {
+    fn from(bytes: T) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl fmt::Debug for Binary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Binary({} bytes)", self.0.len())
+    }
+}
+
+/// One argument, sorted by what it is: what [`Socket::send`](crate::Socket::send) sends and
+/// [`Namespace::on_message`](crate::Namespace::on_message) gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// A string.
+    Text(ByteString),
+    /// Any other JSON value, as it came.
+    Json(ByteString),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+impl Data {
+    /// A JSON message from anything that can be one.
+    ///
+    /// # Errors
+    /// If `serde_json` cannot write it.
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
+        Ok(Self::Json(serde_json::to_string(value)?.into()))
+    }
+}
+
+impl From<&str> for Data {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<String> for Data {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<Bytes> for Data {
+    fn from(bytes: Bytes) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl From<serde_json::Value> for Data {
+    /// A string becomes text, everything else JSON.
+    fn from(value: serde_json::Value) -> Self {
+        match value {
+            serde_json::Value::String(text) => Self::Text(text.into()),
+            other => Self::Json(other.to_string().into()),
+        }
+    }
+}
+
+// Untouched parts pass through `serde` by a side door: the type asks for a newtype of a certain name, and whoever knows the name
+// puts the value into this slot. Whoever does not (another format) finds an ordinary newtype and treats it as one.
+thread_local!(static HANDOFF: Cell<Option<Handoff>> = const { Cell::new(None) });
+
+enum Handoff {
+    Args(Args),
+    Data(Data),
+    Bytes(Bytes),
+}
+
+const RAW_ARGS: &str = "$sio::RawArgs";
+const RAW: &str = "$sio::Raw";
+const DATA: &str = "$sio::Data";
+const BINARY: &str = "$sio::Binary";
+
+fn take_handoff<E: serde::de::Error>() -> Result<Handoff, E> {
+    HANDOFF
+        .take()
+        .ok_or_else(|| E::custom("only events and acknowledgements hold raw arguments"))
+}
+
+macro_rules! side_door {
+    ($($type:ty, $name:ident, $variant:ident, $wrap:expr, $expecting:literal;)*) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Door;
+                impl<'de> Visitor<'de> for Door {
+                    type Value = $type;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expecting)
+                    }
+                    fn visit_unit<E: serde::de::Error>(self) -> Result<$type, E> {
+                        match take_handoff()? {
+                            Handoff::$variant(value) => Ok($wrap(value)),
+                            _ => Err(E::custom(concat!("expected ", $expecting))),
+                        }
+                    }
+                }
+                deserializer.deserialize_newtype_struct($name, Door)
+            }
+        }
+    )*};
+}
+
+side_door! {
+    RawArgs, RAW_ARGS, Args, RawArgs, "the arguments of an event";
+    Raw, RAW, Args, Raw, "one argument of an event";
+    Data, DATA, Data, |data| data, "one argument of an event";
+}
+
+impl<'de> Deserialize<'de> for Binary {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Door;
+        impl<'de> Visitor<'de> for Door {
+            type Value = Binary;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_unit<E: serde::de::Error>(self) -> Result<Binary, E> {
+                match take_handoff()? {
+                    Handoff::Bytes(bytes) => Ok(Binary(bytes)),
+                    Handoff::Args(_) | Handoff::Data(_) => Err(E::custom("expected bytes")),
+                }
+            }
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Binary, D::Error> {
+                Bytes::deserialize(deserializer).map(Binary)
+            }
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Binary, E> {
+                Ok(Binary(Bytes::copy_from_slice(bytes)))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Binary, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = seq.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(Binary(bytes.into()))
+            }
+        }
+        deserializer.deserialize_newtype_struct(BINARY, Door)
+    }
+}
+
+/// Something that writes itself only where a side door is: anywhere else it says so.
+struct OnlyHere;
+
+impl Serialize for OnlyHere {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(S::Error::custom(
+            "raw arguments can only stand for whole arguments of an event",
+        ))
+    }
+}
+
+fn hand_over<S: Serializer>(serializer: S, name: &'static str, handoff: Handoff) -> Result<S::Ok, S::Error> {
+    HANDOFF.set(Some(handoff));
+    let result = serializer.serialize_newtype_struct(name, &OnlyHere);
+    HANDOFF.set(None);
+    result
+}
+
+impl Serialize for RawArgs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        hand_over(serializer, RAW_ARGS, Handoff::Args(self.0.clone()))
+    }
+}
+
+impl Serialize for Raw {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        hand_over(serializer, RAW, Handoff::Args(self.0.clone()))
+    }
+}
+
+impl Serialize for Data {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Json(json) => hand_over(serializer, RAW, Handoff::Args(Args::from(json.clone()))),
+            Self::Binary(bytes) => Binary(bytes.clone()).serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for Binary {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        HANDOFF.set(Some(Handoff::Bytes(self.0.clone())));
+        let result = serializer.serialize_bytes(&self.0);
+        HANDOFF.set(None);
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::BytesMut;
+    use serde_json::{Value, json};
+
+    fn args(json: &str) -> Args {
+        Args::from(ByteString::from(json))
+    }
+
+    fn written<T: Serialize + ?Sized>(value: &T) -> Args {
+        to_args(value, &mut BytesMut::new()).unwrap()
+    }
+
+    #[test]
+    fn arguments_become_types() {
+        let two = args(r#""a",2"#);
+        assert_eq!(from_args::<(String, u8)>(two.clone()).unwrap(), ("a".into(), 2));
+        assert_eq!(from_args::<(String,)>(two.clone()).unwrap().0, "a");
+        assert_eq!(from_args::<String>(two.clone()).unwrap(), "a");
+        assert_eq!(
+            from_args::<(String, u8, Option<u8>)>(two.clone()).unwrap(),
+            ("a".into(), 2, None)
+        );
+        from_args::<()>(two.clone()).unwrap();
+        assert_eq!(from_args::<RawArgs>(two.clone()).unwrap().json(), r#""a",2"#);
+        let (name, rest) = from_args::<(String, Raw)>(args(r#""room",{"x":[1,2]}"#)).unwrap();
+        assert_eq!((&*name, rest.json()), ("room", r#"{"x":[1,2]}"#));
+        assert_eq!(from_args::<Vec<u8>>(args("[1,2]")).unwrap(), [1, 2]);
+        assert_eq!(from_args::<Option<u8>>(args("")).unwrap(), None);
+        assert_eq!(from_args::<Value>(args(r#"{"a":1}"#)).unwrap(), json!({"a": 1}));
+        assert!(from_args::<(u8,)>(two.clone()).is_err());
+        assert!(from_args::<(String, u8, u8)>(two).is_err());
+    }
+
+    #[test]
+    fn types_become_arguments() {
+        for (actual, expected) in [
+            (written(&("a", 2)), r#""a",2"#),
+            (written("a"), r#""a""#),
+            (written(&()), ""),
+            (written(&vec![1, 2]), "[1,2]"),
+            (written(&[1, 2]), "1,2"),
+            (written(&json!({"a": [null]})), r#"{"a":[null]}"#),
+            (written(&f64::NAN), "null"),
+            (written(&RawArgs(args("1, 2"))), "1, 2"),
+            (written(&("x", Raw(args("{ }")))), r#""x",{ }"#),
+            (written(&Data::Json("[ 1 ]".into())), "[ 1 ]"),
+            (written(&Data::Text("é\"".into())), r#""é\"""#),
+        ] {
+            assert_eq!(&*actual.json, expected);
+            assert!(actual.attachments.is_empty());
+        }
+    }
+
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Photo {
+        name: String,
+        pixels: Binary,
+        thumbs: Vec<Option<Bytes>>,
+    }
+
+    #[test]
+    fn bytes_travel_as_attachments_at_any_depth() {
+        let photo = Photo {
+            name: "x".into(),
+            pixels: Binary::from(&b"abc"[..]),
+            thumbs: vec![Some(Bytes::from_static(b"d")), None],
+        };
+        let sent = written(&(1, &photo));
+        assert_eq!(
+            &*sent.json,
+            r#"1,{"name":"x","pixels":{"_placeholder":true,"num":0},"thumbs":[{"_placeholder":true,"num":1},null]}"#
+        );
+        assert_eq!(sent.attachments, ["abc", "d"]);
+        let (one, back) = from_args::<(u8, Photo)>(sent.clone()).unwrap();
+        assert_eq!((one, &back), (1, &photo));
+
+        // `Binary` is handed through, not copied.
+        let (_, again) = from_args::<(u8, Photo)>(sent.clone()).unwrap();
+        assert_eq!(again.pixels.0.as_ptr(), sent.attachments[0].as_ptr());
+        assert_eq!(
+            written(&again.pixels).attachments[0].as_ptr(),
+            sent.attachments[0].as_ptr()
+        );
+
+        let (first, second) = from_args::<(u8, Raw)>(sent.clone()).unwrap();
+        assert_eq!(first, 1);
+        assert_eq!(second.parse::<Photo>().unwrap(), photo);
+        // Passed on among other binary arguments, its placeholders are numbered anew.
+        let mixed = written(&(Binary::from(&b"first"[..]), second));
+        assert_eq!(mixed.attachments, ["first", "abc", "d"]);
+        let (_, back) = from_args::<(Bytes, Photo)>(mixed).unwrap();
+        assert_eq!(back, photo);
+    }
+
+    #[test]
+    fn one_binary_argument() {
+        let sent = written(&Bytes::from_static(b"xyz"));
+        assert_eq!(&*sent.json, r#"{"_placeholder":true,"num":0}"#);
+        assert_eq!(from_args::<Bytes>(sent.clone()).unwrap(), "xyz");
+        assert_eq!(from_args::<Binary>(sent.clone()).unwrap().0, "xyz");
+        assert_eq!(from_args::<(Bytes,)>(sent.clone()).unwrap().0, "xyz");
+        assert_eq!(from_args::<Data>(sent.clone()).unwrap(), Data::Binary("xyz".into()));
+        assert_eq!(from_args::<Data>(args(r#""a\n""#)).unwrap(), Data::Text("a\n".into()));
+        assert_eq!(
+            from_args::<Data>(args(r#"{"a":1}"#)).unwrap(),
+            Data::Json(r#"{"a":1}"#.into())
+        );
+        assert!(from_args::<Bytes>(args("\"x\"")).is_ok());
+        assert!(from_args::<Binary>(args("5")).is_err());
+        assert!(serde_json::to_string(&Raw(args("1"))).is_err());
+        assert!(serde_json::from_str::<RawArgs>("1").is_err());
+    }
+}

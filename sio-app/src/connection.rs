@@ -1,0 +1,406 @@
+//! One connection, driven: what an adapter's task does with its socket, without the socket.
+//!
+//! ```text
+//!                      ┌────────────── blocked: wait for room, drain, tell the shard
+//!   Source ─► read ─► Conn ─► turn (shard, handlers, writes) ─► Link ─► Outlet
+//!     ▲                │                                         │
+//!     │                └── a request waits: what follows is kept │ finished: read on until the peer closes, or a moment later
+//!     └──────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! The bytes are read into a buffer that belongs to the thread; only what is incomplete moves into one of the connection's own, and only until
+//! it is complete. So an idle connection holds no buffer, and a large message costs no more reads than it has to.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::BytesMut;
+use sio_proto::conn::{Arrivals, Conn};
+use sio_proto::server::{Cause, Outputs, Peer, Request, Routed, Write};
+use sio_proto::{LinkId, Time};
+
+use crate::Io;
+use crate::io::Inner;
+use crate::link::{Item, Link, Outlet, Progress, Standing};
+use crate::shard::{ShardCell, State};
+use crate::turn::{self, Turn};
+use crate::work::guarded;
+
+/// The thread's read buffer. A message of 64 KiB fits with everything around it.
+const READ_BYTES: usize = 128 * 1024;
+
+/// So much of it is used up before it is made whole again: little enough to stay in the processor's nearest cache.
+const READ_SLICE: usize = 4 * 1024;
+
+/// Most bytes kept while a request waits for its answer.
+const MAX_PIPELINED: usize = 64 * 1024;
+
+thread_local! {
+    static READ: Cell<BytesMut> = Cell::new(BytesMut::new());
+    static ARRIVALS: Cell<Arrivals> = Cell::new(Arrivals::default());
+}
+
+/// The read side of a connection's socket, and its word on when there is room to write.
+pub trait Source {
+    /// Reads what there is, once, behind what is in `buffer`, without making it larger. `Ok(0)` is the end of the stream.
+    ///
+    /// # Errors
+    /// Any error is the end of the connection.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>>;
+
+    /// Waits until the outlet can take bytes again.
+    ///
+    /// # Errors
+    /// Any error is the end of the connection.
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// One connection. An adapter makes it when it has accepted one, and polls it until it is done.
+pub struct Connection {
+    io: Arc<Inner>,
+    conn: Conn,
+    link: Arc<Link>,
+    /// Its place among all connections.
+    place: usize,
+    /// Where it is known, and as what.
+    seat: Option<Seat>,
+    /// What has been read and is incomplete.
+    rest: BytesMut,
+    waker: Option<Waker>,
+    lingering: bool,
+}
+
+struct Seat {
+    shard: usize,
+    cell: Arc<ShardCell>,
+    id: LinkId,
+}
+
+impl Connection {
+    /// Takes up a connection; `None` if there are as many as may be, or the server is closing.
+    #[must_use]
+    pub fn new(io: &Io, peer: Peer, outlet: impl Outlet) -> Option<Self> {
+        if io.is_closing() {
+            return None;
+        }
+        let io = Arc::clone(&io.0);
+        let now = (io.runtime.now)();
+        let link: Arc<Link> = Arc::new(Link::new(outlet, now));
+        let place = io.enter(&link, now)?;
+        let conn = Conn::new(Arc::clone(&io.config), peer);
+        Some(Self {
+            io,
+            conn,
+            link,
+            place,
+            seat: None,
+            rest: BytesMut::new(),
+            waker: None,
+            lingering: false,
+        })
+    }
+
+    /// Does everything that can be done now. Ready means that the connection has ended and the socket can go.
+    pub fn poll<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<()> {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.link.set_waker(cx.waker());
+            self.waker = Some(cx.waker().clone());
+        }
+        loop {
+            match self.link.standing() {
+                Standing::Open => {}
+                Standing::Blocked => match source.poll_writable(cx) {
+                    Poll::Ready(Ok(())) => {
+                        self.drain();
+                        continue;
+                    }
+                    Poll::Ready(Err(_)) => {
+                        self.link.cut();
+                        continue;
+                    }
+                    Poll::Pending => {}
+                },
+                Standing::Finished => self.begin_to_linger(),
+                Standing::Cut => {
+                    self.end(Cause::Failed);
+                    return Poll::Ready(());
+                }
+            }
+            if self.catch_up() {
+                self.process_rest();
+                continue;
+            }
+            if self.conn.is_waiting() && self.rest.len() >= MAX_PIPELINED {
+                return Poll::Pending;
+            }
+            match self.read(cx, source) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => return Poll::Ready(()),
+                Poll::Pending if self.must_catch_up() => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// One read, and everything that follows from it. False at the end.
+    fn read<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<bool> {
+        let shared = self.rest.is_empty();
+        let mut buffer = if shared {
+            READ.take()
+        } else {
+            std::mem::take(&mut self.rest)
+        };
+        if shared {
+            make_whole(&mut buffer);
+        } else {
+            buffer.reserve(self.conn.missing_bytes().clamp(READ_SLICE, READ_BYTES));
+        }
+        let read = source.poll_read(cx, &mut buffer);
+        if let Poll::Ready(Ok(1..)) = read {
+            if self.lingering {
+                buffer.clear();
+            } else {
+                self.process(&mut buffer);
+            }
+        }
+        if shared {
+            if !buffer.is_empty() {
+                self.rest = BytesMut::from(&buffer[..]);
+                buffer.clear();
+            }
+            READ.set(buffer);
+        } else if !buffer.is_empty() {
+            self.rest = trimmed(buffer);
+        }
+        match read {
+            Poll::Ready(Ok(1..)) => Poll::Ready(true),
+            Poll::Ready(Ok(_)) => {
+                self.end(Cause::Closed);
+                Poll::Ready(false)
+            }
+            Poll::Ready(Err(_)) => {
+                self.end(Cause::Failed);
+                Poll::Ready(false)
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn process_rest(&mut self) {
+        let mut rest = std::mem::take(&mut self.rest);
+        self.process(&mut rest);
+        if !rest.is_empty() {
+            self.rest = trimmed(rest);
+        }
+    }
+
+    /// Takes from `bytes` what is complete, request after request as they are answered.
+    fn process(&mut self, bytes: &mut BytesMut) {
+        while !bytes.is_empty() {
+            let before = bytes.len();
+            let mut arrivals = ARRIVALS.take();
+            self.conn.handle_bytes(bytes, &mut arrivals);
+            self.handle(&mut arrivals);
+            ARRIVALS.set(arrivals);
+            let news = self.catch_up();
+            if bytes.len() == before && !news {
+                return;
+            }
+        }
+    }
+
+    fn handle(&mut self, arrivals: &mut Arrivals) {
+        let nothing = arrivals.request.is_none()
+            && arrivals.body_started.is_none()
+            && arrivals.packets.is_empty()
+            && arrivals.replies.is_empty()
+            && arrivals.closed.is_none();
+        if !nothing {
+            turn::run(self.io.runtime, |turn| self.handle_in(turn, arrivals));
+        }
+    }
+
+    fn handle_in(&mut self, turn: &Turn, arrivals: &mut Arrivals) {
+        if !arrivals.packets.is_empty()
+            && let Some(Seat { cell, id, .. }) = &self.seat
+        {
+            let packets = &mut arrivals.packets;
+            cell.input(turn, |state, now, out| {
+                state.shard.handle_packets(now, *id, packets, out)
+            });
+        }
+        arrivals.packets.clear();
+        if let Some(request) = arrivals.body_started.take()
+            && let Routed::Session(shard) = self.io.router.route(&request.http)
+        {
+            self.input(turn, shard, |state, now, id, out| {
+                state.shard.handle_body_started(now, id, &request, out)
+            });
+        }
+        if let Some(request) = arrivals.request.take() {
+            self.handle_request(turn, request);
+        }
+        if !arrivals.replies.is_empty() || arrivals.closed.is_some() {
+            arrivals
+                .replies
+                .drain(..)
+                .for_each(|reply| self.link.push(Item::Bytes(reply)));
+            if let Some(cause) = arrivals.closed.take() {
+                self.leave_seat(turn, cause);
+                self.link.push(Item::Finish);
+            }
+            turn.touch_link(&self.link, None);
+        }
+    }
+
+    fn handle_request(&mut self, turn: &Turn, mut request: Request) {
+        self.link.set_awaiting(None);
+        let shard = match self.io.router.route(&request.http) {
+            Routed::Session(shard) => shard,
+            Routed::New => {
+                request.verdict = self.io.verdict(&request);
+                self.io.pick_shard()
+            }
+            Routed::Foreign => {
+                let mut response = self.io.answer(&request).0;
+                response.exchange = request.http.exchange();
+                response.exchange.keep_alive &= !self.io.is_closing();
+                self.link.push(Write::Response(LinkId(0), Box::new(response)).into());
+                turn.touch_link(&self.link, None);
+                return;
+            }
+        };
+        self.input(turn, shard, |state, now, id, out| {
+            state.shard.handle_request(now, id, request, out)
+        });
+    }
+
+    /// An input on a shard in which this link has a seat; it takes one if it has none there.
+    fn input(&mut self, turn: &Turn, shard: usize, input: impl FnOnce(&mut State, Time, LinkId, &mut Outputs)) {
+        if self.seat.as_ref().is_some_and(|seat| seat.shard != shard) {
+            self.leave_seat(turn, Cause::Closed);
+        }
+        let known = self.seat.as_ref().map(|seat| seat.id);
+        let Some(cell) = self.io.cells.get(shard) else { return };
+        let link = &self.link;
+        let id = cell.input(turn, |state, now, out| {
+            let id = known.unwrap_or_else(|| state.links.insert(Arc::clone(link)));
+            input(state, now, id, out);
+            id
+        });
+        if known.is_none() {
+            self.seat = Some(Seat {
+                shard,
+                cell: Arc::clone(cell),
+                id,
+            });
+        }
+    }
+
+    fn leave_seat(&mut self, turn: &Turn, cause: Cause) {
+        if let Some(Seat { cell, id, .. }) = self.seat.take() {
+            cell.input(turn, |state, now, out| {
+                state.shard.handle_closed(now, id, cause, out);
+                state.links.remove(id);
+            });
+        }
+    }
+
+    /// Hears what was written: the answer that the next request has waited for, or the upgrade. True if there was news.
+    fn catch_up(&mut self) -> bool {
+        if self.conn.is_websocket() {
+            return false;
+        }
+        let news = self.link.take_news();
+        if let Some(wire) = news.upgraded {
+            self.conn.handle_upgraded(wire);
+            return true;
+        }
+        if news.answered {
+            self.conn.handle_answered();
+            self.link.set_awaiting(Some((self.io.runtime.now)()));
+        }
+        news.answered
+    }
+
+    /// Before the task goes to sleep with bytes that wait for an answer: true if the answer is there already.
+    fn must_catch_up(&self) -> bool {
+        self.conn.is_waiting() && !self.rest.is_empty() && self.link.await_news()
+    }
+
+    /// The socket has room: what waits is written, and the shard hears of it when that is all.
+    fn drain(&mut self) {
+        let Some(queue) = self.link.take_over() else { return };
+        turn::run(self.io.runtime, |turn| {
+            let mut batch = turn.batch.take();
+            let progress = self.link.write(batch.pen(), queue, &mut std::iter::empty());
+            turn.batch.set(batch);
+            match (progress, &self.seat) {
+                // The shard knows still.
+                (Progress::Full, _) => self.link.hand_over(),
+                (Progress::Done, Some(Seat { cell, id, .. })) => {
+                    cell.input(turn, |state, now, _| state.shard.handle_drained(now, *id));
+                }
+                (Progress::Done, None) => {}
+            }
+        });
+    }
+
+    /// The last byte is written. Closing at once could destroy it on its way, if the peer is still sending: it gets a moment.
+    fn begin_to_linger(&mut self) {
+        if !self.lingering {
+            self.lingering = true;
+            self.rest = BytesMut::new();
+            self.end(Cause::Closed);
+            self.io.linger(&self.link);
+        }
+    }
+
+    fn end(&mut self, cause: Cause) {
+        if self.seat.is_some() {
+            turn::run(self.io.runtime, |turn| self.leave_seat(turn, cause));
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.link.cut();
+        if self.seat.is_some() && !std::thread::panicking() {
+            // Cancelled. Handlers run in a task of their own, if there is still somebody to run it.
+            let _ = guarded(|| turn::act(self.io.runtime, |turn| self.leave_seat(turn, Cause::Failed)));
+        }
+        self.io.leave(self.place);
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("conn", &self.conn)
+            .field("kept", &self.rest.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gives the thread's buffer its room back. What somebody still holds a slice of is let go.
+fn make_whole(buffer: &mut BytesMut) {
+    if buffer.capacity() < READ_BYTES - READ_SLICE
+        && !buffer.try_reclaim(READ_BYTES)
+        && buffer.capacity() < READ_BYTES / 4
+    {
+        *buffer = BytesMut::with_capacity(READ_BYTES);
+    }
+}
+
+/// What is left of a buffer, in no more memory than it needs.
+fn trimmed(buffer: BytesMut) -> BytesMut {
+    if buffer.capacity() > 4 * buffer.len() + READ_SLICE {
+        BytesMut::from(&buffer[..])
+    } else {
+        buffer
+    }
+}

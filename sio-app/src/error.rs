@@ -1,0 +1,58 @@
+//! What can go wrong: for the caller of `emit`, and in the user's own handlers.
+
+use sio_proto::server::SendError;
+
+use crate::args::ArgsError;
+
+/// Why an event was not sent. Nothing has been queued then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The socket is gone.
+    #[error("the socket is not connected")]
+    Disconnected,
+    /// The socket's queue is full: its client does not read as fast as it is sent to.
+    #[error("the queue of the session is full")]
+    Full,
+    /// It was volatile, and the transport is busy.
+    #[error("the transport is busy and the message was volatile")]
+    Dropped,
+    /// The client's generation cannot carry it.
+    #[error("the client's generation cannot carry this message")]
+    Unsupported,
+    /// The arguments cannot be written as JSON.
+    #[error("arguments: {0}")]
+    Args(#[from] ArgsError),
+    /// The name belongs to the protocol: `connect`, `disconnect` and a few more (docs/protocol/socket-io.md §4).
+    #[error("the event name {0:?} is reserved")]
+    Reserved(String),
+}
+
+impl From<SendError> for EmitError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Disconnected => Self::Disconnected,
+            SendError::Full => Self::Full,
+            SendError::Dropped => Self::Dropped,
+            SendError::Unsupported => Self::Unsupported,
+        }
+    }
+}
+
+/// What went wrong in a handler. [`Io::on_error`](crate::Io::on_error) gets it; without that, it is logged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandlerError {
+    /// The arguments are not of the types the handler asks for. It was not called.
+    #[error("arguments do not fit: {0}")]
+    Args(#[from] ArgsError),
+    /// The handler returned an error.
+    #[error("failed: {0}")]
+    Failed(String),
+    /// The handler panicked. Its socket has been disconnected.
+    #[error("panicked: {0}")]
+    Panicked(String),
+    /// Something it sent without waiting for the result could not be sent.
+    #[error("could not emit: {0}")]
+    Emit(#[from] EmitError),
+}

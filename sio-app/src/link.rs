@@ -1,0 +1,581 @@
+//! The write side of a connection: bytes leave directly, from whatever thread has them.
+//!
+//! A [`Link`] is a socket that can be written to without blocking ([`Outlet`]) and a small queue for what has to wait. There is no channel and
+//! no writer task: a wake costs more than the write it would be for.
+//!
+//! ```text
+//!          claim                      all written
+//!   IDLE ─────────► BUSY (one thread) ────────────► IDLE
+//!                     │ the socket is full            ▲
+//!                     ▼                               │ drained, by the connection's task
+//!                  BLOCKED ───────────────────────────┘
+//!                     BUSY ──► ENDED (finished, or failed): nothing is taken any more
+//! ```
+//!
+//! Invariants:
+//! - Bytes leave in the order in which they were taken from the shard: whoever takes them does so, and claims the link or queues behind the
+//!   one who has it, under the shard's lock.
+//! - One writer at a time, and it writes under no lock.
+//! - A blocked link gets nothing new from its shard, which is told before the connection's task is: the queue is bounded by what was under way.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::task::Waker;
+
+use bytes::{Buf, Bytes, BytesMut};
+use parking_lot::Mutex;
+use sio_proto::conn::close_frame;
+use sio_proto::server::Write;
+use sio_proto::websocket::CloseCode;
+use sio_proto::wire::Wire;
+use sio_proto::{Frame, Time};
+
+/// Up to how many bytes several pieces are copied together for one plain write; beyond it they are written as a vector.
+/// Copying this much costs less than the kernel's work for a few entries more.
+const FLAT_BYTES: usize = 16 * 1024;
+
+/// Most pieces of one vectored write.
+const MAX_PIECES: usize = 64;
+
+/// Where the bytes of one connection go: a socket that never blocks.
+///
+/// It is called from any thread, by one at a time.
+pub trait Outlet: Send + Sync + 'static {
+    /// Writes as much as the socket takes right now.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if that is nothing; anything else is the end of the connection.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// The same for several pieces.
+    ///
+    /// # Errors
+    /// As [`Outlet::try_write`].
+    fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        pieces
+            .iter()
+            .find(|p| !p.is_empty())
+            .map_or(Ok(0), |piece| self.try_write(piece))
+    }
+
+    /// Everything has been written: the peer may be told that nothing more comes.
+    fn finish(&self);
+}
+
+/// The write side of one connection. The outlet stands in the same allocation.
+pub(crate) struct Link<O: ?Sized = dyn Outlet> {
+    state: Mutex<State>,
+    outlet: O,
+}
+
+#[derive(Default)]
+struct State {
+    queue: Queue,
+    phase: Phase,
+    news: News,
+    /// The reading side holds bytes that wait for news.
+    impatient: bool,
+    websocket: bool,
+    /// Since when a request is awaited; what is overdue is closed (slow loris).
+    awaiting: Option<Time>,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Idle,
+    /// A thread is writing.
+    Busy,
+    /// The socket is full; the connection's task will go on.
+    Blocked,
+    /// The last byte was written.
+    Finished,
+    /// It failed, or was cut.
+    Cut,
+}
+
+/// What the connection's reading side has to know of what was written.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// The request has been answered.
+    pub(crate) answered: bool,
+    /// It was answered with an upgrade.
+    pub(crate) upgraded: Option<Wire>,
+}
+
+/// Something to write.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Frame(Frame),
+    Bytes(Bytes),
+    /// What still has to be put into bytes.
+    Write(Box<Write>),
+    /// The end of the connection, after everything before it.
+    Finish,
+}
+
+impl Item {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Frame(frame) => frame.bytes(),
+            Self::Bytes(bytes) => bytes,
+            Self::Write(_) | Self::Finish => &[],
+        }
+    }
+
+    /// Takes off what has been written.
+    fn advance(&mut self, written: usize) {
+        if let Self::Frame(frame) = self
+            && written > 0
+        {
+            *self = Self::Bytes(frame.bytes().clone());
+        }
+        if let Self::Bytes(bytes) = self {
+            bytes.advance(written);
+        }
+    }
+}
+
+impl From<Write> for Item {
+    fn from(write: Write) -> Self {
+        match write {
+            Write::Frame(_, frame) => Self::Frame(frame),
+            other => Self::Write(Box::new(other)),
+        }
+    }
+}
+
+/// What waits for its turn on a link.
+pub(crate) type Queue = VecDeque<Item>;
+
+/// How a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Progress {
+    /// Everything is written.
+    Done,
+    /// The socket is full. Tell the shard, then call [`Link::hand_over`].
+    Full,
+}
+
+/// Scratch of one thread's writes.
+#[derive(Default)]
+pub(crate) struct Pen {
+    /// Frames and bytes only.
+    pieces: VecDeque<Item>,
+    flat: Vec<u8>,
+    head: BytesMut,
+}
+
+/// How a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Open,
+    /// Bytes wait for the socket.
+    Blocked,
+    Finished,
+    Cut,
+}
+
+impl<O: Outlet> Link<O> {
+    pub(crate) fn new(outlet: O, now: Time) -> Self {
+        Self {
+            state: Mutex::new(State {
+                awaiting: Some(now),
+                ..State::default()
+            }),
+            outlet,
+        }
+    }
+}
+
+impl<O: Outlet + ?Sized> Link<O> {
+    /// Queues something in front of what is taken from the shard later. Call it under the shard's lock if it came from there.
+    pub(crate) fn push(&self, item: Item) {
+        let mut state = self.state.lock();
+        if !matches!(state.phase, Phase::Finished | Phase::Cut) {
+            state.queue.push_back(item);
+        }
+    }
+
+    /// Makes the caller the writer, who then must call [`Link::write`] with what this gives. If another is, or the link has ended,
+    /// `items` are queued or dropped. Call it under the lock of the shard that the items came from.
+    pub(crate) fn claim(&self, items: &mut dyn Iterator<Item = Item>) -> Option<Queue> {
+        let mut state = self.state.lock();
+        match state.phase {
+            Phase::Idle => {
+                state.phase = Phase::Busy;
+                return Some(std::mem::take(&mut state.queue));
+            }
+            Phase::Busy | Phase::Blocked => state.queue.extend(items),
+            Phase::Finished | Phase::Cut => items.for_each(drop),
+        }
+        None
+    }
+
+    /// Makes the caller the writer if there is something queued and nobody else is.
+    pub(crate) fn claim_queued(&self) -> Option<Queue> {
+        let mut state = self.state.lock();
+        if state.phase != Phase::Idle || state.queue.is_empty() {
+            return None;
+        }
+        state.phase = Phase::Busy;
+        Some(std::mem::take(&mut state.queue))
+    }
+
+    /// Writes what stood in the queue when the link was claimed, then `items`, then what has been queued meanwhile. The caller keeps the link
+    /// if the answer is [`Progress::Full`].
+    pub(crate) fn write(&self, pen: &mut Pen, mut queue: Queue, items: &mut dyn Iterator<Item = Item>) -> Progress {
+        let mut ends = None;
+        loop {
+            for item in queue.drain(..).chain(&mut *items) {
+                if ends.is_none() {
+                    ends = self.prepare(pen, item);
+                }
+            }
+            match self.write_out(pen) {
+                Ok(Progress::Done) => {}
+                Ok(Progress::Full) => {
+                    let mut state = self.state.lock();
+                    queue.extend(pen.pieces.drain(..));
+                    queue.extend(ends.map(|End| Item::Finish));
+                    queue.extend(state.queue.drain(..));
+                    state.queue = queue;
+                    return Progress::Full;
+                }
+                Err(_) => {
+                    pen.pieces.clear();
+                    self.cut();
+                    return Progress::Done;
+                }
+            }
+            if ends.is_some() {
+                self.outlet.finish();
+                self.end(Phase::Finished);
+                return Progress::Done;
+            }
+            let mut state = self.state.lock();
+            if state.queue.is_empty() {
+                if state.phase == Phase::Busy {
+                    state.phase = Phase::Idle;
+                }
+                return Progress::Done;
+            }
+            queue = std::mem::take(&mut state.queue);
+        }
+    }
+
+    /// Puts an item into bytes, behind those that are already there.
+    fn prepare(&self, pen: &mut Pen, item: Item) -> Option<End> {
+        match item {
+            Item::Frame(_) | Item::Bytes(_) => pen.pieces.push_back(item),
+            Item::Finish => return Some(End),
+            Item::Write(write) => return self.encode(pen, *write),
+        }
+        None
+    }
+
+    fn encode(&self, pen: &mut Pen, write: Write) -> Option<End> {
+        match write {
+            Write::Frame(_, frame) => pen.pieces.push_back(Item::Frame(frame)),
+            Write::Response(_, mut response) => {
+                let (body, keep_alive) = response.encode(&mut pen.head);
+                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
+                pen.pieces.push_back(Item::Bytes(body));
+                if !keep_alive {
+                    return Some(End);
+                }
+                self.tell(|news| news.answered = true);
+            }
+            Write::Upgrade(_, upgrade) => {
+                let upgrades = upgrade.encode(&mut pen.head);
+                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
+                if !upgrades {
+                    return Some(End);
+                }
+                self.tell(|news| news.upgraded = Some(upgrade.wire));
+            }
+            Write::Close(_, code) => {
+                pen.pieces
+                    .push_back(Item::Bytes(close_frame(code.and_then(CloseCode::new))));
+                return Some(End);
+            }
+            Write::Abort(_) => {
+                pen.pieces.clear();
+                self.cut();
+                return Some(End);
+            }
+        }
+        None
+    }
+
+    fn tell(&self, tell: impl FnOnce(&mut News)) {
+        let waker = {
+            let mut state = self.state.lock();
+            tell(&mut state.news);
+            state.websocket |= state.news.upgraded.is_some();
+            if std::mem::take(&mut state.impatient) {
+                state.waker.clone()
+            } else {
+                None
+            }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn write_out(&self, pen: &mut Pen) -> io::Result<Progress> {
+        let Pen { pieces, flat, .. } = pen;
+        while let Some(first) = pieces.front() {
+            if first.bytes().is_empty() {
+                pieces.pop_front();
+                continue;
+            }
+            let written = if pieces.len() == 1 {
+                self.outlet.try_write(first.bytes())
+            } else if pieces.iter().map(|piece| piece.bytes().len()).sum::<usize>() <= FLAT_BYTES {
+                flat.clear();
+                pieces.iter().for_each(|piece| flat.extend_from_slice(piece.bytes()));
+                self.outlet.try_write(flat)
+            } else {
+                let mut slices = [IoSlice::new(&[]); MAX_PIECES];
+                let count = pieces.len().min(MAX_PIECES);
+                for (slice, piece) in slices.iter_mut().zip(pieces.iter()) {
+                    *slice = IoSlice::new(piece.bytes());
+                }
+                self.outlet.try_write_vectored(&slices[..count])
+            };
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(mut written) => {
+                    while let Some(piece) = pieces.front_mut() {
+                        let len = piece.bytes().len();
+                        if written < len {
+                            piece.advance(written);
+                            break;
+                        }
+                        written -= len;
+                        pieces.pop_front();
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Progress::Full),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Progress::Done)
+    }
+
+    /// The shard knows that the link is full: leaves the rest to the connection's task.
+    pub(crate) fn hand_over(&self) {
+        let waker = {
+            let mut state = self.state.lock();
+            if state.phase == Phase::Busy {
+                state.phase = Phase::Blocked;
+            }
+            state.waker.clone()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The socket has room again: the connection's task becomes the writer.
+    pub(crate) fn take_over(&self) -> Option<Queue> {
+        let mut state = self.state.lock();
+        if state.phase != Phase::Blocked {
+            return None;
+        }
+        state.phase = Phase::Busy;
+        Some(std::mem::take(&mut state.queue))
+    }
+
+    /// Ends the link without another byte.
+    pub(crate) fn cut(&self) {
+        self.end(Phase::Cut);
+    }
+
+    fn end(&self, phase: Phase) {
+        let (waker, queue) = {
+            let mut state = self.state.lock();
+            if state.phase != Phase::Cut {
+                state.phase = phase;
+            }
+            (state.waker.clone(), std::mem::take(&mut state.queue))
+        };
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        match self.state.lock().phase {
+            Phase::Idle | Phase::Busy => Standing::Open,
+            Phase::Blocked => Standing::Blocked,
+            Phase::Finished => Standing::Finished,
+            Phase::Cut => Standing::Cut,
+        }
+    }
+
+    pub(crate) fn take_news(&self) -> News {
+        std::mem::take(&mut self.state.lock().news)
+    }
+
+    /// Has the connection's task woken by the next news. True if there is some already.
+    pub(crate) fn await_news(&self) -> bool {
+        let mut state = self.state.lock();
+        let news = state.news.answered || state.news.upgraded.is_some();
+        state.impatient = !news;
+        news
+    }
+
+    pub(crate) fn is_websocket(&self) -> bool {
+        self.state.lock().websocket
+    }
+
+    /// Who is woken when the link needs its connection's task.
+    pub(crate) fn set_waker(&self, waker: &Waker) {
+        self.state.lock().waker = Some(waker.clone());
+    }
+
+    /// Notes since when a request is awaited, if one is.
+    pub(crate) fn set_awaiting(&self, since: Option<Time>) {
+        self.state.lock().awaiting = since;
+    }
+
+    pub(crate) fn awaiting(&self) -> Option<Time> {
+        self.state.lock().awaiting
+    }
+}
+
+/// That the link ends after the bytes at hand.
+struct End;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    /// An outlet that records, and takes only so many bytes.
+    #[derive(Default)]
+    pub(crate) struct Wall {
+        pub(crate) written: Mutex<Vec<u8>>,
+        pub(crate) calls: AtomicUsize,
+        pub(crate) room: AtomicUsize,
+        pub(crate) finished: AtomicUsize,
+    }
+
+    impl Wall {
+        pub(crate) fn with_room(room: usize) -> Arc<Self> {
+            Arc::new(Self {
+                room: AtomicUsize::new(room),
+                ..Self::default()
+            })
+        }
+
+        pub(crate) fn take(&self) -> Vec<u8> {
+            std::mem::take(&mut self.written.lock())
+        }
+    }
+
+    impl Outlet for Arc<Wall> {
+        fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            let room = self.room.load(Ordering::Relaxed).min(bytes.len());
+            if room == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.room.fetch_sub(room, Ordering::Relaxed);
+            self.written.lock().extend_from_slice(&bytes[..room]);
+            Ok(room)
+        }
+
+        fn finish(&self) {
+            self.finished.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn item(text: &'static str) -> Item {
+        Item::Bytes(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn several_pieces_leave_in_one_write() {
+        let wall = Wall::with_room(100);
+        let link = Link::new(wall.clone(), Time::ZERO);
+        link.push(item("a"));
+        let mut items = [item("b"), item("c")].into_iter();
+        let queue = link.claim(&mut items).unwrap();
+        assert_eq!(link.write(&mut Pen::default(), queue, &mut items), Progress::Done);
+        assert_eq!(wall.take(), b"abc");
+        assert_eq!(wall.calls.load(Ordering::Relaxed), 1);
+        assert!(link.claim_queued().is_none());
+    }
+
+    #[test]
+    fn what_comes_while_another_writes_is_written_by_it() {
+        let wall = Wall::with_room(100);
+        let link = Link::new(wall.clone(), Time::ZERO);
+        link.push(item("1"));
+        let mut items = [item("2")].into_iter();
+        let queue = link.claim(&mut items).unwrap();
+        assert!(link.claim(&mut [item("3")].into_iter()).is_none());
+        assert_eq!(link.write(&mut Pen::default(), queue, &mut items), Progress::Done);
+        assert_eq!(wall.take(), b"123");
+    }
+
+    #[test]
+    fn a_full_socket_keeps_the_rest_in_order() {
+        let wall = Wall::with_room(4);
+        let link: Arc<Link> = Arc::new(Link::new(wall.clone(), Time::ZERO));
+        let bell = Arc::new(Bell::default());
+        link.set_waker(&bell.clone().into());
+        let mut items = [item("abc"), item("def"), Item::Finish].into_iter();
+        let queue = link.claim(&mut items).unwrap();
+        assert_eq!(link.write(&mut Pen::default(), queue, &mut items), Progress::Full);
+        assert_eq!(bell.0.load(Ordering::Relaxed), 0);
+        assert!(link.take_over().is_none(), "the shard has to know first");
+        link.hand_over();
+        assert_eq!(bell.0.load(Ordering::Relaxed), 1);
+        assert_eq!(link.standing(), Standing::Blocked);
+        assert!(link.claim(&mut [item("late")].into_iter()).is_none());
+
+        wall.room.store(100, Ordering::Relaxed);
+        let queue = link.take_over().unwrap();
+        assert_eq!(
+            link.write(&mut Pen::default(), queue, &mut std::iter::empty()),
+            Progress::Done
+        );
+        assert_eq!(wall.take(), b"abcdef");
+        assert_eq!(link.standing(), Standing::Finished);
+        assert_eq!(wall.finished.load(Ordering::Relaxed), 1);
+        link.push(item("x"));
+        assert!(link.claim(&mut [item("x")].into_iter()).is_none());
+        assert!(link.claim_queued().is_none());
+    }
+
+    #[test]
+    fn a_large_batch_is_a_vector() {
+        let wall = Wall::with_room(1 << 20);
+        let link = Link::new(wall.clone(), Time::ZERO);
+        let big = Bytes::from(vec![b'x'; 10_000]);
+        let mut items = (0..100).map(|_| Item::Bytes(big.clone()));
+        let queue = link.claim(&mut items).unwrap();
+        assert_eq!(link.write(&mut Pen::default(), queue, &mut items), Progress::Done);
+        assert_eq!(wall.take().len(), 1_000_000);
+    }
+}

@@ -1,0 +1,140 @@
+//! The application's own HTTP: requests that are not Socket.IO's, and the answers to them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::Serialize;
+use sio_proto::http::{Exchange, Headers, Method, Query};
+use sio_proto::server::{self, Body, Peer, Response};
+
+/// A request, as the application sees it.
+pub struct HttpRequest<'a>(&'a server::Request);
+
+impl<'a> HttpRequest<'a> {
+    pub(crate) const fn new(request: &'a server::Request) -> Self {
+        Self(request)
+    }
+
+    /// The method.
+    #[must_use]
+    pub const fn method(&self) -> Method {
+        self.0.http.method
+    }
+
+    /// The path as it came, without the query.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.0.http.path()
+    }
+
+    /// The query, taken apart.
+    #[must_use]
+    pub fn query(&self) -> Query {
+        self.0.http.query_pairs()
+    }
+
+    /// The header fields.
+    #[must_use]
+    pub const fn headers(&self) -> &'a Headers {
+        &self.0.http.headers
+    }
+
+    /// The first header field of this name, as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.0.http.headers.text(name)
+    }
+
+    /// The body; empty if it was larger than the server takes.
+    #[must_use]
+    pub fn body(&self) -> &'a [u8] {
+        self.0.http.body.as_deref().unwrap_or_default()
+    }
+
+    /// Who sent it.
+    #[must_use]
+    pub const fn peer(&self) -> &'a Peer {
+        &self.0.peer
+    }
+}
+
+impl fmt::Debug for HttpRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.http.fmt(f)
+    }
+}
+
+/// The application's answer to a request.
+///
+/// ```
+/// use sio_app::HttpResponse;
+/// let page = HttpResponse::html("<h1>hello</h1>").header("Cache-Control", "no-store");
+/// let missing = HttpResponse::new(404);
+/// ```
+#[derive(Debug)]
+pub struct HttpResponse(pub(crate) Response);
+
+impl HttpResponse {
+    /// An answer with this status and no body.
+    #[must_use]
+    pub const fn new(status: u16) -> Self {
+        Self::of(status, None, Bytes::new())
+    }
+
+    const fn of(status: u16, content_type: Option<&'static str>, body: Bytes) -> Self {
+        // Which exchange it belongs to is known when it is sent.
+        let exchange = Exchange::CLOSING;
+        Self(Response {
+            status,
+            content_type,
+            headers: Vec::new(),
+            body: Body::Bytes(body),
+            exchange,
+        })
+    }
+
+    /// 200, plain text.
+    #[must_use]
+    pub fn text(body: impl Into<Bytes>) -> Self {
+        Self::of(200, Some("text/plain; charset=utf-8"), body.into())
+    }
+
+    /// 200, a page.
+    #[must_use]
+    pub fn html(body: impl Into<Bytes>) -> Self {
+        Self::of(200, Some("text/html; charset=utf-8"), body.into())
+    }
+
+    /// 200, JSON; 500 if the value cannot be written.
+    #[must_use]
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Self {
+        serde_json::to_vec(value).map_or_else(
+            |_| Self::new(500),
+            |body| Self::of(200, Some("application/json"), body.into()),
+        )
+    }
+
+    /// Sets the status.
+    #[must_use]
+    pub const fn status(mut self, status: u16) -> Self {
+        self.0.status = status;
+        self
+    }
+
+    /// Sets the body and what it is.
+    #[must_use]
+    pub fn body(mut self, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        self.0.content_type = Some(content_type);
+        self.0.body = Body::Bytes(body.into());
+        self
+    }
+
+    /// Adds a header field. One that no response can hold is left out when the response is written.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.0.headers.push((name, ByteString::from(value.into())));
+        self
+    }
+}

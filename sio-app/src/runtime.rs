@@ -1,0 +1,23 @@
+//! The runtime, as three function pointers.
+//!
+//! There is no runtime trait: an adapter's reading and writing is a loop written out in the adapter, and all the rest of the
+//! code needs of a runtime is in this struct.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use sio_proto::Time;
+
+/// A future to be run to its end in the background.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What is needed of a runtime. Plain functions: they are called where no handle is at hand, from any thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Runtime {
+    /// The time since a fixed start. It must not go backwards.
+    pub now: fn() -> Time,
+    /// Runs a task in the background.
+    pub spawn: fn(Task),
+    /// Fills the slice with unpredictable bytes: session ids are made of them.
+    pub fill: fn(&mut [u8]),
+}

@@ -1,0 +1,349 @@
+//! A shard behind its lock, with the tables that stand beside it: which link a [`LinkId`] is, which socket a [`SocketKey`] is.
+//!
+//! Everything that happens under the lock is here, and is short: no user code, no encoding, no write to a socket, and never a second
+//! shard's lock. Order inside: shard, then link, then mailbox.
+
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+
+use parking_lot::Mutex;
+use sio_proto::server::{Delivery, Outputs, Shard};
+use sio_proto::{LinkId, SocketKey, Time};
+
+use crate::io::Inner;
+use crate::link::{Item, Link, Pen, Progress, Queue};
+use crate::mailbox::{Mail, Overflow};
+use crate::runtime::Runtime;
+use crate::socket::SocketInner;
+use crate::turn::Turn;
+use crate::work::Work;
+
+/// How many links one flush serves before it lets go of the lock.
+const LINKS_PER_FLUSH: usize = 64;
+
+pub(crate) struct ShardCell {
+    /// The whole it is part of.
+    pub(crate) io: Weak<Inner>,
+    pub(crate) runtime: Runtime,
+    state: Mutex<State>,
+    /// Copies of what the shard knows, for those who decide whether to take the lock at all.
+    forms: AtomicU8,
+    sessions: AtomicUsize,
+}
+
+pub(crate) struct State {
+    pub(crate) shard: Shard,
+    pub(crate) links: Links,
+    sockets: Vec<Option<Arc<SocketInner>>>,
+    /// When the timer task will come, and how to make it come earlier.
+    armed: Option<Time>,
+    timer: Option<Waker>,
+}
+
+impl ShardCell {
+    pub(crate) fn new(io: Weak<Inner>, runtime: Runtime, shard: Shard) -> Self {
+        let state = State {
+            shard,
+            links: Links::default(),
+            sockets: Vec::new(),
+            armed: None,
+            timer: None,
+        };
+        Self {
+            io,
+            runtime,
+            state: Mutex::new(state),
+            forms: AtomicU8::new(0),
+            sessions: AtomicUsize::new(0),
+        }
+    }
+
+    /// The forms that its sessions need.
+    pub(crate) fn forms(&self) -> u8 {
+        self.forms.load(Ordering::Relaxed)
+    }
+
+    /// How many sessions it has.
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Asks the shard something that changes nothing.
+    pub(crate) fn ask<R>(&self, question: impl FnOnce(&mut State) -> R) -> R {
+        question(&mut self.state.lock())
+    }
+
+    /// One input: what it causes for users goes to the turn's work, what it causes for links waits there for the turn's end.
+    pub(crate) fn input<R>(
+        self: &Arc<Self>,
+        turn: &Turn,
+        input: impl FnOnce(&mut State, Time, &mut Outputs) -> R,
+    ) -> R {
+        let mut out = turn.outputs.take();
+        let (result, wake) = {
+            let mut state = self.state.lock();
+            let result = input(&mut state, turn.now(), &mut out);
+            self.settle(&mut state, turn, &mut out);
+            (result, state.rearm())
+        };
+        turn.outputs.set(out);
+        turn.touch(self);
+        if let Some(timer) = wake {
+            timer.wake();
+        }
+        result
+    }
+
+    /// What happened is given to those it concerns.
+    fn settle(self: &Arc<Self>, state: &mut State, turn: &Turn, out: &mut Outputs) {
+        for write in out.writes.drain(..) {
+            let id = write.link();
+            if let Some(link) = state.links.get(id) {
+                link.push(write.into());
+                turn.touch_link(link, Some((self, id)));
+            }
+        }
+        if out.deliveries.is_empty() {
+            return;
+        }
+        let mut overflown = Vec::new();
+        let mut deliveries = std::mem::take(&mut out.deliveries);
+        for delivery in deliveries.drain(..) {
+            self.deliver(state, turn, delivery, &mut overflown);
+        }
+        out.deliveries = deliveries;
+        self.forms.store(state.shard.forms_in_use(), Ordering::Relaxed);
+        self.sessions.store(state.shard.sessions(), Ordering::Relaxed);
+        for socket in overflown {
+            tracing::warn!(?socket, "too many events wait for a handler: the session is closed");
+            state.shard.disconnect(turn.now(), socket, true, out);
+            self.settle(state, turn, out);
+        }
+    }
+
+    fn deliver(self: &Arc<Self>, state: &mut State, turn: &Turn, delivery: Delivery, overflown: &mut Vec<SocketKey>) {
+        match delivery {
+            Delivery::Event {
+                socket,
+                name,
+                args,
+                ack,
+            } => {
+                let Some(inner) = state.socket(socket) else { return };
+                match inner.mailbox.admit(turn.owner(), Mail::Event { name, args, ack }) {
+                    Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
+                    Ok(None) => {}
+                    Err(Overflow) => overflown.push(socket),
+                }
+            }
+            Delivery::Ack { socket, id, result } => {
+                if let Some(inner) = state.socket(socket) {
+                    turn.add(Work::Ack(Arc::clone(inner), id, result));
+                }
+            }
+            Delivery::Connect {
+                socket,
+                sid,
+                namespace,
+                auth,
+                handshake,
+                generation,
+                transport: _,
+            } => {
+                let inner = SocketInner::new(Arc::clone(self), socket, sid, namespace, auth, handshake, generation);
+                let inner = Arc::new(inner);
+                inner.mailbox.open(turn.owner());
+                if state.sockets.len() <= socket.slot() {
+                    state.sockets.resize(socket.slot() + 1, None);
+                }
+                state.sockets[socket.slot()] = Some(Arc::clone(&inner));
+                turn.add(Work::Connect(inner));
+            }
+            Delivery::Disconnect {
+                socket,
+                reason,
+                connected,
+            } => {
+                let Some(inner) = state.forget(socket) else { return };
+                inner.set_gone();
+                if let Ok(Some(mail)) = inner
+                    .mailbox
+                    .admit(turn.owner(), Mail::Disconnect { reason, connected })
+                {
+                    turn.add(Work::Mail(inner, mail));
+                }
+            }
+            Delivery::EngineOpen { session, handshake } => {
+                turn.add(Work::EngineOpen(Arc::clone(self), session, handshake));
+            }
+            Delivery::EngineMessage { session, message } => {
+                turn.add(Work::EngineMessage(Arc::clone(self), session, message));
+            }
+            Delivery::EngineClose { session, reason } => turn.add(Work::EngineClose(Arc::clone(self), session, reason)),
+            _ => debug_assert!(false, "every delivery is known here"),
+        }
+    }
+
+    /// Takes what is ready out of the shard and writes it.
+    pub(crate) fn flush(self: &Arc<Self>, turn: &Turn) {
+        let mut batch = turn.batch.take();
+        let mut out = turn.outputs.take();
+        loop {
+            let more = {
+                let mut state = self.state.lock();
+                let more = state.shard.flush_ready(turn.now(), LINKS_PER_FLUSH, &mut out);
+                batch.collect(&state.links, &mut out);
+                more
+            };
+            batch.write(|id, link| self.block(id, link));
+            if !more {
+                break;
+            }
+        }
+        turn.outputs.set(out);
+        turn.batch.set(batch);
+    }
+
+    /// A link's socket is full. The shard is told first, so that it cannot hear of the drain before.
+    pub(crate) fn block(&self, id: LinkId, link: &Link) {
+        self.state.lock().shard.handle_blocked(id);
+        link.hand_over();
+    }
+
+    /// Notes when the timer task will come, and how to make it come earlier.
+    pub(crate) fn arm(&self, waker: &Waker) -> Option<Time> {
+        let mut state = self.state.lock();
+        state.timer = Some(waker.clone());
+        state.armed = state.shard.next_timeout();
+        state.armed
+    }
+
+    /// Lets go of all sockets, so that nothing refers to the whole any more.
+    pub(crate) fn clear(&self) {
+        let sockets = std::mem::take(&mut self.state.lock().sockets);
+        drop(sockets);
+    }
+}
+
+impl State {
+    fn socket(&self, key: SocketKey) -> Option<&Arc<SocketInner>> {
+        self.sockets
+            .get(key.slot())?
+            .as_ref()
+            .filter(|socket| socket.key == key)
+    }
+
+    /// The handle of a socket.
+    pub(crate) fn find(&self, key: SocketKey) -> Option<Arc<SocketInner>> {
+        self.socket(key).cloned()
+    }
+
+    /// Takes a socket out of the table, if it is still there.
+    pub(crate) fn forget(&mut self, key: SocketKey) -> Option<Arc<SocketInner>> {
+        self.sockets.get_mut(key.slot())?.take_if(|socket| socket.key == key)
+    }
+
+    /// The timer task's waker, if it has to come earlier than it thinks.
+    fn rearm(&mut self) -> Option<Waker> {
+        let next = self.shard.next_timeout()?;
+        if self.armed.is_some_and(|armed| armed <= next) {
+            return None;
+        }
+        self.armed = Some(next);
+        self.timer.clone()
+    }
+}
+
+/// Links by the names the shard knows them by. Slots are used again with another generation.
+#[derive(Default)]
+pub(crate) struct Links {
+    slots: Vec<(u32, Option<Arc<Link>>)>,
+    free: Vec<u32>,
+}
+
+impl Links {
+    pub(crate) fn insert(&mut self, link: Arc<Link>) -> LinkId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, None));
+            (self.slots.len() - 1) as u32
+        });
+        let entry = &mut self.slots[slot as usize];
+        entry.1 = Some(link);
+        LinkId::new(slot, entry.0)
+    }
+
+    fn get(&self, id: LinkId) -> Option<&Arc<Link>> {
+        self.slots
+            .get(id.slot())
+            .filter(|slot| slot.0 == id.generation())?
+            .1
+            .as_ref()
+    }
+
+    pub(crate) fn remove(&mut self, id: LinkId) {
+        if let Some(slot) = self.slots.get_mut(id.slot()).filter(|slot| slot.0 == id.generation())
+            && slot.1.take().is_some()
+        {
+            slot.0 = slot.0.wrapping_add(1);
+            self.free.push(id.slot() as u32);
+        }
+    }
+}
+
+/// What one flush takes out, on its way to the links.
+#[derive(Default)]
+pub(crate) struct Batch {
+    items: Vec<Item>,
+    groups: Vec<Group>,
+    pen: Pen,
+}
+
+/// The next `count` items go to this link, behind `queue`.
+struct Group {
+    link: Arc<Link>,
+    id: LinkId,
+    queue: Queue,
+    count: usize,
+}
+
+impl Batch {
+    /// Claims the links that the writes are for, in order. The writes of one link stand together. Under the shard's lock.
+    fn collect(&mut self, links: &Links, out: &mut Outputs) {
+        let mut writes = out.writes.drain(..).peekable();
+        while let Some(id) = writes.peek().map(|write| write.link()) {
+            let mut run = std::iter::from_fn(|| writes.next_if(|write| write.link() == id).map(Item::from));
+            match links.get(id) {
+                None => run.for_each(drop),
+                Some(link) => {
+                    if let Some(queue) = link.claim(&mut run) {
+                        let before = self.items.len();
+                        self.items.extend(run);
+                        let count = self.items.len() - before;
+                        self.groups.push(Group {
+                            link: Arc::clone(link),
+                            id,
+                            queue,
+                            count,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, block: impl Fn(LinkId, &Link)) {
+        let mut items = self.items.drain(..);
+        for group in self.groups.drain(..) {
+            let mut run = items.by_ref().take(group.count);
+            if group.link.write(&mut self.pen, group.queue, &mut run) == Progress::Full {
+                block(group.id, &group.link);
+            }
+        }
+    }
+
+    /// Scratch for writing outside a flush.
+    pub(crate) const fn pen(&mut self) -> &mut Pen {
+        &mut self.pen
+    }
+}

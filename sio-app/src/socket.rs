@@ -1,0 +1,474 @@
+//! The handle of one client in one namespace.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytestring::ByteString;
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
+use sio_proto::server::{self, AckRequest, Generation, Handshake, Message, SendError, TransportKind};
+use sio_proto::socket::Args;
+use sio_proto::{Sid, SocketKey};
+
+use crate::ack::{AckFuture, AckSlot};
+use crate::args::Data;
+use crate::emitter::Emitter;
+use crate::error::{EmitError, HandlerError};
+use crate::io::Inner;
+use crate::mailbox::Mailbox;
+use crate::message;
+use crate::namespace::Table;
+use crate::runtime::Runtime;
+use crate::shard::ShardCell;
+use crate::turn;
+
+/// One client in one namespace.
+///
+/// A handle: small, cheap to clone, free to keep anywhere. It never keeps a client connected; when the client is gone, what would be sent
+/// through it is refused with [`EmitError::Disconnected`], and everything else does nothing.
+///
+/// ```
+/// # use sio_app::{Io, Socket};
+/// # fn register(io: &Io) {
+/// io.of("/").on("join", |socket: Socket, room: String| {
+///     socket.join(&room)?;
+///     socket.to(room).emit("joined", socket.id());
+///     socket.emit("welcome", ())
+/// });
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Socket(pub(crate) Arc<SocketInner>);
+
+pub(crate) struct SocketInner {
+    pub(crate) cell: Arc<ShardCell>,
+    pub(crate) key: SocketKey,
+    pub(crate) generation: Generation,
+    standing: AtomicU8,
+    sid: Sid,
+    pub(crate) namespace: ByteString,
+    auth: Option<Box<str>>,
+    handshake: Arc<Handshake>,
+    table: OnceLock<Arc<Table>>,
+    pub(crate) mailbox: Mailbox,
+    /// What most sockets never have.
+    extras: OnceLock<Box<Extras>>,
+}
+
+// Held per socket, beside what the shard holds.
+const _: () = assert!(size_of::<SocketInner>() <= 256);
+
+#[derive(Default)]
+struct Extras {
+    acks: Mutex<Acks>,
+    data: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
+}
+
+#[derive(Default)]
+struct Acks {
+    next: u64,
+    open: BTreeMap<u64, Arc<AckSlot>>,
+}
+
+const ASKING: u8 = 0;
+const CONNECTED: u8 = 1;
+const GONE: u8 = 2;
+
+impl SocketInner {
+    pub(crate) fn new(
+        cell: Arc<ShardCell>,
+        key: SocketKey,
+        sid: Sid,
+        namespace: ByteString,
+        auth: Option<ByteString>,
+        handshake: Arc<Handshake>,
+        generation: Generation,
+    ) -> Self {
+        Self {
+            cell,
+            key,
+            generation,
+            standing: AtomicU8::new(ASKING),
+            sid,
+            namespace,
+            // A copy: the original is part of a read buffer.
+            auth: auth.map(|auth| Box::from(&*auth)),
+            handshake,
+            table: OnceLock::new(),
+            mailbox: Mailbox::default(),
+            extras: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn runtime(&self) -> Runtime {
+        self.cell.runtime
+    }
+
+    pub(crate) fn io(&self) -> Option<Arc<Inner>> {
+        self.cell.io.upgrade()
+    }
+
+    pub(crate) fn table(&self) -> Option<&Arc<Table>> {
+        self.table.get()
+    }
+
+    pub(crate) fn set_table(&self, table: Arc<Table>) -> &Arc<Table> {
+        self.table.get_or_init(|| table)
+    }
+
+    pub(crate) fn set_connected(&self) {
+        let _ = self
+            .standing
+            .compare_exchange(ASKING, CONNECTED, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_gone(&self) {
+        self.standing.store(GONE, Ordering::Relaxed);
+    }
+
+    /// Queues a message in the shard. Inside a turn it leaves at the turn's end, else at once.
+    pub(crate) fn send(&self, message: &mut Message, ack: Option<AckRequest>) -> Result<(), SendError> {
+        turn::act(self.runtime(), |turn| {
+            self.cell
+                .input(turn, |state, now, _| state.shard.emit(now, self.key, message, ack))
+        })
+    }
+
+    fn extras(&self) -> &Extras {
+        self.extras.get_or_init(Box::default)
+    }
+
+    pub(crate) fn acknowledged(&self, id: u64, result: Result<Args, server::AckError>) {
+        let slot = self.extras.get().and_then(|extras| extras.acks.lock().open.remove(&id));
+        if let Some(slot) = slot {
+            slot.fill(result);
+        }
+    }
+
+    pub(crate) fn forget_ack(&self, id: u64) {
+        if let Some(extras) = self.extras.get() {
+            extras.acks.lock().open.remove(&id);
+        }
+    }
+
+    /// No acknowledgement will come any more.
+    pub(crate) fn drop_acks(&self) {
+        let Some(extras) = self.extras.get() else { return };
+        let open = std::mem::take(&mut extras.acks.lock().open);
+        for slot in open.into_values() {
+            slot.fill(Err(server::AckError::Disconnected));
+        }
+    }
+}
+
+/// Who it is.
+impl Socket {
+    /// The socket's id: unique, one per namespace, and the name of a room that only this socket is in.
+    #[must_use]
+    pub fn id(&self) -> SocketId {
+        SocketId(self.0.sid.base64())
+    }
+
+    /// The name of the namespace; starts with `/`.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.0.namespace
+    }
+
+    /// The request that opened the session: headers, query, address.
+    #[must_use]
+    pub fn handshake(&self) -> &Handshake {
+        &self.0.handshake
+    }
+
+    /// What the client sent as `auth`, as JSON: an object. From clients before 3.0 it is the query they sent with the namespace.
+    #[must_use]
+    pub fn auth_json(&self) -> Option<&str> {
+        self.0.auth.as_deref()
+    }
+
+    /// What the client sent as `auth`, as a type; `None` if nothing, or if it is of another type.
+    #[must_use]
+    pub fn auth<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_str(self.auth_json()?).ok()
+    }
+
+    /// Which generation of the protocol the client speaks.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.0.generation
+    }
+
+    /// How its packets travel at the moment; `None` once it is gone.
+    #[must_use]
+    pub fn transport(&self) -> Option<TransportKind> {
+        self.0.cell.ask(|state| state.shard.transport(self.0.key))
+    }
+
+    /// Whether it has been let into its namespace and is not gone yet. It may be gone the moment after.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.0.standing.load(Ordering::Relaxed) == CONNECTED
+    }
+
+    /// The whole that the socket belongs to; `None` after the end of the server.
+    #[must_use]
+    pub fn io(&self) -> Option<crate::Io> {
+        self.0.io().map(crate::Io)
+    }
+}
+
+/// Data of the application's own, by type.
+impl Socket {
+    /// Keeps a value with the socket, in place of an earlier one of the same type.
+    pub fn set_data<T: Any + Send + Sync>(&self, value: T) {
+        let mut data = self.0.extras().data.lock();
+        let value: Arc<dyn Any + Send + Sync> = Arc::new(value);
+        let same = data.iter_mut().find(|old| (***old).type_id() == (*value).type_id());
+        let old = match same {
+            Some(old) => Some(std::mem::replace(old, value)),
+            None => {
+                data.push(value);
+                None
+            }
+        };
+        // The user's destructor does not run under the lock.
+        drop(data);
+        drop(old);
+    }
+
+    /// The value of this type that was kept with the socket.
+    #[must_use]
+    pub fn data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let data = self.0.extras.get()?.data.lock();
+        data.iter().find_map(|value| Arc::clone(value).downcast().ok())
+    }
+}
+
+/// Sending.
+impl Socket {
+    /// Sends an event to this client.
+    ///
+    /// Arguments are a tuple, or one value of any serializable type; `()` is none. See [`args`](crate::args).
+    /// Nothing waits: the event is queued, and leaves when the handler returns, or at once outside of handlers.
+    ///
+    /// # Errors
+    /// If the socket is gone, its queue is full, the arguments cannot be written, or the name is reserved.
+    pub fn emit<A: Serialize>(&self, event: &str, args: A) -> Result<(), EmitError> {
+        self.emit_with(event, &args, false)
+    }
+
+    pub(crate) fn emit_with<A: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        args: &A,
+        volatile: bool,
+    ) -> Result<(), EmitError> {
+        let mut message = message::event(&self.0, event, args, None, volatile)?;
+        Ok(self.0.send(&mut message, None)?)
+    }
+
+    /// Sends a message without a name: what clients get as `message` event, and what all there is to 0.6.
+    ///
+    /// # Errors
+    /// As [`Socket::emit`].
+    pub fn send(&self, data: impl Into<Data>) -> Result<(), EmitError> {
+        self.emit_with("message", &(data.into(),), false)
+    }
+
+    /// Sends an event and waits for the client's acknowledgement: for ever, or with [`Socket::timeout`] so long.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sio_app::{AckError, Socket};
+    /// # async fn ask(socket: Socket) -> Result<(), AckError> {
+    /// let (name, age): (String, u8) = socket.timeout(Duration::from_secs(5)).emit_with_ack("who", ()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn emit_with_ack<T: DeserializeOwned + 'static, A: Serialize>(&self, event: &str, args: A) -> AckFuture<T> {
+        self.ask(event, &args, None)
+    }
+
+    pub(crate) fn ask<T, A: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        args: &A,
+        timeout: Option<Duration>,
+    ) -> AckFuture<T> {
+        let slot = Arc::new(AckSlot::default());
+        let id = {
+            let mut acks = self.0.extras().acks.lock();
+            let id = acks.next;
+            acks.next += 1;
+            acks.open.insert(id, Arc::clone(&slot));
+            id
+        };
+        let sent = message::event(&self.0, event, args, Some(id), false)
+            .and_then(|mut message| Ok(self.0.send(&mut message, Some(AckRequest { id, timeout }))?));
+        match sent {
+            Ok(()) => AckFuture::waiting(Arc::clone(&self.0), id, slot),
+            Err(error) => {
+                self.0.forget_ack(id);
+                AckFuture::failed(error)
+            }
+        }
+    }
+
+    /// To all other sockets of the namespace: `socket.broadcast().emit(…)`.
+    pub fn broadcast(&self) -> Emitter {
+        Emitter::from_socket(self).broadcast()
+    }
+
+    /// To the members of a room, this socket not among them.
+    pub fn to(&self, room: impl AsRef<str>) -> Emitter {
+        Emitter::from_socket(self).to(room)
+    }
+
+    /// To all other sockets of the namespace that are not in this room.
+    pub fn except(&self, room: impl AsRef<str>) -> Emitter {
+        Emitter::from_socket(self).except(room)
+    }
+
+    /// To this socket, unless its transport is busy.
+    pub fn volatile(&self) -> Emitter {
+        Emitter::from_socket(self).volatile()
+    }
+
+    /// To sockets of this node only.
+    pub fn local(&self) -> Emitter {
+        Emitter::from_socket(self).local()
+    }
+
+    /// How long acknowledgements may take.
+    pub fn timeout(&self, timeout: Duration) -> Emitter {
+        Emitter::from_socket(self).timeout(timeout)
+    }
+
+    pub(crate) fn report(&self, event: &str, error: EmitError) {
+        if let Some(io) = self.0.io() {
+            io.report(Some(self), event, &HandlerError::Emit(error));
+        }
+    }
+}
+
+/// Rooms, and the end.
+impl Socket {
+    /// Joins a room, which begins to exist with its first member.
+    ///
+    /// # Errors
+    /// If the socket is gone, or in as many rooms as it may be
+    /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket)).
+    pub fn join(&self, room: impl AsRef<str>) -> Result<(), EmitError> {
+        Ok(self.0.cell.ask(|state| state.shard.join(self.0.key, room.as_ref()))?)
+    }
+
+    /// Leaves a room, which ends with its last member.
+    pub fn leave(&self, room: impl AsRef<str>) {
+        self.0.cell.ask(|state| state.shard.leave(self.0.key, room.as_ref()));
+    }
+
+    /// The rooms it is in, the one of its own id among them.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<ByteString> {
+        let mut rooms = self.0.cell.ask(|state| state.shard.rooms(self.0.key));
+        if self.is_connected() {
+            rooms.push(ByteString::from(&*self.id()));
+        }
+        rooms
+    }
+
+    /// Makes the client leave this namespace. It will not connect again by itself.
+    pub fn disconnect(&self) {
+        self.end(false);
+    }
+
+    /// Closes the client's whole connection, all its namespaces with it.
+    pub fn close(&self) {
+        self.end(true);
+    }
+
+    fn end(&self, close: bool) {
+        turn::act(self.0.runtime(), |turn| {
+            self.0.cell.input(turn, |state, now, out| {
+                state.shard.disconnect(now, self.0.key, close, out)
+            });
+        });
+    }
+}
+
+impl PartialEq for Socket {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Socket {}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("namespace", &self.namespace())
+            .field("generation", &self.0.generation)
+            .field("connected", &self.is_connected())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The id of a socket, as text that fits in a register or three.
+///
+/// It is no secret, other than the id of the session below.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId([u8; Sid::BASE64_LEN]);
+
+impl SocketId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl Deref for SocketId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl AsRef<str> for SocketId {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl PartialEq<str> for SocketId {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl Serialize for SocketId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl fmt::Display for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SocketId({self})")
+    }
+}

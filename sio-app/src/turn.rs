@@ -1,0 +1,186 @@
+//! The turn: what one thread does between reading some bytes and having written everything that they caused.
+//!
+//! ```text
+//!   parse ─► lock, input, unlock ─► handlers, in place ─► lock, take what is ready, unlock ─► write
+//!                     ▲                  │ emit: lock, queue, unlock                            │
+//!                     └── more work ◄────┴──────────────────────────────────────────────────────┘
+//! ```
+//!
+//! What handlers emit while their turn runs is only queued, so that all of it leaves in one write per link at the turn's end. An emit from
+//! anywhere else is a turn of its own: it is written at once. Handlers never run inside a call that the user makes: in a turn they run
+//! after the handler that made it, elsewhere in a task of their own.
+//!
+//! Everything a turn needs belongs to its thread and is used again: a turn on a connection that has been used before allocates nothing.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sio_proto::server::Outputs;
+use sio_proto::{LinkId, Time};
+
+use crate::link::{Link, Progress};
+use crate::mailbox::Owner;
+use crate::runtime::Runtime;
+use crate::shard::{Batch, ShardCell};
+use crate::work::Work;
+
+thread_local!(static TURN: Turn = Turn::default());
+
+/// Numbers for threads, from one on: the high half of an [`Owner`], so that threads need not agree on the low half.
+static THREADS: AtomicU64 = AtomicU64::new(1);
+
+/// A name for a turn or a future that owns mailboxes.
+pub(crate) fn new_owner() -> Owner {
+    thread_local!(static NEXT: Cell<Owner> = Cell::new(THREADS.fetch_add(1, Ordering::Relaxed) << 32));
+    let owner = NEXT.get();
+    NEXT.set(owner >> 32 << 32 | (owner + 1) & 0xffff_ffff);
+    owner
+}
+
+/// A thread's turn. All of it is scratch between turns.
+#[derive(Default)]
+pub(crate) struct Turn {
+    running: Cell<bool>,
+    now: Cell<Time>,
+    /// Who owns the mailboxes of this turn's work; zero until one is needed.
+    owner: Cell<Owner>,
+    work: RefCell<VecDeque<Work>>,
+    shards: RefCell<Vec<Arc<ShardCell>>>,
+    links: RefCell<Vec<TouchedLink>>,
+    pub(crate) outputs: Cell<Outputs>,
+    pub(crate) batch: Cell<Batch>,
+}
+
+/// A link with something queued, and the shard that has to know when it is full.
+struct TouchedLink {
+    link: Arc<Link>,
+    seat: Option<(Arc<ShardCell>, LinkId)>,
+}
+
+/// Runs `act` in a turn whose handlers run in place: what an adapter does with bytes and deadlines.
+pub(crate) fn run<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
+    TURN.with(|turn| {
+        if turn.running.get() {
+            return act(turn);
+        }
+        let _ending = turn.begin(runtime);
+        let result = act(turn);
+        loop {
+            while let Some(work) = turn.next_work() {
+                work.perform(turn);
+            }
+            if !turn.write_out() {
+                return result;
+            }
+        }
+    })
+}
+
+/// Runs `act` in the turn that this thread is in; if there is none, in one that writes at once and leaves handlers to a task.
+pub(crate) fn act<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
+    TURN.with(|turn| {
+        if turn.running.get() {
+            return act(turn);
+        }
+        let _ending = turn.begin(runtime);
+        let result = act(turn);
+        while turn.write_out() {}
+        if !turn.work.borrow().is_empty() {
+            let (work, owner) = (turn.work.take(), turn.owner.get());
+            (runtime.spawn)(Box::pin(async move { run_as(runtime, owner, work) }));
+        }
+        result
+    })
+}
+
+/// Does work that another turn has left, in its name.
+fn run_as(runtime: Runtime, owner: Owner, work: VecDeque<Work>) {
+    run(runtime, |turn| {
+        turn.owner.set(owner);
+        turn.work.borrow_mut().extend(work);
+    });
+}
+
+impl Turn {
+    fn begin(&self, runtime: Runtime) -> Ending<'_> {
+        self.running.set(true);
+        self.now.set((runtime.now)());
+        Ending(self)
+    }
+
+    /// The time, read once per turn.
+    pub(crate) fn now(&self) -> Time {
+        self.now.get()
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        if self.owner.get() == 0 {
+            self.owner.set(new_owner());
+        }
+        self.owner.get()
+    }
+
+    pub(crate) fn add(&self, work: Work) {
+        self.work.borrow_mut().push_back(work);
+    }
+
+    fn next_work(&self) -> Option<Work> {
+        self.work.borrow_mut().pop_front()
+    }
+
+    /// A shard has something ready, maybe.
+    pub(crate) fn touch(&self, shard: &Arc<ShardCell>) {
+        let mut shards = self.shards.borrow_mut();
+        if !shards.iter().rev().any(|touched| Arc::ptr_eq(touched, shard)) {
+            shards.push(Arc::clone(shard));
+        }
+    }
+
+    /// A link has something queued.
+    pub(crate) fn touch_link(&self, link: &Arc<Link>, seat: Option<(&Arc<ShardCell>, LinkId)>) {
+        let seat = seat.map(|(shard, id)| (Arc::clone(shard), id));
+        self.links.borrow_mut().push(TouchedLink {
+            link: Arc::clone(link),
+            seat,
+        });
+    }
+
+    /// Writes what is ready. False if there was nothing left to look at.
+    fn write_out(&self) -> bool {
+        let mut any = false;
+        while let Some(shard) = { self.shards.borrow_mut().pop() } {
+            any = true;
+            shard.flush(self);
+        }
+        while let Some(TouchedLink { link, seat }) = { self.links.borrow_mut().pop() } {
+            any = true;
+            let Some(queue) = link.claim_queued() else { continue };
+            let mut batch = self.batch.take();
+            if link.write(batch.pen(), queue, &mut std::iter::empty()) == Progress::Full {
+                match seat {
+                    Some((shard, id)) => shard.block(id, &link),
+                    None => link.hand_over(),
+                }
+            }
+            self.batch.set(batch);
+        }
+        any
+    }
+}
+
+/// Ends the turn, even by a panic.
+struct Ending<'a>(&'a Turn);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.running.set(false);
+        self.0.owner.set(0);
+        if std::thread::panicking() {
+            self.0.work.take();
+            self.0.shards.take();
+            self.0.links.take();
+        }
+    }
+}

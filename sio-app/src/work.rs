@@ -1,0 +1,294 @@
+//! What a turn does outside all locks: it runs the user's code, and nothing else does.
+//!
+//! User code may panic, return errors, take its time or wait. A panic ends the socket it was for and no other. A future is polled in place
+//! first; only one that has to wait becomes a task.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use sio_proto::SessionKey;
+use sio_proto::server::{AckError, EngineMessage, Handshake, Reason};
+use sio_proto::socket::Args;
+
+use crate::args::RawArgs;
+use crate::engine::EngineSocket;
+use crate::error::HandlerError;
+use crate::handler::{Call, HandlerFuture, Started, StartedMiddleware};
+use crate::io::Inner;
+use crate::mailbox::Mail;
+use crate::middleware::Refusal;
+use crate::namespace::Table;
+use crate::shard::ShardCell;
+use crate::socket::{Socket, SocketInner};
+use crate::turn::{self, Turn, new_owner};
+
+pub(crate) enum Work {
+    Connect(Arc<SocketInner>),
+    Mail(Arc<SocketInner>, Mail),
+    Ack(Arc<SocketInner>, u64, Result<Args, AckError>),
+    EngineOpen(Arc<ShardCell>, SessionKey, Arc<Handshake>),
+    EngineMessage(Arc<ShardCell>, SessionKey, EngineMessage),
+    EngineClose(Arc<ShardCell>, SessionKey, Reason),
+}
+
+/// Whether the mailbox is free for the next mail.
+enum Then {
+    Next,
+    /// A future owns the mailbox and goes on with it.
+    Parked,
+}
+
+impl Work {
+    pub(crate) fn perform(self, turn: &Turn) {
+        match self {
+            Self::Connect(socket) => {
+                let then = connect(turn, &socket);
+                work_off(turn, &socket, then);
+            }
+            Self::Mail(socket, mail) => {
+                if let Some(mail) = socket.mailbox.begin(turn.owner(), mail) {
+                    let then = deliver(&socket, mail);
+                    work_off(turn, &socket, then);
+                }
+            }
+            Self::Ack(socket, id, result) => socket.acknowledged(id, result),
+            Self::EngineOpen(cell, session, handshake) => {
+                with_engine(cell, session, |io, engine| io.engine().open(engine, &handshake));
+            }
+            Self::EngineMessage(cell, session, message) => {
+                with_engine(cell, session, |io, engine| io.engine().message(engine, message));
+            }
+            Self::EngineClose(cell, session, reason) => {
+                with_engine(cell, session, |io, engine| io.engine().close(engine, reason));
+            }
+        }
+    }
+}
+
+/// One mail is done: the next ones that wait follow, until there is none or a future has to finish first.
+fn work_off(turn: &Turn, socket: &Arc<SocketInner>, mut then: Then) {
+    while let Then::Next = then {
+        let Some(mail) = socket.mailbox.done() else { return };
+        then = deliver(socket, mail);
+    }
+    let _ = turn;
+}
+
+/// A future that owned the mailbox has come to its end: a turn goes on with it.
+fn resume(socket: &Arc<SocketInner>, go_on: impl FnOnce(&Turn) -> Then) {
+    turn::run(socket.runtime(), |turn| {
+        socket.mailbox.resume(turn.owner());
+        let then = go_on(turn);
+        work_off(turn, socket, then);
+    });
+}
+
+fn deliver(socket: &Arc<SocketInner>, mail: Mail) -> Then {
+    let Some(table) = socket.table() else { return Then::Next };
+    match mail {
+        Mail::Event { name, args, ack } => event(socket, table, &name, args, ack),
+        Mail::Disconnect { reason, connected } => {
+            socket.drop_acks();
+            if let Some(handler) = table.disconnect.as_ref().filter(|_| connected) {
+                let started = guarded(|| handler(Socket(Arc::clone(socket)), reason));
+                return settle(socket, table, "disconnect", started);
+            }
+            Then::Next
+        }
+    }
+}
+
+fn event(socket: &Arc<SocketInner>, table: &Table, name: &str, mut args: Args, ack: Option<u64>) -> Then {
+    if let Some(any) = &table.any {
+        let raw = RawArgs(args);
+        if let Err(panic) = guarded(|| any(&Socket(Arc::clone(socket)), name, &raw)) {
+            return settle(socket, table, name, Err(panic));
+        }
+        args = raw.0;
+    }
+    let Some(handler) = table.events.get(name) else {
+        return Then::Next;
+    };
+    let call = Call {
+        socket: Socket(Arc::clone(socket)),
+        args,
+        ack,
+    };
+    let started = guarded(|| handler(call));
+    settle(socket, table, name, started)
+}
+
+/// A handler has been started: what is there to do yet?
+fn settle(socket: &Arc<SocketInner>, table: &Table, name: &str, started: Result<Started, HandlerError>) -> Then {
+    match started {
+        Ok(Started::Done(Ok(()))) => Then::Next,
+        Ok(Started::Done(Err(error))) | Err(error) => {
+            fail(socket, name, &error);
+            Then::Next
+        }
+        Ok(Started::Waiting(future)) => {
+            let (socket, name) = (Arc::clone(socket), name.to_owned());
+            let one_at_a_time = table.one_at_a_time;
+            if one_at_a_time {
+                socket.mailbox.park(new_owner());
+            }
+            (socket.runtime().spawn)(Box::pin(async move {
+                if let Err(error) = Guarded(future).await {
+                    fail(&socket, &name, &error);
+                }
+                if one_at_a_time {
+                    resume(&socket, |_| Then::Next);
+                }
+            }));
+            if one_at_a_time { Then::Parked } else { Then::Next }
+        }
+    }
+}
+
+/// A handler failed. Only a panic costs the socket its connection.
+fn fail(socket: &Arc<SocketInner>, name: &str, error: &HandlerError) {
+    let handle = Socket(Arc::clone(socket));
+    if let Some(io) = socket.io() {
+        io.report(Some(&handle), name, error);
+    }
+    if matches!(error, HandlerError::Panicked(_)) {
+        handle.disconnect();
+    }
+}
+
+/// A client asks to join a namespace.
+fn connect(turn: &Turn, socket: &Arc<SocketInner>) -> Then {
+    let Some(io) = socket.io() else { return Then::Next };
+    let handle = Socket(Arc::clone(socket));
+    let table = match guarded(|| io.find_namespace(&handle)) {
+        Ok(Some(table)) => table,
+        Ok(None) => return refuse(turn, socket, &Refusal::new("Invalid namespace")),
+        Err(panic) => {
+            fail(socket, "connect", &panic);
+            return refuse(turn, socket, &Refusal::internal());
+        }
+    };
+    let table = socket.set_table(table);
+    if table.middleware.is_empty() {
+        return accept(turn, socket, table);
+    }
+    let socket_ = Arc::clone(socket);
+    let mut decision: Decision = Box::pin(async move { decide(&socket_).await });
+    match decision
+        .as_mut()
+        .poll(&mut Context::from_waker(std::task::Waker::noop()))
+    {
+        Poll::Ready(Ok(())) => accept(turn, socket, table),
+        Poll::Ready(Err(refusal)) => refuse(turn, socket, &refusal),
+        Poll::Pending => {
+            socket.mailbox.park(new_owner());
+            let socket = Arc::clone(socket);
+            (socket.runtime().spawn)(Box::pin(async move {
+                let decision = decision.await;
+                resume(&socket, |turn| match (decision, socket.table()) {
+                    (Ok(()), Some(table)) => accept(turn, &socket, table),
+                    (Ok(()), None) => Then::Next,
+                    (Err(refusal), _) => refuse(turn, &socket, &refusal),
+                });
+            }));
+            Then::Parked
+        }
+    }
+}
+
+type Decision = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
+
+/// All middleware of the namespace, one after the other. A panic refuses.
+async fn decide(socket: &Arc<SocketInner>) -> Result<(), Refusal> {
+    let Some(table) = socket.table() else { return Ok(()) };
+    for middleware in &table.middleware {
+        let started = guarded(|| middleware(Socket(Arc::clone(socket))));
+        let decision = match started {
+            Ok(StartedMiddleware::Done(decision)) => Ok(decision),
+            Ok(StartedMiddleware::Waiting(future)) => CatchUnwind(future).await,
+            Err(panic) => Err(panic),
+        };
+        match decision {
+            Ok(decision) => decision?,
+            Err(panic) => {
+                fail(socket, "connect", &panic);
+                return Err(Refusal::internal());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn accept(turn: &Turn, socket: &Arc<SocketInner>, table: &Table) -> Then {
+    let accepted = socket
+        .cell
+        .input(turn, |state, now, _| state.shard.accept(now, socket.key));
+    if !accepted {
+        return Then::Next;
+    }
+    socket.set_connected();
+    let Some(handler) = &table.connect else {
+        return Then::Next;
+    };
+    let started = guarded(|| handler(Socket(Arc::clone(socket))));
+    settle(socket, table, "connect", started)
+}
+
+fn refuse(turn: &Turn, socket: &Arc<SocketInner>, refusal: &Refusal) -> Then {
+    socket.set_gone();
+    socket.cell.input(turn, |state, _, out| {
+        state.forget(socket.key);
+        state.shard.refuse(socket.key, refusal.message(), refusal.data(), out);
+    });
+    Then::Next
+}
+
+fn with_engine(cell: Arc<ShardCell>, session: SessionKey, act: impl FnOnce(&Inner, &EngineSocket)) {
+    let Some(io) = cell.io.upgrade() else { return };
+    let engine = EngineSocket { cell, session };
+    if let Err(error) = guarded(|| act(&io, &engine)) {
+        io.report(None, "engine", &error);
+        engine.close();
+    }
+}
+
+/// Runs user code; a panic becomes an error.
+pub(crate) fn guarded<R>(code: impl FnOnce() -> R) -> Result<R, HandlerError> {
+    // What the code may have left half done is the user's own, and the socket it was for ends.
+    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| HandlerError::Panicked(panic_message(&*panic)))
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
+/// A future whose panics become errors.
+struct CatchUnwind<T>(Pin<Box<dyn Future<Output = T> + Send>>);
+
+impl<T> Future for CatchUnwind<T> {
+    type Output = Result<T, HandlerError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match guarded(|| self.0.as_mut().poll(cx)) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}
+
+/// The same for handlers, whose own errors are errors too.
+struct Guarded(HandlerFuture);
+
+impl Future for Guarded {
+    type Output = Result<(), HandlerError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        guarded(|| self.0.as_mut().poll(cx)).unwrap_or_else(|panic| Poll::Ready(Err(panic)))
+    }
+}

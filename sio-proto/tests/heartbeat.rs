@@ -1,0 +1,265 @@
+//! The server pings, the client answers, and who does not is gone at the exact moment (docs/protocol/engine-io.md §6).
+
+mod common;
+
+use common::*;
+use sio_proto::{Config, Legacy};
+use std::time::Duration;
+
+#[test]
+fn pings_come_an_interval_after_the_handshake_and_after_each_answer() {
+    let mut world = World::new(Config::default());
+    let link = world.join();
+    world.pass(24_999);
+    assert_eq!(world.frames(link), [""; 0]);
+    world.pass(1);
+    assert_eq!(world.frames(link), ["2"]);
+    world.pass(1_000);
+    world.send(link, &text("3"));
+    world.pass(24_999);
+    assert_eq!(world.frames(link), [""; 0]);
+    world.pass(1);
+    assert_eq!(world.frames(link), ["2"]);
+}
+
+#[test]
+fn no_answer_in_time_is_the_end() {
+    let mut world = World::new(Config::default());
+    let link = world.join();
+    world.heard();
+    world.pass(25_000);
+    assert_eq!(world.frames(link), ["2"]);
+    world.pass(19_999);
+    world.send(link, &text("42[\"a\"]"));
+    assert_eq!(world.heard(), ["event a "], "it may talk, but that is no answer");
+    world.pass(1);
+    assert_eq!(world.heard(), ["disconnect ping timeout"]);
+    assert_eq!(world.frames(link), ["close"]);
+    assert_eq!((world.sessions(), world.ended), (0, vec![link]));
+}
+
+#[test]
+fn an_answer_at_the_last_moment_counts() {
+    let mut world = World::new(Config::default());
+    let link = world.join();
+    for _ in 0..10 {
+        world.pass(25_000);
+        world.pass(19_999);
+        assert_eq!(world.frames(link), ["2"]);
+        world.send(link, &text("3"));
+    }
+    world.pass(24_999);
+    assert_eq!((world.sessions(), world.frames(link).len()), (1, 0));
+}
+
+#[test]
+fn answers_that_nobody_asked_for_change_nothing() {
+    let mut world = World::new(Config::default());
+    let link = world.join();
+    for _ in 0..100 {
+        world.send(link, &text("3"));
+    }
+    world.pass(25_000);
+    assert_eq!(world.frames(link), ["2"]);
+    world.send(link, &text("3"));
+    world.send(link, &text("3"));
+    world.send(link, &text("3probe"));
+    world.pass(24_999);
+    assert_eq!(world.frames(link), [""; 0]);
+    world.pass(20_000);
+    assert_eq!(world.frames(link), ["2"], "one ping, not three");
+}
+
+#[test]
+fn a_ping_waits_for_a_poll_but_its_deadline_does_not() {
+    let mut world = World::new(Config::default());
+    let sid = world.join_polling();
+    let parked = world.poll(&sid);
+    world.pass(25_000);
+    assert_eq!(body(&world.received(parked)), "2");
+    assert_eq!(status(&world.push(&sid, "3")), 200);
+    world.pass(25_000);
+    world.pass(5_000);
+    assert_eq!(body(&world.fetch(&sid)), "2", "it was in the queue");
+    world.heard();
+    world.pass(14_999);
+    assert_eq!(world.heard(), [""; 0]);
+    world.pass(1);
+    assert_eq!(world.heard(), ["disconnect ping timeout"]);
+    assert!(body(&world.fetch(&sid)).contains("\"code\":1,"));
+    assert_eq!(world.sessions(), 0);
+}
+
+#[test]
+fn a_poll_that_waits_is_told_of_the_timeout() {
+    let mut world = World::new(Config::default());
+    let sid = world.join_polling();
+    let parked = world.poll(&sid);
+    world.pass(25_000);
+    world.received(parked);
+    let parked = world.poll(&sid);
+    world.pass(20_000);
+    assert_eq!(body(&world.received(parked)), "1");
+}
+
+/// Genuine servers forget the deadline when the session moves to websocket while a ping is outstanding; this one must not.
+#[test]
+fn the_deadline_survives_the_upgrade() {
+    for answered in [false, true] {
+        let mut world = World::new(Config::default());
+        let sid = world.join_polling();
+        world.heard();
+        let parked = world.poll(&sid);
+        world.pass(25_000);
+        assert_eq!(body(&world.received(parked)), "2");
+        let candidate = world.candidate(&sid);
+        world.send(candidate, &text("2probe"));
+        world.send(candidate, &text("5"));
+        assert_eq!(world.frames(candidate), ["3probe"]);
+        world.pass(19_999);
+        assert_eq!(world.heard(), [""; 0]);
+        if answered {
+            world.send(candidate, &text("3"));
+            world.pass(24_999);
+            assert_eq!(world.frames(candidate), [""; 0]);
+            world.pass(1);
+            assert_eq!(world.frames(candidate), ["2"]);
+        } else {
+            world.pass(1);
+            assert_eq!(world.heard(), ["disconnect ping timeout"]);
+            assert_eq!(world.frames(candidate), ["close"]);
+        }
+    }
+}
+
+#[test]
+fn a_pong_by_post_counts_although_the_ping_went_by_websocket() {
+    let mut world = World::new(Config::default());
+    let sid = world.join_polling();
+    let link = world.open();
+    let late = post(&session(&sid), "3");
+    world.send(link, &late[..late.len() - 1]);
+    let candidate = world.candidate(&sid);
+    world.send(candidate, &text("2probe"));
+    world.pass(9_999);
+    world.send(candidate, &text("5"));
+    world.pass(15_001);
+    assert_eq!(
+        world.frames(candidate),
+        ["3probe"],
+        "the ping waits for the switch, and the switch for the POST"
+    );
+    world.send(link, &late[late.len() - 1..]);
+    assert_eq!(status(&world.received(link)), 200);
+    assert_eq!(world.frames(candidate), ["2"]);
+    world.pass(24_999);
+    assert_eq!((world.sessions(), world.frames(candidate).len()), (1, 0));
+    world.pass(1);
+    assert_eq!(world.frames(candidate), ["2"]);
+}
+
+#[test]
+fn raw_sessions_are_pinged_too_and_need_not_connect() {
+    let mut config = Config::default();
+    config.engine_path = Some("/engine.io".into());
+    let mut world = World::new(config);
+    let link = world.open();
+    world.send(link, &upgrade("/engine.io/?EIO=4&transport=websocket"));
+    world.frames(link);
+    for _ in 0..4 {
+        world.pass(25_000);
+        assert_eq!(world.frames(link), ["2"]);
+        world.send(link, &text("3"));
+    }
+    world.pass(45_000);
+    assert_eq!(world.heard(), ["open", "close ping timeout"]);
+    assert_eq!(world.frames(link), ["2", "close"]);
+}
+
+/// Many sessions that answer are woken for their pings and the stale deadlines of these, and for nothing else, however long they live.
+#[test]
+fn a_hundred_thousand_sessions_wake_nobody_twice() {
+    let mut world = World::new(Config::default());
+    let count = if cfg!(debug_assertions) { 2_000 } else { 100_000 };
+    let links: Vec<_> = (0..count).map(|_| world.join()).collect();
+    world.heard();
+    let mut wakes = Vec::new();
+    for _ in 0..6 {
+        world.wakes = 0;
+        world.pass(25_000);
+        for &link in &links {
+            world.send(link, &text("3"));
+        }
+        assert_eq!(world.sent.len(), links.len());
+        world.sent.clear();
+        wakes.push(world.wakes);
+    }
+    assert_eq!(world.sessions(), links.len());
+    assert!(wakes.iter().all(|w| *w <= 3), "{wakes:?}");
+    for link in links {
+        world.cut(link, sio_proto::server::Cause::Closed);
+    }
+    world.pass(60_000);
+    assert_eq!((world.sessions(), world.server.next_timeout()), (0, None));
+}
+
+/// One who repeats what arms a timer does not get two of them.
+#[test]
+fn repeated_probes_and_attachments_arm_one_timer() {
+    let mut world = World::new(Config::default());
+    let sid = world.join_polling();
+    let candidate = world.candidate(&sid);
+    for _ in 0..50 {
+        world.send(candidate, &text("2probe"));
+        world.pass(1);
+    }
+    world.wakes = 0;
+    world.pass(1_000);
+    assert_eq!(world.wakes, 10, "ten noops in a second");
+
+    let mut world = World::new(Config::default());
+    let link = world.join();
+    for _ in 0..50 {
+        world.send(link, &text("451-[\"b\",{\"_placeholder\":true,\"num\":0}]"));
+        world.send(link, &binary(b"x"));
+        world.pass(1);
+    }
+    world.wakes = 0;
+    world.pass(20_000);
+    assert_eq!(world.wakes, 1, "one look after the attachments");
+}
+
+#[test]
+fn the_old_wire_has_its_own_heartbeat() {
+    let legacy = |change: fn(&mut Legacy)| {
+        let mut legacy = Legacy::default();
+        change(&mut legacy);
+        Config::default().legacy(legacy)
+    };
+    let mut world = World::new(legacy(|l| l.heartbeat_interval = Duration::from_secs(4)));
+    let link = world.open();
+    world.send(link, &upgrade("/socket.io/websocket"));
+    assert!(world.frames(link)[0].starts_with("~m~24~m~"));
+    world.pass(3_999);
+    assert_eq!(world.frames(link), [""; 0]);
+    world.pass(1);
+    assert_eq!(world.frames(link), ["~m~4~m~~h~1"]);
+    world.pass(7_999);
+    world.send(link, &text("~m~4~m~~h~7"));
+    world.send(link, &text("~m~6~m~~h~abc"));
+    world.send(link, &text("~m~4~m~~h~1"));
+    world.pass(4_000);
+    assert_eq!(world.frames(link), ["~m~4~m~~h~2"]);
+    world.heard();
+    world.send(link, &text("~m~4~m~~h~1"));
+    world.pass(7_999);
+    assert_eq!(world.heard(), [""; 0]);
+    world.pass(1);
+    assert_eq!(
+        world.heard(),
+        ["disconnect ping timeout"],
+        "yesterday's echo is no answer"
+    );
+    assert_eq!(world.frames(link), ["close"]);
+    assert_eq!(world.sessions(), 0);
+}

@@ -1,0 +1,90 @@
+//! The words after the command: `--name value` and `--name`.
+
+use crate::failure::{Failure, Outcome};
+
+/// Flags that take no value.
+const SWITCHES: &[&str] = &["--screenshot"];
+
+/// What was asked for and has not been taken yet.
+pub(crate) struct Arguments(Vec<(String, String)>);
+
+impl Arguments {
+    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Outcome<Self> {
+        let mut found = Vec::new();
+        while let Some(name) = words.next() {
+            if !name.starts_with("--") {
+                return Err(Failure::new(format!("unexpected argument `{name}`")));
+            }
+            let value = if SWITCHES.contains(&name.as_str()) {
+                String::new()
+            } else {
+                words
+                    .next()
+                    .ok_or_else(|| Failure::new(format!("{name} needs a value")))?
+            };
+            found.push((name, value));
+        }
+        Ok(Self(found))
+    }
+
+    /// The value of an argument that may be given once.
+    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
+        let place = self.0.iter().position(|(given, _)| given == name)?;
+        Some(self.0.remove(place).1)
+    }
+
+    /// The parts of a list separated by commas; none when it was not given.
+    pub(crate) fn take_list(&mut self, name: &str) -> Vec<String> {
+        let list = self.take(name).unwrap_or_default();
+        list.split(',')
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Refuses what nobody has taken.
+    pub(crate) fn finish(self) -> Outcome {
+        match self.0.first() {
+            Some((name, _)) => Err(Failure::new(format!("`{name}` means nothing here, or was given twice"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Fails if `wanted` names something that is not among `known`: a misspelt name must not select nothing.
+pub(crate) fn assert_known(what: &str, wanted: &[String], known: &[&str]) -> Outcome {
+    match wanted.iter().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(Failure::new(format!(
+            "no {what} is called `{name}`; there are {}",
+            known.join(", ")
+        ))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Outcome<Arguments> {
+        Arguments::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn values_lists_and_switches() {
+        let mut arguments = parse("--only a,b --screenshot --runtime tokio").ok().unwrap();
+        assert_eq!(arguments.take_list("--only"), ["a", "b"]);
+        assert_eq!(arguments.take("--screenshot").as_deref(), Some(""));
+        assert_eq!(arguments.take("--runtime").as_deref(), Some("tokio"));
+        assert_eq!(arguments.take("--runtime"), None);
+        assert!(arguments.finish().is_ok());
+    }
+
+    #[test]
+    fn what_is_refused() {
+        assert!(parse("word").is_err());
+        assert!(parse("--only").is_err());
+        assert!(parse("--what x").ok().unwrap().finish().is_err());
+        assert!(assert_known("step", &["tets".to_owned()], &["test"]).is_err());
+    }
+}

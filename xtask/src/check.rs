@@ -1,0 +1,113 @@
+//! `cargo xtask check`: everything that can be said about the tree with Rust alone.
+
+use crate::arguments::{Arguments, assert_known};
+use crate::failure::{Failure, Outcome};
+use crate::programs::{cargo, output, run as execute};
+use crate::workspace::Workspace;
+use crate::{dependencies, tidy};
+use std::process::Command;
+use std::time::Instant;
+
+type Step = (&'static str, fn(&Workspace) -> Outcome);
+
+/// The quick ones first, so that a slip shows early.
+const STEPS: &[Step] = &[
+    ("tidy", tidy::run),
+    ("dependencies", dependencies::run),
+    ("format", |tree| {
+        execute(cargo(&tree.root).args(["fmt", "--all", "--check"]))
+    }),
+    ("clippy", |tree| {
+        execute(cargo(&tree.root).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    }),
+    ("doc", |tree| {
+        execute(
+            cargo(&tree.root)
+                .args(["doc", "--workspace", "--no-deps"])
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        )
+    }),
+    ("test", |tree| execute(cargo(&tree.root).args(["test", "--workspace"]))),
+    ("examples", |tree| {
+        execute(cargo(&tree.root).args(["build", "--workspace", "--examples", "--bins"]))
+    }),
+    ("corpus", corpus),
+    ("bare-metal", bare_metal),
+];
+
+pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
+    let (only, skip) = (arguments.take_list("--only"), arguments.take_list("--skip"));
+    arguments.finish()?;
+    let names: Vec<&str> = STEPS.iter().map(|(name, _)| *name).collect();
+    assert_known("step", &only, &names)?;
+    assert_known("step", &skip, &names)?;
+
+    let mut failed = Vec::new();
+    for (name, step) in STEPS {
+        if skip.iter().any(|left_out| left_out == name)
+            || !(only.is_empty() || only.iter().any(|wanted| wanted == name))
+        {
+            println!("-- {name}: left out, as asked");
+            continue;
+        }
+        println!("\n== {name}");
+        let start = Instant::now();
+        let outcome = step(tree);
+        let seconds = start.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => println!("== {name}: good, {seconds:.1} s"),
+            Err(failure) => {
+                println!("{failure}\n== {name}: FAILED, {seconds:.1} s");
+                failed.push(*name);
+            }
+        }
+    }
+    if failed.is_empty() {
+        println!("\ncheck: all good");
+        Ok(())
+    } else {
+        Err(Failure::new(format!("check failed in: {}", failed.join(", "))))
+    }
+}
+
+/// Replays the committed fuzz corpus through the fuzz targets, as an ordinary test.
+fn corpus(tree: &Workspace) -> Outcome {
+    let manifest = tree.root.join("fuzz/Cargo.toml");
+    if !manifest.is_file() {
+        return Err(Failure::new("fuzz/Cargo.toml is missing: there is no corpus to replay"));
+    }
+    execute(cargo(&tree.root).args(["test", "--manifest-path", "fuzz/Cargo.toml"]))
+}
+
+/// Builds the core for a target without an operating system. `#![no_std]` holds the line everywhere; this adds the
+/// crates below it, on machines where such a target is installed.
+fn bare_metal(tree: &Workspace) -> Outcome {
+    const TARGETS: &[&str] = &[
+        "thumbv7em-none-eabihf",
+        "thumbv7em-none-eabi",
+        "x86_64-unknown-none",
+        "riscv32imac-unknown-none-elf",
+    ];
+    let sysroot = output(
+        Command::new("rustc")
+            .args(["--print", "sysroot"])
+            .current_dir(&tree.root),
+    )?;
+    let installed = |name: &&&str| {
+        std::path::Path::new(sysroot.trim())
+            .join("lib/rustlib")
+            .join(name)
+            .join("lib")
+            .is_dir()
+    };
+    match TARGETS.iter().find(installed) {
+        Some(target) => execute(cargo(&tree.root).args(["check", "-p", "sio-proto", "--lib", "--target", target])),
+        None => {
+            println!(
+                "not built: none of {} is installed (rustup target add …)",
+                TARGETS.join(", ")
+            );
+            Ok(())
+        }
+    }
+}

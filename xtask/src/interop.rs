@@ -1,0 +1,347 @@
+//! `cargo xtask interop`: genuine clients against the conformance server and the chat example.
+//!
+//! Everything happens on the loopback interface. The suites are `interop/*.test.mjs`, run by node's own test runner;
+//! with `--server` and `--chat` they run against other programs that keep the same contract.
+
+use crate::arguments::Arguments;
+use crate::clients;
+use crate::failure::{Failure, Outcome, While};
+use crate::programs::{cargo, line, missing, output, run as execute};
+use crate::server::{self, Server, free_ports};
+use crate::workspace::Workspace;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const MIN_NODE: u32 = 20;
+const RUNTIMES: &[&str] = &["tokio", "async-std", "loop"];
+const BROWSERS: &[&str] = &[
+    "/usr/bin/chromium",
+    "/usr/bin/chromium-browser",
+    "/usr/bin/google-chrome",
+];
+/// Suites that drive a browser, and those that talk to the chat example.
+const BROWSER_SUITES: &[&str] = &["chat", "legacy-0.6"];
+const CHAT_SUITES: &[&str] = &["chat"];
+const OLDEST: &str = "0.6.18";
+/// For all suites together, and for each of them.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+const SUITE_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+struct Options {
+    only: Vec<String>,
+    clients: Option<String>,
+    runtime: String,
+    screenshot: bool,
+    server: Option<PathBuf>,
+    chat: Option<PathBuf>,
+}
+
+pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
+    let options = Options::read(arguments)?;
+    let home = tree.root.join("interop");
+    let suites = select(&suites(&home)?, &options.only)?;
+    let needs = |list: &[&str]| suites.iter().any(|suite| list.contains(&suite.as_str()));
+
+    install(&home)?;
+    let mut node = Command::new("node");
+    if needs(BROWSER_SUITES) {
+        node.env("SIO_CHROMIUM", browser()?);
+        // The chat page offers what it finds, and its suite wants every generation.
+        let wanted = if needs(CHAT_SUITES) {
+            Vec::new()
+        } else {
+            vec![OLDEST.to_owned()]
+        };
+        clients::fetch(tree, &wanted)?;
+    }
+
+    let logs = tree.target.join("interop");
+    let programs = build(tree, &options, needs(CHAT_SUITES))?;
+    let port = free_ports(3)?;
+    let words = ["--runtime", &options.runtime, "--port", &port.to_string()];
+    let mut server = Server::start(
+        "conformance-server",
+        Command::new(&programs.server).current_dir(&tree.root).args(words),
+        &logs,
+    )?;
+    server.wait_for_line(&format!("listening {port}"))?;
+    node.env("SIO_PORT", port.to_string());
+
+    let mut chat = None;
+    if let Some(program) = &programs.chat {
+        let port = free_ports(1)?;
+        let mut command = Command::new(program);
+        command
+            .current_dir(&tree.root)
+            .args(["--port", &port.to_string()])
+            .env("PORT", port.to_string());
+        let mut started = Server::start("chat", &mut command, &logs)?;
+        started.wait_for_port(port)?;
+        node.env("SIO_CHAT_PORT", port.to_string());
+        chat = Some(started);
+    }
+    if let Some(list) = &options.clients {
+        node.env("SIO_CLIENTS", list);
+    }
+    if options.screenshot {
+        fs::create_dir_all(tree.root.join("docs/images")).when("docs/images")?;
+        node.env("SIO_SCREENSHOT", "1");
+    }
+
+    let tested = test(node.current_dir(&home), &suites, &logs.join("report.tap"));
+    // The servers are asked to go whatever the suites said: how they go is a test as well.
+    let stopped = [Some(server), chat].into_iter().flatten().map(Server::stop);
+    let failures: Vec<String> = std::iter::once(tested)
+        .chain(stopped)
+        .filter_map(Result::err)
+        .map(|failure| failure.to_string())
+        .collect();
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("interop failed:\n{}", failures.join("\n"))))
+    }
+}
+
+impl Options {
+    fn read(mut arguments: Arguments) -> Outcome<Self> {
+        let options = Self {
+            only: arguments.take_list("--only"),
+            clients: arguments.take("--clients"),
+            runtime: arguments.take("--runtime").unwrap_or_else(|| "tokio".to_owned()),
+            screenshot: arguments.take("--screenshot").is_some(),
+            server: arguments.take("--server").map(absolute).transpose()?,
+            chat: arguments.take("--chat").map(absolute).transpose()?,
+        };
+        arguments.finish()?;
+        crate::arguments::assert_known("runtime", std::slice::from_ref(&options.runtime), RUNTIMES)?;
+        Ok(options)
+    }
+}
+
+/// The servers are started in the root of the repository, so what a person names from elsewhere is resolved first.
+fn absolute(path: String) -> Outcome<PathBuf> {
+    fs::canonicalize(&path).when(path)
+}
+
+/// The names of all suites.
+fn suites(home: &Path) -> Outcome<Vec<String>> {
+    let entries = fs::read_dir(home).when(home.display())?;
+    let names = entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    let mut suites: Vec<String> = names
+        .filter_map(|name| name.strip_suffix(".test.mjs").map(str::to_owned))
+        .collect();
+    suites.sort();
+    Ok(suites)
+}
+
+/// The suites whose name contains one of the patterns.
+fn select(suites: &[String], only: &[String]) -> Outcome<Vec<String>> {
+    for pattern in only {
+        if !suites.iter().any(|suite| suite.contains(pattern)) {
+            return Err(Failure::new(format!(
+                "no suite matches `{pattern}`; there are {}",
+                suites.join(", ")
+            )));
+        }
+    }
+    let wanted = |suite: &&String| only.is_empty() || only.iter().any(|pattern| suite.contains(pattern));
+    Ok(suites.iter().filter(wanted).cloned().collect())
+}
+
+/// Installs the clients, unless exactly what the lockfile says is there already.
+fn install(home: &Path) -> Outcome {
+    let version = output(Command::new("node").arg("--version"))?;
+    let major = version
+        .trim()
+        .trim_start_matches('v')
+        .split('.')
+        .next()
+        .and_then(|digits| digits.parse().ok());
+    if major.is_none_or(|major: u32| major < MIN_NODE) {
+        return Err(Failure::new(format!(
+            "node is {}, and this needs {MIN_NODE} or newer",
+            version.trim()
+        )));
+    }
+    let lock = fs::read(home.join("package-lock.json")).when("interop/package-lock.json")?;
+    let stamp = home.join("node_modules/.installed-lock.json");
+    if fs::read(&stamp).is_ok_and(|installed| installed == lock) {
+        return Ok(());
+    }
+    execute(
+        Command::new("npm")
+            .current_dir(home)
+            .args(["ci", "--no-audit", "--no-fund"]),
+    )?;
+    fs::write(&stamp, lock).when(stamp.display())
+}
+
+/// Where Chromium is; installs it when nobody has and we may.
+fn browser() -> Outcome<PathBuf> {
+    if let Some(named) = std::env::var_os("SIO_CHROMIUM") {
+        return Ok(named.into());
+    }
+    let found = || BROWSERS.iter().map(PathBuf::from).find(|path| path.is_file());
+    if let Some(path) = found() {
+        return Ok(path);
+    }
+    let user = output(Command::new("id").arg("-u"))?;
+    if user.trim() != "0" {
+        let places = BROWSERS.join(", ");
+        return Err(Failure::new(format!(
+            "no Chromium at {places}; install it, or name one in SIO_CHROMIUM"
+        )));
+    }
+    execute(Command::new("apt-get").args(["update", "--quiet"]))?;
+    let install = ["install", "--yes", "--quiet", "--no-install-recommends", "chromium"];
+    execute(
+        Command::new("apt-get")
+            .args(install)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )?;
+    found().ok_or_else(|| Failure::new("apt-get has installed chromium, but it is in none of the usual places"))
+}
+
+struct Programs {
+    server: PathBuf,
+    chat: Option<PathBuf>,
+}
+
+fn build(tree: &Workspace, options: &Options, needs_chat: bool) -> Outcome<Programs> {
+    let mut wanted = Vec::new();
+    if options.server.is_none() {
+        wanted.push("conformance-server");
+    }
+    if needs_chat && options.chat.is_none() {
+        wanted.push("chat");
+    }
+    if !wanted.is_empty() {
+        if !tree.has_package("sio-examples") {
+            return Err(Failure::new(format!(
+                "the workspace has no package sio-examples to build {} from",
+                wanted.join(" and ")
+            )));
+        }
+        let programs = wanted.iter().flat_map(|name| ["--bin", name]);
+        execute(
+            cargo(&tree.root)
+                .args(["build", "--release", "-p", "sio-examples"])
+                .args(programs),
+        )?;
+    }
+    let built = |name: &str| tree.target.join("release").join(name);
+    Ok(Programs {
+        server: options.server.clone().unwrap_or_else(|| built("conformance-server")),
+        chat: needs_chat.then(|| options.chat.clone().unwrap_or_else(|| built("chat"))),
+    })
+}
+
+/// Runs the suites one after the other, because they share one server, and reads the counts from the report.
+fn test(node: &mut Command, suites: &[String], report: &Path) -> Outcome {
+    let files = suites.iter().map(|suite| format!("{suite}.test.mjs"));
+    node.args(["--no-deprecation", "--test", "--test-concurrency=1"])
+        .arg(format!("--test-timeout={}", SUITE_LIMIT.as_millis()))
+        .args(["--test-reporter=spec", "--test-reporter-destination=stdout"])
+        .args(["--test-reporter=tap", "--test-reporter-destination"])
+        .arg(report)
+        .args(files);
+    println!("$ {}", line(node));
+    let mut child = node
+        .stdin(Stdio::null())
+        .spawn()
+        .map_err(|error| missing(node, &error))?;
+    let Some(status) = server::wait(&mut child, LIMIT).when("node")? else {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(Failure::new(format!(
+            "the suites did not end within {} minutes",
+            LIMIT.as_secs() / 60
+        )));
+    };
+    let counts = Counts::read(&fs::read_to_string(report).when(report.display())?);
+    println!("interop: {counts:?}");
+    if status.success() && counts.all_passed() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("the suites ended with {status}: {counts:?}")))
+}
+
+/// The summary at the end of node's report.
+#[derive(Debug, Default, PartialEq)]
+struct Counts {
+    tests: u32,
+    pass: u32,
+    fail: u32,
+    cancelled: u32,
+    skipped: u32,
+    todo: u32,
+}
+
+impl Counts {
+    fn read(report: &str) -> Self {
+        let count = |name: &str| {
+            let last = report
+                .lines()
+                .rev()
+                .find_map(|line| line.strip_prefix(&format!("# {name} ")));
+            last.and_then(|digits| digits.trim().parse().ok()).unwrap_or(0)
+        };
+        Self {
+            tests: count("tests"),
+            pass: count("pass"),
+            fail: count("fail"),
+            cancelled: count("cancelled"),
+            skipped: count("skipped"),
+            todo: count("todo"),
+        }
+    }
+
+    /// A test that was not run is no test that passed, and a run without tests proves nothing.
+    fn all_passed(&self) -> bool {
+        self.tests > 0 && self.pass == self.tests
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_of_a_report() {
+        let report = "TAP version 13\n# Subtest: x\nok 1 - x\n1..1\n# tests 3\n# suites 1\n# pass 2\n# fail 0\n# cancelled 0\n# skipped 1\n# todo 0\n";
+        let counts = Counts::read(report);
+        assert_eq!(
+            counts,
+            Counts {
+                tests: 3,
+                pass: 2,
+                skipped: 1,
+                ..Counts::default()
+            }
+        );
+        assert!(!counts.all_passed());
+        assert!(
+            Counts {
+                tests: 2,
+                pass: 2,
+                ..Counts::default()
+            }
+            .all_passed()
+        );
+        assert!(!Counts::read("").all_passed());
+    }
+
+    #[test]
+    fn patterns_select_suites() {
+        let all = ["cors", "misuse-http", "misuse-packets"].map(str::to_owned);
+        let pick = |only: &[&str]| select(&all, &only.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(pick(&[]).ok().unwrap().len(), 3);
+        assert_eq!(pick(&["misuse"]).ok().unwrap(), ["misuse-http", "misuse-packets"]);
+        assert!(pick(&["nothing"]).is_err());
+    }
+}

@@ -1,0 +1,62 @@
+//! The single door for people and CI.
+//!
+//! ```text
+//! cargo xtask check   [--only STEPS] [--skip STEPS]     everything that needs Rust alone
+//! cargo xtask clients [--only VERSIONS]                 genuine browser clients into clients/
+//! cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAME] [--screenshot]
+//!                     [--server PROGRAM] [--chat PROGRAM]
+//!                                                       genuine clients against the conformance server
+//! ```
+//!
+//! Lists are separated by commas. A command ends with exit code 0 if everything it names has been done and was found
+//! right. A tool that is missing is a failure that says which; nothing is skipped unless a person asked for it.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    reason = "a command-line program speaks through its standard output"
+)]
+#![expect(clippy::disallowed_methods, reason = "steps are timed, and servers are waited for")]
+
+mod arguments;
+mod check;
+mod clients;
+mod dependencies;
+mod failure;
+mod interop;
+mod programs;
+mod server;
+mod tidy;
+mod workspace;
+
+use arguments::Arguments;
+use failure::{Failure, Outcome};
+use std::process::ExitCode;
+use workspace::Workspace;
+
+const USAGE: &str = "\
+usage: cargo xtask check   [--only STEPS] [--skip STEPS]
+       cargo xtask clients [--only VERSIONS]
+       cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAME] [--screenshot]
+                           [--server PROGRAM] [--chat PROGRAM]";
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            println!("\nxtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut words: impl Iterator<Item = String>) -> Outcome {
+    let command = words.next().ok_or_else(|| Failure::new(USAGE))?;
+    let arguments = Arguments::parse(words)?;
+    match command.as_str() {
+        "check" => check::run(&Workspace::find()?, arguments),
+        "clients" => clients::run(&Workspace::find()?, arguments),
+        "interop" => interop::run(&Workspace::find()?, arguments),
+        _ => Err(Failure::new(USAGE)),
+    }
+}

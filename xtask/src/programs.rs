@@ -1,0 +1,64 @@
+//! Running other programs, saying which one is missing when it is.
+
+use crate::failure::{Failure, Outcome};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The Cargo that runs us, in this directory.
+pub(crate) fn cargo(directory: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(directory);
+    command
+}
+
+/// Runs the command with our own output and fails unless it succeeds.
+pub(crate) fn run(command: &mut Command) -> Outcome {
+    let line = line(command);
+    println!("$ {line}");
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|error| missing(command, &error))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("`{line}` ended with {status}")))
+    }
+}
+
+/// Runs the command silently and returns what it wrote.
+pub(crate) fn output(command: &mut Command) -> Outcome<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| missing(command, &error))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Failure::new(format!(
+            "`{}` ended with {}\n{said}",
+            line(command),
+            output.status
+        )));
+    }
+    String::from_utf8(output.stdout).map_err(|_| Failure::new(format!("`{}` wrote no UTF-8", line(command))))
+}
+
+/// The command as a person would type it.
+pub(crate) fn line(command: &Command) -> String {
+    let name = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let words = std::iter::once(name).chain(command.get_args());
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Why a program could not even be started.
+pub(crate) fn missing(command: &Command, error: &std::io::Error) -> Failure {
+    let name = command.get_program().to_string_lossy();
+    match error.kind() {
+        ErrorKind::NotFound => Failure::new(format!("`{name}` is not installed, and this needs it")),
+        _ => Failure::new(format!("`{name}` could not be started: {error}")),
+    }
+}
