@@ -15,6 +15,8 @@ pub(super) struct Socket {
     pub(super) rooms: BTreeSet<&'static str>,
     pub(super) acks: BTreeSet<u64>,
     pub(super) next_ack: u64,
+    /// Ids of events that the client wants acknowledged.
+    pub(super) wanted: Vec<u64>,
     pub(super) generation: Generation,
     /// Sockets of one session have the same.
     handshake: Arc<Handshake>,
@@ -49,13 +51,15 @@ impl Model {
                     rooms: BTreeSet::new(),
                     acks: BTreeSet::new(),
                     next_ack: 0,
+                    wanted: Vec::new(),
                     generation,
                     handshake,
                 };
                 assert!(self.sockets.insert(socket, asked).is_none(), "{socket:?} asks twice");
             }
-            Delivery::Event { socket, args, .. } => {
-                assert!(self.connected(socket).is_some(), "an event of {socket:?}, which is not connected");
+            Delivery::Event { socket, args, ack, .. } => {
+                let known = self.sockets.get_mut(&socket).filter(|s| s.connected);
+                known.expect("an event of a socket that is not connected").wanted.extend(ack);
                 args.iter().for_each(drop);
             }
             Delivery::Ack { socket, id, result } => {

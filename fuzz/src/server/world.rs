@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use sio_proto::server::{
-    AckRequest, Body, Cause, Command, EngineMessage, Generation, Message, Output, Peer as Address, Reason, Response,
-    SendError, Server, Target,
+    AckRequest, Body, Cause, Command, EngineMessage, Generation, Message, Output, Peer as Address, Reason, SendError, Server, Target,
 };
 use sio_proto::socket::Args;
 use sio_proto::{Config, Cookie, Cors, LinkId, Origins, SocketKey, Time};
 
+use super::client::Clients;
 use super::model::Model;
 use super::peer::Peer;
 use super::phrases;
@@ -20,7 +20,6 @@ use crate::pieces::{cuts, hash};
 
 const MAX_LINKS: usize = 24;
 const MAX_OPERATIONS: usize = 512;
-const MAX_SIDS: usize = 32;
 const ROOMS: [&str; 3] = ["red", "green", "blue"];
 const NAMESPACES: [&str; 3] = ["/", "/a", "/b"];
 
@@ -30,12 +29,13 @@ pub(super) struct World {
     /// Time has passed that the server has not been told of.
     is_late: bool,
     links: Vec<Link>,
-    sids: Vec<String>,
+    clients: Clients,
     model: Model,
     accepts: bool,
+    config: Config,
     operations: usize,
-    /// A digest of all outputs.
-    transcript: u64,
+    /// A digest of all outputs, if it is wanted.
+    transcript: Option<u64>,
 }
 
 struct Link {
@@ -47,10 +47,11 @@ struct Link {
 }
 
 impl World {
-    /// Does what `data` says; the result is a digest of what came out.
-    pub(super) fn run(data: &[u8]) -> u64 {
+    /// Does what `data` says. With `record` the result is a digest of what came out.
+    pub(super) fn run(data: &[u8], record: bool) -> Option<u64> {
         let mut cursor = Cursor::new(data);
         let mut world = Self::new(&mut cursor);
+        world.transcript = record.then_some(0);
         while !cursor.is_empty() && world.operations < MAX_OPERATIONS {
             world.operations += 1;
             world.operate(&mut cursor);
@@ -68,17 +69,19 @@ impl World {
                 *byte = counter;
             }
         };
-        let server = Server::new(config(options), [7; 16], Box::new(entropy)).expect("a sensible config");
+        let config = config(options).validate().expect("a sensible config");
+        let server = Server::new(config.clone(), [7; 16], Box::new(entropy)).expect("a sensible config");
         Self {
             server,
             now: Time::ZERO,
             is_late: false,
             links: Vec::new(),
-            sids: Vec::new(),
+            clients: Clients::default(),
             model: Model::default(),
             accepts: options & 1 == 0,
+            config,
             operations: 0,
-            transcript: 0,
+            transcript: None,
         }
     }
 
@@ -87,7 +90,7 @@ impl World {
             0 => self.open(),
             1..=4 => {
                 let at = self.pick_link(cursor, false);
-                let request = phrases::request(cursor, &self.sids);
+                let request = phrases::request(cursor, &self.clients.sids);
                 self.send(at, &request, cursor.byte());
             }
             5..=8 => {
@@ -137,7 +140,7 @@ impl World {
         }
         let id = self.server.open(Address::default());
         assert!(self.links.iter().all(|link| link.id != id), "a link is named twice");
-        let config = config(0).validate().expect("a sensible config");
+        let config = &self.config;
         let max_packets = config.max_queued_packets.max(config.legacy.max_pending_messages) + 8;
         self.links.push(Link {
             id,
@@ -262,7 +265,7 @@ impl World {
             6 | 7 => {
                 let room = cursor.pick(&ROOMS);
                 let joined = self.server.shard(now, |shard, _| shard.join(socket, room));
-                let max = config(0).max_rooms_per_socket;
+                let max = self.config.max_rooms_per_socket;
                 match self.model.sockets.get_mut(&socket).filter(|s| s.connected) {
                     None => assert_eq!(joined, Err(SendError::Disconnected)),
                     Some(known) if known.rooms.contains(room) || known.rooms.len() < max => {
@@ -311,12 +314,16 @@ impl World {
             id,
             timeout: (id % 2 == 1).then_some(Duration::from_secs(5)),
         });
-        let mut message = message(namespace, ack.map(|a| a.id), choice);
+        let wanted = self.model.sockets.get_mut(&socket).and_then(|s| s.wanted.pop());
+        let (mut message, ack) = match wanted {
+            Some(wanted) => (Message::ack(namespace, wanted, args(choice)), None),
+            None => (message(namespace, ack.map(|a| a.id), choice), ack),
+        };
         let sent = self.server.shard(self.now, |shard, _| shard.emit(self.now, socket, &mut message, ack));
         match (sent, self.model.sockets.get_mut(&socket).filter(|s| s.connected)) {
             (Ok(()), Some(known)) => {
                 known.acks.extend(ack.map(|a| a.id));
-                assert!(known.acks.len() <= config(0).max_pending_acks);
+                assert!(known.acks.len() <= self.config.max_pending_acks);
             }
             (Ok(()), None) => panic!("sent to nobody"),
             (Err(SendError::Disconnected), known) => {
@@ -324,9 +331,9 @@ impl World {
                 assert!(known.is_none(), "said to be disconnected");
             }
             (Err(SendError::Unsupported), known) => {
-                assert!(ack.is_some() && known.is_some_and(|s| s.generation == Generation::Legacy06));
+                assert!((ack.is_some() || wanted.is_some()) && known.is_some_and(|s| s.generation == Generation::Legacy06));
             }
-            (Err(SendError::Dropped), _) => assert!(choice & 2 == 2, "not volatile"),
+            (Err(SendError::Dropped), _) => assert!(choice & 2 == 2 && wanted.is_none(), "not volatile"),
             (Err(SendError::Full), known) => assert!(known.is_some()),
         }
     }
@@ -342,7 +349,7 @@ impl World {
             }
             5..=7 => {
                 let room = cursor.pick(&ROOMS);
-                let max = config(0).max_rooms_per_socket;
+                let max = self.config.max_rooms_per_socket;
                 for member in members {
                     if let Some(known) = self.model.sockets.get_mut(&member).filter(|s| s.rooms.len() < max) {
                         known.rooms.insert(room);
@@ -434,20 +441,19 @@ impl World {
 
     fn settle(&mut self) {
         while let Some(output) = self.server.poll_output() {
-            self.transcript = hash(format!("{}{output:?}", self.transcript).as_bytes());
+            if let Some(transcript) = &mut self.transcript {
+                *transcript = hash(format!("{transcript}{output:?}").as_bytes());
+            }
             match output {
                 Output::Bytes(id, bytes) => {
-                    let peer = self.peer(id).as_mut().expect("bytes for a link that is gone");
-                    let mut sids = Vec::new();
-                    peer.receive(&bytes, &mut sids);
-                    self.sids.extend(sids);
-                    self.sids.dedup();
-                    self.sids.truncate(MAX_SIDS);
+                    let link = self.links.iter_mut().find(|link| link.id == id).expect("a link that was never opened");
+                    let peer = link.peer.as_mut().expect("bytes for a link that is gone");
+                    peer.receive(&bytes, &mut self.clients);
                 }
                 Output::End(id) => self.peer(id).take().expect("the end of a link that is gone").end(),
                 Output::Request(id, request) => {
                     assert!(self.peer(id).is_some(), "a request of a link that is gone");
-                    let response = Response {
+                    let response = sio_proto::server::Response {
                         status: 404,
                         content_type: None,
                         headers: Vec::new(),
@@ -485,7 +491,7 @@ impl World {
 
     fn check(&mut self) {
         let sessions = self.sessions();
-        assert!(sessions <= config(0).max_sessions);
+        assert!(sessions <= self.config.max_sessions);
         assert!(self.model.sessions() <= sessions, "sockets without a session");
         self.check_deadline();
         for namespace in NAMESPACES {
@@ -522,7 +528,7 @@ impl World {
     }
 
     /// Everybody goes.
-    fn finish(mut self) -> u64 {
+    fn finish(mut self) -> Option<u64> {
         for at in 0..self.links.len() {
             if self.links[at].peer.is_some() {
                 self.cut(at, Cause::Failed);
@@ -545,7 +551,7 @@ fn cursor_bit(cursor: &mut Cursor<'_>) -> bool {
     cursor.byte() & 1 == 1
 }
 
-/// Limits that a short input can reach. Those that the checks know do not depend on `options`.
+/// Limits that a short input can reach.
 fn config(options: u8) -> Config {
     let mut config = Config::default().max_payload(512);
     config.engine_path = Some("/engine.io".to_owned());
@@ -573,7 +579,12 @@ fn config(options: u8) -> Config {
 }
 
 fn message(namespace: ByteString, id: Option<u64>, choice: u8) -> Message {
-    let args = match choice >> 2 & 3 {
+    let name = if choice & 0x40 == 0 { "news" } else { "message" };
+    Message::event(namespace, name.into(), args(choice), id).volatile(choice & 2 == 2)
+}
+
+fn args(choice: u8) -> Args {
+    match choice >> 2 & 3 {
         0 => Args::default(),
         1 => Args::from(ByteString::from("1,{\"a\":\"é\"}")),
         2 => Args {
@@ -581,7 +592,5 @@ fn message(namespace: ByteString, id: Option<u64>, choice: u8) -> Message {
             attachments: vec![Bytes::from_static(b"\0\x01\x02")],
         },
         _ => Args::from(ByteString::from(format!("\"{}\"", "x".repeat(300)))),
-    };
-    let name = if choice & 0x40 == 0 { "news" } else { "message" };
-    Message::event(namespace, name.into(), args, id).volatile(choice & 2 == 2)
+    }
 }
