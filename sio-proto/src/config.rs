@@ -168,6 +168,7 @@ impl Config {
             ("max_namespaces_per_session", self.max_namespaces_per_session),
             ("max_namespaces", self.max_namespaces),
             ("max_rooms_per_socket", self.max_rooms_per_socket),
+            ("legacy.max_pending_messages", self.legacy.max_pending_messages),
         ] {
             if value == 0 {
                 return Err(ConfigError::ZeroLimit(name));
@@ -372,7 +373,8 @@ pub struct Legacy {
     pub poll_duration: Duration,
     /// How long a session outlives its transport, waiting to be resumed by its id. Default 10 s.
     pub reconnect_timeout: Duration,
-    /// Most messages kept for a session that has no transport. Default 1 024. Beyond it the session ends.
+    /// Most messages kept for a session that has no transport, which between two polls every polling session has not. Default 1 024.
+    /// Beyond it a send is refused as full and a broadcast ends the session.
     pub max_pending_messages: usize,
 }
 

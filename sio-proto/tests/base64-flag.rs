@@ -33,7 +33,7 @@ fn frames_after_upgrade(polling: &str, websocket: &str) -> Vec<String> {
 }
 
 fn emit(world: &mut World, attachment: &[u8]) {
-    let (now, socket) = (world.now, world.sockets()[0]);
+    let (now, socket) = (world.now, world.sockets[0]);
     let args = Args {
         json: ByteString::from_static("{\"_placeholder\":true,\"num\":0}"),
         attachments: vec![Bytes::copy_from_slice(attachment)],

@@ -749,10 +749,17 @@ pub(crate) fn handle_packet(
 /// One packet on the session's transport.
 fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Outputs) {
     let key = core.key(slot);
-    let Some(session) = core.sessions.get_mut(slot).filter(|s| s.state == State::Open) else {
+    let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
     let transport = session.transport;
+    if session.state == State::Closing {
+        // Nothing is taken any more but a goodbye: who says it fetches no close packet.
+        if matches!(packet, Inbound::Engine(Packet::Close)) && transport == TransportKind::Polling {
+            fail(core, now, slot, Reason::TransportClose, out);
+        }
+        return;
+    }
     let Some(engine) = engine_of(session) else { return };
     let raw = engine.raw;
     match packet {

@@ -115,6 +115,9 @@ pub(crate) fn handle_request(
         (Exchange::Poll, None) => open(core, now, Some(asker), None, request, out),
         (Exchange::Upgrade(_), session) => upgrade(core, now, session.flatten(), asker, request, out),
         (Exchange::Poll, Some(Some(slot))) => poll(core, now, slot, asker, out),
+        (Exchange::Send, Some(Some(_))) if request.http.body.is_err() => {
+            out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+        }
         (Exchange::Send, Some(Some(slot))) => post(core, now, slot, asker, packets, out),
     }
 }

@@ -1,0 +1,257 @@
+//! However the bytes of a conversation are cut into reads, the same comes out; and what stands behind an answer or an upgrade in the
+//! same read waits its turn (RFC 9112 §9.3.2).
+
+mod common;
+
+use common::*;
+use proptest::prelude::*;
+use sio_proto::{Config, LinkId};
+
+/// What everybody saw.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    bytes: Vec<u8>,
+    ended: usize,
+    heard: Vec<String>,
+    sessions: usize,
+}
+
+/// Sends `bytes` cut at these points.
+fn feed(world: &mut World, link: LinkId, bytes: &[u8], cuts: &[usize]) -> Seen {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
+    cuts.sort_unstable();
+    let mut start = 0;
+    for end in cuts.into_iter().chain([bytes.len()]) {
+        if start < end {
+            world.send(link, &bytes[start..end]);
+        }
+        start = end;
+    }
+    let mut sent = Vec::new();
+    world.sent.drain(..).for_each(|(to, bytes)| {
+        assert_eq!(to, link);
+        sent.extend(bytes);
+    });
+    Seen {
+        bytes: sent,
+        ended: world.ended.len(),
+        heard: world.heard(),
+        sessions: world.sessions(),
+    }
+}
+
+/// The same conversation, whole, byte by byte, and cut at these points.
+fn assert_same(cuts: &[usize], start: impl Fn() -> (World, LinkId, Vec<u8>)) -> Seen {
+    let (mut world, link, bytes) = start();
+    let whole = feed(&mut world, link, &bytes, &[]);
+    let (mut world, link, bytes) = start();
+    assert_eq!(feed(&mut world, link, &bytes, cuts), whole);
+    let (mut world, link, bytes) = start();
+    let every: Vec<usize> = (0..bytes.len()).collect();
+    assert_eq!(feed(&mut world, link, &bytes, &every), whole);
+    whole
+}
+
+/// A text message in fragments of this many bytes, each followed by a ping if so wanted.
+fn fragments(payload: &str, size: usize, pings: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    let pieces: Vec<&[u8]> = payload.as_bytes().chunks(size).collect();
+    for (at, piece) in pieces.iter().enumerate() {
+        let fin = if at + 1 == pieces.len() { 0x80 } else { 0 };
+        let opcode = if at == 0 { 1 } else { 0 };
+        out.extend([fin | opcode, 0x80 | piece.len() as u8, 0, 0, 0, 0]);
+        out.extend_from_slice(piece);
+        if pings {
+            out.extend([0x89, 0x81, 0, 0, 0, 0, b'0' + at as u8 % 10]);
+        }
+    }
+    out
+}
+
+/// What a websocket client may say in one go, and how it may end: by the websocket's rules, or by those above it. Then pongs that are
+/// owed to the same read are not written any more, so there are no pings.
+fn websocket_talk(end: &[u8], below: bool) -> Vec<u8> {
+    let attached = "452-12[\"b\",{\"_placeholder\":true,\"num\":1},{\"_placeholder\":true,\"num\":0}]";
+    [
+        text("42[\"a\",1]"),
+        text("3"),
+        text(attached),
+        binary(b"first"),
+        text("3"),
+        binary(&[0; 130]),
+        fragments("421[\"ö\",\"😀\"]", 3, below),
+        text("42"),
+        text("6"),
+        end.to_vec(),
+    ]
+    .concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn of_a_websocket(cuts in prop::collection::vec(any::<usize>(), 0..20), end in 0..4usize) {
+        let below = end < 2;
+        let end = [&[0x88, 0x82, 0, 0, 0, 0, 3, 0xe8][..], &[0xf1, 0x80], &text("4x"), &text("bAQI=")][end].to_vec();
+        let seen = assert_same(&cuts, || {
+            let mut world = World::new(Config::default());
+            let link = world.join();
+            world.heard();
+            (world, link, websocket_talk(&end, below))
+        });
+        prop_assert_eq!(seen.heard.len(), 4);
+        prop_assert_eq!(&seen.heard[0], "event a 1");
+        prop_assert!(seen.heard[1].ends_with("\\0\" #12"));
+        prop_assert_eq!(&seen.heard[2], "event ö \"😀\" #1");
+        prop_assert_eq!(seen.sessions, 0);
+    }
+
+    #[test]
+    fn of_requests_on_one_connection(cuts in prop::collection::vec(any::<usize>(), 0..20), last in 0..4usize) {
+        let seen = assert_same(&cuts, || {
+            let mut world = World::new(Config::default().max_payload(100));
+            let sid = world.join_polling();
+            world.heard();
+            let target = session(&sid);
+            let chunked = format!("POST {target} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3;x=y\r\n42[\r\n4\r\n\"c\"]\r\n0\r\nT: u\r\n\r\n");
+            let last = match last {
+                0 => post(&target, &"x".repeat(101)),
+                1 => request("GET", POLLING, &["Connection: close"], ""),
+                2 => upgrade(&websocket("nobody")),
+                _ => b"BROKEN\r\n\r\n".to_vec(),
+            };
+            let bytes = [
+                post(&target, "42[\"a\"]"),
+                get("/socket.io/?EIO=4"),
+                post(&target, "451-[\"b\",{\"_placeholder\":true,\"num\":0}]"),
+                request("PUT", &target, &[], "some body"),
+                post(&target, "bAQI=\u{1e}42[\"after\"]"),
+                chunked.into_bytes(),
+                request("HEAD", POLLING, &[], ""),
+                get("/socket.io/xhr-polling/unknown"),
+                last,
+                b"whatever follows".to_vec(),
+            ]
+            .concat();
+            let link = world.open();
+            (world, link, bytes)
+        });
+        let text = String::from_utf8_lossy(&seen.bytes);
+        let codes: Vec<&str> = text.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+        prop_assert_eq!(&codes[..8], ["200", "400", "200", "500", "200", "200", "400", "400"]);
+        prop_assert_eq!(codes[8], ["413", "200", "400", "400"][last]);
+        prop_assert_eq!(&seen.heard[..], ["event a ", "event b {\"_placeholder\":true,\"num\":0} b\"\\x01\\x02\"", "event after ", "event c "]);
+        prop_assert_eq!(seen.ended, 1);
+    }
+
+    #[test]
+    fn of_an_upgrade_and_what_is_behind_it(cuts in prop::collection::vec(any::<usize>(), 0..20), end in 0..4usize) {
+        let seen = assert_same(&cuts, || {
+            let mut world = World::new(Config::default());
+            let link = world.open();
+            let rest = match end {
+                0 => [text("40/a,"), text("40/b,{\"x\":1}")].concat(),
+                1 => text("4x"),
+                2 => text("42[\"too early\"]"),
+                _ => vec![0x88, 0x80, 0, 0, 0, 0],
+            };
+            (world, link, [WEBSOCKET, &rest].concat())
+        });
+        let end_of_head = seen.bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+        let frames = parse_frames(&seen.bytes[end_of_head..]);
+        prop_assert!(frames[0].starts_with("0{\"sid\":"), "the open packet comes first: {:?}", frames);
+        if end == 0 {
+            prop_assert_eq!(&seen.heard[..], ["connect /a ", "connect /b {\"x\":1}"]);
+            prop_assert!(frames[1].starts_with("40/a,") && frames[2].starts_with("40/b,"));
+        } else {
+            prop_assert_eq!(&frames[1..], ["close"]);
+            prop_assert_eq!(seen.sessions, 0);
+        }
+    }
+
+    #[test]
+    fn of_a_candidate(cuts in prop::collection::vec(any::<usize>(), 0..20), good in any::<bool>()) {
+        let seen = assert_same(&cuts, || {
+            let mut world = World::new(Config::default());
+            let sid = world.join_polling();
+            world.heard();
+            let socket = world.last_socket();
+            world.emit(socket, "queued", "").unwrap();
+            let link = world.open();
+            let five = if good { "5" } else { "42[\"lost\"]" };
+            (world, link, [upgrade(&websocket(&sid)), text("2probe"), text(five), text("42[\"m\"]")].concat())
+        });
+        let end_of_head = seen.bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+        let frames = parse_frames(&seen.bytes[end_of_head..]);
+        let expected = if good { ["3probe", "42[\"queued\"]"] } else { ["3probe", "close"] };
+        prop_assert_eq!(frames, expected);
+        prop_assert_eq!(seen.heard.len(), usize::from(good));
+    }
+
+    #[test]
+    fn of_the_old_wire(cuts in prop::collection::vec(any::<usize>(), 0..20), websocket in any::<bool>()) {
+        let seen = assert_same(&cuts, || {
+            let mut world = World::new(Config::default());
+            let link = world.open();
+            world.send(link, &upgrade("/socket.io/websocket"));
+            let id = world.frames(link)[0].split_off("~m~24~m~".len());
+            world.heard();
+            if websocket {
+                let bytes = [text("~m~2~m~hi~m~4~m~~j~5"), fragments("~m~4~m~hé😀", 2, true), text("~h~")].concat();
+                (world, link, bytes)
+            } else {
+                let link = world.open();
+                let target = format!("/socket.io/xhr-polling/{id}/send");
+                let (first, second) = ("data=~m~2~m~hi~m~4~m~~j~5", "data=~m~4~m~h%C3%A9%F0%9F%98%80");
+                (world, link, [post(&target, first), post(&target, second)].concat())
+            }
+        });
+        prop_assert_eq!(&seen.heard[..], ["event message \"hi\"", "event message 5", "event message \"hé😀\""]);
+    }
+}
+
+/// A GET that waits makes all that is behind it on its connection wait.
+#[test]
+fn answers_come_in_the_order_of_the_requests() {
+    let mut world = World::new(Config::default());
+    let sid = world.join_polling();
+    world.heard();
+    let link = world.open();
+    let target = session(&sid);
+    let requests = [
+        post(&target, "42[\"1\"]"),
+        get(&target),
+        post(&target, "42[\"2\"]"),
+        get(&target),
+    ]
+    .concat();
+    world.send(link, &requests);
+    assert_eq!(world.received(link).matches("HTTP/1.1 200").count(), 1);
+    assert_eq!(world.heard(), ["event 1 "]);
+    let socket = world.last_socket();
+    world.emit(socket, "a", "").unwrap();
+    let answers = world.received(link);
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2);
+    assert!(answers.find("42[\"a\"]").unwrap() < answers.find("\r\n\r\nok").unwrap());
+    assert_eq!(world.heard(), ["event 2 "]);
+    world.emit(socket, "b", "").unwrap();
+    assert!(world.received(link).ends_with("42[\"b\"]"));
+}
+
+/// Two requests in one read of which the first ends the connection.
+#[test]
+fn nothing_is_read_behind_the_last_request() {
+    let mut world = World::new(Config::default());
+    let sid = world.join_polling();
+    world.heard();
+    let last = request("POST", &session(&sid), &["Connection: close"], "42[\"last\"]");
+    let link = world.open();
+    world.send(link, &[last, post(&session(&sid), "42[\"never\"]")].concat());
+    assert_eq!(world.received(link).matches("HTTP/1.1").count(), 1);
+    assert_eq!(
+        (world.heard(), &world.ended[..]),
+        (vec!["event last ".to_string()], &[link][..])
+    );
+    assert_eq!(world.sessions(), 1);
+}

@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+"""Turns recordings of genuine peers into the captures beside this file. docs/captures.md has the story.
+
+    trim.py RECORDINGS
+
+RECORDINGS is a directory with `modern/` and `legacy/`, as the recording proxy left it. Only the captures named in PLANS are
+written. Nothing here is needed to run the tests.
+"""
+
+import base64
+import json
+import pathlib
+import re
+import sys
+
+# What the tests need to know and the recording does not say: the scripted application that stands in for the recorded
+# server's, settings that follow from the traffic, and `add`: entries for what happened out of the recording proxy's sight. `act` is
+# something the application did of its own accord; `cut` is a connection that it destroyed below the protocol.
+PLANS = {
+    **{f"4.8.4-{t}": {"application": "demo"} for t in ("polling", "upgrade", "websocket")},
+    **{f"3.1.2-{t}": {"application": "demo", "options": {"pingTimeout": 5000}} for t in ("polling", "upgrade", "websocket")},
+    "lifecycle-4.8.4": {"application": "lifecycle", "add": [{"ms": 3430, "act": ["shutdown"]}]},
+    "heartbeat-4.8.4-polling": {"application": "accept"},
+    "heartbeat-4.8.4-websocket": {"application": "accept"},
+    "http-errors-4.8.4": {"application": "accept", "add": [{"ms": 560, "link": 52, "end": "client"}]},
+    "payloads-4.8.4": {"application": "echo", "add": [{"ms": 331, "link": 74, "end": "client"}]},
+    "malformed-4.8.4": {"application": "malformed"},
+    "upgrade-races-4.8.4": {
+        "application": "echo",
+        "add": [
+            {"ms": 840, "act": ["emit", "x", 1]},
+            {"ms": 861, "after": 95, "act": ["emit", "x", 2]},
+            {"ms": 921, "act": ["emit", "x", 3]},
+            {"ms": 2996, "act": ["disconnect"]},
+        ],
+    },
+    "acks-4.8.4-websocket": {"application": "acks"},
+    "retries-4.8.4-websocket": {"application": "retries"},
+    "http-features-4.8.4": {"application": "features"},
+    "cross-server4.8.4-noEIO3-client2.5.0-polling": {"application": "accept"},
+    "cross-server4.8.4-noEIO3-client2.5.0-websocket": {"application": "accept"},
+    "sio-0.6.18-websocket": {"application": "tilde", "options": {"heartbeatInterval": 2500}, "add": [{"ms": 9425, "cut": 2}]},
+    "sio-0.6.18-xhr-polling": {"application": "tilde", "options": {"duration": 3000}, "add": [{"ms": 9308, "cut": 1}]},
+}
+
+# Options of genuine servers that change nothing on the recorded wire.
+SILENT_OPTIONS = {"serveClient", "cleanupEmptyChildNamespaces", "allowRequest", "httpCompression", "perMessageDeflate"}
+
+# Request headers that no server here looks at. `keep_headers` of a plan overrides.
+NOISE = ("user-agent:", "accept:", "accept-language:", "accept-encoding:", "referer:", "pragma:", "cache-control:", "sec-ch-", "sec-fetch-")
+
+RAW_UPGRADE = (
+    "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+    "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+RAW_ACCEPT = (
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
+
+
+def content_of_frame(opcode, payload):
+    if opcode == 1:
+        return payload.decode()
+    if opcode == 8:
+        if len(payload) in (0, 2):
+            return {"close": int.from_bytes(payload, "big") if payload else None}
+        raise ValueError("close reason")
+    if opcode == 2:
+        return {"binary": base64.b64encode(payload).decode()}
+    raise ValueError("opcode")
+
+
+def parse_frames(data, masked):
+    """Frames if they are whole, unfragmented, shortest form and masked as they have to be; None otherwise."""
+    frames, at = [], 0
+    try:
+        while at < len(data):
+            first, second = data[at], data[at + 1]
+            length, head = second & 0x7F, 2
+            if length == 126:
+                length, head = int.from_bytes(data[at + 2 : at + 4], "big"), 4
+                assert length > 125
+            elif length == 127:
+                length, head = int.from_bytes(data[at + 2 : at + 10], "big"), 10
+                assert length > 65535
+            assert first & 0xF0 == 0x80 and bool(second & 0x80) == masked
+            key = data[at + head : at + head + 4] if masked else bytes(4)
+            at += head + 4 * masked
+            payload = data[at : at + length]
+            assert len(payload) == length
+            frames.append(content_of_frame(first & 15, bytes(b ^ key[i % 4] for i, b in enumerate(payload))))
+            at += length
+        return frames
+    except (AssertionError, IndexError, ValueError):
+        return None
+
+
+def quiet(request):
+    """A request without the headers that only say what machine and browser it came from."""
+    head, blank, body = request.partition("\r\n\r\n")
+    lines = head.split("\r\n")
+    keep = [line for line in lines[1:] if not line.lower().startswith(NOISE) or "Trident" in line]
+    return "\r\n".join(lines[:1] + keep) + blank + body
+
+
+def contents(data, side, upgraded, link, keep_headers):
+    """What one recorded chunk says: a string is HTTP, a list is websocket frames, {"base64"} is neither."""
+    raw = {"base64": base64.b64encode(data).decode()}
+    if link in upgraded[side]:
+        frames = parse_frames(data, side == "client")
+        return [raw if frames is None else frames] if data else []
+    if side == "server" and data.startswith(b"HTTP/1.1 101"):
+        upgraded["client"].add(link)
+        upgraded["server"].add(link)
+        end = data.index(b"\r\n\r\n") + 4
+        return [data[:end].decode()] + contents(data[end:], side, upgraded, link, keep_headers)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return [raw]
+    return [quiet(text) if side == "client" and not keep_headers else text]
+
+
+def frames_of_log(frames):
+    """The frames of a recording that kept no bytes."""
+    found = []
+    for frame in frames:
+        if frame["opcode"] == 8:
+            found.append({"close": frame.get("close_code")})
+            continue
+        text = frame.get("utf8")
+        if text is not None and text.endswith("…[truncated]"):
+            text = '42["m",' + "[" * 5000 + "]" * 5000 + "]"
+        payload = text.encode() if text is not None else base64.b64decode(frame["base64"])
+        found.append(content_of_frame(frame["opcode"], payload))
+    return found
+
+
+# What the recorded applications printed, and the form in which ours do. Lines that match nothing are a client's.
+SEEN = [
+    (r"(?P<n>/\S*) connect id-len=20|connect (?P<m>/\S*)", lambda m: f"{m['n'] or m['m']} connect"),
+    (r"(?P<n>/\S*) (?:server )?disconnect:? (?P<r>[a-z ]+)", lambda m: f"{m['n']} disconnect {m['r']}"),
+    (r"(?:server )?disconnect:? (?P<r>[a-z ]+)", lambda m: f"/ disconnect {m['r']}"),
+    (r"/ .*\](?: \+ack)?", lambda m: m[0]),
+    (r"[a-z] \[.*\]", lambda m: f"/ {m[0]}"),
+    (r"m (\d+)", lambda m: f"/ m [{m[1]}]"),
+    (r"(?:server got|broadcast ack|server emit) .*", lambda m: m[0]),
+]
+
+
+def seen_by_application(log):
+    """What the recorded application saw, by section, or in section `*` if it did not say in which."""
+    sections, section = {}, "*"
+    for line in (line.strip() for line in log):
+        if line.startswith("# "):
+            section = line[2:]
+            continue
+        found = next((form(m) for pattern, form in SEEN if (m := re.fullmatch(pattern, line))), None)
+        # That a client has just left is noticed in a later section, or not at all.
+        if found and not found.endswith("transport close"):
+            sections.setdefault(section, []).append(found)
+    return sections
+
+
+def trim(name, recordings):
+    plan = PLANS[name]
+    modern = recordings / "modern" / f"{name}.json"
+    if modern.exists():
+        index = json.loads((recordings / "modern" / "index.json").read_text())[name]
+        log = json.loads(modern.read_text())
+    else:
+        recording = json.loads((recordings / "legacy" / f"{name}.json").read_text())
+        index = {"server": recording["meta"]["server"], "client": recording["meta"]["client"], "serverOptions": {}}
+        log = recording["log"]
+    options = {k: v for k, v in index["serverOptions"].items() if k not in SILENT_OPTIONS}
+    options.update(plan.get("options", {}))
+    entries, upgraded, started = [], {"client": set(), "server": set()}, set()
+    for at, event in enumerate(log):
+        ms, link = event["t_ms"], event.get("conn")
+        side = {"c": "client", "s": "server"}.get((event.get("dir") or " ")[0])
+        base = {"ms": ms, "link": link}
+        if event.get("note"):
+            entries.append({"ms": ms, "section": event["note"]})
+        elif event.get("event") == "end" or event.get("kind") == "fin":
+            entries.append({**base, "end": side})
+        elif event.get("event") == "open" or event.get("kind") == "ws-frame":
+            pass
+        elif "utf8" in event or "base64" in event or "b64" in event:
+            data = event["utf8"].encode() if "utf8" in event else base64.b64decode(event.get("base64") or event["b64"])
+            entries += [{**base, side: c} for c in contents(data, side, upgraded, link, "features" in name)]
+        else:
+            if link not in started:
+                entries += [{**base, "client": RAW_UPGRADE}, {**base, "server": RAW_ACCEPT}]
+            started.add(link)
+            entries.append({**base, side: frames_of_log(event["ws"])})
+        for extra in plan.get("add", []):
+            if extra.get("after") == at:
+                entries.append({k: v for k, v in extra.items() if k != "after"})
+    for extra in plan.get("add", []):
+        if "after" not in extra:
+            before = next((i for i, e in enumerate(entries) if e["ms"] >= extra["ms"]), len(entries))
+            entries.insert(before, extra)
+    head = {
+        "server": index["server"],
+        "client": index.get("client", "raw sockets"),
+        "application": plan["application"],
+        "options": options,
+        "ends": any("end" in e for e in entries if e.get("end") == "server"),
+    }
+    if seen := seen_by_application(index.get("appLog", [])):
+        head["seen"] = seen
+    lines = [f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)},\n" for k, v in head.items()]
+    body = ",\n".join(json.dumps(e, ensure_ascii=False) for e in entries)
+    out = pathlib.Path(__file__).parent / f"{name}.json"
+    out.write_text("{\n" + "".join(lines) + '"entries": [\n' + body + "\n]\n}\n")
+
+
+for name in PLANS:
+    trim(name, pathlib.Path(sys.argv[1]))

@@ -1,0 +1,93 @@
+//! Recorded clients talk to our server; what it says is compared, byte by byte, with what the recorded server said.
+//!
+//! Every difference is either absent or listed with its reason in `captures/differences.txt`, and every listed one occurs.
+//! docs/captures.md says how to read and how to extend this.
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "tests")]
+
+mod replay {
+    pub mod application;
+    pub mod capture;
+    pub mod differences;
+    pub mod player;
+    pub mod said;
+    pub mod stage;
+}
+
+use replay::capture::Capture;
+use replay::differences::{Difference, List};
+
+macro_rules! captures {
+    ($($test:ident: $name:literal,)*) => {
+        const NAMES: &[&str] = &[$($name),*];
+        $(
+            #[test]
+            fn $test() {
+                check($name);
+            }
+        )*
+    };
+}
+
+captures! {
+    v4_polling: "4.8.4-polling",
+    v4_upgrade: "4.8.4-upgrade",
+    v4_websocket: "4.8.4-websocket",
+    v3_polling: "3.1.2-polling",
+    v3_upgrade: "3.1.2-upgrade",
+    v3_websocket: "3.1.2-websocket",
+    lifecycle: "lifecycle-4.8.4",
+    heartbeat_polling: "heartbeat-4.8.4-polling",
+    heartbeat_websocket: "heartbeat-4.8.4-websocket",
+    http_errors: "http-errors-4.8.4",
+    http_features: "http-features-4.8.4",
+    payloads: "payloads-4.8.4",
+    malformed: "malformed-4.8.4",
+    upgrade_races: "upgrade-races-4.8.4",
+    acks: "acks-4.8.4-websocket",
+    retries: "retries-4.8.4-websocket",
+    v2_refused_polling: "cross-server4.8.4-noEIO3-client2.5.0-polling",
+    v2_refused_websocket: "cross-server4.8.4-noEIO3-client2.5.0-websocket",
+    tilde_websocket: "sio-0.6.18-websocket",
+    tilde_polling: "sio-0.6.18-xhr-polling",
+}
+
+fn replayed(name: &str) -> Vec<Difference> {
+    replay::player::replay(&Capture::load(name))
+}
+
+/// Replays one capture; no difference may be without a reason.
+#[track_caller]
+fn check(name: &str) {
+    let list = List::load();
+    let unlisted = replayed(name).into_iter().filter(|difference| !list.has(difference));
+    let lines: Vec<String> = unlisted.map(|d| format!("{d}   <- {}", d.place)).collect();
+    assert!(
+        lines.is_empty(),
+        "{} differences without a reason (capture | section | what | genuine | ours):\n{}",
+        lines.len(),
+        lines.join("\n")
+    );
+}
+
+#[test]
+fn every_listed_difference_occurs() {
+    let list = List::load();
+    for difference in NAMES.iter().flat_map(|name| replayed(name)) {
+        list.has(&difference);
+    }
+    let unused: Vec<String> = list.unused().collect();
+    assert!(unused.is_empty(), "listed, but gone:\n{}", unused.join("\n"));
+}
+
+#[test]
+fn every_capture_is_replayed() {
+    let directory = format!("{}/tests/captures", env!("CARGO_MANIFEST_DIR"));
+    let files = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|file| file.unwrap().file_name());
+    for file in files.filter_map(|f| f.into_string().ok()) {
+        if let Some(name) = file.strip_suffix(".json") {
+            assert!(NAMES.contains(&name), "{file} is replayed by no test");
+        }
+    }
+}

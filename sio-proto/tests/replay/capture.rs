@@ -1,0 +1,184 @@
+//! A recorded conversation, read from `tests/captures/NAME.json` (docs/captures.md describes the format).
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use sio_proto::websocket::{self, CloseCode, Opcode};
+use sio_proto::{BytesMut, Config, Cookie, Cors, Generations, Origins};
+use std::time::Duration;
+
+/// What one link says is masked with; a recorded mask is a random number and nothing else.
+const MASK: [u8; 4] = [1, 2, 3, 4];
+
+/// A recorded conversation of genuine peers.
+pub struct Capture {
+    pub name: String,
+    /// The name of the scripted application.
+    pub application: String,
+    pub config: Config,
+    /// Whether the recording has the ends of connections.
+    pub ends: bool,
+    pub entries: Vec<Entry>,
+    /// What the recorded application saw, by section, or as section `*`; where the recording says.
+    pub seen: Option<BTreeMap<String, Vec<String>>>,
+}
+
+pub struct Entry {
+    pub ms: u64,
+    pub what: What,
+}
+
+pub enum What {
+    /// A new section begins, with connections of its own.
+    Section(String),
+    /// The client sent these bytes on a link.
+    Client(u32, Chunk),
+    /// The server sent these bytes on a link.
+    Server(u32, Chunk),
+    ClientEnd(u32),
+    ServerEnd(u32),
+    /// The recorded application destroyed a connection, below the protocol.
+    Cut(u32),
+    /// The recorded application did something of its own accord.
+    Act(Vec<Value>),
+}
+
+/// Bytes as they were sent, or frames of which they are made.
+pub enum Chunk {
+    Bytes(Vec<u8>),
+    Frames(Vec<Frame>),
+}
+
+pub enum Frame {
+    Text(String),
+    Binary(Vec<u8>),
+    Close(Option<u16>),
+}
+
+impl Capture {
+    pub fn load(name: &str) -> Self {
+        let path = format!("{}/tests/captures/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+        Self {
+            name: name.to_owned(),
+            application: value["application"].as_str().unwrap().to_owned(),
+            config: config(value["options"].as_object().unwrap()),
+            ends: value["ends"].as_bool().unwrap(),
+            entries: value["entries"].as_array().unwrap().iter().map(entry).collect(),
+            seen: value
+                .get("seen")
+                .map(|seen| serde_json::from_value(seen.clone()).unwrap()),
+        }
+    }
+}
+
+/// The options of a genuine server as a config. Genuine servers ask no page where it comes from.
+fn config(options: &serde_json::Map<String, Value>) -> Config {
+    let mut config = Config::default().origins(Origins::Any);
+    for (key, value) in options {
+        let millis = || Duration::from_millis(value.as_u64().unwrap());
+        config = match key.as_str() {
+            "pingInterval" => config.ping_interval(millis()),
+            "pingTimeout" => config.ping_timeout(millis()),
+            "connectTimeout" => config.connect_timeout(millis()),
+            "upgradeTimeout" => config.upgrade_timeout(millis()),
+            "maxHttpBufferSize" => config.max_payload(usize::try_from(value.as_u64().unwrap()).unwrap()),
+            "cors" => {
+                assert_eq!(value["credentials"], true);
+                config.cors(Cors::list([value["origin"].as_str().unwrap()]).with_credentials())
+            }
+            "cookie" if *value == Value::Bool(false) => config,
+            "cookie" => config.cookie(Cookie::default()),
+            // The generations that exist are all served; a capture without one is of a server that refuses it.
+            "allowEIO3" if *value == Value::Bool(true) => config,
+            "allowEIO3" => config.generations(Generations::modern()),
+            "heartbeatInterval" => {
+                config.legacy.heartbeat_interval = millis();
+                config
+            }
+            "duration" => {
+                config.legacy.poll_duration = millis();
+                config
+            }
+            other => panic!("an option without a counterpart: {other}"),
+        };
+    }
+    config
+}
+
+fn entry(value: &Value) -> Entry {
+    let text = |key: &str| value[key].as_str().unwrap().to_owned();
+    let number = |key: &str| u32::try_from(value[key].as_u64().unwrap()).unwrap();
+    let link = || number("link");
+    let what = if value.get("section").is_some() {
+        What::Section(text("section"))
+    } else if let Some(act) = value.get("act") {
+        What::Act(act.as_array().unwrap().clone())
+    } else if value.get("cut").is_some() {
+        What::Cut(number("cut"))
+    } else if let Some(said) = value.get("client") {
+        What::Client(link(), chunk(said))
+    } else if let Some(said) = value.get("server") {
+        What::Server(link(), chunk(said))
+    } else if text("end") == "client" {
+        What::ClientEnd(link())
+    } else {
+        What::ServerEnd(link())
+    };
+    let ms = value["ms"].as_u64().unwrap();
+    Entry { ms, what }
+}
+
+fn chunk(value: &Value) -> Chunk {
+    match value {
+        Value::String(text) => Chunk::Bytes(text.clone().into_bytes()),
+        Value::Array(frames) => Chunk::Frames(frames.iter().map(frame).collect()),
+        other => Chunk::Bytes(bytes(&other["base64"])),
+    }
+}
+
+fn frame(value: &Value) -> Frame {
+    match value {
+        Value::String(text) => Frame::Text(text.clone()),
+        other if other.get("binary").is_some() => Frame::Binary(bytes(&other["binary"])),
+        other => Frame::Close(other["close"].as_u64().map(|code| u16::try_from(code).unwrap())),
+    }
+}
+
+fn bytes(value: &Value) -> Vec<u8> {
+    STANDARD.decode(value.as_str().unwrap()).unwrap()
+}
+
+impl Chunk {
+    /// The bytes as a client sends them.
+    pub fn client_bytes(&self) -> Vec<u8> {
+        self.encode(Some(MASK))
+    }
+
+    /// The bytes as a server sends them.
+    pub fn server_bytes(&self) -> Vec<u8> {
+        self.encode(None)
+    }
+
+    fn encode(&self, mask: Option<[u8; 4]>) -> Vec<u8> {
+        let frames = match self {
+            Self::Bytes(bytes) => return bytes.clone(),
+            Self::Frames(frames) => frames,
+        };
+        let mut out = BytesMut::new();
+        for frame in frames {
+            match frame {
+                Frame::Text(text) => websocket::encode_message(&mut out, Opcode::Text, text.as_bytes(), mask),
+                Frame::Binary(data) => websocket::encode_message(&mut out, Opcode::Binary, data, mask),
+                Frame::Close(code) => {
+                    let code = code.map(|code| (CloseCode::new(code).unwrap(), ""));
+                    websocket::encode_close(&mut out, code, mask);
+                }
+            }
+        }
+        out.to_vec()
+    }
+}

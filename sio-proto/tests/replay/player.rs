@@ -1,0 +1,276 @@
+//! Plays the clients of a capture to our server and sets what it said beside what the recorded server said.
+//!
+//! The unit is an exchange: a request with its answer, and the websocket that may come of it. Recorded clients reacted to the recorded server,
+//! so a replay has to react a little, too:
+//!
+//! - Identifiers are translated: the k-th one that our server names on an exchange stands for the k-th that the recorded one named there.
+//! - A client polls again when its poll has been answered. Where our server has put into one answer what the recorded one put into two, the second
+//!   poll still waits here when the recorded client sends the third: the waiting one stands for it. It is not cut when the recorded
+//!   client closed the answered one, and a request that went out on the same connection afterwards gets a connection of its own.
+
+use std::collections::BTreeMap;
+
+use sio_proto::LinkId;
+
+use super::application::{self, Cue};
+use super::capture::{Capture, What};
+use super::differences::{Difference, compare_exchange, compare_seen};
+use super::said::{self, Said};
+use super::stage::Stage;
+
+/// Bytes of a server, and when they came.
+type Pieces = Vec<(u64, Vec<u8>)>;
+/// Identifiers of the recorded server, and ours.
+type Ids = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A request and what comes of it, in both worlds.
+#[derive(Default)]
+pub struct Exchange {
+    /// The number of the recorded connection.
+    pub connection: u32,
+    /// The section in which the exchange began.
+    pub section: String,
+    /// What session it polls, if it is a poll.
+    poll_of: Option<String>,
+    is_head: bool,
+    ours: Option<LinkId>,
+    /// What our server said, once its link is used for something else.
+    finished: Option<Pieces>,
+    recorded: Pieces,
+    recorded_end: Option<u64>,
+}
+
+struct Player {
+    stage: Stage,
+    exchanges: Vec<Exchange>,
+    /// The running exchange of each recorded connection.
+    current: BTreeMap<u32, usize>,
+    /// Connections that the recorded client has ended.
+    ended: Vec<u32>,
+    ids: Ids,
+}
+
+/// Replays a capture; the result is every difference between the servers.
+pub fn replay(capture: &Capture) -> Vec<Difference> {
+    let mut player = Player {
+        stage: Stage::new(capture.config.clone(), application::named(&capture.application)),
+        exchanges: Vec::new(),
+        current: BTreeMap::new(),
+        ended: Vec::new(),
+        ids: Ids::new(),
+    };
+    for entry in &capture.entries {
+        player.stage.pass_to(entry.ms);
+        match &entry.what {
+            What::Section(name) => player.stage.section.clone_from(name),
+            What::Act(act) => player.stage.cue(Cue::Act(act)),
+            What::Cut(connection) => player.cut(*connection),
+            What::Client(connection, chunk) => player.client_said(*connection, &chunk.client_bytes()),
+            What::ClientEnd(connection) => player.client_ended(*connection),
+            What::Server(connection, chunk) => player.server_said(*connection, entry.ms, chunk.server_bytes()),
+            What::ServerEnd(connection) => player.server_ended(*connection, entry.ms),
+        }
+    }
+    let mut found = Vec::new();
+    for exchange in &player.exchanges {
+        let (genuine, ours) = player.both_sides(exchange, capture.ends);
+        found.extend(compare_exchange(&capture.name, exchange, &genuine, &ours));
+    }
+    if let Some(seen) = &capture.seen {
+        found.extend(compare_seen(&capture.name, seen, &player.stage.seen));
+    }
+    found
+}
+
+impl Player {
+    fn client_said(&mut self, connection: u32, bytes: &[u8]) {
+        let bytes = translate(bytes, &self.ids);
+        let line = request_line(&bytes);
+        if let Some(line) = &line {
+            self.begin(connection, line);
+        }
+        let exchange = self.exchange(connection);
+        let Some(ours) = self.exchanges[exchange].ours else {
+            return;
+        };
+        let is_taken_over = line.is_some() && self.stage.is_waiting.contains(&ours);
+        if !is_taken_over {
+            if self.exchanges[exchange].poll_of.is_some() {
+                self.stage.is_waiting.insert(ours);
+            }
+            self.stage.receive(ours, &bytes);
+        }
+    }
+
+    /// Begins an exchange, on a link that stands for the connection.
+    fn begin(&mut self, connection: u32, line: &str) {
+        let previous = self.current.get(&connection).copied();
+        let poll_of = polled_session(line);
+        let waiting = poll_of.as_ref().and_then(|session| self.waiting_poll(session));
+        let ours = match (waiting, previous.and_then(|at| self.idle_link(at))) {
+            (Some(waiting), _) => self.exchanges[waiting].ours.take(),
+            (None, Some(idle)) => {
+                let at = previous.expect("it had a link");
+                self.exchanges[at].finished = self.stage.sent.remove(&idle);
+                self.exchanges[at].ours = None;
+                Some(idle)
+            }
+            (None, None) => Some(self.stage.open()),
+        };
+        self.current.insert(connection, self.exchanges.len());
+        self.exchanges.push(Exchange {
+            connection,
+            section: self.stage.section.clone(),
+            poll_of,
+            is_head: line.starts_with("HEAD "),
+            ours,
+            ..Exchange::default()
+        });
+    }
+
+    /// The exchange that polls this session and has its answer there, but not here.
+    fn waiting_poll(&self, session: &str) -> Option<usize> {
+        self.exchanges.iter().position(|e| {
+            let is_poll = e.poll_of.as_deref() == Some(session) && !e.recorded.is_empty();
+            is_poll && e.ours.is_some_and(|link| self.stage.is_waiting.contains(&link))
+        })
+    }
+
+    /// The link of an exchange, if another request may follow on it.
+    fn idle_link(&self, exchange: usize) -> Option<LinkId> {
+        let link = self.exchanges[exchange].ours?;
+        (self.stage.sent.contains_key(&link) && !self.stage.ended.contains_key(&link)).then_some(link)
+    }
+
+    fn exchange(&self, connection: u32) -> usize {
+        *self
+            .current
+            .get(&connection)
+            .expect("a client speaks first, with a request")
+    }
+
+    fn client_ended(&mut self, connection: u32) {
+        self.ended.push(connection);
+        let Some(exchange) = self.current.get(&connection).map(|at| &self.exchanges[*at]) else {
+            return;
+        };
+        let answered_there = exchange.poll_of.is_some() && !exchange.recorded.is_empty();
+        if let Some(ours) = exchange.ours
+            && !(answered_there && self.stage.is_waiting.contains(&ours))
+        {
+            self.stage.cut(ours);
+        }
+    }
+
+    /// A connection fails. What its poll would have said stays unsaid on both sides.
+    fn cut(&mut self, connection: u32) {
+        self.ended.push(connection);
+        if let Some(ours) = self.exchanges[self.exchange(connection)].ours {
+            self.stage.cut(ours);
+        }
+    }
+
+    fn server_said(&mut self, connection: u32, ms: u64, bytes: Vec<u8>) {
+        let at = self.exchange(connection);
+        self.exchanges[at].recorded.push((ms, bytes));
+        let said = all(&self.exchanges[at].recorded);
+        let ours = all(self.ours(&self.exchanges[at]));
+        self.ids.extend(identifiers(&said).into_iter().zip(identifiers(&ours)));
+    }
+
+    fn server_ended(&mut self, connection: u32, ms: u64) {
+        // The second half of an end that the client began is the operating system's.
+        if !self.ended.contains(&connection) {
+            let at = self.exchange(connection);
+            self.exchanges[at].recorded_end = Some(ms);
+        }
+    }
+
+    fn ours<'a>(&'a self, exchange: &'a Exchange) -> &'a [(u64, Vec<u8>)] {
+        let running = || exchange.ours.and_then(|link| self.stage.sent.get(&link));
+        exchange.finished.as_ref().or_else(running).map_or(&[], Vec::as_slice)
+    }
+
+    /// What the two servers said in an exchange.
+    fn both_sides(&self, exchange: &Exchange, ends: bool) -> (Vec<Said>, Vec<Said>) {
+        let recorded = exchange.recorded.iter();
+        let recorded: Pieces = recorded.map(|(ms, bytes)| (*ms, rename(bytes, &self.ids))).collect();
+        let mut genuine = said::parse(&recorded, exchange.is_head);
+        let mut ours = said::parse(self.ours(exchange), exchange.is_head);
+        if ends {
+            let our_end = exchange.ours.and_then(|link| self.stage.ended.get(&link));
+            said::put_end(&mut genuine, exchange.recorded_end);
+            said::put_end(&mut ours, our_end.copied());
+        }
+        (genuine, ours)
+    }
+}
+
+fn all(pieces: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    pieces.iter().flat_map(|(_, piece)| piece.clone()).collect()
+}
+
+/// The first line, if it is that of a request.
+fn request_line(bytes: &[u8]) -> Option<String> {
+    let end = bytes.windows(2).position(|w| w == b"\r\n")?;
+    let line = std::str::from_utf8(&bytes[..end]).ok()?;
+    line.ends_with(" HTTP/1.1").then(|| line.to_owned())
+}
+
+/// The session that a request polls: a GET that names one and does not want to become a websocket.
+fn polled_session(line: &str) -> Option<String> {
+    let target = line.strip_prefix("GET ")?.strip_suffix(" HTTP/1.1")?;
+    let session = if target.contains("transport=polling") {
+        target.split_once("sid=")?.1.split('&').next()
+    } else {
+        target.strip_prefix("/socket.io/xhr-polling/")?.split('/').next()
+    };
+    session.filter(|s| !s.is_empty()).map(str::to_owned)
+}
+
+/// The session and socket ids that a server names: `"sid":"…"`, also inside JSONP, and the answer to a 0.6 handshake, which is one
+/// message of 16 or 24 letters.
+fn identifiers(bytes: &[u8]) -> Vec<Vec<u8>> {
+    const LEADS: [(&[u8], usize); 4] = [
+        (b"\"sid\":\"", 20),
+        (b"\\\"sid\\\":\\\"", 20),
+        (b"\r\n\r\n~m~16~m~", 16),
+        (b"\r\n\r\n~m~24~m~", 24),
+    ];
+    let mut found = Vec::new();
+    for at in 0..bytes.len() {
+        for (lead, length) in LEADS {
+            let start = at + lead.len();
+            if bytes[at..].starts_with(lead)
+                && let Some(id) = bytes.get(start..start + length)
+                && id.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b))
+            {
+                found.push(id.to_vec());
+            }
+        }
+    }
+    found
+}
+
+/// Puts our identifiers where the recorded server's stand.
+fn translate(bytes: &[u8], ids: &Ids) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let id = ids.iter().find(|(genuine, _)| bytes[at..].starts_with(genuine));
+        if let Some((genuine, ours)) = id {
+            out.extend_from_slice(ours);
+            at += genuine.len();
+        } else {
+            out.push(bytes[at]);
+            at += 1;
+        }
+    }
+    out
+}
+
+/// The same in what the recorded server said, where an identifier must not change its length: lengths are written around it.
+fn rename(bytes: &[u8], ids: &Ids) -> Vec<u8> {
+    let as_long = ids.iter().filter(|(genuine, ours)| genuine.len() == ours.len());
+    translate(bytes, &as_long.map(|(g, o)| (g.clone(), o.clone())).collect())
+}
