@@ -19,7 +19,7 @@
 //! * sessions are within the limit, and no fewer than the sockets need;
 //! * a poll never carries more packets than may be queued;
 //! * after `handle_timeout` the next deadline is in the future, and deadlines are not many;
-//! * when all links are cut and time has passed, nothing is left.
+//! * every session has a deadline; when all clients fall silent, or all links are cut, then in time nothing is left and every request is answered.
 
 mod client;
 mod model;

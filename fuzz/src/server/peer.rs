@@ -83,6 +83,11 @@ impl Peer {
         matches!(self.stream, Stream::WebSocket(..))
     }
 
+    /// Whether a request has no answer yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(&self.stream, Stream::Http(http) if !http.asked.is_empty())
+    }
+
     /// Takes note of what is about to be sent.
     pub(super) fn send(&mut self, bytes: &[u8]) {
         if let Stream::Http(http) = &mut self.stream {

@@ -32,6 +32,7 @@ pub(super) struct World {
     clients: Clients,
     model: Model,
     accepts: bool,
+    falls_silent: bool,
     config: Config,
     operations: usize,
     /// A digest of all outputs, if it is wanted.
@@ -79,6 +80,7 @@ impl World {
             clients: Clients::default(),
             model: Model::default(),
             accepts: options & 1 == 0,
+            falls_silent: options & 16 == 0,
             config,
             operations: 0,
             transcript: None,
@@ -494,6 +496,7 @@ impl World {
         assert!(sessions <= self.config.max_sessions);
         assert!(self.model.sessions() <= sessions, "sockets without a session");
         self.check_deadline();
+        assert!(sessions == 0 || self.server.next_timeout().is_some(), "a session that may stay for ever");
         for namespace in NAMESPACES {
             self.check_target(namespace, Vec::new());
             for room in ROOMS {
@@ -527,14 +530,22 @@ impl World {
         assert_eq!(members, self.model.members(&target), "members of {target:?}");
     }
 
-    /// Everybody goes.
+    /// Everybody falls silent, or is cut off at once; then nothing is left.
     fn finish(mut self) -> Option<u64> {
+        if self.falls_silent {
+            // The longest that anything waits is a ping, its answer, and a closing session's last poll.
+            self.pass(120_000);
+            assert_eq!(self.sessions(), 0, "sessions of silent clients");
+            for peer in self.links.iter().filter_map(|link| link.peer.as_ref()) {
+                assert!(!peer.is_websocket(), "a websocket without a session");
+                assert!(!peer.is_waiting(), "a request without an answer");
+            }
+        }
         for at in 0..self.links.len() {
             if self.links[at].peer.is_some() {
                 self.cut(at, Cause::Failed);
             }
         }
-        // The longest that anything waits is a ping, its answer, and a closing session's last poll.
         self.pass(120_000);
         assert_eq!(self.sessions(), 0, "sessions without links");
         assert!(self.model.sockets.is_empty() && self.model.raw.is_empty(), "sockets without sessions");
