@@ -9,7 +9,7 @@ const MAX_PACKETS: usize = 16;
 /// See the [module](self).
 pub fn engine_payload_v4(data: &[u8]) {
     let Ok(body) = ByteString::try_from(data) else { return };
-    let mut items = payload::decode(body.clone(), MAX_PACKETS);
+    let mut items = payload::decode(body, MAX_PACKETS);
     let found: Vec<_> = items.by_ref().collect();
     assert!(items.next().is_none(), "the end is final");
     let packets: Vec<_> = found.iter().flatten().cloned().collect();

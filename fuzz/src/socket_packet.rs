@@ -52,7 +52,7 @@ fn check(packet: &Packet, limits: &Limits) {
 }
 
 fn check_args(args: &Args, limits: &Limits) {
-    assert_eq!(args.is_empty(), args.len() == 0);
+    assert_eq!(args.is_empty(), args.iter().next().is_none());
     for value in args {
         assert_eq!(json::validate(value, limits.max_depth), Ok(()));
     }

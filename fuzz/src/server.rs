@@ -1,3 +1,0 @@
-//! stub
-/// stub
-pub fn server(_data: &[u8]) {}

@@ -1,0 +1,204 @@
+//! The other end of a link: reads what the server writes, as strictly as it can.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+use bytestring::ByteString;
+use sio_proto::engine::Packet;
+use sio_proto::http::{self, Event, Method, RequestDecoder, Response, ResponseDecoder};
+use sio_proto::websocket::{self, Role};
+
+use super::client::Clients;
+
+/// More than any answer of a server with the limits of these runs.
+const MAX_BYTES: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    stream: Stream,
+    buffer: BytesMut,
+    /// Most packets that one poll may carry.
+    max_packets: usize,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Http(Box<Http>),
+    WebSocket(Box<WebSocket>),
+}
+
+#[derive(Debug)]
+struct Http {
+    /// Reads what is sent to the server as it does, to know which responses to expect.
+    requests: RequestDecoder,
+    limits: http::Limits,
+    sent: BytesMut,
+    asked: VecDeque<Asked>,
+    responses: ResponseDecoder,
+}
+
+/// A request that has no answer yet.
+#[derive(Clone, Debug)]
+struct Asked {
+    method: Method,
+    target: ByteString,
+}
+
+#[derive(Debug)]
+struct WebSocket {
+    decoder: websocket::Decoder,
+    is_closed: bool,
+    is_raw: bool,
+    is_tilde: bool,
+    /// Known from the target, or from the open packet.
+    sid: Option<String>,
+}
+
+impl Asked {
+    fn is_raw(&self) -> bool {
+        self.target.starts_with("/engine.io/")
+    }
+
+    fn is_engine(&self) -> bool {
+        self.is_raw() || self.target.starts_with("/socket.io/?")
+    }
+}
+
+impl Peer {
+    pub(super) fn new(limits: http::Limits, max_packets: usize) -> Self {
+        Self {
+            stream: Stream::Http(Box::new(Http {
+                requests: RequestDecoder::new(),
+                limits,
+                sent: BytesMut::new(),
+                asked: VecDeque::new(),
+                responses: ResponseDecoder::new(),
+            })),
+            buffer: BytesMut::new(),
+            max_packets,
+        }
+    }
+
+    pub(super) const fn is_websocket(&self) -> bool {
+        matches!(self.stream, Stream::WebSocket(..))
+    }
+
+    /// Whether a request has no answer yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(&self.stream, Stream::Http(http) if !http.asked.is_empty())
+    }
+
+    /// Takes note of what is about to be sent.
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        if let Stream::Http(http) = &mut self.stream {
+            http.sent.extend_from_slice(bytes);
+            while let Ok(Some(event)) = http.requests.decode(&mut http.sent, &http.limits) {
+                if let Event::Request(request) = event {
+                    http.asked.push_back(Asked {
+                        method: request.method,
+                        target: request.target,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Reads what the server has written.
+    pub(super) fn receive(&mut self, bytes: &[u8], clients: &mut Clients) {
+        self.buffer.extend_from_slice(bytes);
+        if let Stream::Http(http) = &mut self.stream {
+            let Some(switched) = http.receive(&mut self.buffer, self.max_packets, clients) else {
+                return;
+            };
+            self.stream = Stream::WebSocket(Box::new(WebSocket::new(&switched)));
+        }
+        if let Stream::WebSocket(websocket) = &mut self.stream {
+            websocket.receive(&mut self.buffer, clients);
+        }
+    }
+
+    /// The server has ended the link.
+    pub(super) fn end(mut self) {
+        match &mut self.stream {
+            Stream::Http(http) => {
+                let rest = http.responses.decode_end(&self.buffer).expect("the last answer is complete");
+                assert!(rest.is_none(), "every answer says how long it is");
+            }
+            Stream::WebSocket(websocket) => {
+                assert!(websocket.decoder.missing_bytes() == 0 && self.buffer.is_empty(), "the last frame is complete");
+                assert!(websocket.is_closed, "a websocket ends with a Close");
+            }
+        }
+    }
+}
+
+impl Http {
+    /// Reads responses; returns the request that has become a websocket.
+    fn receive(&mut self, buffer: &mut BytesMut, max_packets: usize, clients: &mut Clients) -> Option<Asked> {
+        let limits = http::Limits::default().max_body_bytes(MAX_BYTES);
+        loop {
+            let method = self.asked.front().map_or(Method::Get, |asked| asked.method);
+            let response = self.responses.decode(method, buffer, &limits).expect("the server speaks HTTP")?;
+            let Some(asked) = self.asked.pop_front() else {
+                // Before its request is complete only an answer comes that ends the connection.
+                assert!(!response.keep_alive && response.status >= 400, "an answer to nothing: {response:?}");
+                continue;
+            };
+            match response.status {
+                101 => return Some(asked),
+                200 if asked.method == Method::Get => read_poll(&asked, &response, max_packets, clients),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn read_poll(asked: &Asked, response: &Response, max_packets: usize, clients: &mut Clients) {
+    let body = ByteString::try_from(response.body.clone()).expect("a poll is text");
+    let count = if !asked.is_engine() {
+        clients.receive_tilde(&body)
+    } else {
+        let body = match body.strip_prefix("___eio[") {
+            Some(script) => {
+                let literal = script.split_once("](").and_then(|(_, rest)| rest.strip_suffix(");"));
+                let payload = serde_json::from_str::<String>(literal.expect("a call")).expect("a string literal");
+                ByteString::from(payload)
+            }
+            None => body,
+        };
+        clients.receive_payload(Clients::sid_in(&asked.target).filter(|sid| !sid.is_empty()), asked.is_raw(), body)
+    };
+    assert!(count <= max_packets, "{count} packets in one poll");
+}
+
+impl WebSocket {
+    fn new(asked: &Asked) -> Self {
+        let limits = websocket::Limits::default().max_message_bytes(MAX_BYTES).max_frame_bytes(MAX_BYTES);
+        Self {
+            decoder: websocket::Decoder::new(Role::Client, limits),
+            is_closed: false,
+            is_raw: asked.is_raw(),
+            is_tilde: !asked.is_engine(),
+            sid: Clients::sid_in(&asked.target).filter(|sid| !sid.is_empty()).map(str::to_owned),
+        }
+    }
+
+    fn receive(&mut self, buffer: &mut BytesMut, clients: &mut Clients) {
+        while let Some(event) = self.decoder.decode(buffer).expect("the server speaks WebSocket") {
+            assert!(!self.is_closed, "a frame after Close");
+            match event {
+                websocket::Event::Text(text) if self.is_tilde => {
+                    clients.receive_tilde(&text);
+                }
+                websocket::Event::Text(text) => clients.receive_text(&mut self.sid, self.is_raw, &text),
+                websocket::Event::Binary(_) if self.is_tilde => panic!("this wire has no binary"),
+                websocket::Event::Binary(bytes) => {
+                    clients.receive(&mut self.sid, self.is_raw, Packet::Binary(bytes));
+                }
+                websocket::Event::Close(_) => self.is_closed = true,
+                websocket::Event::Pong(data) => assert!(data.len() <= 125),
+                websocket::Event::Ping(_) => panic!("no generation's server does that"),
+            }
+        }
+    }
+}

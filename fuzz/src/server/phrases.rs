@@ -1,0 +1,183 @@
+//! What clients say: plausible requests, packets and frames, chosen and bent by the input.
+
+use bytes::BytesMut;
+use sio_proto::websocket::{CloseCode, Opcode, encode_close, encode_frame, encode_message};
+
+use crate::cursor::Cursor;
+
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
+
+/// One request, perhaps with a part of its body missing.
+pub(super) fn request(cursor: &mut Cursor<'_>, sids: &[String]) -> Vec<u8> {
+    let kind = cursor.index(20);
+    let options = cursor.byte();
+    let sid = cursor.one_of(sids).map_or("AAAAAAAAAAAAAAAAAAAA", String::as_str);
+    let (method, target, upgrade, body) = match kind {
+        0 => ("GET", "/socket.io/?EIO=4&transport=polling".to_owned(), false, None),
+        1 => ("GET", "/socket.io/?EIO=4&transport=websocket".to_owned(), true, None),
+        2 | 3 => ("GET", format!("/socket.io/?EIO=4&transport=polling&sid={sid}"), false, None),
+        4 | 5 => {
+            let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+            ("POST", target, false, Some(payload(cursor)))
+        }
+        6 => ("GET", format!("/socket.io/?EIO=4&transport=websocket&sid={sid}"), true, None),
+        7 => ("GET", "/socket.io/xhr-polling//1795447966090".to_owned(), false, None),
+        8 => ("GET", format!("/socket.io/xhr-polling/{sid}/1795447966104"), false, None),
+        9 => {
+            let body = format!("data={}", tilde(cursor));
+            ("POST", format!("/socket.io/xhr-polling/{sid}/send"), false, Some(body))
+        }
+        10 => ("GET", "/socket.io/websocket".to_owned(), true, None),
+        11 => ("GET", format!("/socket.io/websocket/{sid}"), true, None),
+        12 => ("GET", "/engine.io/?EIO=4&transport=polling".to_owned(), false, None),
+        13 => ("GET", format!("/engine.io/?EIO=4&transport=websocket&sid={sid}"), true, None),
+        14 => ("GET", format!("/engine.io/?EIO=4&transport=polling&sid={sid}"), false, None),
+        15 => {
+            let target = format!("/engine.io/?EIO=4&transport=polling&sid={sid}");
+            ("POST", target, false, Some(payload(cursor)))
+        }
+        16 => {
+            let query = cursor.pick(&["&b64=1", "&j=3", "&EIO=3", "&sid=", "&transport=websocket", "&x=%ff"]);
+            ("GET", format!("/socket.io/?EIO=4&transport=polling{query}"), false, None)
+        }
+        17 => {
+            let target = format!("/socket.io/?EIO=4&transport=polling&j=0&sid={sid}");
+            let body = format!("d={}", payload(cursor).replace('\u{1e}', "%1e"));
+            ("POST", target, false, Some(body))
+        }
+        18 => {
+            let method = cursor.pick(&["OPTIONS", "HEAD", "PUT", "DELETE", "GET", "BREW"]);
+            let body = (options & 1 == 0).then(|| payload(cursor));
+            let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+            (method, target, false, body)
+        }
+        _ => {
+            let target = cursor.pick(&[
+                "/",
+                "/socket.io/1/",
+                "/socket.io/socket.io.js",
+                "/socket.io/jsonp-polling//1795447966090/0",
+                "/socket.io/?EIO=3&transport=polling",
+                "/socket.io/?EIO=4&transport=flashsocket",
+                "/socket.io/2/",
+                "*",
+            ]);
+            ("GET", target.to_owned(), options & 64 != 0, None)
+        }
+    };
+    write(method, &target, upgrade, body.as_deref(), options)
+}
+
+fn write(method: &str, target: &str, upgrade: bool, body: Option<&str>, options: u8) -> Vec<u8> {
+    let version = if options & 15 == 15 { 0 } else { 1 };
+    let mut out = format!("{method} {target} HTTP/1.{version}\r\nHost: localhost\r\n");
+    if upgrade {
+        out += UPGRADE;
+    } else if options & 0x18 == 0x18 {
+        out += "Connection: close\r\n";
+    }
+    if options & 0x60 == 0x60 {
+        out += "Origin: http://localhost\r\nCookie: a=b\r\n";
+    }
+    let Some(body) = body else {
+        out += "\r\n";
+        return out.into_bytes();
+    };
+    if options & 7 == 7 {
+        out += "Content-Type: application/octet-stream\r\n";
+    }
+    if options & 0xc0 == 0xc0 {
+        out += "Expect: 100-continue\r\n";
+    }
+    if options & 3 == 3 && !body.is_empty() {
+        out += &format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    } else {
+        out += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    }
+    out.into_bytes()
+}
+
+/// The body of a POST.
+fn payload(cursor: &mut Cursor<'_>) -> String {
+    let packets: Vec<String> = (0..=cursor.index(4)).map(|_| packet(cursor)).collect();
+    packets.join("\u{1e}")
+}
+
+/// One Engine.IO packet as text.
+fn packet(cursor: &mut Cursor<'_>) -> String {
+    let packet = cursor.pick(&[
+        "40",
+        "40/a,",
+        "40/b,{\"t\":1}",
+        "41",
+        "41/a,",
+        "42[\"m\",1]",
+        "42/a,7[\"m\",{\"x\":\"é\"}]",
+        "420[\"e\"]",
+        "430[]",
+        "431[1,2]",
+        "43/a,0[\"x\"]",
+        "451-[\"b\",{\"_placeholder\":true,\"num\":0}]",
+        "452-0[\"b\",{\"_placeholder\":true,\"num\":1},{\"_placeholder\":true,\"num\":0}]",
+        "461-1[{\"_placeholder\":true,\"num\":0}]",
+        "bAQID",
+        "2probe",
+        "3",
+        "5",
+        "1",
+        "6",
+        "2",
+        "",
+        "4",
+        "40/c,",
+        "40/d,",
+        "44{}",
+        "42[\"disconnect\"]",
+        "0",
+        "9",
+        "~",
+    ]);
+    match packet {
+        "~" => cursor.text().into_owned(),
+        packet => packet.to_owned(),
+    }
+}
+
+/// A payload of 0.6.
+fn tilde(cursor: &mut Cursor<'_>) -> String {
+    let payload = cursor.pick(&[
+        "~m~5~m~hello",
+        "~m~10~m~~j~{\"a\":1}",
+        "~m~4~m~~h~1",
+        "~m~4~m~~h~2",
+        "~m~0~m~",
+        "~m~3~m~one~m~3~m~two",
+        "~m~4~m~~j~{",
+        "~",
+    ]);
+    match payload {
+        "~" => cursor.text().into_owned(),
+        payload => payload.to_owned(),
+    }
+}
+
+/// One websocket message, or something like it.
+pub(super) fn frame(cursor: &mut Cursor<'_>) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    match cursor.index(12) {
+        0..=5 => encode_message(&mut out, Opcode::Text, packet(cursor).as_bytes(), MASK),
+        6 => encode_message(&mut out, Opcode::Text, tilde(cursor).as_bytes(), MASK),
+        7 => encode_message(&mut out, Opcode::Binary, cursor.bytes(), MASK),
+        8 => {
+            let packet = packet(cursor);
+            let (first, second) = packet.as_bytes().split_at(packet.len() / 2);
+            encode_frame(&mut out, Opcode::Text, false, first, MASK);
+            encode_frame(&mut out, Opcode::Continuation, true, second, MASK);
+        }
+        9 => encode_message(&mut out, cursor.pick(&[Opcode::Ping, Opcode::Pong]), b"beat", MASK),
+        10 => encode_close(&mut out, CloseCode::new(1000).map(|code| (code, "")), MASK),
+        _ => encode_frame(&mut out, Opcode::Text, true, cursor.bytes(), None),
+    }
+    out.to_vec()
+}
