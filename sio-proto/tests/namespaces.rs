@@ -481,7 +481,7 @@ fn attachments_may_come_in_another_post() {
     }
     assert_eq!(body(&world.push(&sid, "451-[\"m\"]\u{1e}42[\"text\"]")), "ok");
     assert_eq!(world.heard(), ["disconnect forced close"]);
-    assert_eq!(body(&world.fetch(&sid)), "1");
+    assert_eq!(body(&world.fetch(&sid)), "6\u{1e}1");
 }
 
 /// Heartbeats may stand between a packet and its attachments; nothing else may, and not for ever.
