@@ -191,6 +191,10 @@ impl Shard {
                 continue;
             };
             session.ready = false;
+            // The turn may be that of a session whose slot this one has taken: it must not cost a poll its answer.
+            if session.outbox.is_empty() {
+                continue;
+            }
             match session.transport {
                 TransportKind::WebSocket => {
                     if let Some(link) = session.link
