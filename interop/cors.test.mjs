@@ -63,15 +63,10 @@ for (const origin of FOREIGN) {
     const preflight = { ...headers, 'access-control-request-method': 'POST' };
     assertNotGranted(await request('OPTIONS', engineUrl(OPEN), { headers: preflight }), origin);
   });
-
-  test(`${origin} gets no websocket`, async () => {
-    const socket = new RawSocket({ EIO: 4, transport: 'websocket' }, { headers: { origin } });
-    const { refused } = await socket.outcome();
-    assert.ok(refused >= 400 && refused < 500, `refused with ${refused}`);
-  });
 }
 
-for (const origin of [GOOD, base, undefined]) {
+// CORS says who may read answers. Who may open sessions is another rule, which the contract leaves as genuine servers have it: open.
+for (const origin of [GOOD, base, ...FOREIGN, undefined]) {
   test(`${origin ?? 'no origin'} gets a websocket`, async (t) => {
     const socket = new RawSocket({ EIO: 4, transport: 'websocket' }, origin ? { headers: { origin } } : {});
     t.after(() => socket.cut());

@@ -56,9 +56,7 @@ impl Ack {
 
     fn try_send<A: Serialize>(&self, args: A) -> Result<(), EmitError> {
         let Some(id) = self.id else { return Ok(()) };
-        let mut message = message::ack(&self.socket, id, &args)?;
-        self.socket.send(&mut message, None)?;
-        Ok(())
+        message::send_ack(&self.socket, id, &args)
     }
 }
 

@@ -25,8 +25,8 @@ use sio_proto::{LinkId, Time};
 use crate::Io;
 use crate::io::Inner;
 use crate::link::{Item, Link, Outlet, Progress, Standing};
-use crate::shard::{ShardCell, State};
-use crate::turn::{self, Turn};
+use crate::shard::{Batch, ShardCell, State};
+use crate::turn::{self, Lent, Turn};
 use crate::work::guarded;
 
 /// The thread's read buffer. A message of 64 KiB fits with everything around it.
@@ -39,8 +39,8 @@ const READ_SLICE: usize = 4 * 1024;
 const MAX_PIPELINED: usize = 64 * 1024;
 
 thread_local! {
-    static READ: Cell<BytesMut> = Cell::new(BytesMut::new());
-    static ARRIVALS: Cell<Arrivals> = Cell::new(Arrivals::default());
+    static READ: Cell<Option<BytesMut>> = const { Cell::new(None) };
+    static ARRIVALS: Lent<Arrivals> = const { Lent::new() };
 }
 
 /// The read side of a connection's socket, and its word on when there is room to write.
@@ -149,7 +149,7 @@ impl Connection {
     fn read<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<bool> {
         let shared = self.rest.is_empty();
         let mut buffer = if shared {
-            READ.take()
+            READ.take().unwrap_or_default()
         } else {
             std::mem::take(&mut self.rest)
         };
@@ -171,7 +171,7 @@ impl Connection {
                 self.rest = BytesMut::from(&buffer[..]);
                 buffer.clear();
             }
-            READ.set(buffer);
+            READ.with(|read| read.set(Some(buffer)));
         } else if !buffer.is_empty() {
             self.rest = trimmed(buffer);
         }
@@ -201,10 +201,12 @@ impl Connection {
     fn process(&mut self, bytes: &mut BytesMut) {
         while !bytes.is_empty() {
             let before = bytes.len();
-            let mut arrivals = ARRIVALS.take();
-            self.conn.handle_bytes(bytes, &mut arrivals);
-            self.handle(&mut arrivals);
-            ARRIVALS.set(arrivals);
+            ARRIVALS.with(|arrivals| {
+                arrivals.with(|arrivals| {
+                    self.conn.handle_bytes(bytes, arrivals);
+                    self.handle(arrivals);
+                });
+            });
             let news = self.catch_up();
             if bytes.len() == before && !news {
                 return;
@@ -333,11 +335,12 @@ impl Connection {
 
     /// The socket has room: what waits is written, and the shard hears of it when that is all.
     fn drain(&mut self) {
-        let Some(queue) = self.link.take_over() else { return };
+        if self.link.take_over().is_none() {
+            return;
+        }
         turn::run(self.io.runtime, |turn| {
-            let mut batch = turn.batch.take();
-            let progress = self.link.write(batch.pen(), queue, &mut std::iter::empty());
-            turn.batch.set(batch);
+            let write = |batch: &mut Batch| self.link.write(batch.pen(), &mut std::iter::empty());
+            let progress = turn.batch.with(write);
             match (progress, &self.seat) {
                 // The shard knows still.
                 (Progress::Full, _) => self.link.hand_over(),

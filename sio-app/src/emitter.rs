@@ -146,6 +146,7 @@ impl Emitter {
                         .handle_command(now, Command::Broadcast { target, message }, out);
                 });
             }
+            turn.emitted(draft.len());
         });
         Ok(())
     }

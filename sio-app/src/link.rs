@@ -70,7 +70,9 @@ pub(crate) struct Link<O: ?Sized = dyn Outlet> {
 
 #[derive(Default)]
 struct State {
-    queue: Queue,
+    queue: VecDeque<Item>,
+    /// How many at its front stand before what the writer brings itself.
+    before: usize,
     phase: Phase,
     news: News,
     /// The reading side holds bytes that wait for news.
@@ -124,6 +126,11 @@ impl Item {
         }
     }
 
+    /// Takes the item out of its place.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Bytes(Bytes::new()))
+    }
+
     /// Takes off what has been written.
     fn advance(&mut self, written: usize) {
         if let Self::Frame(frame) = self
@@ -146,8 +153,22 @@ impl From<Write> for Item {
     }
 }
 
-/// What waits for its turn on a link.
-pub(crate) type Queue = VecDeque<Item>;
+/// That the caller is the writer of a link, and what he finds there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Nothing.
+    Clear,
+    /// Something that goes first.
+    Queued,
+}
+
+impl State {
+    fn claim(&mut self) -> Claim {
+        self.phase = Phase::Busy;
+        self.before = self.queue.len();
+        if self.before == 0 { Claim::Clear } else { Claim::Queued }
+    }
+}
 
 /// How a write ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,15 +220,12 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// Makes the caller the writer, who then must call [`Link::write`] with what this gives. If another is, or the link has ended,
-    /// `items` are queued or dropped. Call it under the lock of the shard that the items came from.
-    pub(crate) fn claim(&self, items: &mut dyn Iterator<Item = Item>) -> Option<Queue> {
+    /// Makes the caller the writer, who then must call [`Link::write`]. If another is, or the link has ended, `items` are queued or
+    /// dropped. Call it under the lock of the shard that the items came from.
+    pub(crate) fn claim(&self, items: &mut dyn Iterator<Item = Item>) -> Option<Claim> {
         let mut state = self.state.lock();
         match state.phase {
-            Phase::Idle => {
-                state.phase = Phase::Busy;
-                return Some(std::mem::take(&mut state.queue));
-            }
+            Phase::Idle => return Some(state.claim()),
             Phase::Busy | Phase::Blocked => state.queue.extend(items),
             Phase::Finished | Phase::Cut => items.for_each(drop),
         }
@@ -215,18 +233,20 @@ impl<O: Outlet + ?Sized> Link<O> {
     }
 
     /// Makes the caller the writer if there is something queued and nobody else is.
-    pub(crate) fn claim_queued(&self) -> Option<Queue> {
+    pub(crate) fn claim_queued(&self) -> Option<Claim> {
         let mut state = self.state.lock();
-        if state.phase != Phase::Idle || state.queue.is_empty() {
-            return None;
-        }
-        state.phase = Phase::Busy;
-        Some(std::mem::take(&mut state.queue))
+        (state.phase == Phase::Idle && !state.queue.is_empty()).then(|| state.claim())
     }
 
     /// Writes what stood in the queue when the link was claimed, then `items`, then what has been queued meanwhile. The caller keeps the link
     /// if the answer is [`Progress::Full`].
-    pub(crate) fn write(&self, pen: &mut Pen, mut queue: Queue, items: &mut dyn Iterator<Item = Item>) -> Progress {
+    pub(crate) fn write(&self, pen: &mut Pen, items: &mut dyn Iterator<Item = Item>) -> Progress {
+        let mut queue: VecDeque<Item> = {
+            let mut state = self.state.lock();
+            let before = std::mem::take(&mut state.before).min(state.queue.len());
+            let after = state.queue.split_off(before);
+            std::mem::replace(&mut state.queue, after)
+        };
         let mut ends = None;
         loop {
             for item in queue.drain(..).chain(&mut *items) {
@@ -255,15 +275,38 @@ impl<O: Outlet + ?Sized> Link<O> {
                 self.end(Phase::Finished);
                 return Progress::Done;
             }
-            let mut state = self.state.lock();
-            if state.queue.is_empty() {
-                if state.phase == Phase::Busy {
-                    state.phase = Phase::Idle;
-                }
-                return Progress::Done;
+            match self.release() {
+                None => return Progress::Done,
+                Some(more) => queue = more,
             }
-            queue = std::mem::take(&mut state.queue);
         }
+    }
+
+    /// The same for the ordinary case: one frame, and nothing before it.
+    pub(crate) fn write_frame(&self, pen: &mut Pen, frame: &Frame) -> Progress {
+        let bytes = frame.bytes();
+        // What goes wrong here goes wrong once more below, and is dealt with there.
+        let written = self.outlet.try_write(bytes).unwrap_or(0);
+        if written < bytes.len() {
+            let rest = Item::Bytes(bytes.slice(written..));
+            return self.write(pen, &mut std::iter::once(rest));
+        }
+        match self.release() {
+            None => Progress::Done,
+            Some(queue) => self.write(pen, &mut queue.into_iter()),
+        }
+    }
+
+    /// Lets go of the link, unless something has been queued meanwhile.
+    fn release(&self) -> Option<VecDeque<Item>> {
+        let mut state = self.state.lock();
+        if !state.queue.is_empty() {
+            return Some(std::mem::take(&mut state.queue));
+        }
+        if state.phase == Phase::Busy {
+            state.phase = Phase::Idle;
+        }
+        None
     }
 
     /// Puts an item into bytes, behind those that are already there.
@@ -383,13 +426,9 @@ impl<O: Outlet + ?Sized> Link<O> {
     }
 
     /// The socket has room again: the connection's task becomes the writer.
-    pub(crate) fn take_over(&self) -> Option<Queue> {
+    pub(crate) fn take_over(&self) -> Option<Claim> {
         let mut state = self.state.lock();
-        if state.phase != Phase::Blocked {
-            return None;
-        }
-        state.phase = Phase::Busy;
-        Some(std::mem::take(&mut state.queue))
+        (state.phase == Phase::Blocked).then(|| state.claim())
     }
 
     /// Ends the link without another byte.
@@ -519,8 +558,8 @@ pub(crate) mod tests {
         let link = Link::new(wall.clone(), Time::ZERO);
         link.push(item("a"));
         let mut items = [item("b"), item("c")].into_iter();
-        let queue = link.claim(&mut items).unwrap();
-        assert_eq!(link.write(&mut Pen::default(), queue, &mut items), Progress::Done);
+        assert!(link.claim(&mut items).is_some());
+        assert_eq!(link.write(&mut Pen::default(), &mut items), Progress::Done);
         assert_eq!(wall.take(), b"abc");
         assert_eq!(wall.calls.load(Ordering::Relaxed), 1);
         assert!(link.claim_queued().is_none());
@@ -532,9 +571,9 @@ pub(crate) mod tests {
         let link = Link::new(wall.clone(), Time::ZERO);
         link.push(item("1"));
         let mut items = [item("2")].into_iter();
-        let queue = link.claim(&mut items).unwrap();
+        assert!(link.claim(&mut items).is_some());
         assert!(link.claim(&mut [item("3")].into_iter()).is_none());
-        assert_eq!(link.write(&mut Pen::default(), queue, &mut items), Progress::Done);
+        assert_eq!(link.write(&mut Pen::default(), &mut items), Progress::Done);
         assert_eq!(wall.take(), b"123");
     }
 
@@ -545,8 +584,8 @@ pub(crate) mod tests {
         let bell = Arc::new(Bell::default());
         link.set_waker(&bell.clone().into());
         let mut items = [item("abc"), item("def"), Item::Finish].into_iter();
-        let queue = link.claim(&mut items).unwrap();
-        assert_eq!(link.write(&mut Pen::default(), queue, &mut items), Progress::Full);
+        assert!(link.claim(&mut items).is_some());
+        assert_eq!(link.write(&mut Pen::default(), &mut items), Progress::Full);
         assert_eq!(bell.0.load(Ordering::Relaxed), 0);
         assert!(link.take_over().is_none(), "the shard has to know first");
         link.hand_over();
@@ -555,11 +594,8 @@ pub(crate) mod tests {
         assert!(link.claim(&mut [item("late")].into_iter()).is_none());
 
         wall.room.store(100, Ordering::Relaxed);
-        let queue = link.take_over().unwrap();
-        assert_eq!(
-            link.write(&mut Pen::default(), queue, &mut std::iter::empty()),
-            Progress::Done
-        );
+        assert_eq!(link.take_over(), Some(Claim::Queued));
+        assert_eq!(link.write(&mut Pen::default(), &mut std::iter::empty()), Progress::Done);
         assert_eq!(wall.take(), b"abcdef");
         assert_eq!(link.standing(), Standing::Finished);
         assert_eq!(wall.finished.load(Ordering::Relaxed), 1);
@@ -574,8 +610,8 @@ pub(crate) mod tests {
         let link = Link::new(wall.clone(), Time::ZERO);
         let big = Bytes::from(vec![b'x'; 10_000]);
         let mut items = (0..100).map(|_| Item::Bytes(big.clone()));
-        let queue = link.claim(&mut items).unwrap();
-        assert_eq!(link.write(&mut Pen::default(), queue, &mut items), Progress::Done);
+        assert!(link.claim(&mut items).is_some());
+        assert_eq!(link.write(&mut Pen::default(), &mut items), Progress::Done);
         assert_eq!(wall.take().len(), 1_000_000);
     }
 }

@@ -2,31 +2,32 @@
 
 use std::cell::Cell;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use serde::Serialize;
-use sio_proto::server::{Form, Message};
+use sio_proto::server::{AckRequest, Form, Message};
 use sio_proto::socket::{Args, is_reserved_event};
 
-use crate::args::{ArgsError, to_args};
+use crate::args::to_args;
 use crate::error::EmitError;
 use crate::socket::SocketInner;
+use crate::turn;
 
 /// Size of the pieces that messages are written into. A message that waits for a slow client keeps its piece alive, so they are small;
 /// larger messages get pieces of their own.
 const SCRATCH_BYTES: usize = 8 * 1024;
 
-thread_local!(static SCRATCH: Cell<BytesMut> = Cell::new(BytesMut::new()));
+thread_local!(static SCRATCH: Cell<Option<BytesMut>> = const { Cell::new(None) });
 
 /// Lends this thread's scratch, empty. It is taken out meanwhile: writing arguments runs the user's code, which may emit itself.
 pub(crate) fn with_scratch<R>(write: impl FnOnce(&mut BytesMut) -> R) -> R {
-    let mut scratch = SCRATCH.take();
+    let mut scratch = SCRATCH.take().unwrap_or_default();
     if scratch.capacity() < 512 {
         scratch.reserve(SCRATCH_BYTES);
     }
     let result = write(&mut scratch);
     scratch.clear();
-    SCRATCH.set(scratch);
+    SCRATCH.with(|lent| lent.set(Some(scratch)));
     result
 }
 
@@ -50,6 +51,11 @@ impl Draft {
         })
     }
 
+    /// About how many bytes it is.
+    pub(crate) fn len(&self) -> usize {
+        size(&self.args)
+    }
+
     /// The message, encoded in these forms.
     pub(crate) fn encoded(self, namespace: &ByteString, volatile: bool, forms: u8, scratch: &mut BytesMut) -> Message {
         let mut message = self.message(namespace, None, volatile);
@@ -64,26 +70,56 @@ impl Draft {
     }
 }
 
-/// An event for one socket, encoded.
-pub(crate) fn event<A: Serialize + ?Sized>(
+fn size(args: &Args) -> usize {
+    args.json.len() + args.attachments.iter().map(Bytes::len).sum::<usize>()
+}
+
+/// Sends an event to one socket.
+pub(crate) fn send_event<A: Serialize + ?Sized>(
     socket: &SocketInner,
     name: &str,
     args: &A,
-    id: Option<u64>,
+    ack: Option<AckRequest>,
     volatile: bool,
-) -> Result<Message, EmitError> {
+) -> Result<(), EmitError> {
     with_scratch(|scratch| {
-        let mut message = Draft::new(name, args, scratch)?.message(&socket.namespace, id, volatile);
-        message.encode(Form::of(socket.generation), scratch);
-        Ok(message)
+        let draft = Draft::new(name, args, scratch)?;
+        let len = draft.len();
+        let message = draft.message(&socket.namespace, ack.map(|ack| ack.id), volatile);
+        send(socket, message, len, ack, scratch)
     })
 }
 
-/// An acknowledgement for one socket, encoded.
-pub(crate) fn ack<A: Serialize + ?Sized>(socket: &SocketInner, id: u64, args: &A) -> Result<Message, ArgsError> {
+/// Sends an acknowledgement to one socket.
+pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketInner, id: u64, args: &A) -> Result<(), EmitError> {
     with_scratch(|scratch| {
-        let mut message = Message::ack(socket.namespace.clone(), id, to_args(args, scratch)?);
-        message.encode(Form::of(socket.generation), scratch);
-        Ok(message)
+        let args = to_args(args, scratch)?;
+        let len = size(&args);
+        send(
+            socket,
+            Message::ack(socket.namespace.clone(), id, args),
+            len,
+            None,
+            scratch,
+        )
+    })
+}
+
+/// Encodes the message, then queues it in the shard. Inside a turn it leaves at the turn's end, else at once.
+#[inline(always)]
+fn send(
+    socket: &SocketInner,
+    mut message: Message,
+    len: usize,
+    ack: Option<AckRequest>,
+    scratch: &mut BytesMut,
+) -> Result<(), EmitError> {
+    message.encode(Form::of(socket.generation), scratch);
+    turn::act(socket.runtime(), |turn| {
+        let sent = socket
+            .cell
+            .queue(turn, |shard, now| shard.emit(now, socket.key, &mut message, ack));
+        turn.emitted(len);
+        Ok(sent?)
     })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,12 +48,34 @@ pub(crate) struct Behaviour(RwLock<Arc<Table>>);
 
 #[derive(Clone, Default)]
 pub(crate) struct Table {
-    pub(crate) events: HashMap<Box<str>, EventFn>,
+    pub(crate) events: HashMap<Box<str>, EventFn, BuildHasherDefault<NameHasher>>,
     pub(crate) any: Option<AnyFn>,
     pub(crate) connect: Option<ConnectFn>,
     pub(crate) disconnect: Option<DisconnectFn>,
     pub(crate) middleware: Vec<MiddlewareFn>,
     pub(crate) one_at_a_time: bool,
+}
+
+/// Hashes event names (FNV-1a). The names in the table are the application's own, so nobody can make them collide.
+#[derive(Clone)]
+pub(crate) struct NameHasher(u64);
+
+impl Default for NameHasher {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 pub(crate) type EventFn = Arc<dyn Fn(Call) -> Started + Send + Sync>;

@@ -8,11 +8,11 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use parking_lot::Mutex;
-use sio_proto::server::{Delivery, Outputs, Shard};
+use sio_proto::server::{Delivery, Outputs, Shard, Write};
 use sio_proto::{LinkId, SocketKey, Time};
 
 use crate::io::Inner;
-use crate::link::{Item, Link, Pen, Progress, Queue};
+use crate::link::{Claim, Item, Link, Pen, Progress};
 use crate::mailbox::{Mail, Overflow};
 use crate::runtime::Runtime;
 use crate::socket::SocketInner;
@@ -80,14 +80,28 @@ impl ShardCell {
         turn: &Turn,
         input: impl FnOnce(&mut State, Time, &mut Outputs) -> R,
     ) -> R {
-        let mut out = turn.outputs.take();
+        let (result, wake) = turn.outputs.with(|out| {
+            let mut state = self.state.lock();
+            let result = input(&mut state, turn.now(), out);
+            if !out.writes.is_empty() || !out.deliveries.is_empty() {
+                self.settle(&mut state, turn, out);
+            }
+            (result, state.rearm())
+        });
+        turn.touch(self);
+        if let Some(timer) = wake {
+            timer.wake();
+        }
+        result
+    }
+
+    /// An input that only queues something, and can cause nothing but a deadline.
+    pub(crate) fn queue<R>(self: &Arc<Self>, turn: &Turn, queue: impl FnOnce(&mut Shard, Time) -> R) -> R {
         let (result, wake) = {
             let mut state = self.state.lock();
-            let result = input(&mut state, turn.now(), &mut out);
-            self.settle(&mut state, turn, &mut out);
+            let result = queue(&mut state.shard, turn.now());
             (result, state.rearm())
         };
-        turn.outputs.set(out);
         turn.touch(self);
         if let Some(timer) = wake {
             timer.wake();
@@ -187,22 +201,22 @@ impl ShardCell {
 
     /// Takes what is ready out of the shard and writes it.
     pub(crate) fn flush(self: &Arc<Self>, turn: &Turn) {
-        let mut batch = turn.batch.take();
-        let mut out = turn.outputs.take();
-        loop {
-            let more = {
-                let mut state = self.state.lock();
-                let more = state.shard.flush_ready(turn.now(), LINKS_PER_FLUSH, &mut out);
-                batch.collect(&state.links, &mut out);
-                more
-            };
-            batch.write(|id, link| self.block(id, link));
-            if !more {
-                break;
-            }
-        }
-        turn.outputs.set(out);
-        turn.batch.set(batch);
+        turn.batch.with(|batch| {
+            turn.outputs.with(|out| {
+                loop {
+                    let more = {
+                        let mut state = self.state.lock();
+                        let more = state.shard.flush_ready(turn.now(), LINKS_PER_FLUSH, out);
+                        batch.collect(&state.links, out);
+                        more
+                    };
+                    batch.write(|id, link| self.block(id, link));
+                    if !more {
+                        return;
+                    }
+                }
+            });
+        });
     }
 
     /// A link's socket is full. The shard is told first, so that it cannot hear of the drain before.
@@ -299,47 +313,47 @@ pub(crate) struct Batch {
     pen: Pen,
 }
 
-/// The next `count` items go to this link, behind `queue`.
+/// The next `count` items go to this link.
 struct Group {
     link: Arc<Link>,
     id: LinkId,
-    queue: Queue,
     count: usize,
+    claim: Claim,
 }
 
 impl Batch {
     /// Claims the links that the writes are for, in order. The writes of one link stand together. Under the shard's lock.
     fn collect(&mut self, links: &Links, out: &mut Outputs) {
-        let mut writes = out.writes.drain(..).peekable();
-        while let Some(id) = writes.peek().map(|write| write.link()) {
-            let mut run = std::iter::from_fn(|| writes.next_if(|write| write.link() == id).map(Item::from));
-            match links.get(id) {
-                None => run.for_each(drop),
-                Some(link) => {
-                    if let Some(queue) = link.claim(&mut run) {
-                        let before = self.items.len();
-                        self.items.extend(run);
-                        let count = self.items.len() - before;
-                        self.groups.push(Group {
-                            link: Arc::clone(link),
-                            id,
-                            queue,
-                            count,
-                        });
-                    }
-                }
+        let mut writes = out.writes.drain(..);
+        while let Some(id) = writes.as_slice().first().map(Write::link) {
+            let count = writes.as_slice().iter().take_while(|write| write.link() == id).count();
+            let mut run = writes.by_ref().take(count).map(Item::from);
+            let Some(link) = links.get(id) else {
+                run.for_each(drop);
+                continue;
+            };
+            if let Some(claim) = link.claim(&mut run) {
+                self.items.extend(run);
+                let link = Arc::clone(link);
+                self.groups.push(Group { link, id, count, claim });
             }
         }
     }
 
     fn write(&mut self, block: impl Fn(LinkId, &Link)) {
-        let mut items = self.items.drain(..);
-        for group in self.groups.drain(..) {
-            let mut run = items.by_ref().take(group.count);
-            if group.link.write(&mut self.pen, group.queue, &mut run) == Progress::Full {
-                block(group.id, &group.link);
+        let mut rest = &mut self.items[..];
+        for Group { link, id, count, claim } in self.groups.drain(..) {
+            let (items, others) = std::mem::take(&mut rest).split_at_mut(count);
+            rest = others;
+            let progress = match items {
+                [Item::Frame(frame)] if claim == Claim::Clear => link.write_frame(&mut self.pen, frame),
+                _ => link.write(&mut self.pen, &mut items.iter_mut().map(Item::take)),
+            };
+            if progress == Progress::Full {
+                block(id, &link);
             }
         }
+        self.items.clear();
     }
 
     /// Scratch for writing outside a flush.

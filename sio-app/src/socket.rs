@@ -12,7 +12,7 @@ use bytestring::ByteString;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
-use sio_proto::server::{self, AckRequest, Generation, Handshake, Message, SendError, TransportKind};
+use sio_proto::server::{self, AckRequest, Generation, Handshake, TransportKind};
 use sio_proto::socket::Args;
 use sio_proto::{Sid, SocketKey};
 
@@ -130,14 +130,6 @@ impl SocketInner {
 
     pub(crate) fn set_gone(&self) {
         self.standing.store(GONE, Ordering::Relaxed);
-    }
-
-    /// Queues a message in the shard. Inside a turn it leaves at the turn's end, else at once.
-    pub(crate) fn send(&self, message: &mut Message, ack: Option<AckRequest>) -> Result<(), SendError> {
-        turn::act(self.runtime(), |turn| {
-            self.cell
-                .input(turn, |state, now, _| state.shard.emit(now, self.key, message, ack))
-        })
     }
 
     fn extras(&self) -> &Extras {
@@ -270,8 +262,7 @@ impl Socket {
         args: &A,
         volatile: bool,
     ) -> Result<(), EmitError> {
-        let mut message = message::event(&self.0, event, args, None, volatile)?;
-        Ok(self.0.send(&mut message, None)?)
+        message::send_event(&self.0, event, args, None, volatile)
     }
 
     /// Sends a message without a name: what clients get as `message` event, and what all there is to 0.6.
@@ -310,9 +301,7 @@ impl Socket {
             acks.open.insert(id, Arc::clone(&slot));
             id
         };
-        let sent = message::event(&self.0, event, args, Some(id), false)
-            .and_then(|mut message| Ok(self.0.send(&mut message, Some(AckRequest { id, timeout }))?));
-        match sent {
+        match message::send_event(&self.0, event, args, Some(AckRequest { id, timeout }), false) {
             Ok(()) => AckFuture::waiting(Arc::clone(&self.0), id, slot),
             Err(error) => {
                 self.0.forget_ack(id);

@@ -26,7 +26,11 @@ use crate::runtime::Runtime;
 use crate::shard::{Batch, ShardCell};
 use crate::work::Work;
 
-thread_local!(static TURN: Turn = Turn::default());
+thread_local!(static TURN: Turn = const { Turn::new() });
+
+/// After so many bytes emitted, a turn writes before it goes on: a handler that emits without end neither fills the memory nor keeps its
+/// clients waiting.
+const BYTES_BETWEEN_WRITES: usize = 256 * 1024;
 
 /// Numbers for threads, from one on: the high half of an [`Owner`], so that threads need not agree on the low half.
 static THREADS: AtomicU64 = AtomicU64::new(1);
@@ -34,23 +38,39 @@ static THREADS: AtomicU64 = AtomicU64::new(1);
 /// A name for a turn or a future that owns mailboxes.
 pub(crate) fn new_owner() -> Owner {
     thread_local!(static NEXT: Cell<Owner> = Cell::new(THREADS.fetch_add(1, Ordering::Relaxed) << 32));
-    let owner = NEXT.get();
-    NEXT.set(owner >> 32 << 32 | (owner + 1) & 0xffff_ffff);
-    owner
+    NEXT.with(|next| next.replace(next.get() >> 32 << 32 | (next.get() + 1) & 0xffff_ffff))
 }
 
 /// A thread's turn. All of it is scratch between turns.
-#[derive(Default)]
 pub(crate) struct Turn {
     running: Cell<bool>,
     now: Cell<Time>,
     /// Who owns the mailboxes of this turn's work; zero until one is needed.
     owner: Cell<Owner>,
+    /// Bytes emitted since something was written.
+    emitted: Cell<usize>,
     work: RefCell<VecDeque<Work>>,
     shards: RefCell<Vec<Arc<ShardCell>>>,
     links: RefCell<Vec<TouchedLink>>,
-    pub(crate) outputs: Cell<Outputs>,
-    pub(crate) batch: Cell<Batch>,
+    pub(crate) outputs: Lent<Outputs>,
+    pub(crate) batch: Lent<Batch>,
+}
+
+/// A value that is taken out for use and put back: boxed, so that this moves a pointer.
+pub(crate) struct Lent<T>(Cell<Option<Box<T>>>);
+
+impl<T: Default> Lent<T> {
+    pub(crate) const fn new() -> Self {
+        Self(Cell::new(None))
+    }
+
+    /// Lends the value; to who asks while it is lent, a fresh one.
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        let mut value = self.0.take().unwrap_or_default();
+        let result = act(&mut value);
+        self.0.set(Some(value));
+        result
+    }
 }
 
 /// A link with something queued, and the shard that has to know when it is full.
@@ -104,6 +124,20 @@ fn run_as(runtime: Runtime, owner: Owner, work: VecDeque<Work>) {
 }
 
 impl Turn {
+    const fn new() -> Self {
+        Self {
+            running: Cell::new(false),
+            now: Cell::new(Time::ZERO),
+            owner: Cell::new(0),
+            emitted: Cell::new(0),
+            work: RefCell::new(VecDeque::new()),
+            shards: RefCell::new(Vec::new()),
+            links: RefCell::new(Vec::new()),
+            outputs: Lent::new(),
+            batch: Lent::new(),
+        }
+    }
+
     fn begin(&self, runtime: Runtime) -> Ending<'_> {
         self.running.set(true);
         self.now.set((runtime.now)());
@@ -130,6 +164,14 @@ impl Turn {
         self.work.borrow_mut().pop_front()
     }
 
+    /// Something of this size is on its way.
+    pub(crate) fn emitted(&self, bytes: usize) {
+        self.emitted.set(self.emitted.get() + bytes);
+        if self.emitted.get() > BYTES_BETWEEN_WRITES {
+            self.write_out();
+        }
+    }
+
     /// A shard has something ready, maybe.
     pub(crate) fn touch(&self, shard: &Arc<ShardCell>) {
         let mut shards = self.shards.borrow_mut();
@@ -150,21 +192,25 @@ impl Turn {
     /// Writes what is ready. False if there was nothing left to look at.
     fn write_out(&self) -> bool {
         let mut any = false;
+        self.emitted.set(0);
         while let Some(shard) = { self.shards.borrow_mut().pop() } {
             any = true;
             shard.flush(self);
         }
         while let Some(TouchedLink { link, seat }) = { self.links.borrow_mut().pop() } {
             any = true;
-            let Some(queue) = link.claim_queued() else { continue };
-            let mut batch = self.batch.take();
-            if link.write(batch.pen(), queue, &mut std::iter::empty()) == Progress::Full {
+            if link.claim_queued().is_none() {
+                continue;
+            }
+            let progress = self
+                .batch
+                .with(|batch| link.write(batch.pen(), &mut std::iter::empty()));
+            if progress == Progress::Full {
                 match seat {
                     Some((shard, id)) => shard.block(id, &link),
                     None => link.hand_over(),
                 }
             }
-            self.batch.set(batch);
         }
         any
     }

@@ -80,7 +80,7 @@ fn websocket_talk(end: &[u8], below: bool) -> Vec<u8> {
         text("3"),
         binary(&[0; 130]),
         fragments("421[\"ö\",\"😀\"]", 3, below),
-        text("42"),
+        text("43"),
         text("6"),
         end.to_vec(),
     ]

@@ -1,5 +1,7 @@
 //! `b64` belongs to the request that makes a transport: on polling it means nothing, on websocket it turns binary into text.
 
+#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+
 mod common;
 
 use common::*;

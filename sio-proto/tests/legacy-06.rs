@@ -1,6 +1,8 @@
 //! A client of 2011: opening, polling, posting, losing its connection and coming back by its id
 //! (docs/protocol/legacy-0.6.md §3-§6, §10, §13, §16).
 
+#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+
 mod common;
 
 use common::*;

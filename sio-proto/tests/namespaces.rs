@@ -160,8 +160,7 @@ fn malformed_attachments_close_the_connection() {
 #[test]
 fn odd_packets_are_no_breach() {
     for (packet, heard) in [
-        ("42", &[][..]),
-        ("43", &[]),
+        ("43", &[][..]),
         ("43[1]", &[]),
         ("4399[1]", &[]),
         ("42[5]", &["event 5 "]),

@@ -1,5 +1,7 @@
 //! The same inputs give the same outputs, byte for byte: nothing in here asks for the time, draws a number or depends on an address.
 
+#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+
 mod common;
 
 use std::fmt::Write;
@@ -161,7 +163,7 @@ fn run(steps: &[Step]) -> String {
             }
             Step::Pass(millis) => world.pass((*millis).into()),
             Step::Shutdown => {
-                if steps.len() % 5 == 0 {
+                if steps.len().is_multiple_of(5) {
                     world.command(Command::Shutdown {
                         reason: Reason::ServerShuttingDown,
                     });

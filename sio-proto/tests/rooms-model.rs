@@ -1,6 +1,8 @@
 //! Rooms and broadcasts against a naive model: sets of names, and a loop over everybody
 //! (docs/protocol/socket-io.md §7).
 
+#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,8 @@
 //! From polling to websocket: every order in which things can happen, and every way in which it can go wrong
 //! (docs/protocol/engine-io.md §7, §12).
 
+#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+
 mod common;
 
 use common::*;

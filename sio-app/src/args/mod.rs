@@ -435,7 +435,7 @@ mod tests {
             sent.attachments[0].as_ptr()
         );
 
-        let (first, second) = from_args::<(u8, Raw)>(sent.clone()).unwrap();
+        let (first, second) = from_args::<(u8, Raw)>(sent).unwrap();
         assert_eq!(first, 1);
         assert_eq!(second.parse::<Photo>().unwrap(), photo);
         // Passed on among other binary arguments, its placeholders are numbered anew.
@@ -452,7 +452,7 @@ mod tests {
         assert_eq!(from_args::<Bytes>(sent.clone()).unwrap(), "xyz");
         assert_eq!(from_args::<Binary>(sent.clone()).unwrap().0, "xyz");
         assert_eq!(from_args::<(Bytes,)>(sent.clone()).unwrap().0, "xyz");
-        assert_eq!(from_args::<Data>(sent.clone()).unwrap(), Data::Binary("xyz".into()));
+        assert_eq!(from_args::<Data>(sent).unwrap(), Data::Binary("xyz".into()));
         assert_eq!(from_args::<Data>(args(r#""a\n""#)).unwrap(), Data::Text("a\n".into()));
         assert_eq!(
             from_args::<Data>(args(r#"{"a":1}"#)).unwrap(),

@@ -401,6 +401,7 @@ const fn wire(raw: bool) -> Wire {
 // ---- polling --------------------------------------------------------------------------------------------------------
 
 fn poll(core: &mut Core, now: Time, slot: u32, asker: Asker, out: &mut Outputs) {
+    let key = core.key(slot);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -411,8 +412,13 @@ fn poll(core: &mut Core, now: Time, slot: u32, asker: Asker, out: &mut Outputs) 
     let (link, closing) = (asker.link, session.state == State::Closing);
     session.link = Some(link);
     session.parked = Some(Box::new(asker));
-    core.links.set(link, core.key(slot), Role::Parked);
+    core.links.set(link, key, Role::Parked);
     if closing {
+        // A noop goes before the close that a GET comes to fetch, as from genuine servers (docs/protocol/engine-io.md §12).
+        if session.outbox.is_empty() {
+            session.queue_control(NOOP);
+            return close_parked(core, slot, out);
+        }
         return finish_closing(core, slot, out);
     }
     core.mark_ready(slot);
@@ -931,22 +937,38 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: 
     }
     session.state = State::Closing;
     if session.link.is_some() {
-        return finish_closing(core, slot, out);
+        finish_closing(core, slot, out);
     }
-    core.timers.arm_at(now + close_timeout, Alarm::Close, key, 0);
+    if core.sessions.holds(key.slot, key.generation) {
+        core.timers.arm_at(now + close_timeout, Alarm::Close, key, 0);
+    }
 }
 
 /// A closing session has a way for its last packets.
+///
+/// What is queued and the close packet never share a poll: a genuine client hands packets on in its next tick, and by then a close
+/// packet behind them has taken away who would have heard them. The client's next GET fetches the close.
 fn finish_closing(core: &mut Core, slot: u32, out: &mut Outputs) {
-    drop_candidate(core, slot, out);
-    if let Some(asker) = take_parked(core, slot) {
-        answer_poll(core, slot, asker, alloc::vec![CLOSE], out);
-    } else if let Some(session) = core.sessions.get_mut(slot)
+    let queued = core.sessions.get(slot).is_some_and(|s| !s.outbox.is_empty());
+    if queued && let Some(asker) = take_parked(core, slot) {
+        return answer_poll(core, slot, asker, Vec::new(), out);
+    }
+    if let Some(session) = core.sessions.get_mut(slot)
+        && session.parked.is_none()
         && let Some(link) = session.link
     {
         out.writes
             .extend(session.take_outbox().into_iter().map(|frame| Write::Frame(link, frame)));
         out.writes.push(Write::Close(link, None));
+    }
+    close_parked(core, slot, out);
+}
+
+/// Nothing is left to say but goodbye: the parked GET carries it, if there is one, and the session is forgotten.
+fn close_parked(core: &mut Core, slot: u32, out: &mut Outputs) {
+    drop_candidate(core, slot, out);
+    if let Some(asker) = take_parked(core, slot) {
+        answer_poll(core, slot, asker, alloc::vec![CLOSE], out);
     }
     core.remove_session(slot, Reason::ForcedServerClose, out);
 }

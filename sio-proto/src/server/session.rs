@@ -10,7 +10,7 @@
 //! Invariants:
 //! - a websocket link that is not blocked, or a parked GET, never coexists with a non-empty outbox beyond the end of a turn;
 //! - `outbox_bytes` is the sum of the outbox;
-//! - a session that is `ready` stands in the shard's ready list exactly once.
+//! - a session that is `ready` stands in the shard's ready list; an entry there may be stale, and then finds nothing to do.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

@@ -191,7 +191,7 @@ impl Shard {
                 continue;
             };
             session.ready = false;
-            // The turn may be that of a session whose slot this one has taken: it must not cost a poll its answer.
+            // The entry may be that of a session which had this slot before; a poll must not be answered with nothing.
             if session.outbox.is_empty() {
                 continue;
             }
@@ -976,5 +976,98 @@ fn fan_out(
     } else if !session.ready && session.link.is_some() && !session.blocked {
         session.ready = true;
         ready.push_back(member.session);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::{Cause, Output, Peer, Server};
+    use alloc::format;
+    use alloc::string::String;
+    use core::time::Duration;
+
+    /// A server, its time, and what has been written to anybody.
+    struct World {
+        server: Server,
+        now: Time,
+        written: String,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let entropy = |out: &mut [u8]| out.fill(7);
+            let server = Server::new(Config::default(), [1; 16], Box::new(entropy)).unwrap();
+            Self {
+                server,
+                now: Time::ZERO,
+                written: String::new(),
+            }
+        }
+
+        fn send(&mut self, link: Option<LinkId>, bytes: &[u8]) -> LinkId {
+            let link = link.unwrap_or_else(|| self.server.open(Peer::default()));
+            self.server.handle_bytes(self.now, link, &mut BytesMut::from(bytes));
+            self.settle();
+            link
+        }
+
+        fn settle(&mut self) {
+            while let Some(output) = self.server.poll_output() {
+                match output {
+                    Output::Bytes(_, bytes) => self.written.push_str(&String::from_utf8_lossy(&bytes)),
+                    Output::Delivery(Delivery::Connect { socket, .. }) => {
+                        self.server.shard(self.now, |shard, _| shard.accept(self.now, socket));
+                    }
+                    Output::Delivery(_) | Output::End(_) => {}
+                    Output::Request(..) => panic!("foreign request"),
+                }
+            }
+        }
+
+        fn pass(&mut self, millis: u64) {
+            let end = self.now + Duration::from_millis(millis);
+            while let Some(next) = self.server.next_timeout().filter(|next| *next <= end) {
+                self.now = next;
+                self.server.handle_timeout(next);
+                self.settle();
+            }
+            self.now = end;
+        }
+
+        fn alarms(&mut self) -> usize {
+            self.server.shard(self.now, |shard, _| shard.core.timers.len())
+        }
+    }
+
+    /// However long it lives and whatever its client repeats, a session has a handful of entries in the timers.
+    #[test]
+    fn alarms_do_not_pile_up() {
+        let mut world = World::new();
+        world.send(None, b"GET /socket.io/xhr-polling//1 HTTP/1.1\r\nHost: a\r\n\r\n");
+        let id = world.written.split_off(world.written.len() - Sid::BASE32_LEN);
+        let poll = format!("GET /socket.io/xhr-polling/{id}/1 HTTP/1.1\r\nHost: a\r\n\r\n");
+        for round in 0..1_000 {
+            let link = world.send(None, poll.as_bytes());
+            world.pass(round * 7_919 % 19_000);
+            world.server.handle_closed(world.now, link, Cause::Closed);
+            world.pass(round * 104_729 % 9_000);
+            assert!(world.alarms() <= 3, "round {round}: {}", world.alarms());
+        }
+
+        let mut world = World::new();
+        let link = world.send(
+            None,
+            b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        );
+        let text = |text: &[u8]| [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0][..], text].concat();
+        world.send(Some(link), &text(b"40"));
+        for round in 0..1_000 {
+            world.send(Some(link), &[text(b"451-[\"m\"]"), text(b"3")].concat());
+            world.send(Some(link), &[0x82, 0x80, 0, 0, 0, 0]);
+            world.pass(500);
+            assert!(world.alarms() <= 4, "round {round}: {}", world.alarms());
+        }
     }
 }

@@ -96,6 +96,12 @@ impl Timers {
         self.heap.push(Reverse((at, Entry::Ack(socket, id))));
     }
 
+    /// How many entries there are, stale ones included.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.queues.iter().map(|q| q.entries.len()).sum::<usize>() + self.heap.len()
+    }
+
     /// The earliest deadline; its reason may have gone by then.
     pub(crate) fn next(&self) -> Option<Time> {
         let queued = self.queues.iter().filter_map(|q| q.entries.front()).map(|e| e.0);

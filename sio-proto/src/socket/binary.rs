@@ -168,10 +168,10 @@ mod tests {
             (&[T("0{\"a\":1}x")], Err(InvalidJson(TrailingText))),
             (&[T("0/a")], Ok(1)),
             (&[T("0/a,{}")], Ok(1)),
-            // event without payload: accepted as by genuine servers, where the column says close
-            (&[T("2")], Ok(0)),
-            (&[T("2/admin,")], Ok(0)),
-            (&[T("212")], Ok(0)),
+            // event without payload
+            (&[T("2")], Err(InvalidPayload)),
+            (&[T("2/admin,")], Err(InvalidPayload)),
+            (&[T("212")], Err(InvalidPayload)),
             // event payloads
             (&[T("2{\"a\":1}")], Err(InvalidPayload)),
             (&[T("2[]")], Err(InvalidPayload)),

@@ -22,6 +22,8 @@ pub struct World {
     pub accepts: bool,
     /// The sockets that asked to connect, in order.
     pub sockets: Vec<SocketKey>,
+    /// Links that the server has ended: nothing may be said on them.
+    over: std::collections::BTreeSet<LinkId>,
     /// How often the server has been woken by its own deadlines.
     pub wakes: usize,
 }
@@ -44,6 +46,7 @@ impl World {
             deliveries: Vec::new(),
             accepts: true,
             sockets: Vec::new(),
+            over: std::collections::BTreeSet::new(),
             wakes: 0,
         }
     }
@@ -77,12 +80,18 @@ impl World {
     /// Takes what the server has to say, and accepts sockets.
     pub fn settle(&mut self) {
         while let Some(output) = self.server.poll_output() {
+            if let Output::Bytes(link, bytes) = &output {
+                assert!(!self.over.contains(link), "{bytes:?} on {link:?}, which is over");
+            }
             match output {
                 Output::Bytes(link, bytes) => match self.sent.last_mut() {
                     Some((last, sent)) if *last == link => sent.extend_from_slice(&bytes),
                     _ => self.sent.push((link, bytes.to_vec())),
                 },
-                Output::End(link) => self.ended.push(link),
+                Output::End(link) => {
+                    assert!(self.over.insert(link), "{link:?} ends twice");
+                    self.ended.push(link);
+                }
                 Output::Request(link, request) => panic!("foreign request on {link:?}: {request:?}"),
                 Output::Delivery(delivery) => {
                     if let Delivery::Connect { socket, .. } = &delivery {

@@ -80,7 +80,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     println!("chat: http://localhost:{}", listener.local_addr()?.port());
     server
         .serve(listener)
-        .with_graceful_shutdown(async { drop(tokio::signal::ctrl_c().await) })
+        .with_graceful_shutdown(sio_examples::asked_to_end())
         .await?;
     Ok(())
 }

@@ -91,7 +91,12 @@ async fn serve(options: &Options) -> std::io::Result<()> {
     println!("listening {}", options.port);
     let serving = servers.iter().zip(listeners).map(|(server, listener)| {
         let server = server.clone();
-        tokio::spawn(async move { server.serve(listener).with_graceful_shutdown(terminated()).await })
+        tokio::spawn(async move {
+            server
+                .serve(listener)
+                .with_graceful_shutdown(sio_examples::asked_to_end())
+                .await
+        })
     });
     for served in serving.collect::<Vec<_>>() {
         served.await??;
@@ -123,15 +128,4 @@ fn contract_config(options: &Options) -> Config {
         config.generations = Generations::modern();
     }
     config
-}
-
-/// Resolves when the process is asked to end.
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
-        }
-        _ => std::future::pending().await,
-    }
 }

@@ -44,7 +44,7 @@ pub enum Decoded {
     Packet(Packet),
     /// A packet whose attachments follow, each as one binary message.
     Partial(Partial),
-    /// Nothing: an event without name, or an acknowledgement without id or without arguments. Genuine peers of all
+    /// Nothing: an acknowledgement without id or without arguments. Genuine peers of all
     /// revisions accept these and do nothing.
     Nothing,
 }
@@ -207,10 +207,6 @@ impl<'a> Reader<'a> {
         let raw = self.raw_namespace();
         let namespace = self.namespace(raw)?;
         let id = self.id()?;
-        // As genuine servers do, where the last column of docs/protocol/socket-io.md §9 would close.
-        if self.rest.is_empty() && attachments.is_none() {
-            return Ok(Decoded::Nothing);
-        }
         let array = self.array()?;
         let packet = Packet::Event {
             namespace,
