@@ -59,7 +59,7 @@ impl World {
         while !cursor.is_empty() && world.operations < MAX_OPERATIONS {
             world.operations += 1;
             world.operate(&mut cursor);
-            if world.operations % FLUSH_EVERY == 0 {
+            if world.operations.is_multiple_of(FLUSH_EVERY) {
                 world.server.flush(world.now, 1);
                 world.settle();
             }
