@@ -1,7 +1,7 @@
-//! The whole server: a list of operations on [`sio_proto::server::Server`], with everything that must hold checked after each.
+//! The whole server: a list of operations on [`sio_proto::server::Server`], or on a shard with connections beside it as the adapters have it, with everything that must hold checked after each.
 //!
 //! ```text
-//!   input ── operations ──► World ──► Server
+//!   input ── operations ──► World ──► Host
 //!                             │         │ bytes, deliveries
 //!                             │         ▼
 //!                             ├─ Peer (one per link: is it HTTP? are they frames?) ──► Clients (one per session: do the packets make sense?)
@@ -22,6 +22,7 @@
 //! * every session has a deadline; when all clients fall silent, or all links are cut, then in time nothing is left and every request is answered.
 
 mod client;
+mod host;
 mod model;
 mod peer;
 mod phrases;

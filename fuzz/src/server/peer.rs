@@ -83,9 +83,12 @@ impl Peer {
         matches!(self.stream, Stream::WebSocket(..))
     }
 
-    /// Whether a request has no answer yet.
-    pub(super) fn is_waiting(&self) -> bool {
-        matches!(&self.stream, Stream::Http(http) if !http.asked.is_empty())
+    /// How many requests have no answer yet.
+    pub(super) fn waiting(&self) -> usize {
+        match &self.stream {
+            Stream::Http(http) => http.asked.len(),
+            Stream::WebSocket(_) => 0,
+        }
     }
 
     /// Takes note of what is about to be sent.
