@@ -1040,7 +1040,8 @@ mod tests {
                 match output {
                     Output::Bytes(_, bytes) => self.written.push_str(&String::from_utf8_lossy(&bytes)),
                     Output::Delivery(Delivery::Connect { socket, .. }) => {
-                        self.server.shard(self.now, |shard, out| shard.accept(self.now, socket, out));
+                        self.server
+                            .shard(self.now, |shard, out| shard.accept(self.now, socket, out));
                     }
                     Output::Delivery(_) | Output::End(_) => {}
                     Output::Request(..) => panic!("foreign request"),
