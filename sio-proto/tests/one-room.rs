@@ -1,4 +1,5 @@
 //! Clients of every generation in one room: each says `é€😀`, and every one hears every one unharmed.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 mod older;

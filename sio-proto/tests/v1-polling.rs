@@ -1,5 +1,6 @@
 //! A client of Socket.IO 0.7 to 0.9 polls, with XMLHttpRequest or with scripts. The rows are from captures of genuine servers (sio-0.9.17-*,
 //! sio-0.8.7-*, sio-0.7.11-*, probe-0.9.19-server) and from docs/protocol/legacy-0.9.md.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 mod older;

@@ -1,4 +1,5 @@
 //! A client of Socket.IO 0.8 or 0.9 on a websocket of today.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 mod older;

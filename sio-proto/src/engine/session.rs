@@ -287,9 +287,12 @@ fn open_polling(core: &mut Core, now: Time, mut asker: Asker, opening: &Opening<
     if let Some(cookie) = set_cookie(core, slot) {
         asker.header("Set-Cookie", cookie);
     }
-    // Answered when the turn is over, with what the application has to say by then: a `40`, too, if it lets a client of revision 3
-    // in at once. Genuine servers of 2.x send that with the open packet, those of 1.x with the next poll; all clients take both.
-    poll(core, now, slot, asker, out);
+    match opening.revision {
+        Revision::V4 => answer_poll(core, slot, asker, Vec::new(), out),
+        // Answered when the turn is over, with what the application has to say by then: if it lets the client in at once, a `40`. Genuine
+        // servers of 2.x send that with the open packet, those of 1.x with the next poll; all clients take both.
+        Revision::V3 => poll(core, now, slot, asker, out),
+    }
 }
 
 fn open_websocket(core: &mut Core, now: Time, asker: Asker, opening: &Opening<'_>, out: &mut Outputs) {
