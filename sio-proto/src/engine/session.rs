@@ -345,7 +345,11 @@ fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>,
     } = opening;
     let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
     let silent_until = now + core.config.ping_interval + core.config.ping_timeout;
-    let jsonp = route.jsonp.filter(|_| transport == TransportKind::Polling);
+    // Decoded first: of `1%29` the digits are 1, not 129.
+    let query = http::Query::new(request.http.query());
+    let jsonp = query
+        .get("j")
+        .filter(|_| transport == TransportKind::Polling && route.jsonp.is_some());
     let engine = Engine {
         revision,
         dialect: core.config.dialect,
@@ -355,7 +359,7 @@ fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>,
         beat: 0,
         attempt: 0,
         candidate: None,
-        jsonp: jsonp.map(Into::into),
+        jsonp: jsonp.map(|index| Box::from(&*index)),
         left: Vec::new(),
         silent_until,
         queue: socket::revision4::Queue::default(),

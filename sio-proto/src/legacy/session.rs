@@ -24,8 +24,8 @@ use super::framing::{self, Frame as Tilded};
 use super::transports::{Family, JSONP_CONTENT_TYPE, read_data_form, write_jsonp};
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
-    Alarm, Asker, Core, Encoded, Handshake, Message, Outputs, PollEncoding, Reason, Request, Role, SendError, Session,
-    Standing, State, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, header, origin_allowed,
+    Alarm, Asker, Core, Encoded, Handshake, Identity, Message, Outputs, PollEncoding, Reason, Request, Role, SendError,
+    Session, Standing, State, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, header, origin_allowed,
     script_allowed,
 };
 use crate::socket::Args;
@@ -207,7 +207,7 @@ fn open(
     }
     let held = now + core.config.legacy.poll_duration;
     set_deadline(core, slot, held);
-    if !core.ask(slot, &ByteString::from_static("/"), None, None, out) {
+    if !core.ask(slot, &ByteString::from_static("/"), Identity::Own, None, out) {
         close(core, slot, Reason::ForcedServerClose, out);
     }
 }

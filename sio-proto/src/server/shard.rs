@@ -23,7 +23,7 @@ use super::namespace::Namespaces;
 use super::rooms::Room;
 use super::session::Wiring;
 use super::slab::Slab;
-use super::socket::{Member, Socket, Standing};
+use super::socket::{Identity, Member, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
     AckError, AckRequest, Alarm, Cause, Command, Delivery, EngineMessage, Form, Handshake, Message, Outputs, Reason,
@@ -391,10 +391,10 @@ impl Shard {
             .fold(0, |mask, form| mask | form.bit())
     }
 
-    /// The connected socket with this id, if it lives here.
+    /// The connected socket with this id, as its client knows it, if it lives here.
     #[must_use]
-    pub fn find(&self, sid: &Sid) -> Option<SocketKey> {
-        self.core.find(sid)
+    pub fn find(&self, id: &str) -> Option<SocketKey> {
+        self.core.find_named(id)
     }
 
     /// The rooms a socket is in, its own id not among them.
@@ -623,6 +623,18 @@ impl Core {
         self.sockets.get_mut(key.slot)
     }
 
+    /// The connected socket with this id: one of ours, or one that a client has derived from its session's.
+    fn find_named(&self, id: &str) -> Option<SocketKey> {
+        let Some((namespace, session)) = crate::socket::revision4::derived_from(id) else {
+            return self.find(&Sid::parse(id)?);
+        };
+        let slot = self.find_session(session)?;
+        match self.socket_in(slot, namespace)? {
+            (socket, Standing::Connected) => Some(self.socket_key(socket)),
+            (_, Standing::Asked) => None,
+        }
+    }
+
     fn find(&self, sid: &Sid) -> Option<SocketKey> {
         let (shard, slot) = sid.address(&self.key);
         if shard != self.index {
@@ -658,7 +670,7 @@ impl Core {
         &mut self,
         slot: u32,
         namespace: &ByteString,
-        sid: Option<Sid>,
+        identity: Identity,
         auth: Option<ByteString>,
         out: &mut Outputs,
     ) -> bool {
@@ -673,7 +685,11 @@ impl Core {
         let Some(entered) = self.namespaces.enter(namespace, self.config.max_namespaces) else {
             return false;
         };
-        let sid = sid.unwrap_or_else(|| self.new_sid(self.sockets.vacant().0));
+        let (sid, derived_id) = match identity {
+            Identity::Own => (self.new_sid(self.sockets.vacant().0), None),
+            Identity::Session(sid) => (sid, None),
+            Identity::Derived(id) => (self.new_sid(self.sockets.vacant().0), Some(id)),
+        };
         let (socket, _) = self.sockets.insert(Socket {
             sid,
             session: slot,
@@ -690,6 +706,7 @@ impl Core {
         out.deliveries.push(Delivery::Connect {
             socket: self.socket_key(socket),
             sid,
+            derived_id,
             namespace: self.namespaces.get(entered).name.clone(),
             auth,
             handshake,
@@ -924,7 +941,7 @@ impl Core {
 
     /// The member whose id is this room name.
     fn member_by_id(&self, namespace: &str, room: &str) -> Option<Member> {
-        let key = self.find(&Sid::parse(room)?)?;
+        let key = self.find_named(room)?;
         let socket = self.sockets.get(key.slot)?;
         (*self.namespaces.get(socket.namespace).name == *namespace).then_some(Member {
             socket: key.slot,
