@@ -708,10 +708,10 @@ fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
     };
     answer_parked_with(core, slot, CLOSE, out);
     core.links.set(candidate.link, key, Role::WebSocket);
+    core.set_transport(slot, TransportKind::WebSocket);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    session.transport = TransportKind::WebSocket;
     session.link = Some(candidate.link);
     set_base64(session, candidate.base64);
     let silent_until = now + config.ping_interval + config.ping_timeout;

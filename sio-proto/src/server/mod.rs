@@ -14,6 +14,7 @@
 //! [`Server`] wraps one shard and its connections for callers with an event loop of their own: bytes in, bytes out.
 
 mod command;
+mod counters;
 mod delivery;
 mod facade;
 mod handshake;
@@ -32,6 +33,7 @@ mod socket;
 mod timers;
 
 pub use command::{AckRequest, Command, SendError, Target};
+pub use counters::{Count, Counters};
 pub use delivery::{AckError, Delivery, EngineMessage};
 pub use facade::{Output, Server};
 pub use handshake::{Generation, Handshake, Peer, TransportKind};

@@ -26,8 +26,8 @@ use super::slab::Slab;
 use super::socket::{Identity, Member, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Alarm, Cause, Command, Delivery, EngineMessage, Form, Handshake, Message, Outputs, Reason,
-    Request, SendError, Session, State, Target, TransportKind, Write,
+    AckError, AckRequest, Alarm, Cause, Command, Counters, Delivery, EngineMessage, Form, Handshake, Message, Outputs,
+    Reason, Request, SendError, Session, State, Target, TransportKind, Write,
 };
 use crate::config::ConfigError;
 use crate::id::SidKey;
@@ -51,8 +51,7 @@ pub(crate) struct Core {
     namespaces: Namespaces,
     rooms: Slab<Room>,
     ready: VecDeque<u32>,
-    /// How many sessions need each form.
-    forms: [u32; Form::COUNT],
+    counters: Counters,
     stamp: u32,
     shutting_down: bool,
     index: u8,
@@ -89,7 +88,7 @@ impl Shard {
                 namespaces: Namespaces::new(),
                 rooms: Slab::new(),
                 ready: VecDeque::new(),
-                forms: [0; Form::COUNT],
+                counters: Counters::default(),
                 stamp: 0,
                 shutting_down: false,
                 index,
@@ -382,12 +381,18 @@ impl Shard {
         self.core.sessions.len()
     }
 
+    /// How many sessions there are and have been, by generation and transport.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.core.counters
+    }
+
     /// The forms that sessions of this shard need at the moment, as [`Form::bit`]s.
     #[must_use]
     pub fn forms_in_use(&self) -> u8 {
         Form::ALL
             .into_iter()
-            .filter(|f| self.core.forms[*f as usize] > 0)
+            .filter(|form| self.core.counters.is_present(form.generation()))
             .fold(0, |mask, form| mask | form.bit())
     }
 
@@ -478,7 +483,7 @@ impl Core {
             attachments_alarm: false,
             wiring,
         };
-        self.forms[Form::of(session.generation()) as usize] += 1;
+        self.counters.enter(session.generation(), transport);
         Some(self.sessions.insert(session).0)
     }
 
@@ -493,6 +498,17 @@ impl Core {
         let sid = Sid::parse(sid)?;
         let (shard, slot) = sid.address(&self.key);
         (shard == self.index && self.sessions.get(slot)?.sid == sid).then_some(slot)
+    }
+
+    /// Moves a session to another transport.
+    pub(crate) fn set_transport(&mut self, slot: u32, transport: TransportKind) {
+        if let Some(session) = self.sessions.get_mut(slot) {
+            let before = core::mem::replace(&mut session.transport, transport);
+            if before != transport {
+                self.counters.leave(session.generation(), before);
+                self.counters.enter(session.generation(), transport);
+            }
+        }
     }
 
     /// Puts a session that has packets and a way for them on the ready list.
@@ -599,7 +615,7 @@ impl Core {
     pub(crate) fn remove_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
         self.end_sockets(slot, reason, out);
         if let Some(session) = self.sessions.remove(slot) {
-            self.forms[Form::of(session.generation()) as usize] -= 1;
+            self.counters.leave(session.generation(), session.transport);
             for link in session.link.into_iter().chain(session.post) {
                 self.links.clear(link);
             }

@@ -391,10 +391,10 @@ fn attach(core: &mut Core, slot: u32, link: LinkId, kind: TransportKind, transpo
     let connect = Frame::text(&mut core.buffer, |b| {
         Packet::new(Body::Connect(ByteString::new())).encode(b);
     });
+    core.set_transport(slot, kind);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    session.transport = kind;
     session.link = Some(link);
     let Some(colon) = colon_of(session) else { return };
     let before = core::mem::replace(&mut colon.phase, Phase::Open(transport));
