@@ -59,7 +59,7 @@ impl Wire {
             Self::Engine3 => out.push(bodies::decode_text(&text, Revision::V3, false, config)),
             Self::Engine3Raw => out.push(bodies::decode_text(&text, Revision::V3, true, config)),
             // What is no packet is ignored (docs/protocol/legacy-0.9.md §13).
-            Self::Legacy09 => out.extend(legacy::v1::session::decode_packet(&text)),
+            Self::Legacy09 => out.extend(legacy::v1::packets::decode(&text)),
             Self::Legacy06 => legacy::session::decode_payload(&text, config, out),
         }
     }

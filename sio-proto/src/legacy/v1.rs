@@ -18,7 +18,9 @@
 
 pub mod handshake;
 mod message;
+pub(crate) mod packets;
 pub mod payload;
+pub(crate) mod requests;
 pub(crate) mod session;
 
 use alloc::string::String;

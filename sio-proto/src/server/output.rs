@@ -153,8 +153,8 @@ impl PollEncoding {
                 bodies::encode_v3(frames, buffer);
                 bodies::encode_script(index, buffer);
             }
-            Self::Legacy09 => v1::session::encode_poll(frames, buffer),
-            Self::Legacy09Jsonp(index) => v1::session::encode_script(*index, frames, buffer),
+            Self::Legacy09 => v1::requests::encode_poll(frames, buffer),
+            Self::Legacy09Jsonp(index) => v1::requests::encode_script(*index, frames, buffer),
             Self::Legacy06 => legacy::session::encode_poll(frames, buffer),
             Self::Legacy06Jsonp(index) => legacy::session::encode_script(*index, frames, buffer),
         }

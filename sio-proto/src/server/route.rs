@@ -210,9 +210,9 @@ pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut reque
             engine::session::handle_request(core, now, link, &request, packets, raw, &route, out);
         }
         Some(Kind::Legacy09(route)) => {
-            legacy::v1::session::handle_request(core, now, link, &request, packets, &route, out);
+            legacy::v1::requests::handle_request(core, now, link, &request, packets, &route, out);
         }
-        Some(Kind::UnknownProtocol) => legacy::v1::session::refuse_protocol(link, &request.http, out),
+        Some(Kind::UnknownProtocol) => legacy::v1::requests::refuse_protocol(link, &request.http, out),
         Some(Kind::Legacy06(route)) => {
             legacy::session::handle_request(core, now, link, &request, packets, &route, out);
         }
@@ -255,7 +255,7 @@ impl Request {
         );
         self.packets = match kind {
             Some(Kind::Engine { raw, route }) => engine::session::decode_body(config, &self.http, raw, &route, body),
-            Some(Kind::Legacy09(route)) => legacy::v1::session::decode_body(&route, &body),
+            Some(Kind::Legacy09(route)) => legacy::v1::requests::decode_body(&route, &body),
             Some(Kind::Legacy06(route)) => legacy::session::decode_body(config, &route, &body),
             Some(Kind::UnknownProtocol) | None => Vec::new(),
         };

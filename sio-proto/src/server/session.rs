@@ -124,7 +124,7 @@ impl Session {
         match &self.wiring {
             Wiring::Engine4(_) => engine::bodies::to_base64(Revision::V4, frame),
             Wiring::Engine3(_) => engine::bodies::to_base64(Revision::V3, frame),
-            Wiring::Legacy09(colon) => legacy::v1::session::readdress(colon, frame),
+            Wiring::Legacy09(colon) => legacy::v1::packets::readdress(colon, frame),
             Wiring::Legacy06(_) => frame.clone(),
         }
     }

@@ -212,7 +212,7 @@ impl Shard {
                 }
                 TransportKind::Polling => match session.wiring {
                     Wiring::Engine4(_) | Wiring::Engine3(_) => engine::session::flush_poll(&mut self.core, slot, out),
-                    Wiring::Legacy09(_) => legacy::v1::session::flush_poll(&mut self.core, now, slot, out),
+                    Wiring::Legacy09(_) => legacy::v1::requests::flush_poll(&mut self.core, now, slot, out),
                     Wiring::Legacy06(_) => legacy::session::flush_poll(&mut self.core, now, slot, out),
                 },
             }
@@ -570,7 +570,7 @@ impl Core {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
                 engine::session::handle_packet(self, now, key.slot, role, link, packet, out)
             }
-            Some(Wiring::Legacy09(_)) => legacy::v1::session::handle_packet(self, now, key.slot, packet, out),
+            Some(Wiring::Legacy09(_)) => legacy::v1::packets::handle(self, now, key.slot, packet, out),
             Some(Wiring::Legacy06(_)) => legacy::session::handle_packet(self, now, key.slot, packet, out),
             None => {}
         }

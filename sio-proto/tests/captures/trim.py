@@ -39,12 +39,16 @@ PLANS = {
     "http-features-4.8.4": {"application": "features"},
     "cross-server4.8.4-noEIO3-client2.5.0-polling": {"application": "accept"},
     "cross-server4.8.4-noEIO3-client2.5.0-websocket": {"application": "accept"},
+    **{f"2.5.1-{t}": {"application": "demo"} for t in ("polling", "upgrade", "websocket")},
+    **{f"1.7.4-{t}": {"application": "demo", "options": {"pingTimeout": 60000}} for t in ("polling", "upgrade", "websocket")},
+    "payloads-2.5.1": {"application": "echo"},
+    "malformed-2.5.1": {"application": "malformed"},
     "sio-0.6.18-websocket": {"application": "tilde", "options": {"heartbeatInterval": 2500}, "add": [{"ms": 9425, "cut": 2}]},
     "sio-0.6.18-xhr-polling": {"application": "tilde", "options": {"duration": 3000}, "add": [{"ms": 9308, "cut": 1}]},
 }
 
 # Options of genuine servers that change nothing on the recorded wire.
-SILENT_OPTIONS = {"serveClient", "cleanupEmptyChildNamespaces", "allowRequest", "httpCompression", "perMessageDeflate"}
+SILENT_OPTIONS = {"path", "initialPacket", "serveClient", "cleanupEmptyChildNamespaces", "allowRequest", "httpCompression", "perMessageDeflate"}
 
 # Request headers that no server here looks at. `keep_headers` of a plan overrides.
 NOISE = ("user-agent:", "accept:", "accept-language:", "accept-encoding:", "referer:", "pragma:", "cache-control:", "sec-ch-", "sec-fetch-")
@@ -139,7 +143,7 @@ def frames_of_log(frames):
 
 # What the recorded applications printed, and the form in which ours do. Lines that match nothing are a client's.
 SEEN = [
-    (r"(?P<n>/\S*) connect id-len=20|connect (?P<m>/\S*)", lambda m: f"{m['n'] or m['m']} connect"),
+    (r"(?P<n>/\S*) connect id-len=\d+|connect (?P<m>/\S*)", lambda m: f"{m['n'] or m['m']} connect"),
     (r"(?P<n>/\S*) (?:server )?disconnect:? (?P<r>[a-z ]+)", lambda m: f"{m['n']} disconnect {m['r']}"),
     (r"(?:server )?disconnect:? (?P<r>[a-z ]+)", lambda m: f"/ disconnect {m['r']}"),
     (r"/ .*\](?: \+ack)?", lambda m: m[0]),
@@ -191,7 +195,8 @@ def trim(name, recordings):
             entries += [{**base, side: c} for c in contents(data, side, upgraded, link, "features" in name)]
         else:
             if link not in started:
-                entries += [{**base, "client": RAW_UPGRADE}, {**base, "server": RAW_ACCEPT}]
+                upgrade = RAW_UPGRADE if "4.8.4" in name else RAW_UPGRADE.replace("EIO=4", "EIO=3")
+                entries += [{**base, "client": upgrade}, {**base, "server": RAW_ACCEPT}]
             started.add(link)
             entries.append({**base, side: frames_of_log(event["ws"])})
         for extra in plan.get("add", []):

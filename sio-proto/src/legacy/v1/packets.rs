@@ -1,0 +1,262 @@
+//! What the packets of a 0.7-0.9 client do (docs/protocol/legacy-0.9.md §4, §11, §13).
+//!
+//! | packet | delivery |
+//! |---|---|
+//! | `1::/ns?query` | asks for the namespace; the query, and that of the handshake, are its `auth` |
+//! | `3`, `4` | the event `message` with that one argument |
+//! | `5` | the event |
+//! | any of these with `ID+` | the same, to be acknowledged |
+//! | any packet with `ID` | is acknowledged at once, by us |
+//! | `6` | the acknowledgement |
+//! | what is no packet, and events with reserved names | nothing; the session lives |
+//!
+//! Packets for a namespace that the client has not joined are kept until it has, a few of them: after a reconnect genuine clients send what they have
+//! buffered before they join.
+
+use alloc::boxed::Box;
+
+use bytes::BytesMut;
+use bytestring::ByteString;
+
+use super::message::endpoint;
+use super::session::{
+    Colon, Farewell, PARAMETERS, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, push, refused,
+};
+use super::{Body, Id, Packet};
+use crate::server::{Core, Identity, Outputs, Reason, Standing, State, query_object};
+use crate::socket::{Args, is_reserved_event};
+use crate::wire::Inbound;
+use crate::{Config, Frame, Time, json};
+
+/// Most packets kept for namespaces that have not been joined yet.
+const MAX_HELD: usize = 64;
+
+/// Decodes a packet; `None` for what is none, or cannot be used.
+pub(crate) fn decode(text: &ByteString) -> Option<Inbound> {
+    Packet::decode(text).ok().map(|packet| Inbound::Colon(Box::new(packet)))
+}
+
+pub(crate) fn handle(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Outputs) {
+    let Inbound::Colon(packet) = packet else { return };
+    let handshaken = is_handshaken(core, slot);
+    let Some(session) = core.sessions.get(slot).filter(|_| handshaken) else {
+        return;
+    };
+    if session.state == State::Closing {
+        // Nothing is taken any more but a goodbye.
+        if packet.body == Body::Disconnect && packet.endpoint.is_empty() {
+            finish(core, slot, Reason::TransportClose, Farewell::Nothing, out);
+        }
+        return;
+    }
+    // Who has packets acknowledged and does not fetch that gets no more of it.
+    if let Some(id) = packet.id.as_ref().filter(|id| !id.by_application)
+        && !core.is_full(slot)
+    {
+        acknowledge_receipt(core, slot, &packet.endpoint, id);
+    }
+    let Some(namespace) = namespace_of(&packet) else {
+        return;
+    };
+    match &packet.body {
+        Body::Connect(query) => connect(core, slot, &packet, namespace, query, out),
+        Body::Disconnect if &*namespace == "/" => {
+            close(core, now, slot, Reason::ClientNamespaceDisconnect, out);
+        }
+        Body::Disconnect => {
+            if let Some((socket, _)) = core.socket_in(slot, &namespace) {
+                forget_alias(core, slot, &namespace);
+                core.left(slot, socket, Reason::ClientNamespaceDisconnect, out);
+            }
+        }
+        Body::Heartbeat => {
+            if colon_mut(core, slot).is_some_and(|c| c.awaiting_echo) {
+                next_heartbeat(core, now, slot);
+            }
+        }
+        Body::Message(_) | Body::Json(_) | Body::Event { .. } => match core.socket_in(slot, &namespace) {
+            Some((socket, Standing::Connected)) => deliver(core, socket, &packet, out),
+            Some((_, Standing::Asked)) | None => hold(core, slot, &packet),
+        },
+        Body::Ack { id, args } => {
+            if let (Some((socket, Standing::Connected)), Ok(id)) = (core.socket_in(slot, &namespace), id.parse())
+                && let Some(args) = arguments(args.as_ref(), &core.config)
+            {
+                core.acknowledged(socket, id, args, out);
+            }
+        }
+        Body::Error { .. } | Body::Noop => {}
+    }
+}
+
+/// The namespace of a packet; `None` if the endpoint names none. A comma cannot be carried to other generations.
+fn namespace_of(packet: &Packet) -> Option<ByteString> {
+    match packet.namespace() {
+        "" => Some(ByteString::from_static("/")),
+        name if name.starts_with('/') && name.len() > 1 && !name.contains(',') => Some(packet.endpoint.slice_ref(name)),
+        _ => None,
+    }
+}
+
+fn acknowledge_receipt(core: &mut Core, slot: u32, endpoint: &ByteString, id: &Id) {
+    let packet = Packet {
+        id: None,
+        endpoint: endpoint.clone(),
+        body: Body::Ack {
+            id: id.digits.clone(),
+            args: None,
+        },
+    };
+    push(core, slot, &packet);
+}
+
+/// The client wants to join a namespace. It is told by the endpoint that it has used, query and all (docs/protocol/legacy-0.9.md §11).
+fn connect(core: &mut Core, slot: u32, packet: &Packet, namespace: ByteString, query: &ByteString, out: &mut Outputs) {
+    if core.is_full(slot) {
+        return;
+    }
+    match core.socket_in(slot, &namespace) {
+        // `1::` again, to which genuine servers connect the client a second time.
+        _ if &*namespace == "/" => {}
+        Some((_, Standing::Asked)) => {}
+        Some((_, Standing::Connected)) => {
+            let body = Body::Connect(ByteString::new());
+            let endpoint = packet.endpoint.clone();
+            push(
+                core,
+                slot,
+                &Packet {
+                    id: None,
+                    endpoint,
+                    body,
+                },
+            );
+        }
+        None => {
+            let Some(session) = core.sessions.get_mut(slot) else {
+                return;
+            };
+            let own = packet.endpoint.split_once('?').map(|(_, query)| query);
+            let own = own.unwrap_or_else(|| query.strip_prefix('?').unwrap_or(query));
+            let auth = query_object(&[session.handshake.query(), own], &PARAMETERS);
+            let max = core.config.packet.max_namespace_bytes;
+            let fits = packet.endpoint.len() <= max;
+            if *packet.endpoint != *namespace
+                && fits
+                && let Some(colon) = colon_of(session)
+            {
+                let rare = colon.rare.get_or_insert_default();
+                // Copied: both may be slices of a receive buffer.
+                rare.aliases
+                    .push((ByteString::from(&*namespace), ByteString::from(&*packet.endpoint)));
+                session.adapts = true;
+            }
+            if !fits || !core.ask(slot, &namespace, Identity::Own, auth, out) {
+                refused(core, slot, &namespace, out);
+            }
+        }
+    }
+}
+
+/// The endpoint by which the client knows a namespace.
+pub(super) fn known_as(core: &mut Core, slot: u32, namespace: &str) -> ByteString {
+    let rare = colon_mut(core, slot).and_then(|colon| colon.rare.as_ref());
+    let alias = rare.and_then(|rare| rare.aliases.iter().find(|(name, _)| *name == *namespace));
+    alias.map_or_else(|| ByteString::from(endpoint(namespace)), |(_, alias)| alias.clone())
+}
+
+pub(super) fn forget_alias(core: &mut Core, slot: u32, namespace: &str) {
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    if let Some(rare) = colon_of(session).and_then(|colon| colon.rare.as_mut()) {
+        rare.aliases.retain(|(name, _)| *name != *namespace);
+        session.adapts = !rare.aliases.is_empty();
+    }
+}
+
+/// The same packet for a client that knows its namespace by another endpoint.
+pub(crate) fn readdress(colon: &Colon, frame: &Frame) -> Frame {
+    let aliases = colon.rare.as_ref().map_or(&[][..], |rare| &rare.aliases);
+    let text = core::str::from_utf8(frame.payload()).unwrap_or_default();
+    let mut parts = text.splitn(4, ':');
+    let (Some(kind), Some(id), Some(endpoint)) = (parts.next(), parts.next(), parts.next()) else {
+        return frame.clone();
+    };
+    let Some((_, alias)) = aliases.iter().find(|(name, _)| *name == *endpoint) else {
+        return frame.clone();
+    };
+    let head = kind.len() + id.len() + 2;
+    Frame::text(&mut BytesMut::new(), |b| {
+        b.extend_from_slice(&text.as_bytes()[..head]);
+        b.extend_from_slice(alias.as_bytes());
+        b.extend_from_slice(&text.as_bytes()[head + endpoint.len()..]);
+    })
+}
+
+/// A message or an event for the user.
+fn deliver(core: &Core, socket: u32, packet: &Packet, out: &mut Outputs) {
+    // An id that is no number of ours can be acknowledged on receipt, but not later.
+    let by_application = packet.id.as_ref().filter(|id| id.by_application);
+    let ack = by_application.and_then(|id| id.digits.parse().ok());
+    let message = ByteString::from_static("message");
+    match &packet.body {
+        Body::Message(text) => {
+            let mut literal = BytesMut::with_capacity(text.len() + 2);
+            json::write_string(&mut literal, text);
+            let literal = ByteString::try_from(literal.freeze()).unwrap_or_default();
+            core.event(socket, message, Args::from(literal), ack, out);
+        }
+        Body::Json(value) if json::validate(value, core.config.packet.max_depth).is_ok() => {
+            core.event(socket, message, Args::from(value.clone()), ack, out);
+        }
+        Body::Event { name, args } if !is_reserved_event(name) => {
+            if name.len() <= core.config.packet.max_event_name_bytes
+                && let Some(args) = arguments(Some(args), &core.config)
+            {
+                core.event(socket, name.clone(), args, ack, out);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The elements of an array as arguments, if it is not nested too deep.
+fn arguments(array: Option<&ByteString>, config: &Config) -> Option<Args> {
+    let Some(array) = array else {
+        return Some(Args::default());
+    };
+    let scanned = json::scan_array(array.trim_start(), config.packet.max_depth).ok()?;
+    Some(Args::from(array.slice_ref(scanned.elements)))
+}
+
+/// Keeps a packet for a namespace that may yet be joined.
+fn hold(core: &mut Core, slot: u32, packet: &Packet) {
+    let max_bytes = core.config.max_payload;
+    let Some(colon) = colon_mut(core, slot) else { return };
+    let rare = colon.rare.get_or_insert_default();
+    let mut text = BytesMut::new();
+    packet.encode(&mut text);
+    if rare.held.len() < MAX_HELD && rare.held_bytes + text.len() <= max_bytes {
+        rare.held_bytes += text.len();
+        rare.held.extend(ByteString::try_from(text.freeze()).ok());
+    }
+}
+
+/// Delivers what was kept for a namespace that has been joined.
+pub(super) fn release(core: &mut Core, slot: u32, namespace: &str, socket: u32, out: &mut Outputs) {
+    let Some(rare) = colon_mut(core, slot).and_then(|colon| colon.rare.as_mut()) else {
+        return;
+    };
+    for text in core::mem::take(&mut rare.held) {
+        let Ok(packet) = Packet::decode(&text) else { continue };
+        if namespace_of(&packet).is_some_and(|of| *of == *namespace) {
+            if let Some(rare) = colon_mut(core, slot).and_then(|colon| colon.rare.as_mut()) {
+                rare.held_bytes -= text.len();
+            }
+            deliver(core, socket, &packet, out);
+        } else if let Some(rare) = colon_mut(core, slot).and_then(|colon| colon.rare.as_mut()) {
+            rare.held.push(text);
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! Requests of 0.7-0.9: handshakes, and the transports that carry a session (docs/protocol/legacy-0.9.md §2, §3, §6-§7, §9).
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::handshake::{self, Handshake as Answer};
+use super::session::{
+    Colon, Farewell, PARAMETERS, Phase, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, set_deadline,
+};
+use super::{Body, NOT_HANDSHAKEN, Packet, packets, payload};
+use crate::detect::{self, Exchange, Transport};
+use crate::legacy::transports::{
+    Family, JSONP_CONTENT_TYPE, Posted, read_d_form, write_jsonp as write_script, write_jsonp_error,
+};
+use crate::server::{
+    Asker, Core, Handshake, Identity, Outputs, PollEncoding, Reason, Request, Role, Session, State, TransportKind,
+    Upgrade, Verdict, Wiring, Write, accept_websocket, header, origin_allowed, query_object, script_allowed,
+};
+use crate::wire::{Inbound, Wire};
+use crate::{Config, Frame, LinkId, Time, http};
+
+/// Most packets in one payload.
+const MAX_PACKETS: usize = 65_536;
+const TEXT: &str = "text/plain; charset=UTF-8";
+
+pub(crate) fn handle_request(
+    core: &mut Core,
+    now: Time,
+    link: LinkId,
+    request: &Request,
+    packets: Vec<Inbound>,
+    route: &detect::V1<'_>,
+    out: &mut Outputs,
+) {
+    let config = Arc::clone(&core.config);
+    let script = script_of(route);
+    let allowed = match script {
+        Some(_) => script_allowed(&config, &request.http),
+        None => origin_allowed(&config, &request.http),
+    };
+    let headers = if allowed { cors(&request.http) } else { Vec::new() };
+    let mut asker = Asker::with_headers(link, &request.http, headers);
+    match *route {
+        detect::V1::Preflight => {
+            asker.header("Access-Control-Allow-Methods", ByteString::from_static("POST, GET"));
+            if let Some(asked) = header(&request.http, "access-control-request-headers") {
+                asker.header("Access-Control-Allow-Headers", ByteString::from(asked));
+            }
+            out.writes.push(asker.answer(200, None, Bytes::new()));
+        }
+        detect::V1::Malformed => out.writes.push(asker.answer(400, None, Bytes::new())),
+        _ if !allowed => refuse(asker, script, 403, handshake::BAD_ORIGIN, out),
+        detect::V1::Disconnect { session } => goodbye(core, now, find(core, session), asker, out),
+        detect::V1::Handshake {
+            maybe_beacon_of: Some(session),
+            ..
+        } if find(core, session).is_some() => goodbye(core, now, find(core, session), asker, out),
+        detect::V1::Handshake { .. } => open(core, now, asker, request, script, out),
+        detect::V1::Transport {
+            transport,
+            session,
+            exchange,
+            ..
+        } => {
+            let (slot, offered) = (find(core, session), is_offered(&config, transport));
+            match exchange {
+                Exchange::Upgrade(_) if offered => upgrade(core, now, slot, asker, request, transport, out),
+                Exchange::Poll if offered => poll(core, now, slot, asker, transport, script, out),
+                Exchange::Send if offered && request.http.body.is_err() => {
+                    out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+                }
+                Exchange::Send if offered => post(core, now, slot, asker, packets, out),
+                Exchange::BadMethod => out.writes.push(asker.answer(405, None, Bytes::new())),
+                Exchange::Upgrade(_)
+                | Exchange::Poll
+                | Exchange::Stream
+                | Exchange::Send
+                | Exchange::Preflight
+                | Exchange::Mismatch => out.writes.push(asker.answer(400, None, Bytes::new())),
+            }
+        }
+    }
+}
+
+/// The answer to a protocol segment that is a number other than 1.
+pub(crate) fn refuse_protocol(link: LinkId, request: &http::Request, out: &mut Outputs) {
+    let asker = Asker::with_headers(link, request, Vec::new());
+    refuse(asker, None, 500, handshake::UNKNOWN_PROTOCOL, out);
+}
+
+/// Whose script the answer has to be, if it has to be one.
+const fn script_of(route: &detect::V1<'_>) -> Option<u64> {
+    match *route {
+        detect::V1::Handshake { jsonp, .. } => jsonp,
+        detect::V1::Transport {
+            transport: Transport::JsonpPolling,
+            exchange: Exchange::Poll,
+            index,
+            ..
+        } => Some(index),
+        detect::V1::Transport { .. }
+        | detect::V1::Disconnect { .. }
+        | detect::V1::Preflight
+        | detect::V1::Malformed => None,
+    }
+}
+
+/// The session with this id, if it is one of this generation: an id of another is unknown here (docs/protocol/detection.md §5).
+fn find(core: &Core, sid: &str) -> Option<u32> {
+    core.find_session(sid)
+        .filter(|slot| matches!(core.sessions.get(*slot).map(|s| &s.wiring), Some(Wiring::Legacy09(_))))
+}
+
+const fn is_offered(config: &Config, transport: Transport) -> bool {
+    match transport {
+        Transport::Websocket => config.transports.websocket,
+        Transport::XhrPolling | Transport::JsonpPolling => config.transports.polling,
+        // They stream, which our answers cannot.
+        Transport::Flashsocket | Transport::Htmlfile | Transport::XhrMultipart => false,
+    }
+}
+
+/// The headers that genuine 0.9 servers answer with, which older clients take as well (docs/protocol/legacy-0.9.md §2.2, §15).
+fn cors(request: &http::Request) -> Vec<(&'static str, ByteString)> {
+    let Some(origin) = header(request, "origin") else {
+        return Vec::new();
+    };
+    alloc::vec![
+        ("Access-Control-Allow-Origin", ByteString::from(origin)),
+        ("Access-Control-Allow-Credentials", ByteString::from_static("true")),
+    ]
+}
+
+fn refuse(asker: Asker, script: Option<u64>, status: u16, message: &'static str, out: &mut Outputs) {
+    out.writes.push(match script {
+        None => asker.answer(status, Some("text/plain"), message),
+        // No browser runs a script that is an error.
+        Some(index) => {
+            let mut body = BytesMut::new();
+            write_jsonp_error(index, message, &mut body);
+            asker.answer(200, Some("application/javascript"), body.freeze())
+        }
+    });
+}
+
+/// Makes a session, which asks for the namespace `/`. Its handshake waits until the user has decided.
+fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Option<u64>, out: &mut Outputs) {
+    if !matches!(request.http.method, http::Method::Get | http::Method::Post) {
+        return out.writes.push(asker.answer(405, None, Bytes::new()));
+    }
+    if request.verdict != Verdict::Allowed {
+        return refuse(asker, script, 403, handshake::UNAUTHORIZED, out);
+    }
+    let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
+    let auth = query_object(&[handshake.query()], &PARAMETERS);
+    let colon = Colon::new(now, script);
+    let link = asker.link;
+    let wiring = Wiring::Legacy09(colon);
+    let Some(slot) = core.open_session(TransportKind::Polling, Some(link), handshake, wiring) else {
+        return refuse(asker, script, 503, handshake::ERROR, out);
+    };
+    core.links.set(link, core.key(slot), Role::Parked);
+    let mut identity = Identity::Own;
+    if let Some(session) = core.sessions.get_mut(slot) {
+        session.parked = Some(Box::new(asker));
+        identity = Identity::Session(session.sid);
+    }
+    let decided = now + core.config.connect_timeout;
+    set_deadline(core, slot, decided);
+    if !core.ask(slot, &ByteString::from_static("/"), identity, auth, out) {
+        refuse_handshake(core, slot, 503, handshake::ERROR, out);
+    }
+}
+
+/// Refuses the handshake that waits; there is no session then.
+pub(super) fn refuse_handshake(core: &mut Core, slot: u32, status: u16, message: &'static str, out: &mut Outputs) {
+    if let Some((asker, script)) = take_parked(core, slot) {
+        refuse(asker, script, status, message, out);
+    }
+    core.remove_session(slot, Reason::ForcedServerClose, out);
+}
+
+pub(super) fn answer_handshake(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+    let config = Arc::clone(&core.config);
+    let Some(session) = core.sessions.get(slot) else { return };
+    let offered = [Transport::Websocket, Transport::XhrPolling, Transport::JsonpPolling];
+    let seconds = |time: Duration| Some(u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
+    let answer = Answer {
+        sid: ByteString::from(alloc::format!("{}", session.sid)),
+        heartbeat_seconds: seconds(config.legacy09.heartbeat_timeout),
+        close_seconds: seconds(config.legacy09.close_timeout),
+        transports: offered.into_iter().filter(|t| is_offered(&config, *t)).collect(),
+    };
+    let mut body = BytesMut::new();
+    answer.encode(&mut body);
+    if let Some((asker, script)) = take_parked(core, slot) {
+        out.writes.push(match script {
+            None => asker.answer(200, Some("text/plain"), body.freeze()),
+            Some(index) => {
+                let mut dressed = BytesMut::new();
+                let text = core::str::from_utf8(&body).unwrap_or_default();
+                write_script(Family::V1, index, text, &mut dressed);
+                asker.answer(200, Some("application/javascript"), dressed.freeze())
+            }
+        });
+    }
+    if let Some(colon) = colon_mut(core, slot) {
+        colon.phase = Phase::Handshaken;
+    }
+    set_deadline(core, slot, now + config.legacy09.open_timeout);
+}
+
+fn upgrade(
+    core: &mut Core,
+    now: Time,
+    slot: Option<u32>,
+    asker: Asker,
+    request: &Request,
+    transport: Transport,
+    out: &mut Outputs,
+) {
+    let link = asker.link;
+    let accept = match accept_websocket(asker, &request.http) {
+        Ok((accept, headers)) => Upgrade {
+            accept,
+            headers,
+            wire: Wire::Legacy09,
+        },
+        Err(refusal) => return out.writes.push(refusal),
+    };
+    out.writes.push(Write::Upgrade(link, Box::new(accept)));
+    let slot = slot.filter(|slot| is_handshaken(core, *slot));
+    let Some(slot) = slot else {
+        // The client believes no HTTP error here; this it believes (docs/protocol/legacy-0.9.md §9).
+        let frame = Frame::text(&mut core.buffer, |b| b.extend_from_slice(NOT_HANDSHAKEN.as_bytes()));
+        out.writes.push(Write::Frame(link, frame));
+        return out.writes.push(Write::Close(link, None));
+    };
+    attach(core, slot, link, TransportKind::WebSocket, transport, out);
+    core.links.set(link, core.key(slot), Role::WebSocket);
+    if core.sessions.get(slot).is_some_and(|s| s.state == State::Closing) {
+        return finish(core, slot, Reason::ForcedServerClose, Farewell::Nothing, out);
+    }
+    next_heartbeat(core, now, slot);
+    core.mark_ready(slot);
+}
+
+fn poll(
+    core: &mut Core,
+    now: Time,
+    slot: Option<u32>,
+    asker: Asker,
+    transport: Transport,
+    script: Option<u64>,
+    out: &mut Outputs,
+) {
+    let Some(slot) = slot.filter(|slot| is_handshaken(core, *slot)) else {
+        let frame = Frame::text(&mut core.buffer, |b| b.extend_from_slice(NOT_HANDSHAKEN.as_bytes()));
+        return answer(asker, script, alloc::vec![frame], out);
+    };
+    attach(core, slot, asker.link, TransportKind::Polling, transport, out);
+    core.links.set(asker.link, core.key(slot), Role::Parked);
+    let held = now + core.config.legacy09.poll_duration;
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    session.parked = Some(Box::new(asker));
+    let closing = session.state == State::Closing;
+    if let Some(colon) = colon_of(session) {
+        colon.script = script;
+    }
+    if closing {
+        return finish(core, slot, Reason::ForcedServerClose, Farewell::Nothing, out);
+    }
+    set_deadline(core, slot, held);
+    core.mark_ready(slot);
+}
+
+/// Gives the session a new link; the one it had is let go. The last transport that is opened is the session's (docs/protocol/legacy-0.9.md §6).
+fn attach(core: &mut Core, slot: u32, link: LinkId, kind: TransportKind, transport: Transport, out: &mut Outputs) {
+    detach(core, slot, out);
+    let connect = Frame::text(&mut core.buffer, |b| {
+        Packet::new(Body::Connect(ByteString::new())).encode(b);
+    });
+    core.set_transport(slot, kind);
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    session.link = Some(link);
+    let Some(colon) = colon_of(session) else { return };
+    let before = core::mem::replace(&mut colon.phase, Phase::Open(transport));
+    // A client that falls back to another transport has never seen the `1::` that was sent on the one before, and waits for it (§10).
+    if matches!(before, Phase::Open(other) if other != transport) && session.outbox.front() != Some(&connect) {
+        session.outbox_bytes += connect.len();
+        session.outbox.push_front(connect);
+    }
+}
+
+fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
+    if let Some((asker, script)) = take_parked(core, slot) {
+        let noop = Frame::text(&mut core.buffer, |b| Packet::new(Body::Noop).encode(b));
+        answer(asker, script, alloc::vec![noop], out);
+    }
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    session.blocked = false;
+    if let Some(link) = session.link.take() {
+        core.links.clear(link);
+        out.writes.push(Write::Close(link, None));
+    }
+}
+
+/// Takes the parked request, if there is one, and whose script its answer is.
+pub(super) fn take_parked(core: &mut Core, slot: u32) -> Option<(Asker, Option<u64>)> {
+    let session = core.sessions.get_mut(slot)?;
+    let asker = session.parked.take()?;
+    session.link = None;
+    let script = colon_of(session).and_then(|colon| colon.script);
+    core.links.clear(asker.link);
+    Some((*asker, script))
+}
+
+pub(super) fn answer(asker: Asker, script: Option<u64>, frames: Vec<Frame>, out: &mut Outputs) {
+    out.writes.push(match script {
+        None => asker.answer_packets(TEXT, frames, PollEncoding::Legacy09),
+        Some(index) => asker.answer_packets(JSONP_CONTENT_TYPE, frames, PollEncoding::Legacy09Jsonp(index)),
+    });
+}
+
+/// Answers the parked poll with what is queued.
+pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+    let absent = now + core.config.legacy09.close_timeout;
+    if !is_handshaken(core, slot) {
+        return;
+    }
+    let Some((asker, script)) = take_parked(core, slot) else {
+        return;
+    };
+    let frames = core
+        .sessions
+        .get_mut(slot)
+        .map(Session::take_outbox)
+        .unwrap_or_default();
+    answer(asker, script, frames, out);
+    set_deadline(core, slot, absent);
+}
+
+/// Puts packets together as the body of a poll.
+pub(crate) fn encode_poll(frames: &[Frame], out: &mut BytesMut) {
+    let text = |frame| core::str::from_utf8(Frame::payload(frame)).unwrap_or_default();
+    payload::write(frames.iter().map(text), out);
+}
+
+/// The same as a script.
+pub(crate) fn encode_script(index: u64, frames: &[Frame], out: &mut BytesMut) {
+    encode_poll(frames, out);
+    let payload = out.split();
+    let text = core::str::from_utf8(&payload).unwrap_or_default();
+    write_script(Family::V1, index, text, out);
+}
+
+fn post(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, packets: Vec<Inbound>, out: &mut Outputs) {
+    if matches!(packets.first(), Some(Inbound::Broken(_))) {
+        return out.writes.push(asker.answer(400, None, Bytes::new()));
+    }
+    // Whatever becomes of the packets. A client whose session is gone learns it from its next poll (docs/protocol/legacy-0.9.md §6).
+    out.writes.push(asker.answer(200, Some(TEXT), Bytes::from_static(b"1")));
+    let Some(slot) = slot else { return };
+    let key = core.key(slot);
+    for packet in packets {
+        if core.sessions.holds(key.slot, key.generation) {
+            packets::handle(core, now, slot, packet, out);
+        }
+    }
+}
+
+/// Decodes the body of a POST.
+pub(crate) fn decode_body(route: &detect::V1<'_>, body: &Bytes) -> Vec<Inbound> {
+    let detect::V1::Transport { transport, .. } = route else {
+        return Vec::new();
+    };
+    let mut texts = Vec::new();
+    // What is wrong with the rest of a payload costs the rest and nothing more (docs/protocol/legacy-0.9.md §13).
+    let _ = match transport {
+        Transport::JsonpPolling => match read_d_form(body) {
+            Ok(Posted::Exact(text)) => payload::decode(&text, MAX_PACKETS, &mut texts),
+            Ok(Posted::Form(text)) => payload::decode_jsonp(&text, MAX_PACKETS, &mut texts),
+            Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
+        },
+        _ => match ByteString::try_from(body.clone()) {
+            Ok(text) => payload::decode(&text, MAX_PACKETS, &mut texts),
+            Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
+        },
+    };
+    texts.iter().filter_map(packets::decode).collect()
+}
+
+/// The page goes away, and says so.
+fn goodbye(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, out: &mut Outputs) {
+    out.writes.push(asker.answer(200, None, Bytes::new()));
+    if let Some(slot) = slot {
+        close(core, now, slot, Reason::TransportClose, out);
+    }
+}
