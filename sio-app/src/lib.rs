@@ -60,6 +60,8 @@ mod request;
 mod runtime;
 mod shard;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod work;
 

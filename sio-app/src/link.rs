@@ -126,11 +126,6 @@ impl Item {
         }
     }
 
-    /// Takes the item out of its place.
-    pub(crate) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::Bytes(Bytes::new()))
-    }
-
     /// Takes off what has been written.
     fn advance(&mut self, written: usize) {
         if let Self::Frame(frame) = self

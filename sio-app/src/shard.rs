@@ -308,56 +308,63 @@ impl Links {
 /// What one flush takes out, on its way to the links.
 #[derive(Default)]
 pub(crate) struct Batch {
-    items: Vec<Item>,
+    writes: Vec<Write>,
     groups: Vec<Group>,
     pen: Pen,
 }
 
-/// The next `count` items go to this link.
+/// The next `count` writes go to this link; to none if it could not be claimed.
 struct Group {
-    link: Arc<Link>,
+    link: Option<(Arc<Link>, Claim)>,
     id: LinkId,
     count: usize,
-    claim: Claim,
 }
 
 impl Batch {
     /// Claims the links that the writes are for, in order. The writes of one link stand together. Under the shard's lock.
     fn collect(&mut self, links: &Links, out: &mut Outputs) {
-        let mut writes = out.writes.drain(..);
-        while let Some(id) = writes.as_slice().first().map(Write::link) {
-            let count = writes.as_slice().iter().take_while(|write| write.link() == id).count();
-            let mut run = writes.by_ref().take(count).map(Item::from);
-            let Some(link) = links.get(id) else {
-                run.for_each(drop);
-                continue;
-            };
-            if let Some(claim) = link.claim(&mut run) {
-                self.items.extend(run);
-                let link = Arc::clone(link);
-                self.groups.push(Group { link, id, count, claim });
-            }
+        debug_assert!(self.writes.is_empty(), "what was taken out before has been written");
+        std::mem::swap(&mut self.writes, &mut out.writes);
+        let mut rest = &mut self.writes[..];
+        while let Some(id) = rest.first().map(Write::link) {
+            let count = 1 + rest[1..].iter().take_while(|write| write.link() == id).count();
+            let (run, others) = std::mem::take(&mut rest).split_at_mut(count);
+            rest = others;
+            let link = links.get(id).and_then(|link| {
+                let claim = link.claim(&mut taken(run))?;
+                Some((Arc::clone(link), claim))
+            });
+            self.groups.push(Group { link, id, count });
         }
     }
 
     fn write(&mut self, block: impl Fn(LinkId, &Link)) {
-        let mut rest = &mut self.items[..];
-        for Group { link, id, count, claim } in self.groups.drain(..) {
-            let (items, others) = std::mem::take(&mut rest).split_at_mut(count);
+        let mut rest = &mut self.writes[..];
+        for Group { link, id, count } in self.groups.drain(..) {
+            let (run, others) = std::mem::take(&mut rest).split_at_mut(count);
             rest = others;
-            let progress = match items {
-                [Item::Frame(frame)] if claim == Claim::Clear => link.write_frame(&mut self.pen, frame),
-                _ => link.write(&mut self.pen, &mut items.iter_mut().map(Item::take)),
+            let Some((link, claim)) = link else { continue };
+            let progress = match run {
+                [Write::Frame(_, frame)] if claim == Claim::Clear => link.write_frame(&mut self.pen, frame),
+                _ => link.write(&mut self.pen, &mut taken(run)),
             };
             if progress == Progress::Full {
                 block(id, &link);
             }
         }
-        self.items.clear();
+        self.writes.clear();
     }
 
     /// Scratch for writing outside a flush.
     pub(crate) const fn pen(&mut self) -> &mut Pen {
         &mut self.pen
     }
+}
+
+/// The writes, taken out of their places.
+fn taken(writes: &mut [Write]) -> impl Iterator<Item = Item> {
+    writes.iter_mut().map(|write| {
+        let id = write.link();
+        std::mem::replace(write, Write::Abort(id)).into()
+    })
 }

@@ -226,7 +226,7 @@ async fn decide(socket: &Arc<SocketInner>) -> Result<(), Refusal> {
 fn accept(turn: &Turn, socket: &Arc<SocketInner>, table: &Table) -> Then {
     let accepted = socket
         .cell
-        .input(turn, |state, now, _| state.shard.accept(now, socket.key));
+        .input(turn, |state, now, out| state.shard.accept(now, socket.key, out));
     if !accepted {
         return Then::Next;
     }

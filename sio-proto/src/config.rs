@@ -8,6 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::engine::Dialect;
 use crate::{http, socket, websocket};
 
 /// Settings of a server. Plain data: build one with [`Config::default`] and the chainable setters, or set fields.
@@ -39,6 +40,9 @@ pub struct Config {
     pub transports: Transports,
     /// Which generations are served. Default all that exist.
     pub generations: Generations,
+    /// How Engine.IO 3 clients are taken to encode text. Default [`Dialect::Auto`]: each session by what it sends. Fix it only if all
+    /// such clients are known to be of one kind (docs/protocol/engine-io.md §3.3).
+    pub dialect: Dialect,
     /// Cookie set on the handshake response of polling. Default none.
     pub cookie: Option<Cookie>,
     /// CORS headers. Default none: a browser then lets only same-origin pages read polling responses.
@@ -86,6 +90,7 @@ impl Default for Config {
             allow_upgrades: true,
             transports: Transports::default(),
             generations: Generations::default(),
+            dialect: Dialect::Auto,
             cookie: None,
             cors: None,
             origins: Origins::SameHost,
@@ -210,6 +215,8 @@ setters! {
     transports: Transports,
     /// Sets [`Config::generations`](#structfield.generations).
     generations: Generations,
+    /// Sets [`Config::dialect`](#structfield.dialect).
+    dialect: Dialect,
     /// Sets [`Config::cookie`](#structfield.cookie).
     cookie: Cookie,
     /// Sets [`Config::cors`](#structfield.cors).
@@ -244,6 +251,8 @@ impl Default for Transports {
 pub struct Generations {
     /// Engine.IO 4: Socket.IO 3.x and 4.x. Default true.
     pub engine4: bool,
+    /// Engine.IO 2 and 3: Socket.IO 1.x and 2.x. Default true.
+    pub engine3: bool,
     /// The `~m~` wire of 0.5 and 0.6. Default true.
     pub legacy06: bool,
 }
@@ -252,6 +261,7 @@ impl Default for Generations {
     fn default() -> Self {
         Self {
             engine4: true,
+            engine3: true,
             legacy06: true,
         }
     }
@@ -263,6 +273,7 @@ impl Generations {
     pub const fn modern() -> Self {
         Self {
             engine4: true,
+            engine3: false,
             legacy06: false,
         }
     }

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use crate::engine::{Revision, bodies};
 use crate::server::Reason;
 use crate::{Config, engine, legacy, socket};
 
@@ -19,6 +20,10 @@ pub enum Wire {
     Engine4,
     /// Engine.IO 4 packets whose messages are the user's own.
     Engine4Raw,
+    /// Engine.IO 3 packets with Socket.IO 4 packets in their messages.
+    Engine3,
+    /// Engine.IO 3 packets whose messages are the user's own.
+    Engine3Raw,
     /// Payloads of 0.6.
     Legacy06,
 }
@@ -27,7 +32,8 @@ pub enum Wire {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Inbound {
-    /// An Engine.IO packet; a message only in a raw session.
+    /// An Engine.IO packet. It is a message only in a raw session, or if the session has to say in which dialect it is written
+    /// (docs/protocol/engine-io.md §3.3).
     Engine(engine::Packet),
     /// A Socket.IO packet.
     Socket(socket::text::Decoded),
@@ -43,9 +49,10 @@ impl Wire {
     /// Decodes a text message.
     pub fn decode_text(self, text: ByteString, config: &Config, out: &mut Vec<Inbound>) {
         match self {
-            Self::Engine4 | Self::Engine4Raw => {
-                out.push(engine::session::decode_text(&text, self == Self::Engine4Raw, config))
-            }
+            Self::Engine4 => out.push(bodies::decode_text(&text, Revision::V4, false, config)),
+            Self::Engine4Raw => out.push(bodies::decode_text(&text, Revision::V4, true, config)),
+            Self::Engine3 => out.push(bodies::decode_text(&text, Revision::V3, false, config)),
+            Self::Engine3Raw => out.push(bodies::decode_text(&text, Revision::V3, true, config)),
             Self::Legacy06 => legacy::session::decode_payload(&text, config, out),
         }
     }
@@ -53,7 +60,8 @@ impl Wire {
     /// Decodes a binary message.
     pub fn decode_binary(self, bytes: Bytes, out: &mut Vec<Inbound>) {
         match self {
-            Self::Engine4 | Self::Engine4Raw => out.push(Inbound::Engine(engine::Packet::Binary(bytes))),
+            Self::Engine4 | Self::Engine4Raw => out.push(bodies::decode_binary(bytes, Revision::V4)),
+            Self::Engine3 | Self::Engine3Raw => out.push(bodies::decode_binary(bytes, Revision::V3)),
             // No client of that time can send one.
             Self::Legacy06 => {}
         }

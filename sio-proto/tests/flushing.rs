@@ -42,9 +42,9 @@ impl Bare {
         conn.handle_bytes(&mut BytesMut::from(bytes), &mut arrivals);
         let request = arrivals.request.unwrap();
         self.shard.handle_request(Time::ZERO, link, request, &mut self.out);
-        for delivery in self.out.deliveries.drain(..) {
+        for delivery in std::mem::take(&mut self.out.deliveries) {
             if let Delivery::Connect { socket, .. } = delivery {
-                self.shard.accept(Time::ZERO, socket);
+                self.shard.accept(Time::ZERO, socket, &mut self.out);
             }
         }
         link

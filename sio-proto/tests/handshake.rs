@@ -47,7 +47,7 @@ fn polling_begins_with_the_open_packet_alone() {
 /// Every row of the table of errors, in the order of the checks: a request that is wrong twice is refused for the earlier.
 #[test]
 fn each_error_has_its_code() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(Config::default().generations(Generations::modern()));
     let sid = world.join_polling();
     let mut cases = Vec::new();
     for transport in [

@@ -64,8 +64,8 @@ fn the_id_comes_first_and_alone() {
     world.send(link, &get(OPEN));
     assert_eq!(world.received(link), "", "not before the user has decided");
     let (socket, now) = (world.last_socket(), world.now);
-    world.shard(|shard, _| {
-        assert!(shard.accept(now, socket));
+    world.shard(|shard, out| {
+        assert!(shard.accept(now, socket, out));
         let mut message = Message::event("/".into(), "message".into(), ByteString::from("\"hi\"").into(), None);
         shard.emit(now, socket, &mut message, None).unwrap();
     });

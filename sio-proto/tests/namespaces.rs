@@ -257,7 +257,7 @@ fn refused_with_data_and_asked_again() {
     assert!(
         !story
             .world
-            .shard(|shard, _| shard.accept(sio_proto::Time::ZERO, socket)),
+            .shard(|shard, out| shard.accept(sio_proto::Time::ZERO, socket, out)),
         "too late"
     );
     assert_eq!(story.world.heard(), [""; 0], "the user knows already");
@@ -276,8 +276,8 @@ fn asking_twice() {
     assert_eq!(story.world.heard(), ["connect /a "]);
     let socket = story.world.last_socket();
     let now = story.world.now;
-    assert!(story.world.shard(|shard, _| shard.accept(now, socket)));
-    assert!(!story.world.shard(|shard, _| shard.accept(now, socket)));
+    assert!(story.world.shard(|shard, out| shard.accept(now, socket, out)));
+    assert!(!story.world.shard(|shard, out| shard.accept(now, socket, out)));
     assert_eq!(story.world.frames(story.link).len(), 1);
     story.assert_fine();
     // once it is in, a second one is a breach,
@@ -301,7 +301,7 @@ fn a_question_can_be_withdrawn() {
     assert_eq!(story.world.heard(), ["connect /a ", "gone client namespace disconnect"]);
     let socket = story.world.last_socket();
     let now = story.world.now;
-    assert!(!story.world.shard(|shard, _| shard.accept(now, socket)));
+    assert!(!story.world.shard(|shard, out| shard.accept(now, socket, out)));
     assert_eq!(story.world.frames(story.link), [""; 0]);
     story.assert_fine();
 }
@@ -481,7 +481,7 @@ fn attachments_may_come_in_another_post() {
     }
     assert_eq!(body(&world.push(&sid, "451-[\"m\"]\u{1e}42[\"text\"]")), "ok");
     assert_eq!(world.heard(), ["disconnect forced close"]);
-    assert_eq!(body(&world.fetch(&sid)), "1");
+    assert_eq!(body(&world.fetch(&sid)), "6\u{1e}1");
 }
 
 /// Heartbeats may stand between a packet and its attachments; nothing else may, and not for ever.

@@ -310,7 +310,7 @@ impl World {
     fn accept(&mut self, socket: SocketKey) {
         let asks = self.model.sockets.get_mut(&socket).filter(|s| !s.connected);
         let asked = asks.map(|known| known.connected = true).is_some();
-        let accepted = self.server.shard(self.now, |shard, _| shard.accept(self.now, socket));
+        let accepted = self.server.shard(self.now, |shard, out| shard.accept(self.now, socket, out));
         assert_eq!(accepted, asked);
     }
 
@@ -483,7 +483,7 @@ impl World {
                     self.model.deliver(delivery);
                     if let Some(socket) = asks.filter(|_| self.accepts) {
                         // The socket may have gone in the same turn; then that is the next delivery.
-                        let accepted = self.server.shard(self.now, |shard, _| shard.accept(self.now, socket));
+                        let accepted = self.server.shard(self.now, |shard, out| shard.accept(self.now, socket, out));
                         if accepted && let Some(known) = self.model.sockets.get_mut(&socket) {
                             known.connected = true;
                         }

@@ -4,6 +4,7 @@
 //! [`payload_v3`] for the bodies of HTTP polling, [`dialect`] for the two ways old peers encode text, [`jsonp`] for what
 //! JSONP puts around a payload.
 
+pub(crate) mod bodies;
 pub mod dialect;
 pub mod jsonp;
 pub mod packet;

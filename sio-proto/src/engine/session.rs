@@ -1,4 +1,4 @@
-//! A session of Engine.IO 4: transports, upgrade, heartbeat, closing (docs/protocol/engine-io.md §4-§8, §12).
+//! A session of Engine.IO 3 and 4: transports, upgrade, heartbeat, closing (docs/protocol/engine-io.md §4-§8, §12).
 //!
 //! ```text
 //!             GET ?transport=polling                 websocket, 2probe        5
@@ -7,8 +7,13 @@
 //!      │                                  └───────────────────────────────┘             │
 //!      └──── GET ?transport=websocket ─────────────────────────────────────────────────►│
 //! ```
+//! One machine for both revisions. Where they differ it asks [`Revision`], once for each difference: who pings, what an open packet
+//! says, what a POST may be, whether a namespace is joined without asking. How bodies and messages are written is in
+//! [`bodies`].
+//!
 //! Invariants: one parked GET at most; one POST whose body is coming at most; a candidate only while the transport is polling; a ping
-//! is outstanding exactly while `awaiting_pong`, and its deadline survives the upgrade.
+//! is outstanding exactly while `awaiting_pong`, and its deadline survives the upgrade. In revision 3 exactly one alarm is armed for
+//! `silent_until`, or for an earlier time.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -19,20 +24,19 @@ use core::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::{Packet, Revision, jsonp, payload};
-use crate::detect::{EngineIo, EngineTransport, EngineVersion};
+use super::bodies::{self, PostForm};
+use super::{Dialect, Packet, Revision};
+use crate::detect::{EngineIo, EngineTransport};
 use crate::server::{
-    Alarm, Asker, Cause, Core, Delivery, Encoded, EngineMessage, Handshake, Message, Outputs, PollEncoding, Reason,
-    Request, Role, Session, State, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, origin_allowed,
-    preflight,
+    Alarm, Asker, Cause, Core, Delivery, Encoded, EngineMessage, Handshake, Message, Outputs, Reason, Request, Role,
+    Session, State, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, origin_allowed, preflight,
+    script_allowed,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http, json, socket};
 
 /// How often a parked GET is looked at while an upgrade is under way (docs/protocol/engine-io.md §7, step 2).
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
-/// Most packets in one POST.
-const MAX_PACKETS_PER_POST: usize = 65_536;
 /// Most packets that a candidate may send ahead of the end of a POST. Genuine clients wait for its answer and send none; each may be as
 /// large as `max_payload`.
 const MAX_HELD: usize = 16;
@@ -44,20 +48,19 @@ const LATE: Duration = Duration::from_secs(5);
 const PING: Frame = Frame::from_static(b"\x81\x012");
 const CLOSE: Frame = Frame::from_static(b"\x81\x011");
 const NOOP: Frame = Frame::from_static(b"\x81\x016");
+const PONG: Frame = Frame::from_static(b"\x81\x013");
 const PROBE_ANSWER: Frame = Frame::from_static(b"\x81\x063probe");
-
-const TEXT: &str = "text/plain; charset=UTF-8";
 
 /// What a session of this generation has besides the common part.
 #[derive(Debug)]
 pub(crate) struct Engine {
+    revision: Revision,
+    /// How the peer encodes text, as far as it is known; revision 3.
+    dialect: Dialect,
     /// Whether messages are the user's own, with no Socket.IO in them.
     raw: bool,
-    /// Whether the websocket that is the transport carries binary as base64. Polling always does, so the flag of its
-    /// requests means nothing (docs/protocol/engine-io.md §1).
-    pub(crate) base64: bool,
     /// Whether a namespace has ever been joined.
-    joined: bool,
+    pub(crate) joined: bool,
     awaiting_pong: bool,
     /// Counts heartbeats, so that stale alarms are recognised.
     beat: u32,
@@ -67,6 +70,10 @@ pub(crate) struct Engine {
     jsonp: Option<Box<str>>,
     /// Namespaces that the server has made the client leave, and when.
     left: Vec<(ByteString, Time)>,
+    /// When a client that has not pinged is given up; revision 3.
+    silent_until: Time,
+    /// What the rules of Socket.IO 4 have to remember.
+    pub(crate) queue: socket::revision4::Queue,
 }
 
 /// A websocket that may become the transport.
@@ -83,13 +90,21 @@ struct Candidate {
 
 fn engine_of(session: &mut Session) -> Option<&mut Engine> {
     match &mut session.wiring {
-        Wiring::Engine4(engine) => Some(engine),
+        Wiring::Engine4(engine) | Wiring::Engine3(engine) => Some(engine),
         Wiring::Legacy06(_) => None,
     }
 }
 
-fn engine_mut(core: &mut Core, slot: u32) -> Option<&mut Engine> {
+pub(crate) fn engine_mut(core: &mut Core, slot: u32) -> Option<&mut Engine> {
     core.sessions.get_mut(slot).and_then(engine_of)
+}
+
+/// Which revision a session speaks, if it is one of Engine.IO.
+fn revision_of(session: &Session) -> Option<Revision> {
+    match &session.wiring {
+        Wiring::Engine4(engine) | Wiring::Engine3(engine) => Some(engine.revision),
+        Wiring::Legacy06(_) => None,
+    }
 }
 
 /// The errors of docs/protocol/engine-io.md §4.5.
@@ -137,7 +152,7 @@ impl Refusal {
 
 /// What a request that passed the checks is for.
 enum Purpose {
-    Open(TransportKind),
+    Open(Revision, TransportKind),
     Use(u32),
     Upgrade(u32),
 }
@@ -164,12 +179,23 @@ pub(crate) fn handle_request(
     let upgrade = request.http.headers.get("upgrade").is_some();
     match check(core, &config, request, raw, route, upgrade) {
         Err(refusal) => out.writes.push(refusal.answer(asker, upgrade)),
-        Ok(Purpose::Open(TransportKind::Polling)) => open_polling(core, now, asker, request, raw, route, out),
-        Ok(Purpose::Open(TransportKind::WebSocket)) => open_websocket(core, now, asker, request, raw, route, out),
+        Ok(Purpose::Open(revision, transport)) => {
+            let opening = Opening {
+                revision,
+                transport,
+                request,
+                raw,
+                route,
+            };
+            match transport {
+                TransportKind::Polling => open_polling(core, now, asker, &opening, out),
+                TransportKind::WebSocket => open_websocket(core, now, asker, &opening, out),
+            }
+        }
         Ok(Purpose::Upgrade(slot)) => attach_candidate(core, now, slot, asker, request, route, out),
         Ok(Purpose::Use(slot)) => match request.http.method {
             http::Method::Get => poll(core, now, slot, asker, out),
-            http::Method::Post => post(core, now, slot, asker, request, packets, out),
+            http::Method::Post => post(core, now, slot, asker, request, packets, route, out),
             _ => out.writes.push(asker.answer(500, None, Bytes::new())),
         },
     }
@@ -202,7 +228,7 @@ fn check(
         let slot = found.ok_or(Refusal::SessionUnknown)?;
         let session = core.sessions.get(slot).ok_or(Refusal::SessionUnknown)?;
         return match upgrade {
-            true if route.version != EngineVersion::V4 => Err(Refusal::BadRequest),
+            true if route.version.revision() != revision_of(session) => Err(Refusal::BadRequest),
             true => Ok(Purpose::Upgrade(slot)),
             false if session.transport != transport || transport == TransportKind::WebSocket => {
                 Err(Refusal::BadRequest)
@@ -216,60 +242,63 @@ fn check(
     if transport == TransportKind::WebSocket && !upgrade {
         return Err(Refusal::BadRequest);
     }
-    if !origin_allowed(config, &request.http) {
+    let allowed = match route.jsonp {
+        Some(_) => script_allowed(config, &request.http),
+        None => origin_allowed(config, &request.http),
+    };
+    if !allowed {
         return Err(Refusal::Forbidden(ByteString::from_static("Forbidden")));
     }
     if let Verdict::Refused(message) = &request.verdict {
         return Err(Refusal::Forbidden(message.clone()));
     }
-    if route.version != EngineVersion::V4 || !config.generations.engine4 {
-        return Err(Refusal::UnsupportedVersion);
-    }
-    Ok(Purpose::Open(if upgrade {
-        TransportKind::WebSocket
-    } else {
-        transport
-    }))
+    let revision = route.version.revision().filter(|revision| match revision {
+        Revision::V4 => config.generations.engine4,
+        Revision::V3 => config.generations.engine3,
+    });
+    let revision = revision.ok_or(Refusal::UnsupportedVersion)?;
+    Ok(Purpose::Open(
+        revision,
+        if upgrade { TransportKind::WebSocket } else { transport },
+    ))
 }
 
 fn is_ours(core: &Core, slot: u32, raw: bool) -> bool {
-    matches!(core.sessions.get(slot).map(|s| &s.wiring), Some(Wiring::Engine4(engine)) if engine.raw == raw)
+    match core.sessions.get(slot).map(|s| &s.wiring) {
+        Some(Wiring::Engine4(engine) | Wiring::Engine3(engine)) => engine.raw == raw,
+        Some(Wiring::Legacy06(_)) | None => false,
+    }
 }
 
-fn open_polling(
-    core: &mut Core,
-    now: Time,
-    mut asker: Asker,
-    request: &Request,
+/// A request that opens a session.
+struct Opening<'a> {
+    revision: Revision,
+    transport: TransportKind,
+    request: &'a Request,
     raw: bool,
-    route: &EngineIo<'_>,
-    out: &mut Outputs,
-) {
-    let Some(slot) = open(core, now, TransportKind::Polling, None, request, raw, route, out) else {
+    route: &'a EngineIo<'a>,
+}
+
+fn open_polling(core: &mut Core, now: Time, mut asker: Asker, opening: &Opening<'_>, out: &mut Outputs) {
+    let Some(slot) = open(core, now, None, opening, out) else {
         out.writes.push(asker.answer(503, None, Bytes::new()));
         return;
     };
     if let Some(cookie) = set_cookie(core, slot) {
         asker.header("Set-Cookie", cookie);
     }
-    answer_poll(core, slot, asker, Vec::new(), out);
+    // Answered when the turn is over, with what the application has to say by then: a `40`, too, if it lets a client of revision 3
+    // in at once. Genuine servers of 2.x send that with the open packet, those of 1.x with the next poll; all clients take both.
+    poll(core, now, slot, asker, out);
 }
 
-fn open_websocket(
-    core: &mut Core,
-    now: Time,
-    asker: Asker,
-    request: &Request,
-    raw: bool,
-    route: &EngineIo<'_>,
-    out: &mut Outputs,
-) {
-    let link = asker.link;
+fn open_websocket(core: &mut Core, now: Time, asker: Asker, opening: &Opening<'_>, out: &mut Outputs) {
+    let (link, request) = (asker.link, opening.request);
     let (accept, headers) = match accept_websocket(asker, &request.http) {
         Ok(accepted) => accepted,
         Err(refusal) => return out.writes.push(refusal),
     };
-    if route.transport == EngineTransport::Polling {
+    if opening.route.transport == EngineTransport::Polling {
         // Genuine servers agree to the websocket and close it at once (docs/protocol/engine-io.md §4.5).
         out.writes.push(Write::Upgrade(
             link,
@@ -282,16 +311,7 @@ fn open_websocket(
         out.writes.push(Write::Close(link, None));
         return;
     }
-    let Some(slot) = open(
-        core,
-        now,
-        TransportKind::WebSocket,
-        Some(link),
-        request,
-        raw,
-        route,
-        out,
-    ) else {
+    let Some(slot) = open(core, now, Some(link), opening, out) else {
         out.writes.push(
             Asker::new(&core.config, link, &request.http)
                 .closing()
@@ -305,59 +325,71 @@ fn open_websocket(
         Box::new(Upgrade {
             accept,
             headers,
-            wire: wire(raw),
+            wire: wire(opening.revision, opening.raw),
         }),
     ));
     core.mark_ready(slot);
 }
 
 /// Makes a session and queues its open packet.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what both transports have in common at their start"
-)]
-fn open(
-    core: &mut Core,
-    now: Time,
-    transport: TransportKind,
-    link: Option<LinkId>,
-    request: &Request,
-    raw: bool,
-    route: &EngineIo<'_>,
-    out: &mut Outputs,
-) -> Option<u32> {
-    let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
-    let engine = Engine {
+fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>, out: &mut Outputs) -> Option<u32> {
+    let &Opening {
+        revision,
+        transport,
+        request,
         raw,
-        base64: route.base64 && transport == TransportKind::WebSocket,
+        route,
+    } = opening;
+    let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
+    let silent_until = now + core.config.ping_interval + core.config.ping_timeout;
+    let jsonp = route.jsonp.filter(|_| transport == TransportKind::Polling);
+    let engine = Engine {
+        revision,
+        dialect: core.config.dialect,
+        raw,
         joined: false,
         awaiting_pong: false,
         beat: 0,
         attempt: 0,
         candidate: None,
-        jsonp: route
-            .jsonp
-            .filter(|_| transport == TransportKind::Polling)
-            .map(Into::into),
+        jsonp: jsonp.map(Into::into),
         left: Vec::new(),
+        silent_until,
+        queue: socket::revision4::Queue::default(),
     };
-    let slot = core.open_session(transport, link, Arc::clone(&handshake), Wiring::Engine4(engine))?;
+    let wiring = match revision {
+        Revision::V4 => Wiring::Engine4(engine),
+        Revision::V3 => Wiring::Engine3(engine),
+    };
+    let slot = core.open_session(transport, link, Arc::clone(&handshake), wiring)?;
     let key = core.key(slot);
-    let frame = open_packet(core, slot, transport);
+    if let Some(session) = core.sessions.get_mut(slot) {
+        // In revision 4 polls spell binary as base64 when they are put together, so there the flag means nothing
+        // (docs/protocol/engine-io.md §1).
+        session.adapts = route.base64 && (revision == Revision::V3 || transport == TransportKind::WebSocket);
+    }
+    let frame = open_packet(core, slot, revision, transport);
     core.push_control(slot, frame);
-    core.timers.arm(now, Alarm::Ping, key, 0);
+    match revision {
+        Revision::V4 => core.timers.arm(now, Alarm::Ping, key, 0),
+        // The client pings (docs/protocol/engine-io.md §6).
+        Revision::V3 => core.timers.arm_at(silent_until, Alarm::PingTimeout, key, 0),
+    }
     if raw {
         out.deliveries.push(Delivery::EngineOpen {
             session: key,
             handshake,
         });
-    } else {
-        core.timers.arm(now, Alarm::Connect, key, 0);
+        return Some(slot);
+    }
+    core.timers.arm(now, Alarm::Connect, key, 0);
+    if revision == Revision::V3 {
+        socket::revision4::connect_implicitly(core, slot, out);
     }
     Some(slot)
 }
 
-fn open_packet(core: &mut Core, slot: u32, transport: TransportKind) -> Frame {
+fn open_packet(core: &mut Core, slot: u32, revision: Revision, transport: TransportKind) -> Frame {
     let config = Arc::clone(&core.config);
     let sid = core.sessions.get(slot).map(|s| s.sid.base64()).unwrap_or_default();
     let can_upgrade = transport == TransportKind::Polling && config.allow_upgrades && config.transports.websocket;
@@ -365,13 +397,17 @@ fn open_packet(core: &mut Core, slot: u32, transport: TransportKind) -> Frame {
         b.put_slice(b"0{\"sid\":\"");
         b.put_slice(&sid);
         let rest = format!(
-            "\",\"upgrades\":[{}],\"pingInterval\":{},\"pingTimeout\":{},\"maxPayload\":{}}}",
+            "\",\"upgrades\":[{}],\"pingInterval\":{},\"pingTimeout\":{}",
             if can_upgrade { "\"websocket\"" } else { "" },
             config.ping_interval.as_millis(),
             config.ping_timeout.as_millis(),
-            config.max_payload,
         );
         b.put_slice(rest.as_bytes());
+        // Nobody has told clients of revision 3, who would not know what to do with it.
+        if revision == Revision::V4 {
+            b.put_slice(format!(",\"maxPayload\":{}", config.max_payload).as_bytes());
+        }
+        b.put_u8(b'}');
     })
 }
 
@@ -394,8 +430,13 @@ fn set_cookie(core: &Core, slot: u32) -> Option<ByteString> {
     )
 }
 
-const fn wire(raw: bool) -> Wire {
-    if raw { Wire::Engine4Raw } else { Wire::Engine4 }
+const fn wire(revision: Revision, raw: bool) -> Wire {
+    match (revision, raw) {
+        (Revision::V4, false) => Wire::Engine4,
+        (Revision::V4, true) => Wire::Engine4Raw,
+        (Revision::V3, false) => Wire::Engine3,
+        (Revision::V3, true) => Wire::Engine3Raw,
+    }
 }
 
 // ---- polling --------------------------------------------------------------------------------------------------------
@@ -458,26 +499,10 @@ fn answer_poll(core: &mut Core, slot: u32, asker: Asker, last: Vec<Frame>, out: 
 }
 
 fn answer_packets(core: &mut Core, slot: u32, mut asker: Asker, frames: Vec<Frame>, out: &mut Outputs) {
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    let encoding = match engine_of(session).and_then(|e| e.jsonp.as_deref()) {
-        Some(index) => PollEncoding::Engine4Jsonp(ByteString::from(index)),
-        None => PollEncoding::Engine4,
-    };
+    let Some(engine) = engine_mut(core, slot) else { return };
+    let (content_type, encoding) = bodies::poll_encoding(engine.revision, engine.jsonp.as_deref(), &frames);
     asker.header("cache-control", ByteString::from_static("no-store"));
-    out.writes.push(asker.answer_packets(TEXT, frames, encoding));
-}
-
-/// Puts packets together as a payload (docs/protocol/engine-io.md §3.1).
-pub(crate) fn encode_poll(frames: &[Frame], out: &mut BytesMut) {
-    let mut writer = payload::Writer::new(out);
-    for frame in frames {
-        match core::str::from_utf8(frame.payload()) {
-            Ok(text) if !frame.is_binary() => writer.text(text),
-            _ => writer.binary(frame.payload()),
-        }
-    }
+    out.writes.push(asker.answer_packets(content_type, frames, encoding));
 }
 
 pub(crate) fn handle_body_started(
@@ -515,15 +540,18 @@ pub(crate) fn handle_body_started(
     fail(core, now, slot, Reason::TransportError, out);
 }
 
+#[expect(clippy::too_many_arguments, reason = "what a POST brings")]
 fn post(
     core: &mut Core,
     now: Time,
     slot: u32,
     mut asker: Asker,
     request: &Request,
-    packets: Vec<Inbound>,
+    mut packets: Vec<Inbound>,
+    route: &EngineIo<'_>,
     out: &mut Outputs,
 ) {
+    let config = Arc::clone(&core.config);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -536,14 +564,23 @@ fn post(
         }
         _ => {}
     }
-    if request.http.body.is_err() {
+    let Ok(body) = &request.http.body else {
         // The session lives on; the rest of the body does not (docs/protocol/engine-io.md §12).
         out.writes.push(asker.closing().answer(413, None, Bytes::new()));
         return switch_if_waiting(core, now, slot, out);
-    }
-    if request.http.is_content_type("application/octet-stream") {
+    };
+    let Some(engine) = engine_of(session) else { return };
+    if engine.revision == Revision::V4 && request.http.is_content_type("application/octet-stream") {
         out.writes.push(asker.answer(400, None, Bytes::new()));
         return fail(core, now, slot, Reason::TransportError, out);
+    }
+    // What the handshake said counts; a request that says something else has been decoded for nothing.
+    let form = PostForm {
+        revision: engine.revision,
+        jsonp: engine.jsonp.is_some(),
+    };
+    if form != post_form(route) {
+        packets = bodies::decode_post(&config, &request.http, engine.raw, form, body.clone());
     }
     let key = core.key(slot);
     for packet in packets {
@@ -560,7 +597,7 @@ fn post(
     }
 }
 
-/// Decodes the body of a POST.
+/// Decodes the body of a POST as its query wants it read.
 pub(crate) fn decode_body(
     config: &Config,
     request: &http::Request,
@@ -568,45 +605,13 @@ pub(crate) fn decode_body(
     route: &EngineIo<'_>,
     body: Bytes,
 ) -> Vec<Inbound> {
-    if request.is_content_type("application/octet-stream") {
-        return Vec::new(); // refused as a whole
-    }
-    let text = match route.jsonp {
-        Some(_) => match jsonp::decode_post(&body) {
-            Some(text) => text,
-            None => return Vec::new(), // ignored, docs/protocol/engine-io.md §4.6
-        },
-        None => match ByteString::try_from(body) {
-            Ok(text) => text,
-            Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
-        },
-    };
-    payload::decode(text, MAX_PACKETS_PER_POST)
-        .map(|packet| {
-            packet.map_or(Inbound::Broken(Reason::ParseError), |packet| {
-                inbound(packet, raw, config)
-            })
-        })
-        .collect()
+    bodies::decode_post(config, request, raw, post_form(route), body)
 }
 
-/// Decodes one text message of a websocket.
-pub(crate) fn decode_text(text: &ByteString, raw: bool, config: &Config) -> Inbound {
-    match Packet::decode_text(Revision::V4, text) {
-        Ok(packet) => inbound(packet, raw, config),
-        Err(_) => Inbound::Broken(Reason::ParseError),
-    }
-}
-
-fn inbound(packet: Packet, raw: bool, config: &Config) -> Inbound {
-    match packet {
-        Packet::Message(text) if !raw => {
-            match socket::text::decode(text, socket::Revision::Five, socket::Role::Server, &config.packet) {
-                Ok(decoded) => Inbound::Socket(decoded),
-                Err(_) => Inbound::Broken(Reason::ForcedClose),
-            }
-        }
-        packet => Inbound::Engine(packet),
+fn post_form(route: &EngineIo<'_>) -> PostForm {
+    PostForm {
+        revision: route.version.revision().unwrap_or(Revision::V3),
+        jsonp: route.jsonp.is_some(),
     }
 }
 
@@ -633,7 +638,7 @@ fn attach_candidate(
     };
     let possible = route.transport == EngineTransport::Websocket && session.transport == TransportKind::Polling;
     let Some(engine) = engine_of(session) else { return };
-    let wire = wire(engine.raw);
+    let wire = wire(engine.revision, engine.raw);
     out.writes
         .push(Write::Upgrade(link, Box::new(Upgrade { accept, headers, wire })));
     if !possible || engine.candidate.is_some() {
@@ -686,7 +691,7 @@ fn handle_candidate(core: &mut Core, now: Time, slot: u32, link: LinkId, packet:
 
 /// Moves the session to its candidate, if that has sent `5`.
 fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
-    let key = core.key(slot);
+    let (key, config) = (core.key(slot), Arc::clone(&core.config));
     let Some(engine) = engine_mut(core, slot) else { return };
     if !engine.candidate.as_ref().is_some_and(|c| c.switching) {
         return;
@@ -701,8 +706,10 @@ fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
     };
     session.transport = TransportKind::WebSocket;
     session.link = Some(candidate.link);
-    if candidate.base64 {
-        switch_to_base64(session);
+    set_base64(session, candidate.base64);
+    let silent_until = now + config.ping_interval + config.ping_timeout;
+    if let Some(engine) = engine_of(session) {
+        engine.silent_until = silent_until;
     }
     if session.state == State::Closing {
         return finish_closing(core, slot, out);
@@ -715,14 +722,14 @@ fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
     }
 }
 
-/// The transport carries binary as base64 from here on. What is queued was meant for polls, which spell it when they are put
-/// together.
-fn switch_to_base64(session: &mut Session) {
-    if let Some(engine) = engine_of(session) {
-        engine.base64 = true;
-    }
+/// Whether the transport carries binary as base64 from here on. What is queued was meant for polls of another kind.
+fn set_base64(session: &mut Session, base64: bool) {
+    session.adapts = base64;
+    let Some(revision) = revision_of(session).filter(|_| base64) else {
+        return;
+    };
     for frame in session.outbox.iter_mut().filter(|frame| frame.is_binary()) {
-        *frame = to_base64(frame);
+        *frame = bodies::to_base64(revision, frame);
     }
     session.outbox_bytes = session.outbox.iter().map(Frame::len).sum();
 }
@@ -767,17 +774,22 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
         return;
     }
     let Some(engine) = engine_of(session) else { return };
-    let raw = engine.raw;
+    let (revision, raw) = (engine.revision, engine.raw);
     match packet {
         Inbound::Socket(decoded) => {
-            if let Err(reason) = socket::revision5::handle_text(core, now, slot, decoded, out) {
+            if let Err(reason) = socket::session::handle_text(core, now, slot, revision, decoded, out) {
                 close(core, now, slot, reason, out);
             }
         }
         Inbound::Engine(Packet::Binary(bytes)) if !raw => {
-            if let Err(reason) = socket::revision5::handle_binary(core, now, slot, bytes, out) {
+            if let Err(reason) = socket::session::handle_binary(core, now, slot, revision, bytes, out) {
                 close(core, now, slot, reason, out);
             }
+        }
+        Inbound::Engine(Packet::Message(text)) if !raw => {
+            let text = engine.dialect.resolve(text);
+            let decoded = bodies::decode_socket(text, revision, &core.config);
+            receive(core, now, slot, decoded, out);
         }
         Inbound::Engine(Packet::Pong(_)) => {
             if engine.awaiting_pong {
@@ -787,13 +799,26 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
                 core.timers.arm(now, Alarm::Ping, key, beat);
             }
         }
-        // The server pings in this revision (docs/protocol/engine-io.md §4.4).
-        Inbound::Engine(Packet::Ping(_)) => fail(core, now, slot, Reason::TransportError, out),
+        // Who pings (docs/protocol/engine-io.md §6): in revision 4 the server, and then this breaks the protocol (§4.4).
+        Inbound::Engine(Packet::Ping(_)) => match revision {
+            Revision::V4 => fail(core, now, slot, Reason::TransportError, out),
+            Revision::V3 => {
+                engine.silent_until = now + core.config.ping_interval + core.config.ping_timeout;
+                // One answer does for all pings that came before it was read.
+                if session.outbox.back() != Some(&PONG) {
+                    core.push_control(slot, PONG);
+                }
+            }
+        },
         Inbound::Engine(Packet::Close) if transport == TransportKind::Polling => {
             answer_parked_with(core, slot, NOOP, out);
             fail(core, now, slot, Reason::TransportClose, out);
         }
         Inbound::Engine(Packet::Message(text)) => {
+            let text = match revision {
+                Revision::V4 => text,
+                Revision::V3 => engine.dialect.resolve(text),
+            };
             out.deliveries.push(Delivery::EngineMessage {
                 session: key,
                 message: EngineMessage::Text(text),
@@ -830,6 +855,14 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
             engine.awaiting_pong = true;
             core.push_control(slot, PING);
             core.timers.arm(now, Alarm::PingTimeout, key, epoch);
+        }
+        Alarm::PingTimeout if engine.revision == Revision::V3 && state == State::Open => {
+            let silent_until = engine.silent_until;
+            if silent_until > now {
+                core.timers.arm_at(silent_until, Alarm::PingTimeout, key, 0);
+            } else {
+                fail(core, now, slot, Reason::PingTimeout, out);
+            }
         }
         Alarm::PingTimeout if engine.beat == epoch && engine.awaiting_pong && state == State::Open => {
             fail(core, now, slot, Reason::PingTimeout, out);
@@ -985,20 +1018,40 @@ fn announce_end(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs) {
 // ---- sockets --------------------------------------------------------------------------------------------------------
 
 /// The user has let a socket in.
-pub(crate) fn accepted(core: &mut Core, slot: u32, socket: u32) {
-    if let Some(engine) = engine_mut(core, slot) {
-        engine.joined = true;
-    }
+pub(crate) fn accepted(core: &mut Core, slot: u32, socket: u32, out: &mut Outputs) {
+    let Some(engine) = engine_mut(core, slot) else { return };
+    engine.joined = true;
+    let revision = engine.revision;
     let Some((namespace, sid)) = core.socket_names(socket) else {
         return;
     };
-    let frame = socket_frame(core, |b| socket::revision5::write_connected(b, &namespace, &sid));
+    let frame = socket_frame(core, |b| match revision {
+        Revision::V4 => socket::revision5::write_connected(b, &namespace, &sid),
+        Revision::V3 => socket::revision4::write_connected(b, &namespace),
+    });
     core.push_control(slot, frame);
+    if revision == Revision::V3 {
+        socket::revision4::accepted(core, slot, out);
+    }
 }
 
 /// The user has refused a socket.
 pub(crate) fn refused(core: &mut Core, slot: u32, namespace: &str, message: &str, data: Option<&str>) {
-    let frame = socket_frame(core, |b| socket::revision5::write_refused(b, namespace, message, data));
+    let Some(engine) = engine_mut(core, slot) else { return };
+    let revision = engine.revision;
+    let frame = socket_frame(core, |b| match revision {
+        Revision::V4 => socket::revision5::write_refused(b, namespace, message, data),
+        Revision::V3 => socket::revision4::write_refused(b, namespace, message, data),
+    });
+    core.push_control(slot, frame);
+    if revision == Revision::V3 {
+        socket::revision4::refused(core, slot);
+    }
+}
+
+/// Says once more that the client is in a namespace; revision 3.
+pub(crate) fn confirm(core: &mut Core, slot: u32, namespace: &str) {
+    let frame = socket_frame(core, |b| socket::revision4::write_connected(b, namespace));
     core.push_control(slot, frame);
 }
 
@@ -1013,7 +1066,7 @@ pub(crate) fn disconnect(core: &mut Core, now: Time, slot: u32, socket: u32, who
         let Some((namespace, _)) = core.socket_names(socket) else {
             continue;
         };
-        let frame = socket_frame(core, |b| socket::revision5::write_disconnect(b, &namespace));
+        let frame = socket_frame(core, |b| socket::session::write_disconnect(b, &namespace));
         core.push_control(slot, frame);
         core.left(slot, socket, reason, out);
         if let Some(engine) = engine_mut(core, slot) {
@@ -1046,34 +1099,23 @@ fn socket_frame(core: &mut Core, write: impl FnOnce(&mut BytesMut)) -> Frame {
 }
 
 /// Encodes a message for clients of this generation.
-pub(crate) fn encode_message(message: &Message, buffer: &mut BytesMut) -> Encoded {
+pub(crate) fn encode_message(revision: Revision, message: &Message, buffer: &mut BytesMut) -> Encoded {
     let first = Frame::text(buffer, |b| {
         b.put_u8(b'4');
-        socket::revision5::write_message(b, message);
+        match revision {
+            Revision::V4 => socket::revision5::write_message(b, message),
+            Revision::V3 => socket::revision4::write_message(b, message),
+        }
     });
-    let attachments = message
-        .args
-        .attachments
-        .iter()
-        .map(|bytes| Frame::binary(buffer, |b| b.put_slice(bytes)))
+    let attachments = message.args.attachments.iter();
+    let attachments = attachments
+        .map(|bytes| bodies::binary_frame(revision, bytes, buffer))
         .collect();
     Encoded { first, attachments }
 }
 
-/// The same message for a peer that cannot take binary (docs/protocol/engine-io.md §1, `b64`).
-pub(crate) fn to_base64(frame: &Frame) -> Frame {
-    Frame::text(&mut BytesMut::new(), |b| {
-        super::packet::encode_base64(Revision::V4, frame.payload(), b)
-    })
-}
-
 /// Encodes a message of a raw session.
-pub(crate) fn encode_raw(message: &EngineMessage, buffer: &mut BytesMut) -> Frame {
-    match message {
-        EngineMessage::Text(text) => Frame::text(buffer, |b| {
-            b.put_u8(b'4');
-            b.put_slice(text.as_bytes());
-        }),
-        EngineMessage::Binary(bytes) => Frame::binary(buffer, |b| b.put_slice(bytes)),
-    }
+pub(crate) fn encode_raw(core: &mut Core, slot: u32, message: &EngineMessage) -> Option<Frame> {
+    let revision = core.sessions.get(slot).and_then(revision_of)?;
+    Some(bodies::message_frame(revision, message, &mut core.buffer))
 }

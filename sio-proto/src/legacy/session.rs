@@ -56,7 +56,7 @@ pub(crate) struct Tilde {
 fn tilde_of(session: &mut Session) -> Option<&mut Tilde> {
     match &mut session.wiring {
         Wiring::Legacy06(tilde) => Some(tilde),
-        Wiring::Engine4(_) => None,
+        Wiring::Engine4(_) | Wiring::Engine3(_) => None,
     }
 }
 
@@ -188,7 +188,7 @@ fn open(
     }
     let held = now + core.config.legacy.poll_duration;
     set_deadline(core, slot, held);
-    if !core.ask(slot, &ByteString::from_static("/"), None, out) {
+    if !core.ask(slot, &ByteString::from_static("/"), None, None, out) {
         close(core, slot, Reason::ForcedServerClose, out);
     }
 }

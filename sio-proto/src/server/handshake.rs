@@ -1,13 +1,17 @@
 //! What is remembered of the request that opened a session.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
+use bytes::{BufMut, BytesMut};
+use bytestring::ByteString;
+
 use crate::Time;
-use crate::http;
+use crate::{http, json};
 
 /// Who is at the other end of a link, as far as the caller knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,16 +28,19 @@ pub struct Peer {
 pub enum Generation {
     /// The `~m~` wire of Socket.IO 0.5 and 0.6.
     Legacy06,
+    /// Engine.IO 2 and 3: Socket.IO 1.x and 2.x.
+    Engine3,
     /// Engine.IO 4: Socket.IO 3.x and 4.x.
     Engine4,
 }
 
 impl Generation {
-    /// The releases that speak it, for people: `"0.6"`, `"4.x"`.
+    /// The releases that speak it, for people: `"0.6"`, `"1.x-2.x"`, `"4.x"`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Legacy06 => "0.6",
+            Self::Engine3 => "1.x-2.x",
             Self::Engine4 => "4.x",
         }
     }
@@ -144,6 +151,31 @@ impl Handshake {
             (&self.text[start..middle], &self.text[middle..end])
         })
     }
+}
+
+/// The pairs of raw queries as one JSON object, without the keys that are the protocol's own; `None` if nothing is left. Of equal keys the
+/// last one counts.
+pub(crate) fn query_object(queries: &[&str], without: &[&str]) -> Option<ByteString> {
+    let mut pairs = BTreeMap::new();
+    for query in queries {
+        for (key, value) in http::Query::new(*query).iter() {
+            if !without.contains(&&*key) {
+                pairs.insert(key.into_owned(), value.into_owned());
+            }
+        }
+    }
+    if pairs.is_empty() {
+        return None;
+    }
+    let mut object = BytesMut::new();
+    for (key, value) in &pairs {
+        object.put_u8(if object.is_empty() { b'{' } else { b',' });
+        json::write_string(&mut object, key);
+        object.put_u8(b':');
+        json::write_string(&mut object, value);
+    }
+    object.put_u8(b'}');
+    ByteString::try_from(object.freeze()).ok()
 }
 
 impl fmt::Debug for Handshake {

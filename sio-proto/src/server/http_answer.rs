@@ -141,21 +141,42 @@ pub(crate) fn preflight(config: &Config, link: LinkId, request: &http::Request) 
 pub(crate) fn origin_allowed(config: &Config, request: &http::Request) -> bool {
     match &config.origins {
         Origins::Any => true,
-        Origins::SameHost => {
-            let Some(origin) = request.headers.get("origin").map(core::str::from_utf8) else {
-                return true;
-            };
-            let Ok(origin) = origin else { return false };
-            let listed = |cors: &Cors| cors.origins.is_empty() || cors.origins.iter().any(|o| o == origin);
-            let same_host = || {
-                let (scheme, authority) = origin.split_once("://")?;
-                let port = if scheme == "https" { ":443" } else { ":80" };
-                let plain = |a: &str| a.strip_suffix(port).unwrap_or(a).to_ascii_lowercase();
-                Some(plain(authority) == plain(header(request, "host")?))
-            };
-            config.cors.as_ref().is_some_and(listed) || same_host().unwrap_or(false)
-        }
+        Origins::SameHost => match request.headers.get("origin").map(core::str::from_utf8) {
+            None => true,
+            Some(Ok(origin)) => is_allowed(config, request, origin),
+            Some(Err(_)) => false,
+        },
     }
+}
+
+/// The same for a request whose answer is a script. Browsers send no `Origin` with those, and let every page run them: what
+/// they say instead is in `Referer`, and in `Sec-Fetch-Site`. A request with none of them comes from no browser of today.
+pub(crate) fn script_allowed(config: &Config, request: &http::Request) -> bool {
+    if config.origins == Origins::Any || request.headers.get("origin").is_some() {
+        return origin_allowed(config, request);
+    }
+    match (header(request, "referer"), header(request, "sec-fetch-site")) {
+        (Some(page), _) => {
+            let path = page
+                .split_once("://")
+                .and_then(|(_, rest)| rest.find('/').map(|at| rest.len() - at));
+            is_allowed(config, request, &page[..page.len() - path.unwrap_or(0)])
+        }
+        (None, Some(site)) => !matches!(site, "cross-site" | "same-site"),
+        (None, None) => true,
+    }
+}
+
+/// Whether an origin is listed for CORS, or is the host itself.
+fn is_allowed(config: &Config, request: &http::Request, origin: &str) -> bool {
+    let listed = |cors: &Cors| cors.origins.is_empty() || cors.origins.iter().any(|o| o == origin);
+    let same_host = || {
+        let (scheme, authority) = origin.split_once("://")?;
+        let port = if scheme == "https" { ":443" } else { ":80" };
+        let plain = |a: &str| a.strip_suffix(port).unwrap_or(a).to_ascii_lowercase();
+        Some(plain(authority) == plain(header(request, "host")?))
+    };
+    config.cors.as_ref().is_some_and(listed) || same_host().unwrap_or(false)
 }
 
 /// Agrees to a websocket, or says why not: what the 101 tells the peer from its key, and its further headers.

@@ -7,6 +7,7 @@ use bytestring::ByteString;
 
 use super::Generation;
 use crate::Frame;
+use crate::engine::Revision;
 use crate::socket::Args;
 
 /// A way to write a message. Clients of one generation share one form whatever their transport: the websocket frame's
@@ -16,21 +17,24 @@ use crate::socket::Args;
 pub enum Form {
     /// Socket.IO 5 in Engine.IO 4 packets.
     Engine4,
+    /// Socket.IO 4 in Engine.IO 3 packets.
+    Engine3,
     /// Frames of 0.6.
     Legacy06,
 }
 
 impl Form {
     /// How many forms there are.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 3;
     /// All forms.
-    pub const ALL: [Self; Self::COUNT] = [Self::Engine4, Self::Legacy06];
+    pub const ALL: [Self; Self::COUNT] = [Self::Engine4, Self::Engine3, Self::Legacy06];
 
     /// The form that clients of this generation read.
     #[must_use]
     pub const fn of(generation: Generation) -> Self {
         match generation {
             Generation::Engine4 => Self::Engine4,
+            Generation::Engine3 => Self::Engine3,
             Generation::Legacy06 => Self::Legacy06,
         }
     }
@@ -122,7 +126,8 @@ impl Message {
     pub fn encode(&mut self, form: Form, buffer: &mut BytesMut) {
         if self.forms[form as usize].is_none() {
             let encoded = match form {
-                Form::Engine4 => crate::engine::session::encode_message(self, buffer),
+                Form::Engine4 => crate::engine::session::encode_message(Revision::V4, self, buffer),
+                Form::Engine3 => crate::engine::session::encode_message(Revision::V3, self, buffer),
                 Form::Legacy06 => crate::legacy::session::encode_message(self, buffer),
             };
             self.forms[form as usize] = Some(encoded);

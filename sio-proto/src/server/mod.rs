@@ -41,7 +41,8 @@ pub use reason::Reason;
 pub use route::{Cause, Request, Routed, Router, Verdict};
 pub use shard::Shard;
 
-pub(crate) use http_answer::{Asker, accept_websocket, header, origin_allowed, preflight};
+pub(crate) use handshake::query_object;
+pub(crate) use http_answer::{Asker, accept_websocket, header, origin_allowed, preflight, script_allowed};
 pub(crate) use links::Role;
 pub(crate) use session::{Session, State, Wiring};
 pub(crate) use shard::Core;

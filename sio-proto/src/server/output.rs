@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::Delivery;
+use crate::engine::bodies;
 use crate::http;
 use crate::wire::Wire;
 use crate::{Frame, LinkId};
@@ -83,6 +84,12 @@ pub enum PollEncoding {
     Engine4,
     /// The same as an Engine.IO JSONP answer with this index (docs/protocol/engine-io.md §4.6).
     Engine4Jsonp(ByteString),
+    /// Length-prefixed packets, binary as base64 (docs/protocol/engine-io.md §3.2).
+    Engine3,
+    /// Length-prefixed packets in bytes (docs/protocol/engine-io.md §3.4).
+    Engine3Binary,
+    /// Length-prefixed packets as an Engine.IO JSONP answer with this index (docs/protocol/engine-io.md §4.6).
+    Engine3Jsonp(ByteString),
     /// Frames of 0.6 one after the other (docs/protocol/legacy-0.6.md §2).
     Legacy06,
 }
@@ -128,12 +135,16 @@ impl PollEncoding {
     fn encode(&self, frames: &[Frame], buffer: &mut BytesMut) -> Bytes {
         buffer.reserve(frames.iter().map(|f| f.len() + 1).sum());
         match self {
-            Self::Engine4 => crate::engine::session::encode_poll(frames, buffer),
+            Self::Engine4 => bodies::encode_v4(frames, buffer),
             Self::Engine4Jsonp(index) => {
-                crate::engine::session::encode_poll(frames, buffer);
-                let payload = buffer.split();
-                let text = core::str::from_utf8(&payload).unwrap_or_default();
-                crate::engine::jsonp::write_script(index, text, buffer);
+                bodies::encode_v4(frames, buffer);
+                bodies::encode_script(index, buffer);
+            }
+            Self::Engine3 => bodies::encode_v3(frames, buffer),
+            Self::Engine3Binary => bodies::encode_v3_binary(frames, buffer),
+            Self::Engine3Jsonp(index) => {
+                bodies::encode_v3(frames, buffer);
+                bodies::encode_script(index, buffer);
             }
             Self::Legacy06 => frames.iter().for_each(|f| buffer.put_slice(f.payload())),
         }

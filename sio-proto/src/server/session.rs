@@ -19,6 +19,7 @@ use alloc::vec::Vec;
 
 use super::http_answer::Asker;
 use super::{Generation, Handshake, SendError, TransportKind};
+use crate::engine::Revision;
 use crate::socket::Reassembly;
 use crate::{Config, Frame, LinkId, Sid, Time, engine, legacy};
 
@@ -36,6 +37,8 @@ pub(crate) enum State {
 pub(crate) enum Wiring {
     /// Engine.IO 4.
     Engine4(engine::session::Engine),
+    /// Engine.IO 3.
+    Engine3(engine::session::Engine),
     /// The `~m~` wire.
     Legacy06(legacy::session::Tilde),
 }
@@ -55,6 +58,8 @@ pub(crate) struct Session {
     pub(crate) parked: Option<Box<Asker>>,
     /// The POST whose body is still coming.
     pub(crate) post: Option<LinkId>,
+    /// Frames are changed for this session before they are queued ([`Session::adapt`]); by exception.
+    pub(crate) adapts: bool,
     pub(crate) outbox: VecDeque<Frame>,
     pub(crate) outbox_bytes: usize,
     /// Sockets of this session, connected or asked.
@@ -76,6 +81,7 @@ impl Session {
     pub(crate) const fn generation(&self) -> Generation {
         match &self.wiring {
             Wiring::Engine4(_) => Generation::Engine4,
+            Wiring::Engine3(_) => Generation::Engine3,
             Wiring::Legacy06(_) => Generation::Legacy06,
         }
     }
@@ -97,13 +103,9 @@ impl Session {
         {
             return Err(SendError::Full);
         }
-        if self.wants_base64() {
+        if self.adapts {
             for frame in frames {
-                let frame = if frame.is_binary() {
-                    engine::session::to_base64(frame)
-                } else {
-                    frame.clone()
-                };
+                let frame = self.adapt(frame);
                 self.outbox_bytes += frame.len();
                 self.outbox.push_back(frame);
             }
@@ -114,8 +116,13 @@ impl Session {
         Ok(())
     }
 
-    const fn wants_base64(&self) -> bool {
-        matches!(&self.wiring, Wiring::Engine4(engine) if engine.base64)
+    /// What the session's peer gets for a frame that all others of its generation get.
+    fn adapt(&self, frame: &Frame) -> Frame {
+        match &self.wiring {
+            Wiring::Engine4(_) => engine::bodies::to_base64(Revision::V4, frame),
+            Wiring::Engine3(_) => engine::bodies::to_base64(Revision::V3, frame),
+            Wiring::Legacy06(_) => frame.clone(),
+        }
     }
 
     /// Whether a limit of the queue is reached.
@@ -151,7 +158,7 @@ impl Session {
 
     fn max_packets(&self, config: &Config) -> usize {
         match &self.wiring {
-            Wiring::Engine4(_) => config.max_queued_packets,
+            Wiring::Engine4(_) | Wiring::Engine3(_) => config.max_queued_packets,
             Wiring::Legacy06(_) => legacy::session::max_packets(self, config),
         }
     }

@@ -147,7 +147,9 @@ impl Shard {
         };
         self.core.links.clear(link);
         match self.core.sessions.get(key.slot).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_)) => engine::session::handle_closed(&mut self.core, now, key.slot, role, cause, out),
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
+                engine::session::handle_closed(&mut self.core, now, key.slot, role, cause, out)
+            }
             Some(Wiring::Legacy06(_)) => legacy::session::handle_closed(&mut self.core, now, key.slot, out),
             None => {}
         }
@@ -207,7 +209,7 @@ impl Shard {
                     }
                 }
                 TransportKind::Polling => match session.wiring {
-                    Wiring::Engine4(_) => engine::session::flush_poll(&mut self.core, slot, out),
+                    Wiring::Engine4(_) | Wiring::Engine3(_) => engine::session::flush_poll(&mut self.core, slot, out),
                     Wiring::Legacy06(_) => legacy::session::flush_poll(&mut self.core, now, slot, out),
                 },
             }
@@ -219,8 +221,8 @@ impl Shard {
 /// Commands of the user.
 impl Shard {
     /// Lets a socket into the namespace it asked for ([`Delivery::Connect`]). False if it is gone or was answered before.
-    pub fn accept(&mut self, now: Time, socket: SocketKey) -> bool {
-        self.core.accept(now, socket)
+    pub fn accept(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) -> bool {
+        self.core.accept(now, socket, out)
     }
 
     /// Refuses a socket the namespace it asked for. `data` is one JSON value.
@@ -338,7 +340,8 @@ impl Shard {
         if !self.core.sessions.holds(session.slot, session.generation) {
             return Err(SendError::Disconnected);
         }
-        let frame = engine::session::encode_raw(&message, &mut self.core.buffer);
+        let frame =
+            engine::session::encode_raw(&mut self.core, session.slot, &message).ok_or(SendError::Disconnected)?;
         let config = Arc::clone(&self.core.config);
         let target = self
             .core
@@ -461,6 +464,7 @@ impl Core {
             link,
             parked: None,
             post: None,
+            adapts: false,
             outbox: VecDeque::new(),
             outbox_bytes: 0,
             sockets: Vec::new(),
@@ -543,7 +547,9 @@ impl Core {
         out: &mut Outputs,
     ) {
         match self.sessions.get(key.slot).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_)) => engine::session::handle_packet(self, now, key.slot, role, link, packet, out),
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
+                engine::session::handle_packet(self, now, key.slot, role, link, packet, out)
+            }
             Some(Wiring::Legacy06(_)) => legacy::session::handle_packet(self, now, key.slot, packet, out),
             None => {}
         }
@@ -554,7 +560,9 @@ impl Core {
             return;
         }
         match self.sessions.get(key.slot).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_)) => engine::session::handle_alarm(self, now, key.slot, alarm, epoch, out),
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
+                engine::session::handle_alarm(self, now, key.slot, alarm, epoch, out)
+            }
             Some(Wiring::Legacy06(_)) => legacy::session::handle_alarm(self, now, key.slot, alarm, epoch, out),
             None => {}
         }
@@ -563,7 +571,7 @@ impl Core {
     /// Closes a session from this side: the user is told, the peer gets what its transport has for that.
     pub(crate) fn close_session(&mut self, now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
         match self.sessions.get(slot).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_)) => engine::session::close(self, now, slot, reason, out),
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::session::close(self, now, slot, reason, out),
             Some(Wiring::Legacy06(_)) => legacy::session::close(self, slot, reason, out),
             None => {}
         }
@@ -610,8 +618,17 @@ impl Core {
 
     fn find(&self, sid: &Sid) -> Option<SocketKey> {
         let (shard, slot) = sid.address(&self.key);
-        let socket = self.sockets.get(slot).filter(|_| shard == self.index)?;
-        (socket.sid == *sid && socket.standing == Standing::Connected).then(|| self.socket_key(slot))
+        if shard != self.index {
+            return None;
+        }
+        let is_it = |slot: &u32| {
+            let socket = self.sockets.get(*slot);
+            socket.is_some_and(|s| s.sid == *sid && s.standing == Standing::Connected)
+        };
+        // An id says where its socket is, or where the session is whose first socket has its id.
+        let own = Some(slot).filter(is_it);
+        let found = own.or_else(|| self.sessions.get(slot)?.sockets.iter().copied().find(is_it))?;
+        Some(self.socket_key(found))
     }
 
     /// The socket of a session in a namespace. A session is in few namespaces: looking through them beats a map.
@@ -628,11 +645,13 @@ impl Core {
         Some((self.namespaces.get(socket.namespace).name.clone(), socket.sid))
     }
 
-    /// A session asks to join a namespace it is not in. False if a limit forbids it.
+    /// A session asks to join a namespace it is not in. False if a limit forbids it. The socket has an id of its own, unless clients of its
+    /// generation know themselves by another: then it is `sid`, the session's.
     pub(crate) fn ask(
         &mut self,
         slot: u32,
         namespace: &ByteString,
+        sid: Option<Sid>,
         auth: Option<ByteString>,
         out: &mut Outputs,
     ) -> bool {
@@ -647,7 +666,7 @@ impl Core {
         let Some(entered) = self.namespaces.enter(namespace, self.config.max_namespaces) else {
             return false;
         };
-        let sid = self.new_sid(self.sockets.vacant().0);
+        let sid = sid.unwrap_or_else(|| self.new_sid(self.sockets.vacant().0));
         let (socket, _) = self.sockets.insert(Socket {
             sid,
             session: slot,
@@ -673,7 +692,7 @@ impl Core {
         true
     }
 
-    fn accept(&mut self, now: Time, key: SocketKey) -> bool {
+    fn accept(&mut self, now: Time, key: SocketKey, out: &mut Outputs) -> bool {
         let Some(socket) = self.socket_mut(key).filter(|s| s.standing == Standing::Asked) else {
             return false;
         };
@@ -689,7 +708,7 @@ impl Core {
             socket.position = position;
         }
         match self.sessions.get(session).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_)) => engine::session::accepted(self, session, key.slot),
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::session::accepted(self, session, key.slot, out),
             Some(Wiring::Legacy06(_)) => legacy::session::accepted(self, now, session),
             None => {}
         }
@@ -706,7 +725,9 @@ impl Core {
         };
         self.forget_socket(key.slot);
         match self.sessions.get(session).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_)) => engine::session::refused(self, session, &namespace, message, data),
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
+                engine::session::refused(self, session, &namespace, message, data)
+            }
             Some(Wiring::Legacy06(_)) => legacy::session::refused(self, session, out),
             None => {}
         }
@@ -745,7 +766,9 @@ impl Core {
         let Some(socket) = self.socket_mut(key) else { return };
         let session = socket.session;
         match self.sessions.get(session).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_)) => engine::session::disconnect(self, now, session, key.slot, close, out),
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
+                engine::session::disconnect(self, now, session, key.slot, close, out)
+            }
             Some(Wiring::Legacy06(_)) => legacy::session::close(self, session, Reason::ServerNamespaceDisconnect, out),
             None => {}
         }
@@ -1017,7 +1040,7 @@ mod tests {
                 match output {
                     Output::Bytes(_, bytes) => self.written.push_str(&String::from_utf8_lossy(&bytes)),
                     Output::Delivery(Delivery::Connect { socket, .. }) => {
-                        self.server.shard(self.now, |shard, _| shard.accept(self.now, socket));
+                        self.server.shard(self.now, |shard, out| shard.accept(self.now, socket, out));
                     }
                     Output::Delivery(_) | Output::End(_) => {}
                     Output::Request(..) => panic!("foreign request"),

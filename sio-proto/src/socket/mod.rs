@@ -17,7 +17,9 @@
 
 mod binary;
 mod packet;
+pub(crate) mod revision4;
 pub(crate) mod revision5;
+pub(crate) mod session;
 pub mod text;
 
 pub use binary::Reassembly;

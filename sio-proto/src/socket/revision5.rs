@@ -3,65 +3,29 @@
 //! A namespace is entered by CONNECT and nothing else; whatever breaks the order ends the connection. Packets for a namespace that
 //! the server has just made the client leave are late, not wrong, and are dropped.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
-use super::text::{Decoded, Encoder};
+use super::text::Encoder;
 use super::{Packet, Revision};
 use crate::server::{Core, Message, Outputs, Reason, Standing};
 use crate::{Sid, Time, engine, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Five);
 
-/// A text message of a session: a packet, or the head of one.
-pub(crate) fn handle_text(
+pub(super) fn handle_packet(
     core: &mut Core,
     now: Time,
     slot: u32,
-    decoded: Decoded,
+    packet: Packet,
     out: &mut Outputs,
 ) -> Result<(), Reason> {
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return Ok(());
-    };
-    match session.reassembly.handle_decoded(decoded) {
-        Err(_) => Err(Reason::ForcedClose),
-        Ok(Some(packet)) => handle_packet(core, now, slot, packet, out),
-        Ok(None) => {
-            if session.reassembly.is_pending() {
-                engine::session::arm_attachments(core, slot, now + core.config.attachment_timeout);
-            }
-            Ok(())
-        }
-    }
-}
-
-/// A binary message of a session: an attachment.
-pub(crate) fn handle_binary(
-    core: &mut Core,
-    now: Time,
-    slot: u32,
-    bytes: Bytes,
-    out: &mut Outputs,
-) -> Result<(), Reason> {
-    let config = &core.config;
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return Ok(());
-    };
-    match session.reassembly.handle_binary(bytes, &config.packet) {
-        Err(_) => Err(Reason::ForcedClose),
-        Ok(None) => Ok(()),
-        Ok(Some(packet)) => handle_packet(core, now, slot, packet, out),
-    }
-}
-
-fn handle_packet(core: &mut Core, now: Time, slot: u32, packet: Packet, out: &mut Outputs) -> Result<(), Reason> {
     let found = core.socket_in(slot, packet.namespace());
     match (packet, found) {
         // Each CONNECT has an answer, which goes into the queue whether there is room or not. Who does not fetch them may not ask.
         (Packet::Connect { .. }, None) if core.is_full(slot) => Err(Reason::ForcedClose),
         (Packet::Connect { namespace, payload, .. }, None) => {
-            if !core.ask(slot, &namespace, payload, out) {
+            if !core.ask(slot, &namespace, None, payload, out) {
                 engine::session::refused(core, slot, &namespace, "Too many namespaces", None);
             }
             Ok(())
@@ -108,11 +72,6 @@ pub(crate) fn write_refused(out: &mut BytesMut, namespace: &str, message: &str, 
     payload.put_u8(b'}');
     let payload = ByteString::try_from(payload.freeze()).unwrap_or_default();
     ENCODER.connect_error(out, namespace, &payload);
-}
-
-/// Writes the DISCONNECT from a namespace.
-pub(crate) fn write_disconnect(out: &mut BytesMut, namespace: &str) {
-    ENCODER.disconnect(out, namespace);
 }
 
 /// Writes an event or an acknowledgement.

@@ -98,7 +98,8 @@ impl World {
                         let socket = *socket;
                         self.sockets.push(socket);
                         if self.accepts {
-                            self.server.shard(self.now, |shard, _| shard.accept(self.now, socket));
+                            self.server
+                                .shard(self.now, |shard, out| shard.accept(self.now, socket, out));
                         }
                     }
                     self.deliveries.push(delivery);

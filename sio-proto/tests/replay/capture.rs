@@ -65,7 +65,7 @@ impl Capture {
         Self {
             name: name.to_owned(),
             application: value["application"].as_str().unwrap().to_owned(),
-            config: config(value["options"].as_object().unwrap()),
+            config: config(value["server"].as_str().unwrap(), value["options"].as_object().unwrap()),
             ends: value["ends"].as_bool().unwrap(),
             entries: value["entries"].as_array().unwrap().iter().map(entry).collect(),
             seen: value
@@ -76,8 +76,12 @@ impl Capture {
 }
 
 /// The options of a genuine server as a config. Genuine servers ask no page where it comes from.
-fn config(options: &serde_json::Map<String, Value>) -> Config {
+fn config(server: &str, options: &serde_json::Map<String, Value>) -> Config {
     let mut config = Config::default().origins(Origins::Any);
+    // Those refuse what is older than they, unless they are told not to.
+    if ["socket.io@3", "socket.io@4"].iter().any(|new| server.starts_with(new)) {
+        config = config.generations(Generations::modern());
+    }
     for (key, value) in options {
         let millis = || Duration::from_millis(value.as_u64().unwrap());
         config = match key.as_str() {
@@ -92,9 +96,8 @@ fn config(options: &serde_json::Map<String, Value>) -> Config {
             }
             "cookie" if *value == Value::Bool(false) => config,
             "cookie" => config.cookie(Cookie::default()),
-            // The generations that exist are all served; a capture without one is of a server that refuses it.
-            "allowEIO3" if *value == Value::Bool(true) => config,
-            "allowEIO3" => config.generations(Generations::modern()),
+            "allowEIO3" if *value == Value::Bool(true) => config.generations(Generations::default()),
+            "allowEIO3" => config,
             "heartbeatInterval" => {
                 config.legacy.heartbeat_interval = millis();
                 config

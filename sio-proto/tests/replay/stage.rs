@@ -122,7 +122,7 @@ impl Stage {
             namespace: namespace.clone(),
         });
         let now = self.now;
-        self.server.shard(now, |shard, _| shard.accept(now, socket));
+        self.server.shard(now, |shard, out| shard.accept(now, socket, out));
     }
 
     pub fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>) {

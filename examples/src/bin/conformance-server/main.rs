@@ -122,6 +122,8 @@ fn contract_config(options: &Options) -> Config {
         .max_payload(1_000_000)
         .cors(Cors::list(["http://good.example"]).with_credentials())
         .origins(Origins::Any);
+    // The largest burst of the contract: 5000 events of 10 000 bytes, and their frames.
+    config.max_queued_bytes = 64 << 20;
     config.legacy.heartbeat_interval = Duration::from_millis(3000);
     config.legacy.reconnect_timeout = Duration::from_millis(4000);
     if options.no_legacy {

@@ -1,0 +1,221 @@
+//! What a session puts into the bodies of polls and what it reads from those of POSTs and from websocket messages, in either revision
+//! (docs/protocol/engine-io.md §2-§4). No state, no lock.
+//!
+//! | | revision 4 | revision 3 |
+//! |---|---|---|
+//! | poll, POST | packets joined by U+001E | length-prefixed text; binary framing if a packet is binary and the peer can take it |
+//! | JSONP | the same as a script | the same as a script, binary as base64 |
+//! | binary websocket message | the data | a type byte, then the data |
+//!
+//! Text of revision 3 that is not ASCII stays a [`Packet::Message`] here, whatever is in it: in which dialect it is written, the session
+//! knows, not we (docs/protocol/engine-io.md §3.3).
+
+use alloc::vec::Vec;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::{Dialect, Packet, PayloadError, Revision, jsonp, payload, payload_v3};
+use crate::server::{EngineMessage, PollEncoding, Reason};
+use crate::wire::Inbound;
+use crate::{Config, Frame, http, socket};
+
+/// Most packets in one POST.
+const MAX_PACKETS_PER_POST: usize = 65_536;
+
+/// `Content-Type` of polls, scripts included (docs/protocol/engine-io.md §4.6).
+const TEXT: &str = "text/plain; charset=UTF-8";
+/// `Content-Type` of binary payloads.
+const BINARY: &str = "application/octet-stream";
+
+/// What the body of a POST is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PostForm {
+    pub(crate) revision: Revision,
+    /// Whether it is a form with the payload in its field `d`.
+    pub(crate) jsonp: bool,
+}
+
+/// Decodes the body of a POST.
+pub(crate) fn decode_post(
+    config: &Config,
+    request: &http::Request,
+    raw: bool,
+    form: PostForm,
+    body: Bytes,
+) -> Vec<Inbound> {
+    let binary = request.is_content_type(BINARY);
+    match form.revision {
+        // Refused as a whole (docs/protocol/engine-io.md §4.4).
+        Revision::V4 if binary => Vec::new(),
+        Revision::V3 if binary && !form.jsonp => {
+            let packets = payload_v3::decode_binary(body, Dialect::Plain, MAX_PACKETS_PER_POST);
+            collect(packets, form.revision, raw, config)
+        }
+        revision => {
+            let text = match form.jsonp {
+                true => match jsonp::decode_post(&body) {
+                    Some(text) => text,
+                    None => return Vec::new(), // ignored, docs/protocol/engine-io.md §4.6
+                },
+                false => match ByteString::try_from(body) {
+                    Ok(text) => text,
+                    Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
+                },
+            };
+            match revision {
+                Revision::V4 => collect(payload::decode(text, MAX_PACKETS_PER_POST), revision, raw, config),
+                Revision::V3 => collect(
+                    payload_v3::decode_text(text, Dialect::Plain, MAX_PACKETS_PER_POST),
+                    revision,
+                    raw,
+                    config,
+                ),
+            }
+        }
+    }
+}
+
+fn collect(
+    packets: impl Iterator<Item = Result<Packet, PayloadError>>,
+    revision: Revision,
+    raw: bool,
+    config: &Config,
+) -> Vec<Inbound> {
+    packets
+        .map(|packet| match packet {
+            Ok(packet) => inbound(packet, revision, raw, config),
+            Err(_) => Inbound::Broken(Reason::ParseError),
+        })
+        .collect()
+}
+
+/// Decodes one text message of a websocket.
+pub(crate) fn decode_text(text: &ByteString, revision: Revision, raw: bool, config: &Config) -> Inbound {
+    match Packet::decode_text(revision, text) {
+        Ok(packet) => inbound(packet, revision, raw, config),
+        Err(_) => Inbound::Broken(Reason::ParseError),
+    }
+}
+
+/// Decodes one binary message of a websocket.
+pub(crate) fn decode_binary(bytes: Bytes, revision: Revision) -> Inbound {
+    match Packet::decode_binary(revision, bytes) {
+        Ok(packet) => Inbound::Engine(packet),
+        Err(_) => Inbound::Broken(Reason::ParseError),
+    }
+}
+
+fn inbound(packet: Packet, revision: Revision, raw: bool, config: &Config) -> Inbound {
+    match packet {
+        Packet::Message(text) if !raw && (revision == Revision::V4 || text.is_ascii()) => {
+            decode_socket(text, revision, config)
+        }
+        packet => Inbound::Engine(packet),
+    }
+}
+
+/// Decodes a message of Socket.IO, whose dialect is settled.
+pub(crate) fn decode_socket(text: ByteString, revision: Revision, config: &Config) -> Inbound {
+    let revision = match revision {
+        Revision::V4 => socket::Revision::Five,
+        // Revision 3 cannot be told from it, and is read as well.
+        Revision::V3 => socket::Revision::Four,
+    };
+    match socket::text::decode(text, revision, socket::Role::Server, &config.packet) {
+        Ok(decoded) => Inbound::Socket(decoded),
+        Err(_) => Inbound::Broken(Reason::ForcedClose),
+    }
+}
+
+/// How the body of a poll with these packets is written, and its `Content-Type`.
+pub(crate) fn poll_encoding(revision: Revision, jsonp: Option<&str>, frames: &[Frame]) -> (&'static str, PollEncoding) {
+    match (revision, jsonp) {
+        (Revision::V4, None) => (TEXT, PollEncoding::Engine4),
+        (Revision::V4, Some(index)) => (TEXT, PollEncoding::Engine4Jsonp(index.into())),
+        (Revision::V3, Some(index)) => (TEXT, PollEncoding::Engine3Jsonp(index.into())),
+        // Peers that cannot take binary get no binary frames in the first place.
+        (Revision::V3, None) if frames.iter().any(Frame::is_binary) => (BINARY, PollEncoding::Engine3Binary),
+        (Revision::V3, None) => (TEXT, PollEncoding::Engine3),
+    }
+}
+
+/// Puts packets together as a payload of revision 4.
+pub(crate) fn encode_v4(frames: &[Frame], out: &mut BytesMut) {
+    let mut writer = payload::Writer::new(out);
+    for frame in frames {
+        match text_of(frame) {
+            Some(text) => writer.text(text),
+            None => writer.binary(frame.payload()),
+        }
+    }
+}
+
+/// Puts packets together as a text payload of revision 3.
+pub(crate) fn encode_v3(frames: &[Frame], out: &mut BytesMut) {
+    let mut writer = payload_v3::TextWriter::new(out);
+    for frame in frames {
+        match text_of(frame) {
+            Some(text) => writer.text(text),
+            None => writer.binary(data(Revision::V3, frame)),
+        }
+    }
+}
+
+/// Puts packets together as a binary payload of revision 3.
+pub(crate) fn encode_v3_binary(frames: &[Frame], out: &mut BytesMut) {
+    let mut writer = payload_v3::BinaryWriter::new(out);
+    for frame in frames {
+        match text_of(frame) {
+            Some(text) => writer.text(text),
+            None => writer.binary(data(Revision::V3, frame)),
+        }
+    }
+}
+
+/// Dresses a payload as a script.
+pub(crate) fn encode_script(index: &str, out: &mut BytesMut) {
+    let payload = out.split();
+    let text = core::str::from_utf8(&payload).unwrap_or_default();
+    jsonp::write_script(index, text, out);
+}
+
+fn text_of(frame: &Frame) -> Option<&str> {
+    core::str::from_utf8(frame.payload())
+        .ok()
+        .filter(|_| !frame.is_binary())
+}
+
+/// What a binary frame carries: in revision 3 the packet type stands before it.
+fn data(revision: Revision, frame: &Frame) -> &[u8] {
+    match revision {
+        Revision::V4 => frame.payload(),
+        Revision::V3 => frame.payload().get(1..).unwrap_or_default(),
+    }
+}
+
+/// A binary message.
+pub(crate) fn binary_frame(revision: Revision, bytes: &[u8], buffer: &mut BytesMut) -> Frame {
+    Frame::binary(buffer, |b| super::packet::encode_binary(revision, bytes, b))
+}
+
+/// The same frame for a peer that cannot take binary (docs/protocol/engine-io.md §1, `b64`).
+pub(crate) fn to_base64(revision: Revision, frame: &Frame) -> Frame {
+    if !frame.is_binary() {
+        return frame.clone();
+    }
+    Frame::text(&mut BytesMut::new(), |b| {
+        super::packet::encode_base64(revision, data(revision, frame), b)
+    })
+}
+
+/// A message of a raw session.
+pub(crate) fn message_frame(revision: Revision, message: &EngineMessage, buffer: &mut BytesMut) -> Frame {
+    match message {
+        EngineMessage::Text(text) => Frame::text(buffer, |b| {
+            b.put_u8(b'4');
+            b.put_slice(text.as_bytes());
+        }),
+        EngineMessage::Binary(bytes) => binary_frame(revision, bytes, buffer),
+    }
+}

@@ -1,0 +1,146 @@
+//! What a server does with packets of Socket.IO 1 and 2 (protocol revisions 3 and 4; docs/protocol/socket-io.md §3.2, §5, §9).
+//!
+//! ```text
+//!            open ─► `/` asked ── accepted ─► `40` ─► the CONNECTs that have waited are asked
+//!                        └────── refused ──► `44"…"`, and `44` for each of them
+//! ```
+//! The client is in `/` without asking; it asks for other namespaces, perhaps with a query behind the name. Before `/` has been decided
+//! upon they wait, and without it they are refused: it is where genuine servers, too, check who comes. Asking twice is confirmed twice. Packets for a namespace
+//! that the client is not in are ignored.
+//!
+//! Text is written in ASCII only, so that it means the same in both text dialects (docs/protocol/engine-io.md §3.3). Acknowledgements are read
+//! in the form of revision 3, too, but written in that of revision 4: nothing announces a client of 1.0.0-1.0.2, and later ones do not
+//! understand the other.
+
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+use bytestring::ByteString;
+
+use super::text::Encoder;
+use super::{Packet, Revision};
+use crate::server::{Core, Message, Outputs, Reason, Standing, query_object};
+use crate::{engine, json};
+
+const ENCODER: Encoder = Encoder::new(Revision::Four);
+
+/// The parameters of a request that are Engine.IO's and not the application's.
+const ENGINE_PARAMETERS: [&str; 6] = ["EIO", "transport", "sid", "t", "j", "b64"];
+
+/// CONNECTs that wait for `/`: namespace and query. Nearly always empty.
+#[derive(Debug, Default)]
+pub(crate) struct Queue(Vec<(ByteString, Option<ByteString>)>);
+
+/// The session is open: it asks for `/`.
+pub(crate) fn connect_implicitly(core: &mut Core, slot: u32, out: &mut Outputs) {
+    let namespace = ByteString::from_static("/");
+    if !ask(core, slot, &namespace, None, out) {
+        engine::session::refused(core, slot, "/", "Too many namespaces", None);
+    }
+}
+
+pub(super) fn handle_packet(core: &mut Core, slot: u32, packet: Packet, out: &mut Outputs) -> Result<(), Reason> {
+    let found = core.socket_in(slot, packet.namespace());
+    match (packet, found) {
+        // Each has an answer, which goes into the queue whether there is room or not. Who does not fetch them may not ask.
+        (Packet::Connect { .. }, _) if core.is_full(slot) => return Err(Reason::ForcedClose),
+        (Packet::Connect { namespace, .. }, Some((_, Standing::Connected))) => {
+            engine::session::confirm(core, slot, &namespace);
+        }
+        (Packet::Connect { namespace, query, .. }, None) => connect(core, slot, namespace, query, out),
+        (Packet::Disconnect { .. }, Some((socket, _))) => {
+            core.left(slot, socket, Reason::ClientNamespaceDisconnect, out);
+        }
+        (Packet::Event { name, id, args, .. }, Some((socket, Standing::Connected))) => {
+            core.event(socket, name, args, id, out);
+        }
+        (Packet::Ack { id, args, .. }, Some((socket, Standing::Connected))) => core.acknowledged(socket, id, args, out),
+        // The decoder lets no client say it.
+        (Packet::ConnectError { .. }, _) => return Err(Reason::ForcedClose),
+        (Packet::Connect { .. }, Some((_, Standing::Asked)))
+        | (Packet::Event { .. } | Packet::Ack { .. }, Some((_, Standing::Asked)))
+        | (Packet::Disconnect { .. } | Packet::Event { .. } | Packet::Ack { .. }, None) => {}
+    }
+    Ok(())
+}
+
+/// A CONNECT for a namespace that the client is not in.
+fn connect(core: &mut Core, slot: u32, namespace: ByteString, query: Option<ByteString>, out: &mut Outputs) {
+    let deciding = core.socket_in(slot, "/").is_some();
+    let max = core.config.max_namespaces_per_session;
+    let Some(engine) = engine::session::engine_mut(core, slot) else {
+        return;
+    };
+    if engine.joined || &*namespace == "/" {
+        if !ask(core, slot, &namespace, query.as_deref(), out) {
+            engine::session::refused(core, slot, &namespace, "Too many namespaces", None);
+        }
+    } else if !deciding {
+        engine::session::refused(core, slot, &namespace, "Not connected to /", None);
+    } else if engine.queue.0.len() >= max {
+        engine::session::refused(core, slot, &namespace, "Too many namespaces", None);
+    } else if engine.queue.0.iter().all(|(waiting, _)| *waiting != namespace) {
+        // Copied: it may be a slice of a receive buffer.
+        let query = query.map(|query| ByteString::from(&*query));
+        engine.queue.0.push((ByteString::from(&*namespace), query));
+    }
+}
+
+/// A socket has been let in. If others have waited for that, they are asked now.
+pub(crate) fn accepted(core: &mut Core, slot: u32, out: &mut Outputs) {
+    for (namespace, query) in take_queue(core, slot) {
+        connect(core, slot, namespace, query, out);
+    }
+}
+
+/// A socket has been refused. If that was `/`, those that have waited for it are refused, too.
+pub(crate) fn refused(core: &mut Core, slot: u32) {
+    if core.socket_in(slot, "/").is_none() {
+        for (namespace, _) in take_queue(core, slot) {
+            engine::session::refused(core, slot, &namespace, "Not connected to /", None);
+        }
+    }
+}
+
+fn take_queue(core: &mut Core, slot: u32) -> Vec<(ByteString, Option<ByteString>)> {
+    engine::session::engine_mut(core, slot).map_or_else(Vec::new, |engine| core::mem::take(&mut engine.queue.0))
+}
+
+/// Asks the user. What the client has to say for itself is in the queries, of its first request and of the CONNECT. In `/` it knows
+/// itself by the session's id.
+fn ask(core: &mut Core, slot: u32, namespace: &ByteString, query: Option<&str>, out: &mut Outputs) -> bool {
+    let Some(session) = core.sessions.get(slot) else {
+        return false;
+    };
+    let auth = query_object(
+        &[session.handshake.query(), query.unwrap_or_default()],
+        &ENGINE_PARAMETERS,
+    );
+    let sid = (&**namespace == "/").then_some(session.sid);
+    core.ask(slot, namespace, sid, auth, out)
+}
+
+/// Writes the CONNECT that says: you are in.
+pub(crate) fn write_connected(out: &mut BytesMut, namespace: &str) {
+    ENCODER.connect(out, namespace, None, None);
+}
+
+/// Writes the ERROR that says why not: the data if there is any, else the message.
+pub(crate) fn write_refused(out: &mut BytesMut, namespace: &str, message: &str, data: Option<&str>) {
+    match data {
+        Some(data) => ENCODER.connect_error(out, namespace, data),
+        None => {
+            let mut literal = BytesMut::new();
+            json::write_ascii_string(&mut literal, message);
+            ENCODER.connect_error(out, namespace, core::str::from_utf8(&literal).unwrap_or_default());
+        }
+    }
+}
+
+/// Writes an event or an acknowledgement.
+pub(crate) fn write_message(out: &mut BytesMut, message: &Message) {
+    match &message.name {
+        Some(name) => ENCODER.event(out, &message.namespace, message.id, name, &message.args),
+        None => ENCODER.ack(out, &message.namespace, message.id.unwrap_or_default(), &message.args),
+    }
+}

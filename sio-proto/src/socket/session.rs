@@ -1,0 +1,72 @@
+//! What a session does with messages of Socket.IO, whatever the revision: attachments find their packet, and the packet the rules of its
+//! revision ([`revision4`](super::revision4), [`revision5`](super::revision5)).
+
+use bytes::{Bytes, BytesMut};
+
+use super::text::{Decoded, Encoder};
+use super::{Packet, Revision, revision4, revision5};
+use crate::server::{Core, Outputs, Reason};
+use crate::{Time, engine};
+
+/// A text message of a session: a packet, or the head of one.
+pub(crate) fn handle_text(
+    core: &mut Core,
+    now: Time,
+    slot: u32,
+    revision: engine::Revision,
+    decoded: Decoded,
+    out: &mut Outputs,
+) -> Result<(), Reason> {
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return Ok(());
+    };
+    match session.reassembly.handle_decoded(decoded) {
+        Err(_) => Err(Reason::ForcedClose),
+        Ok(Some(packet)) => handle_packet(core, now, slot, revision, packet, out),
+        Ok(None) => {
+            if session.reassembly.is_pending() {
+                engine::session::arm_attachments(core, slot, now + core.config.attachment_timeout);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// A binary message of a session: an attachment.
+pub(crate) fn handle_binary(
+    core: &mut Core,
+    now: Time,
+    slot: u32,
+    revision: engine::Revision,
+    bytes: Bytes,
+    out: &mut Outputs,
+) -> Result<(), Reason> {
+    let config = &core.config;
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return Ok(());
+    };
+    match session.reassembly.handle_binary(bytes, &config.packet) {
+        Err(_) => Err(Reason::ForcedClose),
+        Ok(None) => Ok(()),
+        Ok(Some(packet)) => handle_packet(core, now, slot, revision, packet, out),
+    }
+}
+
+fn handle_packet(
+    core: &mut Core,
+    now: Time,
+    slot: u32,
+    revision: engine::Revision,
+    packet: Packet,
+    out: &mut Outputs,
+) -> Result<(), Reason> {
+    match revision {
+        engine::Revision::V4 => revision5::handle_packet(core, now, slot, packet, out),
+        engine::Revision::V3 => revision4::handle_packet(core, slot, packet, out),
+    }
+}
+
+/// Writes the DISCONNECT from a namespace, which is the same in all revisions.
+pub(crate) fn write_disconnect(out: &mut BytesMut, namespace: &str) {
+    Encoder::new(Revision::Five).disconnect(out, namespace);
+}

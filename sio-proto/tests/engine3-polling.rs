@@ -1,0 +1,446 @@
+//! A client of Socket.IO 1 or 2 polls. The rows are from captures of genuine 1.7.4 and 2.5.1 servers; what differs from them is said.
+
+mod common;
+mod older;
+
+use common::*;
+use older::*;
+use sio_proto::Config;
+use sio_proto::engine::Dialect;
+
+const HANDSHAKE: &str = "/socket.io/?EIO=3&transport=polling";
+const TEXT: &str = "text/plain;charset=UTF-8";
+const BYTES: &str = "application/octet-stream";
+
+/// Opens a session and takes its `40`; the URL of its requests.
+fn open(world: &mut World, query: &str) -> String {
+    let target = format!("{HANDSHAKE}{query}");
+    let sid = sid(&world.reply(&get(&target)).text().replace('\\', ""));
+    let target = format!("{target}&sid={sid}");
+    assert!(world.reply(&get(&target)).text().contains("2:40"));
+    world.heard();
+    target
+}
+
+fn post(world: &mut World, target: &str, content_type: &str, body: &[u8]) {
+    let answer = world.reply(&post_bytes(target, content_type, body));
+    assert_eq!(
+        (answer.status, answer.header("content-type"), answer.text()),
+        (200, Some("text/html"), "ok")
+    );
+}
+
+#[test]
+fn the_handshake_is_that_of_2_5() {
+    let mut world = World::new(Config::default());
+    for eio in ["3", "2"] {
+        let answer = world.reply(&get(&format!(
+            "/socket.io/?EIO={eio}&transport=polling&t=Q893489&b64=1"
+        )));
+        let sid = sid(answer.text());
+        assert_eq!(
+            answer.text(),
+            format!(
+                "97:0{{\"sid\":\"{sid}\",\"upgrades\":[\"websocket\"],\"pingInterval\":25000,\"pingTimeout\":20000}}"
+            )
+        );
+        assert_eq!(answer.header("content-type"), Some("text/plain; charset=UTF-8"));
+        let answer = world.reply(&get(&format!("{HANDSHAKE}&sid={sid}")));
+        assert_eq!(answer.text(), "2:40");
+    }
+    assert_eq!(world.generations(), ["1.x-2.x", "1.x-2.x"]);
+    assert_eq!(world.heard(), ["connect / ", "connect / "]);
+}
+
+/// Payloads as captured (payloads-2.5.1), each with what an application got, and what it gets if it says the same.
+#[test]
+fn payloads() {
+    let binary = b"\x00\x03\x09\xff451-[\"b\",{\"_placeholder\":true,\"num\":0}]\x01\x05\xff\x04\x01\x02\x03\xff";
+    let event = "event b {\"_placeholder\":true,\"num\":0}";
+    type Row<'a> = (&'a str, &'a str, &'a [u8], &'a str, &'a str, &'a [u8]);
+    let rows: &[Row<'_>] = &[
+        (
+            "",
+            TEXT,
+            b"11:42[\"t\",\"a\"]",
+            "event t \"a\"",
+            "text/plain; charset=UTF-8",
+            b"11:42[\"t\",\"a\"]",
+        ),
+        // Genuine servers write it raw, which half of the clients cannot read.
+        (
+            "",
+            TEXT,
+            "14:42[\"t\",\"é€😀\"]".as_bytes(),
+            "event t \"é€😀\"",
+            "text/plain; charset=UTF-8",
+            b"34:42[\"t\",\"\\u00e9\\u20ac\\ud83d\\ude00\"]",
+        ),
+        (
+            "",
+            TEXT,
+            b"39:451-[\"b\",{\"_placeholder\":true,\"num\":0}]10:b4AQIDBA==",
+            &format!("{event} b\"\\x01\\x02\\x03\\x04\""),
+            BYTES,
+            b"\x00\x03\x09\xff451-[\"b\",{\"_placeholder\":true,\"num\":0}]\x01\x05\xff\x04\x01\x02\x03\x04",
+        ),
+        (
+            "",
+            BYTES,
+            b"\x00\x01\x09\xff42[\"t\",\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"]",
+            "event t \"é€😀\"",
+            "text/plain; charset=UTF-8",
+            b"34:42[\"t\",\"\\u00e9\\u20ac\\ud83d\\ude00\"]",
+        ),
+        (
+            "",
+            BYTES,
+            binary,
+            &format!("{event} b\"\\x01\\x02\\x03\\xff\""),
+            BYTES,
+            binary,
+        ),
+        (
+            "&b64=1",
+            TEXT,
+            b"39:451-[\"b\",{\"_placeholder\":true,\"num\":0}]10:b4AQIDBA==",
+            &format!("{event} b\"\\x01\\x02\\x03\\x04\""),
+            "text/plain; charset=UTF-8",
+            b"39:451-[\"b\",{\"_placeholder\":true,\"num\":0}]10:b4AQIDBA==",
+        ),
+        // A 1.x client, which encodes twice: genuine 2.x servers deliver nonsense.
+        (
+            "&b64=1",
+            TEXT,
+            "19:42[\"t\",\"Ã©â\u{82}¬ð\u{9f}\u{98}\u{80}\"]".as_bytes(),
+            "event t \"é€😀\"",
+            "text/plain; charset=UTF-8",
+            b"34:42[\"t\",\"\\u00e9\\u20ac\\ud83d\\ude00\"]",
+        ),
+        (
+            "&b64=1",
+            TEXT,
+            b"0:11:42[\"t\",\"z\"]",
+            "event t \"z\"",
+            "text/plain; charset=UTF-8",
+            b"11:42[\"t\",\"z\"]",
+        ),
+        (
+            "&b64=1",
+            TEXT,
+            b"011:42[\"t\",\"z\"]",
+            "event t \"z\"",
+            "text/plain; charset=UTF-8",
+            b"11:42[\"t\",\"z\"]",
+        ),
+        (
+            "&b64=1&j=7",
+            "application/x-www-form-urlencoded",
+            b"d=20%3A42%5B%22t%22%2C%22a%5C%5Cnb%5Cu2028%22%5D",
+            "event t \"a\\nb\\u2028\"",
+            "text/plain; charset=UTF-8",
+            b"___eio[7](\"20:42[\\\"t\\\",\\\"a\\\\nb\\\\u2028\\\"]\");",
+        ),
+    ];
+    for (query, content_type, body, heard, answer_type, answered) in rows {
+        let mut world = World::new(Config::default());
+        let target = open(&mut world, query);
+        post(&mut world, &target, content_type, body);
+        assert_eq!(world.echo(), [*heard]);
+        let answer = world.reply(&get(&target));
+        assert_eq!(answer.header("content-type"), Some(*answer_type), "{heard}");
+        assert_eq!(String::from_utf8_lossy(&answer.body), String::from_utf8_lossy(answered));
+    }
+}
+
+#[test]
+fn two_messages_and_a_ping_in_one_post() {
+    let mut world = World::new(Config::default());
+    let target = open(&mut world, "&b64=1");
+    post(
+        &mut world,
+        &target,
+        TEXT,
+        b"11:42[\"t\",\"a\"]11:42[\"t\",\"b\"]6:2hello",
+    );
+    world.echo();
+    assert_eq!(
+        world.reply(&get(&target)).text(),
+        "1:311:42[\"t\",\"a\"]11:42[\"t\",\"b\"]"
+    );
+}
+
+#[test]
+fn a_script_is_answered_with_a_script() {
+    let mut world = World::new(Config::default());
+    let answer = world.reply(&get(&format!("{HANDSHAKE}&b64=1&j=1);alert(1")));
+    let sid = sid(&answer.text().replace('\\', ""));
+    assert!(
+        answer.text().starts_with("___eio[11](\"97:0{\\\"sid\\\":\\\""),
+        "{}",
+        answer.text()
+    );
+    // The index is that of the handshake; the later ones are not looked at, and neither is whether they are there.
+    let target = format!("{HANDSHAKE}&b64=1&j=3&sid={sid}");
+    assert_eq!(world.reply(&get(&target)).text(), "___eio[11](\"2:40\");");
+    post(&mut world, &target, "application/x-www-form-urlencoded", b"d=1%3A2");
+    assert_eq!(world.reply(&get(&target)).text(), "___eio[11](\"1:3\");");
+    post(&mut world, &format!("{HANDSHAKE}&sid={sid}"), TEXT, b"d=1%3A2");
+    assert_eq!(world.reply(&get(&target)).text(), "___eio[11](\"1:3\");");
+    // A form without its field says nothing.
+    post(&mut world, &target, "application/x-www-form-urlencoded", b"e=1%3A2");
+    let parked = world.park(&get(&target));
+    post(&mut world, &target, "application/x-www-form-urlencoded", b"d=1%3A1");
+    assert_eq!(world.answer(parked).text(), "___eio[11](\"1:6\");");
+    assert_eq!(world.sessions(), 0);
+}
+
+#[test]
+fn a_script_of_another_page_gets_nothing() {
+    for (headers, status) in [
+        ("", 200),
+        ("Referer: http://localhost/page", 200),
+        ("Sec-Fetch-Site: same-origin", 200),
+        ("Referer: http://evil.example/page", 403),
+        ("Sec-Fetch-Site: cross-site", 403),
+        ("Sec-Fetch-Site: same-site", 403),
+        ("Origin: http://localhost\r\nReferer: http://evil.example/", 200),
+    ] {
+        let mut world = World::new(Config::default());
+        let request = get(&format!("{HANDSHAKE}&b64=1&j=0"));
+        let request = if headers.is_empty() {
+            request
+        } else {
+            with_headers(&request, headers)
+        };
+        assert_eq!(world.reply(&request).status, status, "{headers}");
+    }
+}
+
+/// Text of 1.x is encoded twice on polling; what a session has shown is remembered (docs/protocol/engine-io.md §3.3).
+#[test]
+fn the_dialect_is_the_sessions() {
+    let doubled = |text: &str| -> String { text.bytes().map(char::from).collect() };
+    let packet = |text: &str| format!("{}:42[\"t\",\"{text}\"]", text.encode_utf16().count() + 10);
+    for (dialect, sent, heard) in [
+        (
+            Dialect::Auto,
+            vec![doubled("é"), doubled("€"), "plain".into()],
+            vec!["é", "€", "plain"],
+        ),
+        // Whoever has sent a character above U+00FF does not encode twice: this is what it says.
+        (Dialect::Auto, vec!["€".into(), doubled("é")], vec!["€", "Ã©"]),
+        (Dialect::Plain, vec![doubled("é")], vec!["Ã©"]),
+        (Dialect::Double, vec![doubled("é😀")], vec!["é😀"]),
+    ] {
+        let mut world = World::new(Config::default().dialect(dialect));
+        let target = open(&mut world, "&b64=1");
+        for text in &sent {
+            post(&mut world, &target, TEXT, packet(text).as_bytes());
+        }
+        let expected: Vec<String> = heard.iter().map(|text| format!("event t \"{text}\"")).collect();
+        assert_eq!(world.heard(), expected, "{dialect:?}");
+    }
+}
+
+#[test]
+fn the_client_pings() {
+    let mut world = World::new(Config::default());
+    let target = open(&mut world, "&b64=1");
+    for _ in 0..3 {
+        world.pass(40_000);
+        let parked = world.park(&get(&target));
+        post(&mut world, &target, TEXT, b"1:2");
+        assert_eq!(world.answer(parked).text(), "1:3");
+    }
+    // Nothing but a ping is a sign of life.
+    world.pass(40_000);
+    post(&mut world, &target, TEXT, b"11:42[\"t\",\"a\"]");
+    let parked = world.park(&get(&target));
+    world.pass(4_999);
+    assert_eq!(world.sessions(), 1);
+    world.pass(1);
+    assert_eq!(world.answer(parked).text(), "1:1");
+    assert_eq!(world.heard(), ["event t \"a\"", "disconnect ping timeout"]);
+    let answer = world.reply(&get(&target));
+    assert_eq!(
+        (answer.status, answer.text()),
+        (400, "{\"code\":1,\"message\":\"Session ID unknown\"}")
+    );
+}
+
+#[test]
+fn pings_that_nobody_reads_do_not_pile_up() {
+    let mut world = World::new(Config::default());
+    let target = open(&mut world, "&b64=1");
+    for _ in 0..10 {
+        post(&mut world, &target, TEXT, b"1:21:21:2");
+    }
+    assert_eq!(world.reply(&get(&target)).text(), "1:3");
+}
+
+/// Misuse as captured from 2.5.1 (http-errors-2.5.1); where it differs between the generations ours is that of 4.x, as for its own.
+#[test]
+fn refusals() {
+    let json = |code: u8, message: &str| format!("{{\"code\":{code},\"message\":\"{message}\"}}");
+    for (request, status, body) in [
+        (get("/socket.io/?EIO=3"), 400, json(0, "Transport unknown")),
+        (
+            get("/socket.io/?EIO=3&transport=tobi"),
+            400,
+            json(0, "Transport unknown"),
+        ),
+        (
+            get("/socket.io/?EIO=3&transport=constructor"),
+            400,
+            json(0, "Transport unknown"),
+        ),
+        (
+            get("/socket.io/?EIO=3&transport=flashsocket"),
+            400,
+            json(0, "Transport unknown"),
+        ),
+        (
+            get("/socket.io/?EIO=3&transport=polling&sid=nope"),
+            400,
+            json(1, "Session ID unknown"),
+        ),
+        (
+            get("/socket.io/?EIO=3&transport=polling&sid=constructor"),
+            400,
+            json(1, "Session ID unknown"),
+        ),
+        (common::post(HANDSHAKE, "2:40"), 400, json(2, "Bad handshake method")),
+        (
+            get("/socket.io/?EIO=3&transport=websocket"),
+            400,
+            json(3, "Bad request"),
+        ),
+        (
+            get("/socket.io/?transport=polling"),
+            400,
+            json(5, "Unsupported protocol version"),
+        ),
+        (
+            get("/socket.io/?EIO=1&transport=polling"),
+            400,
+            json(5, "Unsupported protocol version"),
+        ),
+        (
+            get("/socket.io/?EIO=5&transport=polling"),
+            400,
+            json(5, "Unsupported protocol version"),
+        ),
+        (
+            upgrade("/socket.io/?EIO=3&transport=foo"),
+            400,
+            "Transport unknown".into(),
+        ),
+        (
+            upgrade("/socket.io/?EIO=3&transport=websocket&sid=nope"),
+            400,
+            "Session ID unknown".into(),
+        ),
+    ] {
+        let mut world = World::new(Config::default());
+        let answer = world.reply(&request);
+        assert_eq!((answer.status, answer.text()), (status, &*body));
+        assert_eq!(world.sessions(), 0);
+    }
+}
+
+#[test]
+fn misuse_of_a_session() {
+    // What is sent, what it is answered, and whether the session lives on.
+    for (method, body, status, answered, lives) in [
+        ("PUT", "x", 500, "", true),
+        ("DELETE", "", 500, "", true),
+        ("POST", "", 200, "ok", false),
+        ("POST", "4:9abc", 200, "ok", false),
+        ("POST", "1:1", 200, "ok", false),
+        ("POST", "1:3", 200, "ok", true),
+        ("POST", "99:42[\"t\",\"z\"]", 200, "ok", false),
+        ("POST", "1.1e1:42[\"t\",\"z\"]", 200, "ok", false),
+        ("POST", "9e999:42", 200, "ok", false),
+        ("POST", "7:42[\"t\"]12", 200, "ok", false),
+        ("POST", "2:b!", 200, "ok", false),
+        ("POST", "7:42[\"t\"]", 200, "ok", true),
+    ] {
+        let mut world = World::new(Config::default());
+        let target = open(&mut world, "");
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = world.reply(request.as_bytes());
+        assert_eq!((answer.status, answer.text()), (status, answered), "{method} {body}");
+        assert_eq!(world.sessions(), usize::from(lives), "{method} {body}");
+    }
+}
+
+/// The binary payloads of docs/protocol/engine-io.md §11 that must not cost anything.
+#[test]
+fn malformed_binary_payloads() {
+    let good = b"\x00\x09\xff42[\"t\",1]";
+    for bad in [
+        &b"\x00"[..],
+        b"\x00\xff",
+        b"\x00\x0a\xff",
+        b"\x00\x09\x09\xff42",
+        b"\x02\x01\xff2",
+        b"\x00\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\xff2",
+        b"\x01\x01\xff\x07",
+        b"4hello",
+        b"",
+    ] {
+        let mut world = World::new(Config::default());
+        let target = open(&mut world, "");
+        let body = if bad.is_empty() {
+            Vec::new()
+        } else {
+            [good, bad].concat()
+        };
+        post(&mut world, &target, BYTES, &body);
+        let mut story = world.heard();
+        assert_eq!(story.pop().as_deref(), Some("disconnect parse error"), "{bad:?}");
+        // What came before counts.
+        assert_eq!(story, if bad.is_empty() { vec![] } else { vec!["event t 1"] });
+    }
+}
+
+#[test]
+fn a_second_poll_is_an_error() {
+    let mut world = World::new(Config::default());
+    let target = open(&mut world, "&b64=1");
+    let first = world.park(&get(&target));
+    assert_eq!(world.reply(&get(&target)).status, 400);
+    assert_eq!(world.answer(first).text(), "1:1");
+    assert_eq!(world.heard(), ["disconnect transport error"]);
+}
+
+#[test]
+fn the_version_of_later_requests_is_not_looked_at() {
+    let mut world = World::new(Config::default());
+    let target = open(&mut world, "");
+    for eio in ["", "EIO=4&", "EIO=9&"] {
+        let target = target.replace("EIO=3&", eio);
+        post(&mut world, &target, TEXT, b"11:42[\"t\",\"a\"]");
+        assert_eq!(world.heard(), ["event t \"a\""]);
+    }
+}
+
+#[test]
+fn without_the_generation() {
+    let mut config = Config::default();
+    config.generations.engine3 = false;
+    let mut world = World::new(config);
+    for eio in ["2", "3"] {
+        let answer = world.reply(&get(&format!("/socket.io/?EIO={eio}&transport=polling")));
+        assert_eq!(
+            (answer.status, answer.text()),
+            (400, "{\"code\":5,\"message\":\"Unsupported protocol version\"}")
+        );
+        let answer = world.reply(&upgrade(&format!("/socket.io/?EIO={eio}&transport=websocket")));
+        assert_eq!((answer.status, answer.text()), (400, "Unsupported protocol version"));
+    }
+}
