@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use bytestring::ByteString;
-use sio_proto::engine::{Packet, Revision, payload};
+use sio_proto::detect::{RequestHead, engine_io};
+use sio_proto::engine::{Dialect, Packet, PayloadError, Revision, payload, payload_v3};
 use sio_proto::legacy::framing;
 use sio_proto::socket::text::Limits;
 use sio_proto::socket::{self, Reassembly, Role};
@@ -19,9 +21,21 @@ pub(super) struct Clients {
     pub(super) sids: Vec<String>,
 }
 
-/// The client of one session of Engine.IO 4.
-#[derive(Debug, Default)]
+/// What a request says about its session.
+#[derive(Clone, Debug)]
+pub(super) struct About {
+    /// The session's id, if the request names it or the open packet has told it.
+    pub(super) sid: Option<String>,
+    /// The revision a session opened by it speaks.
+    revision: Revision,
+    /// Messages are the application's own.
+    is_raw: bool,
+}
+
+/// The client of one session of Engine.IO.
+#[derive(Debug)]
 struct Client {
+    revision: Revision,
     /// Namespaces that the server has let it into and not made it leave.
     namespaces: BTreeSet<ByteString>,
     reassembly: Reassembly,
@@ -29,44 +43,75 @@ struct Client {
     is_raw: bool,
 }
 
+impl About {
+    /// Reads it from a request target.
+    pub(super) fn target(target: &str) -> Self {
+        let route = engine_io(&RequestHead {
+            target,
+            ..RequestHead::default()
+        });
+        Self {
+            sid: route.sid.map(str::to_owned),
+            revision: route.version.revision().unwrap_or(Revision::V4),
+            is_raw: target.starts_with("/engine.io/"),
+        }
+    }
+}
+
 impl Clients {
-    /// The session id that a request names.
-    pub(super) fn sid_in(target: &str) -> Option<&str> {
-        target.split(['?', '&']).rev().find_map(|pair| pair.strip_prefix("sid="))
+    fn revision(&self, about: &About) -> Revision {
+        let known = about.sid.as_ref().and_then(|sid| self.sessions.get(sid));
+        known.map_or(about.revision, |client| client.revision)
     }
 
-    /// The body of an answer to a poll of Engine.IO, or the answer to a handshake. Returns how many packets it has.
-    pub(super) fn receive_payload(&mut self, sid: Option<&str>, is_raw: bool, body: ByteString) -> usize {
-        let (mut sid, mut count) = (sid.map(str::to_owned), 0);
-        for packet in payload::decode(body, MANY) {
-            self.receive(&mut sid, is_raw, packet.expect("the server sends packets"));
-            count += 1;
-        }
-        if let Some(client) = sid.and_then(|sid| self.sessions.get(&sid)) {
+    /// The body of an answer to a poll of Engine.IO. Returns how many packets it has.
+    pub(super) fn receive_payload(&mut self, mut about: About, body: Bytes, is_binary: bool) -> usize {
+        let packets: Result<Vec<Packet>, PayloadError> = match self.revision(&about) {
+            Revision::V3 if is_binary => payload_v3::decode_binary(body, Dialect::Plain, MANY).collect(),
+            revision => {
+                let text = ByteString::try_from(body).expect("a payload of text");
+                match revision {
+                    Revision::V4 => payload::decode(text, MANY).collect(),
+                    Revision::V3 => payload_v3::decode_text(text, Dialect::Plain, MANY).collect(),
+                }
+            }
+        };
+        let packets = packets.expect("the server sends packets");
+        let count = packets.len();
+        assert!(count > 0, "a poll is held until there is something to say");
+        packets.into_iter().for_each(|packet| self.receive(&mut about, packet));
+        if let Some(client) = about.sid.and_then(|sid| self.sessions.get(&sid)) {
             assert!(!client.reassembly.is_pending(), "a packet and its attachments go together");
         }
         count
     }
 
-    /// A text message of a websocket of Engine.IO. `sid` becomes known with the first one if it was not.
-    pub(super) fn receive_text(&mut self, sid: &mut Option<String>, is_raw: bool, text: &ByteString) {
-        let packet = Packet::decode_text(Revision::V4, text).expect("the server sends packets");
-        self.receive(sid, is_raw, packet);
+    /// A text message of a websocket of Engine.IO. The id in `about` becomes known with the first one if it was not.
+    pub(super) fn receive_text(&mut self, about: &mut About, text: &ByteString) {
+        let packet = Packet::decode_text(self.revision(about), text).expect("the server sends packets");
+        self.receive(about, packet);
     }
 
-    /// A packet, in whatever form it came.
-    pub(super) fn receive(&mut self, sid: &mut Option<String>, is_raw: bool, packet: Packet) {
-        let Some(sid) = sid else {
+    /// A binary one.
+    pub(super) fn receive_binary(&mut self, about: &mut About, bytes: Bytes) {
+        let packet = Packet::decode_binary(self.revision(about), bytes).expect("the server sends packets");
+        self.receive(about, packet);
+    }
+
+    fn receive(&mut self, about: &mut About, packet: Packet) {
+        let Some(sid) = &about.sid else {
             let Packet::Open(json) = packet else { panic!("{packet:?} before the session is open") };
             let found = json.strip_prefix("{\"sid\":\"").and_then(|rest| rest.get(..20));
             let found = found.expect("an id of 20 characters").to_owned();
             let client = Client {
-                is_raw,
-                ..Client::default()
+                revision: about.revision,
+                namespaces: BTreeSet::new(),
+                reassembly: Reassembly::new(),
+                is_raw: about.is_raw,
             };
             assert!(self.sessions.insert(found.clone(), client).is_none(), "an id is given out twice");
             self.sids.push(found.clone());
-            *sid = Some(found);
+            about.sid = Some(found);
             return;
         };
         let client = self.sessions.get_mut(sid).expect("an answer to a session that was never opened");
@@ -97,7 +142,12 @@ impl Client {
             Packet::Upgrade => panic!("only clients say that"),
             Packet::Message(_) | Packet::Binary(_) if self.is_raw => {}
             Packet::Message(text) => {
-                let packet = self.reassembly.handle_text(text, socket::Revision::Five, Role::Client, &limits);
+                let revision = match self.revision {
+                    Revision::V3 => socket::Revision::Four,
+                    Revision::V4 => socket::Revision::Five,
+                };
+                assert!(self.revision == Revision::V4 || text.is_ascii(), "revision 3 has two dialects, which agree on ASCII only");
+                let packet = self.reassembly.handle_text(text, revision, Role::Client, &limits);
                 packet.expect("the server sends packets").into_iter().for_each(|packet| self.socket(packet));
             }
             Packet::Binary(bytes) => {
@@ -114,7 +164,8 @@ impl Client {
         match packet {
             // Again, after the client itself has left.
             socket::Packet::Connect { namespace, payload, .. } => {
-                assert!(payload.is_some_and(|json| json.starts_with("{\"sid\":\"")));
+                let sid = payload.is_some_and(|json| json.starts_with("{\"sid\":\""));
+                assert_eq!(sid, self.revision == Revision::V4, "the socket's id is told from revision 5 on");
                 self.namespaces.insert(namespace);
             }
             socket::Packet::Disconnect { namespace } => {

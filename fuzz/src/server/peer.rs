@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
-use sio_proto::engine::Packet;
 use sio_proto::http::{self, Event, Method, RequestDecoder, Response, ResponseDecoder};
 use sio_proto::websocket::{self, Role};
 
-use super::client::Clients;
+use super::client::{About, Clients};
 
 /// More than any answer of a server with the limits of these runs.
 const MAX_BYTES: usize = 1 << 20;
@@ -48,19 +47,13 @@ struct Asked {
 struct WebSocket {
     decoder: websocket::Decoder,
     is_closed: bool,
-    is_raw: bool,
     is_tilde: bool,
-    /// Known from the target, or from the open packet.
-    sid: Option<String>,
+    about: About,
 }
 
 impl Asked {
-    fn is_raw(&self) -> bool {
-        self.target.starts_with("/engine.io/")
-    }
-
     fn is_engine(&self) -> bool {
-        self.is_raw() || self.target.starts_with("/socket.io/?")
+        self.target.starts_with("/engine.io/") || self.target.starts_with("/socket.io/?")
     }
 }
 
@@ -157,19 +150,20 @@ impl Http {
 }
 
 fn read_poll(asked: &Asked, response: &Response, max_packets: usize, clients: &mut Clients) {
-    let body = ByteString::try_from(response.body.clone()).expect("a poll is text");
-    let count = if !asked.is_engine() {
-        clients.receive_tilde(&body)
-    } else {
-        let body = match body.strip_prefix("___eio[") {
+    let count = if asked.is_engine() {
+        let is_binary = response.headers.get("content-type") == Some(b"application/octet-stream");
+        let body = match response.body.strip_prefix(b"___eio[") {
             Some(script) => {
+                let script = std::str::from_utf8(script).expect("a script is text");
                 let literal = script.split_once("](").and_then(|(_, rest)| rest.strip_suffix(");"));
                 let payload = serde_json::from_str::<String>(literal.expect("a call")).expect("a string literal");
-                ByteString::from(payload)
+                Bytes::from(payload)
             }
-            None => body,
+            None => response.body.clone(),
         };
-        clients.receive_payload(Clients::sid_in(&asked.target).filter(|sid| !sid.is_empty()), asked.is_raw(), body)
+        clients.receive_payload(About::target(&asked.target), body, is_binary)
+    } else {
+        clients.receive_tilde(&ByteString::try_from(response.body.clone()).expect("a poll is text"))
     };
     assert!(count <= max_packets, "{count} packets in one poll");
 }
@@ -180,9 +174,8 @@ impl WebSocket {
         Self {
             decoder: websocket::Decoder::new(Role::Client, limits),
             is_closed: false,
-            is_raw: asked.is_raw(),
             is_tilde: !asked.is_engine(),
-            sid: Clients::sid_in(&asked.target).filter(|sid| !sid.is_empty()).map(str::to_owned),
+            about: About::target(&asked.target),
         }
     }
 
@@ -193,11 +186,9 @@ impl WebSocket {
                 websocket::Event::Text(text) if self.is_tilde => {
                     clients.receive_tilde(&text);
                 }
-                websocket::Event::Text(text) => clients.receive_text(&mut self.sid, self.is_raw, &text),
+                websocket::Event::Text(text) => clients.receive_text(&mut self.about, &text),
                 websocket::Event::Binary(_) if self.is_tilde => panic!("this wire has no binary"),
-                websocket::Event::Binary(bytes) => {
-                    clients.receive(&mut self.sid, self.is_raw, Packet::Binary(bytes));
-                }
+                websocket::Event::Binary(bytes) => clients.receive_binary(&mut self.about, bytes),
                 websocket::Event::Close(_) => self.is_closed = true,
                 websocket::Event::Pong(data) => assert!(data.len() <= 125),
                 websocket::Event::Ping(_) => panic!("no generation's server does that"),
