@@ -74,6 +74,8 @@ pub struct Config {
     pub attachment_timeout: Duration,
     /// Settings of the 0.6 generation.
     pub legacy: Legacy,
+    /// Settings of the 0.7-0.9 generation.
+    pub legacy09: Legacy09,
 }
 
 impl Default for Config {
@@ -106,6 +108,7 @@ impl Default for Config {
             max_pending_acks: 65_536,
             attachment_timeout: Duration::from_secs(10),
             legacy: Legacy::default(),
+            legacy09: Legacy09::default(),
         }
     }
 }
@@ -132,6 +135,11 @@ pub enum ConfigError {
     /// A cookie name or path holds characters that a header cannot carry.
     #[error("cookie name or path holds characters a header cannot carry")]
     Cookie,
+    /// A 0.7-0.9 client would give the server up: it has to hear something before its timeouts are over.
+    #[error(
+        "legacy09: heartbeat_interval and poll_duration must be shorter than close_timeout, and heartbeat_interval than heartbeat_timeout"
+    )]
+    Impatient,
 }
 
 impl Config {
@@ -160,6 +168,11 @@ impl Config {
             ("legacy.heartbeat_timeout", self.legacy.heartbeat_timeout),
             ("legacy.poll_duration", self.legacy.poll_duration),
             ("legacy.reconnect_timeout", self.legacy.reconnect_timeout),
+            ("legacy09.heartbeat_interval", self.legacy09.heartbeat_interval),
+            ("legacy09.heartbeat_timeout", self.legacy09.heartbeat_timeout),
+            ("legacy09.close_timeout", self.legacy09.close_timeout),
+            ("legacy09.poll_duration", self.legacy09.poll_duration),
+            ("legacy09.open_timeout", self.legacy09.open_timeout),
         ] {
             if value.is_zero() || value > day {
                 return Err(ConfigError::Duration(name));
@@ -174,6 +187,7 @@ impl Config {
             ("max_namespaces", self.max_namespaces),
             ("max_rooms_per_socket", self.max_rooms_per_socket),
             ("legacy.max_pending_messages", self.legacy.max_pending_messages),
+            ("legacy09.max_pending_messages", self.legacy09.max_pending_messages),
         ] {
             if value == 0 {
                 return Err(ConfigError::ZeroLimit(name));
@@ -181,6 +195,9 @@ impl Config {
         }
         if self.cookie.as_ref().is_some_and(|c| !c.is_sound()) {
             return Err(ConfigError::Cookie);
+        }
+        if !self.legacy09.is_patient() {
+            return Err(ConfigError::Impatient);
         }
         self.http.max_body_bytes = self.max_payload;
         self.websocket.max_message_bytes = self.max_payload;
@@ -225,6 +242,8 @@ setters! {
     origins: Origins,
     /// Sets [`Config::legacy`](#structfield.legacy).
     legacy: Legacy,
+    /// Sets [`Config::legacy09`](#structfield.legacy09).
+    legacy09: Legacy09,
 }
 
 /// Which transports are offered to Engine.IO clients.
@@ -253,6 +272,8 @@ pub struct Generations {
     pub engine4: bool,
     /// Engine.IO 2 and 3: Socket.IO 1.x and 2.x. Default true.
     pub engine3: bool,
+    /// The `/1/` wire of 0.7 to 0.9. Default true.
+    pub legacy09: bool,
     /// The `~m~` wire of 0.5 and 0.6. Default true.
     pub legacy06: bool,
 }
@@ -262,6 +283,7 @@ impl Default for Generations {
         Self {
             engine4: true,
             engine3: true,
+            legacy09: true,
             legacy06: true,
         }
     }
@@ -274,6 +296,7 @@ impl Generations {
         Self {
             engine4: true,
             engine3: false,
+            legacy09: false,
             legacy06: false,
         }
     }
@@ -398,6 +421,47 @@ impl Default for Legacy {
             reconnect_timeout: Duration::from_secs(10),
             max_pending_messages: 1024,
         }
+    }
+}
+
+/// Settings of the 0.7-0.9 generation (docs/protocol/legacy-0.9.md §2.3, §6, §10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Legacy09 {
+    /// Time between heartbeats on websocket. Default 25 s.
+    pub heartbeat_interval: Duration,
+    /// How long an echo may take. Default 60 s; announced to clients, which give up after as long a silence of ours.
+    pub heartbeat_timeout: Duration,
+    /// How long a polling session lives without a poll. Default 60 s; announced to clients, which give up after as long a silence of ours.
+    pub close_timeout: Duration,
+    /// How long a poll is held before it is answered with nothing to say. Default 20 s.
+    pub poll_duration: Duration,
+    /// How long a client may take from the handshake to the opening of a transport. Default 30 s.
+    pub open_timeout: Duration,
+    /// Most messages kept for a session that has no transport, which between two polls every polling session has not. Default 1 024.
+    /// Beyond it a send is refused as full and a broadcast ends the session.
+    pub max_pending_messages: usize,
+}
+
+impl Default for Legacy09 {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: Duration::from_secs(25),
+            heartbeat_timeout: Duration::from_secs(60),
+            close_timeout: Duration::from_secs(60),
+            poll_duration: Duration::from_secs(20),
+            open_timeout: Duration::from_secs(30),
+            max_pending_messages: 1024,
+        }
+    }
+}
+
+impl Legacy09 {
+    /// Whether a client hears something from us before it gives up.
+    fn is_patient(&self) -> bool {
+        self.heartbeat_interval < self.heartbeat_timeout
+            && self.heartbeat_interval < self.close_timeout
+            && self.poll_duration < self.close_timeout
     }
 }
 

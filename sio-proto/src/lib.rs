@@ -23,7 +23,7 @@ pub mod wire;
 
 pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
-pub use config::{Config, ConfigError, Cookie, Cors, Generations, Legacy, Origins, SameSite, Transports};
+pub use config::{Config, ConfigError, Cookie, Cors, Generations, Legacy, Legacy09, Origins, SameSite, Transports};
 pub use entropy::Entropy;
 pub use frame::Frame;
 pub use id::{LinkId, SessionKey, Sid, SocketKey};

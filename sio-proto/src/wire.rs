@@ -3,6 +3,7 @@
 //! A [`Wire`] is what a connection is told when it becomes a websocket. It turns each message into an [`Inbound`], completely parsed and checked,
 //! so that the shard, which is locked while it works, has only to act.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -24,6 +25,8 @@ pub enum Wire {
     Engine3,
     /// Engine.IO 3 packets whose messages are the user's own.
     Engine3Raw,
+    /// Packets of 0.7-0.9.
+    Legacy09,
     /// Payloads of 0.6.
     Legacy06,
 }
@@ -37,6 +40,8 @@ pub enum Inbound {
     Engine(engine::Packet),
     /// A Socket.IO packet.
     Socket(socket::text::Decoded),
+    /// A packet of 0.7-0.9.
+    Colon(Box<legacy::v1::Packet>),
     /// A message of a generation that has nothing but messages, as one JSON value.
     Message(ByteString),
     /// A heartbeat of such a generation.
@@ -53,6 +58,8 @@ impl Wire {
             Self::Engine4Raw => out.push(bodies::decode_text(&text, Revision::V4, true, config)),
             Self::Engine3 => out.push(bodies::decode_text(&text, Revision::V3, false, config)),
             Self::Engine3Raw => out.push(bodies::decode_text(&text, Revision::V3, true, config)),
+            // What is no packet is ignored (docs/protocol/legacy-0.9.md §13).
+            Self::Legacy09 => out.extend(legacy::v1::session::decode_packet(&text)),
             Self::Legacy06 => legacy::session::decode_payload(&text, config, out),
         }
     }
@@ -63,7 +70,7 @@ impl Wire {
             Self::Engine4 | Self::Engine4Raw => out.push(bodies::decode_binary(bytes, Revision::V4)),
             Self::Engine3 | Self::Engine3Raw => out.push(bodies::decode_binary(bytes, Revision::V3)),
             // No client of that time can send one.
-            Self::Legacy06 => {}
+            Self::Legacy09 | Self::Legacy06 => {}
         }
     }
 }

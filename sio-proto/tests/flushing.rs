@@ -69,6 +69,7 @@ impl Bare {
     /// Opens a polling session and joins `/`; its id.
     fn join(&mut self) -> String {
         self.request(&get(POLLING));
+        self.flush(10);
         let sid = sid(&self.written()[0].1);
         self.request(&post(&session(&sid), "40"));
         self.request(&get(&session(&sid)));
@@ -127,6 +128,7 @@ fn whoever_takes_the_place_of_a_session_is_not_taken_for_it() {
         .handle_closed(Time::ZERO, parked, Cause::Closed, &mut bare.out);
     bare.out.deliveries.clear();
     bare.request(&get(POLLING));
+    while bare.flush(1) {}
     let second = sid(&bare.written()[0].1);
     let parked = bare.request(&get(&session(&second)));
     while bare.flush(1) {}

@@ -91,7 +91,7 @@ struct Candidate {
 fn engine_of(session: &mut Session) -> Option<&mut Engine> {
     match &mut session.wiring {
         Wiring::Engine4(engine) | Wiring::Engine3(engine) => Some(engine),
-        Wiring::Legacy06(_) => None,
+        Wiring::Legacy09(_) | Wiring::Legacy06(_) => None,
     }
 }
 
@@ -103,7 +103,7 @@ pub(crate) fn engine_mut(core: &mut Core, slot: u32) -> Option<&mut Engine> {
 fn revision_of(session: &Session) -> Option<Revision> {
     match &session.wiring {
         Wiring::Engine4(engine) | Wiring::Engine3(engine) => Some(engine.revision),
-        Wiring::Legacy06(_) => None,
+        Wiring::Legacy09(_) | Wiring::Legacy06(_) => None,
     }
 }
 
@@ -266,7 +266,7 @@ fn check(
 fn is_ours(core: &Core, slot: u32, raw: bool) -> bool {
     match core.sessions.get(slot).map(|s| &s.wiring) {
         Some(Wiring::Engine4(engine) | Wiring::Engine3(engine)) => engine.raw == raw,
-        Some(Wiring::Legacy06(_)) | None => false,
+        Some(Wiring::Legacy09(_) | Wiring::Legacy06(_)) | None => false,
     }
 }
 
@@ -287,9 +287,12 @@ fn open_polling(core: &mut Core, now: Time, mut asker: Asker, opening: &Opening<
     if let Some(cookie) = set_cookie(core, slot) {
         asker.header("Set-Cookie", cookie);
     }
-    // Answered when the turn is over, with what the application has to say by then: a `40`, too, if it lets a client of revision 3
-    // in at once. Genuine servers of 2.x send that with the open packet, those of 1.x with the next poll; all clients take both.
-    poll(core, now, slot, asker, out);
+    match opening.revision {
+        Revision::V4 => answer_poll(core, slot, asker, Vec::new(), out),
+        // Answered when the turn is over, with what the application has to say by then: if it lets the client in at once, a `40`. Genuine
+        // servers of 2.x send that with the open packet, those of 1.x with the next poll; all clients take both.
+        Revision::V3 => poll(core, now, slot, asker, out),
+    }
 }
 
 fn open_websocket(core: &mut Core, now: Time, asker: Asker, opening: &Opening<'_>, out: &mut Outputs) {
@@ -831,6 +834,7 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
             });
         }
         Inbound::Engine(Packet::Open(_) | Packet::Close | Packet::Upgrade | Packet::Noop)
+        | Inbound::Colon(_)
         | Inbound::Message(_)
         | Inbound::Heartbeat(_) => {}
         Inbound::Broken(reason @ Reason::ForcedClose) => close(core, now, slot, reason, out),

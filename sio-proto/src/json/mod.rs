@@ -26,7 +26,7 @@ mod scan;
 mod string;
 
 pub use array::{Array, Elements, elements, scan_array};
-pub use placeholder::placeholders_in_range;
+pub use placeholder::{placeholders_in_range, replace_placeholders};
 pub use scan::validate;
 pub use string::{unescape, write_ascii, write_ascii_string, write_js_string, write_script_string, write_string};
 

@@ -4,6 +4,10 @@
 //! 51-["b",{"_placeholder":true,"num":0}]   followed by one binary message, number 0
 //! ```
 
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+
 use super::scan::Scanner;
 use super::string::unescape;
 
@@ -58,9 +62,78 @@ pub fn placeholders_in_range(json: &str, attachments: usize) -> bool {
 }
 
 fn starts_with_number_below(bound: usize, value: &str) -> bool {
+    leading_number(value).is_some_and(|number| number < bound)
+}
+
+/// Copies JSON values joined by commas, with every placeholder replaced by what `write` writes for its number.
+///
+/// What counts as a placeholder is what [`placeholders_in_range`] looks at. Whether the numbers are in range is for `write` to know.
+pub fn replace_placeholders(out: &mut BytesMut, json: &str, mut write: impl FnMut(&mut BytesMut, usize)) {
+    let mut scanner = Scanner::new(json);
+    let mut open: Vec<Object> = Vec::new();
+    let mut copied = 0;
+    while let Some(byte) = scanner.peek() {
+        let start = scanner.position();
+        match byte {
+            b'"' => {
+                scanner.skip_valid_string();
+                let key = start..scanner.position();
+                scanner.skip_whitespace();
+                if !scanner.take(b':') {
+                    continue; // a value, not a key
+                }
+                scanner.skip_whitespace();
+                let value = &json[scanner.position()..];
+                if let Some(object) = open.last_mut() {
+                    match &*unescape(&json[key]) {
+                        "_placeholder" => object.marked = value.starts_with("true"),
+                        "num" => object.number = leading_number(value),
+                        _ => {}
+                    }
+                }
+            }
+            b'{' | b'[' => {
+                out.extend_from_slice(&json.as_bytes()[copied..start]);
+                copied = start;
+                open.push(Object {
+                    start: out.len(),
+                    marked: false,
+                    number: None,
+                });
+                scanner.take(byte);
+            }
+            b'}' | b']' => {
+                scanner.take(byte);
+                if let Some(object) = open.pop()
+                    && let (true, Some(number)) = (object.marked, object.number)
+                {
+                    out.truncate(object.start);
+                    write(out, number);
+                    copied = scanner.position();
+                }
+            }
+            _ => {
+                scanner.take(byte);
+            }
+        }
+    }
+    out.extend_from_slice(&json.as_bytes()[copied..]);
+}
+
+/// An open bracket: where its copy begins, and what has been seen behind it.
+struct Object {
+    start: usize,
+    marked: bool,
+    number: Option<usize>,
+}
+
+fn leading_number(value: &str) -> Option<usize> {
     let end = value.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(value.len());
     let (digits, rest) = value.split_at(end);
-    !rest.starts_with(['.', 'e', 'E']) && digits.parse().is_ok_and(|number: usize| number < bound)
+    if rest.starts_with(['.', 'e', 'E']) {
+        return None;
+    }
+    digits.parse().ok()
 }
 
 #[cfg(test)]
@@ -132,6 +205,34 @@ mod tests {
                 expected,
                 "{json} of {attachments}"
             );
+        }
+    }
+
+    #[test]
+    fn placeholders_are_replaced_where_they_stand() {
+        for (json, replaced) in [
+            ("", ""),
+            ("1, \"x\" ,[ {} ]", "1, \"x\" ,[ {} ]"),
+            (r#"{"_placeholder":true,"num":0}"#, "<0>"),
+            (r#"1,{"num":12,"_placeholder":true},2"#, "1,<12>,2"),
+            (
+                r#"[ {"a":{"_placeholder":true,"num":1},"b":[{"_placeholder":true,"num":0}]} ]"#,
+                r#"[ {"a":<1>,"b":[<0>]} ]"#,
+            ),
+            (r#"{"_placeholder":true,"num":0,"x":{"y":[1]}},3"#, "<0>,3"),
+            (
+                r#"{"_placeholder":true,"x":{"_placeholder":true,"num":3},"num":1}"#,
+                "<1>",
+            ),
+            (r#"{"_placeholder":1,"num":9}"#, r#"{"_placeholder":1,"num":9}"#),
+            (r#"["_placeholder",true,"num",9]"#, r#"["_placeholder",true,"num",9]"#),
+            ("{\"\\u005fplaceholder\":true,\"num\":9}", "<9>"),
+        ] {
+            let mut out = BytesMut::new();
+            replace_placeholders(&mut out, json, |out, number| {
+                out.extend_from_slice(alloc::format!("<{number}>").as_bytes());
+            });
+            assert_eq!(out, replaced.as_bytes(), "{json}");
         }
     }
 }

@@ -21,11 +21,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::framing::{self, Frame as Tilded};
-use super::transports::read_data_form;
+use super::transports::{Family, JSONP_CONTENT_TYPE, read_data_form, write_jsonp};
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
     Alarm, Asker, Core, Encoded, Handshake, Message, Outputs, PollEncoding, Reason, Request, Role, SendError, Session,
     Standing, State, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, header, origin_allowed,
+    script_allowed,
 };
 use crate::socket::Args;
 use crate::wire::{Inbound, Wire};
@@ -42,6 +43,8 @@ const TEXT: &str = "text/plain; charset=UTF-8";
 pub(crate) struct Tilde {
     /// The session id frame has been queued.
     announced: bool,
+    /// Whose script the parked GET is answered with, if it is one.
+    script: Option<u64>,
     /// The session id frame is still in the outbox and goes alone.
     id_waits: bool,
     awaiting_echo: bool,
@@ -56,13 +59,16 @@ pub(crate) struct Tilde {
 fn tilde_of(session: &mut Session) -> Option<&mut Tilde> {
     match &mut session.wiring {
         Wiring::Legacy06(tilde) => Some(tilde),
-        Wiring::Engine4(_) | Wiring::Engine3(_) => None,
+        Wiring::Engine4(_) | Wiring::Engine3(_) | Wiring::Legacy09(_) => None,
     }
 }
 
 /// Whether this transport of the generation is served.
 pub(crate) const fn serves(route: &Legacy06<'_>) -> bool {
-    matches!(route.transport, Transport::Websocket | Transport::XhrPolling)
+    matches!(
+        route.transport,
+        Transport::Websocket | Transport::XhrPolling | Transport::JsonpPolling
+    )
 }
 
 /// Most packets that may be queued: a client that is away gets less room.
@@ -86,7 +92,12 @@ pub(crate) fn handle_request(
     out: &mut Outputs,
 ) {
     let config = Arc::clone(&core.config);
-    let allowed = origin_allowed(&config, &request.http);
+    let jsonp = route.transport == Transport::JsonpPolling;
+    let script = route.index.filter(|_| jsonp);
+    let allowed = match route.exchange {
+        Exchange::Poll if jsonp => script_allowed(&config, &request.http),
+        _ => origin_allowed(&config, &request.http),
+    };
     let asker = Asker::with_headers(
         link,
         &request.http,
@@ -108,13 +119,17 @@ pub(crate) fn handle_request(
         (Exchange::Preflight, _) => out.writes.push(asker.answer(200, None, Bytes::new())),
         (Exchange::Mismatch | Exchange::Stream, _) => out.writes.push(asker.answer(400, None, Bytes::new())),
         (Exchange::BadMethod, _) => out.writes.push(asker.answer(405, None, Bytes::new())),
+        // Genuine servers crash here.
+        (Exchange::Poll | Exchange::Send, _) if jsonp && script.is_none() => {
+            out.writes.push(asker.answer(400, None, Bytes::new()));
+        }
         _ if refused => out
             .writes
             .push(asker.closing().answer(401, Some("text/plain"), "unauthorized")),
         (_, Some(None)) | (Exchange::Send, None) => out.writes.push(asker.answer(400, None, Bytes::new())),
-        (Exchange::Poll, None) => open(core, now, Some(asker), None, request, out),
+        (Exchange::Poll, None) => open(core, now, Some((asker, script)), None, request, out),
         (Exchange::Upgrade(_), session) => upgrade(core, now, session.flatten(), asker, request, out),
-        (Exchange::Poll, Some(Some(slot))) => poll(core, now, slot, asker, out),
+        (Exchange::Poll, Some(Some(slot))) => poll(core, now, slot, asker, script, out),
         (Exchange::Send, Some(Some(_))) if request.http.body.is_err() => {
             out.writes.push(asker.closing().answer(413, None, Bytes::new()));
         }
@@ -152,7 +167,7 @@ fn cors(request: &http::Request, exchange: Exchange) -> Vec<(&'static str, ByteS
 fn open(
     core: &mut Core,
     now: Time,
-    parked: Option<Asker>,
+    parked: Option<(Asker, Option<u64>)>,
     websocket: Option<LinkId>,
     request: &Request,
     out: &mut Outputs,
@@ -163,10 +178,14 @@ fn open(
     } else {
         TransportKind::WebSocket
     };
-    let link = websocket.or_else(|| parked.as_ref().map(|asker| asker.link));
-    let Some(slot) = core.open_session(transport, link, handshake, Wiring::Legacy06(Tilde::default())) else {
+    let tilde = Tilde {
+        script: parked.as_ref().and_then(|(_, script)| *script),
+        ..Tilde::default()
+    };
+    let link = websocket.or_else(|| parked.as_ref().map(|(asker, _)| asker.link));
+    let Some(slot) = core.open_session(transport, link, handshake, Wiring::Legacy06(tilde)) else {
         match (parked, websocket) {
-            (Some(asker), _) => out.writes.push(asker.answer(503, None, Bytes::new())),
+            (Some((asker, _)), _) => out.writes.push(asker.answer(503, None, Bytes::new())),
             (None, Some(link)) => out.writes.push(Write::Close(link, None)),
             (None, None) => {}
         }
@@ -184,7 +203,7 @@ fn open(
         );
     }
     if let Some(session) = core.sessions.get_mut(slot) {
-        session.parked = parked.map(Box::new);
+        session.parked = parked.map(|(asker, _)| Box::new(asker));
     }
     let held = now + core.config.legacy.poll_duration;
     set_deadline(core, slot, held);
@@ -225,18 +244,39 @@ fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
         return;
     };
     session.blocked = false;
+    let script = tilde_of(session).and_then(|tilde| tilde.script);
     if let Some(link) = session.link.take() {
         core.links.clear(link);
         match session.parked.take() {
-            Some(asker) => out.writes.push(asker.answer(200, Some(TEXT), Bytes::new())),
+            Some(asker) => answer(*asker, script, Vec::new(), out),
             None => out.writes.push(Write::Close(link, None)),
         }
     }
 }
 
+fn answer(asker: Asker, script: Option<u64>, frames: Vec<Frame>, out: &mut Outputs) {
+    out.writes.push(match script {
+        None => asker.answer_packets(TEXT, frames, PollEncoding::Legacy06),
+        Some(index) => asker.answer_packets(JSONP_CONTENT_TYPE, frames, PollEncoding::Legacy06Jsonp(index)),
+    });
+}
+
+/// Puts frames together as the body of a poll.
+pub(crate) fn encode_poll(frames: &[Frame], out: &mut BytesMut) {
+    frames.iter().for_each(|frame| out.put_slice(frame.payload()));
+}
+
+/// The same as a script.
+pub(crate) fn encode_script(index: u64, frames: &[Frame], out: &mut BytesMut) {
+    encode_poll(frames, out);
+    let payload = out.split();
+    let text = core::str::from_utf8(&payload).unwrap_or_default();
+    write_jsonp(Family::V06, index, text, out);
+}
+
 // ---- polling --------------------------------------------------------------------------------------------------------
 
-fn poll(core: &mut Core, now: Time, slot: u32, asker: Asker, out: &mut Outputs) {
+fn poll(core: &mut Core, now: Time, slot: u32, asker: Asker, script: Option<u64>, out: &mut Outputs) {
     // The newer poll is the live one; the older is answered empty (docs/protocol/legacy-0.6.md §6).
     detach(core, slot, out);
     let (key, held) = (core.key(slot), now + core.config.legacy.poll_duration);
@@ -247,6 +287,9 @@ fn poll(core: &mut Core, now: Time, slot: u32, asker: Asker, out: &mut Outputs) 
     session.transport = TransportKind::Polling;
     session.link = Some(asker.link);
     session.parked = Some(Box::new(asker));
+    if let Some(tilde) = tilde_of(session) {
+        tilde.script = script;
+    }
     set_deadline(core, slot, held);
     core.mark_ready(slot);
 }
@@ -259,6 +302,7 @@ pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: u32, out: &mut Output
     };
     let Some(asker) = session.parked.take() else { return };
     session.link = None;
+    let script = tilde_of(session).and_then(|tilde| tilde.script);
     let alone = tilde_of(session).is_some_and(|t| core::mem::take(&mut t.id_waits));
     let frames = if alone {
         session.take_first()
@@ -266,8 +310,7 @@ pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: u32, out: &mut Output
         session.take_outbox()
     };
     core.links.clear(asker.link);
-    out.writes
-        .push(asker.answer_packets(TEXT, frames, PollEncoding::Legacy06));
+    answer(*asker, script, frames, out);
     set_deadline(core, slot, absent);
 }
 
@@ -285,10 +328,18 @@ fn post(core: &mut Core, now: Time, slot: u32, asker: Asker, packets: Vec<Inboun
 }
 
 /// Decodes the body of a POST. Without the field `data` it is broken.
-pub(crate) fn decode_body(config: &Config, body: &Bytes) -> Vec<Inbound> {
+pub(crate) fn decode_body(config: &Config, route: &Legacy06<'_>, body: &Bytes) -> Vec<Inbound> {
     let mut packets = Vec::new();
     match read_data_form(body) {
-        Ok(payload) => decode_payload(&payload, config, &mut packets),
+        Ok(payload) => {
+            let mut frames = Vec::new();
+            let _ = match route.transport {
+                // Browsers have written a form, and with it their own line breaks (docs/protocol/legacy-0.6.md §5.1).
+                Transport::JsonpPolling => framing::decode_jsonp(&payload, MAX_FRAMES, &mut frames),
+                _ => framing::decode(&payload, MAX_FRAMES, &mut frames),
+            };
+            receive_frames(frames, config, &mut packets);
+        }
         Err(_) => packets.push(Inbound::Broken(Reason::ParseError)),
     }
     packets
@@ -299,6 +350,10 @@ pub(crate) fn decode_payload(payload: &ByteString, config: &Config, out: &mut Ve
     let mut frames = Vec::new();
     // The error is the end of the payload; the frames before it count.
     let _ = framing::decode(payload, MAX_FRAMES, &mut frames);
+    receive_frames(frames, config, out);
+}
+
+fn receive_frames(frames: Vec<Tilded>, config: &Config, out: &mut Vec<Inbound>) {
     out.extend(frames.into_iter().filter_map(|frame| {
         match frame {
             Tilded::Heartbeat(number) => Some(Inbound::Heartbeat(number)),
@@ -329,7 +384,7 @@ pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: u32, packet: Inbou
                 next_heartbeat(core, now, slot);
             }
         }
-        Inbound::Engine(_) | Inbound::Socket(_) | Inbound::Broken(_) => {}
+        Inbound::Engine(_) | Inbound::Socket(_) | Inbound::Colon(_) | Inbound::Broken(_) => {}
     }
 }
 
@@ -452,12 +507,11 @@ pub(crate) fn close(core: &mut Core, slot: u32, reason: Reason, out: &mut Output
         return;
     };
     session.state = State::Closing;
+    let script = tilde_of(session).and_then(|tilde| tilde.script);
     if let Some(link) = session.link {
         let frames = session.take_outbox();
         match session.parked.take() {
-            Some(asker) => out
-                .writes
-                .push(asker.answer_packets(TEXT, frames, PollEncoding::Legacy06)),
+            Some(asker) => answer(*asker, script, frames, out),
             None => {
                 out.writes
                     .extend(frames.into_iter().map(|frame| Write::Frame(link, frame)));

@@ -17,7 +17,9 @@
 //! by all.
 
 pub mod handshake;
+mod message;
 pub mod payload;
+pub(crate) mod session;
 
 use alloc::string::String;
 

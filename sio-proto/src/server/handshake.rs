@@ -28,6 +28,8 @@ pub struct Peer {
 pub enum Generation {
     /// The `~m~` wire of Socket.IO 0.5 and 0.6.
     Legacy06,
+    /// The `/1/` wire of Socket.IO 0.7 to 0.9.
+    Legacy09,
     /// Engine.IO 2 and 3: Socket.IO 1.x and 2.x.
     Engine3,
     /// Engine.IO 4: Socket.IO 3.x and 4.x.
@@ -40,6 +42,7 @@ impl Generation {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Legacy06 => "0.6",
+            Self::Legacy09 => "0.7-0.9",
             Self::Engine3 => "1.x-2.x",
             Self::Engine4 => "4.x",
         }

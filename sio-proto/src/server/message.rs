@@ -1,4 +1,39 @@
 //! A message from the server to clients, and its encodings: one per wire form in use, made at most once.
+//!
+//! # What things become for each generation
+//!
+//! The same events, in the same rooms, for clients of every generation. What a generation cannot carry is converted as this table says, or is an
+//! error to who asked for it; nothing is dropped without a word. Each generation's `session` file has the details of its column.
+//!
+//! To clients:
+//!
+//! | | 4.x | 1.x-2.x | 0.7-0.9 | 0.6 |
+//! |---|---|---|---|---|
+//! | `emit(name, args)` | EVENT | EVENT, in ASCII | `5`, `{"name","args"}` | JSON message `{"event","args"}` |
+//! | `send(text)`, the event `message` with one string | EVENT | EVENT | `3`; text with a line break as `4` | text message |
+//! | the event `message` with one other value | EVENT | EVENT | `4` | JSON message, that value |
+//! | several values in `message` | EVENT | EVENT | `5` | one message for each |
+//! | binary | attachments | attachments; base64 where the transport needs it | `{"base64":"…"}` in its place | `"attachments":[base64,…]` beside the arguments |
+//! | emit with acknowledgement | id | id | `ID+` | [`SendError::Unsupported`](super::SendError); in a broadcast the event without it |
+//! | acknowledgement of a client's event | ACK | ACK in the form of 1.0.3 and later | `6:::ID+[…]` | never asked for |
+//! | volatile | dropped unless it can leave at once | the same | the same | the same |
+//! | rooms, broadcasts | have no wire form | | | |
+//! | accepted in a namespace | CONNECT with an id | CONNECT | `1::`; for `/` the handshake is answered | the session id |
+//! | refused | CONNECT_ERROR `{message, data}` | ERROR: the data, else the message | `7::/ns:2`, which cannot say why; for `/` 403 `handshake unauthorized` | 401 |
+//! | disconnected from a namespace | DISCONNECT | DISCONNECT | `0::/ns`; from `/`: `0::`, the whole session | the session ends |
+//! | server goes away | the transport ends | the same | the transport ends, a poll says `7:::1+0`: come back | the transport ends |
+//!
+//! From clients:
+//!
+//! | | 4.x | 1.x-2.x | 0.7-0.9 | 0.6 |
+//! |---|---|---|---|---|
+//! | events | events | events | events; `message` and JSON message are the event `message` | text and JSON messages are the event `message` |
+//! | wish for an acknowledgement | `ack` | `ack` | `ID+`: `ack`; `ID`: answered on receipt | none |
+//! | namespaces | CONNECT | `/` without asking, others by CONNECT, once `/` has been accepted | `/` by the handshake, others by `1::/ns` | `/` only |
+//! | `auth` | the payload of CONNECT | the queries of handshake and CONNECT as one JSON object of strings | the queries of handshake and `1::/ns?query`, the same | none; the handshake's query is there |
+//! | the socket's id | of its own | in `/` the session's, as the client knows it | the same | of its own |
+//! | what breaks the rules | ends the session | ends the session | is ignored | is ignored |
+//! | packets for a namespace that was not joined | end the session | are ignored | wait for it, a few of them | |
 
 use alloc::vec::Vec;
 
@@ -19,15 +54,17 @@ pub enum Form {
     Engine4,
     /// Socket.IO 4 in Engine.IO 3 packets.
     Engine3,
+    /// Packets of 0.7-0.9.
+    Legacy09,
     /// Frames of 0.6.
     Legacy06,
 }
 
 impl Form {
     /// How many forms there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
     /// All forms.
-    pub const ALL: [Self; Self::COUNT] = [Self::Engine4, Self::Engine3, Self::Legacy06];
+    pub const ALL: [Self; Self::COUNT] = [Self::Engine4, Self::Engine3, Self::Legacy09, Self::Legacy06];
 
     /// The form that clients of this generation read.
     #[must_use]
@@ -35,6 +72,7 @@ impl Form {
         match generation {
             Generation::Engine4 => Self::Engine4,
             Generation::Engine3 => Self::Engine3,
+            Generation::Legacy09 => Self::Legacy09,
             Generation::Legacy06 => Self::Legacy06,
         }
     }
@@ -128,6 +166,7 @@ impl Message {
             let encoded = match form {
                 Form::Engine4 => crate::engine::session::encode_message(Revision::V4, self, buffer),
                 Form::Engine3 => crate::engine::session::encode_message(Revision::V3, self, buffer),
+                Form::Legacy09 => crate::legacy::v1::session::encode_message(self, buffer),
                 Form::Legacy06 => crate::legacy::session::encode_message(self, buffer),
             };
             self.forms[form as usize] = Some(encoded);

@@ -3,12 +3,13 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::Delivery;
 use crate::engine::bodies;
 use crate::http;
+use crate::legacy::{self, v1};
 use crate::wire::Wire;
 use crate::{Frame, LinkId};
 
@@ -90,8 +91,14 @@ pub enum PollEncoding {
     Engine3Binary,
     /// Length-prefixed packets as an Engine.IO JSONP answer with this index (docs/protocol/engine-io.md §4.6).
     Engine3Jsonp(ByteString),
+    /// Packets of 0.7-0.9, framed if there are several (docs/protocol/legacy-0.9.md §5).
+    Legacy09,
+    /// The same as the script of this callback (docs/protocol/legacy-0.9.md §7).
+    Legacy09Jsonp(u64),
     /// Frames of 0.6 one after the other (docs/protocol/legacy-0.6.md §2).
     Legacy06,
+    /// The same as the script of this callback (docs/protocol/legacy-0.6.md §7).
+    Legacy06Jsonp(u64),
 }
 
 impl Response {
@@ -146,7 +153,10 @@ impl PollEncoding {
                 bodies::encode_v3(frames, buffer);
                 bodies::encode_script(index, buffer);
             }
-            Self::Legacy06 => frames.iter().for_each(|f| buffer.put_slice(f.payload())),
+            Self::Legacy09 => v1::session::encode_poll(frames, buffer),
+            Self::Legacy09Jsonp(index) => v1::session::encode_script(*index, frames, buffer),
+            Self::Legacy06 => legacy::session::encode_poll(frames, buffer),
+            Self::Legacy06Jsonp(index) => legacy::session::encode_script(*index, frames, buffer),
         }
         buffer.split().freeze()
     }

@@ -123,6 +123,9 @@ pub(super) enum Kind<'a> {
         raw: bool,
         route: detect::EngineIo<'a>,
     },
+    Legacy09(detect::V1<'a>),
+    /// What asks for a revision of the `/1/` wire that never was.
+    UnknownProtocol,
     Legacy06(detect::Legacy06<'a>),
 }
 
@@ -170,6 +173,8 @@ pub(super) fn classify<'a>(
         detect::Route::Legacy06(route) if generations.legacy06 && legacy::session::serves(&route) => {
             Some(Kind::Legacy06(route))
         }
+        detect::Route::V1(route) if generations.legacy09 => Some(Kind::Legacy09(route)),
+        detect::Route::UnknownProtocol if generations.legacy09 => Some(Kind::UnknownProtocol),
         detect::Route::Foreign if detect::engine_io(&head).transport == detect::EngineTransport::Unknown => None,
         detect::Route::EngineIo(_)
         | detect::Route::NotAProtocolRequest
@@ -184,6 +189,9 @@ pub(super) fn classify<'a>(
 fn session_of<'a>(kind: &Kind<'a>) -> Option<&'a str> {
     match kind {
         Kind::Engine { route, .. } => route.sid,
+        Kind::Legacy09(detect::V1::Transport { session, .. } | detect::V1::Disconnect { session }) => Some(session),
+        Kind::Legacy09(detect::V1::Handshake { maybe_beacon_of, .. }) => *maybe_beacon_of,
+        Kind::Legacy09(detect::V1::Preflight | detect::V1::Malformed) | Kind::UnknownProtocol => None,
         Kind::Legacy06(route) => route.session,
     }
 }
@@ -201,6 +209,10 @@ pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut reque
         Some(Kind::Engine { raw, route }) => {
             engine::session::handle_request(core, now, link, &request, packets, raw, &route, out);
         }
+        Some(Kind::Legacy09(route)) => {
+            legacy::v1::session::handle_request(core, now, link, &request, packets, &route, out);
+        }
+        Some(Kind::UnknownProtocol) => legacy::v1::session::refuse_protocol(link, &request.http, out),
         Some(Kind::Legacy06(route)) => {
             legacy::session::handle_request(core, now, link, &request, packets, &route, out);
         }
@@ -223,7 +235,7 @@ pub(super) fn handle_body_started(core: &mut Core, now: Time, link: LinkId, requ
         Some(Kind::Engine { raw, route }) => {
             engine::session::handle_body_started(core, now, link, request, raw, &route, out);
         }
-        Some(Kind::Legacy06(_)) | None => {}
+        Some(Kind::Legacy09(_) | Kind::UnknownProtocol | Kind::Legacy06(_)) | None => {}
     }
 }
 
@@ -243,8 +255,9 @@ impl Request {
         );
         self.packets = match kind {
             Some(Kind::Engine { raw, route }) => engine::session::decode_body(config, &self.http, raw, &route, body),
-            Some(Kind::Legacy06(_)) => legacy::session::decode_body(config, &body),
-            None => Vec::new(),
+            Some(Kind::Legacy09(route)) => legacy::v1::session::decode_body(&route, &body),
+            Some(Kind::Legacy06(route)) => legacy::session::decode_body(config, &route, &body),
+            Some(Kind::UnknownProtocol) | None => Vec::new(),
         };
     }
 }

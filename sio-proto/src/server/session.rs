@@ -39,6 +39,8 @@ pub(crate) enum Wiring {
     Engine4(engine::session::Engine),
     /// Engine.IO 3.
     Engine3(engine::session::Engine),
+    /// The `/1/` wire.
+    Legacy09(legacy::v1::session::Colon),
     /// The `~m~` wire.
     Legacy06(legacy::session::Tilde),
 }
@@ -82,6 +84,7 @@ impl Session {
         match &self.wiring {
             Wiring::Engine4(_) => Generation::Engine4,
             Wiring::Engine3(_) => Generation::Engine3,
+            Wiring::Legacy09(_) => Generation::Legacy09,
             Wiring::Legacy06(_) => Generation::Legacy06,
         }
     }
@@ -121,6 +124,7 @@ impl Session {
         match &self.wiring {
             Wiring::Engine4(_) => engine::bodies::to_base64(Revision::V4, frame),
             Wiring::Engine3(_) => engine::bodies::to_base64(Revision::V3, frame),
+            Wiring::Legacy09(colon) => legacy::v1::session::readdress(colon, frame),
             Wiring::Legacy06(_) => frame.clone(),
         }
     }
@@ -159,6 +163,7 @@ impl Session {
     fn max_packets(&self, config: &Config) -> usize {
         match &self.wiring {
             Wiring::Engine4(_) | Wiring::Engine3(_) => config.max_queued_packets,
+            Wiring::Legacy09(_) => legacy::v1::session::max_packets(self, config),
             Wiring::Legacy06(_) => legacy::session::max_packets(self, config),
         }
     }

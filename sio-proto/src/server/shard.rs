@@ -150,6 +150,9 @@ impl Shard {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
                 engine::session::handle_closed(&mut self.core, now, key.slot, role, cause, out)
             }
+            Some(Wiring::Legacy09(_)) => {
+                legacy::v1::session::handle_closed(&mut self.core, now, key.slot, cause.into(), out)
+            }
             Some(Wiring::Legacy06(_)) => legacy::session::handle_closed(&mut self.core, now, key.slot, out),
             None => {}
         }
@@ -210,6 +213,7 @@ impl Shard {
                 }
                 TransportKind::Polling => match session.wiring {
                     Wiring::Engine4(_) | Wiring::Engine3(_) => engine::session::flush_poll(&mut self.core, slot, out),
+                    Wiring::Legacy09(_) => legacy::v1::session::flush_poll(&mut self.core, now, slot, out),
                     Wiring::Legacy06(_) => legacy::session::flush_poll(&mut self.core, now, slot, out),
                 },
             }
@@ -550,6 +554,7 @@ impl Core {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
                 engine::session::handle_packet(self, now, key.slot, role, link, packet, out)
             }
+            Some(Wiring::Legacy09(_)) => legacy::v1::session::handle_packet(self, now, key.slot, packet, out),
             Some(Wiring::Legacy06(_)) => legacy::session::handle_packet(self, now, key.slot, packet, out),
             None => {}
         }
@@ -563,6 +568,7 @@ impl Core {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
                 engine::session::handle_alarm(self, now, key.slot, alarm, epoch, out)
             }
+            Some(Wiring::Legacy09(_)) => legacy::v1::session::handle_alarm(self, now, key.slot, alarm, epoch, out),
             Some(Wiring::Legacy06(_)) => legacy::session::handle_alarm(self, now, key.slot, alarm, epoch, out),
             None => {}
         }
@@ -572,6 +578,7 @@ impl Core {
     pub(crate) fn close_session(&mut self, now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
         match self.sessions.get(slot).map(|s| &s.wiring) {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::session::close(self, now, slot, reason, out),
+            Some(Wiring::Legacy09(_)) => legacy::v1::session::close(self, now, slot, reason, out),
             Some(Wiring::Legacy06(_)) => legacy::session::close(self, slot, reason, out),
             None => {}
         }
@@ -709,6 +716,7 @@ impl Core {
         }
         match self.sessions.get(session).map(|s| &s.wiring) {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::session::accepted(self, session, key.slot, out),
+            Some(Wiring::Legacy09(_)) => legacy::v1::session::accepted(self, now, session, key.slot, out),
             Some(Wiring::Legacy06(_)) => legacy::session::accepted(self, now, session),
             None => {}
         }
@@ -728,6 +736,7 @@ impl Core {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
                 engine::session::refused(self, session, &namespace, message, data)
             }
+            Some(Wiring::Legacy09(_)) => legacy::v1::session::refused(self, session, &namespace, out),
             Some(Wiring::Legacy06(_)) => legacy::session::refused(self, session, out),
             None => {}
         }
@@ -769,6 +778,7 @@ impl Core {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
                 engine::session::disconnect(self, now, session, key.slot, close, out)
             }
+            Some(Wiring::Legacy09(_)) => legacy::v1::session::disconnect(self, now, session, key.slot, close, out),
             Some(Wiring::Legacy06(_)) => legacy::session::close(self, session, Reason::ServerNamespaceDisconnect, out),
             None => {}
         }
@@ -1040,7 +1050,8 @@ mod tests {
                 match output {
                     Output::Bytes(_, bytes) => self.written.push_str(&String::from_utf8_lossy(&bytes)),
                     Output::Delivery(Delivery::Connect { socket, .. }) => {
-                        self.server.shard(self.now, |shard, out| shard.accept(self.now, socket, out));
+                        self.server
+                            .shard(self.now, |shard, out| shard.accept(self.now, socket, out));
                     }
                     Output::Delivery(_) | Output::End(_) => {}
                     Output::Request(..) => panic!("foreign request"),

@@ -1,0 +1,207 @@
+//! A client of Socket.IO 0.8 or 0.9 on a websocket of today.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+mod older;
+
+use common::*;
+use older::*;
+use sio_proto::server::{Cause, Command, Reason};
+use sio_proto::{Bytes, Config, LinkId};
+
+fn handshake(world: &mut World) -> String {
+    let answer = world.reply(&get("/socket.io/1/?k=v&t=1795447587417"));
+    answer.text().split(':').next().unwrap().to_string()
+}
+
+fn join(world: &mut World) -> LinkId {
+    let id = handshake(world);
+    let link = world.open();
+    world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}?k=v")));
+    assert_eq!(world.frames(link), ["1::"]);
+    world.heard();
+    link
+}
+
+/// The capture sio-0.9.17-websocket, with its heartbeat of 3 s.
+#[test]
+fn a_captured_conversation() {
+    let mut config = Config::default();
+    config.legacy09.heartbeat_interval = std::time::Duration::from_secs(3);
+    let mut world = World::new(config);
+    let id = handshake(&mut world);
+    let root = world.last_socket();
+    world.emit(root, "welcome", "\"\"").unwrap();
+    let link = world.open();
+    world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}?k=v")));
+    assert_eq!(
+        world.frames(link),
+        ["1::", "5:::{\"name\":\"welcome\",\"args\":[\"\"]}"]
+    );
+    world.heard();
+    for packet in [
+        "4:::{\"a\":[1,\"♥\"]}",
+        "5:1+::{\"name\":\"echo\",\"args\":[1,{\"x\":null}]}",
+        "3:2::with-ack",
+    ] {
+        world.send(link, &text(packet));
+        world.echo();
+    }
+    assert_eq!(
+        world.frames(link),
+        [
+            "4:::{\"a\":[1,\"♥\"]}",
+            "6:::1+[1,{\"x\":null}]",
+            "6:::2",
+            "3:::with-ack"
+        ]
+    );
+    for _ in 0..3 {
+        world.pass(3_000);
+        assert_eq!(world.frames(link), ["2::"]);
+        world.send(link, &text("2::"));
+    }
+    for packet in ["1::/chat", "5:1+:/chat:{\"name\":\"echo\",\"args\":[\"in-chat\"]}"] {
+        world.send(link, &text(packet));
+    }
+    let chat = world.last_socket();
+    world.ack("/chat", chat, 1, args("\"in-chat\""));
+    assert_eq!(world.frames(link), ["1::/chat", "6::/chat:1+[\"in-chat\"]"]);
+    world.disconnect(chat, false);
+    assert_eq!(world.frames(link), ["0::/chat"]);
+    world.heard();
+    world.disconnect(root, false);
+    assert_eq!(world.frames(link), ["0::", "close"]);
+    assert_eq!(world.heard(), ["disconnect server namespace disconnect"]);
+    assert_eq!(world.sessions(), 0);
+}
+
+#[test]
+fn an_unknown_session_is_told_so_on_the_websocket() {
+    let mut world = World::new(Config::default());
+    let link = world.open();
+    world.send(link, &upgrade("/socket.io/1/websocket/nosuch"));
+    assert_eq!(world.frames(link), ["7:::1+0", "close"]);
+    assert_eq!(world.ended, [link]);
+}
+
+#[test]
+fn a_heartbeat_that_is_not_echoed() {
+    let mut world = World::new(Config::default());
+    let link = join(&mut world);
+    world.pass(25_000);
+    assert_eq!(world.frames(link), ["2::"]);
+    // Other packets are no sign of life.
+    world.send(link, &text("3:::hi"));
+    world.pass(59_999);
+    assert_eq!(world.sessions(), 1);
+    world.pass(1);
+    assert_eq!(world.frames(link), ["close"]);
+    assert_eq!(world.heard(), ["event message \"hi\"", "disconnect ping timeout"]);
+}
+
+#[test]
+fn a_lost_websocket_is_a_lost_session() {
+    for (cause, heard) in [
+        (Cause::Closed, "disconnect transport close"),
+        (Cause::Failed, "disconnect transport error"),
+    ] {
+        let mut world = World::new(Config::default());
+        let link = join(&mut world);
+        world.cut(link, cause);
+        assert_eq!(world.heard(), [heard]);
+        assert_eq!(world.sessions(), 0);
+    }
+    // The client's own goodbye comes before the close.
+    let mut world = World::new(Config::default());
+    let link = join(&mut world);
+    world.send(link, &text("0::"));
+    assert_eq!(world.frames(link), ["0::", "close"]);
+    assert_eq!(world.heard(), ["disconnect client namespace disconnect"]);
+}
+
+/// A client whose websocket did not get through tries the next transport with the same id, and waits for its `1::` (docs/protocol/legacy-0.9.md §10).
+#[test]
+fn another_transport_with_the_same_id() {
+    let mut world = World::new(Config::default());
+    let id = handshake(&mut world);
+    let first = world.open();
+    world.send(first, &upgrade(&format!("/socket.io/1/websocket/{id}")));
+    assert_eq!(world.frames(first), ["1::"]);
+    let polling = format!("/socket.io/1/xhr-polling/{id}?t=1");
+    let answer = world.reply(&get(&polling));
+    assert_eq!(answer.text(), "1::");
+    assert_eq!(world.frames(first), ["close"]);
+    let parked = world.park(&get(&polling));
+    let link = world.open();
+    world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}")));
+    assert_eq!(world.answer(parked).text(), "8::");
+    assert_eq!(world.frames(link), ["1::"]);
+    // The link that was let go is not the session's any more.
+    world.pass(25_000);
+    assert_eq!(world.frames(link), ["2::"]);
+    assert_eq!(world.sessions(), 1);
+}
+
+#[test]
+fn never_several_packets_in_a_message() {
+    let mut world = World::new(Config::default());
+    let link = join(&mut world);
+    // Neither does the server take them, or bytes, or nothing.
+    world.send(link, &text("\u{fffd}6\u{fffd}3:::hi\u{fffd}6\u{fffd}3:::ho"));
+    world.send(link, &text(""));
+    world.send(link, &binary(b"3:::hi"));
+    assert_eq!(world.heard(), [""; 0]);
+    world.send(link, &text("3:::hi"));
+    assert_eq!(world.heard(), ["event message \"hi\""]);
+}
+
+#[test]
+fn binary_becomes_base64() {
+    let mut world = World::new(Config::default());
+    let link = join(&mut world);
+    let mut bytes = args("{\"n\":2,\"list\":[{\"_placeholder\":true,\"num\":0}]}");
+    bytes.attachments = vec![Bytes::from_static(&[1, 2, 3, 4])];
+    world.cast("/", &[], "bin", bytes);
+    assert_eq!(
+        world.frames(link),
+        ["5:::{\"name\":\"bin\",\"args\":[{\"n\":2,\"list\":[{\"base64\":\"AQIDBA==\"}]}]}"]
+    );
+}
+
+#[test]
+fn a_server_that_goes_away_says_nothing() {
+    let mut world = World::new(Config::default());
+    let link = join(&mut world);
+    world.command(Command::Shutdown {
+        reason: Reason::ServerShuttingDown,
+    });
+    assert_eq!(world.frames(link), ["close"]);
+    assert_eq!(world.heard(), ["disconnect server shutting down"]);
+}
+
+#[test]
+fn receipts_that_nobody_fetches_have_an_end() {
+    let mut config = Config::default();
+    config.max_queued_packets = 10;
+    let mut world = World::new(config);
+    let link = join(&mut world);
+    world.server.handle_blocked(link);
+    for n in 0..50 {
+        world.send(link, &text(&format!("3:{n}::hi")));
+    }
+    world.server.handle_drained(world.now, link);
+    world.settle();
+    assert_eq!(world.frames(link).len(), 10);
+}
+
+#[test]
+fn the_id_of_a_socket_is_the_sessions() {
+    let mut world = World::new(Config::default());
+    let id = handshake(&mut world);
+    let link = world.open();
+    world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}")));
+    world.frames(link);
+    world.broadcast(&[&id], "message", "\"you\"");
+    assert_eq!(world.frames(link), ["3:::you"]);
+}
