@@ -152,20 +152,24 @@ impl Http {
 fn read_poll(asked: &Asked, response: &Response, max_packets: usize, clients: &mut Clients) {
     let count = if asked.is_engine() {
         let is_binary = response.headers.get("content-type") == Some(b"application/octet-stream");
-        let body = match response.body.strip_prefix(b"___eio[") {
-            Some(script) => {
-                let script = std::str::from_utf8(script).expect("a script is text");
-                let literal = script.split_once("](").and_then(|(_, rest)| rest.strip_suffix(");"));
-                let payload = serde_json::from_str::<String>(literal.expect("a call")).expect("a string literal");
-                Bytes::from(payload)
-            }
-            None => response.body.clone(),
-        };
+        let body = unwrap_script(&response.body, b"___eio[", "](");
         clients.receive_payload(About::target(&asked.target), body, is_binary)
     } else {
-        clients.receive_tilde(&ByteString::try_from(response.body.clone()).expect("a poll is text"))
+        let body = unwrap_script(&response.body, b"io.JSONP[", "]._(");
+        clients.receive_tilde(&ByteString::try_from(body).expect("a poll is text"))
     };
     assert!(count <= max_packets, "{count} packets in one poll");
+}
+
+/// The payload in a body that may be a script.
+fn unwrap_script(body: &Bytes, start: &[u8], middle: &str) -> Bytes {
+    let Some(script) = body.strip_prefix(start) else {
+        return body.clone();
+    };
+    let script = std::str::from_utf8(script).expect("a script is text");
+    let literal = script.split_once(middle).and_then(|(_, rest)| rest.strip_suffix(");"));
+    let payload = serde_json::from_str::<String>(literal.expect("a call")).expect("a string literal");
+    Bytes::from(payload)
 }
 
 impl WebSocket {

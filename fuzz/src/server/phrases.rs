@@ -28,10 +28,15 @@ pub(super) fn request(cursor: &mut Cursor<'_>, sids: &[String]) -> Vec<u8> {
         }
         6 => ("GET", format!("/socket.io/?EIO={eio}&transport=websocket&sid={sid}"), true, None),
         7 => ("GET", "/socket.io/xhr-polling//1795447966090".to_owned(), false, None),
+        8 if options & 1 == 1 => ("GET", format!("/socket.io/jsonp-polling/{sid}/1795447966104/0"), false, None),
         8 => ("GET", format!("/socket.io/xhr-polling/{sid}/1795447966104"), false, None),
         9 => {
             let body = format!("data={}", tilde(cursor)).into_bytes();
-            ("POST", format!("/socket.io/xhr-polling/{sid}/send"), false, Some(body))
+            let target = match options & 4 {
+                0 => format!("/socket.io/xhr-polling/{sid}/send"),
+                _ => format!("/socket.io/jsonp-polling/{sid}/1795447966104/0"),
+            };
+            ("POST", target, false, Some(body))
         }
         10 => ("GET", "/socket.io/websocket".to_owned(), true, None),
         11 => ("GET", format!("/socket.io/websocket/{sid}"), true, None),
