@@ -6,7 +6,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use sio_proto::detect::{RequestHead, engine_io};
 use sio_proto::engine::{Dialect, Packet, PayloadError, Revision, payload, payload_v3};
-use sio_proto::legacy::framing;
+use sio_proto::legacy::v1::handshake::Handshake;
+use sio_proto::legacy::{framing, v1};
 use sio_proto::socket::text::Limits;
 use sio_proto::socket::{self, Reassembly, Role};
 
@@ -17,6 +18,8 @@ const MANY: usize = 1 << 16;
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     sessions: BTreeMap<String, Client>,
+    /// Of sessions of 0.7 to 0.9: the endpoints that the server has let them into.
+    endpoints: BTreeMap<String, BTreeSet<ByteString>>,
     /// The ids in the order in which they became known.
     pub(super) sids: Vec<String>,
 }
@@ -44,6 +47,12 @@ struct Client {
 }
 
 impl About {
+    /// The session that a request of 0.7 to 0.9 names in its path, if it is one at all.
+    pub(super) fn v1(target: &str) -> Option<Option<&str>> {
+        let path = target.split('?').next().unwrap_or_default().strip_prefix("/socket.io/1")?;
+        Some(path.split('/').nth(2).filter(|sid| !sid.is_empty()))
+    }
+
     /// Reads it from a request target.
     pub(super) fn target(target: &str) -> Self {
         let route = engine_io(&RequestHead {
@@ -116,6 +125,39 @@ impl Clients {
         };
         let client = self.sessions.get_mut(sid).expect("an answer to a session that was never opened");
         client.receive(packet);
+    }
+
+    /// What a GET of 0.7 to 0.9 is answered with: a handshake, or a payload.
+    pub(super) fn receive_v1(&mut self, sid: Option<&str>, body: &ByteString) -> usize {
+        let Some(sid) = sid else {
+            let handshake = Handshake::decode(body).expect("the server says who the client is");
+            assert!(!handshake.transports.is_empty());
+            self.sids.push(handshake.sid.to_string());
+            return 0;
+        };
+        let mut packets = Vec::new();
+        assert_eq!(v1::payload::decode(body, MANY, &mut packets), Ok(()));
+        packets.iter().for_each(|packet| self.receive_v1_packet(sid, packet));
+        packets.len()
+    }
+
+    /// One packet of 0.7 to 0.9.
+    pub(super) fn receive_v1_packet(&mut self, sid: &str, text: &ByteString) {
+        let packet = v1::Packet::decode(text).expect("the server sends packets");
+        let endpoints = self.endpoints.entry(sid.to_owned()).or_default();
+        match packet.body {
+            v1::Body::Connect(_) => {
+                endpoints.insert(packet.endpoint);
+            }
+            v1::Body::Disconnect => {
+                endpoints.remove(&packet.endpoint);
+            }
+            v1::Body::Message(_) | v1::Body::Json(_) | v1::Body::Event { .. } | v1::Body::Ack { .. } => {
+                let connected = endpoints.iter().any(|endpoint| endpoint.split('?').next() == Some(packet.namespace()));
+                assert!(connected, "{text} in a namespace that it is not in");
+            }
+            v1::Body::Heartbeat | v1::Body::Error { .. } | v1::Body::Noop => {}
+        }
     }
 
     /// A payload of 0.6.

@@ -48,6 +48,8 @@ struct WebSocket {
     decoder: websocket::Decoder,
     is_closed: bool,
     is_tilde: bool,
+    /// The session of 0.7 to 0.9.
+    v1: Option<String>,
     about: About,
 }
 
@@ -154,6 +156,9 @@ fn read_poll(asked: &Asked, response: &Response, max_packets: usize, clients: &m
         let is_binary = response.headers.get("content-type") == Some(b"application/octet-stream");
         let body = unwrap_script(&response.body, b"___eio[", "](");
         clients.receive_payload(About::target(&asked.target), body, is_binary)
+    } else if let Some(sid) = About::v1(&asked.target) {
+        let body = unwrap_script(&response.body, b"io.j[", "](");
+        clients.receive_v1(sid, &ByteString::try_from(body).expect("text"))
     } else {
         let body = unwrap_script(&response.body, b"io.JSONP[", "]._(");
         clients.receive_tilde(&ByteString::try_from(body).expect("a poll is text"))
@@ -179,6 +184,7 @@ impl WebSocket {
             decoder: websocket::Decoder::new(Role::Client, limits),
             is_closed: false,
             is_tilde: !asked.is_engine(),
+            v1: About::v1(&asked.target).flatten().map(str::to_owned),
             about: About::target(&asked.target),
         }
     }
@@ -186,16 +192,17 @@ impl WebSocket {
     fn receive(&mut self, buffer: &mut BytesMut, clients: &mut Clients) {
         while let Some(event) = self.decoder.decode(buffer).expect("the server speaks WebSocket") {
             assert!(!self.is_closed, "a frame after Close");
-            match event {
-                websocket::Event::Text(text) if self.is_tilde => {
+            match (event, &self.v1) {
+                (websocket::Event::Text(text), Some(sid)) => clients.receive_v1_packet(sid, &text),
+                (websocket::Event::Text(text), None) if self.is_tilde => {
                     clients.receive_tilde(&text);
                 }
-                websocket::Event::Text(text) => clients.receive_text(&mut self.about, &text),
-                websocket::Event::Binary(_) if self.is_tilde => panic!("this wire has no binary"),
-                websocket::Event::Binary(bytes) => clients.receive_binary(&mut self.about, bytes),
-                websocket::Event::Close(_) => self.is_closed = true,
-                websocket::Event::Pong(data) => assert!(data.len() <= 125),
-                websocket::Event::Ping(_) => panic!("no generation's server does that"),
+                (websocket::Event::Text(text), None) => clients.receive_text(&mut self.about, &text),
+                (websocket::Event::Binary(_), _) if self.is_tilde => panic!("this wire has no binary"),
+                (websocket::Event::Binary(bytes), _) => clients.receive_binary(&mut self.about, bytes),
+                (websocket::Event::Close(_), _) => self.is_closed = true,
+                (websocket::Event::Pong(data), _) => assert!(data.len() <= 125),
+                (websocket::Event::Ping(_), _) => panic!("no generation's server does that"),
             }
         }
     }

@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 use sio_proto::engine::Revision;
 use sio_proto::engine::payload_v3::{BinaryWriter, TextWriter};
+use sio_proto::legacy::v1;
 use sio_proto::websocket::{CloseCode, Opcode, encode_close, encode_frame, encode_message};
 
 use crate::cursor::Cursor;
@@ -12,7 +13,7 @@ const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
 
 /// One request, perhaps with a part of its body missing.
 pub(super) fn request(cursor: &mut Cursor<'_>, sids: &[String]) -> Vec<u8> {
-    let kind = cursor.index(20);
+    let kind = cursor.index(24);
     let options = cursor.byte();
     let revision = if options & 0x60 == 0x20 { Revision::V3 } else { Revision::V4 };
     let eio = if revision == Revision::V3 { 3 } else { 4 };
@@ -63,6 +64,10 @@ pub(super) fn request(cursor: &mut Cursor<'_>, sids: &[String]) -> Vec<u8> {
             let target = format!("/socket.io/?EIO={eio}&transport=polling&sid={sid}");
             (method, target, false, body)
         }
+        20 => ("GET", format!("/socket.io/1/{}", if options & 1 == 1 { "?jsonp=2" } else { "" }), false, None),
+        21 => ("GET", v1_target(cursor, sid), options & 0x10 == 0x10, None),
+        22 => ("POST", v1_target(cursor, sid), false, Some(v1_payload(cursor, options & 4 == 4))),
+        23 => ("GET", format!("/socket.io/1/websocket/{sid}"), true, None),
         _ => {
             let target = cursor.pick(&[
                 "/",
@@ -176,6 +181,52 @@ fn packet(cursor: &mut Cursor<'_>) -> String {
     }
 }
 
+/// A request target of a session of 0.7 to 0.9.
+fn v1_target(cursor: &mut Cursor<'_>, sid: &str) -> String {
+    match cursor.index(5) {
+        0 | 1 => format!("/socket.io/1/xhr-polling/{sid}?t=1"),
+        2 => format!("/socket.io/1/jsonp-polling/{sid}?t=1&i=2"),
+        3 => format!("/socket.io/1/xhr-polling/{sid}/?disconnect=1"),
+        _ => format!("/socket.io/1//{sid}/?disconnect=1"),
+    }
+}
+
+/// The body of a POST of 0.7 to 0.9.
+fn v1_payload(cursor: &mut Cursor<'_>, is_form: bool) -> Vec<u8> {
+    let packets: Vec<String> = (0..=cursor.index(3)).map(|_| v1_packet(cursor)).collect();
+    let mut out = BytesMut::new();
+    if is_form {
+        out.extend_from_slice(b"d=");
+    }
+    v1::payload::write(packets.iter().map(|packet| &**packet), &mut out);
+    out.to_vec()
+}
+
+/// One packet of 0.7 to 0.9.
+fn v1_packet(cursor: &mut Cursor<'_>) -> String {
+    let packet = cursor.pick(&[
+        "1::/a",
+        "1::/b?x=1",
+        "3:::hello",
+        "3:1::hello",
+        "4::/a:{\"a\":1}",
+        "5:::{\"name\":\"m\",\"args\":[1]}",
+        "5:1+:/a:{\"name\":\"e\"}",
+        "6:::1+[1]",
+        "6:::0",
+        "2::",
+        "0::/a",
+        "0::",
+        "1::",
+        "8::",
+        "~",
+    ]);
+    match packet {
+        "~" => cursor.text().into_owned(),
+        packet => packet.to_owned(),
+    }
+}
+
 /// A payload of 0.6.
 fn tilde(cursor: &mut Cursor<'_>) -> String {
     let payload = cursor.pick(&[
@@ -197,7 +248,7 @@ fn tilde(cursor: &mut Cursor<'_>) -> String {
 /// One websocket message, or something like it.
 pub(super) fn frame(cursor: &mut Cursor<'_>) -> Vec<u8> {
     let mut out = BytesMut::new();
-    match cursor.index(12) {
+    match cursor.index(14) {
         0..=5 => encode_message(&mut out, Opcode::Text, packet(cursor).as_bytes(), MASK),
         6 => encode_message(&mut out, Opcode::Text, tilde(cursor).as_bytes(), MASK),
         7 => encode_message(&mut out, Opcode::Binary, cursor.bytes(), MASK),
@@ -208,6 +259,7 @@ pub(super) fn frame(cursor: &mut Cursor<'_>) -> Vec<u8> {
             encode_frame(&mut out, Opcode::Continuation, true, second, MASK);
         }
         9 => encode_message(&mut out, cursor.pick(&[Opcode::Ping, Opcode::Pong]), b"beat", MASK),
+        12 | 13 => encode_message(&mut out, Opcode::Text, v1_packet(cursor).as_bytes(), MASK),
         10 => encode_close(&mut out, CloseCode::new(1000).map(|code| (code, "")), MASK),
         _ => encode_frame(&mut out, Opcode::Text, true, cursor.bytes(), None),
     }
