@@ -157,6 +157,9 @@ fn read_poll(asked: &Asked, response: &Response, max_packets: usize, clients: &m
         let body = unwrap_script(&response.body, b"___eio[", "](");
         clients.receive_payload(About::target(&asked.target), body, is_binary)
     } else if let Some(sid) = About::v1(&asked.target) {
+        if response.body.ends_with(b"\"));") && response.body.starts_with(b"io.j[") {
+            return; // `new Error("…")`: a refused handshake
+        }
         let body = unwrap_script(&response.body, b"io.j[", "](");
         clients.receive_v1(sid, &ByteString::try_from(body).expect("text"))
     } else {
