@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use sio_proto::server::{Command, Reason, Request, Router, Shard, Verdict};
-use sio_proto::{Config, ConfigError, Sid, Time};
+use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
 use crate::emitter::Emitter;
@@ -274,8 +274,7 @@ impl Io {
     /// The connected socket with this id, whatever its namespace.
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<Socket> {
-        let sid = Sid::parse(id)?;
-        let find = |cell: &Arc<ShardCell>| cell.ask(|state| state.find(state.shard.find(&sid)?));
+        let find = |cell: &Arc<ShardCell>| cell.ask(|state| state.find(state.shard.find(id)?));
         self.0.cells.iter().find_map(find).map(Socket)
     }
 

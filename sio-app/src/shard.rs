@@ -15,7 +15,7 @@ use crate::io::Inner;
 use crate::link::{Claim, Item, Link, Pen, Progress};
 use crate::mailbox::{Mail, Overflow};
 use crate::runtime::Runtime;
-use crate::socket::SocketInner;
+use crate::socket::{SocketId, SocketInner};
 use crate::turn::Turn;
 use crate::work::Work;
 
@@ -159,13 +159,22 @@ impl ShardCell {
             Delivery::Connect {
                 socket,
                 sid,
+                derived_id,
                 namespace,
                 auth,
                 handshake,
                 generation,
                 transport: _,
             } => {
-                let inner = SocketInner::new(Arc::clone(self), socket, sid, namespace, auth, handshake, generation);
+                let inner = SocketInner::new(
+                    Arc::clone(self),
+                    socket,
+                    SocketId::new(sid, derived_id),
+                    namespace,
+                    auth,
+                    handshake,
+                    generation,
+                );
                 let inner = Arc::new(inner);
                 inner.mailbox.open(turn.owner());
                 if state.sockets.len() <= socket.slot() {

@@ -51,7 +51,7 @@ pub(crate) struct SocketInner {
     pub(crate) key: SocketKey,
     pub(crate) generation: Generation,
     standing: AtomicU8,
-    sid: Sid,
+    id: SocketId,
     pub(crate) namespace: ByteString,
     auth: Option<Box<str>>,
     handshake: Arc<Handshake>,
@@ -84,7 +84,7 @@ impl SocketInner {
     pub(crate) fn new(
         cell: Arc<ShardCell>,
         key: SocketKey,
-        sid: Sid,
+        id: SocketId,
         namespace: ByteString,
         auth: Option<ByteString>,
         handshake: Arc<Handshake>,
@@ -95,7 +95,7 @@ impl SocketInner {
             key,
             generation,
             standing: AtomicU8::new(ASKING),
-            sid,
+            id,
             namespace,
             // A copy: the original is part of a read buffer.
             auth: auth.map(|auth| Box::from(&*auth)),
@@ -164,7 +164,7 @@ impl Socket {
     /// The socket's id: unique, one per namespace, and the name of a room that only this socket is in.
     #[must_use]
     pub fn id(&self) -> SocketId {
-        SocketId(self.0.sid.base64())
+        self.0.id.clone()
     }
 
     /// The name of the namespace; starts with `/`.
@@ -410,17 +410,31 @@ impl fmt::Debug for Socket {
     }
 }
 
-/// The id of a socket, as text that fits in a register or three.
+/// The id of a socket, as text: what its client calls it, too. Cheap to clone.
 ///
 /// It is no secret, other than the id of the session below.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SocketId([u8; Sid::BASE64_LEN]);
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(Id);
+
+/// Nearly all ids have one length; only Socket.IO 1 and 2 derive longer ones, in namespaces other than `/`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Id {
+    Own([u8; Sid::BASE64_LEN]),
+    Derived(Arc<str>),
+}
 
 impl SocketId {
+    pub(crate) fn new(sid: Sid, derived: Option<ByteString>) -> Self {
+        Self(derived.map_or_else(|| Id::Own(sid.base64()), |id| Id::Derived(Arc::from(&*id))))
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        match &self.0 {
+            Id::Own(id) => std::str::from_utf8(id).unwrap_or_default(),
+            Id::Derived(id) => id,
+        }
     }
 }
 

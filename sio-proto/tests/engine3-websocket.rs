@@ -6,7 +6,7 @@ mod older;
 use common::*;
 use older::*;
 use sio_proto::server::{Cause, Delivery, SendError};
-use sio_proto::{Bytes, Config, LinkId, Sid};
+use sio_proto::{Bytes, Config, LinkId};
 
 const WEBSOCKET: &str = "/socket.io/?EIO=3&transport=websocket";
 
@@ -208,9 +208,7 @@ fn the_socket_has_the_id_that_its_client_believes_in() {
         .collect();
     assert_eq!(sids[0], id);
     assert_ne!(sids[1], id, "ids are unique");
-    let found = world
-        .server
-        .shard(world.now, |shard, _| shard.find(&Sid::parse(&id).unwrap()));
+    let found = world.server.shard(world.now, |shard, _| shard.find(&id));
     assert_eq!(found, Some(world.sockets[0]));
     // It is a room, as every socket's id is.
     world.frames(link);

@@ -6,7 +6,7 @@ mod older;
 
 use common::*;
 use older::*;
-use sio_proto::server::{Command, Delivery, Message, Target};
+use sio_proto::server::{Cause, Command, Delivery, Message, Target};
 use sio_proto::{Config, LinkId};
 
 const SAID: &str = "é€😀";
@@ -181,4 +181,41 @@ fn everybody_hears_everybody() {
             assert_eq!(*heard, expected, "{name} to {listener}");
         }
     }
+}
+
+/// An operator sees who is there.
+#[test]
+fn everybody_is_counted() {
+    let mut story = Story::new();
+    let counted = |world: &mut World| -> Vec<String> {
+        let counters = world.shard(|shard, _| shard.counters().clone());
+        let lines = counters.iter().map(|(generation, transport, count)| {
+            format!("{generation} {transport} {} {}", count.current, count.total)
+        });
+        lines.collect()
+    };
+    assert_eq!(
+        counted(&mut story.world),
+        [
+            "0.6 polling 1 1",
+            "0.6 websocket 1 1",
+            "0.7-0.9 polling 2 3",
+            "0.7-0.9 websocket 1 1",
+            "1.x-2.x polling 3 3",
+            "1.x-2.x websocket 1 1",
+            "4.x polling 1 1",
+            "4.x websocket 1 1"
+        ]
+    );
+    for (_, client) in &story.clients {
+        if let Client::WebSocket(link) = client {
+            story.world.cut(*link, Cause::Closed);
+        }
+    }
+    story.world.pass(120_000);
+    let counted = counted(&mut story.world);
+    assert!(
+        counted.iter().all(|line| line.split(' ').nth(2) == Some("0")),
+        "{counted:?}"
+    );
 }

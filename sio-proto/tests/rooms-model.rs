@@ -307,6 +307,12 @@ proptest! {
         for step in &steps {
             model.take(step);
         }
+        // Those who poll come once more, and are told that it is over.
+        for member in &model.members {
+            if let Way::Polling(sid, _) = &member.way && !member.here {
+                model.world.fetch(sid);
+            }
+        }
         let here = model.members.iter().filter(|m| m.here).count();
         prop_assert_eq!(model.world.sessions(), here);
     }

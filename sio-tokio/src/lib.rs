@@ -32,3 +32,8 @@ mod tcp;
 
 pub use server::{Serve, Server};
 pub use sio_app::*;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -517,7 +517,7 @@ impl World {
         let Self { server, model, now, .. } = self;
         for (key, socket) in &model.sockets {
             let (found, mut rooms, transport) = server.shard(*now, |shard, _| {
-                (shard.find(&socket.sid), shard.rooms(*key), shard.transport(*key))
+                (shard.find(&socket.sid.to_string()), shard.rooms(*key), shard.transport(*key))
             });
             assert_eq!(found, socket.connected.then_some(*key), "found by its id");
             rooms.sort();

@@ -345,7 +345,11 @@ fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>,
     } = opening;
     let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
     let silent_until = now + core.config.ping_interval + core.config.ping_timeout;
-    let jsonp = route.jsonp.filter(|_| transport == TransportKind::Polling);
+    // Decoded first: of `1%29` the digits are 1, not 129.
+    let query = http::Query::new(request.http.query());
+    let jsonp = query
+        .get("j")
+        .filter(|_| transport == TransportKind::Polling && route.jsonp.is_some());
     let engine = Engine {
         revision,
         dialect: core.config.dialect,
@@ -355,7 +359,7 @@ fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>,
         beat: 0,
         attempt: 0,
         candidate: None,
-        jsonp: jsonp.map(Into::into),
+        jsonp: jsonp.map(|index| Box::from(&*index)),
         left: Vec::new(),
         silent_until,
         queue: socket::revision4::Queue::default(),
@@ -704,10 +708,10 @@ fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
     };
     answer_parked_with(core, slot, CLOSE, out);
     core.links.set(candidate.link, key, Role::WebSocket);
+    core.set_transport(slot, TransportKind::WebSocket);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    session.transport = TransportKind::WebSocket;
     session.link = Some(candidate.link);
     set_base64(session, candidate.base64);
     let silent_until = now + config.ping_interval + config.ping_timeout;

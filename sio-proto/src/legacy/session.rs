@@ -24,8 +24,8 @@ use super::framing::{self, Frame as Tilded};
 use super::transports::{Family, JSONP_CONTENT_TYPE, read_data_form, write_jsonp};
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
-    Alarm, Asker, Core, Encoded, Handshake, Message, Outputs, PollEncoding, Reason, Request, Role, SendError, Session,
-    Standing, State, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, header, origin_allowed,
+    Alarm, Asker, Core, Encoded, Handshake, Identity, Message, Outputs, PollEncoding, Reason, Request, Role, SendError,
+    Session, Standing, State, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, header, origin_allowed,
     script_allowed,
 };
 use crate::socket::Args;
@@ -207,7 +207,7 @@ fn open(
     }
     let held = now + core.config.legacy.poll_duration;
     set_deadline(core, slot, held);
-    if !core.ask(slot, &ByteString::from_static("/"), None, None, out) {
+    if !core.ask(slot, &ByteString::from_static("/"), Identity::Own, None, out) {
         close(core, slot, Reason::ForcedServerClose, out);
     }
 }
@@ -227,11 +227,11 @@ fn upgrade(core: &mut Core, now: Time, session: Option<u32>, asker: Asker, reque
         return open(core, now, None, Some(link), request, out);
     };
     detach(core, slot, out);
+    core.set_transport(slot, TransportKind::WebSocket);
     let key = core.key(slot);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    session.transport = TransportKind::WebSocket;
     session.link = Some(link);
     core.links.set(link, key, Role::WebSocket);
     core.mark_ready(slot);
@@ -279,12 +279,12 @@ pub(crate) fn encode_script(index: u64, frames: &[Frame], out: &mut BytesMut) {
 fn poll(core: &mut Core, now: Time, slot: u32, asker: Asker, script: Option<u64>, out: &mut Outputs) {
     // The newer poll is the live one; the older is answered empty (docs/protocol/legacy-0.6.md §6).
     detach(core, slot, out);
+    core.set_transport(slot, TransportKind::Polling);
     let (key, held) = (core.key(slot), now + core.config.legacy.poll_duration);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
     core.links.set(asker.link, key, Role::Parked);
-    session.transport = TransportKind::Polling;
     session.link = Some(asker.link);
     session.parked = Some(Box::new(asker));
     if let Some(tilde) = tilde_of(session) {

@@ -21,6 +21,9 @@ pub enum Delivery {
         socket: SocketKey,
         /// The id it would have.
         sid: Sid,
+        /// The id as the client knows it, where that is not `sid` but derived from its session's
+        /// (docs/protocol/socket-io.md §3.2).
+        derived_id: Option<ByteString>,
         /// The namespace it asks for; starts with `/`.
         namespace: ByteString,
         /// The JSON object sent along, if any. From generations that have none: the query as a JSON object.

@@ -77,6 +77,17 @@ impl Form {
         }
     }
 
+    /// The generation whose clients read this form.
+    #[must_use]
+    pub const fn generation(self) -> Generation {
+        match self {
+            Self::Engine4 => Generation::Engine4,
+            Self::Engine3 => Generation::Engine3,
+            Self::Legacy09 => Generation::Legacy09,
+            Self::Legacy06 => Generation::Legacy06,
+        }
+    }
+
     /// This form's bit in [`Shard::forms_in_use`](super::Shard::forms_in_use).
     #[must_use]
     pub const fn bit(self) -> u8 {

@@ -14,6 +14,7 @@
 //! [`Server`] wraps one shard and its connections for callers with an event loop of their own: bytes in, bytes out.
 
 mod command;
+mod counters;
 mod delivery;
 mod facade;
 mod handshake;
@@ -32,6 +33,7 @@ mod socket;
 mod timers;
 
 pub use command::{AckRequest, Command, SendError, Target};
+pub use counters::{Count, Counters};
 pub use delivery::{AckError, Delivery, EngineMessage};
 pub use facade::{Output, Server};
 pub use handshake::{Generation, Handshake, Peer, TransportKind};
@@ -46,5 +48,5 @@ pub(crate) use http_answer::{Asker, accept_websocket, header, origin_allowed, pr
 pub(crate) use links::Role;
 pub(crate) use session::{Session, State, Wiring};
 pub(crate) use shard::Core;
-pub(crate) use socket::Standing;
+pub(crate) use socket::{Identity, Standing};
 pub(crate) use timers::Alarm;

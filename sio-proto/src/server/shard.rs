@@ -23,11 +23,11 @@ use super::namespace::Namespaces;
 use super::rooms::Room;
 use super::session::Wiring;
 use super::slab::Slab;
-use super::socket::{Member, Socket, Standing};
+use super::socket::{Identity, Member, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Alarm, Cause, Command, Delivery, EngineMessage, Form, Handshake, Message, Outputs, Reason,
-    Request, SendError, Session, State, Target, TransportKind, Write,
+    AckError, AckRequest, Alarm, Cause, Command, Counters, Delivery, EngineMessage, Form, Handshake, Message, Outputs,
+    Reason, Request, SendError, Session, State, Target, TransportKind, Write,
 };
 use crate::config::ConfigError;
 use crate::id::SidKey;
@@ -51,8 +51,7 @@ pub(crate) struct Core {
     namespaces: Namespaces,
     rooms: Slab<Room>,
     ready: VecDeque<u32>,
-    /// How many sessions need each form.
-    forms: [u32; Form::COUNT],
+    counters: Counters,
     stamp: u32,
     shutting_down: bool,
     index: u8,
@@ -89,7 +88,7 @@ impl Shard {
                 namespaces: Namespaces::new(),
                 rooms: Slab::new(),
                 ready: VecDeque::new(),
-                forms: [0; Form::COUNT],
+                counters: Counters::default(),
                 stamp: 0,
                 shutting_down: false,
                 index,
@@ -382,19 +381,25 @@ impl Shard {
         self.core.sessions.len()
     }
 
+    /// How many sessions there are and have been, by generation and transport.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.core.counters
+    }
+
     /// The forms that sessions of this shard need at the moment, as [`Form::bit`]s.
     #[must_use]
     pub fn forms_in_use(&self) -> u8 {
         Form::ALL
             .into_iter()
-            .filter(|f| self.core.forms[*f as usize] > 0)
+            .filter(|form| self.core.counters.is_present(form.generation()))
             .fold(0, |mask, form| mask | form.bit())
     }
 
-    /// The connected socket with this id, if it lives here.
+    /// The connected socket with this id, as its client knows it, if it lives here.
     #[must_use]
-    pub fn find(&self, sid: &Sid) -> Option<SocketKey> {
-        self.core.find(sid)
+    pub fn find(&self, id: &str) -> Option<SocketKey> {
+        self.core.find_named(id)
     }
 
     /// The rooms a socket is in, its own id not among them.
@@ -478,7 +483,7 @@ impl Core {
             attachments_alarm: false,
             wiring,
         };
-        self.forms[Form::of(session.generation()) as usize] += 1;
+        self.counters.enter(session.generation(), transport);
         Some(self.sessions.insert(session).0)
     }
 
@@ -493,6 +498,17 @@ impl Core {
         let sid = Sid::parse(sid)?;
         let (shard, slot) = sid.address(&self.key);
         (shard == self.index && self.sessions.get(slot)?.sid == sid).then_some(slot)
+    }
+
+    /// Moves a session to another transport.
+    pub(crate) fn set_transport(&mut self, slot: u32, transport: TransportKind) {
+        if let Some(session) = self.sessions.get_mut(slot) {
+            let before = core::mem::replace(&mut session.transport, transport);
+            if before != transport {
+                self.counters.leave(session.generation(), before);
+                self.counters.enter(session.generation(), transport);
+            }
+        }
     }
 
     /// Puts a session that has packets and a way for them on the ready list.
@@ -599,7 +615,7 @@ impl Core {
     pub(crate) fn remove_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
         self.end_sockets(slot, reason, out);
         if let Some(session) = self.sessions.remove(slot) {
-            self.forms[Form::of(session.generation()) as usize] -= 1;
+            self.counters.leave(session.generation(), session.transport);
             for link in session.link.into_iter().chain(session.post) {
                 self.links.clear(link);
             }
@@ -621,6 +637,18 @@ impl Core {
             return None;
         }
         self.sockets.get_mut(key.slot)
+    }
+
+    /// The connected socket with this id: one of ours, or one that a client has derived from its session's.
+    fn find_named(&self, id: &str) -> Option<SocketKey> {
+        let Some((namespace, session)) = crate::socket::revision4::derived_from(id) else {
+            return self.find(&Sid::parse(id)?);
+        };
+        let slot = self.find_session(session)?;
+        match self.socket_in(slot, namespace)? {
+            (socket, Standing::Connected) => Some(self.socket_key(socket)),
+            (_, Standing::Asked) => None,
+        }
     }
 
     fn find(&self, sid: &Sid) -> Option<SocketKey> {
@@ -658,7 +686,7 @@ impl Core {
         &mut self,
         slot: u32,
         namespace: &ByteString,
-        sid: Option<Sid>,
+        identity: Identity,
         auth: Option<ByteString>,
         out: &mut Outputs,
     ) -> bool {
@@ -673,7 +701,11 @@ impl Core {
         let Some(entered) = self.namespaces.enter(namespace, self.config.max_namespaces) else {
             return false;
         };
-        let sid = sid.unwrap_or_else(|| self.new_sid(self.sockets.vacant().0));
+        let (sid, derived_id) = match identity {
+            Identity::Own => (self.new_sid(self.sockets.vacant().0), None),
+            Identity::Session(sid) => (sid, None),
+            Identity::Derived(id) => (self.new_sid(self.sockets.vacant().0), Some(id)),
+        };
         let (socket, _) = self.sockets.insert(Socket {
             sid,
             session: slot,
@@ -690,6 +722,7 @@ impl Core {
         out.deliveries.push(Delivery::Connect {
             socket: self.socket_key(socket),
             sid,
+            derived_id,
             namespace: self.namespaces.get(entered).name.clone(),
             auth,
             handshake,
@@ -924,7 +957,7 @@ impl Core {
 
     /// The member whose id is this room name.
     fn member_by_id(&self, namespace: &str, room: &str) -> Option<Member> {
-        let key = self.find(&Sid::parse(room)?)?;
+        let key = self.find_named(room)?;
         let socket = self.sockets.get(key.slot)?;
         (*self.namespaces.get(socket.namespace).name == *namespace).then_some(Member {
             socket: key.slot,

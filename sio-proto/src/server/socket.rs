@@ -3,6 +3,8 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+use bytestring::ByteString;
+
 use crate::Sid;
 
 /// Where a socket stands with its namespace.
@@ -12,6 +14,17 @@ pub(crate) enum Standing {
     Asked,
     /// It is a member.
     Connected,
+}
+
+/// What a socket is called.
+#[derive(Clone, Debug)]
+pub(crate) enum Identity {
+    /// An id of its own.
+    Own,
+    /// The id of its session.
+    Session(Sid),
+    /// What the client derives from the id of its session; this is the name that people see.
+    Derived(ByteString),
 }
 
 #[derive(Debug)]

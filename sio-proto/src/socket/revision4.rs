@@ -12,6 +12,7 @@
 //! in the form of revision 3, too, but written in that of revision 4: nothing announces a client of 1.0.0-1.0.2, and later ones do not
 //! understand the other.
 
+use alloc::format;
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
@@ -19,7 +20,7 @@ use bytestring::ByteString;
 
 use super::text::Encoder;
 use super::{Packet, Revision};
-use crate::server::{Core, Message, Outputs, Reason, Standing, query_object};
+use crate::server::{Core, Identity, Message, Outputs, Reason, Standing, query_object};
 use crate::{engine, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Four);
@@ -116,8 +117,20 @@ fn ask(core: &mut Core, slot: u32, namespace: &ByteString, query: Option<&str>, 
         &[session.handshake.query(), query.unwrap_or_default()],
         &ENGINE_PARAMETERS,
     );
-    let sid = (&**namespace == "/").then_some(session.sid);
-    core.ask(slot, namespace, sid, auth, out)
+    let identity = match &**namespace {
+        "/" => Identity::Session(session.sid),
+        _ => Identity::Derived(format!("{namespace}{DERIVED}{}", session.sid).into()),
+    };
+    core.ask(slot, namespace, identity, auth, out)
+}
+
+/// Between namespace and session id in the id that a client of this revision has in a namespace other than `/`
+/// (docs/protocol/socket-io.md §3.2).
+const DERIVED: char = '#';
+
+/// The namespace and the session id that such an id is made of; `None` for any other.
+pub(crate) fn derived_from(id: &str) -> Option<(&str, &str)> {
+    id.starts_with('/').then(|| id.rsplit_once(DERIVED))?
 }
 
 /// Writes the CONNECT that says: you are in.

@@ -12,7 +12,7 @@ pub(crate) fn register(server: &Server) {
     let root = server.of("/").with(async |socket: Socket| root_admits(&socket).await);
     everywhere(&root);
     root_only(&root);
-    legacy(&root);
+    legacy_06(&root);
     everywhere(
         &server
             .of("/admin")
@@ -21,10 +21,12 @@ pub(crate) fn register(server: &Server) {
                 _ => Err(Refusal::new("forbidden").with_data(&json!({ "need": "secret" }))),
             }),
     );
-    everywhere(&server.of_fn(|name, _| {
+    let tenants = server.of_fn(|name, _| {
         name.strip_prefix("/tenant-")
             .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-    }));
+    });
+    everywhere(&tenants);
+    legacy_09(&tenants);
 }
 
 async fn root_admits(socket: &Socket) -> Result<(), Refusal> {
@@ -60,8 +62,7 @@ fn everywhere(namespace: &Namespace) {
             socket.broadcast().emit("cast", data)
         })
         .on("whoami", |socket: Socket, ack: Ack| ack.send(who(&socket)))
-        // The rest may be asked for in every namespace that a client can tell apart only by name.
-        .on("bye", |socket: Socket| socket.disconnect());
+        .on_message(said);
 }
 
 fn who(socket: &Socket) -> Value {
@@ -97,21 +98,11 @@ fn root_only(root: &Namespace) {
         }
         let _ = socket.emit("tick-end", n);
     })
-    .on("burst", |socket: Socket, (n, size): (usize, usize)| {
-        let (n, text) = (n.min(5000), "x".repeat(size.min(10_000)));
-        for i in 0..n {
-            let _ = socket.emit("burst", (i, &text));
-        }
-        let _ = socket.emit("burst-end", n);
-    })
+    .on("burst", burst)
     .on("big", |_: Socket, size: usize, ack: Ack| {
         ack.send("b".repeat(size.min(MAX_BIG)))
     })
-    .on("ask-me", async |socket: Socket, data: Raw| {
-        if let Ok(answer) = socket.emit_with_ack::<RawArgs, _>("question", data).await {
-            let _ = socket.emit("answer", answer);
-        }
-    })
+    .on("ask-me", ask)
     .on("ask-timeout", async |socket: Socket| {
         let asked = socket
             .timeout(Duration::from_millis(200))
@@ -128,6 +119,7 @@ fn root_only(root: &Namespace) {
         }
     })
     .on("no-ack", || ())
+    .on("bye", |socket: Socket| socket.disconnect())
     .on("bye-all", |socket: Socket| socket.close());
 }
 
@@ -164,28 +156,62 @@ fn rooms(root: &Namespace) {
     });
 }
 
-/// What clients say that know only messages: text that starts with `cast:` goes to the others of their generation, the rest comes back.
-fn legacy(root: &Namespace) {
-    root.on_connect(|socket: Socket| {
-        if socket.generation() == Generation::Legacy06 {
-            let _ = socket.join(LEGACY_06);
+fn burst(socket: Socket, (n, size): (usize, usize)) {
+    let (n, text) = (n.min(5000), "x".repeat(size.min(10_000)));
+    for i in 0..n {
+        let _ = socket.emit("burst", (i, &text));
+    }
+    let _ = socket.emit("burst-end", n);
+}
+
+async fn ask(socket: Socket, data: Raw) {
+    if let Ok(answer) = socket.emit_with_ack::<RawArgs, _>("question", data).await {
+        let _ = socket.emit("answer", answer);
+    }
+}
+
+/// What clients before 1.0 say without naming it comes back as it was said; in 0.6, a text that starts with `cast:` goes to the others.
+fn said(socket: Socket, data: Data) {
+    match (socket.generation(), &data) {
+        (Generation::Legacy06, Data::Text(text)) if text.starts_with("cast:") => socket.to(LEGACY_06).send(data),
+        (Generation::Legacy06 | Generation::Legacy09, _) => {
+            let _ = socket.send(data);
         }
-    })
-    .on_message(|socket: Socket, data: Data| {
-        if socket.generation() != Generation::Legacy06 {
-            return;
-        }
-        match &data {
-            Data::Text(text) if text.starts_with("cast:") => socket.to(LEGACY_06).send(data),
-            _ => {
-                let _ = socket.send(data);
-            }
-        }
-    });
+        _ => {}
+    }
 }
 
 /// The room of all 0.6 clients. Its name is one that no client can ask to join by accident.
 const LEGACY_06: &str = "\u{0}generation 0.6";
+
+fn legacy_06(root: &Namespace) {
+    root.on_connect(|socket: Socket| {
+        if socket.generation() == Generation::Legacy06 {
+            let _ = socket.join(LEGACY_06);
+        }
+    });
+}
+
+/// Events that the contract has for clients of 0.7 to 0.9 in every namespace, and for later ones in `/` alone.
+fn legacy_09(namespace: &Namespace) {
+    let is_meant = |socket: &Socket| socket.generation() == Generation::Legacy09;
+    namespace
+        .on("burst", move |socket: Socket, size: (usize, usize)| {
+            if is_meant(&socket) {
+                burst(socket, size);
+            }
+        })
+        .on("ask-me", move |socket: Socket, data: Raw| async move {
+            if is_meant(&socket) {
+                ask(socket, data).await;
+            }
+        })
+        .on("bye", move |socket: Socket| {
+            if is_meant(&socket) {
+                socket.disconnect();
+            }
+        });
+}
 
 #[derive(serde::Serialize)]
 struct Reversed {

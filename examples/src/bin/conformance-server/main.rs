@@ -126,6 +126,7 @@ fn contract_config(options: &Options) -> Config {
     config.max_queued_bytes = 64 << 20;
     config.legacy.heartbeat_interval = Duration::from_millis(3000);
     config.legacy.reconnect_timeout = Duration::from_millis(4000);
+    config.legacy09.heartbeat_interval = Duration::from_millis(3000);
     if options.no_legacy {
         config.generations = Generations::modern();
     }

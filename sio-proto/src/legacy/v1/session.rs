@@ -43,9 +43,9 @@ use crate::legacy::transports::{
     Family, JSONP_CONTENT_TYPE, Posted, read_d_form, write_jsonp as write_script, write_jsonp_error,
 };
 use crate::server::{
-    Alarm, Asker, Core, Encoded, Handshake, Message, Outputs, PollEncoding, Reason, Request, Role, Session, Standing,
-    State, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, header, origin_allowed, query_object,
-    script_allowed,
+    Alarm, Asker, Core, Encoded, Handshake, Identity, Message, Outputs, PollEncoding, Reason, Request, Role, Session,
+    Standing, State, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, header, origin_allowed,
+    query_object, script_allowed,
 };
 use crate::socket::{Args, is_reserved_event};
 use crate::wire::{Inbound, Wire};
@@ -262,14 +262,14 @@ fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Opt
         return refuse(asker, script, 503, handshake::ERROR, out);
     };
     core.links.set(link, core.key(slot), Role::Parked);
-    let mut sid = None;
+    let mut identity = Identity::Own;
     if let Some(session) = core.sessions.get_mut(slot) {
         session.parked = Some(Box::new(asker));
-        sid = Some(session.sid);
+        identity = Identity::Session(session.sid);
     }
     let decided = now + core.config.connect_timeout;
     set_deadline(core, slot, decided);
-    if !core.ask(slot, &ByteString::from_static("/"), sid, auth, out) {
+    if !core.ask(slot, &ByteString::from_static("/"), identity, auth, out) {
         refuse_handshake(core, slot, 503, handshake::ERROR, out);
     }
 }
@@ -391,10 +391,10 @@ fn attach(core: &mut Core, slot: u32, link: LinkId, kind: TransportKind, transpo
     let connect = Frame::text(&mut core.buffer, |b| {
         Packet::new(Body::Connect(ByteString::new())).encode(b);
     });
+    core.set_transport(slot, kind);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    session.transport = kind;
     session.link = Some(link);
     let Some(colon) = colon_of(session) else { return };
     let before = core::mem::replace(&mut colon.phase, Phase::Open(transport));
@@ -640,7 +640,7 @@ fn connect(core: &mut Core, slot: u32, packet: &Packet, namespace: ByteString, q
                     .push((ByteString::from(&*namespace), ByteString::from(&*packet.endpoint)));
                 session.adapts = true;
             }
-            if !fits || !core.ask(slot, &namespace, None, auth, out) {
+            if !fits || !core.ask(slot, &namespace, Identity::Own, auth, out) {
                 refused(core, slot, &namespace, out);
             }
         }
