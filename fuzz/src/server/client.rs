@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use bytestring::ByteString;
-use sio_proto::engine::{Packet, Revision, payload};
-use sio_proto::legacy::framing;
+use sio_proto::detect::{RequestHead, engine_io};
+use sio_proto::engine::{Dialect, Packet, PayloadError, Revision, payload, payload_v3};
+use sio_proto::legacy::v1::handshake::Handshake;
+use sio_proto::legacy::{framing, v1};
 use sio_proto::socket::text::Limits;
 use sio_proto::socket::{self, Reassembly, Role};
 
@@ -15,13 +18,27 @@ const MANY: usize = 1 << 16;
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     sessions: BTreeMap<String, Client>,
+    /// Of sessions of 0.7 to 0.9: the endpoints that the server has let them into.
+    endpoints: BTreeMap<String, BTreeSet<ByteString>>,
     /// The ids in the order in which they became known.
     pub(super) sids: Vec<String>,
 }
 
-/// The client of one session of Engine.IO 4.
-#[derive(Debug, Default)]
+/// What a request says about its session.
+#[derive(Clone, Debug)]
+pub(super) struct About {
+    /// The session's id, if the request names it or the open packet has told it.
+    pub(super) sid: Option<String>,
+    /// The revision a session opened by it speaks.
+    revision: Revision,
+    /// Messages are the application's own.
+    is_raw: bool,
+}
+
+/// The client of one session of Engine.IO.
+#[derive(Debug)]
 struct Client {
+    revision: Revision,
     /// Namespaces that the server has let it into and not made it leave.
     namespaces: BTreeSet<ByteString>,
     reassembly: Reassembly,
@@ -29,60 +46,130 @@ struct Client {
     is_raw: bool,
 }
 
-impl Clients {
-    /// The session id that a request names.
-    pub(super) fn sid_in(target: &str) -> Option<&str> {
-        target.split(['?', '&']).rev().find_map(|pair| pair.strip_prefix("sid="))
+impl About {
+    /// The session that a request of 0.7 to 0.9 names in its path, if it is one at all.
+    pub(super) fn v1(target: &str) -> Option<Option<&str>> {
+        let path = target.split('?').next().unwrap_or_default().strip_prefix("/socket.io/1")?;
+        Some(path.split('/').nth(2).filter(|sid| !sid.is_empty()))
     }
 
-    /// The body of an answer to a poll of Engine.IO, or the answer to a handshake. Returns how many packets it has.
-    pub(super) fn receive_payload(&mut self, sid: Option<&str>, is_raw: bool, body: ByteString) -> usize {
-        let (mut sid, mut count) = (sid.map(str::to_owned), 0);
-        for packet in payload::decode(body, MANY) {
-            self.receive(&mut sid, is_raw, packet.expect("the server sends packets"));
-            count += 1;
+    /// Reads it from a request target.
+    pub(super) fn target(target: &str) -> Self {
+        let route = engine_io(&RequestHead {
+            target,
+            ..RequestHead::default()
+        });
+        Self {
+            sid: route.sid.map(str::to_owned),
+            revision: route.version.revision().unwrap_or(Revision::V4),
+            is_raw: target.starts_with("/engine.io/"),
         }
-        if let Some(client) = sid.and_then(|sid| self.sessions.get(&sid)) {
+    }
+}
+
+impl Clients {
+    fn revision(&self, about: &About) -> Revision {
+        let known = about.sid.as_ref().and_then(|sid| self.sessions.get(sid));
+        known.map_or(about.revision, |client| client.revision)
+    }
+
+    /// The body of an answer to a poll of Engine.IO. Returns how many packets it has.
+    pub(super) fn receive_payload(&mut self, mut about: About, body: Bytes, is_binary: bool) -> usize {
+        let packets: Result<Vec<Packet>, PayloadError> = match self.revision(&about) {
+            Revision::V3 if is_binary => payload_v3::decode_binary(body, Dialect::Plain, MANY).collect(),
+            revision => {
+                let text = ByteString::try_from(body).expect("a payload of text");
+                match revision {
+                    Revision::V4 => payload::decode(text, MANY).collect(),
+                    Revision::V3 => payload_v3::decode_text(text, Dialect::Plain, MANY).collect(),
+                }
+            }
+        };
+        let packets = packets.expect("the server sends packets");
+        let count = packets.len();
+        assert!(count > 0, "a poll is held until there is something to say");
+        packets.into_iter().for_each(|packet| self.receive(&mut about, packet));
+        if let Some(client) = about.sid.and_then(|sid| self.sessions.get(&sid)) {
             assert!(!client.reassembly.is_pending(), "a packet and its attachments go together");
         }
         count
     }
 
-    /// A text message of a websocket of Engine.IO. `sid` becomes known with the first one if it was not.
-    pub(super) fn receive_text(&mut self, sid: &mut Option<String>, is_raw: bool, text: &ByteString) {
-        let packet = Packet::decode_text(Revision::V4, text).expect("the server sends packets");
-        self.receive(sid, is_raw, packet);
+    /// A text message of a websocket of Engine.IO. The id in `about` becomes known with the first one if it was not.
+    pub(super) fn receive_text(&mut self, about: &mut About, text: &ByteString) {
+        let packet = Packet::decode_text(self.revision(about), text).expect("the server sends packets");
+        self.receive(about, packet);
     }
 
-    /// A packet, in whatever form it came.
-    pub(super) fn receive(&mut self, sid: &mut Option<String>, is_raw: bool, packet: Packet) {
-        let Some(sid) = sid else {
+    /// A binary one.
+    pub(super) fn receive_binary(&mut self, about: &mut About, bytes: Bytes) {
+        let packet = Packet::decode_binary(self.revision(about), bytes).expect("the server sends packets");
+        self.receive(about, packet);
+    }
+
+    fn receive(&mut self, about: &mut About, packet: Packet) {
+        let Some(sid) = &about.sid else {
             let Packet::Open(json) = packet else { panic!("{packet:?} before the session is open") };
             let found = json.strip_prefix("{\"sid\":\"").and_then(|rest| rest.get(..20));
             let found = found.expect("an id of 20 characters").to_owned();
             let client = Client {
-                is_raw,
-                ..Client::default()
+                revision: about.revision,
+                namespaces: BTreeSet::new(),
+                reassembly: Reassembly::new(),
+                is_raw: about.is_raw,
             };
             assert!(self.sessions.insert(found.clone(), client).is_none(), "an id is given out twice");
             self.sids.push(found.clone());
-            *sid = Some(found);
+            about.sid = Some(found);
             return;
         };
         let client = self.sessions.get_mut(sid).expect("an answer to a session that was never opened");
         client.receive(packet);
     }
 
+    /// What a GET of 0.7 to 0.9 is answered with: a handshake, or a payload.
+    pub(super) fn receive_v1(&mut self, sid: Option<&str>, body: &ByteString) -> usize {
+        let Some(sid) = sid else {
+            let handshake = Handshake::decode(body).expect("the server says who the client is");
+            assert!(!handshake.transports.is_empty());
+            self.sids.push(handshake.sid.to_string());
+            return 0;
+        };
+        let mut packets = Vec::new();
+        assert_eq!(v1::payload::decode(body, MANY, &mut packets), Ok(()));
+        packets.iter().for_each(|packet| self.receive_v1_packet(sid, packet));
+        packets.len()
+    }
+
+    /// One packet of 0.7 to 0.9.
+    pub(super) fn receive_v1_packet(&mut self, sid: &str, text: &ByteString) {
+        let packet = v1::Packet::decode(text).expect("the server sends packets");
+        let endpoints = self.endpoints.entry(sid.to_owned()).or_default();
+        match packet.body {
+            v1::Body::Connect(_) => {
+                endpoints.insert(packet.endpoint);
+            }
+            v1::Body::Disconnect => {
+                endpoints.remove(&packet.endpoint);
+            }
+            v1::Body::Message(_) | v1::Body::Json(_) | v1::Body::Event { .. } | v1::Body::Ack { .. } => {
+                let connected = endpoints.iter().any(|endpoint| endpoint.split('?').next() == Some(packet.namespace()));
+                assert!(connected, "{text} in a namespace that it is not in");
+            }
+            v1::Body::Heartbeat | v1::Body::Error { .. } | v1::Body::Noop => {}
+        }
+    }
+
     /// A payload of 0.6.
     pub(super) fn receive_tilde(&mut self, payload: &ByteString) -> usize {
         let mut frames = Vec::new();
         assert_eq!(framing::decode(payload, MANY, &mut frames), Ok(()));
-        // The first frame of a session is its id; a text of this length from the user does not happen here.
+        // The first frame of a session is its id. It goes alone, unless the session ends with the same answer: then that takes along what
+        // there is. A text of this length from the user does not happen here.
         if let Some(framing::Frame::Text(text)) = frames.first()
             && text.len() == 24
             && !self.sids.iter().any(|sid| *sid == **text)
         {
-            assert!(frames.len() == 1, "the id goes alone");
             self.sids.push(text.to_string());
         }
         frames.len()
@@ -97,7 +184,12 @@ impl Client {
             Packet::Upgrade => panic!("only clients say that"),
             Packet::Message(_) | Packet::Binary(_) if self.is_raw => {}
             Packet::Message(text) => {
-                let packet = self.reassembly.handle_text(text, socket::Revision::Five, Role::Client, &limits);
+                let revision = match self.revision {
+                    Revision::V3 => socket::Revision::Four,
+                    Revision::V4 => socket::Revision::Five,
+                };
+                assert!(self.revision == Revision::V4 || text.is_ascii(), "revision 3 has two dialects, which agree on ASCII only");
+                let packet = self.reassembly.handle_text(text, revision, Role::Client, &limits);
                 packet.expect("the server sends packets").into_iter().for_each(|packet| self.socket(packet));
             }
             Packet::Binary(bytes) => {
@@ -114,7 +206,8 @@ impl Client {
         match packet {
             // Again, after the client itself has left.
             socket::Packet::Connect { namespace, payload, .. } => {
-                assert!(payload.is_some_and(|json| json.starts_with("{\"sid\":\"")));
+                let sid = payload.is_some_and(|json| json.starts_with("{\"sid\":\""));
+                assert_eq!(sid, self.revision == Revision::V4, "the socket's id is told from revision 5 on");
                 self.namespaces.insert(namespace);
             }
             socket::Packet::Disconnect { namespace } => {

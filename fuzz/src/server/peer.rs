@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
-use sio_proto::engine::Packet;
 use sio_proto::http::{self, Event, Method, RequestDecoder, Response, ResponseDecoder};
 use sio_proto::websocket::{self, Role};
 
-use super::client::Clients;
+use super::client::{About, Clients};
 
 /// More than any answer of a server with the limits of these runs.
 const MAX_BYTES: usize = 1 << 20;
@@ -48,19 +47,15 @@ struct Asked {
 struct WebSocket {
     decoder: websocket::Decoder,
     is_closed: bool,
-    is_raw: bool,
     is_tilde: bool,
-    /// Known from the target, or from the open packet.
-    sid: Option<String>,
+    /// The session of 0.7 to 0.9.
+    v1: Option<String>,
+    about: About,
 }
 
 impl Asked {
-    fn is_raw(&self) -> bool {
-        self.target.starts_with("/engine.io/")
-    }
-
     fn is_engine(&self) -> bool {
-        self.is_raw() || self.target.starts_with("/socket.io/?")
+        self.target.starts_with("/engine.io/") || self.target.starts_with("/socket.io/?")
     }
 }
 
@@ -157,21 +152,32 @@ impl Http {
 }
 
 fn read_poll(asked: &Asked, response: &Response, max_packets: usize, clients: &mut Clients) {
-    let body = ByteString::try_from(response.body.clone()).expect("a poll is text");
-    let count = if !asked.is_engine() {
-        clients.receive_tilde(&body)
+    let count = if asked.is_engine() {
+        let is_binary = response.headers.get("content-type") == Some(b"application/octet-stream");
+        let body = unwrap_script(&response.body, b"___eio[", "](");
+        clients.receive_payload(About::target(&asked.target), body, is_binary)
+    } else if let Some(sid) = About::v1(&asked.target) {
+        if response.body.ends_with(b"\"));") && response.body.starts_with(b"io.j[") {
+            return; // `new Error("…")`: a refused handshake
+        }
+        let body = unwrap_script(&response.body, b"io.j[", "](");
+        clients.receive_v1(sid, &ByteString::try_from(body).expect("text"))
     } else {
-        let body = match body.strip_prefix("___eio[") {
-            Some(script) => {
-                let literal = script.split_once("](").and_then(|(_, rest)| rest.strip_suffix(");"));
-                let payload = serde_json::from_str::<String>(literal.expect("a call")).expect("a string literal");
-                ByteString::from(payload)
-            }
-            None => body,
-        };
-        clients.receive_payload(Clients::sid_in(&asked.target).filter(|sid| !sid.is_empty()), asked.is_raw(), body)
+        let body = unwrap_script(&response.body, b"io.JSONP[", "]._(");
+        clients.receive_tilde(&ByteString::try_from(body).expect("a poll is text"))
     };
     assert!(count <= max_packets, "{count} packets in one poll");
+}
+
+/// The payload in a body that may be a script.
+fn unwrap_script(body: &Bytes, start: &[u8], middle: &str) -> Bytes {
+    let Some(script) = body.strip_prefix(start) else {
+        return body.clone();
+    };
+    let script = std::str::from_utf8(script).expect("a script is text");
+    let literal = script.split_once(middle).and_then(|(_, rest)| rest.strip_suffix(");"));
+    let payload = serde_json::from_str::<String>(literal.expect("a call")).expect("a string literal");
+    Bytes::from(payload)
 }
 
 impl WebSocket {
@@ -180,27 +186,26 @@ impl WebSocket {
         Self {
             decoder: websocket::Decoder::new(Role::Client, limits),
             is_closed: false,
-            is_raw: asked.is_raw(),
             is_tilde: !asked.is_engine(),
-            sid: Clients::sid_in(&asked.target).filter(|sid| !sid.is_empty()).map(str::to_owned),
+            v1: About::v1(&asked.target).flatten().map(str::to_owned),
+            about: About::target(&asked.target),
         }
     }
 
     fn receive(&mut self, buffer: &mut BytesMut, clients: &mut Clients) {
         while let Some(event) = self.decoder.decode(buffer).expect("the server speaks WebSocket") {
             assert!(!self.is_closed, "a frame after Close");
-            match event {
-                websocket::Event::Text(text) if self.is_tilde => {
+            match (event, &self.v1) {
+                (websocket::Event::Text(text), Some(sid)) => clients.receive_v1_packet(sid, &text),
+                (websocket::Event::Text(text), None) if self.is_tilde => {
                     clients.receive_tilde(&text);
                 }
-                websocket::Event::Text(text) => clients.receive_text(&mut self.sid, self.is_raw, &text),
-                websocket::Event::Binary(_) if self.is_tilde => panic!("this wire has no binary"),
-                websocket::Event::Binary(bytes) => {
-                    clients.receive(&mut self.sid, self.is_raw, Packet::Binary(bytes));
-                }
-                websocket::Event::Close(_) => self.is_closed = true,
-                websocket::Event::Pong(data) => assert!(data.len() <= 125),
-                websocket::Event::Ping(_) => panic!("no generation's server does that"),
+                (websocket::Event::Text(text), None) => clients.receive_text(&mut self.about, &text),
+                (websocket::Event::Binary(_), _) if self.is_tilde => panic!("this wire has no binary"),
+                (websocket::Event::Binary(bytes), _) => clients.receive_binary(&mut self.about, bytes),
+                (websocket::Event::Close(_), _) => self.is_closed = true,
+                (websocket::Event::Pong(data), _) => assert!(data.len() <= 125),
+                (websocket::Event::Ping(_), _) => panic!("no generation's server does that"),
             }
         }
     }

@@ -1,6 +1,9 @@
 //! What clients say: plausible requests, packets and frames, chosen and bent by the input.
 
 use bytes::BytesMut;
+use sio_proto::engine::Revision;
+use sio_proto::engine::payload_v3::{BinaryWriter, TextWriter};
+use sio_proto::legacy::v1;
 use sio_proto::websocket::{CloseCode, Opcode, encode_close, encode_frame, encode_message};
 
 use crate::cursor::Cursor;
@@ -10,48 +13,61 @@ const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
 
 /// One request, perhaps with a part of its body missing.
 pub(super) fn request(cursor: &mut Cursor<'_>, sids: &[String]) -> Vec<u8> {
-    let kind = cursor.index(20);
+    let kind = cursor.index(24);
     let options = cursor.byte();
+    let revision = if options & 0x60 == 0x20 { Revision::V3 } else { Revision::V4 };
+    let eio = if revision == Revision::V3 { 3 } else { 4 };
+    let is_binary = options & 7 == 7;
     let sid = cursor.one_of(sids).map_or("AAAAAAAAAAAAAAAAAAAA", String::as_str);
     let (method, target, upgrade, body) = match kind {
-        0 => ("GET", "/socket.io/?EIO=4&transport=polling".to_owned(), false, None),
-        1 => ("GET", "/socket.io/?EIO=4&transport=websocket".to_owned(), true, None),
-        2 | 3 => ("GET", format!("/socket.io/?EIO=4&transport=polling&sid={sid}"), false, None),
+        0 => ("GET", format!("/socket.io/?EIO={eio}&transport=polling"), false, None),
+        1 => ("GET", format!("/socket.io/?EIO={eio}&transport=websocket"), true, None),
+        2 | 3 => ("GET", format!("/socket.io/?EIO={eio}&transport=polling&sid={sid}"), false, None),
         4 | 5 => {
-            let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
-            ("POST", target, false, Some(payload(cursor)))
+            let target = format!("/socket.io/?EIO={eio}&transport=polling&sid={sid}");
+            ("POST", target, false, Some(payload(cursor, revision, is_binary)))
         }
-        6 => ("GET", format!("/socket.io/?EIO=4&transport=websocket&sid={sid}"), true, None),
+        6 => ("GET", format!("/socket.io/?EIO={eio}&transport=websocket&sid={sid}"), true, None),
         7 => ("GET", "/socket.io/xhr-polling//1795447966090".to_owned(), false, None),
+        8 if options & 1 == 1 => ("GET", format!("/socket.io/jsonp-polling/{sid}/1795447966104/0"), false, None),
         8 => ("GET", format!("/socket.io/xhr-polling/{sid}/1795447966104"), false, None),
         9 => {
-            let body = format!("data={}", tilde(cursor));
-            ("POST", format!("/socket.io/xhr-polling/{sid}/send"), false, Some(body))
+            let body = format!("data={}", tilde(cursor)).into_bytes();
+            let target = match options & 4 {
+                0 => format!("/socket.io/xhr-polling/{sid}/send"),
+                _ => format!("/socket.io/jsonp-polling/{sid}/1795447966104/0"),
+            };
+            ("POST", target, false, Some(body))
         }
         10 => ("GET", "/socket.io/websocket".to_owned(), true, None),
         11 => ("GET", format!("/socket.io/websocket/{sid}"), true, None),
-        12 => ("GET", "/engine.io/?EIO=4&transport=polling".to_owned(), false, None),
-        13 => ("GET", format!("/engine.io/?EIO=4&transport=websocket&sid={sid}"), true, None),
-        14 => ("GET", format!("/engine.io/?EIO=4&transport=polling&sid={sid}"), false, None),
+        12 => ("GET", format!("/engine.io/?EIO={eio}&transport=polling"), false, None),
+        13 => ("GET", format!("/engine.io/?EIO={eio}&transport=websocket&sid={sid}"), true, None),
+        14 => ("GET", format!("/engine.io/?EIO={eio}&transport=polling&sid={sid}"), false, None),
         15 => {
-            let target = format!("/engine.io/?EIO=4&transport=polling&sid={sid}");
-            ("POST", target, false, Some(payload(cursor)))
+            let target = format!("/engine.io/?EIO={eio}&transport=polling&sid={sid}");
+            ("POST", target, false, Some(payload(cursor, revision, is_binary)))
         }
         16 => {
             let query = cursor.pick(&["&b64=1", "&j=3", "&EIO=3", "&sid=", "&transport=websocket", "&x=%ff"]);
-            ("GET", format!("/socket.io/?EIO=4&transport=polling{query}"), false, None)
+            ("GET", format!("/socket.io/?EIO={eio}&transport=polling{query}"), false, None)
         }
         17 => {
-            let target = format!("/socket.io/?EIO=4&transport=polling&j=0&sid={sid}");
-            let body = format!("d={}", payload(cursor).replace('\u{1e}', "%1e"));
+            let target = format!("/socket.io/?EIO={eio}&transport=polling&j=0&sid={sid}");
+            let payload = payload(cursor, revision, false);
+            let body = format!("d={}", String::from_utf8_lossy(&payload).replace('\u{1e}', "%1e")).into_bytes();
             ("POST", target, false, Some(body))
         }
         18 => {
             let method = cursor.pick(&["OPTIONS", "HEAD", "PUT", "DELETE", "GET", "BREW"]);
-            let body = (options & 1 == 0).then(|| payload(cursor));
-            let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+            let body = (options & 1 == 0).then(|| payload(cursor, revision, is_binary));
+            let target = format!("/socket.io/?EIO={eio}&transport=polling&sid={sid}");
             (method, target, false, body)
         }
+        20 => ("GET", format!("/socket.io/1/{}", if options & 1 == 1 { "?jsonp=2" } else { "" }), false, None),
+        21 => ("GET", v1_target(cursor, sid), options & 0x10 == 0x10, None),
+        22 => ("POST", v1_target(cursor, sid), false, Some(v1_payload(cursor, options & 4 == 4))),
+        23 => ("GET", format!("/socket.io/1/websocket/{sid}"), true, None),
         _ => {
             let target = cursor.pick(&[
                 "/",
@@ -69,7 +85,7 @@ pub(super) fn request(cursor: &mut Cursor<'_>, sids: &[String]) -> Vec<u8> {
     write(method, &target, upgrade, body.as_deref(), options)
 }
 
-fn write(method: &str, target: &str, upgrade: bool, body: Option<&str>, options: u8) -> Vec<u8> {
+fn write(method: &str, target: &str, upgrade: bool, body: Option<&[u8]>, options: u8) -> Vec<u8> {
     let version = if options & 15 == 15 { 0 } else { 1 };
     let mut out = format!("{method} {target} HTTP/1.{version}\r\nHost: localhost\r\n");
     if upgrade {
@@ -91,17 +107,35 @@ fn write(method: &str, target: &str, upgrade: bool, body: Option<&str>, options:
         out += "Expect: 100-continue\r\n";
     }
     if options & 3 == 3 && !body.is_empty() {
-        out += &format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        out += &format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", body.len());
+        [out.as_bytes(), body, b"\r\n0\r\n\r\n"].concat()
     } else {
-        out += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
+        out += &format!("Content-Length: {}\r\n\r\n", body.len());
+        [out.as_bytes(), body].concat()
     }
-    out.into_bytes()
 }
 
 /// The body of a POST.
-fn payload(cursor: &mut Cursor<'_>) -> String {
+fn payload(cursor: &mut Cursor<'_>, revision: Revision, is_binary: bool) -> Vec<u8> {
     let packets: Vec<String> = (0..=cursor.index(4)).map(|_| packet(cursor)).collect();
-    packets.join("\u{1e}")
+    let mut out = BytesMut::new();
+    match revision {
+        Revision::V4 => return packets.join("\u{1e}").into_bytes(),
+        Revision::V3 if is_binary => {
+            let mut writer = BinaryWriter::new(&mut out);
+            for packet in &packets {
+                match packet.strip_prefix('b') {
+                    Some(bytes) => writer.binary(bytes.as_bytes()),
+                    None => writer.text(packet),
+                }
+            }
+        }
+        Revision::V3 => {
+            let mut writer = TextWriter::new(&mut out);
+            packets.iter().for_each(|packet| writer.text(packet));
+        }
+    }
+    out.to_vec()
 }
 
 /// One Engine.IO packet as text.
@@ -136,6 +170,55 @@ fn packet(cursor: &mut Cursor<'_>) -> String {
         "42[\"disconnect\"]",
         "0",
         "9",
+        "40/a?x=1",
+        "b4AQID",
+        "30-1[\"x\"]",
+        "~",
+    ]);
+    match packet {
+        "~" => cursor.text().into_owned(),
+        packet => packet.to_owned(),
+    }
+}
+
+/// A request target of a session of 0.7 to 0.9.
+fn v1_target(cursor: &mut Cursor<'_>, sid: &str) -> String {
+    match cursor.index(5) {
+        0 | 1 => format!("/socket.io/1/xhr-polling/{sid}?t=1"),
+        2 => format!("/socket.io/1/jsonp-polling/{sid}?t=1&i=2"),
+        3 => format!("/socket.io/1/xhr-polling/{sid}/?disconnect=1"),
+        _ => format!("/socket.io/1//{sid}/?disconnect=1"),
+    }
+}
+
+/// The body of a POST of 0.7 to 0.9.
+fn v1_payload(cursor: &mut Cursor<'_>, is_form: bool) -> Vec<u8> {
+    let packets: Vec<String> = (0..=cursor.index(3)).map(|_| v1_packet(cursor)).collect();
+    let mut out = BytesMut::new();
+    if is_form {
+        out.extend_from_slice(b"d=");
+    }
+    v1::payload::write(packets.iter().map(|packet| &**packet), &mut out);
+    out.to_vec()
+}
+
+/// One packet of 0.7 to 0.9.
+fn v1_packet(cursor: &mut Cursor<'_>) -> String {
+    let packet = cursor.pick(&[
+        "1::/a",
+        "1::/b?x=1",
+        "3:::hello",
+        "3:1::hello",
+        "4::/a:{\"a\":1}",
+        "5:::{\"name\":\"m\",\"args\":[1]}",
+        "5:1+:/a:{\"name\":\"e\"}",
+        "6:::1+[1]",
+        "6:::0",
+        "2::",
+        "0::/a",
+        "0::",
+        "1::",
+        "8::",
         "~",
     ]);
     match packet {
@@ -165,7 +248,7 @@ fn tilde(cursor: &mut Cursor<'_>) -> String {
 /// One websocket message, or something like it.
 pub(super) fn frame(cursor: &mut Cursor<'_>) -> Vec<u8> {
     let mut out = BytesMut::new();
-    match cursor.index(12) {
+    match cursor.index(14) {
         0..=5 => encode_message(&mut out, Opcode::Text, packet(cursor).as_bytes(), MASK),
         6 => encode_message(&mut out, Opcode::Text, tilde(cursor).as_bytes(), MASK),
         7 => encode_message(&mut out, Opcode::Binary, cursor.bytes(), MASK),
@@ -176,6 +259,7 @@ pub(super) fn frame(cursor: &mut Cursor<'_>) -> Vec<u8> {
             encode_frame(&mut out, Opcode::Continuation, true, second, MASK);
         }
         9 => encode_message(&mut out, cursor.pick(&[Opcode::Ping, Opcode::Pong]), b"beat", MASK),
+        12 | 13 => encode_message(&mut out, Opcode::Text, v1_packet(cursor).as_bytes(), MASK),
         10 => encode_close(&mut out, CloseCode::new(1000).map(|code| (code, "")), MASK),
         _ => encode_frame(&mut out, Opcode::Text, true, cursor.bytes(), None),
     }
