@@ -6,7 +6,7 @@
 //!                            └─ refused ─► (gone) └──── request with the id ────┘
 //! ```
 //! There is no CONNECT on this wire: opening a session is asking for the namespace `/`. The session id frame, by which the client knows that it is
-//! connected, is sent when the user has accepted; nothing goes before it, and in a poll nothing goes with it.
+//! connected, is sent when the user has accepted; nothing goes before it, and in a poll nothing goes with it unless the session ends with that poll.
 //!
 //! What crosses to this wire and from it: a text or JSON message is the event `message` with that one argument. Other events reach the client as the
 //! JSON message `{"event":NAME,"args":[…]}`, with `"attachments":[base64,…]` if there are any. Acknowledgements cannot be carried.

@@ -1,0 +1,108 @@
+//! The end of a session, from either side (docs/protocol/engine-io.md §8).
+
+use super::{
+    Alarm, CLOSE, Cause, Core, Delivery, Outputs, Reason, Role, State, Time, Vec, Write, answer_poll, drop_candidate,
+    engine_mut, engine_of, take_parked,
+};
+
+/// A link of the session is gone.
+pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, role: Role, cause: Cause, out: &mut Outputs) {
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    match role {
+        Role::Candidate => {
+            let candidate = engine_of(session).and_then(|engine| engine.candidate.take());
+            if candidate.is_some_and(|c| c.switching) {
+                // After `5` this is the transport, though we have not switched to it yet.
+                fail(core, now, slot, cause.into(), out);
+            }
+        }
+        Role::Parked => {
+            session.link = None;
+            session.parked = None;
+            fail(core, now, slot, Reason::TransportError, out);
+        }
+        Role::Post => {
+            session.post = None;
+            fail(core, now, slot, Reason::TransportError, out);
+        }
+        Role::WebSocket => {
+            session.link = None;
+            fail(core, now, slot, cause.into(), out);
+        }
+    }
+}
+
+/// Ends the session at once: what is parked is answered, what is queued is lost, the id is forgotten.
+pub(super) fn fail(core: &mut Core, _now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
+    announce_end(core, slot, reason, out);
+    drop_candidate(core, slot, out);
+    if let Some(asker) = take_parked(core, slot) {
+        answer_poll(core, slot, asker, alloc::vec![CLOSE], out);
+    }
+    if let Some(session) = core.sessions.get(slot)
+        && let Some(link) = session.link
+    {
+        out.writes.push(Write::Close(link, None));
+    }
+    core.remove_session(slot, reason, out);
+}
+
+/// Closes the session from this side: what is queued still leaves, then the close packet or frame.
+pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
+    announce_end(core, slot, reason, out);
+    core.end_sockets(slot, reason, out);
+    let (key, close_timeout) = (core.key(slot), core.config.close_timeout);
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    if session.state == State::Closing {
+        return;
+    }
+    session.state = State::Closing;
+    if session.link.is_some() {
+        finish_closing(core, slot, out);
+    }
+    if core.sessions.holds(key.slot, key.generation) {
+        core.timers.arm_at(now + close_timeout, Alarm::Close, key, 0);
+    }
+}
+
+/// A closing session has a way for its last packets.
+///
+/// What is queued and the close packet never share a poll: a genuine client hands packets on in its next tick, and by then a close
+/// packet behind them has taken away who would have heard them. The client's next GET fetches the close.
+pub(super) fn finish_closing(core: &mut Core, slot: u32, out: &mut Outputs) {
+    let queued = core.sessions.get(slot).is_some_and(|s| !s.outbox.is_empty());
+    if queued && let Some(asker) = take_parked(core, slot) {
+        return answer_poll(core, slot, asker, Vec::new(), out);
+    }
+    if let Some(session) = core.sessions.get_mut(slot)
+        && session.parked.is_none()
+        && let Some(link) = session.link
+    {
+        out.writes
+            .extend(session.take_outbox().into_iter().map(|frame| Write::Frame(link, frame)));
+        out.writes.push(Write::Close(link, None));
+    }
+    close_parked(core, slot, out);
+}
+
+/// Nothing is left to say but goodbye: the parked GET carries it, if there is one, and the session is forgotten.
+pub(super) fn close_parked(core: &mut Core, slot: u32, out: &mut Outputs) {
+    drop_candidate(core, slot, out);
+    if let Some(asker) = take_parked(core, slot) {
+        answer_poll(core, slot, asker, alloc::vec![CLOSE], out);
+    }
+    core.remove_session(slot, Reason::ForcedServerClose, out);
+}
+
+/// Tells the user of a raw session that it is over. Sockets are told by [`Core::end_sockets`].
+fn announce_end(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs) {
+    let session = core.key(slot);
+    let open = core.sessions.get(slot).is_some_and(|s| s.state == State::Open);
+    if open && engine_mut(core, slot).is_some_and(|e| e.raw) {
+        out.deliveries.push(Delivery::EngineClose { session, reason });
+    }
+}

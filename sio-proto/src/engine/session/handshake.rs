@@ -1,0 +1,346 @@
+//! Requests: what is refused, in which order, and how a session begins (docs/protocol/engine-io.md §4.1, §4.5).
+
+use bytes::BufMut;
+
+use super::{
+    Alarm, Arc, Asker, Box, ByteString, Bytes, BytesMut, Config, Core, Delivery, Engine, EngineIo, EngineTransport,
+    Frame, Handshake, Inbound, LinkId, Outputs, Request, Revision, Role, Time, TransportKind, Upgrade, Vec, Verdict,
+    Wire, Wiring, Write, accept_websocket, answer_poll, attach_candidate, format, http, json, origin_allowed, poll,
+    post, preflight, revision_of, script_allowed, socket,
+};
+/// The errors of docs/protocol/engine-io.md §4.5.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    TransportUnknown,
+    SessionUnknown,
+    BadHandshakeMethod,
+    BadRequest,
+    Forbidden(ByteString),
+    UnsupportedVersion,
+}
+
+impl Refusal {
+    fn code_and_message(&self) -> (u8, &str) {
+        match self {
+            Self::TransportUnknown => (0, "Transport unknown"),
+            Self::SessionUnknown => (1, "Session ID unknown"),
+            Self::BadHandshakeMethod => (2, "Bad handshake method"),
+            Self::BadRequest => (3, "Bad request"),
+            Self::Forbidden(message) => (4, message),
+            Self::UnsupportedVersion => (5, "Unsupported protocol version"),
+        }
+    }
+
+    /// Plain text on an upgrade, which is always 400 and always the end of the connection; JSON otherwise.
+    fn answer(&self, asker: Asker, upgrade: bool) -> Write {
+        let (code, message) = self.code_and_message();
+        if upgrade {
+            return asker
+                .closing()
+                .answer(400, Some("text/html"), Bytes::copy_from_slice(message.as_bytes()));
+        }
+        let mut body = BytesMut::new();
+        body.put_slice(format!("{{\"code\":{code},\"message\":").as_bytes());
+        json::write_string(&mut body, message);
+        body.put_u8(b'}');
+        asker.answer(
+            if code == 4 { 403 } else { 400 },
+            Some("application/json"),
+            body.freeze(),
+        )
+    }
+}
+
+/// What a request that passed the checks is for.
+pub(super) enum Purpose {
+    Open(Revision, TransportKind),
+    Use(u32),
+    Upgrade(u32),
+}
+
+#[expect(clippy::too_many_arguments, reason = "the one door for requests of this generation")]
+pub(crate) fn handle_request(
+    core: &mut Core,
+    now: Time,
+    link: LinkId,
+    request: &Request,
+    packets: Vec<Inbound>,
+    raw: bool,
+    route: &EngineIo<'_>,
+    out: &mut Outputs,
+) {
+    let config = Arc::clone(&core.config);
+    if let Some(answer) = preflight(&config, link, &request.http) {
+        out.writes.push(answer);
+        return;
+    }
+    let asker = Asker::new(&config, link, &request.http);
+    let upgrade = request.http.headers.get("upgrade").is_some();
+    match check(core, &config, request, raw, route, upgrade) {
+        Err(refusal) => out.writes.push(refusal.answer(asker, upgrade)),
+        Ok(Purpose::Open(revision, transport)) => {
+            let opening = Opening {
+                revision,
+                transport,
+                request,
+                raw,
+                route,
+            };
+            match transport {
+                TransportKind::Polling => open_polling(core, now, asker, &opening, out),
+                TransportKind::WebSocket => open_websocket(core, now, asker, &opening, out),
+            }
+        }
+        Ok(Purpose::Upgrade(slot)) => attach_candidate(core, now, slot, asker, request, route, out),
+        Ok(Purpose::Use(slot)) => match request.http.method {
+            http::Method::Get => poll(core, now, slot, asker, out),
+            http::Method::Post => post(core, now, slot, asker, request, packets, route, out),
+            _ => out.writes.push(asker.answer(500, None, Bytes::new())),
+        },
+    }
+}
+
+/// The checks, in the order of genuine servers (docs/protocol/engine-io.md §4.5).
+pub(super) fn check(
+    core: &Core,
+    config: &Config,
+    request: &Request,
+    raw: bool,
+    route: &EngineIo<'_>,
+    upgrade: bool,
+) -> Result<Purpose, Refusal> {
+    let transport = match route.transport {
+        EngineTransport::Polling if config.transports.polling => TransportKind::Polling,
+        EngineTransport::Websocket if config.transports.websocket => TransportKind::WebSocket,
+        _ => return Err(Refusal::TransportUnknown),
+    };
+    if request
+        .http
+        .headers
+        .get("origin")
+        .is_some_and(|o| o.iter().any(|&b| b < 0x20 && b != b'\t' || b == 0x7f))
+    {
+        return Err(Refusal::BadRequest);
+    }
+    if let Some(sid) = route.sid {
+        let found = core.find_session(sid).filter(|slot| is_ours(core, *slot, raw));
+        let slot = found.ok_or(Refusal::SessionUnknown)?;
+        let session = core.sessions.get(slot).ok_or(Refusal::SessionUnknown)?;
+        return match upgrade {
+            true if route.version.revision() != revision_of(session) => Err(Refusal::BadRequest),
+            true => Ok(Purpose::Upgrade(slot)),
+            false if session.transport != transport || transport == TransportKind::WebSocket => {
+                Err(Refusal::BadRequest)
+            }
+            false => Ok(Purpose::Use(slot)),
+        };
+    }
+    if request.http.method != http::Method::Get {
+        return Err(Refusal::BadHandshakeMethod);
+    }
+    if transport == TransportKind::WebSocket && !upgrade {
+        return Err(Refusal::BadRequest);
+    }
+    let allowed = match route.jsonp {
+        Some(_) => script_allowed(config, &request.http),
+        None => origin_allowed(config, &request.http),
+    };
+    if !allowed {
+        return Err(Refusal::Forbidden(ByteString::from_static("Forbidden")));
+    }
+    if let Verdict::Refused(message) = &request.verdict {
+        return Err(Refusal::Forbidden(message.clone()));
+    }
+    let revision = route.version.revision().filter(|revision| match revision {
+        Revision::V4 => config.generations.engine4,
+        Revision::V3 => config.generations.engine3,
+    });
+    let revision = revision.ok_or(Refusal::UnsupportedVersion)?;
+    Ok(Purpose::Open(
+        revision,
+        if upgrade { TransportKind::WebSocket } else { transport },
+    ))
+}
+
+fn is_ours(core: &Core, slot: u32, raw: bool) -> bool {
+    match core.sessions.get(slot).map(|s| &s.wiring) {
+        Some(Wiring::Engine4(engine) | Wiring::Engine3(engine)) => engine.raw == raw,
+        Some(Wiring::Legacy09(_) | Wiring::Legacy06(_)) | None => false,
+    }
+}
+
+/// A request that opens a session.
+pub(super) struct Opening<'a> {
+    revision: Revision,
+    transport: TransportKind,
+    request: &'a Request,
+    raw: bool,
+    route: &'a EngineIo<'a>,
+}
+
+fn open_polling(core: &mut Core, now: Time, mut asker: Asker, opening: &Opening<'_>, out: &mut Outputs) {
+    let Some(slot) = open(core, now, None, opening, out) else {
+        out.writes.push(asker.answer(503, None, Bytes::new()));
+        return;
+    };
+    if let Some(cookie) = set_cookie(core, slot) {
+        asker.header("Set-Cookie", cookie);
+    }
+    match opening.revision {
+        Revision::V4 => answer_poll(core, slot, asker, Vec::new(), out),
+        // Answered when the turn is over, with what the application has to say by then: if it lets the client in at once, a `40`. Genuine
+        // servers of 2.x send that with the open packet, those of 1.x with the next poll; all clients take both.
+        Revision::V3 => poll(core, now, slot, asker, out),
+    }
+}
+
+fn open_websocket(core: &mut Core, now: Time, asker: Asker, opening: &Opening<'_>, out: &mut Outputs) {
+    let (link, request) = (asker.link, opening.request);
+    let (accept, headers) = match accept_websocket(asker, &request.http) {
+        Ok(accepted) => accepted,
+        Err(refusal) => return out.writes.push(refusal),
+    };
+    if opening.route.transport == EngineTransport::Polling {
+        // Genuine servers agree to the websocket and close it at once (docs/protocol/engine-io.md §4.5).
+        out.writes.push(Write::Upgrade(
+            link,
+            Box::new(Upgrade {
+                accept,
+                headers,
+                wire: Wire::Engine4Raw,
+            }),
+        ));
+        out.writes.push(Write::Close(link, None));
+        return;
+    }
+    let Some(slot) = open(core, now, Some(link), opening, out) else {
+        out.writes.push(
+            Asker::new(&core.config, link, &request.http)
+                .closing()
+                .answer(503, None, Bytes::new()),
+        );
+        return;
+    };
+    core.links.set(link, core.key(slot), Role::WebSocket);
+    out.writes.push(Write::Upgrade(
+        link,
+        Box::new(Upgrade {
+            accept,
+            headers,
+            wire: wire(opening.revision, opening.raw),
+        }),
+    ));
+    core.mark_ready(slot);
+}
+
+/// Makes a session and queues its open packet.
+fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>, out: &mut Outputs) -> Option<u32> {
+    let &Opening {
+        revision,
+        transport,
+        request,
+        raw,
+        route,
+    } = opening;
+    let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
+    let silent_until = now + core.config.ping_interval + core.config.ping_timeout;
+    // Decoded first: of `1%29` the digits are 1, not 129.
+    let query = http::Query::new(request.http.query());
+    let jsonp = query
+        .get("j")
+        .filter(|_| transport == TransportKind::Polling && route.jsonp.is_some());
+    let engine = Engine {
+        revision,
+        dialect: core.config.dialect,
+        raw,
+        joined: false,
+        awaiting_pong: false,
+        beat: 0,
+        attempt: 0,
+        candidate: None,
+        jsonp: jsonp.map(|index| Box::from(&*index)),
+        left: Vec::new(),
+        silent_until,
+        queue: socket::revision4::Queue::default(),
+    };
+    let wiring = match revision {
+        Revision::V4 => Wiring::Engine4(engine),
+        Revision::V3 => Wiring::Engine3(engine),
+    };
+    let slot = core.open_session(transport, link, Arc::clone(&handshake), wiring)?;
+    let key = core.key(slot);
+    if let Some(session) = core.sessions.get_mut(slot) {
+        // In revision 4 polls spell binary as base64 when they are put together, so there the flag means nothing
+        // (docs/protocol/engine-io.md §1).
+        session.adapts = route.base64 && (revision == Revision::V3 || transport == TransportKind::WebSocket);
+    }
+    let frame = open_packet(core, slot, revision, transport);
+    core.push_control(slot, frame);
+    match revision {
+        Revision::V4 => core.timers.arm(now, Alarm::Ping, key, 0),
+        // The client pings (docs/protocol/engine-io.md §6).
+        Revision::V3 => core.timers.arm_at(silent_until, Alarm::PingTimeout, key, 0),
+    }
+    if raw {
+        out.deliveries.push(Delivery::EngineOpen {
+            session: key,
+            handshake,
+        });
+        return Some(slot);
+    }
+    core.timers.arm(now, Alarm::Connect, key, 0);
+    if revision == Revision::V3 {
+        socket::revision4::connect_implicitly(core, slot, out);
+    }
+    Some(slot)
+}
+
+fn open_packet(core: &mut Core, slot: u32, revision: Revision, transport: TransportKind) -> Frame {
+    let config = Arc::clone(&core.config);
+    let sid = core.sessions.get(slot).map(|s| s.sid.base64()).unwrap_or_default();
+    let can_upgrade = transport == TransportKind::Polling && config.allow_upgrades && config.transports.websocket;
+    Frame::text(&mut core.buffer, |b| {
+        b.put_slice(b"0{\"sid\":\"");
+        b.put_slice(&sid);
+        let rest = format!(
+            "\",\"upgrades\":[{}],\"pingInterval\":{},\"pingTimeout\":{}",
+            if can_upgrade { "\"websocket\"" } else { "" },
+            config.ping_interval.as_millis(),
+            config.ping_timeout.as_millis(),
+        );
+        b.put_slice(rest.as_bytes());
+        // Nobody has told clients of revision 3, who would not know what to do with it.
+        if revision == Revision::V4 {
+            b.put_slice(format!(",\"maxPayload\":{}", config.max_payload).as_bytes());
+        }
+        b.put_u8(b'}');
+    })
+}
+
+fn set_cookie(core: &Core, slot: u32) -> Option<ByteString> {
+    use crate::config::SameSite;
+    let cookie = core.config.cookie.as_ref()?;
+    let sid = core.sessions.get(slot)?.sid;
+    let http_only = if cookie.http_only { "; HttpOnly" } else { "" };
+    let same_site = match cookie.same_site {
+        SameSite::Strict => "Strict",
+        SameSite::Lax => "Lax",
+        SameSite::None => "None",
+    };
+    Some(
+        format!(
+            "{}={sid}; Path={}{http_only}; SameSite={same_site}",
+            cookie.name, cookie.path
+        )
+        .into(),
+    )
+}
+
+pub(super) const fn wire(revision: Revision, raw: bool) -> Wire {
+    match (revision, raw) {
+        (Revision::V4, false) => Wire::Engine4,
+        (Revision::V4, true) => Wire::Engine4Raw,
+        (Revision::V3, false) => Wire::Engine3,
+        (Revision::V3, true) => Wire::Engine3Raw,
+    }
+}

@@ -1,0 +1,181 @@
+//! Polling: the parked GET, and POSTs (docs/protocol/engine-io.md §4.2-§4.4, §12).
+
+use super::{
+    Arc, Asker, Box, ByteString, Bytes, Config, Core, EngineIo, Frame, Inbound, LinkId, NOOP, Outputs, PostForm,
+    Purpose, Reason, Request, Revision, Role, State, Time, Vec, Write, bodies, check, close_parked, engine_mut,
+    engine_of, fail, finish_closing, http, receive, switch_if_waiting,
+};
+
+pub(super) fn poll(core: &mut Core, now: Time, slot: u32, asker: Asker, out: &mut Outputs) {
+    let key = core.key(slot);
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    if session.parked.is_some() {
+        out.writes.push(asker.answer(400, None, Bytes::new()));
+        return fail(core, now, slot, Reason::TransportError, out);
+    }
+    let (link, closing) = (asker.link, session.state == State::Closing);
+    session.link = Some(link);
+    session.parked = Some(Box::new(asker));
+    core.links.set(link, key, Role::Parked);
+    if closing {
+        // A noop goes before the close that a GET comes to fetch, as from genuine servers (docs/protocol/engine-io.md §12).
+        if session.outbox.is_empty() {
+            session.queue_control(NOOP);
+            return close_parked(core, slot, out);
+        }
+        return finish_closing(core, slot, out);
+    }
+    core.mark_ready(slot);
+}
+
+/// Takes the parked GET, if there is one.
+pub(super) fn take_parked(core: &mut Core, slot: u32) -> Option<Asker> {
+    let session = core.sessions.get_mut(slot)?;
+    let asker = session.parked.take()?;
+    session.link = None;
+    core.links.clear(asker.link);
+    Some(*asker)
+}
+
+/// Answers the parked GET with everything that is queued.
+pub(crate) fn flush_poll(core: &mut Core, slot: u32, out: &mut Outputs) {
+    if let Some(asker) = take_parked(core, slot) {
+        answer_poll(core, slot, asker, Vec::new(), out);
+    }
+}
+
+/// Answers the parked GET, if there is one, with this packet alone; what is queued stays queued.
+pub(super) fn answer_parked_with(core: &mut Core, slot: u32, frame: Frame, out: &mut Outputs) {
+    if let Some(asker) = take_parked(core, slot) {
+        answer_packets(core, slot, asker, alloc::vec![frame], out);
+    }
+}
+
+/// Answers a GET with everything that is queued, and `last`.
+pub(super) fn answer_poll(core: &mut Core, slot: u32, asker: Asker, last: Vec<Frame>, out: &mut Outputs) {
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    let mut frames = session.take_outbox();
+    frames.extend(last);
+    answer_packets(core, slot, asker, frames, out);
+}
+
+fn answer_packets(core: &mut Core, slot: u32, mut asker: Asker, frames: Vec<Frame>, out: &mut Outputs) {
+    let Some(engine) = engine_mut(core, slot) else { return };
+    let (content_type, encoding) = bodies::poll_encoding(engine.revision, engine.jsonp.as_deref(), &frames);
+    asker.header("cache-control", ByteString::from_static("no-store"));
+    out.writes.push(asker.answer_packets(content_type, frames, encoding));
+}
+
+pub(crate) fn handle_body_started(
+    core: &mut Core,
+    now: Time,
+    link: LinkId,
+    request: &Request,
+    raw: bool,
+    route: &EngineIo<'_>,
+    out: &mut Outputs,
+) {
+    let config = Arc::clone(&core.config);
+    // A body with any other method is nobody's, and must not take the place of a POST.
+    if request.http.method != http::Method::Post {
+        return;
+    }
+    let Ok(Purpose::Use(slot)) = check(core, &config, request, raw, route, false) else {
+        return;
+    };
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    let Some(other) = session.post.replace(link) else {
+        core.links.set(link, core.key(slot), Role::Post);
+        return;
+    };
+    session.post = None;
+    core.links.clear(other);
+    out.writes.push(
+        Asker::new(&config, link, &request.http)
+            .closing()
+            .answer(400, None, Bytes::new()),
+    );
+    out.writes.push(Write::Abort(other));
+    fail(core, now, slot, Reason::TransportError, out);
+}
+
+#[expect(clippy::too_many_arguments, reason = "what a POST brings")]
+pub(super) fn post(
+    core: &mut Core,
+    now: Time,
+    slot: u32,
+    mut asker: Asker,
+    request: &Request,
+    mut packets: Vec<Inbound>,
+    route: &EngineIo<'_>,
+    out: &mut Outputs,
+) {
+    let config = Arc::clone(&core.config);
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    match session.post.take() {
+        Some(link) if link != asker.link => {
+            core.links.clear(link);
+            out.writes.push(asker.answer(400, None, Bytes::new()));
+            out.writes.push(Write::Abort(link));
+            return fail(core, now, slot, Reason::TransportError, out);
+        }
+        _ => {}
+    }
+    let Ok(body) = &request.http.body else {
+        // The session lives on; the rest of the body does not (docs/protocol/engine-io.md §12).
+        out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+        return switch_if_waiting(core, now, slot, out);
+    };
+    let Some(engine) = engine_of(session) else { return };
+    if engine.revision == Revision::V4 && request.http.is_content_type("application/octet-stream") {
+        out.writes.push(asker.answer(400, None, Bytes::new()));
+        return fail(core, now, slot, Reason::TransportError, out);
+    }
+    // What the handshake said counts; a request that says something else has been decoded for nothing.
+    let form = PostForm {
+        revision: engine.revision,
+        jsonp: engine.jsonp.is_some(),
+    };
+    if form != post_form(route) {
+        packets = bodies::decode_post(&config, &request.http, engine.raw, form, body.clone());
+    }
+    let key = core.key(slot);
+    for packet in packets {
+        if core.sessions.holds(key.slot, key.generation) {
+            receive(core, now, slot, packet, out);
+        }
+    }
+    asker.header("cache-control", ByteString::from_static("no-store"));
+    // text/html on purpose, as genuine servers do (docs/protocol/engine-io.md §4.3).
+    out.writes
+        .push(asker.answer(200, Some("text/html"), Bytes::from_static(b"ok")));
+    if core.sessions.holds(key.slot, key.generation) {
+        switch_if_waiting(core, now, slot, out);
+    }
+}
+
+/// Decodes the body of a POST as its query wants it read.
+pub(crate) fn decode_body(
+    config: &Config,
+    request: &http::Request,
+    raw: bool,
+    route: &EngineIo<'_>,
+    body: Bytes,
+) -> Vec<Inbound> {
+    bodies::decode_post(config, request, raw, post_form(route), body)
+}
+
+fn post_form(route: &EngineIo<'_>) -> PostForm {
+    PostForm {
+        revision: route.version.revision().unwrap_or(Revision::V3),
+        jsonp: route.jsonp.is_some(),
+    }
+}

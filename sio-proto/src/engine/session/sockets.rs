@@ -1,0 +1,120 @@
+//! What the user decides about sockets, and what is sent to them, in Engine.IO messages.
+
+use bytes::BufMut;
+
+use super::{
+    BytesMut, Core, Encoded, EngineMessage, Frame, LATE, MAX_LEFT, Message, Outputs, Reason, Revision, Time,
+    TransportKind, bodies, close, engine_mut, revision_of, socket,
+};
+use crate::server::SendError;
+
+/// The user has let a socket in.
+pub(crate) fn accepted(core: &mut Core, slot: u32, socket: u32, out: &mut Outputs) {
+    let Some(engine) = engine_mut(core, slot) else { return };
+    engine.joined = true;
+    let revision = engine.revision;
+    let Some((namespace, sid)) = core.socket_names(socket) else {
+        return;
+    };
+    let frame = socket_frame(core, |b| match revision {
+        Revision::V4 => socket::revision5::write_connected(b, &namespace, &sid),
+        Revision::V3 => socket::revision4::write_connected(b, &namespace),
+    });
+    core.push_control(slot, frame);
+    if revision == Revision::V3 {
+        socket::revision4::accepted(core, slot, out);
+    }
+}
+
+/// The user has refused a socket.
+pub(crate) fn refused(core: &mut Core, slot: u32, namespace: &str, message: &str, data: Option<&str>) {
+    let Some(engine) = engine_mut(core, slot) else { return };
+    let revision = engine.revision;
+    let frame = socket_frame(core, |b| match revision {
+        Revision::V4 => socket::revision5::write_refused(b, namespace, message, data),
+        Revision::V3 => socket::revision4::write_refused(b, namespace, message, data),
+    });
+    core.push_control(slot, frame);
+    if revision == Revision::V3 {
+        socket::revision4::refused(core, slot);
+    }
+}
+
+/// Says once more that the client is in a namespace; revision 3.
+pub(crate) fn confirm(core: &mut Core, slot: u32, namespace: &str) {
+    let frame = socket_frame(core, |b| socket::revision4::write_connected(b, namespace));
+    core.push_control(slot, frame);
+}
+
+/// The user disconnects a socket, or with it the session.
+pub(crate) fn disconnect(core: &mut Core, now: Time, slot: u32, socket: u32, whole: bool, out: &mut Outputs) {
+    let reason = Reason::ServerNamespaceDisconnect;
+    let leaving = match (whole, core.sessions.get(slot)) {
+        (true, Some(session)) => session.sockets.clone(),
+        _ => alloc::vec![socket],
+    };
+    for socket in leaving {
+        let Some((namespace, _)) = core.socket_names(socket) else {
+            continue;
+        };
+        let frame = socket_frame(core, |b| socket::session::write_disconnect(b, &namespace));
+        core.push_control(slot, frame);
+        core.left(slot, socket, reason, out);
+        if let Some(engine) = engine_mut(core, slot) {
+            if engine.left.len() >= MAX_LEFT {
+                engine.left.remove(0);
+            }
+            engine.left.push((namespace, now));
+        }
+    }
+    if whole {
+        close(core, now, slot, reason, out);
+    }
+}
+
+/// Whether packets for this namespace may be late ones for a socket that the server has disconnected.
+pub(crate) fn left_lately(core: &mut Core, now: Time, slot: u32, namespace: &str) -> bool {
+    engine_mut(core, slot).is_some_and(|e| {
+        e.left
+            .iter()
+            .any(|(name, at)| *name == *namespace && now.saturating_since(*at) < LATE)
+    })
+}
+
+/// A Socket.IO packet in an Engine.IO message.
+fn socket_frame(core: &mut Core, write: impl FnOnce(&mut BytesMut)) -> Frame {
+    Frame::text(&mut core.buffer, |b| {
+        b.put_u8(b'4');
+        write(b);
+    })
+}
+
+/// Encodes a message for clients of this generation.
+pub(crate) fn encode_message(revision: Revision, message: &Message, buffer: &mut BytesMut) -> Encoded {
+    let first = Frame::text(buffer, |b| {
+        b.put_u8(b'4');
+        match revision {
+            Revision::V4 => socket::revision5::write_message(b, message),
+            Revision::V3 => socket::revision4::write_message(b, message),
+        }
+    });
+    let attachments = message.args.attachments.iter();
+    let attachments = attachments
+        .map(|bytes| bodies::binary_frame(revision, bytes, buffer))
+        .collect();
+    Encoded { first, attachments }
+}
+
+/// Encodes a message of a raw session.
+///
+/// Refused is text with a raw U+001E for a client of revision 4 that polls: it would split there, and what stands behind it would be a
+/// packet of its own (docs/protocol/engine-io.md §3.1).
+pub(crate) fn encode_raw(core: &mut Core, slot: u32, message: &EngineMessage) -> Result<Frame, SendError> {
+    let session = core.sessions.get(slot).ok_or(SendError::Disconnected)?;
+    let revision = revision_of(session).ok_or(SendError::Disconnected)?;
+    let polls = session.transport == TransportKind::Polling && revision == Revision::V4;
+    if polls && matches!(message, EngineMessage::Text(text) if text.contains('\u{1e}')) {
+        return Err(SendError::Unsupported);
+    }
+    Ok(bodies::message_frame(revision, message, &mut core.buffer))
+}

@@ -1,0 +1,139 @@
+//! The upgrade from polling to websocket, with its races (docs/protocol/engine-io.md §7, §12).
+
+use super::{
+    Alarm, Arc, Asker, Box, CLOSE, Candidate, Core, EngineIo, EngineTransport, Frame, Inbound, LinkId, MAX_HELD,
+    NOOP_INTERVAL, Outputs, PROBE_ANSWER, Packet, Reason, Request, Role, Session, State, Time, TransportKind, Upgrade,
+    Vec, Write, accept_websocket, answer_parked_with, bodies, engine_mut, engine_of, fail, finish_closing, receive,
+    revision_of, wire,
+};
+
+pub(super) fn attach_candidate(
+    core: &mut Core,
+    now: Time,
+    slot: u32,
+    asker: Asker,
+    request: &Request,
+    route: &EngineIo<'_>,
+    out: &mut Outputs,
+) {
+    let link = asker.link;
+    let (accept, headers) = match accept_websocket(asker, &request.http) {
+        Ok(accepted) => accepted,
+        Err(refusal) => return out.writes.push(refusal),
+    };
+    let upgrade_timeout = core.config.upgrade_timeout;
+    let key = core.key(slot);
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    let possible = route.transport == EngineTransport::Websocket && session.transport == TransportKind::Polling;
+    let Some(engine) = engine_of(session) else { return };
+    let wire = wire(engine.revision, engine.raw);
+    out.writes
+        .push(Write::Upgrade(link, Box::new(Upgrade { accept, headers, wire })));
+    if !possible || engine.candidate.is_some() {
+        return out.writes.push(Write::Close(link, None));
+    }
+    engine.attempt = engine.attempt.wrapping_add(1);
+    engine.candidate = Some(Box::new(Candidate {
+        link,
+        base64: route.base64,
+        probed: false,
+        switching: false,
+        held: Vec::new(),
+    }));
+    core.timers
+        .arm_at(now + upgrade_timeout, Alarm::Upgrade, key, engine.attempt);
+    core.links.set(link, key, Role::Candidate);
+}
+
+pub(super) fn handle_candidate(
+    core: &mut Core,
+    now: Time,
+    slot: u32,
+    link: LinkId,
+    packet: Inbound,
+    out: &mut Outputs,
+) {
+    let key = core.key(slot);
+    let Some(engine) = engine_mut(core, slot) else { return };
+    let attempt = engine.attempt;
+    let Some(candidate) = engine.candidate.as_mut().filter(|c| c.link == link) else {
+        return;
+    };
+    match packet {
+        packet if candidate.switching => {
+            if candidate.held.len() < MAX_HELD {
+                candidate.held.push(packet);
+            } else {
+                fail(core, now, slot, Reason::TransportError, out);
+            }
+        }
+        Inbound::Engine(Packet::Ping(data)) if data == "probe" => {
+            out.writes.push(Write::Frame(link, PROBE_ANSWER));
+            if !core::mem::replace(&mut candidate.probed, true) {
+                core.timers.arm_at(now + NOOP_INTERVAL, Alarm::Noop, key, attempt);
+            }
+        }
+        Inbound::Engine(Packet::Upgrade) => {
+            candidate.switching = true;
+            if core.sessions.get(slot).is_some_and(|s| s.post.is_none()) {
+                switch_if_waiting(core, now, slot, out);
+            }
+        }
+        // Anything else ends the candidate, and what it said is lost; the session goes on.
+        _ => drop_candidate(core, slot, out),
+    }
+}
+
+/// Moves the session to its candidate, if that has sent `5`.
+pub(super) fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+    let (key, config) = (core.key(slot), Arc::clone(&core.config));
+    let Some(engine) = engine_mut(core, slot) else { return };
+    if !engine.candidate.as_ref().is_some_and(|c| c.switching) {
+        return;
+    }
+    let Some(candidate) = engine.candidate.take() else {
+        return;
+    };
+    answer_parked_with(core, slot, CLOSE, out);
+    core.links.set(candidate.link, key, Role::WebSocket);
+    core.set_transport(slot, TransportKind::WebSocket);
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    session.link = Some(candidate.link);
+    set_base64(session, candidate.base64);
+    let silent_until = now + config.ping_interval + config.ping_timeout;
+    if let Some(engine) = engine_of(session) {
+        engine.silent_until = silent_until;
+    }
+    if session.state == State::Closing {
+        return finish_closing(core, slot, out);
+    }
+    core.mark_ready(slot);
+    for packet in candidate.held {
+        if core.sessions.holds(key.slot, key.generation) {
+            receive(core, now, slot, packet, out);
+        }
+    }
+}
+
+/// Whether the transport carries binary as base64 from here on. What is queued was meant for polls of another kind.
+fn set_base64(session: &mut Session, base64: bool) {
+    session.adapts = base64;
+    let Some(revision) = revision_of(session).filter(|_| base64) else {
+        return;
+    };
+    for frame in session.outbox.iter_mut().filter(|frame| frame.is_binary()) {
+        *frame = bodies::to_base64(revision, frame);
+    }
+    session.outbox_bytes = session.outbox.iter().map(Frame::len).sum();
+}
+
+pub(super) fn drop_candidate(core: &mut Core, slot: u32, out: &mut Outputs) {
+    if let Some(candidate) = engine_mut(core, slot).and_then(|e| e.candidate.take()) {
+        core.links.clear(candidate.link);
+        out.writes.push(Write::Close(candidate.link, None));
+    }
+}

@@ -1,0 +1,182 @@
+//! Targets, and messages to all that they mean.
+
+use super::{
+    BytesMut, Config, Core, Form, Member, Message, Outputs, Reason, Session, Slab, Socket, State, Target, Time, Vec,
+    VecDeque,
+};
+
+/// Targets and broadcast.
+impl Core {
+    /// Sends to every member of the target. The plain case (all of one room or namespace) walks the members once and touches nothing but
+    /// their sessions.
+    pub(super) fn broadcast(&mut self, now: Time, target: &Target, mut message: Message, out: &mut Outputs) {
+        let mut full = Vec::new();
+        let simple = target.except.is_empty() && target.except_socket.is_none() && !self.is_union(target);
+        if simple {
+            let Self {
+                sessions,
+                config,
+                ready,
+                buffer,
+                namespaces,
+                rooms,
+                ..
+            } = self;
+            let Some(namespace) = namespaces.find(&target.namespace).map(|slot| namespaces.get(slot)) else {
+                return;
+            };
+            let members = match target.rooms.first() {
+                None => Some(&namespace.members),
+                Some(room) => namespace
+                    .rooms
+                    .get(room)
+                    .and_then(|room| rooms.get(*room))
+                    .map(|room| &room.members),
+            };
+            if let Some(members) = members {
+                for member in members {
+                    fan_out(sessions, config, ready, buffer, *member, &mut message, &mut full);
+                }
+            } else if let Some(member) = target
+                .rooms
+                .first()
+                .and_then(|room| self.member_by_id(&target.namespace, room))
+            {
+                let Self {
+                    sessions,
+                    config,
+                    ready,
+                    buffer,
+                    ..
+                } = self;
+                fan_out(sessions, config, ready, buffer, member, &mut message, &mut full);
+            }
+        } else {
+            let members = self.members(target);
+            let Self {
+                sessions,
+                config,
+                ready,
+                buffer,
+                ..
+            } = self;
+            for member in members {
+                fan_out(sessions, config, ready, buffer, member, &mut message, &mut full);
+            }
+        }
+        for slot in full {
+            self.close_session(now, slot, Reason::ForcedServerClose, out);
+        }
+    }
+
+    /// Whether the target is more than one room, or the room of a socket's id that others have joined.
+    pub(super) fn is_union(&self, target: &Target) -> bool {
+        match &target.rooms[..] {
+            [] => false,
+            [room] => {
+                self.member_by_id(&target.namespace, room).is_some()
+                    && self
+                        .namespaces
+                        .find(&target.namespace)
+                        .is_some_and(|slot| self.namespaces.get(slot).rooms.contains_key(room))
+            }
+            _ => true,
+        }
+    }
+
+    /// The member whose id is this room name.
+    pub(super) fn member_by_id(&self, namespace: &str, room: &str) -> Option<Member> {
+        let key = self.find_named(room)?;
+        let socket = self.sockets.get(key.slot)?;
+        (*self.namespaces.get(socket.namespace).name == *namespace).then_some(Member {
+            socket: key.slot,
+            session: socket.session,
+        })
+    }
+
+    /// The members a target means, each once.
+    pub(super) fn members(&mut self, target: &Target) -> Vec<Member> {
+        let Some(namespace) = self.namespaces.find(&target.namespace) else {
+            return Vec::new();
+        };
+        self.stamp = self.stamp.wrapping_add(1);
+        let stamp = self.stamp;
+        if let Some(key) = target.except_socket
+            && let Some(socket) = self.socket_mut(key)
+        {
+            socket.stamp = stamp;
+        }
+        for room in &target.except {
+            self.stamp_room(namespace, &target.namespace, room, stamp, &mut |_| ());
+        }
+        let mut found = Vec::new();
+        if target.rooms.is_empty() {
+            let Self {
+                namespaces, sockets, ..
+            } = self;
+            stamp_members(&namespaces.get(namespace).members, sockets, stamp, &mut |m| {
+                found.push(m)
+            });
+        }
+        for room in &target.rooms {
+            self.stamp_room(namespace, &target.namespace, room, stamp, &mut |m| found.push(m));
+        }
+        found
+    }
+
+    /// Meets every member of a room, or the socket whose id the name is, that has not been met under this stamp.
+    pub(super) fn stamp_room(
+        &mut self,
+        namespace: u32,
+        name: &str,
+        room: &str,
+        stamp: u32,
+        meet: &mut dyn FnMut(Member),
+    ) {
+        if let Some(&slot) = self.namespaces.get(namespace).rooms.get(room) {
+            let Self { rooms, sockets, .. } = self;
+            let members = rooms.get(slot).map_or(&[][..], |r| &r.members);
+            stamp_members(members, sockets, stamp, meet);
+        }
+        if let Some(member) = self.member_by_id(name, room) {
+            stamp_members(&[member], &mut self.sockets, stamp, meet);
+        }
+    }
+}
+
+fn stamp_members(members: &[Member], sockets: &mut Slab<Socket>, stamp: u32, meet: &mut dyn FnMut(Member)) {
+    for member in members {
+        if let Some(socket) = sockets.get_mut(member.socket).filter(|s| s.stamp != stamp) {
+            socket.stamp = stamp;
+            meet(*member);
+        }
+    }
+}
+
+/// One recipient of a broadcast: a reference count and a queue slot.
+fn fan_out(
+    sessions: &mut Slab<Session>,
+    config: &Config,
+    ready: &mut VecDeque<u32>,
+    buffer: &mut BytesMut,
+    member: Member,
+    message: &mut Message,
+    full: &mut Vec<u32>,
+) {
+    let Some(session) = sessions.get_mut(member.session).filter(|s| s.state == State::Open) else {
+        return;
+    };
+    if message.volatile && !session.is_writable() {
+        return;
+    }
+    let encoded = message.encoded(Form::of(session.generation()), buffer);
+    if session
+        .queue(encoded.frames(), encoded.packets(), encoded.bytes(), config)
+        .is_err()
+    {
+        full.push(member.session);
+    } else if !session.ready && session.link.is_some() && !session.blocked {
+        session.ready = true;
+        ready.push_back(member.session);
+    }
+}

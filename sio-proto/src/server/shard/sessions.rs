@@ -1,0 +1,186 @@
+//! Sessions, as all generations have them: opened, found, queued for, closed.
+
+use super::{
+    Alarm, Arc, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason, Role, SendError, Session,
+    SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Wiring, engine, legacy,
+};
+
+/// Sessions, for the rooms of the generations.
+impl Core {
+    pub(crate) fn key(&self, slot: u32) -> SessionKey {
+        SessionKey {
+            slot,
+            generation: self.sessions.generation(slot),
+        }
+    }
+
+    /// Makes a session; `None` when there may be no more.
+    pub(crate) fn open_session(
+        &mut self,
+        transport: TransportKind,
+        link: Option<LinkId>,
+        handshake: Arc<Handshake>,
+        wiring: Wiring,
+    ) -> Option<u32> {
+        if self.shutting_down || self.sessions.len() >= self.config.max_sessions {
+            return None;
+        }
+        let sid = self.new_sid(self.sessions.vacant().0);
+        let session = Session {
+            sid,
+            state: State::Open,
+            transport,
+            blocked: false,
+            ready: false,
+            link,
+            parked: None,
+            post: None,
+            adapts: false,
+            outbox: VecDeque::new(),
+            outbox_bytes: 0,
+            sockets: Vec::new(),
+            handshake,
+            reassembly: crate::socket::Reassembly::new(),
+            attachments_due: Time::ZERO,
+            attachments_alarm: false,
+            wiring,
+        };
+        self.counters.enter(session.generation(), transport);
+        Some(self.sessions.insert(session).0)
+    }
+
+    pub(super) fn new_sid(&mut self, slot: u32) -> Sid {
+        let mut random = [0; 10];
+        self.entropy.fill(&mut random);
+        Sid::new(&self.key, self.index, slot, random)
+    }
+
+    /// The open session with this id.
+    pub(crate) fn find_session(&self, sid: &str) -> Option<u32> {
+        let sid = Sid::parse(sid)?;
+        let (shard, slot) = sid.address(&self.key);
+        (shard == self.index && self.sessions.get(slot)?.sid == sid).then_some(slot)
+    }
+
+    /// Moves a session to another transport.
+    pub(crate) fn set_transport(&mut self, slot: u32, transport: TransportKind) {
+        if let Some(session) = self.sessions.get_mut(slot) {
+            let before = core::mem::replace(&mut session.transport, transport);
+            if before != transport {
+                self.counters.leave(session.generation(), before);
+                self.counters.enter(session.generation(), transport);
+            }
+        }
+    }
+
+    /// Puts a session that has packets and a way for them on the ready list.
+    pub(crate) fn mark_ready(&mut self, slot: u32) {
+        if let Some(session) = self.sessions.get_mut(slot)
+            && !session.ready
+            && session.link.is_some()
+            && !session.blocked
+            && !session.outbox.is_empty()
+        {
+            session.ready = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Queues one packet of the protocol itself.
+    pub(crate) fn push_control(&mut self, slot: u32, frame: Frame) {
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.queue_control(frame);
+            self.mark_ready(slot);
+        }
+    }
+
+    /// Whether the queue of a session takes no more messages.
+    pub(crate) fn is_full(&self, slot: u32) -> bool {
+        self.sessions.get(slot).is_some_and(|s| s.is_full(&self.config))
+    }
+
+    /// Queues a message.
+    pub(super) fn send(&mut self, slot: u32, message: &mut Message) -> Result<(), SendError> {
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .filter(|s| s.state == State::Open)
+            .ok_or(SendError::Disconnected)?;
+        if message.volatile && !session.is_writable() {
+            return Err(SendError::Dropped);
+        }
+        let form = Form::of(session.generation());
+        if form == Form::Legacy06 {
+            legacy::session::check(message)?;
+        }
+        let encoded = message.encoded(form, &mut self.buffer);
+        session.queue(encoded.frames(), encoded.packets(), encoded.bytes(), &self.config)?;
+        self.mark_ready(slot);
+        Ok(())
+    }
+
+    pub(super) fn handle_packet(
+        &mut self,
+        now: Time,
+        key: SessionKey,
+        role: Role,
+        link: LinkId,
+        packet: Inbound,
+        out: &mut Outputs,
+    ) {
+        match self.sessions.get(key.slot).map(|s| &s.wiring) {
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
+                engine::session::handle_packet(self, now, key.slot, role, link, packet, out)
+            }
+            Some(Wiring::Legacy09(_)) => legacy::v1::packets::handle(self, now, key.slot, packet, out),
+            Some(Wiring::Legacy06(_)) => legacy::session::handle_packet(self, now, key.slot, packet, out),
+            None => {}
+        }
+    }
+
+    pub(super) fn handle_alarm(&mut self, now: Time, key: SessionKey, alarm: Alarm, epoch: u32, out: &mut Outputs) {
+        if !self.sessions.holds(key.slot, key.generation) {
+            return;
+        }
+        match self.sessions.get(key.slot).map(|s| &s.wiring) {
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
+                engine::session::handle_alarm(self, now, key.slot, alarm, epoch, out)
+            }
+            Some(Wiring::Legacy09(_)) => legacy::v1::session::handle_alarm(self, now, key.slot, alarm, epoch, out),
+            Some(Wiring::Legacy06(_)) => legacy::session::handle_alarm(self, now, key.slot, alarm, epoch, out),
+            None => {}
+        }
+    }
+
+    /// Closes a session from this side: the user is told, the peer gets what its transport has for that.
+    pub(crate) fn close_session(&mut self, now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
+        match self.sessions.get(slot).map(|s| &s.wiring) {
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::session::close(self, now, slot, reason, out),
+            Some(Wiring::Legacy09(_)) => legacy::v1::session::close(self, now, slot, reason, out),
+            Some(Wiring::Legacy06(_)) => legacy::session::close(self, slot, reason, out),
+            None => {}
+        }
+    }
+
+    /// Tells the user that all sockets of a session are gone. The session itself stays.
+    pub(crate) fn end_sockets(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
+        let Some(session) = self.sessions.get_mut(slot) else {
+            return;
+        };
+        session.reassembly = crate::socket::Reassembly::new();
+        for socket in core::mem::take(&mut session.sockets) {
+            self.end_socket(socket, reason, out);
+        }
+    }
+
+    /// Forgets a session. Its links are forgotten too; what they still have to carry is in `out` already.
+    pub(crate) fn remove_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
+        self.end_sockets(slot, reason, out);
+        if let Some(session) = self.sessions.remove(slot) {
+            self.counters.leave(session.generation(), session.transport);
+            for link in session.link.into_iter().chain(session.post) {
+                self.links.clear(link);
+            }
+        }
+    }
+}

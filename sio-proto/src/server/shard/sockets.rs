@@ -1,0 +1,261 @@
+//! Sockets: asked for, let in or refused, heard, gone. What a generation makes of it is in its own room.
+
+use crate::server::rooms;
+
+use super::{
+    AckError, Arc, Args, ByteString, Core, Delivery, Identity, Member, Outputs, Reason, Sid, Socket, SocketKey,
+    Standing, Time, Vec, Wiring, engine, legacy,
+};
+
+/// Sockets, namespaces and rooms, for the rooms of the generations.
+impl Core {
+    pub(crate) fn socket_key(&self, slot: u32) -> SocketKey {
+        SocketKey {
+            slot,
+            generation: self.sockets.generation(slot),
+        }
+    }
+
+    pub(super) fn socket_mut(&mut self, key: SocketKey) -> Option<&mut Socket> {
+        if !self.sockets.holds(key.slot, key.generation) {
+            return None;
+        }
+        self.sockets.get_mut(key.slot)
+    }
+
+    /// The connected socket with this id: one of ours, or one that a client has derived from its session's.
+    pub(super) fn find_named(&self, id: &str) -> Option<SocketKey> {
+        let Some((namespace, session)) = crate::socket::revision4::derived_from(id) else {
+            return self.find(&Sid::parse(id)?);
+        };
+        let slot = self.find_session(session)?;
+        match self.socket_in(slot, namespace)? {
+            (socket, Standing::Connected) => Some(self.socket_key(socket)),
+            (_, Standing::Asked) => None,
+        }
+    }
+
+    pub(super) fn find(&self, sid: &Sid) -> Option<SocketKey> {
+        let (shard, slot) = sid.address(&self.key);
+        if shard != self.index {
+            return None;
+        }
+        let is_it = |slot: &u32| {
+            let socket = self.sockets.get(*slot);
+            socket.is_some_and(|s| s.sid == *sid && s.standing == Standing::Connected)
+        };
+        // An id says where its socket is, or where the session is whose first socket has its id.
+        let own = Some(slot).filter(is_it);
+        let found = own.or_else(|| self.sessions.get(slot)?.sockets.iter().copied().find(is_it))?;
+        Some(self.socket_key(found))
+    }
+
+    /// The socket of a session in a namespace. A session is in few namespaces: looking through them beats a map.
+    pub(crate) fn socket_in(&self, session: u32, namespace: &str) -> Option<(u32, Standing)> {
+        self.sessions.get(session)?.sockets.iter().find_map(|slot| {
+            let socket = self.sockets.get(*slot)?;
+            (*self.namespaces.get(socket.namespace).name == *namespace).then_some((*slot, socket.standing))
+        })
+    }
+
+    /// The name of the namespace a socket is in, and its id.
+    pub(crate) fn socket_names(&self, slot: u32) -> Option<(ByteString, Sid)> {
+        let socket = self.sockets.get(slot)?;
+        Some((self.namespaces.get(socket.namespace).name.clone(), socket.sid))
+    }
+
+    /// A session asks to join a namespace it is not in. False if a limit forbids it. The socket has an id of its own, unless clients of its
+    /// generation know themselves by another: then it is `sid`, the session's.
+    pub(crate) fn ask(
+        &mut self,
+        slot: u32,
+        namespace: &ByteString,
+        identity: Identity,
+        auth: Option<ByteString>,
+        out: &mut Outputs,
+    ) -> bool {
+        let Some(session) = self.sessions.get(slot) else {
+            return false;
+        };
+        if session.sockets.len() >= self.config.max_namespaces_per_session {
+            return false;
+        }
+        let (handshake, generation, transport) =
+            (Arc::clone(&session.handshake), session.generation(), session.transport);
+        let Some(entered) = self.namespaces.enter(namespace, self.config.max_namespaces) else {
+            return false;
+        };
+        let (sid, derived_id) = match identity {
+            Identity::Own => (self.new_sid(self.sockets.vacant().0), None),
+            Identity::Session(sid) => (sid, None),
+            Identity::Derived(id) => (self.new_sid(self.sockets.vacant().0), Some(id)),
+        };
+        let (socket, _) = self.sockets.insert(Socket {
+            sid,
+            session: slot,
+            namespace: entered,
+            standing: Standing::Asked,
+            position: 0,
+            rooms: Vec::new(),
+            acks: alloc::collections::BTreeSet::new(),
+            stamp: self.stamp,
+        });
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.sockets.push(socket);
+        }
+        out.deliveries.push(Delivery::Connect {
+            socket: self.socket_key(socket),
+            sid,
+            derived_id,
+            namespace: self.namespaces.get(entered).name.clone(),
+            auth,
+            handshake,
+            generation,
+            transport,
+        });
+        true
+    }
+
+    pub(super) fn accept(&mut self, now: Time, key: SocketKey, out: &mut Outputs) -> bool {
+        let Some(socket) = self.socket_mut(key).filter(|s| s.standing == Standing::Asked) else {
+            return false;
+        };
+        socket.standing = Standing::Connected;
+        let (session, namespace) = (socket.session, socket.namespace);
+        let members = &mut self.namespaces.get_mut(namespace).members;
+        let position = members.len() as u32;
+        members.push(Member {
+            socket: key.slot,
+            session,
+        });
+        if let Some(socket) = self.sockets.get_mut(key.slot) {
+            socket.position = position;
+        }
+        match self.sessions.get(session).map(|s| &s.wiring) {
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::session::accepted(self, session, key.slot, out),
+            Some(Wiring::Legacy09(_)) => legacy::v1::session::accepted(self, now, session, key.slot, out),
+            Some(Wiring::Legacy06(_)) => legacy::session::accepted(self, now, session),
+            None => {}
+        }
+        true
+    }
+
+    pub(super) fn refuse(&mut self, key: SocketKey, message: &str, data: Option<&str>, out: &mut Outputs) {
+        let Some(socket) = self.socket_mut(key).filter(|s| s.standing == Standing::Asked) else {
+            return;
+        };
+        let session = socket.session;
+        let Some((namespace, _)) = self.socket_names(key.slot) else {
+            return;
+        };
+        self.forget_socket(key.slot);
+        match self.sessions.get(session).map(|s| &s.wiring) {
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
+                engine::session::refused(self, session, &namespace, message, data)
+            }
+            Some(Wiring::Legacy09(_)) => legacy::v1::session::refused(self, session, &namespace, out),
+            Some(Wiring::Legacy06(_)) => legacy::session::refused(self, session, out),
+            None => {}
+        }
+    }
+
+    /// An event for the user, from a connected socket.
+    pub(crate) fn event(&self, socket: u32, name: ByteString, args: Args, ack: Option<u64>, out: &mut Outputs) {
+        out.deliveries.push(Delivery::Event {
+            socket: self.socket_key(socket),
+            name,
+            args,
+            ack,
+        });
+    }
+
+    /// An acknowledgement for the user; ids that are not owed are ignored.
+    pub(crate) fn acknowledged(&mut self, socket: u32, id: u64, args: Args, out: &mut Outputs) {
+        if self.sockets.get_mut(socket).is_some_and(|s| s.acks.remove(&id)) {
+            out.deliveries.push(Delivery::Ack {
+                socket: self.socket_key(socket),
+                id,
+                result: Ok(args),
+            });
+        }
+    }
+
+    /// The client left a namespace.
+    pub(crate) fn left(&mut self, session: u32, socket: u32, reason: Reason, out: &mut Outputs) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.sockets.retain(|s| *s != socket);
+        }
+        self.end_socket(socket, reason, out);
+    }
+
+    pub(super) fn disconnect(&mut self, now: Time, key: SocketKey, close: bool, out: &mut Outputs) {
+        let Some(socket) = self.socket_mut(key) else { return };
+        let session = socket.session;
+        match self.sessions.get(session).map(|s| &s.wiring) {
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
+                engine::session::disconnect(self, now, session, key.slot, close, out)
+            }
+            Some(Wiring::Legacy09(_)) => legacy::v1::session::disconnect(self, now, session, key.slot, close, out),
+            Some(Wiring::Legacy06(_)) => legacy::session::close(self, session, Reason::ServerNamespaceDisconnect, out),
+            None => {}
+        }
+    }
+
+    pub(super) fn end_socket(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
+        let key = self.socket_key(slot);
+        let Some(socket) = self.sockets.get_mut(slot) else {
+            return;
+        };
+        let connected = socket.standing == Standing::Connected;
+        for id in core::mem::take(&mut socket.acks) {
+            out.deliveries.push(Delivery::Ack {
+                socket: key,
+                id,
+                result: Err(AckError::Disconnected),
+            });
+        }
+        out.deliveries.push(Delivery::Disconnect {
+            socket: key,
+            reason,
+            connected,
+        });
+        self.forget_socket(slot);
+    }
+
+    /// Takes a socket out of rooms, namespace and session.
+    pub(super) fn forget_socket(&mut self, slot: u32) {
+        rooms::leave_all(&mut self.rooms, &mut self.namespaces, &mut self.sockets, slot);
+        let Some(socket) = self.sockets.remove(slot) else {
+            return;
+        };
+        if let Some(session) = self.sessions.get_mut(socket.session) {
+            session.sockets.retain(|s| *s != slot);
+        }
+        if socket.standing == Standing::Connected {
+            let members = &mut self.namespaces.get_mut(socket.namespace).members;
+            members.swap_remove(socket.position as usize);
+            if let Some(moved) = members.get(socket.position as usize).copied()
+                && let Some(moved) = self.sockets.get_mut(moved.socket)
+            {
+                moved.position = socket.position;
+            }
+        }
+        self.namespaces.exit(socket.namespace);
+    }
+
+    pub(super) fn join(&mut self, slot: u32, room: &str) -> bool {
+        // In the room of its own id every socket is already.
+        if Sid::parse(room).is_some_and(|sid| self.sockets.get(slot).is_some_and(|s| s.sid == sid)) {
+            return true;
+        }
+        let max = self.config.max_rooms_per_socket;
+        rooms::join(
+            &mut self.rooms,
+            &mut self.namespaces,
+            &mut self.sockets,
+            slot,
+            room,
+            max,
+        )
+    }
+}
