@@ -1,4 +1,68 @@
-//! Sans-IO Socket.IO: every generation of the wire as pure state machines.
+//! Socket.IO without I/O: every generation of the wire as pure state machines.
+//!
+//! A server here is a value. Bytes, or requests and packets, and the time go in; bytes, deliveries for the user and the next deadline come out.
+//! Nothing in this crate opens a socket, reads a clock, draws a random number, spawns, blocks or locks: the crate is `no_std`, time is an argument
+//! ([`Time`]), and randomness is injected ([`Entropy`]). The same inputs give the same outputs, byte for byte.
+//!
+//! Read first: [`server::Server`], bytes in and bytes out, for an event loop of your own; or [`server::Shard`], the machine inside it, for those who have an HTTP
+//! server or several cores. Runtimes are served by `sio-tokio`, which puts `sio-app`'s handlers on top.
+//!
+//! # The loop
+//!
+//! The loop around a [`server::Server`] is always the same. Here it runs on bytes in memory; `now` would come from a clock, `bytes` from a socket.
+//!
+//! ```
+//! use sio_proto::server::{Delivery, Message, Output, Peer, Server};
+//! use sio_proto::{BytesMut, Config, Time};
+//!
+//! let entropy = |out: &mut [u8]| out.fill(7); // a generator that is cryptographically secure, in earnest
+//! let mut server = Server::new(Config::default(), [7; 16], Box::new(entropy))?;
+//! let link = server.open(Peer::default()); // a connection was accepted
+//! let mut now = Time::ZERO;
+//! let mut written = Vec::new();
+//!
+//! let opening = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+//!     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+//! let connect = b"\x81\x82\0\0\0\x0040"; // the packet `40` in a masked frame
+//! let greet = b"\x81\x8d\0\0\0\x0042[\"greet\",1]";
+//! for bytes in [&opening[..], connect, greet] {
+//!     now = now + std::time::Duration::from_millis(1);
+//!     server.handle_bytes(now, link, &mut BytesMut::from(bytes)); // the socket was readable
+//!     while let Some(output) = server.poll_output() {
+//!         match output {
+//!             Output::Bytes(_, bytes) => written.extend_from_slice(&bytes), // to the socket of that link
+//!             Output::End(_) => {}                                          // close it
+//!             Output::Request(..) => {}                                     // not Socket.IO's: answer with `respond`
+//!             Output::Delivery(Delivery::Connect { socket, .. }) => {
+//!                 server.shard(now, |shard, out| shard.accept(now, socket, out));
+//!             }
+//!             Output::Delivery(Delivery::Event { socket, name, args, .. }) => {
+//!                 let mut echo = Message::event("/".into(), name, args, None);
+//!                 server.shard(now, |shard, _| shard.emit(now, socket, &mut echo, None))?;
+//!             }
+//!             Output::Delivery(_) => {}
+//!         }
+//!     }
+//!     // Wait for the next readable socket, but not beyond this:
+//!     if server.next_timeout().is_some_and(|deadline| deadline <= now) {
+//!         server.handle_timeout(now);
+//!     }
+//! }
+//! assert!(written.ends_with(b"\x81\x0d42[\"greet\",1]"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The map
+//!
+//! | module | from | to |
+//! |---|---|---|
+//! | [`http`], [`websocket`], [`json`] | bytes | requests, messages, checked JSON; both roles |
+//! | [`engine`], [`socket`], [`legacy`] | messages | packets of every generation; both roles |
+//! | [`detect`] | one request | which generation and transport it is |
+//! | [`wire`], [`conn`] | the bytes of one connection | requests and packets, under no lock |
+//! | [`server`] | requests, packets, commands, time | writes and deliveries |
+//!
+//! What the bytes are is in the repository's `docs/protocol`, which comments cite as `docs/protocol/NAME.md §N`.
 #![no_std]
 #![forbid(unsafe_code)]
 
