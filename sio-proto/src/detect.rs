@@ -23,8 +23,6 @@
 
 mod query;
 mod route;
-#[cfg(test)]
-mod tests;
 
 use crate::legacy::lengths::take_decimal;
 pub use query::Query;
@@ -254,3 +252,6 @@ fn is_file_name(name: &str) -> bool {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+'))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
-//! Engine.IO revisions 2, 3 and 4: packets and payloads (docs/protocol/engine-io.md).
+//! Engine.IO revisions 2, 3 and 4: packets, payloads and sessions (docs/protocol/engine-io.md).
 //!
 //! The codecs here are plain functions and iterators over bytes: [`packet`] for one packet, [`payload`] and
 //! [`payload_v3`] for the bodies of HTTP polling, [`dialect`] for the two ways old peers encode text, [`jsonp`] for what
-//! JSONP puts around a payload.
+//! JSONP puts around a payload. The `session` room is what a server does with them, and `bodies` how it reads and writes what is polled.
 
 pub(crate) mod bodies;
 pub mod dialect;

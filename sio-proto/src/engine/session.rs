@@ -11,6 +11,9 @@
 //! says, what a POST may be, whether a namespace is joined without asking. How bodies and messages are written is in
 //! [`bodies`].
 //!
+//! Here are the state, packets and the heartbeat; [`handshake`] is requests and opening, [`polling`] GETs and POSTs, [`upgrade`] the
+//! candidate and the switch, [`sockets`] what the user decides and sends, [`closing`] the end.
+//!
 //! Invariants: one parked GET at most; one POST whose body is coming at most; a candidate only while the transport is polling; a ping
 //! is outstanding exactly while `awaiting_pong`, and its deadline survives the upgrade. In revision 3 exactly one alarm is armed for
 //! `silent_until`, or for an earlier time.

@@ -1,13 +1,14 @@
 //! The shard: inputs in, outputs out.
 //!
 //! [`Shard`] is the public face; [`Core`] is what it owns, and what the rooms of the generations work on. An input finds its session, the
-//! session's generation handles it, and what that changes for sockets, namespaces and rooms is written here, once for all generations.
+//! session's generation handles it, and what that changes for sockets, namespaces and rooms is written once for all generations: in
+//! [`sessions`] what is common to sessions, in [`sockets`] what is common to sockets, in [`broadcast`] how a message finds all it is for.
 //!
 //! ```text
-//!   handle_request ─┐                      ┌─ engine::session ─ socket::revision5 ─┐
-//!   handle_packets ─┼─► links ─► session ──┤                                       ├─► Core: connect, event, ack, leave
-//!   handle_closed  ─┤                      └─ legacy::session ─────────────────────┘
-//!   handle_timeout ─┘
+//!   handle_request ─┐                      ┌─ engine::session ─┬─ socket::revision5 ─┐
+//!   handle_packets ─┼─► links ─► session ──┤                   └─ socket::revision4 ─┤
+//!   handle_closed  ─┤                      ├─ legacy::v1::session ───────────────────┼─► Core: ask, event, acknowledged, left
+//!   handle_timeout ─┘                      └─ legacy::session ───────────────────────┘
 //! ```
 
 mod broadcast;
@@ -342,7 +343,8 @@ impl Shard {
     /// Queues a message on a raw Engine.IO session.
     ///
     /// # Errors
-    /// [`SendError`] says why it was not taken.
+    /// [`SendError`] says why it was not taken; [`SendError::Unsupported`] is text with a raw U+001E for a client of revision 4 that
+    /// polls, where that character ends a packet.
     pub fn send_engine(&mut self, session: SessionKey, message: EngineMessage) -> Result<(), SendError> {
         if !self.core.sessions.holds(session.slot, session.generation) {
             return Err(SendError::Disconnected);

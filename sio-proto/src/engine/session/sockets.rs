@@ -1,4 +1,4 @@
-//! What the user decides about sockets, and what is sent to them, in Engine.IO messages.
+//! What the user decides about sockets, and what is sent to them, in Engine.IO messages (docs/protocol/socket-io.md §3, §5).
 
 use bytes::BufMut;
 
