@@ -3,12 +3,9 @@
 //! Socket.IO 1.0-1.7 encodes text to UTF-8, takes each byte for a character, and has that encoded once more on its way
 //! to the wire: `€` arrives as the three characters `â\u{82}¬`. Socket.IO 2 does not. Nothing announces which one
 //! speaks; [`Dialect`] is how we tell. What we send should be pure ASCII, which means the same in both:
-//! [`write_ascii_json`].
-
-use core::fmt::Write as _;
+//! [`write_ascii`](crate::json::write_ascii).
 
 use alloc::vec::Vec;
-use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
 /// How a revision 3 peer encodes text, as far as it is known. Kept per session by the caller.
@@ -72,26 +69,6 @@ fn decode_twice(text: &str) -> Twice {
     }
 }
 
-/// Appends `json` with every character that is not ASCII escaped as `\uXXXX`, surrogate pairs as two escapes.
-///
-/// The result means the same in both dialects. Only right where such characters stand inside JSON strings, as they do
-/// in everything a JSON writer produces.
-pub fn write_ascii_json(json: &str, out: &mut BytesMut) {
-    let mut rest = json;
-    while !rest.is_empty() {
-        let ascii = rest.bytes().position(|b| !b.is_ascii()).unwrap_or(rest.len());
-        out.put_slice(&rest.as_bytes()[..ascii]);
-        let mut chars = rest[ascii..].chars();
-        if let Some(c) = chars.next() {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a `BytesMut` fails only at the end of the address space.
-                let _ = write!(out, "\\u{unit:04x}");
-            }
-        }
-        rest = chars.as_str();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,18 +91,6 @@ mod tests {
             assert_eq!(dialect.resolve(text.into()), read);
             assert_eq!(dialect, after, "{before:?} {text}");
         }
-    }
-
-    #[test]
-    fn ascii_json_means_the_same() {
-        let mut out = BytesMut::new();
-        write_ascii_json("42[\"t\",\"é€😀x\"]", &mut out);
-        assert_eq!(out, &br#"42["t","\u00e9\u20ac\ud83d\ude00x"]"#[..]);
-        let text = core::str::from_utf8(&out[2..]).unwrap();
-        assert_eq!(
-            serde_json::from_str::<Vec<String>>(text).unwrap(),
-            ["t", "é€😀x"].map(String::from)
-        );
     }
 
     proptest! {

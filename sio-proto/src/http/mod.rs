@@ -52,7 +52,7 @@ pub use error::{BodyTooLarge, EncodeError, HttpError};
 pub use headers::Headers;
 pub use limits::Limits;
 pub use method::Method;
-pub use query::{Duplicates, Query, form_field};
+pub use query::Query;
 pub use request::{Exchange, Request};
 pub use response::{
     BodyForm, CONTINUE, ResponseFraming, Sent, encode_chunk, encode_last_chunk, encode_response, encode_response_head,

@@ -1,16 +1,15 @@
-//! Query strings and form bodies: `key=value&key=value`, percent-encoded, `+` for a blank.
+//! Query strings: `key=value&key=value`, percent-encoded, `+` for a blank.
 //!
 //! The rules are those of the URL standard (what `URLSearchParams` does): pieces are split at `&`, empty ones skipped,
 //! keys end at the first `=`, a `%` that two hexadecimal digits do not follow stays as it is, and what is not UTF-8
-//! afterwards becomes U+FFFD. Of a key that is repeated, **the last one wins** in a query (docs/protocol/engine-io.md §1);
-//! in a form it depends on the generation, see [`Duplicates`].
+//! afterwards becomes U+FFFD. Of a key that is repeated, **the last one wins** (docs/protocol/engine-io.md §1). Form bodies
+//! have rules of their own, see [`legacy::form`](crate::legacy::form).
 
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use memchr::memchr2;
 
@@ -64,40 +63,6 @@ impl fmt::Debug for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(|(key, _)| key)).finish()
     }
-}
-
-/// What a form field means that comes twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Duplicates {
-    /// The first one counts (the 0.6 family, docs/protocol/legacy-0.6.md §16).
-    First,
-    /// None counts, as if the field were missing (Engine.IO's JSONP, docs/protocol/engine-io.md §4.6).
-    Refuse,
-}
-
-/// The decoded value of field `name` in a body of type `application/x-www-form-urlencoded`; `None` if it is missing.
-///
-/// Field names are `data` in the 0.6 family and `d` in later generations. A value without escapes shares the body's
-/// memory.
-#[must_use]
-pub fn form_field(body: &Bytes, name: &str, duplicates: Duplicates) -> Option<ByteString> {
-    let mut values = body.split(|&byte| byte == b'&').filter_map(|piece| {
-        let end = piece.iter().position(|&byte| byte == b'=').unwrap_or(piece.len());
-        let (key, value) = piece.split_at(end);
-        let wanted = !piece.is_empty() && is_encoded(key, name);
-        wanted.then(|| value.strip_prefix(b"=").unwrap_or_default())
-    });
-    let value = values.next()?;
-    if duplicates == Duplicates::Refuse && values.next().is_some() {
-        return None;
-    }
-    Some(match unescape(value) {
-        Some(bytes) => text(bytes).into(),
-        None => {
-            let shared = body.slice_ref(value);
-            ByteString::try_from(shared).unwrap_or_else(|_| String::from_utf8_lossy(value).into_owned().into())
-        }
-    })
 }
 
 /// Whether `encoded` stands for `name`. Costs an allocation only for keys with escapes that could be it.
@@ -211,40 +176,6 @@ mod tests {
         assert_eq!(query.get("b"), None);
     }
 
-    #[test]
-    fn form_fields() {
-        use Duplicates::{First, Refuse};
-        for (body, name, duplicates, expected) in [
-            // docs/protocol/legacy-0.6.md §5.1, XHR and form spelling
-            (
-                &b"data=~m~6~m~early1~m~14~m~~j~%7B%22early%22%3A2%7D"[..],
-                "data",
-                First,
-                Some("~m~6~m~early1~m~14~m~~j~{\"early\":2}"),
-            ),
-            (b"data=%7Em%7E5%7Em%7Eburst", "data", First, Some("~m~5~m~burst")),
-            (b"d=4a+b%0D%0A", "d", Refuse, Some("4a b\r\n")),
-            (b"x=1&data=a&data=b", "data", First, Some("a")),
-            (b"x=1&d=a&d=b", "d", Refuse, None),
-            (b"%64=a", "d", Refuse, Some("a")),
-            (b"d", "d", Refuse, Some("")),
-            (b"d=", "d", Refuse, Some("")),
-            (b"", "d", First, None),
-            (b"data=a", "d", First, None),
-            (b"d=\xff%41", "d", First, Some("\u{fffd}A")),
-            (b"d=\xff", "d", First, Some("\u{fffd}")),
-        ] {
-            let field = form_field(&Bytes::from_static(body), name, duplicates);
-            assert_eq!(field.as_deref(), expected, "{}", body.escape_ascii());
-        }
-        let body = Bytes::from("d=plain");
-        let value = form_field(&body, "d", First).unwrap();
-        assert!(
-            body.as_ptr_range().contains(&value.as_bytes().as_ptr()),
-            "no escape, no copy"
-        );
-    }
-
     proptest! {
         #[test]
         fn what_is_encoded_comes_back(key in "\\PC{1,10}", value in "\\PC{0,30}") {
@@ -252,14 +183,12 @@ mod tests {
             let raw = format!("{}={}", encode(&key), encode(&value));
             let query = Query::new(raw.as_str());
             prop_assert_eq!(query.get(&key).unwrap(), value.as_str());
-            prop_assert_eq!(form_field(&raw.into(), &key, Duplicates::Refuse).unwrap(), value.as_str());
         }
 
         #[test]
-        fn nothing_makes_it_panic(raw in "[%+=&0-9a-fA-Fé]{0,40}", body in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn nothing_makes_it_panic(raw in "[%+=&0-9a-fA-Fé]{0,40}") {
             let query = Query::new(raw.as_str());
             let _ = (query.iter().count(), query.get("a"));
-            let _ = form_field(&Bytes::from(body), "a", Duplicates::First);
         }
     }
 }
