@@ -135,10 +135,19 @@ impl Emitter {
         }
         let Some(io) = self.io.upgrade() else { return Ok(()) };
         let draft = with_scratch(|scratch| Draft::new(event, args, scratch))?;
+        let bytes = draft.len();
+        let mut cells = io.cells.iter().filter(|cell| cell.sessions() > 0).peekable();
+        // Encoded once, for all forms that any shard needs; the shards share the bytes.
+        let forms = cells.clone().fold(0, |forms, cell| forms | cell.forms());
+        let mut message = Some(with_scratch(|s| {
+            draft.encoded(&self.target.namespace, self.volatile, forms, s)
+        }));
         turn::act(io.runtime, |turn| {
-            for cell in io.cells.iter().filter(|cell| cell.sessions() > 0) {
-                let namespace = &self.target.namespace;
-                let message = with_scratch(|s| draft.clone().encoded(namespace, self.volatile, cell.forms(), s));
+            while let Some(cell) = cells.next() {
+                let last = cells.peek().is_none();
+                let Some(message) = (if last { message.take() } else { message.clone() }) else {
+                    break;
+                };
                 let target = self.target_for(cell);
                 cell.input(turn, |state, now, out| {
                     state
@@ -146,7 +155,7 @@ impl Emitter {
                         .handle_command(now, Command::Broadcast { target, message }, out);
                 });
             }
-            turn.emitted(draft.len());
+            turn.emitted(bytes);
         });
         Ok(())
     }

@@ -32,7 +32,6 @@ pub(crate) fn with_scratch<R>(write: impl FnOnce(&mut BytesMut) -> R) -> R {
 }
 
 /// An event as it is before anybody has asked for an encoding.
-#[derive(Clone)]
 pub(crate) struct Draft {
     name: ByteString,
     args: Args,

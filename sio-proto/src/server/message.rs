@@ -122,7 +122,7 @@ impl Encoded {
 ///
 /// Encode it for the forms it will need before handing it to a shard ([`Message::encode`]), so that nothing is encoded under the
 /// caller's lock. What is missing is encoded by the shard on first need.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Message {
     /// The namespace.
     pub(crate) namespace: ByteString,
