@@ -154,7 +154,7 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
     if session.state == State::Closing {
         // Nothing is taken any more but a goodbye: who says it fetches no close packet.
         if matches!(packet, Inbound::Engine(Packet::Close)) && transport == TransportKind::Polling {
-            fail(core, now, slot, Reason::TransportClose, out);
+            fail(core, slot, Reason::TransportClose, out);
         }
         return;
     }
@@ -186,7 +186,7 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
         }
         // Who pings (docs/protocol/engine-io.md §6): in revision 4 the server, and then this breaks the protocol (§4.4).
         Inbound::Engine(Packet::Ping(_)) => match revision {
-            Revision::V4 => fail(core, now, slot, Reason::TransportError, out),
+            Revision::V4 => fail(core, slot, Reason::TransportError, out),
             Revision::V3 => {
                 engine.silent_until = now + core.config.ping_interval + core.config.ping_timeout;
                 // One answer does for all pings that came before it was read.
@@ -197,7 +197,7 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
         },
         Inbound::Engine(Packet::Close) if transport == TransportKind::Polling => {
             answer_parked_with(core, slot, NOOP, out);
-            fail(core, now, slot, Reason::TransportClose, out);
+            fail(core, slot, Reason::TransportClose, out);
         }
         Inbound::Engine(Packet::Message(text)) => {
             let text = match revision {
@@ -220,7 +220,7 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
         | Inbound::Message(_)
         | Inbound::Heartbeat(_) => {}
         Inbound::Broken(reason @ Reason::ForcedClose) => close(core, now, slot, reason, out),
-        Inbound::Broken(reason) => fail(core, now, slot, reason, out),
+        Inbound::Broken(reason) => fail(core, slot, reason, out),
     }
 }
 
@@ -247,11 +247,11 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
             if silent_until > now {
                 core.timers.arm_at(silent_until, Alarm::PingTimeout, key, 0);
             } else {
-                fail(core, now, slot, Reason::PingTimeout, out);
+                fail(core, slot, Reason::PingTimeout, out);
             }
         }
         Alarm::PingTimeout if engine.beat == epoch && engine.awaiting_pong && state == State::Open => {
-            fail(core, now, slot, Reason::PingTimeout, out);
+            fail(core, slot, Reason::PingTimeout, out);
         }
         Alarm::Connect if !engine.joined && state == State::Open => {
             close(core, now, slot, Reason::ForcedServerClose, out);

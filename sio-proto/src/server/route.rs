@@ -224,7 +224,7 @@ pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut reque
     }
 }
 
-pub(super) fn handle_body_started(core: &mut Core, now: Time, link: LinkId, request: &Request, out: &mut Outputs) {
+pub(super) fn handle_body_started(core: &mut Core, link: LinkId, request: &Request, out: &mut Outputs) {
     let config = Arc::clone(&core.config);
     match classify(
         &config.path,
@@ -233,7 +233,7 @@ pub(super) fn handle_body_started(core: &mut Core, now: Time, link: LinkId, requ
         &request.http,
     ) {
         Some(Kind::Engine { raw, route }) => {
-            engine::session::handle_body_started(core, now, link, request, raw, &route, out);
+            engine::session::handle_body_started(core, link, request, raw, &route, out);
         }
         Some(Kind::Legacy09(_) | Kind::UnknownProtocol | Kind::Legacy06(_)) | None => {}
     }

@@ -110,8 +110,8 @@ impl Shard {
 
     /// The head of a POST is here and its body is not: two of them for one session are a breach of the protocol, and the end of its
     /// link is the end of the session. The complete request follows with [`Shard::handle_request`], unless the answer is in `out`.
-    pub fn handle_body_started(&mut self, now: Time, link: LinkId, request: &Request, out: &mut Outputs) {
-        super::route::handle_body_started(&mut self.core, now, link, request, out);
+    pub fn handle_body_started(&mut self, _now: Time, link: LinkId, request: &Request, out: &mut Outputs) {
+        super::route::handle_body_started(&mut self.core, link, request, out);
     }
 
     /// Packets came on a websocket. `packets` is emptied.
@@ -152,7 +152,7 @@ impl Shard {
         self.core.links.clear(link);
         match self.core.sessions.get(key.slot).map(|s| &s.wiring) {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
-                engine::session::handle_closed(&mut self.core, now, key.slot, role, cause, out)
+                engine::session::handle_closed(&mut self.core, key.slot, role, cause, out)
             }
             Some(Wiring::Legacy09(_)) => {
                 legacy::v1::session::handle_closed(&mut self.core, now, key.slot, cause.into(), out)

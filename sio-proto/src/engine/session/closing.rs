@@ -6,7 +6,7 @@ use super::{
 };
 
 /// A link of the session is gone.
-pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, role: Role, cause: Cause, out: &mut Outputs) {
+pub(crate) fn handle_closed(core: &mut Core, slot: u32, role: Role, cause: Cause, out: &mut Outputs) {
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -15,27 +15,27 @@ pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, role: Role, c
             let candidate = engine_of(session).and_then(|engine| engine.candidate.take());
             if candidate.is_some_and(|c| c.switching) {
                 // After `5` this is the transport, though we have not switched to it yet.
-                fail(core, now, slot, cause.into(), out);
+                fail(core, slot, cause.into(), out);
             }
         }
         Role::Parked => {
             session.link = None;
             session.parked = None;
-            fail(core, now, slot, Reason::TransportError, out);
+            fail(core, slot, Reason::TransportError, out);
         }
         Role::Post => {
             session.post = None;
-            fail(core, now, slot, Reason::TransportError, out);
+            fail(core, slot, Reason::TransportError, out);
         }
         Role::WebSocket => {
             session.link = None;
-            fail(core, now, slot, cause.into(), out);
+            fail(core, slot, cause.into(), out);
         }
     }
 }
 
 /// Ends the session at once: what is parked is answered, what is queued is lost, the id is forgotten.
-pub(super) fn fail(core: &mut Core, _now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
+pub(super) fn fail(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs) {
     announce_end(core, slot, reason, out);
     drop_candidate(core, slot, out);
     if let Some(asker) = take_parked(core, slot) {

@@ -93,7 +93,7 @@ pub(crate) fn handle_request(
         }
         Ok(Purpose::Upgrade(slot)) => attach_candidate(core, now, slot, asker, request, route, out),
         Ok(Purpose::Use(slot)) => match request.http.method {
-            http::Method::Get => poll(core, now, slot, asker, out),
+            http::Method::Get => poll(core, slot, asker, out),
             http::Method::Post => post(core, now, slot, asker, request, packets, route, out),
             _ => out.writes.push(asker.answer(500, None, Bytes::new())),
         },
@@ -190,7 +190,7 @@ fn open_polling(core: &mut Core, now: Time, mut asker: Asker, opening: &Opening<
         Revision::V4 => answer_poll(core, slot, asker, Vec::new(), out),
         // Answered when the turn is over, with what the application has to say by then: if it lets the client in at once, a `40`. Genuine
         // servers of 2.x send that with the open packet, those of 1.x with the next poll; all clients take both.
-        Revision::V3 => poll(core, now, slot, asker, out),
+        Revision::V3 => poll(core, slot, asker, out),
     }
 }
 

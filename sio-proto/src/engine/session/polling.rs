@@ -6,14 +6,14 @@ use super::{
     engine_of, fail, finish_closing, http, receive, switch_if_waiting,
 };
 
-pub(super) fn poll(core: &mut Core, now: Time, slot: u32, asker: Asker, out: &mut Outputs) {
+pub(super) fn poll(core: &mut Core, slot: u32, asker: Asker, out: &mut Outputs) {
     let key = core.key(slot);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
     if session.parked.is_some() {
         out.writes.push(asker.answer(400, None, Bytes::new()));
-        return fail(core, now, slot, Reason::TransportError, out);
+        return fail(core, slot, Reason::TransportError, out);
     }
     let (link, closing) = (asker.link, session.state == State::Closing);
     session.link = Some(link);
@@ -72,7 +72,6 @@ fn answer_packets(core: &mut Core, slot: u32, mut asker: Asker, frames: Vec<Fram
 
 pub(crate) fn handle_body_started(
     core: &mut Core,
-    now: Time,
     link: LinkId,
     request: &Request,
     raw: bool,
@@ -102,7 +101,7 @@ pub(crate) fn handle_body_started(
             .answer(400, None, Bytes::new()),
     );
     out.writes.push(Write::Abort(other));
-    fail(core, now, slot, Reason::TransportError, out);
+    fail(core, slot, Reason::TransportError, out);
 }
 
 #[expect(clippy::too_many_arguments, reason = "what a POST brings")]
@@ -125,7 +124,7 @@ pub(super) fn post(
             core.links.clear(link);
             out.writes.push(asker.answer(400, None, Bytes::new()));
             out.writes.push(Write::Abort(link));
-            return fail(core, now, slot, Reason::TransportError, out);
+            return fail(core, slot, Reason::TransportError, out);
         }
         _ => {}
     }
@@ -137,7 +136,7 @@ pub(super) fn post(
     let Some(engine) = engine_of(session) else { return };
     if engine.revision == Revision::V4 && request.http.is_content_type("application/octet-stream") {
         out.writes.push(asker.answer(400, None, Bytes::new()));
-        return fail(core, now, slot, Reason::TransportError, out);
+        return fail(core, slot, Reason::TransportError, out);
     }
     // What the handshake said counts; a request that says something else has been decoded for nothing.
     let form = PostForm {

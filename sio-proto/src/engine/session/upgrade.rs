@@ -66,7 +66,7 @@ pub(super) fn handle_candidate(
             if candidate.held.len() < MAX_HELD {
                 candidate.held.push(packet);
             } else {
-                fail(core, now, slot, Reason::TransportError, out);
+                fail(core, slot, Reason::TransportError, out);
             }
         }
         Inbound::Engine(Packet::Ping(data)) if data == "probe" => {
