@@ -113,7 +113,7 @@ fn lines(file: &Path, text: &str) -> Vec<String> {
     complaints
 }
 
-/// Whether the line names a path that begins so, and not one in which these letters only occur (`a/work/b`).
+/// Whether the line names a path that begins so, and not one in which these letters only occur (as the end of a longer name).
 fn names_machine(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(start, _)| {
         let before = line[..start].chars().next_back();
