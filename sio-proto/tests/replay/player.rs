@@ -116,7 +116,10 @@ impl Player {
         for at in 0..self.exchanges.len() {
             let exchange = &self.exchanges[at];
             let held_there = exchange.recorded.is_empty() && !exchange.request.is_empty();
-            let Some(ours) = exchange.ours.filter(|_| held_there && !self.ended.contains(&exchange.connection)) else {
+            let Some(ours) = exchange
+                .ours
+                .filter(|_| held_there && !self.ended.contains(&exchange.connection))
+            else {
                 continue;
             };
             if self.stage.is_waiting.contains(&ours) || !is_eventful(&all(self.ours(exchange))) {
