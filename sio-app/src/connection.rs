@@ -18,13 +18,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
-use sio_proto::conn::{Arrivals, Conn};
+use sio_proto::conn::{Arrivals, Conn, Stage};
 use sio_proto::server::{Cause, Outputs, Peer, Request, Routed, Write};
 use sio_proto::{LinkId, Time};
 
 use crate::Io;
 use crate::io::Inner;
-use crate::link::{Item, Link, Outlet, Progress, Standing};
+use crate::link::{Awaiting, Item, Link, Outlet, Progress, Standing};
 use crate::shard::{Batch, ShardCell, State};
 use crate::turn::{self, Lent, Turn};
 use crate::work::guarded;
@@ -70,6 +70,10 @@ pub struct Connection {
     /// What has been read and is incomplete.
     rest: BytesMut,
     waker: Option<Waker>,
+    /// What the link has been told is awaited.
+    stage: Stage,
+    /// What waits for the socket is the last, and has a deadline.
+    ending: bool,
     lingering: bool,
 }
 
@@ -87,11 +91,10 @@ impl Connection {
             return None;
         }
         let io = Arc::clone(&io.0);
-        let now = (io.runtime.now)();
-        let link: Arc<Link> = Arc::new(Link::new(outlet, now));
-        let place = io.enter(&link, now)?;
+        let link: Arc<Link> = Arc::new(Link::new(outlet));
+        let place = io.enter(&link, peer.address)?;
         let conn = Conn::new(Arc::clone(&io.config), peer);
-        Some(Self {
+        let mut connection = Self {
             io,
             conn,
             link,
@@ -99,8 +102,12 @@ impl Connection {
             seat: None,
             rest: BytesMut::new(),
             waker: None,
+            stage: Stage::Waiting,
+            ending: false,
             lingering: false,
-        })
+        };
+        connection.note_stage(&[]);
+        Some(connection)
     }
 
     /// Does everything that can be done now. Ready means that the connection has ended and the socket can go.
@@ -121,7 +128,7 @@ impl Connection {
                         self.link.cut();
                         continue;
                     }
-                    Poll::Pending => {}
+                    Poll::Pending => self.limit_end(),
                 },
                 Standing::Finished => self.begin_to_linger(),
                 Standing::Cut => {
@@ -209,9 +216,31 @@ impl Connection {
             });
             let news = self.catch_up();
             if bytes.len() == before && !news {
-                return;
+                break;
             }
         }
+        if !self.conn.is_websocket() {
+            self.note_stage(bytes);
+        }
+    }
+
+    /// Tells the link what is awaited of the peer from here on, and how long.
+    fn note_stage(&mut self, bytes: &[u8]) {
+        let stage = self.conn.stage(bytes);
+        if stage == self.stage {
+            return;
+        }
+        self.stage = stage;
+        let options = &self.io.options;
+        let patience = match stage {
+            Stage::Idle | Stage::Closed => options.idle_timeout,
+            Stage::Head => options.head_timeout,
+            Stage::Body => options.body_timeout,
+            // Who waits for us is not late.
+            Stage::Waiting | Stage::WebSocket => return self.link.set_awaiting(None),
+        };
+        let until = (self.io.runtime.now)() + patience;
+        self.link.set_awaiting(Some(Awaiting { stage, until }));
     }
 
     fn handle(&mut self, arrivals: &mut Arrivals) {
@@ -259,6 +288,7 @@ impl Connection {
     }
 
     fn handle_request(&mut self, turn: &Turn, mut request: Request) {
+        self.stage = Stage::Waiting;
         self.link.set_awaiting(None);
         let shard = match self.io.router.route(&request.http) {
             Routed::Session(shard) => shard,
@@ -323,7 +353,6 @@ impl Connection {
         }
         if news.answered {
             self.conn.handle_answered();
-            self.link.set_awaiting(Some((self.io.runtime.now)()));
         }
         news.answered
     }
@@ -350,6 +379,14 @@ impl Connection {
                 (Progress::Done, None) => {}
             }
         });
+    }
+
+    /// The socket is full. Nobody may keep a connection that is over by not reading.
+    fn limit_end(&mut self) {
+        if !self.ending && self.link.is_ending() {
+            self.ending = true;
+            self.io.end_soon(&self.link);
+        }
     }
 
     /// The last byte is written. Closing at once could destroy it on its way, if the peer is still sending: it gets a moment.

@@ -227,9 +227,8 @@ impl Server {
             address: Some(address),
             secure: false,
         };
-        match Connection::new(&self.io, peer, outlet) {
-            Some(connection) => drop(tokio::spawn(Drive { connection, source })),
-            None => tracing::debug!(%address, "refused: as many connections as there may be"),
+        if let Some(connection) = Connection::new(&self.io, peer, outlet) {
+            tokio::spawn(Drive { connection, source });
         }
     }
 }
