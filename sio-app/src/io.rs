@@ -505,29 +505,29 @@ impl Inner {
     }
 
     /// Adds a connection; `None` if there are as many as may be.
-    pub(crate) fn enter(&self, link: &Arc<Link>, now: Time) -> Option<usize> {
-        let slot = {
-            let mut connections = self.connections.lock();
-            if connections.count >= self.options.max_connections {
-                return None;
+    pub(crate) fn enter(&self, link: &Arc<Link>) -> Option<usize> {
+        let mut connections = self.connections.lock();
+        if connections.count >= self.options.max_connections {
+            return None;
+        }
+        connections.count += 1;
+        let entry = Some(Arc::downgrade(link));
+        match connections.free.pop() {
+            Some(slot) => {
+                connections.slots[slot] = entry;
+                Some(slot)
             }
-            connections.count += 1;
-            let entry = Some(Arc::downgrade(link));
-            match connections.free.pop() {
-                Some(slot) => {
-                    connections.slots[slot] = entry;
-                    slot
-                }
-                None => {
-                    connections.slots.push(entry);
-                    connections.slots.len() - 1
-                }
+            None => {
+                connections.slots.push(entry);
+                Some(connections.slots.len() - 1)
             }
-        };
-        self.idle
-            .lock()
-            .push_back((now + self.options.request_timeout, Arc::downgrade(link)));
-        Some(slot)
+        }
+    }
+
+    /// A connection has to bring requests in time.
+    pub(crate) fn await_request(&self, link: &Arc<Link>, now: Time) {
+        let deadline = now + self.options.request_timeout;
+        self.idle.lock().push_back((deadline, Arc::downgrade(link)));
     }
 
     pub(crate) fn leave(&self, slot: usize) {

@@ -31,6 +31,7 @@
 //!
 //! ```text
 //!   accept ─► Connection::new ─► Connection::poll, until ready         one task per connection
+//!   parsed request ─► Io::exchange ─► Exchange::poll_answer            inside another HTTP server
 //!   Io::handle_timeout, sleep until what it says, or its waker         one task per shard
 //!   Io::sweep, once a second                                           one task
 //! ```
@@ -50,12 +51,14 @@ mod connection;
 mod emitter;
 mod engine;
 mod error;
+mod exchange;
 mod io;
 mod link;
 mod mailbox;
 mod message;
 mod middleware;
 mod namespace;
+mod place;
 mod request;
 mod runtime;
 mod shard;
@@ -73,6 +76,7 @@ pub use connection::{Connection, Source};
 pub use emitter::Emitter;
 pub use engine::{EngineHandler, EngineSocket};
 pub use error::{EmitError, HandlerError};
+pub use exchange::{Answer, Exchange, Exchanged};
 pub use io::{Io, Options};
 pub use link::Outlet;
 pub use middleware::Refusal;
@@ -80,6 +84,6 @@ pub use namespace::Namespace;
 pub use request::{HttpRequest, HttpResponse};
 pub use runtime::{Runtime, Task};
 pub use sio_proto::http::Method;
-pub use sio_proto::server::{EngineMessage, Generation, Handshake, Peer, Reason, TransportKind};
+pub use sio_proto::server::{EngineMessage, Extension, Generation, Handshake, Peer, Reason, TransportKind};
 pub use sio_proto::{Config, ConfigError, Cookie, Cors, Generations, Legacy, Origins, SameSite, Time, Transports};
 pub use socket::{Socket, SocketId};
