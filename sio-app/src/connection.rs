@@ -13,7 +13,9 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -77,7 +79,10 @@ impl Connection {
         let io = &io.0;
         let now = (io.runtime.now)();
         let link: Arc<Link> = Arc::new(Link::new(outlet, now));
-        let place = Place::new(io, link, Cause::Failed)?;
+        let Some(place) = Place::new(io, link, Cause::Failed) else {
+            tracing::debug!(address = ?peer.address, "refused: as many connections as there may be");
+            return None;
+        };
         io.await_request(&place.link, now);
         Some(Self::at(place, Conn::new(Arc::clone(&io.config), peer)))
     }
@@ -100,6 +105,14 @@ impl Connection {
             rest: BytesMut::new(),
             waker: None,
             lingering: false,
+        }
+    }
+
+    /// The connection's task.
+    pub const fn drive<S: Source + Unpin>(self, source: S) -> Driven<S> {
+        Driven {
+            connection: self,
+            source,
         }
     }
 
@@ -313,6 +326,23 @@ impl fmt::Debug for Connection {
             .field("conn", &self.conn)
             .field("kept", &self.rest.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// A connection's task: as small as it can be, because there is one for every idle client.
+#[derive(Debug)]
+#[must_use = "a connection is driven only while this is polled"]
+pub struct Driven<S> {
+    connection: Connection,
+    source: S,
+}
+
+impl<S: Source + Unpin> Future for Driven<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { connection, source } = self.get_mut();
+        connection.poll(cx, source)
     }
 }
 

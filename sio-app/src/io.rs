@@ -117,6 +117,8 @@ pub(crate) struct Inner {
     idle: Mutex<VecDeque<(Time, Weak<Link>)>>,
     lingering: Mutex<VecDeque<(Time, Weak<Link>)>>,
     closing: AtomicBool,
+    /// Whether the tasks that watch the time have been started.
+    pub(crate) ticking: AtomicBool,
     waiters: Mutex<Vec<Waker>>,
 }
 
@@ -187,6 +189,7 @@ impl Io {
             idle: Mutex::default(),
             lingering: Mutex::default(),
             closing: AtomicBool::new(false),
+            ticking: AtomicBool::new(false),
             waiters: Mutex::default(),
         }));
         // There is always a main namespace, as there is on genuine servers.
@@ -414,7 +417,7 @@ impl Io {
     }
 }
 
-/// Time, for adapters: one task per shard, and one for what is only roughly on time.
+/// Time, for adapters that do not leave it to [`Io::keep_time`]: one task per shard, and one for what is only roughly on time.
 impl Io {
     /// How many shards there are.
     #[must_use]

@@ -30,11 +30,13 @@
 //! # For adapters
 //!
 //! ```text
-//!   accept ─► Connection::new ─► Connection::poll, until ready         one task per connection
+//!   Serve: accept ─► Connection::new ─► Connection::drive              one task per listener, and one per connection
 //!   parsed request ─► Io::exchange ─► Exchange::poll_answer            inside another HTTP server
-//!   Io::handle_timeout, sleep until what it says, or its waker         one task per shard
-//!   Io::sweep, once a second                                           one task
+//!   Io::keep_time: Io::handle_timeout, sleep until what it says        one task per shard
+//!                  Io::sweep, once a second                            one task
 //! ```
+//! What an adapter writes itself is what a runtime has in words of its own: how to accept, to read, to write without blocking ([`Source`], [`Outlet`]; for streams
+//! that only their owner can write to, [`Duplex`]), to sleep, to spawn, and where its clock and its randomness are.
 //!
 //! # How it is fast
 //!
@@ -47,6 +49,7 @@ pub mod args;
 pub mod handler;
 
 mod ack;
+mod background;
 mod connection;
 mod emitter;
 mod engine;
@@ -58,9 +61,11 @@ mod mailbox;
 mod message;
 mod middleware;
 mod namespace;
+mod pipe;
 mod place;
 mod request;
 mod runtime;
+mod serve;
 mod shard;
 mod socket;
 #[cfg(test)]
@@ -72,7 +77,7 @@ pub use ack::{Ack, AckError, AckFuture};
 pub use args::{ArgsError, Binary, Data, Raw, RawArgs};
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
-pub use connection::{Connection, Source};
+pub use connection::{Connection, Driven, Source};
 pub use emitter::Emitter;
 pub use engine::{EngineHandler, EngineSocket};
 pub use error::{EmitError, HandlerError};
@@ -81,8 +86,10 @@ pub use io::{Io, Options};
 pub use link::Outlet;
 pub use middleware::Refusal;
 pub use namespace::Namespace;
+pub use pipe::{Duplex, Piped};
 pub use request::{HttpRequest, HttpResponse};
 pub use runtime::{Runtime, Task};
+pub use serve::Serve;
 pub use sio_proto::http::Method;
 pub use sio_proto::server::{EngineMessage, Extension, Generation, Handshake, Peer, Reason, TransportKind};
 pub use sio_proto::{Config, ConfigError, Cookie, Cors, Generations, Legacy, Origins, SameSite, Time, Transports};

@@ -108,7 +108,7 @@ fn text(packet: &str) -> Vec<u8> {
     frame
 }
 
-fn server(shards: usize) -> Io {
+pub(crate) fn server(shards: usize) -> Io {
     Io::new(Config::default(), Options::default().shards(shards), RUNTIME).unwrap()
 }
 

@@ -41,8 +41,33 @@ PLANS = {
     "cross-server4.8.4-noEIO3-client2.5.0-websocket": {"application": "accept"},
     **{f"2.5.1-{t}": {"application": "demo"} for t in ("polling", "upgrade", "websocket")},
     **{f"1.7.4-{t}": {"application": "demo", "options": {"pingTimeout": 60000}} for t in ("polling", "upgrade", "websocket")},
-    "payloads-2.5.1": {"application": "echo"},
-    "malformed-2.5.1": {"application": "malformed"},
+    **{
+        f"{name}-{version}": {"application": application, "options": options}
+        for name, application in (("payloads", "echo"), ("malformed", "malformed"), ("http-errors", "accept"))
+        for version, options in (("1.7.4", {"pingTimeout": 60000}), ("2.5.1", {}))
+    },
+    **{f"heartbeat-2.5.1-{t}": {"application": "accept"} for t in ("polling", "websocket")},
+    "upgrade-races-2.5.1": {
+        "application": "echo",
+        "add": [
+            {"ms": 840, "act": ["emit", "x", 1]},
+            {"ms": 851, "after": 64, "act": ["emit", "x", 2]},
+            {"ms": 911, "act": ["emit", "x", 3]},
+            {"ms": 3172, "act": ["disconnect"]},
+        ],
+    },
+    "cross-server1.7.4-client2.5.0-polling": {"application": "demo", "options": {"pingTimeout": 60000}},
+    "cross-server3.1.2-allowEIO3-client2.5.0-upgrade": {"application": "demo", "options": {"pingTimeout": 5000}},
+    **{
+        f"cross-server{pair}": {"application": "demo"}
+        for pair in (
+            "2.5.1-client1.7.4-polling",
+            "2.5.1-client4.8.4-polling",
+            "4.8.4-allowEIO3-client1.7.4-upgrade",
+            "4.8.4-allowEIO3-client2.5.0-polling",
+            "4.8.4-allowEIO3-client2.5.0-upgrade",
+        )
+    },
     "sio-0.6.18-websocket": {"application": "tilde", "options": {"heartbeatInterval": 2500}, "add": [{"ms": 9425, "cut": 2}]},
     "sio-0.6.18-xhr-polling": {"application": "tilde", "options": {"duration": 3000}, "add": [{"ms": 9308, "cut": 1}]},
 }

@@ -11,7 +11,7 @@ use super::said::{Said, What};
 
 /// How much earlier or later than the recorded server ours may speak. The recorded one ran on a machine with other things to do; ours takes no
 /// time at all.
-const TOLERANCE_MS: u64 = 50;
+pub const TOLERANCE_MS: u64 = 50;
 
 /// One difference between the recorded server and ours.
 #[derive(Clone, Debug)]

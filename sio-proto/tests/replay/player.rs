@@ -7,6 +7,7 @@
 //! - A client polls again when its poll has been answered. Where our server has put into one answer what the recorded one put into two, the second
 //!   poll still waits here when the recorded client sends the third: the waiting one stands for it. It is not cut when the recorded
 //!   client closed the answered one, and a request that went out on the same connection afterwards gets a connection of its own.
+//! - Where it is the other way round, and our server has answered a poll that the recorded one still holds, the client polls again, as it would have.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use sio_proto::LinkId;
 
 use super::application::{self, Cue};
 use super::capture::{Capture, What};
-use super::differences::{Difference, compare_exchange, compare_seen};
+use super::differences::{Difference, TOLERANCE_MS, compare_exchange, compare_seen};
 use super::said::{self, Said};
 use super::stage::Stage;
 
@@ -34,6 +35,10 @@ pub struct Exchange {
     poll_of: Option<String>,
     is_head: bool,
     ours: Option<LinkId>,
+    /// The request, if it is a poll, with our identifiers.
+    request: Vec<u8>,
+    /// What our server said to the same poll before it was repeated.
+    earlier: Pieces,
     /// What our server said, once its link is used for something else.
     finished: Option<Pieces>,
     recorded: Pieces,
@@ -60,6 +65,9 @@ pub fn replay(capture: &Capture) -> Vec<Difference> {
         ids: Ids::new(),
     };
     for entry in &capture.entries {
+        if entry.ms > player.stage.now.as_micros() / 1000 + TOLERANCE_MS {
+            player.poll_again();
+        }
         player.stage.pass_to(entry.ms);
         match &entry.what {
             What::Section(name) => player.stage.section.clone_from(name),
@@ -97,8 +105,32 @@ impl Player {
         if !is_taken_over {
             if self.exchanges[exchange].poll_of.is_some() {
                 self.stage.is_waiting.insert(ours);
+                self.exchanges[exchange].request.clone_from(&bytes);
             }
             self.stage.receive(ours, &bytes);
+        }
+    }
+
+    /// Repeats the polls that have been answered here and not there, if there was something in the answer.
+    fn poll_again(&mut self) {
+        for at in 0..self.exchanges.len() {
+            let exchange = &self.exchanges[at];
+            let held_there = exchange.recorded.is_empty() && !exchange.request.is_empty();
+            let Some(ours) = exchange
+                .ours
+                .filter(|_| held_there && !self.ended.contains(&exchange.connection))
+            else {
+                continue;
+            };
+            if self.stage.is_waiting.contains(&ours) || !is_eventful(&all(self.ours(exchange))) {
+                continue;
+            }
+            let (link, request) = (self.stage.open(), exchange.request.clone());
+            let answer = self.stage.sent.remove(&ours).unwrap_or_default();
+            self.exchanges[at].earlier.extend(answer);
+            self.exchanges[at].ours = Some(link);
+            self.stage.is_waiting.insert(link);
+            self.stage.receive(link, &request);
         }
     }
 
@@ -196,7 +228,8 @@ impl Player {
         let recorded = exchange.recorded.iter();
         let recorded: Pieces = recorded.map(|(ms, bytes)| (*ms, rename(bytes, &self.ids))).collect();
         let mut genuine = said::parse(&recorded, exchange.is_head);
-        let mut ours = said::parse(self.ours(exchange), exchange.is_head);
+        let ours: Pieces = exchange.earlier.iter().chain(self.ours(exchange)).cloned().collect();
+        let mut ours = said::parse(&ours, exchange.is_head);
         if ends {
             let our_end = exchange.ours.and_then(|link| self.stage.ended.get(&link));
             said::put_end(&mut genuine, exchange.recorded_end);
@@ -204,6 +237,11 @@ impl Player {
         }
         (genuine, ours)
     }
+}
+
+/// Whether this is an answer after which a client polls again: neither a refusal nor the end of the session.
+fn is_eventful(answer: &[u8]) -> bool {
+    answer.starts_with(b"HTTP/1.1 200 ") && !answer.ends_with(b"\r\n\r\n1:1")
 }
 
 fn all(pieces: &[(u64, Vec<u8>)]) -> Vec<u8> {

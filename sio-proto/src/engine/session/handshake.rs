@@ -95,6 +95,15 @@ pub(crate) fn handle_request(
         Ok(Purpose::Use(slot)) => match request.http.method {
             http::Method::Get => poll(core, slot, asker, out),
             http::Method::Post => post(core, now, slot, asker, request, packets, route, out),
+            // A preflight that nobody has asked for: older servers answer, newer ones do not know what to do (docs/protocol/engine-io.md §4.4).
+            http::Method::Options
+                if core
+                    .sessions
+                    .get(slot)
+                    .is_some_and(|s| matches!(s.wiring, Wiring::Engine3(_))) =>
+            {
+                out.writes.push(asker.answer(200, None, Bytes::new()));
+            }
             _ => out.writes.push(asker.answer(500, None, Bytes::new())),
         },
     }
