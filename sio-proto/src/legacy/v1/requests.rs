@@ -162,7 +162,7 @@ fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Opt
     if request.verdict != Verdict::Allowed {
         return refuse(asker, script, 403, handshake::UNAUTHORIZED, out);
     }
-    let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
+    let handshake = Arc::new(Handshake::new(request, now));
     let auth = query_object(&[handshake.query()], &PARAMETERS);
     let colon = Colon::new(now, script);
     let link = asker.link;
