@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
-use sio_proto::server::{Command, Reason, Request, Router, Shard, Verdict};
+use sio_proto::server::{Command, Peer, Reason, Request, Router, Shard, Verdict};
 use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
@@ -59,6 +58,8 @@ pub(crate) struct Inner {
     connections: Mutex<Connections>,
     deadlines: Mutex<Deadlines>,
     closing: AtomicBool,
+    /// Whether the tasks that watch the time have been started.
+    pub(crate) ticking: AtomicBool,
     waiters: Mutex<Vec<Waker>>,
 }
 
@@ -113,6 +114,7 @@ impl Io {
             connections: Mutex::default(),
             deadlines: Mutex::default(),
             closing: AtomicBool::new(false),
+            ticking: AtomicBool::new(false),
             waiters: Mutex::default(),
         }));
         // There is always a main namespace, as there is on genuine servers.
@@ -332,7 +334,7 @@ impl Io {
     }
 }
 
-/// Time, for adapters: one task per shard, and one for what is only roughly on time.
+/// Time, for adapters that do not leave it to [`Io::keep_time`]: one task per shard, and one for what is only roughly on time.
 impl Io {
     /// How many shards there are.
     #[must_use]
@@ -428,18 +430,12 @@ impl Inner {
     }
 
     /// Adds a connection; `None` if there are as many as may be.
-    pub(crate) fn enter(&self, link: &Arc<Link>, peer: Option<SocketAddr>) -> Option<usize> {
-        let place = { self.connections.lock().enter(link, peer, &self.options) };
-        match place {
-            Ok(place) => {
-                self.look_after(link, (self.runtime.now)(), None);
-                Some(place)
-            }
-            Err(excess) => {
-                tracing::debug!(?peer, ?excess, "refused a connection");
-                None
-            }
+    pub(crate) fn enter(&self, link: &Arc<Link>, peer: &Peer) -> Option<usize> {
+        let place = { self.connections.lock().enter(link, peer.address, &self.options) };
+        if let Err(excess) = place {
+            tracing::debug!(address = ?peer.address, ?excess, "refused a connection");
         }
+        place.ok()
     }
 
     pub(crate) fn leave(&self, place: usize) {
@@ -454,7 +450,7 @@ impl Inner {
     }
 
     /// Has a connection looked at again: when its peer will be late, and in any case before whatever it may begin to be late with from here on.
-    fn look_after(&self, link: &Arc<Link>, now: Time, late: Option<Time>) {
+    pub(crate) fn look_after(&self, link: &Arc<Link>, now: Time, late: Option<Time>) {
         let Options {
             idle_timeout,
             head_timeout,
