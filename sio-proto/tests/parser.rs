@@ -193,7 +193,7 @@ fn older_engine() {
         .unwrap();
     let answer = world.ask(&get(&polling));
     assert!(
-        body(&answer).ends_with("45:41|2[\"back\",{\"_placeholder\":true,\"num\":0}]6:b4CQ=="),
+        body(&answer).ends_with("42:41|2[\"back\",{\"_placeholder\":true,\"num\":0}]6:b4CQ=="),
         "{answer}"
     );
 }
