@@ -183,7 +183,7 @@ impl Conn {
             match decoder.decode(bytes) {
                 Ok(None) => return,
                 Ok(Some(websocket::Event::Text(text))) => wire.decode_text(text, &self.config, &mut out.packets),
-                Ok(Some(websocket::Event::Binary(data))) => wire.decode_binary(data, &mut out.packets),
+                Ok(Some(websocket::Event::Binary(data))) => wire.decode_binary(data, &self.config, &mut out.packets),
                 Ok(Some(websocket::Event::Ping(data))) => {
                     let mut pong = BytesMut::new();
                     websocket::encode_message(&mut pong, websocket::Opcode::Pong, &data, None);
