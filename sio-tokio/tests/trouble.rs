@@ -138,23 +138,23 @@ async fn requests_that_come_too_slowly_are_cut() {
 
 #[tokio::test]
 async fn connections_are_limited() {
-    all_but_one_are_closed(Options::default().max_connections(1)).await;
-    // The loopback is an address like others.
-    all_but_one_are_closed(Options::default().max_connections_per_address(1)).await;
-}
-
-async fn all_but_one_are_closed(options: Options) {
-    let server = serve_with(Config::default(), options, |_| ()).await;
-    let mut client = Client::connect(server.address).await;
-    http::Connection::open(server.address).await.closed().await;
-    client.send("41").await;
-    client.socket.close(None).await.unwrap();
-    client.closed().await;
-    drop(client);
-    while server.io.connections() > 0 {
-        tokio::task::yield_now().await;
+    // In total; and the loopback is an address like others.
+    for options in [
+        Options::default().max_connections(1),
+        Options::default().max_connections_per_address(1),
+    ] {
+        let server = serve_with(Config::default(), options, |_| ()).await;
+        let mut client = Client::connect(server.address).await;
+        http::Connection::open(server.address).await.closed().await;
+        client.send("41").await;
+        client.socket.close(None).await.unwrap();
+        client.closed().await;
+        drop(client);
+        while server.io.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+        Client::connect(server.address).await;
     }
-    Client::connect(server.address).await;
 }
 
 #[tokio::test]
