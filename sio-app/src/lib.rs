@@ -31,6 +31,7 @@
 //!
 //! ```text
 //!   Serve: accept ─► Connection::new ─► Connection::drive              one task per listener, and one per connection
+//!   parsed request ─► Io::exchange ─► Exchange::poll_answer            inside another HTTP server
 //!   Io::keep_time: Io::handle_timeout, sleep until what it says        one task per shard
 //!                  Io::sweep, once a second                            one task
 //! ```
@@ -50,16 +51,20 @@ pub mod handler;
 mod ack;
 mod background;
 mod connection;
+mod connections;
 mod emitter;
 mod engine;
 mod error;
+mod exchange;
 mod io;
 mod link;
 mod mailbox;
 mod message;
 mod middleware;
 mod namespace;
+mod options;
 mod pipe;
+mod place;
 mod request;
 mod runtime;
 mod serve;
@@ -78,15 +83,18 @@ pub use connection::{Connection, Driven, Source};
 pub use emitter::Emitter;
 pub use engine::{EngineHandler, EngineSocket};
 pub use error::{EmitError, HandlerError};
-pub use io::{Io, Options};
+pub use exchange::{Answer, Exchange, Exchanged};
+pub use io::Io;
 pub use link::Outlet;
 pub use middleware::Refusal;
 pub use namespace::Namespace;
+pub use options::Options;
 pub use pipe::{Duplex, Piped};
 pub use request::{HttpRequest, HttpResponse};
 pub use runtime::{Runtime, Task};
 pub use serve::Serve;
+pub use sio_proto::codec;
 pub use sio_proto::http::Method;
-pub use sio_proto::server::{EngineMessage, Generation, Handshake, Peer, Reason, TransportKind};
+pub use sio_proto::server::{EngineMessage, Extension, Generation, Handshake, Peer, Reason, TransportKind};
 pub use sio_proto::{Config, ConfigError, Cookie, Cors, Generations, Legacy, Origins, SameSite, Time, Transports};
 pub use socket::{Socket, SocketId};

@@ -251,7 +251,7 @@ fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>,
         raw,
         route,
     } = opening;
-    let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
+    let handshake = Arc::new(Handshake::new(request, now));
     let silent_until = now + core.config.ping_interval + core.config.ping_timeout;
     // Decoded first: of `1%29` the digits are 1, not 129.
     let query = http::Query::new(request.http.query());
