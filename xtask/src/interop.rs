@@ -26,6 +26,7 @@ const BROWSER_SUITES: &[&str] = &["chat", "legacy-0.6", "legacy-0.9", "one-room"
 const CHAT_SUITES: &[&str] = &["chat"];
 /// Suites of what the server does not have yet. They are not run unless asked for with `--only`, and each run says so.
 const AHEAD: &[(&str, &str)] = &[
+    ("hixie", "there are no handshakes of 2010 yet"),
     ("msgpack", "there is no MessagePack parser yet"),
     ("recovery", "there is no connection state recovery yet"),
 ];
