@@ -10,7 +10,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use crate::link::tests::Wall;
-use crate::{Config, Connection, Io, Options, Peer, RawArgs, Reason, Runtime, Socket, Source, Task, Time};
+use crate::{
+    Answer, Config, Connection, Exchange, Exchanged, Io, Method, Options, Peer, RawArgs, Reason, Runtime, Socket,
+    Source, Task, Time,
+};
 
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };
@@ -32,20 +35,24 @@ fn run_tasks() -> usize {
 
 /// What is read next; nothing is "not yet", empty is the end.
 #[derive(Default)]
-struct Script(Vec<Vec<u8>>);
+struct Script {
+    reads: Vec<Vec<u8>>,
+    /// The socket has no room for more.
+    full: bool,
+}
 
 impl Source for Script {
     fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        if self.0.is_empty() {
+        if self.reads.is_empty() {
             return Poll::Pending;
         }
-        let bytes = self.0.remove(0);
+        let bytes = self.reads.remove(0);
         buffer.extend_from_slice(&bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        if self.full { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 }
 
@@ -79,7 +86,7 @@ impl Driven {
     }
 
     fn read(&mut self, bytes: &[u8]) -> Poll<()> {
-        self.script.0.push(bytes.to_vec());
+        self.script.reads.push(bytes.to_vec());
         self.poll()
     }
 
@@ -105,7 +112,7 @@ fn text(packet: &str) -> Vec<u8> {
     frame
 }
 
-fn server(shards: usize) -> Io {
+pub(crate) fn server(shards: usize) -> Io {
     Io::new(Config::default(), Options::default().shards(shards), RUNTIME).unwrap()
 }
 
@@ -221,4 +228,217 @@ fn handlers_run_in_a_task_when_no_turn_is_there() {
     run_tasks();
     assert!(names.try_recv().is_ok());
     assert_eq!((io.sessions(), io.connections()), (0, 0));
+}
+
+/// A request as another HTTP server has read it.
+fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> sio_proto::http::Request {
+    sio_proto::http::Request {
+        method,
+        target: target.into(),
+        version_minor: 1,
+        headers: headers.iter().copied().collect(),
+        body: Ok(bytes::Bytes::new()),
+    }
+}
+
+fn ours(io: &Io, head: sio_proto::http::Request) -> Exchange {
+    match io.exchange(head, Peer::default(), || Some(Arc::new("noted"))) {
+        Exchanged::Ours(exchange) => exchange,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn answer(exchange: &mut Exchange) -> Option<Answer> {
+    match exchange.poll_answer(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => Some(answer),
+        Poll::Pending => None,
+    }
+}
+
+fn reply(exchange: &mut Exchange) -> (u16, String) {
+    match answer(exchange) {
+        Some(Answer::Response(mut response)) => {
+            let body = response.take_body(&mut BytesMut::new());
+            (response.status, String::from_utf8(body.to_vec()).unwrap())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn fetch(io: &Io, method: Method, target: &str, body: &'static str) -> (u16, String) {
+    let mut exchange = ours(io, head(method, target, &[("host", "x")]));
+    exchange.body(Ok(body.into()));
+    reply(&mut exchange)
+}
+
+#[test]
+fn a_parsed_request_is_answered_without_bytes() {
+    let io = server(2);
+    echo(&io);
+    let (status, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+    let sid = open.split('"').nth(3).unwrap();
+    assert_eq!(status, 200, "{open}");
+    let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+    assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
+    assert!(fetch(&io, Method::Get, &path, "").1.starts_with("40{"));
+    assert_eq!(io.sockets()[0].extension::<&str>(), Some(&"noted"));
+    assert_eq!(io.sockets()[0].extension::<String>(), None);
+    // A poll waits until somebody has something for it.
+    let mut parked = ours(&io, head(Method::Get, &path, &[]));
+    parked.body(Ok(bytes::Bytes::new()));
+    assert!(answer(&mut parked).is_none());
+    assert_eq!(io.connections(), 1);
+    assert_eq!(fetch(&io, Method::Post, &path, r#"42["echo",1]"#).1, "ok");
+    assert_eq!(reply(&mut parked), (200, r#"42["echo",1]"#.into()));
+    drop(parked);
+    // One that goes away takes its session with it.
+    let mut parked = ours(&io, head(Method::Get, &path, &[]));
+    parked.body(Ok(bytes::Bytes::new()));
+    drop(parked);
+    assert_eq!((io.sessions(), io.connections()), (0, 0));
+}
+
+#[test]
+fn what_an_exchange_can_come_to() {
+    let io = server(1);
+    assert!(io.concerns("/socket.io/?EIO=4") && !io.concerns("/socket.ion/"));
+    let foreign = io.exchange(head(Method::Get, "/", &[]), Peer::default(), || None);
+    assert!(matches!(foreign, Exchanged::Foreign(head) if &*head.target == "/"));
+    let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+    let path = format!(
+        "/socket.io/?EIO=4&transport=polling&sid={}",
+        open.split('"').nth(3).unwrap()
+    );
+    let mut large = ours(&io, head(Method::Post, &path, &[]));
+    large.body(Err(sio_proto::http::BodyTooLarge));
+    assert_eq!(reply(&mut large).0, 413);
+    assert_eq!(io.sessions(), 1);
+    // Two bodies on their way at once are a breach: the first has no answer.
+    let mut first = ours(&io, head(Method::Post, &path, &[]));
+    first.body_started();
+    let mut second = ours(&io, head(Method::Post, &path, &[]));
+    second.body_started();
+    assert_eq!(reply(&mut second).0, 400);
+    assert!(matches!(answer(&mut first), Some(Answer::Aborted)));
+    drop((large, first, second));
+    assert_eq!((io.sessions(), io.connections()), (0, 0));
+    let io = Io::new(Config::default(), Options::default().max_connections(0), RUNTIME).unwrap();
+    let full = io.exchange(head(Method::Get, "/socket.io/", &[]), Peer::default(), || None);
+    assert!(matches!(full, Exchanged::Full));
+}
+
+#[test]
+fn an_upgraded_exchange_is_a_connection() {
+    let io = server(1);
+    echo(&io);
+    let upgrade = [
+        ("host", "x"),
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let target = "/socket.io/?EIO=4&transport=websocket";
+    let mut exchange = ours(&io, head(Method::Get, target, &upgrade));
+    exchange.body(Ok(bytes::Bytes::new()));
+    let Some(Answer::Upgrade(upgrade)) = answer(&mut exchange) else {
+        panic!("no upgrade");
+    };
+    assert_eq!(&upgrade.accept, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    // The client has sent its first frame with the request, and the open packet has waited for the socket.
+    let wall = Wall::with_room(usize::MAX);
+    let connection = exchange.attach(wall.clone(), BytesMut::from(&text("40")[..])).unwrap();
+    let mut driven = Driven {
+        connection,
+        script: Script::default(),
+        wall,
+    };
+    assert!(driven.poll().is_pending());
+    let written = driven.written();
+    assert!(
+        written.find("0{\"sid\"").unwrap() < written.find("40{\"sid\"").unwrap(),
+        "{written}"
+    );
+    let _ = driven.read(&text(r#"42["echo","x"]"#));
+    assert_eq!(driven.calls(), 1);
+    assert!(driven.written().ends_with(r#"42["echo","x"]"#));
+    drop(driven);
+    assert_eq!((io.sessions(), io.connections()), (0, 0));
+}
+
+/// Lets time pass, the sweeper coming twice a second.
+fn pass(io: &Io, millis: u64) {
+    let end = NOW.get() + millis * 1000;
+    while NOW.get() < end {
+        NOW.set(end.min(NOW.get() + 500_000));
+        io.sweep();
+    }
+}
+
+#[test]
+fn each_part_of_a_request_has_its_time() {
+    let options = Options::default()
+        .shards(1)
+        .idle_timeout(Duration::from_secs(7))
+        .head_timeout(Duration::from_secs(3))
+        .body_timeout(Duration::from_secs(5));
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+    let head = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+    let whole = format!("{head}abc");
+    for (what, steps, millis) in [
+        ("nothing at all", &[][..], 7_000),
+        ("a head byte by byte", &[(6_000, "G"), (1_500, "E"), (1_000, "T")], 500),
+        (
+            "a body byte by byte",
+            &[(6_000, head), (2_500, "a"), (1_500, "b")],
+            1_000,
+        ),
+        ("nothing more", &[(6_500, &*whole), (6_500, &whole)], 7_000),
+        (
+            "half of the next one",
+            &[(0, &*format!("{whole}GET /")), (2_000, " HT")],
+            1_000,
+        ),
+    ] {
+        let mut client = Driven::new(&io, usize::MAX);
+        for (millis, bytes) in steps {
+            pass(&io, *millis);
+            assert!(client.read(bytes.as_bytes()).is_pending(), "{what}: {bytes:?}");
+        }
+        pass(&io, millis - 500);
+        assert!(client.poll().is_pending(), "{what}");
+        pass(&io, 500);
+        assert!(client.poll().is_ready(), "{what}");
+    }
+    // Who waits for an answer, or for messages, is not late.
+    let mut polling = Driven::new(&io, usize::MAX);
+    let _ = polling.read(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = polling.written();
+    let (_, sid) = answer.split_once("\"sid\":\"").unwrap();
+    let poll = format!(
+        "GET /socket.io/?EIO=4&transport=polling&sid={} HTTP/1.1\r\nHost: a\r\n\r\n",
+        &sid[..20]
+    );
+    let _ = polling.read(poll.as_bytes());
+    let mut websocket = Driven::connected(&io);
+    pass(&io, 60_000);
+    assert!(polling.poll().is_pending() && websocket.poll().is_pending());
+    assert_eq!(polling.written(), "");
+}
+
+#[test]
+fn who_never_reads_does_not_keep_a_connection_that_is_over() {
+    let io = server(1);
+    let mut client = Driven::connected(&io);
+    client.wall.room.store(0, Ordering::Relaxed);
+    client.script.full = true;
+    io.emit("n", 1);
+    assert!(client.poll().is_pending());
+    io.sockets()[0].close();
+    assert_eq!(io.sessions(), 0);
+    assert!(client.poll().is_pending());
+    pass(&io, 29_500);
+    assert!(client.poll().is_pending());
+    pass(&io, 500);
+    assert!(client.poll().is_ready());
 }

@@ -172,7 +172,7 @@ fn open(
     request: &Request,
     out: &mut Outputs,
 ) {
-    let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
+    let handshake = Arc::new(Handshake::new(request, now));
     let transport = if parked.is_some() {
         TransportKind::Polling
     } else {
@@ -384,7 +384,7 @@ pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: u32, packet: Inbou
                 next_heartbeat(core, now, slot);
             }
         }
-        Inbound::Engine(_) | Inbound::Socket(_) | Inbound::Colon(_) | Inbound::Broken(_) => {}
+        Inbound::Engine(_) | Inbound::Socket(_) | Inbound::Part(_) | Inbound::Colon(_) | Inbound::Broken(_) => {}
     }
 }
 
