@@ -42,6 +42,15 @@ pub(crate) struct State {
     timer: Option<Waker>,
 }
 
+/// What the shard has to hear when all deliveries have been given out.
+#[derive(Default)]
+struct Verdicts {
+    /// Too many events wait for these.
+    overflown: Vec<SocketKey>,
+    /// For these nothing is under way.
+    free: Vec<SocketKey>,
+}
+
 impl ShardCell {
     pub(crate) fn new(io: Weak<Inner>, runtime: Runtime, shard: Shard) -> Self {
         let config = Arc::clone(shard.config());
@@ -124,22 +133,26 @@ impl ShardCell {
         if out.deliveries.is_empty() {
             return;
         }
-        let mut overflown = Vec::new();
+        let mut verdicts = Verdicts::default();
         let mut deliveries = std::mem::take(&mut out.deliveries);
         for delivery in deliveries.drain(..) {
-            self.deliver(state, turn, delivery, &mut overflown);
+            self.deliver(state, turn, delivery, &mut verdicts);
         }
         out.deliveries = deliveries;
         self.forms.store(state.shard.forms_in_use(), Ordering::Relaxed);
         self.sessions.store(state.shard.sessions(), Ordering::Relaxed);
-        for socket in overflown {
+        for socket in verdicts.free {
+            state.shard.release(turn.now(), socket, out);
+            self.settle(state, turn, out);
+        }
+        for socket in verdicts.overflown {
             tracing::warn!(?socket, "too many events wait for a handler: the session is closed");
             state.shard.disconnect(turn.now(), socket, true, out);
             self.settle(state, turn, out);
         }
     }
 
-    fn deliver(self: &Arc<Self>, state: &mut State, turn: &Turn, delivery: Delivery, overflown: &mut Vec<SocketKey>) {
+    fn deliver(self: &Arc<Self>, state: &mut State, turn: &Turn, delivery: Delivery, verdicts: &mut Verdicts) {
         match delivery {
             Delivery::Event {
                 socket,
@@ -151,7 +164,7 @@ impl ShardCell {
                 match inner.mailbox.admit(turn.owner(), Mail::Event { name, args, ack }) {
                     Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
                     Ok(None) => {}
-                    Err(Overflow) => overflown.push(socket),
+                    Err(Overflow) => verdicts.overflown.push(socket),
                 }
             }
             Delivery::Ack { socket, id, result } => {
@@ -198,6 +211,11 @@ impl ShardCell {
                     .admit(turn.owner(), Mail::Disconnect { reason, connected })
                 {
                     turn.add(Work::Mail(inner, mail));
+                }
+            }
+            Delivery::Leaving { socket } => {
+                if state.socket(socket).is_none_or(|inner| inner.mailbox.leave()) {
+                    verdicts.free.push(socket);
                 }
             }
             Delivery::EngineOpen { session, handshake } => {

@@ -64,6 +64,12 @@ pub enum Delivery {
         /// Whether it had been accepted; if not, the user's decision is not awaited any more.
         connected: bool,
     },
+    /// The server drains ([`Command::Drain`](super::Command::Drain)), and it is this socket's turn to go. The user answers, now or later, with
+    /// [`Shard::release`](super::Shard::release) when nothing is under way for it; until then, but not for ever, its session works as before.
+    Leaving {
+        /// Which.
+        socket: SocketKey,
+    },
     /// A raw Engine.IO session is open ([`Config::engine_path`](crate::Config::engine_path)).
     EngineOpen {
         /// Which.
