@@ -145,7 +145,7 @@ async fn a_session_moves_from_polling_to_websocket() {
 
 #[tokio::test]
 async fn bodies_are_bounded_and_have_their_time() {
-    let options = Options::default().request_timeout(Duration::from_millis(50));
+    let options = Options::default().body_timeout(Duration::from_millis(50));
     let io = server(Config::default().max_payload(1000), options);
     let address = serve(own_routes().layer(io.layer())).await;
     let mut connection = raw::Connection::open(address).await;

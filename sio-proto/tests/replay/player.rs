@@ -52,6 +52,8 @@ struct Player {
     current: BTreeMap<u32, usize>,
     /// Connections that the recorded client has ended.
     ended: Vec<u32>,
+    /// Connections that the recorded server has ended: what a client says there later, the server never hears.
+    deaf: Vec<u32>,
     ids: Ids,
 }
 
@@ -62,6 +64,7 @@ pub fn replay(capture: &Capture) -> Vec<Difference> {
         exchanges: Vec::new(),
         current: BTreeMap::new(),
         ended: Vec::new(),
+        deaf: Vec::new(),
         ids: Ids::new(),
     };
     for entry in &capture.entries {
@@ -92,6 +95,9 @@ pub fn replay(capture: &Capture) -> Vec<Difference> {
 
 impl Player {
     fn client_said(&mut self, connection: u32, bytes: &[u8]) {
+        if self.deaf.contains(&connection) {
+            return;
+        }
         let bytes = translate(bytes, &self.ids);
         let line = request_line(&bytes);
         if let Some(line) = &line {
@@ -211,6 +217,7 @@ impl Player {
     }
 
     fn server_ended(&mut self, connection: u32, ms: u64) {
+        self.deaf.push(connection);
         // The second half of an end that the client began is the operating system's.
         if !self.ended.contains(&connection) {
             let at = self.exchange(connection);
@@ -239,9 +246,10 @@ impl Player {
     }
 }
 
-/// Whether this is an answer after which a client polls again: neither a refusal nor the end of the session.
+/// Whether a poll was answered with packets: not refused, not with the end of the session, and not with nothing.
 fn is_eventful(answer: &[u8]) -> bool {
-    answer.starts_with(b"HTTP/1.1 200 ") && !answer.ends_with(b"\r\n\r\n1:1")
+    const UNEVENTFUL: [&[u8]; 4] = [b"\r\n\r\n1:1", b"\r\n\r\n", b"._(\"\");", b"8::"];
+    answer.starts_with(b"HTTP/1.1 200 ") && !UNEVENTFUL.iter().any(|end| answer.ends_with(end))
 }
 
 fn all(pieces: &[(u64, Vec<u8>)]) -> Vec<u8> {
@@ -261,29 +269,39 @@ fn polled_session(line: &str) -> Option<String> {
     let session = if target.contains("transport=polling") {
         target.split_once("sid=")?.1.split('&').next()
     } else {
-        target.strip_prefix("/socket.io/xhr-polling/")?.split('/').next()
+        let path = target.strip_prefix("/socket.io/")?;
+        let path = path.strip_prefix("1/").unwrap_or(path);
+        let rest = ["xhr-polling/", "jsonp-polling/"]
+            .iter()
+            .find_map(|transport| path.strip_prefix(transport))?;
+        rest.split(['/', '?']).next()
     };
     session.filter(|s| !s.is_empty()).map(str::to_owned)
 }
 
-/// The session and socket ids that a server names: `"sid":"…"`, also inside JSONP, and the answer to a 0.6 handshake, which is one
-/// message of 16 or 24 letters.
+/// The session and socket ids that a server names: `"sid":"…"`, also inside JSONP; the answer to a 0.6 handshake, which is one
+/// message of 16 or 24 letters; and what stands before the timeouts in one of 0.7-0.9.
 fn identifiers(bytes: &[u8]) -> Vec<Vec<u8>> {
-    const LEADS: [(&[u8], usize); 4] = [
-        (b"\"sid\":\"", 20),
-        (b"\\\"sid\\\":\\\"", 20),
-        (b"\r\n\r\n~m~16~m~", 16),
-        (b"\r\n\r\n~m~24~m~", 24),
-    ];
+    const LEADS: [&[u8]; 4] = [b"\"sid\":\"", b"\\\"sid\\\":\\\"", b"\r\n\r\n~m~", b"._(\"~m~"];
+    let is_of_id = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
     let mut found = Vec::new();
+    for timeouts in [&b":60:60:"[..], b":15:25:"] {
+        let end = bytes.windows(timeouts.len()).position(|window| window == timeouts);
+        let id = end.map(|end| bytes[..end].rsplit(|b| !is_of_id(b)).next().unwrap_or_default());
+        found.extend(id.map(<[u8]>::to_vec));
+    }
     for at in 0..bytes.len() {
-        for (lead, length) in LEADS {
-            let start = at + lead.len();
-            if bytes[at..].starts_with(lead)
-                && let Some(id) = bytes.get(start..start + length)
-                && id.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b))
-            {
-                found.push(id.to_vec());
+        for lead in LEADS {
+            let Some(mut rest) = bytes[at..].strip_prefix(lead) else {
+                continue;
+            };
+            if lead.ends_with(b"~m~") {
+                let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+                rest = rest[digits..].strip_prefix(b"~m~").unwrap_or_default();
+            }
+            let length = rest.iter().take_while(|b| is_of_id(b)).count();
+            if (15..=24).contains(&length) {
+                found.push(rest[..length].to_vec());
             }
         }
     }

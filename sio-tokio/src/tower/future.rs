@@ -116,7 +116,7 @@ impl<B> Serving<B> {
             },
             version,
             upgrade,
-            timeout: server.options().request_timeout,
+            timeout: server.options().body_timeout,
             deadline: None,
         }
     }
