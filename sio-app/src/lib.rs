@@ -79,7 +79,10 @@ pub use middleware::Refusal;
 pub use namespace::Namespace;
 pub use request::{HttpRequest, HttpResponse};
 pub use runtime::{Runtime, Task};
+pub use sio_proto::codec;
 pub use sio_proto::http::Method;
 pub use sio_proto::server::{EngineMessage, Generation, Handshake, Peer, Reason, TransportKind};
-pub use sio_proto::{Config, ConfigError, Cookie, Cors, Generations, Legacy, Origins, SameSite, Time, Transports};
+pub use sio_proto::{
+    Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, Origins, SameSite, Time, Transports,
+};
 pub use socket::{Socket, SocketId};

@@ -5,7 +5,8 @@ use std::cell::Cell;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use serde::Serialize;
-use sio_proto::server::{AckRequest, Form, Message};
+use sio_proto::Config;
+use sio_proto::server::{AckRequest, Forms, Message};
 use sio_proto::socket::{Args, is_reserved_event};
 
 use crate::args::to_args;
@@ -56,10 +57,17 @@ impl Draft {
     }
 
     /// The message, encoded in these forms.
-    pub(crate) fn encoded(self, namespace: &ByteString, volatile: bool, forms: u8, scratch: &mut BytesMut) -> Message {
+    pub(crate) fn encoded(
+        self,
+        namespace: &ByteString,
+        volatile: bool,
+        forms: Forms,
+        config: &Config,
+        scratch: &mut BytesMut,
+    ) -> Message {
         let mut message = self.message(namespace, None, volatile);
-        for form in Form::ALL.into_iter().filter(|form| forms & form.bit() != 0) {
-            message.encode(form, scratch);
+        for form in forms.iter() {
+            message.encode(form, config, scratch);
         }
         message
     }
@@ -113,7 +121,7 @@ fn send(
     ack: Option<AckRequest>,
     scratch: &mut BytesMut,
 ) -> Result<(), EmitError> {
-    message.encode(Form::of(socket.generation), scratch);
+    message.encode(socket.form, &socket.cell.config, scratch);
     turn::act(socket.runtime(), |turn| {
         let sent = socket
             .cell
