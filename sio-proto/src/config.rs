@@ -155,10 +155,9 @@ impl Config {
     /// # Errors
     /// The first setting that does not make sense.
     pub fn validate(mut self) -> Result<Self, ConfigError> {
-        let mounts = self.legacy.mounts.iter().map(|mount| &mount.path);
-        for path in core::iter::once(&self.path).chain(&self.engine_path).chain(mounts) {
+        for path in self.paths() {
             if !path.starts_with('/') || path.len() < 2 || path.ends_with('/') {
-                return Err(ConfigError::Path(path.clone()));
+                return Err(ConfigError::Path(path.to_owned()));
             }
         }
         if self.engine_path.as_ref() == Some(&self.path) {
@@ -214,6 +213,15 @@ impl Config {
         self.websocket.max_message_bytes = self.max_payload;
         self.websocket.max_frame_bytes = self.max_payload;
         Ok(self)
+    }
+}
+
+impl Config {
+    /// Every path under which something is served.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        let mounts = self.legacy.mounts.iter().map(|mount| &mount.path);
+        let paths = core::iter::once(&self.path).chain(&self.engine_path).chain(mounts);
+        paths.map(String::as_str)
     }
 }
 

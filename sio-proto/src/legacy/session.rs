@@ -181,7 +181,7 @@ fn open(
     request: &Request,
     out: &mut Outputs,
 ) {
-    let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
+    let handshake = Arc::new(Handshake::new(request, now));
     let transport = if parked.is_some() {
         TransportKind::Polling
     } else {
