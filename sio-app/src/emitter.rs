@@ -141,9 +141,9 @@ impl Emitter {
         let forms = cells
             .clone()
             .fold(Forms::default(), |forms, cell| forms.union(cell.forms()));
-        let mut message = Some(with_scratch(|s| {
-            draft.encoded(&self.target.namespace, self.volatile, forms, &io.config, s)
-        }));
+        let (message, encoded) =
+            with_scratch(|s| draft.encoded(&self.target.namespace, self.volatile, forms, &io.config, s));
+        let mut message = Some(message);
         turn::act(io.runtime, |turn| {
             while let Some(cell) = cells.next() {
                 let last = cells.peek().is_none();
@@ -159,7 +159,7 @@ impl Emitter {
             }
             turn.emitted(bytes);
         });
-        Ok(())
+        encoded
     }
 
     /// Sends an event to one socket and waits for its acknowledgement; only for a choice that is one socket, as

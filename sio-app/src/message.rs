@@ -56,7 +56,7 @@ impl Draft {
         size(&self.args)
     }
 
-    /// The message, encoded in these forms.
+    /// The message, encoded in these forms, and what could not be said in one of them.
     pub(crate) fn encoded(
         self,
         namespace: &ByteString,
@@ -64,12 +64,15 @@ impl Draft {
         forms: Forms,
         config: &Config,
         scratch: &mut BytesMut,
-    ) -> Message {
+    ) -> (Message, Result<(), EmitError>) {
         let mut message = self.message(namespace, None, volatile);
+        let mut result = Ok(());
         for form in forms.iter() {
-            message.encode(form, config, scratch);
+            if let Err(error) = message.encode(form, config, scratch) {
+                result = Err(error.into());
+            }
         }
-        message
+        (message, result)
     }
 
     fn message(self, namespace: &ByteString, id: Option<u64>, volatile: bool) -> Message {
@@ -121,7 +124,7 @@ fn send(
     ack: Option<AckRequest>,
     scratch: &mut BytesMut,
 ) -> Result<(), EmitError> {
-    message.encode(socket.form, &socket.cell.config, scratch);
+    message.encode(socket.form, &socket.cell.config, scratch)?;
     turn::act(socket.runtime(), |turn| {
         let sent = socket
             .cell

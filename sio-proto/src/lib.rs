@@ -58,7 +58,7 @@
 //! |---|---|---|
 //! | [`http`], [`websocket`], [`json`] | bytes | requests, messages, checked JSON; both roles |
 //! | [`engine`], [`socket`], [`legacy`] | messages | packets of every generation; both roles |
-//! | [`codec`] | the user's own wires | in place of those |
+//! | [`codec`] | messages | the same, by a parser of the operator's choice or a wire of the user's own |
 //! | [`detect`] | one request | which generation and transport it is |
 //! | [`wire`], [`conn`] | the bytes of one connection | requests and packets, under no lock |
 //! | [`server`] | requests, packets, commands, time | writes and deliveries |

@@ -1,18 +1,22 @@
-//! Wires of the user's own.
+//! Codecs that an operator can choose, or bring: how the same packets and messages are written otherwise.
 //!
-//! | trait | for the transports of | whose payloads are |
+//! | trait | in place of | for |
 //! |---|---|---|
-//! | [`MessageCodec`] | the 0.6 family, `/socket.io/<transport>/…` | plain messages: text or JSON, heartbeats, a session id |
+//! | [`PacketParser`] | [`socket::text`](crate::socket::text) | clients of 1.x to 4.x; JavaScript's option `parser` |
+//! | [`MessageCodec`] | the `~m~` framing | the plain-message transports of the 0.6 family, `/socket.io/<transport>/…` |
 //!
-//! A codec is a value without state that a server shares among its sessions; what a session has to remember of its stream is in the decoder that
-//! the codec makes for it. The wires that genuine releases have spoken are codecs like any other: [`Framing`], [`Streaming`], [`Envelope`].
+//! The standard wire of packets needs none of this. The wires of plain messages are all of it: those that genuine releases have spoken are codecs like
+//! any other, [`Framing`], [`Streaming`] and [`Envelope`].
 
 mod known;
 mod message;
+mod packet;
 
 pub use known::{Envelope, Framing, Streaming};
 pub use message::{
     Codec, Heartbeats, MessageCodec, MessageDecoder, MessageLimits, PayloadError, PlainEvent, PlainMessage, Received,
 };
+pub use packet::{Messages, PacketError, PacketParser, Parsed, messages};
 
 pub(crate) use known::looks_like;
+pub(crate) use packet::{assemble, checked, parse};

@@ -381,7 +381,12 @@ pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: u32, packet: Inbou
                 close(core, slot, Reason::ParseError, out);
             }
         }
-        Inbound::Engine(_) | Inbound::Socket(_) | Inbound::Colon(_) | Inbound::Payload { .. } | Inbound::Broken(_) => {}
+        Inbound::Engine(_)
+        | Inbound::Socket(_)
+        | Inbound::Part(_)
+        | Inbound::Colon(_)
+        | Inbound::Payload { .. }
+        | Inbound::Broken(_) => {}
     }
 }
 

@@ -53,9 +53,9 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
-use super::Generation;
+use super::{Generation, SendError};
 use crate::engine::Revision;
-use crate::socket::Args;
+use crate::socket::{Args, Packet};
 use crate::{Config, Frame};
 
 /// A way to write a message. Clients of one generation share one form whatever their transport: the websocket frame's
@@ -136,13 +136,23 @@ impl Forms {
     }
 }
 
-/// A message in one form: a frame, and one more for each attachment.
+/// A message in one form: a frame, and one more for each attachment; or as many as [`Config::parser`] makes of it.
 #[derive(Clone, Debug)]
 pub struct Encoded {
     /// The text part.
     pub(crate) first: Frame,
     /// The attachments, in order.
     pub(crate) attachments: Vec<Frame>,
+}
+
+/// What is known of a message in one form.
+#[derive(Clone, Debug)]
+enum Encoding {
+    /// Nobody has asked for it.
+    Missing,
+    Made(Encoded),
+    /// The parser has no way to say it.
+    Unsupported,
 }
 
 impl Encoded {
@@ -175,9 +185,9 @@ pub struct Message {
     pub(crate) args: Args,
     /// Whether it may be dropped for clients that cannot take it right now.
     pub(crate) volatile: bool,
-    packets: [Option<Encoded>; Form::PACKETS],
+    packets: [Encoding; Form::PACKETS],
     /// By the number of the codec; there are few.
-    plain: Vec<(u8, Encoded)>,
+    plain: Vec<(u8, Encoding)>,
 }
 
 impl Message {
@@ -190,7 +200,7 @@ impl Message {
             id,
             args,
             volatile: false,
-            packets: [const { None }; Form::PACKETS],
+            packets: [const { Encoding::Missing }; Form::PACKETS],
             plain: Vec::new(),
         }
     }
@@ -204,7 +214,7 @@ impl Message {
             id: Some(id),
             args,
             volatile: false,
-            packets: [const { None }; Form::PACKETS],
+            packets: [const { Encoding::Missing }; Form::PACKETS],
             plain: Vec::new(),
         }
     }
@@ -216,34 +226,74 @@ impl Message {
         self
     }
 
-    /// Makes the encoding for `form` if it is not there yet. `buffer` is scratch that the caller keeps and hands over empty.
-    pub fn encode(&mut self, form: Form, config: &Config, buffer: &mut BytesMut) {
-        if self.get(form).is_some() {
-            return;
-        }
-        let encoded = match form {
-            Form::Engine4 => crate::engine::session::encode_message(Revision::V4, self, buffer),
-            Form::Engine3 => crate::engine::session::encode_message(Revision::V3, self, buffer),
-            Form::Legacy09 => crate::legacy::v1::session::encode_message(self, buffer),
-            Form::Plain(codec) => {
-                let encoded = crate::legacy::payloads::encode_message(self, config.legacy.codec_at(codec), buffer);
-                return self.plain.push((codec, encoded));
-            }
-        };
-        self.packets[form.index()] = Some(encoded);
-    }
-
-    fn get(&self, form: Form) -> Option<&Encoded> {
-        match form {
-            Form::Engine4 | Form::Engine3 | Form::Legacy09 => self.packets[form.index()].as_ref(),
-            Form::Plain(codec) => self.plain.iter().find(|(known, _)| *known == codec).map(|(_, e)| e),
-        }
+    /// Makes the encoding for `form` if it is not there yet. `config` is that of the server; `buffer` is scratch that the caller keeps and hands over
+    /// empty.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Unsupported`] if the server's [`Config::parser`] cannot say it.
+    pub fn encode(&mut self, form: Form, config: &Config, buffer: &mut BytesMut) -> Result<(), SendError> {
+        self.encoded(form, config, buffer).map(|_| ())
     }
 
     /// The encoding for `form`, made now if it is not there yet.
-    pub(crate) fn encoded(&mut self, form: Form, config: &Config, buffer: &mut BytesMut) -> &Encoded {
-        self.encode(form, config, buffer);
-        self.get(form).expect("encoded in the line above")
+    pub(crate) fn encoded(
+        &mut self,
+        form: Form,
+        config: &Config,
+        buffer: &mut BytesMut,
+    ) -> Result<&Encoded, SendError> {
+        if matches!(self.place(form), Encoding::Missing) {
+            let made = self.make(form, config, buffer);
+            *self.place(form) = made.map_or(Encoding::Unsupported, Encoding::Made);
+        }
+        match self.place(form) {
+            Encoding::Made(encoded) => Ok(encoded),
+            Encoding::Missing | Encoding::Unsupported => Err(SendError::Unsupported),
+        }
+    }
+
+    /// Where the encoding for `form` stands.
+    fn place(&mut self, form: Form) -> &mut Encoding {
+        let Form::Plain(codec) = form else {
+            return &mut self.packets[form.index()];
+        };
+        let known = self.plain.iter().position(|(known, _)| *known == codec);
+        let at = known.unwrap_or_else(|| {
+            self.plain.push((codec, Encoding::Missing));
+            self.plain.len() - 1
+        });
+        &mut self.plain[at].1
+    }
+
+    fn make(&self, form: Form, config: &Config, buffer: &mut BytesMut) -> Option<Encoded> {
+        match form {
+            Form::Engine4 => crate::engine::session::encode_message(Revision::V4, self, config, buffer),
+            Form::Engine3 => crate::engine::session::encode_message(Revision::V3, self, config, buffer),
+            Form::Legacy09 => Some(crate::legacy::v1::session::encode_message(self, buffer)),
+            Form::Plain(codec) => {
+                let codec = config.legacy.codec_at(codec);
+                Some(crate::legacy::payloads::encode_message(self, codec, buffer))
+            }
+        }
+    }
+
+    /// The message as a packet, sharing its bytes.
+    pub(crate) fn packet(&self) -> Packet {
+        let (namespace, args) = (self.namespace.clone(), self.args.clone());
+        match &self.name {
+            Some(name) => Packet::Event {
+                namespace,
+                name: name.clone(),
+                id: self.id,
+                args,
+            },
+            None => Packet::Ack {
+                namespace,
+                id: self.id.unwrap_or_default(),
+                args,
+            },
+        }
     }
 }
 

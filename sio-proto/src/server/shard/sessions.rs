@@ -116,7 +116,7 @@ impl Core {
         if let Form::Plain(_) = form {
             legacy::payloads::check(message)?;
         }
-        let encoded = message.encoded(form, &self.config, &mut self.buffer);
+        let encoded = message.encoded(form, &self.config, &mut self.buffer)?;
         session.queue(encoded.frames(), encoded.packets(), encoded.bytes(), &self.config)?;
         self.mark_ready(slot);
         Ok(())
