@@ -1,6 +1,7 @@
 //! A server that goes away lets its sessions finish, and spreads them over time ([`Command::Drain`]).
 
 mod common;
+mod older;
 
 use std::time::Duration;
 
@@ -148,6 +149,27 @@ fn a_client_between_two_polls_is_told_if_it_comes_soon() {
         body(&world.fetch(&gone)),
         "{\"code\":1,\"message\":\"Session ID unknown\"}"
     );
+}
+
+#[test]
+fn so_is_one_of_0_9() {
+    let mut world = World::new(Config::default());
+    let join = |world: &mut World| {
+        let answer = world.reply(&get("/socket.io/1/"));
+        let id = answer.text().split(':').next().unwrap().to_owned();
+        let target = format!("/socket.io/1/xhr-polling/{id}");
+        assert_eq!(world.reply(&get(&target)).text(), "1::");
+        target
+    };
+    let (told, gone) = (join(&mut world), join(&mut world));
+    drain(&mut world, 0, 3_000);
+    assert_eq!(world.sessions(), 2);
+    world.pass(2_999);
+    assert_eq!(world.reply(&get(&told)).text(), "7:::1+0");
+    assert_eq!(world.sessions(), 1);
+    world.pass(1);
+    assert_eq!(world.sessions(), 0);
+    assert_eq!(world.reply(&get(&gone)).text(), "7:::1+0");
 }
 
 #[test]

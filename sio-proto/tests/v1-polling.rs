@@ -489,25 +489,6 @@ fn shutting_down() {
     assert_eq!(world.heard(), ["disconnect server shutting down"]);
 }
 
-/// When there is time for it, a client between two polls is told as well.
-#[test]
-fn draining() {
-    use sio_proto::server::Command;
-    use std::time::Duration;
-    let mut world = World::new(Config::default());
-    let targets = [join(&mut world), join(&mut world)];
-    world.command(Command::Drain {
-        spread: Duration::ZERO,
-        patience: Duration::from_secs(3),
-    });
-    assert_eq!(world.sessions(), 2);
-    world.pass(2_999);
-    assert_eq!(world.reply(&get(&targets[0])).text(), "7:::1+0");
-    assert_eq!(world.sessions(), 1);
-    world.pass(1);
-    assert_eq!(world.sessions(), 0);
-}
-
 /// docs/protocol/legacy-0.9.md §13, the column "Robust": nothing of it ends a session.
 #[test]
 fn malformed_packets() {
