@@ -1,5 +1,7 @@
 //! The example `custom-codec`, talked to as its page says.
 
+#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
