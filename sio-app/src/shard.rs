@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) shard: Shard,
     pub(crate) links: Links,
     sockets: Vec<Option<Arc<SocketInner>>>,
+    pub(crate) packets_out: u64,
+    pub(crate) most_waiting_events: usize,
     /// The server goes away, and has sessions here.
     draining: bool,
     /// When the timer task will come, and how to make it come earlier.
@@ -61,6 +63,8 @@ impl ShardCell {
             shard,
             links: Links::default(),
             sockets: Vec::new(),
+            packets_out: 0,
+            most_waiting_events: 0,
             draining: false,
             armed: None,
             timer: None,
@@ -144,6 +148,7 @@ impl ShardCell {
     fn settle(self: &Arc<Self>, state: &mut State, turn: &Turn, out: &mut Outputs) {
         for write in out.writes.drain(..) {
             let id = write.link();
+            state.packets_out += write.packets() as u64;
             if let Some(link) = state.links.get(id) {
                 link.push(write.into());
                 turn.touch_link(link, Some((self, id)));
@@ -182,7 +187,7 @@ impl ShardCell {
                 let Some(inner) = state.socket(socket) else { return };
                 match inner.mailbox.admit(turn.owner(), Mail::Event { name, args, ack }) {
                     Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
-                    Ok(None) => {}
+                    Ok(None) => state.most_waiting_events = state.most_waiting_events.max(inner.mailbox.waiting()),
                     Err(Overflow) => verdicts.overflown.push(socket),
                 }
             }
@@ -261,6 +266,7 @@ impl ShardCell {
                     let more = {
                         let mut state = self.state.lock();
                         let more = state.shard.flush_ready(turn.now(), LINKS_PER_FLUSH, out);
+                        state.packets_out += out.writes.iter().map(Write::packets).sum::<usize>() as u64;
                         batch.collect(&state.links, out);
                         more
                     };
