@@ -339,6 +339,25 @@ impl<O: Outlet + ?Sized> Link<O> {
                     .push_back(Item::Bytes(close_frame(code.and_then(CloseCode::new))));
                 return Some(End);
             }
+            Write::Stream(_, stream) => {
+                let goes_on = stream.encode(&mut pen.head);
+                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
+                if !goes_on {
+                    return Some(End);
+                }
+            }
+            Write::Part(_, part) => {
+                part.encode(&mut pen.head);
+                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
+            }
+            Write::StreamEnd(_, form) => {
+                form.encode_end(&mut pen.head);
+                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
+                if !form.keep_alive {
+                    return Some(End);
+                }
+                self.tell(|news| news.answered = true);
+            }
             Write::Abort(_) => {
                 pen.pieces.clear();
                 self.cut();

@@ -170,9 +170,7 @@ pub(super) fn classify<'a>(
     }
     match detect::detect(path, &head) {
         detect::Route::Static(_) => None,
-        detect::Route::Legacy06(route) if generations.legacy06 && legacy::session::serves(&route) => {
-            Some(Kind::Legacy06(route))
-        }
+        detect::Route::Legacy06(route) if generations.legacy06 => Some(Kind::Legacy06(route)),
         detect::Route::V1(route) if generations.legacy09 => Some(Kind::Legacy09(route)),
         detect::Route::UnknownProtocol if generations.legacy09 => Some(Kind::UnknownProtocol),
         detect::Route::Foreign if detect::engine_io(&head).transport == detect::EngineTransport::Unknown => None,
@@ -214,7 +212,7 @@ pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut reque
         }
         Some(Kind::UnknownProtocol) => legacy::v1::requests::refuse_protocol(link, &request.http, out),
         Some(Kind::Legacy06(route)) => {
-            legacy::session::handle_request(core, now, link, &request, packets, &route, out);
+            legacy::requests::handle_request(core, now, link, &request, packets, &route, out);
         }
         None => {
             let asker = super::http_answer::Asker::new(&config, link, &request.http);
