@@ -117,6 +117,8 @@ pub(crate) struct Inner {
     idle: Mutex<VecDeque<(Time, Weak<Link>)>>,
     lingering: Mutex<VecDeque<(Time, Weak<Link>)>>,
     closing: AtomicBool,
+    /// Whether the tasks that watch the time have been started.
+    pub(crate) ticking: AtomicBool,
     waiters: Mutex<Vec<Waker>>,
 }
 
@@ -187,6 +189,7 @@ impl Io {
             idle: Mutex::default(),
             lingering: Mutex::default(),
             closing: AtomicBool::new(false),
+            ticking: AtomicBool::new(false),
             waiters: Mutex::default(),
         }));
         // There is always a main namespace, as there is on genuine servers.
@@ -414,7 +417,7 @@ impl Io {
     }
 }
 
-/// Time, for adapters: one task per shard, and one for what is only roughly on time.
+/// Time, for adapters that do not leave it to [`Io::keep_time`]: one task per shard, and one for what is only roughly on time.
 impl Io {
     /// How many shards there are.
     #[must_use]
@@ -505,29 +508,29 @@ impl Inner {
     }
 
     /// Adds a connection; `None` if there are as many as may be.
-    pub(crate) fn enter(&self, link: &Arc<Link>, now: Time) -> Option<usize> {
-        let slot = {
-            let mut connections = self.connections.lock();
-            if connections.count >= self.options.max_connections {
-                return None;
+    pub(crate) fn enter(&self, link: &Arc<Link>) -> Option<usize> {
+        let mut connections = self.connections.lock();
+        if connections.count >= self.options.max_connections {
+            return None;
+        }
+        connections.count += 1;
+        let entry = Some(Arc::downgrade(link));
+        match connections.free.pop() {
+            Some(slot) => {
+                connections.slots[slot] = entry;
+                Some(slot)
             }
-            connections.count += 1;
-            let entry = Some(Arc::downgrade(link));
-            match connections.free.pop() {
-                Some(slot) => {
-                    connections.slots[slot] = entry;
-                    slot
-                }
-                None => {
-                    connections.slots.push(entry);
-                    connections.slots.len() - 1
-                }
+            None => {
+                connections.slots.push(entry);
+                Some(connections.slots.len() - 1)
             }
-        };
-        self.idle
-            .lock()
-            .push_back((now + self.options.request_timeout, Arc::downgrade(link)));
-        Some(slot)
+        }
+    }
+
+    /// A connection has to bring requests in time.
+    pub(crate) fn await_request(&self, link: &Arc<Link>, now: Time) {
+        let deadline = now + self.options.request_timeout;
+        self.idle.lock().push_back((deadline, Arc::downgrade(link)));
     }
 
     pub(crate) fn leave(&self, slot: usize) {

@@ -25,7 +25,7 @@ use std::task::Waker;
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use sio_proto::conn::close_frame;
-use sio_proto::server::Write;
+use sio_proto::server::{Body, Response, Upgrade, Write};
 use sio_proto::websocket::CloseCode;
 use sio_proto::wire::Wire;
 use sio_proto::{Frame, Time};
@@ -65,6 +65,8 @@ pub trait Outlet: Send + Sync + 'static {
 /// The write side of one connection. The outlet stands in the same allocation.
 pub(crate) struct Link<O: ?Sized = dyn Outlet> {
     state: Mutex<State>,
+    /// Answers are handed out as they are: another HTTP server writes them.
+    hands_out: bool,
     outlet: O,
 }
 
@@ -104,6 +106,15 @@ pub(crate) struct News {
     pub(crate) answered: bool,
     /// It was answered with an upgrade.
     pub(crate) upgraded: Option<Wire>,
+    /// The answer itself, if it is handed out.
+    pub(crate) answer: Option<HandedOut>,
+}
+
+/// An answer that another HTTP server writes.
+#[derive(Debug)]
+pub(crate) enum HandedOut {
+    Response(Box<Response>),
+    Upgrade(Box<Upgrade>),
 }
 
 /// Something to write.
@@ -201,8 +212,22 @@ impl<O: Outlet> Link<O> {
                 awaiting: Some(now),
                 ..State::default()
             }),
+            hands_out: false,
             outlet,
         }
+    }
+
+    /// A link for one request that another HTTP server has read, and whose answer it writes.
+    pub(crate) fn handing_out(outlet: O) -> Self {
+        Self {
+            state: Mutex::default(),
+            hands_out: true,
+            outlet,
+        }
+    }
+
+    pub(crate) const fn outlet(&self) -> &O {
+        &self.outlet
     }
 }
 
@@ -316,6 +341,9 @@ impl<O: Outlet + ?Sized> Link<O> {
 
     fn encode(&self, pen: &mut Pen, write: Write) -> Option<End> {
         match write {
+            Write::Response(..) | Write::Upgrade(..) | Write::Stream(..) if self.hands_out => {
+                return self.hand_out(write);
+            }
             Write::Frame(_, frame) => pen.pieces.push_back(Item::Frame(frame)),
             Write::Response(_, mut response) => {
                 let (body, keep_alive) = response.encode(&mut pen.head);
@@ -363,6 +391,37 @@ impl<O: Outlet + ?Sized> Link<O> {
                 self.cut();
                 return Some(End);
             }
+        }
+        None
+    }
+
+    /// Hands an answer out as it is. A response is the end of the link; what follows an upgrade waits until there is a socket for it.
+    fn hand_out(&self, write: Write) -> Option<End> {
+        let mut state = self.state.lock();
+        match write {
+            Write::Response(_, response) => {
+                state.news.answer = Some(HandedOut::Response(response));
+                // Whoever waits for it is woken by the end.
+                return Some(End);
+            }
+            Write::Upgrade(_, upgrade) => state.news.answer = Some(HandedOut::Upgrade(upgrade)),
+            // Its body would have to be handed out piece by piece, which nobody takes yet.
+            Write::Stream(_, stream) => {
+                state.news.answer = Some(HandedOut::Response(Box::new(Response {
+                    status: 501,
+                    content_type: None,
+                    headers: Vec::new(),
+                    body: Body::Bytes(Bytes::new()),
+                    exchange: stream.exchange,
+                })));
+                return Some(End);
+            }
+            Write::Frame(..) | Write::Close(..) | Write::Part(..) | Write::StreamEnd(..) | Write::Abort(_) => {}
+        }
+        let waker = state.waker.clone();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
         }
         None
     }

@@ -24,6 +24,7 @@ use crate::io::Inner;
 use crate::mailbox::Mailbox;
 use crate::message;
 use crate::namespace::Table;
+use crate::request;
 use crate::runtime::Runtime;
 use crate::shard::ShardCell;
 use crate::turn;
@@ -177,6 +178,13 @@ impl Socket {
     #[must_use]
     pub fn handshake(&self) -> &Handshake {
         &self.0.handshake
+    }
+
+    /// What another HTTP server has said of the request that opened the session: the value itself, or with the feature `http` what is of this
+    /// type in its [`http::Extensions`](https://docs.rs/http/latest/http/struct.Extensions.html). `None` unless the server is mounted in one.
+    #[must_use]
+    pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
+        request::extension(self.handshake().extension.as_ref())
     }
 
     /// What the client sent as `auth`, as JSON: an object. From clients before 3.0 it is the query they sent with the namespace.

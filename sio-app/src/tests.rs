@@ -10,7 +10,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use crate::link::tests::Wall;
-use crate::{Config, Connection, Io, Options, Peer, RawArgs, Reason, Runtime, Socket, Source, Task, Time};
+use crate::{
+    Answer, Config, Connection, Exchange, Exchanged, Io, Method, Options, Peer, RawArgs, Reason, Runtime, Socket,
+    Source, Task, Time,
+};
 
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };
@@ -105,7 +108,7 @@ fn text(packet: &str) -> Vec<u8> {
     frame
 }
 
-fn server(shards: usize) -> Io {
+pub(crate) fn server(shards: usize) -> Io {
     Io::new(Config::default(), Options::default().shards(shards), RUNTIME).unwrap()
 }
 
@@ -220,5 +223,141 @@ fn handlers_run_in_a_task_when_no_turn_is_there() {
     drop(client);
     run_tasks();
     assert!(names.try_recv().is_ok());
+    assert_eq!((io.sessions(), io.connections()), (0, 0));
+}
+
+/// A request as another HTTP server has read it.
+fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> sio_proto::http::Request {
+    sio_proto::http::Request {
+        method,
+        target: target.into(),
+        version_minor: 1,
+        headers: headers.iter().copied().collect(),
+        body: Ok(bytes::Bytes::new()),
+    }
+}
+
+fn ours(io: &Io, head: sio_proto::http::Request) -> Exchange {
+    match io.exchange(head, Peer::default(), || Some(Arc::new("noted"))) {
+        Exchanged::Ours(exchange) => exchange,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn answer(exchange: &mut Exchange) -> Option<Answer> {
+    match exchange.poll_answer(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => Some(answer),
+        Poll::Pending => None,
+    }
+}
+
+fn reply(exchange: &mut Exchange) -> (u16, String) {
+    match answer(exchange) {
+        Some(Answer::Response(mut response)) => {
+            let body = response.take_body(&mut BytesMut::new());
+            (response.status, String::from_utf8(body.to_vec()).unwrap())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn fetch(io: &Io, method: Method, target: &str, body: &'static str) -> (u16, String) {
+    let mut exchange = ours(io, head(method, target, &[("host", "x")]));
+    exchange.body(Ok(body.into()));
+    reply(&mut exchange)
+}
+
+#[test]
+fn a_parsed_request_is_answered_without_bytes() {
+    let io = server(2);
+    echo(&io);
+    let (status, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+    let sid = open.split('"').nth(3).unwrap();
+    assert_eq!(status, 200, "{open}");
+    let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+    assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
+    assert!(fetch(&io, Method::Get, &path, "").1.starts_with("40{"));
+    assert_eq!(io.sockets()[0].extension::<&str>(), Some(&"noted"));
+    assert_eq!(io.sockets()[0].extension::<String>(), None);
+    // A poll waits until somebody has something for it.
+    let mut parked = ours(&io, head(Method::Get, &path, &[]));
+    parked.body(Ok(bytes::Bytes::new()));
+    assert!(answer(&mut parked).is_none());
+    assert_eq!(io.connections(), 1);
+    assert_eq!(fetch(&io, Method::Post, &path, r#"42["echo",1]"#).1, "ok");
+    assert_eq!(reply(&mut parked), (200, r#"42["echo",1]"#.into()));
+    drop(parked);
+    // One that goes away takes its session with it.
+    let mut parked = ours(&io, head(Method::Get, &path, &[]));
+    parked.body(Ok(bytes::Bytes::new()));
+    drop(parked);
+    assert_eq!((io.sessions(), io.connections()), (0, 0));
+}
+
+#[test]
+fn what_an_exchange_can_come_to() {
+    let io = server(1);
+    assert!(io.concerns("/socket.io/?EIO=4") && !io.concerns("/socket.ion/"));
+    let foreign = io.exchange(head(Method::Get, "/", &[]), Peer::default(), || None);
+    assert!(matches!(foreign, Exchanged::Foreign(head) if &*head.target == "/"));
+    let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+    let path = format!(
+        "/socket.io/?EIO=4&transport=polling&sid={}",
+        open.split('"').nth(3).unwrap()
+    );
+    let mut large = ours(&io, head(Method::Post, &path, &[]));
+    large.body(Err(sio_proto::http::BodyTooLarge));
+    assert_eq!(reply(&mut large).0, 413);
+    assert_eq!(io.sessions(), 1);
+    // Two bodies on their way at once are a breach: the first has no answer.
+    let mut first = ours(&io, head(Method::Post, &path, &[]));
+    first.body_started();
+    let mut second = ours(&io, head(Method::Post, &path, &[]));
+    second.body_started();
+    assert_eq!(reply(&mut second).0, 400);
+    assert!(matches!(answer(&mut first), Some(Answer::Aborted)));
+    drop((large, first, second));
+    assert_eq!((io.sessions(), io.connections()), (0, 0));
+    let io = Io::new(Config::default(), Options::default().max_connections(0), RUNTIME).unwrap();
+    let full = io.exchange(head(Method::Get, "/socket.io/", &[]), Peer::default(), || None);
+    assert!(matches!(full, Exchanged::Full));
+}
+
+#[test]
+fn an_upgraded_exchange_is_a_connection() {
+    let io = server(1);
+    echo(&io);
+    let upgrade = [
+        ("host", "x"),
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let target = "/socket.io/?EIO=4&transport=websocket";
+    let mut exchange = ours(&io, head(Method::Get, target, &upgrade));
+    exchange.body(Ok(bytes::Bytes::new()));
+    let Some(Answer::Upgrade(upgrade)) = answer(&mut exchange) else {
+        panic!("no upgrade");
+    };
+    assert_eq!(&upgrade.accept, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    // The client has sent its first frame with the request, and the open packet has waited for the socket.
+    let wall = Wall::with_room(usize::MAX);
+    let connection = exchange.attach(wall.clone(), BytesMut::from(&text("40")[..])).unwrap();
+    let mut driven = Driven {
+        connection,
+        script: Script::default(),
+        wall,
+    };
+    assert!(driven.poll().is_pending());
+    let written = driven.written();
+    assert!(
+        written.find("0{\"sid\"").unwrap() < written.find("40{\"sid\"").unwrap(),
+        "{written}"
+    );
+    let _ = driven.read(&text(r#"42["echo","x"]"#));
+    assert_eq!(driven.calls(), 1);
+    assert!(driven.written().ends_with(r#"42["echo","x"]"#));
+    drop(driven);
     assert_eq!((io.sessions(), io.connections()), (0, 0));
 }

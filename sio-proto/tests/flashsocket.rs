@@ -5,7 +5,6 @@ mod common;
 mod older;
 
 use common::*;
-use older::*;
 use sio_proto::Config;
 use sio_proto::server::{Generation, TransportKind};
 

@@ -5,7 +5,6 @@ mod common;
 mod older;
 
 use common::*;
-use older::*;
 use sio_proto::server::{Cause, Generation, TransportKind};
 use sio_proto::{Config, LinkId};
 

@@ -30,7 +30,7 @@ mod server;
 mod stream;
 mod tcp;
 
-pub use server::{Serve, Server};
+pub use server::Server;
 pub use sio_app::*;
 
 /// The examples of the README compile.

@@ -116,7 +116,7 @@ enum Door {
 
 /// Makes a session, which asks for the namespace `/`. Its GET is parked, or its websocket open, until the user has decided.
 fn open(core: &mut Core, now: Time, door: Door, transport: Transport, request: &Request, out: &mut Outputs) {
-    let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
+    let handshake = Arc::new(Handshake::new(request, now));
     let (link, parked, script, role) = match door {
         Door::Parked(asker, script) => (asker.link, Some(asker), script, Role::Parked),
         Door::WebSocket(link) => (link, None, None, Role::WebSocket),

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::{Core, Outputs, Peer, Reason};
+use super::{Core, Extension, Outputs, Peer, Reason};
 use crate::id::SidKey;
 use crate::wire::Inbound;
 use crate::{Config, LinkId, Sid, Time, detect, engine, http, legacy};
@@ -20,6 +20,8 @@ pub struct Request {
     pub peer: Peer,
     /// What the application says to it. Looked at for requests that open a session.
     pub verdict: Verdict,
+    /// What the caller has to say of it beside the request. Kept with the session that it opens ([`Handshake`](super::Handshake)).
+    pub extension: Option<Extension>,
     /// The packets in its body, decoded where no lock is held.
     pub(crate) packets: Vec<Inbound>,
 }
@@ -32,6 +34,7 @@ impl Request {
             http,
             peer,
             verdict: Verdict::Allowed,
+            extension: None,
             packets: Vec::new(),
         }
     }
@@ -98,6 +101,12 @@ impl Router {
         }
     }
 
+    /// Whether a request with this target can be anything but [`Routed::Foreign`].
+    #[must_use]
+    pub fn concerns(&self, target: &str) -> bool {
+        is_below(&self.path, target) || self.engine_path.as_deref().is_some_and(|path| is_below(path, target))
+    }
+
     /// Where `request` belongs.
     #[must_use]
     pub fn route(&self, request: &http::Request) -> Routed {
@@ -155,17 +164,11 @@ pub(super) fn classify<'a>(
             route: detect::engine_io(&head),
         })
     };
-    let below = |prefix: &str| {
-        request
-            .target
-            .strip_prefix(prefix)
-            .is_some_and(|rest| rest.starts_with('/'))
-    };
-    if let Some(engine_path) = engine_path.filter(|p| below(p)) {
+    if let Some(engine_path) = engine_path.filter(|path| is_below(path, &request.target)) {
         debug_assert!(request.target.starts_with(engine_path));
         return engine(true);
     }
-    if !below(path) {
+    if !is_below(path, &request.target) {
         return None;
     }
     match detect::detect(path, &head) {
@@ -181,6 +184,10 @@ pub(super) fn classify<'a>(
         | detect::Route::Legacy06(_)
         | detect::Route::Foreign => engine(false),
     }
+}
+
+fn is_below(prefix: &str, target: &str) -> bool {
+    target.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The session id a request names, if any.
@@ -238,8 +245,9 @@ pub(super) fn handle_body_started(core: &mut Core, link: LinkId, request: &Reque
 }
 
 impl Request {
-    /// Decodes the packets in the body, for the wire that the request names. It is called where no lock is held.
-    pub(crate) fn decode_body(&mut self, config: &Config) {
+    /// Decodes the packets in the body, for the wire that the request names. Call it where no lock is held, before the request goes to its
+    /// shard; for requests that a [`Conn`](crate::conn::Conn) has read, it has been done.
+    pub fn decode_body(&mut self, config: &Config) {
         let Ok(body) = &self.http.body else { return };
         if self.http.method != http::Method::Post {
             return;

@@ -52,10 +52,16 @@ pub(crate) fn handle_request(
         true => script_allowed(&config, &request.http),
         false => origin_allowed(&config, &request.http),
     };
-    let headers = match allowed && !is_page {
+    let mut headers = match allowed && !is_page {
         true => cors(&request.http),
         false => Vec::new(),
     };
+    if let detect::V1::Transport { exchange, .. } = route
+        && (script.is_some() || *exchange == Exchange::Send && !headers.is_empty())
+    {
+        // Internet Explorer takes a script that repeats what was sent for an attack (docs/protocol/legacy-0.9.md §6, §7).
+        headers.push(("X-XSS-Protection", ByteString::from_static("0")));
+    }
     let mut asker = Asker::with_headers(link, &request.http, headers);
     match *route {
         detect::V1::Preflight => {
@@ -169,7 +175,7 @@ fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Opt
     if request.verdict != Verdict::Allowed {
         return refuse(asker, script, 403, handshake::UNAUTHORIZED, out);
     }
-    let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
+    let handshake = Arc::new(Handshake::new(request, now));
     let auth = query_object(&[handshake.query()], &PARAMETERS);
     let colon = Colon::new(now, script);
     let link = asker.link;
