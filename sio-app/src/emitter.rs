@@ -139,9 +139,9 @@ impl Emitter {
         let mut cells = io.cells.iter().filter(|cell| cell.sessions() > 0).peekable();
         // Encoded once, for all forms that any shard needs; the shards share the bytes.
         let forms = cells.clone().fold(0, |forms, cell| forms | cell.forms());
-        let mut message = Some(with_scratch(|s| {
-            draft.encoded(&self.target.namespace, self.volatile, forms, s)
-        }));
+        let (message, encoded) =
+            with_scratch(|s| draft.encoded(&self.target.namespace, self.volatile, forms, &io.config, s));
+        let mut message = Some(message);
         turn::act(io.runtime, |turn| {
             while let Some(cell) = cells.next() {
                 let last = cells.peek().is_none();
@@ -157,7 +157,7 @@ impl Emitter {
             }
             turn.emitted(bytes);
         });
-        Ok(())
+        encoded
     }
 
     /// Sends an event to one socket and waits for its acknowledgement; only for a choice that is one socket, as

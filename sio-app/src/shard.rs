@@ -9,7 +9,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 use sio_proto::server::{Delivery, Outputs, Shard, Write};
-use sio_proto::{LinkId, SocketKey, Time};
+use sio_proto::{Config, LinkId, SocketKey, Time};
 
 use crate::io::Inner;
 use crate::link::{Claim, Item, Link, Pen, Progress};
@@ -26,6 +26,7 @@ pub(crate) struct ShardCell {
     /// The whole it is part of.
     pub(crate) io: Weak<Inner>,
     pub(crate) runtime: Runtime,
+    pub(crate) config: Arc<Config>,
     state: Mutex<State>,
     /// Copies of what the shard knows, for those who decide whether to take the lock at all.
     forms: AtomicU8,
@@ -43,6 +44,7 @@ pub(crate) struct State {
 
 impl ShardCell {
     pub(crate) fn new(io: Weak<Inner>, runtime: Runtime, shard: Shard) -> Self {
+        let config = Arc::clone(shard.config());
         let state = State {
             shard,
             links: Links::default(),
@@ -53,6 +55,7 @@ impl ShardCell {
         Self {
             io,
             runtime,
+            config,
             state: Mutex::new(state),
             forms: AtomicU8::new(0),
             sessions: AtomicUsize::new(0),

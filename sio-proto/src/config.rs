@@ -5,9 +5,11 @@
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::codec::PacketParser;
 use crate::engine::Dialect;
 use crate::{http, socket, websocket};
 
@@ -43,6 +45,9 @@ pub struct Config {
     /// How Engine.IO 3 clients are taken to encode text. Default [`Dialect::Auto`]: each session by what it sends. Fix it only if all
     /// such clients are known to be of one kind (docs/protocol/engine-io.md §3.3).
     pub dialect: Dialect,
+    /// How clients of Engine.IO 4 and 3 write Socket.IO packets. Default none, which is the standard wire, [`socket::text`]. Nothing on the wire says
+    /// it: clients have to be given the same parser, and those that have another are closed.
+    pub parser: Option<Arc<dyn PacketParser>>,
     /// Cookie set on the handshake response of polling. Default none.
     pub cookie: Option<Cookie>,
     /// CORS headers. Default none: a browser then lets only same-origin pages read polling responses.
@@ -93,6 +98,7 @@ impl Default for Config {
             transports: Transports::default(),
             generations: Generations::default(),
             dialect: Dialect::Auto,
+            parser: None,
             cookie: None,
             cors: None,
             origins: Origins::SameHost,
@@ -203,6 +209,15 @@ impl Config {
         self.websocket.max_message_bytes = self.max_payload;
         self.websocket.max_frame_bytes = self.max_payload;
         Ok(self)
+    }
+}
+
+impl Config {
+    /// Sets [`Config::parser`](#structfield.parser).
+    #[must_use]
+    pub fn parser(mut self, parser: impl PacketParser + 'static) -> Self {
+        self.parser = Some(Arc::new(parser));
+        self
     }
 }
 

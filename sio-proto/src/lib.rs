@@ -58,6 +58,7 @@
 //! |---|---|---|
 //! | [`http`], [`websocket`], [`json`] | bytes | requests, messages, checked JSON; both roles |
 //! | [`engine`], [`socket`], [`legacy`] | messages | packets of every generation; both roles |
+//! | [`codec`] | messages | packets, by a parser of the operator's choice |
 //! | [`detect`] | one request | which generation and transport it is |
 //! | [`wire`], [`conn`] | the bytes of one connection | requests and packets, under no lock |
 //! | [`server`] | requests, packets, commands, time | writes and deliveries |
@@ -74,6 +75,7 @@ mod frame;
 mod id;
 mod time;
 
+pub mod codec;
 pub mod conn;
 pub mod detect;
 pub mod engine;

@@ -10,18 +10,18 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::engine::{Revision, bodies};
-use crate::server::Reason;
+use crate::server::{EngineMessage, Reason};
 use crate::{Config, engine, legacy, socket};
 
 /// The decoder of a websocket's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wire {
-    /// Engine.IO 4 packets with Socket.IO 5 packets in their messages.
+    /// Engine.IO 4 packets with Socket.IO 5 packets in their messages, as [`Config::parser`] writes them.
     Engine4,
     /// Engine.IO 4 packets whose messages are the user's own.
     Engine4Raw,
-    /// Engine.IO 3 packets with Socket.IO 4 packets in their messages.
+    /// Engine.IO 3 packets with Socket.IO 4 packets in their messages, likewise.
     Engine3,
     /// Engine.IO 3 packets whose messages are the user's own.
     Engine3Raw,
@@ -35,11 +35,13 @@ pub enum Wire {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Inbound {
-    /// An Engine.IO packet. It is a message only in a raw session, or if the session has to say in which dialect it is written
-    /// (docs/protocol/engine-io.md §3.3).
+    /// An Engine.IO packet. It is a message only in a raw session, if it is an attachment, or if the session has to say in which dialect it is
+    /// written (docs/protocol/engine-io.md §3.3).
     Engine(engine::Packet),
     /// A Socket.IO packet.
     Socket(socket::text::Decoded),
+    /// A part of a Socket.IO packet, to [`Config::parser`].
+    Part(EngineMessage),
     /// A packet of 0.7-0.9.
     Colon(Box<legacy::v1::Packet>),
     /// A message of a generation that has nothing but messages, as one JSON value.
@@ -65,10 +67,12 @@ impl Wire {
     }
 
     /// Decodes a binary message.
-    pub fn decode_binary(self, bytes: Bytes, out: &mut Vec<Inbound>) {
+    pub fn decode_binary(self, bytes: Bytes, config: &Config, out: &mut Vec<Inbound>) {
         match self {
-            Self::Engine4 | Self::Engine4Raw => out.push(bodies::decode_binary(bytes, Revision::V4)),
-            Self::Engine3 | Self::Engine3Raw => out.push(bodies::decode_binary(bytes, Revision::V3)),
+            Self::Engine4 => out.push(bodies::decode_binary(bytes, Revision::V4, false, config)),
+            Self::Engine4Raw => out.push(bodies::decode_binary(bytes, Revision::V4, true, config)),
+            Self::Engine3 => out.push(bodies::decode_binary(bytes, Revision::V3, false, config)),
+            Self::Engine3Raw => out.push(bodies::decode_binary(bytes, Revision::V3, true, config)),
             // No client of that time can send one.
             Self::Legacy09 | Self::Legacy06 => {}
         }

@@ -152,7 +152,7 @@ pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: u32, packet: Inbou
                 next_heartbeat(core, now, slot);
             }
         }
-        Inbound::Engine(_) | Inbound::Socket(_) | Inbound::Colon(_) | Inbound::Broken(_) => {}
+        Inbound::Engine(_) | Inbound::Socket(_) | Inbound::Part(_) | Inbound::Colon(_) | Inbound::Broken(_) => {}
     }
 }
 

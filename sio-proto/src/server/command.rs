@@ -86,7 +86,7 @@ pub enum SendError {
     /// The message was volatile and the transport cannot take it right now.
     #[error("the transport is busy and the message was volatile")]
     Dropped,
-    /// The client's generation has no way to say this.
+    /// The client's generation, or the server's [`Config::parser`](crate::Config::parser), has no way to say this.
     #[error("the client's generation cannot carry this message")]
     Unsupported,
 }

@@ -87,13 +87,30 @@ pub enum Delivery {
     },
 }
 
-/// A message of a raw Engine.IO session.
+/// A message of Engine.IO: of a raw session, or to and from a [`PacketParser`](crate::codec::PacketParser).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineMessage {
     /// Text.
     Text(ByteString),
     /// Bytes.
     Binary(Bytes),
+}
+
+impl EngineMessage {
+    /// Bytes of the text, or of what is there instead.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// Why an acknowledgement will not come.

@@ -40,10 +40,10 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
-use super::Generation;
-use crate::Frame;
+use super::{Generation, SendError};
 use crate::engine::Revision;
-use crate::socket::Args;
+use crate::socket::{Args, Packet};
+use crate::{Config, Frame};
 
 /// A way to write a message. Clients of one generation share one form whatever their transport: the websocket frame's
 /// tail is what goes into a poll.
@@ -95,13 +95,23 @@ impl Form {
     }
 }
 
-/// A message in one form: a frame, and one more for each attachment.
+/// A message in one form: a frame, and one more for each attachment; or as many as [`Config::parser`] makes of it.
 #[derive(Clone, Debug)]
 pub struct Encoded {
     /// The text part.
     pub(crate) first: Frame,
     /// The attachments, in order.
     pub(crate) attachments: Vec<Frame>,
+}
+
+/// What is known of a message in one form.
+#[derive(Clone, Debug)]
+enum Encoding {
+    /// Nobody has asked for it.
+    Missing,
+    Made(Encoded),
+    /// The parser has no way to say it.
+    Unsupported,
 }
 
 impl Encoded {
@@ -134,7 +144,7 @@ pub struct Message {
     pub(crate) args: Args,
     /// Whether it may be dropped for clients that cannot take it right now.
     pub(crate) volatile: bool,
-    forms: [Option<Encoded>; Form::COUNT],
+    forms: [Encoding; Form::COUNT],
 }
 
 impl Message {
@@ -147,7 +157,7 @@ impl Message {
             id,
             args,
             volatile: false,
-            forms: [const { None }; Form::COUNT],
+            forms: [const { Encoding::Missing }; Form::COUNT],
         }
     }
 
@@ -160,7 +170,7 @@ impl Message {
             id: Some(id),
             args,
             volatile: false,
-            forms: [const { None }; Form::COUNT],
+            forms: [const { Encoding::Missing }; Form::COUNT],
         }
     }
 
@@ -171,22 +181,53 @@ impl Message {
         self
     }
 
-    /// Makes the encoding for `form` if it is not there yet. `buffer` is scratch that the caller keeps and hands over empty.
-    pub fn encode(&mut self, form: Form, buffer: &mut BytesMut) {
-        if self.forms[form as usize].is_none() {
-            let encoded = match form {
-                Form::Engine4 => crate::engine::session::encode_message(Revision::V4, self, buffer),
-                Form::Engine3 => crate::engine::session::encode_message(Revision::V3, self, buffer),
-                Form::Legacy09 => crate::legacy::v1::session::encode_message(self, buffer),
-                Form::Legacy06 => crate::legacy::session::encode_message(self, buffer),
-            };
-            self.forms[form as usize] = Some(encoded);
-        }
+    /// Makes the encoding for `form` if it is not there yet. `config` is that of the server; `buffer` is scratch that the caller keeps and hands over
+    /// empty.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Unsupported`] if the server's [`Config::parser`] cannot say it.
+    pub fn encode(&mut self, form: Form, config: &Config, buffer: &mut BytesMut) -> Result<(), SendError> {
+        self.encoded(form, config, buffer).map(|_| ())
     }
 
     /// The encoding for `form`, made now if it is not there yet.
-    pub(crate) fn encoded(&mut self, form: Form, buffer: &mut BytesMut) -> &Encoded {
-        self.encode(form, buffer);
-        self.forms[form as usize].as_ref().expect("encoded in the line above")
+    pub(crate) fn encoded(
+        &mut self,
+        form: Form,
+        config: &Config,
+        buffer: &mut BytesMut,
+    ) -> Result<&Encoded, SendError> {
+        if matches!(self.forms[form as usize], Encoding::Missing) {
+            let encoded = match form {
+                Form::Engine4 => crate::engine::session::encode_message(Revision::V4, self, config, buffer),
+                Form::Engine3 => crate::engine::session::encode_message(Revision::V3, self, config, buffer),
+                Form::Legacy09 => Some(crate::legacy::v1::session::encode_message(self, buffer)),
+                Form::Legacy06 => Some(crate::legacy::session::encode_message(self, buffer)),
+            };
+            self.forms[form as usize] = encoded.map_or(Encoding::Unsupported, Encoding::Made);
+        }
+        match &self.forms[form as usize] {
+            Encoding::Made(encoded) => Ok(encoded),
+            Encoding::Missing | Encoding::Unsupported => Err(SendError::Unsupported),
+        }
+    }
+
+    /// The message as a packet, sharing its bytes.
+    pub(crate) fn packet(&self) -> Packet {
+        let (namespace, args) = (self.namespace.clone(), self.args.clone());
+        match &self.name {
+            Some(name) => Packet::Event {
+                namespace,
+                name: name.clone(),
+                id: self.id,
+                args,
+            },
+            None => Packet::Ack {
+                namespace,
+                id: self.id.unwrap_or_default(),
+                args,
+            },
+        }
     }
 }

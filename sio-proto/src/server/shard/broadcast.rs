@@ -169,7 +169,10 @@ fn fan_out(
     if message.volatile && !session.is_writable() {
         return;
     }
-    let encoded = message.encoded(Form::of(session.generation()), buffer);
+    // What a parser cannot say its clients do not hear; who encodes beforehand is told.
+    let Ok(encoded) = message.encoded(Form::of(session.generation()), config, buffer) else {
+        return;
+    };
     if session
         .queue(encoded.frames(), encoded.packets(), encoded.bytes(), config)
         .is_err()

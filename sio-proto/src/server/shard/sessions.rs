@@ -115,7 +115,7 @@ impl Core {
         if form == Form::Legacy06 {
             legacy::session::check(message)?;
         }
-        let encoded = message.encoded(form, &mut self.buffer);
+        let encoded = message.encoded(form, &self.config, &mut self.buffer)?;
         session.queue(encoded.frames(), encoded.packets(), encoded.bytes(), &self.config)?;
         self.mark_ready(slot);
         Ok(())
