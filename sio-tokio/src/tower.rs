@@ -8,17 +8,15 @@
 //! use sio_tokio::tower::SocketIoLayer;
 //! use tower_layer::Layer;
 //!
-//! # fn own_service() -> sio_tokio::tower::NotFound { Default::default() }
-//! # fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! # fn example<S>(own_service: S) -> Result<(), Box<dyn std::error::Error>> {
 //! let io = Server::new(Config::default())?;
 //! io.of("/").on("chat", |socket: Socket, text: String| socket.broadcast().emit("chat", text));
-//! // What `own_service` was, with Socket.IO in front of it.
-//! let service = SocketIoLayer::new(&io).layer(own_service());
+//! let service = SocketIoLayer::new(&io).layer(own_service);
 //! # drop(service);
 //! # Ok(())
 //! # }
 //! ```
-//! With axum it is one line, [`Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer): see the module `axum`.
+//! Without a service of the application's own, [`Server::service`](crate::Server::service) is all of it. With axum it is one line, [`Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer): see the module `axum`.
 //!
 //! # What handlers see
 //!
@@ -81,12 +79,12 @@ mod head;
 mod upgrade;
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::Ready;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::{Request, Response, StatusCode};
+use http_body::Body;
 use sio_app::Exchanged;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -96,6 +94,7 @@ pub use future::ResponseFuture;
 
 use crate::Server;
 use future::Serving;
+use head::Refusal;
 
 /// Puts Socket.IO in front of a service.
 #[derive(Clone, Debug)]
@@ -117,18 +116,19 @@ impl<S> Layer<S> for SocketIoLayer {
     }
 }
 
-/// Answers the requests that are Socket.IO's; the others go to `S`, by default to 404.
+/// Answers the requests that are Socket.IO's; the others go to `S`.
 #[derive(Clone, Debug)]
-pub struct SocketIoService<S = NotFound> {
+pub struct SocketIoService<S = OwnAnswers> {
     server: Server,
     inner: S,
 }
 
 impl SocketIoService {
-    /// A service for Socket.IO alone.
+    /// A service without another behind it: what is not Socket.IO's is answered by [`Io::on_request`](crate::Io::on_request), as by the server's own listener. So this is the whole
+    /// server as a service.
     #[must_use]
     pub fn new(server: &Server) -> Self {
-        Self::with_inner(server, NotFound)
+        Self::with_inner(server, OwnAnswers(server.clone()))
     }
 }
 
@@ -143,7 +143,7 @@ impl<S> SocketIoService<S> {
     }
 }
 
-/// Mounting.
+/// With the feature `tower`.
 impl Server {
     /// The layer that puts this server in front of a service, such as an axum `Router`.
     #[must_use]
@@ -151,20 +151,20 @@ impl Server {
         SocketIoLayer::new(self)
     }
 
-    /// The service that answers this server's requests, and 404 to others.
+    /// This server as a service: what is not Socket.IO's is answered by [`Io::on_request`](crate::Io::on_request).
     #[must_use]
     pub fn service(&self) -> SocketIoService {
         SocketIoService::new(self)
     }
 }
 
-impl<S, B, R> Service<http::Request<B>> for SocketIoService<S>
+impl<S, B, R> Service<Request<B>> for SocketIoService<S>
 where
-    S: Service<http::Request<B>, Response = http::Response<R>>,
-    B: http_body::Body,
-    R: http_body::Body<Data = Bytes>,
+    S: Service<Request<B>, Response = Response<R>>,
+    B: Body,
+    R: Body<Data = Bytes>,
 {
-    type Response = http::Response<ResponseBody<R>>;
+    type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
     type Future = ResponseFuture<S::Future, B>;
 
@@ -172,31 +172,16 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let target = request.uri().path_and_query().map_or("", |target| target.as_str());
         if !self.server.concerns(target) {
             return ResponseFuture::inner(self.inner.call(request));
         }
-        let (parts, body) = request.into_parts();
-        match self.take_up(parts, body) {
-            Ok(taken) => taken,
-            Err(request) => ResponseFuture::inner(self.inner.call(*request)),
-        }
-    }
-}
-
-impl<S> SocketIoService<S> {
-    /// Takes up a request under our path; gives it back if it is not ours after all.
-    fn take_up<F, B>(
-        &self,
-        mut parts: http::request::Parts,
-        body: B,
-    ) -> Result<ResponseFuture<F, B>, Box<http::Request<B>>> {
+        let (mut parts, body) = request.into_parts();
         let head = match head::convert(&parts, &self.server.config().http) {
             Ok(head) => head,
-            Err(refusal) => return Ok(ResponseFuture::refusal(refusal)),
+            Err(refusal) => return ResponseFuture::refusal(refusal, parts.version),
         };
-        self.server.tick();
         let peer = head::peer(&parts.extensions);
         let mut upgrade = None;
         let exchanged = self.server.exchange(head, peer, || {
@@ -206,36 +191,42 @@ impl<S> SocketIoService<S> {
         match exchanged {
             Exchanged::Ours(exchange) => {
                 let upgrade = upgrade.or_else(|| parts.extensions.remove());
-                let serving = Serving::new(exchange, body, &self.server, parts.version, upgrade);
-                Ok(ResponseFuture::ours(serving))
+                ResponseFuture::ours(Serving::new(exchange, body, &self.server, parts.version, upgrade))
             }
-            Exchanged::Foreign(_) => Err(Box::new(http::Request::from_parts(parts, body))),
-            Exchanged::Full => Ok(ResponseFuture::refusal((
-                StatusCode::SERVICE_UNAVAILABLE,
-                "as many connections as there may be",
-            ))),
+            Exchanged::Foreign(_) => ResponseFuture::inner(self.inner.call(Request::from_parts(parts, body))),
+            Exchanged::Full => ResponseFuture::refusal(FULL, parts.version),
         }
     }
 }
 
-/// The service of those who have no other: every answer is 404.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NotFound;
+/// The service of those who have no other: [`Io::on_request`](crate::Io::on_request) answers, or 404.
+#[derive(Clone, Debug)]
+pub struct OwnAnswers(Server);
 
-impl<B> Service<http::Request<B>> for NotFound {
-    type Response = http::Response<String>;
+impl<B: Body> Service<Request<B>> for OwnAnswers {
+    type Response = Response<ResponseBody<String>>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = ResponseFuture<Ready<Result<Response<String>, Infallible>>, B>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: http::Request<B>) -> Self::Future {
-        let mut response = http::Response::new("Not Found".to_owned());
-        *response.status_mut() = StatusCode::NOT_FOUND;
-        let plain = http::HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().insert(CONTENT_TYPE, plain);
-        ready(Ok(response))
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        let head = match head::convert(&parts, &self.0.config().http) {
+            Ok(head) => head,
+            Err(refusal) => return ResponseFuture::refusal(refusal, parts.version),
+        };
+        let extension = head::extension(&mut parts.extensions);
+        match self.0.take_up(head, head::peer(&parts.extensions), extension) {
+            Some(exchange) => ResponseFuture::ours(Serving::new(exchange, body, &self.0, parts.version, None)),
+            None => ResponseFuture::refusal(FULL, parts.version),
+        }
     }
 }
+
+const FULL: Refusal = (
+    StatusCode::SERVICE_UNAVAILABLE,
+    "there are as many connections as may be",
+);

@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use sio_tokio::tower::{SocketIoLayer, SocketIoService};
-use sio_tokio::{Ack, Bytes, Config, Options, Peer, RawArgs, Reason, Server, Socket};
+use sio_tokio::{Ack, Bytes, Config, HttpResponse, Options, Peer, RawArgs, Reason, Server, Socket};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
@@ -266,6 +266,24 @@ async fn generations_of_old_pass() {
     let mut connection = raw::Connection::open(address).await;
     connection.write(hixie).await;
     assert!(connection.response_with_head().await.0.starts_with("HTTP/1.1 400"));
+}
+
+#[tokio::test]
+async fn alone_it_answers_as_its_own_listener_would() {
+    let io = default_server();
+    let address = serve(Router::new().fallback_service(io.service())).await;
+    let mut connection = raw::Connection::open(address).await;
+    connection.write(&raw::get("/hello")).await;
+    assert!(connection.response_with_head().await.0.starts_with("HTTP/1.1 404"));
+    io.on_request(|request| {
+        let body = String::from_utf8_lossy(request.body());
+        HttpResponse::text(format!("{} {body}", request.path())).header("X-Test", "1")
+    });
+    connection.write(&raw::post("/hello", "you")).await;
+    let (head, body) = connection.response_with_head().await;
+    assert!(head.contains("x-test: 1"), "{head}");
+    assert_eq!(body, "/hello you");
+    open(&mut connection).await;
 }
 
 #[tokio::test]

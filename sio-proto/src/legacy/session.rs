@@ -1,4 +1,4 @@
-//! A session of 0.6: the server speaks first, and a session outlives its transport (docs/protocol/legacy-0.6.md §3-§6, §13).
+//! A session of the 0.6 family: the server speaks first, and a session outlives its transport (docs/protocol/legacy-0.6.md §3-§6, §13).
 //!
 //! ```text
 //!   request without id ─► ASKING ── accepted ─► PRESENT ── transport lost ─► ABSENT ── too long ─► (gone)
@@ -8,37 +8,37 @@
 //! There is no CONNECT on this wire: opening a session is asking for the namespace `/`. The session id frame, by which the client knows that it is
 //! connected, is sent when the user has accepted; nothing goes before it, and in a poll nothing goes with it unless the session ends with that poll.
 //!
-//! What crosses to this wire and from it: a text or JSON message is the event `message` with that one argument. Other events reach the client as the
-//! JSON message `{"event":NAME,"args":[…]}`, with `"attachments":[base64,…]` if there are any. Acknowledgements cannot be carried.
+//! What the payloads are is said by the codec of the path on which the session was opened ([`payloads`](super::payloads)): `~m~` of 0.5 and 0.6, the streaming wire,
+//! the envelope of 0.3-0.4, or one of the user's own.
 //!
 //! Which requests there are is in [`requests`](super::requests).
 //!
 //! Invariant: without a transport `deadline` is set, and an alarm for it, or for an earlier time, is armed.
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::framing::{self, Frame as Tilded};
+use super::payloads::{Garbled, PayloadReader};
 use super::requests::{answer, begin_stream, flush_poll};
-use super::transports::{Family, read_data_form, write_jsonp};
-use crate::detect::{Legacy06, Transport};
-use crate::server::{
-    Alarm, Carriage, Core, Encoded, Message, Outputs, Reason, SendError, Session, Standing, State, Wiring,
-};
+use crate::codec::Heartbeats;
+use crate::server::{Alarm, Carriage, Core, Delivery, Outputs, Reason, Session, Standing, State, Wiring};
 use crate::socket::Args;
 use crate::wire::Inbound;
-use crate::{Config, Frame, Time, json};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-/// Most frames in one payload.
-const MAX_FRAMES: usize = 65_536;
+use crate::{Config, Frame, Time};
 
 /// What a session of this generation has besides the common part.
 #[derive(Debug, Default)]
 pub(crate) struct Tilde {
+    /// The number of its codec.
+    pub(crate) codec: u8,
+    /// Something that could not be read has been reported.
+    reported: bool,
+    /// Reads what is posted, if the codec has streams.
+    reader: Option<Box<PayloadReader>>,
     /// The session id frame has been queued.
     announced: bool,
     /// Whose script the parked GET is answered with, if it is one.
@@ -55,9 +55,10 @@ pub(crate) struct Tilde {
 }
 
 impl Tilde {
-    /// A session whose GET is answered with this script, if it has to be one.
-    pub(super) fn new(script: Option<u64>) -> Self {
+    /// A session in the codec of this number, whose GET is answered with this script, if it has to be one.
+    pub(super) fn new(codec: u8, script: Option<u64>) -> Self {
         Self {
+            codec,
             script,
             ..Self::default()
         }
@@ -80,61 +81,22 @@ pub(crate) const fn max_packets(session: &Session, config: &Config) -> usize {
     }
 }
 
-// ---- payloads ----------------------------------------------------------------------------------------------------
-
-/// Puts frames together as the body of a poll.
-pub(crate) fn encode_poll(frames: &[Frame], out: &mut BytesMut) {
-    frames.iter().for_each(|frame| out.put_slice(frame.payload()));
-}
-
-/// The same as a script.
-pub(crate) fn encode_script(index: u64, frames: &[Frame], out: &mut BytesMut) {
-    encode_poll(frames, out);
-    let payload = out.split();
-    let text = core::str::from_utf8(&payload).unwrap_or_default();
-    write_jsonp(Family::V06, index, text, out);
-}
-
-/// Decodes the body of a POST. Without the field `data` it is broken.
-pub(crate) fn decode_body(config: &Config, route: &Legacy06<'_>, body: &Bytes) -> Vec<Inbound> {
-    let mut packets = Vec::new();
-    match read_data_form(body) {
-        Ok(payload) => {
-            let mut frames = Vec::new();
-            let _ = match route.transport {
-                // Browsers have written a form, and with it their own line breaks (docs/protocol/legacy-0.6.md §5.1).
-                Transport::JsonpPolling => framing::decode_jsonp(&payload, MAX_FRAMES, &mut frames),
-                _ => framing::decode(&payload, MAX_FRAMES, &mut frames),
-            };
-            receive_frames(frames, config, &mut packets);
-        }
-        Err(_) => packets.push(Inbound::Broken(Reason::ParseError)),
+/// Reads a piece of the stream that a session's POSTs are together.
+pub(super) fn read_piece(
+    core: &mut Core,
+    slot: u32,
+    payload: &ByteString,
+    from_form: bool,
+    packets: &mut Vec<Inbound>,
+) {
+    let config = Arc::clone(&core.config);
+    if let Some(tilde) = core.sessions.get_mut(slot).and_then(tilde_of) {
+        let codec = tilde.codec;
+        let reader = tilde
+            .reader
+            .get_or_insert_with(|| Box::new(PayloadReader::new(codec, &config)));
+        reader.read(payload, from_form, &config, packets);
     }
-    packets
-}
-
-/// Decodes a payload. What is wrong with the rest of it costs the rest and nothing more (docs/protocol/legacy-0.6.md §16).
-pub(crate) fn decode_payload(payload: &ByteString, config: &Config, out: &mut Vec<Inbound>) {
-    let mut frames = Vec::new();
-    // The error is the end of the payload; the frames before it count.
-    let _ = framing::decode(payload, MAX_FRAMES, &mut frames);
-    receive_frames(frames, config, out);
-}
-
-fn receive_frames(frames: Vec<Tilded>, config: &Config, out: &mut Vec<Inbound>) {
-    out.extend(frames.into_iter().filter_map(|frame| {
-        match frame {
-            Tilded::Heartbeat(number) => Some(Inbound::Heartbeat(number)),
-            Tilded::Json(value) => json::validate(&value, config.packet.max_depth)
-                .is_ok()
-                .then_some(Inbound::Message(value)),
-            Tilded::Text(text) => {
-                let mut literal = BytesMut::with_capacity(text.len() + 2);
-                json::write_string(&mut literal, &text);
-                ByteString::try_from(literal.freeze()).ok().map(Inbound::Message)
-            }
-        }
-    }));
 }
 
 // ---- packets and time -----------------------------------------------------------------------------------------------
@@ -152,14 +114,54 @@ pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: u32, packet: Inbou
                 next_heartbeat(core, now, slot);
             }
         }
-        Inbound::Engine(_) | Inbound::Socket(_) | Inbound::Part(_) | Inbound::Colon(_) | Inbound::Broken(_) => {}
+        Inbound::Goodbye => close(core, slot, Reason::ClientNamespaceDisconnect, out),
+        Inbound::Garbled(garbled) => {
+            let is_fatal = garbled.error.is_fatal();
+            report(core, slot, *garbled, out);
+            if is_fatal {
+                close(core, slot, Reason::ParseError, out);
+            }
+        }
+        Inbound::Engine(_)
+        | Inbound::Socket(_)
+        | Inbound::Part(_)
+        | Inbound::Colon(_)
+        | Inbound::Payload { .. }
+        | Inbound::Broken(_) => {}
     }
 }
 
-/// The next heartbeat of a websocket or stream is due after the interval.
+/// Tells the user once per session that something could not be read: a client with the wrong codec says nothing else.
+fn report(core: &mut Core, slot: u32, garbled: Garbled, out: &mut Outputs) {
+    let Some((socket, _)) = core.socket_in(slot, "/") else {
+        return;
+    };
+    let config = Arc::clone(&core.config);
+    if let Some(tilde) = core.sessions.get_mut(slot).and_then(tilde_of)
+        && !core::mem::replace(&mut tilde.reported, true)
+    {
+        let codec = config.legacy.codec_at(tilde.codec).name();
+        out.deliveries.push(Delivery::Garbled {
+            socket: core.socket_key(socket),
+            codec,
+            garbled,
+        });
+    }
+}
+
+/// The next heartbeat of a websocket or stream is due after the interval, if the codec has any.
 pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: u32) {
-    let (key, at) = (core.key(slot), now + core.config.legacy.heartbeat_interval);
-    if let Some(tilde) = core.sessions.get_mut(slot).and_then(tilde_of) {
+    let (key, config) = (core.key(slot), Arc::clone(&core.config));
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    let transport = session.transport.into();
+    if let Some(tilde) = tilde_of(session) {
+        let codec = config.legacy.codec_at(tilde.codec);
+        if codec.heartbeats(transport) == Heartbeats::None {
+            return;
+        }
+        let at = now + codec.heartbeat_interval(transport, config.legacy.heartbeat_interval);
         tilde.awaiting_echo = false;
         tilde.beat = tilde.beat.wrapping_add(1);
         core.timers.arm_at(at, Alarm::Ping, key, tilde.beat);
@@ -167,19 +169,28 @@ pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: u32) {
 }
 
 pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, epoch: u32, out: &mut Outputs) {
-    let key = core.key(slot);
-    let late = now + core.config.legacy.heartbeat_timeout;
+    let (key, config) = (core.key(slot), Arc::clone(&core.config));
+    let late = now + config.legacy.heartbeat_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    let flows = session.link.is_some() && session.parked.is_none();
+    let (flows, transport) = (
+        session.link.is_some() && session.parked.is_none(),
+        session.transport.into(),
+    );
     let Some(tilde) = tilde_of(session) else { return };
     match alarm {
         Alarm::Ping if tilde.beat == epoch && flows => {
-            tilde.awaiting_echo = true;
-            let frame = Frame::text(&mut core.buffer, |b| framing::write_heartbeat(epoch.into(), b));
+            let codec = config.legacy.codec_at(tilde.codec);
+            let echoed = codec.heartbeats(transport) == Heartbeats::Echoed;
+            tilde.awaiting_echo = echoed;
+            let frame = Frame::text(&mut core.buffer, |b| codec.encode_heartbeat(epoch, b));
             core.push_control(slot, frame);
-            core.timers.arm_at(late, Alarm::PingTimeout, key, epoch);
+            if echoed {
+                core.timers.arm_at(late, Alarm::PingTimeout, key, epoch);
+            } else {
+                next_heartbeat(core, now, slot);
+            }
         }
         Alarm::PingTimeout if tilde.beat == epoch && tilde.awaiting_echo && flows => {
             close(core, slot, Reason::PingTimeout, out);
@@ -225,6 +236,7 @@ pub(super) fn set_deadline(core: &mut Core, slot: u32, at: Time) {
 /// The user has accepted: the client gets its session id.
 pub(crate) fn accepted(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
     begin_stream(core, slot, out);
+    let config = Arc::clone(&core.config);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -232,8 +244,9 @@ pub(crate) fn accepted(core: &mut Core, now: Time, slot: u32, out: &mut Outputs)
     let Some(tilde) = tilde_of(session) else { return };
     tilde.announced = true;
     tilde.id_waits = polling;
+    let codec = config.legacy.codec_at(tilde.codec);
     let sid = core::str::from_utf8(&sid).unwrap_or_default();
-    let frame = Frame::text(&mut core.buffer, |b| framing::write_text(sid, b));
+    let frame = Frame::text(&mut core.buffer, |b| codec.encode_session_id(sid, b));
     core.push_control(slot, frame);
     if !polling {
         next_heartbeat(core, now, slot);
@@ -269,70 +282,29 @@ pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, out: &mut Out
     }
 }
 
-/// Ends the session: what is queued leaves if there is a way. This wire has no word for goodbye.
+/// Ends the session: what is queued leaves if there is a way, and behind it the goodbye, if the codec has one.
 pub(crate) fn close(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs) {
     core.end_sockets(slot, reason, out);
+    let config = Arc::clone(&core.config);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
     session.state = State::Closing;
-    let script = tilde_of(session).and_then(|tilde| tilde.script);
-    match (session.parked.take(), session.carriage) {
-        // A stream that has not begun.
-        (Some(asker), Carriage::Stream(_)) => out.writes.push(asker.answer(503, None, Bytes::new())),
-        (Some(asker), Carriage::Poll | Carriage::Frames) => answer(*asker, script, session.take_outbox(), out),
-        (None, _) => session.end_link(out),
+    let Some(tilde) = tilde_of(session) else { return };
+    let (codec, script) = (config.legacy.codec_at(tilde.codec), tilde.script);
+    if session.link.is_some() {
+        let goodbye = Frame::text(&mut core.buffer, |b| codec.encode_goodbye(b));
+        if !goodbye.payload().is_empty() {
+            session.queue_control(goodbye);
+        }
+        match (session.parked.take(), &session.carriage) {
+            // A stream that has not begun.
+            (Some(asker), Carriage::Stream(_)) => out.writes.push(asker.answer(503, None, Bytes::new())),
+            (Some(asker), Carriage::Poll | Carriage::Frames) => {
+                answer(*asker, codec, script, session.take_outbox(), out);
+            }
+            (None, _) => session.end_link(out),
+        }
     }
     core.remove_session(slot, reason, out);
-}
-
-/// Encodes a message for clients of this generation, as the module says.
-pub(crate) fn encode_message(message: &Message, buffer: &mut BytesMut) -> Encoded {
-    let first = Frame::text(buffer, |b| match message.name.as_deref() {
-        Some("message") if message.args.attachments.is_empty() => {
-            for value in message.args.iter() {
-                if value.starts_with('"') {
-                    framing::write_text(&json::unescape(value), b);
-                } else {
-                    framing::write_json(value, b);
-                }
-            }
-        }
-        name => {
-            let mut envelope = BytesMut::new();
-            envelope.put_slice(b"{\"event\":");
-            json::write_string(&mut envelope, name.unwrap_or_default());
-            envelope.put_slice(b",\"args\":[");
-            envelope.put_slice(message.args.json.as_bytes());
-            envelope.put_u8(b']');
-            if !message.args.attachments.is_empty() {
-                put_attachments(&message.args, &mut envelope);
-            }
-            envelope.put_u8(b'}');
-            framing::write_json(core::str::from_utf8(&envelope).unwrap_or_default(), b);
-        }
-    });
-    Encoded {
-        first,
-        attachments: Vec::new(),
-    }
-}
-
-fn put_attachments(args: &Args, out: &mut BytesMut) {
-    out.put_slice(b",\"attachments\":[");
-    for (at, bytes) in args.attachments.iter().enumerate() {
-        out.put_slice(if at == 0 { b"\"" } else { b",\"" });
-        out.put_slice(STANDARD.encode(bytes).as_bytes());
-        out.put_u8(b'"');
-    }
-    out.put_u8(b']');
-}
-
-/// Says whether this wire can carry the message: it has no acknowledgements.
-pub(crate) const fn check(message: &Message) -> Result<(), SendError> {
-    if message.id.is_none() {
-        Ok(())
-    } else {
-        Err(SendError::Unsupported)
-    }
 }

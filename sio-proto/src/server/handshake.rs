@@ -110,6 +110,20 @@ impl TransportKind {
     }
 }
 
+/// The other way round: of several that are one kind, that of the same name.
+impl From<TransportKind> for Transport {
+    fn from(kind: TransportKind) -> Self {
+        match kind {
+            TransportKind::Polling => Self::XhrPolling,
+            TransportKind::JsonpPolling => Self::JsonpPolling,
+            TransportKind::Htmlfile => Self::Htmlfile,
+            TransportKind::XhrMultipart => Self::XhrMultipart,
+            TransportKind::WebSocket => Self::Websocket,
+            TransportKind::Flashsocket => Self::Flashsocket,
+        }
+    }
+}
+
 impl From<Transport> for TransportKind {
     fn from(transport: Transport) -> Self {
         match transport {

@@ -18,7 +18,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::http_answer::Asker;
-use super::{Generation, Handshake, Outputs, Part, SendError, StreamForm, TransportKind, Write};
+use super::{Form, Generation, Handshake, Outputs, Part, SendError, StreamForm, TransportKind, Write};
 use crate::engine::Revision;
 use crate::socket::Reassembly;
 use crate::{Config, Frame, LinkId, Sid, Time, engine, legacy};
@@ -41,12 +41,12 @@ pub(crate) enum Wiring {
     Engine3(engine::session::Engine),
     /// The `/1/` wire.
     Legacy09(legacy::v1::session::Colon),
-    /// The `~m~` wire.
+    /// The plain-message wire.
     Legacy06(legacy::session::Tilde),
 }
 
 /// In which shape packets leave on the session's link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Carriage {
     /// In the answer to a poll.
     Poll,
@@ -103,11 +103,16 @@ const _: () = assert!(size_of::<Session>() <= 320);
 
 impl Session {
     pub(crate) const fn generation(&self) -> Generation {
+        self.form().generation()
+    }
+
+    /// In what form its packets are written.
+    pub(crate) const fn form(&self) -> Form {
         match &self.wiring {
-            Wiring::Engine4(_) => Generation::Engine4,
-            Wiring::Engine3(_) => Generation::Engine3,
-            Wiring::Legacy09(_) => Generation::Legacy09,
-            Wiring::Legacy06(_) => Generation::Legacy06,
+            Wiring::Engine4(_) => Form::Engine4,
+            Wiring::Engine3(_) => Form::Engine3,
+            Wiring::Legacy09(_) => Form::Legacy09,
+            Wiring::Legacy06(tilde) => Form::Plain(tilde.codec),
         }
     }
 
@@ -183,9 +188,9 @@ impl Session {
     }
 
     /// What lets the session's link end politely, if it is no poll.
-    pub(crate) const fn farewell(&self, link: LinkId) -> Write {
-        match self.carriage {
-            Carriage::Stream(form) => Write::StreamEnd(link, form),
+    pub(crate) fn farewell(&self, link: LinkId) -> Write {
+        match &self.carriage {
+            Carriage::Stream(form) => Write::StreamEnd(link, Box::new(form.clone())),
             Carriage::Poll | Carriage::Frames => Write::Close(link, None),
         }
     }
@@ -194,9 +199,12 @@ impl Session {
     pub(crate) fn end_link(&mut self, out: &mut Outputs) {
         let Some(link) = self.link else { return };
         let frames = self.take_outbox();
-        match self.carriage {
+        match &self.carriage {
             Carriage::Stream(_) if frames.is_empty() => {}
-            Carriage::Stream(form) => out.writes.push(Write::Part(link, Box::new(Part { frames, form }))),
+            Carriage::Stream(form) => {
+                let form = form.clone();
+                out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
+            }
             Carriage::Poll | Carriage::Frames => out
                 .writes
                 .extend(frames.into_iter().map(|frame| Write::Frame(link, frame))),

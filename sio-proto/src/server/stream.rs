@@ -15,22 +15,22 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::output::put_internal_error;
+use crate::codec::Codec;
 use crate::legacy::hixie;
 use crate::legacy::transports::{
     Family, HTMLFILE_CONTENT_TYPE, MULTIPART_CONTENT_TYPE, MULTIPART_HEAD, write_htmlfile, write_htmlfile_head,
-    write_multipart,
 };
 use crate::{Frame, http};
 
 /// How packets are written on such a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamEncoding {
-    /// The scripts of 0.6 (docs/protocol/legacy-0.6.md §8).
-    Htmlfile06,
+    /// The scripts of the 0.6 family, as this codec has them (docs/protocol/legacy-0.6.md §8).
+    Htmlfile06(Codec),
     /// The scripts of 0.7-0.9 (docs/protocol/legacy-0.9.md §8).
     Htmlfile09,
-    /// The parts of 0.6 (docs/protocol/legacy-0.6.md §9).
-    Multipart,
+    /// The parts of the 0.6 family, as this codec has them (docs/protocol/legacy-0.6.md §9).
+    Multipart(Codec),
     /// The frames of hixie-76, which has a closing handshake (docs/protocol/legacy-0.6.md §10.1).
     Hixie76,
     /// The frames of hixie-75, which has none.
@@ -38,7 +38,7 @@ pub enum StreamEncoding {
 }
 
 /// An encoding, and what is around it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamForm {
     /// How packets are written.
     pub encoding: StreamEncoding,
@@ -50,8 +50,8 @@ pub struct StreamForm {
 
 impl StreamForm {
     /// For the answer to this request.
-    pub(crate) const fn new(encoding: StreamEncoding, exchange: http::Exchange) -> Self {
-        let htmlfile = matches!(encoding, StreamEncoding::Htmlfile06 | StreamEncoding::Htmlfile09);
+    pub(crate) fn new(encoding: StreamEncoding, exchange: http::Exchange) -> Self {
+        let htmlfile = matches!(encoding, StreamEncoding::Htmlfile06(_) | StreamEncoding::Htmlfile09);
         let chunked = htmlfile && exchange.version_minor >= 1;
         Self {
             encoding,
@@ -61,7 +61,7 @@ impl StreamForm {
     }
 
     /// Appends the last bytes of the stream, if its encoding has any.
-    pub fn encode_end(self, out: &mut BytesMut) {
+    pub fn encode_end(&self, out: &mut BytesMut) {
         if self.chunked {
             http::encode_last_chunk(out);
         }
@@ -87,8 +87,8 @@ impl Stream {
     #[must_use]
     pub const fn content_type(&self) -> &'static str {
         match self.form.encoding {
-            StreamEncoding::Multipart => MULTIPART_CONTENT_TYPE,
-            StreamEncoding::Htmlfile06
+            StreamEncoding::Multipart(_) => MULTIPART_CONTENT_TYPE,
+            StreamEncoding::Htmlfile06(_)
             | StreamEncoding::Htmlfile09
             | StreamEncoding::Hixie76
             | StreamEncoding::Hixie75 => HTMLFILE_CONTENT_TYPE,
@@ -98,9 +98,9 @@ impl Stream {
     /// Appends what the body begins with, without HTTP around it.
     pub fn encode_body(&self, out: &mut BytesMut) {
         match self.form.encoding {
-            StreamEncoding::Htmlfile06 => write_htmlfile_head(Family::V06, out),
+            StreamEncoding::Htmlfile06(_) => write_htmlfile_head(Family::V06, out),
             StreamEncoding::Htmlfile09 => write_htmlfile_head(Family::V1, out),
-            StreamEncoding::Multipart => out.extend_from_slice(MULTIPART_HEAD),
+            StreamEncoding::Multipart(_) => out.extend_from_slice(MULTIPART_HEAD),
             StreamEncoding::Hixie76 | StreamEncoding::Hixie75 => {}
         }
     }
@@ -120,7 +120,7 @@ impl Stream {
         }
         let mut body = BytesMut::new();
         self.encode_body(&mut body);
-        put(self.form, &body, out);
+        put(&self.form, &body, out);
         true
     }
 }
@@ -143,7 +143,7 @@ impl Part {
         let mut chunk = BytesMut::new();
         for frame in &self.frames {
             chunk.clear();
-            encode_packet(self.form.encoding, frame, &mut chunk);
+            encode_packet(&self.form.encoding, frame, &mut chunk);
             http::encode_chunk(out, &chunk);
         }
     }
@@ -151,12 +151,12 @@ impl Part {
     /// Appends the packets without the chunks of HTTP, for those whose HTTP server makes them.
     pub fn encode_body(&self, out: &mut BytesMut) {
         for frame in &self.frames {
-            encode_packet(self.form.encoding, frame, out);
+            encode_packet(&self.form.encoding, frame, out);
         }
     }
 }
 
-fn put(form: StreamForm, bytes: &[u8], out: &mut BytesMut) {
+fn put(form: &StreamForm, bytes: &[u8], out: &mut BytesMut) {
     if form.chunked {
         http::encode_chunk(out, bytes);
     } else {
@@ -165,12 +165,12 @@ fn put(form: StreamForm, bytes: &[u8], out: &mut BytesMut) {
 }
 
 /// One packet. Each is a payload of its own: a script, a part or a message that the client can act upon as soon as it is there.
-fn encode_packet(encoding: StreamEncoding, frame: &Frame, out: &mut BytesMut) {
+fn encode_packet(encoding: &StreamEncoding, frame: &Frame, out: &mut BytesMut) {
     let text = core::str::from_utf8(frame.payload()).unwrap_or_default();
     match encoding {
-        StreamEncoding::Htmlfile06 => write_htmlfile(Family::V06, text, out),
+        StreamEncoding::Htmlfile06(codec) => codec.wrap_htmlfile(text, out),
         StreamEncoding::Htmlfile09 => write_htmlfile(Family::V1, text, out),
-        StreamEncoding::Multipart => write_multipart(text, out),
+        StreamEncoding::Multipart(codec) => codec.wrap_multipart(text, out),
         StreamEncoding::Hixie76 | StreamEncoding::Hixie75 => hixie::write_text(text, out),
     }
 }

@@ -33,7 +33,7 @@ pin_project! {
         Inner { #[pin] future: F },
         // Boxed, so that the inner service's futures are not larger for it.
         Ours { serving: Pin<Box<Serving<B>>> },
-        Refused { refusal: Refusal },
+        Refused { refusal: Refusal, version: Version },
     }
 }
 
@@ -51,9 +51,9 @@ impl<F, B> ResponseFuture<F, B> {
         }
     }
 
-    pub(super) const fn refusal(refusal: Refusal) -> Self {
+    pub(super) const fn refusal(refusal: Refusal, version: Version) -> Self {
         Self {
-            kind: Kind::Refused { refusal },
+            kind: Kind::Refused { refusal, version },
         }
     }
 }
@@ -71,7 +71,7 @@ where
                 .poll(cx)
                 .map(|answer| answer.map(|answer| answer.map(ResponseBody::inner))),
             KindProjection::Ours { serving } => serving.as_mut().poll_answer(cx).map(Ok),
-            KindProjection::Refused { refusal } => Poll::Ready(Ok(body::refusal(*refusal, Version::HTTP_11))),
+            KindProjection::Refused { refusal, version } => Poll::Ready(Ok(body::refusal(*refusal, *version))),
         }
     }
 }
@@ -107,6 +107,7 @@ impl<B> Serving<B> {
         version: Version,
         upgrade: Option<OnUpgrade>,
     ) -> Self {
+        server.tick();
         Self {
             exchange: Some(exchange),
             body: Some(body),

@@ -288,11 +288,12 @@ fn stream(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, request: 
         asker.link,
         StreamForm::new(StreamEncoding::Htmlfile09, request.http.exchange()),
     );
-    out.writes.push(asker.stream(form));
+    out.writes.push(asker.stream(form.clone()));
     let Some(slot) = slot.filter(|slot| is_handshaken(core, *slot)) else {
         let frames = alloc::vec![not_handshaken(core)];
+        let end = Box::new(form.clone());
         out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
-        return out.writes.push(Write::StreamEnd(link, form));
+        return out.writes.push(Write::StreamEnd(link, end));
     };
     attach(core, slot, link, Transport::Htmlfile, Role::Stream, out);
     if let Some(session) = core.sessions.get_mut(slot) {
