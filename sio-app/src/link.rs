@@ -526,6 +526,22 @@ impl<O: Outlet + ?Sized> Link<O> {
         (state.phase == Phase::Blocked).then(|| state.claim())
     }
 
+    /// Ends the link if nothing waits to be written, and says whether it has.
+    pub(crate) fn cut_if_clear(&self) -> bool {
+        let waker = {
+            let mut state = self.state.lock();
+            if state.phase != Phase::Idle || !state.queue.is_empty() {
+                return false;
+            }
+            state.phase = Phase::Cut;
+            state.waker.clone()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
     /// Ends the link without another byte.
     pub(crate) fn cut(&self) {
         self.end(Phase::Cut);

@@ -1,4 +1,4 @@
-//! A link alone, before an outlet that takes only so much.
+//! An outlet that is a wall, and links that write to it.
 
 use super::*;
 use std::sync::Arc;

@@ -31,6 +31,7 @@ impl Core {
             state: State::Open,
             transport,
             carriage: Carriage::of(transport),
+            leaving: false,
             blocked: false,
             ready: false,
             link,
