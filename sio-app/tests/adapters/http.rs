@@ -1,56 +1,54 @@
 //! HTTP/1.1 by hand.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use super::{dial, is_timeout};
 
-use super::patiently;
-
-pub(crate) fn get(path: &str) -> String {
+pub(super) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
 }
 
-pub(crate) fn post(path: &str, body: &str) -> String {
+pub(super) fn post(path: &str, body: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
 }
 
-pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+pub(super) struct Connection {
+    stream: TcpStream,
     read: Vec<u8>,
 }
 
 impl Connection {
-    pub(crate) async fn open(address: SocketAddr) -> Self {
+    pub(super) fn open(address: SocketAddr) -> Self {
         Self {
-            stream: TcpStream::connect(address).await.unwrap(),
+            stream: dial(address),
             read: Vec::new(),
         }
     }
 
-    pub(crate) async fn write(&mut self, text: &str) {
-        self.stream.write_all(text.as_bytes()).await.unwrap();
+    pub(super) fn write(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).unwrap();
     }
 
-    pub(crate) async fn get(&mut self, path: &str) -> String {
-        self.write(&get(path)).await;
-        self.response().await
+    pub(super) fn get(&mut self, path: &str) -> String {
+        self.write(&get(path));
+        self.response()
     }
 
-    pub(crate) async fn post(&mut self, path: &str, body: &str) -> String {
-        self.write(&post(path, body)).await;
-        self.response().await
+    pub(super) fn post(&mut self, path: &str, body: &str) -> String {
+        self.write(&post(path, body));
+        self.response()
     }
 
     /// The body of the next response.
-    pub(crate) async fn response(&mut self) -> String {
-        self.response_with_head().await.1
+    pub(super) fn response(&mut self) -> String {
+        self.response_with_head().1
     }
 
-    pub(crate) async fn response_with_head(&mut self) -> (String, String) {
+    pub(super) fn response_with_head(&mut self) -> (String, String) {
         loop {
             if let Some(end) = self.read.windows(4).position(|w| w == b"\r\n\r\n") {
                 let head = String::from_utf8(self.read[..end].to_vec()).unwrap();
@@ -68,16 +66,21 @@ impl Connection {
                     return (head, text);
                 }
             }
-            assert!(self.fill().await > 0, "closed inside a response");
+            assert!(self.fill() > 0, "closed inside a response");
         }
     }
 
     /// Whether the server closes the connection, whatever it says before.
-    pub(crate) async fn closed(&mut self) {
-        while self.fill().await > 0 {}
+    pub(super) fn closed(&mut self) {
+        while self.fill() > 0 {}
     }
 
-    async fn fill(&mut self) -> usize {
-        patiently(self.stream.read_buf(&mut self.read)).await.unwrap_or(0)
+    fn fill(&mut self) -> usize {
+        let mut piece = [0; 4096];
+        let read = self.stream.read(&mut piece);
+        assert!(!read.as_ref().is_err_and(is_timeout), "it happens in time");
+        let read = read.unwrap_or(0);
+        self.read.extend_from_slice(&piece[..read]);
+        read
     }
 }
