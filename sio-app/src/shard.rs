@@ -3,12 +3,12 @@
 //! Everything that happens under the lock is here, and is short: no user code, no encoding, no write to a socket, and never a second
 //! shard's lock. Order inside: shard, then link, then mailbox.
 
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use parking_lot::Mutex;
-use sio_proto::server::{Delivery, Outputs, Shard, Write};
+use sio_proto::server::{Delivery, Forms, Outputs, Shard, Write};
 use sio_proto::{Config, LinkId, SocketKey, Time};
 
 use crate::io::Inner;
@@ -29,7 +29,7 @@ pub(crate) struct ShardCell {
     pub(crate) config: Arc<Config>,
     state: Mutex<State>,
     /// Copies of what the shard knows, for those who decide whether to take the lock at all.
-    forms: AtomicU8,
+    forms: AtomicU32,
     sessions: AtomicUsize,
 }
 
@@ -57,14 +57,14 @@ impl ShardCell {
             runtime,
             config,
             state: Mutex::new(state),
-            forms: AtomicU8::new(0),
+            forms: AtomicU32::new(0),
             sessions: AtomicUsize::new(0),
         }
     }
 
     /// The forms that its sessions need.
-    pub(crate) fn forms(&self) -> u8 {
-        self.forms.load(Ordering::Relaxed)
+    pub(crate) fn forms(&self) -> Forms {
+        Forms::from_bits(self.forms.load(Ordering::Relaxed))
     }
 
     /// How many sessions it has.
@@ -130,7 +130,7 @@ impl ShardCell {
             self.deliver(state, turn, delivery, &mut overflown);
         }
         out.deliveries = deliveries;
-        self.forms.store(state.shard.forms_in_use(), Ordering::Relaxed);
+        self.forms.store(state.shard.forms_in_use().bits(), Ordering::Relaxed);
         self.sessions.store(state.shard.sessions(), Ordering::Relaxed);
         for socket in overflown {
             tracing::warn!(?socket, "too many events wait for a handler: the session is closed");
@@ -166,8 +166,9 @@ impl ShardCell {
                 namespace,
                 auth,
                 handshake,
-                generation,
+                generation: _,
                 transport: _,
+                form,
             } => {
                 let inner = SocketInner::new(
                     Arc::clone(self),
@@ -176,7 +177,7 @@ impl ShardCell {
                     namespace,
                     auth,
                     handshake,
-                    generation,
+                    form,
                 );
                 let inner = Arc::new(inner);
                 inner.mailbox.open(turn.owner());
@@ -199,6 +200,10 @@ impl ShardCell {
                 {
                     turn.add(Work::Mail(inner, mail));
                 }
+            }
+            Delivery::Garbled { socket, codec, garbled } => {
+                let (error, looks_like) = (garbled.error, garbled.looks_like);
+                tracing::warn!(?socket, codec, looks_like, %error, "a client's payload cannot be read");
             }
             Delivery::EngineOpen { session, handshake } => {
                 turn.add(Work::EngineOpen(Arc::clone(self), session, handshake));

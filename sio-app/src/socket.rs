@@ -12,7 +12,7 @@ use bytestring::ByteString;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
-use sio_proto::server::{self, AckRequest, Generation, Handshake, TransportKind};
+use sio_proto::server::{self, AckRequest, Form, Generation, Handshake, TransportKind};
 use sio_proto::socket::Args;
 use sio_proto::{Sid, SocketKey};
 
@@ -50,7 +50,7 @@ pub struct Socket(pub(crate) Arc<SocketInner>);
 pub(crate) struct SocketInner {
     pub(crate) cell: Arc<ShardCell>,
     pub(crate) key: SocketKey,
-    pub(crate) generation: Generation,
+    pub(crate) form: Form,
     standing: AtomicU8,
     id: SocketId,
     pub(crate) namespace: ByteString,
@@ -89,12 +89,12 @@ impl SocketInner {
         namespace: ByteString,
         auth: Option<ByteString>,
         handshake: Arc<Handshake>,
-        generation: Generation,
+        form: Form,
     ) -> Self {
         Self {
             cell,
             key,
-            generation,
+            form,
             standing: AtomicU8::new(ASKING),
             id,
             namespace,
@@ -202,7 +202,7 @@ impl Socket {
     /// Which generation of the protocol the client speaks.
     #[must_use]
     pub fn generation(&self) -> Generation {
-        self.0.generation
+        self.0.form.generation()
     }
 
     /// How its packets travel at the moment; `None` once it is gone.
@@ -412,7 +412,7 @@ impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket")
             .field("namespace", &self.namespace())
-            .field("generation", &self.0.generation)
+            .field("generation", &self.generation())
             .field("connected", &self.is_connected())
             .finish_non_exhaustive()
     }

@@ -31,14 +31,14 @@ use super::slab::Slab;
 use super::socket::{Identity, Member, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Alarm, Cause, Command, Counters, Delivery, EngineMessage, Form, Handshake, Message, Outputs,
-    Reason, Request, SendError, Session, State, Target, TransportKind, Write,
+    AckError, AckRequest, Alarm, Cause, Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Message,
+    Outputs, Reason, Request, SendError, Session, State, Target, TransportKind, Write,
 };
 use crate::config::ConfigError;
 use crate::id::SidKey;
 use crate::socket::Args;
 use crate::wire::Inbound;
-use crate::{Config, Entropy, Frame, LinkId, SessionKey, Sid, SocketKey, Time, engine, legacy};
+use crate::{Config, Entropy, Frame, Legacy, LinkId, SessionKey, Sid, SocketKey, Time, engine, legacy};
 
 /// A whole Socket.IO server as one value. See the [module](super) for the picture.
 pub struct Shard {
@@ -57,6 +57,8 @@ pub(crate) struct Core {
     rooms: Slab<Room>,
     ready: VecDeque<u32>,
     counters: Counters,
+    /// Sessions of each codec of plain messages.
+    plain_sessions: [u32; Legacy::MAX_CODECS],
     stamp: u32,
     shutting_down: bool,
     index: u8,
@@ -94,6 +96,7 @@ impl Shard {
                 rooms: Slab::new(),
                 ready: VecDeque::new(),
                 counters: Counters::default(),
+                plain_sessions: [0; Legacy::MAX_CODECS],
                 stamp: 0,
                 shutting_down: false,
                 index,
@@ -392,13 +395,18 @@ impl Shard {
         &self.core.counters
     }
 
-    /// The forms that sessions of this shard need at the moment, as [`Form::bit`]s.
+    /// The forms that sessions of this shard need at the moment.
     #[must_use]
-    pub fn forms_in_use(&self) -> u8 {
-        Form::ALL
+    pub fn forms_in_use(&self) -> Forms {
+        let packets = [Form::Engine4, Form::Engine3, Form::Legacy09];
+        let packets = packets
             .into_iter()
-            .filter(|form| self.core.counters.is_present(form.generation()))
-            .fold(0, |mask, form| mask | form.bit())
+            .filter(|form| self.core.counters.is_present(form.generation()));
+        let plain = (0..).map(Form::Plain).zip(&self.core.plain_sessions);
+        let plain = plain.filter_map(|(form, sessions)| (*sessions > 0).then_some(form));
+        let mut forms = Forms::default();
+        packets.chain(plain).for_each(|form| forms.insert(form));
+        forms
     }
 
     /// The connected socket with this id, as its client knows it, if it lives here.

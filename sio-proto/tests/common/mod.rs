@@ -18,6 +18,8 @@ pub struct World {
     pub sent: Vec<(LinkId, Vec<u8>)>,
     pub ended: Vec<LinkId>,
     pub deliveries: Vec<Delivery>,
+    /// What plain-message clients sent that could not be read: the codec, the wire it looks like, the error.
+    pub garbled: Vec<String>,
     /// Whether sockets that ask are accepted at once.
     pub accepts: bool,
     /// The sockets that asked to connect, in order.
@@ -44,6 +46,7 @@ impl World {
             sent: Vec::new(),
             ended: Vec::new(),
             deliveries: Vec::new(),
+            garbled: Vec::new(),
             accepts: true,
             sockets: Vec::new(),
             over: std::collections::BTreeSet::new(),
@@ -93,6 +96,11 @@ impl World {
                     self.ended.push(link);
                 }
                 Output::Request(link, request) => panic!("foreign request on {link:?}: {request:?}"),
+                Output::Delivery(Delivery::Garbled { codec, garbled, .. }) => {
+                    let looks_like = garbled.looks_like.unwrap_or("nothing");
+                    self.garbled
+                        .push(format!("{codec} not {looks_like}: {}", garbled.error));
+                }
                 Output::Delivery(delivery) => {
                     if let Delivery::Connect { socket, .. } = &delivery {
                         let socket = *socket;

@@ -80,8 +80,7 @@ impl Core {
         if session.sockets.len() >= self.config.max_namespaces_per_session {
             return false;
         }
-        let (handshake, generation, transport) =
-            (Arc::clone(&session.handshake), session.generation(), session.transport);
+        let (handshake, transport, form) = (Arc::clone(&session.handshake), session.transport, session.form());
         let Some(entered) = self.namespaces.enter(namespace, self.config.max_namespaces) else {
             return false;
         };
@@ -110,8 +109,9 @@ impl Core {
             namespace: self.namespaces.get(entered).name.clone(),
             auth,
             handshake,
-            generation,
+            generation: form.generation(),
             transport,
+            form,
         });
         true
     }

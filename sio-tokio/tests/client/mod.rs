@@ -1,0 +1,88 @@
+//! Genuine peers for the tests: a websocket of another make, and HTTP by hand.
+#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "the lint knows tests by their attribute, and these are their helpers"
+)]
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+
+pub(crate) mod http;
+
+/// No test waits longer than this for anything; it is there for failures only.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) async fn patiently<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("it happens in time")
+}
+
+pub(crate) struct Client {
+    pub(crate) socket: WebSocketStream<TcpStream>,
+}
+
+impl Client {
+    /// An open session without any namespace.
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
+        let (socket, _) = patiently(tokio_tungstenite::client_async(url, stream)).await.unwrap();
+        let mut client = Self { socket };
+        assert!(client.text().await.starts_with('0'));
+        client
+    }
+
+    /// A client in the main namespace.
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let mut client = Self::open(address).await;
+        client.send("40").await;
+        assert!(client.text().await.starts_with("40{\"sid\":"));
+        client
+    }
+
+    pub(crate) async fn send(&mut self, packet: &str) {
+        patiently(self.socket.send(Message::text(packet))).await.unwrap();
+    }
+
+    pub(crate) async fn send_binary(&mut self, bytes: &'static [u8]) {
+        patiently(self.socket.send(Message::binary(bytes))).await.unwrap();
+    }
+
+    pub(crate) async fn message(&mut self) -> Option<Message> {
+        patiently(self.socket.next()).await.map(Result::unwrap)
+    }
+
+    /// The next text, pings answered on the way.
+    pub(crate) async fn text(&mut self) -> String {
+        loop {
+            match self.message().await {
+                Some(Message::Text(text)) if text == "2" => self.send("3").await,
+                Some(Message::Text(text)) => return text.to_string(),
+                other => panic!("expected text, got {other:?}"),
+            }
+        }
+    }
+
+    pub(crate) async fn binary(&mut self) -> Bytes {
+        match self.message().await {
+            Some(Message::Binary(bytes)) => bytes,
+            other => panic!("expected binary, got {other:?}"),
+        }
+    }
+
+    /// The server closes the connection.
+    pub(crate) async fn closed(&mut self) {
+        loop {
+            match patiently(self.socket.next()).await {
+                None | Some(Ok(Message::Close(_)) | Err(_)) => return,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+}
