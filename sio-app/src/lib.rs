@@ -69,6 +69,7 @@ mod request;
 mod runtime;
 mod serve;
 mod shard;
+mod shutdown;
 mod socket;
 #[cfg(test)]
 mod tests;

@@ -27,7 +27,7 @@ use crate::namespace::Table;
 use crate::request;
 use crate::runtime::Runtime;
 use crate::shard::ShardCell;
-use crate::turn;
+use crate::turn::{self, Turn};
 
 /// One client in one namespace.
 ///
@@ -150,12 +150,41 @@ impl SocketInner {
         }
     }
 
+    /// Something is under way that a server which goes away waits for, until the guest is dropped.
+    pub(crate) fn guest(self: &Arc<Self>) -> Guest {
+        self.mailbox.enter();
+        Guest(Arc::clone(self))
+    }
+
+    /// Nothing is under way, and the server goes away.
+    pub(crate) fn leave(&self, turn: &Turn) {
+        self.cell
+            .input(turn, |state, now, out| state.shard.release(now, self.key, out));
+    }
+
     /// No acknowledgement will come any more.
     pub(crate) fn drop_acks(&self) {
         let Some(extras) = self.extras.get() else { return };
         let open = std::mem::take(&mut extras.acks.lock().open);
         for slot in open.into_values() {
             slot.fill(Err(server::AckError::Disconnected));
+        }
+    }
+}
+
+/// Something under way for a socket.
+pub(crate) struct Guest(Arc<SocketInner>);
+
+impl Guest {
+    pub(crate) const fn socket(&self) -> &Arc<SocketInner> {
+        &self.0
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if self.0.mailbox.exit() {
+            turn::act(self.0.runtime(), |turn| self.0.leave(turn));
         }
     }
 }

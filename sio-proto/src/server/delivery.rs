@@ -66,6 +66,12 @@ pub enum Delivery {
         /// Whether it had been accepted; if not, the user's decision is not awaited any more.
         connected: bool,
     },
+    /// The server drains ([`Command::Drain`](super::Command::Drain)), and it is this socket's turn to go. The user answers, now or later, with
+    /// [`Shard::release`](super::Shard::release) when nothing is under way for it; until then, but not for ever, its session works as before.
+    Leaving {
+        /// Which.
+        socket: SocketKey,
+    },
     /// A client of the plain-message transports sent a payload that its session's codec could not read to its end. Told once per session, the first
     /// time: most likely the client speaks another codec's wire.
     Garbled {

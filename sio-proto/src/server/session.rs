@@ -50,6 +50,8 @@ pub(crate) struct Session {
     pub(crate) sid: Sid,
     pub(crate) state: State,
     pub(crate) transport: TransportKind,
+    /// The server drains, and the session ends when nothing is under way for it.
+    pub(crate) leaving: bool,
     /// The link is blocked: the kernel takes no more, packets wait here.
     pub(crate) blocked: bool,
     /// Whether the session stands in the ready list.

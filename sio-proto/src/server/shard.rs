@@ -12,6 +12,7 @@
 //! ```
 
 mod broadcast;
+mod drain;
 mod sessions;
 mod sockets;
 
@@ -19,6 +20,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -61,6 +63,10 @@ pub(crate) struct Core {
     plain_sessions: [u32; Legacy::MAX_CODECS],
     stamp: u32,
     shutting_down: bool,
+    /// How long a session that leaves is waited for, once the server drains.
+    patience: Option<Duration>,
+    /// Sessions that may have nothing under way any more.
+    departing: Vec<u32>,
     index: u8,
     key: SidKey,
     entropy: Box<dyn Entropy>,
@@ -99,6 +105,8 @@ impl Shard {
                 plain_sessions: [0; Legacy::MAX_CODECS],
                 stamp: 0,
                 shutting_down: false,
+                patience: None,
+                departing: Vec::new(),
                 index,
                 key: sid_key,
                 entropy,
@@ -109,6 +117,7 @@ impl Shard {
     /// A complete request came on `link`. It is answered now, or the link waits for its answer.
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
         super::route::handle_request(&mut self.core, now, link, request, out);
+        self.core.depart(now, out);
     }
 
     /// The head of a POST is here and its body is not: two of them for one session are a breach of the protocol, and the end of its
@@ -126,6 +135,7 @@ impl Shard {
             };
             self.core.handle_packet(now, key, role, link, packet, out);
         }
+        self.core.depart(now, out);
     }
 
     /// The operating system takes no more bytes for `link` right now. Packets wait in the session until [`Shard::handle_drained`].
@@ -171,10 +181,22 @@ impl Shard {
         while let Some(due) = self.core.timers.pop(now) {
             match due {
                 Due::Session(key, alarm, epoch) => self.core.handle_alarm(now, key, alarm, epoch, out),
+                Due::Leave(key, late) => {
+                    if !self.core.sessions.holds(key.slot, key.generation) {
+                        continue;
+                    }
+                    if late {
+                        self.core.close_session(now, key.slot, Reason::ServerShuttingDown, out);
+                    } else {
+                        self.core.leave(now, key.slot, out);
+                    }
+                }
                 Due::Ack(key, id) => {
                     if let Some(socket) = self.core.socket_mut(key)
                         && socket.acks.remove(&id)
                     {
+                        let session = socket.session;
+                        self.core.note_done(session);
                         out.deliveries.push(Delivery::Ack {
                             socket: key,
                             id,
@@ -184,6 +206,7 @@ impl Shard {
                 }
             }
         }
+        self.core.depart(now, out);
     }
 
     /// When [`Shard::handle_timeout`] wants to be called next.
@@ -241,6 +264,11 @@ impl Shard {
         self.core.refuse(socket, message, data, out);
     }
 
+    /// Says that nothing is under way for a socket that has been told to leave ([`Delivery::Leaving`]).
+    pub fn release(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) {
+        self.core.release(now, socket, out);
+    }
+
     /// Queues a message for one socket; it leaves with the next [`Shard::flush_ready`].
     ///
     /// # Errors
@@ -275,6 +303,7 @@ impl Shard {
     /// Disconnects a socket; with `close`, its whole session.
     pub fn disconnect(&mut self, now: Time, socket: SocketKey, close: bool, out: &mut Outputs) {
         self.core.disconnect(now, socket, close, out);
+        self.core.depart(now, out);
     }
 
     /// Makes a socket join a room.
@@ -333,6 +362,7 @@ impl Shard {
                     self.core.disconnect(now, key, close, out);
                 }
             }
+            Command::Drain { spread, patience } => self.core.drain(now, spread, patience, out),
             Command::Shutdown { reason } => {
                 self.core.shutting_down = true;
                 let slots: Vec<u32> = self.core.sessions.slots().collect();
@@ -341,6 +371,7 @@ impl Shard {
                 }
             }
         }
+        self.core.depart(now, out);
     }
 
     /// Queues a message on a raw Engine.IO session.
@@ -462,7 +493,6 @@ mod tests {
     use crate::server::{Cause, Output, Peer, Server};
     use alloc::format;
     use alloc::string::String;
-    use core::time::Duration;
 
     /// A server, its time, and what has been written to anybody.
     struct World {

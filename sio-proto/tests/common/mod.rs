@@ -22,6 +22,8 @@ pub struct World {
     pub garbled: Vec<String>,
     /// Whether sockets that ask are accepted at once.
     pub accepts: bool,
+    /// Whether sockets that are to leave have nothing under way.
+    pub releases: bool,
     /// The sockets that asked to connect, in order.
     pub sockets: Vec<SocketKey>,
     /// Links that the server has ended: nothing may be said on them.
@@ -48,6 +50,7 @@ impl World {
             deliveries: Vec::new(),
             garbled: Vec::new(),
             accepts: true,
+            releases: true,
             sockets: Vec::new(),
             over: std::collections::BTreeSet::new(),
             wakes: 0,
@@ -109,6 +112,12 @@ impl World {
                             self.server
                                 .shard(self.now, |shard, out| shard.accept(self.now, socket, out));
                         }
+                    }
+                    if let Delivery::Leaving { socket } = delivery
+                        && self.releases
+                    {
+                        self.server
+                            .shard(self.now, |shard, out| shard.release(self.now, socket, out));
                     }
                     self.deliveries.push(delivery);
                 }
@@ -297,6 +306,7 @@ fn line(delivery: &Delivery) -> String {
             ..
         } => format!("disconnect {reason}"),
         Delivery::Disconnect { reason, .. } => format!("gone {reason}"),
+        Delivery::Leaving { .. } => "leaving".into(),
         Delivery::EngineOpen { .. } => "open".into(),
         Delivery::EngineMessage { message, .. } => format!("{message:?}"),
         Delivery::EngineClose { reason, .. } => format!("close {reason}"),

@@ -30,6 +30,7 @@ impl Core {
             sid,
             state: State::Open,
             transport,
+            leaving: false,
             blocked: false,
             ready: false,
             link,
