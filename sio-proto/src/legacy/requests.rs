@@ -149,7 +149,9 @@ fn open(core: &mut Core, now: Time, door: Door, arrival: &Arrival<'_>, out: &mut
     let form = form_of(core, arrival);
     if let Some(session) = core.sessions.get_mut(slot) {
         session.parked = parked.map(Box::new);
-        session.carriage = form.map_or(session.carriage.clone(), Carriage::Stream);
+        if let Some(form) = form {
+            session.carriage = Carriage::Stream(form);
+        }
     }
     let held = now + core.config.legacy.poll_duration;
     set_deadline(core, slot, held);
