@@ -18,7 +18,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-const RUNS: &[(&str, fn(&Stage) -> Outcome)] = &[("shutdown", shutdown::run), ("descriptors", descriptors::run)];
+type Run = (&'static str, fn(&Stage) -> Outcome);
+
+const RUNS: &[Run] = &[("shutdown", shutdown::run), ("descriptors", descriptors::run)];
 
 /// What a run needs.
 struct Stage {
