@@ -59,6 +59,7 @@ mod namespace;
 mod request;
 mod runtime;
 mod shard;
+mod sleep;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -82,4 +83,5 @@ pub use runtime::{Runtime, Task};
 pub use sio_proto::http::Method;
 pub use sio_proto::server::{EngineMessage, Generation, Handshake, Peer, Reason, TransportKind};
 pub use sio_proto::{Config, ConfigError, Cookie, Cors, Generations, Legacy, Origins, SameSite, Time, Transports};
+pub use sleep::Sleep;
 pub use socket::{Socket, SocketId};

@@ -15,6 +15,7 @@ use crate::io::Inner;
 use crate::link::{Claim, Item, Link, Pen, Progress};
 use crate::mailbox::{Mail, Overflow};
 use crate::runtime::Runtime;
+use crate::sleep::Sleeps;
 use crate::socket::{SocketId, SocketInner};
 use crate::turn::Turn;
 use crate::work::Work;
@@ -36,6 +37,7 @@ pub(crate) struct State {
     pub(crate) shard: Shard,
     pub(crate) links: Links,
     sockets: Vec<Option<Arc<SocketInner>>>,
+    sleeps: Sleeps,
     /// When the timer task will come, and how to make it come earlier.
     armed: Option<Time>,
     timer: Option<Waker>,
@@ -47,6 +49,7 @@ impl ShardCell {
             shard,
             links: Links::default(),
             sockets: Vec::new(),
+            sleeps: Sleeps::default(),
             armed: None,
             timer: None,
         };
@@ -238,14 +241,48 @@ impl ShardCell {
     pub(crate) fn arm(&self, waker: &Waker) -> Option<Time> {
         let mut state = self.state.lock();
         state.timer = Some(waker.clone());
-        state.armed = state.shard.next_timeout();
+        state.armed = [state.shard.next_timeout(), state.sleeps.next()]
+            .into_iter()
+            .flatten()
+            .min();
         state.armed
     }
 
-    /// Lets go of all sockets, so that nothing refers to the whole any more.
+    /// Waits until then: a new entry among the sleeps, or the old one again. `None` if the wait is over.
+    pub(crate) fn sleep(&self, until: Time, number: Option<u64>, waker: &Waker) -> Option<u64> {
+        let now = (self.runtime.now)();
+        let (number, wake) = {
+            let mut state = self.state.lock();
+            let number = state.sleeps.wait(now, until, number, waker)?;
+            let wake = state.come_by(until);
+            (number, wake)
+        };
+        if let Some(timer) = wake {
+            timer.wake();
+        }
+        Some(number)
+    }
+
+    /// The future of a sleep is gone.
+    pub(crate) fn wake_up(&self, until: Time, number: u64) {
+        self.state.lock().sleeps.forget(until, number);
+    }
+
+    /// Wakes those whose sleep is over.
+    pub(crate) fn wake_sleepers(&self) {
+        let now = (self.runtime.now)();
+        let due = self.state.lock().sleeps.take_due(now);
+        due.into_iter().for_each(Waker::wake);
+    }
+
+    /// Lets go of all sockets, so that nothing refers to the whole any more, and ends all sleeps, because nobody looks at the time any more.
     pub(crate) fn clear(&self) {
-        let sockets = std::mem::take(&mut self.state.lock().sockets);
+        let (sockets, sleepers) = {
+            let mut state = self.state.lock();
+            (std::mem::take(&mut state.sockets), state.sleeps.end())
+        };
         drop(sockets);
+        sleepers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -270,6 +307,11 @@ impl State {
     /// The timer task's waker, if it has to come earlier than it thinks.
     fn rearm(&mut self) -> Option<Waker> {
         let next = self.shard.next_timeout()?;
+        self.come_by(next)
+    }
+
+    /// The same, if it has to come by then.
+    fn come_by(&mut self, next: Time) -> Option<Waker> {
         if self.armed.is_some_and(|armed| armed <= next) {
             return None;
         }

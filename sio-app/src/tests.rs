@@ -1,16 +1,18 @@
 //! The driver without a network: a source that is a script, an outlet that is a wall, a runtime that is three functions.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
 
 use crate::link::tests::Wall;
-use crate::{Config, Connection, Io, Options, Peer, RawArgs, Reason, Runtime, Socket, Source, Task, Time};
+use crate::{Config, Connection, Io, Options, Peer, RawArgs, Reason, Runtime, Sleep, Socket, Source, Task, Time};
 
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };
@@ -221,4 +223,84 @@ fn handlers_run_in_a_task_when_no_turn_is_there() {
     run_tasks();
     assert!(names.try_recv().is_ok());
     assert_eq!((io.sessions(), io.connections()), (0, 0));
+}
+
+/// Lets time pass as an adapter's deadline task does: it comes when it was asked to.
+fn pass(io: &Io, millis: u64) {
+    let end = NOW.get() + millis * 1000;
+    while let Some(next) = io
+        .handle_timeout(0, Waker::noop())
+        .filter(|next| next.as_micros() <= end)
+    {
+        NOW.set(next.as_micros());
+    }
+    NOW.set(end);
+    io.handle_timeout(0, Waker::noop());
+    run_tasks();
+}
+
+#[test]
+fn a_handler_sleeps_on_the_time_of_its_shard() {
+    let io = server(1);
+    io.of("/").on("later", async |socket: Socket, millis: u64| {
+        socket.sleep(Duration::from_millis(millis)).await;
+        socket.emit("later", millis)
+    });
+    let mut client = Driven::connected(&io);
+    for millis in [30, 10, 0] {
+        let _ = client.read(&text(&format!(r#"42["later",{millis}]"#)));
+    }
+    assert!(client.written().ends_with(r#"42["later",0]"#), "no time is no wait");
+    pass(&io, 9);
+    assert_eq!(client.written(), "");
+    pass(&io, 1);
+    assert!(client.written().ends_with(r#"42["later",10]"#));
+    pass(&io, 20);
+    assert!(client.written().ends_with(r#"42["later",30]"#));
+}
+
+#[test]
+fn a_sleep_makes_the_deadline_task_come_earlier_and_leaves_nothing_behind() {
+    struct Counted(AtomicUsize);
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let (timer, sleeper) = (
+        Arc::new(Counted(AtomicUsize::new(0))),
+        Arc::new(Counted(AtomicUsize::new(0))),
+    );
+    let wakes = |counted: &Counted| counted.0.swap(0, Ordering::Relaxed);
+    let (timer_waker, sleeper_waker) = (Waker::from(timer.clone()), Waker::from(sleeper.clone()));
+    let io = server(1);
+    assert_eq!(io.handle_timeout(0, &timer_waker), None);
+    let start = Time::from_micros(NOW.get());
+    let poll = |sleep: &mut Sleep| Pin::new(sleep).poll(&mut Context::from_waker(&sleeper_waker));
+
+    let mut long = io.sleep(Duration::from_secs(9));
+    assert!(poll(&mut long).is_pending());
+    assert_eq!(wakes(&timer), 1);
+    let mut longer = io.sleep(Duration::from_secs(10));
+    assert!(poll(&mut longer).is_pending());
+    assert_eq!(wakes(&timer), 0, "it comes early enough");
+    assert_eq!(io.handle_timeout(0, &timer_waker), Some(start + Duration::from_secs(9)));
+    drop(long);
+    assert_eq!(
+        io.handle_timeout(0, &timer_waker),
+        Some(start + Duration::from_secs(10))
+    );
+
+    NOW.set((start + Duration::from_secs(10)).as_micros());
+    assert_eq!(io.handle_timeout(0, &timer_waker), None);
+    assert_eq!(wakes(&sleeper), 1);
+    assert!(poll(&mut longer).is_ready());
+
+    // The end of the server is the end of all sleeps.
+    let mut last = io.sleep(Duration::from_secs(1));
+    assert!(poll(&mut last).is_pending());
+    io.clear();
+    assert_eq!(wakes(&sleeper), 1);
+    assert!(poll(&mut last).is_ready());
+    assert!(poll(&mut io.sleep(Duration::from_secs(1))).is_ready());
 }
