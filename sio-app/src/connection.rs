@@ -13,21 +13,23 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
-use sio_proto::conn::{Arrivals, Conn};
-use sio_proto::server::{Cause, Outputs, Peer, Request, Routed, Write};
-use sio_proto::{LinkId, Time};
+use sio_proto::conn::{Arrivals, Conn, Stage};
+use sio_proto::server::{Cause, Peer};
+use sio_proto::wire::Wire;
 
 use crate::Io;
 use crate::io::Inner;
-use crate::link::{Item, Link, Outlet, Progress, Standing};
-use crate::shard::{Batch, ShardCell, State};
+use crate::link::{Awaiting, Item, Link, Outlet, Progress, Standing};
+use crate::place::{Place, Seat};
+use crate::shard::Batch;
 use crate::turn::{self, Lent, Turn};
-use crate::work::guarded;
 
 /// The thread's read buffer. A message of 64 KiB fits with everything around it.
 const READ_BYTES: usize = 128 * 1024;
@@ -60,57 +62,72 @@ pub trait Source {
 
 /// One connection. An adapter makes it when it has accepted one, and polls it until it is done.
 pub struct Connection {
-    io: Arc<Inner>,
     conn: Conn,
-    link: Arc<Link>,
-    /// Its place among all connections.
-    place: usize,
-    /// Where it is known, and as what.
-    seat: Option<Seat>,
+    place: Place,
     /// What has been read and is incomplete.
     rest: BytesMut,
     waker: Option<Waker>,
+    /// What the link has been told is awaited.
+    stage: Stage,
+    /// What waits for the socket is the last, and has a deadline.
+    ending: bool,
     lingering: bool,
-}
-
-struct Seat {
-    shard: usize,
-    cell: Arc<ShardCell>,
-    id: LinkId,
 }
 
 impl Connection {
     /// Takes up a connection; `None` if there are as many as may be, or the server is closing.
     #[must_use]
     pub fn new(io: &Io, peer: Peer, outlet: impl Outlet) -> Option<Self> {
-        if io.is_closing() {
+        let io = &io.0;
+        if !io.accepts() {
             return None;
         }
-        let io = Arc::clone(&io.0);
-        let now = (io.runtime.now)();
-        let link: Arc<Link> = Arc::new(Link::new(outlet, now));
-        let place = io.enter(&link, now)?;
-        let conn = Conn::new(Arc::clone(&io.config), peer);
-        Some(Self {
-            io,
+        let place = Place::new(io, Arc::new(Link::new(outlet)), &peer, Cause::Failed)?;
+        io.look_after(&place.link, (io.runtime.now)(), None);
+        let mut connection = Self::at(place, Conn::new(Arc::clone(&io.config), peer));
+        connection.note_stage(&[]);
+        Some(connection)
+    }
+
+    /// Takes up a link that is a websocket already. `ahead` are bytes of its peer that have been read with the request.
+    pub(crate) fn upgraded(mut place: Place, wire: Wire, mut ahead: BytesMut) -> Self {
+        place.dropped = Cause::Failed;
+        let mut conn = Conn::new(Arc::clone(&place.io.config), Peer::default());
+        conn.handle_upgraded(wire);
+        let mut connection = Self::at(place, conn);
+        connection.process(&mut ahead);
+        connection.rest = ahead;
+        connection
+    }
+
+    fn at(place: Place, conn: Conn) -> Self {
+        Self {
             conn,
-            link,
             place,
-            seat: None,
             rest: BytesMut::new(),
             waker: None,
+            stage: Stage::Waiting,
+            ending: false,
             lingering: false,
-        })
+        }
+    }
+
+    /// The connection's task.
+    pub const fn drive<S: Source + Unpin>(self, source: S) -> Driven<S> {
+        Driven {
+            connection: self,
+            source,
+        }
     }
 
     /// Does everything that can be done now. Ready means that the connection has ended and the socket can go.
     pub fn poll<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<()> {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            self.link.set_waker(cx.waker());
+            self.place.link.set_waker(cx.waker());
             self.waker = Some(cx.waker().clone());
         }
         loop {
-            match self.link.standing() {
+            match self.place.link.standing() {
                 Standing::Open => {}
                 Standing::Blocked => match source.poll_writable(cx) {
                     Poll::Ready(Ok(())) => {
@@ -118,14 +135,14 @@ impl Connection {
                         continue;
                     }
                     Poll::Ready(Err(_)) => {
-                        self.link.cut();
+                        self.place.link.cut();
                         continue;
                     }
-                    Poll::Pending => {}
+                    Poll::Pending => self.limit_end(),
                 },
                 Standing::Finished => self.begin_to_linger(),
                 Standing::Cut => {
-                    self.end(Cause::Failed);
+                    self.place.end(Cause::Failed);
                     return Poll::Ready(());
                 }
             }
@@ -134,6 +151,9 @@ impl Connection {
                 continue;
             }
             if self.conn.is_waiting() && self.rest.len() >= MAX_PIPELINED {
+                if self.must_catch_up() {
+                    continue;
+                }
                 return Poll::Pending;
             }
             match self.read(cx, source) {
@@ -178,11 +198,11 @@ impl Connection {
         match read {
             Poll::Ready(Ok(1..)) => Poll::Ready(true),
             Poll::Ready(Ok(_)) => {
-                self.end(Cause::Closed);
+                self.place.end(Cause::Closed);
                 Poll::Ready(false)
             }
             Poll::Ready(Err(_)) => {
-                self.end(Cause::Failed);
+                self.place.end(Cause::Failed);
                 Poll::Ready(false)
             }
             Poll::Pending => Poll::Pending,
@@ -209,9 +229,31 @@ impl Connection {
             });
             let news = self.catch_up();
             if bytes.len() == before && !news {
-                return;
+                break;
             }
         }
+        if !self.conn.is_websocket() {
+            self.note_stage(bytes);
+        }
+    }
+
+    /// Tells the link what is awaited of the peer from here on, and how long.
+    fn note_stage(&mut self, bytes: &[u8]) {
+        let stage = self.conn.stage(bytes);
+        if stage == self.stage {
+            return;
+        }
+        self.stage = stage;
+        let Inner { options, runtime, .. } = &*self.place.io;
+        let patience = match stage {
+            Stage::Idle | Stage::Closed => options.idle_timeout,
+            Stage::Head => options.head_timeout,
+            Stage::Body => options.body_timeout,
+            // Who waits for us is not late.
+            Stage::Waiting | Stage::WebSocket => return self.place.link.set_awaiting(None),
+        };
+        let until = (runtime.now)() + patience;
+        self.place.link.set_awaiting(Some(Awaiting { stage, until }));
     }
 
     fn handle(&mut self, arrivals: &mut Arrivals) {
@@ -221,13 +263,13 @@ impl Connection {
             && arrivals.replies.is_empty()
             && arrivals.closed.is_none();
         if !nothing {
-            turn::run(self.io.runtime, |turn| self.handle_in(turn, arrivals));
+            turn::run(self.place.io.runtime, |turn| self.handle_in(turn, arrivals));
         }
     }
 
     fn handle_in(&mut self, turn: &Turn, arrivals: &mut Arrivals) {
         if !arrivals.packets.is_empty()
-            && let Some(Seat { cell, id, .. }) = &self.seat
+            && let Some(Seat { cell, id, .. }) = &self.place.seat
         {
             let packets = &mut arrivals.packets;
             cell.input(turn, |state, now, out| {
@@ -235,79 +277,24 @@ impl Connection {
             });
         }
         arrivals.packets.clear();
-        if let Some(request) = arrivals.body_started.take()
-            && let Routed::Session(shard) = self.io.router.route(&request.http)
-        {
-            self.input(turn, shard, |state, now, id, out| {
-                state.shard.handle_body_started(now, id, &request, out)
-            });
+        if let Some(request) = arrivals.body_started.take() {
+            self.place.handle_body_started(turn, &request);
         }
         if let Some(request) = arrivals.request.take() {
-            self.handle_request(turn, request);
+            self.stage = Stage::Waiting;
+            self.place.link.set_awaiting(None);
+            self.place.handle_request(turn, request);
         }
         if !arrivals.replies.is_empty() || arrivals.closed.is_some() {
             arrivals
                 .replies
                 .drain(..)
-                .for_each(|reply| self.link.push(Item::Bytes(reply)));
+                .for_each(|reply| self.place.link.push(Item::Bytes(reply)));
             if let Some(cause) = arrivals.closed.take() {
-                self.leave_seat(turn, cause);
-                self.link.push(Item::Finish);
+                self.place.leave_seat(turn, cause);
+                self.place.link.push(Item::Finish);
             }
-            turn.touch_link(&self.link, None);
-        }
-    }
-
-    fn handle_request(&mut self, turn: &Turn, mut request: Request) {
-        self.link.set_awaiting(None);
-        let shard = match self.io.router.route(&request.http) {
-            Routed::Session(shard) => shard,
-            Routed::New => {
-                request.verdict = self.io.verdict(&request);
-                self.io.pick_shard()
-            }
-            Routed::Foreign => {
-                let mut response = self.io.answer(&request).0;
-                response.exchange = request.http.exchange();
-                response.exchange.keep_alive &= !self.io.is_closing();
-                self.link.push(Write::Response(LinkId(0), Box::new(response)).into());
-                turn.touch_link(&self.link, None);
-                return;
-            }
-        };
-        self.input(turn, shard, |state, now, id, out| {
-            state.shard.handle_request(now, id, request, out)
-        });
-    }
-
-    /// An input on a shard in which this link has a seat; it takes one if it has none there.
-    fn input(&mut self, turn: &Turn, shard: usize, input: impl FnOnce(&mut State, Time, LinkId, &mut Outputs)) {
-        if self.seat.as_ref().is_some_and(|seat| seat.shard != shard) {
-            self.leave_seat(turn, Cause::Closed);
-        }
-        let known = self.seat.as_ref().map(|seat| seat.id);
-        let Some(cell) = self.io.cells.get(shard) else { return };
-        let link = &self.link;
-        let id = cell.input(turn, |state, now, out| {
-            let id = known.unwrap_or_else(|| state.links.insert(Arc::clone(link)));
-            input(state, now, id, out);
-            id
-        });
-        if known.is_none() {
-            self.seat = Some(Seat {
-                shard,
-                cell: Arc::clone(cell),
-                id,
-            });
-        }
-    }
-
-    fn leave_seat(&mut self, turn: &Turn, cause: Cause) {
-        if let Some(Seat { cell, id, .. }) = self.seat.take() {
-            cell.input(turn, |state, now, out| {
-                state.shard.handle_closed(now, id, cause, out);
-                state.links.remove(id);
-            });
+            turn.touch_link(&self.place.link, None);
         }
     }
 
@@ -316,34 +303,36 @@ impl Connection {
         if self.conn.is_websocket() {
             return false;
         }
-        let news = self.link.take_news();
+        let news = self.place.link.take_news();
         if let Some(wire) = news.upgraded {
             self.conn.handle_upgraded(wire);
             return true;
         }
         if news.answered {
             self.conn.handle_answered();
-            self.link.set_awaiting(Some((self.io.runtime.now)()));
+            if self.place.io.is_empty() {
+                self.finish();
+            }
         }
         news.answered
     }
 
     /// Before the task goes to sleep with bytes that wait for an answer: true if the answer is there already.
     fn must_catch_up(&self) -> bool {
-        self.conn.is_waiting() && !self.rest.is_empty() && self.link.await_news()
+        self.conn.is_waiting() && !self.rest.is_empty() && self.place.link.await_news()
     }
 
     /// The socket has room: what waits is written, and the shard hears of it when that is all.
     fn drain(&mut self) {
-        if self.link.take_over().is_none() {
+        if self.place.link.take_over().is_none() {
             return;
         }
-        turn::run(self.io.runtime, |turn| {
-            let write = |batch: &mut Batch| self.link.write(batch.pen(), &mut std::iter::empty());
+        turn::run(self.place.io.runtime, |turn| {
+            let write = |batch: &mut Batch| self.place.link.write(batch.pen(), &mut std::iter::empty());
             let progress = turn.batch.with(write);
-            match (progress, &self.seat) {
+            match (progress, &self.place.seat) {
                 // The shard knows still.
-                (Progress::Full, _) => self.link.hand_over(),
+                (Progress::Full, _) => self.place.link.hand_over(),
                 (Progress::Done, Some(Seat { cell, id, .. })) => {
                     cell.input(turn, |state, now, _| state.shard.handle_drained(now, *id));
                 }
@@ -352,31 +341,29 @@ impl Connection {
         });
     }
 
+    /// Nothing will come of what the peer may yet ask.
+    fn finish(&self) {
+        let link = &self.place.link;
+        link.push(Item::Finish);
+        turn::run(self.place.io.runtime, |turn| turn.touch_link(link, None));
+    }
+
+    /// The socket is full. Nobody may keep a connection that is over by not reading.
+    fn limit_end(&mut self) {
+        if !self.ending && self.place.link.is_ending() {
+            self.ending = true;
+            self.place.io.end_soon(&self.place.link);
+        }
+    }
+
     /// The last byte is written. Closing at once could destroy it on its way, if the peer is still sending: it gets a moment.
     fn begin_to_linger(&mut self) {
         if !self.lingering {
             self.lingering = true;
             self.rest = BytesMut::new();
-            self.end(Cause::Closed);
-            self.io.linger(&self.link);
+            self.place.end(Cause::Closed);
+            self.place.io.linger(&self.place.link);
         }
-    }
-
-    fn end(&mut self, cause: Cause) {
-        if self.seat.is_some() {
-            turn::run(self.io.runtime, |turn| self.leave_seat(turn, cause));
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.link.cut();
-        if self.seat.is_some() && !std::thread::panicking() {
-            // Cancelled. Handlers run in a task of their own, if there is still somebody to run it.
-            let _ = guarded(|| turn::act(self.io.runtime, |turn| self.leave_seat(turn, Cause::Failed)));
-        }
-        self.io.leave(self.place);
     }
 }
 
@@ -386,6 +373,23 @@ impl fmt::Debug for Connection {
             .field("conn", &self.conn)
             .field("kept", &self.rest.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// A connection's task: as small as it can be, because there is one for every idle client.
+#[derive(Debug)]
+#[must_use = "a connection is driven only while this is polled"]
+pub struct Driven<S> {
+    connection: Connection,
+    source: S,
+}
+
+impl<S: Source + Unpin> Future for Driven<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { connection, source } = self.get_mut();
+        connection.poll(cx, source)
     }
 }
 

@@ -30,10 +30,13 @@
 //! # For adapters
 //!
 //! ```text
-//!   accept ─► Connection::new ─► Connection::poll, until ready         one task per connection
-//!   Io::handle_timeout, sleep until what it says, or its waker         one task per shard
-//!   Io::sweep, once a second                                           one task
+//!   Serve: accept ─► Connection::new ─► Connection::drive              one task per listener, and one per connection
+//!   parsed request ─► Io::exchange ─► Exchange::poll_answer            inside another HTTP server
+//!   Io::keep_time: Io::handle_timeout, sleep until what it says        one task per shard
+//!                  Io::sweep, once a second                            one task
 //! ```
+//! What an adapter writes itself is what a runtime has in words of its own: how to accept, to read, to write without blocking ([`Source`], [`Outlet`]; for streams
+//! that only their owner can write to, [`Duplex`]), to sleep, to spawn, and where its clock and its randomness are.
 //!
 //! # How it is fast
 //!
@@ -46,19 +49,27 @@ pub mod args;
 pub mod handler;
 
 mod ack;
+mod background;
 mod connection;
+mod connections;
 mod emitter;
 mod engine;
 mod error;
+mod exchange;
 mod io;
 mod link;
 mod mailbox;
 mod message;
 mod middleware;
 mod namespace;
+mod options;
+mod pipe;
+mod place;
 mod request;
 mod runtime;
+mod serve;
 mod shard;
+mod shutdown;
 mod sleep;
 mod socket;
 #[cfg(test)]
@@ -70,18 +81,25 @@ pub use ack::{Ack, AckError, AckFuture};
 pub use args::{ArgsError, Binary, Data, Raw, RawArgs};
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
-pub use connection::{Connection, Source};
+pub use connection::{Connection, Driven, Source};
 pub use emitter::Emitter;
 pub use engine::{EngineHandler, EngineSocket};
 pub use error::{EmitError, HandlerError};
-pub use io::{Io, Options};
+pub use exchange::{Answer, Exchange, Exchanged};
+pub use io::Io;
 pub use link::Outlet;
 pub use middleware::Refusal;
 pub use namespace::Namespace;
+pub use options::Options;
+pub use pipe::{Duplex, Piped};
 pub use request::{HttpRequest, HttpResponse};
 pub use runtime::{Runtime, Task};
+pub use serve::{Serve, is_of_one_client};
+pub use sio_proto::codec;
 pub use sio_proto::http::Method;
-pub use sio_proto::server::{EngineMessage, Generation, Handshake, Peer, Reason, TransportKind};
-pub use sio_proto::{Config, ConfigError, Cookie, Cors, Generations, Legacy, Origins, SameSite, Time, Transports};
+pub use sio_proto::server::{EngineMessage, Extension, Generation, Handshake, Peer, Reason, TransportKind};
+pub use sio_proto::{
+    Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, Origins, SameSite, Time, Transports,
+};
 pub use sleep::Sleep;
 pub use socket::{Socket, SocketId};

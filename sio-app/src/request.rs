@@ -1,5 +1,6 @@
 //! The application's own HTTP: requests that are not Socket.IO's, and the answers to them.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Serialize;
 use sio_proto::http::{Exchange, Headers, Method, Query};
-use sio_proto::server::{self, Body, Peer, Response};
+use sio_proto::server::{self, Body, Extension, Peer, Response};
 
 /// A request, as the application sees it.
 pub struct HttpRequest<'a>(&'a server::Request);
@@ -58,6 +59,21 @@ impl<'a> HttpRequest<'a> {
     pub const fn peer(&self) -> &'a Peer {
         &self.0.peer
     }
+
+    /// What another HTTP server has said of the request; see [`Socket::extension`](crate::Socket::extension).
+    #[must_use]
+    pub fn extension<T: Any + Send + Sync>(&self) -> Option<&'a T> {
+        extension(self.0.extension.as_ref())
+    }
+}
+
+/// The value of this type in an extension: it itself, or one of a type map.
+pub(crate) fn extension<T: Any + Send + Sync>(extension: Option<&Extension>) -> Option<&T> {
+    let extension = extension?;
+    let itself = extension.downcast_ref();
+    #[cfg(feature = "http")]
+    let itself = itself.or_else(|| extension.downcast_ref::<http::Extensions>()?.get());
+    itself
 }
 
 impl fmt::Debug for HttpRequest<'_> {

@@ -122,3 +122,81 @@ impl Sleeps {
         std::mem::take(&mut self.entries).into_values().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{Counted, Driven, now, run_tasks, server, set_now, text};
+    use crate::{Io, Socket};
+    use std::time::Duration;
+
+    /// Lets time pass as an adapter's deadline task does: it comes when it was asked to.
+    fn advance(io: &Io, millis: u64) {
+        let end = now() + millis * 1000;
+        while let Some(next) = io
+            .handle_timeout(0, Waker::noop())
+            .filter(|next| next.as_micros() <= end)
+        {
+            set_now(next.as_micros());
+        }
+        set_now(end);
+        io.handle_timeout(0, Waker::noop());
+        run_tasks();
+    }
+
+    #[test]
+    fn a_handler_sleeps_on_the_time_of_its_shard() {
+        let io = server(1);
+        io.of("/").on("later", async |socket: Socket, millis: u64| {
+            socket.sleep(Duration::from_millis(millis)).await;
+            socket.emit("later", millis)
+        });
+        let mut client = Driven::connected(&io);
+        for millis in [30, 10, 0] {
+            let _ = client.read(&text(&format!(r#"42["later",{millis}]"#)));
+        }
+        assert!(client.written().ends_with(r#"42["later",0]"#), "no time is no wait");
+        advance(&io, 9);
+        assert_eq!(client.written(), "");
+        advance(&io, 1);
+        assert!(client.written().ends_with(r#"42["later",10]"#));
+        advance(&io, 20);
+        assert!(client.written().ends_with(r#"42["later",30]"#));
+    }
+
+    #[test]
+    fn a_sleep_makes_the_deadline_task_come_earlier_and_leaves_nothing_behind() {
+        let (timer, sleeper) = (Counted::default(), Counted::default());
+        let (timer_waker, sleeper_waker) = (timer.waker(), sleeper.waker());
+        let io = server(1);
+        assert_eq!(io.handle_timeout(0, &timer_waker), None);
+        let start = Time::from_micros(now());
+        let poll = |sleep: &mut Sleep| Pin::new(sleep).poll(&mut Context::from_waker(&sleeper_waker));
+
+        let mut long = io.sleep(Duration::from_secs(9));
+        assert!(poll(&mut long).is_pending());
+        assert_eq!(timer.take(), 1);
+        let mut longer = io.sleep(Duration::from_secs(10));
+        assert!(poll(&mut longer).is_pending());
+        assert_eq!(timer.take(), 0, "it comes early enough");
+        assert_eq!(io.handle_timeout(0, &timer_waker), Some(start + Duration::from_secs(9)));
+        drop(long);
+        assert_eq!(
+            io.handle_timeout(0, &timer_waker),
+            Some(start + Duration::from_secs(10))
+        );
+
+        set_now((start + Duration::from_secs(10)).as_micros());
+        assert_eq!(io.handle_timeout(0, &timer_waker), None);
+        assert_eq!(sleeper.take(), 1);
+        assert!(poll(&mut longer).is_ready());
+
+        // The end of the server is the end of all sleeps.
+        let mut last = io.sleep(Duration::from_secs(1));
+        assert!(poll(&mut last).is_pending());
+        io.clear();
+        assert_eq!(sleeper.take(), 1);
+        assert!(poll(&mut last).is_ready());
+        assert!(poll(&mut io.sleep(Duration::from_secs(1))).is_ready());
+    }
+}

@@ -12,7 +12,7 @@ use bytestring::ByteString;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
-use sio_proto::server::{self, AckRequest, Generation, Handshake, TransportKind};
+use sio_proto::server::{self, AckRequest, Form, Generation, Handshake, TransportKind};
 use sio_proto::socket::Args;
 use sio_proto::{Sid, SocketKey};
 
@@ -24,10 +24,11 @@ use crate::io::Inner;
 use crate::mailbox::Mailbox;
 use crate::message;
 use crate::namespace::Table;
+use crate::request;
 use crate::runtime::Runtime;
 use crate::shard::ShardCell;
 use crate::sleep::Sleep;
-use crate::turn;
+use crate::turn::{self, Turn};
 
 /// One client in one namespace.
 ///
@@ -50,7 +51,7 @@ pub struct Socket(pub(crate) Arc<SocketInner>);
 pub(crate) struct SocketInner {
     pub(crate) cell: Arc<ShardCell>,
     pub(crate) key: SocketKey,
-    pub(crate) generation: Generation,
+    pub(crate) form: Form,
     standing: AtomicU8,
     id: SocketId,
     pub(crate) namespace: ByteString,
@@ -89,12 +90,12 @@ impl SocketInner {
         namespace: ByteString,
         auth: Option<ByteString>,
         handshake: Arc<Handshake>,
-        generation: Generation,
+        form: Form,
     ) -> Self {
         Self {
             cell,
             key,
-            generation,
+            form,
             standing: AtomicU8::new(ASKING),
             id,
             namespace,
@@ -150,12 +151,41 @@ impl SocketInner {
         }
     }
 
+    /// Something is under way that a server which goes away waits for, until the guest is dropped.
+    pub(crate) fn guest(self: &Arc<Self>) -> Guest {
+        self.mailbox.enter();
+        Guest(Arc::clone(self))
+    }
+
+    /// Nothing is under way, and the server goes away.
+    pub(crate) fn leave(&self, turn: &Turn) {
+        self.cell
+            .input(turn, |state, now, out| state.shard.release(now, self.key, out));
+    }
+
     /// No acknowledgement will come any more.
     pub(crate) fn drop_acks(&self) {
         let Some(extras) = self.extras.get() else { return };
         let open = std::mem::take(&mut extras.acks.lock().open);
         for slot in open.into_values() {
             slot.fill(Err(server::AckError::Disconnected));
+        }
+    }
+}
+
+/// Something under way for a socket.
+pub(crate) struct Guest(Arc<SocketInner>);
+
+impl Guest {
+    pub(crate) const fn socket(&self) -> &Arc<SocketInner> {
+        &self.0
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if self.0.mailbox.exit() {
+            turn::act(self.0.runtime(), |turn| self.0.leave(turn));
         }
     }
 }
@@ -180,6 +210,13 @@ impl Socket {
         &self.0.handshake
     }
 
+    /// What another HTTP server has said of the request that opened the session: the value itself, or with the feature `http` what is of this
+    /// type in its [`http::Extensions`](https://docs.rs/http/latest/http/struct.Extensions.html). `None` unless the server is mounted in one.
+    #[must_use]
+    pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
+        request::extension(self.handshake().extension.as_ref())
+    }
+
     /// What the client sent as `auth`, as JSON: an object. From clients before 3.0 it is the query they sent with the namespace.
     #[must_use]
     pub fn auth_json(&self) -> Option<&str> {
@@ -195,7 +232,7 @@ impl Socket {
     /// Which generation of the protocol the client speaks.
     #[must_use]
     pub fn generation(&self) -> Generation {
-        self.0.generation
+        self.0.form.generation()
     }
 
     /// How its packets travel at the moment; `None` once it is gone.
@@ -421,7 +458,7 @@ impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket")
             .field("namespace", &self.namespace())
-            .field("generation", &self.0.generation)
+            .field("generation", &self.generation())
             .field("connected", &self.is_connected())
             .finish_non_exhaustive()
     }

@@ -1,9 +1,7 @@
 //! The driver without a network: a source that is a script, an outlet that is a wall, a runtime that is three functions.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -12,64 +10,107 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use crate::link::tests::Wall;
-use crate::{Config, Connection, Io, Options, Peer, RawArgs, Reason, Runtime, Sleep, Socket, Source, Task, Time};
+use crate::{
+    Answer, Config, Connection, Exchange, Exchanged, Io, Method, Options, Peer, RawArgs, Reason, Runtime, Socket,
+    Source, Task, Time,
+};
 
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };
     static TASKS: RefCell<Vec<Task>> = const { RefCell::new(Vec::new()) };
 }
 
-const RUNTIME: Runtime = Runtime {
+pub(crate) const RUNTIME: Runtime = Runtime {
     now: || Time::from_micros(NOW.get()),
     spawn: |task| TASKS.with_borrow_mut(|tasks| tasks.push(task)),
     fill: |out| out.fill(7),
 };
 
-fn run_tasks() -> usize {
+/// The time, in microseconds.
+pub(crate) fn now() -> u64 {
+    NOW.get()
+}
+
+pub(crate) fn set_now(micros: u64) {
+    NOW.set(micros);
+}
+
+pub(crate) fn run_tasks() -> usize {
     let mut tasks = TASKS.take();
     tasks.retain_mut(|task| task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     TASKS.with_borrow_mut(|waiting| waiting.append(&mut tasks));
     TASKS.with_borrow(Vec::len)
 }
 
+/// A waker that counts.
+#[derive(Clone, Default)]
+pub(crate) struct Counted(Arc<Count>);
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Counted {
+    pub(crate) fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.0))
+    }
+
+    /// How often it was woken since the last time.
+    pub(crate) fn take(&self) -> usize {
+        self.0.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// What is read next; nothing is "not yet", empty is the end.
 #[derive(Default)]
-struct Script(Vec<Vec<u8>>);
+struct Script {
+    reads: Vec<Vec<u8>>,
+    /// The socket has no room for more.
+    full: bool,
+}
 
 impl Source for Script {
     fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        if self.0.is_empty() {
+        if self.reads.is_empty() {
             return Poll::Pending;
         }
-        let bytes = self.0.remove(0);
+        let bytes = self.reads.remove(0);
         buffer.extend_from_slice(&bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        if self.full { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 }
 
-struct Driven {
+pub(crate) struct Driven {
     connection: Connection,
     script: Script,
-    wall: Arc<Wall>,
+    pub(crate) wall: Arc<Wall>,
 }
 
 impl Driven {
-    fn new(io: &Io, room: usize) -> Self {
+    pub(crate) fn new(io: &Io, room: usize) -> Self {
+        Self::try_new(io, room).unwrap()
+    }
+
+    pub(crate) fn try_new(io: &Io, room: usize) -> Option<Self> {
         let wall = Wall::with_room(room);
-        let connection = Connection::new(io, Peer::default(), wall.clone()).unwrap();
-        Self {
-            connection,
+        Some(Self {
+            connection: Connection::new(io, Peer::default(), wall.clone())?,
             script: Script::default(),
             wall,
-        }
+        })
     }
 
     /// A connected websocket client of the main namespace.
-    fn connected(io: &Io) -> Self {
+    pub(crate) fn connected(io: &Io) -> Self {
         let mut driven = Self::new(io, usize::MAX);
         let _ = driven.read(
             b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -80,34 +121,34 @@ impl Driven {
         driven
     }
 
-    fn read(&mut self, bytes: &[u8]) -> Poll<()> {
-        self.script.0.push(bytes.to_vec());
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Poll<()> {
+        self.script.reads.push(bytes.to_vec());
         self.poll()
     }
 
-    fn poll(&mut self) -> Poll<()> {
+    pub(crate) fn poll(&mut self) -> Poll<()> {
         self.connection
             .poll(&mut Context::from_waker(Waker::noop()), &mut self.script)
     }
 
-    fn written(&self) -> String {
+    pub(crate) fn written(&self) -> String {
         self.wall.calls.store(0, Ordering::Relaxed);
         String::from_utf8_lossy(&self.wall.take()).into_owned()
     }
 
-    fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.wall.calls.load(Ordering::Relaxed)
     }
 }
 
 /// A masked text frame, as clients send it; the mask is zero.
-fn text(packet: &str) -> Vec<u8> {
+pub(crate) fn text(packet: &str) -> Vec<u8> {
     let mut frame = vec![0x81, 0x80 | packet.len() as u8, 0, 0, 0, 0];
     frame.extend_from_slice(packet.as_bytes());
     frame
 }
 
-fn server(shards: usize) -> Io {
+pub(crate) fn server(shards: usize) -> Io {
     Io::new(Config::default(), Options::default().shards(shards), RUNTIME).unwrap()
 }
 
@@ -225,82 +266,260 @@ fn handlers_run_in_a_task_when_no_turn_is_there() {
     assert_eq!((io.sessions(), io.connections()), (0, 0));
 }
 
-/// Lets time pass as an adapter's deadline task does: it comes when it was asked to.
-fn pass(io: &Io, millis: u64) {
-    let end = NOW.get() + millis * 1000;
-    while let Some(next) = io
-        .handle_timeout(0, Waker::noop())
-        .filter(|next| next.as_micros() <= end)
-    {
-        NOW.set(next.as_micros());
+/// A request as another HTTP server has read it.
+pub(crate) fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> sio_proto::http::Request {
+    sio_proto::http::Request {
+        method,
+        target: target.into(),
+        version_minor: 1,
+        headers: headers.iter().copied().collect(),
+        body: Ok(bytes::Bytes::new()),
     }
-    NOW.set(end);
-    io.handle_timeout(0, Waker::noop());
-    run_tasks();
 }
 
-#[test]
-fn a_handler_sleeps_on_the_time_of_its_shard() {
-    let io = server(1);
-    io.of("/").on("later", async |socket: Socket, millis: u64| {
-        socket.sleep(Duration::from_millis(millis)).await;
-        socket.emit("later", millis)
-    });
-    let mut client = Driven::connected(&io);
-    for millis in [30, 10, 0] {
-        let _ = client.read(&text(&format!(r#"42["later",{millis}]"#)));
+fn ours(io: &Io, head: sio_proto::http::Request) -> Exchange {
+    match io.exchange(head, Peer::default(), || Some(Arc::new("noted"))) {
+        Exchanged::Ours(exchange) => exchange,
+        other => panic!("{other:?}"),
     }
-    assert!(client.written().ends_with(r#"42["later",0]"#), "no time is no wait");
-    pass(&io, 9);
-    assert_eq!(client.written(), "");
-    pass(&io, 1);
-    assert!(client.written().ends_with(r#"42["later",10]"#));
-    pass(&io, 20);
-    assert!(client.written().ends_with(r#"42["later",30]"#));
 }
 
-#[test]
-fn a_sleep_makes_the_deadline_task_come_earlier_and_leaves_nothing_behind() {
-    struct Counted(AtomicUsize);
-    impl Wake for Counted {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
+fn answer(exchange: &mut Exchange) -> Option<Answer> {
+    match exchange.poll_answer(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => Some(answer),
+        Poll::Pending => None,
+    }
+}
+
+fn reply(exchange: &mut Exchange) -> (u16, String) {
+    match answer(exchange) {
+        Some(Answer::Response(mut response)) => {
+            let body = response.take_body(&mut BytesMut::new());
+            (response.status, String::from_utf8(body.to_vec()).unwrap())
         }
+        other => panic!("{other:?}"),
     }
-    let (timer, sleeper) = (
-        Arc::new(Counted(AtomicUsize::new(0))),
-        Arc::new(Counted(AtomicUsize::new(0))),
-    );
-    let wakes = |counted: &Counted| counted.0.swap(0, Ordering::Relaxed);
-    let (timer_waker, sleeper_waker) = (Waker::from(timer.clone()), Waker::from(sleeper.clone()));
+}
+
+fn fetch(io: &Io, method: Method, target: &str, body: &'static str) -> (u16, String) {
+    let mut exchange = ours(io, head(method, target, &[("host", "x")]));
+    exchange.body(Ok(body.into()));
+    reply(&mut exchange)
+}
+
+#[test]
+fn a_parsed_request_is_answered_without_bytes() {
+    let io = server(2);
+    echo(&io);
+    let (status, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+    let sid = open.split('"').nth(3).unwrap();
+    assert_eq!(status, 200, "{open}");
+    let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+    assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
+    assert!(fetch(&io, Method::Get, &path, "").1.starts_with("40{"));
+    assert_eq!(io.sockets()[0].extension::<&str>(), Some(&"noted"));
+    assert_eq!(io.sockets()[0].extension::<String>(), None);
+    // A poll waits until somebody has something for it.
+    let mut parked = ours(&io, head(Method::Get, &path, &[]));
+    parked.body(Ok(bytes::Bytes::new()));
+    assert!(answer(&mut parked).is_none());
+    assert_eq!(io.connections(), 1);
+    assert_eq!(fetch(&io, Method::Post, &path, r#"42["echo",1]"#).1, "ok");
+    assert_eq!(reply(&mut parked), (200, r#"42["echo",1]"#.into()));
+    drop(parked);
+    // One that goes away takes its session with it.
+    let mut parked = ours(&io, head(Method::Get, &path, &[]));
+    parked.body(Ok(bytes::Bytes::new()));
+    drop(parked);
+    assert_eq!((io.sessions(), io.connections()), (0, 0));
+}
+
+#[test]
+fn what_an_exchange_can_come_to() {
     let io = server(1);
-    assert_eq!(io.handle_timeout(0, &timer_waker), None);
-    let start = Time::from_micros(NOW.get());
-    let poll = |sleep: &mut Sleep| Pin::new(sleep).poll(&mut Context::from_waker(&sleeper_waker));
-
-    let mut long = io.sleep(Duration::from_secs(9));
-    assert!(poll(&mut long).is_pending());
-    assert_eq!(wakes(&timer), 1);
-    let mut longer = io.sleep(Duration::from_secs(10));
-    assert!(poll(&mut longer).is_pending());
-    assert_eq!(wakes(&timer), 0, "it comes early enough");
-    assert_eq!(io.handle_timeout(0, &timer_waker), Some(start + Duration::from_secs(9)));
-    drop(long);
-    assert_eq!(
-        io.handle_timeout(0, &timer_waker),
-        Some(start + Duration::from_secs(10))
+    assert!(io.concerns("/socket.io/?EIO=4") && !io.concerns("/socket.ion/"));
+    let foreign = io.exchange(head(Method::Get, "/", &[]), Peer::default(), || None);
+    assert!(matches!(foreign, Exchanged::Foreign(head) if &*head.target == "/"));
+    let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+    let path = format!(
+        "/socket.io/?EIO=4&transport=polling&sid={}",
+        open.split('"').nth(3).unwrap()
     );
+    let mut large = ours(&io, head(Method::Post, &path, &[]));
+    large.body(Err(sio_proto::http::BodyTooLarge));
+    assert_eq!(reply(&mut large).0, 413);
+    assert_eq!(io.sessions(), 1);
+    // Two bodies on their way at once are a breach: the first has no answer.
+    let mut first = ours(&io, head(Method::Post, &path, &[]));
+    first.body_started();
+    let mut second = ours(&io, head(Method::Post, &path, &[]));
+    second.body_started();
+    assert_eq!(reply(&mut second).0, 400);
+    assert!(matches!(answer(&mut first), Some(Answer::Aborted)));
+    drop((large, first, second));
+    assert_eq!((io.sessions(), io.connections()), (0, 0));
+    let io = Io::new(Config::default(), Options::default().max_connections(0), RUNTIME).unwrap();
+    let full = io.exchange(head(Method::Get, "/socket.io/", &[]), Peer::default(), || None);
+    assert!(matches!(full, Exchanged::Full));
+}
 
-    NOW.set((start + Duration::from_secs(10)).as_micros());
-    assert_eq!(io.handle_timeout(0, &timer_waker), None);
-    assert_eq!(wakes(&sleeper), 1);
-    assert!(poll(&mut longer).is_ready());
+#[test]
+fn an_upgraded_exchange_is_a_connection() {
+    let io = server(1);
+    echo(&io);
+    let upgrade = [
+        ("host", "x"),
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let target = "/socket.io/?EIO=4&transport=websocket";
+    let mut exchange = ours(&io, head(Method::Get, target, &upgrade));
+    exchange.body(Ok(bytes::Bytes::new()));
+    let Some(Answer::Upgrade(upgrade)) = answer(&mut exchange) else {
+        panic!("no upgrade");
+    };
+    assert_eq!(&upgrade.accept, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    // The client has sent its first frame with the request, and the open packet has waited for the socket.
+    let wall = Wall::with_room(usize::MAX);
+    let connection = exchange.attach(wall.clone(), BytesMut::from(&text("40")[..])).unwrap();
+    let mut driven = Driven {
+        connection,
+        script: Script::default(),
+        wall,
+    };
+    assert!(driven.poll().is_pending());
+    let written = driven.written();
+    assert!(
+        written.find("0{\"sid\"").unwrap() < written.find("40{\"sid\"").unwrap(),
+        "{written}"
+    );
+    let _ = driven.read(&text(r#"42["echo","x"]"#));
+    assert_eq!(driven.calls(), 1);
+    assert!(driven.written().ends_with(r#"42["echo","x"]"#));
+    drop(driven);
+    assert_eq!((io.sessions(), io.connections()), (0, 0));
+}
 
-    // The end of the server is the end of all sleeps.
-    let mut last = io.sleep(Duration::from_secs(1));
-    assert!(poll(&mut last).is_pending());
-    io.clear();
-    assert_eq!(wakes(&sleeper), 1);
-    assert!(poll(&mut last).is_ready());
-    assert!(poll(&mut io.sleep(Duration::from_secs(1))).is_ready());
+/// Lets time pass, the sweeper coming twice a second.
+pub(crate) fn pass(io: &Io, millis: u64) {
+    let end = NOW.get() + millis * 1000;
+    while NOW.get() < end {
+        NOW.set(end.min(NOW.get() + 500_000));
+        io.sweep();
+    }
+}
+
+#[test]
+fn each_part_of_a_request_has_its_time() {
+    let options = Options::default()
+        .shards(1)
+        .idle_timeout(Duration::from_secs(7))
+        .head_timeout(Duration::from_secs(3))
+        .body_timeout(Duration::from_secs(5));
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+    let head = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+    let whole = format!("{head}abc");
+    for (what, steps, millis) in [
+        ("nothing at all", &[][..], 7_000),
+        ("a head byte by byte", &[(6_000, "G"), (1_500, "E"), (1_000, "T")], 500),
+        (
+            "a body byte by byte",
+            &[(6_000, head), (2_500, "a"), (1_500, "b")],
+            1_000,
+        ),
+        ("nothing more", &[(6_500, &*whole), (6_500, &whole)], 7_000),
+        (
+            "half of the next one",
+            &[(0, &*format!("{whole}GET /")), (2_000, " HT")],
+            1_000,
+        ),
+    ] {
+        let mut client = Driven::new(&io, usize::MAX);
+        for (millis, bytes) in steps {
+            pass(&io, *millis);
+            assert!(client.read(bytes.as_bytes()).is_pending(), "{what}: {bytes:?}");
+        }
+        pass(&io, millis - 500);
+        assert!(client.poll().is_pending(), "{what}");
+        pass(&io, 500);
+        assert!(client.poll().is_ready(), "{what}");
+    }
+    // Who waits for an answer, or for messages, is not late.
+    let mut polling = Driven::new(&io, usize::MAX);
+    let _ = polling.read(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = polling.written();
+    let (_, sid) = answer.split_once("\"sid\":\"").unwrap();
+    let poll = format!(
+        "GET /socket.io/?EIO=4&transport=polling&sid={} HTTP/1.1\r\nHost: a\r\n\r\n",
+        &sid[..20]
+    );
+    let _ = polling.read(poll.as_bytes());
+    let mut websocket = Driven::connected(&io);
+    pass(&io, 60_000);
+    assert!(polling.poll().is_pending() && websocket.poll().is_pending());
+    assert_eq!(polling.written(), "");
+}
+
+#[test]
+fn who_never_reads_does_not_keep_a_connection_that_is_over() {
+    let io = server(1);
+    let mut client = Driven::connected(&io);
+    client.wall.room.store(0, Ordering::Relaxed);
+    client.script.full = true;
+    io.emit("n", 1);
+    assert!(client.poll().is_pending());
+    io.sockets()[0].close();
+    assert_eq!(io.sessions(), 0);
+    assert!(client.poll().is_pending());
+    pass(&io, 29_500);
+    assert!(client.poll().is_pending());
+    pass(&io, 500);
+    assert!(client.poll().is_ready());
+}
+
+#[test]
+fn a_turn_that_read_the_clock_before_another_and_comes_after_it_does_no_harm() {
+    let io = server(1);
+    echo(&io);
+    NOW.set(2_000_000);
+    let _late = Driven::connected(&io);
+    NOW.set(1_000_000);
+    let mut early = Driven::connected(&io);
+    let _ = early.read(&text(r#"42["echo",1]"#));
+    assert!(early.written().ends_with(r#"42["echo",1]"#));
+}
+
+#[test]
+fn who_pipelines_too_much_is_read_on_from_when_the_answer_is_there() {
+    let io = server(1);
+    let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+    let path = format!(
+        "/socket.io/?EIO=4&transport=polling&sid={}",
+        open.split('"').nth(3).unwrap()
+    );
+    assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
+    let _ = fetch(&io, Method::Get, &path, "");
+    let mut client = Driven::new(&io, usize::MAX);
+    let counted = Counted::default();
+    let waker = counted.waker();
+    let mut poll = |client: &mut Driven| {
+        client
+            .connection
+            .poll(&mut Context::from_waker(&waker), &mut client.script)
+    };
+    let large = "x".repeat(100_000);
+    let next = format!("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{large}");
+    client
+        .script
+        .reads
+        .push(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n{next}").into_bytes());
+    assert!(poll(&mut client).is_pending());
+    counted.take();
+    io.emit("n", 1);
+    assert_eq!(counted.take(), 1);
+    assert!(client.written().ends_with(r#"42["n",1]"#));
+    assert!(poll(&mut client).is_pending());
+    assert!(client.written().starts_with("HTTP/1.1 404"));
 }

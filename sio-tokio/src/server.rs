@@ -1,23 +1,16 @@
 //! The server: accepts, and gives each connection a task.
 
-use std::future::{Future, IntoFuture, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::ops::Deref;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
-use sio_app::{Config, ConfigError, Connection, Io, Options, Peer, Runtime, Source};
+use sio_app::{Config, ConfigError, Connection, Io, Options, Peer, Piped, Runtime, Serve};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::time::sleep;
 
-use crate::{background, clock, entropy, stream, tcp};
-
-/// How long accepting pauses when the process has no more descriptors or memory for connections.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+use crate::stream::Stream;
+use crate::{background, clock, entropy, tcp};
 
 /// A Socket.IO server on tokio.
 ///
@@ -35,11 +28,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Server {
-    io: Io,
-    /// Whether the tasks that watch the time have been started.
-    ticking: Arc<AtomicBool>,
-}
+pub struct Server(Io);
 
 impl Server {
     /// A server with these settings of the protocol, and default [`Options`].
@@ -60,16 +49,13 @@ impl Server {
             spawn: background::spawn,
             fill: entropy::fill,
         };
-        Ok(Self {
-            io: Io::new(config, options, runtime)?,
-            ticking: Arc::default(),
-        })
+        Ok(Self(Io::new(config, options, runtime)?))
     }
 
     /// The server as the handle that handlers keep.
     #[must_use]
     pub const fn io(&self) -> &Io {
-        &self.io
+        &self.0
     }
 
     /// Serves an address until [`Io::close`] is called and its connections have ended.
@@ -82,12 +68,31 @@ impl Server {
 
     /// Serves a listener until [`Io::close`] is called and its connections have ended. Await it, or give it a reason to end first:
     /// [`Serve::with_graceful_shutdown`]. A server may serve several listeners at once.
+    ///
+    /// ```no_run
+    /// # async fn example(io: sio_tokio::Server) -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    /// let signal = async { std::future::pending().await }; // for example tokio::signal::ctrl_c()
+    /// io.serve(listener).with_graceful_shutdown(signal).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn serve(&self, listener: TcpListener) -> Serve {
-        Serve {
-            server: self.clone(),
-            listener,
-            shutdown: None,
-        }
+        let server = self.clone();
+        let accept = move |cx: &mut Context<'_>| {
+            server.tick();
+            let (stream, address) = ready!(listener.poll_accept(cx))?;
+            let peer = Peer {
+                address: Some(address),
+                secure: false,
+            };
+            let (source, outlet) = tcp::split(stream);
+            if let Some(connection) = Connection::new(&server.0, peer, outlet) {
+                tokio::spawn(connection.drive(source));
+            }
+            Poll::Ready(Ok(()))
+        };
+        Serve::new(&self.0, Ok(accept), |duration| Box::pin(sleep(duration)))
     }
 
     /// Serves one connection of your own listener, until it ends.
@@ -95,8 +100,8 @@ impl Server {
         let address = connection.peer_addr().ok();
         self.tick();
         let (source, outlet) = tcp::split(connection);
-        if let Some(connection) = Connection::new(&self.io, Peer { address, secure: false }, outlet) {
-            Drive { connection, source }.await;
+        if let Some(connection) = Connection::new(&self.0, Peer { address, secure: false }, outlet) {
+            connection.drive(source).await;
         }
     }
 
@@ -113,16 +118,25 @@ impl Server {
     /// ```
     pub async fn serve_stream(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send, peer: Peer) {
         self.tick();
-        let (source, outlet) = stream::split(stream);
-        if let Some(connection) = Connection::new(&self.io, peer, outlet) {
-            Drive { connection, source }.await;
+        let (source, outlet) = Piped::split(Stream(stream));
+        if let Some(connection) = Connection::new(&self.0, peer, outlet) {
+            connection.drive(source).await;
         }
     }
 
+    /// Shuts down a server whose connections are accepted by others: [`Io::close`], unless that has been called, and then waits until they have ended, or
+    /// [`Options::shutdown_timeout`] long.
+    pub async fn finish(&self) {
+        if !self.is_closing() {
+            self.close();
+        }
+        self.0.finish(sleep).await;
+    }
+
     /// Starts the tasks that watch the time, once.
-    fn tick(&self) {
-        if !self.ticking.swap(true, Ordering::Relaxed) {
-            background::tick(&self.io);
+    pub(crate) fn tick(&self) {
+        if self.0.keep_time(sleep) {
+            background::remember();
         }
     }
 }
@@ -131,135 +145,6 @@ impl Deref for Server {
     type Target = Io;
 
     fn deref(&self) -> &Io {
-        &self.io
-    }
-}
-
-/// A connection's task: as small as it can be, because there is one for every idle client.
-struct Drive<S> {
-    connection: Connection,
-    source: S,
-}
-
-impl<S: Source + Unpin> Future for Drive<S> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { connection, source } = self.get_mut();
-        connection.poll(cx, source)
-    }
-}
-
-/// A listener being served: a future, once it is awaited.
-#[must_use = "a listener is served only while this is awaited"]
-pub struct Serve {
-    server: Server,
-    listener: TcpListener,
-    shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-}
-
-impl Serve {
-    /// Ends when `signal` does, gracefully: clients are told so that they connect elsewhere, and the future is ready when they have gone, or
-    /// [`Options::shutdown_timeout`] later.
-    ///
-    /// ```no_run
-    /// # async fn example(io: sio_tokio::Server) -> std::io::Result<()> {
-    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-    /// let signal = async { std::future::pending().await }; // for example tokio::signal::ctrl_c()
-    /// io.serve(listener).with_graceful_shutdown(signal).await
-    /// # }
-    /// ```
-    pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
-        self.shutdown = Some(Box::pin(signal));
-        self
-    }
-
-    async fn run(self) -> io::Result<()> {
-        let Self {
-            server,
-            listener,
-            mut shutdown,
-        } = self;
-        server.tick();
-        let mut closing = pin!(server.io.closing());
-        loop {
-            let accepted = poll_fn(|cx| {
-                if let Some(signal) = &mut shutdown
-                    && signal.as_mut().poll(cx).is_ready()
-                {
-                    shutdown = None;
-                    server.io.close();
-                }
-                if closing.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
-                listener.poll_accept(cx).map(Some)
-            });
-            match accepted.await {
-                None => break,
-                Some(Ok((stream, address))) => server.accepted(stream, address),
-                Some(Err(error)) => pause_after(&error).await,
-            }
-        }
-        // Who connects from here on is refused at once instead of waiting in the backlog.
-        drop(listener);
-        let io = &server.io;
-        if tokio::time::timeout(io.options().shutdown_timeout, io.ended())
-            .await
-            .is_err()
-        {
-            tracing::info!(
-                connections = io.connections(),
-                "ending connections that did not end by themselves"
-            );
-            io.abort();
-            io.ended().await;
-        }
-        io.clear();
-        Ok(())
-    }
-}
-
-impl Server {
-    fn accepted(&self, stream: TcpStream, address: SocketAddr) {
-        let (source, outlet) = tcp::split(stream);
-        let peer = Peer {
-            address: Some(address),
-            secure: false,
-        };
-        match Connection::new(&self.io, peer, outlet) {
-            Some(connection) => drop(tokio::spawn(Drive { connection, source })),
-            None => tracing::debug!(%address, "refused: as many connections as there may be"),
-        }
-    }
-}
-
-/// One failed accept says something about one client, or about the whole process; in the second case trying again at once would only spin.
-async fn pause_after(error: &io::Error) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    if matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
-    ) {
-        return;
-    }
-    tracing::warn!(%error, "cannot accept");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
-}
-
-impl IntoFuture for Serve {
-    type Output = io::Result<()>;
-    type IntoFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
-    }
-}
-
-impl std::fmt::Debug for Serve {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Serve")
-            .field("listener", &self.listener)
-            .finish_non_exhaustive()
+        &self.0
     }
 }

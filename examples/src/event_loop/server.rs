@@ -1,12 +1,12 @@
 //! A server on the loop: accepting, deadlines, and the end.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
-use sio_app::{Io, Peer, Task, Time};
+use sio_app::{Io, Peer, Task, Time, is_of_one_client};
 
 use super::clock;
 
@@ -32,12 +32,14 @@ pub(super) struct Served {
     sweep_at: Time,
     /// When connections are ended that have not ended by themselves.
     abort_at: Option<Time>,
+    /// Ready when nothing is accepted any more, then when no connection is left.
+    closing: Task,
     ended: Task,
 }
 
 impl Served {
     pub(super) fn new(io: Io, listener: TcpListener, shards: Range<usize>) -> Self {
-        let end = io.clone();
+        let (closing, ended) = (io.clone(), io.clone());
         Self {
             io,
             listener: Some(listener),
@@ -46,7 +48,8 @@ impl Served {
             deadlines: shards.map(|shard| (shard, None)).collect(),
             sweep_at: clock::now() + SWEEP,
             abort_at: None,
-            ended: Box::pin(async move { end.ended().await }),
+            closing: Box::pin(async move { closing.closing().await }),
+            ended: Box::pin(async move { ended.ended().await }),
         }
     }
 
@@ -75,7 +78,8 @@ impl Served {
         if self.paused_until.is_some_and(|until| until <= now) {
             self.paused_until = None;
         }
-        if self.io.is_closing() && self.listener.take().is_some() {
+        if self.listener.is_some() && self.closing.as_mut().poll(cx).is_ready() {
+            self.listener = None;
             self.abort_at = Some(now + self.io.options().shutdown_timeout);
         }
         if self.abort_at.is_some_and(|at| at <= now) {
@@ -109,19 +113,11 @@ impl Served {
                     return Some((stream, peer));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
-                Err(error) if concerns_one_client(&error) => {}
+                Err(error) if is_of_one_client(&error) => {}
                 // The whole process is short of something: trying again at once would only spin.
                 Err(_) => self.paused_until = Some(clock::now() + ACCEPT_PAUSE),
             }
         }
         None
     }
-}
-
-fn concerns_one_client(error: &io::Error) -> bool {
-    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
-    )
 }

@@ -166,6 +166,11 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
                 close(core, now, slot, reason, out);
             }
         }
+        Inbound::Part(part) => {
+            if let Err(reason) = socket::session::handle_part(core, now, slot, revision, part, out) {
+                close(core, now, slot, reason, out);
+            }
+        }
         Inbound::Engine(Packet::Binary(bytes)) if !raw => {
             if let Err(reason) = socket::session::handle_binary(core, now, slot, revision, bytes, out) {
                 close(core, now, slot, reason, out);
@@ -218,7 +223,10 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
         Inbound::Engine(Packet::Open(_) | Packet::Close | Packet::Upgrade | Packet::Noop)
         | Inbound::Colon(_)
         | Inbound::Message(_)
-        | Inbound::Heartbeat(_) => {}
+        | Inbound::Heartbeat(_)
+        | Inbound::Goodbye
+        | Inbound::Payload { .. }
+        | Inbound::Garbled(_) => {}
         Inbound::Broken(reason @ Reason::ForcedClose) => close(core, now, slot, reason, out),
         Inbound::Broken(reason) => fail(core, slot, reason, out),
     }

@@ -1,4 +1,4 @@
-//! A session of 0.6: the server speaks first, and a session outlives its transport (docs/protocol/legacy-0.6.md §3-§6, §13).
+//! A session of the 0.6 family: the server speaks first, and a session outlives its transport (docs/protocol/legacy-0.6.md §3-§6, §13).
 //!
 //! ```text
 //!   request without id ─► ASKING ── accepted ─► PRESENT ── transport lost ─► ABSENT ── too long ─► (gone)
@@ -8,8 +8,8 @@
 //! There is no CONNECT on this wire: opening a session is asking for the namespace `/`. The session id frame, by which the client knows that it is
 //! connected, is sent when the user has accepted; nothing goes before it, and in a poll nothing goes with it unless the session ends with that poll.
 //!
-//! What crosses to this wire and from it: a text or JSON message is the event `message` with that one argument. Other events reach the client as the
-//! JSON message `{"event":NAME,"args":[…]}`, with `"attachments":[base64,…]` if there are any. Acknowledgements cannot be carried.
+//! What the payloads are is said by the codec of the path on which the session was opened ([`payloads`](super::payloads)): `~m~` of 0.5 and 0.6, the streaming wire,
+//! the envelope of 0.3-0.4, or one of the user's own.
 //!
 //! Invariant: without a transport `deadline` is set, and an alarm for it, or for an earlier time, is armed.
 
@@ -17,30 +17,32 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::framing::{self, Frame as Tilded};
-use super::transports::{Family, JSONP_CONTENT_TYPE, read_data_form, write_jsonp};
+use super::payloads::{Garbled, PayloadReader};
+use super::transports::JSONP_CONTENT_TYPE;
+use crate::codec::{Codec, Heartbeats};
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
-    Alarm, Asker, Core, Encoded, Handshake, Identity, Message, Outputs, PollEncoding, Reason, Request, Role, SendError,
-    Session, Standing, State, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, header, origin_allowed,
-    script_allowed,
+    Alarm, Asker, Core, Delivery, Handshake, Identity, Outputs, PollEncoding, Reason, Request, Role, Session, Standing,
+    State, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, header, origin_allowed, script_allowed,
 };
 use crate::socket::Args;
 use crate::wire::{Inbound, Wire};
-use crate::{Config, Frame, LinkId, Time, http, json};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::{Config, Frame, LinkId, Time, http};
 
-/// Most frames in one payload.
-const MAX_FRAMES: usize = 65_536;
 const TEXT: &str = "text/plain; charset=UTF-8";
 
 /// What a session of this generation has besides the common part.
 #[derive(Debug, Default)]
 pub(crate) struct Tilde {
+    /// The number of its codec.
+    pub(crate) codec: u8,
+    /// Something that could not be read has been reported.
+    reported: bool,
+    /// Reads what is posted, if the codec has streams.
+    reader: Option<Box<PayloadReader>>,
     /// The session id frame has been queued.
     announced: bool,
     /// Whose script the parked GET is answered with, if it is one.
@@ -82,12 +84,14 @@ pub(crate) const fn max_packets(session: &Session, config: &Config) -> usize {
 
 // ---- requests -------------------------------------------------------------------------------------------------------
 
+#[expect(clippy::too_many_arguments, reason = "the one door for requests of this family")]
 pub(crate) fn handle_request(
     core: &mut Core,
     now: Time,
     link: LinkId,
     request: &Request,
     packets: Vec<Inbound>,
+    codec: u8,
     route: &Legacy06<'_>,
     out: &mut Outputs,
 ) {
@@ -110,7 +114,7 @@ pub(crate) fn handle_request(
     let refused = !allowed || request.verdict != Verdict::Allowed && route.session.is_none();
     let session = route
         .session
-        .map(|sid| core.find_session(sid).filter(|slot| is_ours(core, *slot)));
+        .map(|sid| core.find_session(sid).filter(|slot| is_ours(core, *slot, codec)));
     let session = match session {
         Some(None) if route.maybe_timestamp => None,
         session => session,
@@ -127,8 +131,8 @@ pub(crate) fn handle_request(
             .writes
             .push(asker.closing().answer(401, Some("text/plain"), "unauthorized")),
         (_, Some(None)) | (Exchange::Send, None) => out.writes.push(asker.answer(400, None, Bytes::new())),
-        (Exchange::Poll, None) => open(core, now, Some((asker, script)), None, request, out),
-        (Exchange::Upgrade(_), session) => upgrade(core, now, session.flatten(), asker, request, out),
+        (Exchange::Poll, None) => open(core, now, Some((asker, script)), None, codec, request, out),
+        (Exchange::Upgrade(_), session) => upgrade(core, now, session.flatten(), asker, codec, request, out),
         (Exchange::Poll, Some(Some(slot))) => poll(core, now, slot, asker, script, out),
         (Exchange::Send, Some(Some(_))) if request.http.body.is_err() => {
             out.writes.push(asker.closing().answer(413, None, Bytes::new()));
@@ -137,8 +141,12 @@ pub(crate) fn handle_request(
     }
 }
 
-fn is_ours(core: &Core, slot: u32) -> bool {
-    matches!(core.sessions.get(slot).map(|s| &s.wiring), Some(Wiring::Legacy06(_)))
+/// Whether it is a session of this codec: those of others live under other paths.
+fn is_ours(core: &Core, slot: u32, codec: u8) -> bool {
+    match core.sessions.get(slot).map(|s| &s.wiring) {
+        Some(Wiring::Legacy06(tilde)) => tilde.codec == codec,
+        Some(Wiring::Engine4(_) | Wiring::Engine3(_) | Wiring::Legacy09(_)) | None => false,
+    }
 }
 
 /// The headers that genuine servers answer with (docs/protocol/legacy-0.6.md §5.2, §6).
@@ -169,16 +177,18 @@ fn open(
     now: Time,
     parked: Option<(Asker, Option<u64>)>,
     websocket: Option<LinkId>,
+    codec: u8,
     request: &Request,
     out: &mut Outputs,
 ) {
-    let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
+    let handshake = Arc::new(Handshake::new(request, now));
     let transport = if parked.is_some() {
         TransportKind::Polling
     } else {
         TransportKind::WebSocket
     };
     let tilde = Tilde {
+        codec,
         script: parked.as_ref().and_then(|(_, script)| *script),
         ..Tilde::default()
     };
@@ -212,19 +222,27 @@ fn open(
     }
 }
 
-fn upgrade(core: &mut Core, now: Time, session: Option<u32>, asker: Asker, request: &Request, out: &mut Outputs) {
+fn upgrade(
+    core: &mut Core,
+    now: Time,
+    session: Option<u32>,
+    asker: Asker,
+    codec: u8,
+    request: &Request,
+    out: &mut Outputs,
+) {
     let link = asker.link;
     let accept = match accept_websocket(asker, &request.http) {
         Ok((accept, headers)) => Upgrade {
             accept,
             headers,
-            wire: Wire::Legacy06,
+            wire: Wire::Legacy06(codec),
         },
         Err(refusal) => return out.writes.push(refusal),
     };
     out.writes.push(Write::Upgrade(link, Box::new(accept)));
     let Some(slot) = session else {
-        return open(core, now, None, Some(link), request, out);
+        return open(core, now, None, Some(link), codec, request, out);
     };
     detach(core, slot, out);
     core.set_transport(slot, TransportKind::WebSocket);
@@ -240,38 +258,28 @@ fn upgrade(core: &mut Core, now: Time, session: Option<u32>, asker: Asker, reque
 
 /// Takes the session's transport away, politely.
 fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
+    let config = Arc::clone(&core.config);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
     session.blocked = false;
-    let script = tilde_of(session).and_then(|tilde| tilde.script);
+    let Some(tilde) = tilde_of(session) else { return };
+    let (codec, script) = (config.legacy.codec_at(tilde.codec), tilde.script);
     if let Some(link) = session.link.take() {
         core.links.clear(link);
         match session.parked.take() {
-            Some(asker) => answer(*asker, script, Vec::new(), out),
+            Some(asker) => answer(*asker, codec, script, Vec::new(), out),
             None => out.writes.push(Write::Close(link, None)),
         }
     }
 }
 
-fn answer(asker: Asker, script: Option<u64>, frames: Vec<Frame>, out: &mut Outputs) {
+fn answer(asker: Asker, codec: &Codec, script: Option<u64>, frames: Vec<Frame>, out: &mut Outputs) {
+    let codec = codec.clone();
     out.writes.push(match script {
-        None => asker.answer_packets(TEXT, frames, PollEncoding::Legacy06),
-        Some(index) => asker.answer_packets(JSONP_CONTENT_TYPE, frames, PollEncoding::Legacy06Jsonp(index)),
+        None => asker.answer_packets(TEXT, frames, PollEncoding::Legacy06(codec)),
+        Some(index) => asker.answer_packets(JSONP_CONTENT_TYPE, frames, PollEncoding::Legacy06Jsonp(codec, index)),
     });
-}
-
-/// Puts frames together as the body of a poll.
-pub(crate) fn encode_poll(frames: &[Frame], out: &mut BytesMut) {
-    frames.iter().for_each(|frame| out.put_slice(frame.payload()));
-}
-
-/// The same as a script.
-pub(crate) fn encode_script(index: u64, frames: &[Frame], out: &mut BytesMut) {
-    encode_poll(frames, out);
-    let payload = out.split();
-    let text = core::str::from_utf8(&payload).unwrap_or_default();
-    write_jsonp(Family::V06, index, text, out);
 }
 
 // ---- polling --------------------------------------------------------------------------------------------------------
@@ -296,77 +304,58 @@ fn poll(core: &mut Core, now: Time, slot: u32, asker: Asker, script: Option<u64>
 
 /// Answers the parked GET with what is queued.
 pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
-    let absent = now + core.config.legacy.reconnect_timeout;
+    let config = Arc::clone(&core.config);
+    let absent = now + config.legacy.reconnect_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
     let Some(asker) = session.parked.take() else { return };
     session.link = None;
-    let script = tilde_of(session).and_then(|tilde| tilde.script);
-    let alone = tilde_of(session).is_some_and(|t| core::mem::take(&mut t.id_waits));
+    let Some(tilde) = tilde_of(session) else { return };
+    let (codec, script) = (config.legacy.codec_at(tilde.codec), tilde.script);
+    let alone = core::mem::take(&mut tilde.id_waits);
     let frames = if alone {
         session.take_first()
     } else {
         session.take_outbox()
     };
     core.links.clear(asker.link);
-    answer(*asker, script, frames, out);
+    answer(*asker, codec, script, frames, out);
     set_deadline(core, slot, absent);
 }
 
-fn post(core: &mut Core, now: Time, slot: u32, asker: Asker, packets: Vec<Inbound>, out: &mut Outputs) {
+fn post(core: &mut Core, now: Time, slot: u32, asker: Asker, mut packets: Vec<Inbound>, out: &mut Outputs) {
+    if let Some(Inbound::Payload { payload, from_form }) = packets.pop_if(|p| matches!(p, Inbound::Payload { .. })) {
+        read_piece(core, slot, &payload, from_form, &mut packets);
+    }
     let key = core.key(slot);
+    let mut verdict = 200;
     for packet in packets {
-        if let Inbound::Broken(_) = packet {
-            return out.writes.push(asker.answer(400, None, Bytes::new()));
+        match &packet {
+            Inbound::Broken(_) => verdict = 400,
+            Inbound::Garbled(garbled) if garbled.error.is_fatal() => verdict = 400,
+            _ => {}
         }
         if core.sessions.holds(key.slot, key.generation) {
             handle_packet(core, now, slot, packet, out);
         }
     }
-    out.writes.push(asker.answer(200, Some("text/plain"), "ok"));
+    out.writes.push(match verdict {
+        200 => asker.answer(200, Some("text/plain"), "ok"),
+        verdict => asker.answer(verdict, None, Bytes::new()),
+    });
 }
 
-/// Decodes the body of a POST. Without the field `data` it is broken.
-pub(crate) fn decode_body(config: &Config, route: &Legacy06<'_>, body: &Bytes) -> Vec<Inbound> {
-    let mut packets = Vec::new();
-    match read_data_form(body) {
-        Ok(payload) => {
-            let mut frames = Vec::new();
-            let _ = match route.transport {
-                // Browsers have written a form, and with it their own line breaks (docs/protocol/legacy-0.6.md §5.1).
-                Transport::JsonpPolling => framing::decode_jsonp(&payload, MAX_FRAMES, &mut frames),
-                _ => framing::decode(&payload, MAX_FRAMES, &mut frames),
-            };
-            receive_frames(frames, config, &mut packets);
-        }
-        Err(_) => packets.push(Inbound::Broken(Reason::ParseError)),
+/// Reads a piece of the stream that a session's POSTs are together.
+fn read_piece(core: &mut Core, slot: u32, payload: &ByteString, from_form: bool, packets: &mut Vec<Inbound>) {
+    let config = Arc::clone(&core.config);
+    if let Some(tilde) = core.sessions.get_mut(slot).and_then(tilde_of) {
+        let codec = tilde.codec;
+        let reader = tilde
+            .reader
+            .get_or_insert_with(|| Box::new(PayloadReader::new(codec, &config)));
+        reader.read(payload, from_form, &config, packets);
     }
-    packets
-}
-
-/// Decodes a payload. What is wrong with the rest of it costs the rest and nothing more (docs/protocol/legacy-0.6.md §16).
-pub(crate) fn decode_payload(payload: &ByteString, config: &Config, out: &mut Vec<Inbound>) {
-    let mut frames = Vec::new();
-    // The error is the end of the payload; the frames before it count.
-    let _ = framing::decode(payload, MAX_FRAMES, &mut frames);
-    receive_frames(frames, config, out);
-}
-
-fn receive_frames(frames: Vec<Tilded>, config: &Config, out: &mut Vec<Inbound>) {
-    out.extend(frames.into_iter().filter_map(|frame| {
-        match frame {
-            Tilded::Heartbeat(number) => Some(Inbound::Heartbeat(number)),
-            Tilded::Json(value) => json::validate(&value, config.packet.max_depth)
-                .is_ok()
-                .then_some(Inbound::Message(value)),
-            Tilded::Text(text) => {
-                let mut literal = BytesMut::with_capacity(text.len() + 2);
-                json::write_string(&mut literal, &text);
-                ByteString::try_from(literal.freeze()).ok().map(Inbound::Message)
-            }
-        }
-    }));
 }
 
 // ---- packets and time -----------------------------------------------------------------------------------------------
@@ -384,14 +373,50 @@ pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: u32, packet: Inbou
                 next_heartbeat(core, now, slot);
             }
         }
-        Inbound::Engine(_) | Inbound::Socket(_) | Inbound::Colon(_) | Inbound::Broken(_) => {}
+        Inbound::Goodbye => close(core, slot, Reason::ClientNamespaceDisconnect, out),
+        Inbound::Garbled(garbled) => {
+            let is_fatal = garbled.error.is_fatal();
+            report(core, slot, *garbled, out);
+            if is_fatal {
+                close(core, slot, Reason::ParseError, out);
+            }
+        }
+        Inbound::Engine(_)
+        | Inbound::Socket(_)
+        | Inbound::Part(_)
+        | Inbound::Colon(_)
+        | Inbound::Payload { .. }
+        | Inbound::Broken(_) => {}
     }
 }
 
-/// The next heartbeat of a websocket is due after the interval.
+/// Tells the user once per session that something could not be read: a client with the wrong codec says nothing else.
+fn report(core: &mut Core, slot: u32, garbled: Garbled, out: &mut Outputs) {
+    let Some((socket, _)) = core.socket_in(slot, "/") else {
+        return;
+    };
+    let config = Arc::clone(&core.config);
+    if let Some(tilde) = core.sessions.get_mut(slot).and_then(tilde_of)
+        && !core::mem::replace(&mut tilde.reported, true)
+    {
+        let codec = config.legacy.codec_at(tilde.codec).name();
+        out.deliveries.push(Delivery::Garbled {
+            socket: core.socket_key(socket),
+            codec,
+            garbled,
+        });
+    }
+}
+
+/// The next heartbeat of a websocket is due after the interval, if the codec has any.
 fn next_heartbeat(core: &mut Core, now: Time, slot: u32) {
-    let (key, at) = (core.key(slot), now + core.config.legacy.heartbeat_interval);
+    let (key, config) = (core.key(slot), Arc::clone(&core.config));
     if let Some(tilde) = core.sessions.get_mut(slot).and_then(tilde_of) {
+        let codec = config.legacy.codec_at(tilde.codec);
+        if codec.heartbeats(Transport::Websocket) == Heartbeats::None {
+            return;
+        }
+        let at = now + codec.heartbeat_interval(Transport::Websocket, config.legacy.heartbeat_interval);
         tilde.awaiting_echo = false;
         tilde.beat = tilde.beat.wrapping_add(1);
         core.timers.arm_at(at, Alarm::Ping, key, tilde.beat);
@@ -399,8 +424,8 @@ fn next_heartbeat(core: &mut Core, now: Time, slot: u32) {
 }
 
 pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, epoch: u32, out: &mut Outputs) {
-    let key = core.key(slot);
-    let late = now + core.config.legacy.heartbeat_timeout;
+    let (key, config) = (core.key(slot), Arc::clone(&core.config));
+    let late = now + config.legacy.heartbeat_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -408,10 +433,16 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
     let Some(tilde) = tilde_of(session) else { return };
     match alarm {
         Alarm::Ping if tilde.beat == epoch && on_websocket => {
-            tilde.awaiting_echo = true;
-            let frame = Frame::text(&mut core.buffer, |b| framing::write_heartbeat(epoch.into(), b));
+            let codec = config.legacy.codec_at(tilde.codec);
+            let echoed = codec.heartbeats(Transport::Websocket) == Heartbeats::Echoed;
+            tilde.awaiting_echo = echoed;
+            let frame = Frame::text(&mut core.buffer, |b| codec.encode_heartbeat(epoch, b));
             core.push_control(slot, frame);
-            core.timers.arm_at(late, Alarm::PingTimeout, key, epoch);
+            if echoed {
+                core.timers.arm_at(late, Alarm::PingTimeout, key, epoch);
+            } else {
+                next_heartbeat(core, now, slot);
+            }
         }
         Alarm::PingTimeout if tilde.beat == epoch && tilde.awaiting_echo && on_websocket => {
             close(core, slot, Reason::PingTimeout, out);
@@ -456,6 +487,7 @@ fn set_deadline(core: &mut Core, slot: u32, at: Time) {
 
 /// The user has accepted: the client gets its session id.
 pub(crate) fn accepted(core: &mut Core, now: Time, slot: u32) {
+    let config = Arc::clone(&core.config);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -463,8 +495,9 @@ pub(crate) fn accepted(core: &mut Core, now: Time, slot: u32) {
     let Some(tilde) = tilde_of(session) else { return };
     tilde.announced = true;
     tilde.id_waits = polling;
+    let codec = config.legacy.codec_at(tilde.codec);
     let sid = core::str::from_utf8(&sid).unwrap_or_default();
-    let frame = Frame::text(&mut core.buffer, |b| framing::write_text(sid, b));
+    let frame = Frame::text(&mut core.buffer, |b| codec.encode_session_id(sid, b));
     core.push_control(slot, frame);
     if !polling {
         next_heartbeat(core, now, slot);
@@ -500,18 +533,24 @@ pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, out: &mut Out
     }
 }
 
-/// Ends the session: what is queued leaves if there is a way. This wire has no word for goodbye.
+/// Ends the session: what is queued leaves if there is a way, and behind it the goodbye, if the codec has one.
 pub(crate) fn close(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs) {
     core.end_sockets(slot, reason, out);
+    let config = Arc::clone(&core.config);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
     session.state = State::Closing;
-    let script = tilde_of(session).and_then(|tilde| tilde.script);
+    let Some(tilde) = tilde_of(session) else { return };
+    let (codec, script) = (config.legacy.codec_at(tilde.codec), tilde.script);
     if let Some(link) = session.link {
-        let frames = session.take_outbox();
+        let mut frames = session.take_outbox();
+        let goodbye = Frame::text(&mut core.buffer, |b| codec.encode_goodbye(b));
+        if !goodbye.payload().is_empty() {
+            frames.push(goodbye);
+        }
         match session.parked.take() {
-            Some(asker) => answer(*asker, script, frames, out),
+            Some(asker) => answer(*asker, codec, script, frames, out),
             None => {
                 out.writes
                     .extend(frames.into_iter().map(|frame| Write::Frame(link, frame)));
@@ -520,55 +559,4 @@ pub(crate) fn close(core: &mut Core, slot: u32, reason: Reason, out: &mut Output
         }
     }
     core.remove_session(slot, reason, out);
-}
-
-/// Encodes a message for clients of this generation, as the module says.
-pub(crate) fn encode_message(message: &Message, buffer: &mut BytesMut) -> Encoded {
-    let first = Frame::text(buffer, |b| match message.name.as_deref() {
-        Some("message") if message.args.attachments.is_empty() => {
-            for value in message.args.iter() {
-                if value.starts_with('"') {
-                    framing::write_text(&json::unescape(value), b);
-                } else {
-                    framing::write_json(value, b);
-                }
-            }
-        }
-        name => {
-            let mut envelope = BytesMut::new();
-            envelope.put_slice(b"{\"event\":");
-            json::write_string(&mut envelope, name.unwrap_or_default());
-            envelope.put_slice(b",\"args\":[");
-            envelope.put_slice(message.args.json.as_bytes());
-            envelope.put_u8(b']');
-            if !message.args.attachments.is_empty() {
-                put_attachments(&message.args, &mut envelope);
-            }
-            envelope.put_u8(b'}');
-            framing::write_json(core::str::from_utf8(&envelope).unwrap_or_default(), b);
-        }
-    });
-    Encoded {
-        first,
-        attachments: Vec::new(),
-    }
-}
-
-fn put_attachments(args: &Args, out: &mut BytesMut) {
-    out.put_slice(b",\"attachments\":[");
-    for (at, bytes) in args.attachments.iter().enumerate() {
-        out.put_slice(if at == 0 { b"\"" } else { b",\"" });
-        out.put_slice(STANDARD.encode(bytes).as_bytes());
-        out.put_u8(b'"');
-    }
-    out.put_u8(b']');
-}
-
-/// Says whether this wire can carry the message: it has no acknowledgements.
-pub(crate) const fn check(message: &Message) -> Result<(), SendError> {
-    if message.id.is_none() {
-        Ok(())
-    } else {
-        Err(SendError::Unsupported)
-    }
 }

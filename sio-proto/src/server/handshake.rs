@@ -3,13 +3,16 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::fmt;
 use core::net::SocketAddr;
 
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
+use super::Request;
 use crate::Time;
 use crate::{http, json};
 
@@ -21,6 +24,9 @@ pub struct Peer {
     /// Whether the link is encrypted.
     pub secure: bool,
 }
+
+/// A value of the caller's own that comes with a request, such as what the middleware of a web framework has found out about it.
+pub type Extension = Arc<dyn Any + Send + Sync>;
 
 /// Which generation of the wire a session speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,17 +98,22 @@ pub struct Handshake {
     pub peer: Peer,
     /// When it came.
     pub issued: Time,
+    /// What the caller had to say of it beside the request.
+    pub extension: Option<Extension>,
 }
 
 impl Handshake {
     /// Copies what is kept of `request`.
     #[must_use]
-    pub fn new(request: &http::Request, peer: Peer, issued: Time) -> Self {
-        let mut text = String::with_capacity(request.target.len() + 64);
+    pub fn new(request: &Request, issued: Time) -> Self {
+        let Request {
+            http, peer, extension, ..
+        } = request;
+        let mut text = String::with_capacity(http.target.len() + 64);
         let mut ends = Vec::new();
-        text.push_str(&request.target);
+        text.push_str(&http.target);
         ends.push(text.len() as u32);
-        for (name, value) in request.headers.iter() {
+        for (name, value) in http.headers.iter() {
             let Ok(value) = core::str::from_utf8(value) else {
                 continue;
             };
@@ -114,8 +125,9 @@ impl Handshake {
         Self {
             text: text.into_boxed_str(),
             ends: ends.into_boxed_slice(),
-            peer,
+            peer: *peer,
             issued,
+            extension: extension.clone(),
         }
     }
 

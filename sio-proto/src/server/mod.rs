@@ -32,12 +32,13 @@ mod slab;
 mod socket;
 mod timers;
 
+pub use crate::legacy::payloads::Garbled;
 pub use command::{AckRequest, Command, SendError, Target};
 pub use counters::{Count, Counters};
 pub use delivery::{AckError, Delivery, EngineMessage};
 pub use facade::{Output, Server};
-pub use handshake::{Generation, Handshake, Peer, TransportKind};
-pub use message::{Encoded, Form, Message};
+pub use handshake::{Extension, Generation, Handshake, Peer, TransportKind};
+pub use message::{Encoded, Form, Forms, Message};
 pub use output::{Body, Outputs, PollEncoding, Response, Upgrade, Write};
 pub use reason::Reason;
 pub use route::{Cause, Request, Routed, Router, Verdict};

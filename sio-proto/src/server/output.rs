@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::Delivery;
+use crate::codec::Codec;
 use crate::engine::bodies;
 use crate::http;
 use crate::legacy::{self, v1};
@@ -95,10 +96,10 @@ pub enum PollEncoding {
     Legacy09,
     /// The same as the script of this callback (docs/protocol/legacy-0.9.md §7).
     Legacy09Jsonp(u64),
-    /// Frames of 0.6 one after the other (docs/protocol/legacy-0.6.md §2).
-    Legacy06,
+    /// Payloads of the 0.6 family, joined by their codec ([`MessageCodec::join`](crate::codec::MessageCodec::join)).
+    Legacy06(Codec),
     /// The same as the script of this callback (docs/protocol/legacy-0.6.md §7).
-    Legacy06Jsonp(u64),
+    Legacy06Jsonp(Codec, u64),
 }
 
 impl Response {
@@ -155,8 +156,8 @@ impl PollEncoding {
             }
             Self::Legacy09 => v1::requests::encode_poll(frames, buffer),
             Self::Legacy09Jsonp(index) => v1::requests::encode_script(*index, frames, buffer),
-            Self::Legacy06 => legacy::session::encode_poll(frames, buffer),
-            Self::Legacy06Jsonp(index) => legacy::session::encode_script(*index, frames, buffer),
+            Self::Legacy06(codec) => legacy::payloads::encode_poll(codec, frames, buffer),
+            Self::Legacy06Jsonp(codec, index) => legacy::payloads::encode_script(codec, *index, frames, buffer),
         }
         buffer.split().freeze()
     }

@@ -18,7 +18,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::http_answer::Asker;
-use super::{Generation, Handshake, SendError, TransportKind};
+use super::{Form, Generation, Handshake, SendError, TransportKind};
 use crate::engine::Revision;
 use crate::socket::Reassembly;
 use crate::{Config, Frame, LinkId, Sid, Time, engine, legacy};
@@ -41,7 +41,7 @@ pub(crate) enum Wiring {
     Engine3(engine::session::Engine),
     /// The `/1/` wire.
     Legacy09(legacy::v1::session::Colon),
-    /// The `~m~` wire.
+    /// The plain-message wire.
     Legacy06(legacy::session::Tilde),
 }
 
@@ -50,6 +50,8 @@ pub(crate) struct Session {
     pub(crate) sid: Sid,
     pub(crate) state: State,
     pub(crate) transport: TransportKind,
+    /// The server drains, and the session ends when nothing is under way for it.
+    pub(crate) leaving: bool,
     /// The link is blocked: the kernel takes no more, packets wait here.
     pub(crate) blocked: bool,
     /// Whether the session stands in the ready list.
@@ -81,11 +83,16 @@ const _: () = assert!(size_of::<Session>() <= 320);
 
 impl Session {
     pub(crate) const fn generation(&self) -> Generation {
+        self.form().generation()
+    }
+
+    /// In what form its packets are written.
+    pub(crate) const fn form(&self) -> Form {
         match &self.wiring {
-            Wiring::Engine4(_) => Generation::Engine4,
-            Wiring::Engine3(_) => Generation::Engine3,
-            Wiring::Legacy09(_) => Generation::Legacy09,
-            Wiring::Legacy06(_) => Generation::Legacy06,
+            Wiring::Engine4(_) => Form::Engine4,
+            Wiring::Engine3(_) => Form::Engine3,
+            Wiring::Legacy09(_) => Form::Legacy09,
+            Wiring::Legacy06(tilde) => Form::Plain(tilde.codec),
         }
     }
 

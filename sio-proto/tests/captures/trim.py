@@ -41,11 +41,58 @@ PLANS = {
     "cross-server4.8.4-noEIO3-client2.5.0-websocket": {"application": "accept"},
     **{f"2.5.1-{t}": {"application": "demo"} for t in ("polling", "upgrade", "websocket")},
     **{f"1.7.4-{t}": {"application": "demo", "options": {"pingTimeout": 60000}} for t in ("polling", "upgrade", "websocket")},
-    "payloads-2.5.1": {"application": "echo"},
-    "malformed-2.5.1": {"application": "malformed"},
+    **{
+        f"{name}-{version}": {"application": application, "options": options}
+        for name, application in (("payloads", "echo"), ("malformed", "malformed"), ("http-errors", "accept"))
+        for version, options in (("1.7.4", {"pingTimeout": 60000}), ("2.5.1", {}))
+    },
+    **{f"heartbeat-2.5.1-{t}": {"application": "accept"} for t in ("polling", "websocket")},
+    "upgrade-races-2.5.1": {
+        "application": "echo",
+        "add": [
+            {"ms": 840, "act": ["emit", "x", 1]},
+            {"ms": 851, "after": 64, "act": ["emit", "x", 2]},
+            {"ms": 911, "act": ["emit", "x", 3]},
+            {"ms": 3172, "act": ["disconnect"]},
+        ],
+    },
+    "cross-server1.7.4-client2.5.0-polling": {"application": "demo", "options": {"pingTimeout": 60000}},
+    "cross-server3.1.2-allowEIO3-client2.5.0-upgrade": {"application": "demo", "options": {"pingTimeout": 5000}},
+    **{
+        f"cross-server{pair}": {"application": "demo"}
+        for pair in (
+            "2.5.1-client1.7.4-polling",
+            "2.5.1-client4.8.4-polling",
+            "4.8.4-allowEIO3-client1.7.4-upgrade",
+            "4.8.4-allowEIO3-client2.5.0-polling",
+            "4.8.4-allowEIO3-client2.5.0-upgrade",
+        )
+    },
     "sio-0.6.18-websocket": {"application": "tilde", "options": {"heartbeatInterval": 2500}, "add": [{"ms": 9425, "cut": 2}]},
+    "sio-0.6.18-jsonp-polling": {"application": "tilde", "options": {"duration": 3000}, "add": [{"ms": 9390, "cut": 1}]},
+    "sio-0.6.1-websocket": {"application": "tilde", "options": {"heartbeatInterval": 2500}, "add": [{"ms": 9815, "cut": 2}]},
+    "sio-0.6.1-xhr-polling": {"application": "tilde", "options": {"duration": 3000}, "add": [{"ms": 9664, "cut": 9}]},
+    "sio-0.6.1-jsonp-polling": {"application": "tilde", "options": {"duration": 3000}, "add": [{"ms": 10137, "cut": 9}]},
+    "cors-0.6.18-xhr-polling": {"application": "tilde", "options": {"duration": 3000}},
     "sio-0.6.18-xhr-polling": {"application": "tilde", "options": {"duration": 3000}, "add": [{"ms": 9308, "cut": 1}]},
 }
+
+# Settings of the genuine servers of 0.7-0.9, in seconds, by their genuine names (docs/protocol/legacy-0.9.md §10).
+SETTINGS = {
+    "0.7": {"heartbeat timeout": 15, "close timeout": 25},
+    "0.8": {"heartbeat timeout": 15, "close timeout": 25},
+    "0.9": {"heartbeat timeout": 60, "close timeout": 60},
+}
+COLON = [
+    *(f"sio-{version}-{t}" for version in ("0.7.11", "0.8.7", "0.9.17") for t in ("websocket", "xhr-polling", "jsonp-polling")),
+    "sio-0.7.11-vs-0.9.19-websocket",
+    "cors-0.7.11-xhr-polling",
+    "cors-0.9.17-xhr-polling",
+    "cors-0.9.17-jsonp-polling",
+]
+PLANS.update({name: {"application": "colon"} for name in COLON})
+# 20 s in earnest, which is longer than the timeout, and than the recording.
+PLANS["cors-0.7.11-xhr-polling"]["options"] = {"heartbeat interval": 10}
 
 # Options of genuine servers that change nothing on the recorded wire.
 SILENT_OPTIONS = {"path", "initialPacket", "serveClient", "cleanupEmptyChildNamespaces", "allowRequest", "httpCompression", "perMessageDeflate"}
@@ -175,7 +222,9 @@ def trim(name, recordings):
         log = json.loads(modern.read_text())
     else:
         recording = json.loads((recordings / "legacy" / f"{name}.json").read_text())
-        index = {"server": recording["meta"]["server"], "client": recording["meta"]["client"], "serverOptions": {}}
+        meta = recording["meta"]
+        settings = SETTINGS.get(meta["server"].removeprefix("srv-")[:3], {})
+        index = {"server": meta["server"], "client": meta["client"], "serverOptions": settings | meta.get("server_settings", {})}
         log = recording["log"]
     options = {k: v for k, v in index["serverOptions"].items() if k not in SILENT_OPTIONS}
     options.update(plan.get("options", {}))

@@ -31,6 +31,7 @@ pub fn named(name: &str) -> Application {
         "retries" => retries,
         "features" => features,
         "tilde" => tilde,
+        "colon" => colon,
         other => panic!("no application is called {other}"),
     }
 }
@@ -312,5 +313,45 @@ fn tilde(stage: &mut Stage, cue: Cue<'_>) {
             "\"close-me\"" => {}
             _ => stage.emit(socket, "message", said.clone()),
         }
+    }
+}
+
+/// The server of the captures of 0.7-0.9.
+fn colon(stage: &mut Stage, cue: Cue<'_>) {
+    if let Some(socket) = join(stage, &cue, &["/", "/chat"]) {
+        let namespace = stage.namespace(socket);
+        let endpoint = namespace.strip_suffix('/').unwrap_or(&namespace);
+        stage.first_id = 1;
+        stage.emit(socket, "welcome", args(&format!("\"{endpoint}\"")));
+    } else if let Some(Event {
+        socket,
+        name,
+        args: said,
+        ack,
+    }) = event(&cue)
+    {
+        match (name, &*said.json) {
+            ("message", "\"burst\"") => {
+                stage.emit(socket, "message", args("\"one\""));
+                stage.emit(socket, "message", args(r#"{"two":2}"#));
+                stage.emit(socket, "ev", args("\"thré♥e😀\",3"));
+            }
+            ("message", "\"kick\"") => stage.disconnect(socket, true),
+            // It sent the object back without saying that it was one.
+            ("message", json) if json.starts_with('{') => stage.emit(socket, "message", args("\"[object Object]\"")),
+            ("message", _) => stage.emit(socket, "message", said.clone()),
+            ("echo", _) => stage.acknowledge(socket, ack.expect("asked for"), said.clone()),
+            ("want-ack", _) => stage.ask(&[socket], "question", args(r#"{"q":1}"#), None),
+            ("want-auto-ack", _) => stage.ask(&[socket], "message", args("\"ack-me-please\""), None),
+            other => panic!("{other:?}"),
+        }
+    } else if let Cue::Delivery(Delivery::Ack {
+        socket,
+        result: Ok(answer),
+        ..
+    }) = &cue
+    {
+        let name = if answer.is_empty() { "auto-acked" } else { "answered" };
+        stage.emit(*socket, name, answer.clone());
     }
 }

@@ -84,6 +84,7 @@ fn config(server: &str, options: &serde_json::Map<String, Value>) -> Config {
     }
     for (key, value) in options {
         let millis = || Duration::from_millis(value.as_u64().unwrap());
+        let seconds = || Duration::from_secs(value.as_u64().unwrap());
         config = match key.as_str() {
             "pingInterval" => config.ping_interval(millis()),
             "pingTimeout" => config.ping_timeout(millis()),
@@ -98,6 +99,22 @@ fn config(server: &str, options: &serde_json::Map<String, Value>) -> Config {
             "cookie" => config.cookie(Cookie::default()),
             "allowEIO3" if *value == Value::Bool(true) => config.generations(Generations::default()),
             "allowEIO3" => config,
+            "polling duration" => {
+                config.legacy09.poll_duration = seconds();
+                config
+            }
+            "heartbeat interval" => {
+                config.legacy09.heartbeat_interval = seconds();
+                config
+            }
+            "heartbeat timeout" => {
+                config.legacy09.heartbeat_timeout = seconds();
+                config
+            }
+            "close timeout" => {
+                config.legacy09.close_timeout = seconds();
+                config
+            }
             "heartbeatInterval" => {
                 config.legacy.heartbeat_interval = millis();
                 config

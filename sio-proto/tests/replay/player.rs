@@ -7,6 +7,7 @@
 //! - A client polls again when its poll has been answered. Where our server has put into one answer what the recorded one put into two, the second
 //!   poll still waits here when the recorded client sends the third: the waiting one stands for it. It is not cut when the recorded
 //!   client closed the answered one, and a request that went out on the same connection afterwards gets a connection of its own.
+//! - Where it is the other way round, and our server has answered a poll that the recorded one still holds, the client polls again, as it would have.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use sio_proto::LinkId;
 
 use super::application::{self, Cue};
 use super::capture::{Capture, What};
-use super::differences::{Difference, compare_exchange, compare_seen};
+use super::differences::{Difference, TOLERANCE_MS, compare_exchange, compare_seen};
 use super::said::{self, Said};
 use super::stage::Stage;
 
@@ -34,6 +35,10 @@ pub struct Exchange {
     poll_of: Option<String>,
     is_head: bool,
     ours: Option<LinkId>,
+    /// The request, if it is a poll, with our identifiers.
+    request: Vec<u8>,
+    /// What our server said to the same poll before it was repeated.
+    earlier: Pieces,
     /// What our server said, once its link is used for something else.
     finished: Option<Pieces>,
     recorded: Pieces,
@@ -47,6 +52,8 @@ struct Player {
     current: BTreeMap<u32, usize>,
     /// Connections that the recorded client has ended.
     ended: Vec<u32>,
+    /// Connections that the recorded server has ended: what a client says there later, the server never hears.
+    deaf: Vec<u32>,
     ids: Ids,
 }
 
@@ -57,9 +64,13 @@ pub fn replay(capture: &Capture) -> Vec<Difference> {
         exchanges: Vec::new(),
         current: BTreeMap::new(),
         ended: Vec::new(),
+        deaf: Vec::new(),
         ids: Ids::new(),
     };
     for entry in &capture.entries {
+        if entry.ms > player.stage.now.as_micros() / 1000 + TOLERANCE_MS {
+            player.poll_again();
+        }
         player.stage.pass_to(entry.ms);
         match &entry.what {
             What::Section(name) => player.stage.section.clone_from(name),
@@ -84,6 +95,9 @@ pub fn replay(capture: &Capture) -> Vec<Difference> {
 
 impl Player {
     fn client_said(&mut self, connection: u32, bytes: &[u8]) {
+        if self.deaf.contains(&connection) {
+            return;
+        }
         let bytes = translate(bytes, &self.ids);
         let line = request_line(&bytes);
         if let Some(line) = &line {
@@ -97,8 +111,32 @@ impl Player {
         if !is_taken_over {
             if self.exchanges[exchange].poll_of.is_some() {
                 self.stage.is_waiting.insert(ours);
+                self.exchanges[exchange].request.clone_from(&bytes);
             }
             self.stage.receive(ours, &bytes);
+        }
+    }
+
+    /// Repeats the polls that have been answered here and not there, if there was something in the answer.
+    fn poll_again(&mut self) {
+        for at in 0..self.exchanges.len() {
+            let exchange = &self.exchanges[at];
+            let held_there = exchange.recorded.is_empty() && !exchange.request.is_empty();
+            let Some(ours) = exchange
+                .ours
+                .filter(|_| held_there && !self.ended.contains(&exchange.connection))
+            else {
+                continue;
+            };
+            if self.stage.is_waiting.contains(&ours) || !is_eventful(&all(self.ours(exchange))) {
+                continue;
+            }
+            let (link, request) = (self.stage.open(), exchange.request.clone());
+            let answer = self.stage.sent.remove(&ours).unwrap_or_default();
+            self.exchanges[at].earlier.extend(answer);
+            self.exchanges[at].ours = Some(link);
+            self.stage.is_waiting.insert(link);
+            self.stage.receive(link, &request);
         }
     }
 
@@ -179,6 +217,7 @@ impl Player {
     }
 
     fn server_ended(&mut self, connection: u32, ms: u64) {
+        self.deaf.push(connection);
         // The second half of an end that the client began is the operating system's.
         if !self.ended.contains(&connection) {
             let at = self.exchange(connection);
@@ -196,7 +235,8 @@ impl Player {
         let recorded = exchange.recorded.iter();
         let recorded: Pieces = recorded.map(|(ms, bytes)| (*ms, rename(bytes, &self.ids))).collect();
         let mut genuine = said::parse(&recorded, exchange.is_head);
-        let mut ours = said::parse(self.ours(exchange), exchange.is_head);
+        let ours: Pieces = exchange.earlier.iter().chain(self.ours(exchange)).cloned().collect();
+        let mut ours = said::parse(&ours, exchange.is_head);
         if ends {
             let our_end = exchange.ours.and_then(|link| self.stage.ended.get(&link));
             said::put_end(&mut genuine, exchange.recorded_end);
@@ -204,6 +244,12 @@ impl Player {
         }
         (genuine, ours)
     }
+}
+
+/// Whether a poll was answered with packets: not refused, not with the end of the session, and not with nothing.
+fn is_eventful(answer: &[u8]) -> bool {
+    const UNEVENTFUL: [&[u8]; 4] = [b"\r\n\r\n1:1", b"\r\n\r\n", b"._(\"\");", b"8::"];
+    answer.starts_with(b"HTTP/1.1 200 ") && !UNEVENTFUL.iter().any(|end| answer.ends_with(end))
 }
 
 fn all(pieces: &[(u64, Vec<u8>)]) -> Vec<u8> {
@@ -223,29 +269,39 @@ fn polled_session(line: &str) -> Option<String> {
     let session = if target.contains("transport=polling") {
         target.split_once("sid=")?.1.split('&').next()
     } else {
-        target.strip_prefix("/socket.io/xhr-polling/")?.split('/').next()
+        let path = target.strip_prefix("/socket.io/")?;
+        let path = path.strip_prefix("1/").unwrap_or(path);
+        let rest = ["xhr-polling/", "jsonp-polling/"]
+            .iter()
+            .find_map(|transport| path.strip_prefix(transport))?;
+        rest.split(['/', '?']).next()
     };
     session.filter(|s| !s.is_empty()).map(str::to_owned)
 }
 
-/// The session and socket ids that a server names: `"sid":"…"`, also inside JSONP, and the answer to a 0.6 handshake, which is one
-/// message of 16 or 24 letters.
+/// The session and socket ids that a server names: `"sid":"…"`, also inside JSONP; the answer to a 0.6 handshake, which is one
+/// message of 16 or 24 letters; and what stands before the timeouts in one of 0.7-0.9.
 fn identifiers(bytes: &[u8]) -> Vec<Vec<u8>> {
-    const LEADS: [(&[u8], usize); 4] = [
-        (b"\"sid\":\"", 20),
-        (b"\\\"sid\\\":\\\"", 20),
-        (b"\r\n\r\n~m~16~m~", 16),
-        (b"\r\n\r\n~m~24~m~", 24),
-    ];
+    const LEADS: [&[u8]; 4] = [b"\"sid\":\"", b"\\\"sid\\\":\\\"", b"\r\n\r\n~m~", b"._(\"~m~"];
+    let is_of_id = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
     let mut found = Vec::new();
+    for timeouts in [&b":60:60:"[..], b":15:25:"] {
+        let end = bytes.windows(timeouts.len()).position(|window| window == timeouts);
+        let id = end.map(|end| bytes[..end].rsplit(|b| !is_of_id(b)).next().unwrap_or_default());
+        found.extend(id.map(<[u8]>::to_vec));
+    }
     for at in 0..bytes.len() {
-        for (lead, length) in LEADS {
-            let start = at + lead.len();
-            if bytes[at..].starts_with(lead)
-                && let Some(id) = bytes.get(start..start + length)
-                && id.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b))
-            {
-                found.push(id.to_vec());
+        for lead in LEADS {
+            let Some(mut rest) = bytes[at..].strip_prefix(lead) else {
+                continue;
+            };
+            if lead.ends_with(b"~m~") {
+                let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+                rest = rest[digits..].strip_prefix(b"~m~").unwrap_or_default();
+            }
+            let length = rest.iter().take_while(|b| is_of_id(b)).count();
+            if (15..=24).contains(&length) {
+                found.push(rest[..length].to_vec());
             }
         }
     }

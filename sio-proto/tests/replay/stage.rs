@@ -37,6 +37,8 @@ pub struct Stage {
     alarms: Vec<(Time, u64)>,
     /// Numbers for acknowledgements: one counter per namespace, as genuine servers have.
     next_ids: BTreeMap<ByteString, u64>,
+    /// Where these counters begin.
+    pub first_id: u64,
     /// For applications that count.
     pub count: u64,
     /// For applications that collect.
@@ -64,6 +66,7 @@ impl Stage {
             is_waiting: BTreeSet::new(),
             alarms: Vec::new(),
             next_ids: BTreeMap::new(),
+            first_id: 0,
             count: 0,
             answers: Vec::new(),
         }
@@ -141,7 +144,7 @@ impl Stage {
     /// Emits an event that wants an acknowledgement, to all of `sockets` under one number.
     pub fn ask(&mut self, sockets: &[SocketKey], name: &str, args: Args, timeout: Option<Duration>) {
         let namespace = self.namespace(sockets[0]);
-        let next = self.next_ids.entry(namespace.clone()).or_default();
+        let next = self.next_ids.entry(namespace.clone()).or_insert(self.first_id);
         let id = *next;
         *next += 1;
         let mut message = Message::event(namespace, name.into(), args, Some(id));

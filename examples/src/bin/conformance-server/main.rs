@@ -89,7 +89,8 @@ fn parts(options: &Options) -> Vec<Part> {
 
 /// How the process is to be set up.
 fn process(options: &Options) -> sio_app::Options {
-    let process = sio_app::Options::default();
+    // Load generators come from one address.
+    let process = sio_app::Options::default().max_connections_per_address(usize::MAX);
     match options.threads {
         Some(threads) => process.shards(threads),
         None => process,

@@ -53,7 +53,7 @@ pub(super) fn fail(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs
 pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
     announce_end(core, slot, reason, out);
     core.end_sockets(slot, reason, out);
-    let (key, close_timeout) = (core.key(slot), core.config.close_timeout);
+    let (key, patience) = (core.key(slot), core.close_patience());
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -65,7 +65,7 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: 
         finish_closing(core, slot, out);
     }
     if core.sessions.holds(key.slot, key.generation) {
-        core.timers.arm_at(now + close_timeout, Alarm::Close, key, 0);
+        core.timers.arm_at(now + patience, Alarm::Close, key, 0);
     }
 }
 

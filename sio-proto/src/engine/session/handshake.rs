@@ -95,6 +95,15 @@ pub(crate) fn handle_request(
         Ok(Purpose::Use(slot)) => match request.http.method {
             http::Method::Get => poll(core, slot, asker, out),
             http::Method::Post => post(core, now, slot, asker, request, packets, route, out),
+            // A preflight that nobody has asked for: older servers answer, newer ones do not know what to do (docs/protocol/engine-io.md §4.4).
+            http::Method::Options
+                if core
+                    .sessions
+                    .get(slot)
+                    .is_some_and(|s| matches!(s.wiring, Wiring::Engine3(_))) =>
+            {
+                out.writes.push(asker.answer(200, None, Bytes::new()));
+            }
             _ => out.writes.push(asker.answer(500, None, Bytes::new())),
         },
     }
@@ -242,7 +251,7 @@ fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>,
         raw,
         route,
     } = opening;
-    let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
+    let handshake = Arc::new(Handshake::new(request, now));
     let silent_until = now + core.config.ping_interval + core.config.ping_timeout;
     // Decoded first: of `1%29` the digits are 1, not 129.
     let query = http::Query::new(request.http.query());

@@ -43,7 +43,13 @@ pub(crate) fn handle_request(
         Some(_) => script_allowed(&config, &request.http),
         None => origin_allowed(&config, &request.http),
     };
-    let headers = if allowed { cors(&request.http) } else { Vec::new() };
+    let mut headers = if allowed { cors(&request.http) } else { Vec::new() };
+    if let detect::V1::Transport { exchange, .. } = route
+        && (script.is_some() || *exchange == Exchange::Send && !headers.is_empty())
+    {
+        // Internet Explorer takes a script that repeats what was sent for an attack (docs/protocol/legacy-0.9.md §6, §7).
+        headers.push(("X-XSS-Protection", ByteString::from_static("0")));
+    }
     let mut asker = Asker::with_headers(link, &request.http, headers);
     match *route {
         detect::V1::Preflight => {
@@ -156,7 +162,7 @@ fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Opt
     if request.verdict != Verdict::Allowed {
         return refuse(asker, script, 403, handshake::UNAUTHORIZED, out);
     }
-    let handshake = Arc::new(Handshake::new(&request.http, request.peer, now));
+    let handshake = Arc::new(Handshake::new(request, now));
     let auth = query_object(&[handshake.query()], &PARAMETERS);
     let colon = Colon::new(now, script);
     let link = asker.link;

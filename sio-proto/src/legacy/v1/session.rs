@@ -309,22 +309,29 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: 
         push(core, slot, &Packet::new(Body::Disconnect));
         return set_deadline(core, slot, absent);
     }
+    if session.link.is_none() && core.is_draining() {
+        // So is this, if it comes soon.
+        say_come_back(core, slot);
+        let soon = now + core.close_patience();
+        return set_deadline(core, slot, soon);
+    }
     finish(core, slot, reason, farewell, out);
+}
+
+fn say_come_back(core: &mut Core, slot: u32) {
+    let body = Body::Error {
+        reason: Some(Refusal::ClientNotHandshaken),
+        reconnect: true,
+    };
+    push(core, slot, &Packet::new(body));
 }
 
 /// Ends the session: what is queued leaves if there is a way, and the farewell with it.
 pub(super) fn finish(core: &mut Core, slot: u32, reason: Reason, farewell: Farewell, out: &mut Outputs) {
     let parked = take_parked(core, slot);
-    let say = |core: &mut Core, body| push(core, slot, &Packet::new(body));
     match farewell {
-        Farewell::Booted => say(core, Body::Disconnect),
-        Farewell::ComeBack if parked.is_some() => say(
-            core,
-            Body::Error {
-                reason: Some(Refusal::ClientNotHandshaken),
-                reconnect: true,
-            },
-        ),
+        Farewell::Booted => push(core, slot, &Packet::new(Body::Disconnect)),
+        Farewell::ComeBack if parked.is_some() => say_come_back(core, slot),
         Farewell::ComeBack | Farewell::Nothing => {}
     }
     let Some(session) = core.sessions.get_mut(slot) else {

@@ -30,6 +30,7 @@ impl Core {
             sid,
             state: State::Open,
             transport,
+            leaving: false,
             blocked: false,
             ready: false,
             link,
@@ -46,6 +47,9 @@ impl Core {
             wiring,
         };
         self.counters.enter(session.generation(), transport);
+        if let Form::Plain(codec) = session.form() {
+            self.plain_sessions[usize::from(codec)] += 1;
+        }
         Some(self.sessions.insert(session).0)
     }
 
@@ -109,11 +113,11 @@ impl Core {
         if message.volatile && !session.is_writable() {
             return Err(SendError::Dropped);
         }
-        let form = Form::of(session.generation());
-        if form == Form::Legacy06 {
-            legacy::session::check(message)?;
+        let form = session.form();
+        if let Form::Plain(_) = form {
+            legacy::payloads::check(message)?;
         }
-        let encoded = message.encoded(form, &mut self.buffer);
+        let encoded = message.encoded(form, &self.config, &mut self.buffer)?;
         session.queue(encoded.frames(), encoded.packets(), encoded.bytes(), &self.config)?;
         self.mark_ready(slot);
         Ok(())
@@ -178,6 +182,9 @@ impl Core {
         self.end_sockets(slot, reason, out);
         if let Some(session) = self.sessions.remove(slot) {
             self.counters.leave(session.generation(), session.transport);
+            if let Form::Plain(codec) = session.form() {
+                self.plain_sessions[usize::from(codec)] -= 1;
+            }
             for link in session.link.into_iter().chain(session.post) {
                 self.links.clear(link);
             }

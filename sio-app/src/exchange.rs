@@ -1,0 +1,187 @@
+//! One request that another HTTP server has read, and its answer as a value: how an application's own server takes Socket.IO in.
+//!
+//! ```text
+//!   head ─► Io::exchange ──► Exchange ─ body ─► turn (shard, handlers) ─► Link ─► Answer
+//!              │                                                            │
+//!              └── not Socket.IO's: the head comes back                     └── a websocket: attach(socket) ─► Connection
+//! ```
+//! No byte of HTTP is written or read here. A request that waits for its answer holds a link and a seat in its shard, no buffer and no task of
+//! its own. What follows an upgrade is a [`Connection`] like any other: the same frames, the same backpressure, the same direct writes.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use sio_proto::http;
+use sio_proto::server::{Cause, Extension, Peer, Request, Response, Routed, Upgrade};
+use sio_proto::wire::Wire;
+
+use crate::connection::Connection;
+use crate::io::Io;
+use crate::link::{HandedOut, Link, Outlet, Standing};
+use crate::place::Place;
+use crate::turn;
+
+/// What [`Io::exchange`] makes of a request.
+#[derive(Debug)]
+pub enum Exchanged {
+    /// It is Socket.IO's: give it its body, and poll it.
+    Ours(Exchange),
+    /// It is not; here it is again.
+    Foreign(Box<http::Request>),
+    /// There are as many connections as may be, in total or from this address ([`Options`](crate::Options)): the answer is 503.
+    Full,
+}
+
+/// A request on its way to its answer. Dropping it tells its session that the client has gone.
+pub struct Exchange {
+    place: Place,
+    /// The same link, as what it is.
+    link: Arc<Link<Late>>,
+    /// Until it has gone to its shard.
+    request: Option<Box<Request>>,
+    upgraded: Option<Wire>,
+    waker: Option<Waker>,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// A complete response.
+    Response(Box<Response>),
+    /// The request becomes a websocket: answer 101 with these headers, and give the socket to [`Exchange::attach`].
+    Upgrade(Box<Upgrade>),
+    /// There is no answer: the session has ended the request, or the server is being [aborted](Io::abort). Close the connection.
+    Aborted,
+}
+
+/// Requests that another HTTP server has read.
+impl Io {
+    /// Whether a request with this target may be Socket.IO's: a quick look, for which it need not be taken apart.
+    #[must_use]
+    pub fn concerns(&self, target: &str) -> bool {
+        self.0.router.concerns(target)
+    }
+
+    /// Takes up a request that another HTTP server has read. Its body comes later ([`Exchange::body`]); the one in `head` is not looked at.
+    ///
+    /// `extension` is called for requests that may open a session: what it returns is kept with that session,
+    /// [`Socket::extension`](crate::Socket::extension) finds it.
+    #[must_use]
+    pub fn exchange(
+        &self,
+        head: http::Request,
+        peer: Peer,
+        extension: impl FnOnce() -> Option<Extension>,
+    ) -> Exchanged {
+        let exchange = match self.0.router.route(&head) {
+            Routed::Foreign => return Exchanged::Foreign(Box::new(head)),
+            Routed::Session(_) => self.take_up(head, peer, None),
+            Routed::New => self.take_up(head, peer, extension()),
+        };
+        exchange.map_or(Exchanged::Full, Exchanged::Ours)
+    }
+
+    /// Takes up any request: what is not Socket.IO's is answered by [`Io::on_request`]. `None` if there are as many connections as may be.
+    #[must_use]
+    pub fn take_up(&self, head: http::Request, peer: Peer, extension: Option<Extension>) -> Option<Exchange> {
+        let link = Arc::new(Link::handing_out(Late::default()));
+        // A client that goes away while it polls has closed its connection, as far as one can tell.
+        let place = Place::new(&self.0, link.clone(), &peer, Cause::Closed)?;
+        let mut request = Request::new(head, peer);
+        request.extension = extension;
+        Some(Exchange {
+            place,
+            link,
+            request: Some(Box::new(request)),
+            upgraded: None,
+            waker: None,
+        })
+    }
+}
+
+impl Exchange {
+    /// The body has not come with the head: its session has to know that a request is under way. Poll the exchange beside reading the
+    /// body, for it may be answered before.
+    pub fn body_started(&mut self) {
+        let Self { place, request, .. } = self;
+        if let Some(request) = request {
+            turn::run(place.io.runtime, |turn| place.handle_body_started(turn, request));
+        }
+    }
+
+    /// The whole body, empty if there is none, or that it is larger than [`max_body_bytes`](http::Limits::max_body_bytes), for which the
+    /// answer is 413. The request goes to its session. Only the first call counts.
+    pub fn body(&mut self, body: Result<Bytes, http::BodyTooLarge>) {
+        let Some(mut request) = self.request.take() else { return };
+        request.http.body = body;
+        request.decode_body(&self.place.io.config);
+        let place = &mut self.place;
+        turn::run(place.io.runtime, |turn| place.handle_request(turn, *request));
+    }
+
+    /// Waits for the answer, which comes once.
+    pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.link.set_waker(cx.waker());
+            self.waker = Some(cx.waker().clone());
+        }
+        match self.link.take_news().answer {
+            Some(HandedOut::Response(response)) => Poll::Ready(Answer::Response(response)),
+            Some(HandedOut::Upgrade(upgrade)) => {
+                self.upgraded = Some(upgrade.wire);
+                Poll::Ready(Answer::Upgrade(upgrade))
+            }
+            None if self.link.standing() == Standing::Cut => Poll::Ready(Answer::Aborted),
+            None => Poll::Pending,
+        }
+    }
+
+    /// The socket is there, after [`Answer::Upgrade`]; `None` after any other. `ahead` is what has been read of it already. The connection
+    /// has to be polled to its end.
+    ///
+    /// What was sent to the client meanwhile has waited in its session, and leaves now.
+    #[must_use]
+    pub fn attach(self, outlet: impl Outlet, ahead: BytesMut) -> Option<Connection> {
+        let wire = self.upgraded?;
+        let _ = self.link.outlet().0.set(Box::new(outlet));
+        Some(Connection::upgraded(self.place, wire, ahead))
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("request", &self.request)
+            .field("upgraded", &self.upgraded)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An outlet that comes later. Until then it is a full socket: what is written waits as it would for one.
+#[derive(Default)]
+struct Late(OnceLock<Box<dyn Outlet>>);
+
+impl Outlet for Late {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.get() {
+            Some(outlet) => outlet.try_write(bytes),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.0.get() {
+            Some(outlet) => outlet.try_write_vectored(pieces),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(outlet) = self.0.get() {
+            outlet.finish();
+        }
+    }
+}

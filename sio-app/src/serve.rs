@@ -1,0 +1,201 @@
+//! A listener being served: the loop that every adapter has, over the little in which they differ.
+//!
+//! ```text
+//!   accepting ──── the signal, or Io::close ────► ending ──── all gone, or too late and cut ────► over
+//!       │ ▲                                         the listener is let go first
+//!       ▼ │
+//!     a pause, when the process cannot take more
+//! ```
+
+use std::fmt;
+use std::future::{Future, IntoFuture, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::{Io, Task};
+
+/// How long accepting pauses when the process has no more descriptors or memory for connections.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Most connections taken up before the other tasks of the thread have their turn.
+const ACCEPTED_AT_ONCE: usize = 64;
+
+type Accept = Box<dyn FnMut(&mut Context<'_>) -> Poll<io::Result<()>> + Send>;
+
+/// A listener being served: a future, once it is awaited.
+#[must_use = "a listener is served only while this is awaited"]
+pub struct Serve {
+    io: Io,
+    accept: io::Result<Accept>,
+    sleep: fn(Duration) -> Task,
+    signal: Option<Task>,
+}
+
+impl Serve {
+    /// For adapters. `accept` takes up the next connection that waits and gives it a task; it owns the listener, and goes with it when there is
+    /// nothing more to accept. Where there is no listener, the error is what serving ends with. `sleep` is the runtime's.
+    pub fn new(
+        io: &Io,
+        accept: io::Result<impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>> + Send + 'static>,
+        sleep: fn(Duration) -> Task,
+    ) -> Self {
+        Self {
+            io: io.clone(),
+            accept: accept.map(|accept| Box::new(accept) as Accept),
+            sleep,
+            signal: None,
+        }
+    }
+
+    /// Ends when `signal` does, gracefully: clients are told so that they connect elsewhere, and the future is ready when they have gone, or
+    /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) later.
+    ///
+    /// ```
+    /// # async fn example(serve: sio_app::Serve) -> std::io::Result<()> {
+    /// let signal = async { std::future::pending().await }; // for example the end of the process, asked for by whoever started it
+    /// serve.with_graceful_shutdown(signal).await
+    /// # }
+    /// ```
+    pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.signal = Some(Box::pin(signal));
+        self
+    }
+
+    async fn run(self) -> io::Result<()> {
+        let Self {
+            io,
+            accept,
+            sleep,
+            mut signal,
+        } = self;
+        let mut accept = accept?;
+        let mut closing = pin!(io.closing());
+        let mut at_once = 0;
+        loop {
+            let accepted = poll_fn(|cx| {
+                if let Some(ends) = &mut signal
+                    && ends.as_mut().poll(cx).is_ready()
+                {
+                    signal = None;
+                    io.close();
+                }
+                if closing.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                if at_once == ACCEPTED_AT_ONCE {
+                    at_once = 0;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                let accepted = accept(cx).map(Some);
+                at_once = if accepted.is_ready() { at_once + 1 } else { 0 };
+                accepted
+            });
+            match accepted.await {
+                None => break,
+                Some(Ok(())) => {}
+                Some(Err(error)) if is_of_one_client(&error) => {}
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "cannot accept");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        // Who connects from here on is refused at once instead of waiting in the backlog.
+        drop(accept);
+        io.finish(sleep).await;
+        Ok(())
+    }
+}
+
+/// For adapters that do not leave accepting to [`Serve`]: whether a failed accept is no reason to pause.
+///
+/// One failed accept says something about one client, or about the whole process; in the second case trying again at once would only spin.
+#[must_use]
+pub fn is_of_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}
+
+impl IntoFuture for Serve {
+    type Output = io::Result<()>;
+    type IntoFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl fmt::Debug for Serve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve").field("io", &self.io).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::server;
+    use std::cell::Cell;
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Waker;
+
+    thread_local! {
+        static SLEPT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    fn sleep(_: Duration) -> Task {
+        SLEPT.set(SLEPT.get() + 1);
+        Box::pin(std::future::ready(()))
+    }
+
+    #[test]
+    fn it_pauses_when_the_process_cannot_take_more_and_not_for_one_client() {
+        use io::ErrorKind::{ConnectionReset, Interrupted, OutOfMemory};
+        let io = server(1);
+        let mut errors = VecDeque::from([ConnectionReset, OutOfMemory, Interrupted, OutOfMemory]);
+        let accept = move |_: &mut Context<'_>| match errors.pop_front() {
+            Some(error) => Poll::Ready(Err(error.into())),
+            None => Poll::Pending,
+        };
+        let mut serving = Serve::new(&io, Ok(accept), sleep).into_future();
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(serving.as_mut().poll(cx).is_pending());
+        assert_eq!(SLEPT.get(), 2);
+        io.close();
+        assert!(serving.as_mut().poll(cx).is_ready());
+    }
+
+    #[test]
+    fn it_lets_others_have_their_turn_and_hears_the_signal() {
+        let io = server(1);
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&accepted);
+        let accept = move |_: &mut Context<'_>| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Poll::Ready(Ok(()))
+        };
+        let (ask, asked) = std::sync::mpsc::channel();
+        let signal = poll_fn(move |_| asked.try_recv().map_or(Poll::Pending, Poll::Ready));
+        let mut serving = Serve::new(&io, Ok(accept), sleep)
+            .with_graceful_shutdown(signal)
+            .into_future();
+        let cx = &mut Context::from_waker(Waker::noop());
+        for turn in 1..4 {
+            assert!(serving.as_mut().poll(cx).is_pending());
+            let accepted = accepted.load(Ordering::Relaxed);
+            assert_eq!(accepted, turn * ACCEPTED_AT_ONCE);
+        }
+        ask.send(()).unwrap();
+        assert!(serving.as_mut().poll(cx).is_ready());
+        assert!(io.is_closing());
+        assert_eq!(Arc::strong_count(&accepted), 1, "the listener is gone");
+    }
+}
