@@ -504,7 +504,7 @@ fn who_pipelines_too_much_is_read_on_from_when_the_answer_is_there() {
     let mut client = Driven::new(&io, usize::MAX);
     let counted = Counted::default();
     let waker = counted.waker();
-    let mut poll = |client: &mut Driven| {
+    let poll = |client: &mut Driven| {
         client
             .connection
             .poll(&mut Context::from_waker(&waker), &mut client.script)
