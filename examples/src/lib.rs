@@ -8,3 +8,8 @@ pub mod event_loop;
 mod ending;
 
 pub use ending::asked_to_end;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
