@@ -157,6 +157,9 @@ impl Connection {
                 continue;
             }
             if self.conn.is_waiting() && self.rest.len() >= MAX_PIPELINED {
+                if self.must_catch_up() {
+                    continue;
+                }
                 return Poll::Pending;
             }
             match self.read(cx, source) {
