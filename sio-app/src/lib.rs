@@ -71,6 +71,7 @@ mod runtime;
 mod serve;
 mod shard;
 mod shutdown;
+mod sleep;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -85,7 +86,7 @@ pub use connection::{Connection, Driven, Source};
 pub use emitter::Emitter;
 pub use engine::{EngineHandler, EngineSocket};
 pub use error::{EmitError, HandlerError};
-pub use exchange::{Answer, Exchange, Exchanged};
+pub use exchange::{Answer, EndlessBody, Exchange, Exchanged};
 pub use io::Io;
 pub use link::Outlet;
 pub use metrics::Metrics;
@@ -95,7 +96,7 @@ pub use options::Options;
 pub use pipe::{Duplex, Piped};
 pub use request::{HttpRequest, HttpResponse};
 pub use runtime::{Runtime, Task};
-pub use serve::Serve;
+pub use serve::{Serve, is_of_one_client};
 pub use sio_proto::codec;
 pub use sio_proto::http::Method;
 pub use sio_proto::server::{
@@ -104,4 +105,5 @@ pub use sio_proto::server::{
 pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, Origins, SameSite, Time, Transports,
 };
+pub use sleep::Sleep;
 pub use socket::{Socket, SocketId};
