@@ -98,6 +98,7 @@ pub use sio_proto::codec;
 pub use sio_proto::http::Method;
 pub use sio_proto::server::{EngineMessage, Extension, Generation, Handshake, Peer, Reason, TransportKind};
 pub use sio_proto::{
-    Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, Origins, SameSite, Time, Transports,
+    Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, OriginPattern, OriginPatternError, Origins,
+    SameSite, Time, Transports,
 };
 pub use socket::{Socket, SocketId};
