@@ -21,3 +21,8 @@ pub async fn asked_to_end() {
     }
     interrupted.await;
 }
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

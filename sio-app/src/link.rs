@@ -25,7 +25,7 @@ use std::task::Waker;
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use sio_proto::conn::{Stage, close_frame};
-use sio_proto::server::{Response, Upgrade, Write};
+use sio_proto::server::{Body, Response, Upgrade, Write};
 use sio_proto::websocket::CloseCode;
 use sio_proto::wire::Wire;
 use sio_proto::{Frame, Time};
@@ -363,7 +363,9 @@ impl<O: Outlet + ?Sized> Link<O> {
 
     fn encode(&self, pen: &mut Pen, write: Write) -> Option<End> {
         match write {
-            Write::Response(..) | Write::Upgrade(..) if self.hands_out => return self.hand_out(write),
+            Write::Response(..) | Write::Upgrade(..) | Write::Stream(..) if self.hands_out => {
+                return self.hand_out(write);
+            }
             Write::Frame(_, frame) => pen.pieces.push_back(Item::Frame(frame)),
             Write::Response(_, mut response) => {
                 let (body, keep_alive) = response.encode(&mut pen.head);
@@ -387,6 +389,25 @@ impl<O: Outlet + ?Sized> Link<O> {
                     .push_back(Item::Bytes(close_frame(code.and_then(CloseCode::new))));
                 return Some(End);
             }
+            Write::Stream(_, stream) => {
+                let goes_on = stream.encode(&mut pen.head);
+                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
+                if !goes_on {
+                    return Some(End);
+                }
+            }
+            Write::Part(_, part) => {
+                part.encode(&mut pen.head);
+                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
+            }
+            Write::StreamEnd(_, form) => {
+                form.encode_end(&mut pen.head);
+                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
+                if !form.keep_alive {
+                    return Some(End);
+                }
+                self.tell(|news| news.answered = true);
+            }
             Write::Abort(_) => {
                 pen.pieces.clear();
                 self.cut();
@@ -406,7 +427,18 @@ impl<O: Outlet + ?Sized> Link<O> {
                 return Some(End);
             }
             Write::Upgrade(_, upgrade) => state.news.answer = Some(HandedOut::Upgrade(upgrade)),
-            Write::Frame(..) | Write::Close(..) | Write::Abort(_) => {}
+            // Its body would have to be handed out piece by piece, which nobody takes yet.
+            Write::Stream(_, stream) => {
+                state.news.answer = Some(HandedOut::Response(Box::new(Response {
+                    status: 501,
+                    content_type: None,
+                    headers: Vec::new(),
+                    body: Body::Bytes(Bytes::new()),
+                    exchange: stream.exchange,
+                })));
+                return Some(End);
+            }
+            Write::Frame(..) | Write::Close(..) | Write::Part(..) | Write::StreamEnd(..) | Write::Abort(_) => {}
         }
         let waker = state.waker.clone();
         drop(state);

@@ -57,8 +57,3 @@ pub mod tower;
 
 pub use server::Server;
 pub use sio_app::*;
-
-/// The examples of the README compile. One of them needs a feature, and a README can hide no line.
-#[cfg(all(doctest, feature = "axum"))]
-#[doc = include_str!("../../README.md")]
-struct Readme;
