@@ -1,5 +1,7 @@
 //! A list of origins, for clients of every generation (docs/protocol/legacy-0.6.md §13.1, §14, docs/protocol/legacy-0.9.md §17).
 
+#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+
 mod common;
 mod older;
 
