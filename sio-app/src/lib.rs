@@ -103,7 +103,8 @@ pub use sio_proto::server::{
     Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer, Reason, Refused, TransportKind,
 };
 pub use sio_proto::{
-    Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, Origins, SameSite, Time, Transports,
+    Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, OriginPattern, OriginPatternError, Origins,
+    SameSite, Time, Transports,
 };
 pub use sleep::Sleep;
 pub use socket::{Socket, SocketId};
