@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use options::{Mode, Options};
+use sio_tokio::codec::MessagePack;
 use sio_tokio::{Config, Cors, Generations, Origins, Server};
 use tokio::net::TcpListener;
 
@@ -63,14 +64,17 @@ async fn serve(options: &Options) -> std::io::Result<()> {
     let servers: Vec<Server> = match options.mode {
         Mode::Contract => {
             let counted = Arc::new(stats::Counted::default());
-            (0..3)
-                .map(|_| {
-                    let server = server(contract_config(options), options)?;
+            let config = contract_config(options);
+            let msgpack = config.clone().parser(MessagePack::default());
+            [config.clone(), msgpack, config]
+                .map(|config| {
+                    let server = server(config, options)?;
                     handlers::register(&server);
                     counted.add(&server);
                     stats::serve(&server, &counted);
                     Ok(server)
                 })
+                .into_iter()
                 .collect::<std::io::Result<_>>()?
         }
         Mode::Suites => {
