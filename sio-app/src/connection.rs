@@ -20,12 +20,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
-use sio_proto::conn::{Arrivals, Conn};
+use sio_proto::conn::{Arrivals, Conn, Stage};
 use sio_proto::server::{Cause, Peer};
 use sio_proto::wire::Wire;
 
 use crate::Io;
-use crate::link::{Item, Link, Outlet, Progress, Standing};
+use crate::io::Inner;
+use crate::link::{Awaiting, Item, Link, Outlet, Progress, Standing};
 use crate::place::{Place, Seat};
 use crate::shard::Batch;
 use crate::turn::{self, Lent, Turn};
@@ -66,6 +67,10 @@ pub struct Connection {
     /// What has been read and is incomplete.
     rest: BytesMut,
     waker: Option<Waker>,
+    /// What the link has been told is awaited.
+    stage: Stage,
+    /// What waits for the socket is the last, and has a deadline.
+    ending: bool,
     lingering: bool,
 }
 
@@ -77,14 +82,11 @@ impl Connection {
             return None;
         }
         let io = &io.0;
-        let now = (io.runtime.now)();
-        let link: Arc<Link> = Arc::new(Link::new(outlet, now));
-        let Some(place) = Place::new(io, link, Cause::Failed) else {
-            tracing::debug!(address = ?peer.address, "refused: as many connections as there may be");
-            return None;
-        };
-        io.await_request(&place.link, now);
-        Some(Self::at(place, Conn::new(Arc::clone(&io.config), peer)))
+        let place = Place::new(io, Arc::new(Link::new(outlet)), &peer, Cause::Failed)?;
+        io.look_after(&place.link, (io.runtime.now)(), None);
+        let mut connection = Self::at(place, Conn::new(Arc::clone(&io.config), peer));
+        connection.note_stage(&[]);
+        Some(connection)
     }
 
     /// Takes up a link that is a websocket already. `ahead` are bytes of its peer that have been read with the request.
@@ -104,6 +106,8 @@ impl Connection {
             place,
             rest: BytesMut::new(),
             waker: None,
+            stage: Stage::Waiting,
+            ending: false,
             lingering: false,
         }
     }
@@ -134,7 +138,7 @@ impl Connection {
                         self.place.link.cut();
                         continue;
                     }
-                    Poll::Pending => {}
+                    Poll::Pending => self.limit_end(),
                 },
                 Standing::Finished => self.begin_to_linger(),
                 Standing::Cut => {
@@ -222,9 +226,31 @@ impl Connection {
             });
             let news = self.catch_up();
             if bytes.len() == before && !news {
-                return;
+                break;
             }
         }
+        if !self.conn.is_websocket() {
+            self.note_stage(bytes);
+        }
+    }
+
+    /// Tells the link what is awaited of the peer from here on, and how long.
+    fn note_stage(&mut self, bytes: &[u8]) {
+        let stage = self.conn.stage(bytes);
+        if stage == self.stage {
+            return;
+        }
+        self.stage = stage;
+        let Inner { options, runtime, .. } = &*self.place.io;
+        let patience = match stage {
+            Stage::Idle | Stage::Closed => options.idle_timeout,
+            Stage::Head => options.head_timeout,
+            Stage::Body => options.body_timeout,
+            // Who waits for us is not late.
+            Stage::Waiting | Stage::WebSocket => return self.place.link.set_awaiting(None),
+        };
+        let until = (runtime.now)() + patience;
+        self.place.link.set_awaiting(Some(Awaiting { stage, until }));
     }
 
     fn handle(&mut self, arrivals: &mut Arrivals) {
@@ -252,6 +278,7 @@ impl Connection {
             self.place.handle_body_started(turn, &request);
         }
         if let Some(request) = arrivals.request.take() {
+            self.stage = Stage::Waiting;
             self.place.link.set_awaiting(None);
             self.place.handle_request(turn, request);
         }
@@ -280,7 +307,6 @@ impl Connection {
         }
         if news.answered {
             self.conn.handle_answered();
-            self.place.link.set_awaiting(Some((self.place.io.runtime.now)()));
         }
         news.answered
     }
@@ -307,6 +333,14 @@ impl Connection {
                 (Progress::Done, None) => {}
             }
         });
+    }
+
+    /// The socket is full. Nobody may keep a connection that is over by not reading.
+    fn limit_end(&mut self) {
+        if !self.ending && self.place.link.is_ending() {
+            self.ending = true;
+            self.place.io.end_soon(&self.place.link);
+        }
     }
 
     /// The last byte is written. Closing at once could destroy it on its way, if the peer is still sending: it gets a moment.

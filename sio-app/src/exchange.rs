@@ -31,7 +31,7 @@ pub enum Exchanged {
     Ours(Exchange),
     /// It is not; here it is again.
     Foreign(Box<http::Request>),
-    /// There are as many connections as may be ([`Options::max_connections`](crate::Options::max_connections)): the answer is 503.
+    /// There are as many connections as may be, in total or from this address ([`Options`](crate::Options)): the answer is 503.
     Full,
 }
 
@@ -82,7 +82,7 @@ impl Io {
         }
         let link = Arc::new(Link::handing_out(Late::default()));
         // A client that goes away while it polls has closed its connection, as far as one can tell.
-        let Some(place) = Place::new(&self.0, link.clone(), Cause::Closed) else {
+        let Some(place) = Place::new(&self.0, link.clone(), &peer, Cause::Closed) else {
             return Exchanged::Full;
         };
         let mut request = Request::new(head, peer);

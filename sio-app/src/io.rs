@@ -1,24 +1,25 @@
 //! The whole: all shards, all namespaces, and everything that is the application's to decide.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
-use sio_proto::server::{Command, Reason, Request, Router, Shard, Verdict};
+use sio_proto::server::{Command, Peer, Reason, Request, Router, Shard, Verdict};
 use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
+use crate::connections::{Connections, Deadlines, Then};
 use crate::emitter::Emitter;
 use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
 use crate::link::Link;
 use crate::namespace::{self, Namespace, Namespaces, Table};
+use crate::options::Options;
 use crate::request::{HttpRequest, HttpResponse};
 use crate::runtime::Runtime;
 use crate::shard::ShardCell;
@@ -44,64 +45,6 @@ const LINGER: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Io(pub(crate) Arc<Inner>);
 
-/// What an adapter can be told beside the protocol's [`Config`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Options {
-    /// How many shards: parts that work beside each other. Default: one per processor this process may use. More than there are
-    /// processors only makes broadcasts dearer; fewer make threads wait for each other.
-    pub shards: usize,
-    /// Most connections at once. Default 1 000 000. Further ones are closed as soon as they are accepted.
-    pub max_connections: usize,
-    /// How long a connection may take for one whole request, and how long it may be kept open without one. Default 30 s.
-    /// Too short cuts clients with slow links, too long lets idle ones pile up.
-    pub request_timeout: Duration,
-    /// How long a shutdown waits for connections to end by themselves. Default 10 s.
-    pub shutdown_timeout: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            shards: std::thread::available_parallelism().map_or(1, usize::from).min(64),
-            max_connections: 1_000_000,
-            request_timeout: Duration::from_secs(30),
-            shutdown_timeout: Duration::from_secs(10),
-        }
-    }
-}
-
-/// Chainable setters; each names the field it sets, where the default and the trade-off are written.
-impl Options {
-    /// Sets [`Options::shards`](#structfield.shards).
-    #[must_use]
-    pub const fn shards(mut self, shards: usize) -> Self {
-        self.shards = shards;
-        self
-    }
-
-    /// Sets [`Options::max_connections`](#structfield.max_connections).
-    #[must_use]
-    pub const fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = connections;
-        self
-    }
-
-    /// Sets [`Options::request_timeout`](#structfield.request_timeout).
-    #[must_use]
-    pub const fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = timeout;
-        self
-    }
-
-    /// Sets [`Options::shutdown_timeout`](#structfield.shutdown_timeout).
-    #[must_use]
-    pub const fn shutdown_timeout(mut self, timeout: Duration) -> Self {
-        self.shutdown_timeout = timeout;
-        self
-    }
-}
-
 pub(crate) struct Inner {
     pub(crate) runtime: Runtime,
     pub(crate) cells: Box<[Arc<ShardCell>]>,
@@ -113,9 +56,7 @@ pub(crate) struct Inner {
     hooks: RwLock<Hooks>,
     /// Every connection, so that a shutdown can end those that do not end by themselves.
     connections: Mutex<Connections>,
-    /// Connections with a deadline, in its order.
-    idle: Mutex<VecDeque<(Time, Weak<Link>)>>,
-    lingering: Mutex<VecDeque<(Time, Weak<Link>)>>,
+    deadlines: Mutex<Deadlines>,
     closing: AtomicBool,
     /// Whether the tasks that watch the time have been started.
     pub(crate) ticking: AtomicBool,
@@ -133,21 +74,6 @@ struct Hooks {
 type RequestFn = Arc<dyn Fn(&HttpRequest<'_>) -> HttpResponse + Send + Sync>;
 type AllowFn = Arc<dyn Fn(&HttpRequest<'_>) -> Result<(), String> + Send + Sync>;
 type ErrorFn = Arc<dyn Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync>;
-
-/// What becomes of a connection whose time has come.
-enum Sweep {
-    /// It needs no deadline any more.
-    Keep,
-    Later(Time),
-    Cut,
-}
-
-#[derive(Default)]
-struct Connections {
-    slots: Vec<Option<Weak<Link>>>,
-    free: Vec<usize>,
-    count: usize,
-}
 
 /// Namespaces.
 impl Io {
@@ -186,8 +112,7 @@ impl Io {
                 engine: Arc::new(Ignore),
             }),
             connections: Mutex::default(),
-            idle: Mutex::default(),
-            lingering: Mutex::default(),
+            deadlines: Mutex::default(),
             closing: AtomicBool::new(false),
             ticking: AtomicBool::new(false),
             waiters: Mutex::default(),
@@ -294,7 +219,7 @@ impl Io {
     /// How many connections are open, those of other HTTP requests among them.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.0.connections.lock().count
+        self.0.connections.lock().count()
     }
 
     /// What the adapter was told.
@@ -370,15 +295,7 @@ impl Io {
     }
 
     fn end_connections(&self, which: impl Fn(&Link) -> bool) {
-        let links: Vec<_> = self
-            .0
-            .connections
-            .lock()
-            .slots
-            .iter()
-            .flatten()
-            .filter_map(Weak::upgrade)
-            .collect();
+        let links = self.0.connections.lock().links();
         links.iter().filter(|link| which(link)).for_each(|link| link.cut());
     }
 
@@ -434,17 +351,22 @@ impl Io {
         cell.arm(waker)
     }
 
-    /// Ends connections that take too long for a request, or to close. Call it about once a second.
+    /// Ends connections whose peers take longer than [`Options`] allow. Call it about once a second.
     pub fn sweep(&self) {
         let now = (self.0.runtime.now)();
-        let timeout = self.0.options.request_timeout;
-        self.0.sweep_queue(&self.0.idle, now, |link| match link.awaiting() {
-            _ if link.is_websocket() => Sweep::Keep,
-            Some(since) if since + timeout <= now => Sweep::Cut,
-            Some(since) => Sweep::Later(since + timeout),
-            None => Sweep::Later(now + timeout),
-        });
-        self.0.sweep_queue(&self.0.lingering, now, |_| Sweep::Cut);
+        loop {
+            let Some((link, then)) = ({ self.0.deadlines.lock().pop(now) }) else {
+                return;
+            };
+            match (then, link.awaiting()) {
+                (Then::Look, _) if link.is_websocket() => {}
+                (Then::Look, None) => self.0.look_after(&link, now, None),
+                (Then::Look, Some(awaiting)) if awaiting.until > now => {
+                    self.0.look_after(&link, now, Some(awaiting.until));
+                }
+                (Then::Look | Then::Cut, _) => link.cut(),
+            }
+        }
     }
 }
 
@@ -508,71 +430,51 @@ impl Inner {
     }
 
     /// Adds a connection; `None` if there are as many as may be.
-    pub(crate) fn enter(&self, link: &Arc<Link>) -> Option<usize> {
-        let mut connections = self.connections.lock();
-        if connections.count >= self.options.max_connections {
-            return None;
+    pub(crate) fn enter(&self, link: &Arc<Link>, peer: &Peer) -> Option<usize> {
+        let place = { self.connections.lock().enter(link, peer.address, &self.options) };
+        if let Err(excess) = place {
+            tracing::debug!(address = ?peer.address, ?excess, "refused a connection");
         }
-        connections.count += 1;
-        let entry = Some(Arc::downgrade(link));
-        match connections.free.pop() {
-            Some(slot) => {
-                connections.slots[slot] = entry;
-                Some(slot)
-            }
-            None => {
-                connections.slots.push(entry);
-                Some(connections.slots.len() - 1)
-            }
-        }
+        place.ok()
     }
 
-    /// A connection has to bring requests in time.
-    pub(crate) fn await_request(&self, link: &Arc<Link>, now: Time) {
-        let deadline = now + self.options.request_timeout;
-        self.idle.lock().push_back((deadline, Arc::downgrade(link)));
-    }
-
-    pub(crate) fn leave(&self, slot: usize) {
+    pub(crate) fn leave(&self, place: usize) {
         let empty = {
             let mut connections = self.connections.lock();
-            connections.slots[slot] = None;
-            connections.free.push(slot);
-            connections.count -= 1;
-            connections.count == 0
+            connections.leave(place);
+            connections.count() == 0
         };
         if empty {
             self.wake();
         }
     }
 
-    /// A connection's last byte is written: the peer has a moment to close its side.
-    pub(crate) fn linger(&self, link: &Arc<Link>) {
-        let now = (self.runtime.now)();
-        self.lingering.lock().push_back((now + LINGER, Arc::downgrade(link)));
+    /// Has a connection looked at again: when its peer will be late, and in any case before whatever it may begin to be late with from here on.
+    pub(crate) fn look_after(&self, link: &Arc<Link>, now: Time, late: Option<Time>) {
+        let Options {
+            idle_timeout,
+            head_timeout,
+            body_timeout,
+            ..
+        } = self.options;
+        let soonest = now + idle_timeout.min(head_timeout).min(body_timeout);
+        let at = late.map_or(soonest, |late| late.min(soonest));
+        self.deadlines.lock().add(at, link, Then::Look);
     }
 
-    /// Looks at the links whose time has come.
-    fn sweep_queue(&self, queue: &Mutex<VecDeque<(Time, Weak<Link>)>>, now: Time, judge: impl Fn(&Link) -> Sweep) {
-        let mut later = VecDeque::new();
-        loop {
-            let link = {
-                let mut queue = queue.lock();
-                if queue.front().is_none_or(|(deadline, _)| *deadline > now) {
-                    break;
-                }
-                queue.pop_front()
-            };
-            let Some(link) = link.and_then(|(_, link)| link.upgrade()) else {
-                continue;
-            };
-            match judge(&link) {
-                Sweep::Keep => {}
-                Sweep::Later(deadline) => later.push_back((deadline, Arc::downgrade(&link))),
-                Sweep::Cut => link.cut(),
-            }
-        }
-        queue.lock().extend(later);
+    /// A connection's last byte is written: the peer has a moment to close its side.
+    pub(crate) fn linger(&self, link: &Arc<Link>) {
+        self.cut_after(link, LINGER);
+    }
+
+    /// A connection ends with what its peer has yet to read: it has as long for that as for a next request.
+    pub(crate) fn end_soon(&self, link: &Arc<Link>) {
+        self.cut_after(link, self.options.idle_timeout);
+    }
+
+    fn cut_after(&self, link: &Arc<Link>, patience: Duration) {
+        let at = (self.runtime.now)() + patience;
+        self.deadlines.lock().add(at, link, Then::Cut);
     }
 
     async fn wait(&self, done: impl Fn() -> bool) {

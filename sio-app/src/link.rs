@@ -24,7 +24,7 @@ use std::task::Waker;
 
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
-use sio_proto::conn::close_frame;
+use sio_proto::conn::{Stage, close_frame};
 use sio_proto::server::{Response, Upgrade, Write};
 use sio_proto::websocket::CloseCode;
 use sio_proto::wire::Wire;
@@ -80,9 +80,16 @@ struct State {
     /// The reading side holds bytes that wait for news.
     impatient: bool,
     websocket: bool,
-    /// Since when a request is awaited; what is overdue is closed (slow loris).
-    awaiting: Option<Time>,
+    /// What the peer owes; who is late is closed (slow loris).
+    awaiting: Option<Awaiting>,
     waker: Option<Waker>,
+}
+
+/// What is awaited of the peer, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Awaiting {
+    pub(crate) stage: Stage,
+    pub(crate) until: Time,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,6 +141,15 @@ impl Item {
             Self::Frame(frame) => frame.bytes(),
             Self::Bytes(bytes) => bytes,
             Self::Write(_) | Self::Finish => &[],
+        }
+    }
+
+    /// Whether the connection ends with it.
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Finish => true,
+            Self::Write(write) => matches!(**write, Write::Close(..) | Write::Abort(_)),
+            Self::Frame(_) | Self::Bytes(_) => false,
         }
     }
 
@@ -206,12 +222,9 @@ pub(crate) enum Standing {
 }
 
 impl<O: Outlet> Link<O> {
-    pub(crate) fn new(outlet: O, now: Time) -> Self {
+    pub(crate) fn new(outlet: O) -> Self {
         Self {
-            state: Mutex::new(State {
-                awaiting: Some(now),
-                ..State::default()
-            }),
+            state: Mutex::default(),
             hands_out: false,
             outlet,
         }
@@ -234,9 +247,18 @@ impl<O: Outlet> Link<O> {
 impl<O: Outlet + ?Sized> Link<O> {
     /// Queues something in front of what is taken from the shard later. Call it under the shard's lock if it came from there.
     pub(crate) fn push(&self, item: Item) {
-        let mut state = self.state.lock();
-        if !matches!(state.phase, Phase::Finished | Phase::Cut) {
+        let waker = {
+            let mut state = self.state.lock();
+            if matches!(state.phase, Phase::Finished | Phase::Cut) {
+                return;
+            }
+            // The connection's task sees to it that this does not wait for ever.
+            let stuck = state.phase == Phase::Blocked && item.is_end();
             state.queue.push_back(item);
+            if stuck { state.waker.clone() } else { None }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
@@ -521,13 +543,18 @@ impl<O: Outlet + ?Sized> Link<O> {
         self.state.lock().waker = Some(waker.clone());
     }
 
-    /// Notes since when a request is awaited, if one is.
-    pub(crate) fn set_awaiting(&self, since: Option<Time>) {
-        self.state.lock().awaiting = since;
+    /// Notes what is awaited of the peer, if anything is.
+    pub(crate) fn set_awaiting(&self, awaiting: Option<Awaiting>) {
+        self.state.lock().awaiting = awaiting;
     }
 
-    pub(crate) fn awaiting(&self) -> Option<Time> {
+    pub(crate) fn awaiting(&self) -> Option<Awaiting> {
         self.state.lock().awaiting
+    }
+
+    /// Whether what waits is the last that is written.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.state.lock().queue.iter().any(Item::is_end)
     }
 }
 
@@ -596,7 +623,7 @@ pub(crate) mod tests {
     #[test]
     fn several_pieces_leave_in_one_write() {
         let wall = Wall::with_room(100);
-        let link = Link::new(wall.clone(), Time::ZERO);
+        let link = Link::new(wall.clone());
         link.push(item("a"));
         let mut items = [item("b"), item("c")].into_iter();
         assert!(link.claim(&mut items).is_some());
@@ -609,7 +636,7 @@ pub(crate) mod tests {
     #[test]
     fn what_comes_while_another_writes_is_written_by_it() {
         let wall = Wall::with_room(100);
-        let link = Link::new(wall.clone(), Time::ZERO);
+        let link = Link::new(wall.clone());
         link.push(item("1"));
         let mut items = [item("2")].into_iter();
         assert!(link.claim(&mut items).is_some());
@@ -621,7 +648,7 @@ pub(crate) mod tests {
     #[test]
     fn a_full_socket_keeps_the_rest_in_order() {
         let wall = Wall::with_room(4);
-        let link: Arc<Link> = Arc::new(Link::new(wall.clone(), Time::ZERO));
+        let link: Arc<Link> = Arc::new(Link::new(wall.clone()));
         let bell = Arc::new(Bell::default());
         link.set_waker(&bell.clone().into());
         let mut items = [item("abc"), item("def"), Item::Finish].into_iter();
@@ -648,7 +675,7 @@ pub(crate) mod tests {
     #[test]
     fn a_large_batch_is_a_vector() {
         let wall = Wall::with_room(1 << 20);
-        let link = Link::new(wall.clone(), Time::ZERO);
+        let link = Link::new(wall.clone());
         let big = Bytes::from(vec![b'x'; 10_000]);
         let mut items = (0..100).map(|_| Item::Bytes(big.clone()));
         assert!(link.claim(&mut items).is_some());

@@ -35,20 +35,24 @@ fn run_tasks() -> usize {
 
 /// What is read next; nothing is "not yet", empty is the end.
 #[derive(Default)]
-struct Script(Vec<Vec<u8>>);
+struct Script {
+    reads: Vec<Vec<u8>>,
+    /// The socket has no room for more.
+    full: bool,
+}
 
 impl Source for Script {
     fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        if self.0.is_empty() {
+        if self.reads.is_empty() {
             return Poll::Pending;
         }
-        let bytes = self.0.remove(0);
+        let bytes = self.reads.remove(0);
         buffer.extend_from_slice(&bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        if self.full { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 }
 
@@ -82,7 +86,7 @@ impl Driven {
     }
 
     fn read(&mut self, bytes: &[u8]) -> Poll<()> {
-        self.script.0.push(bytes.to_vec());
+        self.script.reads.push(bytes.to_vec());
         self.poll()
     }
 
@@ -360,4 +364,81 @@ fn an_upgraded_exchange_is_a_connection() {
     assert!(driven.written().ends_with(r#"42["echo","x"]"#));
     drop(driven);
     assert_eq!((io.sessions(), io.connections()), (0, 0));
+}
+
+/// Lets time pass, the sweeper coming twice a second.
+fn pass(io: &Io, millis: u64) {
+    let end = NOW.get() + millis * 1000;
+    while NOW.get() < end {
+        NOW.set(end.min(NOW.get() + 500_000));
+        io.sweep();
+    }
+}
+
+#[test]
+fn each_part_of_a_request_has_its_time() {
+    let options = Options::default()
+        .shards(1)
+        .idle_timeout(Duration::from_secs(7))
+        .head_timeout(Duration::from_secs(3))
+        .body_timeout(Duration::from_secs(5));
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+    let head = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+    let whole = format!("{head}abc");
+    for (what, steps, millis) in [
+        ("nothing at all", &[][..], 7_000),
+        ("a head byte by byte", &[(6_000, "G"), (1_500, "E"), (1_000, "T")], 500),
+        (
+            "a body byte by byte",
+            &[(6_000, head), (2_500, "a"), (1_500, "b")],
+            1_000,
+        ),
+        ("nothing more", &[(6_500, &*whole), (6_500, &whole)], 7_000),
+        (
+            "half of the next one",
+            &[(0, &*format!("{whole}GET /")), (2_000, " HT")],
+            1_000,
+        ),
+    ] {
+        let mut client = Driven::new(&io, usize::MAX);
+        for (millis, bytes) in steps {
+            pass(&io, *millis);
+            assert!(client.read(bytes.as_bytes()).is_pending(), "{what}: {bytes:?}");
+        }
+        pass(&io, millis - 500);
+        assert!(client.poll().is_pending(), "{what}");
+        pass(&io, 500);
+        assert!(client.poll().is_ready(), "{what}");
+    }
+    // Who waits for an answer, or for messages, is not late.
+    let mut polling = Driven::new(&io, usize::MAX);
+    let _ = polling.read(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = polling.written();
+    let (_, sid) = answer.split_once("\"sid\":\"").unwrap();
+    let poll = format!(
+        "GET /socket.io/?EIO=4&transport=polling&sid={} HTTP/1.1\r\nHost: a\r\n\r\n",
+        &sid[..20]
+    );
+    let _ = polling.read(poll.as_bytes());
+    let mut websocket = Driven::connected(&io);
+    pass(&io, 60_000);
+    assert!(polling.poll().is_pending() && websocket.poll().is_pending());
+    assert_eq!(polling.written(), "");
+}
+
+#[test]
+fn who_never_reads_does_not_keep_a_connection_that_is_over() {
+    let io = server(1);
+    let mut client = Driven::connected(&io);
+    client.wall.room.store(0, Ordering::Relaxed);
+    client.script.full = true;
+    io.emit("n", 1);
+    assert!(client.poll().is_pending());
+    io.sockets()[0].close();
+    assert_eq!(io.sessions(), 0);
+    assert!(client.poll().is_pending());
+    pass(&io, 29_500);
+    assert!(client.poll().is_pending());
+    pass(&io, 500);
+    assert!(client.poll().is_ready());
 }

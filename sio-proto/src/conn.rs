@@ -40,6 +40,23 @@ enum State {
 // Held per connection.
 const _: () = assert!(size_of::<Conn>() <= 144);
 
+/// What is awaited of a peer: the caller says how long each may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A request, of which nothing has come.
+    Idle,
+    /// The rest of a request's head.
+    Head,
+    /// The rest of a request's body.
+    Body,
+    /// Nothing: it waits for an answer.
+    Waiting,
+    /// Nothing: its messages come when they come, and its session looks after it.
+    WebSocket,
+    /// That it closes the connection.
+    Closed,
+}
+
 /// What came out of some bytes. It belongs to the caller, who empties and reuses it.
 #[derive(Debug, Default)]
 pub struct Arrivals {
@@ -87,6 +104,20 @@ impl Conn {
     #[must_use]
     pub const fn is_websocket(&self) -> bool {
         matches!(self.state, State::WebSocket(..))
+    }
+
+    /// What is awaited of the peer. `rest` is what [`Conn::handle_bytes`] has left.
+    #[must_use]
+    pub const fn stage(&self, rest: &[u8]) -> Stage {
+        match &self.state {
+            State::Http(_, true) => Stage::Waiting,
+            State::Http(decoder, false) if decoder.is_reading_body() => Stage::Body,
+            State::Http(decoder, false) if decoder.is_finished() => Stage::Closed,
+            State::Http(decoder, false) if decoder.is_idle() && rest.is_empty() => Stage::Idle,
+            State::Http(_, false) => Stage::Head,
+            State::WebSocket(..) => Stage::WebSocket,
+            State::Closed => Stage::Closed,
+        }
     }
 
     /// How many more bytes the websocket frame that has begun needs: a hint for the next read.

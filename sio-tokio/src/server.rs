@@ -92,7 +92,7 @@ impl Server {
             }
             Poll::Ready(Ok(()))
         };
-        Serve::new(&self.0, accept, |duration| Box::pin(sleep(duration)))
+        Serve::new(&self.0, Ok(accept), |duration| Box::pin(sleep(duration)))
     }
 
     /// Serves one connection of your own listener, until it ends.

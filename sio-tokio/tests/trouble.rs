@@ -117,32 +117,44 @@ async fn shutdown_tells_clients_and_ends() {
 
 #[tokio::test]
 async fn requests_that_come_too_slowly_are_cut() {
-    let options = Options::default().request_timeout(Duration::from_millis(50));
+    let options = Options::default()
+        .idle_timeout(Duration::from_millis(50))
+        .head_timeout(Duration::from_millis(50))
+        .body_timeout(Duration::from_millis(50));
     let server = serve_with(Config::default(), options, |_| ()).await;
     let mut silent = http::Connection::open(server.address).await;
     let mut trickling = http::Connection::open(server.address).await;
     trickling.write("GET / HT").await;
+    let mut unfinished = http::Connection::open(server.address).await;
+    unfinished.write(http::post("/", "abc").trim_end_matches('c')).await;
     let mut done = http::Connection::open(server.address).await;
     done.get("/").await;
     silent.closed().await;
     trickling.closed().await;
+    unfinished.closed().await;
     done.closed().await;
     assert_eq!(server.io.connections(), 0);
 }
 
 #[tokio::test]
 async fn connections_are_limited() {
-    let server = serve_with(Config::default(), Options::default().max_connections(1), |_| ()).await;
-    let mut client = Client::connect(server.address).await;
-    http::Connection::open(server.address).await.closed().await;
-    client.send("41").await;
-    client.socket.close(None).await.unwrap();
-    client.closed().await;
-    drop(client);
-    while server.io.connections() > 0 {
-        tokio::task::yield_now().await;
+    // In total; and the loopback is an address like others.
+    for options in [
+        Options::default().max_connections(1),
+        Options::default().max_connections_per_address(1),
+    ] {
+        let server = serve_with(Config::default(), options, |_| ()).await;
+        let mut client = Client::connect(server.address).await;
+        http::Connection::open(server.address).await.closed().await;
+        client.send("41").await;
+        client.socket.close(None).await.unwrap();
+        client.closed().await;
+        drop(client);
+        while server.io.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+        Client::connect(server.address).await;
     }
-    Client::connect(server.address).await;
 }
 
 #[tokio::test]

@@ -109,7 +109,8 @@ async fn serve(options: &Options) -> std::io::Result<()> {
 }
 
 fn server(config: Config, options: &Options) -> std::io::Result<Server> {
-    let process = sio_tokio::Options::default();
+    // Load generators come from one address.
+    let process = sio_tokio::Options::default().max_connections_per_address(usize::MAX);
     let process = match options.threads {
         Some(threads) => process.shards(threads),
         None => process,
