@@ -3,8 +3,8 @@
 //! ```text
 //! conformance-server --runtime tokio --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--bench] [--threads N]
 //! ```
-//! It serves port P, and on P+1 and P+2 the same handlers: those are for the MessagePack parser and for connection state recovery, and answer as servers
-//! without them as long as sio has neither. `--conformance` serves port P alone, with what the official test suites expect; `--bench` serves port P alone, with
+//! It serves port P, and on P+1 and P+2 the same handlers: on P+1 with the MessagePack parser; P+2 is for connection state recovery, and answers as a server
+//! without it as long as sio has none. `--conformance` serves port P alone, with what the official test suites expect; `--bench` serves port P alone, with
 //! the events of the load generator. It says `listening P` when all ports accept, and ends with 0 on SIGTERM after a graceful drain.
 //!
 //! It uses the public API and nothing else.

@@ -185,7 +185,7 @@ fn placeholders_and_what_only_looks_like_one() {
     );
     let lookalike = "93a16d 82ac5f706c616365686f6c646572c3a36e756d00 c40101";
     let message = hex(&format!("83a47479706502a36e7370a12fa464617461{lookalike}"));
-    assert_eq!(read(&message), Err(Lookalike.into()));
+    assert_eq!(read(&message), Err(MessagePackError::Lookalike.into()));
     let mut twice = args(&format!("{PLACEHOLDER},{PLACEHOLDER}"), &[b"a"]);
     twice.attachments[0] = Bytes::from_static(b"same");
     let Packet::Ack { args, .. } = decoded(&encoded(&ack("/", 0, twice))) else {
