@@ -105,15 +105,7 @@ impl Serve {
         }
         // Who connects from here on is refused at once instead of waiting in the backlog.
         drop(accept);
-        if !io.ends_before(pin!(sleep(io.options().shutdown_timeout))).await {
-            tracing::info!(
-                connections = io.connections(),
-                "ending connections that did not end by themselves"
-            );
-            io.abort();
-            io.ended().await;
-        }
-        io.clear();
+        io.finish(sleep).await;
         Ok(())
     }
 }

@@ -131,6 +131,15 @@ impl Server {
         }
     }
 
+    /// Shuts down a server whose connections are accepted by others: [`Io::close`], unless that has been called, and then waits until they have ended, or
+    /// [`Options::shutdown_timeout`] long.
+    pub async fn finish(&self) {
+        if !self.is_closing() {
+            self.close();
+        }
+        self.0.finish(Timer::after).await;
+    }
+
     /// Starts the tasks that watch the time, once.
     fn tick(&self) {
         self.0.keep_time(Timer::after);

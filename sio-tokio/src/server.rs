@@ -124,8 +124,17 @@ impl Server {
         }
     }
 
+    /// Shuts down a server whose connections are accepted by others: [`Io::close`], unless that has been called, and then waits until they have ended, or
+    /// [`Options::shutdown_timeout`] long.
+    pub async fn finish(&self) {
+        if !self.is_closing() {
+            self.close();
+        }
+        self.0.finish(sleep).await;
+    }
+
     /// Starts the tasks that watch the time, once.
-    fn tick(&self) {
+    pub(crate) fn tick(&self) {
         if self.0.keep_time(sleep) {
             background::remember();
         }

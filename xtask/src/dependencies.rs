@@ -1,4 +1,4 @@
-//! The core's dependency allow-list: `docs/dependencies.txt` against `cargo tree`, without features and with each of them.
+//! The core's dependency allow-list, `docs/dependencies.txt` against `cargo tree`, without features and with each of them; and that the adapter without tokio is without it.
 //!
 //! The list is compared whole, both ways, so that what is allowed is also what is there. Versions are the lockfile's
 //! business; here only names count.
@@ -14,65 +14,87 @@ const LIST: &str = "docs/dependencies.txt";
 /// What a line begins with behind which stands what a feature adds.
 const FEATURE: &str = "# Feature ";
 
+/// The adapter that has no tokio, whichever of its runtimes is chosen. With all features it is not asked: they are no choice.
+const WITHOUT_TOKIO: &[&[&str]] = &[
+    &["-p", "sio-async-std"],
+    &["-p", "sio-async-std", "--no-default-features", "--features", "smol"],
+];
+
 pub(crate) fn run(tree: &Workspace) -> Outcome {
+    core(tree)?;
+    WITHOUT_TOKIO
+        .iter()
+        .try_for_each(|selection| has_no_tokio(tree, selection))
+}
+
+fn core(tree: &Workspace) -> Outcome {
     let list = std::fs::read_to_string(tree.root.join(LIST)).when(format_args!("reading {LIST}"))?;
-    let mut differences = String::new();
-    let core = depended_on(tree, None)?;
-    for (feature, allowed) in sections(&list) {
-        let actual = match feature {
-            None => core.clone(),
-            Some(_) => &depended_on(tree, feature)? - &core,
-        };
-        let difference = difference(&allowed.iter().map(|name| (*name).to_owned()).collect(), &actual);
-        match (feature, difference.is_empty()) {
-            (None, true) => println!("sio-proto depends on {} crates, all of them in {LIST}", actual.len()),
-            (Some(feature), true) => println!("its feature {feature} adds {}", actual.len()),
-            (None, false) => differences += &difference,
-            (Some(feature), false) => differences += &format!("  with the feature {feature}:\n{difference}"),
-        }
+    let (allowed, features) = sections(&list);
+    let plain = dependencies(tree, &["-p", "sio-proto", "--target", "all"])?;
+    let core: BTreeSet<&str> = names(&plain).filter(|name| *name != "sio-proto").collect();
+    compare("sio-proto", &allowed, &core)?;
+    for (feature, allowed) in features {
+        let text = dependencies(tree, &["-p", "sio-proto", "--target", "all", "--features", feature])?;
+        let added: BTreeSet<&str> = names(&text)
+            .filter(|name| *name != "sio-proto" && !core.contains(name))
+            .collect();
+        compare(&format!("sio-proto, for its feature {feature},"), &allowed, &added)?;
     }
-    if differences.is_empty() {
+    Ok(())
+}
+
+fn compare(whose: &str, allowed: &BTreeSet<&str>, actual: &BTreeSet<&str>) -> Outcome {
+    let difference = difference(allowed, actual);
+    if difference.is_empty() {
+        println!("{whose} depends on {} crates, all of them in {LIST}", actual.len());
         return Ok(());
     }
     Err(Failure::new(format!(
-        "{LIST} and `cargo tree -p sio-proto -e normal` differ (- listed but gone, + there but not listed):\n{differences}\
+        "{LIST} and what {whose} depends on by `cargo tree -e normal` differ (- listed but gone, + there but not listed):\n{difference}\
          A new dependency of the core is a decision: say why in the commit that adds it to the list."
     )))
 }
 
-/// The crates that the core needs, with this feature.
-fn depended_on(tree: &Workspace, feature: Option<&str>) -> Outcome<BTreeSet<String>> {
-    let arguments = [
-        "tree",
-        "-p",
-        "sio-proto",
-        "-e",
-        "normal",
-        "--prefix",
-        "none",
-        "--target",
-        "all",
-    ];
-    let text = output(
-        cargo(&tree.root)
-            .args(arguments)
-            .args(feature.map(|name| format!("--features={name}"))),
-    )?;
-    let found = names(&text).filter(|name| *name != "sio-proto");
-    Ok(found.map(str::to_owned).collect())
-}
-
-/// The names in the list: first those of the core, then those that features add.
-fn sections(list: &str) -> Vec<(Option<&str>, BTreeSet<&str>)> {
-    let mut sections = vec![(None, BTreeSet::new())];
+/// The names in the list: those of the core, and for each feature those that it adds.
+fn sections(list: &str) -> (BTreeSet<&str>, Vec<(&str, BTreeSet<&str>)>) {
+    let (mut core, mut features) = (BTreeSet::new(), Vec::<(&str, BTreeSet<&str>)>::new());
     for line in list.lines() {
         if let Some(feature) = line.strip_prefix(FEATURE) {
-            sections.push((Some(feature.trim()), BTreeSet::new()));
-        } else if let Some((_, section)) = sections.last_mut() {
-            section.extend(names(line));
+            features.push((feature.trim(), BTreeSet::new()));
+            continue;
+        }
+        let section = features.last_mut().map_or(&mut core, |(_, section)| section);
+        section.extend(names(line));
+    }
+    (core, features)
+}
+
+/// Looks at what is built for this machine: on others (WebAssembly) async-std itself names tokio.
+fn has_no_tokio(tree: &Workspace, selection: &[&str]) -> Outcome {
+    let text = dependencies(tree, selection)?;
+    let selection = selection.join(" ");
+    let names: BTreeSet<&str> = names(&text).collect();
+    match names.iter().find(|name| is_of_tokio(name)) {
+        Some(name) => Err(Failure::new(format!(
+            "`cargo tree {selection} -e normal` has {name}: this adapter is for programs without tokio"
+        ))),
+        None => {
+            println!("no tokio among the {} crates of {selection}", names.len());
+            Ok(())
         }
     }
-    sections
+}
+
+fn is_of_tokio(name: &str) -> bool {
+    name == "tokio" || name.starts_with("tokio-")
+}
+
+fn dependencies(tree: &Workspace, selection: &[&str]) -> Outcome<String> {
+    output(
+        cargo(&tree.root)
+            .args(["tree", "-e", "normal", "--prefix", "none"])
+            .args(selection),
+    )
 }
 
 /// The first word of each line that is no comment.
@@ -82,7 +104,7 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
         .filter_map(|line| line.split_whitespace().next())
 }
 
-fn difference(allowed: &BTreeSet<String>, actual: &BTreeSet<String>) -> String {
+fn difference(allowed: &BTreeSet<&str>, actual: &BTreeSet<&str>) -> String {
     let mut text = String::new();
     for name in allowed.symmetric_difference(actual) {
         let sign = if allowed.contains(name) { '-' } else { '+' };
@@ -106,18 +128,22 @@ mod tests {
     }
 
     #[test]
+    fn tokio_has_relatives() {
+        assert!(["tokio", "tokio-util"].iter().all(|name| is_of_tokio(name)));
+        assert!(!is_of_tokio("tokiox"));
+    }
+
+    #[test]
     fn features_have_sections_of_their_own() {
-        let list = "# why\nbytes\n# Feature x\n# why\nrmp\n";
-        assert_eq!(
-            sections(list),
-            [(None, BTreeSet::from(["bytes"])), (Some("x"), BTreeSet::from(["rmp"]))]
-        );
+        let (core, features) = sections("# why\nbytes\n\n# Feature x\n# why\nrmp\n");
+        assert_eq!(core, BTreeSet::from(["bytes"]));
+        assert_eq!(features, [("x", BTreeSet::from(["rmp"]))]);
     }
 
     #[test]
     fn the_difference_reads_like_a_diff() {
-        let allowed = BTreeSet::from(["bytes", "gone"].map(str::to_owned));
-        let actual = BTreeSet::from(["bytes", "new"].map(str::to_owned));
+        let allowed = BTreeSet::from(["bytes", "gone"]);
+        let actual = BTreeSet::from(["bytes", "new"]);
         assert_eq!(difference(&allowed, &actual), "  - gone\n  + new\n");
         assert_eq!(difference(&actual, &actual), "");
     }
