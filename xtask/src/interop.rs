@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const MIN_NODE: u32 = 20;
-const RUNTIMES: &[&str] = &["tokio", "async-std", "loop"];
+const RUNTIMES: &[&str] = &["tokio", "axum", "async-std", "loop"];
 const BROWSERS: &[&str] = &[
     "/usr/bin/chromium",
     "/usr/bin/chromium-browser",
