@@ -290,6 +290,7 @@ impl Io {
             },
         );
         drop(hooks);
+        self.0.set_over();
     }
 }
 

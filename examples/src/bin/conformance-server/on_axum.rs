@@ -11,14 +11,11 @@ use tokio::net::TcpListener;
 /// Serves one port. The layer takes out what is Socket.IO's; for the rest the application asks the server's own answers.
 pub(crate) async fn serve(server: Server, listener: TcpListener) -> io::Result<()> {
     let app = Router::new().fallback_service(server.service()).layer(server.layer());
-    let closing = server.clone();
     let signal = async move {
         asked_to_end().await;
-        closing.close();
+        server.finish().await;
     };
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(signal)
-        .await?;
-    server.finish().await;
-    Ok(())
+        .await
 }
