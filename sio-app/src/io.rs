@@ -299,6 +299,7 @@ impl Io {
             },
         );
         drop(hooks);
+        self.0.set_over();
     }
 }
 
