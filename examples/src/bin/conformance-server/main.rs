@@ -18,6 +18,7 @@
 
 mod bench;
 mod handlers;
+mod on_async_std;
 mod on_loop;
 mod on_tokio;
 mod options;
@@ -35,7 +36,11 @@ use sio_app::{Config, Cors, Generations, Io, Origins};
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
-        Ok(options) => options,
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{}", options::help());
+            return ExitCode::SUCCESS;
+        }
         Err(message) => {
             eprintln!("conformance-server: {message}");
             return ExitCode::from(2);
@@ -43,6 +48,7 @@ fn main() -> ExitCode {
     };
     let served = match options.runtime {
         Runtime::Tokio => on_tokio::serve(&options),
+        Runtime::AsyncStd => on_async_std::serve(&options),
         Runtime::Loop => on_loop::serve(&options),
     };
     match served {
