@@ -85,7 +85,7 @@ pub use connection::{Connection, Driven, Source};
 pub use emitter::Emitter;
 pub use engine::{EngineHandler, EngineSocket};
 pub use error::{EmitError, HandlerError};
-pub use exchange::{Answer, Exchange, Exchanged};
+pub use exchange::{Answer, EndlessBody, Exchange, Exchanged};
 pub use io::Io;
 pub use link::Outlet;
 pub use middleware::Refusal;
