@@ -4,6 +4,11 @@
 //! step in `sio_proto::manual::facade`. It asks every socket in turn whether there is something, which is what a game loop does anyway and what a server for thousands
 //! should not do; the loop around it would be the same with a poller.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the outside world: it has a clock, and may sleep"
+)]
+
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -21,6 +26,7 @@ struct Client {
     ends: bool,
 }
 
+/// The server, and the connections it has.
 pub struct Echo {
     server: Server,
     listener: TcpListener,
@@ -29,6 +35,7 @@ pub struct Echo {
 }
 
 impl Echo {
+    /// An echo server on this listener. Nothing happens until [`Echo::turn`] is called, again and again.
     pub fn new(listener: TcpListener) -> Result<Self, Box<dyn std::error::Error>> {
         listener.set_nonblocking(true)?;
         let entropy = |out: &mut [u8]| getrandom::fill(out).expect("the operating system gives random bytes");

@@ -73,6 +73,10 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
     let start = Instant::now();
     let has_chat_suite = |list: &[String]| list.iter().any(|suite| CHAT_SUITES.contains(&suite.as_str()));
     let mut suites = suites.to_vec();
+    for (suite, why) in runtime.without {
+        println!("interop: {suite} is not run on {}: {why}", runtime.name);
+        suites.retain(|other| other != suite);
+    }
     let chat = match &options.chat {
         _ if !has_chat_suite(&suites) => None,
         Some(program) => Some(program.clone()),

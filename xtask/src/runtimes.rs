@@ -2,13 +2,12 @@
 
 use crate::arguments::assert_known;
 use crate::failure::{Failure, Outcome, While};
-use crate::programs::{cargo, output, run as execute};
+use crate::programs::{build_examples, output};
 use crate::workspace::Workspace;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-const PACKAGE: &str = "sio-examples";
 const SERVER: &str = "conformance-server";
 
 /// One way to run a server.
@@ -21,6 +20,8 @@ pub(crate) struct Runtime {
     chat: Option<&'static str>,
     /// It is chosen when the server is built, and this is what `--help` says of it then.
     built_in: Option<&'static str>,
+    /// Suites of what a server cannot have on it, and why. Each run says that they are left out.
+    pub(crate) without: &'static [(&'static str, &'static str)],
 }
 
 const RUNTIMES: &[Runtime] = &[
@@ -29,24 +30,35 @@ const RUNTIMES: &[Runtime] = &[
         word: "tokio",
         chat: Some("chat"),
         built_in: None,
+        without: &[],
+    },
+    Runtime {
+        name: "axum",
+        word: "axum",
+        chat: None,
+        built_in: None,
+        without: &[("hixie", "hyper cannot read handshakes of 2010")],
     },
     Runtime {
         name: "loop",
         word: "loop",
         chat: Some("own-event-loop"),
         built_in: None,
+        without: &[],
     },
     Runtime {
         name: "async-std",
         word: "async-std",
         chat: None,
         built_in: None,
+        without: &[],
     },
     Runtime {
         name: "smol",
         word: "async-std",
         chat: None,
         built_in: Some("smol"),
+        without: &[],
     },
 ];
 
@@ -91,16 +103,7 @@ impl Runtime {
 }
 
 fn build(tree: &Workspace, program: &str, features: &[&str]) -> Outcome<PathBuf> {
-    if !tree.has_package(PACKAGE) {
-        return Err(Failure::new(format!(
-            "the workspace has no package {PACKAGE} to build {program} from"
-        )));
-    }
-    execute(
-        cargo(&tree.root)
-            .args(["build", "--release", "-p", PACKAGE, "--bin", program])
-            .args(features),
-    )?;
+    build_examples(tree, &[program], features)?;
     Ok(tree.target.join("release").join(program))
 }
 

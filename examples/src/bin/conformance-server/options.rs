@@ -10,6 +10,7 @@ pub(crate) fn help() -> String {
 usage: conformance-server [--runtime NAME] --port P [OPTIONS]
 
 --runtime tokio       the default
+--runtime axum        tokio, mounted in an axum application
 --runtime async-std   sio-async-std; the executor built into this program is {executor}
 --runtime loop        the event loop of the examples, one per thread
 
@@ -35,6 +36,8 @@ pub(crate) enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runtime {
     Tokio,
+    /// Tokio, mounted in an axum application.
+    Axum,
     /// async-std or smol, as it was built.
     AsyncStd,
     /// The event loop of the examples.
@@ -85,9 +88,14 @@ impl Options {
                 "--bench" => options.mode = Mode::Bench,
                 "--runtime" => match args.next().as_deref() {
                     Some("tokio") => options.runtime = Runtime::Tokio,
+                    Some("axum") => options.runtime = Runtime::Axum,
                     Some("async-std") => options.runtime = Runtime::AsyncStd,
                     Some("loop") => options.runtime = Runtime::Loop,
-                    Some(other) => return Err(format!("no runtime {other:?}; there are tokio, async-std and loop")),
+                    Some(other) => {
+                        return Err(format!(
+                            "no runtime {other:?}; there are tokio, axum, async-std and loop"
+                        ));
+                    }
                     None => return Err("--runtime wants a name".to_owned()),
                 },
                 // Not negotiated as long as sio has no permessage-deflate, which every client must be ready for.
