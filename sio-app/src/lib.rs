@@ -73,6 +73,8 @@ mod shutdown;
 mod socket;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls;
 mod turn;
 mod work;
 
@@ -93,6 +95,8 @@ pub use options::Options;
 pub use pipe::{Duplex, Piped};
 pub use request::{HttpRequest, HttpResponse};
 pub use runtime::{Runtime, Task};
+#[cfg(feature = "tls")]
+pub use rustls;
 pub use serve::Serve;
 pub use sio_proto::codec;
 pub use sio_proto::http::Method;
@@ -101,3 +105,5 @@ pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, Origins, SameSite, Time, Transports,
 };
 pub use socket::{Socket, SocketId};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError, TlsOutlet, TlsSource};
