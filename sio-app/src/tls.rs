@@ -365,3 +365,161 @@ impl<S, O: Outlet> fmt::Debug for TlsSource<S, O> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::atomic::Ordering;
+
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+    use super::*;
+    use crate::link::tests::{Bell, Wall};
+    use crate::tests::Script;
+
+    /// Both ends, with a wall between them.
+    struct Pair {
+        client: ClientConnection,
+        source: TlsSource<Script, Arc<Wall>>,
+        outlet: TlsOutlet<Arc<Wall>>,
+        wall: Arc<Wall>,
+        bell: Arc<Bell>,
+    }
+
+    impl Pair {
+        fn new() -> Self {
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+            let tls = Tls::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes()).unwrap();
+            let mut roots = RootCertStore::empty();
+            roots.add(made.cert.der().clone()).unwrap();
+            let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            let client = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+            let wall = Wall::with_room(1 << 20);
+            let (source, outlet) = tls.wrap((Script::default(), wall.clone())).unwrap();
+            let mut pair = Self {
+                client,
+                source,
+                outlet,
+                wall,
+                bell: Arc::default(),
+            };
+            // Until the client has finished, and what it said last is heard.
+            while pair.client.is_handshaking() || pair.client.wants_write() {
+                assert_eq!(pair.read(&mut BytesMut::with_capacity(100)), None);
+                pair.hear();
+            }
+            pair
+        }
+
+        /// What the client has to send is read, as far as there is room.
+        fn read(&mut self, buffer: &mut BytesMut) -> Option<usize> {
+            let mut sent = Vec::new();
+            while self.client.wants_write() {
+                self.client.write_tls(&mut sent).unwrap();
+            }
+            if !sent.is_empty() {
+                self.source.source.reads.push(sent);
+            }
+            let waker = Waker::from(self.bell.clone());
+            match self.source.poll_read(&mut Context::from_waker(&waker), buffer) {
+                Poll::Ready(read) => Some(read.unwrap()),
+                Poll::Pending => None,
+            }
+        }
+
+        /// What has come through the wall reaches the client: all that it can read of it.
+        fn hear(&mut self) -> String {
+            let written = self.wall.take();
+            let (mut written, mut heard) = (&written[..], Vec::new());
+            while !written.is_empty() {
+                self.client.read_tls(&mut written).unwrap();
+                self.client.process_new_packets().unwrap();
+                let _ = self.client.reader().read_to_end(&mut heard);
+            }
+            String::from_utf8(heard).unwrap()
+        }
+
+        fn set_room(&mut self, room: usize) {
+            self.wall.room.store(room, Ordering::Relaxed);
+            self.source.source.full = room == 0;
+        }
+
+        fn rings(&self) -> usize {
+            self.bell.0.swap(0, Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn what_the_socket_does_not_take_is_sent_by_the_task() {
+        let mut pair = Pair::new();
+        assert_eq!(pair.outlet.try_write(b"one").unwrap(), 3);
+        assert_eq!((pair.hear().as_str(), pair.rings()), ("one", 0));
+
+        pair.set_room(10);
+        assert_eq!(pair.outlet.try_write(b"two").unwrap(), 3);
+        assert_eq!(pair.rings(), 1);
+        let more = pair.outlet.try_write(b"three").unwrap_err();
+        assert_eq!(more.kind(), io::ErrorKind::WouldBlock);
+        pair.set_room(0);
+        assert_eq!(pair.read(&mut BytesMut::with_capacity(100)), None);
+        assert_eq!(pair.hear(), "");
+
+        pair.set_room(1 << 20);
+        assert_eq!(pair.read(&mut BytesMut::with_capacity(100)), None);
+        assert_eq!(pair.hear(), "two");
+        assert_eq!(pair.outlet.try_write(b"three").unwrap(), 5);
+        assert_eq!(pair.hear(), "three");
+    }
+
+    #[test]
+    fn what_is_kept_back_has_a_limit() {
+        let mut pair = Pair::new();
+        pair.set_room(0);
+        let taken = pair.outlet.try_write(&[b'x'; 2 * HELD_BYTES]).unwrap();
+        assert!(taken <= HELD_BYTES, "{taken}");
+        assert!(pair.outlet.try_write(b"x").is_err());
+        pair.set_room(1 << 20);
+        assert_eq!(pair.read(&mut BytesMut::with_capacity(100)), None);
+        assert_eq!(pair.hear().len(), taken);
+    }
+
+    #[test]
+    fn the_end_waits_for_what_stands_before_it() {
+        let mut pair = Pair::new();
+        pair.set_room(0);
+        assert_eq!(pair.outlet.try_write(b"last").unwrap(), 4);
+        pair.outlet.finish();
+        assert_eq!(pair.rings(), 2);
+        assert_eq!(pair.wall.finished.load(Ordering::Relaxed), 0);
+        pair.set_room(1 << 20);
+        assert_eq!(pair.read(&mut BytesMut::with_capacity(100)), None);
+        assert_eq!(pair.wall.finished.load(Ordering::Relaxed), 1);
+        assert_eq!(pair.hear(), "last");
+        assert!(pair.client.process_new_packets().unwrap().peer_has_closed());
+    }
+
+    #[test]
+    fn reading_ends_where_the_room_does_and_goes_on() {
+        let mut pair = Pair::new();
+        let sent: String = ('a'..='z').cycle().take(15_000).collect();
+        for piece in sent.as_bytes().chunks(700) {
+            pair.client.writer().write_all(piece).unwrap();
+        }
+        pair.client.send_close_notify();
+        let mut read = Vec::new();
+        loop {
+            let mut buffer = BytesMut::with_capacity(1000);
+            match pair.read(&mut buffer) {
+                Some(0) => break,
+                Some(len) => assert!(len == buffer.len() && len <= 1000, "{len}"),
+                None => panic!("there is more"),
+            }
+            read.extend_from_slice(&buffer);
+        }
+        assert_eq!(String::from_utf8(read).unwrap(), sent);
+    }
+}

@@ -64,7 +64,9 @@ fn text(socket: &mut WebSocket<Stream>) -> String {
 fn echo(io: &Io) {
     io.of("/")
         .on("echo", |socket: Socket, args: RawArgs| socket.emit("echo", args))
-        .on("secure", |socket: Socket, ack: Ack| ack.send(socket.handshake().peer.secure))
+        .on("secure", |socket: Socket, ack: Ack| {
+            ack.send(socket.handshake().peer.secure)
+        })
         .on("flood", |socket: Socket| {
             let text = "f".repeat(50_000);
             (0..200).try_for_each(|n| socket.emit("flood", (n, &text)))
