@@ -277,12 +277,12 @@ setters! {
     legacy09: Legacy09,
 }
 
-/// Which transports are offered to Engine.IO clients.
+/// Which transports are offered to clients of Engine.IO and of 0.7 to 0.9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transports {
-    /// HTTP long polling. Default true.
+    /// HTTP long polling, and htmlfile. Default true.
     pub polling: bool,
-    /// WebSocket. Default true.
+    /// WebSocket, whoever speaks it. Default true.
     pub websocket: bool,
 }
 
@@ -430,7 +430,7 @@ pub enum Origins {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Legacy {
-    /// Time between heartbeats on websocket, unless the codec has its own. Default 10 s; genuine clients give up after 15 s of silence.
+    /// Time between heartbeats on websocket and streams, unless the codec has its own. Default 10 s; genuine clients give up after 15 s of silence.
     pub heartbeat_interval: Duration,
     /// How long an echo may take. Default 8 s.
     pub heartbeat_timeout: Duration,
@@ -544,7 +544,7 @@ impl Legacy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Legacy09 {
-    /// Time between heartbeats on websocket. Default 25 s.
+    /// Time between heartbeats on websocket and htmlfile. Default 25 s.
     pub heartbeat_interval: Duration,
     /// How long an echo may take. Default 60 s; announced to clients, which give up after as long a silence of ours.
     pub heartbeat_timeout: Duration,
@@ -552,6 +552,9 @@ pub struct Legacy09 {
     pub close_timeout: Duration,
     /// How long a poll is held before it is answered with nothing to say. Default 20 s.
     pub poll_duration: Duration,
+    /// Whether flashsocket is among the transports that a handshake offers, as it is not with genuine servers. Default false: clients with Flash
+    /// would then want the plugin's file, which is yours to serve. Who comes by flashsocket is served either way.
+    pub flashsocket: bool,
     /// How long a client may take from the handshake to the opening of a transport. Default 30 s.
     pub open_timeout: Duration,
     /// Most messages kept for a session that has no transport, which between two polls every polling session has not. Default 1 024.
@@ -566,6 +569,7 @@ impl Default for Legacy09 {
             heartbeat_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(60),
             poll_duration: Duration::from_secs(20),
+            flashsocket: false,
             open_timeout: Duration::from_secs(30),
             max_pending_messages: 1024,
         }

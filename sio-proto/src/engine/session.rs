@@ -140,7 +140,7 @@ pub(crate) fn handle_packet(
     match role {
         Role::WebSocket => receive(core, now, slot, packet, out),
         Role::Candidate => handle_candidate(core, now, slot, link, packet, out),
-        Role::Parked | Role::Post => {}
+        Role::Parked | Role::Post | Role::Stream => {}
     }
 }
 

@@ -30,6 +30,7 @@ mod session;
 mod shard;
 mod slab;
 mod socket;
+mod stream;
 mod timers;
 
 pub use crate::legacy::payloads::Garbled;
@@ -43,11 +44,12 @@ pub use output::{Body, Outputs, PollEncoding, Response, Upgrade, Write};
 pub use reason::Reason;
 pub use route::{Cause, Request, Routed, Router, Verdict};
 pub use shard::Shard;
+pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 
 pub(crate) use handshake::query_object;
 pub(crate) use http_answer::{Asker, accept_websocket, header, origin_allowed, preflight, script_allowed};
 pub(crate) use links::Role;
-pub(crate) use session::{Session, State, Wiring};
+pub(crate) use session::{Carriage, Session, State, Wiring};
 pub(crate) use shard::Core;
 pub(crate) use socket::{Identity, Standing};
 pub(crate) use timers::Alarm;

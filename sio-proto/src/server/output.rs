@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::Delivery;
+use super::{Delivery, Part, Stream, StreamForm};
 use crate::codec::Codec;
 use crate::engine::bodies;
 use crate::http;
@@ -34,6 +34,12 @@ pub enum Write {
     Frame(LinkId, Frame),
     /// A websocket Close frame with this code (`None`: an empty one), after which the link ends.
     Close(LinkId, Option<u16>),
+    /// The request that waits on the link is answered without end: the head, and what the body begins with.
+    Stream(LinkId, Box<Stream>),
+    /// Packets that go on with a stream, or with a websocket older than RFC 6455: they are converted where they are written.
+    Part(LinkId, Box<Part>),
+    /// A stream, or such a websocket, is over. If the form says so the connection goes on as after any answer; otherwise the link ends.
+    StreamEnd(LinkId, Box<StreamForm>),
     /// The link ends without a word.
     Abort(LinkId),
 }
@@ -50,6 +56,9 @@ impl Write {
             | Self::Upgrade(link, _)
             | Self::Frame(link, _)
             | Self::Close(link, _)
+            | Self::Stream(link, _)
+            | Self::Part(link, _)
+            | Self::StreamEnd(link, _)
             | Self::Abort(link) => *link,
         }
     }
@@ -134,7 +143,7 @@ impl Response {
     }
 }
 
-fn put_internal_error(out: &mut BytesMut) {
+pub(super) fn put_internal_error(out: &mut BytesMut) {
     let written = http::encode_response(out, http::Exchange::CLOSING, 500, None, &[], b"");
     debug_assert_eq!(written, Ok(false), "nothing in it can be refused");
 }

@@ -163,7 +163,7 @@ pub(super) fn classify<'a>(config: &Config, request: &'a http::Request) -> Optio
         return engine(true);
     }
     let serves = |codec: u8, route: &detect::Legacy06<'_>| {
-        generations.legacy06 && legacy::session::serves(route) && config.legacy.codec_at(codec).serves(route.transport)
+        generations.legacy06 && config.legacy.codec_at(codec).serves(route.transport)
     };
     for (codec, mount) in (1..).zip(&config.legacy.mounts) {
         if is_below(&mount.path, &request.target) {
@@ -220,7 +220,7 @@ pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut reque
         }
         Some(Kind::UnknownProtocol) => legacy::v1::requests::refuse_protocol(link, &request.http, out),
         Some(Kind::Legacy06(codec, route)) => {
-            legacy::session::handle_request(core, now, link, &request, packets, codec, &route, out);
+            legacy::requests::handle_request(core, now, link, &request, packets, codec, &route, out);
         }
         None => {
             let asker = super::http_answer::Asker::new(&config, link, &request.http);

@@ -33,8 +33,8 @@ use super::slab::Slab;
 use super::socket::{Identity, Member, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Alarm, Cause, Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Message,
-    Outputs, Reason, Request, SendError, Session, State, Target, TransportKind, Write,
+    AckError, AckRequest, Alarm, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake,
+    Message, Outputs, Part, Reason, Request, SendError, Session, State, Target, TransportKind, Write,
 };
 use crate::config::ConfigError;
 use crate::id::SidKey;
@@ -140,7 +140,7 @@ impl Shard {
 
     /// The operating system takes no more bytes for `link` right now. Packets wait in the session until [`Shard::handle_drained`].
     pub fn handle_blocked(&mut self, link: LinkId) {
-        if let Some((key, Role::WebSocket)) = self.core.links.get(link)
+        if let Some((key, Role::WebSocket | Role::Stream)) = self.core.links.get(link)
             && let Some(session) = self.core.sessions.get_mut(key.slot)
         {
             session.blocked = true;
@@ -149,7 +149,7 @@ impl Shard {
 
     /// What had been written to a blocked `link` has left the process.
     pub fn handle_drained(&mut self, _now: Time, link: LinkId) {
-        if let Some((key, Role::WebSocket)) = self.core.links.get(link)
+        if let Some((key, Role::WebSocket | Role::Stream)) = self.core.links.get(link)
             && let Some(session) = self.core.sessions.get_mut(key.slot)
         {
             session.blocked = false;
@@ -230,8 +230,8 @@ impl Shard {
             if session.outbox.is_empty() {
                 continue;
             }
-            match session.transport {
-                TransportKind::WebSocket => {
+            match &session.carriage {
+                Carriage::Frames => {
                     if let Some(link) = session.link
                         && !session.blocked
                     {
@@ -241,10 +241,20 @@ impl Shard {
                         session.trim_outbox();
                     }
                 }
-                TransportKind::Polling => match session.wiring {
+                Carriage::Stream(form) => {
+                    if let Some(link) = session.link
+                        && !session.blocked
+                    {
+                        let form = form.clone();
+                        let frames = session.take_outbox();
+                        session.trim_outbox();
+                        out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
+                    }
+                }
+                Carriage::Poll => match session.wiring {
                     Wiring::Engine4(_) | Wiring::Engine3(_) => engine::session::flush_poll(&mut self.core, slot, out),
                     Wiring::Legacy09(_) => legacy::v1::requests::flush_poll(&mut self.core, now, slot, out),
-                    Wiring::Legacy06(_) => legacy::session::flush_poll(&mut self.core, now, slot, out),
+                    Wiring::Legacy06(_) => legacy::requests::flush_poll(&mut self.core, now, slot, out),
                 },
             }
         }

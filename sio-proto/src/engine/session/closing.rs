@@ -27,7 +27,8 @@ pub(crate) fn handle_closed(core: &mut Core, slot: u32, role: Role, cause: Cause
             session.post = None;
             fail(core, slot, Reason::TransportError, out);
         }
-        Role::WebSocket => {
+        // There are no streams in Engine.IO.
+        Role::WebSocket | Role::Stream => {
             session.link = None;
             fail(core, slot, cause.into(), out);
         }

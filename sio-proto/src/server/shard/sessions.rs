@@ -1,8 +1,8 @@
 //! Sessions, as all generations have them: opened, found, queued for, closed.
 
 use super::{
-    Alarm, Arc, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason, Role, SendError, Session,
-    SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Wiring, engine, legacy,
+    Alarm, Arc, Carriage, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason, Role, SendError,
+    Session, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Wiring, engine, legacy,
 };
 
 /// Sessions, for the rooms of the generations.
@@ -30,6 +30,7 @@ impl Core {
             sid,
             state: State::Open,
             transport,
+            carriage: Carriage::of(transport),
             leaving: false,
             blocked: false,
             ready: false,
@@ -66,9 +67,10 @@ impl Core {
         (shard == self.index && self.sessions.get(slot)?.sid == sid).then_some(slot)
     }
 
-    /// Moves a session to another transport.
+    /// Moves a session to another transport, with its usual carriage.
     pub(crate) fn set_transport(&mut self, slot: u32, transport: TransportKind) {
         if let Some(session) = self.sessions.get_mut(slot) {
+            session.carriage = Carriage::of(transport);
             let before = core::mem::replace(&mut session.transport, transport);
             if before != transport {
                 self.counters.leave(session.generation(), before);

@@ -135,7 +135,7 @@ impl Core {
         match self.sessions.get(session).map(|s| &s.wiring) {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::session::accepted(self, session, key.slot, out),
             Some(Wiring::Legacy09(_)) => legacy::v1::session::accepted(self, now, session, key.slot, out),
-            Some(Wiring::Legacy06(_)) => legacy::session::accepted(self, now, session),
+            Some(Wiring::Legacy06(_)) => legacy::session::accepted(self, now, session, out),
             None => {}
         }
         true
