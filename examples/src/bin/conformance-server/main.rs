@@ -1,7 +1,7 @@
 //! The conformance server: what genuine clients, official suites and load generators are pointed at.
 //!
 //! ```text
-//! conformance-server [--runtime tokio|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--bench] [--threads N]
+//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--bench] [--threads N]
 //! ```
 //! It serves port P, and on P+1 and P+2 the same handlers: those are for the MessagePack parser and for connection state recovery, and answer as servers
 //! without them as long as sio has neither. `--conformance` serves port P alone, with what the official test suites expect; `--bench` serves port P alone, with
@@ -18,6 +18,7 @@
 
 mod bench;
 mod handlers;
+mod on_axum;
 mod on_loop;
 mod on_tokio;
 mod options;
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         }
     };
     let served = match options.runtime {
-        Runtime::Tokio => on_tokio::serve(&options),
+        Runtime::Tokio | Runtime::Axum => on_tokio::serve(&options),
         Runtime::Loop => on_loop::serve(&options),
     };
     match served {
