@@ -29,7 +29,6 @@ const TLS_SUITES: &[&str] = &["tls"];
 /// Suites of what the server does not have yet. They are not run unless asked for with `--only`, and each run says so.
 const AHEAD: &[(&str, &str)] = &[
     ("hixie", "there are no handshakes of 2010 yet"),
-    ("msgpack", "there is no MessagePack parser yet"),
     ("recovery", "there is no connection state recovery yet"),
 ];
 /// Suites of what a server cannot have on this runtime. They are not run on it, and each run says so.
