@@ -24,10 +24,11 @@ const BROWSERS: &[&str] = &[
 /// Suites that drive a browser, and those that talk to the chat example.
 const BROWSER_SUITES: &[&str] = &["chat", "legacy-0.6", "legacy-0.9", "one-room", "leftovers", "streams"];
 const CHAT_SUITES: &[&str] = &["chat"];
+/// Suites of the example that speaks TLS, on all runtimes at once.
+const TLS_SUITES: &[&str] = &["tls"];
 /// Suites of what the server does not have yet. They are not run unless asked for with `--only`, and each run says so.
 const AHEAD: &[(&str, &str)] = &[
     ("hixie", "there are no handshakes of 2010 yet"),
-    ("msgpack", "there is no MessagePack parser yet"),
     ("recovery", "there is no connection state recovery yet"),
 ];
 /// What the suites that drive old clients in a browser want.
@@ -122,6 +123,18 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
     if let Some((port, _)) = &chat {
         node.env("SIO_CHAT_PORT", port.to_string());
     }
+    let mut secure = None;
+    if suites.iter().any(|suite| TLS_SUITES.contains(&suite.as_str())) {
+        let program = runtimes::build(tree, "tls-echo", &[])?;
+        let (port, certificate) = (free_ports(2)?, logs.join("tls-echo.pem"));
+        let mut command = Command::new(program);
+        command.args(["--port", &port.to_string(), "--ca"]).arg(&certificate);
+        let mut started = Server::start("tls-echo", &mut command, &logs)?;
+        started.wait_for_line(&format!("listening {port}"))?;
+        node.env("SIO_TLS_PORT", port.to_string())
+            .env("SIO_TLS_CA", certificate);
+        secure = Some(started);
+    }
     if let Some(list) = &options.clients {
         node.env("SIO_CLIENTS", list);
     }
@@ -133,7 +146,7 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
     let tested = test(node.current_dir(home(tree)), &suites, &logs.join("report.tap"));
     println!("== {}: {:.0} s", runtime.name, start.elapsed().as_secs_f64());
     // The servers are asked to go whatever the suites said: how they go is a test as well.
-    let stopped = [Some(server), chat.map(|(_, chat)| chat)];
+    let stopped = [Some(server), chat.map(|(_, chat)| chat), secure];
     let failures: Vec<String> = std::iter::once(tested)
         .chain(stopped.into_iter().flatten().map(Server::stop))
         .filter_map(Result::err)

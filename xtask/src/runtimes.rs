@@ -24,6 +24,9 @@ pub(crate) struct Runtime {
     pub(crate) without: &'static [(&'static str, &'static str)],
 }
 
+/// Run once.
+const TLS: (&str, &str) = ("tls", "it has a program of its own, which is on two runtimes at once");
+
 const RUNTIMES: &[Runtime] = &[
     Runtime {
         name: "tokio",
@@ -37,28 +40,28 @@ const RUNTIMES: &[Runtime] = &[
         word: "axum",
         chat: None,
         built_in: None,
-        without: &[("hixie", "hyper cannot read handshakes of 2010")],
+        without: &[("hixie", "hyper cannot read handshakes of 2010"), TLS],
     },
     Runtime {
         name: "loop",
         word: "loop",
         chat: Some("own-event-loop"),
         built_in: None,
-        without: &[],
+        without: &[TLS],
     },
     Runtime {
         name: "async-std",
         word: "async-std",
         chat: None,
         built_in: None,
-        without: &[],
+        without: &[TLS],
     },
     Runtime {
         name: "smol",
         word: "async-std",
         chat: None,
         built_in: Some("smol"),
-        without: &[],
+        without: &[TLS],
     },
 ];
 
@@ -102,7 +105,8 @@ impl Runtime {
     }
 }
 
-fn build(tree: &Workspace, program: &str, features: &[&str]) -> Outcome<PathBuf> {
+/// Builds a program of the examples with these features.
+pub(crate) fn build(tree: &Workspace, program: &str, features: &[&str]) -> Outcome<PathBuf> {
     build_examples(tree, &[program], features)?;
     Ok(tree.target.join("release").join(program))
 }
