@@ -98,13 +98,14 @@ export async function colonHandshake(query = '') {
 
 export const colonUrl = (transport, sid, query = '') => `${base}/socket.io/1/${transport}/${sid}${query}`;
 
-/** A session of 0.7 to 0.9 over xhr-polling that has heard `1::`. */
-export async function colonPolling() {
+/** A session of 0.7 to 0.9 over xhr-polling that has heard `1::`. It says goodbye when the test ends. */
+export async function colonPolling(t) {
   const sid = await colonHandshake();
   const url = colonUrl('xhr-polling', sid);
   const dress = (body) => ({ body, headers: { 'content-type': 'text/plain;charset=UTF-8' } });
   const session = new Polling({ sid, poll: () => url, send: url, read: colonPackets, dress });
   await session.hearUntil('1::');
+  t.after(() => request('GET', `${base}/socket.io/1//${sid}/?disconnect=1`));
   return session;
 }
 
