@@ -1,6 +1,8 @@
-//! What the example programs share: how they are asked to end.
+//! What the example programs share: the chat, and how they are asked to end.
 
 #![forbid(unsafe_code)]
+
+pub mod chat;
 
 /// Resolves when the process is asked to end: by SIGTERM where there is such a thing, or by Ctrl-C.
 pub async fn asked_to_end() {
@@ -19,3 +21,8 @@ pub async fn asked_to_end() {
     }
     interrupted.await;
 }
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

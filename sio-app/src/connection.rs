@@ -78,10 +78,10 @@ impl Connection {
     /// Takes up a connection; `None` if there are as many as may be, or the server is closing.
     #[must_use]
     pub fn new(io: &Io, peer: Peer, outlet: impl Outlet) -> Option<Self> {
-        if io.is_closing() {
+        let io = &io.0;
+        if !io.accepts() {
             return None;
         }
-        let io = &io.0;
         let place = Place::new(io, Arc::new(Link::new(outlet)), &peer, Cause::Failed)?;
         io.look_after(&place.link, (io.runtime.now)(), None);
         let mut connection = Self::at(place, Conn::new(Arc::clone(&io.config), peer));
@@ -307,6 +307,9 @@ impl Connection {
         }
         if news.answered {
             self.conn.handle_answered();
+            if self.place.io.is_empty() {
+                self.finish();
+            }
         }
         news.answered
     }
@@ -333,6 +336,13 @@ impl Connection {
                 (Progress::Done, None) => {}
             }
         });
+    }
+
+    /// Nothing will come of what the peer may yet ask.
+    fn finish(&self) {
+        let link = &self.place.link;
+        link.push(Item::Finish);
+        turn::run(self.place.io.runtime, |turn| turn.touch_link(link, None));
     }
 
     /// The socket is full. Nobody may keep a connection that is over by not reading.

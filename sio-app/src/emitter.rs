@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sio_proto::SocketKey;
-use sio_proto::server::{Command, Outputs, Target};
+use sio_proto::server::{Command, Forms, Outputs, Target};
 
 use crate::ack::AckFuture;
 use crate::args::Data;
@@ -138,7 +138,9 @@ impl Emitter {
         let bytes = draft.len();
         let mut cells = io.cells.iter().filter(|cell| cell.sessions() > 0).peekable();
         // Encoded once, for all forms that any shard needs; the shards share the bytes.
-        let forms = cells.clone().fold(0, |forms, cell| forms | cell.forms());
+        let forms = cells
+            .clone()
+            .fold(Forms::default(), |forms, cell| forms.union(cell.forms()));
         let (message, encoded) =
             with_scratch(|s| draft.encoded(&self.target.namespace, self.volatile, forms, &io.config, s));
         let mut message = Some(message);

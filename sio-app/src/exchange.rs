@@ -76,20 +76,23 @@ impl Io {
         peer: Peer,
         extension: impl FnOnce() -> Option<Extension>,
     ) -> Exchanged {
-        let routed = self.0.router.route(&head);
-        if routed == Routed::Foreign {
-            return Exchanged::Foreign(Box::new(head));
-        }
+        let exchange = match self.0.router.route(&head) {
+            Routed::Foreign => return Exchanged::Foreign(Box::new(head)),
+            Routed::Session(_) => self.take_up(head, peer, None),
+            Routed::New => self.take_up(head, peer, extension()),
+        };
+        exchange.map_or(Exchanged::Full, Exchanged::Ours)
+    }
+
+    /// Takes up any request: what is not Socket.IO's is answered by [`Io::on_request`]. `None` if there are as many connections as may be.
+    #[must_use]
+    pub fn take_up(&self, head: http::Request, peer: Peer, extension: Option<Extension>) -> Option<Exchange> {
         let link = Arc::new(Link::handing_out(Late::default()));
         // A client that goes away while it polls has closed its connection, as far as one can tell.
-        let Some(place) = Place::new(&self.0, link.clone(), &peer, Cause::Closed) else {
-            return Exchanged::Full;
-        };
+        let place = Place::new(&self.0, link.clone(), &peer, Cause::Closed)?;
         let mut request = Request::new(head, peer);
-        if routed == Routed::New {
-            request.extension = extension();
-        }
-        Exchanged::Ours(Exchange {
+        request.extension = extension;
+        Some(Exchange {
             place,
             link,
             request: Some(Box::new(request)),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
-use sio_proto::server::{Command, Peer, Reason, Request, Router, Shard, Verdict};
+use sio_proto::server::{Peer, Request, Router, Shard, Verdict};
 use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
@@ -23,6 +23,7 @@ use crate::options::Options;
 use crate::request::{HttpRequest, HttpResponse};
 use crate::runtime::Runtime;
 use crate::shard::ShardCell;
+use crate::shutdown::Shutdown;
 use crate::socket::Socket;
 use crate::turn;
 use crate::work::guarded;
@@ -55,9 +56,9 @@ pub(crate) struct Inner {
     namespaces: RwLock<Namespaces>,
     hooks: RwLock<Hooks>,
     /// Every connection, so that a shutdown can end those that do not end by themselves.
-    connections: Mutex<Connections>,
+    pub(crate) connections: Mutex<Connections>,
     deadlines: Mutex<Deadlines>,
-    closing: AtomicBool,
+    pub(crate) shutdown: Shutdown,
     /// Whether the tasks that watch the time have been started.
     pub(crate) ticking: AtomicBool,
     waiters: Mutex<Vec<Waker>>,
@@ -97,6 +98,7 @@ impl Io {
         let io = Self(Arc::new_cyclic(|io| Inner {
             runtime,
             router: Router::new(&config, key, shards.len()),
+            shutdown: Shutdown::new(shards.len()),
             cells: shards
                 .into_iter()
                 .map(|shard| Arc::new(ShardCell::new(io.clone(), runtime, shard)))
@@ -113,7 +115,6 @@ impl Io {
             }),
             connections: Mutex::default(),
             deadlines: Mutex::default(),
-            closing: AtomicBool::new(false),
             ticking: AtomicBool::new(false),
             waiters: Mutex::default(),
         }));
@@ -270,35 +271,8 @@ impl Io {
     }
 }
 
-/// The end.
+/// After the end.
 impl Io {
-    /// Begins a shutdown: clients are told so that they connect elsewhere, new ones are refused, and adapters stop accepting.
-    ///
-    /// An adapter's `serve` returns once all connections have ended.
-    pub fn close(&self) {
-        self.0.closing.store(true, Ordering::Release);
-        turn::act(self.0.runtime, |turn| {
-            for cell in &self.0.cells {
-                let reason = Reason::ServerShuttingDown;
-                cell.input(turn, |state, now, out| {
-                    state.shard.handle_command(now, Command::Shutdown { reason }, out)
-                });
-            }
-        });
-        self.end_connections(|link| link.awaiting().is_some());
-        self.0.wake();
-    }
-
-    /// Ends all connections that are left, without a word. Adapters do this when a shutdown has taken long enough.
-    pub fn abort(&self) {
-        self.end_connections(|_| true);
-    }
-
-    fn end_connections(&self, which: impl Fn(&Link) -> bool) {
-        let links = self.0.connections.lock().links();
-        links.iter().filter(|link| which(link)).for_each(|link| link.cut());
-    }
-
     /// Lets go of all handlers and sockets. Handlers often hold the [`Io`] that holds them; this breaks the ring. Adapters do it
     /// when they have come to their end.
     pub fn clear(&self) {
@@ -315,22 +289,6 @@ impl Io {
             },
         );
         drop(hooks);
-    }
-
-    /// Whether [`Io::close`] has been called.
-    #[must_use]
-    pub fn is_closing(&self) -> bool {
-        self.0.is_closing()
-    }
-
-    /// Waits for [`Io::close`].
-    pub async fn closing(&self) {
-        self.0.wait(|| self.is_closing()).await;
-    }
-
-    /// Waits for the end: [`Io::close`] has been called and no connection is open any more.
-    pub async fn ended(&self) {
-        self.0.wait(|| self.is_closing() && self.connections() == 0).await;
     }
 }
 
@@ -354,6 +312,7 @@ impl Io {
     /// Ends connections whose peers take longer than [`Options`] allow. Call it about once a second.
     pub fn sweep(&self) {
         let now = (self.0.runtime.now)();
+        self.0.sweep_shutdown(now);
         loop {
             let Some((link, then)) = ({ self.0.deadlines.lock().pop(now) }) else {
                 return;
@@ -371,10 +330,6 @@ impl Io {
 }
 
 impl Inner {
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
-    }
-
     /// A shard for a new session: each in turn.
     pub(crate) fn pick_shard(&self) -> usize {
         self.next_shard.fetch_add(1, Ordering::Relaxed) % self.cells.len()
@@ -477,7 +432,7 @@ impl Inner {
         self.deadlines.lock().add(at, link, Then::Cut);
     }
 
-    async fn wait(&self, done: impl Fn() -> bool) {
+    pub(crate) async fn wait(&self, done: impl Fn() -> bool) {
         poll_fn(|cx: &mut Context<'_>| {
             if done() {
                 return Poll::Ready(());
@@ -494,7 +449,7 @@ impl Inner {
         .await;
     }
 
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         let waiters = std::mem::take(&mut *self.waiters.lock());
         waiters.into_iter().for_each(Waker::wake);
     }

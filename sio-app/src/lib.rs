@@ -69,6 +69,7 @@ mod request;
 mod runtime;
 mod serve;
 mod shard;
+mod shutdown;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -96,5 +97,7 @@ pub use serve::Serve;
 pub use sio_proto::codec;
 pub use sio_proto::http::Method;
 pub use sio_proto::server::{EngineMessage, Extension, Generation, Handshake, Peer, Reason, TransportKind};
-pub use sio_proto::{Config, ConfigError, Cookie, Cors, Generations, Legacy, Origins, SameSite, Time, Transports};
+pub use sio_proto::{
+    Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, Origins, SameSite, Time, Transports,
+};
 pub use socket::{Socket, SocketId};

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use serde::Serialize;
 use sio_proto::Config;
-use sio_proto::server::{AckRequest, Form, Message};
+use sio_proto::server::{AckRequest, Forms, Message};
 use sio_proto::socket::{Args, is_reserved_event};
 
 use crate::args::to_args;
@@ -61,13 +61,13 @@ impl Draft {
         self,
         namespace: &ByteString,
         volatile: bool,
-        forms: u8,
+        forms: Forms,
         config: &Config,
         scratch: &mut BytesMut,
     ) -> (Message, Result<(), EmitError>) {
         let mut message = self.message(namespace, None, volatile);
         let mut result = Ok(());
-        for form in Form::ALL.into_iter().filter(|form| forms & form.bit() != 0) {
+        for form in forms.iter() {
             if let Err(error) = message.encode(form, config, scratch) {
                 result = Err(error.into());
             }
@@ -124,7 +124,7 @@ fn send(
     ack: Option<AckRequest>,
     scratch: &mut BytesMut,
 ) -> Result<(), EmitError> {
-    message.encode(Form::of(socket.generation), &socket.cell.config, scratch)?;
+    message.encode(socket.form, &socket.cell.config, scratch)?;
     turn::act(socket.runtime(), |turn| {
         let sent = socket
             .cell

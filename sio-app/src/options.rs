@@ -30,7 +30,14 @@ pub struct Options {
     /// How long the body of a request may take, from the end of the head. Default 30 s. Too short cuts large messages of clients that poll
     /// over slow links.
     pub body_timeout: Duration,
-    /// How long a shutdown waits for connections to end by themselves. Default 10 s.
+    /// Over how long a shutdown spreads the sessions, each leaving at a random moment of it. Default zero. With many clients, what they connect
+    /// to next meets all of them at once otherwise. Until it is over existing sessions go on, and handshakes are answered 503.
+    pub shutdown_jitter: Duration,
+    /// How long a shutdown waits for what is under way for a session: acknowledgements that its client or a handler owes, handlers that wait. Also how
+    /// long it waits for a client between two polls, which hears of the end in the next. Default 3 s. Zero waits for nothing.
+    pub shutdown_drain: Duration,
+    /// How long a shutdown waits for connections to end by themselves, once [`Options::shutdown_jitter`] is over. Default 10 s. Together with that it has to be
+    /// less than what whoever ends the process allows; more than [`Options::shutdown_drain`] and two seconds, so that clients can close their side.
     pub shutdown_timeout: Duration,
 }
 
@@ -44,6 +51,8 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            shutdown_jitter: Duration::ZERO,
+            shutdown_drain: Duration::from_secs(3),
             shutdown_timeout: Duration::from_secs(10),
         }
     }
@@ -73,6 +82,10 @@ setters! {
     head_timeout: Duration,
     /// Sets [`Options::body_timeout`](#structfield.body_timeout).
     body_timeout: Duration,
+    /// Sets [`Options::shutdown_jitter`](#structfield.shutdown_jitter).
+    shutdown_jitter: Duration,
+    /// Sets [`Options::shutdown_drain`](#structfield.shutdown_drain).
+    shutdown_drain: Duration,
     /// Sets [`Options::shutdown_timeout`](#structfield.shutdown_timeout).
     shutdown_timeout: Duration,
 }

@@ -3,12 +3,13 @@
 //! Everything that happens under the lock is here, and is short: no user code, no encoding, no write to a socket, and never a second
 //! shard's lock. Order inside: shard, then link, then mailbox.
 
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use sio_proto::server::{Delivery, Outputs, Shard, Write};
+use sio_proto::server::{Command, Delivery, Forms, Outputs, Shard, Write};
 use sio_proto::{Config, LinkId, SocketKey, Time};
 
 use crate::io::Inner;
@@ -29,7 +30,7 @@ pub(crate) struct ShardCell {
     pub(crate) config: Arc<Config>,
     state: Mutex<State>,
     /// Copies of what the shard knows, for those who decide whether to take the lock at all.
-    forms: AtomicU8,
+    forms: AtomicU32,
     sessions: AtomicUsize,
 }
 
@@ -37,9 +38,20 @@ pub(crate) struct State {
     pub(crate) shard: Shard,
     pub(crate) links: Links,
     sockets: Vec<Option<Arc<SocketInner>>>,
+    /// The server goes away, and has sessions here.
+    draining: bool,
     /// When the timer task will come, and how to make it come earlier.
     armed: Option<Time>,
     timer: Option<Waker>,
+}
+
+/// What the shard has to hear when all deliveries have been given out.
+#[derive(Default)]
+struct Verdicts {
+    /// Too many events wait for these.
+    overflown: Vec<SocketKey>,
+    /// For these nothing is under way.
+    free: Vec<SocketKey>,
 }
 
 impl ShardCell {
@@ -49,6 +61,7 @@ impl ShardCell {
             shard,
             links: Links::default(),
             sockets: Vec::new(),
+            draining: false,
             armed: None,
             timer: None,
         };
@@ -57,14 +70,14 @@ impl ShardCell {
             runtime,
             config,
             state: Mutex::new(state),
-            forms: AtomicU8::new(0),
+            forms: AtomicU32::new(0),
             sessions: AtomicUsize::new(0),
         }
     }
 
     /// The forms that its sessions need.
-    pub(crate) fn forms(&self) -> u8 {
-        self.forms.load(Ordering::Relaxed)
+    pub(crate) fn forms(&self) -> Forms {
+        Forms::from_bits(self.forms.load(Ordering::Relaxed))
     }
 
     /// How many sessions it has.
@@ -83,19 +96,34 @@ impl ShardCell {
         turn: &Turn,
         input: impl FnOnce(&mut State, Time, &mut Outputs) -> R,
     ) -> R {
-        let (result, wake) = turn.outputs.with(|out| {
+        let (result, wake, emptied) = turn.outputs.with(|out| {
             let mut state = self.state.lock();
             let result = input(&mut state, turn.now(), out);
             if !out.writes.is_empty() || !out.deliveries.is_empty() {
                 self.settle(&mut state, turn, out);
             }
-            (result, state.rearm())
+            let emptied = state.draining && state.shard.sessions() == 0;
+            state.draining &= !emptied;
+            (result, state.rearm(), emptied)
         });
         turn.touch(self);
+        if emptied && let Some(io) = self.io.upgrade() {
+            io.shard_emptied();
+        }
         if let Some(timer) = wake {
             timer.wake();
         }
         result
+    }
+
+    /// The server goes away: sessions leave, and the whole hears when none is left.
+    pub(crate) fn drain(self: &Arc<Self>, turn: &Turn, spread: Duration, patience: Duration) {
+        self.input(turn, |state, now, out| {
+            state.draining = true;
+            state
+                .shard
+                .handle_command(now, Command::Drain { spread, patience }, out);
+        });
     }
 
     /// An input that only queues something, and can cause nothing but a deadline.
@@ -124,22 +152,26 @@ impl ShardCell {
         if out.deliveries.is_empty() {
             return;
         }
-        let mut overflown = Vec::new();
+        let mut verdicts = Verdicts::default();
         let mut deliveries = std::mem::take(&mut out.deliveries);
         for delivery in deliveries.drain(..) {
-            self.deliver(state, turn, delivery, &mut overflown);
+            self.deliver(state, turn, delivery, &mut verdicts);
         }
         out.deliveries = deliveries;
-        self.forms.store(state.shard.forms_in_use(), Ordering::Relaxed);
+        self.forms.store(state.shard.forms_in_use().bits(), Ordering::Relaxed);
         self.sessions.store(state.shard.sessions(), Ordering::Relaxed);
-        for socket in overflown {
+        for socket in verdicts.free {
+            state.shard.release(turn.now(), socket, out);
+            self.settle(state, turn, out);
+        }
+        for socket in verdicts.overflown {
             tracing::warn!(?socket, "too many events wait for a handler: the session is closed");
             state.shard.disconnect(turn.now(), socket, true, out);
             self.settle(state, turn, out);
         }
     }
 
-    fn deliver(self: &Arc<Self>, state: &mut State, turn: &Turn, delivery: Delivery, overflown: &mut Vec<SocketKey>) {
+    fn deliver(self: &Arc<Self>, state: &mut State, turn: &Turn, delivery: Delivery, verdicts: &mut Verdicts) {
         match delivery {
             Delivery::Event {
                 socket,
@@ -151,7 +183,7 @@ impl ShardCell {
                 match inner.mailbox.admit(turn.owner(), Mail::Event { name, args, ack }) {
                     Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
                     Ok(None) => {}
-                    Err(Overflow) => overflown.push(socket),
+                    Err(Overflow) => verdicts.overflown.push(socket),
                 }
             }
             Delivery::Ack { socket, id, result } => {
@@ -166,8 +198,9 @@ impl ShardCell {
                 namespace,
                 auth,
                 handshake,
-                generation,
+                generation: _,
                 transport: _,
+                form,
             } => {
                 let inner = SocketInner::new(
                     Arc::clone(self),
@@ -176,7 +209,7 @@ impl ShardCell {
                     namespace,
                     auth,
                     handshake,
-                    generation,
+                    form,
                 );
                 let inner = Arc::new(inner);
                 inner.mailbox.open(turn.owner());
@@ -199,6 +232,15 @@ impl ShardCell {
                 {
                     turn.add(Work::Mail(inner, mail));
                 }
+            }
+            Delivery::Leaving { socket } => {
+                if state.socket(socket).is_none_or(|inner| inner.mailbox.leave()) {
+                    verdicts.free.push(socket);
+                }
+            }
+            Delivery::Garbled { socket, codec, garbled } => {
+                let (error, looks_like) = (garbled.error, garbled.looks_like);
+                tracing::warn!(?socket, codec, looks_like, %error, "a client's payload cannot be read");
             }
             Delivery::EngineOpen { session, handshake } => {
                 turn.add(Work::EngineOpen(Arc::clone(self), session, handshake));

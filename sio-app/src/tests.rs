@@ -20,13 +20,13 @@ thread_local! {
     static TASKS: RefCell<Vec<Task>> = const { RefCell::new(Vec::new()) };
 }
 
-const RUNTIME: Runtime = Runtime {
+pub(crate) const RUNTIME: Runtime = Runtime {
     now: || Time::from_micros(NOW.get()),
     spawn: |task| TASKS.with_borrow_mut(|tasks| tasks.push(task)),
     fill: |out| out.fill(7),
 };
 
-fn run_tasks() -> usize {
+pub(crate) fn run_tasks() -> usize {
     let mut tasks = TASKS.take();
     tasks.retain_mut(|task| task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     TASKS.with_borrow_mut(|waiting| waiting.append(&mut tasks));
@@ -56,25 +56,28 @@ impl Source for Script {
     }
 }
 
-struct Driven {
+pub(crate) struct Driven {
     connection: Connection,
     script: Script,
-    wall: Arc<Wall>,
+    pub(crate) wall: Arc<Wall>,
 }
 
 impl Driven {
-    fn new(io: &Io, room: usize) -> Self {
+    pub(crate) fn new(io: &Io, room: usize) -> Self {
+        Self::try_new(io, room).unwrap()
+    }
+
+    pub(crate) fn try_new(io: &Io, room: usize) -> Option<Self> {
         let wall = Wall::with_room(room);
-        let connection = Connection::new(io, Peer::default(), wall.clone()).unwrap();
-        Self {
-            connection,
+        Some(Self {
+            connection: Connection::new(io, Peer::default(), wall.clone())?,
             script: Script::default(),
             wall,
-        }
+        })
     }
 
     /// A connected websocket client of the main namespace.
-    fn connected(io: &Io) -> Self {
+    pub(crate) fn connected(io: &Io) -> Self {
         let mut driven = Self::new(io, usize::MAX);
         let _ = driven.read(
             b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -85,28 +88,28 @@ impl Driven {
         driven
     }
 
-    fn read(&mut self, bytes: &[u8]) -> Poll<()> {
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Poll<()> {
         self.script.reads.push(bytes.to_vec());
         self.poll()
     }
 
-    fn poll(&mut self) -> Poll<()> {
+    pub(crate) fn poll(&mut self) -> Poll<()> {
         self.connection
             .poll(&mut Context::from_waker(Waker::noop()), &mut self.script)
     }
 
-    fn written(&self) -> String {
+    pub(crate) fn written(&self) -> String {
         self.wall.calls.store(0, Ordering::Relaxed);
         String::from_utf8_lossy(&self.wall.take()).into_owned()
     }
 
-    fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.wall.calls.load(Ordering::Relaxed)
     }
 }
 
 /// A masked text frame, as clients send it; the mask is zero.
-fn text(packet: &str) -> Vec<u8> {
+pub(crate) fn text(packet: &str) -> Vec<u8> {
     let mut frame = vec![0x81, 0x80 | packet.len() as u8, 0, 0, 0, 0];
     frame.extend_from_slice(packet.as_bytes());
     frame
@@ -231,7 +234,7 @@ fn handlers_run_in_a_task_when_no_turn_is_there() {
 }
 
 /// A request as another HTTP server has read it.
-fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> sio_proto::http::Request {
+pub(crate) fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> sio_proto::http::Request {
     sio_proto::http::Request {
         method,
         target: target.into(),
@@ -367,7 +370,7 @@ fn an_upgraded_exchange_is_a_connection() {
 }
 
 /// Lets time pass, the sweeper coming twice a second.
-fn pass(io: &Io, millis: u64) {
+pub(crate) fn pass(io: &Io, millis: u64) {
     let end = NOW.get() + millis * 1000;
     while NOW.get() < end {
         NOW.set(end.min(NOW.get() + 500_000));

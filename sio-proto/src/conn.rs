@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
 use crate::server::{Cause, Peer, Request};
-use crate::wire::{Inbound, Wire};
+use crate::wire::{Inbound, Wire, WireDecoder};
 use crate::{Config, http, websocket};
 
 /// The read side of one connection.
@@ -33,7 +33,7 @@ pub struct Conn {
 enum State {
     /// A request is awaited, or coming; or, if the flag is set, one is with the shard and what follows it waits.
     Http(http::RequestDecoder, bool),
-    WebSocket(websocket::Decoder, Wire),
+    WebSocket(websocket::Decoder, WireDecoder),
     Closed,
 }
 
@@ -140,7 +140,7 @@ impl Conn {
     pub fn handle_upgraded(&mut self, wire: Wire) {
         self.state = State::WebSocket(
             websocket::Decoder::new(websocket::Role::Server, self.config.websocket),
-            wire,
+            WireDecoder::new(wire, &self.config),
         );
     }
 

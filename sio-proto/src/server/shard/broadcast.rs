@@ -1,8 +1,7 @@
 //! Targets, and messages to all that they mean.
 
 use super::{
-    BytesMut, Config, Core, Form, Member, Message, Outputs, Reason, Session, Slab, Socket, State, Target, Time, Vec,
-    VecDeque,
+    BytesMut, Config, Core, Member, Message, Outputs, Reason, Session, Slab, Socket, State, Target, Time, Vec, VecDeque,
 };
 
 /// Targets and broadcast.
@@ -170,7 +169,7 @@ fn fan_out(
         return;
     }
     // What a parser cannot say its clients do not hear; who encodes beforehand is told.
-    let Ok(encoded) = message.encoded(Form::of(session.generation()), config, buffer) else {
+    let Ok(encoded) = message.encoded(session.form(), config, buffer) else {
         return;
     };
     if session
