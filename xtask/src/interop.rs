@@ -27,7 +27,6 @@ const CHAT_SUITES: &[&str] = &["chat"];
 /// Suites of what the server does not have yet. They are not run unless asked for with `--only`, and each run says so.
 const AHEAD: &[(&str, &str)] = &[
     ("hixie", "there are no handshakes of 2010 yet"),
-    ("streams", "there are no htmlfile and xhr-multipart yet"),
     ("msgpack", "there is no MessagePack parser yet"),
     ("recovery", "there is no connection state recovery yet"),
 ];
