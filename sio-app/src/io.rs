@@ -14,10 +14,12 @@ use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
 use crate::connections::{Connections, Deadlines, Then};
+use crate::directory::{Directory, Watch};
 use crate::emitter::Emitter;
 use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
 use crate::link::Link;
+use crate::metrics::Tally;
 use crate::namespace::{self, Namespace, Namespaces, Table};
 use crate::options::Options;
 use crate::request::{HttpRequest, HttpResponse};
@@ -60,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) connections: Mutex<Connections>,
     deadlines: Mutex<Deadlines>,
     pub(crate) shutdown: Shutdown,
+    pub(crate) tally: Tally,
+    pub(crate) directory: Arc<Directory>,
     /// Whether the tasks that watch the time have been started.
     pub(crate) ticking: AtomicBool,
     waiters: Mutex<Vec<Waker>>,
@@ -89,9 +93,12 @@ impl Io {
         if !(1..=256).contains(&options.shards) {
             return Err(ConfigError::Shards(options.shards));
         }
-        let shards = (0..=255u8)
-            .take(options.shards)
-            .map(|index| Shard::new(config.clone(), index, key, Box::new(runtime.fill)));
+        let directory = Arc::new(Directory::new(options.shards));
+        let shards = (0..=255u8).take(options.shards).map(|index| {
+            let mut shard = Shard::new(config.clone(), index, key, Box::new(runtime.fill))?;
+            shard.watch_rooms(Box::new(Watch::new(&directory, index.into())));
+            Ok(shard)
+        });
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
         let config = shards
             .first()
@@ -100,6 +107,8 @@ impl Io {
             runtime,
             router: Router::new(&config, key, shards.len()),
             shutdown: Shutdown::new(shards.len()),
+            tally: Tally::default(),
+            directory,
             cells: shards
                 .into_iter()
                 .map(|shard| Arc::new(ShardCell::new(io.clone(), runtime, shard)))
@@ -290,6 +299,7 @@ impl Io {
             },
         );
         drop(hooks);
+        self.0.set_over();
     }
 }
 
@@ -392,6 +402,7 @@ impl Inner {
 
     /// Tells the application, or the log, what went wrong.
     pub(crate) fn report(&self, socket: Option<&Socket>, event: &str, error: &HandlerError) {
+        self.tally.failed(error);
         let hook = self.hooks.read().error.clone();
         let told = hook.is_some_and(|hook| guarded(|| hook(socket, event, error)).is_ok());
         if told {

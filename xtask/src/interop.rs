@@ -6,7 +6,7 @@
 use crate::arguments::Arguments;
 use crate::clients;
 use crate::failure::{Failure, Outcome, While};
-use crate::programs::{cargo, line, missing, output, run as execute};
+use crate::programs::{build_examples, line, missing, output, run as execute};
 use crate::server::{self, Server, free_ports};
 use crate::workspace::Workspace;
 use std::fs;
@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const MIN_NODE: u32 = 20;
-const RUNTIMES: &[&str] = &["tokio", "async-std", "loop"];
+const RUNTIMES: &[&str] = &["tokio", "axum", "async-std", "loop"];
 const BROWSERS: &[&str] = &[
     "/usr/bin/chromium",
     "/usr/bin/chromium-browser",
@@ -24,12 +24,15 @@ const BROWSERS: &[&str] = &[
 /// Suites that drive a browser, and those that talk to the chat example.
 const BROWSER_SUITES: &[&str] = &["chat", "legacy-0.6", "legacy-0.9", "one-room", "leftovers", "streams"];
 const CHAT_SUITES: &[&str] = &["chat"];
+/// Suites of the example that speaks TLS, on all runtimes at once.
+const TLS_SUITES: &[&str] = &["tls"];
 /// Suites of what the server does not have yet. They are not run unless asked for with `--only`, and each run says so.
 const AHEAD: &[(&str, &str)] = &[
     ("hixie", "there are no handshakes of 2010 yet"),
-    ("msgpack", "there is no MessagePack parser yet"),
     ("recovery", "there is no connection state recovery yet"),
 ];
+/// Suites of what a server cannot have on this runtime. They are not run on it, and each run says so.
+const NOT_ON: &[(&str, &str, &str)] = &[("axum", "hixie", "hyper cannot read handshakes of 2010")];
 /// What the suites that drive old clients in a browser want; the chat offers what it finds, and its suite wants every generation.
 const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
 /// For all suites together, and for each of them.
@@ -48,7 +51,9 @@ struct Options {
 pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
     let options = Options::read(arguments)?;
     let home = tree.root.join("interop");
-    let suites = select(&suites(&home)?, &options.only)?;
+    let mut suites = suites(&home)?;
+    leave_out(&mut suites, &options.runtime);
+    let suites = select(&suites, &options.only)?;
     let needs = |list: &[&str]| suites.iter().any(|suite| list.contains(&suite.as_str()));
 
     install(&home)?;
@@ -60,7 +65,7 @@ pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
     }
 
     let logs = tree.target.join("interop");
-    let programs = build(tree, &options, needs(CHAT_SUITES))?;
+    let programs = build(tree, &options, needs(CHAT_SUITES), needs(TLS_SUITES))?;
     let port = free_ports(3)?;
     let words = ["--runtime", &options.runtime, "--port", &port.to_string()];
     let mut server = Server::start(
@@ -84,6 +89,17 @@ pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
         node.env("SIO_CHAT_PORT", port.to_string());
         chat = Some(started);
     }
+    let mut secure = None;
+    if let Some(program) = &programs.tls {
+        let (port, certificate) = (free_ports(2)?, logs.join("tls-echo.pem"));
+        let mut command = Command::new(program);
+        command.args(["--port", &port.to_string(), "--ca"]).arg(&certificate);
+        let mut started = Server::start("tls-echo", &mut command, &logs)?;
+        started.wait_for_line(&format!("listening {port}"))?;
+        node.env("SIO_TLS_PORT", port.to_string())
+            .env("SIO_TLS_CA", certificate);
+        secure = Some(started);
+    }
     if let Some(list) = &options.clients {
         node.env("SIO_CLIENTS", list);
     }
@@ -94,7 +110,7 @@ pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
 
     let tested = test(node.current_dir(&home), &suites, &logs.join("report.tap"));
     // The servers are asked to go whatever the suites said: how they go is a test as well.
-    let stopped = [Some(server), chat].into_iter().flatten().map(Server::stop);
+    let stopped = [Some(server), chat, secure].into_iter().flatten().map(Server::stop);
     let failures: Vec<String> = std::iter::once(tested)
         .chain(stopped)
         .filter_map(Result::err)
@@ -139,6 +155,14 @@ fn suites(home: &Path) -> Outcome<Vec<String>> {
         .collect();
     suites.sort();
     Ok(suites)
+}
+
+/// Takes out what this runtime cannot have.
+fn leave_out(suites: &mut Vec<String>, runtime: &str) {
+    for (_, suite, why) in NOT_ON.iter().filter(|(name, ..)| *name == runtime) {
+        println!("interop: {suite} is not run on {runtime}: {why}");
+        suites.retain(|other| other != suite);
+    }
 }
 
 /// The suites whose name contains one of the patterns.
@@ -220,9 +244,10 @@ fn browser() -> Outcome<PathBuf> {
 struct Programs {
     server: PathBuf,
     chat: Option<PathBuf>,
+    tls: Option<PathBuf>,
 }
 
-fn build(tree: &Workspace, options: &Options, needs_chat: bool) -> Outcome<Programs> {
+fn build(tree: &Workspace, options: &Options, needs_chat: bool, needs_tls: bool) -> Outcome<Programs> {
     let mut wanted = Vec::new();
     if options.server.is_none() {
         wanted.push("conformance-server");
@@ -230,23 +255,16 @@ fn build(tree: &Workspace, options: &Options, needs_chat: bool) -> Outcome<Progr
     if needs_chat && options.chat.is_none() {
         wanted.push("chat");
     }
+    if needs_tls {
+        wanted.push("tls-echo");
+    }
     if !wanted.is_empty() {
-        if !tree.has_package("sio-examples") {
-            return Err(Failure::new(format!(
-                "the workspace has no package sio-examples to build {} from",
-                wanted.join(" and ")
-            )));
-        }
-        let programs = wanted.iter().flat_map(|name| ["--bin", name]);
-        execute(
-            cargo(&tree.root)
-                .args(["build", "--release", "-p", "sio-examples"])
-                .args(programs),
-        )?;
+        build_examples(tree, &wanted)?;
     }
     let built = |name: &str| tree.target.join("release").join(name);
     Ok(Programs {
         server: options.server.clone().unwrap_or_else(|| built("conformance-server")),
+        tls: needs_tls.then(|| built("tls-echo")),
         chat: needs_chat.then(|| options.chat.clone().unwrap_or_else(|| built("chat"))),
     })
 }

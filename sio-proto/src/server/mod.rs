@@ -35,13 +35,14 @@ mod timers;
 
 pub use crate::legacy::payloads::Garbled;
 pub use command::{AckRequest, Command, SendError, Target};
-pub use counters::{Count, Counters};
+pub use counters::{Count, Counters, Refused};
 pub use delivery::{AckError, Delivery, EngineMessage};
 pub use facade::{Output, Server};
 pub use handshake::{Extension, Generation, Handshake, Peer, TransportKind};
 pub use message::{Encoded, Form, Forms, Message};
 pub use output::{Body, Outputs, PollEncoding, Response, Upgrade, Write};
 pub use reason::Reason;
+pub use rooms::RoomWatch;
 pub use route::{Cause, Request, Routed, Router, Verdict};
 pub use shard::Shard;
 pub use stream::{Part, Stream, StreamEncoding, StreamForm};
