@@ -61,6 +61,7 @@ mod io;
 mod link;
 mod mailbox;
 mod message;
+mod metrics;
 mod middleware;
 mod namespace;
 mod options;
@@ -90,6 +91,7 @@ pub use error::{EmitError, HandlerError};
 pub use exchange::{Answer, EndlessBody, Exchange, Exchanged};
 pub use io::Io;
 pub use link::Outlet;
+pub use metrics::Metrics;
 pub use middleware::Refusal;
 pub use namespace::Namespace;
 pub use options::Options;
@@ -99,7 +101,9 @@ pub use runtime::{Runtime, Task};
 pub use serve::{Serve, is_of_one_client};
 pub use sio_proto::codec;
 pub use sio_proto::http::Method;
-pub use sio_proto::server::{EngineMessage, Extension, Generation, Handshake, Peer, Reason, TransportKind};
+pub use sio_proto::server::{
+    Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer, Reason, Refused, TransportKind,
+};
 pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, OriginPattern, OriginPatternError, Origins,
     SameSite, Time, Transports,
