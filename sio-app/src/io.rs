@@ -15,6 +15,7 @@ use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
 use crate::connections::{Connections, Deadlines, Then};
+use crate::directory::{Directory, Watch};
 use crate::emitter::Emitter;
 use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
@@ -63,6 +64,7 @@ pub(crate) struct Inner {
     deadlines: Mutex<Deadlines>,
     pub(crate) shutdown: Shutdown,
     pub(crate) tally: Tally,
+    pub(crate) directory: Arc<Directory>,
     /// Whether the tasks that watch the time have been started.
     pub(crate) ticking: AtomicBool,
     waiters: Mutex<Vec<Waker>>,
@@ -92,9 +94,12 @@ impl Io {
         if !(1..=256).contains(&options.shards) {
             return Err(ConfigError::Shards(options.shards));
         }
-        let shards = (0..=255u8)
-            .take(options.shards)
-            .map(|index| Shard::new(config.clone(), index, key, Box::new(runtime.fill)));
+        let directory = Arc::new(Directory::new(options.shards));
+        let shards = (0..=255u8).take(options.shards).map(|index| {
+            let mut shard = Shard::new(config.clone(), index, key, Box::new(runtime.fill))?;
+            shard.watch_rooms(Box::new(Watch::new(&directory, index.into())));
+            Ok(shard)
+        });
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
         let config = shards
             .first()
@@ -104,6 +109,7 @@ impl Io {
             router: Router::new(&config, key, shards.len()),
             shutdown: Shutdown::new(shards.len()),
             tally: Tally::default(),
+            directory,
             cells: shards
                 .into_iter()
                 .map(|shard| Arc::new(ShardCell::new(io.clone(), runtime, shard)))
