@@ -1,7 +1,7 @@
 //! What the adapters of `sio` share, and what their users see.
 //!
 //! [`sio_proto`] is the protocol as a value; an adapter (`sio-tokio`, `sio-async-std`) is a socket and a clock. Between them stands this crate: locks,
-//! handlers, handles. It knows no runtime ([`Runtime`] is three function pointers) and does no I/O ([`Source`] and [`Outlet`] are the two ends of a socket).
+//! handlers, handles. It knows no runtime ([`Runtime`] is three function pointers) and does no I/O ([`Source`] and [`Outlet`] are the two ends of a socket) but to read [`ClientFiles`], before there is a server.
 //!
 //! # For users
 //!
@@ -67,6 +67,7 @@ pub mod handler;
 
 mod ack;
 mod background;
+mod client_files;
 mod connection;
 mod connections;
 mod directory;
@@ -102,6 +103,7 @@ pub use ack::{Ack, AckError, AckFuture};
 pub use args::{ArgsError, Binary, Data, Raw, RawArgs};
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
+pub use client_files::{ClientFiles, ClientFilesError};
 pub use connection::{Connection, Driven, Source};
 pub use emitter::Emitter;
 pub use engine::{EngineHandler, EngineSocket};
