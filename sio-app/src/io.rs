@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
+use sio_proto::http;
 use sio_proto::server::{Peer, Request, Router, Shard, Verdict};
 use sio_proto::{Config, ConfigError, Time};
 
@@ -374,8 +375,17 @@ impl Inner {
         Arc::clone(&self.hooks.read().engine)
     }
 
-    /// The application's answer to a request.
+    /// The client's file that a request asks for, if there is one.
+    pub(crate) fn client_file(&self, request: &http::Request) -> Option<HttpResponse> {
+        let files = self.options.client_files.as_ref()?;
+        files.answer(&self.config.path, request)
+    }
+
+    /// The answer to a request that is not Socket.IO's: a file of the client's, or what the application says.
     pub(crate) fn answer(&self, request: &Request) -> HttpResponse {
+        if let Some(answer) = self.client_file(&request.http) {
+            return answer;
+        }
         let hook = self.hooks.read().request.clone();
         let Some(hook) = hook else {
             return HttpResponse::new(404);

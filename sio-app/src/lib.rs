@@ -1,7 +1,7 @@
 //! What the adapters of `sio` share, and what their users see.
 //!
 //! [`sio_proto`] is the protocol as a value; an adapter (`sio-tokio`, `sio-async-std`) is a socket and a clock. Between them stands this crate: locks,
-//! handlers, handles. It knows no runtime ([`Runtime`] is three function pointers) and does no I/O ([`Source`] and [`Outlet`] are the two ends of a socket).
+//! handlers, handles. It knows no runtime ([`Runtime`] is three function pointers) and does no I/O ([`Source`] and [`Outlet`] are the two ends of a socket) but to read [`ClientFiles`], before there is a server.
 //!
 //! # For users
 //!
@@ -92,6 +92,7 @@ pub mod handler;
 
 mod ack;
 mod background;
+mod client_files;
 mod connection;
 mod connections;
 mod directory;
@@ -118,6 +119,8 @@ mod sleep;
 mod socket;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls;
 mod turn;
 mod work;
 
@@ -125,6 +128,7 @@ pub use ack::{Ack, AckError, AckFuture};
 pub use args::{ArgsError, Binary, Data, Raw, RawArgs};
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
+pub use client_files::{ClientFiles, ClientFilesError};
 pub use connection::{Connection, Driven, Source};
 pub use emitter::Emitter;
 pub use engine::{EngineHandler, EngineSocket};
@@ -139,6 +143,8 @@ pub use options::Options;
 pub use pipe::{Duplex, Piped};
 pub use request::{HttpRequest, HttpResponse};
 pub use runtime::{Runtime, Task};
+#[cfg(feature = "tls")]
+pub use rustls;
 pub use serve::{Serve, is_of_one_client};
 pub use sio_proto::codec;
 pub use sio_proto::http::Method;
@@ -151,3 +157,5 @@ pub use sio_proto::{
 };
 pub use sleep::Sleep;
 pub use socket::{Socket, SocketId};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError, TlsOutlet, TlsSource};
