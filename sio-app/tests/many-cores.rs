@@ -270,6 +270,10 @@ fn handlers_of_one_socket_run_in_order() {
                 count.fetch_add(1, Ordering::SeqCst);
             }
         });
+        root.on_disconnect(|socket: Socket| {
+            let order = socket.data::<Mutex<Vec<usize>>>().unwrap();
+            order.lock().unwrap().push(usize::MAX);
+        });
         if one_at_a_time {
             root.one_at_a_time();
         }
@@ -293,6 +297,13 @@ fn handlers_of_one_socket_run_in_order() {
                 });
             }
         });
+        // The end of a client comes after all that it has said.
+        for client in &clients {
+            let (client, count) = &mut *client.lock().unwrap();
+            let packets = [*count, *count + 1].map(|n| format!("42[\"n\",{n}]"));
+            *count += 2;
+            client.say(&[&packets[..], &["41".to_owned()]].concat());
+        }
         let total: usize = clients.iter().map(|client| client.lock().unwrap().1).sum();
         for _ in 0..10 * total {
             if running.load(Ordering::SeqCst) == total {
@@ -304,7 +315,8 @@ fn handlers_of_one_socket_run_in_order() {
         for client in &clients {
             let (client, count) = &*client.lock().unwrap();
             let order = client.socket.data::<Mutex<Vec<usize>>>().unwrap();
-            assert!(order.lock().unwrap().iter().copied().eq(0..*count));
+            let order = order.lock().unwrap();
+            assert!(order.iter().copied().eq((0..*count).chain([usize::MAX])));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! cargo xtask check   [--only STEPS] [--skip STEPS]     everything that needs Rust alone
 //! cargo xtask clients [--only VERSIONS]                 genuine browser clients into clients/
-//! cargo xtask operate [--only RUNS] [--runtime NAME] [--server PROGRAM]
+//! cargo xtask operate [--only RUNS] [--runtime NAMES] [--server PROGRAM]
 //!                                                       shutdown and want of descriptors, with many clients
 //! cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
 //!                     [--server PROGRAM] [--chat PROGRAM]
@@ -41,7 +41,7 @@ use workspace::Workspace;
 const USAGE: &str = "\
 usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask clients [--only VERSIONS]
-       cargo xtask operate [--only RUNS] [--runtime NAME] [--server PROGRAM]
+       cargo xtask operate [--only RUNS] [--runtime NAMES] [--server PROGRAM]
        cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
                            [--server PROGRAM] [--chat PROGRAM]";
 

@@ -11,7 +11,7 @@ mod shutdown;
 
 use crate::arguments::{Arguments, assert_known};
 use crate::failure::{Failure, Outcome, While};
-use crate::programs::build_examples;
+use crate::runtimes::{self, Runtime};
 use crate::server::{Server, free_ports};
 use crate::workspace::Workspace;
 use std::fs;
@@ -26,35 +26,39 @@ const RUNS: &[Run] = &[("shutdown", shutdown::run), ("descriptors", descriptors:
 struct Stage {
     program: PathBuf,
     logs: PathBuf,
-    runtime: String,
+    runtime: &'static Runtime,
 }
 
 pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
     let only = arguments.take_list("--only");
-    let runtime = arguments.take("--runtime").unwrap_or_else(|| "tokio".to_owned());
+    let runtimes = runtimes::chosen(&arguments.take_list("--runtime"))?;
     let named = arguments.take("--server");
     arguments.finish()?;
     let names: Vec<&str> = RUNS.iter().map(|(name, _)| *name).collect();
     assert_known("run", &only, &names)?;
-    let program = match named {
-        Some(path) => fs::canonicalize(&path).when(path)?,
-        None => {
-            build_examples(tree, &["conformance-server"], &[])?;
-            tree.target.join("release/conformance-server")
-        }
-    };
-    let stage = Stage {
-        program,
-        logs: tree.target.join("operate"),
-        runtime,
-    };
-    for (name, run) in RUNS {
-        if only.is_empty() || only.iter().any(|wanted| wanted == name) {
-            println!("\n== {name}");
-            run(&stage)?;
+    let named = named.map(|path| fs::canonicalize(&path).when(path)).transpose()?;
+    let mut failures = Vec::new();
+    for runtime in runtimes {
+        let stage = Stage {
+            program: match &named {
+                Some(program) => program.clone(),
+                None => runtime.build_server(tree)?,
+            },
+            logs: tree.target.join("operate"),
+            runtime,
+        };
+        for (name, run) in RUNS {
+            if only.is_empty() || only.iter().any(|wanted| wanted == name) {
+                println!("\n== {name} on {}", stage.runtime.name);
+                let failed = run(&stage).err();
+                failures.extend(failed.map(|failure| format!("{name} on {}: {failure}", stage.runtime.name)));
+            }
         }
     }
-    Ok(())
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(failures.join("\n")))
 }
 
 impl Stage {
@@ -67,7 +71,7 @@ impl Stage {
         command
             .args(["-c", &limited, "sh"])
             .arg(&self.program)
-            .args(["--runtime", &self.runtime, "--port", &port.to_string()])
+            .args(["--runtime", self.runtime.word, "--port", &port.to_string()])
             .args(["--ping-interval", "60000", "--ping-timeout", "60000"]);
         let mut server = Server::start("operated-server", &mut command, &self.logs)?;
         server.wait_for_line(&format!("listening {port}"))?;
