@@ -28,7 +28,6 @@ const CHAT_SUITES: &[&str] = &["chat"];
 const TLS_SUITES: &[&str] = &["tls"];
 /// Suites of what the server does not have yet. They are not run unless asked for with `--only`, and each run says so.
 const AHEAD: &[(&str, &str)] = &[
-    ("hixie", "there are no handshakes of 2010 yet"),
     ("recovery", "there is no connection state recovery yet"),
 ];
 /// Suites of what a server cannot have on this runtime. They are not run on it, and each run says so.
