@@ -25,6 +25,7 @@ use std::task::Waker;
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use sio_proto::conn::{Stage, close_frame};
+use sio_proto::http::Exchange;
 use sio_proto::server::{Body, Response, Upgrade, Write};
 use sio_proto::websocket::CloseCode;
 use sio_proto::wire::Wire;
@@ -363,7 +364,7 @@ impl<O: Outlet + ?Sized> Link<O> {
 
     fn encode(&self, pen: &mut Pen, write: Write) -> Option<End> {
         match write {
-            Write::Response(..) | Write::Upgrade(..) | Write::Stream(..) if self.hands_out => {
+            Write::Response(..) | Write::Upgrade(..) | Write::Stream(..) | Write::Hixie(..) if self.hands_out => {
                 return self.hand_out(write);
             }
             Write::Frame(_, frame) => pen.pieces.push_back(Item::Frame(frame)),
@@ -374,7 +375,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 if !keep_alive {
                     return Some(End);
                 }
-                self.tell(|news| news.answered = true);
+                self.tell(|state| state.news.answered = true);
             }
             Write::Upgrade(_, upgrade) => {
                 let upgrades = upgrade.encode(&mut pen.head);
@@ -382,8 +383,16 @@ impl<O: Outlet + ?Sized> Link<O> {
                 if !upgrades {
                     return Some(End);
                 }
-                self.tell(|news| news.upgraded = Some(upgrade.wire));
+                self.tell(|state| {
+                    state.news.upgraded = Some(upgrade.wire);
+                    state.websocket = true;
+                });
             }
+            Write::Hixie(_, hixie) => {
+                pen.pieces.push_back(Item::Bytes(hixie.head));
+                self.tell(|state| state.news.upgraded = Some(hixie.wire));
+            }
+            Write::Bytes(_, bytes) => pen.pieces.push_back(Item::Bytes(bytes)),
             Write::Close(_, code) => {
                 pen.pieces
                     .push_back(Item::Bytes(close_frame(code.and_then(CloseCode::new))));
@@ -406,7 +415,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 if !form.keep_alive {
                     return Some(End);
                 }
-                self.tell(|news| news.answered = true);
+                self.tell(|state| state.news.answered = true);
             }
             Write::Abort(_) => {
                 pen.pieces.clear();
@@ -429,16 +438,20 @@ impl<O: Outlet + ?Sized> Link<O> {
             Write::Upgrade(_, upgrade) => state.news.answer = Some(HandedOut::Upgrade(upgrade)),
             // Its body would have to be handed out piece by piece, which nobody takes yet.
             Write::Stream(_, stream) => {
-                state.news.answer = Some(HandedOut::Response(Box::new(Response {
-                    status: 501,
-                    content_type: None,
-                    headers: Vec::new(),
-                    body: Body::Bytes(Bytes::new()),
-                    exchange: stream.exchange,
-                })));
+                state.news.answer = Some(not_implemented(stream.exchange));
                 return Some(End);
             }
-            Write::Frame(..) | Write::Close(..) | Write::Part(..) | Write::StreamEnd(..) | Write::Abort(_) => {}
+            // An HTTP server can write no head but its own.
+            Write::Hixie(..) => {
+                state.news.answer = Some(not_implemented(Exchange::CLOSING));
+                return Some(End);
+            }
+            Write::Frame(..)
+            | Write::Bytes(..)
+            | Write::Close(..)
+            | Write::Part(..)
+            | Write::StreamEnd(..)
+            | Write::Abort(_) => {}
         }
         let waker = state.waker.clone();
         drop(state);
@@ -448,11 +461,10 @@ impl<O: Outlet + ?Sized> Link<O> {
         None
     }
 
-    fn tell(&self, tell: impl FnOnce(&mut News)) {
+    fn tell(&self, tell: impl FnOnce(&mut State)) {
         let waker = {
             let mut state = self.state.lock();
-            tell(&mut state.news);
-            state.websocket |= state.news.upgraded.is_some();
+            tell(&mut state);
             if std::mem::take(&mut state.impatient) {
                 state.waker.clone()
             } else {
@@ -604,6 +616,17 @@ impl<O: Outlet + ?Sized> Link<O> {
     pub(crate) fn is_ending(&self) -> bool {
         self.state.lock().queue.iter().any(Item::is_end)
     }
+}
+
+/// For what cannot be handed out.
+fn not_implemented(exchange: Exchange) -> HandedOut {
+    HandedOut::Response(Box::new(Response {
+        status: 501,
+        content_type: None,
+        headers: Vec::new(),
+        body: Body::Bytes(Bytes::new()),
+        exchange,
+    }))
 }
 
 /// That the link ends after the bytes at hand.

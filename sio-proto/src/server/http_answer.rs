@@ -151,12 +151,18 @@ pub(crate) fn preflight(config: &Config, link: LinkId, request: &http::Request) 
 pub(crate) fn origin_allowed(config: &Config, request: &http::Request) -> bool {
     match &config.origins {
         Origins::Any => true,
-        Origins::SameHost => match request.headers.get("origin").map(core::str::from_utf8) {
+        Origins::SameHost => match origin_of(request).map(core::str::from_utf8) {
             None => true,
             Some(Ok(origin)) => is_allowed(config, request, origin),
             Some(Err(_)) => false,
         },
     }
+}
+
+/// Where the page is from that sent this. The drafts 7 and 8 of the websocket have a header of their own for it.
+fn origin_of(request: &http::Request) -> Option<&[u8]> {
+    let origin = request.headers.get("origin");
+    origin.or_else(|| request.headers.get("sec-websocket-origin"))
 }
 
 /// The same for a request whose answer is a script. Browsers send no `Origin` with those, and let every page run them: what

@@ -33,8 +33,8 @@ use super::slab::Slab;
 use super::socket::{Identity, Member, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Alarm, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake,
-    Message, Outputs, Part, Reason, Request, SendError, Session, State, Target, TransportKind, Write,
+    AckError, AckRequest, Alarm, Blocked, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form, Forms,
+    Handshake, Message, Outputs, Part, Reason, Request, SendError, Session, State, Target, TransportKind, Write,
 };
 use crate::config::ConfigError;
 use crate::id::SidKey;
@@ -143,7 +143,7 @@ impl Shard {
         if let Some((key, Role::WebSocket | Role::Stream)) = self.core.links.get(link)
             && let Some(session) = self.core.sessions.get_mut(key.slot)
         {
-            session.blocked = true;
+            session.blocked.add(Blocked::FULL);
         }
     }
 
@@ -152,7 +152,7 @@ impl Shard {
         if let Some((key, Role::WebSocket | Role::Stream)) = self.core.links.get(link)
             && let Some(session) = self.core.sessions.get_mut(key.slot)
         {
-            session.blocked = false;
+            session.blocked.remove(Blocked::FULL);
             self.core.mark_ready(key.slot);
         }
     }
@@ -233,7 +233,7 @@ impl Shard {
             match &session.carriage {
                 Carriage::Frames => {
                     if let Some(link) = session.link
-                        && !session.blocked
+                        && !session.blocked.is_blocked()
                     {
                         session.outbox_bytes = 0;
                         out.writes
@@ -243,7 +243,7 @@ impl Shard {
                 }
                 Carriage::Stream(form) => {
                     if let Some(link) = session.link
-                        && !session.blocked
+                        && !session.blocked.is_blocked()
                     {
                         let form = form.clone();
                         let frames = session.take_outbox();
