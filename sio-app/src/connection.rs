@@ -100,6 +100,12 @@ impl Connection {
         connection
     }
 
+    /// Takes up a link of which nothing is read: what it carries is the body of an answer.
+    pub(crate) fn streaming(place: Place) -> Self {
+        let conn = Conn::new(Arc::clone(&place.io.config), Peer::default());
+        Self::at(place, conn)
+    }
+
     fn at(place: Place, conn: Conn) -> Self {
         Self {
             conn,
@@ -151,6 +157,9 @@ impl Connection {
                 continue;
             }
             if self.conn.is_waiting() && self.rest.len() >= MAX_PIPELINED {
+                if self.must_catch_up() {
+                    continue;
+                }
                 return Poll::Pending;
             }
             match self.read(cx, source) {

@@ -24,6 +24,7 @@ use crate::request::{HttpRequest, HttpResponse};
 use crate::runtime::Runtime;
 use crate::shard::ShardCell;
 use crate::shutdown::Shutdown;
+use crate::sleep::Sleep;
 use crate::socket::Socket;
 use crate::turn;
 use crate::work::guarded;
@@ -292,6 +293,25 @@ impl Io {
     }
 }
 
+/// Time, for handlers.
+impl Io {
+    /// Waits so long, whatever the runtime, on the time of the server: it passes only while the server is served. In a handler of a socket, [`Socket::sleep`] is the
+    /// better choice, because it stays with the socket's own shard.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sio_app::Io;
+    /// # async fn example(io: Io) {
+    /// io.sleep(Duration::from_secs(1)).await;
+    /// io.emit("second", ());
+    /// # }
+    /// ```
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        // There is at least one shard.
+        Sleep::new(Arc::clone(&self.0.cells[0]), (self.0.runtime.now)() + duration)
+    }
+}
+
 /// Time, for adapters that do not leave it to [`Io::keep_time`]: one task per shard, and one for what is only roughly on time.
 impl Io {
     /// How many shards there are.
@@ -306,6 +326,7 @@ impl Io {
         turn::run(self.0.runtime, |turn| {
             cell.input(turn, |state, now, out| state.shard.handle_timeout(now, out));
         });
+        cell.wake_sleepers();
         cell.arm(waker)
     }
 

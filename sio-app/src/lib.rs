@@ -70,6 +70,7 @@ mod runtime;
 mod serve;
 mod shard;
 mod shutdown;
+mod sleep;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -84,7 +85,7 @@ pub use connection::{Connection, Driven, Source};
 pub use emitter::Emitter;
 pub use engine::{EngineHandler, EngineSocket};
 pub use error::{EmitError, HandlerError};
-pub use exchange::{Answer, Exchange, Exchanged};
+pub use exchange::{Answer, EndlessBody, Exchange, Exchanged};
 pub use io::Io;
 pub use link::Outlet;
 pub use middleware::Refusal;
@@ -93,11 +94,12 @@ pub use options::Options;
 pub use pipe::{Duplex, Piped};
 pub use request::{HttpRequest, HttpResponse};
 pub use runtime::{Runtime, Task};
-pub use serve::Serve;
+pub use serve::{Serve, is_of_one_client};
 pub use sio_proto::codec;
 pub use sio_proto::http::Method;
 pub use sio_proto::server::{EngineMessage, Extension, Generation, Handshake, Peer, Reason, TransportKind};
 pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, Origins, SameSite, Time, Transports,
 };
+pub use sleep::Sleep;
 pub use socket::{Socket, SocketId};

@@ -26,7 +26,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use sio_proto::conn::{Stage, close_frame};
 use sio_proto::http::Exchange;
-use sio_proto::server::{Body, Response, Upgrade, Write};
+use sio_proto::server::{Body, Response, Stream, Upgrade, Write};
 use sio_proto::websocket::CloseCode;
 use sio_proto::wire::Wire;
 use sio_proto::{Frame, Time};
@@ -123,6 +123,7 @@ pub(crate) struct News {
 pub(crate) enum HandedOut {
     Response(Box<Response>),
     Upgrade(Box<Upgrade>),
+    Stream(Box<Stream>),
 }
 
 /// Something to write.
@@ -364,10 +365,12 @@ impl<O: Outlet + ?Sized> Link<O> {
 
     fn encode(&self, pen: &mut Pen, write: Write) -> Option<End> {
         match write {
-            Write::Response(..) | Write::Upgrade(..) | Write::Stream(..) | Write::Hixie(..) if self.hands_out => {
-                return self.hand_out(write);
-            }
             Write::Frame(_, frame) => pen.pieces.push_back(Item::Frame(frame)),
+            Write::Response(_, response) if self.hands_out => {
+                // Whoever waits for it is woken by the end.
+                self.state.lock().news.answer = Some(HandedOut::Response(response));
+                return Some(End);
+            }
             Write::Response(_, mut response) => {
                 let (body, keep_alive) = response.encode(&mut pen.head);
                 pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
@@ -377,6 +380,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 }
                 self.tell(|state| state.news.answered = true);
             }
+            Write::Upgrade(_, upgrade) if self.hands_out => self.hand_out(HandedOut::Upgrade(upgrade)),
             Write::Upgrade(_, upgrade) => {
                 let upgrades = upgrade.encode(&mut pen.head);
                 pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
@@ -388,6 +392,10 @@ impl<O: Outlet + ?Sized> Link<O> {
                     state.websocket = true;
                 });
             }
+            Write::Hixie(..) if self.hands_out => {
+                self.state.lock().news.answer = Some(HandedOut::Response(not_implemented()));
+                return Some(End);
+            }
             Write::Hixie(_, hixie) => {
                 pen.pieces.push_back(Item::Bytes(hixie.head));
                 self.tell(|state| state.news.upgraded = Some(hixie.wire));
@@ -398,6 +406,11 @@ impl<O: Outlet + ?Sized> Link<O> {
                     .push_back(Item::Bytes(close_frame(code.and_then(CloseCode::new))));
                 return Some(End);
             }
+            Write::Stream(_, stream) if self.hands_out => {
+                stream.encode_body(&mut pen.head);
+                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
+                self.hand_out(HandedOut::Stream(stream));
+            }
             Write::Stream(_, stream) => {
                 let goes_on = stream.encode(&mut pen.head);
                 pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
@@ -406,9 +419,14 @@ impl<O: Outlet + ?Sized> Link<O> {
                 }
             }
             Write::Part(_, part) => {
-                part.encode(&mut pen.head);
+                if self.hands_out {
+                    part.encode_body(&mut pen.head);
+                } else {
+                    part.encode(&mut pen.head);
+                }
                 pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
             }
+            Write::StreamEnd(..) if self.hands_out => return Some(End),
             Write::StreamEnd(_, form) => {
                 form.encode_end(&mut pen.head);
                 pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
@@ -426,39 +444,16 @@ impl<O: Outlet + ?Sized> Link<O> {
         None
     }
 
-    /// Hands an answer out as it is. A response is the end of the link; what follows an upgrade waits until there is a socket for it.
-    fn hand_out(&self, write: Write) -> Option<End> {
-        let mut state = self.state.lock();
-        match write {
-            Write::Response(_, response) => {
-                state.news.answer = Some(HandedOut::Response(response));
-                // Whoever waits for it is woken by the end.
-                return Some(End);
-            }
-            Write::Upgrade(_, upgrade) => state.news.answer = Some(HandedOut::Upgrade(upgrade)),
-            // Its body would have to be handed out piece by piece, which nobody takes yet.
-            Write::Stream(_, stream) => {
-                state.news.answer = Some(not_implemented(stream.exchange));
-                return Some(End);
-            }
-            // An HTTP server can write no head but its own.
-            Write::Hixie(..) => {
-                state.news.answer = Some(not_implemented(Exchange::CLOSING));
-                return Some(End);
-            }
-            Write::Frame(..)
-            | Write::Bytes(..)
-            | Write::Close(..)
-            | Write::Part(..)
-            | Write::StreamEnd(..)
-            | Write::Abort(_) => {}
-        }
-        let waker = state.waker.clone();
-        drop(state);
+    /// Hands an answer out as it is. What follows it waits until there is somewhere to write it.
+    fn hand_out(&self, answer: HandedOut) {
+        let waker = {
+            let mut state = self.state.lock();
+            state.news.answer = Some(answer);
+            state.waker.clone()
+        };
         if let Some(waker) = waker {
             waker.wake();
         }
-        None
     }
 
     fn tell(&self, tell: impl FnOnce(&mut State)) {
@@ -618,15 +613,15 @@ impl<O: Outlet + ?Sized> Link<O> {
     }
 }
 
-/// For what cannot be handed out.
-fn not_implemented(exchange: Exchange) -> HandedOut {
-    HandedOut::Response(Box::new(Response {
+/// For a websocket older than RFC 6455: its answer begins as no HTTP server begins one.
+fn not_implemented() -> Box<Response> {
+    Box::new(Response {
         status: 501,
         content_type: None,
         headers: Vec::new(),
         body: Body::Bytes(Bytes::new()),
-        exchange,
-    }))
+        exchange: Exchange::CLOSING,
+    })
 }
 
 /// That the link ends after the bytes at hand.

@@ -110,8 +110,11 @@ impl Serve {
     }
 }
 
+/// For adapters that do not leave accepting to [`Serve`]: whether a failed accept is no reason to pause.
+///
 /// One failed accept says something about one client, or about the whole process; in the second case trying again at once would only spin.
-fn is_of_one_client(error: &io::Error) -> bool {
+#[must_use]
+pub fn is_of_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(
         error.kind(),

@@ -16,6 +16,7 @@ use crate::io::Inner;
 use crate::link::{Claim, Item, Link, Pen, Progress};
 use crate::mailbox::{Mail, Overflow};
 use crate::runtime::Runtime;
+use crate::sleep::Sleeps;
 use crate::socket::{SocketId, SocketInner};
 use crate::turn::Turn;
 use crate::work::Work;
@@ -38,8 +39,11 @@ pub(crate) struct State {
     pub(crate) shard: Shard,
     pub(crate) links: Links,
     sockets: Vec<Option<Arc<SocketInner>>>,
+    sleeps: Sleeps,
     /// The server goes away, and has sessions here.
     draining: bool,
+    /// The latest time that it has heard of. Turns of several threads come in another order than they read the clock.
+    latest: Time,
     /// When the timer task will come, and how to make it come earlier.
     armed: Option<Time>,
     timer: Option<Waker>,
@@ -61,7 +65,9 @@ impl ShardCell {
             shard,
             links: Links::default(),
             sockets: Vec::new(),
+            sleeps: Sleeps::default(),
             draining: false,
+            latest: Time::ZERO,
             armed: None,
             timer: None,
         };
@@ -98,7 +104,8 @@ impl ShardCell {
     ) -> R {
         let (result, wake, emptied) = turn.outputs.with(|out| {
             let mut state = self.state.lock();
-            let result = input(&mut state, turn.now(), out);
+            let now = state.time(turn);
+            let result = input(&mut state, now, out);
             if !out.writes.is_empty() || !out.deliveries.is_empty() {
                 self.settle(&mut state, turn, out);
             }
@@ -130,7 +137,8 @@ impl ShardCell {
     pub(crate) fn queue<R>(self: &Arc<Self>, turn: &Turn, queue: impl FnOnce(&mut Shard, Time) -> R) -> R {
         let (result, wake) = {
             let mut state = self.state.lock();
-            let result = queue(&mut state.shard, turn.now());
+            let now = state.time(turn);
+            let result = queue(&mut state.shard, now);
             (result, state.rearm())
         };
         turn.touch(self);
@@ -161,12 +169,14 @@ impl ShardCell {
         self.forms.store(state.shard.forms_in_use().bits(), Ordering::Relaxed);
         self.sessions.store(state.shard.sessions(), Ordering::Relaxed);
         for socket in verdicts.free {
-            state.shard.release(turn.now(), socket, out);
+            let now = state.time(turn);
+            state.shard.release(now, socket, out);
             self.settle(state, turn, out);
         }
         for socket in verdicts.overflown {
             tracing::warn!(?socket, "too many events wait for a handler: the session is closed");
-            state.shard.disconnect(turn.now(), socket, true, out);
+            let now = state.time(turn);
+            state.shard.disconnect(now, socket, true, out);
             self.settle(state, turn, out);
         }
     }
@@ -260,7 +270,8 @@ impl ShardCell {
                 loop {
                     let more = {
                         let mut state = self.state.lock();
-                        let more = state.shard.flush_ready(turn.now(), LINKS_PER_FLUSH, out);
+                        let now = state.time(turn);
+                        let more = state.shard.flush_ready(now, LINKS_PER_FLUSH, out);
                         batch.collect(&state.links, out);
                         more
                     };
@@ -283,18 +294,58 @@ impl ShardCell {
     pub(crate) fn arm(&self, waker: &Waker) -> Option<Time> {
         let mut state = self.state.lock();
         state.timer = Some(waker.clone());
-        state.armed = state.shard.next_timeout();
+        state.armed = [state.shard.next_timeout(), state.sleeps.next()]
+            .into_iter()
+            .flatten()
+            .min();
         state.armed
     }
 
-    /// Lets go of all sockets, so that nothing refers to the whole any more.
+    /// Waits until then: a new entry among the sleeps, or the old one again. `None` if the wait is over.
+    pub(crate) fn sleep(&self, until: Time, number: Option<u64>, waker: &Waker) -> Option<u64> {
+        let now = (self.runtime.now)();
+        let (number, wake) = {
+            let mut state = self.state.lock();
+            let number = state.sleeps.wait(now, until, number, waker)?;
+            let wake = state.come_by(until);
+            (number, wake)
+        };
+        if let Some(timer) = wake {
+            timer.wake();
+        }
+        Some(number)
+    }
+
+    /// The future of a sleep is gone.
+    pub(crate) fn wake_up(&self, until: Time, number: u64) {
+        self.state.lock().sleeps.forget(until, number);
+    }
+
+    /// Wakes those whose sleep is over.
+    pub(crate) fn wake_sleepers(&self) {
+        let now = (self.runtime.now)();
+        let due = self.state.lock().sleeps.take_due(now);
+        due.into_iter().for_each(Waker::wake);
+    }
+
+    /// Lets go of all sockets, so that nothing refers to the whole any more, and ends all sleeps, because nobody looks at the time any more.
     pub(crate) fn clear(&self) {
-        let sockets = std::mem::take(&mut self.state.lock().sockets);
+        let (sockets, sleepers) = {
+            let mut state = self.state.lock();
+            (std::mem::take(&mut state.sockets), state.sleeps.end())
+        };
         drop(sockets);
+        sleepers.into_iter().for_each(Waker::wake);
     }
 }
 
 impl State {
+    /// The turn's time, or a later one if the shard has seen that already: its time does not go backwards.
+    fn time(&mut self, turn: &Turn) -> Time {
+        self.latest = self.latest.max(turn.now());
+        self.latest
+    }
+
     fn socket(&self, key: SocketKey) -> Option<&Arc<SocketInner>> {
         self.sockets
             .get(key.slot())?
@@ -315,6 +366,11 @@ impl State {
     /// The timer task's waker, if it has to come earlier than it thinks.
     fn rearm(&mut self) -> Option<Waker> {
         let next = self.shard.next_timeout()?;
+        self.come_by(next)
+    }
+
+    /// The same, if it has to come by then.
+    fn come_by(&mut self, next: Time) -> Option<Waker> {
         if self.armed.is_some_and(|armed| armed <= next) {
             return None;
         }

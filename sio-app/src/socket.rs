@@ -27,6 +27,7 @@ use crate::namespace::Table;
 use crate::request;
 use crate::runtime::Runtime;
 use crate::shard::ShardCell;
+use crate::sleep::Sleep;
 use crate::turn::{self, Turn};
 
 /// One client in one namespace.
@@ -375,6 +376,22 @@ impl Socket {
     /// How long acknowledgements may take.
     pub fn timeout(&self, timeout: Duration) -> Emitter {
         Emitter::from_socket(self).timeout(timeout)
+    }
+
+    /// Waits so long, whatever the runtime, and also if this client goes away meanwhile.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sio_app::{Io, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of("/").on("later", async |socket: Socket, text: String| {
+    ///     socket.sleep(Duration::from_secs(1)).await;
+    ///     socket.emit("later", text)
+    /// });
+    /// # }
+    /// ```
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::new(Arc::clone(&self.0.cell), (self.0.runtime().now)() + duration)
     }
 
     pub(crate) fn report(&self, event: &str, error: EmitError) {

@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -26,11 +26,44 @@ pub(crate) const RUNTIME: Runtime = Runtime {
     fill: |out| out.fill(7),
 };
 
+/// The time, in microseconds.
+pub(crate) fn now() -> u64 {
+    NOW.get()
+}
+
+pub(crate) fn set_now(micros: u64) {
+    NOW.set(micros);
+}
+
 pub(crate) fn run_tasks() -> usize {
     let mut tasks = TASKS.take();
     tasks.retain_mut(|task| task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     TASKS.with_borrow_mut(|waiting| waiting.append(&mut tasks));
     TASKS.with_borrow(Vec::len)
+}
+
+/// A waker that counts.
+#[derive(Clone, Default)]
+pub(crate) struct Counted(Arc<Count>);
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Counted {
+    pub(crate) fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.0))
+    }
+
+    /// How often it was woken since the last time.
+    pub(crate) fn take(&self) -> usize {
+        self.0.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// What is read next; nothing is "not yet", empty is the end.
@@ -444,4 +477,49 @@ fn who_never_reads_does_not_keep_a_connection_that_is_over() {
     assert!(client.poll().is_pending());
     pass(&io, 500);
     assert!(client.poll().is_ready());
+}
+
+#[test]
+fn a_turn_that_read_the_clock_before_another_and_comes_after_it_does_no_harm() {
+    let io = server(1);
+    echo(&io);
+    NOW.set(2_000_000);
+    let _late = Driven::connected(&io);
+    NOW.set(1_000_000);
+    let mut early = Driven::connected(&io);
+    let _ = early.read(&text(r#"42["echo",1]"#));
+    assert!(early.written().ends_with(r#"42["echo",1]"#));
+}
+
+#[test]
+fn who_pipelines_too_much_is_read_on_from_when_the_answer_is_there() {
+    let io = server(1);
+    let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+    let path = format!(
+        "/socket.io/?EIO=4&transport=polling&sid={}",
+        open.split('"').nth(3).unwrap()
+    );
+    assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
+    let _ = fetch(&io, Method::Get, &path, "");
+    let mut client = Driven::new(&io, usize::MAX);
+    let counted = Counted::default();
+    let waker = counted.waker();
+    let poll = |client: &mut Driven| {
+        client
+            .connection
+            .poll(&mut Context::from_waker(&waker), &mut client.script)
+    };
+    let large = "x".repeat(100_000);
+    let next = format!("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{large}");
+    client
+        .script
+        .reads
+        .push(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n{next}").into_bytes());
+    assert!(poll(&mut client).is_pending());
+    counted.take();
+    io.emit("n", 1);
+    assert_eq!(counted.take(), 1);
+    assert!(client.written().ends_with(r#"42["n",1]"#));
+    assert!(poll(&mut client).is_pending());
+    assert!(client.written().starts_with("HTTP/1.1 404"));
 }

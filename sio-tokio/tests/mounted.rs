@@ -99,6 +99,10 @@ async fn websockets_are_ours_once_they_are_upgraded() {
     }
     client.send(r#"427["ask",1]"#).await;
     assert_eq!(client.text().await, "437[1]");
+    client.send(r#"451-["echo",{"_placeholder":true,"num":0}]"#).await;
+    client.send_binary(b"abc").await;
+    assert_eq!(client.text().await, r#"451-["echo",{"_placeholder":true,"num":0}]"#);
+    assert_eq!(client.binary().await, "abc");
     io.emit("news", 1);
     assert_eq!(client.text().await, r#"42["news",1]"#);
     client.socket.close(None).await.unwrap();
@@ -134,7 +138,6 @@ async fn a_session_moves_from_polling_to_websocket() {
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let (socket, _) = patiently(tokio_tungstenite::client_async(url, stream)).await.unwrap();
     let mut client = Client { socket };
-    // What was emitted while the answer was under way is behind it.
     client.send("2probe").await;
     assert_eq!(client.text().await, "3probe");
     client.send("5").await;
@@ -143,43 +146,56 @@ async fn a_session_moves_from_polling_to_websocket() {
     assert_eq!(io.sockets()[0].transport().unwrap().as_str(), "websocket");
 }
 
+/// The status of the answer to a request that is the last of its connection.
+async fn last_status(address: SocketAddr, request: String) -> u16 {
+    let mut connection = raw::Connection::open(address).await;
+    connection.write(&request).await;
+    let (head, _) = connection.response_with_head().await;
+    connection.closed().await;
+    head[9..12].parse().unwrap()
+}
+
+fn chunked(path: &str, chunks: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")
+}
+
 #[tokio::test]
-async fn bodies_are_bounded_and_have_their_time() {
-    let options = Options::default().body_timeout(Duration::from_millis(50));
-    let io = server(Config::default().max_payload(1000), options);
+async fn requests_are_bounded() {
+    let io = server(Config::default().max_payload(1000), Options::default());
     let address = serve(own_routes().layer(io.layer())).await;
     let mut connection = raw::Connection::open(address).await;
     let path = open(&mut connection).await;
-    let status = async |request: String| {
-        let mut connection = raw::Connection::open(address).await;
-        connection.write(&request).await;
-        let (head, _) = connection.response_with_head().await;
-        connection.closed().await;
-        head[9..12].parse::<u16>().unwrap()
-    };
-    let chunked = format!("POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
-    assert_eq!(status(raw::post(&path, &"x".repeat(1001))).await, 413);
-    assert_eq!(status(format!("{chunked}3e9\r\n{}", "x".repeat(1001))).await, 413);
+    let large = "x".repeat(1001);
+    assert_eq!(last_status(address, raw::post(&path, &large)).await, 413);
+    assert_eq!(
+        last_status(address, chunked(&path, &format!("3e9\r\n{large}"))).await,
+        413
+    );
     assert_eq!(io.sessions(), 1);
     // In pieces, and just small enough.
     let packet = format!(r#"42["echo","{}"]"#, "x".repeat(1000 - 13));
     let (start, end) = packet.split_at(400);
-    connection.write(&format!("{chunked}190\r\n{start}\r\n")).await;
+    connection.write(&chunked(&path, &format!("190\r\n{start}\r\n"))).await;
     connection.write(&format!("258\r\n{end}\r\n0\r\n\r\n")).await;
     assert_eq!(connection.response().await, "ok");
     assert_eq!(connection.get(&path).await, packet);
-    // The end of a request whose body does not come is the end of its session.
-    assert_eq!(status(format!("{chunked}3e8\r\nxx")).await, 408);
+    let mut many = raw::get(POLLING);
+    many.insert_str(many.len() - 2, &"X: y\r\n".repeat(70));
+    assert_eq!(last_status(address, many).await, 431);
+    let long = format!("{POLLING}&x={}", "x".repeat(10_000));
+    assert_eq!(last_status(address, raw::get(&long)).await, 414);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_ends_its_session() {
+    let options = Options::default().body_timeout(Duration::from_millis(500));
+    let io = server(Config::default(), options);
+    let address = serve(own_routes().layer(io.layer())).await;
+    let path = open(&mut raw::Connection::open(address).await).await;
+    assert_eq!(last_status(address, chunked(&path, "3e8\r\nxx")).await, 408);
     while io.sessions() > 0 {
         tokio::task::yield_now().await;
     }
-    let mut many = raw::get(POLLING);
-    many.insert_str(many.len() - 2, &"X: y\r\n".repeat(70));
-    assert_eq!(status(many).await, 431);
-    assert_eq!(
-        status(raw::get(&format!("{POLLING}&x={}", "x".repeat(10_000)))).await,
-        414
-    );
 }
 
 #[tokio::test]
@@ -266,6 +282,55 @@ async fn generations_of_old_pass() {
     let mut connection = raw::Connection::open(address).await;
     connection.write(hixie).await;
     assert!(connection.response_with_head().await.0.starts_with("HTTP/1.1 400"));
+}
+
+#[tokio::test]
+async fn answers_without_end() {
+    let io = default_server();
+    let (tell, mut told) = mpsc::unbounded_channel();
+    io.of("/")
+        .on_disconnect(move |_: Socket, reason: Reason| tell.send(reason));
+    let address = serve(own_routes().layer(io.layer())).await;
+    let mut connection = raw::Connection::open(address).await;
+    let open = connection.get("/socket.io/1/?t=1").await;
+    let sid = open.split(':').next().unwrap();
+    connection
+        .write(&raw::get(&format!("/socket.io/1/htmlfile/{sid}?t=2")))
+        .await;
+    let head = connection.until("\r\n\r\n").await;
+    assert!(
+        head.starts_with("HTTP/1.1 200") && head.contains("transfer-encoding: chunked"),
+        "{head}"
+    );
+    assert!(
+        connection
+            .until(r#"<script>_("1::");</script>"#)
+            .await
+            .contains("<html>")
+    );
+    // More than a pipe holds, and in order.
+    let text = "x".repeat(1000);
+    for n in 0..300 {
+        io.emit("news", (n, &text));
+    }
+    for n in 0..300 {
+        connection.until(&format!(r#"[{n},\"#)).await;
+    }
+    drop(connection);
+    assert_eq!(patiently(told.recv()).await, Some(Reason::TransportClose));
+    // One that the server ends has an end.
+    let mut connection = raw::Connection::open(address).await;
+    let open = connection.get("/socket.io/1/?t=1").await;
+    let sid = open.split(':').next().unwrap();
+    connection
+        .write(&raw::get(&format!("/socket.io/1/htmlfile/{sid}?t=2")))
+        .await;
+    connection.until(r#"_("1::")"#).await;
+    io.sockets()[0].close();
+    connection.until("\r\n0\r\n\r\n").await;
+    while io.sessions() + io.connections() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use sio_app::{ByteString, EndlessBody};
 use sio_proto::server;
 
 use super::head::Refusal;
@@ -27,6 +28,8 @@ pin_project! {
     enum Kind<R> {
         Inner { #[pin] body: R },
         Whole { bytes: Bytes },
+        // Boxed, so that the others are not larger for it.
+        Endless { body: Box<EndlessBody> },
     }
 }
 
@@ -34,6 +37,13 @@ impl<R> ResponseBody<R> {
     pub(super) const fn inner(body: R) -> Self {
         Self {
             kind: Kind::Inner { body },
+        }
+    }
+
+    fn endless(body: EndlessBody) -> Self {
+        let body = Box::new(body);
+        Self {
+            kind: Kind::Endless { body },
         }
     }
 
@@ -53,6 +63,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
             KindProjection::Inner { body } => body.poll_frame(cx),
             KindProjection::Whole { bytes } if bytes.is_empty() => Poll::Ready(None),
             KindProjection::Whole { bytes } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            KindProjection::Endless { body } => body.poll_bytes(cx).map(|bytes| Some(Ok(Frame::data(bytes?)))),
         }
     }
 
@@ -60,6 +71,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
             Kind::Whole { bytes } => bytes.is_empty(),
+            Kind::Endless { .. } => false,
         }
     }
 
@@ -67,70 +79,82 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
             Kind::Whole { bytes } => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Endless { .. } => SizeHint::default(),
         }
     }
 }
 
 /// A complete response of a session's.
 pub(super) fn response<R>(response: &mut server::Response, version: Version) -> http::Response<ResponseBody<R>> {
-    let body = response.take_body(&mut BytesMut::new());
-    let content_type = response.content_type.map(|value| ("content-type", value));
-    let others = response.headers.iter().map(|(name, value)| (*name, &**value));
+    let body = ResponseBody::whole(response.take_body(&mut BytesMut::new()));
     let status = StatusCode::from_u16(response.status).ok();
-    let headers = fields(content_type.into_iter().chain(others));
+    let headers = fields(response.content_type, &response.headers);
     let (Some(status), Some(headers)) = (status, headers) else {
         return refusal((StatusCode::INTERNAL_SERVER_ERROR, ""), version);
     };
-    let mut answer = http::Response::new(ResponseBody::whole(body));
-    *answer.status_mut() = status;
-    *answer.headers_mut() = headers;
-    if !response.exchange.keep_alive {
-        close(&mut answer, version);
-    }
-    answer
+    answer(status, headers, body, response.exchange.keep_alive, version)
+}
+
+/// A response whose body has no end.
+pub(super) fn endless<R>(
+    stream: &server::Stream,
+    body: EndlessBody,
+    version: Version,
+) -> http::Response<ResponseBody<R>> {
+    let Some(headers) = fields(Some(stream.content_type()), &stream.headers) else {
+        return refusal((StatusCode::INTERNAL_SERVER_ERROR, ""), version);
+    };
+    let body = ResponseBody::endless(body);
+    answer(StatusCode::OK, headers, body, stream.form.keep_alive, version)
 }
 
 /// The answer that makes the connection a websocket.
 pub(super) fn switching<R>(upgrade: &server::Upgrade) -> http::Response<ResponseBody<R>> {
-    let others = upgrade.headers.iter().map(|(name, value)| (*name, &**value));
     let accept = HeaderValue::from_bytes(&upgrade.accept);
-    let (Some(mut headers), Ok(accept)) = (fields(others), accept) else {
+    let (Some(mut headers), Ok(accept)) = (fields(None, &upgrade.headers), accept) else {
         return refusal((StatusCode::INTERNAL_SERVER_ERROR, ""), Version::HTTP_11);
     };
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    let mut answer = http::Response::new(ResponseBody::whole(Bytes::new()));
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *answer.headers_mut() = headers;
-    answer
+    let body = ResponseBody::whole(Bytes::new());
+    answer(StatusCode::SWITCHING_PROTOCOLS, headers, body, true, Version::HTTP_11)
 }
 
 /// An answer that no session has been asked for; the connection ends with it.
 pub(super) fn refusal<R>((status, why): Refusal, version: Version) -> http::Response<ResponseBody<R>> {
-    let mut answer = http::Response::new(ResponseBody::whole(Bytes::from_static(why.as_bytes())));
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let body = ResponseBody::whole(Bytes::from_static(why.as_bytes()));
+    answer(status, headers, body, false, version)
+}
+
+/// Puts an answer together. Streams of HTTP/2 end by themselves, and have no field to say so.
+fn answer<R>(
+    status: StatusCode,
+    mut headers: HeaderMap,
+    body: ResponseBody<R>,
+    keep_alive: bool,
+    version: Version,
+) -> http::Response<ResponseBody<R>> {
+    if !keep_alive && version < Version::HTTP_2 {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let mut answer = http::Response::new(body);
     *answer.status_mut() = status;
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    answer.headers_mut().insert(CONTENT_TYPE, plain);
-    close(&mut answer, version);
+    *answer.headers_mut() = headers;
     answer
 }
 
 /// The fields of a response; `None` if one cannot stand in a header.
-fn fields<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Option<HeaderMap> {
+fn fields(content_type: Option<&str>, others: &[(&'static str, ByteString)]) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
-    for (name, value) in fields {
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type).ok()?);
+    }
+    for (name, value) in others {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
         headers.append(name, HeaderValue::from_str(value).ok()?);
     }
     Some(headers)
-}
-
-/// Nothing may follow on this connection. Streams of HTTP/2 end by themselves, and have no such field.
-fn close<R>(answer: &mut http::Response<R>, version: Version) {
-    if version < Version::HTTP_2 {
-        answer
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
-    }
 }

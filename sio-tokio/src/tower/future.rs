@@ -156,25 +156,30 @@ impl<B: Body> Serving<B> {
             }
         }
         let answer = ready!(exchange.poll_answer(cx));
-        let exchange = this.exchange.take();
         pending.set(None);
-        Poll::Ready(match (answer, exchange, this.upgrade.take()) {
-            (Answer::Response(mut response), ..) => body::response(&mut response, version),
-            (Answer::Upgrade(upgrade), Some(exchange), Some(on_upgrade)) => {
+        let Some(exchange) = this.exchange.take() else {
+            return Poll::Pending;
+        };
+        Poll::Ready(match (answer, this.upgrade.take()) {
+            (Answer::Response(mut response), _) => body::response(&mut response, version),
+            (Answer::Upgrade(upgrade), Some(on_upgrade)) => {
                 tokio::spawn(upgrade::connect(exchange, on_upgrade));
                 body::switching(&upgrade)
             }
-            (Answer::Upgrade(_), ..) => {
+            (Answer::Upgrade(_), None) => {
                 let refusal = (StatusCode::NOT_IMPLEMENTED, "this server cannot upgrade connections");
                 body::refusal(refusal, version)
             }
-            (Answer::Aborted, ..) => {
-                let refusal = (StatusCode::SERVICE_UNAVAILABLE, "the request has been ended");
-                body::refusal(refusal, version)
-            }
+            (Answer::Stream(stream), _) => match exchange.into_body() {
+                Some(body) => body::endless(&stream, body, version),
+                None => body::refusal(ABORTED, version),
+            },
+            (Answer::Aborted, _) => body::refusal(ABORTED, version),
         })
     }
 }
+
+const ABORTED: Refusal = (StatusCode::SERVICE_UNAVAILABLE, "the request has been ended");
 
 /// The body did not come to its end.
 struct BodyFailed;

@@ -1,5 +1,4 @@
 //! Genuine peers for the tests: a websocket of another make, and HTTP by hand.
-#![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(
     clippy::unwrap_used,
     reason = "the lint knows tests by their attribute, and these are their helpers"
