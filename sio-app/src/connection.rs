@@ -82,7 +82,12 @@ impl Connection {
         if !io.accepts() {
             return None;
         }
-        let place = Place::new(io, Arc::new(Link::new(outlet)), &peer, Cause::Failed)?;
+        let place = Place::new(
+            io,
+            Arc::new(Link::new(outlet, Arc::clone(&io.tally.traffic))),
+            &peer,
+            Cause::Failed,
+        )?;
         io.look_after(&place.link, (io.runtime.now)(), None);
         let mut connection = Self::at(place, Conn::new(Arc::clone(&io.config), peer));
         connection.note_stage(&[]);
@@ -185,7 +190,8 @@ impl Connection {
             buffer.reserve(self.conn.missing_bytes().clamp(READ_SLICE, READ_BYTES));
         }
         let read = source.poll_read(cx, &mut buffer);
-        if let Poll::Ready(Ok(1..)) = read {
+        if let Poll::Ready(Ok(bytes @ 1..)) = read {
+            self.place.io.tally.traffic.read(bytes);
             if self.lingering {
                 buffer.clear();
             } else {

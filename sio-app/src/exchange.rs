@@ -99,7 +99,7 @@ impl Io {
     /// Takes up any request: what is not Socket.IO's is answered by [`Io::on_request`]. `None` if there are as many connections as may be.
     #[must_use]
     pub fn take_up(&self, head: http::Request, peer: Peer, extension: Option<Extension>) -> Option<Exchange> {
-        let link = Arc::new(Link::handing_out(Late::default()));
+        let link = Arc::new(Link::handing_out(Late::default(), Arc::clone(&self.0.tally.traffic)));
         // A client that goes away while it polls has closed its connection, as far as one can tell.
         let place = Place::new(&self.0, link.clone(), &peer, Cause::Closed)?;
         let mut request = Request::new(head, peer);

@@ -18,6 +18,7 @@ use crate::emitter::Emitter;
 use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
 use crate::link::Link;
+use crate::metrics::Tally;
 use crate::namespace::{self, Namespace, Namespaces, Table};
 use crate::options::Options;
 use crate::request::{HttpRequest, HttpResponse};
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) connections: Mutex<Connections>,
     deadlines: Mutex<Deadlines>,
     pub(crate) shutdown: Shutdown,
+    pub(crate) tally: Tally,
     /// Whether the tasks that watch the time have been started.
     pub(crate) ticking: AtomicBool,
     waiters: Mutex<Vec<Waker>>,
@@ -100,6 +102,7 @@ impl Io {
             runtime,
             router: Router::new(&config, key, shards.len()),
             shutdown: Shutdown::new(shards.len()),
+            tally: Tally::default(),
             cells: shards
                 .into_iter()
                 .map(|shard| Arc::new(ShardCell::new(io.clone(), runtime, shard)))
@@ -392,6 +395,7 @@ impl Inner {
 
     /// Tells the application, or the log, what went wrong.
     pub(crate) fn report(&self, socket: Option<&Socket>, event: &str, error: &HandlerError) {
+        self.tally.failed(error);
         let hook = self.hooks.read().error.clone();
         let told = hook.is_some_and(|hook| guarded(|| hook(socket, event, error)).is_ok());
         if told {

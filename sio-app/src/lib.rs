@@ -60,6 +60,7 @@ mod io;
 mod link;
 mod mailbox;
 mod message;
+mod metrics;
 mod middleware;
 mod namespace;
 mod options;
@@ -88,6 +89,7 @@ pub use error::{EmitError, HandlerError};
 pub use exchange::{Answer, EndlessBody, Exchange, Exchanged};
 pub use io::Io;
 pub use link::Outlet;
+pub use metrics::Metrics;
 pub use middleware::Refusal;
 pub use namespace::Namespace;
 pub use options::Options;
@@ -97,9 +99,12 @@ pub use runtime::{Runtime, Task};
 pub use serve::{Serve, is_of_one_client};
 pub use sio_proto::codec;
 pub use sio_proto::http::Method;
-pub use sio_proto::server::{EngineMessage, Extension, Generation, Handshake, Peer, Reason, TransportKind};
+pub use sio_proto::server::{
+    Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer, Reason, Refused, TransportKind,
+};
 pub use sio_proto::{
-    Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, Origins, SameSite, Time, Transports,
+    Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, OriginPattern, OriginPatternError, Origins,
+    SameSite, Time, Transports,
 };
 pub use sleep::Sleep;
 pub use socket::{Socket, SocketId};

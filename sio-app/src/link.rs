@@ -20,6 +20,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -30,6 +31,8 @@ use sio_proto::server::{Body, Response, Stream, Upgrade, Write};
 use sio_proto::websocket::CloseCode;
 use sio_proto::wire::Wire;
 use sio_proto::{Frame, Time};
+
+use crate::metrics::Traffic;
 
 /// Up to how many bytes several pieces are copied together for one plain write; beyond it they are written as a vector.
 /// Copying this much costs less than the kernel's work for a few entries more.
@@ -68,6 +71,7 @@ pub(crate) struct Link<O: ?Sized = dyn Outlet> {
     state: Mutex<State>,
     /// Answers are handed out as they are: another HTTP server writes them.
     hands_out: bool,
+    traffic: Arc<Traffic>,
     outlet: O,
 }
 
@@ -150,7 +154,13 @@ impl Item {
     fn is_end(&self) -> bool {
         match self {
             Self::Finish => true,
-            Self::Write(write) => matches!(**write, Write::Close(..) | Write::Abort(_)),
+            Self::Write(write) => match &**write {
+                Write::Close(..) | Write::Abort(_) => true,
+                Write::StreamEnd(_, form) => !form.keep_alive,
+                Write::Response(..) | Write::Upgrade(..) | Write::Frame(..) | Write::Stream(..) | Write::Part(..) => {
+                    false
+                }
+            },
             Self::Frame(_) | Self::Bytes(_) => false,
         }
     }
@@ -224,19 +234,21 @@ pub(crate) enum Standing {
 }
 
 impl<O: Outlet> Link<O> {
-    pub(crate) fn new(outlet: O) -> Self {
+    pub(crate) fn new(outlet: O, traffic: Arc<Traffic>) -> Self {
         Self {
             state: Mutex::default(),
             hands_out: false,
+            traffic,
             outlet,
         }
     }
 
     /// A link for one request that another HTTP server has read, and whose answer it writes.
-    pub(crate) fn handing_out(outlet: O) -> Self {
+    pub(crate) fn handing_out(outlet: O, traffic: Arc<Traffic>) -> Self {
         Self {
             state: Mutex::default(),
             hands_out: true,
+            traffic,
             outlet,
         }
     }
@@ -331,6 +343,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         let bytes = frame.bytes();
         // What goes wrong here goes wrong once more below, and is dealt with there.
         let written = self.outlet.try_write(bytes).unwrap_or(0);
+        self.traffic.written(written);
         if written < bytes.len() {
             let rest = Item::Bytes(bytes.slice(written..));
             return self.write(pen, &mut std::iter::once(rest));
@@ -495,6 +508,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(mut written) => {
+                    self.traffic.written(written);
                     while let Some(piece) = pieces.front_mut() {
                         let len = piece.bytes().len();
                         if written < len {

@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) shard: Shard,
     pub(crate) links: Links,
     sockets: Vec<Option<Arc<SocketInner>>>,
+    pub(crate) packets_out: u64,
+    pub(crate) most_waiting_events: usize,
     sleeps: Sleeps,
     /// The server goes away, and has sessions here.
     draining: bool,
@@ -65,6 +67,8 @@ impl ShardCell {
             shard,
             links: Links::default(),
             sockets: Vec::new(),
+            packets_out: 0,
+            most_waiting_events: 0,
             sleeps: Sleeps::default(),
             draining: false,
             latest: Time::ZERO,
@@ -152,6 +156,7 @@ impl ShardCell {
     fn settle(self: &Arc<Self>, state: &mut State, turn: &Turn, out: &mut Outputs) {
         for write in out.writes.drain(..) {
             let id = write.link();
+            state.packets_out += write.packets() as u64;
             if let Some(link) = state.links.get(id) {
                 link.push(write.into());
                 turn.touch_link(link, Some((self, id)));
@@ -192,7 +197,7 @@ impl ShardCell {
                 let Some(inner) = state.socket(socket) else { return };
                 match inner.mailbox.admit(turn.owner(), Mail::Event { name, args, ack }) {
                     Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
-                    Ok(None) => {}
+                    Ok(None) => state.most_waiting_events = state.most_waiting_events.max(inner.mailbox.waiting()),
                     Err(Overflow) => verdicts.overflown.push(socket),
                 }
             }
@@ -272,6 +277,7 @@ impl ShardCell {
                         let mut state = self.state.lock();
                         let now = state.time(turn);
                         let more = state.shard.flush_ready(now, LINKS_PER_FLUSH, out);
+                        state.packets_out += out.writes.iter().map(Write::packets).sum::<usize>() as u64;
                         batch.collect(&state.links, out);
                         more
                     };

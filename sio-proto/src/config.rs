@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use crate::codec::{Codec, Framing, MessageLimits, PacketParser};
 use crate::engine::Dialect;
-use crate::{http, socket, websocket};
+use crate::{Origins, http, socket, websocket};
 
 /// Settings of a server. Plain data: build one with [`Config::default`] and the chainable setters, or set fields.
 #[derive(Clone, Debug)]
@@ -418,19 +418,6 @@ impl Cors {
         self.credentials = true;
         self
     }
-}
-
-/// Which pages may open sessions. Browsers let any page open a websocket to any host and send the host's cookies
-/// with it; CORS does not stop that, this rule does. Requests without an `Origin` header (not from a page) always pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Origins {
-    /// Pages whose origin names the same host and port as the request's `Host`, and those listed for CORS. A proxy that rewrites
-    /// `Host` makes this refuse everybody: list the public origin then.
-    #[default]
-    SameHost,
-    /// Every page. This is what genuine servers do.
-    Any,
 }
 
 /// Settings of the 0.6 family (docs/protocol/legacy-0.6.md §4, §6, §13).

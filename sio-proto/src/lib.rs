@@ -73,6 +73,7 @@ mod config;
 mod entropy;
 mod frame;
 mod id;
+mod origins;
 mod time;
 
 pub mod codec;
@@ -89,10 +90,9 @@ pub mod wire;
 
 pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
-pub use config::{
-    Config, ConfigError, Cookie, Cors, Generations, Legacy, Legacy09, Mount, Origins, SameSite, Transports,
-};
+pub use config::{Config, ConfigError, Cookie, Cors, Generations, Legacy, Legacy09, Mount, SameSite, Transports};
 pub use entropy::Entropy;
 pub use frame::Frame;
 pub use id::{LinkId, SessionKey, Sid, SocketKey};
+pub use origins::{OriginPattern, OriginPatternError, Origins};
 pub use time::Time;

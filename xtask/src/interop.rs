@@ -6,7 +6,7 @@
 use crate::arguments::Arguments;
 use crate::clients;
 use crate::failure::{Failure, Outcome, While};
-use crate::programs::{cargo, line, missing, output, run as execute};
+use crate::programs::{build_examples, line, missing, output, run as execute};
 use crate::server::{self, Server, free_ports};
 use crate::workspace::Workspace;
 use std::fs;
@@ -231,18 +231,7 @@ fn build(tree: &Workspace, options: &Options, needs_chat: bool) -> Outcome<Progr
         wanted.push("chat");
     }
     if !wanted.is_empty() {
-        if !tree.has_package("sio-examples") {
-            return Err(Failure::new(format!(
-                "the workspace has no package sio-examples to build {} from",
-                wanted.join(" and ")
-            )));
-        }
-        let programs = wanted.iter().flat_map(|name| ["--bin", name]);
-        execute(
-            cargo(&tree.root)
-                .args(["build", "--release", "-p", "sio-examples"])
-                .args(programs),
-        )?;
+        build_examples(tree, &wanted)?;
     }
     let built = |name: &str| tree.target.join("release").join(name);
     Ok(Programs {

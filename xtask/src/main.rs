@@ -3,6 +3,8 @@
 //! ```text
 //! cargo xtask check   [--only STEPS] [--skip STEPS]     everything that needs Rust alone
 //! cargo xtask clients [--only VERSIONS]                 genuine browser clients into clients/
+//! cargo xtask operate [--only RUNS] [--runtime NAME] [--server PROGRAM]
+//!                                                       shutdown and want of descriptors, with many clients
 //! cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAME] [--screenshot]
 //!                     [--server PROGRAM] [--chat PROGRAM]
 //!                                                       genuine clients against the conformance server
@@ -24,6 +26,7 @@ mod clients;
 mod dependencies;
 mod failure;
 mod interop;
+mod operate;
 mod programs;
 mod server;
 mod tidy;
@@ -37,6 +40,7 @@ use workspace::Workspace;
 const USAGE: &str = "\
 usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask clients [--only VERSIONS]
+       cargo xtask operate [--only RUNS] [--runtime NAME] [--server PROGRAM]
        cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAME] [--screenshot]
                            [--server PROGRAM] [--chat PROGRAM]";
 
@@ -56,6 +60,7 @@ fn run(mut words: impl Iterator<Item = String>) -> Outcome {
     match command.as_str() {
         "check" => check::run(&Workspace::find()?, arguments),
         "clients" => clients::run(&Workspace::find()?, arguments),
+        "operate" => operate::run(&Workspace::find()?, arguments),
         "interop" => interop::run(&Workspace::find()?, arguments),
         _ => Err(Failure::new(USAGE)),
     }

@@ -22,6 +22,8 @@ use crate::server::{
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, Time, http};
 
+/// What a page of the wrong origin gets for a script.
+const REFUSED_SCRIPT: &str = "alert('Cross domain security restrictions not met');";
 const TEXT: &str = "text/plain; charset=UTF-8";
 
 #[expect(clippy::too_many_arguments, reason = "the one door for requests of this family")]
@@ -70,6 +72,11 @@ pub(crate) fn handle_request(
         // Genuine servers crash here.
         (Exchange::Poll | Exchange::Send, _) if jsonp && script.is_none() => {
             out.writes.push(asker.answer(400, None, Bytes::new()));
+        }
+        // A script that is refused says so, or no browser would run it (docs/protocol/legacy-0.6.md §7).
+        (Exchange::Poll, _) if jsonp && !allowed => {
+            out.writes
+                .push(asker.answer(200, Some(JSONP_CONTENT_TYPE), REFUSED_SCRIPT));
         }
         _ if refused => out
             .writes

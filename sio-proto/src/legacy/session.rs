@@ -312,6 +312,7 @@ pub(crate) fn close(core: &mut Core, slot: u32, reason: Reason, out: &mut Output
         return;
     };
     session.state = State::Closing;
+    core.counters.close(reason);
     let Some(tilde) = tilde_of(session) else { return };
     let (codec, script) = (config.legacy.codec_at(tilde.codec), tilde.script);
     if session.link.is_some() {

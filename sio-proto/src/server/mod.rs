@@ -35,7 +35,7 @@ mod timers;
 
 pub use crate::legacy::payloads::Garbled;
 pub use command::{AckRequest, Command, SendError, Target};
-pub use counters::{Count, Counters};
+pub use counters::{Count, Counters, Refused};
 pub use delivery::{AckError, Delivery, EngineMessage};
 pub use facade::{Output, Server};
 pub use handshake::{Extension, Generation, Handshake, Peer, TransportKind};

@@ -52,6 +52,20 @@ pub enum Write {
 const _: () = assert!(size_of::<Write>() <= 56);
 
 impl Write {
+    /// How many packets it carries.
+    #[must_use]
+    pub fn packets(&self) -> usize {
+        match self {
+            Self::Frame(..) => 1,
+            Self::Response(_, response) => match &response.body {
+                Body::Packets(frames, _) => frames.len(),
+                Body::Bytes(_) => 0,
+            },
+            Self::Part(_, part) => part.frames.len(),
+            Self::Upgrade(..) | Self::Close(..) | Self::Stream(..) | Self::StreamEnd(..) | Self::Abort(_) => 0,
+        }
+    }
+
     /// The link this goes to.
     #[must_use]
     pub const fn link(&self) -> LinkId {

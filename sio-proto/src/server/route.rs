@@ -213,6 +213,7 @@ pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut reque
     let config = Arc::clone(&core.config);
     core.links.clear(link);
     let packets = core::mem::take(&mut request.packets);
+    core.counters.packets_in += packets.len() as u64;
     match classify(&config, &request.http) {
         Some(Kind::Engine { raw, route }) => {
             engine::session::handle_request(core, now, link, &request, packets, raw, &route, out);

@@ -302,6 +302,7 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: 
         return;
     }
     session.state = State::Closing;
+    core.counters.close(reason);
     if asking {
         return refuse_handshake(core, slot, 500, handshake::ERROR, out);
     }

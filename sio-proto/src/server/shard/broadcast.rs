@@ -64,6 +64,9 @@ impl Core {
             }
         }
         for slot in full {
+            if let Some(session) = self.sessions.get(slot) {
+                self.counters.note_queue(session);
+            }
             self.close_session(now, slot, Reason::ForcedServerClose, out);
         }
     }
