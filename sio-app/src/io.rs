@@ -293,6 +293,7 @@ impl Io {
             },
         );
         drop(hooks);
+        self.0.set_over();
     }
 }
 

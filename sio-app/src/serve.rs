@@ -105,7 +105,7 @@ impl Serve {
         }
         // Who connects from here on is refused at once instead of waiting in the backlog.
         drop(accept);
-        io.finish(sleep).await;
+        io.finish(io.ended(), sleep).await;
         Ok(())
     }
 }

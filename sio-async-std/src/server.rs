@@ -137,7 +137,7 @@ impl Server {
         if !self.is_closing() {
             self.close();
         }
-        self.0.finish(Timer::after).await;
+        self.0.finish(self.ended(), Timer::after).await;
     }
 
     /// Starts the tasks that watch the time, once.

@@ -53,14 +53,11 @@
 //! # async fn example(io: sio_tokio::Server, app: axum::Router) -> std::io::Result<()> {
 //! # let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 //! # let signal = async { std::future::pending::<()>().await };
-//! let closing = io.clone();
 //! let signal = async move {
 //!     signal.await; // for example tokio::signal::ctrl_c()
-//!     closing.close();
+//!     io.finish().await;
 //! };
-//! axum::serve(listener, app).with_graceful_shutdown(signal).await?;
-//! io.finish().await;
-//! # Ok(())
+//! axum::serve(listener, app).with_graceful_shutdown(signal).await
 //! # }
 //! ```
 

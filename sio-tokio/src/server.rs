@@ -124,13 +124,11 @@ impl Server {
         }
     }
 
-    /// Shuts down a server whose connections are accepted by others: [`Io::close`], unless that has been called, and then waits until they have ended, or
-    /// [`Options::shutdown_timeout`] long.
+    /// Shuts down a server whose connections are accepted by others: [`Io::close`], and then it waits until the last session has left, or [`Options::shutdown_timeout`]
+    /// long. Let the other server go on meanwhile: clients that poll come back for what they are told.
     pub async fn finish(&self) {
-        if !self.is_closing() {
-            self.close();
-        }
-        self.0.finish(sleep).await;
+        self.close();
+        self.0.finish(self.emptied(), sleep).await;
     }
 
     /// Starts the tasks that watch the time, once.

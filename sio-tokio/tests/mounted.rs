@@ -373,6 +373,8 @@ async fn closing_ends_polls_and_websockets() {
         .on_disconnect(move |_: Socket, reason: Reason| tell.send(reason));
     let address = serve(own_routes().layer(io.layer())).await;
     let mut client = Client::connect(address).await;
+    let mut between = raw::Connection::open(address).await;
+    let its_path = open(&mut between).await;
     let mut connection = raw::Connection::open(address).await;
     let path = open(&mut connection).await;
     connection.write(&raw::get(&path)).await;
@@ -386,8 +388,16 @@ async fn closing_ends_polls_and_websockets() {
     client.closed().await;
     drop(client);
     assert!(connection.response_with_head().await.0.starts_with("HTTP/1.1 200"));
+    // Who is between two polls is waited for, and told in the next.
+    while io.connections() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(io.sessions() == 1 && !finished.is_finished());
+    while io.sessions() > 0 {
+        assert!(between.get(&its_path).await.ends_with(['1', '6']));
+    }
     patiently(finished).await.unwrap();
-    for _ in 0..2 {
+    for _ in 0..3 {
         assert_eq!(told.recv().await, Some(Reason::ServerShuttingDown));
     }
     assert_eq!((io.sessions(), io.connections()), (0, 0));

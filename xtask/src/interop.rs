@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const MIN_NODE: u32 = 20;
-const RUNTIMES: &[&str] = &["tokio", "async-std", "loop"];
+const RUNTIMES: &[&str] = &["tokio", "axum", "async-std", "loop"];
 const BROWSERS: &[&str] = &[
     "/usr/bin/chromium",
     "/usr/bin/chromium-browser",
@@ -27,9 +27,10 @@ const CHAT_SUITES: &[&str] = &["chat"];
 /// Suites of what the server does not have yet. They are not run unless asked for with `--only`, and each run says so.
 const AHEAD: &[(&str, &str)] = &[
     ("hixie", "there are no handshakes of 2010 yet"),
-    ("msgpack", "there is no MessagePack parser yet"),
     ("recovery", "there is no connection state recovery yet"),
 ];
+/// Suites of what a server cannot have on this runtime. They are not run on it, and each run says so.
+const NOT_ON: &[(&str, &str, &str)] = &[("axum", "hixie", "hyper cannot read handshakes of 2010")];
 /// What the suites that drive old clients in a browser want; the chat offers what it finds, and its suite wants every generation.
 const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
 /// For all suites together, and for each of them.
@@ -48,7 +49,9 @@ struct Options {
 pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
     let options = Options::read(arguments)?;
     let home = tree.root.join("interop");
-    let suites = select(&suites(&home)?, &options.only)?;
+    let mut suites = suites(&home)?;
+    leave_out(&mut suites, &options.runtime);
+    let suites = select(&suites, &options.only)?;
     let needs = |list: &[&str]| suites.iter().any(|suite| list.contains(&suite.as_str()));
 
     install(&home)?;
@@ -139,6 +142,14 @@ fn suites(home: &Path) -> Outcome<Vec<String>> {
         .collect();
     suites.sort();
     Ok(suites)
+}
+
+/// Takes out what this runtime cannot have.
+fn leave_out(suites: &mut Vec<String>, runtime: &str) {
+    for (_, suite, why) in NOT_ON.iter().filter(|(name, ..)| *name == runtime) {
+        println!("interop: {suite} is not run on {runtime}: {why}");
+        suites.retain(|other| other != suite);
+    }
 }
 
 /// The suites whose name contains one of the patterns.

@@ -62,7 +62,13 @@ impl Write {
                 Body::Bytes(_) => 0,
             },
             Self::Part(_, part) => part.frames.len(),
-            Self::Upgrade(..) | Self::Close(..) | Self::Stream(..) | Self::StreamEnd(..) | Self::Abort(_) => 0,
+            Self::Upgrade(..)
+            | Self::Hixie(..)
+            | Self::Bytes(..)
+            | Self::Close(..)
+            | Self::Stream(..)
+            | Self::StreamEnd(..)
+            | Self::Abort(_) => 0,
         }
     }
 

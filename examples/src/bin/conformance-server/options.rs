@@ -17,6 +17,8 @@ pub(crate) enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runtime {
     Tokio,
+    /// Tokio, mounted in an axum application.
+    Axum,
     Loop,
 }
 
@@ -63,8 +65,9 @@ impl Options {
                 "--bench" => options.mode = Mode::Bench,
                 "--runtime" => match args.next().as_deref() {
                     Some("tokio") => options.runtime = Runtime::Tokio,
+                    Some("axum") => options.runtime = Runtime::Axum,
                     Some("loop") => options.runtime = Runtime::Loop,
-                    Some(other) => return Err(format!("no runtime {other:?} yet; there are tokio and loop")),
+                    Some(other) => return Err(format!("no runtime {other:?} yet; there are tokio, axum and loop")),
                     None => return Err("--runtime wants a name".to_owned()),
                 },
                 // Not negotiated as long as sio has no permessage-deflate, which every client must be ready for.
