@@ -157,9 +157,13 @@ impl Item {
             Self::Write(write) => match &**write {
                 Write::Close(..) | Write::Abort(_) => true,
                 Write::StreamEnd(_, form) => !form.keep_alive,
-                Write::Response(..) | Write::Upgrade(..) | Write::Frame(..) | Write::Stream(..) | Write::Part(..) => {
-                    false
-                }
+                Write::Response(..)
+                | Write::Upgrade(..)
+                | Write::Hixie(..)
+                | Write::Bytes(..)
+                | Write::Frame(..)
+                | Write::Stream(..)
+                | Write::Part(..) => false,
             },
             Self::Frame(_) | Self::Bytes(_) => false,
         }
