@@ -24,6 +24,8 @@ const BROWSERS: &[&str] = &[
 /// Suites that drive a browser, and those that talk to the chat example.
 const BROWSER_SUITES: &[&str] = &["chat", "legacy-0.6", "legacy-0.9", "one-room", "leftovers", "streams"];
 const CHAT_SUITES: &[&str] = &["chat"];
+/// Suites of the example that speaks TLS, on all runtimes at once.
+const TLS_SUITES: &[&str] = &["tls"];
 /// Suites of what the server does not have yet. They are not run unless asked for with `--only`, and each run says so.
 const AHEAD: &[(&str, &str)] = &[
     ("hixie", "there are no handshakes of 2010 yet"),
@@ -63,7 +65,7 @@ pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
     }
 
     let logs = tree.target.join("interop");
-    let programs = build(tree, &options, needs(CHAT_SUITES))?;
+    let programs = build(tree, &options, needs(CHAT_SUITES), needs(TLS_SUITES))?;
     let port = free_ports(3)?;
     let words = ["--runtime", &options.runtime, "--port", &port.to_string()];
     let mut server = Server::start(
@@ -87,6 +89,17 @@ pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
         node.env("SIO_CHAT_PORT", port.to_string());
         chat = Some(started);
     }
+    let mut secure = None;
+    if let Some(program) = &programs.tls {
+        let (port, certificate) = (free_ports(2)?, logs.join("tls-echo.pem"));
+        let mut command = Command::new(program);
+        command.args(["--port", &port.to_string(), "--ca"]).arg(&certificate);
+        let mut started = Server::start("tls-echo", &mut command, &logs)?;
+        started.wait_for_line(&format!("listening {port}"))?;
+        node.env("SIO_TLS_PORT", port.to_string())
+            .env("SIO_TLS_CA", certificate);
+        secure = Some(started);
+    }
     if let Some(list) = &options.clients {
         node.env("SIO_CLIENTS", list);
     }
@@ -97,7 +110,7 @@ pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
 
     let tested = test(node.current_dir(&home), &suites, &logs.join("report.tap"));
     // The servers are asked to go whatever the suites said: how they go is a test as well.
-    let stopped = [Some(server), chat].into_iter().flatten().map(Server::stop);
+    let stopped = [Some(server), chat, secure].into_iter().flatten().map(Server::stop);
     let failures: Vec<String> = std::iter::once(tested)
         .chain(stopped)
         .filter_map(Result::err)
@@ -231,9 +244,10 @@ fn browser() -> Outcome<PathBuf> {
 struct Programs {
     server: PathBuf,
     chat: Option<PathBuf>,
+    tls: Option<PathBuf>,
 }
 
-fn build(tree: &Workspace, options: &Options, needs_chat: bool) -> Outcome<Programs> {
+fn build(tree: &Workspace, options: &Options, needs_chat: bool, needs_tls: bool) -> Outcome<Programs> {
     let mut wanted = Vec::new();
     if options.server.is_none() {
         wanted.push("conformance-server");
@@ -241,12 +255,16 @@ fn build(tree: &Workspace, options: &Options, needs_chat: bool) -> Outcome<Progr
     if needs_chat && options.chat.is_none() {
         wanted.push("chat");
     }
+    if needs_tls {
+        wanted.push("tls-echo");
+    }
     if !wanted.is_empty() {
         build_examples(tree, &wanted)?;
     }
     let built = |name: &str| tree.target.join("release").join(name);
     Ok(Programs {
         server: options.server.clone().unwrap_or_else(|| built("conformance-server")),
+        tls: needs_tls.then(|| built("tls-echo")),
         chat: needs_chat.then(|| options.chat.clone().unwrap_or_else(|| built("chat"))),
     })
 }
