@@ -20,6 +20,7 @@
 
 mod bench;
 mod handlers;
+mod on_async_std;
 mod on_axum;
 mod on_loop;
 mod on_tokio;
@@ -39,7 +40,11 @@ use sio_app::{Config, Cors, Generations, Io, Origins};
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
-        Ok(options) => options,
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{}", options::help());
+            return ExitCode::SUCCESS;
+        }
         Err(message) => {
             eprintln!("conformance-server: {message}");
             return ExitCode::from(2);
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
     };
     let served = match options.runtime {
         Runtime::Tokio | Runtime::Axum => on_tokio::serve(&options),
+        Runtime::AsyncStd => on_async_std::serve(&options),
         Runtime::Loop => on_loop::serve(&options),
     };
     match served {
