@@ -89,6 +89,7 @@ impl Io {
         extension: impl FnOnce() -> Option<Extension>,
     ) -> Exchanged {
         let exchange = match self.0.router.route(&head) {
+            Routed::Foreign if self.0.client_file(&head).is_some() => self.take_up(head, peer, None),
             Routed::Foreign => return Exchanged::Foreign(Box::new(head)),
             Routed::Session(_) => self.take_up(head, peer, None),
             Routed::New => self.take_up(head, peer, extension()),

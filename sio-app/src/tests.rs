@@ -68,10 +68,10 @@ impl Wake for Count {
 
 /// What is read next; nothing is "not yet", empty is the end.
 #[derive(Default)]
-struct Script {
-    reads: Vec<Vec<u8>>,
+pub(crate) struct Script {
+    pub(crate) reads: Vec<Vec<u8>>,
     /// The socket has no room for more.
-    full: bool,
+    pub(crate) full: bool,
 }
 
 impl Source for Script {

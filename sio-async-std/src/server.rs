@@ -3,11 +3,14 @@
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::ops::Deref;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use async_io::Timer;
+use async_io::{Async, Timer};
 use futures_io::{AsyncRead, AsyncWrite};
-use sio_app::{Config, ConfigError, Connection, Io, Options, Peer, Piped, Runtime, Serve};
+#[cfg(feature = "tls")]
+use sio_app::Tls;
+use sio_app::{Config, ConfigError, Connection, Io, Options, Outlet, Peer, Piped, Runtime, Serve, Source};
 
 use crate::executor::{self, ToSocketAddrs, spawn};
 use crate::stream::Stream;
@@ -79,6 +82,42 @@ impl Server {
     /// # }
     /// ```
     pub fn serve(&self, listener: impl IntoAsync<TcpListener>) -> Serve {
+        self.accept(listener, false, |stream| Ok(tcp::split(stream)))
+    }
+
+    /// Serves an address as [`Server::listen`] does, with TLS.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    #[cfg(feature = "tls")]
+    pub async fn listen_tls(&self, address: impl ToSocketAddrs, tls: Tls) -> io::Result<()> {
+        self.serve_tls(executor::TcpListener::bind(address).await?, tls).await
+    }
+
+    /// Serves a listener as [`Server::serve`] does, with TLS: `https` and `wss`. A peer counts as a connection from the first moment, and has
+    /// [`Options::idle_timeout`] for its handshake and the first byte of a request.
+    ///
+    /// ```no_run
+    /// # async fn example(io: sio_async_std::Server) -> Result<(), Box<dyn std::error::Error>> {
+    /// use sio_async_std::Tls;
+    ///
+    /// let tls = Tls::from_pem(&std::fs::read("chain.pem")?, &std::fs::read("key.pem")?)?;
+    /// io.serve_tls(std::net::TcpListener::bind("127.0.0.1:3000")?, tls).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn serve_tls(&self, listener: impl IntoAsync<TcpListener>, tls: Tls) -> Serve {
+        self.accept(listener, true, move |stream| tls.wrap(tcp::split(stream)))
+    }
+
+    /// Serves a listener whose connections `split` makes into what is read and what is written.
+    fn accept<S: Source + Unpin + Send + 'static, O: Outlet>(
+        &self,
+        listener: impl IntoAsync<TcpListener>,
+        secure: bool,
+        split: impl Fn(Arc<Async<TcpStream>>) -> io::Result<(S, O)> + Send + 'static,
+    ) -> Serve {
         let server = self.clone();
         let accept = listener.into_async().map(|listener| {
             move |cx: &mut Context<'_>| {
@@ -86,9 +125,9 @@ impl Server {
                 let (stream, address) = ready!(tcp::poll_accept(&listener, cx))?;
                 let peer = Peer {
                     address: Some(address),
-                    secure: false,
+                    secure,
                 };
-                let (source, outlet) = tcp::split(stream);
+                let (source, outlet) = split(stream)?;
                 if let Some(connection) = Connection::new(&server.0, peer, outlet) {
                     spawn(connection.drive(source));
                 }

@@ -44,7 +44,8 @@
 //!
 //! # Layer or routes
 //!
-//! A layer sees requests before they are routed, wherever it stands. [`Server::routes`] are routes like others: they can be nested and merged, and have their own layers.
+//! A layer sees requests before they are routed, wherever it stands. [`Server::routes`] are routes like others: they can be nested and merged, and have their own layers. (What a router is
+//! nested under is taken off the path before Socket.IO sees it, and clients say it in their option `path`.)
 //! What else there is to know stands in [`tower`](crate::tower).
 //!
 //! # Shutdown

@@ -4,7 +4,9 @@ use std::io;
 use std::ops::Deref;
 use std::task::{Context, Poll, ready};
 
-use sio_app::{Config, ConfigError, Connection, Io, Options, Peer, Piped, Runtime, Serve};
+#[cfg(feature = "tls")]
+use sio_app::Tls;
+use sio_app::{Config, ConfigError, Connection, Io, Options, Outlet, Peer, Piped, Runtime, Serve, Source};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::time::sleep;
@@ -78,15 +80,51 @@ impl Server {
     /// # }
     /// ```
     pub fn serve(&self, listener: TcpListener) -> Serve {
+        self.accept(listener, false, |stream| Ok(tcp::split(stream)))
+    }
+
+    /// Serves an address as [`Server::listen`] does, with TLS.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    #[cfg(feature = "tls")]
+    pub async fn listen_tls(&self, address: impl ToSocketAddrs, tls: Tls) -> io::Result<()> {
+        self.serve_tls(TcpListener::bind(address).await?, tls).await
+    }
+
+    /// Serves a listener as [`Server::serve`] does, with TLS: `https` and `wss`. A peer counts as a connection from the first moment, and has
+    /// [`Options::idle_timeout`] for its handshake and the first byte of a request.
+    ///
+    /// ```no_run
+    /// # async fn example(io: sio_tokio::Server) -> Result<(), Box<dyn std::error::Error>> {
+    /// use sio_tokio::Tls;
+    ///
+    /// let tls = Tls::from_pem(&std::fs::read("chain.pem")?, &std::fs::read("key.pem")?)?;
+    /// io.serve_tls(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, tls).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn serve_tls(&self, listener: TcpListener, tls: Tls) -> Serve {
+        self.accept(listener, true, move |stream| tls.wrap(tcp::split(stream)))
+    }
+
+    /// Serves a listener whose connections `split` makes into what is read and what is written.
+    fn accept<S: Source + Unpin + Send + 'static, O: Outlet>(
+        &self,
+        listener: TcpListener,
+        secure: bool,
+        split: impl Fn(TcpStream) -> io::Result<(S, O)> + Send + 'static,
+    ) -> Serve {
         let server = self.clone();
         let accept = move |cx: &mut Context<'_>| {
             server.tick();
             let (stream, address) = ready!(listener.poll_accept(cx))?;
             let peer = Peer {
                 address: Some(address),
-                secure: false,
+                secure,
             };
-            let (source, outlet) = tcp::split(stream);
+            let (source, outlet) = split(stream)?;
             if let Some(connection) = Connection::new(&server.0, peer, outlet) {
                 tokio::spawn(connection.drive(source));
             }

@@ -222,8 +222,9 @@ impl<B: Body> Service<Request<B>> for OwnAnswers {
             Ok(head) => head,
             Err(refusal) => return ResponseFuture::refusal(refusal, parts.version),
         };
+        let peer = head::peer(&parts.extensions);
         let extension = head::extension(&mut parts.extensions);
-        match self.0.take_up(head, head::peer(&parts.extensions), extension) {
+        match self.0.take_up(head, peer, extension) {
             Some(exchange) => ResponseFuture::ours(Serving::new(exchange, body, &self.0, parts.version, None)),
             None => ResponseFuture::refusal(FULL, parts.version),
         }

@@ -76,6 +76,9 @@ async fn polling_beside_the_applications_own_routes() {
     let mut other = raw::Connection::open(address).await;
     assert_eq!(other.post(&path, r#"42["echo",2]"#).await, "ok");
     assert_eq!(connection.response().await, r#"42["echo",2]"#);
+    let nested = serve(Router::new().nest("/api", io.routes())).await;
+    let mut other = raw::Connection::open(nested).await;
+    assert!(other.get(&format!("/api{POLLING}")).await.starts_with("0{"));
     // What is under the path and is no request of the protocol's is the application's, and not there.
     connection.write(&raw::get("/nothing")).await;
     assert!(connection.response_with_head().await.0.starts_with("HTTP/1.1 404"));
@@ -342,12 +345,13 @@ async fn alone_it_answers_as_its_own_listener_would() {
     assert!(connection.response_with_head().await.0.starts_with("HTTP/1.1 404"));
     io.on_request(|request| {
         let body = String::from_utf8_lossy(request.body());
-        HttpResponse::text(format!("{} {body}", request.path())).header("X-Test", "1")
+        let is_local = request.peer().address.is_some_and(|a| a.ip().is_loopback());
+        HttpResponse::text(format!("{} {body} {is_local}", request.path())).header("X-Test", "1")
     });
     connection.write(&raw::post("/hello", "you")).await;
     let (head, body) = connection.response_with_head().await;
     assert!(head.contains("x-test: 1"), "{head}");
-    assert_eq!(body, "/hello you");
+    assert_eq!(body, "/hello you true");
     open(&mut connection).await;
 }
 

@@ -16,8 +16,8 @@ const FEATURE: &str = "# Feature ";
 
 /// The adapter that has no tokio, whichever of its runtimes is chosen. With all features it is not asked: they are no choice.
 const WITHOUT_TOKIO: &[&[&str]] = &[
-    &["-p", "sio-async-std"],
-    &["-p", "sio-async-std", "--no-default-features", "--features", "smol"],
+    &["-p", "sio-async-std", "--features", "tls"],
+    &["-p", "sio-async-std", "--no-default-features", "--features", "smol,tls"],
 ];
 
 pub(crate) fn run(tree: &Workspace) -> Outcome {

@@ -45,7 +45,7 @@ impl Outlet for Arc<Wall> {
 }
 
 #[derive(Default)]
-struct Bell(AtomicUsize);
+pub(crate) struct Bell(pub(crate) AtomicUsize);
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {

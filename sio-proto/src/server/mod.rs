@@ -42,6 +42,7 @@ pub use handshake::{Extension, Generation, Handshake, Peer, TransportKind};
 pub use message::{Encoded, Form, Forms, Message};
 pub use output::{Body, Outputs, PollEncoding, Response, Upgrade, Write};
 pub use reason::Reason;
+pub use rooms::RoomWatch;
 pub use route::{Cause, Request, Routed, Router, Verdict};
 pub use shard::Shard;
 pub use stream::{Part, Stream, StreamEncoding, StreamForm};

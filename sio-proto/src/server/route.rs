@@ -102,6 +102,14 @@ impl Router {
         self.config.paths().any(|path| is_below(path, target))
     }
 
+    /// The shard in which a socket with this id would be, as its client knows it; `None` for what is no id.
+    #[must_use]
+    pub fn shard_of(&self, id: &str) -> Option<usize> {
+        let session = crate::socket::revision4::derived_from(id).map_or(id, |(_, session)| session);
+        let shard = usize::from(Sid::parse(session)?.address(&self.key).0);
+        (shard < self.shards).then_some(shard)
+    }
+
     /// Where `request` belongs.
     #[must_use]
     pub fn route(&self, request: &http::Request) -> Routed {

@@ -34,7 +34,8 @@ use super::socket::{Identity, Member, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
     AckError, AckRequest, Alarm, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake,
-    Message, Outputs, Part, Reason, Refused, Request, SendError, Session, State, Target, TransportKind, Verdict, Write,
+    Message, Outputs, Part, Reason, Refused, Request, RoomWatch, SendError, Session, State, Target, TransportKind,
+    Verdict, Write,
 };
 use crate::config::ConfigError;
 use crate::id::SidKey;
@@ -330,6 +331,11 @@ impl Shard {
             .filter(|s| s.standing == Standing::Connected)
             .ok_or(SendError::Disconnected)?;
         core.join(socket.slot, room).then_some(()).ok_or(SendError::Full)
+    }
+
+    /// Has `watch` told of rooms from here on. Call it before there are any.
+    pub fn watch_rooms(&mut self, watch: Box<dyn RoomWatch>) {
+        self.core.namespaces.watch(watch);
     }
 
     /// Makes a socket leave a room, if it is in it.
