@@ -395,3 +395,40 @@ fn wrong_wires_are_named() {
     world.send(link, &text("[\"hello\"]"));
     assert_eq!(world.garbled, ["~m~ not envelope: frame without delimiter"]);
 }
+
+/// What else is asked for under its path is the application's, and so is all of it if the generation is off.
+#[test]
+fn a_mount_serves_nothing_else() {
+    use sio_proto::server::{Output, Peer, Server};
+    use sio_proto::{BytesMut, Generations, Time};
+    let mut off = Generations::default();
+    off.legacy06 = false;
+    for (generations, targets) in [
+        (
+            Generations::default(),
+            &[
+                "/streaming",
+                "/streaming/",
+                "/streaming/?EIO=4&transport=polling",
+                "/streaming/1/",
+                "/streaming/2/",
+                "/streaming/socket.io.js",
+                "/streaming/other",
+                "/streamingx/xhr-polling//1",
+            ][..],
+        ),
+        (off, &["/streaming/xhr-polling//1", "/streaming/socket.io.js"]),
+    ] {
+        let config = config().generations(generations);
+        let mut server = Server::new(config, [0; 16], Box::new(|out: &mut [u8]| out.fill(1))).unwrap();
+        for target in targets {
+            let link = server.open(Peer::default());
+            server.handle_bytes(Time::ZERO, link, &mut BytesMut::from(&get(target)[..]));
+            let output = server.poll_output();
+            assert!(
+                matches!(&output, Some(Output::Request(_, request)) if &*request.target == *target),
+                "{target} {output:?}"
+            );
+        }
+    }
+}
