@@ -5,12 +5,12 @@
 //! cargo xtask clients [--only VERSIONS]                 genuine browser clients into clients/
 //! cargo xtask operate [--only RUNS] [--runtime NAME] [--server PROGRAM]
 //!                                                       shutdown and want of descriptors, with many clients
-//! cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAME] [--screenshot]
+//! cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
 //!                     [--server PROGRAM] [--chat PROGRAM]
 //!                                                       genuine clients against the conformance server
 //! ```
 //!
-//! Lists are separated by commas. A command ends with exit code 0 if everything it names has been done and was found
+//! Lists are separated by commas. The runtimes are tokio (the default), axum, loop, async-std and smol, or all. A command ends with exit code 0 if everything it names has been done and was found
 //! right. A tool that is missing is a failure that says which; nothing is skipped unless a person asked for it.
 
 #![forbid(unsafe_code)]
@@ -28,6 +28,7 @@ mod failure;
 mod interop;
 mod operate;
 mod programs;
+mod runtimes;
 mod server;
 mod tidy;
 mod workspace;
@@ -41,7 +42,7 @@ const USAGE: &str = "\
 usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask clients [--only VERSIONS]
        cargo xtask operate [--only RUNS] [--runtime NAME] [--server PROGRAM]
-       cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAME] [--screenshot]
+       cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
                            [--server PROGRAM] [--chat PROGRAM]";
 
 fn main() -> ExitCode {

@@ -39,7 +39,7 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
     let program = match named {
         Some(path) => fs::canonicalize(&path).when(path)?,
         None => {
-            build_examples(tree, &["conformance-server"])?;
+            build_examples(tree, &["conformance-server"], &[])?;
             tree.target.join("release/conformance-server")
         }
     };

@@ -14,7 +14,7 @@ pub(crate) fn cargo(directory: &Path) -> Command {
 }
 
 /// Builds programs of the examples, as they are meant to be measured.
-pub(crate) fn build_examples(tree: &Workspace, names: &[&str]) -> Outcome {
+pub(crate) fn build_examples(tree: &Workspace, names: &[&str], features: &[&str]) -> Outcome {
     if !tree.has_package("sio-examples") {
         return Err(Failure::new(format!(
             "the workspace has no package sio-examples to build {} from",
@@ -24,7 +24,8 @@ pub(crate) fn build_examples(tree: &Workspace, names: &[&str]) -> Outcome {
     let programs = names.iter().flat_map(|name| ["--bin", name]);
     run(cargo(&tree.root)
         .args(["build", "--release", "-p", "sio-examples"])
-        .args(programs))
+        .args(programs)
+        .args(features))
 }
 
 /// Runs the command with our own output and fails unless it succeeds.

@@ -7,6 +7,8 @@
 //! without it as long as sio has none. `--conformance` serves port P alone, with what the official test suites expect; `--bench` serves port P alone, with
 //! the events of the load generator. It says `listening P` when all ports accept, and ends with 0 on SIGTERM after a graceful drain.
 //!
+//! Beside `/socket.io` the contract's handlers are served at `/streaming` and `/envelope` in the wires of late 2010 and of before: the transports are those of 0.6.
+//!
 //! It uses the public API and nothing else. What is served is written once, in [`parts`]; what drives it is in a file for each runtime.
 
 #![forbid(unsafe_code)]
@@ -18,6 +20,7 @@
 
 mod bench;
 mod handlers;
+mod on_async_std;
 mod on_axum;
 mod on_loop;
 mod on_tokio;
@@ -32,12 +35,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use options::{Mode, Options, Runtime};
-use sio_app::codec::MessagePack;
+use sio_app::codec::{Envelope, MessagePack, Streaming};
 use sio_app::{Config, Cors, Generations, Io, Origins};
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
-        Ok(options) => options,
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{}", options::help());
+            return ExitCode::SUCCESS;
+        }
         Err(message) => {
             eprintln!("conformance-server: {message}");
             return ExitCode::from(2);
@@ -45,6 +52,7 @@ fn main() -> ExitCode {
     };
     let served = match options.runtime {
         Runtime::Tokio | Runtime::Axum => on_tokio::serve(&options),
+        Runtime::AsyncStd => on_async_std::serve(&options),
         Runtime::Loop => on_loop::serve(&options),
     };
     match served {
@@ -130,6 +138,10 @@ fn contract_config(options: &Options) -> Config {
     config.max_queued_bytes = 64 << 20;
     config.legacy.heartbeat_interval = Duration::from_millis(3000);
     config.legacy.reconnect_timeout = Duration::from_millis(4000);
+    config.legacy = config
+        .legacy
+        .mount("/streaming", Streaming)
+        .mount("/envelope", Envelope);
     config.legacy09.heartbeat_interval = Duration::from_millis(3000);
     if options.no_legacy {
         config.generations = Generations::modern();

@@ -32,7 +32,7 @@ async fn run(options: &Options) -> io::Result<()> {
         let listener = TcpListener::from_std(listener)?;
         serving.push(match options.runtime {
             Runtime::Axum => tokio::spawn(on_axum::serve(server, listener)),
-            Runtime::Tokio | Runtime::Loop => {
+            Runtime::Tokio | Runtime::AsyncStd | Runtime::Loop => {
                 let served = server.serve(listener).with_graceful_shutdown(asked_to_end());
                 tokio::spawn(served.into_future())
             }
