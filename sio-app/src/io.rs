@@ -419,18 +419,22 @@ impl Inner {
             return;
         }
         let namespace = socket.map_or("", Socket::namespace);
-        if matches!(error, HandlerError::Panicked(_)) {
-            tracing::error!(namespace, event, %error, "handler");
-        } else {
-            tracing::warn!(namespace, event, %error, "handler");
+        // A name for which there is no handler is a client's word, and so is what arguments are that do not fit.
+        let is_ours = socket.is_none_or(|socket| socket.0.table().is_none_or(|table| table.knows(event)));
+        let event = if is_ours { event } else { "(any)" };
+        match error {
+            HandlerError::Panicked(error) => tracing::error!(namespace, event, error, "handler panicked"),
+            HandlerError::Failed(error) => tracing::warn!(namespace, event, error, "handler failed"),
+            HandlerError::Args(_) => tracing::warn!(namespace, event, "arguments do not fit"),
+            HandlerError::Emit(_) => tracing::warn!(namespace, event, "cannot emit"),
         }
     }
 
     /// Adds a connection; `None` if there are as many as may be.
     pub(crate) fn enter(&self, link: &Arc<Link>, peer: &Peer) -> Option<usize> {
         let place = { self.connections.lock().enter(link, peer.address, &self.options) };
-        if let Err(excess) = place {
-            tracing::debug!(address = ?peer.address, ?excess, "refused a connection");
+        if let Err(why) = place {
+            tracing::debug!(address = ?peer.address, ?why, "connection refused");
         }
         place.ok()
     }

@@ -38,6 +38,31 @@
 //! What an adapter writes itself is what a runtime has in words of its own: how to accept, to read, to write without blocking ([`Source`], [`Outlet`]; for streams
 //! that only their owner can write to, [`Duplex`]), to sleep, to spawn, and where its clock and its randomness are.
 //!
+//! # Logs
+//!
+//! All of it is [`tracing`], and quiet at `info`. These names stay as they are:
+//!
+//! | level | message or span | fields |
+//! |---|---|---|
+//! | error | `handler panicked` | `namespace`, `event`, `error` |
+//! | warn | `handler failed` | `namespace`, `event`, `error` |
+//! | warn | `arguments do not fit`, `cannot emit` | `namespace`, `event` |
+//! | warn | `too many events wait for a handler: the session is closed` | `socket` |
+//! | warn | `a client's payload cannot be read` | `socket`, `codec`, `looks_like`, `error` |
+//! | warn | `cannot accept`, once until it can again | `error` |
+//! | info | `shutting down` | `sessions`, `connections` |
+//! | info | `ending connections that did not end by themselves` | `connections` |
+//! | debug | `connected` | `socket`, `namespace`, `generation` |
+//! | debug | `disconnected` | `socket`, `namespace`, `reason` |
+//! | debug | `refused` | `socket`, `namespace` |
+//! | debug | `connection refused` | `address`, `why` |
+//! | debug | `request refused` | `status` |
+//! | trace | span `event`, around the part of a handler that runs in place | `socket`, `namespace`, `name` |
+//!
+//! No payload is logged, and no id of a session, because that is all it takes to speak for its client: `socket` is a place in a table. `error` is what a handler of yours says
+//! of itself. `event` and `name` are names that a handler was registered for; what a client calls otherwise is `(any)`. `namespace` is what a client asked for, if you have
+//! namespaces by pattern. What [`Io::on_error`] is told is not logged.
+//!
 //! # Order, and who sees what
 //!
 //! Threads work beside each other, and so do shards. What holds nevertheless, for calls of one thread one after the other and for calls of several threads where

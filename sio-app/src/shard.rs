@@ -3,6 +3,7 @@
 //! Everything that happens under the lock is here, and is short: no user code, no encoding, no write to a socket, and never a second
 //! shard's lock. Order inside: shard, then link, then mailbox.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
@@ -49,6 +50,15 @@ pub(crate) struct State {
     /// When the timer task will come, and how to make it come earlier.
     armed: Option<Time>,
     timer: Option<Waker>,
+}
+
+/// A socket in logs, unlike its id of use to nobody: its slot in its shard, and how often that has been used.
+pub(crate) struct Named(pub(crate) SocketKey);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0.slot(), self.0.generation())
+    }
 }
 
 /// What the shard has to hear when all deliveries have been given out.
@@ -157,6 +167,11 @@ impl ShardCell {
         for write in out.writes.drain(..) {
             let id = write.link();
             state.packets_out += write.packets() as u64;
+            if let Write::Response(_, response) = &write
+                && response.status >= 400
+            {
+                tracing::debug!(status = response.status, "request refused");
+            }
             if let Some(link) = state.links.get(id) {
                 link.push(write.into());
                 turn.touch_link(link, Some((self, id)));
@@ -179,7 +194,7 @@ impl ShardCell {
             self.settle(state, turn, out);
         }
         for socket in verdicts.overflown {
-            tracing::warn!(?socket, "too many events wait for a handler: the session is closed");
+            tracing::warn!(socket = %Named(socket), "too many events wait for a handler: the session is closed");
             let now = state.time(turn);
             state.shard.disconnect(now, socket, true, out);
             self.settle(state, turn, out);
@@ -255,7 +270,7 @@ impl ShardCell {
             }
             Delivery::Garbled { socket, codec, garbled } => {
                 let (error, looks_like) = (garbled.error, garbled.looks_like);
-                tracing::warn!(?socket, codec, looks_like, %error, "a client's payload cannot be read");
+                tracing::warn!(socket = %Named(socket), codec, looks_like, %error, "a client's payload cannot be read");
             }
             Delivery::EngineOpen { session, handshake } => {
                 turn.add(Work::EngineOpen(Arc::clone(self), session, handshake));
