@@ -244,7 +244,8 @@ impl Connection {
                 break;
             }
         }
-        if !self.conn.is_websocket() {
+        // A websocket may have been awaited: the last bytes of an old one's handshake come behind its head.
+        if !self.conn.is_websocket() || self.stage == Stage::Head {
             self.note_stage(bytes);
         }
     }
