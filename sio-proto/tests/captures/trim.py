@@ -14,7 +14,7 @@ import re
 import sys
 
 # What the tests need to know and the recording does not say: the scripted application that stands in for the recorded
-# server's, settings that follow from the traffic, and `add`: entries for what happened out of the recording proxy's sight. `act` is
+# server's, settings that follow from the traffic, `seen` where the log is the client's, and `add`: entries for what happened out of the recording proxy's sight. `act` is
 # something the application did of its own accord; `cut` is a connection that it destroyed below the protocol.
 PLANS = {
     **{f"4.8.4-{t}": {"application": "demo"} for t in ("polling", "upgrade", "websocket")},
@@ -68,6 +68,7 @@ PLANS = {
             "4.8.4-allowEIO3-client2.5.0-upgrade",
         )
     },
+    **{f"msgpack-4.8.4-{t}": {"application": "msgpack", "seen": False} for t in ("polling", "websocket")},
     "sio-0.6.18-websocket": {"application": "tilde", "options": {"heartbeatInterval": 2500}, "add": [{"ms": 9425, "cut": 2}]},
     "sio-0.6.18-jsonp-polling": {"application": "tilde", "options": {"duration": 3000}, "add": [{"ms": 9390, "cut": 1}]},
     "sio-0.6.1-websocket": {"application": "tilde", "options": {"heartbeatInterval": 2500}, "add": [{"ms": 9815, "cut": 2}]},
@@ -262,7 +263,7 @@ def trim(name, recordings):
         "options": options,
         "ends": any("end" in e for e in entries if e.get("end") == "server"),
     }
-    if seen := seen_by_application(index.get("appLog", [])):
+    if plan.get("seen", True) and (seen := seen_by_application(index.get("appLog", []))):
         head["seen"] = seen
     lines = [f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)},\n" for k, v in head.items()]
     body = ",\n".join(json.dumps(e, ensure_ascii=False) for e in entries)

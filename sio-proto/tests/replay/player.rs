@@ -282,7 +282,13 @@ fn polled_session(line: &str) -> Option<String> {
 /// The session and socket ids that a server names: `"sid":"…"`, also inside JSONP; the answer to a 0.6 handshake, which is one
 /// message of 16 or 24 letters; and what stands before the timeouts in one of 0.7-0.9.
 fn identifiers(bytes: &[u8]) -> Vec<Vec<u8>> {
-    const LEADS: [&[u8]; 4] = [b"\"sid\":\"", b"\\\"sid\\\":\\\"", b"\r\n\r\n~m~", b"._(\"~m~"];
+    const LEADS: [&[u8]; 5] = [
+        b"\"sid\":\"",
+        b"\\\"sid\\\":\\\"",
+        b"\xa3sid\xb4", // a key and the head of a string of 20 bytes in MessagePack
+        b"\r\n\r\n~m~",
+        b"._(\"~m~",
+    ];
     let is_of_id = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
     let mut found = Vec::new();
     for timeouts in [&b":60:60:"[..], b":15:25:"] {

@@ -18,6 +18,9 @@ use MessagePackError::{InvalidId, InvalidUtf8, Key, Lookalike, NoMap, TooDeep, T
 /// The greatest whole number below which a float holds every one, 2^53.
 const MAX_SAFE: f64 = 9_007_199_254_740_992.0;
 
+/// Brackets around bytes that are written out.
+const BUFFER_DEPTH: usize = 2;
+
 pub(super) fn message(message: &Bytes, parser: &MessagePack, limits: &Limits) -> Result<Parsed, PacketError> {
     let fields = Fields::read(message, parser)?;
     let namespace = match fields.namespace {
@@ -136,6 +139,8 @@ struct Transcoder<'a> {
     lookalike: bool,
     /// Whether bytes are written out, for want of a place beside the JSON.
     inline: bool,
+    /// How many more brackets may open where we are.
+    room: usize,
 }
 
 /// An array or map that is being written.
@@ -161,6 +166,7 @@ impl<'a> Transcoder<'a> {
             max_name: limits.max_event_name_bytes,
             lookalike: false,
             inline: false,
+            room: 0,
         }
     }
 
@@ -222,6 +228,7 @@ impl<'a> Transcoder<'a> {
                 Token::Array(left) => (Some(left), false),
                 Token::Map(left) => (Some(left), true),
                 scalar => {
+                    self.room = max_depth - depth;
                     self.scalar(scalar)?;
                     (None, false)
                 }
@@ -313,7 +320,9 @@ impl<'a> Transcoder<'a> {
 
     fn bytes(&mut self, bytes: &'a [u8]) -> Result<(), MessagePackError> {
         let out = &mut self.out;
-        let written = if self.inline {
+        let written = if self.inline && self.room < BUFFER_DEPTH {
+            return Err(TooDeep);
+        } else if self.inline {
             let comma = |at: usize| if at == 0 { "" } else { "," };
             let mut each = bytes.iter().enumerate();
             out.put_slice(b"{\"type\":\"Buffer\",\"data\":[");
