@@ -88,6 +88,11 @@ captures! {
     v09_server_v07_client: "sio-0.7.11-vs-0.9.19-websocket",
     v07_cross_origin: "cors-0.7.11-xhr-polling",
     v09_cross_origin: "cors-0.9.17-xhr-polling",
+    tilde_probes: "probe-0.6.18-server",
+    old_tilde_probes: "probe-0.6.1-server",
+    v07_probes: "probe-0.7.11-server",
+    v08_probes: "probe-0.8.7-server",
+    v09_probes: "probe-0.9.19-server",
     v09_cross_origin_jsonp: "cors-0.9.17-jsonp-polling",
 }
 

@@ -100,8 +100,8 @@ impl Player {
         }
         let bytes = translate(bytes, &self.ids);
         let line = request_line(&bytes);
-        if let Some(line) = &line {
-            self.begin(connection, line);
+        if line.is_some() || !self.current.contains_key(&connection) {
+            self.begin(connection, line.as_deref().unwrap_or_default());
         }
         let exchange = self.exchange(connection);
         let Some(ours) = self.exchanges[exchange].ours else {
