@@ -1,21 +1,15 @@
-//! What the example programs share: how they are asked to end.
+//! What the example programs share: [the chat](chat), [a loop of one's own](event_loop) to run servers on, and how they are asked to end.
 
 #![forbid(unsafe_code)]
 
-/// Resolves when the process is asked to end: by SIGTERM where there is such a thing, or by Ctrl-C.
-pub async fn asked_to_end() {
-    let interrupted = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
-            tokio::select! { _ = terminated.recv() => (), () = interrupted => () }
-            return;
-        }
-    }
-    interrupted.await;
-}
+pub mod chat;
+pub mod event_loop;
+
+mod ending;
+
+pub use ending::asked_to_end;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

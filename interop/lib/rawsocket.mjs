@@ -1,4 +1,4 @@
-// A bare websocket to Engine.IO: packets go out as written and come in as they are.
+// A bare websocket: messages go out as written and come in as they are.
 
 import { WebSocket } from 'ws';
 import { port } from './target.mjs';
@@ -9,8 +9,10 @@ export class RawSocket {
   #waiters = [];
   #ended;
 
-  constructor(parameters, { headers } = {}) {
-    this.ws = new WebSocket(`ws://127.0.0.1:${port}/socket.io/?${new URLSearchParams(parameters)}`, { headers });
+  /** `target` is a path, or the parameters of Engine.IO. */
+  constructor(target, { headers } = {}) {
+    const path = typeof target === 'string' ? target : `/socket.io/?${new URLSearchParams(target)}`;
+    this.ws = new WebSocket(`ws://127.0.0.1:${port}${path}`, { headers });
     this.ws.on('message', (data, isBinary) => this.#arrived(isBinary ? data : data.toString()));
     this.#ended = new Promise((resolve) => {
       this.ws.on('unexpected-response', (request, response) => {

@@ -16,30 +16,33 @@ use sio_proto::socket::Args;
 use crate::args::{ArgsError, from_args};
 use crate::error::EmitError;
 use crate::message;
-use crate::socket::{Socket, SocketInner};
+use crate::socket::{Guest, Socket, SocketInner};
 
 /// The means to acknowledge one event of a client.
 ///
 /// Sending uses it up, because a client takes one answer only. Dropping it sends nothing; the client then waits until its own timeout.
 /// It may be kept and sent from anywhere.
 #[must_use = "an acknowledgement that is dropped sends nothing"]
-pub struct Ack {
-    socket: Arc<SocketInner>,
-    id: Option<u64>,
+pub struct Ack(Option<Wanted>);
+
+/// What is owed to the client.
+struct Wanted {
+    id: u64,
+    guest: Guest,
 }
 
 impl Ack {
     pub(crate) fn new(socket: &Socket, id: Option<u64>) -> Self {
-        Self {
-            socket: Arc::clone(&socket.0),
+        Self(id.map(|id| Wanted {
             id,
-        }
+            guest: socket.0.guest(),
+        }))
     }
 
     /// Whether the client asked for an answer. If not, sending does nothing.
     #[must_use]
     pub const fn is_wanted(&self) -> bool {
-        self.id.is_some()
+        self.0.is_some()
     }
 
     /// Answers with these arguments; `()` for none, a tuple for several.
@@ -47,22 +50,20 @@ impl Ack {
     /// If the client is gone there is nobody to tell; arguments that cannot be written are reported to
     /// [`Io::on_error`](crate::Io::on_error).
     pub fn send<A: Serialize>(self, args: A) {
-        if let Err(error) = self.try_send(args)
+        let Some(Wanted { id, guest }) = self.0 else { return };
+        let socket = guest.socket();
+        if let Err(error) = message::send_ack(socket, id, &args)
             && matches!(error, EmitError::Args(_))
         {
-            Socket(Arc::clone(&self.socket)).report("ack", error);
+            Socket(Arc::clone(socket)).report("ack", error);
         }
-    }
-
-    fn try_send<A: Serialize>(&self, args: A) -> Result<(), EmitError> {
-        let Some(id) = self.id else { return Ok(()) };
-        message::send_ack(&self.socket, id, &args)
     }
 }
 
 impl fmt::Debug for Ack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ack").field("id", &self.id).finish_non_exhaustive()
+        let id = self.0.as_ref().map(|wanted| wanted.id);
+        f.debug_struct("Ack").field("id", &id).finish_non_exhaustive()
     }
 }
 

@@ -26,6 +26,20 @@ impl Io {
         begins
     }
 
+    /// For adapters: the end of a shutdown that [`Io::close`] has begun. It waits for the connections to end, ends those that are left when
+    /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) is over, and lets go of all handlers. `sleep` is the runtime's.
+    pub async fn finish<S: Future>(&self, sleep: fn(Duration) -> S) {
+        if !self.ends_before(pin!(sleep(self.options().shutdown_timeout))).await {
+            tracing::info!(
+                connections = self.connections(),
+                "ending connections that did not end by themselves"
+            );
+            self.abort();
+            self.ended().await;
+        }
+        self.clear();
+    }
+
     /// Whether the end comes before `late` does.
     pub(crate) async fn ends_before<S: Future>(&self, mut late: Pin<&mut S>) -> bool {
         let mut ended = pin!(self.ended());

@@ -20,12 +20,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
-use sio_proto::conn::{Arrivals, Conn};
+use sio_proto::conn::{Arrivals, Conn, Stage};
 use sio_proto::server::{Cause, Peer};
 use sio_proto::wire::Wire;
 
 use crate::Io;
-use crate::link::{Item, Link, Outlet, Progress, Standing};
+use crate::io::Inner;
+use crate::link::{Awaiting, Item, Link, Outlet, Progress, Standing};
 use crate::place::{Place, Seat};
 use crate::shard::Batch;
 use crate::turn::{self, Lent, Turn};
@@ -66,6 +67,10 @@ pub struct Connection {
     /// What has been read and is incomplete.
     rest: BytesMut,
     waker: Option<Waker>,
+    /// What the link has been told is awaited.
+    stage: Stage,
+    /// What waits for the socket is the last, and has a deadline.
+    ending: bool,
     lingering: bool,
 }
 
@@ -73,18 +78,15 @@ impl Connection {
     /// Takes up a connection; `None` if there are as many as may be, or the server is closing.
     #[must_use]
     pub fn new(io: &Io, peer: Peer, outlet: impl Outlet) -> Option<Self> {
-        if io.is_closing() {
+        let io = &io.0;
+        if !io.accepts() {
             return None;
         }
-        let io = &io.0;
-        let now = (io.runtime.now)();
-        let link: Arc<Link> = Arc::new(Link::new(outlet, now));
-        let Some(place) = Place::new(io, link, Cause::Failed) else {
-            tracing::debug!(address = ?peer.address, "refused: as many connections as there may be");
-            return None;
-        };
-        io.await_request(&place.link, now);
-        Some(Self::at(place, Conn::new(Arc::clone(&io.config), peer)))
+        let place = Place::new(io, Arc::new(Link::new(outlet)), &peer, Cause::Failed)?;
+        io.look_after(&place.link, (io.runtime.now)(), None);
+        let mut connection = Self::at(place, Conn::new(Arc::clone(&io.config), peer));
+        connection.note_stage(&[]);
+        Some(connection)
     }
 
     /// Takes up a link that is a websocket already. `ahead` are bytes of its peer that have been read with the request.
@@ -98,12 +100,20 @@ impl Connection {
         connection
     }
 
+    /// Takes up a link of which nothing is read: what it carries is the body of an answer.
+    pub(crate) fn streaming(place: Place) -> Self {
+        let conn = Conn::new(Arc::clone(&place.io.config), Peer::default());
+        Self::at(place, conn)
+    }
+
     fn at(place: Place, conn: Conn) -> Self {
         Self {
             conn,
             place,
             rest: BytesMut::new(),
             waker: None,
+            stage: Stage::Waiting,
+            ending: false,
             lingering: false,
         }
     }
@@ -134,7 +144,7 @@ impl Connection {
                         self.place.link.cut();
                         continue;
                     }
-                    Poll::Pending => {}
+                    Poll::Pending => self.limit_end(),
                 },
                 Standing::Finished => self.begin_to_linger(),
                 Standing::Cut => {
@@ -147,6 +157,9 @@ impl Connection {
                 continue;
             }
             if self.conn.is_waiting() && self.rest.len() >= MAX_PIPELINED {
+                if self.must_catch_up() {
+                    continue;
+                }
                 return Poll::Pending;
             }
             match self.read(cx, source) {
@@ -222,9 +235,31 @@ impl Connection {
             });
             let news = self.catch_up();
             if bytes.len() == before && !news {
-                return;
+                break;
             }
         }
+        if !self.conn.is_websocket() {
+            self.note_stage(bytes);
+        }
+    }
+
+    /// Tells the link what is awaited of the peer from here on, and how long.
+    fn note_stage(&mut self, bytes: &[u8]) {
+        let stage = self.conn.stage(bytes);
+        if stage == self.stage {
+            return;
+        }
+        self.stage = stage;
+        let Inner { options, runtime, .. } = &*self.place.io;
+        let patience = match stage {
+            Stage::Idle | Stage::Closed => options.idle_timeout,
+            Stage::Head => options.head_timeout,
+            Stage::Body => options.body_timeout,
+            // Who waits for us is not late.
+            Stage::Waiting | Stage::WebSocket => return self.place.link.set_awaiting(None),
+        };
+        let until = (runtime.now)() + patience;
+        self.place.link.set_awaiting(Some(Awaiting { stage, until }));
     }
 
     fn handle(&mut self, arrivals: &mut Arrivals) {
@@ -252,6 +287,7 @@ impl Connection {
             self.place.handle_body_started(turn, &request);
         }
         if let Some(request) = arrivals.request.take() {
+            self.stage = Stage::Waiting;
             self.place.link.set_awaiting(None);
             self.place.handle_request(turn, request);
         }
@@ -280,7 +316,9 @@ impl Connection {
         }
         if news.answered {
             self.conn.handle_answered();
-            self.place.link.set_awaiting(Some((self.place.io.runtime.now)()));
+            if self.place.io.is_empty() {
+                self.finish();
+            }
         }
         news.answered
     }
@@ -307,6 +345,21 @@ impl Connection {
                 (Progress::Done, None) => {}
             }
         });
+    }
+
+    /// Nothing will come of what the peer may yet ask.
+    fn finish(&self) {
+        let link = &self.place.link;
+        link.push(Item::Finish);
+        turn::run(self.place.io.runtime, |turn| turn.touch_link(link, None));
+    }
+
+    /// The socket is full. Nobody may keep a connection that is over by not reading.
+    fn limit_end(&mut self) {
+        if !self.ending && self.place.link.is_ending() {
+            self.ending = true;
+            self.place.io.end_soon(&self.place.link);
+        }
     }
 
     /// The last byte is written. Closing at once could destroy it on its way, if the peer is still sending: it gets a moment.

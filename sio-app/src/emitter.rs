@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sio_proto::SocketKey;
-use sio_proto::server::{Command, Outputs, Target};
+use sio_proto::server::{Command, Forms, Outputs, Target};
 
 use crate::ack::AckFuture;
 use crate::args::Data;
@@ -138,10 +138,12 @@ impl Emitter {
         let bytes = draft.len();
         let mut cells = io.cells.iter().filter(|cell| cell.sessions() > 0).peekable();
         // Encoded once, for all forms that any shard needs; the shards share the bytes.
-        let forms = cells.clone().fold(0, |forms, cell| forms | cell.forms());
-        let mut message = Some(with_scratch(|s| {
-            draft.encoded(&self.target.namespace, self.volatile, forms, s)
-        }));
+        let forms = cells
+            .clone()
+            .fold(Forms::default(), |forms, cell| forms.union(cell.forms()));
+        let (message, encoded) =
+            with_scratch(|s| draft.encoded(&self.target.namespace, self.volatile, forms, &io.config, s));
+        let mut message = Some(message);
         turn::act(io.runtime, |turn| {
             while let Some(cell) = cells.next() {
                 let last = cells.peek().is_none();
@@ -157,7 +159,7 @@ impl Emitter {
             }
             turn.emitted(bytes);
         });
-        Ok(())
+        encoded
     }
 
     /// Sends an event to one socket and waits for its acknowledgement; only for a choice that is one socket, as

@@ -17,7 +17,7 @@ pub enum EmitError {
     /// It was volatile, and the transport is busy.
     #[error("the transport is busy and the message was volatile")]
     Dropped,
-    /// The client's generation cannot carry it.
+    /// The client's generation, or the server's [`Config::parser`](sio_proto::Config::parser), cannot carry it.
     #[error("the client's generation cannot carry this message")]
     Unsupported,
     /// The arguments cannot be written as JSON.

@@ -3,10 +3,12 @@
 //! ```text
 //!   head ─► Io::exchange ──► Exchange ─ body ─► turn (shard, handlers) ─► Link ─► Answer
 //!              │                                                            │
-//!              └── not Socket.IO's: the head comes back                     └── a websocket: attach(socket) ─► Connection
+//!              └── not Socket.IO's: the head comes back                     ├── a websocket: attach(socket) ─► Connection
+//!                                                                           └── without end: into_body ─► EndlessBody
 //! ```
 //! No byte of HTTP is written or read here. A request that waits for its answer holds a link and a seat in its shard, no buffer and no task of
-//! its own. What follows an upgrade is a [`Connection`] like any other: the same frames, the same backpressure, the same direct writes.
+//! its own. What follows an upgrade is a [`Connection`] like any other: the same frames, the same backpressure, the same direct writes. An endless
+//! body is one as well, whose socket is a pipe.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -15,12 +17,13 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use sio_proto::http;
-use sio_proto::server::{Cause, Extension, Peer, Request, Response, Routed, Upgrade};
+use sio_proto::server::{Cause, Extension, Peer, Request, Response, Routed, Stream, Upgrade};
 use sio_proto::wire::Wire;
 
 use crate::connection::Connection;
 use crate::io::Io;
 use crate::link::{HandedOut, Link, Outlet, Standing};
+use crate::pipe::{PipeSource, pipe};
 use crate::place::Place;
 use crate::turn;
 
@@ -31,7 +34,7 @@ pub enum Exchanged {
     Ours(Exchange),
     /// It is not; here it is again.
     Foreign(Box<http::Request>),
-    /// There are as many connections as may be ([`Options::max_connections`](crate::Options::max_connections)): the answer is 503.
+    /// There are as many connections as may be, in total or from this address ([`Options`](crate::Options)): the answer is 503.
     Full,
 }
 
@@ -42,8 +45,15 @@ pub struct Exchange {
     link: Arc<Link<Late>>,
     /// Until it has gone to its shard.
     request: Option<Box<Request>>,
-    upgraded: Option<Wire>,
+    goes_on: Option<GoesOn>,
     waker: Option<Waker>,
+}
+
+/// What follows an answer.
+#[derive(Clone, Copy, Debug)]
+enum GoesOn {
+    Frames(Wire),
+    Body,
 }
 
 /// The answer to a request.
@@ -53,6 +63,8 @@ pub enum Answer {
     Response(Box<Response>),
     /// The request becomes a websocket: answer 101 with these headers, and give the socket to [`Exchange::attach`].
     Upgrade(Box<Upgrade>),
+    /// A response without end: answer 200 with these headers, and the body that [`Exchange::into_body`] is.
+    Stream(Box<Stream>),
     /// There is no answer: the session has ended the request, or the server is being [aborted](Io::abort). Close the connection.
     Aborted,
 }
@@ -76,24 +88,27 @@ impl Io {
         peer: Peer,
         extension: impl FnOnce() -> Option<Extension>,
     ) -> Exchanged {
-        let routed = self.0.router.route(&head);
-        if routed == Routed::Foreign {
-            return Exchanged::Foreign(Box::new(head));
-        }
+        let exchange = match self.0.router.route(&head) {
+            Routed::Foreign => return Exchanged::Foreign(Box::new(head)),
+            Routed::Session(_) => self.take_up(head, peer, None),
+            Routed::New => self.take_up(head, peer, extension()),
+        };
+        exchange.map_or(Exchanged::Full, Exchanged::Ours)
+    }
+
+    /// Takes up any request: what is not Socket.IO's is answered by [`Io::on_request`]. `None` if there are as many connections as may be.
+    #[must_use]
+    pub fn take_up(&self, head: http::Request, peer: Peer, extension: Option<Extension>) -> Option<Exchange> {
         let link = Arc::new(Link::handing_out(Late::default()));
         // A client that goes away while it polls has closed its connection, as far as one can tell.
-        let Some(place) = Place::new(&self.0, link.clone(), Cause::Closed) else {
-            return Exchanged::Full;
-        };
+        let place = Place::new(&self.0, link.clone(), &peer, Cause::Closed)?;
         let mut request = Request::new(head, peer);
-        if routed == Routed::New {
-            request.extension = extension();
-        }
-        Exchanged::Ours(Exchange {
+        request.extension = extension;
+        Some(Exchange {
             place,
             link,
             request: Some(Box::new(request)),
-            upgraded: None,
+            goes_on: None,
             waker: None,
         })
     }
@@ -128,8 +143,12 @@ impl Exchange {
         match self.link.take_news().answer {
             Some(HandedOut::Response(response)) => Poll::Ready(Answer::Response(response)),
             Some(HandedOut::Upgrade(upgrade)) => {
-                self.upgraded = Some(upgrade.wire);
+                self.goes_on = Some(GoesOn::Frames(upgrade.wire));
                 Poll::Ready(Answer::Upgrade(upgrade))
+            }
+            Some(HandedOut::Stream(stream)) => {
+                self.goes_on = Some(GoesOn::Body);
+                Poll::Ready(Answer::Stream(stream))
             }
             None if self.link.standing() == Standing::Cut => Poll::Ready(Answer::Aborted),
             None => Poll::Pending,
@@ -142,9 +161,44 @@ impl Exchange {
     /// What was sent to the client meanwhile has waited in its session, and leaves now.
     #[must_use]
     pub fn attach(self, outlet: impl Outlet, ahead: BytesMut) -> Option<Connection> {
-        let wire = self.upgraded?;
+        let Some(GoesOn::Frames(wire)) = self.goes_on else {
+            return None;
+        };
         let _ = self.link.outlet().0.set(Box::new(outlet));
         Some(Connection::upgraded(self.place, wire, ahead))
+    }
+
+    /// The body, after [`Answer::Stream`]; `None` after any other.
+    #[must_use]
+    pub fn into_body(self) -> Option<EndlessBody> {
+        let Some(GoesOn::Body) = self.goes_on else { return None };
+        let (source, outlet) = pipe();
+        let _ = self.link.outlet().0.set(Box::new(outlet));
+        let connection = Connection::streaming(self.place);
+        Some(EndlessBody { connection, source })
+    }
+}
+
+/// The body of an answer without end (htmlfile, xhr-multipart). Dropping it tells its session that the client has gone.
+pub struct EndlessBody {
+    connection: Connection,
+    source: PipeSource,
+}
+
+impl EndlessBody {
+    /// The next bytes; `None` at the end. As much as a socket's buffer waits here, all else in the session.
+    pub fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let ended = self.connection.poll(cx, &mut self.source).is_ready();
+        match self.source.poll_bytes(cx) {
+            Poll::Pending if ended => Poll::Ready(None),
+            bytes => bytes,
+        }
+    }
+}
+
+impl fmt::Debug for EndlessBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndlessBody").finish_non_exhaustive()
     }
 }
 
@@ -152,7 +206,7 @@ impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exchange")
             .field("request", &self.request)
-            .field("upgraded", &self.upgraded)
+            .field("goes_on", &self.goes_on)
             .finish_non_exhaustive()
     }
 }

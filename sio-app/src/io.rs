@@ -1,27 +1,30 @@
 //! The whole: all shards, all namespaces, and everything that is the application's to decide.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
-use sio_proto::server::{Command, Reason, Request, Router, Shard, Verdict};
+use sio_proto::server::{Peer, Request, Router, Shard, Verdict};
 use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
+use crate::connections::{Connections, Deadlines, Then};
 use crate::emitter::Emitter;
 use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
 use crate::link::Link;
 use crate::namespace::{self, Namespace, Namespaces, Table};
+use crate::options::Options;
 use crate::request::{HttpRequest, HttpResponse};
 use crate::runtime::Runtime;
 use crate::shard::ShardCell;
+use crate::shutdown::Shutdown;
+use crate::sleep::Sleep;
 use crate::socket::Socket;
 use crate::turn;
 use crate::work::guarded;
@@ -44,64 +47,6 @@ const LINGER: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Io(pub(crate) Arc<Inner>);
 
-/// What an adapter can be told beside the protocol's [`Config`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Options {
-    /// How many shards: parts that work beside each other. Default: one per processor this process may use. More than there are
-    /// processors only makes broadcasts dearer; fewer make threads wait for each other.
-    pub shards: usize,
-    /// Most connections at once. Default 1 000 000. Further ones are closed as soon as they are accepted.
-    pub max_connections: usize,
-    /// How long a connection may take for one whole request, and how long it may be kept open without one. Default 30 s.
-    /// Too short cuts clients with slow links, too long lets idle ones pile up.
-    pub request_timeout: Duration,
-    /// How long a shutdown waits for connections to end by themselves. Default 10 s.
-    pub shutdown_timeout: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            shards: std::thread::available_parallelism().map_or(1, usize::from).min(64),
-            max_connections: 1_000_000,
-            request_timeout: Duration::from_secs(30),
-            shutdown_timeout: Duration::from_secs(10),
-        }
-    }
-}
-
-/// Chainable setters; each names the field it sets, where the default and the trade-off are written.
-impl Options {
-    /// Sets [`Options::shards`](#structfield.shards).
-    #[must_use]
-    pub const fn shards(mut self, shards: usize) -> Self {
-        self.shards = shards;
-        self
-    }
-
-    /// Sets [`Options::max_connections`](#structfield.max_connections).
-    #[must_use]
-    pub const fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = connections;
-        self
-    }
-
-    /// Sets [`Options::request_timeout`](#structfield.request_timeout).
-    #[must_use]
-    pub const fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = timeout;
-        self
-    }
-
-    /// Sets [`Options::shutdown_timeout`](#structfield.shutdown_timeout).
-    #[must_use]
-    pub const fn shutdown_timeout(mut self, timeout: Duration) -> Self {
-        self.shutdown_timeout = timeout;
-        self
-    }
-}
-
 pub(crate) struct Inner {
     pub(crate) runtime: Runtime,
     pub(crate) cells: Box<[Arc<ShardCell>]>,
@@ -112,11 +57,9 @@ pub(crate) struct Inner {
     namespaces: RwLock<Namespaces>,
     hooks: RwLock<Hooks>,
     /// Every connection, so that a shutdown can end those that do not end by themselves.
-    connections: Mutex<Connections>,
-    /// Connections with a deadline, in its order.
-    idle: Mutex<VecDeque<(Time, Weak<Link>)>>,
-    lingering: Mutex<VecDeque<(Time, Weak<Link>)>>,
-    closing: AtomicBool,
+    pub(crate) connections: Mutex<Connections>,
+    deadlines: Mutex<Deadlines>,
+    pub(crate) shutdown: Shutdown,
     /// Whether the tasks that watch the time have been started.
     pub(crate) ticking: AtomicBool,
     waiters: Mutex<Vec<Waker>>,
@@ -133,21 +76,6 @@ struct Hooks {
 type RequestFn = Arc<dyn Fn(&HttpRequest<'_>) -> HttpResponse + Send + Sync>;
 type AllowFn = Arc<dyn Fn(&HttpRequest<'_>) -> Result<(), String> + Send + Sync>;
 type ErrorFn = Arc<dyn Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync>;
-
-/// What becomes of a connection whose time has come.
-enum Sweep {
-    /// It needs no deadline any more.
-    Keep,
-    Later(Time),
-    Cut,
-}
-
-#[derive(Default)]
-struct Connections {
-    slots: Vec<Option<Weak<Link>>>,
-    free: Vec<usize>,
-    count: usize,
-}
 
 /// Namespaces.
 impl Io {
@@ -171,6 +99,7 @@ impl Io {
         let io = Self(Arc::new_cyclic(|io| Inner {
             runtime,
             router: Router::new(&config, key, shards.len()),
+            shutdown: Shutdown::new(shards.len()),
             cells: shards
                 .into_iter()
                 .map(|shard| Arc::new(ShardCell::new(io.clone(), runtime, shard)))
@@ -186,9 +115,7 @@ impl Io {
                 engine: Arc::new(Ignore),
             }),
             connections: Mutex::default(),
-            idle: Mutex::default(),
-            lingering: Mutex::default(),
-            closing: AtomicBool::new(false),
+            deadlines: Mutex::default(),
             ticking: AtomicBool::new(false),
             waiters: Mutex::default(),
         }));
@@ -294,7 +221,7 @@ impl Io {
     /// How many connections are open, those of other HTTP requests among them.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.0.connections.lock().count
+        self.0.connections.lock().count()
     }
 
     /// What the adapter was told.
@@ -345,43 +272,8 @@ impl Io {
     }
 }
 
-/// The end.
+/// After the end.
 impl Io {
-    /// Begins a shutdown: clients are told so that they connect elsewhere, new ones are refused, and adapters stop accepting.
-    ///
-    /// An adapter's `serve` returns once all connections have ended.
-    pub fn close(&self) {
-        self.0.closing.store(true, Ordering::Release);
-        turn::act(self.0.runtime, |turn| {
-            for cell in &self.0.cells {
-                let reason = Reason::ServerShuttingDown;
-                cell.input(turn, |state, now, out| {
-                    state.shard.handle_command(now, Command::Shutdown { reason }, out)
-                });
-            }
-        });
-        self.end_connections(|link| link.awaiting().is_some());
-        self.0.wake();
-    }
-
-    /// Ends all connections that are left, without a word. Adapters do this when a shutdown has taken long enough.
-    pub fn abort(&self) {
-        self.end_connections(|_| true);
-    }
-
-    fn end_connections(&self, which: impl Fn(&Link) -> bool) {
-        let links: Vec<_> = self
-            .0
-            .connections
-            .lock()
-            .slots
-            .iter()
-            .flatten()
-            .filter_map(Weak::upgrade)
-            .collect();
-        links.iter().filter(|link| which(link)).for_each(|link| link.cut());
-    }
-
     /// Lets go of all handlers and sockets. Handlers often hold the [`Io`] that holds them; this breaks the ring. Adapters do it
     /// when they have come to their end.
     pub fn clear(&self) {
@@ -399,21 +291,24 @@ impl Io {
         );
         drop(hooks);
     }
+}
 
-    /// Whether [`Io::close`] has been called.
-    #[must_use]
-    pub fn is_closing(&self) -> bool {
-        self.0.is_closing()
-    }
-
-    /// Waits for [`Io::close`].
-    pub async fn closing(&self) {
-        self.0.wait(|| self.is_closing()).await;
-    }
-
-    /// Waits for the end: [`Io::close`] has been called and no connection is open any more.
-    pub async fn ended(&self) {
-        self.0.wait(|| self.is_closing() && self.connections() == 0).await;
+/// Time, for handlers.
+impl Io {
+    /// Waits so long, whatever the runtime, on the time of the server: it passes only while the server is served. In a handler of a socket, [`Socket::sleep`] is the
+    /// better choice, because it stays with the socket's own shard.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sio_app::Io;
+    /// # async fn example(io: Io) {
+    /// io.sleep(Duration::from_secs(1)).await;
+    /// io.emit("second", ());
+    /// # }
+    /// ```
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        // There is at least one shard.
+        Sleep::new(Arc::clone(&self.0.cells[0]), (self.0.runtime.now)() + duration)
     }
 }
 
@@ -431,28 +326,31 @@ impl Io {
         turn::run(self.0.runtime, |turn| {
             cell.input(turn, |state, now, out| state.shard.handle_timeout(now, out));
         });
+        cell.wake_sleepers();
         cell.arm(waker)
     }
 
-    /// Ends connections that take too long for a request, or to close. Call it about once a second.
+    /// Ends connections whose peers take longer than [`Options`] allow. Call it about once a second.
     pub fn sweep(&self) {
         let now = (self.0.runtime.now)();
-        let timeout = self.0.options.request_timeout;
-        self.0.sweep_queue(&self.0.idle, now, |link| match link.awaiting() {
-            _ if link.is_websocket() => Sweep::Keep,
-            Some(since) if since + timeout <= now => Sweep::Cut,
-            Some(since) => Sweep::Later(since + timeout),
-            None => Sweep::Later(now + timeout),
-        });
-        self.0.sweep_queue(&self.0.lingering, now, |_| Sweep::Cut);
+        self.0.sweep_shutdown(now);
+        loop {
+            let Some((link, then)) = ({ self.0.deadlines.lock().pop(now) }) else {
+                return;
+            };
+            match (then, link.awaiting()) {
+                (Then::Look, _) if link.is_websocket() => {}
+                (Then::Look, None) => self.0.look_after(&link, now, None),
+                (Then::Look, Some(awaiting)) if awaiting.until > now => {
+                    self.0.look_after(&link, now, Some(awaiting.until));
+                }
+                (Then::Look | Then::Cut, _) => link.cut(),
+            }
+        }
     }
 }
 
 impl Inner {
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
-    }
-
     /// A shard for a new session: each in turn.
     pub(crate) fn pick_shard(&self) -> usize {
         self.next_shard.fetch_add(1, Ordering::Relaxed) % self.cells.len()
@@ -508,74 +406,54 @@ impl Inner {
     }
 
     /// Adds a connection; `None` if there are as many as may be.
-    pub(crate) fn enter(&self, link: &Arc<Link>) -> Option<usize> {
-        let mut connections = self.connections.lock();
-        if connections.count >= self.options.max_connections {
-            return None;
+    pub(crate) fn enter(&self, link: &Arc<Link>, peer: &Peer) -> Option<usize> {
+        let place = { self.connections.lock().enter(link, peer.address, &self.options) };
+        if let Err(excess) = place {
+            tracing::debug!(address = ?peer.address, ?excess, "refused a connection");
         }
-        connections.count += 1;
-        let entry = Some(Arc::downgrade(link));
-        match connections.free.pop() {
-            Some(slot) => {
-                connections.slots[slot] = entry;
-                Some(slot)
-            }
-            None => {
-                connections.slots.push(entry);
-                Some(connections.slots.len() - 1)
-            }
-        }
+        place.ok()
     }
 
-    /// A connection has to bring requests in time.
-    pub(crate) fn await_request(&self, link: &Arc<Link>, now: Time) {
-        let deadline = now + self.options.request_timeout;
-        self.idle.lock().push_back((deadline, Arc::downgrade(link)));
-    }
-
-    pub(crate) fn leave(&self, slot: usize) {
+    pub(crate) fn leave(&self, place: usize) {
         let empty = {
             let mut connections = self.connections.lock();
-            connections.slots[slot] = None;
-            connections.free.push(slot);
-            connections.count -= 1;
-            connections.count == 0
+            connections.leave(place);
+            connections.count() == 0
         };
         if empty {
             self.wake();
         }
     }
 
+    /// Has a connection looked at again: when its peer will be late, and in any case before whatever it may begin to be late with from here on.
+    pub(crate) fn look_after(&self, link: &Arc<Link>, now: Time, late: Option<Time>) {
+        let Options {
+            idle_timeout,
+            head_timeout,
+            body_timeout,
+            ..
+        } = self.options;
+        let soonest = now + idle_timeout.min(head_timeout).min(body_timeout);
+        let at = late.map_or(soonest, |late| late.min(soonest));
+        self.deadlines.lock().add(at, link, Then::Look);
+    }
+
     /// A connection's last byte is written: the peer has a moment to close its side.
     pub(crate) fn linger(&self, link: &Arc<Link>) {
-        let now = (self.runtime.now)();
-        self.lingering.lock().push_back((now + LINGER, Arc::downgrade(link)));
+        self.cut_after(link, LINGER);
     }
 
-    /// Looks at the links whose time has come.
-    fn sweep_queue(&self, queue: &Mutex<VecDeque<(Time, Weak<Link>)>>, now: Time, judge: impl Fn(&Link) -> Sweep) {
-        let mut later = VecDeque::new();
-        loop {
-            let link = {
-                let mut queue = queue.lock();
-                if queue.front().is_none_or(|(deadline, _)| *deadline > now) {
-                    break;
-                }
-                queue.pop_front()
-            };
-            let Some(link) = link.and_then(|(_, link)| link.upgrade()) else {
-                continue;
-            };
-            match judge(&link) {
-                Sweep::Keep => {}
-                Sweep::Later(deadline) => later.push_back((deadline, Arc::downgrade(&link))),
-                Sweep::Cut => link.cut(),
-            }
-        }
-        queue.lock().extend(later);
+    /// A connection ends with what its peer has yet to read: it has as long for that as for a next request.
+    pub(crate) fn end_soon(&self, link: &Arc<Link>) {
+        self.cut_after(link, self.options.idle_timeout);
     }
 
-    async fn wait(&self, done: impl Fn() -> bool) {
+    fn cut_after(&self, link: &Arc<Link>, patience: Duration) {
+        let at = (self.runtime.now)() + patience;
+        self.deadlines.lock().add(at, link, Then::Cut);
+    }
+
+    pub(crate) async fn wait(&self, done: impl Fn() -> bool) {
         poll_fn(|cx: &mut Context<'_>| {
             if done() {
                 return Poll::Ready(());
@@ -592,7 +470,7 @@ impl Inner {
         .await;
     }
 
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         let waiters = std::mem::take(&mut *self.waiters.lock());
         waiters.into_iter().for_each(Waker::wake);
     }

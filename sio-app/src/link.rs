@@ -24,8 +24,8 @@ use std::task::Waker;
 
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
-use sio_proto::conn::close_frame;
-use sio_proto::server::{Response, Upgrade, Write};
+use sio_proto::conn::{Stage, close_frame};
+use sio_proto::server::{Response, Stream, Upgrade, Write};
 use sio_proto::websocket::CloseCode;
 use sio_proto::wire::Wire;
 use sio_proto::{Frame, Time};
@@ -80,9 +80,16 @@ struct State {
     /// The reading side holds bytes that wait for news.
     impatient: bool,
     websocket: bool,
-    /// Since when a request is awaited; what is overdue is closed (slow loris).
-    awaiting: Option<Time>,
+    /// What the peer owes; who is late is closed (slow loris).
+    awaiting: Option<Awaiting>,
     waker: Option<Waker>,
+}
+
+/// What is awaited of the peer, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Awaiting {
+    pub(crate) stage: Stage,
+    pub(crate) until: Time,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,6 +122,7 @@ pub(crate) struct News {
 pub(crate) enum HandedOut {
     Response(Box<Response>),
     Upgrade(Box<Upgrade>),
+    Stream(Box<Stream>),
 }
 
 /// Something to write.
@@ -134,6 +142,15 @@ impl Item {
             Self::Frame(frame) => frame.bytes(),
             Self::Bytes(bytes) => bytes,
             Self::Write(_) | Self::Finish => &[],
+        }
+    }
+
+    /// Whether the connection ends with it.
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Finish => true,
+            Self::Write(write) => matches!(**write, Write::Close(..) | Write::Abort(_)),
+            Self::Frame(_) | Self::Bytes(_) => false,
         }
     }
 
@@ -206,12 +223,9 @@ pub(crate) enum Standing {
 }
 
 impl<O: Outlet> Link<O> {
-    pub(crate) fn new(outlet: O, now: Time) -> Self {
+    pub(crate) fn new(outlet: O) -> Self {
         Self {
-            state: Mutex::new(State {
-                awaiting: Some(now),
-                ..State::default()
-            }),
+            state: Mutex::default(),
             hands_out: false,
             outlet,
         }
@@ -234,9 +248,18 @@ impl<O: Outlet> Link<O> {
 impl<O: Outlet + ?Sized> Link<O> {
     /// Queues something in front of what is taken from the shard later. Call it under the shard's lock if it came from there.
     pub(crate) fn push(&self, item: Item) {
-        let mut state = self.state.lock();
-        if !matches!(state.phase, Phase::Finished | Phase::Cut) {
+        let waker = {
+            let mut state = self.state.lock();
+            if matches!(state.phase, Phase::Finished | Phase::Cut) {
+                return;
+            }
+            // The connection's task sees to it that this does not wait for ever.
+            let stuck = state.phase == Phase::Blocked && item.is_end();
             state.queue.push_back(item);
+            if stuck { state.waker.clone() } else { None }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
@@ -341,8 +364,12 @@ impl<O: Outlet + ?Sized> Link<O> {
 
     fn encode(&self, pen: &mut Pen, write: Write) -> Option<End> {
         match write {
-            Write::Response(..) | Write::Upgrade(..) if self.hands_out => return self.hand_out(write),
             Write::Frame(_, frame) => pen.pieces.push_back(Item::Frame(frame)),
+            Write::Response(_, response) if self.hands_out => {
+                // Whoever waits for it is woken by the end.
+                self.state.lock().news.answer = Some(HandedOut::Response(response));
+                return Some(End);
+            }
             Write::Response(_, mut response) => {
                 let (body, keep_alive) = response.encode(&mut pen.head);
                 pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
@@ -352,6 +379,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 }
                 self.tell(|news| news.answered = true);
             }
+            Write::Upgrade(_, upgrade) if self.hands_out => self.hand_out(HandedOut::Upgrade(upgrade)),
             Write::Upgrade(_, upgrade) => {
                 let upgrades = upgrade.encode(&mut pen.head);
                 pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
@@ -365,6 +393,35 @@ impl<O: Outlet + ?Sized> Link<O> {
                     .push_back(Item::Bytes(close_frame(code.and_then(CloseCode::new))));
                 return Some(End);
             }
+            Write::Stream(_, stream) if self.hands_out => {
+                stream.encode_body(&mut pen.head);
+                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
+                self.hand_out(HandedOut::Stream(stream));
+            }
+            Write::Stream(_, stream) => {
+                let goes_on = stream.encode(&mut pen.head);
+                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
+                if !goes_on {
+                    return Some(End);
+                }
+            }
+            Write::Part(_, part) => {
+                if self.hands_out {
+                    part.encode_body(&mut pen.head);
+                } else {
+                    part.encode(&mut pen.head);
+                }
+                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
+            }
+            Write::StreamEnd(..) if self.hands_out => return Some(End),
+            Write::StreamEnd(_, form) => {
+                form.encode_end(&mut pen.head);
+                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
+                if !form.keep_alive {
+                    return Some(End);
+                }
+                self.tell(|news| news.answered = true);
+            }
             Write::Abort(_) => {
                 pen.pieces.clear();
                 self.cut();
@@ -374,24 +431,16 @@ impl<O: Outlet + ?Sized> Link<O> {
         None
     }
 
-    /// Hands an answer out as it is. A response is the end of the link; what follows an upgrade waits until there is a socket for it.
-    fn hand_out(&self, write: Write) -> Option<End> {
-        let mut state = self.state.lock();
-        match write {
-            Write::Response(_, response) => {
-                state.news.answer = Some(HandedOut::Response(response));
-                // Whoever waits for it is woken by the end.
-                return Some(End);
-            }
-            Write::Upgrade(_, upgrade) => state.news.answer = Some(HandedOut::Upgrade(upgrade)),
-            Write::Frame(..) | Write::Close(..) | Write::Abort(_) => {}
-        }
-        let waker = state.waker.clone();
-        drop(state);
+    /// Hands an answer out as it is. What follows it waits until there is somewhere to write it.
+    fn hand_out(&self, answer: HandedOut) {
+        let waker = {
+            let mut state = self.state.lock();
+            state.news.answer = Some(answer);
+            state.waker.clone()
+        };
         if let Some(waker) = waker {
             waker.wake();
         }
-        None
     }
 
     fn tell(&self, tell: impl FnOnce(&mut News)) {
@@ -472,6 +521,22 @@ impl<O: Outlet + ?Sized> Link<O> {
         (state.phase == Phase::Blocked).then(|| state.claim())
     }
 
+    /// Ends the link if nothing waits to be written, and says whether it has.
+    pub(crate) fn cut_if_clear(&self) -> bool {
+        let waker = {
+            let mut state = self.state.lock();
+            if state.phase != Phase::Idle || !state.queue.is_empty() {
+                return false;
+            }
+            state.phase = Phase::Cut;
+            state.waker.clone()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
     /// Ends the link without another byte.
     pub(crate) fn cut(&self) {
         self.end(Phase::Cut);
@@ -521,13 +586,18 @@ impl<O: Outlet + ?Sized> Link<O> {
         self.state.lock().waker = Some(waker.clone());
     }
 
-    /// Notes since when a request is awaited, if one is.
-    pub(crate) fn set_awaiting(&self, since: Option<Time>) {
-        self.state.lock().awaiting = since;
+    /// Notes what is awaited of the peer, if anything is.
+    pub(crate) fn set_awaiting(&self, awaiting: Option<Awaiting>) {
+        self.state.lock().awaiting = awaiting;
     }
 
-    pub(crate) fn awaiting(&self) -> Option<Time> {
+    pub(crate) fn awaiting(&self) -> Option<Awaiting> {
         self.state.lock().awaiting
+    }
+
+    /// Whether what waits is the last that is written.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.state.lock().queue.iter().any(Item::is_end)
     }
 }
 
@@ -535,124 +605,4 @@ impl<O: Outlet + ?Sized> Link<O> {
 struct End;
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
-
-    /// An outlet that records, and takes only so many bytes.
-    #[derive(Default)]
-    pub(crate) struct Wall {
-        pub(crate) written: Mutex<Vec<u8>>,
-        pub(crate) calls: AtomicUsize,
-        pub(crate) room: AtomicUsize,
-        pub(crate) finished: AtomicUsize,
-    }
-
-    impl Wall {
-        pub(crate) fn with_room(room: usize) -> Arc<Self> {
-            Arc::new(Self {
-                room: AtomicUsize::new(room),
-                ..Self::default()
-            })
-        }
-
-        pub(crate) fn take(&self) -> Vec<u8> {
-            std::mem::take(&mut self.written.lock())
-        }
-    }
-
-    impl Outlet for Arc<Wall> {
-        fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-            self.calls.fetch_add(1, Ordering::Relaxed);
-            let room = self.room.load(Ordering::Relaxed).min(bytes.len());
-            if room == 0 {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            self.room.fetch_sub(room, Ordering::Relaxed);
-            self.written.lock().extend_from_slice(&bytes[..room]);
-            Ok(room)
-        }
-
-        fn finish(&self) {
-            self.finished.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    #[derive(Default)]
-    struct Bell(AtomicUsize);
-
-    impl Wake for Bell {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn item(text: &'static str) -> Item {
-        Item::Bytes(Bytes::from_static(text.as_bytes()))
-    }
-
-    #[test]
-    fn several_pieces_leave_in_one_write() {
-        let wall = Wall::with_room(100);
-        let link = Link::new(wall.clone(), Time::ZERO);
-        link.push(item("a"));
-        let mut items = [item("b"), item("c")].into_iter();
-        assert!(link.claim(&mut items).is_some());
-        assert_eq!(link.write(&mut Pen::default(), &mut items), Progress::Done);
-        assert_eq!(wall.take(), b"abc");
-        assert_eq!(wall.calls.load(Ordering::Relaxed), 1);
-        assert!(link.claim_queued().is_none());
-    }
-
-    #[test]
-    fn what_comes_while_another_writes_is_written_by_it() {
-        let wall = Wall::with_room(100);
-        let link = Link::new(wall.clone(), Time::ZERO);
-        link.push(item("1"));
-        let mut items = [item("2")].into_iter();
-        assert!(link.claim(&mut items).is_some());
-        assert!(link.claim(&mut [item("3")].into_iter()).is_none());
-        assert_eq!(link.write(&mut Pen::default(), &mut items), Progress::Done);
-        assert_eq!(wall.take(), b"123");
-    }
-
-    #[test]
-    fn a_full_socket_keeps_the_rest_in_order() {
-        let wall = Wall::with_room(4);
-        let link: Arc<Link> = Arc::new(Link::new(wall.clone(), Time::ZERO));
-        let bell = Arc::new(Bell::default());
-        link.set_waker(&bell.clone().into());
-        let mut items = [item("abc"), item("def"), Item::Finish].into_iter();
-        assert!(link.claim(&mut items).is_some());
-        assert_eq!(link.write(&mut Pen::default(), &mut items), Progress::Full);
-        assert_eq!(bell.0.load(Ordering::Relaxed), 0);
-        assert!(link.take_over().is_none(), "the shard has to know first");
-        link.hand_over();
-        assert_eq!(bell.0.load(Ordering::Relaxed), 1);
-        assert_eq!(link.standing(), Standing::Blocked);
-        assert!(link.claim(&mut [item("late")].into_iter()).is_none());
-
-        wall.room.store(100, Ordering::Relaxed);
-        assert_eq!(link.take_over(), Some(Claim::Queued));
-        assert_eq!(link.write(&mut Pen::default(), &mut std::iter::empty()), Progress::Done);
-        assert_eq!(wall.take(), b"abcdef");
-        assert_eq!(link.standing(), Standing::Finished);
-        assert_eq!(wall.finished.load(Ordering::Relaxed), 1);
-        link.push(item("x"));
-        assert!(link.claim(&mut [item("x")].into_iter()).is_none());
-        assert!(link.claim_queued().is_none());
-    }
-
-    #[test]
-    fn a_large_batch_is_a_vector() {
-        let wall = Wall::with_room(1 << 20);
-        let link = Link::new(wall.clone(), Time::ZERO);
-        let big = Bytes::from(vec![b'x'; 10_000]);
-        let mut items = (0..100).map(|_| Item::Bytes(big.clone()));
-        assert!(link.claim(&mut items).is_some());
-        assert_eq!(link.write(&mut Pen::default(), &mut items), Progress::Done);
-        assert_eq!(wall.take().len(), 1_000_000);
-    }
-}
+pub(crate) mod tests;

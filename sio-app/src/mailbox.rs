@@ -56,6 +56,28 @@ struct State {
     queue: VecDeque<Mail>,
     /// How many at the front of the queue were given out and came back.
     returned: usize,
+    /// What is under way for the socket beside its owner: handlers that wait, acknowledgements they have to send.
+    guests: u32,
+    /// The socket is to go as soon as nothing is under way.
+    leaving: bool,
+}
+
+/// What comes after a mail.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Mail(Mail),
+    Nothing,
+    /// Nothing, and the socket is to go.
+    Leave,
+}
+
+impl State {
+    /// Whether the socket is to go now. It is said once.
+    const fn leaves(&mut self) -> bool {
+        let leaves = self.leaving && self.owner == 0 && self.guests == 0;
+        self.leaving &= !leaves;
+        leaves
+    }
 }
 
 impl Mailbox {
@@ -95,21 +117,40 @@ impl Mailbox {
     }
 
     /// The owner is done with one mail, and may get another.
-    pub(crate) fn done(&self) -> Option<Mail> {
+    pub(crate) fn done(&self) -> Next {
         let mut state = self.0.lock();
         state.given -= 1;
         if state.given > 0 {
-            return None;
+            return Next::Nothing;
         }
-        let next = state.queue.pop_front();
-        match next {
-            Some(_) => {
-                state.given = 1;
-                state.returned = state.returned.saturating_sub(1);
-            }
-            None => state.owner = 0,
+        if let Some(mail) = state.queue.pop_front() {
+            state.given = 1;
+            state.returned = state.returned.saturating_sub(1);
+            return Next::Mail(mail);
         }
-        next
+        state.owner = 0;
+        if state.leaves() { Next::Leave } else { Next::Nothing }
+    }
+
+    /// Something is under way for the socket that its owner does not wait for.
+    pub(crate) fn enter(&self) {
+        self.0.lock().guests += 1;
+    }
+
+    /// It is done. True if the socket is to go.
+    #[must_use]
+    pub(crate) fn exit(&self) -> bool {
+        let mut state = self.0.lock();
+        state.guests -= 1;
+        state.leaves()
+    }
+
+    /// The socket is to go: true if it can at once. Else [`done`](Self::done) or [`exit`](Self::exit) says so, once.
+    #[must_use]
+    pub(crate) fn leave(&self) -> bool {
+        let mut state = self.0.lock();
+        state.leaving = true;
+        state.leaves()
     }
 
     /// A future takes over from the turn that is at work.
@@ -135,6 +176,14 @@ mod tests {
         }
     }
 
+    fn next(mailbox: &Mailbox) -> Option<String> {
+        match mailbox.done() {
+            Next::Mail(mail) => Some(name(mail)),
+            Next::Nothing => None,
+            Next::Leave => Some("leave".into()),
+        }
+    }
+
     fn name(mail: Mail) -> String {
         match mail {
             Mail::Event { name, .. } => name.to_string(),
@@ -148,9 +197,9 @@ mod tests {
         for round in ["a", "b", "c"] {
             assert_eq!(name(mailbox.admit(7, event(round)).unwrap().unwrap()), round);
         }
-        assert!(mailbox.done().is_none());
-        assert!(mailbox.done().is_none());
-        assert!(mailbox.done().is_none());
+        assert_eq!(next(&mailbox), None);
+        assert_eq!(next(&mailbox), None);
+        assert_eq!(next(&mailbox), None);
         assert!(mailbox.admit(8, event("d")).unwrap().is_some());
     }
 
@@ -161,9 +210,9 @@ mod tests {
         assert!(mailbox.admit(2, event("b")).unwrap().is_none());
         // Behind what waits, even for the owner.
         assert!(mailbox.admit(1, event("c")).unwrap().is_none());
-        assert_eq!(name(mailbox.done().unwrap()), "b");
-        assert_eq!(name(mailbox.done().unwrap()), "c");
-        assert!(mailbox.done().is_none());
+        assert_eq!(next(&mailbox).unwrap(), "b");
+        assert_eq!(next(&mailbox).unwrap(), "c");
+        assert_eq!(next(&mailbox), None);
         assert!(mailbox.admit(2, event("d")).unwrap().is_some());
     }
 
@@ -179,9 +228,9 @@ mod tests {
         }
         mailbox.resume(3);
         for expected in ["a", "b", "c"] {
-            assert_eq!(name(mailbox.done().unwrap()), expected);
+            assert_eq!(next(&mailbox).unwrap(), expected);
         }
-        assert!(mailbox.done().is_none());
+        assert_eq!(next(&mailbox), None);
     }
 
     #[test]
@@ -197,5 +246,25 @@ mod tests {
             connected: true,
         };
         assert!(mailbox.admit(2, gone).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_socket_leaves_when_nothing_is_under_way() {
+        let mailbox = Mailbox::default();
+        assert!(mailbox.leave(), "nothing is");
+        mailbox.open(1);
+        assert!(!mailbox.leave());
+        mailbox.enter();
+        assert!(mailbox.admit(2, event("a")).unwrap().is_none());
+        assert_eq!(next(&mailbox).unwrap(), "a");
+        assert_eq!(next(&mailbox), None, "there is a guest");
+        assert!(mailbox.exit());
+        // It has been said.
+        mailbox.enter();
+        assert!(!mailbox.exit());
+
+        mailbox.open(3);
+        assert!(!mailbox.leave());
+        assert_eq!(next(&mailbox).unwrap(), "leave");
     }
 }

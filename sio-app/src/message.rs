@@ -5,7 +5,8 @@ use std::cell::Cell;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use serde::Serialize;
-use sio_proto::server::{AckRequest, Form, Message};
+use sio_proto::Config;
+use sio_proto::server::{AckRequest, Forms, Message};
 use sio_proto::socket::{Args, is_reserved_event};
 
 use crate::args::to_args;
@@ -55,13 +56,23 @@ impl Draft {
         size(&self.args)
     }
 
-    /// The message, encoded in these forms.
-    pub(crate) fn encoded(self, namespace: &ByteString, volatile: bool, forms: u8, scratch: &mut BytesMut) -> Message {
+    /// The message, encoded in these forms, and what could not be said in one of them.
+    pub(crate) fn encoded(
+        self,
+        namespace: &ByteString,
+        volatile: bool,
+        forms: Forms,
+        config: &Config,
+        scratch: &mut BytesMut,
+    ) -> (Message, Result<(), EmitError>) {
         let mut message = self.message(namespace, None, volatile);
-        for form in Form::ALL.into_iter().filter(|form| forms & form.bit() != 0) {
-            message.encode(form, scratch);
+        let mut result = Ok(());
+        for form in forms.iter() {
+            if let Err(error) = message.encode(form, config, scratch) {
+                result = Err(error.into());
+            }
         }
-        message
+        (message, result)
     }
 
     fn message(self, namespace: &ByteString, id: Option<u64>, volatile: bool) -> Message {
@@ -113,7 +124,7 @@ fn send(
     ack: Option<AckRequest>,
     scratch: &mut BytesMut,
 ) -> Result<(), EmitError> {
-    message.encode(Form::of(socket.generation), scratch);
+    message.encode(socket.form, &socket.cell.config, scratch)?;
     turn::act(socket.runtime(), |turn| {
         let sent = socket
             .cell

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use crate::{Outlet, Source};
@@ -53,8 +53,47 @@ struct Pipe {
     waker: Option<Waker>,
 }
 
-/// The end of a [`Piped`] stream that is written to.
-struct PipeOutlet(Arc<Mutex<Pipe>>);
+/// The end of a pipe that is written to.
+pub(crate) struct PipeOutlet(Arc<Mutex<Pipe>>);
+
+/// The end of a pipe that somebody reads. As a source of a connection it brings nothing: it only says when there is room.
+pub(crate) struct PipeSource(Arc<Mutex<Pipe>>);
+
+/// The two ends of a pipe.
+pub(crate) fn pipe() -> (PipeSource, PipeOutlet) {
+    let pipe = Arc::<Mutex<Pipe>>::default();
+    (PipeSource(Arc::clone(&pipe)), PipeOutlet(pipe))
+}
+
+impl PipeSource {
+    /// What has been written; `None` after the end.
+    pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut pipe = self.0.lock();
+        if !pipe.bytes.is_empty() {
+            return Poll::Ready(Some(std::mem::take(&mut pipe.bytes).freeze()));
+        }
+        if pipe.finished {
+            return Poll::Ready(None);
+        }
+        pipe.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Source for PipeSource {
+    fn poll_read(&mut self, _: &mut Context<'_>, _: &mut BytesMut) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Who reads comes here again.
+        if self.0.lock().bytes.len() < PIPE_BYTES {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+}
 
 /// A stream, which also carries the bytes that its outlet was given.
 pub struct Piped<D> {
@@ -68,8 +107,7 @@ pub struct Piped<D> {
 impl<D: Duplex> Piped<D> {
     /// The two ends of a stream.
     pub fn split(stream: D) -> (Self, impl Outlet) {
-        let pipe = Arc::<Mutex<Pipe>>::default();
-        let outlet = PipeOutlet(Arc::clone(&pipe));
+        let (PipeSource(pipe), outlet) = pipe();
         let source = Self {
             stream,
             pipe,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sio_proto::LinkId;
 use sio_proto::Time;
-use sio_proto::server::{Cause, Outputs, Request, Routed, Write};
+use sio_proto::server::{Cause, Outputs, Peer, Request, Routed, Write};
 
 use crate::io::Inner;
 use crate::link::Link;
@@ -31,8 +31,8 @@ pub(crate) struct Seat {
 
 impl Place {
     /// Takes a place; `None` if there are as many connections as may be.
-    pub(crate) fn new(io: &Arc<Inner>, link: Arc<Link>, dropped: Cause) -> Option<Self> {
-        let number = io.enter(&link)?;
+    pub(crate) fn new(io: &Arc<Inner>, link: Arc<Link>, peer: &Peer, dropped: Cause) -> Option<Self> {
+        let number = io.enter(&link, peer)?;
         Some(Self {
             io: Arc::clone(io),
             link,

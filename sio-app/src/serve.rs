@@ -28,22 +28,22 @@ type Accept = Box<dyn FnMut(&mut Context<'_>) -> Poll<io::Result<()>> + Send>;
 #[must_use = "a listener is served only while this is awaited"]
 pub struct Serve {
     io: Io,
-    accept: Accept,
+    accept: io::Result<Accept>,
     sleep: fn(Duration) -> Task,
     signal: Option<Task>,
 }
 
 impl Serve {
     /// For adapters. `accept` takes up the next connection that waits and gives it a task; it owns the listener, and goes with it when there is
-    /// nothing more to accept. `sleep` is the runtime's.
+    /// nothing more to accept. Where there is no listener, the error is what serving ends with. `sleep` is the runtime's.
     pub fn new(
         io: &Io,
-        accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>> + Send + 'static,
+        accept: io::Result<impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>> + Send + 'static>,
         sleep: fn(Duration) -> Task,
     ) -> Self {
         Self {
             io: io.clone(),
-            accept: Box::new(accept),
+            accept: accept.map(|accept| Box::new(accept) as Accept),
             sleep,
             signal: None,
         }
@@ -66,10 +66,11 @@ impl Serve {
     async fn run(self) -> io::Result<()> {
         let Self {
             io,
-            mut accept,
+            accept,
             sleep,
             mut signal,
         } = self;
+        let mut accept = accept?;
         let mut closing = pin!(io.closing());
         let mut at_once = 0;
         loop {
@@ -104,21 +105,16 @@ impl Serve {
         }
         // Who connects from here on is refused at once instead of waiting in the backlog.
         drop(accept);
-        if !io.ends_before(pin!(sleep(io.options().shutdown_timeout))).await {
-            tracing::info!(
-                connections = io.connections(),
-                "ending connections that did not end by themselves"
-            );
-            io.abort();
-            io.ended().await;
-        }
-        io.clear();
+        io.finish(sleep).await;
         Ok(())
     }
 }
 
+/// For adapters that do not leave accepting to [`Serve`]: whether a failed accept is no reason to pause.
+///
 /// One failed accept says something about one client, or about the whole process; in the second case trying again at once would only spin.
-fn is_of_one_client(error: &io::Error) -> bool {
+#[must_use]
+pub fn is_of_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(
         error.kind(),
@@ -169,7 +165,7 @@ mod tests {
             Some(error) => Poll::Ready(Err(error.into())),
             None => Poll::Pending,
         };
-        let mut serving = Serve::new(&io, accept, sleep).into_future();
+        let mut serving = Serve::new(&io, Ok(accept), sleep).into_future();
         let cx = &mut Context::from_waker(Waker::noop());
         assert!(serving.as_mut().poll(cx).is_pending());
         assert_eq!(SLEPT.get(), 2);
@@ -188,7 +184,7 @@ mod tests {
         };
         let (ask, asked) = std::sync::mpsc::channel();
         let signal = poll_fn(move |_| asked.try_recv().map_or(Poll::Pending, Poll::Ready));
-        let mut serving = Serve::new(&io, accept, sleep)
+        let mut serving = Serve::new(&io, Ok(accept), sleep)
             .with_graceful_shutdown(signal)
             .into_future();
         let cx = &mut Context::from_waker(Waker::noop());

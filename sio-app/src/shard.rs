@@ -3,18 +3,20 @@
 //! Everything that happens under the lock is here, and is short: no user code, no encoding, no write to a socket, and never a second
 //! shard's lock. Order inside: shard, then link, then mailbox.
 
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use sio_proto::server::{Delivery, Outputs, Shard, Write};
-use sio_proto::{LinkId, SocketKey, Time};
+use sio_proto::server::{Command, Delivery, Forms, Outputs, Shard, Write};
+use sio_proto::{Config, LinkId, SocketKey, Time};
 
 use crate::io::Inner;
 use crate::link::{Claim, Item, Link, Pen, Progress};
 use crate::mailbox::{Mail, Overflow};
 use crate::runtime::Runtime;
+use crate::sleep::Sleeps;
 use crate::socket::{SocketId, SocketInner};
 use crate::turn::Turn;
 use crate::work::Work;
@@ -26,9 +28,10 @@ pub(crate) struct ShardCell {
     /// The whole it is part of.
     pub(crate) io: Weak<Inner>,
     pub(crate) runtime: Runtime,
+    pub(crate) config: Arc<Config>,
     state: Mutex<State>,
     /// Copies of what the shard knows, for those who decide whether to take the lock at all.
-    forms: AtomicU8,
+    forms: AtomicU32,
     sessions: AtomicUsize,
 }
 
@@ -36,32 +39,51 @@ pub(crate) struct State {
     pub(crate) shard: Shard,
     pub(crate) links: Links,
     sockets: Vec<Option<Arc<SocketInner>>>,
+    sleeps: Sleeps,
+    /// The server goes away, and has sessions here.
+    draining: bool,
+    /// The latest time that it has heard of. Turns of several threads come in another order than they read the clock.
+    latest: Time,
     /// When the timer task will come, and how to make it come earlier.
     armed: Option<Time>,
     timer: Option<Waker>,
 }
 
+/// What the shard has to hear when all deliveries have been given out.
+#[derive(Default)]
+struct Verdicts {
+    /// Too many events wait for these.
+    overflown: Vec<SocketKey>,
+    /// For these nothing is under way.
+    free: Vec<SocketKey>,
+}
+
 impl ShardCell {
     pub(crate) fn new(io: Weak<Inner>, runtime: Runtime, shard: Shard) -> Self {
+        let config = Arc::clone(shard.config());
         let state = State {
             shard,
             links: Links::default(),
             sockets: Vec::new(),
+            sleeps: Sleeps::default(),
+            draining: false,
+            latest: Time::ZERO,
             armed: None,
             timer: None,
         };
         Self {
             io,
             runtime,
+            config,
             state: Mutex::new(state),
-            forms: AtomicU8::new(0),
+            forms: AtomicU32::new(0),
             sessions: AtomicUsize::new(0),
         }
     }
 
     /// The forms that its sessions need.
-    pub(crate) fn forms(&self) -> u8 {
-        self.forms.load(Ordering::Relaxed)
+    pub(crate) fn forms(&self) -> Forms {
+        Forms::from_bits(self.forms.load(Ordering::Relaxed))
     }
 
     /// How many sessions it has.
@@ -80,26 +102,43 @@ impl ShardCell {
         turn: &Turn,
         input: impl FnOnce(&mut State, Time, &mut Outputs) -> R,
     ) -> R {
-        let (result, wake) = turn.outputs.with(|out| {
+        let (result, wake, emptied) = turn.outputs.with(|out| {
             let mut state = self.state.lock();
-            let result = input(&mut state, turn.now(), out);
+            let now = state.time(turn);
+            let result = input(&mut state, now, out);
             if !out.writes.is_empty() || !out.deliveries.is_empty() {
                 self.settle(&mut state, turn, out);
             }
-            (result, state.rearm())
+            let emptied = state.draining && state.shard.sessions() == 0;
+            state.draining &= !emptied;
+            (result, state.rearm(), emptied)
         });
         turn.touch(self);
+        if emptied && let Some(io) = self.io.upgrade() {
+            io.shard_emptied();
+        }
         if let Some(timer) = wake {
             timer.wake();
         }
         result
     }
 
+    /// The server goes away: sessions leave, and the whole hears when none is left.
+    pub(crate) fn drain(self: &Arc<Self>, turn: &Turn, spread: Duration, patience: Duration) {
+        self.input(turn, |state, now, out| {
+            state.draining = true;
+            state
+                .shard
+                .handle_command(now, Command::Drain { spread, patience }, out);
+        });
+    }
+
     /// An input that only queues something, and can cause nothing but a deadline.
     pub(crate) fn queue<R>(self: &Arc<Self>, turn: &Turn, queue: impl FnOnce(&mut Shard, Time) -> R) -> R {
         let (result, wake) = {
             let mut state = self.state.lock();
-            let result = queue(&mut state.shard, turn.now());
+            let now = state.time(turn);
+            let result = queue(&mut state.shard, now);
             (result, state.rearm())
         };
         turn.touch(self);
@@ -121,22 +160,28 @@ impl ShardCell {
         if out.deliveries.is_empty() {
             return;
         }
-        let mut overflown = Vec::new();
+        let mut verdicts = Verdicts::default();
         let mut deliveries = std::mem::take(&mut out.deliveries);
         for delivery in deliveries.drain(..) {
-            self.deliver(state, turn, delivery, &mut overflown);
+            self.deliver(state, turn, delivery, &mut verdicts);
         }
         out.deliveries = deliveries;
-        self.forms.store(state.shard.forms_in_use(), Ordering::Relaxed);
+        self.forms.store(state.shard.forms_in_use().bits(), Ordering::Relaxed);
         self.sessions.store(state.shard.sessions(), Ordering::Relaxed);
-        for socket in overflown {
+        for socket in verdicts.free {
+            let now = state.time(turn);
+            state.shard.release(now, socket, out);
+            self.settle(state, turn, out);
+        }
+        for socket in verdicts.overflown {
             tracing::warn!(?socket, "too many events wait for a handler: the session is closed");
-            state.shard.disconnect(turn.now(), socket, true, out);
+            let now = state.time(turn);
+            state.shard.disconnect(now, socket, true, out);
             self.settle(state, turn, out);
         }
     }
 
-    fn deliver(self: &Arc<Self>, state: &mut State, turn: &Turn, delivery: Delivery, overflown: &mut Vec<SocketKey>) {
+    fn deliver(self: &Arc<Self>, state: &mut State, turn: &Turn, delivery: Delivery, verdicts: &mut Verdicts) {
         match delivery {
             Delivery::Event {
                 socket,
@@ -148,7 +193,7 @@ impl ShardCell {
                 match inner.mailbox.admit(turn.owner(), Mail::Event { name, args, ack }) {
                     Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
                     Ok(None) => {}
-                    Err(Overflow) => overflown.push(socket),
+                    Err(Overflow) => verdicts.overflown.push(socket),
                 }
             }
             Delivery::Ack { socket, id, result } => {
@@ -163,8 +208,9 @@ impl ShardCell {
                 namespace,
                 auth,
                 handshake,
-                generation,
+                generation: _,
                 transport: _,
+                form,
             } => {
                 let inner = SocketInner::new(
                     Arc::clone(self),
@@ -173,7 +219,7 @@ impl ShardCell {
                     namespace,
                     auth,
                     handshake,
-                    generation,
+                    form,
                 );
                 let inner = Arc::new(inner);
                 inner.mailbox.open(turn.owner());
@@ -197,6 +243,15 @@ impl ShardCell {
                     turn.add(Work::Mail(inner, mail));
                 }
             }
+            Delivery::Leaving { socket } => {
+                if state.socket(socket).is_none_or(|inner| inner.mailbox.leave()) {
+                    verdicts.free.push(socket);
+                }
+            }
+            Delivery::Garbled { socket, codec, garbled } => {
+                let (error, looks_like) = (garbled.error, garbled.looks_like);
+                tracing::warn!(?socket, codec, looks_like, %error, "a client's payload cannot be read");
+            }
             Delivery::EngineOpen { session, handshake } => {
                 turn.add(Work::EngineOpen(Arc::clone(self), session, handshake));
             }
@@ -215,7 +270,8 @@ impl ShardCell {
                 loop {
                     let more = {
                         let mut state = self.state.lock();
-                        let more = state.shard.flush_ready(turn.now(), LINKS_PER_FLUSH, out);
+                        let now = state.time(turn);
+                        let more = state.shard.flush_ready(now, LINKS_PER_FLUSH, out);
                         batch.collect(&state.links, out);
                         more
                     };
@@ -238,18 +294,58 @@ impl ShardCell {
     pub(crate) fn arm(&self, waker: &Waker) -> Option<Time> {
         let mut state = self.state.lock();
         state.timer = Some(waker.clone());
-        state.armed = state.shard.next_timeout();
+        state.armed = [state.shard.next_timeout(), state.sleeps.next()]
+            .into_iter()
+            .flatten()
+            .min();
         state.armed
     }
 
-    /// Lets go of all sockets, so that nothing refers to the whole any more.
+    /// Waits until then: a new entry among the sleeps, or the old one again. `None` if the wait is over.
+    pub(crate) fn sleep(&self, until: Time, number: Option<u64>, waker: &Waker) -> Option<u64> {
+        let now = (self.runtime.now)();
+        let (number, wake) = {
+            let mut state = self.state.lock();
+            let number = state.sleeps.wait(now, until, number, waker)?;
+            let wake = state.come_by(until);
+            (number, wake)
+        };
+        if let Some(timer) = wake {
+            timer.wake();
+        }
+        Some(number)
+    }
+
+    /// The future of a sleep is gone.
+    pub(crate) fn wake_up(&self, until: Time, number: u64) {
+        self.state.lock().sleeps.forget(until, number);
+    }
+
+    /// Wakes those whose sleep is over.
+    pub(crate) fn wake_sleepers(&self) {
+        let now = (self.runtime.now)();
+        let due = self.state.lock().sleeps.take_due(now);
+        due.into_iter().for_each(Waker::wake);
+    }
+
+    /// Lets go of all sockets, so that nothing refers to the whole any more, and ends all sleeps, because nobody looks at the time any more.
     pub(crate) fn clear(&self) {
-        let sockets = std::mem::take(&mut self.state.lock().sockets);
+        let (sockets, sleepers) = {
+            let mut state = self.state.lock();
+            (std::mem::take(&mut state.sockets), state.sleeps.end())
+        };
         drop(sockets);
+        sleepers.into_iter().for_each(Waker::wake);
     }
 }
 
 impl State {
+    /// The turn's time, or a later one if the shard has seen that already: its time does not go backwards.
+    fn time(&mut self, turn: &Turn) -> Time {
+        self.latest = self.latest.max(turn.now());
+        self.latest
+    }
+
     fn socket(&self, key: SocketKey) -> Option<&Arc<SocketInner>> {
         self.sockets
             .get(key.slot())?
@@ -270,6 +366,11 @@ impl State {
     /// The timer task's waker, if it has to come earlier than it thinks.
     fn rearm(&mut self) -> Option<Waker> {
         let next = self.shard.next_timeout()?;
+        self.come_by(next)
+    }
+
+    /// The same, if it has to come by then.
+    fn come_by(&mut self, next: Time) -> Option<Waker> {
         if self.armed.is_some_and(|armed| armed <= next) {
             return None;
         }

@@ -12,7 +12,7 @@ use bytestring::ByteString;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
-use sio_proto::server::{self, AckRequest, Generation, Handshake, TransportKind};
+use sio_proto::server::{self, AckRequest, Form, Generation, Handshake, TransportKind};
 use sio_proto::socket::Args;
 use sio_proto::{Sid, SocketKey};
 
@@ -27,7 +27,8 @@ use crate::namespace::Table;
 use crate::request;
 use crate::runtime::Runtime;
 use crate::shard::ShardCell;
-use crate::turn;
+use crate::sleep::Sleep;
+use crate::turn::{self, Turn};
 
 /// One client in one namespace.
 ///
@@ -50,7 +51,7 @@ pub struct Socket(pub(crate) Arc<SocketInner>);
 pub(crate) struct SocketInner {
     pub(crate) cell: Arc<ShardCell>,
     pub(crate) key: SocketKey,
-    pub(crate) generation: Generation,
+    pub(crate) form: Form,
     standing: AtomicU8,
     id: SocketId,
     pub(crate) namespace: ByteString,
@@ -89,12 +90,12 @@ impl SocketInner {
         namespace: ByteString,
         auth: Option<ByteString>,
         handshake: Arc<Handshake>,
-        generation: Generation,
+        form: Form,
     ) -> Self {
         Self {
             cell,
             key,
-            generation,
+            form,
             standing: AtomicU8::new(ASKING),
             id,
             namespace,
@@ -150,12 +151,41 @@ impl SocketInner {
         }
     }
 
+    /// Something is under way that a server which goes away waits for, until the guest is dropped.
+    pub(crate) fn guest(self: &Arc<Self>) -> Guest {
+        self.mailbox.enter();
+        Guest(Arc::clone(self))
+    }
+
+    /// Nothing is under way, and the server goes away.
+    pub(crate) fn leave(&self, turn: &Turn) {
+        self.cell
+            .input(turn, |state, now, out| state.shard.release(now, self.key, out));
+    }
+
     /// No acknowledgement will come any more.
     pub(crate) fn drop_acks(&self) {
         let Some(extras) = self.extras.get() else { return };
         let open = std::mem::take(&mut extras.acks.lock().open);
         for slot in open.into_values() {
             slot.fill(Err(server::AckError::Disconnected));
+        }
+    }
+}
+
+/// Something under way for a socket.
+pub(crate) struct Guest(Arc<SocketInner>);
+
+impl Guest {
+    pub(crate) const fn socket(&self) -> &Arc<SocketInner> {
+        &self.0
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if self.0.mailbox.exit() {
+            turn::act(self.0.runtime(), |turn| self.0.leave(turn));
         }
     }
 }
@@ -202,7 +232,7 @@ impl Socket {
     /// Which generation of the protocol the client speaks.
     #[must_use]
     pub fn generation(&self) -> Generation {
-        self.0.generation
+        self.0.form.generation()
     }
 
     /// How its packets travel at the moment; `None` once it is gone.
@@ -348,6 +378,22 @@ impl Socket {
         Emitter::from_socket(self).timeout(timeout)
     }
 
+    /// Waits so long, whatever the runtime, and also if this client goes away meanwhile.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sio_app::{Io, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of("/").on("later", async |socket: Socket, text: String| {
+    ///     socket.sleep(Duration::from_secs(1)).await;
+    ///     socket.emit("later", text)
+    /// });
+    /// # }
+    /// ```
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::new(Arc::clone(&self.0.cell), (self.0.runtime().now)() + duration)
+    }
+
     pub(crate) fn report(&self, event: &str, error: EmitError) {
         if let Some(io) = self.0.io() {
             io.report(Some(self), event, &HandlerError::Emit(error));
@@ -412,7 +458,7 @@ impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket")
             .field("namespace", &self.namespace())
-            .field("generation", &self.0.generation)
+            .field("generation", &self.generation())
             .field("connected", &self.is_connected())
             .finish_non_exhaustive()
     }

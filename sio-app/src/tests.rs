@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -20,57 +20,97 @@ thread_local! {
     static TASKS: RefCell<Vec<Task>> = const { RefCell::new(Vec::new()) };
 }
 
-const RUNTIME: Runtime = Runtime {
+pub(crate) const RUNTIME: Runtime = Runtime {
     now: || Time::from_micros(NOW.get()),
     spawn: |task| TASKS.with_borrow_mut(|tasks| tasks.push(task)),
     fill: |out| out.fill(7),
 };
 
-fn run_tasks() -> usize {
+/// The time, in microseconds.
+pub(crate) fn now() -> u64 {
+    NOW.get()
+}
+
+pub(crate) fn set_now(micros: u64) {
+    NOW.set(micros);
+}
+
+pub(crate) fn run_tasks() -> usize {
     let mut tasks = TASKS.take();
     tasks.retain_mut(|task| task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     TASKS.with_borrow_mut(|waiting| waiting.append(&mut tasks));
     TASKS.with_borrow(Vec::len)
 }
 
+/// A waker that counts.
+#[derive(Clone, Default)]
+pub(crate) struct Counted(Arc<Count>);
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Counted {
+    pub(crate) fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.0))
+    }
+
+    /// How often it was woken since the last time.
+    pub(crate) fn take(&self) -> usize {
+        self.0.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// What is read next; nothing is "not yet", empty is the end.
 #[derive(Default)]
-struct Script(Vec<Vec<u8>>);
+struct Script {
+    reads: Vec<Vec<u8>>,
+    /// The socket has no room for more.
+    full: bool,
+}
 
 impl Source for Script {
     fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        if self.0.is_empty() {
+        if self.reads.is_empty() {
             return Poll::Pending;
         }
-        let bytes = self.0.remove(0);
+        let bytes = self.reads.remove(0);
         buffer.extend_from_slice(&bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        if self.full { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 }
 
-struct Driven {
+pub(crate) struct Driven {
     connection: Connection,
     script: Script,
-    wall: Arc<Wall>,
+    pub(crate) wall: Arc<Wall>,
 }
 
 impl Driven {
-    fn new(io: &Io, room: usize) -> Self {
+    pub(crate) fn new(io: &Io, room: usize) -> Self {
+        Self::try_new(io, room).unwrap()
+    }
+
+    pub(crate) fn try_new(io: &Io, room: usize) -> Option<Self> {
         let wall = Wall::with_room(room);
-        let connection = Connection::new(io, Peer::default(), wall.clone()).unwrap();
-        Self {
-            connection,
+        Some(Self {
+            connection: Connection::new(io, Peer::default(), wall.clone())?,
             script: Script::default(),
             wall,
-        }
+        })
     }
 
     /// A connected websocket client of the main namespace.
-    fn connected(io: &Io) -> Self {
+    pub(crate) fn connected(io: &Io) -> Self {
         let mut driven = Self::new(io, usize::MAX);
         let _ = driven.read(
             b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -81,28 +121,28 @@ impl Driven {
         driven
     }
 
-    fn read(&mut self, bytes: &[u8]) -> Poll<()> {
-        self.script.0.push(bytes.to_vec());
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Poll<()> {
+        self.script.reads.push(bytes.to_vec());
         self.poll()
     }
 
-    fn poll(&mut self) -> Poll<()> {
+    pub(crate) fn poll(&mut self) -> Poll<()> {
         self.connection
             .poll(&mut Context::from_waker(Waker::noop()), &mut self.script)
     }
 
-    fn written(&self) -> String {
+    pub(crate) fn written(&self) -> String {
         self.wall.calls.store(0, Ordering::Relaxed);
         String::from_utf8_lossy(&self.wall.take()).into_owned()
     }
 
-    fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.wall.calls.load(Ordering::Relaxed)
     }
 }
 
 /// A masked text frame, as clients send it; the mask is zero.
-fn text(packet: &str) -> Vec<u8> {
+pub(crate) fn text(packet: &str) -> Vec<u8> {
     let mut frame = vec![0x81, 0x80 | packet.len() as u8, 0, 0, 0, 0];
     frame.extend_from_slice(packet.as_bytes());
     frame
@@ -227,7 +267,7 @@ fn handlers_run_in_a_task_when_no_turn_is_there() {
 }
 
 /// A request as another HTTP server has read it.
-fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> sio_proto::http::Request {
+pub(crate) fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> sio_proto::http::Request {
     sio_proto::http::Request {
         method,
         target: target.into(),
@@ -360,4 +400,126 @@ fn an_upgraded_exchange_is_a_connection() {
     assert!(driven.written().ends_with(r#"42["echo","x"]"#));
     drop(driven);
     assert_eq!((io.sessions(), io.connections()), (0, 0));
+}
+
+/// Lets time pass, the sweeper coming twice a second.
+pub(crate) fn pass(io: &Io, millis: u64) {
+    let end = NOW.get() + millis * 1000;
+    while NOW.get() < end {
+        NOW.set(end.min(NOW.get() + 500_000));
+        io.sweep();
+    }
+}
+
+#[test]
+fn each_part_of_a_request_has_its_time() {
+    let options = Options::default()
+        .shards(1)
+        .idle_timeout(Duration::from_secs(7))
+        .head_timeout(Duration::from_secs(3))
+        .body_timeout(Duration::from_secs(5));
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+    let head = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+    let whole = format!("{head}abc");
+    for (what, steps, millis) in [
+        ("nothing at all", &[][..], 7_000),
+        ("a head byte by byte", &[(6_000, "G"), (1_500, "E"), (1_000, "T")], 500),
+        (
+            "a body byte by byte",
+            &[(6_000, head), (2_500, "a"), (1_500, "b")],
+            1_000,
+        ),
+        ("nothing more", &[(6_500, &*whole), (6_500, &whole)], 7_000),
+        (
+            "half of the next one",
+            &[(0, &*format!("{whole}GET /")), (2_000, " HT")],
+            1_000,
+        ),
+    ] {
+        let mut client = Driven::new(&io, usize::MAX);
+        for (millis, bytes) in steps {
+            pass(&io, *millis);
+            assert!(client.read(bytes.as_bytes()).is_pending(), "{what}: {bytes:?}");
+        }
+        pass(&io, millis - 500);
+        assert!(client.poll().is_pending(), "{what}");
+        pass(&io, 500);
+        assert!(client.poll().is_ready(), "{what}");
+    }
+    // Who waits for an answer, or for messages, is not late.
+    let mut polling = Driven::new(&io, usize::MAX);
+    let _ = polling.read(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = polling.written();
+    let (_, sid) = answer.split_once("\"sid\":\"").unwrap();
+    let poll = format!(
+        "GET /socket.io/?EIO=4&transport=polling&sid={} HTTP/1.1\r\nHost: a\r\n\r\n",
+        &sid[..20]
+    );
+    let _ = polling.read(poll.as_bytes());
+    let mut websocket = Driven::connected(&io);
+    pass(&io, 60_000);
+    assert!(polling.poll().is_pending() && websocket.poll().is_pending());
+    assert_eq!(polling.written(), "");
+}
+
+#[test]
+fn who_never_reads_does_not_keep_a_connection_that_is_over() {
+    let io = server(1);
+    let mut client = Driven::connected(&io);
+    client.wall.room.store(0, Ordering::Relaxed);
+    client.script.full = true;
+    io.emit("n", 1);
+    assert!(client.poll().is_pending());
+    io.sockets()[0].close();
+    assert_eq!(io.sessions(), 0);
+    assert!(client.poll().is_pending());
+    pass(&io, 29_500);
+    assert!(client.poll().is_pending());
+    pass(&io, 500);
+    assert!(client.poll().is_ready());
+}
+
+#[test]
+fn a_turn_that_read_the_clock_before_another_and_comes_after_it_does_no_harm() {
+    let io = server(1);
+    echo(&io);
+    NOW.set(2_000_000);
+    let _late = Driven::connected(&io);
+    NOW.set(1_000_000);
+    let mut early = Driven::connected(&io);
+    let _ = early.read(&text(r#"42["echo",1]"#));
+    assert!(early.written().ends_with(r#"42["echo",1]"#));
+}
+
+#[test]
+fn who_pipelines_too_much_is_read_on_from_when_the_answer_is_there() {
+    let io = server(1);
+    let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+    let path = format!(
+        "/socket.io/?EIO=4&transport=polling&sid={}",
+        open.split('"').nth(3).unwrap()
+    );
+    assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
+    let _ = fetch(&io, Method::Get, &path, "");
+    let mut client = Driven::new(&io, usize::MAX);
+    let counted = Counted::default();
+    let waker = counted.waker();
+    let poll = |client: &mut Driven| {
+        client
+            .connection
+            .poll(&mut Context::from_waker(&waker), &mut client.script)
+    };
+    let large = "x".repeat(100_000);
+    let next = format!("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{large}");
+    client
+        .script
+        .reads
+        .push(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n{next}").into_bytes());
+    assert!(poll(&mut client).is_pending());
+    counted.take();
+    io.emit("n", 1);
+    assert_eq!(counted.take(), 1);
+    assert!(client.written().ends_with(r#"42["n",1]"#));
+    assert!(poll(&mut client).is_pending());
+    assert!(client.written().starts_with("HTTP/1.1 404"));
 }

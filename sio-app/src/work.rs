@@ -19,7 +19,7 @@ use crate::engine::EngineSocket;
 use crate::error::HandlerError;
 use crate::handler::{Call, HandlerFuture, Started, StartedMiddleware};
 use crate::io::Inner;
-use crate::mailbox::Mail;
+use crate::mailbox::{Mail, Next};
 use crate::middleware::Refusal;
 use crate::namespace::Table;
 use crate::shard::ShardCell;
@@ -72,10 +72,12 @@ impl Work {
 /// One mail is done: the next ones that wait follow, until there is none or a future has to finish first.
 fn work_off(turn: &Turn, socket: &Arc<SocketInner>, mut then: Then) {
     while let Then::Next = then {
-        let Some(mail) = socket.mailbox.done() else { return };
-        then = deliver(socket, mail);
+        match socket.mailbox.done() {
+            Next::Mail(mail) => then = deliver(socket, mail),
+            Next::Nothing => return,
+            Next::Leave => return socket.leave(turn),
+        }
     }
-    let _ = turn;
 }
 
 /// A future that owned the mailbox has come to its end: a turn goes on with it.
@@ -131,7 +133,7 @@ fn settle(socket: &Arc<SocketInner>, table: &Table, name: &str, started: Result<
             Then::Next
         }
         Ok(Started::Waiting(future)) => {
-            let (socket, name) = (Arc::clone(socket), name.to_owned());
+            let (socket, name, guest) = (Arc::clone(socket), name.to_owned(), socket.guest());
             let one_at_a_time = table.one_at_a_time;
             if one_at_a_time {
                 socket.mailbox.park(new_owner());
@@ -143,6 +145,7 @@ fn settle(socket: &Arc<SocketInner>, table: &Table, name: &str, started: Result<
                 if one_at_a_time {
                     resume(&socket, |_| Then::Next);
                 }
+                drop(guest);
             }));
             if one_at_a_time { Then::Parked } else { Then::Next }
         }

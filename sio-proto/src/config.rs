@@ -5,9 +5,11 @@
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::codec::{Codec, Framing, MessageLimits, PacketParser};
 use crate::engine::Dialect;
 use crate::{http, socket, websocket};
 
@@ -43,6 +45,9 @@ pub struct Config {
     /// How Engine.IO 3 clients are taken to encode text. Default [`Dialect::Auto`]: each session by what it sends. Fix it only if all
     /// such clients are known to be of one kind (docs/protocol/engine-io.md §3.3).
     pub dialect: Dialect,
+    /// How clients of Engine.IO 4 and 3 write Socket.IO packets. Default none, which is the standard wire, [`socket::text`]. Nothing on the wire says
+    /// it: clients have to be given the same parser, and those that have another are closed.
+    pub parser: Option<Arc<dyn PacketParser>>,
     /// Cookie set on the handshake response of polling. Default none.
     pub cookie: Option<Cookie>,
     /// CORS headers. Default none: a browser then lets only same-origin pages read polling responses.
@@ -72,7 +77,7 @@ pub struct Config {
     pub max_pending_acks: usize,
     /// How long attachments may trail behind their packet. Default 10 s.
     pub attachment_timeout: Duration,
-    /// Settings of the 0.6 generation.
+    /// Settings of the 0.6 family: the plain-message transports and their codecs.
     pub legacy: Legacy,
     /// Settings of the 0.7-0.9 generation.
     pub legacy09: Legacy09,
@@ -93,6 +98,7 @@ impl Default for Config {
             transports: Transports::default(),
             generations: Generations::default(),
             dialect: Dialect::Auto,
+            parser: None,
             cookie: None,
             cors: None,
             origins: Origins::SameHost,
@@ -135,6 +141,12 @@ pub enum ConfigError {
     /// A cookie name or path holds characters that a header cannot carry.
     #[error("cookie name or path holds characters a header cannot carry")]
     Cookie,
+    /// A mount's path is that of something else, or lies below or above it.
+    #[error("mount {0:?} would answer requests of another path")]
+    Mount(String),
+    /// More codecs than a server can have at once.
+    #[error("{0} codecs: a server can have 8, that of the path and 7 mounts")]
+    Codecs(usize),
     /// A 0.7-0.9 client would give the server up: it has to hear something before its timeouts are over.
     #[error(
         "legacy09: heartbeat_interval and poll_duration must be shorter than close_timeout, and heartbeat_interval than heartbeat_timeout"
@@ -148,14 +160,15 @@ impl Config {
     /// # Errors
     /// The first setting that does not make sense.
     pub fn validate(mut self) -> Result<Self, ConfigError> {
-        for path in core::iter::once(&self.path).chain(&self.engine_path) {
+        for path in self.paths() {
             if !path.starts_with('/') || path.len() < 2 || path.ends_with('/') {
-                return Err(ConfigError::Path(path.clone()));
+                return Err(ConfigError::Path(path.to_owned()));
             }
         }
         if self.engine_path.as_ref() == Some(&self.path) {
             return Err(ConfigError::SamePath);
         }
+        self.legacy.check_mounts(&self.path, self.engine_path.as_deref())?;
         let day = Duration::from_secs(86_400);
         for (name, value) in [
             ("ping_interval", self.ping_interval),
@@ -187,6 +200,8 @@ impl Config {
             ("max_namespaces", self.max_namespaces),
             ("max_rooms_per_socket", self.max_rooms_per_socket),
             ("legacy.max_pending_messages", self.legacy.max_pending_messages),
+            ("legacy.max_buffered_bytes", self.legacy.max_buffered_bytes),
+            ("legacy.max_messages_per_payload", self.legacy.max_messages_per_payload),
             ("legacy09.max_pending_messages", self.legacy09.max_pending_messages),
         ] {
             if value == 0 {
@@ -203,6 +218,22 @@ impl Config {
         self.websocket.max_message_bytes = self.max_payload;
         self.websocket.max_frame_bytes = self.max_payload;
         Ok(self)
+    }
+}
+
+impl Config {
+    /// Sets [`Config::parser`](#structfield.parser).
+    #[must_use]
+    pub fn parser(mut self, parser: impl PacketParser + 'static) -> Self {
+        self.parser = Some(Arc::new(parser));
+        self
+    }
+
+    /// Every path under which something is served.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        let mounts = self.legacy.mounts.iter().map(|mount| &mount.path);
+        let paths = core::iter::once(&self.path).chain(&self.engine_path).chain(mounts);
+        paths.map(String::as_str)
     }
 }
 
@@ -246,12 +277,12 @@ setters! {
     legacy09: Legacy09,
 }
 
-/// Which transports are offered to Engine.IO clients.
+/// Which transports are offered to clients of Engine.IO and of 0.7 to 0.9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transports {
-    /// HTTP long polling. Default true.
+    /// HTTP long polling, and htmlfile. Default true.
     pub polling: bool,
-    /// WebSocket. Default true.
+    /// WebSocket, whoever speaks it. Default true.
     pub websocket: bool,
 }
 
@@ -274,7 +305,7 @@ pub struct Generations {
     pub engine3: bool,
     /// The `/1/` wire of 0.7 to 0.9. Default true.
     pub legacy09: bool,
-    /// The `~m~` wire of 0.5 and 0.6. Default true.
+    /// The plain-message wire of 0.6 and before, in whatever codec. Default true.
     pub legacy06: bool,
 }
 
@@ -395,11 +426,11 @@ pub enum Origins {
     Any,
 }
 
-/// Settings of the 0.6 generation (docs/protocol/legacy-0.6.md §4, §6, §13).
+/// Settings of the 0.6 family (docs/protocol/legacy-0.6.md §4, §6, §13).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Legacy {
-    /// Time between heartbeats on websocket. Default 10 s; genuine clients give up after 15 s of silence.
+    /// Time between heartbeats on websocket and streams, unless the codec has its own. Default 10 s; genuine clients give up after 15 s of silence.
     pub heartbeat_interval: Duration,
     /// How long an echo may take. Default 8 s.
     pub heartbeat_timeout: Duration,
@@ -410,6 +441,26 @@ pub struct Legacy {
     /// Most messages kept for a session that has no transport, which between two polls every polling session has not. Default 1 024.
     /// Beyond it a send is refused as full and a broadcast ends the session.
     pub max_pending_messages: usize,
+    /// What the payloads under [`Config::path`] are. Default [`Framing`], the `~m~` of 0.5 and 0.6. Nothing in a request says which wire its client
+    /// speaks, so others have to be given a path of their own, or this one (docs/protocol/detection.md §4).
+    pub codec: Codec,
+    /// Further paths, with a codec each. Default none. A session of one is unknown under all others. At most
+    /// [`Legacy::MAX_CODECS`] less one.
+    pub mounts: Vec<Mount>,
+    /// Most bytes that a codec may hold back of a message that comes in pieces, per session and per websocket. Default 1 000 000. More ends the
+    /// session.
+    pub max_buffered_bytes: usize,
+    /// Most messages in one payload from a client. Default 65 536. The rest of the payload is dropped.
+    pub max_messages_per_payload: usize,
+}
+
+/// A path under which plain messages travel in a codec of their own ([`Legacy::mounts`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Path prefix, without a trailing slash: `/streaming` serves `/streaming/websocket`, `/streaming/xhr-polling/…` and so on.
+    pub path: String,
+    /// What the payloads are.
+    pub codec: Codec,
 }
 
 impl Default for Legacy {
@@ -420,7 +471,72 @@ impl Default for Legacy {
             poll_duration: Duration::from_secs(20),
             reconnect_timeout: Duration::from_secs(10),
             max_pending_messages: 1024,
+            codec: Codec::new(Framing),
+            mounts: Vec::new(),
+            max_buffered_bytes: 1_000_000,
+            max_messages_per_payload: 65_536,
         }
+    }
+}
+
+impl Legacy {
+    /// Most codecs one server can have: that of its path, and those of mounts. Each is one encoding of every broadcast while it is in use.
+    pub const MAX_CODECS: usize = 8;
+
+    /// Sets [`Legacy::codec`](#structfield.codec).
+    #[must_use]
+    pub fn codec(mut self, codec: impl Into<Codec>) -> Self {
+        self.codec = codec.into();
+        self
+    }
+
+    /// Adds to [`Legacy::mounts`](#structfield.mounts).
+    #[must_use]
+    pub fn mount(mut self, path: impl Into<String>, codec: impl Into<Codec>) -> Self {
+        self.mounts.push(Mount {
+            path: path.into(),
+            codec: codec.into(),
+        });
+        self
+    }
+
+    /// All codecs by their numbers: that of the server's path, then those of the mounts in their order.
+    pub fn codecs(&self) -> impl Iterator<Item = &Codec> {
+        core::iter::once(&self.codec).chain(self.mounts.iter().map(|mount| &mount.codec))
+    }
+
+    /// The codec of this number.
+    pub(crate) fn codec_at(&self, number: u8) -> &Codec {
+        match usize::from(number).checked_sub(1) {
+            None => &self.codec,
+            Some(mount) => self.mounts.get(mount).map_or(&self.codec, |mount| &mount.codec),
+        }
+    }
+
+    /// What decoders are given.
+    pub(crate) const fn message_limits(&self) -> MessageLimits {
+        MessageLimits {
+            max_buffered_bytes: self.max_buffered_bytes,
+            max_messages: self.max_messages_per_payload,
+        }
+    }
+
+    fn check_mounts(&self, path: &str, engine_path: Option<&str>) -> Result<(), ConfigError> {
+        if self.mounts.len() >= Self::MAX_CODECS {
+            return Err(ConfigError::Codecs(self.mounts.len() + 1));
+        }
+        let is_below = |path: &str, other: &str| {
+            path.strip_prefix(other)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        for (at, mount) in self.mounts.iter().enumerate() {
+            let before = self.mounts[..at].iter().map(|other| &*other.path);
+            let mut others = core::iter::once(path).chain(engine_path).chain(before);
+            if others.any(|other| is_below(other, &mount.path) || is_below(&mount.path, other)) {
+                return Err(ConfigError::Mount(mount.path.clone()));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -428,7 +544,7 @@ impl Default for Legacy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Legacy09 {
-    /// Time between heartbeats on websocket. Default 25 s.
+    /// Time between heartbeats on websocket and htmlfile. Default 25 s.
     pub heartbeat_interval: Duration,
     /// How long an echo may take. Default 60 s; announced to clients, which give up after as long a silence of ours.
     pub heartbeat_timeout: Duration,
@@ -436,6 +552,9 @@ pub struct Legacy09 {
     pub close_timeout: Duration,
     /// How long a poll is held before it is answered with nothing to say. Default 20 s.
     pub poll_duration: Duration,
+    /// Whether flashsocket is among the transports that a handshake offers, as it is not with genuine servers. Default false: clients with Flash
+    /// would then want the plugin's file, which is yours to serve. Who comes by flashsocket is served either way.
+    pub flashsocket: bool,
     /// How long a client may take from the handshake to the opening of a transport. Default 30 s.
     pub open_timeout: Duration,
     /// Most messages kept for a session that has no transport, which between two polls every polling session has not. Default 1 024.
@@ -450,6 +569,7 @@ impl Default for Legacy09 {
             heartbeat_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(60),
             poll_duration: Duration::from_secs(20),
+            flashsocket: false,
             open_timeout: Duration::from_secs(30),
             max_pending_messages: 1024,
         }
@@ -494,6 +614,36 @@ mod tests {
             Config::default().cookie(cookie).validate().unwrap_err(),
             ConfigError::Cookie
         );
+    }
+
+    #[test]
+    fn every_codec_has_a_path_of_its_own() {
+        let with = |paths: &[&str]| {
+            let legacy = paths
+                .iter()
+                .fold(Legacy::default(), |legacy, path| legacy.mount(*path, Framing));
+            Config::default().legacy(legacy).validate().map(|_| ())
+        };
+        assert_eq!(with(&["/a", "/b/c", "/ab", "/socket.io2"]), Ok(()));
+        assert_eq!(with(&["/a/"]), Err(ConfigError::Path("/a/".into())));
+        for (paths, refused) in [
+            (&["/socket.io"][..], "/socket.io"),
+            (&["/socket.io/old"], "/socket.io/old"),
+            (&["/a", "/a"], "/a"),
+            (&["/a", "/a/b"], "/a/b"),
+            (&["/a/b", "/a"], "/a"),
+        ] {
+            assert_eq!(with(paths), Err(ConfigError::Mount(refused.into())));
+        }
+        let engine = Config {
+            engine_path: Some("/a".into()),
+            ..Config::default()
+        };
+        let engine = engine.legacy(Legacy::default().mount("/a", Framing)).validate();
+        assert_eq!(engine.unwrap_err(), ConfigError::Mount("/a".into()));
+        let most = ["/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8"];
+        assert_eq!(with(&most[..7]), Ok(()));
+        assert_eq!(with(&most), Err(ConfigError::Codecs(9)));
     }
 
     #[test]

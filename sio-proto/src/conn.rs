@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
 use crate::server::{Cause, Peer, Request};
-use crate::wire::{Inbound, Wire};
+use crate::wire::{Inbound, Wire, WireDecoder};
 use crate::{Config, http, websocket};
 
 /// The read side of one connection.
@@ -33,12 +33,29 @@ pub struct Conn {
 enum State {
     /// A request is awaited, or coming; or, if the flag is set, one is with the shard and what follows it waits.
     Http(http::RequestDecoder, bool),
-    WebSocket(websocket::Decoder, Wire),
+    WebSocket(websocket::Decoder, WireDecoder),
     Closed,
 }
 
 // Held per connection.
 const _: () = assert!(size_of::<Conn>() <= 144);
+
+/// What is awaited of a peer: the caller says how long each may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A request, of which nothing has come.
+    Idle,
+    /// The rest of a request's head.
+    Head,
+    /// The rest of a request's body.
+    Body,
+    /// Nothing: it waits for an answer.
+    Waiting,
+    /// Nothing: its messages come when they come, and its session looks after it.
+    WebSocket,
+    /// That it closes the connection.
+    Closed,
+}
 
 /// What came out of some bytes. It belongs to the caller, who empties and reuses it.
 #[derive(Debug, Default)]
@@ -89,6 +106,20 @@ impl Conn {
         matches!(self.state, State::WebSocket(..))
     }
 
+    /// What is awaited of the peer. `rest` is what [`Conn::handle_bytes`] has left.
+    #[must_use]
+    pub const fn stage(&self, rest: &[u8]) -> Stage {
+        match &self.state {
+            State::Http(_, true) => Stage::Waiting,
+            State::Http(decoder, false) if decoder.is_reading_body() => Stage::Body,
+            State::Http(decoder, false) if decoder.is_finished() => Stage::Closed,
+            State::Http(decoder, false) if decoder.is_idle() && rest.is_empty() => Stage::Idle,
+            State::Http(_, false) => Stage::Head,
+            State::WebSocket(..) => Stage::WebSocket,
+            State::Closed => Stage::Closed,
+        }
+    }
+
     /// How many more bytes the websocket frame that has begun needs: a hint for the next read.
     #[must_use]
     pub const fn missing_bytes(&self) -> usize {
@@ -109,7 +140,7 @@ impl Conn {
     pub fn handle_upgraded(&mut self, wire: Wire) {
         self.state = State::WebSocket(
             websocket::Decoder::new(websocket::Role::Server, self.config.websocket),
-            wire,
+            WireDecoder::new(wire, &self.config),
         );
     }
 
@@ -152,7 +183,7 @@ impl Conn {
             match decoder.decode(bytes) {
                 Ok(None) => return,
                 Ok(Some(websocket::Event::Text(text))) => wire.decode_text(text, &self.config, &mut out.packets),
-                Ok(Some(websocket::Event::Binary(data))) => wire.decode_binary(data, &mut out.packets),
+                Ok(Some(websocket::Event::Binary(data))) => wire.decode_binary(data, &self.config, &mut out.packets),
                 Ok(Some(websocket::Event::Ping(data))) => {
                     let mut pong = BytesMut::new();
                     websocket::encode_message(&mut pong, websocket::Opcode::Pong, &data, None);

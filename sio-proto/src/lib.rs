@@ -58,6 +58,7 @@
 //! |---|---|---|
 //! | [`http`], [`websocket`], [`json`] | bytes | requests, messages, checked JSON; both roles |
 //! | [`engine`], [`socket`], [`legacy`] | messages | packets of every generation; both roles |
+//! | [`codec`] | messages | the same, by a parser of the operator's choice or a wire of the user's own |
 //! | [`detect`] | one request | which generation and transport it is |
 //! | [`wire`], [`conn`] | the bytes of one connection | requests and packets, under no lock |
 //! | [`server`] | requests, packets, commands, time | writes and deliveries |
@@ -74,6 +75,7 @@ mod frame;
 mod id;
 mod time;
 
+pub mod codec;
 pub mod conn;
 pub mod detect;
 pub mod engine;
@@ -87,7 +89,9 @@ pub mod wire;
 
 pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
-pub use config::{Config, ConfigError, Cookie, Cors, Generations, Legacy, Legacy09, Origins, SameSite, Transports};
+pub use config::{
+    Config, ConfigError, Cookie, Cors, Generations, Legacy, Legacy09, Mount, Origins, SameSite, Transports,
+};
 pub use entropy::Entropy;
 pub use frame::Frame;
 pub use id::{LinkId, SessionKey, Sid, SocketKey};

@@ -1,6 +1,6 @@
-//! What the messages of a link mean: from text and bytes to packets, with no state and under no lock.
+//! What the messages of a link mean: from text and bytes to packets, under no lock and, but for streams, with no state.
 //!
-//! A [`Wire`] is what a connection is told when it becomes a websocket. It turns each message into an [`Inbound`], completely parsed and checked,
+//! A [`Wire`] is what a connection is told when it becomes a websocket. Its [`WireDecoder`] turns each message into an [`Inbound`], completely parsed and checked,
 //! so that the shard, which is locked while it works, has only to act.
 
 use alloc::boxed::Box;
@@ -10,67 +10,103 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::engine::{Revision, bodies};
-use crate::server::Reason;
+use crate::server::{EngineMessage, Reason};
 use crate::{Config, engine, legacy, socket};
 
-/// The decoder of a websocket's messages.
+/// Which wire a websocket's messages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wire {
-    /// Engine.IO 4 packets with Socket.IO 5 packets in their messages.
+    /// Engine.IO 4 packets with Socket.IO 5 packets in their messages, as [`Config::parser`] writes them.
     Engine4,
     /// Engine.IO 4 packets whose messages are the user's own.
     Engine4Raw,
-    /// Engine.IO 3 packets with Socket.IO 4 packets in their messages.
+    /// Engine.IO 3 packets with Socket.IO 4 packets in their messages, likewise.
     Engine3,
     /// Engine.IO 3 packets whose messages are the user's own.
     Engine3Raw,
     /// Packets of 0.7-0.9.
     Legacy09,
-    /// Payloads of 0.6.
-    Legacy06,
+    /// Payloads of the 0.6 family, in the codec of this number ([`Legacy::codecs`](crate::Legacy::codecs)).
+    Legacy06(u8),
 }
 
 /// One packet from a peer, parsed and checked.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Inbound {
-    /// An Engine.IO packet. It is a message only in a raw session, or if the session has to say in which dialect it is written
-    /// (docs/protocol/engine-io.md §3.3).
+    /// An Engine.IO packet. It is a message only in a raw session, if it is an attachment, or if the session has to say in which dialect it is
+    /// written (docs/protocol/engine-io.md §3.3).
     Engine(engine::Packet),
     /// A Socket.IO packet.
     Socket(socket::text::Decoded),
+    /// A part of a Socket.IO packet, to [`Config::parser`].
+    Part(EngineMessage),
     /// A packet of 0.7-0.9.
     Colon(Box<legacy::v1::Packet>),
     /// A message of a generation that has nothing but messages, as one JSON value.
     Message(ByteString),
     /// A heartbeat of such a generation.
     Heartbeat(ByteString),
+    /// The client ends the session, in a wire that has a word for it.
+    Goodbye,
+    /// A piece of a stream, which only the session can read (docs/protocol/legacy-streaming.md §5).
+    Payload {
+        /// The piece.
+        payload: ByteString,
+        /// Whether a browser's form has changed its line breaks.
+        from_form: bool,
+    },
+    /// A payload that could not be read to its end. What was read of it stands before.
+    Garbled(Box<legacy::payloads::Garbled>),
     /// Bytes that break the protocol; the session ends with this reason. Packets before it count.
     Broken(Reason),
 }
 
-impl Wire {
+/// The decoder of one websocket's messages: its wire, and what that has to remember from one message to the next.
+#[derive(Debug)]
+pub struct WireDecoder {
+    wire: Wire,
+    reader: Option<Box<legacy::payloads::PayloadReader>>,
+}
+
+impl WireDecoder {
+    /// A decoder for a websocket on which nothing has come yet.
+    #[must_use]
+    pub fn new(wire: Wire, config: &Config) -> Self {
+        let reader = match wire {
+            Wire::Legacy06(codec) => Some(Box::new(legacy::payloads::PayloadReader::new(codec, config))),
+            Wire::Engine4 | Wire::Engine4Raw | Wire::Engine3 | Wire::Engine3Raw | Wire::Legacy09 => None,
+        };
+        Self { wire, reader }
+    }
+
     /// Decodes a text message.
-    pub fn decode_text(self, text: ByteString, config: &Config, out: &mut Vec<Inbound>) {
-        match self {
-            Self::Engine4 => out.push(bodies::decode_text(&text, Revision::V4, false, config)),
-            Self::Engine4Raw => out.push(bodies::decode_text(&text, Revision::V4, true, config)),
-            Self::Engine3 => out.push(bodies::decode_text(&text, Revision::V3, false, config)),
-            Self::Engine3Raw => out.push(bodies::decode_text(&text, Revision::V3, true, config)),
+    pub fn decode_text(&mut self, text: ByteString, config: &Config, out: &mut Vec<Inbound>) {
+        match self.wire {
+            Wire::Engine4 => out.push(bodies::decode_text(&text, Revision::V4, false, config)),
+            Wire::Engine4Raw => out.push(bodies::decode_text(&text, Revision::V4, true, config)),
+            Wire::Engine3 => out.push(bodies::decode_text(&text, Revision::V3, false, config)),
+            Wire::Engine3Raw => out.push(bodies::decode_text(&text, Revision::V3, true, config)),
             // What is no packet is ignored (docs/protocol/legacy-0.9.md §13).
-            Self::Legacy09 => out.extend(legacy::v1::packets::decode(&text)),
-            Self::Legacy06 => legacy::session::decode_payload(&text, config, out),
+            Wire::Legacy09 => out.extend(legacy::v1::packets::decode(&text)),
+            Wire::Legacy06(_) => {
+                if let Some(reader) = &mut self.reader {
+                    reader.read(&text, false, config, out);
+                }
+            }
         }
     }
 
     /// Decodes a binary message.
-    pub fn decode_binary(self, bytes: Bytes, out: &mut Vec<Inbound>) {
-        match self {
-            Self::Engine4 | Self::Engine4Raw => out.push(bodies::decode_binary(bytes, Revision::V4)),
-            Self::Engine3 | Self::Engine3Raw => out.push(bodies::decode_binary(bytes, Revision::V3)),
+    pub fn decode_binary(&self, bytes: Bytes, config: &Config, out: &mut Vec<Inbound>) {
+        match self.wire {
+            Wire::Engine4 => out.push(bodies::decode_binary(bytes, Revision::V4, false, config)),
+            Wire::Engine4Raw => out.push(bodies::decode_binary(bytes, Revision::V4, true, config)),
+            Wire::Engine3 => out.push(bodies::decode_binary(bytes, Revision::V3, false, config)),
+            Wire::Engine3Raw => out.push(bodies::decode_binary(bytes, Revision::V3, true, config)),
             // No client of that time can send one.
-            Self::Legacy09 | Self::Legacy06 => {}
+            Wire::Legacy09 | Wire::Legacy06(_) => {}
         }
     }
 }

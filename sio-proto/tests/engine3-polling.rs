@@ -298,7 +298,7 @@ fn refusals() {
         (
             get("/socket.io/?EIO=3&transport=flashsocket"),
             400,
-            json(0, "Transport unknown"),
+            json(3, "Bad request"),
         ),
         (
             get("/socket.io/?EIO=3&transport=polling&sid=nope"),

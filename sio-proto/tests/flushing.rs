@@ -62,6 +62,7 @@ impl Bare {
             Write::Upgrade(link, _) => (link, "101".into()),
             Write::Close(link, _) => (link, "close".into()),
             Write::Abort(link) => (link, "abort".into()),
+            other => panic!("{other:?} to a client that has no streams"),
         };
         self.out.writes.drain(..).map(text).collect()
     }

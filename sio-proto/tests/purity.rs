@@ -5,6 +5,7 @@
 mod common;
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use common::*;
 use proptest::prelude::*;
@@ -28,6 +29,7 @@ enum Step {
     Garbage(usize, Vec<u8>),
     Pass(u16),
     Shutdown,
+    Drain(u16, u16),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -49,6 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (at(), prop::collection::vec(any::<u8>(), 0..60)).prop_map(|(a, b)| Garbage(a, b)),
         5 => any::<u16>().prop_map(Pass),
         1 => Just(Shutdown),
+        1 => (any::<u16>(), any::<u16>()).prop_map(|(a, b)| Drain(a, b)),
     ]
 }
 
@@ -162,6 +165,15 @@ fn run(steps: &[Step]) -> String {
                 }
             }
             Step::Pass(millis) => world.pass((*millis).into()),
+            Step::Drain(spread, patience) => {
+                if steps.len().is_multiple_of(3) {
+                    world.releases = patience % 2 == 0;
+                    world.command(Command::Drain {
+                        spread: Duration::from_millis((*spread).into()),
+                        patience: Duration::from_millis((*patience).into()),
+                    });
+                }
+            }
             Step::Shutdown => {
                 if steps.len().is_multiple_of(5) {
                     world.command(Command::Shutdown {

@@ -66,7 +66,7 @@ fn the_handshake() {
         let (id, rest) = body.split_once(':').unwrap();
         assert_eq!(
             (id.len(), rest),
-            (20, "60:60:websocket,xhr-polling,jsonp-polling"),
+            (20, "60:60:websocket,htmlfile,xhr-polling,jsonp-polling"),
             "{target}"
         );
         assert_eq!(world.generations(), ["0.7-0.9"]);
@@ -206,8 +206,8 @@ fn requests_for_nothing() {
         (get("/socket.io/1/xhr-polling/nosuch?disconnect"), 200, ""),
         (get("/socket.io/1/websocket/nosuch"), 400, ""),
         (get("/socket.io/1/bogus/nosuch"), 400, ""),
-        (get("/socket.io/1/htmlfile/nosuch"), 400, ""),
-        (upgrade("/socket.io/1/flashsocket/nosuch"), 400, ""),
+        (get("/socket.io/1/xhr-multipart/nosuch"), 400, ""),
+        (get("/socket.io/1/flashsocket/nosuch"), 400, ""),
         (upgrade("/socket.io/1/xhr-polling/nosuch"), 400, ""),
         (upgrade("/socket.io/1/websocket/nosuch?disconnect=1"), 400, ""),
         (request("DELETE", "/socket.io/1/xhr-polling/nosuch", &[], ""), 405, ""),

@@ -19,21 +19,41 @@
 //!
 //! Start with [`Server`]; it is an [`Io`], whose page says what else there is. Everything of [`sio_app`] that users need is here too.
 //!
+//! # The application's own HTTP
+//!
+//! What is not Socket.IO's gets 404, or what a function says:
+//!
+//! ```
+//! # use sio_tokio::{HttpResponse, Method, Server};
+//! # fn register(io: &Server) {
+//! io.on_request(|request| match (request.method(), request.path()) {
+//!     (Method::Get, "/") => HttpResponse::html("<h1>hello</h1>"),
+//!     (Method::Get, "/health") => HttpResponse::json(&"good"),
+//!     _ => HttpResponse::new(404),
+//! });
+//! # }
+//! ```
+//! It is called in place, so it is for pages and small answers. An application with routes, middleware or bodies of its own takes Socket.IO into its HTTP server instead:
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `tower` | the module `tower`: a layer and a service for any server of hyper 1 |
+//! | `axum` | the module `axum`: routes of a `Router`, and the address from its `ConnectInfo` |
+//!
 //! What this crate adds is thin: accepting, sockets, the clock and random bytes. Connections are read by one small task each and written directly by
 //! whoever has something for them; each shard has one task for its deadlines.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "axum")]
+pub mod axum;
 mod background;
 mod clock;
 mod entropy;
 mod server;
 mod stream;
 mod tcp;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use server::Server;
 pub use sio_app::*;
-
-/// The examples of the README compile.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;

@@ -92,7 +92,7 @@ impl Server {
             }
             Poll::Ready(Ok(()))
         };
-        Serve::new(&self.0, accept, |duration| Box::pin(sleep(duration)))
+        Serve::new(&self.0, Ok(accept), |duration| Box::pin(sleep(duration)))
     }
 
     /// Serves one connection of your own listener, until it ends.
@@ -124,8 +124,17 @@ impl Server {
         }
     }
 
+    /// Shuts down a server whose connections are accepted by others: [`Io::close`], unless that has been called, and then waits until they have ended, or
+    /// [`Options::shutdown_timeout`] long.
+    pub async fn finish(&self) {
+        if !self.is_closing() {
+            self.close();
+        }
+        self.0.finish(sleep).await;
+    }
+
     /// Starts the tasks that watch the time, once.
-    fn tick(&self) {
+    pub(crate) fn tick(&self) {
         if self.0.keep_time(sleep) {
             background::remember();
         }

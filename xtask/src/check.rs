@@ -10,6 +10,12 @@ use std::time::Instant;
 
 type Step = (&'static str, fn(&Workspace) -> Outcome);
 
+/// What users build who ask for no feature. Beside the rest of the workspace they would get those that the examples ask for.
+const PLAIN: &[&str] = &["-p", "sio-app", "-p", "sio-tokio", "-p", "sio-async-std"];
+
+/// The adapter whose features choose a runtime, with the one that is not the default, alone.
+const SMOL: &[&str] = &["-p", "sio-async-std", "--no-default-features", "--features", "smol"];
+
 /// The quick ones first, so that a slip shows early.
 const STEPS: &[Step] = &[
     ("tidy", tidy::run),
@@ -18,16 +24,32 @@ const STEPS: &[Step] = &[
         execute(cargo(&tree.root).args(["fmt", "--all", "--check"]))
     }),
     ("clippy", |tree| {
-        execute(cargo(&tree.root).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+        let every = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--all-features",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        execute(cargo(&tree.root).args(every))?;
+        let lints = ["--all-targets", "--", "-D", "warnings"];
+        execute(cargo(&tree.root).arg("clippy").args(PLAIN).args(lints))?;
+        execute(cargo(&tree.root).arg("clippy").args(SMOL).args(lints))
     }),
     ("doc", |tree| {
         execute(
             cargo(&tree.root)
-                .args(["doc", "--workspace", "--no-deps"])
+                .args(["doc", "--workspace", "--no-deps", "--all-features"])
                 .env("RUSTDOCFLAGS", "-D warnings"),
         )
     }),
-    ("test", |tree| execute(cargo(&tree.root).args(["test", "--workspace"]))),
+    ("test", |tree| {
+        execute(cargo(&tree.root).args(["test", "--workspace", "--all-features"]))?;
+        execute(cargo(&tree.root).arg("test").args(PLAIN))?;
+        execute(cargo(&tree.root).arg("test").args(SMOL))
+    }),
     ("examples", |tree| {
         execute(cargo(&tree.root).args(["build", "--workspace", "--examples", "--bins"]))
     }),

@@ -100,15 +100,15 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
     arguments.finish()?;
     let known: Vec<&str> = RELEASES.iter().map(|release| release.version).collect();
     assert_known("release", &only, &known)?;
-    fetch(tree, &only)
+    fetch(tree, &only.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Makes sure that the named releases are there; all of them if none is named.
-pub(crate) fn fetch(tree: &Workspace, only: &[String]) -> Outcome {
+pub(crate) fn fetch(tree: &Workspace, only: &[&str]) -> Outcome {
     println!("{:<8} {:<26} {:>8}  origin", "release", "file", "bytes");
     for release in RELEASES
         .iter()
-        .filter(|release| only.is_empty() || only.iter().any(|name| name == release.version))
+        .filter(|release| only.is_empty() || only.contains(&release.version))
     {
         let home = tree.root.join("clients").join(release.version);
         let there = release.inspect(&home).is_ok();

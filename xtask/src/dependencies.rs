@@ -1,4 +1,4 @@
-//! The core's dependency allow-list: `docs/dependencies.txt` against `cargo tree`.
+//! The core's dependency allow-list, `docs/dependencies.txt` against `cargo tree`; and that the adapter without tokio is without it.
 //!
 //! The list is compared whole, both ways, so that what is allowed is also what is there. Versions are the lockfile's
 //! business; here only names count.
@@ -11,19 +11,21 @@ use std::fmt::Write;
 
 const LIST: &str = "docs/dependencies.txt";
 
+/// The adapter that has no tokio, whichever of its runtimes is chosen. With all features it is not asked: they are no choice.
+const WITHOUT_TOKIO: &[&[&str]] = &[
+    &["-p", "sio-async-std"],
+    &["-p", "sio-async-std", "--no-default-features", "--features", "smol"],
+];
+
 pub(crate) fn run(tree: &Workspace) -> Outcome {
-    let arguments = [
-        "tree",
-        "-p",
-        "sio-proto",
-        "-e",
-        "normal",
-        "--prefix",
-        "none",
-        "--target",
-        "all",
-    ];
-    let text = output(cargo(&tree.root).args(arguments))?;
+    core(tree)?;
+    WITHOUT_TOKIO
+        .iter()
+        .try_for_each(|selection| has_no_tokio(tree, selection))
+}
+
+fn core(tree: &Workspace) -> Outcome {
+    let text = dependencies(tree, &["-p", "sio-proto", "--target", "all"])?;
     let actual: BTreeSet<&str> = names(&text).filter(|name| *name != "sio-proto").collect();
     let list = std::fs::read_to_string(tree.root.join(LIST)).when(format_args!("reading {LIST}"))?;
     let allowed: BTreeSet<&str> = names(&list).collect();
@@ -36,6 +38,34 @@ pub(crate) fn run(tree: &Workspace) -> Outcome {
         "{LIST} and `cargo tree -p sio-proto -e normal` differ (- listed but gone, + there but not listed):\n{difference}\
          A new dependency of the core is a decision: say why in the commit that adds it to the list."
     )))
+}
+
+/// Looks at what is built for this machine: on others (WebAssembly) async-std itself names tokio.
+fn has_no_tokio(tree: &Workspace, selection: &[&str]) -> Outcome {
+    let text = dependencies(tree, selection)?;
+    let selection = selection.join(" ");
+    let names: BTreeSet<&str> = names(&text).collect();
+    match names.iter().find(|name| is_of_tokio(name)) {
+        Some(name) => Err(Failure::new(format!(
+            "`cargo tree {selection} -e normal` has {name}: this adapter is for programs without tokio"
+        ))),
+        None => {
+            println!("no tokio among the {} crates of {selection}", names.len());
+            Ok(())
+        }
+    }
+}
+
+fn is_of_tokio(name: &str) -> bool {
+    name == "tokio" || name.starts_with("tokio-")
+}
+
+fn dependencies(tree: &Workspace, selection: &[&str]) -> Outcome<String> {
+    output(
+        cargo(&tree.root)
+            .args(["tree", "-e", "normal", "--prefix", "none"])
+            .args(selection),
+    )
 }
 
 /// The first word of each line that is no comment.
@@ -66,6 +96,12 @@ mod tests {
             ["sio-proto", "bytes", "serde", "bytes"]
         );
         assert_eq!(names("# why\nbytes\n").collect::<Vec<_>>(), ["bytes"]);
+    }
+
+    #[test]
+    fn tokio_has_relatives() {
+        assert!(["tokio", "tokio-util"].iter().all(|name| is_of_tokio(name)));
+        assert!(!is_of_tokio("tokiox"));
     }
 
     #[test]

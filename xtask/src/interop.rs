@@ -22,14 +22,16 @@ const BROWSERS: &[&str] = &[
     "/usr/bin/google-chrome",
 ];
 /// Suites that drive a browser, and those that talk to the chat example.
-const BROWSER_SUITES: &[&str] = &["chat", "legacy-0.6"];
+const BROWSER_SUITES: &[&str] = &["chat", "legacy-0.6", "legacy-0.9", "one-room", "leftovers", "streams"];
 const CHAT_SUITES: &[&str] = &["chat"];
 /// Suites of what the server does not have yet. They are not run unless asked for with `--only`, and each run says so.
 const AHEAD: &[(&str, &str)] = &[
+    ("hixie", "there are no handshakes of 2010 yet"),
     ("msgpack", "there is no MessagePack parser yet"),
     ("recovery", "there is no connection state recovery yet"),
 ];
-const OLDEST: &str = "0.6.18";
+/// What the suites that drive old clients in a browser want; the chat offers what it finds, and its suite wants every generation.
+const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
 /// For all suites together, and for each of them.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 const SUITE_LIMIT: Duration = Duration::from_secs(5 * 60);
@@ -53,13 +55,8 @@ pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
     let mut node = Command::new("node");
     if needs(BROWSER_SUITES) {
         node.env("SIO_CHROMIUM", browser()?);
-        // The chat page offers what it finds, and its suite wants every generation.
-        let wanted = if needs(CHAT_SUITES) {
-            Vec::new()
-        } else {
-            vec![OLDEST.to_owned()]
-        };
-        clients::fetch(tree, &wanted)?;
+        let wanted = if needs(CHAT_SUITES) { &[] } else { OLD_CLIENTS };
+        clients::fetch(tree, wanted)?;
     }
 
     let logs = tree.target.join("interop");

@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use sio_proto::detect::{RequestHead, engine_io};
 use sio_proto::engine::{Dialect, Packet, PayloadError, Revision, payload, payload_v3};
 use sio_proto::legacy::v1::handshake::Handshake;
-use sio_proto::legacy::{framing, v1};
+use sio_proto::legacy::{envelope, framing, streaming, v1};
 use sio_proto::socket::text::Limits;
 use sio_proto::socket::{self, Reassembly, Role};
 
@@ -152,6 +152,8 @@ impl Clients {
             v1::Body::Disconnect => {
                 endpoints.remove(&packet.endpoint);
             }
+            // A receipt is given wherever it is asked for (docs/protocol/legacy-0.9.md §11).
+            v1::Body::Ack { args: None, .. } => {}
             v1::Body::Message(_) | v1::Body::Json(_) | v1::Body::Event { .. } | v1::Body::Ack { .. } => {
                 let connected = endpoints.iter().any(|endpoint| endpoint.split('?').next() == Some(packet.namespace()));
                 assert!(connected, "{text} in a namespace that it is not in");
@@ -160,8 +162,43 @@ impl Clients {
         }
     }
 
-    /// A payload of 0.6.
-    pub(super) fn receive_tilde(&mut self, payload: &ByteString) -> usize {
+    /// A payload of the 0.6 family, in the wire of the path of `target`.
+    pub(super) fn receive_plain(&mut self, target: &str, payload: &ByteString) -> usize {
+        if target.starts_with("/streaming/") {
+            self.receive_streaming(payload)
+        } else if target.starts_with("/envelope/") {
+            self.receive_envelope(payload)
+        } else {
+            self.receive_tilde(payload)
+        }
+    }
+
+    fn receive_streaming(&mut self, payload: &ByteString) -> usize {
+        let (mut decoder, mut packets) = (streaming::Decoder::new(MANY, MANY), Vec::new());
+        assert_eq!(decoder.decode(payload, &mut packets), Ok(()));
+        assert!(decoder.is_at_boundary(), "the server sends whole packets");
+        if let Some(streaming::Packet::Handshake(sid)) = packets.first() {
+            self.sids.push(sid.to_string());
+        }
+        packets.len()
+    }
+
+    fn receive_envelope(&mut self, payload: &ByteString) -> usize {
+        if payload.is_empty() {
+            return 0;
+        }
+        match envelope::decode_from_server(payload, MANY).expect("the server sends objects") {
+            envelope::FromServer::Messages(messages) => {
+                let sid = messages.first().and_then(|first| envelope::session_id(first));
+                self.sids.extend(sid.map(|sid| sid.to_string()));
+                messages.len()
+            }
+            envelope::FromServer::Heartbeat => 1,
+            envelope::FromServer::Other => panic!("{payload} says nothing"),
+        }
+    }
+
+    fn receive_tilde(&mut self, payload: &ByteString) -> usize {
         let mut frames = Vec::new();
         assert_eq!(framing::decode(payload, MANY, &mut frames), Ok(()));
         // The first frame of a session is its id. It goes alone, unless the session ends with the same answer: then that takes along what

@@ -233,6 +233,17 @@ impl Stepwise {
                     head.extend_from_slice(&close_frame(code.and_then(CloseCode::new)));
                     false
                 }
+                Write::Stream(_, stream) => stream.encode(&mut head),
+                Write::Part(_, part) => {
+                    part.encode(&mut head);
+                    true
+                }
+                Write::StreamEnd(_, form) => {
+                    form.encode_end(&mut head);
+                    conn.handle_answered();
+                    self.resumed.extend(form.keep_alive.then_some(link));
+                    form.keep_alive
+                }
                 Write::Abort(_) => false,
             };
             if !head.is_empty() {

@@ -26,6 +26,7 @@ pub(super) struct Socket {
 pub(super) struct Model {
     pub(super) sockets: BTreeMap<SocketKey, Socket>,
     pub(super) gone: BTreeSet<SocketKey>,
+    garbled: BTreeSet<SocketKey>,
     pub(super) raw: BTreeSet<SessionKey>,
     raw_gone: BTreeSet<SessionKey>,
 }
@@ -72,6 +73,10 @@ impl Model {
                 assert_eq!(known.connected, connected);
                 assert!(known.acks.is_empty(), "acknowledgements end before their socket does");
                 self.gone.insert(socket);
+            }
+            Delivery::Garbled { socket, .. } => {
+                assert!(self.sockets.contains_key(&socket), "nobody sends what cannot be read");
+                assert!(self.garbled.insert(socket), "told twice");
             }
             Delivery::EngineOpen { session, .. } => {
                 assert!(self.raw.insert(session) && !self.raw_gone.contains(&session), "a session opens twice");

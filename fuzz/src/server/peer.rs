@@ -47,7 +47,8 @@ struct Asked {
 struct WebSocket {
     decoder: websocket::Decoder,
     is_closed: bool,
-    is_tilde: bool,
+    /// What it was asked for by, if it carries plain messages.
+    plain: Option<ByteString>,
     /// The session of 0.7 to 0.9.
     v1: Option<String>,
     about: About,
@@ -76,6 +77,16 @@ impl Peer {
 
     pub(super) const fn is_websocket(&self) -> bool {
         matches!(self.stream, Stream::WebSocket(..))
+    }
+
+    /// Whether this is a websocket of a wire whose heartbeats are not answered.
+    pub(super) fn may_be_silent(&self) -> bool {
+        match &self.stream {
+            Stream::Http(_) => false,
+            Stream::WebSocket(websocket) => {
+                websocket.plain.as_ref().is_some_and(|target| target.starts_with("/envelope/"))
+            }
+        }
     }
 
     /// How many requests have no answer yet.
@@ -164,7 +175,7 @@ fn read_poll(asked: &Asked, response: &Response, max_packets: usize, clients: &m
         clients.receive_v1(sid, &ByteString::try_from(body).expect("text"))
     } else {
         let body = unwrap_script(&response.body, b"io.JSONP[", "]._(");
-        clients.receive_tilde(&ByteString::try_from(body).expect("a poll is text"))
+        clients.receive_plain(&asked.target, &ByteString::try_from(body).expect("a poll is text"))
     };
     assert!(count <= max_packets, "{count} packets in one poll");
 }
@@ -175,7 +186,9 @@ fn unwrap_script(body: &Bytes, start: &[u8], middle: &str) -> Bytes {
         return body.clone();
     };
     let script = std::str::from_utf8(script).expect("a script is text");
-    let literal = script.split_once(middle).and_then(|(_, rest)| rest.strip_suffix(");"));
+    // The server of 2010 wrote no semicolon.
+    let call = script.strip_suffix(';').unwrap_or(script);
+    let literal = call.split_once(middle).and_then(|(_, rest)| rest.strip_suffix(')'));
     let payload = serde_json::from_str::<String>(literal.expect("a call")).expect("a string literal");
     Bytes::from(payload)
 }
@@ -186,7 +199,7 @@ impl WebSocket {
         Self {
             decoder: websocket::Decoder::new(Role::Client, limits),
             is_closed: false,
-            is_tilde: !asked.is_engine(),
+            plain: (!asked.is_engine()).then(|| asked.target.clone()),
             v1: About::v1(&asked.target).flatten().map(str::to_owned),
             about: About::target(&asked.target),
         }
@@ -197,11 +210,13 @@ impl WebSocket {
             assert!(!self.is_closed, "a frame after Close");
             match (event, &self.v1) {
                 (websocket::Event::Text(text), Some(sid)) => clients.receive_v1_packet(sid, &text),
-                (websocket::Event::Text(text), None) if self.is_tilde => {
-                    clients.receive_tilde(&text);
-                }
-                (websocket::Event::Text(text), None) => clients.receive_text(&mut self.about, &text),
-                (websocket::Event::Binary(_), _) if self.is_tilde => panic!("this wire has no binary"),
+                (websocket::Event::Text(text), None) => match &self.plain {
+                    Some(target) => {
+                        clients.receive_plain(target, &text);
+                    }
+                    None => clients.receive_text(&mut self.about, &text),
+                },
+                (websocket::Event::Binary(_), _) if self.plain.is_some() => panic!("this wire has no binary"),
                 (websocket::Event::Binary(bytes), _) => clients.receive_binary(&mut self.about, bytes),
                 (websocket::Event::Close(_), _) => self.is_closed = true,
                 (websocket::Event::Pong(data), _) => assert!(data.len() <= 125),

@@ -18,6 +18,11 @@ pub(super) fn request(cursor: &mut Cursor<'_>, sids: &[String]) -> Vec<u8> {
     let revision = if options & 0x60 == 0x20 { Revision::V3 } else { Revision::V4 };
     let eio = if revision == Revision::V3 { 3 } else { 4 };
     let is_binary = options & 7 == 7;
+    let plain = match options >> 3 & 3 {
+        1 => "/streaming",
+        2 => "/envelope",
+        _ => "/socket.io",
+    };
     let sid = cursor.one_of(sids).map_or("AAAAAAAAAAAAAAAAAAAA", String::as_str);
     let (method, target, upgrade, body) = match kind {
         0 => ("GET", format!("/socket.io/?EIO={eio}&transport=polling"), false, None),
@@ -28,19 +33,19 @@ pub(super) fn request(cursor: &mut Cursor<'_>, sids: &[String]) -> Vec<u8> {
             ("POST", target, false, Some(payload(cursor, revision, is_binary)))
         }
         6 => ("GET", format!("/socket.io/?EIO={eio}&transport=websocket&sid={sid}"), true, None),
-        7 => ("GET", "/socket.io/xhr-polling//1795447966090".to_owned(), false, None),
-        8 if options & 1 == 1 => ("GET", format!("/socket.io/jsonp-polling/{sid}/1795447966104/0"), false, None),
-        8 => ("GET", format!("/socket.io/xhr-polling/{sid}/1795447966104"), false, None),
+        7 => ("GET", format!("{plain}/xhr-polling//1795447966090"), false, None),
+        8 if options & 1 == 1 => ("GET", format!("{plain}/jsonp-polling/{sid}/1795447966104/0"), false, None),
+        8 => ("GET", format!("{plain}/xhr-polling/{sid}/1795447966104"), false, None),
         9 => {
-            let body = format!("data={}", tilde(cursor)).into_bytes();
+            let body = format!("data={}", plain_payload(cursor)).into_bytes();
             let target = match options & 4 {
-                0 => format!("/socket.io/xhr-polling/{sid}/send"),
-                _ => format!("/socket.io/jsonp-polling/{sid}/1795447966104/0"),
+                0 => format!("{plain}/xhr-polling/{sid}/send"),
+                _ => format!("{plain}/jsonp-polling/{sid}/1795447966104/0"),
             };
             ("POST", target, false, Some(body))
         }
-        10 => ("GET", "/socket.io/websocket".to_owned(), true, None),
-        11 => ("GET", format!("/socket.io/websocket/{sid}"), true, None),
+        10 => ("GET", format!("{plain}/websocket"), true, None),
+        11 => ("GET", format!("{plain}/websocket/{sid}"), true, None),
         12 => ("GET", format!("/engine.io/?EIO={eio}&transport=polling"), false, None),
         13 => ("GET", format!("/engine.io/?EIO={eio}&transport=websocket&sid={sid}"), true, None),
         14 => ("GET", format!("/engine.io/?EIO={eio}&transport=polling&sid={sid}"), false, None),
@@ -227,8 +232,8 @@ fn v1_packet(cursor: &mut Cursor<'_>) -> String {
     }
 }
 
-/// A payload of 0.6.
-fn tilde(cursor: &mut Cursor<'_>) -> String {
+/// A payload of the 0.6 family, in one of its wires, or a piece of one.
+fn plain_payload(cursor: &mut Cursor<'_>) -> String {
     let payload = cursor.pick(&[
         "~m~5~m~hello",
         "~m~10~m~~j~{\"a\":1}",
@@ -237,6 +242,13 @@ fn tilde(cursor: &mut Cursor<'_>) -> String {
         "~m~0~m~",
         "~m~3~m~one~m~3~m~two",
         "~m~4~m~~j~{",
+        "1:6::hello,",
+        "1:10:j\n:{\"a\":1},",
+        "1:9::",
+        "2:1:1,",
+        "0:0:,",
+        "[\"hello\",{\"a\":1}]",
+        "[",
         "~",
     ]);
     match payload {
@@ -250,7 +262,7 @@ pub(super) fn frame(cursor: &mut Cursor<'_>) -> Vec<u8> {
     let mut out = BytesMut::new();
     match cursor.index(14) {
         0..=5 => encode_message(&mut out, Opcode::Text, packet(cursor).as_bytes(), MASK),
-        6 => encode_message(&mut out, Opcode::Text, tilde(cursor).as_bytes(), MASK),
+        6 => encode_message(&mut out, Opcode::Text, plain_payload(cursor).as_bytes(), MASK),
         7 => encode_message(&mut out, Opcode::Binary, cursor.bytes(), MASK),
         8 => {
             let packet = packet(cursor);

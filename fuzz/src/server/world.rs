@@ -8,6 +8,7 @@ use bytestring::ByteString;
 use sio_proto::server::{
     AckRequest, Body, Cause, Command, EngineMessage, Generation, Message, Output, Reason, SendError, Target,
 };
+use sio_proto::codec::{Envelope, Streaming};
 use sio_proto::socket::Args;
 use sio_proto::{Config, Cookie, Cors, LinkId, Origins, SocketKey, Time};
 
@@ -541,6 +542,16 @@ impl World {
         assert_eq!(members, self.model.members(&target), "members of {target:?}");
     }
 
+    /// Clients of 0.3-0.4 are never heard unless they have something to say: that they are gone is known by their connection alone.
+    fn cut_those_that_may_be_silent(&mut self) {
+        for at in 0..self.links.len() {
+            if self.links[at].peer.as_ref().is_some_and(Peer::may_be_silent) {
+                self.cut(at, Cause::Failed);
+            }
+        }
+        self.pass(120_000);
+    }
+
     /// Everybody falls silent, or is cut off at once; then nothing is left.
     fn finish(mut self) -> Option<u64> {
         if self.falls_silent {
@@ -549,6 +560,7 @@ impl World {
             let peers = self.links.iter().filter_map(|link| link.peer.as_ref());
             for _ in 0..=peers.map(Peer::waiting).sum() {
                 self.pass(120_000);
+                self.cut_those_that_may_be_silent();
             }
             assert_eq!(self.sessions(), 0, "sessions of silent clients");
             for peer in self.links.iter().filter_map(|link| link.peer.as_ref()) {
@@ -589,6 +601,9 @@ fn config(options: u8) -> Config {
     config.max_rooms_per_socket = 2;
     config.max_pending_acks = 4;
     config.legacy.max_pending_messages = 8;
+    config.legacy.max_buffered_bytes = 64;
+    config.legacy.max_messages_per_payload = 4;
+    config.legacy = config.legacy.mount("/streaming", Streaming).mount("/envelope", Envelope);
     config.http = config.http.max_head_bytes(1024).max_target_bytes(256).max_headers(16);
     config.websocket = config.websocket.max_fragments(4);
     if options & 2 != 0 {

@@ -16,7 +16,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::{Dialect, Packet, PayloadError, Revision, jsonp, payload, payload_v3};
+use crate::codec::{self, PacketParser, Parsed};
 use crate::server::{EngineMessage, PollEncoding, Reason};
+use crate::socket::text::Decoded;
 use crate::wire::Inbound;
 use crate::{Config, Frame, http, socket};
 
@@ -99,9 +101,9 @@ pub(crate) fn decode_text(text: &ByteString, revision: Revision, raw: bool, conf
 }
 
 /// Decodes one binary message of a websocket.
-pub(crate) fn decode_binary(bytes: Bytes, revision: Revision) -> Inbound {
+pub(crate) fn decode_binary(bytes: Bytes, revision: Revision, raw: bool, config: &Config) -> Inbound {
     match Packet::decode_binary(revision, bytes) {
-        Ok(packet) => Inbound::Engine(packet),
+        Ok(packet) => inbound(packet, revision, raw, config),
         Err(_) => Inbound::Broken(Reason::ParseError),
     }
 }
@@ -111,12 +113,19 @@ fn inbound(packet: Packet, revision: Revision, raw: bool, config: &Config) -> In
         Packet::Message(text) if !raw && (revision == Revision::V4 || text.is_ascii()) => {
             decode_socket(text, revision, config)
         }
+        Packet::Binary(bytes) if !raw => match &config.parser {
+            None => Inbound::Engine(Packet::Binary(bytes)),
+            Some(parser) => parse(&**parser, EngineMessage::Binary(bytes), revision, config),
+        },
         packet => Inbound::Engine(packet),
     }
 }
 
 /// Decodes a message of Socket.IO, whose dialect is settled.
 pub(crate) fn decode_socket(text: ByteString, revision: Revision, config: &Config) -> Inbound {
+    if let Some(parser) = &config.parser {
+        return parse(&**parser, EngineMessage::Text(text), revision, config);
+    }
     let revision = match revision {
         Revision::V4 => socket::Revision::Five,
         // Revision 3 cannot be told from it, and is read as well.
@@ -124,6 +133,17 @@ pub(crate) fn decode_socket(text: ByteString, revision: Revision, config: &Confi
     };
     match socket::text::decode(text, revision, socket::Role::Server, &config.packet) {
         Ok(decoded) => Inbound::Socket(decoded),
+        Err(_) => Inbound::Broken(Reason::ForcedClose),
+    }
+}
+
+/// Decodes a message of Socket.IO as the operator wants it read.
+#[cold]
+fn parse(parser: &dyn PacketParser, message: EngineMessage, revision: Revision, config: &Config) -> Inbound {
+    match codec::parse(parser, message, revision, &config.packet) {
+        Ok(Parsed::Packet(packet)) => Inbound::Socket(Decoded::Packet(packet)),
+        Ok(Parsed::Part(part)) => Inbound::Part(part),
+        Ok(Parsed::Nothing) => Inbound::Socket(Decoded::Nothing),
         Err(_) => Inbound::Broken(Reason::ForcedClose),
     }
 }
@@ -194,9 +214,25 @@ fn data(revision: Revision, frame: &Frame) -> &[u8] {
     }
 }
 
+/// A text message.
+pub(crate) fn text_frame(text: &str, buffer: &mut BytesMut) -> Frame {
+    Frame::text(buffer, |b| {
+        b.put_u8(b'4');
+        b.put_slice(text.as_bytes());
+    })
+}
+
 /// A binary message.
 pub(crate) fn binary_frame(revision: Revision, bytes: &[u8], buffer: &mut BytesMut) -> Frame {
-    Frame::binary(buffer, |b| super::packet::encode_binary(revision, bytes, b))
+    binary_frame_with(revision, buffer, |b| b.put_slice(bytes))
+}
+
+/// A binary message of the bytes that `write` appends.
+pub(crate) fn binary_frame_with(revision: Revision, buffer: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) -> Frame {
+    Frame::binary(buffer, |b| {
+        super::packet::encode_binary(revision, &[], b);
+        write(b);
+    })
 }
 
 /// The same frame for a peer that cannot take binary (docs/protocol/engine-io.md §1, `b64`).
@@ -212,10 +248,7 @@ pub(crate) fn to_base64(revision: Revision, frame: &Frame) -> Frame {
 /// A message of a raw session.
 pub(crate) fn message_frame(revision: Revision, message: &EngineMessage, buffer: &mut BytesMut) -> Frame {
     match message {
-        EngineMessage::Text(text) => Frame::text(buffer, |b| {
-            b.put_u8(b'4');
-            b.put_slice(text.as_bytes());
-        }),
+        EngineMessage::Text(text) => text_frame(text, buffer),
         EngineMessage::Binary(bytes) => binary_frame(revision, bytes, buffer),
     }
 }

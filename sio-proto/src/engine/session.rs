@@ -140,7 +140,7 @@ pub(crate) fn handle_packet(
     match role {
         Role::WebSocket => receive(core, now, slot, packet, out),
         Role::Candidate => handle_candidate(core, now, slot, link, packet, out),
-        Role::Parked | Role::Post => {}
+        Role::Parked | Role::Post | Role::Stream => {}
     }
 }
 
@@ -163,6 +163,11 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
     match packet {
         Inbound::Socket(decoded) => {
             if let Err(reason) = socket::session::handle_text(core, now, slot, revision, decoded, out) {
+                close(core, now, slot, reason, out);
+            }
+        }
+        Inbound::Part(part) => {
+            if let Err(reason) = socket::session::handle_part(core, now, slot, revision, part, out) {
                 close(core, now, slot, reason, out);
             }
         }
@@ -218,7 +223,10 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
         Inbound::Engine(Packet::Open(_) | Packet::Close | Packet::Upgrade | Packet::Noop)
         | Inbound::Colon(_)
         | Inbound::Message(_)
-        | Inbound::Heartbeat(_) => {}
+        | Inbound::Heartbeat(_)
+        | Inbound::Goodbye
+        | Inbound::Payload { .. }
+        | Inbound::Garbled(_) => {}
         Inbound::Broken(reason @ Reason::ForcedClose) => close(core, now, slot, reason, out),
         Inbound::Broken(reason) => fail(core, slot, reason, out),
     }

@@ -140,6 +140,12 @@ impl RequestDecoder {
         matches!(&self.state, State::Head(reader) if reader.is_fresh())
     }
 
+    /// Whether a head is there and its body is not.
+    #[must_use]
+    pub const fn is_reading_body(&self) -> bool {
+        matches!(self.state, State::Body(_))
+    }
+
     /// Whether no more requests will come, whatever the peer sends.
     #[must_use]
     pub const fn is_finished(&self) -> bool {

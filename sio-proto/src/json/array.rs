@@ -59,6 +59,30 @@ pub fn scan_array(text: &str, max_depth: usize) -> Result<Array<'_>, JsonError> 
     })
 }
 
+/// Checks that `raw` is JSON values joined by commas, or empty, as [`Array::elements`] is: values may have whitespace around
+/// them. The brackets that it goes into count as one level of `max_depth`, as they do for [`scan_array`].
+///
+/// # Errors
+///
+/// The first fault on the way.
+pub fn validate_elements(raw: &str, max_depth: usize) -> Result<(), JsonError> {
+    let Some(max_depth) = max_depth.min(MAX_DEPTH).checked_sub(1) else {
+        return Err(JsonError::TooDeep);
+    };
+    if raw.is_empty() {
+        return Ok(());
+    }
+    let mut scanner = Scanner::new(raw);
+    loop {
+        scanner.skip_whitespace();
+        scanner.skip_value(max_depth)?;
+        scanner.skip_whitespace();
+        if !scanner.take(b',') {
+            return scanner.finish();
+        }
+    }
+}
+
 /// The values of `raw`, which must be valid JSON values joined by commas, as [`Array::elements`] and [`Array::rest`] are.
 ///
 /// Text that is not valid yields slices without meaning, but no panic.
@@ -143,6 +167,26 @@ mod tests {
         ] {
             assert_eq!(scan_array(text, MAX_DEPTH), Err(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn what_goes_between_the_brackets() {
+        for raw in ["", "1", r#"1,{"a":[2]},"x""#, " 1 , [ ] "] {
+            assert_eq!(validate_elements(raw, MAX_DEPTH), Ok(()), "{raw}");
+        }
+        for (raw, expected) in [
+            (" ", JsonError::UnexpectedEnd),
+            ("1,", JsonError::UnexpectedEnd),
+            (",1", JsonError::UnexpectedCharacter),
+            ("1]", JsonError::TrailingText),
+            ("1],[2", JsonError::TrailingText),
+            ("1 2", JsonError::TrailingText),
+        ] {
+            assert_eq!(validate_elements(raw, MAX_DEPTH), Err(expected), "{raw}");
+        }
+        assert_eq!(validate_elements("1,[]", 2), Ok(()));
+        assert_eq!(validate_elements("1,[]", 1), Err(JsonError::TooDeep));
+        assert_eq!(validate_elements("", 0), Err(JsonError::TooDeep));
     }
 
     #[test]

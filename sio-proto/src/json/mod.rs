@@ -25,7 +25,7 @@ mod placeholder;
 mod scan;
 mod string;
 
-pub use array::{Array, Elements, elements, scan_array};
+pub use array::{Array, Elements, elements, scan_array, validate_elements};
 pub use placeholder::{placeholders_in_range, replace_placeholders};
 pub use scan::validate;
 pub use string::{unescape, write_ascii, write_ascii_string, write_js_string, write_script_string, write_string};

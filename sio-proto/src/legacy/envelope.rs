@@ -23,6 +23,14 @@ pub const HTMLFILE_HEARTBEAT: &str = "<!-- heartbeat -->";
 /// What an xhr-multipart stream says every 5 s: a part with the single byte 0x06, and the boundary.
 pub const MULTIPART_HEARTBEAT: &[u8] = b"Content-Type: text/plain; charset=us-ascii\n\n\x06\n--socketio\n";
 
+/// What a payload of messages begins with.
+pub(crate) const MESSAGES_BEFORE: &[u8] = b"{\"messages\":[";
+
+/// What it ends with.
+pub(crate) const MESSAGES_AFTER: &[u8] = b"]}";
+
+const HEARTBEAT_BEFORE: &str = "{\"heartbeat\":\"";
+
 /// Why a payload is no envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
@@ -136,16 +144,21 @@ pub fn write_session_id(sid: &str, out: &mut BytesMut) {
     json::write_string(&mut inner, sid);
     inner.put_u8(b'}');
     let inner = ByteString::try_from(inner).expect("a literal around a str is UTF-8");
-    out.put_slice(b"{\"messages\":[");
+    out.put_slice(MESSAGES_BEFORE);
     json::write_string(out, &inner);
-    out.put_slice(b"]}");
+    out.put_slice(MESSAGES_AFTER);
 }
 
 /// Appends the heartbeat of websocket, every 10 s.
 pub fn write_heartbeat(number: u64, out: &mut BytesMut) {
-    out.put_slice(b"{\"heartbeat\":\"");
+    out.put_slice(HEARTBEAT_BEFORE.as_bytes());
     super::lengths::put_decimal(number, out);
     out.put_slice(b"\"}");
+}
+
+/// Whether a payload of ours is a heartbeat.
+pub(crate) fn is_heartbeat(payload: &str) -> bool {
+    payload.starts_with(HEARTBEAT_BEFORE)
 }
 
 /// Appends the htmlfile chunk that carries `payload`, the object itself. In JSON `<` stands only inside strings and is

@@ -1,7 +1,7 @@
 //! The wires before Engine.IO: Socket.IO 0.3 to 0.9 and the streaming codec of 2011.
 //!
-//! Pure codecs, one room each, that know nothing of sessions, time or connections. What a server does with them is in `session` for 0.6
-//! and in `v1::session`, `v1::requests` and `v1::packets` for 0.7-0.9.
+//! Pure codecs, one room each, that know nothing of sessions, time or connections. What a server does with them is in `session`, `requests` and `payloads`
+//! for the 0.6 family, whose codecs are those of [`codec`](crate::codec), and in `v1::session`, `v1::requests` and `v1::packets` for 0.7-0.9.
 //!
 //! | room | wire | reference |
 //! |---|---|---|
@@ -20,7 +20,9 @@ pub mod form;
 pub mod framing;
 pub mod hixie;
 pub(crate) mod lengths;
+pub(crate) mod payloads;
 mod raw_json;
+pub(crate) mod requests;
 pub(crate) mod session;
 pub mod streaming;
 pub mod transports;

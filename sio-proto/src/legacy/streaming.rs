@@ -155,6 +155,12 @@ impl Decoder {
         self.pending.is_empty() && self.error.is_none()
     }
 
+    /// How many bytes of an unfinished packet are held back.
+    #[must_use]
+    pub const fn buffered_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Takes the next piece of the stream and appends the packets that it completes.
     ///
     /// # Errors

@@ -42,7 +42,18 @@ pub enum Command {
         /// Whether the whole session goes, not just this namespace.
         close: bool,
     },
-    /// Close every session, with this reason; new ones are refused from here on.
+    /// End all sessions, each in its own time, with [`Reason::ServerShuttingDown`]; new ones are refused from here on.
+    ///
+    /// A session is closed when its time has come and nothing is under way for it: no acknowledgement that its client owes, and nothing that the
+    /// user says is ([`Delivery::Leaving`](super::Delivery::Leaving)).
+    Drain {
+        /// Over how long sessions are spread, at random, so that not all clients come back elsewhere at once. Zero: none is kept longer than
+        /// it takes.
+        spread: Duration,
+        /// How long what is under way is waited for, and a client between two polls. Zero: not at all, and the user is not asked.
+        patience: Duration,
+    },
+    /// Close every session at once, with this reason; new ones are refused from here on.
     Shutdown {
         /// Usually [`Reason::ServerShuttingDown`].
         reason: Reason,
@@ -86,7 +97,7 @@ pub enum SendError {
     /// The message was volatile and the transport cannot take it right now.
     #[error("the transport is busy and the message was volatile")]
     Dropped,
-    /// The client's generation has no way to say this.
+    /// The client's generation, or the server's [`Config::parser`](crate::Config::parser), has no way to say this.
     #[error("the client's generation cannot carry this message")]
     Unsupported,
 }

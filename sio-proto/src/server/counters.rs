@@ -18,7 +18,7 @@ const GENERATIONS: [Generation; 4] = [
     Generation::Engine3,
     Generation::Engine4,
 ];
-const TRANSPORTS: [TransportKind; 2] = [TransportKind::Polling, TransportKind::WebSocket];
+const TRANSPORTS: [TransportKind; TransportKind::ALL.len()] = TransportKind::ALL;
 
 /// The counts of a shard. Those of a server are the sums of its shards'.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +63,9 @@ mod tests {
     fn every_kind_has_a_place_of_its_own() {
         for (at, generation) in GENERATIONS.into_iter().enumerate() {
             assert_eq!(generation as usize, at);
+        }
+        for (at, transport) in TRANSPORTS.into_iter().enumerate() {
+            assert_eq!(transport as usize, at);
         }
         let mut counters = Counters::default();
         counters.enter(Generation::Engine3, TransportKind::Polling);

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::{Generation, Handshake, Reason, TransportKind};
+use super::{Form, Garbled, Generation, Handshake, Reason, TransportKind};
 use crate::socket::Args;
 use crate::{SessionKey, Sid, SocketKey};
 
@@ -34,6 +34,8 @@ pub enum Delivery {
         generation: Generation,
         /// How it came.
         transport: TransportKind,
+        /// In what form messages for it are written, to be encoded before a shard is asked.
+        form: Form,
     },
     /// An event.
     Event {
@@ -64,6 +66,22 @@ pub enum Delivery {
         /// Whether it had been accepted; if not, the user's decision is not awaited any more.
         connected: bool,
     },
+    /// The server drains ([`Command::Drain`](super::Command::Drain)), and it is this socket's turn to go. The user answers, now or later, with
+    /// [`Shard::release`](super::Shard::release) when nothing is under way for it; until then, but not for ever, its session works as before.
+    Leaving {
+        /// Which.
+        socket: SocketKey,
+    },
+    /// A client of the plain-message transports sent a payload that its session's codec could not read to its end. Told once per session, the first
+    /// time: most likely the client speaks another codec's wire.
+    Garbled {
+        /// Whose client.
+        socket: SocketKey,
+        /// The name of the session's codec.
+        codec: &'static str,
+        /// What is wrong.
+        garbled: Garbled,
+    },
     /// A raw Engine.IO session is open ([`Config::engine_path`](crate::Config::engine_path)).
     EngineOpen {
         /// Which.
@@ -87,13 +105,30 @@ pub enum Delivery {
     },
 }
 
-/// A message of a raw Engine.IO session.
+/// A message of Engine.IO: of a raw session, or to and from a [`PacketParser`](crate::codec::PacketParser).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineMessage {
     /// Text.
     Text(ByteString),
     /// Bytes.
     Binary(Bytes),
+}
+
+impl EngineMessage {
+    /// Bytes of the text, or of what is there instead.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// Why an acknowledgement will not come.

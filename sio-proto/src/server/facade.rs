@@ -295,6 +295,31 @@ impl Server {
                 self.queue.push_back(Output::Bytes(link, close_frame(code)));
                 self.end(link);
             }
+            Write::Stream(_, stream) => {
+                let mut head = BytesMut::new();
+                let goes_on = stream.encode(&mut head);
+                self.queue.push_back(Output::Bytes(link, head.freeze()));
+                if !goes_on {
+                    self.end(link);
+                }
+            }
+            Write::Part(_, part) => {
+                let mut bytes = BytesMut::new();
+                part.encode(&mut bytes);
+                self.queue.push_back(Output::Bytes(link, bytes.freeze()));
+            }
+            Write::StreamEnd(_, form) => {
+                let mut bytes = BytesMut::new();
+                form.encode_end(&mut bytes);
+                if !bytes.is_empty() {
+                    self.queue.push_back(Output::Bytes(link, bytes.freeze()));
+                }
+                if form.keep_alive {
+                    self.resume(link, Conn::handle_answered);
+                } else {
+                    self.end(link);
+                }
+            }
             Write::Abort(_) => self.end(link),
         }
     }

@@ -13,8 +13,8 @@ use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
 use super::Request;
-use crate::Time;
-use crate::{http, json};
+use crate::detect::Transport;
+use crate::{Time, http, json};
 
 /// Who is at the other end of a link, as far as the caller knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,19 +65,74 @@ impl fmt::Display for Generation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportKind {
-    /// Long polling, in whatever form the generation has it.
+    /// Long polling. Sessions of Engine.IO count here if they poll with JSONP, too: to them it is one transport.
     Polling,
-    /// A websocket.
+    /// Polling by scripts, in the generations that give it a name of its own: 0.6 to 0.9.
+    JsonpPolling,
+    /// An endless page of scripts, 0.6 to 0.9.
+    Htmlfile,
+    /// An endless multipart answer, 0.6.
+    XhrMultipart,
+    /// A websocket, of RFC 6455 or older. Sessions of Engine.IO count here if Flash speaks it, too.
     WebSocket,
+    /// A websocket spoken by Flash, 0.6 to 0.9.
+    Flashsocket,
 }
 
 impl TransportKind {
-    /// `"polling"` or `"websocket"`.
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 6] = [
+        Self::Polling,
+        Self::JsonpPolling,
+        Self::Htmlfile,
+        Self::XhrMultipart,
+        Self::WebSocket,
+        Self::Flashsocket,
+    ];
+
+    /// As operators name it: `"polling"`, `"jsonp-polling"`, `"htmlfile"`, `"xhr-multipart"`, `"websocket"`, `"flashsocket"`. Of sessions of
+    /// Engine.IO it is `"polling"` or `"websocket"`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Polling => "polling",
+            Self::JsonpPolling => "jsonp-polling",
+            Self::Htmlfile => "htmlfile",
+            Self::XhrMultipart => "xhr-multipart",
             Self::WebSocket => "websocket",
+            Self::Flashsocket => "flashsocket",
+        }
+    }
+
+    /// Whether each answer takes one request, so that between two of them there is no way to the client.
+    pub(crate) const fn is_polling(self) -> bool {
+        matches!(self, Self::Polling | Self::JsonpPolling)
+    }
+}
+
+/// The other way round: of several that are one kind, that of the same name.
+impl From<TransportKind> for Transport {
+    fn from(kind: TransportKind) -> Self {
+        match kind {
+            TransportKind::Polling => Self::XhrPolling,
+            TransportKind::JsonpPolling => Self::JsonpPolling,
+            TransportKind::Htmlfile => Self::Htmlfile,
+            TransportKind::XhrMultipart => Self::XhrMultipart,
+            TransportKind::WebSocket => Self::Websocket,
+            TransportKind::Flashsocket => Self::Flashsocket,
+        }
+    }
+}
+
+impl From<Transport> for TransportKind {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::XhrPolling => Self::Polling,
+            Transport::JsonpPolling => Self::JsonpPolling,
+            Transport::Htmlfile => Self::Htmlfile,
+            Transport::XhrMultipart => Self::XhrMultipart,
+            Transport::Websocket => Self::WebSocket,
+            Transport::Flashsocket => Self::Flashsocket,
         }
     }
 }

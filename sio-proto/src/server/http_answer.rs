@@ -11,7 +11,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::output::{Body, Response};
-use super::{PollEncoding, Write};
+use super::{PollEncoding, Stream, StreamForm, Write};
 use crate::config::{Config, Cors, Origins};
 use crate::{Frame, LinkId, http, websocket};
 
@@ -77,6 +77,16 @@ impl Asker {
         encoding: PollEncoding,
     ) -> Write {
         self.respond(200, Some(content_type), Body::Packets(frames, encoding))
+    }
+
+    /// The beginning of an endless answer.
+    pub(crate) fn stream(self, form: StreamForm) -> Write {
+        let stream = Stream {
+            headers: self.headers,
+            form,
+            exchange: self.exchange,
+        };
+        Write::Stream(self.link, Box::new(stream))
     }
 
     fn respond(self, status: u16, content_type: Option<&'static str>, body: Body) -> Write {

@@ -13,6 +13,8 @@ pub(crate) enum Role {
     Post,
     /// The session's websocket.
     WebSocket,
+    /// The session's endless answer.
+    Stream,
     /// A websocket that may become the session's transport.
     Candidate,
 }

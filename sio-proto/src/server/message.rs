@@ -23,6 +23,19 @@
 //! | disconnected from a namespace | DISCONNECT | DISCONNECT | `0::/ns`; from `/`: `0::`, the whole session | the session ends |
 //! | server goes away | the transport ends | the same | the transport ends, a poll says `7:::1+0`: come back | the transport ends |
 //!
+//! The column "0.6" holds for every codec of the plain-message transports ([`codec`](crate::codec)), with these bytes in it:
+//!
+//! | | `~m~`, 0.5-0.6 | streaming, 2010 | envelope, 0.3-0.4 |
+//! |---|---|---|---|
+//! | text message | `~m~5~m~hello` | `1:6::hello,` | `{"messages":["hello"]}` |
+//! | JSON message | `~m~10~m~~j~{"a":1}` | `1:10:j⏎:{"a":1},` | `{"messages":[{"a":1}]}` |
+//! | several messages at once | frames | packets | one array |
+//! | the session id | a text message, the first | type 3 | a message that is JSON in a string, the first |
+//! | the session ends | the transport ends | `0:0:,`, then the transport ends | the transport ends |
+//! | messages of clients | the same | the same; a realm is ignored | an array without an object around it |
+//! | the client ends the session | the transport ends | type 0 | the transport ends |
+//! | what breaks the rules | the rest of the payload is ignored | ends the session | the payload is ignored |
+//!
 //! From clients:
 //!
 //! | | 4.x | 1.x-2.x | 0.7-0.9 | 0.6 |
@@ -32,7 +45,7 @@
 //! | namespaces | CONNECT | `/` without asking, others by CONNECT, once `/` has been accepted | `/` by the handshake, others by `1::/ns` | `/` only |
 //! | `auth` | the payload of CONNECT | the queries of handshake and CONNECT as one JSON object of strings | the queries of handshake and `1::/ns?query`, the same | none; the handshake's query is there |
 //! | the socket's id | of its own | in `/` the session's, as the client knows it | the same | of its own |
-//! | what breaks the rules | ends the session | ends the session | is ignored | is ignored |
+//! | what breaks the rules | ends the session | ends the session | is ignored | is ignored, unless its codec cannot read on |
 //! | packets for a namespace that was not joined | end the session | are ignored | wait for it, a few of them | |
 
 use alloc::vec::Vec;
@@ -40,15 +53,14 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
-use super::Generation;
-use crate::Frame;
+use super::{Generation, SendError};
 use crate::engine::Revision;
-use crate::socket::Args;
+use crate::socket::{Args, Packet};
+use crate::{Config, Frame};
 
 /// A way to write a message. Clients of one generation share one form whatever their transport: the websocket frame's
-/// tail is what goes into a poll.
+/// tail is what goes into a poll. On the plain-message transports each codec is a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Form {
     /// Socket.IO 5 in Engine.IO 4 packets.
     Engine4,
@@ -56,26 +68,13 @@ pub enum Form {
     Engine3,
     /// Packets of 0.7-0.9.
     Legacy09,
-    /// Frames of 0.6.
-    Legacy06,
+    /// Payloads of the 0.6 family, in the codec of this number ([`Legacy::codecs`](crate::Legacy::codecs)).
+    Plain(u8),
 }
 
 impl Form {
-    /// How many forms there are.
-    pub const COUNT: usize = 4;
-    /// All forms.
-    pub const ALL: [Self; Self::COUNT] = [Self::Engine4, Self::Engine3, Self::Legacy09, Self::Legacy06];
-
-    /// The form that clients of this generation read.
-    #[must_use]
-    pub const fn of(generation: Generation) -> Self {
-        match generation {
-            Generation::Engine4 => Self::Engine4,
-            Generation::Engine3 => Self::Engine3,
-            Generation::Legacy09 => Self::Legacy09,
-            Generation::Legacy06 => Self::Legacy06,
-        }
-    }
+    /// How many forms there are besides those of codecs.
+    const PACKETS: usize = 3;
 
     /// The generation whose clients read this form.
     #[must_use]
@@ -84,24 +83,76 @@ impl Form {
             Self::Engine4 => Generation::Engine4,
             Self::Engine3 => Generation::Engine3,
             Self::Legacy09 => Generation::Legacy09,
-            Self::Legacy06 => Generation::Legacy06,
+            Self::Plain(_) => Generation::Legacy06,
         }
     }
 
-    /// This form's bit in [`Shard::forms_in_use`](super::Shard::forms_in_use).
-    #[must_use]
-    pub const fn bit(self) -> u8 {
-        1 << self as u8
+    const fn index(self) -> usize {
+        match self {
+            Self::Engine4 => 0,
+            Self::Engine3 => 1,
+            Self::Legacy09 => 2,
+            Self::Plain(codec) => Self::PACKETS + codec as usize,
+        }
     }
 }
 
-/// A message in one form: a frame, and one more for each attachment.
+/// A set of forms. It fits into an atomic ([`Forms::bits`]), so that it can be asked for under no lock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forms(u32);
+
+// Every codec that a config can have has a bit.
+const _: () = assert!(Form::PACKETS + crate::Legacy::MAX_CODECS <= 32);
+
+impl Forms {
+    /// The set of these bits, which [`Forms::bits`] has given.
+    #[must_use]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// The set as bits.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The forms of both sets.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn insert(&mut self, form: Form) {
+        self.0 |= 1 << form.index();
+    }
+
+    /// The forms in the set.
+    pub fn iter(self) -> impl Iterator<Item = Form> {
+        let packets = [Form::Engine4, Form::Engine3, Form::Legacy09];
+        let plain = (0..crate::Legacy::MAX_CODECS as u8).map(Form::Plain);
+        let all = packets.into_iter().chain(plain);
+        all.filter(move |form| self.0 & 1 << form.index() != 0)
+    }
+}
+
+/// A message in one form: a frame, and one more for each attachment; or as many as [`Config::parser`] makes of it.
 #[derive(Clone, Debug)]
 pub struct Encoded {
     /// The text part.
     pub(crate) first: Frame,
     /// The attachments, in order.
     pub(crate) attachments: Vec<Frame>,
+}
+
+/// What is known of a message in one form.
+#[derive(Clone, Debug)]
+enum Encoding {
+    /// Nobody has asked for it.
+    Missing,
+    Made(Encoded),
+    /// The parser has no way to say it.
+    Unsupported,
 }
 
 impl Encoded {
@@ -134,7 +185,9 @@ pub struct Message {
     pub(crate) args: Args,
     /// Whether it may be dropped for clients that cannot take it right now.
     pub(crate) volatile: bool,
-    forms: [Option<Encoded>; Form::COUNT],
+    packets: [Encoding; Form::PACKETS],
+    /// By the number of the codec; there are few.
+    plain: Vec<(u8, Encoding)>,
 }
 
 impl Message {
@@ -147,7 +200,8 @@ impl Message {
             id,
             args,
             volatile: false,
-            forms: [const { None }; Form::COUNT],
+            packets: [const { Encoding::Missing }; Form::PACKETS],
+            plain: Vec::new(),
         }
     }
 
@@ -160,7 +214,8 @@ impl Message {
             id: Some(id),
             args,
             volatile: false,
-            forms: [const { None }; Form::COUNT],
+            packets: [const { Encoding::Missing }; Form::PACKETS],
+            plain: Vec::new(),
         }
     }
 
@@ -171,22 +226,101 @@ impl Message {
         self
     }
 
-    /// Makes the encoding for `form` if it is not there yet. `buffer` is scratch that the caller keeps and hands over empty.
-    pub fn encode(&mut self, form: Form, buffer: &mut BytesMut) {
-        if self.forms[form as usize].is_none() {
-            let encoded = match form {
-                Form::Engine4 => crate::engine::session::encode_message(Revision::V4, self, buffer),
-                Form::Engine3 => crate::engine::session::encode_message(Revision::V3, self, buffer),
-                Form::Legacy09 => crate::legacy::v1::session::encode_message(self, buffer),
-                Form::Legacy06 => crate::legacy::session::encode_message(self, buffer),
-            };
-            self.forms[form as usize] = Some(encoded);
-        }
+    /// Makes the encoding for `form` if it is not there yet. `config` is that of the server; `buffer` is scratch that the caller keeps and hands over
+    /// empty.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Unsupported`] if the server's [`Config::parser`] cannot say it.
+    pub fn encode(&mut self, form: Form, config: &Config, buffer: &mut BytesMut) -> Result<(), SendError> {
+        self.encoded(form, config, buffer).map(|_| ())
     }
 
     /// The encoding for `form`, made now if it is not there yet.
-    pub(crate) fn encoded(&mut self, form: Form, buffer: &mut BytesMut) -> &Encoded {
-        self.encode(form, buffer);
-        self.forms[form as usize].as_ref().expect("encoded in the line above")
+    pub(crate) fn encoded(
+        &mut self,
+        form: Form,
+        config: &Config,
+        buffer: &mut BytesMut,
+    ) -> Result<&Encoded, SendError> {
+        if matches!(self.place(form), Encoding::Missing) {
+            let made = self.make(form, config, buffer);
+            *self.place(form) = made.map_or(Encoding::Unsupported, Encoding::Made);
+        }
+        match self.place(form) {
+            Encoding::Made(encoded) => Ok(encoded),
+            Encoding::Missing | Encoding::Unsupported => Err(SendError::Unsupported),
+        }
+    }
+
+    /// Where the encoding for `form` stands.
+    fn place(&mut self, form: Form) -> &mut Encoding {
+        let Form::Plain(codec) = form else {
+            return &mut self.packets[form.index()];
+        };
+        let known = self.plain.iter().position(|(known, _)| *known == codec);
+        let at = known.unwrap_or_else(|| {
+            self.plain.push((codec, Encoding::Missing));
+            self.plain.len() - 1
+        });
+        &mut self.plain[at].1
+    }
+
+    fn make(&self, form: Form, config: &Config, buffer: &mut BytesMut) -> Option<Encoded> {
+        match form {
+            Form::Engine4 => crate::engine::session::encode_message(Revision::V4, self, config, buffer),
+            Form::Engine3 => crate::engine::session::encode_message(Revision::V3, self, config, buffer),
+            Form::Legacy09 => Some(crate::legacy::v1::session::encode_message(self, buffer)),
+            Form::Plain(codec) => {
+                let codec = config.legacy.codec_at(codec);
+                Some(crate::legacy::payloads::encode_message(self, codec, buffer))
+            }
+        }
+    }
+
+    /// The message as a packet, sharing its bytes.
+    pub(crate) fn packet(&self) -> Packet {
+        let (namespace, args) = (self.namespace.clone(), self.args.clone());
+        match &self.name {
+            Some(name) => Packet::Event {
+                namespace,
+                name: name.clone(),
+                id: self.id,
+                args,
+            },
+            None => Packet::Ack {
+                namespace,
+                id: self.id.unwrap_or_default(),
+                args,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn a_set_of_forms_has_what_was_put_in() {
+        let all = [
+            Form::Engine4,
+            Form::Engine3,
+            Form::Legacy09,
+            Form::Plain(0),
+            Form::Plain(crate::Legacy::MAX_CODECS as u8 - 1),
+        ];
+        let mut forms = Forms::default();
+        assert_eq!(forms.iter().next(), None);
+        all.into_iter().for_each(|form| forms.insert(form));
+        assert_eq!(forms.iter().collect::<Vec<_>>(), all);
+        let mut one = Forms::default();
+        one.insert(Form::Plain(2));
+        assert_eq!(
+            Forms::from_bits(one.bits()).iter().collect::<Vec<_>>(),
+            vec![Form::Plain(2)]
+        );
+        assert_eq!(one.union(forms).iter().count(), 6);
     }
 }

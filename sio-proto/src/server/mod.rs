@@ -30,23 +30,26 @@ mod session;
 mod shard;
 mod slab;
 mod socket;
+mod stream;
 mod timers;
 
+pub use crate::legacy::payloads::Garbled;
 pub use command::{AckRequest, Command, SendError, Target};
 pub use counters::{Count, Counters};
 pub use delivery::{AckError, Delivery, EngineMessage};
 pub use facade::{Output, Server};
 pub use handshake::{Extension, Generation, Handshake, Peer, TransportKind};
-pub use message::{Encoded, Form, Message};
+pub use message::{Encoded, Form, Forms, Message};
 pub use output::{Body, Outputs, PollEncoding, Response, Upgrade, Write};
 pub use reason::Reason;
 pub use route::{Cause, Request, Routed, Router, Verdict};
 pub use shard::Shard;
+pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 
 pub(crate) use handshake::query_object;
 pub(crate) use http_answer::{Asker, accept_websocket, header, origin_allowed, preflight, script_allowed};
 pub(crate) use links::Role;
-pub(crate) use session::{Session, State, Wiring};
+pub(crate) use session::{Carriage, Session, State, Wiring};
 pub(crate) use shard::Core;
 pub(crate) use socket::{Identity, Standing};
 pub(crate) use timers::Alarm;

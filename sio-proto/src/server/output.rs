@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::Delivery;
+use super::{Delivery, Part, Stream, StreamForm};
+use crate::codec::Codec;
 use crate::engine::bodies;
 use crate::http;
 use crate::legacy::{self, v1};
@@ -33,6 +34,12 @@ pub enum Write {
     Frame(LinkId, Frame),
     /// A websocket Close frame with this code (`None`: an empty one), after which the link ends.
     Close(LinkId, Option<u16>),
+    /// The request that waits on the link is answered without end: the head, and what the body begins with.
+    Stream(LinkId, Box<Stream>),
+    /// Packets that go on with a stream, or with a websocket older than RFC 6455: they are converted where they are written.
+    Part(LinkId, Box<Part>),
+    /// A stream, or such a websocket, is over. If the form says so the connection goes on as after any answer; otherwise the link ends.
+    StreamEnd(LinkId, Box<StreamForm>),
     /// The link ends without a word.
     Abort(LinkId),
 }
@@ -49,6 +56,9 @@ impl Write {
             | Self::Upgrade(link, _)
             | Self::Frame(link, _)
             | Self::Close(link, _)
+            | Self::Stream(link, _)
+            | Self::Part(link, _)
+            | Self::StreamEnd(link, _)
             | Self::Abort(link) => *link,
         }
     }
@@ -95,10 +105,10 @@ pub enum PollEncoding {
     Legacy09,
     /// The same as the script of this callback (docs/protocol/legacy-0.9.md §7).
     Legacy09Jsonp(u64),
-    /// Frames of 0.6 one after the other (docs/protocol/legacy-0.6.md §2).
-    Legacy06,
+    /// Payloads of the 0.6 family, joined by their codec ([`MessageCodec::join`](crate::codec::MessageCodec::join)).
+    Legacy06(Codec),
     /// The same as the script of this callback (docs/protocol/legacy-0.6.md §7).
-    Legacy06Jsonp(u64),
+    Legacy06Jsonp(Codec, u64),
 }
 
 impl Response {
@@ -133,7 +143,7 @@ impl Response {
     }
 }
 
-fn put_internal_error(out: &mut BytesMut) {
+pub(super) fn put_internal_error(out: &mut BytesMut) {
     let written = http::encode_response(out, http::Exchange::CLOSING, 500, None, &[], b"");
     debug_assert_eq!(written, Ok(false), "nothing in it can be refused");
 }
@@ -155,8 +165,8 @@ impl PollEncoding {
             }
             Self::Legacy09 => v1::requests::encode_poll(frames, buffer),
             Self::Legacy09Jsonp(index) => v1::requests::encode_script(*index, frames, buffer),
-            Self::Legacy06 => legacy::session::encode_poll(frames, buffer),
-            Self::Legacy06Jsonp(index) => legacy::session::encode_script(*index, frames, buffer),
+            Self::Legacy06(codec) => legacy::payloads::encode_poll(codec, frames, buffer),
+            Self::Legacy06Jsonp(codec, index) => legacy::payloads::encode_script(codec, *index, frames, buffer),
         }
         buffer.split().freeze()
     }

@@ -1,6 +1,5 @@
 //! Which shard a request belongs to, and what comes with it.
 
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -81,9 +80,7 @@ pub enum Routed {
 /// Finds the shard for a request without looking into any: a session id says where it lives.
 #[derive(Clone, Debug)]
 pub struct Router {
-    path: String,
-    engine_path: Option<String>,
-    generations: crate::Generations,
+    config: Arc<Config>,
     key: SidKey,
     shards: usize,
 }
@@ -93,9 +90,7 @@ impl Router {
     #[must_use]
     pub fn new(config: &Config, sid_key: [u8; 16], shards: usize) -> Self {
         Self {
-            path: config.path.clone(),
-            engine_path: config.engine_path.clone(),
-            generations: config.generations,
+            config: Arc::new(config.clone()),
             key: sid_key,
             shards,
         }
@@ -104,14 +99,13 @@ impl Router {
     /// Whether a request with this target can be anything but [`Routed::Foreign`].
     #[must_use]
     pub fn concerns(&self, target: &str) -> bool {
-        is_below(&self.path, target) || self.engine_path.as_deref().is_some_and(|path| is_below(path, target))
+        self.config.paths().any(|path| is_below(path, target))
     }
 
     /// Where `request` belongs.
     #[must_use]
     pub fn route(&self, request: &http::Request) -> Routed {
-        let generations = self.generations;
-        match classify(&self.path, self.engine_path.as_deref(), generations, request).map(|kind| session_of(&kind)) {
+        match classify(&self.config, request).map(|kind| session_of(&kind)) {
             None => Routed::Foreign,
             Some(None) => Routed::New,
             Some(Some(sid)) => match Sid::parse(sid) {
@@ -135,7 +129,8 @@ pub(super) enum Kind<'a> {
     Legacy09(detect::V1<'a>),
     /// What asks for a revision of the `/1/` wire that never was.
     UnknownProtocol,
-    Legacy06(detect::Legacy06<'a>),
+    /// Plain messages, in the codec of this number.
+    Legacy06(u8, detect::Legacy06<'a>),
 }
 
 /// Says what a request is; `None` if it is not ours.
@@ -143,12 +138,8 @@ pub(super) enum Kind<'a> {
 /// A generation that is not served answers as a server without it: everything under the prefix is then an Engine.IO request, refused for
 /// its missing transport. So is a path below the prefix that has a `transport`: the prefix test of genuine servers looks no further
 /// (docs/protocol/engine-io.md §1).
-pub(super) fn classify<'a>(
-    path: &str,
-    engine_path: Option<&str>,
-    generations: crate::Generations,
-    request: &'a http::Request,
-) -> Option<Kind<'a>> {
+pub(super) fn classify<'a>(config: &Config, request: &'a http::Request) -> Option<Kind<'a>> {
+    let (path, generations) = (&*config.path, config.generations);
     let text = |name| request.headers.get(name).and_then(|v| core::str::from_utf8(v).ok());
     let head = detect::RequestHead {
         method: request.method.name().unwrap_or("OTHER"),
@@ -164,18 +155,31 @@ pub(super) fn classify<'a>(
             route: detect::engine_io(&head),
         })
     };
-    if let Some(engine_path) = engine_path.filter(|path| is_below(path, &request.target)) {
-        debug_assert!(request.target.starts_with(engine_path));
+    if config
+        .engine_path
+        .as_deref()
+        .is_some_and(|path| is_below(path, &request.target))
+    {
         return engine(true);
+    }
+    let serves = |codec: u8, route: &detect::Legacy06<'_>| {
+        generations.legacy06 && config.legacy.codec_at(codec).serves(route.transport)
+    };
+    for (codec, mount) in (1..).zip(&config.legacy.mounts) {
+        if is_below(&mount.path, &request.target) {
+            // There is nothing else on a mount: what it does not serve is the application's.
+            return match detect::detect(&mount.path, &head) {
+                detect::Route::Legacy06(route) if serves(codec, &route) => Some(Kind::Legacy06(codec, route)),
+                _ => None,
+            };
+        }
     }
     if !is_below(path, &request.target) {
         return None;
     }
     match detect::detect(path, &head) {
         detect::Route::Static(_) => None,
-        detect::Route::Legacy06(route) if generations.legacy06 && legacy::session::serves(&route) => {
-            Some(Kind::Legacy06(route))
-        }
+        detect::Route::Legacy06(route) if serves(0, &route) => Some(Kind::Legacy06(0, route)),
         detect::Route::V1(route) if generations.legacy09 => Some(Kind::Legacy09(route)),
         detect::Route::UnknownProtocol if generations.legacy09 => Some(Kind::UnknownProtocol),
         detect::Route::Foreign if detect::engine_io(&head).transport == detect::EngineTransport::Unknown => None,
@@ -199,7 +203,7 @@ fn session_of<'a>(kind: &Kind<'a>) -> Option<&'a str> {
         Kind::Legacy09(detect::V1::Transport { session, .. } | detect::V1::Disconnect { session }) => Some(session),
         Kind::Legacy09(detect::V1::Handshake { maybe_beacon_of, .. }) => *maybe_beacon_of,
         Kind::Legacy09(detect::V1::Preflight | detect::V1::Malformed) | Kind::UnknownProtocol => None,
-        Kind::Legacy06(route) => route.session,
+        Kind::Legacy06(_, route) => route.session,
     }
 }
 
@@ -207,12 +211,7 @@ pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut reque
     let config = Arc::clone(&core.config);
     core.links.clear(link);
     let packets = core::mem::take(&mut request.packets);
-    match classify(
-        &config.path,
-        config.engine_path.as_deref(),
-        config.generations,
-        &request.http,
-    ) {
+    match classify(&config, &request.http) {
         Some(Kind::Engine { raw, route }) => {
             engine::session::handle_request(core, now, link, &request, packets, raw, &route, out);
         }
@@ -220,8 +219,8 @@ pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut reque
             legacy::v1::requests::handle_request(core, now, link, &request, packets, &route, out);
         }
         Some(Kind::UnknownProtocol) => legacy::v1::requests::refuse_protocol(link, &request.http, out),
-        Some(Kind::Legacy06(route)) => {
-            legacy::session::handle_request(core, now, link, &request, packets, &route, out);
+        Some(Kind::Legacy06(codec, route)) => {
+            legacy::requests::handle_request(core, now, link, &request, packets, codec, &route, out);
         }
         None => {
             let asker = super::http_answer::Asker::new(&config, link, &request.http);
@@ -233,16 +232,11 @@ pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut reque
 
 pub(super) fn handle_body_started(core: &mut Core, link: LinkId, request: &Request, out: &mut Outputs) {
     let config = Arc::clone(&core.config);
-    match classify(
-        &config.path,
-        config.engine_path.as_deref(),
-        config.generations,
-        &request.http,
-    ) {
+    match classify(&config, &request.http) {
         Some(Kind::Engine { raw, route }) => {
             engine::session::handle_body_started(core, link, request, raw, &route, out);
         }
-        Some(Kind::Legacy09(_) | Kind::UnknownProtocol | Kind::Legacy06(_)) | None => {}
+        Some(Kind::Legacy09(_) | Kind::UnknownProtocol | Kind::Legacy06(..)) | None => {}
     }
 }
 
@@ -255,16 +249,10 @@ impl Request {
             return;
         }
         let body = body.clone();
-        let kind = classify(
-            &config.path,
-            config.engine_path.as_deref(),
-            config.generations,
-            &self.http,
-        );
-        self.packets = match kind {
+        self.packets = match classify(config, &self.http) {
             Some(Kind::Engine { raw, route }) => engine::session::decode_body(config, &self.http, raw, &route, body),
             Some(Kind::Legacy09(route)) => legacy::v1::requests::decode_body(&route, &body),
-            Some(Kind::Legacy06(route)) => legacy::session::decode_body(config, &route, &body),
+            Some(Kind::Legacy06(codec, route)) => legacy::payloads::decode_body(config, codec, &route, &body),
             Some(Kind::UnknownProtocol) | None => Vec::new(),
         };
     }

@@ -1,14 +1,14 @@
 //! A session: what every generation has in common.
 //!
 //! ```text
-//!                     ┌─ link (websocket, or parked GET) ◄── flush_ready
+//!                     ┌─ link (websocket, stream, or parked GET) ◄── flush_ready
 //!   outbox ──────────►│
 //!   (frames, bounded) └─ none: packets wait
 //! ```
 //! What differs between generations stands in their own rooms (`engine::session`, `legacy::session`), behind [`Wiring`].
 //!
 //! Invariants:
-//! - a websocket link that is not blocked, or a parked GET, never coexists with a non-empty outbox beyond the end of a turn;
+//! - a websocket or stream that is not blocked, or a parked GET, never coexists with a non-empty outbox beyond the end of a turn;
 //! - `outbox_bytes` is the sum of the outbox;
 //! - a session that is `ready` stands in the shard's ready list; an entry there may be stale, and then finds nothing to do.
 
@@ -18,7 +18,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::http_answer::Asker;
-use super::{Generation, Handshake, SendError, TransportKind};
+use super::{Form, Generation, Handshake, Outputs, Part, SendError, StreamForm, TransportKind, Write};
 use crate::engine::Revision;
 use crate::socket::Reassembly;
 use crate::{Config, Frame, LinkId, Sid, Time, engine, legacy};
@@ -41,8 +41,29 @@ pub(crate) enum Wiring {
     Engine3(engine::session::Engine),
     /// The `/1/` wire.
     Legacy09(legacy::v1::session::Colon),
-    /// The `~m~` wire.
+    /// The plain-message wire.
     Legacy06(legacy::session::Tilde),
+}
+
+/// In which shape packets leave on the session's link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Carriage {
+    /// In the answer to a poll.
+    Poll,
+    /// As frames of RFC 6455.
+    Frames,
+    /// As what the link makes of them.
+    Stream(StreamForm),
+}
+
+impl Carriage {
+    /// The usual one of a transport; a stream has to say more.
+    pub(crate) const fn of(transport: TransportKind) -> Self {
+        match transport.is_polling() {
+            true => Self::Poll,
+            false => Self::Frames,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -50,11 +71,14 @@ pub(crate) struct Session {
     pub(crate) sid: Sid,
     pub(crate) state: State,
     pub(crate) transport: TransportKind,
+    pub(crate) carriage: Carriage,
+    /// The server drains, and the session ends when nothing is under way for it.
+    pub(crate) leaving: bool,
     /// The link is blocked: the kernel takes no more, packets wait here.
     pub(crate) blocked: bool,
     /// Whether the session stands in the ready list.
     pub(crate) ready: bool,
-    /// The websocket, or the parked GET.
+    /// The websocket, the stream, or the parked GET.
     pub(crate) link: Option<LinkId>,
     /// How to answer the parked GET.
     pub(crate) parked: Option<Box<Asker>>,
@@ -81,11 +105,16 @@ const _: () = assert!(size_of::<Session>() <= 320);
 
 impl Session {
     pub(crate) const fn generation(&self) -> Generation {
+        self.form().generation()
+    }
+
+    /// In what form its packets are written.
+    pub(crate) const fn form(&self) -> Form {
         match &self.wiring {
-            Wiring::Engine4(_) => Generation::Engine4,
-            Wiring::Engine3(_) => Generation::Engine3,
-            Wiring::Legacy09(_) => Generation::Legacy09,
-            Wiring::Legacy06(_) => Generation::Legacy06,
+            Wiring::Engine4(_) => Form::Engine4,
+            Wiring::Engine3(_) => Form::Engine3,
+            Wiring::Legacy09(_) => Form::Legacy09,
+            Wiring::Legacy06(tilde) => Form::Plain(tilde.codec),
         }
     }
 
@@ -158,6 +187,31 @@ impl Session {
     pub(crate) fn take_outbox(&mut self) -> Vec<Frame> {
         self.outbox_bytes = 0;
         self.outbox.drain(..).collect()
+    }
+
+    /// What lets the session's link end politely, if it is no poll.
+    pub(crate) fn farewell(&self, link: LinkId) -> Write {
+        match &self.carriage {
+            Carriage::Stream(form) => Write::StreamEnd(link, Box::new(form.clone())),
+            Carriage::Poll | Carriage::Frames => Write::Close(link, None),
+        }
+    }
+
+    /// Lets the session's link end, if it is no poll, with what is queued before that.
+    pub(crate) fn end_link(&mut self, out: &mut Outputs) {
+        let Some(link) = self.link else { return };
+        let frames = self.take_outbox();
+        match &self.carriage {
+            Carriage::Stream(_) if frames.is_empty() => {}
+            Carriage::Stream(form) => {
+                let form = form.clone();
+                out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
+            }
+            Carriage::Poll | Carriage::Frames => out
+                .writes
+                .extend(frames.into_iter().map(|frame| Write::Frame(link, frame))),
+        }
+        out.writes.push(self.farewell(link));
     }
 
     fn max_packets(&self, config: &Config) -> usize {

@@ -12,6 +12,7 @@
 //! ```
 
 mod broadcast;
+mod drain;
 mod sessions;
 mod sockets;
 
@@ -19,6 +20,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -31,14 +33,14 @@ use super::slab::Slab;
 use super::socket::{Identity, Member, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Alarm, Cause, Command, Counters, Delivery, EngineMessage, Form, Handshake, Message, Outputs,
-    Reason, Request, SendError, Session, State, Target, TransportKind, Write,
+    AckError, AckRequest, Alarm, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake,
+    Message, Outputs, Part, Reason, Request, SendError, Session, State, Target, TransportKind, Write,
 };
 use crate::config::ConfigError;
 use crate::id::SidKey;
 use crate::socket::Args;
 use crate::wire::Inbound;
-use crate::{Config, Entropy, Frame, LinkId, SessionKey, Sid, SocketKey, Time, engine, legacy};
+use crate::{Config, Entropy, Frame, Legacy, LinkId, SessionKey, Sid, SocketKey, Time, engine, legacy};
 
 /// A whole Socket.IO server as one value. See the [module](super) for the picture.
 pub struct Shard {
@@ -57,8 +59,14 @@ pub(crate) struct Core {
     rooms: Slab<Room>,
     ready: VecDeque<u32>,
     counters: Counters,
+    /// Sessions of each codec of plain messages.
+    plain_sessions: [u32; Legacy::MAX_CODECS],
     stamp: u32,
     shutting_down: bool,
+    /// How long a session that leaves is waited for, once the server drains.
+    patience: Option<Duration>,
+    /// Sessions that may have nothing under way any more.
+    departing: Vec<u32>,
     index: u8,
     key: SidKey,
     entropy: Box<dyn Entropy>,
@@ -94,8 +102,11 @@ impl Shard {
                 rooms: Slab::new(),
                 ready: VecDeque::new(),
                 counters: Counters::default(),
+                plain_sessions: [0; Legacy::MAX_CODECS],
                 stamp: 0,
                 shutting_down: false,
+                patience: None,
+                departing: Vec::new(),
                 index,
                 key: sid_key,
                 entropy,
@@ -106,6 +117,7 @@ impl Shard {
     /// A complete request came on `link`. It is answered now, or the link waits for its answer.
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
         super::route::handle_request(&mut self.core, now, link, request, out);
+        self.core.depart(now, out);
     }
 
     /// The head of a POST is here and its body is not: two of them for one session are a breach of the protocol, and the end of its
@@ -123,11 +135,12 @@ impl Shard {
             };
             self.core.handle_packet(now, key, role, link, packet, out);
         }
+        self.core.depart(now, out);
     }
 
     /// The operating system takes no more bytes for `link` right now. Packets wait in the session until [`Shard::handle_drained`].
     pub fn handle_blocked(&mut self, link: LinkId) {
-        if let Some((key, Role::WebSocket)) = self.core.links.get(link)
+        if let Some((key, Role::WebSocket | Role::Stream)) = self.core.links.get(link)
             && let Some(session) = self.core.sessions.get_mut(key.slot)
         {
             session.blocked = true;
@@ -136,7 +149,7 @@ impl Shard {
 
     /// What had been written to a blocked `link` has left the process.
     pub fn handle_drained(&mut self, _now: Time, link: LinkId) {
-        if let Some((key, Role::WebSocket)) = self.core.links.get(link)
+        if let Some((key, Role::WebSocket | Role::Stream)) = self.core.links.get(link)
             && let Some(session) = self.core.sessions.get_mut(key.slot)
         {
             session.blocked = false;
@@ -168,10 +181,22 @@ impl Shard {
         while let Some(due) = self.core.timers.pop(now) {
             match due {
                 Due::Session(key, alarm, epoch) => self.core.handle_alarm(now, key, alarm, epoch, out),
+                Due::Leave(key, late) => {
+                    if !self.core.sessions.holds(key.slot, key.generation) {
+                        continue;
+                    }
+                    if late {
+                        self.core.close_session(now, key.slot, Reason::ServerShuttingDown, out);
+                    } else {
+                        self.core.leave(now, key.slot, out);
+                    }
+                }
                 Due::Ack(key, id) => {
                     if let Some(socket) = self.core.socket_mut(key)
                         && socket.acks.remove(&id)
                     {
+                        let session = socket.session;
+                        self.core.note_done(session);
                         out.deliveries.push(Delivery::Ack {
                             socket: key,
                             id,
@@ -181,6 +206,7 @@ impl Shard {
                 }
             }
         }
+        self.core.depart(now, out);
     }
 
     /// When [`Shard::handle_timeout`] wants to be called next.
@@ -204,8 +230,8 @@ impl Shard {
             if session.outbox.is_empty() {
                 continue;
             }
-            match session.transport {
-                TransportKind::WebSocket => {
+            match &session.carriage {
+                Carriage::Frames => {
                     if let Some(link) = session.link
                         && !session.blocked
                     {
@@ -215,10 +241,20 @@ impl Shard {
                         session.trim_outbox();
                     }
                 }
-                TransportKind::Polling => match session.wiring {
+                Carriage::Stream(form) => {
+                    if let Some(link) = session.link
+                        && !session.blocked
+                    {
+                        let form = form.clone();
+                        let frames = session.take_outbox();
+                        session.trim_outbox();
+                        out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
+                    }
+                }
+                Carriage::Poll => match session.wiring {
                     Wiring::Engine4(_) | Wiring::Engine3(_) => engine::session::flush_poll(&mut self.core, slot, out),
                     Wiring::Legacy09(_) => legacy::v1::requests::flush_poll(&mut self.core, now, slot, out),
-                    Wiring::Legacy06(_) => legacy::session::flush_poll(&mut self.core, now, slot, out),
+                    Wiring::Legacy06(_) => legacy::requests::flush_poll(&mut self.core, now, slot, out),
                 },
             }
         }
@@ -236,6 +272,11 @@ impl Shard {
     /// Refuses a socket the namespace it asked for. `data` is one JSON value.
     pub fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>, out: &mut Outputs) {
         self.core.refuse(socket, message, data, out);
+    }
+
+    /// Says that nothing is under way for a socket that has been told to leave ([`Delivery::Leaving`]).
+    pub fn release(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) {
+        self.core.release(now, socket, out);
     }
 
     /// Queues a message for one socket; it leaves with the next [`Shard::flush_ready`].
@@ -272,6 +313,7 @@ impl Shard {
     /// Disconnects a socket; with `close`, its whole session.
     pub fn disconnect(&mut self, now: Time, socket: SocketKey, close: bool, out: &mut Outputs) {
         self.core.disconnect(now, socket, close, out);
+        self.core.depart(now, out);
     }
 
     /// Makes a socket join a room.
@@ -330,6 +372,7 @@ impl Shard {
                     self.core.disconnect(now, key, close, out);
                 }
             }
+            Command::Drain { spread, patience } => self.core.drain(now, spread, patience, out),
             Command::Shutdown { reason } => {
                 self.core.shutting_down = true;
                 let slots: Vec<u32> = self.core.sessions.slots().collect();
@@ -338,6 +381,7 @@ impl Shard {
                 }
             }
         }
+        self.core.depart(now, out);
     }
 
     /// Queues a message on a raw Engine.IO session.
@@ -392,13 +436,18 @@ impl Shard {
         &self.core.counters
     }
 
-    /// The forms that sessions of this shard need at the moment, as [`Form::bit`]s.
+    /// The forms that sessions of this shard need at the moment.
     #[must_use]
-    pub fn forms_in_use(&self) -> u8 {
-        Form::ALL
+    pub fn forms_in_use(&self) -> Forms {
+        let packets = [Form::Engine4, Form::Engine3, Form::Legacy09];
+        let packets = packets
             .into_iter()
-            .filter(|form| self.core.counters.is_present(form.generation()))
-            .fold(0, |mask, form| mask | form.bit())
+            .filter(|form| self.core.counters.is_present(form.generation()));
+        let plain = (0..).map(Form::Plain).zip(&self.core.plain_sessions);
+        let plain = plain.filter_map(|(form, sessions)| (*sessions > 0).then_some(form));
+        let mut forms = Forms::default();
+        packets.chain(plain).for_each(|form| forms.insert(form));
+        forms
     }
 
     /// The connected socket with this id, as its client knows it, if it lives here.
@@ -454,7 +503,6 @@ mod tests {
     use crate::server::{Cause, Output, Peer, Server};
     use alloc::format;
     use alloc::string::String;
-    use core::time::Duration;
 
     /// A server, its time, and what has been written to anybody.
     struct World {

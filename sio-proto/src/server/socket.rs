@@ -39,6 +39,8 @@ pub(crate) struct Socket {
     pub(crate) rooms: Vec<(u32, u32)>,
     /// Ids of acknowledgements the client owes.
     pub(crate) acks: BTreeSet<u64>,
+    /// The user has something under way for it, while its session is leaving.
+    pub(crate) held: bool,
     /// Mark of the last set operation that met this socket, so that each counts once.
     pub(crate) stamp: u32,
 }

@@ -38,6 +38,8 @@ pub(crate) enum Due {
     Session(SessionKey, Alarm, u32),
     /// An acknowledgement is overdue.
     Ack(SocketKey, u64),
+    /// A session's turn to leave has come, or, if the flag is set, its time to do so is over.
+    Leave(SessionKey, bool),
 }
 
 const QUEUES: [Alarm; 3] = [Alarm::Ping, Alarm::PingTimeout, Alarm::Connect];
@@ -52,6 +54,7 @@ struct Queue {
 enum Entry {
     Session(SessionKey, Alarm, u32),
     Ack(SocketKey, u64),
+    Leave(SessionKey, bool),
 }
 
 #[derive(Debug)]
@@ -96,6 +99,11 @@ impl Timers {
         self.heap.push(Reverse((at, Entry::Ack(socket, id))));
     }
 
+    /// Arms a session's turn to leave, or the end of its time to do so.
+    pub(crate) fn arm_leave(&mut self, at: Time, session: SessionKey, late: bool) {
+        self.heap.push(Reverse((at, Entry::Leave(session, late))));
+    }
+
     /// How many entries there are, stale ones included.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
@@ -122,6 +130,7 @@ impl Timers {
             return self.heap.pop().map(|Reverse((_, entry))| match entry {
                 Entry::Session(session, alarm, epoch) => Due::Session(session, alarm, epoch),
                 Entry::Ack(socket, id) => Due::Ack(socket, id),
+                Entry::Leave(session, late) => Due::Leave(session, late),
             });
         }
         None

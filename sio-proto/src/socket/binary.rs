@@ -13,13 +13,16 @@
 //! is for the session to say, which has the clock; [`Reassembly::is_pending`] is for it.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::text::{DecodeError, Decoded, Limits, Partial, decode};
 use super::{Packet, Revision, Role};
+use crate::codec::{PacketError, PacketParser};
 use crate::json;
+use crate::server::EngineMessage;
 
 /// Turns the messages of one connection into packets.
 ///
@@ -31,8 +34,16 @@ pub struct Reassembly {
 
 #[derive(Debug)]
 struct Pending {
-    partial: Partial,
+    what: Awaited,
     bytes: usize,
+}
+
+#[derive(Debug)]
+enum Awaited {
+    /// Attachments of a packet of the standard wire.
+    Attachments(Partial),
+    /// The other parts of a packet, to a parser of the operator's.
+    Parts(Vec<EngineMessage>),
 }
 
 impl Reassembly {
@@ -81,7 +92,8 @@ impl Reassembly {
             Decoded::Nothing => Ok(None),
             Decoded::Partial(partial) => {
                 debug_assert!(partial.attachments > 0);
-                self.pending = Some(Box::new(Pending { partial, bytes: 0 }));
+                let what = Awaited::Attachments(partial);
+                self.pending = Some(Box::new(Pending { what, bytes: 0 }));
                 Ok(None)
             }
         }
@@ -99,26 +111,67 @@ impl Reassembly {
         if pending.bytes > limits.max_attachment_bytes {
             return Err(DecodeError::AttachmentsTooLarge);
         }
-        let expected = pending.partial.attachments;
-        let Some(args) = pending.partial.packet.args_mut() else {
+        let Awaited::Attachments(partial) = &mut pending.what else {
+            return Err(DecodeError::UnexpectedAttachment);
+        };
+        let expected = partial.attachments;
+        let Some(args) = partial.packet.args_mut() else {
             return Err(DecodeError::UnexpectedAttachment);
         };
         args.attachments.push(attachment);
         if args.attachments.len() < expected {
             self.pending = Some(pending);
             Ok(None)
-        } else if json::placeholders_in_range(&args.json, expected) {
-            Ok(Some(pending.partial.packet))
-        } else {
+        } else if !json::placeholders_in_range(&args.json, expected) {
             Err(DecodeError::IllegalAttachments)
+        } else if let Awaited::Attachments(partial) = pending.what {
+            Ok(Some(partial.packet))
+        } else {
+            Ok(None)
         }
+    }
+
+    /// Takes a part of a packet. Returns the packet when `parser` makes one of this part and those before it; what it is worth is for the caller to
+    /// check.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PacketParser::join`]; [`DecodeError::TooManyAttachments`] and [`DecodeError::AttachmentsTooLarge`], the packet's first part not
+    /// being counted as an attachment, but its bytes.
+    pub(crate) fn handle_part(
+        &mut self,
+        part: EngineMessage,
+        parser: &dyn PacketParser,
+        limits: &Limits,
+    ) -> Result<Option<Packet>, PacketError> {
+        let (mut parts, bytes) = match self.pending.take().map(|pending| *pending) {
+            None => (Vec::new(), 0),
+            Some(Pending {
+                what: Awaited::Parts(parts),
+                bytes,
+            }) => (parts, bytes),
+            Some(_) => return Err(DecodeError::UnexpectedAttachment.into()),
+        };
+        let bytes = bytes + part.len();
+        parts.push(part);
+        if parts.len() > limits.max_attachments + 1 {
+            return Err(DecodeError::TooManyAttachments.into());
+        }
+        if bytes > limits.max_attachment_bytes {
+            return Err(DecodeError::AttachmentsTooLarge.into());
+        }
+        let packet = parser.join(&parts, limits)?;
+        if packet.is_none() {
+            let what = Awaited::Parts(parts);
+            self.pending = Some(Box::new(Pending { what, bytes }));
+        }
+        Ok(packet)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     enum Message {
         Text(&'static str),

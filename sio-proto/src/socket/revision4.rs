@@ -138,15 +138,52 @@ pub(crate) fn write_connected(out: &mut BytesMut, namespace: &str) {
     ENCODER.connect(out, namespace, None, None);
 }
 
-/// Writes the ERROR that says why not: the data if there is any, else the message.
+/// The CONNECT that says: you are in.
+pub(crate) const fn connected(namespace: ByteString) -> Packet {
+    Packet::Connect {
+        namespace,
+        query: None,
+        payload: None,
+    }
+}
+
+/// Writes the ERROR that says why not.
 pub(crate) fn write_refused(out: &mut BytesMut, namespace: &str, message: &str, data: Option<&str>) {
     match data {
         Some(data) => ENCODER.connect_error(out, namespace, data),
-        None => {
+        None => ENCODER.connect_error(out, namespace, &refusal(message, None)),
+    }
+}
+
+/// The payload of that: the data if there is any, else the message.
+pub(crate) fn refusal(message: &str, data: Option<&str>) -> ByteString {
+    data.map_or_else(
+        || {
             let mut literal = BytesMut::new();
             json::write_ascii_string(&mut literal, message);
-            ENCODER.connect_error(out, namespace, core::str::from_utf8(&literal).unwrap_or_default());
+            ByteString::try_from(literal.freeze()).unwrap_or_default()
+        },
+        ByteString::from,
+    )
+}
+
+/// Takes the query off the namespace of a CONNECT that a parser has read: it knows no revisions, and these clients put it there.
+pub(crate) fn split_query(packet: Packet) -> Packet {
+    match packet {
+        Packet::Connect {
+            namespace,
+            query: None,
+            payload,
+        } => {
+            let split = namespace.split_once('?');
+            let (path, query) = split.map_or((&*namespace, None), |(path, query)| (path, Some(query)));
+            Packet::Connect {
+                query: query.map(|query| namespace.slice_ref(query)),
+                namespace: namespace.slice_ref(path),
+                payload,
+            }
         }
+        other => other,
     }
 }
 

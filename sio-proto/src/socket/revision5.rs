@@ -53,15 +53,34 @@ pub(super) fn handle_packet(
 
 /// Writes the CONNECT that says: you are in.
 pub(crate) fn write_connected(out: &mut BytesMut, namespace: &str, sid: &Sid) {
+    ENCODER.connect(out, namespace, None, core::str::from_utf8(&admission(sid)).ok());
+}
+
+/// The CONNECT that says: you are in.
+pub(crate) fn connected(namespace: ByteString, sid: &Sid) -> Packet {
+    Packet::Connect {
+        namespace,
+        query: None,
+        payload: core::str::from_utf8(&admission(sid)).ok().map(ByteString::from),
+    }
+}
+
+/// The payload of that.
+fn admission(sid: &Sid) -> [u8; 30] {
     let mut payload = [0; 30];
     payload[..8].copy_from_slice(b"{\"sid\":\"");
     payload[8..28].copy_from_slice(&sid.base64());
     payload[28..].copy_from_slice(b"\"}");
-    ENCODER.connect(out, namespace, None, core::str::from_utf8(&payload).ok());
+    payload
 }
 
 /// Writes the CONNECT_ERROR that says why not.
 pub(crate) fn write_refused(out: &mut BytesMut, namespace: &str, message: &str, data: Option<&str>) {
+    ENCODER.connect_error(out, namespace, &refusal(message, data));
+}
+
+/// The payload of that.
+pub(crate) fn refusal(message: &str, data: Option<&str>) -> ByteString {
     let mut payload = BytesMut::new();
     payload.put_slice(b"{\"message\":");
     json::write_string(&mut payload, message);
@@ -70,8 +89,7 @@ pub(crate) fn write_refused(out: &mut BytesMut, namespace: &str, message: &str, 
         payload.put_slice(data.as_bytes());
     }
     payload.put_u8(b'}');
-    let payload = ByteString::try_from(payload.freeze()).unwrap_or_default();
-    ENCODER.connect_error(out, namespace, &payload);
+    ByteString::try_from(payload.freeze()).unwrap_or_default()
 }
 
 /// Writes an event or an acknowledgement.

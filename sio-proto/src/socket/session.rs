@@ -5,8 +5,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::text::{Decoded, Encoder};
 use super::{Packet, Revision, revision4, revision5};
-use crate::server::{Core, Outputs, Reason};
-use crate::{Time, engine};
+use crate::server::{Core, EngineMessage, Outputs, Reason};
+use crate::{Time, codec, engine};
 
 /// A text message of a session: a packet, or the head of one.
 pub(crate) fn handle_text(
@@ -49,6 +49,33 @@ pub(crate) fn handle_binary(
         Err(_) => Err(Reason::ForcedClose),
         Ok(None) => Ok(()),
         Ok(Some(packet)) => handle_packet(core, now, slot, revision, packet, out),
+    }
+}
+
+/// A part of a packet, to the operator's parser.
+pub(crate) fn handle_part(
+    core: &mut Core,
+    now: Time,
+    slot: u32,
+    revision: engine::Revision,
+    part: EngineMessage,
+    out: &mut Outputs,
+) -> Result<(), Reason> {
+    let (config, due) = (&core.config, now + core.config.attachment_timeout);
+    let (Some(session), Some(parser)) = (core.sessions.get_mut(slot), &config.parser) else {
+        return Ok(());
+    };
+    let is_first = !session.reassembly.is_pending();
+    let joined = session.reassembly.handle_part(part, &**parser, &config.packet);
+    match joined.and_then(|packet| packet.map(|p| codec::checked(p, revision, &config.packet)).transpose()) {
+        Err(_) => Err(Reason::ForcedClose),
+        Ok(Some(packet)) => handle_packet(core, now, slot, revision, packet, out),
+        Ok(None) => {
+            if is_first {
+                engine::session::arm_attachments(core, slot, due);
+            }
+            Ok(())
+        }
     }
 }
 

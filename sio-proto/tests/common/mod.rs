@@ -18,8 +18,12 @@ pub struct World {
     pub sent: Vec<(LinkId, Vec<u8>)>,
     pub ended: Vec<LinkId>,
     pub deliveries: Vec<Delivery>,
+    /// What plain-message clients sent that could not be read: the codec, the wire it looks like, the error.
+    pub garbled: Vec<String>,
     /// Whether sockets that ask are accepted at once.
     pub accepts: bool,
+    /// Whether sockets that are to leave have nothing under way.
+    pub releases: bool,
     /// The sockets that asked to connect, in order.
     pub sockets: Vec<SocketKey>,
     /// Links that the server has ended: nothing may be said on them.
@@ -44,7 +48,9 @@ impl World {
             sent: Vec::new(),
             ended: Vec::new(),
             deliveries: Vec::new(),
+            garbled: Vec::new(),
             accepts: true,
+            releases: true,
             sockets: Vec::new(),
             over: std::collections::BTreeSet::new(),
             wakes: 0,
@@ -93,6 +99,11 @@ impl World {
                     self.ended.push(link);
                 }
                 Output::Request(link, request) => panic!("foreign request on {link:?}: {request:?}"),
+                Output::Delivery(Delivery::Garbled { codec, garbled, .. }) => {
+                    let looks_like = garbled.looks_like.unwrap_or("nothing");
+                    self.garbled
+                        .push(format!("{codec} not {looks_like}: {}", garbled.error));
+                }
                 Output::Delivery(delivery) => {
                     if let Delivery::Connect { socket, .. } = &delivery {
                         let socket = *socket;
@@ -101,6 +112,12 @@ impl World {
                             self.server
                                 .shard(self.now, |shard, out| shard.accept(self.now, socket, out));
                         }
+                    }
+                    if let Delivery::Leaving { socket } = delivery
+                        && self.releases
+                    {
+                        self.server
+                            .shard(self.now, |shard, out| shard.release(self.now, socket, out));
                     }
                     self.deliveries.push(delivery);
                 }
@@ -289,6 +306,7 @@ fn line(delivery: &Delivery) -> String {
             ..
         } => format!("disconnect {reason}"),
         Delivery::Disconnect { reason, .. } => format!("gone {reason}"),
+        Delivery::Leaving { .. } => "leaving".into(),
         Delivery::EngineOpen { .. } => "open".into(),
         Delivery::EngineMessage { message, .. } => format!("{message:?}"),
         Delivery::EngineClose { reason, .. } => format!("close {reason}"),

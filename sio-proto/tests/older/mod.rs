@@ -173,3 +173,41 @@ fn event(delivery: &Delivery) -> Option<(SocketKey, ByteString, Args, Option<u64
 pub fn args(json: &str) -> Args {
     Args::from(ByteString::from(json))
 }
+
+/// What has come on a link that is an endless answer: the head, if it is in these bytes, and the chunks; `end` for the last one.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Chunks {
+    pub head: Option<String>,
+    pub chunks: Vec<String>,
+}
+
+impl Chunks {
+    pub fn read(bytes: &[u8]) -> Self {
+        let (mut found, mut rest) = (Self::default(), bytes);
+        if bytes.starts_with(b"HTTP/") {
+            let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+            found.head = Some(String::from_utf8(bytes[..end].to_vec()).unwrap());
+            rest = &bytes[end..];
+        }
+        while !rest.is_empty() {
+            let line = rest.windows(2).position(|w| w == b"\r\n").unwrap();
+            let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+            let (chunk, after) = rest[line + 2..].split_at(size);
+            rest = after.strip_prefix(b"\r\n").unwrap();
+            found.chunks.push(match size {
+                0 => "end".into(),
+                _ => String::from_utf8(chunk.to_vec()).unwrap(),
+            });
+        }
+        found
+    }
+}
+
+impl World {
+    /// The chunks sent on a link since the last call.
+    pub fn chunks(&mut self, link: LinkId) -> Vec<String> {
+        let read = Chunks::read(&self.bytes(link));
+        assert_eq!(read.head, None);
+        read.chunks
+    }
+}

@@ -72,6 +72,18 @@ impl Connection {
         }
     }
 
+    /// Everything up to this text, and the text.
+    pub(crate) async fn until(&mut self, text: &str) -> String {
+        loop {
+            let found = self.read.windows(text.len()).position(|w| w == text.as_bytes());
+            if let Some(start) = found {
+                let read: Vec<u8> = self.read.drain(..start + text.len()).collect();
+                return String::from_utf8(read).unwrap();
+            }
+            assert!(self.fill().await > 0, "closed before {text:?}");
+        }
+    }
+
     /// Whether the server closes the connection, whatever it says before.
     pub(crate) async fn closed(&mut self) {
         while self.fill().await > 0 {}

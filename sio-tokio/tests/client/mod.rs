@@ -1,5 +1,4 @@
 //! Genuine peers for the tests: a websocket of another make, and HTTP by hand.
-#![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(
     clippy::unwrap_used,
     reason = "the lint knows tests by their attribute, and these are their helpers"
@@ -10,9 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use sio_tokio::{Config, Options, Server};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
@@ -23,25 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn patiently<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("it happens in time")
-}
-
-pub(crate) struct Served {
-    pub(crate) address: SocketAddr,
-    pub(crate) io: Server,
-    pub(crate) task: JoinHandle<std::io::Result<()>>,
-}
-
-pub(crate) async fn serve(setup: impl FnOnce(&Server)) -> Served {
-    serve_with(Config::default(), Options::default(), setup).await
-}
-
-pub(crate) async fn serve_with(config: Config, options: Options, setup: impl FnOnce(&Server)) -> Served {
-    let io = Server::with_options(config, options).unwrap();
-    setup(&io);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let task = tokio::spawn(io.serve(listener).into_future());
-    Served { address, io, task }
 }
 
 pub(crate) struct Client {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sio_tokio::{Ack, Binary, Config, Generations, Raw, RawArgs, Server, Socket};
+use sio_app::{Ack, Binary, Config, Generations, Io, Raw, RawArgs, Socket};
 
 pub(crate) fn config() -> Config {
     Config::default()
@@ -11,9 +11,8 @@ pub(crate) fn config() -> Config {
         .generations(Generations::modern())
 }
 
-pub(crate) fn register(server: &Server) {
-    server
-        .of("/")
+pub(crate) fn register(io: &Io) {
+    io.of("/")
         .on("echo", |socket: Socket, args: RawArgs, ack: Ack| {
             if ack.is_wanted() {
                 ack.send(args);

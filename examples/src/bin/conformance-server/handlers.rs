@@ -3,25 +3,21 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sio_tokio::{Ack, AckError, Binary, Data, Generation, Namespace, Raw, RawArgs, Refusal, Server, Socket};
+use sio_app::{Ack, AckError, Binary, Data, Generation, Io, Namespace, Raw, RawArgs, Refusal, Socket};
 
 /// Largest text that one event makes.
 const MAX_BIG: usize = 900_000;
 
-pub(crate) fn register(server: &Server) {
-    let root = server.of("/").with(async |socket: Socket| root_admits(&socket).await);
+pub(crate) fn register(io: &Io) {
+    let root = io.of("/").with(async |socket: Socket| root_admits(&socket).await);
     everywhere(&root);
     root_only(&root);
     legacy_06(&root);
-    everywhere(
-        &server
-            .of("/admin")
-            .with(|socket: Socket| match token(&socket).as_deref() {
-                Some("secret") => Ok(()),
-                _ => Err(Refusal::new("forbidden").with_data(&json!({ "need": "secret" }))),
-            }),
-    );
-    let tenants = server.of_fn(|name, _| {
+    everywhere(&io.of("/admin").with(|socket: Socket| match token(&socket).as_deref() {
+        Some("secret") => Ok(()),
+        _ => Err(Refusal::new("forbidden").with_data(&json!({ "need": "secret" }))),
+    }));
+    let tenants = io.of_fn(|name, _| {
         name.strip_prefix("/tenant-")
             .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
     });
@@ -33,7 +29,7 @@ async fn root_admits(socket: &Socket) -> Result<(), Refusal> {
     match token(socket).as_deref() {
         Some("reject") => Err(Refusal::new("not authorized").with_data(&json!({ "code": 401 }))),
         Some("slow") => {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            socket.sleep(Duration::from_millis(300)).await;
             Ok(())
         }
         _ => Ok(()),
@@ -113,7 +109,7 @@ fn root_only(root: &Namespace) {
     })
     .on("later", async |socket: Socket, (millis, data): (u64, Value)| {
         let (id, io) = (socket.id(), socket.io());
-        tokio::time::sleep(Duration::from_millis(millis.min(5000))).await;
+        socket.sleep(Duration::from_millis(millis.min(5000))).await;
         if let Some(io) = io {
             io.to(id).emit("later", data);
         }

@@ -1,13 +1,13 @@
 //! The conformance server: what genuine clients, official suites and load generators are pointed at.
 //!
 //! ```text
-//! conformance-server --runtime tokio --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--bench] [--threads N]
+//! conformance-server [--runtime tokio|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--bench] [--threads N]
 //! ```
 //! It serves port P, and on P+1 and P+2 the same handlers: those are for the MessagePack parser and for connection state recovery, and answer as servers
 //! without them as long as sio has neither. `--conformance` serves port P alone, with what the official test suites expect; `--bench` serves port P alone, with
 //! the events of the load generator. It says `listening P` when all ports accept, and ends with 0 on SIGTERM after a graceful drain.
 //!
-//! It uses the public API and nothing else.
+//! It uses the public API and nothing else. What is served is written once, in [`parts`]; what drives it is in a file for each runtime.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -18,17 +18,20 @@
 
 mod bench;
 mod handlers;
+mod on_loop;
+mod on_tokio;
 mod options;
 mod stats;
 mod suites;
 
+use std::io;
+use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use options::{Mode, Options};
-use sio_tokio::{Config, Cors, Generations, Origins, Server};
-use tokio::net::TcpListener;
+use options::{Mode, Options, Runtime};
+use sio_app::{Config, Cors, Generations, Io, Origins};
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -38,18 +41,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let mut builder = if options.threads == Some(1) {
-        tokio::runtime::Builder::new_current_thread()
-    } else {
-        tokio::runtime::Builder::new_multi_thread()
+    let served = match options.runtime {
+        Runtime::Tokio => on_tokio::serve(&options),
+        Runtime::Loop => on_loop::serve(&options),
     };
-    if let Some(threads) = options.threads.filter(|threads| *threads > 1) {
-        builder.worker_threads(threads);
-    }
-    let served = builder
-        .enable_all()
-        .build()
-        .and_then(|runtime| runtime.block_on(serve(&options)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -59,58 +54,63 @@ fn main() -> ExitCode {
     }
 }
 
-async fn serve(options: &Options) -> std::io::Result<()> {
-    let servers: Vec<Server> = match options.mode {
-        Mode::Contract => {
-            let counted = Arc::new(stats::Counted::default());
-            (0..3)
-                .map(|_| {
-                    let server = server(contract_config(options), options)?;
-                    handlers::register(&server);
-                    counted.add(&server);
-                    stats::serve(&server, &counted);
-                    Ok(server)
-                })
-                .collect::<std::io::Result<_>>()?
-        }
-        Mode::Suites => {
-            let server = server(suites::config(), options)?;
-            suites::register(&server);
-            vec![server]
-        }
-        Mode::Bench => {
-            let server = server(bench::config(), options)?;
-            bench::register(&server);
-            vec![server]
-        }
-    };
-    let mut listeners = Vec::new();
-    for at in 0..servers.len() {
-        listeners.push(TcpListener::bind(("127.0.0.1", options.port + at as u16)).await?);
-    }
-    println!("listening {}", options.port);
-    let serving = servers.iter().zip(listeners).map(|(server, listener)| {
-        let server = server.clone();
-        tokio::spawn(async move {
-            server
-                .serve(listener)
-                .with_graceful_shutdown(sio_examples::asked_to_end())
-                .await
-        })
-    });
-    for served in serving.collect::<Vec<_>>() {
-        served.await??;
-    }
-    Ok(())
+/// What one port serves, whatever drives it.
+struct Part {
+    config: Config,
+    register: Box<dyn Fn(&Io)>,
 }
 
-fn server(config: Config, options: &Options) -> std::io::Result<Server> {
-    let process = sio_tokio::Options::default();
-    let process = match options.threads {
+/// What the ports from P on serve.
+fn parts(options: &Options) -> Vec<Part> {
+    let part = |config, register: fn(&Io)| Part {
+        config,
+        register: Box::new(register),
+    };
+    match options.mode {
+        Mode::Contract => {
+            let counted = Arc::new(stats::Counted::default());
+            let part = |_| {
+                let counted = Arc::clone(&counted);
+                Part {
+                    config: contract_config(options),
+                    register: Box::new(move |io| {
+                        handlers::register(io);
+                        counted.add(io);
+                        stats::serve(io, &counted);
+                    }),
+                }
+            };
+            (0..3).map(part).collect()
+        }
+        Mode::Suites => vec![part(suites::config(), suites::register)],
+        Mode::Bench => vec![part(bench::config(), bench::register)],
+    }
+}
+
+/// How the process is to be set up.
+fn process(options: &Options) -> sio_app::Options {
+    // Load generators come from one address.
+    let process = sio_app::Options::default().max_connections_per_address(usize::MAX);
+    match options.threads {
         Some(threads) => process.shards(threads),
         None => process,
-    };
-    Server::with_options(config, process).map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidInput, error))
+    }
+}
+
+/// All ports, bound: from here on they accept.
+fn bind(options: &Options, count: usize) -> io::Result<Vec<TcpListener>> {
+    let ports = options.port..=u16::MAX;
+    let listeners = ports.take(count).map(|port| TcpListener::bind(("127.0.0.1", port)));
+    listeners.collect()
+}
+
+fn say_listening(options: &Options) {
+    println!("listening {}", options.port);
+}
+
+/// Settings that make no sense are a slip in this program.
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
 }
 
 fn contract_config(options: &Options) -> Config {

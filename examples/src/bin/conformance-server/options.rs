@@ -13,8 +13,16 @@ pub(crate) enum Mode {
     Bench,
 }
 
+/// What drives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    Tokio,
+    Loop,
+}
+
 #[derive(Debug)]
 pub(crate) struct Options {
+    pub(crate) runtime: Runtime,
     pub(crate) port: u16,
     pub(crate) mode: Mode,
     pub(crate) ping_interval: Option<Duration>,
@@ -28,6 +36,7 @@ impl Options {
     pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut port = None;
         let mut options = Self {
+            runtime: Runtime::Tokio,
             port: 0,
             mode: Mode::Contract,
             ping_interval: None,
@@ -53,8 +62,9 @@ impl Options {
                 "--conformance" => options.mode = Mode::Suites,
                 "--bench" => options.mode = Mode::Bench,
                 "--runtime" => match args.next().as_deref() {
-                    Some("tokio") => {}
-                    Some(other) => return Err(format!("no runtime {other:?} yet; there is tokio")),
+                    Some("tokio") => options.runtime = Runtime::Tokio,
+                    Some("loop") => options.runtime = Runtime::Loop,
+                    Some(other) => return Err(format!("no runtime {other:?} yet; there are tokio and loop")),
                     None => return Err("--runtime wants a name".to_owned()),
                 },
                 // Not negotiated as long as sio has no permessage-deflate, which every client must be ready for.

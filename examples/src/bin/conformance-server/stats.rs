@@ -2,16 +2,16 @@
 
 use std::sync::{Arc, Mutex};
 
-use sio_tokio::{HttpRequest, HttpResponse, Io, Server};
+use sio_app::{HttpRequest, HttpResponse, Io};
 
 /// The servers of this process.
 #[derive(Default)]
 pub(crate) struct Counted(Mutex<Vec<Io>>);
 
 impl Counted {
-    pub(crate) fn add(&self, server: &Server) {
+    pub(crate) fn add(&self, io: &Io) {
         if let Ok(mut servers) = self.0.lock() {
-            servers.push(server.io().clone());
+            servers.push(io.clone());
         }
     }
 
@@ -22,9 +22,9 @@ impl Counted {
     }
 }
 
-pub(crate) fn serve(server: &Server, counted: &Arc<Counted>) {
+pub(crate) fn serve(io: &Io, counted: &Arc<Counted>) {
     let counted = Arc::clone(counted);
-    server.on_request(move |request: &HttpRequest<'_>| {
+    io.on_request(move |request: &HttpRequest<'_>| {
         if request.path() != "/__stats" {
             return HttpResponse::new(404);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sio_tokio::{Ack, Config, Cors, EngineMessage, EngineSocket, Origins, RawArgs, Server, Socket};
+use sio_app::{Ack, Config, Cors, EngineMessage, EngineSocket, Io, Origins, RawArgs, Socket};
 
 pub(crate) fn config() -> Config {
     let mut config = Config::default()
@@ -16,19 +16,18 @@ pub(crate) fn config() -> Config {
     config
 }
 
-pub(crate) fn register(server: &Server) {
-    server.on_engine(|session: &EngineSocket, message: EngineMessage| {
+pub(crate) fn register(io: &Io) {
+    io.on_engine(|session: &EngineSocket, message: EngineMessage| {
         let _ = session.send(message);
     });
     for name in ["/", "/custom"] {
-        server
-            .of(name)
+        io.of(name)
             .on_connect(async |socket: Socket| {
                 let auth = socket
                     .auth::<serde_json::Value>()
                     .unwrap_or_else(|| serde_json::json!({}));
                 // The suites' one-shot listeners lose a frame that shares a read with the answer to CONNECT.
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                socket.sleep(Duration::from_millis(10)).await;
                 let _ = socket.emit("auth", auth);
             })
             .on("message", |socket: Socket, args: RawArgs| {

@@ -27,7 +27,8 @@ pub(crate) fn handle_closed(core: &mut Core, slot: u32, role: Role, cause: Cause
             session.post = None;
             fail(core, slot, Reason::TransportError, out);
         }
-        Role::WebSocket => {
+        // There are no streams in Engine.IO.
+        Role::WebSocket | Role::Stream => {
             session.link = None;
             fail(core, slot, cause.into(), out);
         }
@@ -53,7 +54,7 @@ pub(super) fn fail(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs
 pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
     announce_end(core, slot, reason, out);
     core.end_sockets(slot, reason, out);
-    let (key, close_timeout) = (core.key(slot), core.config.close_timeout);
+    let (key, patience) = (core.key(slot), core.close_patience());
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -65,7 +66,7 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: 
         finish_closing(core, slot, out);
     }
     if core.sessions.holds(key.slot, key.generation) {
-        core.timers.arm_at(now + close_timeout, Alarm::Close, key, 0);
+        core.timers.arm_at(now + patience, Alarm::Close, key, 0);
     }
 }
 

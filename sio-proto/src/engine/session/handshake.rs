@@ -87,8 +87,8 @@ pub(crate) fn handle_request(
                 route,
             };
             match transport {
-                TransportKind::Polling => open_polling(core, now, asker, &opening, out),
                 TransportKind::WebSocket => open_websocket(core, now, asker, &opening, out),
+                _ => open_polling(core, now, asker, &opening, out),
             }
         }
         Ok(Purpose::Upgrade(slot)) => attach_candidate(core, now, slot, asker, request, route, out),
@@ -121,6 +121,12 @@ pub(super) fn check(
     let transport = match route.transport {
         EngineTransport::Polling if config.transports.polling => TransportKind::Polling,
         EngineTransport::Websocket if config.transports.websocket => TransportKind::WebSocket,
+        // A websocket by another name, which Socket.IO 1 has (docs/protocol/detection.md §2).
+        EngineTransport::Flashsocket
+            if config.transports.websocket && route.version.revision() == Some(Revision::V3) =>
+        {
+            TransportKind::WebSocket
+        }
         _ => return Err(Refusal::TransportUnknown),
     };
     if request

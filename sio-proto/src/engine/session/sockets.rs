@@ -1,12 +1,15 @@
 //! What the user decides about sockets, and what is sent to them, in Engine.IO messages (docs/protocol/socket-io.md §3, §5).
 
 use bytes::BufMut;
+use bytestring::ByteString;
 
 use super::{
-    BytesMut, Core, Encoded, EngineMessage, Frame, LATE, MAX_LEFT, Message, Outputs, Reason, Revision, Time,
+    BytesMut, Config, Core, Encoded, EngineMessage, Frame, LATE, MAX_LEFT, Message, Outputs, Reason, Revision, Time,
     TransportKind, bodies, close, engine_mut, revision_of, socket,
 };
+use crate::codec;
 use crate::server::SendError;
+use crate::socket::Packet;
 
 /// The user has let a socket in.
 pub(crate) fn accepted(core: &mut Core, slot: u32, socket: u32, out: &mut Outputs) {
@@ -16,11 +19,19 @@ pub(crate) fn accepted(core: &mut Core, slot: u32, socket: u32, out: &mut Output
     let Some((namespace, sid)) = core.socket_names(socket) else {
         return;
     };
-    let frame = socket_frame(core, |b| match revision {
-        Revision::V4 => socket::revision5::write_connected(b, &namespace, &sid),
-        Revision::V3 => socket::revision4::write_connected(b, &namespace),
-    });
-    core.push_control(slot, frame);
+    if core.config.parser.is_some() {
+        let packet = match revision {
+            Revision::V4 => socket::revision5::connected(namespace, &sid),
+            Revision::V3 => socket::revision4::connected(namespace),
+        };
+        push_parsed(core, slot, revision, &packet);
+    } else {
+        let frame = socket_frame(core, |b| match revision {
+            Revision::V4 => socket::revision5::write_connected(b, &namespace, &sid),
+            Revision::V3 => socket::revision4::write_connected(b, &namespace),
+        });
+        core.push_control(slot, frame);
+    }
     if revision == Revision::V3 {
         socket::revision4::accepted(core, slot, out);
     }
@@ -30,11 +41,22 @@ pub(crate) fn accepted(core: &mut Core, slot: u32, socket: u32, out: &mut Output
 pub(crate) fn refused(core: &mut Core, slot: u32, namespace: &str, message: &str, data: Option<&str>) {
     let Some(engine) = engine_mut(core, slot) else { return };
     let revision = engine.revision;
-    let frame = socket_frame(core, |b| match revision {
-        Revision::V4 => socket::revision5::write_refused(b, namespace, message, data),
-        Revision::V3 => socket::revision4::write_refused(b, namespace, message, data),
-    });
-    core.push_control(slot, frame);
+    if core.config.parser.is_some() {
+        let packet = Packet::ConnectError {
+            namespace: namespace.into(),
+            payload: match revision {
+                Revision::V4 => socket::revision5::refusal(message, data),
+                Revision::V3 => socket::revision4::refusal(message, data),
+            },
+        };
+        push_parsed(core, slot, revision, &packet);
+    } else {
+        let frame = socket_frame(core, |b| match revision {
+            Revision::V4 => socket::revision5::write_refused(b, namespace, message, data),
+            Revision::V3 => socket::revision4::write_refused(b, namespace, message, data),
+        });
+        core.push_control(slot, frame);
+    }
     if revision == Revision::V3 {
         socket::revision4::refused(core, slot);
     }
@@ -42,6 +64,10 @@ pub(crate) fn refused(core: &mut Core, slot: u32, namespace: &str, message: &str
 
 /// Says once more that the client is in a namespace; revision 3.
 pub(crate) fn confirm(core: &mut Core, slot: u32, namespace: &str) {
+    if core.config.parser.is_some() {
+        let packet = socket::revision4::connected(namespace.into());
+        return push_parsed(core, slot, Revision::V3, &packet);
+    }
     let frame = socket_frame(core, |b| socket::revision4::write_connected(b, namespace));
     core.push_control(slot, frame);
 }
@@ -57,8 +83,7 @@ pub(crate) fn disconnect(core: &mut Core, now: Time, slot: u32, socket: u32, who
         let Some((namespace, _)) = core.socket_names(socket) else {
             continue;
         };
-        let frame = socket_frame(core, |b| socket::session::write_disconnect(b, &namespace));
-        core.push_control(slot, frame);
+        push_disconnect(core, slot, &namespace);
         core.left(slot, socket, reason, out);
         if let Some(engine) = engine_mut(core, slot) {
             if engine.left.len() >= MAX_LEFT {
@@ -81,6 +106,27 @@ pub(crate) fn left_lately(core: &mut Core, now: Time, slot: u32, namespace: &str
     })
 }
 
+fn push_disconnect(core: &mut Core, slot: u32, namespace: &ByteString) {
+    if core.config.parser.is_some()
+        && let Some(revision) = core.sessions.get(slot).and_then(revision_of)
+    {
+        let namespace = namespace.clone();
+        return push_parsed(core, slot, revision, &Packet::Disconnect { namespace });
+    }
+    let frame = socket_frame(core, |b| socket::session::write_disconnect(b, namespace));
+    core.push_control(slot, frame);
+}
+
+/// Queues a packet of the protocol itself as the operator's parser writes it. Of one that it cannot write the client hears nothing.
+fn push_parsed(core: &mut Core, slot: u32, revision: Revision, packet: &Packet) {
+    let Some(parser) = &core.config.parser else { return };
+    if let Ok((first, more)) = codec::assemble(&**parser, packet, revision, &mut core.buffer) {
+        for frame in first.into_iter().chain(more) {
+            core.push_control(slot, frame);
+        }
+    }
+}
+
 /// A Socket.IO packet in an Engine.IO message.
 fn socket_frame(core: &mut Core, write: impl FnOnce(&mut BytesMut)) -> Frame {
     Frame::text(&mut core.buffer, |b| {
@@ -89,8 +135,18 @@ fn socket_frame(core: &mut Core, write: impl FnOnce(&mut BytesMut)) -> Frame {
     })
 }
 
-/// Encodes a message for clients of this generation.
-pub(crate) fn encode_message(revision: Revision, message: &Message, buffer: &mut BytesMut) -> Encoded {
+/// Encodes a message for clients of this generation; `None` if the operator's parser cannot.
+pub(crate) fn encode_message(
+    revision: Revision,
+    message: &Message,
+    config: &Config,
+    buffer: &mut BytesMut,
+) -> Option<Encoded> {
+    if let Some(parser) = &config.parser {
+        let (first, attachments) = codec::assemble(&**parser, &message.packet(), revision, buffer).ok()?;
+        let first = first?;
+        return Some(Encoded { first, attachments });
+    }
     let first = Frame::text(buffer, |b| {
         b.put_u8(b'4');
         match revision {
@@ -102,7 +158,7 @@ pub(crate) fn encode_message(revision: Revision, message: &Message, buffer: &mut
     let attachments = attachments
         .map(|bytes| bodies::binary_frame(revision, bytes, buffer))
         .collect();
-    Encoded { first, attachments }
+    Some(Encoded { first, attachments })
 }
 
 /// Encodes a message of a raw session.

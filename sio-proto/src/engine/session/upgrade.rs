@@ -26,7 +26,7 @@ pub(super) fn attach_candidate(
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    let possible = route.transport == EngineTransport::Websocket && session.transport == TransportKind::Polling;
+    let possible = route.transport != EngineTransport::Polling && session.transport == TransportKind::Polling;
     let Some(engine) = engine_of(session) else { return };
     let wire = wire(engine.revision, engine.raw);
     out.writes

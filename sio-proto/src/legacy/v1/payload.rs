@@ -77,7 +77,7 @@ pub fn decode(payload: &ByteString, max_packets: usize, packets: &mut Vec<ByteSt
 }
 
 /// [`decode`] for a raw payload from a JSONP form (clients before 0.8.6), in which the browser has made CRLF of every
-/// lone LF after LEN had been computed (§7).
+/// lone LF after LEN had been computed (§7). A packet that stands alone has no LEN to tell by; such a form has no other line break.
 ///
 /// # Errors
 ///
@@ -88,6 +88,9 @@ pub fn decode_jsonp(
     packets: &mut Vec<ByteString>,
 ) -> Result<(), PayloadError> {
     let start = packets.len();
+    if !payload.starts_with(MARK) && payload.contains("\r\n") {
+        return decode(&payload.replace("\r\n", "\n").into(), max_packets, packets);
+    }
     let verdict = decode(payload, max_packets, packets);
     if verdict.is_ok() || !payload.contains("\r\n") {
         return verdict;
@@ -194,6 +197,9 @@ mod tests {
         let payload = "\u{fffd}7\u{fffd}3:::a\r\nb\u{fffd}3\u{fffd}2::".into();
         assert_eq!(decode_jsonp(&payload, 10, &mut packets), Ok(()));
         assert_eq!(packets, ["3:::a\nb", "2::"]);
+        packets.clear();
+        assert_eq!(decode_jsonp(&"3:::a\r\nb".into(), 10, &mut packets), Ok(()));
+        assert_eq!(packets, ["3:::a\nb"]);
     }
 
     #[test]

@@ -18,8 +18,9 @@ use crate::legacy::transports::{
     Family, JSONP_CONTENT_TYPE, Posted, read_d_form, write_jsonp as write_script, write_jsonp_error,
 };
 use crate::server::{
-    Asker, Core, Handshake, Identity, Outputs, PollEncoding, Reason, Request, Role, Session, State, TransportKind,
-    Upgrade, Verdict, Wiring, Write, accept_websocket, header, origin_allowed, query_object, script_allowed,
+    Asker, Carriage, Core, Handshake, Identity, Outputs, Part, PollEncoding, Reason, Request, Role, Session, State,
+    StreamEncoding, StreamForm, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, header,
+    origin_allowed, query_object, script_allowed,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http};
@@ -39,11 +40,22 @@ pub(crate) fn handle_request(
 ) {
     let config = Arc::clone(&core.config);
     let script = script_of(route);
-    let allowed = match script {
-        Some(_) => script_allowed(&config, &request.http),
-        None => origin_allowed(&config, &request.http),
+    // A page of scripts, which is the server's own.
+    let is_page = matches!(
+        route,
+        detect::V1::Transport {
+            exchange: Exchange::Stream,
+            ..
+        }
+    );
+    let allowed = match script.is_some() || is_page {
+        true => script_allowed(&config, &request.http),
+        false => origin_allowed(&config, &request.http),
     };
-    let mut headers = if allowed { cors(&request.http) } else { Vec::new() };
+    let mut headers = match allowed && !is_page {
+        true => cors(&request.http),
+        false => Vec::new(),
+    };
     if let detect::V1::Transport { exchange, .. } = route
         && (script.is_some() || *exchange == Exchange::Send && !headers.is_empty())
     {
@@ -77,6 +89,7 @@ pub(crate) fn handle_request(
             match exchange {
                 Exchange::Upgrade(_) if offered => upgrade(core, now, slot, asker, request, transport, out),
                 Exchange::Poll if offered => poll(core, now, slot, asker, transport, script, out),
+                Exchange::Stream if offered => stream(core, now, slot, asker, request, out),
                 Exchange::Send if offered && request.http.body.is_err() => {
                     out.writes.push(asker.closing().answer(413, None, Bytes::new()));
                 }
@@ -124,10 +137,10 @@ fn find(core: &Core, sid: &str) -> Option<u32> {
 
 const fn is_offered(config: &Config, transport: Transport) -> bool {
     match transport {
-        Transport::Websocket => config.transports.websocket,
-        Transport::XhrPolling | Transport::JsonpPolling => config.transports.polling,
-        // They stream, which our answers cannot.
-        Transport::Flashsocket | Transport::Htmlfile | Transport::XhrMultipart => false,
+        Transport::Websocket | Transport::Flashsocket => config.transports.websocket,
+        Transport::Htmlfile | Transport::XhrPolling | Transport::JsonpPolling => config.transports.polling,
+        // Clients of this generation have none.
+        Transport::XhrMultipart => false,
     }
 }
 
@@ -194,13 +207,23 @@ pub(super) fn refuse_handshake(core: &mut Core, slot: u32, status: u16, message:
 pub(super) fn answer_handshake(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
     let config = Arc::clone(&core.config);
     let Some(session) = core.sessions.get(slot) else { return };
-    let offered = [Transport::Websocket, Transport::XhrPolling, Transport::JsonpPolling];
+    let flashsocket = config.legacy09.flashsocket;
+    let offered = [
+        Transport::Websocket,
+        Transport::Flashsocket,
+        Transport::Htmlfile,
+        Transport::XhrPolling,
+        Transport::JsonpPolling,
+    ];
+    let offered = offered
+        .into_iter()
+        .filter(|t| *t != Transport::Flashsocket || flashsocket);
     let seconds = |time: Duration| Some(u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
     let answer = Answer {
         sid: ByteString::from(alloc::format!("{}", session.sid)),
         heartbeat_seconds: seconds(config.legacy09.heartbeat_timeout),
         close_seconds: seconds(config.legacy09.close_timeout),
-        transports: offered.into_iter().filter(|t| is_offered(&config, *t)).collect(),
+        transports: offered.filter(|t| is_offered(&config, *t)).collect(),
     };
     let mut body = BytesMut::new();
     answer.encode(&mut body);
@@ -243,17 +266,45 @@ fn upgrade(
     let slot = slot.filter(|slot| is_handshaken(core, *slot));
     let Some(slot) = slot else {
         // The client believes no HTTP error here; this it believes (docs/protocol/legacy-0.9.md §9).
-        let frame = Frame::text(&mut core.buffer, |b| b.extend_from_slice(NOT_HANDSHAKEN.as_bytes()));
+        let frame = not_handshaken(core);
         out.writes.push(Write::Frame(link, frame));
         return out.writes.push(Write::Close(link, None));
     };
-    attach(core, slot, link, TransportKind::WebSocket, transport, out);
-    core.links.set(link, core.key(slot), Role::WebSocket);
+    attach(core, slot, link, transport, Role::WebSocket, out);
+    begin(core, now, slot, out);
+}
+
+/// What waits leaves on a new websocket or stream.
+fn begin(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
     if core.sessions.get(slot).is_some_and(|s| s.state == State::Closing) {
         return finish(core, slot, Reason::ForcedServerClose, Farewell::Nothing, out);
     }
     next_heartbeat(core, now, slot);
     core.mark_ready(slot);
+}
+
+fn stream(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, request: &Request, out: &mut Outputs) {
+    let (link, form) = (
+        asker.link,
+        StreamForm::new(StreamEncoding::Htmlfile09, request.http.exchange()),
+    );
+    out.writes.push(asker.stream(form.clone()));
+    let Some(slot) = slot.filter(|slot| is_handshaken(core, *slot)) else {
+        let frames = alloc::vec![not_handshaken(core)];
+        let end = Box::new(form.clone());
+        out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
+        return out.writes.push(Write::StreamEnd(link, end));
+    };
+    attach(core, slot, link, Transport::Htmlfile, Role::Stream, out);
+    if let Some(session) = core.sessions.get_mut(slot) {
+        session.carriage = Carriage::Stream(form);
+    }
+    begin(core, now, slot, out);
+}
+
+/// What a client is told whose session is unknown.
+fn not_handshaken(core: &mut Core) -> Frame {
+    Frame::text(&mut core.buffer, |b| b.extend_from_slice(NOT_HANDSHAKEN.as_bytes()))
 }
 
 fn poll(
@@ -266,11 +317,10 @@ fn poll(
     out: &mut Outputs,
 ) {
     let Some(slot) = slot.filter(|slot| is_handshaken(core, *slot)) else {
-        let frame = Frame::text(&mut core.buffer, |b| b.extend_from_slice(NOT_HANDSHAKEN.as_bytes()));
+        let frame = not_handshaken(core);
         return answer(asker, script, alloc::vec![frame], out);
     };
-    attach(core, slot, asker.link, TransportKind::Polling, transport, out);
-    core.links.set(asker.link, core.key(slot), Role::Parked);
+    attach(core, slot, asker.link, transport, Role::Parked, out);
     let held = now + core.config.legacy09.poll_duration;
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
@@ -288,12 +338,13 @@ fn poll(
 }
 
 /// Gives the session a new link; the one it had is let go. The last transport that is opened is the session's (docs/protocol/legacy-0.9.md §6).
-fn attach(core: &mut Core, slot: u32, link: LinkId, kind: TransportKind, transport: Transport, out: &mut Outputs) {
+fn attach(core: &mut Core, slot: u32, link: LinkId, transport: Transport, role: Role, out: &mut Outputs) {
     detach(core, slot, out);
     let connect = Frame::text(&mut core.buffer, |b| {
         Packet::new(Body::Connect(ByteString::new())).encode(b);
     });
-    core.set_transport(slot, kind);
+    core.set_transport(slot, transport.into());
+    core.links.set(link, core.key(slot), role);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -318,7 +369,7 @@ fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
     session.blocked = false;
     if let Some(link) = session.link.take() {
         core.links.clear(link);
-        out.writes.push(Write::Close(link, None));
+        out.writes.push(session.farewell(link));
     }
 }
 

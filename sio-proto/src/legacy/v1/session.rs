@@ -8,12 +8,12 @@
 //! Opening a session is asking for the namespace `/`, and the handshake is answered when the user has decided: a client that is refused gets the answer of
 //! a server whose authorization says no. `1::`, by which the client knows that it is connected, stands first in the queue from then on.
 //!
-//! A websocket is the session: when it is lost the session is over. A poll is not: the session waits for the next one.
+//! A websocket or an htmlfile is the session: when it is lost the session is over. A poll is not: the session waits for the next one.
 //!
 //! What messages become is in [`message`](super::message), what packets do in [`packets`](super::packets), which requests there are in
 //! [`requests`](super::requests).
 //!
-//! Invariant: but for an open websocket `deadline` is set, and an alarm for it, or for an earlier time, is armed.
+//! Invariant: but for an open websocket or stream `deadline` is set, and an alarm for it, or for an earlier time, is armed.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -24,7 +24,7 @@ use super::packets::{forget_alias, known_as, release};
 use super::requests::{answer, answer_handshake, flush_poll, refuse_handshake, take_parked};
 use super::{Body, Packet, Reason as Refusal, handshake, message};
 use crate::detect::Transport;
-use crate::server::{Alarm, Core, Encoded, Message, Outputs, Reason, Session, State, Wiring, Write};
+use crate::server::{Alarm, Core, Encoded, Message, Outputs, Reason, Session, State, Wiring};
 use crate::{Config, Frame, Time};
 use bytes::BytesMut;
 
@@ -115,7 +115,7 @@ pub(super) fn push(core: &mut Core, slot: u32, packet: &Packet) {
 
 // ---- time -----------------------------------------------------------------------------------------------------------
 
-/// The next heartbeat of a websocket is due after the interval.
+/// The next heartbeat of a websocket or stream is due after the interval.
 pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: u32) {
     let (key, at) = (core.key(slot), now + core.config.legacy09.heartbeat_interval);
     if let Some(colon) = colon_mut(core, slot) {
@@ -133,15 +133,15 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         return;
     };
     let parked = session.parked.is_some();
-    let on_websocket = session.link.is_some() && !parked;
+    let flows = session.link.is_some() && !parked;
     let Some(colon) = colon_of(session) else { return };
     match alarm {
-        Alarm::Ping if colon.beat == epoch && on_websocket => {
+        Alarm::Ping if colon.beat == epoch && flows => {
             colon.awaiting_echo = true;
             push(core, slot, &Packet::new(Body::Heartbeat));
             core.timers.arm_at(late, Alarm::PingTimeout, key, epoch);
         }
-        Alarm::PingTimeout if colon.beat == epoch && colon.awaiting_echo && on_websocket => {
+        Alarm::PingTimeout if colon.beat == epoch && colon.awaiting_echo && flows => {
             finish(core, slot, Reason::PingTimeout, Farewell::Nothing, out);
         }
         // One that was armed before the deadline moved forward; the one that counts is still to come.
@@ -149,7 +149,7 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         Alarm::Absence => {
             colon.alarm = None;
             let (deadline, asking) = (colon.deadline, colon.phase == Phase::Asking);
-            if on_websocket {
+            if flows {
             } else if deadline > now {
                 set_deadline(core, slot, deadline);
             } else if asking {
@@ -252,7 +252,7 @@ pub(crate) fn disconnect(core: &mut Core, now: Time, slot: u32, socket: u32, who
     core.left(slot, socket, Reason::ServerNamespaceDisconnect, out);
 }
 
-/// A link of the session is gone: with a websocket the session, with a poll nothing but that.
+/// A link of the session is gone: with a websocket or stream the session, with a poll nothing but that.
 pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
     let absent = now + core.config.legacy09.close_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
@@ -309,34 +309,37 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: 
         push(core, slot, &Packet::new(Body::Disconnect));
         return set_deadline(core, slot, absent);
     }
+    if session.link.is_none() && core.is_draining() {
+        // So is this, if it comes soon.
+        say_come_back(core, slot);
+        let soon = now + core.close_patience();
+        return set_deadline(core, slot, soon);
+    }
     finish(core, slot, reason, farewell, out);
+}
+
+fn say_come_back(core: &mut Core, slot: u32) {
+    let body = Body::Error {
+        reason: Some(Refusal::ClientNotHandshaken),
+        reconnect: true,
+    };
+    push(core, slot, &Packet::new(body));
 }
 
 /// Ends the session: what is queued leaves if there is a way, and the farewell with it.
 pub(super) fn finish(core: &mut Core, slot: u32, reason: Reason, farewell: Farewell, out: &mut Outputs) {
     let parked = take_parked(core, slot);
-    let say = |core: &mut Core, body| push(core, slot, &Packet::new(body));
     match farewell {
-        Farewell::Booted => say(core, Body::Disconnect),
-        Farewell::ComeBack if parked.is_some() => say(
-            core,
-            Body::Error {
-                reason: Some(Refusal::ClientNotHandshaken),
-                reconnect: true,
-            },
-        ),
+        Farewell::Booted => push(core, slot, &Packet::new(Body::Disconnect)),
+        Farewell::ComeBack if parked.is_some() => say_come_back(core, slot),
         Farewell::ComeBack | Farewell::Nothing => {}
     }
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    let (frames, link) = (session.take_outbox(), session.link);
-    if let Some((asker, script)) = parked {
-        answer(asker, script, frames, out);
-    } else if let Some(link) = link {
-        out.writes
-            .extend(frames.into_iter().map(|frame| Write::Frame(link, frame)));
-        out.writes.push(Write::Close(link, None));
+    match parked {
+        Some((asker, script)) => answer(asker, script, session.take_outbox(), out),
+        None => session.end_link(out),
     }
     core.remove_session(slot, reason, out);
 }

@@ -1,8 +1,7 @@
 //! Targets, and messages to all that they mean.
 
 use super::{
-    BytesMut, Config, Core, Form, Member, Message, Outputs, Reason, Session, Slab, Socket, State, Target, Time, Vec,
-    VecDeque,
+    BytesMut, Config, Core, Member, Message, Outputs, Reason, Session, Slab, Socket, State, Target, Time, Vec, VecDeque,
 };
 
 /// Targets and broadcast.
@@ -169,7 +168,10 @@ fn fan_out(
     if message.volatile && !session.is_writable() {
         return;
     }
-    let encoded = message.encoded(Form::of(session.generation()), buffer);
+    // What a parser cannot say its clients do not hear; who encodes beforehand is told.
+    let Ok(encoded) = message.encoded(session.form(), config, buffer) else {
+        return;
+    };
     if session
         .queue(encoded.frames(), encoded.packets(), encoded.bytes(), config)
         .is_err()

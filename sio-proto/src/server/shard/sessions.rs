@@ -1,8 +1,8 @@
 //! Sessions, as all generations have them: opened, found, queued for, closed.
 
 use super::{
-    Alarm, Arc, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason, Role, SendError, Session,
-    SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Wiring, engine, legacy,
+    Alarm, Arc, Carriage, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason, Role, SendError,
+    Session, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Wiring, engine, legacy,
 };
 
 /// Sessions, for the rooms of the generations.
@@ -30,6 +30,8 @@ impl Core {
             sid,
             state: State::Open,
             transport,
+            carriage: Carriage::of(transport),
+            leaving: false,
             blocked: false,
             ready: false,
             link,
@@ -46,6 +48,9 @@ impl Core {
             wiring,
         };
         self.counters.enter(session.generation(), transport);
+        if let Form::Plain(codec) = session.form() {
+            self.plain_sessions[usize::from(codec)] += 1;
+        }
         Some(self.sessions.insert(session).0)
     }
 
@@ -62,9 +67,10 @@ impl Core {
         (shard == self.index && self.sessions.get(slot)?.sid == sid).then_some(slot)
     }
 
-    /// Moves a session to another transport.
+    /// Moves a session to another transport, with its usual carriage.
     pub(crate) fn set_transport(&mut self, slot: u32, transport: TransportKind) {
         if let Some(session) = self.sessions.get_mut(slot) {
+            session.carriage = Carriage::of(transport);
             let before = core::mem::replace(&mut session.transport, transport);
             if before != transport {
                 self.counters.leave(session.generation(), before);
@@ -109,11 +115,11 @@ impl Core {
         if message.volatile && !session.is_writable() {
             return Err(SendError::Dropped);
         }
-        let form = Form::of(session.generation());
-        if form == Form::Legacy06 {
-            legacy::session::check(message)?;
+        let form = session.form();
+        if let Form::Plain(_) = form {
+            legacy::payloads::check(message)?;
         }
-        let encoded = message.encoded(form, &mut self.buffer);
+        let encoded = message.encoded(form, &self.config, &mut self.buffer)?;
         session.queue(encoded.frames(), encoded.packets(), encoded.bytes(), &self.config)?;
         self.mark_ready(slot);
         Ok(())
@@ -178,6 +184,9 @@ impl Core {
         self.end_sockets(slot, reason, out);
         if let Some(session) = self.sessions.remove(slot) {
             self.counters.leave(session.generation(), session.transport);
+            if let Form::Plain(codec) = session.form() {
+                self.plain_sessions[usize::from(codec)] -= 1;
+            }
             for link in session.link.into_iter().chain(session.post) {
                 self.links.clear(link);
             }

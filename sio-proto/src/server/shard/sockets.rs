@@ -80,8 +80,7 @@ impl Core {
         if session.sockets.len() >= self.config.max_namespaces_per_session {
             return false;
         }
-        let (handshake, generation, transport) =
-            (Arc::clone(&session.handshake), session.generation(), session.transport);
+        let (handshake, transport, form) = (Arc::clone(&session.handshake), session.transport, session.form());
         let Some(entered) = self.namespaces.enter(namespace, self.config.max_namespaces) else {
             return false;
         };
@@ -98,6 +97,7 @@ impl Core {
             position: 0,
             rooms: Vec::new(),
             acks: alloc::collections::BTreeSet::new(),
+            held: false,
             stamp: self.stamp,
         });
         if let Some(session) = self.sessions.get_mut(slot) {
@@ -110,8 +110,9 @@ impl Core {
             namespace: self.namespaces.get(entered).name.clone(),
             auth,
             handshake,
-            generation,
+            generation: form.generation(),
             transport,
+            form,
         });
         true
     }
@@ -134,7 +135,7 @@ impl Core {
         match self.sessions.get(session).map(|s| &s.wiring) {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::session::accepted(self, session, key.slot, out),
             Some(Wiring::Legacy09(_)) => legacy::v1::session::accepted(self, now, session, key.slot, out),
-            Some(Wiring::Legacy06(_)) => legacy::session::accepted(self, now, session),
+            Some(Wiring::Legacy06(_)) => legacy::session::accepted(self, now, session, out),
             None => {}
         }
         true
@@ -157,6 +158,7 @@ impl Core {
             Some(Wiring::Legacy06(_)) => legacy::session::refused(self, session, out),
             None => {}
         }
+        self.note_done(session);
     }
 
     /// An event for the user, from a connected socket.
@@ -171,7 +173,11 @@ impl Core {
 
     /// An acknowledgement for the user; ids that are not owed are ignored.
     pub(crate) fn acknowledged(&mut self, socket: u32, id: u64, args: Args, out: &mut Outputs) {
-        if self.sockets.get_mut(socket).is_some_and(|s| s.acks.remove(&id)) {
+        let owed = self.sockets.get_mut(socket).filter(|s| s.acks.contains(&id));
+        if let Some(owed) = owed {
+            owed.acks.remove(&id);
+            let session = owed.session;
+            self.note_done(session);
             out.deliveries.push(Delivery::Ack {
                 socket: self.socket_key(socket),
                 id,
@@ -181,11 +187,12 @@ impl Core {
     }
 
     /// The client left a namespace.
-    pub(crate) fn left(&mut self, session: u32, socket: u32, reason: Reason, out: &mut Outputs) {
-        if let Some(session) = self.sessions.get_mut(session) {
+    pub(crate) fn left(&mut self, session_slot: u32, socket: u32, reason: Reason, out: &mut Outputs) {
+        if let Some(session) = self.sessions.get_mut(session_slot) {
             session.sockets.retain(|s| *s != socket);
         }
         self.end_socket(socket, reason, out);
+        self.note_done(session_slot);
     }
 
     pub(super) fn disconnect(&mut self, now: Time, key: SocketKey, close: bool, out: &mut Outputs) {
@@ -199,6 +206,7 @@ impl Core {
             Some(Wiring::Legacy06(_)) => legacy::session::close(self, session, Reason::ServerNamespaceDisconnect, out),
             None => {}
         }
+        self.note_done(session);
     }
 
     pub(super) fn end_socket(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {

@@ -1,33 +1,25 @@
-//! A chat in which a Socket.IO client of 2011 and one of today talk to each other.
+//! The chat itself: what any of the programs that serve it have in common, whatever drives their sockets.
 //!
-//! ```text
-//! cargo run --release --bin chat          then open http://localhost:8080
-//! ```
-//! Nothing else is needed: the page and its client module are in the program. `--port N` or the environment's `PORT` choose another port. Where `cargo xtask clients` has put
-//! genuine clients into `clients/`, they are served too, and `/generations` runs one frame per generation, all in the same room.
-//!
-//! Three files: [`room`] is the chat, which knows nothing of sockets; [`pages`] answers what is not Socket.IO; here they are joined.
-
-#![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it tells where to look")]
+//! [`register`] gives a server the chat's handlers and pages. Two files beside it: [`room`] is the chat, which knows nothing of sockets; [`pages`] answers
+//! what is not Socket.IO; here they are joined.
 
 mod pages;
 mod room;
 
-use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use room::{Entry, Person, Room};
 use serde::{Deserialize, Serialize};
-use sio_tokio::{Ack, Config, Data, Server, Socket};
+use sio_app::{Ack, Config, Data, HttpRequest, Io, Socket};
+
+use room::{Entry, Person, Room};
 
 #[derive(Clone, Default)]
 struct Chat(Arc<Mutex<Room>>);
 
 impl Chat {
     fn room(&self) -> MutexGuard<'_, Room> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -54,49 +46,35 @@ enum Spoken {
     Say(String),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("chat: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let port = port()?;
+/// The settings that suit the chat.
+#[must_use]
+pub fn config() -> Config {
     // A frame of 0.6 that is closed says nothing: do not wait long for it to come back.
     let mut config = Config::default()
         .ping_interval(Duration::from_secs(10))
         .ping_timeout(Duration::from_secs(10));
     config.legacy.reconnect_timeout = Duration::from_secs(3);
-    let server = Server::new(config)?;
-    let pages = pages::Pages::load();
-    server.on_request(move |request: &sio_tokio::HttpRequest<'_>| pages.answer(request));
-    register(&server);
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
-    println!("chat: http://localhost:{}", listener.local_addr()?.port());
-    server
-        .serve(listener)
-        .with_graceful_shutdown(sio_examples::asked_to_end())
-        .await?;
-    Ok(())
+    config
 }
 
-fn port() -> Result<u16, std::num::ParseIntError> {
+/// The port to serve: `--port N`, or the environment's `PORT`, or 8080.
+///
+/// # Errors
+/// If what was given is no port.
+pub fn port() -> Result<u16, std::num::ParseIntError> {
     let argument = std::env::args().skip_while(|arg| arg != "--port").nth(1);
     argument
         .or_else(|| std::env::var("PORT").ok())
         .map_or(Ok(8080), |port| port.parse())
 }
 
-fn register(server: &Server) {
+/// Makes a server the chat: its pages and its events.
+pub fn register(io: &Io) {
+    let pages = pages::Pages::load();
+    io.on_request(move |request: &HttpRequest<'_>| pages.answer(request));
     let chat = Chat::default();
     let (hello, say, rename, message, bye) = (chat.clone(), chat.clone(), chat.clone(), chat.clone(), chat);
-    server
-        .of("/")
+    io.of("/")
         .on("hello", move |socket: Socket, Hello { name }: Hello, ack: Ack| {
             let (welcome, entry) = enter(&hello, &socket, &name);
             ack.send(welcome);

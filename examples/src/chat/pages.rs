@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde_json::json;
-use sio_tokio::{HttpRequest, HttpResponse};
+use sio_app::{HttpRequest, HttpResponse};
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -14,7 +14,7 @@ const SVG: &str = "image/svg+xml";
 
 macro_rules! asset {
     ($name:literal) => {
-        include_bytes!(concat!("../../../chat/assets/", $name))
+        include_bytes!(concat!("../../chat/assets/", $name))
     };
 }
 

@@ -1,20 +1,18 @@
 //! Who gets in, and who hears whom.
 
-mod client;
+use std::sync::{Arc, mpsc};
 
-use std::sync::Arc;
+use sio_app::{Ack, Config, Options, Reason, Refusal, Socket};
 
-use client::{Client, serve, serve_with};
-use sio_tokio::{Ack, Config, Options, Reason, Refusal, Socket};
-use tokio::sync::mpsc;
+use super::{Client, heard, serve, serve_with, yield_now};
 
 #[derive(serde::Deserialize)]
 struct Auth {
     token: String,
 }
 
-#[tokio::test]
-async fn middleware_decides_in_order_and_may_wait() {
+#[test]
+fn middleware_decides_in_order_and_may_wait() {
     let server = serve(|io| {
         io.of("/admin")
             .with(|socket: Socket| {
@@ -22,32 +20,31 @@ async fn middleware_decides_in_order_and_may_wait() {
                 socket.auth::<Auth>().map(drop).ok_or("who are you?")
             })
             .with(async |socket: Socket| {
-                tokio::task::yield_now().await;
+                yield_now().await;
                 match socket.auth::<Auth>() {
                     Some(auth) if auth.token == "secret" => Ok(()),
                     _ => Err(Refusal::new("forbidden").with_data(&serde_json::json!({"need": "secret"}))),
                 }
             })
             .on_connect(|socket: Socket| socket.emit("welcome", ()));
-    })
-    .await;
-    let mut client = Client::open(server.address).await;
-    client.send("40/admin,").await;
-    assert_eq!(client.text().await, r#"44/admin,{"message":"who are you?"}"#);
-    client.send(r#"40/admin,{"token":"x"}"#).await;
+    });
+    let mut client = Client::open(server.address);
+    client.send("40/admin,");
+    assert_eq!(client.text(), r#"44/admin,{"message":"who are you?"}"#);
+    client.send(r#"40/admin,{"token":"x"}"#);
     assert_eq!(
-        client.text().await,
+        client.text(),
         r#"44/admin,{"message":"forbidden","data":{"need":"secret"}}"#
     );
-    client.send(r#"40/admin,{"token":"secret"}"#).await;
-    assert!(client.text().await.starts_with(r#"40/admin,{"sid":"#));
-    assert_eq!(client.text().await, r#"42/admin,["welcome"]"#);
-    client.send("40/nowhere,").await;
-    assert_eq!(client.text().await, r#"44/nowhere,{"message":"Invalid namespace"}"#);
+    client.send(r#"40/admin,{"token":"secret"}"#);
+    assert!(client.text().starts_with(r#"40/admin,{"sid":"#));
+    assert_eq!(client.text(), r#"42/admin,["welcome"]"#);
+    client.send("40/nowhere,");
+    assert_eq!(client.text(), r#"44/nowhere,{"message":"Invalid namespace"}"#);
 }
 
-#[tokio::test]
-async fn names_by_rule() {
+#[test]
+fn names_by_rule() {
     let server = serve(|io| {
         io.of_fn(|name, _| name.strip_prefix("/tenant-").is_some_and(|n| n.parse::<u32>().is_ok()))
             .on("all", |socket: Socket| {
@@ -59,28 +56,27 @@ async fn names_by_rule() {
             });
         io.of_pattern("/room-*")
             .on("where", |socket: Socket, ack: Ack| ack.send(socket.namespace()));
-    })
-    .await;
-    let mut one = Client::open(server.address).await;
-    let mut two = Client::open(server.address).await;
+    });
+    let mut one = Client::open(server.address);
+    let mut two = Client::open(server.address);
     for (first, name) in [(true, "/tenant-1"), (false, "/tenant-2"), (false, "/room-x")] {
         let client = if first { &mut one } else { &mut two };
-        client.send(&format!("40{name},")).await;
-        assert!(client.text().await.starts_with(&format!("40{name},")));
+        client.send(&format!("40{name},"));
+        assert!(client.text().starts_with(&format!("40{name},")));
     }
-    one.send("40/tenant-x,").await;
-    assert!(one.text().await.starts_with("44/tenant-x,"));
-    two.send(r#"42/room-x,5["where"]"#).await;
-    assert_eq!(two.text().await, r#"43/room-x,5["/room-x"]"#);
+    one.send("40/tenant-x,");
+    assert!(one.text().starts_with("44/tenant-x,"));
+    two.send(r#"42/room-x,5["where"]"#);
+    assert_eq!(two.text(), r#"43/room-x,5["/room-x"]"#);
     // Each of them is on its own, though they share handlers.
-    one.send(r#"42/tenant-1,["all"]"#).await;
-    assert_eq!(one.text().await, r#"42/tenant-1,["hello","/tenant-1"]"#);
-    two.send(r#"42/room-x,6["where"]"#).await;
-    assert_eq!(two.text().await, r#"43/room-x,6["/room-x"]"#);
+    one.send(r#"42/tenant-1,["all"]"#);
+    assert_eq!(one.text(), r#"42/tenant-1,["hello","/tenant-1"]"#);
+    two.send(r#"42/room-x,6["where"]"#);
+    assert_eq!(two.text(), r#"43/room-x,6["/room-x"]"#);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rooms_and_broadcasts_reach_every_shard() {
+#[test]
+fn rooms_and_broadcasts_reach_every_shard() {
     let server = serve_with(Config::default(), Options::default().shards(4), |io| {
         io.of("/")
             .on("join", |socket: Socket, room: String, ack: Ack| {
@@ -94,58 +90,57 @@ async fn rooms_and_broadcasts_reach_every_shard() {
                 socket.to(room).emit("heard", text)
             })
             .on("whoami", |socket: Socket, ack: Ack| ack.send(socket.id()));
-    })
-    .await;
+    });
     let mut clients = Vec::new();
     for _ in 0..8 {
-        clients.push(Client::connect(server.address).await);
+        clients.push(Client::connect(server.address));
     }
     assert_eq!(server.io.sessions(), 8);
     assert_eq!(server.io.sockets().len(), 8);
     server.io.emit("heard", "all");
     for client in &mut clients {
-        assert_eq!(client.text().await, r#"42["heard","all"]"#);
+        assert_eq!(client.text(), r#"42["heard","all"]"#);
     }
-    clients[0].send(r#"42["others","x"]"#).await;
+    clients[0].send(r#"42["others","x"]"#);
     for client in &mut clients[1..] {
-        assert_eq!(client.text().await, r#"42["heard","x"]"#);
+        assert_eq!(client.text(), r#"42["heard","x"]"#);
     }
     for client in &mut clients[..5] {
-        client.send(r#"420["join","a"]"#).await;
-        assert_eq!(client.text().await, "430[2]");
+        client.send(r#"420["join","a"]"#);
+        assert_eq!(client.text(), "430[2]");
     }
-    clients[0].send(r#"42["room","a","y"]"#).await;
+    clients[0].send(r#"42["room","a","y"]"#);
     server.io.to("a").emit("heard", "z");
-    assert_eq!(clients[0].text().await, r#"42["heard","z"]"#);
+    assert_eq!(clients[0].text(), r#"42["heard","z"]"#);
     for client in &mut clients[1..5] {
-        let mut heard = [client.text().await, client.text().await];
+        let mut heard = [client.text(), client.text()];
         heard.sort();
         assert_eq!(heard, [r#"42["heard","y"]"#, r#"42["heard","z"]"#]);
     }
     // By id, from outside.
-    clients[7].send(r#"421["whoami"]"#).await;
-    let answer = clients[7].text().await;
+    clients[7].send(r#"421["whoami"]"#);
+    let answer = clients[7].text();
     let id = answer.split('"').nth(1).unwrap();
     let socket = server.io.socket(id).unwrap();
     assert_eq!(&*socket.id(), id);
     socket.emit("heard", "you").unwrap();
-    assert_eq!(clients[7].text().await, r#"42["heard","you"]"#);
+    assert_eq!(clients[7].text(), r#"42["heard","you"]"#);
     server.io.except("a").except(id).emit("heard", "rest");
-    assert_eq!(clients[5].text().await, r#"42["heard","rest"]"#);
-    assert_eq!(clients[6].text().await, r#"42["heard","rest"]"#);
+    assert_eq!(clients[5].text(), r#"42["heard","rest"]"#);
+    assert_eq!(clients[6].text(), r#"42["heard","rest"]"#);
     server.io.to("a").disconnect();
     for client in &mut clients[..5] {
-        assert_eq!(client.text().await, "41");
+        assert_eq!(client.text(), "41");
     }
     server.io.to(id).close();
-    clients[7].closed().await;
+    clients[7].closed();
     assert!(server.io.socket(id).is_none());
     assert!(socket.emit("heard", ()).is_err());
 }
 
-#[tokio::test]
-async fn disconnections_are_told_once_with_their_reason() {
-    let (tell, mut told) = mpsc::unbounded_channel();
+#[test]
+fn disconnections_are_told_once_with_their_reason() {
+    let (tell, told) = mpsc::channel();
     let server = serve(move |io| {
         io.of("/")
             .on("bye", |socket: Socket| socket.disconnect())
@@ -154,31 +149,30 @@ async fn disconnections_are_told_once_with_their_reason() {
                 tell.send((socket.data::<String>().is_some(), reason))
             })
             .on_connect(|socket: Socket| socket.set_data(String::new()));
-    })
-    .await;
-    let mut client = Client::connect(server.address).await;
-    client.send("41").await;
-    assert_eq!(told.recv().await, Some((true, Reason::ClientNamespaceDisconnect)));
-    client.send("40").await;
-    client.text().await;
-    client.send(r#"42["bye"]"#).await;
-    assert_eq!(client.text().await, "41");
-    assert_eq!(told.recv().await, Some((true, Reason::ServerNamespaceDisconnect)));
+    });
+    let mut client = Client::connect(server.address);
+    client.send("41");
+    assert_eq!(heard(&told), (true, Reason::ClientNamespaceDisconnect));
+    client.send("40");
+    client.text();
+    client.send(r#"42["bye"]"#);
+    assert_eq!(client.text(), "41");
+    assert_eq!(heard(&told), (true, Reason::ServerNamespaceDisconnect));
     drop(client);
-    let client = Client::connect(server.address).await;
+    let client = Client::connect(server.address);
     drop(client);
-    assert_eq!(told.recv().await, Some((true, Reason::TransportClose)));
+    assert_eq!(heard(&told), (true, Reason::TransportClose));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn handlers_start_in_order() {
+#[test]
+fn handlers_start_in_order() {
     let order = Arc::new(std::sync::Mutex::new(Vec::new()));
     let log = Arc::clone(&order);
     let server = serve(move |io| {
         let connect = Arc::clone(&log);
         io.of("/")
             .with(async |_: Socket| {
-                tokio::task::yield_now().await;
+                yield_now().await;
                 Ok::<_, Refusal>(())
             })
             .on_connect(move |_: Socket| connect.lock().unwrap().push(-1))
@@ -186,24 +180,23 @@ async fn handlers_start_in_order() {
                 let log = Arc::clone(&log);
                 async move {
                     log.lock().unwrap().push(n);
-                    tokio::task::yield_now().await;
+                    yield_now().await;
                     socket.emit("done", n)
                 }
             });
-    })
-    .await;
-    let mut client = Client::connect(server.address).await;
+    });
+    let mut client = Client::connect(server.address);
     for n in 0..200 {
-        client.send(&format!(r#"42["n",{n}]"#)).await;
+        client.send(&format!(r#"42["n",{n}]"#));
     }
     for _ in 0..200 {
-        client.text().await;
+        client.text();
     }
     assert_eq!(*order.lock().unwrap(), (-1..200).collect::<Vec<_>>());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_at_a_time_means_that() {
+#[test]
+fn one_at_a_time_means_that() {
     let running = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let server = serve(move |io| {
         io.of("/").one_at_a_time().on("n", move |socket: Socket, n: i32| {
@@ -212,19 +205,18 @@ async fn one_at_a_time_means_that() {
                 use std::sync::atomic::Ordering::SeqCst;
                 assert_eq!(running.fetch_add(1, SeqCst), 0);
                 for _ in 0..n % 5 {
-                    tokio::task::yield_now().await;
+                    yield_now().await;
                 }
                 running.fetch_sub(1, SeqCst);
                 socket.emit("done", n)
             }
         });
-    })
-    .await;
-    let mut client = Client::connect(server.address).await;
+    });
+    let mut client = Client::connect(server.address);
     for n in 0..200 {
-        client.send(&format!(r#"42["n",{n}]"#)).await;
+        client.send(&format!(r#"42["n",{n}]"#));
     }
     for n in 0..200 {
-        assert_eq!(client.text().await, format!(r#"42["done",{n}]"#));
+        assert_eq!(client.text(), format!(r#"42["done",{n}]"#));
     }
 }

@@ -1,0 +1,41 @@
+//! A chat in which a Socket.IO client of 2011 and one of today talk to each other.
+//!
+//! ```text
+//! cargo run --release --bin chat          then open http://localhost:8080
+//! ```
+//! Nothing else is needed: the page and its client module are in the program. `--port N` or the environment's `PORT` choose another port. Where `cargo xtask clients` has put
+//! genuine clients into `clients/`, they are served too, and `/generations` runs one frame per generation, all in the same room.
+//!
+//! The chat itself is [`sio_examples::chat`]; here is what makes it a program on tokio.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it tells where to look")]
+
+use std::process::ExitCode;
+
+use sio_examples::chat;
+use sio_tokio::Server;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chat: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let port = chat::port()?;
+    let server = Server::new(chat::config())?;
+    chat::register(&server);
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("chat: http://localhost:{}", listener.local_addr()?.port());
+    server
+        .serve(listener)
+        .with_graceful_shutdown(sio_examples::asked_to_end())
+        .await?;
+    Ok(())
+}

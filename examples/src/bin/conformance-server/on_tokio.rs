@@ -1,0 +1,41 @@
+//! `--runtime tokio`.
+
+use std::io;
+
+use sio_examples::asked_to_end;
+use sio_tokio::Server;
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+
+use crate::options::Options;
+
+pub(crate) fn serve(options: &Options) -> io::Result<()> {
+    let mut builder = match options.threads {
+        Some(1) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    if let Some(threads) = options.threads.filter(|threads| *threads > 1) {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build()?.block_on(run(options))
+}
+
+async fn run(options: &Options) -> io::Result<()> {
+    let parts = crate::parts(options);
+    let listeners = crate::bind(options, parts.len())?;
+    let mut serving = Vec::new();
+    for (part, listener) in parts.into_iter().zip(listeners) {
+        let server = Server::with_options(part.config, crate::process(options)).map_err(crate::invalid)?;
+        (part.register)(&server);
+        listener.set_nonblocking(true)?;
+        let served = server
+            .serve(TcpListener::from_std(listener)?)
+            .with_graceful_shutdown(asked_to_end());
+        serving.push(tokio::spawn(served.into_future()));
+    }
+    crate::say_listening(options);
+    for served in serving {
+        served.await??;
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! A wire of one's own on the transports of 2010: one JSON value a line. Everything that is said is said to everybody, browsers with Socket.IO 4 included.
+//!
+//! ```text
+//! cargo run --bin custom-codec
+//! id=$(curl -s localhost:3000/lines/xhr-polling// | cut -c4-)
+//! curl -d 'data="hello"%0A' localhost:3000/lines/xhr-polling/$id/send
+//! curl localhost:3000/lines/xhr-polling/$id/
+//! ```
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "it tells where to connect")]
+
+use bytes::BytesMut;
+use sio_tokio::codec::{MessageCodec, MessageDecoder, MessageLimits, PayloadError, PlainMessage, Received};
+use sio_tokio::{ByteString, Config, Data, Server, Socket};
+
+struct Lines;
+
+impl MessageCodec for Lines {
+    fn name(&self) -> &'static str {
+        "lines"
+    }
+    fn encode_session_id(&self, sid: &str, out: &mut BytesMut) {
+        out.extend_from_slice(format!("id {sid}\n").as_bytes());
+    }
+    fn encode_heartbeat(&self, number: u32, out: &mut BytesMut) {
+        out.extend_from_slice(format!("beat {number}\n").as_bytes());
+    }
+    fn encode_messages(&self, messages: &[PlainMessage<'_>], out: &mut BytesMut) {
+        for message in messages {
+            out.extend_from_slice(message.json().as_bytes());
+            out.extend_from_slice(b"\n");
+        }
+    }
+    fn is_stream(&self) -> bool {
+        true // a line may come in pieces
+    }
+    fn decoder(&self, _: MessageLimits) -> Box<dyn MessageDecoder> {
+        Box::new(Unfinished(String::new()))
+    }
+}
+
+/// The line that has not ended yet. How long it may get is looked after by the server.
+struct Unfinished(String);
+
+impl MessageDecoder for Unfinished {
+    fn decode(&mut self, payload: &ByteString, _: bool, out: &mut Vec<Received>) -> Result<(), PayloadError> {
+        for piece in payload.split_inclusive('\n') {
+            self.0.push_str(piece);
+            if piece.ends_with('\n') {
+                let line = std::mem::take(&mut self.0);
+                out.push(match line.trim_end().strip_prefix("beat ") {
+                    Some(number) => Received::Heartbeat(number.into()),
+                    None => Received::Json(line.trim_end().into()),
+                });
+            }
+        }
+        Ok(())
+    }
+    fn buffered_bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut config = Config::default();
+    config.legacy = config.legacy.mount("/lines", Lines);
+    let server = Server::new(config)?;
+    let everybody = server.io().clone();
+    server
+        .of("/")
+        .on_message(move |_: Socket, data: Data| everybody.send(data));
+    let port = std::env::args().skip_while(|arg| arg != "--port").nth(1);
+    let port: u16 = port.map_or(Ok(3000), |port| port.parse())?;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("listening {}", listener.local_addr()?.port());
+    Ok(server.serve(listener).await?)
+}

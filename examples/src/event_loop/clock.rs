@@ -1,0 +1,24 @@
+//! The one place that reads the clock.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use sio_app::Time;
+
+static START: LazyLock<Instant> = LazyLock::new(read);
+
+#[expect(clippy::disallowed_methods, reason = "this is the loop's clock module")]
+fn read() -> Instant {
+    Instant::now()
+}
+
+/// The time since the first time somebody asked.
+pub(super) fn now() -> Time {
+    let start = *START;
+    Time::ZERO + read().saturating_duration_since(start)
+}
+
+/// How long it is until then.
+pub(super) fn until(time: Time) -> Duration {
+    time.saturating_since(now())
+}

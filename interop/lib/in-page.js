@@ -1,0 +1,126 @@
+// What a page needs beside a genuine client of 2011: sockets with a memory, spoken to from outside.
+//
+// One `Memory` a socket, whatever the generation: everything that arrived can be taken, in order, with a time limit, and what was asked for
+// and did not come is reported with what came instead.
+
+(() => {
+  const sockets = [];
+
+  class Memory {
+    log = [];
+    queues = new Map();
+    waiters = new Map();
+
+    constructor(name) {
+      this.name = name;
+    }
+
+    arrived(event, ...args) {
+      const known = args.filter((arg) => typeof arg !== 'function');
+      this.log.push([event, ...known]);
+      const waiter = this.list(this.waiters, event).shift();
+      if (waiter) waiter(known);
+      else this.list(this.queues, event).push(known);
+    }
+
+    take(event, ms) {
+      const queue = this.list(this.queues, event);
+      if (queue.length > 0) return Promise.resolve(queue.shift());
+      return this.within(`event ${event}`, ms, (resolve) => this.list(this.waiters, event).push(resolve));
+    }
+
+    within(what, ms, start) {
+      return new Promise((resolve, reject) => {
+        const tail = () => JSON.stringify(this.log.slice(-4)).slice(0, 400);
+        setTimeout(() => reject(new Error(`${this.name}: ${what}: nothing within ${ms} ms; the page saw last ${tail()}`)), ms);
+        start(resolve);
+      });
+    }
+
+    count(event) {
+      return this.list(this.queues, event).length;
+    }
+
+    list(map, event) {
+      if (!map.has(event)) map.set(event, []);
+      return map.get(event);
+    }
+  }
+
+  /** 0.6: one socket, messages without names. */
+  function start06({ url, transport, name }) {
+    const { hostname, port } = new URL(url);
+    const memory = new Memory(name);
+    const socket = new window.io.Socket(hostname, { port, rememberTransport: false, transports: [transport], reconnectionDelay: 100 });
+    for (const event of ['connect', 'disconnect', 'message', 'reconnect', 'connect_failed']) {
+      socket.on(event, (...args) => memory.arrived(event, ...args));
+    }
+    socket.connect();
+    return {
+      memory,
+      send: (value) => socket.send(value),
+      sessionId: () => socket.transport.sessionid,
+      transport: () => socket.transport.type,
+      drop() {
+        const { transport: { socket: websocket, xhr } } = socket;
+        if (websocket) websocket.close();
+        else xhr.abort();
+      },
+      close: () => socket.disconnect(),
+    };
+  }
+
+  /** 0.7 to 0.9: events, acknowledgements, namespaces. */
+  function start09({ url, namespace, query, transport, name, patience, options }) {
+    // The option `transports` is merged into the list of the bundle, element by element; this list is the bundle's.
+    window.io.transports = [transport];
+    const socket = window.io.connect(`${url}${namespace}${query}`, { 'force new connection': true, 'reconnection delay': 100, ...options });
+    // 0.7 believes that a transport is lost when the server has been silent for as long as it would wait for the client.
+    if (patience) socket.on('connecting', () => { socket.socket.closeTimeout = patience; });
+    return dress(socket, name);
+  }
+
+  function dress(socket, name) {
+    const memory = new Memory(name);
+    const { $emit } = socket;
+    socket.$emit = (...args) => {
+      memory.arrived(...args);
+      return $emit.apply(socket, args);
+    };
+    socket.on('question', (...args) => args.pop()(...args));
+    const connection = socket.socket;
+    return {
+      memory,
+      emit: (...args) => socket.emit(...args),
+      ask: (ms, ...args) => memory.within(`the ack of ${args[0]}`, ms, (resolve) => socket.emit(...args, (...got) => resolve(got))),
+      send: (value) => (typeof value === 'string' ? socket.send(value) : socket.json.send(value)),
+      sendAsked: (ms, text) => memory.within('the ack of a message', ms, (resolve) => socket.send(text, (...got) => resolve(got))),
+      sessionId: () => connection.sessionid,
+      transport: () => connection.transport.name,
+      also: (namespace) => keep(dress(connection.of(namespace), `${name} ${namespace}`)),
+      leave: () => socket.disconnect(),
+      drop() {
+        const { transport } = connection;
+        if (transport.websocket) transport.websocket.close();
+        else transport.xhr.abort();
+      },
+      beacon: () => connection.disconnectSync(),
+      async close() {
+        // What is said while a POST is under way is said after it; a client that disconnects meanwhile forgets it, and its goodbye.
+        for (let pause = 0; pause < 50 && connection.doBuffer; pause += 1) await new Promise((resolve) => setTimeout(resolve, 20));
+        // A client without a transport has nothing to disconnect, and throws.
+        if (connection.transport) connection.disconnect();
+      },
+    };
+  }
+
+  const keep = (socket) => sockets.push(socket) - 1;
+
+  window.interop = {
+    start: (family, options) => keep(family === '0.6' ? start06(options) : start09(options)),
+    call: (at, method, args) => sockets[at][method](...args),
+    take: (at, event, ms) => sockets[at].memory.take(event, ms),
+    count: (at, event) => sockets[at].memory.count(event),
+    log: (at) => sockets[at].memory.log,
+  };
+})();

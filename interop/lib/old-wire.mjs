@@ -1,0 +1,140 @@
+// Sessions of 0.6 and of 0.7 to 0.9 without a client: what is sent is what the test says, and what comes is told apart into packets.
+
+import { request } from './http.mjs';
+import { RawSocket } from './rawsocket.mjs';
+import { base } from './target.mjs';
+
+const MARK = '\ufffd';
+
+/** One packet, or framed ones: U+FFFD, the length, U+FFFD, the packet. Lengths count UTF-16 code units, as strings do here. */
+export function colonPackets(payload) {
+  if (!payload.startsWith(MARK)) return payload === '' ? [] : [payload];
+  const packets = [];
+  for (let rest = payload; rest !== '';) {
+    const [, length] = rest.split(MARK, 2);
+    const start = length.length + 2;
+    packets.push(rest.slice(start, start + Number(length)));
+    rest = rest.slice(start + Number(length));
+  }
+  return packets;
+}
+
+/** The bodies of `~m~` frames. */
+export function tildeFrames(payload) {
+  const frames = [];
+  for (let rest = payload; rest !== '';) {
+    const head = /^~m~(\d+)~m~/.exec(rest);
+    if (!head) throw new Error(`no frame begins ${rest.slice(0, 40)}`);
+    const end = head[0].length + Number(head[1]);
+    frames.push(rest.slice(head[0].length, end));
+    rest = rest.slice(end);
+  }
+  return frames;
+}
+
+export const tilde = (...bodies) => bodies.map((body) => `~m~${body.length}~m~${body}`).join('');
+
+/** A session over polling: what it hears is fetched by polls until it is enough. */
+class Polling {
+  constructor({ sid, poll, send, read, dress }) {
+    Object.assign(this, { sid, pollUrl: poll, sendUrl: send, read, dress });
+  }
+
+  /** The answer to a POST of this payload. */
+  post(payload) {
+    const { body, headers } = this.dress(payload);
+    return request('POST', this.sendUrl, { body, headers });
+  }
+
+  poll() {
+    return request('GET', this.pollUrl());
+  }
+
+  async send(payload) {
+    const answer = await this.post(payload);
+    if (answer.status !== 200) throw new Error(`the POST of ${payload} was answered ${answer.status} ${answer.body}`);
+  }
+
+  /** What arrives until this does. */
+  async hearUntil(last) {
+    const heard = [];
+    for (let polls = 0; polls < 20 && !heard.includes(last); polls += 1) {
+      const answer = await this.poll();
+      if (answer.status !== 200) throw new Error(`the poll was answered ${answer.status} ${answer.body}`);
+      heard.push(...this.read(answer.body));
+    }
+    return heard;
+  }
+}
+
+/** A session over websocket, with the same face. */
+class OnWebSocket {
+  constructor(socket, read) {
+    this.socket = socket;
+    this.read = read;
+  }
+
+  async send(payload) {
+    this.socket.send(payload);
+  }
+
+  async hearUntil(last) {
+    const heard = [];
+    for (let messages = 0; messages < 200 && !heard.includes(last); messages += 1) {
+      const message = await this.socket.next();
+      if (typeof message !== 'string') throw new Error(`instead of ${last} came ${JSON.stringify(message)}`);
+      heard.push(...this.read(message));
+    }
+    return heard;
+  }
+}
+
+/** The id that a handshake of 0.7 to 0.9 is answered with. */
+export async function colonHandshake(query = '') {
+  const answer = await request('GET', `${base}/socket.io/1/${query}`);
+  if (answer.status !== 200) throw new Error(`the handshake was answered ${answer.status} ${answer.body}`);
+  return answer.body.split(':')[0];
+}
+
+export const colonUrl = (transport, sid, query = '') => `${base}/socket.io/1/${transport}/${sid}${query}`;
+
+/** A session of 0.7 to 0.9 over xhr-polling that has heard `1::`. */
+export async function colonPolling() {
+  const sid = await colonHandshake();
+  const url = colonUrl('xhr-polling', sid);
+  const dress = (body) => ({ body, headers: { 'content-type': 'text/plain;charset=UTF-8' } });
+  const session = new Polling({ sid, poll: () => url, send: url, read: colonPackets, dress });
+  await session.hearUntil('1::');
+  return session;
+}
+
+/** The same over websocket. */
+export async function colonWebSocket(t) {
+  const sid = await colonHandshake();
+  const socket = new RawSocket(`/socket.io/1/websocket/${sid}`);
+  t.after(() => socket.cut());
+  const session = new OnWebSocket(socket, (message) => [message]);
+  await session.hearUntil('1::');
+  return Object.assign(session, { sid });
+}
+
+export const tildeForm = (payload) => ({
+  body: `data=${encodeURIComponent(payload)}`,
+  headers: { 'content-type': 'application/x-www-form-urlencoded; charset=utf-8' },
+});
+
+/** A session of 0.6 over xhr-polling that knows its id. */
+export async function tildePolling() {
+  const opened = await request('GET', `${base}/socket.io/xhr-polling//${Date.now()}`);
+  const [sid] = tildeFrames(opened.body);
+  const url = `${base}/socket.io/xhr-polling/${sid}`;
+  return new Polling({ sid, poll: () => `${url}/${Date.now()}`, send: `${url}/send`, read: tildeFrames, dress: tildeForm });
+}
+
+/** The same over websocket. */
+export async function tildeWebSocket(t) {
+  const socket = new RawSocket('/socket.io/websocket');
+  t.after(() => socket.cut());
+  const [sid] = tildeFrames(await socket.next());
+  return Object.assign(new OnWebSocket(socket, tildeFrames), { sid });
+}

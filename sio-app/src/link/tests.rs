@@ -1,0 +1,121 @@
+//! An outlet that is a wall, and links that write to it.
+
+use super::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+
+/// An outlet that records, and takes only so many bytes.
+#[derive(Default)]
+pub(crate) struct Wall {
+    pub(crate) written: Mutex<Vec<u8>>,
+    pub(crate) calls: AtomicUsize,
+    pub(crate) room: AtomicUsize,
+    pub(crate) finished: AtomicUsize,
+}
+
+impl Wall {
+    pub(crate) fn with_room(room: usize) -> Arc<Self> {
+        Arc::new(Self {
+            room: AtomicUsize::new(room),
+            ..Self::default()
+        })
+    }
+
+    pub(crate) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.written.lock())
+    }
+}
+
+impl Outlet for Arc<Wall> {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let room = self.room.load(Ordering::Relaxed).min(bytes.len());
+        if room == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.room.fetch_sub(room, Ordering::Relaxed);
+        self.written.lock().extend_from_slice(&bytes[..room]);
+        Ok(room)
+    }
+
+    fn finish(&self) {
+        self.finished.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn item(text: &'static str) -> Item {
+    Item::Bytes(Bytes::from_static(text.as_bytes()))
+}
+
+#[test]
+fn several_pieces_leave_in_one_write() {
+    let wall = Wall::with_room(100);
+    let link = Link::new(wall.clone());
+    link.push(item("a"));
+    let mut items = [item("b"), item("c")].into_iter();
+    assert!(link.claim(&mut items).is_some());
+    assert_eq!(link.write(&mut Pen::default(), &mut items), Progress::Done);
+    assert_eq!(wall.take(), b"abc");
+    assert_eq!(wall.calls.load(Ordering::Relaxed), 1);
+    assert!(link.claim_queued().is_none());
+}
+
+#[test]
+fn what_comes_while_another_writes_is_written_by_it() {
+    let wall = Wall::with_room(100);
+    let link = Link::new(wall.clone());
+    link.push(item("1"));
+    let mut items = [item("2")].into_iter();
+    assert!(link.claim(&mut items).is_some());
+    assert!(link.claim(&mut [item("3")].into_iter()).is_none());
+    assert_eq!(link.write(&mut Pen::default(), &mut items), Progress::Done);
+    assert_eq!(wall.take(), b"123");
+}
+
+#[test]
+fn a_full_socket_keeps_the_rest_in_order() {
+    let wall = Wall::with_room(4);
+    let link: Arc<Link> = Arc::new(Link::new(wall.clone()));
+    let bell = Arc::new(Bell::default());
+    link.set_waker(&bell.clone().into());
+    let mut items = [item("abc"), item("def"), Item::Finish].into_iter();
+    assert!(link.claim(&mut items).is_some());
+    assert_eq!(link.write(&mut Pen::default(), &mut items), Progress::Full);
+    assert_eq!(bell.0.load(Ordering::Relaxed), 0);
+    assert!(link.take_over().is_none(), "the shard has to know first");
+    link.hand_over();
+    assert_eq!(bell.0.load(Ordering::Relaxed), 1);
+    assert_eq!(link.standing(), Standing::Blocked);
+    assert!(link.claim(&mut [item("late")].into_iter()).is_none());
+
+    wall.room.store(100, Ordering::Relaxed);
+    assert_eq!(link.take_over(), Some(Claim::Queued));
+    assert_eq!(link.write(&mut Pen::default(), &mut std::iter::empty()), Progress::Done);
+    assert_eq!(wall.take(), b"abcdef");
+    assert_eq!(link.standing(), Standing::Finished);
+    assert_eq!(wall.finished.load(Ordering::Relaxed), 1);
+    link.push(item("x"));
+    assert!(link.claim(&mut [item("x")].into_iter()).is_none());
+    assert!(link.claim_queued().is_none());
+}
+
+#[test]
+fn a_large_batch_is_a_vector() {
+    let wall = Wall::with_room(1 << 20);
+    let link = Link::new(wall.clone());
+    let big = Bytes::from(vec![b'x'; 10_000]);
+    let mut items = (0..100).map(|_| Item::Bytes(big.clone()));
+    assert!(link.claim(&mut items).is_some());
+    assert_eq!(link.write(&mut Pen::default(), &mut items), Progress::Done);
+    assert_eq!(wall.take().len(), 1_000_000);
+}

@@ -1,0 +1,91 @@
+//! What an operator can tell the process, beside the protocol's [`Config`](sio_proto::Config).
+
+use std::time::Duration;
+
+/// What an adapter can be told beside the protocol's [`Config`](sio_proto::Config).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// How many shards: parts that work beside each other. Default: one per processor this process may use. More than there are
+    /// processors only makes broadcasts dearer; fewer make threads wait for each other.
+    pub shards: usize,
+    /// Most connections at once. Default 1 000 000. Further ones are closed as soon as they are accepted.
+    pub max_connections: usize,
+    /// Most connections at once from one address. Default 10 000. Further ones are closed as soon as they are accepted.
+    ///
+    /// It bounds what one machine can take from the others, so no address is exempt, the loopback's neither. Behind a proxy all connections have the
+    /// proxy's address: raise this to [`Options::max_connections`] and let the proxy limit its clients. Too low shuts out the people behind one
+    /// address of an office or a mobile carrier. Sessions have no limit by address: one that polls is held by no connection, and is bounded by
+    /// [`Config::max_sessions`](sio_proto::Config::max_sessions); [`Io::allow_request`](crate::Io::allow_request) is where an application counts its users.
+    pub max_connections_per_address: usize,
+    /// How many leading bits of an IPv6 address count as the address in [`Options::max_connections_per_address`]. Default 64, because one subscriber has at
+    /// least so many addresses. More than 128 is 128. IPv4 addresses count whole, also where they are written as IPv6.
+    pub ipv6_prefix: u8,
+    /// How long a connection may be open without a request: before its first, and between two. Also how long a peer may take to read
+    /// the last bytes before a connection is closed. Default 30 s. Too short makes polling clients connect again and again, too long lets idle connections pile up.
+    pub idle_timeout: Duration,
+    /// How long the head of a request may take, from its first byte to its last. Default 10 s. Too short cuts clients with very slow links; a peer that
+    /// sends a byte now and then (slow loris) holds a connection this long.
+    pub head_timeout: Duration,
+    /// How long the body of a request may take, from the end of the head. Default 30 s. Too short cuts large messages of clients that poll
+    /// over slow links.
+    pub body_timeout: Duration,
+    /// Over how long a shutdown spreads the sessions, each leaving at a random moment of it. Default zero. With many clients, what they connect
+    /// to next meets all of them at once otherwise. Until it is over existing sessions go on, and handshakes are answered 503.
+    pub shutdown_jitter: Duration,
+    /// How long a shutdown waits for what is under way for a session: acknowledgements that its client or a handler owes, handlers that wait. Also how
+    /// long it waits for a client between two polls, which hears of the end in the next. Default 3 s. Zero waits for nothing.
+    pub shutdown_drain: Duration,
+    /// How long a shutdown waits for connections to end by themselves, once [`Options::shutdown_jitter`] is over. Default 10 s. Together with that it has to be
+    /// less than what whoever ends the process allows; more than [`Options::shutdown_drain`] and two seconds, so that clients can close their side.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            shards: std::thread::available_parallelism().map_or(1, usize::from).min(64),
+            max_connections: 1_000_000,
+            max_connections_per_address: 10_000,
+            ipv6_prefix: 64,
+            idle_timeout: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            shutdown_jitter: Duration::ZERO,
+            shutdown_drain: Duration::from_secs(3),
+            shutdown_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $kind:ty),* $(,)?) => {
+        /// Chainable setters; each names the field it sets, where the default and the trade-off are written.
+        impl Options {
+            $($(#[$doc])* #[must_use] pub const fn $name(mut self, $name: $kind) -> Self { self.$name = $name; self })*
+        }
+    };
+}
+
+setters! {
+    /// Sets [`Options::shards`](#structfield.shards).
+    shards: usize,
+    /// Sets [`Options::max_connections`](#structfield.max_connections).
+    max_connections: usize,
+    /// Sets [`Options::max_connections_per_address`](#structfield.max_connections_per_address).
+    max_connections_per_address: usize,
+    /// Sets [`Options::ipv6_prefix`](#structfield.ipv6_prefix).
+    ipv6_prefix: u8,
+    /// Sets [`Options::idle_timeout`](#structfield.idle_timeout).
+    idle_timeout: Duration,
+    /// Sets [`Options::head_timeout`](#structfield.head_timeout).
+    head_timeout: Duration,
+    /// Sets [`Options::body_timeout`](#structfield.body_timeout).
+    body_timeout: Duration,
+    /// Sets [`Options::shutdown_jitter`](#structfield.shutdown_jitter).
+    shutdown_jitter: Duration,
+    /// Sets [`Options::shutdown_drain`](#structfield.shutdown_drain).
+    shutdown_drain: Duration,
+    /// Sets [`Options::shutdown_timeout`](#structfield.shutdown_timeout).
+    shutdown_timeout: Duration,
+}

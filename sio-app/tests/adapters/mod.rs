@@ -1,0 +1,178 @@
+//! What every adapter must do, and the genuine peers that see whether it does: a websocket of another make, and HTTP by hand.
+//!
+//! An adapter's `tests/adapter.rs` includes this by its path. It says in `start` and `start_stream` how the adapter serves; the rest is the same for
+//! all of them, and knows no runtime: peers block.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "the lint knows tests by their attribute, and these are their helpers; they wait for what may take a moment"
+)]
+
+use std::future::{Future, poll_fn};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use sio_app::{Config, Io, Options};
+use tungstenite::{Bytes, Message, WebSocket};
+
+mod echo;
+mod http;
+mod namespaces;
+mod trouble;
+
+/// No test waits longer than this for anything; it is there for failures only.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What somebody tells from elsewhere.
+fn heard<T>(told: &mpsc::Receiver<T>) -> T {
+    told.recv_timeout(PATIENCE).expect("it happens in time")
+}
+
+/// Waits until something is so.
+fn eventually(is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "it happens in time");
+        std::thread::yield_now();
+    }
+}
+
+/// Lets others have their turn, in any runtime.
+async fn yield_now() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// A future that is ready once it is told to be.
+#[derive(Clone, Default)]
+struct Signal(Arc<Mutex<(bool, Option<Waker>)>>);
+
+impl Signal {
+    fn give(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.0 = true;
+        state.1.take().into_iter().for_each(Waker::wake);
+    }
+
+    fn given(self) -> impl Future<Output = ()> + Send + 'static {
+        poll_fn(move |cx| {
+            let mut state = self.0.lock().unwrap();
+            state.1 = Some(cx.waker().clone());
+            if state.0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+    }
+}
+
+/// A server on a port of its own.
+struct Served {
+    address: SocketAddr,
+    io: Io,
+    /// Ends it gracefully.
+    signal: Signal,
+    ended: mpsc::Receiver<std::io::Result<()>>,
+}
+
+fn serve(setup: impl FnOnce(&Io)) -> Served {
+    serve_with(Config::default(), Options::default(), setup)
+}
+
+fn serve_with(config: Config, options: Options, setup: impl FnOnce(&Io)) -> Served {
+    let (signal, (tell, ended)) = (Signal::default(), mpsc::channel());
+    let ends = move |end| drop(tell.send(end));
+    let (io, address) = crate::start(config, options, setup, signal.clone().given(), ends);
+    Served {
+        address,
+        io,
+        signal,
+        ended,
+    }
+}
+
+/// A blocking connection that does not wait for ever.
+fn dial(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+struct Client {
+    socket: WebSocket<TcpStream>,
+}
+
+impl Client {
+    /// An open session without any namespace.
+    fn open(address: SocketAddr) -> Self {
+        let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
+        let (socket, _) = tungstenite::client(url, dial(address)).unwrap();
+        let mut client = Self { socket };
+        assert!(client.text().starts_with('0'));
+        client
+    }
+
+    /// A client in the main namespace.
+    fn connect(address: SocketAddr) -> Self {
+        let mut client = Self::open(address);
+        client.send("40");
+        assert!(client.text().starts_with("40{\"sid\":"));
+        client
+    }
+
+    fn send(&mut self, packet: &str) {
+        self.socket.send(Message::text(packet)).unwrap();
+    }
+
+    fn send_binary(&mut self, bytes: &'static [u8]) {
+        self.socket.send(Message::binary(bytes)).unwrap();
+    }
+
+    /// The next text, pings answered on the way.
+    fn text(&mut self) -> String {
+        loop {
+            match self.socket.read().unwrap() {
+                Message::Text(text) if text == "2" => self.send("3"),
+                Message::Text(text) => return text.to_string(),
+                other => panic!("expected text, got {other:?}"),
+            }
+        }
+    }
+
+    fn binary(&mut self) -> Bytes {
+        match self.socket.read().unwrap() {
+            Message::Binary(bytes) => bytes,
+            other => panic!("expected binary, got {other:?}"),
+        }
+    }
+
+    /// The server closes the connection.
+    fn closed(&mut self) {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Close(_)) => return,
+                Ok(_) => {}
+                Err(tungstenite::Error::Io(error)) => {
+                    assert!(!is_timeout(&error), "it is closed in time");
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+    )
+}

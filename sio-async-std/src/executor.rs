@@ -1,0 +1,16 @@
+//! async-std or smol: the one place in which they differ. With both features on it is async-std.
+
+use std::future::Future;
+
+#[cfg(feature = "async-std")]
+pub(crate) use async_std::net::{TcpListener, ToSocketAddrs};
+#[cfg(not(feature = "async-std"))]
+pub(crate) use smol::net::{AsyncToSocketAddrs as ToSocketAddrs, TcpListener};
+
+/// Runs a task in the background, from any thread.
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    #[cfg(feature = "async-std")]
+    drop(async_std::task::spawn(task));
+    #[cfg(not(feature = "async-std"))]
+    smol::spawn(task).detach();
+}

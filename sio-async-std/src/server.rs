@@ -1,0 +1,155 @@
+//! The server: accepts, and gives each connection a task.
+
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::ops::Deref;
+use std::task::{Context, Poll, ready};
+
+use async_io::Timer;
+use futures_io::{AsyncRead, AsyncWrite};
+use sio_app::{Config, ConfigError, Connection, Io, Options, Peer, Piped, Runtime, Serve};
+
+use crate::executor::{self, ToSocketAddrs, spawn};
+use crate::stream::Stream;
+use crate::{IntoAsync, clock, entropy, tcp};
+
+/// A Socket.IO server on async-std or smol.
+///
+/// It is an [`Io`] (by `Deref`) that can listen. Like that it is a handle, cheap to clone. Methods that serve may be awaited anywhere; connections, and handlers that
+/// wait, are run by the runtime that the [features](crate#async-std-or-smol) name.
+///
+/// ```no_run
+/// use sio_async_std::{Config, Server, Socket};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let io = Server::new(Config::default())?;
+///     io.of("/").on("chat", |socket: Socket, text: String| socket.broadcast().emit("chat", (socket.id(), text)));
+///     async_io::block_on(io.listen("127.0.0.1:3000"))?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Server(Io);
+
+impl Server {
+    /// A server with these settings of the protocol, and default [`Options`].
+    ///
+    /// # Errors
+    /// If the settings do not make sense.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        Self::with_options(config, Options::default())
+    }
+
+    /// A server with these settings of the protocol and of the process.
+    ///
+    /// # Errors
+    /// If the settings do not make sense.
+    pub fn with_options(config: Config, options: Options) -> Result<Self, ConfigError> {
+        let runtime = Runtime {
+            now: clock::now,
+            spawn,
+            fill: entropy::fill,
+        };
+        Ok(Self(Io::new(config, options, runtime)?))
+    }
+
+    /// The server as the handle that handlers keep.
+    #[must_use]
+    pub const fn io(&self) -> &Io {
+        &self.0
+    }
+
+    /// Serves an address until [`Io::close`] is called and its connections have ended.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    pub async fn listen(&self, address: impl ToSocketAddrs) -> io::Result<()> {
+        self.serve(executor::TcpListener::bind(address).await?).await
+    }
+
+    /// Serves a listener until [`Io::close`] is called and its connections have ended. Await it, or give it a reason to end first:
+    /// [`Serve::with_graceful_shutdown`]. A server may serve several listeners at once.
+    ///
+    /// ```no_run
+    /// # async fn example(io: sio_async_std::Server) -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:3000")?; // or one of async_std::net, or of smol::net
+    /// let signal = async { std::future::pending().await }; // for example the async-signal crate
+    /// io.serve(listener).with_graceful_shutdown(signal).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn serve(&self, listener: impl IntoAsync<TcpListener>) -> Serve {
+        let server = self.clone();
+        let accept = listener.into_async().map(|listener| {
+            move |cx: &mut Context<'_>| {
+                server.tick();
+                let (stream, address) = ready!(tcp::poll_accept(&listener, cx))?;
+                let peer = Peer {
+                    address: Some(address),
+                    secure: false,
+                };
+                let (source, outlet) = tcp::split(stream);
+                if let Some(connection) = Connection::new(&server.0, peer, outlet) {
+                    spawn(connection.drive(source));
+                }
+                Poll::Ready(Ok(()))
+            }
+        });
+        Serve::new(&self.0, accept, |duration| {
+            Box::pin(async move { _ = Timer::after(duration).await })
+        })
+    }
+
+    /// Serves one connection of your own listener, until it ends.
+    pub async fn serve_tcp(&self, connection: impl IntoAsync<TcpStream>) {
+        self.tick();
+        let socket = match connection.into_async() {
+            Ok(socket) => socket,
+            Err(error) => return tracing::warn!(%error, "cannot serve a connection"),
+        };
+        let address = socket.get_ref().peer_addr().ok();
+        let (source, outlet) = tcp::split(socket);
+        if let Some(connection) = Connection::new(&self.0, Peer { address, secure: false }, outlet) {
+            connection.drive(source).await;
+        }
+    }
+
+    /// Serves one connection over a stream of your own: TLS, a Unix socket, a pipe. `peer` is what the application is told of the other end.
+    ///
+    /// ```
+    /// # async fn example(stream: impl futures_io::AsyncRead + futures_io::AsyncWrite + Unpin + Send) -> Result<(), Box<dyn std::error::Error>> {
+    /// # let io = sio_async_std::Server::new(sio_async_std::Config::default())?;
+    /// io.serve_stream(stream, Default::default()).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn serve_stream(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send, peer: Peer) {
+        self.tick();
+        let (source, outlet) = Piped::split(Stream(stream));
+        if let Some(connection) = Connection::new(&self.0, peer, outlet) {
+            connection.drive(source).await;
+        }
+    }
+
+    /// Shuts down a server whose connections are accepted by others: [`Io::close`], unless that has been called, and then waits until they have ended, or
+    /// [`Options::shutdown_timeout`] long.
+    pub async fn finish(&self) {
+        if !self.is_closing() {
+            self.close();
+        }
+        self.0.finish(Timer::after).await;
+    }
+
+    /// Starts the tasks that watch the time, once.
+    fn tick(&self) {
+        self.0.keep_time(Timer::after);
+    }
+}
+
+impl Deref for Server {
+    type Target = Io;
+
+    fn deref(&self) -> &Io {
+        &self.0
+    }
+}

@@ -1,0 +1,318 @@
+//! Requests of the 0.6 family: opening, coming back, posting, by whatever transport (docs/protocol/legacy-0.6.md §5-§10).
+//!
+//! A stream is opened when the user has accepted, so that a refusal can still have a status. From then on it is to a session what a websocket is:
+//! packets leave as they come, heartbeats go over it, and when it is lost the client may come back by any transport.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::session::{Tilde, close, handle_packet, next_heartbeat, read_piece, set_deadline, tilde_of};
+use super::transports::JSONP_CONTENT_TYPE;
+use crate::codec::Codec;
+use crate::detect::{Exchange, Legacy06, Transport};
+use crate::server::{
+    Asker, Carriage, Core, Handshake, Identity, Outputs, PollEncoding, Reason, Request, Role, StreamEncoding,
+    StreamForm, Upgrade, Verdict, Wiring, Write, accept_websocket, header, origin_allowed, script_allowed,
+};
+use crate::wire::{Inbound, Wire};
+use crate::{Frame, LinkId, Time, http};
+
+const TEXT: &str = "text/plain; charset=UTF-8";
+
+#[expect(clippy::too_many_arguments, reason = "the one door for requests of this family")]
+pub(crate) fn handle_request(
+    core: &mut Core,
+    now: Time,
+    link: LinkId,
+    request: &Request,
+    packets: Vec<Inbound>,
+    codec: u8,
+    route: &Legacy06<'_>,
+    out: &mut Outputs,
+) {
+    let config = Arc::clone(&core.config);
+    let jsonp = route.transport == Transport::JsonpPolling;
+    let script = route.index.filter(|_| jsonp);
+    let allowed = match route.exchange {
+        Exchange::Poll if jsonp => script_allowed(&config, &request.http),
+        // A page of scripts.
+        Exchange::Stream if route.transport == Transport::Htmlfile => script_allowed(&config, &request.http),
+        _ => origin_allowed(&config, &request.http),
+    };
+    // An htmlfile is a page of the server's own.
+    let headers = match allowed && route.transport != Transport::Htmlfile {
+        true => cors(&request.http, route.exchange),
+        false => Vec::new(),
+    };
+    let asker = Asker::with_headers(link, &request.http, headers);
+    let refused = !allowed || request.verdict != Verdict::Allowed && route.session.is_none();
+    let session = route
+        .session
+        .map(|sid| core.find_session(sid).filter(|slot| is_ours(core, *slot, codec)));
+    let session = match session {
+        Some(None) if route.maybe_timestamp => None,
+        session => session,
+    };
+    let arrival = Arrival {
+        request,
+        codec,
+        transport: route.transport,
+    };
+    match (route.exchange, session) {
+        (Exchange::Preflight, _) => out.writes.push(asker.answer(200, None, Bytes::new())),
+        (Exchange::Mismatch, _) => out.writes.push(asker.answer(400, None, Bytes::new())),
+        (Exchange::BadMethod, _) => out.writes.push(asker.answer(405, None, Bytes::new())),
+        // Genuine servers crash here.
+        (Exchange::Poll | Exchange::Send, _) if jsonp && script.is_none() => {
+            out.writes.push(asker.answer(400, None, Bytes::new()));
+        }
+        _ if refused => out
+            .writes
+            .push(asker.closing().answer(401, Some("text/plain"), "unauthorized")),
+        (_, Some(None)) | (Exchange::Send, None) => out.writes.push(asker.answer(400, None, Bytes::new())),
+        (Exchange::Poll | Exchange::Stream, None) => open(core, now, Door::Parked(asker, script), &arrival, out),
+        (Exchange::Upgrade(_), session) => upgrade(core, now, session.flatten(), asker, &arrival, out),
+        (Exchange::Poll, Some(Some(slot))) => poll(core, now, slot, asker, script, out),
+        (Exchange::Stream, Some(Some(slot))) => stream(core, now, slot, asker, &arrival, out),
+        (Exchange::Send, Some(Some(_))) if request.http.body.is_err() => {
+            out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+        }
+        (Exchange::Send, Some(Some(slot))) => post(core, now, slot, asker, packets, out),
+    }
+}
+
+/// A request that opens a session, or a link of one.
+struct Arrival<'a> {
+    request: &'a Request,
+    /// The number of its codec.
+    codec: u8,
+    transport: Transport,
+}
+
+/// Whether it is a session of this codec: those of others live under other paths.
+fn is_ours(core: &Core, slot: u32, codec: u8) -> bool {
+    match core.sessions.get(slot).map(|s| &s.wiring) {
+        Some(Wiring::Legacy06(tilde)) => tilde.codec == codec,
+        Some(Wiring::Engine4(_) | Wiring::Engine3(_) | Wiring::Legacy09(_)) | None => false,
+    }
+}
+
+/// The headers that genuine servers answer with (docs/protocol/legacy-0.6.md §5.2, §6).
+fn cors(request: &http::Request, exchange: Exchange) -> Vec<(&'static str, ByteString)> {
+    let mut headers = Vec::new();
+    let Some(origin) = header(request, "origin") else {
+        return headers;
+    };
+    let (origin, credentials) = match exchange {
+        Exchange::Send => ("*", request.headers.get("cookie").is_some()),
+        Exchange::Preflight => (origin, true),
+        _ if origin == "null" => ("*", request.headers.get("cookie").is_some()),
+        _ => (origin, request.headers.get("cookie").is_some()),
+    };
+    headers.push(("Access-Control-Allow-Origin", ByteString::from(origin)));
+    if credentials {
+        headers.push(("Access-Control-Allow-Credentials", ByteString::from_static("true")));
+    }
+    if exchange == Exchange::Preflight {
+        headers.push(("Access-Control-Allow-Methods", ByteString::from_static("POST, GET")));
+    }
+    headers
+}
+
+/// By what a session is opened.
+enum Door {
+    /// A GET that is answered when the user has decided, perhaps as the script of this callback.
+    Parked(Asker, Option<u64>),
+    /// A websocket that is open already.
+    WebSocket(LinkId),
+}
+
+/// Makes a session, which asks for the namespace `/`. Its GET is parked, or its websocket open, until the user has decided.
+fn open(core: &mut Core, now: Time, door: Door, arrival: &Arrival<'_>, out: &mut Outputs) {
+    let handshake = Arc::new(Handshake::new(arrival.request, now));
+    let (link, parked, script, role) = match door {
+        Door::Parked(asker, script) => (asker.link, Some(asker), script, Role::Parked),
+        Door::WebSocket(link) => (link, None, None, Role::WebSocket),
+    };
+    let wiring = Wiring::Legacy06(Tilde::new(arrival.codec, script));
+    let Some(slot) = core.open_session(arrival.transport.into(), Some(link), handshake, wiring) else {
+        return out.writes.push(match parked {
+            Some(asker) => asker.answer(503, None, Bytes::new()),
+            None => Write::Close(link, None),
+        });
+    };
+    core.links.set(link, core.key(slot), role);
+    let form = form_of(core, arrival);
+    if let Some(session) = core.sessions.get_mut(slot) {
+        session.parked = parked.map(Box::new);
+        if let Some(form) = form {
+            session.carriage = Carriage::Stream(form);
+        }
+    }
+    let held = now + core.config.legacy.poll_duration;
+    set_deadline(core, slot, held);
+    if !core.ask(slot, &ByteString::from_static("/"), Identity::Own, None, out) {
+        close(core, slot, Reason::ForcedServerClose, out);
+    }
+}
+
+fn upgrade(core: &mut Core, now: Time, session: Option<u32>, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
+    let link = asker.link;
+    let accept = match accept_websocket(asker, &arrival.request.http) {
+        Ok((accept, headers)) => Upgrade {
+            accept,
+            headers,
+            wire: Wire::Legacy06(arrival.codec),
+        },
+        Err(refusal) => return out.writes.push(refusal),
+    };
+    out.writes.push(Write::Upgrade(link, Box::new(accept)));
+    let Some(slot) = session else {
+        return open(core, now, Door::WebSocket(link), arrival, out);
+    };
+    attach(core, slot, link, arrival.transport, Role::WebSocket, out);
+    core.mark_ready(slot);
+    next_heartbeat(core, now, slot);
+}
+
+/// Gives the session a new link; the one it had is let go.
+fn attach(core: &mut Core, slot: u32, link: LinkId, transport: Transport, role: Role, out: &mut Outputs) {
+    detach(core, slot, out);
+    core.set_transport(slot, transport.into());
+    core.links.set(link, core.key(slot), role);
+    if let Some(session) = core.sessions.get_mut(slot) {
+        session.link = Some(link);
+    }
+}
+
+/// Takes the session's transport away, politely.
+fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
+    let config = Arc::clone(&core.config);
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    session.blocked = false;
+    let Some(tilde) = tilde_of(session) else { return };
+    let (codec, script) = (config.legacy.codec_at(tilde.codec), tilde.script);
+    if let Some(link) = session.link.take() {
+        core.links.clear(link);
+        match session.parked.take() {
+            Some(asker) => answer(*asker, codec, script, Vec::new(), out),
+            None => out.writes.push(session.farewell(link)),
+        }
+    }
+}
+
+pub(super) fn answer(asker: Asker, codec: &Codec, script: Option<u64>, frames: Vec<Frame>, out: &mut Outputs) {
+    let codec = codec.clone();
+    out.writes.push(match script {
+        None => asker.answer_packets(TEXT, frames, PollEncoding::Legacy06(codec)),
+        Some(index) => asker.answer_packets(JSONP_CONTENT_TYPE, frames, PollEncoding::Legacy06Jsonp(codec, index)),
+    });
+}
+
+// ---- streams --------------------------------------------------------------------------------------------------------
+
+/// How packets are written by this transport, if it is a stream.
+fn form_of(core: &Core, arrival: &Arrival<'_>) -> Option<StreamForm> {
+    let codec = || core.config.legacy.codec_at(arrival.codec).clone();
+    let encoding = match arrival.transport {
+        Transport::Htmlfile => StreamEncoding::Htmlfile06(codec()),
+        Transport::XhrMultipart => StreamEncoding::Multipart(codec()),
+        Transport::Websocket | Transport::Flashsocket | Transport::XhrPolling | Transport::JsonpPolling => return None,
+    };
+    Some(StreamForm::new(encoding, arrival.request.http.exchange()))
+}
+
+/// A client comes back by a stream.
+fn stream(core: &mut Core, now: Time, slot: u32, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
+    attach(core, slot, asker.link, arrival.transport, Role::Stream, out);
+    let form = form_of(core, arrival);
+    if let (Some(session), Some(form)) = (core.sessions.get_mut(slot), form) {
+        session.carriage = Carriage::Stream(form.clone());
+        out.writes.push(asker.stream(form));
+    }
+    core.mark_ready(slot);
+    next_heartbeat(core, now, slot);
+}
+
+/// The user has accepted: if the session was opened by a stream, that begins now.
+pub(super) fn begin_stream(core: &mut Core, slot: u32, out: &mut Outputs) {
+    let key = core.key(slot);
+    if let Some(session) = core.sessions.get_mut(slot)
+        && let Carriage::Stream(form) = &session.carriage
+        && let Some(asker) = session.parked.take()
+    {
+        core.links.set(asker.link, key, Role::Stream);
+        out.writes.push(asker.stream(form.clone()));
+    }
+}
+
+// ---- polling --------------------------------------------------------------------------------------------------------
+
+fn poll(core: &mut Core, now: Time, slot: u32, asker: Asker, script: Option<u64>, out: &mut Outputs) {
+    // The newer poll is the live one; the older is answered empty (docs/protocol/legacy-0.6.md §6).
+    let transport = match script {
+        None => Transport::XhrPolling,
+        Some(_) => Transport::JsonpPolling,
+    };
+    attach(core, slot, asker.link, transport, Role::Parked, out);
+    let held = now + core.config.legacy.poll_duration;
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    session.parked = Some(Box::new(asker));
+    if let Some(tilde) = tilde_of(session) {
+        tilde.script = script;
+    }
+    set_deadline(core, slot, held);
+    core.mark_ready(slot);
+}
+
+/// Answers the parked GET with what is queued.
+pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+    let config = Arc::clone(&core.config);
+    let absent = now + config.legacy.reconnect_timeout;
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    let Some(asker) = session.parked.take() else { return };
+    session.link = None;
+    let Some(tilde) = tilde_of(session) else { return };
+    let (codec, script) = (config.legacy.codec_at(tilde.codec), tilde.script);
+    let alone = core::mem::take(&mut tilde.id_waits);
+    let frames = if alone {
+        session.take_first()
+    } else {
+        session.take_outbox()
+    };
+    core.links.clear(asker.link);
+    answer(*asker, codec, script, frames, out);
+    set_deadline(core, slot, absent);
+}
+
+fn post(core: &mut Core, now: Time, slot: u32, asker: Asker, mut packets: Vec<Inbound>, out: &mut Outputs) {
+    if let Some(Inbound::Payload { payload, from_form }) = packets.pop_if(|p| matches!(p, Inbound::Payload { .. })) {
+        read_piece(core, slot, &payload, from_form, &mut packets);
+    }
+    let key = core.key(slot);
+    let mut verdict = 200;
+    for packet in packets {
+        match &packet {
+            Inbound::Broken(_) => verdict = 400,
+            Inbound::Garbled(garbled) if garbled.error.is_fatal() => verdict = 400,
+            _ => {}
+        }
+        if core.sessions.holds(key.slot, key.generation) {
+            handle_packet(core, now, slot, packet, out);
+        }
+    }
+    out.writes.push(match verdict {
+        200 => asker.answer(200, Some("text/plain"), "ok"),
+        verdict => asker.answer(verdict, None, Bytes::new()),
+    });
+}

@@ -1,0 +1,176 @@
+//! Links whose packets are neither websocket frames nor the answer to a poll: endless answers, and websockets older than RFC 6455.
+//!
+//! ```text
+//!                 begins with         each packet
+//! htmlfile        256 bytes of page   <script>…</script>, a chunk of its own
+//! xhr-multipart   a boundary          a part and the next boundary
+//! hixie           -                   00 text FF
+//! ```
+//! A packet is encoded once, as a [`Frame`] that all sessions of a generation share. What these links need of it is made where they are
+//! written, under no lock; the others pay nothing for them.
+
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+use bytestring::ByteString;
+
+use super::output::put_internal_error;
+use crate::codec::Codec;
+use crate::legacy::hixie;
+use crate::legacy::transports::{
+    Family, HTMLFILE_CONTENT_TYPE, MULTIPART_CONTENT_TYPE, MULTIPART_HEAD, write_htmlfile, write_htmlfile_head,
+};
+use crate::{Frame, http};
+
+/// How packets are written on such a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamEncoding {
+    /// The scripts of the 0.6 family, as this codec has them (docs/protocol/legacy-0.6.md §8).
+    Htmlfile06(Codec),
+    /// The scripts of 0.7-0.9 (docs/protocol/legacy-0.9.md §8).
+    Htmlfile09,
+    /// The parts of the 0.6 family, as this codec has them (docs/protocol/legacy-0.6.md §9).
+    Multipart(Codec),
+    /// The frames of hixie-76, which has a closing handshake (docs/protocol/legacy-0.6.md §10.1).
+    Hixie76,
+    /// The frames of hixie-75, which has none.
+    Hixie75,
+}
+
+/// An encoding, and what is around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamForm {
+    /// How packets are written.
+    pub encoding: StreamEncoding,
+    /// Whether the body is chunked: htmlfile is, but for a client of HTTP/1.0.
+    pub chunked: bool,
+    /// Whether the connection takes another request after the end of the stream.
+    pub keep_alive: bool,
+}
+
+impl StreamForm {
+    /// For the answer to this request.
+    pub(crate) fn new(encoding: StreamEncoding, exchange: http::Exchange) -> Self {
+        let htmlfile = matches!(encoding, StreamEncoding::Htmlfile06(_) | StreamEncoding::Htmlfile09);
+        let chunked = htmlfile && exchange.version_minor >= 1;
+        Self {
+            encoding,
+            chunked,
+            keep_alive: chunked && exchange.keep_alive,
+        }
+    }
+
+    /// Appends the last bytes of the stream, if its encoding has any.
+    pub fn encode_end(&self, out: &mut BytesMut) {
+        if self.chunked {
+            http::encode_last_chunk(out);
+        }
+        if self.encoding == StreamEncoding::Hixie76 {
+            out.extend_from_slice(hixie::CLOSE);
+        }
+    }
+}
+
+/// The beginning of an endless answer, status 200.
+#[derive(Debug)]
+pub struct Stream {
+    /// Further headers, in order.
+    pub headers: Vec<(&'static str, ByteString)>,
+    /// How it goes on.
+    pub form: StreamForm,
+    /// What the answer has to know of its request.
+    pub exchange: http::Exchange,
+}
+
+impl Stream {
+    /// The value of `Content-Type`.
+    #[must_use]
+    pub const fn content_type(&self) -> &'static str {
+        match self.form.encoding {
+            StreamEncoding::Multipart(_) => MULTIPART_CONTENT_TYPE,
+            StreamEncoding::Htmlfile06(_)
+            | StreamEncoding::Htmlfile09
+            | StreamEncoding::Hixie76
+            | StreamEncoding::Hixie75 => HTMLFILE_CONTENT_TYPE,
+        }
+    }
+
+    /// Appends what the body begins with, without HTTP around it.
+    pub fn encode_body(&self, out: &mut BytesMut) {
+        match self.form.encoding {
+            StreamEncoding::Htmlfile06(_) => write_htmlfile_head(Family::V06, out),
+            StreamEncoding::Htmlfile09 => write_htmlfile_head(Family::V1, out),
+            StreamEncoding::Multipart(_) => out.extend_from_slice(MULTIPART_HEAD),
+            StreamEncoding::Hixie76 | StreamEncoding::Hixie75 => {}
+        }
+    }
+
+    /// Appends the head and what the body begins with. Header values that a header cannot carry make it a 500; false then.
+    pub fn encode(&self, out: &mut BytesMut) -> bool {
+        let headers: Vec<(&str, &str)> = core::iter::once(("Content-Type", self.content_type()))
+            .chain(self.headers.iter().map(|(name, value)| (*name, &**value)))
+            .collect();
+        let framing = match self.form.chunked {
+            true => http::ResponseFraming::Chunked,
+            false => http::ResponseFraming::UntilClose,
+        };
+        if http::encode_response_head(out, self.exchange, 200, None, &headers, framing).is_err() {
+            put_internal_error(out);
+            return false;
+        }
+        let mut body = BytesMut::new();
+        self.encode_body(&mut body);
+        put(&self.form, &body, out);
+        true
+    }
+}
+
+/// Packets that go on with a stream.
+#[derive(Debug)]
+pub struct Part {
+    /// The packets.
+    pub frames: Vec<Frame>,
+    /// How they are written.
+    pub form: StreamForm,
+}
+
+impl Part {
+    /// Appends the packets as they leave on the link.
+    pub fn encode(&self, out: &mut BytesMut) {
+        if !self.form.chunked {
+            return self.encode_body(out);
+        }
+        let mut chunk = BytesMut::new();
+        for frame in &self.frames {
+            chunk.clear();
+            encode_packet(&self.form.encoding, frame, &mut chunk);
+            http::encode_chunk(out, &chunk);
+        }
+    }
+
+    /// Appends the packets without the chunks of HTTP, for those whose HTTP server makes them.
+    pub fn encode_body(&self, out: &mut BytesMut) {
+        for frame in &self.frames {
+            encode_packet(&self.form.encoding, frame, out);
+        }
+    }
+}
+
+fn put(form: &StreamForm, bytes: &[u8], out: &mut BytesMut) {
+    if form.chunked {
+        http::encode_chunk(out, bytes);
+    } else {
+        out.extend_from_slice(bytes);
+    }
+}
+
+/// One packet. Each is a payload of its own: a script, a part or a message that the client can act upon as soon as it is there.
+fn encode_packet(encoding: &StreamEncoding, frame: &Frame, out: &mut BytesMut) {
+    let text = core::str::from_utf8(frame.payload()).unwrap_or_default();
+    match encoding {
+        StreamEncoding::Htmlfile06(codec) => codec.wrap_htmlfile(text, out),
+        StreamEncoding::Htmlfile09 => write_htmlfile(Family::V1, text, out),
+        StreamEncoding::Multipart(codec) => codec.wrap_multipart(text, out),
+        StreamEncoding::Hixie76 | StreamEncoding::Hixie75 => hixie::write_text(text, out),
+    }
+}

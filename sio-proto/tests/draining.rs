@@ -1,0 +1,186 @@
+//! A server that goes away lets its sessions finish, and spreads them over time ([`Command::Drain`]).
+
+mod common;
+mod older;
+
+use std::time::Duration;
+
+use common::*;
+use sio_proto::Config;
+use sio_proto::server::{AckRequest, Command};
+
+fn drain(world: &mut World, spread: u64, patience: u64) {
+    world.command(Command::Drain {
+        spread: Duration::from_millis(spread),
+        patience: Duration::from_millis(patience),
+    });
+}
+
+#[test]
+fn who_has_nothing_under_way_goes_at_once() {
+    let mut world = World::new(Config::default());
+    let websocket = world.join();
+    let polling = world.join_polling();
+    let parked = world.poll(&polling);
+    let joined_nothing = world.open();
+    world.send(joined_nothing, WEBSOCKET);
+    world.frames(joined_nothing);
+    world.heard();
+    drain(&mut world, 0, 3_000);
+    assert_eq!(world.frames(websocket), ["close"]);
+    assert_eq!(world.frames(joined_nothing), ["close"]);
+    assert_eq!(body(&world.received(parked)), "1");
+    let heard = world.heard();
+    let count = |what: &str| heard.iter().filter(|line| *line == what).count();
+    assert_eq!(
+        (count("leaving"), count("disconnect server shutting down")),
+        (2, 2),
+        "{heard:?}"
+    );
+    assert_eq!(world.sessions(), 0);
+    world.pass(100_000);
+    assert_eq!(world.server.next_timeout(), None);
+}
+
+#[test]
+fn an_acknowledgement_that_the_client_owes_is_waited_for() {
+    let mut world = World::new(Config::default());
+    let link = world.join();
+    let socket = world.last_socket();
+    for id in [1, 2] {
+        let ack = AckRequest { id, timeout: None };
+        world.emit_in("/", socket, "ask", "1", Some(ack)).unwrap();
+    }
+    world.frames(link);
+    world.heard();
+    drain(&mut world, 0, 3_000);
+    assert_eq!(world.heard(), ["leaving"]);
+    // Until then it works as before.
+    world.assert_works(link, socket);
+    world.send(link, &text("431[\"yes\"]"));
+    assert_eq!(
+        (world.heard(), world.frames(link)),
+        (vec!["ack 1 \"yes\"".to_owned()], vec![])
+    );
+    world.send(link, &text("432[\"no\"]"));
+    assert_eq!(
+        world.heard(),
+        ["ack 2 \"no\"", "disconnect server shutting down"],
+        "the answer comes first"
+    );
+    assert_eq!((world.frames(link), world.sessions()), (vec!["close".to_owned()], 0));
+}
+
+#[test]
+fn one_that_runs_out_of_time_or_leaves_by_itself_is_not() {
+    for (timeout, act) in [(Some(Duration::from_millis(500)), ""), (None, "41")] {
+        let mut world = World::new(Config::default());
+        let link = world.join();
+        let socket = world.last_socket();
+        let ack = AckRequest { id: 1, timeout };
+        world.emit_in("/", socket, "ask", "1", Some(ack)).unwrap();
+        drain(&mut world, 0, 3_000);
+        assert_eq!(world.sessions(), 1);
+        if act.is_empty() {
+            world.pass(500);
+        } else {
+            world.send(link, &text(act));
+        }
+        assert_eq!(world.sessions(), 0, "{act}");
+    }
+}
+
+#[test]
+fn what_the_user_has_under_way_is_waited_for_but_not_for_ever() {
+    let mut world = World::new(Config::default());
+    world.releases = false;
+    let (quick, slow) = (world.join(), world.join());
+    let sockets = world.sockets.clone();
+    drain(&mut world, 0, 3_000);
+    world.pass(1_000);
+    assert_eq!(world.sessions(), 2);
+    world.emit(sockets[0], "last", "1").unwrap();
+    let now = world.now;
+    world.shard(|shard, out| shard.release(now, sockets[0], out));
+    assert_eq!(world.frames(quick), ["42[\"last\",1]", "close"]);
+    world.pass(1_999);
+    assert_eq!(world.sessions(), 1);
+    world.pass(1);
+    assert_eq!((world.frames(slow), world.sessions()), (vec!["close".to_owned()], 0));
+    let now = world.now;
+    world.shard(|shard, out| shard.release(now, sockets[1], out));
+}
+
+#[test]
+fn sessions_are_spread_and_nobody_new_is_let_in() {
+    let mut world = World::new(Config::default());
+    let links: Vec<_> = (0..50).map(|_| world.join()).collect();
+    drain(&mut world, 10_000, 1_000);
+    let mut left = vec![world.sessions()];
+    for _ in 0..10 {
+        assert_eq!(status(&world.ask(&get(POLLING))), 503);
+        world.pass(1_000);
+        left.push(world.sessions());
+    }
+    assert!(left[0] >= 49 && left[10] == 0, "{left:?}");
+    let most = left.windows(2).map(|pair| pair[0] - pair[1]).max();
+    assert!(most < Some(15), "they go one by one: {left:?}");
+    for link in links {
+        assert_eq!(world.frames(link).last().unwrap(), "close");
+    }
+    // Said twice, it changes nothing.
+    drain(&mut world, 10_000, 1_000);
+    world.pass(100_000);
+    assert_eq!(world.server.next_timeout(), None);
+}
+
+#[test]
+fn a_client_between_two_polls_is_told_if_it_comes_soon() {
+    let mut world = World::new(Config::default());
+    let (told, gone) = (world.join_polling(), world.join_polling());
+    drain(&mut world, 0, 3_000);
+    assert_eq!(world.sessions(), 2);
+    world.pass(2_999);
+    assert_eq!(body(&world.fetch(&told)), "6\u{1e}1");
+    assert_eq!(world.sessions(), 1);
+    world.pass(1);
+    assert_eq!(world.sessions(), 0);
+    assert_eq!(
+        body(&world.fetch(&gone)),
+        "{\"code\":1,\"message\":\"Session ID unknown\"}"
+    );
+}
+
+#[test]
+fn so_is_one_of_0_9() {
+    let mut world = World::new(Config::default());
+    let join = |world: &mut World| {
+        let answer = world.reply(&get("/socket.io/1/"));
+        let id = answer.text().split(':').next().unwrap().to_owned();
+        let target = format!("/socket.io/1/xhr-polling/{id}");
+        assert_eq!(world.reply(&get(&target)).text(), "1::");
+        target
+    };
+    let (told, gone) = (join(&mut world), join(&mut world));
+    drain(&mut world, 0, 3_000);
+    assert_eq!(world.sessions(), 2);
+    world.pass(2_999);
+    assert_eq!(world.reply(&get(&told)).text(), "7:::1+0");
+    assert_eq!(world.sessions(), 1);
+    world.pass(1);
+    assert_eq!(world.sessions(), 0);
+    assert_eq!(world.reply(&get(&gone)).text(), "7:::1+0");
+}
+
+#[test]
+fn without_patience_nobody_is_asked() {
+    let mut world = World::new(Config::default());
+    let link = world.join();
+    let ack = AckRequest { id: 1, timeout: None };
+    world.emit_in("/", world.last_socket(), "ask", "1", Some(ack)).unwrap();
+    world.frames(link);
+    world.heard();
+    drain(&mut world, 0, 0);
+    assert_eq!(world.frames(link), ["close"]);
+    assert!(!world.heard().contains(&"leaving".to_owned()));
+}

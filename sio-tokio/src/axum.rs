@@ -1,0 +1,100 @@
+//! Socket.IO inside an axum application.
+//!
+//! One line: `layer(io.layer())`, or `merge(io.routes())`. The application keeps its routes, its middleware, its state and its listener.
+//!
+//! ```no_run
+//! use axum::Router;
+//! use axum::routing::get;
+//! use sio_tokio::{Config, Server, Socket};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let io = Server::new(Config::default())?;
+//!     io.of("/").on("chat", |socket: Socket, text: String| socket.broadcast().emit("chat", text));
+//!     let app = Router::new().route("/", get(async || "hello")).layer(io.layer());
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//!     axum::serve(listener, app).await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # State, users, addresses
+//!
+//! What layers *outside* of Socket.IO's (those added after it) put into a request's extensions, handlers find by its type
+//! ([`Socket::extension`](crate::Socket::extension), [`HttpRequest::extension`](crate::HttpRequest::extension)):
+//!
+//! ```
+//! use std::sync::Arc;
+//! use axum::{Extension, Router};
+//! use sio_tokio::{Server, Socket};
+//!
+//! struct Database;
+//!
+//! fn app(io: &Server, database: Arc<Database>) -> Router {
+//!     io.of("/").on("save", |socket: Socket, text: String| {
+//!         let database = socket.extension::<Arc<Database>>();
+//!         # drop((database.cloned(), text));
+//!     });
+//!     Router::new().layer(io.layer()).layer(Extension(database))
+//! }
+//! ```
+//! The other way round, a [`Server`] is a handle: put a clone of it into the application's state, and routes emit through it.
+//!
+//! With `app.into_make_service_with_connect_info::<SocketAddr>()` the peer's address is that of axum's [`ConnectInfo`].
+//!
+//! # Layer or routes
+//!
+//! A layer sees requests before they are routed, wherever it stands. [`Server::routes`] are routes like others: they can be nested and merged, and have their own layers.
+//! What else there is to know stands in [`tower`](crate::tower).
+//!
+//! # Shutdown
+//!
+//! ```no_run
+//! # async fn example(io: sio_tokio::Server, app: axum::Router) -> std::io::Result<()> {
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! # let signal = async { std::future::pending::<()>().await };
+//! let closing = io.clone();
+//! let signal = async move {
+//!     signal.await; // for example tokio::signal::ctrl_c()
+//!     closing.close();
+//! };
+//! axum::serve(listener, app).with_graceful_shutdown(signal).await?;
+//! io.finish().await;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::net::SocketAddr;
+
+use ::axum::Router;
+use ::axum::extract::ConnectInfo;
+use http::Extensions;
+
+use crate::Server;
+
+/// With the feature `axum`.
+impl Server {
+    /// The routes of Socket.IO: everything under [`Config::path`](crate::Config::path), and under [`Config::engine_path`](crate::Config::engine_path) if there is one.
+    ///
+    /// ```
+    /// # fn example(io: sio_tokio::Server) -> axum::Router {
+    /// axum::Router::new()
+    ///     .route("/", axum::routing::get(async || "hello"))
+    ///     .merge(io.routes())
+    /// # }
+    /// ```
+    pub fn routes<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        let config = self.config();
+        let paths = [Some(&config.path), config.engine_path.as_ref()];
+        paths.into_iter().flatten().fold(Router::new(), |router, path| {
+            router
+                .route_service(&format!("{path}/"), self.service())
+                .route_service(&format!("{path}/{{*rest}}"), self.service())
+        })
+    }
+}
+
+pub(crate) fn remote_address(extensions: &Extensions) -> Option<SocketAddr> {
+    let info = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    Some(info.0)
+}
