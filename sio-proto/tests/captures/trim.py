@@ -69,6 +69,12 @@ PLANS = {
         )
     },
     "sio-0.6.18-websocket": {"application": "tilde", "options": {"heartbeatInterval": 2500}, "add": [{"ms": 9425, "cut": 2}]},
+    "sio-0.6.18-htmlfile": {"application": "tilde", "options": {"heartbeatInterval": 3000}},
+    "sio-dev-xhr-polling": {"application": "tilde", "options": {"codec": "streaming", "duration": 3000}, "add": [{"ms": 9628, "cut": 10}]},
+    "sio-dev-jsonp-polling": {"application": "tilde", "options": {"codec": "streaming", "duration": 3000}, "add": [{"ms": 9610, "cut": 6}]},
+    "sio-dev-websocket": {"application": "tilde", "options": {"codec": "streaming", "heartbeatInterval": 2500}, "add": [{"ms": 9515, "cut": 2}]},
+    "sio-0.4.1-xhr-polling": {"application": "tilde", "options": {"codec": "envelope", "duration": 3000}},
+    "sio-0.4.1-websocket": {"application": "tilde", "options": {"codec": "envelope"}},
     "sio-0.6.18-jsonp-polling": {"application": "tilde", "options": {"duration": 3000}, "add": [{"ms": 9390, "cut": 1}]},
     "sio-0.6.1-websocket": {"application": "tilde", "options": {"heartbeatInterval": 2500}, "add": [{"ms": 9815, "cut": 2}]},
     "sio-0.6.1-xhr-polling": {"application": "tilde", "options": {"duration": 3000}, "add": [{"ms": 9664, "cut": 9}]},
@@ -86,6 +92,7 @@ SETTINGS = {
 COLON = [
     *(f"sio-{version}-{t}" for version in ("0.7.11", "0.8.7", "0.9.17") for t in ("websocket", "xhr-polling", "jsonp-polling")),
     "sio-0.7.11-vs-0.9.19-websocket",
+    "sio-0.9.17-htmlfile",
     "cors-0.7.11-xhr-polling",
     "cors-0.9.17-xhr-polling",
     "cors-0.9.17-jsonp-polling",
