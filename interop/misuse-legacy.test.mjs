@@ -80,8 +80,8 @@ for (const [name, connect] of [['websocket', colonWebSocket], ['xhr-polling', co
 
 describe('0.7 to 0.9: payloads', { concurrency: 8 }, () => {
   for (const [what, payload, delivered] of COLON_PAYLOADS) {
-    test(what, async () => {
-      const session = await colonPolling();
+    test(what, async (t) => {
+      const session = await colonPolling(t);
       assert.deepEqual((await session.post(payload)).body, '1');
       await session.send('3:::alive');
       assert.deepEqual(await session.hearUntil('3:::alive'), [...delivered, '3:::alive']);
@@ -96,8 +96,8 @@ describe('0.7 to 0.9: payloads', { concurrency: 8 }, () => {
   });
 
   for (const form of ['d=5', 'd=', 'x=1', 'd=null', 'd={"a":1}', 'd=%22unfinished', '', 'd=%', 'd=%ff']) {
-    test(`the form ${form} of jsonp-polling`, async () => {
-      const session = await colonPolling();
+    test(`the form ${form} of jsonp-polling`, async (t) => {
+      const session = await colonPolling(t);
       const headers = { 'content-type': 'application/x-www-form-urlencoded' };
       const answer = await request('POST', colonUrl('jsonp-polling', session.sid, '?i=0'), { body: form, headers });
       assert.ok([200, 400].includes(answer.status), `${answer.status}`);
@@ -106,15 +106,15 @@ describe('0.7 to 0.9: payloads', { concurrency: 8 }, () => {
     });
   }
 
-  test('bytes that are no UTF-8', async () => {
-    const session = await colonPolling();
+  test('bytes that are no UTF-8', async (t) => {
+    const session = await colonPolling(t);
     assert.equal((await session.post(Buffer.from([0x33, 0x3a, 0x3a, 0x3a, 0xff]))).status, 400);
     await session.send('3:::alive');
     await session.hearUntil('3:::alive');
   });
 
-  test('more than the server takes', async () => {
-    const session = await colonPolling();
+  test('more than the server takes', async (t) => {
+    const session = await colonPolling(t);
     const answer = await request('POST', colonUrl('xhr-polling', session.sid), { body: 'x'.repeat(settings.maxPayload + 1) });
     assert.equal(answer.status, 413);
   });
@@ -131,8 +131,8 @@ describe('0.7 to 0.9: requests', { concurrency: 8 }, () => {
     ['DELETE', '/socket.io/1/', 405],
   ];
   for (const [method, path, status] of STATUS) {
-    test(`${method} ${path} is answered ${status}`, async () => {
-      const session = await colonPolling();
+    test(`${method} ${path} is answered ${status}`, async (t) => {
+      const session = await colonPolling(t);
       assert.equal((await request(method, base + path.replace('SID', session.sid))).status, status);
       await session.send('3:::alive');
       await session.hearUntil('3:::alive');
@@ -166,15 +166,15 @@ describe('0.7 to 0.9: requests', { concurrency: 8 }, () => {
   });
 
   test('an upgrade that says goodbye', async (t) => {
-    const session = await colonPolling();
+    const session = await colonPolling(t);
     const socket = new RawSocket(`/socket.io/1/websocket/${session.sid}?disconnect=1`);
     t.after(() => socket.cut());
     assert.ok((await socket.outcome()).refused >= 200, 'it is answered, and not upgraded');
     assert.equal((await fetch(`${base}/__stats`)).status, 200);
   });
 
-  test('the newer of two polls is the live one', async () => {
-    const session = await colonPolling();
+  test('the newer of two polls is the live one', async (t) => {
+    const session = await colonPolling(t);
     const older = open('GET', session.pollUrl());
     const newer = session.poll();
     const first = await Promise.race([older.answer, newer]);
@@ -184,8 +184,8 @@ describe('0.7 to 0.9: requests', { concurrency: 8 }, () => {
     assert.ok(answers.some((answer) => answer.body === '3:::alive'));
   });
 
-  test('the beacon ends the session, and that of a stranger nothing', async () => {
-    const session = await colonPolling();
+  test('the beacon ends the session, and that of a stranger nothing', async (t) => {
+    const session = await colonPolling(t);
     assert.equal((await request('GET', `${base}/socket.io/1//nobody/?disconnect=1`)).status, 200);
     await session.send('3:::alive');
     await session.hearUntil('3:::alive');
@@ -193,8 +193,8 @@ describe('0.7 to 0.9: requests', { concurrency: 8 }, () => {
     assert.equal((await session.poll()).body, NOT_HANDSHAKEN);
   });
 
-  test('0:: ends the session', async () => {
-    const session = await colonPolling();
+  test('0:: ends the session', async (t) => {
+    const session = await colonPolling(t);
     const polled = session.poll();
     await session.send('0::');
     assert.ok(['0::', NOT_HANDSHAKEN].includes((await polled).body));

@@ -5,16 +5,9 @@ import net from 'node:net';
 import { test } from 'node:test';
 import { clients, mixedCrowd, newest, TRANSPORTS } from './lib/clients.mjs';
 import { connect, start } from './lib/peer.mjs';
-import { base, port, stats } from './lib/target.mjs';
+import { base, port, startLevel, stats } from './lib/target.mjs';
 import { until, within } from './lib/wait.mjs';
 import { handshake, request } from './lib/http.mjs';
-
-/** The count of a server that nobody is connected to: earlier tests may still be closing their connections. */
-async function startLevel() {
-  let last = await stats();
-  await until(async () => (last = await stats()).sessions === 0, () => `${last.sessions} sessions to end`, 10_000);
-  return last;
-}
 
 const emptied = (how) => until(async () => (await stats()).sessions === 0, `sessions gone after ${how}`, 10_000);
 

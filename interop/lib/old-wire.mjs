@@ -98,13 +98,14 @@ export async function colonHandshake(query = '') {
 
 export const colonUrl = (transport, sid, query = '') => `${base}/socket.io/1/${transport}/${sid}${query}`;
 
-/** A session of 0.7 to 0.9 over xhr-polling that has heard `1::`. */
-export async function colonPolling() {
+/** A session of 0.7 to 0.9 over xhr-polling that has heard `1::`. It says goodbye when the test ends. */
+export async function colonPolling(t) {
   const sid = await colonHandshake();
   const url = colonUrl('xhr-polling', sid);
   const dress = (body) => ({ body, headers: { 'content-type': 'text/plain;charset=UTF-8' } });
   const session = new Polling({ sid, poll: () => url, send: url, read: colonPackets, dress });
   await session.hearUntil('1::');
+  t.after(() => request('GET', `${base}/socket.io/1//${sid}/?disconnect=1`));
   return session;
 }
 
@@ -123,18 +124,29 @@ export const tildeForm = (payload) => ({
   headers: { 'content-type': 'application/x-www-form-urlencoded; charset=utf-8' },
 });
 
-/** A session of 0.6 over xhr-polling that knows its id. */
-export async function tildePolling() {
-  const opened = await request('GET', `${base}/socket.io/xhr-polling//${Date.now()}`);
-  const [sid] = tildeFrames(opened.body);
-  const url = `${base}/socket.io/xhr-polling/${sid}`;
-  return new Polling({ sid, poll: () => `${url}/${Date.now()}`, send: `${url}/send`, read: tildeFrames, dress: tildeForm });
+/**
+ * A wire of the 0.6 family: the path it is served under, what its payloads are read as, and how its first says the session id.
+ * Sessions of all are opened, polled and spoken to in the same way.
+ */
+const TILDE = { path: '/socket.io', read: tildeFrames, id: ([frame]) => frame };
+
+/** A session over xhr-polling that knows its id. */
+export async function plainPolling({ path, read, id }) {
+  const opened = await request('GET', `${base}${path}/xhr-polling//${Date.now()}`);
+  if (opened.status !== 200) throw new Error(`a new session was answered ${opened.status} ${opened.body}`);
+  const sid = id(read(opened.body));
+  const url = `${base}${path}/xhr-polling/${sid}`;
+  return new Polling({ sid, poll: () => `${url}/${Date.now()}`, send: `${url}/send`, read, dress: tildeForm });
 }
 
 /** The same over websocket. */
-export async function tildeWebSocket(t) {
-  const socket = new RawSocket('/socket.io/websocket');
+export async function plainWebSocket(t, { path, read, id }) {
+  const socket = new RawSocket(`${path}/websocket`);
   t.after(() => socket.cut());
-  const [sid] = tildeFrames(await socket.next());
-  return Object.assign(new OnWebSocket(socket, tildeFrames), { sid });
+  const sid = id(read(await socket.next()));
+  return Object.assign(new OnWebSocket(socket, read), { sid });
 }
+
+/** A session of 0.6. */
+export const tildePolling = () => plainPolling(TILDE);
+export const tildeWebSocket = (t) => plainWebSocket(t, TILDE);

@@ -1,5 +1,7 @@
 // Where the server under test listens, and what its contract promises about time.
 
+import { until } from './wait.mjs';
+
 const fromEnvironment = Number(process.env.SIO_PORT);
 if (!Number.isInteger(fromEnvironment) || fromEnvironment <= 0) {
   throw new Error('SIO_PORT must name the port of a running conformance server; `cargo xtask interop` sets it');
@@ -25,4 +27,11 @@ export async function stats() {
   const response = await fetch(`${base}/__stats`, { signal: AbortSignal.timeout(5000) });
   if (response.status !== 200) throw new Error(`/__stats answered ${response.status}`);
   return response.json();
+}
+
+/** The count of a server that nobody is connected to: earlier tests may still be closing their connections. */
+export async function startLevel(ms = 75_000) {
+  let last = await stats();
+  await until(async () => (last = await stats()).sessions === 0, () => `${last.sessions} sessions to end`, ms);
+  return last;
 }

@@ -26,10 +26,10 @@ impl Io {
         begins
     }
 
-    /// For adapters: the end of a shutdown that [`Io::close`] has begun. It waits for the connections to end, ends those that are left when
-    /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) is over, and lets go of all handlers. `sleep` is the runtime's.
-    pub async fn finish<S: Future>(&self, sleep: fn(Duration) -> S) {
-        if !self.ends_before(pin!(sleep(self.options().shutdown_timeout))).await {
+    /// For adapters: the end of a shutdown that [`Io::close`] has begun. It waits for `ended`, which is [`Io::ended`] or [`Io::emptied`], ends the connections that are
+    /// left when [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) is over, and lets go of all handlers. `sleep` is the runtime's.
+    pub async fn finish<S: Future>(&self, ended: impl Future<Output = ()>, sleep: fn(Duration) -> S) {
+        if !comes_before(pin!(ended), pin!(sleep(self.options().shutdown_timeout))).await {
             tracing::info!(
                 connections = self.connections(),
                 "ending connections that did not end by themselves"
@@ -39,20 +39,19 @@ impl Io {
         }
         self.clear();
     }
+}
 
-    /// Whether the end comes before `late` does.
-    pub(crate) async fn ends_before<S: Future>(&self, mut late: Pin<&mut S>) -> bool {
-        let mut ended = pin!(self.ended());
-        poll_fn(|cx| match ended.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(true),
-            Poll::Pending => late.as_mut().poll(cx).map(|_| false),
-        })
-        .await
-    }
+/// Whether the first comes before the second does.
+async fn comes_before<S: Future>(mut first: Pin<&mut impl Future<Output = ()>>, mut late: Pin<&mut S>) -> bool {
+    poll_fn(|cx| match first.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(true),
+        Poll::Pending => late.as_mut().poll(cx).map(|_| false),
+    })
+    .await
 }
 
 async fn deadlines<S: Future>(io: Io, shard: usize, sleep: fn(Duration) -> S) {
-    let mut ended = pin!(io.ended());
+    let mut ended = pin!(io.over());
     let mut sleeping = pin!(None);
     poll_fn(|cx| {
         loop {
@@ -76,7 +75,8 @@ async fn deadlines<S: Future>(io: Io, shard: usize, sleep: fn(Duration) -> S) {
 }
 
 async fn sweep<S: Future>(io: Io, sleep: fn(Duration) -> S) {
-    while !io.ends_before(pin!(sleep(SWEEP))).await {
+    let mut ended = pin!(io.over());
+    while !comes_before(ended.as_mut(), pin!(sleep(SWEEP))).await {
         io.sweep();
     }
 }

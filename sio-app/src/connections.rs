@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use sio_proto::Time;
 
 use crate::link::Link;
+use crate::metrics::Metrics;
 use crate::options::Options;
 
 /// The connections of a server, counted in total and by address. It holds an address only as long as that has connections.
@@ -17,6 +18,9 @@ pub(crate) struct Connections {
     free: Vec<usize>,
     count: usize,
     by_address: HashMap<IpAddr, usize>,
+    total: u64,
+    /// How many were not taken, by why.
+    refused: [u64; 2],
 }
 
 struct Entry {
@@ -41,6 +45,15 @@ impl Connections {
         peer: Option<SocketAddr>,
         options: &Options,
     ) -> Result<usize, Excess> {
+        let entered = self.try_enter(link, peer, options);
+        match entered {
+            Ok(_) => self.total += 1,
+            Err(why) => self.refused[why as usize] += 1,
+        }
+        entered
+    }
+
+    fn try_enter(&mut self, link: &Arc<Link>, peer: Option<SocketAddr>, options: &Options) -> Result<usize, Excess> {
         if self.count >= options.max_connections {
             return Err(Excess::Total);
         }
@@ -86,6 +99,15 @@ impl Connections {
 
     pub(crate) const fn count(&self) -> usize {
         self.count
+    }
+
+    pub(crate) const fn count_into(&self, metrics: &mut Metrics) {
+        metrics.connections = self.count;
+        metrics.connections_total = self.total;
+        [
+            metrics.connections_refused_total,
+            metrics.connections_refused_by_address_total,
+        ] = self.refused;
     }
 
     /// Those that are still there.
@@ -175,7 +197,7 @@ mod tests {
     use crate::link::tests::Wall;
 
     fn link() -> Arc<Link> {
-        Arc::new(Link::new(Wall::with_room(0)))
+        Arc::new(Link::new(Wall::with_room(0), Arc::default()))
     }
 
     fn peer(address: &str) -> Option<SocketAddr> {
@@ -219,6 +241,11 @@ mod tests {
             connections.leave(slot);
         }
         assert_eq!((connections.count(), connections.by_address.len()), (0, 0));
+        let mut metrics = Metrics::default();
+        connections.count_into(&mut metrics);
+        assert_eq!((metrics.connections, metrics.connections_total), (0, 5));
+        assert_eq!(metrics.connections_refused_total, 1);
+        assert_eq!(metrics.connections_refused_by_address_total, 1);
 
         let none = Options::default().max_connections_per_address(0);
         assert_eq!(connections.enter(&link, peer("::1"), &none), Err(Excess::Address));

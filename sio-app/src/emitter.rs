@@ -136,7 +136,7 @@ impl Emitter {
         let Some(io) = self.io.upgrade() else { return Ok(()) };
         let draft = with_scratch(|scratch| Draft::new(event, args, scratch))?;
         let bytes = draft.len();
-        let mut cells = io.cells.iter().filter(|cell| cell.sessions() > 0).peekable();
+        let mut cells = io.cells_of(&self.target).peekable();
         // Encoded once, for all forms that any shard needs; the shards share the bytes.
         let forms = cells
             .clone()
@@ -218,7 +218,7 @@ impl Emitter {
                     .collect::<Vec<_>>()
             })
         };
-        io.cells.iter().flat_map(of).collect()
+        io.cells_of(&self.target).flat_map(of).collect()
     }
 
     fn command(self, command: impl Fn(Target) -> Command) {
@@ -235,7 +235,7 @@ impl Emitter {
                 });
                 return;
             }
-            for cell in &io.cells {
+            for cell in io.cells_of(&self.target) {
                 let order = command(self.target_for(cell));
                 cell.input(turn, |state, now, out| state.shard.handle_command(now, order, out));
             }

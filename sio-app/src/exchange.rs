@@ -89,6 +89,7 @@ impl Io {
         extension: impl FnOnce() -> Option<Extension>,
     ) -> Exchanged {
         let exchange = match self.0.router.route(&head) {
+            Routed::Foreign if self.0.client_file(&head).is_some() => self.take_up(head, peer, None),
             Routed::Foreign => return Exchanged::Foreign(Box::new(head)),
             Routed::Session(_) => self.take_up(head, peer, None),
             Routed::New => self.take_up(head, peer, extension()),
@@ -99,7 +100,7 @@ impl Io {
     /// Takes up any request: what is not Socket.IO's is answered by [`Io::on_request`]. `None` if there are as many connections as may be.
     #[must_use]
     pub fn take_up(&self, head: http::Request, peer: Peer, extension: Option<Extension>) -> Option<Exchange> {
-        let link = Arc::new(Link::handing_out(Late::default()));
+        let link = Arc::new(Link::handing_out(Late::default(), Arc::clone(&self.0.tally.traffic)));
         // A client that goes away while it polls has closed its connection, as far as one can tell.
         let place = Place::new(&self.0, link.clone(), &peer, Cause::Closed)?;
         let mut request = Request::new(head, peer);

@@ -9,15 +9,18 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
+use sio_proto::http;
 use sio_proto::server::{Peer, Request, Router, Shard, Verdict};
 use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
 use crate::connections::{Connections, Deadlines, Then};
+use crate::directory::{Directory, Watch};
 use crate::emitter::Emitter;
 use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
 use crate::link::Link;
+use crate::metrics::Tally;
 use crate::namespace::{self, Namespace, Namespaces, Table};
 use crate::options::Options;
 use crate::request::{HttpRequest, HttpResponse};
@@ -60,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) connections: Mutex<Connections>,
     deadlines: Mutex<Deadlines>,
     pub(crate) shutdown: Shutdown,
+    pub(crate) tally: Tally,
+    pub(crate) directory: Arc<Directory>,
     /// Whether the tasks that watch the time have been started.
     pub(crate) ticking: AtomicBool,
     waiters: Mutex<Vec<Waker>>,
@@ -89,9 +94,12 @@ impl Io {
         if !(1..=256).contains(&options.shards) {
             return Err(ConfigError::Shards(options.shards));
         }
-        let shards = (0..=255u8)
-            .take(options.shards)
-            .map(|index| Shard::new(config.clone(), index, key, Box::new(runtime.fill)));
+        let directory = Arc::new(Directory::new(options.shards));
+        let shards = (0..=255u8).take(options.shards).map(|index| {
+            let mut shard = Shard::new(config.clone(), index, key, Box::new(runtime.fill))?;
+            shard.watch_rooms(Box::new(Watch::new(&directory, index.into())));
+            Ok(shard)
+        });
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
         let config = shards
             .first()
@@ -100,6 +108,8 @@ impl Io {
             runtime,
             router: Router::new(&config, key, shards.len()),
             shutdown: Shutdown::new(shards.len()),
+            tally: Tally::default(),
+            directory,
             cells: shards
                 .into_iter()
                 .map(|shard| Arc::new(ShardCell::new(io.clone(), runtime, shard)))
@@ -290,6 +300,7 @@ impl Io {
             },
         );
         drop(hooks);
+        self.0.set_over();
     }
 }
 
@@ -364,8 +375,17 @@ impl Inner {
         Arc::clone(&self.hooks.read().engine)
     }
 
-    /// The application's answer to a request.
+    /// The client's file that a request asks for, if there is one.
+    pub(crate) fn client_file(&self, request: &http::Request) -> Option<HttpResponse> {
+        let files = self.options.client_files.as_ref()?;
+        files.answer(&self.config.path, request)
+    }
+
+    /// The answer to a request that is not Socket.IO's: a file of the client's, or what the application says.
     pub(crate) fn answer(&self, request: &Request) -> HttpResponse {
+        if let Some(answer) = self.client_file(&request.http) {
+            return answer;
+        }
         let hook = self.hooks.read().request.clone();
         let Some(hook) = hook else {
             return HttpResponse::new(404);
@@ -392,24 +412,29 @@ impl Inner {
 
     /// Tells the application, or the log, what went wrong.
     pub(crate) fn report(&self, socket: Option<&Socket>, event: &str, error: &HandlerError) {
+        self.tally.failed(error);
         let hook = self.hooks.read().error.clone();
         let told = hook.is_some_and(|hook| guarded(|| hook(socket, event, error)).is_ok());
         if told {
             return;
         }
         let namespace = socket.map_or("", Socket::namespace);
-        if matches!(error, HandlerError::Panicked(_)) {
-            tracing::error!(namespace, event, %error, "handler");
-        } else {
-            tracing::warn!(namespace, event, %error, "handler");
+        // A name for which there is no handler is a client's word, and so is what arguments are that do not fit.
+        let is_ours = socket.is_none_or(|socket| socket.0.table().is_none_or(|table| table.knows(event)));
+        let event = if is_ours { event } else { "(any)" };
+        match error {
+            HandlerError::Panicked(error) => tracing::error!(namespace, event, error, "handler panicked"),
+            HandlerError::Failed(error) => tracing::warn!(namespace, event, error, "handler failed"),
+            HandlerError::Args(_) => tracing::warn!(namespace, event, "arguments do not fit"),
+            HandlerError::Emit(_) => tracing::warn!(namespace, event, "cannot emit"),
         }
     }
 
     /// Adds a connection; `None` if there are as many as may be.
     pub(crate) fn enter(&self, link: &Arc<Link>, peer: &Peer) -> Option<usize> {
         let place = { self.connections.lock().enter(link, peer.address, &self.options) };
-        if let Err(excess) = place {
-            tracing::debug!(address = ?peer.address, ?excess, "refused a connection");
+        if let Err(why) = place {
+            tracing::debug!(address = ?peer.address, ?why, "connection refused");
         }
         place.ok()
     }

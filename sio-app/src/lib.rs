@@ -1,7 +1,7 @@
 //! What the adapters of `sio` share, and what their users see.
 //!
 //! [`sio_proto`] is the protocol as a value; an adapter (`sio-tokio`, `sio-async-std`) is a socket and a clock. Between them stands this crate: locks,
-//! handlers, handles. It knows no runtime ([`Runtime`] is three function pointers) and does no I/O ([`Source`] and [`Outlet`] are the two ends of a socket).
+//! handlers, handles. It knows no runtime ([`Runtime`] is three function pointers) and does no I/O ([`Source`] and [`Outlet`] are the two ends of a socket) but to read [`ClientFiles`], before there is a server.
 //!
 //! # For users
 //!
@@ -38,6 +38,48 @@
 //! What an adapter writes itself is what a runtime has in words of its own: how to accept, to read, to write without blocking ([`Source`], [`Outlet`]; for streams
 //! that only their owner can write to, [`Duplex`]), to sleep, to spawn, and where its clock and its randomness are.
 //!
+//! # Logs
+//!
+//! All of it is [`tracing`], and quiet at `info`. These names stay as they are:
+//!
+//! | level | message or span | fields |
+//! |---|---|---|
+//! | error | `handler panicked` | `namespace`, `event`, `error` |
+//! | warn | `handler failed` | `namespace`, `event`, `error` |
+//! | warn | `arguments do not fit`, `cannot emit` | `namespace`, `event` |
+//! | warn | `too many events wait for a handler: the session is closed` | `socket` |
+//! | warn | `a client's payload cannot be read` | `socket`, `codec`, `looks_like`, `error` |
+//! | warn | `cannot accept`, once until it can again | `error` |
+//! | info | `shutting down` | `sessions`, `connections` |
+//! | info | `ending connections that did not end by themselves` | `connections` |
+//! | debug | `connected` | `socket`, `namespace`, `generation` |
+//! | debug | `disconnected` | `socket`, `namespace`, `reason` |
+//! | debug | `refused` | `socket`, `namespace` |
+//! | debug | `connection refused` | `address`, `why` |
+//! | debug | `request refused` | `status` |
+//! | trace | span `event`, around the part of a handler that runs in place | `socket`, `namespace`, `name` |
+//!
+//! No payload is logged, and no id of a session, because that is all it takes to speak for its client: `socket` is a place in a table. `error` is what a handler of yours says
+//! of itself. `event` and `name` are names that a handler was registered for; what a client calls otherwise is `(any)`. `namespace` is what a client asked for, if you have
+//! namespaces by pattern. What [`Io::on_error`] is told is not logged.
+//!
+//! # Order, and who sees what
+//!
+//! Threads work beside each other, and so do shards. What holds nevertheless, for calls of one thread one after the other and for calls of several threads where
+//! one has heard of the other's return (a channel, a lock, a join):
+//!
+//! * **To one recipient**, messages go in the order in which they were sent, whether to the socket, a room or everybody.
+//! * **To several recipients** there is no common order: of two threads that broadcast at once, one client may hear the first before the second, another the second before
+//!   the first.
+//! * **`join` and `leave`** that have returned are seen by every emit, `sockets()` and `rooms()` that begins afterwards. One that runs at the same time sees either.
+//! * **`disconnect` and `close`** that have returned are final: an emit to the socket fails with [`EmitError::Disconnected`], broadcasts leave it out, and the client gets nothing after
+//!   the packet that tells it.
+//! * **Handlers** of one socket start in the order in which its events arrived, and never two at once, whichever threads bring them. One that waits goes on beside later ones, unless its
+//!   namespace asks for [one at a time](Namespace::one_at_a_time). Handlers of different sockets run side by side.
+//! * **An acknowledgement** answers the event it was asked for with; among the other packets of its sender it keeps its place. The disconnect handler comes after all events.
+//!
+//! Each has its test in `tests/many-cores.rs`, with several threads and shards.
+//!
 //! # How it is fast
 //!
 //! One read is one *turn*: bytes are parsed under no lock, the shard's lock is taken once for all of it, handlers run in place, and what they
@@ -50,8 +92,10 @@ pub mod handler;
 
 mod ack;
 mod background;
+mod client_files;
 mod connection;
 mod connections;
+mod directory;
 mod emitter;
 mod engine;
 mod error;
@@ -60,6 +104,7 @@ mod io;
 mod link;
 mod mailbox;
 mod message;
+mod metrics;
 mod middleware;
 mod namespace;
 mod options;
@@ -74,6 +119,8 @@ mod sleep;
 mod socket;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls;
 mod turn;
 mod work;
 
@@ -81,6 +128,7 @@ pub use ack::{Ack, AckError, AckFuture};
 pub use args::{ArgsError, Binary, Data, Raw, RawArgs};
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
+pub use client_files::{ClientFiles, ClientFilesError};
 pub use connection::{Connection, Driven, Source};
 pub use emitter::Emitter;
 pub use engine::{EngineHandler, EngineSocket};
@@ -88,18 +136,26 @@ pub use error::{EmitError, HandlerError};
 pub use exchange::{Answer, EndlessBody, Exchange, Exchanged};
 pub use io::Io;
 pub use link::Outlet;
+pub use metrics::Metrics;
 pub use middleware::Refusal;
 pub use namespace::Namespace;
 pub use options::Options;
 pub use pipe::{Duplex, Piped};
 pub use request::{HttpRequest, HttpResponse};
 pub use runtime::{Runtime, Task};
+#[cfg(feature = "tls")]
+pub use rustls;
 pub use serve::{Serve, is_of_one_client};
 pub use sio_proto::codec;
 pub use sio_proto::http::Method;
-pub use sio_proto::server::{EngineMessage, Extension, Generation, Handshake, Peer, Reason, TransportKind};
+pub use sio_proto::server::{
+    Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer, Reason, Refused, TransportKind,
+};
 pub use sio_proto::{
-    Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, Origins, SameSite, Time, Transports,
+    Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, OriginPattern, OriginPatternError, Origins,
+    SameSite, Time, Transports,
 };
 pub use sleep::Sleep;
 pub use socket::{Socket, SocketId};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError, TlsOutlet, TlsSource};

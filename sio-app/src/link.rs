@@ -20,15 +20,19 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use sio_proto::conn::{Stage, close_frame};
-use sio_proto::server::{Response, Stream, Upgrade, Write};
+use sio_proto::http::Exchange;
+use sio_proto::server::{Body, Response, Stream, Upgrade, Write};
 use sio_proto::websocket::CloseCode;
 use sio_proto::wire::Wire;
 use sio_proto::{Frame, Time};
+
+use crate::metrics::Traffic;
 
 /// Up to how many bytes several pieces are copied together for one plain write; beyond it they are written as a vector.
 /// Copying this much costs less than the kernel's work for a few entries more.
@@ -67,6 +71,7 @@ pub(crate) struct Link<O: ?Sized = dyn Outlet> {
     state: Mutex<State>,
     /// Answers are handed out as they are: another HTTP server writes them.
     hands_out: bool,
+    traffic: Arc<Traffic>,
     outlet: O,
 }
 
@@ -149,7 +154,17 @@ impl Item {
     fn is_end(&self) -> bool {
         match self {
             Self::Finish => true,
-            Self::Write(write) => matches!(**write, Write::Close(..) | Write::Abort(_)),
+            Self::Write(write) => match &**write {
+                Write::Close(..) | Write::Abort(_) => true,
+                Write::StreamEnd(_, form) => !form.keep_alive,
+                Write::Response(..)
+                | Write::Upgrade(..)
+                | Write::Hixie(..)
+                | Write::Bytes(..)
+                | Write::Frame(..)
+                | Write::Stream(..)
+                | Write::Part(..) => false,
+            },
             Self::Frame(_) | Self::Bytes(_) => false,
         }
     }
@@ -223,19 +238,21 @@ pub(crate) enum Standing {
 }
 
 impl<O: Outlet> Link<O> {
-    pub(crate) fn new(outlet: O) -> Self {
+    pub(crate) fn new(outlet: O, traffic: Arc<Traffic>) -> Self {
         Self {
             state: Mutex::default(),
             hands_out: false,
+            traffic,
             outlet,
         }
     }
 
     /// A link for one request that another HTTP server has read, and whose answer it writes.
-    pub(crate) fn handing_out(outlet: O) -> Self {
+    pub(crate) fn handing_out(outlet: O, traffic: Arc<Traffic>) -> Self {
         Self {
             state: Mutex::default(),
             hands_out: true,
+            traffic,
             outlet,
         }
     }
@@ -330,6 +347,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         let bytes = frame.bytes();
         // What goes wrong here goes wrong once more below, and is dealt with there.
         let written = self.outlet.try_write(bytes).unwrap_or(0);
+        self.traffic.written(written);
         if written < bytes.len() {
             let rest = Item::Bytes(bytes.slice(written..));
             return self.write(pen, &mut std::iter::once(rest));
@@ -377,7 +395,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 if !keep_alive {
                     return Some(End);
                 }
-                self.tell(|news| news.answered = true);
+                self.tell(|state| state.news.answered = true);
             }
             Write::Upgrade(_, upgrade) if self.hands_out => self.hand_out(HandedOut::Upgrade(upgrade)),
             Write::Upgrade(_, upgrade) => {
@@ -386,8 +404,20 @@ impl<O: Outlet + ?Sized> Link<O> {
                 if !upgrades {
                     return Some(End);
                 }
-                self.tell(|news| news.upgraded = Some(upgrade.wire));
+                self.tell(|state| {
+                    state.news.upgraded = Some(upgrade.wire);
+                    state.websocket = true;
+                });
             }
+            Write::Hixie(..) if self.hands_out => {
+                self.state.lock().news.answer = Some(HandedOut::Response(not_implemented()));
+                return Some(End);
+            }
+            Write::Hixie(_, hixie) => {
+                pen.pieces.push_back(Item::Bytes(hixie.head));
+                self.tell(|state| state.news.upgraded = Some(hixie.wire));
+            }
+            Write::Bytes(_, bytes) => pen.pieces.push_back(Item::Bytes(bytes)),
             Write::Close(_, code) => {
                 pen.pieces
                     .push_back(Item::Bytes(close_frame(code.and_then(CloseCode::new))));
@@ -420,7 +450,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 if !form.keep_alive {
                     return Some(End);
                 }
-                self.tell(|news| news.answered = true);
+                self.tell(|state| state.news.answered = true);
             }
             Write::Abort(_) => {
                 pen.pieces.clear();
@@ -443,11 +473,10 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    fn tell(&self, tell: impl FnOnce(&mut News)) {
+    fn tell(&self, tell: impl FnOnce(&mut State)) {
         let waker = {
             let mut state = self.state.lock();
-            tell(&mut state.news);
-            state.websocket |= state.news.upgraded.is_some();
+            tell(&mut state);
             if std::mem::take(&mut state.impatient) {
                 state.waker.clone()
             } else {
@@ -483,6 +512,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(mut written) => {
+                    self.traffic.written(written);
                     while let Some(piece) = pieces.front_mut() {
                         let len = piece.bytes().len();
                         if written < len {
@@ -599,6 +629,17 @@ impl<O: Outlet + ?Sized> Link<O> {
     pub(crate) fn is_ending(&self) -> bool {
         self.state.lock().queue.iter().any(Item::is_end)
     }
+}
+
+/// For a websocket older than RFC 6455: its answer begins as no HTTP server begins one.
+fn not_implemented() -> Box<Response> {
+    Box::new(Response {
+        status: 501,
+        content_type: None,
+        headers: Vec::new(),
+        body: Body::Bytes(Bytes::new()),
+        exchange: Exchange::CLOSING,
+    })
 }
 
 /// That the link ends after the bytes at hand.

@@ -103,6 +103,11 @@ impl Mailbox {
         Ok(None)
     }
 
+    /// How many mails wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.lock().queue.len()
+    }
+
     /// The turn `owner` comes to a mail it was given. It gets it back unless the mailbox has been parked meanwhile.
     pub(crate) fn begin(&self, owner: Owner, mail: Mail) -> Option<Mail> {
         let mut state = self.0.lock();

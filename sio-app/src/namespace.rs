@@ -250,6 +250,13 @@ struct Rule {
 
 pub(crate) type RuleFn = Arc<dyn Fn(&str, &Socket) -> bool + Send + Sync>;
 
+impl Table {
+    /// Whether the name of an event is the application's, or one of those that [`Io::on_error`](crate::Io::on_error) gives to what is no event.
+    pub(crate) fn knows(&self, event: &str) -> bool {
+        self.events.contains_key(event) || matches!(event, "connect" | "disconnect" | "ack")
+    }
+}
+
 impl Namespaces {
     /// The namespace of this name, made if there is none.
     pub(crate) fn named(&mut self, name: ByteString) -> Arc<Behaviour> {

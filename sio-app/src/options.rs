@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::client_files::ClientFiles;
+
 /// What an adapter can be told beside the protocol's [`Config`](sio_proto::Config).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -39,6 +41,8 @@ pub struct Options {
     /// How long a shutdown waits for connections to end by themselves, once [`Options::shutdown_jitter`] is over. Default 10 s. Together with that it has to be
     /// less than what whoever ends the process allows; more than [`Options::shutdown_drain`] and two seconds, so that clients can close their side.
     pub shutdown_timeout: Duration,
+    /// The genuine clients' files, for pages that load `/socket.io/socket.io.js`. Default none: such requests are the application's.
+    pub client_files: Option<ClientFiles>,
 }
 
 impl Default for Options {
@@ -54,7 +58,25 @@ impl Default for Options {
             shutdown_jitter: Duration::ZERO,
             shutdown_drain: Duration::from_secs(3),
             shutdown_timeout: Duration::from_secs(10),
+            client_files: None,
         }
+    }
+}
+
+impl Options {
+    /// Sets [`Options::client_files`](#structfield.client_files).
+    ///
+    /// ```no_run
+    /// # fn options() -> Result<sio_app::Options, sio_app::ClientFilesError> {
+    /// use sio_app::{ClientFiles, Options};
+    /// let files = ClientFiles::load("clients/4.8.1")?.version("0.9.17", "clients/0.9.17")?;
+    /// Ok(Options::default().client_files(files))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn client_files(mut self, files: ClientFiles) -> Self {
+        self.client_files = Some(files);
+        self
     }
 }
 

@@ -73,6 +73,7 @@ impl Serve {
         let mut accept = accept?;
         let mut closing = pin!(io.closing());
         let mut at_once = 0;
+        let mut pauses = false;
         loop {
             let accepted = poll_fn(|cx| {
                 if let Some(ends) = &mut signal
@@ -95,17 +96,20 @@ impl Serve {
             });
             match accepted.await {
                 None => break,
-                Some(Ok(())) => {}
+                Some(Ok(())) => pauses = false,
                 Some(Err(error)) if is_of_one_client(&error) => {}
                 Some(Err(error)) => {
-                    tracing::warn!(%error, "cannot accept");
+                    // Said once, and not twenty times a second as long as it lasts.
+                    if !std::mem::replace(&mut pauses, true) {
+                        tracing::warn!(%error, "cannot accept");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
         // Who connects from here on is refused at once instead of waiting in the backlog.
         drop(accept);
-        io.finish(sleep).await;
+        io.finish(io.ended(), sleep).await;
         Ok(())
     }
 }

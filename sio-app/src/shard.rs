@@ -3,6 +3,7 @@
 //! Everything that happens under the lock is here, and is short: no user code, no encoding, no write to a socket, and never a second
 //! shard's lock. Order inside: shard, then link, then mailbox.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
@@ -39,6 +40,8 @@ pub(crate) struct State {
     pub(crate) shard: Shard,
     pub(crate) links: Links,
     sockets: Vec<Option<Arc<SocketInner>>>,
+    pub(crate) packets_out: u64,
+    pub(crate) most_waiting_events: usize,
     sleeps: Sleeps,
     /// The server goes away, and has sessions here.
     draining: bool,
@@ -47,6 +50,15 @@ pub(crate) struct State {
     /// When the timer task will come, and how to make it come earlier.
     armed: Option<Time>,
     timer: Option<Waker>,
+}
+
+/// A socket in logs, unlike its id of use to nobody: its slot in its shard, and how often that has been used.
+pub(crate) struct Named(pub(crate) SocketKey);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0.slot(), self.0.generation())
+    }
 }
 
 /// What the shard has to hear when all deliveries have been given out.
@@ -65,6 +77,8 @@ impl ShardCell {
             shard,
             links: Links::default(),
             sockets: Vec::new(),
+            packets_out: 0,
+            most_waiting_events: 0,
             sleeps: Sleeps::default(),
             draining: false,
             latest: Time::ZERO,
@@ -152,6 +166,12 @@ impl ShardCell {
     fn settle(self: &Arc<Self>, state: &mut State, turn: &Turn, out: &mut Outputs) {
         for write in out.writes.drain(..) {
             let id = write.link();
+            state.packets_out += write.packets() as u64;
+            if let Write::Response(_, response) = &write
+                && response.status >= 400
+            {
+                tracing::debug!(status = response.status, "request refused");
+            }
             if let Some(link) = state.links.get(id) {
                 link.push(write.into());
                 turn.touch_link(link, Some((self, id)));
@@ -174,7 +194,7 @@ impl ShardCell {
             self.settle(state, turn, out);
         }
         for socket in verdicts.overflown {
-            tracing::warn!(?socket, "too many events wait for a handler: the session is closed");
+            tracing::warn!(socket = %Named(socket), "too many events wait for a handler: the session is closed");
             let now = state.time(turn);
             state.shard.disconnect(now, socket, true, out);
             self.settle(state, turn, out);
@@ -192,7 +212,7 @@ impl ShardCell {
                 let Some(inner) = state.socket(socket) else { return };
                 match inner.mailbox.admit(turn.owner(), Mail::Event { name, args, ack }) {
                     Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
-                    Ok(None) => {}
+                    Ok(None) => state.most_waiting_events = state.most_waiting_events.max(inner.mailbox.waiting()),
                     Err(Overflow) => verdicts.overflown.push(socket),
                 }
             }
@@ -250,7 +270,7 @@ impl ShardCell {
             }
             Delivery::Garbled { socket, codec, garbled } => {
                 let (error, looks_like) = (garbled.error, garbled.looks_like);
-                tracing::warn!(?socket, codec, looks_like, %error, "a client's payload cannot be read");
+                tracing::warn!(socket = %Named(socket), codec, looks_like, %error, "a client's payload cannot be read");
             }
             Delivery::EngineOpen { session, handshake } => {
                 turn.add(Work::EngineOpen(Arc::clone(self), session, handshake));
@@ -272,6 +292,7 @@ impl ShardCell {
                         let mut state = self.state.lock();
                         let now = state.time(turn);
                         let more = state.shard.flush_ready(now, LINKS_PER_FLUSH, out);
+                        state.packets_out += out.writes.iter().map(Write::packets).sum::<usize>() as u64;
                         batch.collect(&state.links, out);
                         more
                     };

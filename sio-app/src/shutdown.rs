@@ -28,6 +28,8 @@ const OPEN: u8 = 0;
 const LEAVING: u8 = 1;
 const CLOSING: u8 = 2;
 const EMPTY: u8 = 3;
+/// Handlers and sockets have been let go.
+const OVER: u8 = 4;
 
 /// How far a server has come with its end.
 pub(crate) struct Shutdown {
@@ -108,9 +110,26 @@ impl Io {
     pub async fn ended(&self) {
         self.0.wait(|| !self.0.accepts() && self.connections() == 0).await;
     }
+
+    /// Waits for the end where the connections are another HTTP server's, whose clients may come back for what their sessions have to tell them: no session is
+    /// left, and no request under way.
+    pub async fn emptied(&self) {
+        self.0.wait(|| self.0.is_empty() && self.connections() == 0).await;
+    }
+
+    /// Waits until time matters to nobody any more.
+    pub(crate) async fn over(&self) {
+        let over = || self.0.shutdown.has_come_to(OVER) || self.0.is_empty() && self.connections() == 0;
+        self.0.wait(over).await;
+    }
 }
 
 impl Inner {
+    /// Handlers and sockets have been let go.
+    pub(crate) fn set_over(&self) {
+        self.advance(OVER);
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         self.shutdown.has_come_to(LEAVING)
     }

@@ -68,10 +68,10 @@ impl Wake for Count {
 
 /// What is read next; nothing is "not yet", empty is the end.
 #[derive(Default)]
-struct Script {
-    reads: Vec<Vec<u8>>,
+pub(crate) struct Script {
+    pub(crate) reads: Vec<Vec<u8>>,
     /// The socket has no room for more.
-    full: bool,
+    pub(crate) full: bool,
 }
 
 impl Source for Script {
@@ -93,6 +93,8 @@ pub(crate) struct Driven {
     connection: Connection,
     script: Script,
     pub(crate) wall: Arc<Wall>,
+    /// How many bytes [`Driven::written`] has taken.
+    pub(crate) taken: u64,
 }
 
 impl Driven {
@@ -106,6 +108,7 @@ impl Driven {
             connection: Connection::new(io, Peer::default(), wall.clone())?,
             script: Script::default(),
             wall,
+            taken: 0,
         })
     }
 
@@ -131,9 +134,11 @@ impl Driven {
             .poll(&mut Context::from_waker(Waker::noop()), &mut self.script)
     }
 
-    pub(crate) fn written(&self) -> String {
+    pub(crate) fn written(&mut self) -> String {
         self.wall.calls.store(0, Ordering::Relaxed);
-        String::from_utf8_lossy(&self.wall.take()).into_owned()
+        let written = self.wall.take();
+        self.taken += written.len() as u64;
+        String::from_utf8_lossy(&written).into_owned()
     }
 
     pub(crate) fn calls(&self) -> usize {
@@ -190,9 +195,9 @@ fn any_split_of_the_bytes_gives_the_same() {
 #[test]
 fn an_emit_outside_of_handlers_is_written_at_once() {
     let io = server(2);
-    let clients: Vec<_> = (0..4).map(|_| Driven::connected(&io)).collect();
+    let mut clients: Vec<_> = (0..4).map(|_| Driven::connected(&io)).collect();
     io.emit("news", 1);
-    for client in &clients {
+    for client in &mut clients {
         assert_eq!(client.calls(), 1);
         assert!(client.written().ends_with(r#"42["news",1]"#));
     }
@@ -388,6 +393,7 @@ fn an_upgraded_exchange_is_a_connection() {
         connection,
         script: Script::default(),
         wall,
+        taken: 0,
     };
     assert!(driven.poll().is_pending());
     let written = driven.written();

@@ -22,7 +22,7 @@ use crate::io::Inner;
 use crate::mailbox::{Mail, Next};
 use crate::middleware::Refusal;
 use crate::namespace::Table;
-use crate::shard::ShardCell;
+use crate::shard::{Named, ShardCell};
 use crate::socket::{Socket, SocketInner};
 use crate::turn::{self, Turn, new_owner};
 
@@ -94,6 +94,12 @@ fn deliver(socket: &Arc<SocketInner>, mail: Mail) -> Then {
     match mail {
         Mail::Event { name, args, ack } => event(socket, table, &name, args, ack),
         Mail::Disconnect { reason, connected } => {
+            tracing::debug!(
+                socket = %Named(socket.key),
+                namespace = &*socket.namespace,
+                reason = reason.as_str(),
+                "disconnected"
+            );
             socket.drop_acks();
             if let Some(handler) = table.disconnect.as_ref().filter(|_| connected) {
                 let started = guarded(|| handler(Socket(Arc::clone(socket)), reason));
@@ -115,6 +121,8 @@ fn event(socket: &Arc<SocketInner>, table: &Table, name: &str, mut args: Args, a
     let Some(handler) = table.events.get(name) else {
         return Then::Next;
     };
+    let _span =
+        tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name).entered();
     let call = Call {
         socket: Socket(Arc::clone(socket)),
         args,
@@ -234,6 +242,12 @@ fn accept(turn: &Turn, socket: &Arc<SocketInner>, table: &Table) -> Then {
         return Then::Next;
     }
     socket.set_connected();
+    tracing::debug!(
+        socket = %Named(socket.key),
+        namespace = &*socket.namespace,
+        generation = Socket(Arc::clone(socket)).generation().as_str(),
+        "connected"
+    );
     let Some(handler) = &table.connect else {
         return Then::Next;
     };
@@ -242,6 +256,7 @@ fn accept(turn: &Turn, socket: &Arc<SocketInner>, table: &Table) -> Then {
 }
 
 fn refuse(turn: &Turn, socket: &Arc<SocketInner>, refusal: &Refusal) -> Then {
+    tracing::debug!(socket = %Named(socket.key), namespace = &*socket.namespace, "refused");
     socket.set_gone();
     socket.cell.input(turn, |state, _, out| {
         state.forget(socket.key);

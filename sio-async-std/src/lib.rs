@@ -39,6 +39,8 @@
 //!
 //! # What is in it
 //!
+//! With the feature `tls` a server speaks `https` and `wss` itself: `Server::listen_tls`, `Server::serve_tls`.
+//!
 //! What this crate adds is thin: accepting, sockets, the clock and random bytes. Connections are read by one small task each and written directly by
 //! whoever has something for them; each shard has one task for its deadlines. The reactor has to be asked anew for each message that is waited for,
 //! which costs one system call more than tokio needs, and never two.

@@ -3,11 +3,14 @@
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::ops::Deref;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use async_io::Timer;
+use async_io::{Async, Timer};
 use futures_io::{AsyncRead, AsyncWrite};
-use sio_app::{Config, ConfigError, Connection, Io, Options, Peer, Piped, Runtime, Serve};
+#[cfg(feature = "tls")]
+use sio_app::Tls;
+use sio_app::{Config, ConfigError, Connection, Io, Options, Outlet, Peer, Piped, Runtime, Serve, Source};
 
 use crate::executor::{self, ToSocketAddrs, spawn};
 use crate::stream::Stream;
@@ -79,6 +82,69 @@ impl Server {
     /// # }
     /// ```
     pub fn serve(&self, listener: impl IntoAsync<TcpListener>) -> Serve {
+        self.accept(listener, false, |stream| Ok(tcp::split(stream)), Connection::new)
+    }
+
+    /// Serves an address as [`Server::listen`] does, with TLS.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    #[cfg(feature = "tls")]
+    pub async fn listen_tls(&self, address: impl ToSocketAddrs, tls: Tls) -> io::Result<()> {
+        self.serve_tls(executor::TcpListener::bind(address).await?, tls).await
+    }
+
+    /// Serves a listener as [`Server::serve`] does, with TLS: `https` and `wss`. A peer counts as a connection from the first moment, and has
+    /// [`Options::idle_timeout`] for its handshake and the first byte of a request.
+    ///
+    /// ```no_run
+    /// # async fn example(io: sio_async_std::Server) -> Result<(), Box<dyn std::error::Error>> {
+    /// use sio_async_std::Tls;
+    ///
+    /// let tls = Tls::from_pem(&std::fs::read("chain.pem")?, &std::fs::read("key.pem")?)?;
+    /// io.serve_tls(std::net::TcpListener::bind("127.0.0.1:3000")?, tls).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn serve_tls(&self, listener: impl IntoAsync<TcpListener>, tls: Tls) -> Serve {
+        self.accept(
+            listener,
+            true,
+            move |stream| tls.wrap(tcp::split(stream)),
+            Connection::new,
+        )
+    }
+
+    /// Tells whoever connects to an address the Flash policy ([`Config::flash_policy`]), until [`Io::close`] is called. Flash asks for it there before
+    /// it opens a socket: on port 843 for clients of 0.6 and 0.7, on 10843 for later ones; on the port of the server itself it is told anyway
+    /// (docs/protocol/legacy-0.6.md §11).
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    pub async fn listen_flash_policy(&self, address: impl ToSocketAddrs) -> io::Result<()> {
+        self.serve_flash_policy(executor::TcpListener::bind(address).await?)
+            .await
+    }
+
+    /// Serves a listener as [`Server::listen_flash_policy`] does.
+    pub fn serve_flash_policy(&self, listener: impl IntoAsync<TcpListener>) -> Serve {
+        self.accept(
+            listener,
+            false,
+            |stream| Ok(tcp::split(stream)),
+            Connection::flash_policy,
+        )
+    }
+
+    /// Serves a listener whose connections `split` makes into what is read and what is written, and `take_up` takes up.
+    fn accept<S: Source + Unpin + Send + 'static, O: Outlet>(
+        &self,
+        listener: impl IntoAsync<TcpListener>,
+        secure: bool,
+        split: impl Fn(Arc<Async<TcpStream>>) -> io::Result<(S, O)> + Send + 'static,
+        take_up: impl Fn(&Io, Peer, O) -> Option<Connection> + Send + 'static,
+    ) -> Serve {
         let server = self.clone();
         let accept = listener.into_async().map(|listener| {
             move |cx: &mut Context<'_>| {
@@ -86,10 +152,10 @@ impl Server {
                 let (stream, address) = ready!(tcp::poll_accept(&listener, cx))?;
                 let peer = Peer {
                     address: Some(address),
-                    secure: false,
+                    secure,
                 };
-                let (source, outlet) = tcp::split(stream);
-                if let Some(connection) = Connection::new(&server.0, peer, outlet) {
+                let (source, outlet) = split(stream)?;
+                if let Some(connection) = take_up(&server.0, peer, outlet) {
                     spawn(connection.drive(source));
                 }
                 Poll::Ready(Ok(()))
@@ -137,7 +203,7 @@ impl Server {
         if !self.is_closing() {
             self.close();
         }
-        self.0.finish(Timer::after).await;
+        self.0.finish(self.ended(), Timer::after).await;
     }
 
     /// Starts the tasks that watch the time, once.

@@ -3,11 +3,11 @@
 #[path = "../../sio-app/tests/adapters/mod.rs"]
 mod adapters;
 
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use sio_async_std::{Config, Io, Options, Server};
+use sio_async_std::{Config, Io, Options, Serve, Server};
 
 fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     #[cfg(feature = "async-std")]
@@ -25,12 +25,49 @@ fn start(
     ends: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> (Io, SocketAddr) {
     let server = Server::with_options(config, options).expect("these make sense");
+    start_with(server, setup, Server::serve, signal, ends)
+}
+
+/// The same, for nothing but the Flash policy.
+fn start_flash_policy(
+    config: Config,
+    options: Options,
+    setup: impl FnOnce(&Io),
+    signal: impl Future<Output = ()> + Send + 'static,
+    ends: impl FnOnce(io::Result<()>) + Send + 'static,
+) -> (Io, SocketAddr) {
+    let server = Server::with_options(config, options).expect("these make sense");
+    start_with(server, setup, Server::serve_flash_policy, signal, ends)
+}
+
+/// The same, with TLS.
+#[cfg(feature = "tls")]
+fn start_tls(
+    config: Config,
+    options: Options,
+    setup: impl FnOnce(&Io),
+    signal: impl Future<Output = ()> + Send + 'static,
+    ends: impl FnOnce(io::Result<()>) + Send + 'static,
+    tls: sio_app::Tls,
+) -> (Io, SocketAddr) {
+    let server = Server::with_options(config, options).expect("these make sense");
+    let serve = |server: &Server, listener| server.serve_tls(listener, tls);
+    start_with(server, setup, serve, signal, ends)
+}
+
+fn start_with(
+    server: Server,
+    setup: impl FnOnce(&Io),
+    serve: impl FnOnce(&Server, TcpListener) -> Serve,
+    signal: impl Future<Output = ()> + Send + 'static,
+    ends: impl FnOnce(io::Result<()>) + Send + 'static,
+) -> (Io, SocketAddr) {
     setup(&server);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    let io = server.io().clone();
-    spawn(async move { ends(server.serve(listener).with_graceful_shutdown(signal).await) });
-    (io, address)
+    let served = serve(&server, listener).with_graceful_shutdown(signal).into_future();
+    spawn(async move { ends(served.await) });
+    (server.io().clone(), address)
 }
 
 /// Serves one stream that is no TCP connection, until it ends.

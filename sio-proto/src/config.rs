@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use crate::codec::{Codec, Framing, MessageLimits, PacketParser};
 use crate::engine::Dialect;
-use crate::{http, socket, websocket};
+use crate::{Origins, http, socket, websocket};
 
 /// Settings of a server. Plain data: build one with [`Config::default`] and the chainable setters, or set fields.
 #[derive(Clone, Debug)]
@@ -28,7 +28,8 @@ pub struct Config {
     pub ping_timeout: Duration,
     /// How long a new session may go without joining a namespace. Default 45 s (docs/protocol/socket-io.md §3.1).
     pub connect_timeout: Duration,
-    /// How long an upgrade may take from the probe's connection to packet `5`. Default 10 s (docs/protocol/engine-io.md §7).
+    /// How long an upgrade may take from the probe's connection to packet `5` (docs/protocol/engine-io.md §7), and a hixie-76 handshake of
+    /// 0.6 to 0.9 from its head to the 8 bytes behind it. Default 10 s.
     pub upgrade_timeout: Duration,
     /// How long a closing polling session waits for a GET that can carry the close packet. Default 30 s
     /// (docs/protocol/engine-io.md §8).
@@ -54,6 +55,11 @@ pub struct Config {
     pub cors: Option<Cors>,
     /// Which pages may open sessions at all, over any transport. Default [`Origins::SameHost`].
     pub origins: Origins,
+    /// Whose pages the Flash policy lets open sockets, each `domain[:port]` with `*` for any; no port means any port. It is told to whoever asks
+    /// for it, as long as a generation is served that has flashsocket. Default `*:*`, as with genuine servers: the policy is not what protects
+    /// sessions, since it says no more than that Flash may connect, which programs other than Flash do without asking. Who may open a session is
+    /// [`Config::origins`]' business, over flashsocket too. An empty list lets nobody.
+    pub flash_policy: Vec<String>,
     /// Limits on what one connection may send as HTTP.
     pub http: http::Limits,
     /// Limits on what one connection may send as websocket frames.
@@ -102,6 +108,7 @@ impl Default for Config {
             cookie: None,
             cors: None,
             origins: Origins::SameHost,
+            flash_policy: alloc::vec!["*:*".to_owned()],
             http: http::Limits::default(),
             websocket: websocket::Limits::default(),
             packet: socket::text::Limits::default(),
@@ -411,19 +418,6 @@ impl Cors {
         self.credentials = true;
         self
     }
-}
-
-/// Which pages may open sessions. Browsers let any page open a websocket to any host and send the host's cookies
-/// with it; CORS does not stop that, this rule does. Requests without an `Origin` header (not from a page) always pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Origins {
-    /// Pages whose origin names the same host and port as the request's `Host`, and those listed for CORS. A proxy that rewrites
-    /// `Host` makes this refuse everybody: list the public origin then.
-    #[default]
-    SameHost,
-    /// Every page. This is what genuine servers do.
-    Any,
 }
 
 /// Settings of the 0.6 family (docs/protocol/legacy-0.6.md §4, §6, §13).

@@ -50,7 +50,7 @@ pub fn detect<'a>(prefix: &str, request: &RequestHead<'a>) -> Route<'a> {
     };
     let segments = Segments(rest);
 
-    if matches!(request.method, "GET" | "HEAD") && is_static(rest) {
+    if matches!(request.method, "GET" | "HEAD") && is_client_file(rest) {
         return Route::Static(rest); // row 1
     }
     match segments.get(0) {
@@ -226,15 +226,18 @@ fn decimal(text: &str) -> Option<u64> {
     (digits == text.len()).then_some(value as u64)
 }
 
-/// Whether a path below the prefix is one of the client files that some release has served.
-fn is_static(path: &str) -> bool {
+/// Whether a path below the prefix is one of the client files that some release has served: a closed set of patterns, in which no path leads upwards.
+#[must_use]
+pub fn is_client_file(path: &str) -> bool {
     if let Some(name) = path.strip_prefix("static/flashsocket/") {
         return name.ends_with(".swf") && is_file_name(name);
     }
     match path {
         "socket.io.js"
         | "socket.io.min.js"
+        | "socket.io.esm.js"
         | "socket.io.esm.min.js"
+        | "socket.io.msgpack.js"
         | "socket.io.msgpack.min.js"
         | "WebSocketMain.swf"
         | "lib/vendor/web-socket-js/WebSocketMain.swf" => true,

@@ -52,6 +52,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! The [`manual`] goes through it step by step, and on to the shard.
+//!
 //! # The map
 //!
 //! | module | from | to |
@@ -73,6 +75,7 @@ mod config;
 mod entropy;
 mod frame;
 mod id;
+mod origins;
 mod time;
 
 pub mod codec;
@@ -82,6 +85,7 @@ pub mod engine;
 pub mod http;
 pub mod json;
 pub mod legacy;
+pub mod manual;
 pub mod server;
 pub mod socket;
 pub mod websocket;
@@ -89,10 +93,9 @@ pub mod wire;
 
 pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
-pub use config::{
-    Config, ConfigError, Cookie, Cors, Generations, Legacy, Legacy09, Mount, Origins, SameSite, Transports,
-};
+pub use config::{Config, ConfigError, Cookie, Cors, Generations, Legacy, Legacy09, Mount, SameSite, Transports};
 pub use entropy::Entropy;
 pub use frame::Frame;
 pub use id::{LinkId, SessionKey, Sid, SocketKey};
+pub use origins::{OriginPattern, OriginPatternError, Origins};
 pub use time::Time;

@@ -69,6 +69,8 @@ captures! {
     v4_server_v2_client_polling: "cross-server4.8.4-allowEIO3-client2.5.0-polling",
     v4_server_v2_client_upgrade: "cross-server4.8.4-allowEIO3-client2.5.0-upgrade",
     v2_malformed: "malformed-2.5.1",
+    msgpack_polling: "msgpack-4.8.4-polling",
+    msgpack_websocket: "msgpack-4.8.4-websocket",
     tilde_websocket: "sio-0.6.18-websocket",
     tilde_polling: "sio-0.6.18-xhr-polling",
     tilde_jsonp: "sio-0.6.18-jsonp-polling",

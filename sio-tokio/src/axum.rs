@@ -44,7 +44,8 @@
 //!
 //! # Layer or routes
 //!
-//! A layer sees requests before they are routed, wherever it stands. [`Server::routes`] are routes like others: they can be nested and merged, and have their own layers.
+//! A layer sees requests before they are routed, wherever it stands. [`Server::routes`] are routes like others: they can be nested and merged, and have their own layers. (What a router is
+//! nested under is taken off the path before Socket.IO sees it, and clients say it in their option `path`.)
 //! What else there is to know stands in [`tower`](crate::tower).
 //!
 //! # Shutdown
@@ -53,14 +54,11 @@
 //! # async fn example(io: sio_tokio::Server, app: axum::Router) -> std::io::Result<()> {
 //! # let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 //! # let signal = async { std::future::pending::<()>().await };
-//! let closing = io.clone();
 //! let signal = async move {
 //!     signal.await; // for example tokio::signal::ctrl_c()
-//!     closing.close();
+//!     io.finish().await;
 //! };
-//! axum::serve(listener, app).with_graceful_shutdown(signal).await?;
-//! io.finish().await;
-//! # Ok(())
+//! axum::serve(listener, app).with_graceful_shutdown(signal).await
 //! # }
 //! ```
 

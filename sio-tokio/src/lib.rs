@@ -40,6 +40,8 @@
 //! | `tower` | the module `tower`: a layer and a service for any server of hyper 1 |
 //! | `axum` | the module `axum`: routes of a `Router`, and the address from its `ConnectInfo` |
 //!
+//! With the feature `tls` a server speaks `https` and `wss` itself: `Server::listen_tls`, `Server::serve_tls`.
+//!
 //! What this crate adds is thin: accepting, sockets, the clock and random bytes. Connections are read by one small task each and written directly by
 //! whoever has something for them; each shard has one task for its deadlines.
 #![forbid(unsafe_code)]

@@ -62,14 +62,18 @@
 //!
 //! # Shutdown
 //!
-//! [`Io::close`](crate::Io::close) ends parked polls and websockets, [`Io::ended`](crate::Io::ended) waits for the last. The host's own graceful shutdown does not know of websockets, which hyper has handed over:
+//! First Socket.IO, then the host: [`Server::finish`](crate::Server::finish) tells all clients, over their websockets and in their polls, and waits until they have left. The host has to serve
+//! meanwhile, for those who are between two polls; its own graceful shutdown comes after it. (That knows nothing of websockets, which hyper has handed over.)
 //!
 //! ```
 //! # use sio_tokio::Server;
-//! # async fn example(io: Server, serve: impl Future<Output = ()>) {
-//! // `serve` is the host, with a graceful shutdown of its own whose signal calls `io.close()`.
-//! serve.await;
-//! io.finish().await;
+//! # async fn example(io: Server, signal: impl Future<Output = ()>) {
+//! let signal = async move {
+//!     signal.await; // for example tokio::signal::ctrl_c()
+//!     io.finish().await;
+//! };
+//! // `signal` is what the host's graceful shutdown waits for.
+//! # signal.await;
 //! # }
 //! ```
 
@@ -218,8 +222,9 @@ impl<B: Body> Service<Request<B>> for OwnAnswers {
             Ok(head) => head,
             Err(refusal) => return ResponseFuture::refusal(refusal, parts.version),
         };
+        let peer = head::peer(&parts.extensions);
         let extension = head::extension(&mut parts.extensions);
-        match self.0.take_up(head, head::peer(&parts.extensions), extension) {
+        match self.0.take_up(head, peer, extension) {
             Some(exchange) => ResponseFuture::ours(Serving::new(exchange, body, &self.0, parts.version, None)),
             None => ResponseFuture::refusal(FULL, parts.version),
         }

@@ -76,6 +76,9 @@ async fn polling_beside_the_applications_own_routes() {
     let mut other = raw::Connection::open(address).await;
     assert_eq!(other.post(&path, r#"42["echo",2]"#).await, "ok");
     assert_eq!(connection.response().await, r#"42["echo",2]"#);
+    let nested = serve(Router::new().nest("/api", io.routes())).await;
+    let mut other = raw::Connection::open(nested).await;
+    assert!(other.get(&format!("/api{POLLING}")).await.starts_with("0{"));
     // What is under the path and is no request of the protocol's is the application's, and not there.
     connection.write(&raw::get("/nothing")).await;
     assert!(connection.response_with_head().await.0.starts_with("HTTP/1.1 404"));
@@ -342,12 +345,13 @@ async fn alone_it_answers_as_its_own_listener_would() {
     assert!(connection.response_with_head().await.0.starts_with("HTTP/1.1 404"));
     io.on_request(|request| {
         let body = String::from_utf8_lossy(request.body());
-        HttpResponse::text(format!("{} {body}", request.path())).header("X-Test", "1")
+        let is_local = request.peer().address.is_some_and(|a| a.ip().is_loopback());
+        HttpResponse::text(format!("{} {body} {is_local}", request.path())).header("X-Test", "1")
     });
     connection.write(&raw::post("/hello", "you")).await;
     let (head, body) = connection.response_with_head().await;
     assert!(head.contains("x-test: 1"), "{head}");
-    assert_eq!(body, "/hello you");
+    assert_eq!(body, "/hello you true");
     open(&mut connection).await;
 }
 
@@ -373,6 +377,8 @@ async fn closing_ends_polls_and_websockets() {
         .on_disconnect(move |_: Socket, reason: Reason| tell.send(reason));
     let address = serve(own_routes().layer(io.layer())).await;
     let mut client = Client::connect(address).await;
+    let mut between = raw::Connection::open(address).await;
+    let its_path = open(&mut between).await;
     let mut connection = raw::Connection::open(address).await;
     let path = open(&mut connection).await;
     connection.write(&raw::get(&path)).await;
@@ -386,8 +392,16 @@ async fn closing_ends_polls_and_websockets() {
     client.closed().await;
     drop(client);
     assert!(connection.response_with_head().await.0.starts_with("HTTP/1.1 200"));
+    // Who is between two polls is waited for, and told in the next.
+    while io.connections() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(io.sessions() == 1 && !finished.is_finished());
+    while io.sessions() > 0 {
+        assert!(between.get(&its_path).await.ends_with(['1', '6']));
+    }
     patiently(finished).await.unwrap();
-    for _ in 0..2 {
+    for _ in 0..3 {
         assert_eq!(told.recv().await, Some(Reason::ServerShuttingDown));
     }
     assert_eq!((io.sessions(), io.connections()), (0, 0));

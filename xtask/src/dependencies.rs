@@ -1,4 +1,4 @@
-//! The core's dependency allow-list, `docs/dependencies.txt` against `cargo tree`; and that the adapter without tokio is without it.
+//! The core's dependency allow-list, `docs/dependencies.txt` against `cargo tree`, without features and with each of them; and that the adapter without tokio is without it.
 //!
 //! The list is compared whole, both ways, so that what is allowed is also what is there. Versions are the lockfile's
 //! business; here only names count.
@@ -11,10 +11,13 @@ use std::fmt::Write;
 
 const LIST: &str = "docs/dependencies.txt";
 
+/// What a line begins with behind which stands what a feature adds.
+const FEATURE: &str = "# Feature ";
+
 /// The adapter that has no tokio, whichever of its runtimes is chosen. With all features it is not asked: they are no choice.
 const WITHOUT_TOKIO: &[&[&str]] = &[
-    &["-p", "sio-async-std"],
-    &["-p", "sio-async-std", "--no-default-features", "--features", "smol"],
+    &["-p", "sio-async-std", "--features", "tls"],
+    &["-p", "sio-async-std", "--no-default-features", "--features", "smol,tls"],
 ];
 
 pub(crate) fn run(tree: &Workspace) -> Outcome {
@@ -25,19 +28,45 @@ pub(crate) fn run(tree: &Workspace) -> Outcome {
 }
 
 fn core(tree: &Workspace) -> Outcome {
-    let text = dependencies(tree, &["-p", "sio-proto", "--target", "all"])?;
-    let actual: BTreeSet<&str> = names(&text).filter(|name| *name != "sio-proto").collect();
     let list = std::fs::read_to_string(tree.root.join(LIST)).when(format_args!("reading {LIST}"))?;
-    let allowed: BTreeSet<&str> = names(&list).collect();
-    let difference = difference(&allowed, &actual);
+    let (allowed, features) = sections(&list);
+    let plain = dependencies(tree, &["-p", "sio-proto", "--target", "all"])?;
+    let core: BTreeSet<&str> = names(&plain).filter(|name| *name != "sio-proto").collect();
+    compare("sio-proto", &allowed, &core)?;
+    for (feature, allowed) in features {
+        let text = dependencies(tree, &["-p", "sio-proto", "--target", "all", "--features", feature])?;
+        let added: BTreeSet<&str> = names(&text)
+            .filter(|name| *name != "sio-proto" && !core.contains(name))
+            .collect();
+        compare(&format!("sio-proto, for its feature {feature},"), &allowed, &added)?;
+    }
+    Ok(())
+}
+
+fn compare(whose: &str, allowed: &BTreeSet<&str>, actual: &BTreeSet<&str>) -> Outcome {
+    let difference = difference(allowed, actual);
     if difference.is_empty() {
-        println!("sio-proto depends on {} crates, all of them in {LIST}", actual.len());
+        println!("{whose} depends on {} crates, all of them in {LIST}", actual.len());
         return Ok(());
     }
     Err(Failure::new(format!(
-        "{LIST} and `cargo tree -p sio-proto -e normal` differ (- listed but gone, + there but not listed):\n{difference}\
+        "{LIST} and what {whose} depends on by `cargo tree -e normal` differ (- listed but gone, + there but not listed):\n{difference}\
          A new dependency of the core is a decision: say why in the commit that adds it to the list."
     )))
+}
+
+/// The names in the list: those of the core, and for each feature those that it adds.
+fn sections(list: &str) -> (BTreeSet<&str>, Vec<(&str, BTreeSet<&str>)>) {
+    let (mut core, mut features) = (BTreeSet::new(), Vec::<(&str, BTreeSet<&str>)>::new());
+    for line in list.lines() {
+        if let Some(feature) = line.strip_prefix(FEATURE) {
+            features.push((feature.trim(), BTreeSet::new()));
+            continue;
+        }
+        let section = features.last_mut().map_or(&mut core, |(_, section)| section);
+        section.extend(names(line));
+    }
+    (core, features)
 }
 
 /// Looks at what is built for this machine: on others (WebAssembly) async-std itself names tokio.
@@ -102,6 +131,13 @@ mod tests {
     fn tokio_has_relatives() {
         assert!(["tokio", "tokio-util"].iter().all(|name| is_of_tokio(name)));
         assert!(!is_of_tokio("tokiox"));
+    }
+
+    #[test]
+    fn features_have_sections_of_their_own() {
+        let (core, features) = sections("# why\nbytes\n\n# Feature x\n# why\nrmp\n");
+        assert_eq!(core, BTreeSet::from(["bytes"]));
+        assert_eq!(features, [("x", BTreeSet::from(["rmp"]))]);
     }
 
     #[test]

@@ -6,16 +6,16 @@
 use crate::arguments::Arguments;
 use crate::clients;
 use crate::failure::{Failure, Outcome, While};
-use crate::programs::{cargo, line, missing, output, run as execute};
+use crate::programs::{line, missing, output, run as execute};
+use crate::runtimes::{self, Runtime};
 use crate::server::{self, Server, free_ports};
 use crate::workspace::Workspace;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MIN_NODE: u32 = 20;
-const RUNTIMES: &[&str] = &["tokio", "async-std", "loop"];
 const BROWSERS: &[&str] = &[
     "/usr/bin/chromium",
     "/usr/bin/chromium-browser",
@@ -24,13 +24,14 @@ const BROWSERS: &[&str] = &[
 /// Suites that drive a browser, and those that talk to the chat example.
 const BROWSER_SUITES: &[&str] = &["chat", "legacy-0.6", "legacy-0.9", "one-room", "leftovers", "streams"];
 const CHAT_SUITES: &[&str] = &["chat"];
+/// Suites of the example that speaks TLS, on all runtimes at once.
+const TLS_SUITES: &[&str] = &["tls"];
 /// Suites of what the server does not have yet. They are not run unless asked for with `--only`, and each run says so.
 const AHEAD: &[(&str, &str)] = &[
     ("hixie", "there are no handshakes of 2010 yet"),
-    ("msgpack", "there is no MessagePack parser yet"),
     ("recovery", "there is no connection state recovery yet"),
 ];
-/// What the suites that drive old clients in a browser want; the chat offers what it finds, and its suite wants every generation.
+/// What the suites that drive old clients in a browser want.
 const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
 /// For all suites together, and for each of them.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -39,7 +40,7 @@ const SUITE_LIMIT: Duration = Duration::from_secs(5 * 60);
 struct Options {
     only: Vec<String>,
     clients: Option<String>,
-    runtime: String,
+    runtimes: Vec<&'static Runtime>,
     screenshot: bool,
     server: Option<PathBuf>,
     chat: Option<PathBuf>,
@@ -47,57 +48,13 @@ struct Options {
 
 pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
     let options = Options::read(arguments)?;
-    let home = tree.root.join("interop");
-    let suites = select(&suites(&home)?, &options.only)?;
-    let needs = |list: &[&str]| suites.iter().any(|suite| list.contains(&suite.as_str()));
-
-    install(&home)?;
-    let mut node = Command::new("node");
-    if needs(BROWSER_SUITES) {
-        node.env("SIO_CHROMIUM", browser()?);
-        let wanted = if needs(CHAT_SUITES) { &[] } else { OLD_CLIENTS };
-        clients::fetch(tree, wanted)?;
-    }
-
-    let logs = tree.target.join("interop");
-    let programs = build(tree, &options, needs(CHAT_SUITES))?;
-    let port = free_ports(3)?;
-    let words = ["--runtime", &options.runtime, "--port", &port.to_string()];
-    let mut server = Server::start(
-        "conformance-server",
-        Command::new(&programs.server).current_dir(&tree.root).args(words),
-        &logs,
-    )?;
-    server.wait_for_line(&format!("listening {port}"))?;
-    node.env("SIO_PORT", port.to_string());
-
-    let mut chat = None;
-    if let Some(program) = &programs.chat {
-        let port = free_ports(1)?;
-        let mut command = Command::new(program);
-        command
-            .current_dir(&tree.root)
-            .args(["--port", &port.to_string()])
-            .env("PORT", port.to_string());
-        let mut started = Server::start("chat", &mut command, &logs)?;
-        started.wait_for_port(port)?;
-        node.env("SIO_CHAT_PORT", port.to_string());
-        chat = Some(started);
-    }
-    if let Some(list) = &options.clients {
-        node.env("SIO_CLIENTS", list);
-    }
-    if options.screenshot {
-        fs::create_dir_all(tree.root.join("docs/images")).when("docs/images")?;
-        node.env("SIO_SCREENSHOT", "1");
-    }
-
-    let tested = test(node.current_dir(&home), &suites, &logs.join("report.tap"));
-    // The servers are asked to go whatever the suites said: how they go is a test as well.
-    let stopped = [Some(server), chat].into_iter().flatten().map(Server::stop);
-    let failures: Vec<String> = std::iter::once(tested)
-        .chain(stopped)
-        .filter_map(Result::err)
+    let suites = select(&suites(&home(tree))?, &options.only)?;
+    install(&home(tree))?;
+    // All of them, whatever one of them says: how each does is worth knowing.
+    let failures: Vec<String> = options
+        .runtimes
+        .iter()
+        .filter_map(|runtime| test_runtime(tree, &options, &suites, runtime).err())
         .map(|failure| failure.to_string())
         .collect();
     if failures.is_empty() {
@@ -107,18 +64,124 @@ pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
     }
 }
 
+fn home(tree: &Workspace) -> PathBuf {
+    tree.root.join("interop")
+}
+
+/// Everything on one runtime: a server, the chat if there is one for it, and the suites against them.
+fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime: &Runtime) -> Outcome {
+    println!("\n== {}", runtime.name);
+    let start = Instant::now();
+    let has_chat_suite = |list: &[String]| list.iter().any(|suite| CHAT_SUITES.contains(&suite.as_str()));
+    let mut suites = suites.to_vec();
+    for (suite, why) in runtime.without {
+        println!("interop: {suite} is not run on {}: {why}", runtime.name);
+        suites.retain(|other| other != suite);
+    }
+    let chat = match &options.chat {
+        _ if !has_chat_suite(&suites) => None,
+        Some(program) => Some(program.clone()),
+        None => runtime.build_chat(tree)?,
+    };
+    if chat.is_none() && has_chat_suite(&suites) {
+        println!(
+            "interop: {} is not run on {}, which has no chat",
+            CHAT_SUITES.join(", "),
+            runtime.name
+        );
+        suites.retain(|suite| !CHAT_SUITES.contains(&suite.as_str()));
+    }
+    if suites.is_empty() {
+        return Err(Failure::new(format!(
+            "{}: none of these suites can be run on it",
+            runtime.name
+        )));
+    }
+    let program = match &options.server {
+        Some(program) => program.clone(),
+        None => runtime.build_server(tree)?,
+    };
+
+    let mut node = Command::new("node");
+    if suites.iter().any(|suite| BROWSER_SUITES.contains(&suite.as_str())) {
+        node.env("SIO_CHROMIUM", browser()?);
+        // The chat offers what it finds, and its suite wants every generation.
+        let wanted = if chat.is_some() { &[] } else { OLD_CLIENTS };
+        clients::fetch(tree, wanted)?;
+    }
+    let logs = tree.target.join("interop").join(runtime.name);
+    let port = free_ports(3)?;
+    let words = ["--runtime", runtime.word, "--port", &port.to_string()];
+    let mut server = Server::start(
+        "conformance-server",
+        Command::new(&program).current_dir(&tree.root).args(words),
+        &logs,
+    )?;
+    server.wait_for_line(&format!("listening {port}"))?;
+    node.env("SIO_PORT", port.to_string());
+    let chat = chat.map(|program| start_chat(tree, &program, &logs)).transpose()?;
+    if let Some((port, _)) = &chat {
+        node.env("SIO_CHAT_PORT", port.to_string());
+    }
+    let mut secure = None;
+    if suites.iter().any(|suite| TLS_SUITES.contains(&suite.as_str())) {
+        let program = runtimes::build(tree, "tls-echo", &[])?;
+        let (port, certificate) = (free_ports(2)?, logs.join("tls-echo.pem"));
+        let mut command = Command::new(program);
+        command.args(["--port", &port.to_string(), "--ca"]).arg(&certificate);
+        let mut started = Server::start("tls-echo", &mut command, &logs)?;
+        started.wait_for_line(&format!("listening {port}"))?;
+        node.env("SIO_TLS_PORT", port.to_string())
+            .env("SIO_TLS_CA", certificate);
+        secure = Some(started);
+    }
+    if let Some(list) = &options.clients {
+        node.env("SIO_CLIENTS", list);
+    }
+    if options.screenshot {
+        fs::create_dir_all(tree.root.join("docs/images")).when("docs/images")?;
+        node.env("SIO_SCREENSHOT", "1");
+    }
+
+    let tested = test(node.current_dir(home(tree)), &suites, &logs.join("report.tap"));
+    println!("== {}: {:.0} s", runtime.name, start.elapsed().as_secs_f64());
+    // The servers are asked to go whatever the suites said: how they go is a test as well.
+    let stopped = [Some(server), chat.map(|(_, chat)| chat), secure];
+    let failures: Vec<String> = std::iter::once(tested)
+        .chain(stopped.into_iter().flatten().map(Server::stop))
+        .filter_map(Result::err)
+        .map(|failure| format!("{}: {failure}", runtime.name))
+        .collect();
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(failures.join("\n")))
+    }
+}
+
+fn start_chat(tree: &Workspace, program: &Path, logs: &Path) -> Outcome<(u16, Server)> {
+    let port = free_ports(1)?;
+    let mut command = Command::new(program);
+    command
+        .current_dir(&tree.root)
+        .args(["--port", &port.to_string()])
+        .env("PORT", port.to_string());
+    let mut started = Server::start("chat", &mut command, logs)?;
+    started.wait_for_port(port)?;
+    Ok((port, started))
+}
+
 impl Options {
     fn read(mut arguments: Arguments) -> Outcome<Self> {
         let options = Self {
             only: arguments.take_list("--only"),
             clients: arguments.take("--clients"),
-            runtime: arguments.take("--runtime").unwrap_or_else(|| "tokio".to_owned()),
+            runtimes: runtimes::chosen(&arguments.take_list("--runtime"))?,
             screenshot: arguments.take("--screenshot").is_some(),
             server: arguments.take("--server").map(absolute).transpose()?,
             chat: arguments.take("--chat").map(absolute).transpose()?,
         };
         arguments.finish()?;
-        crate::arguments::assert_known("runtime", std::slice::from_ref(&options.runtime), RUNTIMES)?;
         Ok(options)
     }
 }
@@ -215,40 +278,6 @@ fn browser() -> Outcome<PathBuf> {
             .env("DEBIAN_FRONTEND", "noninteractive"),
     )?;
     found().ok_or_else(|| Failure::new("apt-get has installed chromium, but it is in none of the usual places"))
-}
-
-struct Programs {
-    server: PathBuf,
-    chat: Option<PathBuf>,
-}
-
-fn build(tree: &Workspace, options: &Options, needs_chat: bool) -> Outcome<Programs> {
-    let mut wanted = Vec::new();
-    if options.server.is_none() {
-        wanted.push("conformance-server");
-    }
-    if needs_chat && options.chat.is_none() {
-        wanted.push("chat");
-    }
-    if !wanted.is_empty() {
-        if !tree.has_package("sio-examples") {
-            return Err(Failure::new(format!(
-                "the workspace has no package sio-examples to build {} from",
-                wanted.join(" and ")
-            )));
-        }
-        let programs = wanted.iter().flat_map(|name| ["--bin", name]);
-        execute(
-            cargo(&tree.root)
-                .args(["build", "--release", "-p", "sio-examples"])
-                .args(programs),
-        )?;
-    }
-    let built = |name: &str| tree.target.join("release").join(name);
-    Ok(Programs {
-        server: options.server.clone().unwrap_or_else(|| built("conformance-server")),
-        chat: needs_chat.then(|| options.chat.clone().unwrap_or_else(|| built("chat"))),
-    })
 }
 
 /// Runs the suites one after the other, because they share one server, and reads the counts from the report.

@@ -3,12 +3,14 @@
 //! ```text
 //! cargo xtask check   [--only STEPS] [--skip STEPS]     everything that needs Rust alone
 //! cargo xtask clients [--only VERSIONS]                 genuine browser clients into clients/
-//! cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAME] [--screenshot]
+//! cargo xtask operate [--only RUNS] [--runtime NAME] [--server PROGRAM]
+//!                                                       shutdown and want of descriptors, with many clients
+//! cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
 //!                     [--server PROGRAM] [--chat PROGRAM]
 //!                                                       genuine clients against the conformance server
 //! ```
 //!
-//! Lists are separated by commas. A command ends with exit code 0 if everything it names has been done and was found
+//! Lists are separated by commas. The runtimes are tokio (the default), axum, loop, async-std and smol, or all. A command ends with exit code 0 if everything it names has been done and was found
 //! right. A tool that is missing is a failure that says which; nothing is skipped unless a person asked for it.
 
 #![forbid(unsafe_code)]
@@ -24,7 +26,9 @@ mod clients;
 mod dependencies;
 mod failure;
 mod interop;
+mod operate;
 mod programs;
+mod runtimes;
 mod server;
 mod tidy;
 mod workspace;
@@ -37,7 +41,8 @@ use workspace::Workspace;
 const USAGE: &str = "\
 usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask clients [--only VERSIONS]
-       cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAME] [--screenshot]
+       cargo xtask operate [--only RUNS] [--runtime NAME] [--server PROGRAM]
+       cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
                            [--server PROGRAM] [--chat PROGRAM]";
 
 fn main() -> ExitCode {
@@ -56,6 +61,7 @@ fn run(mut words: impl Iterator<Item = String>) -> Outcome {
     match command.as_str() {
         "check" => check::run(&Workspace::find()?, arguments),
         "clients" => clients::run(&Workspace::find()?, arguments),
+        "operate" => operate::run(&Workspace::find()?, arguments),
         "interop" => interop::run(&Workspace::find()?, arguments),
         _ => Err(Failure::new(USAGE)),
     }

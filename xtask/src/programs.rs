@@ -1,6 +1,7 @@
 //! Running other programs, saying which one is missing when it is.
 
 use crate::failure::{Failure, Outcome};
+use crate::workspace::Workspace;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,6 +11,21 @@ pub(crate) fn cargo(directory: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(directory);
     command
+}
+
+/// Builds programs of the examples, as they are meant to be measured.
+pub(crate) fn build_examples(tree: &Workspace, names: &[&str], features: &[&str]) -> Outcome {
+    if !tree.has_package("sio-examples") {
+        return Err(Failure::new(format!(
+            "the workspace has no package sio-examples to build {} from",
+            names.join(" and ")
+        )));
+    }
+    let programs = names.iter().flat_map(|name| ["--bin", name]);
+    run(cargo(&tree.root)
+        .args(["build", "--release", "-p", "sio-examples"])
+        .args(programs)
+        .args(features))
 }
 
 /// Runs the command with our own output and fails unless it succeeds.

@@ -91,6 +91,17 @@ impl Server {
 
     /// Asks the server to go. It has to, in time, and with exit code 0.
     pub(crate) fn stop(mut self) -> Outcome {
+        self.ask_to_go()?;
+        self.wait_for_end()
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn ask_to_go(&mut self) -> Outcome {
         self.assert_alive()?;
         let id = self.child.id().to_string();
         let asked = Command::new("sh")
@@ -100,6 +111,11 @@ impl Server {
         if !asked.success() {
             return Err(self.complaint(format_args!("could not be sent SIGTERM")));
         }
+        Ok(())
+    }
+
+    /// Waits for the end after SIGTERM.
+    pub(crate) fn wait_for_end(&mut self) -> Outcome {
         match self.wait(STOP_LIMIT)? {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(self.complaint(format_args!("answered SIGTERM with {status} instead of exit code 0"))),

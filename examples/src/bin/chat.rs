@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let port = chat::port()?;
-    let server = Server::new(chat::config())?;
+    let server = Server::with_options(chat::config(), chat::options())?;
     chat::register(&server);
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("chat: http://localhost:{}", listener.local_addr()?.port());

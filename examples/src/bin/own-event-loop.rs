@@ -10,12 +10,12 @@
 
 use std::net::TcpListener;
 
-use sio_app::{Io, Options};
+use sio_app::Io;
 use sio_examples::event_loop::{EventLoop, RUNTIME};
 use sio_examples::{asked_to_end, chat};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let io = Io::new(chat::config(), Options::default().shards(1), RUNTIME)?;
+    let io = Io::new(chat::config(), chat::options().shards(1), RUNTIME)?;
     chat::register(&io);
     let listener = TcpListener::bind(("127.0.0.1", chat::port()?))?;
     println!("chat: http://localhost:{}", listener.local_addr()?.port());

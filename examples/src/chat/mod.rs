@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sio_app::{Ack, Config, Data, HttpRequest, Io, Socket};
+use sio_app::{Ack, Config, Data, HttpRequest, Io, Options, Socket};
 
 use room::{Entry, Person, Room};
 
@@ -66,6 +66,14 @@ pub fn port() -> Result<u16, std::num::ParseIntError> {
     argument
         .or_else(|| std::env::var("PORT").ok())
         .map_or(Ok(8080), |port| port.parse())
+}
+
+/// What the process is told: to serve the genuine clients, where they have been fetched.
+#[must_use]
+pub fn options() -> Options {
+    let mut options = Options::default();
+    options.client_files = pages::client_files();
+    options
 }
 
 /// Makes a server the chat: its pages and its events.

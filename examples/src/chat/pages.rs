@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde_json::json;
-use sio_app::{HttpRequest, HttpResponse};
+use sio_app::{ClientFiles, HttpRequest, HttpResponse};
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -33,6 +33,9 @@ const ASSETS: &[(&str, &str, &[u8])] = &[
     ("/assets/frame.js", SCRIPT, asset!("frame.js")),
 ];
 
+/// Where `cargo xtask clients` has put them.
+const CLIENTS: &str = "clients";
+
 /// Everything that is served, read once.
 pub(crate) struct Pages {
     files: BTreeMap<String, (&'static str, Bytes)>,
@@ -46,11 +49,9 @@ impl Pages {
             files.insert((*path).to_owned(), (*kind, Bytes::from_static(bytes)));
         }
         let mut generations = Vec::new();
-        for (version, scripts) in genuine_clients(Path::new("clients")) {
+        for (version, scripts) in genuine_clients(Path::new(CLIENTS)) {
             for (name, bytes) in scripts {
-                files.insert(format!("/clients/{version}/{name}"), (SCRIPT, bytes.clone()));
-                // Where pages of that time look for it: the newest is served without a version.
-                files.insert(format!("/socket.io/{name}"), (SCRIPT, bytes));
+                files.insert(format!("/clients/{version}/{name}"), (SCRIPT, bytes));
             }
             let script = format!("/clients/{version}/socket.io.js");
             generations.push(json!({ "generation": version, "kind": kind(&version), "script": script }));
@@ -70,6 +71,16 @@ impl Pages {
             None => HttpResponse::new(404),
         }
     }
+}
+
+/// The genuine clients where pages of their time look for them: the newest without a version, all with theirs.
+pub(crate) fn client_files() -> Option<ClientFiles> {
+    let folder = Path::new(CLIENTS);
+    let versions = genuine_clients(folder);
+    let newest = ClientFiles::load(folder.join(&versions.last()?.0)).ok()?;
+    versions.iter().try_fold(newest, |files, (version, _)| {
+        files.version(version, folder.join(version)).ok()
+    })
 }
 
 /// The versions that are there, oldest first, each with its scripts.

@@ -45,7 +45,7 @@ impl Outlet for Arc<Wall> {
 }
 
 #[derive(Default)]
-struct Bell(AtomicUsize);
+pub(crate) struct Bell(pub(crate) AtomicUsize);
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
@@ -60,7 +60,7 @@ fn item(text: &'static str) -> Item {
 #[test]
 fn several_pieces_leave_in_one_write() {
     let wall = Wall::with_room(100);
-    let link = Link::new(wall.clone());
+    let link = Link::new(wall.clone(), Arc::default());
     link.push(item("a"));
     let mut items = [item("b"), item("c")].into_iter();
     assert!(link.claim(&mut items).is_some());
@@ -73,7 +73,7 @@ fn several_pieces_leave_in_one_write() {
 #[test]
 fn what_comes_while_another_writes_is_written_by_it() {
     let wall = Wall::with_room(100);
-    let link = Link::new(wall.clone());
+    let link = Link::new(wall.clone(), Arc::default());
     link.push(item("1"));
     let mut items = [item("2")].into_iter();
     assert!(link.claim(&mut items).is_some());
@@ -85,7 +85,7 @@ fn what_comes_while_another_writes_is_written_by_it() {
 #[test]
 fn a_full_socket_keeps_the_rest_in_order() {
     let wall = Wall::with_room(4);
-    let link: Arc<Link> = Arc::new(Link::new(wall.clone()));
+    let link: Arc<Link> = Arc::new(Link::new(wall.clone(), Arc::default()));
     let bell = Arc::new(Bell::default());
     link.set_waker(&bell.clone().into());
     let mut items = [item("abc"), item("def"), Item::Finish].into_iter();
@@ -112,7 +112,7 @@ fn a_full_socket_keeps_the_rest_in_order() {
 #[test]
 fn a_large_batch_is_a_vector() {
     let wall = Wall::with_room(1 << 20);
-    let link = Link::new(wall.clone());
+    let link = Link::new(wall.clone(), Arc::default());
     let big = Bytes::from(vec![b'x'; 10_000]);
     let mut items = (0..100).map(|_| Item::Bytes(big.clone()));
     assert!(link.claim(&mut items).is_some());

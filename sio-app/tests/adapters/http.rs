@@ -16,15 +16,21 @@ pub(super) fn post(path: &str, body: &str) -> String {
     )
 }
 
-pub(super) struct Connection {
-    stream: TcpStream,
+pub(super) struct Connection<S = TcpStream> {
+    pub(super) stream: S,
     read: Vec<u8>,
 }
 
 impl Connection {
     pub(super) fn open(address: SocketAddr) -> Self {
+        Self::over(dial(address))
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
+    pub(super) const fn over(stream: S) -> Self {
         Self {
-            stream: dial(address),
+            stream,
             read: Vec::new(),
         }
     }

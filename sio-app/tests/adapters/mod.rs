@@ -1,6 +1,6 @@
 //! What every adapter must do, and the genuine peers that see whether it does: a websocket of another make, and HTTP by hand.
 //!
-//! An adapter's `tests/adapter.rs` includes this by its path. It says in `start` and `start_stream` how the adapter serves; the rest is the same for
+//! An adapter's `tests/adapter.rs` includes this by its path. It says in `start`, `start_tls` and `start_stream` how the adapter serves; the rest is the same for
 //! all of them, and knows no runtime: peers block.
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +10,7 @@
 
 use std::future::{Future, poll_fn};
 use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -20,6 +21,9 @@ use tungstenite::{Bytes, Message, WebSocket};
 mod echo;
 mod http;
 mod namespaces;
+mod old;
+#[cfg(feature = "tls")]
+mod tls;
 mod trouble;
 
 /// No test waits longer than this for anything; it is there for failures only.
@@ -72,6 +76,9 @@ impl Signal {
     }
 }
 
+type Given = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Ends = Box<dyn FnOnce(std::io::Result<()>) + Send>;
+
 /// A server on a port of its own.
 struct Served {
     address: SocketAddr,
@@ -86,14 +93,23 @@ fn serve(setup: impl FnOnce(&Io)) -> Served {
 }
 
 fn serve_with(config: Config, options: Options, setup: impl FnOnce(&Io)) -> Served {
-    let (signal, (tell, ended)) = (Signal::default(), mpsc::channel());
-    let ends = move |end| drop(tell.send(end));
-    let (io, address) = crate::start(config, options, setup, signal.clone().given(), ends);
-    Served {
-        address,
-        io,
-        signal,
-        ended,
+    Served::started(|signal, ends| crate::start(config, options, setup, signal, ends))
+}
+
+impl Served {
+    /// `start` serves until the signal is given, and then calls the second function.
+    fn started(start: impl FnOnce(Given, Ends) -> (Io, SocketAddr)) -> Self {
+        let (signal, (tell, ended)) = (Signal::default(), mpsc::channel());
+        let (io, address) = start(
+            Box::pin(signal.clone().given()),
+            Box::new(move |end| drop(tell.send(end))),
+        );
+        Self {
+            address,
+            io,
+            signal,
+            ended,
+        }
     }
 }
 

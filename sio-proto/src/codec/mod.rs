@@ -10,12 +10,16 @@
 
 mod known;
 mod message;
+#[cfg(feature = "msgpack")]
+mod msgpack;
 mod packet;
 
 pub use known::{Envelope, Framing, Streaming};
 pub use message::{
     Codec, Heartbeats, MessageCodec, MessageDecoder, MessageLimits, PayloadError, PlainEvent, PlainMessage, Received,
 };
+#[cfg(feature = "msgpack")]
+pub use msgpack::{MessagePack, MessagePackError};
 pub use packet::{Messages, PacketError, PacketParser, Parsed, messages};
 
 pub(crate) use known::looks_like;

@@ -88,6 +88,10 @@ pub enum PacketError {
     /// The message is not written as this parser's format wants it.
     #[error("malformed message: {0}")]
     Malformed(&'static str),
+    /// The message is not the MessagePack that it should be.
+    #[cfg(feature = "msgpack")]
+    #[error(transparent)]
+    MessagePack(#[from] super::MessagePackError),
     /// A text has a raw U+001E in it, which ends a packet in polls of Engine.IO 4 (docs/protocol/engine-io.md §3.1).
     #[error("text with a raw U+001E")]
     Separator,

@@ -66,6 +66,8 @@ fn row_1_static_files() {
         "socket.io.v0.9.16.js",
         "socket.io+xhr-polling.js",
         "socket.io+websocket+htmlfile.v0.8.7.js",
+        "socket.io.esm.js",
+        "socket.io.msgpack.js",
         "static/flashsocket/WebSocketMain.swf",
         "static/flashsocket/WebSocketMainInsecure.swf",
         "WebSocketMain.swf",

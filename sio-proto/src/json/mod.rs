@@ -24,11 +24,18 @@ mod array;
 mod placeholder;
 mod scan;
 mod string;
+#[cfg(feature = "msgpack")]
+mod tokens;
 
 pub use array::{Array, Elements, elements, scan_array, validate_elements};
 pub use placeholder::{placeholders_in_range, replace_placeholders};
 pub use scan::validate;
 pub use string::{unescape, write_ascii, write_ascii_string, write_js_string, write_script_string, write_string};
+
+#[cfg(feature = "msgpack")]
+pub(crate) use placeholder::leading_number;
+#[cfg(feature = "msgpack")]
+pub(crate) use tokens::{Token, tokens};
 
 /// The deepest nesting any limit can allow; greater limits mean this one.
 ///

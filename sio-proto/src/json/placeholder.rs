@@ -127,7 +127,8 @@ struct Object {
     number: Option<usize>,
 }
 
-fn leading_number(value: &str) -> Option<usize> {
+/// The whole number, without sign, fraction or exponent, that `value` starts with.
+pub(crate) fn leading_number(value: &str) -> Option<usize> {
     let end = value.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(value.len());
     let (digits, rest) = value.split_at(end);
     if rest.starts_with(['.', 'e', 'E']) {

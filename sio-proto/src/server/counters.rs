@@ -1,6 +1,7 @@
-//! How many sessions there are and have been, by generation and transport: so that an operator knows when the last old client is gone.
+//! What an operator wants to know of a shard: how many sessions there are and have been, by generation and transport, so that it shows when the last
+//! old client is gone; how sessions ended, who was refused and why, and how long queues have become.
 
-use super::{Generation, TransportKind};
+use super::{Generation, Reason, Session, TransportKind};
 
 /// Sessions of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,53 @@ const TRANSPORTS: [TransportKind; TransportKind::ALL.len()] = TransportKind::ALL
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     counts: [[Count; TRANSPORTS.len()]; GENERATIONS.len()],
+    closes: [u64; Reason::ALL.len()],
+    refused: [u64; Refused::ALL.len()],
+    /// Packets that have come.
+    pub packets_in: u64,
+    /// Most packets that have waited for one session at once, of those that have left it since, or were more than may wait.
+    pub most_queued_packets: usize,
+    /// The same in bytes.
+    pub most_queued_bytes: usize,
+}
+
+/// Why a request got no session, or no answer from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// There are as many sessions as may be.
+    Full,
+    /// The server is going away.
+    ShuttingDown,
+    /// The application said so ([`Verdict::Refused`](super::Verdict::Refused)).
+    Application,
+    /// The page that sent it may not, or its client was not let in.
+    Forbidden,
+    /// It breaks the rules, or its session is gone.
+    BadRequest,
+}
+
+impl Refused {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Full,
+        Self::ShuttingDown,
+        Self::Application,
+        Self::Forbidden,
+        Self::BadRequest,
+    ];
+
+    /// One word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::ShuttingDown => "shutting_down",
+            Self::Application => "application",
+            Self::Forbidden => "forbidden",
+            Self::BadRequest => "bad_request",
+        }
+    }
 }
 
 impl Counters {
@@ -37,6 +85,47 @@ impl Counters {
     pub fn iter(&self) -> impl Iterator<Item = (Generation, TransportKind, Count)> {
         let kinds = GENERATIONS.into_iter().flat_map(|g| TRANSPORTS.map(|t| (g, t)));
         kinds.map(|(generation, transport)| (generation, transport, self.get(generation, transport)))
+    }
+
+    /// How many sessions have ended for this reason.
+    #[must_use]
+    pub const fn closed(&self, reason: Reason) -> u64 {
+        self.closes[reason as usize]
+    }
+
+    /// How many requests have been refused for this.
+    #[must_use]
+    pub const fn refused(&self, why: Refused) -> u64 {
+        self.refused[why as usize]
+    }
+
+    /// Adds those of another shard.
+    pub fn add(&mut self, other: &Self) {
+        let counts = self.counts.iter_mut().flatten().zip(other.counts.iter().flatten());
+        counts.for_each(|(mine, others)| {
+            mine.current += others.current;
+            mine.total += others.total;
+        });
+        let numbers = self.closes.iter_mut().zip(&other.closes);
+        let numbers = numbers.chain(self.refused.iter_mut().zip(&other.refused));
+        numbers.for_each(|(mine, others)| *mine += others);
+        self.packets_in += other.packets_in;
+        self.most_queued_packets = self.most_queued_packets.max(other.most_queued_packets);
+        self.most_queued_bytes = self.most_queued_bytes.max(other.most_queued_bytes);
+    }
+
+    pub(crate) const fn close(&mut self, reason: Reason) {
+        self.closes[reason as usize] += 1;
+    }
+
+    pub(crate) const fn refuse(&mut self, why: Refused) {
+        self.refused[why as usize] += 1;
+    }
+
+    /// Notes how much has waited for a session: when it leaves, or when no more is taken.
+    pub(crate) fn note_queue(&mut self, session: &Session) {
+        self.most_queued_packets = self.most_queued_packets.max(session.outbox.len());
+        self.most_queued_bytes = self.most_queued_bytes.max(session.outbox_bytes);
     }
 
     /// Whether there are sessions of this generation.
@@ -80,5 +169,29 @@ mod tests {
             assert_eq!(count, Count { current, total });
             assert_eq!(counters.is_present(generation), generation == Generation::Engine3);
         }
+        for (at, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, at);
+        }
+        for (at, why) in Refused::ALL.into_iter().enumerate() {
+            assert_eq!(why as usize, at);
+        }
+    }
+
+    #[test]
+    fn those_of_several_shards_are_one_sum() {
+        let mut sum = Counters::default();
+        for packets in [3, 2] {
+            let mut counters = Counters::default();
+            counters.enter(Generation::Engine4, TransportKind::Polling);
+            counters.close(Reason::PingTimeout);
+            counters.refuse(Refused::Full);
+            counters.most_queued_packets = packets;
+            counters.packets_in = 7;
+            sum.add(&counters);
+        }
+        let count = sum.get(Generation::Engine4, TransportKind::Polling);
+        assert_eq!((count.current, count.total, sum.packets_in), (2, 2, 14));
+        assert_eq!((sum.closed(Reason::PingTimeout), sum.refused(Refused::Full)), (2, 2));
+        assert_eq!(sum.most_queued_packets, 3);
     }
 }

@@ -12,8 +12,7 @@ use bytestring::ByteString;
 
 use super::output::{Body, Response};
 use super::{PollEncoding, Stream, StreamForm, Write};
-use crate::config::{Config, Cors, Origins};
-use crate::{Frame, LinkId, http, websocket};
+use crate::{Config, Cors, Frame, LinkId, Origins, http, websocket};
 
 /// Header fields of an answer, in order.
 pub(crate) type AnswerHeaders = Vec<(&'static str, ByteString)>;
@@ -149,20 +148,23 @@ pub(crate) fn preflight(config: &Config, link: LinkId, request: &http::Request) 
 
 /// Whether the page that sent this may open sessions ([`Origins`]). A request without `Origin` comes from no page.
 pub(crate) fn origin_allowed(config: &Config, request: &http::Request) -> bool {
-    match &config.origins {
-        Origins::Any => true,
-        Origins::SameHost => match request.headers.get("origin").map(core::str::from_utf8) {
-            None => true,
-            Some(Ok(origin)) => is_allowed(config, request, origin),
-            Some(Err(_)) => false,
-        },
+    match origin(request).map(core::str::from_utf8) {
+        None => true,
+        Some(Ok(origin)) => is_allowed(config, request, origin),
+        Some(Err(_)) => config.origins == Origins::Any,
     }
+}
+
+/// The origin that a request names. The drafts of WebSocket before RFC 6455 have it in a header of their own (docs/protocol/legacy-0.9.md §9).
+fn origin(request: &http::Request) -> Option<&[u8]> {
+    let headers = &request.headers;
+    headers.get("origin").or_else(|| headers.get("sec-websocket-origin"))
 }
 
 /// The same for a request whose answer is a script. Browsers send no `Origin` with those, and let every page run them: what
 /// they say instead is in `Referer`, and in `Sec-Fetch-Site`. A request with none of them comes from no browser of today.
 pub(crate) fn script_allowed(config: &Config, request: &http::Request) -> bool {
-    if config.origins == Origins::Any || request.headers.get("origin").is_some() {
+    if config.origins == Origins::Any || origin(request).is_some() {
         return origin_allowed(config, request);
     }
     match (header(request, "referer"), header(request, "sec-fetch-site")) {
@@ -177,8 +179,17 @@ pub(crate) fn script_allowed(config: &Config, request: &http::Request) -> bool {
     }
 }
 
-/// Whether an origin is listed for CORS, or is the host itself.
+/// Whether an origin is one of those that the config allows.
 fn is_allowed(config: &Config, request: &http::Request, origin: &str) -> bool {
+    match &config.origins {
+        Origins::Any => true,
+        Origins::List(patterns) => patterns.iter().any(|pattern| pattern.fits(origin)),
+        Origins::SameHost => is_of_host(config, request, origin),
+    }
+}
+
+/// Whether an origin is listed for CORS, or is the host itself.
+fn is_of_host(config: &Config, request: &http::Request, origin: &str) -> bool {
     let listed = |cors: &Cors| cors.origins.is_empty() || cors.origins.iter().any(|o| o == origin);
     let same_host = || {
         let (scheme, authority) = origin.split_once("://")?;

@@ -36,6 +36,10 @@
 //! | the client ends the session | the transport ends | type 0 | the transport ends |
 //! | what breaks the rules | the rest of the payload is ignored | ends the session | the payload is ignored |
 //!
+//! The columns 4.x and 1.x-2.x are those of the standard wire. With a [`Config::parser`] the same packets go in the parser's own messages: with
+//! [MessagePack](crate::codec) each is one binary message with the bytes inside of it. What a parser cannot say is
+//! [`SendError::Unsupported`](super::SendError), and in a broadcast left out.
+//!
 //! From clients:
 //!
 //! | | 4.x | 1.x-2.x | 0.7-0.9 | 0.6 |

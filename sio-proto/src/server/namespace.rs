@@ -1,10 +1,12 @@
 //! Namespaces that have sockets in this shard.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
+use super::rooms::RoomWatch;
 use super::slab::Slab;
 use super::socket::Member;
 
@@ -19,10 +21,10 @@ pub(crate) struct Namespace {
 }
 
 /// All namespaces of a shard, by name and by slot.
-#[derive(Debug)]
 pub(crate) struct Namespaces {
     by_name: BTreeMap<ByteString, u32>,
     slab: Slab<Namespace>,
+    watch: Option<Box<dyn RoomWatch>>,
 }
 
 impl Namespaces {
@@ -30,7 +32,31 @@ impl Namespaces {
         Self {
             by_name: BTreeMap::new(),
             slab: Slab::new(),
+            watch: None,
         }
+    }
+
+    /// Has somebody told of rooms that begin and end.
+    pub(crate) fn watch(&mut self, watch: Box<dyn RoomWatch>) {
+        self.watch = Some(watch);
+    }
+
+    /// A room of the namespace begins.
+    pub(crate) fn add_room(&mut self, namespace: u32, name: ByteString, room: u32) {
+        let namespace = self.slab.get_mut(namespace).expect("a socket keeps its namespace");
+        if let Some(watch) = &mut self.watch {
+            watch.begins(&namespace.name, &name);
+        }
+        namespace.rooms.insert(name, room);
+    }
+
+    /// A room of the namespace ends.
+    pub(crate) fn remove_room(&mut self, namespace: u32, name: &str) {
+        let namespace = self.slab.get_mut(namespace).expect("a socket keeps its namespace");
+        if let Some(watch) = &mut self.watch {
+            watch.ends(&namespace.name, name);
+        }
+        namespace.rooms.remove(name);
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<u32> {

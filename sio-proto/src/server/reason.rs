@@ -27,6 +27,19 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 9] = [
+        Self::ClientNamespaceDisconnect,
+        Self::ServerNamespaceDisconnect,
+        Self::ServerShuttingDown,
+        Self::TransportClose,
+        Self::TransportError,
+        Self::PingTimeout,
+        Self::ParseError,
+        Self::ForcedClose,
+        Self::ForcedServerClose,
+    ];
+
     /// The ecosystem's wording.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -18,6 +18,16 @@ pub(crate) struct Room {
     pub(crate) members: Vec<Member>,
 }
 
+/// Is told which rooms a shard has, as they begin and end: so that others need not ask a shard that has none of a room's members.
+///
+/// It is called while the shard works, and must neither wait nor come back to it.
+pub trait RoomWatch: Send {
+    /// A room has its first member.
+    fn begins(&mut self, namespace: &str, room: &str);
+    /// A room has lost its last member.
+    fn ends(&mut self, namespace: &str, room: &str);
+}
+
 /// Makes a socket a member of a room. True if it is one now; false if it may be in no more rooms.
 pub(crate) fn join(
     rooms: &mut Slab<Room>,
@@ -38,15 +48,18 @@ pub(crate) fn join(
     if socket.rooms.len() >= max {
         return false;
     }
-    let room = found.unwrap_or_else(|| {
-        let name = ByteString::from(name);
-        let (room, _) = rooms.insert(Room {
-            name: name.clone(),
-            members: Vec::new(),
-        });
-        namespace.rooms.insert(name, room);
-        room
-    });
+    let room = match found {
+        Some(room) => room,
+        None => {
+            let name = ByteString::from(name);
+            let (room, _) = rooms.insert(Room {
+                name: name.clone(),
+                members: Vec::new(),
+            });
+            namespaces.add_room(socket.namespace, name, room);
+            room
+        }
+    };
     let members = &mut rooms.get_mut(room).expect("found or made above").members;
     socket.rooms.push((room, members.len() as u32));
     members.push(Member {
@@ -101,7 +114,7 @@ fn take_member(
         place.1 = position;
     }
     if entry.members.is_empty() {
-        namespaces.get_mut(namespace).rooms.remove(&entry.name);
+        namespaces.remove_room(namespace, &entry.name);
         rooms.remove(room);
     }
 }

@@ -102,6 +102,14 @@ impl Router {
         self.config.paths().any(|path| is_below(path, target))
     }
 
+    /// The shard in which a socket with this id would be, as its client knows it; `None` for what is no id.
+    #[must_use]
+    pub fn shard_of(&self, id: &str) -> Option<usize> {
+        let session = crate::socket::revision4::derived_from(id).map_or(id, |(_, session)| session);
+        let shard = usize::from(Sid::parse(session)?.address(&self.key).0);
+        (shard < self.shards).then_some(shard)
+    }
+
     /// Where `request` belongs.
     #[must_use]
     pub fn route(&self, request: &http::Request) -> Routed {
@@ -141,13 +149,15 @@ pub(super) enum Kind<'a> {
 pub(super) fn classify<'a>(config: &Config, request: &'a http::Request) -> Option<Kind<'a>> {
     let (path, generations) = (&*config.path, config.generations);
     let text = |name| request.headers.get(name).and_then(|v| core::str::from_utf8(v).ok());
+    let upgrade = request.headers.has_token("upgrade", "websocket");
+    let key_pair = ["sec-websocket-key1", "sec-websocket-key2"];
     let head = detect::RequestHead {
         method: request.method.name().unwrap_or("OTHER"),
         target: &request.target,
-        upgrade: request.headers.has_token("upgrade", "websocket"),
+        upgrade,
         websocket_version: text("sec-websocket-version"),
         websocket_key: request.headers.get("sec-websocket-key").is_some(),
-        websocket_key_pair: false,
+        websocket_key_pair: upgrade && key_pair.into_iter().all(|key| request.headers.get(key).is_some()),
     };
     let engine = |raw| {
         Some(Kind::Engine {
@@ -211,6 +221,7 @@ pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut reque
     let config = Arc::clone(&core.config);
     core.links.clear(link);
     let packets = core::mem::take(&mut request.packets);
+    core.counters.packets_in += packets.len() as u64;
     match classify(&config, &request.http) {
         Some(Kind::Engine { raw, route }) => {
             engine::session::handle_request(core, now, link, &request, packets, raw, &route, out);

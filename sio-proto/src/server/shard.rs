@@ -33,8 +33,9 @@ use super::slab::Slab;
 use super::socket::{Identity, Member, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Alarm, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake,
-    Message, Outputs, Part, Reason, Request, SendError, Session, State, Target, TransportKind, Write,
+    AckError, AckRequest, Alarm, Blocked, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form, Forms,
+    Handshake, Message, Outputs, Part, Reason, Refused, Request, RoomWatch, SendError, Session, State, Target,
+    TransportKind, Verdict, Write,
 };
 use crate::config::ConfigError;
 use crate::id::SidKey;
@@ -58,7 +59,7 @@ pub(crate) struct Core {
     namespaces: Namespaces,
     rooms: Slab<Room>,
     ready: VecDeque<u32>,
-    counters: Counters,
+    pub(crate) counters: Counters,
     /// Sessions of each codec of plain messages.
     plain_sessions: [u32; Legacy::MAX_CODECS],
     stamp: u32,
@@ -116,7 +117,9 @@ impl Shard {
 
     /// A complete request came on `link`. It is answered now, or the link waits for its answer.
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
+        let (written, verdict) = (out.writes.len(), request.verdict.clone());
         super::route::handle_request(&mut self.core, now, link, request, out);
+        self.core.count_refusals(&verdict, &out.writes[written..]);
         self.core.depart(now, out);
     }
 
@@ -128,6 +131,7 @@ impl Shard {
 
     /// Packets came on a websocket. `packets` is emptied.
     pub fn handle_packets(&mut self, now: Time, link: LinkId, packets: &mut Vec<Inbound>, out: &mut Outputs) {
+        self.core.counters.packets_in += packets.len() as u64;
         for packet in packets.drain(..) {
             // Looked up for each: a packet may end the session or move it to another link.
             let Some((key, role)) = self.core.links.get(link) else {
@@ -143,7 +147,7 @@ impl Shard {
         if let Some((key, Role::WebSocket | Role::Stream)) = self.core.links.get(link)
             && let Some(session) = self.core.sessions.get_mut(key.slot)
         {
-            session.blocked = true;
+            session.blocked.add(Blocked::FULL);
         }
     }
 
@@ -152,7 +156,7 @@ impl Shard {
         if let Some((key, Role::WebSocket | Role::Stream)) = self.core.links.get(link)
             && let Some(session) = self.core.sessions.get_mut(key.slot)
         {
-            session.blocked = false;
+            session.blocked.remove(Blocked::FULL);
             self.core.mark_ready(key.slot);
         }
     }
@@ -230,10 +234,11 @@ impl Shard {
             if session.outbox.is_empty() {
                 continue;
             }
+            self.core.counters.note_queue(session);
             match &session.carriage {
                 Carriage::Frames => {
                     if let Some(link) = session.link
-                        && !session.blocked
+                        && !session.blocked.is_blocked()
                     {
                         session.outbox_bytes = 0;
                         out.writes
@@ -243,7 +248,7 @@ impl Shard {
                 }
                 Carriage::Stream(form) => {
                     if let Some(link) = session.link
-                        && !session.blocked
+                        && !session.blocked.is_blocked()
                     {
                         let form = form.clone();
                         let frames = session.take_outbox();
@@ -326,6 +331,11 @@ impl Shard {
             .filter(|s| s.standing == Standing::Connected)
             .ok_or(SendError::Disconnected)?;
         core.join(socket.slot, room).then_some(()).ok_or(SendError::Full)
+    }
+
+    /// Has `watch` told of rooms from here on. Call it before there are any.
+    pub fn watch_rooms(&mut self, watch: Box<dyn RoomWatch>) {
+        self.core.namespaces.watch(watch);
     }
 
     /// Makes a socket leave a room, if it is in it.

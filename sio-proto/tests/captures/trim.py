@@ -14,7 +14,7 @@ import re
 import sys
 
 # What the tests need to know and the recording does not say: the scripted application that stands in for the recorded
-# server's, settings that follow from the traffic, and `add`: entries for what happened out of the recording proxy's sight. `act` is
+# server's, settings that follow from the traffic, `seen` where the log is the client's, and `add`: entries for what happened out of the recording proxy's sight. `act` is
 # something the application did of its own accord; `cut` is a connection that it destroyed below the protocol.
 PLANS = {
     **{f"4.8.4-{t}": {"application": "demo"} for t in ("polling", "upgrade", "websocket")},
@@ -68,6 +68,7 @@ PLANS = {
             "4.8.4-allowEIO3-client2.5.0-upgrade",
         )
     },
+    **{f"msgpack-4.8.4-{t}": {"application": "msgpack", "seen": False} for t in ("polling", "websocket")},
     "sio-0.6.18-websocket": {"application": "tilde", "options": {"heartbeatInterval": 2500}, "add": [{"ms": 9425, "cut": 2}]},
     "sio-0.6.18-htmlfile": {"application": "tilde", "options": {"heartbeatInterval": 3000}},
     "sio-dev-xhr-polling": {"application": "tilde", "options": {"codec": "streaming", "duration": 3000}, "add": [{"ms": 9628, "cut": 10}]},
@@ -269,7 +270,7 @@ def trim(name, recordings):
         "options": options,
         "ends": any("end" in e for e in entries if e.get("end") == "server"),
     }
-    if seen := seen_by_application(index.get("appLog", [])):
+    if plan.get("seen", True) and (seen := seen_by_application(index.get("appLog", []))):
         head["seen"] = seen
     write(name, head, entries)
 
@@ -290,7 +291,7 @@ PROBES = {
 }
 
 # Cases that cannot be played: other settings of the server, files, and websockets on which it is not recorded what the client said.
-UNPLAYED = re.compile(r"authorization|origins|heartbeats disabled|policy port|socket\.io[^ ]*\.js|Main(Insecure)?\.swf|hybi-|websocket (binary|fragmented|payload)")
+UNPLAYED = re.compile(r"authorization|origins|heartbeats disabled|policy port|socket\.io[^ ]*\.js|Main(Insecure)?\.swf|hybi-|hixie-7. handshake|websocket (binary|fragmented|payload)")
 
 CASE_MS = 5000
 

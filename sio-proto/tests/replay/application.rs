@@ -31,6 +31,7 @@ pub fn named(name: &str) -> Application {
         "retries" => retries,
         "features" => features,
         "tilde" => tilde,
+        "msgpack" => msgpack,
         "colon" => colon,
         other => panic!("no application is called {other}"),
     }
@@ -295,6 +296,34 @@ fn features(stage: &mut Stage, cue: Cue<'_>) {
     }) = event(&cue)
     {
         stage.emit(socket, "big", args(&format!("\"{}\"", "y".repeat(300))));
+    }
+}
+
+/// The server of the captures with the MessagePack parser. What it emits has a date and an undefined member, which here are JSON's.
+fn msgpack(stage: &mut Stage, cue: Cue<'_>) {
+    if let Cue::Delivery(Delivery::Connect { socket, namespace, .. }) = &cue {
+        match &**namespace {
+            "/no" => return stage.refuse(*socket, "nope", Some(r#"{"c":1}"#)),
+            "/" | "/a" => {}
+            _ => return stage.refuse(*socket, "Invalid namespace", None),
+        }
+        let values =
+            r#""bin":{"_placeholder":true,"num":0},"u":"é€😀","f":1.5,"neg":-3,"big":5000000000,"nul":null,"t":true"#;
+        let welcome = format!(r#"{{"n":"{namespace}",{values},"d":"1970-01-01T00:00:00.000Z"}}"#);
+        stage.accept(*socket, namespace);
+        stage.emit(*socket, "w", args_with(&welcome, &[&[1, 2]]));
+    } else if let Some(Event {
+        socket,
+        name,
+        args: said,
+        ack,
+    }) = event(&cue)
+    {
+        match (name, ack) {
+            ("e", Some(id)) => stage.acknowledge(socket, id, said.clone()),
+            ("bye", None) => stage.disconnect(socket, false),
+            other => panic!("{other:?}"),
+        }
     }
 }
 

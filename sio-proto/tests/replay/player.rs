@@ -283,10 +283,11 @@ fn polled_session(line: &str) -> Option<String> {
 /// and what stands before the timeouts in a handshake of 0.7-0.9.
 fn identifiers(bytes: &[u8]) -> Vec<Vec<u8>> {
     /// What stands before an id, and, if a length stands between the two, what is behind that.
-    const LEADS: [(&[u8], &[u8]); 7] = [
+    const LEADS: [(&[u8], &[u8]); 8] = [
         (b"\"sid\":\"", b""),
         (b"\\\"sid\\\":\\\"", b""),
         (b"\\\"sessionid\\\":\\\"", b""),
+        (b"\xa3sid\xb4", b""), // a key and the head of a string of 20 bytes in MessagePack
         (b"\r\n\r\n~m~", b"~m~"),
         (b"._(\"~m~", b"~m~"),
         (b"\r\n\r\n3:", b":"),

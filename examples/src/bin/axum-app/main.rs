@@ -52,13 +52,11 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let io = Server::new(chat::config())?;
     let app = app(&io).into_make_service_with_connect_info::<SocketAddr>();
     println!("axum-app: http://localhost:{}", listener.local_addr()?.port());
-    let closing = io.clone();
     let signal = async move {
         sio_examples::asked_to_end().await;
-        closing.close();
+        io.finish().await;
     };
     axum::serve(listener, app).with_graceful_shutdown(signal).await?;
-    io.finish().await;
     Ok(())
 }
 

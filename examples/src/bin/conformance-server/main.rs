@@ -1,11 +1,13 @@
 //! The conformance server: what genuine clients, official suites and load generators are pointed at.
 //!
 //! ```text
-//! conformance-server [--runtime tokio|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--bench] [--threads N]
+//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--bench] [--threads N]
 //! ```
-//! It serves port P, and on P+1 and P+2 the same handlers: those are for the MessagePack parser and for connection state recovery, and answer as servers
-//! without them as long as sio has neither. `--conformance` serves port P alone, with what the official test suites expect; `--bench` serves port P alone, with
+//! It serves port P, and on P+1 and P+2 the same handlers: on P+1 with the MessagePack parser; P+2 is for connection state recovery, and answers as a server
+//! without it as long as sio has none. `--conformance` serves port P alone, with what the official test suites expect; `--bench` serves port P alone, with
 //! the events of the load generator. It says `listening P` when all ports accept, and ends with 0 on SIGTERM after a graceful drain.
+//!
+//! Beside `/socket.io` the contract's handlers are served at `/streaming` and `/envelope` in the wires of late 2010 and of before: the transports are those of 0.6.
 //!
 //! It uses the public API and nothing else. What is served is written once, in [`parts`]; what drives it is in a file for each runtime.
 
@@ -18,6 +20,8 @@
 
 mod bench;
 mod handlers;
+mod on_async_std;
+mod on_axum;
 mod on_loop;
 mod on_tokio;
 mod options;
@@ -31,18 +35,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use options::{Mode, Options, Runtime};
+use sio_app::codec::{Envelope, MessagePack, Streaming};
 use sio_app::{Config, Cors, Generations, Io, Origins};
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
-        Ok(options) => options,
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{}", options::help());
+            return ExitCode::SUCCESS;
+        }
         Err(message) => {
             eprintln!("conformance-server: {message}");
             return ExitCode::from(2);
         }
     };
     let served = match options.runtime {
-        Runtime::Tokio => on_tokio::serve(&options),
+        Runtime::Tokio | Runtime::Axum => on_tokio::serve(&options),
+        Runtime::AsyncStd => on_async_std::serve(&options),
         Runtime::Loop => on_loop::serve(&options),
     };
     match served {
@@ -69,10 +79,10 @@ fn parts(options: &Options) -> Vec<Part> {
     match options.mode {
         Mode::Contract => {
             let counted = Arc::new(stats::Counted::default());
-            let part = |_| {
+            let part = |config| {
                 let counted = Arc::clone(&counted);
                 Part {
-                    config: contract_config(options),
+                    config,
                     register: Box::new(move |io| {
                         handlers::register(io);
                         counted.add(io);
@@ -80,7 +90,9 @@ fn parts(options: &Options) -> Vec<Part> {
                     }),
                 }
             };
-            (0..3).map(part).collect()
+            let config = contract_config(options);
+            let msgpack = config.clone().parser(MessagePack::default());
+            [config.clone(), msgpack, config].map(part).into()
         }
         Mode::Suites => vec![part(suites::config(), suites::register)],
         Mode::Bench => vec![part(bench::config(), bench::register)],
@@ -126,6 +138,10 @@ fn contract_config(options: &Options) -> Config {
     config.max_queued_bytes = 64 << 20;
     config.legacy.heartbeat_interval = Duration::from_millis(3000);
     config.legacy.reconnect_timeout = Duration::from_millis(4000);
+    config.legacy = config
+        .legacy
+        .mount("/streaming", Streaming)
+        .mount("/envelope", Envelope);
     config.legacy09.heartbeat_interval = Duration::from_millis(3000);
     if options.no_legacy {
         config.generations = Generations::modern();

@@ -1,4 +1,4 @@
-//! `--runtime tokio`.
+//! `--runtime tokio`, and what `--runtime axum` has of it.
 
 use std::io;
 
@@ -7,7 +7,8 @@ use sio_tokio::Server;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
-use crate::options::Options;
+use crate::on_axum;
+use crate::options::{Options, Runtime};
 
 pub(crate) fn serve(options: &Options) -> io::Result<()> {
     let mut builder = match options.threads {
@@ -28,10 +29,14 @@ async fn run(options: &Options) -> io::Result<()> {
         let server = Server::with_options(part.config, crate::process(options)).map_err(crate::invalid)?;
         (part.register)(&server);
         listener.set_nonblocking(true)?;
-        let served = server
-            .serve(TcpListener::from_std(listener)?)
-            .with_graceful_shutdown(asked_to_end());
-        serving.push(tokio::spawn(served.into_future()));
+        let listener = TcpListener::from_std(listener)?;
+        serving.push(match options.runtime {
+            Runtime::Axum => tokio::spawn(on_axum::serve(server, listener)),
+            Runtime::Tokio | Runtime::AsyncStd | Runtime::Loop => {
+                let served = server.serve(listener).with_graceful_shutdown(asked_to_end());
+                tokio::spawn(served.into_future())
+            }
+        });
     }
     crate::say_listening(options);
     for served in serving {

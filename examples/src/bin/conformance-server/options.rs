@@ -2,6 +2,25 @@
 
 use std::time::Duration;
 
+/// What `--help` says.
+pub(crate) fn help() -> String {
+    let (executor, _) = crate::on_async_std::EXECUTOR;
+    format!(
+        "\
+usage: conformance-server [--runtime NAME] --port P [OPTIONS]
+
+--runtime tokio       the default
+--runtime axum        tokio, mounted in an axum application
+--runtime async-std   sio-async-std; the executor built into this program is {executor}
+--runtime loop        the event loop of the examples, one per thread
+
+--conformance         port P alone, as the official test suites expect it
+--bench               port P alone, with the events of the load generator
+--threads N           how many threads serve, and how many shards there are
+--ping-interval MS, --ping-timeout MS, --no-legacy, --deflate"
+    )
+}
+
 /// What to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -17,6 +36,11 @@ pub(crate) enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runtime {
     Tokio,
+    /// Tokio, mounted in an axum application.
+    Axum,
+    /// async-std or smol, as it was built.
+    AsyncStd,
+    /// The event loop of the examples.
     Loop,
 }
 
@@ -32,8 +56,8 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Reads the command line; the environment's `WORKERS` stands in for `--threads`.
-    pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
+    /// Reads the command line; the environment's `WORKERS` stands in for `--threads`. Nothing if help is what is wanted.
+    pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut port = None;
         let mut options = Self {
             runtime: Runtime::Tokio,
@@ -52,6 +76,7 @@ impl Options {
                     .map_err(|_| format!("{name} wants a number, not {value:?}"))
             };
             match arg.as_str() {
+                "--help" => return Ok(None),
                 "--port" => {
                     port = Some(u16::try_from(number("--port")?).map_err(|_| "--port is out of range".to_owned())?)
                 }
@@ -63,8 +88,14 @@ impl Options {
                 "--bench" => options.mode = Mode::Bench,
                 "--runtime" => match args.next().as_deref() {
                     Some("tokio") => options.runtime = Runtime::Tokio,
+                    Some("axum") => options.runtime = Runtime::Axum,
+                    Some("async-std") => options.runtime = Runtime::AsyncStd,
                     Some("loop") => options.runtime = Runtime::Loop,
-                    Some(other) => return Err(format!("no runtime {other:?} yet; there are tokio and loop")),
+                    Some(other) => {
+                        return Err(format!(
+                            "no runtime {other:?}; there are tokio, axum, async-std and loop"
+                        ));
+                    }
                     None => return Err("--runtime wants a name".to_owned()),
                 },
                 // Not negotiated as long as sio has no permessage-deflate, which every client must be ready for.
@@ -76,6 +107,6 @@ impl Options {
         if options.mode == Mode::Contract && options.port > u16::MAX - 2 {
             return Err("--port leaves no room for the two ports above it".to_owned());
         }
-        Ok(options)
+        Ok(Some(options))
     }
 }

@@ -1,5 +1,6 @@
 //! `GET /__stats`: how much is open, outside of Socket.IO.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use sio_app::{HttpRequest, HttpResponse, Io};
@@ -20,6 +21,18 @@ impl Counted {
             .lock()
             .map_or(0, |servers| servers.iter().map(Io::sessions).sum())
     }
+
+    /// How many sessions there are now, by generation and transport.
+    fn by_kind(&self) -> BTreeMap<String, u32> {
+        let mut kinds = BTreeMap::new();
+        let servers = self.0.lock().map(|servers| servers.clone()).unwrap_or_default();
+        for server in &servers {
+            for (generation, transport, count) in server.metrics().sessions.iter() {
+                *kinds.entry(format!("{generation} {transport}")).or_default() += count.current;
+            }
+        }
+        kinds
+    }
 }
 
 pub(crate) fn serve(io: &Io, counted: &Arc<Counted>) {
@@ -33,6 +46,7 @@ pub(crate) fn serve(io: &Io, counted: &Arc<Counted>) {
             "pid": std::process::id(),
             "rss": resident_bytes(),
             "sessions": counted.sessions(),
+            "by_kind": counted.by_kind(),
         });
         HttpResponse::json(&stats)
     });

@@ -62,6 +62,7 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: 
         return;
     }
     session.state = State::Closing;
+    core.counters.close(reason);
     if session.link.is_some() {
         finish_closing(core, slot, out);
     }

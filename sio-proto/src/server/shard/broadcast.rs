@@ -64,6 +64,9 @@ impl Core {
             }
         }
         for slot in full {
+            if let Some(session) = self.sessions.get(slot) {
+                self.counters.note_queue(session);
+            }
             self.close_session(now, slot, Reason::ForcedServerClose, out);
         }
     }
@@ -177,7 +180,7 @@ fn fan_out(
         .is_err()
     {
         full.push(member.session);
-    } else if !session.ready && session.link.is_some() && !session.blocked {
+    } else if !session.ready && session.link.is_some() && !session.blocked.is_blocked() {
         session.ready = true;
         ready.push_back(member.session);
     }

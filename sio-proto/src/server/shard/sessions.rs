@@ -1,8 +1,9 @@
 //! Sessions, as all generations have them: opened, found, queued for, closed.
 
 use super::{
-    Alarm, Arc, Carriage, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason, Role, SendError,
-    Session, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Wiring, engine, legacy,
+    Alarm, Arc, Blocked, Carriage, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason, Refused,
+    Role, SendError, Session, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict, Wiring, Write,
+    engine, legacy,
 };
 
 /// Sessions, for the rooms of the generations.
@@ -32,7 +33,7 @@ impl Core {
             transport,
             carriage: Carriage::of(transport),
             leaving: false,
-            blocked: false,
+            blocked: Blocked::NO,
             ready: false,
             link,
             parked: None,
@@ -84,11 +85,29 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(slot)
             && !session.ready
             && session.link.is_some()
-            && !session.blocked
+            && !session.blocked.is_blocked()
             && !session.outbox.is_empty()
         {
             session.ready = true;
             self.ready.push_back(slot);
+        }
+    }
+
+    /// Counts the answers to one request that refuse it.
+    pub(super) fn count_refusals(&mut self, verdict: &Verdict, writes: &[Write]) {
+        for write in writes {
+            let Write::Response(_, response) = write else { continue };
+            if response.status < 400 {
+                continue;
+            }
+            let why = match response.status {
+                401 | 403 if *verdict == Verdict::Allowed => Refused::Forbidden,
+                401 | 403 => Refused::Application,
+                503 if self.shutting_down => Refused::ShuttingDown,
+                503 => Refused::Full,
+                _ => Refused::BadRequest,
+            };
+            self.counters.refuse(why);
         }
     }
 
@@ -120,7 +139,11 @@ impl Core {
             legacy::payloads::check(message)?;
         }
         let encoded = message.encoded(form, &self.config, &mut self.buffer)?;
-        session.queue(encoded.frames(), encoded.packets(), encoded.bytes(), &self.config)?;
+        let queued = session.queue(encoded.frames(), encoded.packets(), encoded.bytes(), &self.config);
+        if queued.is_err() {
+            self.counters.note_queue(session);
+        }
+        queued?;
         self.mark_ready(slot);
         Ok(())
     }
@@ -186,6 +209,9 @@ impl Core {
             self.counters.leave(session.generation(), session.transport);
             if let Form::Plain(codec) = session.form() {
                 self.plain_sessions[usize::from(codec)] -= 1;
+            }
+            if session.state == State::Open {
+                self.counters.close(reason);
             }
             for link in session.link.into_iter().chain(session.post) {
                 self.links.clear(link);

@@ -1,0 +1,73 @@
+//! TLS on both runtimes: what a client says over `https` or `wss` comes back.
+//!
+//! ```text
+//! tls-echo [--port P] [--ca FILE] [--cert FILE --key FILE]
+//! ```
+//! Port P (3443 if none is named) is served on tokio and P+1 on async-std, with the same handlers. Without `--cert` and `--key`, which name PEM files, it makes itself a
+//! certificate for `localhost` and 127.0.0.1, and `--ca` says where to write it for the clients who are to trust it. It says `listening P` when both ports accept.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    reason = "the line that says it listens is for whoever started it"
+)]
+
+use std::error::Error;
+use std::fs;
+use std::net::TcpListener;
+
+use sio_app::{Ack, Config, Io, RawArgs, Socket, Tls};
+use sio_examples::asked_to_end;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let port = argument("--port").map_or(Ok(3443), |port| port.parse::<u16>())?;
+    let next = port
+        .checked_add(1)
+        .ok_or("--port leaves no room for the one above it")?;
+    let tls = tls()?;
+
+    let on_tokio = sio_tokio::Server::new(Config::default())?;
+    let on_async_std = sio_async_std::Server::new(Config::default())?;
+    register(&on_tokio);
+    register(&on_async_std);
+
+    let first = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    let second = TcpListener::bind(("127.0.0.1", next))?;
+    println!("listening {port}");
+    let first = on_tokio
+        .serve_tls(first, tls.clone())
+        .with_graceful_shutdown(asked_to_end());
+    let second = on_async_std
+        .serve_tls(second, tls)
+        .with_graceful_shutdown(asked_to_end());
+    tokio::try_join!(first.into_future(), second.into_future())?;
+    Ok(())
+}
+
+fn register(io: &Io) {
+    io.of("/")
+        .on("echo", |socket: Socket, args: RawArgs| socket.emit("echo", args))
+        .on("secure", |socket: Socket, ack: Ack| {
+            ack.send(socket.handshake().peer.secure)
+        });
+}
+
+fn tls() -> Result<Tls, Box<dyn Error>> {
+    if let (Some(chain), Some(key)) = (argument("--cert"), argument("--key")) {
+        return Ok(Tls::from_pem(&fs::read(chain)?, &fs::read(key)?)?);
+    }
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+    let chain = made.cert.pem();
+    if let Some(path) = argument("--ca") {
+        fs::write(path, &chain)?;
+    }
+    Ok(Tls::from_pem(
+        chain.as_bytes(),
+        made.signing_key.serialize_pem().as_bytes(),
+    )?)
+}
+
+fn argument(name: &str) -> Option<String> {
+    std::env::args().skip_while(|word| word != name).nth(1)
+}

@@ -1,0 +1,72 @@
+// One room, one port, clients of every release from 0.6.18 to 4.8: whatever one says, every other hears it unharmed.
+//
+// The contract gives clients of 0.6 no way to speak to later ones; in the chat they have one, and are heard (see the suite `chat`).
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { sharedBrowser } from './lib/browser.mjs';
+import { legible } from './lib/bytes.mjs';
+import { clients, TRANSPORTS } from './lib/clients.mjs';
+import { connectOld, OLD_RELEASES, OLD_TRANSPORTS, openOldPage, ORIGINS } from './lib/page-peer.mjs';
+import { connect } from './lib/peer.mjs';
+
+const WORDS = ['é€😀♥', 'line\nfeed \u2028', '3:::x ~m~1~m~y', '</script>'];
+
+const browser = sharedBrowser();
+
+/** Everybody: each release over each of its transports, those in browsers from both origins in turn. */
+async function everybody(t) {
+  const origins = Object.values(ORIGINS);
+  const old = OLD_RELEASES.map(async (release, index) => {
+    const page = await openOldPage(t, browser, release, { origin: origins[index % origins.length] });
+    const peers = OLD_TRANSPORTS.map((transport) => connectOld(t, page, release, transport));
+    return (await Promise.all(peers)).map((peer, at) => ({ peer, release, name: `${release.version} over ${OLD_TRANSPORTS[at]}` }));
+  });
+  const modern = clients.flatMap((client) => Object.entries(TRANSPORTS).map(async ([name, transports]) => {
+    const peer = await connect(t, client, { transports });
+    return { peer, release: client, name: `${client.version} over ${name}` };
+  }));
+  return [...(await Promise.all(old)).flat(), ...(await Promise.all(modern))];
+}
+
+const isOf06 = ({ release }) => release.family === '0.6';
+
+/** What this one hears next of what was cast: its argument. 0.6 has no events; there it is a JSON message that says which. */
+async function hears({ peer, ...one }) {
+  if (!isOf06(one)) return (await peer.take('cast', 20_000))[0];
+  const [said] = await peer.take('message');
+  assert.equal(said.event, 'cast');
+  return said.attachments ? { args: said.args.length, attachments: said.attachments } : said.args[0];
+}
+
+test('each hears each', { timeout: 240_000 }, async (t) => {
+  const all = await everybody(t);
+  for (const [turn, speaker] of all.entries()) {
+    const words = `${speaker.name} says ${WORDS[turn % WORDS.length]}`;
+    const others = all.filter((one) => one !== speaker);
+    if (isOf06(speaker)) {
+      await speaker.peer.send(`cast:${words}`);
+      for (const one of others.filter(isOf06)) assert.deepEqual(await one.peer.take('message'), [`cast:${words}`], one.name);
+    } else {
+      await speaker.peer.emit('cast', words);
+      const heard = await Promise.all(others.map(async (one) => [one.name, await hears(one)]));
+      assert.deepEqual(heard, others.map((one) => [one.name, words]));
+    }
+  }
+  for (const { peer, name } of all) assert.equal(await peer.count('cast'), 0, `${name} hears each word once, and none of its own`);
+});
+
+test('bytes reach everybody in the form that each can read', { timeout: 120_000 }, async (t) => {
+  const all = await everybody(t);
+  const bytes = Buffer.from([0, 1, 2, 0xfd, 0xff]);
+  const speakers = all.filter(({ release }) => release.io);
+  for (const speaker of [speakers[0], speakers.at(-1)]) {
+    speaker.peer.emit('cast', bytes);
+    for (const one of all.filter((other) => other !== speaker)) {
+      const heard = await hears(one);
+      if (one.release.io) assert.deepEqual(legible(heard), legible(bytes), one.name);
+      else if (isOf06(one)) assert.deepEqual(heard, { args: 1, attachments: [bytes.toString('base64')] }, one.name);
+      else assert.deepEqual(heard, { base64: bytes.toString('base64') }, one.name);
+    }
+  }
+});

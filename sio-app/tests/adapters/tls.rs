@@ -1,0 +1,157 @@
+//! The same inside of TLS: over websocket and polling, bounded, and with an end that is told.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sio_app::rustls::pki_types::ServerName;
+use sio_app::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use sio_app::{Ack, Config, HttpResponse, Io, Options, RawArgs, Socket, Tls, TlsError};
+use tungstenite::{Message, WebSocket};
+
+use super::{Served, dial, eventually, heard, http};
+
+type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+/// A server with a certificate of its own, and how its clients know it.
+struct Secure {
+    served: Served,
+    trust: Arc<ClientConfig>,
+}
+
+fn serve(options: Options, setup: impl FnOnce(&Io)) -> Secure {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let tls = Tls::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(sio_app::rustls::crypto::ring::default_provider());
+    let mut trust = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    trust.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let served = Served::started(|signal, ends| crate::start_tls(Config::default(), options, setup, signal, ends, tls));
+    Secure {
+        served,
+        trust: Arc::new(trust),
+    }
+}
+
+impl Secure {
+    fn dial(&self) -> Stream {
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = ClientConnection::new(Arc::clone(&self.trust), name).unwrap();
+        StreamOwned::new(tls, dial(self.served.address))
+    }
+
+    /// A client in the main namespace.
+    fn connect(&self) -> WebSocket<Stream> {
+        let url = "wss://localhost/socket.io/?EIO=4&transport=websocket";
+        let mut socket = tungstenite::client(url, self.dial()).unwrap().0;
+        socket.send(Message::text("40")).unwrap();
+        assert!(text(&mut socket).starts_with('0'));
+        assert!(text(&mut socket).starts_with("40{"));
+        socket
+    }
+}
+
+fn text(socket: &mut WebSocket<Stream>) -> String {
+    socket.read().unwrap().into_text().unwrap().to_string()
+}
+
+fn echo(io: &Io) {
+    io.of("/")
+        .on("echo", |socket: Socket, args: RawArgs| socket.emit("echo", args))
+        .on("secure", |socket: Socket, ack: Ack| {
+            ack.send(socket.handshake().peer.secure)
+        })
+        .on("flood", |socket: Socket| {
+            let text = "f".repeat(50_000);
+            (0..200).try_for_each(|n| socket.emit("flood", (n, &text)))
+        });
+    io.on_request(|_| HttpResponse::text("hello"));
+}
+
+#[test]
+fn events_and_requests_go_through() {
+    let server = serve(Options::default(), echo);
+    let mut socket = server.connect();
+    for size in [10, 20_000, 900_000, 10] {
+        let packet = format!(r#"42["echo","{}"]"#, "x".repeat(size));
+        socket.send(Message::text(packet.clone())).unwrap();
+        assert_eq!(text(&mut socket), packet);
+    }
+    for n in 0..1000 {
+        socket.send(Message::text(format!(r#"42["echo",{n}]"#))).unwrap();
+    }
+    for n in 0..1000 {
+        assert_eq!(text(&mut socket), format!(r#"42["echo",{n}]"#));
+    }
+    socket.send(Message::text(r#"421["secure"]"#)).unwrap();
+    assert_eq!(text(&mut socket), "431[true]");
+    let mut connection = http::Connection::over(server.dial());
+    let open = connection.get("/socket.io/?EIO=4&transport=polling");
+    assert!(open.starts_with("0{"), "{open}");
+    assert_eq!(connection.get("/"), "hello");
+    assert_eq!(connection.stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+}
+
+#[test]
+fn what_a_slow_reader_missed_comes_in_order() {
+    let server = serve(Options::default(), echo);
+    let mut socket = server.connect();
+    socket.send(Message::text(r#"42["flood"]"#)).unwrap();
+    for n in 0..200 {
+        assert!(text(&mut socket).starts_with(&format!(r#"42["flood",{n},"#)));
+    }
+}
+
+#[test]
+fn who_does_not_shake_hands_is_counted_and_cut() {
+    let options = Options::default()
+        .max_connections(1)
+        .idle_timeout(Duration::from_millis(50));
+    let server = serve(options, echo);
+    let mut silent = dial(server.served.address);
+    // There is one place, and it is taken.
+    eventually(|| server.served.io.connections() == 1);
+    assert_eq!(dial(server.served.address).read(&mut [0]).unwrap_or(0), 0);
+    assert_eq!(silent.read(&mut [0]).unwrap_or(0), 0);
+    eventually(|| server.served.io.connections() == 0);
+    // Who speaks something else is told so: an alert, and the end.
+    let mut plain = dial(server.served.address);
+    plain.write_all(http::get("/").as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer);
+    assert_eq!(answer.first(), Some(&21), "{answer:?}");
+}
+
+#[test]
+fn the_end_is_told() {
+    let server = serve(Options::default(), echo);
+    let mut idle = http::Connection::over(server.dial());
+    idle.get("/");
+    let mut socket = server.connect();
+    server.served.signal.give();
+    while socket.read().is_ok_and(|message| !message.is_close()) {}
+    for stream in [&mut idle.stream, socket.get_mut()] {
+        // Without a close_notify this would fail.
+        std::io::copy(stream, &mut std::io::sink()).unwrap();
+    }
+    drop((idle, socket));
+    heard(&server.served.ended).unwrap();
+}
+
+#[test]
+fn what_is_no_certificate_is_refused() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let refused = |chain: &str, key: &str| Tls::from_pem(chain.as_bytes(), key.as_bytes()).unwrap_err();
+    assert!(matches!(refused("", &key), TlsError::NoCertificate));
+    assert!(matches!(refused(&chain, ""), TlsError::Pem(_)));
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = other.signing_key.serialize_pem();
+    assert!(matches!(refused(&chain, &other), TlsError::Tls(_)));
+}

@@ -1,0 +1,185 @@
+//! What is logged: the names of the table on `sio_app`'s page, and nothing that a client said.
+#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Write};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use bytes::BytesMut;
+use sio_app::{Config, Connection, Io, Options, Outlet, Peer, Refusal, Runtime, Socket, Source, Time};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+const RUNTIME: Runtime = Runtime {
+    now: || Time::ZERO,
+    spawn: drop,
+    fill: |out| out.fill(7),
+};
+
+/// Keeps everything: the level, the fields by name, and all values as one text.
+#[derive(Clone, Default)]
+struct Capture(Arc<Mutex<(BTreeSet<String>, String)>>);
+
+struct Line {
+    message: String,
+    names: Vec<&'static str>,
+    values: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        } else {
+            self.names.push(field.name());
+            write!(self.values, "{value:?} ").unwrap();
+        }
+    }
+}
+
+impl Capture {
+    fn note(&self, metadata: &Metadata<'_>, name: &str, record: impl FnOnce(&mut Line)) {
+        let mut line = Line {
+            message: name.to_owned(),
+            names: Vec::new(),
+            values: String::new(),
+        };
+        record(&mut line);
+        let (lines, values) = &mut *self.0.lock().unwrap();
+        lines.insert(format!(
+            "{} {}: {}",
+            metadata.level(),
+            line.message,
+            line.names.join(" ")
+        ));
+        values.push_str(&line.values);
+    }
+}
+
+impl Subscriber for Capture {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("sio_")
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        self.note(span.metadata(), span.metadata().name(), |line| span.record(line));
+        Id::from_u64(1)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        self.note(event.metadata(), "", |line| event.record(line));
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[derive(Clone, Default)]
+struct Wall(Arc<Mutex<Vec<u8>>>);
+
+impl Outlet for Wall {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn finish(&self) {}
+}
+
+struct Script(Option<Vec<u8>>);
+
+impl Source for Script {
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        let Some(bytes) = self.0.take() else {
+            return Poll::Pending;
+        };
+        buffer.extend_from_slice(&bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn read(connection: &mut Connection, bytes: &[u8]) {
+    let cx = &mut Context::from_waker(Waker::noop());
+    let _ = connection.poll(cx, &mut Script(Some(bytes.to_vec())));
+}
+
+fn say(connection: &mut Connection, packet: &str) {
+    let head = [0x81, 0x80 | packet.len() as u8, 0, 0, 0, 0];
+    read(connection, &[&head[..], packet.as_bytes()].concat());
+}
+
+#[test]
+fn names_are_as_the_table_says_and_nothing_a_client_said_is_logged() {
+    let capture = Capture::default();
+    let wall = Wall::default();
+    let ids = tracing::subscriber::with_default(capture.clone(), || scenario(&wall));
+    let (lines, values) = &*capture.0.lock().unwrap();
+    let expected = [
+        "DEBUG connected: socket namespace generation",
+        "DEBUG connection refused: address why",
+        "DEBUG disconnected: socket namespace reason",
+        "DEBUG refused: socket namespace",
+        "DEBUG request refused: status",
+        "ERROR handler panicked: namespace event error",
+        "INFO shutting down: sessions connections",
+        "TRACE event: socket namespace name",
+        "WARN arguments do not fit: namespace event",
+        "WARN handler failed: namespace event error",
+    ];
+    assert_eq!(lines.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    assert!(!values.contains("secret"), "{values}");
+    let heard = String::from_utf8_lossy(&wall.0.lock().unwrap()).into_owned();
+    assert!(ids.len() == 2 && ids.iter().all(|id| heard.contains(&**id)));
+    for id in ids {
+        assert!(!values.contains(&id), "{values}");
+    }
+}
+
+/// Something of everything. The ids of the session and of the socket.
+fn scenario(wall: &Wall) -> Vec<String> {
+    let options = Options::default().shards(1).max_connections(2);
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+    io.of("/")
+        .on("typed", |_: Socket, _: u64| ())
+        .on("fails", || Err::<(), _>("in its own words"))
+        .on("panics", || -> () { panic!("in its own words") })
+        .on_any(|_: &Socket, _: &str, args| assert!(args.json() != "\"secret any\"", "no"));
+    io.of("/closed")
+        .with(|_: Socket| Err::<(), _>(Refusal::new("secret refusal")));
+    let mut client = Connection::new(&io, Peer::default(), wall.clone()).unwrap();
+    read(
+        &mut client,
+        b"GET /socket.io/?EIO=4&transport=websocket&token=secret HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+          Cookie: secret\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    let mut ids = Vec::new();
+    say(&mut client, r#"40{"token":"secret"}"#);
+    ids.push(io.sockets()[0].id().to_string());
+    let heard = String::from_utf8_lossy(&wall.0.lock().unwrap()).into_owned();
+    let (_, session) = heard.split_once("\"sid\":\"").unwrap();
+    ids.push(session[..20].to_owned());
+    say(&mut client, r#"40/closed,{"token":"secret"}"#);
+    say(&mut client, r#"42["typed","secret"]"#);
+    say(&mut client, r#"42["fails","secret"]"#);
+    say(&mut client, r#"42["secret name","secret any"]"#);
+    say(&mut client, "40");
+    say(&mut client, r#"42["panics","secret"]"#);
+    let mut other = Connection::new(&io, Peer::default(), Wall::default()).unwrap();
+    read(
+        &mut other,
+        b"GET /socket.io/?EIO=4&transport=secret HTTP/1.1\r\nHost: x\r\n\r\n",
+    );
+    assert!(Connection::new(&io, Peer::default(), Wall::default()).is_none());
+    io.close();
+    drop((client, other));
+    ids
+}

@@ -1,0 +1,411 @@
+//! What holds when several threads use several shards at once: the promises of `sio_app`'s page, each tried many times over.
+#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+
+use bytes::BytesMut;
+use sio_app::{Ack, Config, Connection, Io, Options, Outlet, Peer, RawArgs, Runtime, Socket, Source, Task, Time};
+
+const SHARDS: usize = 5;
+const THREADS: usize = 4;
+const CLIENTS: usize = 12;
+const ROUNDS: usize = 300;
+
+static TASKS: Mutex<Vec<Task>> = Mutex::new(Vec::new());
+
+const RUNTIME: Runtime = Runtime {
+    now: || Time::ZERO,
+    spawn: |task| TASKS.lock().unwrap().push(task),
+    fill: |out| {
+        static STATE: AtomicU64 = AtomicU64::new(1);
+        for byte in out {
+            let state = STATE.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+            *byte = (state ^ (state >> 31))
+                .wrapping_mul(0xbf58_476d_1ce4_e5b9)
+                .to_be_bytes()[0];
+        }
+    },
+};
+
+/// Polls every task that waits once.
+fn run_tasks() {
+    let mut tasks = std::mem::take(&mut *TASKS.lock().unwrap());
+    tasks.retain_mut(|task| task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    TASKS.lock().unwrap().append(&mut tasks);
+}
+
+#[derive(Clone, Default)]
+struct Wall(Arc<Mutex<Vec<u8>>>);
+
+impl Outlet for Wall {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn finish(&self) {}
+}
+
+/// What is read next.
+struct Script(Option<Vec<u8>>);
+
+impl Source for Script {
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        match self.0.take() {
+            Some(bytes) => {
+                buffer.extend_from_slice(&bytes);
+                Poll::Ready(Ok(bytes.len()))
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+struct Client {
+    /// It may be sent to other threads, and not be shared by them.
+    connection: Mutex<Connection>,
+    wall: Wall,
+    socket: Socket,
+}
+
+impl Client {
+    fn say(&mut self, packets: &[String]) {
+        if packets.is_empty() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        for packet in packets {
+            bytes.extend([0x81, 0x80 | packet.len() as u8, 0, 0, 0, 0]);
+            bytes.extend(packet.as_bytes());
+        }
+        self.read(bytes);
+    }
+
+    fn read(&mut self, bytes: Vec<u8>) {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let connection = self.connection.get_mut().unwrap();
+        assert!(connection.poll(cx, &mut Script(Some(bytes))).is_pending());
+    }
+
+    /// The packets since the last call.
+    fn heard(&self) -> Vec<String> {
+        let bytes = std::mem::take(&mut *self.wall.0.lock().unwrap());
+        let mut rest = &bytes[..];
+        let mut packets = Vec::new();
+        while let [_, length, tail @ ..] = rest {
+            let (length, tail) = match length {
+                126 => (u16::from_be_bytes([tail[0], tail[1]]).into(), &tail[2..]),
+                length => (usize::from(*length), tail),
+            };
+            packets.push(String::from_utf8(tail[..length].to_vec()).unwrap());
+            rest = &tail[length..];
+        }
+        packets
+    }
+}
+
+fn server() -> Io {
+    Io::new(Config::default(), Options::default().shards(SHARDS), RUNTIME).unwrap()
+}
+
+/// Clients whose sockets are spread over all shards.
+fn clients(io: &Io, count: usize) -> Vec<Client> {
+    let known = Mutex::new(Vec::new());
+    let connect = || {
+        let wall = Wall::default();
+        let mut connection = Connection::new(io, Peer::default(), wall.clone()).unwrap();
+        let cx = &mut Context::from_waker(Waker::noop());
+        for bytes in [
+            &b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+               Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"[..],
+            b"\x81\x82\0\0\0\x0040",
+        ] {
+            assert!(connection.poll(cx, &mut Script(Some(bytes.to_vec()))).is_pending());
+        }
+        let mut known = known.lock().unwrap();
+        let socket = io.sockets().into_iter().find(|socket| !known.contains(socket)).unwrap();
+        known.push(socket.clone());
+        wall.0.lock().unwrap().clear();
+        Client {
+            connection: Mutex::new(connection),
+            wall,
+            socket,
+        }
+    };
+    (0..count).map(|_| connect()).collect()
+}
+
+fn number(packet: &str, prefix: &str) -> Option<usize> {
+    packet.strip_prefix(prefix)?.strip_suffix(']')?.parse().ok()
+}
+
+/// What one thread sends reaches each recipient in the order in which it was sent, whether it was sent to all, to a room or to one.
+#[test]
+fn each_recipient_gets_the_messages_of_one_thread_in_order() {
+    let io = server();
+    let clients = clients(&io, CLIENTS);
+    for client in &clients {
+        client.socket.join("all").unwrap();
+    }
+    thread::scope(|scope| {
+        for emitter in 0..THREADS {
+            let (io, clients) = (&io, &clients);
+            scope.spawn(move || {
+                let name = format!("e{emitter}");
+                for n in 0..ROUNDS {
+                    match n % 3 {
+                        0 => io.emit(&name, n),
+                        1 => io.to("all").emit(&name, n),
+                        _ => clients.iter().for_each(|client| client.socket.emit(&name, n).unwrap()),
+                    }
+                }
+            });
+        }
+    });
+    for client in &clients {
+        let heard = client.heard();
+        assert_eq!(heard.len(), THREADS * ROUNDS);
+        for emitter in 0..THREADS {
+            let prefix = format!("42[\"e{emitter}\",");
+            let numbers = heard.iter().filter_map(|packet| number(packet, &prefix));
+            assert!(numbers.eq(0..ROUNDS));
+        }
+    }
+}
+
+/// A join or leave that has returned is seen by what its thread sends afterwards, while others join and leave the same rooms.
+#[test]
+fn who_has_joined_hears_and_who_has_left_does_not() {
+    let io = server();
+    let clients = clients(&io, CLIENTS);
+    thread::scope(|scope| {
+        for (mine, client) in clients.iter().enumerate() {
+            let io = &io;
+            scope.spawn(move || {
+                for n in 0..ROUNDS {
+                    let room = format!("room {}", n % 3);
+                    let (heard, missed) = (format!("in{mine}"), format!("out{mine}"));
+                    if n % 2 == 0 {
+                        client.socket.join(&room).unwrap();
+                    } else {
+                        io.to(client.socket.id()).join(&room);
+                    }
+                    io.to(&room).emit(&heard, n);
+                    client.socket.leave(&room);
+                    io.to(&room).emit(&missed, n);
+                }
+            });
+        }
+    });
+    for (mine, client) in clients.iter().enumerate() {
+        let heard = client.heard();
+        let prefix = format!("42[\"in{mine}\",");
+        let numbers = heard.iter().filter_map(|packet| number(packet, &prefix));
+        assert!(numbers.eq(0..ROUNDS), "client {mine}");
+        let prefix = format!("42[\"out{mine}\",");
+        assert!(!heard.iter().any(|packet| packet.starts_with(&prefix)), "client {mine}");
+    }
+}
+
+/// When `disconnect` has returned nothing more is sent to the socket, by nobody.
+#[test]
+fn nothing_follows_a_disconnect() {
+    for _ in 0..20 {
+        let io = server();
+        let clients = clients(&io, CLIENTS);
+        thread::scope(|scope| {
+            for half in clients.chunks(CLIENTS / 2) {
+                let io = &io;
+                scope.spawn(move || {
+                    for client in half {
+                        io.emit("before", 1);
+                        client.socket.disconnect();
+                        assert!(client.socket.emit("after", 1).is_err());
+                        assert!(!io.sockets().contains(&client.socket));
+                    }
+                });
+            }
+            scope.spawn(|| (0..ROUNDS).for_each(|n| io.emit("noise", n)));
+        });
+        for client in &clients {
+            let heard = client.heard();
+            assert_eq!(heard.iter().filter(|packet| **packet == "41").count(), 1);
+            assert_eq!(heard.last().unwrap(), "41");
+        }
+    }
+}
+
+/// Handlers of one socket start in the order of its events, and one at a time if the namespace wants that, whichever threads bring them and
+/// however they wait.
+#[test]
+fn handlers_of_one_socket_run_in_order() {
+    for one_at_a_time in [false, true] {
+        let io = server();
+        let running = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&running);
+        let root = io.of("/").on("n", move |socket: Socket, n: usize| {
+            let count = Arc::clone(&count);
+            let order = socket.data::<Mutex<Vec<usize>>>().unwrap();
+            order.lock().unwrap().push(n);
+            async move {
+                let data = socket.data::<AtomicUsize>().unwrap();
+                let beside = data.fetch_add(1, Ordering::SeqCst);
+                assert!(!one_at_a_time || beside == 0);
+                let mut waits = n % 3;
+                std::future::poll_fn(|_| {
+                    waits = waits.saturating_sub(1);
+                    if waits == 0 { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+                data.fetch_sub(1, Ordering::SeqCst);
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        if one_at_a_time {
+            root.one_at_a_time();
+        }
+        let clients = clients(&io, CLIENTS);
+        for client in &clients {
+            client.socket.set_data(Mutex::new(Vec::<usize>::new()));
+            client.socket.set_data(AtomicUsize::new(0));
+        }
+        let clients: Vec<_> = clients.into_iter().map(|client| Mutex::new((client, 0))).collect();
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                let clients = &clients;
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        let (client, next) = &mut *clients[round % CLIENTS].lock().unwrap();
+                        let packets = [*next, *next + 1].map(|n| format!("42[\"n\",{n}]"));
+                        *next += 2;
+                        client.say(&packets);
+                        run_tasks();
+                    }
+                });
+            }
+        });
+        let total: usize = clients.iter().map(|client| client.lock().unwrap().1).sum();
+        for _ in 0..10 * total {
+            if running.load(Ordering::SeqCst) == total {
+                break;
+            }
+            run_tasks();
+        }
+        assert_eq!(running.load(Ordering::SeqCst), total);
+        for client in &clients {
+            let (client, count) = &*client.lock().unwrap();
+            let order = client.socket.data::<Mutex<Vec<usize>>>().unwrap();
+            assert!(order.lock().unwrap().iter().copied().eq(0..*count));
+        }
+    }
+}
+
+/// Acknowledgements find who asked for them, in both directions.
+#[test]
+fn acknowledgements_find_their_way() {
+    let io = server();
+    io.of("/")
+        .on("ask", |_: Socket, args: RawArgs, ack: Ack| ack.send(args));
+    let clients: Vec<_> = clients(&io, CLIENTS).into_iter().map(Mutex::new).collect();
+    thread::scope(|scope| {
+        for asker in 0..THREADS {
+            let clients = &clients;
+            scope.spawn(move || {
+                for n in 0..ROUNDS {
+                    let client = &clients[(asker + n) % CLIENTS];
+                    let socket = client.lock().unwrap().socket.clone();
+                    let question = asker * ROUNDS + n;
+                    let mut answer = Box::pin(socket.emit_with_ack::<usize, _>("q", question));
+                    {
+                        // Whoever has the client answers what it was asked, and asks something itself.
+                        let client = &mut *client.lock().unwrap();
+                        client.say(&[format!("42{question}[\"ask\",{question}]")]);
+                        let heard = client.heard();
+                        assert!(heard.contains(&format!("43{question}[{question}]")));
+                        let answers = heard.iter().filter_map(|packet| {
+                            let (id, asked) = packet.strip_prefix("42")?.split_once("[\"q\",")?;
+                            Some(format!("43{id}[{asked}"))
+                        });
+                        let answers: Vec<_> = answers.collect();
+                        client.say(&answers);
+                    }
+                    let answered = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                    assert!(matches!(answered, Poll::Ready(Ok(n)) if n == question), "{answered:?}");
+                }
+            });
+        }
+    });
+}
+
+/// Any targets, over several shards, against sets of names.
+#[test]
+fn targets_over_several_shards_mean_what_a_model_says() {
+    let io = server();
+    let mut clients: Vec<_> = clients(&io, CLIENTS).into_iter().map(Some).collect();
+    let mut rooms = BTreeMap::<String, BTreeSet<usize>>::new();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) as usize % below
+    };
+    for step in 0..6_000 {
+        let at = random(CLIENTS);
+        let name = |n: usize| format!("r{n}");
+        let room = name(random(9));
+        let Some(client) = &clients[at] else { continue };
+        match random(40) {
+            0..12 => {
+                client.socket.join(&room).unwrap();
+                rooms.entry(room).or_default().insert(at);
+            }
+            12..20 => {
+                client.socket.leave(&room);
+                rooms.entry(room).or_default().remove(&at);
+            }
+            20 if step > 4_000 => {
+                clients[at] = None;
+                for members in rooms.values_mut() {
+                    members.remove(&at);
+                }
+            }
+            _ => {
+                let (other, without) = (name(random(9)), name(random(9)));
+                let members = |room: &str| rooms.get(room).cloned().unwrap_or_default();
+                let id = client.socket.id();
+                let mut expected = &(&members(&room) | &members(&other)) - &members(&without);
+                io.to(&room).to(&other).except(&without).emit("x", step);
+                let mine = members(&room).contains(&at);
+                client.socket.to(&room).emit("y", step);
+                io.to(&id).emit("z", step);
+                let counted = io.to(&room).sockets().len();
+                assert_eq!(counted, members(&room).len());
+                for (place, client) in clients.iter().enumerate() {
+                    let Some(client) = client else { continue };
+                    let mut packets = Vec::new();
+                    if expected.remove(&place) {
+                        packets.push(format!("42[\"x\",{step}]"));
+                    }
+                    if members(&room).contains(&place) && !(mine && place == at) {
+                        packets.push(format!("42[\"y\",{step}]"));
+                    }
+                    if place == at {
+                        packets.push(format!("42[\"z\",{step}]"));
+                    }
+                    assert_eq!(client.heard(), packets, "step {step}, client {place}");
+                }
+                assert!(expected.is_empty());
+            }
+        }
+    }
+}

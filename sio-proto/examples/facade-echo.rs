@@ -1,0 +1,214 @@
+//! An echo server on the facade and the standard library: bytes in, bytes out, one plain loop, no poller and no runtime.
+//!
+//! `cargo run -p sio-proto --example facade-echo`, then any Socket.IO client, of any generation, at port 3000: what it says comes back. How it works is told step by
+//! step in `sio_proto::manual::facade`. It asks every socket in turn whether there is something, which is what a game loop does anyway and what a server for thousands
+//! should not do; the loop around it would be the same with a poller.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the outside world: it has a clock, and may sleep"
+)]
+
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use sio_proto::server::{Body, Cause, Delivery, Message, Output, Peer, Response, Server};
+use sio_proto::{Bytes, BytesMut, Config, LinkId, Time};
+
+/// One connection: the socket, and what it has not taken yet.
+struct Client {
+    stream: TcpStream,
+    unsent: Vec<u8>,
+    blocked: bool,
+    /// Everything has been said: it is closed when it is written.
+    ends: bool,
+}
+
+/// The server, and the connections it has.
+pub struct Echo {
+    server: Server,
+    listener: TcpListener,
+    clients: HashMap<LinkId, Client>,
+    start: Instant,
+}
+
+impl Echo {
+    /// An echo server on this listener. Nothing happens until [`Echo::turn`] is called, again and again.
+    pub fn new(listener: TcpListener) -> Result<Self, Box<dyn std::error::Error>> {
+        listener.set_nonblocking(true)?;
+        let entropy = |out: &mut [u8]| getrandom::fill(out).expect("the operating system gives random bytes");
+        let mut key = [0; 16];
+        entropy(&mut key);
+        Ok(Self {
+            server: Server::new(Config::default(), key, Box::new(entropy))?,
+            listener,
+            clients: HashMap::new(),
+            start: Instant::now(),
+        })
+    }
+
+    /// Everything that can be done now. True if there was anything.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        let now = Time::ZERO + self.start.elapsed();
+        let mut busy = self.accept()?;
+        if self.server.next_timeout().is_some_and(|deadline| deadline <= now) {
+            self.server.handle_timeout(now);
+        }
+        busy |= self.read(now);
+        self.act(now);
+        self.write(now);
+        Ok(busy)
+    }
+
+    fn accept(&mut self) -> io::Result<bool> {
+        match self.listener.accept() {
+            Ok((stream, address)) => {
+                stream.set_nonblocking(true)?;
+                let link = self.server.open(Peer {
+                    address: Some(address),
+                    ..Peer::default()
+                });
+                let client = Client {
+                    stream,
+                    unsent: Vec::new(),
+                    blocked: false,
+                    ends: false,
+                };
+                self.clients.insert(link, client);
+                Ok(true)
+            }
+            // Nobody is there, or somebody who has gone, or there is no room for more: the next turn asks again.
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// What has come goes to the server: bytes, or the end.
+    fn read(&mut self, now: Time) -> bool {
+        let mut busy = false;
+        let mut buffer = [0; 16 * 1024];
+        let mut gone = Vec::new();
+        for (link, client) in &mut self.clients {
+            let cause = match client.stream.read(&mut buffer) {
+                Ok(0) => Cause::Closed,
+                Ok(read) => {
+                    self.server
+                        .handle_bytes(now, *link, &mut BytesMut::from(&buffer[..read]));
+                    busy = true;
+                    continue;
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => continue,
+                Err(_) => Cause::Failed,
+            };
+            gone.push((*link, cause));
+        }
+        for (link, cause) in gone {
+            self.clients.remove(&link);
+            self.server.handle_closed(now, link, cause);
+        }
+        busy
+    }
+
+    /// What the server wants done.
+    fn act(&mut self, now: Time) {
+        while let Some(output) = self.server.poll_output() {
+            match output {
+                Output::Bytes(link, bytes) => {
+                    if let Some(client) = self.clients.get_mut(&link) {
+                        client.unsent.extend_from_slice(&bytes);
+                    }
+                }
+                Output::End(link) => {
+                    if let Some(client) = self.clients.get_mut(&link) {
+                        client.ends = true;
+                    }
+                }
+                Output::Request(link, request) => {
+                    let page = Response {
+                        status: 404,
+                        content_type: Some("text/plain"),
+                        headers: Vec::new(),
+                        body: Body::Bytes(Bytes::from_static(b"only Socket.IO here\n")),
+                        exchange: request.exchange(),
+                    };
+                    self.server.respond(now, link, page);
+                }
+                Output::Delivery(delivery) => self.deliver(now, delivery),
+            }
+        }
+    }
+
+    /// The application.
+    fn deliver(&mut self, now: Time, delivery: Delivery) {
+        match delivery {
+            Delivery::Connect { socket, namespace, .. } => self.server.shard(now, |shard, out| {
+                if namespace == "/" {
+                    shard.accept(now, socket, out);
+                } else {
+                    shard.refuse(socket, "Invalid namespace", None, out);
+                }
+            }),
+            Delivery::Event {
+                socket,
+                name,
+                args,
+                ack,
+            } => {
+                let mut answer = match ack {
+                    Some(id) => Message::ack("/".into(), id, args),
+                    None => Message::event("/".into(), name, args, None),
+                };
+                // Who is gone, or does not read, loses the echo: it is nobody else's concern.
+                let _ = self
+                    .server
+                    .shard(now, |shard, _| shard.emit(now, socket, &mut answer, None));
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes what the sockets take. What they do not take is the sign for the server to keep the rest.
+    fn write(&mut self, now: Time) {
+        let mut gone = Vec::new();
+        for (link, client) in &mut self.clients {
+            while !client.unsent.is_empty() {
+                match client.stream.write(&client.unsent) {
+                    Ok(0) => break,
+                    Ok(written) => drop(client.unsent.drain(..written)),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(_) => {
+                        client.unsent.clear();
+                        gone.push((*link, Some(Cause::Failed)));
+                    }
+                }
+            }
+            let is_full = !client.unsent.is_empty();
+            if !is_full && client.ends {
+                gone.push((*link, None));
+            } else if is_full && !client.blocked {
+                self.server.handle_blocked(*link);
+            } else if !is_full && client.blocked {
+                self.server.handle_drained(now, *link);
+            }
+            client.blocked = is_full;
+        }
+        for (link, cause) in gone {
+            self.clients.remove(&link);
+            if let Some(cause) = cause {
+                self.server.handle_closed(now, link, cause);
+            }
+        }
+    }
+}
+
+#[allow(dead_code, reason = "the test of this file runs the loop itself")]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut echo = Echo::new(TcpListener::bind("127.0.0.1:3000")?)?;
+    loop {
+        if !echo.turn()? {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Dates as JavaScript writes them into JSON: `Date.prototype.toJSON`, ECMAScript's date time string format.
+
+use core::fmt::Write as _;
+
+use bytes::BytesMut;
+
+/// The furthest from 1970 that a JavaScript date can be, in milliseconds.
+const MAX_MILLISECONDS: i64 = 8_640_000_000_000_000;
+const DAY: i64 = 86_400_000;
+
+/// Writes the date so many milliseconds after 1970 began (UTC) as a JSON string; `null` if JavaScript has no such date.
+pub(super) fn write(out: &mut BytesMut, milliseconds: Option<i64>) {
+    let Some(milliseconds) = milliseconds.filter(|ms| (-MAX_MILLISECONDS..=MAX_MILLISECONDS).contains(ms)) else {
+        return out.extend_from_slice(b"null");
+    };
+    let (year, month, day) = civil(milliseconds.div_euclid(DAY));
+    let time = milliseconds.rem_euclid(DAY);
+    let (hour, minute, second) = (time / 3_600_000, time / 60_000 % 60, time / 1000 % 60);
+    // Years that do not have four digits have a sign and six.
+    let written = match year {
+        0..=9999 => write!(out, "\"{year:04}"),
+        _ => write!(out, "\"{year:+07}"),
+    };
+    let written = written.and_then(|()| {
+        let milliseconds = time % 1000;
+        write!(
+            out,
+            "-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milliseconds:03}Z\""
+        )
+    });
+    debug_assert!(written.is_ok(), "a buffer that grows takes everything");
+}
+
+/// Year, month and day of the proleptic Gregorian calendar, so many days after 1970-01-01.
+///
+/// Years are counted from March, so that the day that some have and others do not is their last; 400 of them, an era, have 146 097 days.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468; // since 0000-03-01
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `new Date(ms).toJSON()` says.
+    #[test]
+    fn as_javascript_writes_them() {
+        for (milliseconds, json) in [
+            (0, "\"1970-01-01T00:00:00.000Z\""),
+            (-1, "\"1969-12-31T23:59:59.999Z\""),
+            (951_782_400_000, "\"2000-02-29T00:00:00.000Z\""),
+            (951_868_799_999, "\"2000-02-29T23:59:59.999Z\""),
+            (1_795_447_966_090, "\"2026-11-23T15:32:46.090Z\""),
+            (4_107_542_400_000, "\"2100-03-01T00:00:00.000Z\""),
+            (-62_167_219_200_000, "\"0000-01-01T00:00:00.000Z\""),
+            (-62_167_219_200_001, "\"-000001-12-31T23:59:59.999Z\""),
+            (253_402_300_799_999, "\"9999-12-31T23:59:59.999Z\""),
+            (253_402_300_800_000, "\"+010000-01-01T00:00:00.000Z\""),
+            (MAX_MILLISECONDS, "\"+275760-09-13T00:00:00.000Z\""),
+            (-MAX_MILLISECONDS, "\"-271821-04-20T00:00:00.000Z\""),
+            (MAX_MILLISECONDS + 1, "null"),
+            (i64::MIN, "null"),
+        ] {
+            let mut out = BytesMut::new();
+            write(&mut out, Some(milliseconds));
+            assert_eq!(out, json, "{milliseconds}");
+        }
+    }
+}

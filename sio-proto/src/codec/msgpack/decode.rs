@@ -1,0 +1,347 @@
+//! From MessagePack to packets: the packet's fields are found first, whatever their order, then its data becomes JSON.
+
+use core::fmt::Write as _;
+
+use alloc::vec::Vec;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::token::{Reader, Token, milliseconds};
+use super::{MessagePack, MessagePackError, date};
+use crate::codec::{PacketError, Parsed};
+use crate::json::{self, MAX_DEPTH};
+use crate::socket::text::{DecodeError, Limits};
+use crate::socket::{Args, Packet};
+
+use MessagePackError::{InvalidId, InvalidUtf8, Key, Lookalike, NoMap, TooDeep, TooManyBinaries, TrailingBytes};
+
+/// The greatest whole number below which a float holds every one, 2^53.
+const MAX_SAFE: f64 = 9_007_199_254_740_992.0;
+
+/// Brackets around bytes that are written out.
+const BUFFER_DEPTH: usize = 2;
+
+pub(super) fn message(message: &Bytes, parser: &MessagePack, limits: &Limits) -> Result<Parsed, PacketError> {
+    let fields = Fields::read(message, parser)?;
+    let namespace = match fields.namespace {
+        Some(Token::Text(text)) => shared(message, text)?,
+        _ => return Err(PacketError::InvalidNamespace),
+    };
+    let id = match fields.id {
+        None => None,
+        Some(Token::Unsigned(id)) => Some(id),
+        Some(_) => return Err(InvalidId.into()),
+    };
+    let mut data = Transcoder::new(message, &fields, parser, limits);
+    let packet = match (fields.kind, fields.data_begins) {
+        (Some(Token::Unsigned(0)), None) => Packet::Connect {
+            namespace,
+            query: None,
+            payload: None,
+        },
+        (Some(Token::Unsigned(0)), Some(Token::Map(_))) => Packet::Connect {
+            namespace,
+            query: None,
+            payload: Some(data.payload()?),
+        },
+        (Some(Token::Unsigned(1)), None) => Packet::Disconnect { namespace },
+        (Some(Token::Unsigned(2)), Some(Token::Array(len))) => {
+            data.reader.token()?;
+            let name = data.event_name(len)?;
+            let args = data.args(len - 1)?;
+            Packet::Event {
+                namespace,
+                name,
+                id,
+                args,
+            }
+        }
+        (Some(Token::Unsigned(3)), Some(Token::Array(len))) => {
+            data.reader.token()?;
+            let args = data.args(len)?;
+            // As in the standard wire: accepted, and without meaning.
+            let Some(id) = id else { return Ok(Parsed::Nothing) };
+            Packet::Ack { namespace, id, args }
+        }
+        (Some(Token::Unsigned(4)), Some(Token::Map(_) | Token::Text(_))) => Packet::ConnectError {
+            namespace,
+            payload: data.payload()?,
+        },
+        (Some(Token::Unsigned(0..=4)), _) => return Err(DecodeError::InvalidPayload.into()),
+        _ => return Err(DecodeError::UnknownType.into()),
+    };
+    Ok(Parsed::Packet(packet))
+}
+
+/// What is in the map of a packet: how each value begins. What is undefined is not there.
+struct Fields<'a> {
+    kind: Option<Token<'a>>,
+    namespace: Option<Token<'a>>,
+    id: Option<Token<'a>>,
+    data_begins: Option<Token<'a>>,
+    data: &'a [u8],
+    /// Bytes of the binary values in the data.
+    binary: usize,
+}
+
+impl<'a> Fields<'a> {
+    fn read(message: &'a [u8], parser: &MessagePack) -> Result<Self, MessagePackError> {
+        let mut reader = Reader::new(message);
+        let Token::Map(len) = reader.token()? else {
+            return Err(NoMap);
+        };
+        let mut fields = Self {
+            kind: None,
+            namespace: None,
+            id: None,
+            data_begins: None,
+            data: &[],
+            binary: 0,
+        };
+        let mut budget = parser.max_elements;
+        for _ in 0..len {
+            let Token::Text(key) = reader.token()? else {
+                return Err(Key);
+            };
+            let (value, binary) = reader.skip(&mut budget)?;
+            let begins = Some(Reader::new(value).token()?).filter(|token| !token.is_undefined());
+            match key {
+                b"type" => fields.kind = begins,
+                b"nsp" => fields.namespace = begins,
+                b"id" => fields.id = begins,
+                b"data" => (fields.data_begins, fields.data, fields.binary) = (begins, value, binary),
+                // `options`, and whatever may come yet.
+                _ => {}
+            }
+        }
+        match reader.rest() {
+            [] => Ok(fields),
+            _ => Err(TrailingBytes),
+        }
+    }
+}
+
+/// The text, sharing the message's bytes.
+fn shared(message: &Bytes, text: &[u8]) -> Result<ByteString, MessagePackError> {
+    ByteString::try_from(message.slice_ref(text)).map_err(|_| InvalidUtf8)
+}
+
+/// Writes the data as JSON.
+struct Transcoder<'a> {
+    message: &'a Bytes,
+    reader: Reader<'a>,
+    out: BytesMut,
+    attachments: Vec<Bytes>,
+    max_attachments: usize,
+    max_depth: usize,
+    max_name: usize,
+    /// Whether a map looks like a placeholder.
+    lookalike: bool,
+    /// Whether bytes are written out, for want of a place beside the JSON.
+    inline: bool,
+    /// How many more brackets may open where we are.
+    room: usize,
+}
+
+/// An array or map that is being written.
+#[derive(Clone, Copy, Default)]
+struct Open {
+    left: u32,
+    map: bool,
+    /// Whether something has been written into it.
+    begun: bool,
+}
+
+impl<'a> Transcoder<'a> {
+    fn new(message: &'a Bytes, fields: &Fields<'a>, parser: &MessagePack, limits: &Limits) -> Self {
+        // Commas and quotes take the place of headers, and a little more.
+        let text = fields.data.len() - fields.binary;
+        Self {
+            message,
+            reader: Reader::new(fields.data),
+            out: BytesMut::with_capacity(text + text / 4),
+            attachments: Vec::new(),
+            max_attachments: parser.max_binaries,
+            max_depth: limits.max_depth.min(MAX_DEPTH),
+            max_name: limits.max_event_name_bytes,
+            lookalike: false,
+            inline: false,
+            room: 0,
+        }
+    }
+
+    /// The whole data as one value, bytes and all.
+    fn payload(mut self) -> Result<ByteString, PacketError> {
+        self.inline = true;
+        self.value(self.max_depth)?;
+        Ok(self.json())
+    }
+
+    /// The name of an event whose data has `len` elements.
+    fn event_name(&mut self, len: u32) -> Result<ByteString, PacketError> {
+        if len == 0 {
+            return Err(DecodeError::InvalidPayload.into());
+        }
+        match self.reader.token()? {
+            Token::Text(name) if name.len() > self.max_name => Err(DecodeError::EventNameTooLong.into()),
+            Token::Text(name) => Ok(shared(self.message, name)?),
+            // As old native clients have it; it goes by what JSON would say.
+            number @ (Token::Unsigned(_) | Token::Negative(_) | Token::Float(_)) => {
+                self.scalar(number)?;
+                Ok(ByteString::try_from(self.out.split().freeze()).unwrap_or_default())
+            }
+            _ => Err(DecodeError::InvalidPayload.into()),
+        }
+    }
+
+    /// The next `len` values, and with them all that there is.
+    fn args(mut self, len: u32) -> Result<Args, PacketError> {
+        // The brackets around them count.
+        let max_depth = self.max_depth.checked_sub(1).ok_or(TooDeep)?;
+        for index in 0..len {
+            if index > 0 {
+                self.out.put_u8(b',');
+            }
+            self.value(max_depth)?;
+        }
+        if self.lookalike && !self.attachments.is_empty() {
+            return Err(Lookalike.into());
+        }
+        let attachments = core::mem::take(&mut self.attachments);
+        Ok(Args {
+            json: self.json(),
+            attachments,
+        })
+    }
+
+    fn json(self) -> ByteString {
+        // Everything in it came as text that was checked, or was made here.
+        ByteString::try_from(self.out.freeze()).unwrap_or_default()
+    }
+
+    /// Writes one value and all that is in it.
+    fn value(&mut self, max_depth: usize) -> Result<(), MessagePackError> {
+        let mut open = [Open::default(); MAX_DEPTH];
+        let mut depth = 0;
+        loop {
+            let (left, map) = match self.reader.token()? {
+                Token::Array(left) => (Some(left), false),
+                Token::Map(left) => (Some(left), true),
+                scalar => {
+                    self.room = max_depth - depth;
+                    self.scalar(scalar)?;
+                    (None, false)
+                }
+            };
+            if let Some(left) = left {
+                if depth == max_depth {
+                    return Err(TooDeep);
+                }
+                self.out.put_u8(if map { b'{' } else { b'[' });
+                let begun = false;
+                open[depth] = Open { left, map, begun };
+                depth += 1;
+            }
+            // What has nothing left is closed, up to what has.
+            loop {
+                let Some(innermost) = depth.checked_sub(1) else {
+                    return Ok(());
+                };
+                if self.goes_on(&mut open[innermost])? {
+                    break;
+                }
+                self.out.put_u8(if open[innermost].map { b'}' } else { b']' });
+                depth = innermost;
+            }
+        }
+    }
+
+    /// Whether there is a next value in what is open; writes what stands before it. As `JSON.stringify` does, it leaves out members of a map that are
+    /// undefined.
+    fn goes_on(&mut self, open: &mut Open) -> Result<bool, MessagePackError> {
+        while open.left > 0 {
+            open.left -= 1;
+            let key = match open.map {
+                true => Some(self.reader.token()?),
+                false => None,
+            };
+            let mut ahead = self.reader.clone();
+            let value = ahead.token()?;
+            if key.is_some() && value.is_undefined() {
+                self.reader = ahead;
+                continue;
+            }
+            if core::mem::replace(&mut open.begun, true) {
+                self.out.put_u8(b',');
+            }
+            match key {
+                None => {}
+                Some(Token::Text(key)) => {
+                    self.text(key)?;
+                    self.out.put_u8(b':');
+                    self.lookalike |= key == b"_placeholder" && value == Token::Bool(true);
+                }
+                Some(_) => return Err(Key),
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn text(&mut self, text: &[u8]) -> Result<(), MessagePackError> {
+        let text = core::str::from_utf8(text).map_err(|_| InvalidUtf8)?;
+        json::write_string(&mut self.out, text);
+        Ok(())
+    }
+
+    fn scalar(&mut self, token: Token<'a>) -> Result<(), MessagePackError> {
+        let out = &mut self.out;
+        let written = match token {
+            Token::Nil => out.write_str("null"),
+            Token::Bool(value) => out.write_str(if value { "true" } else { "false" }),
+            Token::Unsigned(number) => write!(out, "{number}"),
+            Token::Negative(number) => write!(out, "{number}"),
+            Token::Float(number) if !number.is_finite() => out.write_str("null"),
+            Token::Float(number) if is_whole(number) => write!(out, "{}", number as i64),
+            // The shortest digits that read back, with an exponent where there would be many zeros.
+            Token::Float(number) => write!(out, "{number:?}"),
+            Token::Text(text) => return self.text(text),
+            Token::Bytes(bytes) => return self.bytes(bytes),
+            token @ Token::Extension(..) if token.is_undefined() => out.write_str("null"),
+            Token::Extension(kind, data) => {
+                date::write(out, milliseconds(kind, data)?);
+                Ok(())
+            }
+            Token::Array(_) | Token::Map(_) => Ok(()), // no scalars
+        };
+        debug_assert!(written.is_ok(), "a buffer that grows takes everything");
+        Ok(())
+    }
+
+    fn bytes(&mut self, bytes: &'a [u8]) -> Result<(), MessagePackError> {
+        let out = &mut self.out;
+        let written = if self.inline && self.room < BUFFER_DEPTH {
+            return Err(TooDeep);
+        } else if self.inline {
+            let comma = |at: usize| if at == 0 { "" } else { "," };
+            let mut each = bytes.iter().enumerate();
+            out.put_slice(b"{\"type\":\"Buffer\",\"data\":[");
+            let written = each.try_for_each(|(at, byte)| write!(out, "{}{byte}", comma(at)));
+            out.put_slice(b"]}");
+            written
+        } else if self.attachments.len() == self.max_attachments {
+            return Err(TooManyBinaries);
+        } else {
+            let num = self.attachments.len();
+            self.attachments.push(self.message.slice_ref(bytes));
+            write!(out, "{{\"_placeholder\":true,\"num\":{num}}}")
+        };
+        debug_assert!(written.is_ok(), "a buffer that grows takes everything");
+        Ok(())
+    }
+}
+
+/// Whether a float is a whole number that a float holds exactly.
+pub(super) fn is_whole(number: f64) -> bool {
+    number.abs() <= MAX_SAFE && number as i64 as f64 == number
+}

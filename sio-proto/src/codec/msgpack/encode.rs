@@ -1,0 +1,285 @@
+//! From packets to MessagePack, in the forms and the order of genuine servers.
+//!
+//! JSON says how long an array is when it is over, MessagePack before it begins. So the JSON is walked twice: first it is counted what each bracket holds
+//! ([`shapes`]), then it is written. Both in one pass, in time linear in the text; what is allocated is the list of counts, if there is a bracket at all.
+
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+use rmp::encode as write;
+
+use super::decode::is_whole;
+use crate::codec::PacketError;
+use crate::json::{self, Token, tokens};
+use crate::socket::text::DecodeError;
+use crate::socket::{Args, Packet};
+
+/// The longest that a header is: a marker and 8 bytes of a number.
+const MAX_HEADER_BYTES: usize = 9;
+
+/// Whether everything in a packet is short enough for MessagePack, whose lengths have 32 bits.
+pub(super) fn check_lengths(packet: &Packet) -> Result<(), PacketError> {
+    let fits = |len: usize| u32::try_from(len).is_ok();
+    let text = |text: &str| fits(text.len());
+    let all_fit = match packet {
+        Packet::Connect { payload, .. } => payload.as_deref().is_none_or(text),
+        Packet::Disconnect { .. } => true,
+        Packet::Event { name, args, .. } => text(name) && args_fit(args, fits),
+        Packet::Ack { args, .. } => args_fit(args, fits),
+        Packet::ConnectError { payload, .. } => text(payload),
+    };
+    match all_fit {
+        true => Ok(()),
+        false => Err(DecodeError::AttachmentsTooLarge.into()),
+    }
+}
+
+fn args_fit(args: &Args, fits: impl Fn(usize) -> bool) -> bool {
+    fits(args.json.len()) && args.attachments.iter().all(|bytes| fits(bytes.len()))
+}
+
+/// Appends a packet. Its JSON has to be valid; what is not becomes something without meaning.
+pub(super) fn packet(packet: &Packet, out: &mut BytesMut) {
+    match packet {
+        Packet::Connect {
+            namespace,
+            query,
+            payload,
+        } => {
+            fields(out, 2 + usize::from(payload.is_some()), 0);
+            if let Some(payload) = payload {
+                data(out, payload);
+            }
+            match query {
+                None => namespace_field(out, namespace),
+                Some(query) => namespace_field(out, &alloc::format!("{namespace}?{query}")),
+            }
+        }
+        Packet::Disconnect { namespace } => {
+            fields(out, 2, 1);
+            namespace_field(out, namespace);
+        }
+        Packet::Event {
+            namespace,
+            name,
+            id,
+            args,
+        } => {
+            fields(out, 3 + usize::from(id.is_some()), 2);
+            string(out, "data");
+            list(out, Some(name), args);
+            if let Some(id) = id {
+                id_field(out, *id);
+            }
+            namespace_field(out, namespace);
+        }
+        Packet::Ack { namespace, id, args } => {
+            // The order of genuine servers, who put the id first here.
+            header(out, |to| drop(write::write_map_len(to, 4)));
+            id_field(out, *id);
+            type_field(out, 3);
+            string(out, "data");
+            list(out, None, args);
+            namespace_field(out, namespace);
+        }
+        Packet::ConnectError { namespace, payload } => {
+            fields(out, 3, 4);
+            data(out, payload);
+            namespace_field(out, namespace);
+        }
+    }
+}
+
+fn fields(out: &mut BytesMut, count: usize, kind: u8) {
+    header(out, |to| drop(write::write_map_len(to, count as u32)));
+    type_field(out, kind);
+}
+
+fn type_field(out: &mut BytesMut, kind: u8) {
+    string(out, "type");
+    unsigned(out, kind.into());
+}
+
+fn id_field(out: &mut BytesMut, id: u64) {
+    string(out, "id");
+    unsigned(out, id);
+}
+
+fn namespace_field(out: &mut BytesMut, namespace: &str) {
+    string(out, "nsp");
+    string(out, namespace);
+}
+
+/// One JSON value as the data of a packet.
+fn data(out: &mut BytesMut, json: &str) {
+    string(out, "data");
+    let (_, shapes) = shapes(json, 0);
+    values(out, json, &shapes, &[]);
+}
+
+/// Name, if there is one, and arguments as one array.
+fn list(out: &mut BytesMut, name: Option<&str>, args: &Args) {
+    let (count, shapes) = shapes(&args.json, args.attachments.len());
+    let bytes: usize = args.attachments.iter().map(Bytes::len).sum();
+    out.reserve(args.json.len() + bytes + name.map_or(0, str::len) + 64);
+    let len = count + u32::from(name.is_some());
+    header(out, |to| drop(write::write_array_len(to, len)));
+    if let Some(name) = name {
+        string(out, name);
+    }
+    values(out, &args.json, &shapes, &args.attachments);
+}
+
+/// What a bracket holds, in the order in which brackets open.
+struct Shape {
+    /// Values, or keys.
+    items: u32,
+    /// The bracket around it, while it is open.
+    around: Option<u32>,
+    object: bool,
+    /// Whether it is marked as a placeholder.
+    marked: bool,
+    number: Option<usize>,
+    /// Where the first bracket behind it stands in the list.
+    end: u32,
+}
+
+/// Counts the values of `json` and what each of its brackets holds. What names one of `attachments` is a placeholder; without attachments, nothing is
+/// (docs/protocol/socket-io.md §2.1).
+fn shapes(json: &str, attachments: usize) -> (u32, Vec<Shape>) {
+    let (mut count, mut shapes, mut inside, mut key) = (0, Vec::<Shape>::new(), None::<u32>, None);
+    for token in tokens(json) {
+        let opened = shapes.len() as u32;
+        let shape = inside.and_then(|at| shapes.get_mut(at as usize));
+        match (token, shape) {
+            (Token::Key(literal), Some(shape)) => {
+                shape.items += 1;
+                key = (attachments > 0).then(|| json::unescape(literal));
+            }
+            (Token::Close, Some(shape)) => {
+                inside = shape.around.take();
+                shape.end = opened;
+                shape.number = shape.number.filter(|number| shape.marked && *number < attachments);
+            }
+            (Token::Key(_) | Token::Close, None) => {}
+            (value @ (Token::Open { .. } | Token::String(_) | Token::Word(_)), shape) => {
+                match shape {
+                    None => count += 1,
+                    Some(shape) if shape.object => note(shape, key.take().as_deref(), value),
+                    Some(shape) => shape.items += 1,
+                }
+                if let Token::Open { object } = value {
+                    shapes.push(Shape {
+                        items: 0,
+                        around: inside,
+                        object,
+                        marked: false,
+                        number: None,
+                        end: 0,
+                    });
+                    inside = Some(opened);
+                }
+            }
+        }
+    }
+    (count, shapes)
+}
+
+/// What may make an object a placeholder. The last of several members of one name counts.
+fn note(shape: &mut Shape, key: Option<&str>, value: Token<'_>) {
+    match key {
+        Some("_placeholder") => shape.marked = value == Token::Word("true"),
+        Some("num") => {
+            shape.number = match value {
+                Token::Word(word) => json::leading_number(word),
+                _ => None,
+            };
+        }
+        _ => {}
+    }
+}
+
+/// Appends the values of `json`, whose brackets are `shapes`.
+fn values(out: &mut BytesMut, json: &str, shapes: &[Shape], attachments: &[Bytes]) {
+    let (mut at, mut tokens) = (0, tokens(json));
+    while let Some(token) = tokens.next() {
+        match token {
+            Token::Open { .. } => {
+                let Some(shape) = shapes.get(at) else { return };
+                at += 1;
+                if let Some(attachment) = shape.number.and_then(|number| attachments.get(number)) {
+                    header(out, |to| drop(write::write_bin_len(to, attachment.len() as u32)));
+                    out.extend_from_slice(attachment);
+                    skip_to_end(&mut tokens);
+                    at = shape.end as usize;
+                } else if shape.object {
+                    header(out, |to| drop(write::write_map_len(to, shape.items)));
+                } else {
+                    header(out, |to| drop(write::write_array_len(to, shape.items)));
+                }
+            }
+            Token::Close => {}
+            Token::Key(literal) | Token::String(literal) => string(out, &json::unescape(literal)),
+            Token::Word("null") => header(out, |to| drop(write::write_nil(to))),
+            Token::Word("true") => header(out, |to| drop(write::write_bool(to, true))),
+            Token::Word("false") => header(out, |to| drop(write::write_bool(to, false))),
+            Token::Word(text) => number(out, text),
+        }
+    }
+}
+
+/// Steps behind the bracket that closes what has just been opened.
+fn skip_to_end<'a>(tokens: &mut impl Iterator<Item = Token<'a>>) {
+    let mut open = 1;
+    for token in tokens {
+        match token {
+            Token::Open { .. } => open += 1,
+            Token::Close => open -= 1,
+            Token::Key(_) | Token::String(_) | Token::Word(_) => {}
+        }
+        if open == 0 {
+            return;
+        }
+    }
+}
+
+fn number(out: &mut BytesMut, text: &str) {
+    if let Ok(number) = text.parse::<u64>() {
+        return unsigned(out, number);
+    }
+    if let Ok(number) = text.parse::<i64>() {
+        return signed(out, number);
+    }
+    // Too large, or with a fraction or an exponent, as JavaScript reads it; too large even for that is infinite.
+    let number: f64 = text.parse().unwrap_or_default();
+    if is_whole(number) {
+        signed(out, number as i64);
+    } else {
+        header(out, |to| drop(write::write_f64(to, number)));
+    }
+}
+
+fn signed(out: &mut BytesMut, number: i64) {
+    match u64::try_from(number) {
+        Ok(number) => unsigned(out, number),
+        Err(_) => header(out, |to| drop(write::write_sint(to, number))),
+    }
+}
+
+fn unsigned(out: &mut BytesMut, number: u64) {
+    header(out, |to| drop(write::write_uint(to, number)));
+}
+
+fn string(out: &mut BytesMut, text: &str) {
+    header(out, |to| drop(write::write_str_len(to, text.len() as u32)));
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends what `write` writes; there is room for any header, so that it cannot fail.
+fn header(out: &mut BytesMut, write: impl FnOnce(&mut &mut [u8])) {
+    let mut bytes = [0; MAX_HEADER_BYTES];
+    let mut room = &mut bytes[..];
+    write(&mut room);
+    let written = MAX_HEADER_BYTES - room.len();
+    out.extend_from_slice(&bytes[..written]);
+}

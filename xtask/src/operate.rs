@@ -1,0 +1,88 @@
+//! `cargo xtask operate`: what an operator does to a server, or what happens to it, done to the conformance server.
+//!
+//! | run | what |
+//! |---|---|
+//! | `shutdown` | SIGTERM with two thousand clients of all generations: each is told in its own way, and the server ends in time |
+//! | `descriptors` | no descriptors are left for connections: the server neither ends nor spins, clients go on, and later ones are accepted |
+
+mod descriptors;
+mod peers;
+mod shutdown;
+
+use crate::arguments::{Arguments, assert_known};
+use crate::failure::{Failure, Outcome, While};
+use crate::programs::build_examples;
+use crate::server::{Server, free_ports};
+use crate::workspace::Workspace;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+type Run = (&'static str, fn(&Stage) -> Outcome);
+
+const RUNS: &[Run] = &[("shutdown", shutdown::run), ("descriptors", descriptors::run)];
+
+/// What a run needs.
+struct Stage {
+    program: PathBuf,
+    logs: PathBuf,
+    runtime: String,
+}
+
+pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
+    let only = arguments.take_list("--only");
+    let runtime = arguments.take("--runtime").unwrap_or_else(|| "tokio".to_owned());
+    let named = arguments.take("--server");
+    arguments.finish()?;
+    let names: Vec<&str> = RUNS.iter().map(|(name, _)| *name).collect();
+    assert_known("run", &only, &names)?;
+    let program = match named {
+        Some(path) => fs::canonicalize(&path).when(path)?,
+        None => {
+            build_examples(tree, &["conformance-server"], &[])?;
+            tree.target.join("release/conformance-server")
+        }
+    };
+    let stage = Stage {
+        program,
+        logs: tree.target.join("operate"),
+        runtime,
+    };
+    for (name, run) in RUNS {
+        if only.is_empty() || only.iter().any(|wanted| wanted == name) {
+            println!("\n== {name}");
+            run(&stage)?;
+        }
+    }
+    Ok(())
+}
+
+impl Stage {
+    /// Starts the server with at most so many descriptors, and says on which port it listens. Its heartbeats are slow, so that clients
+    /// need not answer any.
+    fn start(&self, descriptors: usize) -> Outcome<(Server, u16)> {
+        let port = free_ports(3)?;
+        let limited = format!("ulimit -n {descriptors} && exec \"$@\"");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &limited, "sh"])
+            .arg(&self.program)
+            .args(["--runtime", &self.runtime, "--port", &port.to_string()])
+            .args(["--ping-interval", "60000", "--ping-timeout", "60000"]);
+        let mut server = Server::start("operated-server", &mut command, &self.logs)?;
+        server.wait_for_line(&format!("listening {port}"))?;
+        Ok((server, port))
+    }
+}
+
+/// How many descriptors this process may have; what it starts may have as many.
+fn descriptors() -> Outcome<usize> {
+    let limits = fs::read_to_string("/proc/self/limits").when("the limits of this process")?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next());
+    match soft {
+        Some("unlimited") => Ok(usize::MAX),
+        Some(soft) => soft.parse().when("the limit of descriptors"),
+        None => Err(Failure::new("the limits of this process name none of descriptors")),
+    }
+}

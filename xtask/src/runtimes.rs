@@ -1,0 +1,129 @@
+//! What can drive the servers under test, and the programs that are built for it.
+
+use crate::arguments::assert_known;
+use crate::failure::{Failure, Outcome, While};
+use crate::programs::{build_examples, output};
+use crate::workspace::Workspace;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+const SERVER: &str = "conformance-server";
+
+/// One way to run a server.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Runtime {
+    pub(crate) name: &'static str,
+    /// What the server calls it.
+    pub(crate) word: &'static str,
+    /// The program that serves the chat on it, if one does.
+    chat: Option<&'static str>,
+    /// It is chosen when the server is built, and this is what `--help` says of it then.
+    built_in: Option<&'static str>,
+    /// Suites of what a server cannot have on it, and why. Each run says that they are left out.
+    pub(crate) without: &'static [(&'static str, &'static str)],
+}
+
+/// Run once.
+const TLS: (&str, &str) = ("tls", "it has a program of its own, which is on two runtimes at once");
+
+const RUNTIMES: &[Runtime] = &[
+    Runtime {
+        name: "tokio",
+        word: "tokio",
+        chat: Some("chat"),
+        built_in: None,
+        without: &[],
+    },
+    Runtime {
+        name: "axum",
+        word: "axum",
+        chat: None,
+        built_in: None,
+        without: &[("hixie", "hyper cannot read handshakes of 2010"), TLS],
+    },
+    Runtime {
+        name: "loop",
+        word: "loop",
+        chat: Some("own-event-loop"),
+        built_in: None,
+        without: &[TLS],
+    },
+    Runtime {
+        name: "async-std",
+        word: "async-std",
+        chat: None,
+        built_in: None,
+        without: &[TLS],
+    },
+    Runtime {
+        name: "smol",
+        word: "async-std",
+        chat: None,
+        built_in: Some("smol"),
+        without: &[TLS],
+    },
+];
+
+/// The runtimes of these names; `all` are all, and none is the first.
+pub(crate) fn chosen(names: &[String]) -> Outcome<Vec<&'static Runtime>> {
+    if names == ["all"] {
+        return Ok(RUNTIMES.iter().collect());
+    }
+    let known: Vec<&str> = RUNTIMES.iter().map(|runtime| runtime.name).collect();
+    assert_known("runtime", names, &known)?;
+    let default = |runtime: &Runtime| names.is_empty() && runtime.name == known[0];
+    Ok(RUNTIMES
+        .iter()
+        .filter(|runtime| default(runtime) || names.iter().any(|name| name == runtime.name))
+        .collect())
+}
+
+impl Runtime {
+    /// Builds the conformance server for it.
+    pub(crate) fn build_server(&self, tree: &Workspace) -> Outcome<PathBuf> {
+        let Some(feature) = self.built_in else {
+            return build(tree, SERVER, &[]);
+        };
+        let built = build(tree, SERVER, &["--no-default-features", "--features", feature])?;
+        // The next build replaces it.
+        let kept = built.with_file_name(format!("{SERVER}-{feature}"));
+        fs::copy(&built, &kept).when(kept.display())?;
+        let help = output(Command::new(&kept).arg("--help"))?;
+        if help.contains(&format!("built into this program is {feature}\n")) {
+            Ok(kept)
+        } else {
+            Err(Failure::new(format!(
+                "{SERVER} was to be built for {feature}, and says:\n{help}"
+            )))
+        }
+    }
+
+    /// Builds the chat for it; nothing if it has none.
+    pub(crate) fn build_chat(&self, tree: &Workspace) -> Outcome<Option<PathBuf>> {
+        self.chat.map(|program| build(tree, program, &[])).transpose()
+    }
+}
+
+/// Builds a program of the examples with these features.
+pub(crate) fn build(tree: &Workspace, program: &str, features: &[&str]) -> Outcome<PathBuf> {
+    build_examples(tree, &[program], features)?;
+    Ok(tree.target.join("release").join(program))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_choose_runtimes() {
+        let pick = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            chosen(&names).map(|found| found.iter().map(|runtime| runtime.name).collect::<Vec<_>>())
+        };
+        assert_eq!(pick(&[]).ok().unwrap(), ["tokio"]);
+        assert_eq!(pick(&["smol", "loop"]).ok().unwrap(), ["loop", "smol"]);
+        assert_eq!(pick(&["all"]).ok().unwrap().len(), RUNTIMES.len());
+        assert!(pick(&["glib"]).is_err());
+    }
+}
