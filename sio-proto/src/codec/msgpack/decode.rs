@@ -18,9 +18,6 @@ use MessagePackError::{InvalidId, InvalidUtf8, Key, Lookalike, NoMap, TooDeep, T
 /// The greatest whole number below which a float holds every one, 2^53.
 const MAX_SAFE: f64 = 9_007_199_254_740_992.0;
 
-/// Brackets around bytes that are written out.
-const BUFFER_DEPTH: usize = 2;
-
 pub(super) fn message(message: &Bytes, parser: &MessagePack, limits: &Limits) -> Result<Parsed, PacketError> {
     let fields = Fields::read(message, parser)?;
     let namespace = match fields.namespace {
@@ -320,9 +317,11 @@ impl<'a> Transcoder<'a> {
 
     fn bytes(&mut self, bytes: &'a [u8]) -> Result<(), MessagePackError> {
         let out = &mut self.out;
-        let written = if self.inline && self.room < BUFFER_DEPTH {
+        // The brackets of what stands for the bytes.
+        if self.room < if self.inline { 2 } else { 1 } {
             return Err(TooDeep);
-        } else if self.inline {
+        }
+        let written = if self.inline {
             let comma = |at: usize| if at == 0 { "" } else { "," };
             let mut each = bytes.iter().enumerate();
             out.put_slice(b"{\"type\":\"Buffer\",\"data\":[");
