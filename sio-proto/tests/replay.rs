@@ -90,6 +90,18 @@ captures! {
     v09_server_v07_client: "sio-0.7.11-vs-0.9.19-websocket",
     v07_cross_origin: "cors-0.7.11-xhr-polling",
     v09_cross_origin: "cors-0.9.17-xhr-polling",
+    tilde_htmlfile: "sio-0.6.18-htmlfile",
+    v09_htmlfile: "sio-0.9.17-htmlfile",
+    streaming_websocket: "sio-dev-websocket",
+    streaming_polling: "sio-dev-xhr-polling",
+    streaming_jsonp: "sio-dev-jsonp-polling",
+    envelope_websocket: "sio-0.4.1-websocket",
+    envelope_polling: "sio-0.4.1-xhr-polling",
+    tilde_probes: "probe-0.6.18-server",
+    old_tilde_probes: "probe-0.6.1-server",
+    v07_probes: "probe-0.7.11-server",
+    v08_probes: "probe-0.8.7-server",
+    v09_probes: "probe-0.9.19-server",
     v09_cross_origin_jsonp: "cors-0.9.17-jsonp-polling",
 }
 

@@ -368,11 +368,19 @@ fn colon(stage: &mut Stage, cue: Cue<'_>) {
             ("message", "\"kick\"") => stage.disconnect(socket, true),
             // It sent the object back without saying that it was one.
             ("message", json) if json.starts_with('{') => stage.emit(socket, "message", args("\"[object Object]\"")),
-            ("message", _) => stage.emit(socket, "message", said.clone()),
-            ("echo", _) => stage.acknowledge(socket, ack.expect("asked for"), said.clone()),
+            ("message", json) => {
+                if let Some(id) = ack {
+                    stage.acknowledge(socket, id, args(&format!("\"acked\",{json}")));
+                }
+                stage.emit(socket, "message", said.clone());
+            }
+            ("echo", _) => match ack {
+                Some(id) => stage.acknowledge(socket, id, said.clone()),
+                None => stage.emit(socket, "echo", said.clone()),
+            },
             ("want-ack", _) => stage.ask(&[socket], "question", args(r#"{"q":1}"#), None),
             ("want-auto-ack", _) => stage.ask(&[socket], "message", args("\"ack-me-please\""), None),
-            other => panic!("{other:?}"),
+            _ => {}
         }
     } else if let Cue::Delivery(Delivery::Ack {
         socket,
