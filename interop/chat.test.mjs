@@ -4,6 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { openPage, sharedBrowser } from './lib/browser.mjs';
+import { mixedCrowd } from './lib/clients.mjs';
+import { connect } from './lib/peer.mjs';
 
 const port = Number(process.env.SIO_CHAT_PORT);
 if (!Number.isInteger(port) || port <= 0) {
@@ -59,6 +61,30 @@ for (const transport of ['polling', 'websocket', 'upgrade']) {
     assert.equal(await said(frame, answer).count(), 1, 'and so does what the other says');
   });
 }
+
+test('each hears each: the page of today, a frame of every release, and clients on Node', { timeout: 240_000 }, async (t) => {
+  const page = await chat(t, 'Lin', 'upgrade');
+  const response = await fetch(`${base}/generations.json`, { signal: AbortSignal.timeout(5000) });
+  const offered = (await response.json()).map((one) => one.generation);
+  const { page: all } = await generation(t, OLD, '');
+  const frames = offered.map((version) => [version, all.frameLocator(`iframe[title="Socket.IO ${version}"]`)]);
+  for (const [, frame] of frames) await frame.locator('#state[data-state="connected"]').waitFor();
+  const peers = await Promise.all(mixedCrowd().map(({ client, transports }) => connect(t, client, { url: base, transports })));
+  for (const peer of peers) await peer.ask('hello', { name: `Node ${peer.client.version}` });
+  const speakers = [
+    ['the page', (text) => say(page, text)],
+    ...frames.map(([version, frame]) => [`the frame of ${version}`, (text) => say(frame, text)]),
+    ...peers.map((peer) => [`${peer.client.version} on Node`, (text) => peer.ask('say', text)]),
+  ];
+  for (const [name, speak] of speakers) {
+    const text = `${name} says é€😀♥ <b>&`;
+    await speak(text);
+    for (const place of [page, ...frames.map(([, frame]) => frame)]) await said(place, text).waitFor();
+    for (const peer of peers) {
+      for (let heard; heard !== text;) [{ text: heard }] = await peer.take('entry');
+    }
+  }
+});
 
 test('every client that was fetched is in the room and is heard', async (t) => {
   const page = await chat(t, 'Grace', 'websocket');

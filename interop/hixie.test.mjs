@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { newest, TRANSPORTS } from './lib/clients.mjs';
 import { digest, Hixie, KEYS, openHixie, requestHead } from './lib/hixie.mjs';
+import { isBack, level } from './lib/level.mjs';
 import { colonHandshake, tilde, tildeFrames } from './lib/old-wire.mjs';
 import { connect } from './lib/peer.mjs';
 import { base, port, settings, stats } from './lib/target.mjs';
@@ -220,6 +221,16 @@ for (const draft of DRAFTS) {
     assert.deepEqual(await today.take('cast'), [words]);
   });
 }
+
+test('nothing is left of websockets of 2010 that are cut', async (t) => {
+  const start = await level();
+  const cut = [];
+  for (const draft of [75, 76]) {
+    cut.push(await openHixie(t, '/socket.io/websocket', draft), await openHixie(t, `/socket.io/1/websocket/${await colonHandshake()}`, draft));
+  }
+  cut.forEach(({ tcp }) => tcp.cut());
+  await isBack(start, 'cut websockets', 20_000);
+});
 
 describe('the policy file of Flash', () => {
   const REQUEST = '<policy-file-request/>\0';

@@ -1,40 +1,18 @@
 // What old clients leave behind, however they went: no session, and no descriptor.
 
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { sharedBrowser } from './lib/browser.mjs';
-import { openHixie } from './lib/hixie.mjs';
 import { request } from './lib/http.mjs';
+import { isBack, level, PATIENCE } from './lib/level.mjs';
 import { colonHandshake, tildePolling } from './lib/old-wire.mjs';
 import { connectOld, OLD_RELEASES, OLD_TRANSPORTS, openOldPage } from './lib/page-peer.mjs';
 import { RawSocket } from './lib/rawsocket.mjs';
 import { Relay } from './lib/relay.mjs';
-import { base, startLevel, stats } from './lib/target.mjs';
+import { base, stats } from './lib/target.mjs';
 import { until } from './lib/wait.mjs';
 
-/** Most that the server waits for a client that polls and says no goodbye: the close timeout of 0.9. */
-const PATIENCE = 75_000;
-
 const browser = sharedBrowser();
-
-const descriptors = (pid) => readdirSync(`/proc/${pid}/fd`).length;
-
-/** The server as nobody uses it: how many descriptors it has open. */
-async function level() {
-  const { pid } = await startLevel(PATIENCE);
-  return { pid, descriptors: descriptors(pid) };
-}
-
-/** Waits until the server is as it was. A connection that is kept alive for the next question may come or go meanwhile. */
-async function isBack(start, how, ms) {
-  let now;
-  await until(async () => {
-    const { sessions } = await stats();
-    now = { sessions, descriptors: descriptors(start.pid) };
-    return sessions === 0 && now.descriptors <= start.descriptors + 1;
-  }, () => `from ${JSON.stringify(now)} back to ${start.descriptors} descriptors after ${how}`, ms);
-}
 
 /** Clients of every old release over every transport, in one page a release. */
 async function oldCrowd(t, { releases = OLD_RELEASES, transports = OLD_TRANSPORTS, url } = {}) {
@@ -87,14 +65,4 @@ test('nothing is left after all those who say no goodbye', { timeout: 240_000 },
   relay.cut();
   for (const page of new Set([...lost, ...closed].map((peer) => peer.page))) await page.context().close();
   await isBack(start, 'those who say no goodbye', PATIENCE + 30_000);
-});
-
-test('nothing is left of websockets of 2010 that are cut', async (t) => {
-  const start = await level();
-  const cut = [];
-  for (const draft of [75, 76]) {
-    cut.push(await openHixie(t, '/socket.io/websocket', draft), await openHixie(t, `/socket.io/1/websocket/${await colonHandshake()}`, draft));
-  }
-  cut.forEach(({ tcp }) => tcp.cut());
-  await isBack(start, 'cut websockets', 20_000);
 });

@@ -37,6 +37,7 @@ targets! {
     legacy_hixie,
     legacy_streaming,
     legacy_v1,
+    msgpack_packet,
     server,
     socket_packet,
     socket_reassembly,

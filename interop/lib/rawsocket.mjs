@@ -9,10 +9,10 @@ export class RawSocket {
   #waiters = [];
   #ended;
 
-  /** `target` is a path, or the parameters of Engine.IO. */
-  constructor(target, { headers } = {}) {
+  /** `target` is a path, or the parameters of Engine.IO; `at` a port other than the first. */
+  constructor(target, { headers, at = port } = {}) {
     const path = typeof target === 'string' ? target : `/socket.io/?${new URLSearchParams(target)}`;
-    this.ws = new WebSocket(`ws://127.0.0.1:${port}${path}`, { headers });
+    this.ws = new WebSocket(`ws://127.0.0.1:${at}${path}`, { headers });
     this.ws.on('message', (data, isBinary) => this.#arrived(isBinary ? data : data.toString()));
     this.#ended = new Promise((resolve) => {
       this.ws.on('unexpected-response', (request, response) => {

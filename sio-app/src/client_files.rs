@@ -1,16 +1,4 @@
 //! The client's files, where pages look for them: `/socket.io/socket.io.js` and its like (docs/protocol/detection.md §1 row 1).
-//!
-//! The same path means another client in each generation: the `socket.io.js` of 4.8 is of no use to a page of 2012. So the operator says which:
-//!
-//! | a page asks for | it gets |
-//! |---|---|
-//! | `socket.io.js`, `socket.io.min.js`, `socket.io.esm.min.js`, `socket.io.msgpack.min.js`, `*.map` | that file of the folder given to [`ClientFiles::load`]: one version, that of most pages |
-//! | `socket.io.v0.9.17.js` | that file of the folder, or `socket.io.js` of the folder that [`ClientFiles::version`] was given for `0.9.17` |
-//! | `socket.io+websocket+xhr-polling.js`, or the same with `.v0.9.17` | that file, or the whole client of that version: it can do more than was asked for |
-//! | `static/flashsocket/WebSocketMain.swf`, `WebSocketMain.swf`, `lib/vendor/web-socket-js/WebSocketMain.swf` | that file of the folder, at the same place in it |
-//! | anything else, or what is not there | the application's answer, which is 404 where it has none |
-//!
-//! All files are read once, when they are given; no request reaches the disk, and no name outside of this closed set is looked for there.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,6 +16,18 @@ use crate::request::HttpResponse;
 const FOLDERS: [&str; 3] = ["", "static/flashsocket/", "lib/vendor/web-socket-js/"];
 
 /// Files of the genuine clients, in memory ([`Options::client_files`](crate::Options::client_files)).
+///
+/// The same path means another client in each generation: the `socket.io.js` of 4.8 is of no use to a page of 2012. So the operator says which:
+///
+/// | a page asks for | it gets |
+/// |---|---|
+/// | `socket.io.js`, `socket.io.min.js`, `socket.io.esm.min.js`, `socket.io.msgpack.min.js`, `*.map` | that file of the folder given to [`ClientFiles::load`]: one version, that of most pages |
+/// | `socket.io.v0.9.17.js` | that file of the folder, or `socket.io.js` of the folder that [`ClientFiles::version`] was given for `0.9.17` |
+/// | `socket.io+websocket+xhr-polling.js`, or the same with `.v0.9.17` | that file, or the whole client of that version: it can do more than was asked for |
+/// | `static/flashsocket/WebSocketMain.swf`, `WebSocketMain.swf`, `lib/vendor/web-socket-js/WebSocketMain.swf` | that file of the folder, at the same place in it |
+/// | anything else, or what is not there | the application's answer, which is 404 where it has none |
+///
+/// All files are read once, when they are given; no request reaches the disk, and no name outside of this closed set is looked for there.
 #[derive(Clone, Debug, Default)]
 pub struct ClientFiles {
     /// By the path prefix they are served under; empty for that of the server.

@@ -21,6 +21,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
 use sio_proto::conn::{Arrivals, Conn, Stage};
+use sio_proto::legacy::flash_policy;
 use sio_proto::server::{Cause, Peer};
 use sio_proto::wire::Wire;
 
@@ -91,6 +92,19 @@ impl Connection {
         io.look_after(&place.link, (io.runtime.now)(), None);
         let mut connection = Self::at(place, Conn::new(Arc::clone(&io.config), peer));
         connection.note_stage(&[]);
+        Some(connection)
+    }
+
+    /// Takes up a connection to a port where nothing is served but the Flash policy
+    /// ([`Config::flash_policy`](crate::Config::flash_policy)): it is told that at once, whether it asks or not, and then ends. It counts as a
+    /// connection, and has the time of one that is closing; `None` as [`Connection::new`].
+    #[must_use]
+    pub fn flash_policy(io: &Io, peer: Peer, outlet: impl Outlet) -> Option<Self> {
+        let connection = Self::new(io, peer, outlet)?;
+        let link = &connection.place.link;
+        link.push(Item::Bytes(flash_policy::answer(&io.0.config)));
+        link.push(Item::Finish);
+        turn::run(io.0.runtime, |turn| turn.touch_link(link, None));
         Some(connection)
     }
 
@@ -244,7 +258,8 @@ impl Connection {
                 break;
             }
         }
-        if !self.conn.is_websocket() {
+        // A websocket may have been awaited: the last bytes of an old one's handshake come behind its head.
+        if !self.conn.is_websocket() || self.stage == Stage::Head {
             self.note_stage(bytes);
         }
     }

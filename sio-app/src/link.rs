@@ -26,7 +26,8 @@ use std::task::Waker;
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use sio_proto::conn::{Stage, close_frame};
-use sio_proto::server::{Response, Stream, Upgrade, Write};
+use sio_proto::http::Exchange;
+use sio_proto::server::{Body, Response, Stream, Upgrade, Write};
 use sio_proto::websocket::CloseCode;
 use sio_proto::wire::Wire;
 use sio_proto::{Frame, Time};
@@ -156,9 +157,13 @@ impl Item {
             Self::Write(write) => match &**write {
                 Write::Close(..) | Write::Abort(_) => true,
                 Write::StreamEnd(_, form) => !form.keep_alive,
-                Write::Response(..) | Write::Upgrade(..) | Write::Frame(..) | Write::Stream(..) | Write::Part(..) => {
-                    false
-                }
+                Write::Response(..)
+                | Write::Upgrade(..)
+                | Write::Hixie(..)
+                | Write::Bytes(..)
+                | Write::Frame(..)
+                | Write::Stream(..)
+                | Write::Part(..) => false,
             },
             Self::Frame(_) | Self::Bytes(_) => false,
         }
@@ -390,7 +395,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 if !keep_alive {
                     return Some(End);
                 }
-                self.tell(|news| news.answered = true);
+                self.tell(|state| state.news.answered = true);
             }
             Write::Upgrade(_, upgrade) if self.hands_out => self.hand_out(HandedOut::Upgrade(upgrade)),
             Write::Upgrade(_, upgrade) => {
@@ -399,8 +404,20 @@ impl<O: Outlet + ?Sized> Link<O> {
                 if !upgrades {
                     return Some(End);
                 }
-                self.tell(|news| news.upgraded = Some(upgrade.wire));
+                self.tell(|state| {
+                    state.news.upgraded = Some(upgrade.wire);
+                    state.websocket = true;
+                });
             }
+            Write::Hixie(..) if self.hands_out => {
+                self.state.lock().news.answer = Some(HandedOut::Response(not_implemented()));
+                return Some(End);
+            }
+            Write::Hixie(_, hixie) => {
+                pen.pieces.push_back(Item::Bytes(hixie.head));
+                self.tell(|state| state.news.upgraded = Some(hixie.wire));
+            }
+            Write::Bytes(_, bytes) => pen.pieces.push_back(Item::Bytes(bytes)),
             Write::Close(_, code) => {
                 pen.pieces
                     .push_back(Item::Bytes(close_frame(code.and_then(CloseCode::new))));
@@ -433,7 +450,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 if !form.keep_alive {
                     return Some(End);
                 }
-                self.tell(|news| news.answered = true);
+                self.tell(|state| state.news.answered = true);
             }
             Write::Abort(_) => {
                 pen.pieces.clear();
@@ -456,11 +473,10 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    fn tell(&self, tell: impl FnOnce(&mut News)) {
+    fn tell(&self, tell: impl FnOnce(&mut State)) {
         let waker = {
             let mut state = self.state.lock();
-            tell(&mut state.news);
-            state.websocket |= state.news.upgraded.is_some();
+            tell(&mut state);
             if std::mem::take(&mut state.impatient) {
                 state.waker.clone()
             } else {
@@ -613,6 +629,17 @@ impl<O: Outlet + ?Sized> Link<O> {
     pub(crate) fn is_ending(&self) -> bool {
         self.state.lock().queue.iter().any(Item::is_end)
     }
+}
+
+/// For a websocket older than RFC 6455: its answer begins as no HTTP server begins one.
+fn not_implemented() -> Box<Response> {
+    Box::new(Response {
+        status: 501,
+        content_type: None,
+        headers: Vec::new(),
+        body: Body::Bytes(Bytes::new()),
+        exchange: Exchange::CLOSING,
+    })
 }
 
 /// That the link ends after the bytes at hand.

@@ -28,6 +28,18 @@ fn start(
     start_with(server, setup, Server::serve, signal, ends)
 }
 
+/// The same, for nothing but the Flash policy.
+fn start_flash_policy(
+    config: Config,
+    options: Options,
+    setup: impl FnOnce(&Io),
+    signal: impl Future<Output = ()> + Send + 'static,
+    ends: impl FnOnce(io::Result<()>) + Send + 'static,
+) -> (Io, SocketAddr) {
+    let server = Server::with_options(config, options).expect("these make sense");
+    start_with(server, setup, Server::serve_flash_policy, signal, ends)
+}
+
 /// The same, with TLS.
 #[cfg(feature = "tls")]
 fn start_tls(

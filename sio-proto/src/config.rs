@@ -28,7 +28,8 @@ pub struct Config {
     pub ping_timeout: Duration,
     /// How long a new session may go without joining a namespace. Default 45 s (docs/protocol/socket-io.md §3.1).
     pub connect_timeout: Duration,
-    /// How long an upgrade may take from the probe's connection to packet `5`. Default 10 s (docs/protocol/engine-io.md §7).
+    /// How long an upgrade may take from the probe's connection to packet `5` (docs/protocol/engine-io.md §7), and a hixie-76 handshake of
+    /// 0.6 to 0.9 from its head to the 8 bytes behind it. Default 10 s.
     pub upgrade_timeout: Duration,
     /// How long a closing polling session waits for a GET that can carry the close packet. Default 30 s
     /// (docs/protocol/engine-io.md §8).
@@ -54,6 +55,11 @@ pub struct Config {
     pub cors: Option<Cors>,
     /// Which pages may open sessions at all, over any transport. Default [`Origins::SameHost`].
     pub origins: Origins,
+    /// Whose pages the Flash policy lets open sockets, each `domain[:port]` with `*` for any; no port means any port. It is told to whoever asks
+    /// for it, as long as a generation is served that has flashsocket. Default `*:*`, as with genuine servers: the policy is not what protects
+    /// sessions, since it says no more than that Flash may connect, which programs other than Flash do without asking. Who may open a session is
+    /// [`Config::origins`]' business, over flashsocket too. An empty list lets nobody.
+    pub flash_policy: Vec<String>,
     /// Limits on what one connection may send as HTTP.
     pub http: http::Limits,
     /// Limits on what one connection may send as websocket frames.
@@ -102,6 +108,7 @@ impl Default for Config {
             cookie: None,
             cors: None,
             origins: Origins::SameHost,
+            flash_policy: alloc::vec!["*:*".to_owned()],
             http: http::Limits::default(),
             websocket: websocket::Limits::default(),
             packet: socket::text::Limits::default(),

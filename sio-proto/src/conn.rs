@@ -2,21 +2,27 @@
 //!
 //! ```text
 //!            complete request               handle_upgraded
-//!   HTTP ───────────────────────► WAITING ─────────────────► WEBSOCKET
+//!   HTTP ───────────────────────► WAITING ─────────────────► WEBSOCKET (RFC 6455, or older)
 //!    ▲                               │                           │
 //!    └───────── handle_answered ─────┘            breach, Close  ▼
-//!     breach ──────────────────────────────────────────────►  CLOSED
+//!     breach, policy request ──────────────────────────────►  CLOSED
 //! ```
+//! The first bytes may be no HTTP but a Flash policy request. That is answered here, without a shard.
+//!
 //! A `Conn` shares nothing and locks nothing: HTTP, frames, UTF-8, payloads and packets are parsed here, before a shard is asked. It keeps no
 //! buffer: what it cannot use yet stays in the caller's `bytes`, and is passed again in front of what follows.
 //!
 //! Pipelined requests are parsed one at a time, each after the answer to the one before (RFC 9112 §9.3.2 wants the answers in order).
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::legacy::flash_policy::{self, Sniff};
+use crate::legacy::hixie::{self, Challenge, Opening};
+use crate::legacy::v1::NOT_HANDSHAKEN;
 use crate::server::{Cause, Peer, Request};
 use crate::wire::{Inbound, Wire, WireDecoder};
 use crate::{Config, http, websocket};
@@ -31,10 +37,34 @@ pub struct Conn {
 
 #[derive(Debug)]
 enum State {
-    /// A request is awaited, or coming; or, if the flag is set, one is with the shard and what follows it waits.
-    Http(http::RequestDecoder, bool),
+    Http(http::RequestDecoder, Turn),
     WebSocket(websocket::Decoder, WireDecoder),
+    /// A websocket older than RFC 6455. Boxed: there are few.
+    Hixie(Box<Hixie>),
     Closed,
+}
+
+/// Whose turn it is on a connection that speaks HTTP.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    /// The peer's, and nothing has come from it.
+    First,
+    /// The peer's: a request is awaited, or coming.
+    Peer,
+    /// Ours: a request is with the shard, and what follows it waits. This is what it asks for, if that is an old websocket.
+    Ours(Option<Opening>),
+}
+
+/// The read side of a websocket older than RFC 6455.
+#[derive(Debug)]
+struct Hixie {
+    /// The 8 bytes behind the head have not come, with which this makes the digest.
+    challenge: Option<Challenge>,
+    /// Its version has a closing handshake.
+    closes: bool,
+    decoder: hixie::Decoder,
+    wire: Wire,
+    packets: WireDecoder,
 }
 
 // Held per connection.
@@ -66,7 +96,7 @@ pub struct Arrivals {
     pub body_started: Option<Request>,
     /// Packets of a websocket.
     pub packets: Vec<Inbound>,
-    /// Bytes to write as they are: pongs, `100 Continue`, answers to what is no request, Close frames.
+    /// Bytes to write as they are: pongs, `100 Continue`, answers to what is no request, Close frames, the Flash policy.
     pub replies: Vec<Bytes>,
     /// The connection is over, once `replies` are written: tell the shard.
     pub closed: Option<Cause>,
@@ -77,7 +107,7 @@ impl Conn {
     #[must_use]
     pub fn new(config: Arc<Config>, peer: Peer) -> Self {
         Self {
-            state: State::Http(http::RequestDecoder::new(), false),
+            state: State::Http(http::RequestDecoder::new(), Turn::First),
             peer,
             config,
         }
@@ -86,10 +116,16 @@ impl Conn {
     /// Takes what it can from `bytes`. What remains is incomplete, or follows a request that has not been answered: pass it again,
     /// with what has come since appended.
     pub fn handle_bytes(&mut self, bytes: &mut BytesMut, out: &mut Arrivals) {
-        match &mut self.state {
+        match &self.state {
             State::WebSocket(..) => self.read_frames(bytes, out),
-            State::Http(_, waiting) if *waiting => {}
-            State::Http(..) => self.read_request(bytes, out),
+            State::Http(_, Turn::Ours(_)) => {}
+            State::Http(_, Turn::First) => {
+                if self.may_read_http(bytes, out) {
+                    self.read_request(bytes, out);
+                }
+            }
+            State::Http(_, Turn::Peer) => self.read_request(bytes, out),
+            State::Hixie(_) => self.read_hixie(bytes, out),
             State::Closed => bytes.clear(),
         }
     }
@@ -97,24 +133,31 @@ impl Conn {
     /// Whether a request is with the shard, so that bytes wait.
     #[must_use]
     pub const fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Http(_, true))
+        matches!(self.state, State::Http(_, Turn::Ours(_)))
     }
 
-    /// Whether this is a websocket.
+    /// Whether this is a websocket, its handshake complete.
     #[must_use]
     pub const fn is_websocket(&self) -> bool {
-        matches!(self.state, State::WebSocket(..))
+        match &self.state {
+            State::WebSocket(..) => true,
+            State::Hixie(hixie) => hixie.challenge.is_none(),
+            State::Http(..) | State::Closed => false,
+        }
     }
 
     /// What is awaited of the peer. `rest` is what [`Conn::handle_bytes`] has left.
     #[must_use]
     pub const fn stage(&self, rest: &[u8]) -> Stage {
         match &self.state {
-            State::Http(_, true) => Stage::Waiting,
-            State::Http(decoder, false) if decoder.is_reading_body() => Stage::Body,
-            State::Http(decoder, false) if decoder.is_finished() => Stage::Closed,
-            State::Http(decoder, false) if decoder.is_idle() && rest.is_empty() => Stage::Idle,
-            State::Http(_, false) => Stage::Head,
+            State::Http(_, Turn::Ours(_)) => Stage::Waiting,
+            State::Http(decoder, _) if decoder.is_reading_body() => Stage::Body,
+            State::Http(decoder, _) if decoder.is_finished() => Stage::Closed,
+            State::Http(decoder, _) if decoder.is_idle() && rest.is_empty() => Stage::Idle,
+            State::Http(..) => Stage::Head,
+            // Its last 8 bytes stand behind the head.
+            State::Hixie(hixie) if hixie.challenge.is_some() => Stage::Head,
+            State::Hixie(_) => Stage::WebSocket,
             State::WebSocket(..) => Stage::WebSocket,
             State::Closed => Stage::Closed,
         }
@@ -125,37 +168,76 @@ impl Conn {
     pub const fn missing_bytes(&self) -> usize {
         match &self.state {
             State::WebSocket(decoder, _) => decoder.missing_bytes(),
-            State::Http(..) | State::Closed => 0,
+            State::Http(..) | State::Hixie(_) | State::Closed => 0,
         }
     }
 
     /// The request has been answered; the next may be read.
     pub fn handle_answered(&mut self) {
-        if let State::Http(_, waiting) = &mut self.state {
-            *waiting = false;
+        if let State::Http(_, turn) = &mut self.state {
+            *turn = Turn::Peer;
         }
     }
 
-    /// The request has been answered with an upgrade; what follows are frames.
+    /// The request has been answered with an upgrade; what follows are frames, of the version that the request has asked for.
     pub fn handle_upgraded(&mut self, wire: Wire) {
-        self.state = State::WebSocket(
-            websocket::Decoder::new(websocket::Role::Server, self.config.websocket),
-            WireDecoder::new(wire, &self.config),
-        );
+        let packets = WireDecoder::new(wire, &self.config);
+        self.state = match self.state {
+            State::Http(_, Turn::Ours(Some(opening))) => State::Hixie(Box::new(Hixie {
+                challenge: match opening {
+                    Opening::Hixie75 => None,
+                    Opening::Hixie76(challenge) => Some(challenge),
+                },
+                closes: opening != Opening::Hixie75,
+                decoder: hixie::Decoder::new(self.config.websocket.max_message_bytes),
+                wire,
+                packets,
+            })),
+            _ => State::WebSocket(
+                websocket::Decoder::new(websocket::Role::Server, self.config.websocket),
+                packets,
+            ),
+        };
+    }
+
+    /// Whether the first bytes are not, and cannot become, a Flash policy request, which is answered at once.
+    fn may_read_http(&mut self, bytes: &mut BytesMut, out: &mut Arrivals) -> bool {
+        let generations = self.config.generations;
+        if bytes.first() != Some(&b'<') || !(generations.legacy06 || generations.legacy09) {
+            return true;
+        }
+        match flash_policy::sniff(bytes) {
+            Sniff::Other => true,
+            Sniff::Undecided => false,
+            Sniff::Policy => {
+                bytes.clear();
+                out.replies.push(flash_policy::answer(&self.config));
+                self.close(out, Cause::Closed);
+                false
+            }
+        }
+    }
+
+    fn close(&mut self, out: &mut Arrivals, cause: Cause) {
+        out.closed = Some(cause);
+        self.state = State::Closed;
     }
 
     fn read_request(&mut self, bytes: &mut BytesMut, out: &mut Arrivals) {
-        let State::Http(decoder, waiting) = &mut self.state else {
+        let State::Http(decoder, turn) = &mut self.state else {
             return;
         };
+        if !bytes.is_empty() {
+            *turn = Turn::Peer;
+        }
         loop {
             match decoder.decode(bytes, &self.config.http) {
                 Ok(Some(http::Event::Continue)) => out.replies.push(Bytes::from_static(http::CONTINUE)),
                 Ok(Some(http::Event::Request(request))) => {
+                    *turn = Turn::Ours(Opening::of(&request).and_then(Result::ok));
                     let mut request = Request::new(request, self.peer);
                     request.decode_body(&self.config);
                     out.request = Some(request);
-                    *waiting = true;
                     return;
                 }
                 Ok(None) => {
@@ -167,9 +249,7 @@ impl Conn {
                 Err(error) => {
                     bytes.clear();
                     out.replies.push(refusal(error));
-                    out.closed = Some(Cause::Failed);
-                    self.state = State::Closed;
-                    return;
+                    return self.close(out, Cause::Failed);
                 }
             }
         }
@@ -193,16 +273,52 @@ impl Conn {
                 Ok(Some(websocket::Event::Close(frame))) => {
                     // The echo carries the peer's code (RFC 6455 §5.5.1).
                     out.replies.push(close_frame(frame.map(|f| f.code)));
-                    out.closed = Some(Cause::Closed);
-                    self.state = State::Closed;
-                    return;
+                    return self.close(out, Cause::Closed);
                 }
                 Err(error) => {
                     bytes.clear();
                     out.replies.push(close_frame(Some(error.close_code())));
-                    out.closed = Some(Cause::Failed);
-                    self.state = State::Closed;
-                    return;
+                    return self.close(out, Cause::Failed);
+                }
+            }
+        }
+    }
+
+    fn read_hixie(&mut self, bytes: &mut BytesMut, out: &mut Arrivals) {
+        let State::Hixie(hixie) = &mut self.state else {
+            return;
+        };
+        if let Some(challenge) = hixie.challenge {
+            let Some(body) = bytes.first_chunk::<{ hixie::BODY_LEN }>() else {
+                return;
+            };
+            let digest = challenge.answer(*body);
+            let _ = bytes.split_to(hixie::BODY_LEN);
+            hixie.challenge = None;
+            if hixie.wire == Wire::Legacy09Unknown {
+                let mut farewell = BytesMut::from(&digest[..]);
+                hixie::write_text(NOT_HANDSHAKEN, &mut farewell);
+                farewell.extend_from_slice(hixie::CLOSE);
+                out.replies.push(farewell.freeze());
+                return self.close(out, Cause::Closed);
+            }
+            // By way of the shard: the session's packets go behind it.
+            out.packets.push(Inbound::Digest(digest));
+        }
+        loop {
+            match hixie.decoder.decode(bytes) {
+                Ok(None) => return,
+                Ok(Some(hixie::Frame::Text(text))) => hixie.packets.decode_text(text, &self.config, &mut out.packets),
+                Ok(Some(hixie::Frame::Close)) => {
+                    if hixie.closes {
+                        out.replies.push(Bytes::from_static(hixie::CLOSE));
+                    }
+                    return self.close(out, Cause::Closed);
+                }
+                // There is no way to say what was wrong.
+                Err(_) => {
+                    bytes.clear();
+                    return self.close(out, Cause::Failed);
                 }
             }
         }

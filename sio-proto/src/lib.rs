@@ -52,6 +52,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! The [`manual`] goes through it step by step, and on to the shard.
+//!
 //! # The map
 //!
 //! | module | from | to |
@@ -83,6 +85,7 @@ pub mod engine;
 pub mod http;
 pub mod json;
 pub mod legacy;
+pub mod manual;
 pub mod server;
 pub mod socket;
 pub mod websocket;

@@ -1,18 +1,5 @@
 //! Which pages may open sessions, and how an operator says it: `host:port`, with `*` for any (docs/protocol/legacy-0.6.md §13.1, §14,
 //! docs/protocol/legacy-0.9.md §17).
-//!
-//! | pattern | the origins that fit |
-//! |---|---|
-//! | `*:*`, `*` | all, `null` too |
-//! | `good.example:*`, `good.example` | this host, whatever the port |
-//! | `*:8080` | this port, whatever the host |
-//! | `good.example:8080` | both |
-//! | `https://good.example` | this origin and no other: the scheme counts, and a port that is missing is the scheme's |
-//! | `null` | `null`: what pages say that have no origin, such as files and sandboxed frames |
-//!
-//! An origin without a port has its scheme's: 80 for `http` and `ws`, 443 for `https` and `wss`. That is how it is meant, and what no genuine server does:
-//! 0.6 compares the host with its port still attached, so that `good.example:8080` fits nothing; 0.7 never looks at the port; 0.8 wants it to be written; 0.9
-//! takes 80 for `https` too, and `null` for any host. Hosts are compared without regard to case; one in brackets is an IPv6 address.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -37,7 +24,7 @@ pub enum Origins {
 }
 
 impl Origins {
-    /// A list of patterns, as the [module](self) has them.
+    /// A list of [patterns](OriginPattern).
     ///
     /// # Errors
     /// The first text that is no pattern.
@@ -55,6 +42,19 @@ impl Origins {
 }
 
 /// The origins that one entry of a list means.
+///
+/// | pattern | the origins that fit |
+/// |---|---|
+/// | `*:*`, `*` | all, `null` too |
+/// | `good.example:*`, `good.example` | this host, whatever the port |
+/// | `*:8080` | this port, whatever the host |
+/// | `good.example:8080` | both |
+/// | `https://good.example` | this origin and no other: the scheme counts, and a port that is missing is the scheme's |
+/// | `null` | `null`: what pages say that have no origin, such as files and sandboxed frames |
+///
+/// An origin without a port has its scheme's: 80 for `http` and `ws`, 443 for `https` and `wss`. That is how it is meant, and what no genuine server does:
+/// 0.6 compares the host with its port still attached, so that `good.example:8080` fits nothing; 0.7 finds none either; 0.8 wants it to be written; 0.9
+/// takes 80 for `https` too, and `null` for any host. Hosts are compared without regard to case; one in brackets is an IPv6 address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginPattern(Pattern);
 

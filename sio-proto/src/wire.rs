@@ -27,6 +27,9 @@ pub enum Wire {
     Engine3Raw,
     /// Packets of 0.7-0.9.
     Legacy09,
+    /// The same without a session: it is unknown. On a hixie-76 websocket, which says nothing before its handshake is complete, the client
+    /// hears of that when it is.
+    Legacy09Unknown,
     /// Payloads of the 0.6 family, in the codec of this number ([`Legacy::codecs`](crate::Legacy::codecs)).
     Legacy06(u8),
 }
@@ -48,6 +51,8 @@ pub enum Inbound {
     Message(ByteString),
     /// A heartbeat of such a generation.
     Heartbeat(ByteString),
+    /// What completes a hixie-76 handshake: the session writes it and is open from then on.
+    Digest([u8; 16]),
     /// The client ends the session, in a wire that has a word for it.
     Goodbye,
     /// A piece of a stream, which only the session can read (docs/protocol/legacy-streaming.md §5).
@@ -76,7 +81,12 @@ impl WireDecoder {
     pub fn new(wire: Wire, config: &Config) -> Self {
         let reader = match wire {
             Wire::Legacy06(codec) => Some(Box::new(legacy::payloads::PayloadReader::new(codec, config))),
-            Wire::Engine4 | Wire::Engine4Raw | Wire::Engine3 | Wire::Engine3Raw | Wire::Legacy09 => None,
+            Wire::Engine4
+            | Wire::Engine4Raw
+            | Wire::Engine3
+            | Wire::Engine3Raw
+            | Wire::Legacy09
+            | Wire::Legacy09Unknown => None,
         };
         Self { wire, reader }
     }
@@ -90,6 +100,7 @@ impl WireDecoder {
             Wire::Engine3Raw => out.push(bodies::decode_text(&text, Revision::V3, true, config)),
             // What is no packet is ignored (docs/protocol/legacy-0.9.md §13).
             Wire::Legacy09 => out.extend(legacy::v1::packets::decode(&text)),
+            Wire::Legacy09Unknown => {}
             Wire::Legacy06(_) => {
                 if let Some(reader) = &mut self.reader {
                     reader.read(&text, false, config, out);
@@ -106,7 +117,7 @@ impl WireDecoder {
             Wire::Engine3 => out.push(bodies::decode_binary(bytes, Revision::V3, false, config)),
             Wire::Engine3Raw => out.push(bodies::decode_binary(bytes, Revision::V3, true, config)),
             // No client of that time can send one.
-            Wire::Legacy09 | Wire::Legacy06(_) => {}
+            Wire::Legacy09 | Wire::Legacy09Unknown | Wire::Legacy06(_) => {}
         }
     }
 }

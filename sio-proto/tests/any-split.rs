@@ -209,6 +209,42 @@ proptest! {
         });
         prop_assert_eq!(&seen.heard[..], ["event message \"hi\"", "event message 5", "event message \"hé😀\""]);
     }
+
+    /// The handshake of a hixie websocket with the bytes behind its head, the messages on one, and a policy request.
+    #[test]
+    fn of_the_years_before_rfc_6455(cuts in prop::collection::vec(any::<usize>(), 0..20), kind in 0..5usize) {
+        let seen = assert_same(&cuts, || {
+            let mut world = World::new(Config::default().max_payload(64));
+            let link = world.open();
+            let open = |target| {
+                let keys = ["Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5", "Sec-WebSocket-Key2: 12998 5 Y3 1  .P00"];
+                let headers = ["Upgrade: WebSocket", "Connection: Upgrade", keys[0], keys[1]];
+                [&request("GET", target, &headers, ""), &b"^n:ds[4U"[..]].concat()
+            };
+            let end = match kind {
+                0 => return (world, link, open("/socket.io/websocket")),
+                1 => return (world, link, [&open("/socket.io/1/websocket/nosuch"), &b"\0after\xff"[..]].concat()),
+                2 => return (world, link, b"<policy-file-request/>\0".to_vec()),
+                3 => &b"\xff\x00after"[..],
+                _ => &b"\x81\x02"[..],
+            };
+            world.send(link, &open("/socket.io/websocket"));
+            world.received(link);
+            world.heard();
+            let said = "\0~m~2~m~hi|\0~m~4~m~hé😀|";
+            let mut bytes: Vec<u8> = said.bytes().map(|b| if b == b'|' { 0xff } else { b }).collect();
+            bytes.extend_from_slice(end);
+            (world, link, bytes)
+        });
+        prop_assert_eq!(seen.ended, usize::from(kind > 0));
+        prop_assert_eq!(seen.sessions, usize::from(matches!(kind, 0 | 3 | 4)));
+        let heard: &[&str] = match kind {
+            0 => &["connect / "],
+            1 | 2 => &[],
+            _ => &["event message \"hi\"", "event message \"hé😀\""],
+        };
+        prop_assert_eq!(&seen.heard[..], heard);
+    }
 }
 
 /// A GET that waits makes all that is behind it on its connection wait.

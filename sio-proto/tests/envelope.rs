@@ -1,9 +1,13 @@
 //! Clients of Socket.IO 0.3 and 0.4, whose messages travel in JSON objects (docs/protocol/legacy-0.6.md §15; the captures sio-0.4.1-xhr-polling and
 //! sio-0.4.1-websocket).
 
+#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+
 mod common;
+mod older;
 
 use common::*;
+use older::*;
 use sio_proto::codec::Envelope;
 use sio_proto::{Config, LinkId};
 
@@ -91,6 +95,50 @@ fn heartbeats_are_never_answered() {
     assert_eq!(world.heard(), [""; 0]);
     world.emit(world.last_socket(), "message", "\"x\"").unwrap();
     assert_eq!(world.frames(link), ["{\"messages\":[\"x\"]}"]);
+}
+
+/// An htmlfile holds the objects themselves, and streams have heartbeats of their own, every five seconds.
+#[test]
+fn streams() {
+    let mut world = world();
+    let htmlfile = world.open();
+    world.send(htmlfile, &get("/socket.io/htmlfile//1795450118000"));
+    let chunks = Chunks::read(&world.bytes(htmlfile)).chunks;
+    let first = chunks[1].strip_prefix("<script>parent.s._(");
+    let id = id_of(
+        first
+            .and_then(|rest| rest.strip_suffix(", document);</script>"))
+            .unwrap(),
+    );
+    let socket = world.last_socket();
+    let multipart = world.open();
+    world.send(multipart, &get("/socket.io/xhr-multipart/"));
+    assert!(
+        world
+            .received(multipart)
+            .contains("--socketio\nContent-Type: text/plain\n\n{\"messages\":[")
+    );
+    world.heard();
+    for _ in 0..3 {
+        world.pass(5_000);
+        assert_eq!(world.chunks(htmlfile), ["<!-- heartbeat -->"]);
+        assert_eq!(
+            world.received(multipart),
+            "Content-Type: text/plain; charset=us-ascii\n\n\u{6}\n--socketio\n"
+        );
+    }
+    world.emit(socket, "message", "\"</script>\",{\"a\":1}").unwrap();
+    assert_eq!(
+        world.chunks(htmlfile),
+        ["<script>parent.s._({\"messages\":[\"\\u003c/script>\",{\"a\":1}]}, document);</script>"]
+    );
+    assert_eq!(status(&push(&mut world, &id, "data=%5B%22hi%22%5D")), 200);
+    assert_eq!(world.heard(), ["event message \"hi\""]);
+    world.broadcast(&[], "message", "\"all\"");
+    assert_eq!(
+        world.received(multipart),
+        "Content-Type: text/plain\n\n{\"messages\":[\"all\"]}\n--socketio\n"
+    );
 }
 
 #[test]

@@ -327,3 +327,14 @@ fn others_have_no_parser() {
     assert_eq!(world.frames(link), ["40|2[\"news\",[1]]"]);
     assert_eq!(world.frames(old), ["~m~32~m~~j~{\"event\":\"news\",\"args\":[[1]]}"]);
 }
+
+/// Who cannot take bytes gets base64, the packets of the protocol itself included.
+#[test]
+fn control_packets_in_base64() {
+    let mut world = World::new(Config::default().parser(sio_proto::codec::MessagePack::default()));
+    let polling = "/socket.io/?EIO=3&transport=polling&b64=1";
+    let polling = format!("{polling}&sid={}", sid(&world.ask(&get(polling))));
+    let answer = world.ask(&get(&polling));
+    assert_eq!(body(&answer), "22:b4gqR0eXBlAKNuc3ChLw==");
+    assert_eq!(header(&answer, "Content-Type"), Some("text/plain; charset=UTF-8"));
+}

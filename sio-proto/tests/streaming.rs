@@ -1,9 +1,13 @@
 //! Clients of the development branch of November 2010, and of the servers of 2011 that kept its codec (docs/protocol/legacy-streaming.md; the captures
 //! sio-dev-websocket, sio-dev-xhr-polling and sio-dev-jsonp-polling). They have a path of their own, beside everything else.
 
+#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+
 mod common;
+mod older;
 
 use common::*;
+use older::*;
 use sio_proto::codec::Streaming;
 use sio_proto::server::{Cause, Reason};
 use sio_proto::{Config, LinkId};
@@ -244,6 +248,48 @@ fn jsonp_has_no_semicolon_and_its_newlines_are_repaired() {
     assert_eq!(world.garbled, [""; 0]);
 }
 
+/// On the endless answers its payloads stand where those of 0.6 do, heartbeats too.
+#[test]
+fn streams() {
+    let mut world = world();
+    let htmlfile = world.open();
+    world.send(htmlfile, &get("/streaming/htmlfile//1795447994871"));
+    let chunks = Chunks::read(&world.bytes(htmlfile)).chunks;
+    let first = chunks[1].strip_prefix("<script>parent.s._(\"");
+    let id = id_of(
+        first
+            .and_then(|rest| rest.strip_suffix("\", document);</script>"))
+            .unwrap(),
+    );
+    world.heard();
+    world.emit(world.last_socket(), "message", "{\"a\":1}").unwrap();
+    let script = "<script>parent.s._(\"1:10:j\\n:{\\\"a\\\":1},\", document);</script>";
+    assert_eq!(world.chunks(htmlfile), [script]);
+    assert_eq!(push(&mut world, &id, "1:3::hi,"), 200);
+    assert_eq!(world.heard(), events(&["\"hi\""]));
+    world.pass(10_000);
+    assert_eq!(
+        world.chunks(htmlfile),
+        ["<script>parent.s._(\"2:1:1,\", document);</script>"]
+    );
+    assert_eq!(push(&mut world, &id, "0:0:,"), 200);
+    let bye = "<script>parent.s._(\"0:0:,\", document);</script>";
+    assert_eq!(world.chunks(htmlfile), [bye, "end"]);
+
+    let multipart = world.open();
+    world.send(multipart, &get("/streaming/xhr-multipart/"));
+    assert!(
+        world
+            .received(multipart)
+            .contains("--socketio\nContent-Type: text/plain\n\n3:24:")
+    );
+    world.emit(world.last_socket(), "message", "\"hi\"").unwrap();
+    assert_eq!(
+        world.received(multipart),
+        "Content-Type: text/plain\n\n1:3::hi,\n--socketio\n"
+    );
+}
+
 #[test]
 fn what_is_held_back_has_a_limit() {
     let mut config = config();
@@ -348,4 +394,41 @@ fn wrong_wires_are_named() {
     world.garbled.clear();
     world.send(link, &text("[\"hello\"]"));
     assert_eq!(world.garbled, ["~m~ not envelope: frame without delimiter"]);
+}
+
+/// What else is asked for under its path is the application's, and so is all of it if the generation is off.
+#[test]
+fn a_mount_serves_nothing_else() {
+    use sio_proto::server::{Output, Peer, Server};
+    use sio_proto::{BytesMut, Generations, Time};
+    let mut off = Generations::default();
+    off.legacy06 = false;
+    for (generations, targets) in [
+        (
+            Generations::default(),
+            &[
+                "/streaming",
+                "/streaming/",
+                "/streaming/?EIO=4&transport=polling",
+                "/streaming/1/",
+                "/streaming/2/",
+                "/streaming/socket.io.js",
+                "/streaming/other",
+                "/streamingx/xhr-polling//1",
+            ][..],
+        ),
+        (off, &["/streaming/xhr-polling//1", "/streaming/socket.io.js"]),
+    ] {
+        let config = config().generations(generations);
+        let mut server = Server::new(config, [0; 16], Box::new(|out: &mut [u8]| out.fill(1))).unwrap();
+        for target in targets {
+            let link = server.open(Peer::default());
+            server.handle_bytes(Time::ZERO, link, &mut BytesMut::from(&get(target)[..]));
+            let output = server.poll_output();
+            assert!(
+                matches!(&output, Some(Output::Request(_, request)) if &*request.target == *target),
+                "{target} {output:?}"
+            );
+        }
+    }
 }

@@ -80,7 +80,7 @@ impl Server {
     /// # }
     /// ```
     pub fn serve(&self, listener: TcpListener) -> Serve {
-        self.accept(listener, false, |stream| Ok(tcp::split(stream)))
+        self.accept(listener, false, |stream| Ok(tcp::split(stream)), Connection::new)
     }
 
     /// Serves an address as [`Server::listen`] does, with TLS.
@@ -106,15 +106,41 @@ impl Server {
     /// ```
     #[cfg(feature = "tls")]
     pub fn serve_tls(&self, listener: TcpListener, tls: Tls) -> Serve {
-        self.accept(listener, true, move |stream| tls.wrap(tcp::split(stream)))
+        self.accept(
+            listener,
+            true,
+            move |stream| tls.wrap(tcp::split(stream)),
+            Connection::new,
+        )
     }
 
-    /// Serves a listener whose connections `split` makes into what is read and what is written.
+    /// Tells whoever connects to an address the Flash policy ([`Config::flash_policy`]), until [`Io::close`] is called. Flash asks for it there before
+    /// it opens a socket: on port 843 for clients of 0.6 and 0.7, on 10843 for later ones; on the port of the server itself it is told anyway
+    /// (docs/protocol/legacy-0.6.md §11).
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    pub async fn listen_flash_policy(&self, address: impl ToSocketAddrs) -> io::Result<()> {
+        self.serve_flash_policy(TcpListener::bind(address).await?).await
+    }
+
+    /// Serves a listener as [`Server::listen_flash_policy`] does.
+    pub fn serve_flash_policy(&self, listener: TcpListener) -> Serve {
+        self.accept(
+            listener,
+            false,
+            |stream| Ok(tcp::split(stream)),
+            Connection::flash_policy,
+        )
+    }
+
+    /// Serves a listener whose connections `split` makes into what is read and what is written, and `take_up` takes up.
     fn accept<S: Source + Unpin + Send + 'static, O: Outlet>(
         &self,
         listener: TcpListener,
         secure: bool,
         split: impl Fn(TcpStream) -> io::Result<(S, O)> + Send + 'static,
+        take_up: impl Fn(&Io, Peer, O) -> Option<Connection> + Send + 'static,
     ) -> Serve {
         let server = self.clone();
         let accept = move |cx: &mut Context<'_>| {
@@ -125,7 +151,7 @@ impl Server {
                 secure,
             };
             let (source, outlet) = split(stream)?;
-            if let Some(connection) = Connection::new(&server.0, peer, outlet) {
+            if let Some(connection) = take_up(&server.0, peer, outlet) {
                 tokio::spawn(connection.drive(source));
             }
             Poll::Ready(Ok(()))

@@ -27,10 +27,7 @@ const CHAT_SUITES: &[&str] = &["chat"];
 /// Suites of the example that speaks TLS, on all runtimes at once.
 const TLS_SUITES: &[&str] = &["tls"];
 /// Suites of what the server does not have yet. They are not run unless asked for with `--only`, and each run says so.
-const AHEAD: &[(&str, &str)] = &[
-    ("hixie", "there are no handshakes of 2010 yet"),
-    ("recovery", "there is no connection state recovery yet"),
-];
+const AHEAD: &[(&str, &str)] = &[("recovery", "there is no connection state recovery yet")];
 /// What the suites that drive old clients in a browser want.
 const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
 /// For all suites together, and for each of them.

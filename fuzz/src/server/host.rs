@@ -229,6 +229,16 @@ impl Stepwise {
                     self.resumed.push_back(link);
                     true
                 }
+                Write::Hixie(_, hixie) => {
+                    head.extend_from_slice(&hixie.head);
+                    conn.handle_upgraded(hixie.wire);
+                    self.resumed.push_back(link);
+                    true
+                }
+                Write::Bytes(_, bytes) => {
+                    head.extend_from_slice(&bytes);
+                    true
+                }
                 Write::Close(_, code) => {
                     head.extend_from_slice(&close_frame(code.and_then(CloseCode::new)));
                     false

@@ -21,6 +21,7 @@ use tungstenite::{Bytes, Message, WebSocket};
 mod echo;
 mod http;
 mod namespaces;
+mod old;
 #[cfg(feature = "tls")]
 mod tls;
 mod trouble;

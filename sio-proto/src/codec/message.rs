@@ -5,53 +5,7 @@
 //!   session ────────────────────────────────────────────────────────────► payloads ─► join ─► wrap_* ─► client
 //!   session ◄──────────── MessageDecoder::decode ◄─── payloads ◄──────────────────────────────────────── client
 //! ```
-//! URLs, sessions, heartbeats' times, resuming and limits are the server's (docs/protocol/legacy-0.6.md §3-§10); a codec says what the bytes are. It is
-//! called from any thread, sometimes while a shard is locked, and always with everything it needs: it must neither wait nor call back.
-//!
-//! # A codec of one's own
-//!
-//! Three things have to be written and one to be read; all else has a default.
-//!
-//! ```
-//! use sio_proto::codec::{MessageCodec, MessageDecoder, MessageLimits, PayloadError, PlainMessage, Received};
-//! use sio_proto::{ByteString, BytesMut, Config};
-//!
-//! /// One line a message: `id …`, `beat …`, or a JSON value.
-//! struct Lines;
-//!
-//! impl MessageCodec for Lines {
-//!     fn name(&self) -> &'static str {
-//!         "lines"
-//!     }
-//!     fn encode_session_id(&self, sid: &str, out: &mut BytesMut) {
-//!         out.extend_from_slice(format!("id {sid}\n").as_bytes());
-//!     }
-//!     fn encode_heartbeat(&self, number: u32, out: &mut BytesMut) {
-//!         out.extend_from_slice(format!("beat {number}\n").as_bytes());
-//!     }
-//!     fn encode_messages(&self, messages: &[PlainMessage<'_>], out: &mut BytesMut) {
-//!         for message in messages {
-//!             out.extend_from_slice(format!("{}\n", message.json()).as_bytes());
-//!         }
-//!     }
-//!     fn decoder(&self, _: MessageLimits) -> Box<dyn MessageDecoder> {
-//!         Box::new(Self)
-//!     }
-//! }
-//!
-//! impl MessageDecoder for Lines {
-//!     fn decode(&mut self, payload: &ByteString, _: bool, out: &mut Vec<Received>) -> Result<(), PayloadError> {
-//!         out.extend(payload.lines().map(|line| match line.strip_prefix("beat ") {
-//!             Some(number) => Received::Heartbeat(payload.slice_ref(number)),
-//!             None => Received::Json(payload.slice_ref(line)),
-//!         }));
-//!         Ok(())
-//!     }
-//! }
-//!
-//! let mut config = Config::default();
-//! config.legacy = config.legacy.mount("/lines", Lines); // beside `~m~` under /socket.io
-//! ```
+//! URLs, sessions, heartbeats' times, resuming and limits are the server's (docs/protocol/legacy-0.6.md §3-§10); a codec says what the bytes are.
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -72,9 +26,55 @@ use crate::json;
 use crate::legacy::transports::{self, Family};
 use crate::socket::Args;
 
-/// A wire of plain messages.
+/// A wire of plain messages: what stands in the payloads of `/socket.io/<transport>/…`.
 ///
-/// What is written is text: UTF-8, whatever the transport.
+/// What is written is text: UTF-8, whatever the transport. A codec is called from any thread, sometimes while a shard is locked, and always with
+/// everything it needs: it must neither wait nor call back.
+///
+/// # A codec of one's own
+///
+/// Three things have to be written and one to be read; all else has a default.
+///
+/// ```
+/// use sio_proto::codec::{MessageCodec, MessageDecoder, MessageLimits, PayloadError, PlainMessage, Received};
+/// use sio_proto::{ByteString, BytesMut, Config};
+///
+/// /// One line a message: `id …`, `beat …`, or a JSON value.
+/// struct Lines;
+///
+/// impl MessageCodec for Lines {
+///     fn name(&self) -> &'static str {
+///         "lines"
+///     }
+///     fn encode_session_id(&self, sid: &str, out: &mut BytesMut) {
+///         out.extend_from_slice(format!("id {sid}\n").as_bytes());
+///     }
+///     fn encode_heartbeat(&self, number: u32, out: &mut BytesMut) {
+///         out.extend_from_slice(format!("beat {number}\n").as_bytes());
+///     }
+///     fn encode_messages(&self, messages: &[PlainMessage<'_>], out: &mut BytesMut) {
+///         for message in messages {
+///             out.extend_from_slice(format!("{}\n", message.json()).as_bytes());
+///         }
+///     }
+///     fn decoder(&self, _: MessageLimits) -> Box<dyn MessageDecoder> {
+///         Box::new(Self)
+///     }
+/// }
+///
+/// impl MessageDecoder for Lines {
+///     fn decode(&mut self, payload: &ByteString, _: bool, out: &mut Vec<Received>) -> Result<(), PayloadError> {
+///         out.extend(payload.lines().map(|line| match line.strip_prefix("beat ") {
+///             Some(number) => Received::Heartbeat(payload.slice_ref(number)),
+///             None => Received::Json(payload.slice_ref(line)),
+///         }));
+///         Ok(())
+///     }
+/// }
+///
+/// let mut config = Config::default();
+/// config.legacy = config.legacy.mount("/lines", Lines); // beside `~m~` under /socket.io
+/// ```
 pub trait MessageCodec: Send + Sync {
     /// What people call it, in logs and diagnoses.
     fn name(&self) -> &'static str;

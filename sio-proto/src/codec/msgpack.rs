@@ -13,8 +13,8 @@
 //! | undefined, `d4 00 xx` | in maps, and as `data` and `id`, as if it was not there; elsewhere `null` |
 //! | integers of any width | the number, with all its digits |
 //! | floats | the number as JavaScript reads it: without a fraction if it has none (up to 2^53), −0 is `0`; NaN and infinities are `null` |
-//! | dates, ext 0 of 8 bytes and ext −1 | a string in the form of `Date.prototype.toJSON`, in milliseconds; beyond what a JavaScript date can hold `null` |
-//! | bytes | a placeholder; in the payload of a CONNECT `{"type":"Buffer","data":[…]}`, as `JSON.stringify` writes a `Buffer` |
+//! | dates, fixext 0 of 8 bytes and ext −1 | a string in the form of `Date.prototype.toJSON`, in milliseconds; beyond what a JavaScript date can hold `null` |
+//! | bytes, and ext 0 in the forms that say their length, which is a typed array in Node | a placeholder; in the payload of a CONNECT `{"type":"Buffer","data":[…]}`, as `JSON.stringify` writes a `Buffer` |
 //! | a key that comes twice | both, of which readers of JSON take the last; in the packet itself the last one counts |
 //! | a map that looks like a placeholder | as it is; beside bytes it could not be told from one, and is an error |
 //! | lone surrogates | whatever other character their encoder has made of them: that cannot be told any more |

@@ -221,6 +221,7 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
             });
         }
         Inbound::Engine(Packet::Open(_) | Packet::Close | Packet::Upgrade | Packet::Noop)
+        | Inbound::Digest(_)
         | Inbound::Colon(_)
         | Inbound::Message(_)
         | Inbound::Heartbeat(_)

@@ -95,22 +95,17 @@ pub fn decode(payload: &ByteString, max_frames: usize, frames: &mut Vec<Frame>) 
 ///
 /// As [`decode`].
 pub fn decode_jsonp(payload: &ByteString, max_frames: usize, frames: &mut Vec<Frame>) -> Result<(), FramingError> {
-    let start = frames.len();
-    let verdict = decode(payload, max_frames, frames);
-    if verdict.is_ok() || !payload.contains("\r\n") {
-        return verdict;
-    }
-    let prefix_end = frames.len();
-    match decode(&ByteString::from(payload.replace("\r\n", "\n")), max_frames, frames) {
-        Ok(()) => {
-            frames.drain(start..prefix_end);
-            Ok(())
-        }
-        Err(_) => {
-            frames.truncate(prefix_end);
-            verdict
+    if payload.contains("\r\n") {
+        // Browsers count in UTF-16, so neither reading may be helped by the other unit: a character outside of the BMP outweighs a line break.
+        let (start, meant) = (frames.len(), ByteString::from(payload.replace("\r\n", "\n")));
+        for text in [payload, &meant] {
+            if read(text, Unit::Utf16, max_frames, frames).is_ok() {
+                return Ok(());
+            }
+            frames.truncate(start);
         }
     }
+    decode(payload, max_frames, frames)
 }
 
 /// Whether there is a character that JavaScript and Go count differently.
@@ -310,7 +305,7 @@ mod tests {
         for (wire, frames) in [
             ("~m~3~m~a\r\nb~m~2~m~hi", alloc::vec![text("a\nb"), text("hi")]),
             ("~m~4~m~a\r\nb~m~2~m~hi", alloc::vec![text("a\r\nb"), text("hi")]),
-            ("~m~3~m~😀\r\nb", alloc::vec![text("😀\nb")]),
+            ("~m~4~m~😀\r\nb", alloc::vec![text("😀\nb")]),
         ] {
             assert_eq!(jsonp(wire), (frames, Ok(())), "{wire:?}");
         }

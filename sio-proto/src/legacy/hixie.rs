@@ -15,6 +15,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 use md5::{Digest as _, Md5};
 
+use crate::http;
+
 /// The bytes that follow the head of a hixie-76 request.
 pub const BODY_LEN: usize = 8;
 
@@ -44,11 +46,62 @@ pub enum HixieError {
 ///
 /// [`HixieError::InvalidKey`]; drop the connection.
 pub fn digest(key1: &str, key2: &str, body: [u8; BODY_LEN]) -> Result<[u8; 16], HixieError> {
-    let mut md5 = Md5::new();
-    md5.update(key_number(key1)?.to_be_bytes());
-    md5.update(key_number(key2)?.to_be_bytes());
-    md5.update(body);
-    Ok(md5.finalize().into())
+    Ok(Challenge::new(key1, key2)?.answer(body))
+}
+
+/// What the keys of a hixie-76 handshake are together: two numbers of four bytes. With the 8 bytes that follow it makes the digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Challenge([u8; 8]);
+
+impl Challenge {
+    /// Reads the values of `Sec-WebSocket-Key1` and `-Key2`.
+    ///
+    /// # Errors
+    ///
+    /// [`HixieError::InvalidKey`].
+    pub fn new(key1: &str, key2: &str) -> Result<Self, HixieError> {
+        let mut numbers = [0; 8];
+        let (first, second) = numbers.split_at_mut(4);
+        first.copy_from_slice(&key_number(key1)?.to_be_bytes());
+        second.copy_from_slice(&key_number(key2)?.to_be_bytes());
+        Ok(Self(numbers))
+    }
+
+    /// The 16 bytes that complete the handshake.
+    #[must_use]
+    pub fn answer(self, body: [u8; BODY_LEN]) -> [u8; 16] {
+        Md5::new().chain_update(self.0).chain_update(body).finalize().into()
+    }
+}
+
+/// A request for a websocket older than RFC 6455.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// hixie-75, which has no keys.
+    Hixie75,
+    /// hixie-76.
+    Hixie76(Challenge),
+}
+
+impl Opening {
+    /// What a request asks for; `None` if it is no such request (docs/protocol/detection.md §3).
+    ///
+    /// # Errors
+    ///
+    /// [`HixieError::InvalidKey`].
+    #[must_use]
+    pub fn of(request: &http::Request) -> Option<Result<Self, HixieError>> {
+        let key = |name| request.headers.get(name).map(core::str::from_utf8);
+        if key("sec-websocket-key").is_some() || !request.is_upgrade("websocket") {
+            return None;
+        }
+        match (key("sec-websocket-key1"), key("sec-websocket-key2")) {
+            (Some(Ok(key1)), Some(Ok(key2))) => Some(Challenge::new(key1, key2).map(Self::Hixie76)),
+            (Some(_), Some(_)) => Some(Err(HixieError::InvalidKey)),
+            _ if key("sec-websocket-version").is_some() => None,
+            _ => Some(Ok(Self::Hixie75)),
+        }
+    }
 }
 
 /// The number that a key's digits make, divided by its spaces.

@@ -1,6 +1,6 @@
 //! The wires before Engine.IO: Socket.IO 0.3 to 0.9 and the streaming codec of 2011.
 //!
-//! Pure codecs, one room each, that know nothing of sessions, time or connections. What a server does with them is in `session`, `requests` and `payloads`
+//! Pure codecs, one room each, that know nothing of sessions, time or connections. What a server does with them is in `session`, `requests`, `upgrade` and `payloads`
 //! for the 0.6 family, whose codecs are those of [`codec`](crate::codec), and in `v1::session`, `v1::requests` and `v1::packets` for 0.7-0.9.
 //!
 //! | room | wire | reference |
@@ -26,4 +26,5 @@ pub(crate) mod requests;
 pub(crate) mod session;
 pub mod streaming;
 pub mod transports;
+pub(crate) mod upgrade;
 pub mod v1;

@@ -12,11 +12,12 @@ use bytestring::ByteString;
 
 use super::session::{Tilde, close, handle_packet, next_heartbeat, read_piece, set_deadline, tilde_of};
 use super::transports::JSONP_CONTENT_TYPE;
+use super::upgrade::{Agreed, agree, take_up};
 use crate::codec::Codec;
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
-    Asker, Carriage, Core, Handshake, Identity, Outputs, PollEncoding, Reason, Request, Role, StreamEncoding,
-    StreamForm, Upgrade, Verdict, Wiring, Write, accept_websocket, header, origin_allowed, script_allowed,
+    Asker, Blocked, Carriage, Core, Handshake, Identity, Outputs, PollEncoding, Reason, Request, Role, StreamEncoding,
+    StreamForm, Verdict, Wiring, header, origin_allowed, script_allowed,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, Time, http};
@@ -134,31 +135,36 @@ fn cors(request: &http::Request, exchange: Exchange) -> Vec<(&'static str, ByteS
 enum Door {
     /// A GET that is answered when the user has decided, perhaps as the script of this callback.
     Parked(Asker, Option<u64>),
-    /// A websocket that is open already.
-    WebSocket(LinkId),
+    /// A websocket that has been agreed to.
+    WebSocket(Agreed),
 }
 
 /// Makes a session, which asks for the namespace `/`. Its GET is parked, or its websocket open, until the user has decided.
 fn open(core: &mut Core, now: Time, door: Door, arrival: &Arrival<'_>, out: &mut Outputs) {
     let handshake = Arc::new(Handshake::new(arrival.request, now));
-    let (link, parked, script, role) = match door {
-        Door::Parked(asker, script) => (asker.link, Some(asker), script, Role::Parked),
-        Door::WebSocket(link) => (link, None, None, Role::WebSocket),
+    let (link, script, role) = match &door {
+        Door::Parked(asker, script) => (asker.link, *script, Role::Parked),
+        Door::WebSocket(agreed) => (agreed.link, None, Role::WebSocket),
     };
     let wiring = Wiring::Legacy06(Tilde::new(arrival.codec, script));
     let Some(slot) = core.open_session(arrival.transport.into(), Some(link), handshake, wiring) else {
-        return out.writes.push(match parked {
-            Some(asker) => asker.answer(503, None, Bytes::new()),
-            None => Write::Close(link, None),
+        return out.writes.push(match door {
+            Door::Parked(asker, _) => asker.answer(503, None, Bytes::new()),
+            Door::WebSocket(agreed) => agreed.farewell(),
         });
     };
     core.links.set(link, core.key(slot), role);
-    let form = form_of(core, arrival);
-    if let Some(session) = core.sessions.get_mut(slot) {
-        session.parked = parked.map(Box::new);
-        if let Some(form) = form {
-            session.carriage = Carriage::Stream(form);
+    match door {
+        Door::Parked(asker, _) => {
+            let form = form_of(core, arrival);
+            if let Some(session) = core.sessions.get_mut(slot) {
+                session.parked = Some(Box::new(asker));
+                if let Some(form) = form {
+                    session.carriage = Carriage::Stream(form);
+                }
+            }
         }
+        Door::WebSocket(agreed) => take_up(core, now, slot, agreed),
     }
     let held = now + core.config.legacy.poll_duration;
     set_deadline(core, slot, held);
@@ -168,20 +174,15 @@ fn open(core: &mut Core, now: Time, door: Door, arrival: &Arrival<'_>, out: &mut
 }
 
 fn upgrade(core: &mut Core, now: Time, session: Option<u32>, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
-    let link = asker.link;
-    let accept = match accept_websocket(asker, &arrival.request.http) {
-        Ok((accept, headers)) => Upgrade {
-            accept,
-            headers,
-            wire: Wire::Legacy06(arrival.codec),
-        },
-        Err(refusal) => return out.writes.push(refusal),
+    let wire = Wire::Legacy06(arrival.codec);
+    let Some(agreed) = agree(asker, arrival.request, wire, None, out) else {
+        return;
     };
-    out.writes.push(Write::Upgrade(link, Box::new(accept)));
     let Some(slot) = session else {
-        return open(core, now, Door::WebSocket(link), arrival, out);
+        return open(core, now, Door::WebSocket(agreed), arrival, out);
     };
-    attach(core, slot, link, arrival.transport, Role::WebSocket, out);
+    attach(core, slot, agreed.link, arrival.transport, Role::WebSocket, out);
+    take_up(core, now, slot, agreed);
     core.mark_ready(slot);
     next_heartbeat(core, now, slot);
 }
@@ -202,7 +203,6 @@ fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    session.blocked = false;
     let Some(tilde) = tilde_of(session) else { return };
     let (codec, script) = (config.legacy.codec_at(tilde.codec), tilde.script);
     if let Some(link) = session.link.take() {
@@ -212,6 +212,7 @@ fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
             None => out.writes.push(session.farewell(link)),
         }
     }
+    session.blocked = Blocked::NO;
 }
 
 pub(super) fn answer(asker: Asker, codec: &Codec, script: Option<u64>, frames: Vec<Frame>, out: &mut Outputs) {

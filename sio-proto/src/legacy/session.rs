@@ -24,8 +24,11 @@ use bytestring::ByteString;
 
 use super::payloads::{Garbled, PayloadReader};
 use super::requests::{answer, begin_stream, flush_poll};
+use super::upgrade::{complete, is_overdue};
 use crate::codec::Heartbeats;
-use crate::server::{Alarm, Carriage, Core, Delivery, Outputs, Reason, Session, Standing, State, Wiring};
+use crate::server::{
+    Alarm, Blocked, Carriage, Core, Delivery, Outputs, Reason, Session, Standing, State, Wiring, Write,
+};
 use crate::socket::Args;
 use crate::wire::Inbound;
 use crate::{Config, Frame, Time};
@@ -114,6 +117,11 @@ pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: u32, packet: Inbou
                 next_heartbeat(core, now, slot);
             }
         }
+        Inbound::Digest(digest) => {
+            if complete(core, slot, digest, out) {
+                core.mark_ready(slot);
+            }
+        }
         Inbound::Goodbye => close(core, slot, Reason::ClientNamespaceDisconnect, out),
         Inbound::Garbled(garbled) => {
             let is_fatal = garbled.error.is_fatal();
@@ -169,6 +177,9 @@ pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: u32) {
 }
 
 pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, epoch: u32, out: &mut Outputs) {
+    if alarm == Alarm::Upgrade {
+        return give_up_opening(core, now, slot, epoch, out);
+    }
     let (key, config) = (core.key(slot), Arc::clone(&core.config));
     let late = now + config.legacy.heartbeat_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
@@ -216,6 +227,17 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         | Alarm::Noop
         | Alarm::Close
         | Alarm::Attachments => {}
+    }
+}
+
+/// The handshake of a websocket has taken too long: it is as good as lost.
+fn give_up_opening(core: &mut Core, now: Time, slot: u32, epoch: u32, out: &mut Outputs) {
+    if is_overdue(core, slot, epoch)
+        && let Some(link) = core.sessions.get(slot).and_then(|session| session.link)
+    {
+        out.writes.push(Write::Abort(link));
+        core.links.clear(link);
+        handle_closed(core, now, slot, out);
     }
 }
 
@@ -272,7 +294,7 @@ pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, out: &mut Out
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    (session.link, session.parked, session.blocked) = (None, None, false);
+    (session.link, session.parked, session.blocked) = (None, None, Blocked::NO);
     let Some(tilde) = tilde_of(session) else { return };
     tilde.awaiting_echo = false;
     if tilde.announced {

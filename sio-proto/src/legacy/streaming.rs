@@ -23,7 +23,7 @@ use alloc::vec::Vec;
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
-use super::lengths::{self, put_decimal};
+use super::lengths::{self, Unit, put_decimal};
 
 /// An honest length has far fewer digits; leading zeros count.
 const MAX_LENGTH_DIGITS: usize = 10;
@@ -187,27 +187,30 @@ impl Decoder {
     ///
     /// As [`Decoder::decode`].
     pub fn decode_jsonp(&mut self, piece: &ByteString, packets: &mut Vec<Packet>) -> Result<(), StreamError> {
-        if !piece.contains("\r\n") || !self.is_at_boundary() {
-            return self.decode(piece, packets);
-        }
-        let mut repaired = self.clone();
-        let start = packets.len();
-        let result = self.decode(piece, packets);
-        if self.is_at_boundary() {
-            return result;
-        }
-        let end = packets.len();
-        match repaired.decode(&piece.replace("\r\n", "\n").into(), packets) {
-            Ok(()) if repaired.is_at_boundary() => {
-                *self = repaired;
-                packets.drain(start..end);
-                Ok(())
-            }
-            Ok(()) | Err(_) => {
-                packets.truncate(end);
-                result
+        if piece.contains("\r\n") && self.is_at_boundary() && !self.is_whole(piece) {
+            let meant = ByteString::from(piece.replace("\r\n", "\n"));
+            if self.is_whole(&meant) {
+                return self.decode(&meant, packets);
             }
         }
+        self.decode(piece, packets)
+    }
+
+    /// Whether this is a row of packets as a browser counts them: in UTF-16, always. The other unit must not help: a character outside of the BMP
+    /// outweighs a line break.
+    fn is_whole(&self, mut rest: &str) -> bool {
+        while !rest.is_empty() {
+            let Ok(Some(header)) = Header::read(rest, self.max_length) else {
+                return false;
+            };
+            let content = &rest[header.start..];
+            let after = lengths::offset(content, header.length, Unit::Utf16).ok();
+            let Some(after) = after.and_then(|end| content[end..].strip_prefix(',')) else {
+                return false;
+            };
+            rest = after;
+        }
+        true
     }
 
     fn read(&mut self, piece: &ByteString, packets: &mut Vec<Packet>) -> Result<(), StreamError> {
@@ -571,6 +574,10 @@ mod tests {
         let wire = "1:7::early1,1:14:j\r\n:{\"early\":2},".into();
         assert_eq!(decoder.decode_jsonp(&wire, &mut packets), Ok(()));
         assert_eq!(packets, [text("early1"), json("{\"early\":2}")]);
+        // A character outside of the BMP is one character, and two units of LEN.
+        packets.clear();
+        assert_eq!(decoder.decode_jsonp(&"1:5::😀\r\nx,".into(), &mut packets), Ok(()));
+        assert_eq!(packets, [text("😀\nx")]);
         // Honest CRLF stays, and an unrepairable piece is what it is.
         packets.clear();
         assert_eq!(decoder.decode_jsonp(&"1:5::a\r\nb,".into(), &mut packets), Ok(()));

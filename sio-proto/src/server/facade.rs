@@ -290,6 +290,11 @@ impl Server {
                 self.queue.push_back(Output::Bytes(link, head.freeze()));
                 self.resume(link, |conn| conn.handle_upgraded(upgrade.wire));
             }
+            Write::Hixie(_, hixie) => {
+                self.queue.push_back(Output::Bytes(link, hixie.head));
+                self.resume(link, |conn| conn.handle_upgraded(hixie.wire));
+            }
+            Write::Bytes(_, bytes) => self.queue.push_back(Output::Bytes(link, bytes)),
             Write::Close(_, code) => {
                 let code = code.and_then(websocket::CloseCode::new);
                 self.queue.push_back(Output::Bytes(link, close_frame(code)));

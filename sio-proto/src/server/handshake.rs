@@ -32,7 +32,7 @@ pub type Extension = Arc<dyn Any + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Generation {
-    /// The `~m~` wire of Socket.IO 0.5 and 0.6.
+    /// Plain messages, in whatever codec: Socket.IO 0.6 and before.
     Legacy06,
     /// The `/1/` wire of Socket.IO 0.7 to 0.9.
     Legacy09,

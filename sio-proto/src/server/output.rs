@@ -30,6 +30,10 @@ pub enum Write {
     Response(LinkId, Box<Response>),
     /// The request that waits on the link becomes a websocket.
     Upgrade(LinkId, Box<Upgrade>),
+    /// The request that waits on the link becomes a websocket older than RFC 6455.
+    Hixie(LinkId, Box<Hixie>),
+    /// Bytes as they are: what completes a hixie-76 handshake.
+    Bytes(LinkId, Bytes),
     /// One websocket frame. The others are boxed so that this one, of which there are thousands, is small to move.
     Frame(LinkId, Frame),
     /// A websocket Close frame with this code (`None`: an empty one), after which the link ends.
@@ -58,7 +62,13 @@ impl Write {
                 Body::Bytes(_) => 0,
             },
             Self::Part(_, part) => part.frames.len(),
-            Self::Upgrade(..) | Self::Close(..) | Self::Stream(..) | Self::StreamEnd(..) | Self::Abort(_) => 0,
+            Self::Upgrade(..)
+            | Self::Hixie(..)
+            | Self::Bytes(..)
+            | Self::Close(..)
+            | Self::Stream(..)
+            | Self::StreamEnd(..)
+            | Self::Abort(_) => 0,
         }
     }
 
@@ -68,6 +78,8 @@ impl Write {
         match self {
             Self::Response(link, _)
             | Self::Upgrade(link, _)
+            | Self::Hixie(link, _)
+            | Self::Bytes(link, _)
             | Self::Frame(link, _)
             | Self::Close(link, _)
             | Self::Stream(link, _)
@@ -194,6 +206,15 @@ pub struct Upgrade {
     /// Further headers, in order.
     pub headers: Vec<(&'static str, ByteString)>,
     /// What the frames on this websocket mean: the decoder that the connection uses from here on.
+    pub wire: Wire,
+}
+
+/// The answer to a hixie handshake (docs/protocol/legacy-0.6.md §10.1).
+#[derive(Debug)]
+pub struct Hixie {
+    /// The head, which differs between the versions. The digest of hixie-76 follows as [`Write::Bytes`].
+    pub head: Bytes,
+    /// What the messages on this websocket mean.
     pub wire: Wire,
 }
 

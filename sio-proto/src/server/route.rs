@@ -149,13 +149,15 @@ pub(super) enum Kind<'a> {
 pub(super) fn classify<'a>(config: &Config, request: &'a http::Request) -> Option<Kind<'a>> {
     let (path, generations) = (&*config.path, config.generations);
     let text = |name| request.headers.get(name).and_then(|v| core::str::from_utf8(v).ok());
+    let upgrade = request.headers.has_token("upgrade", "websocket");
+    let key_pair = ["sec-websocket-key1", "sec-websocket-key2"];
     let head = detect::RequestHead {
         method: request.method.name().unwrap_or("OTHER"),
         target: &request.target,
-        upgrade: request.headers.has_token("upgrade", "websocket"),
+        upgrade,
         websocket_version: text("sec-websocket-version"),
         websocket_key: request.headers.get("sec-websocket-key").is_some(),
-        websocket_key_pair: false,
+        websocket_key_pair: upgrade && key_pair.into_iter().all(|key| request.headers.get(key).is_some()),
     };
     let engine = |raw| {
         Some(Kind::Engine {

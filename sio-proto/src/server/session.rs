@@ -66,6 +66,35 @@ impl Carriage {
     }
 }
 
+/// Why a session's link takes no packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Blocked(u8);
+
+impl Blocked {
+    /// It takes them.
+    pub(crate) const NO: Self = Self(0);
+    /// The kernel takes no more.
+    pub(crate) const FULL: Self = Self(1);
+    /// The last bytes of a hixie-76 handshake have not come.
+    pub(crate) const OPENING: Self = Self(2);
+
+    pub(crate) const fn is_blocked(self) -> bool {
+        self.0 != 0
+    }
+
+    pub(crate) const fn is_opening(self) -> bool {
+        self.0 & Self::OPENING.0 != 0
+    }
+
+    pub(crate) const fn add(&mut self, why: Self) {
+        self.0 |= why.0;
+    }
+
+    pub(crate) const fn remove(&mut self, why: Self) {
+        self.0 &= !why.0;
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) sid: Sid,
@@ -74,8 +103,8 @@ pub(crate) struct Session {
     pub(crate) carriage: Carriage,
     /// The server drains, and the session ends when nothing is under way for it.
     pub(crate) leaving: bool,
-    /// The link is blocked: the kernel takes no more, packets wait here.
-    pub(crate) blocked: bool,
+    /// Why the link takes no packets at the moment, if it does not: they wait here.
+    pub(crate) blocked: Blocked,
     /// Whether the session stands in the ready list.
     pub(crate) ready: bool,
     /// The websocket, the stream, or the parked GET.
@@ -120,7 +149,7 @@ impl Session {
 
     /// Whether a packet queued now would leave at once.
     pub(crate) fn is_writable(&self) -> bool {
-        self.link.is_some() && !self.blocked && self.outbox.is_empty()
+        self.link.is_some() && !self.blocked.is_blocked() && self.outbox.is_empty()
     }
 
     /// Queues frames that belong together, all or none.
@@ -192,6 +221,8 @@ impl Session {
     /// What lets the session's link end politely, if it is no poll.
     pub(crate) fn farewell(&self, link: LinkId) -> Write {
         match &self.carriage {
+            // Nothing can be said on it yet.
+            Carriage::Stream(_) if self.blocked.is_opening() => Write::Abort(link),
             Carriage::Stream(form) => Write::StreamEnd(link, Box::new(form.clone())),
             Carriage::Poll | Carriage::Frames => Write::Close(link, None),
         }
@@ -202,7 +233,7 @@ impl Session {
         let Some(link) = self.link else { return };
         let frames = self.take_outbox();
         match &self.carriage {
-            Carriage::Stream(_) if frames.is_empty() => {}
+            Carriage::Stream(_) if frames.is_empty() || self.blocked.is_opening() => {}
             Carriage::Stream(form) => {
                 let form = form.clone();
                 out.writes.push(Write::Part(link, Box::new(Part { frames, form })));

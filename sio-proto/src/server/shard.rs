@@ -33,9 +33,9 @@ use super::slab::Slab;
 use super::socket::{Identity, Member, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Alarm, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake,
-    Message, Outputs, Part, Reason, Refused, Request, RoomWatch, SendError, Session, State, Target, TransportKind,
-    Verdict, Write,
+    AckError, AckRequest, Alarm, Blocked, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form, Forms,
+    Handshake, Message, Outputs, Part, Reason, Refused, Request, RoomWatch, SendError, Session, State, Target,
+    TransportKind, Verdict, Write,
 };
 use crate::config::ConfigError;
 use crate::id::SidKey;
@@ -147,7 +147,7 @@ impl Shard {
         if let Some((key, Role::WebSocket | Role::Stream)) = self.core.links.get(link)
             && let Some(session) = self.core.sessions.get_mut(key.slot)
         {
-            session.blocked = true;
+            session.blocked.add(Blocked::FULL);
         }
     }
 
@@ -156,7 +156,7 @@ impl Shard {
         if let Some((key, Role::WebSocket | Role::Stream)) = self.core.links.get(link)
             && let Some(session) = self.core.sessions.get_mut(key.slot)
         {
-            session.blocked = false;
+            session.blocked.remove(Blocked::FULL);
             self.core.mark_ready(key.slot);
         }
     }
@@ -238,7 +238,7 @@ impl Shard {
             match &session.carriage {
                 Carriage::Frames => {
                     if let Some(link) = session.link
-                        && !session.blocked
+                        && !session.blocked.is_blocked()
                     {
                         session.outbox_bytes = 0;
                         out.writes
@@ -248,7 +248,7 @@ impl Shard {
                 }
                 Carriage::Stream(form) => {
                     if let Some(link) = session.link
-                        && !session.blocked
+                        && !session.blocked.is_blocked()
                     {
                         let form = form.clone();
                         let frames = session.take_outbox();

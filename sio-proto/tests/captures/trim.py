@@ -14,7 +14,7 @@ import re
 import sys
 
 # What the tests need to know and the recording does not say: the scripted application that stands in for the recorded
-# server's, settings that follow from the traffic, and `add`: entries for what happened out of the recording proxy's sight. `act` is
+# server's, settings that follow from the traffic, `seen` where the log is the client's, and `add`: entries for what happened out of the recording proxy's sight. `act` is
 # something the application did of its own accord; `cut` is a connection that it destroyed below the protocol.
 PLANS = {
     **{f"4.8.4-{t}": {"application": "demo"} for t in ("polling", "upgrade", "websocket")},
@@ -68,7 +68,14 @@ PLANS = {
             "4.8.4-allowEIO3-client2.5.0-upgrade",
         )
     },
+    **{f"msgpack-4.8.4-{t}": {"application": "msgpack", "seen": False} for t in ("polling", "websocket")},
     "sio-0.6.18-websocket": {"application": "tilde", "options": {"heartbeatInterval": 2500}, "add": [{"ms": 9425, "cut": 2}]},
+    "sio-0.6.18-htmlfile": {"application": "tilde", "options": {"heartbeatInterval": 3000}},
+    "sio-dev-xhr-polling": {"application": "tilde", "options": {"codec": "streaming", "duration": 3000}, "add": [{"ms": 9628, "cut": 10}]},
+    "sio-dev-jsonp-polling": {"application": "tilde", "options": {"codec": "streaming", "duration": 3000}, "add": [{"ms": 9610, "cut": 6}]},
+    "sio-dev-websocket": {"application": "tilde", "options": {"codec": "streaming", "heartbeatInterval": 2500}, "add": [{"ms": 9515, "cut": 2}]},
+    "sio-0.4.1-xhr-polling": {"application": "tilde", "options": {"codec": "envelope", "duration": 3000}},
+    "sio-0.4.1-websocket": {"application": "tilde", "options": {"codec": "envelope"}},
     "sio-0.6.18-jsonp-polling": {"application": "tilde", "options": {"duration": 3000}, "add": [{"ms": 9390, "cut": 1}]},
     "sio-0.6.1-websocket": {"application": "tilde", "options": {"heartbeatInterval": 2500}, "add": [{"ms": 9815, "cut": 2}]},
     "sio-0.6.1-xhr-polling": {"application": "tilde", "options": {"duration": 3000}, "add": [{"ms": 9664, "cut": 9}]},
@@ -86,6 +93,7 @@ SETTINGS = {
 COLON = [
     *(f"sio-{version}-{t}" for version in ("0.7.11", "0.8.7", "0.9.17") for t in ("websocket", "xhr-polling", "jsonp-polling")),
     "sio-0.7.11-vs-0.9.19-websocket",
+    "sio-0.9.17-htmlfile",
     "cors-0.7.11-xhr-polling",
     "cors-0.9.17-xhr-polling",
     "cors-0.9.17-jsonp-polling",
@@ -262,13 +270,152 @@ def trim(name, recordings):
         "options": options,
         "ends": any("end" in e for e in entries if e.get("end") == "server"),
     }
-    if seen := seen_by_application(index.get("appLog", [])):
+    if plan.get("seen", True) and (seen := seen_by_application(index.get("appLog", []))):
         head["seen"] = seen
+    write(name, head, entries)
+
+
+def write(name, head, entries):
     lines = [f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)},\n" for k, v in head.items()]
     body = ",\n".join(json.dumps(e, ensure_ascii=False) for e in entries)
     out = pathlib.Path(__file__).parent / f"{name}.json"
     out.write_text("{\n" + "".join(lines) + '"entries": [\n' + body + "\n]\n}\n")
 
 
+# What was asked of genuine servers of 0.6 to 0.9 one by one, with the application that stands in for theirs.
+PROBES = {
+    **{f"probe-{v}-server": {"application": "tilde", "options": {"duration": 2000}} for v in ("0.6.1", "0.6.18")},
+    "probe-0.7.11-server": {"application": "colon", "options": SETTINGS["0.7"] | {"heartbeat interval": 10, "polling duration": 2}},
+    "probe-0.8.7-server": {"application": "colon", "options": SETTINGS["0.8"] | {"heartbeat interval": 10, "polling duration": 2}},
+    "probe-0.9.19-server": {"application": "colon", "options": SETTINGS["0.9"] | {"heartbeat interval": 25, "polling duration": 2}},
+}
+
+# Cases that cannot be played: other settings of the server, files, and websockets on which it is not recorded what the client said.
+UNPLAYED = re.compile(r"authorization|origins|heartbeats disabled|policy port|socket\.io[^ ]*\.js|Main(Insecure)?\.swf|hybi-|hixie-7. handshake|websocket (binary|fragmented|payload)")
+
+CASE_MS = 5000
+
+
+def text_of(summary):
+    """The body in a summary like `200 "1"`; None if there was no answer."""
+    return json.loads(summary[4:]) if summary.startswith("200 ") else None
+
+
+class Probe:
+    """The entries of a capture that is made of single requests."""
+
+    def __init__(self, colon):
+        self.entries, self.link, self.ms, self.known, self.colon = [], 0, 0, set(), colon
+
+    def say(self, side, what, later=0, link=None):
+        raw = what if isinstance(what, str) else {"base64": base64.b64encode(what).decode()}
+        self.entries.append({"ms": self.ms + later, "link": link or self.link, side: raw})
+
+    def exchange(self, request, response, later=0):
+        self.link += 1
+        self.say("client", request)
+        if response:
+            self.say("server", response, later)
+
+    def open(self, sid):
+        """A session with this id, as the recorded server must have opened it before."""
+        self.known.add(sid)
+        host = "HTTP/1.1\r\nHost: h:1\r\n\r\n"
+        if self.colon:
+            body = f"{sid}:{self.colon}:websocket,htmlfile,xhr-polling,jsonp-polling"
+            self.exchange(f"GET /socket.io/1/ {host}", f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n{body}")
+        else:
+            body = f"~m~{len(sid)}~m~{sid}"
+            self.exchange(f"GET /socket.io/xhr-polling//1 {host}", f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}")
+
+    def poll(self, sid, body):
+        path = f"1/xhr-polling/{sid}" if self.colon else f"xhr-polling/{sid}/1"
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body.encode())}\r\n\r\n" if body is not None else ""
+        self.exchange(f"GET /socket.io/{path} HTTP/1.1\r\nHost: h:1\r\n\r\n", head + (body or ""))
+
+    def fresh(self):
+        """A session of our own making that has been greeted; what is recorded begins after that."""
+        sid = f"{len(self.known):0{20 if self.colon else 24}}"
+        self.open(sid)
+        greeting = '\ufffd3\ufffd1::\ufffd34\ufffd5:::{"name":"welcome","args":[""]}' if self.colon else "~m~7~m~welcome"
+        self.poll(sid, greeting)
+        self.ms += 100
+        return sid
+
+    def post(self, case, result):
+        """One packet or payload, on a session of its own."""
+        body, sid = json.loads(case[5:]), self.fresh()
+        path = f"1/xhr-polling/{sid}" if self.colon else f"xhr-polling/{sid}/send"
+        kind = "text/plain;charset=UTF-8" if self.colon else "application/x-www-form-urlencoded"
+        answer = text_of(result["post_answer"])
+        answer = f"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{answer}" if self.colon else f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{answer}"
+        self.ms += 100
+        self.exchange(f"POST /socket.io/{path} HTTP/1.1\r\nHost: h:1\r\nContent-Type: {kind}\r\nContent-Length: {len(body.encode())}\r\n\r\n{body}", answer)
+        self.ms += 100
+        self.poll(sid, text_of(result.get("next_poll") or result["next_poll_echo"]))
+
+    def request(self, result):
+        request, response = result["request"], result["response"] or ""
+        path = request.split(" ")[1] if " " in request else ""
+        sid = next((part for part in re.split(r"[/?]", path) if re.fullmatch(r"[\w-]{15,}", part) and part != "jsonp-polling"), None)
+        if sid and sid not in self.known:
+            self.open(sid)
+            self.ms += 100
+        self.known.update(re.findall(r"(?:~m~1\d~m~|\n)(\d{15,18}|[\w-]{20})(?=:|\"|$)", response))
+        held = 2000 if "(2 s here)" in result["case"] else 0
+        tail = bytes.fromhex(result.get("tail_hex", ""))
+        head = response.encode().split(b"\r\n\r\n")[0] + b"\r\n\r\n" if tail else response.encode()
+        answer = head + tail
+        try:
+            answer = answer.decode()
+        except UnicodeDecodeError:
+            pass
+        self.exchange(request, None)
+        for ms, data in result.get("then_sent", []):
+            self.say("client", data.encode("latin1"), ms)
+        if answer:
+            self.say("server", answer, held)
+        if result["connection"].startswith("closed"):
+            self.entries.append({"ms": self.ms + int(re.search(r"\d+", result["connection"])[0]), "link": self.link, "end": "server"})
+
+    def two_polls(self, result):
+        sid = self.fresh()
+        self.poll(sid, None)
+        self.poll(sid, None)
+        newer = self.link
+        body = "3:::dup" if self.colon else "data=~m~3~m~dup"
+        path = f"1/xhr-polling/{sid}" if self.colon else f"xhr-polling/{sid}/send"
+        self.exchange(f"POST /socket.io/{path} HTTP/1.1\r\nHost: h:1\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n{body}", None)
+        self.say("server", result["second"], 10, newer)
+
+
+def probe(name, recordings):
+    plan, recording = PROBES[name], json.loads((recordings / "legacy" / f"{name}.json").read_text())
+    settings = plan["options"]
+    made = Probe("{heartbeat timeout}:{close timeout}".format(**settings) if plan["application"] == "colon" else None)
+    for result in recording["results"]:
+        case = result["case"]
+        if UNPLAYED.search(case):
+            continue
+        made.ms += CASE_MS
+        first = made.link
+        made.entries.append({"ms": made.ms, "section": case})
+        if "post_answer" in result:
+            made.post(case, result)
+        elif "second" in result:
+            made.two_polls(result)
+        else:
+            made.request(result)
+        # Whoever has waited for long enough without an answer goes.
+        ended = {entry["link"] for entry in made.entries if "end" in entry}
+        for link in range(first + 1, made.link + 1):
+            if link not in ended:
+                made.entries.append({"ms": made.ms + 1900 + 400 * ("(2 s here)" in case), "link": link, "end": "client"})
+        made.entries.sort(key=lambda entry: entry["ms"])
+    write(name, {"server": recording["meta"]["server"], "client": "raw sockets", **plan, "ends": True}, made.entries)
+
+
+for name in PROBES:
+    probe(name, pathlib.Path(sys.argv[1]))
 for name in PLANS:
     trim(name, pathlib.Path(sys.argv[1]))

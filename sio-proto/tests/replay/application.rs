@@ -31,6 +31,7 @@ pub fn named(name: &str) -> Application {
         "retries" => retries,
         "features" => features,
         "tilde" => tilde,
+        "msgpack" => msgpack,
         "colon" => colon,
         other => panic!("no application is called {other}"),
     }
@@ -298,6 +299,34 @@ fn features(stage: &mut Stage, cue: Cue<'_>) {
     }
 }
 
+/// The server of the captures with the MessagePack parser. What it emits has a date and an undefined member, which here are JSON's.
+fn msgpack(stage: &mut Stage, cue: Cue<'_>) {
+    if let Cue::Delivery(Delivery::Connect { socket, namespace, .. }) = &cue {
+        match &**namespace {
+            "/no" => return stage.refuse(*socket, "nope", Some(r#"{"c":1}"#)),
+            "/" | "/a" => {}
+            _ => return stage.refuse(*socket, "Invalid namespace", None),
+        }
+        let values =
+            r#""bin":{"_placeholder":true,"num":0},"u":"é€😀","f":1.5,"neg":-3,"big":5000000000,"nul":null,"t":true"#;
+        let welcome = format!(r#"{{"n":"{namespace}",{values},"d":"1970-01-01T00:00:00.000Z"}}"#);
+        stage.accept(*socket, namespace);
+        stage.emit(*socket, "w", args_with(&welcome, &[&[1, 2]]));
+    } else if let Some(Event {
+        socket,
+        name,
+        args: said,
+        ack,
+    }) = event(&cue)
+    {
+        match (name, ack) {
+            ("e", Some(id)) => stage.acknowledge(socket, id, said.clone()),
+            ("bye", None) => stage.disconnect(socket, false),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// The server of the 0.6 captures.
 fn tilde(stage: &mut Stage, cue: Cue<'_>) {
     if let Some(socket) = join(stage, &cue, &["/"]) {
@@ -339,11 +368,19 @@ fn colon(stage: &mut Stage, cue: Cue<'_>) {
             ("message", "\"kick\"") => stage.disconnect(socket, true),
             // It sent the object back without saying that it was one.
             ("message", json) if json.starts_with('{') => stage.emit(socket, "message", args("\"[object Object]\"")),
-            ("message", _) => stage.emit(socket, "message", said.clone()),
-            ("echo", _) => stage.acknowledge(socket, ack.expect("asked for"), said.clone()),
+            ("message", json) => {
+                if let Some(id) = ack {
+                    stage.acknowledge(socket, id, args(&format!("\"acked\",{json}")));
+                }
+                stage.emit(socket, "message", said.clone());
+            }
+            ("echo", _) => match ack {
+                Some(id) => stage.acknowledge(socket, id, said.clone()),
+                None => stage.emit(socket, "echo", said.clone()),
+            },
             ("want-ack", _) => stage.ask(&[socket], "question", args(r#"{"q":1}"#), None),
             ("want-auto-ack", _) => stage.ask(&[socket], "message", args("\"ack-me-please\""), None),
-            other => panic!("{other:?}"),
+            _ => {}
         }
     } else if let Cue::Delivery(Delivery::Ack {
         socket,

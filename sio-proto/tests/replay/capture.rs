@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use sio_proto::codec::{Codec, Envelope, MessagePack, Streaming};
 use sio_proto::websocket::{self, CloseCode, Opcode};
 use sio_proto::{BytesMut, Config, Cookie, Cors, Generations, Origins};
 use std::time::Duration;
@@ -91,6 +92,7 @@ fn config(server: &str, options: &serde_json::Map<String, Value>) -> Config {
             "connectTimeout" => config.connect_timeout(millis()),
             "upgradeTimeout" => config.upgrade_timeout(millis()),
             "maxHttpBufferSize" => config.max_payload(usize::try_from(value.as_u64().unwrap()).unwrap()),
+            "parser" => config.parser(MessagePack::default()),
             "cors" => {
                 assert_eq!(value["credentials"], true);
                 config.cors(Cors::list([value["origin"].as_str().unwrap()]).with_credentials())
@@ -99,6 +101,14 @@ fn config(server: &str, options: &serde_json::Map<String, Value>) -> Config {
             "cookie" => config.cookie(Cookie::default()),
             "allowEIO3" if *value == Value::Bool(true) => config.generations(Generations::default()),
             "allowEIO3" => config,
+            "codec" => {
+                config.legacy.codec = match value.as_str().unwrap() {
+                    "streaming" => Codec::new(Streaming),
+                    "envelope" => Codec::new(Envelope),
+                    other => panic!("no codec is called {other}"),
+                };
+                config
+            }
             "polling duration" => {
                 config.legacy09.poll_duration = seconds();
                 config

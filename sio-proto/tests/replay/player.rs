@@ -100,8 +100,8 @@ impl Player {
         }
         let bytes = translate(bytes, &self.ids);
         let line = request_line(&bytes);
-        if let Some(line) = &line {
-            self.begin(connection, line);
+        if line.is_some() || !self.current.contains_key(&connection) {
+            self.begin(connection, line.as_deref().unwrap_or_default());
         }
         let exchange = self.exchange(connection);
         let Some(ours) = self.exchanges[exchange].ours else {
@@ -279,10 +279,20 @@ fn polled_session(line: &str) -> Option<String> {
     session.filter(|s| !s.is_empty()).map(str::to_owned)
 }
 
-/// The session and socket ids that a server names: `"sid":"…"`, also inside JSONP; the answer to a 0.6 handshake, which is one
-/// message of 16 or 24 letters; and what stands before the timeouts in one of 0.7-0.9.
+/// The session and socket ids that a server names: `"sid":"…"`, also inside JSONP; the first message of plain-message transports, in each codec;
+/// and what stands before the timeouts in a handshake of 0.7-0.9.
 fn identifiers(bytes: &[u8]) -> Vec<Vec<u8>> {
-    const LEADS: [&[u8]; 4] = [b"\"sid\":\"", b"\\\"sid\\\":\\\"", b"\r\n\r\n~m~", b"._(\"~m~"];
+    /// What stands before an id, and, if a length stands between the two, what is behind that.
+    const LEADS: [(&[u8], &[u8]); 8] = [
+        (b"\"sid\":\"", b""),
+        (b"\\\"sid\\\":\\\"", b""),
+        (b"\\\"sessionid\\\":\\\"", b""),
+        (b"\xa3sid\xb4", b""), // a key and the head of a string of 20 bytes in MessagePack
+        (b"\r\n\r\n~m~", b"~m~"),
+        (b"._(\"~m~", b"~m~"),
+        (b"\r\n\r\n3:", b":"),
+        (b"._(\"3:", b":"),
+    ];
     let is_of_id = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
     let mut found = Vec::new();
     for timeouts in [&b":60:60:"[..], b":15:25:"] {
@@ -291,13 +301,13 @@ fn identifiers(bytes: &[u8]) -> Vec<Vec<u8>> {
         found.extend(id.map(<[u8]>::to_vec));
     }
     for at in 0..bytes.len() {
-        for lead in LEADS {
+        for (lead, behind) in LEADS {
             let Some(mut rest) = bytes[at..].strip_prefix(lead) else {
                 continue;
             };
-            if lead.ends_with(b"~m~") {
+            if !behind.is_empty() {
                 let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-                rest = rest[digits..].strip_prefix(b"~m~").unwrap_or_default();
+                rest = rest[digits..].strip_prefix(behind).unwrap_or_default();
             }
             let length = rest.iter().take_while(|b| is_of_id(b)).count();
             if (15..=24).contains(&length) {

@@ -124,8 +124,8 @@ fn dechunk(bytes: &[u8]) -> (Vec<u8>, usize) {
         let size = std::str::from_utf8(&bytes[at..at + line]).unwrap();
         let size = usize::from_str_radix(size, 16).unwrap();
         let start = at + line + 2;
-        body.extend_from_slice(&bytes[start..start + size]);
-        at = start + size + 2;
+        body.extend_from_slice(&bytes[start..(start + size).min(bytes.len())]);
+        at = (start + size + 2).min(bytes.len());
         if size == 0 {
             break;
         }

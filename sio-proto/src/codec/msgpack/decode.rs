@@ -136,6 +136,8 @@ struct Transcoder<'a> {
     lookalike: bool,
     /// Whether bytes are written out, for want of a place beside the JSON.
     inline: bool,
+    /// How many more brackets may open where we are.
+    room: usize,
 }
 
 /// An array or map that is being written.
@@ -161,6 +163,7 @@ impl<'a> Transcoder<'a> {
             max_name: limits.max_event_name_bytes,
             lookalike: false,
             inline: false,
+            room: 0,
         }
     }
 
@@ -222,6 +225,7 @@ impl<'a> Transcoder<'a> {
                 Token::Array(left) => (Some(left), false),
                 Token::Map(left) => (Some(left), true),
                 scalar => {
+                    self.room = max_depth - depth;
                     self.scalar(scalar)?;
                     (None, false)
                 }
@@ -313,6 +317,10 @@ impl<'a> Transcoder<'a> {
 
     fn bytes(&mut self, bytes: &'a [u8]) -> Result<(), MessagePackError> {
         let out = &mut self.out;
+        // The brackets of what stands for the bytes.
+        if self.room < if self.inline { 2 } else { 1 } {
+            return Err(TooDeep);
+        }
         let written = if self.inline {
             let comma = |at: usize| if at == 0 { "" } else { "," };
             let mut each = bytes.iter().enumerate();

@@ -136,15 +136,15 @@ impl<'a> Reader<'a> {
             Marker::FixExt16 => self.extension(16)?,
             Marker::Ext8 => {
                 let len = self.number::<1>()?;
-                self.extension(len)?
+                self.sized_extension(len)?
             }
             Marker::Ext16 => {
                 let len = self.number::<2>()?;
-                self.extension(len)?
+                self.sized_extension(len)?
             }
             Marker::Ext32 => {
                 let len = self.number::<4>()?;
-                self.extension(len)?
+                self.sized_extension(len)?
             }
             Marker::Reserved => return Err(Reserved),
         })
@@ -202,6 +202,14 @@ impl<'a> Reader<'a> {
             true => Err(Truncated),
             false => Ok(count),
         }
+    }
+
+    /// Of the forms that say their length, type 0 is what the genuine encoder makes of an ArrayBuffer or typed array.
+    fn sized_extension(&mut self, len: u32) -> Result<Token<'a>, MessagePackError> {
+        Ok(match self.extension(len)? {
+            Token::Extension(0, bytes) => Token::Bytes(bytes),
+            other => other,
+        })
     }
 
     fn extension(&mut self, len: u32) -> Result<Token<'a>, MessagePackError> {

@@ -121,7 +121,12 @@ fn push_disconnect(core: &mut Core, slot: u32, namespace: &ByteString) {
 fn push_parsed(core: &mut Core, slot: u32, revision: Revision, packet: &Packet) {
     let Some(parser) = &core.config.parser else { return };
     if let Ok((first, more)) = codec::assemble(&**parser, packet, revision, &mut core.buffer) {
+        let adapts = core.sessions.get(slot).is_some_and(|session| session.adapts);
         for frame in first.into_iter().chain(more) {
+            let frame = match adapts {
+                true => bodies::to_base64(revision, &frame),
+                false => frame,
+            };
             core.push_control(slot, frame);
         }
     }

@@ -19,10 +19,12 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::message::endpoint;
+use super::requests::begin;
 use super::session::{
     Colon, Farewell, PARAMETERS, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, push, refused,
 };
 use super::{Body, Id, Packet};
+use crate::legacy::upgrade::complete;
 use crate::server::{Core, Identity, Outputs, Reason, Standing, State, query_object};
 use crate::socket::{Args, is_reserved_event};
 use crate::wire::Inbound;
@@ -37,7 +39,16 @@ pub(crate) fn decode(text: &ByteString) -> Option<Inbound> {
 }
 
 pub(crate) fn handle(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Outputs) {
-    let Inbound::Colon(packet) = packet else { return };
+    let packet = match packet {
+        Inbound::Colon(packet) => packet,
+        Inbound::Digest(digest) => {
+            if complete(core, slot, digest, out) {
+                begin(core, now, slot, out);
+            }
+            return;
+        }
+        _ => return,
+    };
     let handshaken = is_handshaken(core, slot);
     let Some(session) = core.sessions.get(slot).filter(|_| handshaken) else {
         return;

@@ -17,10 +17,11 @@ use crate::detect::{self, Exchange, Transport};
 use crate::legacy::transports::{
     Family, JSONP_CONTENT_TYPE, Posted, read_d_form, write_jsonp as write_script, write_jsonp_error,
 };
+use crate::legacy::upgrade::{Agreed, agree, take_up};
 use crate::server::{
-    Asker, Carriage, Core, Handshake, Identity, Outputs, Part, PollEncoding, Reason, Request, Role, Session, State,
-    StreamEncoding, StreamForm, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, header,
-    origin_allowed, query_object, script_allowed,
+    Asker, Blocked, Carriage, Core, Handshake, Identity, Outputs, Part, PollEncoding, Reason, Request, Role, Session,
+    State, StreamEncoding, StreamForm, TransportKind, Verdict, Wiring, Write, header, origin_allowed, query_object,
+    script_allowed,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http};
@@ -253,29 +254,39 @@ fn upgrade(
     transport: Transport,
     out: &mut Outputs,
 ) {
-    let link = asker.link;
-    let accept = match accept_websocket(asker, &request.http) {
-        Ok((accept, headers)) => Upgrade {
-            accept,
-            headers,
-            wire: Wire::Legacy09,
-        },
-        Err(refusal) => return out.writes.push(refusal),
-    };
-    out.writes.push(Write::Upgrade(link, Box::new(accept)));
     let slot = slot.filter(|slot| is_handshaken(core, *slot));
-    let Some(slot) = slot else {
-        // The client believes no HTTP error here; this it believes (docs/protocol/legacy-0.9.md §9).
-        let frame = not_handshaken(core);
-        out.writes.push(Write::Frame(link, frame));
-        return out.writes.push(Write::Close(link, None));
+    let unknown = Some(Wire::Legacy09Unknown).filter(|_| slot.is_none());
+    let Some(agreed) = agree(asker, request, Wire::Legacy09, unknown, out) else {
+        return;
     };
-    attach(core, slot, link, transport, Role::WebSocket, out);
-    begin(core, now, slot, out);
+    let Some(slot) = slot else {
+        return tell_unknown(core, &agreed, out);
+    };
+    let waits = agreed.is_opening();
+    attach(core, slot, agreed.link, transport, Role::WebSocket, out);
+    take_up(core, now, slot, agreed);
+    if !waits {
+        begin(core, now, slot, out);
+    }
+}
+
+/// The client believes no HTTP error to an upgrade; this it believes (docs/protocol/legacy-0.9.md §9).
+fn tell_unknown(core: &mut Core, agreed: &Agreed, out: &mut Outputs) {
+    let link = agreed.link;
+    match agreed.form() {
+        // The connection tells it when the handshake is complete.
+        Some(_) if agreed.is_opening() => return,
+        Some(form) => {
+            let (frames, form) = (alloc::vec![not_handshaken(core)], form.clone());
+            out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
+        }
+        None => out.writes.push(Write::Frame(link, not_handshaken(core))),
+    }
+    out.writes.push(agreed.farewell());
 }
 
 /// What waits leaves on a new websocket or stream.
-fn begin(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+pub(super) fn begin(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
     if core.sessions.get(slot).is_some_and(|s| s.state == State::Closing) {
         return finish(core, slot, Reason::ForcedServerClose, Farewell::Nothing, out);
     }
@@ -366,11 +377,11 @@ fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    session.blocked = false;
     if let Some(link) = session.link.take() {
         core.links.clear(link);
         out.writes.push(session.farewell(link));
     }
+    session.blocked = Blocked::NO;
 }
 
 /// Takes the parked request, if there is one, and whose script its answer is.

@@ -24,7 +24,8 @@ use super::packets::{forget_alias, known_as, release};
 use super::requests::{answer, answer_handshake, flush_poll, refuse_handshake, take_parked};
 use super::{Body, Packet, Reason as Refusal, handshake, message};
 use crate::detect::Transport;
-use crate::server::{Alarm, Core, Encoded, Message, Outputs, Reason, Session, State, Wiring};
+use crate::legacy::upgrade::is_overdue;
+use crate::server::{Alarm, Blocked, Core, Encoded, Message, Outputs, Reason, Session, State, Wiring};
 use crate::{Config, Frame, Time};
 use bytes::BytesMut;
 
@@ -136,6 +137,12 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
     let flows = session.link.is_some() && !parked;
     let Some(colon) = colon_of(session) else { return };
     match alarm {
+        Alarm::Upgrade => {
+            // The handshake of a websocket has taken too long.
+            if is_overdue(core, slot, epoch) {
+                finish(core, slot, Reason::TransportError, Farewell::Nothing, out);
+            }
+        }
         Alarm::Ping if colon.beat == epoch && flows => {
             colon.awaiting_echo = true;
             push(core, slot, &Packet::new(Body::Heartbeat));
@@ -161,13 +168,7 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
                 finish(core, slot, Reason::PingTimeout, Farewell::Nothing, out);
             }
         }
-        Alarm::Ping
-        | Alarm::PingTimeout
-        | Alarm::Connect
-        | Alarm::Upgrade
-        | Alarm::Noop
-        | Alarm::Close
-        | Alarm::Attachments => {}
+        Alarm::Ping | Alarm::PingTimeout | Alarm::Connect | Alarm::Noop | Alarm::Close | Alarm::Attachments => {}
     }
 }
 
@@ -259,7 +260,7 @@ pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, reason: Reaso
         return;
     };
     let polling = session.parked.take().is_some();
-    (session.link, session.blocked) = (None, false);
+    (session.link, session.blocked) = (None, Blocked::NO);
     if polling && is_handshaken(core, slot) {
         set_deadline(core, slot, absent);
     } else {

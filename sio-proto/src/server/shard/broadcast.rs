@@ -180,7 +180,7 @@ fn fan_out(
         .is_err()
     {
         full.push(member.session);
-    } else if !session.ready && session.link.is_some() && !session.blocked {
+    } else if !session.ready && session.link.is_some() && !session.blocked.is_blocked() {
         session.ready = true;
         ready.push_back(member.session);
     }

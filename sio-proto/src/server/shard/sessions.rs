@@ -1,9 +1,9 @@
 //! Sessions, as all generations have them: opened, found, queued for, closed.
 
 use super::{
-    Alarm, Arc, Carriage, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason, Refused, Role,
-    SendError, Session, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict, Wiring, Write, engine,
-    legacy,
+    Alarm, Arc, Blocked, Carriage, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason, Refused,
+    Role, SendError, Session, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict, Wiring, Write,
+    engine, legacy,
 };
 
 /// Sessions, for the rooms of the generations.
@@ -33,7 +33,7 @@ impl Core {
             transport,
             carriage: Carriage::of(transport),
             leaving: false,
-            blocked: false,
+            blocked: Blocked::NO,
             ready: false,
             link,
             parked: None,
@@ -85,7 +85,7 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(slot)
             && !session.ready
             && session.link.is_some()
-            && !session.blocked
+            && !session.blocked.is_blocked()
             && !session.outbox.is_empty()
         {
             session.ready = true;

@@ -103,7 +103,6 @@ fn values_read() {
         // dates of notepack 2.2 and 3.0
         ("d7000000000000000000", "\"1970-01-01T00:00:00.000Z\""),
         ("d7000000015d3ef7987b", "\"2017-07-14T02:40:00.123Z\""),
-        ("c708000000015d3ef7987b", "\"2017-07-14T02:40:00.123Z\""),
         ("d700ffffffffffffffff", "\"1969-12-31T23:59:59.999Z\""),
         ("d7007fffffffffffffff", "null"),
         ("d6ff00000000", "\"1970-01-01T00:00:00.000Z\""),
@@ -151,11 +150,13 @@ fn values_written() {
 /// Binary values of every width are slices of the message, and stand where they stood.
 #[test]
 fn bytes_are_not_copied() {
-    for (head, len) in [("c4", 1), ("c5", 2), ("c6", 4)] {
+    for (head, len) in [("c4", 1), ("c5", 2), ("c6", 4), ("c7", 1), ("c8", 2), ("c9", 4)] {
         let mut message = hex("83a47479706502a36e7370a12fa46461746193a16d").to_vec();
         for value in [&b""[..], b"bytes"] {
             message.extend_from_slice(&hex(head));
             message.extend_from_slice(&(value.len() as u32).to_be_bytes()[4 - len..]);
+            // The forms of an extension have a type, 0, behind their length.
+            message.extend_from_slice(if head < "c7" { b"" } else { b"\0" });
             message.extend_from_slice(value);
         }
         let message = Bytes::from(message);
@@ -205,4 +206,12 @@ fn bytes_in_a_payload() {
         decoded(&message),
         connect("/", Some(r#"{"b":{"type":"Buffer","data":[]}}"#))
     );
+    for (max_depth, expected) in [(3, Ok(())), (2, Err(MessagePackError::TooDeep.into()))] {
+        let limits = Limits {
+            max_depth,
+            ..Limits::default()
+        };
+        let read = MessagePack::default().decode(EngineMessage::Binary(message.clone()), &limits);
+        assert_eq!(read.map(|_| ()), expected);
+    }
 }

@@ -1,0 +1,26 @@
+// How much the server has open, before clients came and after they have gone.
+
+import { readdirSync } from 'node:fs';
+import { startLevel, stats } from './target.mjs';
+import { until } from './wait.mjs';
+
+/** Most that the server waits for a client that polls and says no goodbye: the close timeout of 0.9. */
+export const PATIENCE = 75_000;
+
+const descriptors = (pid) => readdirSync(`/proc/${pid}/fd`).length;
+
+/** The server as nobody uses it: how many descriptors it has open. */
+export async function level() {
+  const { pid } = await startLevel(PATIENCE);
+  return { pid, descriptors: descriptors(pid) };
+}
+
+/** Waits until the server is as it was. A connection that is kept alive for the next question may come or go meanwhile. */
+export async function isBack(start, how, ms) {
+  let now;
+  await until(async () => {
+    const { sessions } = await stats();
+    now = { sessions, descriptors: descriptors(start.pid) };
+    return sessions === 0 && now.descriptors <= start.descriptors + 1;
+  }, () => `from ${JSON.stringify(now)} back to ${start.descriptors} descriptors after ${how}`, ms);
+}

@@ -1,0 +1,155 @@
+//! Requests of 0.6 to 0.9 that become a websocket: of RFC 6455, or of the years before it (docs/protocol/legacy-0.6.md §10, docs/protocol/legacy-0.9.md §9).
+//!
+//! ```text
+//!   hixie-75                  the head of the answer, and the websocket is open
+//!   hixie-76   8 bytes later  the head; then the digest, and it is open
+//! ```
+//! Behind some proxies the 8 bytes come only after the head of the answer. Until they do the session's link is blocked, as if the kernel took no
+//! more, and for no longer than [`Config::upgrade_timeout`](crate::Config::upgrade_timeout).
+
+use alloc::boxed::Box;
+use alloc::string::ToString;
+
+use bytes::{Bytes, BytesMut};
+
+use super::hixie::{Answer, Opening};
+use crate::server::{
+    Alarm, Asker, Blocked, Carriage, Core, Hixie, Outputs, Request, StreamEncoding, StreamForm, Upgrade, Write,
+    accept_websocket, header,
+};
+use crate::wire::Wire;
+use crate::{LinkId, Time};
+
+/// A websocket that has been agreed to.
+pub(crate) struct Agreed {
+    pub(crate) link: LinkId,
+    /// How its packets are written, if it is older than RFC 6455.
+    form: Option<StreamForm>,
+    /// Its handshake is not complete.
+    is_opening: bool,
+}
+
+impl Agreed {
+    /// What ends it before it has a session.
+    pub(crate) fn farewell(&self) -> Write {
+        match &self.form {
+            Some(_) if self.is_opening => Write::Abort(self.link),
+            Some(form) => Write::StreamEnd(self.link, Box::new(form.clone())),
+            None => Write::Close(self.link, None),
+        }
+    }
+
+    /// How its packets are written, if it is older than RFC 6455.
+    pub(crate) const fn form(&self) -> Option<&StreamForm> {
+        self.form.as_ref()
+    }
+
+    /// Whether nothing can be said on it yet.
+    pub(crate) const fn is_opening(&self) -> bool {
+        self.is_opening
+    }
+}
+
+/// Agrees to a websocket, whatever its version, or says why not. `unknown` is the wire of one whose handshake is not complete, if it has no session.
+pub(crate) fn agree(
+    asker: Asker,
+    request: &Request,
+    wire: Wire,
+    unknown: Option<Wire>,
+    out: &mut Outputs,
+) -> Option<Agreed> {
+    let link = asker.link;
+    let opening = match Opening::of(&request.http) {
+        Some(Ok(opening)) => opening,
+        Some(Err(error)) => {
+            let message = Bytes::from(error.to_string().into_bytes());
+            out.writes.push(asker.closing().answer(400, Some("text/html"), message));
+            return None;
+        }
+        None => {
+            match accept_websocket(asker, &request.http) {
+                Ok((accept, headers)) => {
+                    let upgrade = Upgrade { accept, headers, wire };
+                    out.writes.push(Write::Upgrade(link, Box::new(upgrade)));
+                }
+                Err(refusal) => {
+                    out.writes.push(refusal);
+                    return None;
+                }
+            }
+            return Some(Agreed {
+                link,
+                form: None,
+                is_opening: false,
+            });
+        }
+    };
+    let answer = Answer {
+        origin: header(&request.http, "origin"),
+        secure: request.peer.secure,
+        host: header(&request.http, "host").unwrap_or_default(),
+        target: &request.http.target,
+        protocol: header(&request.http, "sec-websocket-protocol"),
+    };
+    let mut head = BytesMut::new();
+    let encoding = match opening {
+        Opening::Hixie75 => {
+            answer.write_head_75(&mut head);
+            StreamEncoding::Hixie75
+        }
+        Opening::Hixie76(_) => {
+            answer.write_head_76(&mut head);
+            StreamEncoding::Hixie76
+        }
+    };
+    let is_opening = encoding == StreamEncoding::Hixie76;
+    let hixie = Hixie {
+        head: head.freeze(),
+        wire: unknown.filter(|_| is_opening).unwrap_or(wire),
+    };
+    out.writes.push(Write::Hixie(link, Box::new(hixie)));
+    Some(Agreed {
+        link,
+        form: Some(StreamForm::new(encoding, request.http.exchange())),
+        is_opening,
+    })
+}
+
+/// The session has this websocket now.
+pub(crate) fn take_up(core: &mut Core, now: Time, slot: u32, agreed: Agreed) {
+    let (key, due) = (core.key(slot), now + core.config.upgrade_timeout);
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    if let Some(form) = agreed.form {
+        session.carriage = Carriage::Stream(form);
+    }
+    if agreed.is_opening {
+        session.blocked.add(Blocked::OPENING);
+        core.timers.arm_at(due, Alarm::Upgrade, key, epoch_of(agreed.link));
+    }
+}
+
+/// The 8 bytes have come. True if the websocket has been waiting for them and is open now.
+pub(crate) fn complete(core: &mut Core, slot: u32, digest: [u8; 16], out: &mut Outputs) -> bool {
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return false;
+    };
+    let (Some(link), true) = (session.link, session.blocked.is_opening()) else {
+        return false;
+    };
+    session.blocked.remove(Blocked::OPENING);
+    out.writes.push(Write::Bytes(link, Bytes::copy_from_slice(&digest)));
+    true
+}
+
+/// Whether the link for which an alarm was armed waits still.
+pub(crate) fn is_overdue(core: &Core, slot: u32, epoch: u32) -> bool {
+    let session = core.sessions.get(slot);
+    session.is_some_and(|s| s.blocked.is_opening() && s.link.is_some_and(|link| epoch_of(link) == epoch))
+}
+
+/// Tells the alarm of one link from that of another that was there before it.
+const fn epoch_of(link: LinkId) -> u32 {
+    (link.slot() as u32).rotate_left(16) ^ link.generation()
+}

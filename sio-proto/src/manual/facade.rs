@@ -1,0 +1,148 @@
+//! Part 1: the facade. Bytes in, bytes out, one thread.
+//!
+//! # A server is a value
+//!
+//! It is made from settings, a secret and a generator of random bytes, and does nothing by itself. Time is what the caller says it is:
+//!
+//! ```
+//! use sio_proto::server::Server;
+//! use sio_proto::{Config, Time};
+//!
+//! let key = [7; 16]; // random in earnest, and never told to anybody
+//! let entropy = |out: &mut [u8]| out.fill(7); // cryptographically secure in earnest: session ids are made of it
+//! let server = Server::new(Config::default(), key, Box::new(entropy))?;
+//! assert_eq!(server.next_timeout(), None, "there is nobody to wait for");
+//! let now = Time::ZERO; // a start that you pick; from then on microseconds, never backwards
+//! # let _ = now;
+//! # Ok::<(), sio_proto::ConfigError>(())
+//! ```
+//!
+//! # Connections, and what comes of their bytes
+//!
+//! An accepted connection gets a name, a [`LinkId`](crate::LinkId). What it says is handed over as it comes, in pieces of any size. What has to be done is then asked for
+//! until there is nothing more. That is the whole contract: **after every call that takes the time, take the outputs until there are none.**
+//!
+//! ```
+//! # use sio_proto::server::{Output, Peer, Server};
+//! # use sio_proto::{BytesMut, Config, Time};
+//! # let mut server = Server::new(Config::default(), [7; 16], Box::new(|out: &mut [u8]| out.fill(7)))?;
+//! let now = Time::ZERO;
+//! let link = server.open(Peer::default());
+//! let request = b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n\r\n";
+//! let (first, second) = request.split_at(20);
+//! server.handle_bytes(now, link, &mut BytesMut::from(first));
+//! assert!(server.poll_output().is_none(), "half of a request is no request");
+//! server.handle_bytes(now, link, &mut BytesMut::from(second));
+//! let mut answer = Vec::new();
+//! while let Some(Output::Bytes(to, bytes)) = server.poll_output() {
+//!     assert_eq!(to, link);
+//!     answer.extend_from_slice(&bytes);
+//! }
+//! let answer = String::from_utf8(answer)?;
+//! assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"));
+//! assert!(answer.contains("0{\"sid\":"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Output::End`](crate::server::Output::End) says that a connection is to be closed when what was said before is written; its name means nothing any more.
+//! [`Output::Request`](crate::server::Output::Request) is a request that is not Socket.IO's: answer it with [`Server::respond`](crate::server::Server::respond), then or later.
+//!
+//! # What the user has to see
+//!
+//! A [`Delivery`](crate::server::Delivery) is something for the application. A client that asks for a namespace waits until it is accepted or refused. An event has a name and
+//! arguments, which are JSON still and were checked. What the application does goes to the [`Shard`](crate::server::Shard) inside the facade:
+//!
+//! ```
+//! # use sio_proto::server::{Command, Delivery, Message, Output, Peer, Server, Target};
+//! # use sio_proto::{BytesMut, ByteString, Config, Time};
+//! # let mut server = Server::new(Config::default(), [7; 16], Box::new(|out: &mut [u8]| out.fill(7)))?;
+//! # let now = Time::ZERO;
+//! # let link = server.open(Peer::default());
+//! # let frame = |text: &str| [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat();
+//! # let mut said = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+//! #     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".to_vec();
+//! # said.extend(frame("40"));
+//! # let mut written = Vec::new();
+//! # let mut step = |said: &[u8]| {
+//! # server.handle_bytes(now, link, &mut BytesMut::from(said));
+//! while let Some(output) = server.poll_output() {
+//!     match output {
+//!         Output::Delivery(Delivery::Connect { socket, namespace, .. }) => server.shard(now, |shard, out| {
+//!             if namespace == "/" {
+//!                 shard.accept(now, socket, out);
+//!                 let _ = shard.join(socket, "lobby");
+//!             } else {
+//!                 shard.refuse(socket, "Invalid namespace", None, out);
+//!             }
+//!         }),
+//!         Output::Delivery(Delivery::Event { socket, name, args, ack: Some(id) }) if name == "sum" => {
+//!             let [a, b]: [f64; 2] = serde_json::from_str(&format!("[{}]", args.json)).unwrap_or_default();
+//!             let mut answer = Message::ack("/".into(), id, ByteString::from((a + b).to_string()).into());
+//!             // Nobody is there any more, or his queue is full: the error says which.
+//!             let _ = server.shard(now, |shard, _| shard.emit(now, socket, &mut answer, None));
+//!         }
+//!         Output::Delivery(Delivery::Event { name, args, .. }) => {
+//!             let target = Target { namespace: "/".into(), rooms: vec!["lobby".into()], ..Target::default() };
+//!             let message = Message::event("/".into(), name, args, None);
+//!             server.shard(now, |shard, out| shard.handle_command(now, Command::Broadcast { target, message }, out));
+//!         }
+//!         Output::Bytes(_, bytes) => written.extend_from_slice(&bytes),
+//!         _ => {}
+//!     }
+//! }
+//! # };
+//! # step(&said);
+//! # step(&frame("420[\"sum\",1,2]"));
+//! # step(&frame("42[\"news\",true]"));
+//! # let written = String::from_utf8_lossy(&written);
+//! # assert!(written.contains("430[3]") && written.ends_with("42[\"news\",true]"), "{written}");
+//! # Ok::<(), sio_proto::ConfigError>(())
+//! ```
+//!
+//! # Time
+//!
+//! Heartbeats, timeouts and the ends of polls are one deadline to the caller. Wait for bytes no longer than until
+//! [`next_timeout`](crate::server::Server::next_timeout), then call [`handle_timeout`](crate::server::Server::handle_timeout); earlier is harmless, later is late.
+//!
+//! ```
+//! # use sio_proto::server::{Output, Peer, Server};
+//! # use sio_proto::{BytesMut, Config, Time};
+//! # let mut server = Server::new(Config::default(), [7; 16], Box::new(|out: &mut [u8]| out.fill(7)))?;
+//! # let link = server.open(Peer::default());
+//! # let open = b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n\r\n";
+//! # server.handle_bytes(Time::ZERO, link, &mut BytesMut::from(&open[..]));
+//! # while server.poll_output().is_some() {}
+//! // A session is open, and its client says nothing any more.
+//! let mut passed = Time::ZERO;
+//! while let Some(deadline) = server.next_timeout() {
+//!     passed = deadline; // in earnest: sleep until then, or until a socket has something
+//!     server.handle_timeout(passed);
+//!     while server.poll_output().is_some() {}
+//! }
+//! assert_eq!(passed, Time::from_millis(45_000), "it joined no namespace in time; with nobody left there is no deadline");
+//! # Ok::<(), sio_proto::ConfigError>(())
+//! ```
+//!
+//! # Sockets that are full
+//!
+//! Write what is to be written at once. If the operating system does not take it all, keep the rest, and say so with
+//! [`handle_blocked`](crate::server::Server::handle_blocked): from then on packets wait in their session, where they are bounded
+//! ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)). When the rest is written, [`handle_drained`](crate::server::Server::handle_drained) lets them out. Who is never full is
+//! never spoken of.
+//!
+//! # The end
+//!
+//! A connection that the peer has closed, or that has failed, is reported with [`handle_closed`](crate::server::Server::handle_closed); the application hears of it as
+//! [`Delivery::Disconnect`](crate::server::Delivery::Disconnect). A server that goes away gives its shard the command [`Drain`](crate::server::Command::Drain), or
+//! [`Shutdown`](crate::server::Command::Shutdown) if there is no time, and runs on until no session is left.
+//!
+//! # The whole
+//!
+//! This program is `sio-proto/examples/facade-echo.rs`, and is tested with clients:
+//!
+//! ```no_run
+#![doc = include_str!("../../examples/facade-echo.rs")]
+//! ```
+//!
+//! What a loop in earnest adds: a poller instead of asking everybody; a limit to how many connections there are; a deadline for requests that do not come to their end and for peers
+//! that do not take theirs.
