@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sio_app::{Ack, AckError, Binary, Data, Generation, Io, Namespace, Raw, RawArgs, Refusal, Socket};
+use sio_app::{Ack, AckError, Binary, Data, Generation, Io, Namespace, Raw, RawArgs, Refusal, Socket, TransportKind};
 
 /// Largest text that one event makes.
 const MAX_BIG: usize = 900_000;
@@ -67,7 +67,10 @@ fn who(socket: &Socket) -> Value {
     json!({
         "id": socket.id().as_str(),
         "ns": socket.namespace(),
-        "transport": socket.transport().map(|t| t.as_str()),
+        "transport": socket.transport().map(|transport| match transport {
+            TransportKind::WebSocket | TransportKind::Flashsocket => "websocket",
+            _ => "polling",
+        }),
         "eio": if socket.generation() == Generation::Engine4 { 4 } else { 3 },
         "recovered": false,
         "rooms": rooms,
