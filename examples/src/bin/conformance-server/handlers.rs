@@ -67,15 +67,21 @@ fn who(socket: &Socket) -> Value {
     json!({
         "id": socket.id().as_str(),
         "ns": socket.namespace(),
-        "transport": socket.transport().map(|transport| match transport {
-            TransportKind::WebSocket | TransportKind::Flashsocket => "websocket",
-            _ => "polling",
-        }),
+        "transport": socket.transport().map(kind_of_transport),
         "eio": if socket.generation() == Generation::Engine4 { 4 } else { 3 },
         "recovered": false,
         "rooms": rooms,
         "token": token(socket),
     })
+}
+
+/// In the two words that the contract has. Streams are neither and keep their names.
+fn kind_of_transport(transport: TransportKind) -> &'static str {
+    match transport {
+        TransportKind::JsonpPolling => TransportKind::Polling.as_str(),
+        TransportKind::Flashsocket => TransportKind::WebSocket.as_str(),
+        other => other.as_str(),
+    }
 }
 
 /// Events of `/` alone.
