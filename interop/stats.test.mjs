@@ -9,7 +9,7 @@ import { base, port, startLevel, stats } from './lib/target.mjs';
 import { until, within } from './lib/wait.mjs';
 import { handshake, request } from './lib/http.mjs';
 
-const emptied = (how) => until(async () => (await stats()).sessions === 0, `sessions gone after ${how}`, 10_000);
+const emptied = (how) => until(async () => (await stats()).sessions === 0, `sessions gone after ${how}`, 20_000);
 
 const WAYS_TO_GO = [
   ['the client disconnects', (peer) => peer.socket.disconnect()],

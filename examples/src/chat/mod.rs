@@ -1,6 +1,6 @@
 //! The chat itself: what any of the programs that serve it have in common, whatever drives their sockets.
 //!
-//! [`register`] gives a server the chat's handlers and pages. Two files beside it: [`room`] is the chat, which knows nothing of sockets; [`pages`] answers
+//! [`register`] gives a server the chat's handlers and pages. Two files beside it: `room` is the chat, which knows nothing of sockets; `pages` answers
 //! what is not Socket.IO; here they are joined.
 
 mod pages;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sio_app::{Ack, AckError, Binary, Data, Generation, Io, Namespace, Raw, RawArgs, Refusal, Socket};
+use sio_app::{Ack, AckError, Binary, Data, Generation, Io, Namespace, Raw, RawArgs, Refusal, Socket, TransportKind};
 
 /// Largest text that one event makes.
 const MAX_BIG: usize = 900_000;
@@ -67,12 +67,21 @@ fn who(socket: &Socket) -> Value {
     json!({
         "id": socket.id().as_str(),
         "ns": socket.namespace(),
-        "transport": socket.transport().map(|t| t.as_str()),
+        "transport": socket.transport().map(kind_of_transport),
         "eio": if socket.generation() == Generation::Engine4 { 4 } else { 3 },
         "recovered": false,
         "rooms": rooms,
         "token": token(socket),
     })
+}
+
+/// In the two words that the contract has. Streams are neither and keep their names.
+fn kind_of_transport(transport: TransportKind) -> &'static str {
+    match transport {
+        TransportKind::JsonpPolling => TransportKind::Polling.as_str(),
+        TransportKind::Flashsocket => TransportKind::WebSocket.as_str(),
+        other => other.as_str(),
+    }
 }
 
 /// Events of `/` alone.

@@ -142,7 +142,12 @@ fn contract_config(options: &Options) -> Config {
         .legacy
         .mount("/streaming", Streaming)
         .mount("/envelope", Envelope);
+    // Who has gone without a word is noticed within seconds, and who is there hears something well before it gives up.
     config.legacy09.heartbeat_interval = Duration::from_millis(3000);
+    config.legacy09.heartbeat_timeout = Duration::from_millis(10_000);
+    config.legacy09.poll_duration = Duration::from_millis(4000);
+    config.legacy09.close_timeout = Duration::from_millis(10_000);
+    config.legacy09.open_timeout = Duration::from_millis(10_000);
     if options.no_legacy {
         config.generations = Generations::modern();
     }
