@@ -1,4 +1,5 @@
-//! Part 2: the shard. Requests, messages, packets and commands, for those who have an HTTP server already, or several cores.
+//! Part 2: the shard. Requests, messages, packets and commands, for those who have an HTTP server already, or several cores. The repository's
+//! `examples/src/bin/foreign-http.rs` is a whole program of it, with hyper and tungstenite.
 //!
 //! # Links, requests and answers
 //!
