@@ -1,7 +1,7 @@
 //! What an operator watches: one snapshot of counts.
 //!
 //! Packets are counted by the shards, under the lock that they are handled under anyway. Bytes are counted once for each read and each batch of writes, beside the
-//! call to the operating system, in cells that threads do not share. So counting costs nothing that could be measured, and a snapshot
+//! call to the operating system, in cells that threads do not share. Counting costs a few additions a message, and a snapshot
 //! asks each shard once.
 
 use std::cell::Cell;
