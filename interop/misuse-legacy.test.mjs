@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { open, raw, request } from './lib/http.mjs';
 import {
-  colonHandshake, colonPackets, colonPolling, colonUrl, colonWebSocket, tilde, tildeForm, tildeFrames, tildePolling, tildeWebSocket,
+  colonHandshake, colonPackets, colonPolling, colonUrl, colonWebSocket, resumesByPolling, tilde, tildeForm, tildeFrames, tildePolling, tildeWebSocket,
 } from './lib/old-wire.mjs';
 import { RawSocket } from './lib/rawsocket.mjs';
 import { base, port, settings } from './lib/target.mjs';
@@ -299,8 +299,7 @@ describe('0.6: requests', { concurrency: 8 }, () => {
     let heard = [];
     while (!heard.includes('over here')) heard = tildeFrames(await socket.next());
     socket.cut();
-    await session.send(tilde('and back'));
-    await session.hearUntil('and back');
+    await resumesByPolling({ poll: () => session.poll(), say: (text) => session.send(tilde(text)) });
   });
 });
 

@@ -1,19 +1,14 @@
-// The transports that stream: htmlfile and xhr-multipart byte by byte from docs/protocol/legacy-0.6.md §8 and §9 and legacy-0.9.md §8, and htmlfile by
-// the genuine clients with a stand-in for the object of Internet Explorer that they want.
+// The transports that stream, byte by byte: htmlfile and xhr-multipart from docs/protocol/legacy-0.6.md §8 and §9 and legacy-0.9.md §8.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { sharedBrowser } from './lib/browser.mjs';
 import { newest, TRANSPORTS } from './lib/clients.mjs';
 import { request } from './lib/http.mjs';
-import { colonHandshake, colonPackets, colonUrl, tilde, tildeForm, tildeFrames } from './lib/old-wire.mjs';
-import { connectOld, OLD_RELEASES, openOldPage } from './lib/page-peer.mjs';
+import { colonHandshake, colonPackets, colonUrl, resumesByPolling, tilde, tildeForm, tildeFrames } from './lib/old-wire.mjs';
 import { connect } from './lib/peer.mjs';
 import { base } from './lib/target.mjs';
 import { get, Tcp } from './lib/tcp.mjs';
 import { OBJECTS, TEXTS } from './lib/texts.mjs';
-
-const browser = sharedBrowser();
 
 /** A stream whose events are payloads, told apart by `next`. */
 class Stream {
@@ -171,16 +166,13 @@ for (const [name, open] of [['htmlfile', htmlfile06], ['xhr-multipart', multipar
       await stream.ended();
     });
 
-    test('the session outlives a stream that is cut: a poll goes on where it ended', async (t) => {
+    test('the session outlives a stream that is cut: polls go on where it ended', async (t) => {
       const stream = await open(t);
       stream.tcp.cut();
-      await stream.send('while nobody listens');
-      const heard = [];
-      while (!heard.includes('while nobody listens')) {
-        const polled = await request('GET', `${base}/socket.io/xhr-polling/${stream.sid}/${Date.now()}`);
-        assert.equal(polled.status, 200);
-        heard.push(...tildeFrames(polled.body));
-      }
+      await resumesByPolling({
+        poll: () => request('GET', `${base}/socket.io/xhr-polling/${stream.sid}/${Date.now()}`),
+        say: (text) => stream.send(text),
+      });
     });
   });
 
@@ -257,41 +249,4 @@ describe('0.7 to 0.9 over htmlfile', { concurrency: true }, () => {
     }
     assert.equal(body, '7:::1+0');
   });
-});
-
-/** What the clients want of Internet Explorer: a document without a window, here that of a hidden frame. */
-function stageHtmlfile() {
-  window.ActiveXObject = function htmlfile() {
-    const frame = document.body.appendChild(document.createElement('iframe'));
-    const { contentDocument, contentWindow } = frame;
-    contentDocument.parentWindow = contentWindow;
-    return contentDocument;
-  };
-  window.CollectGarbage = () => {};
-  window.attachEvent = (name, listener) => window.addEventListener(name.slice(2), listener);
-}
-
-describe('genuine clients over htmlfile', { concurrency: true }, () => {
-  for (const release of OLD_RELEASES) {
-    const open = async (t) => {
-      const page = await openOldPage(t, browser, release, { stage: stageHtmlfile });
-      return connectOld(t, page, release, 'htmlfile');
-    };
-
-    test(`${release.version}: text and JSON come back as they went`, async (t) => {
-      const client = await open(t);
-      // From 0.9.15 on the client takes a backslash before a slash away, because its servers had put it there.
-      const values = [...TEXTS.filter((text) => !text.includes('\\/')), ...OBJECTS];
-      for (const value of values) await client.send(value);
-      assert.deepEqual((await client.takeAll('message', values.length)).map(([value]) => value), values);
-    });
-
-    test(`${release.version}: stays connected over heartbeats`, async (t) => {
-      const client = await open(t);
-      await client.page.waitForTimeout(10_000);
-      await client.send('still here');
-      assert.deepEqual(await client.take('message'), ['still here']);
-      assert.equal(await client.count('disconnect'), 0);
-    });
-  }
 });

@@ -1,8 +1,10 @@
 // Sessions of 0.6 and of 0.7 to 0.9 without a client: what is sent is what the test says, and what comes is told apart into packets.
 
+import assert from 'node:assert/strict';
 import { request } from './http.mjs';
 import { RawSocket } from './rawsocket.mjs';
 import { base } from './target.mjs';
+import { sleep } from './wait.mjs';
 
 const MARK = '\ufffd';
 
@@ -150,3 +152,28 @@ export async function plainWebSocket(t, { path, read, id }) {
 /** A session of 0.6. */
 export const tildePolling = () => plainPolling(TILDE);
 export const tildeWebSocket = (t) => plainWebSocket(t, TILDE);
+
+/**
+ * A session of 0.6 whose connection was just cut goes on by polls. What is said before the server has noticed goes out on that connection, and this
+ * wire confirms nothing: that much may be lost. From then on everything arrives, in order.
+ */
+export async function resumesByPolling({ poll, say }, enough = 20) {
+  const said = [];
+  const heard = [];
+  const polls = (async () => {
+    while (heard.length < enough) {
+      const { status, body } = await poll();
+      assert.equal(status, 200);
+      heard.push(...tildeFrames(body).filter((text) => !text.startsWith('~h~')));
+    }
+  })();
+  polls.catch(() => {}); // it is awaited below
+  while (heard.length < enough && said.length < 3 * enough) {
+    said.push(`while nobody listens ${said.length}`);
+    await say(said.at(-1));
+    await sleep(50);
+  }
+  await polls;
+  const first = said.indexOf(heard[0]);
+  assert.deepEqual(heard, said.slice(first, first + heard.length));
+}

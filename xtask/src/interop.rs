@@ -22,7 +22,7 @@ const BROWSERS: &[&str] = &[
     "/usr/bin/google-chrome",
 ];
 /// Suites that drive a browser, and those that talk to the chat example.
-const BROWSER_SUITES: &[&str] = &["chat", "legacy-0.6", "legacy-0.9", "one-room", "leftovers", "streams"];
+const BROWSER_SUITES: &[&str] = &["chat", "legacy-0.6", "legacy-0.9", "one-room", "leftovers", "htmlfile"];
 const CHAT_SUITES: &[&str] = &["chat"];
 /// Suites of the example that speaks TLS, on all runtimes at once.
 const TLS_SUITES: &[&str] = &["tls"];

@@ -40,7 +40,14 @@ const RUNTIMES: &[Runtime] = &[
         word: "axum",
         chat: None,
         built_in: None,
-        without: &[("hixie", "hyper cannot read handshakes of 2010"), TLS],
+        without: &[
+            ("hixie", "hyper cannot read handshakes of 2010"),
+            (
+                "streams",
+                "hyper writes chunks of its own; the genuine clients in `htmlfile` stay",
+            ),
+            TLS,
+        ],
     },
     Runtime {
         name: "loop",
