@@ -35,7 +35,7 @@ impl Ack {
     pub(crate) fn new(socket: &Socket, id: Option<u64>) -> Self {
         Self(id.map(|id| Wanted {
             id,
-            guest: socket.0.guest(),
+            guest: socket.0.guest(0),
         }))
     }
 

@@ -38,9 +38,6 @@ const READ_BYTES: usize = 128 * 1024;
 /// So much of it is used up before it is made whole again: little enough to stay in the processor's nearest cache.
 const READ_SLICE: usize = 4 * 1024;
 
-/// Most bytes kept while a request waits for its answer.
-const MAX_PIPELINED: usize = 64 * 1024;
-
 thread_local! {
     static READ: Cell<Option<BytesMut>> = const { Cell::new(None) };
     static ARRIVALS: Lent<Arrivals> = const { Lent::new() };
@@ -175,7 +172,10 @@ impl Connection {
                 self.process_rest();
                 continue;
             }
-            if self.conn.is_waiting() && self.rest.len() >= MAX_PIPELINED {
+            if self.conn.is_waiting()
+                && !self.rest.is_empty()
+                && self.rest.len() >= self.place.io.options.max_pipelined_bytes
+            {
                 if self.must_catch_up() {
                     continue;
                 }

@@ -20,6 +20,7 @@ use crate::emitter::Emitter;
 use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
 use crate::link::Link;
+use crate::mailbox;
 use crate::metrics::Tally;
 use crate::namespace::{self, Namespace, Namespaces, Table};
 use crate::options::Options;
@@ -31,9 +32,6 @@ use crate::sleep::Sleep;
 use crate::socket::Socket;
 use crate::turn;
 use crate::work::guarded;
-
-/// How long the peer has to close its side once ours is closed.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// A Socket.IO server without a network: namespaces, sockets, and the means to reach them.
 ///
@@ -104,6 +102,10 @@ impl Io {
         let config = shards
             .first()
             .map_or_else(Arc::default, |shard| Arc::clone(shard.config()));
+        let waiting = mailbox::Limits {
+            max_events: options.max_waiting_events,
+            max_bytes: options.max_waiting_bytes,
+        };
         let io = Self(Arc::new_cyclic(|io| Inner {
             runtime,
             router: Router::new(&config, key, shards.len()),
@@ -112,7 +114,7 @@ impl Io {
             directory,
             cells: shards
                 .into_iter()
-                .map(|shard| Arc::new(ShardCell::new(io.clone(), runtime, shard)))
+                .map(|shard| Arc::new(ShardCell::new(io.clone(), runtime, shard, waiting)))
                 .collect(),
             config,
             options,
@@ -465,7 +467,7 @@ impl Inner {
 
     /// A connection's last byte is written: the peer has a moment to close its side.
     pub(crate) fn linger(&self, link: &Arc<Link>) {
-        self.cut_after(link, LINGER);
+        self.cut_after(link, self.options.linger_timeout);
     }
 
     /// A connection ends with what its peer has yet to read: it has as long for that as for a next request.

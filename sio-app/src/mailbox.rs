@@ -15,13 +15,21 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use sio_proto::server::Reason;
 use sio_proto::socket::Args;
 
-/// Most events that wait for one socket. More means that its handlers do not keep up: the session is closed.
-const MAX_WAITING: usize = 4096;
+/// What is larger keeps the buffer that it was read into: it is most of it.
+const MAX_COPIED: usize = 64 * 1024;
+
+/// How much may wait for one socket. More means that its handlers do not keep up, and costs the session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_events: usize,
+    pub(crate) max_bytes: usize,
+}
 
 /// What concerns one socket, in order.
 #[derive(Debug)]
@@ -37,7 +45,41 @@ pub(crate) enum Mail {
     },
 }
 
-/// Too many events wait.
+impl Mail {
+    /// What its parts take in memory.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Event { name, args, .. } => name.len() + args_bytes(args),
+            Self::Disconnect { .. } => 0,
+        }
+    }
+
+    /// The same in memory of its own, for one that stays: it is a small part of what its thread reads into, which others need.
+    fn detached(self) -> Self {
+        match self {
+            Self::Event { name, args, ack } if name.len() + args_bytes(&args) <= MAX_COPIED => Self::Event {
+                name: String::from(&*name).into(),
+                args: Args {
+                    json: String::from(&*args.json).into(),
+                    attachments: args
+                        .attachments
+                        .iter()
+                        .map(|bytes| Bytes::copy_from_slice(bytes))
+                        .collect(),
+                },
+                ack,
+            },
+            other => other,
+        }
+    }
+}
+
+/// What arguments take in memory.
+pub(crate) fn args_bytes(args: &Args) -> usize {
+    args.json.len() + args.attachments.iter().map(Bytes::len).sum::<usize>()
+}
+
+/// Too much waits.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Overflow;
 
@@ -54,10 +96,12 @@ struct State {
     /// How many mails the owner has that it has not finished.
     given: u32,
     queue: VecDeque<Mail>,
+    /// What the mails in the queue and the guests take in memory.
+    bytes: usize,
     /// How many at the front of the queue were given out and came back.
     returned: usize,
     /// What is under way for the socket beside its owner: handlers that wait, acknowledgements they have to send.
-    guests: u32,
+    guests: usize,
     /// The socket is to go as soon as nothing is under way.
     leaving: bool,
 }
@@ -72,6 +116,24 @@ pub(crate) enum Next {
 }
 
 impl State {
+    fn waiting(&self) -> usize {
+        self.queue.len() + self.guests
+    }
+
+    /// Whether so much of one more thing may wait. The first may be as large as it wants.
+    fn has_room(&self, bytes: usize, limits: Limits) -> bool {
+        let waiting = self.waiting();
+        waiting < limits.max_events && (waiting == 0 || self.bytes + bytes <= limits.max_bytes)
+    }
+
+    /// Takes the front of the queue.
+    fn pop(&mut self) -> Option<Mail> {
+        let mail = self.queue.pop_front()?;
+        self.bytes -= mail.bytes();
+        self.returned = self.returned.saturating_sub(1);
+        Some(mail)
+    }
+
     /// Whether the socket is to go now. It is said once.
     const fn leaves(&mut self) -> bool {
         let leaves = self.leaving && self.owner == 0 && self.guests == 0;
@@ -89,23 +151,28 @@ impl Mailbox {
     }
 
     /// A mail arrives with the turn `owner`, who gets it back if it is to work on it.
-    pub(crate) fn admit(&self, owner: Owner, mail: Mail) -> Result<Option<Mail>, Overflow> {
+    ///
+    /// # Errors
+    /// [`Overflow`] for an event that would have to wait where too much does.
+    pub(crate) fn admit(&self, owner: Owner, mail: Mail, limits: Limits) -> Result<Option<Mail>, Overflow> {
         let mut state = self.0.lock();
         if (state.owner == 0 || state.owner == owner) && state.queue.is_empty() {
             state.owner = owner;
             state.given += 1;
             return Ok(Some(mail));
         }
-        if state.queue.len() >= MAX_WAITING && matches!(mail, Mail::Event { .. }) {
+        let bytes = mail.bytes();
+        if matches!(mail, Mail::Event { .. }) && !state.has_room(bytes, limits) {
             return Err(Overflow);
         }
-        state.queue.push_back(mail);
+        state.bytes += bytes;
+        state.queue.push_back(mail.detached());
         Ok(None)
     }
 
-    /// How many mails wait.
+    /// How much waits.
     pub(crate) fn waiting(&self) -> usize {
-        self.0.lock().queue.len()
+        self.0.lock().waiting()
     }
 
     /// The turn `owner` comes to a mail it was given. It gets it back unless the mailbox has been parked meanwhile.
@@ -115,7 +182,8 @@ impl Mailbox {
             return Some(mail);
         }
         let at = state.returned;
-        state.queue.insert(at, mail);
+        state.bytes += mail.bytes();
+        state.queue.insert(at, mail.detached());
         state.returned += 1;
         state.given -= 1;
         None
@@ -128,25 +196,32 @@ impl Mailbox {
         if state.given > 0 {
             return Next::Nothing;
         }
-        if let Some(mail) = state.queue.pop_front() {
+        if let Some(mail) = state.pop() {
             state.given = 1;
-            state.returned = state.returned.saturating_sub(1);
             return Next::Mail(mail);
         }
         state.owner = 0;
         if state.leaves() { Next::Leave } else { Next::Nothing }
     }
 
-    /// Something is under way for the socket that its owner does not wait for.
-    pub(crate) fn enter(&self) {
-        self.0.lock().guests += 1;
+    /// Something of this size is under way for the socket that its owner does not wait for. Gives how much waits now.
+    ///
+    /// # Errors
+    /// [`Overflow`] if that is too much. It is counted all the same, because it is there.
+    pub(crate) fn enter(&self, bytes: usize, limits: Limits) -> Result<usize, Overflow> {
+        let mut state = self.0.lock();
+        let room = state.has_room(bytes, limits);
+        state.guests += 1;
+        state.bytes += bytes;
+        if room { Ok(state.waiting()) } else { Err(Overflow) }
     }
 
     /// It is done. True if the socket is to go.
     #[must_use]
-    pub(crate) fn exit(&self) -> bool {
+    pub(crate) fn exit(&self, bytes: usize) -> bool {
         let mut state = self.0.lock();
         state.guests -= 1;
+        state.bytes -= bytes;
         state.leaves()
     }
 
@@ -172,6 +247,11 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LIMITS: Limits = Limits {
+        max_events: 4096,
+        max_bytes: 1 << 20,
+    };
 
     fn event(name: &'static str) -> Mail {
         Mail::Event {
@@ -200,34 +280,34 @@ mod tests {
     fn one_turn_gets_its_own_mails_at_once() {
         let mailbox = Mailbox::default();
         for round in ["a", "b", "c"] {
-            assert_eq!(name(mailbox.admit(7, event(round)).unwrap().unwrap()), round);
+            assert_eq!(name(mailbox.admit(7, event(round), LIMITS).unwrap().unwrap()), round);
         }
         assert_eq!(next(&mailbox), None);
         assert_eq!(next(&mailbox), None);
         assert_eq!(next(&mailbox), None);
-        assert!(mailbox.admit(8, event("d")).unwrap().is_some());
+        assert!(mailbox.admit(8, event("d"), LIMITS).unwrap().is_some());
     }
 
     #[test]
     fn another_turns_mail_waits_for_the_first() {
         let mailbox = Mailbox::default();
-        assert!(mailbox.admit(1, event("a")).unwrap().is_some());
-        assert!(mailbox.admit(2, event("b")).unwrap().is_none());
+        assert!(mailbox.admit(1, event("a"), LIMITS).unwrap().is_some());
+        assert!(mailbox.admit(2, event("b"), LIMITS).unwrap().is_none());
         // Behind what waits, even for the owner.
-        assert!(mailbox.admit(1, event("c")).unwrap().is_none());
+        assert!(mailbox.admit(1, event("c"), LIMITS).unwrap().is_none());
         assert_eq!(next(&mailbox).unwrap(), "b");
         assert_eq!(next(&mailbox).unwrap(), "c");
         assert_eq!(next(&mailbox), None);
-        assert!(mailbox.admit(2, event("d")).unwrap().is_some());
+        assert!(mailbox.admit(2, event("d"), LIMITS).unwrap().is_some());
     }
 
     #[test]
     fn what_was_given_before_a_park_comes_before_what_arrived_after() {
         let mailbox = Mailbox::default();
         mailbox.open(1);
-        let given = ["a", "b"].map(|n| mailbox.admit(1, event(n)).unwrap().unwrap());
+        let given = ["a", "b"].map(|n| mailbox.admit(1, event(n), LIMITS).unwrap().unwrap());
         mailbox.park(99);
-        assert!(mailbox.admit(2, event("c")).unwrap().is_none());
+        assert!(mailbox.admit(2, event("c"), LIMITS).unwrap().is_none());
         for mail in given {
             assert!(mailbox.begin(1, mail).is_none());
         }
@@ -239,18 +319,94 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_for_events_only() {
+    fn events_are_bounded_by_number_together_with_what_is_under_way() {
         let mailbox = Mailbox::default();
         mailbox.open(1);
-        for _ in 0..MAX_WAITING {
-            assert!(mailbox.admit(2, event("x")).unwrap().is_none());
+        let few = Limits {
+            max_events: 5,
+            ..LIMITS
+        };
+        for _ in 0..3 {
+            assert!(mailbox.admit(2, event("x"), few).unwrap().is_none());
         }
-        assert_eq!(mailbox.admit(2, event("x")).unwrap_err(), Overflow);
+        for _ in 0..2 {
+            mailbox.enter(0, few).unwrap();
+        }
+        assert_eq!(mailbox.waiting(), 5);
+        assert_eq!(mailbox.admit(2, event("x"), few).unwrap_err(), Overflow);
         let gone = Mail::Disconnect {
             reason: Reason::ForcedClose,
             connected: true,
         };
-        assert!(mailbox.admit(2, gone).unwrap().is_none());
+        assert!(mailbox.admit(2, gone, few).unwrap().is_none(), "the end is no event");
+        assert_eq!(mailbox.enter(0, few), Err(Overflow));
+        for _ in 0..3 {
+            let _ = mailbox.exit(0);
+        }
+        assert_eq!(next(&mailbox).unwrap(), "x");
+        assert!(
+            mailbox.admit(2, event("x"), few).unwrap().is_none(),
+            "there is room again"
+        );
+    }
+
+    #[test]
+    fn events_are_bounded_by_their_bytes() {
+        let mailbox = Mailbox::default();
+        mailbox.open(1);
+        let little = Limits {
+            max_bytes: 10,
+            ..LIMITS
+        };
+        assert!(
+            mailbox
+                .admit(2, event("the first may be as large as it wants"), little)
+                .unwrap()
+                .is_none()
+        );
+        assert_eq!(mailbox.admit(2, event(""), little).unwrap_err(), Overflow);
+        assert!(next(&mailbox).is_some());
+        mailbox.enter(4, little).unwrap();
+        let with_attachments = Mail::Event {
+            name: "n".into(),
+            args: Args {
+                json: "12".into(),
+                attachments: vec![Bytes::from_static(b"345")],
+            },
+            ack: None,
+        };
+        assert!(
+            mailbox.admit(2, with_attachments, little).unwrap().is_none(),
+            "ten bytes together"
+        );
+        assert_eq!(mailbox.admit(2, event("x"), little).unwrap_err(), Overflow);
+        assert!(!mailbox.exit(4));
+        assert!(mailbox.admit(2, event("four"), little).unwrap().is_none());
+        while next(&mailbox).is_some() {}
+        assert_eq!(mailbox.waiting(), 0);
+        assert_eq!(mailbox.0.lock().bytes, 0);
+    }
+
+    #[test]
+    fn what_waits_keeps_no_buffer_that_it_was_read_into() {
+        let mailbox = Mailbox::default();
+        mailbox.open(1);
+        let buffer = Bytes::from(vec![b'7'; 128 * 1024]);
+        let part = |range: std::ops::Range<usize>| ByteString::try_from(buffer.slice(range)).unwrap();
+        let mail = Mail::Event {
+            name: part(0..3),
+            args: Args {
+                json: part(4..5),
+                attachments: vec![buffer.slice(9..99)],
+            },
+            ack: None,
+        };
+        assert!(mailbox.admit(2, mail, LIMITS).unwrap().is_none());
+        assert!(buffer.is_unique(), "nobody else has a part of it");
+        let Next::Mail(Mail::Event { name, args, .. }) = mailbox.done() else {
+            panic!("it is there")
+        };
+        assert_eq!((&*name, &*args.json, args.attachments[0].len()), ("777", "7", 90));
     }
 
     #[test]
@@ -259,14 +415,14 @@ mod tests {
         assert!(mailbox.leave(), "nothing is");
         mailbox.open(1);
         assert!(!mailbox.leave());
-        mailbox.enter();
-        assert!(mailbox.admit(2, event("a")).unwrap().is_none());
+        mailbox.enter(0, LIMITS).unwrap();
+        assert!(mailbox.admit(2, event("a"), LIMITS).unwrap().is_none());
         assert_eq!(next(&mailbox).unwrap(), "a");
         assert_eq!(next(&mailbox), None, "there is a guest");
-        assert!(mailbox.exit());
+        assert!(mailbox.exit(0));
         // It has been said.
-        mailbox.enter();
-        assert!(!mailbox.exit());
+        mailbox.enter(0, LIMITS).unwrap();
+        assert!(!mailbox.exit(0));
 
         mailbox.open(3);
         assert!(!mailbox.leave());

@@ -51,7 +51,8 @@ pub struct Metrics {
     pub bytes_in: u64,
     /// Bytes of HTTP and websocket that were written. Answers that another HTTP server writes are not among them.
     pub bytes_out: u64,
-    /// Most events that have waited for the handlers of one socket at once.
+    /// Most that has waited for the handlers of one socket at once; what counts is said at
+    /// [`Options::max_waiting_events`](crate::Options::max_waiting_events).
     pub most_waiting_events: usize,
     /// Handlers that failed or were not called because the arguments did not fit.
     pub handler_errors: u64,
@@ -141,8 +142,8 @@ impl Io {
             cell.ask(|state| {
                 metrics.sessions.add(state.shard.counters());
                 metrics.packets_out += state.packets_out;
-                metrics.most_waiting_events = metrics.most_waiting_events.max(state.most_waiting_events);
             });
+            metrics.most_waiting_events = metrics.most_waiting_events.max(cell.most_waiting());
         }
         metrics
     }

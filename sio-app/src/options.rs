@@ -32,6 +32,20 @@ pub struct Options {
     /// How long the body of a request may take, from the end of the head. Default 30 s. Too short cuts large messages of clients that poll
     /// over slow links.
     pub body_timeout: Duration,
+    /// How long a peer has to close its side of a connection, once all that there was for it has been written and ours is closed. Default 2 s. What it still sends
+    /// is thrown away meanwhile. Too short cuts answers that are on their way to slow clients, because a connection that is closed with
+    /// unread bytes is reset.
+    pub linger_timeout: Duration,
+    /// About how many bytes a connection may send ahead while its request waits for the answer. Default 64 KiB. When there are as many it is not read from until the answer
+    /// is there. Less costs clients that pipeline large requests a round trip.
+    pub max_pipelined_bytes: usize,
+    /// How much may wait for the handlers of one socket: events whose turn has not come, handlers that wait, acknowledgements that the application owes. Default 4 096.
+    /// One more closes the session, because a client that is faster than its handlers would fill the memory. Too few closes
+    /// sessions of clients that send bursts to slow handlers.
+    pub max_waiting_events: usize,
+    /// The same in bytes: names and arguments of events whose turn has not come, and arguments of events whose handlers wait. Default 16 MiB. One event
+    /// may wait whatever its size.
+    pub max_waiting_bytes: usize,
     /// Over how long a shutdown spreads the sessions, each leaving at a random moment of it. Default zero. With many clients, what they connect
     /// to next meets all of them at once otherwise. Until it is over existing sessions go on, and handshakes are answered 503.
     pub shutdown_jitter: Duration,
@@ -55,6 +69,10 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            linger_timeout: Duration::from_secs(2),
+            max_pipelined_bytes: 64 * 1024,
+            max_waiting_events: 4096,
+            max_waiting_bytes: 16 << 20,
             shutdown_jitter: Duration::ZERO,
             shutdown_drain: Duration::from_secs(3),
             shutdown_timeout: Duration::from_secs(10),
@@ -104,6 +122,14 @@ setters! {
     head_timeout: Duration,
     /// Sets [`Options::body_timeout`](#structfield.body_timeout).
     body_timeout: Duration,
+    /// Sets [`Options::linger_timeout`](#structfield.linger_timeout).
+    linger_timeout: Duration,
+    /// Sets [`Options::max_pipelined_bytes`](#structfield.max_pipelined_bytes).
+    max_pipelined_bytes: usize,
+    /// Sets [`Options::max_waiting_events`](#structfield.max_waiting_events).
+    max_waiting_events: usize,
+    /// Sets [`Options::max_waiting_bytes`](#structfield.max_waiting_bytes).
+    max_waiting_bytes: usize,
     /// Sets [`Options::shutdown_jitter`](#structfield.shutdown_jitter).
     shutdown_jitter: Duration,
     /// Sets [`Options::shutdown_drain`](#structfield.shutdown_drain).

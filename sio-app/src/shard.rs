@@ -15,7 +15,7 @@ use sio_proto::{Config, LinkId, SocketKey, Time};
 
 use crate::io::Inner;
 use crate::link::{Claim, Item, Link, Pen, Progress};
-use crate::mailbox::{Mail, Overflow};
+use crate::mailbox::{self, Mail, Overflow};
 use crate::runtime::Runtime;
 use crate::sleep::Sleeps;
 use crate::socket::{SocketId, SocketInner};
@@ -30,10 +30,13 @@ pub(crate) struct ShardCell {
     pub(crate) io: Weak<Inner>,
     pub(crate) runtime: Runtime,
     pub(crate) config: Arc<Config>,
+    /// What may wait for one socket.
+    pub(crate) waiting: mailbox::Limits,
     state: Mutex<State>,
     /// Copies of what the shard knows, for those who decide whether to take the lock at all.
     forms: AtomicU32,
     sessions: AtomicUsize,
+    most_waiting: AtomicUsize,
 }
 
 pub(crate) struct State {
@@ -41,7 +44,6 @@ pub(crate) struct State {
     pub(crate) links: Links,
     sockets: Vec<Option<Arc<SocketInner>>>,
     pub(crate) packets_out: u64,
-    pub(crate) most_waiting_events: usize,
     sleeps: Sleeps,
     /// The server goes away, and has sessions here.
     draining: bool,
@@ -61,6 +63,11 @@ impl fmt::Display for Named {
     }
 }
 
+/// Too much waits for a socket, see [`Mailbox`](mailbox::Mailbox).
+pub(crate) fn warn_of_overflow(socket: SocketKey) {
+    tracing::warn!(socket = %Named(socket), "too much waits for the handlers of a socket: its session is closed");
+}
+
 /// What the shard has to hear when all deliveries have been given out.
 #[derive(Default)]
 struct Verdicts {
@@ -71,14 +78,13 @@ struct Verdicts {
 }
 
 impl ShardCell {
-    pub(crate) fn new(io: Weak<Inner>, runtime: Runtime, shard: Shard) -> Self {
+    pub(crate) fn new(io: Weak<Inner>, runtime: Runtime, shard: Shard, waiting: mailbox::Limits) -> Self {
         let config = Arc::clone(shard.config());
         let state = State {
             shard,
             links: Links::default(),
             sockets: Vec::new(),
             packets_out: 0,
-            most_waiting_events: 0,
             sleeps: Sleeps::default(),
             draining: false,
             latest: Time::ZERO,
@@ -89,9 +95,11 @@ impl ShardCell {
             io,
             runtime,
             config,
+            waiting,
             state: Mutex::new(state),
             forms: AtomicU32::new(0),
             sessions: AtomicUsize::new(0),
+            most_waiting: AtomicUsize::new(0),
         }
     }
 
@@ -103,6 +111,18 @@ impl ShardCell {
     /// How many sessions it has.
     pub(crate) fn sessions(&self) -> usize {
         self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// So much waits for one of its sockets.
+    pub(crate) fn note_waiting(&self, waiting: usize) {
+        if waiting > self.most_waiting() {
+            self.most_waiting.fetch_max(waiting, Ordering::Relaxed);
+        }
+    }
+
+    /// How much has waited for one of its sockets at most.
+    pub(crate) fn most_waiting(&self) -> usize {
+        self.most_waiting.load(Ordering::Relaxed)
     }
 
     /// Asks the shard something that changes nothing.
@@ -194,7 +214,7 @@ impl ShardCell {
             self.settle(state, turn, out);
         }
         for socket in verdicts.overflown {
-            tracing::warn!(socket = %Named(socket), "too many events wait for a handler: the session is closed");
+            warn_of_overflow(socket);
             let now = state.time(turn);
             state.shard.disconnect(now, socket, true, out);
             self.settle(state, turn, out);
@@ -210,9 +230,12 @@ impl ShardCell {
                 ack,
             } => {
                 let Some(inner) = state.socket(socket) else { return };
-                match inner.mailbox.admit(turn.owner(), Mail::Event { name, args, ack }) {
+                match inner
+                    .mailbox
+                    .admit(turn.owner(), Mail::Event { name, args, ack }, self.waiting)
+                {
                     Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
-                    Ok(None) => state.most_waiting_events = state.most_waiting_events.max(inner.mailbox.waiting()),
+                    Ok(None) => self.note_waiting(inner.mailbox.waiting()),
                     Err(Overflow) => verdicts.overflown.push(socket),
                 }
             }
@@ -256,9 +279,10 @@ impl ShardCell {
             } => {
                 let Some(inner) = state.forget(socket) else { return };
                 inner.set_gone();
-                if let Ok(Some(mail)) = inner
-                    .mailbox
-                    .admit(turn.owner(), Mail::Disconnect { reason, connected })
+                if let Ok(Some(mail)) =
+                    inner
+                        .mailbox
+                        .admit(turn.owner(), Mail::Disconnect { reason, connected }, self.waiting)
                 {
                     turn.add(Work::Mail(inner, mail));
                 }

@@ -21,12 +21,12 @@ use crate::args::Data;
 use crate::emitter::Emitter;
 use crate::error::{EmitError, HandlerError};
 use crate::io::Inner;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Overflow};
 use crate::message;
 use crate::namespace::Table;
 use crate::request;
 use crate::runtime::Runtime;
-use crate::shard::ShardCell;
+use crate::shard::{ShardCell, warn_of_overflow};
 use crate::sleep::Sleep;
 use crate::turn::{self, Turn};
 
@@ -151,10 +151,18 @@ impl SocketInner {
         }
     }
 
-    /// Something is under way that a server which goes away waits for, until the guest is dropped.
-    pub(crate) fn guest(self: &Arc<Self>) -> Guest {
-        self.mailbox.enter();
-        Guest(Arc::clone(self))
+    /// Something is under way that takes so many bytes, and that a server which goes away waits for, until the guest is dropped. If it is too much, the
+    /// session is closed.
+    pub(crate) fn guest(self: &Arc<Self>, bytes: usize) -> Guest {
+        match self.mailbox.enter(bytes, self.cell.waiting) {
+            Ok(waiting) => self.cell.note_waiting(waiting),
+            Err(Overflow) => {
+                warn_of_overflow(self.key);
+                Socket(Arc::clone(self)).close();
+            }
+        }
+        let socket = Arc::clone(self);
+        Guest { socket, bytes }
     }
 
     /// Nothing is under way, and the server goes away.
@@ -174,18 +182,22 @@ impl SocketInner {
 }
 
 /// Something under way for a socket.
-pub(crate) struct Guest(Arc<SocketInner>);
+pub(crate) struct Guest {
+    socket: Arc<SocketInner>,
+    bytes: usize,
+}
 
 impl Guest {
     pub(crate) const fn socket(&self) -> &Arc<SocketInner> {
-        &self.0
+        &self.socket
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        if self.0.mailbox.exit() {
-            turn::act(self.0.runtime(), |turn| self.0.leave(turn));
+        let Self { socket, bytes } = self;
+        if socket.mailbox.exit(*bytes) {
+            turn::act(socket.runtime(), |turn| socket.leave(turn));
         }
     }
 }

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 
 use crate::link::tests::Wall;
 use crate::{
-    Answer, Config, Connection, Exchange, Exchanged, Io, Method, Options, Peer, RawArgs, Reason, Runtime, Socket,
+    Ack, Answer, Config, Connection, Exchange, Exchanged, Io, Method, Options, Peer, RawArgs, Reason, Runtime, Socket,
     Source, Task, Time,
 };
 
@@ -226,7 +226,8 @@ fn a_full_socket_gets_the_rest_when_it_has_room() {
 
 #[test]
 fn deadlines_come_from_the_shard() {
-    let io = server(1);
+    let options = Options::default().shards(1).linger_timeout(Duration::from_secs(7));
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
     let (told, reasons) = std::sync::mpsc::channel();
     io.of("/")
         .on_disconnect(move |_: Socket, reason: Reason| told.send(reason));
@@ -245,8 +246,9 @@ fn deadlines_come_from_the_shard() {
     // Our side is closed; the peer has a moment for its own, and no more.
     assert!(client.poll().is_pending());
     assert_eq!(client.wall.finished.load(Ordering::Relaxed), 1);
-    NOW.set(NOW.get() + Duration::from_secs(3).as_micros() as u64);
-    io.sweep();
+    pass(&io, 6_500);
+    assert!(client.poll().is_pending());
+    pass(&io, 500);
     assert!(client.poll().is_ready());
     drop(client);
     assert_eq!((io.sessions(), io.connections()), (0, 0));
@@ -528,4 +530,82 @@ fn who_pipelines_too_much_is_read_on_from_when_the_answer_is_there() {
     assert!(client.written().ends_with(r#"42["n",1]"#));
     assert!(poll(&mut client).is_pending());
     assert!(client.written().starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn what_is_pipelined_is_bounded() {
+    for (limit, reads_left) in [(64 * 1024, 0), (3_000, 2), (1, 3)] {
+        let options = Options::default().shards(1).max_pipelined_bytes(limit);
+        let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+        let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+        let sid = open.split('"').nth(3).unwrap();
+        let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+        assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
+        let _ = fetch(&io, Method::Get, &path, "");
+        let mut client = Driven::new(&io, usize::MAX);
+        let body = "x".repeat(1_950);
+        let next = format!("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1950\r\n\r\n{body}");
+        client.script.reads = vec![next.into_bytes(); 5];
+        client.script.reads[0] = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
+        let _ = client.poll();
+        assert_eq!(client.script.reads.len(), reads_left, "{limit}");
+        // Nothing of it is lost.
+        io.emit("n", 1);
+        let _ = client.poll();
+        let written = client.written();
+        assert!(written.contains(r#"42["n",1]"#), "{written}");
+        assert_eq!(written.matches("HTTP/1.1 404").count(), 4, "{limit}: {written}");
+    }
+}
+
+/// A client sends events of two letters to handlers that never end, as many as may wait and then one more.
+fn outrun(options: Options, one_at_a_time: bool, allowed: usize) {
+    let io = Io::new(Config::default(), options.shards(1), RUNTIME).unwrap();
+    let main = io.of("/");
+    if one_at_a_time {
+        main.one_at_a_time();
+    }
+    main.on("wait", |_: Socket, _: String| std::future::pending::<()>())
+        .on("echo", |socket: Socket| socket.emit("echo", ()));
+    let mut neighbour = Driven::connected(&io);
+    let mut client = Driven::connected(&io);
+    for _ in 0..allowed {
+        assert!(client.read(&text(r#"42["wait","ab"]"#)).is_pending());
+    }
+    assert_eq!((client.wall.finished.load(Ordering::Relaxed), io.sessions()), (0, 2));
+    let _ = client.read(&text(r#"42["wait","ab"]"#));
+    assert_eq!((client.wall.finished.load(Ordering::Relaxed), io.sessions()), (1, 1));
+    let _ = neighbour.read(&text(r#"42["echo"]"#));
+    assert!(neighbour.written().ends_with(r#"42["echo"]"#));
+    assert_eq!(io.metrics().most_waiting_events, allowed);
+}
+
+#[test]
+fn who_is_faster_than_its_handlers_is_closed_and_nobody_else() {
+    outrun(Options::default().max_waiting_events(5), false, 5);
+    outrun(Options::default().max_waiting_events(5), true, 5);
+    // `"ab"` is four bytes, and `wait` too, as long as its turn has not come.
+    outrun(Options::default().max_waiting_bytes(12), false, 3);
+    outrun(Options::default().max_waiting_bytes(12), true, 2);
+}
+
+#[test]
+fn acknowledgements_that_are_owed_wait_too() {
+    let options = Options::default().shards(1).max_waiting_events(3);
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+    let kept = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let keeper = Arc::clone(&kept);
+    io.of("/").on("ask", move |_: Socket, ack: Ack| keeper.lock().push(ack));
+    let mut client = Driven::connected(&io);
+    for round in 0..20 {
+        let _ = client.read(&text(&format!(r#"42{round}["ask"]"#)));
+        if round % 3 == 2 {
+            kept.lock().drain(..).for_each(|ack| ack.send(()));
+        }
+    }
+    assert_eq!((kept.lock().len(), io.sessions()), (2, 1));
+    let _ = client.read(&text(r#"4220["ask"]"#));
+    assert_eq!(io.sessions(), 1);
+    let _ = client.read(&text(r#"4221["ask"]"#));
+    assert_eq!(io.sessions(), 0);
 }

@@ -19,7 +19,7 @@ use crate::engine::EngineSocket;
 use crate::error::HandlerError;
 use crate::handler::{Call, HandlerFuture, Started, StartedMiddleware};
 use crate::io::Inner;
-use crate::mailbox::{Mail, Next};
+use crate::mailbox::{Mail, Next, args_bytes};
 use crate::middleware::Refusal;
 use crate::namespace::Table;
 use crate::shard::{Named, ShardCell};
@@ -103,7 +103,7 @@ fn deliver(socket: &Arc<SocketInner>, mail: Mail) -> Then {
             socket.drop_acks();
             if let Some(handler) = table.disconnect.as_ref().filter(|_| connected) {
                 let started = guarded(|| handler(Socket(Arc::clone(socket)), reason));
-                return settle(socket, table, "disconnect", started);
+                return settle(socket, table, "disconnect", 0, started);
             }
             Then::Next
         }
@@ -114,7 +114,7 @@ fn event(socket: &Arc<SocketInner>, table: &Table, name: &str, mut args: Args, a
     if let Some(any) = &table.any {
         let raw = RawArgs(args);
         if let Err(panic) = guarded(|| any(&Socket(Arc::clone(socket)), name, &raw)) {
-            return settle(socket, table, name, Err(panic));
+            return settle(socket, table, name, 0, Err(panic));
         }
         args = raw.0;
     }
@@ -123,17 +123,24 @@ fn event(socket: &Arc<SocketInner>, table: &Table, name: &str, mut args: Args, a
     };
     let _span =
         tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name).entered();
+    let bytes = args_bytes(&args);
     let call = Call {
         socket: Socket(Arc::clone(socket)),
         args,
         ack,
     };
     let started = guarded(|| handler(call));
-    settle(socket, table, name, started)
+    settle(socket, table, name, bytes, started)
 }
 
-/// A handler has been started: what is there to do yet?
-fn settle(socket: &Arc<SocketInner>, table: &Table, name: &str, started: Result<Started, HandlerError>) -> Then {
+/// A handler has been started, with arguments of so many bytes: what is there to do yet?
+fn settle(
+    socket: &Arc<SocketInner>,
+    table: &Table,
+    name: &str,
+    bytes: usize,
+    started: Result<Started, HandlerError>,
+) -> Then {
     match started {
         Ok(Started::Done(Ok(()))) => Then::Next,
         Ok(Started::Done(Err(error))) | Err(error) => {
@@ -141,7 +148,7 @@ fn settle(socket: &Arc<SocketInner>, table: &Table, name: &str, started: Result<
             Then::Next
         }
         Ok(Started::Waiting(future)) => {
-            let (socket, name, guest) = (Arc::clone(socket), name.to_owned(), socket.guest());
+            let (socket, name, guest) = (Arc::clone(socket), name.to_owned(), socket.guest(bytes));
             let one_at_a_time = table.one_at_a_time;
             if one_at_a_time {
                 socket.mailbox.park(new_owner());
@@ -252,7 +259,7 @@ fn accept(turn: &Turn, socket: &Arc<SocketInner>, table: &Table) -> Then {
         return Then::Next;
     };
     let started = guarded(|| handler(Socket(Arc::clone(socket))));
-    settle(socket, table, "connect", started)
+    settle(socket, table, "connect", 0, started)
 }
 
 fn refuse(turn: &Turn, socket: &Arc<SocketInner>, refusal: &Refusal) -> Then {
