@@ -22,7 +22,15 @@ const BROWSERS: &[&str] = &[
     "/usr/bin/google-chrome",
 ];
 /// Suites that drive a browser, and those that talk to the chat example.
-const BROWSER_SUITES: &[&str] = &["chat", "legacy-0.6", "legacy-0.9", "one-room", "leftovers", "htmlfile"];
+const BROWSER_SUITES: &[&str] = &[
+    "chat",
+    "legacy-0.6",
+    "legacy-0.9",
+    "one-room",
+    "leftovers",
+    "htmlfile",
+    "restart",
+];
 const CHAT_SUITES: &[&str] = &["chat"];
 /// Suites of the example that speaks TLS, on all runtimes at once.
 const TLS_SUITES: &[&str] = &["tls"];
@@ -115,7 +123,9 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
         &logs,
     )?;
     server.wait_for_line(&format!("listening {port}"))?;
-    node.env("SIO_PORT", port.to_string());
+    node.env("SIO_PORT", port.to_string())
+        .env("SIO_PROGRAM", &program)
+        .env("SIO_RUNTIME", runtime.word);
     let chat = chat.map(|program| start_chat(tree, &program, &logs)).transpose()?;
     if let Some((port, _)) = &chat {
         node.env("SIO_CHAT_PORT", port.to_string());

@@ -1,0 +1,61 @@
+// A server that a test has for itself, so that it can be ended and started again.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import net from 'node:net';
+import { until, within } from './wait.mjs';
+
+const program = process.env.SIO_PROGRAM;
+
+export class OwnServer {
+  #child;
+
+  constructor(port) {
+    this.port = port;
+    this.base = `http://127.0.0.1:${port}`;
+  }
+
+  /** Starts a server of the kind under test on a port of its own. It is killed when the test ends, if it is still there. */
+  static async start(t) {
+    if (!program) throw new Error('SIO_PROGRAM must name the conformance server; `cargo xtask interop` sets it');
+    const server = new OwnServer(await freePorts(3));
+    t.after(() => server.#child?.kill('SIGKILL'));
+    await server.begin();
+    return server;
+  }
+
+  /** Begins, on the same port as ever. */
+  async begin() {
+    const words = ['--runtime', process.env.SIO_RUNTIME, '--port', String(this.port)];
+    const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'ignore'] });
+    this.#child = child;
+    let printed = '';
+    child.stdout.on('data', (text) => { printed += text; });
+    await until(() => printed.includes(`listening ${this.port}`), () => `the server to listen; it printed ${JSON.stringify(printed)}`, 20_000);
+  }
+
+  /** Ends it with this signal, and returns its exit code: null if the signal itself has ended it. */
+  async end(signal) {
+    const child = this.#child;
+    const end = once(child, 'exit');
+    child.kill(signal);
+    const [code] = await within(end, `the end of the server after ${signal}`, 20_000);
+    return code;
+  }
+}
+
+/** The first of so many ports in a row that are free. They are none of those that clients get for their end: nobody may sit there while the server is away. */
+async function freePorts(count) {
+  for (let attempt = 0; attempt < 50; attempt += 1) {
+    const first = 20_000 + Math.floor(Math.random() * 10_000);
+    const free = await Promise.all(Array.from({ length: count }, (_, index) => isFree(first + index)));
+    if (free.every(Boolean)) return first;
+  }
+  throw new Error(`no ${count} free ports in a row`);
+}
+
+const isFree = (port) => new Promise((resolve) => {
+  const listener = net.createServer().listen(port, '127.0.0.1');
+  listener.on('error', () => resolve(false));
+  listener.on('listening', () => listener.close(() => resolve(true)));
+});

@@ -1,0 +1,64 @@
+// The server goes and another takes its place, as when an operator rolls out a version, or after a crash: clients of every generation come back by
+// themselves, to a server that knows none of their sessions.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { sharedBrowser } from './lib/browser.mjs';
+import { clients, TRANSPORTS } from './lib/clients.mjs';
+import { OwnServer } from './lib/own-server.mjs';
+import { connectOld, OLD_RELEASES, OLD_TRANSPORTS, openOldPage } from './lib/page-peer.mjs';
+import { connect } from './lib/peer.mjs';
+import { sleep } from './lib/wait.mjs';
+
+const browser = sharedBrowser();
+
+// How long a client waits for a server that is silent, in milliseconds. A script that never comes is no error to them, and their own default is a minute.
+const PATIENCE = 6000;
+
+/** Everybody who comes back: each release over each of its transports, as `{name, gone, back}`. */
+async function everybody(t, url) {
+  const modern = clients.flatMap((client) => Object.entries(TRANSPORTS).map(async ([name, transports]) => {
+    const peer = await connect(t, client, { url, transports, reconnection: true, reconnectionDelayMax: 500 });
+    return {
+      name: `${client.version} over ${name}`,
+      gone: () => peer.take('(disconnect)', 20_000),
+      back: () => peer.take('(connect)', 60_000),
+      speaks: async () => assert.deepEqual(await peer.ask('echo-ack', 'again'), ['again']),
+    };
+  }));
+  const old = OLD_RELEASES.map(async (release) => {
+    const page = await openOldPage(t, browser, release);
+    // A page has six connections to a server, and each client that polls needs two now and then.
+    return Promise.all(OLD_TRANSPORTS.map(async (transport) => {
+      const options = { 'max reconnection attempts': 100, 'reconnection limit': 500 };
+      const peer = await connectOld(t, page, release, transport, { url, patience: PATIENCE, ...options });
+      return {
+        name: `${release.version} over ${transport}`,
+        gone: () => peer.take('disconnect', 60_000),
+        back: () => peer.take('connect', 60_000),
+        speaks: async () => {
+          if (release.family === '0.9') return assert.deepEqual(await peer.ask('echo-ack', 'again'), ['again']);
+          await peer.send('again');
+          return assert.deepEqual(await peer.take('message'), ['again']);
+        },
+      };
+    }));
+  });
+  return [...(await Promise.all(modern)), ...(await Promise.all(old)).flat()];
+}
+
+/** What each of them says to this, with its name where it fails. */
+const all = (crowd, act) => Promise.all(crowd.map((one) => act(one).catch((error) => assert.fail(`${one.name}: ${error.message}`))));
+
+for (const [how, signal, code] of [['is asked to go', 'SIGTERM', 0], ['crashes', 'SIGKILL', null]]) {
+  test(`a server ${how}, and everybody comes back to the next one`, { timeout: 240_000 }, async (t) => {
+    const server = await OwnServer.start(t);
+    const crowd = await everybody(t, server.base);
+    assert.equal(await server.end(signal), code);
+    await sleep(500);
+    await server.begin();
+    await all(crowd, (one) => one.gone());
+    await all(crowd, (one) => one.back());
+    await all(crowd, (one) => one.speaks());
+  });
+}
