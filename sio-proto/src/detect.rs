@@ -25,6 +25,7 @@ mod query;
 mod route;
 
 use crate::legacy::lengths::take_decimal;
+use crate::percent;
 pub use query::Query;
 pub use route::{
     EngineIo, EngineTransport, EngineVersion, Exchange, Handshake, Legacy06, RequestHead, Route, Transport, V1,
@@ -107,7 +108,7 @@ pub fn engine_io<'a>(request: &RequestHead<'a>) -> EngineIo<'a> {
             ("1", EngineVersion::Ancient),
         ]
         .into_iter()
-        .find_map(|(name, version)| query::decodes_to(value, name).then_some(version))
+        .find_map(|(name, version)| percent::stands_for(value.as_bytes(), name).then_some(version))
         .unwrap_or(EngineVersion::Unsupported),
     };
     let transport = query.value("transport").unwrap_or_default();
@@ -118,7 +119,7 @@ pub fn engine_io<'a>(request: &RequestHead<'a>) -> EngineIo<'a> {
         ("flashsocket", EngineTransport::Flashsocket),
     ]
     .into_iter()
-    .find_map(|(name, known)| query::decodes_to(transport, name).then_some(known))
+    .find_map(|(name, known)| percent::stands_for(transport.as_bytes(), name).then_some(known))
     .unwrap_or(EngineTransport::Unknown);
     EngineIo {
         version,

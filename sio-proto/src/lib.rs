@@ -76,6 +76,7 @@ mod entropy;
 mod frame;
 mod id;
 mod origins;
+mod percent;
 mod time;
 
 pub mod codec;

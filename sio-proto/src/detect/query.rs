@@ -1,6 +1,6 @@
 //! The query of a request target, read in place.
 
-use crate::legacy::form::hex;
+use crate::percent;
 
 /// A raw query string, without its question mark.
 ///
@@ -27,7 +27,7 @@ impl<'a> Query<'a> {
     pub fn value(self, key: &str) -> Option<&'a str> {
         self.0.rsplit('&').find_map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            decodes_to(name, key).then_some(value)
+            percent::stands_for(name.as_bytes(), key).then_some(value)
         })
     }
 
@@ -36,30 +36,6 @@ impl<'a> Query<'a> {
     pub fn has(self, key: &str) -> bool {
         self.value(key).is_some()
     }
-}
-
-/// Whether `raw` is `text` once decoded.
-pub(super) fn decodes_to(raw: &str, text: &str) -> bool {
-    let mut rest = raw.as_bytes();
-    let mut wanted = text.bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        let byte = match (first, after) {
-            (b'+', _) => b' ',
-            (b'%', [high, low, ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => {
-                    rest = &after[2..];
-                    high << 4 | low
-                }
-                _ => b'%',
-            },
-            _ => *first,
-        };
-        if wanted.next() != Some(byte) {
-            return false;
-        }
-    }
-    wanted.next().is_none()
 }
 
 #[cfg(test)]
@@ -88,9 +64,6 @@ mod tests {
         ] {
             assert_eq!(Query::new(raw).value(key), value, "{raw} {key}");
         }
-        assert!(decodes_to("%34", "4"));
-        assert!(!decodes_to("04", "4"));
-        assert!(!decodes_to("4%", "4"));
     }
 
     proptest! {

@@ -11,7 +11,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use bytestring::ByteString;
-use memchr::memchr2;
+
+use crate::percent;
 
 /// A query string, decoded as it is read.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Query {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Cow<'_, str>> {
         self.raw_pairs()
-            .filter(|(other, _)| is_encoded(other.as_bytes(), key))
+            .filter(|(other, _)| percent::stands_for(other.as_bytes(), key))
             .last()
             .map(|(_, value)| decode(value))
     }
@@ -65,51 +66,11 @@ impl fmt::Debug for Query {
     }
 }
 
-/// Whether `encoded` stands for `name`. Costs an allocation only for keys with escapes that could be it.
-fn is_encoded(encoded: &[u8], name: &str) -> bool {
-    if encoded.len() > 3 * name.len() {
-        return false;
-    }
-    match unescape(encoded) {
-        Some(bytes) => text(bytes) == name,
-        None => encoded == name.as_bytes(),
-    }
-}
-
 fn decode(encoded: &str) -> Cow<'_, str> {
-    match unescape(encoded.as_bytes()) {
+    match percent::decode(encoded.as_bytes()) {
         Some(bytes) => Cow::Owned(text(bytes)),
         None => Cow::Borrowed(encoded),
     }
-}
-
-/// The bytes that `encoded` stands for; `None` if these are its own.
-fn unescape(encoded: &[u8]) -> Option<Vec<u8>> {
-    let mut at = memchr2(b'%', b'+', encoded)?;
-    let mut bytes = Vec::with_capacity(encoded.len());
-    let mut rest = encoded;
-    loop {
-        let (plain, escape) = rest.split_at(at);
-        bytes.extend_from_slice(plain);
-        let (byte, after) = match escape.split_first() {
-            None => return Some(bytes),
-            Some((b'+', after)) => (b' ', after),
-            Some((&percent, after)) => hex_byte(after).unwrap_or((percent, after)),
-        };
-        bytes.push(byte);
-        rest = after;
-        at = memchr2(b'%', b'+', rest).unwrap_or(rest.len());
-    }
-}
-
-/// The byte that two hexadecimal digits stand for, and what follows them.
-fn hex_byte(encoded: &[u8]) -> Option<(u8, &[u8])> {
-    let [high, low, after @ ..] = encoded else {
-        return None;
-    };
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let byte = u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()?;
-    Some((byte, after))
 }
 
 fn text(bytes: Vec<u8>) -> String {

@@ -7,9 +7,10 @@
 //! data=%7Em%7E5%7Em%7Eburst   a real form: space is +
 //! ```
 
-use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
+
+use crate::percent;
 
 /// What a form post has to say about one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +41,9 @@ pub fn field(body: &Bytes, name: &str) -> Field {
     let Some(raw) = found.next() else {
         return Field::Missing;
     };
-    let value = if memchr::memchr2(b'%', b'+', raw).is_some() {
-        ByteString::try_from(decode(raw))
-    } else {
-        ByteString::try_from(body.slice_ref(raw))
+    let value = match percent::decode(raw) {
+        Some(decoded) => ByteString::try_from(decoded),
+        None => ByteString::try_from(body.slice_ref(raw)),
     };
     match value {
         Ok(value) => Field::Value {
@@ -54,39 +54,10 @@ pub fn field(body: &Bytes, name: &str) -> Field {
     }
 }
 
-fn decode(raw: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(raw.len());
-    let mut rest = raw;
-    while let [first, after @ ..] = rest {
-        rest = after;
-        out.push(match (first, after) {
-            (b'+', _) => b' ',
-            (b'%', [high, low, ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => {
-                    rest = &after[2..];
-                    high << 4 | low
-                }
-                _ => b'%',
-            },
-            _ => *first,
-        });
-    }
-    out
-}
-
-/// The value of a hexadecimal digit.
-pub(crate) const fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     fn value(body: &'static str, name: &str) -> Field {

@@ -1,0 +1,108 @@
+//! Percent-encoding as pages and clients write it: `%` and two hexadecimal digits for a byte, `+` for a blank.
+//!
+//! It is that of `application/x-www-form-urlencoded` in the URL standard: a `%` that two hexadecimal digits do not follow stands for itself. What
+//! bytes that are no UTF-8 mean, and which of equal keys counts, is for those who ask: [`http::Query`](crate::http::Query),
+//! [`detect`](crate::detect), [`legacy::form`](crate::legacy::form).
+
+use alloc::vec::Vec;
+
+use memchr::memchr2;
+
+/// The bytes that `encoded` stands for; `None` if these are its own.
+pub(crate) fn decode(encoded: &[u8]) -> Option<Vec<u8>> {
+    let mut at = memchr2(b'%', b'+', encoded)?;
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded;
+    loop {
+        let (plain, escape) = rest.split_at(at);
+        bytes.extend_from_slice(plain);
+        let Some((byte, after)) = next(escape) else {
+            return Some(bytes);
+        };
+        bytes.push(byte);
+        rest = after;
+        at = memchr2(b'%', b'+', rest).unwrap_or(rest.len());
+    }
+}
+
+/// Whether `encoded` stands for `text`. Allocates nothing.
+pub(crate) fn stands_for(encoded: &[u8], text: &str) -> bool {
+    let mut rest = encoded;
+    for wanted in text.bytes() {
+        match next(rest) {
+            Some((byte, after)) if byte == wanted => rest = after,
+            _ => return false,
+        }
+    }
+    rest.is_empty()
+}
+
+/// The first byte that `encoded` stands for, and what follows it.
+fn next(encoded: &[u8]) -> Option<(u8, &[u8])> {
+    match encoded {
+        [b'+', after @ ..] => Some((b' ', after)),
+        [b'%', high, low, after @ ..] => Some(match (hex(*high), hex(*low)) {
+            (Some(high), Some(low)) => (high << 4 | low, after),
+            _ => (b'%', &encoded[1..]),
+        }),
+        _ => encoded.split_first().map(|(byte, after)| (*byte, after)),
+    }
+}
+
+/// The value of a hexadecimal digit.
+const fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn escapes() {
+        for (encoded, bytes) in [
+            (&b"%41"[..], &b"A"[..]),
+            (b"a+b%2B%20c", b"a b+ c"),
+            (b"%c3%A9", "é".as_bytes()),
+            (b"%ff%00", &[0xff, 0]),
+            (b"%", b"%"),
+            (b"%4", b"%4"),
+            (b"%zz%4g", b"%zz%4g"),
+            (b"%%41", b"%A"),
+            (b"%4%31", b"%41"),
+            (b"%+1", b"% 1"),
+        ] {
+            assert_eq!(decode(encoded).as_deref(), Some(bytes));
+        }
+        assert_eq!(decode(b""), None);
+        assert_eq!(decode("plain é".as_bytes()), None);
+        assert!(stands_for(b"%34", "4") && stands_for(b"a+b", "a b") && stands_for(b"", ""));
+        for (encoded, text) in [
+            ("04", "4"),
+            ("4%", "4"),
+            ("4", "4%"),
+            ("a+b", "a+b"),
+            ("a", ""),
+            ("", "a"),
+        ] {
+            assert!(!stands_for(encoded.as_bytes(), text), "{encoded} {text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn both_ways_to_ask_agree(encoded in "[%+0-9a-fA-Fgé]{0,12}", text in "[%+ 0-9a-fé]{0,12}") {
+            let decoded = decode(encoded.as_bytes()).unwrap_or_else(|| encoded.clone().into_bytes());
+            prop_assert_eq!(stands_for(encoded.as_bytes(), &text), decoded == text.as_bytes());
+            if let Ok(own) = core::str::from_utf8(&decoded) {
+                prop_assert!(stands_for(encoded.as_bytes(), own));
+            }
+        }
+    }
+}
