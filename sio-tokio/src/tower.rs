@@ -48,7 +48,7 @@
 //! | TLS, HTTP/2, how many TCP connections, how long they may be idle or take for a head | the host's |
 //! | [`Options::max_connections`](crate::Options::max_connections), and by address | count what Socket.IO holds: parked polls, websockets and requests under way; more are answered 503 |
 //! | [`Options::body_timeout`](crate::Options::body_timeout) | for the body of a POST: 408 |
-//! | [`Config::max_payload`](crate::Config::max_payload) | for bodies (413) and for websocket messages |
+//! | [`Config::max_payload`](crate::Config::max_payload) | for bodies (413, once the rest has been read and thrown away for [`Options::linger_timeout`](crate::Options::linger_timeout) at most) and for websocket messages |
 //! | limits on request heads in [`Config`](crate::Config) | below the host's own: 414, 431. A session keeps the head of its handshake |
 //! | timeouts of whole requests in your middleware | must be longer than the ping interval (25 s): a poll waits that long when nothing happens |
 //!

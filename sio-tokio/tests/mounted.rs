@@ -190,6 +190,23 @@ async fn requests_are_bounded() {
 }
 
 #[tokio::test]
+async fn who_is_still_writing_too_much_sees_the_answer() {
+    let options = Options::default().linger_timeout(Duration::from_millis(500));
+    let io = server(Config::default(), options);
+    let address = serve(own_routes().layer(io.layer())).await;
+    let path = open(&mut raw::Connection::open(address).await).await;
+    // More than the buffers of two sockets take.
+    let large = raw::post(&path, &"x".repeat(30_000_000));
+    assert_eq!(last_status(address, large).await, 413);
+    // It is not waited for without end.
+    assert_eq!(
+        last_status(address, chunked(&path, &format!("f4241\r\n{}", "x".repeat(1_000_001)))).await,
+        413
+    );
+    assert_eq!(io.sessions(), 1);
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_ends_its_session() {
     let options = Options::default().body_timeout(Duration::from_millis(500));
     let io = server(Config::default(), options);

@@ -91,9 +91,13 @@ pin_project! {
         #[pin]
         body: Option<B>,
         read: Read,
+        // The body is too large: its rest is read all the same, because the host closes the connection of a request that was not read, and a client
+        // that is still writing then does not see the answer.
+        thrown_away: bool,
         version: Version,
         upgrade: Option<OnUpgrade>,
         timeout: Duration,
+        linger: Duration,
         // Set once the body is waited for.
         deadline: Option<Pin<Box<Sleep>>>,
     }
@@ -115,9 +119,11 @@ impl<B> Serving<B> {
                 max: server.config().http.max_body_bytes,
                 ..Read::default()
             },
+            thrown_away: false,
             version,
             upgrade,
             timeout: server.options().body_timeout,
+            linger: server.options().linger_timeout,
             deadline: None,
         }
     }
@@ -130,8 +136,15 @@ impl<B: Body> Serving<B> {
         let Some(exchange) = this.exchange else {
             return Poll::Pending; // answered before
         };
-        if let Some(body) = pending.as_mut().as_pin_mut() {
+        if let Some(body) = pending.as_mut().as_pin_mut()
+            && !*this.thrown_away
+        {
             match this.read.poll(body, cx) {
+                Poll::Ready(Ok(Err(too_large))) => {
+                    exchange.body(Err(too_large));
+                    *this.deadline = Some(Box::pin(sleep(*this.linger)));
+                    *this.thrown_away = true;
+                }
                 Poll::Ready(Ok(whole)) => {
                     exchange.body(whole);
                     *this.deadline = None;
@@ -153,6 +166,17 @@ impl<B: Body> Serving<B> {
                         return Poll::Ready(body::refusal(refusal, version));
                     }
                 }
+            }
+        }
+        if let Some(body) = pending.as_mut().as_pin_mut()
+            && *this.thrown_away
+        {
+            let late = this
+                .deadline
+                .as_mut()
+                .is_none_or(|late| late.as_mut().poll(cx).is_ready());
+            if !late {
+                ready!(throw_away(body, cx));
             }
         }
         let answer = ready!(exchange.poll_answer(cx));
@@ -177,6 +201,12 @@ impl<B: Body> Serving<B> {
             (Answer::Aborted, _) => body::refusal(ABORTED, version),
         })
     }
+}
+
+/// Reads to the end, and keeps nothing.
+fn throw_away<B: Body>(mut body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<()> {
+    while let Some(Ok(_)) = ready!(body.as_mut().poll_frame(cx)) {}
+    Poll::Ready(())
 }
 
 const ABORTED: Refusal = (StatusCode::SERVICE_UNAVAILABLE, "the request has been ended");
