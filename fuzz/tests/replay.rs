@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sio_fuzz::TARGETS;
 
 /// Seeds are read by people and kept for ever: few and small.
-const MAX_FILES: usize = 40;
+const MAX_FILES: usize = 50;
 const MAX_FILE_BYTES: u64 = 4096;
 
 fn root() -> PathBuf {

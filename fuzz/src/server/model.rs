@@ -27,6 +27,8 @@ pub(super) struct Model {
     pub(super) sockets: BTreeMap<SocketKey, Socket>,
     pub(super) gone: BTreeSet<SocketKey>,
     garbled: BTreeSet<SocketKey>,
+    /// Those whose turn to leave has come.
+    pub(super) leaving: BTreeSet<SocketKey>,
     pub(super) raw: BTreeSet<SessionKey>,
     raw_gone: BTreeSet<SessionKey>,
 }
@@ -77,6 +79,10 @@ impl Model {
             Delivery::Garbled { socket, .. } => {
                 assert!(self.sockets.contains_key(&socket), "nobody sends what cannot be read");
                 assert!(self.garbled.insert(socket), "told twice");
+            }
+            Delivery::Leaving { socket } => {
+                assert!(self.sockets.contains_key(&socket), "nobody leaves");
+                assert!(self.leaving.insert(socket), "asked twice");
             }
             Delivery::EngineOpen { session, .. } => {
                 assert!(self.raw.insert(session) && !self.raw_gone.contains(&session), "a session opens twice");

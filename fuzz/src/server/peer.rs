@@ -8,6 +8,7 @@ use sio_proto::http::{self, Event, Method, RequestDecoder, Response, ResponseDec
 use sio_proto::websocket::{self, Role};
 
 use super::client::{About, Clients};
+use super::endless::{Endless, OldWebSocket};
 
 /// More than any answer of a server with the limits of these runs.
 const MAX_BYTES: usize = 1 << 20;
@@ -24,6 +25,9 @@ pub(super) struct Peer {
 enum Stream {
     Http(Box<Http>),
     WebSocket(Box<WebSocket>),
+    /// An answer without end, and what reads requests and answers behind it.
+    Endless(Box<Endless>, Box<Http>),
+    OldWebSocket(Box<OldWebSocket>),
 }
 
 #[derive(Debug)]
@@ -63,29 +67,30 @@ impl Asked {
 impl Peer {
     pub(super) fn new(limits: http::Limits, max_packets: usize) -> Self {
         Self {
-            stream: Stream::Http(Box::new(Http {
-                requests: RequestDecoder::new(),
-                limits,
-                sent: BytesMut::new(),
-                asked: VecDeque::new(),
-                responses: ResponseDecoder::new(),
-            })),
+            stream: Stream::Http(Box::new(Http::new(limits))),
             buffer: BytesMut::new(),
             max_packets,
         }
     }
 
     pub(super) const fn is_websocket(&self) -> bool {
-        matches!(self.stream, Stream::WebSocket(..))
+        matches!(self.stream, Stream::WebSocket(..) | Stream::OldWebSocket(..))
     }
 
-    /// Whether this is a websocket of a wire whose heartbeats are not answered.
+    /// Whether it is a websocket of 2010.
+    pub(super) const fn is_old_websocket(&self) -> bool {
+        matches!(self.stream, Stream::OldWebSocket(..))
+    }
+
+    /// Whether this is a stream of a wire whose heartbeats are not answered.
     pub(super) fn may_be_silent(&self) -> bool {
         match &self.stream {
             Stream::Http(_) => false,
             Stream::WebSocket(websocket) => {
                 websocket.plain.as_ref().is_some_and(|target| target.starts_with("/envelope/"))
             }
+            Stream::OldWebSocket(websocket) => websocket.target.starts_with("/envelope/"),
+            Stream::Endless(endless, _) => endless.target.starts_with("/envelope/"),
         }
     }
 
@@ -93,13 +98,18 @@ impl Peer {
     pub(super) fn waiting(&self) -> usize {
         match &self.stream {
             Stream::Http(http) => http.asked.len(),
-            Stream::WebSocket(_) => 0,
+            // The stream is an answer that has yet to end.
+            Stream::Endless(_, http) => 1 + http.asked.len(),
+            Stream::WebSocket(_) | Stream::OldWebSocket(_) => 0,
         }
     }
 
     /// Takes note of what is about to be sent.
     pub(super) fn send(&mut self, bytes: &[u8]) {
-        if let Stream::Http(http) = &mut self.stream {
+        if let Stream::OldWebSocket(websocket) = &mut self.stream {
+            websocket.send(bytes);
+        }
+        if let Stream::Http(http) | Stream::Endless(_, http) = &mut self.stream {
             http.sent.extend_from_slice(bytes);
             while let Ok(Some(event)) = http.requests.decode(&mut http.sent, &http.limits) {
                 if let Event::Request(request) = event {
@@ -115,14 +125,26 @@ impl Peer {
     /// Reads what the server has written.
     pub(super) fn receive(&mut self, bytes: &[u8], clients: &mut Clients) {
         self.buffer.extend_from_slice(bytes);
-        if let Stream::Http(http) = &mut self.stream {
-            let Some(switched) = http.receive(&mut self.buffer, self.max_packets, clients) else {
-                return;
-            };
-            self.stream = Stream::WebSocket(Box::new(WebSocket::new(&switched)));
-        }
-        if let Stream::WebSocket(websocket) = &mut self.stream {
-            websocket.receive(&mut self.buffer, clients);
+        loop {
+            match &mut self.stream {
+                Stream::Http(http) => match http.receive(&mut self.buffer, self.max_packets, clients) {
+                    None => return,
+                    Some(Next::Endless(endless)) => {
+                        let http = std::mem::replace(http, Box::new(Http::new(http.limits)));
+                        self.stream = Stream::Endless(Box::new(endless), http);
+                    }
+                    Some(Next::WebSocket(asked)) => self.stream = Stream::WebSocket(Box::new(WebSocket::new(&asked))),
+                    Some(Next::OldWebSocket(old)) => self.stream = Stream::OldWebSocket(Box::new(old)),
+                },
+                Stream::Endless(endless, http) => {
+                    if !endless.receive(&mut self.buffer, clients) {
+                        return;
+                    }
+                    self.stream = Stream::Http(std::mem::replace(http, Box::new(Http::new(http.limits))));
+                }
+                Stream::WebSocket(websocket) => return websocket.receive(&mut self.buffer, clients),
+                Stream::OldWebSocket(websocket) => return websocket.receive(&mut self.buffer, clients),
+            }
         }
     }
 
@@ -137,15 +159,42 @@ impl Peer {
                 assert!(websocket.decoder.missing_bytes() == 0 && self.buffer.is_empty(), "the last frame is complete");
                 assert!(websocket.is_closed, "a websocket ends with a Close");
             }
+            Stream::OldWebSocket(websocket) => websocket.assert_over(&self.buffer),
+            Stream::Endless(endless, _) => {
+                assert!(self.buffer.is_empty());
+                endless.assert_complete();
+            }
         }
     }
 }
 
+/// What a connection has become.
+enum Next {
+    WebSocket(Asked),
+    OldWebSocket(OldWebSocket),
+    Endless(Endless),
+}
+
 impl Http {
-    /// Reads responses; returns the request that has become a websocket.
-    fn receive(&mut self, buffer: &mut BytesMut, max_packets: usize, clients: &mut Clients) -> Option<Asked> {
+    fn new(limits: http::Limits) -> Self {
+        Self {
+            requests: RequestDecoder::new(),
+            limits,
+            sent: BytesMut::new(),
+            asked: VecDeque::new(),
+            responses: ResponseDecoder::new(),
+        }
+    }
+
+    /// Reads responses, until one begins something else.
+    fn receive(&mut self, buffer: &mut BytesMut, max_packets: usize, clients: &mut Clients) -> Option<Next> {
         let limits = http::Limits::default().max_body_bytes(MAX_BYTES);
         loop {
+            let get = self.asked.front().filter(|asked| asked.method == Method::Get);
+            if let Some(endless) = get.and_then(|asked| Endless::begin(&asked.target, buffer)) {
+                self.asked.pop_front();
+                return Some(Next::Endless(endless));
+            }
             let method = self.asked.front().map_or(Method::Get, |asked| asked.method);
             let response = self.responses.decode(method, buffer, &limits).expect("the server speaks HTTP")?;
             let Some(asked) = self.asked.pop_front() else {
@@ -154,7 +203,14 @@ impl Http {
                 continue;
             };
             match response.status {
-                101 => return Some(asked),
+                101 if response.headers.get("sec-websocket-accept").is_some() => return Some(Next::WebSocket(asked)),
+                101 => {
+                    let is_76 = response.headers.get("sec-websocket-location").is_some();
+                    let mut old = OldWebSocket::new(asked.target, is_76, self.limits.max_body_bytes);
+                    // What was sent ahead, as far as it was not taken for requests.
+                    old.send(&self.sent.split());
+                    return Some(Next::OldWebSocket(old));
+                }
                 200 if asked.method == Method::Get => read_poll(&asked, &response, max_packets, clients),
                 _ => {}
             }

@@ -3,10 +3,25 @@
 use bytes::BytesMut;
 use sio_proto::engine::Revision;
 use sio_proto::engine::payload_v3::{BinaryWriter, TextWriter};
+use sio_proto::legacy::hixie::{BODY_LEN, CLOSE, write_text};
 use sio_proto::legacy::v1;
 use sio_proto::websocket::{CloseCode, Opcode, encode_close, encode_frame, encode_message};
 
 use crate::cursor::Cursor;
+
+/// Of handshakes of hixie-76: two keys, and what follows the head.
+pub(super) const KEY1: &str = "18x 6]8vM;54 *(5:  {   U1]8  z [  8";
+pub(super) const KEY2: &str = "1_ tx7X d  <  nw  334J702) 7]o}` 0";
+pub(super) const DIGEST_BODY: &[u8; BODY_LEN] = b"Tm[K T2u";
+
+/// How a request asks for a websocket.
+#[derive(Clone, Copy, PartialEq)]
+enum Upgrade {
+    No,
+    Rfc6455,
+    Hixie75,
+    Hixie76,
+}
 
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
@@ -23,56 +38,66 @@ pub(super) fn request(cursor: &mut Cursor<'_>, sids: &[String]) -> Vec<u8> {
         2 => "/envelope",
         _ => "/socket.io",
     };
+    // The oldest transports and handshakes, in place of others of the same generation.
+    let is_oldest = options & 0x80 == 0x80;
+    let old_upgrade = match (is_oldest, options & 1) {
+        (false, _) => Upgrade::Rfc6455,
+        (true, 0) => Upgrade::Hixie76,
+        (true, _) => Upgrade::Hixie75,
+    };
+    let endless = if options & 1 == 1 { "htmlfile" } else { "xhr-multipart" };
     let sid = cursor.one_of(sids).map_or("AAAAAAAAAAAAAAAAAAAA", String::as_str);
     let (method, target, upgrade, body) = match kind {
-        0 => ("GET", format!("/socket.io/?EIO={eio}&transport=polling"), false, None),
-        1 => ("GET", format!("/socket.io/?EIO={eio}&transport=websocket"), true, None),
-        2 | 3 => ("GET", format!("/socket.io/?EIO={eio}&transport=polling&sid={sid}"), false, None),
+        0 => ("GET", format!("/socket.io/?EIO={eio}&transport=polling"), Upgrade::No, None),
+        1 => ("GET", format!("/socket.io/?EIO={eio}&transport=websocket"), Upgrade::Rfc6455, None),
+        2 | 3 => ("GET", format!("/socket.io/?EIO={eio}&transport=polling&sid={sid}"), Upgrade::No, None),
         4 | 5 => {
             let target = format!("/socket.io/?EIO={eio}&transport=polling&sid={sid}");
-            ("POST", target, false, Some(payload(cursor, revision, is_binary)))
+            ("POST", target, Upgrade::No, Some(payload(cursor, revision, is_binary)))
         }
-        6 => ("GET", format!("/socket.io/?EIO={eio}&transport=websocket&sid={sid}"), true, None),
-        7 => ("GET", format!("{plain}/xhr-polling//1795447966090"), false, None),
-        8 if options & 1 == 1 => ("GET", format!("{plain}/jsonp-polling/{sid}/1795447966104/0"), false, None),
-        8 => ("GET", format!("{plain}/xhr-polling/{sid}/1795447966104"), false, None),
+        6 => ("GET", format!("/socket.io/?EIO={eio}&transport=websocket&sid={sid}"), Upgrade::Rfc6455, None),
+        7 if is_oldest => ("GET", format!("{plain}/{endless}//1795447966090"), Upgrade::No, None),
+        7 => ("GET", format!("{plain}/xhr-polling//1795447966090"), Upgrade::No, None),
+        8 if is_oldest => ("GET", format!("{plain}/{endless}/{sid}/1795447966090"), Upgrade::No, None),
+        8 if options & 1 == 1 => ("GET", format!("{plain}/jsonp-polling/{sid}/1795447966104/0"), Upgrade::No, None),
+        8 => ("GET", format!("{plain}/xhr-polling/{sid}/1795447966104"), Upgrade::No, None),
         9 => {
             let body = format!("data={}", plain_payload(cursor)).into_bytes();
             let target = match options & 4 {
                 0 => format!("{plain}/xhr-polling/{sid}/send"),
                 _ => format!("{plain}/jsonp-polling/{sid}/1795447966104/0"),
             };
-            ("POST", target, false, Some(body))
+            ("POST", target, Upgrade::No, Some(body))
         }
-        10 => ("GET", format!("{plain}/websocket"), true, None),
-        11 => ("GET", format!("{plain}/websocket/{sid}"), true, None),
-        12 => ("GET", format!("/engine.io/?EIO={eio}&transport=polling"), false, None),
-        13 => ("GET", format!("/engine.io/?EIO={eio}&transport=websocket&sid={sid}"), true, None),
-        14 => ("GET", format!("/engine.io/?EIO={eio}&transport=polling&sid={sid}"), false, None),
+        10 => ("GET", format!("{plain}/websocket"), old_upgrade, None),
+        11 => ("GET", format!("{plain}/websocket/{sid}"), old_upgrade, None),
+        12 => ("GET", format!("/engine.io/?EIO={eio}&transport=polling"), Upgrade::No, None),
+        13 => ("GET", format!("/engine.io/?EIO={eio}&transport=websocket&sid={sid}"), Upgrade::Rfc6455, None),
+        14 => ("GET", format!("/engine.io/?EIO={eio}&transport=polling&sid={sid}"), Upgrade::No, None),
         15 => {
             let target = format!("/engine.io/?EIO={eio}&transport=polling&sid={sid}");
-            ("POST", target, false, Some(payload(cursor, revision, is_binary)))
+            ("POST", target, Upgrade::No, Some(payload(cursor, revision, is_binary)))
         }
         16 => {
             let query = cursor.pick(&["&b64=1", "&j=3", "&EIO=3", "&sid=", "&transport=websocket", "&x=%ff"]);
-            ("GET", format!("/socket.io/?EIO={eio}&transport=polling{query}"), false, None)
+            ("GET", format!("/socket.io/?EIO={eio}&transport=polling{query}"), Upgrade::No, None)
         }
         17 => {
             let target = format!("/socket.io/?EIO={eio}&transport=polling&j=0&sid={sid}");
             let payload = payload(cursor, revision, false);
             let body = format!("d={}", String::from_utf8_lossy(&payload).replace('\u{1e}', "%1e")).into_bytes();
-            ("POST", target, false, Some(body))
+            ("POST", target, Upgrade::No, Some(body))
         }
         18 => {
             let method = cursor.pick(&["OPTIONS", "HEAD", "PUT", "DELETE", "GET", "BREW"]);
             let body = (options & 1 == 0).then(|| payload(cursor, revision, is_binary));
             let target = format!("/socket.io/?EIO={eio}&transport=polling&sid={sid}");
-            (method, target, false, body)
+            (method, target, Upgrade::No, body)
         }
-        20 => ("GET", format!("/socket.io/1/{}", if options & 1 == 1 { "?jsonp=2" } else { "" }), false, None),
-        21 => ("GET", v1_target(cursor, sid), options & 0x10 == 0x10, None),
-        22 => ("POST", v1_target(cursor, sid), false, Some(v1_payload(cursor, options & 4 == 4))),
-        23 => ("GET", format!("/socket.io/1/websocket/{sid}"), true, None),
+        20 => ("GET", format!("/socket.io/1/{}", if options & 1 == 1 { "?jsonp=2" } else { "" }), Upgrade::No, None),
+        21 => ("GET", v1_target(cursor, sid), Upgrade::if_wanted(options & 0x10 == 0x10), None),
+        22 => ("POST", v1_target(cursor, sid), Upgrade::No, Some(v1_payload(cursor, options & 4 == 4))),
+        23 => ("GET", format!("/socket.io/1/websocket/{sid}"), old_upgrade, None),
         _ => {
             let target = cursor.pick(&[
                 "/",
@@ -84,19 +109,31 @@ pub(super) fn request(cursor: &mut Cursor<'_>, sids: &[String]) -> Vec<u8> {
                 "/socket.io/2/",
                 "*",
             ]);
-            ("GET", target.to_owned(), options & 64 != 0, None)
+            ("GET", target.to_owned(), Upgrade::if_wanted(options & 64 != 0), None)
         }
     };
     write(method, &target, upgrade, body.as_deref(), options)
 }
 
-fn write(method: &str, target: &str, upgrade: bool, body: Option<&[u8]>, options: u8) -> Vec<u8> {
+impl Upgrade {
+    const fn if_wanted(wanted: bool) -> Self {
+        if wanted { Self::Rfc6455 } else { Self::No }
+    }
+}
+
+fn write(method: &str, target: &str, upgrade: Upgrade, body: Option<&[u8]>, options: u8) -> Vec<u8> {
     let version = if options & 15 == 15 { 0 } else { 1 };
     let mut out = format!("{method} {target} HTTP/1.{version}\r\nHost: localhost\r\n");
-    if upgrade {
-        out += UPGRADE;
-    } else if options & 0x18 == 0x18 {
-        out += "Connection: close\r\n";
+    match upgrade {
+        Upgrade::Rfc6455 => out += UPGRADE,
+        Upgrade::Hixie75 => out += "Upgrade: WebSocket\r\nConnection: Upgrade\r\nOrigin: http://localhost\r\n",
+        Upgrade::Hixie76 => {
+            out += "Upgrade: WebSocket\r\nConnection: Upgrade\r\nOrigin: http://localhost\r\n";
+            out += &format!("Sec-WebSocket-Key1: {KEY1}\r\nSec-WebSocket-Key2: {KEY2}\r\n\r\n");
+            return [out.as_bytes(), DIGEST_BODY].concat();
+        }
+        Upgrade::No if options & 0x18 == 0x18 => out += "Connection: close\r\n",
+        Upgrade::No => {}
     }
     if options & 0x60 == 0x60 {
         out += "Origin: http://localhost\r\nCookie: a=b\r\n";
@@ -189,7 +226,8 @@ fn packet(cursor: &mut Cursor<'_>) -> String {
 /// A request target of a session of 0.7 to 0.9.
 fn v1_target(cursor: &mut Cursor<'_>, sid: &str) -> String {
     match cursor.index(5) {
-        0 | 1 => format!("/socket.io/1/xhr-polling/{sid}?t=1"),
+        0 => format!("/socket.io/1/xhr-polling/{sid}?t=1"),
+        1 => format!("/socket.io/1/htmlfile/{sid}?t=1"),
         2 => format!("/socket.io/1/jsonp-polling/{sid}?t=1&i=2"),
         3 => format!("/socket.io/1/xhr-polling/{sid}/?disconnect=1"),
         _ => format!("/socket.io/1//{sid}/?disconnect=1"),
@@ -255,6 +293,18 @@ fn plain_payload(cursor: &mut Cursor<'_>) -> String {
         "~" => cursor.text().into_owned(),
         payload => payload.to_owned(),
     }
+}
+
+/// One message of a websocket of 2010, or something like it.
+pub(super) fn old_frame(cursor: &mut Cursor<'_>) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    match cursor.index(8) {
+        0..=2 => write_text(&plain_payload(cursor), &mut out),
+        3..=5 => write_text(&v1_packet(cursor), &mut out),
+        6 => out.extend_from_slice(CLOSE),
+        _ => out.extend_from_slice(cursor.bytes()),
+    }
+    out.to_vec()
 }
 
 /// One websocket message, or something like it.

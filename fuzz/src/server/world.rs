@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use sio_proto::server::{
-    AckRequest, Body, Cause, Command, EngineMessage, Generation, Message, Output, Reason, SendError, Target,
+    AckRequest, Body, Cause, Command, Delivery, EngineMessage, Generation, Message, Output, Reason, SendError, Target,
 };
 use sio_proto::codec::{Envelope, Streaming};
 use sio_proto::socket::Args;
@@ -36,6 +36,8 @@ pub(super) struct World {
     clients: Clients,
     model: Model,
     accepts: bool,
+    /// Nothing is ever under way for a socket whose turn to leave has come.
+    releases: bool,
     falls_silent: bool,
     config: Config,
     operations: usize,
@@ -91,6 +93,7 @@ impl World {
             clients: Clients::default(),
             model: Model::default(),
             accepts: options & 1 == 0,
+            releases: options & 64 == 0,
             falls_silent: options & 16 == 0,
             config,
             operations: 0,
@@ -108,7 +111,11 @@ impl World {
             }
             5..=8 => {
                 let at = self.pick_link(cursor, true);
-                let frame = phrases::frame(cursor);
+                let peer = self.links.get(at).and_then(|link| link.peer.as_ref());
+                let frame = match peer.is_some_and(Peer::is_old_websocket) {
+                    true => phrases::old_frame(cursor),
+                    false => phrases::frame(cursor),
+                };
                 self.send(at, &frame, cursor.byte());
             }
             9 => {
@@ -409,6 +416,21 @@ impl World {
                 self.do_command(Command::Shutdown { reason });
                 assert!(self.model.sockets.is_empty() && self.model.raw.is_empty());
             }
+            15 => match cursor.byte() {
+                254 => {
+                    let spread = Duration::from_millis(cursor.pick(&[0, 0, 1_000, 30_000]));
+                    let patience = Duration::from_millis(cursor.pick(&[0, 3_000, 60_000]));
+                    self.do_command(Command::Drain { spread, patience });
+                    // Without patience the last poll of a session is due at once.
+                    self.is_late = true;
+                }
+                choice => {
+                    let leaving = self.model.leaving.iter().nth(usize::from(choice) % 4).copied();
+                    if let Some(socket) = leaving {
+                        self.server.shard(now, |shard, out| shard.release(now, socket, out));
+                    }
+                }
+            },
             _ => {}
         }
         self.settle();
@@ -478,10 +500,17 @@ impl World {
                 }
                 Output::Delivery(delivery) => {
                     let asks = match &delivery {
-                        sio_proto::server::Delivery::Connect { socket, .. } => Some(*socket),
+                        Delivery::Connect { socket, .. } => Some(*socket),
+                        _ => None,
+                    };
+                    let leaves = match &delivery {
+                        Delivery::Leaving { socket } => Some(*socket),
                         _ => None,
                     };
                     self.model.deliver(delivery);
+                    if let Some(socket) = leaves.filter(|_| self.releases) {
+                        self.server.shard(self.now, |shard, out| shard.release(self.now, socket, out));
+                    }
                     if let Some(socket) = asks.filter(|_| self.accepts) {
                         // The socket may have gone in the same turn; then that is the next delivery.
                         let accepted = self.server.shard(self.now, |shard, out| shard.accept(self.now, socket, out));
