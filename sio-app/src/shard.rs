@@ -65,7 +65,7 @@ impl fmt::Display for Named {
 
 /// Too much waits for a socket, see [`Mailbox`](mailbox::Mailbox).
 pub(crate) fn warn_of_overflow(socket: SocketKey) {
-    tracing::warn!(socket = %Named(socket), "too much waits for the handlers of a socket: its session is closed");
+    tracing::warn!(socket = %Named(socket), "too many events wait for a handler: the session is closed");
 }
 
 /// What the shard has to hear when all deliveries have been given out.
