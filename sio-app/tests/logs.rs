@@ -15,7 +15,8 @@ use tracing::{Event, Metadata, Subscriber};
 
 const RUNTIME: Runtime = Runtime {
     now: || Time::ZERO,
-    spawn: drop,
+    // What waits, waits for ever.
+    spawn: std::mem::forget,
     fill: |out| out.fill(7),
 };
 
@@ -134,6 +135,7 @@ fn names_are_as_the_table_says_and_nothing_a_client_said_is_logged() {
         "TRACE event: socket namespace name",
         "WARN arguments do not fit: namespace event",
         "WARN handler failed: namespace event error",
+        "WARN too many events wait for a handler: the session is closed: socket",
     ];
     assert_eq!(lines.iter().map(String::as_str).collect::<Vec<_>>(), expected);
     assert!(!values.contains("secret"), "{values}");
@@ -146,21 +148,21 @@ fn names_are_as_the_table_says_and_nothing_a_client_said_is_logged() {
 
 /// Something of everything. The ids of the session and of the socket.
 fn scenario(wall: &Wall) -> Vec<String> {
-    let options = Options::default().shards(1).max_connections(2);
+    let options = Options::default().shards(1).max_connections(3).max_waiting_events(1);
     let io = Io::new(Config::default(), options, RUNTIME).unwrap();
     io.of("/")
         .on("typed", |_: Socket, _: u64| ())
         .on("fails", || Err::<(), _>("in its own words"))
+        .on("waits", || std::future::pending::<()>())
         .on("panics", || -> () { panic!("in its own words") })
         .on_any(|_: &Socket, _: &str, args| assert!(args.json() != "\"secret any\"", "no"));
     io.of("/closed")
         .with(|_: Socket| Err::<(), _>(Refusal::new("secret refusal")));
     let mut client = Connection::new(&io, Peer::default(), wall.clone()).unwrap();
-    read(
-        &mut client,
+    let handshake =
         b"GET /socket.io/?EIO=4&transport=websocket&token=secret HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-          Cookie: secret\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    );
+          Cookie: secret\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    read(&mut client, handshake);
     let mut ids = Vec::new();
     say(&mut client, r#"40{"token":"secret"}"#);
     ids.push(io.sockets()[0].id().to_string());
@@ -173,6 +175,11 @@ fn scenario(wall: &Wall) -> Vec<String> {
     say(&mut client, r#"42["secret name","secret any"]"#);
     say(&mut client, "40");
     say(&mut client, r#"42["panics","secret"]"#);
+    let mut hasty = Connection::new(&io, Peer::default(), Wall::default()).unwrap();
+    read(&mut hasty, handshake);
+    say(&mut hasty, "40");
+    say(&mut hasty, r#"42["waits","secret"]"#);
+    say(&mut hasty, r#"42["waits","secret"]"#);
     let mut other = Connection::new(&io, Peer::default(), Wall::default()).unwrap();
     read(
         &mut other,
@@ -180,6 +187,6 @@ fn scenario(wall: &Wall) -> Vec<String> {
     );
     assert!(Connection::new(&io, Peer::default(), Wall::default()).is_none());
     io.close();
-    drop((client, other));
+    drop((client, hasty, other));
     ids
 }
