@@ -153,7 +153,7 @@ fn scenario(wall: &Wall) -> Vec<String> {
     io.of("/")
         .on("typed", |_: Socket, _: u64| ())
         .on("fails", || Err::<(), _>("in its own words"))
-        .on("waits", || std::future::pending::<()>())
+        .on("waits", std::future::pending::<()>)
         .on("panics", || -> () { panic!("in its own words") })
         .on_any(|_: &Socket, _: &str, args| assert!(args.json() != "\"secret any\"", "no"));
     io.of("/closed")
