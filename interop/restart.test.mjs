@@ -15,7 +15,7 @@ const browser = sharedBrowser();
 // How long a client waits for a server that is silent, in milliseconds. A script that never comes is no error to them, and their own default is a minute.
 const PATIENCE = 6000;
 
-/** Everybody who comes back: each release over each of its transports, as `{name, gone, back}`. */
+/** Everybody who comes back: each release over each of its transports, as `{name, gone, back, speaks}`. */
 async function everybody(t, url) {
   const modern = clients.flatMap((client) => Object.entries(TRANSPORTS).map(async ([name, transports]) => {
     const peer = await connect(t, client, { url, transports, reconnection: true, reconnectionDelayMax: 500 });
@@ -28,7 +28,6 @@ async function everybody(t, url) {
   }));
   const old = OLD_RELEASES.map(async (release) => {
     const page = await openOldPage(t, browser, release);
-    // A page has six connections to a server, and each client that polls needs two now and then.
     return Promise.all(OLD_TRANSPORTS.map(async (transport) => {
       const options = { 'max reconnection attempts': 100, 'reconnection limit': 500 };
       const peer = await connectOld(t, page, release, transport, { url, patience: PATIENCE, ...options });
