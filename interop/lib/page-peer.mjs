@@ -18,13 +18,21 @@ export const ORIGINS = { 'same origin': base, 'cross origin': `http://localhost:
 const inPage = readFileSync(new URL('in-page.js', import.meta.url), 'utf8');
 const bundle = (version) => readFileSync(new URL(`../../clients/${version}/socket.io.js`, import.meta.url), 'utf8');
 
+/**
+ * What clients of 0.7 to 0.9 throw when a try to come back takes longer than they wait between two: each try opens a transport once its handshake has
+ * been answered, and the second finds the flag `open` of the first, set, where it expects the method. They go on with the first.
+ */
+const OPENED_TWICE = 'self.transport.open is not a function';
+
 /** A page of this origin with the client of this release in it. What the page throws fails the test that `scope` stands for. */
 export async function openOldPage(scope, browser, release, { origin = base, stage } = {}) {
   const context = await browser().newContext();
   context.setDefaultTimeout(20_000);
   const page = await context.newPage();
   const thrown = [];
-  page.on('pageerror', (error) => thrown.push(error.message));
+  page.on('pageerror', ({ message }) => {
+    if (message !== OPENED_TWICE) thrown.push(message);
+  });
   scope.after(async () => {
     await context.close();
     if (thrown.length > 0) throw new Error(`the page of ${release.version} threw: ${thrown.join('; ')}`);
