@@ -236,6 +236,7 @@ impl ShardCell {
                 {
                     Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
                     Ok(None) => self.note_waiting(inner.mailbox.waiting()),
+                    Err(Overflow) if verdicts.overflown.contains(&socket) => {}
                     Err(Overflow) => verdicts.overflown.push(socket),
                 }
             }

@@ -81,6 +81,8 @@ struct Acks {
 const ASKING: u8 = 0;
 const CONNECTED: u8 = 1;
 const GONE: u8 = 2;
+/// Gone because too much waits for its handlers.
+const OVERRUN: u8 = 3;
 
 impl SocketInner {
     pub(crate) fn new(
@@ -131,7 +133,12 @@ impl SocketInner {
     }
 
     pub(crate) fn set_gone(&self) {
-        self.standing.store(GONE, Ordering::Relaxed);
+        self.standing.fetch_max(GONE, Ordering::Relaxed);
+    }
+
+    /// Whether too much waits for its handlers: it is closed, and no more of them are started for events that came along.
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) == OVERRUN
     }
 
     fn extras(&self) -> &Extras {
@@ -156,6 +163,7 @@ impl SocketInner {
     pub(crate) fn guest(self: &Arc<Self>, bytes: usize) -> Guest {
         match self.mailbox.enter(bytes, self.cell.waiting) {
             Ok(waiting) => self.cell.note_waiting(waiting),
+            Err(Overflow) if self.standing.swap(OVERRUN, Ordering::Relaxed) == OVERRUN => {}
             Err(Overflow) => {
                 warn_of_overflow(self.key);
                 Socket(Arc::clone(self)).close();

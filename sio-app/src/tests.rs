@@ -609,3 +609,22 @@ fn acknowledgements_that_are_owed_wait_too() {
     let _ = client.read(&text(r#"4221["ask"]"#));
     assert_eq!(io.sessions(), 0);
 }
+
+#[test]
+fn what_comes_along_with_too_much_starts_no_handlers() {
+    let options = Options::default().shards(1).max_waiting_events(5);
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+    let started = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&started);
+    let (told, ends) = std::sync::mpsc::channel();
+    io.of("/")
+        .on("wait", move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            std::future::pending::<()>()
+        })
+        .on_disconnect(move |_: Socket| told.send(()));
+    let mut client = Driven::connected(&io);
+    let _ = client.read(&text(r#"42["wait"]"#).repeat(100));
+    assert_eq!((started.load(Ordering::Relaxed), io.sessions()), (6, 0));
+    assert!(ends.try_recv().is_ok(), "its end is told");
+}

@@ -92,6 +92,7 @@ fn resume(socket: &Arc<SocketInner>, go_on: impl FnOnce(&Turn) -> Then) {
 fn deliver(socket: &Arc<SocketInner>, mail: Mail) -> Then {
     let Some(table) = socket.table() else { return Then::Next };
     match mail {
+        Mail::Event { .. } if socket.is_overrun() => Then::Next,
         Mail::Event { name, args, ack } => event(socket, table, &name, args, ack),
         Mail::Disconnect { reason, connected } => {
             tracing::debug!(
