@@ -152,8 +152,8 @@ pub use sio_proto::server::{
     Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer, Reason, Refused, TransportKind,
 };
 pub use sio_proto::{
-    Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, OriginPattern, OriginPatternError, Origins,
-    SameSite, Time, Transports,
+    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy, Mount,
+    OriginPattern, OriginPatternError, Origins, Priority, SameSite, Time, Transports,
 };
 pub use sleep::Sleep;
 pub use socket::{Socket, SocketId};

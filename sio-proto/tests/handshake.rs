@@ -203,7 +203,7 @@ fn the_first_subprotocol_is_echoed() {
 
 #[test]
 fn a_generation_or_transport_that_is_off_is_refused_as_by_a_server_without_it() {
-    let transports = |polling, websocket| Transports { polling, websocket };
+    let transports = |polling, websocket| Transports::default().polling(polling).websocket(websocket);
     let mut world = World::new(Config::default().transports(transports(true, false)));
     assert!(world.ask(&get(POLLING)).contains("\"upgrades\":[],"));
     let answer = world.ask(WEBSOCKET);
@@ -264,10 +264,12 @@ fn the_cookie_is_set_by_the_handshake_of_polling_alone() {
         path: "/p".into(),
         http_only: false,
         same_site: SameSite::None,
+        secure: true,
+        ..Cookie::default()
     };
     let mut world = World::new(Config::default().cookie(cookie));
     let answer = world.ask(&get(POLLING));
-    let expected = format!("s={}; Path=/p; SameSite=None", common::sid(&answer));
+    let expected = format!("s={}; Path=/p; Secure; SameSite=None", common::sid(&answer));
     assert_eq!(header(&answer, "Set-Cookie"), Some(&*expected));
 }
 

@@ -212,10 +212,7 @@ fn what_is_refused() {
         400
     );
     // Where there is no polling there is no htmlfile.
-    let transports = Transports {
-        polling: false,
-        websocket: true,
-    };
+    let transports = Transports::default().polling(false);
     let mut world = World::new(Config::default().transports(transports));
     let answer = world.reply(&get("/socket.io/1/"));
     assert!(answer.text().ends_with(":60:60:websocket"));

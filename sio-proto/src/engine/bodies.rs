@@ -27,6 +27,8 @@ const MAX_PACKETS_PER_POST: usize = 65_536;
 
 /// `Content-Type` of polls, scripts included (docs/protocol/engine-io.md §4.6).
 const TEXT: &str = "text/plain; charset=UTF-8";
+/// Genuine servers say `text/plain`, and leave it to browsers to run it. They do not where an answer says that it is what it says it is.
+const SCRIPT: &str = "text/javascript; charset=UTF-8";
 /// `Content-Type` of binary payloads.
 const BINARY: &str = "application/octet-stream";
 
@@ -152,8 +154,8 @@ fn parse(parser: &dyn PacketParser, message: EngineMessage, revision: Revision, 
 pub(crate) fn poll_encoding(revision: Revision, jsonp: Option<&str>, frames: &[Frame]) -> (&'static str, PollEncoding) {
     match (revision, jsonp) {
         (Revision::V4, None) => (TEXT, PollEncoding::Engine4),
-        (Revision::V4, Some(index)) => (TEXT, PollEncoding::Engine4Jsonp(index.into())),
-        (Revision::V3, Some(index)) => (TEXT, PollEncoding::Engine3Jsonp(index.into())),
+        (Revision::V4, Some(index)) => (SCRIPT, PollEncoding::Engine4Jsonp(index.into())),
+        (Revision::V3, Some(index)) => (SCRIPT, PollEncoding::Engine3Jsonp(index.into())),
         // Peers that cannot take binary get no binary frames in the first place.
         (Revision::V3, None) if frames.iter().any(Frame::is_binary) => (BINARY, PollEncoding::Engine3Binary),
         (Revision::V3, None) => (TEXT, PollEncoding::Engine3),

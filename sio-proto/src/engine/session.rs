@@ -38,8 +38,7 @@ use super::{Dialect, Packet, Revision};
 use crate::detect::{EngineIo, EngineTransport};
 use crate::server::{
     Alarm, Asker, Cause, Core, Delivery, Encoded, EngineMessage, Handshake, Message, Outputs, Reason, Request, Role,
-    Session, State, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, origin_allowed, preflight,
-    script_allowed,
+    Session, State, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, preflight,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http, json, socket};

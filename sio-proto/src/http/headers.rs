@@ -118,7 +118,8 @@ impl Headers {
         self.iter().collect()
     }
 
-    pub(super) fn raw(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    /// All names and values, in order, as bytes.
+    pub(crate) fn raw(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields
             .iter()
             .map(|field| (field.name.of(&self.head), field.value.of(&self.head)))
@@ -188,7 +189,7 @@ fn explain(block: &[u8], error: httparse::Error) -> HttpError {
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
-pub(super) const fn is_token_byte(byte: u8) -> bool {
+pub(crate) const fn is_token_byte(byte: u8) -> bool {
     matches!(byte,
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
         | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')

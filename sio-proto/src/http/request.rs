@@ -61,6 +61,17 @@ impl Request {
         }
     }
 
+    /// The host and port in a target of absolute form (`http://host:port/path`, RFC 9112 §3.2.2), which count instead of the `Host` field.
+    pub(crate) fn authority(&self) -> Option<&str> {
+        let target = &*self.target;
+        if target.starts_with('/') {
+            return None;
+        }
+        let (scheme, rest) = target.split_once("://")?;
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        (!scheme.contains(['/', '?'])).then(|| rest.split_at(end).0)
+    }
+
     /// The query as it came, without the `?`; empty if there is none.
     #[must_use]
     pub fn query(&self) -> &str {
@@ -197,6 +208,11 @@ mod tests {
             ("host:443", "host:443", ""),
         ] {
             let request = request(target, 1, &[]);
+            let authority = ["host:80", "host"].into_iter().find(|host| {
+                let rest = target.strip_prefix("http://").and_then(|rest| rest.strip_prefix(host));
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+            });
+            assert_eq!(request.authority(), authority, "{target}");
             assert_eq!((request.path(), request.query()), (path, query), "{target}");
             assert_eq!(request.query_pairs().iter().count() > 0, !query.is_empty(), "{target}");
         }

@@ -16,8 +16,8 @@ use super::upgrade::{Agreed, agree, take_up};
 use crate::codec::Codec;
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
-    Asker, Blocked, Carriage, Core, Handshake, Identity, Outputs, PollEncoding, Reason, Request, Role, StreamEncoding,
-    StreamForm, Verdict, Wiring, header, origin_allowed, script_allowed,
+    Asker, Blocked, Carriage, Core, Delivery, Handshake, Identity, Outputs, PollEncoding, Reach, Reason, Request, Role,
+    StreamEncoding, StreamForm, Verdict, Wiring, admit, origin,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, Time, http};
@@ -40,18 +40,24 @@ pub(crate) fn handle_request(
     let config = Arc::clone(&core.config);
     let jsonp = route.transport == Transport::JsonpPolling;
     let script = route.index.filter(|_| jsonp);
-    let allowed = match route.exchange {
-        Exchange::Poll if jsonp => script_allowed(&config, &request.http),
-        // A page of scripts.
-        Exchange::Stream if route.transport == Transport::Htmlfile => script_allowed(&config, &request.http),
-        _ => origin_allowed(&config, &request.http),
-    };
+    let htmlfile = route.transport == Transport::Htmlfile;
+    if jsonp && !config.transports.jsonp || htmlfile && !config.transports.htmlfile {
+        let asker = Asker::without_cors(link, &request.http);
+        return out.writes.push(asker.answer(400, None, Bytes::new()));
+    }
+    // Scripts, forms, and pages of scripts.
+    let reach = Reach::of_script(jsonp || htmlfile && route.exchange == Exchange::Stream);
+    let stranger = admit(&config, request, reach).err();
+    let allowed = stranger.is_none();
+    if let Some(stranger) = stranger {
+        out.deliveries.push(Delivery::Stranger(stranger));
+    }
     // An htmlfile is a page of the server's own.
-    let headers = match allowed && route.transport != Transport::Htmlfile {
-        true => cors(&request.http, route.exchange),
-        false => Vec::new(),
+    let asker = match (htmlfile, allowed) {
+        (true, _) => Asker::without_cors(link, &request.http),
+        (false, true) => Asker::with_cors(link, &request.http, cors(&request.http, route.exchange)),
+        (false, false) => Asker::with_cors(link, &request.http, Vec::new()),
     };
-    let asker = Asker::with_headers(link, &request.http, headers);
     let refused = !allowed || request.verdict != Verdict::Allowed && route.session.is_none();
     let session = route
         .session
@@ -112,13 +118,14 @@ fn is_ours(core: &Core, slot: u32, codec: u8) -> bool {
 /// The headers that genuine servers answer with (docs/protocol/legacy-0.6.md §5.2, §6).
 fn cors(request: &http::Request, exchange: Exchange) -> Vec<(&'static str, ByteString)> {
     let mut headers = Vec::new();
-    let Some(origin) = header(request, "origin") else {
+    let Some(origin) = origin(request) else {
         return headers;
     };
+    // Genuine servers say that credentials are welcome beside `*`, too, which no browser takes.
     let (origin, credentials) = match exchange {
-        Exchange::Send => ("*", request.headers.get("cookie").is_some()),
+        Exchange::Send => ("*", false),
         Exchange::Preflight => (origin, true),
-        _ if origin == "null" => ("*", request.headers.get("cookie").is_some()),
+        _ if origin == "null" => ("*", false),
         _ => (origin, request.headers.get("cookie").is_some()),
     };
     headers.push(("Access-Control-Allow-Origin", ByteString::from(origin)));
@@ -175,7 +182,7 @@ fn open(core: &mut Core, now: Time, door: Door, arrival: &Arrival<'_>, out: &mut
 
 fn upgrade(core: &mut Core, now: Time, session: Option<u32>, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
     let wire = Wire::Legacy06(arrival.codec);
-    let Some(agreed) = agree(asker, arrival.request, wire, None, out) else {
+    let Some(agreed) = agree(&core.config, asker, arrival.request, wire, None, out) else {
         return;
     };
     let Some(slot) = session else {

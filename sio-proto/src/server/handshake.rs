@@ -25,6 +25,16 @@ pub struct Peer {
     pub secure: bool,
 }
 
+impl Peer {
+    /// Whether it is on the same machine: its address is one of loopback, which the operating system lets nobody else have. The link was then accepted on an address of loopback, too.
+    /// False where the address is not known.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.address
+            .is_some_and(|address| address.ip().to_canonical().is_loopback())
+    }
+}
+
 /// A value of the caller's own that comes with a request, such as what the middleware of a web framework has found out about it.
 pub type Extension = Arc<dyn Any + Send + Sync>;
 

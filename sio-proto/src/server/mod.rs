@@ -30,6 +30,7 @@ mod session;
 mod shard;
 mod slab;
 mod socket;
+mod stranger;
 mod stream;
 mod timers;
 
@@ -45,12 +46,14 @@ pub use reason::Reason;
 pub use rooms::RoomWatch;
 pub use route::{Cause, Request, Routed, Router, Verdict};
 pub use shard::Shard;
+pub use stranger::{Strangeness, Stranger};
 pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 
 pub(crate) use handshake::query_object;
-pub(crate) use http_answer::{Asker, accept_websocket, header, origin_allowed, preflight, script_allowed};
+pub(crate) use http_answer::{Asker, accept_websocket, asked_headers, header, is_secure, origin, preflight};
 pub(crate) use links::Role;
 pub(crate) use session::{Blocked, Carriage, Session, State, Wiring};
 pub(crate) use shard::Core;
 pub(crate) use socket::{Identity, Standing};
+pub(crate) use stranger::{Reach, admit};
 pub(crate) use timers::Alarm;

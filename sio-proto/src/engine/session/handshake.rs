@@ -5,9 +5,10 @@ use bytes::BufMut;
 use super::{
     Alarm, Arc, Asker, Box, ByteString, Bytes, BytesMut, Config, Core, Delivery, Engine, EngineIo, EngineTransport,
     Frame, Handshake, Inbound, LinkId, Outputs, Request, Revision, Role, Time, TransportKind, Upgrade, Vec, Verdict,
-    Wire, Wiring, Write, accept_websocket, answer_poll, attach_candidate, format, http, json, origin_allowed, poll,
-    post, preflight, revision_of, script_allowed, socket,
+    Wire, Wiring, Write, accept_websocket, answer_poll, attach_candidate, format, http, json, poll, post, preflight,
+    revision_of, socket,
 };
+use crate::server::{Reach, Session, Stranger, admit as admit_page, is_secure};
 /// The errors of docs/protocol/engine-io.md §4.5.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -16,6 +17,8 @@ pub(super) enum Refusal {
     BadHandshakeMethod,
     BadRequest,
     Forbidden(ByteString),
+    /// For where the request comes from.
+    Stranger(Box<Stranger>),
     UnsupportedVersion,
 }
 
@@ -27,7 +30,16 @@ impl Refusal {
             Self::BadHandshakeMethod => (2, "Bad handshake method"),
             Self::BadRequest => (3, "Bad request"),
             Self::Forbidden(message) => (4, message),
+            Self::Stranger(_) => (4, "Forbidden"),
             Self::UnsupportedVersion => (5, "Unsupported protocol version"),
+        }
+    }
+
+    /// Which setting decides, for whoever runs the server and looks at the answer. Clients read `code` and `message` only.
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Stranger(stranger) => Some(stranger.why.explain()),
+            _ => None,
         }
     }
 
@@ -35,13 +47,19 @@ impl Refusal {
     fn answer(&self, asker: Asker, upgrade: bool) -> Write {
         let (code, message) = self.code_and_message();
         if upgrade {
-            return asker
-                .closing()
-                .answer(400, Some("text/html"), Bytes::copy_from_slice(message.as_bytes()));
+            let body = match self.hint() {
+                Some(hint) => Bytes::from(format!("{message}: {hint}").into_bytes()),
+                None => Bytes::copy_from_slice(message.as_bytes()),
+            };
+            return asker.closing().answer(400, Some("text/html"), body);
         }
         let mut body = BytesMut::new();
         body.put_slice(format!("{{\"code\":{code},\"message\":").as_bytes());
         json::write_string(&mut body, message);
+        if let Some(hint) = self.hint() {
+            body.put_slice(b",\"hint\":");
+            json::write_string(&mut body, hint);
+        }
         body.put_u8(b'}');
         asker.answer(
             if code == 4 { 403 } else { 400 },
@@ -77,7 +95,12 @@ pub(crate) fn handle_request(
     let asker = Asker::new(&config, link, &request.http);
     let upgrade = request.http.headers.get("upgrade").is_some();
     match check(core, &config, request, raw, route, upgrade) {
-        Err(refusal) => out.writes.push(refusal.answer(asker, upgrade)),
+        Err(refusal) => {
+            out.writes.push(refusal.answer(asker, upgrade));
+            if let Refusal::Stranger(stranger) = refusal {
+                out.deliveries.push(Delivery::Stranger(stranger));
+            }
+        }
         Ok(Purpose::Open(revision, transport)) => {
             let opening = Opening {
                 revision,
@@ -118,8 +141,9 @@ pub(super) fn check(
     route: &EngineIo<'_>,
     upgrade: bool,
 ) -> Result<Purpose, Refusal> {
+    let offers_form = config.transports.jsonp || route.jsonp.is_none();
     let transport = match route.transport {
-        EngineTransport::Polling if config.transports.polling => TransportKind::Polling,
+        EngineTransport::Polling if config.transports.polling && offers_form => TransportKind::Polling,
         EngineTransport::Websocket if config.transports.websocket => TransportKind::WebSocket,
         // A websocket by another name, which Socket.IO 1 has (docs/protocol/detection.md §2).
         EngineTransport::Flashsocket
@@ -137,10 +161,18 @@ pub(super) fn check(
     {
         return Err(Refusal::BadRequest);
     }
+    let reach = Reach::of_script(route.jsonp.is_some() && transport == TransportKind::Polling);
+    let admit = |reach| admit_page(config, request, reach).map_err(Refusal::Stranger);
     if let Some(sid) = route.sid {
+        // Asked before the session is looked for, so that a page of another site cannot even learn whether there is one.
+        admit(reach)?;
         let found = core.find_session(sid).filter(|slot| is_ours(core, *slot, raw));
         let slot = found.ok_or(Refusal::SessionUnknown)?;
         let session = core.sessions.get(slot).ok_or(Refusal::SessionUnknown)?;
+        if reach != Reach::Script && !upgrade && is_jsonp(session) {
+            // Its answers are scripts, whatever the request says (docs/protocol/engine-io.md §4.6).
+            admit(Reach::Script)?;
+        }
         return match upgrade {
             true if route.version.revision() != revision_of(session) => Err(Refusal::BadRequest),
             true => Ok(Purpose::Upgrade(slot)),
@@ -156,13 +188,7 @@ pub(super) fn check(
     if transport == TransportKind::WebSocket && !upgrade {
         return Err(Refusal::BadRequest);
     }
-    let allowed = match route.jsonp {
-        Some(_) => script_allowed(config, &request.http),
-        None => origin_allowed(config, &request.http),
-    };
-    if !allowed {
-        return Err(Refusal::Forbidden(ByteString::from_static("Forbidden")));
-    }
+    admit(reach)?;
     if let Verdict::Refused(message) = &request.verdict {
         return Err(Refusal::Forbidden(message.clone()));
     }
@@ -175,6 +201,14 @@ pub(super) fn check(
         revision,
         if upgrade { TransportKind::WebSocket } else { transport },
     ))
+}
+
+/// Whether the session's polls are answered with scripts.
+fn is_jsonp(session: &Session) -> bool {
+    match &session.wiring {
+        Wiring::Engine4(engine) | Wiring::Engine3(engine) => engine.jsonp.is_some(),
+        Wiring::Legacy09(_) | Wiring::Legacy06(_) => false,
+    }
 }
 
 fn is_ours(core: &Core, slot: u32, raw: bool) -> bool {
@@ -198,7 +232,8 @@ fn open_polling(core: &mut Core, now: Time, mut asker: Asker, opening: &Opening<
         out.writes.push(asker.answer(503, None, Bytes::new()));
         return;
     };
-    if let Some(cookie) = set_cookie(core, slot) {
+    let secure = is_secure(&core.config, opening.request);
+    if let Some(cookie) = set_cookie(core, slot, secure) {
         asker.header("Set-Cookie", cookie);
     }
     match opening.revision {
@@ -332,23 +367,10 @@ fn open_packet(core: &mut Core, slot: u32, revision: Revision, transport: Transp
     })
 }
 
-fn set_cookie(core: &Core, slot: u32) -> Option<ByteString> {
-    use crate::config::SameSite;
+fn set_cookie(core: &Core, slot: u32, secure: bool) -> Option<ByteString> {
     let cookie = core.config.cookie.as_ref()?;
     let sid = core.sessions.get(slot)?.sid;
-    let http_only = if cookie.http_only { "; HttpOnly" } else { "" };
-    let same_site = match cookie.same_site {
-        SameSite::Strict => "Strict",
-        SameSite::Lax => "Lax",
-        SameSite::None => "None",
-    };
-    Some(
-        format!(
-            "{}={sid}; Path={}{http_only}; SameSite={same_site}",
-            cookie.name, cookie.path
-        )
-        .into(),
-    )
+    Some(cookie.write(sid, secure).into())
 }
 
 pub(super) const fn wire(revision: Revision, raw: bool) -> Wire {

@@ -19,9 +19,9 @@ use crate::legacy::transports::{
 };
 use crate::legacy::upgrade::{Agreed, agree, take_up};
 use crate::server::{
-    Asker, Blocked, Carriage, Core, Handshake, Identity, Outputs, Part, PollEncoding, Reason, Request, Role, Session,
-    State, StreamEncoding, StreamForm, TransportKind, Verdict, Wiring, Write, header, origin_allowed, query_object,
-    script_allowed,
+    Asker, Blocked, Carriage, Core, Delivery, Handshake, Identity, Outputs, Part, PollEncoding, Reach, Reason, Request,
+    Role, Session, State, StreamEncoding, StreamForm, TransportKind, Verdict, Wiring, Write, admit, asked_headers, origin,
+    query_object,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http};
@@ -41,6 +41,10 @@ pub(crate) fn handle_request(
 ) {
     let config = Arc::clone(&core.config);
     let script = script_of(route);
+    if !is_offered_form(&config, route) {
+        let asker = Asker::without_cors(link, &request.http);
+        return out.writes.push(asker.answer(400, None, Bytes::new()));
+    }
     // A page of scripts, which is the server's own.
     let is_page = matches!(
         route,
@@ -49,10 +53,11 @@ pub(crate) fn handle_request(
             ..
         }
     );
-    let allowed = match script.is_some() || is_page {
-        true => script_allowed(&config, &request.http),
-        false => origin_allowed(&config, &request.http),
-    };
+    let stranger = admit(&config, request, Reach::of_script(is_page || is_jsonp(route))).err();
+    let allowed = stranger.is_none();
+    if let Some(stranger) = stranger {
+        out.deliveries.push(Delivery::Stranger(stranger));
+    }
     let mut headers = match allowed && !is_page {
         true => cors(&request.http),
         false => Vec::new(),
@@ -63,11 +68,11 @@ pub(crate) fn handle_request(
         // Internet Explorer takes a script that repeats what was sent for an attack (docs/protocol/legacy-0.9.md §6, §7).
         headers.push(("X-XSS-Protection", ByteString::from_static("0")));
     }
-    let mut asker = Asker::with_headers(link, &request.http, headers);
+    let mut asker = Asker::with_cors(link, &request.http, headers);
     match *route {
         detect::V1::Preflight => {
             asker.header("Access-Control-Allow-Methods", ByteString::from_static("POST, GET"));
-            if let Some(asked) = header(&request.http, "access-control-request-headers") {
+            if let Some(asked) = asked_headers(&request.http) {
                 asker.header("Access-Control-Allow-Headers", ByteString::from(asked));
             }
             out.writes.push(asker.answer(200, None, Bytes::new()));
@@ -109,7 +114,7 @@ pub(crate) fn handle_request(
 
 /// The answer to a protocol segment that is a number other than 1.
 pub(crate) fn refuse_protocol(link: LinkId, request: &http::Request, out: &mut Outputs) {
-    let asker = Asker::with_headers(link, request, Vec::new());
+    let asker = Asker::without_cors(link, request);
     refuse(asker, None, 500, handshake::UNKNOWN_PROTOCOL, out);
 }
 
@@ -130,6 +135,20 @@ const fn script_of(route: &detect::V1<'_>) -> Option<u64> {
     }
 }
 
+/// Whether the request comes from a JSONP client: its answer is a script, or its body a form that every page can send.
+const fn is_jsonp(route: &detect::V1<'_>) -> bool {
+    match route {
+        detect::V1::Handshake { jsonp, .. } => jsonp.is_some(),
+        detect::V1::Transport { transport, .. } => matches!(transport, Transport::JsonpPolling),
+        detect::V1::Disconnect { .. } | detect::V1::Preflight | detect::V1::Malformed => false,
+    }
+}
+
+/// Whether scripts are served, if the answer has to be one.
+const fn is_offered_form(config: &Config, route: &detect::V1<'_>) -> bool {
+    config.transports.jsonp || !is_jsonp(route)
+}
+
 /// The session with this id, if it is one of this generation: an id of another is unknown here (docs/protocol/detection.md §5).
 fn find(core: &Core, sid: &str) -> Option<u32> {
     core.find_session(sid)
@@ -139,7 +158,9 @@ fn find(core: &Core, sid: &str) -> Option<u32> {
 const fn is_offered(config: &Config, transport: Transport) -> bool {
     match transport {
         Transport::Websocket | Transport::Flashsocket => config.transports.websocket,
-        Transport::Htmlfile | Transport::XhrPolling | Transport::JsonpPolling => config.transports.polling,
+        Transport::XhrPolling => config.transports.polling,
+        Transport::Htmlfile => config.transports.polling && config.transports.htmlfile,
+        Transport::JsonpPolling => config.transports.polling && config.transports.jsonp,
         // Clients of this generation have none.
         Transport::XhrMultipart => false,
     }
@@ -147,7 +168,7 @@ const fn is_offered(config: &Config, transport: Transport) -> bool {
 
 /// The headers that genuine 0.9 servers answer with, which older clients take as well (docs/protocol/legacy-0.9.md §2.2, §15).
 fn cors(request: &http::Request) -> Vec<(&'static str, ByteString)> {
-    let Some(origin) = header(request, "origin") else {
+    let Some(origin) = origin(request) else {
         return Vec::new();
     };
     alloc::vec![
@@ -163,7 +184,7 @@ fn refuse(asker: Asker, script: Option<u64>, status: u16, message: &'static str,
         Some(index) => {
             let mut body = BytesMut::new();
             write_jsonp_error(index, message, &mut body);
-            asker.answer(200, Some("application/javascript"), body.freeze())
+            asker.answer(200, Some(JSONP_CONTENT_TYPE), body.freeze())
         }
     });
 }
@@ -235,7 +256,7 @@ pub(super) fn answer_handshake(core: &mut Core, now: Time, slot: u32, out: &mut 
                 let mut dressed = BytesMut::new();
                 let text = core::str::from_utf8(&body).unwrap_or_default();
                 write_script(Family::V1, index, text, &mut dressed);
-                asker.answer(200, Some("application/javascript"), dressed.freeze())
+                asker.answer(200, Some(JSONP_CONTENT_TYPE), dressed.freeze())
             }
         });
     }
@@ -256,7 +277,7 @@ fn upgrade(
 ) {
     let slot = slot.filter(|slot| is_handshaken(core, *slot));
     let unknown = Some(Wire::Legacy09Unknown).filter(|_| slot.is_none());
-    let Some(agreed) = agree(asker, request, Wire::Legacy09, unknown, out) else {
+    let Some(agreed) = agree(&core.config, asker, request, Wire::Legacy09, unknown, out) else {
         return;
     };
     let Some(slot) = slot else {
