@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use sio_proto::SessionKey;
-use sio_proto::server::{AckError, EngineMessage, Handshake, Reason};
+use sio_proto::server::{AckError, EngineMessage, Handshake, Reason, Stranger};
 use sio_proto::socket::Args;
 
 use crate::args::RawArgs;
@@ -33,6 +33,7 @@ pub(crate) enum Work {
     EngineOpen(Arc<ShardCell>, SessionKey, Arc<Handshake>),
     EngineMessage(Arc<ShardCell>, SessionKey, EngineMessage),
     EngineClose(Arc<ShardCell>, SessionKey, Reason),
+    Stranger(Arc<ShardCell>, Box<Stranger>),
 }
 
 /// Whether the mailbox is free for the next mail.
@@ -65,8 +66,24 @@ impl Work {
             Self::EngineClose(cell, session, reason) => {
                 with_engine(cell, session, |io, engine| io.engine().close(engine, reason));
             }
+            Self::Stranger(cell, stranger) => warn_of_stranger(&cell, &stranger),
         }
     }
+}
+
+/// A request was refused for where it comes from. Whoever has just set the server up wants to know which setting would let it in.
+fn warn_of_stranger(cell: &ShardCell, stranger: &Stranger) {
+    let Some(io) = cell.io.upgrade() else { return };
+    let (origin, host) = (stranger.origin.as_deref(), stranger.host.as_deref());
+    io.warnings.strangers.say((io.runtime.now)(), || {
+        tracing::warn!(
+            origin = origin.unwrap_or("(none)"),
+            host = host.unwrap_or("(none)"),
+            setting = stranger.why.setting(),
+            why = stranger.why.explain(),
+            "request refused for where it comes from"
+        );
+    });
 }
 
 /// One mail is done: the next ones that wait follow, until there is none or a future has to finish first.

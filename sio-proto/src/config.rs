@@ -169,10 +169,14 @@ pub enum ConfigError {
     #[error("browsers throw away a cookie with {0}")]
     CookieLost(&'static str),
     /// `*` does not go together with credentials.
-    #[error("credentials with `Cors::any()`: list the origins, or say `Cors::any_with_credentials()` if every page may act for its visitors")]
+    #[error(
+        "credentials with `Cors::any()`: list the origins, or say `Cors::any_with_credentials()` if every page may act for its visitors"
+    )]
     CorsCredentials,
     /// No browser sends such an origin.
-    #[error("CORS origin {0:?}: an origin is `scheme://host[:port]`, without `*` or a slash at its end; all pages are `Cors::any()`")]
+    #[error(
+        "CORS origin {0:?}: an origin is `scheme://host[:port]`, without `*` or a slash at its end; all pages are `Cors::any()`"
+    )]
     CorsOrigin(String),
     /// A mount's path is that of something else, or lies below or above it.
     #[error("mount {0:?} would answer requests of another path")]

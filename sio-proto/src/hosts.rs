@@ -175,9 +175,7 @@ fn is_below(parent: &str, name: &str) -> bool {
     let Some(at) = name.len().checked_sub(parent.len()).filter(|at| *at >= 2) else {
         return false;
     };
-    name.is_char_boundary(at)
-        && name[at..].eq_ignore_ascii_case(parent)
-        && name[..at].ends_with('.')
+    name.is_char_boundary(at) && name[at..].eq_ignore_ascii_case(parent) && name[..at].ends_with('.')
 }
 
 #[cfg(test)]

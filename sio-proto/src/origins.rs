@@ -301,11 +301,20 @@ mod tests {
                 &["app://x", "APP://x:1"],
                 &["app://", "http://x", "app://u@x", "app://x/y"],
             ),
-            ("file://", &["file://", "FILE://"], &["file:///", "file://x", "null", "app://"]),
+            (
+                "file://",
+                &["file://", "FILE://"],
+                &["file:///", "file://x", "null", "app://"],
+            ),
             (
                 "capacitor://localhost",
                 &["capacitor://localhost"],
-                &["capacitor://localhost:1x", "http://localhost", "capacitor://", "capacitor://evil"],
+                &[
+                    "capacitor://localhost:1x",
+                    "http://localhost",
+                    "capacitor://",
+                    "capacitor://evil",
+                ],
             ),
             (
                 "chrome-extension://abcdef",

@@ -50,7 +50,9 @@ fn a_captured_conversation() {
     let read = Chunks::read(&world.bytes(link));
     assert_eq!(
         read.head.as_deref(),
-        Some("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=UTF-8\r\nTransfer-Encoding: chunked\r\n\r\n")
+        Some(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=UTF-8\r\nX-Content-Type-Options: nosniff\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
     );
     assert_eq!(read.chunks[0].len(), 256);
     assert_eq!(

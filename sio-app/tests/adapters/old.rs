@@ -53,7 +53,7 @@ fn an_htmlfile_and_posts_beside_it() {
 fn a_hixie_websocket_whose_last_bytes_come_late() {
     let served = echo();
     let mut stream = dial(served.address);
-    let head = "GET /socket.io/websocket HTTP/1.1\r\nHost: x\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
+    let head = "GET /socket.io/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
     let answer = String::from_utf8(read_until(&mut stream, b"\r\n\r\n")).unwrap();

@@ -119,13 +119,19 @@ impl Cookie {
             true => Err(ConfigError::CookieLost(what)),
             false => Ok(()),
         };
-        needs(self.same_site == SameSite::None && !secure, "`SameSite=None` without `secure`")?;
+        needs(
+            self.same_site == SameSite::None && !secure,
+            "`SameSite=None` without `secure`",
+        )?;
         needs(self.partitioned && !secure, "`partitioned` without `secure`")?;
         let prefixed = |prefix: &str| {
             let start = self.name.get(..prefix.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
         };
-        needs(prefixed("__Secure-") && !secure, "a name with `__Secure-` without `secure`")?;
+        needs(
+            prefixed("__Secure-") && !secure,
+            "a name with `__Secure-` without `secure`",
+        )?;
         let is_host = secure && self.path == "/" && self.domain.is_none();
         needs(
             prefixed("__Host-") && !is_host,
@@ -196,7 +202,11 @@ mod tests {
         ] {
             let what = format!("{cookie:?}");
             let checked = Config::default().cookie(cookie).validate().map(|_| ());
-            assert_eq!(checked, error.map_or(Ok(()), |e| Err(ConfigError::CookieLost(e))), "{what}");
+            assert_eq!(
+                checked,
+                error.map_or(Ok(()), |e| Err(ConfigError::CookieLost(e))),
+                "{what}"
+            );
         }
         // Where a proxy speaks TLS every cookie says `Secure`.
         assert!(Config::default().cookie(none()).behind_tls(true).validate().is_ok());
@@ -228,7 +238,10 @@ mod tests {
             cookie.write("x", false),
             "sid=x; Path=/chat; Domain=example.org; Max-Age=90; Secure; SameSite=None; Partitioned; Priority=High"
         );
-        assert_eq!(Cookie::default().write("x", false), "io=x; Path=/; HttpOnly; SameSite=Lax");
+        assert_eq!(
+            Cookie::default().write("x", false),
+            "io=x; Path=/; HttpOnly; SameSite=Lax"
+        );
         assert_eq!(
             Cookie::default().write("x", true),
             "io=x; Path=/; HttpOnly; Secure; SameSite=Lax"

@@ -74,6 +74,11 @@ impl Cors {
         matches!(self.origins, CorsOrigins::Any | CorsOrigins::Reflected)
     }
 
+    /// Whether no page may read answers.
+    pub(crate) const fn is_nobody(&self) -> bool {
+        matches!(&self.origins, CorsOrigins::List(origins) if origins.is_empty())
+    }
+
     /// Whether pages of this origin may read answers.
     pub(crate) fn fits(&self, origin: &str) -> bool {
         match &self.origins {
@@ -89,7 +94,9 @@ impl Cors {
             CorsOrigins::Any | CorsOrigins::Reflected => Ok(()),
             CorsOrigins::List(origins) => {
                 let is_origin = |origin: &str| {
-                    let is_one = origin.parse::<OriginPattern>().is_ok_and(|pattern| pattern.fits(origin));
+                    let is_one = origin
+                        .parse::<OriginPattern>()
+                        .is_ok_and(|pattern| pattern.fits(origin));
                     origin == "null" || is_one && origin.contains("://") && !origin.contains('*')
                 };
                 match origins.iter().find(|origin| !is_origin(origin)) {

@@ -142,15 +142,26 @@ pub(crate) fn origin(request: &http::Request) -> Option<&str> {
     header(request, "origin").filter(|origin| origin.len() <= MAX_ORIGIN_BYTES)
 }
 
+/// Whether any page of another origin may read answers.
+fn has_cors(config: &Config) -> bool {
+    match (&config.cors, &config.origins) {
+        (_, Origins::List(_)) => true,
+        (None, origins) => *origins == Origins::Any,
+        (Some(cors), _) => !cors.is_nobody(),
+    }
+}
+
 /// What a config says of CORS. What pages of listed origins are let in to do they may read, too, whether the list is that of CORS or of origins.
 fn cors_headers(config: &Config, request: &http::Request) -> (FixedHeaders, AnswerHeaders) {
     let listed = |origin: &str| match &config.origins {
         Origins::List(patterns) => patterns.iter().any(|pattern| pattern.fits(origin)),
         Origins::SameHost | Origins::Any => false,
     };
+    if !has_cors(config) {
+        return (PLAIN, Vec::new());
+    }
     let (any, credentials) = match &config.cors {
         Some(cors) => (cors.origins == CorsOrigins::Any, cors.credentials),
-        None if config.origins == Origins::SameHost => return (PLAIN, Vec::new()),
         None => (config.origins.are_open(), !config.origins.are_open()),
     };
     let mut headers = Vec::new();
@@ -180,7 +191,7 @@ pub(crate) fn asked_headers(request: &http::Request) -> Option<&str> {
 /// The answer to a preflight, if the config has CORS and this is one.
 pub(crate) fn preflight(config: &Config, link: LinkId, request: &http::Request) -> Option<Write> {
     const BOTH: &str = "Origin, Access-Control-Request-Headers";
-    if request.method != http::Method::Options || config.cors.is_none() && config.origins == Origins::SameHost {
+    if request.method != http::Method::Options || !has_cors(config) {
         return None;
     }
     let (fixed, headers) = cors_headers(config, request);
@@ -191,7 +202,11 @@ pub(crate) fn preflight(config: &Config, link: LinkId, request: &http::Request) 
         ByteString::from_static("GET,HEAD,PUT,PATCH,POST,DELETE"),
     );
     let varies_by_page = fixed == VARYING;
-    let vary = if varies_by_page { BOTH } else { "Access-Control-Request-Headers" };
+    let vary = if varies_by_page {
+        BOTH
+    } else {
+        "Access-Control-Request-Headers"
+    };
     asker.header("Vary", ByteString::from_static(vary));
     if let Some(asked) = asked_headers(request) {
         asker.header("Access-Control-Allow-Headers", ByteString::from(asked));

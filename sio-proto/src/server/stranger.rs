@@ -272,7 +272,10 @@ mod tests {
     #[test]
     fn pages_have_origins() {
         for (page, origin) in [
-            ("http://good.example/page?x=http://evil.example", Some("http://good.example")),
+            (
+                "http://good.example/page?x=http://evil.example",
+                Some("http://good.example"),
+            ),
             ("http://good.example:81", Some("http://good.example:81")),
             ("http://good.example?x/y", Some("http://good.example")),
             ("http://good.example#@evil", Some("http://good.example")),
@@ -312,6 +315,36 @@ mod tests {
         ] {
             assert_eq!(is_same_host(origin, host, false), plain, "{origin} {host}");
             assert_eq!(is_same_host(origin, host, true), secure, "{origin} {host} over TLS");
+        }
+    }
+
+    /// Hardening A13. The host of an absolute target counts, whatever the field says (RFC 9112 §3.2.2).
+    #[test]
+    fn the_host_of_an_absolute_target_counts() {
+        let peer = crate::server::Peer {
+            address: Some("127.0.0.1:50000".parse().unwrap()),
+            ..crate::server::Peer::default()
+        };
+        for (target, host, ours) in [
+            ("/socket.io/", "localhost", true),
+            ("/socket.io/", "evil.example", false),
+            ("http://localhost:3000/socket.io/", "evil.example", true),
+            ("http://evil.example/socket.io/", "localhost", false),
+            ("http://localhost@evil.example/socket.io/", "localhost", false),
+        ] {
+            let http = http::Request {
+                method: http::Method::Get,
+                target: target.into(),
+                version_minor: 1,
+                headers: [("Host", host)].into_iter().collect(),
+                body: Ok(bytes::Bytes::new()),
+            };
+            let request = Request::new(http, peer);
+            let admitted = admit(&Config::default(), &request, Reach::Closed);
+            assert_eq!(
+                admitted.map_err(|stranger| stranger.why),
+                if ours { Ok(()) } else { Err(Strangeness::Host) }
+            );
         }
     }
 

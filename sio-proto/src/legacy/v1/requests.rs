@@ -20,8 +20,8 @@ use crate::legacy::transports::{
 use crate::legacy::upgrade::{Agreed, agree, take_up};
 use crate::server::{
     Asker, Blocked, Carriage, Core, Delivery, Handshake, Identity, Outputs, Part, PollEncoding, Reach, Reason, Request,
-    Role, Session, State, StreamEncoding, StreamForm, TransportKind, Verdict, Wiring, Write, admit, asked_headers, origin,
-    query_object,
+    Role, Session, State, StreamEncoding, StreamForm, TransportKind, Verdict, Wiring, Write, admit, asked_headers,
+    origin, query_object,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http};
@@ -68,7 +68,10 @@ pub(crate) fn handle_request(
         // Internet Explorer takes a script that repeats what was sent for an attack (docs/protocol/legacy-0.9.md §6, §7).
         headers.push(("X-XSS-Protection", ByteString::from_static("0")));
     }
-    let mut asker = Asker::with_cors(link, &request.http, headers);
+    let mut asker = match is_page {
+        true => Asker::without_cors(link, &request.http),
+        false => Asker::with_cors(link, &request.http, headers),
+    };
     match *route {
         detect::V1::Preflight => {
             asker.header("Access-Control-Allow-Methods", ByteString::from_static("POST, GET"));
