@@ -110,6 +110,7 @@ mod namespace;
 mod options;
 mod pipe;
 mod place;
+mod registry;
 mod request;
 mod runtime;
 mod serve;
