@@ -24,6 +24,7 @@ use crate::mailbox;
 use crate::metrics::Tally;
 use crate::namespace::Namespace;
 use crate::options::Options;
+use crate::rated::Warnings;
 use crate::registry::{self, Namespaces, Table};
 use crate::request::{HttpRequest, HttpResponse};
 use crate::runtime::Runtime;
@@ -63,6 +64,8 @@ pub(crate) struct Inner {
     deadlines: Mutex<Deadlines>,
     pub(crate) shutdown: Shutdown,
     pub(crate) tally: Tally,
+    /// What peers can make the log say.
+    pub(crate) warnings: Arc<Warnings>,
     pub(crate) directory: Arc<Directory>,
     /// Whether the tasks that watch the time have been started.
     pub(crate) ticking: AtomicBool,
@@ -107,6 +110,7 @@ impl Io {
             max_events: options.max_waiting_events,
             max_bytes: options.max_waiting_bytes,
         };
+        let warnings = Arc::new(Warnings::new());
         let io = Self(Arc::new_cyclic(|io| Inner {
             runtime,
             router: Router::new(&config, key, shards.len()),
@@ -115,7 +119,15 @@ impl Io {
             directory,
             cells: shards
                 .into_iter()
-                .map(|shard| Arc::new(ShardCell::new(io.clone(), runtime, shard, waiting)))
+                .map(|shard| {
+                    Arc::new(ShardCell::new(
+                        io.clone(),
+                        runtime,
+                        shard,
+                        waiting,
+                        Arc::clone(&warnings),
+                    ))
+                })
                 .collect(),
             config,
             options,
@@ -129,6 +141,7 @@ impl Io {
             }),
             connections: Mutex::default(),
             deadlines: Mutex::default(),
+            warnings,
             ticking: AtomicBool::new(false),
             waiters: Mutex::default(),
         }));
@@ -450,12 +463,18 @@ impl Inner {
         // A name for which there is no handler is a client's word, and so is what arguments are that do not fit.
         let is_ours = socket.is_none_or(|socket| socket.0.table().is_none_or(|table| table.knows(event)));
         let event = if is_ours { event } else { "(any)" };
-        match error {
+        let rated = match error {
+            HandlerError::Panicked(_) => &self.warnings.panicked,
+            HandlerError::Failed(_) => &self.warnings.failed,
+            HandlerError::Args(_) => &self.warnings.misfits,
+            HandlerError::Emit(_) => &self.warnings.unsent,
+        };
+        rated.say((self.runtime.now)(), || match error {
             HandlerError::Panicked(error) => tracing::error!(namespace, event, error, "handler panicked"),
             HandlerError::Failed(error) => tracing::warn!(namespace, event, error, "handler failed"),
             HandlerError::Args(_) => tracing::warn!(namespace, event, "arguments do not fit"),
             HandlerError::Emit(_) => tracing::warn!(namespace, event, "cannot emit"),
-        }
+        });
     }
 
     /// Adds a connection; `None` if there are as many as may be.
