@@ -42,6 +42,16 @@ pub(crate) fn run_tasks() -> usize {
     TASKS.with_borrow(Vec::len)
 }
 
+/// Waits once, and is ready when it is polled again.
+pub(crate) async fn once_pending() {
+    let mut waits = true;
+    std::future::poll_fn(|_| match std::mem::take(&mut waits) {
+        true => Poll::Pending,
+        false => Poll::Ready(()),
+    })
+    .await;
+}
+
 /// A waker that counts.
 #[derive(Clone, Default)]
 pub(crate) struct Counted(Arc<Count>);
