@@ -101,7 +101,8 @@ fn simple(args: &Args, line_breaks_as_json: bool) -> Body {
         let text = json::unescape(value);
         // Half a surrogate pair is something that JSON can say, and text cannot.
         let halved = text.contains('\u{fffd}') && value.contains('\\');
-        if !halved && !(line_breaks_as_json && text.contains(LINE_BREAKS)) {
+        let cut = line_breaks_as_json && text.contains(LINE_BREAKS);
+        if !halved && !cut {
             return Body::Message(ByteString::from(&*text));
         }
     }
