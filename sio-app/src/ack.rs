@@ -47,13 +47,13 @@ impl Ack {
 
     /// Answers with these arguments; `()` for none, a tuple for several.
     ///
-    /// If the client is gone there is nobody to tell; arguments that cannot be written are reported to
+    /// If the client is gone there is nobody to tell; arguments that cannot be written, or are too large, are reported to
     /// [`Io::on_error`](crate::Io::on_error).
     pub fn send<A: Serialize>(self, args: A) {
         let Some(Wanted { id, guest }) = self.0 else { return };
         let socket = guest.socket();
         if let Err(error) = message::send_ack(socket, id, &args)
-            && matches!(error, EmitError::Args(_))
+            && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
         {
             Socket(Arc::clone(socket)).report("ack", error);
         }

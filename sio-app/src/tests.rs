@@ -15,6 +15,8 @@ use crate::{
     Source, Task, Time,
 };
 
+mod polls;
+
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };
     static TASKS: RefCell<Vec<Task>> = const { RefCell::new(Vec::new()) };

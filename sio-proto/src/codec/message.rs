@@ -158,7 +158,8 @@ pub trait MessageCodec: Send + Sync {
         transports::write_htmlfile(Family::V06, payload, out);
     }
 
-    /// Appends the part of an xhr-multipart stream that carries `payload`, with the boundary behind it.
+    /// Appends the part of an xhr-multipart stream that carries `payload`, with the boundary behind it. Nothing can escape the boundary `--socketio` there:
+    /// a codec that lets text through as it is must not write it ([`has_boundary`](crate::legacy::transports::has_boundary)).
     fn wrap_multipart(&self, payload: &str, out: &mut BytesMut) {
         transports::write_multipart(payload, out);
     }

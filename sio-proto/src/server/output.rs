@@ -127,10 +127,14 @@ pub enum PollEncoding {
     Engine4Jsonp(ByteString),
     /// Length-prefixed packets, binary as base64 (docs/protocol/engine-io.md §3.2).
     Engine3,
+    /// The same for a peer that encodes text twice (docs/protocol/engine-io.md §3.3).
+    Engine3Doubled,
     /// Length-prefixed packets in bytes (docs/protocol/engine-io.md §3.4).
     Engine3Binary,
     /// Length-prefixed packets as an Engine.IO JSONP answer with this index (docs/protocol/engine-io.md §4.6).
     Engine3Jsonp(ByteString),
+    /// The same for a peer that encodes text twice.
+    Engine3DoubledJsonp(ByteString),
     /// Packets of 0.7-0.9, framed if there are several (docs/protocol/legacy-0.9.md §5).
     Legacy09,
     /// The same as the script of this callback (docs/protocol/legacy-0.9.md §7).
@@ -188,9 +192,14 @@ impl PollEncoding {
                 bodies::encode_script(index, buffer);
             }
             Self::Engine3 => bodies::encode_v3(frames, buffer),
+            Self::Engine3Doubled => bodies::encode_v3_doubled(frames, buffer),
             Self::Engine3Binary => bodies::encode_v3_binary(frames, buffer),
             Self::Engine3Jsonp(index) => {
                 bodies::encode_v3(frames, buffer);
+                bodies::encode_script(index, buffer);
+            }
+            Self::Engine3DoubledJsonp(index) => {
+                bodies::encode_v3_doubled(frames, buffer);
                 bodies::encode_script(index, buffer);
             }
             Self::Legacy09 => v1::requests::encode_poll(frames, buffer),
