@@ -19,9 +19,10 @@ use crate::engine::EngineSocket;
 use crate::error::HandlerError;
 use crate::handler::{Call, HandlerFuture, Started, StartedMiddleware};
 use crate::io::Inner;
+use crate::lock;
 use crate::mailbox::{Mail, Next, args_bytes};
 use crate::middleware::Refusal;
-use crate::namespace::Table;
+use crate::registry::Table;
 use crate::shard::{Named, ShardCell};
 use crate::socket::{Socket, SocketInner};
 use crate::turn::{self, Turn, new_owner};
@@ -34,6 +35,8 @@ pub(crate) enum Work {
     EngineMessage(Arc<ShardCell>, SessionKey, EngineMessage),
     EngineClose(Arc<ShardCell>, SessionKey, Reason),
     Stranger(Arc<ShardCell>, Box<Stranger>),
+    /// This may be the last of a socket, whose data is the user's.
+    Release(Arc<SocketInner>),
 }
 
 /// Whether the mailbox is free for the next mail.
@@ -67,6 +70,7 @@ impl Work {
                 with_engine(cell, session, |io, engine| io.engine().close(engine, reason));
             }
             Self::Stranger(cell, stranger) => warn_of_stranger(&cell, &stranger),
+            Self::Release(socket) => drop(socket),
         }
     }
 }
@@ -260,9 +264,13 @@ async fn decide(socket: &Arc<SocketInner>) -> Result<(), Refusal> {
 }
 
 fn accept(turn: &Turn, socket: &Arc<SocketInner>, table: &Table) -> Then {
-    let accepted = socket
-        .cell
-        .input(turn, |state, now, out| state.shard.accept(now, socket.key, out));
+    let accepted = socket.cell.input(turn, |state, now, out| {
+        let accepted = state.shard.accept(now, socket.key, out);
+        if accepted && let Some(names) = &table.names {
+            names.enter(&socket.namespace);
+        }
+        accepted
+    });
     if !accepted {
         return Then::Next;
     }
@@ -301,6 +309,7 @@ fn with_engine(cell: Arc<ShardCell>, session: SessionKey, act: impl FnOnce(&Inne
 
 /// Runs user code; a panic becomes an error.
 pub(crate) fn guarded<R>(code: impl FnOnce() -> R) -> Result<R, HandlerError> {
+    lock::assert_none_held();
     // What the code may have left half done is the user's own, and the socket it was for ends.
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| HandlerError::Panicked(panic_message(&*panic)))
 }
