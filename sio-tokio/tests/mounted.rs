@@ -315,7 +315,11 @@ async fn answers_without_end() {
     let open = connection.get("/socket.io/1/?t=1").await;
     let sid = open.split(':').next().unwrap();
     connection
-        .write(&raw::get(&format!("/socket.io/1/htmlfile/{sid}?t=2")).replacen("\r\n", "\r\nReferer: http://localhost/\r\n", 1))
+        .write(&raw::get(&format!("/socket.io/1/htmlfile/{sid}?t=2")).replacen(
+            "\r\n",
+            "\r\nReferer: http://localhost/\r\n",
+            1,
+        ))
         .await;
     let head = connection.until("\r\n\r\n").await;
     assert!(
@@ -343,7 +347,11 @@ async fn answers_without_end() {
     let open = connection.get("/socket.io/1/?t=1").await;
     let sid = open.split(':').next().unwrap();
     connection
-        .write(&raw::get(&format!("/socket.io/1/htmlfile/{sid}?t=2")).replacen("\r\n", "\r\nReferer: http://localhost/\r\n", 1))
+        .write(&raw::get(&format!("/socket.io/1/htmlfile/{sid}?t=2")).replacen(
+            "\r\n",
+            "\r\nReferer: http://localhost/\r\n",
+            1,
+        ))
         .await;
     connection.until(r#"_("1::")"#).await;
     io.sockets()[0].close();

@@ -31,9 +31,11 @@ fn an_htmlfile_and_posts_beside_it() {
     let served = echo();
     let mut stream = dial(served.address);
     stream
-        .write_all(get("/socket.io/htmlfile//1795447994871")
-            .replacen("\r\n", "\r\nReferer: http://localhost/\r\n", 1)
-            .as_bytes())
+        .write_all(
+            get("/socket.io/htmlfile//1795447994871")
+                .replacen("\r\n", "\r\nReferer: http://localhost/\r\n", 1)
+                .as_bytes(),
+        )
         .unwrap();
     let opened = String::from_utf8(read_until(&mut stream, b"</script>\r\n")).unwrap();
     let (_, id) = opened.split_once("~m~24~m~").unwrap();
