@@ -216,7 +216,7 @@ impl<'a> Said<'a> {
     fn stranger(&self, why: Strangeness) -> Box<Stranger> {
         Box::new(Stranger {
             why,
-            origin: self.origin.or(self.referer.map(without_path)).map(printable),
+            origin: self.origin.or_else(|| self.referer.map(without_path)).map(printable),
             host: self.host.map(|host| printable(host.as_bytes())),
         })
     }
