@@ -45,7 +45,7 @@ fn engine_io(route: Route) -> EngineIo {
 /// The last place of `text` in `target`.
 fn part(target: &str, text: &str) -> Part {
     let at = target.rfind(text).expect("it stands there");
-    Part::locate(target, target[at..at + text.len()].as_bytes())
+    Part::locate(target, &target.as_bytes()[at..at + text.len()])
 }
 
 fn text(target: &str, part: Option<Part>) -> Option<&str> {
