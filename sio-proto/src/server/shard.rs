@@ -117,6 +117,7 @@ impl Shard {
 
     /// A complete request came on `link`. It is answered now, or the link waits for its answer.
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
+        out.released.extend(request.extension.clone());
         let written = out.writes.len();
         let refused = request.origin_allowed() && matches!(request.admission, Admission::Refused(_));
         super::route::handle_request(&mut self.core, now, link, request, out);
