@@ -26,6 +26,9 @@ pub enum EmitError {
     /// The name belongs to the protocol: `connect`, `disconnect` and a few more (docs/protocol/socket-io.md §4).
     #[error("the event name {0:?} is reserved")]
     Reserved(String),
+    /// The room's name is the id of another socket, there or gone. What is sent to an id is for its socket alone.
+    #[error("no room is named as the id of a socket")]
+    ReservedRoom,
 }
 
 impl From<SendError> for EmitError {
@@ -35,6 +38,7 @@ impl From<SendError> for EmitError {
             SendError::Full => Self::Full,
             SendError::Dropped => Self::Dropped,
             SendError::Unsupported => Self::Unsupported,
+            SendError::Reserved => Self::ReservedRoom,
         }
     }
 }

@@ -213,11 +213,12 @@ impl Io {
         self.all().sockets()
     }
 
-    /// The connected socket with this id, whatever its namespace.
+    /// The connected socket with this id, whatever its namespace: with this [`Socket::id`], or the id by which the client knows
+    /// itself ([`Socket::wire_id`]).
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<Socket> {
-        let find = |cell: &Arc<ShardCell>| cell.ask(|state| state.find(state.shard.find(id)?));
-        self.0.cells.iter().find_map(find).map(Socket)
+        let cell = self.0.cells.get(self.0.router.shard_of(id)?)?;
+        cell.ask(|state| state.find(state.shard.find(id)?)).map(Socket)
     }
 
     /// How many sessions are open, of all kinds.

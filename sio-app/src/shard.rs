@@ -18,7 +18,8 @@ use crate::link::{Claim, Item, Link, Pen, Progress};
 use crate::mailbox::{self, Mail, Overflow};
 use crate::runtime::Runtime;
 use crate::sleep::Sleeps;
-use crate::socket::{SocketId, SocketInner};
+use crate::socket::SocketInner;
+use crate::socket_id::SocketId;
 use crate::turn::Turn;
 use crate::work::Work;
 
@@ -248,7 +249,7 @@ impl ShardCell {
             Delivery::Connect {
                 socket,
                 sid,
-                derived_id,
+                wire_id,
                 namespace,
                 auth,
                 handshake,
@@ -259,7 +260,7 @@ impl ShardCell {
                 let inner = SocketInner::new(
                     Arc::clone(self),
                     socket,
-                    SocketId::new(sid, derived_id),
+                    (SocketId::new(sid), wire_id),
                     namespace,
                     auth,
                     handshake,

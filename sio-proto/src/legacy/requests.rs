@@ -16,7 +16,7 @@ use super::upgrade::{Agreed, agree, take_up};
 use crate::codec::Codec;
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
-    Asker, Blocked, Carriage, Core, Handshake, Identity, Outputs, PollEncoding, Reason, Request, Role, StreamEncoding,
+    Asker, Blocked, Carriage, Core, Handshake, Outputs, PollEncoding, Reason, Request, Role, StreamEncoding,
     StreamForm, Verdict, Wiring, header, origin_allowed, script_allowed,
 };
 use crate::wire::{Inbound, Wire};
@@ -168,7 +168,7 @@ fn open(core: &mut Core, now: Time, door: Door, arrival: &Arrival<'_>, out: &mut
     }
     let held = now + core.config.legacy.poll_duration;
     set_deadline(core, slot, held);
-    if !core.ask(slot, &ByteString::from_static("/"), Identity::Own, None, out) {
+    if !core.ask(slot, &ByteString::from_static("/"), None, out) {
         close(core, slot, Reason::ForcedServerClose, out);
     }
 }

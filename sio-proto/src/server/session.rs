@@ -21,7 +21,8 @@ use super::http_answer::Asker;
 use super::{Form, Generation, Handshake, Outputs, Part, SendError, StreamForm, TransportKind, Write};
 use crate::engine::Revision;
 use crate::socket::Reassembly;
-use crate::{Config, Frame, LinkId, Sid, Time, engine, legacy};
+use crate::id::SessionId;
+use crate::{Config, Frame, LinkId, Time, WireId, engine, legacy};
 
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +98,8 @@ impl Blocked {
 
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) sid: Sid,
+    /// The secret that makes a request one of this session.
+    pub(crate) id: SessionId,
     pub(crate) state: State,
     pub(crate) transport: TransportKind,
     pub(crate) carriage: Carriage,
@@ -144,6 +146,16 @@ impl Session {
             Wiring::Engine3(_) => Form::Engine3,
             Wiring::Legacy09(_) => Form::Legacy09,
             Wiring::Legacy06(tilde) => Form::Plain(tilde.codec),
+        }
+    }
+
+    /// The id by which its client knows itself, where this is not the public one.
+    pub(crate) const fn wire_id(&self) -> Option<WireId> {
+        match &self.wiring {
+            Wiring::Engine4(_) => None,
+            Wiring::Engine3(_) => Some(WireId::derived(self.id)),
+            Wiring::Legacy09(_) => Some(WireId::base64(self.id)),
+            Wiring::Legacy06(_) => Some(WireId::base32(self.id)),
         }
     }
 

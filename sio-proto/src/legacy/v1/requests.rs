@@ -19,7 +19,7 @@ use crate::legacy::transports::{
 };
 use crate::legacy::upgrade::{Agreed, agree, take_up};
 use crate::server::{
-    Asker, Blocked, Carriage, Core, Handshake, Identity, Outputs, Part, PollEncoding, Reason, Request, Role, Session,
+    Asker, Blocked, Carriage, Core, Handshake, Outputs, Part, PollEncoding, Reason, Request, Role, Session,
     State, StreamEncoding, StreamForm, TransportKind, Verdict, Wiring, Write, header, origin_allowed, query_object,
     script_allowed,
 };
@@ -185,14 +185,12 @@ fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Opt
         return refuse(asker, script, 503, handshake::ERROR, out);
     };
     core.links.set(link, core.key(slot), Role::Parked);
-    let mut identity = Identity::Own;
     if let Some(session) = core.sessions.get_mut(slot) {
         session.parked = Some(Box::new(asker));
-        identity = Identity::Session(session.sid);
     }
     let decided = now + core.config.connect_timeout;
     set_deadline(core, slot, decided);
-    if !core.ask(slot, &ByteString::from_static("/"), identity, auth, out) {
+    if !core.ask(slot, &ByteString::from_static("/"), auth, out) {
         refuse_handshake(core, slot, 503, handshake::ERROR, out);
     }
 }
@@ -221,7 +219,7 @@ pub(super) fn answer_handshake(core: &mut Core, now: Time, slot: u32, out: &mut 
         .filter(|t| *t != Transport::Flashsocket || flashsocket);
     let seconds = |time: Duration| Some(u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
     let answer = Answer {
-        sid: ByteString::from(alloc::format!("{}", session.sid)),
+        sid: ByteString::from(core::str::from_utf8(&session.id.base64()).unwrap_or_default()),
         heartbeat_seconds: seconds(config.legacy09.heartbeat_timeout),
         close_seconds: seconds(config.legacy09.close_timeout),
         transports: offered.filter(|t| is_offered(&config, *t)).collect(),
