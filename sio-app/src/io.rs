@@ -85,10 +85,13 @@ impl Io {
     /// A server. Adapters call this; users call the adapter's constructor.
     ///
     /// # Errors
-    /// If the config does not make sense.
+    /// If the config does not make sense, or [`Runtime::fill`] gives nothing but zeros.
     pub fn new(config: Config, options: Options, runtime: Runtime) -> Result<Self, ConfigError> {
         let mut key = [0; 16];
         (runtime.fill)(&mut key);
+        if key == [0; 16] {
+            return Err(ConfigError::Entropy);
+        }
         if !(1..=256).contains(&options.shards) {
             return Err(ConfigError::Shards(options.shards));
         }

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sio_proto::SocketKey;
 use sio_proto::server::{self, AckRequest, Form, Generation, Handshake, TransportKind};
 use sio_proto::socket::Args;
-use sio_proto::SocketKey;
 
 use crate::ack::{AckFuture, AckSlot};
 use crate::args::Data;

@@ -2,8 +2,8 @@
 
 use super::{
     Alarm, Arc, Blocked, Carriage, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason, Refused,
-    Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict, Wiring, Write,
-    engine, legacy,
+    Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict, Wiring,
+    Write, engine, legacy,
 };
 
 /// Sessions, for the rooms of the generations.
@@ -37,6 +37,7 @@ impl Core {
             ready: false,
             link,
             parked: None,
+            holder: None,
             post: None,
             adapts: false,
             outbox: VecDeque::new(),
