@@ -16,6 +16,7 @@ use sio_proto::{Config, LinkId, SocketKey, Time};
 use crate::io::Inner;
 use crate::link::{Claim, Item, Link, Pen, Progress};
 use crate::mailbox::{self, Mail, Overflow};
+use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::sleep::Sleeps;
 use crate::socket::SocketInner;
@@ -33,6 +34,8 @@ pub(crate) struct ShardCell {
     pub(crate) config: Arc<Config>,
     /// What may wait for one socket.
     pub(crate) waiting: mailbox::Limits,
+    /// Those of the whole.
+    warnings: Arc<Warnings>,
     state: Mutex<State>,
     /// Copies of what the shard knows, for those who decide whether to take the lock at all.
     forms: AtomicU32,
@@ -64,11 +67,6 @@ impl fmt::Display for Named {
     }
 }
 
-/// Too much waits for a socket, see [`Mailbox`](mailbox::Mailbox).
-pub(crate) fn warn_of_overflow(socket: SocketKey) {
-    tracing::warn!(socket = %Named(socket), "too many events wait for a handler: the session is closed");
-}
-
 /// What the shard has to hear when all deliveries have been given out.
 #[derive(Default)]
 struct Verdicts {
@@ -79,7 +77,13 @@ struct Verdicts {
 }
 
 impl ShardCell {
-    pub(crate) fn new(io: Weak<Inner>, runtime: Runtime, shard: Shard, waiting: mailbox::Limits) -> Self {
+    pub(crate) fn new(
+        io: Weak<Inner>,
+        runtime: Runtime,
+        shard: Shard,
+        waiting: mailbox::Limits,
+        warnings: Arc<Warnings>,
+    ) -> Self {
         let config = Arc::clone(shard.config());
         let state = State {
             shard,
@@ -97,11 +101,20 @@ impl ShardCell {
             runtime,
             config,
             waiting,
+            warnings,
             state: Mutex::new(state),
             forms: AtomicU32::new(0),
             sessions: AtomicUsize::new(0),
             most_waiting: AtomicUsize::new(0),
         }
+    }
+
+    /// Too much waits for a socket, see [`Mailbox`](mailbox::Mailbox).
+    pub(crate) fn warn_of_overflow(&self, socket: SocketKey) {
+        self.warnings.overflows.say(
+            (self.runtime.now)(),
+            || tracing::warn!(socket = %Named(socket), "too many events wait for a handler: the session is closed"),
+        );
     }
 
     /// The forms that its sessions need.
@@ -215,7 +228,7 @@ impl ShardCell {
             self.settle(state, turn, out);
         }
         for socket in verdicts.overflown {
-            warn_of_overflow(socket);
+            self.warn_of_overflow(socket);
             let now = state.time(turn);
             state.shard.disconnect(now, socket, true, out);
             self.settle(state, turn, out);
@@ -281,6 +294,9 @@ impl ShardCell {
             } => {
                 let Some(inner) = state.forget(socket) else { return };
                 inner.set_gone();
+                if connected && let Some(names) = inner.table().and_then(|table| table.names.as_ref()) {
+                    names.leave(&inner.namespace);
+                }
                 if let Ok(Some(mail)) =
                     inner
                         .mailbox
@@ -296,7 +312,9 @@ impl ShardCell {
             }
             Delivery::Garbled { socket, codec, garbled } => {
                 let (error, looks_like) = (garbled.error, garbled.looks_like);
-                tracing::warn!(socket = %Named(socket), codec, looks_like, %error, "a client's payload cannot be read");
+                self.warnings.garbled.say(state.latest, || {
+                    tracing::warn!(socket = %Named(socket), codec, looks_like, %error, "a client's payload cannot be read");
+                });
             }
             Delivery::EngineOpen { session, handshake } => {
                 turn.add(Work::EngineOpen(Arc::clone(self), session, handshake));

@@ -22,10 +22,10 @@ use crate::error::{EmitError, HandlerError};
 use crate::io::Inner;
 use crate::mailbox::{Mailbox, Overflow};
 use crate::message;
-use crate::namespace::Table;
+use crate::registry::Table;
 use crate::request;
 use crate::runtime::Runtime;
-use crate::shard::{ShardCell, warn_of_overflow};
+use crate::shard::ShardCell;
 use crate::sleep::Sleep;
 use crate::socket_id::{SocketId, WireId};
 use crate::turn::{self, Turn};
@@ -168,7 +168,7 @@ impl SocketInner {
             Ok(waiting) => self.cell.note_waiting(waiting),
             Err(Overflow) if self.standing.swap(OVERRUN, Ordering::Relaxed) == OVERRUN => {}
             Err(Overflow) => {
-                warn_of_overflow(self.key);
+                self.cell.warn_of_overflow(self.key);
                 Socket(Arc::clone(self)).close();
             }
         }
