@@ -1,6 +1,8 @@
 //! Who may know which id, and what it is good for: the public one for calling a socket, the secret one for being its client, and neither for listening
 //! to another.
 
+#![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
+
 mod common;
 mod older;
 

@@ -204,7 +204,7 @@ fn decode_base64<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 /// The text of bytes whose number can be divided by three.
 fn encode_base64<const N: usize, const LEN: usize>(bytes: &[u8; N]) -> [u8; LEN] {
-    const { assert!(N % 3 == 0 && LEN == N / 3 * 4) }
+    const { assert!(N.is_multiple_of(3) && LEN == N / 3 * 4) }
     let mut out = [0; LEN];
     let n = URL_SAFE_NO_PAD
         .encode_slice(bytes, &mut out)
