@@ -1,6 +1,6 @@
 //! The handle of one client in one namespace.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytestring::ByteString;
-use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sio_proto::SocketKey;
@@ -20,6 +19,7 @@ use crate::args::Data;
 use crate::emitter::Emitter;
 use crate::error::{EmitError, HandlerError};
 use crate::io::Inner;
+use crate::lock::Mutex;
 use crate::mailbox::{Mailbox, Overflow};
 use crate::message;
 use crate::registry::Table;
@@ -315,8 +315,12 @@ impl Socket {
     /// The value of this type that was kept with the socket.
     #[must_use]
     pub fn data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        let data = self.0.extras.get()?.data.lock();
-        data.iter().find_map(|value| Arc::clone(value).downcast().ok())
+        let value = {
+            let data = self.0.extras.get()?.data.lock();
+            let value = data.iter().find(|value| (***value).type_id() == TypeId::of::<T>());
+            value.map(Arc::clone)?
+        };
+        value.downcast().ok()
     }
 }
 

@@ -213,6 +213,7 @@ impl Core {
     pub(crate) fn remove_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
         self.end_sockets(slot, reason, out);
         if let Some(session) = self.sessions.remove(slot) {
+            out.released.extend(session.handshake.extension.clone());
             self.counters.leave(session.generation(), session.transport);
             if let Form::Plain(codec) = session.form() {
                 self.plain_sessions[usize::from(codec)] -= 1;
