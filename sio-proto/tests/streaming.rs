@@ -281,7 +281,7 @@ fn streams() {
     assert!(
         world
             .received(multipart)
-            .contains("--socketio\nContent-Type: text/plain\n\n3:24:")
+            .contains("--socketio\nContent-Type: text/plain\n\n3:39:")
     );
     world.emit(world.last_socket(), "message", "\"hi\"").unwrap();
     assert_eq!(
