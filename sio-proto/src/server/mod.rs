@@ -57,5 +57,5 @@ pub(crate) use kind::Findings;
 pub(crate) use links::Role;
 pub(crate) use session::{Blocked, Carriage, Session, State, Wiring};
 pub(crate) use shard::Core;
-pub(crate) use socket::{Identity, Standing};
+pub(crate) use socket::Standing;
 pub(crate) use timers::Alarm;
