@@ -15,6 +15,7 @@ use crate::{
     Source, Task, Time,
 };
 
+mod fairness;
 mod polls;
 
 thread_local! {
