@@ -122,6 +122,7 @@ mod shard;
 mod shutdown;
 mod sleep;
 mod socket;
+mod socket_id;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tls")]
@@ -161,6 +162,7 @@ pub use sio_proto::{
     OriginPattern, OriginPatternError, Origins, Priority, SameSite, Time, Transports,
 };
 pub use sleep::Sleep;
-pub use socket::{Socket, SocketId};
+pub use socket::Socket;
+pub use socket_id::{SocketId, WireId};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError, TlsOutlet, TlsSource};

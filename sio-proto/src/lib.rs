@@ -102,6 +102,6 @@ pub use config::{
 pub use entropy::Entropy;
 pub use frame::Frame;
 pub use hosts::{HostPattern, HostPatternError, Hosts};
-pub use id::{LinkId, SessionKey, Sid, SocketKey};
+pub use id::{LinkId, SessionKey, Sid, SocketKey, WireId};
 pub use origins::{OriginPattern, OriginPatternError, Origins};
 pub use time::Time;

@@ -11,7 +11,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
-use super::{Request, is_secure};
+use super::Peer;
 use crate::hosts::Host;
 use crate::origins::{MAX_ORIGIN_BYTES, Parts};
 use crate::{Config, Hosts, Origins, http};
@@ -82,15 +82,6 @@ pub(crate) enum Reach {
     Script,
 }
 
-impl Reach {
-    pub(crate) const fn of_script(script: bool) -> Self {
-        match script {
-            true => Self::Script,
-            false => Self::Closed,
-        }
-    }
-}
-
 /// Whether every page may open sessions: by the origins, or by the CORS headers that go with those of the same host.
 pub(crate) fn is_open(config: &Config) -> bool {
     match &config.origins {
@@ -99,27 +90,63 @@ pub(crate) fn is_open(config: &Config) -> bool {
     }
 }
 
-/// Whether a request may be served, as far as its host and its page decide.
-///
-/// # Errors
-/// What is wrong with it.
-pub(crate) fn admit(config: &Config, request: &Request, reach: Reach) -> Result<(), Box<Stranger>> {
-    let open = is_open(config);
-    if open && !matches!(config.hosts, Hosts::List(_)) {
-        return Ok(());
-    }
-    let said = Said::of(&request.http);
-    let why = if !said.host_is_ours(config, request, open) {
-        Strangeness::Host
-    } else if open {
-        return Ok(());
-    } else {
-        match said.judge(config, is_secure(config, request), reach) {
-            None => return Ok(()),
-            Some(why) => why,
-        }
+/// Whether a request may be served, as far as its host and its page decide: what is wrong with it, for each reach of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdicts {
+    pub(crate) closed: Option<Strangeness>,
+    pub(crate) script: Option<Strangeness>,
+}
+
+impl Verdicts {
+    /// For requests that nothing depends on it for.
+    pub(crate) const REFUSED: Self = Self {
+        closed: Some(Strangeness::Origin),
+        script: Some(Strangeness::Origin),
     };
-    Err(said.stranger(why))
+
+    /// The cost before any limit but those of [`http::Limits`]: one walk over the header fields, and a comparison with each pattern of the config.
+    pub(crate) fn of(config: &Config, request: &http::Request, peer: &Peer) -> Self {
+        let both = |why| Self {
+            closed: why,
+            script: why,
+        };
+        let open = is_open(config);
+        if open && !matches!(config.hosts, Hosts::List(_)) {
+            return both(None);
+        }
+        let said = Said::of(request);
+        if !said.host_is_ours(config, peer, open) {
+            return both(Some(Strangeness::Host));
+        }
+        if open {
+            return both(None);
+        }
+        let secure = peer.secure || config.behind_tls;
+        if said.is_ambiguous {
+            return both(Some(Strangeness::Origin));
+        }
+        if let Some(origin) = said.origin.map(core::str::from_utf8) {
+            return both(refused(
+                origin.is_ok_and(|origin| said.is_allowed(config, secure, origin)),
+            ));
+        }
+        Self {
+            closed: None,
+            script: said.judge_script(config, secure),
+        }
+    }
+}
+
+impl Stranger {
+    /// A request that is refused for this.
+    pub(crate) fn new(request: &http::Request, why: Strangeness) -> Box<Self> {
+        let said = Said::of(request);
+        Box::new(Self {
+            why,
+            origin: said.origin.or_else(|| said.referer.map(without_path)).map(printable),
+            host: said.host.map(|host| printable(host.as_bytes())),
+        })
+    }
 }
 
 /// What a request says about where it comes from.
@@ -156,40 +183,25 @@ impl<'a> Said<'a> {
                 None => *place = Some(value),
             }
         }
-        // RFC 9112 §3.2.2: the host of a target in absolute form counts, and not the field.
-        if let Some(authority) = request.authority() {
-            said.host = Some(authority);
-        }
         said
     }
 
-    fn host_is_ours(&self, config: &Config, request: &Request, open: bool) -> bool {
+    fn host_is_ours(&self, config: &Config, peer: &Peer, open: bool) -> bool {
         let host = self.host.filter(|host| !host.is_empty());
         match &config.hosts {
             Hosts::Any => true,
             Hosts::List(patterns) => host.is_some_and(|host| patterns.iter().any(|pattern| pattern.fits(host))),
-            Hosts::Loopback if open || !request.peer.is_loopback() => true,
+            Hosts::Loopback if open || !peer.is_loopback() => true,
             // No browser leaves it out.
             Hosts::Loopback => host.is_none_or(|host| Host::of(host).is_some_and(Host::is_loopback)),
         }
     }
 
-    /// What is wrong with its page.
-    fn judge(&self, config: &Config, secure: bool, reach: Reach) -> Option<Strangeness> {
-        let is_allowed = |origin: &str| self.is_allowed(config, secure, origin);
-        let refused = |allowed: bool| (!allowed).then_some(Strangeness::Origin);
-        if self.is_ambiguous {
-            return Some(Strangeness::Origin);
-        }
-        if let Some(origin) = self.origin {
-            return refused(core::str::from_utf8(origin).is_ok_and(is_allowed));
-        }
-        if reach == Reach::Closed {
-            return None;
-        }
+    /// What is wrong with the page that loads a script, if it says nothing by `Origin`.
+    fn judge_script(&self, config: &Config, secure: bool) -> Option<Strangeness> {
         if let Some(referer) = self.referer {
             let page = core::str::from_utf8(referer).ok().and_then(origin_of);
-            return refused(page.is_some_and(is_allowed));
+            return refused(page.is_some_and(|page| self.is_allowed(config, secure, page)));
         }
         // Only browsers of today say so, and no page can make them (Fetch Metadata §2.3).
         match self.fetch_site {
@@ -212,14 +224,10 @@ impl<'a> Said<'a> {
             }
         }
     }
+}
 
-    fn stranger(&self, why: Strangeness) -> Box<Stranger> {
-        Box::new(Stranger {
-            why,
-            origin: self.origin.or_else(|| self.referer.map(without_path)).map(printable),
-            host: self.host.map(|host| printable(host.as_bytes())),
-        })
-    }
+const fn refused(allowed: bool) -> Option<Strangeness> {
+    if allowed { None } else { Some(Strangeness::Origin) }
 }
 
 /// Whether an origin is that of the host which a request is for. Ports that are missing are the scheme's.
@@ -315,36 +323,6 @@ mod tests {
         ] {
             assert_eq!(is_same_host(origin, host, false), plain, "{origin} {host}");
             assert_eq!(is_same_host(origin, host, true), secure, "{origin} {host} over TLS");
-        }
-    }
-
-    /// Hardening A13. The host of an absolute target counts, whatever the field says (RFC 9112 §3.2.2).
-    #[test]
-    fn the_host_of_an_absolute_target_counts() {
-        let peer = crate::server::Peer {
-            address: Some("127.0.0.1:50000".parse().unwrap()),
-            ..crate::server::Peer::default()
-        };
-        for (target, host, ours) in [
-            ("/socket.io/", "localhost", true),
-            ("/socket.io/", "evil.example", false),
-            ("http://localhost:3000/socket.io/", "evil.example", true),
-            ("http://evil.example/socket.io/", "localhost", false),
-            ("http://localhost@evil.example/socket.io/", "localhost", false),
-        ] {
-            let http = http::Request {
-                method: http::Method::Get,
-                target: target.into(),
-                version_minor: 1,
-                headers: [("Host", host)].into_iter().collect(),
-                body: Ok(bytes::Bytes::new()),
-            };
-            let request = Request::new(http, peer);
-            let admitted = admit(&Config::default(), &request, Reach::Closed);
-            assert_eq!(
-                admitted.map_err(|stranger| stranger.why),
-                if ours { Ok(()) } else { Err(Strangeness::Host) }
-            );
         }
     }
 
