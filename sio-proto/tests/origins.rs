@@ -349,6 +349,11 @@ fn a_page_that_is_rebound_to_this_machine_opens_nothing() {
     }
     // From elsewhere nothing is known of the names unless somebody says so.
     assert!(opens_for(&mut world, ELSEWHERE, POLLS[0], "chat.example", silent));
+    // The host of an absolute target counts, whatever the field says.
+    let target = "http://attacker.example/socket.io/?EIO=4&transport=polling";
+    assert!(!opens_for(&mut world, HERE, target, "localhost", silent));
+    let target = "http://localhost:3000/socket.io/?EIO=4&transport=polling";
+    assert!(opens_for(&mut world, HERE, target, "attacker.example", silent));
 }
 
 /// Hardening A13.
