@@ -53,6 +53,7 @@ pub use headers::Headers;
 pub use limits::Limits;
 pub use method::Method;
 pub use query::Query;
+pub(crate) use request::Shown;
 pub use request::{Exchange, Request};
 pub use response::{
     BodyForm, CONTINUE, ResponseFraming, Sent, encode_chunk, encode_last_chunk, encode_response, encode_response_head,
