@@ -59,14 +59,7 @@ impl Mail {
         match self {
             Self::Event { name, args, ack } if name.len() + args_bytes(&args) <= MAX_COPIED => Self::Event {
                 name: String::from(&*name).into(),
-                args: Args {
-                    json: String::from(&*args.json).into(),
-                    attachments: args
-                        .attachments
-                        .iter()
-                        .map(|bytes| Bytes::copy_from_slice(bytes))
-                        .collect(),
-                },
+                args: args.detached(),
                 ack,
             },
             other => other,
@@ -76,7 +69,7 @@ impl Mail {
 
 /// What arguments take in memory.
 pub(crate) fn args_bytes(args: &Args) -> usize {
-    args.json.len() + args.attachments.iter().map(Bytes::len).sum::<usize>()
+    args.bytes()
 }
 
 /// Too much waits.
@@ -372,6 +365,7 @@ mod tests {
             args: Args {
                 json: "12".into(),
                 attachments: vec![Bytes::from_static(b"345")],
+                ..Default::default()
             },
             ack: None,
         };
@@ -398,6 +392,7 @@ mod tests {
             args: Args {
                 json: part(4..5),
                 attachments: vec![buffer.slice(9..99)],
+                ..Default::default()
             },
             ack: None,
         };
