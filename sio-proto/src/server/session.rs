@@ -115,6 +115,8 @@ pub(crate) struct Session {
     pub(crate) post: Option<LinkId>,
     /// Frames are changed for this session before they are queued ([`Session::adapt`]); by exception.
     pub(crate) adapts: bool,
+    /// The moment of the last volatile message.
+    pub(crate) volatile_at: Option<Time>,
     pub(crate) outbox: VecDeque<Frame>,
     pub(crate) outbox_bytes: usize,
     /// Sockets of this session, connected or asked.
@@ -147,9 +149,11 @@ impl Session {
         }
     }
 
-    /// Whether a packet queued now would leave at once.
-    pub(crate) fn is_writable(&self) -> bool {
-        self.link.is_some() && !self.blocked.is_blocked() && self.outbox.is_empty()
+    /// Whether a volatile message of this moment would leave at once. What has been queued in the same moment has not left yet, though the link may have
+    /// taken it already (docs/protocol/socket-io.md §7: a websocket with a write in progress).
+    pub(crate) fn is_writable(&self, moment: Time) -> bool {
+        let idle = self.link.is_some() && !self.blocked.is_blocked() && self.outbox.is_empty();
+        idle && self.volatile_at != Some(moment)
     }
 
     /// Queues frames that belong together, all or none.

@@ -303,7 +303,7 @@ impl Shard {
         if ack.is_some() && target.acks.len() >= max_acks {
             return Err(SendError::Full);
         }
-        core.send(slot, message)?;
+        core.send(now, slot, message)?;
         if let Some(ack) = ack
             && let Some(target) = core.sockets.get_mut(socket.slot)
         {
