@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use serde::Serialize;
 use sio_proto::http;
 use sio_proto::server::{Peer, Request, Router, Shard, Verdict};
@@ -20,6 +20,7 @@ use crate::emitter::Emitter;
 use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
 use crate::link::Link;
+use crate::lock::Mutex;
 use crate::mailbox;
 use crate::metrics::Tally;
 use crate::namespace::Namespace;
@@ -89,10 +90,13 @@ impl Io {
     /// A server. Adapters call this; users call the adapter's constructor.
     ///
     /// # Errors
-    /// If the config does not make sense.
+    /// If the config does not make sense, or [`Runtime::fill`] gives nothing but zeros.
     pub fn new(config: Config, options: Options, runtime: Runtime) -> Result<Self, ConfigError> {
         let mut key = [0; 16];
         (runtime.fill)(&mut key);
+        if key == [0; 16] {
+            return Err(ConfigError::Entropy);
+        }
         if !(1..=256).contains(&options.shards) {
             return Err(ConfigError::Shards(options.shards));
         }
@@ -247,11 +251,12 @@ impl Io {
         self.all().sockets()
     }
 
-    /// The connected socket with this id, whatever its namespace.
+    /// The connected socket with this id, whatever its namespace: with this [`Socket::id`], or the id by which the client knows
+    /// itself ([`Socket::wire_id`]).
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<Socket> {
-        let find = |cell: &Arc<ShardCell>| cell.ask(|state| state.find(state.shard.find(id)?));
-        self.0.cells.iter().find_map(find).map(Socket)
+        let cell = self.0.cells.get(self.0.router.shard_of(id)?)?;
+        cell.ask(|state| state.find(state.shard.find(id)?)).map(Socket)
     }
 
     /// How many sessions are open, of all kinds.
@@ -530,12 +535,17 @@ impl Inner {
             if done() {
                 return Poll::Ready(());
             }
-            {
+            let waker = cx.waker().clone();
+            let left = {
                 let mut waiters = self.waiters.lock();
-                if !waiters.iter().any(|waiter| waiter.will_wake(cx.waker())) {
-                    waiters.push(cx.waker().clone());
+                if waiters.iter().any(|waiter| waiter.will_wake(&waker)) {
+                    Some(waker)
+                } else {
+                    waiters.push(waker);
+                    None
                 }
-            }
+            };
+            drop(left);
             // It may have become true before the waker was there.
             if done() { Poll::Ready(()) } else { Poll::Pending }
         })

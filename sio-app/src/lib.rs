@@ -103,6 +103,7 @@ mod error;
 mod exchange;
 mod io;
 mod link;
+mod lock;
 mod mailbox;
 mod message;
 mod metrics;
@@ -120,6 +121,7 @@ mod shard;
 mod shutdown;
 mod sleep;
 mod socket;
+mod socket_id;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tls")]
@@ -159,6 +161,7 @@ pub use sio_proto::{
     SameSite, Time, Transports,
 };
 pub use sleep::Sleep;
-pub use socket::{Socket, SocketId};
+pub use socket::Socket;
+pub use socket_id::{SocketId, WireId};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError, TlsOutlet, TlsSource};

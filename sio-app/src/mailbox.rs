@@ -15,11 +15,11 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use bytestring::ByteString;
-use parking_lot::Mutex;
 use sio_proto::server::Reason;
 use sio_proto::socket::Args;
+
+use crate::lock::Mutex;
 
 /// What is larger keeps the buffer that it was read into: it is most of it.
 const MAX_COPIED: usize = 64 * 1024;
@@ -240,6 +240,7 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     const LIMITS: Limits = Limits {
         max_events: 4096,

@@ -44,6 +44,16 @@ pub(crate) fn run_tasks() -> usize {
     TASKS.with_borrow(Vec::len)
 }
 
+/// Waits once, and is ready when it is polled again.
+pub(crate) async fn once_pending() {
+    let mut waits = true;
+    std::future::poll_fn(|_| match std::mem::take(&mut waits) {
+        true => Poll::Pending,
+        false => Poll::Ready(()),
+    })
+    .await;
+}
+
 /// A waker that counts.
 #[derive(Clone, Default)]
 pub(crate) struct Counted(Arc<Count>);
@@ -463,7 +473,7 @@ fn each_part_of_a_request_has_its_time() {
     let (_, sid) = answer.split_once("\"sid\":\"").unwrap();
     let poll = format!(
         "GET /socket.io/?EIO=4&transport=polling&sid={} HTTP/1.1\r\nHost: a\r\n\r\n",
-        &sid[..20]
+        &sid[..32]
     );
     let _ = polling.read(poll.as_bytes());
     let mut websocket = Driven::connected(&io);

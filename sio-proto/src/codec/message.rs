@@ -29,7 +29,8 @@ use crate::socket::Args;
 /// A wire of plain messages: what stands in the payloads of `/socket.io/<transport>/…`.
 ///
 /// What is written is text: UTF-8, whatever the transport. A codec is called from any thread, sometimes while a shard is locked, and always with
-/// everything it needs: it must neither wait nor call back.
+/// everything it needs: it must neither wait nor call back. A decoder belongs to its session, and is dropped with it while a shard is
+/// locked.
 ///
 /// # A codec of one's own
 ///

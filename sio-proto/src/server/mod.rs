@@ -52,5 +52,5 @@ pub(crate) use http_answer::{Asker, accept_websocket, header, origin_allowed, pr
 pub(crate) use links::Role;
 pub(crate) use session::{Blocked, Carriage, Session, State, Wiring};
 pub(crate) use shard::Core;
-pub(crate) use socket::{Identity, Standing};
+pub(crate) use socket::Standing;
 pub(crate) use timers::Alarm;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::{Delivery, Part, Stream, StreamForm};
+use super::{Delivery, Extension, Part, Stream, StreamForm};
 use crate::codec::Codec;
 use crate::engine::bodies;
 use crate::http;
@@ -21,6 +21,10 @@ pub struct Outputs {
     pub writes: Vec<Write>,
     /// What the user has to see, in order.
     pub deliveries: Vec<Delivery>,
+    /// Values of the user's that are not needed any more: extensions of requests that have been handled, and of sessions that have
+    /// ended. They are handed back so that none is dropped inside of the shard. A caller with a lock around the shard drops
+    /// them where the lock is not held, because what they do then is the user's code.
+    pub released: Vec<Extension>,
 }
 
 /// Something that has to leave on a link.

@@ -16,12 +16,14 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use super::http_answer::Asker;
-use super::{Form, Generation, Handshake, Outputs, Part, SendError, StreamForm, TransportKind, Write};
+use super::{Form, Generation, Handshake, Outputs, Part, Peer, SendError, StreamForm, TransportKind, Write};
 use crate::engine::Revision;
+use crate::id::SessionId;
 use crate::socket::Reassembly;
-use crate::{Config, Frame, LinkId, Sid, Time, engine, legacy};
+use crate::{Config, Frame, LinkId, Time, WireId, engine, legacy};
 
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +99,8 @@ impl Blocked {
 
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) sid: Sid,
+    /// The secret that makes a request one of this session.
+    pub(crate) id: SessionId,
     pub(crate) state: State,
     pub(crate) transport: TransportKind,
     pub(crate) carriage: Carriage,
@@ -111,12 +114,15 @@ pub(crate) struct Session {
     pub(crate) link: Option<LinkId>,
     /// How to answer the parked GET.
     pub(crate) parked: Option<Box<Asker>>,
+    /// From where the websocket or stream came, in generations before 1.0.
+    pub(crate) holder: Option<IpAddr>,
     /// The POST whose body is still coming.
     pub(crate) post: Option<LinkId>,
     /// Frames are changed for this session before they are queued ([`Session::adapt`]); by exception.
     pub(crate) adapts: bool,
-    /// The moment of the last volatile message.
-    pub(crate) volatile_at: Option<Time>,
+    /// The moment of the last volatile message: the low half of its microseconds, for want of room. That it is taken for another now and then costs a
+    /// message which might have been dropped anyway.
+    pub(crate) volatile_at: u32,
     pub(crate) outbox: VecDeque<Frame>,
     pub(crate) outbox_bytes: usize,
     /// Sockets of this session, connected or asked.
@@ -149,11 +155,32 @@ impl Session {
         }
     }
 
+    /// The id by which its client knows itself, where this is not the public one.
+    pub(crate) const fn wire_id(&self) -> Option<WireId> {
+        match &self.wiring {
+            Wiring::Engine4(_) => None,
+            Wiring::Engine3(_) => Some(WireId::derived(self.id)),
+            Wiring::Legacy09(_) => Some(WireId::base64(self.id)),
+            Wiring::Legacy06(_) => Some(WireId::base32(self.id)),
+        }
+    }
+
+    /// Whether the session has a websocket or stream that came from elsewhere than this peer. A client from before 1.0 does not use its session in two ways at
+    /// once, so this is somebody else who knows its id. Between two polls a client may move.
+    pub(crate) fn is_held_against(&self, peer: &Peer) -> bool {
+        self.link.is_some() && self.parked.is_none() && self.holder != peer.network()
+    }
+
+    /// A moment as [`Session::volatile_at`] has it.
+    pub(crate) const fn volatile_moment(moment: Time) -> u32 {
+        moment.as_micros() as u32
+    }
+
     /// Whether a volatile message of this moment would leave at once. What has been queued in the same moment has not left yet, though the link may have
     /// taken it already (docs/protocol/socket-io.md §7: a websocket with a write in progress).
     pub(crate) fn is_writable(&self, moment: Time) -> bool {
         let idle = self.link.is_some() && !self.blocked.is_blocked() && self.outbox.is_empty();
-        idle && self.volatile_at != Some(moment)
+        idle && self.volatile_at != Self::volatile_moment(moment)
     }
 
     /// Queues frames that belong together, all or none.

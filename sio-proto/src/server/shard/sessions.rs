@@ -2,8 +2,8 @@
 
 use super::{
     Alarm, Arc, Blocked, Carriage, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason, Refused,
-    Role, SendError, Session, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict, Wiring, Write,
-    engine, legacy,
+    Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict, Wiring,
+    Write, engine, legacy,
 };
 
 /// Sessions, for the rooms of the generations.
@@ -26,9 +26,9 @@ impl Core {
         if self.shutting_down || self.sessions.len() >= self.config.max_sessions {
             return None;
         }
-        let sid = self.new_sid(self.sessions.vacant().0);
+        let id = self.new_session_id(self.sessions.vacant().0);
         let session = Session {
-            sid,
+            id,
             state: State::Open,
             transport,
             carriage: Carriage::of(transport),
@@ -37,9 +37,10 @@ impl Core {
             ready: false,
             link,
             parked: None,
+            holder: None,
             post: None,
             adapts: false,
-            volatile_at: None,
+            volatile_at: u32::MAX,
             outbox: VecDeque::new(),
             outbox_bytes: 0,
             sockets: Vec::new(),
@@ -57,16 +58,22 @@ impl Core {
     }
 
     pub(super) fn new_sid(&mut self, slot: u32) -> Sid {
-        let mut random = [0; 10];
+        let mut random = [0; Sid::RANDOM];
         self.entropy.fill(&mut random);
         Sid::new(&self.key, self.index, slot, random)
     }
 
+    fn new_session_id(&mut self, slot: u32) -> SessionId {
+        let mut random = [0; SessionId::RANDOM];
+        self.entropy.fill(&mut random);
+        SessionId::new(&self.key, self.index, slot, random)
+    }
+
     /// The open session with this id.
-    pub(crate) fn find_session(&self, sid: &str) -> Option<u32> {
-        let sid = Sid::parse(sid)?;
-        let (shard, slot) = sid.address(&self.key);
-        (shard == self.index && self.sessions.get(slot)?.sid == sid).then_some(slot)
+    pub(crate) fn find_session(&self, id: &str) -> Option<u32> {
+        let id = SessionId::parse(id)?;
+        let (shard, slot) = id.address(&self.key)?;
+        (shard == self.index && self.sessions.get(slot)?.id == id).then_some(slot)
     }
 
     /// Moves a session to another transport, with its usual carriage.
@@ -147,7 +154,7 @@ impl Core {
         }
         queued?;
         if message.volatile {
-            session.volatile_at = Some(moment);
+            session.volatile_at = Session::volatile_moment(moment);
         }
         self.mark_ready(slot);
         Ok(())
@@ -211,6 +218,7 @@ impl Core {
     pub(crate) fn remove_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
         self.end_sockets(slot, reason, out);
         if let Some(session) = self.sessions.remove(slot) {
+            out.released.extend(session.handshake.extension.clone());
             self.counters.leave(session.generation(), session.transport);
             if let Form::Plain(codec) = session.form() {
                 self.plain_sessions[usize::from(codec)] -= 1;
