@@ -216,6 +216,12 @@ impl Emitter {
 
     /// Makes the chosen sockets join a room.
     pub fn join(self, room: impl AsRef<str>) {
+        if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
+            if let Err(error) = socket.join(room) {
+                socket.report("join", error);
+            }
+            return;
+        }
         let rooms = vec![ByteString::from(room.as_ref())];
         self.command(|target| Command::Join {
             target,
@@ -225,6 +231,9 @@ impl Emitter {
 
     /// Makes the chosen sockets leave a room.
     pub fn leave(self, room: impl AsRef<str>) {
+        if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
+            return socket.leave(room);
+        }
         let rooms = vec![ByteString::from(room.as_ref())];
         self.command(|target| Command::Leave {
             target,

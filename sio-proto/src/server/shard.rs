@@ -471,19 +471,10 @@ impl Shard {
     #[must_use]
     pub fn rooms(&self, socket: SocketKey) -> Vec<ByteString> {
         let core = &self.core;
-        let Some(entry) = core
-            .sockets
-            .get(socket.slot)
-            .filter(|_| core.sockets.holds(socket.slot, socket.generation))
-        else {
-            return Vec::new();
-        };
-        entry
-            .rooms
-            .iter()
-            .filter_map(|(room, _)| core.rooms.get(*room))
-            .map(|room| room.name.clone())
-            .collect()
+        match core.sockets.holds(socket.slot, socket.generation) {
+            true => core.rooms_of(socket.slot),
+            false => Vec::new(),
+        }
     }
 
     /// The sockets a target means.
