@@ -20,7 +20,8 @@ use crate::mailbox::Mail;
 use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::sleep::Sleeps;
-use crate::socket::{SocketId, SocketInner};
+use crate::socket::SocketInner;
+use crate::socket_id::SocketId;
 use crate::turn::Turn;
 use crate::work::{Work, guarded};
 
@@ -304,7 +305,7 @@ impl ShardCell {
                 socket,
                 session,
                 sid,
-                derived_id,
+                wire_id,
                 namespace,
                 auth,
                 handshake,
@@ -317,7 +318,7 @@ impl ShardCell {
                     Arc::clone(self),
                     load,
                     socket,
-                    SocketId::new(sid, derived_id),
+                    (SocketId::new(sid), wire_id),
                     namespace,
                     auth,
                     handshake,

@@ -206,7 +206,8 @@ fn a_socket_that_is_about_to_leave_has_its_rooms() {
         });
     let mut stays = Driven::connected(&io);
     let expected = [vec!["den".to_owned(), "lobby".to_owned()], Vec::new()];
-    let ends: [(&str, fn(&Io, Driven)); 4] = [
+    type End = fn(&Io, Driven);
+    let ends: [(&str, End); 4] = [
         ("client namespace disconnect", |_, mut client| {
             let _ = client.read(&text("41"));
         }),
@@ -240,6 +241,7 @@ fn what_a_middleware_does_counts_once_the_socket_is_in() {
     io.of("/in").with(|socket: Socket| {
         assert!(["a", "b"].iter().all(|room| socket.join(room).is_ok()));
         socket.leave("b");
+        assert!(socket.join(socket.id()).is_ok());
         socket.set_data(7_u8);
         assert_eq!(socket.rooms(), ["a"]);
         socket.emit("welcome", 1).unwrap();
