@@ -226,6 +226,12 @@ impl Emitter {
     /// Makes the chosen sockets join a room. If its name is the id of a socket, none joins, and
     /// [`Io::on_error`](crate::Io::on_error) hears of [`EmitError::ReservedRoom`].
     pub fn join(self, room: impl AsRef<str>) {
+        if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
+            if let Err(error) = socket.join(room) {
+                socket.report("join", error);
+            }
+            return;
+        }
         let Some(io) = self.io.upgrade() else { return };
         if io.router.shard_of(room.as_ref()).is_some() {
             let error = HandlerError::Emit(EmitError::ReservedRoom);
@@ -240,6 +246,9 @@ impl Emitter {
 
     /// Makes the chosen sockets leave a room.
     pub fn leave(self, room: impl AsRef<str>) {
+        if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
+            return socket.leave(room);
+        }
         let rooms = vec![ByteString::from(room.as_ref())];
         self.command(|target| Command::Leave {
             target,

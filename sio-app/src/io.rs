@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use serde::Serialize;
 use sio_proto::http;
-use sio_proto::server::{Peer, Request, Router, Shard, Verdict};
+use sio_proto::server::{Admission, Peer, Request, Router, Shard};
 use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
@@ -20,8 +20,8 @@ use crate::emitter::Emitter;
 use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
 use crate::link::Link;
+use crate::load::Loads;
 use crate::lock::Mutex;
-use crate::mailbox;
 use crate::metrics::Tally;
 use crate::namespace::Namespace;
 use crate::options::Options;
@@ -110,10 +110,7 @@ impl Io {
         let config = shards
             .first()
             .map_or_else(Arc::default, |shard| Arc::clone(shard.config()));
-        let waiting = mailbox::Limits {
-            max_events: options.max_waiting_events,
-            max_bytes: options.max_waiting_bytes,
-        };
+        let loads = Arc::new(Loads::new(&options));
         let warnings = Arc::new(Warnings::new());
         let io = Self(Arc::new_cyclic(|io| Inner {
             runtime,
@@ -128,7 +125,7 @@ impl Io {
                         io.clone(),
                         runtime,
                         shard,
-                        waiting,
+                        Arc::clone(&loads),
                         Arc::clone(&warnings),
                     ))
                 })
@@ -443,15 +440,17 @@ impl Inner {
     }
 
     /// The application's word on a request that would open a session.
-    pub(crate) fn verdict(&self, request: &Request) -> Verdict {
+    pub(crate) fn admission(&self, request: &Request) -> Admission {
         let hook = self.hooks.read().allow.clone();
-        let Some(hook) = hook else { return Verdict::Allowed };
+        let Some(hook) = hook else {
+            return Admission::Allowed;
+        };
         match guarded(|| hook(&HttpRequest::new(request))) {
-            Ok(Ok(())) => Verdict::Allowed,
-            Ok(Err(message)) => Verdict::Refused(message.into()),
+            Ok(Ok(())) => Admission::Allowed,
+            Ok(Err(message)) => Admission::Refused(message.into()),
             Err(error) => {
                 self.report(None, "allow_request", &error);
-                Verdict::Refused("Internal server error".into())
+                Admission::Refused("Internal server error".into())
             }
         }
     }

@@ -100,6 +100,9 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
 ) -> Result<(), EmitError> {
     with_scratch(|scratch| {
         let draft = Draft::new(name, args, scratch)?;
+        if volatile && socket.is_asking() {
+            return Err(EmitError::Dropped);
+        }
         let len = draft.len();
         let message = draft.message(
             &socket.namespace,
@@ -135,6 +138,20 @@ fn send(
     scratch: &mut BytesMut,
 ) -> Result<(), EmitError> {
     message.encode(socket.form, &socket.cell.config, scratch)?;
+    if socket.is_asking() {
+        // It goes behind the answer to the CONNECT.
+        let mut early = Some(message);
+        let sent = socket.prepare(|entry| {
+            early
+                .take()
+                .map(|early| entry.send(early, len, ack, &socket.cell.config))
+        });
+        match (sent, early) {
+            (Some(Some(sent)), _) => return sent,
+            (_, Some(unsent)) => message = unsent,
+            (_, None) => return Err(EmitError::Disconnected),
+        }
+    }
     turn::act(socket.runtime(), |turn| {
         let sent = socket
             .cell

@@ -33,9 +33,9 @@ use super::slab::Slab;
 use super::socket::{Member, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Alarm, Blocked, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form, Forms,
-    Handshake, Message, Outputs, Part, Reason, Refused, Request, RoomWatch, SendError, Session, State, Target,
-    TransportKind, Verdict, Write,
+    AckError, AckRequest, Admission, Alarm, Blocked, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form,
+    Forms, Handshake, Message, Outputs, Part, Permit, Reason, Refused, Request, RoomWatch, SendError, Session, State,
+    Target, TransportKind, Write,
 };
 use crate::config::ConfigError;
 use crate::id::{SessionId, SidKey};
@@ -118,9 +118,10 @@ impl Shard {
     /// A complete request came on `link`. It is answered now, or the link waits for its answer.
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
         out.released.extend(request.extension.clone());
-        let (written, verdict) = (out.writes.len(), request.verdict.clone());
+        let written = out.writes.len();
+        let refused = request.origin_allowed() && matches!(request.admission, Admission::Refused(_));
         super::route::handle_request(&mut self.core, now, link, request, out);
-        self.core.count_refusals(&verdict, &out.writes[written..]);
+        self.core.count_refusals(refused, &out.writes[written..]);
         self.core.depart(now, out);
     }
 
@@ -477,19 +478,10 @@ impl Shard {
     #[must_use]
     pub fn rooms(&self, socket: SocketKey) -> Vec<ByteString> {
         let core = &self.core;
-        let Some(entry) = core
-            .sockets
-            .get(socket.slot)
-            .filter(|_| core.sockets.holds(socket.slot, socket.generation))
-        else {
-            return Vec::new();
-        };
-        entry
-            .rooms
-            .iter()
-            .filter_map(|(room, _)| core.rooms.get(*room))
-            .map(|room| room.name.clone())
-            .collect()
+        match core.sockets.holds(socket.slot, socket.generation) {
+            true => core.rooms_of(socket.slot),
+            false => Vec::new(),
+        }
     }
 
     /// The sockets a target means.

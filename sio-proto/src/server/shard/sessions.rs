@@ -1,8 +1,8 @@
 //! Sessions, as all generations have them: opened, found, queued for, closed.
 
 use super::{
-    Alarm, Arc, Blocked, Carriage, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason, Refused,
-    Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict, Wiring,
+    Alarm, Arc, Blocked, Carriage, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Permit, Reason,
+    Refused, Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Wiring,
     Write, engine, legacy,
 };
 
@@ -15,17 +15,16 @@ impl Core {
         }
     }
 
-    /// Makes a session; `None` when there may be no more.
+    /// Makes a session for the request that the permit was given to.
     pub(crate) fn open_session(
         &mut self,
+        now: Time,
+        permit: Permit<'_>,
         transport: TransportKind,
         link: Option<LinkId>,
-        handshake: Arc<Handshake>,
         wiring: Wiring,
-    ) -> Option<u32> {
-        if self.shutting_down || self.sessions.len() >= self.config.max_sessions {
-            return None;
-        }
+    ) -> u32 {
+        let handshake = Arc::new(Handshake::new(permit.request(), now));
         let id = self.new_session_id(self.sessions.vacant().0);
         let session = Session {
             id,
@@ -54,7 +53,7 @@ impl Core {
         if let Form::Plain(codec) = session.form() {
             self.plain_sessions[usize::from(codec)] += 1;
         }
-        Some(self.sessions.insert(session).0)
+        self.sessions.insert(session).0
     }
 
     pub(super) fn new_sid(&mut self, slot: u32) -> Sid {
@@ -101,16 +100,21 @@ impl Core {
         }
     }
 
+    /// Whether the server is going away, so that no sessions are opened any more.
+    pub(crate) const fn is_shutting_down(&self) -> bool {
+        self.shutting_down
+    }
+
     /// Counts the answers to one request that refuse it.
-    pub(super) fn count_refusals(&mut self, verdict: &Verdict, writes: &[Write]) {
+    pub(super) fn count_refusals(&mut self, by_application: bool, writes: &[Write]) {
         for write in writes {
             let Write::Response(_, response) = write else { continue };
             if response.status < 400 {
                 continue;
             }
             let why = match response.status {
-                401 | 403 if *verdict == Verdict::Allowed => Refused::Forbidden,
-                401 | 403 => Refused::Application,
+                401 | 403 if by_application => Refused::Application,
+                401 | 403 => Refused::Forbidden,
                 503 if self.shutting_down => Refused::ShuttingDown,
                 503 => Refused::Full,
                 _ => Refused::BadRequest,
