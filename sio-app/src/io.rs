@@ -20,8 +20,8 @@ use crate::emitter::Emitter;
 use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
 use crate::link::Link;
+use crate::load::Loads;
 use crate::lock::Mutex;
-use crate::mailbox;
 use crate::metrics::Tally;
 use crate::namespace::Namespace;
 use crate::options::Options;
@@ -110,10 +110,7 @@ impl Io {
         let config = shards
             .first()
             .map_or_else(Arc::default, |shard| Arc::clone(shard.config()));
-        let waiting = mailbox::Limits {
-            max_events: options.max_waiting_events,
-            max_bytes: options.max_waiting_bytes,
-        };
+        let loads = Arc::new(Loads::new(&options));
         let warnings = Arc::new(Warnings::new());
         let io = Self(Arc::new_cyclic(|io| Inner {
             runtime,
@@ -128,7 +125,7 @@ impl Io {
                         io.clone(),
                         runtime,
                         shard,
-                        waiting,
+                        Arc::clone(&loads),
                         Arc::clone(&warnings),
                     ))
                 })
