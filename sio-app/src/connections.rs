@@ -2,10 +2,11 @@
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 
 use sio_proto::Time;
+use sio_proto::server::network_of;
 
 use crate::link::Link;
 use crate::metrics::Metrics;
@@ -57,7 +58,7 @@ impl Connections {
         if self.count >= options.max_connections {
             return Err(Excess::Total);
         }
-        let address = peer.map(|peer| counted_as(peer.ip(), options.ipv6_prefix));
+        let address = peer.map(|peer| network_of(peer.ip(), options.ipv6_prefix));
         if let Some(address) = address {
             let count = self.by_address.get(&address).map_or(0, |count| *count);
             if count >= options.max_connections_per_address {
@@ -117,19 +118,6 @@ impl Connections {
             .flatten()
             .filter_map(|entry| entry.link.upgrade())
             .collect()
-    }
-}
-
-/// What an address is for the limit: the network that one subscriber has.
-fn counted_as(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let mask = u128::MAX
-                .checked_shl(128_u32.saturating_sub(ipv6_prefix.into()))
-                .unwrap_or(0);
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
-        }
-        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -202,22 +190,6 @@ mod tests {
 
     fn peer(address: &str) -> Option<SocketAddr> {
         Some(SocketAddr::new(address.parse().unwrap(), 1))
-    }
-
-    #[test]
-    fn an_address_is_what_one_subscriber_has() {
-        for (address, prefix, expected) in [
-            ("192.0.2.1", 64, "192.0.2.1"),
-            ("::ffff:192.0.2.1", 64, "192.0.2.1"),
-            ("2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::"),
-            ("2001:db8:1:2:3:4:5:6", 48, "2001:db8:1::"),
-            ("2001:db8:1:2:3:4:5:6", 128, "2001:db8:1:2:3:4:5:6"),
-            ("2001:db8:1:2:3:4:5:6", 255, "2001:db8:1:2:3:4:5:6"),
-            ("2001:db8:1:2:3:4:5:6", 0, "::"),
-        ] {
-            let counted = counted_as(address.parse().unwrap(), prefix);
-            assert_eq!(counted, expected.parse::<IpAddr>().unwrap(), "{address}/{prefix}");
-        }
     }
 
     #[test]

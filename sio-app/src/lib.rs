@@ -111,6 +111,7 @@ mod namespace;
 mod options;
 mod pipe;
 mod place;
+mod quota;
 mod rated;
 mod request;
 mod runtime;

@@ -17,10 +17,11 @@ pub struct Options {
     ///
     /// It bounds what one machine can take from the others, so no address is exempt, the loopback's neither. Behind a proxy all connections have the
     /// proxy's address: raise this to [`Options::max_connections`] and let the proxy limit its clients. Too low shuts out the people behind one
-    /// address of an office or a mobile carrier. Sessions have no limit by address: one that polls is held by no connection, and is bounded by
-    /// [`Config::max_sessions`](sio_proto::Config::max_sessions); [`Io::allow_request`](crate::Io::allow_request) is where an application counts its users.
+    /// address of an office or a mobile carrier. Sessions have a limit of their own: one that polls is held by no connection, and is bounded by
+    /// [`Config::max_sessions_per_address`](sio_proto::Config::max_sessions_per_address); [`Io::allow_request`](crate::Io::allow_request) is where an application counts its users.
     pub max_connections_per_address: usize,
-    /// How many leading bits of an IPv6 address count as the address in [`Options::max_connections_per_address`]. Default 64, because one subscriber has at
+    /// How many leading bits of an IPv6 address count as the address in [`Options::max_connections_per_address`] and
+    /// [`Config::max_sessions_per_address`](sio_proto::Config::max_sessions_per_address). Default 64, because one subscriber has at
     /// least so many addresses. More than 128 is 128. IPv4 addresses count whole, also where they are written as IPv6.
     pub ipv6_prefix: u8,
     /// How long a connection may be open without a request: before its first, and between two. Also how long a peer may take to read

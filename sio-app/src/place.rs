@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sio_proto::LinkId;
 use sio_proto::Time;
-use sio_proto::server::{Cause, Outputs, Peer, Request, Routed, Write};
+use sio_proto::server::{Cause, Outputs, Peer, Request, Routed, Verdict, Write};
 
 use crate::io::Inner;
 use crate::link::Link;
@@ -48,6 +48,9 @@ impl Place {
             Routed::Session(shard) => shard,
             Routed::New => {
                 request.verdict = self.io.verdict(&request);
+                if request.verdict == Verdict::Allowed {
+                    request.prepare(&self.io.config, turn.now());
+                }
                 self.io.pick_shard()
             }
             Routed::Foreign => {

@@ -12,7 +12,7 @@ use bytestring::ByteString;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
-use sio_proto::server::{self, AckRequest, Form, Generation, Handshake, TransportKind};
+use sio_proto::server::{self, AckRequest, Auth, Form, Generation, Handshake, TransportKind};
 use sio_proto::socket::Args;
 use sio_proto::{Sid, SocketKey};
 
@@ -55,7 +55,7 @@ pub(crate) struct SocketInner {
     standing: AtomicU8,
     id: SocketId,
     pub(crate) namespace: ByteString,
-    auth: Option<Box<str>>,
+    auth: Said,
     handshake: Arc<Handshake>,
     table: OnceLock<Arc<Table>>,
     pub(crate) mailbox: Mailbox,
@@ -65,6 +65,41 @@ pub(crate) struct SocketInner {
 
 // Held per socket, beside what the shard holds.
 const _: () = assert!(size_of::<SocketInner>() <= 256);
+
+/// What the client has said for itself.
+enum Said {
+    Nothing,
+    Payload(Box<str>),
+    /// In the query of the handshake alone.
+    AtHandshake,
+    /// In that and in the query of a CONNECT: made one object when somebody asks, because clients may ask for namespaces as often as they like.
+    Later(Box<(ByteString, OnceLock<Option<ByteString>>)>),
+}
+
+impl Said {
+    /// A copy: the original is part of a read buffer.
+    fn new(auth: Auth) -> Self {
+        match auth {
+            Auth::None => Self::Nothing,
+            Auth::Payload(payload) => Self::Payload(Box::from(&*payload)),
+            Auth::Query(own) if own.is_empty() => Self::AtHandshake,
+            Auth::Query(own) => Self::Later(Box::new((ByteString::from(&*own), OnceLock::new()))),
+        }
+    }
+
+    fn json<'a>(&'a self, handshake: &'a Handshake) -> Option<&'a str> {
+        match self {
+            Self::Nothing => None,
+            Self::Payload(payload) => Some(payload),
+            Self::AtHandshake => handshake.query_object().map(|object| &**object),
+            Self::Later(later) => {
+                let (own, made) = &**later;
+                made.get_or_init(|| Auth::Query(own.clone()).to_json(handshake))
+                    .as_deref()
+            }
+        }
+    }
+}
 
 #[derive(Default)]
 struct Extras {
@@ -90,7 +125,7 @@ impl SocketInner {
         key: SocketKey,
         id: SocketId,
         namespace: ByteString,
-        auth: Option<ByteString>,
+        auth: Auth,
         handshake: Arc<Handshake>,
         form: Form,
     ) -> Self {
@@ -101,8 +136,7 @@ impl SocketInner {
             standing: AtomicU8::new(ASKING),
             id,
             namespace,
-            // A copy: the original is part of a read buffer.
-            auth: auth.map(|auth| Box::from(&*auth)),
+            auth: Said::new(auth),
             handshake,
             table: OnceLock::new(),
             mailbox: Mailbox::default(),
@@ -240,7 +274,7 @@ impl Socket {
     /// What the client sent as `auth`, as JSON: an object. From clients before 3.0 it is the query they sent with the namespace.
     #[must_use]
     pub fn auth_json(&self) -> Option<&str> {
-        self.0.auth.as_deref()
+        self.0.auth.json(&self.0.handshake)
     }
 
     /// What the client sent as `auth`, as a type; `None` if nothing, or if it is of another type.

@@ -26,8 +26,13 @@ pub struct Config {
     pub ping_interval: Duration,
     /// How long an answer to a ping may take. Default 20 s. Too short drops peers on slow links.
     pub ping_timeout: Duration,
-    /// How long a new session may go without joining a namespace. Default 45 s (docs/protocol/socket-io.md §3.1).
+    /// How long a new session may go without joining a namespace. Default 45 s (docs/protocol/socket-io.md §3.1), as with genuine servers: a client on a slow link
+    /// behind a slow middleware needs some of it. In a crowd it is [`Config::crowded_connect_timeout`].
     pub connect_timeout: Duration,
+    /// How long a session may go without joining a namespace when three quarters of [`Config::max_sessions`] or [`Config::max_kept_bytes`] are taken. Default 5 s. Each
+    /// handshake then ends up to two sessions that have had so long. Too short ends clients on slow links whenever many come at once; too long lets
+    /// those who want nothing take the room of those who do.
+    pub crowded_connect_timeout: Duration,
     /// How long an upgrade may take from the probe's connection to packet `5` (docs/protocol/engine-io.md §7), and a hixie-76 handshake of
     /// 0.6 to 0.9 from its head to the 8 bytes behind it. Default 10 s.
     pub upgrade_timeout: Duration,
@@ -66,8 +71,40 @@ pub struct Config {
     pub websocket: websocket::Limits,
     /// Limits on one Socket.IO packet.
     pub packet: socket::text::Limits,
-    /// Most sessions at once in one shard. Default 1 000 000. Further handshakes are answered 503.
+    /// Most sessions at once, in all shards of a server that share their quota ([`Shard::share_quota`](crate::server::Shard::share_quota)). Default 1 000 000. When there are as
+    /// many, the oldest of those that have joined nothing goes; if there is none, the handshake is answered 503. Too few turn people away, too many let the memory
+    /// be filled.
     pub max_sessions: usize,
+    /// Most sessions at once of clients at one address: of IPv6 a network of 64 bits, or what the adapter's options say. Default 10 000. When there are as many, the oldest of that address
+    /// that has joined nothing goes; if there is none, the handshake is answered 503.
+    ///
+    /// It holds without a connection, so it bounds sessions that poll. Behind a proxy all clients have the proxy's address: raise it to [`Config::max_sessions`] there, and
+    /// let the proxy limit its clients. Too few shut out the people behind one address of an office or a mobile carrier.
+    pub max_sessions_per_address: usize,
+    /// Most bytes that all sessions together keep of what their clients have sent: handshakes ([`Config::max_handshake_bytes`]), `auth` ([`Config::max_auth_bytes`]), CONNECTs
+    /// that wait, packets whose attachments have not come, what comes ahead of an upgrade, packets for namespaces that are not joined yet, and 1 KiB for each session itself.
+    /// Default 2 GiB less one byte. Beyond it handshakes are answered 503 and a session that would keep more ends. It is counted in steps of 64 KiB for each session. Too little ends
+    /// sessions that have done nothing wrong when many large messages are under way.
+    pub max_kept_bytes: usize,
+    /// The same for all sessions of clients at one address. Default 64 MiB. Behind a proxy raise it as [`Config::max_sessions_per_address`].
+    pub max_kept_bytes_per_address: usize,
+    /// Most bytes of header fields that a session keeps of the request that opened it, 8 for each field included. Default 8 KiB. Fields that do not fit are left out whole:
+    /// first those that [`Config::handshake_headers`] does not name. The request's target is kept as a whole; its limit is
+    /// [`http::Limits::max_target_bytes`]. Too few leave out cookies that handlers look for ([`Handshake::left_out`](crate::server::Handshake::left_out) says how many fields
+    /// are missing); more is more memory for each session.
+    pub max_handshake_bytes: usize,
+    /// Names of header fields that a session keeps before all others when not all fit, the first of them first. Default: those that applications look for, `authorization`, `cookie`,
+    /// `host`, `origin`, `user-agent`, `x-forwarded-for`, `forwarded`, `x-real-ip`, `referer`, `accept-language`.
+    pub handshake_headers: Vec<String>,
+    /// Most bytes of `auth`, or of queries of CONNECTs, that one session keeps for all its namespaces together. Default 64 KiB. A CONNECT with more is refused. Too few refuse large
+    /// tokens.
+    pub max_auth_bytes: usize,
+    /// Most CONNECTs that one session may send within a second. Default 128, four times [`Config::max_namespaces_per_session`]. One more closes the session, because each costs the
+    /// application more than the client. Too few close clients that join many namespaces at once.
+    pub max_connects_per_second: usize,
+    /// Most packets in the body of one POST, of Engine.IO and of 0.7 to 0.9. Default 65 536. More are a breach of the protocol in Engine.IO, and are dropped in 0.7 to 0.9. Too few end
+    /// clients that have emitted much between two POSTs; each packet costs some hundred bytes while its POST is handled.
+    pub max_packets_per_payload: usize,
     /// Most bytes queued for one session while its transport cannot take them. Default 16 MiB. Beyond it a send is
     /// refused as full and a broadcast closes the session, because a gap in an ordered stream cannot be repaired.
     pub max_queued_bytes: usize,
@@ -79,6 +116,11 @@ pub struct Config {
     pub max_namespaces: usize,
     /// Most rooms one socket may be in. Default 4 096.
     pub max_rooms_per_socket: usize,
+    /// Most bytes of a room's name. Default 1 024. A longer one cannot be joined: the call fails as full. Applications that make names of what clients say should check
+    /// the length themselves.
+    pub max_room_name_bytes: usize,
+    /// Most bytes of the names of all rooms that one socket is in. Default 256 KiB. One more cannot be joined: the call fails as full.
+    pub max_room_bytes_per_socket: usize,
     /// Most acknowledgements one socket may owe. Default 65 536. Further requests for one are refused as full.
     pub max_pending_acks: usize,
     /// How long attachments may trail behind their packet. Default 10 s.
@@ -89,6 +131,20 @@ pub struct Config {
     pub legacy09: Legacy09,
 }
 
+/// See [`Config::handshake_headers`].
+const HANDSHAKE_HEADERS: [&str; 10] = [
+    "authorization",
+    "cookie",
+    "host",
+    "origin",
+    "user-agent",
+    "x-forwarded-for",
+    "forwarded",
+    "x-real-ip",
+    "referer",
+    "accept-language",
+];
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -97,6 +153,7 @@ impl Default for Config {
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(45),
+            crowded_connect_timeout: Duration::from_secs(5),
             upgrade_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(30),
             max_payload: 1_000_000,
@@ -113,11 +170,21 @@ impl Default for Config {
             websocket: websocket::Limits::default(),
             packet: socket::text::Limits::default(),
             max_sessions: 1_000_000,
+            max_sessions_per_address: 10_000,
+            max_kept_bytes: (2 << 30) - 1,
+            max_kept_bytes_per_address: 64 << 20,
+            max_handshake_bytes: 8 * 1024,
+            handshake_headers: HANDSHAKE_HEADERS.map(str::to_owned).to_vec(),
+            max_auth_bytes: 64 * 1024,
+            max_connects_per_second: 128,
+            max_packets_per_payload: 65_536,
             max_queued_bytes: 16 << 20,
             max_queued_packets: 65_536,
             max_namespaces_per_session: 32,
             max_namespaces: 65_536,
             max_rooms_per_socket: 4_096,
+            max_room_name_bytes: 1024,
+            max_room_bytes_per_socket: 256 * 1024,
             max_pending_acks: 65_536,
             attachment_timeout: Duration::from_secs(10),
             legacy: Legacy::default(),
@@ -181,6 +248,7 @@ impl Config {
             ("ping_interval", self.ping_interval),
             ("ping_timeout", self.ping_timeout),
             ("connect_timeout", self.connect_timeout),
+            ("crowded_connect_timeout", self.crowded_connect_timeout),
             ("upgrade_timeout", self.upgrade_timeout),
             ("close_timeout", self.close_timeout),
             ("attachment_timeout", self.attachment_timeout),
@@ -201,6 +269,16 @@ impl Config {
         for (name, value) in [
             ("max_payload", self.max_payload),
             ("max_sessions", self.max_sessions),
+            ("max_sessions_per_address", self.max_sessions_per_address),
+            ("max_kept_bytes", self.max_kept_bytes),
+            ("max_kept_bytes_per_address", self.max_kept_bytes_per_address),
+            ("max_handshake_bytes", self.max_handshake_bytes),
+            ("max_auth_bytes", self.max_auth_bytes),
+            ("max_connects_per_second", self.max_connects_per_second),
+            ("max_packets_per_payload", self.max_packets_per_payload),
+            ("max_room_name_bytes", self.max_room_name_bytes),
+            ("max_room_bytes_per_socket", self.max_room_bytes_per_socket),
+            ("packet.max_query_bytes", self.packet.max_query_bytes),
             ("max_queued_bytes", self.max_queued_bytes),
             ("max_queued_packets", self.max_queued_packets),
             ("max_namespaces_per_session", self.max_namespaces_per_session),
@@ -266,6 +344,38 @@ setters! {
     upgrade_timeout: Duration,
     /// Sets [`Config::max_payload`](#structfield.max_payload).
     max_payload: usize,
+    /// Sets [`Config::crowded_connect_timeout`](#structfield.crowded_connect_timeout).
+    crowded_connect_timeout: Duration,
+    /// Sets [`Config::max_sessions`](#structfield.max_sessions).
+    max_sessions: usize,
+    /// Sets [`Config::max_sessions_per_address`](#structfield.max_sessions_per_address).
+    max_sessions_per_address: usize,
+    /// Sets [`Config::max_kept_bytes`](#structfield.max_kept_bytes).
+    max_kept_bytes: usize,
+    /// Sets [`Config::max_kept_bytes_per_address`](#structfield.max_kept_bytes_per_address).
+    max_kept_bytes_per_address: usize,
+    /// Sets [`Config::max_handshake_bytes`](#structfield.max_handshake_bytes).
+    max_handshake_bytes: usize,
+    /// Sets [`Config::handshake_headers`](#structfield.handshake_headers).
+    handshake_headers: Vec<String>,
+    /// Sets [`Config::max_auth_bytes`](#structfield.max_auth_bytes).
+    max_auth_bytes: usize,
+    /// Sets [`Config::max_connects_per_second`](#structfield.max_connects_per_second).
+    max_connects_per_second: usize,
+    /// Sets [`Config::max_packets_per_payload`](#structfield.max_packets_per_payload).
+    max_packets_per_payload: usize,
+    /// Sets [`Config::max_namespaces_per_session`](#structfield.max_namespaces_per_session).
+    max_namespaces_per_session: usize,
+    /// Sets [`Config::max_namespaces`](#structfield.max_namespaces).
+    max_namespaces: usize,
+    /// Sets [`Config::max_rooms_per_socket`](#structfield.max_rooms_per_socket).
+    max_rooms_per_socket: usize,
+    /// Sets [`Config::max_room_name_bytes`](#structfield.max_room_name_bytes).
+    max_room_name_bytes: usize,
+    /// Sets [`Config::max_room_bytes_per_socket`](#structfield.max_room_bytes_per_socket).
+    max_room_bytes_per_socket: usize,
+    /// Sets [`Config::max_pending_acks`](#structfield.max_pending_acks).
+    max_pending_acks: usize,
     /// Sets [`Config::transports`](#structfield.transports).
     transports: Transports,
     /// Sets [`Config::generations`](#structfield.generations).

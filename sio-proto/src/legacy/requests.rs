@@ -16,7 +16,7 @@ use super::upgrade::{Agreed, agree, take_up};
 use crate::codec::Codec;
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
-    Asker, Blocked, Carriage, Core, Handshake, Identity, Outputs, PollEncoding, Reason, Request, Role, StreamEncoding,
+    Asker, Auth, Blocked, Carriage, Core, Identity, Outputs, PollEncoding, Reason, Request, Role, StreamEncoding,
     StreamForm, Verdict, Wiring, header, origin_allowed, script_allowed,
 };
 use crate::wire::{Inbound, Wire};
@@ -60,6 +60,9 @@ pub(crate) fn handle_request(
         Some(None) if route.maybe_timestamp => None,
         session => session,
     };
+    if let Some(Some(slot)) = session {
+        core.came_back(slot);
+    }
     let arrival = Arrival {
         request,
         codec,
@@ -141,13 +144,13 @@ enum Door {
 
 /// Makes a session, which asks for the namespace `/`. Its GET is parked, or its websocket open, until the user has decided.
 fn open(core: &mut Core, now: Time, door: Door, arrival: &Arrival<'_>, out: &mut Outputs) {
-    let handshake = Arc::new(Handshake::new(arrival.request, now));
+    let handshake = arrival.request.handshake(&core.config, now, &[]);
     let (link, script, role) = match &door {
         Door::Parked(asker, script) => (asker.link, *script, Role::Parked),
         Door::WebSocket(agreed) => (agreed.link, None, Role::WebSocket),
     };
     let wiring = Wiring::Legacy06(Tilde::new(arrival.codec, script));
-    let Some(slot) = core.open_session(arrival.transport.into(), Some(link), handshake, wiring) else {
+    let Some(slot) = core.open_session(now, arrival.transport.into(), Some(link), handshake, wiring, out) else {
         return out.writes.push(match door {
             Door::Parked(asker, _) => asker.answer(503, None, Bytes::new()),
             Door::WebSocket(agreed) => agreed.farewell(),
@@ -168,7 +171,8 @@ fn open(core: &mut Core, now: Time, door: Door, arrival: &Arrival<'_>, out: &mut
     }
     let held = now + core.config.legacy.poll_duration;
     set_deadline(core, slot, held);
-    if !core.ask(slot, &ByteString::from_static("/"), Identity::Own, None, out) {
+    let main = ByteString::from_static("/");
+    if core.ask(slot, &main, Identity::Own, Auth::None, out).is_err() {
         close(core, slot, Reason::ForcedServerClose, out);
     }
 }
@@ -306,6 +310,10 @@ pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: u32, out: &mut Output
 fn post(core: &mut Core, now: Time, slot: u32, asker: Asker, mut packets: Vec<Inbound>, out: &mut Outputs) {
     if let Some(Inbound::Payload { payload, from_form }) = packets.pop_if(|p| matches!(p, Inbound::Payload { .. })) {
         read_piece(core, slot, &payload, from_form, &mut packets);
+        if !core.weigh(slot) {
+            out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+            return close(core, slot, Reason::ForcedClose, out);
+        }
     }
     let key = core.key(slot);
     let mut verdict = 200;

@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::{Core, Extension, Outputs, Peer, Reason};
+use super::{Core, Extension, Handshake, Outputs, Peer, Reason};
 use crate::id::SidKey;
 use crate::wire::Inbound;
-use crate::{Config, LinkId, Sid, Time, detect, engine, http, legacy};
+use crate::{Config, LinkId, Sid, Time, detect, engine, http, legacy, socket};
 
 /// A request on its way into a shard.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Request {
     pub extension: Option<Extension>,
     /// The packets in its body, decoded where no lock is held.
     pub(crate) packets: Vec<Inbound>,
+    /// What the session that it opens keeps of it, made where no lock is held.
+    handshake: Option<Arc<Handshake>>,
 }
 
 impl Request {
@@ -35,6 +37,7 @@ impl Request {
             verdict: Verdict::Allowed,
             extension: None,
             packets: Vec::new(),
+            handshake: None,
         }
     }
 }
@@ -105,7 +108,7 @@ impl Router {
     /// The shard in which a socket with this id would be, as its client knows it; `None` for what is no id.
     #[must_use]
     pub fn shard_of(&self, id: &str) -> Option<usize> {
-        let session = crate::socket::revision4::derived_from(id).map_or(id, |(_, session)| session);
+        let session = socket::revision4::derived_from(id).map_or(id, |(_, session)| session);
         let shard = usize::from(Sid::parse(session)?.address(&self.key).0);
         (shard < self.shards).then_some(shard)
     }
@@ -252,6 +255,27 @@ pub(super) fn handle_body_started(core: &mut Core, link: LinkId, request: &Reque
 }
 
 impl Request {
+    /// Makes what the session keeps that this request may open: a copy of the head, and for clients before 3.0 the object that their query is. Call it where no lock is held, for
+    /// requests that [`Router::route`] says are [`Routed::New`] and that are [allowed](Verdict::Allowed); the shard does it otherwise, under the caller's lock. The cost grows with
+    /// the length of the head.
+    pub fn prepare(&mut self, config: &Config, now: Time) {
+        let parameters: &'static [&'static str] = match classify(config, &self.http) {
+            Some(Kind::Engine { raw: false, route }) if route.version.revision() == Some(engine::Revision::V3) => {
+                &socket::revision4::PARAMETERS
+            }
+            Some(Kind::Legacy09(_)) => &legacy::v1::session::PARAMETERS,
+            Some(Kind::Engine { .. } | Kind::UnknownProtocol | Kind::Legacy06(..)) => &[],
+            None => return,
+        };
+        self.handshake = Some(self.handshake(config, now, parameters));
+    }
+
+    /// What the session keeps that this request opens: what has been [prepared](Self::prepare), or made now.
+    pub(crate) fn handshake(&self, config: &Config, now: Time, parameters: &'static [&'static str]) -> Arc<Handshake> {
+        let prepared = self.handshake.clone();
+        prepared.unwrap_or_else(|| Arc::new(Handshake::new(config, self, now, parameters)))
+    }
+
     /// Decodes the packets in the body, for the wire that the request names. Call it where no lock is held, before the request goes to its
     /// shard; for requests that a [`Conn`](crate::conn::Conn) has read, it has been done.
     pub fn decode_body(&mut self, config: &Config) {
@@ -262,7 +286,7 @@ impl Request {
         let body = body.clone();
         self.packets = match classify(config, &self.http) {
             Some(Kind::Engine { raw, route }) => engine::session::decode_body(config, &self.http, raw, &route, body),
-            Some(Kind::Legacy09(route)) => legacy::v1::requests::decode_body(&route, &body),
+            Some(Kind::Legacy09(route)) => legacy::v1::requests::decode_body(config, &route, &body),
             Some(Kind::Legacy06(codec, route)) => legacy::payloads::decode_body(config, codec, &route, &body),
             Some(Kind::UnknownProtocol) | None => Vec::new(),
         };

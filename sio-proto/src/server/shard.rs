@@ -12,6 +12,7 @@
 //! ```
 
 mod broadcast;
+mod crowd;
 mod drain;
 mod sessions;
 mod sockets;
@@ -26,16 +27,18 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::links::{Links, Role};
+use super::lobby::Lobby;
 use super::namespace::Namespaces;
+use super::quota::{LocalQuota, QuotaLimits};
 use super::rooms::Room;
 use super::session::Wiring;
 use super::slab::Slab;
-use super::socket::{Identity, Member, Socket, Standing};
+use super::socket::{Identity, Member, NoEntry, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Alarm, Blocked, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form, Forms,
-    Handshake, Message, Outputs, Part, Reason, Refused, Request, RoomWatch, SendError, Session, State, Target,
-    TransportKind, Verdict, Write,
+    AckError, AckRequest, Alarm, Auth, Blocked, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form,
+    Forms, Handshake, Message, Outputs, Part, Reason, Refused, Request, RoomWatch, SendError, Session, SessionQuota,
+    State, Target, TransportKind, Verdict, Write,
 };
 use crate::config::ConfigError;
 use crate::id::SidKey;
@@ -52,6 +55,8 @@ pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) links: Links,
     pub(crate) sessions: Slab<Session>,
+    quota: Box<dyn SessionQuota>,
+    lobby: Lobby,
     pub(crate) timers: Timers,
     /// Scratch for encoding.
     pub(crate) buffer: BytesMut,
@@ -94,6 +99,8 @@ impl Shard {
         Ok(Self {
             core: Core {
                 timers: Timers::new(config.ping_interval, config.ping_timeout, config.connect_timeout),
+                quota: Box::new(LocalQuota::new(QuotaLimits::new(&config))),
+                lobby: Lobby::new(),
                 config: Arc::new(config),
                 links: Links::default(),
                 sessions: Slab::new(),
@@ -324,7 +331,8 @@ impl Shard {
     /// Makes a socket join a room.
     ///
     /// # Errors
-    /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Full`] if it may be in no more rooms.
+    /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Full`] if it may be in no more rooms, or the name is longer than
+    /// [`Config::max_room_name_bytes`] or than what is left of [`Config::max_room_bytes_per_socket`].
     pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
         let core = &mut self.core;
         core.socket_mut(socket)

@@ -33,6 +33,11 @@ impl Args {
         self.json.is_empty()
     }
 
+    /// What they take in memory, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+
     /// The raw JSON of each argument.
     pub fn iter(&self) -> Elements<'_> {
         elements(&self.json)
@@ -117,6 +122,27 @@ impl Packet {
             | Self::Event { namespace, .. }
             | Self::Ack { namespace, .. }
             | Self::ConnectError { namespace, .. } => namespace,
+        }
+    }
+
+    /// What its parts take in memory, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let text = |text: &Option<ByteString>| text.as_ref().map_or(0, |text| text.len());
+        self.namespace().len()
+            + match self {
+                Self::Connect { query, payload, .. } => text(query) + text(payload),
+                Self::Disconnect { .. } => 0,
+                Self::Event { name, args, .. } => name.len() + args.bytes(),
+                Self::Ack { args, .. } => args.bytes(),
+                Self::ConnectError { payload, .. } => payload.len(),
+            }
+    }
+
+    /// The arguments of an event or an acknowledgement.
+    pub(super) const fn args(&self) -> Option<&Args> {
+        match self {
+            Self::Event { args, .. } | Self::Ack { args, .. } => Some(args),
+            Self::Connect { .. } | Self::Disconnect { .. } | Self::ConnectError { .. } => None,
         }
     }
 

@@ -4,9 +4,9 @@ use bytes::BufMut;
 
 use super::{
     Alarm, Arc, Asker, Box, ByteString, Bytes, BytesMut, Config, Core, Delivery, Engine, EngineIo, EngineTransport,
-    Frame, Handshake, Inbound, LinkId, Outputs, Request, Revision, Role, Time, TransportKind, Upgrade, Vec, Verdict,
-    Wire, Wiring, Write, accept_websocket, answer_poll, attach_candidate, format, http, json, origin_allowed, poll,
-    post, preflight, revision_of, script_allowed, socket,
+    Frame, Inbound, LinkId, Outputs, Request, Revision, Role, Time, TransportKind, Upgrade, Vec, Verdict, Wire, Wiring,
+    Write, accept_websocket, answer_poll, attach_candidate, format, http, json, origin_allowed, poll, post, preflight,
+    revision_of, script_allowed, socket,
 };
 /// The errors of docs/protocol/engine-io.md §4.5.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,21 +91,27 @@ pub(crate) fn handle_request(
                 _ => open_polling(core, now, asker, &opening, out),
             }
         }
-        Ok(Purpose::Upgrade(slot)) => attach_candidate(core, now, slot, asker, request, route, out),
-        Ok(Purpose::Use(slot)) => match request.http.method {
-            http::Method::Get => poll(core, slot, asker, out),
-            http::Method::Post => post(core, now, slot, asker, request, packets, route, out),
-            // A preflight that nobody has asked for: older servers answer, newer ones do not know what to do (docs/protocol/engine-io.md §4.4).
-            http::Method::Options
-                if core
-                    .sessions
-                    .get(slot)
-                    .is_some_and(|s| matches!(s.wiring, Wiring::Engine3(_))) =>
-            {
-                out.writes.push(asker.answer(200, None, Bytes::new()));
+        Ok(Purpose::Upgrade(slot)) => {
+            core.came_back(slot);
+            attach_candidate(core, now, slot, asker, request, route, out);
+        }
+        Ok(Purpose::Use(slot)) => {
+            core.came_back(slot);
+            match request.http.method {
+                http::Method::Get => poll(core, slot, asker, out),
+                http::Method::Post => post(core, now, slot, asker, request, packets, route, out),
+                // A preflight that nobody has asked for: older servers answer, newer ones do not know what to do (docs/protocol/engine-io.md §4.4).
+                http::Method::Options
+                    if core
+                        .sessions
+                        .get(slot)
+                        .is_some_and(|s| matches!(s.wiring, Wiring::Engine3(_))) =>
+                {
+                    out.writes.push(asker.answer(200, None, Bytes::new()));
+                }
+                _ => out.writes.push(asker.answer(500, None, Bytes::new())),
             }
-            _ => out.writes.push(asker.answer(500, None, Bytes::new())),
-        },
+        }
     }
 }
 
@@ -257,7 +263,11 @@ fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>,
         raw,
         route,
     } = opening;
-    let handshake = Arc::new(Handshake::new(request, now));
+    let parameters: &'static [&'static str] = match revision {
+        Revision::V3 if !raw => &socket::revision4::PARAMETERS,
+        Revision::V3 | Revision::V4 => &[],
+    };
+    let handshake = request.handshake(&core.config, now, parameters);
     let silent_until = now + core.config.ping_interval + core.config.ping_timeout;
     // Decoded first: of `1%29` the digits are 1, not 129.
     let query = http::Query::new(request.http.query());
@@ -282,7 +292,7 @@ fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>,
         Revision::V4 => Wiring::Engine4(engine),
         Revision::V3 => Wiring::Engine3(engine),
     };
-    let slot = core.open_session(transport, link, Arc::clone(&handshake), wiring)?;
+    let slot = core.open_session(now, transport, link, Arc::clone(&handshake), wiring, out)?;
     let key = core.key(slot);
     if let Some(session) = core.sessions.get_mut(slot) {
         // In revision 4 polls spell binary as base64 when they are put together, so there the flag means nothing

@@ -19,15 +19,12 @@ use crate::legacy::transports::{
 };
 use crate::legacy::upgrade::{Agreed, agree, take_up};
 use crate::server::{
-    Asker, Blocked, Carriage, Core, Handshake, Identity, Outputs, Part, PollEncoding, Reason, Request, Role, Session,
-    State, StreamEncoding, StreamForm, TransportKind, Verdict, Wiring, Write, header, origin_allowed, query_object,
-    script_allowed,
+    Asker, Auth, Blocked, Carriage, Core, Identity, Outputs, Part, PollEncoding, Reason, Request, Role, Session, State,
+    StreamEncoding, StreamForm, TransportKind, Verdict, Wiring, Write, header, origin_allowed, script_allowed,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http};
 
-/// Most packets in one payload.
-const MAX_PACKETS: usize = 65_536;
 const TEXT: &str = "text/plain; charset=UTF-8";
 
 pub(crate) fn handle_request(
@@ -87,6 +84,9 @@ pub(crate) fn handle_request(
             ..
         } => {
             let (slot, offered) = (find(core, session), is_offered(&config, transport));
+            if let Some(slot) = slot {
+                core.came_back(slot);
+            }
             match exchange {
                 Exchange::Upgrade(_) if offered => upgrade(core, now, slot, asker, request, transport, out),
                 Exchange::Poll if offered => poll(core, now, slot, asker, transport, script, out),
@@ -176,12 +176,11 @@ fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Opt
     if request.verdict != Verdict::Allowed {
         return refuse(asker, script, 403, handshake::UNAUTHORIZED, out);
     }
-    let handshake = Arc::new(Handshake::new(request, now));
-    let auth = query_object(&[handshake.query()], &PARAMETERS);
+    let handshake = request.handshake(&core.config, now, &PARAMETERS);
     let colon = Colon::new(now, script);
     let link = asker.link;
     let wiring = Wiring::Legacy09(colon);
-    let Some(slot) = core.open_session(TransportKind::Polling, Some(link), handshake, wiring) else {
+    let Some(slot) = core.open_session(now, TransportKind::Polling, Some(link), handshake, wiring, out) else {
         return refuse(asker, script, 503, handshake::ERROR, out);
     };
     core.links.set(link, core.key(slot), Role::Parked);
@@ -192,7 +191,11 @@ fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Opt
     }
     let decided = now + core.config.connect_timeout;
     set_deadline(core, slot, decided);
-    if !core.ask(slot, &ByteString::from_static("/"), identity, auth, out) {
+    let auth = Auth::Query(ByteString::new());
+    if core
+        .ask(slot, &ByteString::from_static("/"), identity, auth, out)
+        .is_err()
+    {
         refuse_handshake(core, slot, 503, handshake::ERROR, out);
     }
 }
@@ -449,20 +452,21 @@ fn post(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, packets: Ve
 }
 
 /// Decodes the body of a POST.
-pub(crate) fn decode_body(route: &detect::V1<'_>, body: &Bytes) -> Vec<Inbound> {
+pub(crate) fn decode_body(config: &Config, route: &detect::V1<'_>, body: &Bytes) -> Vec<Inbound> {
     let detect::V1::Transport { transport, .. } = route else {
         return Vec::new();
     };
     let mut texts = Vec::new();
+    let max_packets = config.max_packets_per_payload;
     // What is wrong with the rest of a payload costs the rest and nothing more (docs/protocol/legacy-0.9.md §13).
     let _ = match transport {
         Transport::JsonpPolling => match read_d_form(body) {
-            Ok(Posted::Exact(text)) => payload::decode(&text, MAX_PACKETS, &mut texts),
-            Ok(Posted::Form(text)) => payload::decode_jsonp(&text, MAX_PACKETS, &mut texts),
+            Ok(Posted::Exact(text)) => payload::decode(&text, max_packets, &mut texts),
+            Ok(Posted::Form(text)) => payload::decode_jsonp(&text, max_packets, &mut texts),
             Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
         },
         _ => match ByteString::try_from(body.clone()) {
-            Ok(text) => payload::decode(&text, MAX_PACKETS, &mut texts),
+            Ok(text) => payload::decode(&text, max_packets, &mut texts),
             Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
         },
     };

@@ -15,15 +15,17 @@ impl Core {
         }
     }
 
-    /// Makes a session; `None` when there may be no more.
+    /// Makes a session; `None` when there may be no more. The quota is asked before anything is made.
     pub(crate) fn open_session(
         &mut self,
+        now: Time,
         transport: TransportKind,
         link: Option<LinkId>,
         handshake: Arc<Handshake>,
         wiring: Wiring,
+        out: &mut Outputs,
     ) -> Option<u32> {
-        if self.shutting_down || self.sessions.len() >= self.config.max_sessions {
+        if self.shutting_down || !self.make_room(now, &handshake, out) {
             return None;
         }
         let sid = self.new_sid(self.sessions.vacant().0);
@@ -46,13 +48,21 @@ impl Core {
             reassembly: crate::socket::Reassembly::new(),
             attachments_due: Time::ZERO,
             attachments_alarm: false,
+            place: None,
+            came_back: !transport.is_polling(),
+            reserved: 0,
+            auth_bytes: 0,
+            connects: 0,
+            connects_in: 0,
             wiring,
         };
         self.counters.enter(session.generation(), transport);
         if let Form::Plain(codec) = session.form() {
             self.plain_sessions[usize::from(codec)] += 1;
         }
-        Some(self.sessions.insert(session).0)
+        let (slot, _) = self.sessions.insert(session);
+        self.enter_lobby(slot);
+        Some(slot)
     }
 
     pub(super) fn new_sid(&mut self, slot: u32) -> Sid {
@@ -205,7 +215,8 @@ impl Core {
     /// Forgets a session. Its links are forgotten too; what they still have to carry is in `out` already.
     pub(crate) fn remove_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
         self.end_sockets(slot, reason, out);
-        if let Some(session) = self.sessions.remove(slot) {
+        if let Some(mut session) = self.sessions.remove(slot) {
+            self.give_back(&mut session);
             self.counters.leave(session.generation(), session.transport);
             if let Form::Plain(codec) = session.form() {
                 self.plain_sessions[usize::from(codec)] -= 1;
