@@ -29,7 +29,7 @@ use crate::Io;
 use crate::io::Inner;
 use crate::link::{Awaiting, Item, Link, Outlet, Progress, Standing};
 use crate::place::{Place, Seat};
-use crate::shard::Batch;
+use crate::shard::{Batch, trim};
 use crate::turn::{self, Lent, Turn};
 
 /// The thread's read buffer. A message of 64 KiB fits with everything around it.
@@ -251,6 +251,7 @@ impl Connection {
                 arrivals.with(|arrivals| {
                     self.conn.handle_bytes(bytes, arrivals);
                     self.handle(arrivals);
+                    trim(&mut arrivals.packets);
                 });
             });
             let news = self.catch_up();

@@ -1,7 +1,7 @@
 //! All connections there are: who they belong to, how many there may be, and when to look after them.
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 
@@ -11,12 +11,14 @@ use sio_proto::server::network_of;
 use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::shard::trim;
 
 /// The connections of a server, counted in total and by address. It holds an address only as long as that has connections.
 #[derive(Default)]
 pub(crate) struct Connections {
+    /// The lowest vacant one is taken first, so that those at the end become vacant after a crowd and give their memory back.
     slots: Vec<Option<Entry>>,
-    free: Vec<usize>,
+    free: BTreeSet<usize>,
     count: usize,
     by_address: HashMap<IpAddr, usize>,
     total: u64,
@@ -71,7 +73,7 @@ impl Connections {
             link: Arc::downgrade(link),
             address,
         });
-        Ok(match self.free.pop() {
+        Ok(match self.free.pop_first() {
             Some(slot) => {
                 self.slots[slot] = entry;
                 slot
@@ -85,8 +87,15 @@ impl Connections {
 
     /// Gives the place back.
     pub(crate) fn leave(&mut self, slot: usize) {
-        let Some(entry) = self.slots[slot].take() else { return };
-        self.free.push(slot);
+        let Some(entry) = self.slots.get_mut(slot).and_then(Option::take) else {
+            return;
+        };
+        self.free.insert(slot);
+        while let Some(None) = self.slots.last() {
+            self.slots.pop();
+            self.free.remove(&self.slots.len());
+        }
+        trim(&mut self.slots);
         self.count -= 1;
         if let Some(address) = entry.address
             && let Some(count) = self.by_address.get_mut(&address)
@@ -94,6 +103,10 @@ impl Connections {
             *count -= 1;
             if *count == 0 {
                 self.by_address.remove(&address);
+                let room = self.by_address.capacity();
+                if room > 1024 && self.by_address.len() < room / 4 {
+                    self.by_address.shrink_to(room / 2);
+                }
             }
         }
     }
@@ -150,6 +163,10 @@ impl Deadlines {
     pub(crate) fn pop(&mut self, now: Time) -> Option<(Arc<Link>, Then)> {
         while self.0.peek().is_some_and(|deadline| deadline.at <= now) {
             let Deadline { link, then, .. } = self.0.pop()?;
+            let room = self.0.capacity();
+            if room > 1024 && self.0.len() < room / 4 {
+                self.0.shrink_to(room / 2);
+            }
             if let Some(link) = link.upgrade() {
                 return Some((link, then));
             }
@@ -222,6 +239,38 @@ mod tests {
         let none = Options::default().max_connections_per_address(0);
         assert_eq!(connections.enter(&link, peer("::1"), &none), Err(Excess::Address));
         assert!(connections.by_address.is_empty());
+    }
+
+    /// Hardening A16: what a crowd needed comes back.
+    #[test]
+    fn a_crowd_that_has_gone_leaves_nothing() {
+        let options = Options::default();
+        let mut connections = Connections::default();
+        let link = link();
+        let enter = |connections: &mut Connections, number: u32| {
+            let address = std::net::Ipv4Addr::from_bits(number);
+            connections
+                .enter(&link, Some(SocketAddr::new(address.into(), 1)), &options)
+                .unwrap()
+        };
+        let stays = enter(&mut connections, 0);
+        let crowd: Vec<_> = (1..20_000).map(|number| enter(&mut connections, number)).collect();
+        crowd.into_iter().for_each(|slot| connections.leave(slot));
+        assert!(connections.slots.capacity() <= 2048, "{}", connections.slots.capacity());
+        assert!(
+            connections.by_address.capacity() <= 4096,
+            "{}",
+            connections.by_address.capacity()
+        );
+        assert_eq!((connections.free.len(), connections.count()), (0, 1));
+        connections.leave(stays);
+        connections.leave(stays);
+        assert_eq!((connections.slots.len(), connections.count()), (0, 0));
+
+        let mut deadlines = Deadlines::default();
+        (0..20_000).for_each(|millis| deadlines.add(Time::from_millis(millis), &link, Then::Look));
+        while deadlines.pop(Time::from_millis(20_000)).is_some() {}
+        assert!(deadlines.0.capacity() <= 2048, "{}", deadlines.0.capacity());
     }
 
     #[test]

@@ -129,6 +129,9 @@ impl State {
     /// Takes the front of the queue.
     fn pop(&mut self) -> Option<Mail> {
         let mail = self.queue.pop_front()?;
+        if self.queue.is_empty() && self.queue.capacity() > 32 {
+            self.queue = VecDeque::new();
+        }
         self.bytes -= mail.bytes();
         self.returned = self.returned.saturating_sub(1);
         Some(mail)

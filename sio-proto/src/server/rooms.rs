@@ -120,6 +120,7 @@ fn take_member(
 ) {
     let Some(entry) = rooms.get_mut(room) else { return };
     entry.members.swap_remove(position as usize);
+    super::trim(&mut entry.members);
     if let Some(moved) = entry.members.get(position as usize)
         && let Some(socket) = sockets.get_mut(moved.socket)
         && let Some(place) = socket.rooms.iter_mut().find(|(r, _)| *r == room)

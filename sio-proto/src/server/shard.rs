@@ -231,6 +231,10 @@ impl Shard {
     pub fn flush_ready(&mut self, now: Time, max: usize, out: &mut Outputs) -> bool {
         for _ in 0..max {
             let Some(slot) = self.core.ready.pop_front() else {
+                let room = self.core.ready.capacity();
+                if room > 1024 {
+                    self.core.ready.shrink_to(room / 2);
+                }
                 return false;
             };
             let Some(session) = self.core.sessions.get_mut(slot) else {
@@ -574,6 +578,59 @@ mod tests {
         fn alarms(&mut self) -> usize {
             self.server.shard(self.now, |shard, _| shard.core.timers.len())
         }
+    }
+
+    const WEBSOCKET: &[u8] =
+        b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+    fn text(text: &str) -> Vec<u8> {
+        [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0][..], text.as_bytes()].concat()
+    }
+
+    /// Hardening A16: the deadline of an acknowledgement goes when the acknowledgement has come, not when its time is over.
+    #[test]
+    fn deadlines_of_answered_questions_go() {
+        let mut world = World::new();
+        let link = world.send(None, WEBSOCKET);
+        world.send(Some(link), &text("40"));
+        let socket = SocketKey { slot: 0, generation: 0 };
+        for id in 0..20_000 {
+            let timeout = Some(Duration::from_secs(3_600));
+            let ask = |shard: &mut Shard, _: &mut Outputs| {
+                let mut message = Message::event("/".into(), "ask".into(), Args::default(), Some(id));
+                shard.emit(Time::ZERO, socket, &mut message, Some(AckRequest { id, timeout }))
+            };
+            assert_eq!(world.server.shard(world.now, ask), Ok(()));
+            world.settle();
+            world.send(Some(link), &text(&format!("43{id}[]")));
+            assert!(world.alarms() <= 2_100, "{id}: {}", world.alarms());
+        }
+    }
+
+    /// Hardening A16: handshakes that come and go leave nothing, neither sessions nor their deadlines nor their links.
+    #[test]
+    fn a_crowd_that_has_gone_leaves_nothing() {
+        let mut world = World::new();
+        let links: Vec<_> = (0..5_000).map(|_| world.send(None, WEBSOCKET)).collect();
+        for link in &links {
+            world.send(Some(*link), &text("40"));
+            world.written.clear();
+        }
+        for link in links {
+            world.server.handle_closed(world.now, link, Cause::Closed);
+            world.settle();
+        }
+        assert!(world.alarms() <= 2_100, "{}", world.alarms());
+        let room = |shard: &mut Shard, _: &mut Outputs| {
+            let core = &shard.core;
+            (core.sessions.room(), core.sockets.room(), core.links.len())
+        };
+        let (sessions, sockets, links) = world.server.shard(world.now, room);
+        assert!(
+            sessions <= 64 && sockets <= 64 && links == 0,
+            "{sessions} {sockets} {links}"
+        );
     }
 
     /// However long it lives and whatever its client repeats, a session has a handful of entries in the timers.

@@ -1,9 +1,9 @@
 //! Sessions, as all generations have them: opened, found, queued for, closed.
 
 use super::{
-    Alarm, Arc, Blocked, Carriage, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason, Refused,
-    Role, SendError, Session, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict, Wiring, Write,
-    engine, legacy,
+    Alarm, Arc, Blocked, Carriage, Core, Due, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason,
+    Refused, Role, SendError, Session, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict, Wiring,
+    Write, engine, legacy,
 };
 
 /// Sessions, for the rooms of the generations.
@@ -69,6 +69,23 @@ impl Core {
         let mut random = [0; 10];
         self.entropy.fill(&mut random);
         Sid::new(&self.key, self.index, slot, random)
+    }
+
+    /// What about so many deadlines were for has gone.
+    pub(super) fn note_stale(&mut self, deadlines: usize) {
+        if !self.timers.note_stale(deadlines) {
+            return;
+        }
+        let (sessions, sockets) = (&self.sessions, &self.sockets);
+        self.timers.retain(|due| match due {
+            Due::Session(key, ..) | Due::Leave(key, _) => sessions.holds(key.slot, key.generation),
+            Due::Ack(key, id) => {
+                let socket = sockets
+                    .get(key.slot)
+                    .filter(|_| sockets.holds(key.slot, key.generation));
+                socket.is_some_and(|socket| socket.acks.contains(id))
+            }
+        });
     }
 
     /// The open session with this id.
@@ -217,6 +234,8 @@ impl Core {
         self.end_sockets(slot, reason, out);
         if let Some(mut session) = self.sessions.remove(slot) {
             self.give_back(&mut session);
+            // Its heartbeat, and the time it has for joining a namespace.
+            self.note_stale(2);
             self.counters.leave(session.generation(), session.transport);
             if let Form::Plain(codec) = session.form() {
                 self.plain_sessions[usize::from(codec)] -= 1;

@@ -198,6 +198,7 @@ impl Core {
         if let Some(owed) = owed {
             owed.acks.remove(&id);
             let session = owed.session;
+            self.note_stale(1);
             self.note_done(session);
             out.deliveries.push(Delivery::Ack {
                 socket: self.socket_key(socket),
@@ -266,6 +267,7 @@ impl Core {
         if socket.standing == Standing::Connected {
             let members = &mut self.namespaces.get_mut(socket.namespace).members;
             members.swap_remove(socket.position as usize);
+            crate::server::trim(members);
             if let Some(moved) = members.get(socket.position as usize).copied()
                 && let Some(moved) = self.sockets.get_mut(moved.socket)
             {
