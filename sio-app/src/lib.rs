@@ -113,6 +113,7 @@ mod pipe;
 mod place;
 mod quota;
 mod rated;
+mod registry;
 mod request;
 mod runtime;
 mod serve;

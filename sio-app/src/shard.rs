@@ -294,6 +294,9 @@ impl ShardCell {
             } => {
                 let Some(inner) = state.forget(socket) else { return };
                 inner.set_gone();
+                if connected && let Some(names) = inner.table().and_then(|table| table.names.as_ref()) {
+                    names.leave(&inner.namespace);
+                }
                 if let Ok(Some(mail)) =
                     inner
                         .mailbox

@@ -23,7 +23,7 @@ use crate::error::{EmitError, HandlerError};
 use crate::io::Inner;
 use crate::mailbox::{Mailbox, Overflow};
 use crate::message;
-use crate::namespace::Table;
+use crate::registry::Table;
 use crate::request;
 use crate::runtime::Runtime;
 use crate::shard::ShardCell;

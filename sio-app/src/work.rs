@@ -21,7 +21,7 @@ use crate::handler::{Call, HandlerFuture, Started, StartedMiddleware};
 use crate::io::Inner;
 use crate::mailbox::{Mail, Next, args_bytes};
 use crate::middleware::Refusal;
-use crate::namespace::Table;
+use crate::registry::Table;
 use crate::shard::{Named, ShardCell};
 use crate::socket::{Socket, SocketInner};
 use crate::turn::{self, Turn, new_owner};
@@ -243,9 +243,13 @@ async fn decide(socket: &Arc<SocketInner>) -> Result<(), Refusal> {
 }
 
 fn accept(turn: &Turn, socket: &Arc<SocketInner>, table: &Table) -> Then {
-    let accepted = socket
-        .cell
-        .input(turn, |state, now, out| state.shard.accept(now, socket.key, out));
+    let accepted = socket.cell.input(turn, |state, now, out| {
+        let accepted = state.shard.accept(now, socket.key, out);
+        if accepted && let Some(names) = &table.names {
+            names.enter(&socket.namespace);
+        }
+        accepted
+    });
     if !accepted {
         return Then::Next;
     }
