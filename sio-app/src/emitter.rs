@@ -125,7 +125,7 @@ impl Emitter {
     /// Sends an event.
     ///
     /// It is encoded once for all. A socket that cannot keep up is closed and does not hold up the others. What is wrong with the event
-    /// itself (arguments, a reserved name) is reported to [`Io::on_error`](crate::Io::on_error).
+    /// itself (arguments, a reserved name, more bytes than a session's queue may hold) is reported to [`Io::on_error`](crate::Io::on_error).
     pub fn emit<A: Serialize>(self, event: &str, args: A) {
         if let Err(error) = self.try_emit(event, &args)
             && let Some(io) = self.io.upgrade()
@@ -142,7 +142,7 @@ impl Emitter {
     fn try_emit<A: Serialize>(&self, event: &str, args: &A) -> Result<(), EmitError> {
         if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
             return match socket.emit_with(event, args, self.volatile) {
-                Err(error @ (EmitError::Args(_) | EmitError::Reserved(_))) => Err(error),
+                Err(error @ (EmitError::Args(_) | EmitError::Reserved(_) | EmitError::TooLarge)) => Err(error),
                 _ => Ok(()),
             };
         }

@@ -14,6 +14,10 @@ pub enum EmitError {
     /// The socket's queue is full: its client does not read as fast as it is sent to.
     #[error("the queue of the session is full")]
     Full,
+    /// Written for the client's generation, it is larger than a session's queue may be
+    /// ([`Config::max_queued_bytes`](sio_proto::Config::max_queued_bytes)). Nobody of that generation has got it, and nobody has been disconnected for it.
+    #[error("the message is larger than the queue of a session")]
+    TooLarge,
     /// It was volatile, and the transport is busy.
     #[error("the transport is busy and the message was volatile")]
     Dropped,
@@ -33,6 +37,7 @@ impl From<SendError> for EmitError {
         match error {
             SendError::Disconnected => Self::Disconnected,
             SendError::Full => Self::Full,
+            SendError::TooLarge => Self::TooLarge,
             SendError::Dropped => Self::Dropped,
             SendError::Unsupported => Self::Unsupported,
         }

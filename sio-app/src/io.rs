@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use serde::Serialize;
 use sio_proto::http;
 use sio_proto::server::{Peer, Request, Router, Shard, Verdict};
@@ -20,6 +20,7 @@ use crate::emitter::Emitter;
 use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
 use crate::link::Link;
+use crate::lock::Mutex;
 use crate::mailbox;
 use crate::metrics::Tally;
 use crate::namespace::Namespace;
@@ -533,12 +534,17 @@ impl Inner {
             if done() {
                 return Poll::Ready(());
             }
-            {
+            let waker = cx.waker().clone();
+            let left = {
                 let mut waiters = self.waiters.lock();
-                if !waiters.iter().any(|waiter| waiter.will_wake(cx.waker())) {
-                    waiters.push(cx.waker().clone());
+                if waiters.iter().any(|waiter| waiter.will_wake(&waker)) {
+                    Some(waker)
+                } else {
+                    waiters.push(waker);
+                    None
                 }
-            }
+            };
+            drop(left);
             // It may have become true before the waker was there.
             if done() { Poll::Ready(()) } else { Poll::Pending }
         })

@@ -103,6 +103,7 @@ mod error;
 mod exchange;
 mod io;
 mod link;
+mod lock;
 mod mailbox;
 mod message;
 mod metrics;

@@ -24,7 +24,6 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::{Buf, Bytes, BytesMut};
-use parking_lot::Mutex;
 use sio_proto::conn::{Stage, close_frame};
 use sio_proto::http::Exchange;
 use sio_proto::server::{Body, Response, Stream, Upgrade, Write};
@@ -32,6 +31,7 @@ use sio_proto::websocket::CloseCode;
 use sio_proto::wire::Wire;
 use sio_proto::{Frame, Time};
 
+use crate::lock::{Alarm, Mutex};
 use crate::metrics::Traffic;
 
 /// Up to how many bytes several pieces are copied together for one plain write; beyond it they are written as a vector.
@@ -87,7 +87,7 @@ struct State {
     websocket: bool,
     /// What the peer owes; who is late is closed (slow loris).
     awaiting: Option<Awaiting>,
-    waker: Option<Waker>,
+    waker: Option<Alarm>,
 }
 
 /// What is awaited of the peer, and how long.
@@ -613,7 +613,9 @@ impl<O: Outlet + ?Sized> Link<O> {
 
     /// Who is woken when the link needs its connection's task.
     pub(crate) fn set_waker(&self, waker: &Waker) {
-        self.state.lock().waker = Some(waker.clone());
+        let waker = Alarm::new(waker);
+        let old = self.state.lock().waker.replace(waker);
+        drop(old);
     }
 
     /// Notes what is awaited of the peer, if anything is.

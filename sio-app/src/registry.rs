@@ -16,11 +16,12 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use sio_proto::server::Reason;
 
 use crate::args::RawArgs;
 use crate::handler::{Call, Started, StartedMiddleware};
+use crate::lock::Mutex;
 use crate::socket::Socket;
 
 /// Handlers of one namespace, or of all namespaces of a rule. The table is replaced as a whole, so that sockets can keep the one they

@@ -10,19 +10,19 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use sio_proto::server::{Command, Delivery, Forms, Outputs, Shard, Write};
+use sio_proto::server::{Command, Delivery, Forms, Garbled, Outputs, Shard, Write};
 use sio_proto::{Config, LinkId, SocketKey, Time};
 
 use crate::io::Inner;
 use crate::link::{Claim, Item, Link, Pen, Progress};
+use crate::lock::Mutex;
 use crate::mailbox::{self, Mail, Overflow};
 use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::sleep::Sleeps;
 use crate::socket::{SocketId, SocketInner};
 use crate::turn::Turn;
-use crate::work::Work;
+use crate::work::{Work, guarded};
 
 /// How many links one flush serves before it lets go of the lock.
 const LINKS_PER_FLUSH: usize = 64;
@@ -65,6 +65,16 @@ impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.0.slot(), self.0.generation())
     }
+}
+
+/// Something for the log.
+pub(crate) enum Note {
+    /// A request was answered with this status.
+    Refused(u16),
+    /// Too much waits for this socket.
+    Overflow(SocketKey),
+    /// Whose payload cannot be read by this codec.
+    Garbled(SocketKey, &'static str, Garbled),
 }
 
 /// What the shard has to hear when all deliveries have been given out.
@@ -117,6 +127,20 @@ impl ShardCell {
         );
     }
 
+    /// Tells the log, where no lock is held: who reads it may come back.
+    fn tell(&self, note: Note) {
+        match note {
+            Note::Refused(status) => tracing::debug!(status, "request refused"),
+            Note::Overflow(socket) => self.warn_of_overflow(socket),
+            Note::Garbled(socket, codec, garbled) => {
+                let (error, looks_like) = (garbled.error, garbled.looks_like);
+                self.warnings.garbled.say((self.runtime.now)(), || {
+                    tracing::warn!(socket = %Named(socket), codec, looks_like, %error, "a client's payload cannot be read");
+                });
+            }
+        }
+    }
+
     /// The forms that its sessions need.
     pub(crate) fn forms(&self) -> Forms {
         Forms::from_bits(self.forms.load(Ordering::Relaxed))
@@ -151,16 +175,25 @@ impl ShardCell {
         input: impl FnOnce(&mut State, Time, &mut Outputs) -> R,
     ) -> R {
         let (result, wake, emptied) = turn.outputs.with(|out| {
-            let mut state = self.state.lock();
-            let now = state.time(turn);
-            let result = input(&mut state, now, out);
-            if !out.writes.is_empty() || !out.deliveries.is_empty() {
-                self.settle(&mut state, turn, out);
+            let all = {
+                let mut state = self.state.lock();
+                let now = state.time(turn);
+                let result = input(&mut state, now, out);
+                if !out.writes.is_empty() || !out.deliveries.is_empty() {
+                    self.settle(&mut state, turn, out);
+                }
+                let emptied = state.draining && state.shard.sessions() == 0;
+                state.draining &= !emptied;
+                (result, state.rearm(), emptied)
+            };
+            for extension in out.released.drain(..) {
+                let _ = guarded(|| drop(extension));
             }
-            let emptied = state.draining && state.shard.sessions() == 0;
-            state.draining &= !emptied;
-            (result, state.rearm(), emptied)
+            all
         });
+        while let Some(note) = turn.take_note() {
+            self.tell(note);
+        }
         turn.touch(self);
         if emptied && let Some(io) = self.io.upgrade() {
             io.shard_emptied();
@@ -204,7 +237,7 @@ impl ShardCell {
             if let Write::Response(_, response) = &write
                 && response.status >= 400
             {
-                tracing::debug!(status = response.status, "request refused");
+                turn.note(Note::Refused(response.status));
             }
             if let Some(link) = state.links.get(id) {
                 link.push(write.into());
@@ -228,7 +261,7 @@ impl ShardCell {
             self.settle(state, turn, out);
         }
         for socket in verdicts.overflown {
-            self.warn_of_overflow(socket);
+            turn.note(Note::Overflow(socket));
             let now = state.time(turn);
             state.shard.disconnect(now, socket, true, out);
             self.settle(state, turn, out);
@@ -297,12 +330,10 @@ impl ShardCell {
                 if connected && let Some(names) = inner.table().and_then(|table| table.names.as_ref()) {
                     names.leave(&inner.namespace);
                 }
-                if let Ok(Some(mail)) =
-                    inner
-                        .mailbox
-                        .admit(turn.owner(), Mail::Disconnect { reason, connected }, self.waiting)
-                {
-                    turn.add(Work::Mail(inner, mail));
+                let mail = Mail::Disconnect { reason, connected };
+                match inner.mailbox.admit(turn.owner(), mail, self.waiting) {
+                    Ok(Some(mail)) => turn.add(Work::Mail(inner, mail)),
+                    Ok(None) | Err(Overflow) => turn.add(Work::Release(inner)),
                 }
             }
             Delivery::Leaving { socket } => {
@@ -311,10 +342,7 @@ impl ShardCell {
                 }
             }
             Delivery::Garbled { socket, codec, garbled } => {
-                let (error, looks_like) = (garbled.error, garbled.looks_like);
-                self.warnings.garbled.say(state.latest, || {
-                    tracing::warn!(socket = %Named(socket), codec, looks_like, %error, "a client's payload cannot be read");
-                });
+                turn.note(Note::Garbled(socket, codec, garbled));
             }
             Delivery::EngineOpen { session, handshake } => {
                 turn.add(Work::EngineOpen(Arc::clone(self), session, handshake));
@@ -357,33 +385,37 @@ impl ShardCell {
 
     /// Notes when the timer task will come, and how to make it come earlier.
     pub(crate) fn arm(&self, waker: &Waker) -> Option<Time> {
-        let mut state = self.state.lock();
-        state.timer = Some(waker.clone());
-        state.armed = [state.shard.next_timeout(), state.sleeps.next()]
-            .into_iter()
-            .flatten()
-            .min();
-        state.armed
+        let waker = waker.clone();
+        let (_old, armed) = {
+            let mut state = self.state.lock();
+            state.armed = [state.shard.next_timeout(), state.sleeps.next()]
+                .into_iter()
+                .flatten()
+                .min();
+            (state.timer.replace(waker), state.armed)
+        };
+        armed
     }
 
     /// Waits until then: a new entry among the sleeps, or the old one again. `None` if the wait is over.
     pub(crate) fn sleep(&self, until: Time, number: Option<u64>, waker: &Waker) -> Option<u64> {
-        let now = (self.runtime.now)();
-        let (number, wake) = {
+        let (now, waker) = ((self.runtime.now)(), waker.clone());
+        let (number, _old, wake) = {
             let mut state = self.state.lock();
-            let number = state.sleeps.wait(now, until, number, waker)?;
-            let wake = state.come_by(until);
-            (number, wake)
+            let (number, old) = state.sleeps.wait(now, until, number, waker);
+            let wake = number.and_then(|_| state.come_by(until));
+            (number, old, wake)
         };
         if let Some(timer) = wake {
             timer.wake();
         }
-        Some(number)
+        number
     }
 
     /// The future of a sleep is gone.
     pub(crate) fn wake_up(&self, until: Time, number: u64) {
-        self.state.lock().sleeps.forget(until, number);
+        let waker = self.state.lock().sleeps.forget(until, number);
+        drop(waker);
     }
 
     /// Wakes those whose sleep is over.
@@ -445,7 +477,8 @@ impl State {
             return None;
         }
         self.armed = Some(next);
-        self.timer.clone()
+        // Once woken it comes, and arms itself again.
+        self.timer.take()
     }
 }
 

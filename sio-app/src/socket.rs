@@ -1,6 +1,6 @@
 //! The handle of one client in one namespace.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
@@ -9,7 +9,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytestring::ByteString;
-use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use sio_proto::server::{self, AckRequest, Auth, Form, Generation, Handshake, TransportKind};
@@ -21,6 +20,7 @@ use crate::args::Data;
 use crate::emitter::Emitter;
 use crate::error::{EmitError, HandlerError};
 use crate::io::Inner;
+use crate::lock::Mutex;
 use crate::mailbox::{Mailbox, Overflow};
 use crate::message;
 use crate::registry::Table;
@@ -330,8 +330,12 @@ impl Socket {
     /// The value of this type that was kept with the socket.
     #[must_use]
     pub fn data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        let data = self.0.extras.get()?.data.lock();
-        data.iter().find_map(|value| Arc::clone(value).downcast().ok())
+        let value = {
+            let data = self.0.extras.get()?.data.lock();
+            let value = data.iter().find(|value| (***value).type_id() == TypeId::of::<T>());
+            value.map(Arc::clone)?
+        };
+        value.downcast().ok()
     }
 }
 

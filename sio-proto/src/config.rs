@@ -55,6 +55,22 @@ pub struct Config {
     /// How Engine.IO 3 clients are taken to encode text. Default [`Dialect::Auto`]: each session by what it sends. Fix it only if all
     /// such clients are known to be of one kind (docs/protocol/engine-io.md §3.3).
     pub dialect: Dialect,
+    /// Whether the answer to a handshake of Engine.IO 3 by polling also carries the CONNECT of `/`, if the application lets the client in at once. Default
+    /// false: it comes with the next poll, as from genuine servers of 1.x, and from those of 2.x that have a middleware; some clients of other makes never
+    /// report the connection otherwise. True saves clients of 1.x and 2.x a round trip before they are connected.
+    pub engine3_connect_at_once: bool,
+    /// Whether all polls of Engine.IO 3 are answered in binary framing, to clients that have not said `b64`. Default false: only those with binary packets
+    /// in them are, as from genuine servers of 2.x. Genuine servers of 1.x do so always, and clients that know only those (the Python package
+    /// `socketIO-client` of versions 0.6 and 0.7) can read nothing else. Genuine clients of 1.x and 2.x read both; those that cannot read binary and do not
+    /// say so lose their connection when this is true (docs/protocol/engine-io.md §3.4).
+    pub engine3_binary_polls: bool,
+    /// Most packets in the answer to one poll of Engine.IO 4 and 3. Default 16, because the client `python-socketio` throws an answer with more away. The
+    /// rest waits for the next poll, which is answered at once: so a polling client gets at most so many packets in a round trip. More is faster for
+    /// clients far away that stay on polling; genuine clients take any number.
+    pub max_packets_per_poll: usize,
+    /// Most bytes in the answer to one poll of Engine.IO 4 and 3, before base64 and escapes; a packet that is larger goes alone. Default 1 000 000. Too
+    /// small costs round trips; too large lets one answer hold much memory while a slow client reads it.
+    pub max_bytes_per_poll: usize,
     /// How clients of Engine.IO 4 and 3 write Socket.IO packets. Default none, which is the standard wire, [`socket::text`]. Nothing on the wire says
     /// it: clients have to be given the same parser, and those that have another are closed.
     pub parser: Option<Arc<dyn PacketParser>>,
@@ -165,6 +181,10 @@ impl Default for Config {
             transports: Transports::default(),
             generations: Generations::default(),
             dialect: Dialect::Auto,
+            engine3_connect_at_once: false,
+            engine3_binary_polls: false,
+            max_packets_per_poll: 16,
+            max_bytes_per_poll: 1_000_000,
             parser: None,
             cookie: None,
             cors: None,
@@ -283,6 +303,8 @@ impl Config {
             ("max_room_name_bytes", self.max_room_name_bytes),
             ("max_room_bytes_per_socket", self.max_room_bytes_per_socket),
             ("packet.max_query_bytes", self.packet.max_query_bytes),
+            ("max_packets_per_poll", self.max_packets_per_poll),
+            ("max_bytes_per_poll", self.max_bytes_per_poll),
             ("max_queued_bytes", self.max_queued_bytes),
             ("max_queued_packets", self.max_queued_packets),
             ("max_namespaces_per_session", self.max_namespaces_per_session),
@@ -386,6 +408,14 @@ setters! {
     generations: Generations,
     /// Sets [`Config::dialect`](#structfield.dialect).
     dialect: Dialect,
+    /// Sets [`Config::engine3_connect_at_once`](#structfield.engine3_connect_at_once).
+    engine3_connect_at_once: bool,
+    /// Sets [`Config::engine3_binary_polls`](#structfield.engine3_binary_polls).
+    engine3_binary_polls: bool,
+    /// Sets [`Config::max_packets_per_poll`](#structfield.max_packets_per_poll).
+    max_packets_per_poll: usize,
+    /// Sets [`Config::max_bytes_per_poll`](#structfield.max_bytes_per_poll).
+    max_bytes_per_poll: usize,
     /// Sets [`Config::cookie`](#structfield.cookie).
     cookie: Cookie,
     /// Sets [`Config::cors`](#structfield.cors).

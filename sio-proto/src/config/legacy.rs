@@ -141,6 +141,10 @@ pub struct Legacy09 {
     /// Most messages kept for a session that has no transport, which between two polls every polling session has not. Default 1 024.
     /// Beyond it a send is refused as full and a broadcast ends the session.
     pub max_pending_messages: usize,
+    /// Whether a text with a line break is written as JSON, which has none. Default false: it is a text packet, as from genuine servers, which clients of
+    /// 0.8.3 and later read. Clients of 0.7.0 to 0.8.2 take such a packet for none, and nothing on the wire tells them apart; true serves them, but some
+    /// clients of other makes take no JSON where they expect text (docs/protocol/legacy-0.9.md §13, §15).
+    pub line_breaks_as_json: bool,
 }
 
 impl Default for Legacy09 {
@@ -153,11 +157,19 @@ impl Default for Legacy09 {
             flashsocket: false,
             open_timeout: Duration::from_secs(30),
             max_pending_messages: 1024,
+            line_breaks_as_json: false,
         }
     }
 }
 
 impl Legacy09 {
+    /// Sets [`Legacy09::line_breaks_as_json`](#structfield.line_breaks_as_json).
+    #[must_use]
+    pub const fn line_breaks_as_json(mut self, line_breaks_as_json: bool) -> Self {
+        self.line_breaks_as_json = line_breaks_as_json;
+        self
+    }
+
     /// Whether a client hears something from us before it gives up.
     pub(super) fn is_patient(&self) -> bool {
         self.heartbeat_interval < self.heartbeat_timeout

@@ -97,6 +97,11 @@ pub enum SendError {
     /// The message was volatile and the transport cannot take it right now.
     #[error("the transport is busy and the message was volatile")]
     Dropped,
+    /// The message, as this client's generation writes it, is larger than the queue of a session may be
+    /// ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)): it fits into nobody's, not even an empty one. It is the sender's to make smaller;
+    /// the recipients are not touched.
+    #[error("the message is larger than the queue of a session")]
+    TooLarge,
     /// The client's generation, or the server's [`Config::parser`](crate::Config::parser), has no way to say this.
     #[error("the client's generation cannot carry this message")]
     Unsupported,

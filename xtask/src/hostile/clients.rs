@@ -24,8 +24,8 @@ pub(super) fn join4(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome
 }
 
 /// A websocket of Engine.IO 3, which is in the main namespace by itself.
-pub(super) fn join3(from: Ipv4Addr, port: u16) -> Outcome<Peer> {
-    let mut peer = Peer::connect(from, port, None)?;
+pub(super) fn join3(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
+    let mut peer = Peer::connect(from, port, window)?;
     peer.upgrade("/socket.io/?EIO=3&transport=websocket")?;
     peer.message_with("40")?;
     Ok(peer)

@@ -236,6 +236,7 @@ impl Core {
             self.give_back(&mut session);
             // Its heartbeat, and the time it has for joining a namespace.
             self.note_stale(2);
+            out.released.extend(session.handshake.extension.clone());
             self.counters.leave(session.generation(), session.transport);
             if let Form::Plain(codec) = session.form() {
                 self.plain_sessions[usize::from(codec)] -= 1;

@@ -134,7 +134,7 @@ fn assert_no_session(field: &Field, from: Ipv4Addr, request: &str) -> Outcome {
 /// The ids that `whoami` tells are no session's secret.
 pub(super) fn public_ids(field: &Field) -> Outcome {
     // Engine.IO 3: the id of a socket on a websocket, used as a session's.
-    let mut victim = clients::join3(ATTACKER, field.port)?;
+    let mut victim = clients::join3(ATTACKER, field.port, None)?;
     victim.say(wire::text("420[\"whoami\"]"))?;
     let shown = id_in(&victim.message_with("430")?);
     for request in [

@@ -40,6 +40,48 @@ pub(super) fn half_frames(field: &Field) -> Outcome {
     Ok(())
 }
 
+/// Bodies of nearly a megabyte, of which all but the end comes: to a session, to none, and to the application.
+pub(super) fn half_bodies(field: &Field) -> Outcome {
+    let mut polling = field.connect()?;
+    let target = clients::open_polling(&mut polling, 4, "")?;
+    let targets = [&*target, "/socket.io/?EIO=4&transport=polling&sid=none", "/elsewhere"];
+    let body = "4".repeat(980_000);
+    let mut peers = Vec::new();
+    for number in 0..field.size(300, 900) {
+        let target = targets[number % targets.len()];
+        let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 990000\r\n\r\n");
+        let mut peer = field.connect()?;
+        // The server need not take it.
+        let _ = peer.say(head);
+        peer.pour(body.as_bytes(), body.len() as u64, Duration::from_secs(1));
+        field.count(&peer);
+        peers.push(peer);
+    }
+    thread::sleep(Duration::from_millis(500));
+    Ok(())
+}
+
+/// Messages of nearly a megabyte on as many websockets, of which all but the end comes: as one frame, and as many.
+pub(super) fn half_messages(field: &Field) -> Outcome {
+    let mut whole = wire::frame_head(wire::TEXT, 990_000);
+    whole.extend_from_slice(&vec![b'4'; 980_000]);
+    let mut first = wire::frame(wire::TEXT, "4".repeat(9000));
+    first[0] &= 0x7f;
+    let mut next = wire::frame(0, "4".repeat(9000));
+    next[0] &= 0x7f;
+    let fragments = [first, wire::repeat(&next, 100)].concat();
+    let mut peers = Vec::new();
+    for number in 0..field.size(300, 900) {
+        let mut peer = clients::join4(ATTACKER, field.port, None)?;
+        let message = if number % 2 == 0 { &whole } else { &fragments };
+        peer.pour(message, message.len() as u64, Duration::from_secs(1));
+        field.count(&peer);
+        peers.push(peer);
+    }
+    thread::sleep(Duration::from_millis(500));
+    Ok(())
+}
+
 pub(super) fn idle(field: &Field) -> Outcome {
     let mut peers = Vec::new();
     for _ in 0..field.size(3000, 9000) {

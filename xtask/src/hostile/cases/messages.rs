@@ -29,7 +29,7 @@ pub(super) fn placeholders_15000(field: &Field) -> Outcome {
 fn placeholders(field: &Field, count: usize) -> Outcome {
     let recipients = [
         Recipient::start("4.x", clients::join4(ATTACKER, field.port, None)?, "42[\"echo\"]")?,
-        Recipient::start("2.x", clients::join3(ATTACKER, field.port)?, "42[\"echo\"]")?,
+        Recipient::start("2.x", clients::join3(ATTACKER, field.port, None)?, "42[\"echo\"]")?,
         Recipient::start(
             "0.9",
             clients::join09(ATTACKER, field.port, None)?,

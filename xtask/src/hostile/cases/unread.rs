@@ -61,6 +61,40 @@ pub(super) fn trickles(field: &Field) -> Outcome {
     Ok(())
 }
 
+/// Heartbeats of Engine.IO 3, CONNECTs that are refused, and messages of 0.9 that want an acknowledgement: each is answered by the server itself.
+pub(super) fn replies(field: &Field) -> Outcome {
+    let ping = wire::text("2");
+    let refused = wire::text("40/nowhere,");
+    let acknowledged = wire::text("3:1::x");
+    for (mut peer, packet) in [
+        (clients::join3(ATTACKER, field.port, WINDOW)?, ping),
+        (clients::join4(ATTACKER, field.port, WINDOW)?, refused),
+        (clients::join09(ATTACKER, field.port, WINDOW)?, acknowledged),
+    ] {
+        let packets = wire::repeat(&packet, 5000);
+        peer.pour(&packets, field.size(30 << 20, 120 << 20) as u64, field.time() / 3);
+        field.count(&peer);
+    }
+    Ok(())
+}
+
+/// The same heartbeats in bodies of POSTs, and no GET for the answers.
+pub(super) fn polled_replies(field: &Field) -> Outcome {
+    for _ in 0..field.size(20, 100) {
+        let mut peer = field.connect()?;
+        let target = clients::open_polling(&mut peer, 3, "")?;
+        while peer.said() < 10 << 20 {
+            // The server may end the session, whose requests then are those of a stranger.
+            match peer.ask(wire::post(&target, &"1:2".repeat(300_000))) {
+                Ok((head, _)) if head.starts_with("HTTP/1.1 200") => {}
+                _ => break,
+            }
+        }
+        field.count(&peer);
+    }
+    Ok(())
+}
+
 /// Requests for an answer of a few hundred bytes, one behind the other.
 pub(super) fn responses(field: &Field) -> Outcome {
     let mut peer = Peer::connect(ATTACKER, field.port, WINDOW)?;
