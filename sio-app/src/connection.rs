@@ -38,6 +38,12 @@ const READ_BYTES: usize = 128 * 1024;
 /// So much of it is used up before it is made whole again: little enough to stay in the processor's nearest cache.
 const READ_SLICE: usize = 4 * 1024;
 
+/// So many bytes of what is incomplete are not counted.
+const UNCOUNTED: usize = 4 * 1024;
+
+/// What is incomplete is counted in steps of so many bytes.
+const COUNTED: usize = 32 * 1024;
+
 thread_local! {
     static READ: Cell<Option<BytesMut>> = const { Cell::new(None) };
     static ARRIVALS: Lent<Arrivals> = const { Lent::new() };
@@ -64,6 +70,8 @@ pub struct Connection {
     place: Place,
     /// What has been read and is incomplete.
     rest: BytesMut,
+    /// So many bytes of what is incomplete have been counted ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)).
+    counted: usize,
     waker: Option<Waker>,
     /// What the link has been told is awaited.
     stage: Stage,
@@ -127,6 +135,7 @@ impl Connection {
             conn,
             place,
             rest: BytesMut::new(),
+            counted: 0,
             waker: None,
             stage: Stage::Waiting,
             ending: false,
@@ -221,6 +230,7 @@ impl Connection {
         } else if !buffer.is_empty() {
             self.rest = trimmed(buffer);
         }
+        self.count_received();
         match read {
             Poll::Ready(Ok(1..)) => Poll::Ready(true),
             Poll::Ready(Ok(_)) => {
@@ -232,6 +242,27 @@ impl Connection {
                 Poll::Ready(false)
             }
             Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// What is incomplete counts in steps, so that whoever sends small messages asks nobody. Whoever sends too much of it goes.
+    fn count_received(&mut self) {
+        let received = self.rest.capacity() + self.conn.held_bytes();
+        if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
+            return;
+        }
+        let counted = match received {
+            0..=UNCOUNTED => 0,
+            _ => received.div_ceil(COUNTED) * COUNTED,
+        };
+        if self.place.receive(counted) {
+            self.counted = counted;
+        } else {
+            let warnings = &self.place.io.warnings;
+            warnings.receiving.say((self.place.io.runtime.now)(), || {
+                tracing::warn!("too much is being received: a connection is closed");
+            });
+            self.place.link.cut();
         }
     }
 

@@ -20,7 +20,9 @@ pub(crate) struct Connections {
     slots: Vec<Option<Entry>>,
     free: BTreeSet<usize>,
     count: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: HashMap<IpAddr, Share>,
+    /// What all of them together have received of what is not complete.
+    received: usize,
     total: u64,
     /// How many were not taken, by why.
     refused: [u64; 2],
@@ -29,6 +31,15 @@ pub(crate) struct Connections {
 struct Entry {
     link: Weak<Link>,
     address: Option<IpAddr>,
+    /// What it has received of a request or message that is not complete, in bytes.
+    received: usize,
+}
+
+/// What the connections of one address take.
+#[derive(Clone, Copy, Default)]
+struct Share {
+    count: usize,
+    received: usize,
 }
 
 /// Why a connection was not taken.
@@ -62,16 +73,18 @@ impl Connections {
         }
         let address = peer.map(|peer| network_of(peer.ip(), options.ipv6_prefix));
         if let Some(address) = address {
-            let count = self.by_address.get(&address).map_or(0, |count| *count);
-            if count >= options.max_connections_per_address {
+            let mut share = self.by_address.get(&address).copied().unwrap_or_default();
+            if share.count >= options.max_connections_per_address {
                 return Err(Excess::Address);
             }
-            self.by_address.insert(address, count + 1);
+            share.count += 1;
+            self.by_address.insert(address, share);
         }
         self.count += 1;
         let entry = Some(Entry {
             link: Arc::downgrade(link),
             address,
+            received: 0,
         });
         Ok(match self.free.pop_first() {
             Some(slot) => {
@@ -97,11 +110,13 @@ impl Connections {
         }
         trim(&mut self.slots);
         self.count -= 1;
+        self.received -= entry.received;
         if let Some(address) = entry.address
-            && let Some(count) = self.by_address.get_mut(&address)
+            && let Some(share) = self.by_address.get_mut(&address)
         {
-            *count -= 1;
-            if *count == 0 {
+            share.count -= 1;
+            share.received -= entry.received;
+            if share.count == 0 {
                 self.by_address.remove(&address);
                 let room = self.by_address.capacity();
                 if room > 1024 && self.by_address.len() < room / 4 {
@@ -109,6 +124,29 @@ impl Connections {
                 }
             }
         }
+    }
+
+    /// A connection has received so many bytes of what is not complete. False if that is more than there is room for: then nothing is changed.
+    #[must_use]
+    pub(crate) fn receive(&mut self, slot: usize, bytes: usize, options: &Options) -> bool {
+        let Some(Some(entry)) = self.slots.get_mut(slot) else {
+            return false;
+        };
+        let others = self.received - entry.received;
+        let share = entry.address.and_then(|address| self.by_address.get_mut(&address));
+        let neighbours = share.as_ref().map_or(0, |share| share.received - entry.received);
+        let is_more = bytes > entry.received;
+        if is_more
+            && (others + bytes > options.max_receiving_bytes
+                || share.is_some() && neighbours + bytes > options.max_receiving_bytes_per_address)
+        {
+            return false;
+        }
+        (self.received, entry.received) = (others + bytes, bytes);
+        if let Some(share) = share {
+            share.received = neighbours + bytes;
+        }
+        true
     }
 
     pub(crate) const fn count(&self) -> usize {
@@ -239,6 +277,27 @@ mod tests {
         let none = Options::default().max_connections_per_address(0);
         assert_eq!(connections.enter(&link, peer("::1"), &none), Err(Excess::Address));
         assert!(connections.by_address.is_empty());
+    }
+
+    /// Hardening A14: what is not complete weighs, in total and by address.
+    #[test]
+    fn what_is_being_received_is_bounded() {
+        let options = Options::default()
+            .max_receiving_bytes(100)
+            .max_receiving_bytes_per_address(60);
+        let mut connections = Connections::default();
+        let link = link();
+        let mut enter = |from| connections.enter(&link, from, &options).unwrap();
+        let [a, b, c, d] = [peer("::1"), peer("::1"), peer("127.0.0.1"), None].map(&mut enter);
+        let mut receive = |slot, bytes| connections.receive(slot, bytes, &options);
+        assert!(receive(a, 40) && !receive(b, 21) && receive(b, 20));
+        assert!(receive(c, 40) && !receive(c, 41));
+        assert!(!receive(d, 1), "none is left for anybody");
+        assert!(receive(b, 5) && receive(b, 20) && receive(a, 0) && receive(d, 40));
+        connections.leave(c);
+        assert!(connections.receive(a, 40, &options));
+        [a, b, d].into_iter().for_each(|slot| connections.leave(slot));
+        assert_eq!((connections.received, connections.by_address.len()), (0, 0));
     }
 
     /// Hardening A16: what a crowd needed comes back.

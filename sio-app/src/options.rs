@@ -40,6 +40,14 @@ pub struct Options {
     /// About how many bytes a connection may send ahead while its request waits for the answer. Default 64 KiB. When there are as many it is not read from until the answer
     /// is there. Less costs clients that pipeline large requests a round trip.
     pub max_pipelined_bytes: usize,
+    /// Most bytes that all connections together may have received of requests and websocket messages that are not complete: heads, bodies, frames, messages in several frames.
+    /// Default 512 MiB. The connection that would take more is closed. The first 4 KiB of a connection do not count, so 4 KiB for each of
+    /// [`Options::max_connections`] come on top. Too little closes connections that send large messages when many do; more lets slow senders fill the memory. What another HTTP server
+    /// reads before it hands a request over does not count: limit it there.
+    pub max_receiving_bytes: usize,
+    /// The same for the connections from one address, as [`Options::max_connections_per_address`] counts them. Default 32 MiB: as many as 33 messages of the largest size
+    /// at once. Behind a proxy raise it to [`Options::max_receiving_bytes`].
+    pub max_receiving_bytes_per_address: usize,
     /// How much may wait for the handlers of one socket: events whose turn has not come, handlers that wait, acknowledgements that the application owes. Default 4 096.
     /// One more closes the session, because a client that is faster than its handlers would fill the memory. Too few closes
     /// sessions of clients that send bursts to slow handlers.
@@ -72,6 +80,8 @@ impl Default for Options {
             body_timeout: Duration::from_secs(30),
             linger_timeout: Duration::from_secs(2),
             max_pipelined_bytes: 64 * 1024,
+            max_receiving_bytes: 512 << 20,
+            max_receiving_bytes_per_address: 32 << 20,
             max_waiting_events: 4096,
             max_waiting_bytes: 16 << 20,
             shutdown_jitter: Duration::ZERO,
@@ -127,6 +137,10 @@ setters! {
     linger_timeout: Duration,
     /// Sets [`Options::max_pipelined_bytes`](#structfield.max_pipelined_bytes).
     max_pipelined_bytes: usize,
+    /// Sets [`Options::max_receiving_bytes`](#structfield.max_receiving_bytes).
+    max_receiving_bytes: usize,
+    /// Sets [`Options::max_receiving_bytes_per_address`](#structfield.max_receiving_bytes_per_address).
+    max_receiving_bytes_per_address: usize,
     /// Sets [`Options::max_waiting_events`](#structfield.max_waiting_events).
     max_waiting_events: usize,
     /// Sets [`Options::max_waiting_bytes`](#structfield.max_waiting_bytes).

@@ -98,6 +98,15 @@ impl Place {
         }
     }
 
+    /// The connection has received so many bytes of what is not complete. False if there is no room for them.
+    #[must_use]
+    pub(crate) fn receive(&self, bytes: usize) -> bool {
+        let Inner {
+            connections, options, ..
+        } = &*self.io;
+        connections.lock().receive(self.number, bytes, options)
+    }
+
     pub(crate) fn leave_seat(&mut self, turn: &Turn, cause: Cause) {
         if let Some(Seat { cell, id, .. }) = self.seat.take() {
             cell.input(turn, |state, now, out| {

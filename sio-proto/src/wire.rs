@@ -95,6 +95,11 @@ pub struct WireDecoder {
 }
 
 impl WireDecoder {
+    /// What is held back of a message that comes in pieces, in bytes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.reader.as_ref().map_or(0, |reader| reader.buffered_bytes())
+    }
+
     /// A decoder for a websocket on which nothing has come yet.
     #[must_use]
     pub fn new(wire: Wire, config: &Config) -> Self {
