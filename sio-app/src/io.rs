@@ -91,10 +91,13 @@ impl Io {
     /// A server. Adapters call this; users call the adapter's constructor.
     ///
     /// # Errors
-    /// If the config does not make sense.
+    /// If the config does not make sense, or [`Runtime::fill`] gives nothing but zeros.
     pub fn new(config: Config, options: Options, runtime: Runtime) -> Result<Self, ConfigError> {
         let mut key = [0; 16];
         (runtime.fill)(&mut key);
+        if key == [0; 16] {
+            return Err(ConfigError::Entropy);
+        }
         if !(1..=256).contains(&options.shards) {
             return Err(ConfigError::Shards(options.shards));
         }
@@ -251,11 +254,12 @@ impl Io {
         self.all().sockets()
     }
 
-    /// The connected socket with this id, whatever its namespace.
+    /// The connected socket with this id, whatever its namespace: with this [`Socket::id`], or the id by which the client knows
+    /// itself ([`Socket::wire_id`]).
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<Socket> {
-        let find = |cell: &Arc<ShardCell>| cell.ask(|state| state.find(state.shard.find(id)?));
-        self.0.cells.iter().find_map(find).map(Socket)
+        let cell = self.0.cells.get(self.0.router.shard_of(id)?)?;
+        cell.ask(|state| state.find(state.shard.find(id)?)).map(Socket)
     }
 
     /// How many sessions are open, of all kinds.

@@ -123,6 +123,7 @@ mod shard;
 mod shutdown;
 mod sleep;
 mod socket;
+mod socket_id;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tls")]
@@ -162,6 +163,7 @@ pub use sio_proto::{
     SameSite, Time, Transports,
 };
 pub use sleep::Sleep;
-pub use socket::{Socket, SocketId};
+pub use socket::Socket;
+pub use socket_id::{SocketId, WireId};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError, TlsOutlet, TlsSource};

@@ -473,7 +473,7 @@ fn each_part_of_a_request_has_its_time() {
     let (_, sid) = answer.split_once("\"sid\":\"").unwrap();
     let poll = format!(
         "GET /socket.io/?EIO=4&transport=polling&sid={} HTTP/1.1\r\nHost: a\r\n\r\n",
-        &sid[..20]
+        &sid[..32]
     );
     let _ = polling.read(poll.as_bytes());
     let mut websocket = Driven::connected(&io);

@@ -236,6 +236,9 @@ pub enum ConfigError {
     /// More shards than a session id can name.
     #[error("{0} shards: a session id can name 1 to 256")]
     Shards(usize),
+    /// The source of unpredictable bytes has filled the key of the session ids with zeros.
+    #[error("the source of random bytes gives zeros")]
+    Entropy,
     /// A cookie name or path holds characters that a header cannot carry.
     #[error("cookie name or path holds characters a header cannot carry")]
     Cookie,

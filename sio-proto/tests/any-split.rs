@@ -195,7 +195,7 @@ proptest! {
             let mut world = World::new(Config::default());
             let link = world.open();
             world.send(link, &upgrade("/socket.io/websocket"));
-            let id = world.frames(link)[0].split_off("~m~24~m~".len());
+            let id = world.frames(link)[0].split_off("~m~39~m~".len());
             world.heard();
             if websocket {
                 let bytes = [text("~m~2~m~hi~m~4~m~~j~5"), fragments("~m~4~m~hé😀", 2, true), text("~h~")].concat();

@@ -41,7 +41,7 @@ fn the_handshake_is_that_of_2_5() {
         assert_eq!(
             answer.text(),
             format!(
-                "97:0{{\"sid\":\"{sid}\",\"upgrades\":[\"websocket\"],\"pingInterval\":25000,\"pingTimeout\":20000}}"
+                "109:0{{\"sid\":\"{sid}\",\"upgrades\":[\"websocket\"],\"pingInterval\":25000,\"pingTimeout\":20000}}"
             )
         );
         assert_eq!(answer.header("content-type"), Some("text/plain; charset=UTF-8"));
@@ -176,7 +176,7 @@ fn a_script_is_answered_with_a_script() {
     let answer = world.reply(&get(&format!("{HANDSHAKE}&b64=1&j=1);alert(1")));
     let sid = sid(&answer.text().replace('\\', ""));
     assert!(
-        answer.text().starts_with("___eio[11](\"97:0{\\\"sid\\\":\\\""),
+        answer.text().starts_with("___eio[11](\"109:0{\\\"sid\\\":\\\""),
         "{}",
         answer.text()
     );

@@ -32,7 +32,7 @@ fn polling_begins_with_the_open_packet_alone() {
     assert_eq!(status(&answer), 200);
     assert_eq!(header(&answer, "Content-Type"), Some("text/plain; charset=UTF-8"));
     assert_eq!(header(&answer, "cache-control"), Some("no-store"));
-    assert_eq!(header(&answer, "Content-Length"), Some("118"));
+    assert_eq!(header(&answer, "Content-Length"), Some("130"));
     assert_eq!(header(&answer, "Set-Cookie"), None);
     assert_eq!(header(&answer, "Access-Control-Allow-Origin"), None);
     let sid = sid(&answer);

@@ -16,7 +16,7 @@ use super::upgrade::{Agreed, agree, take_up};
 use crate::codec::Codec;
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
-    Asker, Auth, Blocked, Carriage, Core, Identity, Outputs, PollEncoding, Reason, Request, Role, StreamEncoding,
+    Asker, Auth, Blocked, Carriage, Core, Outputs, Peer, PollEncoding, Reason, Request, Role, StreamEncoding,
     StreamForm, Verdict, Wiring, header, origin_allowed, script_allowed,
 };
 use crate::wire::{Inbound, Wire};
@@ -53,9 +53,10 @@ pub(crate) fn handle_request(
     };
     let asker = Asker::with_headers(link, &request.http, headers);
     let refused = !allowed || request.verdict != Verdict::Allowed && route.session.is_none();
-    let session = route
-        .session
-        .map(|sid| core.find_session(sid).filter(|slot| is_ours(core, *slot, codec)));
+    let session = route.session.map(|id| {
+        core.find_session(id)
+            .filter(|slot| is_ours(core, *slot, codec, &request.peer))
+    });
     let session = match session {
         Some(None) if route.maybe_timestamp => None,
         session => session,
@@ -104,12 +105,13 @@ struct Arrival<'a> {
     transport: Transport,
 }
 
-/// Whether it is a session of this codec: those of others live under other paths.
-fn is_ours(core: &Core, slot: u32, codec: u8) -> bool {
-    match core.sessions.get(slot).map(|s| &s.wiring) {
-        Some(Wiring::Legacy06(tilde)) => tilde.codec == codec,
-        Some(Wiring::Engine4(_) | Wiring::Engine3(_) | Wiring::Legacy09(_)) | None => false,
-    }
+/// Whether it is a session of this codec: those of others live under other paths. One that lives on a websocket or stream from elsewhere is unknown: a
+/// client comes back by its id when it has lost the link it had, not before (docs/protocol/legacy-0.6.md §10).
+fn is_ours(core: &Core, slot: u32, codec: u8, peer: &Peer) -> bool {
+    core.sessions.get(slot).is_some_and(|session| match &session.wiring {
+        Wiring::Legacy06(tilde) => tilde.codec == codec && !session.is_held_against(peer),
+        Wiring::Engine4(_) | Wiring::Engine3(_) | Wiring::Legacy09(_) => false,
+    })
 }
 
 /// The headers that genuine servers answer with (docs/protocol/legacy-0.6.md §5.2, §6).
@@ -157,6 +159,7 @@ fn open(core: &mut Core, now: Time, door: Door, arrival: &Arrival<'_>, out: &mut
         });
     };
     core.links.set(link, core.key(slot), role);
+    hold(core, slot, arrival);
     match door {
         Door::Parked(asker, _) => {
             let form = form_of(core, arrival);
@@ -172,7 +175,7 @@ fn open(core: &mut Core, now: Time, door: Door, arrival: &Arrival<'_>, out: &mut
     let held = now + core.config.legacy.poll_duration;
     set_deadline(core, slot, held);
     let main = ByteString::from_static("/");
-    if core.ask(slot, &main, Identity::Own, Auth::None, out).is_err() {
+    if core.ask(slot, &main, Auth::None, out).is_err() {
         close(core, slot, Reason::ForcedServerClose, out);
     }
 }
@@ -186,9 +189,17 @@ fn upgrade(core: &mut Core, now: Time, session: Option<u32>, asker: Asker, arriv
         return open(core, now, Door::WebSocket(agreed), arrival, out);
     };
     attach(core, slot, agreed.link, arrival.transport, Role::WebSocket, out);
+    hold(core, slot, arrival);
     take_up(core, now, slot, agreed);
     core.mark_ready(slot);
     next_heartbeat(core, now, slot);
+}
+
+/// Notes from where the session's websocket or stream has come.
+fn hold(core: &mut Core, slot: u32, arrival: &Arrival<'_>) {
+    if let Some(session) = core.sessions.get_mut(slot) {
+        session.holder = arrival.request.peer.network();
+    }
 }
 
 /// Gives the session a new link; the one it had is let go.
@@ -243,6 +254,7 @@ fn form_of(core: &Core, arrival: &Arrival<'_>) -> Option<StreamForm> {
 /// A client comes back by a stream.
 fn stream(core: &mut Core, now: Time, slot: u32, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
     attach(core, slot, asker.link, arrival.transport, Role::Stream, out);
+    hold(core, slot, arrival);
     let form = form_of(core, arrival);
     if let (Some(session), Some(form)) = (core.sessions.get_mut(slot), form) {
         session.carriage = Carriage::Stream(form.clone());

@@ -62,5 +62,5 @@ pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {
     }
 }
 
-pub(crate) use socket::{Identity, NoEntry, Standing};
+pub(crate) use socket::{NoEntry, Standing};
 pub(crate) use timers::Alarm;

@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use bytestring::ByteString;
 
 use super::{Core, Extension, Handshake, Outputs, Peer, Reason};
-use crate::id::SidKey;
+use crate::id::{SessionId, SidKey, address_of};
 use crate::wire::Inbound;
-use crate::{Config, LinkId, Sid, Time, detect, engine, http, legacy, socket};
+use crate::{Config, LinkId, Time, detect, engine, http, legacy, socket};
 
 /// A request on its way into a shard.
 #[derive(Debug)]
@@ -105,11 +105,15 @@ impl Router {
         self.config.paths().any(|path| is_below(path, target))
     }
 
-    /// The shard in which a socket with this id would be, as its client knows it; `None` for what is no id.
+    /// The shard in which a socket with this id would be, whether the id is the public one or the one by which its client knows itself; `None` for what is
+    /// no id of this server's.
     #[must_use]
     pub fn shard_of(&self, id: &str) -> Option<usize> {
-        let session = socket::revision4::derived_from(id).map_or(id, |(_, session)| session);
-        let shard = usize::from(Sid::parse(session)?.address(&self.key).0);
+        self.index_of(address_of(&self.key, id))
+    }
+
+    fn index_of(&self, address: Option<(u8, u32)>) -> Option<usize> {
+        let shard = usize::from(address?.0);
         (shard < self.shards).then_some(shard)
     }
 
@@ -119,12 +123,10 @@ impl Router {
         match classify(&self.config, request).map(|kind| session_of(&kind)) {
             None => Routed::Foreign,
             Some(None) => Routed::New,
-            Some(Some(sid)) => match Sid::parse(sid) {
-                Some(sid) if usize::from(sid.address(&self.key).0) < self.shards => {
-                    Routed::Session(sid.address(&self.key).0.into())
-                }
-                _ => Routed::New,
-            },
+            Some(Some(id)) => {
+                let address = SessionId::parse(id).and_then(|id| id.address(&self.key));
+                self.index_of(address).map_or(Routed::New, Routed::Session)
+            }
         }
     }
 }

@@ -33,7 +33,7 @@ use super::quota::{LocalQuota, QuotaLimits};
 use super::rooms::Room;
 use super::session::Wiring;
 use super::slab::Slab;
-use super::socket::{Identity, Member, NoEntry, Socket, Standing};
+use super::socket::{Member, NoEntry, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
     AckError, AckRequest, Alarm, Auth, Blocked, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form,
@@ -41,7 +41,7 @@ use super::{
     State, Target, TransportKind, Verdict, Write,
 };
 use crate::config::ConfigError;
-use crate::id::SidKey;
+use crate::id::{SessionId, SidKey};
 use crate::socket::Args;
 use crate::wire::Inbound;
 use crate::{Config, Entropy, Frame, Legacy, LinkId, SessionKey, Sid, SocketKey, Time, engine, legacy};
@@ -335,15 +335,19 @@ impl Shard {
 
     /// Makes a socket join a room.
     ///
+    /// No room is named as a socket's id: what is sent to an id is for its socket alone, even if others may choose the names of their rooms, and even
+    /// when the socket has gone. In the room of its own id every socket is already.
+    ///
     /// # Errors
-    /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Full`] if it may be in no more rooms, or the name is longer than
-    /// [`Config::max_room_name_bytes`] or than what is left of [`Config::max_room_bytes_per_socket`].
+    /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Reserved`] if the name is the id of another socket,
+    /// [`SendError::Full`] if the socket may be in no more rooms, or the name is longer than [`Config::max_room_name_bytes`] or than what is left of
+    /// [`Config::max_room_bytes_per_socket`].
     pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
         let core = &mut self.core;
         core.socket_mut(socket)
             .filter(|s| s.standing == Standing::Connected)
             .ok_or(SendError::Disconnected)?;
-        core.join(socket.slot, room).then_some(()).ok_or(SendError::Full)
+        core.join(socket.slot, room)
     }
 
     /// Has `watch` told of rooms from here on. Call it before there are any.
@@ -371,7 +375,8 @@ impl Shard {
             Command::Join { target, rooms } => {
                 for member in self.core.members(&target) {
                     for room in &rooms {
-                        self.core.join(member.socket, room);
+                        // Nobody is told: it is the rooms that are full, or the name that is an id.
+                        let _ = self.core.join(member.socket, room);
                     }
                 }
             }
@@ -473,10 +478,11 @@ impl Shard {
         forms
     }
 
-    /// The connected socket with this id, as its client knows it, if it lives here.
+    /// The connected socket with this id, if it lives here. The id is the public one, or the one by which the client knows itself; where
+    /// several sockets of a session have that ([`WireId`](crate::WireId)), it is the one in `/`.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<SocketKey> {
-        self.core.find_named(id)
+        self.core.find_named(None, id)
     }
 
     /// The rooms a socket is in, its own id not among them.
@@ -639,7 +645,7 @@ mod tests {
     fn alarms_do_not_pile_up() {
         let mut world = World::new();
         world.send(None, b"GET /socket.io/xhr-polling//1 HTTP/1.1\r\nHost: a\r\n\r\n");
-        let id = world.written.split_off(world.written.len() - Sid::BASE32_LEN);
+        let id = world.written.split_off(world.written.len() - SessionId::BASE32_LEN);
         let poll = format!("GET /socket.io/xhr-polling/{id}/1 HTTP/1.1\r\nHost: a\r\n\r\n");
         for round in 0..1_000 {
             let link = world.send(None, poll.as_bytes());

@@ -8,7 +8,7 @@ use bytestring::ByteString;
 
 use super::text::Encoder;
 use super::{Packet, Revision};
-use crate::server::{Auth, Core, Identity, Message, Outputs, Reason, Standing};
+use crate::server::{Auth, Core, Message, Outputs, Reason, Standing};
 use crate::{Sid, Time, engine, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Five);
@@ -26,7 +26,7 @@ pub(super) fn handle_packet(
         (Packet::Connect { .. }, _) if core.is_full(slot) || !core.may_connect(now, slot) => Err(Reason::ForcedClose),
         (Packet::Connect { namespace, payload, .. }, None) => {
             let auth = payload.map_or(Auth::None, Auth::Payload);
-            if let Err(why) = core.ask(slot, &namespace, Identity::Own, auth, out) {
+            if let Err(why) = core.ask(slot, &namespace, auth, out) {
                 engine::session::refused(core, slot, &namespace, why.as_str(), None);
             }
             Ok(())

@@ -322,7 +322,7 @@ fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>,
 
 fn open_packet(core: &mut Core, slot: u32, revision: Revision, transport: TransportKind) -> Frame {
     let config = Arc::clone(&core.config);
-    let sid = core.sessions.get(slot).map(|s| s.sid.base64()).unwrap_or_default();
+    let sid = core.sessions.get(slot).map(|s| s.id.base64()).unwrap_or_default();
     let can_upgrade = transport == TransportKind::Polling && config.allow_upgrades && config.transports.websocket;
     Frame::text(&mut core.buffer, |b| {
         b.put_slice(b"0{\"sid\":\"");
@@ -345,7 +345,8 @@ fn open_packet(core: &mut Core, slot: u32, revision: Revision, transport: Transp
 fn set_cookie(core: &Core, slot: u32) -> Option<ByteString> {
     use crate::config::SameSite;
     let cookie = core.config.cookie.as_ref()?;
-    let sid = core.sessions.get(slot)?.sid;
+    let id = core.sessions.get(slot)?.id.base64();
+    let id = core::str::from_utf8(&id).unwrap_or_default();
     let http_only = if cookie.http_only { "; HttpOnly" } else { "" };
     let same_site = match cookie.same_site {
         SameSite::Strict => "Strict",
@@ -354,7 +355,7 @@ fn set_cookie(core: &Core, slot: u32) -> Option<ByteString> {
     };
     Some(
         format!(
-            "{}={sid}; Path={}{http_only}; SameSite={same_site}",
+            "{}={id}; Path={}{http_only}; SameSite={same_site}",
             cookie.name, cookie.path
         )
         .into(),

@@ -25,7 +25,7 @@ use super::session::{
 };
 use super::{Body, Id, Packet};
 use crate::legacy::upgrade::complete;
-use crate::server::{Auth, Core, Identity, Outputs, Reason, Standing, State};
+use crate::server::{Auth, Core, Outputs, Reason, Standing, State};
 use crate::socket::{Args, is_reserved_event};
 use crate::wire::Inbound;
 use crate::{Config, Frame, Time, json};
@@ -169,7 +169,7 @@ fn connect(core: &mut Core, slot: u32, packet: &Packet, namespace: ByteString, q
                     .push((ByteString::from(&*namespace), ByteString::from(&*packet.endpoint)));
                 session.adapts = true;
             }
-            if !fits || core.ask(slot, &namespace, Identity::Own, auth, out).is_err() {
+            if !fits || core.ask(slot, &namespace, auth, out).is_err() {
                 refused(core, slot, &namespace, out);
             }
         }

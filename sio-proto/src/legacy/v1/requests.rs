@@ -19,7 +19,7 @@ use crate::legacy::transports::{
 };
 use crate::legacy::upgrade::{Agreed, agree, take_up};
 use crate::server::{
-    Asker, Auth, Blocked, Carriage, Core, Identity, Outputs, Part, PollEncoding, Reason, Request, Role, Session, State,
+    Asker, Auth, Blocked, Carriage, Core, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session, State,
     StreamEncoding, StreamForm, TransportKind, Verdict, Wiring, Write, header, origin_allowed, script_allowed,
 };
 use crate::wire::{Inbound, Wire};
@@ -36,7 +36,7 @@ pub(crate) fn handle_request(
     route: &detect::V1<'_>,
     out: &mut Outputs,
 ) {
-    let config = Arc::clone(&core.config);
+    let (config, peer) = (Arc::clone(&core.config), &request.peer);
     let script = script_of(route);
     // A page of scripts, which is the server's own.
     let is_page = matches!(
@@ -71,11 +71,11 @@ pub(crate) fn handle_request(
         }
         detect::V1::Malformed => out.writes.push(asker.answer(400, None, Bytes::new())),
         _ if !allowed => refuse(asker, script, 403, handshake::BAD_ORIGIN, out),
-        detect::V1::Disconnect { session } => goodbye(core, now, find(core, session), asker, out),
+        detect::V1::Disconnect { session } => goodbye(core, now, find(core, session, peer), asker, out),
         detect::V1::Handshake {
             maybe_beacon_of: Some(session),
             ..
-        } if find(core, session).is_some() => goodbye(core, now, find(core, session), asker, out),
+        } if find(core, session, peer).is_some() => goodbye(core, now, find(core, session, peer), asker, out),
         detect::V1::Handshake { .. } => open(core, now, asker, request, script, out),
         detect::V1::Transport {
             transport,
@@ -83,7 +83,7 @@ pub(crate) fn handle_request(
             exchange,
             ..
         } => {
-            let (slot, offered) = (find(core, session), is_offered(&config, transport));
+            let (slot, offered) = (find(core, session, peer), is_offered(&config, transport));
             if let Some(slot) = slot {
                 core.came_back(slot);
             }
@@ -130,10 +130,12 @@ const fn script_of(route: &detect::V1<'_>) -> Option<u64> {
     }
 }
 
-/// The session with this id, if it is one of this generation: an id of another is unknown here (docs/protocol/detection.md §5).
-fn find(core: &Core, sid: &str) -> Option<u32> {
-    core.find_session(sid)
-        .filter(|slot| matches!(core.sessions.get(*slot).map(|s| &s.wiring), Some(Wiring::Legacy09(_))))
+/// The session with this id, if it is one of this generation: an id of another is unknown here (docs/protocol/detection.md §5). So is one that lives on
+/// a websocket or stream from elsewhere: its id is no key to it (docs/protocol/legacy-0.9.md §9).
+fn find(core: &Core, sid: &str, peer: &Peer) -> Option<u32> {
+    let slot = core.find_session(sid)?;
+    let session = core.sessions.get(slot)?;
+    (matches!(session.wiring, Wiring::Legacy09(_)) && !session.is_held_against(peer)).then_some(slot)
 }
 
 const fn is_offered(config: &Config, transport: Transport) -> bool {
@@ -184,18 +186,13 @@ fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Opt
         return refuse(asker, script, 503, handshake::ERROR, out);
     };
     core.links.set(link, core.key(slot), Role::Parked);
-    let mut identity = Identity::Own;
     if let Some(session) = core.sessions.get_mut(slot) {
         session.parked = Some(Box::new(asker));
-        identity = Identity::Session(session.sid);
     }
     let decided = now + core.config.connect_timeout;
     set_deadline(core, slot, decided);
     let auth = Auth::Query(ByteString::new());
-    if core
-        .ask(slot, &ByteString::from_static("/"), identity, auth, out)
-        .is_err()
-    {
+    if core.ask(slot, &ByteString::from_static("/"), auth, out).is_err() {
         refuse_handshake(core, slot, 503, handshake::ERROR, out);
     }
 }
@@ -224,7 +221,7 @@ pub(super) fn answer_handshake(core: &mut Core, now: Time, slot: u32, out: &mut 
         .filter(|t| *t != Transport::Flashsocket || flashsocket);
     let seconds = |time: Duration| Some(u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
     let answer = Answer {
-        sid: ByteString::from(alloc::format!("{}", session.sid)),
+        sid: ByteString::from(core::str::from_utf8(&session.id.base64()).unwrap_or_default()),
         heartbeat_seconds: seconds(config.legacy09.heartbeat_timeout),
         close_seconds: seconds(config.legacy09.close_timeout),
         transports: offered.filter(|t| is_offered(&config, *t)).collect(),
@@ -267,6 +264,9 @@ fn upgrade(
     };
     let waits = agreed.is_opening();
     attach(core, slot, agreed.link, transport, Role::WebSocket, out);
+    if let Some(session) = core.sessions.get_mut(slot) {
+        session.holder = request.peer.network();
+    }
     take_up(core, now, slot, agreed);
     if !waits {
         begin(core, now, slot, out);
@@ -312,6 +312,7 @@ fn stream(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, request: 
     attach(core, slot, link, Transport::Htmlfile, Role::Stream, out);
     if let Some(session) = core.sessions.get_mut(slot) {
         session.carriage = Carriage::Stream(form);
+        session.holder = request.peer.network();
     }
     begin(core, now, slot, out);
 }

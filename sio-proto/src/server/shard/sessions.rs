@@ -2,8 +2,8 @@
 
 use super::{
     Alarm, Arc, Blocked, Carriage, Core, Due, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason,
-    Refused, Role, SendError, Session, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict, Wiring,
-    Write, engine, legacy,
+    Refused, Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict,
+    Wiring, Write, engine, legacy,
 };
 
 /// Sessions, for the rooms of the generations.
@@ -28,9 +28,9 @@ impl Core {
         if self.shutting_down || !self.make_room(now, &handshake, out) {
             return None;
         }
-        let sid = self.new_sid(self.sessions.vacant().0);
+        let id = self.new_session_id(self.sessions.vacant().0);
         let session = Session {
-            sid,
+            id,
             state: State::Open,
             transport,
             carriage: Carriage::of(transport),
@@ -39,6 +39,7 @@ impl Core {
             ready: false,
             link,
             parked: None,
+            holder: None,
             post: None,
             adapts: false,
             outbox: VecDeque::new(),
@@ -66,9 +67,15 @@ impl Core {
     }
 
     pub(super) fn new_sid(&mut self, slot: u32) -> Sid {
-        let mut random = [0; 10];
+        let mut random = [0; Sid::RANDOM];
         self.entropy.fill(&mut random);
         Sid::new(&self.key, self.index, slot, random)
+    }
+
+    fn new_session_id(&mut self, slot: u32) -> SessionId {
+        let mut random = [0; SessionId::RANDOM];
+        self.entropy.fill(&mut random);
+        SessionId::new(&self.key, self.index, slot, random)
     }
 
     /// What about so many deadlines were for has gone.
@@ -89,10 +96,10 @@ impl Core {
     }
 
     /// The open session with this id.
-    pub(crate) fn find_session(&self, sid: &str) -> Option<u32> {
-        let sid = Sid::parse(sid)?;
-        let (shard, slot) = sid.address(&self.key);
-        (shard == self.index && self.sessions.get(slot)?.sid == sid).then_some(slot)
+    pub(crate) fn find_session(&self, id: &str) -> Option<u32> {
+        let id = SessionId::parse(id)?;
+        let (shard, slot) = id.address(&self.key)?;
+        (shard == self.index && self.sessions.get(slot)?.id == id).then_some(slot)
     }
 
     /// Moves a session to another transport, with its usual carriage.
