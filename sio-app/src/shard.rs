@@ -533,7 +533,7 @@ impl Links {
 pub(crate) fn trim<T>(list: &mut Vec<T>) {
     let room = list.capacity();
     if room > 1024 && list.len() < room / 4 {
-        list.shrink_to(room / 2);
+        list.shrink_to(2 * list.len());
     }
 }
 

@@ -666,6 +666,7 @@ fn who_sends_much_that_is_not_complete_is_closed() {
     let mut large = Driven::connected(&io);
     let _ = large.read(&[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0x80, 0, 0, 0, 0, 0]);
     assert!(large.read(&[0; 60_000]).is_ready(), "no room");
+    drop(large);
     slow.clear();
     let mut large = Driven::connected(&io);
     let _ = large.read(&[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0x80, 0, 0, 0, 0, 0]);

@@ -75,7 +75,7 @@ impl Links {
         }
         let room = self.slots.capacity();
         if room > 1024 && self.slots.len() < room / 4 {
-            self.slots.shrink_to(room / 2);
+            self.slots.shrink_to(2 * self.slots.len());
         }
     }
 }

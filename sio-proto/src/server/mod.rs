@@ -58,7 +58,7 @@ pub(crate) use shard::Core;
 pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {
     let room = list.capacity();
     if room > 64 && list.len() < room / 4 {
-        list.shrink_to(room / 2);
+        list.shrink_to(2 * list.len());
     }
 }
 
