@@ -44,6 +44,13 @@ const UNCOUNTED: usize = 4 * 1024;
 /// What is incomplete is counted in steps of so many bytes.
 const COUNTED: usize = 32 * 1024;
 
+/// How much a connection does before others have their turn: requests, and packets by the [`PACKETS_A_STEP`]. What one peer sends ahead then
+/// costs the others of its thread a moment, and not as long as all of it takes.
+const STEPS_A_POLL: u32 = 32;
+
+/// So many packets of a websocket count as much as one request.
+const PACKETS_A_STEP: usize = 64;
+
 thread_local! {
     static READ: Cell<Option<BytesMut>> = const { Cell::new(None) };
     static ARRIVALS: Lent<Arrivals> = const { Lent::new() };
@@ -75,6 +82,10 @@ pub struct Connection {
     waker: Option<Waker>,
     /// What the link has been told is awaited.
     stage: Stage,
+    /// What has been done since the task was polled.
+    steps: u32,
+    /// Bytes are left that were not looked at, because the others had to have their turn.
+    has_more: bool,
     /// What waits for the socket is the last, and has a deadline.
     ending: bool,
     lingering: bool,
@@ -138,6 +149,8 @@ impl Connection {
             counted: 0,
             waker: None,
             stage: Stage::Waiting,
+            steps: 0,
+            has_more: false,
             ending: false,
             lingering: false,
         }
@@ -157,7 +170,12 @@ impl Connection {
             self.place.link.set_waker(cx.waker());
             self.waker = Some(cx.waker().clone());
         }
+        self.steps = 0;
         loop {
+            if self.steps >= STEPS_A_POLL {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             match self.place.link.standing() {
                 Standing::Open => {}
                 Standing::Blocked => match source.poll_writable(cx) {
@@ -177,7 +195,7 @@ impl Connection {
                     return Poll::Ready(());
                 }
             }
-            if self.catch_up() {
+            if self.catch_up() || self.has_more {
                 self.process_rest();
                 continue;
             }
@@ -215,6 +233,7 @@ impl Connection {
         let read = source.poll_read(cx, &mut buffer);
         if let Poll::Ready(Ok(bytes @ 1..)) = read {
             self.place.io.tally.traffic.read(bytes);
+            self.steps += 1;
             if self.lingering {
                 buffer.clear();
             } else {
@@ -267,6 +286,7 @@ impl Connection {
     }
 
     fn process_rest(&mut self) {
+        self.has_more = false;
         let mut rest = std::mem::take(&mut self.rest);
         self.process(&mut rest);
         if !rest.is_empty() {
@@ -277,6 +297,11 @@ impl Connection {
     /// Takes from `bytes` what is complete, request after request as they are answered.
     fn process(&mut self, bytes: &mut BytesMut) {
         while !bytes.is_empty() {
+            if self.steps >= STEPS_A_POLL {
+                self.has_more = true;
+                break;
+            }
+            self.steps += 1;
             let before = bytes.len();
             ARRIVALS.with(|arrivals| {
                 arrivals.with(|arrivals| {
@@ -330,6 +355,7 @@ impl Connection {
         if !arrivals.packets.is_empty()
             && let Some(Seat { cell, id, .. }) = &self.place.seat
         {
+            self.steps += u32::try_from(arrivals.packets.len() / PACKETS_A_STEP).unwrap_or(u32::MAX / 2);
             let packets = &mut arrivals.packets;
             cell.input(turn, |state, now, out| {
                 state.shard.handle_packets(now, *id, packets, out)
@@ -420,6 +446,7 @@ impl Connection {
         if !self.lingering {
             self.lingering = true;
             self.rest = BytesMut::new();
+            self.has_more = false;
             self.place.end(Cause::Closed);
             self.place.io.linger(&self.place.link);
         }

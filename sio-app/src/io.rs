@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use serde::Serialize;
 use sio_proto::http;
-use sio_proto::server::{Peer, Request, Router, Shard, Verdict};
+use sio_proto::server::{Admission, Peer, Request, Router, Shard};
 use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
@@ -446,15 +446,17 @@ impl Inner {
     }
 
     /// The application's word on a request that would open a session.
-    pub(crate) fn verdict(&self, request: &Request) -> Verdict {
+    pub(crate) fn admission(&self, request: &Request) -> Admission {
         let hook = self.hooks.read().allow.clone();
-        let Some(hook) = hook else { return Verdict::Allowed };
+        let Some(hook) = hook else {
+            return Admission::Allowed;
+        };
         match guarded(|| hook(&HttpRequest::new(request))) {
-            Ok(Ok(())) => Verdict::Allowed,
-            Ok(Err(message)) => Verdict::Refused(message.into()),
+            Ok(Ok(())) => Admission::Allowed,
+            Ok(Err(message)) => Admission::Refused(message.into()),
             Err(error) => {
                 self.report(None, "allow_request", &error);
-                Verdict::Refused("Internal server error".into())
+                Admission::Refused("Internal server error".into())
             }
         }
     }

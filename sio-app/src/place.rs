@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sio_proto::LinkId;
 use sio_proto::Time;
-use sio_proto::server::{Cause, Outputs, Peer, Request, Routed, Verdict, Write};
+use sio_proto::server::{Admission, Cause, Outputs, Peer, Request, Routed, Write};
 
 use crate::io::Inner;
 use crate::link::Link;
@@ -44,11 +44,14 @@ impl Place {
 
     /// A complete request goes to its shard, or to the application if it is not Socket.IO's.
     pub(crate) fn handle_request(&mut self, turn: &Turn, mut request: Request) {
-        let shard = match self.io.router.route(&request.http) {
+        // Before the lock, and also if it seems to name a session: only the shard knows whether that is one.
+        if request.may_open_session() {
+            request.admission = self.io.admission(&request);
+        }
+        let shard = match self.io.router.route(&request) {
             Routed::Session(shard) => shard,
             Routed::New => {
-                request.verdict = self.io.verdict(&request);
-                if request.verdict == Verdict::Allowed {
+                if request.admission == Admission::Allowed {
                     request.prepare(&self.io.config, turn.now());
                 }
                 self.io.pick_shard()
@@ -69,7 +72,7 @@ impl Place {
 
     /// The head of a request whose body is on its way: its session has to know.
     pub(crate) fn handle_body_started(&mut self, turn: &Turn, request: &Request) {
-        if let Routed::Session(shard) = self.io.router.route(&request.http) {
+        if let Routed::Session(shard) = self.io.router.route(request) {
             self.input(turn, shard, |state, now, id, out| {
                 state.shard.handle_body_started(now, id, request, out)
             });

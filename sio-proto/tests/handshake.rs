@@ -409,7 +409,7 @@ fn what_is_not_ours_is_handed_to_the_application() {
         "/",
         "/socket.iox",
         "/socket.io",
-        "/socket.io?EIO=4&transport=polling",
+        "/socket.io?x=1",
         "/socket.io/socket.io.js",
     ] {
         let link = server.open(Peer::default());

@@ -60,7 +60,7 @@ impl About {
             ..RequestHead::default()
         });
         Self {
-            sid: route.sid.map(str::to_owned),
+            sid: route.sid.map(|sid| sid.of(target).to_owned()),
             revision: route.version.revision().unwrap_or(Revision::V4),
             is_raw: target.starts_with("/engine.io/"),
         }

@@ -16,8 +16,8 @@ use super::upgrade::{Agreed, agree, take_up};
 use crate::codec::Codec;
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
-    Asker, Auth, Blocked, Carriage, Core, Outputs, Peer, PollEncoding, Reason, Request, Role, StreamEncoding,
-    StreamForm, Verdict, Wiring, header, origin_allowed, script_allowed,
+    Admitted, Asker, Auth, Blocked, Carriage, Core, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role,
+    StreamEncoding, StreamForm, Wiring, header,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, Time, http};
@@ -34,27 +34,20 @@ pub(crate) fn handle_request(
     request: &Request,
     packets: Vec<Inbound>,
     codec: u8,
-    route: &Legacy06<'_>,
+    route: Legacy06,
     out: &mut Outputs,
 ) {
-    let config = Arc::clone(&core.config);
     let jsonp = route.transport == Transport::JsonpPolling;
     let script = route.index.filter(|_| jsonp);
-    let allowed = match route.exchange {
-        Exchange::Poll if jsonp => script_allowed(&config, &request.http),
-        // A page of scripts.
-        Exchange::Stream if route.transport == Transport::Htmlfile => script_allowed(&config, &request.http),
-        _ => origin_allowed(&config, &request.http),
-    };
+    let allowed = request.origin_allowed();
     // An htmlfile is a page of the server's own.
     let headers = match allowed && route.transport != Transport::Htmlfile {
         true => cors(&request.http, route.exchange),
         false => Vec::new(),
     };
     let asker = Asker::with_headers(link, &request.http, headers);
-    let refused = !allowed || request.verdict != Verdict::Allowed && route.session.is_none();
-    let session = route.session.map(|id| {
-        core.find_session(id)
+    let session = route.session.map(|sid| {
+        core.find_session(request.text(sid))
             .filter(|slot| is_ours(core, *slot, codec, &request.peer))
     });
     let session = match session {
@@ -82,12 +75,16 @@ pub(crate) fn handle_request(
             out.writes
                 .push(asker.answer(200, Some(JSONP_CONTENT_TYPE), REFUSED_SCRIPT));
         }
-        _ if refused => out
-            .writes
-            .push(asker.closing().answer(401, Some("text/plain"), "unauthorized")),
+        _ if !allowed => unauthorized(asker, out),
         (_, Some(None)) | (Exchange::Send, None) => out.writes.push(asker.answer(400, None, Bytes::new())),
-        (Exchange::Poll | Exchange::Stream, None) => open(core, now, Door::Parked(asker, script), &arrival, out),
-        (Exchange::Upgrade(_), session) => upgrade(core, now, session.flatten(), asker, &arrival, out),
+        (Exchange::Poll | Exchange::Stream | Exchange::Upgrade(_), None) => match request.admit() {
+            Err(Denied::Origin | Denied::Application(_)) => unauthorized(asker, out),
+            Ok(admitted) if matches!(route.exchange, Exchange::Upgrade(_)) => {
+                open_websocket(core, now, admitted, asker, &arrival, out);
+            }
+            Ok(admitted) => open(core, now, admitted, Door::Parked(asker, script), &arrival, out),
+        },
+        (Exchange::Upgrade(_), Some(Some(slot))) => upgrade(core, now, slot, asker, &arrival, out),
         (Exchange::Poll, Some(Some(slot))) => poll(core, now, slot, asker, script, out),
         (Exchange::Stream, Some(Some(slot))) => stream(core, now, slot, asker, &arrival, out),
         (Exchange::Send, Some(Some(_))) if request.http.body.is_err() => {
@@ -95,6 +92,11 @@ pub(crate) fn handle_request(
         }
         (Exchange::Send, Some(Some(slot))) => post(core, now, slot, asker, packets, out),
     }
+}
+
+fn unauthorized(asker: Asker, out: &mut Outputs) {
+    out.writes
+        .push(asker.closing().answer(401, Some("text/plain"), "unauthorized"));
 }
 
 /// A request that opens a session, or a link of one.
@@ -145,19 +147,19 @@ enum Door {
 }
 
 /// Makes a session, which asks for the namespace `/`. Its GET is parked, or its websocket open, until the user has decided.
-fn open(core: &mut Core, now: Time, door: Door, arrival: &Arrival<'_>, out: &mut Outputs) {
-    let handshake = arrival.request.handshake(&core.config, now, &[]);
-    let (link, script, role) = match &door {
-        Door::Parked(asker, script) => (asker.link, *script, Role::Parked),
-        Door::WebSocket(agreed) => (agreed.link, None, Role::WebSocket),
-    };
-    let wiring = Wiring::Legacy06(Tilde::new(arrival.codec, script));
-    let Some(slot) = core.open_session(now, arrival.transport.into(), Some(link), handshake, wiring, out) else {
+fn open(core: &mut Core, now: Time, admitted: Admitted<'_>, door: Door, arrival: &Arrival<'_>, out: &mut Outputs) {
+    let Some(permit) = core.permit(now, admitted, out) else {
         return out.writes.push(match door {
             Door::Parked(asker, _) => asker.answer(503, None, Bytes::new()),
             Door::WebSocket(agreed) => agreed.farewell(),
         });
     };
+    let (link, script, role) = match &door {
+        Door::Parked(asker, script) => (asker.link, *script, Role::Parked),
+        Door::WebSocket(agreed) => (agreed.link, None, Role::WebSocket),
+    };
+    let wiring = Wiring::Legacy06(Tilde::new(arrival.codec, script));
+    let slot = core.open_session(permit, arrival.transport.into(), Some(link), wiring);
     core.links.set(link, core.key(slot), role);
     hold(core, slot, arrival);
     match door {
@@ -180,13 +182,25 @@ fn open(core: &mut Core, now: Time, door: Door, arrival: &Arrival<'_>, out: &mut
     }
 }
 
-fn upgrade(core: &mut Core, now: Time, session: Option<u32>, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
+fn open_websocket(
+    core: &mut Core,
+    now: Time,
+    admitted: Admitted<'_>,
+    asker: Asker,
+    arrival: &Arrival<'_>,
+    out: &mut Outputs,
+) {
+    let wire = Wire::Legacy06(arrival.codec);
+    if let Some(agreed) = agree(asker, arrival.request, wire, None, out) {
+        open(core, now, admitted, Door::WebSocket(agreed), arrival, out);
+    }
+}
+
+/// A client comes back by a websocket.
+fn upgrade(core: &mut Core, now: Time, slot: u32, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
     let wire = Wire::Legacy06(arrival.codec);
     let Some(agreed) = agree(asker, arrival.request, wire, None, out) else {
         return;
-    };
-    let Some(slot) = session else {
-        return open(core, now, Door::WebSocket(agreed), arrival, out);
     };
     attach(core, slot, agreed.link, arrival.transport, Role::WebSocket, out);
     hold(core, slot, arrival);

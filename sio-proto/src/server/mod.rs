@@ -13,12 +13,14 @@
 //!
 //! [`Server`] wraps one shard and its connections for callers with an event loop of their own: bytes in, bytes out.
 
+mod admission;
 mod command;
 mod counters;
 mod delivery;
 mod facade;
 mod handshake;
 mod http_answer;
+mod kind;
 mod links;
 mod lobby;
 mod message;
@@ -36,6 +38,7 @@ mod stream;
 mod timers;
 
 pub use crate::legacy::payloads::Garbled;
+pub use admission::Admission;
 pub use command::{AckRequest, Command, SendError, Target};
 pub use counters::{Count, Counters, Refused};
 pub use delivery::{AckError, Delivery, EngineMessage};
@@ -46,11 +49,13 @@ pub use output::{Body, Hixie, Outputs, PollEncoding, Response, Upgrade, Write};
 pub use quota::{LocalQuota, NoRoom, QuotaLimits, SessionQuota, network_of};
 pub use reason::Reason;
 pub use rooms::RoomWatch;
-pub use route::{Cause, Request, Routed, Router, Verdict};
+pub use route::{Cause, Request, Routed, Router};
 pub use shard::Shard;
 pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 
-pub(crate) use http_answer::{Asker, accept_websocket, header, origin_allowed, preflight, script_allowed};
+pub(crate) use admission::{Admitted, Denied, Permit};
+pub(crate) use http_answer::{Asker, accept_websocket, header, preflight};
+pub(crate) use kind::Findings;
 pub(crate) use links::Role;
 pub(crate) use session::{Blocked, Carriage, Session, State, Wiring};
 pub(crate) use shard::Core;

@@ -36,9 +36,9 @@ use super::slab::Slab;
 use super::socket::{Member, NoEntry, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Alarm, Auth, Blocked, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form,
-    Forms, Handshake, Message, Outputs, Part, Reason, Refused, Request, RoomWatch, SendError, Session, SessionQuota,
-    State, Target, TransportKind, Verdict, Write,
+    AckError, AckRequest, Admission, Alarm, Auth, Blocked, Carriage, Cause, Command, Counters, Delivery, EngineMessage,
+    Form, Forms, Handshake, Message, Outputs, Part, Permit, Reason, Refused, Request, RoomWatch, SendError, Session,
+    SessionQuota, State, Target, TransportKind, Write,
 };
 use crate::config::ConfigError;
 use crate::id::{SessionId, SidKey};
@@ -125,9 +125,10 @@ impl Shard {
     /// A complete request came on `link`. It is answered now, or the link waits for its answer.
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
         out.released.extend(request.extension.clone());
-        let (written, verdict) = (out.writes.len(), request.verdict.clone());
+        let written = out.writes.len();
+        let refused = request.origin_allowed() && matches!(request.admission, Admission::Refused(_));
         super::route::handle_request(&mut self.core, now, link, request, out);
-        self.core.count_refusals(&verdict, &out.writes[written..]);
+        self.core.count_refusals(refused, &out.writes[written..]);
         self.core.depart(now, out);
     }
 

@@ -10,7 +10,7 @@ use bytestring::ByteString;
 
 use super::handshake::{self, Handshake as Answer};
 use super::session::{
-    Colon, Farewell, PARAMETERS, Phase, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, set_deadline,
+    Colon, Farewell, Phase, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, set_deadline,
 };
 use super::{Body, NOT_HANDSHAKEN, Packet, packets, payload};
 use crate::detect::{self, Exchange, Transport};
@@ -19,8 +19,8 @@ use crate::legacy::transports::{
 };
 use crate::legacy::upgrade::{Agreed, agree, take_up};
 use crate::server::{
-    Asker, Auth, Blocked, Carriage, Core, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session, State,
-    StreamEncoding, StreamForm, TransportKind, Verdict, Wiring, Write, header, origin_allowed, script_allowed,
+    Asker, Auth, Blocked, Carriage, Core, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session,
+    State, StreamEncoding, StreamForm, TransportKind, Wiring, Write, header,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http};
@@ -33,11 +33,11 @@ pub(crate) fn handle_request(
     link: LinkId,
     request: &Request,
     packets: Vec<Inbound>,
-    route: &detect::V1<'_>,
+    route: detect::V1,
     out: &mut Outputs,
 ) {
     let (config, peer) = (Arc::clone(&core.config), &request.peer);
-    let script = script_of(route);
+    let script = script_of(&route);
     // A page of scripts, which is the server's own.
     let is_page = matches!(
         route,
@@ -46,22 +46,19 @@ pub(crate) fn handle_request(
             ..
         }
     );
-    let allowed = match script.is_some() || is_page {
-        true => script_allowed(&config, &request.http),
-        false => origin_allowed(&config, &request.http),
-    };
+    let allowed = request.origin_allowed();
     let mut headers = match allowed && !is_page {
         true => cors(&request.http),
         false => Vec::new(),
     };
     if let detect::V1::Transport { exchange, .. } = route
-        && (script.is_some() || *exchange == Exchange::Send && !headers.is_empty())
+        && (script.is_some() || exchange == Exchange::Send && !headers.is_empty())
     {
         // Internet Explorer takes a script that repeats what was sent for an attack (docs/protocol/legacy-0.9.md §6, §7).
         headers.push(("X-XSS-Protection", ByteString::from_static("0")));
     }
     let mut asker = Asker::with_headers(link, &request.http, headers);
-    match *route {
+    match route {
         detect::V1::Preflight => {
             asker.header("Access-Control-Allow-Methods", ByteString::from_static("POST, GET"));
             if let Some(asked) = header(&request.http, "access-control-request-headers") {
@@ -71,19 +68,23 @@ pub(crate) fn handle_request(
         }
         detect::V1::Malformed => out.writes.push(asker.answer(400, None, Bytes::new())),
         _ if !allowed => refuse(asker, script, 403, handshake::BAD_ORIGIN, out),
-        detect::V1::Disconnect { session } => goodbye(core, now, find(core, session, peer), asker, out),
-        detect::V1::Handshake {
-            maybe_beacon_of: Some(session),
-            ..
-        } if find(core, session, peer).is_some() => goodbye(core, now, find(core, session, peer), asker, out),
-        detect::V1::Handshake { .. } => open(core, now, asker, request, script, out),
+        detect::V1::Disconnect { session } => {
+            let slot = find(core, request.text(session), peer);
+            goodbye(core, now, slot, asker, out);
+        }
+        detect::V1::Handshake { maybe_beacon_of, .. } => {
+            match maybe_beacon_of.and_then(|session| find(core, request.text(session), peer)) {
+                Some(slot) => goodbye(core, now, Some(slot), asker, out),
+                None => open(core, now, asker, request, script, out),
+            }
+        }
         detect::V1::Transport {
             transport,
             session,
             exchange,
             ..
         } => {
-            let (slot, offered) = (find(core, session, peer), is_offered(&config, transport));
+            let (slot, offered) = (find(core, request.text(session), peer), is_offered(&config, transport));
             if let Some(slot) = slot {
                 core.came_back(slot);
             }
@@ -114,7 +115,7 @@ pub(crate) fn refuse_protocol(link: LinkId, request: &http::Request, out: &mut O
 }
 
 /// Whose script the answer has to be, if it has to be one.
-const fn script_of(route: &detect::V1<'_>) -> Option<u64> {
+const fn script_of(route: &detect::V1) -> Option<u64> {
     match *route {
         detect::V1::Handshake { jsonp, .. } => jsonp,
         detect::V1::Transport {
@@ -175,16 +176,17 @@ fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Opt
     if !matches!(request.http.method, http::Method::Get | http::Method::Post) {
         return out.writes.push(asker.answer(405, None, Bytes::new()));
     }
-    if request.verdict != Verdict::Allowed {
-        return refuse(asker, script, 403, handshake::UNAUTHORIZED, out);
-    }
-    let handshake = request.handshake(&core.config, now, &PARAMETERS);
-    let colon = Colon::new(now, script);
-    let link = asker.link;
-    let wiring = Wiring::Legacy09(colon);
-    let Some(slot) = core.open_session(now, TransportKind::Polling, Some(link), handshake, wiring, out) else {
+    let admitted = match request.admit() {
+        Ok(admitted) => admitted,
+        Err(Denied::Origin) => return refuse(asker, script, 403, handshake::BAD_ORIGIN, out),
+        Err(Denied::Application(_)) => return refuse(asker, script, 403, handshake::UNAUTHORIZED, out),
+    };
+    let Some(permit) = core.permit(now, admitted, out) else {
         return refuse(asker, script, 503, handshake::ERROR, out);
     };
+    let link = asker.link;
+    let wiring = Wiring::Legacy09(Colon::new(now, script));
+    let slot = core.open_session(permit, TransportKind::Polling, Some(link), wiring);
     core.links.set(link, core.key(slot), Role::Parked);
     if let Some(session) = core.sessions.get_mut(slot) {
         session.parked = Some(Box::new(asker));
@@ -453,7 +455,7 @@ fn post(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, packets: Ve
 }
 
 /// Decodes the body of a POST.
-pub(crate) fn decode_body(config: &Config, route: &detect::V1<'_>, body: &Bytes) -> Vec<Inbound> {
+pub(crate) fn decode_body(config: &Config, route: &detect::V1, body: &Bytes) -> Vec<Inbound> {
     let detect::V1::Transport { transport, .. } = route else {
         return Vec::new();
     };

@@ -31,7 +31,7 @@ impl Shard {
 impl Core {
     /// Counts a new session. When there is no room, sessions that have joined nothing go, the oldest first, of the same address if that is what has no room.
     /// False if there is no room nevertheless.
-    pub(super) fn make_room(&mut self, now: Time, handshake: &Handshake, out: &mut Outputs) -> bool {
+    pub(crate) fn make_room(&mut self, now: Time, handshake: &Handshake, out: &mut Outputs) -> bool {
         if self.quota.is_crowded() {
             self.evict_late(now, out);
         }

@@ -1,9 +1,9 @@
 //! Sessions, as all generations have them: opened, found, queued for, closed.
 
 use super::{
-    Alarm, Arc, Blocked, Carriage, Core, Due, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason,
-    Refused, Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict,
-    Wiring, Write, engine, legacy,
+    Alarm, Blocked, Carriage, Core, Due, Form, Frame, Inbound, LinkId, Message, Outputs, Permit, Reason, Refused, Role,
+    SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Wiring, Write, engine,
+    legacy,
 };
 
 /// Sessions, for the rooms of the generations.
@@ -15,19 +15,15 @@ impl Core {
         }
     }
 
-    /// Makes a session; `None` when there may be no more. The quota is asked before anything is made.
+    /// Makes a session for the request that the permit was given to, which has counted it.
     pub(crate) fn open_session(
         &mut self,
-        now: Time,
+        permit: Permit,
         transport: TransportKind,
         link: Option<LinkId>,
-        handshake: Arc<Handshake>,
         wiring: Wiring,
-        out: &mut Outputs,
-    ) -> Option<u32> {
-        if self.shutting_down || !self.make_room(now, &handshake, out) {
-            return None;
-        }
+    ) -> u32 {
+        let handshake = permit.into_handshake();
         let id = self.new_session_id(self.sessions.vacant().0);
         let session = Session {
             id,
@@ -63,7 +59,7 @@ impl Core {
         }
         let (slot, _) = self.sessions.insert(session);
         self.enter_lobby(slot);
-        Some(slot)
+        slot
     }
 
     pub(super) fn new_sid(&mut self, slot: u32) -> Sid {
@@ -127,16 +123,21 @@ impl Core {
         }
     }
 
+    /// Whether the server is going away, so that no sessions are opened any more.
+    pub(crate) const fn is_shutting_down(&self) -> bool {
+        self.shutting_down
+    }
+
     /// Counts the answers to one request that refuse it.
-    pub(super) fn count_refusals(&mut self, verdict: &Verdict, writes: &[Write]) {
+    pub(super) fn count_refusals(&mut self, by_application: bool, writes: &[Write]) {
         for write in writes {
             let Write::Response(_, response) = write else { continue };
             if response.status < 400 {
                 continue;
             }
             let why = match response.status {
-                401 | 403 if *verdict == Verdict::Allowed => Refused::Forbidden,
-                401 | 403 => Refused::Application,
+                401 | 403 if by_application => Refused::Application,
+                401 | 403 => Refused::Forbidden,
                 503 if self.shutting_down => Refused::ShuttingDown,
                 503 => Refused::Full,
                 _ => Refused::BadRequest,
