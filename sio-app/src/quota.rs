@@ -6,10 +6,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use sio_proto::Config;
 use sio_proto::server::{LocalQuota, NoRoom, QuotaLimits, SessionQuota};
 
+use crate::lock::Mutex;
 use crate::options::Options;
 
 /// One shard's handle.
