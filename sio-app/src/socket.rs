@@ -94,6 +94,15 @@ impl Said {
         }
     }
 
+    /// What is kept of it beside the handshake, in bytes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Nothing | Self::AtHandshake => 0,
+            Self::Payload(payload) => payload.len(),
+            Self::Later(later) => later.0.len() + later.1.get().and_then(Option::as_ref).map_or(0, |made| made.len()),
+        }
+    }
+
     fn json<'a>(&'a self, handshake: &'a Handshake) -> Option<&'a str> {
         match self {
             Self::Nothing => None,
@@ -205,7 +214,7 @@ impl SocketInner {
 
     /// What its `auth` takes in memory.
     pub(crate) fn auth_bytes(&self) -> usize {
-        self.auth.as_ref().map_or(0, |auth| auth.len())
+        self.auth.bytes()
     }
 
     /// Whether its namespace has not decided about it.

@@ -36,11 +36,6 @@ impl Args {
         self.json.is_empty()
     }
 
-    /// What they take in memory, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
-    }
-
     /// Checks the placeholders of received arguments, whose attachments are all there, and lets go of attachments that none of them names: genuine
     /// receivers do so, and nobody could reach them. The numbers of the others stay what they are.
     ///
