@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use serde::Serialize;
-use sio_proto::http;
+use sio_proto::http::{self, Method};
 use sio_proto::server::{Admission, Peer, Request, Router, Shard};
 use sio_proto::{Config, ConfigError, Time};
 
@@ -287,7 +287,7 @@ impl Io {
 
 /// The application's decisions.
 impl Io {
-    /// Answers requests that are not Socket.IO's. Without this they get 404.
+    /// Answers requests that are not Socket.IO's. Without this they get 404, or 405 if their method is none that this server knows.
     ///
     /// The function is called in place and must not wait.
     ///
@@ -431,7 +431,10 @@ impl Inner {
         }
         let hook = self.hooks.read().request.clone();
         let Some(hook) = hook else {
-            return HttpResponse::new(404);
+            return match request.http.method {
+                Method::Other => HttpResponse::new(405).header("Allow", "GET, HEAD, POST, OPTIONS"),
+                _ => HttpResponse::new(404),
+            };
         };
         guarded(|| hook(&HttpRequest::new(request))).unwrap_or_else(|error| {
             self.report(None, "request", &error);
