@@ -25,6 +25,7 @@ use crate::lock::Mutex;
 use crate::metrics::Tally;
 use crate::namespace::Namespace;
 use crate::options::Options;
+use crate::quota::SharedQuota;
 use crate::rated::Warnings;
 use crate::registry::{self, Namespaces, Table};
 use crate::request::{HttpRequest, HttpResponse};
@@ -101,8 +102,10 @@ impl Io {
             return Err(ConfigError::Shards(options.shards));
         }
         let directory = Arc::new(Directory::new(options.shards));
+        let quota = SharedQuota::new(&config, &options);
         let shards = (0..=255u8).take(options.shards).map(|index| {
             let mut shard = Shard::new(config.clone(), index, key, Box::new(runtime.fill))?;
+            shard.share_quota(Box::new(quota.clone()));
             shard.watch_rooms(Box::new(Watch::new(&directory, index.into())));
             Ok(shard)
         });
