@@ -280,6 +280,47 @@ async fn handlers_see_what_the_applications_middleware_found_out() {
     assert_eq!(connection.get(&path).await, r#"430["alice","127.0.0.1",false]"#);
 }
 
+/// Hardening A1. Hardening B6. Hardening B7. Mounted, too, the application is asked on every road, with what its middleware knows of the request.
+#[tokio::test]
+async fn who_is_refused_gets_in_by_no_road() {
+    let io = default_server();
+    io.allow_request(|request| match request.extension::<User>() {
+        Some(User("alice")) => Ok(()),
+        _ => Err("no".into()),
+    });
+    let login = |mut request: axum::extract::Request| async move {
+        if request.headers().contains_key("x-user") {
+            request.extensions_mut().insert(User("alice"));
+        }
+        request
+    };
+    for mounted in [own_routes().layer(io.layer()), own_routes().merge(io.routes())] {
+        let address = serve(mounted.layer(axum::middleware::map_request(login))).await;
+        for target in [
+            "/socket.io/?EIO=4&transport=polling",
+            "/socket.io?EIO=4&transport=polling",
+            "http://x/socket.io/?EIO=4&transport=polling",
+            "/socket.io/1/?t=1",
+            "/socket.io/1/f2OB-Gs9-F9dtPdjA7X9?disconnect",
+            "/socket.io/xhr-polling//1795447966090",
+            "/socket.io/xhr-polling/1234567890123",
+        ] {
+            let before = io.sessions();
+            let mut connection = raw::Connection::open(address).await;
+            connection.write(&raw::get(target)).await;
+            let (head, _) = connection.response_with_head().await;
+            assert!(matches!(&head[9..12], "401" | "403"), "{target}: {head}");
+            assert_eq!(io.sessions(), before, "{target}");
+            let mut connection = raw::Connection::open(address).await;
+            connection
+                .write(&format!("GET {target} HTTP/1.1\r\nHost: x\r\nX-User: alice\r\n\r\n"))
+                .await;
+            let (head, _) = connection.response_with_head().await;
+            assert_eq!((&head[9..12], io.sessions()), ("200", before + 1), "{target}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn generations_of_old_pass() {
     let io = default_server();
