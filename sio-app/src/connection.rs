@@ -67,6 +67,8 @@ pub struct Connection {
     waker: Option<Waker>,
     /// What the link has been told is awaited.
     stage: Stage,
+    /// How much has been read since the socket was found full.
+    read_blocked: usize,
     /// What waits for the socket is the last, and has a deadline.
     ending: bool,
     lingering: bool,
@@ -129,6 +131,7 @@ impl Connection {
             rest: BytesMut::new(),
             waker: None,
             stage: Stage::Waiting,
+            read_blocked: 0,
             ending: false,
             lingering: false,
         }
@@ -150,7 +153,7 @@ impl Connection {
         }
         loop {
             match self.place.link.standing() {
-                Standing::Open => {}
+                Standing::Open => self.read_blocked = 0,
                 Standing::Blocked => match source.poll_writable(cx) {
                     Poll::Ready(Ok(())) => {
                         self.drain();
@@ -160,7 +163,17 @@ impl Connection {
                         self.place.link.cut();
                         continue;
                     }
-                    Poll::Pending => self.limit_end(),
+                    Poll::Pending if self.is_unwelcome() => {
+                        self.place.link.cut();
+                        continue;
+                    }
+                    Poll::Pending => {
+                        self.limit_end();
+                        if self.read_blocked >= self.place.io.config.max_blocked_bytes {
+                            // Whoever does not read has said enough. That the connection breaks is heard from its other side.
+                            return Poll::Pending;
+                        }
+                    }
                 },
                 Standing::Finished => self.begin_to_linger(),
                 Standing::Cut => {
@@ -206,6 +219,7 @@ impl Connection {
         let read = source.poll_read(cx, &mut buffer);
         if let Poll::Ready(Ok(bytes @ 1..)) = read {
             self.place.io.tally.traffic.read(bytes);
+            self.read_blocked += bytes;
             if self.lingering {
                 buffer.clear();
             } else {
@@ -287,6 +301,7 @@ impl Connection {
         let nothing = arrivals.request.is_none()
             && arrivals.body_started.is_none()
             && arrivals.packets.is_empty()
+            && arrivals.pongs.is_empty()
             && arrivals.replies.is_empty()
             && arrivals.closed.is_none();
         if !nothing {
@@ -311,6 +326,11 @@ impl Connection {
             self.stage = Stage::Waiting;
             self.place.link.set_awaiting(None);
             self.place.handle_request(turn, request);
+        }
+        if !arrivals.pongs.is_empty() {
+            self.place.link.push_pongs(&mut arrivals.pongs);
+            arrivals.pongs.clear();
+            turn.touch_link(&self.place.link, None);
         }
         if !arrivals.replies.is_empty() || arrivals.closed.is_some() {
             arrivals
@@ -358,8 +378,9 @@ impl Connection {
             let write = |batch: &mut Batch| self.place.link.write(batch.pen(), &mut std::iter::empty());
             let progress = turn.batch.with(write);
             match (progress, &self.place.seat) {
+                (Progress::Full, Some(Seat { cell, id, .. })) => cell.block(turn, *id, &self.place.link),
                 // The shard knows still.
-                (Progress::Full, _) => self.place.link.hand_over(),
+                (Progress::Full | Progress::Stuck, _) => self.place.link.hand_over(),
                 (Progress::Done, Some(Seat { cell, id, .. })) => {
                     cell.input(turn, |state, now, _| state.shard.handle_drained(now, *id));
                 }
@@ -373,6 +394,11 @@ impl Connection {
         let link = &self.place.link;
         link.push(Item::Finish);
         turn::run(self.place.io.runtime, |turn| turn.touch_link(link, None));
+    }
+
+    /// The socket is full, and so is the whole server: an answer that its peer does not take is not kept. Of websockets the shard chooses.
+    fn is_unwelcome(&self) -> bool {
+        !self.conn.is_websocket() && self.place.io.tally.traffic.waiting.is_exceeded()
     }
 
     /// The socket is full. Nobody may keep a connection that is over by not reading.

@@ -14,6 +14,9 @@ pub enum EmitError {
     /// The socket's queue is full: its client does not read as fast as it is sent to.
     #[error("the queue of the session is full")]
     Full,
+    /// It is larger than the queue of a session ([`Config::max_queued_bytes`](sio_proto::Config::max_queued_bytes)): no client could get it.
+    #[error("the message is larger than the queue of a session")]
+    TooLarge,
     /// It was volatile, and the transport is busy.
     #[error("the transport is busy and the message was volatile")]
     Dropped,
@@ -33,6 +36,7 @@ impl From<SendError> for EmitError {
         match error {
             SendError::Disconnected => Self::Disconnected,
             SendError::Full => Self::Full,
+            SendError::TooLarge => Self::TooLarge,
             SendError::Dropped => Self::Dropped,
             SendError::Unsupported => Self::Unsupported,
         }

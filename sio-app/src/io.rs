@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use sio_proto::http;
-use sio_proto::server::{Peer, Request, Router, Shard, Verdict};
+use sio_proto::server::{Budget, Peer, Request, Router, Shard, Verdict};
 use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
@@ -93,9 +93,11 @@ impl Io {
             return Err(ConfigError::Shards(options.shards));
         }
         let directory = Arc::new(Directory::new(options.shards));
+        let budget = Arc::new(Budget::new(config.max_total_queued_bytes));
         let shards = (0..=255u8).take(options.shards).map(|index| {
             let mut shard = Shard::new(config.clone(), index, key, Box::new(runtime.fill))?;
             shard.watch_rooms(Box::new(Watch::new(&directory, index.into())));
+            shard.share_budget(Arc::clone(&budget));
             Ok(shard)
         });
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
@@ -110,7 +112,7 @@ impl Io {
             runtime,
             router: Router::new(&config, key, shards.len()),
             shutdown: Shutdown::new(shards.len()),
-            tally: Tally::default(),
+            tally: Tally::new(budget),
             directory,
             cells: shards
                 .into_iter()
@@ -352,7 +354,9 @@ impl Io {
                 return;
             };
             match (then, link.awaiting()) {
+                // Its session looks after it.
                 (Then::Look, _) if link.is_websocket() => {}
+                (Then::Look, _) if link.is_stalled(now, self.0.options.write_timeout) => link.cut(),
                 (Then::Look, None) => self.0.look_after(&link, now, None),
                 (Then::Look, Some(awaiting)) if awaiting.until > now => {
                     self.0.look_after(&link, now, Some(awaiting.until));

@@ -16,18 +16,22 @@
 //! - Bytes leave in the order in which they were taken from the shard: whoever takes them does so, and claims the link or queues behind the
 //!   one who has it, under the shard's lock.
 //! - One writer at a time, and it writes under no lock.
-//! - A blocked link gets nothing new from its shard, which is told before the connection's task is: the queue is bounded by what was under way.
+//! - A blocked link gets nothing new from its shard, which is told before the connection's task is: the queue is bounded by what was under way, and
+//!   what waits in it is counted as its session's and charged to the budget of all.
+//! - At most one pong waits, the latest (RFC 6455 §5.5.3).
+//! - A write costs what fits into one call of the operating system, however much is queued.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
-use sio_proto::conn::{Stage, close_frame};
+use sio_proto::conn::{Pongs, Stage, close_frame};
 use sio_proto::http::Exchange;
-use sio_proto::server::{Body, Response, Stream, Upgrade, Write};
+use sio_proto::server::{Body, Budget, Response, Stream, Upgrade, Write};
 use sio_proto::websocket::CloseCode;
 use sio_proto::wire::Wire;
 use sio_proto::{Frame, Time};
@@ -78,8 +82,18 @@ pub(crate) struct Link<O: ?Sized = dyn Outlet> {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Item>,
-    /// How many at its front stand before what the writer brings itself.
-    before: usize,
+    /// The sum of the queue.
+    queued_bytes: usize,
+    /// What of it the budget is charged with: all of it while the link is blocked.
+    charged: usize,
+    /// The answer to the latest ping, while the socket is busy or full. It goes behind the queue.
+    pong: Bytes,
+    /// Whether the end is in the queue.
+    ending: bool,
+    /// Whether the socket has taken something since [`Link::is_stalled`] was asked.
+    moved: bool,
+    /// Since when it has taken nothing, as far as is known.
+    stalled_since: Option<Time>,
     phase: Phase,
     news: News,
     /// The reading side holds bytes that wait for news.
@@ -150,6 +164,31 @@ impl Item {
         }
     }
 
+    /// About how many bytes it is, before it is put into bytes.
+    fn weight(&self) -> usize {
+        let sum = |frames: &[Frame]| frames.iter().map(|frame| frame.bytes().len()).sum();
+        match self {
+            Self::Frame(frame) => frame.bytes().len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Finish => 0,
+            Self::Write(write) => match &**write {
+                Write::Response(_, response) => match &response.body {
+                    Body::Bytes(bytes) => bytes.len(),
+                    Body::Packets(frames, _) => sum(frames),
+                },
+                Write::Part(_, part) => sum(&part.frames),
+                Write::Bytes(_, bytes) => bytes.len(),
+                Write::Frame(_, frame) => frame.bytes().len(),
+                Write::Upgrade(..)
+                | Write::Hixie(..)
+                | Write::Close(..)
+                | Write::Stream(..)
+                | Write::StreamEnd(..)
+                | Write::Abort(_) => 0,
+            },
+        }
+    }
+
     /// Whether the connection ends with it.
     fn is_end(&self) -> bool {
         match self {
@@ -203,8 +242,39 @@ pub(crate) enum Claim {
 impl State {
     fn claim(&mut self) -> Claim {
         self.phase = Phase::Busy;
-        self.before = self.queue.len();
-        if self.before == 0 { Claim::Clear } else { Claim::Queued }
+        if self.queue.is_empty() {
+            Claim::Clear
+        } else {
+            Claim::Queued
+        }
+    }
+
+    fn enqueue(&mut self, item: Item) {
+        self.queued_bytes += item.weight();
+        self.ending |= item.is_end();
+        self.queue.push_back(item);
+    }
+
+    /// Takes what is next, for one write.
+    fn take_into(&mut self, taken: &mut VecDeque<Item>, most: usize) {
+        let count = self.queue.len().min(most);
+        for item in self.queue.drain(..count) {
+            self.queued_bytes -= item.weight();
+            taken.push_back(item);
+        }
+        if self.queue.is_empty() && !self.pong.is_empty() {
+            taken.push_back(Item::Bytes(std::mem::take(&mut self.pong)));
+        }
+    }
+
+    /// Tells the budget what waits.
+    fn recharge(&mut self, budget: &Budget) {
+        let due = if self.phase == Phase::Blocked {
+            self.queued_bytes
+        } else {
+            0
+        };
+        budget.recharge(std::mem::replace(&mut self.charged, due), due);
     }
 }
 
@@ -214,15 +284,19 @@ impl State {
 pub(crate) enum Progress {
     /// Everything is written.
     Done,
-    /// The socket is full. Tell the shard, then call [`Link::hand_over`].
+    /// The socket has taken something and is full. Tell the shard, then call [`Link::hand_over`].
     Full,
+    /// The same, but it has taken nothing.
+    Stuck,
 }
 
 /// Scratch of one thread's writes.
 #[derive(Default)]
 pub(crate) struct Pen {
-    /// Frames and bytes only.
+    /// Frames and bytes only, about as many as one write takes.
     pieces: VecDeque<Item>,
+    /// What was taken out of the queue to be put into bytes.
+    taken: VecDeque<Item>,
     flat: Vec<u8>,
     head: BytesMut,
 }
@@ -270,9 +344,18 @@ impl<O: Outlet + ?Sized> Link<O> {
             if matches!(state.phase, Phase::Finished | Phase::Cut) {
                 return;
             }
+            let blocked = state.phase == Phase::Blocked;
+            if blocked && matches!(&item, Item::Write(write) if matches!(**write, Write::Abort(_))) {
+                // Nothing of what waits is wanted any more.
+                drop(state);
+                return self.cut();
+            }
             // The connection's task sees to it that this does not wait for ever.
-            let stuck = state.phase == Phase::Blocked && item.is_end();
-            state.queue.push_back(item);
+            let stuck = blocked && item.is_end();
+            state.enqueue(item);
+            if blocked {
+                state.recharge(&self.traffic.waiting);
+            }
             if stuck { state.waker.clone() } else { None }
         };
         if let Some(waker) = waker {
@@ -280,14 +363,36 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// Makes the caller the writer, who then must call [`Link::write`]. If another is, or the link has ended, `items` are queued or
-    /// dropped. Call it under the lock of the shard that the items came from.
+    /// Queues the answers to pings, as [`Link::push`] does: all of them if nothing keeps them from leaving, otherwise the latest in place of any other.
+    pub(crate) fn push_pongs(&self, pongs: &mut Pongs) {
+        let mut state = self.state.lock();
+        match state.phase {
+            Phase::Idle => state.enqueue(Item::Bytes(pongs.take_all())),
+            Phase::Busy | Phase::Blocked => state.pong = pongs.take_latest(),
+            Phase::Finished | Phase::Cut => {}
+        }
+    }
+
+    /// Makes the caller the writer, who then must call [`Link::write`]: with `items` if the claim is [`Claim::Clear`], otherwise they are queued. If
+    /// another is the writer they are queued too, and if the link has ended they are dropped. Call it under the lock of the shard that the items came
+    /// from.
     pub(crate) fn claim(&self, items: &mut dyn Iterator<Item = Item>) -> Option<Claim> {
         let mut state = self.state.lock();
         match state.phase {
-            Phase::Idle => return Some(state.claim()),
-            Phase::Busy | Phase::Blocked => state.queue.extend(items),
-            Phase::Finished | Phase::Cut => items.for_each(drop),
+            Phase::Idle if state.queue.is_empty() => return Some(state.claim()),
+            Phase::Idle => {
+                items.for_each(|item| state.enqueue(item));
+                return Some(state.claim());
+            }
+            Phase::Busy => items.for_each(|item| state.enqueue(item)),
+            Phase::Blocked => {
+                items.for_each(|item| state.enqueue(item));
+                state.recharge(&self.traffic.waiting);
+            }
+            Phase::Finished | Phase::Cut => {
+                drop(state);
+                items.for_each(drop);
+            }
         }
         None
     }
@@ -298,46 +403,38 @@ impl<O: Outlet + ?Sized> Link<O> {
         (state.phase == Phase::Idle && !state.queue.is_empty()).then(|| state.claim())
     }
 
-    /// Writes what stood in the queue when the link was claimed, then `items`, then what has been queued meanwhile. The caller keeps the link
-    /// if the answer is [`Progress::Full`].
+    /// Writes `items`, then what is queued. The caller keeps the link unless the answer is [`Progress::Done`].
+    ///
+    /// Each call of the operating system gets as many pieces as it takes, and no more of the queue is touched than that: a peer that reads in trickles
+    /// costs no more for a long queue than for a short one.
     pub(crate) fn write(&self, pen: &mut Pen, items: &mut dyn Iterator<Item = Item>) -> Progress {
-        let mut queue: VecDeque<Item> = {
-            let mut state = self.state.lock();
-            let before = std::mem::take(&mut state.before).min(state.queue.len());
-            let after = state.queue.split_off(before);
-            std::mem::replace(&mut state.queue, after)
-        };
-        let mut ends = None;
+        let (mut end, mut moved) = (None, false);
         loop {
-            for item in queue.drain(..).chain(&mut *items) {
-                if ends.is_none() {
-                    ends = self.prepare(pen, item);
-                }
+            if end.is_none() {
+                end = self.fill(pen, items);
             }
-            match self.write_out(pen) {
-                Ok(Progress::Done) => {}
-                Ok(Progress::Full) => {
-                    let mut state = self.state.lock();
-                    queue.extend(pen.pieces.drain(..));
-                    queue.extend(ends.map(|End| Item::Finish));
-                    queue.extend(state.queue.drain(..));
-                    state.queue = queue;
-                    return Progress::Full;
+            if pen.pieces.is_empty() {
+                if end.is_some() {
+                    self.outlet.finish();
+                    self.end(Phase::Finished);
+                    return Progress::Done;
+                }
+                if self.release() {
+                    return Progress::Done;
+                }
+                continue;
+            }
+            match self.write_out(pen, &mut moved) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.put_back(pen, end, items, moved);
+                    return if moved { Progress::Full } else { Progress::Stuck };
                 }
                 Err(_) => {
                     pen.pieces.clear();
                     self.cut();
                     return Progress::Done;
                 }
-            }
-            if ends.is_some() {
-                self.outlet.finish();
-                self.end(Phase::Finished);
-                return Progress::Done;
-            }
-            match self.release() {
-                None => return Progress::Done,
-                Some(more) => queue = more,
             }
         }
     }
@@ -353,21 +450,74 @@ impl<O: Outlet + ?Sized> Link<O> {
             return self.write(pen, &mut std::iter::once(rest));
         }
         match self.release() {
-            None => Progress::Done,
-            Some(queue) => self.write(pen, &mut queue.into_iter()),
+            true => Progress::Done,
+            false => self.write(pen, &mut std::iter::empty()),
         }
     }
 
-    /// Lets go of the link, unless something has been queued meanwhile.
-    fn release(&self) -> Option<VecDeque<Item>> {
+    /// Puts as much into bytes as one write takes: first of `items`, then of the queue.
+    fn fill(&self, pen: &mut Pen, items: &mut dyn Iterator<Item = Item>) -> Option<End> {
+        while pen.pieces.len() < MAX_PIECES {
+            let Some(item) = items.next() else { break };
+            let end = self.prepare(pen, item);
+            if end.is_some() {
+                return end;
+            }
+        }
+        let room = MAX_PIECES.saturating_sub(pen.pieces.len());
+        if room > 0 {
+            self.state.lock().take_into(&mut pen.taken, room);
+        }
+        while let Some(item) = pen.taken.pop_front() {
+            let end = self.prepare(pen, item);
+            if end.is_some() {
+                pen.taken.clear();
+                return end;
+            }
+        }
+        None
+    }
+
+    /// The socket is full: what is left of a write goes back to where it came from.
+    fn put_back(&self, pen: &mut Pen, end: Option<End>, items: &mut dyn Iterator<Item = Item>, moved: bool) {
+        let mut dropped = VecDeque::new();
         let mut state = self.state.lock();
-        if !state.queue.is_empty() {
-            return Some(std::mem::take(&mut state.queue));
+        state.moved |= moved;
+        if matches!(state.phase, Phase::Finished | Phase::Cut) {
+            drop(state);
+            pen.pieces.clear();
+            return;
+        }
+        if let Some(End) = end {
+            dropped = std::mem::take(&mut state.queue);
+            state.queued_bytes = 0;
+            state.enqueue(Item::Finish);
+        } else if let Some(item) = items.next() {
+            // This happens once for what was brought, when the socket is found full.
+            let later = std::mem::take(&mut state.queue);
+            state.enqueue(item);
+            items.for_each(|item| state.enqueue(item));
+            state.queue.extend(later);
+        }
+        while let Some(piece) = pen.pieces.pop_back() {
+            state.queued_bytes += piece.weight();
+            state.queue.push_front(piece);
+        }
+        drop(state);
+        drop(dropped);
+    }
+
+    /// Lets go of the link; false if something has been queued meanwhile.
+    fn release(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.queue.is_empty() || !state.pong.is_empty() {
+            return false;
         }
         if state.phase == Phase::Busy {
             state.phase = Phase::Idle;
         }
-        None
+        state.recharge(&self.traffic.waiting);
+        true
     }
 
     /// Puts an item into bytes, behind those that are already there.
@@ -488,7 +638,8 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    fn write_out(&self, pen: &mut Pen) -> io::Result<Progress> {
+    /// Writes the pieces; an error of the kind `WouldBlock` if some are left.
+    fn write_out(&self, pen: &mut Pen, moved: &mut bool) -> io::Result<()> {
         let Pen { pieces, flat, .. } = pen;
         while let Some(first) = pieces.front() {
             if first.bytes().is_empty() {
@@ -512,6 +663,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(mut written) => {
+                    *moved = true;
                     self.traffic.written(written);
                     while let Some(piece) = pieces.front_mut() {
                         let len = piece.bytes().len();
@@ -523,12 +675,33 @@ impl<O: Outlet + ?Sized> Link<O> {
                         pieces.pop_front();
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Progress::Full),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(Progress::Done)
+        Ok(())
+    }
+
+    /// How many bytes are queued.
+    pub(crate) fn held(&self) -> usize {
+        self.state.lock().queued_bytes
+    }
+
+    /// Whether the socket has taken nothing for so long, as far as one can tell who asks now and then.
+    pub(crate) fn is_stalled(&self, now: Time, patience: Duration) -> bool {
+        let mut state = self.state.lock();
+        let moved = std::mem::take(&mut state.moved);
+        if state.phase != Phase::Blocked {
+            state.stalled_since = None;
+            return false;
+        }
+        match state.stalled_since.filter(|_| !moved) {
+            Some(since) => now.saturating_since(since) >= patience,
+            None => {
+                state.stalled_since = Some(now);
+                false
+            }
+        }
     }
 
     /// The shard knows that the link is full: leaves the rest to the connection's task.
@@ -537,6 +710,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             let mut state = self.state.lock();
             if state.phase == Phase::Busy {
                 state.phase = Phase::Blocked;
+                state.recharge(&self.traffic.waiting);
             }
             state.waker.clone()
         };
@@ -578,6 +752,9 @@ impl<O: Outlet + ?Sized> Link<O> {
             if state.phase != Phase::Cut {
                 state.phase = phase;
             }
+            state.queued_bytes = 0;
+            state.pong = Bytes::new();
+            state.recharge(&self.traffic.waiting);
             (state.waker.clone(), std::mem::take(&mut state.queue))
         };
         drop(queue);
@@ -627,7 +804,7 @@ impl<O: Outlet + ?Sized> Link<O> {
 
     /// Whether what waits is the last that is written.
     pub(crate) fn is_ending(&self) -> bool {
-        self.state.lock().queue.iter().any(Item::is_end)
+        self.state.lock().ending
     }
 }
 

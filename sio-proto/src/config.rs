@@ -68,11 +68,24 @@ pub struct Config {
     pub packet: socket::text::Limits,
     /// Most sessions at once in one shard. Default 1 000 000. Further handshakes are answered 503.
     pub max_sessions: usize,
-    /// Most bytes queued for one session while its transport cannot take them. Default 16 MiB. Beyond it a send is
-    /// refused as full and a broadcast closes the session, because a gap in an ordered stream cannot be repaired.
+    /// Most bytes queued for one session while its transport cannot take them, in the session and on its link. Default 1 MiB. Beyond it a send is
+    /// refused as full and a broadcast closes the session, because a gap in an ordered stream cannot be repaired. Packets of the protocol itself
+    /// have an eighth more (at least 16 KiB), and a peer that causes still more of them without reading is cut. Too small breaks bursts, and
+    /// refuses every message that is larger ([`SendError::TooLarge`](crate::server::SendError::TooLarge)); too large lets each client that does not
+    /// read hold so much memory.
     pub max_queued_bytes: usize,
-    /// Most packets queued for one session. Default 65 536.
+    /// Most packets queued for one session. Default 8 192: about as much memory around the packets as there may be in them. Packets of the
+    /// protocol itself have an eighth more (at least 64). Too small breaks bursts of small events, too large lets them weigh more than their bytes.
     pub max_queued_packets: usize,
+    /// Most bytes that wait for all sessions of the server together, because their links are blocked or they are between two polls. Default 1 GiB.
+    /// While more waits a send to a session that cannot take it at once is refused as full, and those sessions are ended for which most waits,
+    /// until less does. Bytes of a broadcast count once for each recipient. Too small ends sessions of slow clients under load, too large lets
+    /// clients that do not read fill the memory.
+    pub max_total_queued_bytes: usize,
+    /// How many bytes are read from a peer that does not read itself, before it is not read from until it does. Default 16 KiB. The answer to a
+    /// heartbeat has to fit; what is read meanwhile may cause answers, which wait. Too small misses answers of clients that send and do not read for a
+    /// while; larger is of no use.
+    pub max_blocked_bytes: usize,
     /// Most namespaces one session may be in at once. Default 32.
     pub max_namespaces_per_session: usize,
     /// Most namespaces that exist at once in one shard. Default 65 536. Empty ones are forgotten.
@@ -113,8 +126,10 @@ impl Default for Config {
             websocket: websocket::Limits::default(),
             packet: socket::text::Limits::default(),
             max_sessions: 1_000_000,
-            max_queued_bytes: 16 << 20,
-            max_queued_packets: 65_536,
+            max_queued_bytes: 1 << 20,
+            max_queued_packets: 8_192,
+            max_total_queued_bytes: 1 << 30,
+            max_blocked_bytes: 16 * 1024,
             max_namespaces_per_session: 32,
             max_namespaces: 65_536,
             max_rooms_per_socket: 4_096,
@@ -203,6 +218,8 @@ impl Config {
             ("max_sessions", self.max_sessions),
             ("max_queued_bytes", self.max_queued_bytes),
             ("max_queued_packets", self.max_queued_packets),
+            ("max_total_queued_bytes", self.max_total_queued_bytes),
+            ("max_blocked_bytes", self.max_blocked_bytes),
             ("max_namespaces_per_session", self.max_namespaces_per_session),
             ("max_namespaces", self.max_namespaces),
             ("max_rooms_per_socket", self.max_rooms_per_socket),
@@ -266,6 +283,14 @@ setters! {
     upgrade_timeout: Duration,
     /// Sets [`Config::max_payload`](#structfield.max_payload).
     max_payload: usize,
+    /// Sets [`Config::max_queued_bytes`](#structfield.max_queued_bytes).
+    max_queued_bytes: usize,
+    /// Sets [`Config::max_queued_packets`](#structfield.max_queued_packets).
+    max_queued_packets: usize,
+    /// Sets [`Config::max_total_queued_bytes`](#structfield.max_total_queued_bytes).
+    max_total_queued_bytes: usize,
+    /// Sets [`Config::max_blocked_bytes`](#structfield.max_blocked_bytes).
+    max_blocked_bytes: usize,
     /// Sets [`Config::transports`](#structfield.transports).
     transports: Transports,
     /// Sets [`Config::generations`](#structfield.generations).

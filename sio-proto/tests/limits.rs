@@ -272,7 +272,7 @@ fn max_queued_bytes_and_packets() {
         let room = if bytes { 3 } else { 10 };
 
         let mut story = Story::new(change);
-        story.world.server.handle_blocked(story.link);
+        story.world.server.handle_blocked(story.world.now, story.link, 0);
         for _ in 0..room {
             story.world.emit(story.socket, "m", &big).unwrap();
         }
@@ -288,18 +288,15 @@ fn max_queued_bytes_and_packets() {
         );
         story.assert_fine();
 
-        story.world.server.handle_blocked(story.link);
+        story.world.server.handle_blocked(story.world.now, story.link, 0);
         for _ in 0..room {
             story.world.broadcast(&[], "m", &big);
         }
         assert_eq!(story.world.heard(), [""; 0]);
         story.world.broadcast(&[], "m", &big);
         assert_eq!(story.world.heard(), ["disconnect forced server close"]);
-        assert_eq!(
-            story.world.frames(story.link).len(),
-            room + 1,
-            "what was queued, and a Close"
-        );
+        assert_eq!(story.world.frames(story.link), [""; 0], "nobody reads it");
+        assert_eq!(story.world.ended, [story.link]);
         assert_eq!(story.world.frames(story.bystander.0).len(), room + 1);
         story.world.assert_works(story.bystander.0, story.bystander.1);
         assert_eq!(story.world.sessions(), 1);

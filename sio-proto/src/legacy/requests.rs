@@ -16,7 +16,7 @@ use super::upgrade::{Agreed, agree, take_up};
 use crate::codec::Codec;
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
-    Asker, Blocked, Carriage, Core, Handshake, Identity, Outputs, PollEncoding, Reason, Request, Role, StreamEncoding,
+    Asker, Carriage, Core, Handshake, Identity, Outputs, PollEncoding, Reason, Request, Role, StreamEncoding,
     StreamForm, Verdict, Wiring, header, origin_allowed, script_allowed,
 };
 use crate::wire::{Inbound, Wire};
@@ -147,7 +147,7 @@ fn open(core: &mut Core, now: Time, door: Door, arrival: &Arrival<'_>, out: &mut
         Door::WebSocket(agreed) => (agreed.link, None, Role::WebSocket),
     };
     let wiring = Wiring::Legacy06(Tilde::new(arrival.codec, script));
-    let Some(slot) = core.open_session(arrival.transport.into(), Some(link), handshake, wiring) else {
+    let Some(slot) = core.open_session(now, arrival.transport.into(), Some(link), handshake, wiring, out) else {
         return out.writes.push(match door {
             Door::Parked(asker, _) => asker.answer(503, None, Bytes::new()),
             Door::WebSocket(agreed) => agreed.farewell(),
@@ -212,7 +212,7 @@ fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
             None => out.writes.push(session.farewell(link)),
         }
     }
-    session.blocked = Blocked::NO;
+    session.unblock(&mut core.backlog);
 }
 
 pub(super) fn answer(asker: Asker, codec: &Codec, script: Option<u64>, frames: Vec<Frame>, out: &mut Outputs) {

@@ -90,10 +90,16 @@ pub enum SendError {
     /// The socket or session is gone.
     #[error("the socket is not connected")]
     Disconnected,
-    /// The queue of the session is full ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)), or it owes too many
-    /// acknowledgements.
+    /// The queue of the session is full ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)), or its client does not take anything
+    /// at the moment and too much waits in all queues together ([`Config::max_total_queued_bytes`](crate::Config::max_total_queued_bytes)), or it
+    /// owes too many acknowledgements.
     #[error("the queue of the session is full")]
     Full,
+    /// The message is larger than the queue of a session ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes),
+    /// [`Config::max_queued_packets`](crate::Config::max_queued_packets)): no client could get it, however fast it reads. In a broadcast those
+    /// for whom it is too large do not get it, and stay.
+    #[error("the message is larger than the queue of a session")]
+    TooLarge,
     /// The message was volatile and the transport cannot take it right now.
     #[error("the transport is busy and the message was volatile")]
     Dropped,

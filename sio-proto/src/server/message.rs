@@ -235,9 +235,13 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// [`SendError::Unsupported`] if the server's [`Config::parser`] cannot say it.
+    /// [`SendError::Unsupported`] if the server's [`Config::parser`] cannot say it, [`SendError::TooLarge`] if it fits into no session's queue.
     pub fn encode(&mut self, form: Form, config: &Config, buffer: &mut BytesMut) -> Result<(), SendError> {
-        self.encoded(form, config, buffer).map(|_| ())
+        let encoded = self.encoded(form, config, buffer)?;
+        match encoded.packets() > config.max_queued_packets || encoded.bytes() > config.max_queued_bytes {
+            true => Err(SendError::TooLarge),
+            false => Ok(()),
+        }
     }
 
     /// The encoding for `form`, made now if it is not there yet.

@@ -13,11 +13,13 @@
 //!
 //! [`Server`] wraps one shard and its connections for callers with an event loop of their own: bytes in, bytes out.
 
+mod budget;
 mod command;
 mod counters;
 mod delivery;
 mod facade;
 mod handshake;
+mod heartbeat;
 mod http_answer;
 mod links;
 mod message;
@@ -34,6 +36,7 @@ mod stream;
 mod timers;
 
 pub use crate::legacy::payloads::Garbled;
+pub use budget::Budget;
 pub use command::{AckRequest, Command, SendError, Target};
 pub use counters::{Count, Counters, Refused};
 pub use delivery::{AckError, Delivery, EngineMessage};
@@ -47,7 +50,9 @@ pub use route::{Cause, Request, Routed, Router, Verdict};
 pub use shard::Shard;
 pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 
+pub(crate) use budget::Backlog;
 pub(crate) use handshake::query_object;
+pub(crate) use heartbeat::Heartbeat;
 pub(crate) use http_answer::{Asker, accept_websocket, header, origin_allowed, preflight, script_allowed};
 pub(crate) use links::Role;
 pub(crate) use session::{Blocked, Carriage, Session, State, Wiring};

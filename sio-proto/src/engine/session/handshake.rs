@@ -269,7 +269,6 @@ fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>,
         dialect: core.config.dialect,
         raw,
         joined: false,
-        awaiting_pong: false,
         beat: 0,
         attempt: 0,
         candidate: None,
@@ -282,7 +281,7 @@ fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>,
         Revision::V4 => Wiring::Engine4(engine),
         Revision::V3 => Wiring::Engine3(engine),
     };
-    let slot = core.open_session(transport, link, Arc::clone(&handshake), wiring)?;
+    let slot = core.open_session(now, transport, link, Arc::clone(&handshake), wiring, out)?;
     let key = core.key(slot);
     if let Some(session) = core.sessions.get_mut(slot) {
         // In revision 4 polls spell binary as base64 when they are put together, so there the flag means nothing

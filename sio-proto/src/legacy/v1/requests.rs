@@ -19,8 +19,8 @@ use crate::legacy::transports::{
 };
 use crate::legacy::upgrade::{Agreed, agree, take_up};
 use crate::server::{
-    Asker, Blocked, Carriage, Core, Handshake, Identity, Outputs, Part, PollEncoding, Reason, Request, Role, Session,
-    State, StreamEncoding, StreamForm, TransportKind, Verdict, Wiring, Write, header, origin_allowed, query_object,
+    Asker, Carriage, Core, Handshake, Identity, Outputs, Part, PollEncoding, Reason, Request, Role, Session, State,
+    StreamEncoding, StreamForm, TransportKind, Verdict, Wiring, Write, header, origin_allowed, query_object,
     script_allowed,
 };
 use crate::wire::{Inbound, Wire};
@@ -181,7 +181,7 @@ fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Opt
     let colon = Colon::new(now, script);
     let link = asker.link;
     let wiring = Wiring::Legacy09(colon);
-    let Some(slot) = core.open_session(TransportKind::Polling, Some(link), handshake, wiring) else {
+    let Some(slot) = core.open_session(now, TransportKind::Polling, Some(link), handshake, wiring, out) else {
         return refuse(asker, script, 503, handshake::ERROR, out);
     };
     core.links.set(link, core.key(slot), Role::Parked);
@@ -381,7 +381,7 @@ fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
         core.links.clear(link);
         out.writes.push(session.farewell(link));
     }
-    session.blocked = Blocked::NO;
+    session.unblock(&mut core.backlog);
 }
 
 /// Takes the parked request, if there is one, and whose script its answer is.

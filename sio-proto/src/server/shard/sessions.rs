@@ -1,9 +1,9 @@
 //! Sessions, as all generations have them: opened, found, queued for, closed.
 
 use super::{
-    Alarm, Arc, Blocked, Carriage, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Reason, Refused,
-    Role, SendError, Session, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict, Wiring, Write,
-    engine, legacy,
+    Alarm, Arc, Blocked, Carriage, Core, Form, Frame, Handshake, Heartbeat, Inbound, LinkId, Message, Outputs, Reason,
+    Refused, Role, SendError, Session, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict, Wiring,
+    Write, engine, legacy,
 };
 
 /// Sessions, for the rooms of the generations.
@@ -18,11 +18,19 @@ impl Core {
     /// Makes a session; `None` when there may be no more.
     pub(crate) fn open_session(
         &mut self,
+        now: Time,
         transport: TransportKind,
         link: Option<LinkId>,
         handshake: Arc<Handshake>,
         wiring: Wiring,
+        out: &mut Outputs,
     ) -> Option<u32> {
+        if self.sessions.len() >= self.config.max_sessions
+            && let Some(closing) = self.closing.first().copied()
+        {
+            // It has had its say, and only waits for a poll that would tell it so.
+            self.cut_session(closing, Reason::ForcedServerClose, out);
+        }
         if self.shutting_down || self.sessions.len() >= self.config.max_sessions {
             return None;
         }
@@ -41,6 +49,11 @@ impl Core {
             adapts: false,
             outbox: VecDeque::new(),
             outbox_bytes: 0,
+            charged: 0,
+            held: 0,
+            taken: now,
+            stall_alarm: false,
+            heartbeat: Heartbeat::Answered,
             sockets: Vec::new(),
             handshake,
             reassembly: crate::socket::Reassembly::new(),
@@ -114,7 +127,9 @@ impl Core {
     /// Queues one packet of the protocol itself.
     pub(crate) fn push_control(&mut self, slot: u32, frame: Frame) {
         if let Some(session) = self.sessions.get_mut(slot) {
-            session.queue_control(frame);
+            if !session.queue_control(frame, &self.config, &mut self.backlog) && self.overfull.last() != Some(&slot) {
+                self.overfull.push(slot);
+            }
             self.mark_ready(slot);
         }
     }
@@ -139,7 +154,11 @@ impl Core {
             legacy::payloads::check(message)?;
         }
         let encoded = message.encoded(form, &self.config, &mut self.buffer)?;
-        let queued = session.queue(encoded.frames(), encoded.packets(), encoded.bytes(), &self.config);
+        if !session.flows() && self.backlog.is_exceeded() {
+            return Err(SendError::Full);
+        }
+        let (packets, bytes) = (encoded.packets(), encoded.bytes());
+        let queued = session.queue(encoded.frames(), packets, bytes, &self.config, &mut self.backlog);
         if queued.is_err() {
             self.counters.note_queue(session);
         }
@@ -170,6 +189,9 @@ impl Core {
     pub(super) fn handle_alarm(&mut self, now: Time, key: SessionKey, alarm: Alarm, epoch: u32, out: &mut Outputs) {
         if !self.sessions.holds(key.slot, key.generation) {
             return;
+        }
+        if alarm == Alarm::Stalled {
+            return self.look_after_blocked(now, key, out);
         }
         match self.sessions.get(key.slot).map(|s| &s.wiring) {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
@@ -205,7 +227,10 @@ impl Core {
     /// Forgets a session. Its links are forgotten too; what they still have to carry is in `out` already.
     pub(crate) fn remove_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
         self.end_sockets(slot, reason, out);
-        if let Some(session) = self.sessions.remove(slot) {
+        if let Some(mut session) = self.sessions.remove(slot) {
+            self.closing.remove(&slot);
+            self.backlog.recharge(session.charged, 0);
+            session.hold(0, &mut self.backlog);
             self.counters.leave(session.generation(), session.transport);
             if let Form::Plain(codec) = session.form() {
                 self.plain_sessions[usize::from(codec)] -= 1;
