@@ -112,6 +112,25 @@ fn websocket_fragments() {
     }
 }
 
+/// Hardening C7: as the hardest cases of the Autobahn test suite send it, and an empty frame at the end.
+#[test]
+fn a_message_of_the_largest_size_in_frames_of_one_byte() {
+    for count in [65_536, 999_999] {
+        let mut story = Story::new(|_| ());
+        let packet = format!("42[\"m\",\"{}\"]", "x".repeat(count - 10));
+        let mut bytes = Vec::new();
+        for (at, byte) in packet.bytes().enumerate() {
+            bytes.extend_from_slice(&[u8::from(at == 0), 0x81, 0, 0, 0, 0, byte]);
+        }
+        bytes.extend_from_slice(&[0x80, 0x80, 0, 0, 0, 0]);
+        bytes
+            .chunks(64 * 1024)
+            .for_each(|piece| story.world.send(story.link, piece));
+        assert_eq!(story.world.heard().len(), 1, "{count}");
+        story.assert_fine();
+    }
+}
+
 #[test]
 fn http_heads() {
     let mut story = Story::new(|c| {
