@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use sio_proto::json::{
-    self, JsonError, MAX_DEPTH, elements, placeholders_in_range, scan_array, unescape, validate, write_ascii,
+    self, JsonError, MAX_DEPTH, elements, named_attachments, scan_array, unescape, validate, write_ascii,
     write_ascii_string, write_js_string, write_script_string, write_string,
 };
 
@@ -49,24 +49,28 @@ fn take_apart(text: &str, array: &json::Array<'_>) {
     };
     assert_eq!(values.len(), all.len());
     for attachments in [0u64, 1, 3] {
+        let mut named = Vec::new();
         assert_eq!(
-            placeholders_in_range(array.elements, attachments as usize),
-            values.iter().all(|value| in_range(value, attachments)),
+            named_attachments(array.elements, attachments as usize).is_ok(),
+            values.iter().all(|value| in_range(value, attachments, &mut named)),
         );
     }
 }
 
-/// What [`placeholders_in_range`] says, by the book.
-fn in_range(value: &Value, attachments: u64) -> bool {
-    match value {
-        Value::Object(object) if object.get("_placeholder") == Some(&Value::Bool(true)) => {
-            object.get("num").and_then(Value::as_u64).is_some_and(|num| num < attachments)
-                && object.values().all(|value| in_range(value, attachments))
-        }
-        Value::Object(object) => object.values().all(|value| in_range(value, attachments)),
-        Value::Array(values) => values.iter().all(|value| in_range(value, attachments)),
+/// What [`named_attachments`] says, by the book; `named` are the numbers so far.
+fn in_range(value: &Value, attachments: u64, named: &mut Vec<u64>) -> bool {
+    let inside = match value {
+        Value::Object(object) => object.values().all(|value| in_range(value, attachments, named)),
+        Value::Array(values) => values.iter().all(|value| in_range(value, attachments, named)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    };
+    if !inside || value.get("_placeholder") != Some(&Value::Bool(true)) {
+        return inside;
     }
+    let number = value.get("num").and_then(Value::as_u64);
+    let fresh = number.filter(|number| *number < attachments && !named.contains(number));
+    named.extend(fresh);
+    fresh.is_some()
 }
 
 fn literal(literal: &str) {

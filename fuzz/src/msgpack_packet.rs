@@ -54,7 +54,7 @@ fn check_args(args: &Args, message: &Bytes, parser: &MessagePack, limits: &Limit
     // Placeholders are at most 36 bytes and a comma, for at least 2.
     assert!(args.json.len() <= 6 * message.len() + 37 * args.attachments.len());
     if !args.attachments.is_empty() {
-        assert!(json::placeholders_in_range(&args.json, args.attachments.len()));
+        assert!(json::named_attachments(&args.json, args.attachments.len()).is_ok());
     }
     for attachment in &args.attachments {
         let (all, part) = (message.as_ptr_range(), attachment.as_ptr_range());

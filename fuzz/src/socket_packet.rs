@@ -80,7 +80,7 @@ fn assemble(text: ByteString, packet: &Packet, revision: Revision, role: Role, l
     let mut reassembly = Reassembly::new();
     let mut whole = reassembly.handle_text(text, revision, role, limits).expect("what we wrote");
     if let Packet::Event { args, .. } | Packet::Ack { args, .. } = packet {
-        if !json::placeholders_in_range(&args.json, args.attachments.len()) && !args.attachments.is_empty() {
+        if json::named_attachments(&args.json, args.attachments.len()).is_err() && !args.attachments.is_empty() {
             // Refused with the last attachment, as it has to be.
             for (at, attachment) in args.attachments.iter().enumerate() {
                 let last = at + 1 == args.attachments.len();

@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sio_proto::server;
@@ -15,6 +14,7 @@ use sio_proto::socket::Args;
 
 use crate::args::{ArgsError, from_args};
 use crate::error::EmitError;
+use crate::lock::Mutex;
 use crate::message;
 use crate::socket::{Guest, Socket, SocketInner};
 
@@ -47,13 +47,13 @@ impl Ack {
 
     /// Answers with these arguments; `()` for none, a tuple for several.
     ///
-    /// If the client is gone there is nobody to tell; arguments that cannot be written are reported to
+    /// If the client is gone there is nobody to tell; arguments that cannot be written, or are too large, are reported to
     /// [`Io::on_error`](crate::Io::on_error).
     pub fn send<A: Serialize>(self, args: A) {
         let Some(Wanted { id, guest }) = self.0 else { return };
         let socket = guest.socket();
         if let Err(error) = message::send_ack(socket, id, &args)
-            && matches!(error, EmitError::Args(_))
+            && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
         {
             Socket(Arc::clone(socket)).report("ack", error);
         }
@@ -126,6 +126,17 @@ impl AckSlot {
     }
 }
 
+impl AckSlot {
+    /// The answer; if it is not there, `waker` is woken by it.
+    fn take_or_wait(&self, waker: Waker) -> Option<Result<Args, server::AckError>> {
+        let (result, _old) = {
+            let mut slot = self.0.lock();
+            (slot.result.take(), slot.waker.replace(waker))
+        };
+        result
+    }
+}
+
 impl<T> AckFuture<T> {
     pub(crate) const fn failed(error: EmitError) -> Self {
         Self {
@@ -149,16 +160,15 @@ impl<T: DeserializeOwned + 'static> Future for AckFuture<T> {
         match &mut self.state {
             State::Failed(error) => Poll::Ready(Err(error.take().map_or(AckError::Disconnected, AckError::Emit))),
             State::Waiting { slot, .. } => {
-                let mut slot = slot.0.lock();
-                match slot.result.take() {
-                    Some(Ok(args)) => Poll::Ready(from_args(args).map_err(AckError::Args)),
-                    Some(Err(server::AckError::TimedOut)) => Poll::Ready(Err(AckError::TimedOut)),
-                    Some(Err(server::AckError::Disconnected)) => Poll::Ready(Err(AckError::Disconnected)),
-                    None => {
-                        slot.waker = Some(cx.waker().clone());
-                        Poll::Pending
-                    }
-                }
+                // Types and wakers are the user's: neither is read, cloned or dropped under the lock.
+                let Some(result) = slot.take_or_wait(cx.waker().clone()) else {
+                    return Poll::Pending;
+                };
+                Poll::Ready(match result {
+                    Ok(args) => from_args(args).map_err(AckError::Args),
+                    Err(server::AckError::TimedOut) => Err(AckError::TimedOut),
+                    Err(server::AckError::Disconnected) => Err(AckError::Disconnected),
+                })
             }
         }
     }

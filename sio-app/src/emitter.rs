@@ -14,6 +14,7 @@ use crate::args::Data;
 use crate::error::{EmitError, HandlerError};
 use crate::io::Inner;
 use crate::message::{Draft, with_scratch};
+use crate::registry::Names;
 use crate::shard::ShardCell;
 use crate::socket::Socket;
 use crate::turn;
@@ -37,6 +38,8 @@ use crate::turn;
 pub struct Emitter {
     io: std::sync::Weak<Inner>,
     target: Target,
+    /// In place of the target's namespace: all that have members among these.
+    many: Option<Arc<Names>>,
     socket: Option<Socket>,
     /// The socket alone, as long as no room was named.
     only: bool,
@@ -52,10 +55,19 @@ impl Emitter {
                 namespace,
                 ..Target::default()
             },
+            many: None,
             socket: None,
             only: false,
             volatile: false,
             timeout: None,
+        }
+    }
+
+    /// To the namespaces of a rule.
+    pub(crate) fn to_many(io: &Arc<Inner>, names: &Arc<Names>) -> Self {
+        Self {
+            many: Some(Arc::clone(names)),
+            ..Self::new(io, ByteString::new())
         }
     }
 
@@ -66,6 +78,7 @@ impl Emitter {
                 namespace: socket.0.namespace.clone(),
                 ..Target::default()
             },
+            many: None,
             socket: Some(socket.clone()),
             only: true,
             volatile: false,
@@ -112,7 +125,7 @@ impl Emitter {
     /// Sends an event.
     ///
     /// It is encoded once for all. A socket that cannot keep up is closed and does not hold up the others. What is wrong with the event
-    /// itself (arguments, a reserved name) is reported to [`Io::on_error`](crate::Io::on_error).
+    /// itself (arguments, a reserved name, more bytes than a session's queue may hold) is reported to [`Io::on_error`](crate::Io::on_error).
     pub fn emit<A: Serialize>(self, event: &str, args: A) {
         if let Err(error) = self.try_emit(event, &args)
             && let Some(io) = self.io.upgrade()
@@ -129,20 +142,48 @@ impl Emitter {
     fn try_emit<A: Serialize>(&self, event: &str, args: &A) -> Result<(), EmitError> {
         if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
             return match socket.emit_with(event, args, self.volatile) {
-                Err(error @ (EmitError::Args(_) | EmitError::Reserved(_))) => Err(error),
+                Err(error @ (EmitError::Args(_) | EmitError::Reserved(_) | EmitError::TooLarge)) => Err(error),
                 _ => Ok(()),
             };
         }
         let Some(io) = self.io.upgrade() else { return Ok(()) };
         let draft = with_scratch(|scratch| Draft::new(event, args, scratch))?;
+        // Bytes in them may be of a kind of the user's own, whose end is the user's code, and comes under no lock.
+        let kept = draft.args().clone();
+        let Some(names) = &self.many else {
+            return self.emit_in(&io, &self.target, draft);
+        };
+        let emitted = names
+            .all()
+            .into_iter()
+            .map(|namespace| self.emit_in(&io, &self.in_namespace(namespace), draft.clone()));
+        let emitted = emitted.fold(Ok(()), Result::and);
+        drop(kept);
+        emitted
+    }
+
+    /// The target in one of many namespaces.
+    fn in_namespace(&self, namespace: ByteString) -> Target {
+        Target {
+            namespace,
+            ..self.target.clone()
+        }
+    }
+
+    /// Sends an event to one namespace.
+    fn emit_in(&self, io: &Inner, target: &Target, draft: Draft) -> Result<(), EmitError> {
+        // A comma ends a name where it is written, so nobody can be in such a namespace, whoever chose its name.
+        if target.namespace.contains(',') {
+            return Ok(());
+        }
         let bytes = draft.len();
-        let mut cells = io.cells_of(&self.target).peekable();
+        let mut cells = io.cells_of(target).peekable();
         // Encoded once, for all forms that any shard needs; the shards share the bytes.
         let forms = cells
             .clone()
             .fold(Forms::default(), |forms, cell| forms.union(cell.forms()));
         let (message, encoded) =
-            with_scratch(|s| draft.encoded(&self.target.namespace, self.volatile, forms, &io.config, s));
+            with_scratch(|s| draft.encoded(&target.namespace, self.volatile, forms, &io.config, s));
         let mut message = Some(message);
         turn::act(io.runtime, |turn| {
             while let Some(cell) = cells.next() {
@@ -150,7 +191,7 @@ impl Emitter {
                 let Some(message) = (if last { message.take() } else { message.clone() }) else {
                     break;
                 };
-                let target = self.target_for(cell);
+                let target = self.target_for(target, cell);
                 cell.input(turn, |state, now, out| {
                     state
                         .shard
@@ -208,17 +249,17 @@ impl Emitter {
             return vec![socket.clone()];
         }
         let Some(io) = self.io.upgrade() else { return Vec::new() };
-        let of = |cell: &Arc<ShardCell>| {
-            let target = self.target_for(cell);
-            cell.ask(|state| {
-                let keys: Vec<SocketKey> = state.shard.members(&target);
-                keys.into_iter()
-                    .filter_map(|key| state.find(key))
-                    .map(Socket)
-                    .collect::<Vec<_>>()
-            })
-        };
-        io.cells_of(&self.target).flat_map(of).collect()
+        let mut found = Vec::new();
+        self.each_target(|target| {
+            for cell in io.cells_of(target) {
+                let target = self.target_for(target, cell);
+                cell.ask(|state| {
+                    let keys: Vec<SocketKey> = state.shard.members(&target);
+                    found.extend(keys.into_iter().filter_map(|key| state.find(key)).map(Socket));
+                });
+            }
+        });
+        found
     }
 
     fn command(self, command: impl Fn(Target) -> Command) {
@@ -235,19 +276,32 @@ impl Emitter {
                 });
                 return;
             }
-            for cell in io.cells_of(&self.target) {
-                let order = command(self.target_for(cell));
-                cell.input(turn, |state, now, out| state.shard.handle_command(now, order, out));
-            }
+            self.each_target(|target| {
+                for cell in io.cells_of(target) {
+                    let order = command(self.target_for(target, cell));
+                    cell.input(turn, |state, now, out| state.shard.handle_command(now, order, out));
+                }
+            });
         });
     }
 
+    /// The target, in each of the namespaces that are meant.
+    fn each_target(&self, mut act: impl FnMut(&Target)) {
+        match &self.many {
+            None => act(&self.target),
+            Some(names) => names
+                .all()
+                .into_iter()
+                .for_each(|namespace| act(&self.in_namespace(namespace))),
+        }
+    }
+
     /// The target as one shard has to see it: only the sender's own knows the sender.
-    fn target_for(&self, cell: &Arc<ShardCell>) -> Target {
+    fn target_for(&self, target: &Target, cell: &Arc<ShardCell>) -> Target {
         let sender = self.socket.as_ref().filter(|socket| Arc::ptr_eq(&socket.0.cell, cell));
         Target {
             except_socket: sender.map(|socket| socket.0.key),
-            ..self.target.clone()
+            ..target.clone()
         }
     }
 }

@@ -14,7 +14,8 @@ pub enum EmitError {
     /// The socket's queue is full: its client does not read as fast as it is sent to.
     #[error("the queue of the session is full")]
     Full,
-    /// It is larger than the queue of a session ([`Config::max_queued_bytes`](sio_proto::Config::max_queued_bytes)): no client could get it.
+    /// Written for the client's generation, it is larger than a session's queue may be
+    /// ([`Config::max_queued_bytes`](sio_proto::Config::max_queued_bytes)). Nobody of that generation has got it, and nobody has been disconnected for it.
     #[error("the message is larger than the queue of a session")]
     TooLarge,
     /// It was volatile, and the transport is busy.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use serde::Serialize;
 use sio_proto::http;
 use sio_proto::server::{Budget, Peer, Request, Router, Shard, Verdict};
@@ -20,10 +20,13 @@ use crate::emitter::Emitter;
 use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
 use crate::link::Link;
+use crate::lock::Mutex;
 use crate::mailbox;
 use crate::metrics::Tally;
-use crate::namespace::{self, Namespace, Namespaces, Table};
+use crate::namespace::Namespace;
 use crate::options::Options;
+use crate::rated::Warnings;
+use crate::registry::{self, Namespaces, Table};
 use crate::request::{HttpRequest, HttpResponse};
 use crate::runtime::Runtime;
 use crate::shard::ShardCell;
@@ -55,13 +58,15 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) router: Router,
     next_shard: AtomicUsize,
-    namespaces: RwLock<Namespaces>,
+    pub(crate) namespaces: Namespaces,
     hooks: RwLock<Hooks>,
     /// Every connection, so that a shutdown can end those that do not end by themselves.
     pub(crate) connections: Mutex<Connections>,
     deadlines: Mutex<Deadlines>,
     pub(crate) shutdown: Shutdown,
     pub(crate) tally: Tally,
+    /// What peers can make the log say.
+    pub(crate) warnings: Arc<Warnings>,
     pub(crate) directory: Arc<Directory>,
     /// Whether the tasks that watch the time have been started.
     pub(crate) ticking: AtomicBool,
@@ -108,6 +113,7 @@ impl Io {
             max_events: options.max_waiting_events,
             max_bytes: options.max_waiting_bytes,
         };
+        let warnings = Arc::new(Warnings::new());
         let io = Self(Arc::new_cyclic(|io| Inner {
             runtime,
             router: Router::new(&config, key, shards.len()),
@@ -116,12 +122,20 @@ impl Io {
             directory,
             cells: shards
                 .into_iter()
-                .map(|shard| Arc::new(ShardCell::new(io.clone(), runtime, shard, waiting)))
+                .map(|shard| {
+                    Arc::new(ShardCell::new(
+                        io.clone(),
+                        runtime,
+                        shard,
+                        waiting,
+                        Arc::clone(&warnings),
+                    ))
+                })
                 .collect(),
             config,
             options,
             next_shard: AtomicUsize::new(0),
-            namespaces: RwLock::default(),
+            namespaces: Namespaces::default(),
             hooks: RwLock::new(Hooks {
                 request: None,
                 allow: None,
@@ -130,31 +144,52 @@ impl Io {
             }),
             connections: Mutex::default(),
             deadlines: Mutex::default(),
+            warnings,
             ticking: AtomicBool::new(false),
             waiters: Mutex::default(),
         }));
         // There is always a main namespace, as there is on genuine servers.
-        drop(io.of("/"));
+        io.of("/").create();
         Ok(io)
     }
 
-    /// The namespace of this name, made if there is none. `chat` means `/chat`.
+    /// The namespace of this name. `chat` means `/chat`.
+    ///
+    /// This is a handle: asking for it makes no namespace. The namespace exists once something is registered for it
+    /// ([`Namespace::create`] if there is nothing to register), or a pattern or a function covers its name; a client that asks for
+    /// another name is refused. So a name that came from a client may be addressed, and leaves nothing behind.
+    ///
+    /// Names and rules ([`Io::of_pattern`], [`Io::of_fn`]) count in the order in which they were registered. What is registered for a
+    /// name before any rule that covers it is a namespace of its own. What is registered for a name that a rule covers
+    /// already is added to what the rule says: the rule's middleware runs first, and has to agree, too; handlers take the place of
+    /// the rule's handlers for the same event.
+    ///
+    /// ```
+    /// # use sio_app::{Io, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of_pattern("/locked-*").with(|_: Socket| Err("nobody comes in here"));
+    /// io.of("/locked-1").emit("news", "nobody hears this");
+    /// io.of("/locked-2").on("knock", |socket: Socket| socket.emit("nobody", "comes in here, either"));
+    /// # }
+    /// ```
     pub fn of(&self, name: &str) -> Namespace {
-        let name = namespace::normalized(name);
-        let behaviour = self.0.namespaces.write().named(name.clone());
-        Namespace::new(Arc::clone(&self.0), behaviour, Some(name))
+        Namespace::named(Arc::clone(&self.0), registry::normalized(name))
     }
 
     /// All namespaces whose names fit a pattern, in which each `*` stands for any text without a slash: `/tenant-*`.
     ///
-    /// They share handlers; sockets and rooms are each one's own.
+    /// They share handlers; sockets and rooms are each one's own. What is sent to the handle reaches all of them. One that has
+    /// a handler of its own under its name is [`Io::of`]'s to explain. A name is matched in time that is proportional to its
+    /// length.
     pub fn of_pattern(&self, pattern: &str) -> Namespace {
-        let pattern = namespace::normalized(pattern);
-        self.of_fn(move |name, _| namespace::fits(&pattern, name))
+        let pattern = registry::normalized(pattern);
+        self.of_fn(move |name, _| registry::fits(&pattern, name))
     }
 
     /// All namespaces that a function agrees to. It sees the name and the socket that asks for it, with its
-    /// [`auth`](Socket::auth) and [`handshake`](Socket::handshake); rules are asked in the order in which they were added.
+    /// [`auth`](Socket::auth) and [`handshake`](Socket::handshake); rules are asked in the order in which they were added, when a client
+    /// asks for a namespace and never else. A function that says no leaves the decision to the rules and the name behind it: what
+    /// refuses clients is a middleware ([`Namespace::with`]).
     ///
     /// ```
     /// # use sio_app::Io;
@@ -163,8 +198,8 @@ impl Io {
     /// # }
     /// ```
     pub fn of_fn(&self, rule: impl Fn(&str, &Socket) -> bool + Send + Sync + 'static) -> Namespace {
-        let behaviour = self.0.namespaces.write().ruled(Arc::new(rule));
-        Namespace::new(Arc::clone(&self.0), behaviour, None)
+        let behaviour = self.0.namespaces.ruled(Arc::new(rule));
+        Namespace::ruled(Arc::clone(&self.0), behaviour)
     }
 }
 
@@ -267,22 +302,27 @@ impl Io {
     /// # }
     /// ```
     pub fn on_request(&self, answer: impl Fn(&HttpRequest<'_>) -> HttpResponse + Send + Sync + 'static) {
-        self.0.hooks.write().request = Some(Arc::new(answer));
+        let old = self.0.hooks.write().request.replace(Arc::new(answer));
+        drop(old);
     }
 
     /// Decides about requests that would open a session. The error is what the client is told.
     pub fn allow_request(&self, decide: impl Fn(&HttpRequest<'_>) -> Result<(), String> + Send + Sync + 'static) {
-        self.0.hooks.write().allow = Some(Arc::new(decide));
+        let old = self.0.hooks.write().allow.replace(Arc::new(decide));
+        drop(old);
     }
 
     /// Is told what goes wrong in handlers: the socket it was for, the event's name, and what. Without this it is logged.
     pub fn on_error(&self, tell: impl Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync + 'static) {
-        self.0.hooks.write().error = Some(Arc::new(tell));
+        let old = self.0.hooks.write().error.replace(Arc::new(tell));
+        drop(old);
     }
 
     /// Handles raw Engine.IO sessions ([`Config::engine_path`]).
     pub fn on_engine(&self, handler: impl EngineHandler) {
-        self.0.hooks.write().engine = Arc::new(handler);
+        let handler: Arc<dyn EngineHandler> = Arc::new(handler);
+        let old = std::mem::replace(&mut self.0.hooks.write().engine, handler);
+        drop(old);
     }
 }
 
@@ -292,7 +332,7 @@ impl Io {
     /// when they have come to their end.
     pub fn clear(&self) {
         self.0.cells.iter().for_each(|cell| cell.clear());
-        self.0.namespaces.read().all().for_each(|behaviour| behaviour.clear());
+        self.0.namespaces.clear();
         let engine: Arc<dyn EngineHandler> = Arc::new(Ignore);
         let hooks = std::mem::replace(
             &mut *self.0.hooks.write(),
@@ -374,7 +414,7 @@ impl Inner {
     }
 
     pub(crate) fn find_namespace(&self, socket: &Socket) -> Option<Arc<Table>> {
-        namespace::find(&self.namespaces, socket)
+        self.namespaces.find(socket)
     }
 
     pub(crate) fn engine(&self) -> Arc<dyn EngineHandler> {
@@ -428,12 +468,18 @@ impl Inner {
         // A name for which there is no handler is a client's word, and so is what arguments are that do not fit.
         let is_ours = socket.is_none_or(|socket| socket.0.table().is_none_or(|table| table.knows(event)));
         let event = if is_ours { event } else { "(any)" };
-        match error {
+        let rated = match error {
+            HandlerError::Panicked(_) => &self.warnings.panicked,
+            HandlerError::Failed(_) => &self.warnings.failed,
+            HandlerError::Args(_) => &self.warnings.misfits,
+            HandlerError::Emit(_) => &self.warnings.unsent,
+        };
+        rated.say((self.runtime.now)(), || match error {
             HandlerError::Panicked(error) => tracing::error!(namespace, event, error, "handler panicked"),
             HandlerError::Failed(error) => tracing::warn!(namespace, event, error, "handler failed"),
             HandlerError::Args(_) => tracing::warn!(namespace, event, "arguments do not fit"),
             HandlerError::Emit(_) => tracing::warn!(namespace, event, "cannot emit"),
-        }
+        });
     }
 
     /// Adds a connection; `None` if there are as many as may be.
@@ -489,12 +535,17 @@ impl Inner {
             if done() {
                 return Poll::Ready(());
             }
-            {
+            let waker = cx.waker().clone();
+            let left = {
                 let mut waiters = self.waiters.lock();
-                if !waiters.iter().any(|waiter| waiter.will_wake(cx.waker())) {
-                    waiters.push(cx.waker().clone());
+                if waiters.iter().any(|waiter| waiter.will_wake(&waker)) {
+                    Some(waker)
+                } else {
+                    waiters.push(waker);
+                    None
                 }
-            }
+            };
+            drop(left);
             // It may have become true before the waker was there.
             if done() { Poll::Ready(()) } else { Poll::Pending }
         })

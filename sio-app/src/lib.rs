@@ -50,6 +50,7 @@
 //! | warn | `too many events wait for a handler: the session is closed` | `socket` |
 //! | warn | `a client's payload cannot be read` | `socket`, `codec`, `looks_like`, `error` |
 //! | warn | `cannot accept`, once until it can again | `error` |
+//! | warn | `warnings were left out`: more than ten of one kind came in ten seconds; `kind` is their text in this table | `kind`, `left_out` |
 //! | info | `shutting down` | `sessions`, `connections` |
 //! | info | `ending connections that did not end by themselves` | `connections` |
 //! | debug | `connected` | `socket`, `namespace`, `generation` |
@@ -102,6 +103,7 @@ mod error;
 mod exchange;
 mod io;
 mod link;
+mod lock;
 mod mailbox;
 mod message;
 mod metrics;
@@ -110,6 +112,8 @@ mod namespace;
 mod options;
 mod pipe;
 mod place;
+mod rated;
+mod registry;
 mod request;
 mod runtime;
 mod serve;

@@ -28,7 +28,6 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use parking_lot::Mutex;
 use sio_proto::conn::{Pongs, Stage, close_frame};
 use sio_proto::http::Exchange;
 use sio_proto::server::{Body, Budget, Response, Stream, Upgrade, Write};
@@ -36,6 +35,7 @@ use sio_proto::websocket::CloseCode;
 use sio_proto::wire::Wire;
 use sio_proto::{Frame, Time};
 
+use crate::lock::{Alarm, Mutex};
 use crate::metrics::Traffic;
 
 /// Up to how many bytes several pieces are copied together for one plain write; beyond it they are written as a vector.
@@ -101,7 +101,7 @@ struct State {
     websocket: bool,
     /// What the peer owes; who is late is closed (slow loris).
     awaiting: Option<Awaiting>,
-    waker: Option<Waker>,
+    waker: Option<Alarm>,
 }
 
 /// What is awaited of the peer, and how long.
@@ -790,7 +790,9 @@ impl<O: Outlet + ?Sized> Link<O> {
 
     /// Who is woken when the link needs its connection's task.
     pub(crate) fn set_waker(&self, waker: &Waker) {
-        self.state.lock().waker = Some(waker.clone());
+        let waker = Alarm::new(waker);
+        let old = self.state.lock().waker.replace(waker);
+        drop(old);
     }
 
     /// Notes what is awaited of the peer, if anything is.

@@ -17,9 +17,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use parking_lot::Mutex;
 use sio_proto::server::Reason;
 use sio_proto::socket::Args;
+
+use crate::lock::Mutex;
 
 /// What is larger keeps the buffer that it was read into: it is most of it.
 const MAX_COPIED: usize = 64 * 1024;

@@ -33,6 +33,7 @@ pub(crate) fn with_scratch<R>(write: impl FnOnce(&mut BytesMut) -> R) -> R {
 }
 
 /// An event as it is before anybody has asked for an encoding.
+#[derive(Clone)]
 pub(crate) struct Draft {
     name: ByteString,
     args: Args,
@@ -49,6 +50,10 @@ impl Draft {
             name,
             args: to_args(args, scratch)?,
         })
+    }
+
+    pub(crate) const fn args(&self) -> &Args {
+        &self.args
     }
 
     /// About how many bytes it is.

@@ -1,20 +1,17 @@
-//! Namespaces: names, patterns, and the handlers behind them.
+//! Namespaces, as the application sees them: a handle that registers handlers and reaches sockets.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
-use parking_lot::RwLock;
 use serde::Serialize;
-use sio_proto::server::Reason;
 
 use crate::args::{Data, RawArgs};
 use crate::emitter::Emitter;
-use crate::handler::{Call, ConnectHandler, DisconnectHandler, EventHandler, Middleware, Started, StartedMiddleware};
+use crate::handler::{ConnectHandler, DisconnectHandler, EventHandler, Middleware};
 use crate::io::Inner;
+use crate::registry::{Behaviour, Table};
 use crate::socket::Socket;
 
 /// A namespace: what happens to those who connect to it.
@@ -36,73 +33,48 @@ use crate::socket::Socket;
 #[derive(Clone)]
 pub struct Namespace {
     io: Arc<Inner>,
-    behaviour: Arc<Behaviour>,
-    /// Its name, unless it stands for many.
-    name: Option<ByteString>,
+    whom: Whom,
 }
 
-/// Handlers that one or many namespaces share. The table is replaced as a whole, so that sockets can keep the one they began with
-/// and look things up in it without any lock.
-#[derive(Default)]
-pub(crate) struct Behaviour(RwLock<Arc<Table>>);
-
-#[derive(Clone, Default)]
-pub(crate) struct Table {
-    pub(crate) events: HashMap<Box<str>, EventFn, BuildHasherDefault<NameHasher>>,
-    pub(crate) any: Option<AnyFn>,
-    pub(crate) connect: Option<ConnectFn>,
-    pub(crate) disconnect: Option<DisconnectFn>,
-    pub(crate) middleware: Vec<MiddlewareFn>,
-    pub(crate) one_at_a_time: bool,
-}
-
-/// Hashes event names (FNV-1a). The names in the table are the application's own, so nobody can make them collide.
+/// What a handle stands for.
 #[derive(Clone)]
-pub(crate) struct NameHasher(u64);
-
-impl Default for NameHasher {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for NameHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-pub(crate) type EventFn = Arc<dyn Fn(Call) -> Started + Send + Sync>;
-pub(crate) type AnyFn = Arc<dyn Fn(&Socket, &str, &RawArgs) + Send + Sync>;
-pub(crate) type ConnectFn = Arc<dyn Fn(Socket) -> Started + Send + Sync>;
-pub(crate) type DisconnectFn = Arc<dyn Fn(Socket, Reason) -> Started + Send + Sync>;
-pub(crate) type MiddlewareFn = Arc<dyn Fn(Socket) -> StartedMiddleware + Send + Sync>;
-
-impl Behaviour {
-    pub(crate) fn table(&self) -> Arc<Table> {
-        Arc::clone(&self.0.read())
-    }
-
-    pub(crate) fn clear(&self) {
-        let table = std::mem::take(&mut *self.0.write());
-        drop(table);
-    }
+enum Whom {
+    /// The namespace of this name, whether there is one or not.
+    Named(ByteString),
+    /// All namespaces of a rule.
+    Ruled(Arc<Behaviour>),
 }
 
 impl Namespace {
-    pub(crate) const fn new(io: Arc<Inner>, behaviour: Arc<Behaviour>, name: Option<ByteString>) -> Self {
-        Self { io, behaviour, name }
+    pub(crate) const fn named(io: Arc<Inner>, name: ByteString) -> Self {
+        Self {
+            io,
+            whom: Whom::Named(name),
+        }
     }
 
+    pub(crate) const fn ruled(io: Arc<Inner>, behaviour: Arc<Behaviour>) -> Self {
+        Self {
+            io,
+            whom: Whom::Ruled(behaviour),
+        }
+    }
+
+    /// Registers something, which makes the namespace if there is none of the name.
     fn change(&self, change: impl FnOnce(&mut Table)) -> Self {
-        change(Arc::make_mut(&mut self.behaviour.0.write()));
+        match &self.whom {
+            Whom::Named(name) => self.io.namespaces.named(name).change(change),
+            Whom::Ruled(behaviour) => behaviour.change(change),
+        }
         self.clone()
+    }
+
+    /// Makes the namespace exist without registering anything: clients may connect to it, and hear what is sent to it.
+    ///
+    /// A name for which nothing has been registered is no namespace, and clients that ask for it are refused, unless a
+    /// pattern or a function covers it. Every method that registers something makes the namespace, too.
+    pub fn create(&self) -> Self {
+        self.change(|_| ())
     }
 
     /// Handles an event. One handler per name: a later one takes the place of an earlier one.
@@ -176,13 +148,19 @@ impl Namespace {
     /// Its name; `None` if it stands for many ([`Io::of_pattern`](crate::Io::of_pattern), [`Io::of_fn`](crate::Io::of_fn)).
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        match &self.whom {
+            Whom::Named(name) => Some(name),
+            Whom::Ruled(_) => None,
+        }
     }
 
-    /// All sockets of the namespace, as the start of a choice. A namespace that stands for many has none here: choose one of
-    /// them by its name.
+    /// All sockets of the namespace, as the start of a choice. Of a handle that stands for many namespaces: all sockets of
+    /// all namespaces in which a client has been let in by its pattern or function. Asking makes no namespace.
     pub fn all(&self) -> Emitter {
-        Emitter::new(&self.io, self.name.clone().unwrap_or_default())
+        match &self.whom {
+            Whom::Named(name) => Emitter::new(&self.io, name.clone()),
+            Whom::Ruled(behaviour) => Emitter::to_many(&self.io, behaviour.names()),
+        }
     }
 
     /// Sends an event to all sockets of the namespace.
@@ -230,114 +208,7 @@ impl Namespace {
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Namespace")
-            .field("name", &self.name)
+            .field("name", &self.name())
             .finish_non_exhaustive()
-    }
-}
-
-/// All namespaces, by name and by rule. Static names win over rules, earlier rules over later ones.
-#[derive(Default)]
-pub(crate) struct Namespaces {
-    named: HashMap<ByteString, Arc<Behaviour>>,
-    rules: Arc<Vec<Rule>>,
-}
-
-#[derive(Clone)]
-struct Rule {
-    matches: RuleFn,
-    behaviour: Arc<Behaviour>,
-}
-
-pub(crate) type RuleFn = Arc<dyn Fn(&str, &Socket) -> bool + Send + Sync>;
-
-impl Table {
-    /// Whether the name of an event is the application's, or one of those that [`Io::on_error`](crate::Io::on_error) gives to what is no event.
-    pub(crate) fn knows(&self, event: &str) -> bool {
-        self.events.contains_key(event) || matches!(event, "connect" | "disconnect" | "ack")
-    }
-}
-
-impl Namespaces {
-    /// The namespace of this name, made if there is none.
-    pub(crate) fn named(&mut self, name: ByteString) -> Arc<Behaviour> {
-        Arc::clone(self.named.entry(name).or_default())
-    }
-
-    pub(crate) fn ruled(&mut self, matches: RuleFn) -> Arc<Behaviour> {
-        let behaviour = Arc::<Behaviour>::default();
-        Arc::make_mut(&mut self.rules).push(Rule {
-            matches,
-            behaviour: Arc::clone(&behaviour),
-        });
-        behaviour
-    }
-
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Behaviour>> {
-        self.named.values().chain(self.rules.iter().map(|rule| &rule.behaviour))
-    }
-}
-
-/// The handlers for a socket, if there is a namespace for it. Rules are the user's code: they run under no lock.
-pub(crate) fn find(namespaces: &RwLock<Namespaces>, socket: &Socket) -> Option<Arc<Table>> {
-    let rules = {
-        let namespaces = namespaces.read();
-        if let Some(behaviour) = namespaces.named.get(socket.namespace()) {
-            return Some(behaviour.table());
-        }
-        Arc::clone(&namespaces.rules)
-    };
-    let rule = rules.iter().find(|rule| (rule.matches)(socket.namespace(), socket))?;
-    Some(rule.behaviour.table())
-}
-
-/// A name as it travels: `chat` means `/chat`.
-pub(crate) fn normalized(name: &str) -> ByteString {
-    if name.starts_with('/') {
-        name.into()
-    } else {
-        format!("/{name}").into()
-    }
-}
-
-/// Whether `name` fits `pattern`, in which each `*` stands for any text without a slash.
-pub(crate) fn fits(pattern: &str, name: &str) -> bool {
-    let Some((head, tail)) = pattern.split_once('*') else {
-        return pattern == name;
-    };
-    let Some(rest) = name.strip_prefix(head) else {
-        return false;
-    };
-    let longest = rest.find('/').unwrap_or(rest.len());
-    // Patterns are the application's own and short: trying every length is fine.
-    (0..=longest)
-        .rev()
-        .filter(|&end| rest.is_char_boundary(end))
-        .any(|end| fits(tail, &rest[end..]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns() {
-        for (pattern, name, expected) in [
-            ("/tenant-*", "/tenant-1", true),
-            ("/tenant-*", "/tenant-", true),
-            ("/tenant-*", "/tenant", false),
-            ("/tenant-*", "/tenant-1/x", false),
-            ("/*/x", "/é/x", true),
-            ("/*/x", "/a/b/x", false),
-            ("/a*b*c", "/axxbyyc", true),
-            ("/a*b*c", "/abbc", true),
-            ("/a*b*c", "/abb", false),
-            ("*", "/", false),
-            ("/*", "/", true),
-            ("/a", "/a", true),
-        ] {
-            assert_eq!(fits(pattern, name), expected, "{pattern} {name}");
-        }
-        assert_eq!(normalized("a"), "/a");
-        assert_eq!(normalized("/a"), "/a");
     }
 }

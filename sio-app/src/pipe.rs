@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use parking_lot::Mutex;
 
+use crate::lock::Mutex;
 use crate::{Outlet, Source};
 
 /// How much a pipe holds.
@@ -68,14 +68,18 @@ pub(crate) fn pipe() -> (PipeSource, PipeOutlet) {
 impl PipeSource {
     /// What has been written; `None` after the end.
     pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let mut pipe = self.0.lock();
-        if !pipe.bytes.is_empty() {
-            return Poll::Ready(Some(std::mem::take(&mut pipe.bytes).freeze()));
-        }
-        if pipe.finished {
-            return Poll::Ready(None);
-        }
-        pipe.waker = Some(cx.waker().clone());
+        let waker = cx.waker().clone();
+        // The waker that this one replaces is dropped under no lock.
+        let _old = {
+            let mut pipe = self.0.lock();
+            if !pipe.bytes.is_empty() {
+                return Poll::Ready(Some(std::mem::take(&mut pipe.bytes).freeze()));
+            }
+            if pipe.finished {
+                return Poll::Ready(None);
+            }
+            pipe.waker.replace(waker)
+        };
         Poll::Pending
     }
 }
@@ -121,12 +125,12 @@ impl<D: Duplex> Piped<D> {
     fn poll_carry(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.leaving.is_empty() {
-                let (bytes, finished) = {
+                let waker = cx.waker().clone();
+                let (bytes, finished, _old) = {
                     let mut pipe = self.pipe.lock();
-                    if pipe.bytes.is_empty() && !pipe.finished {
-                        pipe.waker = Some(cx.waker().clone());
-                    }
-                    (std::mem::take(&mut pipe.bytes), pipe.finished)
+                    let waits = pipe.bytes.is_empty() && !pipe.finished;
+                    let old = if waits { pipe.waker.replace(waker) } else { None };
+                    (std::mem::take(&mut pipe.bytes), pipe.finished, old)
                 };
                 if bytes.is_empty() {
                     if finished && !self.shut {

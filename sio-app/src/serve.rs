@@ -101,7 +101,10 @@ impl Serve {
                 Some(Err(error)) => {
                     // Said once, and not twenty times a second as long as it lasts.
                     if !std::mem::replace(&mut pauses, true) {
-                        tracing::warn!(%error, "cannot accept");
+                        let warnings = &io.0.warnings;
+                        warnings
+                            .accepting
+                            .say((io.0.runtime.now)(), || tracing::warn!(%error, "cannot accept"));
                     }
                     sleep(ACCEPT_PAUSE).await;
                 }

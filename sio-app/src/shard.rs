@@ -9,18 +9,19 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use sio_proto::server::{Command, Delivery, Forms, Outputs, Shard, Write};
+use sio_proto::server::{Command, Delivery, Forms, Garbled, Outputs, Shard, Write};
 use sio_proto::{Config, LinkId, SocketKey, Time};
 
 use crate::io::Inner;
 use crate::link::{Claim, Item, Link, Pen, Progress};
+use crate::lock::Mutex;
 use crate::mailbox::{self, Mail, Overflow};
+use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::sleep::Sleeps;
 use crate::socket::{SocketId, SocketInner};
 use crate::turn::Turn;
-use crate::work::Work;
+use crate::work::{Work, guarded};
 
 /// How many links one flush serves before it lets go of the lock.
 const LINKS_PER_FLUSH: usize = 64;
@@ -32,6 +33,8 @@ pub(crate) struct ShardCell {
     pub(crate) config: Arc<Config>,
     /// What may wait for one socket.
     pub(crate) waiting: mailbox::Limits,
+    /// Those of the whole.
+    warnings: Arc<Warnings>,
     state: Mutex<State>,
     /// Copies of what the shard knows, for those who decide whether to take the lock at all.
     forms: AtomicU32,
@@ -63,9 +66,14 @@ impl fmt::Display for Named {
     }
 }
 
-/// Too much waits for a socket, see [`Mailbox`](mailbox::Mailbox).
-pub(crate) fn warn_of_overflow(socket: SocketKey) {
-    tracing::warn!(socket = %Named(socket), "too many events wait for a handler: the session is closed");
+/// Something for the log.
+pub(crate) enum Note {
+    /// A request was answered with this status.
+    Refused(u16),
+    /// Too much waits for this socket.
+    Overflow(SocketKey),
+    /// Whose payload cannot be read by this codec.
+    Garbled(SocketKey, &'static str, Garbled),
 }
 
 /// What the shard has to hear when all deliveries have been given out.
@@ -78,7 +86,13 @@ struct Verdicts {
 }
 
 impl ShardCell {
-    pub(crate) fn new(io: Weak<Inner>, runtime: Runtime, shard: Shard, waiting: mailbox::Limits) -> Self {
+    pub(crate) fn new(
+        io: Weak<Inner>,
+        runtime: Runtime,
+        shard: Shard,
+        waiting: mailbox::Limits,
+        warnings: Arc<Warnings>,
+    ) -> Self {
         let config = Arc::clone(shard.config());
         let state = State {
             shard,
@@ -96,10 +110,33 @@ impl ShardCell {
             runtime,
             config,
             waiting,
+            warnings,
             state: Mutex::new(state),
             forms: AtomicU32::new(0),
             sessions: AtomicUsize::new(0),
             most_waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// Too much waits for a socket, see [`Mailbox`](mailbox::Mailbox).
+    pub(crate) fn warn_of_overflow(&self, socket: SocketKey) {
+        self.warnings.overflows.say(
+            (self.runtime.now)(),
+            || tracing::warn!(socket = %Named(socket), "too many events wait for a handler: the session is closed"),
+        );
+    }
+
+    /// Tells the log, where no lock is held: who reads it may come back.
+    fn tell(&self, note: Note) {
+        match note {
+            Note::Refused(status) => tracing::debug!(status, "request refused"),
+            Note::Overflow(socket) => self.warn_of_overflow(socket),
+            Note::Garbled(socket, codec, garbled) => {
+                let (error, looks_like) = (garbled.error, garbled.looks_like);
+                self.warnings.garbled.say((self.runtime.now)(), || {
+                    tracing::warn!(socket = %Named(socket), codec, looks_like, %error, "a client's payload cannot be read");
+                });
+            }
         }
     }
 
@@ -137,16 +174,25 @@ impl ShardCell {
         input: impl FnOnce(&mut State, Time, &mut Outputs) -> R,
     ) -> R {
         let (result, wake, emptied) = turn.outputs.with(|out| {
-            let mut state = self.state.lock();
-            let now = state.time(turn);
-            let result = input(&mut state, now, out);
-            if !out.writes.is_empty() || !out.deliveries.is_empty() {
-                self.settle(&mut state, turn, out);
+            let all = {
+                let mut state = self.state.lock();
+                let now = state.time(turn);
+                let result = input(&mut state, now, out);
+                if !out.writes.is_empty() || !out.deliveries.is_empty() {
+                    self.settle(&mut state, turn, out);
+                }
+                let emptied = state.draining && state.shard.sessions() == 0;
+                state.draining &= !emptied;
+                (result, state.rearm(), emptied)
+            };
+            for extension in out.released.drain(..) {
+                let _ = guarded(|| drop(extension));
             }
-            let emptied = state.draining && state.shard.sessions() == 0;
-            state.draining &= !emptied;
-            (result, state.rearm(), emptied)
+            all
         });
+        while let Some(note) = turn.take_note() {
+            self.tell(note);
+        }
         turn.touch(self);
         if emptied && let Some(io) = self.io.upgrade() {
             io.shard_emptied();
@@ -190,7 +236,7 @@ impl ShardCell {
             if let Write::Response(_, response) = &write
                 && response.status >= 400
             {
-                tracing::debug!(status = response.status, "request refused");
+                turn.note(Note::Refused(response.status));
             }
             if let Some(link) = state.links.get(id) {
                 link.push(write.into());
@@ -214,7 +260,7 @@ impl ShardCell {
             self.settle(state, turn, out);
         }
         for socket in verdicts.overflown {
-            warn_of_overflow(socket);
+            turn.note(Note::Overflow(socket));
             let now = state.time(turn);
             state.shard.disconnect(now, socket, true, out);
             self.settle(state, turn, out);
@@ -280,12 +326,13 @@ impl ShardCell {
             } => {
                 let Some(inner) = state.forget(socket) else { return };
                 inner.set_gone();
-                if let Ok(Some(mail)) =
-                    inner
-                        .mailbox
-                        .admit(turn.owner(), Mail::Disconnect { reason, connected }, self.waiting)
-                {
-                    turn.add(Work::Mail(inner, mail));
+                if connected && let Some(names) = inner.table().and_then(|table| table.names.as_ref()) {
+                    names.leave(&inner.namespace);
+                }
+                let mail = Mail::Disconnect { reason, connected };
+                match inner.mailbox.admit(turn.owner(), mail, self.waiting) {
+                    Ok(Some(mail)) => turn.add(Work::Mail(inner, mail)),
+                    Ok(None) | Err(Overflow) => turn.add(Work::Release(inner)),
                 }
             }
             Delivery::Leaving { socket } => {
@@ -294,8 +341,7 @@ impl ShardCell {
                 }
             }
             Delivery::Garbled { socket, codec, garbled } => {
-                let (error, looks_like) = (garbled.error, garbled.looks_like);
-                tracing::warn!(socket = %Named(socket), codec, looks_like, %error, "a client's payload cannot be read");
+                turn.note(Note::Garbled(socket, codec, garbled));
             }
             Delivery::EngineOpen { session, handshake } => {
                 turn.add(Work::EngineOpen(Arc::clone(self), session, handshake));
@@ -340,33 +386,37 @@ impl ShardCell {
 
     /// Notes when the timer task will come, and how to make it come earlier.
     pub(crate) fn arm(&self, waker: &Waker) -> Option<Time> {
-        let mut state = self.state.lock();
-        state.timer = Some(waker.clone());
-        state.armed = [state.shard.next_timeout(), state.sleeps.next()]
-            .into_iter()
-            .flatten()
-            .min();
-        state.armed
+        let waker = waker.clone();
+        let (_old, armed) = {
+            let mut state = self.state.lock();
+            state.armed = [state.shard.next_timeout(), state.sleeps.next()]
+                .into_iter()
+                .flatten()
+                .min();
+            (state.timer.replace(waker), state.armed)
+        };
+        armed
     }
 
     /// Waits until then: a new entry among the sleeps, or the old one again. `None` if the wait is over.
     pub(crate) fn sleep(&self, until: Time, number: Option<u64>, waker: &Waker) -> Option<u64> {
-        let now = (self.runtime.now)();
-        let (number, wake) = {
+        let (now, waker) = ((self.runtime.now)(), waker.clone());
+        let (number, _old, wake) = {
             let mut state = self.state.lock();
-            let number = state.sleeps.wait(now, until, number, waker)?;
-            let wake = state.come_by(until);
-            (number, wake)
+            let (number, old) = state.sleeps.wait(now, until, number, waker);
+            let wake = number.and_then(|_| state.come_by(until));
+            (number, old, wake)
         };
         if let Some(timer) = wake {
             timer.wake();
         }
-        Some(number)
+        number
     }
 
     /// The future of a sleep is gone.
     pub(crate) fn wake_up(&self, until: Time, number: u64) {
-        self.state.lock().sleeps.forget(until, number);
+        let waker = self.state.lock().sleeps.forget(until, number);
+        drop(waker);
     }
 
     /// Wakes those whose sleep is over.
@@ -423,7 +473,8 @@ impl State {
             return None;
         }
         self.armed = Some(next);
-        self.timer.clone()
+        // Once woken it comes, and arms itself again.
+        self.timer.take()
     }
 }
 

@@ -311,6 +311,8 @@ mod tests {
         let answer = polling.written();
         let (_, sid) = answer.split_once("\"sid\":\"").unwrap();
         let poll = get(&format!("/socket.io/?EIO=3&transport=polling&sid={}", &sid[..20]));
+        let _ = polling.read(&poll);
+        assert!(polling.written().ends_with("2:40"));
         io.close();
         let mut late = Driven::try_new(&io, usize::MAX);
         assert!(late.take().is_none(), "nothing is accepted any more");

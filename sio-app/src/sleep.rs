@@ -84,27 +84,29 @@ impl Sleeps {
     }
 
     /// Adds an entry, or gives an old one its present waker. `None` if there is nothing to wait for.
-    pub(crate) fn wait(&mut self, now: Time, until: Time, number: Option<u64>, waker: &Waker) -> Option<u64> {
+    ///
+    /// Also gives the waker that is not needed any more, which is to be dropped where no lock is held.
+    pub(crate) fn wait(
+        &mut self,
+        now: Time,
+        until: Time,
+        number: Option<u64>,
+        waker: Waker,
+    ) -> (Option<u64>, Option<Waker>) {
         if until <= now || self.over {
-            if let Some(number) = number {
-                self.entries.remove(&(until, number));
-            }
-            return None;
+            let old = number.and_then(|number| self.entries.remove(&(until, number)));
+            return (None, old);
         }
         let number = number.unwrap_or_else(|| {
             self.count += 1;
             self.count
         });
-        self.entries
-            .entry((until, number))
-            .and_modify(|entry| entry.clone_from(waker))
-            .or_insert_with(|| waker.clone());
-        Some(number)
+        (Some(number), self.entries.insert((until, number), waker))
     }
 
     /// Takes out an entry whose future is gone.
-    pub(crate) fn forget(&mut self, until: Time, number: u64) {
-        self.entries.remove(&(until, number));
+    pub(crate) fn forget(&mut self, until: Time, number: u64) -> Option<Waker> {
+        self.entries.remove(&(until, number))
     }
 
     /// Takes out those whose time has come.

@@ -1,6 +1,6 @@
 //! The handle of one client in one namespace.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
@@ -9,7 +9,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytestring::ByteString;
-use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use sio_proto::server::{self, AckRequest, Form, Generation, Handshake, TransportKind};
@@ -21,12 +20,13 @@ use crate::args::Data;
 use crate::emitter::Emitter;
 use crate::error::{EmitError, HandlerError};
 use crate::io::Inner;
+use crate::lock::Mutex;
 use crate::mailbox::{Mailbox, Overflow};
 use crate::message;
-use crate::namespace::Table;
+use crate::registry::Table;
 use crate::request;
 use crate::runtime::Runtime;
-use crate::shard::{ShardCell, warn_of_overflow};
+use crate::shard::ShardCell;
 use crate::sleep::Sleep;
 use crate::turn::{self, Turn};
 
@@ -165,7 +165,7 @@ impl SocketInner {
             Ok(waiting) => self.cell.note_waiting(waiting),
             Err(Overflow) if self.standing.swap(OVERRUN, Ordering::Relaxed) == OVERRUN => {}
             Err(Overflow) => {
-                warn_of_overflow(self.key);
+                self.cell.warn_of_overflow(self.key);
                 Socket(Arc::clone(self)).close();
             }
         }
@@ -296,8 +296,12 @@ impl Socket {
     /// The value of this type that was kept with the socket.
     #[must_use]
     pub fn data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        let data = self.0.extras.get()?.data.lock();
-        data.iter().find_map(|value| Arc::clone(value).downcast().ok())
+        let value = {
+            let data = self.0.extras.get()?.data.lock();
+            let value = data.iter().find(|value| (***value).type_id() == TypeId::of::<T>());
+            value.map(Arc::clone)?
+        };
+        value.downcast().ok()
     }
 }
 

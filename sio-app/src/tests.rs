@@ -17,6 +17,8 @@ use crate::{
     Source, Task, Time,
 };
 
+mod polls;
+
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };
     static TASKS: RefCell<Vec<Task>> = const { RefCell::new(Vec::new()) };
@@ -42,6 +44,16 @@ pub(crate) fn run_tasks() -> usize {
     tasks.retain_mut(|task| task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     TASKS.with_borrow_mut(|waiting| waiting.append(&mut tasks));
     TASKS.with_borrow(Vec::len)
+}
+
+/// Waits once, and is ready when it is polled again.
+pub(crate) async fn once_pending() {
+    let mut waits = true;
+    std::future::poll_fn(|_| match std::mem::take(&mut waits) {
+        true => Poll::Pending,
+        false => Poll::Ready(()),
+    })
+    .await;
 }
 
 /// A waker that counts.

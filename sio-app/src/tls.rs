@@ -17,11 +17,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
-use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
 
+use crate::lock::{Alarm, Mutex};
 use crate::{Outlet, Source};
 
 /// What is kept of encrypted bytes that the socket does not take.
@@ -68,6 +68,9 @@ pub enum TlsError {
 impl Tls {
     /// TLS with a configuration of your own, for client certificates, several names, or another provider of cryptography. Its list of ALPN protocols is
     /// replaced by `http/1.1`, which is all that is spoken here.
+    ///
+    /// Callbacks in the configuration (who chooses a certificate, who keeps sessions or keys) run while their connection is locked: they must
+    /// neither wait nor send to clients.
     ///
     /// # Errors
     /// If the configuration does not make sense.
@@ -118,6 +121,7 @@ impl Tls {
             source,
             shared: Arc::clone(&shared),
             rest: BytesMut::new(),
+            waker: None,
         };
         Ok((source, TlsOutlet(shared)))
     }
@@ -137,7 +141,7 @@ struct Shared<O> {
 struct State {
     tls: ServerConnection,
     /// The connection's task, which sends what the socket did not take.
-    waker: Option<Waker>,
+    waker: Option<Alarm>,
     finish: Finish,
 }
 
@@ -262,6 +266,8 @@ pub struct TlsSource<S, O: Outlet> {
     shared: Arc<Shared<O>>,
     /// What has been read and not decrypted, because there was no room for more.
     rest: BytesMut,
+    /// Who is woken to send what the socket did not take.
+    waker: Option<Waker>,
 }
 
 impl<S: Source, O: Outlet> TlsSource<S, O> {
@@ -303,11 +309,11 @@ impl<S: Source, O: Outlet> TlsSource<S, O> {
 
 impl<S: Source, O: Outlet> Source for TlsSource<S, O> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        {
-            let mut state = self.shared.state.lock();
-            if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                state.waker = Some(cx.waker().clone());
-            }
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            let waker = Alarm::new(cx.waker());
+            let old = self.shared.state.lock().waker.replace(waker);
+            drop(old);
         }
         let mut rest = std::mem::take(&mut self.rest);
         let mut decrypted = self.decrypt(&mut rest, buffer)?;

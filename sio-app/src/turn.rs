@@ -23,7 +23,7 @@ use sio_proto::{LinkId, Time};
 use crate::link::{Link, Progress};
 use crate::mailbox::Owner;
 use crate::runtime::Runtime;
-use crate::shard::{Batch, ShardCell};
+use crate::shard::{Batch, Note, ShardCell};
 use crate::work::Work;
 
 thread_local!(static TURN: Turn = const { Turn::new() });
@@ -55,6 +55,8 @@ pub(crate) struct Turn {
     work: RefCell<VecDeque<Work>>,
     shards: RefCell<Vec<Arc<ShardCell>>>,
     links: RefCell<Vec<TouchedLink>>,
+    /// What the log has to hear as soon as no lock is held.
+    notes: RefCell<Vec<Note>>,
     pub(crate) outputs: Lent<Outputs>,
     pub(crate) batch: Lent<Batch>,
 }
@@ -136,6 +138,7 @@ impl Turn {
             work: RefCell::new(VecDeque::new()),
             shards: RefCell::new(Vec::new()),
             links: RefCell::new(Vec::new()),
+            notes: RefCell::new(Vec::new()),
             outputs: Lent::new(),
             batch: Lent::new(),
         }
@@ -161,6 +164,15 @@ impl Turn {
 
     pub(crate) fn add(&self, work: Work) {
         self.work.borrow_mut().push_back(work);
+    }
+
+    pub(crate) fn note(&self, note: Note) {
+        self.notes.borrow_mut().push(note);
+    }
+
+    /// One of the notes, the latest first.
+    pub(crate) fn take_note(&self) -> Option<Note> {
+        self.notes.borrow_mut().pop()
     }
 
     fn next_work(&self) -> Option<Work> {
@@ -230,6 +242,7 @@ impl Drop for Ending<'_> {
             self.0.work.take();
             self.0.shards.take();
             self.0.links.take();
+            self.0.notes.take();
         }
     }
 }

@@ -19,9 +19,10 @@ use crate::engine::EngineSocket;
 use crate::error::HandlerError;
 use crate::handler::{Call, HandlerFuture, Started, StartedMiddleware};
 use crate::io::Inner;
+use crate::lock;
 use crate::mailbox::{Mail, Next, args_bytes};
 use crate::middleware::Refusal;
-use crate::namespace::Table;
+use crate::registry::Table;
 use crate::shard::{Named, ShardCell};
 use crate::socket::{Socket, SocketInner};
 use crate::turn::{self, Turn, new_owner};
@@ -33,6 +34,8 @@ pub(crate) enum Work {
     EngineOpen(Arc<ShardCell>, SessionKey, Arc<Handshake>),
     EngineMessage(Arc<ShardCell>, SessionKey, EngineMessage),
     EngineClose(Arc<ShardCell>, SessionKey, Reason),
+    /// This may be the last of a socket, whose data is the user's.
+    Release(Arc<SocketInner>),
 }
 
 /// Whether the mailbox is free for the next mail.
@@ -65,6 +68,7 @@ impl Work {
             Self::EngineClose(cell, session, reason) => {
                 with_engine(cell, session, |io, engine| io.engine().close(engine, reason));
             }
+            Self::Release(socket) => drop(socket),
         }
     }
 }
@@ -243,9 +247,13 @@ async fn decide(socket: &Arc<SocketInner>) -> Result<(), Refusal> {
 }
 
 fn accept(turn: &Turn, socket: &Arc<SocketInner>, table: &Table) -> Then {
-    let accepted = socket
-        .cell
-        .input(turn, |state, now, out| state.shard.accept(now, socket.key, out));
+    let accepted = socket.cell.input(turn, |state, now, out| {
+        let accepted = state.shard.accept(now, socket.key, out);
+        if accepted && let Some(names) = &table.names {
+            names.enter(&socket.namespace);
+        }
+        accepted
+    });
     if !accepted {
         return Then::Next;
     }
@@ -284,6 +292,7 @@ fn with_engine(cell: Arc<ShardCell>, session: SessionKey, act: impl FnOnce(&Inne
 
 /// Runs user code; a panic becomes an error.
 pub(crate) fn guarded<R>(code: impl FnOnce() -> R) -> Result<R, HandlerError> {
+    lock::assert_none_held();
     // What the code may have left half done is the user's own, and the socket it was for ends.
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| HandlerError::Panicked(panic_message(&*panic)))
 }

@@ -146,6 +146,45 @@ fn names_are_as_the_table_says_and_nothing_a_client_said_is_logged() {
     }
 }
 
+/// Hardening A16: one client sends a thousand events with arguments that do not fit.
+#[test]
+fn a_client_does_not_fill_the_log() {
+    #[derive(Clone, Default)]
+    struct Count(Arc<Mutex<usize>>);
+    impl Subscriber for Count {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() <= tracing::Level::WARN
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn event(&self, _: &Event<'_>) {
+            *self.0.lock().unwrap() += 1;
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+    let count = Count::default();
+    tracing::subscriber::with_default(count.clone(), || {
+        let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
+        io.of("/").on("typed", |_: Socket, _: u64| ());
+        let mut client = Connection::new(&io, Peer::default(), Wall::default()).unwrap();
+        read(
+            &mut client,
+            b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        );
+        say(&mut client, "40");
+        for _ in 0..1_000 {
+            say(&mut client, r#"42["typed","no number"]"#);
+        }
+        assert_eq!(io.metrics().handler_errors, 1_000, "all are counted");
+    });
+    assert_eq!(*count.0.lock().unwrap(), 10);
+}
+
 /// Something of everything. The ids of the session and of the socket.
 fn scenario(wall: &Wall) -> Vec<String> {
     let options = Options::default().shards(1).max_connections(3).max_waiting_events(1);

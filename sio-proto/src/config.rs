@@ -46,6 +46,22 @@ pub struct Config {
     /// How Engine.IO 3 clients are taken to encode text. Default [`Dialect::Auto`]: each session by what it sends. Fix it only if all
     /// such clients are known to be of one kind (docs/protocol/engine-io.md §3.3).
     pub dialect: Dialect,
+    /// Whether the answer to a handshake of Engine.IO 3 by polling also carries the CONNECT of `/`, if the application lets the client in at once. Default
+    /// false: it comes with the next poll, as from genuine servers of 1.x, and from those of 2.x that have a middleware; some clients of other makes never
+    /// report the connection otherwise. True saves clients of 1.x and 2.x a round trip before they are connected.
+    pub engine3_connect_at_once: bool,
+    /// Whether all polls of Engine.IO 3 are answered in binary framing, to clients that have not said `b64`. Default false: only those with binary packets
+    /// in them are, as from genuine servers of 2.x. Genuine servers of 1.x do so always, and clients that know only those (the Python package
+    /// `socketIO-client` of versions 0.6 and 0.7) can read nothing else. Genuine clients of 1.x and 2.x read both; those that cannot read binary and do not
+    /// say so lose their connection when this is true (docs/protocol/engine-io.md §3.4).
+    pub engine3_binary_polls: bool,
+    /// Most packets in the answer to one poll of Engine.IO 4 and 3. Default 16, because the client `python-socketio` throws an answer with more away. The
+    /// rest waits for the next poll, which is answered at once: so a polling client gets at most so many packets in a round trip. More is faster for
+    /// clients far away that stay on polling; genuine clients take any number.
+    pub max_packets_per_poll: usize,
+    /// Most bytes in the answer to one poll of Engine.IO 4 and 3, before base64 and escapes; a packet that is larger goes alone. Default 1 000 000. Too
+    /// small costs round trips; too large lets one answer hold much memory while a slow client reads it.
+    pub max_bytes_per_poll: usize,
     /// How clients of Engine.IO 4 and 3 write Socket.IO packets. Default none, which is the standard wire, [`socket::text`]. Nothing on the wire says
     /// it: clients have to be given the same parser, and those that have another are closed.
     pub parser: Option<Arc<dyn PacketParser>>,
@@ -117,6 +133,10 @@ impl Default for Config {
             transports: Transports::default(),
             generations: Generations::default(),
             dialect: Dialect::Auto,
+            engine3_connect_at_once: false,
+            engine3_binary_polls: false,
+            max_packets_per_poll: 16,
+            max_bytes_per_poll: 1_000_000,
             parser: None,
             cookie: None,
             cors: None,
@@ -216,6 +236,8 @@ impl Config {
         for (name, value) in [
             ("max_payload", self.max_payload),
             ("max_sessions", self.max_sessions),
+            ("max_packets_per_poll", self.max_packets_per_poll),
+            ("max_bytes_per_poll", self.max_bytes_per_poll),
             ("max_queued_bytes", self.max_queued_bytes),
             ("max_queued_packets", self.max_queued_packets),
             ("max_total_queued_bytes", self.max_total_queued_bytes),
@@ -297,6 +319,14 @@ setters! {
     generations: Generations,
     /// Sets [`Config::dialect`](#structfield.dialect).
     dialect: Dialect,
+    /// Sets [`Config::engine3_connect_at_once`](#structfield.engine3_connect_at_once).
+    engine3_connect_at_once: bool,
+    /// Sets [`Config::engine3_binary_polls`](#structfield.engine3_binary_polls).
+    engine3_binary_polls: bool,
+    /// Sets [`Config::max_packets_per_poll`](#structfield.max_packets_per_poll).
+    max_packets_per_poll: usize,
+    /// Sets [`Config::max_bytes_per_poll`](#structfield.max_bytes_per_poll).
+    max_bytes_per_poll: usize,
     /// Sets [`Config::cookie`](#structfield.cookie).
     cookie: Cookie,
     /// Sets [`Config::cors`](#structfield.cors).
@@ -579,6 +609,10 @@ pub struct Legacy09 {
     /// Most messages kept for a session that has no transport, which between two polls every polling session has not. Default 1 024.
     /// Beyond it a send is refused as full and a broadcast ends the session.
     pub max_pending_messages: usize,
+    /// Whether a text with a line break is written as JSON, which has none. Default false: it is a text packet, as from genuine servers, which clients of
+    /// 0.8.3 and later read. Clients of 0.7.0 to 0.8.2 take such a packet for none, and nothing on the wire tells them apart; true serves them, but some
+    /// clients of other makes take no JSON where they expect text (docs/protocol/legacy-0.9.md §13, §15).
+    pub line_breaks_as_json: bool,
 }
 
 impl Default for Legacy09 {
@@ -591,11 +625,19 @@ impl Default for Legacy09 {
             flashsocket: false,
             open_timeout: Duration::from_secs(30),
             max_pending_messages: 1024,
+            line_breaks_as_json: false,
         }
     }
 }
 
 impl Legacy09 {
+    /// Sets [`Legacy09::line_breaks_as_json`](#structfield.line_breaks_as_json).
+    #[must_use]
+    pub const fn line_breaks_as_json(mut self, line_breaks_as_json: bool) -> Self {
+        self.line_breaks_as_json = line_breaks_as_json;
+        self
+    }
+
     /// Whether a client hears something from us before it gives up.
     fn is_patient(&self) -> bool {
         self.heartbeat_interval < self.heartbeat_timeout

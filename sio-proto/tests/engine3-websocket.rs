@@ -324,7 +324,7 @@ fn malformed_attachments() {
         (
             "451-[\"m\",{\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":0}]",
             &[4],
-            false,
+            true,
         ),
         // A type byte that says anything but message, or none.
         ("451-[\"m\",1]", &[2, 97], true),

@@ -408,7 +408,7 @@ fn events_that_this_wire_does_not_know_arrive_as_json() {
         ("message", "\"hé😀\"", "~m~4~m~hé😀"),
         ("message", "{\"a\":[1]}", "~m~12~m~~j~{\"a\":[1]}"),
         ("message", "null", "~m~7~m~~j~null"),
-        ("message", "\"~h~1\"", "~m~4~m~~h~1"),
+        ("message", "\"~h~1\"", "~m~9~m~~j~\"~h~1\""),
         ("chat", "\"x\",1", "~m~34~m~~j~{\"event\":\"chat\",\"args\":[\"x\",1]}"),
         ("q\"", "", "~m~28~m~~j~{\"event\":\"q\\\"\",\"args\":[]}"),
     ] {

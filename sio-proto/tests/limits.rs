@@ -360,6 +360,8 @@ fn questions_whose_answers_nobody_fetches() {
             }
         }
         assert_eq!(asked, 21, "{accepts}");
+        // Two answers have all of it.
+        assert!(!body(&story.world.fetch(&sid)).ends_with('1'));
         assert!(!body(&story.world.fetch(&sid)).ends_with('1'));
         assert_eq!(body(&story.world.fetch(&sid)), "6\u{1e}1");
         story.assert_fine();

@@ -459,15 +459,22 @@ fn attachments_may_come_in_another_post() {
     world.heard();
     for (posts, attached) in [
         (
-            &["452-[\"m\",{\"_placeholder\":true,\"num\":0}]", "bAQI=", "bAw"][..],
+            &[
+                "452-[\"m\",{\"_placeholder\":true,\"num\":0},{\"num\":1,\"_placeholder\":true}]",
+                "bAQI=",
+                "bAw",
+            ][..],
             "b\"\\x01\\x02\" b\"\\x03\"",
         ),
         (
-            &["452-[\"m\",{\"_placeholder\":true,\"num\":0}]\u{1e}bAQI=", "bAw"],
+            &[
+                "452-[\"m\",{\"_placeholder\":true,\"num\":0},{\"num\":1,\"_placeholder\":true}]\u{1e}bAQI=",
+                "bAw",
+            ],
             "b\"\\x01\\x02\" b\"\\x03\"",
         ),
         (
-            &["452-[\"m\",{\"_placeholder\":true,\"num\":0}]\u{1e}bAQI=\u{1e}b"],
+            &["452-[\"m\",{\"_placeholder\":true,\"num\":0},{\"num\":1,\"_placeholder\":true}]\u{1e}bAQI=\u{1e}b"],
             "b\"\\x01\\x02\" b\"\"",
         ),
     ] {
@@ -476,7 +483,10 @@ fn attachments_may_come_in_another_post() {
         }
         assert_eq!(
             world.heard(),
-            [format!("event m {{\"_placeholder\":true,\"num\":0}} {attached}")]
+            [format!(
+                "event m {} {attached}",
+                r#"{"_placeholder":true,"num":0},{"num":1,"_placeholder":true}"#
+            )]
         );
     }
     assert_eq!(body(&world.push(&sid, "451-[\"m\"]\u{1e}42[\"text\"]")), "ok");

@@ -3,7 +3,7 @@
 use crate::failure::{Failure, Outcome};
 
 /// Flags that take no value.
-const SWITCHES: &[&str] = &["--screenshot"];
+const SWITCHES: &[&str] = &["--full", "--list", "--screenshot"];
 
 /// What was asked for and has not been taken yet.
 pub(crate) struct Arguments(Vec<(String, String)>);

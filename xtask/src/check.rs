@@ -4,7 +4,7 @@ use crate::arguments::{Arguments, assert_known};
 use crate::failure::{Failure, Outcome};
 use crate::programs::{cargo, output, run as execute};
 use crate::workspace::Workspace;
-use crate::{dependencies, tidy};
+use crate::{dependencies, hardening, tidy};
 use std::process::Command;
 use std::time::Instant;
 
@@ -19,6 +19,7 @@ const SMOL: &[&str] = &["-p", "sio-async-std", "--no-default-features", "--featu
 /// The quick ones first, so that a slip shows early.
 const STEPS: &[Step] = &[
     ("tidy", tidy::run),
+    ("hardening", hardening::run),
     ("dependencies", dependencies::run),
     ("format", |tree| {
         execute(cargo(&tree.root).args(["fmt", "--all", "--check"]))

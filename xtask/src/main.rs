@@ -5,6 +5,8 @@
 //! cargo xtask clients [--only VERSIONS]                 genuine browser clients into clients/
 //! cargo xtask operate [--only RUNS] [--runtime NAMES] [--server PROGRAM]
 //!                                                       shutdown and want of descriptors, with many clients
+//! cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
+//!                                                       attacks, and what the server may lose by each
 //! cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
 //!                     [--server PROGRAM] [--chat PROGRAM]
 //!                                                       genuine clients against the conformance server
@@ -25,8 +27,11 @@ mod check;
 mod clients;
 mod dependencies;
 mod failure;
+mod hardening;
+mod hostile;
 mod interop;
 mod operate;
+mod process;
 mod programs;
 mod runtimes;
 mod server;
@@ -42,6 +47,7 @@ const USAGE: &str = "\
 usage: cargo xtask check   [--only STEPS] [--skip STEPS]
        cargo xtask clients [--only VERSIONS]
        cargo xtask operate [--only RUNS] [--runtime NAMES] [--server PROGRAM]
+       cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
        cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
                            [--server PROGRAM] [--chat PROGRAM]";
 
@@ -62,6 +68,7 @@ fn run(mut words: impl Iterator<Item = String>) -> Outcome {
         "check" => check::run(&Workspace::find()?, arguments),
         "clients" => clients::run(&Workspace::find()?, arguments),
         "operate" => operate::run(&Workspace::find()?, arguments),
+        "hostile" => hostile::run(&Workspace::find()?, arguments),
         "interop" => interop::run(&Workspace::find()?, arguments),
         _ => Err(Failure::new(USAGE)),
     }

@@ -208,6 +208,7 @@ impl Stepwise {
 
     fn write_all(&mut self) {
         self.queue.extend(self.out.deliveries.drain(..).map(Output::Delivery));
+        self.out.released.clear();
         for write in self.out.writes.drain(..) {
             let link = write.link();
             let Some((conn, _)) = self.connections.get_mut(&link) else {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::ser::{Error as _, SerializeTuple, Serializer};
 use serde_json::Error;
 use serde_json::ser::Formatter;
+use sio_proto::json::named_attachments;
 use sio_proto::socket::Args;
 
 use super::placeholder::Renumbered;
@@ -25,6 +26,7 @@ pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) 
     let result = value.serialize(List {
         json: &mut json(&page),
         page: &page,
+        is_unit: is_unit::<T>(),
     });
     let page = page.into_inner();
     if let Err(error) = result {
@@ -35,10 +37,21 @@ pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) 
         return Ok(args);
     }
     let json = ByteString::try_from(page.text.split().freeze()).map_err(|e| ArgsError::new(Error::custom(e)))?;
-    Ok(Args {
-        json,
-        attachments: page.attachments,
-    })
+    let attachments = page.attachments;
+    if !attachments.is_empty() {
+        // A value that came from a client may look like a placeholder. Beside bytes it would be taken for one: clients would put somebody else's bytes in
+        // its place, as often as it stands there, or end their connections.
+        named_attachments(&json, attachments.len()).map_err(|_| ArgsError::new(Error::custom(LOOKALIKE)))?;
+    }
+    Ok(Args { json, attachments })
+}
+
+const LOOKALIKE: &str = "an object with the key `_placeholder` stands beside binary data, and would be taken for it";
+
+/// Whether `T` is `()`, or a reference to it. `serde` knows one unit for it and for `Value::Null`, and only one of the two is an argument.
+fn is_unit<T: ?Sized>() -> bool {
+    let name = std::any::type_name::<T>();
+    name.trim_start_matches('&').trim_start_matches("mut ") == "()"
 }
 
 /// What is being written.
@@ -147,6 +160,8 @@ type Inner<'s, 'p, 'b> = &'s mut Json<'p, 'b>;
 struct List<'s, 'p, 'b> {
     json: &'s mut Json<'p, 'b>,
     page: &'p RefCell<Page<'b>>,
+    /// Whether the whole is `()`: no arguments.
+    is_unit: bool,
 }
 
 impl<'s, 'p, 'b> Serializer for List<'s, 'p, 'b> {
@@ -168,7 +183,10 @@ impl<'s, 'p, 'b> Serializer for List<'s, 'p, 'b> {
     }
 
     fn serialize_unit(self) -> Result<(), Error> {
-        Ok(())
+        match self.is_unit {
+            true => Ok(()),
+            false => self.json.serialize_unit(),
+        }
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Error> {

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `(A, B, …)`, `[A; N]` | the arguments one by one; missing ones are `null`, further ones are ignored |
 //! | `()` | nothing: arguments are ignored; on the way out: no arguments |
+//! | `Option::None`, `serde_json::Value::Null`, a unit struct | on the way out: one argument, `null` |
 //! | any other `T` | the first argument |
 //! | [`RawArgs`] | all arguments, untouched: forwarding costs neither parsing nor copying |
 //! | [`Raw`] | one argument, untouched |
@@ -13,6 +14,8 @@
 //! | [`Data`] | one argument, sorted into text, JSON and binary |
 //!
 //! Each works in both directions. `T` is any `serde` type; bytes inside it become attachments.
+//! A value that looks like the wire's stand-in for bytes, `{"_placeholder":true,"num":0}`, cannot be sent beside bytes: it is an error, because clients would
+//! put bytes in its place. Alone, it is like any other value.
 //! Note that a `Vec<T>` is *one* argument, an array; for all arguments as values take [`RawArgs::values`].
 
 mod decode;
@@ -384,6 +387,39 @@ mod tests {
         assert!(from_args::<(String, u8, u8)>(two).is_err());
     }
 
+    #[derive(Serialize)]
+    struct Nothing;
+
+    /// Hardening C4.
+    #[test]
+    fn null_is_an_argument() {
+        assert_eq!(&*written(&Value::Null).json, "null");
+        assert_eq!(&*written(&&Value::Null).json, "null");
+        assert_eq!(&*written(&Data::from(Value::Null)).json, "null");
+        assert_eq!(&*written(&()).json, "");
+    }
+
+    /// Hardening A3: what a client has sent as JSON cannot stand for the bytes beside it.
+    #[test]
+    fn a_lookalike_beside_bytes_is_an_error() {
+        let stand_in = json!({"_placeholder": true, "num": 0});
+        let bytes = Binary::from(vec![7; 1000]);
+        let many: Vec<&Value> = vec![&stand_in; 800];
+        for result in [
+            to_args(&(&many, &bytes), &mut BytesMut::new()),
+            to_args(&(&stand_in, &bytes), &mut BytesMut::new()),
+            to_args(&(Raw(written(&stand_in)), &bytes), &mut BytesMut::new()),
+            to_args(&(&bytes, json!({"_placeholder": true, "num": 1})), &mut BytesMut::new()),
+            to_args(&(&bytes, json!([{"_placeholder": true}])), &mut BytesMut::new()),
+        ] {
+            assert!(result.unwrap_err().to_string().contains("_placeholder"));
+        }
+        let same_twice = written(&(&bytes, &bytes));
+        assert_eq!(same_twice.attachments.len(), 2);
+        assert_eq!(same_twice.attachments[0].as_ptr(), same_twice.attachments[1].as_ptr());
+        assert_eq!(written(&many).attachments.len(), 0);
+    }
+
     #[test]
     fn types_become_arguments() {
         for (actual, expected) in [
@@ -394,6 +430,13 @@ mod tests {
             (written(&[1, 2]), "1,2"),
             (written(&json!({"a": [null]})), r#"{"a":[null]}"#),
             (written(&f64::NAN), "null"),
+            (written(&&()), ""),
+            (written(&&mut ()), ""),
+            (written(&None::<u8>), "null"),
+            (written(&Some(())), "null"),
+            (written(&((),)), "null"),
+            (written(&Nothing), "null"),
+            (written(&(1, Value::Null)), "1,null"),
             (written(&RawArgs(args("1, 2"))), "1, 2"),
             (written(&("x", Raw(args("{ }")))), r#""x",{ }"#),
             (written(&Data::Json("[ 1 ]".into())), "[ 1 ]"),

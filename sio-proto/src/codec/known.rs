@@ -66,8 +66,11 @@ impl MessageCodec for Framing {
     fn encode_messages(&self, messages: &[PlainMessage<'_>], out: &mut BytesMut) {
         for message in messages {
             match message.text() {
-                Some(text) => framing::write_text(&text, out),
-                None => framing::write_json(message.json(), out),
+                Some(text) if !framing::is_mistakable(&text) && !transports::has_boundary(&text) => {
+                    framing::write_text(&text, out);
+                }
+                // To the client a JSON string is the text that it is, whatever that begins with.
+                Some(_) | None => framing::write_json(&transports::without_boundary(message.json()), out),
             }
         }
     }
@@ -117,8 +120,8 @@ impl MessageCodec for Streaming {
     fn encode_messages(&self, messages: &[PlainMessage<'_>], out: &mut BytesMut) {
         for message in messages {
             match message.text() {
-                Some(text) => streaming::write_text(&text, out),
-                None => streaming::write_json(message.json(), out),
+                Some(text) if !transports::has_boundary(&text) => streaming::write_text(&text, out),
+                Some(_) | None => streaming::write_json(&transports::without_boundary(message.json()), out),
             }
         }
     }
@@ -194,7 +197,16 @@ impl MessageCodec for Envelope {
     }
 
     fn encode_messages(&self, messages: &[PlainMessage<'_>], out: &mut BytesMut) {
-        envelope::write_messages(messages.iter().map(|message| message.json()), out);
+        match messages.iter().any(|message| transports::has_boundary(message.json())) {
+            false => envelope::write_messages(messages.iter().map(|message| message.json()), out),
+            true => {
+                let safe: Vec<_> = messages
+                    .iter()
+                    .map(|m| transports::without_boundary(m.json()))
+                    .collect();
+                envelope::write_messages(safe.iter().map(|json| &**json), out);
+            }
+        }
     }
 
     fn decoder(&self, limits: MessageLimits) -> Box<dyn MessageDecoder> {
@@ -337,6 +349,42 @@ mod tests {
         );
         assert_eq!(written(|out| Framing.wrap_jsonp(0, "x", out)), "io.JSONP[0]._(\"x\");");
         assert_eq!(written(|out| Streaming.wrap_jsonp(0, "x", out)), "io.JSONP[0]._(\"x\")");
+    }
+
+    /// Hardening A12: nothing that a text says is taken for a heartbeat, JSON, an event, or the end of a part.
+    #[test]
+    fn a_text_is_nothing_but_a_text() {
+        let said = |codec: &dyn MessageCodec, json: &str| {
+            written(|out| codec.encode_messages(&[PlainMessage::new(json)], out))
+        };
+        for (json, framed) in [
+            (
+                r#""~j~{\"event\":\"admin\"}""#,
+                r#"~m~29~m~~j~"~j~{\"event\":\"admin\"}""#,
+            ),
+            (r#""~h~1""#, r#"~m~9~m~~j~"~h~1""#),
+            (r#""\u007eh~1""#, r#"~m~14~m~~j~"\u007eh~1""#),
+            (r#""~m~1~m~x""#, "~m~8~m~~m~1~m~x"),
+            (r#"" ~j~1""#, "~m~5~m~ ~j~1"),
+            (r#""~J~""#, "~m~3~m~~J~"),
+        ] {
+            assert_eq!(said(&Framing, json), framed, "{json}");
+        }
+        let forged = r#""a\n--socketio\nContent-Type: text/plain\n\n~m~4~m~~h~1""#;
+        for (codec, json) in [
+            (&Framing as &dyn MessageCodec, forged),
+            (&Streaming, forged),
+            (&Envelope, forged),
+            (&Framing, r#"{"a":"--socketio"}"#),
+            (&Envelope, r#""--socketio\n""#),
+        ] {
+            let payload = said(codec, json);
+            assert!(!payload.contains("--socketio"), "{payload}");
+            let part = written(|out| codec.wrap_multipart(&payload, out));
+            assert_eq!(part.matches("--socketio").count(), 1, "{part}");
+        }
+        let streamed = said(&Streaming, r#""--socketio""#);
+        assert_eq!(streamed, "1:20:j\n:\"\\u002d-socketio\",");
     }
 
     #[test]

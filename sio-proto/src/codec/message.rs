@@ -29,7 +29,8 @@ use crate::socket::Args;
 /// A wire of plain messages: what stands in the payloads of `/socket.io/<transport>/…`.
 ///
 /// What is written is text: UTF-8, whatever the transport. A codec is called from any thread, sometimes while a shard is locked, and always with
-/// everything it needs: it must neither wait nor call back.
+/// everything it needs: it must neither wait nor call back. A decoder belongs to its session, and is dropped with it while a shard is
+/// locked.
 ///
 /// # A codec of one's own
 ///
@@ -157,7 +158,8 @@ pub trait MessageCodec: Send + Sync {
         transports::write_htmlfile(Family::V06, payload, out);
     }
 
-    /// Appends the part of an xhr-multipart stream that carries `payload`, with the boundary behind it.
+    /// Appends the part of an xhr-multipart stream that carries `payload`, with the boundary behind it. Nothing can escape the boundary `--socketio` there:
+    /// a codec that lets text through as it is must not write it ([`has_boundary`](crate::legacy::transports::has_boundary)).
     fn wrap_multipart(&self, payload: &str, out: &mut BytesMut) {
         transports::write_multipart(payload, out);
     }

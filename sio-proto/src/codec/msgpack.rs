@@ -74,6 +74,9 @@ impl Default for MessagePack {
 impl PacketParser for MessagePack {
     fn encode(&self, packet: &Packet, messages: &mut Messages<'_>) -> Result<(), PacketError> {
         encode::check_lengths(packet)?;
+        if !encode::fits(packet, messages.room()) {
+            return Err(PacketError::TooLarge);
+        }
         messages.binary(|out| encode::packet(packet, out));
         Ok(())
     }

@@ -29,7 +29,7 @@ use crate::{Frame, json, socket};
 ///
 /// What it decodes is checked by the server before anybody sees it, so that no parser can put into a room what its other members could not be told:
 /// a namespace starts with `/` and has no comma, an event's name is not [reserved](crate::socket::RESERVED_EVENTS), payloads and arguments are
-/// JSON, nested no deeper than [`Limits::max_depth`], placeholders name attachments that exist, and names are no longer than their limits.
+/// JSON, nested no deeper than [`Limits::max_depth`], placeholders name attachments that exist and each another one, and names are no longer than their limits.
 pub trait PacketParser: fmt::Debug + Send + Sync {
     /// Writes a packet as one message, or several; one that is none counts as an error.
     ///
@@ -95,6 +95,9 @@ pub enum PacketError {
     /// A text has a raw U+001E in it, which ends a packet in polls of Engine.IO 4 (docs/protocol/engine-io.md §3.1).
     #[error("text with a raw U+001E")]
     Separator,
+    /// The packet, written, is larger than the queue of a session may be.
+    #[error("the packet is larger than the queue of a session")]
+    TooLarge,
 }
 
 /// Takes the messages that [`PacketParser::encode`] writes.
@@ -104,16 +107,26 @@ pub struct Messages<'a> {
     buffer: &'a mut BytesMut,
     first: Option<Frame>,
     more: Vec<Frame>,
+    /// How many bytes more the messages of this packet may have.
+    room: usize,
 }
 
 impl<'a> Messages<'a> {
-    fn new(revision: Revision, buffer: &'a mut BytesMut) -> Self {
+    fn new(revision: Revision, room: usize, buffer: &'a mut BytesMut) -> Self {
         Self {
             revision,
+            room,
             buffer,
             first: None,
             more: Vec::new(),
         }
+    }
+
+    /// How many bytes this packet may yet have, from [`Config::max_queued_bytes`](crate::Config::max_queued_bytes): a packet with more is
+    /// [`PacketError::TooLarge`]. A parser that makes more bytes of a packet than the packet has should ask before it writes them.
+    #[must_use]
+    pub const fn room(&self) -> usize {
+        self.room
     }
 
     /// Adds a text message.
@@ -139,6 +152,7 @@ impl<'a> Messages<'a> {
     }
 
     fn push(&mut self, frame: Frame) {
+        self.room = self.room.saturating_sub(frame.len());
         match self.first {
             None => self.first = Some(frame),
             Some(_) => self.more.push(frame),
@@ -152,7 +166,7 @@ impl<'a> Messages<'a> {
 ///
 /// Those of [`PacketParser::encode`].
 pub fn messages(parser: &dyn PacketParser, packet: &Packet) -> Result<Vec<EngineMessage>, PacketError> {
-    let frames = assemble(parser, packet, Revision::V4, &mut BytesMut::new())?;
+    let frames = assemble(parser, packet, Revision::V4, usize::MAX, &mut BytesMut::new())?;
     let said = |frame: Frame| match frame.is_binary() {
         true => EngineMessage::Binary(frame.payload_bytes()),
         // Behind the type digit of Engine.IO.
@@ -161,14 +175,15 @@ pub fn messages(parser: &dyn PacketParser, packet: &Packet) -> Result<Vec<Engine
     Ok(frames.0.into_iter().chain(frames.1).map(said).collect())
 }
 
-/// The frames of a packet: the first, if there is any, and the others.
+/// The frames of a packet, of at most about `max_bytes`: the first, if there is any, and the others.
 pub(crate) fn assemble(
     parser: &dyn PacketParser,
     packet: &Packet,
     revision: Revision,
+    max_bytes: usize,
     buffer: &mut BytesMut,
 ) -> Result<(Option<Frame>, Vec<Frame>), PacketError> {
-    let mut messages = Messages::new(revision, buffer);
+    let mut messages = Messages::new(revision, max_bytes, buffer);
     parser.encode(packet, &mut messages)?;
     Ok((messages.first, messages.more))
 }
@@ -231,9 +246,8 @@ fn check_json(json: &str, limits: &Limits) -> Result<(), DecodeError> {
 fn check_args(args: &Args, limits: &Limits) -> Result<(), DecodeError> {
     json::validate_elements(&args.json, limits.max_depth)?;
     // Without attachments nothing is a placeholder, whatever it looks like (docs/protocol/socket-io.md §2.1).
-    if args.attachments.is_empty() || json::placeholders_in_range(&args.json, args.attachments.len()) {
-        Ok(())
-    } else {
-        Err(DecodeError::IllegalAttachments)
+    if !args.attachments.is_empty() {
+        json::named_attachments(&args.json, args.attachments.len())?;
     }
+    Ok(())
 }

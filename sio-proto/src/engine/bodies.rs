@@ -148,14 +148,33 @@ fn parse(parser: &dyn PacketParser, message: EngineMessage, revision: Revision, 
     }
 }
 
+/// What is known of the peer that a poll of revision 3 is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer3 {
+    /// How it encodes text.
+    pub(crate) dialect: Dialect,
+    /// Whether it gets all polls in binary framing.
+    pub(crate) binary: bool,
+}
+
 /// How the body of a poll with these packets is written, and its `Content-Type`.
-pub(crate) fn poll_encoding(revision: Revision, jsonp: Option<&str>, frames: &[Frame]) -> (&'static str, PollEncoding) {
+pub(crate) fn poll_encoding(
+    revision: Revision,
+    jsonp: Option<&str>,
+    peer: Peer3,
+    frames: &[Frame],
+) -> (&'static str, PollEncoding) {
+    let doubled = peer.dialect == Dialect::Double;
     match (revision, jsonp) {
         (Revision::V4, None) => (TEXT, PollEncoding::Engine4),
         (Revision::V4, Some(index)) => (TEXT, PollEncoding::Engine4Jsonp(index.into())),
+        (Revision::V3, Some(index)) if doubled => (TEXT, PollEncoding::Engine3DoubledJsonp(index.into())),
         (Revision::V3, Some(index)) => (TEXT, PollEncoding::Engine3Jsonp(index.into())),
-        // Peers that cannot take binary get no binary frames in the first place.
-        (Revision::V3, None) if frames.iter().any(Frame::is_binary) => (BINARY, PollEncoding::Engine3Binary),
+        // Peers that cannot take binary get no binary frames in the first place. Text is plain in it, in either dialect.
+        (Revision::V3, None) if peer.binary || frames.iter().any(Frame::is_binary) => {
+            (BINARY, PollEncoding::Engine3Binary)
+        }
+        (Revision::V3, None) if doubled => (TEXT, PollEncoding::Engine3Doubled),
         (Revision::V3, None) => (TEXT, PollEncoding::Engine3),
     }
 }
@@ -177,6 +196,17 @@ pub(crate) fn encode_v3(frames: &[Frame], out: &mut BytesMut) {
     for frame in frames {
         match text_of(frame) {
             Some(text) => writer.text(text),
+            None => writer.binary(data(Revision::V3, frame)),
+        }
+    }
+}
+
+/// Puts packets together as a text payload of revision 3, its text encoded twice.
+pub(crate) fn encode_v3_doubled(frames: &[Frame], out: &mut BytesMut) {
+    let mut writer = payload_v3::TextWriter::new(out);
+    for frame in frames {
+        match text_of(frame) {
+            Some(text) => writer.doubled(text),
             None => writer.binary(data(Revision::V3, frame)),
         }
     }

@@ -220,6 +220,19 @@ impl<'a> TextWriter<'a> {
         self.0.put_slice(packet.as_bytes());
     }
 
+    /// Appends a packet that is already in its text form for a peer of [`Dialect::Double`]: its bytes, each as a character. One that is not ASCII becomes
+    /// two.
+    pub fn doubled(&mut self, packet: &str) {
+        if packet.is_ascii() {
+            return self.text(packet);
+        }
+        self.0.reserve(2 * packet.len() + 8);
+        self.length(packet.len());
+        for byte in packet.bytes() {
+            self.0.put_slice(char::from(byte).encode_utf8(&mut [0; 2]).as_bytes());
+        }
+    }
+
     /// Appends a binary message as base64.
     pub fn binary(&mut self, bytes: &[u8]) {
         self.length(base64_text_len(Revision::V3, bytes.len()));
@@ -320,6 +333,20 @@ mod tests {
     }
 
     /// Packets, text payload and binary payload as engine.io-parser 2.2.1 and 1.3.2 write them.
+    #[test]
+    fn text_for_a_peer_that_encodes_twice() {
+        let mut out = BytesMut::new();
+        let mut writer = TextWriter::new(&mut out);
+        writer.doubled("4cash €");
+        writer.doubled("4😀");
+        writer.doubled("4ascii");
+        let wire = ByteString::try_from(out).unwrap();
+        assert_eq!(wire, "9:4cash â\u{82}¬5:4ð\u{9f}\u{98}\u{80}6:4ascii");
+        let read: Result<Vec<_>, _> = decode_text(wire, Dialect::Double, 10).collect();
+        let said = ["cash €", "😀", "ascii"].map(|text| Packet::Message(text.into()));
+        assert_eq!(read.unwrap(), said);
+    }
+
     #[test]
     fn the_parsers_own_vectors() {
         let cases: [(Vec<Packet>, &str, &[u8]); 9] = [

@@ -28,12 +28,14 @@ mod string;
 mod tokens;
 
 pub use array::{Array, Elements, elements, scan_array, validate_elements};
-pub use placeholder::{placeholders_in_range, replace_placeholders};
+pub use placeholder::{Named, PlaceholderError, named_attachments, replace_placeholders};
 pub use scan::validate;
 pub use string::{unescape, write_ascii, write_ascii_string, write_js_string, write_script_string, write_string};
 
+pub(crate) use placeholder::each_placeholder;
 #[cfg(feature = "msgpack")]
 pub(crate) use placeholder::leading_number;
+pub(crate) use string::{ascii_len, ascii_string_len, string_len};
 #[cfg(feature = "msgpack")]
 pub(crate) use tokens::{Token, tokens};
 

@@ -8,20 +8,92 @@ use alloc::vec::Vec;
 
 use bytes::BytesMut;
 
+use super::MAX_DEPTH;
 use super::scan::Scanner;
 use super::string::unescape;
 
-/// Whether every placeholder in `json` names one of `attachments` attachments.
+/// Why the placeholders of a packet are not those of an honest sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceholderError {
+    /// A placeholder has no number, or one that is not that of an attachment.
+    #[error("a placeholder names no attachment")]
+    NotAnAttachment,
+    /// Two placeholders name one attachment. No genuine encoder writes it, and whoever put the bytes in their places would write them as often as they
+    /// are named.
+    #[error("two placeholders name one attachment")]
+    NamedTwice,
+}
+
+/// Which attachments of a packet its placeholders name, by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// The first 128, which is all there are in nearly every packet.
+    low: u128,
+    high: Vec<u128>,
+}
+
+impl Named {
+    /// Whether a placeholder names the attachment of this number.
+    #[must_use]
+    pub fn contains(&self, number: usize) -> bool {
+        let bit = 1 << (number % 128);
+        match (number / 128).checked_sub(1) {
+            None => self.low & bit != 0,
+            Some(word) => self.high.get(word).is_some_and(|word| word & bit != 0),
+        }
+    }
+
+    /// False if the number was there already.
+    fn insert(&mut self, number: usize) -> bool {
+        let bit = 1 << (number % 128);
+        let word = match (number / 128).checked_sub(1) {
+            None => &mut self.low,
+            Some(word) => {
+                if self.high.len() <= word {
+                    self.high.resize(word + 1, 0);
+                }
+                &mut self.high[word]
+            }
+        };
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+}
+
+/// Checks that every placeholder in `json` names one of `attachments` attachments, and none of them twice; says which are named.
 ///
 /// `json` holds valid JSON values joined by commas, nested at most [`MAX_DEPTH`](super::MAX_DEPTH) deep. A placeholder
 /// is an object whose member `_placeholder` is exactly `true`; its `num` must be an integer from 0 below `attachments`,
 /// written in digits (docs/protocol/socket-io.md §9: `-1`, `0.5` and `"splice"` have all been tried). Of a key that
 /// appears twice the last one counts, as it does for `JSON.parse`.
-#[must_use]
-pub fn placeholders_in_range(json: &str, attachments: usize) -> bool {
+///
+/// It takes time linear in `json`, and a bit of memory for each of `attachments`, which the caller has bounded.
+///
+/// # Errors
+///
+/// The first fault that is found.
+pub fn named_attachments(json: &str, attachments: usize) -> Result<Named, PlaceholderError> {
+    let mut named = Named::default();
+    let mut fault = Ok(());
+    each_placeholder(json, |number| {
+        fault = match number.filter(|number| *number < attachments) {
+            None => Err(PlaceholderError::NotAnAttachment),
+            Some(number) if !named.insert(number) => Err(PlaceholderError::NamedTwice),
+            Some(_) => Ok(()),
+        };
+        fault.is_ok()
+    });
+    fault.map(|()| named)
+}
+
+/// Calls `visit` with the number of every placeholder in `json`, or `None` where that is no number, as long as `visit` says true. `json` is as
+/// [`named_attachments`] has it.
+pub(crate) fn each_placeholder(json: &str, mut visit: impl FnMut(Option<usize>) -> bool) {
     let mut scanner = Scanner::new(json);
-    // One bit per open bracket, the innermost lowest.
-    let (mut marked, mut in_range) = (0u128, 0u128);
+    // One bit per open bracket, the innermost lowest; and the numbers of the open brackets, the outermost first.
+    let (mut marked, mut depth) = (0u128, 0usize);
+    let mut numbers = [None; MAX_DEPTH + 1];
     while let Some(byte) = scanner.peek() {
         match byte {
             b'"' => {
@@ -36,21 +108,22 @@ pub fn placeholders_in_range(json: &str, attachments: usize) -> bool {
                 let value = &json[scanner.position()..];
                 match &*unescape(&json[key]) {
                     "_placeholder" => marked = marked & !1 | u128::from(value.starts_with("true")),
-                    "num" => in_range = in_range & !1 | u128::from(starts_with_number_below(attachments, value)),
+                    "num" => numbers[depth.min(MAX_DEPTH)] = leading_number(value),
                     _ => {}
                 }
             }
             b'{' | b'[' => {
                 marked <<= 1;
-                in_range <<= 1;
+                depth += 1;
+                numbers[depth.min(MAX_DEPTH)] = None;
                 scanner.take(byte);
             }
             b'}' | b']' => {
-                if marked & 1 > in_range & 1 {
-                    return false;
+                if marked & 1 != 0 && !visit(numbers[depth.min(MAX_DEPTH)]) {
+                    return;
                 }
                 marked >>= 1;
-                in_range >>= 1;
+                depth = depth.saturating_sub(1);
                 scanner.take(byte);
             }
             _ => {
@@ -58,16 +131,11 @@ pub fn placeholders_in_range(json: &str, attachments: usize) -> bool {
             }
         }
     }
-    true
-}
-
-fn starts_with_number_below(bound: usize, value: &str) -> bool {
-    leading_number(value).is_some_and(|number| number < bound)
 }
 
 /// Copies JSON values joined by commas, with every placeholder replaced by what `write` writes for its number.
 ///
-/// What counts as a placeholder is what [`placeholders_in_range`] looks at. Whether the numbers are in range is for `write` to know.
+/// What counts as a placeholder is what [`named_attachments`] looks at. Whether the numbers are in range is for `write` to know.
 pub fn replace_placeholders(out: &mut BytesMut, json: &str, mut write: impl FnMut(&mut BytesMut, usize)) {
     let mut scanner = Scanner::new(json);
     let mut open: Vec<Object> = Vec::new();
@@ -159,11 +227,6 @@ mod tests {
                 true,
             ),
             (
-                r#"{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}"#,
-                1,
-                true,
-            ),
-            (
                 r#"{"x":[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]}"#,
                 2,
                 true,
@@ -202,11 +265,41 @@ mod tests {
             (r#"{"_placeholder":true,"\u006eum":9}"#, 1, false),
         ] {
             assert_eq!(
-                placeholders_in_range(json, attachments),
+                named_attachments(json, attachments).is_ok(),
                 expected,
                 "{json} of {attachments}"
             );
         }
+    }
+
+    /// Hardening A3.
+    #[test]
+    fn no_attachment_is_named_twice() {
+        let one = r#"{"_placeholder":true,"num":0}"#;
+        for json in [
+            alloc::format!("{one},{one}"),
+            alloc::format!("[{one},{{\"a\":{one}}}]"),
+            r#"{"_placeholder":true,"num":0},{"num":0,"\u005fplaceholder":true}"#.into(),
+            // The outer one stands for all that is in it, but a sender that means one of them writes no other.
+            alloc::format!(r#"{{"_placeholder":true,"num":0,"x":{one}}}"#),
+        ] {
+            assert_eq!(named_attachments(&json, 2), Err(PlaceholderError::NamedTwice), "{json}");
+        }
+        let each = |numbers: &[usize]| {
+            let one = |number: &usize| alloc::format!("{{\"_placeholder\":true,\"num\":{number}}}");
+            numbers.iter().map(one).collect::<Vec<_>>().join(",")
+        };
+        let named = named_attachments(&each(&[5, 127, 128, 999]), 1_000).unwrap();
+        let numbers: Vec<usize> = (0..1_100).filter(|number| named.contains(*number)).collect();
+        assert_eq!(numbers, [5, 127, 128, 999]);
+        assert_eq!(
+            named_attachments(&each(&[300, 2, 300]), 1_000),
+            Err(PlaceholderError::NamedTwice)
+        );
+        assert_eq!(
+            named_attachments(&each(&[1_000]), 1_000),
+            Err(PlaceholderError::NotAnAttachment)
+        );
     }
 
     #[test]

@@ -71,6 +71,33 @@ fn code_unit(digits: &str) -> (u32, &str) {
     }
 }
 
+/// How many bytes [`write_string`] writes for `text`. From 1 to 6 for each byte of it (a control character is `\u0000`), and 2.
+pub(crate) fn string_len(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' | 0x08..=0x0a | 0x0c | 0x0d => 2,
+        0..=0x1f => 6,
+        _ => 1,
+    };
+    2 + text.bytes().map(escaped).sum::<usize>()
+}
+
+/// How many bytes [`write_ascii_string`] writes for `text`. From 1 to 6 for each byte of it, and 2.
+pub(crate) fn ascii_string_len(text: &str) -> usize {
+    string_len(text) - text.len() + ascii_len(text)
+}
+
+/// How many bytes [`write_ascii`] writes for `text`. Up to 3 for each byte of it: two bytes become 6, three 6, four 12.
+pub(crate) fn ascii_len(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        0..0x80 => 1,
+        0xf0.. => 12,
+        0xc0.. => 6,
+        // The rest of a character.
+        _ => 0,
+    };
+    text.bytes().map(escaped).sum()
+}
+
 /// Writes `text` as a JSON string literal, exactly as `JSON.stringify` does.
 pub fn write_string(out: &mut BytesMut, text: &str) {
     out.reserve(text.len() + 2);
@@ -241,6 +268,18 @@ mod tests {
             assert_eq!(written(write_ascii, json), ascii);
         }
         assert_eq!(written(write_ascii_string, "\n\"é"), r#""\n\"\u00e9""#);
+    }
+
+    proptest! {
+        /// Hardening A3: what a text weighs is known before it is written.
+        #[test]
+        fn lengths_are_known_before(text in "[\\x00-\\x23\\\\é€😀a\u{7f}\u{80}]{0,12}", any in any::<String>()) {
+            for text in [text, any] {
+                prop_assert_eq!(string_len(&text), written(write_string, &text).len());
+                prop_assert_eq!(ascii_string_len(&text), written(write_ascii_string, &text).len());
+                prop_assert_eq!(ascii_len(&text), written(write_ascii, &text).len());
+            }
+        }
     }
 
     #[test]

@@ -14,8 +14,8 @@
 //! read in the other ways that genuine peers can have meant it: with LEN in code points (Go, §2.1), and from a JSONP
 //! form with the newlines that the browser has made CRLF (§5.1). Bytes are never counted.
 //!
-//! A text that begins with `~h~` or `~j~` cannot be told from a heartbeat or JSON. Nothing escapes it; send such text
-//! as JSON. What follows `~j~` is not looked at here: the reader of the JSON drops a message that is none.
+//! A text that begins with `~h~` or `~j~` cannot be told from a heartbeat or JSON ([`is_mistakable`]). Nothing escapes it; send such text
+//! as JSON, as a string. What follows `~j~` is not looked at here: the reader of the JSON drops a message that is none.
 
 use alloc::vec::Vec;
 
@@ -155,7 +155,13 @@ impl Frame {
     }
 }
 
-/// Appends a text frame, such as the session id.
+/// Whether this text, in a text frame, would be a heartbeat or JSON to its reader.
+#[must_use]
+pub fn is_mistakable(text: &str) -> bool {
+    text.starts_with(HEARTBEAT) || text.starts_with(JSON)
+}
+
+/// Appends a text frame, such as the session id. The text must not be [mistakable](is_mistakable).
 pub fn write_text(text: &str, out: &mut BytesMut) {
     write("", text, out);
 }

@@ -24,6 +24,9 @@ use crate::server::{Encoded, Message, Reason, SendError};
 use crate::wire::Inbound;
 use crate::{Config, Frame, json};
 
+/// Most bytes that a known codec puts around a message, and the event around its name and arguments.
+const AROUND_MESSAGE: usize = 48;
+
 /// Why a payload was not read to its end, and whose it might have been.
 #[derive(Debug)]
 pub struct Garbled {
@@ -118,8 +121,32 @@ pub(crate) fn decode_body(config: &Config, codec: u8, route: &Legacy06<'_>, body
     packets
 }
 
-/// Encodes a message for clients of one codec, as the module says.
-pub(crate) fn encode_message(message: &Message, codec: &Codec, buffer: &mut BytesMut) -> Encoded {
+/// Whether what a message becomes fits into `max` bytes, its frame included. Nothing is written to find out.
+///
+/// Each value of the event `message` is a message of its own, with a frame of the codec's around it; of any other event the name grows up to 6 times and
+/// attachments by a third.
+fn fits(message: &Message, max: usize) -> bool {
+    let args = &message.args;
+    let name = message.name.as_deref().unwrap_or_default();
+    let attachments = args.attachments.iter().map(|bytes| bytes.len().div_ceil(3) * 4 + 3);
+    let given = args.json.len() + attachments.sum::<usize>() + AROUND_MESSAGE;
+    match name == "message" && args.attachments.is_empty() {
+        // A value and its comma are two bytes at least.
+        true => given + AROUND_MESSAGE / 2 * args.json.len() <= max || given + AROUND_MESSAGE * args.len() <= max,
+        false => given + 6 * name.len() <= max || given + json::string_len(name) <= max,
+    }
+}
+
+/// Encodes a message for clients of one codec, as the module says, unless it is too large for the queue of a session.
+pub(crate) fn encode_message(
+    message: &Message,
+    codec: &Codec,
+    config: &Config,
+    buffer: &mut BytesMut,
+) -> Result<Encoded, SendError> {
+    if !fits(message, config.max_queued_bytes) {
+        return Err(SendError::TooLarge);
+    }
     let args = &message.args;
     let first = Frame::text(buffer, |b| match message.name.as_deref() {
         Some("message") if args.attachments.is_empty() => {
@@ -132,10 +159,10 @@ pub(crate) fn encode_message(message: &Message, codec: &Codec, buffer: &mut Byte
         }
         name => codec.encode_event(&PlainEvent::new(name.unwrap_or_default(), args), b),
     });
-    Encoded {
+    Ok(Encoded {
         first,
         attachments: Vec::new(),
-    }
+    })
 }
 
 /// Says whether this wire can carry the message: it has no acknowledgements.

@@ -13,6 +13,8 @@
 //! The chunks of htmlfile are given without their HTTP chunk framing. Write one chunk per payload: browsers of the
 //! time run a script when its chunk is complete.
 
+use alloc::borrow::Cow;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
@@ -93,8 +95,27 @@ pub fn write_htmlfile(family: Family, payload: &str, out: &mut BytesMut) {
     out.put_slice(after);
 }
 
+/// What ends a part of an xhr-multipart stream, wherever it stands.
+const MULTIPART_BOUNDARY: &str = "--socketio";
+
+/// Whether `text`, in a part of an xhr-multipart stream, would end the part and say what stands in the next. A payload is the same for all transports,
+/// so no payload may.
+#[must_use]
+pub fn has_boundary(text: &str) -> bool {
+    memchr::memmem::find(text.as_bytes(), MULTIPART_BOUNDARY.as_bytes()).is_some()
+}
+
+/// The JSON, which means what it meant, without the boundary in it. In JSON two hyphens stand only inside of strings.
+#[must_use]
+pub fn without_boundary(json: &str) -> Cow<'_, str> {
+    match has_boundary(json) {
+        false => Cow::Borrowed(json),
+        true => Cow::Owned(json.replace(MULTIPART_BOUNDARY, "\\u002d-socketio")),
+    }
+}
+
 /// Appends the part of an xhr-multipart stream that carries `payload`, and the boundary that makes the browser deliver
-/// it.
+/// it. The payload must not [have the boundary](has_boundary) in it, which would end the part there.
 pub fn write_multipart(payload: &str, out: &mut BytesMut) {
     out.reserve(payload.len() + 48);
     out.put_slice(b"Content-Type: text/plain\n\n");

@@ -13,8 +13,8 @@
 //! Decoding follows the "robust" column of §13: what is no packet is an error to count and ignore, never a reason to
 //! end the session. JSON is checked here, so that what a packet carries can be passed on as it stands.
 //!
-//! Clients before 0.8.3 cannot read a raw LF in a packet. Only type 3 can hold one; send JSON or events to be understood
-//! by all.
+//! Clients before 0.8.3 cannot read a raw LF in a packet. Only type 3 has to hold one; JSON and events are understood by
+//! all.
 
 pub mod handshake;
 mod message;

@@ -142,7 +142,7 @@
 //! | reading, HTTP, frames, UTF-8, packets: [`Conn`](crate::conn::Conn), [`WireDecoder`](crate::wire::WireDecoder), [`Request::decode_body`](crate::server::Request::decode_body) | `handle_*`, `accept`, `refuse`, `emit`, `join`: a look-up and a queue |
 //! | encoding a message: [`Message::encode`](crate::server::Message::encode) | counting references, once per member of a room |
 //! | bodies of polls: [`Response::take_body`](crate::server::Response::take_body) | `flush_ready`, of a bounded number of links |
-//! | the user's code, writing to sockets | neither of these, ever |
+//! | the user's code, dropping what is in [`Outputs::released`](crate::server::Outputs), writing to sockets | neither of these, ever |
 //!
 //! Time is per shard: each has a [`next_timeout`](crate::server::Shard::next_timeout) of its own, and must not be told of a time before one that it was told of already, whichever thread
 //! read the clock. Links are per shard, too: a connection whose next request belongs elsewhere is gone for the shard that it was known to.

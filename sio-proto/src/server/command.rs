@@ -95,14 +95,14 @@ pub enum SendError {
     /// owes too many acknowledgements.
     #[error("the queue of the session is full")]
     Full,
-    /// The message is larger than the queue of a session ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes),
-    /// [`Config::max_queued_packets`](crate::Config::max_queued_packets)): no client could get it, however fast it reads. In a broadcast those
-    /// for whom it is too large do not get it, and stay.
-    #[error("the message is larger than the queue of a session")]
-    TooLarge,
     /// The message was volatile and the transport cannot take it right now.
     #[error("the transport is busy and the message was volatile")]
     Dropped,
+    /// The message, as this client's generation writes it, is larger than the queue of a session may be
+    /// ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)): it fits into nobody's, not even an empty one. It is the sender's to make smaller;
+    /// the recipients are not touched.
+    #[error("the message is larger than the queue of a session")]
+    TooLarge,
     /// The client's generation, or the server's [`Config::parser`](crate::Config::parser), has no way to say this.
     #[error("the client's generation cannot carry this message")]
     Unsupported,

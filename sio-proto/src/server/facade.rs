@@ -313,6 +313,7 @@ impl Server {
             let more = self.shard.flush_ready(now, FLUSH, &mut self.outputs);
             self.queue
                 .extend(self.outputs.deliveries.drain(..).map(Output::Delivery));
+            self.outputs.released.clear();
             let mut writes = core::mem::take(&mut self.outputs.writes);
             for write in writes.drain(..) {
                 self.write(write);

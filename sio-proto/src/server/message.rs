@@ -10,11 +10,11 @@
 //! | | 4.x | 1.x-2.x | 0.7-0.9 | 0.6 |
 //! |---|---|---|---|---|
 //! | `emit(name, args)` | EVENT | EVENT, in ASCII | `5`, `{"name","args"}` | JSON message `{"event","args"}` |
-//! | `send(text)`, the event `message` with one string | EVENT | EVENT | `3`; text with a line break as `4` | text message |
+//! | `send(text)`, the event `message` with one string | EVENT | EVENT | `3`, or if so configured, with a line break, `4` | text message |
 //! | the event `message` with one other value | EVENT | EVENT | `4` | JSON message, that value |
 //! | several values in `message` | EVENT | EVENT | `5` | one message for each |
 //! | binary | attachments | attachments; base64 where the transport needs it | `{"base64":"…"}` in its place | `"attachments":[base64,…]` beside the arguments |
-//! | emit with acknowledgement | id | id | `ID+` | [`SendError::Unsupported`](super::SendError); in a broadcast the event without it |
+//! | emit with acknowledgement | id | id | `ID+`; for `3` and `4` `ID`, which the client acknowledges by itself | [`SendError::Unsupported`](super::SendError); in a broadcast the event without it |
 //! | acknowledgement of a client's event | ACK | ACK in the form of 1.0.3 and later | `6:::ID+[…]` | never asked for |
 //! | volatile | dropped unless it can leave at once | the same | the same | the same |
 //! | rooms, broadcasts | have no wire form | | | |
@@ -39,6 +39,26 @@
 //! The columns 4.x and 1.x-2.x are those of the standard wire. With a [`Config::parser`] the same packets go in the parser's own messages: with
 //! [MessagePack](crate::codec) each is one binary message with the bytes inside of it. What a parser cannot say is
 //! [`SendError::Unsupported`](super::SendError), and in a broadcast left out.
+//!
+//! # What things weigh
+//!
+//! A byte of a client's can become several for another one. What a message weighs in a form is asked before it is written in that form, and one that is
+//! larger than a queue may be ([`Config::max_queued_bytes`]) is [`SendError::TooLarge`](super::SendError) to who sends it. The queues hold what has been
+//! written, so their limits hold for these factors too; what is converted after that is converted one packet or one poll at a time.
+//!
+//! | from | to | bytes for a byte, at most |
+//! |---|---|---|
+//! | the name of an event | a JSON string | 6 |
+//! | JSON of arguments | 4.x; `4` and `5` of 0.7-0.9, but for U+2028 and U+2029, which become 6 for 3 | 1 |
+//! | JSON of arguments | 1.x-2.x, in ASCII | 3 |
+//! | JSON of arguments | MessagePack (`1.5` is 9 bytes) | 2.25 |
+//! | MessagePack | JSON of arguments (`c2` is `false,`), placeholders apart | 6 |
+//! | an attachment | 4.x, 1.x-2.x, MessagePack | 1 |
+//! | an attachment | 0.7-0.9, 0.6, polls and `b64`: base64 | 4/3 |
+//! | several values in `message` | 0.6, a frame for each (`1,` is `~m~4~m~~j~1`) | 6 |
+//! | text of a raw session | Engine.IO 3 in the dialect of 1.x, UTF-8 twice | 2 |
+//! | a payload | the string of a script: a quote is 2, a control character 6 | 6 |
+//! | a payload | htmlfile, the same; `<!` is 7 | 6 |
 //!
 //! From clients:
 //!
@@ -155,8 +175,8 @@ enum Encoding {
     /// Nobody has asked for it.
     Missing,
     Made(Encoded),
-    /// The parser has no way to say it.
-    Unsupported,
+    /// It cannot be made.
+    Refused(SendError),
 }
 
 impl Encoded {
@@ -170,6 +190,11 @@ impl Encoded {
 
     pub(crate) fn packets(&self) -> usize {
         1 + self.attachments.len()
+    }
+
+    /// Whether an empty queue has room for it.
+    fn fits(&self, config: &Config) -> bool {
+        self.bytes() <= config.max_queued_bytes && self.packets() <= config.max_queued_packets
     }
 }
 
@@ -235,13 +260,10 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// [`SendError::Unsupported`] if the server's [`Config::parser`] cannot say it, [`SendError::TooLarge`] if it fits into no session's queue.
+    /// [`SendError::Unsupported`] if the server's [`Config::parser`] cannot say it, [`SendError::TooLarge`] if it would not fit into the empty queue of a
+    /// session.
     pub fn encode(&mut self, form: Form, config: &Config, buffer: &mut BytesMut) -> Result<(), SendError> {
-        let encoded = self.encoded(form, config, buffer)?;
-        match encoded.packets() > config.max_queued_packets || encoded.bytes() > config.max_queued_bytes {
-            true => Err(SendError::TooLarge),
-            false => Ok(()),
-        }
+        self.encoded(form, config, buffer).map(|_| ())
     }
 
     /// The encoding for `form`, made now if it is not there yet.
@@ -253,11 +275,17 @@ impl Message {
     ) -> Result<&Encoded, SendError> {
         if matches!(self.place(form), Encoding::Missing) {
             let made = self.make(form, config, buffer);
-            *self.place(form) = made.map_or(Encoding::Unsupported, Encoding::Made);
+            // A codec of the operator's says what a message weighs when it has been made.
+            let made = made.and_then(|made| match made.fits(config) {
+                true => Ok(made),
+                false => Err(SendError::TooLarge),
+            });
+            *self.place(form) = made.map_or_else(Encoding::Refused, Encoding::Made);
         }
         match self.place(form) {
             Encoding::Made(encoded) => Ok(encoded),
-            Encoding::Missing | Encoding::Unsupported => Err(SendError::Unsupported),
+            Encoding::Missing => Err(SendError::Unsupported),
+            Encoding::Refused(error) => Err(*error),
         }
     }
 
@@ -274,14 +302,15 @@ impl Message {
         &mut self.plain[at].1
     }
 
-    fn make(&self, form: Form, config: &Config, buffer: &mut BytesMut) -> Option<Encoded> {
+    /// Makes the encoding. What it weighs is asked before it is made.
+    fn make(&self, form: Form, config: &Config, buffer: &mut BytesMut) -> Result<Encoded, SendError> {
         match form {
             Form::Engine4 => crate::engine::session::encode_message(Revision::V4, self, config, buffer),
             Form::Engine3 => crate::engine::session::encode_message(Revision::V3, self, config, buffer),
-            Form::Legacy09 => Some(crate::legacy::v1::session::encode_message(self, buffer)),
+            Form::Legacy09 => crate::legacy::v1::session::encode_message(self, config, buffer),
             Form::Plain(codec) => {
                 let codec = config.legacy.codec_at(codec);
-                Some(crate::legacy::payloads::encode_message(self, codec, buffer))
+                crate::legacy::payloads::encode_message(self, codec, config, buffer)
             }
         }
     }

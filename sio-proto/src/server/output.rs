@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::{Delivery, Part, Stream, StreamForm};
+use super::{Delivery, Extension, Part, Stream, StreamForm};
 use crate::codec::Codec;
 use crate::engine::bodies;
 use crate::http;
@@ -21,6 +21,10 @@ pub struct Outputs {
     pub writes: Vec<Write>,
     /// What the user has to see, in order.
     pub deliveries: Vec<Delivery>,
+    /// Values of the user's that are not needed any more: extensions of requests that have been handled, and of sessions that have
+    /// ended. They are handed back so that none is dropped inside of the shard. A caller with a lock around the shard drops
+    /// them where the lock is not held, because what they do then is the user's code.
+    pub released: Vec<Extension>,
 }
 
 /// Something that has to leave on a link.
@@ -123,10 +127,14 @@ pub enum PollEncoding {
     Engine4Jsonp(ByteString),
     /// Length-prefixed packets, binary as base64 (docs/protocol/engine-io.md §3.2).
     Engine3,
+    /// The same for a peer that encodes text twice (docs/protocol/engine-io.md §3.3).
+    Engine3Doubled,
     /// Length-prefixed packets in bytes (docs/protocol/engine-io.md §3.4).
     Engine3Binary,
     /// Length-prefixed packets as an Engine.IO JSONP answer with this index (docs/protocol/engine-io.md §4.6).
     Engine3Jsonp(ByteString),
+    /// The same for a peer that encodes text twice.
+    Engine3DoubledJsonp(ByteString),
     /// Packets of 0.7-0.9, framed if there are several (docs/protocol/legacy-0.9.md §5).
     Legacy09,
     /// The same as the script of this callback (docs/protocol/legacy-0.9.md §7).
@@ -184,9 +192,14 @@ impl PollEncoding {
                 bodies::encode_script(index, buffer);
             }
             Self::Engine3 => bodies::encode_v3(frames, buffer),
+            Self::Engine3Doubled => bodies::encode_v3_doubled(frames, buffer),
             Self::Engine3Binary => bodies::encode_v3_binary(frames, buffer),
             Self::Engine3Jsonp(index) => {
                 bodies::encode_v3(frames, buffer);
+                bodies::encode_script(index, buffer);
+            }
+            Self::Engine3DoubledJsonp(index) => {
+                bodies::encode_v3_doubled(frames, buffer);
                 bodies::encode_script(index, buffer);
             }
             Self::Legacy09 => v1::requests::encode_poll(frames, buffer),

@@ -266,6 +266,23 @@ impl Session {
         first.into_iter().collect()
     }
 
+    /// Takes what one poll carries out of the outbox: so many packets, and so many bytes unless one packet has more.
+    pub(crate) fn take_up_to(&mut self, packets: usize, bytes: usize) -> Vec<Frame> {
+        if self.outbox.len() <= packets && self.outbox_bytes <= bytes {
+            return self.take_outbox();
+        }
+        let mut room = bytes;
+        let fitting = self.outbox.iter().take(packets).take_while(|frame| {
+            let fits = frame.len() <= room;
+            room = room.saturating_sub(frame.len());
+            fits
+        });
+        let count = fitting.count().max(1).min(self.outbox.len());
+        let taken: Vec<Frame> = self.outbox.drain(..count).collect();
+        self.outbox_bytes -= taken.iter().map(Frame::len).sum::<usize>();
+        taken
+    }
+
     /// Lets go of what a burst has left of an empty outbox: sessions are many, and mostly idle.
     pub(crate) fn trim_outbox(&mut self) {
         if self.outbox.capacity() > 32 {

@@ -126,6 +126,7 @@ impl Shard {
 
     /// A complete request came on `link`. It is answered now, or the link waits for its answer.
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
+        out.released.extend(request.extension.clone());
         let (written, verdict) = (out.writes.len(), request.verdict.clone());
         super::route::handle_request(&mut self.core, now, link, request, out);
         self.core.count_refusals(&verdict, &out.writes[written..]);

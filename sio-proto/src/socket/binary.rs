@@ -21,7 +21,6 @@ use bytestring::ByteString;
 use super::text::{DecodeError, Decoded, Limits, Partial, decode};
 use super::{Packet, Revision, Role};
 use crate::codec::{PacketError, PacketParser};
-use crate::json;
 use crate::server::EngineMessage;
 
 /// Turns the messages of one connection into packets.
@@ -104,7 +103,7 @@ impl Reassembly {
     /// # Errors
     ///
     /// [`DecodeError::UnexpectedAttachment`], [`DecodeError::AttachmentsTooLarge`], and, with the last attachment,
-    /// [`DecodeError::IllegalAttachments`] for a placeholder that names none of them.
+    /// [`DecodeError::IllegalAttachments`] for a placeholder that names none of them, [`DecodeError::AttachmentNamedTwice`] for two that name the same.
     pub fn handle_binary(&mut self, attachment: Bytes, limits: &Limits) -> Result<Option<Packet>, DecodeError> {
         let mut pending = self.pending.take().ok_or(DecodeError::UnexpectedAttachment)?;
         pending.bytes = pending.bytes.saturating_add(attachment.len());
@@ -122,12 +121,12 @@ impl Reassembly {
         if args.attachments.len() < expected {
             self.pending = Some(pending);
             Ok(None)
-        } else if !json::placeholders_in_range(&args.json, expected) {
-            Err(DecodeError::IllegalAttachments)
-        } else if let Awaited::Attachments(partial) = pending.what {
-            Ok(Some(partial.packet))
         } else {
-            Ok(None)
+            args.settle_attachments()?;
+            match pending.what {
+                Awaited::Attachments(partial) => Ok(Some(partial.packet)),
+                Awaited::Parts(_) => Ok(None),
+            }
         }
     }
 
@@ -172,6 +171,7 @@ impl Reassembly {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::JsonError;
 
     enum Message {
         Text(&'static str),
@@ -199,8 +199,8 @@ mod tests {
     /// a second CONNECT, unknown ids.
     #[test]
     fn malformed_input() {
+        use crate::json::JsonError::*;
         use DecodeError::*;
-        use json::JsonError::*;
         const MANY_DIGITS: &str = "299999999999999999999[\"m\"]";
         let cases: &[(&[Message], Result<usize, DecodeError>)] = &[
             // empty message; unknown type
@@ -298,7 +298,7 @@ mod tests {
                     T(r#"51-["m",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#),
                     B(b"x"),
                 ],
-                Ok(1),
+                Err(AttachmentNamedTwice),
             ),
             (
                 &[
@@ -357,7 +357,12 @@ mod tests {
 
     #[test]
     fn ten_attachments_are_kept_in_order() {
-        let messages: Vec<Message> = core::iter::once(T("510-/a,7[\"m\"]"))
+        const HEADER: &str = r#"510-/a,7["m",
+            {"_placeholder":true,"num":0},{"_placeholder":true,"num":1},{"_placeholder":true,"num":2},
+            {"_placeholder":true,"num":3},{"_placeholder":true,"num":4},{"_placeholder":true,"num":5},
+            {"_placeholder":true,"num":6},{"_placeholder":true,"num":7},{"_placeholder":true,"num":8},
+            {"_placeholder":true,"num":9}]"#;
+        let messages: Vec<Message> = core::iter::once(T(HEADER))
             .chain((0..10).map(|i| B(&b"0123456789"[i..=i])))
             .collect();
         let packets = receive(&messages, Revision::Five, &Limits::default()).unwrap();
@@ -386,7 +391,7 @@ mod tests {
         use alloc::string::String;
         let decode =
             |text: String| Reassembly::new().handle_text(text.into(), Revision::Five, Role::Server, &Limits::default());
-        let deep = DecodeError::InvalidJson(json::JsonError::TooDeep);
+        let deep = DecodeError::InvalidJson(JsonError::TooDeep);
         assert_eq!(decode(String::from("2[\"m\",") + &"[".repeat(5000)), Err(deep));
         assert_eq!(
             decode(String::from("5") + &"1".repeat(1 << 22)),
@@ -402,7 +407,7 @@ mod tests {
         );
         assert_eq!(
             decode(String::from("2[\"m\"") + &",1".repeat(1 << 20)),
-            Err(DecodeError::InvalidJson(json::JsonError::UnexpectedEnd))
+            Err(DecodeError::InvalidJson(JsonError::UnexpectedEnd))
         );
     }
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::json::{Elements, elements};
+use crate::json::{Elements, PlaceholderError, elements, named_attachments};
 
 /// The arguments of an event or acknowledgement, as raw JSON.
 ///
@@ -31,6 +31,29 @@ impl Args {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.json.is_empty()
+    }
+
+    /// Checks the placeholders of received arguments, whose attachments are all there, and lets go of attachments that none of them names: genuine
+    /// receivers do so, and nobody could reach them. The numbers of the others stay what they are.
+    ///
+    /// Without attachments nothing is a placeholder, whatever it looks like (docs/protocol/socket-io.md §2.1).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`named_attachments`].
+    pub(crate) fn settle_attachments(&mut self) -> Result<(), PlaceholderError> {
+        if self.attachments.is_empty() {
+            return Ok(());
+        }
+        let named = named_attachments(&self.json, self.attachments.len())?;
+        let last = (0..self.attachments.len()).rev().find(|number| named.contains(*number));
+        self.attachments.truncate(last.map_or(0, |last| last + 1));
+        for (number, attachment) in self.attachments.iter_mut().enumerate() {
+            if !named.contains(number) {
+                *attachment = Bytes::new();
+            }
+        }
+        Ok(())
     }
 
     /// The raw JSON of each argument.
@@ -157,6 +180,26 @@ mod tests {
         let args = Args::from(ByteString::from_static(r#"1,{"a":[2,3]},"x,y""#));
         assert_eq!(args.len(), 3);
         assert!(args.iter().eq(["1", r#"{"a":[2,3]}"#, r#""x,y""#]));
+    }
+
+    /// Hardening A3.
+    #[test]
+    fn attachments_that_are_not_named_are_let_go() {
+        let one = |number| alloc::format!("{{\"_placeholder\":true,\"num\":{number}}}");
+        for (numbers, left) in [
+            (&[0, 1, 2][..], &["a", "b", "c"][..]),
+            (&[1], &["", "b"]),
+            (&[2, 0], &["a", "", "c"]),
+            (&[], &[]),
+        ] {
+            let json: Vec<_> = numbers.iter().map(one).collect();
+            let mut args = Args {
+                json: json.join(",").into(),
+                attachments: ["a", "b", "c"].map(|text| Bytes::from_static(text.as_bytes())).into(),
+            };
+            assert_eq!(args.settle_attachments(), Ok(()));
+            assert_eq!(args.attachments, left, "{numbers:?}");
+        }
     }
 
     #[test]

@@ -3,10 +3,8 @@
 use super::Stage;
 use super::peers::{Kind, Peer};
 use crate::failure::{Failure, Outcome, While};
-use crate::programs::output;
-use std::fs;
+use crate::process::{open_descriptors, processor_seconds};
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -72,30 +70,4 @@ fn wait_until_exhausted(process: u32) -> Outcome {
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())
-}
-
-fn open_descriptors(process: u32) -> Outcome<usize> {
-    let open = fs::read_dir(format!("/proc/{process}/fd")).when("the server's descriptors")?;
-    Ok(open.count())
-}
-
-/// How long the process has kept a processor busy.
-fn processor_seconds(process: u32) -> Outcome<f64> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).when("the server's times")?;
-    // The name of the program may hold anything, and ends with the last parenthesis; the two times are the 12th and 13th word after it.
-    let words = stat.rsplit_once(')').map_or("", |(_, words)| words);
-    let times: Vec<f64> = words
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|w| w.parse().ok())
-        .collect();
-    let [user, system] = times[..] else {
-        return Err(Failure::new(format!("no times in {stat:?}")));
-    };
-    let ticks: f64 = output(Command::new("getconf").arg("CLK_TCK"))?
-        .trim()
-        .parse()
-        .when("getconf")?;
-    Ok((user + system) / ticks)
 }

@@ -1,11 +1,13 @@
 //! The conformance server: what genuine clients, official suites and load generators are pointed at.
 //!
 //! ```text
-//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--bench] [--threads N]
+//! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--bench] [--threads N]
 //! ```
 //! It serves port P, and on P+1 and P+2 the same handlers: on P+1 with the MessagePack parser; P+2 is for connection state recovery, and answers as a server
 //! without it as long as sio has none. `--conformance` serves port P alone, with what the official test suites expect; `--bench` serves port P alone, with
 //! the events of the load generator. It says `listening P` when all ports accept, and ends with 0 on SIGTERM after a graceful drain.
+//!
+//! `--guarded` leaves limits by address and origins as they are by default, and refuses requests that carry `X-Refuse`: what `cargo xtask hostile` tries rules on.
 //!
 //! Beside `/socket.io` the contract's handlers are served at `/streaming` and `/envelope` in the wires of late 2010 and of before: the transports are those of 0.6.
 //!
@@ -36,7 +38,7 @@ use std::time::Duration;
 
 use options::{Mode, Options, Runtime};
 use sio_app::codec::{Envelope, MessagePack, Streaming};
-use sio_app::{Config, Cors, Generations, Io, Origins};
+use sio_app::{Config, Cors, Generations, HttpRequest, Io, Origins};
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -79,6 +81,7 @@ fn parts(options: &Options) -> Vec<Part> {
     match options.mode {
         Mode::Contract => {
             let counted = Arc::new(stats::Counted::default());
+            let is_guarded = options.guarded;
             let part = |config| {
                 let counted = Arc::clone(&counted);
                 Part {
@@ -87,6 +90,9 @@ fn parts(options: &Options) -> Vec<Part> {
                         handlers::register(io);
                         counted.add(io);
                         stats::serve(io, &counted);
+                        if is_guarded {
+                            io.allow_request(guard);
+                        }
                     }),
                 }
             };
@@ -99,10 +105,21 @@ fn parts(options: &Options) -> Vec<Part> {
     }
 }
 
+/// An application that lets nobody in who says that it should not.
+fn guard(request: &HttpRequest<'_>) -> Result<(), String> {
+    match request.header("x-refuse") {
+        Some(_) => Err("refused".to_owned()),
+        None => Ok(()),
+    }
+}
+
 /// How the process is to be set up.
 fn process(options: &Options) -> sio_app::Options {
     // Load generators come from one address.
-    let process = sio_app::Options::default().max_connections_per_address(usize::MAX);
+    let process = match options.guarded {
+        true => sio_app::Options::default(),
+        false => sio_app::Options::default().max_connections_per_address(usize::MAX),
+    };
     match options.threads {
         Some(threads) => process.shards(threads),
         None => process,
@@ -135,7 +152,9 @@ fn contract_config(options: &Options) -> Config {
         .cors(Cors::list(["http://good.example"]).with_credentials())
         .origins(Origins::Any);
     // The largest burst of the contract: 5000 events of 10 000 bytes, and their frames.
+    // Its clients ask for bursts of 50 MB, and polling ones fetch them later.
     config.max_queued_bytes = 64 << 20;
+    config.max_queued_packets = 65_536;
     config.legacy.heartbeat_interval = Duration::from_millis(3000);
     config.legacy.reconnect_timeout = Duration::from_millis(4000);
     config.legacy = config
@@ -148,6 +167,9 @@ fn contract_config(options: &Options) -> Config {
     config.legacy09.poll_duration = Duration::from_millis(4000);
     config.legacy09.close_timeout = Duration::from_millis(10_000);
     config.legacy09.open_timeout = Duration::from_millis(10_000);
+    if options.guarded {
+        config.origins = Origins::default();
+    }
     if options.no_legacy {
         config.generations = Generations::modern();
     }

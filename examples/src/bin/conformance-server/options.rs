@@ -16,6 +16,8 @@ usage: conformance-server [--runtime NAME] --port P [OPTIONS]
 
 --conformance         port P alone, as the official test suites expect it
 --bench               port P alone, with the events of the load generator
+--guarded             limits by address and origins as sio has them by default, and a hook
+                      that refuses requests with a header field X-Refuse
 --threads N           how many threads serve, and how many shards there are
 --ping-interval MS, --ping-timeout MS, --no-legacy, --deflate"
     )
@@ -52,6 +54,8 @@ pub(crate) struct Options {
     pub(crate) ping_interval: Option<Duration>,
     pub(crate) ping_timeout: Option<Duration>,
     pub(crate) no_legacy: bool,
+    /// Whether strangers are kept out as an application would: what attacks are tried on.
+    pub(crate) guarded: bool,
     pub(crate) threads: Option<usize>,
 }
 
@@ -66,6 +70,7 @@ impl Options {
             ping_interval: None,
             ping_timeout: None,
             no_legacy: false,
+            guarded: false,
             threads: std::env::var("WORKERS").ok().and_then(|n| n.parse().ok()),
         };
         while let Some(arg) = args.next() {
@@ -84,6 +89,7 @@ impl Options {
                 "--ping-timeout" => options.ping_timeout = Some(Duration::from_millis(number("--ping-timeout")?)),
                 "--threads" => options.threads = Some(number("--threads")?.clamp(1, 256) as usize),
                 "--no-legacy" => options.no_legacy = true,
+                "--guarded" => options.guarded = true,
                 "--conformance" => options.mode = Mode::Suites,
                 "--bench" => options.mode = Mode::Bench,
                 "--runtime" => match args.next().as_deref() {

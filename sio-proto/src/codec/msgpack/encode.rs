@@ -17,6 +17,57 @@ use crate::socket::{Args, Packet};
 /// The longest that a header is: a marker and 8 bytes of a number.
 const MAX_HEADER_BYTES: usize = 9;
 
+/// What stands around name, namespace and arguments: keys, headers, type and id.
+const AROUND_PACKET: usize = 64;
+
+/// Where a packet is written, or measured.
+trait Sink {
+    fn put(&mut self, bytes: &[u8]);
+    /// That so much will come, about.
+    fn expect(&mut self, bytes: usize);
+}
+
+impl Sink for BytesMut {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+
+    fn expect(&mut self, bytes: usize) {
+        self.reserve(bytes);
+    }
+}
+
+/// Counts what would be written.
+struct Length(usize);
+
+impl Sink for Length {
+    fn put(&mut self, bytes: &[u8]) {
+        self.0 += bytes.len();
+    }
+
+    fn expect(&mut self, _: usize) {}
+}
+
+/// Whether a packet is written in `max` bytes. An ordinary one is not looked through to find out: only one that might not be, or has attachments, is.
+///
+/// JSON grows up to 2.25 times (`1.5` and its comma are 9 bytes), and an attachment is written as often as a placeholder names it.
+pub(super) fn fits(packet: &Packet, max: usize) -> bool {
+    let most = match packet {
+        Packet::Event {
+            namespace, name, args, ..
+        } if args.attachments.is_empty() => namespace.len() + name.len() + 9 * args.json.len() / 4,
+        Packet::Ack { namespace, args, .. } if args.attachments.is_empty() => namespace.len() + 9 * args.json.len() / 4,
+        Packet::Disconnect { namespace } => namespace.len(),
+        Packet::Event { .. } | Packet::Ack { .. } | Packet::Connect { .. } | Packet::ConnectError { .. } => max,
+    };
+    if most + AROUND_PACKET <= max {
+        return true;
+    }
+    let mut length = Length(0);
+    write_packet(packet, &mut length);
+    length.0 <= max
+}
+
 /// Whether everything in a packet is short enough for MessagePack, whose lengths have 32 bits.
 pub(super) fn check_lengths(packet: &Packet) -> Result<(), PacketError> {
     let fits = |len: usize| u32::try_from(len).is_ok();
@@ -40,6 +91,10 @@ fn args_fit(args: &Args, fits: impl Fn(usize) -> bool) -> bool {
 
 /// Appends a packet. Its JSON has to be valid; what is not becomes something without meaning.
 pub(super) fn packet(packet: &Packet, out: &mut BytesMut) {
+    write_packet(packet, out);
+}
+
+fn write_packet(packet: &Packet, out: &mut impl Sink) {
     match packet {
         Packet::Connect {
             namespace,
@@ -90,38 +145,38 @@ pub(super) fn packet(packet: &Packet, out: &mut BytesMut) {
     }
 }
 
-fn fields(out: &mut BytesMut, count: usize, kind: u8) {
+fn fields(out: &mut impl Sink, count: usize, kind: u8) {
     header(out, |to| drop(write::write_map_len(to, count as u32)));
     type_field(out, kind);
 }
 
-fn type_field(out: &mut BytesMut, kind: u8) {
+fn type_field(out: &mut impl Sink, kind: u8) {
     string(out, "type");
     unsigned(out, kind.into());
 }
 
-fn id_field(out: &mut BytesMut, id: u64) {
+fn id_field(out: &mut impl Sink, id: u64) {
     string(out, "id");
     unsigned(out, id);
 }
 
-fn namespace_field(out: &mut BytesMut, namespace: &str) {
+fn namespace_field(out: &mut impl Sink, namespace: &str) {
     string(out, "nsp");
     string(out, namespace);
 }
 
 /// One JSON value as the data of a packet.
-fn data(out: &mut BytesMut, json: &str) {
+fn data(out: &mut impl Sink, json: &str) {
     string(out, "data");
     let (_, shapes) = shapes(json, 0);
     values(out, json, &shapes, &[]);
 }
 
 /// Name, if there is one, and arguments as one array.
-fn list(out: &mut BytesMut, name: Option<&str>, args: &Args) {
+fn list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
     let (count, shapes) = shapes(&args.json, args.attachments.len());
     let bytes: usize = args.attachments.iter().map(Bytes::len).sum();
-    out.reserve(args.json.len() + bytes + name.map_or(0, str::len) + 64);
+    out.expect(args.json.len() + bytes + name.map_or(0, str::len) + AROUND_PACKET);
     let len = count + u32::from(name.is_some());
     header(out, |to| drop(write::write_array_len(to, len)));
     if let Some(name) = name {
@@ -200,7 +255,7 @@ fn note(shape: &mut Shape, key: Option<&str>, value: Token<'_>) {
 }
 
 /// Appends the values of `json`, whose brackets are `shapes`.
-fn values(out: &mut BytesMut, json: &str, shapes: &[Shape], attachments: &[Bytes]) {
+fn values(out: &mut impl Sink, json: &str, shapes: &[Shape], attachments: &[Bytes]) {
     let (mut at, mut tokens) = (0, tokens(json));
     while let Some(token) = tokens.next() {
         match token {
@@ -209,7 +264,7 @@ fn values(out: &mut BytesMut, json: &str, shapes: &[Shape], attachments: &[Bytes
                 at += 1;
                 if let Some(attachment) = shape.number.and_then(|number| attachments.get(number)) {
                     header(out, |to| drop(write::write_bin_len(to, attachment.len() as u32)));
-                    out.extend_from_slice(attachment);
+                    out.put(attachment);
                     skip_to_end(&mut tokens);
                     at = shape.end as usize;
                 } else if shape.object {
@@ -243,7 +298,7 @@ fn skip_to_end<'a>(tokens: &mut impl Iterator<Item = Token<'a>>) {
     }
 }
 
-fn number(out: &mut BytesMut, text: &str) {
+fn number(out: &mut impl Sink, text: &str) {
     if let Ok(number) = text.parse::<u64>() {
         return unsigned(out, number);
     }
@@ -259,27 +314,27 @@ fn number(out: &mut BytesMut, text: &str) {
     }
 }
 
-fn signed(out: &mut BytesMut, number: i64) {
+fn signed(out: &mut impl Sink, number: i64) {
     match u64::try_from(number) {
         Ok(number) => unsigned(out, number),
         Err(_) => header(out, |to| drop(write::write_sint(to, number))),
     }
 }
 
-fn unsigned(out: &mut BytesMut, number: u64) {
+fn unsigned(out: &mut impl Sink, number: u64) {
     header(out, |to| drop(write::write_uint(to, number)));
 }
 
-fn string(out: &mut BytesMut, text: &str) {
+fn string(out: &mut impl Sink, text: &str) {
     header(out, |to| drop(write::write_str_len(to, text.len() as u32)));
-    out.extend_from_slice(text.as_bytes());
+    out.put(text.as_bytes());
 }
 
 /// Appends what `write` writes; there is room for any header, so that it cannot fail.
-fn header(out: &mut BytesMut, write: impl FnOnce(&mut &mut [u8])) {
+fn header(out: &mut impl Sink, write: impl FnOnce(&mut &mut [u8])) {
     let mut bytes = [0; MAX_HEADER_BYTES];
     let mut room = &mut bytes[..];
     write(&mut room);
     let written = MAX_HEADER_BYTES - room.len();
-    out.extend_from_slice(&bytes[..written]);
+    out.put(&bytes[..written]);
 }

@@ -201,11 +201,11 @@ fn open_polling(core: &mut Core, now: Time, mut asker: Asker, opening: &Opening<
     if let Some(cookie) = set_cookie(core, slot) {
         asker.header("Set-Cookie", cookie);
     }
+    // Answered at once, the open packet goes alone. Else it is answered when the turn is over, with what the application has to say by then: if it lets the
+    // client in at once, a `40`, as from genuine servers of 2.x without a middleware.
     match opening.revision {
-        Revision::V4 => answer_poll(core, slot, asker, Vec::new(), out),
-        // Answered when the turn is over, with what the application has to say by then: if it lets the client in at once, a `40`. Genuine
-        // servers of 2.x send that with the open packet, those of 1.x with the next poll; all clients take both.
-        Revision::V3 => poll(core, slot, asker, out),
+        Revision::V3 if core.config.engine3_connect_at_once && !opening.raw => poll(core, slot, asker, out),
+        Revision::V3 | Revision::V4 => answer_poll(core, slot, asker, Vec::new(), out),
     }
 }
 

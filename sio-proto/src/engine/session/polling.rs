@@ -2,8 +2,8 @@
 
 use super::{
     Arc, Asker, Box, ByteString, Bytes, Config, Core, EngineIo, Frame, Inbound, LinkId, NOOP, Outputs, PostForm,
-    Purpose, Reason, Request, Revision, Role, State, Time, Vec, Write, bodies, check, close_parked, engine_mut,
-    engine_of, fail, finish_closing, http, receive, switch_if_waiting,
+    Purpose, Reason, Request, Revision, Role, State, Time, Vec, Write, bodies, check, close_parked, engine_of, fail,
+    finish_closing, http, receive, switch_if_waiting,
 };
 
 pub(super) fn poll(core: &mut Core, slot: u32, asker: Asker, out: &mut Outputs) {
@@ -39,7 +39,7 @@ pub(super) fn take_parked(core: &mut Core, slot: u32) -> Option<Asker> {
     Some(*asker)
 }
 
-/// Answers the parked GET with everything that is queued.
+/// Answers the parked GET with what is queued, as far as one answer goes. What is left waits for the next GET, which finds it and is answered at once.
 pub(crate) fn flush_poll(core: &mut Core, slot: u32, out: &mut Outputs) {
     if let Some(asker) = take_parked(core, slot) {
         answer_poll(core, slot, asker, Vec::new(), out);
@@ -56,19 +56,27 @@ pub(super) fn answer_parked_with(core: &mut Core, now: Time, slot: u32, frame: F
     }
 }
 
-/// Answers a GET with everything that is queued, and `last`.
+/// Answers a GET with what is queued, as far as one answer goes, and `last`.
 pub(super) fn answer_poll(core: &mut Core, slot: u32, asker: Asker, last: Vec<Frame>, out: &mut Outputs) {
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    let mut frames = session.take_outbox();
+    let mut frames = session.take_up_to(core.config.max_packets_per_poll, core.config.max_bytes_per_poll);
     frames.extend(last);
     answer_packets(core, slot, asker, frames, out);
 }
 
 fn answer_packets(core: &mut Core, slot: u32, mut asker: Asker, frames: Vec<Frame>, out: &mut Outputs) {
-    let Some(engine) = engine_mut(core, slot) else { return };
-    let (content_type, encoding) = bodies::poll_encoding(engine.revision, engine.jsonp.as_deref(), &frames);
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    let binary = core.config.engine3_binary_polls && !session.adapts;
+    let Some(engine) = engine_of(session) else { return };
+    let peer = bodies::Peer3 {
+        dialect: engine.dialect,
+        binary,
+    };
+    let (content_type, encoding) = bodies::poll_encoding(engine.revision, engine.jsonp.as_deref(), peer, &frames);
     asker.header("cache-control", ByteString::from_static("no-store"));
     out.writes.push(asker.answer_packets(content_type, frames, encoding));
 }

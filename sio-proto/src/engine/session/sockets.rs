@@ -7,9 +7,10 @@ use super::{
     BytesMut, Config, Core, Encoded, EngineMessage, Frame, LATE, MAX_LEFT, Message, Outputs, Reason, Revision, Time,
     TransportKind, bodies, close, engine_mut, revision_of, socket,
 };
-use crate::codec;
+use crate::codec::{self, PacketError};
 use crate::server::SendError;
 use crate::socket::Packet;
+use crate::socket::text::Encoder;
 
 /// The user has let a socket in.
 pub(crate) fn accepted(core: &mut Core, slot: u32, socket: u32, out: &mut Outputs) {
@@ -120,7 +121,13 @@ fn push_disconnect(core: &mut Core, slot: u32, namespace: &ByteString) {
 /// Queues a packet of the protocol itself as the operator's parser writes it. Of one that it cannot write the client hears nothing.
 fn push_parsed(core: &mut Core, slot: u32, revision: Revision, packet: &Packet) {
     let Some(parser) = &core.config.parser else { return };
-    if let Ok((first, more)) = codec::assemble(&**parser, packet, revision, &mut core.buffer) {
+    if let Ok((first, more)) = codec::assemble(
+        &**parser,
+        packet,
+        revision,
+        core.config.max_queued_bytes,
+        &mut core.buffer,
+    ) {
         let adapts = core.sessions.get(slot).is_some_and(|session| session.adapts);
         for frame in first.into_iter().chain(more) {
             let frame = match adapts {
@@ -140,17 +147,30 @@ fn socket_frame(core: &mut Core, write: impl FnOnce(&mut BytesMut)) -> Frame {
     })
 }
 
-/// Encodes a message for clients of this generation; `None` if the operator's parser cannot.
+/// Encodes a message for clients of this generation, unless the operator's parser cannot, or it is too large for the queue of a session.
 pub(crate) fn encode_message(
     revision: Revision,
     message: &Message,
     config: &Config,
     buffer: &mut BytesMut,
-) -> Option<Encoded> {
+) -> Result<Encoded, SendError> {
+    let max_bytes = config.max_queued_bytes;
     if let Some(parser) = &config.parser {
-        let (first, attachments) = codec::assemble(&**parser, &message.packet(), revision, buffer).ok()?;
-        let first = first?;
-        return Some(Encoded { first, attachments });
+        let assembled = codec::assemble(&**parser, &message.packet(), revision, max_bytes, buffer);
+        let (first, attachments) = assembled.map_err(|error| match error {
+            PacketError::TooLarge => SendError::TooLarge,
+            _ => SendError::Unsupported,
+        })?;
+        let first = first.ok_or(SendError::Unsupported)?;
+        return Ok(Encoded { first, attachments });
+    }
+    let encoder = Encoder::new(match revision {
+        Revision::V4 => socket::Revision::Five,
+        Revision::V3 => socket::Revision::Four,
+    });
+    let name = message.name.as_deref().unwrap_or_default();
+    if !encoder.fits(max_bytes, &message.namespace, name, &message.args) {
+        return Err(SendError::TooLarge);
     }
     let first = Frame::text(buffer, |b| {
         b.put_u8(b'4');
@@ -163,7 +183,7 @@ pub(crate) fn encode_message(
     let attachments = attachments
         .map(|bytes| bodies::binary_frame(revision, bytes, buffer))
         .collect();
-    Some(Encoded { first, attachments })
+    Ok(Encoded { first, attachments })
 }
 
 /// Encodes a message of a raw session.

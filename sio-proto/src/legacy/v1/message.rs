@@ -6,10 +6,12 @@
 //! | event `message` with one other argument | `4:::json` |
 //! | any other event | `5:::{"name":…,"args":[…]}` |
 //! | acknowledgement | `6:::ID+[…]`, `6:::ID` without arguments |
-//! | any of them, to be acknowledged | the same with `ID+` |
+//! | an event, to be acknowledged | the same with `ID+`: the client's application answers |
+//! | the event `message` with one argument, to be acknowledged | the same with `ID`: the client answers by itself, as soon as it has come |
 //!
-//! Bytes become `{"base64":"…"}` where they stood. No packet has a raw line break, which clients before 0.8.3 cannot read: text that has one goes as
-//! JSON, which for the client is the same event, and in JSON a line break can be blank or an escape.
+//! Bytes become `{"base64":"…"}` where they stood. No JSON has a raw line break, which clients before 0.8.3 cannot read: there it can be blank or an escape.
+//! A text with a line break goes as it is, as from genuine servers; for those clients an operator can have it go as JSON
+//! ([`Legacy09::line_breaks_as_json`](crate::Legacy09::line_breaks_as_json)), which for the client is the same event.
 
 use alloc::format;
 
@@ -26,6 +28,12 @@ use base64::engine::general_purpose::STANDARD;
 /// What breaks a line in the eyes of a regular expression of JavaScript.
 const LINE_BREAKS: [char; 4] = ['\n', '\r', '\u{2028}', '\u{2029}'];
 
+/// What stands around name and arguments: the header of the frame, `5:ID+:ENDPOINT:{"name":NAME,"args":[ARGS]}`.
+const AROUND_PACKET: usize = 64;
+
+/// `{"base64":""}`.
+const AROUND_BASE64: usize = 13;
+
 /// The namespace that the wire leaves nameless.
 const ROOT: &str = "/";
 
@@ -34,8 +42,31 @@ pub(super) fn endpoint(namespace: &str) -> &str {
     if namespace == ROOT { "" } else { namespace }
 }
 
+/// Whether the packet of a message fits into `max` bytes, its frame included. Nothing is written to find out, and an ordinary message is not looked
+/// through: only one that might not fit, or has attachments, is.
+///
+/// A byte of the name becomes up to 6, one of the JSON up to 2, and bytes become base64 as often as a placeholder names them.
+pub(super) fn fits(message: &Message, max: usize) -> bool {
+    let args = &message.args;
+    let name = message.name.as_deref().unwrap_or_default();
+    let given = message.namespace.len() + AROUND_PACKET;
+    if args.attachments.is_empty() && given + 6 * name.len() + 2 * args.json.len() <= max {
+        return true;
+    }
+    let breaks = args.json.matches(['\u{2028}', '\u{2029}']).count();
+    let mut bytes = given + json::string_len(name) + args.json.len() + 3 * breaks;
+    if !args.attachments.is_empty() {
+        json::each_placeholder(&args.json, |number| {
+            let attachment = number.and_then(|number| args.attachments.get(number));
+            bytes += attachment.map_or(0, |bytes| bytes.len().div_ceil(3) * 4) + AROUND_BASE64;
+            bytes <= max
+        });
+    }
+    bytes <= max
+}
+
 /// Writes a message; nothing at all if the wire has no way to name its namespace, in which no client of this generation can be then.
-pub(super) fn write(message: &Message, out: &mut BytesMut) {
+pub(super) fn write(message: &Message, line_breaks_as_json: bool, out: &mut BytesMut) {
     if message.namespace.contains(':') {
         return;
     }
@@ -51,27 +82,27 @@ pub(super) fn write(message: &Message, out: &mut BytesMut) {
             let id = digits.unwrap_or_default();
             return packet(None, Body::Ack { id, args }).encode(out);
         }
-        Some(name) if &**name == "message" && message.args.len() == 1 => simple(&message.args),
+        Some(name) if &**name == "message" && message.args.len() == 1 => simple(&message.args, line_breaks_as_json),
         Some(name) => Body::Event {
             name: name.clone(),
             args: array(&message.args),
         },
     };
-    let id = digits.map(|digits| Id {
-        digits,
-        by_application: true,
-    });
+    // Of a message genuine servers want to know only that it has come: with `+` a client waits for its application, which has no answer to a message.
+    let by_application = matches!(body, Body::Event { .. });
+    let id = digits.map(|digits| Id { digits, by_application });
     packet(id, body).encode(out);
 }
 
 /// The event `message` with one argument.
-fn simple(args: &Args) -> Body {
+fn simple(args: &Args, line_breaks_as_json: bool) -> Body {
     let value = &*args.json;
     if value.starts_with('"') {
         let text = json::unescape(value);
         // Half a surrogate pair is something that JSON can say, and text cannot.
         let halved = text.contains('\u{fffd}') && value.contains('\\');
-        if !text.contains(LINE_BREAKS) && !halved {
+        let cut = line_breaks_as_json && text.contains(LINE_BREAKS);
+        if !halved && !cut {
             return Body::Message(ByteString::from(&*text));
         }
     }
@@ -122,8 +153,38 @@ mod tests {
 
     fn written(message: &Message) -> String {
         let mut out = BytesMut::new();
-        write(message, &mut out);
+        write(message, false, &mut out);
         String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    /// Hardening B12.
+    #[test]
+    fn a_line_break_is_text_unless_the_operator_has_clients_that_cannot_read_it() {
+        for (json, text, as_json) in [
+            ("\"a\\nb\"", "3:::a\nb", "4:::\"a\\nb\""),
+            ("\"a\\r\\n\"", "3:::a\r\n", "4:::\"a\\r\\n\""),
+            ("\"\u{2028}\"", "3:::\u{2028}", "4:::\"\\u2028\""),
+            ("\"a b\"", "3:::a b", "3:::a b"),
+        ] {
+            let message = Message::event("/".into(), "message".into(), args(json), None);
+            for (line_breaks_as_json, expected) in [(false, text), (true, as_json)] {
+                let mut out = BytesMut::new();
+                write(&message, line_breaks_as_json, &mut out);
+                assert_eq!(out, expected.as_bytes(), "{json}");
+            }
+        }
+    }
+
+    /// Hardening C5: the client acknowledges a message by itself, an event when its application does.
+    #[test]
+    fn who_acknowledges_is_in_the_id() {
+        assert_eq!(event("/", "message", "\"tobi\"", Some(1)), "3:1::tobi");
+        assert_eq!(event("/chat", "message", "{\"a\":1}", Some(2)), "4:2:/chat:{\"a\":1}");
+        assert_eq!(
+            event("/", "message", "1,2", Some(3)),
+            "5:3+::{\"name\":\"message\",\"args\":[1,2]}"
+        );
+        assert_eq!(event("/", "tobi", "", Some(4)), "5:4+::{\"name\":\"tobi\"}");
     }
 
     fn args(json: &'static str) -> Args {
@@ -146,12 +207,10 @@ mod tests {
                 None,
                 "3:::hello é♥😀 / \"q\"",
             ),
-            ("/", "message", "\"a\\nb\"", None, "4:::\"a\\nb\""),
-            ("/", "message", "\"\u{2028}\"", None, "4:::\"\\u2028\""),
             ("/", "message", "\"\\ud800\"", None, "4:::\"\\ud800\""),
             ("/", "message", "{\"a\":[1,\"♥\"]}", None, "4:::{\"a\":[1,\"♥\"]}"),
             ("/", "message", "null", None, "4:::null"),
-            ("/chat", "message", "\"hi\"", Some(7), "3:7+:/chat:hi"),
+            ("/chat", "message", "\"hi\"", Some(7), "3:7:/chat:hi"),
             ("/", "message", "", None, "5:::{\"name\":\"message\"}"),
             ("/", "message", "1,2", None, "5:::{\"name\":\"message\",\"args\":[1,2]}"),
             ("/", "n", "", None, "5:::{\"name\":\"n\"}"),

@@ -25,7 +25,7 @@ use super::requests::{answer, answer_handshake, flush_poll, refuse_handshake, ta
 use super::{Body, Packet, Reason as Refusal, handshake, message};
 use crate::detect::Transport;
 use crate::legacy::upgrade::is_overdue;
-use crate::server::{Alarm, Core, Encoded, Heartbeat, Message, Outputs, Reason, Session, State, Wiring};
+use crate::server::{Alarm, Core, Encoded, Heartbeat, Message, Outputs, Reason, SendError, Session, State, Wiring};
 use crate::{Config, Frame, Time};
 use bytes::BytesMut;
 
@@ -365,10 +365,15 @@ pub(crate) fn give_up(core: &mut Core, slot: u32, reason: Reason, out: &mut Outp
     finish(core, slot, reason, Farewell::Nothing, out);
 }
 
-/// Encodes a message for clients of this generation.
-pub(crate) fn encode_message(message: &Message, buffer: &mut BytesMut) -> Encoded {
-    Encoded {
-        first: Frame::text(buffer, |b| message::write(message, b)),
-        attachments: Vec::new(),
+/// Encodes a message for clients of this generation, unless it is too large for the queue of a session.
+pub(crate) fn encode_message(message: &Message, config: &Config, buffer: &mut BytesMut) -> Result<Encoded, SendError> {
+    if !message::fits(message, config.max_queued_bytes) {
+        return Err(SendError::TooLarge);
     }
+    Ok(Encoded {
+        first: Frame::text(buffer, |b| {
+            message::write(message, config.legacy09.line_breaks_as_json, b)
+        }),
+        attachments: Vec::new(),
+    })
 }

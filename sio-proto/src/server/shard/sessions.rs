@@ -231,6 +231,7 @@ impl Core {
             self.closing.remove(&slot);
             self.backlog.recharge(session.charged, 0);
             session.hold(0, &mut self.backlog);
+            out.released.extend(session.handshake.extension.clone());
             self.counters.leave(session.generation(), session.transport);
             if let Form::Plain(codec) = session.form() {
                 self.plain_sessions[usize::from(codec)] -= 1;

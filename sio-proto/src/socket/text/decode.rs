@@ -5,7 +5,7 @@
 
 use bytestring::ByteString;
 
-use crate::json::{self, JsonError};
+use crate::json::{self, JsonError, PlaceholderError};
 use crate::socket::{Args, Packet, Revision, Role, is_reserved_event};
 
 /// How much one packet may ask for.
@@ -85,6 +85,9 @@ pub enum DecodeError {
     /// The attachment count is missing, zero or not written in digits, or a placeholder names no attachment.
     #[error("Illegal attachments")]
     IllegalAttachments,
+    /// Two placeholders name one attachment, which would leave the server as often as it is named.
+    #[error("Illegal attachments: one is named twice")]
+    AttachmentNamedTwice,
     /// More attachments than [`Limits::max_attachments`].
     #[error("too many attachments")]
     TooManyAttachments,
@@ -118,6 +121,15 @@ pub enum DecodeError {
     /// A binary message came that no packet had announced.
     #[error("got binary data when not reconstructing a packet")]
     UnexpectedAttachment,
+}
+
+impl From<PlaceholderError> for DecodeError {
+    fn from(error: PlaceholderError) -> Self {
+        match error {
+            PlaceholderError::NotAnAttachment => Self::IllegalAttachments,
+            PlaceholderError::NamedTwice => Self::AttachmentNamedTwice,
+        }
+    }
 }
 
 /// Reads the text of one Engine.IO message.

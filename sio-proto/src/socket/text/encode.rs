@@ -2,8 +2,14 @@
 
 use bytes::{BufMut as _, BytesMut};
 
-use crate::json::{write_ascii, write_ascii_string, write_string};
+use crate::json::{ascii_len, ascii_string_len, string_len, write_ascii, write_ascii_string, write_string};
 use crate::socket::{Args, Packet, Revision};
+
+/// What stands around an attachment: the header of its frame, and a byte of Engine.IO 3.
+const AROUND_ATTACHMENT: usize = 11;
+
+/// What stands around name and arguments: the header of the frame, the types of both protocols, count, id, commas and brackets.
+const AROUND_PACKET: usize = 60;
 
 /// Writes the text part of packets; attachments follow it as binary messages, which is the caller's to do.
 ///
@@ -107,6 +113,24 @@ impl Encoder {
             self.write_json(out, &args.json);
         }
         out.put_u8(b']');
+    }
+
+    /// Whether the text of an event or acknowledgement and its attachments fit into `max` bytes, frames included. Nothing is written to find out, and an
+    /// ordinary message is not looked through: only one that might not fit is.
+    ///
+    /// The JSON is copied byte for byte; in ASCII a byte becomes up to 3. A byte of the name becomes up to 6.
+    pub(crate) fn fits(&self, max: usize, namespace: &str, name: &str, args: &Args) -> bool {
+        let json = if self.ascii { 3 } else { 1 };
+        let attachments = args.attachments.iter().map(|bytes| bytes.len() + AROUND_ATTACHMENT);
+        let given = namespace.len() + attachments.sum::<usize>() + AROUND_PACKET;
+        if given + 6 * name.len() + json * args.json.len() <= max {
+            return true;
+        }
+        let spelt = match self.ascii {
+            true => ascii_string_len(name) + ascii_len(&args.json),
+            false => string_len(name) + args.json.len(),
+        };
+        given + spelt <= max
     }
 
     /// Writes an ACK, or the header of a BINARY_ACK when there are attachments.

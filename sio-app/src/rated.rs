@@ -1,0 +1,105 @@
+//! Warnings at a limited rate.
+//!
+//! What a peer can cause as often as it likes must not fill the operator's disk. Each kind of warning has a [`Rated`]: so many of the kind are logged in
+//! a while, the others are counted, and the count is logged with the first of the next while.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sio_proto::Time;
+
+/// So many warnings of one kind are logged in a [`WHILE`].
+const BURST: u64 = 10;
+
+const WHILE: Duration = Duration::from_secs(10);
+
+/// One kind of warning.
+pub(crate) struct Rated {
+    /// What the warnings are about, for the line that says how many were left out.
+    kind: &'static str,
+    /// Which while it is, counted from one, and how many warnings came in it: 32 bits each. Zero before the first.
+    state: AtomicU64,
+}
+
+impl Rated {
+    pub(crate) const fn new(kind: &'static str) -> Self {
+        Self {
+            kind,
+            state: AtomicU64::new(0),
+        }
+    }
+
+    /// Calls `tell`, which logs a warning of this kind, unless there were enough of them lately.
+    pub(crate) fn say(&self, now: Time, tell: impl FnOnce()) {
+        let (left_out, told) = self.admit(now);
+        if left_out > 0 {
+            tracing::warn!(kind = self.kind, left_out, "warnings were left out");
+        }
+        if told {
+            tell();
+        }
+    }
+
+    /// How many were left out in an earlier while, to be told now, and whether this one is to be told.
+    fn admit(&self, now: Time) -> (u64, bool) {
+        let this = (now.saturating_since(Time::ZERO).as_secs() / WHILE.as_secs() + 1) & 0xffff_ffff;
+        let next = |state: u64| match state >> 32 {
+            // Turns of several threads come in another order than they read the clock: an earlier time is no new while.
+            since if since >= this => state + u64::from(state & 0xffff_ffff < 0xffff_ffff),
+            _ => this << 32 | 1,
+        };
+        let before = self
+            .state
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| Some(next(state)));
+        let before = before.unwrap_or_else(|state| state);
+        let count = before & 0xffff_ffff;
+        match before >> 32 >= this {
+            true => (0, count < BURST),
+            false => (count.saturating_sub(BURST), true),
+        }
+    }
+}
+
+/// The warnings that peers can cause, by kind.
+pub(crate) struct Warnings {
+    pub(crate) panicked: Rated,
+    pub(crate) failed: Rated,
+    pub(crate) misfits: Rated,
+    pub(crate) unsent: Rated,
+    pub(crate) overflows: Rated,
+    pub(crate) garbled: Rated,
+    pub(crate) accepting: Rated,
+}
+
+impl Warnings {
+    pub(crate) const fn new() -> Self {
+        Self {
+            panicked: Rated::new("handler panicked"),
+            failed: Rated::new("handler failed"),
+            misfits: Rated::new("arguments do not fit"),
+            unsent: Rated::new("cannot emit"),
+            overflows: Rated::new("too many events wait for a handler"),
+            garbled: Rated::new("a client's payload cannot be read"),
+            accepting: Rated::new("cannot accept"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hardening A16.
+    #[test]
+    fn of_many_warnings_few_are_logged_and_the_others_counted() {
+        let rated = Rated::new("test");
+        let told = |now: Time| (0..1_000).filter(|_| rated.admit(now).1).count();
+        assert_eq!(told(Time::from_millis(1)), 10);
+        assert_eq!(told(Time::from_millis(9_999)), 0);
+        assert_eq!(rated.admit(Time::from_millis(10_000)), (1_990, true));
+        assert_eq!(rated.admit(Time::from_millis(9_000)), (0, true), "not a new while");
+        assert_eq!(told(Time::from_millis(19_999)), 8);
+        assert_eq!(rated.admit(Time::from_millis(30_000)), (992, true));
+        assert_eq!(rated.admit(Time::from_millis(90_000)), (0, true));
+    }
+}

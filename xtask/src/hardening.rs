@@ -1,0 +1,201 @@
+//! `hardening`: every promise of `docs/hardening.md` is held by a test that exists.
+//!
+//! ```text
+//! ### A2 Pings that are not read cost nothing          a row: its number, and what is promised
+//!
+//! Held by: `sio-proto/tests/heartbeat.rs::blind`,      a test: file, `::`, function
+//! `xtask hostile unread-pings`                         or a case of `cargo xtask hostile`
+//! ```
+//!
+//! The list after `Held by:` ends where the next heading begins. It is separated by commas and may wrap.
+
+use crate::failure::{Failure, Outcome, While};
+use crate::hostile;
+use crate::workspace::Workspace;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+const LIST: &str = "docs/hardening.md";
+
+/// A promise, and the names of what holds it.
+#[derive(Debug, PartialEq)]
+struct Row {
+    line: usize,
+    number: String,
+    /// What stands in backticks after `Held by:`; nothing if there is no such line.
+    holders: Option<Vec<String>>,
+}
+
+pub(crate) fn run(tree: &Workspace) -> Outcome {
+    let text = fs::read_to_string(tree.root.join(LIST)).when(LIST)?;
+    let rows = rows(&text);
+    let mut sources = Sources::new(&tree.root);
+    let mut complaints = Vec::new();
+    let mut seen = BTreeMap::new();
+    for row in &rows {
+        let place = format!("{LIST}:{}: {}", row.line, row.number);
+        if let Some(before) = seen.insert(&row.number, row.line) {
+            complaints.push(format!("{place} stands in line {before}, too"));
+        }
+        let found = complaints_about(row, &mut sources);
+        complaints.extend(found.into_iter().map(|words| format!("{place} {words}")));
+    }
+    if rows.is_empty() {
+        complaints.push(format!("{LIST}: no row begins with `### A1`, or a number like it"));
+    }
+    if complaints.is_empty() {
+        println!("{} rows are held by tests that exist", rows.len());
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "{}\n{} complaints; after `Held by:` belongs `file::function` of a test, or `xtask hostile CASE`, in backticks",
+        complaints.join("\n"),
+        complaints.len()
+    )))
+}
+
+fn rows(text: &str) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut is_in_row = false;
+    for (index, line) in text.lines().enumerate() {
+        if line.starts_with('#') {
+            let number = line.strip_prefix("### ").and_then(number);
+            is_in_row = number.is_some();
+            rows.extend(number.map(|number| Row {
+                line: index + 1,
+                number: number.to_owned(),
+                holders: None,
+            }));
+            continue;
+        }
+        let Some(row) = rows.last_mut().filter(|_| is_in_row) else {
+            continue;
+        };
+        if let Some(names) = line.strip_prefix("Held by:") {
+            row.holders.get_or_insert_default().extend(names_in(names));
+        } else if let Some(holders) = &mut row.holders {
+            holders.extend(names_in(line));
+        }
+    }
+    rows
+}
+
+/// The number that a heading begins with: one of the parts' letters, and digits.
+fn number(heading: &str) -> Option<&str> {
+    let word = heading.split_whitespace().next()?;
+    let digits = word.strip_prefix(['A', 'B', 'C', 'D'])?;
+    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(word)
+}
+
+/// What stands in backticks.
+fn names_in(line: &str) -> impl Iterator<Item = String> {
+    line.split('`').skip(1).step_by(2).map(str::to_owned)
+}
+
+fn complaints_about(row: &Row, sources: &mut Sources<'_>) -> Vec<String> {
+    match row.holders.as_deref() {
+        None => vec!["has no line `Held by:`".to_owned()],
+        Some([]) => vec!["is held by no test".to_owned()],
+        Some(holders) => holders
+            .iter()
+            .filter_map(|holder| complaint_about(holder, sources).map(|words| format!("names `{holder}`, {words}")))
+            .collect(),
+    }
+}
+
+fn complaint_about(holder: &str, sources: &mut Sources<'_>) -> Option<String> {
+    if let Some(case) = holder.strip_prefix("xtask hostile ") {
+        return (!hostile::is_case(case)).then(|| "and `cargo xtask hostile --list` has no such case".to_owned());
+    }
+    let Some((file, function)) = holder.split_once("::") else {
+        return Some("which is neither `file::function` nor `xtask hostile CASE`".to_owned());
+    };
+    // A test in a module of its file: the last name is the function's.
+    let function = function.rsplit("::").next().unwrap_or(function);
+    match sources.read(file) {
+        None => Some(format!("and there is no file {file}")),
+        Some(source) if declares(source, function) => None,
+        Some(_) => Some(format!("and {file} has no `fn {function}`")),
+    }
+}
+
+fn declares(source: &str, function: &str) -> bool {
+    let opening = format!("fn {function}");
+    source.match_indices(&opening).any(|(start, _)| {
+        let rest = &source[start + opening.len()..];
+        rest.starts_with(['(', '<'])
+    })
+}
+
+/// Files of the tree, each read once.
+struct Sources<'a> {
+    root: &'a Path,
+    read: BTreeMap<String, Option<String>>,
+}
+
+impl<'a> Sources<'a> {
+    const fn new(root: &'a Path) -> Self {
+        Self {
+            root,
+            read: BTreeMap::new(),
+        }
+    }
+
+    fn read(&mut self, file: &str) -> Option<&str> {
+        let root = self.root;
+        self.read
+            .entry(file.to_owned())
+            .or_insert_with(|| fs::read_to_string(root.join(file)).ok())
+            .as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_numbered_headings_and_lists_may_wrap() {
+        let text = "# Title\n\n### Not a row\n\nHeld by: `x`\n\n### A1 First `word`\n\nText.\n\nHeld by: `a.rs::one`,\n\
+                    `a.rs::two`\n\n### A2 Second\n\nHeld by:\n\n## B. Other\n\n`none`\n\n### B17 Third\n";
+        let found: Vec<_> = rows(text)
+            .into_iter()
+            .map(|row| (row.number, row.line, row.holders))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (
+                    "A1".to_owned(),
+                    7,
+                    Some(vec!["a.rs::one".to_owned(), "a.rs::two".to_owned()])
+                ),
+                ("A2".to_owned(), 14, Some(vec![])),
+                ("B17".to_owned(), 22, None),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_holds_a_row_has_to_exist() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut sources = Sources::new(root);
+        let mut complaint = |holder: &str| complaint_about(holder, &mut sources);
+        assert_eq!(complaint("src/hardening.rs::what_holds_a_row_has_to_exist"), None);
+        assert_eq!(
+            complaint("src/hardening.rs::tests::what_holds_a_row_has_to_exist"),
+            None
+        );
+        // A longer name that begins alike is another function.
+        assert!(
+            complaint("src/hardening.rs::what_holds")
+                .unwrap()
+                .contains("has no `fn")
+        );
+        assert!(complaint("src/nowhere.rs::test").unwrap().contains("no file"));
+        assert!(complaint("a test").unwrap().contains("neither"));
+        assert!(complaint("xtask hostile kindness").unwrap().contains("no such case"));
+        assert_eq!(complaint("xtask hostile unread-pings"), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! `cargo xtask hostile`: attacks on the conformance server, each with what the server may lose by it.
+//!
+//! Each case starts a server, lets a bystander echo and newcomers come and go, and attacks it over loopback from another address. Afterwards
+//! - the server's memory has not grown by more than 64 MiB at any moment,
+//! - no echo of the bystander took longer than 250 ms, and no newcomer was kept out,
+//! - sessions and descriptors are as many as before,
+//! - the server lives, and ends as it should when it is asked.
+//!
+//! Some cases look for one answer besides: a refusal, a text that is a text. The short form sends what is enough to show a fault; `--full` sends
+//! what the faults were found with. All loops have an end in number and in time.
+
+mod cases;
+mod clients;
+mod field;
+mod peer;
+mod watch;
+mod wire;
+
+use crate::arguments::{Arguments, assert_known};
+use crate::failure::{Failure, Outcome, While};
+use crate::runtimes;
+use crate::workspace::Workspace;
+use cases::CASES;
+use field::{Field, Report, Stage, judge};
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// One attack.
+struct Case {
+    name: &'static str,
+    /// Its row in `docs/hardening.md`.
+    row: &'static str,
+    what: &'static str,
+    /// How the server is started beside what all cases have.
+    options: &'static [&'static str],
+    /// How long sessions and descriptors may take to be as before.
+    settle: Duration,
+    attack: fn(&Field) -> Outcome,
+}
+
+/// Whether a case has this name.
+pub(crate) fn is_case(name: &str) -> bool {
+    CASES.iter().any(|case| case.name == name)
+}
+
+pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
+    let only = arguments.take_list("--only");
+    let runtimes = runtimes::chosen(&arguments.take_list("--runtime"))?;
+    let named = arguments.take("--server");
+    let (is_full, is_list) = (arguments.take("--full").is_some(), arguments.take("--list").is_some());
+    arguments.finish()?;
+    let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+    assert_known("case", &only, &names)?;
+    if is_list {
+        for case in CASES {
+            println!("{:<24} {:<4} {}", case.name, case.row, case.what);
+        }
+        return Ok(());
+    }
+    let named = named.map(|path| fs::canonicalize(&path).when(path)).transpose()?;
+    let mut table = Vec::new();
+    let mut failures = Vec::new();
+    for runtime in runtimes {
+        let stage = Stage {
+            program: match &named {
+                Some(program) => program.clone(),
+                None => runtime.build_server(tree)?,
+            },
+            logs: tree.target.join("hostile"),
+            runtime,
+            is_full,
+        };
+        for case in CASES {
+            if only.is_empty() || only.iter().any(|wanted| wanted == case.name) {
+                let began = Instant::now();
+                let (line, failure) = line(&stage, case);
+                println!("{line}  [{:.1} s]", began.elapsed().as_secs_f32());
+                table.push(line);
+                failures.extend(failure);
+            }
+        }
+    }
+    println!("\n{HEAD}\n{}", table.join("\n"));
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "{}\n{} attacks succeed",
+        failures.join("\n"),
+        failures.len()
+    )))
+}
+
+const HEAD: &str = "\
+attack                   row  runtime         sent      peak     worst echo  worst entry  processor  settled  verdict";
+
+/// Runs a case: its line in the table, and the failure if there is one.
+fn line(stage: &Stage, case: &Case) -> (String, Option<String>) {
+    let (name, row, runtime) = (case.name, case.row, stage.runtime.name);
+    let report = match judge(stage, case) {
+        Ok(report) => report,
+        Err(why) => {
+            let words = format!("{name} on {runtime}: {why}");
+            return (
+                format!("{name:<24} {row:<4} {runtime:<10} not done: {why}"),
+                Some(words),
+            );
+        }
+    };
+    let Report {
+        said,
+        growth,
+        worst_echo,
+        worst_entry,
+        processor,
+        settled,
+        wrong,
+        slow,
+    } = report;
+    let complaints: Vec<String> = wrong.into_iter().chain(slow).collect();
+    let verdict = if complaints.is_empty() {
+        "held".to_owned()
+    } else {
+        complaints.join("; ")
+    };
+    let line = format!(
+        "{name:<24} {row:<4} {runtime:<10} {:>8.1} MB {:>5.1} MiB {:>9} ms {:>9} ms {processor:>8.1} s {:>6.1} s  {verdict}",
+        said as f64 / 1e6,
+        growth as f64 / f64::from(1 << 20),
+        worst_echo.as_millis(),
+        worst_entry.as_millis(),
+        settled.as_secs_f32(),
+    );
+    let failure = (!complaints.is_empty()).then(|| format!("{name} on {runtime}: {verdict}"));
+    (line, failure)
+}

@@ -1,0 +1,342 @@
+//! All attacks, by the rows of `docs/hardening.md`.
+
+mod answers;
+mod connections;
+mod handlers;
+mod kept;
+mod messages;
+mod sessions;
+mod unread;
+
+use super::Case;
+use std::time::Duration;
+
+/// Sessions of the contract's server end 2.5 s after their last heartbeat, and those of 0.9 and 0.6 after 10 s and 7 s.
+const SOON: Duration = Duration::from_secs(6);
+const LATER: Duration = Duration::from_secs(15);
+
+/// A case on the contract's server.
+const fn case(
+    row: &'static str,
+    name: &'static str,
+    what: &'static str,
+    settle: Duration,
+    attack: fn(&super::Field) -> crate::failure::Outcome,
+) -> Case {
+    Case {
+        name,
+        row,
+        what,
+        options: &[],
+        settle,
+        attack,
+    }
+}
+
+/// A case on a server whose rules are those of an application: the defaults, and a hook that refuses.
+const fn guarded(
+    row: &'static str,
+    name: &'static str,
+    what: &'static str,
+    settle: Duration,
+    attack: fn(&super::Field) -> crate::failure::Outcome,
+) -> Case {
+    Case {
+        name,
+        row,
+        what,
+        options: &["--guarded"],
+        settle,
+        attack,
+    }
+}
+
+pub(super) const CASES: &[Case] = &[
+    guarded(
+        "A1",
+        "refused-routes",
+        "clients that the hook refuses, on every route",
+        SOON,
+        answers::refused_routes,
+    ),
+    case(
+        "A2",
+        "unread-pings",
+        "pings whose pongs nobody reads",
+        SOON,
+        unread::pings,
+    ),
+    case(
+        "A2",
+        "unread-probes",
+        "probes of an upgrade whose answers nobody reads",
+        SOON,
+        unread::probes,
+    ),
+    case(
+        "A2",
+        "unread-echoes",
+        "events whose echoes nobody reads",
+        SOON,
+        unread::echoes,
+    ),
+    case(
+        "A2",
+        "trickling-reader",
+        "pings whose pongs are read in sips",
+        SOON,
+        unread::trickles,
+    ),
+    case(
+        "A2",
+        "unread-replies",
+        "heartbeats and refusals that the server answers by itself, unread",
+        LATER,
+        unread::replies,
+    ),
+    case(
+        "A2",
+        "unfetched-replies",
+        "the same in POSTs, and no GET",
+        SOON,
+        unread::polled_replies,
+    ),
+    case(
+        "A2",
+        "unread-responses",
+        "pipelined requests whose responses nobody reads",
+        SOON,
+        unread::responses,
+    ),
+    case(
+        "A3",
+        "placeholders-17",
+        "17 placeholders of one attachment",
+        LATER,
+        messages::placeholders_17,
+    ),
+    case(
+        "A3",
+        "placeholders-800",
+        "800 placeholders of one attachment",
+        LATER,
+        messages::placeholders_800,
+    ),
+    case(
+        "A3",
+        "placeholders-15000",
+        "15,000 placeholders of one attachment",
+        LATER,
+        messages::placeholders_15000,
+    ),
+    case(
+        "A3",
+        "placeholders-msgpack",
+        "800 placeholders that arrive as MessagePack",
+        SOON,
+        messages::placeholders_msgpack,
+    ),
+    guarded(
+        "A4",
+        "public-ids",
+        "an id that is shown, used as a secret",
+        LATER,
+        answers::public_ids,
+    ),
+    case(
+        "A5",
+        "connects-engine3",
+        "CONNECTs with a query of 8 KB, Engine.IO 3",
+        SOON,
+        sessions::connects_engine3,
+    ),
+    case(
+        "A5",
+        "connects-09",
+        "CONNECTs with a query of 8 KB, 0.9",
+        LATER,
+        sessions::connects_09,
+    ),
+    guarded(
+        "A6",
+        "silent-scripts",
+        "scripts that do not say where they come from",
+        LATER,
+        answers::silent_scripts,
+    ),
+    guarded(
+        "A7",
+        "handshakes",
+        "handshakes of one address, pipelined",
+        SOON,
+        sessions::handshakes,
+    ),
+    guarded(
+        "A7",
+        "large-handshakes",
+        "handshakes of one address whose heads are large",
+        SOON,
+        sessions::large_handshakes,
+    ),
+    guarded(
+        "A7",
+        "handshakes-09",
+        "handshakes of 0.9 of one address, pipelined",
+        LATER,
+        sessions::handshakes_09,
+    ),
+    case(
+        "A8",
+        "blind-pongs",
+        "websockets that answer heartbeats without reading them",
+        SOON,
+        unread::blind_pongs,
+    ),
+    case(
+        "A8",
+        "blind-posts",
+        "polling sessions that only POST",
+        SOON,
+        unread::blind_posts,
+    ),
+    case(
+        "A8",
+        "blind-heartbeats-09",
+        "the same on websockets of 0.9",
+        LATER,
+        unread::blind_09,
+    ),
+    case(
+        "A8",
+        "blind-heartbeats-06",
+        "the same on websockets of 0.6",
+        LATER,
+        unread::blind_06,
+    ),
+    case(
+        "A10",
+        "middlewares",
+        "CONNECT and DISCONNECT in turn, to a slow middleware",
+        SOON,
+        handlers::middlewares,
+    ),
+    case(
+        "A10",
+        "gone-handlers",
+        "handlers that wait for sockets that have gone",
+        LATER,
+        handlers::gone,
+    ),
+    case(
+        "A11",
+        "missing-bodies",
+        "small heads of POSTs whose bodies do not come",
+        SOON,
+        kept::bodies,
+    ),
+    case(
+        "A11",
+        "missing-attachments",
+        "small packets whose attachments do not come",
+        LATER,
+        kept::attachments,
+    ),
+    case(
+        "A11",
+        "waiting-arguments",
+        "small arguments of handlers that wait",
+        LATER,
+        kept::arguments,
+    ),
+    case(
+        "A12",
+        "frames-in-texts",
+        "a text that looks like a frame of 0.6",
+        LATER,
+        answers::frames_in_texts,
+    ),
+    guarded(
+        "A13",
+        "foreign-hosts",
+        "pages whose name points to this server",
+        SOON,
+        answers::foreign_hosts,
+    ),
+    case(
+        "A14",
+        "room-names",
+        "rooms whose names are nearly a megabyte",
+        SOON,
+        kept::rooms,
+    ),
+    case(
+        "A14",
+        "large-auth",
+        "authentication data of a megabyte, as MessagePack",
+        SOON,
+        kept::auth,
+    ),
+    case(
+        "A15",
+        "ampersands",
+        "queries of 8 KB that are all separators",
+        SOON,
+        sessions::ampersands,
+    ),
+    case(
+        "A17",
+        "malformed-posts",
+        "malformed POSTs, and nothing after them",
+        SOON,
+        sessions::malformed_posts,
+    ),
+    case(
+        "A18",
+        "pattern-names",
+        "namespaces of a pattern, one after the other",
+        SOON,
+        sessions::pattern_names,
+    ),
+    case(
+        "A14",
+        "half-heads",
+        "heads that come byte by byte",
+        LATER,
+        connections::half_heads,
+    ),
+    case(
+        "A14",
+        "half-frames",
+        "frames that do not end",
+        SOON,
+        connections::half_frames,
+    ),
+    case(
+        "A14",
+        "half-bodies",
+        "bodies of a megabyte whose end does not come",
+        SOON,
+        connections::half_bodies,
+    ),
+    case(
+        "A14",
+        "half-messages",
+        "messages of a megabyte whose end does not come",
+        SOON,
+        connections::half_messages,
+    ),
+    case(
+        "A7",
+        "idle-connections",
+        "connections that say nothing",
+        SOON,
+        connections::idle,
+    ),
+    case(
+        "A7",
+        "passing-connections",
+        "connections that come and go",
+        SOON,
+        connections::passing,
+    ),
+];

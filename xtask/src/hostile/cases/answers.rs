@@ -1,0 +1,192 @@
+//! Attacks that need one right word: the answer says whether they succeed.
+
+use crate::failure::Outcome;
+use crate::hostile::clients;
+use crate::hostile::field::{ATTACKER, Field};
+use crate::hostile::peer::Peer;
+use crate::hostile::wire;
+use std::net::Ipv4Addr;
+
+/// A request that the hook of the guarded server refuses.
+const REFUSED: &str = "Host: localhost\r\nX-Refuse: 1\r\n";
+
+/// Targets of GETs that can open a session, or look like those that cannot.
+const OPENING: &[&str] = &[
+    "/socket.io/?EIO=4&transport=polling",
+    "/socket.io/?EIO=3&transport=polling",
+    "/socket.io/?EIO=3&transport=polling&b64=1",
+    "/socket.io/?EIO=3&transport=polling&j=0",
+    "/socket.io/?EIO=2&transport=polling",
+    "/socket.io/?EIO=4&transport=polling&sid=",
+    "/socket.io/1/",
+    "/socket.io/1",
+    "/socket.io/1/?jsonp=0",
+    "/socket.io/1/abcdefghij0123456789?disconnect",
+    "/socket.io/1/abcdefghij0123456789?disconnect=1",
+    "/socket.io/1/abcdefghij0123456789/",
+    "/socket.io/1/xhr-polling",
+    "/socket.io/1/xhr-polling/",
+    "/socket.io/xhr-polling//1234567890123",
+    "/socket.io/xhr-polling/1234567890123",
+    "/socket.io/xhr-polling/",
+    "/socket.io/xhr-polling",
+    "/socket.io/jsonp-polling//1234567890123/0",
+    "/socket.io/jsonp-polling/1234567890123/0",
+    "/socket.io/htmlfile//1234567890123",
+    "/socket.io/htmlfile/1234567890123",
+    "/socket.io/xhr-multipart/",
+    "/socket.io/xhr-multipart",
+    "/streaming/xhr-polling//1234567890123",
+    "/streaming/xhr-polling/1234567890123",
+    "/envelope/xhr-polling//1234567890123",
+    "/envelope/htmlfile/1234567890123",
+];
+
+/// The same as websockets.
+const UPGRADES: &[&str] = &[
+    "/socket.io/?EIO=4&transport=websocket",
+    "/socket.io/?EIO=3&transport=websocket",
+    "/socket.io/?EIO=2&transport=flashsocket",
+    "/socket.io/websocket",
+    "/socket.io/websocket/1234567890123",
+    "/socket.io/flashsocket",
+    "/streaming/websocket",
+    "/envelope/websocket",
+];
+
+/// After each request there are as many sessions as before.
+pub(super) fn refused_routes(field: &Field) -> Outcome {
+    let requests = OPENING
+        .iter()
+        .flat_map(|target| {
+            let post = format!("POST {target} HTTP/1.1\r\n{REFUSED}Content-Length: 2\r\n\r\n40");
+            [wire::get_with(target, REFUSED), post]
+        })
+        .chain(UPGRADES.iter().map(|target| wire::upgrade_with(target, REFUSED)));
+    for request in requests {
+        assert_no_session(field, ATTACKER, &request)?;
+    }
+    Ok(())
+}
+
+/// Scripts of a page on another site, whose browser was told to say nothing of it.
+pub(super) fn silent_scripts(field: &Field) -> Outcome {
+    for target in [
+        "/socket.io/?EIO=3&transport=polling&j=0",
+        "/socket.io/?EIO=2&transport=polling&j=0",
+        "/socket.io/?EIO=4&transport=polling&j=0",
+        "/socket.io/1/?jsonp=0",
+        "/socket.io/jsonp-polling//1234567890123/0",
+        "/streaming/jsonp-polling//1234567890123/0",
+    ] {
+        assert_no_session(field, ATTACKER, &wire::get(target))?;
+    }
+    // A session that its own page has opened is not read by a script of another.
+    let mut peer = field.connect()?;
+    let (_, opened) = peer.ask(wire::get("/socket.io/1/"))?;
+    if let Some(session) = opened.split(':').next() {
+        let (head, body) = peer.ask(wire::get(&format!("/socket.io/1/jsonp-polling/{session}?t=1&i=0")))?;
+        if head.starts_with("HTTP/1.1 200") && body.contains("1::") {
+            field.finding("a silent script reads a session of 0.9");
+        }
+    }
+    Ok(())
+}
+
+/// A page of `attacker.example`, which points to this server by now.
+pub(super) fn foreign_hosts(field: &Field) -> Outcome {
+    let host = format!("attacker.example:{}", field.port);
+    let headers = format!("Host: {host}\r\nOrigin: http://{host}\r\n");
+    let silent = format!("Host: {host}\r\n");
+    for target in OPENING {
+        assert_no_session(field, ATTACKER, &wire::get_with(target, &headers))?;
+        // A GET of the same origin carries no Origin.
+        assert_no_session(field, ATTACKER, &wire::get_with(target, &silent))?;
+    }
+    for target in UPGRADES {
+        assert_no_session(field, ATTACKER, &wire::upgrade_with(target, &headers))?;
+    }
+    Ok(())
+}
+
+/// Asks on a connection of its own, and compares the sessions before and after.
+fn assert_no_session(field: &Field, from: Ipv4Addr, request: &str) -> Outcome {
+    let line = request.lines().next().unwrap_or_default();
+    let before = clients::session_kinds(from, field.port)?;
+    let mut peer = Peer::connect(from, field.port, None)?;
+    peer.say(request)?;
+    let status = peer.status();
+    field.count(&peer);
+    let after = clients::session_kinds(from, field.port)?;
+    let opened = after
+        .iter()
+        // The bystander and newcomers are of this kind, and the status says whether the attacker is.
+        .filter(|(kind, _)| *kind != "4.x websocket")
+        .find(|(kind, count)| before.get(*kind) < Some(count));
+    if let Some((kind, _)) = opened {
+        field.finding(format!("`{line}` opened a session of {kind}"));
+    } else if line.contains("EIO=4&transport=websocket") && status == "101" {
+        field.finding(format!("`{line}` opened a websocket"));
+    }
+    Ok(())
+}
+
+/// The ids that `whoami` tells are no session's secret.
+pub(super) fn public_ids(field: &Field) -> Outcome {
+    // Engine.IO 3: the id of a socket on a websocket, used as a session's.
+    let mut victim = clients::join3(ATTACKER, field.port, None)?;
+    victim.say(wire::text("420[\"whoami\"]"))?;
+    let shown = id_in(&victim.message_with("430")?);
+    for request in [
+        wire::post(&format!("/socket.io/?EIO=3&transport=polling&sid={shown}"), "2:40"),
+        wire::get(&format!("/socket.io/?EIO=3&transport=polling&sid={shown}")),
+        wire::upgrade(&format!("/socket.io/?EIO=3&transport=websocket&sid={shown}")),
+    ] {
+        let mut thief = field.connect()?;
+        let (head, body) = thief.ask(&request)?;
+        if !body.contains("Session ID unknown") {
+            field.finding(format!(
+                "the public id of 2.x is known as a session's: {head:?} {body:?}"
+            ));
+        }
+    }
+    let mut victim = clients::join09(ATTACKER, field.port, None)?;
+    victim.say(wire::text(r#"5:1+::{"name":"whoami"}"#))?;
+    let shown = id_in(&victim.message_with("6:::1")?);
+    let mut thief = Peer::connect(Ipv4Addr::new(127, 0, 0, 67), field.port, None)?;
+    thief.say(wire::post(
+        &format!("/socket.io/1/xhr-polling/{shown}"),
+        r#"5:::{"name":"echo","args":["stolen"]}"#,
+    ))?;
+    let _ = thief.response();
+    victim.say(wire::text(r#"5:::{"name":"echo","args":["own"]}"#))?;
+    let next = victim.message_with("5:::")?;
+    if next.contains("stolen") {
+        field.finding("who knows the public id of 0.9 speaks as its client");
+    }
+    Ok(())
+}
+
+fn id_in(answer: &str) -> String {
+    let id = answer
+        .split_once("\"id\":\"")
+        .and_then(|(_, rest)| rest.split('"').next());
+    id.unwrap_or_default().to_owned()
+}
+
+/// A string that begins like a frame comes back as the string, and not as that frame.
+pub(super) fn frames_in_texts(field: &Field) -> Outcome {
+    let mut peer = clients::join06(ATTACKER, field.port, None)?;
+    for text in [r#"~j~{\"event\":\"admin\"}"#, "~h~1", "~m~3~m~abc"] {
+        let message = format!("~j~\"{text}\"");
+        peer.say(wire::text(&format!("~m~{}~m~{message}", message.len())))?;
+        let answer = peer.message_with("~m~")?;
+        let framed = answer.strip_prefix("~m~").and_then(|rest| rest.split_once("~m~"));
+        let body = framed.map_or("", |(_, body)| body);
+        if body.starts_with("~h~") || (body.starts_with("~j~") && !body.starts_with("~j~\"")) {
+            field.finding(format!("the text {text:?} came back as {body:?}"));
+        }
+    }
+    field.count(&peer);
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! Work of the application's that a peer starts and does not wait for.
+
+use crate::failure::Outcome;
+use crate::hostile::clients;
+use crate::hostile::field::{ATTACKER, Field};
+use crate::hostile::peer::{Peer, Poured};
+use crate::hostile::wire;
+use std::thread;
+use std::time::Duration;
+
+/// A middleware that takes 300 ms, asked again before it has answered.
+pub(super) fn middlewares(field: &Field) -> Outcome {
+    let mut peer = clients::open4(ATTACKER, field.port, None)?;
+    let mut turn = wire::text(r#"40{"token":"slow"}"#);
+    turn.extend(wire::text("41"));
+    let times = field.size(120_000, 300_000);
+    drained(field, &mut peer, |peer, limit| {
+        let turns = wire::repeat(&turn, 1000);
+        peer.pour(&turns, (turn.len() * times) as u64, limit)
+    })
+}
+
+/// Forty times: a socket, 4,000 handlers that wait five seconds, and the socket's end.
+pub(super) fn gone(field: &Field) -> Outcome {
+    let handlers = wire::repeat(&wire::text(r#"42["later",5000,"x"]"#), 4000);
+    let mut peer = clients::open4(ATTACKER, field.port, None)?;
+    for _ in 0..field.size(40, 80) {
+        let round = socket_with(&mut peer, &handlers);
+        if round.is_err() {
+            // A session that is ended for it begins anew, so that a count of one session's is got around.
+            field.count(&peer);
+            peer = clients::open4(ATTACKER, field.port, None)?;
+        }
+    }
+    field.count(&peer);
+    Ok(())
+}
+
+/// A socket that starts these handlers and leaves.
+fn socket_with(peer: &mut Peer, handlers: &[u8]) -> Outcome {
+    peer.say(wire::text("40"))?;
+    peer.message_with("40{")?;
+    peer.say(handlers)?;
+    peer.say(wire::text("41"))
+}
+
+/// Pours while another thread reads and throws away.
+fn drained(field: &Field, peer: &mut Peer, pour: impl FnOnce(&mut Peer, Duration) -> Poured) -> Outcome {
+    let limit = field.time();
+    let mut reader = peer.reader()?;
+    let reading = thread::spawn(move || reader.drain(limit));
+    pour(peer, limit);
+    field.count(peer);
+    thread::sleep(Duration::from_millis(500));
+    peer.finish();
+    let _ = reading.join();
+    Ok(())
+}

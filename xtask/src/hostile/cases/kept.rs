@@ -1,0 +1,126 @@
+//! Small things that are kept for long, and large ones that are kept whole.
+
+use super::messages::join_msgpack;
+use crate::failure::Outcome;
+use crate::hostile::clients;
+use crate::hostile::field::{ATTACKER, Field};
+use crate::hostile::peer::{Peer, Poured};
+use crate::hostile::wire;
+use std::thread;
+use std::time::Duration;
+
+/// Somebody whose messages fill the server's buffers, so that what others say stands behind it in them.
+struct Neighbour {
+    peer: Peer,
+    events: Vec<u8>,
+}
+
+impl Neighbour {
+    fn new(field: &Field) -> Outcome<Self> {
+        Ok(Self {
+            peer: clients::join4(ATTACKER, field.port, None)?,
+            events: ordinary(60),
+        })
+    }
+
+    fn speak(&mut self) -> Outcome {
+        self.peer.say(&self.events)
+    }
+}
+
+/// So many events of a KiB, for which nobody wants an answer.
+fn ordinary(count: usize) -> Vec<u8> {
+    let event = wire::text(&format!("42[\"echo-ack\",\"{}\"]", "n".repeat(1000)));
+    wire::repeat(&event, count)
+}
+
+/// Heads of POSTs to sessions that exist, each on a connection of its own.
+pub(super) fn bodies(field: &Field) -> Outcome {
+    let mut neighbour = Neighbour::new(field)?;
+    let mut polling = field.connect()?;
+    let target = clients::open_polling(&mut polling, 4, "")?;
+    let head = format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n4");
+    let mut peers = Vec::new();
+    for _ in 0..field.size(1500, 4000) {
+        let mut peer = field.connect()?;
+        peer.say(&head)?;
+        peers.push(peer);
+        neighbour.speak()?;
+    }
+    thread::sleep(Duration::from_millis(500));
+    peers.iter().for_each(|peer| field.count(peer));
+    Ok(())
+}
+
+pub(super) fn attachments(field: &Field) -> Outcome {
+    let mut neighbour = Neighbour::new(field)?;
+    let packet = wire::text(r#"451-["cast",{"_placeholder":true,"num":0}]"#);
+    let mut peers = Vec::new();
+    for _ in 0..field.size(1500, 4000) {
+        let mut peer = clients::join4(ATTACKER, field.port, None)?;
+        peer.say(&packet)?;
+        peers.push(peer);
+        neighbour.speak()?;
+    }
+    thread::sleep(Duration::from_millis(500));
+    peers.iter().for_each(|peer| field.count(peer));
+    Ok(())
+}
+
+/// Events whose handlers wait for five seconds, between others that do not.
+pub(super) fn arguments(field: &Field) -> Outcome {
+    let mut neighbour = Neighbour::new(field)?;
+    let mut peer = clients::join4(ATTACKER, field.port, None)?;
+    let small = wire::text(r#"42["later",5000,"x"]"#);
+    for _ in 0..field.size(1000, 3000) {
+        let both = [&small[..], &ordinary(120)].concat();
+        if peer.pour(&both, both.len() as u64, Duration::from_secs(2)) != Poured::All {
+            break;
+        }
+        neighbour.speak()?;
+    }
+    field.count(&peer);
+    Ok(())
+}
+
+/// Many rooms of few sockets, whose names are as long as a message may be.
+pub(super) fn rooms(field: &Field) -> Outcome {
+    let mut peers = Vec::new();
+    let mut number = 0;
+    for _ in 0..4 {
+        let mut peer = clients::join4(ATTACKER, field.port, None)?;
+        for _ in 0..field.size(60, 500) {
+            number += 1;
+            let join = wire::text(&format!("42{number}[\"join\",\"{number}{}\"]", "r".repeat(900_000)));
+            if peer.pour(&join, join.len() as u64, Duration::from_secs(2)) != Poured::All {
+                break;
+            }
+        }
+        // Until the last has been read by the server.
+        peer.drain(Duration::from_millis(300));
+        field.count(&peer);
+        peers.push(peer);
+    }
+    Ok(())
+}
+
+/// `{type: 0, nsp: "/", data: {token: "slow", a: [1, 1, ...]}}`: a byte on the wire is two in JSON.
+pub(super) fn auth(field: &Field) -> Outcome {
+    let mut packet = b"\x83\xa4type\x00\xa3nsp\xa1/\xa4data\x82\xa5token\xa4slow\xa1a\xdd".to_vec();
+    let numbers = 990_000_u32;
+    packet.extend_from_slice(&numbers.to_be_bytes());
+    // The dearest number of one byte: it is written as `-32,`.
+    packet.extend_from_slice(&vec![0xe0; numbers as usize]);
+    let connect = wire::frame(wire::BINARY, packet);
+    let mut peers = Vec::new();
+    for _ in 0..field.size(60, 300) {
+        let mut peer = clients::open4(ATTACKER, field.port + 1, None)?;
+        peer.pour(&connect, connect.len() as u64, Duration::from_secs(2));
+        field.count(&peer);
+        peers.push(peer);
+    }
+    // One that is as it should be is still let in.
+    join_msgpack(field.port + 1)?;
+    thread::sleep(Duration::from_secs(1));
+    Ok(())
+}

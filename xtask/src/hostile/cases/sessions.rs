@@ -1,0 +1,174 @@
+//! Requests and packets that cost more than they say: handshakes, CONNECTs, queries.
+
+use crate::failure::Outcome;
+use crate::hostile::clients;
+use crate::hostile::field::{ATTACKER, Field};
+use crate::hostile::peer::{Peer, Poured};
+use crate::hostile::wire;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A query of 7 KB, which every limit of a target has room for.
+fn long_query() -> String {
+    (0..600).map(|number| format!("&key{number:04}=%41")).collect()
+}
+
+/// CONNECTs of 2.x to namespaces of a pattern, in as few bodies as hold them.
+pub(super) fn connects_engine3(field: &Field) -> Outcome {
+    let mut peer = field.connect()?;
+    let target = clients::open_polling(&mut peer, 3, &long_query())?;
+    let connects = (0..field.size(40_000, 65_000)).map(|number| {
+        let packet = format!("40/tenant-{number}");
+        format!("{}:{packet}", packet.len())
+    });
+    post_all(field, peer, &target, connects)
+}
+
+pub(super) fn connects_09(field: &Field) -> Outcome {
+    let mut peer = field.connect()?;
+    let (_, opened) = peer.ask(wire::get(&format!("/socket.io/1/?t=1{}", long_query())))?;
+    let session = opened.split(':').next().unwrap_or_default();
+    let target = format!("/socket.io/1/xhr-polling/{session}");
+    peer.ask(wire::get(&target))?;
+    let connects = (0..field.size(40_000, 65_000)).map(|number| {
+        let packet = format!("1::/tenant-{number}");
+        format!("\u{fffd}{}\u{fffd}{packet}", packet.len())
+    });
+    post_all(field, peer, &target, connects)
+}
+
+/// Sends the packets until the server ends the connection, as it may.
+fn post_all(field: &Field, mut peer: Peer, target: &str, packets: impl Iterator<Item = String>) -> Outcome {
+    for body in bodies(packets) {
+        if peer.ask(wire::post(target, &body)).is_err() {
+            break;
+        }
+    }
+    field.count(&peer);
+    Ok(())
+}
+
+/// The packets in bodies of less than a megabyte.
+fn bodies(packets: impl Iterator<Item = String>) -> Vec<String> {
+    const MOST: usize = 900_000;
+    let mut bodies = vec![String::new()];
+    for packet in packets {
+        match bodies.last_mut() {
+            Some(body) if body.len() + packet.len() <= MOST => body.push_str(&packet),
+            _ => bodies.push(packet),
+        }
+    }
+    bodies
+}
+
+pub(super) fn handshakes(field: &Field) -> Outcome {
+    let request = wire::get("/socket.io/?EIO=4&transport=polling");
+    flood(field, &request, field.size(200_000, 1_000_000))
+}
+
+/// Heads that take what a head may have, and of which a server should keep little.
+pub(super) fn large_handshakes(field: &Field) -> Outcome {
+    let fields: String = (0..40)
+        .map(|number| format!("X-Filler-{number}: {}\r\n", "f".repeat(150)))
+        .collect();
+    let request = wire::get_with(
+        "/socket.io/?EIO=4&transport=polling",
+        &format!("Host: localhost\r\n{fields}"),
+    );
+    flood(field, &request, field.size(30_000, 150_000))
+}
+
+pub(super) fn handshakes_09(field: &Field) -> Outcome {
+    flood(field, &wire::get("/socket.io/1/"), field.size(200_000, 1_000_000))
+}
+
+pub(super) fn ampersands(field: &Field) -> Outcome {
+    let request = wire::get(&format!(
+        "/socket.io/?EIO=4&transport=polling&sid=x{}",
+        "&".repeat(7800)
+    ));
+    flood(field, &request, field.size(10_000, 50_000))
+}
+
+/// The request so many times, one behind the other. What the server answers is read; when it ends a connection, another goes on.
+fn flood(field: &Field, request: &str, count: usize) -> Outcome {
+    let total = (request.len() * count) as u64;
+    let requests = wire::repeat(request.as_bytes(), 1 + 65_536 / request.len());
+    let end = Instant::now() + field.time();
+    let mut sent = 0;
+    for _ in 0..1000 {
+        let time = end.saturating_duration_since(Instant::now());
+        let mut peer = field.connect()?;
+        let mut reader = peer.reader()?;
+        let reading = thread::spawn(move || reader.drain(time));
+        let poured = peer.pour(&requests, total - sent, time);
+        sent += peer.said();
+        field.count(&peer);
+        peer.finish();
+        let _ = reading.join();
+        if poured != Poured::Closed || Instant::now() >= end {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Sessions whose first packet is none, and which then are never heard of again. They have to go within a heartbeat.
+pub(super) fn malformed_posts(field: &Field) -> Outcome {
+    let mut peer = field.connect()?;
+    for number in 0..field.size(1500, 8000) {
+        let body = if number % 2 == 0 { "4" } else { "bAQ" };
+        let Ok(target) = clients::open_polling(&mut peer, 4, "") else {
+            // The server is full for this address, which is a bound, too.
+            break;
+        };
+        if peer.ask(wire::post(&target, body)).is_err() {
+            field.count(&peer);
+            peer = field.connect()?;
+        }
+    }
+    field.count(&peer);
+    Ok(())
+}
+
+/// Joins and leaves namespaces that a pattern makes for whoever asks.
+pub(super) fn pattern_names(field: &Field) -> Outcome {
+    let mut peer = clients::join4(ATTACKER, field.port, None)?;
+    let mut reader = peer.reader()?;
+    let end = field.time();
+    let reading = thread::spawn(move || reader.drain(end));
+    let pairs = field.size(60_000, 300_000);
+    for first in (0..pairs).step_by(1000) {
+        let turns: Vec<u8> = (first..first + 1000)
+            .flat_map(|number| {
+                let mut both = wire::text(&format!("40/tenant-{number},"));
+                both.extend(wire::text(&format!("41/tenant-{number},")));
+                both
+            })
+            .collect();
+        if peer.pour(&turns, turns.len() as u64, Duration::from_secs(2)) != Poured::All {
+            break;
+        }
+    }
+    field.count(&peer);
+    drop(peer);
+    let _ = reading.join();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_cut_between_packets() {
+        let bodies = bodies((0..150_000).map(|_| "7:40/aaaa".to_owned()));
+        assert_eq!(bodies.len(), 2);
+        assert!(
+            bodies
+                .iter()
+                .all(|body| body.starts_with("7:40/") && body.len() <= 900_000)
+        );
+        assert_eq!(bodies.concat().len(), 9 * 150_000);
+    }
+}

@@ -1,0 +1,204 @@
+//! Peers that do not read what they have asked for.
+
+use crate::failure::Outcome;
+use crate::hostile::clients;
+use crate::hostile::field::{ATTACKER, Field};
+use crate::hostile::peer::Peer;
+use crate::hostile::wire;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The window of a peer that reads nothing: a small one, so that bytes wait in the server instead of in the kernel.
+const WINDOW: Option<usize> = Some(4096);
+
+/// Empty pings: 32 million of them.
+pub(super) fn pings(field: &Field) -> Outcome {
+    let mut peer = clients::join4(ATTACKER, field.port, WINDOW)?;
+    let pings = wire::repeat(&wire::frame(wire::PING, ""), 10_000);
+    peer.pour(&pings, field.size(40 << 20, 187 << 20) as u64, field.time());
+    field.count(&peer);
+    Ok(())
+}
+
+pub(super) fn probes(field: &Field) -> Outcome {
+    let mut polling = field.connect()?;
+    let target = clients::open_polling(&mut polling, 4, "")?;
+    let mut candidate = Peer::connect(ATTACKER, field.port, WINDOW)?;
+    candidate.upgrade(&target.replace("polling", "websocket"))?;
+    let probes = wire::repeat(&wire::text("2probe"), 10_000);
+    candidate.pour(&probes, field.size(120 << 20, 400 << 20) as u64, field.time());
+    field.count(&candidate);
+    Ok(())
+}
+
+pub(super) fn echoes(field: &Field) -> Outcome {
+    let mut peer = clients::join4(ATTACKER, field.port, WINDOW)?;
+    let echo = wire::text(&format!("42[\"echo\",\"{}\"]", "e".repeat(1000)));
+    peer.pour(
+        &wire::repeat(&echo, 100),
+        field.size(80 << 20, 187 << 20) as u64,
+        field.time(),
+    );
+    field.count(&peer);
+    Ok(())
+}
+
+/// Pings as fast as they are taken, and pongs read in sips.
+pub(super) fn trickles(field: &Field) -> Outcome {
+    let mut peer = clients::join4(ATTACKER, field.port, WINDOW)?;
+    let mut reader = peer.reader()?;
+    let end = Instant::now() + field.time();
+    let sipping = thread::spawn(move || {
+        while Instant::now() < end && reader.sip(256).is_ok_and(|read| read > 0) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let pings = wire::repeat(&wire::frame(wire::PING, ""), 10_000);
+    peer.pour(&pings, field.size(40 << 20, 187 << 20) as u64, field.time());
+    field.count(&peer);
+    drop(peer);
+    let _ = sipping.join();
+    Ok(())
+}
+
+/// Heartbeats of Engine.IO 3, CONNECTs that are refused, and messages of 0.9 that want an acknowledgement: each is answered by the server itself.
+pub(super) fn replies(field: &Field) -> Outcome {
+    let ping = wire::text("2");
+    let refused = wire::text("40/nowhere,");
+    let acknowledged = wire::text("3:1::x");
+    for (mut peer, packet) in [
+        (clients::join3(ATTACKER, field.port, WINDOW)?, ping),
+        (clients::join4(ATTACKER, field.port, WINDOW)?, refused),
+        (clients::join09(ATTACKER, field.port, WINDOW)?, acknowledged),
+    ] {
+        let packets = wire::repeat(&packet, 5000);
+        peer.pour(&packets, field.size(30 << 20, 120 << 20) as u64, field.time() / 3);
+        field.count(&peer);
+    }
+    Ok(())
+}
+
+/// The same heartbeats in bodies of POSTs, and no GET for the answers.
+pub(super) fn polled_replies(field: &Field) -> Outcome {
+    for _ in 0..field.size(20, 100) {
+        let mut peer = field.connect()?;
+        let target = clients::open_polling(&mut peer, 3, "")?;
+        while peer.said() < 10 << 20 {
+            // The server may end the session, whose requests then are those of a stranger.
+            match peer.ask(wire::post(&target, &"1:2".repeat(300_000))) {
+                Ok((head, _)) if head.starts_with("HTTP/1.1 200") => {}
+                _ => break,
+            }
+        }
+        field.count(&peer);
+    }
+    Ok(())
+}
+
+/// Requests for an answer of a few hundred bytes, one behind the other.
+pub(super) fn responses(field: &Field) -> Outcome {
+    let mut peer = Peer::connect(ATTACKER, field.port, WINDOW)?;
+    let requests = wire::repeat(wire::get("/__stats").as_bytes(), 1000);
+    peer.pour(&requests, field.size(20 << 20, 187 << 20) as u64, field.time());
+    field.count(&peer);
+    Ok(())
+}
+
+/// Six websockets ask for fifty megabytes each, read none of it, and say that they are there.
+pub(super) fn blind_pongs(field: &Field) -> Outcome {
+    let mut peers = Vec::new();
+    for _ in 0..6 {
+        let mut peer = clients::join4(ATTACKER, field.port, WINDOW)?;
+        peer.say(wire::text(r#"42["burst",[5000,10000]]"#).as_slice())?;
+        peer.say(wire::text(r#"42["burst",5000,10000]"#).as_slice())?;
+        peers.push(peer);
+    }
+    stay_blind(field, &mut peers, &wire::text("3"))
+}
+
+pub(super) fn blind_09(field: &Field) -> Outcome {
+    let mut peers = Vec::new();
+    for _ in 0..6 {
+        let mut peer = clients::join09(ATTACKER, field.port, WINDOW)?;
+        peer.say(wire::text(r#"5:::{"name":"burst","args":[5000,10000]}"#))?;
+        peers.push(peer);
+    }
+    stay_blind(field, &mut peers, &wire::text("2::"))
+}
+
+/// Each sends what comes back to it until the server takes no more, and then guesses the numbers of the heartbeats.
+pub(super) fn blind_06(field: &Field) -> Outcome {
+    let mut peers = Vec::new();
+    let message = wire::text(&format!("~m~1000~m~{}", "m".repeat(1000)));
+    for _ in 0..6 {
+        let mut peer = clients::join06(ATTACKER, field.port, WINDOW)?;
+        peer.pour(&wire::repeat(&message, 100), 8 << 20, Duration::from_secs(1));
+        peers.push(peer);
+    }
+    let guesses: Vec<u8> = (1..20)
+        .flat_map(|number| {
+            let heartbeat = format!("~h~{number}");
+            wire::text(&format!("~m~{}~m~{heartbeat}", heartbeat.len()))
+        })
+        .collect();
+    stay_blind(field, &mut peers, &guesses)
+}
+
+/// Says the answer to a heartbeat again and again. The sessions have to end meanwhile.
+fn stay_blind(field: &Field, peers: &mut [Peer], answer: &[u8]) -> Outcome {
+    // The longest heartbeat of the contract's server is that of 0.9: 3 s, and 10 s for its answer.
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        for peer in peers.iter_mut() {
+            peer.pour(answer, answer.len() as u64, Duration::from_millis(1));
+        }
+        thread::sleep(Duration::from_millis(250));
+        if is_alone(field)? {
+            break;
+        }
+        if Instant::now() > end {
+            field.finding(format!(
+                "peers that read nothing still have sessions after 20 s: {}",
+                field.sessions()?
+            ));
+            break;
+        }
+    }
+    peers.iter().for_each(|peer| field.count(peer));
+    Ok(())
+}
+
+/// Polling sessions that join, and from then on only POST answers to heartbeats that they never fetch.
+pub(super) fn blind_posts(field: &Field) -> Outcome {
+    let mut peers = Vec::new();
+    for revision in [4, 4, 3, 3] {
+        let mut peer = field.connect()?;
+        let target = clients::open_polling(&mut peer, revision, "")?;
+        let [join, burst, pong] = match revision {
+            4 => ["40", r#"42["burst",5000,10000]"#, "3"],
+            _ => ["2:40", r#"24:42["burst",5000,10000]"#, "1:2"],
+        };
+        peer.ask(wire::post(&target, join))?;
+        peer.ask(wire::post(&target, burst))?;
+        peers.push((peer, wire::post(&target, pong)));
+    }
+    let end = Instant::now() + Duration::from_secs(12);
+    while !is_alone(field)? {
+        if Instant::now() > end {
+            field.finding("polling sessions that never GET still live after 12 s");
+            break;
+        }
+        for (peer, pong) in &mut peers {
+            // An answer other than 200 says that the session has ended.
+            let _ = peer.ask(pong.as_bytes());
+        }
+        thread::sleep(Duration::from_millis(250));
+    }
+    peers.iter().for_each(|(peer, _)| field.count(peer));
+    Ok(())
+}
+
+/// Whether only the bystander, and perhaps a newcomer, have sessions.
+fn is_alone(field: &Field) -> Outcome<bool> {
+    Ok(field.sessions()? <= 2)
+}

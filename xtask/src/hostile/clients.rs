@@ -1,0 +1,97 @@
+//! Peers that have been let in: what an attack begins with, and what a well-behaved client does.
+
+use super::peer::Peer;
+use super::wire;
+use crate::failure::{Failure, Outcome, While};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// A websocket of Engine.IO 4 whose session is open and has joined nothing.
+pub(super) fn open4(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
+    let mut peer = Peer::connect(from, port, window)?;
+    peer.upgrade("/socket.io/?EIO=4&transport=websocket")?;
+    peer.message_with("0{")?;
+    Ok(peer)
+}
+
+/// A websocket of Engine.IO 4 in the main namespace.
+pub(super) fn join4(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
+    let mut peer = open4(from, port, window)?;
+    peer.say(wire::text("40"))?;
+    peer.message_with("40{")?;
+    Ok(peer)
+}
+
+/// A websocket of Engine.IO 3, which is in the main namespace by itself.
+pub(super) fn join3(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
+    let mut peer = Peer::connect(from, port, window)?;
+    peer.upgrade("/socket.io/?EIO=3&transport=websocket")?;
+    peer.message_with("40")?;
+    Ok(peer)
+}
+
+/// A websocket of 0.9.
+pub(super) fn join09(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
+    let mut peer = Peer::connect(from, port, window)?;
+    let (_, opened) = peer.ask(wire::get("/socket.io/1/"))?;
+    let session = opened.split(':').next().unwrap_or_default().to_owned();
+    peer.upgrade(&format!("/socket.io/1/websocket/{session}"))?;
+    peer.message_with("1::")?;
+    Ok(peer)
+}
+
+/// A websocket of 0.6.
+pub(super) fn join06(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
+    let mut peer = Peer::connect(from, port, window)?;
+    peer.upgrade("/socket.io/websocket")?;
+    peer.message_with("~m~")?;
+    Ok(peer)
+}
+
+/// A polling session of this revision, with what else stands in the query of its handshake: the target of its further requests.
+pub(super) fn open_polling(peer: &mut Peer, revision: u8, query: &str) -> Outcome<String> {
+    let base = match revision {
+        3 => "/socket.io/?EIO=3&transport=polling&b64=1".to_owned(),
+        _ => format!("/socket.io/?EIO={revision}&transport=polling"),
+    };
+    let (head, opened) = peer.ask(wire::get(&format!("{base}{query}")))?;
+    let sid = opened
+        .split_once("\"sid\":\"")
+        .and_then(|(_, rest)| rest.split('"').next());
+    match sid {
+        Some(sid) => Ok(format!("{base}&sid={sid}")),
+        None => Err(Failure::new(format!("no session id in {head:?} {opened:?}"))),
+    }
+}
+
+/// Emits `echo` and waits for it.
+pub(super) fn echo(peer: &mut Peer, number: u32) -> Outcome {
+    let packet = format!("42[\"echo\",\"a bystander's echo of everyday length, number {number}\"]");
+    peer.say(wire::text(&packet))?;
+    peer.message_with(&packet).map(|_| ())
+}
+
+/// What `/__stats` says: how many sessions are open.
+pub(super) fn sessions(from: Ipv4Addr, port: u16) -> Outcome<u64> {
+    let stats = stats(from, port)?;
+    stats["sessions"]
+        .as_u64()
+        .ok_or_else(|| Failure::new(format!("no sessions in {stats}")))
+}
+
+/// The sessions that are open by generation and transport, such as `4.x websocket`.
+pub(super) fn session_kinds(from: Ipv4Addr, port: u16) -> Outcome<BTreeMap<String, u64>> {
+    let stats = stats(from, port)?;
+    let kinds = stats["by_kind"].as_object().into_iter().flatten();
+    Ok(kinds
+        .filter_map(|(kind, count)| Some((kind.clone(), count.as_u64()?)))
+        .collect())
+}
+
+fn stats(from: Ipv4Addr, port: u16) -> Outcome<Value> {
+    let mut peer = Peer::connect(from, port, None)?;
+    let request = wire::get_with("/__stats", "Host: localhost\r\nConnection: close\r\n");
+    let (_, body) = peer.ask(request)?;
+    serde_json::from_str(&body).when("/__stats")
+}

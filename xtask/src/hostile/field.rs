@@ -1,0 +1,206 @@
+//! One case: a server of its own, the attack on it, and the verdict.
+
+use super::peer::Peer;
+use super::watch::{HOME, Watch};
+use super::{Case, clients};
+use crate::failure::{Outcome, While};
+use crate::process::{forget_peak, open_descriptors, peak_bytes, processor_seconds, resident_bytes};
+use crate::runtimes::Runtime;
+use crate::server::{Server, free_ports};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Where attacks come from: an address of its own, so that limits by address can be seen to spare the others.
+pub(super) const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
+
+/// By how much the server's memory may grow.
+const MOST_GROWTH: u64 = 64 << 20;
+
+/// How long an echo of the bystander may take.
+const SLOWEST_ECHO: Duration = Duration::from_millis(250);
+
+/// How long a newcomer may take from its connection to its first echo.
+const SLOWEST_ENTRY: Duration = Duration::from_secs(2);
+
+/// Descriptors that may be open beside those from before: that of the question itself, which is just being closed.
+const SPARE_DESCRIPTORS: usize = 1;
+
+/// What is attacked, and with how much.
+pub(super) struct Stage {
+    pub(super) program: PathBuf,
+    pub(super) logs: PathBuf,
+    pub(super) runtime: &'static Runtime,
+    /// The sizes in which the faults were found, instead of those that show them.
+    pub(super) is_full: bool,
+}
+
+/// What an attack is given.
+pub(super) struct Field {
+    pub(super) port: u16,
+    is_full: bool,
+    said: AtomicU64,
+    findings: Mutex<Vec<String>>,
+}
+
+/// How a case went.
+pub(super) struct Report {
+    pub(super) said: u64,
+    pub(super) growth: u64,
+    pub(super) worst_echo: Duration,
+    pub(super) worst_entry: Duration,
+    pub(super) processor: f64,
+    pub(super) settled: Duration,
+    /// What went wrong beside the times, and what was too slow: a busy machine can be too slow by itself.
+    pub(super) wrong: Vec<String>,
+    pub(super) slow: Vec<String>,
+}
+
+impl Field {
+    /// A connection of the attacker's.
+    pub(super) fn connect(&self) -> Outcome<Peer> {
+        Peer::connect(ATTACKER, self.port, None)
+    }
+
+    /// One of the two sizes.
+    pub(super) const fn size(&self, short: usize, full: usize) -> usize {
+        if self.is_full { full } else { short }
+    }
+
+    /// For how long an attack that needs time goes on.
+    pub(super) const fn time(&self) -> Duration {
+        Duration::from_secs(if self.is_full { 20 } else { 6 })
+    }
+
+    /// Counts what the peer has sent.
+    pub(super) fn count(&self, peer: &Peer) {
+        self.said.fetch_add(peer.said(), Ordering::Relaxed);
+    }
+
+    /// Notes what is wrong.
+    pub(super) fn finding(&self, words: impl Into<String>) {
+        if let Ok(mut findings) = self.findings.lock() {
+            findings.push(words.into());
+        }
+    }
+
+    /// How many sessions there are, as the server says.
+    pub(super) fn sessions(&self) -> Outcome<u64> {
+        clients::sessions(HOME, self.port)
+    }
+}
+
+/// Runs the case. If nothing but time was wrong, it is run once more: other programs of the machine can have been the reason.
+pub(super) fn judge(stage: &Stage, case: &Case) -> Outcome<Report> {
+    let report = attempt(stage, case)?;
+    if report.wrong.is_empty() && !report.slow.is_empty() {
+        println!("{}: {}; once more", case.name, report.slow.join("; "));
+        return attempt(stage, case);
+    }
+    Ok(report)
+}
+
+fn attempt(stage: &Stage, case: &Case) -> Outcome<Report> {
+    let (mut server, port) = stage.start(case)?;
+    let process = server.id();
+    let watch = Watch::start(port, process)?;
+    // The server is warm, and what the machine can do without an attack has been seen.
+    thread::sleep(Duration::from_millis(500));
+    let descriptors = open_descriptors(process)?;
+    let (before, used) = (resident_bytes(process)?, processor_seconds(process)?);
+    forget_peak(process)?;
+    let field = Field {
+        port,
+        is_full: stage.is_full,
+        said: AtomicU64::new(0),
+        findings: Mutex::default(),
+    };
+    let mut wrong = Vec::new();
+    if let Err(why) = (case.attack)(&field) {
+        wrong.push(format!("the attack could not be carried out: {why}"));
+    }
+    let settling = Instant::now();
+    let settled = settle(&field, process, descriptors, case.settle);
+    if server.assert_alive().is_err() {
+        wrong.push("the server has ended".to_owned());
+    } else if let Err(left) = settled {
+        wrong.push(left);
+    }
+    let settled = settling.elapsed();
+    let growth = peak_bytes(process).map_or(0, |peak| peak.saturating_sub(before));
+    let processor = processor_seconds(process).map_or(0.0, |now| now - used);
+    let seen = watch.end()?;
+    wrong.extend(seen.complaints);
+    wrong.extend(field.findings.into_inner().unwrap_or_default());
+    if growth > MOST_GROWTH {
+        wrong.push(format!("memory grew by {} MiB", growth >> 20));
+    }
+    let mut slow = Vec::new();
+    if seen.worst_echo > SLOWEST_ECHO {
+        slow.push(format!("an echo took {} ms", seen.worst_echo.as_millis()));
+    }
+    if seen.worst_entry > SLOWEST_ENTRY {
+        slow.push(format!("a newcomer took {} ms", seen.worst_entry.as_millis()));
+    }
+    if seen.echoes == 0 || seen.newcomers == 0 {
+        wrong.push("nobody was there to suffer".to_owned());
+    }
+    if server.assert_alive().is_ok()
+        && let Err(why) = server.stop()
+    {
+        let words = why.to_string();
+        wrong.extend(words.lines().next().map(str::to_owned));
+    }
+    Ok(Report {
+        said: field.said.into_inner(),
+        growth,
+        worst_echo: seen.worst_echo,
+        worst_entry: seen.worst_entry,
+        processor,
+        settled,
+        wrong,
+        slow,
+    })
+}
+
+/// Waits until only the bystander and perhaps a newcomer are left.
+fn settle(field: &Field, process: u32, descriptors: usize, limit: Duration) -> Result<(), String> {
+    let end = Instant::now() + limit;
+    loop {
+        let sessions = field.sessions().map_err(|why| format!("/__stats: {why}"))?;
+        let open = open_descriptors(process).map_err(|why| why.to_string())?;
+        let (most_sessions, most_open) = (2, descriptors + SPARE_DESCRIPTORS + 1);
+        if sessions <= most_sessions && open <= most_open {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(format!(
+                "{sessions} sessions and {open} descriptors are left after {} s, and there were {descriptors} descriptors before",
+                limit.as_secs()
+            ));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+impl Stage {
+    /// Starts a server for the case, with a limit of memory beyond which it ends instead of the machine.
+    fn start(&self, case: &Case) -> Outcome<(Server, u16)> {
+        let port = free_ports(3)?;
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "ulimit -v 8388608 && exec \"$@\"", "sh"])
+            .arg(&self.program)
+            .args(["--runtime", self.runtime.word, "--port", &port.to_string()])
+            .args(["--threads", "2"])
+            .args(case.options)
+            .env("RUST_BACKTRACE", "0");
+        let mut server = Server::start("attacked-server", &mut command, &self.logs)?;
+        server.wait_for_line(&format!("listening {port}")).when(case.name)?;
+        Ok((server, port))
+    }
+}

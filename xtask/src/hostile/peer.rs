@@ -1,0 +1,265 @@
+//! A connection from an address of one's choice, which says whatever it is told to.
+
+use super::wire;
+use crate::failure::{Failure, Outcome, While};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// No answer takes longer than this; with it, an attack cannot last for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long one write may wait for a server that does not read.
+const WRITE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// A frame or a response that is longer is not meant for a peer of ours.
+const MAX_HEARD: usize = 32 << 20;
+
+/// A connection, and what has been read from it and not been looked at.
+pub(super) struct Peer {
+    stream: TcpStream,
+    heard: Vec<u8>,
+    said: u64,
+}
+
+/// How pouring bytes into a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Poured {
+    /// All of them were taken.
+    All,
+    /// The server did not take any more in time.
+    Blocked,
+    /// The server has ended the connection.
+    Closed,
+}
+
+impl Peer {
+    /// Connects from this address. A small window lets a peer that reads nothing block the server soon.
+    pub(super) fn connect(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).when("a socket")?;
+        if let Some(bytes) = window {
+            socket.set_recv_buffer_size(bytes).when("a small window")?;
+        }
+        socket.bind(&SocketAddr::from((from, 0)).into()).when("an address")?;
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        socket.connect_timeout(&server.into(), PATIENCE).when("connecting")?;
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).when("a timeout")?;
+        stream.set_write_timeout(Some(WRITE_PATIENCE)).when("a timeout")?;
+        stream.set_nodelay(true).when("no delay")?;
+        Ok(Self {
+            stream,
+            heard: Vec::new(),
+            said: 0,
+        })
+    }
+
+    /// How many bytes it has sent.
+    pub(super) const fn said(&self) -> u64 {
+        self.said
+    }
+
+    /// Sends all of it.
+    pub(super) fn say(&mut self, bytes: impl AsRef<[u8]>) -> Outcome {
+        let bytes = bytes.as_ref();
+        match self.pour(bytes, bytes.len() as u64, PATIENCE) {
+            Poured::All => Ok(()),
+            Poured::Blocked => Err(Failure::new("the server does not read")),
+            Poured::Closed => Err(Failure::new("the server has ended the connection")),
+        }
+    }
+
+    /// Sends the bytes again and again, until it has sent so many, or for so long. It ends early when the server takes nothing for two seconds.
+    pub(super) fn pour(&mut self, bytes: &[u8], total: u64, limit: Duration) -> Poured {
+        let end = Instant::now() + limit;
+        let (mut sent, mut progress) = (0_u64, Instant::now());
+        while sent < total {
+            let now = Instant::now();
+            if now >= end || now.duration_since(progress) > Duration::from_secs(2) {
+                return Poured::Blocked;
+            }
+            let rest = &bytes[(sent % bytes.len() as u64) as usize..];
+            let rest = &rest[..rest.len().min((total - sent) as usize)];
+            match self.stream.write(rest) {
+                Ok(0) => return Poured::Closed,
+                Ok(written) => {
+                    sent += written as u64;
+                    self.said += written as u64;
+                    progress = now;
+                }
+                Err(error) if is_late(&error) => {}
+                Err(_) => return Poured::Closed,
+            }
+        }
+        Poured::All
+    }
+
+    /// Reads once what there is. Nothing is the end.
+    pub(super) fn read(&mut self) -> Outcome<usize> {
+        let mut buffer = [0; 65_536];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(read) => {
+                    self.heard.extend_from_slice(&buffer[..read]);
+                    return Ok(read);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_late(&error) => return Err(Failure::new("heard nothing in time")),
+                Err(error) => return Err(error).when("reading"),
+            }
+        }
+    }
+
+    /// Reads at most so many bytes, and throws them away.
+    pub(super) fn sip(&mut self, most: usize) -> Outcome<usize> {
+        let mut buffer = vec![0; most];
+        self.stream.read(&mut buffer).when("sipping")
+    }
+
+    /// Reads and throws away whatever comes in this time. Whether the server has ended the connection.
+    pub(super) fn drain(&mut self, limit: Duration) -> bool {
+        let end = Instant::now() + limit;
+        let mut buffer = vec![0; 65_536];
+        let _ = self.stream.set_read_timeout(Some(Duration::from_millis(50)));
+        let mut is_ended = false;
+        while !is_ended && Instant::now() < end {
+            is_ended = match self.stream.read(&mut buffer) {
+                Ok(read) => read == 0,
+                Err(error) => !is_late(&error),
+            };
+        }
+        let _ = self.stream.set_read_timeout(Some(PATIENCE));
+        is_ended
+    }
+
+    /// Says that nothing more will be said; the server then ends the connection when it has answered.
+    pub(super) fn finish(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// A second handle, for a thread that reads.
+    pub(super) fn reader(&self) -> Outcome<Self> {
+        Ok(Self {
+            stream: self.stream.try_clone().when("a second handle")?,
+            heard: Vec::new(),
+            said: 0,
+        })
+    }
+
+    /// The next response: its head and its body.
+    pub(super) fn response(&mut self) -> Outcome<(String, String)> {
+        loop {
+            if let Some(end) = find(&self.heard, b"\r\n\r\n") {
+                let head = String::from_utf8_lossy(&self.heard[..end]).into_owned();
+                let length = header(&head, "content-length").map_or(Ok(0), str::parse::<usize>);
+                let whole = end + 4 + length.when("Content-Length")?;
+                if self.heard.len() >= whole {
+                    let body = String::from_utf8_lossy(&self.heard[end + 4..whole]).into_owned();
+                    self.heard.drain(..whole);
+                    return Ok((head, body));
+                }
+            }
+            self.hear_more("a response")?;
+        }
+    }
+
+    /// The status of what comes next; nothing if the server ends the connection without a word.
+    pub(super) fn status(&mut self) -> String {
+        while !self.heard.contains(&b'\n') && self.read().is_ok_and(|read| read > 0) {}
+        let line = String::from_utf8_lossy(&self.heard);
+        line.split(' ').nth(1).unwrap_or_default().to_owned()
+    }
+
+    /// Asks, and hears the response.
+    pub(super) fn ask(&mut self, request: impl AsRef<[u8]>) -> Outcome<(String, String)> {
+        self.say(request)?;
+        self.response()
+    }
+
+    /// Becomes a websocket.
+    pub(super) fn upgrade(&mut self, target: &str) -> Outcome {
+        let (head, _) = self.ask(wire::upgrade(target))?;
+        if head.starts_with("HTTP/1.1 101") {
+            return Ok(());
+        }
+        Err(Failure::new(format!("{target} was answered {head:?}")))
+    }
+
+    /// The payload of the next text or binary message of a server. Pings of Engine.IO 4 are answered on the way.
+    pub(super) fn message(&mut self) -> Outcome<Vec<u8>> {
+        loop {
+            let Some((opcode, payload)) = self.take_frame()? else {
+                self.hear_more("a message")?;
+                continue;
+            };
+            match (opcode, payload.as_slice()) {
+                (wire::TEXT, b"2") => self.say(wire::text("3"))?,
+                (wire::TEXT | wire::BINARY, _) => return Ok(payload),
+                (wire::PING, _) => self.say(wire::frame(0xa, &payload))?,
+                (0x8, _) => return Err(Failure::new("the server has closed the websocket")),
+                _ => {}
+            }
+        }
+    }
+
+    /// Messages until one begins so.
+    pub(super) fn message_with(&mut self, beginning: &str) -> Outcome<String> {
+        loop {
+            let message = self.message()?;
+            if message.starts_with(beginning.as_bytes()) {
+                return Ok(String::from_utf8_lossy(&message).into_owned());
+            }
+        }
+    }
+
+    fn take_frame(&mut self) -> Outcome<Option<(u8, Vec<u8>)>> {
+        let [first, second, ..] = self.heard[..] else {
+            return Ok(None);
+        };
+        let (long, width) = match second & 0x7f {
+            126 => (self.heard.get(2..4), 2),
+            127 => (self.heard.get(2..10), 8),
+            _ => (None, 0),
+        };
+        let length = match (width, long) {
+            (0, _) => usize::from(second & 0x7f),
+            (_, Some(bytes)) => bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
+            (_, None) => return Ok(None),
+        };
+        if length > MAX_HEARD {
+            return Err(Failure::new(format!("a frame of {length} bytes")));
+        }
+        let (start, end) = (2 + width, 2 + width + length);
+        if self.heard.len() < end {
+            return Ok(None);
+        }
+        let payload = self.heard[start..end].to_vec();
+        self.heard.drain(..end);
+        Ok(Some((first & 0xf, payload)))
+    }
+
+    fn hear_more(&mut self, what: &str) -> Outcome {
+        match self.read()? {
+            0 => Err(Failure::new(format!("heard the end instead of {what}"))),
+            _ if self.heard.len() > MAX_HEARD => Err(Failure::new(format!("{what} is endless"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The value of a header field in a head; its name is in small letters.
+pub(super) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+fn is_late(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
+}

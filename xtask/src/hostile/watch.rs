@@ -1,0 +1,120 @@
+//! Those who suffer an attack: a bystander whose echoes are timed, newcomers who want to be let in, and the server's memory.
+
+use super::clients;
+use crate::failure::{Failure, Outcome};
+use crate::process::resident_bytes;
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Where well-behaved clients come from.
+pub(super) const HOME: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+/// Between two echoes.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Between two newcomers.
+const NEWCOMER_PAUSE: Duration = Duration::from_millis(200);
+
+/// A server that has grown by so much is ended, so that the machine survives.
+const DEADLY_BYTES: u64 = 1 << 30;
+
+/// What was seen from the beginning to the end of an attack.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The slowest echo of the bystander.
+    pub(super) worst_echo: Duration,
+    pub(super) echoes: u32,
+    /// The slowest newcomer, from its connection to its first echo.
+    pub(super) worst_entry: Duration,
+    pub(super) newcomers: u32,
+    /// What went wrong for them.
+    pub(super) complaints: Vec<String>,
+}
+
+/// Threads that watch until they are asked.
+pub(super) struct Watch {
+    stop: Arc<AtomicBool>,
+    bystander: JoinHandle<Seen>,
+    newcomers: JoinHandle<Seen>,
+    memory: JoinHandle<Option<String>>,
+}
+
+impl Watch {
+    pub(super) fn start(port: u16, process: u32) -> Outcome<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (echoing, coming, weighing) = (Arc::clone(&stop), Arc::clone(&stop), Arc::clone(&stop));
+        let mut peer = clients::join4(HOME, port, None)?;
+        clients::echo(&mut peer, 0)?;
+        let before = resident_bytes(process)?;
+        Ok(Self {
+            bystander: thread::spawn(move || bystander(peer, &echoing)),
+            newcomers: thread::spawn(move || newcomers(port, &coming)),
+            memory: thread::spawn(move || weigh(process, before, &weighing)),
+            stop,
+        })
+    }
+
+    /// Ends the watch.
+    pub(super) fn end(self) -> Outcome<Seen> {
+        self.stop.store(true, Ordering::Relaxed);
+        let gone = |_| Failure::new("a thread that watches has panicked");
+        let mut seen = self.bystander.join().map_err(gone)?;
+        let newcomers = self.newcomers.join().map_err(gone)?;
+        seen.worst_entry = newcomers.worst_entry;
+        seen.newcomers = newcomers.newcomers;
+        seen.complaints.extend(newcomers.complaints);
+        seen.complaints.extend(self.memory.join().map_err(gone)?);
+        Ok(seen)
+    }
+}
+
+fn bystander(mut peer: super::peer::Peer, stop: &AtomicBool) -> Seen {
+    let mut seen = Seen::default();
+    while !stop.load(Ordering::Relaxed) {
+        let asked = Instant::now();
+        let echoed = clients::echo(&mut peer, seen.echoes);
+        seen.worst_echo = seen.worst_echo.max(asked.elapsed());
+        if let Err(why) = echoed {
+            seen.complaints.push(format!("the bystander: {why}"));
+            return seen;
+        }
+        seen.echoes += 1;
+        thread::sleep(PAUSE);
+    }
+    seen
+}
+
+fn newcomers(port: u16, stop: &AtomicBool) -> Seen {
+    let mut seen = Seen::default();
+    while !stop.load(Ordering::Relaxed) {
+        let came = Instant::now();
+        let entered = clients::join4(HOME, port, None).and_then(|mut peer| clients::echo(&mut peer, 0));
+        seen.worst_entry = seen.worst_entry.max(came.elapsed());
+        if let Err(why) = entered {
+            seen.complaints.push(format!("a newcomer: {why}"));
+            return seen;
+        }
+        seen.newcomers += 1;
+        thread::sleep(NEWCOMER_PAUSE);
+    }
+    seen
+}
+
+/// Ends the server when its memory endangers the machine, and says so.
+fn weigh(process: u32, before: u64, stop: &AtomicBool) -> Option<String> {
+    while !stop.load(Ordering::Relaxed) {
+        let grown = resident_bytes(process).ok()?.saturating_sub(before);
+        if grown > DEADLY_BYTES {
+            let _ = Command::new("sh")
+                .args(["-c", "kill -KILL \"$1\"", "sh", &process.to_string()])
+                .status();
+            return Some(format!("the server grew by {} MiB and had to be killed", grown >> 20));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    None
+}

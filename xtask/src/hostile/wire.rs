@@ -1,0 +1,93 @@
+//! Bytes that a hostile peer says: requests and websocket frames, well-formed and not.
+
+/// A text frame.
+pub(super) const TEXT: u8 = 0x1;
+/// A binary frame.
+pub(super) const BINARY: u8 = 0x2;
+/// A ping.
+pub(super) const PING: u8 = 0x9;
+
+/// A GET without a body. The host is a name that a server on loopback answers to.
+pub(super) fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+}
+
+/// A GET with these header lines, each ended by a line break; `Host` is among them.
+pub(super) fn get_with(target: &str, headers: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\n{headers}\r\n")
+}
+
+/// A POST of text.
+pub(super) fn post(target: &str, body: &str) -> String {
+    format!(
+        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// The request of a websocket, with more header lines.
+pub(super) fn upgrade_with(target: &str, headers: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\n{headers}Connection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+/// The request of a websocket.
+pub(super) fn upgrade(target: &str) -> String {
+    upgrade_with(target, "Host: localhost\r\n")
+}
+
+/// The head of a frame whose payload has so many bytes. Its mask is zero, so that the payload stays as it is.
+pub(super) fn frame_head(opcode: u8, length: usize) -> Vec<u8> {
+    let mut head = vec![0x80 | opcode];
+    match length {
+        0..126 => head.push(0x80 | length as u8),
+        126..65_536 => {
+            head.push(0x80 | 126);
+            head.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        _ => {
+            head.push(0x80 | 127);
+            head.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    head.extend_from_slice(&[0; 4]);
+    head
+}
+
+/// A whole frame.
+pub(super) fn frame(opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    let payload = payload.as_ref();
+    let mut frame = frame_head(opcode, payload.len());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// A text frame.
+pub(super) fn text(payload: &str) -> Vec<u8> {
+    frame(TEXT, payload)
+}
+
+/// So many of this behind each other.
+pub(super) fn repeat(bytes: &[u8], times: usize) -> Vec<u8> {
+    bytes.repeat(times)
+}
+
+/// An event of so many placeholders that all name one attachment, as the packet in front of it.
+pub(super) fn placeholders(event: &str, count: usize) -> String {
+    let all = vec![r#"{"_placeholder":true,"num":0}"#; count].join(",");
+    format!(r#"451-["{event}",[{all}]]"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_frames_are_written_in_three_ways() {
+        assert_eq!(frame(PING, ""), [0x89, 0x80, 0, 0, 0, 0]);
+        assert_eq!(frame_head(TEXT, 126)[..4], [0x81, 0xfe, 0, 126]);
+        assert_eq!(frame_head(BINARY, 65_536)[..10], [0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+}
