@@ -1,5 +1,6 @@
 //! An outlet that is a wall, and links that write to it.
 
+use super::write::MAX_PIECES;
 use super::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
