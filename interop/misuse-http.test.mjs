@@ -50,7 +50,7 @@ describe('the handshake', () => {
     const { answer, ...session } = await handshake();
     assert.equal(answer.headers['content-type'], 'text/plain; charset=UTF-8');
     assert.match(answer.body, /^0\{/);
-    assert.match(session.sid, /^[A-Za-z0-9_-]{20}$/);
+    assert.match(session.sid, /^[A-Za-z0-9_-]{32}$/);
     assert.deepEqual(
       [session.upgrades, session.pingInterval, session.pingTimeout, session.maxPayload],
       [['websocket'], settings.pingInterval, settings.pingTimeout, settings.maxPayload],

@@ -431,7 +431,9 @@ mod tests {
                 expected == "client",
                 "{target}"
             );
-            let mut answer = io.0.answer(&server::Request::new(request, Peer::default())).0;
+            let mut answer =
+                io.0.answer(&server::Request::new(&io.0.config, request, Peer::default()))
+                    .0;
             assert_eq!(answer.take_body(&mut BytesMut::new()), expected, "{target}");
         }
     }

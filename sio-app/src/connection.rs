@@ -38,6 +38,13 @@ const READ_BYTES: usize = 128 * 1024;
 /// So much of it is used up before it is made whole again: little enough to stay in the processor's nearest cache.
 const READ_SLICE: usize = 4 * 1024;
 
+/// How much a connection does before others have their turn: requests, and packets by the [`PACKETS_A_STEP`]. What one peer sends ahead then
+/// costs the others of its thread a moment, and not as long as all of it takes.
+const STEPS_A_POLL: u32 = 32;
+
+/// So many packets of a websocket count as much as one request.
+const PACKETS_A_STEP: usize = 64;
+
 thread_local! {
     static READ: Cell<Option<BytesMut>> = const { Cell::new(None) };
     static ARRIVALS: Lent<Arrivals> = const { Lent::new() };
@@ -69,6 +76,10 @@ pub struct Connection {
     stage: Stage,
     /// How much has been read since the socket was found full.
     read_blocked: usize,
+    /// What has been done since the task was polled.
+    steps: u32,
+    /// Bytes are left that were not looked at, because the others had to have their turn.
+    has_more: bool,
     /// What waits for the socket is the last, and has a deadline.
     ending: bool,
     lingering: bool,
@@ -132,6 +143,8 @@ impl Connection {
             waker: None,
             stage: Stage::Waiting,
             read_blocked: 0,
+            steps: 0,
+            has_more: false,
             ending: false,
             lingering: false,
         }
@@ -151,7 +164,12 @@ impl Connection {
             self.place.link.set_waker(cx.waker());
             self.waker = Some(cx.waker().clone());
         }
+        self.steps = 0;
         loop {
+            if self.steps >= STEPS_A_POLL {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             match self.place.link.standing() {
                 Standing::Open => self.read_blocked = 0,
                 Standing::Blocked => match source.poll_writable(cx) {
@@ -181,7 +199,7 @@ impl Connection {
                     return Poll::Ready(());
                 }
             }
-            if self.catch_up() {
+            if self.catch_up() || self.has_more {
                 self.process_rest();
                 continue;
             }
@@ -220,6 +238,7 @@ impl Connection {
         if let Poll::Ready(Ok(bytes @ 1..)) = read {
             self.place.io.tally.traffic.read(bytes);
             self.read_blocked += bytes;
+            self.steps += 1;
             if self.lingering {
                 buffer.clear();
             } else {
@@ -250,6 +269,7 @@ impl Connection {
     }
 
     fn process_rest(&mut self) {
+        self.has_more = false;
         let mut rest = std::mem::take(&mut self.rest);
         self.process(&mut rest);
         if !rest.is_empty() {
@@ -260,6 +280,11 @@ impl Connection {
     /// Takes from `bytes` what is complete, request after request as they are answered.
     fn process(&mut self, bytes: &mut BytesMut) {
         while !bytes.is_empty() {
+            if self.steps >= STEPS_A_POLL {
+                self.has_more = true;
+                break;
+            }
+            self.steps += 1;
             let before = bytes.len();
             ARRIVALS.with(|arrivals| {
                 arrivals.with(|arrivals| {
@@ -313,6 +338,7 @@ impl Connection {
         if !arrivals.packets.is_empty()
             && let Some(Seat { cell, id, .. }) = &self.place.seat
         {
+            self.steps += u32::try_from(arrivals.packets.len() / PACKETS_A_STEP).unwrap_or(u32::MAX / 2);
             let packets = &mut arrivals.packets;
             cell.input(turn, |state, now, out| {
                 state.shard.handle_packets(now, *id, packets, out)
@@ -414,6 +440,7 @@ impl Connection {
         if !self.lingering {
             self.lingering = true;
             self.rest = BytesMut::new();
+            self.has_more = false;
             self.place.end(Cause::Closed);
             self.place.io.linger(&self.place.link);
         }

@@ -92,7 +92,8 @@ impl Emitter {
         self
     }
 
-    /// The members of this room; said again, of either room. A socket's id is a room too.
+    /// The members of this room; said again, of either room. A socket's id is a room, too, of this socket alone: the public one
+    /// ([`Socket::id`]), and the one by which the client knows itself ([`Socket::wire_id`]).
     pub fn to(mut self, room: impl AsRef<str>) -> Self {
         self.target.rooms.push(room.as_ref().into());
         self.broadcast()
@@ -214,8 +215,14 @@ impl Emitter {
         }
     }
 
-    /// Makes the chosen sockets join a room.
+    /// Makes the chosen sockets join a room. If its name is the id of a socket, none joins, and
+    /// [`Io::on_error`](crate::Io::on_error) hears of [`EmitError::ReservedRoom`].
     pub fn join(self, room: impl AsRef<str>) {
+        let Some(io) = self.io.upgrade() else { return };
+        if io.router.shard_of(room.as_ref()).is_some() {
+            let error = HandlerError::Emit(EmitError::ReservedRoom);
+            return io.report(self.socket.as_ref(), "join", &error);
+        }
         let rooms = vec![ByteString::from(room.as_ref())];
         self.command(|target| Command::Join {
             target,

@@ -30,6 +30,9 @@ pub enum EmitError {
     /// The name belongs to the protocol: `connect`, `disconnect` and a few more (docs/protocol/socket-io.md §4).
     #[error("the event name {0:?} is reserved")]
     Reserved(String),
+    /// The room's name is the id of another socket, there or gone. What is sent to an id is for its socket alone.
+    #[error("no room is named as the id of a socket")]
+    ReservedRoom,
 }
 
 impl From<SendError> for EmitError {
@@ -40,6 +43,7 @@ impl From<SendError> for EmitError {
             SendError::TooLarge => Self::TooLarge,
             SendError::Dropped => Self::Dropped,
             SendError::Unsupported => Self::Unsupported,
+            SendError::Reserved => Self::ReservedRoom,
         }
     }
 }

@@ -88,23 +88,28 @@ impl Io {
         peer: Peer,
         extension: impl FnOnce() -> Option<Extension>,
     ) -> Exchanged {
-        let exchange = match self.0.router.route(&head) {
-            Routed::Foreign if self.0.client_file(&head).is_some() => self.take_up(head, peer, None),
-            Routed::Foreign => return Exchanged::Foreign(Box::new(head)),
-            Routed::Session(_) => self.take_up(head, peer, None),
-            Routed::New => self.take_up(head, peer, extension()),
-        };
-        exchange.map_or(Exchanged::Full, Exchanged::Ours)
+        let mut request = Request::new(&self.0.config, head, peer);
+        if self.0.router.route(&request) == Routed::Foreign && self.0.client_file(&request.http).is_none() {
+            return Exchanged::Foreign(Box::new(request.http));
+        }
+        if request.may_open_session() {
+            request.extension = extension();
+        }
+        self.take(request).map_or(Exchanged::Full, Exchanged::Ours)
     }
 
     /// Takes up any request: what is not Socket.IO's is answered by [`Io::on_request`]. `None` if there are as many connections as may be.
     #[must_use]
     pub fn take_up(&self, head: http::Request, peer: Peer, extension: Option<Extension>) -> Option<Exchange> {
+        let mut request = Request::new(&self.0.config, head, peer);
+        request.extension = extension;
+        self.take(request)
+    }
+
+    fn take(&self, request: Request) -> Option<Exchange> {
         let link = Arc::new(Link::handing_out(Late::default(), Arc::clone(&self.0.tally.traffic)));
         // A client that goes away while it polls has closed its connection, as far as one can tell.
-        let place = Place::new(&self.0, link.clone(), &peer, Cause::Closed)?;
-        let mut request = Request::new(head, peer);
-        request.extension = extension;
+        let place = Place::new(&self.0, link.clone(), &request.peer, Cause::Closed)?;
         Some(Exchange {
             place,
             link,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use serde::Serialize;
 use sio_proto::http;
-use sio_proto::server::{Budget, Peer, Request, Router, Shard, Verdict};
+use sio_proto::server::{Admission, Budget, Peer, Request, Router, Shard};
 use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
@@ -90,10 +90,13 @@ impl Io {
     /// A server. Adapters call this; users call the adapter's constructor.
     ///
     /// # Errors
-    /// If the config does not make sense.
+    /// If the config does not make sense, or [`Runtime::fill`] gives nothing but zeros.
     pub fn new(config: Config, options: Options, runtime: Runtime) -> Result<Self, ConfigError> {
         let mut key = [0; 16];
         (runtime.fill)(&mut key);
+        if key == [0; 16] {
+            return Err(ConfigError::Entropy);
+        }
         if !(1..=256).contains(&options.shards) {
             return Err(ConfigError::Shards(options.shards));
         }
@@ -250,11 +253,12 @@ impl Io {
         self.all().sockets()
     }
 
-    /// The connected socket with this id, whatever its namespace.
+    /// The connected socket with this id, whatever its namespace: with this [`Socket::id`], or the id by which the client knows
+    /// itself ([`Socket::wire_id`]).
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<Socket> {
-        let find = |cell: &Arc<ShardCell>| cell.ask(|state| state.find(state.shard.find(id)?));
-        self.0.cells.iter().find_map(find).map(Socket)
+        let cell = self.0.cells.get(self.0.router.shard_of(id)?)?;
+        cell.ask(|state| state.find(state.shard.find(id)?)).map(Socket)
     }
 
     /// How many sessions are open, of all kinds.
@@ -443,15 +447,17 @@ impl Inner {
     }
 
     /// The application's word on a request that would open a session.
-    pub(crate) fn verdict(&self, request: &Request) -> Verdict {
+    pub(crate) fn admission(&self, request: &Request) -> Admission {
         let hook = self.hooks.read().allow.clone();
-        let Some(hook) = hook else { return Verdict::Allowed };
+        let Some(hook) = hook else {
+            return Admission::Allowed;
+        };
         match guarded(|| hook(&HttpRequest::new(request))) {
-            Ok(Ok(())) => Verdict::Allowed,
-            Ok(Err(message)) => Verdict::Refused(message.into()),
+            Ok(Ok(())) => Admission::Allowed,
+            Ok(Err(message)) => Admission::Refused(message.into()),
             Err(error) => {
                 self.report(None, "allow_request", &error);
-                Verdict::Refused("Internal server error".into())
+                Admission::Refused("Internal server error".into())
             }
         }
     }

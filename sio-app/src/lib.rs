@@ -121,6 +121,7 @@ mod shard;
 mod shutdown;
 mod sleep;
 mod socket;
+mod socket_id;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tls")]
@@ -160,6 +161,7 @@ pub use sio_proto::{
     SameSite, Time, Transports,
 };
 pub use sleep::Sleep;
-pub use socket::{Socket, SocketId};
+pub use socket::Socket;
+pub use socket_id::{SocketId, WireId};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError, TlsOutlet, TlsSource};

@@ -44,12 +44,13 @@ impl Place {
 
     /// A complete request goes to its shard, or to the application if it is not Socket.IO's.
     pub(crate) fn handle_request(&mut self, turn: &Turn, mut request: Request) {
-        let shard = match self.io.router.route(&request.http) {
+        // Before the lock, and also if it seems to name a session: only the shard knows whether that is one.
+        if request.may_open_session() {
+            request.admission = self.io.admission(&request);
+        }
+        let shard = match self.io.router.route(&request) {
             Routed::Session(shard) => shard,
-            Routed::New => {
-                request.verdict = self.io.verdict(&request);
-                self.io.pick_shard()
-            }
+            Routed::New => self.io.pick_shard(),
             Routed::Foreign => {
                 let mut response = self.io.answer(&request).0;
                 response.exchange = request.http.exchange();
@@ -66,7 +67,7 @@ impl Place {
 
     /// The head of a request whose body is on its way: its session has to know.
     pub(crate) fn handle_body_started(&mut self, turn: &Turn, request: &Request) {
-        if let Routed::Session(shard) = self.io.router.route(&request.http) {
+        if let Routed::Session(shard) = self.io.router.route(request) {
             self.input(turn, shard, |state, now, id, out| {
                 state.shard.handle_body_started(now, id, request, out)
             });

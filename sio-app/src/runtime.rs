@@ -18,6 +18,7 @@ pub struct Runtime {
     pub now: fn() -> Time,
     /// Runs a task in the background.
     pub spawn: fn(Task),
-    /// Fills the slice with unpredictable bytes: session ids are made of them.
+    /// Fills the slice with unpredictable bytes: session ids are made of them, which are secrets. So it must be the operating system's generator, or one
+    /// that is as good. If it fails it must panic: a slice that is left as it was would be an id that anybody can guess.
     pub fill: fn(&mut [u8]),
 }

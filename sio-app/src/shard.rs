@@ -19,7 +19,8 @@ use crate::mailbox::{self, Mail, Overflow};
 use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::sleep::Sleeps;
-use crate::socket::{SocketId, SocketInner};
+use crate::socket::SocketInner;
+use crate::socket_id::SocketId;
 use crate::turn::Turn;
 use crate::work::{Work, guarded};
 
@@ -294,7 +295,7 @@ impl ShardCell {
             Delivery::Connect {
                 socket,
                 sid,
-                derived_id,
+                wire_id,
                 namespace,
                 auth,
                 handshake,
@@ -305,7 +306,7 @@ impl ShardCell {
                 let inner = SocketInner::new(
                     Arc::clone(self),
                     socket,
-                    SocketId::new(sid, derived_id),
+                    (SocketId::new(sid), wire_id),
                     namespace,
                     auth,
                     handshake,

@@ -310,7 +310,7 @@ mod tests {
         let _ = polling.read(&get("/socket.io/?EIO=3&transport=polling"));
         let answer = polling.written();
         let (_, sid) = answer.split_once("\"sid\":\"").unwrap();
-        let poll = get(&format!("/socket.io/?EIO=3&transport=polling&sid={}", &sid[..20]));
+        let poll = get(&format!("/socket.io/?EIO=3&transport=polling&sid={}", &sid[..32]));
         let _ = polling.read(&poll);
         assert!(polling.written().ends_with("2:40"));
         io.close();

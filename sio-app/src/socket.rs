@@ -3,17 +3,16 @@
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Deref;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytestring::ByteString;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Serialize, Serializer};
+use sio_proto::SocketKey;
 use sio_proto::server::{self, AckRequest, Form, Generation, Handshake, TransportKind};
 use sio_proto::socket::Args;
-use sio_proto::{Sid, SocketKey};
 
 use crate::ack::{AckFuture, AckSlot};
 use crate::args::Data;
@@ -28,6 +27,7 @@ use crate::request;
 use crate::runtime::Runtime;
 use crate::shard::ShardCell;
 use crate::sleep::Sleep;
+use crate::socket_id::{SocketId, WireId};
 use crate::turn::{self, Turn};
 
 /// One client in one namespace.
@@ -54,6 +54,8 @@ pub(crate) struct SocketInner {
     pub(crate) form: Form,
     standing: AtomicU8,
     id: SocketId,
+    /// How the client knows itself, where this is not `id`: a secret.
+    wire_id: Option<sio_proto::WireId>,
     pub(crate) namespace: ByteString,
     auth: Option<Box<str>>,
     handshake: Arc<Handshake>,
@@ -88,7 +90,7 @@ impl SocketInner {
     pub(crate) fn new(
         cell: Arc<ShardCell>,
         key: SocketKey,
-        id: SocketId,
+        (id, wire_id): (SocketId, Option<sio_proto::WireId>),
         namespace: ByteString,
         auth: Option<ByteString>,
         handshake: Arc<Handshake>,
@@ -100,6 +102,7 @@ impl SocketInner {
             form,
             standing: AtomicU8::new(ASKING),
             id,
+            wire_id,
             namespace,
             // A copy: the original is part of a read buffer.
             auth: auth.map(|auth| Box::from(&*auth)),
@@ -212,10 +215,26 @@ impl Drop for Guest {
 
 /// Who it is.
 impl Socket {
-    /// The socket's id: unique, one per namespace, and the name of a room that only this socket is in.
+    /// The socket's id: unique, one per namespace, and the name of a room that only this socket is in. It may be told to anybody.
+    ///
+    /// Clients from Socket.IO 3 on know themselves by it, too. Older ones have an id of their own: [`Socket::wire_id`].
     #[must_use]
     pub fn id(&self) -> SocketId {
         self.0.id.clone()
+    }
+
+    /// The id by which the client knows itself (`socket.id` in its own code). From Socket.IO 3 on this is [`Socket::id`]. **For older clients it is
+    /// a secret**: it contains the id of the session, and whoever has this can read and speak as the client. So tell it to nobody but the client
+    /// itself, and keep it out of logs, broadcasts and stores.
+    ///
+    /// [`to`](Socket::to), [`Io::to`](crate::Io::to) and [`Io::socket`](crate::Io::socket) take it for the socket, for clients
+    /// that say it of themselves.
+    #[must_use]
+    pub fn wire_id(&self) -> WireId {
+        match &self.0.wire_id {
+            Some(id) => WireId::new(id.reveal(&self.0.namespace)),
+            None => WireId::new(self.0.id.as_str()),
+        }
     }
 
     /// The name of the namespace; starts with `/`.
@@ -429,9 +448,13 @@ impl Socket {
 impl Socket {
     /// Joins a room, which begins to exist with its first member.
     ///
+    /// No room is named as a socket's id: what is sent to an id is for its socket alone, also where clients choose the names of
+    /// their rooms. A socket is in the room of its own id from the beginning.
+    ///
     /// # Errors
     /// If the socket is gone, or in as many rooms as it may be
-    /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket)).
+    /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket)); [`EmitError::ReservedRoom`] if the name is the id of another socket,
+    /// also of one that has gone.
     pub fn join(&self, room: impl AsRef<str>) -> Result<(), EmitError> {
         Ok(self.0.cell.ask(|state| state.shard.join(self.0.key, room.as_ref()))?)
     }
@@ -485,71 +508,5 @@ impl fmt::Debug for Socket {
             .field("generation", &self.generation())
             .field("connected", &self.is_connected())
             .finish_non_exhaustive()
-    }
-}
-
-/// The id of a socket, as text: what its client calls it, too. Cheap to clone.
-///
-/// It is no secret, other than the id of the session below.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SocketId(Id);
-
-/// Nearly all ids have one length; only Socket.IO 1 and 2 derive longer ones, in namespaces other than `/`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Id {
-    Own([u8; Sid::BASE64_LEN]),
-    Derived(Arc<str>),
-}
-
-impl SocketId {
-    pub(crate) fn new(sid: Sid, derived: Option<ByteString>) -> Self {
-        Self(derived.map_or_else(|| Id::Own(sid.base64()), |id| Id::Derived(Arc::from(&*id))))
-    }
-
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match &self.0 {
-            Id::Own(id) => std::str::from_utf8(id).unwrap_or_default(),
-            Id::Derived(id) => id,
-        }
-    }
-}
-
-impl Deref for SocketId {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl AsRef<str> for SocketId {
-    fn as_ref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl PartialEq<str> for SocketId {
-    fn eq(&self, other: &str) -> bool {
-        self.as_str() == other
-    }
-}
-
-impl Serialize for SocketId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl fmt::Display for SocketId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl fmt::Debug for SocketId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SocketId({self})")
     }
 }

@@ -146,6 +146,79 @@ fn names_are_as_the_table_says_and_nothing_a_client_said_is_logged() {
     }
 }
 
+/// Hardening A4.
+#[test]
+fn no_session_id_of_an_older_client_is_logged_or_shown() {
+    let capture = Capture::default();
+    let (secrets, shown) = tracing::subscriber::with_default(capture.clone(), older_clients);
+    let (lines, values) = &*capture.0.lock().unwrap();
+    assert!(lines.iter().any(|line| line.starts_with("WARN handler failed")));
+    assert_eq!(secrets.len(), 3);
+    for secret in secrets {
+        assert!([32, 39].contains(&secret.len()), "{secret}");
+        assert!(!values.contains(&secret), "logged: {values}");
+        assert!(!shown.contains(&secret), "shown: {shown}");
+    }
+}
+
+/// A client of each generation before 3.0, which is heard, fails and goes. The ids of their sessions, and what the application can print of everything that it has
+/// to do with, metrics among them.
+fn older_clients() -> (Vec<String>, String) {
+    let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
+    io.of("/").on_message(|| Err::<(), _>("in its own words"));
+    let shown = Arc::new(Mutex::new(String::new()));
+    let show = Arc::clone(&shown);
+    io.of("/").on_connect(move |socket: Socket| {
+        let (id, wire_id, rooms) = (socket.id(), socket.wire_id(), socket.rooms());
+        let line = format!("{socket:?} {id} {id:?} {wire_id:?} {rooms:?} {:?}", socket.handshake());
+        show.lock().unwrap().push_str(&line);
+        socket.broadcast().emit("joined", socket.id());
+    });
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let request =
+        |target: &str, headers: &str| format!("GET {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").into_bytes();
+    let mut secrets = Vec::new();
+    let mut clients = Vec::new();
+    for (target, headers, before, after, message) in [
+        (
+            "/socket.io/?EIO=3&transport=websocket",
+            upgrade,
+            "\"sid\":\"",
+            "\"",
+            "42[\"message\",1]",
+        ),
+        ("/socket.io/1/?t=1", "", "\r\n\r\n", ":", "3:::hi"),
+        ("/socket.io/websocket", upgrade, "~m~39~m~", "\u{0}", "~m~2~m~hi"),
+    ] {
+        let wall = Wall::default();
+        let mut client = Connection::new(&io, Peer::default(), wall.clone()).unwrap();
+        read(&mut client, &request(target, headers));
+        let heard = String::from_utf8_lossy(&wall.0.lock().unwrap()).into_owned();
+        let (_, secret) = heard.split_once(before).unwrap();
+        let secret = secret.split(after).next().unwrap().to_owned();
+        if headers.is_empty() {
+            read(
+                &mut client,
+                &request(&format!("/socket.io/1/websocket/{secret}"), upgrade),
+            );
+        }
+        say(&mut client, message);
+        shown.lock().unwrap().push_str(&format!("{client:?}"));
+        secrets.push(secret);
+        clients.push(client);
+    }
+    let sockets = io.sockets();
+    let metrics = io.metrics();
+    shown
+        .lock()
+        .unwrap()
+        .push_str(&format!("{io:?} {sockets:?} {metrics:?} {}", metrics.to_prometheus()));
+    io.close();
+    drop(clients);
+    let shown = shown.lock().unwrap().clone();
+    (secrets, shown)
+}
+
 /// Hardening A16: one client sends a thousand events with arguments that do not fit.
 #[test]
 fn a_client_does_not_fill_the_log() {
@@ -207,7 +280,7 @@ fn scenario(wall: &Wall) -> Vec<String> {
     ids.push(io.sockets()[0].id().to_string());
     let heard = String::from_utf8_lossy(&wall.0.lock().unwrap()).into_owned();
     let (_, session) = heard.split_once("\"sid\":\"").unwrap();
-    ids.push(session[..20].to_owned());
+    ids.push(session[..32].to_owned());
     say(&mut client, r#"40/closed,{"token":"secret"}"#);
     say(&mut client, r#"42["typed","secret"]"#);
     say(&mut client, r#"42["fails","secret"]"#);

@@ -21,6 +21,11 @@ pub struct Config {
     pub path: String,
     /// Path prefix under which raw Engine.IO sessions are served, without a trailing slash. Default none.
     pub engine_path: Option<String>,
+    /// Whether [`Config::path`] and [`Config::engine_path`] are served with their final slash only, as by genuine servers unless their option of this
+    /// name is false: `/socket.io/?EIO=4` is, `/socket.io?EIO=4` is the application's own. Default false: both are served, so that clients with
+    /// `addTrailingSlash: false` are, and those behind a proxy that takes the slash away. With true such clients get the application's answer. Longer
+    /// names are never served: `/socket.iox` is the application's either way (docs/protocol/engine-io.md §1).
+    pub add_trailing_slash: bool,
     /// How often a server pings an Engine.IO 4 client. Default 25 s. Too long and dead peers linger and proxies cut idle
     /// connections; too short costs CPU and radio time (docs/protocol/engine-io.md §6).
     pub ping_interval: Duration,
@@ -123,6 +128,7 @@ impl Default for Config {
         Self {
             path: "/socket.io".to_owned(),
             engine_path: None,
+            add_trailing_slash: false,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(45),
@@ -180,6 +186,9 @@ pub enum ConfigError {
     /// More shards than a session id can name.
     #[error("{0} shards: a session id can name 1 to 256")]
     Shards(usize),
+    /// The source of unpredictable bytes has filled the key of the session ids with zeros.
+    #[error("the source of random bytes gives zeros")]
+    Entropy,
     /// A cookie name or path holds characters that a header cannot carry.
     #[error("cookie name or path holds characters a header cannot carry")]
     Cookie,
@@ -235,6 +244,10 @@ impl Config {
         }
         for (name, value) in [
             ("max_payload", self.max_payload),
+            ("http.max_head_bytes", self.http.max_head_bytes),
+            ("http.max_target_bytes", self.http.max_target_bytes),
+            ("http.max_headers", self.http.max_headers),
+            ("http.max_chunks", self.http.max_chunks),
             ("max_sessions", self.max_sessions),
             ("max_packets_per_poll", self.max_packets_per_poll),
             ("max_bytes_per_poll", self.max_bytes_per_poll),
@@ -275,6 +288,15 @@ impl Config {
         self
     }
 
+    /// Whether a target is one of those that a path covers.
+    pub(crate) fn is_below(&self, path: &str, target: &str) -> bool {
+        target.strip_prefix(path).is_some_and(|rest| match rest.bytes().next() {
+            Some(b'/') => true,
+            None | Some(b'?') => !self.add_trailing_slash,
+            Some(_) => false,
+        })
+    }
+
     /// Every path under which something is served.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
         let mounts = self.legacy.mounts.iter().map(|mount| &mount.path);
@@ -295,6 +317,8 @@ macro_rules! setters {
 setters! {
     /// Sets [`Config::path`](#structfield.path).
     path: &str,
+    /// Sets [`Config::add_trailing_slash`](#structfield.add_trailing_slash).
+    add_trailing_slash: bool,
     /// Sets [`Config::ping_interval`](#structfield.ping_interval).
     ping_interval: Duration,
     /// Sets [`Config::ping_timeout`](#structfield.ping_timeout).

@@ -23,7 +23,7 @@ use bytes::{Bytes, BytesMut};
 use crate::legacy::flash_policy::{self, Sniff};
 use crate::legacy::hixie::{self, Challenge, Opening};
 use crate::legacy::v1::NOT_HANDSHAKEN;
-use crate::server::{Cause, Peer, Request};
+use crate::server::{Cause, Findings, Peer, Request};
 use crate::wire::{Inbound, Wire, WireDecoder};
 use crate::{Config, http, websocket};
 
@@ -31,6 +31,8 @@ use crate::{Config, http, websocket};
 #[derive(Debug)]
 pub struct Conn {
     state: State,
+    /// What the request is whose body is coming: its head has been looked at. Boxed: few bodies come in pieces.
+    begun: Option<Box<Findings>>,
     peer: Peer,
     config: Arc<Config>,
 }
@@ -156,6 +158,7 @@ impl Conn {
     pub fn new(config: Arc<Config>, peer: Peer) -> Self {
         Self {
             state: State::Http(http::RequestDecoder::new(), Turn::First),
+            begun: None,
             peer,
             config,
         }
@@ -285,14 +288,19 @@ impl Conn {
                 Ok(Some(http::Event::Continue)) => out.replies.push(Bytes::from_static(http::CONTINUE)),
                 Ok(Some(http::Event::Request(request))) => {
                     *turn = Turn::Ours(Opening::of(&request).and_then(Result::ok));
-                    let mut request = Request::new(request, self.peer);
+                    let mut request = match self.begun.take() {
+                        Some(findings) => Request::with_findings(*findings, request, self.peer),
+                        None => Request::new(&self.config, request, self.peer),
+                    };
                     request.decode_body(&self.config);
                     out.request = Some(request);
                     return;
                 }
                 Ok(None) => {
                     if let Some(head) = decoder.take_started() {
-                        out.body_started = Some(Request::new(head, self.peer));
+                        let request = Request::new(&self.config, head, self.peer);
+                        self.begun = Some(Box::new(request.findings()));
+                        out.body_started = Some(request);
                     }
                     return;
                 }

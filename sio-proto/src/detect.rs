@@ -16,7 +16,8 @@
 //!   clients say "new session").
 //! * Nothing is looked up. Where only a lookup can decide (an id, or a timestamp that a proxy moved into its place?),
 //!   the route says so and the session table answers.
-//! * No allocation; everything borrows from the request.
+//! * No allocation, and nothing is borrowed: a route has numbers, and [`Part`]s that say where in the target a text stands.
+//! * Whatever the target holds, it is walked over a fixed number of times.
 //!
 //! What never reaches this function: a Flash policy request, which is not HTTP
 //! ([`flash_policy`](crate::legacy::flash_policy)).
@@ -26,80 +27,193 @@ mod route;
 
 use crate::legacy::lengths::take_decimal;
 use crate::percent;
-pub use query::Query;
+use query::{Parameters, filled};
 pub use route::{
-    EngineIo, EngineTransport, EngineVersion, Exchange, Handshake, Legacy06, RequestHead, Route, Transport, V1,
+    EngineIo, EngineTransport, EngineVersion, Exchange, Handshake, Legacy06, Part, RequestHead, Route, Transport, V1,
 };
 
 /// Says what `request` is, for clients that use the resource `prefix` (such as `/socket.io`; a final slash is
 /// ignored).
+///
+/// The cost before any limit but that of the target's length: one walk over the query and a few over the path,
+/// whatever is in them. Nothing is allocated.
 #[must_use]
-pub fn detect<'a>(prefix: &str, request: &RequestHead<'a>) -> Route<'a> {
-    let (path, query) = match request.target.split_once('?') {
-        Some((path, query)) => (path, Query::new(query)),
-        None => (request.target, Query::default()),
-    };
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    let rest = match path.strip_prefix(prefix) {
-        None => return Route::Foreign,
-        Some("") => "",
-        Some(rest) => match rest.strip_prefix('/') {
-            // `/socket.iox` only looks like ours.
-            None => return Route::Foreign,
-            Some(rest) => rest,
-        },
-    };
-    let segments = Segments(rest);
-
-    if matches!(request.method, "GET" | "HEAD") && is_client_file(rest) {
-        return Route::Static(rest); // row 1
-    }
-    match segments.get(0) {
-        None | Some("") if rest.is_empty() => match query.has("transport") {
-            true => Route::EngineIo(engine_io(request)), // row 2
-            false => Route::NotAProtocolRequest,         // row 3
-        },
-        Some("1") => Route::V1(v1(request, segments, query)), // rows 4-7
-        Some(first) if !first.is_empty() && first.bytes().all(|b| b.is_ascii_digit()) => {
-            Route::UnknownProtocol // row 8
-        }
-        Some(first) => match Transport::parse(first) {
-            Some(transport) => Route::Legacy06(legacy_06(request, transport, segments)), // row 9
-            None => Route::Foreign,                                                      // row 10
-        },
-        None => Route::Foreign,
-    }
-}
-
-/// The path below the prefix, cut at every slash.
-#[derive(Clone, Copy)]
-struct Segments<'a>(&'a str);
-
-impl<'a> Segments<'a> {
-    fn get(self, at: usize) -> Option<&'a str> {
-        self.0.split('/').nth(at)
-    }
-
-    /// The segment at `at`, if there is one and it is not empty.
-    fn filled(self, at: usize) -> Option<&'a str> {
-        self.get(at).filter(|segment| !segment.is_empty())
-    }
-
-    /// Position and text of the last segment.
-    fn last(self) -> (usize, &'a str) {
-        let at = memchr::memchr_iter(b'/', self.0.as_bytes()).count();
-        (at, self.0.rsplit('/').next().unwrap_or_default())
-    }
+pub fn detect(prefix: &str, request: &RequestHead<'_>) -> Route {
+    Detector::new(request).route(prefix)
 }
 
 /// Reads a request as one of Engine.IO, whatever its path.
 #[must_use]
-pub fn engine_io<'a>(request: &RequestHead<'a>) -> EngineIo<'a> {
-    let query = request
-        .target
-        .split_once('?')
-        .map_or_else(Query::default, |(_, query)| Query::new(query));
-    let version = match query.value("EIO") {
+pub fn engine_io(request: &RequestHead<'_>) -> EngineIo {
+    Detector::new(request).engine_io()
+}
+
+/// A request whose query has been read.
+pub(crate) struct Detector<'a> {
+    request: &'a RequestHead<'a>,
+    parameters: Parameters<'a>,
+}
+
+impl<'a> Detector<'a> {
+    /// Reads the query.
+    pub(crate) fn new(request: &'a RequestHead<'a>) -> Self {
+        Self {
+            request,
+            parameters: Parameters::of(request.target),
+        }
+    }
+
+    /// Whether the query says that somebody speaks Engine.IO.
+    pub(crate) const fn says_engine_io(&self) -> bool {
+        self.parameters.transport.is_some() || self.parameters.eio.is_some()
+    }
+
+    /// See [`detect`].
+    pub(crate) fn route(&self, prefix: &str) -> Route {
+        let Self { request, parameters } = self;
+        let target = request.target;
+        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+        let rest = match path.strip_prefix(prefix) {
+            None => return Route::Foreign,
+            Some("") => "",
+            Some(rest) => match rest.strip_prefix('/') {
+                // `/socket.iox` only looks like ours.
+                None => return Route::Foreign,
+                Some(rest) => rest,
+            },
+        };
+        if rest.is_empty() {
+            return match parameters.transport {
+                Some(_) => Route::EngineIo(self.engine_io()), // row 2
+                None => Route::NotAProtocolRequest,           // row 3
+            };
+        }
+        if matches!(request.method, "GET" | "HEAD") && is_client_file(rest) {
+            return Route::Static(Part::locate(target, rest.as_bytes())); // row 1
+        }
+        let segments = Segments::of(rest);
+        match segments.get(0).unwrap_or_default() {
+            "1" => Route::V1(self.v1(&segments)), // rows 4-7
+            first if !first.is_empty() && first.bytes().all(|b| b.is_ascii_digit()) => {
+                Route::UnknownProtocol // row 8
+            }
+            first => match Transport::parse(first) {
+                Some(transport) => Route::Legacy06(self.legacy_06(transport, &segments)), // row 9
+                None => Route::Foreign,                                                   // row 10
+            },
+        }
+    }
+
+    /// See [`engine_io`].
+    pub(crate) fn engine_io(&self) -> EngineIo {
+        let Self { request, parameters } = self;
+        let target = request.target;
+        EngineIo {
+            version: engine_version(parameters.eio),
+            transport: engine_transport(parameters.transport),
+            sid: filled(target, parameters.sid),
+            jsonp: parameters.j.map(|j| Part::locate(target, j)),
+            base64: parameters.b64.is_some_and(|value| !value.is_empty()),
+            upgrade: request.upgrade.then(|| handshake(request)),
+        }
+    }
+
+    fn v1(&self, segments: &Segments<'_>) -> V1 {
+        let Self { request, parameters } = self;
+        if request.method == "OPTIONS" {
+            return V1::Preflight;
+        }
+        let place = |segment: &str| Part::locate(request.target, segment.as_bytes());
+        let disconnect = parameters.disconnect.is_some();
+        let Some(session) = segments.filled(2) else {
+            // row 4, even if a transport is named
+            return match request.upgrade {
+                true => V1::Malformed,
+                false => V1::Handshake {
+                    jsonp: parameters.jsonp.and_then(decimal),
+                    maybe_beacon_of: segments
+                        .filled(1)
+                        .filter(|segment| disconnect && Transport::parse(segment).is_none())
+                        .map(place),
+                },
+            };
+        };
+        // Nothing but one slash may follow the session; and a genuine server crashes on an upgrade that disconnects.
+        let overlong = segments.filled(3).is_some() || segments.get(4).is_some();
+        if overlong || (disconnect && request.upgrade) {
+            return V1::Malformed;
+        }
+        let session = place(session);
+        if disconnect {
+            return V1::Disconnect { session }; // row 5
+        }
+        match segments.get(1).and_then(Transport::parse) {
+            None | Some(Transport::XhrMultipart) => V1::Malformed, // row 7
+            Some(transport) => V1::Transport {
+                transport,
+                session,
+                exchange: exchange(request, transport),
+                index: parameters.i.and_then(decimal).unwrap_or(0),
+            }, // row 6
+        }
+    }
+
+    fn legacy_06(&self, transport: Transport, segments: &Segments<'_>) -> Legacy06 {
+        let session = segments.filled(1);
+        let last = segments.count - 1;
+        let index = (transport == Transport::JsonpPolling && last >= 2)
+            .then(|| decimal(segments.last.as_bytes()))
+            .flatten();
+        // After slash merging: `xhr-polling/TS`, or `jsonp-polling/TS/I`.
+        let merged_len = if index.is_some() { 3 } else { 2 };
+        Legacy06 {
+            transport,
+            session: session.map(|session| Part::locate(self.request.target, session.as_bytes())),
+            maybe_timestamp: segments.count == merged_len && session.is_some_and(is_timestamp),
+            exchange: exchange(self.request, transport),
+            index,
+        }
+    }
+}
+
+/// The path below the prefix, cut at every slash: all that detection asks of it, found in one walk.
+struct Segments<'a> {
+    first: [Option<&'a str>; 5],
+    last: &'a str,
+    count: usize,
+}
+
+impl<'a> Segments<'a> {
+    fn of(path: &'a str) -> Self {
+        let mut segments = Self {
+            first: [None; 5],
+            last: path,
+            count: 0,
+        };
+        for segment in path.split('/') {
+            if let Some(slot) = segments.first.get_mut(segments.count) {
+                *slot = Some(segment);
+            }
+            segments.last = segment;
+            segments.count += 1;
+        }
+        segments
+    }
+
+    fn get(&self, at: usize) -> Option<&'a str> {
+        self.first.get(at).copied().flatten()
+    }
+
+    /// The segment at `at`, if there is one and it is not empty.
+    fn filled(&self, at: usize) -> Option<&'a str> {
+        self.get(at).filter(|segment| !segment.is_empty())
+    }
+}
+
+/// The value of `EIO`, decoded.
+fn engine_version(value: Option<&[u8]>) -> EngineVersion {
+    match value {
         None => EngineVersion::Ancient,
         Some(value) => [
             ("4", EngineVersion::V4),
@@ -108,82 +222,23 @@ pub fn engine_io<'a>(request: &RequestHead<'a>) -> EngineIo<'a> {
             ("1", EngineVersion::Ancient),
         ]
         .into_iter()
-        .find_map(|(name, version)| percent::stands_for(value.as_bytes(), name).then_some(version))
+        .find_map(|(name, version)| percent::stands_for(value, name).then_some(version))
         .unwrap_or(EngineVersion::Unsupported),
-    };
-    let transport = query.value("transport").unwrap_or_default();
-    let transport = [
+    }
+}
+
+/// The value of `transport`, decoded.
+fn engine_transport(value: Option<&[u8]>) -> EngineTransport {
+    let value = value.unwrap_or_default();
+    [
         ("polling", EngineTransport::Polling),
         ("websocket", EngineTransport::Websocket),
         ("webtransport", EngineTransport::Webtransport),
         ("flashsocket", EngineTransport::Flashsocket),
     ]
     .into_iter()
-    .find_map(|(name, known)| percent::stands_for(transport.as_bytes(), name).then_some(known))
-    .unwrap_or(EngineTransport::Unknown);
-    EngineIo {
-        version,
-        transport,
-        sid: query.value("sid").filter(|sid| !sid.is_empty()),
-        jsonp: query.value("j"),
-        base64: query.value("b64").is_some_and(|value| !value.is_empty()),
-        upgrade: request.upgrade.then(|| handshake(request)),
-        query,
-    }
-}
-
-fn v1<'a>(request: &RequestHead<'a>, segments: Segments<'a>, query: Query<'a>) -> V1<'a> {
-    if request.method == "OPTIONS" {
-        return V1::Preflight;
-    }
-    let disconnect = query.has("disconnect");
-    let Some(session) = segments.filled(2) else {
-        // row 4, even if a transport is named
-        return match request.upgrade {
-            true => V1::Malformed,
-            false => V1::Handshake {
-                jsonp: query.value("jsonp").and_then(decimal),
-                maybe_beacon_of: segments
-                    .filled(1)
-                    .filter(|segment| disconnect && Transport::parse(segment).is_none()),
-                query,
-            },
-        };
-    };
-    // Nothing but one slash may follow the session; and a genuine server crashes on an upgrade that disconnects.
-    let overlong = segments.filled(3).is_some() || segments.get(4).is_some();
-    if overlong || (disconnect && request.upgrade) {
-        return V1::Malformed;
-    }
-    if disconnect {
-        return V1::Disconnect { session }; // row 5
-    }
-    match segments.get(1).and_then(Transport::parse) {
-        None | Some(Transport::XhrMultipart) => V1::Malformed, // row 7
-        Some(transport) => V1::Transport {
-            transport,
-            session,
-            exchange: exchange(request, transport),
-            index: query.value("i").and_then(decimal).unwrap_or(0),
-        }, // row 6
-    }
-}
-
-fn legacy_06<'a>(request: &RequestHead<'a>, transport: Transport, segments: Segments<'a>) -> Legacy06<'a> {
-    let session = segments.filled(1);
-    let (last, tail) = segments.last();
-    let index = (transport == Transport::JsonpPolling && last >= 2)
-        .then(|| decimal(tail))
-        .flatten();
-    // After slash merging: `xhr-polling/TS`, or `jsonp-polling/TS/I`.
-    let merged_len = if index.is_some() { 3 } else { 2 };
-    Legacy06 {
-        transport,
-        session,
-        maybe_timestamp: last + 1 == merged_len && session.is_some_and(is_timestamp),
-        exchange: exchange(request, transport),
-        index,
-    }
+    .find_map(|(name, known)| percent::stands_for(value, name).then_some(known))
+    .unwrap_or(EngineTransport::Unknown)
 }
 
 /// Milliseconds since 1970 have had 13 digits since 2001; genuine 0.6 ids have 15 to 18.
@@ -222,8 +277,8 @@ fn handshake(request: &RequestHead<'_>) -> Handshake {
 }
 
 /// The number a text of digits is, if it is nothing else.
-fn decimal(text: &str) -> Option<u64> {
-    let (value, digits) = take_decimal(text.as_bytes(), 16)?;
+fn decimal(text: &[u8]) -> Option<u64> {
+    let (value, digits) = take_decimal(text, 16)?;
     (digits == text.len()).then_some(value as u64)
 }
 

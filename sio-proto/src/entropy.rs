@@ -8,7 +8,7 @@
 /// In production this must be a cryptographically secure generator: session ids are bearer secrets. In tests and
 /// simulations it is a seeded one.
 pub trait Entropy: Send {
-    /// Fills `out` completely.
+    /// Fills `out` completely. If this fails it must panic: bytes that are left as they were would be an id that anybody can guess.
     fn fill(&mut self, out: &mut [u8]);
 }
 

@@ -97,6 +97,6 @@ pub use bytestring::ByteString;
 pub use config::{Config, ConfigError, Cookie, Cors, Generations, Legacy, Legacy09, Mount, SameSite, Transports};
 pub use entropy::Entropy;
 pub use frame::Frame;
-pub use id::{LinkId, SessionKey, Sid, SocketKey};
+pub use id::{LinkId, SessionKey, Sid, SocketKey, WireId};
 pub use origins::{OriginPattern, OriginPatternError, Origins};
 pub use time::Time;

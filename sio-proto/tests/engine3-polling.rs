@@ -41,7 +41,7 @@ fn the_handshake_is_that_of_2_5() {
         assert_eq!(
             answer.text(),
             format!(
-                "97:0{{\"sid\":\"{sid}\",\"upgrades\":[\"websocket\"],\"pingInterval\":25000,\"pingTimeout\":20000}}"
+                "109:0{{\"sid\":\"{sid}\",\"upgrades\":[\"websocket\"],\"pingInterval\":25000,\"pingTimeout\":20000}}"
             )
         );
         assert_eq!(answer.header("content-type"), Some("text/plain; charset=UTF-8"));
@@ -176,7 +176,7 @@ fn a_script_is_answered_with_a_script() {
     let answer = world.reply(&get(&format!("{HANDSHAKE}&b64=1&j=1);alert(1")));
     let sid = sid(&answer.text().replace('\\', ""));
     assert!(
-        answer.text().starts_with("___eio[11](\"97:0{\\\"sid\\\":\\\""),
+        answer.text().starts_with("___eio[11](\"109:0{\\\"sid\\\":\\\""),
         "{}",
         answer.text()
     );
@@ -418,15 +418,29 @@ fn a_second_poll_is_an_error() {
     assert_eq!(world.heard(), ["disconnect transport error"]);
 }
 
+/// Hardening B20. The revision is fixed by the handshake; to genuine servers everything but `EIO=4` is revision 3.
 #[test]
-fn the_version_of_later_requests_is_not_looked_at() {
+fn the_revision_of_later_requests_is_that_of_the_session() {
     let mut world = World::new(Config::default());
     let target = open(&mut world, "");
-    for eio in ["", "EIO=4&", "EIO=9&"] {
+    for eio in ["", "EIO=2&", "EIO=9&"] {
         let target = target.replace("EIO=3&", eio);
         post(&mut world, &target, TEXT, b"11:42[\"t\",\"a\"]");
         assert_eq!(world.heard(), ["event t \"a\""]);
     }
+    let other = target.replace("EIO=3&", "EIO=4&");
+    let refused = (
+        400,
+        Some("application/json"),
+        "{\"code\":3,\"message\":\"Bad request\"}",
+    );
+    for bytes in [get(&other), post_bytes(&other, TEXT, b"42[\"t\",\"a\"]")] {
+        let answer = world.reply(&bytes);
+        assert_eq!((answer.status, answer.header("content-type"), answer.text()), refused);
+    }
+    // The session has not noticed.
+    post(&mut world, &target, TEXT, b"11:42[\"t\",\"a\"]");
+    assert_eq!(world.heard(), ["event t \"a\""]);
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn two_generations_in_one_room() {
     let old = world.open();
     world.send(old, &get("/socket.io/xhr-polling//1795447966090"));
     let answer = world.received(old);
-    let id = answer.split("~m~24~m~").nth(1).expect("the session id").to_string();
+    let id = answer.split("~m~39~m~").nth(1).expect("the session id").to_string();
     world.send(old, &get(&format!("/socket.io/xhr-polling/{id}/1795447966104")));
     assert_eq!(world.received(old), "");
 

@@ -17,7 +17,7 @@ fn of_socket_io_0_6() {
     let mut world = World::new(Config::default());
     let link = world.open();
     world.send(link, &upgrade("/socket.io/flashsocket"));
-    let id = world.frames(link)[0].split_off("~m~24~m~".len());
+    let id = world.frames(link)[0].split_off("~m~39~m~".len());
     world.send(link, &text("~m~2~m~hi"));
     assert_eq!(world.echo(), ["connect / ", "event message \"hi\""]);
     assert_eq!(world.frames(link), ["~m~2~m~hi"]);

@@ -7,7 +7,7 @@ mod common;
 
 use common::*;
 use sio_proto::conn::{Arrivals, Conn};
-use sio_proto::server::{Cause, Command, Delivery, Message, Outputs, Peer, Response, Shard, Target, Write};
+use sio_proto::server::{Admission, Cause, Command, Delivery, Message, Outputs, Peer, Response, Shard, Target, Write};
 use sio_proto::{ByteString, BytesMut, Config, LinkId, Time};
 
 /// A shard that is flushed only when asked to.
@@ -40,7 +40,7 @@ impl Bare {
         let mut conn = Conn::new(self.shard.config().clone(), Peer::default());
         let mut arrivals = Arrivals::default();
         conn.handle_bytes(&mut BytesMut::from(bytes), &mut arrivals);
-        let request = arrivals.request.unwrap();
+        let request = arrivals.request.unwrap().admission(Admission::Allowed);
         self.shard.handle_request(Time::ZERO, link, request, &mut self.out);
         for delivery in std::mem::take(&mut self.out.deliveries) {
             if let Delivery::Connect { socket, .. } = delivery {

@@ -32,7 +32,7 @@ fn polling_begins_with_the_open_packet_alone() {
     assert_eq!(status(&answer), 200);
     assert_eq!(header(&answer, "Content-Type"), Some("text/plain; charset=UTF-8"));
     assert_eq!(header(&answer, "cache-control"), Some("no-store"));
-    assert_eq!(header(&answer, "Content-Length"), Some("118"));
+    assert_eq!(header(&answer, "Content-Length"), Some("130"));
     assert_eq!(header(&answer, "Set-Cookie"), None);
     assert_eq!(header(&answer, "Access-Control-Allow-Origin"), None);
     let sid = sid(&answer);
@@ -409,7 +409,7 @@ fn what_is_not_ours_is_handed_to_the_application() {
         "/",
         "/socket.iox",
         "/socket.io",
-        "/socket.io?EIO=4&transport=polling",
+        "/socket.io?x=1",
         "/socket.io/socket.io.js",
     ] {
         let link = server.open(Peer::default());

@@ -237,7 +237,7 @@ fn the_old_wire_has_its_own_heartbeat() {
     let mut world = World::new(legacy(|l| l.heartbeat_interval = Duration::from_secs(4)));
     let link = world.open();
     world.send(link, &upgrade("/socket.io/websocket"));
-    assert!(world.frames(link)[0].starts_with("~m~24~m~"));
+    assert!(world.frames(link)[0].starts_with("~m~39~m~"));
     world.pass(3_999);
     assert_eq!(world.frames(link), [""; 0]);
     world.pass(1);

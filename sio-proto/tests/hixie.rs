@@ -75,7 +75,7 @@ fn open(world: &mut World) -> (LinkId, String) {
     assert_eq!(answer_head(world, link), head_76("ws", OPEN));
     let rest = world.bytes(link);
     let rest = rest.strip_prefix(DIGEST.as_bytes()).unwrap();
-    let id = rest.strip_prefix(b"\0~m~24~m~").and_then(|r| r.strip_suffix(b"\xff"));
+    let id = rest.strip_prefix(b"\0~m~39~m~").and_then(|r| r.strip_suffix(b"\xff"));
     (link, String::from_utf8(id.unwrap().to_vec()).unwrap())
 }
 
@@ -88,7 +88,7 @@ fn handshake(world: &mut World) -> String {
 fn a_session_of_0_6() {
     let mut world = World::new(Config::default());
     let (link, id) = open(&mut world);
-    assert_eq!(id.len(), 24);
+    assert_eq!(id.len(), 39);
     world.send(link, &message("~m~2~m~hi~m~6~m~\u{fffd}♥😀"));
     assert_eq!(world.echo()[..2], ["connect / ", "event message \"hi\""]);
     world.heard();
@@ -160,7 +160,7 @@ fn hixie_75_has_no_keys_and_no_goodbye() {
         "HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
          WebSocket-Origin: http://localhost\r\nWebSocket-Location: ws://localhost/socket.io/websocket\r\n\r\n"
     );
-    assert!(messages(&mut world, link)[0].starts_with("~m~24~m~"));
+    assert!(messages(&mut world, link)[0].starts_with("~m~39~m~"));
     world.send(link, &message("~m~1~m~a"));
     world.echo();
     assert_eq!(messages(&mut world, link), ["~m~1~m~a"]);
@@ -189,7 +189,7 @@ fn the_last_bytes_come_late() {
     let rest = bytes.strip_prefix(DIGEST.as_bytes()).unwrap();
     world.sent.push((link, rest.to_vec()));
     let said = messages(&mut world, link);
-    assert!(said[0].starts_with("~m~24~m~"), "{said:?}");
+    assert!(said[0].starts_with("~m~39~m~"), "{said:?}");
     assert_eq!(said[1..], ["~m~5~m~early", "~m~3~m~all"]);
     assert_eq!(world.heard()[1..], ["event message \"hi\""]);
     world.pass(1);

@@ -19,10 +19,10 @@ fn script(payload: &str) -> String {
 /// The id in the first script, which is alone in it.
 fn id_of(chunk: &str) -> String {
     let id = chunk
-        .strip_prefix("<script>parent.s._(\"~m~24~m~")
+        .strip_prefix("<script>parent.s._(\"~m~39~m~")
         .and_then(|rest| rest.strip_suffix("\", document);</script>"))
         .unwrap_or_else(|| panic!("{chunk:?}"));
-    assert_eq!(id.len(), 24);
+    assert_eq!(id.len(), 39);
     id.into()
 }
 
@@ -115,7 +115,7 @@ fn a_client_of_http_1_0_reads_until_the_end() {
         answer.head,
         "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=UTF-8\r\nConnection: close\r\n"
     );
-    assert!(answer.text()[256..].starts_with("<script>parent.s._(\"~m~24~m~"));
+    assert!(answer.text()[256..].starts_with("<script>parent.s._(\"~m~39~m~"));
     world.emit(world.last_socket(), "message", "\"hi\"").unwrap();
     assert_eq!(world.received(link), script("~m~2~m~hi"));
     world.disconnect(world.last_socket(), false);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use sio_proto::http::{Headers, Method};
-use sio_proto::server::{Body, Cause, Delivery, EngineMessage, Outputs, Peer, Request, Shard, Write};
+use sio_proto::server::{Admission, Body, Cause, Delivery, EngineMessage, Outputs, Peer, Request, Shard, Write};
 use sio_proto::{Config, LinkId, SessionKey, Time, http};
 
 struct Story {
@@ -39,7 +39,7 @@ impl Story {
             headers: Headers::from_iter([("host", "localhost")]),
             body: Ok(Bytes::new()),
         };
-        let request = Request::new(http, Peer::default());
+        let request = Request::new(self.shard.config(), http, Peer::default()).admission(Admission::Allowed);
         self.shard.handle_request(Time::ZERO, link, request, &mut self.out);
         link
     }

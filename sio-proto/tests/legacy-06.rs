@@ -14,9 +14,9 @@ const OPEN: &str = "/socket.io/xhr-polling//1795447966090";
 /// The id in the first frame, which must be alone.
 fn id_of(payload: &str) -> String {
     let id = payload
-        .strip_prefix("~m~24~m~")
+        .strip_prefix("~m~39~m~")
         .unwrap_or_else(|| panic!("{payload:?}"));
-    assert_eq!(id.len(), 24);
+    assert_eq!(id.len(), 39);
     assert!(id.bytes().all(|b| b.is_ascii_alphanumeric()));
     id.into()
 }

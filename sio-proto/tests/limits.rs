@@ -83,7 +83,11 @@ fn max_payload_on_polling() {
     let packet = |len: usize| format!("42[\"{}\"]", "x".repeat(len - 6));
     assert_eq!(status(&story.world.push(&sid, &packet(200))), 200);
     assert_eq!(status(&story.world.push(&sid, &packet(201))), 413);
-    assert_eq!(status(&story.world.push(&sid, &packet(200))), 200);
+    assert_eq!(
+        status(&story.world.push(&sid, &packet(200))),
+        400,
+        "the session is over"
+    );
     assert!(
         story.world.ask(&get(POLLING)).contains("\"maxPayload\":200}"),
         "and clients are told"

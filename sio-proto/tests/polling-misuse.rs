@@ -134,35 +134,57 @@ fn bytes_as_octet_stream_end_the_session() {
     }
 }
 
+/// Hardening B20.
 #[test]
-fn a_body_over_the_limit_costs_its_connection_and_not_the_session() {
-    let mut story = Story::with(Config::default().max_payload(100));
-    let parked = story.world.poll(&story.sid);
-    let declared = request("POST", &session(&story.sid), &[], &"4".repeat(101));
-    let chunked = format!(
-        "POST {} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n32\r\n{}\r\n33\r\n{}\r\n0\r\n\r\n",
-        session(&story.sid),
-        "4".repeat(50),
-        "4".repeat(51)
-    );
-    let huge = format!(
-        "POST {} HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n4",
-        session(&story.sid)
-    );
-    for bytes in [&declared, chunked.as_bytes(), huge.as_bytes()] {
-        for pieces in [bytes.len(), 40, 1] {
+fn a_body_over_the_limit_ends_its_session() {
+    let many = |target: &str| {
+        let chunks = "1\r\n4\r\n".repeat(11);
+        format!("POST {target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n")
+    };
+    let chunked = |target: &str| {
+        let (a, b) = ("4".repeat(50), "4".repeat(51));
+        format!(
+            "POST {target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n32\r\n{a}\r\n33\r\n{b}\r\n0\r\n\r\n"
+        )
+    };
+    let declared = |target: &str| {
+        let body = "4".repeat(101);
+        format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 101\r\n\r\n{body}")
+    };
+    let huge = |target: &str| format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n4");
+    let requests: [&dyn Fn(&str) -> String; 4] = [&many, &chunked, &declared, &huge];
+    for bytes in requests {
+        for pieces in [usize::MAX, 40, 1] {
+            let mut config = Config::default().max_payload(100);
+            config.http.max_chunks = 10;
+            let mut story = Story::with(config);
+            let parked = story.world.poll(&story.sid);
             let link = story.world.open();
-            for piece in bytes.chunks(pieces) {
+            for piece in bytes(&session(&story.sid)).as_bytes().chunks(pieces) {
                 story.world.send(link, piece);
             }
             let answer = story.world.received(link);
             assert_eq!((status(&answer), body(&answer)), (413, ""));
             assert_eq!(header(&answer, "Connection"), Some("close"));
             assert_eq!(story.world.ended.pop(), Some(link));
-            story.assert_alive();
+            assert_eq!(body(&story.world.received(parked)), "1");
+            story.assert_over("transport error");
         }
     }
-    assert_eq!(story.world.received(parked), "", "the poll goes on");
+}
+
+#[test]
+fn a_body_of_exactly_the_limit_is_taken() {
+    let mut config = Config::default().max_payload(100);
+    config.http.max_chunks = 10;
+    let mut story = Story::with(config);
+    let ten = format!("{}0\r\n\r\n", "1\r\n6\r\n1\r\n\u{1e}\r\n".repeat(5));
+    let ten = ten.replacen("1\r\n\u{1e}\r\n0", "2\r\n\u{1e}6\r\n0", 1);
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        session(&story.sid)
+    );
+    assert_eq!(status(&story.world.ask((head + &ten).as_bytes())), 200);
     let exact = format!("42[\"{}\"]", "a".repeat(94));
     assert_eq!(exact.len(), 100);
     assert_eq!(status(&story.world.push(&story.sid, &exact)), 200);

@@ -140,6 +140,11 @@ impl Model {
         }
     }
 
+    /// Whether a name is the id of somebody who is or was there: nobody else may join that.
+    fn is_an_id(&self, name: &str) -> bool {
+        self.members.iter().any(|member| member.id == name)
+    }
+
     /// Whether a member is in a room: it has joined it, or the room is its own.
     fn is_in(&self, member: usize, room: &str) -> bool {
         self.members[member].id == room || self.rooms.get(room).is_some_and(|room| room.contains(&member))
@@ -162,7 +167,7 @@ impl Model {
     }
 
     fn joined(&mut self, member: usize, name: &str) {
-        if self.members[member].id != name {
+        if !self.is_an_id(name) {
             self.rooms.entry(name.into()).or_default().insert(member);
         }
     }
@@ -212,7 +217,12 @@ impl Model {
                 let Some((at, socket, here)) = member(at) else { return };
                 let name = self.name(room);
                 let result = self.world.shard(|shard, _| shard.join(socket, &name));
-                assert_eq!(result, if here { Ok(()) } else { Err(SendError::Disconnected) });
+                let expected = match here {
+                    false => Err(SendError::Disconnected),
+                    true if self.is_an_id(&name) && self.members[at].id != name => Err(SendError::Reserved),
+                    true => Ok(()),
+                };
+                assert_eq!(result, expected);
                 if here {
                     self.joined(at, &name);
                 }
@@ -318,8 +328,9 @@ proptest! {
     }
 }
 
+/// Hardening A4.
 #[test]
-fn a_socket_is_in_the_room_of_its_id_together_with_those_who_join_it() {
+fn a_socket_is_alone_in_the_room_of_its_id() {
     let mut world = World::new(Config::default());
     let (host, guest, other) = (world.join(), world.join(), world.join());
     let Delivery::Connect { sid, .. } = &world.deliveries[0] else {
@@ -331,16 +342,31 @@ fn a_socket_is_in_the_room_of_its_id_together_with_those_who_join_it() {
     };
     world.broadcast(&[&room], "a", "");
     assert_eq!((world.frames(host).len(), world.frames(guest).len()), (1, 0));
-    world.shard(|shard, _| shard.join(guest_socket, &room)).unwrap();
+    let refused = world.shard(|shard, _| shard.join(guest_socket, &room));
+    assert_eq!(refused, Err(SendError::Reserved));
+    let target = Target {
+        namespace: "/".into(),
+        ..Target::default()
+    };
+    world.command(Command::Join {
+        target,
+        rooms: vec![room.as_str().into()],
+    });
     world.shard(|shard, _| shard.join(host_socket, &room)).unwrap();
     world.broadcast(&[&room], "a", "");
-    assert_eq!((world.frames(host).len(), world.frames(guest).len()), (1, 1));
+    assert_eq!((world.frames(host).len(), world.frames(guest).len()), (1, 0));
     assert_eq!(world.frames(other), [""; 0]);
     assert!(
         world.shard(|shard, _| shard.rooms(host_socket)).is_empty(),
         "its own is not listed"
     );
     assert!(world.shard(|shard, _| shard.rooms(other_socket)).is_empty());
+    // What is still sent to somebody who has gone is for nobody.
+    world.cut(host, sio_proto::server::Cause::Closed);
+    let refused = world.shard(|shard, _| shard.join(guest_socket, &room));
+    assert_eq!(refused, Err(SendError::Reserved));
+    world.broadcast(&[&room], "a", "");
+    assert_eq!(world.frames(guest), [""; 0]);
 }
 
 #[test]

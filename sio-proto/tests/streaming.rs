@@ -24,7 +24,7 @@ fn world() -> World {
 
 /// The id of a type-3 packet that is alone.
 fn id_of(payload: &str) -> String {
-    let id = payload.strip_prefix("3:24:").and_then(|rest| rest.strip_suffix(','));
+    let id = payload.strip_prefix("3:39:").and_then(|rest| rest.strip_suffix(','));
     id.unwrap_or_else(|| panic!("{payload:?}")).into()
 }
 
@@ -227,7 +227,7 @@ fn jsonp_has_no_semicolon_and_its_newlines_are_repaired() {
     let mut world = world();
     let answer = world.ask(&get("/streaming/jsonp-polling//1795447980466/0"));
     let id = body(&answer)
-        .strip_prefix("io.JSONP[0]._(\"3:24:")
+        .strip_prefix("io.JSONP[0]._(\"3:39:")
         .and_then(|rest| rest.strip_suffix(",\")"))
         .unwrap_or_else(|| panic!("{answer}"))
         .to_owned();
@@ -281,7 +281,7 @@ fn streams() {
     assert!(
         world
             .received(multipart)
-            .contains("--socketio\nContent-Type: text/plain\n\n3:24:")
+            .contains("--socketio\nContent-Type: text/plain\n\n3:39:")
     );
     world.emit(world.last_socket(), "message", "\"hi\"").unwrap();
     assert_eq!(
@@ -360,7 +360,7 @@ fn other_paths_know_nothing_of_it() {
         assert_eq!(status(&world.ask(&get(&target))), 400, "{target}");
     }
     let answer = world.ask(&get("/socket.io/xhr-polling//1"));
-    let other = body(&answer).strip_prefix("~m~24~m~").unwrap().to_owned();
+    let other = body(&answer).strip_prefix("~m~39~m~").unwrap().to_owned();
     let answer = world.ask(&get(&format!("/streaming/xhr-polling/{other}/1")));
     assert_eq!(status(&answer), 400);
     assert_eq!(push(&mut world, &other, "1:3::hi,"), 400);

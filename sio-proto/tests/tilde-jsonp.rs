@@ -18,7 +18,7 @@ fn open(world: &mut World) -> String {
     );
     let id = answer
         .text()
-        .strip_prefix("io.JSONP[0]._(\"~m~24~m~")
+        .strip_prefix("io.JSONP[0]._(\"~m~39~m~")
         .and_then(|rest| rest.strip_suffix("\");"));
     id.unwrap_or_else(|| panic!("{}", answer.text())).to_string()
 }

@@ -66,7 +66,7 @@ fn the_handshake() {
         let (id, rest) = body.split_once(':').unwrap();
         assert_eq!(
             (id.len(), rest),
-            (20, "60:60:websocket,htmlfile,xhr-polling,jsonp-polling"),
+            (32, "60:60:websocket,htmlfile,xhr-polling,jsonp-polling"),
             "{target}"
         );
         assert_eq!(world.generations(), ["0.7-0.9"]);

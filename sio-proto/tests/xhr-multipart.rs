@@ -25,10 +25,10 @@ fn open(world: &mut World) -> (LinkId, String) {
     );
     let id = answer
         .text()
-        .strip_prefix("--socketio\nContent-Type: text/plain\n\n~m~24~m~")
+        .strip_prefix("--socketio\nContent-Type: text/plain\n\n~m~39~m~")
         .and_then(|rest| rest.strip_suffix("\n--socketio\n"));
     let id = id.unwrap_or_else(|| panic!("{answer:?}")).to_string();
-    assert_eq!(id.len(), 24);
+    assert_eq!(id.len(), 39);
     (link, id)
 }
 

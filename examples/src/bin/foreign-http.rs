@@ -34,7 +34,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use sio_proto::http::{self, BodyTooLarge, Method};
-use sio_proto::server::{self, Cause, Delivery, Message, Outputs, Peer, Request, Router, Shard, Write};
+use sio_proto::server::{self, Admission, Cause, Delivery, Message, Outputs, Peer, Request, Router, Shard, Write};
 use sio_proto::wire::{Wire, WireDecoder};
 use sio_proto::{ByteString, Bytes, BytesMut, Config, Frame, Generations, LinkId, SocketKey, Time};
 use tokio::net::TcpListener;
@@ -290,7 +290,10 @@ async fn answer(server: Arc<Server>, peer: Peer, mut request: hyper::Request<Inc
     };
     let upgraded = hyper::upgrade::on(&mut request);
     let (link, mut writes) = server.open();
-    let mut ours = Request::new(head, peer);
+    let mut ours = Request::new(&server.config, head, peer);
+    if ours.may_open_session() {
+        ours.admission = Admission::Allowed; // your own rules
+    }
     if ours.http.method == Method::Post {
         server.input(|shard, now, out| shard.handle_body_started(now, link.id, &ours, out));
     }

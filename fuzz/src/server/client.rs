@@ -60,7 +60,7 @@ impl About {
             ..RequestHead::default()
         });
         Self {
-            sid: route.sid.map(str::to_owned),
+            sid: route.sid.map(|sid| sid.of(target).to_owned()),
             revision: route.version.revision().unwrap_or(Revision::V4),
             is_raw: target.starts_with("/engine.io/"),
         }
@@ -110,8 +110,8 @@ impl Clients {
     fn receive(&mut self, about: &mut About, packet: Packet) {
         let Some(sid) = &about.sid else {
             let Packet::Open(json) = packet else { panic!("{packet:?} before the session is open") };
-            let found = json.strip_prefix("{\"sid\":\"").and_then(|rest| rest.get(..20));
-            let found = found.expect("an id of 20 characters").to_owned();
+            let found = json.strip_prefix("{\"sid\":\"").and_then(|rest| rest.get(..32));
+            let found = found.expect("an id of 32 characters").to_owned();
             let client = Client {
                 revision: about.revision,
                 namespaces: BTreeSet::new(),
@@ -204,7 +204,7 @@ impl Clients {
         // The first frame of a session is its id. It goes alone, unless the session ends with the same answer: then that takes along what
         // there is. A text of this length from the user does not happen here.
         if let Some(framing::Frame::Text(text)) = frames.first()
-            && text.len() == 24
+            && text.len() == 39
             && !self.sids.iter().any(|sid| *sid == **text)
         {
             self.sids.push(text.to_string());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use sio_proto::conn::{Arrivals, Conn, close_frame};
-use sio_proto::server::{Cause, Output, Outputs, Peer, Response, Routed, Router, Server, Shard, Write};
+use sio_proto::server::{Admission, Cause, Output, Outputs, Peer, Response, Routed, Router, Server, Shard, Write};
 use sio_proto::websocket::CloseCode;
 use sio_proto::{Config, Entropy, LinkId, Time};
 
@@ -177,7 +177,8 @@ impl Stepwise {
             self.shard.handle_body_started(now, link, &head, &mut self.out);
         }
         if let Some(request) = arrivals.request {
-            match self.router.route(&request.http) {
+            let request = request.admission(Admission::Allowed);
+            match self.router.route(&request) {
                 Routed::Foreign => self.queue.push_back(Output::Request(link, request.http)),
                 Routed::New | Routed::Session(_) => self.shard.handle_request(now, link, request, &mut self.out),
             }

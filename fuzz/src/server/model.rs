@@ -105,7 +105,7 @@ impl Model {
     /// The sockets a target means.
     pub(super) fn members(&self, target: &Target) -> Vec<SocketKey> {
         let is_in = |socket: &Socket, room: &ByteString| {
-            // The room of a socket's id is its own, unless somebody has made one of that name.
+            // The room of a socket's id is its own.
             socket.rooms.contains(&**room) || socket.sid.to_string() == **room
         };
         let sockets = self.sockets.iter().filter(|(key, socket)| {

@@ -34,8 +34,8 @@ fn an_htmlfile_and_posts_beside_it() {
         .write_all(get("/socket.io/htmlfile//1795447994871").as_bytes())
         .unwrap();
     let opened = String::from_utf8(read_until(&mut stream, b"</script>\r\n")).unwrap();
-    let (_, id) = opened.split_once("~m~24~m~").unwrap();
-    let target = format!("/socket.io/htmlfile/{}/send", &id[..24]);
+    let (_, id) = opened.split_once("~m~39~m~").unwrap();
+    let target = format!("/socket.io/htmlfile/{}/send", &id[..39]);
     let mut beside = Connection::open(served.address);
     for text in ["one", "two"] {
         beside.write(&post(&target, &format!("data=~m~3~m~{text}")));
@@ -63,7 +63,7 @@ fn a_hixie_websocket_whose_last_bytes_come_late() {
     );
     stream.write_all(b"^n:ds[4U").unwrap();
     let opened = read_until(&mut stream, b"\xff");
-    assert!(opened.starts_with(b"8jKS'y:G*Co,Wxa-\0~m~24~m~"), "{opened:?}");
+    assert!(opened.starts_with(b"8jKS'y:G*Co,Wxa-\0~m~39~m~"), "{opened:?}");
     stream.write_all(b"\0~m~2~m~hi\xff").unwrap();
     assert_eq!(read_until(&mut stream, b"\xff"), b"\0~m~2~m~hi\xff");
     stream.write_all(b"\xff\0").unwrap();

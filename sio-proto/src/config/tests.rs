@@ -19,6 +19,15 @@ fn defaults_are_valid_and_nonsense_is_named() {
         Config::default().max_payload(0).validate().unwrap_err(),
         ConfigError::ZeroLimit("max_payload")
     );
+    let http = http::Limits::default().max_chunks(0);
+    let config = Config {
+        http,
+        ..Config::default()
+    };
+    assert_eq!(
+        config.validate().unwrap_err(),
+        ConfigError::ZeroLimit("http.max_chunks")
+    );
     let cookie = Cookie {
         name: "a;b".into(),
         ..Cookie::default()

@@ -1,75 +1,151 @@
-//! The query of a request target, read in place.
+//! The query of a request target: what it says to the protocol, found in one walk.
 
+use super::Part;
 use crate::percent;
 
-/// A raw query string, without its question mark.
+/// The values of the keys that some generation knows, as they stand in the target; empty if there is no `=`.
 ///
 /// Pairs are separated by `&`; keys are compared decoded (`%XX`, and `+` for a space); of several equal keys the last
 /// one counts, as in the genuine 4.x server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Query<'a>(&'a str);
+pub(super) struct Parameters<'a> {
+    pub(super) eio: Option<&'a [u8]>,
+    pub(super) transport: Option<&'a [u8]>,
+    pub(super) sid: Option<&'a [u8]>,
+    pub(super) j: Option<&'a [u8]>,
+    pub(super) b64: Option<&'a [u8]>,
+    pub(super) jsonp: Option<&'a [u8]>,
+    pub(super) i: Option<&'a [u8]>,
+    pub(super) disconnect: Option<&'a [u8]>,
+}
 
-impl<'a> Query<'a> {
-    /// Takes what stands after the question mark.
-    #[must_use]
-    pub const fn new(raw: &'a str) -> Self {
-        Self(raw)
+/// The keys themselves.
+const KEYS: [&str; 8] = ["EIO", "transport", "sid", "j", "b64", "jsonp", "i", "disconnect"];
+/// A name that is longer than this is none of the keys, even if each of its bytes is an escape.
+const LONGEST_ESCAPED: usize = 3 * "disconnect".len();
+
+impl<'a> Parameters<'a> {
+    /// Reads the query of a target.
+    ///
+    /// The cost before any limit but that of the target's length: each byte is looked at once, and a name with
+    /// an escape of at most 30 bytes once more for each key. Nothing is allocated.
+    pub(super) fn of(target: &'a str) -> Self {
+        let mut known = Self::default();
+        let Some((_, query)) = target.split_once('?') else {
+            return known;
+        };
+        for pair in query.as_bytes().split(|byte| *byte == b'&') {
+            let end = pair.iter().position(|byte| *byte == b'=');
+            let (name, value) = match end {
+                Some(end) => (&pair[..end], &pair[end + 1..]),
+                None => (pair, &pair[pair.len()..]),
+            };
+            if let Some(slot) = known.slot(name) {
+                *slot = Some(value);
+            }
+        }
+        known
     }
 
-    /// The whole of it, as it stands in the target.
-    #[must_use]
-    pub const fn raw(self) -> &'a str {
-        self.0
+    /// Where the value of a key is kept, if it is one of ours.
+    fn slot(&mut self, name: &[u8]) -> Option<&mut Option<&'a [u8]>> {
+        match name {
+            b"EIO" => Some(&mut self.eio),
+            b"transport" => Some(&mut self.transport),
+            b"sid" => Some(&mut self.sid),
+            b"j" => Some(&mut self.j),
+            b"b64" => Some(&mut self.b64),
+            b"jsonp" => Some(&mut self.jsonp),
+            b"i" => Some(&mut self.i),
+            b"disconnect" => Some(&mut self.disconnect),
+            escaped if escaped.len() <= LONGEST_ESCAPED && escaped.contains(&b'%') => {
+                let plain = KEYS.into_iter().find(|key| percent::stands_for(escaped, key))?;
+                self.slot(plain.as_bytes())
+            }
+            _ => None,
+        }
     }
+}
 
-    /// The value of `key`, as it stands in the target; empty if there is no `=`.
-    #[must_use]
-    pub fn value(self, key: &str) -> Option<&'a str> {
-        self.0.rsplit('&').find_map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            percent::stands_for(name.as_bytes(), key).then_some(value)
-        })
-    }
-
-    /// Whether `key` is there, with or without a value.
-    #[must_use]
-    pub fn has(self, key: &str) -> bool {
-        self.value(key).is_some()
-    }
+/// The place in `target` of a value, if there is one that is not empty.
+pub(super) fn filled(target: &str, value: Option<&[u8]>) -> Option<Part> {
+    let value = value.filter(|value| !value.is_empty())?;
+    Some(Part::locate(target, value))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::string::String;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     #[test]
     fn lookups() {
-        for (raw, key, value) in [
-            ("", "a", None),
-            ("a", "a", Some("")),
-            ("a=", "a", Some("")),
-            ("a=1&b=2", "b", Some("2")),
-            ("a=1&a=2", "a", Some("2")),
-            ("aa=1", "a", None),
-            ("a=b=c", "a", Some("b=c")),
-            ("%73id=x", "sid", Some("x")),
-            ("s%69%64=x", "sid", Some("x")),
-            ("a+b=x", "a b", Some("x")),
-            ("a+b=x", "a+b", None),
-            ("%zz=x", "%zz", Some("x")),
-            ("__proto__=x", "__proto__", Some("x")),
-            ("a=%31", "a", Some("%31")),
+        for (query, sid) in [
+            ("", None),
+            ("sid", Some("")),
+            ("sid=", Some("")),
+            ("sid=1&b=2", Some("1")),
+            ("a=1&sid=2", Some("2")),
+            ("sid=1&sid=2", Some("2")),
+            ("sid=1&sid", Some("")),
+            ("ssid=1", None),
+            ("SID=1", None),
+            ("sid=b=c", Some("b=c")),
+            ("%73id=x", Some("x")),
+            ("s%69%64=x", Some("x")),
+            ("%73%69%64=x", Some("x")),
+            ("sid%=x", None),
+            ("+sid=x", None),
+            ("sid=%31", Some("%31")),
+            ("&&sid=x&&", Some("x")),
+            ("=sid", None),
         ] {
-            assert_eq!(Query::new(raw).value(key), value, "{raw} {key}");
+            let target = alloc::format!("/?{query}");
+            let found = Parameters::of(&target).sid;
+            assert_eq!(found, sid.map(str::as_bytes), "{query}");
+        }
+        assert_eq!(Parameters::of("/sid=1"), Parameters::default());
+    }
+
+    /// Each key has a place of its own, escaped or not.
+    #[test]
+    fn every_key_has_its_place() {
+        for escaped in [false, true] {
+            let mut target = String::from("/?");
+            for (at, key) in KEYS.into_iter().enumerate() {
+                for byte in key.bytes() {
+                    match escaped {
+                        true => target += &alloc::format!("%{byte:02x}"),
+                        false => target.push(byte.into()),
+                    }
+                }
+                target += &alloc::format!("={at}&");
+            }
+            let p = Parameters::of(&target);
+            let values = [p.eio, p.transport, p.sid, p.j, p.b64, p.jsonp, p.i, p.disconnect];
+            let expected: Vec<_> = (0..KEYS.len()).map(|at| alloc::format!("{at}")).collect();
+            assert!(
+                values.into_iter().eq(expected.iter().map(|at| Some(at.as_bytes()))),
+                "{target}"
+            );
         }
     }
 
     proptest! {
+        /// What the walk finds is what a search for each key finds.
         #[test]
-        fn never_panics(raw in any::<String>(), key in any::<String>()) {
-            let _ = Query::new(&raw).value(&key);
+        fn one_walk_finds_what_searches_find(query in "(sid|s%69d|EIO|j|i|&|=|%|a|\\+){0,12}") {
+            let target = alloc::format!("/?{query}");
+            let found = Parameters::of(&target);
+            for (key, value) in [("sid", found.sid), ("EIO", found.eio), ("j", found.j), ("i", found.i)] {
+                let last = query.rsplit('&').find_map(|pair| {
+                    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    percent::stands_for(name.as_bytes(), key).then_some(value.as_bytes())
+                });
+                prop_assert_eq!(value, last, "{}", key);
+            }
         }
     }
 }

@@ -1,7 +1,31 @@
 //! What goes into detection, and what comes out.
 
-use super::Query;
 use crate::engine::Revision;
+
+/// A part of a request target, by its place in it. So a [`Route`] keeps nothing but numbers of its request, and can be kept beside it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    start: u32,
+    len: u32,
+}
+
+impl Part {
+    /// Where `part`, which must be a slice of `target`, stands in it. A part that is not yields an empty one.
+    pub(super) fn locate(target: &str, part: &[u8]) -> Self {
+        let start = part.as_ptr().addr().wrapping_sub(target.as_ptr().addr());
+        match (u32::try_from(start), u32::try_from(part.len())) {
+            (Ok(at), Ok(len)) if start <= target.len() => Self { start: at, len },
+            _ => Self::default(),
+        }
+    }
+
+    /// The part of `target` that this names; empty if `target` is another than the one that was looked at.
+    #[must_use]
+    pub fn of(self, target: &str) -> &str {
+        let (start, len) = (self.start as usize, self.len as usize);
+        target.get(start..start.saturating_add(len)).unwrap_or_default()
+    }
+}
 
 /// What detection looks at in a request.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,19 +46,19 @@ pub struct RequestHead<'a> {
 
 /// What a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route<'a> {
+pub enum Route {
     /// A file of the client's: its path below the prefix, one of a closed set of patterns.
-    Static(&'a str),
+    Static(Part),
     /// Engine.IO, that is Socket.IO 1 and later.
-    EngineIo(EngineIo<'a>),
+    EngineIo(EngineIo),
     /// The bare prefix without a transport: 400, or the `Welcome to socket.io.` that 0.9 gives.
     NotAProtocolRequest,
     /// Socket.IO 0.7-0.9.
-    V1(V1<'a>),
+    V1(V1),
     /// A protocol revision that never was: 500 `Protocol version not supported.`
     UnknownProtocol,
     /// Socket.IO 0.3-0.6, or the streaming codec on the same URLs.
-    Legacy06(Legacy06<'a>),
+    Legacy06(Legacy06),
     /// None of ours: the application's own.
     Foreign,
 }
@@ -42,22 +66,20 @@ pub enum Route<'a> {
 /// An Engine.IO request. What is wrong with it, if anything, is for the session table to say, in the order of
 /// docs/protocol/engine-io.md §4.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EngineIo<'a> {
+pub struct EngineIo {
     /// The `EIO` parameter.
     pub version: EngineVersion,
     /// The `transport` parameter.
     pub transport: EngineTransport,
     /// The session id, as it stands in the target; absent also when empty. Genuine ids need no escapes, so an escaped
     /// one is an unknown one.
-    pub sid: Option<&'a str>,
+    pub sid: Option<Part>,
     /// The `j` parameter: answer as JSONP. Raw, possibly empty; the writer keeps its digits only.
-    pub jsonp: Option<&'a str>,
+    pub jsonp: Option<Part>,
     /// The peer cannot take binary (`b64` has a value).
     pub base64: bool,
     /// The handshake, if the request wants to become a websocket.
     pub upgrade: Option<Handshake>,
-    /// The whole query, for the application.
-    pub query: Query<'a>,
 }
 
 /// The value of `EIO`, compared as text: `04` is no 4.
@@ -104,23 +126,21 @@ pub enum EngineTransport {
 
 /// A request of Socket.IO 0.7-0.9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum V1<'a> {
+pub enum V1 {
     /// Wants a session.
     Handshake {
         /// The index after `jsonp=`: answer as a script.
         jsonp: Option<u64>,
         /// A proxy that merges slashes turns the beacon `1//SID/?disconnect` into this: if that is a known session, it
         /// is the beacon.
-        maybe_beacon_of: Option<&'a str>,
-        /// The whole query, for the application.
-        query: Query<'a>,
+        maybe_beacon_of: Option<Part>,
     },
     /// Uses a session.
     Transport {
         /// By which transport; never xhr-multipart.
         transport: Transport,
         /// The session id, as it stands in the target.
-        session: &'a str,
+        session: Part,
         /// What it asks for.
         exchange: Exchange,
         /// The callback index of a JSONP poll (`i=`); 0 if missing or not a number.
@@ -129,7 +149,7 @@ pub enum V1<'a> {
     /// The page goes away and says so, by whatever transport.
     Disconnect {
         /// The session id, as it stands in the target.
-        session: &'a str,
+        session: Part,
     },
     /// A CORS preflight.
     Preflight,
@@ -139,11 +159,11 @@ pub enum V1<'a> {
 
 /// A request of the 0.6 family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Legacy06<'a> {
+pub struct Legacy06 {
     /// By which transport.
     pub transport: Transport,
     /// The session id, as it stands in the target; absent in the first request of a session.
-    pub session: Option<&'a str>,
+    pub session: Option<Part>,
     /// `session` may really be the timestamp of a first request whose `//` a proxy has merged: if it is not a known
     /// session, this is a new one.
     pub maybe_timestamp: bool,

@@ -24,33 +24,42 @@ fn upgrade(target: &str) -> RequestHead<'_> {
     }
 }
 
-fn get(target: &str) -> Route<'_> {
+fn get(target: &str) -> Route {
     detect(PREFIX, &request("GET", target))
 }
 
-fn legacy_06(route: Route<'_>) -> Legacy06<'_> {
+fn legacy_06(route: Route) -> Legacy06 {
     match route {
         Route::Legacy06(legacy) => legacy,
         other => panic!("not 0.6: {other:?}"),
     }
 }
 
-fn engine_io(route: Route<'_>) -> EngineIo<'_> {
+fn engine_io(route: Route) -> EngineIo {
     match route {
         Route::EngineIo(engine) => engine,
         other => panic!("not Engine.IO: {other:?}"),
     }
 }
 
-fn v1_handshake<'a>(jsonp: Option<u64>, maybe_beacon_of: Option<&'a str>, query: &'a str) -> Route<'a> {
+/// The last place of `text` in `target`.
+fn part(target: &str, text: &str) -> Part {
+    let at = target.rfind(text).expect("it stands there");
+    Part::locate(target, &target.as_bytes()[at..at + text.len()])
+}
+
+fn text(target: &str, part: Option<Part>) -> Option<&str> {
+    part.map(|part| part.of(target))
+}
+
+fn v1_handshake(target: &str, jsonp: Option<u64>, maybe_beacon_of: Option<&str>) -> Route {
     Route::V1(V1::Handshake {
         jsonp,
-        maybe_beacon_of,
-        query: Query::new(query),
+        maybe_beacon_of: maybe_beacon_of.map(|session| part(target, session)),
     })
 }
 
-fn v1_transport(transport: Transport, session: &str, exchange: Exchange, index: u64) -> Route<'_> {
+fn v1_transport(session: Part, transport: Transport, exchange: Exchange, index: u64) -> Route {
     Route::V1(V1::Transport {
         transport,
         session,
@@ -79,7 +88,10 @@ fn row_1_static_files() {
     ] {
         let target = alloc::format!("/socket.io/{path}?v=1");
         for method in ["GET", "HEAD"] {
-            assert_eq!(detect(PREFIX, &request(method, &target)), Route::Static(path));
+            assert_eq!(
+                detect(PREFIX, &request(method, &target)),
+                Route::Static(part(&target, path))
+            );
         }
         assert_eq!(detect(PREFIX, &request("POST", &target)), Route::Foreign);
     }
@@ -169,18 +181,24 @@ fn engine_transports_are_a_closed_set() {
 
 #[test]
 fn engine_parameters() {
-    let engine = engine_io(get(
-        "/socket.io/?EIO=3&transport=polling&t=x&sid=abc&b64=1&j=1);alert(1",
-    ));
-    assert_eq!(
-        (engine.sid, engine.base64, engine.jsonp),
-        (Some("abc"), true, Some("1);alert(1"))
-    );
-    assert_eq!(engine.query.value("t"), Some("x"));
-    let engine = engine_io(get("/socket.io/?transport=polling&sid=&b64=&j="));
-    assert_eq!((engine.sid, engine.base64, engine.jsonp), (None, false, Some("")));
-    let engine = engine_io(get("/socket.io/?transport=polling&sid=a&sid=b"));
-    assert_eq!(engine.sid, Some("b"));
+    for (query, sid, base64, jsonp) in [
+        (
+            "EIO=3&transport=polling&t=x&sid=abc&b64=1&j=1);alert(1",
+            Some("abc"),
+            true,
+            Some("1);alert(1"),
+        ),
+        ("transport=polling&sid=&b64=&j=", None, false, Some("")),
+        ("transport=polling&sid=a&sid=b", Some("b"), false, None),
+    ] {
+        let target = alloc::format!("/socket.io/?{query}");
+        let engine = engine_io(get(&target));
+        assert_eq!(
+            (text(&target, engine.sid), engine.base64, text(&target, engine.jsonp)),
+            (sid, base64, jsonp),
+            "{query}"
+        );
+    }
     assert_eq!(
         engine_io(detect(PREFIX, &upgrade("/socket.io/?EIO=4&transport=foo"))).upgrade,
         Some(Handshake::Rfc6455)
@@ -200,21 +218,21 @@ fn rows_4_to_8_protocol_revisions() {
         for method in ["GET", "POST", "HEAD", "PUT"] {
             assert_eq!(
                 detect(PREFIX, &request(method, target)),
-                v1_handshake(None, None, ""),
+                v1_handshake(target, None, None),
                 "{target}"
             );
         }
         assert_eq!(detect(PREFIX, &request("OPTIONS", target)), Route::V1(V1::Preflight));
         assert_eq!(detect(PREFIX, &upgrade(target)), Route::V1(V1::Malformed));
     }
-    let disconnect = Route::V1(V1::Disconnect { session: "SID" });
     for target in [
         "/socket.io/1//SID/?disconnect=1",
         "/socket.io/1//SID?disconnect",
         "/socket.io/1/xhr-polling/SID?disconnect",
         "/socket.io/1/nonsense/SID?disconnect",
     ] {
-        assert_eq!(get(target), disconnect, "{target}");
+        let session = part(target, "SID");
+        assert_eq!(get(target), Route::V1(V1::Disconnect { session }), "{target}");
         assert_eq!(detect(PREFIX, &upgrade(target)), Route::V1(V1::Malformed), "{target}");
     }
     for target in [
@@ -322,8 +340,8 @@ fn row_10_is_not_ours() {
 #[test]
 fn ambiguities() {
     // A session id equal to a transport name: segments count by position.
-    let legacy = legacy_06(get("/socket.io/xhr-polling/xhr-polling/1"));
-    assert_eq!(legacy.session, Some("xhr-polling"));
+    let target = "/socket.io/xhr-polling/xhr-polling/1";
+    assert_eq!(legacy_06(get(target)).session, Some(part(target, "xhr-polling")));
     // Slashes merged by a proxy: the timestamp stands where the id belongs.
     for (target, session, maybe_timestamp, index) in [
         ("/socket.io/xhr-polling//1795447966090", None, false, None),
@@ -368,20 +386,16 @@ fn ambiguities() {
     ] {
         let legacy = legacy_06(get(target));
         assert_eq!(
-            (legacy.session, legacy.maybe_timestamp, legacy.index),
+            (text(target, legacy.session), legacy.maybe_timestamp, legacy.index),
             (session, maybe_timestamp, index),
             "{target}"
         );
     }
     // The beacon with merged slashes.
-    assert_eq!(
-        get("/socket.io/1/SID/?disconnect=1"),
-        v1_handshake(None, Some("SID"), "disconnect=1")
-    );
-    assert_eq!(
-        get("/socket.io/1/xhr-polling/?disconnect=1"),
-        v1_handshake(None, None, "disconnect=1")
-    );
+    let target = "/socket.io/1/SID/?disconnect=1";
+    assert_eq!(get(target), v1_handshake(target, None, Some("SID")));
+    let target = "/socket.io/1/xhr-polling/?disconnect=1";
+    assert_eq!(get(target), v1_handshake(target, None, None));
     // Other prefixes, with and without a final slash.
     for prefix in ["/engine.io", "/engine.io/"] {
         let route = detect(prefix, &request("GET", "/engine.io/?EIO=4&transport=polling"));
@@ -399,14 +413,16 @@ fn examples() {
         (Transport::XhrPolling, None, Exchange::Poll)
     );
 
-    let l = legacy_06(detect(
-        PREFIX,
-        &request("POST", "/socket.io/xhr-polling/5515766539492415/send"),
-    ));
-    assert_eq!((l.session, l.exchange), (Some("5515766539492415"), Exchange::Send));
+    let target = "/socket.io/xhr-polling/5515766539492415/send";
+    let l = legacy_06(detect(PREFIX, &request("POST", target)));
+    assert_eq!(
+        (text(target, l.session), l.exchange),
+        (Some("5515766539492415"), Exchange::Send)
+    );
 
-    let l = legacy_06(get("/socket.io/jsonp-polling/8066086367842997/1795447980505/0"));
-    assert_eq!((l.session, l.index), (Some("8066086367842997"), Some(0)));
+    let target = "/socket.io/jsonp-polling/8066086367842997/1795447980505/0";
+    let l = legacy_06(get(target));
+    assert_eq!((text(target, l.session), l.index), (Some("8066086367842997"), Some(0)));
 
     let l = legacy_06(detect(PREFIX, &upgrade("/socket.io/websocket")));
     assert_eq!((l.session, l.exchange), (None, Exchange::Upgrade(Handshake::Rfc6455)));
@@ -417,47 +433,48 @@ fn examples() {
         (Transport::XhrMultipart, None, Exchange::Stream)
     );
 
-    let target = "/socket.io/1/?k=v&t=1795447568869";
-    assert_eq!(get(target), v1_handshake(None, None, "k=v&t=1795447568869"));
-    let target = "/socket.io/1/?t=1795449297793&jsonp=0";
-    assert_eq!(get(target), v1_handshake(Some(0), None, "t=1795449297793&jsonp=0"));
-    let target = "/socket.io/1/?jsonp=0);alert(1";
-    assert_eq!(get(target), v1_handshake(None, None, "jsonp=0);alert(1"));
+    for (target, jsonp) in [
+        ("/socket.io/1/?k=v&t=1795447568869", None),
+        ("/socket.io/1/?t=1795449297793&jsonp=0", Some(0)),
+        ("/socket.io/1/?jsonp=0);alert(1", None),
+        ("/socket.io/1/xhr-polling/", None),
+    ] {
+        assert_eq!(get(target), v1_handshake(target, jsonp, None));
+    }
 
-    assert_eq!(
-        get("/socket.io/1/xhr-polling/f2OB-Gs9-F9dtPdjA7X9?k=v&t=1795447568984"),
-        v1_transport(Transport::XhrPolling, "f2OB-Gs9-F9dtPdjA7X9", Exchange::Poll, 0)
-    );
-    assert_eq!(
-        get("/socket.io/1/jsonp-polling/SID?t=1&i=2"),
-        v1_transport(Transport::JsonpPolling, "SID", Exchange::Poll, 2)
-    );
-    assert_eq!(
-        detect(PREFIX, &upgrade("/socket.io/1/websocket/SID?k=v")),
-        v1_transport(Transport::Websocket, "SID", Exchange::Upgrade(Handshake::Rfc6455), 0)
-    );
-    assert_eq!(
-        get("/socket.io/1//SID/?disconnect=1"),
-        Route::V1(V1::Disconnect { session: "SID" })
-    );
-    assert_eq!(get("/socket.io/1/xhr-polling/"), v1_handshake(None, None, ""));
+    let target = "/socket.io/1/xhr-polling/f2OB-Gs9-F9dtPdjA7X9?k=v&t=1795447568984";
+    let session = part(target, "f2OB-Gs9-F9dtPdjA7X9");
+    let expected = v1_transport(session, Transport::XhrPolling, Exchange::Poll, 0);
+    assert_eq!(get(target), expected);
+    let target = "/socket.io/1/jsonp-polling/SID?t=1&i=2";
+    let expected = v1_transport(part(target, "SID"), Transport::JsonpPolling, Exchange::Poll, 2);
+    assert_eq!(get(target), expected);
+    let target = "/socket.io/1/websocket/SID?k=v";
+    let exchange = Exchange::Upgrade(Handshake::Rfc6455);
+    let expected = v1_transport(part(target, "SID"), Transport::Websocket, exchange, 0);
+    assert_eq!(detect(PREFIX, &upgrade(target)), expected);
+    let target = "/socket.io/1//SID/?disconnect=1";
+    let session = part(target, "SID");
+    assert_eq!(get(target), Route::V1(V1::Disconnect { session }));
 
     let e = engine_io(get("/socket.io/?EIO=4&transport=polling&t=fmvy2mc2"));
     assert_eq!(
         (e.version, e.transport, e.sid),
         (EngineVersion::V4, EngineTransport::Polling, None)
     );
-    let e = engine_io(detect(
-        PREFIX,
-        &upgrade("/socket.io/?EIO=3&transport=websocket&sid=abc"),
-    ));
+    let target = "/socket.io/?EIO=3&transport=websocket&sid=abc";
+    let e = engine_io(detect(PREFIX, &upgrade(target)));
     assert_eq!(
         (e.version, e.transport),
         (EngineVersion::V3, EngineTransport::Websocket)
     );
-    assert_eq!((e.sid, e.upgrade), (Some("abc"), Some(Handshake::Rfc6455)));
+    assert_eq!(
+        (text(target, e.sid), e.upgrade),
+        (Some("abc"), Some(Handshake::Rfc6455))
+    );
 
-    assert_eq!(get("/socket.io/socket.io.js"), Route::Static("socket.io.js"));
+    let target = "/socket.io/socket.io.js";
+    assert_eq!(get(target), Route::Static(part(target, "socket.io.js")));
 }
 
 proptest! {

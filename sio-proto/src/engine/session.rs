@@ -35,11 +35,10 @@ use bytestring::ByteString;
 
 use super::bodies::{self, PostForm};
 use super::{Dialect, Packet, Revision};
-use crate::detect::{EngineIo, EngineTransport};
+use crate::detect::{EngineIo, EngineTransport, EngineVersion};
 use crate::server::{
-    Alarm, Asker, Cause, Core, Delivery, Encoded, EngineMessage, Handshake, Heartbeat, Message, Outputs, Reason,
-    Request, Role, Session, State, TransportKind, Upgrade, Verdict, Wiring, Write, accept_websocket, origin_allowed,
-    preflight, script_allowed,
+    Admitted, Alarm, Asker, Cause, Core, Delivery, Denied, Encoded, EngineMessage, Heartbeat, Message, Outputs, Reason,
+    Request, Role, Session, State, TransportKind, Upgrade, Wiring, Write, accept_websocket, preflight,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http, json, socket};
@@ -92,6 +91,17 @@ pub(crate) struct Engine {
     silent_until: Time,
     /// What the rules of Socket.IO 4 have to remember.
     pub(crate) queue: socket::revision4::Queue,
+}
+
+/// A request of this generation, and what it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) request: &'a Request,
+    /// Whether it is for raw sessions.
+    pub(crate) raw: bool,
+    /// Whether there is an `Upgrade` header, whatever it names.
+    pub(crate) upgrade: bool,
+    pub(crate) route: EngineIo,
 }
 
 /// A websocket that may become the transport.

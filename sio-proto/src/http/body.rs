@@ -221,6 +221,8 @@ struct ChunkReader {
     digits: u8,
     /// Bytes of extensions and trailers so far.
     extra: usize,
+    /// Chunks so far.
+    chunks: usize,
 }
 
 /// What comes next.
@@ -326,11 +328,14 @@ impl ChunkReader {
         Ok(At::Size)
     }
 
-    fn begin_data(&self, gathered: usize, limits: &Limits) -> Result<At, HttpError> {
+    fn begin_data(&mut self, gathered: usize, limits: &Limits) -> Result<At, HttpError> {
         let room = limits.max_body_bytes.saturating_sub(gathered);
         match usize::try_from(self.size) {
             Ok(0) => Ok(At::Trailer),
-            Ok(remaining) if remaining <= room => Ok(At::Data { remaining }),
+            Ok(remaining) if remaining <= room && self.chunks < limits.max_chunks => {
+                self.chunks += 1;
+                Ok(At::Data { remaining })
+            }
             _ => Err(HttpError::BodyTooLarge),
         }
     }

@@ -23,6 +23,7 @@ use super::body::{BodyReader, Framing};
 use super::error::{BodyTooLarge, HttpError};
 use super::head::{Head, HeadReader, RequestLine};
 use super::limits::Limits;
+use super::method::Method;
 use super::request::Request;
 
 /// What a [`RequestDecoder`] has found.
@@ -173,6 +174,10 @@ impl RequestDecoder {
             body: Ok(Bytes::new()),
         };
         let framing = Framing::of_request(version_minor, &request.headers)?;
+        if !request.target.starts_with('/') {
+            request.take_origin_form();
+            check_form(&request)?;
+        }
         let mut body = match BodyReader::new(framing, limits) {
             Ok(body) if body.is_empty() => return Ok(Some(self.complete(request))),
             Ok(body) => body,
@@ -222,6 +227,25 @@ impl RequestDecoder {
         };
         Event::Request(request)
     }
+}
+
+/// Whether a target that is no path may stand in this request: `*` asks about the server as a whole, which only `OPTIONS` does, and
+/// a URI of a scheme that is not served is nothing of ours, but a target (RFC 9112 §3.2).
+fn check_form(request: &Request) -> Result<(), HttpError> {
+    let scheme = || request.target.split_once("://").map(|(scheme, _)| scheme.as_bytes());
+    let is_sound = match &*request.target {
+        "*" => request.method == Method::Options,
+        target if target.starts_with('/') => true,
+        // What is still there although its scheme is ours has no host, or one that cannot be.
+        _ => scheme().is_some_and(|scheme| {
+            !scheme.is_empty()
+                && scheme.iter().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b))
+                && !["http", "https", "ws", "wss"]
+                    .iter()
+                    .any(|ours| scheme.eq_ignore_ascii_case(ours.as_bytes()))
+        }),
+    };
+    is_sound.then_some(()).ok_or(HttpError::InvalidTarget)
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ pub enum HttpError {
     /// The request target is missing, or has bytes that may not stand there.
     #[error("invalid request target")]
     InvalidTarget,
+    /// `CONNECT`: the peer takes the server for a proxy.
+    #[error("no tunnels here")]
+    Tunnel,
     /// A request line without version, which is HTTP/0.9.
     #[error("request line without version")]
     MissingVersion,
@@ -137,7 +140,7 @@ impl HttpError {
             Self::BodyTooLarge | Self::ChunkExtraTooLarge => 413,
             Self::TargetTooLong => 414,
             Self::HeadTooLarge | Self::TooManyHeaders => 431,
-            Self::UnsupportedTransferEncoding => 501,
+            Self::UnsupportedTransferEncoding | Self::Tunnel => 501,
             Self::InvalidStatusLine => 502,
             Self::UnsupportedVersion | Self::Http2Preface => 505,
         }

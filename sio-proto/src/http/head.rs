@@ -133,8 +133,8 @@ impl<S: StartLine> HeadReader<S> {
         // Spans have 32 bits.
         let head = limits.max_head_bytes.min(u32::MAX as usize);
         let line = S::max_bytes(limits);
-        if self.start.is_none() && line < head {
-            (line, S::TOO_LONG)
+        if self.start.is_none() {
+            (line.min(head), S::TOO_LONG)
         } else {
             (head, HttpError::HeadTooLarge)
         }
@@ -206,6 +206,9 @@ impl StartLine for RequestLine {
         };
         if target.len() > limits.max_target_bytes {
             return Err(HttpError::TargetTooLong);
+        }
+        if method == "CONNECT" {
+            return Err(HttpError::Tunnel);
         }
         Ok(Self {
             method: Method::from_name(method),

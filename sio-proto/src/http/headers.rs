@@ -87,9 +87,20 @@ impl Headers {
     /// Whether `token` stands in the comma-separated lists of the fields of this name, without regard to case.
     #[must_use]
     pub fn has_token(&self, name: &str, token: &str) -> bool {
-        self.get_all(name)
-            .flat_map(|value| value.split(|&byte| byte == b','))
-            .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+        self.get_all(name).any(|value| is_in_list(value, token))
+    }
+
+    /// Makes `value` the value of the first field of this name, and of no other. A value that is a part of the same head is not copied.
+    pub(super) fn replace(&mut self, name: &str, value: &[u8]) {
+        let place = Span::locate(&self.head, value);
+        let is_name = |field: &&mut Field| field.name.of(&self.head).eq_ignore_ascii_case(name.as_bytes());
+        match self.fields.iter_mut().find(is_name) {
+            Some(field) if place.of(&self.head) == value => field.value = place,
+            _ => {
+                let others = self.iter().filter(|(other, _)| !other.eq_ignore_ascii_case(name));
+                *self = core::iter::once((name, value)).chain(others).collect();
+            }
+        }
     }
 
     /// All names and values, in order, names spelled as they came.
@@ -118,7 +129,7 @@ impl Headers {
         self.iter().collect()
     }
 
-    pub(super) fn raw(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub(crate) fn raw(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields
             .iter()
             .map(|field| (field.name.of(&self.head), field.value.of(&self.head)))
@@ -185,6 +196,12 @@ fn explain(block: &[u8], error: httparse::Error) -> HttpError {
         httparse::Error::TooManyHeaders => HttpError::TooManyHeaders,
         _ => HttpError::InvalidHeaderValue,
     }
+}
+
+/// Whether `token` stands in a comma-separated list, without regard to case.
+pub(crate) fn is_in_list(list: &[u8], token: &str) -> bool {
+    list.split(|&byte| byte == b',')
+        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
 /// `tchar` of RFC 9110 §5.6.2.

@@ -50,9 +50,12 @@ pub use client::{Response, ResponseDecoder, encode_request};
 pub use decode::{Event, RequestDecoder};
 pub use error::{BodyTooLarge, EncodeError, HttpError};
 pub use headers::Headers;
+pub(crate) use headers::is_in_list;
 pub use limits::Limits;
 pub use method::Method;
 pub use query::Query;
+pub(crate) use query::decode as decode_value;
+pub(crate) use request::origin_form;
 pub use request::{Exchange, Request};
 pub use response::{
     BodyForm, CONTINUE, ResponseFraming, Sent, encode_chunk, encode_last_chunk, encode_response, encode_response_head,

@@ -66,7 +66,8 @@ impl fmt::Debug for Query {
     }
 }
 
-fn decode(encoded: &str) -> Cow<'_, str> {
+/// What a key or a value stands for.
+pub(crate) fn decode(encoded: &str) -> Cow<'_, str> {
     match percent::decode(encoded.as_bytes()) {
         Some(bytes) => Cow::Owned(text(bytes)),
         None => Cow::Borrowed(encoded),

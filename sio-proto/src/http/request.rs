@@ -6,7 +6,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::error::BodyTooLarge;
-use super::headers::Headers;
+use super::headers::{Headers, is_host};
 use super::method::Method;
 use super::query::Query;
 
@@ -54,7 +54,7 @@ impl Request {
     /// Of a target in absolute form (`http://host/path`, RFC 9112 §3.2.2) it is what follows the host.
     #[must_use]
     pub fn path(&self) -> &str {
-        let target = self.origin_form();
+        let target = origin_form(&self.target);
         match target.split_once('?').map_or(target, |(path, _)| path) {
             "" => "/",
             path => path,
@@ -64,7 +64,7 @@ impl Request {
     /// The query as it came, without the `?`; empty if there is none.
     #[must_use]
     pub fn query(&self) -> &str {
-        self.origin_form().split_once('?').map_or("", |(_, query)| query)
+        origin_form(&self.target).split_once('?').map_or("", |(_, query)| query)
     }
 
     /// The query taken apart.
@@ -128,19 +128,49 @@ impl Request {
         }
     }
 
-    /// The target from its path on.
-    fn origin_form(&self) -> &str {
-        let target = &*self.target;
-        if target.starts_with('/') {
-            return target;
-        }
-        match target.split_once("://") {
-            Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
-                rest.find(['/', '?']).map_or("", |at| rest.split_at(at).1)
-            }
-            _ => target,
-        }
+    /// Makes of a target in absolute form (`http://host/path`) the path that it means, and of its host the value of `Host`, whatever that
+    /// was (RFC 9112 §3.2.2). Other targets stay as they are, and so do those whose host cannot be one.
+    pub(crate) fn take_origin_form(&mut self) {
+        let Some(Absolute { authority, rest }) = Absolute::read(&self.target) else {
+            return;
+        };
+        self.headers.replace("Host", authority.as_bytes());
+        self.target = match rest.starts_with('/') {
+            true => self.target.slice_ref(rest),
+            false => alloc::format!("/{rest}").into(),
+        };
     }
+}
+
+/// What a target in absolute form says.
+struct Absolute<'a> {
+    authority: &'a str,
+    /// The path and the query; the path may be missing.
+    rest: &'a str,
+}
+
+impl<'a> Absolute<'a> {
+    /// Reads a target; `None` if it is no URI of a scheme that is served, or its host cannot be one. A name and password in front of the
+    /// host are refused, as RFC 9110 §4.2.4 advises.
+    fn read(target: &'a str) -> Option<Self> {
+        // Nearly all of them.
+        if target.starts_with('/') {
+            return None;
+        }
+        let (scheme, after) = target.split_once("://")?;
+        let served = ["http", "https", "ws", "wss"];
+        if !served.into_iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+            return None;
+        }
+        let end = after.find(['/', '?']).unwrap_or(after.len());
+        let (authority, rest) = after.split_at(end);
+        (!authority.is_empty() && is_host(authority.as_bytes())).then_some(Self { authority, rest })
+    }
+}
+
+/// A target from its path on: all of it, but for one in absolute form (RFC 9112 §3.2.2). What has no path yields its query, or nothing.
+pub(crate) fn origin_form(target: &str) -> &str {
+    Absolute::read(target).map_or(target, |absolute| absolute.rest)
 }
 
 impl fmt::Debug for Request {

@@ -107,7 +107,7 @@ fn inbound(received: Received, config: &Config) -> Option<Inbound> {
 }
 
 /// Decodes the body of a POST. Without the field `data` it is broken.
-pub(crate) fn decode_body(config: &Config, codec: u8, route: &Legacy06<'_>, body: &Bytes) -> Vec<Inbound> {
+pub(crate) fn decode_body(config: &Config, codec: u8, route: &Legacy06, body: &Bytes) -> Vec<Inbound> {
     let mut packets = Vec::new();
     // Browsers have written a form, and with it their own line breaks (docs/protocol/legacy-0.6.md §5.1).
     let from_form = route.transport == Transport::JsonpPolling;

@@ -16,8 +16,8 @@ use super::upgrade::{Agreed, agree, take_up};
 use crate::codec::Codec;
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
-    Asker, Carriage, Core, Handshake, Identity, Outputs, PollEncoding, Reason, Request, Role, StreamEncoding,
-    StreamForm, Verdict, Wiring, header, origin_allowed, script_allowed,
+    Admitted, Asker, Carriage, Core, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role, StreamEncoding,
+    StreamForm, Wiring, header,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, Time, http};
@@ -34,28 +34,22 @@ pub(crate) fn handle_request(
     request: &Request,
     packets: Vec<Inbound>,
     codec: u8,
-    route: &Legacy06<'_>,
+    route: Legacy06,
     out: &mut Outputs,
 ) {
-    let config = Arc::clone(&core.config);
     let jsonp = route.transport == Transport::JsonpPolling;
     let script = route.index.filter(|_| jsonp);
-    let allowed = match route.exchange {
-        Exchange::Poll if jsonp => script_allowed(&config, &request.http),
-        // A page of scripts.
-        Exchange::Stream if route.transport == Transport::Htmlfile => script_allowed(&config, &request.http),
-        _ => origin_allowed(&config, &request.http),
-    };
+    let allowed = request.origin_allowed();
     // An htmlfile is a page of the server's own.
     let headers = match allowed && route.transport != Transport::Htmlfile {
         true => cors(&request.http, route.exchange),
         false => Vec::new(),
     };
     let asker = Asker::with_headers(link, &request.http, headers);
-    let refused = !allowed || request.verdict != Verdict::Allowed && route.session.is_none();
-    let session = route
-        .session
-        .map(|sid| core.find_session(sid).filter(|slot| is_ours(core, *slot, codec)));
+    let session = route.session.map(|sid| {
+        core.find_session(request.text(sid))
+            .filter(|slot| is_ours(core, *slot, codec, &request.peer))
+    });
     let session = match session {
         Some(None) if route.maybe_timestamp => None,
         session => session,
@@ -78,12 +72,16 @@ pub(crate) fn handle_request(
             out.writes
                 .push(asker.answer(200, Some(JSONP_CONTENT_TYPE), REFUSED_SCRIPT));
         }
-        _ if refused => out
-            .writes
-            .push(asker.closing().answer(401, Some("text/plain"), "unauthorized")),
+        _ if !allowed => unauthorized(asker, out),
         (_, Some(None)) | (Exchange::Send, None) => out.writes.push(asker.answer(400, None, Bytes::new())),
-        (Exchange::Poll | Exchange::Stream, None) => open(core, now, Door::Parked(asker, script), &arrival, out),
-        (Exchange::Upgrade(_), session) => upgrade(core, now, session.flatten(), asker, &arrival, out),
+        (Exchange::Poll | Exchange::Stream | Exchange::Upgrade(_), None) => match request.admit() {
+            Err(Denied::Origin | Denied::Application(_)) => unauthorized(asker, out),
+            Ok(admitted) if matches!(route.exchange, Exchange::Upgrade(_)) => {
+                open_websocket(core, now, admitted, asker, &arrival, out);
+            }
+            Ok(admitted) => open(core, now, admitted, Door::Parked(asker, script), &arrival, out),
+        },
+        (Exchange::Upgrade(_), Some(Some(slot))) => upgrade(core, now, slot, asker, &arrival, out),
         (Exchange::Poll, Some(Some(slot))) => poll(core, now, slot, asker, script, out),
         (Exchange::Stream, Some(Some(slot))) => stream(core, now, slot, asker, &arrival, out),
         (Exchange::Send, Some(Some(_))) if request.http.body.is_err() => {
@@ -91,6 +89,11 @@ pub(crate) fn handle_request(
         }
         (Exchange::Send, Some(Some(slot))) => post(core, now, slot, asker, packets, out),
     }
+}
+
+fn unauthorized(asker: Asker, out: &mut Outputs) {
+    out.writes
+        .push(asker.closing().answer(401, Some("text/plain"), "unauthorized"));
 }
 
 /// A request that opens a session, or a link of one.
@@ -101,12 +104,13 @@ struct Arrival<'a> {
     transport: Transport,
 }
 
-/// Whether it is a session of this codec: those of others live under other paths.
-fn is_ours(core: &Core, slot: u32, codec: u8) -> bool {
-    match core.sessions.get(slot).map(|s| &s.wiring) {
-        Some(Wiring::Legacy06(tilde)) => tilde.codec == codec,
-        Some(Wiring::Engine4(_) | Wiring::Engine3(_) | Wiring::Legacy09(_)) | None => false,
-    }
+/// Whether it is a session of this codec: those of others live under other paths. One that lives on a websocket or stream from elsewhere is unknown: a
+/// client comes back by its id when it has lost the link it had, not before (docs/protocol/legacy-0.6.md §10).
+fn is_ours(core: &Core, slot: u32, codec: u8, peer: &Peer) -> bool {
+    core.sessions.get(slot).is_some_and(|session| match &session.wiring {
+        Wiring::Legacy06(tilde) => tilde.codec == codec && !session.is_held_against(peer),
+        Wiring::Engine4(_) | Wiring::Engine3(_) | Wiring::Legacy09(_) => false,
+    })
 }
 
 /// The headers that genuine servers answer with (docs/protocol/legacy-0.6.md §5.2, §6).
@@ -140,20 +144,21 @@ enum Door {
 }
 
 /// Makes a session, which asks for the namespace `/`. Its GET is parked, or its websocket open, until the user has decided.
-fn open(core: &mut Core, now: Time, door: Door, arrival: &Arrival<'_>, out: &mut Outputs) {
-    let handshake = Arc::new(Handshake::new(arrival.request, now));
-    let (link, script, role) = match &door {
-        Door::Parked(asker, script) => (asker.link, *script, Role::Parked),
-        Door::WebSocket(agreed) => (agreed.link, None, Role::WebSocket),
-    };
-    let wiring = Wiring::Legacy06(Tilde::new(arrival.codec, script));
-    let Some(slot) = core.open_session(now, arrival.transport.into(), Some(link), handshake, wiring, out) else {
+fn open(core: &mut Core, now: Time, admitted: Admitted<'_>, door: Door, arrival: &Arrival<'_>, out: &mut Outputs) {
+    let Some(permit) = core.permit(admitted, out) else {
         return out.writes.push(match door {
             Door::Parked(asker, _) => asker.answer(503, None, Bytes::new()),
             Door::WebSocket(agreed) => agreed.farewell(),
         });
     };
+    let (link, script, role) = match &door {
+        Door::Parked(asker, script) => (asker.link, *script, Role::Parked),
+        Door::WebSocket(agreed) => (agreed.link, None, Role::WebSocket),
+    };
+    let wiring = Wiring::Legacy06(Tilde::new(arrival.codec, script));
+    let slot = core.open_session(now, permit, arrival.transport.into(), Some(link), wiring);
     core.links.set(link, core.key(slot), role);
+    hold(core, slot, arrival);
     match door {
         Door::Parked(asker, _) => {
             let form = form_of(core, arrival);
@@ -168,23 +173,43 @@ fn open(core: &mut Core, now: Time, door: Door, arrival: &Arrival<'_>, out: &mut
     }
     let held = now + core.config.legacy.poll_duration;
     set_deadline(core, slot, held);
-    if !core.ask(slot, &ByteString::from_static("/"), Identity::Own, None, out) {
+    if !core.ask(slot, &ByteString::from_static("/"), None, out) {
         close(core, slot, Reason::ForcedServerClose, out);
     }
 }
 
-fn upgrade(core: &mut Core, now: Time, session: Option<u32>, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
+fn open_websocket(
+    core: &mut Core,
+    now: Time,
+    admitted: Admitted<'_>,
+    asker: Asker,
+    arrival: &Arrival<'_>,
+    out: &mut Outputs,
+) {
+    let wire = Wire::Legacy06(arrival.codec);
+    if let Some(agreed) = agree(asker, arrival.request, wire, None, out) {
+        open(core, now, admitted, Door::WebSocket(agreed), arrival, out);
+    }
+}
+
+/// A client comes back by a websocket.
+fn upgrade(core: &mut Core, now: Time, slot: u32, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
     let wire = Wire::Legacy06(arrival.codec);
     let Some(agreed) = agree(asker, arrival.request, wire, None, out) else {
         return;
     };
-    let Some(slot) = session else {
-        return open(core, now, Door::WebSocket(agreed), arrival, out);
-    };
     attach(core, slot, agreed.link, arrival.transport, Role::WebSocket, out);
+    hold(core, slot, arrival);
     take_up(core, now, slot, agreed);
     core.mark_ready(slot);
     next_heartbeat(core, now, slot);
+}
+
+/// Notes from where the session's websocket or stream has come.
+fn hold(core: &mut Core, slot: u32, arrival: &Arrival<'_>) {
+    if let Some(session) = core.sessions.get_mut(slot) {
+        session.holder = arrival.request.peer.network();
+    }
 }
 
 /// Gives the session a new link; the one it had is let go.
@@ -239,6 +264,7 @@ fn form_of(core: &Core, arrival: &Arrival<'_>) -> Option<StreamForm> {
 /// A client comes back by a stream.
 fn stream(core: &mut Core, now: Time, slot: u32, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
     attach(core, slot, asker.link, arrival.transport, Role::Stream, out);
+    hold(core, slot, arrival);
     let form = form_of(core, arrival);
     if let (Some(session), Some(form)) = (core.sessions.get_mut(slot), form) {
         session.carriage = Carriage::Stream(form.clone());

@@ -267,7 +267,7 @@ pub(crate) fn accepted(core: &mut Core, now: Time, slot: u32, out: &mut Outputs)
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    let (sid, polling) = (session.sid.base32(), session.transport.is_polling());
+    let (sid, polling) = (session.id.base32(), session.transport.is_polling());
     let Some(tilde) = tilde_of(session) else { return };
     tilde.announced = true;
     tilde.id_waits = polling;

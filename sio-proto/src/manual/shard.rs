@@ -8,13 +8,16 @@
 //!
 //! ```
 //! use sio_proto::http::{Method, Request as Head};
-//! use sio_proto::server::{Cause, Delivery, Outputs, Peer, Request, Shard, Write};
+//! use sio_proto::server::{Admission, Cause, Delivery, Outputs, Peer, Request, Shard, Write};
 //! use sio_proto::{Bytes, BytesMut, Config, LinkId, Time};
 //!
 //! fn request(method: Method, target: &str, body: &'static str) -> Request {
 //!     let headers = [("Host", "localhost")].into_iter().collect();
 //!     let http = Head { method, target: target.into(), version_minor: 1, headers, body: Ok(Bytes::from_static(body.as_bytes())) };
-//!     let mut request = Request::new(http, Peer::default());
+//!     let mut request = Request::new(&Config::default(), http, Peer::default());
+//!     if request.may_open_session() {
+//!         request.admission = Admission::Allowed; // your own rules; without a word from you nobody gets in
+//!     }
 //!     request.decode_body(&Config::default()); // under no lock, if there is one
 //!     request
 //! }
@@ -62,7 +65,7 @@
 //!
 //! ```
 //! # use sio_proto::http::{Method, Request as Head};
-//! use sio_proto::server::{Delivery, Message, Outputs, Peer, Request, Shard, Write};
+//! use sio_proto::server::{Admission, Delivery, Message, Outputs, Peer, Request, Shard, Write};
 //! use sio_proto::wire::WireDecoder;
 //! # use sio_proto::{Bytes, Config, LinkId, Time};
 //! # let (now, mut out, link) = (Time::ZERO, Outputs::default(), LinkId::new(0, 0));
@@ -70,7 +73,8 @@
 //! # let headers = [("Host", "localhost"), ("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"),
 //! #     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")].into_iter().collect();
 //! # let http = Head { method: Method::Get, target: "/socket.io/?EIO=4&transport=websocket".into(), version_minor: 1, headers, body: Ok(Bytes::new()) };
-//! shard.handle_request(now, link, Request::new(http, Peer::default()), &mut out);
+//! let request = Request::new(shard.config(), http, Peer::default()).admission(Admission::Allowed);
+//! shard.handle_request(now, link, request, &mut out);
 //! let Write::Upgrade(_, upgrade) = out.writes.remove(0) else { panic!("refused") };
 //! assert_eq!(&upgrade.accept, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 //! let config = shard.config().clone();
@@ -102,7 +106,7 @@
 //!
 //! ```
 //! # use sio_proto::http::{Method, Request as Head};
-//! use sio_proto::server::{Command, Message, Outputs, Peer, Request, Routed, Router, Shard, Target, Write};
+//! use sio_proto::server::{Admission, Command, Message, Outputs, Peer, Request, Routed, Router, Shard, Target, Write};
 //! # use sio_proto::{ByteString, Bytes, BytesMut, Config, LinkId, Time};
 //! use std::sync::Mutex;
 //!
@@ -111,19 +115,22 @@
 //! let shard = |index| Shard::new(config.clone(), index, key, Box::new(|out: &mut [u8]| out.fill(7)));
 //! let shards = [Mutex::new(shard(0)?), Mutex::new(shard(1)?)];
 //! let router = Router::new(&config, key, shards.len());
-//! # let head = |target: &str| Head { method: Method::Get, target: target.into(), version_minor: 1,
-//! #     headers: [("Host", "localhost")].into_iter().collect(), body: Ok(Bytes::new()) };
+//! # let request = |target: &str| {
+//! #     let headers = [("Host", "localhost")].into_iter().collect();
+//! #     let http = Head { method: Method::Get, target: target.into(), version_minor: 1, headers, body: Ok(Bytes::new()) };
+//! #     Request::new(&config, http, Peer::default()).admission(Admission::Allowed)
+//! # };
 //!
-//! let open = head("/socket.io/?EIO=4&transport=polling");
+//! let open = request("/socket.io/?EIO=4&transport=polling");
 //! assert_eq!(router.route(&open), Routed::New); // wherever you like
 //! let mut out = Outputs::default();
-//! shards[1].lock().unwrap().handle_request(now, LinkId::new(0, 0), Request::new(open, Peer::default()), &mut out);
+//! shards[1].lock().unwrap().handle_request(now, LinkId::new(0, 0), open, &mut out);
 //! # let Write::Response(_, mut response) = out.writes.remove(0) else { panic!() };
 //! # let answer = response.take_body(&mut BytesMut::new());
 //! # let sid = std::str::from_utf8(&answer)?.split('"').nth(3).unwrap();
-//! let poll = head(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"));
+//! let poll = request(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"));
 //! assert_eq!(router.route(&poll), Routed::Session(1)); // where it lives
-//! assert_eq!(router.route(&head("/favicon.ico")), Routed::Foreign); // not ours
+//! assert_eq!(router.route(&request("/favicon.ico")), Routed::Foreign); // not ours
 //!
 //! let target = Target { namespace: "/".into(), ..Target::default() };
 //! let message = Message::event("/".into(), "news".into(), ByteString::from("1").into(), None);

@@ -21,7 +21,7 @@ pub enum Command {
         /// What. Forms that are not encoded yet are encoded on first need.
         message: Message,
     },
-    /// Make every member of the target join rooms.
+    /// Make every member of the target join rooms, but none whose name is the id of a socket ([`Shard::join`](super::Shard::join)).
     Join {
         /// Who.
         target: Target,
@@ -106,4 +106,7 @@ pub enum SendError {
     /// The client's generation, or the server's [`Config::parser`](crate::Config::parser), has no way to say this.
     #[error("the client's generation cannot carry this message")]
     Unsupported,
+    /// The room's name is the id of another socket, there or gone.
+    #[error("no room is named as the id of a socket")]
+    Reserved,
 }

@@ -43,7 +43,7 @@ pub enum Refused {
     Full,
     /// The server is going away.
     ShuttingDown,
-    /// The application said so ([`Verdict::Refused`](super::Verdict::Refused)).
+    /// The application said so ([`Admission::Refused`](super::Admission::Refused)).
     Application,
     /// The page that sent it may not, or its client was not let in.
     Forbidden,

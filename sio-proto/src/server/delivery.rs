@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use super::{Form, Garbled, Generation, Handshake, Reason, TransportKind};
 use crate::socket::Args;
-use crate::{SessionKey, Sid, SocketKey};
+use crate::{SessionKey, Sid, SocketKey, WireId};
 
 /// Something that happened and concerns the user. Deliveries of one socket come in order.
 #[derive(Debug)]
@@ -19,11 +19,10 @@ pub enum Delivery {
     Connect {
         /// The socket that would be connected.
         socket: SocketKey,
-        /// The id it would have.
+        /// The id it would have, for everybody.
         sid: Sid,
-        /// The id as the client knows it, where that is not `sid` but derived from its session's
-        /// (docs/protocol/socket-io.md §3.2).
-        derived_id: Option<ByteString>,
+        /// The id by which the client knows itself, where this is not `sid`: a secret.
+        wire_id: Option<WireId>,
         /// The namespace it asks for; starts with `/`.
         namespace: ByteString,
         /// The JSON object sent along, if any. From generations that have none: the query as a JSON object.

@@ -4,11 +4,12 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::{Bytes, BytesMut};
 
 use super::route::Routed;
-use super::{Cause, Delivery, Outputs, Peer, Response, Router, Shard, Write};
+use super::{Admission, Cause, Delivery, Outputs, Peer, Request, Response, Router, Shard, Write};
 use crate::config::ConfigError;
 use crate::conn::{Arrivals, Conn, close_frame};
 use crate::{Config, Entropy, LinkId, Time, http, websocket};
@@ -33,6 +34,16 @@ pub struct Server {
     queue: VecDeque<Output>,
     /// Connections that may read on, and have something to read.
     resumed: VecDeque<LinkId>,
+    decide: Decide,
+}
+
+/// Who decides about requests that may open a session.
+struct Decide(Box<dyn FnMut(&Request) -> Admission + Send>);
+
+impl fmt::Debug for Decide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Decide")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -92,7 +103,13 @@ impl Server {
             arrivals: Arrivals::default(),
             queue: VecDeque::new(),
             resumed: VecDeque::new(),
+            decide: Decide(Box::new(|_| Admission::Allowed)),
         })
+    }
+
+    /// Has this function decide about each request that may open a session. Without it all may, as far as their origin lets them.
+    pub fn allow_request(&mut self, decide: impl FnMut(&Request) -> Admission + Send + 'static) {
+        self.decide = Decide(Box::new(decide));
     }
 
     /// A connection has been accepted; the result is its name from here on.
@@ -267,8 +284,11 @@ impl Server {
         if let Some(head) = arrivals.body_started.take() {
             self.shard.handle_body_started(now, link, &head, &mut self.outputs);
         }
-        if let Some(request) = arrivals.request.take() {
-            match self.router.route(&request.http) {
+        if let Some(mut request) = arrivals.request.take() {
+            if request.may_open_session() {
+                request.admission = (self.decide.0)(&request);
+            }
+            match self.router.route(&request) {
                 Routed::Foreign => self.queue.push_back(Output::Request(link, request.http)),
                 Routed::New | Routed::Session(_) => self.shard.handle_request(now, link, request, &mut self.outputs),
             }

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
@@ -23,6 +23,17 @@ pub struct Peer {
     pub address: Option<SocketAddr>,
     /// Whether the link is encrypted.
     pub secure: bool,
+}
+
+impl Peer {
+    /// The network that one client is taken to come from: an address of version 4, or the first 64 bits of one of version 6, of which a host has
+    /// many and changes them.
+    pub(crate) fn network(&self) -> Option<IpAddr> {
+        Some(match self.address?.ip().to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+            version_4 @ IpAddr::V4(_) => version_4,
+        })
+    }
 }
 
 /// A value of the caller's own that comes with a request, such as what the middleware of a web framework has found out about it.

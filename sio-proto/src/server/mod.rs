@@ -13,6 +13,7 @@
 //!
 //! [`Server`] wraps one shard and its connections for callers with an event loop of their own: bytes in, bytes out.
 
+mod admission;
 mod budget;
 mod command;
 mod counters;
@@ -21,6 +22,7 @@ mod facade;
 mod handshake;
 mod heartbeat;
 mod http_answer;
+mod kind;
 mod links;
 mod message;
 mod namespace;
@@ -36,6 +38,7 @@ mod stream;
 mod timers;
 
 pub use crate::legacy::payloads::Garbled;
+pub use admission::Admission;
 pub use budget::Budget;
 pub use command::{AckRequest, Command, SendError, Target};
 pub use counters::{Count, Counters, Refused};
@@ -46,16 +49,18 @@ pub use message::{Encoded, Form, Forms, Message};
 pub use output::{Body, Hixie, Outputs, PollEncoding, Response, Upgrade, Write};
 pub use reason::Reason;
 pub use rooms::RoomWatch;
-pub use route::{Cause, Request, Routed, Router, Verdict};
+pub use route::{Cause, Request, Routed, Router};
 pub use shard::Shard;
 pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 
+pub(crate) use admission::{Admitted, Denied, Permit};
 pub(crate) use budget::Backlog;
 pub(crate) use handshake::query_object;
 pub(crate) use heartbeat::Heartbeat;
-pub(crate) use http_answer::{Asker, accept_websocket, header, origin_allowed, preflight, script_allowed};
+pub(crate) use http_answer::{Asker, accept_websocket, header, preflight};
+pub(crate) use kind::Findings;
 pub(crate) use links::Role;
 pub(crate) use session::{Blocked, Carriage, Session, State, Wiring};
 pub(crate) use shard::Core;
-pub(crate) use socket::{Identity, Standing};
+pub(crate) use socket::Standing;
 pub(crate) use timers::Alarm;

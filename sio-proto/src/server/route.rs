@@ -3,49 +3,82 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytestring::ByteString;
-
+use super::admission::Admission;
+use super::kind::{Findings, Kind};
 use super::{Core, Extension, Outputs, Peer, Reason};
-use crate::id::SidKey;
+use crate::id::{SessionId, SidKey, address_of};
 use crate::wire::Inbound;
-use crate::{Config, LinkId, Sid, Time, detect, engine, http, legacy};
+use crate::{Config, LinkId, Time, detect, engine, http, legacy};
 
 /// A request on its way into a shard.
 #[derive(Debug)]
 pub struct Request {
-    /// The request itself.
+    /// The request itself. What it is has been found out when this value was made: a change of its method, target or headers comes too late.
     pub http: http::Request,
     /// Who sent it.
     pub peer: Peer,
-    /// What the application says to it. Looked at for requests that open a session.
-    pub verdict: Verdict,
+    /// What the application says to it. Looked at if it would open a session ([`Request::may_open_session`]): as long as nobody has been
+    /// asked, it opens none.
+    pub admission: Admission,
     /// What the caller has to say of it beside the request. Kept with the session that it opens ([`Handshake`](super::Handshake)).
     pub extension: Option<Extension>,
     /// The packets in its body, decoded where no lock is held.
     pub(crate) packets: Vec<Inbound>,
+    findings: Findings,
 }
 
 impl Request {
-    /// A request that the application has no objection to.
+    /// A request to which the application has said nothing yet. The config is that of the shard it will go to, as validated.
+    ///
+    /// What the request is, and whether its page may ask, is found out here, once. The cost before any limit but those of
+    /// [`http::Limits`]: a few walks over target and header fields.
     #[must_use]
-    pub const fn new(http: http::Request, peer: Peer) -> Self {
+    pub fn new(config: &Config, mut http: http::Request, peer: Peer) -> Self {
+        http.take_origin_form();
+        let findings = Findings::of(config, &http);
+        Self::with_findings(findings, http, peer)
+    }
+
+    /// A request whose head has been looked at when its body began.
+    pub(crate) const fn with_findings(findings: Findings, http: http::Request, peer: Peer) -> Self {
         Self {
             http,
             peer,
-            verdict: Verdict::Allowed,
+            admission: Admission::NotAsked,
             extension: None,
             packets: Vec::new(),
+            findings,
         }
     }
-}
 
-/// What the application says to a request that would open a session (the `allowRequest` of genuine servers).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Go on.
-    Allowed,
-    /// Refuse, with this message (docs/protocol/engine-io.md §4.5, code 4).
-    Refused(ByteString),
+    pub(crate) const fn findings(&self) -> Findings {
+        self.findings
+    }
+
+    /// Sets [`Request::admission`](#structfield.admission).
+    #[must_use]
+    pub fn admission(mut self, admission: Admission) -> Self {
+        self.admission = admission;
+        self
+    }
+
+    /// Whether it may open a session, so that the application has to be asked ([`Request::admission`]). It may also if it seems to name a
+    /// session: in the older generations only the table of sessions tells an id from a timestamp, and a beacon from a handshake.
+    #[must_use]
+    pub const fn may_open_session(&self) -> bool {
+        self.findings.kind.may_open(self.http.method)
+    }
+
+    /// Whether the page that sent it may open sessions ([`Config::origins`]); in 0.6 to 0.9, whether it may use them. It is false where
+    /// nothing depends on it.
+    pub(crate) const fn origin_allowed(&self) -> bool {
+        self.findings.origin_allowed
+    }
+
+    /// The text that a part of its target names.
+    pub(crate) fn text(&self, part: detect::Part) -> &str {
+        part.of(&self.http.target)
+    }
 }
 
 /// Why a link closed.
@@ -99,142 +132,56 @@ impl Router {
     /// Whether a request with this target can be anything but [`Routed::Foreign`].
     #[must_use]
     pub fn concerns(&self, target: &str) -> bool {
-        self.config.paths().any(|path| is_below(path, target))
+        let target = http::origin_form(target);
+        self.config.paths().any(|path| self.config.is_below(path, target))
     }
 
-    /// The shard in which a socket with this id would be, as its client knows it; `None` for what is no id.
+    /// The shard in which a socket with this id would be, whether the id is the public one or the one by which its client knows itself; `None` for what is
+    /// no id of this server's.
     #[must_use]
     pub fn shard_of(&self, id: &str) -> Option<usize> {
-        let session = crate::socket::revision4::derived_from(id).map_or(id, |(_, session)| session);
-        let shard = usize::from(Sid::parse(session)?.address(&self.key).0);
+        self.index_of(address_of(&self.key, id))
+    }
+
+    fn index_of(&self, address: Option<(u8, u32)>) -> Option<usize> {
+        let shard = usize::from(address?.0);
         (shard < self.shards).then_some(shard)
     }
 
     /// Where `request` belongs.
     #[must_use]
-    pub fn route(&self, request: &http::Request) -> Routed {
-        match classify(&self.config, request).map(|kind| session_of(&kind)) {
-            None => Routed::Foreign,
-            Some(None) => Routed::New,
-            Some(Some(sid)) => match Sid::parse(sid) {
-                Some(sid) if usize::from(sid.address(&self.key).0) < self.shards => {
-                    Routed::Session(sid.address(&self.key).0.into())
-                }
-                _ => Routed::New,
-            },
+    pub fn route(&self, request: &Request) -> Routed {
+        if request.findings.kind == Kind::Foreign {
+            return Routed::Foreign;
         }
-    }
-}
-
-/// What a request is, as far as this config serves it.
-pub(super) enum Kind<'a> {
-    /// Engine.IO, or something that Engine.IO has to refuse.
-    Engine {
-        /// Whether the session is a raw one.
-        raw: bool,
-        route: detect::EngineIo<'a>,
-    },
-    Legacy09(detect::V1<'a>),
-    /// What asks for a revision of the `/1/` wire that never was.
-    UnknownProtocol,
-    /// Plain messages, in the codec of this number.
-    Legacy06(u8, detect::Legacy06<'a>),
-}
-
-/// Says what a request is; `None` if it is not ours.
-///
-/// A generation that is not served answers as a server without it: everything under the prefix is then an Engine.IO request, refused for
-/// its missing transport. So is a path below the prefix that has a `transport`: the prefix test of genuine servers looks no further
-/// (docs/protocol/engine-io.md §1).
-pub(super) fn classify<'a>(config: &Config, request: &'a http::Request) -> Option<Kind<'a>> {
-    let (path, generations) = (&*config.path, config.generations);
-    let text = |name| request.headers.get(name).and_then(|v| core::str::from_utf8(v).ok());
-    let upgrade = request.headers.has_token("upgrade", "websocket");
-    let key_pair = ["sec-websocket-key1", "sec-websocket-key2"];
-    let head = detect::RequestHead {
-        method: request.method.name().unwrap_or("OTHER"),
-        target: &request.target,
-        upgrade,
-        websocket_version: text("sec-websocket-version"),
-        websocket_key: request.headers.get("sec-websocket-key").is_some(),
-        websocket_key_pair: upgrade && key_pair.into_iter().all(|key| request.headers.get(key).is_some()),
-    };
-    let engine = |raw| {
-        Some(Kind::Engine {
-            raw,
-            route: detect::engine_io(&head),
-        })
-    };
-    if config
-        .engine_path
-        .as_deref()
-        .is_some_and(|path| is_below(path, &request.target))
-    {
-        return engine(true);
-    }
-    let serves = |codec: u8, route: &detect::Legacy06<'_>| {
-        generations.legacy06 && config.legacy.codec_at(codec).serves(route.transport)
-    };
-    for (codec, mount) in (1..).zip(&config.legacy.mounts) {
-        if is_below(&mount.path, &request.target) {
-            // There is nothing else on a mount: what it does not serve is the application's.
-            return match detect::detect(&mount.path, &head) {
-                detect::Route::Legacy06(route) if serves(codec, &route) => Some(Kind::Legacy06(codec, route)),
-                _ => None,
-            };
-        }
-    }
-    if !is_below(path, &request.target) {
-        return None;
-    }
-    match detect::detect(path, &head) {
-        detect::Route::Static(_) => None,
-        detect::Route::Legacy06(route) if serves(0, &route) => Some(Kind::Legacy06(0, route)),
-        detect::Route::V1(route) if generations.legacy09 => Some(Kind::Legacy09(route)),
-        detect::Route::UnknownProtocol if generations.legacy09 => Some(Kind::UnknownProtocol),
-        detect::Route::Foreign if detect::engine_io(&head).transport == detect::EngineTransport::Unknown => None,
-        detect::Route::EngineIo(_)
-        | detect::Route::NotAProtocolRequest
-        | detect::Route::V1(_)
-        | detect::Route::UnknownProtocol
-        | detect::Route::Legacy06(_)
-        | detect::Route::Foreign => engine(false),
-    }
-}
-
-fn is_below(prefix: &str, target: &str) -> bool {
-    target.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// The session id a request names, if any.
-fn session_of<'a>(kind: &Kind<'a>) -> Option<&'a str> {
-    match kind {
-        Kind::Engine { route, .. } => route.sid,
-        Kind::Legacy09(detect::V1::Transport { session, .. } | detect::V1::Disconnect { session }) => Some(session),
-        Kind::Legacy09(detect::V1::Handshake { maybe_beacon_of, .. }) => *maybe_beacon_of,
-        Kind::Legacy09(detect::V1::Preflight | detect::V1::Malformed) | Kind::UnknownProtocol => None,
-        Kind::Legacy06(_, route) => route.session,
+        let id = request.findings.kind.session();
+        let id = id.and_then(|id| SessionId::parse(request.text(id)));
+        let address = id.and_then(|id| id.address(&self.key));
+        self.index_of(address).map_or(Routed::New, Routed::Session)
     }
 }
 
 pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut request: Request, out: &mut Outputs) {
-    let config = Arc::clone(&core.config);
     core.links.clear(link);
     let packets = core::mem::take(&mut request.packets);
     core.counters.packets_in += packets.len() as u64;
-    match classify(&config, &request.http) {
-        Some(Kind::Engine { raw, route }) => {
-            engine::session::handle_request(core, now, link, &request, packets, raw, &route, out);
+    match request.findings.kind {
+        Kind::Engine { raw, upgrade, route } => {
+            let arrival = engine::session::Arrival {
+                request: &request,
+                raw,
+                upgrade,
+                route,
+            };
+            engine::session::handle_request(core, now, link, &arrival, packets, out);
         }
-        Some(Kind::Legacy09(route)) => {
-            legacy::v1::requests::handle_request(core, now, link, &request, packets, &route, out);
+        Kind::Legacy09(route) => legacy::v1::requests::handle_request(core, now, link, &request, packets, route, out),
+        Kind::UnknownProtocol => legacy::v1::requests::refuse_protocol(link, &request.http, out),
+        Kind::Legacy06(codec, route) => {
+            legacy::requests::handle_request(core, now, link, &request, packets, codec, route, out);
         }
-        Some(Kind::UnknownProtocol) => legacy::v1::requests::refuse_protocol(link, &request.http, out),
-        Some(Kind::Legacy06(codec, route)) => {
-            legacy::requests::handle_request(core, now, link, &request, packets, codec, &route, out);
-        }
-        None => {
-            let asker = super::http_answer::Asker::new(&config, link, &request.http);
+        Kind::Foreign => {
+            let asker = super::http_answer::Asker::new(&core.config, link, &request.http);
             out.writes
                 .push(asker.answer(404, Some("text/plain; charset=UTF-8"), "Not Found"));
         }
@@ -242,12 +189,17 @@ pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut reque
 }
 
 pub(super) fn handle_body_started(core: &mut Core, link: LinkId, request: &Request, out: &mut Outputs) {
-    let config = Arc::clone(&core.config);
-    match classify(&config, &request.http) {
-        Some(Kind::Engine { raw, route }) => {
-            engine::session::handle_body_started(core, link, request, raw, &route, out);
+    match request.findings.kind {
+        Kind::Engine { raw, upgrade, route } => {
+            let arrival = engine::session::Arrival {
+                request,
+                raw,
+                upgrade,
+                route,
+            };
+            engine::session::handle_body_started(core, link, &arrival, out);
         }
-        Some(Kind::Legacy09(_) | Kind::UnknownProtocol | Kind::Legacy06(..)) | None => {}
+        Kind::Legacy09(_) | Kind::UnknownProtocol | Kind::Legacy06(..) | Kind::Foreign => {}
     }
 }
 
@@ -260,11 +212,11 @@ impl Request {
             return;
         }
         let body = body.clone();
-        self.packets = match classify(config, &self.http) {
-            Some(Kind::Engine { raw, route }) => engine::session::decode_body(config, &self.http, raw, &route, body),
-            Some(Kind::Legacy09(route)) => legacy::v1::requests::decode_body(&route, &body),
-            Some(Kind::Legacy06(codec, route)) => legacy::payloads::decode_body(config, codec, &route, &body),
-            Some(Kind::UnknownProtocol) | None => Vec::new(),
+        self.packets = match self.findings.kind {
+            Kind::Engine { raw, route, .. } => engine::session::decode_body(config, &self.http, raw, &route, body),
+            Kind::Legacy09(route) => legacy::v1::requests::decode_body(&route, &body),
+            Kind::Legacy06(codec, route) => legacy::payloads::decode_body(config, codec, &route, &body),
+            Kind::UnknownProtocol | Kind::Foreign => Vec::new(),
         };
     }
 }

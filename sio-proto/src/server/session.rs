@@ -16,14 +16,16 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use super::http_answer::Asker;
 use super::{
-    Backlog, Form, Generation, Handshake, Heartbeat, Outputs, Part, SendError, StreamForm, TransportKind, Write,
+    Backlog, Form, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm, TransportKind, Write,
 };
 use crate::engine::Revision;
+use crate::id::SessionId;
 use crate::socket::Reassembly;
-use crate::{Config, Frame, LinkId, Sid, Time, engine, legacy};
+use crate::{Config, Frame, LinkId, Time, WireId, engine, legacy};
 
 /// Room for packets of the protocol itself, however small the queue is.
 const MIN_CONTROL_PACKETS: usize = 64;
@@ -108,7 +110,8 @@ impl Blocked {
 
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) sid: Sid,
+    /// The secret that makes a request one of this session.
+    pub(crate) id: SessionId,
     pub(crate) state: State,
     pub(crate) transport: TransportKind,
     pub(crate) carriage: Carriage,
@@ -122,6 +125,8 @@ pub(crate) struct Session {
     pub(crate) link: Option<LinkId>,
     /// How to answer the parked GET.
     pub(crate) parked: Option<Box<Asker>>,
+    /// From where the websocket or stream came, in generations before 1.0.
+    pub(crate) holder: Option<IpAddr>,
     /// The POST whose body is still coming.
     pub(crate) post: Option<LinkId>,
     /// Frames are changed for this session before they are queued ([`Session::adapt`]); by exception.
@@ -165,6 +170,22 @@ impl Session {
             Wiring::Legacy09(_) => Form::Legacy09,
             Wiring::Legacy06(tilde) => Form::Plain(tilde.codec),
         }
+    }
+
+    /// The id by which its client knows itself, where this is not the public one.
+    pub(crate) const fn wire_id(&self) -> Option<WireId> {
+        match &self.wiring {
+            Wiring::Engine4(_) => None,
+            Wiring::Engine3(_) => Some(WireId::derived(self.id)),
+            Wiring::Legacy09(_) => Some(WireId::base64(self.id)),
+            Wiring::Legacy06(_) => Some(WireId::base32(self.id)),
+        }
+    }
+
+    /// Whether the session has a websocket or stream that came from elsewhere than this peer. A client from before 1.0 does not use its session in two ways at
+    /// once, so this is somebody else who knows its id. Between two polls a client may move.
+    pub(crate) fn is_held_against(&self, peer: &Peer) -> bool {
+        self.link.is_some() && self.parked.is_none() && self.holder != peer.network()
     }
 
     /// Whether a packet queued now would leave at once.

@@ -31,15 +31,15 @@ use super::namespace::Namespaces;
 use super::rooms::Room;
 use super::session::Wiring;
 use super::slab::Slab;
-use super::socket::{Identity, Member, Socket, Standing};
+use super::socket::{Member, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Alarm, Backlog, Blocked, Budget, Carriage, Cause, Command, Counters, Delivery, EngineMessage,
-    Form, Forms, Handshake, Heartbeat, Message, Outputs, Part, Reason, Refused, Request, RoomWatch, SendError, Session,
-    State, Target, TransportKind, Verdict, Write,
+    AckError, AckRequest, Admission, Alarm, Backlog, Blocked, Budget, Carriage, Cause, Command, Counters, Delivery,
+    EngineMessage, Form, Forms, Handshake, Heartbeat, Message, Outputs, Part, Permit, Reason, Refused, Request,
+    RoomWatch, SendError, Session, State, Target, TransportKind, Write,
 };
 use crate::config::ConfigError;
-use crate::id::SidKey;
+use crate::id::{SessionId, SidKey};
 use crate::socket::Args;
 use crate::wire::Inbound;
 use crate::{Config, Entropy, Frame, Legacy, LinkId, SessionKey, Sid, SocketKey, Time, engine, legacy};
@@ -127,9 +127,10 @@ impl Shard {
     /// A complete request came on `link`. It is answered now, or the link waits for its answer.
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
         out.released.extend(request.extension.clone());
-        let (written, verdict) = (out.writes.len(), request.verdict.clone());
+        let written = out.writes.len();
+        let refused = request.origin_allowed() && matches!(request.admission, Admission::Refused(_));
         super::route::handle_request(&mut self.core, now, link, request, out);
-        self.core.count_refusals(&verdict, &out.writes[written..]);
+        self.core.count_refusals(refused, &out.writes[written..]);
         self.core.depart(now, out);
     }
 
@@ -350,14 +351,18 @@ impl Shard {
 
     /// Makes a socket join a room.
     ///
+    /// No room is named as a socket's id: what is sent to an id is for its socket alone, even if others may choose the names of their rooms, and even
+    /// when the socket has gone. In the room of its own id every socket is already.
+    ///
     /// # Errors
-    /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Full`] if it may be in no more rooms.
+    /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Reserved`] if the name is the id of another socket,
+    /// [`SendError::Full`] if the socket may be in no more rooms.
     pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
         let core = &mut self.core;
         core.socket_mut(socket)
             .filter(|s| s.standing == Standing::Connected)
             .ok_or(SendError::Disconnected)?;
-        core.join(socket.slot, room).then_some(()).ok_or(SendError::Full)
+        core.join(socket.slot, room)
     }
 
     /// Has this shard count what waits for its clients in a budget that it shares, instead of one of its own with
@@ -391,7 +396,8 @@ impl Shard {
             Command::Join { target, rooms } => {
                 for member in self.core.members(&target) {
                     for room in &rooms {
-                        self.core.join(member.socket, room);
+                        // Nobody is told: it is the rooms that are full, or the name that is an id.
+                        let _ = self.core.join(member.socket, room);
                     }
                 }
             }
@@ -502,10 +508,11 @@ impl Shard {
         forms
     }
 
-    /// The connected socket with this id, as its client knows it, if it lives here.
+    /// The connected socket with this id, if it lives here. The id is the public one, or the one by which the client knows itself; where
+    /// several sockets of a session have that ([`WireId`](crate::WireId)), it is the one in `/`.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<SocketKey> {
-        self.core.find_named(id)
+        self.core.find_named(None, id)
     }
 
     /// The rooms a socket is in, its own id not among them.
@@ -615,7 +622,7 @@ mod tests {
     fn alarms_do_not_pile_up() {
         let mut world = World::new();
         world.send(None, b"GET /socket.io/xhr-polling//1 HTTP/1.1\r\nHost: a\r\n\r\n");
-        let id = world.written.split_off(world.written.len() - Sid::BASE32_LEN);
+        let id = world.written.split_off(world.written.len() - SessionId::BASE32_LEN);
         let poll = format!("GET /socket.io/xhr-polling/{id}/1 HTTP/1.1\r\nHost: a\r\n\r\n");
         for round in 0..1_000 {
             let link = world.send(None, poll.as_bytes());

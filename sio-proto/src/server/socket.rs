@@ -3,8 +3,6 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use bytestring::ByteString;
-
 use crate::Sid;
 
 /// Where a socket stands with its namespace.
@@ -16,19 +14,9 @@ pub(crate) enum Standing {
     Connected,
 }
 
-/// What a socket is called.
-#[derive(Clone, Debug)]
-pub(crate) enum Identity {
-    /// An id of its own.
-    Own,
-    /// The id of its session.
-    Session(Sid),
-    /// What the client derives from the id of its session; this is the name that people see.
-    Derived(ByteString),
-}
-
 #[derive(Debug)]
 pub(crate) struct Socket {
+    /// Its name for everybody. It is drawn by itself, so it says nothing of the session's secret.
     pub(crate) sid: Sid,
     pub(crate) session: u32,
     pub(crate) namespace: u32,

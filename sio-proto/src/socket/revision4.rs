@@ -12,7 +12,6 @@
 //! in the form of revision 3, too, but written in that of revision 4: nothing announces a client of 1.0.0-1.0.2, and later ones do not
 //! understand the other.
 
-use alloc::format;
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
@@ -20,7 +19,7 @@ use bytestring::ByteString;
 
 use super::text::Encoder;
 use super::{Packet, Revision};
-use crate::server::{Core, Identity, Message, Outputs, Reason, Standing, query_object};
+use crate::server::{Core, Message, Outputs, Reason, Standing, query_object};
 use crate::{engine, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Four);
@@ -107,8 +106,7 @@ fn take_queue(core: &mut Core, slot: u32) -> Vec<(ByteString, Option<ByteString>
     engine::session::engine_mut(core, slot).map_or_else(Vec::new, |engine| core::mem::take(&mut engine.queue.0))
 }
 
-/// Asks the user. What the client has to say for itself is in the queries, of its first request and of the CONNECT. In `/` it knows
-/// itself by the session's id.
+/// Asks the user. What the client has to say for itself is in the queries, of its first request and of the CONNECT.
 fn ask(core: &mut Core, slot: u32, namespace: &ByteString, query: Option<&str>, out: &mut Outputs) -> bool {
     let Some(session) = core.sessions.get(slot) else {
         return false;
@@ -117,20 +115,7 @@ fn ask(core: &mut Core, slot: u32, namespace: &ByteString, query: Option<&str>, 
         &[session.handshake.query(), query.unwrap_or_default()],
         &ENGINE_PARAMETERS,
     );
-    let identity = match &**namespace {
-        "/" => Identity::Session(session.sid),
-        _ => Identity::Derived(format!("{namespace}{DERIVED}{}", session.sid).into()),
-    };
-    core.ask(slot, namespace, identity, auth, out)
-}
-
-/// Between namespace and session id in the id that a client of this revision has in a namespace other than `/`
-/// (docs/protocol/socket-io.md §3.2).
-const DERIVED: char = '#';
-
-/// The namespace and the session id that such an id is made of; `None` for any other.
-pub(crate) fn derived_from(id: &str) -> Option<(&str, &str)> {
-    id.starts_with('/').then(|| id.rsplit_once(DERIVED))?
+    core.ask(slot, namespace, auth, out)
 }
 
 /// Writes the CONNECT that says: you are in.

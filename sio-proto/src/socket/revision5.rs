@@ -8,7 +8,7 @@ use bytestring::ByteString;
 
 use super::text::Encoder;
 use super::{Packet, Revision};
-use crate::server::{Core, Identity, Message, Outputs, Reason, Standing};
+use crate::server::{Core, Message, Outputs, Reason, Standing};
 use crate::{Sid, Time, engine, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Five);
@@ -25,7 +25,7 @@ pub(super) fn handle_packet(
         // Each CONNECT has an answer, which goes into the queue whether there is room or not. Who does not fetch them may not ask.
         (Packet::Connect { .. }, None) if core.is_full(slot) => Err(Reason::ForcedClose),
         (Packet::Connect { namespace, payload, .. }, None) => {
-            if !core.ask(slot, &namespace, Identity::Own, payload, out) {
+            if !core.ask(slot, &namespace, payload, out) {
                 engine::session::refused(core, slot, &namespace, "Too many namespaces", None);
             }
             Ok(())

@@ -429,5 +429,5 @@ pub fn parse_frames(bytes: &[u8]) -> Vec<String> {
 /// The value of `"sid"` in an open packet or a CONNECT.
 pub fn sid(text: &str) -> String {
     let start = text.find("\"sid\":\"").unwrap_or_else(|| panic!("no sid in {text}")) + 7;
-    text[start..start + 20].to_string()
+    text[start..].split(['"', '\\']).next().unwrap().to_string()
 }

@@ -235,6 +235,9 @@ impl Player {
         let recorded = exchange.recorded.iter();
         let recorded: Pieces = recorded.map(|(ms, bytes)| (*ms, rename(bytes, &self.ids))).collect();
         let mut genuine = said::parse(&recorded, exchange.is_head);
+        genuine
+            .iter_mut()
+            .for_each(|said| rename_parsed(&mut said.what, &self.ids));
         let ours: Pieces = exchange.earlier.iter().chain(self.ours(exchange)).cloned().collect();
         let mut ours = said::parse(&ours, exchange.is_head);
         if ends {
@@ -310,7 +313,7 @@ fn identifiers(bytes: &[u8]) -> Vec<Vec<u8>> {
                 rest = rest[digits..].strip_prefix(behind).unwrap_or_default();
             }
             let length = rest.iter().take_while(|b| is_of_id(b)).count();
-            if (15..=24).contains(&length) {
+            if (15..=39).contains(&length) {
                 found.push(rest[..length].to_vec());
             }
         }
@@ -333,6 +336,28 @@ fn translate(bytes: &[u8], ids: &Ids) -> Vec<u8> {
         }
     }
     out
+}
+
+/// The same for identifiers of 20 characters, of which ours are longer, when it has been parsed: no length but that of a body is written around them any
+/// more.
+fn rename_parsed(what: &mut said::What, ids: &Ids) {
+    const GENUINE: usize = 20;
+    let engine: Ids = ids
+        .iter()
+        .filter(|(genuine, ours)| genuine.len() == GENUINE && ours.len() != GENUINE)
+        .map(|(genuine, ours)| (genuine.clone(), ours.clone()))
+        .collect();
+    match what {
+        said::What::Response { headers, body, .. } => {
+            let length = |bytes: &[u8]| format!("Content-Length: {}", bytes.len());
+            let renamed = translate(body, &engine);
+            let said = headers.iter_mut().filter(|line| **line == length(body));
+            said.for_each(|line| *line = length(&renamed));
+            *body = renamed;
+        }
+        said::What::Frame(text) => *text = String::from_utf8_lossy(&translate(text.as_bytes(), &engine)).into_owned(),
+        said::What::Garbage(_) | said::What::End(_) => {}
+    }
 }
 
 /// The same in what the recorded server said, where an identifier must not change its length: lengths are written around it.

@@ -61,11 +61,16 @@ fn everywhere(namespace: &Namespace) {
         .on_message(said);
 }
 
+/// What a socket is told of itself. It asks on its own connection, so it may hear the id by which it knows itself, which nobody else may.
 fn who(socket: &Socket) -> Value {
+    let (id, wire_id) = (socket.id(), socket.wire_id());
     let mut rooms: Vec<String> = socket.rooms().iter().map(ToString::to_string).collect();
+    for room in rooms.iter_mut().filter(|room| **room == *id) {
+        wire_id.reveal().clone_into(room);
+    }
     rooms.sort_unstable();
     json!({
-        "id": socket.id().as_str(),
+        "id": wire_id.reveal(),
         "ns": socket.namespace(),
         "transport": socket.transport().map(kind_of_transport),
         "eio": if socket.generation() == Generation::Engine4 { 4 } else { 3 },

@@ -3,11 +3,12 @@
 use bytes::BufMut;
 
 use super::{
-    Alarm, Arc, Asker, Box, ByteString, Bytes, BytesMut, Config, Core, Delivery, Engine, EngineIo, EngineTransport,
-    Frame, Handshake, Inbound, LinkId, Outputs, Request, Revision, Role, Time, TransportKind, Upgrade, Vec, Verdict,
-    Wire, Wiring, Write, accept_websocket, answer_poll, attach_candidate, format, http, json, origin_allowed, poll,
-    post, preflight, revision_of, script_allowed, socket,
+    Admitted, Alarm, Arc, Arrival, Asker, Box, ByteString, Bytes, BytesMut, Config, Core, Delivery, Denied, Engine,
+    EngineTransport, EngineVersion, Frame, Inbound, LinkId, Outputs, Revision, Role, Time, TransportKind, Upgrade, Vec,
+    Wire, Wiring, Write, accept_websocket, answer_poll, attach_candidate, format, http, json, poll, post, preflight,
+    revision_of, socket,
 };
+
 /// The errors of docs/protocol/engine-io.md §4.5.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -52,49 +53,44 @@ impl Refusal {
 }
 
 /// What a request that passed the checks is for.
-pub(super) enum Purpose {
-    Open(Revision, TransportKind),
+pub(super) enum Purpose<'a> {
+    Open(Admitted<'a>, Revision, TransportKind),
     Use(u32),
     Upgrade(u32),
 }
 
-#[expect(clippy::too_many_arguments, reason = "the one door for requests of this generation")]
 pub(crate) fn handle_request(
     core: &mut Core,
     now: Time,
     link: LinkId,
-    request: &Request,
+    arrival: &Arrival<'_>,
     packets: Vec<Inbound>,
-    raw: bool,
-    route: &EngineIo<'_>,
     out: &mut Outputs,
 ) {
     let config = Arc::clone(&core.config);
+    let &Arrival { request, upgrade, .. } = arrival;
     if let Some(answer) = preflight(&config, link, &request.http) {
         out.writes.push(answer);
         return;
     }
     let asker = Asker::new(&config, link, &request.http);
-    let upgrade = request.http.headers.get("upgrade").is_some();
-    match check(core, &config, request, raw, route, upgrade) {
+    match check(core, &config, arrival) {
         Err(refusal) => out.writes.push(refusal.answer(asker, upgrade)),
-        Ok(Purpose::Open(revision, transport)) => {
+        Ok(Purpose::Open(admitted, revision, transport)) => {
             let opening = Opening {
                 revision,
                 transport,
-                request,
-                raw,
-                route,
+                arrival,
             };
             match transport {
-                TransportKind::WebSocket => open_websocket(core, now, asker, &opening, out),
-                _ => open_polling(core, now, asker, &opening, out),
+                TransportKind::WebSocket => open_websocket(core, now, asker, admitted, &opening, out),
+                _ => open_polling(core, now, asker, admitted, &opening, out),
             }
         }
-        Ok(Purpose::Upgrade(slot)) => attach_candidate(core, now, slot, asker, request, route, out),
+        Ok(Purpose::Upgrade(slot)) => attach_candidate(core, now, slot, asker, arrival, out),
         Ok(Purpose::Use(slot)) => match request.http.method {
             http::Method::Get => poll(core, slot, asker, out),
-            http::Method::Post => post(core, now, slot, asker, request, packets, route, out),
+            http::Method::Post => post(core, now, slot, asker, arrival, packets, out),
             // A preflight that nobody has asked for: older servers answer, newer ones do not know what to do (docs/protocol/engine-io.md §4.4).
             http::Method::Options
                 if core
@@ -110,14 +106,13 @@ pub(crate) fn handle_request(
 }
 
 /// The checks, in the order of genuine servers (docs/protocol/engine-io.md §4.5).
-pub(super) fn check(
-    core: &Core,
-    config: &Config,
-    request: &Request,
-    raw: bool,
-    route: &EngineIo<'_>,
-    upgrade: bool,
-) -> Result<Purpose, Refusal> {
+pub(super) fn check<'a>(core: &Core, config: &Config, arrival: &Arrival<'a>) -> Result<Purpose<'a>, Refusal> {
+    let &Arrival {
+        request,
+        raw,
+        upgrade,
+        route,
+    } = arrival;
     let transport = match route.transport {
         EngineTransport::Polling if config.transports.polling => TransportKind::Polling,
         EngineTransport::Websocket if config.transports.websocket => TransportKind::WebSocket,
@@ -138,17 +133,21 @@ pub(super) fn check(
         return Err(Refusal::BadRequest);
     }
     if let Some(sid) = route.sid {
-        let found = core.find_session(sid).filter(|slot| is_ours(core, *slot, raw));
+        let found = core.find_session(request.text(sid));
+        let found = found.filter(|slot| is_ours(core, *slot, raw));
         let slot = found.ok_or(Refusal::SessionUnknown)?;
         let session = core.sessions.get(slot).ok_or(Refusal::SessionUnknown)?;
-        return match upgrade {
-            true if route.version.revision() != revision_of(session) => Err(Refusal::BadRequest),
-            true => Ok(Purpose::Upgrade(slot)),
-            false if session.transport != transport || transport == TransportKind::WebSocket => {
-                Err(Refusal::BadRequest)
-            }
-            false => Ok(Purpose::Use(slot)),
-        };
+        if !upgrade && (session.transport != transport || transport == TransportKind::WebSocket) {
+            return Err(Refusal::BadRequest);
+        }
+        // The revision is that of the handshake; what a request says otherwise is read by the wrong rules.
+        if Some(claimed(route.version)) != revision_of(session) {
+            return Err(Refusal::BadRequest);
+        }
+        return Ok(match upgrade {
+            true => Purpose::Upgrade(slot),
+            false => Purpose::Use(slot),
+        });
     }
     if request.http.method != http::Method::Get {
         return Err(Refusal::BadHandshakeMethod);
@@ -156,25 +155,30 @@ pub(super) fn check(
     if transport == TransportKind::WebSocket && !upgrade {
         return Err(Refusal::BadRequest);
     }
-    let allowed = match route.jsonp {
-        Some(_) => script_allowed(config, &request.http),
-        None => origin_allowed(config, &request.http),
-    };
-    if !allowed {
-        return Err(Refusal::Forbidden(ByteString::from_static("Forbidden")));
-    }
-    if let Verdict::Refused(message) = &request.verdict {
-        return Err(Refusal::Forbidden(message.clone()));
-    }
+    let admitted = request.admit().map_err(|denied| {
+        Refusal::Forbidden(match denied {
+            Denied::Origin | Denied::Application(None) => ByteString::from_static("Forbidden"),
+            Denied::Application(Some(message)) => message.clone(),
+        })
+    })?;
     let revision = route.version.revision().filter(|revision| match revision {
         Revision::V4 => config.generations.engine4,
         Revision::V3 => config.generations.engine3,
     });
     let revision = revision.ok_or(Refusal::UnsupportedVersion)?;
     Ok(Purpose::Open(
+        admitted,
         revision,
         if upgrade { TransportKind::WebSocket } else { transport },
     ))
+}
+
+/// The revision that a request for a session is of: everything but `EIO=4` is 3 to genuine servers (docs/protocol/engine-io.md §0).
+const fn claimed(version: EngineVersion) -> Revision {
+    match version {
+        EngineVersion::V4 => Revision::V4,
+        EngineVersion::V3 | EngineVersion::V2 | EngineVersion::Ancient | EngineVersion::Unsupported => Revision::V3,
+    }
 }
 
 fn is_ours(core: &Core, slot: u32, raw: bool) -> bool {
@@ -185,16 +189,21 @@ fn is_ours(core: &Core, slot: u32, raw: bool) -> bool {
 }
 
 /// A request that opens a session.
-pub(super) struct Opening<'a> {
+struct Opening<'a> {
     revision: Revision,
     transport: TransportKind,
-    request: &'a Request,
-    raw: bool,
-    route: &'a EngineIo<'a>,
+    arrival: &'a Arrival<'a>,
 }
 
-fn open_polling(core: &mut Core, now: Time, mut asker: Asker, opening: &Opening<'_>, out: &mut Outputs) {
-    let Some(slot) = open(core, now, None, opening, out) else {
+fn open_polling(
+    core: &mut Core,
+    now: Time,
+    mut asker: Asker,
+    admitted: Admitted<'_>,
+    opening: &Opening<'_>,
+    out: &mut Outputs,
+) {
+    let Some(slot) = open(core, now, None, admitted, opening, out) else {
         out.writes.push(asker.answer(503, None, Bytes::new()));
         return;
     };
@@ -204,18 +213,28 @@ fn open_polling(core: &mut Core, now: Time, mut asker: Asker, opening: &Opening<
     // Answered at once, the open packet goes alone. Else it is answered when the turn is over, with what the application has to say by then: if it lets the
     // client in at once, a `40`, as from genuine servers of 2.x without a middleware.
     match opening.revision {
-        Revision::V3 if core.config.engine3_connect_at_once && !opening.raw => poll(core, slot, asker, out),
+        Revision::V3 if core.config.engine3_connect_at_once && !opening.arrival.raw => poll(core, slot, asker, out),
         Revision::V3 | Revision::V4 => answer_poll(core, slot, asker, Vec::new(), out),
     }
 }
 
-fn open_websocket(core: &mut Core, now: Time, asker: Asker, opening: &Opening<'_>, out: &mut Outputs) {
-    let (link, request) = (asker.link, opening.request);
+fn open_websocket(
+    core: &mut Core,
+    now: Time,
+    asker: Asker,
+    admitted: Admitted<'_>,
+    opening: &Opening<'_>,
+    out: &mut Outputs,
+) {
+    let Arrival {
+        request, raw, route, ..
+    } = opening.arrival;
+    let link = asker.link;
     let (accept, headers) = match accept_websocket(asker, &request.http) {
         Ok(accepted) => accepted,
         Err(refusal) => return out.writes.push(refusal),
     };
-    if opening.route.transport == EngineTransport::Polling {
+    if route.transport == EngineTransport::Polling {
         // Genuine servers agree to the websocket and close it at once (docs/protocol/engine-io.md §4.5).
         out.writes.push(Write::Upgrade(
             link,
@@ -228,7 +247,7 @@ fn open_websocket(core: &mut Core, now: Time, asker: Asker, opening: &Opening<'_
         out.writes.push(Write::Close(link, None));
         return;
     }
-    let Some(slot) = open(core, now, Some(link), opening, out) else {
+    let Some(slot) = open(core, now, Some(link), admitted, opening, out) else {
         out.writes.push(
             Asker::new(&core.config, link, &request.http)
                 .closing()
@@ -242,28 +261,32 @@ fn open_websocket(core: &mut Core, now: Time, asker: Asker, opening: &Opening<'_
         Box::new(Upgrade {
             accept,
             headers,
-            wire: wire(opening.revision, opening.raw),
+            wire: wire(opening.revision, *raw),
         }),
     ));
     core.mark_ready(slot);
 }
 
-/// Makes a session and queues its open packet.
-fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>, out: &mut Outputs) -> Option<u32> {
+/// Makes a session and queues its open packet; `None` if there is no room for one.
+fn open(
+    core: &mut Core,
+    now: Time,
+    link: Option<LinkId>,
+    admitted: Admitted<'_>,
+    opening: &Opening<'_>,
+    out: &mut Outputs,
+) -> Option<u32> {
+    let permit = core.permit(admitted, out)?;
     let &Opening {
-        revision,
-        transport,
-        request,
-        raw,
-        route,
+        revision, transport, ..
     } = opening;
-    let handshake = Arc::new(Handshake::new(request, now));
+    let &Arrival {
+        request, raw, route, ..
+    } = opening.arrival;
     let silent_until = now + core.config.ping_interval + core.config.ping_timeout;
     // Decoded first: of `1%29` the digits are 1, not 129.
-    let query = http::Query::new(request.http.query());
-    let jsonp = query
-        .get("j")
-        .filter(|_| transport == TransportKind::Polling && route.jsonp.is_some());
+    let jsonp = route.jsonp.filter(|_| transport == TransportKind::Polling);
+    let jsonp = jsonp.map(|index| http::decode_value(request.text(index)));
     let engine = Engine {
         revision,
         dialect: core.config.dialect,
@@ -281,7 +304,7 @@ fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>,
         Revision::V4 => Wiring::Engine4(engine),
         Revision::V3 => Wiring::Engine3(engine),
     };
-    let slot = core.open_session(now, transport, link, Arc::clone(&handshake), wiring, out)?;
+    let slot = core.open_session(now, permit, transport, link, wiring);
     let key = core.key(slot);
     if let Some(session) = core.sessions.get_mut(slot) {
         // In revision 4 polls spell binary as base64 when they are put together, so there the flag means nothing
@@ -296,10 +319,11 @@ fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>,
         Revision::V3 => core.timers.arm_at(silent_until, Alarm::PingTimeout, key, 0),
     }
     if raw {
-        out.deliveries.push(Delivery::EngineOpen {
+        let handshake = core.sessions.get(slot).map(|session| Arc::clone(&session.handshake));
+        out.deliveries.extend(handshake.map(|handshake| Delivery::EngineOpen {
             session: key,
             handshake,
-        });
+        }));
         return Some(slot);
     }
     core.timers.arm(now, Alarm::Connect, key, 0);
@@ -311,7 +335,7 @@ fn open(core: &mut Core, now: Time, link: Option<LinkId>, opening: &Opening<'_>,
 
 fn open_packet(core: &mut Core, slot: u32, revision: Revision, transport: TransportKind) -> Frame {
     let config = Arc::clone(&core.config);
-    let sid = core.sessions.get(slot).map(|s| s.sid.base64()).unwrap_or_default();
+    let sid = core.sessions.get(slot).map(|s| s.id.base64()).unwrap_or_default();
     let can_upgrade = transport == TransportKind::Polling && config.allow_upgrades && config.transports.websocket;
     Frame::text(&mut core.buffer, |b| {
         b.put_slice(b"0{\"sid\":\"");
@@ -334,7 +358,8 @@ fn open_packet(core: &mut Core, slot: u32, revision: Revision, transport: Transp
 fn set_cookie(core: &Core, slot: u32) -> Option<ByteString> {
     use crate::config::SameSite;
     let cookie = core.config.cookie.as_ref()?;
-    let sid = core.sessions.get(slot)?.sid;
+    let id = core.sessions.get(slot)?.id.base64();
+    let id = core::str::from_utf8(&id).unwrap_or_default();
     let http_only = if cookie.http_only { "; HttpOnly" } else { "" };
     let same_site = match cookie.same_site {
         SameSite::Strict => "Strict",
@@ -343,7 +368,7 @@ fn set_cookie(core: &Core, slot: u32) -> Option<ByteString> {
     };
     Some(
         format!(
-            "{}={sid}; Path={}{http_only}; SameSite={same_site}",
+            "{}={id}; Path={}{http_only}; SameSite={same_site}",
             cookie.name, cookie.path
         )
         .into(),

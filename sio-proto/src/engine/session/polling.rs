@@ -1,8 +1,8 @@
 //! Polling: the parked GET, and POSTs (docs/protocol/engine-io.md §4.2-§4.4, §12).
 
 use super::{
-    Arc, Asker, Box, ByteString, Bytes, Config, Core, EngineIo, Frame, Inbound, LinkId, NOOP, Outputs, PostForm,
-    Purpose, Reason, Request, Revision, Role, State, Time, Vec, Write, bodies, check, close_parked, engine_of, fail,
+    Arc, Arrival, Asker, Box, ByteString, Bytes, Config, Core, EngineIo, Frame, Inbound, LinkId, NOOP, Outputs,
+    PostForm, Purpose, Reason, Revision, Role, State, Time, Vec, Write, bodies, check, close_parked, engine_of, fail,
     finish_closing, http, receive, switch_if_waiting,
 };
 
@@ -81,20 +81,18 @@ fn answer_packets(core: &mut Core, slot: u32, mut asker: Asker, frames: Vec<Fram
     out.writes.push(asker.answer_packets(content_type, frames, encoding));
 }
 
-pub(crate) fn handle_body_started(
-    core: &mut Core,
-    link: LinkId,
-    request: &Request,
-    raw: bool,
-    route: &EngineIo<'_>,
-    out: &mut Outputs,
-) {
+pub(crate) fn handle_body_started(core: &mut Core, link: LinkId, arrival: &Arrival<'_>, out: &mut Outputs) {
     let config = Arc::clone(&core.config);
+    let request = arrival.request;
     // A body with any other method is nobody's, and must not take the place of a POST.
     if request.http.method != http::Method::Post {
         return;
     }
-    let Ok(Purpose::Use(slot)) = check(core, &config, request, raw, route, false) else {
+    let arrival = Arrival {
+        upgrade: false,
+        ..*arrival
+    };
+    let Ok(Purpose::Use(slot)) = check(core, &config, &arrival) else {
         return;
     };
     let Some(session) = core.sessions.get_mut(slot) else {
@@ -115,18 +113,17 @@ pub(crate) fn handle_body_started(
     fail(core, slot, Reason::TransportError, out);
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a POST brings")]
 pub(super) fn post(
     core: &mut Core,
     now: Time,
     slot: u32,
     mut asker: Asker,
-    request: &Request,
+    arrival: &Arrival<'_>,
     mut packets: Vec<Inbound>,
-    route: &EngineIo<'_>,
     out: &mut Outputs,
 ) {
     let config = Arc::clone(&core.config);
+    let Arrival { request, route, .. } = arrival;
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -140,9 +137,9 @@ pub(super) fn post(
         _ => {}
     }
     let Ok(body) = &request.http.body else {
-        // The session lives on; the rest of the body does not (docs/protocol/engine-io.md §12).
+        // What was in it is lost, so the session is over (docs/protocol/engine-io.md §4.4).
         out.writes.push(asker.closing().answer(413, None, Bytes::new()));
-        return switch_if_waiting(core, now, slot, out);
+        return fail(core, slot, Reason::TransportError, out);
     };
     let Some(engine) = engine_of(session) else { return };
     if engine.revision == Revision::V4 && request.http.is_content_type("application/octet-stream") {
@@ -177,13 +174,13 @@ pub(crate) fn decode_body(
     config: &Config,
     request: &http::Request,
     raw: bool,
-    route: &EngineIo<'_>,
+    route: &EngineIo,
     body: Bytes,
 ) -> Vec<Inbound> {
     bodies::decode_post(config, request, raw, post_form(route), body)
 }
 
-fn post_form(route: &EngineIo<'_>) -> PostForm {
+fn post_form(route: &EngineIo) -> PostForm {
     PostForm {
         revision: route.version.revision().unwrap_or(Revision::V3),
         jsonp: route.jsonp.is_some(),

@@ -1,9 +1,9 @@
 //! The upgrade from polling to websocket, with its races (docs/protocol/engine-io.md §7, §12).
 
 use super::{
-    Alarm, Arc, Asker, Box, CLOSE, Candidate, Core, EngineIo, EngineTransport, Frame, Inbound, LinkId, MAX_HELD,
-    NOOP_INTERVAL, Outputs, PROBE_ANSWER, Packet, Reason, Request, Role, Session, State, Time, TransportKind, Upgrade,
-    Vec, Write, accept_websocket, answer_parked_with, bodies, engine_mut, engine_of, fail, finish_closing, receive,
+    Alarm, Arc, Arrival, Asker, Box, CLOSE, Candidate, Core, EngineTransport, Frame, Inbound, LinkId, MAX_HELD,
+    NOOP_INTERVAL, Outputs, PROBE_ANSWER, Packet, Reason, Role, Session, State, Time, TransportKind, Upgrade, Vec,
+    Write, accept_websocket, answer_parked_with, bodies, engine_mut, engine_of, fail, finish_closing, receive,
     revision_of, wire,
 };
 
@@ -12,12 +12,11 @@ pub(super) fn attach_candidate(
     now: Time,
     slot: u32,
     asker: Asker,
-    request: &Request,
-    route: &EngineIo<'_>,
+    arrival: &Arrival<'_>,
     out: &mut Outputs,
 ) {
-    let link = asker.link;
-    let (accept, headers) = match accept_websocket(asker, &request.http) {
+    let (link, route) = (asker.link, &arrival.route);
+    let (accept, headers) = match accept_websocket(asker, &arrival.request.http) {
         Ok(accepted) => accepted,
         Err(refusal) => return out.writes.push(refusal),
     };

@@ -25,7 +25,7 @@ use super::session::{
 };
 use super::{Body, Id, Packet};
 use crate::legacy::upgrade::complete;
-use crate::server::{Core, Identity, Outputs, Reason, Standing, State, query_object};
+use crate::server::{Core, Outputs, Reason, Standing, State, query_object};
 use crate::socket::{Args, is_reserved_event};
 use crate::wire::Inbound;
 use crate::{Config, Frame, Time, json};
@@ -162,7 +162,7 @@ fn connect(core: &mut Core, slot: u32, packet: &Packet, namespace: ByteString, q
                     .push((ByteString::from(&*namespace), ByteString::from(&*packet.endpoint)));
                 session.adapts = true;
             }
-            if !fits || !core.ask(slot, &namespace, Identity::Own, auth, out) {
+            if !fits || !core.ask(slot, &namespace, auth, out) {
                 refused(core, slot, &namespace, out);
             }
         }

@@ -19,9 +19,8 @@ use crate::legacy::transports::{
 };
 use crate::legacy::upgrade::{Agreed, agree, take_up};
 use crate::server::{
-    Asker, Carriage, Core, Handshake, Identity, Outputs, Part, PollEncoding, Reason, Request, Role, Session, State,
-    StreamEncoding, StreamForm, TransportKind, Verdict, Wiring, Write, header, origin_allowed, query_object,
-    script_allowed,
+    Asker, Carriage, Core, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session, State,
+    StreamEncoding, StreamForm, TransportKind, Wiring, Write, header, query_object,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http};
@@ -36,11 +35,11 @@ pub(crate) fn handle_request(
     link: LinkId,
     request: &Request,
     packets: Vec<Inbound>,
-    route: &detect::V1<'_>,
+    route: detect::V1,
     out: &mut Outputs,
 ) {
-    let config = Arc::clone(&core.config);
-    let script = script_of(route);
+    let (config, peer) = (Arc::clone(&core.config), &request.peer);
+    let script = script_of(&route);
     // A page of scripts, which is the server's own.
     let is_page = matches!(
         route,
@@ -49,22 +48,19 @@ pub(crate) fn handle_request(
             ..
         }
     );
-    let allowed = match script.is_some() || is_page {
-        true => script_allowed(&config, &request.http),
-        false => origin_allowed(&config, &request.http),
-    };
+    let allowed = request.origin_allowed();
     let mut headers = match allowed && !is_page {
         true => cors(&request.http),
         false => Vec::new(),
     };
     if let detect::V1::Transport { exchange, .. } = route
-        && (script.is_some() || *exchange == Exchange::Send && !headers.is_empty())
+        && (script.is_some() || exchange == Exchange::Send && !headers.is_empty())
     {
         // Internet Explorer takes a script that repeats what was sent for an attack (docs/protocol/legacy-0.9.md §6, §7).
         headers.push(("X-XSS-Protection", ByteString::from_static("0")));
     }
     let mut asker = Asker::with_headers(link, &request.http, headers);
-    match *route {
+    match route {
         detect::V1::Preflight => {
             asker.header("Access-Control-Allow-Methods", ByteString::from_static("POST, GET"));
             if let Some(asked) = header(&request.http, "access-control-request-headers") {
@@ -74,19 +70,23 @@ pub(crate) fn handle_request(
         }
         detect::V1::Malformed => out.writes.push(asker.answer(400, None, Bytes::new())),
         _ if !allowed => refuse(asker, script, 403, handshake::BAD_ORIGIN, out),
-        detect::V1::Disconnect { session } => goodbye(core, now, find(core, session), asker, out),
-        detect::V1::Handshake {
-            maybe_beacon_of: Some(session),
-            ..
-        } if find(core, session).is_some() => goodbye(core, now, find(core, session), asker, out),
-        detect::V1::Handshake { .. } => open(core, now, asker, request, script, out),
+        detect::V1::Disconnect { session } => {
+            let slot = find(core, request.text(session), peer);
+            goodbye(core, now, slot, asker, out);
+        }
+        detect::V1::Handshake { maybe_beacon_of, .. } => {
+            match maybe_beacon_of.and_then(|session| find(core, request.text(session), peer)) {
+                Some(slot) => goodbye(core, now, Some(slot), asker, out),
+                None => open(core, now, asker, request, script, out),
+            }
+        }
         detect::V1::Transport {
             transport,
             session,
             exchange,
             ..
         } => {
-            let (slot, offered) = (find(core, session), is_offered(&config, transport));
+            let (slot, offered) = (find(core, request.text(session), peer), is_offered(&config, transport));
             match exchange {
                 Exchange::Upgrade(_) if offered => upgrade(core, now, slot, asker, request, transport, out),
                 Exchange::Poll if offered => poll(core, now, slot, asker, transport, script, out),
@@ -114,7 +114,7 @@ pub(crate) fn refuse_protocol(link: LinkId, request: &http::Request, out: &mut O
 }
 
 /// Whose script the answer has to be, if it has to be one.
-const fn script_of(route: &detect::V1<'_>) -> Option<u64> {
+const fn script_of(route: &detect::V1) -> Option<u64> {
     match *route {
         detect::V1::Handshake { jsonp, .. } => jsonp,
         detect::V1::Transport {
@@ -130,10 +130,12 @@ const fn script_of(route: &detect::V1<'_>) -> Option<u64> {
     }
 }
 
-/// The session with this id, if it is one of this generation: an id of another is unknown here (docs/protocol/detection.md §5).
-fn find(core: &Core, sid: &str) -> Option<u32> {
-    core.find_session(sid)
-        .filter(|slot| matches!(core.sessions.get(*slot).map(|s| &s.wiring), Some(Wiring::Legacy09(_))))
+/// The session with this id, if it is one of this generation: an id of another is unknown here (docs/protocol/detection.md §5). So is one that lives on
+/// a websocket or stream from elsewhere: its id is no key to it (docs/protocol/legacy-0.9.md §9).
+fn find(core: &Core, sid: &str, peer: &Peer) -> Option<u32> {
+    let slot = core.find_session(sid)?;
+    let session = core.sessions.get(slot)?;
+    (matches!(session.wiring, Wiring::Legacy09(_)) && !session.is_held_against(peer)).then_some(slot)
 }
 
 const fn is_offered(config: &Config, transport: Transport) -> bool {
@@ -173,26 +175,25 @@ fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Opt
     if !matches!(request.http.method, http::Method::Get | http::Method::Post) {
         return out.writes.push(asker.answer(405, None, Bytes::new()));
     }
-    if request.verdict != Verdict::Allowed {
-        return refuse(asker, script, 403, handshake::UNAUTHORIZED, out);
-    }
-    let handshake = Arc::new(Handshake::new(request, now));
-    let auth = query_object(&[handshake.query()], &PARAMETERS);
-    let colon = Colon::new(now, script);
-    let link = asker.link;
-    let wiring = Wiring::Legacy09(colon);
-    let Some(slot) = core.open_session(now, TransportKind::Polling, Some(link), handshake, wiring, out) else {
+    let admitted = match request.admit() {
+        Ok(admitted) => admitted,
+        Err(Denied::Origin) => return refuse(asker, script, 403, handshake::BAD_ORIGIN, out),
+        Err(Denied::Application(_)) => return refuse(asker, script, 403, handshake::UNAUTHORIZED, out),
+    };
+    let Some(permit) = core.permit(admitted, out) else {
         return refuse(asker, script, 503, handshake::ERROR, out);
     };
+    let auth = query_object(&[request.http.query()], &PARAMETERS);
+    let link = asker.link;
+    let wiring = Wiring::Legacy09(Colon::new(now, script));
+    let slot = core.open_session(now, permit, TransportKind::Polling, Some(link), wiring);
     core.links.set(link, core.key(slot), Role::Parked);
-    let mut identity = Identity::Own;
     if let Some(session) = core.sessions.get_mut(slot) {
         session.parked = Some(Box::new(asker));
-        identity = Identity::Session(session.sid);
     }
     let decided = now + core.config.connect_timeout;
     set_deadline(core, slot, decided);
-    if !core.ask(slot, &ByteString::from_static("/"), identity, auth, out) {
+    if !core.ask(slot, &ByteString::from_static("/"), auth, out) {
         refuse_handshake(core, slot, 503, handshake::ERROR, out);
     }
 }
@@ -221,7 +222,7 @@ pub(super) fn answer_handshake(core: &mut Core, now: Time, slot: u32, out: &mut 
         .filter(|t| *t != Transport::Flashsocket || flashsocket);
     let seconds = |time: Duration| Some(u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
     let answer = Answer {
-        sid: ByteString::from(alloc::format!("{}", session.sid)),
+        sid: ByteString::from(core::str::from_utf8(&session.id.base64()).unwrap_or_default()),
         heartbeat_seconds: seconds(config.legacy09.heartbeat_timeout),
         close_seconds: seconds(config.legacy09.close_timeout),
         transports: offered.filter(|t| is_offered(&config, *t)).collect(),
@@ -264,6 +265,9 @@ fn upgrade(
     };
     let waits = agreed.is_opening();
     attach(core, slot, agreed.link, transport, Role::WebSocket, out);
+    if let Some(session) = core.sessions.get_mut(slot) {
+        session.holder = request.peer.network();
+    }
     take_up(core, now, slot, agreed);
     if !waits {
         begin(core, now, slot, out);
@@ -309,6 +313,7 @@ fn stream(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, request: 
     attach(core, slot, link, Transport::Htmlfile, Role::Stream, out);
     if let Some(session) = core.sessions.get_mut(slot) {
         session.carriage = Carriage::Stream(form);
+        session.holder = request.peer.network();
     }
     begin(core, now, slot, out);
 }
@@ -449,7 +454,7 @@ fn post(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, packets: Ve
 }
 
 /// Decodes the body of a POST.
-pub(crate) fn decode_body(route: &detect::V1<'_>, body: &Bytes) -> Vec<Inbound> {
+pub(crate) fn decode_body(route: &detect::V1, body: &Bytes) -> Vec<Inbound> {
     let detect::V1::Transport { transport, .. } = route else {
         return Vec::new();
     };

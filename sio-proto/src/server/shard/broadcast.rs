@@ -11,7 +11,7 @@ impl Core {
     /// their sessions.
     pub(super) fn broadcast(&mut self, now: Time, target: &Target, mut message: Message, out: &mut Outputs) {
         let mut full = Vec::new();
-        let simple = target.except.is_empty() && target.except_socket.is_none() && !self.is_union(target);
+        let simple = target.except.is_empty() && target.except_socket.is_none() && target.rooms.len() < 2;
         if simple {
             let Self {
                 sessions,
@@ -107,24 +107,9 @@ impl Core {
         }
     }
 
-    /// Whether the target is more than one room, or the room of a socket's id that others have joined.
-    pub(super) fn is_union(&self, target: &Target) -> bool {
-        match &target.rooms[..] {
-            [] => false,
-            [room] => {
-                self.member_by_id(&target.namespace, room).is_some()
-                    && self
-                        .namespaces
-                        .find(&target.namespace)
-                        .is_some_and(|slot| self.namespaces.get(slot).rooms.contains_key(room))
-            }
-            _ => true,
-        }
-    }
-
     /// The member whose id is this room name.
     pub(super) fn member_by_id(&self, namespace: &str, room: &str) -> Option<Member> {
-        let key = self.find_named(room)?;
+        let key = self.find_named(Some(namespace), room)?;
         let socket = self.sockets.get(key.slot)?;
         (*self.namespaces.get(socket.namespace).name == *namespace).then_some(Member {
             socket: key.slot,
@@ -175,8 +160,7 @@ impl Core {
             let Self { rooms, sockets, .. } = self;
             let members = rooms.get(slot).map_or(&[][..], |r| &r.members);
             stamp_members(members, sockets, stamp, meet);
-        }
-        if let Some(member) = self.member_by_id(name, room) {
+        } else if let Some(member) = self.member_by_id(name, room) {
             stamp_members(&[member], &mut self.sockets, stamp, meet);
         }
     }

@@ -1,9 +1,9 @@
 //! Sessions, as all generations have them: opened, found, queued for, closed.
 
 use super::{
-    Alarm, Arc, Blocked, Carriage, Core, Form, Frame, Handshake, Heartbeat, Inbound, LinkId, Message, Outputs, Reason,
-    Refused, Role, SendError, Session, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Verdict, Wiring,
-    Write, engine, legacy,
+    Alarm, Arc, Blocked, Carriage, Core, Form, Frame, Handshake, Heartbeat, Inbound, LinkId, Message, Outputs, Permit,
+    Reason, Refused, Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque,
+    Wiring, Write, engine, legacy,
 };
 
 /// Sessions, for the rooms of the generations.
@@ -15,28 +15,19 @@ impl Core {
         }
     }
 
-    /// Makes a session; `None` when there may be no more.
+    /// Makes a session for the request that the permit was given to.
     pub(crate) fn open_session(
         &mut self,
         now: Time,
+        permit: Permit<'_>,
         transport: TransportKind,
         link: Option<LinkId>,
-        handshake: Arc<Handshake>,
         wiring: Wiring,
-        out: &mut Outputs,
-    ) -> Option<u32> {
-        if self.sessions.len() >= self.config.max_sessions
-            && let Some(closing) = self.closing.first().copied()
-        {
-            // It has had its say, and only waits for a poll that would tell it so.
-            self.cut_session(closing, Reason::ForcedServerClose, out);
-        }
-        if self.shutting_down || self.sessions.len() >= self.config.max_sessions {
-            return None;
-        }
-        let sid = self.new_sid(self.sessions.vacant().0);
+    ) -> u32 {
+        let handshake = Arc::new(Handshake::new(permit.request(), now));
+        let id = self.new_session_id(self.sessions.vacant().0);
         let session = Session {
-            sid,
+            id,
             state: State::Open,
             transport,
             carriage: Carriage::of(transport),
@@ -45,6 +36,7 @@ impl Core {
             ready: false,
             link,
             parked: None,
+            holder: None,
             post: None,
             adapts: false,
             outbox: VecDeque::new(),
@@ -65,20 +57,26 @@ impl Core {
         if let Form::Plain(codec) = session.form() {
             self.plain_sessions[usize::from(codec)] += 1;
         }
-        Some(self.sessions.insert(session).0)
+        self.sessions.insert(session).0
     }
 
     pub(super) fn new_sid(&mut self, slot: u32) -> Sid {
-        let mut random = [0; 10];
+        let mut random = [0; Sid::RANDOM];
         self.entropy.fill(&mut random);
         Sid::new(&self.key, self.index, slot, random)
     }
 
+    fn new_session_id(&mut self, slot: u32) -> SessionId {
+        let mut random = [0; SessionId::RANDOM];
+        self.entropy.fill(&mut random);
+        SessionId::new(&self.key, self.index, slot, random)
+    }
+
     /// The open session with this id.
-    pub(crate) fn find_session(&self, sid: &str) -> Option<u32> {
-        let sid = Sid::parse(sid)?;
-        let (shard, slot) = sid.address(&self.key);
-        (shard == self.index && self.sessions.get(slot)?.sid == sid).then_some(slot)
+    pub(crate) fn find_session(&self, id: &str) -> Option<u32> {
+        let id = SessionId::parse(id)?;
+        let (shard, slot) = id.address(&self.key)?;
+        (shard == self.index && self.sessions.get(slot)?.id == id).then_some(slot)
     }
 
     /// Moves a session to another transport, with its usual carriage.
@@ -106,16 +104,21 @@ impl Core {
         }
     }
 
+    /// Whether the server is going away, so that no sessions are opened any more.
+    pub(crate) const fn is_shutting_down(&self) -> bool {
+        self.shutting_down
+    }
+
     /// Counts the answers to one request that refuse it.
-    pub(super) fn count_refusals(&mut self, verdict: &Verdict, writes: &[Write]) {
+    pub(super) fn count_refusals(&mut self, by_application: bool, writes: &[Write]) {
         for write in writes {
             let Write::Response(_, response) = write else { continue };
             if response.status < 400 {
                 continue;
             }
             let why = match response.status {
-                401 | 403 if *verdict == Verdict::Allowed => Refused::Forbidden,
-                401 | 403 => Refused::Application,
+                401 | 403 if by_application => Refused::Application,
+                401 | 403 => Refused::Forbidden,
                 503 if self.shutting_down => Refused::ShuttingDown,
                 503 => Refused::Full,
                 _ => Refused::BadRequest,

@@ -1,9 +1,10 @@
 //! Sockets: asked for, let in or refused, heard, gone. What a generation makes of it is in its own room.
 
+use crate::id::{derived_from, is_an_id};
 use crate::server::rooms;
 
 use super::{
-    AckError, Arc, Args, ByteString, Core, Delivery, Identity, Member, Outputs, Reason, Sid, Socket, SocketKey,
+    AckError, Arc, Args, ByteString, Core, Delivery, Member, Outputs, Reason, SendError, Sid, Socket, SocketKey,
     Standing, Time, Vec, Wiring, engine, legacy,
 };
 
@@ -23,31 +24,34 @@ impl Core {
         self.sockets.get_mut(key.slot)
     }
 
-    /// The connected socket with this id: one of ours, or one that a client has derived from its session's.
-    pub(super) fn find_named(&self, id: &str) -> Option<SocketKey> {
-        let Some((namespace, session)) = crate::socket::revision4::derived_from(id) else {
-            return self.find(&Sid::parse(id)?);
+    /// The connected socket with this id: the public one, or the one by which its client knows itself. Of sockets that have one
+    /// id in all namespaces, the one in `namespace`, or in `/`.
+    pub(super) fn find_named(&self, namespace: Option<&str>, id: &str) -> Option<SocketKey> {
+        if let Some(sid) = Sid::parse(id) {
+            return self.find(&sid);
+        }
+        let (derived, session) = match derived_from(id) {
+            Some((namespace, session)) => (Some(namespace), session),
+            None => (None, id),
         };
         let slot = self.find_session(session)?;
+        let namespace = match (&self.sessions.get(slot)?.wiring, derived) {
+            (Wiring::Engine3(_), derived) => derived.unwrap_or("/"),
+            (Wiring::Legacy09(_), None) => namespace.unwrap_or("/"),
+            (Wiring::Legacy06(_), None) => "/",
+            // To clients from 3.0 on the id of their session is no address of any socket.
+            (Wiring::Engine4(_), _) | (Wiring::Legacy09(_) | Wiring::Legacy06(_), Some(_)) => return None,
+        };
         match self.socket_in(slot, namespace)? {
             (socket, Standing::Connected) => Some(self.socket_key(socket)),
             (_, Standing::Asked) => None,
         }
     }
 
-    pub(super) fn find(&self, sid: &Sid) -> Option<SocketKey> {
-        let (shard, slot) = sid.address(&self.key);
-        if shard != self.index {
-            return None;
-        }
-        let is_it = |slot: &u32| {
-            let socket = self.sockets.get(*slot);
-            socket.is_some_and(|s| s.sid == *sid && s.standing == Standing::Connected)
-        };
-        // An id says where its socket is, or where the session is whose first socket has its id.
-        let own = Some(slot).filter(is_it);
-        let found = own.or_else(|| self.sessions.get(slot)?.sockets.iter().copied().find(is_it))?;
-        Some(self.socket_key(found))
+    fn find(&self, sid: &Sid) -> Option<SocketKey> {
+        let (shard, slot) = sid.address(&self.key)?;
+        let socket = self.sockets.get(slot).filter(|_| shard == self.index)?;
+        (socket.sid == *sid && socket.standing == Standing::Connected).then(|| self.socket_key(slot))
     }
 
     /// The socket of a session in a namespace. A session is in few namespaces: looking through them beats a map.
@@ -64,13 +68,11 @@ impl Core {
         Some((self.namespaces.get(socket.namespace).name.clone(), socket.sid))
     }
 
-    /// A session asks to join a namespace it is not in. False if a limit forbids it. The socket has an id of its own, unless clients of its
-    /// generation know themselves by another: then it is `sid`, the session's.
+    /// A session asks to join a namespace it is not in. False if a limit forbids it.
     pub(crate) fn ask(
         &mut self,
         slot: u32,
         namespace: &ByteString,
-        identity: Identity,
         auth: Option<ByteString>,
         out: &mut Outputs,
     ) -> bool {
@@ -81,14 +83,11 @@ impl Core {
             return false;
         }
         let (handshake, transport, form) = (Arc::clone(&session.handshake), session.transport, session.form());
+        let wire_id = session.wire_id();
         let Some(entered) = self.namespaces.enter(namespace, self.config.max_namespaces) else {
             return false;
         };
-        let (sid, derived_id) = match identity {
-            Identity::Own => (self.new_sid(self.sockets.vacant().0), None),
-            Identity::Session(sid) => (sid, None),
-            Identity::Derived(id) => (self.new_sid(self.sockets.vacant().0), Some(id)),
-        };
+        let sid = self.new_sid(self.sockets.vacant().0);
         let (socket, _) = self.sockets.insert(Socket {
             sid,
             session: slot,
@@ -106,7 +105,7 @@ impl Core {
         out.deliveries.push(Delivery::Connect {
             socket: self.socket_key(socket),
             sid,
-            derived_id,
+            wire_id,
             namespace: self.namespaces.get(entered).name.clone(),
             auth,
             handshake,
@@ -251,19 +250,30 @@ impl Core {
         self.namespaces.exit(socket.namespace);
     }
 
-    pub(super) fn join(&mut self, slot: u32, room: &str) -> bool {
-        // In the room of its own id every socket is already.
-        if Sid::parse(room).is_some_and(|sid| self.sockets.get(slot).is_some_and(|s| s.sid == sid)) {
-            return true;
+    /// Whether the id is this connected socket's own.
+    fn is_own_id(&self, slot: u32, id: &str) -> bool {
+        let Some(socket) = self.sockets.get(slot) else {
+            return false;
+        };
+        let namespace = &self.namespaces.get(socket.namespace).name;
+        self.find_named(Some(namespace), id) == Some(self.socket_key(slot))
+    }
+
+    /// Puts a connected socket into a room, unless the name is another's id.
+    pub(super) fn join(&mut self, slot: u32, room: &str) -> Result<(), SendError> {
+        if is_an_id(&self.key, room) {
+            // In the room of its own id every socket is already.
+            return self.is_own_id(slot, room).then_some(()).ok_or(SendError::Reserved);
         }
         let max = self.config.max_rooms_per_socket;
-        rooms::join(
+        let joined = rooms::join(
             &mut self.rooms,
             &mut self.namespaces,
             &mut self.sockets,
             slot,
             room,
             max,
-        )
+        );
+        joined.then_some(()).ok_or(SendError::Full)
     }
 }

@@ -65,7 +65,7 @@ impl Core {
     }
 
     /// Ends a session whose peer does not take what waits for it: all of that is let go at once, and a websocket or stream is cut.
-    pub(super) fn cut_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
+    pub(crate) fn cut_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
         self.abort_link(slot, out);
         let Some(session) = self.sessions.get_mut(slot) else {
             return;

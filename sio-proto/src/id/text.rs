@@ -1,0 +1,310 @@
+//! The two kinds of ids, as bytes and as text.
+//!
+//! Base64url (`[A-Za-z0-9_-]`, docs/protocol/engine-io.md §1) for Engine.IO and 0.7-0.9; base32 (`[a-z2-7]`) for 0.6, whose ids become URL path
+//! segments and must be alphanumeric (docs/protocol/legacy-0.6.md §3). Both are reversible, and each id has one text in each of them.
+
+use core::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::siphash::siphash;
+use super::wire::derived_from;
+
+/// Key under which addresses are mixed into ids; one per process, drawn from the caller's entropy.
+pub(crate) type SidKey = [u8; 16];
+
+/// Bytes in front of the random part: shard, slot, tag.
+const HEAD: usize = 8;
+
+/// The id of a socket, for everybody: unique, and of no use to a thief, because no request is let in by it.
+///
+/// From Socket.IO 3 on it is also the id that the client itself has (docs/protocol/socket-io.md §3.1). Older clients know
+/// themselves by a [`WireId`](super::WireId).
+///
+/// Comparing two of them takes the same time wherever they differ.
+#[derive(Clone, Copy)]
+pub struct Sid([u8; 15]);
+
+impl Sid {
+    /// Length of the text.
+    pub const BASE64_LEN: usize = 20;
+    /// Random bytes in one.
+    pub(crate) const RANDOM: usize = 15 - HEAD;
+
+    /// Makes an id for `shard` and `slot`.
+    pub(crate) fn new(key: &SidKey, shard: u8, slot: u32, random: [u8; Self::RANDOM]) -> Self {
+        let mut bytes = [0; 15];
+        bytes[HEAD..].copy_from_slice(&random);
+        seal(key, shard, slot, &mut bytes);
+        Self(bytes)
+    }
+
+    /// The shard and slot this id names; `None` if no server with this key has written it.
+    pub(crate) fn address(&self, key: &SidKey) -> Option<(u8, u32)> {
+        unseal(key, &self.0)
+    }
+
+    /// Reads the text; `None` for anything that cannot be one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        decode_base64(text).map(Self)
+    }
+
+    /// The text: 20 ASCII characters of base64url.
+    #[must_use]
+    pub fn base64(&self) -> [u8; Self::BASE64_LEN] {
+        encode_base64(&self.0)
+    }
+}
+
+impl PartialEq for Sid {
+    fn eq(&self, other: &Self) -> bool {
+        equal(&self.0, &other.0)
+    }
+}
+
+impl Eq for Sid {}
+
+impl fmt::Display for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.base64()
+            .iter()
+            .try_for_each(|&b| fmt::Write::write_char(f, b as char))
+    }
+}
+
+impl fmt::Debug for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sid({self})")
+    }
+}
+
+/// The id of a session: a secret, because whoever has it speaks and reads as the session's client. 128 bits of it are random.
+///
+/// Comparing two of them takes the same time wherever they differ.
+#[derive(Clone, Copy)]
+pub(crate) struct SessionId([u8; 24]);
+
+impl SessionId {
+    /// Length of the base64url text.
+    pub(crate) const BASE64_LEN: usize = 32;
+    /// Length of the base32 text.
+    pub(crate) const BASE32_LEN: usize = 39;
+    /// Random bytes in one.
+    pub(crate) const RANDOM: usize = 24 - HEAD;
+
+    /// Makes an id for `shard` and `slot`.
+    pub(crate) fn new(key: &SidKey, shard: u8, slot: u32, random: [u8; Self::RANDOM]) -> Self {
+        let mut bytes = [0; 24];
+        bytes[HEAD..].copy_from_slice(&random);
+        seal(key, shard, slot, &mut bytes);
+        Self(bytes)
+    }
+
+    /// The shard and slot this id names; `None` if no server with this key has written it.
+    pub(crate) fn address(&self, key: &SidKey) -> Option<(u8, u32)> {
+        unseal(key, &self.0)
+    }
+
+    /// Reads either text; `None` for anything that cannot be one.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text.len() {
+            Self::BASE64_LEN => decode_base64(text),
+            Self::BASE32_LEN => decode_base32(text),
+            _ => None,
+        }
+        .map(Self)
+    }
+
+    /// The base64url text, 32 ASCII characters.
+    pub(crate) fn base64(&self) -> [u8; Self::BASE64_LEN] {
+        encode_base64(&self.0)
+    }
+
+    /// The base32 text, 39 ASCII characters.
+    pub(crate) fn base32(&self) -> [u8; Self::BASE32_LEN] {
+        let mut out = [0; Self::BASE32_LEN];
+        for (i, o) in out.iter_mut().enumerate() {
+            let mut v = 0;
+            for at in i * 5..i * 5 + 5 {
+                let bit = self.0.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1);
+                v = v << 1 | usize::from(bit);
+            }
+            *o = BASE32[v];
+        }
+        out
+    }
+}
+
+impl PartialEq for SessionId {
+    fn eq(&self, other: &Self) -> bool {
+        equal(&self.0, &other.0)
+    }
+}
+
+impl Eq for SessionId {}
+
+impl fmt::Debug for SessionId {
+    /// Nothing of it: it does not belong in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(…)")
+    }
+}
+
+/// The shard and slot that a text names, whatever kind of id it is; `None` if it is no id that a server with this key has written. Whether
+/// there is anything with this id at the address, only a comparison with the id there says.
+pub(crate) fn address_of(key: &SidKey, id: &str) -> Option<(u8, u32)> {
+    let id = derived_from(id).map_or(id, |(_, session)| session);
+    match id.len() {
+        Sid::BASE64_LEN => Sid::parse(id)?.address(key),
+        _ => SessionId::parse(id)?.address(key),
+    }
+}
+
+/// Whether a text is an id that a server with this key has written, of somebody who is there, has gone or is yet to come. One of
+/// sixteen million texts of the right length is taken for one by chance.
+pub(crate) fn is_an_id(key: &SidKey, text: &str) -> bool {
+    address_of(key, text).is_some()
+}
+
+/// Writes address and tag in front of the random part.
+fn seal(key: &SidKey, shard: u8, slot: u32, bytes: &mut [u8]) {
+    let (head, random) = bytes.split_at_mut(HEAD);
+    head.copy_from_slice(&siphash(key, random).to_le_bytes());
+    head[0] ^= shard;
+    for (byte, part) in head[1..5].iter_mut().zip(slot.to_le_bytes()) {
+        *byte ^= part;
+    }
+}
+
+/// Reads the address, if the tag is right.
+fn unseal(key: &SidKey, bytes: &[u8]) -> Option<(u8, u32)> {
+    let (head, random) = bytes.split_at(HEAD);
+    let mask = siphash(key, random).to_le_bytes();
+    let slot = core::array::from_fn(|i| head[1 + i] ^ mask[1 + i]);
+    equal(&head[5..], &mask[5..]).then(|| (head[0] ^ mask[0], u32::from_le_bytes(slot)))
+}
+
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// The bytes of a text that is exactly as long as they make it.
+fn decode_base64<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != N / 3 * 4 {
+        return None;
+    }
+    let n = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+    (n == N).then_some(bytes)
+}
+
+/// The text of bytes whose number can be divided by three.
+fn encode_base64<const N: usize, const LEN: usize>(bytes: &[u8; N]) -> [u8; LEN] {
+    const { assert!(N.is_multiple_of(3) && LEN == N / 3 * 4) }
+    let mut out = [0; LEN];
+    let n = URL_SAFE_NO_PAD
+        .encode_slice(bytes, &mut out)
+        .expect("the text has room for all bytes");
+    debug_assert_eq!(n, LEN);
+    out
+}
+
+/// The bytes of a base32 text. The last character has bits beyond the last byte, which are zero in what we have written.
+fn decode_base32<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    for (i, c) in text.bytes().enumerate() {
+        let v = BASE32.iter().position(|&b| b == c)?;
+        for bit in 0..5 {
+            if v & (16 >> bit) != 0 {
+                let at = i * 5 + bit;
+                *bytes.get_mut(at / 8)? |= 128 >> (at % 8);
+            }
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::string::{String, ToString};
+
+    const ADDRESSES: [(u8, u32); 4] = [(0, 0), (63, 1), (255, u32::MAX), (3, 123_456)];
+
+    fn text(bytes: &[u8]) -> String {
+        core::str::from_utf8(bytes).unwrap().to_string()
+    }
+
+    #[test]
+    fn every_text_leads_back_to_the_address() {
+        let key = [7; 16];
+        for (shard, slot) in ADDRESSES {
+            let sid = Sid::new(&key, shard, slot, [6, 5, 4, 3, 2, 1, slot as u8]);
+            assert_eq!(sid.address(&key), Some((shard, slot)));
+            assert_eq!(Sid::parse(&sid.to_string()), Some(sid));
+            let secret = SessionId::new(&key, shard, slot, [slot as u8; 16]);
+            assert_eq!(secret.address(&key), Some((shard, slot)));
+            let (base64, base32) = (text(&secret.base64()), text(&secret.base32()));
+            assert!(base32.bytes().all(|b| b.is_ascii_alphanumeric()));
+            assert_eq!(SessionId::parse(&base64), Some(secret));
+            assert_eq!(SessionId::parse(&base32), Some(secret));
+            for id in [sid.to_string(), base64.clone(), base32, format!("/a#{base64}")] {
+                assert_eq!(address_of(&key, &id), Some((shard, slot)), "{id}");
+                assert_eq!(address_of(&[8; 16], &id), None, "{id} under another key");
+            }
+        }
+    }
+
+    #[test]
+    fn foreign_names_are_no_ids() {
+        for text in [
+            "",
+            "__proto__",
+            "constructor",
+            "AAAAAAAAAAAAAAAAAAA=",
+            "AAAAAAAAAAAAAAAAAAAAA",
+            "é".repeat(10).as_str(),
+            "é".repeat(16).as_str(),
+            "0".repeat(39).as_str(),
+            // Bits beyond the last byte.
+            "7".repeat(39).as_str(),
+            "f2OB-Gs9-F9dtPdjA7X9",
+            "A".repeat(20).as_str(),
+            "A".repeat(32).as_str(),
+            "a".repeat(39).as_str(),
+        ] {
+            assert!(!is_an_id(&[7; 16], text), "{text}");
+        }
+    }
+
+    /// Hardening A4.
+    #[test]
+    fn a_session_id_has_its_128_random_bits_and_shows_none() {
+        let random: [u8; 16] = core::array::from_fn(|i| i as u8 * 17);
+        let secret = SessionId::new(&[7; 16], 3, 9, random);
+        assert_eq!(secret.0[HEAD..], random);
+        assert_eq!(format!("{secret:?}"), "SessionId(…)");
+        for at in 0..24 {
+            let mut other = secret;
+            other.0[at] ^= 1;
+            assert_ne!(other, secret, "byte {at} counts");
+        }
+    }
+
+    /// Hardening A4.
+    #[test]
+    fn ids_of_neighbours_have_nothing_in_common() {
+        let key = core::array::from_fn(|i| i as u8 * 11);
+        let ids = (0..64u32).map(|slot| Sid::new(&key, 0, slot, [slot as u8, 0, 0, 0, 0, 0, 0]).0);
+        let heads: alloc::collections::BTreeSet<_> = ids.map(|id| id[..5].to_vec()).collect();
+        assert_eq!(heads.len(), 64);
+        let ones: u32 = heads.iter().flatten().map(|byte| byte.count_ones()).sum();
+        // 64 times 40 bits, of which each is one half of the time: four standard deviations are 101.
+        assert!(ones.abs_diff(1280) < 101, "{ones}");
+    }
+}

@@ -1,0 +1,210 @@
+//! What a request is, as far as a config serves it: found out once, under no lock, and kept beside the request.
+//!
+//! Everybody who has to know reads the [`Kind`]: the router, who decodes the body, the shard. Nobody asks the target again.
+
+use super::http_answer::{origin_allowed, script_allowed};
+use crate::detect::{Detector, EngineIo, EngineTransport, Exchange, Legacy06, Part, RequestHead, Route, Transport, V1};
+use crate::{Config, http};
+
+/// What a request is. It borrows nothing: texts are named by their place in the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Engine.IO, or something that Engine.IO has to refuse.
+    Engine {
+        /// Whether the session is a raw one.
+        raw: bool,
+        /// Whether there is an `Upgrade` header, whatever it names.
+        upgrade: bool,
+        route: EngineIo,
+    },
+    Legacy09(V1),
+    /// It asks for a revision of the `/1/` wire that never was.
+    UnknownProtocol,
+    /// Plain messages, in the codec of this number.
+    Legacy06(u8, Legacy06),
+    /// It is not ours.
+    Foreign,
+}
+
+impl Kind {
+    /// Says what a request is.
+    ///
+    /// A generation that is not served answers as a server without it: everything under the prefix is then an Engine.IO request, refused for
+    /// its missing transport. So is a path below the prefix that has a `transport`: the prefix test of genuine servers looks no further
+    /// (docs/protocol/engine-io.md §1).
+    ///
+    /// The cost before any limit but those of [`http::Limits`]: one walk over the header fields, one over the query, a few over the path.
+    /// Nothing is allocated.
+    pub(crate) fn of(config: &Config, request: &http::Request) -> Self {
+        let (head, upgrade) = head_of(request);
+        let target = head.target;
+        if let Some(path) = config.engine_path.as_deref()
+            && config.is_below(path, target)
+        {
+            let detector = Detector::new(&head);
+            if is_bare(path, target) && !detector.says_engine_io() {
+                return Self::Foreign;
+            }
+            return Self::Engine {
+                raw: true,
+                upgrade,
+                route: detector.engine_io(),
+            };
+        }
+        let serves = |codec: u8, route: &Legacy06| {
+            config.generations.legacy06 && config.legacy.codec_at(codec).serves(route.transport)
+        };
+        for (codec, mount) in (1..).zip(&config.legacy.mounts) {
+            if config.is_below(&mount.path, target) {
+                // There is nothing else on a mount: what it does not serve is the application's.
+                return match Detector::new(&head).route(&mount.path) {
+                    Route::Legacy06(route) if serves(codec, &route) => Self::Legacy06(codec, route),
+                    _ => Self::Foreign,
+                };
+            }
+        }
+        if !config.is_below(&config.path, target) {
+            return Self::Foreign;
+        }
+        let detector = Detector::new(&head);
+        if is_bare(&config.path, target) && !detector.says_engine_io() {
+            return Self::Foreign;
+        }
+        let legacy09 = config.generations.legacy09;
+        let route = match detector.route(&config.path) {
+            Route::Static(_) => return Self::Foreign,
+            Route::Legacy06(route) if serves(0, &route) => return Self::Legacy06(0, route),
+            Route::V1(route) if legacy09 => return Self::Legacy09(route),
+            Route::UnknownProtocol if legacy09 => return Self::UnknownProtocol,
+            Route::EngineIo(route) => route,
+            Route::Foreign => match detector.engine_io() {
+                route if route.transport == EngineTransport::Unknown => return Self::Foreign,
+                route => route,
+            },
+            Route::NotAProtocolRequest | Route::V1(_) | Route::UnknownProtocol | Route::Legacy06(_) => {
+                detector.engine_io()
+            }
+        };
+        Self::Engine {
+            raw: false,
+            upgrade,
+            route,
+        }
+    }
+
+    /// Where in the target the session stands that it names, if it names one.
+    pub(crate) const fn session(&self) -> Option<Part> {
+        match self {
+            Self::Engine { route, .. } => route.sid,
+            Self::Legacy09(V1::Transport { session, .. } | V1::Disconnect { session }) => Some(*session),
+            Self::Legacy09(V1::Handshake { maybe_beacon_of, .. }) => *maybe_beacon_of,
+            Self::Legacy06(_, route) => route.session,
+            Self::Legacy09(V1::Preflight | V1::Malformed) | Self::UnknownProtocol | Self::Foreign => None,
+        }
+    }
+
+    /// Whether it may turn out to open a session, be it that the session which it seems to name is not one: what stands in the place of an
+    /// id may be a timestamp, and a beacon may be a handshake.
+    pub(crate) const fn may_open(&self, method: http::Method) -> bool {
+        match self {
+            Self::Engine { route, .. } => route.sid.is_none() && matches!(method, http::Method::Get),
+            Self::Legacy09(V1::Handshake { .. }) => matches!(method, http::Method::Get | http::Method::Post),
+            Self::Legacy06(_, route) => {
+                (route.session.is_none() || route.maybe_timestamp)
+                    && matches!(route.exchange, Exchange::Poll | Exchange::Stream | Exchange::Upgrade(_))
+            }
+            Self::Legacy09(V1::Transport { .. } | V1::Disconnect { .. } | V1::Preflight | V1::Malformed)
+            | Self::UnknownProtocol
+            | Self::Foreign => false,
+        }
+    }
+
+    /// Whether its answer is a script, or a page of scripts: what every page may run.
+    pub(crate) fn is_script(&self) -> bool {
+        match self {
+            Self::Engine { route, .. } => route.jsonp.is_some(),
+            Self::Legacy09(V1::Handshake { jsonp, .. }) => jsonp.is_some(),
+            Self::Legacy09(V1::Transport {
+                transport, exchange, ..
+            })
+            | Self::Legacy06(
+                _,
+                Legacy06 {
+                    transport, exchange, ..
+                },
+            ) => match exchange {
+                Exchange::Poll => *transport == Transport::JsonpPolling,
+                Exchange::Stream => *transport == Transport::Htmlfile,
+                Exchange::Upgrade(_)
+                | Exchange::Send
+                | Exchange::Preflight
+                | Exchange::Mismatch
+                | Exchange::BadMethod => false,
+            },
+            Self::Legacy09(V1::Disconnect { .. } | V1::Preflight | V1::Malformed)
+            | Self::UnknownProtocol
+            | Self::Foreign => false,
+        }
+    }
+}
+
+/// Whether a target that a path covers is that path without its final slash. If its query says nothing of Engine.IO it is the application's
+/// own, as with genuine servers, which look at the slash alone.
+fn is_bare(path: &str, target: &str) -> bool {
+    !matches!(target.as_bytes().get(path.len()), Some(b'/'))
+}
+
+/// What is found out about a request before it goes anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Findings {
+    pub(crate) kind: Kind,
+    /// Whether its page may do what it asks for; false where nothing depends on it.
+    pub(crate) origin_allowed: bool,
+}
+
+impl Findings {
+    /// The cost is that of [`Kind::of`], and for requests that their origin decides about two or three more walks over the header fields.
+    pub(crate) fn of(config: &Config, request: &http::Request) -> Self {
+        let kind = Kind::of(config, request);
+        let depends = match kind {
+            // A session's id is enough to use it.
+            Kind::Engine { .. } => kind.may_open(request.method),
+            Kind::Legacy09(_) | Kind::Legacy06(..) => true,
+            Kind::UnknownProtocol | Kind::Foreign => false,
+        };
+        let origin_allowed = depends
+            && match kind.is_script() {
+                true => script_allowed(config, request),
+                false => origin_allowed(config, request),
+            };
+        Self { kind, origin_allowed }
+    }
+}
+
+/// What detection looks at, and whether there is an `Upgrade` header at all.
+fn head_of(request: &http::Request) -> (RequestHead<'_>, bool) {
+    let mut head = RequestHead {
+        method: request.method.name().unwrap_or("OTHER"),
+        target: &request.target,
+        ..RequestHead::default()
+    };
+    let (mut upgrade, mut versioned, mut key1, mut key2) = (false, false, false, false);
+    for (name, value) in request.headers.raw() {
+        match name.len() {
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                upgrade = true;
+                head.upgrade |= http::is_in_list(value, "websocket");
+            }
+            17 if name.eq_ignore_ascii_case(b"sec-websocket-key") => head.websocket_key = true,
+            18 if name.eq_ignore_ascii_case(b"sec-websocket-key1") => key1 = true,
+            18 if name.eq_ignore_ascii_case(b"sec-websocket-key2") => key2 = true,
+            21 if !versioned && name.eq_ignore_ascii_case(b"sec-websocket-version") => {
+                versioned = true;
+                head.websocket_version = core::str::from_utf8(value).ok();
+            }
+            _ => {}
+        }
+    }
+    head.websocket_key_pair = head.upgrade && key1 && key2;
+    (head, upgrade)
+}
