@@ -121,7 +121,7 @@ impl Connections {
 }
 
 /// What an address is for the limit: the network that one subscriber has.
-fn counted_as(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
+pub(crate) fn counted_as(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let mask = u128::MAX

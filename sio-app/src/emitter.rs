@@ -105,7 +105,8 @@ impl Emitter {
         self.broadcast()
     }
 
-    /// Only those who can take it right now: for a state that the next message replaces anyway.
+    /// Only those who can take it right now: for a state that the next message replaces anyway. Of several in a row the first is sent, as long as the
+    /// code that sends them has not returned (outside of handlers, for a millisecond).
     pub const fn volatile(mut self) -> Self {
         self.volatile = true;
         self
@@ -183,8 +184,15 @@ impl Emitter {
         let forms = cells
             .clone()
             .fold(Forms::default(), |forms, cell| forms.union(cell.forms()));
-        let (message, encoded) =
-            with_scratch(|s| draft.encoded(&target.namespace, self.volatile, forms, &io.config, s));
+        let (message, encoded) = with_scratch(|s| {
+            draft.encoded(
+                &target.namespace,
+                self.volatile.then_some(io.runtime),
+                forms,
+                &io.config,
+                s,
+            )
+        });
         let mut message = Some(message);
         turn::act(io.runtime, |turn| {
             while let Some(cell) = cells.next() {
@@ -218,6 +226,12 @@ impl Emitter {
     /// Makes the chosen sockets join a room. If its name is the id of a socket, none joins, and
     /// [`Io::on_error`](crate::Io::on_error) hears of [`EmitError::ReservedRoom`].
     pub fn join(self, room: impl AsRef<str>) {
+        if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
+            if let Err(error) = socket.join(room) {
+                socket.report("join", error);
+            }
+            return;
+        }
         let Some(io) = self.io.upgrade() else { return };
         if io.router.shard_of(room.as_ref()).is_some() {
             let error = HandlerError::Emit(EmitError::ReservedRoom);
@@ -232,6 +246,9 @@ impl Emitter {
 
     /// Makes the chosen sockets leave a room.
     pub fn leave(self, room: impl AsRef<str>) {
+        if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
+            return socket.leave(room);
+        }
         let rooms = vec![ByteString::from(room.as_ref())];
         self.command(|target| Command::Leave {
             target,

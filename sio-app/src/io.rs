@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use serde::Serialize;
-use sio_proto::http;
+use sio_proto::http::{self, Method};
 use sio_proto::server::{Admission, Budget, Peer, Request, Router, Shard};
 use sio_proto::{Config, ConfigError, Time};
 
@@ -20,8 +20,8 @@ use crate::emitter::Emitter;
 use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
 use crate::link::Link;
+use crate::load::Loads;
 use crate::lock::Mutex;
-use crate::mailbox;
 use crate::metrics::Tally;
 use crate::namespace::Namespace;
 use crate::options::Options;
@@ -112,10 +112,7 @@ impl Io {
         let config = shards
             .first()
             .map_or_else(Arc::default, |shard| Arc::clone(shard.config()));
-        let waiting = mailbox::Limits {
-            max_events: options.max_waiting_events,
-            max_bytes: options.max_waiting_bytes,
-        };
+        let loads = Arc::new(Loads::new(&options));
         let warnings = Arc::new(Warnings::new());
         let io = Self(Arc::new_cyclic(|io| Inner {
             runtime,
@@ -130,7 +127,7 @@ impl Io {
                         io.clone(),
                         runtime,
                         shard,
-                        waiting,
+                        Arc::clone(&loads),
                         Arc::clone(&warnings),
                     ))
                 })
@@ -292,7 +289,7 @@ impl Io {
 
 /// The application's decisions.
 impl Io {
-    /// Answers requests that are not Socket.IO's. Without this they get 404.
+    /// Answers requests that are not Socket.IO's. Without this they get 404, or 405 if their method is none that this server knows.
     ///
     /// The function is called in place and must not wait.
     ///
@@ -438,7 +435,10 @@ impl Inner {
         }
         let hook = self.hooks.read().request.clone();
         let Some(hook) = hook else {
-            return HttpResponse::new(404);
+            return match request.http.method {
+                Method::Other => HttpResponse::new(405).header("Allow", "GET, HEAD, POST, OPTIONS"),
+                _ => HttpResponse::new(404),
+            };
         };
         guarded(|| hook(&HttpRequest::new(request))).unwrap_or_else(|error| {
             self.report(None, "request", &error);

@@ -15,22 +15,15 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use sio_proto::server::Reason;
 use sio_proto::socket::Args;
 
+use crate::load::{Load, Overflow};
 use crate::lock::Mutex;
 
 /// What is larger keeps the buffer that it was read into: it is most of it.
 const MAX_COPIED: usize = 64 * 1024;
-
-/// How much may wait for one socket. More means that its handlers do not keep up, and costs the session.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) max_events: usize,
-    pub(crate) max_bytes: usize,
-}
 
 /// What concerns one socket, in order.
 #[derive(Debug)]
@@ -43,15 +36,17 @@ pub(crate) enum Mail {
     Disconnect {
         reason: Reason,
         connected: bool,
+        /// The rooms it was in.
+        rooms: Vec<ByteString>,
     },
 }
 
 impl Mail {
-    /// What its parts take in memory.
-    fn bytes(&self) -> usize {
+    /// What its parts take in memory; `None` for the end, which is no event, and comes once.
+    fn bytes(&self) -> Option<usize> {
         match self {
-            Self::Event { name, args, .. } => name.len() + args_bytes(args),
-            Self::Disconnect { .. } => 0,
+            Self::Event { name, args, .. } => Some(name.len() + args_bytes(args)),
+            Self::Disconnect { .. } => None,
         }
     }
 
@@ -60,14 +55,7 @@ impl Mail {
         match self {
             Self::Event { name, args, ack } if name.len() + args_bytes(&args) <= MAX_COPIED => Self::Event {
                 name: String::from(&*name).into(),
-                args: Args {
-                    json: String::from(&*args.json).into(),
-                    attachments: args
-                        .attachments
-                        .iter()
-                        .map(|bytes| Bytes::copy_from_slice(bytes))
-                        .collect(),
-                },
+                args: args.detached(),
                 ack,
             },
             other => other,
@@ -77,12 +65,8 @@ impl Mail {
 
 /// What arguments take in memory.
 pub(crate) fn args_bytes(args: &Args) -> usize {
-    args.json.len() + args.attachments.iter().map(Bytes::len).sum::<usize>()
+    args.bytes()
 }
-
-/// Too much waits.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Overflow;
 
 /// Who is at work for a socket; unique among turns and futures.
 pub(crate) type Owner = u64;
@@ -97,8 +81,6 @@ struct State {
     /// How many mails the owner has that it has not finished.
     given: u32,
     queue: VecDeque<Mail>,
-    /// What the mails in the queue and the guests take in memory.
-    bytes: usize,
     /// How many at the front of the queue were given out and came back.
     returned: usize,
     /// What is under way for the socket beside its owner: handlers that wait, acknowledgements they have to send.
@@ -121,16 +103,12 @@ impl State {
         self.queue.len() + self.guests
     }
 
-    /// Whether so much of one more thing may wait. The first may be as large as it wants.
-    fn has_room(&self, bytes: usize, limits: Limits) -> bool {
-        let waiting = self.waiting();
-        waiting < limits.max_events && (waiting == 0 || self.bytes + bytes <= limits.max_bytes)
-    }
-
     /// Takes the front of the queue.
-    fn pop(&mut self) -> Option<Mail> {
+    fn pop(&mut self, load: &Load) -> Option<Mail> {
         let mail = self.queue.pop_front()?;
-        self.bytes -= mail.bytes();
+        if let Some(bytes) = mail.bytes() {
+            load.leave(bytes);
+        }
         self.returned = self.returned.saturating_sub(1);
         Some(mail)
     }
@@ -155,18 +133,16 @@ impl Mailbox {
     ///
     /// # Errors
     /// [`Overflow`] for an event that would have to wait where too much does.
-    pub(crate) fn admit(&self, owner: Owner, mail: Mail, limits: Limits) -> Result<Option<Mail>, Overflow> {
+    pub(crate) fn admit(&self, owner: Owner, mail: Mail, load: &Load) -> Result<Option<Mail>, Overflow> {
         let mut state = self.0.lock();
         if (state.owner == 0 || state.owner == owner) && state.queue.is_empty() {
             state.owner = owner;
             state.given += 1;
             return Ok(Some(mail));
         }
-        let bytes = mail.bytes();
-        if matches!(mail, Mail::Event { .. }) && !state.has_room(bytes, limits) {
-            return Err(Overflow);
+        if let Some(bytes) = mail.bytes() {
+            load.enter(bytes)?;
         }
-        state.bytes += bytes;
         state.queue.push_back(mail.detached());
         Ok(None)
     }
@@ -177,13 +153,13 @@ impl Mailbox {
     }
 
     /// The turn `owner` comes to a mail it was given. It gets it back unless the mailbox has been parked meanwhile.
-    pub(crate) fn begin(&self, owner: Owner, mail: Mail) -> Option<Mail> {
+    pub(crate) fn begin(&self, owner: Owner, mail: Mail, load: &Load) -> Option<Mail> {
         let mut state = self.0.lock();
         if state.owner == owner {
             return Some(mail);
         }
         let at = state.returned;
-        state.bytes += mail.bytes();
+        mail.bytes().into_iter().for_each(|bytes| load.add(bytes));
         state.queue.insert(at, mail.detached());
         state.returned += 1;
         state.given -= 1;
@@ -191,13 +167,13 @@ impl Mailbox {
     }
 
     /// The owner is done with one mail, and may get another.
-    pub(crate) fn done(&self) -> Next {
+    pub(crate) fn done(&self, load: &Load) -> Next {
         let mut state = self.0.lock();
         state.given -= 1;
         if state.given > 0 {
             return Next::Nothing;
         }
-        if let Some(mail) = state.pop() {
+        if let Some(mail) = state.pop(load) {
             state.given = 1;
             return Next::Mail(mail);
         }
@@ -205,24 +181,18 @@ impl Mailbox {
         if state.leaves() { Next::Leave } else { Next::Nothing }
     }
 
-    /// Something of this size is under way for the socket that its owner does not wait for. Gives how much waits now.
-    ///
-    /// # Errors
-    /// [`Overflow`] if that is too much. It is counted all the same, because it is there.
-    pub(crate) fn enter(&self, bytes: usize, limits: Limits) -> Result<usize, Overflow> {
+    /// Something is under way for the socket that its owner does not wait for. Gives how much waits now.
+    pub(crate) fn enter(&self) -> usize {
         let mut state = self.0.lock();
-        let room = state.has_room(bytes, limits);
         state.guests += 1;
-        state.bytes += bytes;
-        if room { Ok(state.waiting()) } else { Err(Overflow) }
+        state.waiting()
     }
 
     /// It is done. True if the socket is to go.
     #[must_use]
-    pub(crate) fn exit(&self, bytes: usize) -> bool {
+    pub(crate) fn exit(&self) -> bool {
         let mut state = self.0.lock();
         state.guests -= 1;
-        state.bytes -= bytes;
         state.leaves()
     }
 
@@ -232,6 +202,12 @@ impl Mailbox {
         let mut state = self.0.lock();
         state.leaving = true;
         state.leaves()
+    }
+
+    /// Nobody will come for what is in the queue.
+    pub(crate) fn give_up(&self, load: &Load) {
+        let queue = std::mem::take(&mut self.0.lock().queue);
+        queue.iter().filter_map(Mail::bytes).for_each(|bytes| load.leave(bytes));
     }
 
     /// A future takes over from the turn that is at work.
@@ -248,11 +224,19 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+
+    use crate::load::Limits;
+    use std::sync::Arc;
 
     const LIMITS: Limits = Limits {
         max_events: 4096,
         max_bytes: 1 << 20,
     };
+
+    fn load() -> Arc<Load> {
+        Load::of(LIMITS)
+    }
 
     fn event(name: &'static str) -> Mail {
         Mail::Event {
@@ -262,8 +246,8 @@ mod tests {
         }
     }
 
-    fn next(mailbox: &Mailbox) -> Option<String> {
-        match mailbox.done() {
+    fn next(mailbox: &Mailbox, load: &Load) -> Option<String> {
+        match mailbox.done(load) {
             Next::Mail(mail) => Some(name(mail)),
             Next::Nothing => None,
             Next::Leave => Some("leave".into()),
@@ -279,118 +263,136 @@ mod tests {
 
     #[test]
     fn one_turn_gets_its_own_mails_at_once() {
-        let mailbox = Mailbox::default();
+        let (mailbox, load) = (Mailbox::default(), load());
         for round in ["a", "b", "c"] {
-            assert_eq!(name(mailbox.admit(7, event(round), LIMITS).unwrap().unwrap()), round);
+            assert_eq!(name(mailbox.admit(7, event(round), &load).unwrap().unwrap()), round);
         }
-        assert_eq!(next(&mailbox), None);
-        assert_eq!(next(&mailbox), None);
-        assert_eq!(next(&mailbox), None);
-        assert!(mailbox.admit(8, event("d"), LIMITS).unwrap().is_some());
+        assert_eq!(next(&mailbox, &load), None);
+        assert_eq!(next(&mailbox, &load), None);
+        assert_eq!(next(&mailbox, &load), None);
+        assert!(mailbox.admit(8, event("d"), &load).unwrap().is_some());
     }
 
     #[test]
     fn another_turns_mail_waits_for_the_first() {
-        let mailbox = Mailbox::default();
-        assert!(mailbox.admit(1, event("a"), LIMITS).unwrap().is_some());
-        assert!(mailbox.admit(2, event("b"), LIMITS).unwrap().is_none());
+        let (mailbox, load) = (Mailbox::default(), load());
+        assert!(mailbox.admit(1, event("a"), &load).unwrap().is_some());
+        assert!(mailbox.admit(2, event("b"), &load).unwrap().is_none());
         // Behind what waits, even for the owner.
-        assert!(mailbox.admit(1, event("c"), LIMITS).unwrap().is_none());
-        assert_eq!(next(&mailbox).unwrap(), "b");
-        assert_eq!(next(&mailbox).unwrap(), "c");
-        assert_eq!(next(&mailbox), None);
-        assert!(mailbox.admit(2, event("d"), LIMITS).unwrap().is_some());
+        assert!(mailbox.admit(1, event("c"), &load).unwrap().is_none());
+        assert_eq!(next(&mailbox, &load).unwrap(), "b");
+        assert_eq!(next(&mailbox, &load).unwrap(), "c");
+        assert_eq!(next(&mailbox, &load), None);
+        assert!(mailbox.admit(2, event("d"), &load).unwrap().is_some());
     }
 
     #[test]
     fn what_was_given_before_a_park_comes_before_what_arrived_after() {
-        let mailbox = Mailbox::default();
+        let (mailbox, load) = (Mailbox::default(), load());
         mailbox.open(1);
-        let given = ["a", "b"].map(|n| mailbox.admit(1, event(n), LIMITS).unwrap().unwrap());
+        let given = ["a", "b"].map(|n| mailbox.admit(1, event(n), &load).unwrap().unwrap());
         mailbox.park(99);
-        assert!(mailbox.admit(2, event("c"), LIMITS).unwrap().is_none());
+        assert!(mailbox.admit(2, event("c"), &load).unwrap().is_none());
         for mail in given {
-            assert!(mailbox.begin(1, mail).is_none());
+            assert!(mailbox.begin(1, mail, &load).is_none());
         }
         mailbox.resume(3);
         for expected in ["a", "b", "c"] {
-            assert_eq!(next(&mailbox).unwrap(), expected);
+            assert_eq!(next(&mailbox, &load).unwrap(), expected);
         }
-        assert_eq!(next(&mailbox), None);
+        assert_eq!(next(&mailbox, &load), None);
+    }
+
+    /// Something is under way, as a guest of the socket is.
+    fn enter(mailbox: &Mailbox, load: &Load, bytes: usize) {
+        mailbox.enter();
+        load.enter(bytes).unwrap();
+    }
+
+    fn exit(mailbox: &Mailbox, load: &Load, bytes: usize) -> bool {
+        load.leave(bytes);
+        mailbox.exit()
     }
 
     #[test]
     fn events_are_bounded_by_number_together_with_what_is_under_way() {
-        let mailbox = Mailbox::default();
+        let (mailbox, load) = (
+            Mailbox::default(),
+            Load::of(Limits {
+                max_events: 5,
+                ..LIMITS
+            }),
+        );
         mailbox.open(1);
-        let few = Limits {
-            max_events: 5,
-            ..LIMITS
-        };
         for _ in 0..3 {
-            assert!(mailbox.admit(2, event("x"), few).unwrap().is_none());
+            assert!(mailbox.admit(2, event("x"), &load).unwrap().is_none());
         }
         for _ in 0..2 {
-            mailbox.enter(0, few).unwrap();
+            enter(&mailbox, &load, 0);
         }
-        assert_eq!(mailbox.waiting(), 5);
-        assert_eq!(mailbox.admit(2, event("x"), few).unwrap_err(), Overflow);
+        assert_eq!((mailbox.waiting(), load.has_room()), (5, false));
+        assert_eq!(mailbox.admit(2, event("x"), &load).unwrap_err(), Overflow);
         let gone = Mail::Disconnect {
             reason: Reason::ForcedClose,
             connected: true,
+            rooms: Vec::new(),
         };
-        assert!(mailbox.admit(2, gone, few).unwrap().is_none(), "the end is no event");
-        assert_eq!(mailbox.enter(0, few), Err(Overflow));
-        for _ in 0..3 {
-            let _ = mailbox.exit(0);
+        assert!(mailbox.admit(2, gone, &load).unwrap().is_none(), "the end is no event");
+        assert_eq!(load.enter(0), Err(Overflow));
+        for _ in 0..2 {
+            assert!(!exit(&mailbox, &load, 0));
         }
-        assert_eq!(next(&mailbox).unwrap(), "x");
+        assert_eq!(next(&mailbox, &load).unwrap(), "x");
         assert!(
-            mailbox.admit(2, event("x"), few).unwrap().is_none(),
+            mailbox.admit(2, event("x"), &load).unwrap().is_none(),
             "there is room again"
         );
+        while next(&mailbox, &load).is_some() {}
+        assert_eq!(load.waiting(), (0, 0));
     }
 
     #[test]
     fn events_are_bounded_by_their_bytes() {
-        let mailbox = Mailbox::default();
+        let (mailbox, load) = (
+            Mailbox::default(),
+            Load::of(Limits {
+                max_bytes: 10,
+                ..LIMITS
+            }),
+        );
         mailbox.open(1);
-        let little = Limits {
-            max_bytes: 10,
-            ..LIMITS
-        };
         assert!(
             mailbox
-                .admit(2, event("the first may be as large as it wants"), little)
+                .admit(2, event("the first may be as large as it wants"), &load)
                 .unwrap()
                 .is_none()
         );
-        assert_eq!(mailbox.admit(2, event(""), little).unwrap_err(), Overflow);
-        assert!(next(&mailbox).is_some());
-        mailbox.enter(4, little).unwrap();
+        assert_eq!(mailbox.admit(2, event(""), &load).unwrap_err(), Overflow);
+        assert!(next(&mailbox, &load).is_some());
+        enter(&mailbox, &load, 4);
         let with_attachments = Mail::Event {
             name: "n".into(),
             args: Args {
                 json: "12".into(),
                 attachments: vec![Bytes::from_static(b"345")],
+                ..Default::default()
             },
             ack: None,
         };
         assert!(
-            mailbox.admit(2, with_attachments, little).unwrap().is_none(),
+            mailbox.admit(2, with_attachments, &load).unwrap().is_none(),
             "ten bytes together"
         );
-        assert_eq!(mailbox.admit(2, event("x"), little).unwrap_err(), Overflow);
-        assert!(!mailbox.exit(4));
-        assert!(mailbox.admit(2, event("four"), little).unwrap().is_none());
-        while next(&mailbox).is_some() {}
-        assert_eq!(mailbox.waiting(), 0);
-        assert_eq!(mailbox.0.lock().bytes, 0);
+        assert_eq!(mailbox.admit(2, event("x"), &load).unwrap_err(), Overflow);
+        assert!(!exit(&mailbox, &load, 4));
+        assert!(mailbox.admit(2, event("four"), &load).unwrap().is_none());
+        mailbox.give_up(&load);
+        assert_eq!((mailbox.waiting(), load.waiting()), (0, (0, 0)));
     }
 
     #[test]
     fn what_waits_keeps_no_buffer_that_it_was_read_into() {
-        let mailbox = Mailbox::default();
+        let (mailbox, load) = (Mailbox::default(), load());
         mailbox.open(1);
         let buffer = Bytes::from(vec![b'7'; 128 * 1024]);
         let part = |range: std::ops::Range<usize>| ByteString::try_from(buffer.slice(range)).unwrap();
@@ -399,12 +401,13 @@ mod tests {
             args: Args {
                 json: part(4..5),
                 attachments: vec![buffer.slice(9..99)],
+                ..Default::default()
             },
             ack: None,
         };
-        assert!(mailbox.admit(2, mail, LIMITS).unwrap().is_none());
+        assert!(mailbox.admit(2, mail, &load).unwrap().is_none());
         assert!(buffer.is_unique(), "nobody else has a part of it");
-        let Next::Mail(Mail::Event { name, args, .. }) = mailbox.done() else {
+        let Next::Mail(Mail::Event { name, args, .. }) = mailbox.done(&load) else {
             panic!("it is there")
         };
         assert_eq!((&*name, &*args.json, args.attachments[0].len()), ("777", "7", 90));
@@ -412,21 +415,21 @@ mod tests {
 
     #[test]
     fn a_socket_leaves_when_nothing_is_under_way() {
-        let mailbox = Mailbox::default();
+        let (mailbox, load) = (Mailbox::default(), load());
         assert!(mailbox.leave(), "nothing is");
         mailbox.open(1);
         assert!(!mailbox.leave());
-        mailbox.enter(0, LIMITS).unwrap();
-        assert!(mailbox.admit(2, event("a"), LIMITS).unwrap().is_none());
-        assert_eq!(next(&mailbox).unwrap(), "a");
-        assert_eq!(next(&mailbox), None, "there is a guest");
-        assert!(mailbox.exit(0));
+        enter(&mailbox, &load, 0);
+        assert!(mailbox.admit(2, event("a"), &load).unwrap().is_none());
+        assert_eq!(next(&mailbox, &load).unwrap(), "a");
+        assert_eq!(next(&mailbox, &load), None, "there is a guest");
+        assert!(exit(&mailbox, &load, 0));
         // It has been said.
-        mailbox.enter(0, LIMITS).unwrap();
-        assert!(!mailbox.exit(0));
+        enter(&mailbox, &load, 0);
+        assert!(!exit(&mailbox, &load, 0));
 
         mailbox.open(3);
         assert!(!mailbox.leave());
-        assert_eq!(next(&mailbox).unwrap(), "leave");
+        assert_eq!(next(&mailbox, &load).unwrap(), "leave");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use bytestring::ByteString;
 use serde::Serialize;
 use sio_proto::Config;
@@ -11,6 +11,7 @@ use sio_proto::socket::{Args, is_reserved_event};
 
 use crate::args::to_args;
 use crate::error::EmitError;
+use crate::runtime::Runtime;
 use crate::socket::SocketInner;
 use crate::turn;
 
@@ -58,14 +59,14 @@ impl Draft {
 
     /// About how many bytes it is.
     pub(crate) fn len(&self) -> usize {
-        size(&self.args)
+        self.args.bytes()
     }
 
-    /// The message, encoded in these forms, and what could not be said in one of them.
+    /// The message, volatile if it has a runtime for the moment, encoded in these forms, and what could not be said in one of them.
     pub(crate) fn encoded(
         self,
         namespace: &ByteString,
-        volatile: bool,
+        volatile: Option<Runtime>,
         forms: Forms,
         config: &Config,
         scratch: &mut BytesMut,
@@ -80,13 +81,13 @@ impl Draft {
         (message, result)
     }
 
-    fn message(self, namespace: &ByteString, id: Option<u64>, volatile: bool) -> Message {
-        Message::event(namespace.clone(), self.name, self.args, id).volatile(volatile)
+    fn message(self, namespace: &ByteString, id: Option<u64>, volatile: Option<Runtime>) -> Message {
+        let message = Message::event(namespace.clone(), self.name, self.args, id);
+        match volatile {
+            Some(runtime) => message.volatile(true).moment(turn::moment(runtime)),
+            None => message,
+        }
     }
-}
-
-fn size(args: &Args) -> usize {
-    args.json.len() + args.attachments.iter().map(Bytes::len).sum::<usize>()
 }
 
 /// Sends an event to one socket.
@@ -99,8 +100,15 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
 ) -> Result<(), EmitError> {
     with_scratch(|scratch| {
         let draft = Draft::new(name, args, scratch)?;
+        if volatile && socket.is_asking() {
+            return Err(EmitError::Dropped);
+        }
         let len = draft.len();
-        let message = draft.message(&socket.namespace, ack.map(|ack| ack.id), volatile);
+        let message = draft.message(
+            &socket.namespace,
+            ack.map(|ack| ack.id),
+            volatile.then(|| socket.runtime()),
+        );
         send(socket, message, len, ack, scratch)
     })
 }
@@ -109,7 +117,7 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
 pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketInner, id: u64, args: &A) -> Result<(), EmitError> {
     with_scratch(|scratch| {
         let args = to_args(args, scratch)?;
-        let len = size(&args);
+        let len = args.bytes();
         send(
             socket,
             Message::ack(socket.namespace.clone(), id, args),
@@ -130,6 +138,20 @@ fn send(
     scratch: &mut BytesMut,
 ) -> Result<(), EmitError> {
     message.encode(socket.form, &socket.cell.config, scratch)?;
+    if socket.is_asking() {
+        // It goes behind the answer to the CONNECT.
+        let mut early = Some(message);
+        let sent = socket.prepare(|entry| {
+            early
+                .take()
+                .map(|early| entry.send(early, len, ack, &socket.cell.config))
+        });
+        match (sent, early) {
+            (Some(Some(sent)), _) => return sent,
+            (_, Some(unsent)) => message = unsent,
+            (_, None) => return Err(EmitError::Disconnected),
+        }
+    }
     turn::act(socket.runtime(), |turn| {
         let sent = socket
             .cell

@@ -114,13 +114,41 @@ impl Namespace {
         self.change(|table| table.connect = Some(Arc::new(move |socket| handler.call(socket))))
     }
 
+    /// Handles connections that are about to end, which had been let in, before [`Namespace::on_disconnect`] does. The socket takes
+    /// nothing any more, but [`Socket::rooms`] still gives the rooms that it was in, and the others in them can be told:
+    ///
+    /// ```
+    /// # use sio_app::{Io, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of("/").on_disconnecting(|socket: Socket| {
+    ///     for room in socket.rooms() {
+    ///         socket.to(room).emit("left", socket.id());
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// An `async` one has the rooms until it has to wait for the first time; the disconnect handler does not wait for it.
+    pub fn on_disconnecting<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
+        self.change(|table| table.disconnecting = Some(Arc::new(move |socket, reason| handler.call(socket, reason))))
+    }
+
     /// Handles the end of connections that had been let in. The socket is gone already: it is in no room and takes nothing.
+    /// See [`Namespace::on_disconnecting`] for what has to know its rooms.
     pub fn on_disconnect<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
         self.change(|table| table.disconnect = Some(Arc::new(move |socket, reason| handler.call(socket, reason))))
     }
 
     /// Adds a middleware: it decides whether a socket may join. They run in order, the first refusal counts, and until the last one has
     /// agreed the socket neither gets nor sends anything.
+    ///
+    /// What a middleware does for its socket counts once the socket is let in, and has not happened if it is refused:
+    /// [`join`](Socket::join) and [`leave`](Socket::leave), [`emit`](Socket::emit) and [`send`](Socket::send), which leave behind the answer
+    /// to the client, and [`set_data`](Socket::set_data). A question ([`emit_with_ack`](Socket::emit_with_ack)) fails with
+    /// [`EmitError::Disconnected`](crate::EmitError::Disconnected), because its answer cannot come before the middleware has agreed, and a volatile
+    /// message is dropped.
+    ///
+    /// Of one session only a few middlewares wait at once ([`Options::max_waiting_middlewares`](crate::Options::max_waiting_middlewares)).
     ///
     /// ```
     /// # use sio_app::{Io, Refusal, Socket};

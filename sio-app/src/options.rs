@@ -42,13 +42,30 @@ pub struct Options {
     /// About how many bytes a connection may send ahead while its request waits for the answer. Default 64 KiB. When there are as many it is not read from until the answer
     /// is there. Less costs clients that pipeline large requests a round trip.
     pub max_pipelined_bytes: usize,
-    /// How much may wait for the handlers of one socket: events whose turn has not come, handlers that wait, acknowledgements that the application owes. Default 4 096.
-    /// One more closes the session, because a client that is faster than its handlers would fill the memory. Too few closes
+    /// How much may wait for one session: events whose turn has not come, handlers and middlewares that wait, those of sockets that have
+    /// left among them, acknowledgements that the application owes. Default 4 096. An event that comes when there is so much
+    /// closes the session, because a client that is faster than its handlers would fill the memory. Too few closes
     /// sessions of clients that send bursts to slow handlers.
     pub max_waiting_events: usize,
     /// The same in bytes: names and arguments of events whose turn has not come, and arguments of events whose handlers wait. Default 16 MiB. One event
     /// may wait whatever its size.
     pub max_waiting_bytes: usize,
+    /// How much may wait for all sessions of one address, counted as in [`Options::max_waiting_events`], those that have ended
+    /// among them. Default 32 768. An event that comes when there is so much closes its session. What counts as an address is what
+    /// [`Options::ipv6_prefix`] says. Behind a proxy all sessions have the proxy's address: raise this to
+    /// [`Options::max_total_waiting_events`]. Too few closes sessions of people behind one address; too many lets one machine fill the memory.
+    pub max_waiting_events_per_address: usize,
+    /// The same in bytes. Default 32 MiB.
+    pub max_waiting_bytes_per_address: usize,
+    /// How much may wait for all sessions together, counted as in [`Options::max_waiting_events`]. Default 1 000 000. An event that
+    /// comes when there is so much closes its session. A future that waits takes from some hundred bytes to some KiB, beside its arguments.
+    pub max_total_waiting_events: usize,
+    /// The same in bytes. Default 256 MiB.
+    pub max_total_waiting_bytes: usize,
+    /// How many middlewares of one session may wait at once. Default 8. Further CONNECTs wait for them, in their order, and at most
+    /// [`Config::max_namespaces_per_session`](sio_proto::Config::max_namespaces_per_session) of them. Zero is one. Fewer make a
+    /// client that connects to many namespaces wait longer; more let one that connects and leaves again keep as many futures.
+    pub max_waiting_middlewares: usize,
     /// Over how long a shutdown spreads the sessions, each leaving at a random moment of it. Default zero. With many clients, what they connect
     /// to next meets all of them at once otherwise. Until it is over existing sessions go on, and handshakes are answered 503.
     pub shutdown_jitter: Duration,
@@ -77,6 +94,11 @@ impl Default for Options {
             max_pipelined_bytes: 64 * 1024,
             max_waiting_events: 4096,
             max_waiting_bytes: 16 << 20,
+            max_waiting_events_per_address: 32_768,
+            max_waiting_bytes_per_address: 32 << 20,
+            max_total_waiting_events: 1_000_000,
+            max_total_waiting_bytes: 256 << 20,
+            max_waiting_middlewares: 8,
             shutdown_jitter: Duration::ZERO,
             shutdown_drain: Duration::from_secs(3),
             shutdown_timeout: Duration::from_secs(10),
@@ -136,6 +158,16 @@ setters! {
     max_waiting_events: usize,
     /// Sets [`Options::max_waiting_bytes`](#structfield.max_waiting_bytes).
     max_waiting_bytes: usize,
+    /// Sets [`Options::max_waiting_events_per_address`](#structfield.max_waiting_events_per_address).
+    max_waiting_events_per_address: usize,
+    /// Sets [`Options::max_waiting_bytes_per_address`](#structfield.max_waiting_bytes_per_address).
+    max_waiting_bytes_per_address: usize,
+    /// Sets [`Options::max_total_waiting_events`](#structfield.max_total_waiting_events).
+    max_total_waiting_events: usize,
+    /// Sets [`Options::max_total_waiting_bytes`](#structfield.max_total_waiting_bytes).
+    max_total_waiting_bytes: usize,
+    /// Sets [`Options::max_waiting_middlewares`](#structfield.max_waiting_middlewares).
+    max_waiting_middlewares: usize,
     /// Sets [`Options::shutdown_jitter`](#structfield.shutdown_jitter).
     shutdown_jitter: Duration,
     /// Sets [`Options::shutdown_drain`](#structfield.shutdown_drain).

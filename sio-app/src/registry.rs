@@ -52,6 +52,7 @@ pub(crate) struct Table {
     pub(crate) events: HashMap<Box<str>, EventFn, BuildHasherDefault<NameHasher>>,
     pub(crate) any: Option<AnyFn>,
     pub(crate) connect: Option<ConnectFn>,
+    pub(crate) disconnecting: Option<DisconnectFn>,
     pub(crate) disconnect: Option<DisconnectFn>,
     pub(crate) middleware: Vec<MiddlewareFn>,
     pub(crate) one_at_a_time: bool,
@@ -91,7 +92,7 @@ pub(crate) type RuleFn = Arc<dyn Fn(&str, &Socket) -> bool + Send + Sync>;
 impl Table {
     /// Whether the name of an event is the application's, or one of those that [`Io::on_error`](crate::Io::on_error) gives to what is no event.
     pub(crate) fn knows(&self, event: &str) -> bool {
-        self.events.contains_key(event) || matches!(event, "connect" | "disconnect" | "ack")
+        self.events.contains_key(event) || matches!(event, "connect" | "disconnecting" | "disconnect" | "ack" | "join")
     }
 
     /// This table with another over it. All middleware of both has to agree, that of this one first: what is registered for one name
@@ -105,6 +106,7 @@ impl Table {
         whole.middleware.extend(above.middleware.iter().cloned());
         whole.any = above.any.clone().or(whole.any);
         whole.connect = above.connect.clone().or(whole.connect);
+        whole.disconnecting = above.disconnecting.clone().or(whole.disconnecting);
         whole.disconnect = above.disconnect.clone().or(whole.disconnect);
         whole.one_at_a_time |= above.one_at_a_time;
         whole

@@ -9,13 +9,14 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use sio_proto::server::{Command, Delivery, Forms, Garbled, Outputs, Shard, Write};
-use sio_proto::{Config, LinkId, SocketKey, Time};
+use sio_proto::server::{Command, Delivery, Forms, Garbled, Handshake, Outputs, Shard, Write};
+use sio_proto::{Config, LinkId, SessionKey, SocketKey, Time};
 
 use crate::io::Inner;
 use crate::link::{Claim, Item, Link, Pen, Progress};
+use crate::load::{Load, Loads, Overflow};
 use crate::lock::Mutex;
-use crate::mailbox::{self, Mail, Overflow};
+use crate::mailbox::Mail;
 use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::sleep::Sleeps;
@@ -32,8 +33,8 @@ pub(crate) struct ShardCell {
     pub(crate) io: Weak<Inner>,
     pub(crate) runtime: Runtime,
     pub(crate) config: Arc<Config>,
-    /// What may wait for one socket.
-    pub(crate) waiting: mailbox::Limits,
+    /// What waits on the whole.
+    loads: Arc<Loads>,
     /// Those of the whole.
     warnings: Arc<Warnings>,
     state: Mutex<State>,
@@ -47,6 +48,8 @@ pub(crate) struct State {
     pub(crate) shard: Shard,
     pub(crate) links: Links,
     sockets: Vec<Option<Arc<SocketInner>>>,
+    /// What waits for each session that has sockets, by its slot.
+    loads: Vec<Option<(SessionKey, Weak<Load>)>>,
     pub(crate) packets_out: u64,
     sleeps: Sleeps,
     /// The server goes away, and has sessions here.
@@ -91,7 +94,7 @@ impl ShardCell {
         io: Weak<Inner>,
         runtime: Runtime,
         shard: Shard,
-        waiting: mailbox::Limits,
+        loads: Arc<Loads>,
         warnings: Arc<Warnings>,
     ) -> Self {
         let config = Arc::clone(shard.config());
@@ -99,6 +102,7 @@ impl ShardCell {
             shard,
             links: Links::default(),
             sockets: Vec::new(),
+            loads: Vec::new(),
             packets_out: 0,
             sleeps: Sleeps::default(),
             draining: false,
@@ -110,7 +114,7 @@ impl ShardCell {
             io,
             runtime,
             config,
-            waiting,
+            loads,
             warnings,
             state: Mutex::new(state),
             forms: AtomicU32::new(0),
@@ -144,6 +148,11 @@ impl ShardCell {
     /// The forms that its sessions need.
     pub(crate) fn forms(&self) -> Forms {
         Forms::from_bits(self.forms.load(Ordering::Relaxed))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn loads(&self) -> &Arc<Loads> {
+        &self.loads
     }
 
     /// How many sessions it has.
@@ -279,7 +288,7 @@ impl ShardCell {
                 let Some(inner) = state.socket(socket) else { return };
                 match inner
                     .mailbox
-                    .admit(turn.owner(), Mail::Event { name, args, ack }, self.waiting)
+                    .admit(turn.owner(), Mail::Event { name, args, ack }, &inner.load)
                 {
                     Ok(Some(mail)) => turn.add(Work::Mail(Arc::clone(inner), mail)),
                     Ok(None) => self.note_waiting(inner.mailbox.waiting()),
@@ -294,6 +303,7 @@ impl ShardCell {
             }
             Delivery::Connect {
                 socket,
+                session,
                 sid,
                 wire_id,
                 namespace,
@@ -303,8 +313,10 @@ impl ShardCell {
                 transport: _,
                 form,
             } => {
+                let load = state.load(session, &handshake, &self.loads);
                 let inner = SocketInner::new(
                     Arc::clone(self),
+                    load,
                     socket,
                     (SocketId::new(sid), wire_id),
                     namespace,
@@ -324,14 +336,21 @@ impl ShardCell {
                 socket,
                 reason,
                 connected,
+                rooms,
             } => {
                 let Some(inner) = state.forget(socket) else { return };
                 inner.set_gone();
                 if connected && let Some(names) = inner.table().and_then(|table| table.names.as_ref()) {
                     names.leave(&inner.namespace);
                 }
-                let mail = Mail::Disconnect { reason, connected };
-                match inner.mailbox.admit(turn.owner(), mail, self.waiting) {
+                let mail = Mail::Disconnect {
+                    reason,
+                    connected,
+                    rooms,
+                };
+                let given = inner.mailbox.admit(turn.owner(), mail, &inner.load);
+                turn.add(Work::Gone(Arc::clone(&inner)));
+                match given {
                     Ok(Some(mail)) => turn.add(Work::Mail(inner, mail)),
                     Ok(None) | Err(Overflow) => turn.add(Work::Release(inner)),
                 }
@@ -450,6 +469,23 @@ impl State {
             .get(key.slot())?
             .as_ref()
             .filter(|socket| socket.key == key)
+    }
+
+    /// What waits for a session, also for those of its sockets that have gone.
+    fn load(&mut self, session: SessionKey, handshake: &Handshake, loads: &Arc<Loads>) -> Arc<Load> {
+        if self.loads.len() <= session.slot() {
+            self.loads.resize(session.slot() + 1, None);
+        }
+        let known = &mut self.loads[session.slot()];
+        let load = known
+            .as_ref()
+            .filter(|(key, _)| *key == session)
+            .and_then(|(_, load)| load.upgrade());
+        load.unwrap_or_else(|| {
+            let load = loads.session(handshake.peer.address);
+            *known = Some((session, Arc::downgrade(&load)));
+            load
+        })
     }
 
     /// The handle of a socket.

@@ -17,10 +17,13 @@ use sio_proto::socket::Args;
 use crate::ack::{AckFuture, AckSlot};
 use crate::args::Data;
 use crate::emitter::Emitter;
+use crate::entry::Entry;
 use crate::error::{EmitError, HandlerError};
+use crate::gone::{Gone, Mourners};
 use crate::io::Inner;
+use crate::load::{Load, Overflow};
 use crate::lock::Mutex;
-use crate::mailbox::{Mailbox, Overflow};
+use crate::mailbox::Mailbox;
 use crate::message;
 use crate::registry::Table;
 use crate::request;
@@ -50,6 +53,8 @@ pub struct Socket(pub(crate) Arc<SocketInner>);
 
 pub(crate) struct SocketInner {
     pub(crate) cell: Arc<ShardCell>,
+    /// What waits for its session.
+    pub(crate) load: Arc<Load>,
     pub(crate) key: SocketKey,
     pub(crate) form: Form,
     standing: AtomicU8,
@@ -72,6 +77,11 @@ const _: () = assert!(size_of::<SocketInner>() <= 256);
 struct Extras {
     acks: Mutex<Acks>,
     data: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
+    /// What was done for it before it was let in.
+    entry: Mutex<Entry>,
+    /// The rooms that it was in, while it is told of its end.
+    last_rooms: Mutex<Option<Vec<ByteString>>>,
+    mourners: Mourners,
 }
 
 #[derive(Default)]
@@ -87,8 +97,10 @@ const GONE: u8 = 2;
 const OVERRUN: u8 = 3;
 
 impl SocketInner {
+    #[expect(clippy::too_many_arguments, reason = "all that a shard says of a socket, once")]
     pub(crate) fn new(
         cell: Arc<ShardCell>,
+        load: Arc<Load>,
         key: SocketKey,
         (id, wire_id): (SocketId, Option<sio_proto::WireId>),
         namespace: ByteString,
@@ -98,6 +110,7 @@ impl SocketInner {
     ) -> Self {
         Self {
             cell,
+            load,
             key,
             form,
             standing: AtomicU8::new(ASKING),
@@ -129,10 +142,71 @@ impl SocketInner {
         self.table.get_or_init(|| table)
     }
 
-    pub(crate) fn set_connected(&self) {
+    /// The shard has let it in, and is locked. Gives what was done for it before.
+    pub(crate) fn let_in(&self, table: &Table) -> Entry {
+        // Nobody else has had a handle of it.
+        if self.extras.get().is_none() && table.middleware.is_empty() && table.names.is_none() {
+            self.set_connected();
+            return Entry::default();
+        }
+        let mut entry = self.extras().entry.lock();
+        self.set_connected();
+        std::mem::take(&mut *entry)
+    }
+
+    fn set_connected(&self) {
         let _ = self
             .standing
             .compare_exchange(ASKING, CONNECTED, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// It is not let in: what was done for it has not happened.
+    pub(crate) fn turn_away(&self) {
+        self.set_gone();
+        let Some(extras) = self.extras.get() else { return };
+        let entry = std::mem::take(&mut *extras.entry.lock());
+        let data = std::mem::take(&mut *extras.data.lock());
+        drop((entry, data));
+    }
+
+    /// What its `auth` takes in memory.
+    pub(crate) fn auth_bytes(&self) -> usize {
+        self.auth.as_ref().map_or(0, |auth| auth.len())
+    }
+
+    /// Whether its namespace has not decided about it.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) == ASKING
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) >= GONE
+    }
+
+    /// Does something for it that counts once it is let in. `None` if it has been let in meanwhile.
+    pub(crate) fn prepare<R>(&self, act: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+        if !self.is_asking() {
+            return None;
+        }
+        let mut entry = self.extras().entry.lock();
+        self.is_asking().then(|| act(&mut entry))
+    }
+
+    /// While it is told of its end it has the rooms that it was in.
+    pub(crate) fn set_last_rooms(&self, rooms: Option<Vec<ByteString>>) {
+        let old = std::mem::replace(&mut *self.extras().last_rooms.lock(), rooms);
+        drop(old);
+    }
+
+    pub(crate) fn mourners(&self) -> &Mourners {
+        &self.extras().mourners
+    }
+
+    /// Those who have waited for its end hear of it.
+    pub(crate) fn wake_mourners(&self) {
+        if let Some(extras) = self.extras.get() {
+            extras.mourners.wake();
+        }
     }
 
     pub(crate) fn set_gone(&self) {
@@ -164,16 +238,22 @@ impl SocketInner {
     /// Something is under way that takes so many bytes, and that a server which goes away waits for, until the guest is dropped. If it is too much, the
     /// session is closed.
     pub(crate) fn guest(self: &Arc<Self>, bytes: usize) -> Guest {
-        match self.mailbox.enter(bytes, self.cell.waiting) {
-            Ok(waiting) => self.cell.note_waiting(waiting),
-            Err(Overflow) if self.standing.swap(OVERRUN, Ordering::Relaxed) == OVERRUN => {}
-            Err(Overflow) => {
-                self.cell.warn_of_overflow(self.key);
-                Socket(Arc::clone(self)).close();
-            }
+        self.cell.note_waiting(self.mailbox.enter());
+        if let Err(Overflow) = self.load.enter(bytes) {
+            // It is there, so it is counted all the same.
+            self.load.add(bytes);
+            self.overrun();
         }
         let socket = Arc::clone(self);
         Guest { socket, bytes }
+    }
+
+    /// Too much waits: the session is closed, and no more handlers are started.
+    pub(crate) fn overrun(self: &Arc<Self>) {
+        if self.standing.swap(OVERRUN, Ordering::Relaxed) != OVERRUN {
+            self.cell.warn_of_overflow(self.key);
+            Socket(Arc::clone(self)).close();
+        }
     }
 
     /// Nothing is under way, and the server goes away.
@@ -192,6 +272,12 @@ impl SocketInner {
     }
 }
 
+impl Drop for SocketInner {
+    fn drop(&mut self) {
+        self.mailbox.give_up(&self.load);
+    }
+}
+
 /// Something under way for a socket.
 pub(crate) struct Guest {
     socket: Arc<SocketInner>,
@@ -207,7 +293,8 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         let Self { socket, bytes } = self;
-        if socket.mailbox.exit(*bytes) {
+        socket.load.leave(*bytes);
+        if socket.mailbox.exit() {
             turn::act(socket.runtime(), |turn| socket.leave(turn));
         }
     }
@@ -278,6 +365,31 @@ impl Socket {
     #[must_use]
     pub fn transport(&self) -> Option<TransportKind> {
         self.0.cell.ask(|state| state.shard.transport(self.0.key))
+    }
+
+    /// Waits until it is gone. Handlers that wait run on when their client has left, as they do in JavaScript, and count as waiting
+    /// ([`Options::max_waiting_events`](crate::Options::max_waiting_events)) until they end. One that nobody needs then ends
+    /// with this, in the `select` of your runtime:
+    ///
+    /// ```
+    /// # use std::future::{Future, poll_fn};
+    /// # use std::pin::pin;
+    /// # use std::task::Poll;
+    /// # use sio_app::{Io, Socket};
+    /// # async fn report() -> u32 { 7 }
+    /// # fn register(io: &Io) {
+    /// io.of("/").on("report", async |socket: Socket| {
+    ///     let (mut report, mut gone) = (pin!(report()), pin!(socket.gone()));
+    ///     let report = poll_fn(|cx| match gone.as_mut().poll(cx) {
+    ///         Poll::Ready(()) => Poll::Ready(None),
+    ///         Poll::Pending => report.as_mut().poll(cx).map(Some),
+    ///     });
+    ///     report.await.map_or(Ok(()), |report| socket.emit("report", report))
+    /// });
+    /// # }
+    /// ```
+    pub fn gone(&self) -> Gone {
+        Gone::new(Arc::clone(&self.0))
     }
 
     /// Whether it has been let into its namespace and is not gone yet. It may be gone the moment after.
@@ -374,6 +486,10 @@ impl Socket {
         args: &A,
         timeout: Option<Duration>,
     ) -> AckFuture<T> {
+        // A middleware that waited for the answer would wait for itself.
+        if self.0.is_asking() {
+            return AckFuture::failed(EmitError::Disconnected);
+        }
         let slot = Arc::new(AckSlot::default());
         let id = {
             let mut acks = self.0.extras().acks.lock();
@@ -446,7 +562,7 @@ impl Socket {
 
 /// Rooms, and the end.
 impl Socket {
-    /// Joins a room, which begins to exist with its first member.
+    /// Joins a room, which begins to exist with its first member. In a middleware it is joined once the socket is let in.
     ///
     /// No room is named as a socket's id: what is sent to an id is for its socket alone, also where clients choose the names of
     /// their rooms. A socket is in the room of its own id from the beginning.
@@ -456,22 +572,46 @@ impl Socket {
     /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket)); [`EmitError::ReservedRoom`] if the name is the id of another socket,
     /// also of one that has gone.
     pub fn join(&self, room: impl AsRef<str>) -> Result<(), EmitError> {
-        Ok(self.0.cell.ask(|state| state.shard.join(self.0.key, room.as_ref()))?)
+        let (room, config) = (room.as_ref(), &self.0.cell.config);
+        if self.0.is_asking() {
+            let own = *room == *self.id();
+            let named_as_socket = self.0.io().is_some_and(|io| io.router.shard_of(room).is_some());
+            let joined = self.0.prepare(|entry| match named_as_socket {
+                true if own => Ok(()),
+                true => Err(EmitError::ReservedRoom),
+                false => entry.join(room, config),
+            });
+            if let Some(joined) = joined {
+                return joined;
+            }
+        }
+        Ok(self.0.cell.ask(|state| state.shard.join(self.0.key, room))?)
     }
 
     /// Leaves a room, which ends with its last member.
     pub fn leave(&self, room: impl AsRef<str>) {
-        self.0.cell.ask(|state| state.shard.leave(self.0.key, room.as_ref()));
+        let room = room.as_ref();
+        if self.0.prepare(|entry| entry.leave(room)).is_none() {
+            self.0.cell.ask(|state| state.shard.leave(self.0.key, room));
+        }
     }
 
-    /// The rooms it is in, the one of its own id among them.
+    /// The rooms it is in, the one of its own id among them. In [`on_disconnecting`](crate::Namespace::on_disconnecting) those that it was
+    /// in, and none after that; in a middleware those that it will be in.
     #[must_use]
     pub fn rooms(&self) -> Vec<ByteString> {
-        let mut rooms = self.0.cell.ask(|state| state.shard.rooms(self.0.key));
-        if self.is_connected() {
-            rooms.push(ByteString::from(&*self.id()));
+        if let Some(rooms) = self.0.prepare(|entry| entry.rooms.clone()) {
+            return rooms;
         }
-        rooms
+        let last = || self.0.extras.get()?.last_rooms.lock().clone();
+        let rooms = match self.is_connected() {
+            true => Some(self.0.cell.ask(|state| state.shard.rooms(self.0.key))),
+            false => last(),
+        };
+        rooms.map_or_else(Vec::new, |mut rooms| {
+            rooms.push(ByteString::from(&*self.id()));
+            rooms
+        })
     }
 
     /// Makes the client leave this namespace. It will not connect again by itself.

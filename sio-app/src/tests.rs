@@ -47,6 +47,11 @@ pub(crate) fn run_tasks() -> usize {
     TASKS.with_borrow(Vec::len)
 }
 
+/// As a runtime that ends drops them.
+pub(crate) fn drop_tasks() {
+    drop(TASKS.take());
+}
+
 /// Waits once, and is ready when it is polled again.
 pub(crate) async fn once_pending() {
     let mut waits = true;
@@ -109,6 +114,11 @@ impl Source for Script {
     }
 }
 
+/// The handshake of a websocket.
+const UPGRADE: &[u8] =
+    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
 pub(crate) struct Driven {
     connection: Connection,
     script: Script,
@@ -122,10 +132,26 @@ impl Driven {
         Self::try_new(io, room).unwrap()
     }
 
+    /// As [`Driven::connected`], from this address; it asks to be let in, and may not be.
+    pub(crate) fn connected_from(io: &Io, address: &str) -> Self {
+        let peer = Peer {
+            address: Some(address.parse().unwrap()),
+            ..Peer::default()
+        };
+        let mut driven = Self::try_new_from(io, usize::MAX, peer).unwrap();
+        let _ = driven.read(UPGRADE);
+        let _ = driven.read(&text("40"));
+        driven
+    }
+
     pub(crate) fn try_new(io: &Io, room: usize) -> Option<Self> {
+        Self::try_new_from(io, room, Peer::default())
+    }
+
+    fn try_new_from(io: &Io, room: usize, peer: Peer) -> Option<Self> {
         let wall = Wall::with_room(room);
         Some(Self {
-            connection: Connection::new(io, Peer::default(), wall.clone())?,
+            connection: Connection::new(io, peer, wall.clone())?,
             script: Script::default(),
             wall,
             taken: 0,
@@ -135,10 +161,7 @@ impl Driven {
     /// A connected websocket client of the main namespace.
     pub(crate) fn connected(io: &Io) -> Self {
         let mut driven = Self::new(io, usize::MAX);
-        let _ = driven.read(
-            b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        );
+        let _ = driven.read(UPGRADE);
         let _ = driven.read(&text("40"));
         assert!(driven.written().contains("40{\"sid\":"));
         driven
@@ -647,6 +670,6 @@ fn what_comes_along_with_too_much_starts_no_handlers() {
         .on_disconnect(move |_: Socket| told.send(()));
     let mut client = Driven::connected(&io);
     let _ = client.read(&text(r#"42["wait"]"#).repeat(100));
-    assert_eq!((started.load(Ordering::Relaxed), io.sessions()), (6, 0));
+    assert_eq!((started.load(Ordering::Relaxed), io.sessions()), (5, 0));
     assert!(ends.try_recv().is_ok(), "its end is told");
 }

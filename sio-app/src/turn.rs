@@ -16,6 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sio_proto::server::Outputs;
 use sio_proto::{LinkId, Time};
@@ -118,6 +119,24 @@ pub(crate) fn act<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
         }
         result
     })
+}
+
+/// How long the volatile messages that a thread sends outside of turns count as sent at once.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// The moment of a volatile message; `None` in a turn, which is a moment by itself.
+///
+/// Outside of turns a message is written at once, so that the next one would find its connection idle; but code that sends two in a row means them
+/// to be one moment, of which the first counts. A moment begins with the first of them and ends a millisecond later.
+pub(crate) fn moment(runtime: Runtime) -> Option<Time> {
+    thread_local!(static BEGAN: Cell<Option<Time>> = const { Cell::new(None) });
+    if TURN.with(|turn| turn.running.get()) {
+        return None;
+    }
+    let now = (runtime.now)();
+    let goes_on = BEGAN.get().filter(|began| *began <= now && now < *began + MOMENT);
+    BEGAN.set(goes_on.or(Some(now)));
+    BEGAN.get()
 }
 
 /// Does work that another turn has left, in its name.

@@ -10,12 +10,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytestring::ByteString;
 use sio_proto::SessionKey;
 use sio_proto::server::{AckError, EngineMessage, Handshake, Reason};
 use sio_proto::socket::Args;
 
 use crate::args::RawArgs;
 use crate::engine::EngineSocket;
+use crate::entry::Entry;
 use crate::error::HandlerError;
 use crate::handler::{Call, HandlerFuture, Started, StartedMiddleware};
 use crate::io::Inner;
@@ -34,6 +36,10 @@ pub(crate) enum Work {
     EngineOpen(Arc<ShardCell>, SessionKey, Arc<Handshake>),
     EngineMessage(Arc<ShardCell>, SessionKey, EngineMessage),
     EngineClose(Arc<ShardCell>, SessionKey, Reason),
+    /// A CONNECT that has waited for others of its session.
+    Decide(Arc<SocketInner>),
+    /// A socket is gone: what has waited for its end hears of it, whoever is at work for it.
+    Gone(Arc<SocketInner>),
     /// This may be the last of a socket, whose data is the user's.
     Release(Arc<SocketInner>),
 }
@@ -53,7 +59,7 @@ impl Work {
                 work_off(turn, &socket, then);
             }
             Self::Mail(socket, mail) => {
-                if let Some(mail) = socket.mailbox.begin(turn.owner(), mail) {
+                if let Some(mail) = socket.mailbox.begin(turn.owner(), mail, &socket.load) {
                     let then = deliver(&socket, mail);
                     work_off(turn, &socket, then);
                 }
@@ -68,6 +74,18 @@ impl Work {
             Self::EngineClose(cell, session, reason) => {
                 with_engine(cell, session, |io, engine| io.engine().close(engine, reason));
             }
+            Self::Decide(socket) => {
+                socket.mailbox.resume(turn.owner());
+                let then = decide(turn, &socket, Deciding(Arc::clone(&socket)));
+                work_off(turn, &socket, then);
+            }
+            Self::Gone(socket) => {
+                socket.wake_mourners();
+                if socket.load.withdraw(&socket) {
+                    socket.mailbox.resume(turn.owner());
+                    work_off(turn, &socket, Then::Next);
+                }
+            }
             Self::Release(socket) => drop(socket),
         }
     }
@@ -76,7 +94,7 @@ impl Work {
 /// One mail is done: the next ones that wait follow, until there is none or a future has to finish first.
 fn work_off(turn: &Turn, socket: &Arc<SocketInner>, mut then: Then) {
     while let Then::Next = then {
-        match socket.mailbox.done() {
+        match socket.mailbox.done(&socket.load) {
             Next::Mail(mail) => then = deliver(socket, mail),
             Next::Nothing => return,
             Next::Leave => return socket.leave(turn),
@@ -97,29 +115,51 @@ fn deliver(socket: &Arc<SocketInner>, mail: Mail) -> Then {
     let Some(table) = socket.table() else { return Then::Next };
     match mail {
         Mail::Event { .. } if socket.is_overrun() => Then::Next,
-        Mail::Event { name, args, ack } => event(socket, table, &name, args, ack),
-        Mail::Disconnect { reason, connected } => {
-            tracing::debug!(
-                socket = %Named(socket.key),
-                namespace = &*socket.namespace,
-                reason = reason.as_str(),
-                "disconnected"
-            );
-            socket.drop_acks();
-            if let Some(handler) = table.disconnect.as_ref().filter(|_| connected) {
-                let started = guarded(|| handler(Socket(Arc::clone(socket)), reason));
-                return settle(socket, table, "disconnect", 0, started);
-            }
+        Mail::Event { .. } if !socket.load.has_room() => {
+            socket.overrun();
             Then::Next
         }
+        Mail::Event { name, args, ack } => event(socket, table, &name, args, ack),
+        Mail::Disconnect {
+            reason,
+            connected,
+            rooms,
+        } => disconnected(socket, table, reason, rooms, connected),
     }
+}
+
+fn disconnected(
+    socket: &Arc<SocketInner>,
+    table: &Table,
+    reason: Reason,
+    rooms: Vec<ByteString>,
+    connected: bool,
+) -> Then {
+    tracing::debug!(
+        socket = %Named(socket.key),
+        namespace = &*socket.namespace,
+        reason = reason.as_str(),
+        "disconnected"
+    );
+    socket.drop_acks();
+    if let Some(handler) = table.disconnecting.as_ref().filter(|_| connected) {
+        socket.set_last_rooms(Some(rooms));
+        let started = guarded(|| handler(Socket(Arc::clone(socket)), reason));
+        socket.set_last_rooms(None);
+        settle(socket, "disconnecting", 0, started, false);
+    }
+    if let Some(handler) = table.disconnect.as_ref().filter(|_| connected) {
+        let started = guarded(|| handler(Socket(Arc::clone(socket)), reason));
+        return settle(socket, "disconnect", 0, started, table.one_at_a_time);
+    }
+    Then::Next
 }
 
 fn event(socket: &Arc<SocketInner>, table: &Table, name: &str, mut args: Args, ack: Option<u64>) -> Then {
     if let Some(any) = &table.any {
         let raw = RawArgs(args);
         if let Err(panic) = guarded(|| any(&Socket(Arc::clone(socket)), name, &raw)) {
-            return settle(socket, table, name, 0, Err(panic));
+            return settle(socket, name, 0, Err(panic), false);
         }
         args = raw.0;
     }
@@ -135,16 +175,17 @@ fn event(socket: &Arc<SocketInner>, table: &Table, name: &str, mut args: Args, a
         ack,
     };
     let started = guarded(|| handler(call));
-    settle(socket, table, name, bytes, started)
+    settle(socket, name, bytes, started, table.one_at_a_time)
 }
 
-/// A handler has been started, with arguments of so many bytes: what is there to do yet?
+/// A handler has been started, with arguments of so many bytes: what is there to do yet? If it `parks`, nothing of the socket's begins before
+/// it has finished.
 fn settle(
     socket: &Arc<SocketInner>,
-    table: &Table,
     name: &str,
     bytes: usize,
     started: Result<Started, HandlerError>,
+    parks: bool,
 ) -> Then {
     match started {
         Ok(Started::Done(Ok(()))) => Then::Next,
@@ -154,20 +195,19 @@ fn settle(
         }
         Ok(Started::Waiting(future)) => {
             let (socket, name, guest) = (Arc::clone(socket), name.to_owned(), socket.guest(bytes));
-            let one_at_a_time = table.one_at_a_time;
-            if one_at_a_time {
+            if parks {
                 socket.mailbox.park(new_owner());
             }
             (socket.runtime().spawn)(Box::pin(async move {
                 if let Err(error) = Guarded(future).await {
                     fail(&socket, &name, &error);
                 }
-                if one_at_a_time {
+                if parks {
                     resume(&socket, |_| Then::Next);
                 }
                 drop(guest);
             }));
-            if one_at_a_time { Then::Parked } else { Then::Next }
+            if parks { Then::Parked } else { Then::Next }
         }
     }
 }
@@ -186,6 +226,10 @@ fn fail(socket: &Arc<SocketInner>, name: &str, error: &HandlerError) {
 /// A client asks to join a namespace.
 fn connect(turn: &Turn, socket: &Arc<SocketInner>) -> Then {
     let Some(io) = socket.io() else { return Then::Next };
+    if !socket.load.has_room() {
+        socket.overrun();
+        return Then::Next;
+    }
     let handle = Socket(Arc::clone(socket));
     let table = match guarded(|| io.find_namespace(&handle)) {
         Ok(Some(table)) => table,
@@ -199,34 +243,67 @@ fn connect(turn: &Turn, socket: &Arc<SocketInner>) -> Then {
     if table.middleware.is_empty() {
         return accept(turn, socket, table);
     }
+    if !socket.load.may_decide(socket) {
+        socket.mailbox.park(new_owner());
+        return Then::Parked;
+    }
+    decide(turn, socket, Deciding(Arc::clone(socket)))
+}
+
+/// A middleware at work. When it is done, the next CONNECT of its session has its turn.
+struct Deciding(Arc<SocketInner>);
+
+impl Drop for Deciding {
+    fn drop(&mut self) {
+        if let Some(next) = self.0.load.decided() {
+            // The runtime may be at its end, and drop all that waits.
+            let _ = guarded(|| turn::act(self.0.runtime(), |turn| turn.add(Work::Decide(next))));
+        }
+    }
+}
+
+/// The middleware of its namespace decides about a socket.
+fn decide(turn: &Turn, socket: &Arc<SocketInner>, deciding: Deciding) -> Then {
+    if socket.is_gone() {
+        return Then::Next;
+    }
     let socket_ = Arc::clone(socket);
-    let mut decision: Decision = Box::pin(async move { decide(&socket_).await });
+    let mut decision: Decision = Box::pin(async move { ask_all(&socket_).await });
     match decision
         .as_mut()
         .poll(&mut Context::from_waker(std::task::Waker::noop()))
     {
-        Poll::Ready(Ok(())) => accept(turn, socket, table),
-        Poll::Ready(Err(refusal)) => refuse(turn, socket, &refusal),
+        Poll::Ready(decision) => decided(turn, socket, decision),
         Poll::Pending => {
+            let guest = socket.guest(socket.auth_bytes());
             socket.mailbox.park(new_owner());
             let socket = Arc::clone(socket);
             (socket.runtime().spawn)(Box::pin(async move {
                 let decision = decision.await;
-                resume(&socket, |turn| match (decision, socket.table()) {
-                    (Ok(()), Some(table)) => accept(turn, &socket, table),
-                    (Ok(()), None) => Then::Next,
-                    (Err(refusal), _) => refuse(turn, &socket, &refusal),
+                resume(&socket, |turn| {
+                    let then = decided(turn, &socket, decision);
+                    drop(deciding);
+                    then
                 });
+                drop(guest);
             }));
             Then::Parked
         }
     }
 }
 
+fn decided(turn: &Turn, socket: &Arc<SocketInner>, decision: Result<(), Refusal>) -> Then {
+    match (decision, socket.table()) {
+        (Ok(()), Some(table)) => accept(turn, socket, table),
+        (Ok(()), None) => Then::Next,
+        (Err(refusal), _) => refuse(turn, socket, &refusal),
+    }
+}
+
 type Decision = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 
 /// All middleware of the namespace, one after the other. A panic refuses.
-async fn decide(socket: &Arc<SocketInner>) -> Result<(), Refusal> {
+async fn ask_all(socket: &Arc<SocketInner>) -> Result<(), Refusal> {
     let Some(table) = socket.table() else { return Ok(()) };
     for middleware in &table.middleware {
         let started = guarded(|| middleware(Socket(Arc::clone(socket))));
@@ -247,17 +324,29 @@ async fn decide(socket: &Arc<SocketInner>) -> Result<(), Refusal> {
 }
 
 fn accept(turn: &Turn, socket: &Arc<SocketInner>, table: &Table) -> Then {
-    let accepted = socket.cell.input(turn, |state, now, out| {
-        let accepted = state.shard.accept(now, socket.key, out);
-        if accepted && let Some(names) = &table.names {
+    let (accepted, entry, failed) = socket.cell.input(turn, |state, now, out| {
+        if !state.shard.accept(now, socket.key, out) {
+            return (false, Entry::default(), None);
+        }
+        if let Some(names) = &table.names {
             names.enter(&socket.namespace);
         }
-        accepted
+        let mut entry = socket.let_in(table);
+        let joined = entry.rooms.iter().map(|room| state.shard.join(socket.key, room));
+        let joined = joined.fold(Ok(()), Result::and);
+        let messages = entry.messages.iter_mut();
+        let sent = messages.map(|(message, ack)| state.shard.emit(now, socket.key, message, *ack));
+        let failed = sent.fold(joined, Result::and).err();
+        (true, entry, failed)
     });
+    // Messages may hold bytes of the user's own.
+    drop(entry);
     if !accepted {
         return Then::Next;
     }
-    socket.set_connected();
+    if let Some(error) = failed {
+        Socket(Arc::clone(socket)).report("connect", error.into());
+    }
     tracing::debug!(
         socket = %Named(socket.key),
         namespace = &*socket.namespace,
@@ -268,12 +357,12 @@ fn accept(turn: &Turn, socket: &Arc<SocketInner>, table: &Table) -> Then {
         return Then::Next;
     };
     let started = guarded(|| handler(Socket(Arc::clone(socket))));
-    settle(socket, table, "connect", 0, started)
+    settle(socket, "connect", 0, started, table.one_at_a_time)
 }
 
 fn refuse(turn: &Turn, socket: &Arc<SocketInner>, refusal: &Refusal) -> Then {
     tracing::debug!(socket = %Named(socket.key), namespace = &*socket.namespace, "refused");
-    socket.set_gone();
+    socket.turn_away();
     socket.cell.input(turn, |state, _, out| {
         state.forget(socket.key);
         state.shard.refuse(socket.key, refusal.message(), refusal.data(), out);

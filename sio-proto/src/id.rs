@@ -66,6 +66,14 @@ pub struct SocketKey {
     pub(crate) generation: u32,
 }
 
+impl SessionKey {
+    /// The dense slab slot, for tables kept beside the shard.
+    #[must_use]
+    pub const fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
 impl SocketKey {
     /// The dense slab slot, for tables kept beside the shard.
     #[must_use]

@@ -659,8 +659,7 @@ fn args(choice: u8) -> Args {
         1 => Args::from(ByteString::from("1,{\"a\":\"é\"}")),
         2 => Args {
             json: "{\"_placeholder\":true,\"num\":0}".into(),
-            attachments: vec![Bytes::from_static(b"\0\x01\x02")],
-        },
-        _ => Args::from(ByteString::from(format!("\"{}\"", "x".repeat(300)))),
+            attachments: vec![Bytes::from_static(b"\0\x01\x02")], ..Default::default()},
+        _ => Args::from(ByteString::from(format!("\"{}\"", "x".repeat(300, ..Default::default())))),
     }
 }

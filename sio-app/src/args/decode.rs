@@ -32,6 +32,7 @@ impl<'a> List<'a> {
     fn first(&self) -> Arg<'a> {
         Arg {
             args: self.0,
+            place: 0,
             json: self.0.iter().next(),
         }
     }
@@ -52,6 +53,7 @@ impl<'de> Deserializer<'de> for List<'de> {
         visitor.visit_seq(Elements {
             args: self.0,
             rest: self.0.iter(),
+            next: 0,
             left: len,
         })
     }
@@ -103,6 +105,7 @@ impl<'de> Deserializer<'de> for List<'de> {
 struct Elements<'a> {
     args: &'a Args,
     rest: sio_proto::json::Elements<'a>,
+    next: usize,
     left: usize,
 }
 
@@ -114,8 +117,11 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
             return Ok(None);
         };
         self.left = left;
+        let place = self.next;
+        self.next += 1;
         seed.deserialize(Arg {
             args: self.args,
+            place,
             json: self.rest.next(),
         })
         .map(Some)
@@ -125,6 +131,7 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
 /// One argument; `None` is one that the peer did not send, which reads as `null`.
 struct Arg<'a> {
     args: &'a Args,
+    place: usize,
     json: Option<&'a str>,
 }
 
@@ -184,6 +191,7 @@ impl<'de> Deserializer<'de> for Arg<'de> {
             RAW => Handoff::Args(Args {
                 json: self.raw(),
                 attachments: self.args.attachments.clone(),
+                exact: self.args.exact.only(self.place),
             }),
             DATA => Handoff::Data(self.data()?),
             _ => {

@@ -133,7 +133,7 @@ fn what_is_kept_with_a_socket_may_come_back() {
         drop(client);
     });
     watched("data of a socket that goes while its handler waits", 1, |io, probe| {
-        io.of("/").one_at_a_time().on("wait", || crate::tests::once_pending());
+        io.of("/").one_at_a_time().on("wait", crate::tests::once_pending);
         let mut client = Driven::connected(io);
         let _ = client.read(&text(r#"42["wait"]"#));
         io.sockets()[0].set_data(probe());

@@ -1,6 +1,7 @@
 //! What the user has to see.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -19,6 +20,8 @@ pub enum Delivery {
     Connect {
         /// The socket that would be connected.
         socket: SocketKey,
+        /// The session that asks.
+        session: SessionKey,
         /// The id it would have, for everybody.
         sid: Sid,
         /// The id by which the client knows itself, where this is not `sid`: a secret.
@@ -64,6 +67,8 @@ pub enum Delivery {
         reason: Reason,
         /// Whether it had been accepted; if not, the user's decision is not awaited any more.
         connected: bool,
+        /// The rooms that it was in until now, the one of its own id not among them. Their other members are still there.
+        rooms: Vec<ByteString>,
     },
     /// The server drains ([`Command::Drain`](super::Command::Drain)), and it is this socket's turn to go. The user answers, now or later, with
     /// [`Shard::release`](super::Shard::release) when nothing is under way for it; until then, but not for ever, its session works as before.

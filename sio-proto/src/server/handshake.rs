@@ -264,7 +264,7 @@ impl fmt::Debug for Handshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.target().split('?').next().unwrap_or_default();
         f.debug_struct("Handshake")
-            .field("path", &path)
+            .field("path", &http::Shown(path))
             .field("peer", &self.peer)
             .finish_non_exhaustive()
     }

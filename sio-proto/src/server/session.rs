@@ -131,6 +131,9 @@ pub(crate) struct Session {
     pub(crate) post: Option<LinkId>,
     /// Frames are changed for this session before they are queued ([`Session::adapt`]); by exception.
     pub(crate) adapts: bool,
+    /// The moment of the last volatile message: the low half of its microseconds, for want of room. That it is taken for another now and then costs a
+    /// message which might have been dropped anyway.
+    pub(crate) volatile_at: u32,
     pub(crate) outbox: VecDeque<Frame>,
     pub(crate) outbox_bytes: usize,
     /// What of it the budget of all sessions is charged with.
@@ -188,9 +191,16 @@ impl Session {
         self.link.is_some() && self.parked.is_none() && self.holder != peer.network()
     }
 
-    /// Whether a packet queued now would leave at once.
-    pub(crate) fn is_writable(&self) -> bool {
-        self.link.is_some() && !self.blocked.is_blocked() && self.outbox.is_empty()
+    /// A moment as [`Session::volatile_at`] has it.
+    pub(crate) const fn volatile_moment(moment: Time) -> u32 {
+        moment.as_micros() as u32
+    }
+
+    /// Whether a volatile message of this moment would leave at once. What has been queued in the same moment has not left yet, though the link may have
+    /// taken it already (docs/protocol/socket-io.md §7: a websocket with a write in progress).
+    pub(crate) fn is_writable(&self, moment: Time) -> bool {
+        let idle = self.link.is_some() && !self.blocked.is_blocked() && self.outbox.is_empty();
+        idle && self.volatile_at != Self::volatile_moment(moment)
     }
 
     /// Whether what is queued leaves when the turn ends.

@@ -331,7 +331,7 @@ impl Shard {
         if ack.is_some() && target.acks.len() >= max_acks {
             return Err(SendError::Full);
         }
-        core.send(slot, message)?;
+        core.send(now, slot, message)?;
         if let Some(ack) = ack
             && let Some(target) = core.sockets.get_mut(socket.slot)
         {
@@ -519,19 +519,10 @@ impl Shard {
     #[must_use]
     pub fn rooms(&self, socket: SocketKey) -> Vec<ByteString> {
         let core = &self.core;
-        let Some(entry) = core
-            .sockets
-            .get(socket.slot)
-            .filter(|_| core.sockets.holds(socket.slot, socket.generation))
-        else {
-            return Vec::new();
-        };
-        entry
-            .rooms
-            .iter()
-            .filter_map(|(room, _)| core.rooms.get(*room))
-            .map(|room| room.name.clone())
-            .collect()
+        match core.sockets.holds(socket.slot, socket.generation) {
+            true => core.rooms_of(socket.slot),
+            false => Vec::new(),
+        }
     }
 
     /// The sockets a target means.

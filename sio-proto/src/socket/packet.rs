@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::Exact;
 use crate::json::{Elements, PlaceholderError, elements, named_attachments};
 
 /// The arguments of an event or acknowledgement, as raw JSON.
@@ -18,6 +19,8 @@ pub struct Args {
     pub json: ByteString,
     /// What the placeholders in [`json`](Self::json) stand for, by number.
     pub attachments: Vec<Bytes>,
+    /// What MessagePack has said more exactly than JSON can, for clients of MessagePack; nothing for arguments of other origin.
+    pub exact: Exact,
 }
 
 impl Args {
@@ -56,6 +59,26 @@ impl Args {
         Ok(())
     }
 
+    /// Bytes that they hold.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>() + self.exact.bytes()
+    }
+
+    /// The same in memory of its own, which keeps no buffer that they were read into.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self {
+            json: ByteString::from(&*self.json),
+            attachments: self
+                .attachments
+                .iter()
+                .map(|bytes| Bytes::copy_from_slice(bytes))
+                .collect(),
+            exact: self.exact.detached(),
+        }
+    }
+
     /// The raw JSON of each argument.
     pub fn iter(&self) -> Elements<'_> {
         elements(&self.json)
@@ -77,6 +100,7 @@ impl From<ByteString> for Args {
         Self {
             json,
             attachments: Vec::new(),
+            exact: Exact::default(),
         }
     }
 }
@@ -196,6 +220,7 @@ mod tests {
             let mut args = Args {
                 json: json.join(",").into(),
                 attachments: ["a", "b", "c"].map(|text| Bytes::from_static(text.as_bytes())).into(),
+                exact: Exact::default(),
             };
             assert_eq!(args.settle_attachments(), Ok(()));
             assert_eq!(args.attachments, left, "{numbers:?}");

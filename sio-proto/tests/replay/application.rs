@@ -64,6 +64,7 @@ fn note_end(stage: &mut Stage, cue: &Cue<'_>) {
         socket,
         reason,
         connected: true,
+        ..
     }) = cue
         && *reason != Reason::TransportClose
     {
@@ -217,6 +218,7 @@ fn malformed(stage: &mut Stage, cue: Cue<'_>) {
         socket,
         reason,
         connected: true,
+        ..
     }) = cue
         && *reason != Reason::TransportClose
     {

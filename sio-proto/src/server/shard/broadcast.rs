@@ -11,6 +11,7 @@ impl Core {
     /// their sessions.
     pub(super) fn broadcast(&mut self, now: Time, target: &Target, mut message: Message, out: &mut Outputs) {
         let mut full = Vec::new();
+        let moment = message.moment.unwrap_or(now);
         let simple = target.except.is_empty() && target.except_socket.is_none() && target.rooms.len() < 2;
         if simple {
             let Self {
@@ -43,6 +44,7 @@ impl Core {
                         buffer,
                         backlog,
                         *member,
+                        moment,
                         &mut message,
                         &mut full,
                     );
@@ -67,6 +69,7 @@ impl Core {
                     buffer,
                     backlog,
                     member,
+                    moment,
                     &mut message,
                     &mut full,
                 );
@@ -89,6 +92,7 @@ impl Core {
                     buffer,
                     backlog,
                     member,
+                    moment,
                     &mut message,
                     &mut full,
                 );
@@ -187,13 +191,14 @@ fn fan_out(
     buffer: &mut BytesMut,
     backlog: &mut Backlog,
     member: Member,
+    moment: Time,
     message: &mut Message,
     full: &mut Vec<u32>,
 ) {
     let Some(session) = sessions.get_mut(member.session).filter(|s| s.state == State::Open) else {
         return;
     };
-    if message.volatile && !session.is_writable() {
+    if message.volatile && !session.is_writable(moment) {
         return;
     }
     // What a parser cannot say its clients do not hear; who encodes beforehand is told.
@@ -202,13 +207,16 @@ fn fan_out(
     };
     let (packets, bytes) = (encoded.packets(), encoded.bytes());
     match session.queue(encoded.frames(), packets, bytes, config, backlog) {
-        Ok(()) if !session.ready && session.flows() => {
-            session.ready = true;
-            ready.push_back(member.session);
-        }
         Ok(()) => {}
         // No fault of the recipient's; who encodes beforehand is told.
-        Err(SendError::TooLarge) => {}
-        Err(_) => full.push(member.session),
+        Err(SendError::TooLarge) => return,
+        Err(_) => return full.push(member.session),
+    }
+    if message.volatile {
+        session.volatile_at = Session::volatile_moment(moment);
+    }
+    if !session.ready && session.flows() {
+        session.ready = true;
+        ready.push_back(member.session);
     }
 }

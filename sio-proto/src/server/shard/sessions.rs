@@ -39,6 +39,7 @@ impl Core {
             holder: None,
             post: None,
             adapts: false,
+            volatile_at: u32::MAX,
             outbox: VecDeque::new(),
             outbox_bytes: 0,
             charged: 0,
@@ -143,13 +144,14 @@ impl Core {
     }
 
     /// Queues a message.
-    pub(super) fn send(&mut self, slot: u32, message: &mut Message) -> Result<(), SendError> {
+    pub(super) fn send(&mut self, now: Time, slot: u32, message: &mut Message) -> Result<(), SendError> {
         let session = self
             .sessions
             .get_mut(slot)
             .filter(|s| s.state == State::Open)
             .ok_or(SendError::Disconnected)?;
-        if message.volatile && !session.is_writable() {
+        let moment = message.moment.unwrap_or(now);
+        if message.volatile && !session.is_writable(moment) {
             return Err(SendError::Dropped);
         }
         let form = session.form();
@@ -166,6 +168,9 @@ impl Core {
             self.counters.note_queue(session);
         }
         queued?;
+        if message.volatile {
+            session.volatile_at = Session::volatile_moment(moment);
+        }
         self.mark_ready(slot);
         Ok(())
     }

@@ -104,6 +104,7 @@ impl Core {
         }
         out.deliveries.push(Delivery::Connect {
             socket: self.socket_key(socket),
+            session: self.key(slot),
             sid,
             wire_id,
             namespace: self.namespaces.get(entered).name.clone(),
@@ -221,12 +222,21 @@ impl Core {
                 result: Err(AckError::Disconnected),
             });
         }
+        let rooms = self.rooms_of(slot);
         out.deliveries.push(Delivery::Disconnect {
             socket: key,
             reason,
             connected,
+            rooms,
         });
         self.forget_socket(slot);
+    }
+
+    /// The names of the rooms a socket is in, the one of its own id not among them.
+    pub(super) fn rooms_of(&self, slot: u32) -> Vec<ByteString> {
+        let rooms = self.sockets.get(slot).map_or(&[][..], |socket| &socket.rooms);
+        let rooms = rooms.iter().filter_map(|(room, _)| self.rooms.get(*room));
+        rooms.map(|room| room.name.clone()).collect()
     }
 
     /// Takes a socket out of rooms, namespace and session.
