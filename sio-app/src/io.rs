@@ -25,6 +25,7 @@ use crate::lock::Mutex;
 use crate::metrics::Tally;
 use crate::namespace::Namespace;
 use crate::options::Options;
+use crate::quota::SharedQuota;
 use crate::rated::Warnings;
 use crate::registry::{self, Namespaces, Table};
 use crate::request::{HttpRequest, HttpResponse};
@@ -102,8 +103,10 @@ impl Io {
         }
         let directory = Arc::new(Directory::new(options.shards));
         let budget = Arc::new(Budget::new(config.max_total_queued_bytes));
+        let quota = SharedQuota::new(&config, &options);
         let shards = (0..=255u8).take(options.shards).map(|index| {
             let mut shard = Shard::new(config.clone(), index, key, Box::new(runtime.fill))?;
+            shard.share_quota(Box::new(quota.clone()));
             shard.watch_rooms(Box::new(Watch::new(&directory, index.into())));
             shard.share_budget(Arc::clone(&budget));
             Ok(shard)

@@ -69,6 +69,7 @@ pub(crate) struct Warnings {
     pub(crate) overflows: Rated,
     pub(crate) garbled: Rated,
     pub(crate) accepting: Rated,
+    pub(crate) receiving: Rated,
 }
 
 impl Warnings {
@@ -81,6 +82,7 @@ impl Warnings {
             overflows: Rated::new("too many events wait for a handler"),
             garbled: Rated::new("a client's payload cannot be read"),
             accepting: Rated::new("cannot accept"),
+            receiving: Rated::new("too much is being received"),
         }
     }
 }

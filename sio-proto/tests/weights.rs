@@ -157,3 +157,18 @@ fn what_fits_no_queue_is_the_senders_error() {
         "~m~27~m~~j~{\"event\":\"m\",\"args\":[1]}"
     );
 }
+
+/// Hardening A3: a queue without a limit takes every message.
+#[cfg(feature = "msgpack")]
+#[test]
+fn no_limit_is_a_limit_too() {
+    let mut config = Config::default();
+    config.max_queued_bytes = usize::MAX;
+    let parser = config.clone().parser(sio_proto::codec::MessagePack::default());
+    for config in [&config, &parser] {
+        for form in [Form::Engine4, Form::Engine3, Form::Legacy09, Form::Plain(0)] {
+            let mut message = Message::event("/".into(), "m".into(), named_often(1, 10), None);
+            assert_eq!(message.encode(form, config, &mut BytesMut::new()), Ok(()), "{form:?}");
+        }
+    }
+}

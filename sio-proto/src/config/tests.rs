@@ -1,6 +1,7 @@
 //! What is refused, and by what name.
 
 use super::*;
+use crate::codec::Framing;
 
 #[test]
 fn defaults_are_valid_and_nonsense_is_named() {

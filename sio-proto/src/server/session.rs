@@ -19,6 +19,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::http_answer::Asker;
+use super::lobby::Place;
 use super::{
     Backlog, Form, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm, TransportKind, Write,
 };
@@ -154,15 +155,32 @@ pub(crate) struct Session {
     pub(crate) attachments_due: Time,
     /// Whether an alarm is armed, for that or for an earlier time.
     pub(crate) attachments_alarm: bool,
+    /// Where it stands in the lobby, if it does.
+    pub(crate) place: Option<Place>,
+    /// Whether the client has done more than to open it.
+    pub(crate) came_back: bool,
+    /// Bytes that the quota has counted beside those of the session itself and its handshake.
+    pub(crate) reserved: u32,
+    /// What is kept of what its sockets have said for themselves, in bytes.
+    pub(crate) auth_bytes: u32,
+    /// How many CONNECTs came in the second below.
+    pub(crate) connects: u32,
+    /// The second that is counted, since the start of time.
+    pub(crate) connects_in: u32,
     pub(crate) wiring: Wiring,
 }
 
 // Sessions are held by the hundred thousand.
-const _: () = assert!(size_of::<Session>() <= 368);
+const _: () = assert!(size_of::<Session>() <= 392);
 
 impl Session {
     pub(crate) const fn generation(&self) -> Generation {
         self.form().generation()
+    }
+
+    /// Whether it is one of Engine.IO whose messages are the user's own.
+    pub(crate) const fn is_raw(&self) -> bool {
+        matches!(&self.wiring, Wiring::Engine4(engine) | Wiring::Engine3(engine) if engine.is_raw())
     }
 
     /// In what form its packets are written.
@@ -266,6 +284,16 @@ impl Session {
             Wiring::Legacy09(colon) => legacy::v1::packets::readdress(colon, frame),
             Wiring::Legacy06(_) => frame.clone(),
         }
+    }
+
+    /// What it keeps of what its client has sent, beside the handshake, in bytes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let wiring = match &self.wiring {
+            Wiring::Engine4(engine) | Wiring::Engine3(engine) => engine.kept_bytes(),
+            Wiring::Legacy09(colon) => colon.kept_bytes(),
+            Wiring::Legacy06(tilde) => tilde.kept_bytes(),
+        };
+        self.auth_bytes as usize + self.reassembly.pending_bytes() + wiring
     }
 
     /// Whether a limit of the queue is reached.

@@ -55,12 +55,12 @@ pub(super) fn fits(packet: &Packet, max: usize) -> bool {
     let most = match packet {
         Packet::Event {
             namespace, name, args, ..
-        } if args.attachments.is_empty() => namespace.len() + name.len() + most_bytes(args),
-        Packet::Ack { namespace, args, .. } if args.attachments.is_empty() => namespace.len() + most_bytes(args),
-        Packet::Disconnect { namespace } => namespace.len(),
-        Packet::Event { .. } | Packet::Ack { .. } | Packet::Connect { .. } | Packet::ConnectError { .. } => max,
+        } if args.attachments.is_empty() => Some(namespace.len() + name.len() + most_bytes(args)),
+        Packet::Ack { namespace, args, .. } if args.attachments.is_empty() => Some(namespace.len() + most_bytes(args)),
+        Packet::Disconnect { namespace } => Some(namespace.len()),
+        Packet::Event { .. } | Packet::Ack { .. } | Packet::Connect { .. } | Packet::ConnectError { .. } => None,
     };
-    if most + AROUND_PACKET <= max {
+    if most.is_some_and(|most| most + AROUND_PACKET <= max) {
         return true;
     }
     let mut length = Length(0);

@@ -1,9 +1,9 @@
 //! Sessions, as all generations have them: opened, found, queued for, closed.
 
 use super::{
-    Alarm, Arc, Blocked, Carriage, Core, Form, Frame, Handshake, Heartbeat, Inbound, LinkId, Message, Outputs, Permit,
-    Reason, Refused, Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque,
-    Wiring, Write, engine, legacy,
+    Alarm, Blocked, Carriage, Core, Due, Form, Frame, Heartbeat, Inbound, LinkId, Message, Outputs, Permit, Reason,
+    Refused, Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Wiring,
+    Write, engine, legacy,
 };
 
 /// Sessions, for the rooms of the generations.
@@ -15,16 +15,15 @@ impl Core {
         }
     }
 
-    /// Makes a session for the request that the permit was given to.
+    /// Makes a session for the request that the permit was given to, which has counted it.
     pub(crate) fn open_session(
         &mut self,
-        now: Time,
-        permit: Permit<'_>,
+        permit: Permit,
         transport: TransportKind,
         link: Option<LinkId>,
         wiring: Wiring,
     ) -> u32 {
-        let handshake = Arc::new(Handshake::new(permit.request(), now));
+        let handshake = permit.into_handshake();
         let id = self.new_session_id(self.sessions.vacant().0);
         let session = Session {
             id,
@@ -44,7 +43,7 @@ impl Core {
             outbox_bytes: 0,
             charged: 0,
             held: 0,
-            taken: now,
+            taken: handshake.issued,
             stall_alarm: false,
             heartbeat: Heartbeat::Answered,
             sockets: Vec::new(),
@@ -52,13 +51,21 @@ impl Core {
             reassembly: crate::socket::Reassembly::new(),
             attachments_due: Time::ZERO,
             attachments_alarm: false,
+            place: None,
+            came_back: !transport.is_polling(),
+            reserved: 0,
+            auth_bytes: 0,
+            connects: 0,
+            connects_in: 0,
             wiring,
         };
         self.counters.enter(session.generation(), transport);
         if let Form::Plain(codec) = session.form() {
             self.plain_sessions[usize::from(codec)] += 1;
         }
-        self.sessions.insert(session).0
+        let (slot, _) = self.sessions.insert(session);
+        self.enter_lobby(slot);
+        slot
     }
 
     pub(super) fn new_sid(&mut self, slot: u32) -> Sid {
@@ -71,6 +78,23 @@ impl Core {
         let mut random = [0; SessionId::RANDOM];
         self.entropy.fill(&mut random);
         SessionId::new(&self.key, self.index, slot, random)
+    }
+
+    /// What about so many deadlines were for has gone.
+    pub(super) fn note_stale(&mut self, deadlines: usize) {
+        if !self.timers.note_stale(deadlines) {
+            return;
+        }
+        let (sessions, sockets) = (&self.sessions, &self.sockets);
+        self.timers.retain(|due| match due {
+            Due::Session(key, ..) | Due::Leave(key, _) => sessions.holds(key.slot, key.generation),
+            Due::Ack(key, id) => {
+                let socket = sockets
+                    .get(key.slot)
+                    .filter(|_| sockets.holds(key.slot, key.generation));
+                socket.is_some_and(|socket| socket.acks.contains(id))
+            }
+        });
     }
 
     /// The open session with this id.
@@ -236,9 +260,11 @@ impl Core {
     pub(crate) fn remove_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
         self.end_sockets(slot, reason, out);
         if let Some(mut session) = self.sessions.remove(slot) {
-            self.closing.remove(&slot);
             self.backlog.recharge(session.charged, 0);
             session.hold(0, &mut self.backlog);
+            self.give_back(&mut session);
+            // Its heartbeat, and the time it has for joining a namespace.
+            self.note_stale(2);
             out.released.extend(session.handshake.extension.clone());
             self.counters.leave(session.generation(), session.transport);
             if let Form::Plain(codec) = session.form() {
