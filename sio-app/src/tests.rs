@@ -464,6 +464,7 @@ pub(crate) fn pass(io: &Io, millis: u64) {
     }
 }
 
+/// Hardening B20. A body that trickles is told so before its connection is cut.
 #[test]
 fn each_part_of_a_request_has_its_time() {
     let options = Options::default()
@@ -498,6 +499,8 @@ fn each_part_of_a_request_has_its_time() {
         assert!(client.poll().is_pending(), "{what}");
         pass(&io, 500);
         assert!(client.poll().is_ready(), "{what}");
+        let late = client.written().contains("HTTP/1.1 408 Request Timeout\r\n");
+        assert_eq!(late, what == "a body byte by byte", "{what}");
     }
     // Who waits for an answer, or for messages, is not late.
     let mut polling = Driven::new(&io, usize::MAX);
