@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use sio_proto::conn::Stage;
 use sio_proto::http::{self, Method};
-use sio_proto::server::{Admission, Peer, Request, Router, Shard};
+use sio_proto::server::{Admission, Budget, Peer, Request, Router, Shard};
 use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
@@ -104,11 +104,13 @@ impl Io {
             return Err(ConfigError::Shards(options.shards));
         }
         let directory = Arc::new(Directory::new(options.shards));
+        let budget = Arc::new(Budget::new(config.max_total_queued_bytes));
         let quota = SharedQuota::new(&config, &options);
         let shards = (0..=255u8).take(options.shards).map(|index| {
             let mut shard = Shard::new(config.clone(), index, key, Box::new(runtime.fill))?;
             shard.share_quota(Box::new(quota.clone()));
             shard.watch_rooms(Box::new(Watch::new(&directory, index.into())));
+            shard.share_budget(Arc::clone(&budget));
             Ok(shard)
         });
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
@@ -121,7 +123,7 @@ impl Io {
             runtime,
             router: Router::new(&config, key, shards.len()),
             shutdown: Shutdown::new(shards.len()),
-            tally: Tally::default(),
+            tally: Tally::new(budget),
             directory,
             cells: shards
                 .into_iter()
@@ -398,7 +400,9 @@ impl Io {
                 return;
             };
             match (then, link.awaiting()) {
+                // Its session looks after it.
                 (Then::Look, _) if link.is_websocket() => {}
+                (Then::Look, _) if link.is_stalled(now, self.0.options.write_timeout) => link.cut(),
                 (Then::Look, None) => self.0.look_after(&link, now, None),
                 (Then::Look, Some(awaiting)) if awaiting.until > now => {
                     self.0.look_after(&link, now, Some(awaiting.until));

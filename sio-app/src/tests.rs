@@ -1,5 +1,7 @@
 //! The driver without a network: a source that is a script, an outlet that is a wall, a runtime that is three functions.
 
+mod unread;
+
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::Arc;
@@ -90,6 +92,8 @@ pub(crate) struct Script {
     pub(crate) reads: Vec<Vec<u8>>,
     /// The socket has no room for more.
     pub(crate) full: bool,
+    /// It says once that it has.
+    pub(crate) has_some: bool,
 }
 
 impl Source for Script {
@@ -103,7 +107,10 @@ impl Source for Script {
     }
 
     fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.full { Poll::Pending } else { Poll::Ready(Ok(())) }
+        if self.full && !std::mem::take(&mut self.has_some) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
