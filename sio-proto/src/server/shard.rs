@@ -573,12 +573,9 @@ mod tests {
     impl World {
         fn new() -> Self {
             let entropy = |out: &mut [u8]| out.fill(7);
+            let (now, written) = (Time::ZERO, String::new());
             let server = Server::new(Config::default(), [1; 16], Box::new(entropy)).unwrap();
-            Self {
-                server,
-                now: Time::ZERO,
-                written: String::new(),
-            }
+            Self { server, now, written }
         }
 
         fn send(&mut self, link: Option<LinkId>, bytes: &[u8]) -> LinkId {
