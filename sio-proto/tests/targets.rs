@@ -16,11 +16,14 @@ fn ask(config: Config, bytes: &[u8]) -> Result<u16, String> {
     let mut server = Server::new(config, [7; 16], Box::new(|out: &mut [u8]| out.fill(1))).unwrap();
     let link = server.open(Peer::default());
     server.handle_bytes(Time::ZERO, link, &mut BytesMut::from(bytes));
-    match server.poll_output() {
-        Some(Output::Bytes(_, bytes)) => Ok(status(&String::from_utf8_lossy(&bytes))),
-        Some(Output::Request(_, request)) => Err(request.target.to_string()),
-        other => panic!("{other:?}"),
-    }
+    // A refused origin is told to the application beside its answer.
+    let mut outputs = std::iter::from_fn(|| server.poll_output());
+    let answer = outputs.find_map(|output| match output {
+        Output::Bytes(_, bytes) => Some(Ok(status(&String::from_utf8_lossy(&bytes)))),
+        Output::Request(_, request) => Some(Err(request.target.to_string())),
+        Output::Delivery(_) | Output::End(_) => None,
+    });
+    answer.expect("an answer")
 }
 
 /// Hardening B6. A target in absolute form is its path, and its host is the host (RFC 9112 §3.2.2).
