@@ -123,6 +123,17 @@ impl Shard {
     }
 
     /// A complete request came on `link`. It is answered now, or the link waits for its answer.
+    ///
+    /// The cost before the first limit is a look at the link's and the session's slot: what the request is, and the packets in its body, have been found out where no lock is
+    /// held. By kind:
+    ///
+    /// | request | limit that is asked first | cost before it |
+    /// |---|---|---|
+    /// | opens a session | admission, then the quota ([`SessionQuota::enter`]) | none if [prepared](Request::prepare), else a copy of the head |
+    /// | GET, poll or stream | one at a time for each session | the look |
+    /// | POST | [`Config::max_packets_per_payload`], asked before | the look; then each packet costs what [`Shard::handle_packets`] says |
+    /// | upgrade | one candidate for each session | the answer to the handshake |
+    /// | preflight, refusal | none: it costs its answer | |
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
         out.released.extend(request.extension.clone());
         let written = out.writes.len();
@@ -138,7 +149,20 @@ impl Shard {
         super::route::handle_body_started(&mut self.core, link, request, out);
     }
 
-    /// Packets came on a websocket. `packets` is emptied.
+    /// Packets came on a websocket. `packets` is emptied. They have been decoded, within [`Config::packet`], where no lock is held.
+    ///
+    /// Each costs a look at the link's slot and the session's, and, if it is for a namespace, one comparison for each namespace of the session
+    /// ([`Config::max_namespaces_per_session`]). By kind:
+    ///
+    /// | packet | limit that is asked first | cost before it |
+    /// |---|---|---|
+    /// | CONNECT | the queue ([`Config::max_queued_bytes`]), [`Config::max_connects_per_second`], namespaces, [`Config::max_auth_bytes`] | none |
+    /// | event | none here: it is handed over as it is, and what waits for handlers is the caller's to bound | |
+    /// | acknowledgement | whether it is owed | a search among those that are ([`Config::max_pending_acks`]) |
+    /// | part of a packet, attachment | the packet's own ([`Config::packet`]), then what the session keeps ([`Config::max_kept_bytes`]) | none |
+    /// | packet of a candidate for an upgrade | 16, [`Config::max_payload`] bytes together, then what the session keeps | none |
+    /// | DISCONNECT | none: it costs the rooms of the socket ([`Config::max_rooms_per_socket`]), which joins have paid for | |
+    /// | ping, pong, heartbeat | one answer in the queue | none |
     pub fn handle_packets(&mut self, now: Time, link: LinkId, packets: &mut Vec<Inbound>, out: &mut Outputs) {
         self.core.counters.packets_in += packets.len() as u64;
         for packet in packets.drain(..) {
@@ -369,7 +393,8 @@ impl Shard {
         }
     }
 
-    /// Applies a command to this shard's members.
+    /// Applies a command to this shard's members. It is the user's, and no limit but those of the members is asked: it costs a visit to each socket that the target
+    /// means, and for a broadcast one look at each session's queue.
     pub fn handle_command(&mut self, now: Time, command: Command, out: &mut Outputs) {
         match command {
             Command::Broadcast { target, message } => self.core.broadcast(now, &target, message, out),
