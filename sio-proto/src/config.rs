@@ -130,11 +130,24 @@ pub struct Config {
     /// Most packets in the body of one POST, of Engine.IO and of 0.7 to 0.9. Default 65 536. More are a breach of the protocol in Engine.IO, and are dropped in 0.7 to 0.9. Too few end
     /// clients that have emitted much between two POSTs; each packet costs some hundred bytes while its POST is handled.
     pub max_packets_per_payload: usize,
-    /// Most bytes queued for one session while its transport cannot take them. Default 16 MiB. Beyond it a send is
-    /// refused as full and a broadcast closes the session, because a gap in an ordered stream cannot be repaired.
+    /// Most bytes queued for one session while its transport cannot take them, in the session and on its link. Default 1 MiB. Beyond it a send is
+    /// refused as full and a broadcast closes the session, because a gap in an ordered stream cannot be repaired. Packets of the protocol itself
+    /// have an eighth more (at least 16 KiB), and a peer that causes still more of them without reading is cut. Too small breaks bursts, and
+    /// refuses every message that is larger ([`SendError::TooLarge`](crate::server::SendError::TooLarge)); too large lets each client that does not
+    /// read hold so much memory.
     pub max_queued_bytes: usize,
-    /// Most packets queued for one session. Default 65 536.
+    /// Most packets queued for one session. Default 8 192: about as much memory around the packets as there may be in them. Packets of the
+    /// protocol itself have an eighth more (at least 64). Too small breaks bursts of small events, too large lets them weigh more than their bytes.
     pub max_queued_packets: usize,
+    /// Most bytes that wait for all sessions of the server together, because their links are blocked or they are between two polls. Default 1 GiB.
+    /// While more waits a send to a session that cannot take it at once is refused as full, and those sessions are ended for which most waits,
+    /// until less does. Bytes of a broadcast count once for each recipient. Too small ends sessions of slow clients under load, too large lets
+    /// clients that do not read fill the memory.
+    pub max_total_queued_bytes: usize,
+    /// How many bytes are read from a peer that does not read itself, before it is not read from until it does. Default 16 KiB. The answer to a
+    /// heartbeat has to fit; what is read meanwhile may cause answers, which wait. Too small misses answers of clients that send and do not read for a
+    /// while; larger is of no use.
+    pub max_blocked_bytes: usize,
     /// Most namespaces one session may be in at once. Default 32.
     pub max_namespaces_per_session: usize,
     /// Most namespaces that exist at once in one shard. Default 65 536. Empty ones are forgotten.
@@ -208,8 +221,10 @@ impl Default for Config {
             max_auth_bytes: 64 * 1024,
             max_connects_per_second: 128,
             max_packets_per_payload: 65_536,
-            max_queued_bytes: 16 << 20,
-            max_queued_packets: 65_536,
+            max_queued_bytes: 1 << 20,
+            max_queued_packets: 8_192,
+            max_total_queued_bytes: 1 << 30,
+            max_blocked_bytes: 16 * 1024,
             max_namespaces_per_session: 32,
             max_namespaces: 65_536,
             max_rooms_per_socket: 4_096,
@@ -320,6 +335,8 @@ impl Config {
             ("max_bytes_per_poll", self.max_bytes_per_poll),
             ("max_queued_bytes", self.max_queued_bytes),
             ("max_queued_packets", self.max_queued_packets),
+            ("max_total_queued_bytes", self.max_total_queued_bytes),
+            ("max_blocked_bytes", self.max_blocked_bytes),
             ("max_namespaces_per_session", self.max_namespaces_per_session),
             ("max_namespaces", self.max_namespaces),
             ("max_rooms_per_socket", self.max_rooms_per_socket),
@@ -394,6 +411,14 @@ setters! {
     upgrade_timeout: Duration,
     /// Sets [`Config::max_payload`](#structfield.max_payload).
     max_payload: usize,
+    /// Sets [`Config::max_queued_bytes`](#structfield.max_queued_bytes).
+    max_queued_bytes: usize,
+    /// Sets [`Config::max_queued_packets`](#structfield.max_queued_packets).
+    max_queued_packets: usize,
+    /// Sets [`Config::max_total_queued_bytes`](#structfield.max_total_queued_bytes).
+    max_total_queued_bytes: usize,
+    /// Sets [`Config::max_blocked_bytes`](#structfield.max_blocked_bytes).
+    max_blocked_bytes: usize,
     /// Sets [`Config::crowded_connect_timeout`](#structfield.crowded_connect_timeout).
     crowded_connect_timeout: Duration,
     /// Sets [`Config::max_sessions`](#structfield.max_sessions).
@@ -589,80 +614,4 @@ impl Cors {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codec::Framing;
-
-    #[test]
-    fn defaults_are_valid_and_nonsense_is_named() {
-        assert!(Config::default().validate().is_ok());
-        assert_eq!(
-            Config::default().path("/x/").validate().unwrap_err(),
-            ConfigError::Path("/x/".into())
-        );
-        assert_eq!(
-            Config::default().path("x").validate().unwrap_err(),
-            ConfigError::Path("x".into())
-        );
-        let zero = Config::default().ping_timeout(Duration::ZERO).validate();
-        assert_eq!(zero.unwrap_err(), ConfigError::Duration("ping_timeout"));
-        assert_eq!(
-            Config::default().max_payload(0).validate().unwrap_err(),
-            ConfigError::ZeroLimit("max_payload")
-        );
-        let http = http::Limits::default().max_chunks(0);
-        let config = Config {
-            http,
-            ..Config::default()
-        };
-        assert_eq!(
-            config.validate().unwrap_err(),
-            ConfigError::ZeroLimit("http.max_chunks")
-        );
-        let cookie = Cookie {
-            name: "a;b".into(),
-            ..Cookie::default()
-        };
-        assert_eq!(
-            Config::default().cookie(cookie).validate().unwrap_err(),
-            ConfigError::Cookie
-        );
-    }
-
-    #[test]
-    fn every_codec_has_a_path_of_its_own() {
-        let with = |paths: &[&str]| {
-            let legacy = paths
-                .iter()
-                .fold(Legacy::default(), |legacy, path| legacy.mount(*path, Framing));
-            Config::default().legacy(legacy).validate().map(|_| ())
-        };
-        assert_eq!(with(&["/a", "/b/c", "/ab", "/socket.io2"]), Ok(()));
-        assert_eq!(with(&["/a/"]), Err(ConfigError::Path("/a/".into())));
-        for (paths, refused) in [
-            (&["/socket.io"][..], "/socket.io"),
-            (&["/socket.io/old"], "/socket.io/old"),
-            (&["/a", "/a"], "/a"),
-            (&["/a", "/a/b"], "/a/b"),
-            (&["/a/b", "/a"], "/a"),
-        ] {
-            assert_eq!(with(paths), Err(ConfigError::Mount(refused.into())));
-        }
-        let engine = Config {
-            engine_path: Some("/a".into()),
-            ..Config::default()
-        };
-        let engine = engine.legacy(Legacy::default().mount("/a", Framing)).validate();
-        assert_eq!(engine.unwrap_err(), ConfigError::Mount("/a".into()));
-        let most = ["/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8"];
-        assert_eq!(with(&most[..7]), Ok(()));
-        assert_eq!(with(&most), Err(ConfigError::Codecs(9)));
-    }
-
-    #[test]
-    fn one_payload_limit_reaches_every_place_that_enforces_it() {
-        let config = Config::default().max_payload(77).validate().unwrap();
-        assert_eq!(config.http.max_body_bytes, 77);
-        assert_eq!(config.websocket.max_message_bytes, 77);
-    }
-}
+mod tests;

@@ -180,7 +180,7 @@ fn the_last_bytes_come_late() {
     world.broadcast(&[], "message", "\"all\"");
     world.pass(9_999);
     let now = world.now;
-    world.server.handle_blocked(link);
+    world.server.handle_blocked(world.now, link, 0);
     world.server.handle_drained(now, link);
     world.send(link, &BODY[..7]);
     assert_eq!(world.received(link), "");

@@ -182,7 +182,7 @@ fn a_stream_that_is_not_read() {
     let (link, _) = open(&mut world);
     let socket = world.last_socket();
     world.heard();
-    world.server.handle_blocked(link);
+    world.server.handle_blocked(world.now, link, 0);
     for n in 1..=3 {
         world.emit(socket, "message", &format!("\"{n}\"")).unwrap();
     }
@@ -195,7 +195,7 @@ fn a_stream_that_is_not_read() {
         world.chunks(link),
         [script("~m~1~m~1"), script("~m~1~m~2"), script("~m~1~m~3")]
     );
-    world.server.handle_blocked(link);
+    world.server.handle_blocked(world.now, link, 0);
     (1..=4).for_each(|_| world.broadcast(&[], "message", "1"));
     assert_eq!(world.heard(), ["disconnect forced server close"]);
     assert_eq!(world.sessions(), 0);

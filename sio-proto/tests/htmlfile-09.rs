@@ -176,7 +176,7 @@ fn a_stream_that_is_not_read() {
     let id = handshake(&mut world);
     let (link, _) = open(&mut world, &id);
     let socket = world.last_socket();
-    world.server.handle_blocked(link);
+    world.server.handle_blocked(world.now, link, 0);
     for _ in 0..2 {
         world.emit(socket, "message", "\"a\"").unwrap();
     }

@@ -141,7 +141,7 @@ impl World {
                     return;
                 };
                 if cursor_bit(cursor) {
-                    self.server.handle_blocked(id);
+                    self.server.handle_blocked(self.now, id, usize::from(cursor.byte()) * 8);
                 } else {
                     self.server.handle_drained(self.now, id);
                 }

@@ -16,8 +16,8 @@ use super::upgrade::{Agreed, agree, take_up};
 use crate::codec::Codec;
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
-    Admitted, Asker, Auth, Blocked, Carriage, Core, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role,
-    StreamEncoding, StreamForm, Wiring, header,
+    Admitted, Asker, Auth, Carriage, Core, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role, StreamEncoding,
+    StreamForm, Wiring, header,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, Time, http};
@@ -241,7 +241,7 @@ fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
             None => out.writes.push(session.farewell(link)),
         }
     }
-    session.blocked = Blocked::NO;
+    session.unblock(&mut core.backlog);
 }
 
 pub(super) fn answer(asker: Asker, codec: &Codec, script: Option<u64>, frames: Vec<Frame>, out: &mut Outputs) {

@@ -14,11 +14,13 @@
 //! [`Server`] wraps one shard and its connections for callers with an event loop of their own: bytes in, bytes out.
 
 mod admission;
+mod budget;
 mod command;
 mod counters;
 mod delivery;
 mod facade;
 mod handshake;
+mod heartbeat;
 mod http_answer;
 mod kind;
 mod links;
@@ -39,6 +41,7 @@ mod timers;
 
 pub use crate::legacy::payloads::Garbled;
 pub use admission::Admission;
+pub use budget::Budget;
 pub use command::{AckRequest, Command, SendError, Target};
 pub use counters::{Count, Counters, Refused};
 pub use delivery::{AckError, Delivery, EngineMessage};
@@ -54,6 +57,8 @@ pub use shard::Shard;
 pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 
 pub(crate) use admission::{Admitted, Denied, Permit};
+pub(crate) use budget::Backlog;
+pub(crate) use heartbeat::Heartbeat;
 pub(crate) use http_answer::{Asker, accept_websocket, header, preflight};
 pub(crate) use kind::Findings;
 pub(crate) use links::Role;

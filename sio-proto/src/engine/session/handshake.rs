@@ -298,7 +298,6 @@ fn open(
         dialect: core.config.dialect,
         raw,
         joined: false,
-        awaiting_pong: false,
         beat: 0,
         attempt: 0,
         candidate: None,

@@ -19,8 +19,8 @@ use crate::legacy::transports::{
 };
 use crate::legacy::upgrade::{Agreed, agree, take_up};
 use crate::server::{
-    Asker, Auth, Blocked, Carriage, Core, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session,
-    State, StreamEncoding, StreamForm, TransportKind, Wiring, Write, header,
+    Asker, Auth, Carriage, Core, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session, State,
+    StreamEncoding, StreamForm, TransportKind, Wiring, Write, header,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http};
@@ -387,7 +387,7 @@ fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
         core.links.clear(link);
         out.writes.push(session.farewell(link));
     }
-    session.blocked = Blocked::NO;
+    session.unblock(&mut core.backlog);
 }
 
 /// Takes the parked request, if there is one, and whose script its answer is.
