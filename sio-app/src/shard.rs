@@ -371,6 +371,7 @@ impl ShardCell {
                 turn.add(Work::EngineMessage(Arc::clone(self), session, message));
             }
             Delivery::EngineClose { session, reason } => turn.add(Work::EngineClose(Arc::clone(self), session, reason)),
+            Delivery::Stranger(stranger) => turn.add(Work::Stranger(Arc::clone(self), stranger)),
             _ => debug_assert!(false, "every delivery is known here"),
         }
     }

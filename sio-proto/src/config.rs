@@ -3,6 +3,8 @@
 //! A [`Config`] is checked once, by [`Config::validate`] inside the constructors that take it; the machines then rely
 //! on it. Everything a peer can grow (a queue, a buffer, a map, a count, a nesting) has a limit here.
 
+mod cookie;
+mod cors;
 mod legacy;
 
 use alloc::borrow::ToOwned;
@@ -13,8 +15,10 @@ use core::time::Duration;
 
 use crate::codec::PacketParser;
 use crate::engine::Dialect;
-use crate::{Origins, http, socket, websocket};
+use crate::{Hosts, Origins, http, socket, websocket};
 
+pub use cookie::{Cookie, Priority, SameSite};
+pub use cors::{Cors, CorsOrigins};
 pub use legacy::{Legacy, Legacy09, Mount};
 
 /// Settings of a server. Plain data: build one with [`Config::default`] and the chainable setters, or set fields.
@@ -81,10 +85,19 @@ pub struct Config {
     pub parser: Option<Arc<dyn PacketParser>>,
     /// Cookie set on the handshake response of polling. Default none.
     pub cookie: Option<Cookie>,
-    /// CORS headers. Default none: a browser then lets only same-origin pages read polling responses.
+    /// CORS headers of Engine.IO. Default none, which means those that [`Config::origins`] imply: pages of listed origins may read answers, with credentials; where all
+    /// pages are allowed all may read them, without credentials; otherwise only pages of the same origin can. Where this is set, pages of listed origins may read answers as
+    /// well. `Cors::list` of nothing sends no header for others than those. Clients of 0.9 and before get the headers that they need wherever their page is allowed.
     pub cors: Option<Cors>,
     /// Which pages may open sessions at all, over any transport. Default [`Origins::SameHost`].
     pub origins: Origins,
+    /// Which names of hosts requests may be for. Default [`Hosts::Loopback`]: from the machine itself only names of loopback, from elsewhere any. Name the server's hosts where it is
+    /// in reach of browsers without TLS (a development machine, an intranet): without that a page whose name is pointed at the server's address counts as the same host. Too
+    /// narrow and clients are refused, which is logged with the name that they have asked for.
+    pub hosts: Hosts,
+    /// Whether all clients come over TLS, which a proxy in front takes off. Default false: only [`Peer::secure`](crate::server::Peer::secure) says so, because a header such as
+    /// `X-Forwarded-Proto` can be sent by everybody. When true pages of the same host have to be `https`, cookies say `Secure`, and old websockets are told `wss`.
+    pub behind_tls: bool,
     /// Whose pages the Flash policy lets open sockets, each `domain[:port]` with `*` for any; no port means any port. It is told to whoever asks
     /// for it, as long as a generation is served that has flashsocket. Default `*:*`, as with genuine servers: the policy is not what protects
     /// sessions, since it says no more than that Flash may connect, which programs other than Flash do without asking. Who may open a session is
@@ -208,6 +221,8 @@ impl Default for Config {
             cookie: None,
             cors: None,
             origins: Origins::SameHost,
+            hosts: Hosts::Loopback,
+            behind_tls: false,
             flash_policy: alloc::vec!["*:*".to_owned()],
             http: http::Limits::default(),
             websocket: websocket::Limits::default(),
@@ -260,9 +275,22 @@ pub enum ConfigError {
     /// The source of unpredictable bytes has filled the key of the session ids with zeros.
     #[error("the source of random bytes gives zeros")]
     Entropy,
-    /// A cookie name or path holds characters that a header cannot carry.
-    #[error("cookie name or path holds characters a header cannot carry")]
+    /// A cookie's name, path or domain is empty, or holds characters that a header cannot carry.
+    #[error("cookie name, path or domain is empty, or holds characters a header cannot carry; a path starts with '/'")]
     Cookie,
+    /// Browsers would throw the cookie away.
+    #[error("browsers throw away a cookie with {0}")]
+    CookieLost(&'static str),
+    /// `*` does not go together with credentials.
+    #[error(
+        "credentials with `Cors::any()`: list the origins, or say `Cors::any_with_credentials()` if every page may act for its visitors"
+    )]
+    CorsCredentials,
+    /// No browser sends such an origin.
+    #[error(
+        "CORS origin {0:?}: an origin is `scheme://host[:port]`, without `*` or a slash at its end; all pages are `Cors::any()`"
+    )]
+    CorsOrigin(String),
     /// A mount's path is that of something else, or lies below or above it.
     #[error("mount {0:?} would answer requests of another path")]
     Mount(String),
@@ -349,8 +377,11 @@ impl Config {
                 return Err(ConfigError::ZeroLimit(name));
             }
         }
-        if self.cookie.as_ref().is_some_and(|c| !c.is_sound()) {
-            return Err(ConfigError::Cookie);
+        if let Some(cookie) = &self.cookie {
+            cookie.check(cookie.secure || self.behind_tls)?;
+        }
+        if let Some(cors) = &self.cors {
+            cors.check()?;
         }
         if !self.legacy09.is_patient() {
             return Err(ConfigError::Impatient);
@@ -471,19 +502,28 @@ setters! {
     cors: Cors,
     /// Sets [`Config::origins`](#structfield.origins).
     origins: Origins,
+    /// Sets [`Config::hosts`](#structfield.hosts).
+    hosts: Hosts,
+    /// Sets [`Config::behind_tls`](#structfield.behind_tls).
+    behind_tls: bool,
     /// Sets [`Config::legacy`](#structfield.legacy).
     legacy: Legacy,
     /// Sets [`Config::legacy09`](#structfield.legacy09).
     legacy09: Legacy09,
 }
 
-/// Which transports are offered to clients of Engine.IO and of 0.7 to 0.9.
+/// Which transports are offered. [`Transports::polling`] and [`Transports::websocket`] are for clients of Engine.IO and of 0.7 to 0.9, the others for clients of 0.6, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transports {
     /// HTTP long polling, and htmlfile. Default true.
     pub polling: bool,
     /// WebSocket, whoever speaks it. Default true.
     pub websocket: bool,
+    /// Polling by scripts (JSONP), where there is polling. Default true: old browsers have nothing else from another origin. Answers are scripts, which every page may load,
+    /// so all that keeps other pages from reading them is what the request says of its page ([`Origins`]). Servers without clients of before 2013 do well to turn it off.
+    pub jsonp: bool,
+    /// Endless pages of scripts (htmlfile), where there is polling. Default true. Only Internet Explorer before 10 uses them.
+    pub htmlfile: bool,
 }
 
 impl Default for Transports {
@@ -491,7 +531,39 @@ impl Default for Transports {
         Self {
             polling: true,
             websocket: true,
+            jsonp: true,
+            htmlfile: true,
         }
+    }
+}
+
+impl Transports {
+    /// Sets [`Transports::polling`](#structfield.polling).
+    #[must_use]
+    pub const fn polling(mut self, polling: bool) -> Self {
+        self.polling = polling;
+        self
+    }
+
+    /// Sets [`Transports::websocket`](#structfield.websocket).
+    #[must_use]
+    pub const fn websocket(mut self, websocket: bool) -> Self {
+        self.websocket = websocket;
+        self
+    }
+
+    /// Sets [`Transports::jsonp`](#structfield.jsonp).
+    #[must_use]
+    pub const fn jsonp(mut self, jsonp: bool) -> Self {
+        self.jsonp = jsonp;
+        self
+    }
+
+    /// Sets [`Transports::htmlfile`](#structfield.htmlfile).
+    #[must_use]
+    pub const fn htmlfile(mut self, htmlfile: bool) -> Self {
+        self.htmlfile = htmlfile;
+        self
     }
 }
 
@@ -530,86 +602,6 @@ impl Generations {
             legacy09: false,
             legacy06: false,
         }
-    }
-}
-
-/// `Set-Cookie` on the handshake response of polling (docs/protocol/engine-io.md §4.7).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cookie {
-    /// Default `io`.
-    pub name: String,
-    /// Default `/`.
-    pub path: String,
-    /// Default true.
-    pub http_only: bool,
-    /// Default [`SameSite::Lax`].
-    pub same_site: SameSite,
-}
-
-impl Default for Cookie {
-    fn default() -> Self {
-        Self {
-            name: "io".to_owned(),
-            path: "/".to_owned(),
-            http_only: true,
-            same_site: SameSite::Lax,
-        }
-    }
-}
-
-impl Cookie {
-    fn is_sound(&self) -> bool {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        !self.name.is_empty()
-            && self.name.bytes().all(token)
-            && self.path.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b';')
-    }
-}
-
-/// The `SameSite` attribute of the cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SameSite {
-    /// `SameSite=Strict`.
-    Strict,
-    /// `SameSite=Lax`.
-    Lax,
-    /// `SameSite=None`.
-    None,
-}
-
-/// CORS headers for polling and preflights (docs/protocol/engine-io.md §4.7).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cors {
-    /// Origins whose pages may read responses, as `scheme://host[:port]`; empty means any (`*`).
-    pub origins: Vec<String>,
-    /// Whether responses say `Access-Control-Allow-Credentials: true`.
-    pub credentials: bool,
-}
-
-impl Cors {
-    /// Any page may read responses, without credentials.
-    #[must_use]
-    pub const fn any() -> Self {
-        Self {
-            origins: Vec::new(),
-            credentials: false,
-        }
-    }
-
-    /// Only pages of these origins may read responses.
-    #[must_use]
-    pub fn list<S: Into<String>>(origins: impl IntoIterator<Item = S>) -> Self {
-        Self {
-            origins: origins.into_iter().map(Into::into).collect(),
-            credentials: false,
-        }
-    }
-
-    /// Adds `Access-Control-Allow-Credentials: true`.
-    #[must_use]
-    pub const fn with_credentials(mut self) -> Self {
-        self.credentials = true;
-        self
     }
 }
 

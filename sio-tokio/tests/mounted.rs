@@ -159,7 +159,7 @@ async fn last_status(address: SocketAddr, request: String) -> u16 {
 }
 
 fn chunked(path: &str, chunks: &str) -> String {
-    format!("POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")
 }
 
 #[tokio::test]
@@ -274,7 +274,7 @@ async fn handlers_see_what_the_applications_middleware_found_out() {
     connection.write(&raw::get(POLLING)).await;
     let (head, body) = connection.response_with_head().await;
     assert!(head.starts_with("HTTP/1.1 403") && body.contains("not you"), "{head}");
-    let request = format!("GET {POLLING} HTTP/1.1\r\nHost: x\r\nX-User: alice\r\n\r\n");
+    let request = format!("GET {POLLING} HTTP/1.1\r\nHost: localhost\r\nX-User: alice\r\n\r\n");
     connection.write(&request).await;
     let open = connection.response().await;
     let path = format!("{POLLING}&sid={}", open.split('"').nth(3).unwrap());
@@ -341,7 +341,7 @@ async fn generations_of_old_pass() {
     let open = connection.get("/socket.io/xhr-polling//1795447966090").await;
     assert!(open.starts_with("~m~"), "{open}");
     // A handshake before RFC 6455 cannot pass hyper.
-    let hixie = "GET /socket.io/websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\
+    let hixie = "GET /socket.io/websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\
                  Sec-WebSocket-Key1: 18x 6]8vM;54 *(5:  {   U1]8  z [  8\r\n\
                  Sec-WebSocket-Key2: 1_ tx7X d  <  nw  334J702) 7]o}` 0\r\n\r\nTm[K T2u";
     let mut connection = raw::Connection::open(address).await;
@@ -360,7 +360,11 @@ async fn answers_without_end() {
     let open = connection.get("/socket.io/1/?t=1").await;
     let sid = open.split(':').next().unwrap();
     connection
-        .write(&raw::get(&format!("/socket.io/1/htmlfile/{sid}?t=2")))
+        .write(&raw::get(&format!("/socket.io/1/htmlfile/{sid}?t=2")).replacen(
+            "\r\n",
+            "\r\nReferer: http://localhost/\r\n",
+            1,
+        ))
         .await;
     let head = connection.until("\r\n\r\n").await;
     assert!(
@@ -388,7 +392,11 @@ async fn answers_without_end() {
     let open = connection.get("/socket.io/1/?t=1").await;
     let sid = open.split(':').next().unwrap();
     connection
-        .write(&raw::get(&format!("/socket.io/1/htmlfile/{sid}?t=2")))
+        .write(&raw::get(&format!("/socket.io/1/htmlfile/{sid}?t=2")).replacen(
+            "\r\n",
+            "\r\nReferer: http://localhost/\r\n",
+            1,
+        ))
         .await;
     connection.until(r#"_("1::")"#).await;
     io.sockets()[0].close();

@@ -28,7 +28,7 @@ use std::time::Duration;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -339,14 +339,11 @@ async fn answer(server: Arc<Server>, peer: Peer, mut request: hyper::Request<Inc
 
 fn whole(mut response: server::Response) -> Answer {
     let mut answer = hyper::Response::builder().status(response.status);
-    if let Some(content_type) = response.content_type {
-        answer = answer.header(CONTENT_TYPE, content_type);
-    }
     if !response.exchange.keep_alive {
         answer = answer.header(CONNECTION, "close");
     }
-    for (name, value) in &response.headers {
-        answer = answer.header(*name, &**value);
+    for (name, value) in response.fields() {
+        answer = answer.header(name, value);
     }
     let answer = answer.body(Full::new(response.take_body(&mut BytesMut::new())));
     answer.unwrap_or_else(|_| page(500, "")) // a header that cannot be one

@@ -316,6 +316,7 @@ fn not_implemented() -> Box<Response> {
     Box::new(Response {
         status: 501,
         content_type: None,
+        fixed: &[],
         headers: Vec::new(),
         body: Body::Bytes(Bytes::new()),
         exchange: Exchange::CLOSING,

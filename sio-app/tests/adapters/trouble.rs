@@ -158,10 +158,10 @@ fn the_applications_own_requests() {
     assert_eq!(connection.get("/hello?a=1&b=2"), "hello 2");
     connection.write(&http::get("/panic"));
     assert!(connection.response_with_head().0.starts_with("HTTP/1.1 500"));
-    connection.write("HEAD /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    connection.write("HEAD /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     connection.closed();
     let mut connection = http::Connection::open(server.address);
-    connection.write("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\nX-No: go away\r\n\r\n");
+    connection.write("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\nX-No: go away\r\n\r\n");
     let (head, body) = connection.response_with_head();
     assert!(
         head.starts_with("HTTP/1.1 403") && body.contains("go away"),

@@ -36,6 +36,7 @@ mod session;
 mod shard;
 mod slab;
 mod socket;
+mod stranger;
 mod stream;
 mod timers;
 
@@ -54,12 +55,13 @@ pub use reason::Reason;
 pub use rooms::RoomWatch;
 pub use route::{Cause, Request, Routed, Router};
 pub use shard::Shard;
+pub use stranger::{Strangeness, Stranger};
 pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 
 pub(crate) use admission::{Admitted, Denied, Permit};
 pub(crate) use budget::Backlog;
 pub(crate) use heartbeat::Heartbeat;
-pub(crate) use http_answer::{Asker, accept_websocket, header, preflight};
+pub(crate) use http_answer::{Asker, accept_websocket, asked_headers, header, is_secure, origin, preflight};
 pub(crate) use kind::Findings;
 pub(crate) use links::Role;
 pub(crate) use session::{Blocked, Carriage, Session, State, Wiring};

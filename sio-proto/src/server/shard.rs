@@ -143,7 +143,7 @@ impl Shard {
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
         out.released.extend(request.extension.clone());
         let written = out.writes.len();
-        let refused = request.origin_allowed() && matches!(request.admission, Admission::Refused(_));
+        let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
         super::route::handle_request(&mut self.core, now, link, request, out);
         self.core.count_refusals(refused, &out.writes[written..]);
         self.core.depart(now, out);
