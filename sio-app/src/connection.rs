@@ -29,7 +29,7 @@ use crate::Io;
 use crate::io::Inner;
 use crate::link::{Awaiting, Item, Link, Outlet, Progress, Standing};
 use crate::place::{Place, Seat};
-use crate::shard::Batch;
+use crate::shard::{Batch, trim};
 use crate::turn::{self, Lent, Turn};
 
 /// The thread's read buffer. A message of 64 KiB fits with everything around it.
@@ -37,6 +37,12 @@ const READ_BYTES: usize = 128 * 1024;
 
 /// So much of it is used up before it is made whole again: little enough to stay in the processor's nearest cache.
 const READ_SLICE: usize = 4 * 1024;
+
+/// So many bytes of what is incomplete are not counted.
+const UNCOUNTED: usize = 4 * 1024;
+
+/// What is incomplete is counted in steps of so many bytes.
+const COUNTED: usize = 32 * 1024;
 
 /// How much a connection does before others have their turn: requests, and packets by the [`PACKETS_A_STEP`]. What one peer sends ahead then
 /// costs the others of its thread a moment, and not as long as all of it takes.
@@ -71,9 +77,13 @@ pub struct Connection {
     place: Place,
     /// What has been read and is incomplete.
     rest: BytesMut,
+    /// So many bytes of what is incomplete have been counted ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)).
+    counted: usize,
     waker: Option<Waker>,
     /// What the link has been told is awaited.
     stage: Stage,
+    /// How much has been read since the socket was found full.
+    read_blocked: usize,
     /// What has been done since the task was polled.
     steps: u32,
     /// Bytes are left that were not looked at, because the others had to have their turn.
@@ -138,8 +148,10 @@ impl Connection {
             conn,
             place,
             rest: BytesMut::new(),
+            counted: 0,
             waker: None,
             stage: Stage::Waiting,
+            read_blocked: 0,
             steps: 0,
             has_more: false,
             ending: false,
@@ -168,7 +180,7 @@ impl Connection {
                 return Poll::Pending;
             }
             match self.place.link.standing() {
-                Standing::Open => {}
+                Standing::Open => self.read_blocked = 0,
                 Standing::Blocked => match source.poll_writable(cx) {
                     Poll::Ready(Ok(())) => {
                         self.drain();
@@ -178,7 +190,17 @@ impl Connection {
                         self.place.link.cut();
                         continue;
                     }
-                    Poll::Pending => self.limit_end(),
+                    Poll::Pending if self.is_unwelcome() => {
+                        self.place.link.cut();
+                        continue;
+                    }
+                    Poll::Pending => {
+                        self.limit_end();
+                        if self.read_blocked >= self.place.io.config.max_blocked_bytes {
+                            // Whoever does not read has said enough. That the connection breaks is heard from its other side.
+                            return Poll::Pending;
+                        }
+                    }
                 },
                 Standing::Finished => self.begin_to_linger(),
                 Standing::Cut => {
@@ -224,6 +246,7 @@ impl Connection {
         let read = source.poll_read(cx, &mut buffer);
         if let Poll::Ready(Ok(bytes @ 1..)) = read {
             self.place.io.tally.traffic.read(bytes);
+            self.read_blocked += bytes;
             self.steps += 1;
             if self.lingering {
                 buffer.clear();
@@ -240,6 +263,7 @@ impl Connection {
         } else if !buffer.is_empty() {
             self.rest = trimmed(buffer);
         }
+        self.count_received();
         match read {
             Poll::Ready(Ok(1..)) => Poll::Ready(true),
             Poll::Ready(Ok(_)) => {
@@ -251,6 +275,27 @@ impl Connection {
                 Poll::Ready(false)
             }
             Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// What is incomplete counts in steps, so that whoever sends small messages asks nobody. Whoever sends too much of it goes.
+    fn count_received(&mut self) {
+        let received = self.rest.capacity() + self.conn.held_bytes();
+        if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
+            return;
+        }
+        let counted = match received {
+            0..=UNCOUNTED => 0,
+            _ => received.div_ceil(COUNTED) * COUNTED,
+        };
+        if self.place.receive(counted) {
+            self.counted = counted;
+        } else {
+            let warnings = &self.place.io.warnings;
+            warnings.receiving.say((self.place.io.runtime.now)(), || {
+                tracing::warn!("too much is being received: a connection is closed");
+            });
+            self.place.link.cut();
         }
     }
 
@@ -276,6 +321,7 @@ impl Connection {
                 arrivals.with(|arrivals| {
                     self.conn.handle_bytes(bytes, arrivals);
                     self.handle(arrivals);
+                    trim(&mut arrivals.packets);
                 });
             });
             let news = self.catch_up();
@@ -312,6 +358,7 @@ impl Connection {
         let nothing = arrivals.request.is_none()
             && arrivals.body_started.is_none()
             && arrivals.packets.is_empty()
+            && arrivals.pongs.is_empty()
             && arrivals.replies.is_empty()
             && arrivals.closed.is_none();
         if !nothing {
@@ -337,6 +384,11 @@ impl Connection {
             self.stage = Stage::Waiting;
             self.place.link.set_awaiting(None);
             self.place.handle_request(turn, request);
+        }
+        if !arrivals.pongs.is_empty() {
+            self.place.link.push_pongs(&mut arrivals.pongs);
+            arrivals.pongs.clear();
+            turn.touch_link(&self.place.link, None);
         }
         if !arrivals.replies.is_empty() || arrivals.closed.is_some() {
             arrivals
@@ -384,8 +436,9 @@ impl Connection {
             let write = |batch: &mut Batch| self.place.link.write(batch.pen(), &mut std::iter::empty());
             let progress = turn.batch.with(write);
             match (progress, &self.place.seat) {
+                (Progress::Full, Some(Seat { cell, id, .. })) => cell.block(turn, *id, &self.place.link),
                 // The shard knows still.
-                (Progress::Full, _) => self.place.link.hand_over(),
+                (Progress::Full | Progress::Stuck, _) => self.place.link.hand_over(),
                 (Progress::Done, Some(Seat { cell, id, .. })) => {
                     cell.input(turn, |state, now, _| state.shard.handle_drained(now, *id));
                 }
@@ -399,6 +452,11 @@ impl Connection {
         let link = &self.place.link;
         link.push(Item::Finish);
         turn::run(self.place.io.runtime, |turn| turn.touch_link(link, None));
+    }
+
+    /// The socket is full, and so is the whole server: an answer that its peer does not take is not kept. Of websockets the shard chooses.
+    fn is_unwelcome(&self) -> bool {
+        !self.conn.is_websocket() && self.place.io.tally.traffic.waiting.is_exceeded()
     }
 
     /// The socket is full. Nobody may keep a connection that is over by not reading.

@@ -50,6 +50,8 @@
 //! | warn | `too many events wait for a handler: the session is closed` | `socket` |
 //! | warn | `a client's payload cannot be read` | `socket`, `codec`, `looks_like`, `error` |
 //! | warn | `cannot accept`, once until it can again | `error` |
+//! | warn | `request refused for where it comes from`: `origin` and `host` are what it says, cut short; `setting` is the one that would let it in | `origin`, `host`, `setting`, `why` |
+//! | warn | `too much is being received: a connection is closed` | |
 //! | warn | `warnings were left out`: more than ten of one kind came in ten seconds; `kind` is their text in this table | `kind`, `left_out` |
 //! | info | `shutting down` | `sessions`, `connections` |
 //! | info | `ending connections that did not end by themselves` | `connections` |
@@ -115,6 +117,7 @@ mod namespace;
 mod options;
 mod pipe;
 mod place;
+mod quota;
 mod rated;
 mod registry;
 mod request;
@@ -161,8 +164,8 @@ pub use sio_proto::server::{
     Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer, Reason, Refused, TransportKind,
 };
 pub use sio_proto::{
-    Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, OriginPattern, OriginPatternError, Origins,
-    SameSite, Time, Transports,
+    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy, Mount,
+    OriginPattern, OriginPatternError, Origins, Priority, SameSite, Time, Transports,
 };
 pub use sleep::Sleep;
 pub use socket::Socket;

@@ -106,6 +106,9 @@ impl State {
     /// Takes the front of the queue.
     fn pop(&mut self, load: &Load) -> Option<Mail> {
         let mail = self.queue.pop_front()?;
+        if self.queue.is_empty() && self.queue.capacity() > 32 {
+            self.queue = VecDeque::new();
+        }
         if let Some(bytes) = mail.bytes() {
             load.leave(bytes);
         }

@@ -69,6 +69,8 @@ pub(crate) struct Warnings {
     pub(crate) overflows: Rated,
     pub(crate) garbled: Rated,
     pub(crate) accepting: Rated,
+    pub(crate) strangers: Rated,
+    pub(crate) receiving: Rated,
 }
 
 impl Warnings {
@@ -81,6 +83,8 @@ impl Warnings {
             overflows: Rated::new("too many events wait for a handler"),
             garbled: Rated::new("a client's payload cannot be read"),
             accepting: Rated::new("cannot accept"),
+            strangers: Rated::new("request refused for where it comes from"),
+            receiving: Rated::new("too much is being received"),
         }
     }
 }

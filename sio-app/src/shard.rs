@@ -3,6 +3,7 @@
 //! Everything that happens under the lock is here, and is short: no user code, no encoding, no write to a socket, and never a second
 //! shard's lock. Order inside: shard, then link, then mailbox.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -370,6 +371,7 @@ impl ShardCell {
                 turn.add(Work::EngineMessage(Arc::clone(self), session, message));
             }
             Delivery::EngineClose { session, reason } => turn.add(Work::EngineClose(Arc::clone(self), session, reason)),
+            Delivery::Stranger(stranger) => turn.add(Work::Stranger(Arc::clone(self), stranger)),
             _ => debug_assert!(false, "every delivery is known here"),
         }
     }
@@ -387,7 +389,7 @@ impl ShardCell {
                         batch.collect(&state.links, out);
                         more
                     };
-                    batch.write(|id, link| self.block(id, link));
+                    batch.write(|id, link| self.block(turn, id, link));
                     if !more {
                         return;
                     }
@@ -397,8 +399,10 @@ impl ShardCell {
     }
 
     /// A link's socket is full. The shard is told first, so that it cannot hear of the drain before.
-    pub(crate) fn block(&self, id: LinkId, link: &Link) {
-        self.state.lock().shard.handle_blocked(id);
+    ///
+    /// Say so again whenever the socket has taken something of what it holds.
+    pub(crate) fn block(self: &Arc<Self>, turn: &Turn, id: LinkId, link: &Link) {
+        self.queue(turn, |shard, now| shard.handle_blocked(now, id, link.held()));
         link.hand_over();
     }
 
@@ -493,7 +497,12 @@ impl State {
 
     /// Takes a socket out of the table, if it is still there.
     pub(crate) fn forget(&mut self, key: SocketKey) -> Option<Arc<SocketInner>> {
-        self.sockets.get_mut(key.slot())?.take_if(|socket| socket.key == key)
+        let forgotten = self.sockets.get_mut(key.slot())?.take_if(|socket| socket.key == key);
+        while let Some(None) = self.sockets.last() {
+            self.sockets.pop();
+        }
+        trim(&mut self.sockets);
+        forgotten
     }
 
     /// The timer task's waker, if it has to come earlier than it thinks.
@@ -513,17 +522,20 @@ impl State {
     }
 }
 
-/// Links by the names the shard knows them by. Slots are used again with another generation.
+/// Links by the names the shard knows them by. Slots are used again with another generation, the lowest first, so that those at the end become vacant after a crowd and
+/// give their memory back.
 #[derive(Default)]
 pub(crate) struct Links {
     slots: Vec<(u32, Option<Arc<Link>>)>,
-    free: Vec<u32>,
+    free: BTreeSet<u32>,
+    /// The generation of slots yet to be made: none that an earlier one of the same number had.
+    generation: u32,
 }
 
 impl Links {
     pub(crate) fn insert(&mut self, link: Arc<Link>) -> LinkId {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push((0, None));
+        let slot = self.free.pop_first().unwrap_or_else(|| {
+            self.slots.push((self.generation, None));
             (self.slots.len() - 1) as u32
         });
         let entry = &mut self.slots[slot as usize];
@@ -544,8 +556,23 @@ impl Links {
             && slot.1.take().is_some()
         {
             slot.0 = slot.0.wrapping_add(1);
-            self.free.push(id.slot() as u32);
+            self.free.insert(id.slot() as u32);
+            // Each slot that goes was made for one link, so this is constant work for each.
+            while let Some((generation, None)) = self.slots.last() {
+                self.generation = self.generation.max(*generation);
+                self.slots.pop();
+                self.free.remove(&(self.slots.len() as u32));
+            }
+            trim(&mut self.slots);
         }
+    }
+}
+
+/// Gives back what a crowd has left of a list that has become much shorter: constant work for each that went.
+pub(crate) fn trim<T>(list: &mut Vec<T>) {
+    let room = list.capacity();
+    if room > 1024 && list.len() < room / 4 {
+        list.shrink_to(2 * list.len());
     }
 }
 
@@ -588,15 +615,20 @@ impl Batch {
             let (run, others) = std::mem::take(&mut rest).split_at_mut(count);
             rest = others;
             let Some((link, claim)) = link else { continue };
-            let progress = match run {
-                [Write::Frame(_, frame)] if claim == Claim::Clear => link.write_frame(&mut self.pen, frame),
-                _ => link.write(&mut self.pen, &mut taken(run)),
+            let progress = match (run, claim) {
+                ([Write::Frame(_, frame)], Claim::Clear) => link.write_frame(&mut self.pen, frame),
+                (run, Claim::Clear) => link.write(&mut self.pen, &mut taken(run)),
+                // They stand in the queue, behind what was there before.
+                (_, Claim::Queued) => link.write(&mut self.pen, &mut std::iter::empty()),
             };
-            if progress == Progress::Full {
+            if progress != Progress::Done {
                 block(id, &link);
             }
         }
         self.writes.clear();
+        // Scratch, but not what a broadcast to a crowd has made of it.
+        trim(&mut self.writes);
+        trim(&mut self.groups);
     }
 
     /// Scratch for writing outside a flush.

@@ -24,7 +24,7 @@ use sio_proto::{LinkId, Time};
 use crate::link::{Link, Progress};
 use crate::mailbox::Owner;
 use crate::runtime::Runtime;
-use crate::shard::{Batch, Note, ShardCell};
+use crate::shard::{Batch, Note, ShardCell, trim};
 use crate::work::Work;
 
 thread_local!(static TURN: Turn = const { Turn::new() });
@@ -32,6 +32,12 @@ thread_local!(static TURN: Turn = const { Turn::new() });
 /// After so many bytes emitted, a turn writes before it goes on: a handler that emits without end neither fills the memory nor keeps its
 /// clients waiting.
 const BYTES_BETWEEN_WRITES: usize = 256 * 1024;
+
+/// What an emitted packet counts for at least: with nothing in them, so many packets are written at once as are well below what may wait for a session.
+const WEIGHT_OF_A_PACKET: usize = 64;
+
+/// So many entries of a list of scratch a thread keeps from turn to turn.
+const MOST_SCRATCH: usize = 4096;
 
 /// Numbers for threads, from one on: the high half of an [`Owner`], so that threads need not agree on the low half.
 static THREADS: AtomicU64 = AtomicU64::new(1);
@@ -160,6 +166,21 @@ impl Turn {
         }
     }
 
+    /// Gives back what one large payload has left of the scratch: the thread may not see another.
+    fn trim(&self) {
+        let mut work = self.work.borrow_mut();
+        if work.is_empty() && work.capacity() > MOST_SCRATCH {
+            *work = VecDeque::new();
+        }
+        trim(&mut self.links.borrow_mut());
+        self.outputs.with(|out| {
+            let is_large = out.deliveries.capacity() > MOST_SCRATCH || out.writes.capacity() > MOST_SCRATCH;
+            if is_large && out.deliveries.is_empty() && out.writes.is_empty() {
+                *out = Outputs::default();
+            }
+        });
+    }
+
     fn begin(&self, runtime: Runtime) -> Ending<'_> {
         self.running.set(true);
         self.now.set((runtime.now)());
@@ -195,9 +216,9 @@ impl Turn {
         self.work.borrow_mut().pop_front()
     }
 
-    /// Something of this size is on its way.
+    /// Something of this size is on its way. Small things weigh more than their bytes, and queues are limited in number, too.
     pub(crate) fn emitted(&self, bytes: usize) {
-        self.emitted.set(self.emitted.get() + bytes);
+        self.emitted.set(self.emitted.get() + bytes + WEIGHT_OF_A_PACKET);
         if self.emitted.get() > BYTES_BETWEEN_WRITES {
             self.write_out();
         }
@@ -236,9 +257,9 @@ impl Turn {
             let progress = self
                 .batch
                 .with(|batch| link.write(batch.pen(), &mut std::iter::empty()));
-            if progress == Progress::Full {
+            if progress != Progress::Done {
                 match seat {
-                    Some((shard, id)) => shard.block(id, &link),
+                    Some((shard, id)) => shard.block(self, id, &link),
                     None => link.hand_over(),
                 }
             }
@@ -254,7 +275,9 @@ impl Drop for Ending<'_> {
     fn drop(&mut self) {
         self.0.running.set(false);
         self.0.owner.set(0);
-        if std::thread::panicking() {
+        if !std::thread::panicking() {
+            self.0.trim();
+        } else {
             self.0.work.take();
             self.0.shards.take();
             self.0.links.take();

@@ -3,15 +3,23 @@
 //! A [`Config`] is checked once, by [`Config::validate`] inside the constructors that take it; the machines then rely
 //! on it. Everything a peer can grow (a queue, a buffer, a map, a count, a nesting) has a limit here.
 
+mod cookie;
+mod cors;
+mod legacy;
+
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::codec::{Codec, Framing, MessageLimits, PacketParser};
+use crate::codec::PacketParser;
 use crate::engine::Dialect;
-use crate::{Origins, http, socket, websocket};
+use crate::{Hosts, Origins, http, socket, websocket};
+
+pub use cookie::{Cookie, Priority, SameSite};
+pub use cors::{Cors, CorsOrigins};
+pub use legacy::{Legacy, Legacy09, Mount};
 
 /// Settings of a server. Plain data: build one with [`Config::default`] and the chainable setters, or set fields.
 #[derive(Clone, Debug)]
@@ -31,8 +39,13 @@ pub struct Config {
     pub ping_interval: Duration,
     /// How long an answer to a ping may take. Default 20 s. Too short drops peers on slow links.
     pub ping_timeout: Duration,
-    /// How long a new session may go without joining a namespace. Default 45 s (docs/protocol/socket-io.md §3.1).
+    /// How long a new session may go without joining a namespace. Default 45 s (docs/protocol/socket-io.md §3.1), as with genuine servers: a client on a slow link
+    /// behind a slow middleware needs some of it. In a crowd it is [`Config::crowded_connect_timeout`].
     pub connect_timeout: Duration,
+    /// How long a session may go without joining a namespace when three quarters of [`Config::max_sessions`] or [`Config::max_kept_bytes`] are taken. Default 5 s. Each
+    /// handshake then ends up to two sessions that have had so long. Too short ends clients on slow links whenever many come at once; too long lets
+    /// those who want nothing take the room of those who do.
+    pub crowded_connect_timeout: Duration,
     /// How long an upgrade may take from the probe's connection to packet `5` (docs/protocol/engine-io.md §7), and a hixie-76 handshake of
     /// 0.6 to 0.9 from its head to the 8 bytes behind it. Default 10 s.
     pub upgrade_timeout: Duration,
@@ -72,10 +85,19 @@ pub struct Config {
     pub parser: Option<Arc<dyn PacketParser>>,
     /// Cookie set on the handshake response of polling. Default none.
     pub cookie: Option<Cookie>,
-    /// CORS headers. Default none: a browser then lets only same-origin pages read polling responses.
+    /// CORS headers of Engine.IO. Default none, which means those that [`Config::origins`] imply: pages of listed origins may read answers, with credentials; where all
+    /// pages are allowed all may read them, without credentials; otherwise only pages of the same origin can. Where this is set, pages of listed origins may read answers as
+    /// well. `Cors::list` of nothing sends no header for others than those. Clients of 0.9 and before get the headers that they need wherever their page is allowed.
     pub cors: Option<Cors>,
     /// Which pages may open sessions at all, over any transport. Default [`Origins::SameHost`].
     pub origins: Origins,
+    /// Which names of hosts requests may be for. Default [`Hosts::Loopback`]: from the machine itself only names of loopback, from elsewhere any. Name the server's hosts where it is
+    /// in reach of browsers without TLS (a development machine, an intranet): without that a page whose name is pointed at the server's address counts as the same host. Too
+    /// narrow and clients are refused, which is logged with the name that they have asked for.
+    pub hosts: Hosts,
+    /// Whether all clients come over TLS, which a proxy in front takes off. Default false: only [`Peer::secure`](crate::server::Peer::secure) says so, because a header such as
+    /// `X-Forwarded-Proto` can be sent by everybody. When true pages of the same host have to be `https`, cookies say `Secure`, and old websockets are told `wss`.
+    pub behind_tls: bool,
     /// Whose pages the Flash policy lets open sockets, each `domain[:port]` with `*` for any; no port means any port. It is told to whoever asks
     /// for it, as long as a generation is served that has flashsocket. Default `*:*`, as with genuine servers: the policy is not what protects
     /// sessions, since it says no more than that Flash may connect, which programs other than Flash do without asking. Who may open a session is
@@ -87,19 +109,69 @@ pub struct Config {
     pub websocket: websocket::Limits,
     /// Limits on one Socket.IO packet.
     pub packet: socket::text::Limits,
-    /// Most sessions at once in one shard. Default 1 000 000. Further handshakes are answered 503.
+    /// Most sessions at once, in all shards of a server that share their quota ([`Shard::share_quota`](crate::server::Shard::share_quota)). Default 1 000 000. When there are as
+    /// many, the oldest of those that have joined nothing goes; if there is none, the handshake is answered 503. Too few turn people away, too many let the memory
+    /// be filled.
     pub max_sessions: usize,
-    /// Most bytes queued for one session while its transport cannot take them. Default 16 MiB. Beyond it a send is
-    /// refused as full and a broadcast closes the session, because a gap in an ordered stream cannot be repaired.
+    /// Most sessions at once of clients at one address: of IPv6 a network of 64 bits, or what the adapter's options say. Default 10 000. When there are as many, the oldest of that address
+    /// that has joined nothing goes; if there is none, the handshake is answered 503.
+    ///
+    /// It holds without a connection, so it bounds sessions that poll. Behind a proxy all clients have the proxy's address: raise it to [`Config::max_sessions`] there, and
+    /// let the proxy limit its clients. Too few shut out the people behind one address of an office or a mobile carrier.
+    pub max_sessions_per_address: usize,
+    /// Most bytes that all sessions together keep of what their clients have sent: handshakes ([`Config::max_handshake_bytes`]), `auth` ([`Config::max_auth_bytes`]), CONNECTs
+    /// that wait, packets whose attachments have not come, what comes ahead of an upgrade, packets for namespaces that are not joined yet, and 1 KiB for each session itself.
+    /// Default 2 GiB less one byte. Beyond it handshakes are answered 503 and a session that would keep more ends. It is counted in steps of 64 KiB for each session. Too little ends
+    /// sessions that have done nothing wrong when many large messages are under way.
+    pub max_kept_bytes: usize,
+    /// The same for all sessions of clients at one address. Default 64 MiB. Behind a proxy raise it as [`Config::max_sessions_per_address`].
+    pub max_kept_bytes_per_address: usize,
+    /// Most bytes of header fields that a session keeps of the request that opened it, 8 for each field included. Default 8 KiB. Fields that do not fit are left out whole:
+    /// first those that [`Config::handshake_headers`] does not name. The request's target is kept as a whole; its limit is
+    /// [`http::Limits::max_target_bytes`]. Too few leave out cookies that handlers look for ([`Handshake::left_out`](crate::server::Handshake::left_out) says how many fields
+    /// are missing); more is more memory for each session.
+    pub max_handshake_bytes: usize,
+    /// Names of header fields that a session keeps before all others when not all fit, the first of them first. Default: those that applications look for, `authorization`, `cookie`,
+    /// `host`, `origin`, `user-agent`, `x-forwarded-for`, `forwarded`, `x-real-ip`, `referer`, `accept-language`.
+    pub handshake_headers: Vec<String>,
+    /// Most bytes of `auth`, or of queries of CONNECTs, that one session keeps for all its namespaces together. Default 64 KiB. A CONNECT with more is refused. Too few refuse large
+    /// tokens.
+    pub max_auth_bytes: usize,
+    /// Most CONNECTs that one session may send within a second. Default 128, four times [`Config::max_namespaces_per_session`]. One more closes the session, because each costs the
+    /// application more than the client. Too few close clients that join many namespaces at once.
+    pub max_connects_per_second: usize,
+    /// Most packets in the body of one POST, of Engine.IO and of 0.7 to 0.9. Default 65 536. More are a breach of the protocol in Engine.IO, and are dropped in 0.7 to 0.9. Too few end
+    /// clients that have emitted much between two POSTs; each packet costs some hundred bytes while its POST is handled.
+    pub max_packets_per_payload: usize,
+    /// Most bytes queued for one session while its transport cannot take them, in the session and on its link. Default 1 MiB. Beyond it a send is
+    /// refused as full and a broadcast closes the session, because a gap in an ordered stream cannot be repaired. Packets of the protocol itself
+    /// have an eighth more (at least 16 KiB), and a peer that causes still more of them without reading is cut. Too small breaks bursts, and
+    /// refuses every message that is larger ([`SendError::TooLarge`](crate::server::SendError::TooLarge)); too large lets each client that does not
+    /// read hold so much memory.
     pub max_queued_bytes: usize,
-    /// Most packets queued for one session. Default 65 536.
+    /// Most packets queued for one session. Default 8 192: about as much memory around the packets as there may be in them. Packets of the
+    /// protocol itself have an eighth more (at least 64). Too small breaks bursts of small events, too large lets them weigh more than their bytes.
     pub max_queued_packets: usize,
+    /// Most bytes that wait for all sessions of the server together, because their links are blocked or they are between two polls. Default 1 GiB.
+    /// While more waits a send to a session that cannot take it at once is refused as full, and those sessions are ended for which most waits,
+    /// until less does. Bytes of a broadcast count once for each recipient. Too small ends sessions of slow clients under load, too large lets
+    /// clients that do not read fill the memory.
+    pub max_total_queued_bytes: usize,
+    /// How many bytes are read from a peer that does not read itself, before it is not read from until it does. Default 16 KiB. The answer to a
+    /// heartbeat has to fit; what is read meanwhile may cause answers, which wait. Too small misses answers of clients that send and do not read for a
+    /// while; larger is of no use.
+    pub max_blocked_bytes: usize,
     /// Most namespaces one session may be in at once. Default 32.
     pub max_namespaces_per_session: usize,
     /// Most namespaces that exist at once in one shard. Default 65 536. Empty ones are forgotten.
     pub max_namespaces: usize,
     /// Most rooms one socket may be in. Default 4 096.
     pub max_rooms_per_socket: usize,
+    /// Most bytes of a room's name. Default 1 024. A longer one cannot be joined: the call fails as full. Applications that make names of what clients say should check
+    /// the length themselves.
+    pub max_room_name_bytes: usize,
+    /// Most bytes of the names of all rooms that one socket is in. Default 256 KiB. One more cannot be joined: the call fails as full.
+    pub max_room_bytes_per_socket: usize,
     /// Most acknowledgements one socket may owe. Default 65 536. Further requests for one are refused as full.
     pub max_pending_acks: usize,
     /// How long attachments may trail behind their packet. Default 10 s.
@@ -110,6 +182,20 @@ pub struct Config {
     pub legacy09: Legacy09,
 }
 
+/// See [`Config::handshake_headers`].
+const HANDSHAKE_HEADERS: [&str; 10] = [
+    "authorization",
+    "cookie",
+    "host",
+    "origin",
+    "user-agent",
+    "x-forwarded-for",
+    "forwarded",
+    "x-real-ip",
+    "referer",
+    "accept-language",
+];
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -119,6 +205,7 @@ impl Default for Config {
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(45),
+            crowded_connect_timeout: Duration::from_secs(5),
             upgrade_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(30),
             max_payload: 1_000_000,
@@ -134,16 +221,30 @@ impl Default for Config {
             cookie: None,
             cors: None,
             origins: Origins::SameHost,
+            hosts: Hosts::Loopback,
+            behind_tls: false,
             flash_policy: alloc::vec!["*:*".to_owned()],
             http: http::Limits::default(),
             websocket: websocket::Limits::default(),
             packet: socket::text::Limits::default(),
             max_sessions: 1_000_000,
-            max_queued_bytes: 16 << 20,
-            max_queued_packets: 65_536,
+            max_sessions_per_address: 10_000,
+            max_kept_bytes: (2 << 30) - 1,
+            max_kept_bytes_per_address: 64 << 20,
+            max_handshake_bytes: 8 * 1024,
+            handshake_headers: HANDSHAKE_HEADERS.map(str::to_owned).to_vec(),
+            max_auth_bytes: 64 * 1024,
+            max_connects_per_second: 128,
+            max_packets_per_payload: 65_536,
+            max_queued_bytes: 1 << 20,
+            max_queued_packets: 8_192,
+            max_total_queued_bytes: 1 << 30,
+            max_blocked_bytes: 16 * 1024,
             max_namespaces_per_session: 32,
             max_namespaces: 65_536,
             max_rooms_per_socket: 4_096,
+            max_room_name_bytes: 1024,
+            max_room_bytes_per_socket: 256 * 1024,
             max_pending_acks: 65_536,
             attachment_timeout: Duration::from_secs(10),
             legacy: Legacy::default(),
@@ -174,9 +275,22 @@ pub enum ConfigError {
     /// The source of unpredictable bytes has filled the key of the session ids with zeros.
     #[error("the source of random bytes gives zeros")]
     Entropy,
-    /// A cookie name or path holds characters that a header cannot carry.
-    #[error("cookie name or path holds characters a header cannot carry")]
+    /// A cookie's name, path or domain is empty, or holds characters that a header cannot carry.
+    #[error("cookie name, path or domain is empty, or holds characters a header cannot carry; a path starts with '/'")]
     Cookie,
+    /// Browsers would throw the cookie away.
+    #[error("browsers throw away a cookie with {0}")]
+    CookieLost(&'static str),
+    /// `*` does not go together with credentials.
+    #[error(
+        "credentials with `Cors::any()`: list the origins, or say `Cors::any_with_credentials()` if every page may act for its visitors"
+    )]
+    CorsCredentials,
+    /// No browser sends such an origin.
+    #[error(
+        "CORS origin {0:?}: an origin is `scheme://host[:port]`, without `*` or a slash at its end; all pages are `Cors::any()`"
+    )]
+    CorsOrigin(String),
     /// A mount's path is that of something else, or lies below or above it.
     #[error("mount {0:?} would answer requests of another path")]
     Mount(String),
@@ -210,6 +324,7 @@ impl Config {
             ("ping_interval", self.ping_interval),
             ("ping_timeout", self.ping_timeout),
             ("connect_timeout", self.connect_timeout),
+            ("crowded_connect_timeout", self.crowded_connect_timeout),
             ("upgrade_timeout", self.upgrade_timeout),
             ("close_timeout", self.close_timeout),
             ("attachment_timeout", self.attachment_timeout),
@@ -234,10 +349,22 @@ impl Config {
             ("http.max_headers", self.http.max_headers),
             ("http.max_chunks", self.http.max_chunks),
             ("max_sessions", self.max_sessions),
+            ("max_sessions_per_address", self.max_sessions_per_address),
+            ("max_kept_bytes", self.max_kept_bytes),
+            ("max_kept_bytes_per_address", self.max_kept_bytes_per_address),
+            ("max_handshake_bytes", self.max_handshake_bytes),
+            ("max_auth_bytes", self.max_auth_bytes),
+            ("max_connects_per_second", self.max_connects_per_second),
+            ("max_packets_per_payload", self.max_packets_per_payload),
+            ("max_room_name_bytes", self.max_room_name_bytes),
+            ("max_room_bytes_per_socket", self.max_room_bytes_per_socket),
+            ("packet.max_query_bytes", self.packet.max_query_bytes),
             ("max_packets_per_poll", self.max_packets_per_poll),
             ("max_bytes_per_poll", self.max_bytes_per_poll),
             ("max_queued_bytes", self.max_queued_bytes),
             ("max_queued_packets", self.max_queued_packets),
+            ("max_total_queued_bytes", self.max_total_queued_bytes),
+            ("max_blocked_bytes", self.max_blocked_bytes),
             ("max_namespaces_per_session", self.max_namespaces_per_session),
             ("max_namespaces", self.max_namespaces),
             ("max_rooms_per_socket", self.max_rooms_per_socket),
@@ -250,8 +377,11 @@ impl Config {
                 return Err(ConfigError::ZeroLimit(name));
             }
         }
-        if self.cookie.as_ref().is_some_and(|c| !c.is_sound()) {
-            return Err(ConfigError::Cookie);
+        if let Some(cookie) = &self.cookie {
+            cookie.check(cookie.secure || self.behind_tls)?;
+        }
+        if let Some(cors) = &self.cors {
+            cors.check()?;
         }
         if !self.legacy09.is_patient() {
             return Err(ConfigError::Impatient);
@@ -312,6 +442,46 @@ setters! {
     upgrade_timeout: Duration,
     /// Sets [`Config::max_payload`](#structfield.max_payload).
     max_payload: usize,
+    /// Sets [`Config::max_queued_bytes`](#structfield.max_queued_bytes).
+    max_queued_bytes: usize,
+    /// Sets [`Config::max_queued_packets`](#structfield.max_queued_packets).
+    max_queued_packets: usize,
+    /// Sets [`Config::max_total_queued_bytes`](#structfield.max_total_queued_bytes).
+    max_total_queued_bytes: usize,
+    /// Sets [`Config::max_blocked_bytes`](#structfield.max_blocked_bytes).
+    max_blocked_bytes: usize,
+    /// Sets [`Config::crowded_connect_timeout`](#structfield.crowded_connect_timeout).
+    crowded_connect_timeout: Duration,
+    /// Sets [`Config::max_sessions`](#structfield.max_sessions).
+    max_sessions: usize,
+    /// Sets [`Config::max_sessions_per_address`](#structfield.max_sessions_per_address).
+    max_sessions_per_address: usize,
+    /// Sets [`Config::max_kept_bytes`](#structfield.max_kept_bytes).
+    max_kept_bytes: usize,
+    /// Sets [`Config::max_kept_bytes_per_address`](#structfield.max_kept_bytes_per_address).
+    max_kept_bytes_per_address: usize,
+    /// Sets [`Config::max_handshake_bytes`](#structfield.max_handshake_bytes).
+    max_handshake_bytes: usize,
+    /// Sets [`Config::handshake_headers`](#structfield.handshake_headers).
+    handshake_headers: Vec<String>,
+    /// Sets [`Config::max_auth_bytes`](#structfield.max_auth_bytes).
+    max_auth_bytes: usize,
+    /// Sets [`Config::max_connects_per_second`](#structfield.max_connects_per_second).
+    max_connects_per_second: usize,
+    /// Sets [`Config::max_packets_per_payload`](#structfield.max_packets_per_payload).
+    max_packets_per_payload: usize,
+    /// Sets [`Config::max_namespaces_per_session`](#structfield.max_namespaces_per_session).
+    max_namespaces_per_session: usize,
+    /// Sets [`Config::max_namespaces`](#structfield.max_namespaces).
+    max_namespaces: usize,
+    /// Sets [`Config::max_rooms_per_socket`](#structfield.max_rooms_per_socket).
+    max_rooms_per_socket: usize,
+    /// Sets [`Config::max_room_name_bytes`](#structfield.max_room_name_bytes).
+    max_room_name_bytes: usize,
+    /// Sets [`Config::max_room_bytes_per_socket`](#structfield.max_room_bytes_per_socket).
+    max_room_bytes_per_socket: usize,
+    /// Sets [`Config::max_pending_acks`](#structfield.max_pending_acks).
+    max_pending_acks: usize,
     /// Sets [`Config::transports`](#structfield.transports).
     transports: Transports,
     /// Sets [`Config::generations`](#structfield.generations).
@@ -332,19 +502,28 @@ setters! {
     cors: Cors,
     /// Sets [`Config::origins`](#structfield.origins).
     origins: Origins,
+    /// Sets [`Config::hosts`](#structfield.hosts).
+    hosts: Hosts,
+    /// Sets [`Config::behind_tls`](#structfield.behind_tls).
+    behind_tls: bool,
     /// Sets [`Config::legacy`](#structfield.legacy).
     legacy: Legacy,
     /// Sets [`Config::legacy09`](#structfield.legacy09).
     legacy09: Legacy09,
 }
 
-/// Which transports are offered to clients of Engine.IO and of 0.7 to 0.9.
+/// Which transports are offered. [`Transports::polling`] and [`Transports::websocket`] are for clients of Engine.IO and of 0.7 to 0.9, the others for clients of 0.6, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transports {
     /// HTTP long polling, and htmlfile. Default true.
     pub polling: bool,
     /// WebSocket, whoever speaks it. Default true.
     pub websocket: bool,
+    /// Polling by scripts (JSONP), where there is polling. Default true: old browsers have nothing else from another origin. Answers are scripts, which every page may load,
+    /// so all that keeps other pages from reading them is what the request says of its page ([`Origins`]). Servers without clients of before 2013 do well to turn it off.
+    pub jsonp: bool,
+    /// Endless pages of scripts (htmlfile), where there is polling. Default true. Only Internet Explorer before 10 uses them.
+    pub htmlfile: bool,
 }
 
 impl Default for Transports {
@@ -352,7 +531,39 @@ impl Default for Transports {
         Self {
             polling: true,
             websocket: true,
+            jsonp: true,
+            htmlfile: true,
         }
+    }
+}
+
+impl Transports {
+    /// Sets [`Transports::polling`](#structfield.polling).
+    #[must_use]
+    pub const fn polling(mut self, polling: bool) -> Self {
+        self.polling = polling;
+        self
+    }
+
+    /// Sets [`Transports::websocket`](#structfield.websocket).
+    #[must_use]
+    pub const fn websocket(mut self, websocket: bool) -> Self {
+        self.websocket = websocket;
+        self
+    }
+
+    /// Sets [`Transports::jsonp`](#structfield.jsonp).
+    #[must_use]
+    pub const fn jsonp(mut self, jsonp: bool) -> Self {
+        self.jsonp = jsonp;
+        self
+    }
+
+    /// Sets [`Transports::htmlfile`](#structfield.htmlfile).
+    #[must_use]
+    pub const fn htmlfile(mut self, htmlfile: bool) -> Self {
+        self.htmlfile = htmlfile;
+        self
     }
 }
 
@@ -394,331 +605,5 @@ impl Generations {
     }
 }
 
-/// `Set-Cookie` on the handshake response of polling (docs/protocol/engine-io.md §4.7).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cookie {
-    /// Default `io`.
-    pub name: String,
-    /// Default `/`.
-    pub path: String,
-    /// Default true.
-    pub http_only: bool,
-    /// Default [`SameSite::Lax`].
-    pub same_site: SameSite,
-}
-
-impl Default for Cookie {
-    fn default() -> Self {
-        Self {
-            name: "io".to_owned(),
-            path: "/".to_owned(),
-            http_only: true,
-            same_site: SameSite::Lax,
-        }
-    }
-}
-
-impl Cookie {
-    fn is_sound(&self) -> bool {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        !self.name.is_empty()
-            && self.name.bytes().all(token)
-            && self.path.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b';')
-    }
-}
-
-/// The `SameSite` attribute of the cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SameSite {
-    /// `SameSite=Strict`.
-    Strict,
-    /// `SameSite=Lax`.
-    Lax,
-    /// `SameSite=None`.
-    None,
-}
-
-/// CORS headers for polling and preflights (docs/protocol/engine-io.md §4.7).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cors {
-    /// Origins whose pages may read responses, as `scheme://host[:port]`; empty means any (`*`).
-    pub origins: Vec<String>,
-    /// Whether responses say `Access-Control-Allow-Credentials: true`.
-    pub credentials: bool,
-}
-
-impl Cors {
-    /// Any page may read responses, without credentials.
-    #[must_use]
-    pub const fn any() -> Self {
-        Self {
-            origins: Vec::new(),
-            credentials: false,
-        }
-    }
-
-    /// Only pages of these origins may read responses.
-    #[must_use]
-    pub fn list<S: Into<String>>(origins: impl IntoIterator<Item = S>) -> Self {
-        Self {
-            origins: origins.into_iter().map(Into::into).collect(),
-            credentials: false,
-        }
-    }
-
-    /// Adds `Access-Control-Allow-Credentials: true`.
-    #[must_use]
-    pub const fn with_credentials(mut self) -> Self {
-        self.credentials = true;
-        self
-    }
-}
-
-/// Settings of the 0.6 family (docs/protocol/legacy-0.6.md §4, §6, §13).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Legacy {
-    /// Time between heartbeats on websocket and streams, unless the codec has its own. Default 10 s; genuine clients give up after 15 s of silence.
-    pub heartbeat_interval: Duration,
-    /// How long an echo may take. Default 8 s.
-    pub heartbeat_timeout: Duration,
-    /// How long a poll is held before it is answered empty. Default 20 s; genuine clients give up after 25 s.
-    pub poll_duration: Duration,
-    /// How long a session outlives its transport, waiting to be resumed by its id. Default 10 s.
-    pub reconnect_timeout: Duration,
-    /// Most messages kept for a session that has no transport, which between two polls every polling session has not. Default 1 024.
-    /// Beyond it a send is refused as full and a broadcast ends the session.
-    pub max_pending_messages: usize,
-    /// What the payloads under [`Config::path`] are. Default [`Framing`], the `~m~` of 0.5 and 0.6. Nothing in a request says which wire its client
-    /// speaks, so others have to be given a path of their own, or this one (docs/protocol/detection.md §4).
-    pub codec: Codec,
-    /// Further paths, with a codec each. Default none. A session of one is unknown under all others. At most
-    /// [`Legacy::MAX_CODECS`] less one.
-    pub mounts: Vec<Mount>,
-    /// Most bytes that a codec may hold back of a message that comes in pieces, per session and per websocket. Default 1 000 000. More ends the
-    /// session.
-    pub max_buffered_bytes: usize,
-    /// Most messages in one payload from a client. Default 65 536. The rest of the payload is dropped.
-    pub max_messages_per_payload: usize,
-}
-
-/// A path under which plain messages travel in a codec of their own ([`Legacy::mounts`]).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
-    /// Path prefix, without a trailing slash: `/streaming` serves `/streaming/websocket`, `/streaming/xhr-polling/…` and so on.
-    pub path: String,
-    /// What the payloads are.
-    pub codec: Codec,
-}
-
-impl Default for Legacy {
-    fn default() -> Self {
-        Self {
-            heartbeat_interval: Duration::from_secs(10),
-            heartbeat_timeout: Duration::from_secs(8),
-            poll_duration: Duration::from_secs(20),
-            reconnect_timeout: Duration::from_secs(10),
-            max_pending_messages: 1024,
-            codec: Codec::new(Framing),
-            mounts: Vec::new(),
-            max_buffered_bytes: 1_000_000,
-            max_messages_per_payload: 65_536,
-        }
-    }
-}
-
-impl Legacy {
-    /// Most codecs one server can have: that of its path, and those of mounts. Each is one encoding of every broadcast while it is in use.
-    pub const MAX_CODECS: usize = 8;
-
-    /// Sets [`Legacy::codec`](#structfield.codec).
-    #[must_use]
-    pub fn codec(mut self, codec: impl Into<Codec>) -> Self {
-        self.codec = codec.into();
-        self
-    }
-
-    /// Adds to [`Legacy::mounts`](#structfield.mounts).
-    #[must_use]
-    pub fn mount(mut self, path: impl Into<String>, codec: impl Into<Codec>) -> Self {
-        self.mounts.push(Mount {
-            path: path.into(),
-            codec: codec.into(),
-        });
-        self
-    }
-
-    /// All codecs by their numbers: that of the server's path, then those of the mounts in their order.
-    pub fn codecs(&self) -> impl Iterator<Item = &Codec> {
-        core::iter::once(&self.codec).chain(self.mounts.iter().map(|mount| &mount.codec))
-    }
-
-    /// The codec of this number.
-    pub(crate) fn codec_at(&self, number: u8) -> &Codec {
-        match usize::from(number).checked_sub(1) {
-            None => &self.codec,
-            Some(mount) => self.mounts.get(mount).map_or(&self.codec, |mount| &mount.codec),
-        }
-    }
-
-    /// What decoders are given.
-    pub(crate) const fn message_limits(&self) -> MessageLimits {
-        MessageLimits {
-            max_buffered_bytes: self.max_buffered_bytes,
-            max_messages: self.max_messages_per_payload,
-        }
-    }
-
-    fn check_mounts(&self, path: &str, engine_path: Option<&str>) -> Result<(), ConfigError> {
-        if self.mounts.len() >= Self::MAX_CODECS {
-            return Err(ConfigError::Codecs(self.mounts.len() + 1));
-        }
-        let is_below = |path: &str, other: &str| {
-            path.strip_prefix(other)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        for (at, mount) in self.mounts.iter().enumerate() {
-            let before = self.mounts[..at].iter().map(|other| &*other.path);
-            let mut others = core::iter::once(path).chain(engine_path).chain(before);
-            if others.any(|other| is_below(other, &mount.path) || is_below(&mount.path, other)) {
-                return Err(ConfigError::Mount(mount.path.clone()));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Settings of the 0.7-0.9 generation (docs/protocol/legacy-0.9.md §2.3, §6, §10).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Legacy09 {
-    /// Time between heartbeats on websocket and htmlfile. Default 25 s.
-    pub heartbeat_interval: Duration,
-    /// How long an echo may take. Default 60 s; announced to clients, which give up after as long a silence of ours.
-    pub heartbeat_timeout: Duration,
-    /// How long a polling session lives without a poll. Default 60 s; announced to clients, which give up after as long a silence of ours.
-    pub close_timeout: Duration,
-    /// How long a poll is held before it is answered with nothing to say. Default 20 s.
-    pub poll_duration: Duration,
-    /// Whether flashsocket is among the transports that a handshake offers, as it is not with genuine servers. Default false: clients with Flash
-    /// would then want the plugin's file, which is yours to serve. Who comes by flashsocket is served either way.
-    pub flashsocket: bool,
-    /// How long a client may take from the handshake to the opening of a transport. Default 30 s.
-    pub open_timeout: Duration,
-    /// Most messages kept for a session that has no transport, which between two polls every polling session has not. Default 1 024.
-    /// Beyond it a send is refused as full and a broadcast ends the session.
-    pub max_pending_messages: usize,
-    /// Whether a text with a line break is written as JSON, which has none. Default false: it is a text packet, as from genuine servers, which clients of
-    /// 0.8.3 and later read. Clients of 0.7.0 to 0.8.2 take such a packet for none, and nothing on the wire tells them apart; true serves them, but some
-    /// clients of other makes take no JSON where they expect text (docs/protocol/legacy-0.9.md §13, §15).
-    pub line_breaks_as_json: bool,
-}
-
-impl Default for Legacy09 {
-    fn default() -> Self {
-        Self {
-            heartbeat_interval: Duration::from_secs(25),
-            heartbeat_timeout: Duration::from_secs(60),
-            close_timeout: Duration::from_secs(60),
-            poll_duration: Duration::from_secs(20),
-            flashsocket: false,
-            open_timeout: Duration::from_secs(30),
-            max_pending_messages: 1024,
-            line_breaks_as_json: false,
-        }
-    }
-}
-
-impl Legacy09 {
-    /// Sets [`Legacy09::line_breaks_as_json`](#structfield.line_breaks_as_json).
-    #[must_use]
-    pub const fn line_breaks_as_json(mut self, line_breaks_as_json: bool) -> Self {
-        self.line_breaks_as_json = line_breaks_as_json;
-        self
-    }
-
-    /// Whether a client hears something from us before it gives up.
-    fn is_patient(&self) -> bool {
-        self.heartbeat_interval < self.heartbeat_timeout
-            && self.heartbeat_interval < self.close_timeout
-            && self.poll_duration < self.close_timeout
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn defaults_are_valid_and_nonsense_is_named() {
-        assert!(Config::default().validate().is_ok());
-        assert_eq!(
-            Config::default().path("/x/").validate().unwrap_err(),
-            ConfigError::Path("/x/".into())
-        );
-        assert_eq!(
-            Config::default().path("x").validate().unwrap_err(),
-            ConfigError::Path("x".into())
-        );
-        let zero = Config::default().ping_timeout(Duration::ZERO).validate();
-        assert_eq!(zero.unwrap_err(), ConfigError::Duration("ping_timeout"));
-        assert_eq!(
-            Config::default().max_payload(0).validate().unwrap_err(),
-            ConfigError::ZeroLimit("max_payload")
-        );
-        let http = http::Limits::default().max_chunks(0);
-        let config = Config {
-            http,
-            ..Config::default()
-        };
-        assert_eq!(
-            config.validate().unwrap_err(),
-            ConfigError::ZeroLimit("http.max_chunks")
-        );
-        let cookie = Cookie {
-            name: "a;b".into(),
-            ..Cookie::default()
-        };
-        assert_eq!(
-            Config::default().cookie(cookie).validate().unwrap_err(),
-            ConfigError::Cookie
-        );
-    }
-
-    #[test]
-    fn every_codec_has_a_path_of_its_own() {
-        let with = |paths: &[&str]| {
-            let legacy = paths
-                .iter()
-                .fold(Legacy::default(), |legacy, path| legacy.mount(*path, Framing));
-            Config::default().legacy(legacy).validate().map(|_| ())
-        };
-        assert_eq!(with(&["/a", "/b/c", "/ab", "/socket.io2"]), Ok(()));
-        assert_eq!(with(&["/a/"]), Err(ConfigError::Path("/a/".into())));
-        for (paths, refused) in [
-            (&["/socket.io"][..], "/socket.io"),
-            (&["/socket.io/old"], "/socket.io/old"),
-            (&["/a", "/a"], "/a"),
-            (&["/a", "/a/b"], "/a/b"),
-            (&["/a/b", "/a"], "/a"),
-        ] {
-            assert_eq!(with(paths), Err(ConfigError::Mount(refused.into())));
-        }
-        let engine = Config {
-            engine_path: Some("/a".into()),
-            ..Config::default()
-        };
-        let engine = engine.legacy(Legacy::default().mount("/a", Framing)).validate();
-        assert_eq!(engine.unwrap_err(), ConfigError::Mount("/a".into()));
-        let most = ["/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8"];
-        assert_eq!(with(&most[..7]), Ok(()));
-        assert_eq!(with(&most), Err(ConfigError::Codecs(9)));
-    }
-
-    #[test]
-    fn one_payload_limit_reaches_every_place_that_enforces_it() {
-        let config = Config::default().max_payload(77).validate().unwrap();
-        assert_eq!(config.http.max_body_bytes, 77);
-        assert_eq!(config.websocket.max_message_bytes, 77);
-    }
-}
+mod tests;

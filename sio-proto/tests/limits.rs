@@ -116,6 +116,25 @@ fn websocket_fragments() {
     }
 }
 
+/// Hardening C7: as the hardest cases of the Autobahn test suite send it, and an empty frame at the end.
+#[test]
+fn a_message_of_the_largest_size_in_frames_of_one_byte() {
+    for count in [65_536, 999_999] {
+        let mut story = Story::new(|_| ());
+        let packet = format!("42[\"m\",\"{}\"]", "x".repeat(count - 10));
+        let mut bytes = Vec::new();
+        for (at, byte) in packet.bytes().enumerate() {
+            bytes.extend_from_slice(&[u8::from(at == 0), 0x81, 0, 0, 0, 0, byte]);
+        }
+        bytes.extend_from_slice(&[0x80, 0x80, 0, 0, 0, 0]);
+        bytes
+            .chunks(64 * 1024)
+            .for_each(|piece| story.world.send(story.link, piece));
+        assert_eq!(story.world.heard().len(), 1, "{count}");
+        story.assert_fine();
+    }
+}
+
 #[test]
 fn http_heads() {
     let mut story = Story::new(|c| {
@@ -276,7 +295,7 @@ fn max_queued_bytes_and_packets() {
         let room = if bytes { 3 } else { 10 };
 
         let mut story = Story::new(change);
-        story.world.server.handle_blocked(story.link);
+        story.world.server.handle_blocked(story.world.now, story.link, 0);
         for _ in 0..room {
             story.world.emit(story.socket, "m", &big).unwrap();
         }
@@ -292,18 +311,15 @@ fn max_queued_bytes_and_packets() {
         );
         story.assert_fine();
 
-        story.world.server.handle_blocked(story.link);
+        story.world.server.handle_blocked(story.world.now, story.link, 0);
         for _ in 0..room {
             story.world.broadcast(&[], "m", &big);
         }
         assert_eq!(story.world.heard(), [""; 0]);
         story.world.broadcast(&[], "m", &big);
         assert_eq!(story.world.heard(), ["disconnect forced server close"]);
-        assert_eq!(
-            story.world.frames(story.link).len(),
-            room + 1,
-            "what was queued, and a Close"
-        );
+        assert_eq!(story.world.frames(story.link), [""; 0], "nobody reads it");
+        assert_eq!(story.world.ended, [story.link]);
         assert_eq!(story.world.frames(story.bystander.0).len(), room + 1);
         story.world.assert_works(story.bystander.0, story.bystander.1);
         assert_eq!(story.world.sessions(), 1);
@@ -510,6 +526,44 @@ fn a_limit_that_refuses_everybody_is_refused_itself() {
             ConfigError::ZeroLimit("max_sessions"),
         ),
         (|c| c.max_queued_bytes = 0, ConfigError::ZeroLimit("max_queued_bytes")),
+        (
+            |c| c.max_sessions_per_address = 0,
+            ConfigError::ZeroLimit("max_sessions_per_address"),
+        ),
+        (|c| c.max_kept_bytes = 0, ConfigError::ZeroLimit("max_kept_bytes")),
+        (
+            |c| c.max_kept_bytes_per_address = 0,
+            ConfigError::ZeroLimit("max_kept_bytes_per_address"),
+        ),
+        (
+            |c| c.max_handshake_bytes = 0,
+            ConfigError::ZeroLimit("max_handshake_bytes"),
+        ),
+        (|c| c.max_auth_bytes = 0, ConfigError::ZeroLimit("max_auth_bytes")),
+        (
+            |c| c.max_connects_per_second = 0,
+            ConfigError::ZeroLimit("max_connects_per_second"),
+        ),
+        (
+            |c| c.max_packets_per_payload = 0,
+            ConfigError::ZeroLimit("max_packets_per_payload"),
+        ),
+        (
+            |c| c.max_room_name_bytes = 0,
+            ConfigError::ZeroLimit("max_room_name_bytes"),
+        ),
+        (
+            |c| c.max_room_bytes_per_socket = 0,
+            ConfigError::ZeroLimit("max_room_bytes_per_socket"),
+        ),
+        (
+            |c| c.packet.max_query_bytes = 0,
+            ConfigError::ZeroLimit("packet.max_query_bytes"),
+        ),
+        (
+            |c| c.crowded_connect_timeout = Duration::ZERO,
+            ConfigError::Duration("crowded_connect_timeout"),
+        ),
         (
             |c| c.max_queued_packets = 0,
             ConfigError::ZeroLimit("max_queued_packets"),

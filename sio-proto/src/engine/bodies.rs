@@ -22,11 +22,10 @@ use crate::socket::text::Decoded;
 use crate::wire::Inbound;
 use crate::{Config, Frame, http, socket};
 
-/// Most packets in one POST.
-const MAX_PACKETS_PER_POST: usize = 65_536;
-
 /// `Content-Type` of polls, scripts included (docs/protocol/engine-io.md §4.6).
 const TEXT: &str = "text/plain; charset=UTF-8";
+/// Genuine servers say `text/plain`, and leave it to browsers to run it. They do not where an answer says that it is what it says it is.
+const SCRIPT: &str = "text/javascript; charset=UTF-8";
 /// `Content-Type` of binary payloads.
 const BINARY: &str = "application/octet-stream";
 
@@ -51,7 +50,7 @@ pub(crate) fn decode_post(
         // Refused as a whole (docs/protocol/engine-io.md §4.4).
         Revision::V4 if binary => Vec::new(),
         Revision::V3 if binary && !form.jsonp => {
-            let packets = payload_v3::decode_binary(body, Dialect::Plain, MAX_PACKETS_PER_POST);
+            let packets = payload_v3::decode_binary(body, Dialect::Plain, config.max_packets_per_payload);
             collect(packets, form.revision, raw, config)
         }
         revision => {
@@ -66,9 +65,14 @@ pub(crate) fn decode_post(
                 },
             };
             match revision {
-                Revision::V4 => collect(payload::decode(text, MAX_PACKETS_PER_POST), revision, raw, config),
+                Revision::V4 => collect(
+                    payload::decode(text, config.max_packets_per_payload),
+                    revision,
+                    raw,
+                    config,
+                ),
                 Revision::V3 => collect(
-                    payload_v3::decode_text(text, Dialect::Plain, MAX_PACKETS_PER_POST),
+                    payload_v3::decode_text(text, Dialect::Plain, config.max_packets_per_payload),
                     revision,
                     raw,
                     config,
@@ -167,9 +171,9 @@ pub(crate) fn poll_encoding(
     let doubled = peer.dialect == Dialect::Double;
     match (revision, jsonp) {
         (Revision::V4, None) => (TEXT, PollEncoding::Engine4),
-        (Revision::V4, Some(index)) => (TEXT, PollEncoding::Engine4Jsonp(index.into())),
-        (Revision::V3, Some(index)) if doubled => (TEXT, PollEncoding::Engine3DoubledJsonp(index.into())),
-        (Revision::V3, Some(index)) => (TEXT, PollEncoding::Engine3Jsonp(index.into())),
+        (Revision::V4, Some(index)) => (SCRIPT, PollEncoding::Engine4Jsonp(index.into())),
+        (Revision::V3, Some(index)) if doubled => (SCRIPT, PollEncoding::Engine3DoubledJsonp(index.into())),
+        (Revision::V3, Some(index)) => (SCRIPT, PollEncoding::Engine3Jsonp(index.into())),
         // Peers that cannot take binary get no binary frames in the first place. Text is plain in it, in either dialect.
         (Revision::V3, None) if peer.binary || frames.iter().any(Frame::is_binary) => {
             (BINARY, PollEncoding::Engine3Binary)

@@ -16,8 +16,8 @@ use super::upgrade::{Agreed, agree, take_up};
 use crate::codec::Codec;
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
-    Admitted, Asker, Blocked, Carriage, Core, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role,
-    StreamEncoding, StreamForm, Wiring, header,
+    Admitted, Asker, Auth, Carriage, Core, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role, StreamEncoding,
+    StreamForm, Wiring, origin,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, Time, http};
@@ -39,13 +39,21 @@ pub(crate) fn handle_request(
 ) {
     let jsonp = route.transport == Transport::JsonpPolling;
     let script = route.index.filter(|_| jsonp);
-    let allowed = request.origin_allowed();
+    let htmlfile = route.transport == Transport::Htmlfile;
+    let offered = core.config.transports;
+    if jsonp && !offered.jsonp || htmlfile && !offered.htmlfile {
+        let asker = Asker::without_cors(link, &request.http);
+        return out.writes.push(asker.answer(400, None, Bytes::new()));
+    }
+    let allowed = request.stranger().is_none();
+    out.deliveries
+        .extend(request.stranger().map(|why| request.describe(why)));
     // An htmlfile is a page of the server's own.
-    let headers = match allowed && route.transport != Transport::Htmlfile {
-        true => cors(&request.http, route.exchange),
-        false => Vec::new(),
+    let asker = match (htmlfile, allowed) {
+        (true, _) => Asker::without_cors(link, &request.http),
+        (false, true) => Asker::with_cors(link, &request.http, cors(&request.http, route.exchange)),
+        (false, false) => Asker::with_cors(link, &request.http, Vec::new()),
     };
-    let asker = Asker::with_headers(link, &request.http, headers);
     let session = route.session.map(|sid| {
         core.find_session(request.text(sid))
             .filter(|slot| is_ours(core, *slot, codec, &request.peer))
@@ -54,6 +62,9 @@ pub(crate) fn handle_request(
         Some(None) if route.maybe_timestamp => None,
         session => session,
     };
+    if let Some(Some(slot)) = session {
+        core.came_back(slot);
+    }
     let arrival = Arrival {
         request,
         codec,
@@ -116,13 +127,14 @@ fn is_ours(core: &Core, slot: u32, codec: u8, peer: &Peer) -> bool {
 /// The headers that genuine servers answer with (docs/protocol/legacy-0.6.md §5.2, §6).
 fn cors(request: &http::Request, exchange: Exchange) -> Vec<(&'static str, ByteString)> {
     let mut headers = Vec::new();
-    let Some(origin) = header(request, "origin") else {
+    let Some(origin) = origin(request) else {
         return headers;
     };
+    // Genuine servers say that credentials are welcome beside `*`, too, which no browser takes.
     let (origin, credentials) = match exchange {
-        Exchange::Send => ("*", request.headers.get("cookie").is_some()),
+        Exchange::Send => ("*", false),
         Exchange::Preflight => (origin, true),
-        _ if origin == "null" => ("*", request.headers.get("cookie").is_some()),
+        _ if origin == "null" => ("*", false),
         _ => (origin, request.headers.get("cookie").is_some()),
     };
     headers.push(("Access-Control-Allow-Origin", ByteString::from(origin)));
@@ -145,7 +157,7 @@ enum Door {
 
 /// Makes a session, which asks for the namespace `/`. Its GET is parked, or its websocket open, until the user has decided.
 fn open(core: &mut Core, now: Time, admitted: Admitted<'_>, door: Door, arrival: &Arrival<'_>, out: &mut Outputs) {
-    let Some(permit) = core.permit(admitted) else {
+    let Some(permit) = core.permit(now, admitted, out) else {
         return out.writes.push(match door {
             Door::Parked(asker, _) => asker.answer(503, None, Bytes::new()),
             Door::WebSocket(agreed) => agreed.farewell(),
@@ -156,7 +168,7 @@ fn open(core: &mut Core, now: Time, admitted: Admitted<'_>, door: Door, arrival:
         Door::WebSocket(agreed) => (agreed.link, None, Role::WebSocket),
     };
     let wiring = Wiring::Legacy06(Tilde::new(arrival.codec, script));
-    let slot = core.open_session(now, permit, arrival.transport.into(), Some(link), wiring);
+    let slot = core.open_session(permit, arrival.transport.into(), Some(link), wiring);
     core.links.set(link, core.key(slot), role);
     hold(core, slot, arrival);
     match door {
@@ -173,7 +185,8 @@ fn open(core: &mut Core, now: Time, admitted: Admitted<'_>, door: Door, arrival:
     }
     let held = now + core.config.legacy.poll_duration;
     set_deadline(core, slot, held);
-    if !core.ask(slot, &ByteString::from_static("/"), None, out) {
+    let main = ByteString::from_static("/");
+    if core.ask(slot, &main, Auth::None, out).is_err() {
         close(core, slot, Reason::ForcedServerClose, out);
     }
 }
@@ -187,7 +200,7 @@ fn open_websocket(
     out: &mut Outputs,
 ) {
     let wire = Wire::Legacy06(arrival.codec);
-    if let Some(agreed) = agree(asker, arrival.request, wire, None, out) {
+    if let Some(agreed) = agree(&core.config, asker, arrival.request, wire, None, out) {
         open(core, now, admitted, Door::WebSocket(agreed), arrival, out);
     }
 }
@@ -195,7 +208,7 @@ fn open_websocket(
 /// A client comes back by a websocket.
 fn upgrade(core: &mut Core, now: Time, slot: u32, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
     let wire = Wire::Legacy06(arrival.codec);
-    let Some(agreed) = agree(asker, arrival.request, wire, None, out) else {
+    let Some(agreed) = agree(&core.config, asker, arrival.request, wire, None, out) else {
         return;
     };
     attach(core, slot, agreed.link, arrival.transport, Role::WebSocket, out);
@@ -237,7 +250,7 @@ fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
             None => out.writes.push(session.farewell(link)),
         }
     }
-    session.blocked = Blocked::NO;
+    session.unblock(&mut core.backlog);
 }
 
 pub(super) fn answer(asker: Asker, codec: &Codec, script: Option<u64>, frames: Vec<Frame>, out: &mut Outputs) {
@@ -332,6 +345,10 @@ pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: u32, out: &mut Output
 fn post(core: &mut Core, now: Time, slot: u32, asker: Asker, mut packets: Vec<Inbound>, out: &mut Outputs) {
     if let Some(Inbound::Payload { payload, from_form }) = packets.pop_if(|p| matches!(p, Inbound::Payload { .. })) {
         read_piece(core, slot, &payload, from_form, &mut packets);
+        if !core.weigh(slot) {
+            out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+            return close(core, slot, Reason::ForcedClose, out);
+        }
     }
     let key = core.key(slot);
     let mut verdict = 200;

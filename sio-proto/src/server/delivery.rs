@@ -1,12 +1,13 @@
 //! What the user has to see.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::{Form, Garbled, Generation, Handshake, Reason, TransportKind};
+use super::{Auth, Form, Garbled, Generation, Handshake, Reason, Stranger, TransportKind};
 use crate::socket::Args;
 use crate::{SessionKey, Sid, SocketKey, WireId};
 
@@ -28,8 +29,8 @@ pub enum Delivery {
         wire_id: Option<WireId>,
         /// The namespace it asks for; starts with `/`.
         namespace: ByteString,
-        /// The JSON object sent along, if any. From generations that have none: the query as a JSON object.
-        auth: Option<ByteString>,
+        /// What it says for itself. From generations that have no `auth`: the queries.
+        auth: Auth,
         /// The request that opened the session.
         handshake: Arc<Handshake>,
         /// The wire it speaks.
@@ -76,6 +77,8 @@ pub enum Delivery {
         /// Which.
         socket: SocketKey,
     },
+    /// A request was refused for where it comes from, and has had its answer. For logs, at a limited rate: everybody can send such requests.
+    Stranger(Box<Stranger>),
     /// A client of the plain-message transports sent a payload that its session's codec could not read to its end. Told once per session, the first
     /// time: most likely the client speaks another codec's wire.
     Garbled {

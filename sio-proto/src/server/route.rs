@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 
 use super::admission::Admission;
 use super::kind::{Findings, Kind};
-use super::{Core, Extension, Outputs, Peer, Reason};
+use super::{Core, Delivery, Extension, Handshake, Outputs, Peer, Reason, Strangeness, Stranger};
 use crate::id::{SessionId, SidKey, address_of};
 use crate::wire::Inbound;
-use crate::{Config, LinkId, Time, detect, engine, http, legacy};
+use crate::{Config, LinkId, Time, detect, engine, http, legacy, socket};
 
 /// A request on its way into a shard.
 #[derive(Debug)]
@@ -24,6 +24,9 @@ pub struct Request {
     pub extension: Option<Extension>,
     /// The packets in its body, decoded where no lock is held.
     pub(crate) packets: Vec<Inbound>,
+    /// What the session that it opens keeps of it, made where no lock is held.
+    handshake: Option<Arc<Handshake>>,
+
     findings: Findings,
 }
 
@@ -35,7 +38,7 @@ impl Request {
     #[must_use]
     pub fn new(config: &Config, mut http: http::Request, peer: Peer) -> Self {
         http.take_origin_form();
-        let findings = Findings::of(config, &http);
+        let findings = Findings::of(config, &http, &peer);
         Self::with_findings(findings, http, peer)
     }
 
@@ -47,6 +50,8 @@ impl Request {
             admission: Admission::NotAsked,
             extension: None,
             packets: Vec::new(),
+            handshake: None,
+
             findings,
         }
     }
@@ -69,10 +74,20 @@ impl Request {
         self.findings.kind.may_open(self.http.method)
     }
 
-    /// Whether the page that sent it may open sessions ([`Config::origins`]); in 0.6 to 0.9, whether it may use them. It is false where
-    /// nothing depends on it.
-    pub(crate) const fn origin_allowed(&self) -> bool {
-        self.findings.origin_allowed
+    /// Why it is refused for where it comes from, if it is ([`Config::hosts`], [`Config::origins`]). Where nothing depends on it, it counts
+    /// as refused.
+    pub(crate) const fn stranger(&self) -> Option<Strangeness> {
+        self.findings.stranger
+    }
+
+    /// The same if its answer is a script.
+    pub(crate) const fn script_stranger(&self) -> Option<Strangeness> {
+        self.findings.script_stranger
+    }
+
+    /// Tells the user of it, once it has been refused for where it comes from.
+    pub(crate) fn describe(&self, why: Strangeness) -> Delivery {
+        Delivery::Stranger(Stranger::new(&self.http, why))
     }
 
     /// The text that a part of its target names.
@@ -204,6 +219,27 @@ pub(super) fn handle_body_started(core: &mut Core, link: LinkId, request: &Reque
 }
 
 impl Request {
+    /// Makes what the session keeps that this request may open: a copy of the head, and for clients before 3.0 the object that their query is. Call it where no lock is held, for
+    /// requests that [`Router::route`] says are [`Routed::New`] and that are [allowed](Admission::Allowed); the shard does it otherwise, under the caller's lock.
+    ///
+    /// The cost before any limit but those of [`http::Limits`]: a few walks over head and query, and a sort of at most [`http::Query::MAX_PAIRS`] pairs.
+    pub fn prepare(&mut self, config: &Config, now: Time) {
+        self.handshake = Some(self.handshake(config, now));
+    }
+
+    /// What the session keeps that this request opens: what has been [prepared](Self::prepare), or made now.
+    pub(crate) fn handshake(&self, config: &Config, now: Time) -> Arc<Handshake> {
+        let parameters: &'static [&'static str] = match self.findings.kind {
+            Kind::Engine { raw: false, route, .. } if route.version.revision() == Some(engine::Revision::V3) => {
+                &socket::revision4::PARAMETERS
+            }
+            Kind::Legacy09(_) => &legacy::v1::session::PARAMETERS,
+            Kind::Engine { .. } | Kind::UnknownProtocol | Kind::Legacy06(..) | Kind::Foreign => &[],
+        };
+        let prepared = self.handshake.clone();
+        prepared.unwrap_or_else(|| Arc::new(Handshake::new(config, self, now, parameters)))
+    }
+
     /// Decodes the packets in the body, for the wire that the request names. Call it where no lock is held, before the request goes to its
     /// shard; for requests that a [`Conn`](crate::conn::Conn) has read, it has been done.
     pub fn decode_body(&mut self, config: &Config) {
@@ -214,7 +250,7 @@ impl Request {
         let body = body.clone();
         self.packets = match self.findings.kind {
             Kind::Engine { raw, route, .. } => engine::session::decode_body(config, &self.http, raw, &route, body),
-            Kind::Legacy09(route) => legacy::v1::requests::decode_body(&route, &body),
+            Kind::Legacy09(route) => legacy::v1::requests::decode_body(config, &route, &body),
             Kind::Legacy06(codec, route) => legacy::payloads::decode_body(config, codec, &route, &body),
             Kind::UnknownProtocol | Kind::Foreign => Vec::new(),
         };

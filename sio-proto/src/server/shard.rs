@@ -12,9 +12,11 @@
 //! ```
 
 mod broadcast;
+mod crowd;
 mod drain;
 mod sessions;
 mod sockets;
+mod waiting;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -26,16 +28,18 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::links::{Links, Role};
+use super::lobby::Lobby;
 use super::namespace::Namespaces;
+use super::quota::{LocalQuota, QuotaLimits};
 use super::rooms::Room;
 use super::session::Wiring;
 use super::slab::Slab;
-use super::socket::{Member, Socket, Standing};
+use super::socket::{Member, NoEntry, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Admission, Alarm, Blocked, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form,
-    Forms, Handshake, Message, Outputs, Part, Permit, Reason, Refused, Request, RoomWatch, SendError, Session, State,
-    Target, TransportKind, Write,
+    AckError, AckRequest, Admission, Alarm, Auth, Backlog, Blocked, Budget, Carriage, Cause, Command, Counters,
+    Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Message, Outputs, Part, Permit, Reason, Refused,
+    Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write,
 };
 use crate::config::ConfigError;
 use crate::id::{SessionId, SidKey};
@@ -52,6 +56,8 @@ pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) links: Links,
     pub(crate) sessions: Slab<Session>,
+    quota: Box<dyn SessionQuota>,
+    lobby: Lobby,
     pub(crate) timers: Timers,
     /// Scratch for encoding.
     pub(crate) buffer: BytesMut,
@@ -68,6 +74,9 @@ pub(crate) struct Core {
     patience: Option<Duration>,
     /// Sessions that may have nothing under way any more.
     departing: Vec<u32>,
+    /// Sessions with more packets of the protocol than a peer can cause that reads.
+    overfull: Vec<u32>,
+    pub(crate) backlog: Backlog,
     index: u8,
     key: SidKey,
     entropy: Box<dyn Entropy>,
@@ -94,6 +103,9 @@ impl Shard {
         Ok(Self {
             core: Core {
                 timers: Timers::new(config.ping_interval, config.ping_timeout, config.connect_timeout),
+                backlog: Backlog::new(Arc::new(Budget::new(config.max_total_queued_bytes))),
+                quota: Box::new(LocalQuota::new(QuotaLimits::new(&config))),
+                lobby: Lobby::new(),
                 config: Arc::new(config),
                 links: Links::default(),
                 sessions: Slab::new(),
@@ -108,6 +120,7 @@ impl Shard {
                 shutting_down: false,
                 patience: None,
                 departing: Vec::new(),
+                overfull: Vec::new(),
                 index,
                 key: sid_key,
                 entropy,
@@ -116,10 +129,21 @@ impl Shard {
     }
 
     /// A complete request came on `link`. It is answered now, or the link waits for its answer.
+    ///
+    /// The cost before the first limit is a look at the link's and the session's slot: what the request is, and the packets in its body, have been found out where no lock is
+    /// held. By kind:
+    ///
+    /// | request | limit that is asked first | cost before it |
+    /// |---|---|---|
+    /// | opens a session | admission, then the quota ([`SessionQuota::enter`]) | none if [prepared](Request::prepare), else a copy of the head |
+    /// | GET, poll or stream | one at a time for each session | the look |
+    /// | POST | [`Config::max_packets_per_payload`], asked before | the look; then each packet costs what [`Shard::handle_packets`] says |
+    /// | upgrade | one candidate for each session | the answer to the handshake |
+    /// | preflight, refusal | none: it costs its answer | |
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
         out.released.extend(request.extension.clone());
         let written = out.writes.len();
-        let refused = request.origin_allowed() && matches!(request.admission, Admission::Refused(_));
+        let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
         super::route::handle_request(&mut self.core, now, link, request, out);
         self.core.count_refusals(refused, &out.writes[written..]);
         self.core.depart(now, out);
@@ -131,7 +155,20 @@ impl Shard {
         super::route::handle_body_started(&mut self.core, link, request, out);
     }
 
-    /// Packets came on a websocket. `packets` is emptied.
+    /// Packets came on a websocket. `packets` is emptied. They have been decoded, within [`Config::packet`], where no lock is held.
+    ///
+    /// Each costs a look at the link's slot and the session's, and, if it is for a namespace, one comparison for each namespace of the session
+    /// ([`Config::max_namespaces_per_session`]). By kind:
+    ///
+    /// | packet | limit that is asked first | cost before it |
+    /// |---|---|---|
+    /// | CONNECT | the queue ([`Config::max_queued_bytes`]), [`Config::max_connects_per_second`], namespaces, [`Config::max_auth_bytes`] | none |
+    /// | event | none here: it is handed over as it is, and what waits for handlers is the caller's to bound | |
+    /// | acknowledgement | whether it is owed | a search among those that are ([`Config::max_pending_acks`]) |
+    /// | part of a packet, attachment | the packet's own ([`Config::packet`]), then what the session keeps ([`Config::max_kept_bytes`]) | none |
+    /// | packet of a candidate for an upgrade | 16, [`Config::max_payload`] bytes together, then what the session keeps | none |
+    /// | DISCONNECT | none: it costs the rooms of the socket ([`Config::max_rooms_per_socket`]), which joins have paid for | |
+    /// | ping, pong, heartbeat | one answer in the queue | none |
     pub fn handle_packets(&mut self, now: Time, link: LinkId, packets: &mut Vec<Inbound>, out: &mut Outputs) {
         self.core.counters.packets_in += packets.len() as u64;
         for packet in packets.drain(..) {
@@ -145,21 +182,42 @@ impl Shard {
     }
 
     /// The operating system takes no more bytes for `link` right now. Packets wait in the session until [`Shard::handle_drained`].
-    pub fn handle_blocked(&mut self, link: LinkId) {
-        if let Some((key, Role::WebSocket | Role::Stream)) = self.core.links.get(link)
-            && let Some(session) = self.core.sessions.get_mut(key.slot)
-        {
-            session.blocked.add(Blocked::FULL);
+    ///
+    /// `held` is how many bytes the caller still holds of what the link was given: they count as the session's. Call this again whenever the
+    /// operating system has taken some of them and not all. A link that takes nothing for as long as a heartbeat and its answer may take is
+    /// ended, whatever its peer sends.
+    pub fn handle_blocked(&mut self, now: Time, link: LinkId, held: usize) {
+        let core = &mut self.core;
+        let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link) else {
+            return;
+        };
+        let patience = core.stall_patience(key.slot);
+        let Some(session) = core.sessions.get_mut(key.slot) else {
+            return;
+        };
+        session.hold(held, &mut core.backlog);
+        session.taken = now;
+        if session.blocked.is_full() {
+            return;
+        }
+        session.blocked.add(Blocked::FULL);
+        session.heartbeat.block();
+        if !core::mem::replace(&mut session.stall_alarm, true) {
+            core.timers.arm_at(now + patience, Alarm::Stalled, key, 0);
         }
     }
 
     /// What had been written to a blocked `link` has left the process.
-    pub fn handle_drained(&mut self, _now: Time, link: LinkId) {
-        if let Some((key, Role::WebSocket | Role::Stream)) = self.core.links.get(link)
-            && let Some(session) = self.core.sessions.get_mut(key.slot)
+    pub fn handle_drained(&mut self, now: Time, link: LinkId) {
+        let core = &mut self.core;
+        if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
+            && let Some(session) = core.sessions.get_mut(key.slot)
         {
             session.blocked.remove(Blocked::FULL);
-            self.core.mark_ready(key.slot);
+            session.hold(0, &mut core.backlog);
+            session.heartbeat.drain(now);
+            session.taken = now;
+            core.mark_ready(key.slot);
         }
     }
 
@@ -226,6 +284,10 @@ impl Shard {
     pub fn flush_ready(&mut self, now: Time, max: usize, out: &mut Outputs) -> bool {
         for _ in 0..max {
             let Some(slot) = self.core.ready.pop_front() else {
+                let room = self.core.ready.capacity();
+                if room > 1024 {
+                    self.core.ready.shrink_to(room / 2);
+                }
                 return false;
             };
             let Some(session) = self.core.sessions.get_mut(slot) else {
@@ -237,26 +299,21 @@ impl Shard {
                 continue;
             }
             self.core.counters.note_queue(session);
+            let Some(link) = session.link.filter(|_| session.flows()) else {
+                continue;
+            };
             match &session.carriage {
                 Carriage::Frames => {
-                    if let Some(link) = session.link
-                        && !session.blocked.is_blocked()
-                    {
-                        session.outbox_bytes = 0;
-                        out.writes
-                            .extend(session.outbox.drain(..).map(|frame| Write::Frame(link, frame)));
-                        session.trim_outbox();
-                    }
+                    session.outbox_bytes = 0;
+                    out.writes
+                        .extend(session.outbox.drain(..).map(|frame| Write::Frame(link, frame)));
+                    session.trim_outbox();
                 }
                 Carriage::Stream(form) => {
-                    if let Some(link) = session.link
-                        && !session.blocked.is_blocked()
-                    {
-                        let form = form.clone();
-                        let frames = session.take_outbox();
-                        session.trim_outbox();
-                        out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
-                    }
+                    let form = form.clone();
+                    let frames = session.take_outbox();
+                    session.trim_outbox();
+                    out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
                 }
                 Carriage::Poll => match session.wiring {
                     Wiring::Engine4(_) | Wiring::Engine3(_) => engine::session::flush_poll(&mut self.core, slot, out),
@@ -264,6 +321,7 @@ impl Shard {
                     Wiring::Legacy06(_) => legacy::requests::flush_poll(&mut self.core, now, slot, out),
                 },
             }
+            self.core.note_taken(now, slot);
         }
         !self.core.ready.is_empty()
     }
@@ -330,13 +388,20 @@ impl Shard {
     ///
     /// # Errors
     /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Reserved`] if the name is the id of another socket,
-    /// [`SendError::Full`] if the socket may be in no more rooms.
+    /// [`SendError::Full`] if the socket may be in no more rooms, or the name is longer than [`Config::max_room_name_bytes`] or than what is left of
+    /// [`Config::max_room_bytes_per_socket`].
     pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
         let core = &mut self.core;
         core.socket_mut(socket)
             .filter(|s| s.standing == Standing::Connected)
             .ok_or(SendError::Disconnected)?;
         core.join(socket.slot, room)
+    }
+
+    /// Has this shard count what waits for its clients in a budget that it shares, instead of one of its own with
+    /// [`Config::max_total_queued_bytes`]. Call it before there are sessions.
+    pub fn share_budget(&mut self, budget: Arc<Budget>) {
+        self.core.backlog.share(budget);
     }
 
     /// Has `watch` told of rooms from here on. Call it before there are any.
@@ -357,7 +422,8 @@ impl Shard {
         }
     }
 
-    /// Applies a command to this shard's members.
+    /// Applies a command to this shard's members. It is the user's, and no limit but those of the members is asked: it costs a visit to each socket that the target
+    /// means, and for a broadcast one look at each session's queue.
     pub fn handle_command(&mut self, now: Time, command: Command, out: &mut Outputs) {
         match command {
             Command::Broadcast { target, message } => self.core.broadcast(now, &target, message, out),
@@ -417,9 +483,12 @@ impl Shard {
             .sessions
             .get_mut(session.slot)
             .filter(|s| s.state == State::Open);
-        target
-            .ok_or(SendError::Disconnected)?
-            .queue(core::iter::once(&frame), 1, frame.len(), &config)?;
+        let target = target.ok_or(SendError::Disconnected)?;
+        let backlog = &mut self.core.backlog;
+        if !target.flows() && backlog.is_exceeded() {
+            return Err(SendError::Full);
+        }
+        target.queue(core::iter::once(&frame), 1, frame.len(), &config, backlog)?;
         self.core.mark_ready(session.slot);
         Ok(())
     }
@@ -439,6 +508,12 @@ impl Shard {
     #[must_use]
     pub fn config(&self) -> &Arc<Config> {
         &self.core.config
+    }
+
+    /// The budget that this shard charges with what waits for its clients.
+    #[must_use]
+    pub const fn budget(&self) -> &Arc<Budget> {
+        self.core.backlog.budget()
     }
 
     /// How many sessions there are.
@@ -507,94 +582,4 @@ impl Shard {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::server::{Cause, Output, Peer, Server};
-    use alloc::format;
-    use alloc::string::String;
-
-    /// A server, its time, and what has been written to anybody.
-    struct World {
-        server: Server,
-        now: Time,
-        written: String,
-    }
-
-    impl World {
-        fn new() -> Self {
-            let entropy = |out: &mut [u8]| out.fill(7);
-            let server = Server::new(Config::default(), [1; 16], Box::new(entropy)).unwrap();
-            Self {
-                server,
-                now: Time::ZERO,
-                written: String::new(),
-            }
-        }
-
-        fn send(&mut self, link: Option<LinkId>, bytes: &[u8]) -> LinkId {
-            let link = link.unwrap_or_else(|| self.server.open(Peer::default()));
-            self.server.handle_bytes(self.now, link, &mut BytesMut::from(bytes));
-            self.settle();
-            link
-        }
-
-        fn settle(&mut self) {
-            while let Some(output) = self.server.poll_output() {
-                match output {
-                    Output::Bytes(_, bytes) => self.written.push_str(&String::from_utf8_lossy(&bytes)),
-                    Output::Delivery(Delivery::Connect { socket, .. }) => {
-                        self.server
-                            .shard(self.now, |shard, out| shard.accept(self.now, socket, out));
-                    }
-                    Output::Delivery(_) | Output::End(_) => {}
-                    Output::Request(..) => panic!("foreign request"),
-                }
-            }
-        }
-
-        fn pass(&mut self, millis: u64) {
-            let end = self.now + Duration::from_millis(millis);
-            while let Some(next) = self.server.next_timeout().filter(|next| *next <= end) {
-                self.now = next;
-                self.server.handle_timeout(next);
-                self.settle();
-            }
-            self.now = end;
-        }
-
-        fn alarms(&mut self) -> usize {
-            self.server.shard(self.now, |shard, _| shard.core.timers.len())
-        }
-    }
-
-    /// However long it lives and whatever its client repeats, a session has a handful of entries in the timers.
-    #[test]
-    fn alarms_do_not_pile_up() {
-        let mut world = World::new();
-        world.send(None, b"GET /socket.io/xhr-polling//1 HTTP/1.1\r\nHost: a\r\n\r\n");
-        let id = world.written.split_off(world.written.len() - SessionId::BASE32_LEN);
-        let poll = format!("GET /socket.io/xhr-polling/{id}/1 HTTP/1.1\r\nHost: a\r\n\r\n");
-        for round in 0..1_000 {
-            let link = world.send(None, poll.as_bytes());
-            world.pass(round * 7_919 % 19_000);
-            world.server.handle_closed(world.now, link, Cause::Closed);
-            world.pass(round * 104_729 % 9_000);
-            assert!(world.alarms() <= 3, "round {round}: {}", world.alarms());
-        }
-
-        let mut world = World::new();
-        let link = world.send(
-            None,
-            b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
-              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        );
-        let text = |text: &[u8]| [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0][..], text].concat();
-        world.send(Some(link), &text(b"40"));
-        for round in 0..1_000 {
-            world.send(Some(link), &[text(b"451-[\"m\"]"), text(b"3")].concat());
-            world.send(Some(link), &[0x82, 0x80, 0, 0, 0, 0]);
-            world.pass(500);
-            assert!(world.alarms() <= 4, "round {round}: {}", world.alarms());
-        }
-    }
-}
+mod tests;

@@ -58,6 +58,16 @@ impl Reassembly {
         self.pending.is_some()
     }
 
+    /// What is kept of the packet that waits, in bytes.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        let Some(pending) = &self.pending else { return 0 };
+        let head = match &pending.what {
+            Awaited::Attachments(partial) => partial.packet.args().map_or(0, |args| args.json.len()),
+            Awaited::Parts(_) => 0,
+        };
+        head + pending.bytes
+    }
+
     /// Takes a text message. Returns the packet unless its attachments are still to come or it [says
     /// nothing](Decoded::Nothing).
     ///

@@ -167,6 +167,27 @@ impl Packet {
         }
     }
 
+    /// What its parts take in memory, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let text = |text: &Option<ByteString>| text.as_ref().map_or(0, |text| text.len());
+        self.namespace().len()
+            + match self {
+                Self::Connect { query, payload, .. } => text(query) + text(payload),
+                Self::Disconnect { .. } => 0,
+                Self::Event { name, args, .. } => name.len() + args.bytes(),
+                Self::Ack { args, .. } => args.bytes(),
+                Self::ConnectError { payload, .. } => payload.len(),
+            }
+    }
+
+    /// The arguments of an event or an acknowledgement.
+    pub(super) const fn args(&self) -> Option<&Args> {
+        match self {
+            Self::Event { args, .. } | Self::Ack { args, .. } => Some(args),
+            Self::Connect { .. } | Self::Disconnect { .. } | Self::ConnectError { .. } => None,
+        }
+    }
+
     pub(super) fn args_mut(&mut self) -> Option<&mut Args> {
         match self {
             Self::Event { args, .. } | Self::Ack { args, .. } => Some(args),

@@ -10,7 +10,7 @@ use bytestring::ByteString;
 
 use super::handshake::{self, Handshake as Answer};
 use super::session::{
-    Colon, Farewell, PARAMETERS, Phase, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, set_deadline,
+    Colon, Farewell, Phase, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, set_deadline,
 };
 use super::{Body, NOT_HANDSHAKEN, Packet, packets, payload};
 use crate::detect::{self, Exchange, Transport};
@@ -19,14 +19,12 @@ use crate::legacy::transports::{
 };
 use crate::legacy::upgrade::{Agreed, agree, take_up};
 use crate::server::{
-    Asker, Blocked, Carriage, Core, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session, State,
-    StreamEncoding, StreamForm, TransportKind, Wiring, Write, header, query_object,
+    Asker, Auth, Carriage, Core, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session, State,
+    StreamEncoding, StreamForm, TransportKind, Wiring, Write, asked_headers, origin,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http};
 
-/// Most packets in one payload.
-const MAX_PACKETS: usize = 65_536;
 const TEXT: &str = "text/plain; charset=UTF-8";
 
 pub(crate) fn handle_request(
@@ -40,6 +38,10 @@ pub(crate) fn handle_request(
 ) {
     let (config, peer) = (Arc::clone(&core.config), &request.peer);
     let script = script_of(&route);
+    if is_jsonp(&route) && !config.transports.jsonp {
+        let asker = Asker::without_cors(link, &request.http);
+        return out.writes.push(asker.answer(400, None, Bytes::new()));
+    }
     // A page of scripts, which is the server's own.
     let is_page = matches!(
         route,
@@ -48,7 +50,7 @@ pub(crate) fn handle_request(
             ..
         }
     );
-    let allowed = request.origin_allowed();
+    let allowed = request.stranger().is_none();
     let mut headers = match allowed && !is_page {
         true => cors(&request.http),
         false => Vec::new(),
@@ -59,11 +61,17 @@ pub(crate) fn handle_request(
         // Internet Explorer takes a script that repeats what was sent for an attack (docs/protocol/legacy-0.9.md §6, §7).
         headers.push(("X-XSS-Protection", ByteString::from_static("0")));
     }
-    let mut asker = Asker::with_headers(link, &request.http, headers);
+    let mut asker = match is_page {
+        true => Asker::without_cors(link, &request.http),
+        false => Asker::with_cors(link, &request.http, headers),
+    };
+    if let Some(why) = request.stranger() {
+        out.deliveries.push(request.describe(why));
+    }
     match route {
         detect::V1::Preflight => {
             asker.header("Access-Control-Allow-Methods", ByteString::from_static("POST, GET"));
-            if let Some(asked) = header(&request.http, "access-control-request-headers") {
+            if let Some(asked) = asked_headers(&request.http) {
                 asker.header("Access-Control-Allow-Headers", ByteString::from(asked));
             }
             out.writes.push(asker.answer(200, None, Bytes::new()));
@@ -87,6 +95,9 @@ pub(crate) fn handle_request(
             ..
         } => {
             let (slot, offered) = (find(core, request.text(session), peer), is_offered(&config, transport));
+            if let Some(slot) = slot {
+                core.came_back(slot);
+            }
             match exchange {
                 Exchange::Upgrade(_) if offered => upgrade(core, now, slot, asker, request, transport, out),
                 Exchange::Poll if offered => poll(core, now, slot, asker, transport, script, out),
@@ -109,7 +120,7 @@ pub(crate) fn handle_request(
 
 /// The answer to a protocol segment that is a number other than 1.
 pub(crate) fn refuse_protocol(link: LinkId, request: &http::Request, out: &mut Outputs) {
-    let asker = Asker::with_headers(link, request, Vec::new());
+    let asker = Asker::without_cors(link, request);
     refuse(asker, None, 500, handshake::UNKNOWN_PROTOCOL, out);
 }
 
@@ -130,6 +141,15 @@ const fn script_of(route: &detect::V1) -> Option<u64> {
     }
 }
 
+/// Whether the request comes from a JSONP client: its answer is a script, or its body a form that every page can send.
+const fn is_jsonp(route: &detect::V1) -> bool {
+    match route {
+        detect::V1::Handshake { jsonp, .. } => jsonp.is_some(),
+        detect::V1::Transport { transport, .. } => matches!(transport, Transport::JsonpPolling),
+        detect::V1::Disconnect { .. } | detect::V1::Preflight | detect::V1::Malformed => false,
+    }
+}
+
 /// The session with this id, if it is one of this generation: an id of another is unknown here (docs/protocol/detection.md §5). So is one that lives on
 /// a websocket or stream from elsewhere: its id is no key to it (docs/protocol/legacy-0.9.md §9).
 fn find(core: &Core, sid: &str, peer: &Peer) -> Option<u32> {
@@ -141,7 +161,9 @@ fn find(core: &Core, sid: &str, peer: &Peer) -> Option<u32> {
 const fn is_offered(config: &Config, transport: Transport) -> bool {
     match transport {
         Transport::Websocket | Transport::Flashsocket => config.transports.websocket,
-        Transport::Htmlfile | Transport::XhrPolling | Transport::JsonpPolling => config.transports.polling,
+        Transport::XhrPolling => config.transports.polling,
+        Transport::Htmlfile => config.transports.polling && config.transports.htmlfile,
+        Transport::JsonpPolling => config.transports.polling && config.transports.jsonp,
         // Clients of this generation have none.
         Transport::XhrMultipart => false,
     }
@@ -149,7 +171,7 @@ const fn is_offered(config: &Config, transport: Transport) -> bool {
 
 /// The headers that genuine 0.9 servers answer with, which older clients take as well (docs/protocol/legacy-0.9.md §2.2, §15).
 fn cors(request: &http::Request) -> Vec<(&'static str, ByteString)> {
-    let Some(origin) = header(request, "origin") else {
+    let Some(origin) = origin(request) else {
         return Vec::new();
     };
     alloc::vec![
@@ -165,7 +187,7 @@ fn refuse(asker: Asker, script: Option<u64>, status: u16, message: &'static str,
         Some(index) => {
             let mut body = BytesMut::new();
             write_jsonp_error(index, message, &mut body);
-            asker.answer(200, Some("application/javascript"), body.freeze())
+            asker.answer(200, Some(JSONP_CONTENT_TYPE), body.freeze())
         }
     });
 }
@@ -180,20 +202,20 @@ fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Opt
         Err(Denied::Origin) => return refuse(asker, script, 403, handshake::BAD_ORIGIN, out),
         Err(Denied::Application(_)) => return refuse(asker, script, 403, handshake::UNAUTHORIZED, out),
     };
-    let Some(permit) = core.permit(admitted) else {
+    let Some(permit) = core.permit(now, admitted, out) else {
         return refuse(asker, script, 503, handshake::ERROR, out);
     };
-    let auth = query_object(&[request.http.query()], &PARAMETERS);
     let link = asker.link;
     let wiring = Wiring::Legacy09(Colon::new(now, script));
-    let slot = core.open_session(now, permit, TransportKind::Polling, Some(link), wiring);
+    let slot = core.open_session(permit, TransportKind::Polling, Some(link), wiring);
     core.links.set(link, core.key(slot), Role::Parked);
     if let Some(session) = core.sessions.get_mut(slot) {
         session.parked = Some(Box::new(asker));
     }
     let decided = now + core.config.connect_timeout;
     set_deadline(core, slot, decided);
-    if !core.ask(slot, &ByteString::from_static("/"), auth, out) {
+    let auth = Auth::Query(ByteString::new());
+    if core.ask(slot, &ByteString::from_static("/"), auth, out).is_err() {
         refuse_handshake(core, slot, 503, handshake::ERROR, out);
     }
 }
@@ -236,7 +258,7 @@ pub(super) fn answer_handshake(core: &mut Core, now: Time, slot: u32, out: &mut 
                 let mut dressed = BytesMut::new();
                 let text = core::str::from_utf8(&body).unwrap_or_default();
                 write_script(Family::V1, index, text, &mut dressed);
-                asker.answer(200, Some("application/javascript"), dressed.freeze())
+                asker.answer(200, Some(JSONP_CONTENT_TYPE), dressed.freeze())
             }
         });
     }
@@ -257,7 +279,7 @@ fn upgrade(
 ) {
     let slot = slot.filter(|slot| is_handshaken(core, *slot));
     let unknown = Some(Wire::Legacy09Unknown).filter(|_| slot.is_none());
-    let Some(agreed) = agree(asker, request, Wire::Legacy09, unknown, out) else {
+    let Some(agreed) = agree(&core.config, asker, request, Wire::Legacy09, unknown, out) else {
         return;
     };
     let Some(slot) = slot else {
@@ -386,7 +408,7 @@ fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
         core.links.clear(link);
         out.writes.push(session.farewell(link));
     }
-    session.blocked = Blocked::NO;
+    session.unblock(&mut core.backlog);
 }
 
 /// Takes the parked request, if there is one, and whose script its answer is.
@@ -454,20 +476,21 @@ fn post(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, packets: Ve
 }
 
 /// Decodes the body of a POST.
-pub(crate) fn decode_body(route: &detect::V1, body: &Bytes) -> Vec<Inbound> {
+pub(crate) fn decode_body(config: &Config, route: &detect::V1, body: &Bytes) -> Vec<Inbound> {
     let detect::V1::Transport { transport, .. } = route else {
         return Vec::new();
     };
     let mut texts = Vec::new();
+    let max_packets = config.max_packets_per_payload;
     // What is wrong with the rest of a payload costs the rest and nothing more (docs/protocol/legacy-0.9.md §13).
     let _ = match transport {
         Transport::JsonpPolling => match read_d_form(body) {
-            Ok(Posted::Exact(text)) => payload::decode(&text, MAX_PACKETS, &mut texts),
-            Ok(Posted::Form(text)) => payload::decode_jsonp(&text, MAX_PACKETS, &mut texts),
+            Ok(Posted::Exact(text)) => payload::decode(&text, max_packets, &mut texts),
+            Ok(Posted::Form(text)) => payload::decode_jsonp(&text, max_packets, &mut texts),
             Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
         },
         _ => match ByteString::try_from(body.clone()) {
-            Ok(text) => payload::decode(&text, MAX_PACKETS, &mut texts),
+            Ok(text) => payload::decode(&text, max_packets, &mut texts),
             Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
         },
     };

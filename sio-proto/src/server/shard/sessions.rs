@@ -1,7 +1,7 @@
 //! Sessions, as all generations have them: opened, found, queued for, closed.
 
 use super::{
-    Alarm, Arc, Blocked, Carriage, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Permit, Reason,
+    Alarm, Blocked, Carriage, Core, Due, Form, Frame, Heartbeat, Inbound, LinkId, Message, Outputs, Permit, Reason,
     Refused, Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Wiring,
     Write, engine, legacy,
 };
@@ -15,16 +15,15 @@ impl Core {
         }
     }
 
-    /// Makes a session for the request that the permit was given to.
+    /// Makes a session for the request that the permit was given to, which has counted it.
     pub(crate) fn open_session(
         &mut self,
-        now: Time,
-        permit: Permit<'_>,
+        permit: Permit,
         transport: TransportKind,
         link: Option<LinkId>,
         wiring: Wiring,
     ) -> u32 {
-        let handshake = Arc::new(Handshake::new(permit.request(), now));
+        let handshake = permit.into_handshake();
         let id = self.new_session_id(self.sessions.vacant().0);
         let session = Session {
             id,
@@ -42,18 +41,31 @@ impl Core {
             volatile_at: u32::MAX,
             outbox: VecDeque::new(),
             outbox_bytes: 0,
+            charged: 0,
+            held: 0,
+            taken: handshake.issued,
+            stall_alarm: false,
+            heartbeat: Heartbeat::Answered,
             sockets: Vec::new(),
             handshake,
             reassembly: crate::socket::Reassembly::new(),
             attachments_due: Time::ZERO,
             attachments_alarm: false,
+            place: None,
+            came_back: !transport.is_polling(),
+            reserved: 0,
+            auth_bytes: 0,
+            connects: 0,
+            connects_in: 0,
             wiring,
         };
         self.counters.enter(session.generation(), transport);
         if let Form::Plain(codec) = session.form() {
             self.plain_sessions[usize::from(codec)] += 1;
         }
-        self.sessions.insert(session).0
+        let (slot, _) = self.sessions.insert(session);
+        self.enter_lobby(slot);
+        slot
     }
 
     pub(super) fn new_sid(&mut self, slot: u32) -> Sid {
@@ -66,6 +78,23 @@ impl Core {
         let mut random = [0; SessionId::RANDOM];
         self.entropy.fill(&mut random);
         SessionId::new(&self.key, self.index, slot, random)
+    }
+
+    /// What about so many deadlines were for has gone.
+    pub(super) fn note_stale(&mut self, deadlines: usize) {
+        if !self.timers.note_stale(deadlines) {
+            return;
+        }
+        let (sessions, sockets) = (&self.sessions, &self.sockets);
+        self.timers.retain(|due| match due {
+            Due::Session(key, ..) | Due::Leave(key, _) => sessions.holds(key.slot, key.generation),
+            Due::Ack(key, id) => {
+                let socket = sockets
+                    .get(key.slot)
+                    .filter(|_| sockets.holds(key.slot, key.generation));
+                socket.is_some_and(|socket| socket.acks.contains(id))
+            }
+        });
     }
 
     /// The open session with this id.
@@ -126,7 +155,9 @@ impl Core {
     /// Queues one packet of the protocol itself.
     pub(crate) fn push_control(&mut self, slot: u32, frame: Frame) {
         if let Some(session) = self.sessions.get_mut(slot) {
-            session.queue_control(frame);
+            if !session.queue_control(frame, &self.config, &mut self.backlog) && self.overfull.last() != Some(&slot) {
+                self.overfull.push(slot);
+            }
             self.mark_ready(slot);
         }
     }
@@ -152,7 +183,11 @@ impl Core {
             legacy::payloads::check(message)?;
         }
         let encoded = message.encoded(form, &self.config, &mut self.buffer)?;
-        let queued = session.queue(encoded.frames(), encoded.packets(), encoded.bytes(), &self.config);
+        if !session.flows() && self.backlog.is_exceeded() {
+            return Err(SendError::Full);
+        }
+        let (packets, bytes) = (encoded.packets(), encoded.bytes());
+        let queued = session.queue(encoded.frames(), packets, bytes, &self.config, &mut self.backlog);
         if queued.is_err() {
             self.counters.note_queue(session);
         }
@@ -186,6 +221,9 @@ impl Core {
     pub(super) fn handle_alarm(&mut self, now: Time, key: SessionKey, alarm: Alarm, epoch: u32, out: &mut Outputs) {
         if !self.sessions.holds(key.slot, key.generation) {
             return;
+        }
+        if alarm == Alarm::Stalled {
+            return self.look_after_blocked(now, key, out);
         }
         match self.sessions.get(key.slot).map(|s| &s.wiring) {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
@@ -221,7 +259,12 @@ impl Core {
     /// Forgets a session. Its links are forgotten too; what they still have to carry is in `out` already.
     pub(crate) fn remove_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
         self.end_sockets(slot, reason, out);
-        if let Some(session) = self.sessions.remove(slot) {
+        if let Some(mut session) = self.sessions.remove(slot) {
+            self.backlog.recharge(session.charged, 0);
+            session.hold(0, &mut self.backlog);
+            self.give_back(&mut session);
+            // Its heartbeat, and the time it has for joining a namespace.
+            self.note_stale(2);
             out.released.extend(session.handshake.extension.clone());
             self.counters.leave(session.generation(), session.transport);
             if let Form::Plain(codec) = session.form() {
