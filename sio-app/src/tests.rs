@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod fairness;
+mod keeping;
 mod polls;
 
 thread_local! {

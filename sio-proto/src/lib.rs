@@ -85,6 +85,7 @@ pub mod detect;
 pub mod engine;
 pub mod http;
 pub mod json;
+mod keep;
 pub mod legacy;
 pub mod manual;
 pub mod server;

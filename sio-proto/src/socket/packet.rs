@@ -8,6 +8,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::json::{Elements, PlaceholderError, elements, named_attachments};
+use crate::keep;
 
 /// The arguments of an event or acknowledgement, as raw JSON.
 ///
@@ -140,6 +141,26 @@ impl Packet {
             | Self::Event { namespace, .. }
             | Self::Ack { namespace, .. }
             | Self::ConnectError { namespace, .. } => namespace,
+        }
+    }
+
+    /// Gives what is here memory of its own, attachments excepted.
+    pub(crate) fn keep(&mut self) {
+        match self {
+            Self::Connect {
+                namespace,
+                query,
+                payload,
+            } => {
+                keep::text(namespace);
+                query.iter_mut().chain(payload).for_each(keep::text);
+            }
+            Self::Disconnect { namespace } => keep::text(namespace),
+            Self::Event {
+                namespace, name, args, ..
+            } => [namespace, name, &mut args.json].into_iter().for_each(keep::text),
+            Self::Ack { namespace, args, .. } => [namespace, &mut args.json].into_iter().for_each(keep::text),
+            Self::ConnectError { namespace, payload } => [namespace, payload].into_iter().for_each(keep::text),
         }
     }
 

@@ -63,7 +63,7 @@ pub(super) fn handle_candidate(
     match packet {
         packet if candidate.switching => {
             if candidate.held.len() < MAX_HELD {
-                candidate.held.push(packet);
+                candidate.held.push(packet.kept());
             } else {
                 fail(core, slot, Reason::TransportError, out);
             }
