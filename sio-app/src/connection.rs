@@ -29,7 +29,7 @@ use crate::Io;
 use crate::io::Inner;
 use crate::link::{Awaiting, Item, Link, Outlet, Progress, Standing};
 use crate::place::{Place, Seat};
-use crate::shard::Batch;
+use crate::shard::{Batch, trim};
 use crate::turn::{self, Lent, Turn};
 
 /// The thread's read buffer. A message of 64 KiB fits with everything around it.
@@ -37,6 +37,12 @@ const READ_BYTES: usize = 128 * 1024;
 
 /// So much of it is used up before it is made whole again: little enough to stay in the processor's nearest cache.
 const READ_SLICE: usize = 4 * 1024;
+
+/// So many bytes of what is incomplete are not counted.
+const UNCOUNTED: usize = 4 * 1024;
+
+/// What is incomplete is counted in steps of so many bytes.
+const COUNTED: usize = 32 * 1024;
 
 /// How much a connection does before others have their turn: requests, and packets by the [`PACKETS_A_STEP`]. What one peer sends ahead then
 /// costs the others of its thread a moment, and not as long as all of it takes.
@@ -80,6 +86,8 @@ pub struct Connection {
     place: Place,
     /// What has been read and is incomplete.
     rest: BytesMut,
+    /// So many bytes of what is incomplete have been counted ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)).
+    counted: usize,
     waker: Option<Waker>,
     /// What the link has been told is awaited.
     stage: Stage,
@@ -147,6 +155,7 @@ impl Connection {
             conn,
             place,
             rest: BytesMut::new(),
+            counted: 0,
             waker: None,
             stage: Stage::Waiting,
             steps: 0,
@@ -249,6 +258,7 @@ impl Connection {
         } else if !buffer.is_empty() {
             self.rest = trimmed(buffer);
         }
+        self.count_received();
         match read {
             Poll::Ready(Ok(1..)) => Poll::Ready(true),
             Poll::Ready(Ok(_)) => {
@@ -260,6 +270,27 @@ impl Connection {
                 Poll::Ready(false)
             }
             Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// What is incomplete counts in steps, so that whoever sends small messages asks nobody. Whoever sends too much of it goes.
+    fn count_received(&mut self) {
+        let received = self.rest.capacity() + self.conn.held_bytes();
+        if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
+            return;
+        }
+        let counted = match received {
+            0..=UNCOUNTED => 0,
+            _ => received.div_ceil(COUNTED) * COUNTED,
+        };
+        if self.place.receive(counted) {
+            self.counted = counted;
+        } else {
+            let warnings = &self.place.io.warnings;
+            warnings.receiving.say((self.place.io.runtime.now)(), || {
+                tracing::warn!("too much is being received: a connection is closed");
+            });
+            self.place.link.cut();
         }
     }
 
@@ -285,6 +316,7 @@ impl Connection {
                 arrivals.with(|arrivals| {
                     self.conn.handle_bytes(bytes, arrivals);
                     self.handle(arrivals);
+                    trim(&mut arrivals.packets);
                 });
             });
             let news = self.catch_up();

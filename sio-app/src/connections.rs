@@ -1,23 +1,28 @@
 //! All connections there are: who they belong to, how many there may be, and when to look after them.
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 
 use sio_proto::Time;
+use sio_proto::server::network_of;
 
 use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::shard::trim;
 
 /// The connections of a server, counted in total and by address. It holds an address only as long as that has connections.
 #[derive(Default)]
 pub(crate) struct Connections {
+    /// The lowest vacant one is taken first, so that those at the end become vacant after a crowd and give their memory back.
     slots: Vec<Option<Entry>>,
-    free: Vec<usize>,
+    free: BTreeSet<usize>,
     count: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: HashMap<IpAddr, Share>,
+    /// What all of them together have received of what is not complete.
+    received: usize,
     total: u64,
     /// How many were not taken, by why.
     refused: [u64; 2],
@@ -26,6 +31,15 @@ pub(crate) struct Connections {
 struct Entry {
     link: Weak<Link>,
     address: Option<IpAddr>,
+    /// What it has received of a request or message that is not complete, in bytes.
+    received: usize,
+}
+
+/// What the connections of one address take.
+#[derive(Clone, Copy, Default)]
+struct Share {
+    count: usize,
+    received: usize,
 }
 
 /// Why a connection was not taken.
@@ -57,20 +71,22 @@ impl Connections {
         if self.count >= options.max_connections {
             return Err(Excess::Total);
         }
-        let address = peer.map(|peer| counted_as(peer.ip(), options.ipv6_prefix));
+        let address = peer.map(|peer| network_of(peer.ip(), options.ipv6_prefix));
         if let Some(address) = address {
-            let count = self.by_address.get(&address).map_or(0, |count| *count);
-            if count >= options.max_connections_per_address {
+            let mut share = self.by_address.get(&address).copied().unwrap_or_default();
+            if share.count >= options.max_connections_per_address {
                 return Err(Excess::Address);
             }
-            self.by_address.insert(address, count + 1);
+            share.count += 1;
+            self.by_address.insert(address, share);
         }
         self.count += 1;
         let entry = Some(Entry {
             link: Arc::downgrade(link),
             address,
+            received: 0,
         });
-        Ok(match self.free.pop() {
+        Ok(match self.free.pop_first() {
             Some(slot) => {
                 self.slots[slot] = entry;
                 slot
@@ -84,17 +100,53 @@ impl Connections {
 
     /// Gives the place back.
     pub(crate) fn leave(&mut self, slot: usize) {
-        let Some(entry) = self.slots[slot].take() else { return };
-        self.free.push(slot);
+        let Some(entry) = self.slots.get_mut(slot).and_then(Option::take) else {
+            return;
+        };
+        self.free.insert(slot);
+        while let Some(None) = self.slots.last() {
+            self.slots.pop();
+            self.free.remove(&self.slots.len());
+        }
+        trim(&mut self.slots);
         self.count -= 1;
+        self.received -= entry.received;
         if let Some(address) = entry.address
-            && let Some(count) = self.by_address.get_mut(&address)
+            && let Some(share) = self.by_address.get_mut(&address)
         {
-            *count -= 1;
-            if *count == 0 {
+            share.count -= 1;
+            share.received -= entry.received;
+            if share.count == 0 {
                 self.by_address.remove(&address);
+                let room = self.by_address.capacity();
+                if room > 1024 && self.by_address.len() < room / 4 {
+                    self.by_address.shrink_to(room / 2);
+                }
             }
         }
+    }
+
+    /// A connection has received so many bytes of what is not complete. False if that is more than there is room for: then nothing is changed.
+    #[must_use]
+    pub(crate) fn receive(&mut self, slot: usize, bytes: usize, options: &Options) -> bool {
+        let Some(Some(entry)) = self.slots.get_mut(slot) else {
+            return false;
+        };
+        let others = self.received - entry.received;
+        let share = entry.address.and_then(|address| self.by_address.get_mut(&address));
+        let neighbours = share.as_ref().map_or(0, |share| share.received - entry.received);
+        let is_more = bytes > entry.received;
+        if is_more
+            && (others + bytes > options.max_receiving_bytes
+                || share.is_some() && neighbours + bytes > options.max_receiving_bytes_per_address)
+        {
+            return false;
+        }
+        (self.received, entry.received) = (others + bytes, bytes);
+        if let Some(share) = share {
+            share.received = neighbours + bytes;
+        }
+        true
     }
 
     pub(crate) const fn count(&self) -> usize {
@@ -117,19 +169,6 @@ impl Connections {
             .flatten()
             .filter_map(|entry| entry.link.upgrade())
             .collect()
-    }
-}
-
-/// What an address is for the limit: the network that one subscriber has.
-pub(crate) fn counted_as(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let mask = u128::MAX
-                .checked_shl(128_u32.saturating_sub(ipv6_prefix.into()))
-                .unwrap_or(0);
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
-        }
-        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -162,6 +201,10 @@ impl Deadlines {
     pub(crate) fn pop(&mut self, now: Time) -> Option<(Arc<Link>, Then)> {
         while self.0.peek().is_some_and(|deadline| deadline.at <= now) {
             let Deadline { link, then, .. } = self.0.pop()?;
+            let room = self.0.capacity();
+            if room > 1024 && self.0.len() < room / 4 {
+                self.0.shrink_to(room / 2);
+            }
             if let Some(link) = link.upgrade() {
                 return Some((link, then));
             }
@@ -205,22 +248,6 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_what_one_subscriber_has() {
-        for (address, prefix, expected) in [
-            ("192.0.2.1", 64, "192.0.2.1"),
-            ("::ffff:192.0.2.1", 64, "192.0.2.1"),
-            ("2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::"),
-            ("2001:db8:1:2:3:4:5:6", 48, "2001:db8:1::"),
-            ("2001:db8:1:2:3:4:5:6", 128, "2001:db8:1:2:3:4:5:6"),
-            ("2001:db8:1:2:3:4:5:6", 255, "2001:db8:1:2:3:4:5:6"),
-            ("2001:db8:1:2:3:4:5:6", 0, "::"),
-        ] {
-            let counted = counted_as(address.parse().unwrap(), prefix);
-            assert_eq!(counted, expected.parse::<IpAddr>().unwrap(), "{address}/{prefix}");
-        }
-    }
-
-    #[test]
     fn both_limits_hold_and_nothing_stays_of_who_has_gone() {
         let options = Options::default().max_connections(4).max_connections_per_address(2);
         let mut connections = Connections::default();
@@ -250,6 +277,59 @@ mod tests {
         let none = Options::default().max_connections_per_address(0);
         assert_eq!(connections.enter(&link, peer("::1"), &none), Err(Excess::Address));
         assert!(connections.by_address.is_empty());
+    }
+
+    /// Hardening A14: what is not complete weighs, in total and by address.
+    #[test]
+    fn what_is_being_received_is_bounded() {
+        let options = Options::default()
+            .max_receiving_bytes(100)
+            .max_receiving_bytes_per_address(60);
+        let mut connections = Connections::default();
+        let link = link();
+        let mut enter = |from| connections.enter(&link, from, &options).unwrap();
+        let [a, b, c, d] = [peer("::1"), peer("::1"), peer("127.0.0.1"), None].map(&mut enter);
+        let mut receive = |slot, bytes| connections.receive(slot, bytes, &options);
+        assert!(receive(a, 40) && !receive(b, 21) && receive(b, 20));
+        assert!(receive(c, 40) && !receive(c, 41));
+        assert!(!receive(d, 1), "none is left for anybody");
+        assert!(receive(b, 5) && receive(b, 20) && receive(a, 0) && receive(d, 40));
+        connections.leave(c);
+        assert!(connections.receive(a, 40, &options));
+        [a, b, d].into_iter().for_each(|slot| connections.leave(slot));
+        assert_eq!((connections.received, connections.by_address.len()), (0, 0));
+    }
+
+    /// Hardening A16: what a crowd needed comes back.
+    #[test]
+    fn a_crowd_that_has_gone_leaves_nothing() {
+        let options = Options::default();
+        let mut connections = Connections::default();
+        let link = link();
+        let enter = |connections: &mut Connections, number: u32| {
+            let address = std::net::Ipv4Addr::from_bits(number);
+            connections
+                .enter(&link, Some(SocketAddr::new(address.into(), 1)), &options)
+                .unwrap()
+        };
+        let stays = enter(&mut connections, 0);
+        let crowd: Vec<_> = (1..20_000).map(|number| enter(&mut connections, number)).collect();
+        crowd.into_iter().for_each(|slot| connections.leave(slot));
+        assert!(connections.slots.capacity() <= 2048, "{}", connections.slots.capacity());
+        assert!(
+            connections.by_address.capacity() <= 4096,
+            "{}",
+            connections.by_address.capacity()
+        );
+        assert_eq!((connections.free.len(), connections.count()), (0, 1));
+        connections.leave(stays);
+        connections.leave(stays);
+        assert_eq!((connections.slots.len(), connections.count()), (0, 0));
+
+        let mut deadlines = Deadlines::default();
+        (0..20_000).for_each(|millis| deadlines.add(Time::from_millis(millis), &link, Then::Look));
+        while deadlines.pop(Time::from_millis(20_000)).is_some() {}
+        assert!(deadlines.0.capacity() <= 2048, "{}", deadlines.0.capacity());
     }
 
     #[test]

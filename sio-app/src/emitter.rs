@@ -105,7 +105,8 @@ impl Emitter {
         self.broadcast()
     }
 
-    /// Only those who can take it right now: for a state that the next message replaces anyway.
+    /// Only those who can take it right now: for a state that the next message replaces anyway. Of several in a row the first is sent, as long as the
+    /// code that sends them has not returned (outside of handlers, for a millisecond).
     pub const fn volatile(mut self) -> Self {
         self.volatile = true;
         self
@@ -183,8 +184,15 @@ impl Emitter {
         let forms = cells
             .clone()
             .fold(Forms::default(), |forms, cell| forms.union(cell.forms()));
-        let (message, encoded) =
-            with_scratch(|s| draft.encoded(&target.namespace, self.volatile, forms, &io.config, s));
+        let (message, encoded) = with_scratch(|s| {
+            draft.encoded(
+                &target.namespace,
+                self.volatile.then_some(io.runtime),
+                forms,
+                &io.config,
+                s,
+            )
+        });
         let mut message = Some(message);
         turn::act(io.runtime, |turn| {
             while let Some(cell) = cells.next() {

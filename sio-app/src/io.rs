@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use serde::Serialize;
-use sio_proto::http;
+use sio_proto::http::{self, Method};
 use sio_proto::server::{Admission, Peer, Request, Router, Shard};
 use sio_proto::{Config, ConfigError, Time};
 
@@ -25,6 +25,7 @@ use crate::lock::Mutex;
 use crate::metrics::Tally;
 use crate::namespace::Namespace;
 use crate::options::Options;
+use crate::quota::SharedQuota;
 use crate::rated::Warnings;
 use crate::registry::{self, Namespaces, Table};
 use crate::request::{HttpRequest, HttpResponse};
@@ -101,8 +102,10 @@ impl Io {
             return Err(ConfigError::Shards(options.shards));
         }
         let directory = Arc::new(Directory::new(options.shards));
+        let quota = SharedQuota::new(&config, &options);
         let shards = (0..=255u8).take(options.shards).map(|index| {
             let mut shard = Shard::new(config.clone(), index, key, Box::new(runtime.fill))?;
+            shard.share_quota(Box::new(quota.clone()));
             shard.watch_rooms(Box::new(Watch::new(&directory, index.into())));
             Ok(shard)
         });
@@ -287,7 +290,7 @@ impl Io {
 
 /// The application's decisions.
 impl Io {
-    /// Answers requests that are not Socket.IO's. Without this they get 404.
+    /// Answers requests that are not Socket.IO's. Without this they get 404, or 405 if their method is none that this server knows.
     ///
     /// The function is called in place and must not wait.
     ///
@@ -431,7 +434,10 @@ impl Inner {
         }
         let hook = self.hooks.read().request.clone();
         let Some(hook) = hook else {
-            return HttpResponse::new(404);
+            return match request.http.method {
+                Method::Other => HttpResponse::new(405).header("Allow", "GET, HEAD, POST, OPTIONS"),
+                _ => HttpResponse::new(404),
+            };
         };
         guarded(|| hook(&HttpRequest::new(request))).unwrap_or_else(|error| {
             self.report(None, "request", &error);

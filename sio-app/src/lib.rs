@@ -51,6 +51,7 @@
 //! | warn | `a client's payload cannot be read` | `socket`, `codec`, `looks_like`, `error` |
 //! | warn | `a handler kept its thread, and others waited`, from 50 ms on | `namespace`, `event`, `millis` |
 //! | warn | `cannot accept`, once until it can again | `error` |
+//! | warn | `too much is being received: a connection is closed` | |
 //! | warn | `warnings were left out`: more than ten of one kind came in ten seconds; `kind` is their text in this table | `kind`, `left_out` |
 //! | info | `shutting down` | `sessions`, `connections` |
 //! | info | `ending connections that did not end by themselves` | `connections` |
@@ -126,6 +127,7 @@ mod namespace;
 mod options;
 mod pipe;
 mod place;
+mod quota;
 mod rated;
 mod registry;
 mod request;

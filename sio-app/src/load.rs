@@ -14,7 +14,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::connections::counted_as;
+use sio_proto::server::network_of;
+
 use crate::lock::Mutex;
 use crate::options::Options;
 use crate::socket::SocketInner;
@@ -101,7 +102,7 @@ impl Loads {
 
     /// A session begins.
     pub(crate) fn session(self: &Arc<Self>, peer: Option<SocketAddr>) -> Arc<Load> {
-        let address = peer.map(|peer| counted_as(peer.ip(), self.ipv6_prefix));
+        let address = peer.map(|peer| network_of(peer.ip(), self.ipv6_prefix));
         let counted = address.map(|address| {
             let mut addresses = self.addresses.lock();
             let count = Arc::clone(addresses.entry(address).or_default());

@@ -15,7 +15,6 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use sio_proto::server::Reason;
 use sio_proto::socket::Args;
@@ -64,7 +63,7 @@ impl Mail {
 
 /// What arguments take in memory.
 pub(crate) fn args_bytes(args: &Args) -> usize {
-    args.json.len() + args.attachments.iter().map(Bytes::len).sum::<usize>()
+    args.bytes()
 }
 
 /// Who is at work for a socket; unique among turns and futures.
@@ -105,6 +104,9 @@ impl State {
     /// Takes the front of the queue.
     fn pop(&mut self, load: &Load) -> Option<Mail> {
         let mail = self.queue.pop_front()?;
+        if self.queue.is_empty() && self.queue.capacity() > 32 {
+            self.queue = VecDeque::new();
+        }
         if let Some(bytes) = mail.bytes() {
             load.leave(bytes);
         }
@@ -223,6 +225,7 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     use crate::load::Limits;
     use std::sync::Arc;
@@ -373,6 +376,7 @@ mod tests {
             args: Args {
                 json: "12".into(),
                 attachments: vec![Bytes::from_static(b"345")],
+                ..Default::default()
             },
             ack: None,
         };
@@ -398,6 +402,7 @@ mod tests {
             args: Args {
                 json: part(4..5),
                 attachments: vec![buffer.slice(9..99)],
+                ..Default::default()
             },
             ack: None,
         };

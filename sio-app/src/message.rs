@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use bytestring::ByteString;
 use serde::Serialize;
 use sio_proto::Config;
@@ -11,6 +11,7 @@ use sio_proto::socket::{Args, is_reserved_event};
 
 use crate::args::to_args;
 use crate::error::EmitError;
+use crate::runtime::Runtime;
 use crate::socket::SocketInner;
 use crate::turn;
 
@@ -58,14 +59,14 @@ impl Draft {
 
     /// About how many bytes it is.
     pub(crate) fn len(&self) -> usize {
-        size(&self.args)
+        self.args.bytes()
     }
 
-    /// The message, encoded in these forms, and what could not be said in one of them.
+    /// The message, volatile if it has a runtime for the moment, encoded in these forms, and what could not be said in one of them.
     pub(crate) fn encoded(
         self,
         namespace: &ByteString,
-        volatile: bool,
+        volatile: Option<Runtime>,
         forms: Forms,
         config: &Config,
         scratch: &mut BytesMut,
@@ -80,13 +81,13 @@ impl Draft {
         (message, result)
     }
 
-    fn message(self, namespace: &ByteString, id: Option<u64>, volatile: bool) -> Message {
-        Message::event(namespace.clone(), self.name, self.args, id).volatile(volatile)
+    fn message(self, namespace: &ByteString, id: Option<u64>, volatile: Option<Runtime>) -> Message {
+        let message = Message::event(namespace.clone(), self.name, self.args, id);
+        match volatile {
+            Some(runtime) => message.volatile(true).moment(turn::moment(runtime)),
+            None => message,
+        }
     }
-}
-
-fn size(args: &Args) -> usize {
-    args.json.len() + args.attachments.iter().map(Bytes::len).sum::<usize>()
 }
 
 /// Sends an event to one socket.
@@ -103,7 +104,11 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
             return Err(EmitError::Dropped);
         }
         let len = draft.len();
-        let message = draft.message(&socket.namespace, ack.map(|ack| ack.id), volatile);
+        let message = draft.message(
+            &socket.namespace,
+            ack.map(|ack| ack.id),
+            volatile.then(|| socket.runtime()),
+        );
         send(socket, message, len, ack, scratch)
     })
 }
@@ -112,7 +117,7 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
 pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketInner, id: u64, args: &A) -> Result<(), EmitError> {
     with_scratch(|scratch| {
         let args = to_args(args, scratch)?;
-        let len = size(&args);
+        let len = args.bytes();
         send(
             socket,
             Message::ack(socket.namespace.clone(), id, args),

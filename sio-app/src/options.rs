@@ -17,10 +17,11 @@ pub struct Options {
     ///
     /// It bounds what one machine can take from the others, so no address is exempt, the loopback's neither. Behind a proxy all connections have the
     /// proxy's address: raise this to [`Options::max_connections`] and let the proxy limit its clients. Too low shuts out the people behind one
-    /// address of an office or a mobile carrier. Sessions have no limit by address: one that polls is held by no connection, and is bounded by
-    /// [`Config::max_sessions`](sio_proto::Config::max_sessions); [`Io::allow_request`](crate::Io::allow_request) is where an application counts its users.
+    /// address of an office or a mobile carrier. Sessions have a limit of their own: one that polls is held by no connection, and is bounded by
+    /// [`Config::max_sessions_per_address`](sio_proto::Config::max_sessions_per_address); [`Io::allow_request`](crate::Io::allow_request) is where an application counts its users.
     pub max_connections_per_address: usize,
-    /// How many leading bits of an IPv6 address count as the address in [`Options::max_connections_per_address`]. Default 64, because one subscriber has at
+    /// How many leading bits of an IPv6 address count as the address in [`Options::max_connections_per_address`] and
+    /// [`Config::max_sessions_per_address`](sio_proto::Config::max_sessions_per_address). Default 64, because one subscriber has at
     /// least so many addresses. More than 128 is 128. IPv4 addresses count whole, also where they are written as IPv6.
     pub ipv6_prefix: u8,
     /// How long a connection may be open without a request: before its first, and between two. Also how long a peer may take to read
@@ -39,6 +40,14 @@ pub struct Options {
     /// About how many bytes a connection may send ahead while its request waits for the answer. Default 64 KiB. When there are as many it is not read from until the answer
     /// is there. Less costs clients that pipeline large requests a round trip.
     pub max_pipelined_bytes: usize,
+    /// Most bytes that all connections together may have received of requests and websocket messages that are not complete: heads, bodies, frames, messages in several frames.
+    /// Default 512 MiB. The connection that would take more is closed. The first 4 KiB of a connection do not count, so 4 KiB for each of
+    /// [`Options::max_connections`] come on top. Too little closes connections that send large messages when many do; more lets slow senders fill the memory. What another HTTP server
+    /// reads before it hands a request over does not count: limit it there.
+    pub max_receiving_bytes: usize,
+    /// The same for the connections from one address, as [`Options::max_connections_per_address`] counts them. Default 32 MiB: as many as 33 messages of the largest size
+    /// at once. Behind a proxy raise it to [`Options::max_receiving_bytes`].
+    pub max_receiving_bytes_per_address: usize,
     /// How much may wait for one session: events whose turn has not come, handlers and middlewares that wait, those of sockets that have
     /// left among them, acknowledgements that the application owes. Default 4 096. An event that comes when there is so much
     /// closes the session, because a client that is faster than its handlers would fill the memory. Too few closes
@@ -88,6 +97,8 @@ impl Default for Options {
             body_timeout: Duration::from_secs(30),
             linger_timeout: Duration::from_secs(2),
             max_pipelined_bytes: 64 * 1024,
+            max_receiving_bytes: 512 << 20,
+            max_receiving_bytes_per_address: 32 << 20,
             max_waiting_events: 4096,
             max_waiting_bytes: 16 << 20,
             max_waiting_events_per_address: 32_768,
@@ -148,6 +159,10 @@ setters! {
     linger_timeout: Duration,
     /// Sets [`Options::max_pipelined_bytes`](#structfield.max_pipelined_bytes).
     max_pipelined_bytes: usize,
+    /// Sets [`Options::max_receiving_bytes`](#structfield.max_receiving_bytes).
+    max_receiving_bytes: usize,
+    /// Sets [`Options::max_receiving_bytes_per_address`](#structfield.max_receiving_bytes_per_address).
+    max_receiving_bytes_per_address: usize,
     /// Sets [`Options::max_waiting_events`](#structfield.max_waiting_events).
     max_waiting_events: usize,
     /// Sets [`Options::max_waiting_bytes`](#structfield.max_waiting_bytes).

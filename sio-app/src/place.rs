@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sio_proto::LinkId;
 use sio_proto::Time;
-use sio_proto::server::{Cause, Outputs, Peer, Request, Routed, Write};
+use sio_proto::server::{Admission, Cause, Outputs, Peer, Request, Routed, Write};
 
 use crate::io::Inner;
 use crate::link::Link;
@@ -50,7 +50,12 @@ impl Place {
         }
         let shard = match self.io.router.route(&request) {
             Routed::Session(shard) => shard,
-            Routed::New => self.io.pick_shard(),
+            Routed::New => {
+                if request.admission == Admission::Allowed {
+                    request.prepare(&self.io.config, turn.now());
+                }
+                self.io.pick_shard()
+            }
             Routed::Foreign => {
                 let mut response = self.io.answer(&request).0;
                 response.exchange = request.http.exchange();
@@ -94,6 +99,15 @@ impl Place {
                 id,
             });
         }
+    }
+
+    /// The connection has received so many bytes of what is not complete. False if there is no room for them.
+    #[must_use]
+    pub(crate) fn receive(&self, bytes: usize) -> bool {
+        let Inner {
+            connections, options, ..
+        } = &*self.io;
+        connections.lock().receive(self.number, bytes, options)
     }
 
     pub(crate) fn leave_seat(&mut self, turn: &Turn, cause: Cause) {

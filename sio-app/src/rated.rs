@@ -70,6 +70,7 @@ pub(crate) struct Warnings {
     pub(crate) garbled: Rated,
     pub(crate) accepting: Rated,
     pub(crate) slow: Rated,
+    pub(crate) receiving: Rated,
 }
 
 impl Warnings {
@@ -83,6 +84,7 @@ impl Warnings {
             garbled: Rated::new("a client's payload cannot be read"),
             accepting: Rated::new("cannot accept"),
             slow: Rated::new("a handler kept its thread"),
+            receiving: Rated::new("too much is being received"),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Everything that happens under the lock is here, and is short: no user code, no encoding, no write to a socket, and never a second
 //! shard's lock. Order inside: shard, then link, then mailbox.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -501,7 +502,12 @@ impl State {
 
     /// Takes a socket out of the table, if it is still there.
     pub(crate) fn forget(&mut self, key: SocketKey) -> Option<Arc<SocketInner>> {
-        self.sockets.get_mut(key.slot())?.take_if(|socket| socket.key == key)
+        let forgotten = self.sockets.get_mut(key.slot())?.take_if(|socket| socket.key == key);
+        while let Some(None) = self.sockets.last() {
+            self.sockets.pop();
+        }
+        trim(&mut self.sockets);
+        forgotten
     }
 
     /// The timer task's waker, if it has to come earlier than it thinks.
@@ -521,17 +527,20 @@ impl State {
     }
 }
 
-/// Links by the names the shard knows them by. Slots are used again with another generation.
+/// Links by the names the shard knows them by. Slots are used again with another generation, the lowest first, so that those at the end become vacant after a crowd and
+/// give their memory back.
 #[derive(Default)]
 pub(crate) struct Links {
     slots: Vec<(u32, Option<Arc<Link>>)>,
-    free: Vec<u32>,
+    free: BTreeSet<u32>,
+    /// The generation of slots yet to be made: none that an earlier one of the same number had.
+    generation: u32,
 }
 
 impl Links {
     pub(crate) fn insert(&mut self, link: Arc<Link>) -> LinkId {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push((0, None));
+        let slot = self.free.pop_first().unwrap_or_else(|| {
+            self.slots.push((self.generation, None));
             (self.slots.len() - 1) as u32
         });
         let entry = &mut self.slots[slot as usize];
@@ -552,8 +561,23 @@ impl Links {
             && slot.1.take().is_some()
         {
             slot.0 = slot.0.wrapping_add(1);
-            self.free.push(id.slot() as u32);
+            self.free.insert(id.slot() as u32);
+            // Each slot that goes was made for one link, so this is constant work for each.
+            while let Some((generation, None)) = self.slots.last() {
+                self.generation = self.generation.max(*generation);
+                self.slots.pop();
+                self.free.remove(&(self.slots.len() as u32));
+            }
+            trim(&mut self.slots);
         }
+    }
+}
+
+/// Gives back what a crowd has left of a list that has become much shorter: constant work for each that went.
+pub(crate) fn trim<T>(list: &mut Vec<T>) {
+    let room = list.capacity();
+    if room > 1024 && list.len() < room / 4 {
+        list.shrink_to(2 * list.len());
     }
 }
 
@@ -605,6 +629,9 @@ impl Batch {
             }
         }
         self.writes.clear();
+        // Scratch, but not what a broadcast to a crowd has made of it.
+        trim(&mut self.writes);
+        trim(&mut self.groups);
     }
 
     /// Scratch for writing outside a flush.

@@ -11,7 +11,7 @@ use bytestring::ByteString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sio_proto::SocketKey;
-use sio_proto::server::{self, AckRequest, Form, Generation, Handshake, TransportKind};
+use sio_proto::server::{self, AckRequest, Auth, Form, Generation, Handshake, TransportKind};
 use sio_proto::socket::Args;
 
 use crate::ack::{AckFuture, AckSlot};
@@ -62,7 +62,7 @@ pub(crate) struct SocketInner {
     /// How the client knows itself, where this is not `id`: a secret.
     wire_id: Option<sio_proto::WireId>,
     pub(crate) namespace: ByteString,
-    auth: Option<Box<str>>,
+    auth: Said,
     handshake: Arc<Handshake>,
     table: OnceLock<Arc<Table>>,
     pub(crate) mailbox: Mailbox,
@@ -72,6 +72,50 @@ pub(crate) struct SocketInner {
 
 // Held per socket, beside what the shard holds.
 const _: () = assert!(size_of::<SocketInner>() <= 256);
+
+/// What the client has said for itself.
+enum Said {
+    Nothing,
+    Payload(Box<str>),
+    /// In the query of the handshake alone.
+    AtHandshake,
+    /// In that and in the query of a CONNECT: made one object when somebody asks, because clients may ask for namespaces as often as they like.
+    Later(Box<(ByteString, OnceLock<Option<ByteString>>)>),
+}
+
+impl Said {
+    /// A copy: the original is part of a read buffer.
+    fn new(auth: Auth) -> Self {
+        match auth {
+            Auth::None => Self::Nothing,
+            Auth::Payload(payload) => Self::Payload(Box::from(&*payload)),
+            Auth::Query(own) if own.is_empty() => Self::AtHandshake,
+            Auth::Query(own) => Self::Later(Box::new((ByteString::from(&*own), OnceLock::new()))),
+        }
+    }
+
+    /// What is kept of it beside the handshake, in bytes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Nothing | Self::AtHandshake => 0,
+            Self::Payload(payload) => payload.len(),
+            Self::Later(later) => later.0.len() + later.1.get().and_then(Option::as_ref).map_or(0, |made| made.len()),
+        }
+    }
+
+    fn json<'a>(&'a self, handshake: &'a Handshake) -> Option<&'a str> {
+        match self {
+            Self::Nothing => None,
+            Self::Payload(payload) => Some(payload),
+            Self::AtHandshake => handshake.query_object().map(|object| &**object),
+            Self::Later(later) => {
+                let (own, made) = &**later;
+                made.get_or_init(|| Auth::Query(own.clone()).to_json(handshake))
+                    .as_deref()
+            }
+        }
+    }
+}
 
 #[derive(Default)]
 struct Extras {
@@ -104,7 +148,7 @@ impl SocketInner {
         key: SocketKey,
         (id, wire_id): (SocketId, Option<sio_proto::WireId>),
         namespace: ByteString,
-        auth: Option<ByteString>,
+        auth: Auth,
         handshake: Arc<Handshake>,
         form: Form,
     ) -> Self {
@@ -117,8 +161,7 @@ impl SocketInner {
             id,
             wire_id,
             namespace,
-            // A copy: the original is part of a read buffer.
-            auth: auth.map(|auth| Box::from(&*auth)),
+            auth: Said::new(auth),
             handshake,
             table: OnceLock::new(),
             mailbox: Mailbox::default(),
@@ -171,7 +214,7 @@ impl SocketInner {
 
     /// What its `auth` takes in memory.
     pub(crate) fn auth_bytes(&self) -> usize {
-        self.auth.as_ref().map_or(0, |auth| auth.len())
+        self.auth.bytes()
     }
 
     /// Whether its namespace has not decided about it.
@@ -346,7 +389,7 @@ impl Socket {
     /// What the client sent as `auth`, as JSON: an object. From clients before 3.0 it is the query they sent with the namespace.
     #[must_use]
     pub fn auth_json(&self) -> Option<&str> {
-        self.0.auth.as_deref()
+        self.0.auth.json(&self.0.handshake)
     }
 
     /// What the client sent as `auth`, as a type; `None` if nothing, or if it is of another type.

@@ -24,7 +24,7 @@ use sio_proto::{LinkId, Time};
 use crate::link::{Link, Progress};
 use crate::mailbox::Owner;
 use crate::runtime::Runtime;
-use crate::shard::{Batch, Note, ShardCell};
+use crate::shard::{Batch, Note, ShardCell, trim};
 use crate::work::Work;
 
 thread_local!(static TURN: Turn = const { Turn::new() });
@@ -38,6 +38,9 @@ const TIMED_HANDLERS: u32 = 4;
 
 /// A handler that keeps its thread for so long keeps others waiting.
 const SLOW: Duration = Duration::from_millis(50);
+
+/// So many entries of a list of scratch a thread keeps from turn to turn.
+const MOST_SCRATCH: usize = 4096;
 
 /// Numbers for threads, from one on: the high half of an [`Owner`], so that threads need not agree on the low half.
 static THREADS: AtomicU64 = AtomicU64::new(1);
@@ -144,6 +147,24 @@ pub(crate) fn slow(runtime: Runtime) -> Option<Duration> {
     })
 }
 
+/// How long the volatile messages that a thread sends outside of turns count as sent at once.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// The moment of a volatile message; `None` in a turn, which is a moment by itself.
+///
+/// Outside of turns a message is written at once, so that the next one would find its connection idle; but code that sends two in a row means them
+/// to be one moment, of which the first counts. A moment begins with the first of them and ends a millisecond later.
+pub(crate) fn moment(runtime: Runtime) -> Option<Time> {
+    thread_local!(static BEGAN: Cell<Option<Time>> = const { Cell::new(None) });
+    if TURN.with(|turn| turn.running.get()) {
+        return None;
+    }
+    let now = (runtime.now)();
+    let goes_on = BEGAN.get().filter(|began| *began <= now && now < *began + MOMENT);
+    BEGAN.set(goes_on.or(Some(now)));
+    BEGAN.get()
+}
+
 /// Does work that another turn has left, in its name.
 fn run_as(runtime: Runtime, owner: Owner, work: VecDeque<Work>) {
     run(runtime, |turn| {
@@ -168,6 +189,21 @@ impl Turn {
             outputs: Lent::new(),
             batch: Lent::new(),
         }
+    }
+
+    /// Gives back what one large payload has left of the scratch: the thread may not see another.
+    fn trim(&self) {
+        let mut work = self.work.borrow_mut();
+        if work.is_empty() && work.capacity() > MOST_SCRATCH {
+            *work = VecDeque::new();
+        }
+        trim(&mut self.links.borrow_mut());
+        self.outputs.with(|out| {
+            let is_large = out.deliveries.capacity() > MOST_SCRATCH || out.writes.capacity() > MOST_SCRATCH;
+            if is_large && out.deliveries.is_empty() && out.writes.is_empty() {
+                *out = Outputs::default();
+            }
+        });
     }
 
     fn begin(&self, runtime: Runtime) -> Ending<'_> {
@@ -266,7 +302,9 @@ impl Drop for Ending<'_> {
     fn drop(&mut self) {
         self.0.running.set(false);
         self.0.owner.set(0);
-        if std::thread::panicking() {
+        if !std::thread::panicking() {
+            self.0.trim();
+        } else {
             self.0.work.take();
             self.0.shards.take();
             self.0.links.take();

@@ -175,6 +175,17 @@ impl Conn {
         }
     }
 
+    /// What it keeps of a request or message that is not complete, beside what the caller keeps for it, in bytes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        match &self.state {
+            State::Http(decoder, _) => decoder.held_bytes(),
+            State::WebSocket(decoder, packets) => decoder.held_bytes() + packets.held_bytes(),
+            State::Hixie(hixie) => hixie.packets.held_bytes(),
+            State::Closed => 0,
+        }
+    }
+
     /// The request has been answered; the next may be read.
     pub fn handle_answered(&mut self) {
         if let State::Http(_, turn) = &mut self.state {

@@ -86,6 +86,23 @@ impl Inbound {
         }
         self
     }
+
+    /// What the client has said in it, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Engine(engine::Packet::Message(text) | engine::Packet::Ping(text) | engine::Packet::Pong(text)) => {
+                text.len()
+            }
+            Self::Engine(engine::Packet::Binary(bytes)) => bytes.len(),
+            Self::Socket(decoded) => decoded.bytes(),
+            Self::Part(part) => part.len(),
+            Self::Message(text) | Self::Heartbeat(text) => text.len(),
+            Self::Payload { payload, .. } => payload.len(),
+            Self::Engine(_) | Self::Colon(_) | Self::Digest(_) | Self::Goodbye | Self::Garbled(_) | Self::Broken(_) => {
+                0
+            }
+        }
+    }
 }
 
 /// The decoder of one websocket's messages: its wire, and what that has to remember from one message to the next.
@@ -96,6 +113,11 @@ pub struct WireDecoder {
 }
 
 impl WireDecoder {
+    /// What is held back of a message that comes in pieces, in bytes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.reader.as_ref().map_or(0, |reader| reader.buffered_bytes())
+    }
+
     /// A decoder for a websocket on which nothing has come yet.
     #[must_use]
     pub fn new(wire: Wire, config: &Config) -> Self {

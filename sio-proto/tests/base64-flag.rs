@@ -39,6 +39,7 @@ fn emit(world: &mut World, attachment: &[u8]) {
     let args = Args {
         json: ByteString::from_static("{\"_placeholder\":true,\"num\":0}"),
         attachments: vec![Bytes::copy_from_slice(attachment)],
+        ..Default::default()
     };
     let mut message = Message::event("/".into(), "b".into(), args, None);
     let sent = world

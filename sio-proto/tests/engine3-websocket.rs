@@ -486,3 +486,40 @@ fn volatile_messages_are_for_those_who_listen() {
     world.settle();
     assert_eq!(world.answer(parked).text(), "10:42[\"tick\"]");
 }
+
+/// Hardening C8: of two in a row the first is sent, though it has been written by then; the next one has to be later. What is reliable always goes.
+#[test]
+fn the_second_volatile_message_in_a_row_is_dropped() {
+    use sio_proto::server::Message;
+    let mut world = World::new(Config::default());
+    let link = join(&mut world);
+    let socket = world.last_socket();
+    world.frames(link);
+    let tick =
+        |number: usize| Message::event("/".into(), "tick".into(), args(&number.to_string()), None).volatile(true);
+    let send = |world: &mut World, mut message: Message| {
+        let now = world.now;
+        world.shard(|shard, _| shard.emit(now, socket, &mut message, None))
+    };
+    assert_eq!(send(&mut world, tick(0)), Ok(()));
+    assert_eq!(world.frames(link), ["42[\"tick\",0]"], "it has left");
+    assert_eq!(send(&mut world, tick(1)), Err(SendError::Dropped));
+    world.emit(socket, "end", "1").unwrap();
+    let target = sio_proto::server::Target {
+        namespace: "/".into(),
+        ..Default::default()
+    };
+    for number in [2, 3] {
+        world.pass(u64::from(number == 2));
+        let (target, message) = (target.clone(), tick(number));
+        world.command(sio_proto::server::Command::Broadcast { target, message });
+    }
+    let moment = Some(world.now);
+    world.pass(1);
+    assert_eq!(send(&mut world, tick(4).moment(moment)), Err(SendError::Dropped));
+    assert_eq!(send(&mut world, tick(5)), Ok(()));
+    assert_eq!(
+        world.frames(link),
+        ["42[\"end\",1]", "42[\"tick\",2]", "42[\"tick\",5]"]
+    );
+}

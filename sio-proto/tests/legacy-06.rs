@@ -418,6 +418,7 @@ fn events_that_this_wire_does_not_know_arrive_as_json() {
     let args = sio_proto::socket::Args {
         json: "{\"_placeholder\":true,\"num\":0}".into(),
         attachments: vec![Bytes::from_static(&[1, 2]), Bytes::new()],
+        ..Default::default()
     };
     let mut message = Message::event("/".into(), "message".into(), args, None);
     let now = world.now;

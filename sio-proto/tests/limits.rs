@@ -511,6 +511,44 @@ fn a_limit_that_refuses_everybody_is_refused_itself() {
         ),
         (|c| c.max_queued_bytes = 0, ConfigError::ZeroLimit("max_queued_bytes")),
         (
+            |c| c.max_sessions_per_address = 0,
+            ConfigError::ZeroLimit("max_sessions_per_address"),
+        ),
+        (|c| c.max_kept_bytes = 0, ConfigError::ZeroLimit("max_kept_bytes")),
+        (
+            |c| c.max_kept_bytes_per_address = 0,
+            ConfigError::ZeroLimit("max_kept_bytes_per_address"),
+        ),
+        (
+            |c| c.max_handshake_bytes = 0,
+            ConfigError::ZeroLimit("max_handshake_bytes"),
+        ),
+        (|c| c.max_auth_bytes = 0, ConfigError::ZeroLimit("max_auth_bytes")),
+        (
+            |c| c.max_connects_per_second = 0,
+            ConfigError::ZeroLimit("max_connects_per_second"),
+        ),
+        (
+            |c| c.max_packets_per_payload = 0,
+            ConfigError::ZeroLimit("max_packets_per_payload"),
+        ),
+        (
+            |c| c.max_room_name_bytes = 0,
+            ConfigError::ZeroLimit("max_room_name_bytes"),
+        ),
+        (
+            |c| c.max_room_bytes_per_socket = 0,
+            ConfigError::ZeroLimit("max_room_bytes_per_socket"),
+        ),
+        (
+            |c| c.packet.max_query_bytes = 0,
+            ConfigError::ZeroLimit("packet.max_query_bytes"),
+        ),
+        (
+            |c| c.crowded_connect_timeout = Duration::ZERO,
+            ConfigError::Duration("crowded_connect_timeout"),
+        ),
+        (
             |c| c.max_queued_packets = 0,
             ConfigError::ZeroLimit("max_queued_packets"),
         ),

@@ -386,6 +386,7 @@ fn acknowledgements_both_ways() {
     let args = sio_proto::socket::Args {
         json: "{\"_placeholder\":true,\"num\":0}".into(),
         attachments: vec![sio_proto::Bytes::from_static(b"z")],
+        ..Default::default()
     };
     let mut message = sio_proto::server::Message::ack("/".into(), 13, args);
     story

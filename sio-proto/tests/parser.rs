@@ -87,6 +87,7 @@ fn lies(text: &str) -> Packet {
         args: Args {
             json: json.into(),
             attachments: attachments.iter().map(|bytes| Bytes::from_static(bytes)).collect(),
+            ..Default::default()
         },
     };
     let connect = |namespace: &str, payload: &str| Packet::Connect {
@@ -185,6 +186,7 @@ fn older_engine() {
     let args = Args {
         json: r#"{"_placeholder":true,"num":0}"#.into(),
         attachments: vec![Bytes::from_static(&[9])],
+        ..Default::default()
     };
     let mut message = sio_proto::server::Message::event("/".into(), "back".into(), args, None);
     let now = world.now;
@@ -277,6 +279,7 @@ fn what_a_parser_cannot_say() {
     let three = Args {
         json: "1".into(),
         attachments: vec![Bytes::new(); 3],
+        ..Default::default()
     };
     let packet = Packet::Ack {
         namespace: "/".into(),

@@ -134,7 +134,18 @@ fn refusals() {
     let mut config = Config::default();
     config.max_sessions = 1;
     let mut world = World::new(config);
-    assert_eq!(world.reply(&get("/socket.io/1/")).status, 200);
+    let first = world.reply(&get("/socket.io/1/"));
+    let sid = first.text().split(':').next().unwrap().to_owned();
+    // A client that has not come back makes room; one that has does not.
+    let second = world.reply(&get("/socket.io/1/"));
+    assert_eq!((first.status, second.status, world.sessions()), (200, 200, 1));
+    let old = world.reply(&get(&format!("/socket.io/1/xhr-polling/{sid}")));
+    assert_eq!(old.text(), "7:::1+0");
+    let sid = second.text().split(':').next().unwrap().to_owned();
+    assert_eq!(
+        world.reply(&get(&format!("/socket.io/1/xhr-polling/{sid}"))).text(),
+        "1::"
+    );
     assert_eq!(world.reply(&get("/socket.io/1/")).status, 503);
 }
 

@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let port = chat::port()?;
+    let port = chat::port("usage: chat [--port N]");
     let server = Server::with_options(chat::config(), chat::options())?;
     chat::register(&server);
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;

@@ -11,6 +11,7 @@
 #![expect(clippy::print_stdout, reason = "it tells where to connect")]
 
 use bytes::BytesMut;
+use sio_examples::Arguments;
 use sio_tokio::codec::{MessageCodec, MessageDecoder, MessageLimits, PayloadError, PlainMessage, Received};
 use sio_tokio::{ByteString, Config, Data, Server, Socket};
 
@@ -64,6 +65,7 @@ impl MessageDecoder for Unfinished {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let port = Arguments::read("usage: custom-codec [--port N]", &["--port"]).port(3000);
     let mut config = Config::default();
     config.legacy = config.legacy.mount("/lines", Lines);
     let server = Server::new(config)?;
@@ -71,8 +73,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     server
         .of("/")
         .on_message(move |_: Socket, data: Data| everybody.send(data));
-    let port = std::env::args().skip_while(|arg| arg != "--port").nth(1);
-    let port: u16 = port.map_or(Ok(3000), |port| port.parse())?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening {}", listener.local_addr()?.port());
     Ok(server.serve(listener).await?)

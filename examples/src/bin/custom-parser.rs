@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "it tells where to connect")]
 
 use serde_json::{Value, from_str, json};
+use sio_examples::Arguments;
 use sio_proto::server::EngineMessage;
 use sio_proto::socket::text::{Decoded, Limits, decode};
 use sio_proto::socket::{Packet, Revision, Role};
@@ -63,14 +64,13 @@ impl PacketParser for JsonParser {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let port = Arguments::read("usage: custom-parser [--port N]", &["--port"]).port(3000);
     let server = Server::new(Config::default().parser(JsonParser))?;
     let everybody = server.io().clone();
     server
         .of("/")
         .on("say", move |_: Socket, words: RawArgs| everybody.emit("said", words))
         .on("echo", |_: Socket, args: RawArgs, ack: Ack| ack.send(args));
-    let port = std::env::args().skip_while(|arg| arg != "--port").nth(1);
-    let port: u16 = port.map_or(Ok(3000), |port| port.parse())?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening {}", listener.local_addr()?.port());
     Ok(server.serve(listener).await?)

@@ -28,11 +28,12 @@ use std::time::Duration;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use sio_examples::Arguments;
 use sio_proto::http::{self, BodyTooLarge, Method};
 use sio_proto::server::{self, Admission, Cause, Delivery, Message, Outputs, Peer, Request, Router, Shard, Write};
 use sio_proto::wire::{Wire, WireDecoder};
@@ -54,8 +55,7 @@ type Answer = hyper::Response<Full<Bytes>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let port = std::env::args().skip_while(|word| word != "--port").nth(1);
-    let port = port.map_or(Ok(3000), |port| port.parse::<u16>())?;
+    let port = Arguments::read("usage: foreign-http [--port N]", &["--port"]).port(3000);
     let server = Arc::new(Server::new()?);
     tokio::spawn(keep_time(Arc::clone(&server)));
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
@@ -265,7 +265,15 @@ async fn keep_time(server: Arc<Server>) {
 async fn answer(server: Arc<Server>, peer: Peer, mut request: hyper::Request<Incoming>) -> io::Result<Answer> {
     let target = request.uri().path_and_query().map_or("", |target| target.as_str());
     if !server.router.concerns(target) {
-        return Ok(page(404, "only Socket.IO here\n")); // your own routes
+        // Your own routes.
+        if !matches!(*request.method(), hyper::Method::GET | hyper::Method::HEAD) {
+            let mut refusal = page(405, "");
+            refusal
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return Ok(refusal);
+        }
+        return Ok(page(404, "only Socket.IO here\n"));
     }
     let head = http::Request {
         method: Method::from_name(request.method().as_str()),
@@ -346,7 +354,7 @@ fn switching(upgrade: &server::Upgrade) -> Answer {
 fn page(status: u16, text: &'static str) -> Answer {
     let mut answer = Answer::new(Full::from(text));
     *answer.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
-    let close = hyper::header::HeaderValue::from_static("close");
+    let close = HeaderValue::from_static("close");
     answer.headers_mut().insert(CONNECTION, close);
     answer
 }

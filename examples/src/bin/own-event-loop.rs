@@ -15,9 +15,10 @@ use sio_examples::event_loop::{EventLoop, RUNTIME};
 use sio_examples::{asked_to_end, chat};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let port = chat::port("usage: own-event-loop [--port N]");
     let io = Io::new(chat::config(), chat::options().shards(1), RUNTIME)?;
     chat::register(&io);
-    let listener = TcpListener::bind(("127.0.0.1", chat::port()?))?;
+    let listener = TcpListener::bind(("127.0.0.1", port))?;
     println!("chat: http://localhost:{}", listener.local_addr()?.port());
 
     let mut event_loop = EventLoop::new()?;

@@ -1,6 +1,6 @@
 //! A server on smol, without tokio: what a client says comes back, to it and to the others in its room.
 //!
-//! `cargo run --bin smol-echo --no-default-features --features smol`, then any Socket.IO client at port 3000. Handlers are the same as on tokio.
+//! `cargo run --bin smol-echo --no-default-features --features smol`, then any Socket.IO client at port 3000, or another with `--port N`. Handlers are the same as on tokio.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -11,8 +11,10 @@
 use std::time::Duration;
 
 use sio_async_std::{Ack, Config, RawArgs, Server, Socket};
+use sio_examples::Arguments;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let port = Arguments::read("usage: smol-echo [--port N]", &["--port"]).port(3000);
     let io = Server::new(Config::default())?;
     io.of("/")
         .on_connect(|socket: Socket| socket.join("lobby"))
@@ -25,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ack.send(text)
         });
     smol::block_on(async {
-        let listener = smol::net::TcpListener::bind("127.0.0.1:3000").await?;
+        let listener = smol::net::TcpListener::bind(("127.0.0.1", port)).await?;
         println!("listening {}", listener.local_addr()?.port());
         io.serve(listener).await?;
         Ok(())

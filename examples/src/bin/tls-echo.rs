@@ -17,15 +17,18 @@ use std::fs;
 use std::net::TcpListener;
 
 use sio_app::{Ack, Config, Io, RawArgs, Socket, Tls};
-use sio_examples::asked_to_end;
+use sio_examples::{Arguments, asked_to_end};
+
+const USAGE: &str = "usage: tls-echo [--port N] [--ca FILE] [--cert FILE --key FILE]";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let port = argument("--port").map_or(Ok(3443), |port| port.parse::<u16>())?;
-    let next = port
-        .checked_add(1)
-        .ok_or("--port leaves no room for the one above it")?;
-    let tls = tls()?;
+    let arguments = Arguments::read(USAGE, &["--port", "--ca", "--cert", "--key"]);
+    let port = arguments.port(3443);
+    let Some(next) = port.checked_add(1) else {
+        arguments.refuse("--port leaves no room for the one above it")
+    };
+    let tls = tls(&arguments)?;
 
     let on_tokio = sio_tokio::Server::new(Config::default())?;
     let on_async_std = sio_async_std::Server::new(Config::default())?;
@@ -53,21 +56,19 @@ fn register(io: &Io) {
         });
 }
 
-fn tls() -> Result<Tls, Box<dyn Error>> {
-    if let (Some(chain), Some(key)) = (argument("--cert"), argument("--key")) {
-        return Ok(Tls::from_pem(&fs::read(chain)?, &fs::read(key)?)?);
+fn tls(arguments: &Arguments) -> Result<Tls, Box<dyn Error>> {
+    match (arguments.value("--cert"), arguments.value("--key")) {
+        (Some(chain), Some(key)) => return Ok(Tls::from_pem(&fs::read(chain)?, &fs::read(key)?)?),
+        (None, None) => {}
+        _ => arguments.refuse("--cert and --key go together"),
     }
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
     let chain = made.cert.pem();
-    if let Some(path) = argument("--ca") {
+    if let Some(path) = arguments.value("--ca") {
         fs::write(path, &chain)?;
     }
     Ok(Tls::from_pem(
         chain.as_bytes(),
         made.signing_key.serialize_pem().as_bytes(),
     )?)
-}
-
-fn argument(name: &str) -> Option<String> {
-    std::env::args().skip_while(|word| word != name).nth(1)
 }

@@ -12,6 +12,7 @@
 use std::io;
 
 use bytes::BytesMut;
+use sio_examples::Arguments;
 use sio_proto::http::{self, Request, RequestDecoder};
 use sio_proto::websocket::{self, Decoder, Event, Limits, Opcode, Role, UpgradeRequest};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,13 +22,7 @@ const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    let port = std::env::args()
-        .skip_while(|arg| arg != "--port")
-        .nth(1)
-        .unwrap_or_else(|| "9001".to_owned());
-    let port: u16 = port
-        .parse()
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "--port wants a number"))?;
+    let port = Arguments::read("usage: ws-echo [--port N]", &["--port"]).port(9001);
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening {}", listener.local_addr()?.port());
     loop {

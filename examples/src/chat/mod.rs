@@ -57,15 +57,16 @@ pub fn config() -> Config {
     config
 }
 
-/// The port to serve: `--port N`, or the environment's `PORT`, or 8080.
-///
-/// # Errors
-/// If what was given is no port.
-pub fn port() -> Result<u16, std::num::ParseIntError> {
-    let argument = std::env::args().skip_while(|arg| arg != "--port").nth(1);
-    argument
-        .or_else(|| std::env::var("PORT").ok())
-        .map_or(Ok(8080), |port| port.parse())
+/// The port to serve: `--port N`, or the environment's `PORT`, or 8080. Whatever else is on the command line ends the process, with `usage`
+/// ([`Arguments::read`](crate::Arguments::read)).
+#[must_use]
+pub fn port(usage: &'static str) -> u16 {
+    let arguments = crate::Arguments::read(usage, &["--port"]);
+    let default = match std::env::var("PORT").map_or(Ok(8080), |port| port.parse()) {
+        Ok(port) => port,
+        Err(error) => arguments.refuse(format_args!("PORT: {error}")),
+    };
+    arguments.port(default)
 }
 
 /// What the process is told: to serve the genuine clients, where they have been fetched.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde_json::json;
-use sio_app::{ClientFiles, HttpRequest, HttpResponse};
+use sio_app::{ClientFiles, HttpRequest, HttpResponse, Method};
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -62,7 +62,9 @@ impl Pages {
     }
 
     pub(crate) fn answer(&self, request: &HttpRequest<'_>) -> HttpResponse {
+        let reads = matches!(request.method(), Method::Get | Method::Head);
         match self.files.get(request.path()) {
+            Some(_) if !reads => HttpResponse::new(405).header("Allow", "GET, HEAD"),
             Some((kind, bytes)) => HttpResponse::new(200)
                 .body(kind, bytes.clone())
                 .header("X-Content-Type-Options", "nosniff")

@@ -356,6 +356,7 @@ impl World {
             }
             (Err(SendError::Dropped), _) => assert!(choice & 2 == 2 && wanted.is_none(), "not volatile"),
             (Err(SendError::Full), known) => assert!(known.is_some()),
+            (Err(error @ (SendError::TooLarge | SendError::Reserved)), _) => panic!("{error}: our messages are small and have honest names"),
         }
     }
 
@@ -660,6 +661,7 @@ fn args(choice: u8) -> Args {
         2 => Args {
             json: "{\"_placeholder\":true,\"num\":0}".into(),
             attachments: vec![Bytes::from_static(b"\0\x01\x02")],
+            ..Args::default()
         },
         _ => Args::from(ByteString::from(format!("\"{}\"", "x".repeat(300)))),
     }

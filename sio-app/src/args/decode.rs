@@ -80,6 +80,10 @@ pub(crate) fn detached(args: Args) -> Args {
     Args {
         json: detached_text(args.json),
         attachments: args.attachments.into_iter().map(small).collect(),
+        exact: match args.exact.is_empty() {
+            true => args.exact,
+            false => args.exact.detached(),
+        },
     }
 }
 
@@ -90,6 +94,7 @@ impl<'a> List<'a> {
     fn first(&self) -> Arg<'a> {
         Arg {
             args: self.0,
+            place: 0,
             json: self.0.iter().next(),
         }
     }
@@ -110,6 +115,7 @@ impl<'de> Deserializer<'de> for List<'de> {
         visitor.visit_seq(Elements {
             args: self.0,
             rest: self.0.iter(),
+            next: 0,
             left: len,
         })
     }
@@ -161,6 +167,7 @@ impl<'de> Deserializer<'de> for List<'de> {
 struct Elements<'a> {
     args: &'a Args,
     rest: sio_proto::json::Elements<'a>,
+    next: usize,
     left: usize,
 }
 
@@ -172,8 +179,11 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
             return Ok(None);
         };
         self.left = left;
+        let place = self.next;
+        self.next += 1;
         seed.deserialize(Arg {
             args: self.args,
+            place,
             json: self.rest.next(),
         })
         .map(Some)
@@ -183,6 +193,7 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
 /// One argument; `None` is one that the peer did not send, which reads as `null`.
 struct Arg<'a> {
     args: &'a Args,
+    place: usize,
     json: Option<&'a str>,
 }
 
@@ -242,6 +253,7 @@ impl<'de> Deserializer<'de> for Arg<'de> {
             RAW => Handoff::Args(args_handed_over(Args {
                 json: self.raw(),
                 attachments: self.args.attachments.clone(),
+                exact: self.args.exact.only(self.place),
             })),
             DATA => Handoff::Data(match self.data()? {
                 Data::Binary(bytes) => Data::Binary(handed_over(bytes)),

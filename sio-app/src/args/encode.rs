@@ -10,7 +10,7 @@ use serde::ser::{Error as _, SerializeTuple, Serializer};
 use serde_json::Error;
 use serde_json::ser::Formatter;
 use sio_proto::json::named_attachments;
-use sio_proto::socket::Args;
+use sio_proto::socket::{Args, Exact};
 
 use super::placeholder::Renumbered;
 use super::{ArgsError, HANDOFF, Handoff, RAW, RAW_ARGS};
@@ -21,6 +21,8 @@ pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) 
     let page = RefCell::new(Page {
         text: scratch,
         attachments: Vec::new(),
+        exact: Exact::default(),
+        argument: 0,
         whole: None,
     });
     let result = value.serialize(List {
@@ -43,7 +45,11 @@ pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) 
         // its place, as often as it stands there, or end their connections.
         named_attachments(&json, attachments.len()).map_err(|_| ArgsError::new(Error::custom(LOOKALIKE)))?;
     }
-    Ok(Args { json, attachments })
+    Ok(Args {
+        json,
+        attachments,
+        exact: page.exact,
+    })
 }
 
 const LOOKALIKE: &str = "an object with the key `_placeholder` stands beside binary data, and would be taken for it";
@@ -58,6 +64,10 @@ fn is_unit<T: ?Sized>() -> bool {
 struct Page<'b> {
     text: &'b mut BytesMut,
     attachments: Vec<Bytes>,
+    /// What is passed on as it came.
+    exact: Exact,
+    /// The place of the argument that is being written.
+    argument: usize,
     /// Arguments that were handed over ready.
     whole: Option<Args>,
 }
@@ -224,7 +234,9 @@ impl SerializeTuple for Spread<'_, '_> {
 
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         if !std::mem::take(&mut self.first) {
-            self.page.borrow_mut().text.put_u8(b',');
+            let mut page = self.page.borrow_mut();
+            page.text.put_u8(b',');
+            page.argument += 1;
         }
         value.serialize(One {
             json: &mut json(self.page),
@@ -258,6 +270,10 @@ impl<'s, 'p, 'b> Serializer for One<'s, 'p, 'b> {
         if name == RAW
             && let Some(Handoff::Args(args)) = HANDOFF.take()
         {
+            if !args.exact.is_empty() {
+                let page = &mut *self.page.borrow_mut();
+                page.exact.append(page.argument, &args.exact);
+            }
             if args.attachments.is_empty() {
                 self.page.borrow_mut().text.put_slice(args.json.as_bytes());
                 return Ok(());

@@ -99,15 +99,7 @@ impl RawArgs {
     /// A copy that shares nothing with the buffer it was read into.
     #[must_use]
     pub fn compact(&self) -> Self {
-        Self(Args {
-            json: ByteString::from(&*self.0.json),
-            attachments: self
-                .0
-                .attachments
-                .iter()
-                .map(|bytes| Bytes::copy_from_slice(bytes))
-                .collect(),
-        })
+        Self(self.0.detached())
     }
 }
 
@@ -446,6 +438,47 @@ mod tests {
         ] {
             assert_eq!(&*actual.json, expected);
             assert!(actual.attachments.is_empty());
+        }
+    }
+
+    /// Hardening B13: what MessagePack has said goes with the arguments that are passed on, whole or one by one, and with no others.
+    #[cfg(feature = "msgpack")]
+    #[test]
+    fn what_was_said_exactly_is_passed_on() {
+        let mut first = Args::from(ByteString::from("null"));
+        let undefined = exact();
+        first.exact = undefined.clone();
+        let mut both = args("null,1");
+        both.exact = undefined.clone();
+
+        let raw = from_args::<RawArgs>(both.clone()).unwrap();
+        assert_eq!(written(&raw), both);
+        let one = from_args::<Raw>(both.clone()).unwrap();
+        assert_eq!(written(&one), first);
+        let (one, two) = from_args::<(Raw, Raw)>(both.clone()).unwrap();
+        assert!(two.0.exact.is_empty());
+        let turned = written(&("x", two, one));
+        assert_eq!((&*turned.json, turned.exact.get(1)), ("\"x\",1,null", None));
+        assert_eq!(turned.exact.get(2), undefined.get(0));
+        assert!(
+            written(&from_args::<(Value, Value)>(both.clone()).unwrap())
+                .exact
+                .is_empty()
+        );
+        assert_eq!(RawArgs(both.clone()).compact().0, both);
+    }
+
+    /// What a client of MessagePack has said with one undefined argument.
+    #[cfg(feature = "msgpack")]
+    fn exact() -> sio_proto::socket::Exact {
+        use sio_proto::codec::{MessagePack, PacketParser, Parsed};
+        use sio_proto::server::EngineMessage;
+        use sio_proto::socket::{Packet, text::Limits};
+        let event = b"\x83\xa4type\x02\xa4data\x92\xa1e\xd4\x00\x00\xa3nsp\xa1/";
+        let message = EngineMessage::Binary(Bytes::from_static(event));
+        match MessagePack::default().decode(message, &Limits::default()) {
+            Ok(Parsed::Packet(Packet::Event { args, .. })) => args.exact,
+            other => panic!("{other:?}"),
         }
     }
 

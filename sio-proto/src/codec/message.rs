@@ -354,6 +354,7 @@ mod tests {
         let args = Args {
             json: "1,{\"_placeholder\":true,\"num\":0}".into(),
             attachments: vec![Bytes::from_static(b"\x01\x02"), Bytes::new()],
+            ..Default::default()
         };
         assert_eq!(
             PlainEvent::new("a\"b", &args).to_json(),

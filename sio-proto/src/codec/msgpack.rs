@@ -20,13 +20,17 @@
 //! | lone surrogates | whatever other character their encoder has made of them: that cannot be told any more |
 //! | other ext, keys that are no strings, text that is not UTF-8 | an error |
 //!
+//! What JSON has no word for (undefined, NaN, infinities, dates, array buffers) is kept beside it as it came ([`Args::exact`](crate::socket::Args)), and is sent
+//! so to clients of MessagePack if the arguments are passed on untouched. Up to 64 such arguments of a packet are kept; further ones, and arguments
+//! that were read as types, are what the JSON says.
+//!
 //! | in JSON | is sent |
 //! |---|---|
 //! | whole numbers, `1.0` and `1e3` too | the shortest integer; beyond 64 bits, and with a fraction or an exponent beyond 2^53, a float, like JavaScript's |
 //! | `-0` | `00` |
 //! | `1e400` | infinity, which is what `JSON.parse` makes of it |
 //! | `"\ud800"` | U+FFFD: UTF-8 cannot hold a lone surrogate |
-//! | `null` | `c0`; nothing is ever sent as undefined |
+//! | `null` | `c0` |
 //!
 //! # Limits
 //!

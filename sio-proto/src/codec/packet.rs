@@ -215,7 +215,10 @@ pub(crate) fn checked(packet: Packet, revision: Revision, limits: &Limits) -> Re
         return Err(DecodeError::NamespaceTooLong.into());
     }
     match &packet {
-        Packet::Connect { payload, .. } => {
+        Packet::Connect { query, payload, .. } => {
+            if query.as_ref().is_some_and(|query| query.len() > limits.max_query_bytes) {
+                return Err(DecodeError::QueryTooLong.into());
+            }
             if let Some(payload) = payload {
                 check_json(payload, limits)?;
                 if !payload.starts_with('{') {

@@ -22,9 +22,6 @@ use crate::socket::text::Decoded;
 use crate::wire::Inbound;
 use crate::{Config, Frame, http, socket};
 
-/// Most packets in one POST.
-const MAX_PACKETS_PER_POST: usize = 65_536;
-
 /// `Content-Type` of polls, scripts included (docs/protocol/engine-io.md §4.6).
 const TEXT: &str = "text/plain; charset=UTF-8";
 /// `Content-Type` of binary payloads.
@@ -51,7 +48,7 @@ pub(crate) fn decode_post(
         // Refused as a whole (docs/protocol/engine-io.md §4.4).
         Revision::V4 if binary => Vec::new(),
         Revision::V3 if binary && !form.jsonp => {
-            let packets = payload_v3::decode_binary(body, Dialect::Plain, MAX_PACKETS_PER_POST);
+            let packets = payload_v3::decode_binary(body, Dialect::Plain, config.max_packets_per_payload);
             collect(packets, form.revision, raw, config)
         }
         revision => {
@@ -66,9 +63,14 @@ pub(crate) fn decode_post(
                 },
             };
             match revision {
-                Revision::V4 => collect(payload::decode(text, MAX_PACKETS_PER_POST), revision, raw, config),
+                Revision::V4 => collect(
+                    payload::decode(text, config.max_packets_per_payload),
+                    revision,
+                    raw,
+                    config,
+                ),
                 Revision::V3 => collect(
-                    payload_v3::decode_text(text, Dialect::Plain, MAX_PACKETS_PER_POST),
+                    payload_v3::decode_text(text, Dialect::Plain, config.max_packets_per_payload),
                     revision,
                     raw,
                     config,

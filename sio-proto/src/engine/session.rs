@@ -43,7 +43,7 @@ use crate::server::{
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http, json, socket};
 
-pub(crate) use closing::{close, handle_closed};
+pub(crate) use closing::{close, evict, handle_closed};
 use closing::{close_parked, fail, finish_closing};
 use handshake::Purpose;
 pub(crate) use handshake::handle_request;
@@ -55,8 +55,7 @@ use upgrade::{attach_candidate, drop_candidate, handle_candidate, switch_if_wait
 
 /// How often a parked GET is looked at while an upgrade is under way (docs/protocol/engine-io.md §7, step 2).
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
-/// Most packets that a candidate may send ahead of the end of a POST. Genuine clients wait for its answer and send none; each may be as
-/// large as `max_payload`.
+/// Most packets that a candidate may send ahead of the end of a POST, and together they may be as large as one message. Genuine clients wait for its answer and send none.
 const MAX_HELD: usize = 16;
 /// Most namespaces remembered as just left.
 const MAX_LEFT: usize = 8;
@@ -94,6 +93,19 @@ pub(crate) struct Engine {
     pub(crate) queue: socket::revision4::Queue,
 }
 
+impl Engine {
+    /// Whether messages are the user's own.
+    pub(crate) const fn is_raw(&self) -> bool {
+        self.raw
+    }
+
+    /// What is kept of what the client has sent, in bytes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let held = self.candidate.as_ref().map_or(0, |candidate| candidate.held_bytes);
+        held + self.queue.bytes() + self.jsonp.as_ref().map_or(0, |index| index.len())
+    }
+}
+
 /// A request of this generation, and what it is.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrival<'a> {
@@ -115,6 +127,7 @@ struct Candidate {
     /// `5` came while a POST was under way: the switch waits for it, and so do these packets.
     switching: bool,
     held: Vec<Inbound>,
+    held_bytes: usize,
 }
 
 fn engine_of(session: &mut Session) -> Option<&mut Engine> {

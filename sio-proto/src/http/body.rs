@@ -117,6 +117,11 @@ enum Form {
 }
 
 impl BodyReader {
+    /// What is kept of the body so far, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.gathered.first.len() + self.gathered.joined.capacity()
+    }
+
     /// # Errors
     ///
     /// The body is announced to be larger than the limit. Nothing has been read.

@@ -82,6 +82,16 @@ impl RequestDecoder {
         Self::default()
     }
 
+    /// What is kept of a request whose body is not complete, in bytes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match &self.state {
+            State::Body(pending) => {
+                pending.body.held_bytes() + pending.request.target.len() + pending.request.headers.bytes()
+            }
+            State::Head(_) | State::Over | State::Upgraded | State::Failed(_) => 0,
+        }
+    }
+
     /// Takes the next event off the front of `bytes`; `None` if it takes more bytes to know.
     ///
     /// Between two calls bytes may only be appended to what is left in the buffer. After a websocket upgrade everything

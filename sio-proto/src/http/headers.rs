@@ -109,6 +109,11 @@ impl Headers {
             .map(|(name, value)| (core::str::from_utf8(name).unwrap_or_default(), value))
     }
 
+    /// What they take in memory, the head they came in included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.head.len() + size_of_val(&*self.fields)
+    }
+
     /// Number of fields.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -55,8 +55,8 @@ pub use limits::Limits;
 pub use method::Method;
 pub use query::Query;
 pub(crate) use query::decode as decode_value;
-pub(crate) use request::origin_form;
 pub use request::{Exchange, Request};
+pub(crate) use request::{Shown, origin_form};
 pub use response::{
     BodyForm, CONTINUE, ResponseFraming, Sent, encode_chunk, encode_last_chunk, encode_response, encode_response_head,
 };

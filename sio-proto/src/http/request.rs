@@ -142,6 +142,24 @@ impl Request {
     }
 }
 
+/// A path for logs, without what may be the id of a session: clients from before 1.0 have it in the path (docs/protocol/legacy-0.9.md §3, legacy-0.6.md §5).
+/// Whatever is as long as an id and made of the same characters is left out.
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHORTEST_ID: usize = 15;
+        let is_of_id = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+        f.write_str("\"")?;
+        for (at, segment) in self.0.split('/').enumerate() {
+            let hidden = segment.len() >= SHORTEST_ID && segment.bytes().all(is_of_id);
+            let slash = if at == 0 { "" } else { "/" };
+            write!(f, "{slash}{}", if hidden { "…" } else { segment }.escape_debug())?;
+        }
+        f.write_str("\"")
+    }
+}
+
 /// What a target in absolute form says.
 struct Absolute<'a> {
     authority: &'a str,
@@ -174,11 +192,11 @@ pub(crate) fn origin_form(target: &str) -> &str {
 }
 
 impl fmt::Debug for Request {
-    /// Without query and header values: session ids and tokens do not belong in a log.
+    /// Without query, header values and ids in the path: session ids and tokens do not belong in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("method", &self.method)
-            .field("path", &self.path())
+            .field("path", &Shown(self.path()))
             .field("version_minor", &self.version_minor)
             .field("headers", &self.headers)
             .field("body", &self.body.as_ref().map(Bytes::len))
@@ -284,5 +302,25 @@ mod tests {
         let request = request("/a?sid=secret", 1, &[("Cookie", "secret")]);
         assert_eq!(request.compact(), request);
         assert!(!format!("{request:?}").contains("secret"));
+    }
+
+    /// Hardening A4.
+    #[test]
+    fn debug_shows_no_session_id_in_a_path() {
+        for (path, shown) in [
+            (
+                "/socket.io/1/websocket/f2OB-Gs9-F9dtPdjA7X9",
+                "/socket.io/1/websocket/…",
+            ),
+            (
+                "/socket.io/jsonp-polling/4895096807746584/1795447966104/0",
+                "/socket.io/jsonp-polling/…/1795447966104/0",
+            ),
+            ("/socket.io/1//f2OB-Gs9-F9dtPdjA7X9/", "/socket.io/1//…/"),
+            ("/about.html", "/about.html"),
+        ] {
+            let debug = format!("{:?}", request(path, 1, &[]));
+            assert!(debug.contains(&format!("path: \"{shown}\"")), "{debug}");
+        }
     }
 }

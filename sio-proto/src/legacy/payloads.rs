@@ -61,6 +61,11 @@ impl PayloadReader {
     }
 
     /// Reads the next payload. What is wrong with it stands behind the messages that came before.
+    /// What is held back of a message that comes in pieces, in bytes.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.decoder.buffered_bytes()
+    }
+
     pub(crate) fn read(&mut self, payload: &ByteString, from_form: bool, config: &Config, out: &mut Vec<Inbound>) {
         let limits = config.legacy.message_limits();
         let mut received = Vec::new();

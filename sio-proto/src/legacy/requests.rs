@@ -16,7 +16,7 @@ use super::upgrade::{Agreed, agree, take_up};
 use crate::codec::Codec;
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
-    Admitted, Asker, Blocked, Carriage, Core, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role,
+    Admitted, Asker, Auth, Blocked, Carriage, Core, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role,
     StreamEncoding, StreamForm, Wiring, header,
 };
 use crate::wire::{Inbound, Wire};
@@ -54,6 +54,9 @@ pub(crate) fn handle_request(
         Some(None) if route.maybe_timestamp => None,
         session => session,
     };
+    if let Some(Some(slot)) = session {
+        core.came_back(slot);
+    }
     let arrival = Arrival {
         request,
         codec,
@@ -145,7 +148,7 @@ enum Door {
 
 /// Makes a session, which asks for the namespace `/`. Its GET is parked, or its websocket open, until the user has decided.
 fn open(core: &mut Core, now: Time, admitted: Admitted<'_>, door: Door, arrival: &Arrival<'_>, out: &mut Outputs) {
-    let Some(permit) = core.permit(admitted) else {
+    let Some(permit) = core.permit(now, admitted, out) else {
         return out.writes.push(match door {
             Door::Parked(asker, _) => asker.answer(503, None, Bytes::new()),
             Door::WebSocket(agreed) => agreed.farewell(),
@@ -156,7 +159,7 @@ fn open(core: &mut Core, now: Time, admitted: Admitted<'_>, door: Door, arrival:
         Door::WebSocket(agreed) => (agreed.link, None, Role::WebSocket),
     };
     let wiring = Wiring::Legacy06(Tilde::new(arrival.codec, script));
-    let slot = core.open_session(now, permit, arrival.transport.into(), Some(link), wiring);
+    let slot = core.open_session(permit, arrival.transport.into(), Some(link), wiring);
     core.links.set(link, core.key(slot), role);
     hold(core, slot, arrival);
     match door {
@@ -173,7 +176,8 @@ fn open(core: &mut Core, now: Time, admitted: Admitted<'_>, door: Door, arrival:
     }
     let held = now + core.config.legacy.poll_duration;
     set_deadline(core, slot, held);
-    if !core.ask(slot, &ByteString::from_static("/"), None, out) {
+    let main = ByteString::from_static("/");
+    if core.ask(slot, &main, Auth::None, out).is_err() {
         close(core, slot, Reason::ForcedServerClose, out);
     }
 }
@@ -332,6 +336,10 @@ pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: u32, out: &mut Output
 fn post(core: &mut Core, now: Time, slot: u32, asker: Asker, mut packets: Vec<Inbound>, out: &mut Outputs) {
     if let Some(Inbound::Payload { payload, from_form }) = packets.pop_if(|p| matches!(p, Inbound::Payload { .. })) {
         read_piece(core, slot, &payload, from_form, &mut packets);
+        if !core.weigh(slot) {
+            out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+            return close(core, slot, Reason::ForcedClose, out);
+        }
     }
     let key = core.key(slot);
     let mut verdict = 200;

@@ -58,6 +58,11 @@ pub(crate) struct Tilde {
 }
 
 impl Tilde {
+    /// What is kept of what the client has sent, in bytes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.reader.as_ref().map_or(0, |reader| reader.buffered_bytes())
+    }
+
     /// A session in the codec of this number, whose GET is answered with this script, if it has to be one.
     pub(super) fn new(codec: u8, script: Option<u64>) -> Self {
         Self {

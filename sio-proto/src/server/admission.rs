@@ -8,9 +8,12 @@
 //! There is no other way to a session: [`Core::open_session`] wants a [`Permit`], and only [`Core::permit`] makes one. A route that forgets to
 //! ask does not compile; a caller that forgets to say [`Admission::Allowed`] is refused.
 
+use alloc::sync::Arc;
+
 use bytestring::ByteString;
 
-use super::{Core, Request};
+use super::{Core, Handshake, Outputs, Request};
+use crate::Time;
 
 /// What the application says to a request that would open a session (the `allowRequest` of genuine servers).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,8 +30,10 @@ pub enum Admission {
 /// A request to which neither its origin nor the application is an obstacle.
 pub(crate) struct Admitted<'a>(&'a Request);
 
-/// Leave to open one session for this request. It is used up by opening it.
-pub(crate) struct Permit<'a>(&'a Request);
+/// Leave to open one session, which has been counted, and what that session keeps of its request. It is used up by opening the session; one that is not would
+/// be counted for ever.
+#[must_use]
+pub(crate) struct Permit(Arc<Handshake>);
 
 /// Why a request may not open a session.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,16 +59,20 @@ impl Request {
 }
 
 impl Core {
-    /// Leave to open a session; `None` when there may be no more, or when the server is going away.
-    pub(crate) fn permit<'a>(&self, admitted: Admitted<'a>) -> Option<Permit<'a>> {
-        let has_room = !self.is_shutting_down() && self.sessions.len() < self.config.max_sessions;
-        has_room.then_some(Permit(admitted.0))
+    /// Leave to open a session; `None` when there may be no more, or when the server is going away. It counts the session, and ends others that have joined nothing
+    /// if that makes room.
+    pub(crate) fn permit(&mut self, now: Time, admitted: Admitted<'_>, out: &mut Outputs) -> Option<Permit> {
+        if self.is_shutting_down() {
+            return None;
+        }
+        let handshake = admitted.0.handshake(&self.config, now);
+        self.make_room(now, &handshake, out).then_some(Permit(handshake))
     }
 }
 
-impl<'a> Permit<'a> {
-    /// The request that it was given to.
-    pub(crate) const fn request(&self) -> &'a Request {
+impl Permit {
+    /// What the session keeps of the request.
+    pub(crate) fn into_handshake(self) -> Arc<Handshake> {
         self.0
     }
 }

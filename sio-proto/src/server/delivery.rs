@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::{Form, Garbled, Generation, Handshake, Reason, TransportKind};
+use super::{Auth, Form, Garbled, Generation, Handshake, Reason, TransportKind};
 use crate::keep;
 use crate::socket::Args;
 use crate::{SessionKey, Sid, SocketKey, WireId};
@@ -29,8 +29,8 @@ pub enum Delivery {
         wire_id: Option<WireId>,
         /// The namespace it asks for; starts with `/`.
         namespace: ByteString,
-        /// The JSON object sent along, if any. From generations that have none: the query as a JSON object.
-        auth: Option<ByteString>,
+        /// What it says for itself. From generations that have no `auth`: the queries.
+        auth: Auth,
         /// The request that opened the session.
         handshake: Arc<Handshake>,
         /// The wire it speaks.

@@ -1,7 +1,6 @@
 //! What is remembered of the request that opened a session.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,10 +8,11 @@ use core::any::Any;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::Request;
+use crate::Config;
 use crate::detect::Transport;
 use crate::{Time, http, json};
 
@@ -154,12 +154,21 @@ impl fmt::Display for TransportKind {
     }
 }
 
-/// The request that opened a session: target and headers, copied out of the receive buffer into one allocation so that an
-/// idle session does not keep the buffer alive.
+/// What a session keeps of the request that opened it: the target, and of the header fields those that fit into
+/// [`Config::max_handshake_bytes`](crate::Config::max_handshake_bytes). They are copied out of the receive buffer into one allocation, so that an idle session
+/// does not keep the buffer alive.
+///
+/// Header fields beyond the limit are left out whole, never cut ([`Handshake::left_out`]). The fields of
+/// [`Config::handshake_headers`](crate::Config::handshake_headers) come first, so they are the last to be left out. The hook that decides about a request sees all of them.
 pub struct Handshake {
     text: Box<str>,
     /// Ends of the target, then of each header's name and value, as offsets into `text`.
     ends: Box<[u32]>,
+    /// The pairs of the query as a JSON object, for clients that have nothing else to say for themselves.
+    query_object: Option<ByteString>,
+    /// The keys of the query that are the protocol's own; none where the query is no [`Auth`].
+    parameters: &'static [&'static str],
+    left_out: u32,
     /// Who sent it.
     pub peer: Peer,
     /// When it came.
@@ -169,32 +178,58 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// Copies what is kept of `request`.
-    #[must_use]
-    pub fn new(request: &Request, issued: Time) -> Self {
+    /// Copies what is kept of `request`. `parameters` are the keys of the query that are the protocol's own: the others become the
+    /// [object](Self::query_object), unless there are no such keys.
+    ///
+    /// What it costs grows with the length of the head, which [`http::Limits`] bound, so it is for where no lock is held.
+    pub(crate) fn new(config: &Config, request: &Request, issued: Time, parameters: &'static [&'static str]) -> Self {
         let Request {
             http, peer, extension, ..
         } = request;
-        let mut text = String::with_capacity(http.target.len() + 64);
-        let mut ends = Vec::new();
+        let kept = kept_fields(config, &http.headers);
+        let mut text = String::with_capacity(http.target.len() + kept.bytes);
+        let mut ends = Vec::with_capacity(1 + 2 * kept.fields);
         text.push_str(&http.target);
         ends.push(text.len() as u32);
-        for (name, value) in http.headers.iter() {
-            let Ok(value) = core::str::from_utf8(value) else {
-                continue;
-            };
+        for ((name, value), _) in text_fields(&http.headers).zip(&kept.is_kept).filter(|(_, kept)| **kept) {
             text.push_str(name);
             ends.push(text.len() as u32);
             text.push_str(value);
             ends.push(text.len() as u32);
         }
-        Self {
+        let mut handshake = Self {
             text: text.into_boxed_str(),
             ends: ends.into_boxed_slice(),
+            query_object: None,
+            parameters,
+            left_out: kept.left_out,
             peer: *peer,
             issued,
             extension: extension.clone(),
+        };
+        if !parameters.is_empty() {
+            handshake.query_object = query_object(&[handshake.query()], parameters);
         }
+        handshake
+    }
+
+    /// What it takes in memory, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let object = self.query_object.as_ref().map_or(0, |object| object.len());
+        size_of::<Self>() + self.text.len() + size_of_val(&*self.ends) + object
+    }
+
+    /// How many header fields are not kept because they did not fit.
+    #[must_use]
+    pub const fn left_out(&self) -> usize {
+        self.left_out as usize
+    }
+
+    /// The pairs of the query as one JSON object, of equal keys the last, without those that are the protocol's own. `None` if there are none, and for
+    /// clients that say who they are with a CONNECT: those of 3.0 and later, and of 0.6.
+    #[must_use]
+    pub const fn query_object(&self) -> Option<&ByteString> {
+        self.query_object.as_ref()
     }
 
     /// The request target as it came: path and query.
@@ -225,7 +260,7 @@ impl Handshake {
             .map(|(_, value)| value)
     }
 
-    /// All headers whose values are UTF-8, in order.
+    /// All headers that are kept, in the order in which they came. Only those are whose values are UTF-8.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.ends.windows(3).step_by(2).map(|w| {
             let [start, middle, end] = [w[0] as usize, w[1] as usize, w[2] as usize];
@@ -234,29 +269,110 @@ impl Handshake {
     }
 }
 
+/// The fields whose values are text.
+fn text_fields(headers: &http::Headers) -> impl Iterator<Item = (&str, &str)> {
+    headers
+        .iter()
+        .filter_map(|(name, value)| Some((name, core::str::from_utf8(value).ok()?)))
+}
+
+/// Which fields a session keeps.
+struct Kept {
+    is_kept: Vec<bool>,
+    fields: usize,
+    bytes: usize,
+    left_out: u32,
+}
+
+/// Chooses the fields that fit: first those that the config names, in its order, then the others in theirs.
+fn kept_fields(config: &Config, headers: &http::Headers) -> Kept {
+    let fields: Vec<_> = text_fields(headers).collect();
+    let cost = |(name, value): (&str, &str)| name.len() + value.len() + 2 * size_of::<u32>();
+    let mut kept = Kept {
+        is_kept: alloc::vec![false; fields.len()],
+        fields: 0,
+        bytes: 0,
+        left_out: 0,
+    };
+    let all: usize = fields.iter().copied().map(cost).sum();
+    let wanted = config.handshake_headers.iter().map(|name| Some(&**name));
+    // The usual case: everything fits, and the order says nothing.
+    let first = usize::from(all <= config.max_handshake_bytes) * config.handshake_headers.len();
+    for name in wanted.chain([None]).skip(first) {
+        for (at, field) in fields.iter().enumerate() {
+            let is_meant = name.is_none_or(|name| field.0.eq_ignore_ascii_case(name));
+            if !is_meant || kept.is_kept[at] || kept.bytes + cost(*field) > config.max_handshake_bytes {
+                continue;
+            }
+            kept.is_kept[at] = true;
+            kept.fields += 1;
+            kept.bytes += cost(*field);
+        }
+    }
+    kept.left_out = (fields.len() - kept.fields) as u32;
+    kept
+}
+
+/// What a client says for itself when it asks for a namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// Nothing.
+    #[default]
+    None,
+    /// A JSON object, as the CONNECT of a client of 3.0 or later carried it.
+    Payload(ByteString),
+    /// Queries: that of the handshake, and this one of the CONNECT, raw and perhaps empty; of clients before 3.0. As an object they are
+    /// [made](Auth::to_json) when somebody asks, because a client may send as many CONNECTs as it likes.
+    Query(ByteString),
+}
+
+impl Auth {
+    /// One JSON object, if anything was said. `handshake` is that of the session. Cheap unless the CONNECT had a query of its own: then the cost grows with the
+    /// length of both queries, so ask where no lock is held.
+    #[must_use]
+    pub fn to_json(&self, handshake: &Handshake) -> Option<ByteString> {
+        match self {
+            Self::None => None,
+            Self::Payload(payload) => Some(payload.clone()),
+            Self::Query(own) if own.is_empty() => handshake.query_object.clone(),
+            Self::Query(own) => query_object(&[handshake.query(), own], handshake.parameters),
+        }
+    }
+
+    /// What is kept of it for the socket, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Payload(text) | Self::Query(text) => text.len(),
+        }
+    }
+}
+
 /// The pairs of raw queries as one JSON object, without the keys that are the protocol's own; `None` if nothing is left. Of equal keys the
 /// last one counts.
 pub(crate) fn query_object(queries: &[&str], without: &[&str]) -> Option<ByteString> {
-    let mut pairs = BTreeMap::new();
-    for query in queries {
-        for (key, value) in http::Query::new(*query).iter() {
-            if !without.contains(&&*key) {
-                pairs.insert(key.into_owned(), value.into_owned());
-            }
-        }
-    }
+    let queries: Vec<_> = queries.iter().map(|query| http::Query::new(*query)).collect();
+    let pairs = queries.iter().flat_map(http::Query::iter);
+    let mut pairs: Vec<_> = pairs.filter(|(key, _)| !without.contains(&&**key)).collect();
     if pairs.is_empty() {
         return None;
     }
-    let mut object = BytesMut::new();
-    for (key, value) in &pairs {
+    // Stable: equal keys stay in their order.
+    pairs.sort_by(|(key, _), (other, _)| key.cmp(other));
+    let mut object = BytesMut::with_capacity(2 * queries.iter().map(|query| query.raw().len()).sum::<usize>());
+    let mut pairs = pairs.iter().peekable();
+    while let Some((key, value)) = pairs.next() {
+        if pairs.peek().is_some_and(|(next, _)| next == key) {
+            continue;
+        }
         object.put_u8(if object.is_empty() { b'{' } else { b',' });
         json::write_string(&mut object, key);
         object.put_u8(b':');
         json::write_string(&mut object, value);
     }
     object.put_u8(b'}');
-    ByteString::try_from(object.freeze()).ok()
+    // In memory of its own, just as large as needed.
+    ByteString::try_from(Bytes::copy_from_slice(&object)).ok()
 }
 
 impl fmt::Debug for Handshake {
@@ -264,7 +380,7 @@ impl fmt::Debug for Handshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.target().split('?').next().unwrap_or_default();
         f.debug_struct("Handshake")
-            .field("path", &path)
+            .field("path", &http::Shown(path))
             .field("peer", &self.peer)
             .finish_non_exhaustive()
     }

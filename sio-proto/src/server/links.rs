@@ -32,6 +32,12 @@ pub(crate) struct Links {
 }
 
 impl Links {
+    /// How many entries there is memory for at least.
+    #[cfg(test)]
+    pub(crate) const fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(crate) fn get(&self, link: LinkId) -> Option<(SessionKey, Role)> {
         self.slots
             .get(link.slot())
@@ -62,6 +68,14 @@ impl Links {
             .filter(|s| s.generation == link.generation())
         {
             slot.used = None;
+        }
+        // Each entry that goes was made by one input, so this is constant work for each.
+        while self.slots.last().is_some_and(|last| last.used.is_none()) {
+            self.slots.pop();
+        }
+        let room = self.slots.capacity();
+        if room > 1024 && self.slots.len() < room / 4 {
+            self.slots.shrink_to(2 * self.slots.len());
         }
     }
 }

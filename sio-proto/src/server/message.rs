@@ -80,7 +80,7 @@ use bytestring::ByteString;
 use super::{Generation, SendError};
 use crate::engine::Revision;
 use crate::socket::{Args, Packet};
-use crate::{Config, Frame};
+use crate::{Config, Frame, Time};
 
 /// A way to write a message. Clients of one generation share one form whatever their transport: the websocket frame's
 /// tail is what goes into a poll. On the plain-message transports each codec is a form.
@@ -214,6 +214,8 @@ pub struct Message {
     pub(crate) args: Args,
     /// Whether it may be dropped for clients that cannot take it right now.
     pub(crate) volatile: bool,
+    /// When it is said, as far as the order of volatile messages goes; the time of the input if nothing else is set.
+    pub(crate) moment: Option<Time>,
     packets: [Encoding; Form::PACKETS],
     /// By the number of the codec; there are few.
     plain: Vec<(u8, Encoding)>,
@@ -229,6 +231,7 @@ impl Message {
             id,
             args,
             volatile: false,
+            moment: None,
             packets: [const { Encoding::Missing }; Form::PACKETS],
             plain: Vec::new(),
         }
@@ -243,6 +246,7 @@ impl Message {
             id: Some(id),
             args,
             volatile: false,
+            moment: None,
             packets: [const { Encoding::Missing }; Form::PACKETS],
             plain: Vec::new(),
         }
@@ -252,6 +256,15 @@ impl Message {
     #[must_use]
     pub const fn volatile(mut self, volatile: bool) -> Self {
         self.volatile = volatile;
+        self
+    }
+
+    /// Says in what moment a volatile message is sent, if not in that of the input it comes with. Of several volatile messages to a client in one moment the
+    /// first is sent and the others are dropped, even if the first has been handed to the client's connection by then: as with genuine servers, whose
+    /// connection is busy until their code has returned.
+    #[must_use]
+    pub const fn moment(mut self, moment: Option<Time>) -> Self {
+        self.moment = moment;
         self
     }
 

@@ -22,9 +22,11 @@ mod handshake;
 mod http_answer;
 mod kind;
 mod links;
+mod lobby;
 mod message;
 mod namespace;
 mod output;
+mod quota;
 mod reason;
 mod rooms;
 mod route;
@@ -41,9 +43,10 @@ pub use command::{AckRequest, Command, SendError, Target};
 pub use counters::{Count, Counters, Refused};
 pub use delivery::{AckError, Delivery, EngineMessage};
 pub use facade::{Output, Server};
-pub use handshake::{Extension, Generation, Handshake, Peer, TransportKind};
+pub use handshake::{Auth, Extension, Generation, Handshake, Peer, TransportKind};
 pub use message::{Encoded, Form, Forms, Message};
 pub use output::{Body, Hixie, Outputs, PollEncoding, Response, Upgrade, Write};
+pub use quota::{LocalQuota, NoRoom, QuotaLimits, SessionQuota, network_of};
 pub use reason::Reason;
 pub use rooms::RoomWatch;
 pub use route::{Cause, Request, Routed, Router};
@@ -51,11 +54,18 @@ pub use shard::Shard;
 pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 
 pub(crate) use admission::{Admitted, Denied, Permit};
-pub(crate) use handshake::query_object;
 pub(crate) use http_answer::{Asker, accept_websocket, header, preflight};
 pub(crate) use kind::Findings;
 pub(crate) use links::Role;
 pub(crate) use session::{Blocked, Carriage, Session, State, Wiring};
 pub(crate) use shard::Core;
-pub(crate) use socket::Standing;
+/// Gives back what a crowd has left of a list that has become much shorter: constant work for each that went.
+pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {
+    let room = list.capacity();
+    if room > 64 && list.len() < room / 4 {
+        list.shrink_to(2 * list.len());
+    }
+}
+
+pub(crate) use socket::{NoEntry, Standing};
 pub(crate) use timers::Alarm;

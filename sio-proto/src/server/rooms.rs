@@ -28,15 +28,26 @@ pub trait RoomWatch: Send {
     fn ends(&mut self, namespace: &str, room: &str);
 }
 
-/// Makes a socket a member of a room. True if it is one now; false if it may be in no more rooms.
+/// How many rooms one socket may be in, and what their names may weigh.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_rooms: usize,
+    pub(crate) max_name_bytes: usize,
+    pub(crate) max_bytes: usize,
+}
+
+/// Makes a socket a member of a room. True if it is one now; false if the name is too long, or it may be in no more rooms.
 pub(crate) fn join(
     rooms: &mut Slab<Room>,
     namespaces: &mut Namespaces,
     sockets: &mut Slab<Socket>,
     slot: u32,
     name: &str,
-    max: usize,
+    limits: Limits,
 ) -> bool {
+    if name.len() > limits.max_name_bytes {
+        return false;
+    }
     let Some(socket) = sockets.get_mut(slot) else {
         return false;
     };
@@ -45,7 +56,7 @@ pub(crate) fn join(
     if found.is_some_and(|room| socket.rooms.iter().any(|(r, _)| *r == room)) {
         return true;
     }
-    if socket.rooms.len() >= max {
+    if socket.rooms.len() >= limits.max_rooms || socket.room_bytes as usize + name.len() > limits.max_bytes {
         return false;
     }
     let room = match found {
@@ -62,6 +73,7 @@ pub(crate) fn join(
     };
     let members = &mut rooms.get_mut(room).expect("found or made above").members;
     socket.rooms.push((room, members.len() as u32));
+    socket.room_bytes += name.len() as u32;
     members.push(Member {
         socket: slot,
         session: socket.session,
@@ -84,6 +96,7 @@ pub(crate) fn leave(
     };
     if let Some(at) = socket.rooms.iter().position(|(r, _)| *r == room) {
         let (_, position) = socket.rooms.swap_remove(at);
+        socket.room_bytes -= name.len() as u32;
         take_member(rooms, namespaces, sockets, namespace, room, position);
     }
 }
@@ -107,6 +120,7 @@ fn take_member(
 ) {
     let Some(entry) = rooms.get_mut(room) else { return };
     entry.members.swap_remove(position as usize);
+    super::trim(&mut entry.members);
     if let Some(moved) = entry.members.get(position as usize)
         && let Some(socket) = sockets.get_mut(moved.socket)
         && let Some(place) = socket.rooms.iter_mut().find(|(r, _)| *r == room)

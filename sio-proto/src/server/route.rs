@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 
 use super::admission::Admission;
 use super::kind::{Findings, Kind};
-use super::{Core, Extension, Outputs, Peer, Reason};
+use super::{Core, Extension, Handshake, Outputs, Peer, Reason};
 use crate::id::{SessionId, SidKey, address_of};
 use crate::wire::Inbound;
-use crate::{Config, LinkId, Time, detect, engine, http, legacy};
+use crate::{Config, LinkId, Time, detect, engine, http, legacy, socket};
 
 /// A request on its way into a shard.
 #[derive(Debug)]
@@ -24,6 +24,9 @@ pub struct Request {
     pub extension: Option<Extension>,
     /// The packets in its body, decoded where no lock is held.
     pub(crate) packets: Vec<Inbound>,
+    /// What the session that it opens keeps of it, made where no lock is held.
+    handshake: Option<Arc<Handshake>>,
+
     findings: Findings,
 }
 
@@ -47,6 +50,8 @@ impl Request {
             admission: Admission::NotAsked,
             extension: None,
             packets: Vec::new(),
+            handshake: None,
+
             findings,
         }
     }
@@ -204,6 +209,27 @@ pub(super) fn handle_body_started(core: &mut Core, link: LinkId, request: &Reque
 }
 
 impl Request {
+    /// Makes what the session keeps that this request may open: a copy of the head, and for clients before 3.0 the object that their query is. Call it where no lock is held, for
+    /// requests that [`Router::route`] says are [`Routed::New`] and that are [allowed](Admission::Allowed); the shard does it otherwise, under the caller's lock.
+    ///
+    /// The cost before any limit but those of [`http::Limits`]: a few walks over head and query, and a sort of at most [`http::Query::MAX_PAIRS`] pairs.
+    pub fn prepare(&mut self, config: &Config, now: Time) {
+        self.handshake = Some(self.handshake(config, now));
+    }
+
+    /// What the session keeps that this request opens: what has been [prepared](Self::prepare), or made now.
+    pub(crate) fn handshake(&self, config: &Config, now: Time) -> Arc<Handshake> {
+        let parameters: &'static [&'static str] = match self.findings.kind {
+            Kind::Engine { raw: false, route, .. } if route.version.revision() == Some(engine::Revision::V3) => {
+                &socket::revision4::PARAMETERS
+            }
+            Kind::Legacy09(_) => &legacy::v1::session::PARAMETERS,
+            Kind::Engine { .. } | Kind::UnknownProtocol | Kind::Legacy06(..) | Kind::Foreign => &[],
+        };
+        let prepared = self.handshake.clone();
+        prepared.unwrap_or_else(|| Arc::new(Handshake::new(config, self, now, parameters)))
+    }
+
     /// Decodes the packets in the body, for the wire that the request names. Call it where no lock is held, before the request goes to its
     /// shard; for requests that a [`Conn`](crate::conn::Conn) has read, it has been done.
     pub fn decode_body(&mut self, config: &Config) {
@@ -214,7 +240,7 @@ impl Request {
         let body = body.clone();
         self.packets = match self.findings.kind {
             Kind::Engine { raw, route, .. } => engine::session::decode_body(config, &self.http, raw, &route, body),
-            Kind::Legacy09(route) => legacy::v1::requests::decode_body(&route, &body),
+            Kind::Legacy09(route) => legacy::v1::requests::decode_body(config, &route, &body),
             Kind::Legacy06(codec, route) => legacy::payloads::decode_body(config, codec, &route, &body),
             Kind::UnknownProtocol | Kind::Foreign => Vec::new(),
         };

@@ -19,6 +19,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::http_answer::Asker;
+use super::lobby::Place;
 use super::{Form, Generation, Handshake, Outputs, Part, Peer, SendError, StreamForm, TransportKind, Write};
 use crate::engine::Revision;
 use crate::id::SessionId;
@@ -120,6 +121,9 @@ pub(crate) struct Session {
     pub(crate) post: Option<LinkId>,
     /// Frames are changed for this session before they are queued ([`Session::adapt`]); by exception.
     pub(crate) adapts: bool,
+    /// The moment of the last volatile message: the low half of its microseconds, for want of room. That it is taken for another now and then costs a
+    /// message which might have been dropped anyway.
+    pub(crate) volatile_at: u32,
     pub(crate) outbox: VecDeque<Frame>,
     pub(crate) outbox_bytes: usize,
     /// Sockets of this session, connected or asked.
@@ -131,15 +135,32 @@ pub(crate) struct Session {
     pub(crate) attachments_due: Time,
     /// Whether an alarm is armed, for that or for an earlier time.
     pub(crate) attachments_alarm: bool,
+    /// Where it stands in the lobby, if it does.
+    pub(crate) place: Option<Place>,
+    /// Whether the client has done more than to open it.
+    pub(crate) came_back: bool,
+    /// Bytes that the quota has counted beside those of the session itself and its handshake.
+    pub(crate) reserved: u32,
+    /// What is kept of what its sockets have said for themselves, in bytes.
+    pub(crate) auth_bytes: u32,
+    /// How many CONNECTs came in the second below.
+    pub(crate) connects: u32,
+    /// The second that is counted, since the start of time.
+    pub(crate) connects_in: u32,
     pub(crate) wiring: Wiring,
 }
 
 // Sessions are held by the hundred thousand.
-const _: () = assert!(size_of::<Session>() <= 320);
+const _: () = assert!(size_of::<Session>() <= 344);
 
 impl Session {
     pub(crate) const fn generation(&self) -> Generation {
         self.form().generation()
+    }
+
+    /// Whether it is one of Engine.IO whose messages are the user's own.
+    pub(crate) const fn is_raw(&self) -> bool {
+        matches!(&self.wiring, Wiring::Engine4(engine) | Wiring::Engine3(engine) if engine.is_raw())
     }
 
     /// In what form its packets are written.
@@ -168,9 +189,16 @@ impl Session {
         self.link.is_some() && self.parked.is_none() && self.holder != peer.network()
     }
 
-    /// Whether a packet queued now would leave at once.
-    pub(crate) fn is_writable(&self) -> bool {
-        self.link.is_some() && !self.blocked.is_blocked() && self.outbox.is_empty()
+    /// A moment as [`Session::volatile_at`] has it.
+    pub(crate) const fn volatile_moment(moment: Time) -> u32 {
+        moment.as_micros() as u32
+    }
+
+    /// Whether a volatile message of this moment would leave at once. What has been queued in the same moment has not left yet, though the link may have
+    /// taken it already (docs/protocol/socket-io.md §7: a websocket with a write in progress).
+    pub(crate) fn is_writable(&self, moment: Time) -> bool {
+        let idle = self.link.is_some() && !self.blocked.is_blocked() && self.outbox.is_empty();
+        idle && self.volatile_at != Self::volatile_moment(moment)
     }
 
     /// Queues frames that belong together, all or none.
@@ -206,6 +234,16 @@ impl Session {
             Wiring::Legacy09(colon) => legacy::v1::packets::readdress(colon, frame),
             Wiring::Legacy06(_) => frame.clone(),
         }
+    }
+
+    /// What it keeps of what its client has sent, beside the handshake, in bytes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let wiring = match &self.wiring {
+            Wiring::Engine4(engine) | Wiring::Engine3(engine) => engine.kept_bytes(),
+            Wiring::Legacy09(colon) => colon.kept_bytes(),
+            Wiring::Legacy06(tilde) => tilde.kept_bytes(),
+        };
+        self.auth_bytes as usize + self.reassembly.pending_bytes() + wiring
     }
 
     /// Whether a limit of the queue is reached.

@@ -12,6 +12,7 @@
 //! ```
 
 mod broadcast;
+mod crowd;
 mod drain;
 mod sessions;
 mod sockets;
@@ -26,16 +27,18 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::links::{Links, Role};
+use super::lobby::Lobby;
 use super::namespace::Namespaces;
+use super::quota::{LocalQuota, QuotaLimits};
 use super::rooms::Room;
 use super::session::Wiring;
 use super::slab::Slab;
-use super::socket::{Member, Socket, Standing};
+use super::socket::{Member, NoEntry, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Admission, Alarm, Blocked, Carriage, Cause, Command, Counters, Delivery, EngineMessage, Form,
-    Forms, Handshake, Message, Outputs, Part, Permit, Reason, Refused, Request, RoomWatch, SendError, Session, State,
-    Target, TransportKind, Write,
+    AckError, AckRequest, Admission, Alarm, Auth, Blocked, Carriage, Cause, Command, Counters, Delivery, EngineMessage,
+    Form, Forms, Handshake, Message, Outputs, Part, Permit, Reason, Refused, Request, RoomWatch, SendError, Session,
+    SessionQuota, State, Target, TransportKind, Write,
 };
 use crate::config::ConfigError;
 use crate::id::{SessionId, SidKey};
@@ -52,6 +55,8 @@ pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) links: Links,
     pub(crate) sessions: Slab<Session>,
+    quota: Box<dyn SessionQuota>,
+    lobby: Lobby,
     pub(crate) timers: Timers,
     /// Scratch for encoding.
     pub(crate) buffer: BytesMut,
@@ -94,6 +99,8 @@ impl Shard {
         Ok(Self {
             core: Core {
                 timers: Timers::new(config.ping_interval, config.ping_timeout, config.connect_timeout),
+                quota: Box::new(LocalQuota::new(QuotaLimits::new(&config))),
+                lobby: Lobby::new(),
                 config: Arc::new(config),
                 links: Links::default(),
                 sessions: Slab::new(),
@@ -231,6 +238,10 @@ impl Shard {
     pub fn flush_ready(&mut self, now: Time, max: usize, out: &mut Outputs) -> bool {
         for _ in 0..max {
             let Some(slot) = self.core.ready.pop_front() else {
+                let room = self.core.ready.capacity();
+                if room > 1024 {
+                    self.core.ready.shrink_to(room / 2);
+                }
                 return false;
             };
             let Some(session) = self.core.sessions.get_mut(slot) else {
@@ -310,7 +321,7 @@ impl Shard {
         if ack.is_some() && target.acks.len() >= max_acks {
             return Err(SendError::Full);
         }
-        core.send(slot, message)?;
+        core.send(now, slot, message)?;
         if let Some(ack) = ack
             && let Some(target) = core.sockets.get_mut(socket.slot)
         {
@@ -335,7 +346,8 @@ impl Shard {
     ///
     /// # Errors
     /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Reserved`] if the name is the id of another socket,
-    /// [`SendError::Full`] if the socket may be in no more rooms.
+    /// [`SendError::Full`] if the socket may be in no more rooms, or the name is longer than [`Config::max_room_name_bytes`] or than what is left of
+    /// [`Config::max_room_bytes_per_socket`].
     pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
         let core = &mut self.core;
         core.socket_mut(socket)
@@ -570,6 +582,59 @@ mod tests {
         fn alarms(&mut self) -> usize {
             self.server.shard(self.now, |shard, _| shard.core.timers.len())
         }
+    }
+
+    const WEBSOCKET: &[u8] =
+        b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+    fn text(text: &str) -> Vec<u8> {
+        [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0][..], text.as_bytes()].concat()
+    }
+
+    /// Hardening A16: the deadline of an acknowledgement goes when the acknowledgement has come, not when its time is over.
+    #[test]
+    fn deadlines_of_answered_questions_go() {
+        let mut world = World::new();
+        let link = world.send(None, WEBSOCKET);
+        world.send(Some(link), &text("40"));
+        let socket = SocketKey { slot: 0, generation: 0 };
+        for id in 0..20_000 {
+            let timeout = Some(Duration::from_secs(3_600));
+            let ask = |shard: &mut Shard, _: &mut Outputs| {
+                let mut message = Message::event("/".into(), "ask".into(), Args::default(), Some(id));
+                shard.emit(Time::ZERO, socket, &mut message, Some(AckRequest { id, timeout }))
+            };
+            assert_eq!(world.server.shard(world.now, ask), Ok(()));
+            world.settle();
+            world.send(Some(link), &text(&format!("43{id}[]")));
+            assert!(world.alarms() <= 2_100, "{id}: {}", world.alarms());
+        }
+    }
+
+    /// Hardening A16: handshakes that come and go leave nothing, neither sessions nor their deadlines nor their links.
+    #[test]
+    fn a_crowd_that_has_gone_leaves_nothing() {
+        let mut world = World::new();
+        let links: Vec<_> = (0..5_000).map(|_| world.send(None, WEBSOCKET)).collect();
+        for link in &links {
+            world.send(Some(*link), &text("40"));
+            world.written.clear();
+        }
+        for link in links {
+            world.server.handle_closed(world.now, link, Cause::Closed);
+            world.settle();
+        }
+        assert!(world.alarms() <= 2_100, "{}", world.alarms());
+        let room = |shard: &mut Shard, _: &mut Outputs| {
+            let core = &shard.core;
+            (core.sessions.room(), core.sockets.room(), core.links.len())
+        };
+        let (sessions, sockets, links) = world.server.shard(world.now, room);
+        assert!(
+            sessions <= 64 && sockets <= 64 && links == 0,
+            "{sessions} {sockets} {links}"
+        );
     }
 
     /// However long it lives and whatever its client repeats, a session has a handful of entries in the timers.

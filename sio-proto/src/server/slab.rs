@@ -1,12 +1,36 @@
 //! Dense storage with generations: a key that outlives its value is recognised, not misread.
+//!
+//! ```text
+//!   chunks   [ 0 ][ 1 ][ 2 ] …          slot = chunk × 64 + place in it
+//!              │    │    └─ nothing in it: no memory but the generation to go on with
+//!              └────┴─ up to 64 entries, each a generation and perhaps a value
+//! ```
+//! A chunk whose last value goes gives its memory back, so a crowd that has gone leaves nothing behind. New values go into the lowest chunk that has a vacant slot, so that
+//! the others become empty. No chunk is ever moved: a slab of a million values grows by one chunk at a time.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+
+/// Slots in a chunk.
+const CHUNK: usize = 64;
 
 /// Values in slots, each slot with a generation that grows when it is emptied.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
+    chunks: Vec<Chunk<T>>,
+    /// Chunks that are not full.
+    vacant: BTreeSet<u32>,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Chunk<T> {
+    /// The entries that have ever been used since the chunk was empty.
     entries: Vec<Entry<T>>,
-    free: Vec<u32>,
+    /// A bit for each slot that has a value.
+    used: u64,
+    /// The generation of entries yet to be made: none that a key of an earlier one could have.
+    generation: u32,
 }
 
 #[derive(Debug)]
@@ -15,75 +39,127 @@ struct Entry<T> {
     value: Option<T>,
 }
 
+const fn place(slot: u32) -> (usize, usize) {
+    (slot as usize / CHUNK, slot as usize % CHUNK)
+}
+
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
         Self {
-            entries: Vec::new(),
-            free: Vec::new(),
+            chunks: Vec::new(),
+            vacant: BTreeSet::new(),
+            len: 0,
         }
     }
 
     /// How many values there are.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.len
     }
 
     /// The slot and generation that the next [`Slab::insert`] uses.
     pub(crate) fn vacant(&self) -> (u32, u32) {
-        match self.free.last() {
-            Some(&slot) => (slot, self.entries[slot as usize].generation),
-            None => (self.entries.len() as u32, 0),
-        }
+        let number = self.vacant.first().map_or(self.chunks.len(), |number| *number as usize);
+        let first = (number * CHUNK) as u32;
+        let Some(chunk) = self.chunks.get(number) else {
+            return (first, 0);
+        };
+        let at = chunk.used.trailing_ones();
+        (first + at, chunk.generation_of(at as usize))
     }
 
     pub(crate) fn insert(&mut self, value: T) -> (u32, u32) {
         let (slot, generation) = self.vacant();
-        if self.free.pop().is_some() {
-            self.entries[slot as usize].value = Some(value);
-        } else {
-            self.entries.push(Entry {
+        let (number, at) = place(slot);
+        if number == self.chunks.len() {
+            self.chunks.push(Chunk {
+                entries: Vec::new(),
+                used: 0,
+                generation: 0,
+            });
+            self.vacant.insert(number as u32);
+        }
+        let chunk = &mut self.chunks[number];
+        match chunk.entries.get_mut(at) {
+            Some(entry) => entry.value = Some(value),
+            // The lowest vacant slot is at most one behind the last entry.
+            None => chunk.entries.push(Entry {
                 generation,
                 value: Some(value),
-            });
+            }),
         }
+        chunk.used |= 1 << at;
+        if chunk.used == u64::MAX {
+            self.vacant.remove(&(number as u32));
+        }
+        self.len += 1;
         (slot, generation)
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> Option<T> {
-        let entry = self.entries.get_mut(slot as usize)?;
+        let (number, at) = place(slot);
+        let chunk = self.chunks.get_mut(number)?;
+        let entry = chunk.entries.get_mut(at)?;
         let value = entry.value.take()?;
         entry.generation = entry.generation.wrapping_add(1);
-        self.free.push(slot);
+        if chunk.used == u64::MAX {
+            self.vacant.insert(number as u32);
+        }
+        chunk.used &= !(1 << at);
+        // The first chunk stays: a server with one client is not to allocate for each.
+        if chunk.used == 0 && number > 0 {
+            let generations = chunk.entries.iter().map(|entry| entry.generation);
+            chunk.generation = generations.fold(chunk.generation, u32::max);
+            chunk.entries = Vec::new();
+        }
+        self.len -= 1;
         Some(value)
+    }
+
+    fn entry(&self, slot: u32) -> Option<&Entry<T>> {
+        let (number, at) = place(slot);
+        self.chunks.get(number)?.entries.get(at)
     }
 
     /// The generation of a slot that is in use.
     pub(crate) fn generation(&self, slot: u32) -> u32 {
-        self.entries.get(slot as usize).map_or(0, |e| e.generation)
+        self.entry(slot).map_or(0, |e| e.generation)
     }
 
     /// Whether `slot` is in use and of this generation.
     pub(crate) fn holds(&self, slot: u32, generation: u32) -> bool {
-        self.entries
-            .get(slot as usize)
+        self.entry(slot)
             .is_some_and(|e| e.generation == generation && e.value.is_some())
     }
 
     pub(crate) fn get(&self, slot: u32) -> Option<&T> {
-        self.entries.get(slot as usize)?.value.as_ref()
+        self.entry(slot)?.value.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
-        self.entries.get_mut(slot as usize)?.value.as_mut()
+        let (number, at) = place(slot);
+        self.chunks.get_mut(number)?.entries.get_mut(at)?.value.as_mut()
     }
 
     /// Slots in use, in slot order.
     pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
-        self.entries
-            .iter()
-            .enumerate()
-            .filter(|(_, e)| e.value.is_some())
-            .map(|(slot, _)| slot as u32)
+        let chunks = (0..).zip(&self.chunks);
+        chunks.flat_map(|(number, chunk)| {
+            let places = (0..).zip(&chunk.entries).filter(|(_, entry)| entry.value.is_some());
+            places.map(move |(at, _): (u32, _)| number * CHUNK as u32 + at)
+        })
+    }
+
+    /// For how many values there is memory.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.entries.capacity()).sum()
+    }
+}
+
+impl<T> Chunk<T> {
+    fn generation_of(&self, at: usize) -> u32 {
+        self.entries.get(at).map_or(self.generation, |entry| entry.generation)
     }
 }
 
@@ -103,5 +179,33 @@ mod tests {
         assert_ne!(again.1, generation);
         assert!(!slab.holds(slot, generation));
         assert_eq!((slab.len(), slab.slots().count()), (1, 1));
+    }
+
+    /// Hardening A16: what a crowd needed comes back, and its keys are not mistaken for those of whoever comes after.
+    #[test]
+    fn a_crowd_that_has_gone_leaves_nothing() {
+        let mut slab = Slab::new();
+        let mut old = Vec::new();
+        for round in 0..3 {
+            let keys: Vec<_> = (0..10_000).map(|n| slab.insert(n)).collect();
+            let unique: BTreeSet<_> = keys.iter().map(|key| key.0).collect();
+            assert_eq!((unique.len(), slab.len()), (10_000, 10_000));
+            assert!(
+                old.iter().all(|&(slot, generation)| !slab.holds(slot, generation)),
+                "round {round}"
+            );
+            for (slot, generation) in &keys {
+                assert!(slab.holds(*slot, *generation));
+                // Somebody in the middle stays.
+                if *slot != 5_000 {
+                    slab.remove(*slot);
+                }
+            }
+            assert_eq!(slab.slots().collect::<Vec<_>>(), [5_000]);
+            assert!(slab.room() <= 2 * CHUNK, "{}", slab.room());
+            slab.remove(5_000);
+            old.extend(keys);
+        }
+        assert_eq!(slab.vacant().0, 0, "the lowest is taken first");
     }
 }

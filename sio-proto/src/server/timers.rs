@@ -3,6 +3,9 @@
 //! A queue is first in, first out, because all its entries wait equally long: arming is a push, and nothing is ever taken
 //! out of the middle. An entry whose reason has gone is skipped when its time comes. Who arms must keep the number of entries bounded: the
 //! queues hold at most one live and one stale entry per session, the heap one entry per session and reason.
+//!
+//! Entries of sessions that have ended, and of acknowledgements that have come, would stay for the whole of their time. So they are counted, roughly, and when they may
+//! be more than half, all entries are looked at once and those go ([`Timers::retain`]): constant work for each, and never more memory than twice what is needed.
 
 use alloc::collections::{BinaryHeap, VecDeque};
 use core::cmp::Reverse;
@@ -57,11 +60,26 @@ enum Entry {
     Leave(SessionKey, bool),
 }
 
+impl Entry {
+    const fn due(&self) -> Due {
+        match *self {
+            Self::Session(session, alarm, epoch) => Due::Session(session, alarm, epoch),
+            Self::Ack(socket, id) => Due::Ack(socket, id),
+            Self::Leave(session, late) => Due::Leave(session, late),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Timers {
     queues: [Queue; QUEUES.len()],
     heap: BinaryHeap<Reverse<(Time, Entry)>>,
+    /// About how many entries are stale because what they were for has gone.
+    stale: usize,
 }
+
+/// So few stale entries are left alone.
+const FEW: usize = 1024;
 
 impl Timers {
     pub(crate) fn new(ping: Duration, ping_timeout: Duration, connect: Duration) -> Self {
@@ -72,6 +90,7 @@ impl Timers {
         Self {
             queues,
             heap: BinaryHeap::new(),
+            stale: 0,
         }
     }
 
@@ -104,8 +123,27 @@ impl Timers {
         self.heap.push(Reverse((at, Entry::Leave(session, late))));
     }
 
+    /// What about so many entries were for has gone. True if it is time to [`retain`](Self::retain).
+    #[must_use]
+    pub(crate) fn note_stale(&mut self, entries: usize) -> bool {
+        self.stale += entries;
+        self.stale > FEW && self.stale > self.len() / 2
+    }
+
+    /// Keeps the entries that are still for something, in no more memory than they need.
+    pub(crate) fn retain(&mut self, is_wanted: impl Fn(&Due) -> bool) {
+        self.stale = 0;
+        for (queue, alarm) in self.queues.iter_mut().zip(QUEUES) {
+            queue
+                .entries
+                .retain(|&(_, session, epoch)| is_wanted(&Due::Session(session, alarm, epoch)));
+            queue.entries.shrink_to(2 * queue.entries.len());
+        }
+        self.heap.retain(|Reverse((_, entry))| is_wanted(&entry.due()));
+        self.heap.shrink_to(2 * self.heap.len());
+    }
+
     /// How many entries there are, stale ones included.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.queues.iter().map(|q| q.entries.len()).sum::<usize>() + self.heap.len()
     }
@@ -123,15 +161,20 @@ impl Timers {
                 && at <= now
             {
                 queue.entries.pop_front();
+                let room = queue.entries.capacity();
+                if room > FEW && queue.entries.len() < room / 4 {
+                    queue.entries.shrink_to(room / 2);
+                }
                 return Some(Due::Session(session, alarm, epoch));
             }
         }
         if self.heap.peek().is_some_and(|e| e.0.0 <= now) {
-            return self.heap.pop().map(|Reverse((_, entry))| match entry {
-                Entry::Session(session, alarm, epoch) => Due::Session(session, alarm, epoch),
-                Entry::Ack(socket, id) => Due::Ack(socket, id),
-                Entry::Leave(session, late) => Due::Leave(session, late),
-            });
+            let due = self.heap.pop().map(|Reverse((_, entry))| entry.due());
+            let room = self.heap.capacity();
+            if room > FEW && self.heap.len() < room / 4 {
+                self.heap.shrink_to(room / 2);
+            }
+            return due;
         }
         None
     }

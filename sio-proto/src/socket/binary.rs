@@ -66,8 +66,9 @@ impl Reassembly {
                 }
                 let attachments = partial.packet.args_mut().map(|args| &mut args.attachments[..]);
                 let attachments = attachments.unwrap_or_default();
-                let new = attachments.iter_mut().skip(kept.saturating_sub(1));
-                new.for_each(keep::bytes);
+                if kept > 0 {
+                    attachments.iter_mut().skip(kept - 1).for_each(keep::bytes);
+                }
                 attachments.len() + 1
             }
             Awaited::Parts(parts) => {
@@ -81,6 +82,16 @@ impl Reassembly {
     #[must_use]
     pub fn is_pending(&self) -> bool {
         self.pending.is_some()
+    }
+
+    /// What is kept of the packet that waits, in bytes.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        let Some(pending) = &self.pending else { return 0 };
+        let head = match &pending.what {
+            Awaited::Attachments(partial) => partial.packet.args().map_or(0, |args| args.json.len()),
+            Awaited::Parts(_) => 0,
+        };
+        head + pending.bytes
     }
 
     /// Takes a text message. Returns the packet unless its attachments are still to come or it [says

@@ -16,6 +16,7 @@
 //! - **5** (3.0 and later): CONNECT carries an object; CONNECT_ERROR carries an object or a string.
 
 mod binary;
+mod exact;
 mod packet;
 pub(crate) mod revision4;
 pub(crate) mod revision5;
@@ -23,6 +24,7 @@ pub(crate) mod session;
 pub mod text;
 
 pub use binary::Reassembly;
+pub use exact::Exact;
 pub use packet::{Args, Packet, RESERVED_EVENTS, is_reserved_event};
 
 /// Which Socket.IO protocol a connection speaks.

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::Exact;
 use crate::json::{Elements, PlaceholderError, elements, named_attachments};
 use crate::keep;
 
@@ -19,6 +20,8 @@ pub struct Args {
     pub json: ByteString,
     /// What the placeholders in [`json`](Self::json) stand for, by number.
     pub attachments: Vec<Bytes>,
+    /// What MessagePack has said more exactly than JSON can, for clients of MessagePack; nothing for arguments of other origin.
+    pub exact: Exact,
 }
 
 impl Args {
@@ -57,6 +60,35 @@ impl Args {
         Ok(())
     }
 
+    /// Bytes that they hold.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>() + self.exact.bytes()
+    }
+
+    /// The same in memory of its own, which keeps no buffer that they were read into.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self {
+            json: ByteString::from(&*self.json),
+            attachments: self
+                .attachments
+                .iter()
+                .map(|bytes| Bytes::copy_from_slice(bytes))
+                .collect(),
+            exact: self.exact.detached(),
+        }
+    }
+
+    /// Gives what is here memory of its own, if it is small.
+    pub(crate) fn keep(&mut self) {
+        keep::text(&mut self.json);
+        self.attachments.iter_mut().for_each(keep::bytes);
+        if !self.exact.is_empty() {
+            self.exact = self.exact.detached();
+        }
+    }
+
     /// The raw JSON of each argument.
     pub fn iter(&self) -> Elements<'_> {
         elements(&self.json)
@@ -78,6 +110,7 @@ impl From<ByteString> for Args {
         Self {
             json,
             attachments: Vec::new(),
+            exact: Exact::default(),
         }
     }
 }
@@ -144,7 +177,7 @@ impl Packet {
         }
     }
 
-    /// Gives what is here memory of its own, attachments excepted.
+    /// Gives what is here memory of its own, if it is small.
     pub(crate) fn keep(&mut self) {
         match self {
             Self::Connect {
@@ -158,9 +191,36 @@ impl Packet {
             Self::Disconnect { namespace } => keep::text(namespace),
             Self::Event {
                 namespace, name, args, ..
-            } => [namespace, name, &mut args.json].into_iter().for_each(keep::text),
-            Self::Ack { namespace, args, .. } => [namespace, &mut args.json].into_iter().for_each(keep::text),
+            } => {
+                [namespace, name].into_iter().for_each(keep::text);
+                args.keep();
+            }
+            Self::Ack { namespace, args, .. } => {
+                keep::text(namespace);
+                args.keep();
+            }
             Self::ConnectError { namespace, payload } => [namespace, payload].into_iter().for_each(keep::text),
+        }
+    }
+
+    /// What its parts take in memory, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let text = |text: &Option<ByteString>| text.as_ref().map_or(0, |text| text.len());
+        self.namespace().len()
+            + match self {
+                Self::Connect { query, payload, .. } => text(query) + text(payload),
+                Self::Disconnect { .. } => 0,
+                Self::Event { name, args, .. } => name.len() + args.bytes(),
+                Self::Ack { args, .. } => args.bytes(),
+                Self::ConnectError { payload, .. } => payload.len(),
+            }
+    }
+
+    /// The arguments of an event or an acknowledgement.
+    pub(super) const fn args(&self) -> Option<&Args> {
+        match self {
+            Self::Event { args, .. } | Self::Ack { args, .. } => Some(args),
+            Self::Connect { .. } | Self::Disconnect { .. } | Self::ConnectError { .. } => None,
         }
     }
 
@@ -217,6 +277,7 @@ mod tests {
             let mut args = Args {
                 json: json.join(",").into(),
                 attachments: ["a", "b", "c"].map(|text| Bytes::from_static(text.as_bytes())).into(),
+                exact: Exact::default(),
             };
             assert_eq!(args.settle_attachments(), Ok(()));
             assert_eq!(args.attachments, left, "{numbers:?}");

@@ -19,31 +19,50 @@ use bytestring::ByteString;
 
 use super::text::Encoder;
 use super::{Packet, Revision};
-use crate::server::{Core, Message, Outputs, Reason, Standing, query_object};
-use crate::{engine, json};
+use crate::server::{Auth, Core, Message, NoEntry, Outputs, Reason, Standing};
+use crate::{Time, engine, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Four);
 
 /// The parameters of a request that are Engine.IO's and not the application's.
-const ENGINE_PARAMETERS: [&str; 6] = ["EIO", "transport", "sid", "t", "j", "b64"];
+pub(crate) const PARAMETERS: [&str; 6] = ["EIO", "transport", "sid", "t", "j", "b64"];
 
 /// CONNECTs that wait for `/`: namespace and query. Nearly always empty.
 #[derive(Debug, Default)]
 pub(crate) struct Queue(Vec<(ByteString, Option<ByteString>)>);
 
-/// The session is open: it asks for `/`.
-pub(crate) fn connect_implicitly(core: &mut Core, slot: u32, out: &mut Outputs) {
-    let namespace = ByteString::from_static("/");
-    if !ask(core, slot, &namespace, None, out) {
-        engine::session::refused(core, slot, "/", "Too many namespaces", None);
+impl Queue {
+    /// What they take in memory, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let queries = |query: &Option<ByteString>| query.as_ref().map_or(0, |query| query.len());
+        self.0
+            .iter()
+            .map(|(namespace, query)| namespace.len() + queries(query))
+            .sum()
     }
 }
 
-pub(super) fn handle_packet(core: &mut Core, slot: u32, packet: Packet, out: &mut Outputs) -> Result<(), Reason> {
+/// The session is open: it asks for `/`.
+pub(crate) fn connect_implicitly(core: &mut Core, slot: u32, out: &mut Outputs) {
+    let namespace = ByteString::from_static("/");
+    if let Err(why) = ask(core, slot, &namespace, None, out) {
+        engine::session::refused(core, slot, "/", why.as_str(), None);
+    }
+}
+
+pub(super) fn handle_packet(
+    core: &mut Core,
+    now: Time,
+    slot: u32,
+    packet: Packet,
+    out: &mut Outputs,
+) -> Result<(), Reason> {
     let found = core.socket_in(slot, packet.namespace());
     match (packet, found) {
         // Each has an answer, which goes into the queue whether there is room or not. Who does not fetch them may not ask.
-        (Packet::Connect { .. }, _) if core.is_full(slot) => return Err(Reason::ForcedClose),
+        (Packet::Connect { .. }, _) if core.is_full(slot) || !core.may_connect(now, slot) => {
+            return Err(Reason::ForcedClose);
+        }
         (Packet::Connect { namespace, .. }, Some((_, Standing::Connected))) => {
             engine::session::confirm(core, slot, &namespace);
         }
@@ -67,18 +86,20 @@ pub(super) fn handle_packet(core: &mut Core, slot: u32, packet: Packet, out: &mu
 /// A CONNECT for a namespace that the client is not in.
 fn connect(core: &mut Core, slot: u32, namespace: ByteString, query: Option<ByteString>, out: &mut Outputs) {
     let deciding = core.socket_in(slot, "/").is_some();
-    let max = core.config.max_namespaces_per_session;
+    let (max, max_bytes) = (core.config.max_namespaces_per_session, core.config.max_auth_bytes);
     let Some(engine) = engine::session::engine_mut(core, slot) else {
         return;
     };
     if engine.joined || &*namespace == "/" {
-        if !ask(core, slot, &namespace, query.as_deref(), out) {
-            engine::session::refused(core, slot, &namespace, "Too many namespaces", None);
+        if let Err(why) = ask(core, slot, &namespace, query, out) {
+            engine::session::refused(core, slot, &namespace, why.as_str(), None);
         }
     } else if !deciding {
         engine::session::refused(core, slot, &namespace, "Not connected to /", None);
     } else if engine.queue.0.len() >= max {
-        engine::session::refused(core, slot, &namespace, "Too many namespaces", None);
+        engine::session::refused(core, slot, &namespace, NoEntry::Namespaces.as_str(), None);
+    } else if engine.queue.bytes() + namespace.len() + query.as_ref().map_or(0, |query| query.len()) > max_bytes {
+        engine::session::refused(core, slot, &namespace, NoEntry::Auth.as_str(), None);
     } else if engine.queue.0.iter().all(|(waiting, _)| *waiting != namespace) {
         // Copied: it may be a slice of a receive buffer.
         let query = query.map(|query| ByteString::from(&*query));
@@ -107,14 +128,14 @@ fn take_queue(core: &mut Core, slot: u32) -> Vec<(ByteString, Option<ByteString>
 }
 
 /// Asks the user. What the client has to say for itself is in the queries, of its first request and of the CONNECT.
-fn ask(core: &mut Core, slot: u32, namespace: &ByteString, query: Option<&str>, out: &mut Outputs) -> bool {
-    let Some(session) = core.sessions.get(slot) else {
-        return false;
-    };
-    let auth = query_object(
-        &[session.handshake.query(), query.unwrap_or_default()],
-        &ENGINE_PARAMETERS,
-    );
+fn ask(
+    core: &mut Core,
+    slot: u32,
+    namespace: &ByteString,
+    query: Option<ByteString>,
+    out: &mut Outputs,
+) -> Result<(), NoEntry> {
+    let auth = Auth::Query(query.unwrap_or_default());
     core.ask(slot, namespace, auth, out)
 }
 

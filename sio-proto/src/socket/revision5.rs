@@ -8,7 +8,7 @@ use bytestring::ByteString;
 
 use super::text::Encoder;
 use super::{Packet, Revision};
-use crate::server::{Core, Message, Outputs, Reason, Standing};
+use crate::server::{Auth, Core, Message, Outputs, Reason, Standing};
 use crate::{Sid, Time, engine, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Five);
@@ -23,10 +23,11 @@ pub(super) fn handle_packet(
     let found = core.socket_in(slot, packet.namespace());
     match (packet, found) {
         // Each CONNECT has an answer, which goes into the queue whether there is room or not. Who does not fetch them may not ask.
-        (Packet::Connect { .. }, None) if core.is_full(slot) => Err(Reason::ForcedClose),
+        (Packet::Connect { .. }, _) if core.is_full(slot) || !core.may_connect(now, slot) => Err(Reason::ForcedClose),
         (Packet::Connect { namespace, payload, .. }, None) => {
-            if !core.ask(slot, &namespace, payload, out) {
-                engine::session::refused(core, slot, &namespace, "Too many namespaces", None);
+            let auth = payload.map_or(Auth::None, Auth::Payload);
+            if let Err(why) = core.ask(slot, &namespace, auth, out) {
+                engine::session::refused(core, slot, &namespace, why.as_str(), None);
             }
             Ok(())
         }

@@ -27,7 +27,7 @@ pub(crate) fn handle_text(
             if session.reassembly.is_pending() {
                 engine::session::arm_attachments(core, slot, now + core.config.attachment_timeout);
             }
-            Ok(())
+            weigh(core, slot)
         }
     }
 }
@@ -47,8 +47,19 @@ pub(crate) fn handle_binary(
     };
     match session.reassembly.handle_binary(bytes, &config.packet) {
         Err(_) => Err(Reason::ForcedClose),
-        Ok(None) => Ok(()),
-        Ok(Some(packet)) => handle_packet(core, now, slot, revision, packet, out),
+        Ok(None) => weigh(core, slot),
+        Ok(Some(packet)) => {
+            weigh(core, slot)?;
+            handle_packet(core, now, slot, revision, packet, out)
+        }
+    }
+}
+
+/// What waits for the rest of its packet counts.
+fn weigh(core: &mut Core, slot: u32) -> Result<(), Reason> {
+    match core.weigh(slot) {
+        true => Ok(()),
+        false => Err(Reason::ForcedClose),
     }
 }
 
@@ -67,6 +78,11 @@ pub(crate) fn handle_part(
     };
     let is_first = !session.reassembly.is_pending();
     let joined = session.reassembly.handle_part(part, &**parser, &config.packet);
+    let complete = !session.reassembly.is_pending() && !is_first;
+    if complete {
+        weigh(core, slot)?;
+    }
+    let config = &core.config;
     match joined.and_then(|packet| packet.map(|p| codec::checked(p, revision, &config.packet)).transpose()) {
         Err(_) => Err(Reason::ForcedClose),
         Ok(Some(packet)) => handle_packet(core, now, slot, revision, packet, out),
@@ -74,7 +90,7 @@ pub(crate) fn handle_part(
             if is_first {
                 engine::session::arm_attachments(core, slot, due);
             }
-            Ok(())
+            weigh(core, slot)
         }
     }
 }
@@ -89,7 +105,7 @@ fn handle_packet(
 ) -> Result<(), Reason> {
     match revision {
         engine::Revision::V4 => revision5::handle_packet(core, now, slot, packet, out),
-        engine::Revision::V3 => revision4::handle_packet(core, slot, packet, out),
+        engine::Revision::V3 => revision4::handle_packet(core, now, slot, packet, out),
     }
 }
 

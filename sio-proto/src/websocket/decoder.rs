@@ -113,6 +113,11 @@ impl Decoder {
         }
     }
 
+    /// What is kept of a message in several frames, in bytes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.held_bytes())
+    }
+
     /// Takes the next event out of `bytes`.
     ///
     /// Call it until it returns `None`: then `bytes` is empty or ends in an incomplete frame. What is left must be

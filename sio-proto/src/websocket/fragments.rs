@@ -31,6 +31,14 @@ enum Body {
 }
 
 impl Fragments {
+    /// What is kept of the message, in bytes.
+    pub(super) const fn held_bytes(&self) -> usize {
+        match &self.body {
+            Body::Text(text, _) => text.capacity(),
+            Body::Binary(bytes) => bytes.capacity(),
+        }
+    }
+
     /// An empty message whose first frame has this opcode.
     pub(super) const fn new(opcode: Opcode) -> Self {
         let body = match opcode {

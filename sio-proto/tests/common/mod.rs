@@ -283,8 +283,13 @@ impl World {
 /// A delivery in a few words.
 fn line(delivery: &Delivery) -> String {
     match delivery {
-        Delivery::Connect { namespace, auth, .. } => {
-            format!("connect {namespace} {}", auth.as_deref().unwrap_or_default())
+        Delivery::Connect {
+            namespace,
+            auth,
+            handshake,
+            ..
+        } => {
+            format!("connect {namespace} {}", auth.to_json(handshake).unwrap_or_default())
         }
         Delivery::Event { name, args, ack, .. } => {
             let ack = ack.map_or_else(String::new, |id| format!(" #{id}"));

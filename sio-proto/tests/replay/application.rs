@@ -109,10 +109,11 @@ fn demo(stage: &mut Stage, cue: Cue<'_>) {
         socket,
         namespace,
         auth,
+        handshake,
         ..
     }) = &cue
     {
-        let more = match (&**namespace, auth.as_deref()) {
+        let more = match (&**namespace, auth.to_json(handshake).as_deref()) {
             ("/", _) => "",
             ("/admin", Some(r#"{"token":"t0ken"}"#)) => r#","auth":"t0ken""#,
             ("/denied", _) => return stage.refuse(*socket, "Not authorized", Some(r#"{"code":"E1"}"#)),

@@ -138,10 +138,10 @@ pub(super) const CASES: &[Case] = &[
     ),
     guarded(
         "A4",
-        "public-ids",
-        "an id that is shown, used as a secret",
+        "stolen-secrets",
+        "the secret of a websocket of 0.9 or 0.6 that lives, used from another address",
         LATER,
-        answers::public_ids,
+        answers::stolen_secrets,
     ),
     case(
         "A5",

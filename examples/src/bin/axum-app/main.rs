@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use axum::extract::{Request, State};
 use axum::http::header::{LOCATION, SET_COOKIE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -48,7 +48,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let listener = TcpListener::bind(("127.0.0.1", chat::port()?)).await?;
+    let port = chat::port("usage: axum-app [--port N]");
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let io = Server::new(chat::config())?;
     let app = app(&io).into_make_service_with_connect_info::<SocketAddr>();
     println!("axum-app: http://localhost:{}", listener.local_addr()?.port());
@@ -85,7 +86,9 @@ fn app(io: &Server) -> Router {
 async fn who(State(users): State<Users>, mut request: Request, next: Next) -> Response {
     match users.find(request.headers()) {
         Some(user) => drop(request.extensions_mut().insert(user)),
-        None if request.uri().path() == "/" => return Redirect::to("/login").into_response(),
+        None if request.method() == Method::GET && request.uri().path() == "/" => {
+            return Redirect::to("/login").into_response();
+        }
         None => {}
     }
     next.run(request).await

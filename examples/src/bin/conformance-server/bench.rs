@@ -9,6 +9,9 @@ pub(crate) fn config() -> Config {
         .ping_interval(Duration::from_secs(25))
         .ping_timeout(Duration::from_secs(20))
         .generations(Generations::modern())
+        // Load generators come from one address.
+        .max_sessions_per_address(usize::MAX)
+        .max_kept_bytes_per_address(usize::MAX)
 }
 
 pub(crate) fn register(io: &Io) {

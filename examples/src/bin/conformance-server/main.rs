@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(message) => {
-            eprintln!("conformance-server: {message}");
+            eprintln!("conformance-server: {message}\n\n{}", options::help());
             return ExitCode::from(2);
         }
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use sio_app::{HttpRequest, HttpResponse, Io};
+use sio_app::{HttpRequest, HttpResponse, Io, Method};
 
 /// The servers of this process.
 #[derive(Default)]
@@ -38,8 +38,10 @@ impl Counted {
 pub(crate) fn serve(io: &Io, counted: &Arc<Counted>) {
     let counted = Arc::clone(counted);
     io.on_request(move |request: &HttpRequest<'_>| {
-        if request.path() != "/__stats" {
-            return HttpResponse::new(404);
+        match (request.path(), request.method()) {
+            ("/__stats", Method::Get | Method::Head) => {}
+            ("/__stats", _) | (_, Method::Other) => return HttpResponse::new(405).header("Allow", "GET, HEAD"),
+            _ => return HttpResponse::new(404),
         }
         let stats = serde_json::json!({
             "server": concat!("sio ", env!("CARGO_PKG_VERSION")),

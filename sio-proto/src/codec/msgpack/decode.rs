@@ -11,7 +11,7 @@ use super::{MessagePack, MessagePackError, date};
 use crate::codec::{PacketError, Parsed};
 use crate::json::{self, MAX_DEPTH};
 use crate::socket::text::{DecodeError, Limits};
-use crate::socket::{Args, Packet};
+use crate::socket::{Args, Exact, Packet};
 
 use MessagePackError::{InvalidId, InvalidUtf8, Key, Lookalike, NoMap, TooDeep, TooManyBinaries, TrailingBytes};
 
@@ -134,6 +134,8 @@ struct Transcoder<'a> {
     max_name: usize,
     /// Whether a map looks like a placeholder.
     lookalike: bool,
+    /// Whether JSON says less than what has been read of this argument.
+    inexact: bool,
     /// Whether bytes are written out, for want of a place beside the JSON.
     inline: bool,
     /// How many more brackets may open where we are.
@@ -162,6 +164,7 @@ impl<'a> Transcoder<'a> {
             max_depth: limits.max_depth.min(MAX_DEPTH),
             max_name: limits.max_event_name_bytes,
             lookalike: false,
+            inexact: false,
             inline: false,
             room: 0,
         }
@@ -195,11 +198,17 @@ impl<'a> Transcoder<'a> {
     fn args(mut self, len: u32) -> Result<Args, PacketError> {
         // The brackets around them count.
         let max_depth = self.max_depth.checked_sub(1).ok_or(TooDeep)?;
+        let mut exact = Exact::default();
         for index in 0..len {
             if index > 0 {
                 self.out.put_u8(b',');
             }
+            let from = self.reader.rest();
             self.value(max_depth)?;
+            if core::mem::take(&mut self.inexact) {
+                let value = &from[..from.len() - self.reader.rest().len()];
+                exact.insert(index as usize, Some(self.message.slice_ref(value)));
+            }
         }
         if self.lookalike && !self.attachments.is_empty() {
             return Err(Lookalike.into());
@@ -208,6 +217,7 @@ impl<'a> Transcoder<'a> {
         Ok(Args {
             json: self.json(),
             attachments,
+            exact,
         })
     }
 
@@ -265,6 +275,7 @@ impl<'a> Transcoder<'a> {
             let mut ahead = self.reader.clone();
             let value = ahead.token()?;
             if key.is_some() && value.is_undefined() {
+                self.inexact = true;
                 self.reader = ahead;
                 continue;
             }
@@ -298,14 +309,25 @@ impl<'a> Transcoder<'a> {
             Token::Bool(value) => out.write_str(if value { "true" } else { "false" }),
             Token::Unsigned(number) => write!(out, "{number}"),
             Token::Negative(number) => write!(out, "{number}"),
-            Token::Float(number) if !number.is_finite() => out.write_str("null"),
+            Token::Float(number) if !number.is_finite() => {
+                self.inexact = true;
+                out.write_str("null")
+            }
             Token::Float(number) if is_whole(number) => write!(out, "{}", number as i64),
             // The shortest digits that read back, with an exponent where there would be many zeros.
             Token::Float(number) => write!(out, "{number:?}"),
             Token::Text(text) => return self.text(text),
             Token::Bytes(bytes) => return self.bytes(bytes),
-            token @ Token::Extension(..) if token.is_undefined() => out.write_str("null"),
+            Token::ArrayBuffer(bytes) => {
+                self.inexact = true;
+                return self.bytes(bytes);
+            }
+            token @ Token::Extension(..) if token.is_undefined() => {
+                self.inexact = true;
+                out.write_str("null")
+            }
             Token::Extension(kind, data) => {
+                self.inexact = true;
                 date::write(out, milliseconds(kind, data)?);
                 Ok(())
             }

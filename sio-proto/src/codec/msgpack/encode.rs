@@ -55,12 +55,12 @@ pub(super) fn fits(packet: &Packet, max: usize) -> bool {
     let most = match packet {
         Packet::Event {
             namespace, name, args, ..
-        } if args.attachments.is_empty() => namespace.len() + name.len() + 9 * args.json.len() / 4,
-        Packet::Ack { namespace, args, .. } if args.attachments.is_empty() => namespace.len() + 9 * args.json.len() / 4,
-        Packet::Disconnect { namespace } => namespace.len(),
-        Packet::Event { .. } | Packet::Ack { .. } | Packet::Connect { .. } | Packet::ConnectError { .. } => max,
+        } if args.attachments.is_empty() => Some(namespace.len() + name.len() + most_bytes(args)),
+        Packet::Ack { namespace, args, .. } if args.attachments.is_empty() => Some(namespace.len() + most_bytes(args)),
+        Packet::Disconnect { namespace } => Some(namespace.len()),
+        Packet::Event { .. } | Packet::Ack { .. } | Packet::Connect { .. } | Packet::ConnectError { .. } => None,
     };
-    if most + AROUND_PACKET <= max {
+    if most.is_some_and(|most| most + AROUND_PACKET <= max) {
         return true;
     }
     let mut length = Length(0);
@@ -86,7 +86,12 @@ pub(super) fn check_lengths(packet: &Packet) -> Result<(), PacketError> {
 }
 
 fn args_fit(args: &Args, fits: impl Fn(usize) -> bool) -> bool {
-    fits(args.json.len()) && args.attachments.iter().all(|bytes| fits(bytes.len()))
+    fits(args.json.len() + args.exact.bytes()) && args.attachments.iter().all(|bytes| fits(bytes.len()))
+}
+
+/// Most bytes that arguments without attachments can become.
+fn most_bytes(args: &Args) -> usize {
+    9 * args.json.len() / 4 + args.exact.bytes()
 }
 
 /// Appends a packet. Its JSON has to be valid; what is not becomes something without meaning.
@@ -174,6 +179,9 @@ fn data(out: &mut impl Sink, json: &str) {
 
 /// Name, if there is one, and arguments as one array.
 fn list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
+    if !args.exact.is_empty() {
+        return exact_list(out, name, args);
+    }
     let (count, shapes) = shapes(&args.json, args.attachments.len());
     let bytes: usize = args.attachments.iter().map(Bytes::len).sum();
     out.expect(args.json.len() + bytes + name.map_or(0, str::len) + AROUND_PACKET);
@@ -183,6 +191,25 @@ fn list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
         string(out, name);
     }
     values(out, &args.json, &shapes, &args.attachments);
+}
+
+/// The same where JSON says less of some arguments than they did when they came: those are passed on as they were.
+fn exact_list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
+    out.expect(args.bytes() + name.map_or(0, str::len) + AROUND_PACKET);
+    let len = args.len() as u32 + u32::from(name.is_some());
+    header(out, |to| drop(write::write_array_len(to, len)));
+    if let Some(name) = name {
+        string(out, name);
+    }
+    for (place, json) in args.iter().enumerate() {
+        match args.exact.get(place) {
+            Some(value) => out.put(value),
+            None => {
+                let (_, shapes) = shapes(json, args.attachments.len());
+                values(out, json, &shapes, &args.attachments);
+            }
+        }
+    }
 }
 
 /// What a bracket holds, in the order in which brackets open.

@@ -41,6 +41,7 @@ fn args(json: &str, attachments: &[&'static [u8]]) -> Args {
     Args {
         json: json.into(),
         attachments: attachments.iter().map(|&bytes| Bytes::from_static(bytes)).collect(),
+        ..Default::default()
     }
 }
 

@@ -57,6 +57,8 @@ pub(super) enum Token<'a> {
     Float(f64),
     Text(&'a [u8]),
     Bytes(&'a [u8]),
+    /// Bytes that were an array buffer or a typed array in JavaScript.
+    ArrayBuffer(&'a [u8]),
     /// So many values follow.
     Array(u32),
     /// So many keys follow, each with its value.
@@ -159,7 +161,7 @@ impl<'a> Reader<'a> {
             match self.token()? {
                 Token::Array(len) => open += u64::from(len),
                 Token::Map(len) => open += 2 * u64::from(len),
-                Token::Bytes(bytes) => binary += bytes.len(),
+                Token::Bytes(bytes) | Token::ArrayBuffer(bytes) => binary += bytes.len(),
                 Token::Nil
                 | Token::Bool(_)
                 | Token::Unsigned(_)
@@ -207,7 +209,7 @@ impl<'a> Reader<'a> {
     /// Of the forms that say their length, type 0 is what the genuine encoder makes of an ArrayBuffer or typed array.
     fn sized_extension(&mut self, len: u32) -> Result<Token<'a>, MessagePackError> {
         Ok(match self.extension(len)? {
-            Token::Extension(0, bytes) => Token::Bytes(bytes),
+            Token::Extension(0, bytes) => Token::ArrayBuffer(bytes),
             other => other,
         })
     }

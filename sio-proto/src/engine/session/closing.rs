@@ -50,6 +50,11 @@ pub(super) fn fail(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs
     core.remove_session(slot, reason, out);
 }
 
+/// Ends a session at once, to make room for another.
+pub(crate) fn evict(core: &mut Core, slot: u32, out: &mut Outputs) {
+    fail(core, slot, Reason::ForcedServerClose, out);
+}
+
 /// Closes the session from this side: what is queued still leaves, then the close packet or frame.
 pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
     announce_end(core, slot, reason, out);
@@ -63,7 +68,9 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: 
     }
     session.state = State::Closing;
     core.counters.close(reason);
-    if session.link.is_some() {
+    let has_link = session.link.is_some();
+    core.enter_lobby(slot);
+    if has_link {
         finish_closing(core, slot, out);
     }
     if core.sessions.holds(key.slot, key.generation) {

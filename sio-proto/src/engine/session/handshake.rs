@@ -87,21 +87,27 @@ pub(crate) fn handle_request(
                 _ => open_polling(core, now, asker, admitted, &opening, out),
             }
         }
-        Ok(Purpose::Upgrade(slot)) => attach_candidate(core, now, slot, asker, arrival, out),
-        Ok(Purpose::Use(slot)) => match request.http.method {
-            http::Method::Get => poll(core, slot, asker, out),
-            http::Method::Post => post(core, now, slot, asker, arrival, packets, out),
-            // A preflight that nobody has asked for: older servers answer, newer ones do not know what to do (docs/protocol/engine-io.md §4.4).
-            http::Method::Options
-                if core
-                    .sessions
-                    .get(slot)
-                    .is_some_and(|s| matches!(s.wiring, Wiring::Engine3(_))) =>
-            {
-                out.writes.push(asker.answer(200, None, Bytes::new()));
+        Ok(Purpose::Upgrade(slot)) => {
+            core.came_back(slot);
+            attach_candidate(core, now, slot, asker, arrival, out);
+        }
+        Ok(Purpose::Use(slot)) => {
+            core.came_back(slot);
+            match request.http.method {
+                http::Method::Get => poll(core, slot, asker, out),
+                http::Method::Post => post(core, now, slot, asker, arrival, packets, out),
+                // A preflight that nobody has asked for: older servers answer, newer ones do not know what to do (docs/protocol/engine-io.md §4.4).
+                http::Method::Options
+                    if core
+                        .sessions
+                        .get(slot)
+                        .is_some_and(|s| matches!(s.wiring, Wiring::Engine3(_))) =>
+                {
+                    out.writes.push(asker.answer(200, None, Bytes::new()));
+                }
+                _ => out.writes.push(asker.answer(500, None, Bytes::new())),
             }
-            _ => out.writes.push(asker.answer(500, None, Bytes::new())),
-        },
+        }
     }
 }
 
@@ -276,7 +282,7 @@ fn open(
     opening: &Opening<'_>,
     out: &mut Outputs,
 ) -> Option<u32> {
-    let permit = core.permit(admitted)?;
+    let permit = core.permit(now, admitted, out)?;
     let &Opening {
         revision, transport, ..
     } = opening;
@@ -305,7 +311,7 @@ fn open(
         Revision::V4 => Wiring::Engine4(engine),
         Revision::V3 => Wiring::Engine3(engine),
     };
-    let slot = core.open_session(now, permit, transport, link, wiring);
+    let slot = core.open_session(permit, transport, link, wiring);
     let key = core.key(slot);
     if let Some(session) = core.sessions.get_mut(slot) {
         // In revision 4 polls spell binary as base64 when they are put together, so there the flag means nothing

@@ -40,6 +40,7 @@ pub(super) fn attach_candidate(
         probed: false,
         switching: false,
         held: Vec::new(),
+        held_bytes: 0,
     }));
     core.timers
         .arm_at(now + upgrade_timeout, Alarm::Upgrade, key, engine.attempt);
@@ -54,7 +55,7 @@ pub(super) fn handle_candidate(
     packet: Inbound,
     out: &mut Outputs,
 ) {
-    let key = core.key(slot);
+    let (key, max_bytes) = (core.key(slot), core.config.max_payload);
     let Some(engine) = engine_mut(core, slot) else { return };
     let attempt = engine.attempt;
     let Some(candidate) = engine.candidate.as_mut().filter(|c| c.link == link) else {
@@ -62,9 +63,13 @@ pub(super) fn handle_candidate(
     };
     match packet {
         packet if candidate.switching => {
-            if candidate.held.len() < MAX_HELD {
-                candidate.held.push(packet.kept());
-            } else {
+            let bytes = candidate.held_bytes + packet.bytes();
+            if candidate.held.len() >= MAX_HELD || bytes > max_bytes {
+                return fail(core, slot, Reason::TransportError, out);
+            }
+            candidate.held_bytes = bytes;
+            candidate.held.push(packet.kept());
+            if !core.weigh(slot) {
                 fail(core, slot, Reason::TransportError, out);
             }
         }
@@ -111,6 +116,8 @@ pub(super) fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut
         return finish_closing(core, slot, out);
     }
     core.mark_ready(slot);
+    // The packets that were held are no longer kept.
+    let _ = core.weigh(slot);
     for packet in candidate.held {
         if core.sessions.holds(key.slot, key.generation) {
             receive(core, now, slot, packet, out);

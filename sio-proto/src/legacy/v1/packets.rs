@@ -21,11 +21,11 @@ use bytestring::ByteString;
 use super::message::endpoint;
 use super::requests::begin;
 use super::session::{
-    Colon, Farewell, PARAMETERS, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, push, refused,
+    Colon, Farewell, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, push, refused,
 };
 use super::{Body, Id, Packet};
 use crate::legacy::upgrade::complete;
-use crate::server::{Core, Outputs, Reason, Standing, State, query_object};
+use crate::server::{Auth, Core, Outputs, Reason, Standing, State};
 use crate::socket::{Args, is_reserved_event};
 use crate::wire::Inbound;
 use crate::{Config, Frame, Time, json};
@@ -70,6 +70,7 @@ pub(crate) fn handle(core: &mut Core, now: Time, slot: u32, packet: Inbound, out
         return;
     };
     match &packet.body {
+        Body::Connect(_) if !core.may_connect(now, slot) => close(core, now, slot, Reason::ForcedClose, out),
         Body::Connect(query) => connect(core, slot, &packet, namespace, query, out),
         Body::Disconnect if &*namespace == "/" => {
             close(core, now, slot, Reason::ClientNamespaceDisconnect, out);
@@ -87,7 +88,12 @@ pub(crate) fn handle(core: &mut Core, now: Time, slot: u32, packet: Inbound, out
         }
         Body::Message(_) | Body::Json(_) | Body::Event { .. } => match core.socket_in(slot, &namespace) {
             Some((socket, Standing::Connected)) => deliver(core, socket, &packet, out),
-            Some((_, Standing::Asked)) | None => hold(core, slot, &packet),
+            Some((_, Standing::Asked)) | None => {
+                hold(core, slot, &packet);
+                if !core.weigh(slot) {
+                    close(core, now, slot, Reason::ForcedClose, out);
+                }
+            }
         },
         Body::Ack { id, args } => {
             if let (Some((socket, Standing::Connected)), Ok(id)) = (core.socket_in(slot, &namespace), id.parse())
@@ -149,9 +155,10 @@ fn connect(core: &mut Core, slot: u32, packet: &Packet, namespace: ByteString, q
             };
             let own = packet.endpoint.split_once('?').map(|(_, query)| query);
             let own = own.unwrap_or_else(|| query.strip_prefix('?').unwrap_or(query));
-            let auth = query_object(&[session.handshake.query(), own], &PARAMETERS);
-            let max = core.config.packet.max_namespace_bytes;
-            let fits = packet.endpoint.len() <= max;
+            let limits = &core.config.packet;
+            let fits = packet.endpoint.len() <= limits.max_namespace_bytes && own.len() <= limits.max_query_bytes;
+            // Copied, within its limit: it may be a slice of a receive buffer.
+            let auth = Auth::Query(if fits { ByteString::from(own) } else { ByteString::new() });
             if *packet.endpoint != *namespace
                 && fits
                 && let Some(colon) = colon_of(session)
@@ -162,7 +169,7 @@ fn connect(core: &mut Core, slot: u32, packet: &Packet, namespace: ByteString, q
                     .push((ByteString::from(&*namespace), ByteString::from(&*packet.endpoint)));
                 session.adapts = true;
             }
-            if !fits || !core.ask(slot, &namespace, auth, out) {
+            if !fits || core.ask(slot, &namespace, auth, out).is_err() {
                 refused(core, slot, &namespace, out);
             }
         }

@@ -10,7 +10,7 @@ use bytestring::ByteString;
 
 use super::handshake::{self, Handshake as Answer};
 use super::session::{
-    Colon, Farewell, PARAMETERS, Phase, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, set_deadline,
+    Colon, Farewell, Phase, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, set_deadline,
 };
 use super::{Body, NOT_HANDSHAKEN, Packet, packets, payload};
 use crate::detect::{self, Exchange, Transport};
@@ -19,14 +19,12 @@ use crate::legacy::transports::{
 };
 use crate::legacy::upgrade::{Agreed, agree, take_up};
 use crate::server::{
-    Asker, Blocked, Carriage, Core, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session, State,
-    StreamEncoding, StreamForm, TransportKind, Wiring, Write, header, query_object,
+    Asker, Auth, Blocked, Carriage, Core, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session,
+    State, StreamEncoding, StreamForm, TransportKind, Wiring, Write, header,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http};
 
-/// Most packets in one payload.
-const MAX_PACKETS: usize = 65_536;
 const TEXT: &str = "text/plain; charset=UTF-8";
 
 pub(crate) fn handle_request(
@@ -87,6 +85,9 @@ pub(crate) fn handle_request(
             ..
         } => {
             let (slot, offered) = (find(core, request.text(session), peer), is_offered(&config, transport));
+            if let Some(slot) = slot {
+                core.came_back(slot);
+            }
             match exchange {
                 Exchange::Upgrade(_) if offered => upgrade(core, now, slot, asker, request, transport, out),
                 Exchange::Poll if offered => poll(core, now, slot, asker, transport, script, out),
@@ -180,20 +181,20 @@ fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Opt
         Err(Denied::Origin) => return refuse(asker, script, 403, handshake::BAD_ORIGIN, out),
         Err(Denied::Application(_)) => return refuse(asker, script, 403, handshake::UNAUTHORIZED, out),
     };
-    let Some(permit) = core.permit(admitted) else {
+    let Some(permit) = core.permit(now, admitted, out) else {
         return refuse(asker, script, 503, handshake::ERROR, out);
     };
-    let auth = query_object(&[request.http.query()], &PARAMETERS);
     let link = asker.link;
     let wiring = Wiring::Legacy09(Colon::new(now, script));
-    let slot = core.open_session(now, permit, TransportKind::Polling, Some(link), wiring);
+    let slot = core.open_session(permit, TransportKind::Polling, Some(link), wiring);
     core.links.set(link, core.key(slot), Role::Parked);
     if let Some(session) = core.sessions.get_mut(slot) {
         session.parked = Some(Box::new(asker));
     }
     let decided = now + core.config.connect_timeout;
     set_deadline(core, slot, decided);
-    if !core.ask(slot, &ByteString::from_static("/"), auth, out) {
+    let auth = Auth::Query(ByteString::new());
+    if core.ask(slot, &ByteString::from_static("/"), auth, out).is_err() {
         refuse_handshake(core, slot, 503, handshake::ERROR, out);
     }
 }
@@ -454,20 +455,21 @@ fn post(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, packets: Ve
 }
 
 /// Decodes the body of a POST.
-pub(crate) fn decode_body(route: &detect::V1, body: &Bytes) -> Vec<Inbound> {
+pub(crate) fn decode_body(config: &Config, route: &detect::V1, body: &Bytes) -> Vec<Inbound> {
     let detect::V1::Transport { transport, .. } = route else {
         return Vec::new();
     };
     let mut texts = Vec::new();
+    let max_packets = config.max_packets_per_payload;
     // What is wrong with the rest of a payload costs the rest and nothing more (docs/protocol/legacy-0.9.md §13).
     let _ = match transport {
         Transport::JsonpPolling => match read_d_form(body) {
-            Ok(Posted::Exact(text)) => payload::decode(&text, MAX_PACKETS, &mut texts),
-            Ok(Posted::Form(text)) => payload::decode_jsonp(&text, MAX_PACKETS, &mut texts),
+            Ok(Posted::Exact(text)) => payload::decode(&text, max_packets, &mut texts),
+            Ok(Posted::Form(text)) => payload::decode_jsonp(&text, max_packets, &mut texts),
             Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
         },
         _ => match ByteString::try_from(body.clone()) {
-            Ok(text) => payload::decode(&text, MAX_PACKETS, &mut texts),
+            Ok(text) => payload::decode(&text, max_packets, &mut texts),
             Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
         },
     };

@@ -30,7 +30,7 @@ use crate::{Config, Frame, Time};
 use bytes::BytesMut;
 
 /// The parameters of a handshake that are the protocol's and not the application's.
-pub(super) const PARAMETERS: [&str; 3] = ["t", "jsonp", "disconnect"];
+pub(crate) const PARAMETERS: [&str; 3] = ["t", "jsonp", "disconnect"];
 
 /// What a session of this generation has besides the common part.
 #[derive(Debug)]
@@ -69,6 +69,13 @@ pub(super) struct Rare {
 }
 
 impl Colon {
+    /// What is kept of what the client has sent, in bytes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let Some(rare) = &self.rare else { return 0 };
+        let aliases = rare.aliases.iter().map(|(name, alias)| name.len() + alias.len());
+        rare.held_bytes + aliases.sum::<usize>()
+    }
+
     /// A session whose handshake waits, to be answered with this script if it has to be one.
     pub(super) const fn new(now: Time, script: Option<u64>) -> Self {
         Self {
@@ -303,9 +310,13 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: 
     }
     session.state = State::Closing;
     core.counters.close(reason);
+    core.enter_lobby(slot);
     if asking {
         return refuse_handshake(core, slot, 500, handshake::ERROR, out);
     }
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
     if session.link.is_none() && reason == Reason::ServerNamespaceDisconnect {
         // It is told by the next poll.
         push(core, slot, &Packet::new(Body::Disconnect));
@@ -344,6 +355,15 @@ pub(super) fn finish(core: &mut Core, slot: u32, reason: Reason, farewell: Farew
         None => session.end_link(out),
     }
     core.remove_session(slot, reason, out);
+}
+
+/// Ends a session at once, to make room for another.
+pub(crate) fn evict(core: &mut Core, slot: u32, out: &mut Outputs) {
+    if is_handshaken(core, slot) {
+        finish(core, slot, Reason::ForcedServerClose, Farewell::Nothing, out);
+    } else {
+        refuse_handshake(core, slot, 503, handshake::ERROR, out);
+    }
 }
 
 /// Encodes a message for clients of this generation, unless it is too large for the queue of a session.

@@ -10,6 +10,7 @@ impl Core {
     /// their sessions.
     pub(super) fn broadcast(&mut self, now: Time, target: &Target, mut message: Message, out: &mut Outputs) {
         let mut full = Vec::new();
+        let moment = message.moment.unwrap_or(now);
         let simple = target.except.is_empty() && target.except_socket.is_none() && target.rooms.len() < 2;
         if simple {
             let Self {
@@ -34,7 +35,16 @@ impl Core {
             };
             if let Some(members) = members {
                 for member in members {
-                    fan_out(sessions, config, ready, buffer, *member, &mut message, &mut full);
+                    fan_out(
+                        sessions,
+                        config,
+                        ready,
+                        buffer,
+                        *member,
+                        moment,
+                        &mut message,
+                        &mut full,
+                    );
                 }
             } else if let Some(member) = target
                 .rooms
@@ -48,7 +58,7 @@ impl Core {
                     buffer,
                     ..
                 } = self;
-                fan_out(sessions, config, ready, buffer, member, &mut message, &mut full);
+                fan_out(sessions, config, ready, buffer, member, moment, &mut message, &mut full);
             }
         } else {
             let members = self.members(target);
@@ -60,7 +70,7 @@ impl Core {
                 ..
             } = self;
             for member in members {
-                fan_out(sessions, config, ready, buffer, member, &mut message, &mut full);
+                fan_out(sessions, config, ready, buffer, member, moment, &mut message, &mut full);
             }
         }
         for slot in full {
@@ -140,19 +150,24 @@ fn stamp_members(members: &[Member], sockets: &mut Slab<Socket>, stamp: u32, mee
 }
 
 /// One recipient of a broadcast: a reference count and a queue slot.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "parts of the core that are borrowed one by one"
+)]
 fn fan_out(
     sessions: &mut Slab<Session>,
     config: &Config,
     ready: &mut VecDeque<u32>,
     buffer: &mut BytesMut,
     member: Member,
+    moment: Time,
     message: &mut Message,
     full: &mut Vec<u32>,
 ) {
     let Some(session) = sessions.get_mut(member.session).filter(|s| s.state == State::Open) else {
         return;
     };
-    if message.volatile && !session.is_writable() {
+    if message.volatile && !session.is_writable(moment) {
         return;
     }
     // What a parser cannot say its clients do not hear; who encodes beforehand is told.
@@ -164,7 +179,12 @@ fn fan_out(
         .is_err()
     {
         full.push(member.session);
-    } else if !session.ready && session.link.is_some() && !session.blocked.is_blocked() {
+        return;
+    }
+    if message.volatile {
+        session.volatile_at = Session::volatile_moment(moment);
+    }
+    if !session.ready && session.link.is_some() && !session.blocked.is_blocked() {
         session.ready = true;
         ready.push_back(member.session);
     }

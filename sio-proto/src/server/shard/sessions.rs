@@ -1,9 +1,9 @@
 //! Sessions, as all generations have them: opened, found, queued for, closed.
 
 use super::{
-    Alarm, Arc, Blocked, Carriage, Core, Form, Frame, Handshake, Inbound, LinkId, Message, Outputs, Permit, Reason,
-    Refused, Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Wiring,
-    Write, engine, legacy,
+    Alarm, Blocked, Carriage, Core, Due, Form, Frame, Inbound, LinkId, Message, Outputs, Permit, Reason, Refused, Role,
+    SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Wiring, Write, engine,
+    legacy,
 };
 
 /// Sessions, for the rooms of the generations.
@@ -15,16 +15,15 @@ impl Core {
         }
     }
 
-    /// Makes a session for the request that the permit was given to.
+    /// Makes a session for the request that the permit was given to, which has counted it.
     pub(crate) fn open_session(
         &mut self,
-        now: Time,
-        permit: Permit<'_>,
+        permit: Permit,
         transport: TransportKind,
         link: Option<LinkId>,
         wiring: Wiring,
     ) -> u32 {
-        let handshake = Arc::new(Handshake::new(permit.request(), now));
+        let handshake = permit.into_handshake();
         let id = self.new_session_id(self.sessions.vacant().0);
         let session = Session {
             id,
@@ -39,6 +38,7 @@ impl Core {
             holder: None,
             post: None,
             adapts: false,
+            volatile_at: u32::MAX,
             outbox: VecDeque::new(),
             outbox_bytes: 0,
             sockets: Vec::new(),
@@ -46,13 +46,21 @@ impl Core {
             reassembly: crate::socket::Reassembly::new(),
             attachments_due: Time::ZERO,
             attachments_alarm: false,
+            place: None,
+            came_back: !transport.is_polling(),
+            reserved: 0,
+            auth_bytes: 0,
+            connects: 0,
+            connects_in: 0,
             wiring,
         };
         self.counters.enter(session.generation(), transport);
         if let Form::Plain(codec) = session.form() {
             self.plain_sessions[usize::from(codec)] += 1;
         }
-        self.sessions.insert(session).0
+        let (slot, _) = self.sessions.insert(session);
+        self.enter_lobby(slot);
+        slot
     }
 
     pub(super) fn new_sid(&mut self, slot: u32) -> Sid {
@@ -65,6 +73,23 @@ impl Core {
         let mut random = [0; SessionId::RANDOM];
         self.entropy.fill(&mut random);
         SessionId::new(&self.key, self.index, slot, random)
+    }
+
+    /// What about so many deadlines were for has gone.
+    pub(super) fn note_stale(&mut self, deadlines: usize) {
+        if !self.timers.note_stale(deadlines) {
+            return;
+        }
+        let (sessions, sockets) = (&self.sessions, &self.sockets);
+        self.timers.retain(|due| match due {
+            Due::Session(key, ..) | Due::Leave(key, _) => sessions.holds(key.slot, key.generation),
+            Due::Ack(key, id) => {
+                let socket = sockets
+                    .get(key.slot)
+                    .filter(|_| sockets.holds(key.slot, key.generation));
+                socket.is_some_and(|socket| socket.acks.contains(id))
+            }
+        });
     }
 
     /// The open session with this id.
@@ -136,13 +161,14 @@ impl Core {
     }
 
     /// Queues a message.
-    pub(super) fn send(&mut self, slot: u32, message: &mut Message) -> Result<(), SendError> {
+    pub(super) fn send(&mut self, now: Time, slot: u32, message: &mut Message) -> Result<(), SendError> {
         let session = self
             .sessions
             .get_mut(slot)
             .filter(|s| s.state == State::Open)
             .ok_or(SendError::Disconnected)?;
-        if message.volatile && !session.is_writable() {
+        let moment = message.moment.unwrap_or(now);
+        if message.volatile && !session.is_writable(moment) {
             return Err(SendError::Dropped);
         }
         let form = session.form();
@@ -155,6 +181,9 @@ impl Core {
             self.counters.note_queue(session);
         }
         queued?;
+        if message.volatile {
+            session.volatile_at = Session::volatile_moment(moment);
+        }
         self.mark_ready(slot);
         Ok(())
     }
@@ -216,7 +245,10 @@ impl Core {
     /// Forgets a session. Its links are forgotten too; what they still have to carry is in `out` already.
     pub(crate) fn remove_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
         self.end_sockets(slot, reason, out);
-        if let Some(session) = self.sessions.remove(slot) {
+        if let Some(mut session) = self.sessions.remove(slot) {
+            self.give_back(&mut session);
+            // Its heartbeat, and the time it has for joining a namespace.
+            self.note_stale(2);
             out.released.extend(session.handshake.extension.clone());
             self.counters.leave(session.generation(), session.transport);
             if let Form::Plain(codec) = session.form() {

@@ -4,8 +4,8 @@ use crate::id::{derived_from, is_an_id};
 use crate::server::rooms;
 
 use super::{
-    AckError, Arc, Args, ByteString, Core, Delivery, Member, Outputs, Reason, SendError, Sid, Socket, SocketKey,
-    Standing, Time, Vec, Wiring, engine, legacy,
+    AckError, Arc, Args, Auth, ByteString, Core, Delivery, Member, NoEntry, Outputs, Reason, SendError, Sid, Socket,
+    SocketKey, Standing, Time, Vec, Wiring, engine, legacy,
 };
 
 /// Sockets, namespaces and rooms, for the rooms of the generations.
@@ -68,24 +68,42 @@ impl Core {
         Some((self.namespaces.get(socket.namespace).name.clone(), socket.sid))
     }
 
-    /// A session asks to join a namespace it is not in. False if a limit forbids it.
+    /// A session asks to join a namespace it is not in. Limits are asked first: nothing is made for a CONNECT that is refused.
     pub(crate) fn ask(
         &mut self,
         slot: u32,
         namespace: &ByteString,
-        auth: Option<ByteString>,
+        auth: Auth,
         out: &mut Outputs,
-    ) -> bool {
-        let Some(session) = self.sessions.get(slot) else {
-            return false;
+    ) -> Result<(), NoEntry> {
+        let Some(session) = self.sessions.get_mut(slot) else {
+            return Err(NoEntry::Namespaces);
         };
         if session.sockets.len() >= self.config.max_namespaces_per_session {
-            return false;
+            return Err(NoEntry::Namespaces);
         }
+        let auth_bytes = u32::try_from(auth.bytes()).unwrap_or(u32::MAX);
+        let all = session.auth_bytes.saturating_add(auth_bytes);
+        if auth_bytes > 0 && all as usize > self.config.max_auth_bytes {
+            return Err(NoEntry::Auth);
+        }
+        let before = core::mem::replace(&mut session.auth_bytes, all);
+        if !self.weigh(slot) {
+            if let Some(session) = self.sessions.get_mut(slot) {
+                session.auth_bytes = before;
+            }
+            return Err(NoEntry::Auth);
+        }
+        let Some(session) = self.sessions.get(slot) else {
+            return Err(NoEntry::Namespaces);
+        };
         let (handshake, transport, form) = (Arc::clone(&session.handshake), session.transport, session.form());
         let wire_id = session.wire_id();
         let Some(entered) = self.namespaces.enter(namespace, self.config.max_namespaces) else {
-            return false;
+            if let Some(session) = self.sessions.get_mut(slot) {
+                session.auth_bytes = before;
+            }
+            return Err(NoEntry::Namespaces);
         };
         let sid = self.new_sid(self.sockets.vacant().0);
         let (socket, _) = self.sockets.insert(Socket {
@@ -98,6 +116,8 @@ impl Core {
             acks: alloc::collections::BTreeSet::new(),
             held: false,
             stamp: self.stamp,
+            auth_bytes,
+            room_bytes: 0,
         });
         if let Some(session) = self.sessions.get_mut(slot) {
             session.sockets.push(socket);
@@ -114,7 +134,7 @@ impl Core {
             transport,
             form,
         });
-        true
+        Ok(())
     }
 
     pub(super) fn accept(&mut self, now: Time, key: SocketKey, out: &mut Outputs) -> bool {
@@ -132,6 +152,7 @@ impl Core {
         if let Some(socket) = self.sockets.get_mut(key.slot) {
             socket.position = position;
         }
+        self.leave_lobby(session);
         match self.sessions.get(session).map(|s| &s.wiring) {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::session::accepted(self, session, key.slot, out),
             Some(Wiring::Legacy09(_)) => legacy::v1::session::accepted(self, now, session, key.slot, out),
@@ -177,6 +198,7 @@ impl Core {
         if let Some(owed) = owed {
             owed.acks.remove(&id);
             let session = owed.session;
+            self.note_stale(1);
             self.note_done(session);
             out.deliveries.push(Delivery::Ack {
                 socket: self.socket_key(socket),
@@ -247,10 +269,14 @@ impl Core {
         };
         if let Some(session) = self.sessions.get_mut(socket.session) {
             session.sockets.retain(|s| *s != slot);
+            session.auth_bytes = session.auth_bytes.saturating_sub(socket.auth_bytes);
         }
+        // Less than before always has room.
+        let _ = self.weigh(socket.session);
         if socket.standing == Standing::Connected {
             let members = &mut self.namespaces.get_mut(socket.namespace).members;
             members.swap_remove(socket.position as usize);
+            crate::server::trim(members);
             if let Some(moved) = members.get(socket.position as usize).copied()
                 && let Some(moved) = self.sockets.get_mut(moved.socket)
             {
@@ -275,14 +301,18 @@ impl Core {
             // In the room of its own id every socket is already.
             return self.is_own_id(slot, room).then_some(()).ok_or(SendError::Reserved);
         }
-        let max = self.config.max_rooms_per_socket;
+        let limits = rooms::Limits {
+            max_rooms: self.config.max_rooms_per_socket,
+            max_name_bytes: self.config.max_room_name_bytes,
+            max_bytes: self.config.max_room_bytes_per_socket,
+        };
         let joined = rooms::join(
             &mut self.rooms,
             &mut self.namespaces,
             &mut self.sockets,
             slot,
             room,
-            max,
+            limits,
         );
         joined.then_some(()).ok_or(SendError::Full)
     }

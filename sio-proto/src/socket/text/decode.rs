@@ -21,6 +21,8 @@ pub struct Limits {
     pub max_depth: usize,
     /// Bytes of a namespace, its query not included. Default 512.
     pub max_namespace_bytes: usize,
+    /// Bytes of the query behind a namespace in a CONNECT. Default 8 KiB, as much as a request's target usually may have.
+    pub max_query_bytes: usize,
     /// Bytes of an event name. Default 1024.
     pub max_event_name_bytes: usize,
 }
@@ -32,6 +34,7 @@ impl Default for Limits {
             max_attachment_bytes: 10_000_000,
             max_depth: json::MAX_DEPTH,
             max_namespace_bytes: 512,
+            max_query_bytes: 8 * 1024,
             max_event_name_bytes: 1024,
         }
     }
@@ -47,6 +50,16 @@ pub enum Decoded {
     /// Nothing: an acknowledgement without id or without arguments. Genuine peers of all
     /// revisions accept these and do nothing.
     Nothing,
+}
+
+impl Decoded {
+    /// What the client has said in it, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Packet(packet) | Self::Partial(Partial { packet, .. }) => packet.bytes(),
+            Self::Nothing => 0,
+        }
+    }
 }
 
 /// A packet that waits for its attachments; [`Reassembly`](crate::socket::Reassembly) joins them.
@@ -102,6 +115,9 @@ pub enum DecodeError {
     /// The namespace is longer than [`Limits::max_namespace_bytes`].
     #[error("namespace is too long")]
     NamespaceTooLong,
+    /// The query behind a namespace is longer than [`Limits::max_query_bytes`].
+    #[error("query is too long")]
+    QueryTooLong,
     /// The id does not fit 64 bits.
     #[error("id is too large")]
     IdTooLarge,
@@ -186,6 +202,9 @@ impl<'a> Reader<'a> {
             _ => (raw, None),
         };
         let namespace = self.namespace(path)?;
+        if query.is_some_and(|query| query.len() > self.limits.max_query_bytes) {
+            return Err(DecodeError::QueryTooLong);
+        }
         let payload = match self.rest.as_bytes().first() {
             None => None,
             Some(b'{') => Some(self.payload()?),

@@ -250,6 +250,7 @@ mod tests {
         Args {
             json: json.into(),
             attachments: attachments.iter().map(|&bytes| Bytes::from_static(bytes)).collect(),
+            ..Default::default()
         }
     }
 
@@ -417,6 +418,7 @@ mod tests {
             Args {
                 json: ByteString::from(json.join(",")),
                 attachments,
+                ..Default::default()
             }
         });
         let name = any::<String>().prop_filter("reserved or long", |name| {

@@ -131,47 +131,58 @@ fn assert_no_session(field: &Field, from: Ipv4Addr, request: &str) -> Outcome {
     Ok(())
 }
 
-/// The ids that `whoami` tells are no session's secret.
-pub(super) fn public_ids(field: &Field) -> Outcome {
-    // Engine.IO 3: the id of a socket on a websocket, used as a session's.
-    let mut victim = clients::join3(ATTACKER, field.port, None)?;
-    victim.say(wire::text("420[\"whoami\"]"))?;
-    let shown = id_in(&victim.message_with("430")?);
+/// Somebody has overheard the secrets of two websockets that live, and comes from another address.
+pub(super) fn stolen_secrets(field: &Field) -> Outcome {
+    let thief = Ipv4Addr::new(127, 0, 0, 67);
+    let mut victim = field.connect()?;
+    let (_, opened) = victim.ask(wire::get("/socket.io/1/"))?;
+    let secret = opened.split(':').next().unwrap_or_default();
+    victim.upgrade(&format!("/socket.io/1/websocket/{secret}"))?;
+    victim.message_with("1::")?;
     for request in [
-        wire::post(&format!("/socket.io/?EIO=3&transport=polling&sid={shown}"), "2:40"),
-        wire::get(&format!("/socket.io/?EIO=3&transport=polling&sid={shown}")),
-        wire::upgrade(&format!("/socket.io/?EIO=3&transport=websocket&sid={shown}")),
+        wire::post(
+            &format!("/socket.io/1/xhr-polling/{secret}"),
+            r#"5:::{"name":"echo","args":["stolen"]}"#,
+        ),
+        wire::upgrade(&format!("/socket.io/1/websocket/{secret}")),
+        wire::get(&format!("/socket.io/1/xhr-polling/{secret}?disconnect=1")),
     ] {
-        let mut thief = field.connect()?;
-        let (head, body) = thief.ask(&request)?;
-        if !body.contains("Session ID unknown") {
-            field.finding(format!(
-                "the public id of 2.x is known as a session's: {head:?} {body:?}"
-            ));
-        }
+        try_once(field, thief, &request)?;
     }
-    let mut victim = clients::join09(ATTACKER, field.port, None)?;
-    victim.say(wire::text(r#"5:1+::{"name":"whoami"}"#))?;
-    let shown = id_in(&victim.message_with("6:::1")?);
-    let mut thief = Peer::connect(Ipv4Addr::new(127, 0, 0, 67), field.port, None)?;
-    thief.say(wire::post(
-        &format!("/socket.io/1/xhr-polling/{shown}"),
-        r#"5:::{"name":"echo","args":["stolen"]}"#,
-    ))?;
-    let _ = thief.response();
     victim.say(wire::text(r#"5:::{"name":"echo","args":["own"]}"#))?;
-    let next = victim.message_with("5:::")?;
-    if next.contains("stolen") {
-        field.finding("who knows the public id of 0.9 speaks as its client");
+    if !victim.message_with("5:::").is_ok_and(|echo| echo.contains("own")) {
+        field.finding("a websocket of 0.9 was taken over from another address");
     }
+    let mut victim = field.connect()?;
+    victim.upgrade("/socket.io/websocket")?;
+    let opened = victim.message_with("~m~")?;
+    let secret = opened.rsplit("~m~").next().unwrap_or_default();
+    let message = "data=~m~6~m~stolen";
+    for request in [
+        format!(
+            "POST /socket.io/xhr-polling/{secret}/send HTTP/1.1\r\nHost: localhost\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{message}",
+            message.len()
+        ),
+        wire::upgrade(&format!("/socket.io/websocket/{secret}")),
+    ] {
+        try_once(field, thief, &request)?;
+    }
+    victim.say(wire::text("~m~3~m~own"))?;
+    if !victim.message_with("~m~").is_ok_and(|echo| echo.ends_with("own")) {
+        field.finding("a websocket of 0.6 was taken over from another address");
+    }
+    field.count(&victim);
     Ok(())
 }
 
-fn id_in(answer: &str) -> String {
-    let id = answer
-        .split_once("\"id\":\"")
-        .and_then(|(_, rest)| rest.split('"').next());
-    id.unwrap_or_default().to_owned()
+/// Says it on a connection of its own, and waits for the answer, whatever it is.
+fn try_once(field: &Field, from: Ipv4Addr, request: &str) -> Outcome {
+    let mut peer = Peer::connect(from, field.port, None)?;
+    peer.say(request)?;
+    peer.status();
+    field.count(&peer);
+    Ok(())
 }
 
 /// A string that begins like a frame comes back as the string, and not as that frame.

@@ -96,6 +96,7 @@ fn any_packet() -> impl Strategy<Value = Packet> {
         Args {
             json: json.join(",").into(),
             attachments,
+            ..Default::default()
         }
     });
     let object = any_json().prop_map(|value| ByteString::from(format!("{{\"x\":{}}}", normal(value))));

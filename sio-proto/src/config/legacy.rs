@@ -1,0 +1,179 @@
+//! Settings of the generations before 1.0.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::ConfigError;
+use crate::codec::{Codec, Framing, MessageLimits};
+
+/// Settings of the 0.6 family (docs/protocol/legacy-0.6.md §4, §6, §13).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Legacy {
+    /// Time between heartbeats on websocket and streams, unless the codec has its own. Default 10 s; genuine clients give up after 15 s of silence.
+    pub heartbeat_interval: Duration,
+    /// How long an echo may take. Default 8 s.
+    pub heartbeat_timeout: Duration,
+    /// How long a poll is held before it is answered empty. Default 20 s; genuine clients give up after 25 s.
+    pub poll_duration: Duration,
+    /// How long a session outlives its transport, waiting to be resumed by its id. Default 10 s.
+    pub reconnect_timeout: Duration,
+    /// Most messages kept for a session that has no transport, which between two polls every polling session has not. Default 1 024.
+    /// Beyond it a send is refused as full and a broadcast ends the session.
+    pub max_pending_messages: usize,
+    /// What the payloads under [`Config::path`] are. Default [`Framing`], the `~m~` of 0.5 and 0.6. Nothing in a request says which wire its client
+    /// speaks, so others have to be given a path of their own, or this one (docs/protocol/detection.md §4).
+    pub codec: Codec,
+    /// Further paths, with a codec each. Default none. A session of one is unknown under all others. At most
+    /// [`Legacy::MAX_CODECS`] less one.
+    pub mounts: Vec<Mount>,
+    /// Most bytes that a codec may hold back of a message that comes in pieces, per session and per websocket. Default 1 000 000. More ends the
+    /// session.
+    pub max_buffered_bytes: usize,
+    /// Most messages in one payload from a client. Default 65 536. The rest of the payload is dropped.
+    pub max_messages_per_payload: usize,
+}
+
+/// A path under which plain messages travel in a codec of their own ([`Legacy::mounts`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Path prefix, without a trailing slash: `/streaming` serves `/streaming/websocket`, `/streaming/xhr-polling/…` and so on.
+    pub path: String,
+    /// What the payloads are.
+    pub codec: Codec,
+}
+
+impl Default for Legacy {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: Duration::from_secs(10),
+            heartbeat_timeout: Duration::from_secs(8),
+            poll_duration: Duration::from_secs(20),
+            reconnect_timeout: Duration::from_secs(10),
+            max_pending_messages: 1024,
+            codec: Codec::new(Framing),
+            mounts: Vec::new(),
+            max_buffered_bytes: 1_000_000,
+            max_messages_per_payload: 65_536,
+        }
+    }
+}
+
+impl Legacy {
+    /// Most codecs one server can have: that of its path, and those of mounts. Each is one encoding of every broadcast while it is in use.
+    pub const MAX_CODECS: usize = 8;
+
+    /// Sets [`Legacy::codec`](#structfield.codec).
+    #[must_use]
+    pub fn codec(mut self, codec: impl Into<Codec>) -> Self {
+        self.codec = codec.into();
+        self
+    }
+
+    /// Adds to [`Legacy::mounts`](#structfield.mounts).
+    #[must_use]
+    pub fn mount(mut self, path: impl Into<String>, codec: impl Into<Codec>) -> Self {
+        self.mounts.push(Mount {
+            path: path.into(),
+            codec: codec.into(),
+        });
+        self
+    }
+
+    /// All codecs by their numbers: that of the server's path, then those of the mounts in their order.
+    pub fn codecs(&self) -> impl Iterator<Item = &Codec> {
+        core::iter::once(&self.codec).chain(self.mounts.iter().map(|mount| &mount.codec))
+    }
+
+    /// The codec of this number.
+    pub(crate) fn codec_at(&self, number: u8) -> &Codec {
+        match usize::from(number).checked_sub(1) {
+            None => &self.codec,
+            Some(mount) => self.mounts.get(mount).map_or(&self.codec, |mount| &mount.codec),
+        }
+    }
+
+    /// What decoders are given.
+    pub(crate) const fn message_limits(&self) -> MessageLimits {
+        MessageLimits {
+            max_buffered_bytes: self.max_buffered_bytes,
+            max_messages: self.max_messages_per_payload,
+        }
+    }
+
+    pub(super) fn check_mounts(&self, path: &str, engine_path: Option<&str>) -> Result<(), ConfigError> {
+        if self.mounts.len() >= Self::MAX_CODECS {
+            return Err(ConfigError::Codecs(self.mounts.len() + 1));
+        }
+        let is_below = |path: &str, other: &str| {
+            path.strip_prefix(other)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        for (at, mount) in self.mounts.iter().enumerate() {
+            let before = self.mounts[..at].iter().map(|other| &*other.path);
+            let mut others = core::iter::once(path).chain(engine_path).chain(before);
+            if others.any(|other| is_below(other, &mount.path) || is_below(&mount.path, other)) {
+                return Err(ConfigError::Mount(mount.path.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Settings of the 0.7-0.9 generation (docs/protocol/legacy-0.9.md §2.3, §6, §10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Legacy09 {
+    /// Time between heartbeats on websocket and htmlfile. Default 25 s.
+    pub heartbeat_interval: Duration,
+    /// How long an echo may take. Default 60 s; announced to clients, which give up after as long a silence of ours.
+    pub heartbeat_timeout: Duration,
+    /// How long a polling session lives without a poll. Default 60 s; announced to clients, which give up after as long a silence of ours.
+    pub close_timeout: Duration,
+    /// How long a poll is held before it is answered with nothing to say. Default 20 s.
+    pub poll_duration: Duration,
+    /// Whether flashsocket is among the transports that a handshake offers, as it is not with genuine servers. Default false: clients with Flash
+    /// would then want the plugin's file, which is yours to serve. Who comes by flashsocket is served either way.
+    pub flashsocket: bool,
+    /// How long a client may take from the handshake to the opening of a transport. Default 30 s.
+    pub open_timeout: Duration,
+    /// Most messages kept for a session that has no transport, which between two polls every polling session has not. Default 1 024.
+    /// Beyond it a send is refused as full and a broadcast ends the session.
+    pub max_pending_messages: usize,
+    /// Whether a text with a line break is written as JSON, which has none. Default false: it is a text packet, as from genuine servers, which clients of
+    /// 0.8.3 and later read. Clients of 0.7.0 to 0.8.2 take such a packet for none, and nothing on the wire tells them apart; true serves them, but some
+    /// clients of other makes take no JSON where they expect text (docs/protocol/legacy-0.9.md §13, §15).
+    pub line_breaks_as_json: bool,
+}
+
+impl Default for Legacy09 {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: Duration::from_secs(25),
+            heartbeat_timeout: Duration::from_secs(60),
+            close_timeout: Duration::from_secs(60),
+            poll_duration: Duration::from_secs(20),
+            flashsocket: false,
+            open_timeout: Duration::from_secs(30),
+            max_pending_messages: 1024,
+            line_breaks_as_json: false,
+        }
+    }
+}
+
+impl Legacy09 {
+    /// Sets [`Legacy09::line_breaks_as_json`](#structfield.line_breaks_as_json).
+    #[must_use]
+    pub const fn line_breaks_as_json(mut self, line_breaks_as_json: bool) -> Self {
+        self.line_breaks_as_json = line_breaks_as_json;
+        self
+    }
+
+    /// Whether a client hears something from us before it gives up.
+    pub(super) fn is_patient(&self) -> bool {
+        self.heartbeat_interval < self.heartbeat_timeout
+            && self.heartbeat_interval < self.close_timeout
+            && self.poll_duration < self.close_timeout
+    }
+}

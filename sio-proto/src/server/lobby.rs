@@ -1,0 +1,91 @@
+//! Sessions whose clients have not shown that they want more than a session, oldest first.
+//!
+//! A handshake costs its client one request. So a session stays here until a namespace has let it in and its client has come back, be it by a packet or by a second
+//! request; and it comes back here when it is only waiting to be told of its end. When there is no room for a new session, one from here goes.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::net::IpAddr;
+use core::num::NonZeroU64;
+
+/// A session's place in the lobby; a later one is greater.
+pub(crate) type Place = NonZeroU64;
+
+/// The sessions that wait, by age and by network.
+#[derive(Debug)]
+pub(crate) struct Lobby {
+    next: Place,
+    by_age: BTreeMap<Place, u32>,
+    by_network: BTreeSet<(IpAddr, Place)>,
+}
+
+impl Lobby {
+    pub(crate) const fn new() -> Self {
+        Self {
+            next: Place::MIN,
+            by_age: BTreeMap::new(),
+            by_network: BTreeSet::new(),
+        }
+    }
+
+    /// Takes in the session in this slot.
+    pub(crate) fn enter(&mut self, slot: u32, network: Option<IpAddr>) -> Place {
+        let place = self.next;
+        self.next = place.saturating_add(1);
+        self.by_age.insert(place, slot);
+        if let Some(network) = network {
+            self.by_network.insert((network, place));
+        }
+        place
+    }
+
+    pub(crate) fn leave(&mut self, place: Place, network: Option<IpAddr>) {
+        self.by_age.remove(&place);
+        if let Some(network) = network {
+            self.by_network.remove(&(network, place));
+        }
+    }
+
+    /// The session that has been here longest.
+    pub(crate) fn oldest(&self) -> Option<u32> {
+        self.by_age.first_key_value().map(|(_, slot)| *slot)
+    }
+
+    /// The one of a network that has been here longest.
+    pub(crate) fn oldest_of(&self, network: IpAddr) -> Option<u32> {
+        let places = (network, Place::MIN)..=(network, Place::MAX);
+        let (_, place) = self.by_network.range(places).next()?;
+        self.by_age.get(place).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_is_found_in_total_and_by_network() {
+        let network = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (a, b) = (network("192.0.2.1"), network("192.0.2.2"));
+        let mut lobby = Lobby::new();
+        let places: [Place; 4] = [
+            lobby.enter(7, Some(a)),
+            lobby.enter(8, Some(b)),
+            lobby.enter(9, Some(b)),
+            lobby.enter(10, None),
+        ];
+        assert_eq!(
+            (lobby.oldest(), lobby.oldest_of(a), lobby.oldest_of(b)),
+            (Some(7), Some(7), Some(8))
+        );
+        lobby.leave(places[0], Some(a));
+        lobby.leave(places[1], Some(b));
+        assert_eq!(
+            (lobby.oldest(), lobby.oldest_of(a), lobby.oldest_of(b)),
+            (Some(9), None, Some(9))
+        );
+        lobby.leave(places[2], Some(b));
+        lobby.leave(places[3], None);
+        assert_eq!(lobby.oldest(), None);
+        assert!(lobby.by_network.is_empty());
+    }
+}

@@ -1,0 +1,275 @@
+//! How many sessions there may be, and how much they may keep: in total and by the address of their clients.
+//!
+//! A session that polls is held by no connection, so limits of connections do not bound it. It is counted here from its handshake to its end, by the network that
+//! one subscriber has. With the number goes the weight: what sessions keep of what their clients have said ([`Config::max_kept_bytes`](crate::Config::max_kept_bytes)).
+//!
+//! A shard asks a [`SessionQuota`]. [`LocalQuota`] is that of a shard which is alone; shards of one server share one behind a lock of the caller's
+//! ([`Shard::share_quota`](super::Shard::share_quota)).
+//!
+//! Invariant: what has been taken for a session is given back with the same address when the session ends, so that nothing stays of an address that has no
+//! session.
+
+use alloc::collections::BTreeMap;
+use core::net::{IpAddr, Ipv6Addr};
+
+use crate::Config;
+
+/// What every session weighs beside what its client has said, in bytes: the tables that it stands in, and its share of small things.
+pub(crate) const SESSION_BYTES: usize = 1024;
+
+/// Counts the sessions of a server, and what they keep.
+///
+/// It is called while the shard works, at the beginning and the end of a session and when a session keeps much more or much less, not for each message. It must neither
+/// wait for a shard nor come back to one.
+pub trait SessionQuota: Send {
+    /// One more session of a client at this address, which keeps so many bytes. Nothing is counted when there is no room.
+    ///
+    /// # Errors
+    /// Which limit is reached.
+    fn enter(&mut self, address: Option<IpAddr>, bytes: usize) -> Result<(), NoRoom>;
+
+    /// A session keeps so many bytes more. Nothing is counted when there is no room.
+    ///
+    /// # Errors
+    /// Which limit is reached.
+    fn grow(&mut self, address: Option<IpAddr>, bytes: usize) -> Result<(), NoRoom>;
+
+    /// A session keeps so many bytes less.
+    fn shrink(&mut self, address: Option<IpAddr>, bytes: usize);
+
+    /// A session that kept so many bytes has ended.
+    fn leave(&mut self, address: Option<IpAddr>, bytes: usize);
+
+    /// Whether so many sessions are there that those which have joined nothing are not given their full time.
+    fn is_crowded(&self) -> bool;
+
+    /// What an address is for the limits: the network that one subscriber has.
+    fn network(&self, address: IpAddr) -> IpAddr;
+}
+
+/// Which limit of a [`SessionQuota`] is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// That of the server as a whole.
+    Total,
+    /// That of the client's address.
+    Address,
+}
+
+/// The limits of a [`SessionQuota`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaLimits {
+    /// [`Config::max_sessions`](crate::Config::max_sessions).
+    pub max_sessions: usize,
+    /// [`Config::max_sessions_per_address`](crate::Config::max_sessions_per_address).
+    pub max_sessions_per_address: usize,
+    /// [`Config::max_kept_bytes`](crate::Config::max_kept_bytes).
+    pub max_kept_bytes: usize,
+    /// [`Config::max_kept_bytes_per_address`](crate::Config::max_kept_bytes_per_address).
+    pub max_kept_bytes_per_address: usize,
+    /// How many leading bits of an IPv6 address count.
+    pub ipv6_prefix: u8,
+}
+
+impl QuotaLimits {
+    /// Those of a config; of IPv6 addresses 64 bits count, because one subscriber has at least so many addresses.
+    #[must_use]
+    pub const fn new(config: &Config) -> Self {
+        Self {
+            max_sessions: config.max_sessions,
+            max_sessions_per_address: config.max_sessions_per_address,
+            max_kept_bytes: config.max_kept_bytes,
+            max_kept_bytes_per_address: config.max_kept_bytes_per_address,
+            ipv6_prefix: 64,
+        }
+    }
+}
+
+/// A [`SessionQuota`] as a value of its own.
+#[derive(Debug)]
+pub struct LocalQuota {
+    limits: QuotaLimits,
+    total: Share,
+    by_network: BTreeMap<IpAddr, Share>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Share {
+    sessions: usize,
+    bytes: usize,
+}
+
+impl Share {
+    const fn has_room(self, sessions: usize, bytes: usize, max_sessions: usize, max_bytes: usize) -> bool {
+        (sessions == 0 || self.sessions + sessions <= max_sessions) && self.bytes.saturating_add(bytes) <= max_bytes
+    }
+
+    const fn add(&mut self, sessions: usize, bytes: usize) {
+        self.sessions += sessions;
+        self.bytes += bytes;
+    }
+
+    fn take(&mut self, sessions: usize, bytes: usize) {
+        debug_assert!(
+            self.sessions >= sessions && self.bytes >= bytes,
+            "what is given back has been taken"
+        );
+        self.sessions = self.sessions.saturating_sub(sessions);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+impl LocalQuota {
+    /// A quota of which nothing is taken.
+    #[must_use]
+    pub const fn new(limits: QuotaLimits) -> Self {
+        Self {
+            limits,
+            total: Share { sessions: 0, bytes: 0 },
+            by_network: BTreeMap::new(),
+        }
+    }
+
+    /// How many sessions there are, and how many bytes they keep.
+    #[must_use]
+    pub const fn taken(&self) -> (usize, usize) {
+        (self.total.sessions, self.total.bytes)
+    }
+
+    fn add(&mut self, address: Option<IpAddr>, sessions: usize, bytes: usize) -> Result<(), NoRoom> {
+        let limits = &self.limits;
+        if !self
+            .total
+            .has_room(sessions, bytes, limits.max_sessions, limits.max_kept_bytes)
+        {
+            return Err(NoRoom::Total);
+        }
+        if let Some(address) = address {
+            let network = network_of(address, limits.ipv6_prefix);
+            let mut share = self.by_network.get(&network).copied().unwrap_or_default();
+            let (max_sessions, max_bytes) = (limits.max_sessions_per_address, limits.max_kept_bytes_per_address);
+            if !share.has_room(sessions, bytes, max_sessions, max_bytes) {
+                return Err(NoRoom::Address);
+            }
+            share.add(sessions, bytes);
+            self.by_network.insert(network, share);
+        }
+        self.total.add(sessions, bytes);
+        Ok(())
+    }
+
+    fn take(&mut self, address: Option<IpAddr>, sessions: usize, bytes: usize) {
+        self.total.take(sessions, bytes);
+        let Some(address) = address else { return };
+        let network = network_of(address, self.limits.ipv6_prefix);
+        if let Some(share) = self.by_network.get_mut(&network) {
+            share.take(sessions, bytes);
+            if share.sessions == 0 {
+                self.by_network.remove(&network);
+            }
+        }
+    }
+}
+
+impl SessionQuota for LocalQuota {
+    fn enter(&mut self, address: Option<IpAddr>, bytes: usize) -> Result<(), NoRoom> {
+        self.add(address, 1, bytes)
+    }
+
+    fn grow(&mut self, address: Option<IpAddr>, bytes: usize) -> Result<(), NoRoom> {
+        self.add(address, 0, bytes)
+    }
+
+    fn shrink(&mut self, address: Option<IpAddr>, bytes: usize) {
+        self.take(address, 0, bytes);
+    }
+
+    fn leave(&mut self, address: Option<IpAddr>, bytes: usize) {
+        self.take(address, 1, bytes);
+    }
+
+    fn is_crowded(&self) -> bool {
+        let crowded = |taken: usize, max: usize| taken >= max - max / 4;
+        crowded(self.total.sessions, self.limits.max_sessions) || crowded(self.total.bytes, self.limits.max_kept_bytes)
+    }
+
+    fn network(&self, address: IpAddr) -> IpAddr {
+        network_of(address, self.limits.ipv6_prefix)
+    }
+}
+
+/// The network that an address counts as: of an IPv6 address the first `ipv6_prefix` bits (more than 128 are 128), an IPv4 address as a whole, also where it
+/// is written as IPv6.
+#[must_use]
+pub fn network_of(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let mask = u128::MAX
+                .checked_shl(128_u32.saturating_sub(ipv6_prefix.into()))
+                .unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    fn quota(change: impl FnOnce(&mut QuotaLimits)) -> LocalQuota {
+        let mut limits = QuotaLimits::new(&Config::default());
+        change(&mut limits);
+        LocalQuota::new(limits)
+    }
+
+    #[test]
+    fn an_address_is_what_one_subscriber_has() {
+        for (address, prefix, expected) in [
+            ("192.0.2.1", 64, "192.0.2.1"),
+            ("::ffff:192.0.2.1", 64, "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::"),
+            ("2001:db8:1:2:3:4:5:6", 48, "2001:db8:1::"),
+            ("2001:db8:1:2:3:4:5:6", 128, "2001:db8:1:2:3:4:5:6"),
+            ("2001:db8:1:2:3:4:5:6", 255, "2001:db8:1:2:3:4:5:6"),
+            ("2001:db8:1:2:3:4:5:6", 0, "::"),
+        ] {
+            let counted = network_of(address.parse().unwrap(), prefix);
+            assert_eq!(counted, expected.parse::<IpAddr>().unwrap(), "{address}/{prefix}");
+        }
+    }
+
+    #[test]
+    fn number_and_bytes_are_bounded_in_total_and_by_network() {
+        let mut quota = quota(|limits| {
+            (limits.max_sessions, limits.max_sessions_per_address) = (3, 2);
+            (limits.max_kept_bytes, limits.max_kept_bytes_per_address) = (100, 50);
+        });
+        let (a, b) = (address("2001:db8::1"), address("192.0.2.1"));
+        assert_eq!(quota.enter(a, 51), Err(NoRoom::Address));
+        assert_eq!(quota.enter(a, 10), Ok(()));
+        assert_eq!(quota.enter(address("2001:db8::2"), 10), Ok(()), "of the same network");
+        assert_eq!(quota.enter(a, 0), Err(NoRoom::Address));
+        assert_eq!(quota.grow(a, 31), Err(NoRoom::Address));
+        assert_eq!(quota.grow(a, 30), Ok(()));
+        assert_eq!(
+            quota.enter(None, 51),
+            Err(NoRoom::Total),
+            "who has no address is counted in total"
+        );
+        assert_eq!(quota.enter(b, 50), Ok(()));
+        assert!(quota.is_crowded());
+        assert_eq!(quota.enter(None, 0), Err(NoRoom::Total));
+        quota.shrink(a, 30);
+        assert_eq!(quota.grow(b, 1), Err(NoRoom::Address));
+        quota.leave(b, 50);
+        quota.leave(a, 10);
+        quota.leave(a, 10);
+        assert_eq!((quota.taken(), quota.by_network.len()), ((0, 0), 0));
+        assert!(!quota.is_crowded());
+    }
+}
