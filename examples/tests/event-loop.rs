@@ -146,7 +146,7 @@ fn status_line(address: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
@@ -176,7 +176,7 @@ fn it_survives_having_no_descriptors_left_and_ends_with_0_on_sigterm() {
     let many: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(&address).unwrap()).collect();
     // It has come to its limit when one of them gets no answer; the others keep it there.
     let mut last = many.last().unwrap();
-    last.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    last.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     last.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     assert!(
         last.read(&mut [0]).is_err(),

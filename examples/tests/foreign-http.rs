@@ -43,8 +43,9 @@ impl Program {
     fn send(&self, method: &str, target: &str, body: &str) -> TcpStream {
         let mut stream = self.connect();
         let length = body.len();
-        let head =
-            format!("{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
         // Who is refused for the head may be gone before the body is.
         let _ = stream.write_all(&[head.as_bytes(), body.as_bytes()].concat());
         stream
@@ -205,7 +206,7 @@ fn what_is_wrong_is_answered_and_who_is_gone_is_gone() {
 
     let target = program.open(4);
     let mut long = program.connect();
-    let head = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000001\r\n\r\n");
+    let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000001\r\n\r\n");
     long.write_all(head.as_bytes()).unwrap();
     // The last byte stays away: it is one more than may be read anyway, and an answer to a body that nobody has read could be lost.
     long.write_all(&vec![b'4'; 1_000_001]).unwrap();

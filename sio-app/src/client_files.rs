@@ -187,6 +187,9 @@ impl File {
             .header("ETag", self.etag.clone())
             .header("Cache-Control", format!("public, max-age={age}"))
             .header("X-Content-Type-Options", "nosniff")
+            // Whatever page: everybody may have these files, and a page with `crossorigin` or with COEP loads no other.
+            .header("Access-Control-Allow-Origin", "*")
+            .header("Cross-Origin-Resource-Policy", "cross-origin")
     }
 
     /// Whether a list of tags has this file's, be it weak, or without quotes as 0.6 and 0.9 write theirs.
@@ -385,6 +388,9 @@ mod tests {
         let etag = header(&head, "ETag").unwrap();
         assert_eq!(header(&head, "Cache-Control"), Some("public, max-age=0"));
         let plain = etag.trim_matches('"');
+        // Hardening C2: a page of any origin may load them.
+        assert_eq!(header(&head, "Access-Control-Allow-Origin"), Some("*"));
+        assert_eq!(header(&head, "Cross-Origin-Resource-Policy"), Some("cross-origin"));
         for (tags, status) in [
             (etag.to_owned(), 304),
             (format!("W/{etag}"), 304),

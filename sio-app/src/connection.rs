@@ -91,6 +91,8 @@ pub struct Connection {
     waker: Option<Waker>,
     /// What the link has been told is awaited.
     stage: Stage,
+    /// How much has been read since the socket was found full.
+    read_blocked: usize,
     /// What has been done since the task was polled.
     steps: u32,
     /// Bytes are left that were not looked at, because the others had to have their turn.
@@ -158,6 +160,7 @@ impl Connection {
             counted: 0,
             waker: None,
             stage: Stage::Waiting,
+            read_blocked: 0,
             steps: 0,
             has_more: false,
             ending: false,
@@ -186,7 +189,7 @@ impl Connection {
                 return Poll::Pending;
             }
             match self.place.link.standing() {
-                Standing::Open => {}
+                Standing::Open => self.read_blocked = 0,
                 Standing::Blocked => match source.poll_writable(cx) {
                     Poll::Ready(Ok(())) => {
                         self.drain();
@@ -196,7 +199,17 @@ impl Connection {
                         self.place.link.cut();
                         continue;
                     }
-                    Poll::Pending => self.limit_end(),
+                    Poll::Pending if self.is_unwelcome() => {
+                        self.place.link.cut();
+                        continue;
+                    }
+                    Poll::Pending => {
+                        self.limit_end();
+                        if self.read_blocked >= self.place.io.config.max_blocked_bytes {
+                            // Whoever does not read has said enough. That the connection breaks is heard from its other side.
+                            return Poll::Pending;
+                        }
+                    }
                 },
                 Standing::Finished => self.begin_to_linger(),
                 Standing::Cut => {
@@ -242,6 +255,7 @@ impl Connection {
         let read = source.poll_read(cx, &mut buffer);
         if let Poll::Ready(Ok(bytes @ 1..)) = read {
             self.place.io.tally.traffic.read(bytes);
+            self.read_blocked += bytes;
             self.steps += 1;
             if self.lingering {
                 buffer.clear();
@@ -353,6 +367,7 @@ impl Connection {
         let nothing = arrivals.request.is_none()
             && arrivals.body_started.is_none()
             && arrivals.packets.is_empty()
+            && arrivals.pongs.is_empty()
             && arrivals.replies.is_empty()
             && arrivals.closed.is_none();
         if !nothing {
@@ -378,6 +393,11 @@ impl Connection {
             self.stage = Stage::Waiting;
             self.place.link.set_awaiting(None);
             self.place.handle_request(turn, request);
+        }
+        if !arrivals.pongs.is_empty() {
+            self.place.link.push_pongs(&mut arrivals.pongs);
+            arrivals.pongs.clear();
+            turn.touch_link(&self.place.link, None);
         }
         if !arrivals.replies.is_empty() || arrivals.closed.is_some() {
             arrivals
@@ -425,8 +445,9 @@ impl Connection {
             let write = |batch: &mut Batch| self.place.link.write(batch.pen(), &mut std::iter::empty());
             let progress = turn.batch.with(write);
             match (progress, &self.place.seat) {
+                (Progress::Full, Some(Seat { cell, id, .. })) => cell.block(turn, *id, &self.place.link),
                 // The shard knows still.
-                (Progress::Full, _) => self.place.link.hand_over(),
+                (Progress::Full | Progress::Stuck, _) => self.place.link.hand_over(),
                 (Progress::Done, Some(Seat { cell, id, .. })) => {
                     cell.input(turn, |state, now, _| state.shard.handle_drained(now, *id));
                 }
@@ -440,6 +461,11 @@ impl Connection {
         let link = &self.place.link;
         link.push(Item::Finish);
         turn::run(self.place.io.runtime, |turn| turn.touch_link(link, None));
+    }
+
+    /// The socket is full, and so is the whole server: an answer that its peer does not take is not kept. Of websockets the shard chooses.
+    fn is_unwelcome(&self) -> bool {
+        !self.conn.is_websocket() && self.place.io.tally.traffic.waiting.is_exceeded()
     }
 
     /// The socket is full. Nobody may keep a connection that is over by not reading.

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use parking_lot::RwLock;
 use serde::Serialize;
+use sio_proto::conn::Stage;
 use sio_proto::http::{self, Method};
-use sio_proto::server::{Admission, Peer, Request, Router, Shard};
+use sio_proto::server::{Admission, Budget, Peer, Request, Router, Shard};
 use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
@@ -19,7 +21,7 @@ use crate::directory::{Directory, Watch};
 use crate::emitter::Emitter;
 use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
-use crate::link::Link;
+use crate::link::{Item, Link};
 use crate::load::Loads;
 use crate::lock::Mutex;
 use crate::metrics::Tally;
@@ -102,11 +104,13 @@ impl Io {
             return Err(ConfigError::Shards(options.shards));
         }
         let directory = Arc::new(Directory::new(options.shards));
+        let budget = Arc::new(Budget::new(config.max_total_queued_bytes));
         let quota = SharedQuota::new(&config, &options);
         let shards = (0..=255u8).take(options.shards).map(|index| {
             let mut shard = Shard::new(config.clone(), index, key, Box::new(runtime.fill))?;
             shard.share_quota(Box::new(quota.clone()));
             shard.watch_rooms(Box::new(Watch::new(&directory, index.into())));
+            shard.share_budget(Arc::clone(&budget));
             Ok(shard)
         });
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
@@ -119,7 +123,7 @@ impl Io {
             runtime,
             router: Router::new(&config, key, shards.len()),
             shutdown: Shutdown::new(shards.len()),
-            tally: Tally::default(),
+            tally: Tally::new(budget),
             directory,
             cells: shards
                 .into_iter()
@@ -396,10 +400,16 @@ impl Io {
                 return;
             };
             match (then, link.awaiting()) {
+                // Its session looks after it.
                 (Then::Look, _) if link.is_websocket() => {}
+                (Then::Look, _) if link.is_stalled(now, self.0.options.write_timeout) => link.cut(),
                 (Then::Look, None) => self.0.look_after(&link, now, None),
                 (Then::Look, Some(awaiting)) if awaiting.until > now => {
                     self.0.look_after(&link, now, Some(awaiting.until));
+                }
+                (Then::Look, Some(awaiting)) if awaiting.stage == Stage::Body => {
+                    self.0.refuse_late_body(&link);
+                    link.cut();
                 }
                 (Then::Look | Then::Cut, _) => link.cut(),
             }
@@ -408,6 +418,16 @@ impl Io {
 }
 
 impl Inner {
+    /// Tells a peer that its body has taken too long, as far as its socket takes the answer at once (docs/protocol/engine-io.md §4.4). Its
+    /// session hears of it when the connection is cut.
+    fn refuse_late_body(&self, link: &Arc<Link>) {
+        let mut answer = BytesMut::new();
+        if http::encode_response(&mut answer, http::Exchange::CLOSING, 408, None, &[], b"").is_ok() {
+            link.push(Item::Bytes(answer.freeze()));
+            turn::run(self.runtime, |turn| turn.touch_link(link, None));
+        }
+    }
+
     /// A shard for a new session: each in turn.
     pub(crate) fn pick_shard(&self) -> usize {
         self.next_shard.fetch_add(1, Ordering::Relaxed) % self.cells.len()
@@ -431,6 +451,10 @@ impl Inner {
     pub(crate) fn answer(&self, request: &Request) -> HttpResponse {
         if let Some(answer) = self.client_file(&request.http) {
             return answer;
+        }
+        // It asks about the server as a whole (RFC 9110 §9.3.7), which is none of the application's pages.
+        if request.http.method == Method::Options && &*request.http.target == "*" {
+            return HttpResponse::new(204).header("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS");
         }
         let hook = self.hooks.read().request.clone();
         let Some(hook) = hook else {

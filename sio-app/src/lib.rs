@@ -51,6 +51,7 @@
 //! | warn | `a client's payload cannot be read` | `socket`, `codec`, `looks_like`, `error` |
 //! | warn | `a handler kept its thread, and others waited`, from 50 ms on | `namespace`, `event`, `millis` |
 //! | warn | `cannot accept`, once until it can again | `error` |
+//! | warn | `request refused for where it comes from`: `origin` and `host` are what it says, cut short; `setting` is the one that would let it in | `origin`, `host`, `setting`, `why` |
 //! | warn | `too much is being received: a connection is closed` | |
 //! | warn | `warnings were left out`: more than ten of one kind came in ten seconds; `kind` is their text in this table | `kind`, `left_out` |
 //! | info | `shutting down` | `sessions`, `connections` |
@@ -174,8 +175,8 @@ pub use sio_proto::server::{
     Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer, Reason, Refused, TransportKind,
 };
 pub use sio_proto::{
-    Config, ConfigError, Cookie, Cors, Generations, Legacy, Mount, OriginPattern, OriginPatternError, Origins,
-    SameSite, Time, Transports,
+    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy, Mount,
+    OriginPattern, OriginPatternError, Origins, Priority, SameSite, Time, Transports,
 };
 pub use sleep::Sleep;
 pub use socket::Socket;

@@ -16,30 +16,25 @@
 //! - Bytes leave in the order in which they were taken from the shard: whoever takes them does so, and claims the link or queues behind the
 //!   one who has it, under the shard's lock.
 //! - One writer at a time, and it writes under no lock.
-//! - A blocked link gets nothing new from its shard, which is told before the connection's task is: the queue is bounded by what was under way.
+//! - A blocked link gets nothing new from its shard, which is told before the connection's task is: the queue is bounded by what was under way, and
+//!   what waits in it is counted as its session's and charged to the budget of all.
+//! - At most one pong waits, the latest (RFC 6455 §5.5.3).
+//! - A write costs what fits into one call of the operating system, however much is queued.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use sio_proto::conn::{Stage, close_frame};
-use sio_proto::http::Exchange;
-use sio_proto::server::{Body, Response, Stream, Upgrade, Write};
-use sio_proto::websocket::CloseCode;
+use bytes::{Buf, Bytes};
+use sio_proto::conn::{Pongs, Stage};
+use sio_proto::server::{Body, Budget, Response, Stream, Upgrade, Write};
 use sio_proto::wire::Wire;
 use sio_proto::{Frame, Time};
 
 use crate::lock::{Alarm, Mutex};
 use crate::metrics::Traffic;
-
-/// Up to how many bytes several pieces are copied together for one plain write; beyond it they are written as a vector.
-/// Copying this much costs less than the kernel's work for a few entries more.
-const FLAT_BYTES: usize = 16 * 1024;
-
-/// Most pieces of one vectored write.
-const MAX_PIECES: usize = 64;
 
 /// Where the bytes of one connection go: a socket that never blocks.
 ///
@@ -78,8 +73,18 @@ pub(crate) struct Link<O: ?Sized = dyn Outlet> {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Item>,
-    /// How many at its front stand before what the writer brings itself.
-    before: usize,
+    /// The sum of the queue.
+    queued_bytes: usize,
+    /// What of it the budget is charged with: all of it while the link is blocked.
+    charged: usize,
+    /// The answer to the latest ping, while the socket is busy or full. It goes behind the queue.
+    pong: Bytes,
+    /// Whether the end is in the queue.
+    ending: bool,
+    /// Whether the socket has taken something since [`Link::is_stalled`] was asked.
+    moved: bool,
+    /// Since when it has taken nothing, as far as is known.
+    stalled_since: Option<Time>,
     phase: Phase,
     news: News,
     /// The reading side holds bytes that wait for news.
@@ -150,6 +155,31 @@ impl Item {
         }
     }
 
+    /// About how many bytes it is, before it is put into bytes.
+    fn weight(&self) -> usize {
+        let sum = |frames: &[Frame]| frames.iter().map(|frame| frame.bytes().len()).sum();
+        match self {
+            Self::Frame(frame) => frame.bytes().len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Finish => 0,
+            Self::Write(write) => match &**write {
+                Write::Response(_, response) => match &response.body {
+                    Body::Bytes(bytes) => bytes.len(),
+                    Body::Packets(frames, _) => sum(frames),
+                },
+                Write::Part(_, part) => sum(&part.frames),
+                Write::Bytes(_, bytes) => bytes.len(),
+                Write::Frame(_, frame) => frame.bytes().len(),
+                Write::Upgrade(..)
+                | Write::Hixie(..)
+                | Write::Close(..)
+                | Write::Stream(..)
+                | Write::StreamEnd(..)
+                | Write::Abort(_) => 0,
+            },
+        }
+    }
+
     /// Whether the connection ends with it.
     fn is_end(&self) -> bool {
         match self {
@@ -203,8 +233,39 @@ pub(crate) enum Claim {
 impl State {
     fn claim(&mut self) -> Claim {
         self.phase = Phase::Busy;
-        self.before = self.queue.len();
-        if self.before == 0 { Claim::Clear } else { Claim::Queued }
+        if self.queue.is_empty() {
+            Claim::Clear
+        } else {
+            Claim::Queued
+        }
+    }
+
+    fn enqueue(&mut self, item: Item) {
+        self.queued_bytes += item.weight();
+        self.ending |= item.is_end();
+        self.queue.push_back(item);
+    }
+
+    /// Takes what is next, for one write.
+    fn take_into(&mut self, taken: &mut VecDeque<Item>, most: usize) {
+        let count = self.queue.len().min(most);
+        for item in self.queue.drain(..count) {
+            self.queued_bytes -= item.weight();
+            taken.push_back(item);
+        }
+        if self.queue.is_empty() && !self.pong.is_empty() {
+            taken.push_back(Item::Bytes(std::mem::take(&mut self.pong)));
+        }
+    }
+
+    /// Tells the budget what waits.
+    fn recharge(&mut self, budget: &Budget) {
+        let due = if self.phase == Phase::Blocked {
+            self.queued_bytes
+        } else {
+            0
+        };
+        budget.recharge(std::mem::replace(&mut self.charged, due), due);
     }
 }
 
@@ -214,17 +275,10 @@ impl State {
 pub(crate) enum Progress {
     /// Everything is written.
     Done,
-    /// The socket is full. Tell the shard, then call [`Link::hand_over`].
+    /// The socket has taken something and is full. Tell the shard, then call [`Link::hand_over`].
     Full,
-}
-
-/// Scratch of one thread's writes.
-#[derive(Default)]
-pub(crate) struct Pen {
-    /// Frames and bytes only.
-    pieces: VecDeque<Item>,
-    flat: Vec<u8>,
-    head: BytesMut,
+    /// The same, but it has taken nothing.
+    Stuck,
 }
 
 /// How a connection stands.
@@ -270,9 +324,18 @@ impl<O: Outlet + ?Sized> Link<O> {
             if matches!(state.phase, Phase::Finished | Phase::Cut) {
                 return;
             }
+            let blocked = state.phase == Phase::Blocked;
+            if blocked && matches!(&item, Item::Write(write) if matches!(**write, Write::Abort(_))) {
+                // Nothing of what waits is wanted any more.
+                drop(state);
+                return self.cut();
+            }
             // The connection's task sees to it that this does not wait for ever.
-            let stuck = state.phase == Phase::Blocked && item.is_end();
-            state.queue.push_back(item);
+            let stuck = blocked && item.is_end();
+            state.enqueue(item);
+            if blocked {
+                state.recharge(&self.traffic.waiting);
+            }
             if stuck { state.waker.clone() } else { None }
         };
         if let Some(waker) = waker {
@@ -280,14 +343,36 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// Makes the caller the writer, who then must call [`Link::write`]. If another is, or the link has ended, `items` are queued or
-    /// dropped. Call it under the lock of the shard that the items came from.
+    /// Queues the answers to pings, as [`Link::push`] does: all of them if nothing keeps them from leaving, otherwise the latest in place of any other.
+    pub(crate) fn push_pongs(&self, pongs: &mut Pongs) {
+        let mut state = self.state.lock();
+        match state.phase {
+            Phase::Idle => state.enqueue(Item::Bytes(pongs.take_all())),
+            Phase::Busy | Phase::Blocked => state.pong = pongs.take_latest(),
+            Phase::Finished | Phase::Cut => {}
+        }
+    }
+
+    /// Makes the caller the writer, who then must call [`Link::write`]: with `items` if the claim is [`Claim::Clear`], otherwise they are queued. If
+    /// another is the writer they are queued too, and if the link has ended they are dropped. Call it under the lock of the shard that the items came
+    /// from.
     pub(crate) fn claim(&self, items: &mut dyn Iterator<Item = Item>) -> Option<Claim> {
         let mut state = self.state.lock();
         match state.phase {
-            Phase::Idle => return Some(state.claim()),
-            Phase::Busy | Phase::Blocked => state.queue.extend(items),
-            Phase::Finished | Phase::Cut => items.for_each(drop),
+            Phase::Idle if state.queue.is_empty() => return Some(state.claim()),
+            Phase::Idle => {
+                items.for_each(|item| state.enqueue(item));
+                return Some(state.claim());
+            }
+            Phase::Busy => items.for_each(|item| state.enqueue(item)),
+            Phase::Blocked => {
+                items.for_each(|item| state.enqueue(item));
+                state.recharge(&self.traffic.waiting);
+            }
+            Phase::Finished | Phase::Cut => {
+                drop(state);
+                items.for_each(drop);
+            }
         }
         None
     }
@@ -298,237 +383,26 @@ impl<O: Outlet + ?Sized> Link<O> {
         (state.phase == Phase::Idle && !state.queue.is_empty()).then(|| state.claim())
     }
 
-    /// Writes what stood in the queue when the link was claimed, then `items`, then what has been queued meanwhile. The caller keeps the link
-    /// if the answer is [`Progress::Full`].
-    pub(crate) fn write(&self, pen: &mut Pen, items: &mut dyn Iterator<Item = Item>) -> Progress {
-        let mut queue: VecDeque<Item> = {
-            let mut state = self.state.lock();
-            let before = std::mem::take(&mut state.before).min(state.queue.len());
-            let after = state.queue.split_off(before);
-            std::mem::replace(&mut state.queue, after)
-        };
-        let mut ends = None;
-        loop {
-            for item in queue.drain(..).chain(&mut *items) {
-                if ends.is_none() {
-                    ends = self.prepare(pen, item);
-                }
-            }
-            match self.write_out(pen) {
-                Ok(Progress::Done) => {}
-                Ok(Progress::Full) => {
-                    let mut state = self.state.lock();
-                    queue.extend(pen.pieces.drain(..));
-                    queue.extend(ends.map(|End| Item::Finish));
-                    queue.extend(state.queue.drain(..));
-                    state.queue = queue;
-                    return Progress::Full;
-                }
-                Err(_) => {
-                    pen.pieces.clear();
-                    self.cut();
-                    return Progress::Done;
-                }
-            }
-            if ends.is_some() {
-                self.outlet.finish();
-                self.end(Phase::Finished);
-                return Progress::Done;
-            }
-            match self.release() {
-                None => return Progress::Done,
-                Some(more) => queue = more,
-            }
-        }
+    /// How many bytes are queued.
+    pub(crate) fn held(&self) -> usize {
+        self.state.lock().queued_bytes
     }
 
-    /// The same for the ordinary case: one frame, and nothing before it.
-    pub(crate) fn write_frame(&self, pen: &mut Pen, frame: &Frame) -> Progress {
-        let bytes = frame.bytes();
-        // What goes wrong here goes wrong once more below, and is dealt with there.
-        let written = self.outlet.try_write(bytes).unwrap_or(0);
-        self.traffic.written(written);
-        if written < bytes.len() {
-            let rest = Item::Bytes(bytes.slice(written..));
-            return self.write(pen, &mut std::iter::once(rest));
-        }
-        match self.release() {
-            None => Progress::Done,
-            Some(queue) => self.write(pen, &mut queue.into_iter()),
-        }
-    }
-
-    /// Lets go of the link, unless something has been queued meanwhile.
-    fn release(&self) -> Option<VecDeque<Item>> {
+    /// Whether the socket has taken nothing for so long, as far as one can tell who asks now and then.
+    pub(crate) fn is_stalled(&self, now: Time, patience: Duration) -> bool {
         let mut state = self.state.lock();
-        if !state.queue.is_empty() {
-            return Some(std::mem::take(&mut state.queue));
+        let moved = std::mem::take(&mut state.moved);
+        if state.phase != Phase::Blocked {
+            state.stalled_since = None;
+            return false;
         }
-        if state.phase == Phase::Busy {
-            state.phase = Phase::Idle;
-        }
-        None
-    }
-
-    /// Puts an item into bytes, behind those that are already there.
-    fn prepare(&self, pen: &mut Pen, item: Item) -> Option<End> {
-        match item {
-            Item::Frame(_) | Item::Bytes(_) => pen.pieces.push_back(item),
-            Item::Finish => return Some(End),
-            Item::Write(write) => return self.encode(pen, *write),
-        }
-        None
-    }
-
-    fn encode(&self, pen: &mut Pen, write: Write) -> Option<End> {
-        match write {
-            Write::Frame(_, frame) => pen.pieces.push_back(Item::Frame(frame)),
-            Write::Response(_, response) if self.hands_out => {
-                // Whoever waits for it is woken by the end.
-                self.state.lock().news.answer = Some(HandedOut::Response(response));
-                return Some(End);
-            }
-            Write::Response(_, mut response) => {
-                let (body, keep_alive) = response.encode(&mut pen.head);
-                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
-                pen.pieces.push_back(Item::Bytes(body));
-                if !keep_alive {
-                    return Some(End);
-                }
-                self.tell(|state| state.news.answered = true);
-            }
-            Write::Upgrade(_, upgrade) if self.hands_out => self.hand_out(HandedOut::Upgrade(upgrade)),
-            Write::Upgrade(_, upgrade) => {
-                let upgrades = upgrade.encode(&mut pen.head);
-                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
-                if !upgrades {
-                    return Some(End);
-                }
-                self.tell(|state| {
-                    state.news.upgraded = Some(upgrade.wire);
-                    state.websocket = true;
-                });
-            }
-            Write::Hixie(..) if self.hands_out => {
-                self.state.lock().news.answer = Some(HandedOut::Response(not_implemented()));
-                return Some(End);
-            }
-            Write::Hixie(_, hixie) => {
-                pen.pieces.push_back(Item::Bytes(hixie.head));
-                self.tell(|state| state.news.upgraded = Some(hixie.wire));
-            }
-            Write::Bytes(_, bytes) => pen.pieces.push_back(Item::Bytes(bytes)),
-            Write::Close(_, code) => {
-                pen.pieces
-                    .push_back(Item::Bytes(close_frame(code.and_then(CloseCode::new))));
-                return Some(End);
-            }
-            Write::Stream(_, stream) if self.hands_out => {
-                stream.encode_body(&mut pen.head);
-                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
-                self.hand_out(HandedOut::Stream(stream));
-            }
-            Write::Stream(_, stream) => {
-                let goes_on = stream.encode(&mut pen.head);
-                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
-                if !goes_on {
-                    return Some(End);
-                }
-            }
-            Write::Part(_, part) => {
-                if self.hands_out {
-                    part.encode_body(&mut pen.head);
-                } else {
-                    part.encode(&mut pen.head);
-                }
-                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
-            }
-            Write::StreamEnd(..) if self.hands_out => return Some(End),
-            Write::StreamEnd(_, form) => {
-                form.encode_end(&mut pen.head);
-                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
-                if !form.keep_alive {
-                    return Some(End);
-                }
-                self.tell(|state| state.news.answered = true);
-            }
-            Write::Abort(_) => {
-                pen.pieces.clear();
-                self.cut();
-                return Some(End);
+        match state.stalled_since.filter(|_| !moved) {
+            Some(since) => now.saturating_since(since) >= patience,
+            None => {
+                state.stalled_since = Some(now);
+                false
             }
         }
-        None
-    }
-
-    /// Hands an answer out as it is. What follows it waits until there is somewhere to write it.
-    fn hand_out(&self, answer: HandedOut) {
-        let waker = {
-            let mut state = self.state.lock();
-            state.news.answer = Some(answer);
-            state.waker.clone()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn tell(&self, tell: impl FnOnce(&mut State)) {
-        let waker = {
-            let mut state = self.state.lock();
-            tell(&mut state);
-            if std::mem::take(&mut state.impatient) {
-                state.waker.clone()
-            } else {
-                None
-            }
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn write_out(&self, pen: &mut Pen) -> io::Result<Progress> {
-        let Pen { pieces, flat, .. } = pen;
-        while let Some(first) = pieces.front() {
-            if first.bytes().is_empty() {
-                pieces.pop_front();
-                continue;
-            }
-            let written = if pieces.len() == 1 {
-                self.outlet.try_write(first.bytes())
-            } else if pieces.iter().map(|piece| piece.bytes().len()).sum::<usize>() <= FLAT_BYTES {
-                flat.clear();
-                pieces.iter().for_each(|piece| flat.extend_from_slice(piece.bytes()));
-                self.outlet.try_write(flat)
-            } else {
-                let mut slices = [IoSlice::new(&[]); MAX_PIECES];
-                let count = pieces.len().min(MAX_PIECES);
-                for (slice, piece) in slices.iter_mut().zip(pieces.iter()) {
-                    *slice = IoSlice::new(piece.bytes());
-                }
-                self.outlet.try_write_vectored(&slices[..count])
-            };
-            match written {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(mut written) => {
-                    self.traffic.written(written);
-                    while let Some(piece) = pieces.front_mut() {
-                        let len = piece.bytes().len();
-                        if written < len {
-                            piece.advance(written);
-                            break;
-                        }
-                        written -= len;
-                        pieces.pop_front();
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Progress::Full),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Progress::Done)
     }
 
     /// The shard knows that the link is full: leaves the rest to the connection's task.
@@ -537,6 +411,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             let mut state = self.state.lock();
             if state.phase == Phase::Busy {
                 state.phase = Phase::Blocked;
+                state.recharge(&self.traffic.waiting);
             }
             state.waker.clone()
         };
@@ -578,6 +453,9 @@ impl<O: Outlet + ?Sized> Link<O> {
             if state.phase != Phase::Cut {
                 state.phase = phase;
             }
+            state.queued_bytes = 0;
+            state.pong = Bytes::new();
+            state.recharge(&self.traffic.waiting);
             (state.waker.clone(), std::mem::take(&mut state.queue))
         };
         drop(queue);
@@ -629,23 +507,13 @@ impl<O: Outlet + ?Sized> Link<O> {
 
     /// Whether what waits is the last that is written.
     pub(crate) fn is_ending(&self) -> bool {
-        self.state.lock().queue.iter().any(Item::is_end)
+        self.state.lock().ending
     }
 }
 
-/// For a websocket older than RFC 6455: its answer begins as no HTTP server begins one.
-fn not_implemented() -> Box<Response> {
-    Box::new(Response {
-        status: 501,
-        content_type: None,
-        headers: Vec::new(),
-        body: Body::Bytes(Bytes::new()),
-        exchange: Exchange::CLOSING,
-    })
-}
+mod write;
 
-/// That the link ends after the bytes at hand.
-struct End;
+pub(crate) use write::Pen;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -6,9 +6,10 @@
 
 use std::cell::Cell;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use sio_proto::server::{Counters, Reason, Refused};
+use sio_proto::server::{Budget, Counters, Reason, Refused};
 
 use crate::error::HandlerError;
 use crate::io::Io;
@@ -51,6 +52,8 @@ pub struct Metrics {
     pub bytes_in: u64,
     /// Bytes of HTTP and websocket that were written. Answers that another HTTP server writes are not among them.
     pub bytes_out: u64,
+    /// Bytes that wait for clients which do not take them at the moment ([`Config::max_total_queued_bytes`](sio_proto::Config::max_total_queued_bytes)).
+    pub queued_bytes: usize,
     /// Most that has waited for the handlers of one socket at once; what counts is said at
     /// [`Options::max_waiting_events`](crate::Options::max_waiting_events).
     pub most_waiting_events: usize,
@@ -71,6 +74,7 @@ impl Metrics {
     /// | `sio_sessions_closed_total` | `reason`, in the words of [`Reason`] |
     /// | `sio_requests_refused_total` | `why`, in the words of [`Refused`] |
     /// | `sio_packets_in_total`, `sio_packets_out_total`, `sio_bytes_in_total`, `sio_bytes_out_total` | |
+    /// | `sio_queued_bytes` | |
     /// | `sio_most_queued_packets`, `sio_most_queued_bytes`, `sio_most_waiting_events` | |
     /// | `sio_handler_errors_total`, `sio_handler_panics_total` | |
     #[must_use]
@@ -87,6 +91,7 @@ impl Metrics {
         number("sio_packets_out_total", self.packets_out);
         number("sio_bytes_in_total", self.bytes_in);
         number("sio_bytes_out_total", self.bytes_out);
+        number("sio_queued_bytes", self.queued_bytes as u64);
         number("sio_most_queued_packets", self.sessions.most_queued_packets as u64);
         number("sio_most_queued_bytes", self.sessions.most_queued_bytes as u64);
         number("sio_most_waiting_events", self.most_waiting_events as u64);
@@ -131,9 +136,10 @@ impl Io {
         let mut metrics = Metrics {
             handler_errors: self.0.tally.errors.load(Ordering::Relaxed),
             handler_panics: self.0.tally.panics.load(Ordering::Relaxed),
+            queued_bytes: self.0.tally.traffic.waiting.used(),
             ..Metrics::default()
         };
-        for stripe in &self.0.tally.traffic.0 {
+        for stripe in &self.0.tally.traffic.stripes {
             metrics.bytes_in += stripe.read.load(Ordering::Relaxed);
             metrics.bytes_out += stripe.written.load(Ordering::Relaxed);
         }
@@ -152,12 +158,20 @@ impl Io {
 /// What is counted outside of shards.
 #[derive(Default)]
 pub(crate) struct Tally {
-    pub(crate) traffic: std::sync::Arc<Traffic>,
+    pub(crate) traffic: Arc<Traffic>,
     errors: AtomicU64,
     panics: AtomicU64,
 }
 
 impl Tally {
+    /// Nothing has happened, and what waits is counted there.
+    pub(crate) fn new(waiting: Arc<Budget>) -> Self {
+        Self {
+            traffic: Arc::new(Traffic::new(waiting)),
+            ..Self::default()
+        }
+    }
+
     /// A handler has failed.
     pub(crate) fn failed(&self, error: &HandlerError) {
         let count = match error {
@@ -173,7 +187,11 @@ const STRIPES: usize = 16;
 
 /// Bytes read and written. Each thread adds to a cell that few others use.
 #[derive(Default)]
-pub(crate) struct Traffic([Stripe; STRIPES]);
+pub(crate) struct Traffic {
+    stripes: [Stripe; STRIPES],
+    /// Bytes that wait for peers, those in sessions among them.
+    pub(crate) waiting: Arc<Budget>,
+}
 
 /// Alone in its cache lines.
 #[derive(Default)]
@@ -184,6 +202,13 @@ struct Stripe {
 }
 
 impl Traffic {
+    pub(crate) fn new(waiting: Arc<Budget>) -> Self {
+        Self {
+            waiting,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn read(&self, bytes: usize) {
         self.stripe().read.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -195,7 +220,7 @@ impl Traffic {
     fn stripe(&self) -> &Stripe {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         thread_local!(static MINE: Cell<usize> = Cell::new(THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES));
-        &self.0[MINE.get()]
+        &self.stripes[MINE.get()]
     }
 }
 

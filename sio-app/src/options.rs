@@ -33,6 +33,9 @@ pub struct Options {
     /// How long the body of a request may take, from the end of the head. Default 30 s. Too short cuts large messages of clients that poll
     /// over slow links.
     pub body_timeout: Duration,
+    /// How long a peer may take nothing of an answer that waits for it. Default 45 s, looked at every few seconds. Too short cuts clients whose network is away for a
+    /// while; too long lets answers that nobody reads stay in memory. Websockets and streams have as long as a heartbeat and its answer may take.
+    pub write_timeout: Duration,
     /// How long a peer has to close its side of a connection, once all that there was for it has been written and ours is closed. Default 2 s. What it still sends
     /// is thrown away meanwhile. Too short cuts answers that are on their way to slow clients, because a connection that is closed with
     /// unread bytes is reset.
@@ -95,6 +98,7 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(45),
             linger_timeout: Duration::from_secs(2),
             max_pipelined_bytes: 64 * 1024,
             max_receiving_bytes: 512 << 20,
@@ -155,6 +159,8 @@ setters! {
     head_timeout: Duration,
     /// Sets [`Options::body_timeout`](#structfield.body_timeout).
     body_timeout: Duration,
+    /// Sets [`Options::write_timeout`](#structfield.write_timeout).
+    write_timeout: Duration,
     /// Sets [`Options::linger_timeout`](#structfield.linger_timeout).
     linger_timeout: Duration,
     /// Sets [`Options::max_pipelined_bytes`](#structfield.max_pipelined_bytes).

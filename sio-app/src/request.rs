@@ -105,6 +105,8 @@ impl HttpResponse {
         Self(Response {
             status,
             content_type,
+            // What the application serves, and to whom, is its own business.
+            fixed: &[],
             headers: Vec::new(),
             body: Body::Bytes(body),
             exchange,

@@ -379,6 +379,7 @@ impl ShardCell {
                 turn.add(Work::EngineMessage(Arc::clone(self), session, message));
             }
             Delivery::EngineClose { session, reason } => turn.add(Work::EngineClose(Arc::clone(self), session, reason)),
+            Delivery::Stranger(stranger) => turn.add(Work::Stranger(Arc::clone(self), stranger)),
             _ => debug_assert!(false, "every delivery is known here"),
         }
     }
@@ -396,7 +397,7 @@ impl ShardCell {
                         batch.collect(&state.links, out);
                         more
                     };
-                    batch.write(|id, link| self.block(id, link));
+                    batch.write(|id, link| self.block(turn, id, link));
                     if !more {
                         return;
                     }
@@ -406,8 +407,10 @@ impl ShardCell {
     }
 
     /// A link's socket is full. The shard is told first, so that it cannot hear of the drain before.
-    pub(crate) fn block(&self, id: LinkId, link: &Link) {
-        self.state.lock().shard.handle_blocked(id);
+    ///
+    /// Say so again whenever the socket has taken something of what it holds.
+    pub(crate) fn block(self: &Arc<Self>, turn: &Turn, id: LinkId, link: &Link) {
+        self.queue(turn, |shard, now| shard.handle_blocked(now, id, link.held()));
         link.hand_over();
     }
 
@@ -620,11 +623,13 @@ impl Batch {
             let (run, others) = std::mem::take(&mut rest).split_at_mut(count);
             rest = others;
             let Some((link, claim)) = link else { continue };
-            let progress = match run {
-                [Write::Frame(_, frame)] if claim == Claim::Clear => link.write_frame(&mut self.pen, frame),
-                _ => link.write(&mut self.pen, &mut taken(run)),
+            let progress = match (run, claim) {
+                ([Write::Frame(_, frame)], Claim::Clear) => link.write_frame(&mut self.pen, frame),
+                (run, Claim::Clear) => link.write(&mut self.pen, &mut taken(run)),
+                // They stand in the queue, behind what was there before.
+                (_, Claim::Queued) => link.write(&mut self.pen, &mut std::iter::empty()),
             };
-            if progress == Progress::Full {
+            if progress != Progress::Done {
                 block(id, &link);
             }
         }

@@ -1,5 +1,7 @@
 //! The driver without a network: a source that is a script, an outlet that is a wall, a runtime that is three functions.
 
+mod unread;
+
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::Arc;
@@ -91,6 +93,8 @@ pub(crate) struct Script {
     pub(crate) reads: Vec<Vec<u8>>,
     /// The socket has no room for more.
     pub(crate) full: bool,
+    /// It says once that it has.
+    pub(crate) has_some: bool,
 }
 
 impl Source for Script {
@@ -104,7 +108,10 @@ impl Source for Script {
     }
 
     fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.full { Poll::Pending } else { Poll::Ready(Ok(())) }
+        if self.full && !std::mem::take(&mut self.has_some) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -458,6 +465,7 @@ pub(crate) fn pass(io: &Io, millis: u64) {
     }
 }
 
+/// Hardening B20. A body that trickles is told so before its connection is cut.
 #[test]
 fn each_part_of_a_request_has_its_time() {
     let options = Options::default()
@@ -492,6 +500,8 @@ fn each_part_of_a_request_has_its_time() {
         assert!(client.poll().is_pending(), "{what}");
         pass(&io, 500);
         assert!(client.poll().is_ready(), "{what}");
+        let late = client.written().contains("HTTP/1.1 408 Request Timeout\r\n");
+        assert_eq!(late, what == "a body byte by byte", "{what}");
     }
     // Who waits for an answer, or for messages, is not late.
     let mut polling = Driven::new(&io, usize::MAX);

@@ -39,6 +39,9 @@ const TIMED_HANDLERS: u32 = 4;
 /// A handler that keeps its thread for so long keeps others waiting.
 const SLOW: Duration = Duration::from_millis(50);
 
+/// What an emitted packet counts for at least: with nothing in them, so many packets are written at once as are well below what may wait for a session.
+const WEIGHT_OF_A_PACKET: usize = 64;
+
 /// So many entries of a list of scratch a thread keeps from turn to turn.
 const MOST_SCRATCH: usize = 4096;
 
@@ -243,9 +246,9 @@ impl Turn {
         self.work.borrow_mut().pop_front()
     }
 
-    /// Something of this size is on its way.
+    /// Something of this size is on its way. Small things weigh more than their bytes, and queues are limited in number, too.
     pub(crate) fn emitted(&self, bytes: usize) {
-        self.emitted.set(self.emitted.get() + bytes);
+        self.emitted.set(self.emitted.get() + bytes + WEIGHT_OF_A_PACKET);
         if self.emitted.get() > BYTES_BETWEEN_WRITES {
             self.write_out();
         }
@@ -284,9 +287,9 @@ impl Turn {
             let progress = self
                 .batch
                 .with(|batch| link.write(batch.pen(), &mut std::iter::empty()));
-            if progress == Progress::Full {
+            if progress != Progress::Done {
                 match seat {
-                    Some((shard, id)) => shard.block(id, &link),
+                    Some((shard, id)) => shard.block(self, id, &link),
                     None => link.hand_over(),
                 }
             }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use bytestring::ByteString;
 use sio_proto::SessionKey;
-use sio_proto::server::{AckError, EngineMessage, Handshake, Reason};
+use sio_proto::server::{AckError, EngineMessage, Handshake, Reason, Stranger};
 use sio_proto::socket::Args;
 
 use crate::args::RawArgs;
@@ -36,6 +36,7 @@ pub(crate) enum Work {
     EngineOpen(Arc<ShardCell>, SessionKey, Arc<Handshake>),
     EngineMessage(Arc<ShardCell>, SessionKey, EngineMessage),
     EngineClose(Arc<ShardCell>, SessionKey, Reason),
+    Stranger(Arc<ShardCell>, Box<Stranger>),
     /// A CONNECT that has waited for others of its session.
     Decide(Arc<SocketInner>),
     /// A socket is gone: what has waited for its end hears of it, whoever is at work for it.
@@ -74,6 +75,7 @@ impl Work {
             Self::EngineClose(cell, session, reason) => {
                 with_engine(cell, session, |io, engine| io.engine().close(engine, reason));
             }
+            Self::Stranger(cell, stranger) => warn_of_stranger(&cell, &stranger),
             Self::Decide(socket) => {
                 socket.mailbox.resume(turn.owner());
                 let then = decide(turn, &socket, Deciding(Arc::clone(&socket)));
@@ -89,6 +91,21 @@ impl Work {
             Self::Release(socket) => drop(socket),
         }
     }
+}
+
+/// A request was refused for where it comes from. Whoever has just set the server up wants to know which setting would let it in.
+fn warn_of_stranger(cell: &ShardCell, stranger: &Stranger) {
+    let Some(io) = cell.io.upgrade() else { return };
+    let (origin, host) = (stranger.origin.as_deref(), stranger.host.as_deref());
+    io.warnings.strangers.say((io.runtime.now)(), || {
+        tracing::warn!(
+            origin = origin.unwrap_or("(none)"),
+            host = host.unwrap_or("(none)"),
+            setting = stranger.why.setting(),
+            why = stranger.why.explain(),
+            "request refused for where it comes from"
+        );
+    });
 }
 
 /// One mail is done: the next ones that wait follow, until there is none or a future has to finish first.

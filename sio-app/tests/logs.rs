@@ -302,3 +302,28 @@ fn scenario(wall: &Wall) -> Vec<String> {
     drop((client, hasty, other));
     ids
 }
+
+/// Hardening B18.
+#[test]
+fn strangers_are_named_at_a_limited_rate() {
+    let capture = Capture::default();
+    let subscriber = tracing::Dispatch::new(capture.clone());
+    tracing::dispatcher::with_default(&subscriber, || {
+        let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
+        for at in 0..1_000 {
+            let mut client = Connection::new(&io, Peer::default(), Wall::default()).unwrap();
+            let request = format!(
+                "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: chat.example\r\nOrigin: http://evil-{at}.example\r\n\r\n"
+            );
+            read(&mut client, request.as_bytes());
+        }
+        assert_eq!(io.sessions(), 0);
+    });
+    let (lines, values) = &*capture.0.lock().unwrap();
+    let line = "WARN request refused for where it comes from: origin host setting why";
+    assert!(lines.contains(line), "{lines:?}");
+    assert_eq!(values.matches("http://evil-").count(), 10, "{values}");
+    for part in ["\"http://evil-0.example\"", "\"chat.example\"", "\"Config::origins\""] {
+        assert!(values.contains(part), "{part} {values}");
+    }
+}

@@ -125,7 +125,7 @@ fn clients(io: &Io, count: usize) -> Vec<Client> {
         let mut connection = Connection::new(io, Peer::default(), wall.clone()).unwrap();
         let cx = &mut Context::from_waker(Waker::noop());
         for bytes in [
-            &b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            &b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"[..],
             b"\x81\x82\0\0\0\x0040",
         ] {

@@ -20,7 +20,7 @@ use sio_proto::{Bytes, BytesMut, Config, LinkId, Time};
 /// One connection: the socket, and what it has not taken yet.
 struct Client {
     stream: TcpStream,
-    unsent: Vec<u8>,
+    unsent: BytesMut,
     blocked: bool,
     /// Everything has been said: it is closed when it is written.
     ends: bool,
@@ -72,7 +72,7 @@ impl Echo {
                 });
                 let client = Client {
                     stream,
-                    unsent: Vec::new(),
+                    unsent: BytesMut::new(),
                     blocked: false,
                     ends: false,
                 };
@@ -90,6 +90,10 @@ impl Echo {
         let mut buffer = [0; 16 * 1024];
         let mut gone = Vec::new();
         for (link, client) in &mut self.clients {
+            // Who reads nothing is not read from either. Of its end the next write tells.
+            if !self.server.wants_bytes(*link) {
+                continue;
+            }
             let cause = match client.stream.read(&mut buffer) {
                 Ok(0) => Cause::Closed,
                 Ok(read) => {
@@ -128,6 +132,7 @@ impl Echo {
                     let page = Response {
                         status: 404,
                         content_type: Some("text/plain"),
+                        fixed: &[],
                         headers: Vec::new(),
                         body: Body::Bytes(Bytes::from_static(b"only Socket.IO here\n")),
                         exchange: request.exchange(),
@@ -172,10 +177,14 @@ impl Echo {
     fn write(&mut self, now: Time) {
         let mut gone = Vec::new();
         for (link, client) in &mut self.clients {
+            let mut has_written = false;
             while !client.unsent.is_empty() {
                 match client.stream.write(&client.unsent) {
                     Ok(0) => break,
-                    Ok(written) => drop(client.unsent.drain(..written)),
+                    Ok(written) => {
+                        drop(client.unsent.split_to(written));
+                        has_written = true;
+                    }
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(_) => {
@@ -187,8 +196,8 @@ impl Echo {
             let is_full = !client.unsent.is_empty();
             if !is_full && client.ends {
                 gone.push((*link, None));
-            } else if is_full && !client.blocked {
-                self.server.handle_blocked(*link);
+            } else if is_full && (has_written || !client.blocked) {
+                self.server.handle_blocked(now, *link, client.unsent.len());
             } else if !is_full && client.blocked {
                 self.server.handle_drained(now, *link);
             }

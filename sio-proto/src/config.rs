@@ -3,6 +3,8 @@
 //! A [`Config`] is checked once, by [`Config::validate`] inside the constructors that take it; the machines then rely
 //! on it. Everything a peer can grow (a queue, a buffer, a map, a count, a nesting) has a limit here.
 
+mod cookie;
+mod cors;
 mod legacy;
 
 use alloc::borrow::ToOwned;
@@ -13,8 +15,10 @@ use core::time::Duration;
 
 use crate::codec::PacketParser;
 use crate::engine::Dialect;
-use crate::{Origins, http, socket, websocket};
+use crate::{Hosts, Origins, http, socket, websocket};
 
+pub use cookie::{Cookie, Priority, SameSite};
+pub use cors::{Cors, CorsOrigins};
 pub use legacy::{Legacy, Legacy09, Mount};
 
 /// Settings of a server. Plain data: build one with [`Config::default`] and the chainable setters, or set fields.
@@ -81,10 +85,19 @@ pub struct Config {
     pub parser: Option<Arc<dyn PacketParser>>,
     /// Cookie set on the handshake response of polling. Default none.
     pub cookie: Option<Cookie>,
-    /// CORS headers. Default none: a browser then lets only same-origin pages read polling responses.
+    /// CORS headers of Engine.IO. Default none, which means those that [`Config::origins`] imply: pages of listed origins may read answers, with credentials; where all
+    /// pages are allowed all may read them, without credentials; otherwise only pages of the same origin can. Where this is set, pages of listed origins may read answers as
+    /// well. `Cors::list` of nothing sends no header for others than those. Clients of 0.9 and before get the headers that they need wherever their page is allowed.
     pub cors: Option<Cors>,
     /// Which pages may open sessions at all, over any transport. Default [`Origins::SameHost`].
     pub origins: Origins,
+    /// Which names of hosts requests may be for. Default [`Hosts::Loopback`]: from the machine itself only names of loopback, from elsewhere any. Name the server's hosts where it is
+    /// in reach of browsers without TLS (a development machine, an intranet): without that a page whose name is pointed at the server's address counts as the same host. Too
+    /// narrow and clients are refused, which is logged with the name that they have asked for.
+    pub hosts: Hosts,
+    /// Whether all clients come over TLS, which a proxy in front takes off. Default false: only [`Peer::secure`](crate::server::Peer::secure) says so, because a header such as
+    /// `X-Forwarded-Proto` can be sent by everybody. When true pages of the same host have to be `https`, cookies say `Secure`, and old websockets are told `wss`.
+    pub behind_tls: bool,
     /// Whose pages the Flash policy lets open sockets, each `domain[:port]` with `*` for any; no port means any port. It is told to whoever asks
     /// for it, as long as a generation is served that has flashsocket. Default `*:*`, as with genuine servers: the policy is not what protects
     /// sessions, since it says no more than that Flash may connect, which programs other than Flash do without asking. Who may open a session is
@@ -130,11 +143,24 @@ pub struct Config {
     /// Most packets in the body of one POST, of Engine.IO and of 0.7 to 0.9. Default 65 536. More are a breach of the protocol in Engine.IO, and are dropped in 0.7 to 0.9. Too few end
     /// clients that have emitted much between two POSTs; each packet costs some hundred bytes while its POST is handled.
     pub max_packets_per_payload: usize,
-    /// Most bytes queued for one session while its transport cannot take them. Default 16 MiB. Beyond it a send is
-    /// refused as full and a broadcast closes the session, because a gap in an ordered stream cannot be repaired.
+    /// Most bytes queued for one session while its transport cannot take them, in the session and on its link. Default 1 MiB. Beyond it a send is
+    /// refused as full and a broadcast closes the session, because a gap in an ordered stream cannot be repaired. Packets of the protocol itself
+    /// have an eighth more (at least 16 KiB), and a peer that causes still more of them without reading is cut. Too small breaks bursts, and
+    /// refuses every message that is larger ([`SendError::TooLarge`](crate::server::SendError::TooLarge)); too large lets each client that does not
+    /// read hold so much memory.
     pub max_queued_bytes: usize,
-    /// Most packets queued for one session. Default 65 536.
+    /// Most packets queued for one session. Default 8 192: about as much memory around the packets as there may be in them. Packets of the
+    /// protocol itself have an eighth more (at least 64). Too small breaks bursts of small events, too large lets them weigh more than their bytes.
     pub max_queued_packets: usize,
+    /// Most bytes that wait for all sessions of the server together, because their links are blocked or they are between two polls. Default 1 GiB.
+    /// While more waits a send to a session that cannot take it at once is refused as full, and those sessions are ended for which most waits,
+    /// until less does. Bytes of a broadcast count once for each recipient. Too small ends sessions of slow clients under load, too large lets
+    /// clients that do not read fill the memory.
+    pub max_total_queued_bytes: usize,
+    /// How many bytes are read from a peer that does not read itself, before it is not read from until it does. Default 16 KiB. The answer to a
+    /// heartbeat has to fit; what is read meanwhile may cause answers, which wait. Too small misses answers of clients that send and do not read for a
+    /// while; larger is of no use.
+    pub max_blocked_bytes: usize,
     /// Most namespaces one session may be in at once. Default 32.
     pub max_namespaces_per_session: usize,
     /// Most namespaces that exist at once in one shard. Default 65 536. Empty ones are forgotten.
@@ -195,6 +221,8 @@ impl Default for Config {
             cookie: None,
             cors: None,
             origins: Origins::SameHost,
+            hosts: Hosts::Loopback,
+            behind_tls: false,
             flash_policy: alloc::vec!["*:*".to_owned()],
             http: http::Limits::default(),
             websocket: websocket::Limits::default(),
@@ -208,8 +236,10 @@ impl Default for Config {
             max_auth_bytes: 64 * 1024,
             max_connects_per_second: 128,
             max_packets_per_payload: 65_536,
-            max_queued_bytes: 16 << 20,
-            max_queued_packets: 65_536,
+            max_queued_bytes: 1 << 20,
+            max_queued_packets: 8_192,
+            max_total_queued_bytes: 1 << 30,
+            max_blocked_bytes: 16 * 1024,
             max_namespaces_per_session: 32,
             max_namespaces: 65_536,
             max_rooms_per_socket: 4_096,
@@ -245,9 +275,22 @@ pub enum ConfigError {
     /// The source of unpredictable bytes has filled the key of the session ids with zeros.
     #[error("the source of random bytes gives zeros")]
     Entropy,
-    /// A cookie name or path holds characters that a header cannot carry.
-    #[error("cookie name or path holds characters a header cannot carry")]
+    /// A cookie's name, path or domain is empty, or holds characters that a header cannot carry.
+    #[error("cookie name, path or domain is empty, or holds characters a header cannot carry; a path starts with '/'")]
     Cookie,
+    /// Browsers would throw the cookie away.
+    #[error("browsers throw away a cookie with {0}")]
+    CookieLost(&'static str),
+    /// `*` does not go together with credentials.
+    #[error(
+        "credentials with `Cors::any()`: list the origins, or say `Cors::any_with_credentials()` if every page may act for its visitors"
+    )]
+    CorsCredentials,
+    /// No browser sends such an origin.
+    #[error(
+        "CORS origin {0:?}: an origin is `scheme://host[:port]`, without `*` or a slash at its end; all pages are `Cors::any()`"
+    )]
+    CorsOrigin(String),
     /// A mount's path is that of something else, or lies below or above it.
     #[error("mount {0:?} would answer requests of another path")]
     Mount(String),
@@ -320,6 +363,8 @@ impl Config {
             ("max_bytes_per_poll", self.max_bytes_per_poll),
             ("max_queued_bytes", self.max_queued_bytes),
             ("max_queued_packets", self.max_queued_packets),
+            ("max_total_queued_bytes", self.max_total_queued_bytes),
+            ("max_blocked_bytes", self.max_blocked_bytes),
             ("max_namespaces_per_session", self.max_namespaces_per_session),
             ("max_namespaces", self.max_namespaces),
             ("max_rooms_per_socket", self.max_rooms_per_socket),
@@ -332,8 +377,11 @@ impl Config {
                 return Err(ConfigError::ZeroLimit(name));
             }
         }
-        if self.cookie.as_ref().is_some_and(|c| !c.is_sound()) {
-            return Err(ConfigError::Cookie);
+        if let Some(cookie) = &self.cookie {
+            cookie.check(cookie.secure || self.behind_tls)?;
+        }
+        if let Some(cors) = &self.cors {
+            cors.check()?;
         }
         if !self.legacy09.is_patient() {
             return Err(ConfigError::Impatient);
@@ -394,6 +442,14 @@ setters! {
     upgrade_timeout: Duration,
     /// Sets [`Config::max_payload`](#structfield.max_payload).
     max_payload: usize,
+    /// Sets [`Config::max_queued_bytes`](#structfield.max_queued_bytes).
+    max_queued_bytes: usize,
+    /// Sets [`Config::max_queued_packets`](#structfield.max_queued_packets).
+    max_queued_packets: usize,
+    /// Sets [`Config::max_total_queued_bytes`](#structfield.max_total_queued_bytes).
+    max_total_queued_bytes: usize,
+    /// Sets [`Config::max_blocked_bytes`](#structfield.max_blocked_bytes).
+    max_blocked_bytes: usize,
     /// Sets [`Config::crowded_connect_timeout`](#structfield.crowded_connect_timeout).
     crowded_connect_timeout: Duration,
     /// Sets [`Config::max_sessions`](#structfield.max_sessions).
@@ -446,19 +502,28 @@ setters! {
     cors: Cors,
     /// Sets [`Config::origins`](#structfield.origins).
     origins: Origins,
+    /// Sets [`Config::hosts`](#structfield.hosts).
+    hosts: Hosts,
+    /// Sets [`Config::behind_tls`](#structfield.behind_tls).
+    behind_tls: bool,
     /// Sets [`Config::legacy`](#structfield.legacy).
     legacy: Legacy,
     /// Sets [`Config::legacy09`](#structfield.legacy09).
     legacy09: Legacy09,
 }
 
-/// Which transports are offered to clients of Engine.IO and of 0.7 to 0.9.
+/// Which transports are offered. [`Transports::polling`] and [`Transports::websocket`] are for clients of Engine.IO and of 0.7 to 0.9, the others for clients of 0.6, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transports {
     /// HTTP long polling, and htmlfile. Default true.
     pub polling: bool,
     /// WebSocket, whoever speaks it. Default true.
     pub websocket: bool,
+    /// Polling by scripts (JSONP), where there is polling. Default true: old browsers have nothing else from another origin. Answers are scripts, which every page may load,
+    /// so all that keeps other pages from reading them is what the request says of its page ([`Origins`]). Servers without clients of before 2013 do well to turn it off.
+    pub jsonp: bool,
+    /// Endless pages of scripts (htmlfile), where there is polling. Default true. Only Internet Explorer before 10 uses them.
+    pub htmlfile: bool,
 }
 
 impl Default for Transports {
@@ -466,7 +531,39 @@ impl Default for Transports {
         Self {
             polling: true,
             websocket: true,
+            jsonp: true,
+            htmlfile: true,
         }
+    }
+}
+
+impl Transports {
+    /// Sets [`Transports::polling`](#structfield.polling).
+    #[must_use]
+    pub const fn polling(mut self, polling: bool) -> Self {
+        self.polling = polling;
+        self
+    }
+
+    /// Sets [`Transports::websocket`](#structfield.websocket).
+    #[must_use]
+    pub const fn websocket(mut self, websocket: bool) -> Self {
+        self.websocket = websocket;
+        self
+    }
+
+    /// Sets [`Transports::jsonp`](#structfield.jsonp).
+    #[must_use]
+    pub const fn jsonp(mut self, jsonp: bool) -> Self {
+        self.jsonp = jsonp;
+        self
+    }
+
+    /// Sets [`Transports::htmlfile`](#structfield.htmlfile).
+    #[must_use]
+    pub const fn htmlfile(mut self, htmlfile: bool) -> Self {
+        self.htmlfile = htmlfile;
+        self
     }
 }
 
@@ -508,161 +605,5 @@ impl Generations {
     }
 }
 
-/// `Set-Cookie` on the handshake response of polling (docs/protocol/engine-io.md §4.7).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cookie {
-    /// Default `io`.
-    pub name: String,
-    /// Default `/`.
-    pub path: String,
-    /// Default true.
-    pub http_only: bool,
-    /// Default [`SameSite::Lax`].
-    pub same_site: SameSite,
-}
-
-impl Default for Cookie {
-    fn default() -> Self {
-        Self {
-            name: "io".to_owned(),
-            path: "/".to_owned(),
-            http_only: true,
-            same_site: SameSite::Lax,
-        }
-    }
-}
-
-impl Cookie {
-    fn is_sound(&self) -> bool {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        !self.name.is_empty()
-            && self.name.bytes().all(token)
-            && self.path.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b';')
-    }
-}
-
-/// The `SameSite` attribute of the cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SameSite {
-    /// `SameSite=Strict`.
-    Strict,
-    /// `SameSite=Lax`.
-    Lax,
-    /// `SameSite=None`.
-    None,
-}
-
-/// CORS headers for polling and preflights (docs/protocol/engine-io.md §4.7).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cors {
-    /// Origins whose pages may read responses, as `scheme://host[:port]`; empty means any (`*`).
-    pub origins: Vec<String>,
-    /// Whether responses say `Access-Control-Allow-Credentials: true`.
-    pub credentials: bool,
-}
-
-impl Cors {
-    /// Any page may read responses, without credentials.
-    #[must_use]
-    pub const fn any() -> Self {
-        Self {
-            origins: Vec::new(),
-            credentials: false,
-        }
-    }
-
-    /// Only pages of these origins may read responses.
-    #[must_use]
-    pub fn list<S: Into<String>>(origins: impl IntoIterator<Item = S>) -> Self {
-        Self {
-            origins: origins.into_iter().map(Into::into).collect(),
-            credentials: false,
-        }
-    }
-
-    /// Adds `Access-Control-Allow-Credentials: true`.
-    #[must_use]
-    pub const fn with_credentials(mut self) -> Self {
-        self.credentials = true;
-        self
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codec::Framing;
-
-    #[test]
-    fn defaults_are_valid_and_nonsense_is_named() {
-        assert!(Config::default().validate().is_ok());
-        assert_eq!(
-            Config::default().path("/x/").validate().unwrap_err(),
-            ConfigError::Path("/x/".into())
-        );
-        assert_eq!(
-            Config::default().path("x").validate().unwrap_err(),
-            ConfigError::Path("x".into())
-        );
-        let zero = Config::default().ping_timeout(Duration::ZERO).validate();
-        assert_eq!(zero.unwrap_err(), ConfigError::Duration("ping_timeout"));
-        assert_eq!(
-            Config::default().max_payload(0).validate().unwrap_err(),
-            ConfigError::ZeroLimit("max_payload")
-        );
-        let http = http::Limits::default().max_chunks(0);
-        let config = Config {
-            http,
-            ..Config::default()
-        };
-        assert_eq!(
-            config.validate().unwrap_err(),
-            ConfigError::ZeroLimit("http.max_chunks")
-        );
-        let cookie = Cookie {
-            name: "a;b".into(),
-            ..Cookie::default()
-        };
-        assert_eq!(
-            Config::default().cookie(cookie).validate().unwrap_err(),
-            ConfigError::Cookie
-        );
-    }
-
-    #[test]
-    fn every_codec_has_a_path_of_its_own() {
-        let with = |paths: &[&str]| {
-            let legacy = paths
-                .iter()
-                .fold(Legacy::default(), |legacy, path| legacy.mount(*path, Framing));
-            Config::default().legacy(legacy).validate().map(|_| ())
-        };
-        assert_eq!(with(&["/a", "/b/c", "/ab", "/socket.io2"]), Ok(()));
-        assert_eq!(with(&["/a/"]), Err(ConfigError::Path("/a/".into())));
-        for (paths, refused) in [
-            (&["/socket.io"][..], "/socket.io"),
-            (&["/socket.io/old"], "/socket.io/old"),
-            (&["/a", "/a"], "/a"),
-            (&["/a", "/a/b"], "/a/b"),
-            (&["/a/b", "/a"], "/a"),
-        ] {
-            assert_eq!(with(paths), Err(ConfigError::Mount(refused.into())));
-        }
-        let engine = Config {
-            engine_path: Some("/a".into()),
-            ..Config::default()
-        };
-        let engine = engine.legacy(Legacy::default().mount("/a", Framing)).validate();
-        assert_eq!(engine.unwrap_err(), ConfigError::Mount("/a".into()));
-        let most = ["/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8"];
-        assert_eq!(with(&most[..7]), Ok(()));
-        assert_eq!(with(&most), Err(ConfigError::Codecs(9)));
-    }
-
-    #[test]
-    fn one_payload_limit_reaches_every_place_that_enforces_it() {
-        let config = Config::default().max_payload(77).validate().unwrap();
-        assert_eq!(config.http.max_body_bytes, 77);
-        assert_eq!(config.websocket.max_message_bytes, 77);
-    }
-}
+mod tests;

@@ -98,10 +98,58 @@ pub struct Arrivals {
     pub body_started: Option<Request>,
     /// Packets of a websocket.
     pub packets: Vec<Inbound>,
-    /// Bytes to write as they are: pongs, `100 Continue`, answers to what is no request, Close frames, the Flash policy.
+    /// The answers to the pings among the bytes. They go before `replies`.
+    pub pongs: Pongs,
+    /// Bytes to write as they are: `100 Continue`, answers to what is no request, Close frames, the Flash policy. A connection has one, or
+    /// a `100 Continue` and another.
     pub replies: Vec<Bytes>,
     /// The connection is over, once `replies` are written: tell the shard.
     pub closed: Option<Cause>,
+}
+
+/// Pongs for the pings of one call, in order.
+///
+/// While the connection takes bytes write all of them, as most peers expect. While it does not, keep [`Pongs::take_latest`] alone, in place of what was
+/// kept before: one answer does for all pings that came before it was sent (RFC 6455 §5.5.3). So pings that nobody reads the answers of cost nothing.
+#[derive(Debug, Default)]
+pub struct Pongs {
+    frames: BytesMut,
+    /// Where the latest begins.
+    latest: usize,
+}
+
+impl Pongs {
+    /// Whether there was no ping.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Takes all of them, as bytes to write.
+    #[must_use]
+    pub fn take_all(&mut self) -> Bytes {
+        self.latest = 0;
+        self.frames.split().freeze()
+    }
+
+    /// Takes the latest, in bytes of its own; those before it are not sent.
+    #[must_use]
+    pub fn take_latest(&mut self) -> Bytes {
+        let latest = Bytes::copy_from_slice(&self.frames[core::mem::take(&mut self.latest)..]);
+        self.frames.clear();
+        latest
+    }
+
+    /// Forgets them.
+    pub fn clear(&mut self) {
+        self.latest = 0;
+        self.frames.clear();
+    }
+
+    fn push(&mut self, data: &[u8]) {
+        self.latest = self.frames.len();
+        websocket::encode_message(&mut self.frames, websocket::Opcode::Pong, data, None);
+    }
 }
 
 impl Conn {
@@ -118,6 +166,8 @@ impl Conn {
 
     /// Takes what it can from `bytes`. What remains is incomplete, or follows a request that has not been answered: pass it again,
     /// with what has come since appended.
+    ///
+    /// Before any limit of a session it costs the decoding of `bytes`, and pongs that are shorter than the pings among them.
     pub fn handle_bytes(&mut self, bytes: &mut BytesMut, out: &mut Arrivals) {
         match &self.state {
             State::WebSocket(..) => self.read_frames(bytes, out),
@@ -283,11 +333,7 @@ impl Conn {
                 Ok(None) => return,
                 Ok(Some(websocket::Event::Text(text))) => wire.decode_text(text, &self.config, &mut out.packets),
                 Ok(Some(websocket::Event::Binary(data))) => wire.decode_binary(data, &self.config, &mut out.packets),
-                Ok(Some(websocket::Event::Ping(data))) => {
-                    let mut pong = BytesMut::new();
-                    websocket::encode_message(&mut pong, websocket::Opcode::Pong, &data, None);
-                    out.replies.push(pong.freeze());
-                }
+                Ok(Some(websocket::Event::Ping(data))) => out.pongs.push(&data),
                 Ok(Some(websocket::Event::Pong(_))) => {}
                 Ok(Some(websocket::Event::Close(frame))) => {
                     // The echo carries the peer's code (RFC 6455 §5.5.1).

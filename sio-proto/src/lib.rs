@@ -74,6 +74,7 @@ extern crate alloc;
 mod config;
 mod entropy;
 mod frame;
+mod hosts;
 mod id;
 mod origins;
 mod percent;
@@ -95,9 +96,13 @@ pub mod wire;
 
 pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
-pub use config::{Config, ConfigError, Cookie, Cors, Generations, Legacy, Legacy09, Mount, SameSite, Transports};
+pub use config::{
+    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, Legacy, Legacy09, Mount, Priority, SameSite,
+    Transports,
+};
 pub use entropy::Entropy;
 pub use frame::Frame;
+pub use hosts::{HostPattern, HostPatternError, Hosts};
 pub use id::{LinkId, SessionKey, Sid, SocketKey, WireId};
 pub use origins::{OriginPattern, OriginPatternError, Origins};
 pub use time::Time;

@@ -7,19 +7,37 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
+/// The longest origin that is one, in bytes. Host names have 253 bytes at most (RFC 1035 §2.3.4).
+pub(crate) const MAX_ORIGIN_BYTES: usize = 512;
+
 /// Which pages may open sessions. Browsers let any page open a websocket to any host and send the host's cookies
-/// with it; CORS does not stop that, this rule does. Requests without an `Origin` header (not from a page) always pass; only where the answer is a
-/// script, which every page may run, does `Referer` say whose it is, as in 0.8.5 and later.
+/// with it; CORS does not stop a page from doing so, this rule does.
+///
+/// What a request says of its page decides:
+///
+/// | the request | it passes |
+/// |---|---|
+/// | has an `Origin` | if that origin is allowed |
+/// | has none, and asks for a script or a page of scripts (JSONP, htmlfile) | if its `Referer` names an allowed origin, or `Sec-Fetch-Site` says `same-origin` |
+/// | has none, and posts the form of a JSONP client | as above |
+/// | has none, and asks for anything else | yes: no page of another site can read the answer, and what is no page has no origin |
+///
+/// A script that does not say where it comes from is refused, because every page may load it and read it. Where all pages are allowed it passes.
+/// Whether the host that the request names is the server's own is asked before all of this ([`Hosts`](crate::Hosts)).
+///
+/// Origins and CORS agree: an origin that is listed here may read answers, too (see [`Config::cors`](crate::Config::cors)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origins {
-    /// Pages whose origin names the same host and port as the request's `Host`, and those listed for CORS. A proxy that rewrites
-    /// `Host` makes this refuse everybody: list the public origin then.
+    /// Pages whose origin names the same host and port as the request's `Host`, and those listed for CORS. Of the origin's scheme this is wanted:
+    /// `https` where the link is encrypted ([`Peer::secure`](crate::server::Peer::secure), [`Config::behind_tls`](crate::Config::behind_tls)), `http` or
+    /// `https` elsewhere, where a proxy may have taken TLS off. A proxy that rewrites `Host` makes this refuse everybody: list the public origin then.
     #[default]
     SameHost,
     /// Pages whose origin fits one of these patterns and no others, be it the host's own. An empty list refuses every page.
     List(Vec<OriginPattern>),
-    /// Every page. This is what genuine servers do.
+    /// Every page. This is what genuine servers do. Any page that a user visits can then open sessions in the user's name, where sessions are known by
+    /// cookies or by the network that the user is in.
     Any,
 }
 
@@ -31,7 +49,7 @@ impl Origins {
     ///
     /// ```
     /// use sio_proto::{Config, Origins};
-    /// let origins = Origins::list(["good.example:*", "https://shop.example"])?;
+    /// let origins = Origins::list(["good.example:*", "https://shop.example", "capacitor://localhost"])?;
     /// let config = Config::default().origins(origins);
     /// # Ok::<(), sio_proto::OriginPatternError>(())
     /// ```
@@ -39,27 +57,40 @@ impl Origins {
         let patterns = patterns.into_iter().map(str::parse).collect::<Result<_, _>>()?;
         Ok(Self::List(patterns))
     }
+
+    /// Whether every page may open sessions.
+    pub(crate) fn are_open(&self) -> bool {
+        match self {
+            Self::Any => true,
+            Self::List(patterns) => patterns.iter().any(|pattern| pattern.0 == Pattern::All),
+            Self::SameHost => false,
+        }
+    }
 }
 
 /// The origins that one entry of a list means.
 ///
 /// | pattern | the origins that fit |
 /// |---|---|
-/// | `*:*`, `*` | all, `null` too |
+/// | `*:*`, `*` | all, whatever their scheme, `null` and `file://` too |
 /// | `good.example:*`, `good.example` | this host, whatever the port |
 /// | `*:8080` | this port, whatever the host |
 /// | `good.example:8080` | both |
 /// | `https://good.example` | this origin and no other: the scheme counts, and a port that is missing is the scheme's |
+/// | `capacitor://localhost`, `chrome-extension://abcdef` | the origin of an app or an extension: any scheme can be listed |
+/// | `app://*` | all origins of this scheme that have a host |
+/// | `file://` | this scheme without a host: what some web views say of files |
 /// | `null` | `null`: what pages say that have no origin, such as files and sandboxed frames |
 ///
-/// An origin without a port has its scheme's: 80 for `http` and `ws`, 443 for `https` and `wss`. That is how it is meant, and what no genuine server does:
-/// 0.6 compares the host with its port still attached, so that `good.example:8080` fits nothing; 0.7 finds none either; 0.8 wants it to be written; 0.9
+/// An origin without a port has its scheme's: 80 for `http` and `ws`, 443 for `https` and `wss`, none for others. That is how it is meant, and what no genuine
+/// server does: 0.6 compares the host with its port still attached, so that `good.example:8080` fits nothing; 0.7 finds none either; 0.8 wants it to be written; 0.9
 /// takes 80 for `https` too, and `null` for any host. Hosts are compared without regard to case; one in brackets is an IPv6 address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginPattern(Pattern);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Pattern {
+    All,
     Null,
     /// `None` is any.
     Page {
@@ -78,8 +109,8 @@ pub enum OriginPatternError {
     /// What follows the host is neither a port nor `*`.
     #[error("origin pattern {0:?}: no port from 1 to 65535, nor `*`")]
     Port(String),
-    /// It begins with a scheme that no page has: `http`, `https`, `ws` and `wss` are known.
-    #[error("origin pattern {0:?}: unknown scheme")]
+    /// What stands before `://` is no scheme (RFC 3986 §3.1).
+    #[error("origin pattern {0:?}: no scheme before `://`")]
     Scheme(String),
 }
 
@@ -87,17 +118,21 @@ impl FromStr for OriginPattern {
     type Err = OriginPatternError;
 
     fn from_str(text: &str) -> Result<Self, OriginPatternError> {
-        if text == "null" {
-            return Ok(Self(Pattern::Null));
+        match text {
+            "null" => return Ok(Self(Pattern::Null)),
+            "*" | "*:*" => return Ok(Self(Pattern::All)),
+            _ => {}
         }
         let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, _)) if !is_scheme(scheme) => return Err(OriginPatternError::Scheme(text.to_owned())),
             Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
             None => (None, text),
         };
-        let scheme_port = match &scheme {
-            Some(scheme) => Some(default_port(scheme).ok_or_else(|| OriginPatternError::Scheme(text.to_owned()))?),
-            None => None,
-        };
+        let scheme_port = scheme.as_deref().and_then(default_port);
+        if rest.is_empty() && scheme.is_some() && scheme_port.is_none() {
+            let (host, port) = (Some(String::new()), None);
+            return Ok(Self(Pattern::Page { scheme, host, port }));
+        }
         let (host, port) = split_host(rest).ok_or_else(|| OriginPatternError::Host(text.to_owned()))?;
         let host = match host {
             "*" => None,
@@ -115,8 +150,10 @@ impl FromStr for OriginPattern {
 
 impl fmt::Display for OriginPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Pattern::Page { scheme, host, port } = &self.0 else {
-            return f.write_str("null");
+        let (scheme, host, port) = match &self.0 {
+            Pattern::All => return f.write_str("*:*"),
+            Pattern::Null => return f.write_str("null"),
+            Pattern::Page { scheme, host, port } => (scheme, host, port),
         };
         if let Some(scheme) = scheme {
             write!(f, "{scheme}://")?;
@@ -124,6 +161,7 @@ impl fmt::Display for OriginPattern {
         f.write_str(host.as_deref().unwrap_or("*"))?;
         match port {
             Some(port) => write!(f, ":{port}"),
+            None if host.as_deref() == Some("") => Ok(()),
             None => f.write_str(":*"),
         }
     }
@@ -133,35 +171,52 @@ impl OriginPattern {
     /// Whether this origin, as a browser writes it, fits.
     #[must_use]
     pub fn fits(&self, origin: &str) -> bool {
-        let Pattern::Page { scheme, host, port } = &self.0 else {
-            return origin == "null";
+        let (scheme, host, port) = match &self.0 {
+            Pattern::All => return true,
+            Pattern::Null => return origin == "null",
+            Pattern::Page { scheme, host, port } => (scheme, host, port),
         };
-        if origin == "null" {
-            return scheme.is_none() && host.is_none() && port.is_none();
+        let Some(its) = Parts::of(origin) else { return false };
+        let is_host = match host {
+            Some(host) => host.eq_ignore_ascii_case(its.host),
+            None => !its.host.is_empty(),
+        };
+        is_host
+            && scheme
+                .as_ref()
+                .is_none_or(|scheme| scheme.eq_ignore_ascii_case(its.scheme))
+            && port.is_none_or(|port| Some(port) == its.port)
+    }
+}
+
+/// An origin taken apart (RFC 6454 §6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Parts<'a> {
+    pub(crate) scheme: &'a str,
+    /// Empty for `file://` and its like.
+    pub(crate) host: &'a str,
+    /// The scheme's, where none is written.
+    pub(crate) port: Option<u16>,
+}
+
+impl<'a> Parts<'a> {
+    /// `None` for what is no origin: `null`, user names, paths, and whatever else no browser writes.
+    pub(crate) fn of(origin: &'a str) -> Option<Self> {
+        if origin.len() > MAX_ORIGIN_BYTES {
+            return None;
         }
-        let Some((its_scheme, rest)) = origin.split_once("://") else {
-            return false;
+        let (scheme, rest) = origin.split_once("://").filter(|(scheme, _)| is_scheme(scheme))?;
+        let scheme_port = default_port(scheme);
+        if rest.is_empty() {
+            let (host, port) = ("", None);
+            return scheme_port.is_none().then_some(Self { scheme, host, port });
+        }
+        let (host, port) = split_host(rest).filter(|(host, _)| is_host(host))?;
+        let port = match port {
+            None => scheme_port,
+            Some(port) => Some(read_port(port)?),
         };
-        let its_port = match split_host(rest) {
-            Some((its_host, its_port)) if is_host(its_host) => {
-                if host.as_ref().is_some_and(|host| !host.eq_ignore_ascii_case(its_host)) {
-                    return false;
-                }
-                its_port
-            }
-            _ => return false,
-        };
-        let its_port = match its_port {
-            None => default_port(its_scheme),
-            Some(port) => match read_port(port) {
-                None => return false,
-                port => port,
-            },
-        };
-        scheme
-            .as_ref()
-            .is_none_or(|scheme| scheme.eq_ignore_ascii_case(its_scheme))
-            && port.is_none_or(|port| Some(port) == its_port)
+        Some(Self { scheme, host, port })
     }
 }
 
@@ -172,8 +227,16 @@ fn default_port(scheme: &str) -> Option<u16> {
         .find_map(|(known, port)| known.eq_ignore_ascii_case(scheme).then_some(port))
 }
 
+/// RFC 3986 §3.1.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+}
+
 /// Host and port of `host[:port]`, where the colons of an IPv6 address stand in brackets.
-fn split_host(text: &str) -> Option<(&str, Option<&str>)> {
+pub(crate) fn split_host(text: &str) -> Option<(&str, Option<&str>)> {
     let end = if text.starts_with('[') {
         text.find(']')? + 1
     } else {
@@ -186,12 +249,13 @@ fn split_host(text: &str) -> Option<(&str, Option<&str>)> {
     }
 }
 
-fn read_port(text: &str) -> Option<u16> {
+pub(crate) fn read_port(text: &str) -> Option<u16> {
     let is_plain = !text.is_empty() && text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|port| is_plain && *port > 0)
 }
 
-fn is_host(text: &str) -> bool {
+/// Whether this can be a host: a name of ASCII, as browsers write international ones, or an address, an IPv6 address in brackets.
+pub(crate) fn is_host(text: &str) -> bool {
     let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     match text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
         Some(address) => {
@@ -226,16 +290,36 @@ mod tests {
                     "null",
                     "http://[::1]:80",
                     "moz-extension://x",
-                ][..],
-                &[
+                    "file://",
                     "",
                     "a.example",
-                    "http://",
-                    "http://a b",
-                    "http://a:b",
-                    "http://a,http://b",
-                    "http://u@a",
                 ][..],
+                &[][..],
+            ),
+            (
+                "app://*",
+                &["app://x", "APP://x:1"],
+                &["app://", "http://x", "app://u@x", "app://x/y"],
+            ),
+            (
+                "file://",
+                &["file://", "FILE://"],
+                &["file:///", "file://x", "null", "app://"],
+            ),
+            (
+                "capacitor://localhost",
+                &["capacitor://localhost"],
+                &[
+                    "capacitor://localhost:1x",
+                    "http://localhost",
+                    "capacitor://",
+                    "capacitor://evil",
+                ],
+            ),
+            (
+                "chrome-extension://abcdef",
+                &["chrome-extension://abcdef"],
+                &["chrome-extension://abcdeg", "https://abcdef"],
             ),
             (
                 "good.example:*",
@@ -249,6 +333,15 @@ mod tests {
                     "http://evil-good.example",
                     "null",
                     "http://x.good.example",
+                    "http://good.example@evil",
+                    "http://evil:80@good.example",
+                    "http://good.example/",
+                    "http://good.example,http://evil",
+                    "http://good.example:",
+                    "http:// good.example",
+                    "http://g\u{f6}od.example",
+                    "good.example",
+                    "",
                 ],
             ),
             // 0.6 finds no origin for this one, 0.7 neither.
@@ -339,8 +432,11 @@ mod tests {
             ("good.example:8*", port),
             ("good.example:80:90", port),
             ("good.example:80/", port),
-            ("ftp://good.example", scheme),
             ("://good.example", scheme),
+            ("1x://good.example", scheme),
+            ("*://good.example", scheme),
+            ("app://a b", host),
+            ("file://:80", host),
         ] {
             assert_eq!(text.parse::<OriginPattern>(), Err(error(text.into())), "{text:?}");
             assert_eq!(Origins::list(["*:*", text]), Err(error(text.into())));
@@ -356,6 +452,9 @@ mod tests {
             ("HTTPS://good.example", "https://good.example:443"),
             ("[::1]", "[::1]:*"),
             ("null", "null"),
+            ("file://", "file://"),
+            ("App://x", "app://x:*"),
+            ("app://*:8", "app://*:8"),
         ] {
             assert_eq!(pattern(text).to_string(), full);
             assert_eq!(pattern(full), pattern(text));
@@ -364,7 +463,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(text in "(https?://|null|\\*|:|\\[|\\]|[a-z0-9.é]){0,8}", origin in any::<String>()) {
+        fn never_panics(text in "(https?://|app://|null|\\*|:|\\[|\\]|[a-z0-9.é]){0,8}", origin in any::<String>()) {
             if let Ok(pattern) = text.parse::<OriginPattern>() {
                 let _ = pattern.fits(&origin);
                 let _ = pattern.fits(&text);

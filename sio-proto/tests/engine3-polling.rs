@@ -138,7 +138,7 @@ fn payloads() {
             "application/x-www-form-urlencoded",
             b"d=20%3A42%5B%22t%22%2C%22a%5C%5Cnb%5Cu2028%22%5D",
             "event t \"a\\nb\\u2028\"",
-            "text/plain; charset=UTF-8",
+            "text/javascript; charset=UTF-8",
             b"___eio[7](\"20:42[\\\"t\\\",\\\"a\\\\nb\\\\u2028\\\"]\");",
         ),
     ];
@@ -185,7 +185,12 @@ fn a_script_is_answered_with_a_script() {
     assert_eq!(world.reply(&get(&target)).text(), "___eio[11](\"2:40\");");
     post(&mut world, &target, "application/x-www-form-urlencoded", b"d=1%3A2");
     assert_eq!(world.reply(&get(&target)).text(), "___eio[11](\"1:3\");");
-    post(&mut world, &format!("{HANDSHAKE}&sid={sid}"), TEXT, b"d=1%3A2");
+    // Yet the page is.
+    let bare = format!("{HANDSHAKE}&sid={sid}");
+    assert_eq!(world.reply(&get(&bare)).status, 403);
+    assert_eq!(world.reply(&post_bytes(&bare, TEXT, b"d=1%3A2")).status, 403);
+    let form = with_headers(&post_bytes(&bare, TEXT, b"d=1%3A2"), "Origin: http://localhost");
+    assert_eq!(world.reply(&form).text(), "ok");
     assert_eq!(world.reply(&get(&target)).text(), "___eio[11](\"1:3\");");
     // A form without its field says nothing.
     post(&mut world, &target, "application/x-www-form-urlencoded", b"e=1%3A2");
@@ -198,7 +203,7 @@ fn a_script_is_answered_with_a_script() {
 #[test]
 fn a_script_of_another_page_gets_nothing() {
     for (headers, status) in [
-        ("", 200),
+        ("Accept: */*", 403),
         ("Referer: http://localhost/page", 200),
         ("Sec-Fetch-Site: same-origin", 200),
         ("Referer: http://evil.example/page", 403),
@@ -207,12 +212,7 @@ fn a_script_of_another_page_gets_nothing() {
         ("Origin: http://localhost\r\nReferer: http://evil.example/", 200),
     ] {
         let mut world = World::new(Config::default());
-        let request = get(&format!("{HANDSHAKE}&b64=1&j=0"));
-        let request = if headers.is_empty() {
-            request
-        } else {
-            with_headers(&request, headers)
-        };
+        let request = request("GET", &format!("{HANDSHAKE}&b64=1&j=0"), &[headers], "");
         assert_eq!(world.reply(&request).status, status, "{headers}");
     }
 }

@@ -59,7 +59,7 @@ impl World {
 
     fn websocket(&mut self) -> TcpStream {
         let mut stream = self.connect(
-            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         );
         assert!(self.hear(&mut stream, "}").starts_with("HTTP/1.1 101"));
@@ -96,10 +96,10 @@ fn it_echoes() {
     world.hear(&mut websocket, "44/other,{\"message\":\"Invalid namespace\"}");
 
     // The handshake of 0.7 to 0.9: the id of the session, the times, the transports.
-    let mut old = world.connect("GET /socket.io/1/ HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut old = world.connect("GET /socket.io/1/ HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(world.hear(&mut old, "jsonp-polling").starts_with("HTTP/1.1 200"));
 
-    let mut page = world.connect("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut page = world.connect("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(
         world
             .hear(&mut page, "only Socket.IO here\n")

@@ -203,7 +203,7 @@ fn the_first_subprotocol_is_echoed() {
 
 #[test]
 fn a_generation_or_transport_that_is_off_is_refused_as_by_a_server_without_it() {
-    let transports = |polling, websocket| Transports { polling, websocket };
+    let transports = |polling, websocket| Transports::default().polling(polling).websocket(websocket);
     let mut world = World::new(Config::default().transports(transports(true, false)));
     assert!(world.ask(&get(POLLING)).contains("\"upgrades\":[],"));
     let answer = world.ask(WEBSOCKET);
@@ -264,10 +264,12 @@ fn the_cookie_is_set_by_the_handshake_of_polling_alone() {
         path: "/p".into(),
         http_only: false,
         same_site: SameSite::None,
+        secure: true,
+        ..Cookie::default()
     };
     let mut world = World::new(Config::default().cookie(cookie));
     let answer = world.ask(&get(POLLING));
-    let expected = format!("s={}; Path=/p; SameSite=None", common::sid(&answer));
+    let expected = format!("s={}; Path=/p; Secure; SameSite=None", common::sid(&answer));
     assert_eq!(header(&answer, "Set-Cookie"), Some(&*expected));
 }
 
@@ -378,13 +380,17 @@ fn who_may_open_a_session() {
         if allowed {
             assert_eq!(status(&answer), 200, "{what}");
         } else {
-            assert_refused(&answer, 4, &what);
+            assert_eq!(status(&answer), 403, "{what}");
+            let refusal =
+                "{\"code\":4,\"message\":\"Forbidden\",\"hint\":\"this origin is not one of Config::origins\"}";
+            assert_eq!(body(&answer), refusal, "{what}");
         }
         headers.extend(UPGRADE);
         let answer = world.ask(&request("GET", "/socket.io/?EIO=4&transport=websocket", &headers, ""));
         assert_eq!(status(&answer), if allowed { 101 } else { 400 }, "{what}");
         if !allowed {
-            assert_eq!(body(&answer), "Forbidden", "{what}");
+            let refusal = "Forbidden: this origin is not one of Config::origins";
+            assert_eq!(body(&answer), refusal, "{what}");
         }
         assert_eq!(world.sessions(), if allowed { 2 } else { 0 });
     }

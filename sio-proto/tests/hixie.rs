@@ -180,7 +180,7 @@ fn the_last_bytes_come_late() {
     world.broadcast(&[], "message", "\"all\"");
     world.pass(9_999);
     let now = world.now;
-    world.server.handle_blocked(link);
+    world.server.handle_blocked(world.now, link, 0);
     world.server.handle_drained(now, link);
     world.send(link, &BODY[..7]);
     assert_eq!(world.received(link), "");
@@ -301,8 +301,11 @@ fn a_secure_peer_is_told_a_secure_location() {
         ..Peer::default()
     };
     let link = world.server.open(peer);
-    world.send(link, &head(OPEN, &KEYS));
-    assert_eq!(world.received(link), head_76("wss", OPEN));
+    let head = String::from_utf8(head(OPEN, &KEYS)).unwrap();
+    let head = head.replace("Origin: http:", "Origin: https:");
+    world.send(link, head.as_bytes());
+    let answer = head_76("wss", OPEN).replace("Origin: http:", "Origin: https:");
+    assert_eq!(world.received(link), answer);
 }
 
 #[test]

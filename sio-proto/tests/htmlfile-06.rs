@@ -53,7 +53,9 @@ fn a_captured_conversation() {
     let read = Chunks::read(&world.bytes(link));
     assert_eq!(
         read.head.as_deref(),
-        Some("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=UTF-8\r\nTransfer-Encoding: chunked\r\n\r\n")
+        Some(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=UTF-8\r\nX-Content-Type-Options: nosniff\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
     );
     assert_eq!((read.chunks[0].len(), read.chunks[0].trim_end()), (256, "<html><body>"));
     let id = id_of(&read.chunks[1]);
@@ -109,11 +111,14 @@ fn its_heartbeats_are_echoed_by_post() {
 fn a_client_of_http_1_0_reads_until_the_end() {
     let mut world = World::new(Config::default());
     let link = world.open();
-    world.send(link, format!("GET {OPEN} HTTP/1.0\r\nHost: a\r\n\r\n").as_bytes());
+    world.send(
+        link,
+        format!("GET {OPEN} HTTP/1.0\r\nHost: a\r\nReferer: http://a/\r\n\r\n").as_bytes(),
+    );
     let answer = world.answer(link);
     assert_eq!(
         answer.head,
-        "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=UTF-8\r\nConnection: close\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=UTF-8\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n"
     );
     assert!(answer.text()[256..].starts_with("<script>parent.s._(\"~m~39~m~"));
     world.emit(world.last_socket(), "message", "\"hi\"").unwrap();
@@ -182,7 +187,7 @@ fn a_stream_that_is_not_read() {
     let (link, _) = open(&mut world);
     let socket = world.last_socket();
     world.heard();
-    world.server.handle_blocked(link);
+    world.server.handle_blocked(world.now, link, 0);
     for n in 1..=3 {
         world.emit(socket, "message", &format!("\"{n}\"")).unwrap();
     }
@@ -195,7 +200,7 @@ fn a_stream_that_is_not_read() {
         world.chunks(link),
         [script("~m~1~m~1"), script("~m~1~m~2"), script("~m~1~m~3")]
     );
-    world.server.handle_blocked(link);
+    world.server.handle_blocked(world.now, link, 0);
     (1..=4).for_each(|_| world.broadcast(&[], "message", "1"));
     assert_eq!(world.heard(), ["disconnect forced server close"]);
     assert_eq!(world.sessions(), 0);
@@ -231,7 +236,14 @@ fn the_user_decides_first() {
 fn what_is_refused() {
     let mut world = World::new(Config::default());
     for (method, target, headers, status) in [
-        ("GET", "/socket.io/htmlfile/nosuch/1", &[][..], 400),
+        (
+            "GET",
+            "/socket.io/htmlfile/nosuch/1",
+            &["Referer: http://localhost/"][..],
+            400,
+        ),
+        ("GET", "/socket.io/htmlfile/nosuch/1", &[], 401),
+        ("GET", OPEN, &[], 401),
         ("POST", "/socket.io/htmlfile/nosuch/send", &[], 400),
         ("POST", "/socket.io/htmlfile//1", &[], 400),
         ("GET", OPEN, &UPGRADE, 400),

@@ -50,7 +50,9 @@ fn a_captured_conversation() {
     let read = Chunks::read(&world.bytes(link));
     assert_eq!(
         read.head.as_deref(),
-        Some("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=UTF-8\r\nTransfer-Encoding: chunked\r\n\r\n")
+        Some(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=UTF-8\r\nX-Content-Type-Options: nosniff\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
     );
     assert_eq!(read.chunks[0].len(), 256);
     assert_eq!(
@@ -176,7 +178,7 @@ fn a_stream_that_is_not_read() {
     let id = handshake(&mut world);
     let (link, _) = open(&mut world, &id);
     let socket = world.last_socket();
-    world.server.handle_blocked(link);
+    world.server.handle_blocked(world.now, link, 0);
     for _ in 0..2 {
         world.emit(socket, "message", "\"a\"").unwrap();
     }
@@ -209,10 +211,7 @@ fn what_is_refused() {
         400
     );
     // Where there is no polling there is no htmlfile.
-    let transports = Transports {
-        polling: false,
-        websocket: true,
-    };
+    let transports = Transports::default().polling(false);
     let mut world = World::new(Config::default().transports(transports));
     let answer = world.reply(&get("/socket.io/1/"));
     assert!(answer.text().ends_with(":60:60:websocket"));

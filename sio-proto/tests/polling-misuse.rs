@@ -335,7 +335,7 @@ fn jsonp_answers_are_scripts_to_the_last() {
     let target = format!("{}&j=2", session(&sid));
     let answer = world.ask(&post(&target, "d=40"));
     assert_eq!((status(&answer), body(&answer)), (200, "ok"));
-    let answer = world.fetch(&sid);
+    let answer = world.ask(&get(&target));
     assert!(body(&answer).starts_with("___eio[11](\"40"), "{answer}");
     world.heard();
     assert_eq!(status(&world.ask(&post(&target, "d=42%5B%22a%5C%5Cnb%22%5D"))), 200);
@@ -349,12 +349,14 @@ fn jsonp_answers_are_scripts_to_the_last() {
         200,
         "no payload at all is ignored"
     );
-    let parked = world.poll(&sid);
+    let parked = world.open();
+    world.send(parked, &get(&target));
     let candidate = world.candidate(&sid);
     world.send(candidate, &text("2probe"));
     world.pass(100);
     assert_eq!(body(&world.received(parked)), "___eio[11](\"6\");");
-    let parked = world.poll(&sid);
+    let parked = world.open();
+    world.send(parked, &get(&target));
     assert_eq!(status(&world.ask(&post(&target, "d=1"))), 200);
     assert_eq!(body(&world.received(parked)), "___eio[11](\"6\");");
     assert_eq!(world.sessions(), 0);

@@ -118,11 +118,11 @@ fn polls_in_binary_framing() {
     let packet = String::from_utf8(open.body[length + 1..].to_vec()).unwrap();
     let next = world.reply(&get(&format!("{OLD}&sid={}", sid(&packet))));
     assert_eq!(next.body, b"\x00\x02\xff40");
-    for plain in ["&b64=1", "&j=0"] {
+    for (plain, content_type) in [("&b64=1", "text/plain"), ("&j=0", "text/javascript")] {
         let answer = world.reply(&get(&format!("{OLD}{plain}")));
         assert_eq!(
             answer.header("content-type").unwrap().split(';').next(),
-            Some("text/plain"),
+            Some(content_type),
             "{plain}"
         );
     }

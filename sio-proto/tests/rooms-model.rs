@@ -394,7 +394,7 @@ fn volatile_messages_are_for_those_who_can_take_them_now() {
     let polling = world.join_polling();
     let waiting = world.join_polling();
     let parked = world.poll(&waiting);
-    world.server.handle_blocked(blocked);
+    world.server.handle_blocked(world.now, blocked, 0);
     let target = Target {
         namespace: "/".into(),
         ..Target::default()

@@ -365,7 +365,9 @@ fn a_session_that_closes_takes_its_candidate_with_it() {
             for how in ["client", "server", "error", "timeout", "shutdown"] {
                 let mut story = Story::new();
                 if how == "timeout" {
-                    story.world.pass(40_000);
+                    story.world.pass(25_000);
+                    assert_eq!(body(&story.world.fetch(&story.sid)), "2");
+                    story.world.pass(15_000);
                 }
                 let parked = parked.then(|| story.world.poll(&story.sid));
                 let candidate = story.world.candidate(&story.sid);

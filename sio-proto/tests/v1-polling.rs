@@ -46,7 +46,7 @@ fn the_handshake() {
         ("/socket.io/1/?jsonp=alert", "text/plain", "", ""),
         (
             "/socket.io/1/?t=1&jsonp=12",
-            "application/javascript",
+            "text/javascript; charset=UTF-8",
             "io.j[12](\"",
             "\");",
         ),
@@ -101,7 +101,7 @@ fn refusals() {
             "?jsonp=3",
             "no",
             200,
-            "application/javascript",
+            "text/javascript; charset=UTF-8",
             "io.j[3](new Error(\"handshake unauthorized\"));",
         ),
     ] {

@@ -186,7 +186,7 @@ fn receipts_that_nobody_fetches_have_an_end() {
     config.max_queued_packets = 10;
     let mut world = World::new(config);
     let link = join(&mut world);
-    world.server.handle_blocked(link);
+    world.server.handle_blocked(world.now, link, 0);
     for n in 0..50 {
         world.send(link, &text(&format!("3:{n}::hi")));
     }

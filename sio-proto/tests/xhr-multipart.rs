@@ -21,7 +21,7 @@ fn open(world: &mut World) -> (LinkId, String) {
     let answer = world.answer(link);
     assert_eq!(
         answer.head,
-        "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=\"socketio\"\r\nConnection: close\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=\"socketio\"\r\nX-Content-Type-Options: nosniff\r\nVary: Origin\r\nConnection: close\r\n"
     );
     let id = answer
         .text()

@@ -85,6 +85,10 @@ impl Server {
         let config = self.config();
         let paths = [Some(&config.path), config.engine_path.as_ref()];
         paths.into_iter().flatten().fold(Router::new(), |router, path| {
+            let router = match config.add_trailing_slash {
+                true => router,
+                false => router.route_service(path, self.service()),
+            };
             router
                 .route_service(&format!("{path}/"), self.service())
                 .route_service(&format!("{path}/{{*rest}}"), self.service())

@@ -52,7 +52,10 @@
 //! | limits on request heads in [`Config`](crate::Config) | below the host's own: 414, 431. A session keeps the head of its handshake |
 //! | timeouts of whole requests in your middleware | must be longer than the ping interval (25 s): a poll waits that long when nothing happens |
 //!
-//! **CORS.** Sio answers preflights and sets CORS headers itself if [`Config::cors`](crate::Config::cors) says so. If the application's middleware does that for all routes, leave `cors` unset and say with
+//! **Hosts.** A name that is pointed at the machine (DNS rebinding) is told from the server's own by [`Config::hosts`](crate::Config::hosts). Whether a request comes from loopback, for which there is a rule by
+//! default, is known only if the peer's address is: see above. Otherwise list the hosts.
+//!
+//! **CORS.** Sio answers preflights and sets CORS headers itself if [`Config::cors`](crate::Config::cors) says so, or if [`Config::origins`](crate::Config::origins) lists pages. If the application's middleware does that for all routes, say `Cors::list` of nothing and with
 //! [`Config::origins`](crate::Config::origins) whether pages of other hosts may open sessions: middleware cannot keep them from a websocket, [`Origins::SameHost`](crate::Origins::SameHost) does.
 //!
 //! **HTTP/2.** Polling works. A websocket over HTTP/2 (RFC 8441) is refused with 501; browsers take HTTP/1.1 for websockets unless the host has announced the other.

@@ -159,7 +159,7 @@ async fn last_status(address: SocketAddr, request: String) -> u16 {
 }
 
 fn chunked(path: &str, chunks: &str) -> String {
-    format!("POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")
 }
 
 #[tokio::test]
@@ -167,14 +167,17 @@ async fn requests_are_bounded() {
     let io = server(Config::default().max_payload(1000), Options::default());
     let address = serve(own_routes().layer(io.layer())).await;
     let mut connection = raw::Connection::open(address).await;
-    let path = open(&mut connection).await;
     let large = "x".repeat(1001);
+    // What is too large ends its session (docs/protocol/engine-io.md §4.4).
+    let path = open(&mut connection).await;
     assert_eq!(last_status(address, raw::post(&path, &large)).await, 413);
+    let path = open(&mut connection).await;
     assert_eq!(
         last_status(address, chunked(&path, &format!("3e9\r\n{large}"))).await,
         413
     );
-    assert_eq!(io.sessions(), 1);
+    assert_eq!(io.sessions(), 0);
+    let path = open(&mut connection).await;
     // In pieces, and just small enough.
     let packet = format!(r#"42["echo","{}"]"#, "x".repeat(1000 - 13));
     let (start, end) = packet.split_at(400);
@@ -183,9 +186,9 @@ async fn requests_are_bounded() {
     assert_eq!(connection.response().await, "ok");
     assert_eq!(connection.get(&path).await, packet);
     let mut many = raw::get(POLLING);
-    many.insert_str(many.len() - 2, &"X: y\r\n".repeat(70));
+    many.insert_str(many.len() - 2, &"X: y\r\n".repeat(101));
     assert_eq!(last_status(address, many).await, 431);
-    let long = format!("{POLLING}&x={}", "x".repeat(10_000));
+    let long = format!("{POLLING}&x={}", "x".repeat(17_000));
     assert_eq!(last_status(address, raw::get(&long)).await, 414);
 }
 
@@ -199,11 +202,12 @@ async fn who_is_still_writing_too_much_sees_the_answer() {
     let large = raw::post(&path, &"x".repeat(30_000_000));
     assert_eq!(last_status(address, large).await, 413);
     // It is not waited for without end.
+    let path = open(&mut raw::Connection::open(address).await).await;
     assert_eq!(
         last_status(address, chunked(&path, &format!("f4241\r\n{}", "x".repeat(1_000_001)))).await,
         413
     );
-    assert_eq!(io.sessions(), 1);
+    assert_eq!(io.sessions(), 0);
 }
 
 #[tokio::test]
@@ -270,7 +274,7 @@ async fn handlers_see_what_the_applications_middleware_found_out() {
     connection.write(&raw::get(POLLING)).await;
     let (head, body) = connection.response_with_head().await;
     assert!(head.starts_with("HTTP/1.1 403") && body.contains("not you"), "{head}");
-    let request = format!("GET {POLLING} HTTP/1.1\r\nHost: x\r\nX-User: alice\r\n\r\n");
+    let request = format!("GET {POLLING} HTTP/1.1\r\nHost: localhost\r\nX-User: alice\r\n\r\n");
     connection.write(&request).await;
     let open = connection.response().await;
     let path = format!("{POLLING}&sid={}", open.split('"').nth(3).unwrap());
@@ -278,6 +282,47 @@ async fn handlers_see_what_the_applications_middleware_found_out() {
     connection.get(&path).await;
     connection.post(&path, r#"420["who"]"#).await;
     assert_eq!(connection.get(&path).await, r#"430["alice","127.0.0.1",false]"#);
+}
+
+/// Hardening A1. Hardening B6. Hardening B7. Mounted, too, the application is asked on every road, with what its middleware knows of the request.
+#[tokio::test]
+async fn who_is_refused_gets_in_by_no_road() {
+    let io = default_server();
+    io.allow_request(|request| match request.extension::<User>() {
+        Some(User("alice")) => Ok(()),
+        _ => Err("no".into()),
+    });
+    let login = |mut request: axum::extract::Request| async move {
+        if request.headers().contains_key("x-user") {
+            request.extensions_mut().insert(User("alice"));
+        }
+        request
+    };
+    for mounted in [own_routes().layer(io.layer()), own_routes().merge(io.routes())] {
+        let address = serve(mounted.layer(axum::middleware::map_request(login))).await;
+        for target in [
+            "/socket.io/?EIO=4&transport=polling",
+            "/socket.io?EIO=4&transport=polling",
+            "http://x/socket.io/?EIO=4&transport=polling",
+            "/socket.io/1/?t=1",
+            "/socket.io/1/f2OB-Gs9-F9dtPdjA7X9?disconnect",
+            "/socket.io/xhr-polling//1795447966090",
+            "/socket.io/xhr-polling/1234567890123",
+        ] {
+            let before = io.sessions();
+            let mut connection = raw::Connection::open(address).await;
+            connection.write(&raw::get(target)).await;
+            let (head, _) = connection.response_with_head().await;
+            assert!(matches!(&head[9..12], "401" | "403"), "{target}: {head}");
+            assert_eq!(io.sessions(), before, "{target}");
+            let mut connection = raw::Connection::open(address).await;
+            connection
+                .write(&format!("GET {target} HTTP/1.1\r\nHost: x\r\nX-User: alice\r\n\r\n"))
+                .await;
+            let (head, _) = connection.response_with_head().await;
+            assert_eq!((&head[9..12], io.sessions()), ("200", before + 1), "{target}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -296,7 +341,7 @@ async fn generations_of_old_pass() {
     let open = connection.get("/socket.io/xhr-polling//1795447966090").await;
     assert!(open.starts_with("~m~"), "{open}");
     // A handshake before RFC 6455 cannot pass hyper.
-    let hixie = "GET /socket.io/websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\
+    let hixie = "GET /socket.io/websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\
                  Sec-WebSocket-Key1: 18x 6]8vM;54 *(5:  {   U1]8  z [  8\r\n\
                  Sec-WebSocket-Key2: 1_ tx7X d  <  nw  334J702) 7]o}` 0\r\n\r\nTm[K T2u";
     let mut connection = raw::Connection::open(address).await;
@@ -315,7 +360,11 @@ async fn answers_without_end() {
     let open = connection.get("/socket.io/1/?t=1").await;
     let sid = open.split(':').next().unwrap();
     connection
-        .write(&raw::get(&format!("/socket.io/1/htmlfile/{sid}?t=2")))
+        .write(&raw::get(&format!("/socket.io/1/htmlfile/{sid}?t=2")).replacen(
+            "\r\n",
+            "\r\nReferer: http://localhost/\r\n",
+            1,
+        ))
         .await;
     let head = connection.until("\r\n\r\n").await;
     assert!(
@@ -343,7 +392,11 @@ async fn answers_without_end() {
     let open = connection.get("/socket.io/1/?t=1").await;
     let sid = open.split(':').next().unwrap();
     connection
-        .write(&raw::get(&format!("/socket.io/1/htmlfile/{sid}?t=2")))
+        .write(&raw::get(&format!("/socket.io/1/htmlfile/{sid}?t=2")).replacen(
+            "\r\n",
+            "\r\nReferer: http://localhost/\r\n",
+            1,
+        ))
         .await;
     connection.until(r#"_("1::")"#).await;
     io.sockets()[0].close();

@@ -28,7 +28,7 @@ use std::time::Duration;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -110,6 +110,8 @@ struct State {
 struct Place {
     generation: u32,
     outlet: Option<UnboundedSender<Write>>,
+    /// Bytes of frames that its websocket has been given and has not taken.
+    held: usize,
 }
 
 impl Server {
@@ -150,12 +152,20 @@ impl Server {
             if !more && outputs.writes.is_empty() && outputs.deliveries.is_empty() {
                 break;
             }
-            outputs.writes.into_iter().for_each(|write| state.write(write));
+            outputs.writes.into_iter().for_each(|write| state.write(now, write));
             outputs.deliveries.into_iter().for_each(|it| state.deliver(now, it));
         }
         if state.shard.next_timeout() != timeout {
             self.alarm.notify_one();
         }
+    }
+
+    /// The websocket has taken everything that it was given.
+    fn drained(&self, link: LinkId) {
+        if let Some(place) = self.state.lock().places.get_mut(link.slot()) {
+            place.held = 0;
+        }
+        self.input(|shard, now, _| shard.handle_drained(now, link));
     }
 
     /// A link, and what the shard will have to write on it.
@@ -168,6 +178,7 @@ impl Server {
         });
         let place = &mut state.places[slot as usize];
         place.outlet = Some(outlet);
+        place.held = 0;
         let link = Link {
             id: LinkId::new(slot, place.generation),
             server: Arc::clone(self),
@@ -182,14 +193,17 @@ impl State {
         self.shard.flush_ready(now, 64, &mut self.outputs)
     }
 
-    fn write(&mut self, write: Write) {
+    fn write(&mut self, now: Time, write: Write) {
         let link = write.link();
-        let place = self.places.get(link.slot());
-        let place = place.filter(|place| place.generation == link.generation());
-        if let Some(outlet) = place.and_then(|place| place.outlet.as_ref()) {
-            if matches!(write, Write::Frame(..)) {
+        let place = self.places.get_mut(link.slot());
+        let Some(place) = place.filter(|place| place.generation == link.generation()) else {
+            return;
+        };
+        if let Some(outlet) = &place.outlet {
+            if let Write::Frame(_, frame) = &write {
                 // Until the websocket has taken this turn's frames, further ones wait in their session, where they are counted.
-                self.shard.handle_blocked(link);
+                place.held += frame.bytes().len();
+                self.shard.handle_blocked(now, link, place.held);
             }
             // Whoever has stopped to listen is about to drop its link.
             let _ = outlet.send(write);
@@ -325,14 +339,11 @@ async fn answer(server: Arc<Server>, peer: Peer, mut request: hyper::Request<Inc
 
 fn whole(mut response: server::Response) -> Answer {
     let mut answer = hyper::Response::builder().status(response.status);
-    if let Some(content_type) = response.content_type {
-        answer = answer.header(CONTENT_TYPE, content_type);
-    }
     if !response.exchange.keep_alive {
         answer = answer.header(CONNECTION, "close");
     }
-    for (name, value) in &response.headers {
-        answer = answer.header(*name, &**value);
+    for (name, value) in response.fields() {
+        answer = answer.header(name, value);
     }
     let answer = answer.body(Full::new(response.take_body(&mut BytesMut::new())));
     answer.unwrap_or_else(|_| page(500, "")) // a header that cannot be one
@@ -442,8 +453,7 @@ async fn write(
         });
         sent.await.map_err(|_| io::Error::from(ErrorKind::TimedOut))??;
         if is_last {
-            let shard_told = |shard: &mut Shard, now, _: &mut Outputs| shard.handle_drained(now, link.id);
-            link.server.input(shard_told);
+            link.server.drained(link.id);
         }
     }
     Ok(())

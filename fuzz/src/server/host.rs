@@ -84,10 +84,10 @@ impl Host {
         }
     }
 
-    pub(super) fn handle_blocked(&mut self, link: LinkId) {
+    pub(super) fn handle_blocked(&mut self, now: Time, link: LinkId, held: usize) {
         match self {
-            Self::Facade(server) => server.handle_blocked(link),
-            Self::Stepwise(host) => host.shard.handle_blocked(link),
+            Self::Facade(server) => server.handle_blocked(now, link, held),
+            Self::Stepwise(host) => host.shard.handle_blocked(now, link, held),
         }
     }
 
@@ -186,6 +186,9 @@ impl Stepwise {
         self.shard.handle_packets(now, link, &mut arrivals.packets, &mut self.out);
         self.write_all();
         if self.connections.contains_key(&link) {
+            if !arrivals.pongs.is_empty() {
+                self.queue.push_back(Output::Bytes(link, arrivals.pongs.take_all()));
+            }
             self.queue.extend(arrivals.replies.into_iter().map(|bytes| Output::Bytes(link, bytes)));
         }
         if let Some(cause) = arrivals.closed

@@ -94,6 +94,10 @@ impl Model {
                 assert!(self.raw.remove(&session), "a session closes that is not open");
                 self.raw_gone.insert(session);
             }
+            Delivery::Stranger(stranger) => {
+                let is_short = |text: &String| text.len() < 140 && text.bytes().all(|byte| byte.is_ascii_graphic());
+                assert!(stranger.origin.iter().chain(&stranger.host).all(is_short), "a stranger fills the log");
+            }
             other => panic!("unknown delivery {other:?}"),
         }
     }

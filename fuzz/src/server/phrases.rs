@@ -135,6 +135,9 @@ fn write(method: &str, target: &str, upgrade: Upgrade, body: Option<&[u8]>, opti
         Upgrade::No if options & 0x18 == 0x18 => out += "Connection: close\r\n",
         Upgrade::No => {}
     }
+    if options & 0x40 == 0 {
+        out += "Referer: http://localhost/page\r\n"; // or no script would be let in
+    }
     if options & 0x60 == 0x60 {
         out += "Origin: http://localhost\r\nCookie: a=b\r\n";
     }

@@ -141,7 +141,7 @@ impl World {
                     return;
                 };
                 if cursor_bit(cursor) {
-                    self.server.handle_blocked(id);
+                    self.server.handle_blocked(self.now, id, usize::from(cursor.byte()) * 8);
                 } else {
                     self.server.handle_drained(self.now, id);
                 }
@@ -493,6 +493,7 @@ impl World {
                     let response = sio_proto::server::Response {
                         status: 404,
                         content_type: None,
+                        fixed: &[],
                         headers: Vec::new(),
                         body: Body::Bytes(Bytes::from_static(b"not here")),
                         exchange: request.exchange(),

@@ -1,5 +1,6 @@
 //! An outlet that is a wall, and links that write to it.
 
+use super::write::MAX_PIECES;
 use super::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -118,4 +119,59 @@ fn a_large_batch_is_a_vector() {
     assert!(link.claim(&mut items).is_some());
     assert_eq!(link.write(&mut Pen::default(), &mut items), Progress::Done);
     assert_eq!(wall.take().len(), 1_000_000);
+}
+
+/// Hardening A2: what a write costs depends on what the socket takes, not on what is queued.
+#[test]
+fn a_peer_that_reads_in_trickles_costs_no_more_for_a_long_queue() {
+    let wall = Wall::with_room(1);
+    let link: Arc<Link> = Arc::new(Link::new(wall.clone(), Arc::default()));
+    let frames = 200_000;
+    let mut items = (0..frames).map(|_| item("0123456789"));
+    assert!(link.claim(&mut items).is_some());
+    let mut pen = Pen::default();
+    assert_eq!(link.write(&mut pen, &mut items), Progress::Full);
+    assert_eq!(link.held(), frames * 10 - 1);
+    for taken in 1..20_000 {
+        link.hand_over();
+        wall.room.store(1, Ordering::Relaxed);
+        assert_eq!(link.take_over(), Some(Claim::Queued));
+        assert_eq!(link.write(&mut pen, &mut std::iter::empty()), Progress::Full);
+        assert_eq!(link.held(), frames * 10 - 1 - taken);
+        let touched = pen.taken.capacity().max(pen.pieces.capacity());
+        assert!(touched <= 4 * MAX_PIECES, "{touched} pieces in hand");
+    }
+    link.hand_over();
+    wall.room.store(usize::MAX, Ordering::Relaxed);
+    assert_eq!(link.take_over(), Some(Claim::Queued));
+    assert_eq!(link.write(&mut pen, &mut std::iter::empty()), Progress::Done);
+    assert_eq!(wall.take(), b"0123456789".repeat(frames));
+}
+
+/// Hardening A2, A8: what waits on a link is charged while it is blocked, and given back however it ends.
+#[test]
+fn what_waits_is_charged_and_given_back() {
+    let budget = Arc::new(Budget::new(1_000));
+    let traffic = Arc::new(Traffic::new(Arc::clone(&budget)));
+    let wall = Wall::with_room(3);
+    let link: Arc<Link> = Arc::new(Link::new(wall.clone(), traffic));
+    let full = |pieces: &mut dyn Iterator<Item = Item>| {
+        assert!(link.claim(pieces).is_some());
+        let progress = link.write(&mut Pen::default(), pieces);
+        link.hand_over();
+        progress
+    };
+    assert_eq!(full(&mut [item("0123456789")].into_iter()), Progress::Full);
+    assert_eq!(budget.used(), 7);
+    link.push(item("abc"));
+    assert_eq!(budget.used(), 10);
+    wall.room.store(100, Ordering::Relaxed);
+    assert!(link.take_over().is_some());
+    assert_eq!(link.write(&mut Pen::default(), &mut std::iter::empty()), Progress::Done);
+    assert_eq!(budget.used(), 0);
+    wall.room.store(0, Ordering::Relaxed);
+    assert_eq!(full(&mut [item("0123456789")].into_iter()), Progress::Stuck);
+    assert_eq!(budget.used(), 10);
+    link.push(Item::Write(Box::new(Write::Abort(sio_proto::LinkId::new(0, 0)))));
+    assert_eq!((budget.used(), link.standing()), (0, Standing::Cut));
 }

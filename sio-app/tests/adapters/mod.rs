@@ -22,6 +22,7 @@ mod echo;
 mod http;
 mod namespaces;
 mod old;
+mod strangers;
 #[cfg(feature = "tls")]
 mod tls;
 mod trouble;

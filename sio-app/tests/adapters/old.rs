@@ -31,7 +31,11 @@ fn an_htmlfile_and_posts_beside_it() {
     let served = echo();
     let mut stream = dial(served.address);
     stream
-        .write_all(get("/socket.io/htmlfile//1795447994871").as_bytes())
+        .write_all(
+            get("/socket.io/htmlfile//1795447994871")
+                .replacen("\r\n", "\r\nReferer: http://localhost/\r\n", 1)
+                .as_bytes(),
+        )
         .unwrap();
     let opened = String::from_utf8(read_until(&mut stream, b"</script>\r\n")).unwrap();
     let (_, id) = opened.split_once("~m~39~m~").unwrap();
@@ -53,7 +57,7 @@ fn an_htmlfile_and_posts_beside_it() {
 fn a_hixie_websocket_whose_last_bytes_come_late() {
     let served = echo();
     let mut stream = dial(served.address);
-    let head = "GET /socket.io/websocket HTTP/1.1\r\nHost: x\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
+    let head = "GET /socket.io/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
     let answer = String::from_utf8(read_until(&mut stream, b"\r\n\r\n")).unwrap();

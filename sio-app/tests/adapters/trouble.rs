@@ -158,15 +158,55 @@ fn the_applications_own_requests() {
     assert_eq!(connection.get("/hello?a=1&b=2"), "hello 2");
     connection.write(&http::get("/panic"));
     assert!(connection.response_with_head().0.starts_with("HTTP/1.1 500"));
-    connection.write("HEAD /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    connection.write("HEAD /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     connection.closed();
     let mut connection = http::Connection::open(server.address);
-    connection.write("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\nX-No: go away\r\n\r\n");
+    connection.write("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\nX-No: go away\r\n\r\n");
     let (head, body) = connection.response_with_head();
     assert!(
         head.starts_with("HTTP/1.1 403") && body.contains("go away"),
         "{head} {body}"
     );
+}
+
+/// Hardening A1. The application is asked on every road, and its no is heard.
+#[test]
+fn who_is_refused_gets_in_by_no_road() {
+    let server = serve(|io| io.allow_request(|_| Err("no".into())));
+    for (target, expected) in [
+        ("/socket.io/?EIO=4&transport=polling", "403"),
+        ("/socket.io?EIO=4&transport=polling", "403"),
+        ("http://x/socket.io/?EIO=3&transport=polling", "403"),
+        ("/socket.io/1/?t=1", "403"),
+        ("/socket.io/1/f2OB-Gs9-F9dtPdjA7X9?disconnect", "403"),
+        ("/socket.io/xhr-polling//1795447966090", "401"),
+        ("/socket.io/xhr-polling/1234567890123", "401"),
+        ("/socket.io/xhr-multipart/1234567890123", "401"),
+    ] {
+        let mut connection = http::Connection::open(server.address);
+        connection.write(&http::get(target));
+        let (head, _) = connection.response_with_head();
+        assert_eq!(&head[9..12], expected, "{target}");
+    }
+    assert_eq!(server.io.sessions(), 0);
+}
+
+/// Hardening B6. Hardening B20.
+#[test]
+fn answers_to_odd_requests_are_clean() {
+    let options = Options::default().body_timeout(Duration::from_millis(50));
+    let server = serve_with(Config::default(), options, |_| ());
+    for (request, expected) in [
+        ("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "204"),
+        ("CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n", "501"),
+        ("GET x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n", "400"),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na", "408"),
+    ] {
+        let mut connection = http::Connection::open(server.address);
+        connection.write(request);
+        let (head, _) = connection.response_with_head();
+        assert_eq!(&head[9..12], expected, "{request}");
+    }
 }
 
 #[cfg(unix)]

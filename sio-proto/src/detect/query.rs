@@ -134,7 +134,7 @@ mod tests {
     }
 
     proptest! {
-        /// What the walk finds is what a search for each key finds.
+        /// Hardening A15. What the walk finds is what a search for each key finds.
         #[test]
         fn one_walk_finds_what_searches_find(query in "(sid|s%69d|EIO|j|i|&|=|%|a|\\+){0,12}") {
             let target = alloc::format!("/?{query}");

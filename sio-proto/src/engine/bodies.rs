@@ -24,6 +24,8 @@ use crate::{Config, Frame, http, socket};
 
 /// `Content-Type` of polls, scripts included (docs/protocol/engine-io.md §4.6).
 const TEXT: &str = "text/plain; charset=UTF-8";
+/// Genuine servers say `text/plain`, and leave it to browsers to run it. They do not where an answer says that it is what it says it is.
+const SCRIPT: &str = "text/javascript; charset=UTF-8";
 /// `Content-Type` of binary payloads.
 const BINARY: &str = "application/octet-stream";
 
@@ -169,9 +171,9 @@ pub(crate) fn poll_encoding(
     let doubled = peer.dialect == Dialect::Double;
     match (revision, jsonp) {
         (Revision::V4, None) => (TEXT, PollEncoding::Engine4),
-        (Revision::V4, Some(index)) => (TEXT, PollEncoding::Engine4Jsonp(index.into())),
-        (Revision::V3, Some(index)) if doubled => (TEXT, PollEncoding::Engine3DoubledJsonp(index.into())),
-        (Revision::V3, Some(index)) => (TEXT, PollEncoding::Engine3Jsonp(index.into())),
+        (Revision::V4, Some(index)) => (SCRIPT, PollEncoding::Engine4Jsonp(index.into())),
+        (Revision::V3, Some(index)) if doubled => (SCRIPT, PollEncoding::Engine3DoubledJsonp(index.into())),
+        (Revision::V3, Some(index)) => (SCRIPT, PollEncoding::Engine3Jsonp(index.into())),
         // Peers that cannot take binary get no binary frames in the first place. Text is plain in it, in either dialect.
         (Revision::V3, None) if peer.binary || frames.iter().any(Frame::is_binary) => {
             (BINARY, PollEncoding::Engine3Binary)

@@ -15,8 +15,8 @@
 //! candidate and the switch, [`sockets`] what the user decides and sends, [`closing`] the end.
 //!
 //! Invariants: one parked GET at most; one POST whose body is coming at most; a candidate only while the transport is polling; a ping
-//! is outstanding exactly while `awaiting_pong`, and its deadline survives the upgrade. In revision 3 exactly one alarm is armed for
-//! `silent_until`, or for an earlier time.
+//! is outstanding as the session's heartbeat says, and its deadline survives the upgrade. In revision 3 exactly one alarm is armed for
+//! `silent_until`, or for an earlier time. A session that is closing is not pinged, and does not outlive the deadline that a ping would have.
 
 mod closing;
 mod handshake;
@@ -37,14 +37,14 @@ use super::bodies::{self, PostForm};
 use super::{Dialect, Packet, Revision};
 use crate::detect::{EngineIo, EngineTransport, EngineVersion};
 use crate::server::{
-    Admitted, Alarm, Asker, Cause, Core, Delivery, Denied, Encoded, EngineMessage, Message, Outputs, Reason, Request,
-    Role, Session, State, TransportKind, Upgrade, Wiring, Write, accept_websocket, preflight,
+    Admitted, Alarm, Asker, Cause, Core, Delivery, Denied, Encoded, EngineMessage, Heartbeat, Message, Outputs, Reason,
+    Request, Role, Session, State, TransportKind, Upgrade, Wiring, Write, accept_websocket, preflight,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http, json, socket};
 
-pub(crate) use closing::{close, evict, handle_closed};
-use closing::{close_parked, fail, finish_closing};
+pub(crate) use closing::{close, evict, fail, handle_closed};
+use closing::{close_parked, finish_closing};
 use handshake::Purpose;
 pub(crate) use handshake::handle_request;
 use handshake::{check, wire};
@@ -62,7 +62,7 @@ const MAX_LEFT: usize = 8;
 /// How long packets for a namespace that the server has closed are taken for late ones (docs/protocol/socket-io.md §3.1).
 const LATE: Duration = Duration::from_secs(5);
 
-const PING: Frame = Frame::from_static(b"\x81\x012");
+pub(crate) const PING: Frame = Frame::from_static(b"\x81\x012");
 const CLOSE: Frame = Frame::from_static(b"\x81\x011");
 const NOOP: Frame = Frame::from_static(b"\x81\x016");
 const PONG: Frame = Frame::from_static(b"\x81\x013");
@@ -78,7 +78,6 @@ pub(crate) struct Engine {
     raw: bool,
     /// Whether a namespace has ever been joined.
     pub(crate) joined: bool,
-    awaiting_pong: bool,
     /// Counts heartbeats, so that stale alarms are recognised.
     beat: u32,
     /// Counts candidates, likewise.
@@ -205,11 +204,14 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
             receive(core, now, slot, decoded, out);
         }
         Inbound::Engine(Packet::Pong(_)) => {
-            if engine.awaiting_pong {
-                engine.awaiting_pong = false;
-                engine.beat = engine.beat.wrapping_add(1);
-                let beat = engine.beat;
-                core.timers.arm(now, Alarm::Ping, key, beat);
+            // To a ping that has not left nobody can have an answer.
+            if session.heartbeat.is_answerable() {
+                session.heartbeat = Heartbeat::Answered;
+                if let Some(engine) = engine_of(session) {
+                    engine.beat = engine.beat.wrapping_add(1);
+                    let beat = engine.beat;
+                    core.timers.arm(now, Alarm::Ping, key, beat);
+                }
             }
         }
         // Who pings (docs/protocol/engine-io.md §6): in revision 4 the server, and then this breaks the protocol (§4.4).
@@ -224,7 +226,7 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
             }
         },
         Inbound::Engine(Packet::Close) if transport == TransportKind::Polling => {
-            answer_parked_with(core, slot, NOOP, out);
+            answer_parked_with(core, now, slot, NOOP, out);
             fail(core, slot, Reason::TransportClose, out);
         }
         Inbound::Engine(Packet::Message(text)) => {
@@ -269,21 +271,15 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
     let parked = session.parked.is_some() && session.outbox.is_empty();
     let Some(engine) = engine_of(session) else { return };
     match alarm {
-        Alarm::Ping if engine.beat == epoch && state == State::Open => {
-            engine.awaiting_pong = true;
-            core.push_control(slot, PING);
+        Alarm::Ping if engine.beat == epoch => {
+            if state == State::Open {
+                session.heartbeat = Heartbeat::Queued;
+                core.push_control(slot, PING);
+            }
             core.timers.arm(now, Alarm::PingTimeout, key, epoch);
         }
-        Alarm::PingTimeout if engine.revision == Revision::V3 && state == State::Open => {
-            let silent_until = engine.silent_until;
-            if silent_until > now {
-                core.timers.arm_at(silent_until, Alarm::PingTimeout, key, 0);
-            } else {
-                fail(core, slot, Reason::PingTimeout, out);
-            }
-        }
-        Alarm::PingTimeout if engine.beat == epoch && engine.awaiting_pong && state == State::Open => {
-            fail(core, slot, Reason::PingTimeout, out);
+        Alarm::PingTimeout if engine.revision == Revision::V3 || engine.beat == epoch => {
+            judge_silence(core, now, slot, epoch, out);
         }
         Alarm::Connect if !engine.joined && state == State::Open => {
             close(core, now, slot, Reason::ForcedServerClose, out);
@@ -294,7 +290,7 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         }
         Alarm::Noop if engine.attempt == epoch && engine.candidate.is_some() => {
             if parked {
-                answer_parked_with(core, slot, NOOP, out);
+                answer_parked_with(core, now, slot, NOOP, out);
             }
             core.timers.arm_at(now + NOOP_INTERVAL, Alarm::Noop, key, epoch);
         }
@@ -313,7 +309,38 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         | Alarm::Noop
         | Alarm::Close
         | Alarm::Attachments
+        | Alarm::Stalled
         | Alarm::Absence => {}
+    }
+}
+
+/// The time that a peer has for its part of the heartbeat is over, if nothing has happened meanwhile.
+fn judge_silence(core: &mut Core, now: Time, slot: u32, epoch: u32, out: &mut Outputs) {
+    let (key, config) = (core.key(slot), Arc::clone(&core.config));
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    let is_open = session.state == State::Open;
+    let (absent, taken) = (session.link.is_none(), session.taken);
+    let due = match engine_of(session).map(|engine| (engine.revision, engine.silent_until)) {
+        // Who pings and never fetches what is said to him reads nothing.
+        Some((Revision::V3, silent_until)) if absent => {
+            Some(silent_until.min(taken + config.ping_interval + config.ping_timeout))
+        }
+        Some((Revision::V3, silent_until)) => Some(silent_until),
+        Some((Revision::V4, _)) if is_open => session.heartbeat_deadline(now, config.ping_timeout),
+        // It was not pinged, but this is when it would have ended.
+        Some((Revision::V4, _)) => Some(now),
+        None => None,
+    };
+    match due {
+        None => {}
+        Some(due) if due > now => core.timers.arm_at(due, Alarm::PingTimeout, key, epoch),
+        Some(_) if is_open => fail(core, slot, Reason::PingTimeout, out),
+        Some(_) => {
+            drop_candidate(core, slot, out);
+            core.remove_session(slot, Reason::ForcedServerClose, out);
+        }
     }
 }
 

@@ -134,6 +134,7 @@ impl Headers {
         self.iter().collect()
     }
 
+    /// All names and values, in order, as bytes.
     pub(crate) fn raw(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields
             .iter()
@@ -210,7 +211,7 @@ pub(crate) fn is_in_list(list: &[u8], token: &str) -> bool {
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
-pub(super) const fn is_token_byte(byte: u8) -> bool {
+pub(crate) const fn is_token_byte(byte: u8) -> bool {
     matches!(byte,
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
         | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')

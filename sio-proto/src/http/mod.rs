@@ -50,7 +50,7 @@ pub use client::{Response, ResponseDecoder, encode_request};
 pub use decode::{Event, RequestDecoder};
 pub use error::{BodyTooLarge, EncodeError, HttpError};
 pub use headers::Headers;
-pub(crate) use headers::is_in_list;
+pub(crate) use headers::{is_in_list, is_token_byte};
 pub use limits::Limits;
 pub use method::Method;
 pub use query::Query;

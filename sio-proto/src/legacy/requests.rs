@@ -16,8 +16,8 @@ use super::upgrade::{Agreed, agree, take_up};
 use crate::codec::Codec;
 use crate::detect::{Exchange, Legacy06, Transport};
 use crate::server::{
-    Admitted, Asker, Auth, Blocked, Carriage, Core, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role,
-    StreamEncoding, StreamForm, Wiring, header,
+    Admitted, Asker, Auth, Carriage, Core, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role, StreamEncoding,
+    StreamForm, Wiring, origin,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, Time, http};
@@ -39,13 +39,21 @@ pub(crate) fn handle_request(
 ) {
     let jsonp = route.transport == Transport::JsonpPolling;
     let script = route.index.filter(|_| jsonp);
-    let allowed = request.origin_allowed();
+    let htmlfile = route.transport == Transport::Htmlfile;
+    let offered = core.config.transports;
+    if jsonp && !offered.jsonp || htmlfile && !offered.htmlfile {
+        let asker = Asker::without_cors(link, &request.http);
+        return out.writes.push(asker.answer(400, None, Bytes::new()));
+    }
+    let allowed = request.stranger().is_none();
+    out.deliveries
+        .extend(request.stranger().map(|why| request.describe(why)));
     // An htmlfile is a page of the server's own.
-    let headers = match allowed && route.transport != Transport::Htmlfile {
-        true => cors(&request.http, route.exchange),
-        false => Vec::new(),
+    let asker = match (htmlfile, allowed) {
+        (true, _) => Asker::without_cors(link, &request.http),
+        (false, true) => Asker::with_cors(link, &request.http, cors(&request.http, route.exchange)),
+        (false, false) => Asker::with_cors(link, &request.http, Vec::new()),
     };
-    let asker = Asker::with_headers(link, &request.http, headers);
     let session = route.session.map(|sid| {
         core.find_session(request.text(sid))
             .filter(|slot| is_ours(core, *slot, codec, &request.peer))
@@ -119,13 +127,14 @@ fn is_ours(core: &Core, slot: u32, codec: u8, peer: &Peer) -> bool {
 /// The headers that genuine servers answer with (docs/protocol/legacy-0.6.md §5.2, §6).
 fn cors(request: &http::Request, exchange: Exchange) -> Vec<(&'static str, ByteString)> {
     let mut headers = Vec::new();
-    let Some(origin) = header(request, "origin") else {
+    let Some(origin) = origin(request) else {
         return headers;
     };
+    // Genuine servers say that credentials are welcome beside `*`, too, which no browser takes.
     let (origin, credentials) = match exchange {
-        Exchange::Send => ("*", request.headers.get("cookie").is_some()),
+        Exchange::Send => ("*", false),
         Exchange::Preflight => (origin, true),
-        _ if origin == "null" => ("*", request.headers.get("cookie").is_some()),
+        _ if origin == "null" => ("*", false),
         _ => (origin, request.headers.get("cookie").is_some()),
     };
     headers.push(("Access-Control-Allow-Origin", ByteString::from(origin)));
@@ -191,7 +200,7 @@ fn open_websocket(
     out: &mut Outputs,
 ) {
     let wire = Wire::Legacy06(arrival.codec);
-    if let Some(agreed) = agree(asker, arrival.request, wire, None, out) {
+    if let Some(agreed) = agree(&core.config, asker, arrival.request, wire, None, out) {
         open(core, now, admitted, Door::WebSocket(agreed), arrival, out);
     }
 }
@@ -199,7 +208,7 @@ fn open_websocket(
 /// A client comes back by a websocket.
 fn upgrade(core: &mut Core, now: Time, slot: u32, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
     let wire = Wire::Legacy06(arrival.codec);
-    let Some(agreed) = agree(asker, arrival.request, wire, None, out) else {
+    let Some(agreed) = agree(&core.config, asker, arrival.request, wire, None, out) else {
         return;
     };
     attach(core, slot, agreed.link, arrival.transport, Role::WebSocket, out);
@@ -241,7 +250,7 @@ fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
             None => out.writes.push(session.farewell(link)),
         }
     }
-    session.blocked = Blocked::NO;
+    session.unblock(&mut core.backlog);
 }
 
 pub(super) fn answer(asker: Asker, codec: &Codec, script: Option<u64>, frames: Vec<Frame>, out: &mut Outputs) {

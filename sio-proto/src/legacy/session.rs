@@ -27,7 +27,7 @@ use super::requests::{answer, begin_stream, flush_poll};
 use super::upgrade::{complete, is_overdue};
 use crate::codec::Heartbeats;
 use crate::server::{
-    Alarm, Blocked, Carriage, Core, Delivery, Outputs, Reason, Session, Standing, State, Wiring, Write,
+    Alarm, Carriage, Core, Delivery, Heartbeat, Outputs, Reason, Session, Standing, State, Wiring, Write,
 };
 use crate::socket::Args;
 use crate::wire::Inbound;
@@ -48,7 +48,6 @@ pub(crate) struct Tilde {
     pub(super) script: Option<u64>,
     /// The session id frame is still in the outbox and goes alone.
     pub(super) id_waits: bool,
-    awaiting_echo: bool,
     /// Number of the last heartbeat; also tells stale alarms.
     beat: u32,
     /// When a held poll is answered empty, or an absent client given up.
@@ -117,8 +116,8 @@ pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: u32, packet: Inbou
             }
         }
         Inbound::Heartbeat(number) => {
-            let tilde = core.sessions.get_mut(slot).and_then(tilde_of);
-            if tilde.is_some_and(|t| t.awaiting_echo && number.parse() == Ok(t.beat)) {
+            let session = core.sessions.get_mut(slot).filter(|s| s.heartbeat.is_answerable());
+            if session.and_then(tilde_of).is_some_and(|t| number.parse() == Ok(t.beat)) {
                 next_heartbeat(core, now, slot);
             }
         }
@@ -175,9 +174,9 @@ pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: u32) {
             return;
         }
         let at = now + codec.heartbeat_interval(transport, config.legacy.heartbeat_interval);
-        tilde.awaiting_echo = false;
         tilde.beat = tilde.beat.wrapping_add(1);
         core.timers.arm_at(at, Alarm::Ping, key, tilde.beat);
+        session.heartbeat = Heartbeat::Answered;
     }
 }
 
@@ -186,7 +185,7 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         return give_up_opening(core, now, slot, epoch, out);
     }
     let (key, config) = (core.key(slot), Arc::clone(&core.config));
-    let late = now + config.legacy.heartbeat_timeout;
+    let timeout = config.legacy.heartbeat_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -194,23 +193,28 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         session.link.is_some() && session.parked.is_none(),
         session.transport.into(),
     );
+    let answer_due = session.heartbeat_deadline(now, timeout);
     let Some(tilde) = tilde_of(session) else { return };
     match alarm {
         Alarm::Ping if tilde.beat == epoch && flows => {
             let codec = config.legacy.codec_at(tilde.codec);
             let echoed = codec.heartbeats(transport) == Heartbeats::Echoed;
-            tilde.awaiting_echo = echoed;
+            if echoed {
+                session.heartbeat = Heartbeat::Queued;
+            }
             let frame = Frame::text(&mut core.buffer, |b| codec.encode_heartbeat(epoch, b));
             core.push_control(slot, frame);
             if echoed {
-                core.timers.arm_at(late, Alarm::PingTimeout, key, epoch);
+                core.timers.arm_at(now + timeout, Alarm::PingTimeout, key, epoch);
             } else {
                 next_heartbeat(core, now, slot);
             }
         }
-        Alarm::PingTimeout if tilde.beat == epoch && tilde.awaiting_echo && flows => {
-            close(core, slot, Reason::PingTimeout, out);
-        }
+        Alarm::PingTimeout if tilde.beat == epoch && flows => match answer_due {
+            None => {}
+            Some(due) if due > now => core.timers.arm_at(due, Alarm::PingTimeout, key, epoch),
+            Some(_) => close(core, slot, Reason::PingTimeout, out),
+        },
         // One that was armed before the deadline moved forward; the one that counts is still to come.
         Alarm::Absence if tilde.alarm.is_some_and(|armed| armed > now) => {}
         Alarm::Absence => {
@@ -231,6 +235,7 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
         | Alarm::Upgrade
         | Alarm::Noop
         | Alarm::Close
+        | Alarm::Stalled
         | Alarm::Attachments => {}
     }
 }
@@ -299,9 +304,10 @@ pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, out: &mut Out
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    (session.link, session.parked, session.blocked) = (None, None, Blocked::NO);
+    (session.link, session.parked) = (None, None);
+    session.unblock(&mut core.backlog);
+    session.heartbeat = Heartbeat::Answered;
     let Some(tilde) = tilde_of(session) else { return };
-    tilde.awaiting_echo = false;
     if tilde.announced {
         set_deadline(core, slot, absent);
     } else {
@@ -323,7 +329,8 @@ pub(crate) fn close(core: &mut Core, slot: u32, reason: Reason, out: &mut Output
     if session.link.is_some() {
         let goodbye = Frame::text(&mut core.buffer, |b| codec.encode_goodbye(b));
         if !goodbye.payload().is_empty() {
-            session.queue_control(goodbye);
+            session.outbox_bytes += goodbye.len();
+            session.outbox.push_back(goodbye);
         }
         match (session.parked.take(), &session.carriage) {
             // A stream that has not begun.

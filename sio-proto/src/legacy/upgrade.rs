@@ -15,10 +15,10 @@ use bytes::{Bytes, BytesMut};
 use super::hixie::{Answer, Opening};
 use crate::server::{
     Alarm, Asker, Blocked, Carriage, Core, Hixie, Outputs, Request, StreamEncoding, StreamForm, Upgrade, Write,
-    accept_websocket, header,
+    accept_websocket, header, is_secure,
 };
 use crate::wire::Wire;
-use crate::{LinkId, Time};
+use crate::{Config, LinkId, Time};
 
 /// A websocket that has been agreed to.
 pub(crate) struct Agreed {
@@ -52,6 +52,7 @@ impl Agreed {
 
 /// Agrees to a websocket, whatever its version, or says why not. `unknown` is the wire of one whose handshake is not complete, if it has no session.
 pub(crate) fn agree(
+    config: &Config,
     asker: Asker,
     request: &Request,
     wire: Wire,
@@ -86,7 +87,7 @@ pub(crate) fn agree(
     };
     let answer = Answer {
         origin: header(&request.http, "origin"),
-        secure: request.peer.secure,
+        secure: is_secure(config, request),
         host: header(&request.http, "host").unwrap_or_default(),
         target: &request.http.target,
         protocol: header(&request.http, "sec-websocket-protocol"),

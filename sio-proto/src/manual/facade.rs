@@ -126,8 +126,9 @@
 //! # Sockets that are full
 //!
 //! Write what is to be written at once. If the operating system does not take it all, keep the rest, and say so with
-//! [`handle_blocked`](crate::server::Server::handle_blocked): from then on packets wait in their session, where they are bounded
-//! ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)). When the rest is written, [`handle_drained`](crate::server::Server::handle_drained) lets them out. Who is never full is
+//! [`handle_blocked`](crate::server::Server::handle_blocked): from then on packets wait in their session, where they are bounded together with what you keep
+//! ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)). Say it again whenever some of the rest is written: a peer that takes nothing for as long as a heartbeat may take is cut off. Do
+//! not read from it either, once [`wants_bytes`](crate::server::Server::wants_bytes) says so. When the rest is written, [`handle_drained`](crate::server::Server::handle_drained) lets them out. Who is never full is
 //! never spoken of.
 //!
 //! # The end

@@ -88,7 +88,7 @@
 //! shard.emit(now, socket, &mut Message::event("/".into(), "hello".into(), sio_proto::ByteString::from("1").into(), None), None)?;
 //!
 //! // The library's own queue is full: nothing comes out, until it has room.
-//! shard.handle_blocked(link);
+//! shard.handle_blocked(now, link, 0); // of what was written before, it holds so many bytes
 //! shard.flush_ready(now, 64, &mut out);
 //! assert!(!out.writes.iter().any(|write| matches!(write, Write::Frame(_, frame) if frame.payload().ends_with(b"[\"hello\",1]"))));
 //! shard.handle_drained(now, link);

@@ -38,7 +38,7 @@ pub(crate) struct Permit(Arc<Handshake>);
 /// Why a request may not open a session.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Denied<'a> {
-    /// The page that it comes from may not ([`Config::origins`](crate::Config::origins)).
+    /// Its host is none of ours, or the page that it comes from may not ([`Config::hosts`](crate::Config::hosts), [`Config::origins`](crate::Config::origins)).
     Origin,
     /// The application has said so, with this message; `None` if it was not asked.
     Application(Option<&'a ByteString>),
@@ -47,7 +47,7 @@ pub(crate) enum Denied<'a> {
 impl Request {
     /// Whether this request may open a session, as far as its origin and the application go.
     pub(crate) fn admit(&self) -> Result<Admitted<'_>, Denied<'_>> {
-        if !self.origin_allowed() {
+        if self.stranger().is_some() {
             return Err(Denied::Origin);
         }
         match &self.admission {

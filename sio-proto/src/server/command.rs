@@ -90,8 +90,9 @@ pub enum SendError {
     /// The socket or session is gone.
     #[error("the socket is not connected")]
     Disconnected,
-    /// The queue of the session is full ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)), or it owes too many
-    /// acknowledgements.
+    /// The queue of the session is full ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)), or its client does not take anything
+    /// at the moment and too much waits in all queues together ([`Config::max_total_queued_bytes`](crate::Config::max_total_queued_bytes)), or it
+    /// owes too many acknowledgements.
     #[error("the queue of the session is full")]
     Full,
     /// The message was volatile and the transport cannot take it right now.

@@ -1,12 +1,13 @@
 //! What the user has to see.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::{Auth, Form, Garbled, Generation, Handshake, Reason, TransportKind};
+use super::{Auth, Form, Garbled, Generation, Handshake, Reason, Stranger, TransportKind};
 use crate::keep;
 use crate::socket::Args;
 use crate::{SessionKey, Sid, SocketKey, WireId};
@@ -77,6 +78,8 @@ pub enum Delivery {
         /// Which.
         socket: SocketKey,
     },
+    /// A request was refused for where it comes from, and has had its answer. For logs, at a limited rate: everybody can send such requests.
+    Stranger(Box<Stranger>),
     /// A client of the plain-message transports sent a payload that its session's codec could not read to its end. Told once per session, the first
     /// time: most likely the client speaks another codec's wire.
     Garbled {

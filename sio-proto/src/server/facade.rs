@@ -57,6 +57,19 @@ struct Connection {
     conn: Conn,
     /// What has come and cannot be used yet.
     rest: BytesMut,
+    /// The caller cannot write to it at the moment.
+    blocked: Option<Blockage>,
+}
+
+/// What is known of a link that cannot be written to.
+#[derive(Debug, Default)]
+struct Blockage {
+    /// Bytes that the caller holds.
+    held: usize,
+    /// How many have been taken from the peer meanwhile.
+    read: usize,
+    /// The answer to its latest ping.
+    pong: Bytes,
 }
 
 /// What the caller has to do.
@@ -110,12 +123,14 @@ impl Server {
         entry.connection = Some(Box::new(Connection {
             conn,
             rest: BytesMut::new(),
+            blocked: None,
         }));
         LinkId::new(slot, entry.generation)
     }
 
-    /// Bytes came on a link. All of them are taken; a peer that goes on sending while its request waits for an answer, by more than one
-    /// further request, is cut off.
+    /// Bytes came on a link. All of them are taken; a peer that goes on sending while its request waits for an answer, or while it reads nothing, by more
+    /// than one further request, is cut off. Ask [`wants_bytes`](Self::wants_bytes) before reading, and that does not happen to peers that
+    /// only wait for their turn.
     pub fn handle_bytes(&mut self, now: Time, link: LinkId, bytes: &mut BytesMut) {
         let Some(connection) = self.connection(link) else {
             return bytes.clear();
@@ -131,7 +146,7 @@ impl Server {
         let most = self.config.http.max_head_bytes + self.config.http.max_body_bytes;
         if self
             .connection(link)
-            .is_some_and(|c| c.conn.is_waiting() && c.rest.len() > most)
+            .is_some_and(|c| (c.conn.is_waiting() || c.blocked.is_some()) && c.rest.len() > most)
         {
             self.end(link);
             self.shard.handle_closed(now, link, Cause::Failed, &mut self.outputs);
@@ -154,13 +169,41 @@ impl Server {
         }
     }
 
-    /// The operating system takes no more bytes for a link; its packets wait in their session.
-    pub fn handle_blocked(&mut self, link: LinkId) {
-        self.shard.handle_blocked(link);
+    /// Whether bytes of a link are worth reading: not while it is blocked and as much has been read as may be
+    /// ([`Config::max_blocked_bytes`]). Its end should be noticed nevertheless.
+    #[must_use]
+    pub fn wants_bytes(&self, link: LinkId) -> bool {
+        let slot = self.connections.get(link.slot());
+        let slot = slot.filter(|slot| slot.generation == link.generation());
+        let blocked = slot.and_then(|slot| slot.connection.as_ref()?.blocked.as_ref());
+        blocked.is_none_or(|blocked| blocked.read < self.config.max_blocked_bytes)
+    }
+
+    /// The operating system takes no more bytes for a link; its packets wait in their session. `held` is how many bytes the caller has yet to write.
+    /// Call this again whenever some of them have been written and not all ([`Shard::handle_blocked`]).
+    pub fn handle_blocked(&mut self, now: Time, link: LinkId, held: usize) {
+        let budget = Arc::clone(self.shard.budget());
+        if let Some(connection) = self.connection(link) {
+            let blocked = connection.blocked.get_or_insert_default();
+            budget.recharge(core::mem::replace(&mut blocked.held, held), held);
+            self.shard.handle_blocked(now, link, held);
+        }
     }
 
     /// A blocked link has been written empty.
     pub fn handle_drained(&mut self, now: Time, link: LinkId) {
+        let budget = Arc::clone(self.shard.budget());
+        if let Some(connection) = self.connection(link)
+            && let Some(blocked) = connection.blocked.take()
+        {
+            budget.recharge(blocked.held, 0);
+            if !connection.rest.is_empty() {
+                self.resumed.push_back(link);
+            }
+            if !blocked.pong.is_empty() {
+                self.queue.push_back(Output::Bytes(link, blocked.pong));
+            }
+        }
         self.shard.handle_drained(now, link);
         self.settle(now);
     }
@@ -211,7 +254,9 @@ impl Server {
         let Some(slot) = slot.filter(|s| s.connection.is_some()) else {
             return false;
         };
-        slot.connection = None;
+        if let Some(blocked) = slot.connection.take().and_then(|connection| connection.blocked) {
+            self.shard.budget().recharge(blocked.held, 0);
+        }
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(link.slot() as u32);
         true
@@ -220,8 +265,21 @@ impl Server {
     /// Parses what a connection has, as far as it goes.
     fn advance(&mut self, now: Time, link: LinkId) {
         let mut arrivals = core::mem::take(&mut self.arrivals);
+        let most = self.config.max_blocked_bytes;
         if let Some(connection) = self.connection(link) {
-            connection.conn.handle_bytes(&mut connection.rest, &mut arrivals);
+            let Connection { conn, rest, blocked } = connection;
+            match blocked {
+                None => conn.handle_bytes(rest, &mut arrivals),
+                Some(blocked) if blocked.read < most => {
+                    let before = rest.len();
+                    conn.handle_bytes(rest, &mut arrivals);
+                    blocked.read += before - rest.len();
+                    if !arrivals.pongs.is_empty() {
+                        blocked.pong = arrivals.pongs.take_latest();
+                    }
+                }
+                Some(_) => {}
+            }
         }
         if let Some(head) = arrivals.body_started.take() {
             self.shard.handle_body_started(now, link, &head, &mut self.outputs);
@@ -240,10 +298,14 @@ impl Server {
         // Answers of the connection itself go behind what the shard had to say to what came before them.
         self.drain_outputs(now);
         if self.connection(link).is_some() {
+            if !arrivals.pongs.is_empty() {
+                self.queue.push_back(Output::Bytes(link, arrivals.pongs.take_all()));
+            }
             let replies = arrivals.replies.drain(..);
             self.queue.extend(replies.map(|bytes| Output::Bytes(link, bytes)));
         }
         arrivals.replies.clear();
+        arrivals.pongs.clear();
         if let Some(cause) = arrivals.closed.take()
             && self.forget(link)
         {

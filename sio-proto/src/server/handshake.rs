@@ -26,6 +26,14 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Whether it is on the same machine: its address is one of loopback, which the operating system lets nobody else have. The link was then accepted on an address of loopback, too.
+    /// False where the address is not known.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.address
+            .is_some_and(|address| address.ip().to_canonical().is_loopback())
+    }
+
     /// The network that one client is taken to come from: an address of version 4, or the first 64 bits of one of version 6, of which a host has
     /// many and changes them.
     pub(crate) fn network(&self) -> Option<IpAddr> {

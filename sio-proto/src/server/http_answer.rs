@@ -1,4 +1,4 @@
-//! Answering HTTP requests: who asked, what headers every answer to them carries, who may ask at all.
+//! Answering HTTP requests: who asked, and what headers every answer to them carries.
 //!
 //! CORS follows the semantics of the middleware that genuine servers use (docs/protocol/engine-io.md §4.7): headers on every answer of
 //! polling, on errors and on the 101; a preflight is answered 204 before anything else is looked at.
@@ -11,17 +11,32 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::output::{Body, Response};
-use super::{PollEncoding, Stream, StreamForm, Write};
-use crate::{Config, Cors, Frame, LinkId, Origins, http, websocket};
+use super::{PollEncoding, Request, Stream, StreamForm, Write};
+use crate::config::CorsOrigins;
+use crate::origins::MAX_ORIGIN_BYTES;
+use crate::{Config, Frame, LinkId, Origins, http, websocket};
 
 /// Header fields of an answer, in order.
 pub(crate) type AnswerHeaders = Vec<(&'static str, ByteString)>;
+
+/// Header fields that do not depend on the request.
+pub(crate) type FixedHeaders = &'static [(&'static str, &'static str)];
+
+/// What every answer says: no browser may take it for anything else than what it says it is, such as a page or a script.
+const PLAIN: FixedHeaders = &[("X-Content-Type-Options", "nosniff")];
+
+/// What an answer says besides whose CORS headers depend on the page.
+const VARYING: FixedHeaders = &[("X-Content-Type-Options", "nosniff"), ("Vary", "Origin")];
+
+/// The longest list of header names that is repeated to a preflight, in bytes.
+const MAX_ASKED_HEADERS_BYTES: usize = 1024;
 
 /// What an answer has to know of its request.
 #[derive(Debug)]
 pub(crate) struct Asker {
     pub(crate) link: LinkId,
     exchange: http::Exchange,
+    fixed: FixedHeaders,
     /// Headers that every answer to this request carries.
     headers: AnswerHeaders,
 }
@@ -29,22 +44,31 @@ pub(crate) struct Asker {
 impl Asker {
     /// For a request whose answers carry the CORS headers of the config.
     pub(crate) fn new(config: &Config, link: LinkId, request: &http::Request) -> Self {
-        let headers = config
-            .cors
-            .as_ref()
-            .map_or_else(Vec::new, |cors| cors_headers(cors, request));
+        let (fixed, headers) = cors_headers(config, request);
         Self {
             link,
             exchange: request.exchange(),
+            fixed,
             headers,
         }
     }
 
-    /// For a request whose answers carry these headers.
-    pub(crate) fn with_headers(link: LinkId, request: &http::Request, headers: AnswerHeaders) -> Self {
+    /// For a request whose answers carry no CORS headers, whoever asks.
+    pub(crate) fn without_cors(link: LinkId, request: &http::Request) -> Self {
         Self {
             link,
             exchange: request.exchange(),
+            fixed: PLAIN,
+            headers: Vec::new(),
+        }
+    }
+
+    /// For a request whose answers carry these CORS headers, and others if its page were another.
+    pub(crate) fn with_cors(link: LinkId, request: &http::Request, headers: AnswerHeaders) -> Self {
+        Self {
+            link,
+            exchange: request.exchange(),
+            fixed: VARYING,
             headers,
         }
     }
@@ -54,8 +78,11 @@ impl Asker {
         self.headers.push((name, value.into()));
     }
 
-    /// The headers, for an answer that is no [`Response`].
-    fn into_headers(self) -> AnswerHeaders {
+    /// The headers, for an answer that is no [`Response`]. There is nothing to sniff in it.
+    fn into_headers(mut self) -> AnswerHeaders {
+        let varying = self.fixed.iter().filter(|(name, _)| *name == "Vary");
+        let varying = varying.map(|(name, value)| (*name, ByteString::from_static(value)));
+        self.headers.extend(varying);
         self.headers
     }
 
@@ -81,6 +108,7 @@ impl Asker {
     /// The beginning of an endless answer.
     pub(crate) fn stream(self, form: StreamForm) -> Write {
         let stream = Stream {
+            fixed: self.fixed,
             headers: self.headers,
             form,
             exchange: self.exchange,
@@ -92,6 +120,7 @@ impl Asker {
         let response = Response {
             status,
             content_type,
+            fixed: self.fixed,
             headers: self.headers,
             body,
             exchange: self.exchange,
@@ -108,96 +137,86 @@ pub(crate) fn header<'a>(request: &'a http::Request, name: &str) -> Option<&'a s
         .and_then(|value| core::str::from_utf8(value).ok())
 }
 
-fn cors_headers(cors: &Cors, request: &http::Request) -> AnswerHeaders {
+/// The value of `Origin`, if it is one that can be repeated.
+pub(crate) fn origin(request: &http::Request) -> Option<&str> {
+    header(request, "origin").filter(|origin| origin.len() <= MAX_ORIGIN_BYTES)
+}
+
+/// Whether any page of another origin may read answers.
+fn has_cors(config: &Config) -> bool {
+    match (&config.cors, &config.origins) {
+        (_, Origins::List(_)) => true,
+        (None, origins) => *origins == Origins::Any,
+        (Some(cors), _) => !cors.is_nobody(),
+    }
+}
+
+/// What a config says of CORS. What pages of listed origins are let in to do they may read, too, whether the list is that of CORS or of origins.
+fn cors_headers(config: &Config, request: &http::Request) -> (FixedHeaders, AnswerHeaders) {
+    let listed = |origin: &str| match &config.origins {
+        Origins::List(patterns) => patterns.iter().any(|pattern| pattern.fits(origin)),
+        Origins::SameHost | Origins::Any => false,
+    };
+    if !has_cors(config) {
+        return (PLAIN, Vec::new());
+    }
+    let (any, credentials) = match &config.cors {
+        Some(cors) => (cors.origins == CorsOrigins::Any, cors.credentials),
+        None => (config.origins.are_open(), !config.origins.are_open()),
+    };
     let mut headers = Vec::new();
-    if cors.origins.is_empty() {
+    let fixed = if any {
         headers.push(("Access-Control-Allow-Origin", ByteString::from_static("*")));
+        PLAIN
     } else {
-        if let Some(origin) = header(request, "origin").filter(|o| cors.origins.iter().any(|c| c == o)) {
+        let may_read = |origin: &&str| config.cors.as_ref().is_some_and(|cors| cors.fits(origin)) || listed(origin);
+        if let Some(origin) = origin(request).filter(may_read) {
             headers.push(("Access-Control-Allow-Origin", ByteString::from(origin)));
         }
-        headers.push(("Vary", ByteString::from_static("Origin")));
-    }
-    if cors.credentials {
+        VARYING
+    };
+    if credentials {
         headers.push(("Access-Control-Allow-Credentials", ByteString::from_static("true")));
     }
-    headers
+    (fixed, headers)
+}
+
+/// The header names that a preflight asks for, as far as they can be repeated.
+pub(crate) fn asked_headers(request: &http::Request) -> Option<&str> {
+    let is_name = |b: u8| http::is_token_byte(b) || matches!(b, b',' | b' ');
+    header(request, "access-control-request-headers")
+        .filter(|asked| asked.len() <= MAX_ASKED_HEADERS_BYTES && asked.bytes().all(is_name))
 }
 
 /// The answer to a preflight, if the config has CORS and this is one.
 pub(crate) fn preflight(config: &Config, link: LinkId, request: &http::Request) -> Option<Write> {
-    let cors = config
-        .cors
-        .as_ref()
-        .filter(|_| request.method == http::Method::Options)?;
-    let mut headers = cors_headers(cors, request);
-    headers.push((
+    const BOTH: &str = "Origin, Access-Control-Request-Headers";
+    if request.method != http::Method::Options || !has_cors(config) {
+        return None;
+    }
+    let (fixed, headers) = cors_headers(config, request);
+    let mut asker = Asker::without_cors(link, request);
+    asker.headers = headers;
+    asker.header(
         "Access-Control-Allow-Methods",
         ByteString::from_static("GET,HEAD,PUT,PATCH,POST,DELETE"),
-    ));
-    if let Some((_, vary)) = headers.iter_mut().find(|(name, _)| *name == "Vary") {
-        *vary = ByteString::from_static("Origin, Access-Control-Request-Headers");
+    );
+    let varies_by_page = fixed == VARYING;
+    let vary = if varies_by_page {
+        BOTH
     } else {
-        headers.push(("Vary", ByteString::from_static("Access-Control-Request-Headers")));
-    }
-    if let Some(asked) = header(request, "access-control-request-headers") {
-        headers.push(("Access-Control-Allow-Headers", ByteString::from(asked)));
-    }
-    Some(Asker::with_headers(link, request, headers).answer(204, None, Bytes::new()))
-}
-
-/// Whether the page that sent this may open sessions ([`Origins`]). A request without `Origin` comes from no page.
-pub(crate) fn origin_allowed(config: &Config, request: &http::Request) -> bool {
-    match origin(request).map(core::str::from_utf8) {
-        None => true,
-        Some(Ok(origin)) => is_allowed(config, request, origin),
-        Some(Err(_)) => config.origins == Origins::Any,
-    }
-}
-
-/// The origin that a request names. The drafts of WebSocket before RFC 6455 have it in a header of their own (docs/protocol/legacy-0.9.md §9).
-fn origin(request: &http::Request) -> Option<&[u8]> {
-    let headers = &request.headers;
-    headers.get("origin").or_else(|| headers.get("sec-websocket-origin"))
-}
-
-/// The same for a request whose answer is a script. Browsers send no `Origin` with those, and let every page run them: what
-/// they say instead is in `Referer`, and in `Sec-Fetch-Site`. A request with none of them comes from no browser of today.
-pub(crate) fn script_allowed(config: &Config, request: &http::Request) -> bool {
-    if config.origins == Origins::Any || origin(request).is_some() {
-        return origin_allowed(config, request);
-    }
-    match (header(request, "referer"), header(request, "sec-fetch-site")) {
-        (Some(page), _) => {
-            let path = page
-                .split_once("://")
-                .and_then(|(_, rest)| rest.find('/').map(|at| rest.len() - at));
-            is_allowed(config, request, &page[..page.len() - path.unwrap_or(0)])
-        }
-        (None, Some(site)) => !matches!(site, "cross-site" | "same-site"),
-        (None, None) => true,
-    }
-}
-
-/// Whether an origin is one of those that the config allows.
-fn is_allowed(config: &Config, request: &http::Request, origin: &str) -> bool {
-    match &config.origins {
-        Origins::Any => true,
-        Origins::List(patterns) => patterns.iter().any(|pattern| pattern.fits(origin)),
-        Origins::SameHost => is_of_host(config, request, origin),
-    }
-}
-
-/// Whether an origin is listed for CORS, or is the host itself.
-fn is_of_host(config: &Config, request: &http::Request, origin: &str) -> bool {
-    let listed = |cors: &Cors| cors.origins.is_empty() || cors.origins.iter().any(|o| o == origin);
-    let same_host = || {
-        let (scheme, authority) = origin.split_once("://")?;
-        let port = if scheme == "https" { ":443" } else { ":80" };
-        let plain = |a: &str| a.strip_suffix(port).unwrap_or(a).to_ascii_lowercase();
-        Some(plain(authority) == plain(header(request, "host")?))
+        "Access-Control-Request-Headers"
     };
-    config.cors.as_ref().is_some_and(listed) || same_host().unwrap_or(false)
+    asker.header("Vary", ByteString::from_static(vary));
+    if let Some(asked) = asked_headers(request) {
+        asker.header("Access-Control-Allow-Headers", ByteString::from(asked));
+    }
+    Some(asker.answer(204, None, Bytes::new()))
+}
+
+/// Whether the link of a request is encrypted, by its own TLS or that of a proxy.
+pub(crate) const fn is_secure(config: &Config, request: &Request) -> bool {
+    request.peer.secure || config.behind_tls
 }
 
 /// Agrees to a websocket, or says why not: what the 101 tells the peer from its key, and its further headers.

@@ -2,7 +2,8 @@
 //!
 //! Everybody who has to know reads the [`Kind`]: the router, who decodes the body, the shard. Nobody asks the target again.
 
-use super::http_answer::{origin_allowed, script_allowed};
+use super::Peer;
+use super::stranger::{Reach, Strangeness, Verdicts};
 use crate::detect::{Detector, EngineIo, EngineTransport, Exchange, Legacy06, Part, RequestHead, Route, Transport, V1};
 use crate::{Config, http};
 
@@ -119,10 +120,10 @@ impl Kind {
         }
     }
 
-    /// Whether its answer is a script, or a page of scripts: what every page may run.
-    pub(crate) fn is_script(&self) -> bool {
-        match self {
-            Self::Engine { route, .. } => route.jsonp.is_some(),
+    /// Whether every page can run its answer, a script or a page of scripts, or send its body, the form of a JSONP client.
+    pub(crate) fn reach(&self) -> Reach {
+        let is_script = match self {
+            Self::Engine { route, .. } => route.jsonp.is_some() && route.transport == EngineTransport::Polling,
             Self::Legacy09(V1::Handshake { jsonp, .. }) => jsonp.is_some(),
             Self::Legacy09(V1::Transport {
                 transport, exchange, ..
@@ -133,17 +134,17 @@ impl Kind {
                     transport, exchange, ..
                 },
             ) => match exchange {
-                Exchange::Poll => *transport == Transport::JsonpPolling,
+                Exchange::Poll | Exchange::Send => *transport == Transport::JsonpPolling,
                 Exchange::Stream => *transport == Transport::Htmlfile,
-                Exchange::Upgrade(_)
-                | Exchange::Send
-                | Exchange::Preflight
-                | Exchange::Mismatch
-                | Exchange::BadMethod => false,
+                Exchange::Upgrade(_) | Exchange::Preflight | Exchange::Mismatch | Exchange::BadMethod => false,
             },
             Self::Legacy09(V1::Disconnect { .. } | V1::Preflight | V1::Malformed)
             | Self::UnknownProtocol
             | Self::Foreign => false,
+        };
+        match is_script {
+            true => Reach::Script,
+            false => Reach::Closed,
         }
     }
 }
@@ -158,26 +159,28 @@ fn is_bare(path: &str, target: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Findings {
     pub(crate) kind: Kind,
-    /// Whether its page may do what it asks for; false where nothing depends on it.
-    pub(crate) origin_allowed: bool,
+    /// Why it is refused for where it comes from, if it is. Where nothing depends on it, it counts as refused.
+    pub(crate) stranger: Option<Strangeness>,
+    /// The same if its answer turns out to be a script, although it does not say so: the session says it then.
+    pub(crate) script_stranger: Option<Strangeness>,
 }
 
 impl Findings {
-    /// The cost is that of [`Kind::of`], and for requests that their origin decides about two or three more walks over the header fields.
-    pub(crate) fn of(config: &Config, request: &http::Request) -> Self {
+    /// The cost is that of [`Kind::of`], and one more walk over the header fields where not all pages are allowed.
+    pub(crate) fn of(config: &Config, request: &http::Request, peer: &Peer) -> Self {
         let kind = Kind::of(config, request);
-        let depends = match kind {
-            // A session's id is enough to use it.
-            Kind::Engine { .. } => kind.may_open(request.method),
-            Kind::Legacy09(_) | Kind::Legacy06(..) => true,
-            Kind::UnknownProtocol | Kind::Foreign => false,
+        let verdicts = match kind {
+            Kind::Engine { .. } | Kind::Legacy09(_) | Kind::Legacy06(..) => Verdicts::of(config, request, peer),
+            Kind::UnknownProtocol | Kind::Foreign => Verdicts::REFUSED,
         };
-        let origin_allowed = depends
-            && match kind.is_script() {
-                true => script_allowed(config, request),
-                false => origin_allowed(config, request),
-            };
-        Self { kind, origin_allowed }
+        Self {
+            kind,
+            stranger: match kind.reach() {
+                Reach::Script => verdicts.script,
+                Reach::Closed => verdicts.closed,
+            },
+            script_stranger: verdicts.script,
+        }
     }
 }
 

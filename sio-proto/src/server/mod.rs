@@ -14,11 +14,13 @@
 //! [`Server`] wraps one shard and its connections for callers with an event loop of their own: bytes in, bytes out.
 
 mod admission;
+mod budget;
 mod command;
 mod counters;
 mod delivery;
 mod facade;
 mod handshake;
+mod heartbeat;
 mod http_answer;
 mod kind;
 mod links;
@@ -34,11 +36,13 @@ mod session;
 mod shard;
 mod slab;
 mod socket;
+mod stranger;
 mod stream;
 mod timers;
 
 pub use crate::legacy::payloads::Garbled;
 pub use admission::Admission;
+pub use budget::Budget;
 pub use command::{AckRequest, Command, SendError, Target};
 pub use counters::{Count, Counters, Refused};
 pub use delivery::{AckError, Delivery, EngineMessage};
@@ -51,10 +55,13 @@ pub use reason::Reason;
 pub use rooms::RoomWatch;
 pub use route::{Cause, Request, Routed, Router};
 pub use shard::Shard;
+pub use stranger::{Strangeness, Stranger};
 pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 
 pub(crate) use admission::{Admitted, Denied, Permit};
-pub(crate) use http_answer::{Asker, accept_websocket, header, preflight};
+pub(crate) use budget::Backlog;
+pub(crate) use heartbeat::Heartbeat;
+pub(crate) use http_answer::{Asker, accept_websocket, asked_headers, header, is_secure, origin, preflight};
 pub(crate) use kind::Findings;
 pub(crate) use links::Role;
 pub(crate) use session::{Blocked, Carriage, Session, State, Wiring};

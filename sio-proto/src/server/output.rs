@@ -101,6 +101,8 @@ pub struct Response {
     pub status: u16,
     /// The value of `Content-Type`, if there is one.
     pub content_type: Option<&'static str>,
+    /// Header fields that do not depend on the request, in order: `X-Content-Type-Options`, and `Vary` where other pages get other CORS headers.
+    pub fixed: &'static [(&'static str, &'static str)],
     /// Further headers, in order.
     pub headers: Vec<(&'static str, ByteString)>,
     /// The body.
@@ -146,6 +148,12 @@ pub enum PollEncoding {
 }
 
 impl Response {
+    /// All header fields, `Content-Type` first: what an HTTP server of another make writes.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let content_type = self.content_type.map(|value| ("Content-Type", value));
+        all_fields(content_type, self.fixed, &self.headers)
+    }
+
     /// The body as bytes, put together now if it has to be. `buffer` is scratch.
     #[must_use]
     pub fn take_body(&mut self, buffer: &mut BytesMut) -> Bytes {
@@ -160,11 +168,7 @@ impl Response {
     /// Header values that a header cannot carry make it a 500.
     pub fn encode(&mut self, out: &mut BytesMut) -> (Bytes, bool) {
         let body = self.take_body(&mut BytesMut::new());
-        let content_type = self.content_type.map(|value| ("Content-Type", value));
-        let headers: Vec<(&str, &str)> = content_type
-            .into_iter()
-            .chain(self.headers.iter().map(|(name, value)| (*name, &**value)))
-            .collect();
+        let headers: Vec<(&str, &str)> = self.fields().collect();
         let framing = http::ResponseFraming::Length(body.len());
         match http::encode_response_head(out, self.exchange, self.status, None, &headers, framing) {
             Ok(sent) if sent.body == http::BodyForm::None => (Bytes::new(), sent.keep_alive),
@@ -175,6 +179,17 @@ impl Response {
             }
         }
     }
+}
+
+/// The fields of an answer in their order.
+pub(super) fn all_fields<'a>(
+    content_type: Option<(&'static str, &'a str)>,
+    fixed: &'static [(&'static str, &'static str)],
+    headers: &'a [(&'static str, ByteString)],
+) -> impl Iterator<Item = (&'static str, &'a str)> {
+    let fixed = fixed.iter().map(|(name, value)| (*name, *value));
+    let others = headers.iter().map(|(name, value)| (*name, &**value));
+    content_type.into_iter().chain(fixed).chain(others)
 }
 
 pub(super) fn put_internal_error(out: &mut BytesMut) {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::admission::Admission;
 use super::kind::{Findings, Kind};
-use super::{Core, Extension, Handshake, Outputs, Peer, Reason};
+use super::{Core, Delivery, Extension, Handshake, Outputs, Peer, Reason, Strangeness, Stranger};
 use crate::id::{SessionId, SidKey, address_of};
 use crate::wire::Inbound;
 use crate::{Config, LinkId, Time, detect, engine, http, legacy, socket};
@@ -38,7 +38,7 @@ impl Request {
     #[must_use]
     pub fn new(config: &Config, mut http: http::Request, peer: Peer) -> Self {
         http.take_origin_form();
-        let findings = Findings::of(config, &http);
+        let findings = Findings::of(config, &http, &peer);
         Self::with_findings(findings, http, peer)
     }
 
@@ -74,10 +74,20 @@ impl Request {
         self.findings.kind.may_open(self.http.method)
     }
 
-    /// Whether the page that sent it may open sessions ([`Config::origins`]); in 0.6 to 0.9, whether it may use them. It is false where
-    /// nothing depends on it.
-    pub(crate) const fn origin_allowed(&self) -> bool {
-        self.findings.origin_allowed
+    /// Why it is refused for where it comes from, if it is ([`Config::hosts`], [`Config::origins`]). Where nothing depends on it, it counts
+    /// as refused.
+    pub(crate) const fn stranger(&self) -> Option<Strangeness> {
+        self.findings.stranger
+    }
+
+    /// The same if its answer is a script.
+    pub(crate) const fn script_stranger(&self) -> Option<Strangeness> {
+        self.findings.script_stranger
+    }
+
+    /// Tells the user of it, once it has been refused for where it comes from.
+    pub(crate) fn describe(&self, why: Strangeness) -> Delivery {
+        Delivery::Stranger(Stranger::new(&self.http, why))
     }
 
     /// The text that a part of its target names.

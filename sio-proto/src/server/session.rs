@@ -9,7 +9,7 @@
 //!
 //! Invariants:
 //! - a websocket or stream that is not blocked, or a parked GET, never coexists with a non-empty outbox beyond the end of a turn;
-//! - `outbox_bytes` is the sum of the outbox;
+//! - `outbox_bytes` is the sum of the outbox, and `charged` as much of it as the budget of all sessions knows: all that has to wait;
 //! - a session that is `ready` stands in the shard's ready list; an entry there may be stale, and then finds nothing to do.
 
 use alloc::boxed::Box;
@@ -20,11 +20,18 @@ use core::net::IpAddr;
 
 use super::http_answer::Asker;
 use super::lobby::Place;
-use super::{Form, Generation, Handshake, Outputs, Part, Peer, SendError, StreamForm, TransportKind, Write};
+use super::{
+    Backlog, Form, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm, TransportKind, Write,
+};
 use crate::engine::Revision;
 use crate::id::SessionId;
 use crate::socket::Reassembly;
 use crate::{Config, Frame, LinkId, Time, WireId, engine, legacy};
+
+/// Room for packets of the protocol itself, however small the queue is.
+const MIN_CONTROL_PACKETS: usize = 64;
+/// The same in bytes.
+const MIN_CONTROL_BYTES: usize = 16 * 1024;
 
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +92,10 @@ impl Blocked {
         self.0 != 0
     }
 
+    pub(crate) const fn is_full(self) -> bool {
+        self.0 & Self::FULL.0 != 0
+    }
+
     pub(crate) const fn is_opening(self) -> bool {
         self.0 & Self::OPENING.0 != 0
     }
@@ -126,6 +137,15 @@ pub(crate) struct Session {
     pub(crate) volatile_at: u32,
     pub(crate) outbox: VecDeque<Frame>,
     pub(crate) outbox_bytes: usize,
+    /// What of it the budget of all sessions is charged with.
+    pub(crate) charged: usize,
+    /// Bytes that a blocked link was given and still holds.
+    pub(crate) held: usize,
+    /// When the peer has last taken something: a poll was answered, or the link took bytes.
+    pub(crate) taken: Time,
+    /// Whether an alarm is armed that looks after a blocked link.
+    pub(crate) stall_alarm: bool,
+    pub(crate) heartbeat: Heartbeat,
     /// Sockets of this session, connected or asked.
     pub(crate) sockets: Vec<u32>,
     pub(crate) handshake: Arc<Handshake>,
@@ -151,7 +171,7 @@ pub(crate) struct Session {
 }
 
 // Sessions are held by the hundred thousand.
-const _: () = assert!(size_of::<Session>() <= 344);
+const _: () = assert!(size_of::<Session>() <= 392);
 
 impl Session {
     pub(crate) const fn generation(&self) -> Generation {
@@ -201,6 +221,11 @@ impl Session {
         idle && self.volatile_at != Self::volatile_moment(moment)
     }
 
+    /// Whether what is queued leaves when the turn ends.
+    pub(crate) const fn flows(&self) -> bool {
+        self.link.is_some() && !self.blocked.is_blocked()
+    }
+
     /// Queues frames that belong together, all or none.
     pub(crate) fn queue<'a>(
         &mut self,
@@ -208,8 +233,13 @@ impl Session {
         packets: usize,
         bytes: usize,
         config: &Config,
+        backlog: &mut Backlog,
     ) -> Result<(), SendError> {
-        if self.outbox.len() + packets > self.max_packets(config) || self.outbox_bytes + bytes > config.max_queued_bytes
+        let max_packets = self.max_packets(config);
+        if packets > max_packets || bytes > config.max_queued_bytes {
+            return Err(SendError::TooLarge);
+        }
+        if self.outbox.len() + packets > max_packets || self.outbox_bytes + self.held + bytes > config.max_queued_bytes
         {
             return Err(SendError::Full);
         }
@@ -223,7 +253,27 @@ impl Session {
             self.outbox.extend(frames.cloned());
             self.outbox_bytes += bytes;
         }
+        self.recharge(backlog);
         Ok(())
+    }
+
+    /// Tells the budget what waits. What leaves when the turn ends does not.
+    pub(crate) fn recharge(&mut self, backlog: &mut Backlog) {
+        let due = if self.flows() { 0 } else { self.outbox_bytes };
+        backlog.recharge(self.charged, due);
+        self.charged = due;
+    }
+
+    /// The link holds so many bytes that it was given.
+    pub(crate) const fn hold(&mut self, bytes: usize, backlog: &mut Backlog) {
+        backlog.note_held(self.held, bytes);
+        self.held = bytes;
+    }
+
+    /// The session has lost its link, or has a new one.
+    pub(crate) const fn unblock(&mut self, backlog: &mut Backlog) {
+        self.blocked = Blocked::NO;
+        self.hold(0, backlog);
     }
 
     /// What the session's peer gets for a frame that all others of its generation get.
@@ -248,13 +298,24 @@ impl Session {
 
     /// Whether a limit of the queue is reached.
     pub(crate) fn is_full(&self, config: &Config) -> bool {
-        self.outbox.len() >= self.max_packets(config) || self.outbox_bytes >= config.max_queued_bytes
+        self.outbox.len() >= self.max_packets(config) || self.outbox_bytes + self.held >= config.max_queued_bytes
     }
 
-    /// Queues one packet of the protocol itself; those are few and never refused.
-    pub(crate) fn queue_control(&mut self, frame: Frame) {
+    /// Whether more packets of the protocol itself wait than a peer can cause that reads what it is told. They have an eighth of the queue on top of
+    /// what messages may take.
+    pub(crate) fn is_overfull(&self, config: &Config) -> bool {
+        let (packets, bytes) = (self.max_packets(config), config.max_queued_bytes);
+        self.outbox.len() > packets + packets / 8 + MIN_CONTROL_PACKETS
+            || self.outbox_bytes > bytes + bytes / 8 + MIN_CONTROL_BYTES
+    }
+
+    /// Queues one packet of the protocol itself. It is never refused, but false says that there are too many: the session has to end.
+    #[must_use]
+    pub(crate) fn queue_control(&mut self, frame: Frame, config: &Config, backlog: &mut Backlog) -> bool {
         self.outbox_bytes += frame.len();
         self.outbox.push_back(frame);
+        self.recharge(backlog);
+        !self.is_overfull(config)
     }
 
     /// Takes the first packet out of the outbox.

@@ -16,6 +16,7 @@ mod crowd;
 mod drain;
 mod sessions;
 mod sockets;
+mod waiting;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -36,9 +37,9 @@ use super::slab::Slab;
 use super::socket::{Member, NoEntry, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Admission, Alarm, Auth, Blocked, Carriage, Cause, Command, Counters, Delivery, EngineMessage,
-    Form, Forms, Handshake, Message, Outputs, Part, Permit, Reason, Refused, Request, RoomWatch, SendError, Session,
-    SessionQuota, State, Target, TransportKind, Write,
+    AckError, AckRequest, Admission, Alarm, Auth, Backlog, Blocked, Budget, Carriage, Cause, Command, Counters,
+    Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Message, Outputs, Part, Permit, Reason, Refused,
+    Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write,
 };
 use crate::config::ConfigError;
 use crate::id::{SessionId, SidKey};
@@ -73,6 +74,9 @@ pub(crate) struct Core {
     patience: Option<Duration>,
     /// Sessions that may have nothing under way any more.
     departing: Vec<u32>,
+    /// Sessions with more packets of the protocol than a peer can cause that reads.
+    overfull: Vec<u32>,
+    pub(crate) backlog: Backlog,
     index: u8,
     key: SidKey,
     entropy: Box<dyn Entropy>,
@@ -99,6 +103,7 @@ impl Shard {
         Ok(Self {
             core: Core {
                 timers: Timers::new(config.ping_interval, config.ping_timeout, config.connect_timeout),
+                backlog: Backlog::new(Arc::new(Budget::new(config.max_total_queued_bytes))),
                 quota: Box::new(LocalQuota::new(QuotaLimits::new(&config))),
                 lobby: Lobby::new(),
                 config: Arc::new(config),
@@ -115,6 +120,7 @@ impl Shard {
                 shutting_down: false,
                 patience: None,
                 departing: Vec::new(),
+                overfull: Vec::new(),
                 index,
                 key: sid_key,
                 entropy,
@@ -126,7 +132,7 @@ impl Shard {
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
         out.released.extend(request.extension.clone());
         let written = out.writes.len();
-        let refused = request.origin_allowed() && matches!(request.admission, Admission::Refused(_));
+        let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
         super::route::handle_request(&mut self.core, now, link, request, out);
         self.core.count_refusals(refused, &out.writes[written..]);
         self.core.depart(now, out);
@@ -157,21 +163,42 @@ impl Shard {
     }
 
     /// The operating system takes no more bytes for `link` right now. Packets wait in the session until [`Shard::handle_drained`].
-    pub fn handle_blocked(&mut self, link: LinkId) {
-        if let Some((key, Role::WebSocket | Role::Stream)) = self.core.links.get(link)
-            && let Some(session) = self.core.sessions.get_mut(key.slot)
-        {
-            session.blocked.add(Blocked::FULL);
+    ///
+    /// `held` is how many bytes the caller still holds of what the link was given: they count as the session's. Call this again whenever the
+    /// operating system has taken some of them and not all. A link that takes nothing for as long as a heartbeat and its answer may take is
+    /// ended, whatever its peer sends.
+    pub fn handle_blocked(&mut self, now: Time, link: LinkId, held: usize) {
+        let core = &mut self.core;
+        let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link) else {
+            return;
+        };
+        let patience = core.stall_patience(key.slot);
+        let Some(session) = core.sessions.get_mut(key.slot) else {
+            return;
+        };
+        session.hold(held, &mut core.backlog);
+        session.taken = now;
+        if session.blocked.is_full() {
+            return;
+        }
+        session.blocked.add(Blocked::FULL);
+        session.heartbeat.block();
+        if !core::mem::replace(&mut session.stall_alarm, true) {
+            core.timers.arm_at(now + patience, Alarm::Stalled, key, 0);
         }
     }
 
     /// What had been written to a blocked `link` has left the process.
-    pub fn handle_drained(&mut self, _now: Time, link: LinkId) {
-        if let Some((key, Role::WebSocket | Role::Stream)) = self.core.links.get(link)
-            && let Some(session) = self.core.sessions.get_mut(key.slot)
+    pub fn handle_drained(&mut self, now: Time, link: LinkId) {
+        let core = &mut self.core;
+        if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
+            && let Some(session) = core.sessions.get_mut(key.slot)
         {
             session.blocked.remove(Blocked::FULL);
-            self.core.mark_ready(key.slot);
+            session.hold(0, &mut core.backlog);
+            session.heartbeat.drain(now);
+            session.taken = now;
+            core.mark_ready(key.slot);
         }
     }
 
@@ -253,26 +280,21 @@ impl Shard {
                 continue;
             }
             self.core.counters.note_queue(session);
+            let Some(link) = session.link.filter(|_| session.flows()) else {
+                continue;
+            };
             match &session.carriage {
                 Carriage::Frames => {
-                    if let Some(link) = session.link
-                        && !session.blocked.is_blocked()
-                    {
-                        session.outbox_bytes = 0;
-                        out.writes
-                            .extend(session.outbox.drain(..).map(|frame| Write::Frame(link, frame)));
-                        session.trim_outbox();
-                    }
+                    session.outbox_bytes = 0;
+                    out.writes
+                        .extend(session.outbox.drain(..).map(|frame| Write::Frame(link, frame)));
+                    session.trim_outbox();
                 }
                 Carriage::Stream(form) => {
-                    if let Some(link) = session.link
-                        && !session.blocked.is_blocked()
-                    {
-                        let form = form.clone();
-                        let frames = session.take_outbox();
-                        session.trim_outbox();
-                        out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
-                    }
+                    let form = form.clone();
+                    let frames = session.take_outbox();
+                    session.trim_outbox();
+                    out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
                 }
                 Carriage::Poll => match session.wiring {
                     Wiring::Engine4(_) | Wiring::Engine3(_) => engine::session::flush_poll(&mut self.core, slot, out),
@@ -280,6 +302,7 @@ impl Shard {
                     Wiring::Legacy06(_) => legacy::requests::flush_poll(&mut self.core, now, slot, out),
                 },
             }
+            self.core.note_taken(now, slot);
         }
         !self.core.ready.is_empty()
     }
@@ -354,6 +377,12 @@ impl Shard {
             .filter(|s| s.standing == Standing::Connected)
             .ok_or(SendError::Disconnected)?;
         core.join(socket.slot, room)
+    }
+
+    /// Has this shard count what waits for its clients in a budget that it shares, instead of one of its own with
+    /// [`Config::max_total_queued_bytes`]. Call it before there are sessions.
+    pub fn share_budget(&mut self, budget: Arc<Budget>) {
+        self.core.backlog.share(budget);
     }
 
     /// Has `watch` told of rooms from here on. Call it before there are any.
@@ -434,9 +463,12 @@ impl Shard {
             .sessions
             .get_mut(session.slot)
             .filter(|s| s.state == State::Open);
-        target
-            .ok_or(SendError::Disconnected)?
-            .queue(core::iter::once(&frame), 1, frame.len(), &config)?;
+        let target = target.ok_or(SendError::Disconnected)?;
+        let backlog = &mut self.core.backlog;
+        if !target.flows() && backlog.is_exceeded() {
+            return Err(SendError::Full);
+        }
+        target.queue(core::iter::once(&frame), 1, frame.len(), &config, backlog)?;
         self.core.mark_ready(session.slot);
         Ok(())
     }
@@ -456,6 +488,12 @@ impl Shard {
     #[must_use]
     pub fn config(&self) -> &Arc<Config> {
         &self.core.config
+    }
+
+    /// The budget that this shard charges with what waits for its clients.
+    #[must_use]
+    pub const fn budget(&self) -> &Arc<Budget> {
+        self.core.backlog.budget()
     }
 
     /// How many sessions there are.

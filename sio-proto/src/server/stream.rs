@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
-use super::output::put_internal_error;
+use super::output::{all_fields, put_internal_error};
 use crate::codec::Codec;
 use crate::legacy::hixie;
 use crate::legacy::transports::{
@@ -74,6 +74,8 @@ impl StreamForm {
 /// The beginning of an endless answer, status 200.
 #[derive(Debug)]
 pub struct Stream {
+    /// Header fields that do not depend on the request ([`Response::fixed`](super::Response::fixed)).
+    pub fixed: &'static [(&'static str, &'static str)],
     /// Further headers, in order.
     pub headers: Vec<(&'static str, ByteString)>,
     /// How it goes on.
@@ -95,6 +97,12 @@ impl Stream {
         }
     }
 
+    /// All header fields, `Content-Type` first: what an HTTP server of another make writes.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let content_type = Some(("Content-Type", self.content_type()));
+        all_fields(content_type, self.fixed, &self.headers)
+    }
+
     /// Appends what the body begins with, without HTTP around it.
     pub fn encode_body(&self, out: &mut BytesMut) {
         match self.form.encoding {
@@ -107,9 +115,7 @@ impl Stream {
 
     /// Appends the head and what the body begins with. Header values that a header cannot carry make it a 500; false then.
     pub fn encode(&self, out: &mut BytesMut) -> bool {
-        let headers: Vec<(&str, &str)> = core::iter::once(("Content-Type", self.content_type()))
-            .chain(self.headers.iter().map(|(name, value)| (*name, &**value)))
-            .collect();
+        let headers: Vec<(&str, &str)> = self.fields().collect();
         let framing = match self.form.chunked {
             true => http::ResponseFraming::Chunked,
             false => http::ResponseFraming::UntilClose,

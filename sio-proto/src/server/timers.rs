@@ -30,6 +30,8 @@ pub(crate) enum Alarm {
     Close,
     /// Attachments are overdue.
     Attachments,
+    /// A blocked link may have taken nothing for too long.
+    Stalled,
     /// A poll has been held long enough, or a session without transport has waited long enough.
     Absence,
 }

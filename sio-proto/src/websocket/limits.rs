@@ -36,11 +36,10 @@ impl Limits {
         self
     }
 
-    /// The most frames of one message. Default 65 536.
+    /// The most frames of one message. Default 1 048 576.
     ///
-    /// Fragments cost no memory of their own here; the limit ends messages that go on for ever without growing. The
-    /// default is the number of fragments of the hardest case of the Autobahn test suite (4 MiB, 64 bytes at a time);
-    /// the `ws` package stops at 131 072. One more is refused with [`Error::TooManyFragments`].
+    /// Fragments cost no memory of their own here; the limit ends messages that go on for ever without growing. With the default a message of
+    /// the default size may come in frames of one byte, with empty ones among them. One more is refused with [`Error::TooManyFragments`].
     #[must_use]
     pub const fn max_fragments(mut self, fragments: u32) -> Self {
         self.max_fragments = fragments;
@@ -53,7 +52,7 @@ impl Default for Limits {
         Self {
             max_frame_bytes: 1_000_000,
             max_message_bytes: 1_000_000,
-            max_fragments: 65_536,
+            max_fragments: 1 << 20,
         }
     }
 }

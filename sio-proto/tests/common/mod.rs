@@ -260,7 +260,11 @@ impl World {
 
     /// The deliveries since the last call, one line each.
     pub fn heard(&mut self) -> Vec<String> {
-        self.deliveries.drain(..).map(|delivery| line(&delivery)).collect()
+        self.deliveries
+            .drain(..)
+            .filter(|delivery| !matches!(delivery, Delivery::Stranger(_)))
+            .map(|delivery| line(&delivery))
+            .collect()
     }
 
     /// Whether this websocket session, which has joined `/`, can still say something and be told something.
@@ -377,15 +381,24 @@ pub const UPGRADE: [&str; 4] = [
 pub const WEBSOCKET: &[u8] = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 pub fn get(target: &str) -> Vec<u8> {
-    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
+    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", referer(target)).into_bytes()
 }
 
 pub fn post(target: &str, body: &str) -> Vec<u8> {
     format!(
-        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST {target} HTTP/1.1\r\nHost: localhost\r\n{}Content-Length: {}\r\n\r\n{body}",
+        referer(target),
         body.len()
     )
     .into_bytes()
+}
+
+/// What browsers say of the page that loads a script, or sends a form.
+pub fn referer(target: &str) -> &'static str {
+    match ["jsonp", "htmlfile", "j="].iter().any(|script| target.contains(script)) {
+        true => "Referer: http://localhost/page\r\n",
+        false => "",
+    }
 }
 
 pub fn upgrade(target: &str) -> Vec<u8> {

@@ -78,7 +78,10 @@ impl Capture {
 
 /// The options of a genuine server as a config. Genuine servers ask no page where it comes from.
 fn config(server: &str, options: &serde_json::Map<String, Value>) -> Config {
-    let mut config = Config::default().origins(Origins::Any);
+    // Genuine servers of 3.x and 4.x let every page in and send no CORS headers unless they are told to.
+    let mut config = Config::default()
+        .origins(Origins::Any)
+        .cors(Cors::list(<[&str; 0]>::default()));
     // Those refuse what is older than they, unless they are told not to.
     if ["socket.io@3", "socket.io@4"].iter().any(|new| server.starts_with(new)) {
         config = config.generations(Generations::modern());

@@ -209,6 +209,7 @@ impl Stage {
                     let response = Response {
                         status: 404,
                         content_type: None,
+                        fixed: &[],
                         headers: Vec::new(),
                         body: Body::Bytes(Bytes::new()),
                         exchange: request.exchange(),

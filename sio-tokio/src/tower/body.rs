@@ -4,11 +4,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use sio_app::{ByteString, EndlessBody};
+use sio_app::EndlessBody;
 use sio_proto::server;
 
 use super::head::Refusal;
@@ -88,7 +88,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
 pub(super) fn response<R>(response: &mut server::Response, version: Version) -> http::Response<ResponseBody<R>> {
     let body = ResponseBody::whole(response.take_body(&mut BytesMut::new()));
     let status = StatusCode::from_u16(response.status).ok();
-    let headers = fields(response.content_type, &response.headers);
+    let headers = fields(response.fields());
     let (Some(status), Some(headers)) = (status, headers) else {
         return refusal((StatusCode::INTERNAL_SERVER_ERROR, ""), version);
     };
@@ -101,7 +101,7 @@ pub(super) fn endless<R>(
     body: EndlessBody,
     version: Version,
 ) -> http::Response<ResponseBody<R>> {
-    let Some(headers) = fields(Some(stream.content_type()), &stream.headers) else {
+    let Some(headers) = fields(stream.fields()) else {
         return refusal((StatusCode::INTERNAL_SERVER_ERROR, ""), version);
     };
     let body = ResponseBody::endless(body);
@@ -111,7 +111,10 @@ pub(super) fn endless<R>(
 /// The answer that makes the connection a websocket.
 pub(super) fn switching<R>(upgrade: &server::Upgrade) -> http::Response<ResponseBody<R>> {
     let accept = HeaderValue::from_bytes(&upgrade.accept);
-    let (Some(mut headers), Ok(accept)) = (fields(None, &upgrade.headers), accept) else {
+    let (Some(mut headers), Ok(accept)) = (
+        fields(upgrade.headers.iter().map(|(name, value)| (*name, &**value))),
+        accept,
+    ) else {
         return refusal((StatusCode::INTERNAL_SERVER_ERROR, ""), Version::HTTP_11);
     };
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -125,6 +128,7 @@ pub(super) fn switching<R>(upgrade: &server::Upgrade) -> http::Response<Response
 pub(super) fn refusal<R>((status, why): Refusal, version: Version) -> http::Response<ResponseBody<R>> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let body = ResponseBody::whole(Bytes::from_static(why.as_bytes()));
     answer(status, headers, body, false, version)
 }
@@ -147,12 +151,9 @@ fn answer<R>(
 }
 
 /// The fields of a response; `None` if one cannot stand in a header.
-fn fields(content_type: Option<&str>, others: &[(&'static str, ByteString)]) -> Option<HeaderMap> {
+fn fields<'a>(fields: impl Iterator<Item = (&'static str, &'a str)>) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
-    if let Some(content_type) = content_type {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type).ok()?);
-    }
-    for (name, value) in others {
+    for (name, value) in fields {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
         headers.append(name, HeaderValue::from_str(value).ok()?);
     }

@@ -47,7 +47,15 @@ pub(super) fn convert(parts: &Parts, limits: &Limits) -> Result<Request, Refusal
     }
     let is_http1 = parts.version < Version::HTTP_2;
     let headers: Headers = if is_http1 {
-        fields().collect()
+        match parts.uri.authority() {
+            None => fields().collect(),
+            // A target in absolute form names the host, whatever `Host` says (RFC 9112 §3.2.2).
+            Some(authority) => {
+                let host = (HOST.as_str(), authority.as_str().as_bytes());
+                let others = fields().filter(|(name, _)| *name != HOST.as_str());
+                std::iter::once(host).chain(others).collect()
+            }
+        }
     } else {
         joined(parts, fields().map(|(name, value)| (name, Cow::Borrowed(value))))
     };

@@ -36,7 +36,7 @@ pub(crate) fn handle_closed(core: &mut Core, slot: u32, role: Role, cause: Cause
 }
 
 /// Ends the session at once: what is parked is answered, what is queued is lost, the id is forgotten.
-pub(super) fn fail(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs) {
+pub(crate) fn fail(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs) {
     announce_end(core, slot, reason, out);
     drop_candidate(core, slot, out);
     if let Some(asker) = take_parked(core, slot) {

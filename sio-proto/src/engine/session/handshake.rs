@@ -8,6 +8,7 @@ use super::{
     Wire, Wiring, Write, accept_websocket, answer_poll, attach_candidate, format, http, json, poll, post, preflight,
     revision_of, socket,
 };
+use crate::server::{Session, Strangeness, is_secure};
 
 /// The errors of docs/protocol/engine-io.md §4.5.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(super) enum Refusal {
     BadHandshakeMethod,
     BadRequest,
     Forbidden(ByteString),
+    /// For where the request comes from.
+    Stranger(Strangeness),
     UnsupportedVersion,
 }
 
@@ -28,7 +31,16 @@ impl Refusal {
             Self::BadHandshakeMethod => (2, "Bad handshake method"),
             Self::BadRequest => (3, "Bad request"),
             Self::Forbidden(message) => (4, message),
+            Self::Stranger(_) => (4, "Forbidden"),
             Self::UnsupportedVersion => (5, "Unsupported protocol version"),
+        }
+    }
+
+    /// Which setting decides, for whoever runs the server and looks at the answer. Clients read `code` and `message` only.
+    const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Stranger(why) => Some(why.explain()),
+            _ => None,
         }
     }
 
@@ -36,13 +48,19 @@ impl Refusal {
     fn answer(&self, asker: Asker, upgrade: bool) -> Write {
         let (code, message) = self.code_and_message();
         if upgrade {
-            return asker
-                .closing()
-                .answer(400, Some("text/html"), Bytes::copy_from_slice(message.as_bytes()));
+            let body = match self.hint() {
+                Some(hint) => Bytes::from(format!("{message}: {hint}").into_bytes()),
+                None => Bytes::copy_from_slice(message.as_bytes()),
+            };
+            return asker.closing().answer(400, Some("text/html"), body);
         }
         let mut body = BytesMut::new();
         body.put_slice(format!("{{\"code\":{code},\"message\":").as_bytes());
         json::write_string(&mut body, message);
+        if let Some(hint) = self.hint() {
+            body.put_slice(b",\"hint\":");
+            json::write_string(&mut body, hint);
+        }
         body.put_u8(b'}');
         asker.answer(
             if code == 4 { 403 } else { 400 },
@@ -75,7 +93,12 @@ pub(crate) fn handle_request(
     }
     let asker = Asker::new(&config, link, &request.http);
     match check(core, &config, arrival) {
-        Err(refusal) => out.writes.push(refusal.answer(asker, upgrade)),
+        Err(refusal) => {
+            if let Refusal::Stranger(why) = refusal {
+                out.deliveries.push(request.describe(why));
+            }
+            out.writes.push(refusal.answer(asker, upgrade));
+        }
         Ok(Purpose::Open(admitted, revision, transport)) => {
             let opening = Opening {
                 revision,
@@ -119,8 +142,9 @@ pub(super) fn check<'a>(core: &Core, config: &Config, arrival: &Arrival<'a>) -> 
         upgrade,
         route,
     } = arrival;
+    let offers_form = config.transports.jsonp || route.jsonp.is_none();
     let transport = match route.transport {
-        EngineTransport::Polling if config.transports.polling => TransportKind::Polling,
+        EngineTransport::Polling if config.transports.polling && offers_form => TransportKind::Polling,
         EngineTransport::Websocket if config.transports.websocket => TransportKind::WebSocket,
         // A websocket by another name, which Socket.IO 1 has (docs/protocol/detection.md §2).
         EngineTransport::Flashsocket
@@ -139,12 +163,18 @@ pub(super) fn check<'a>(core: &Core, config: &Config, arrival: &Arrival<'a>) -> 
         return Err(Refusal::BadRequest);
     }
     if let Some(sid) = route.sid {
+        // Asked before the session is looked for, so that a page of another site cannot even learn whether there is one.
+        welcome(request.stranger())?;
         let found = core.find_session(request.text(sid));
         let found = found.filter(|slot| is_ours(core, *slot, raw));
         let slot = found.ok_or(Refusal::SessionUnknown)?;
         let session = core.sessions.get(slot).ok_or(Refusal::SessionUnknown)?;
         if !upgrade && (session.transport != transport || transport == TransportKind::WebSocket) {
             return Err(Refusal::BadRequest);
+        }
+        if !upgrade && is_jsonp(session) {
+            // Its answers are scripts, whatever the request says (docs/protocol/engine-io.md §4.6).
+            welcome(request.script_stranger())?;
         }
         // The revision is that of the handshake; what a request says otherwise is read by the wrong rules.
         if Some(claimed(route.version)) != revision_of(session) {
@@ -161,6 +191,7 @@ pub(super) fn check<'a>(core: &Core, config: &Config, arrival: &Arrival<'a>) -> 
     if transport == TransportKind::WebSocket && !upgrade {
         return Err(Refusal::BadRequest);
     }
+    welcome(request.stranger())?;
     let admitted = request.admit().map_err(|denied| {
         Refusal::Forbidden(match denied {
             Denied::Origin | Denied::Application(None) => ByteString::from_static("Forbidden"),
@@ -184,6 +215,18 @@ const fn claimed(version: EngineVersion) -> Revision {
     match version {
         EngineVersion::V4 => Revision::V4,
         EngineVersion::V3 | EngineVersion::V2 | EngineVersion::Ancient | EngineVersion::Unsupported => Revision::V3,
+    }
+}
+
+fn welcome(stranger: Option<Strangeness>) -> Result<(), Refusal> {
+    stranger.map_or(Ok(()), |why| Err(Refusal::Stranger(why)))
+}
+
+/// Whether the session's polls are answered with scripts.
+fn is_jsonp(session: &Session) -> bool {
+    match &session.wiring {
+        Wiring::Engine4(engine) | Wiring::Engine3(engine) => engine.jsonp.is_some(),
+        Wiring::Legacy09(_) | Wiring::Legacy06(_) => false,
     }
 }
 
@@ -213,7 +256,7 @@ fn open_polling(
         out.writes.push(asker.answer(503, None, Bytes::new()));
         return;
     };
-    if let Some(cookie) = set_cookie(core, slot) {
+    if let Some(cookie) = set_cookie(core, slot, is_secure(&core.config, opening.arrival.request)) {
         asker.header("Set-Cookie", cookie);
     }
     // Answered at once, the open packet goes alone. Else it is answered when the turn is over, with what the application has to say by then: if it lets the
@@ -298,7 +341,6 @@ fn open(
         dialect: core.config.dialect,
         raw,
         joined: false,
-        awaiting_pong: false,
         beat: 0,
         attempt: 0,
         candidate: None,
@@ -362,24 +404,11 @@ fn open_packet(core: &mut Core, slot: u32, revision: Revision, transport: Transp
     })
 }
 
-fn set_cookie(core: &Core, slot: u32) -> Option<ByteString> {
-    use crate::config::SameSite;
+fn set_cookie(core: &Core, slot: u32, secure: bool) -> Option<ByteString> {
     let cookie = core.config.cookie.as_ref()?;
     let id = core.sessions.get(slot)?.id.base64();
     let id = core::str::from_utf8(&id).unwrap_or_default();
-    let http_only = if cookie.http_only { "; HttpOnly" } else { "" };
-    let same_site = match cookie.same_site {
-        SameSite::Strict => "Strict",
-        SameSite::Lax => "Lax",
-        SameSite::None => "None",
-    };
-    Some(
-        format!(
-            "{}={id}; Path={}{http_only}; SameSite={same_site}",
-            cookie.name, cookie.path
-        )
-        .into(),
-    )
+    Some(cookie.write(id, secure).into())
 }
 
 pub(super) const fn wire(revision: Revision, raw: bool) -> Wire {

@@ -22,7 +22,7 @@ pub(super) fn poll(core: &mut Core, slot: u32, asker: Asker, out: &mut Outputs) 
     if closing {
         // A noop goes before the close that a GET comes to fetch, as from genuine servers (docs/protocol/engine-io.md §12).
         if session.outbox.is_empty() {
-            session.queue_control(NOOP);
+            core.push_control(slot, NOOP);
             return close_parked(core, slot, out);
         }
         return finish_closing(core, slot, out);
@@ -47,8 +47,11 @@ pub(crate) fn flush_poll(core: &mut Core, slot: u32, out: &mut Outputs) {
 }
 
 /// Answers the parked GET, if there is one, with this packet alone; what is queued stays queued.
-pub(super) fn answer_parked_with(core: &mut Core, slot: u32, frame: Frame, out: &mut Outputs) {
+pub(super) fn answer_parked_with(core: &mut Core, now: Time, slot: u32, frame: Frame, out: &mut Outputs) {
     if let Some(asker) = take_parked(core, slot) {
+        if let Some(session) = core.sessions.get_mut(slot) {
+            session.taken = now;
+        }
         answer_packets(core, slot, asker, alloc::vec![frame], out);
     }
 }

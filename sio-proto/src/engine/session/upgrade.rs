@@ -74,8 +74,9 @@ pub(super) fn handle_candidate(
             }
         }
         Inbound::Engine(Packet::Ping(data)) if data == "probe" => {
-            out.writes.push(Write::Frame(link, PROBE_ANSWER));
+            // Once, however often it asks: nothing says whether it reads the answer.
             if !core::mem::replace(&mut candidate.probed, true) {
+                out.writes.push(Write::Frame(link, PROBE_ANSWER));
                 core.timers.arm_at(now + NOOP_INTERVAL, Alarm::Noop, key, attempt);
             }
         }
@@ -100,7 +101,7 @@ pub(super) fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut
     let Some(candidate) = engine.candidate.take() else {
         return;
     };
-    answer_parked_with(core, slot, CLOSE, out);
+    answer_parked_with(core, now, slot, CLOSE, out);
     core.links.set(candidate.link, key, Role::WebSocket);
     core.set_transport(slot, TransportKind::WebSocket);
     let Some(session) = core.sessions.get_mut(slot) else {

@@ -82,7 +82,7 @@ pub(crate) fn handle(core: &mut Core, now: Time, slot: u32, packet: Inbound, out
             }
         }
         Body::Heartbeat => {
-            if colon_mut(core, slot).is_some_and(|c| c.awaiting_echo) {
+            if core.sessions.get(slot).is_some_and(|s| s.heartbeat.is_answerable()) {
                 next_heartbeat(core, now, slot);
             }
         }

@@ -19,8 +19,8 @@ use crate::legacy::transports::{
 };
 use crate::legacy::upgrade::{Agreed, agree, take_up};
 use crate::server::{
-    Asker, Auth, Blocked, Carriage, Core, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session,
-    State, StreamEncoding, StreamForm, TransportKind, Wiring, Write, header,
+    Asker, Auth, Carriage, Core, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session, State,
+    StreamEncoding, StreamForm, TransportKind, Wiring, Write, asked_headers, origin,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http};
@@ -38,6 +38,10 @@ pub(crate) fn handle_request(
 ) {
     let (config, peer) = (Arc::clone(&core.config), &request.peer);
     let script = script_of(&route);
+    if is_jsonp(&route) && !config.transports.jsonp {
+        let asker = Asker::without_cors(link, &request.http);
+        return out.writes.push(asker.answer(400, None, Bytes::new()));
+    }
     // A page of scripts, which is the server's own.
     let is_page = matches!(
         route,
@@ -46,7 +50,7 @@ pub(crate) fn handle_request(
             ..
         }
     );
-    let allowed = request.origin_allowed();
+    let allowed = request.stranger().is_none();
     let mut headers = match allowed && !is_page {
         true => cors(&request.http),
         false => Vec::new(),
@@ -57,11 +61,17 @@ pub(crate) fn handle_request(
         // Internet Explorer takes a script that repeats what was sent for an attack (docs/protocol/legacy-0.9.md §6, §7).
         headers.push(("X-XSS-Protection", ByteString::from_static("0")));
     }
-    let mut asker = Asker::with_headers(link, &request.http, headers);
+    let mut asker = match is_page {
+        true => Asker::without_cors(link, &request.http),
+        false => Asker::with_cors(link, &request.http, headers),
+    };
+    if let Some(why) = request.stranger() {
+        out.deliveries.push(request.describe(why));
+    }
     match route {
         detect::V1::Preflight => {
             asker.header("Access-Control-Allow-Methods", ByteString::from_static("POST, GET"));
-            if let Some(asked) = header(&request.http, "access-control-request-headers") {
+            if let Some(asked) = asked_headers(&request.http) {
                 asker.header("Access-Control-Allow-Headers", ByteString::from(asked));
             }
             out.writes.push(asker.answer(200, None, Bytes::new()));
@@ -110,7 +120,7 @@ pub(crate) fn handle_request(
 
 /// The answer to a protocol segment that is a number other than 1.
 pub(crate) fn refuse_protocol(link: LinkId, request: &http::Request, out: &mut Outputs) {
-    let asker = Asker::with_headers(link, request, Vec::new());
+    let asker = Asker::without_cors(link, request);
     refuse(asker, None, 500, handshake::UNKNOWN_PROTOCOL, out);
 }
 
@@ -131,6 +141,15 @@ const fn script_of(route: &detect::V1) -> Option<u64> {
     }
 }
 
+/// Whether the request comes from a JSONP client: its answer is a script, or its body a form that every page can send.
+const fn is_jsonp(route: &detect::V1) -> bool {
+    match route {
+        detect::V1::Handshake { jsonp, .. } => jsonp.is_some(),
+        detect::V1::Transport { transport, .. } => matches!(transport, Transport::JsonpPolling),
+        detect::V1::Disconnect { .. } | detect::V1::Preflight | detect::V1::Malformed => false,
+    }
+}
+
 /// The session with this id, if it is one of this generation: an id of another is unknown here (docs/protocol/detection.md §5). So is one that lives on
 /// a websocket or stream from elsewhere: its id is no key to it (docs/protocol/legacy-0.9.md §9).
 fn find(core: &Core, sid: &str, peer: &Peer) -> Option<u32> {
@@ -142,7 +161,9 @@ fn find(core: &Core, sid: &str, peer: &Peer) -> Option<u32> {
 const fn is_offered(config: &Config, transport: Transport) -> bool {
     match transport {
         Transport::Websocket | Transport::Flashsocket => config.transports.websocket,
-        Transport::Htmlfile | Transport::XhrPolling | Transport::JsonpPolling => config.transports.polling,
+        Transport::XhrPolling => config.transports.polling,
+        Transport::Htmlfile => config.transports.polling && config.transports.htmlfile,
+        Transport::JsonpPolling => config.transports.polling && config.transports.jsonp,
         // Clients of this generation have none.
         Transport::XhrMultipart => false,
     }
@@ -150,7 +171,7 @@ const fn is_offered(config: &Config, transport: Transport) -> bool {
 
 /// The headers that genuine 0.9 servers answer with, which older clients take as well (docs/protocol/legacy-0.9.md §2.2, §15).
 fn cors(request: &http::Request) -> Vec<(&'static str, ByteString)> {
-    let Some(origin) = header(request, "origin") else {
+    let Some(origin) = origin(request) else {
         return Vec::new();
     };
     alloc::vec![
@@ -166,7 +187,7 @@ fn refuse(asker: Asker, script: Option<u64>, status: u16, message: &'static str,
         Some(index) => {
             let mut body = BytesMut::new();
             write_jsonp_error(index, message, &mut body);
-            asker.answer(200, Some("application/javascript"), body.freeze())
+            asker.answer(200, Some(JSONP_CONTENT_TYPE), body.freeze())
         }
     });
 }
@@ -237,7 +258,7 @@ pub(super) fn answer_handshake(core: &mut Core, now: Time, slot: u32, out: &mut 
                 let mut dressed = BytesMut::new();
                 let text = core::str::from_utf8(&body).unwrap_or_default();
                 write_script(Family::V1, index, text, &mut dressed);
-                asker.answer(200, Some("application/javascript"), dressed.freeze())
+                asker.answer(200, Some(JSONP_CONTENT_TYPE), dressed.freeze())
             }
         });
     }
@@ -258,7 +279,7 @@ fn upgrade(
 ) {
     let slot = slot.filter(|slot| is_handshaken(core, *slot));
     let unknown = Some(Wire::Legacy09Unknown).filter(|_| slot.is_none());
-    let Some(agreed) = agree(asker, request, Wire::Legacy09, unknown, out) else {
+    let Some(agreed) = agree(&core.config, asker, request, Wire::Legacy09, unknown, out) else {
         return;
     };
     let Some(slot) = slot else {
@@ -387,7 +408,7 @@ fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
         core.links.clear(link);
         out.writes.push(session.farewell(link));
     }
-    session.blocked = Blocked::NO;
+    session.unblock(&mut core.backlog);
 }
 
 /// Takes the parked request, if there is one, and whose script its answer is.

@@ -25,7 +25,7 @@ use super::requests::{answer, answer_handshake, flush_poll, refuse_handshake, ta
 use super::{Body, Packet, Reason as Refusal, handshake, message};
 use crate::detect::Transport;
 use crate::legacy::upgrade::is_overdue;
-use crate::server::{Alarm, Blocked, Core, Encoded, Message, Outputs, Reason, SendError, Session, State, Wiring};
+use crate::server::{Alarm, Core, Encoded, Heartbeat, Message, Outputs, Reason, SendError, Session, State, Wiring};
 use crate::{Config, Frame, Time};
 use bytes::BytesMut;
 
@@ -36,7 +36,6 @@ pub(crate) const PARAMETERS: [&str; 3] = ["t", "jsonp", "disconnect"];
 #[derive(Debug)]
 pub(crate) struct Colon {
     pub(super) phase: Phase,
-    pub(super) awaiting_echo: bool,
     /// Counts heartbeats, so that stale alarms are recognised.
     beat: u32,
     /// Whose script the parked request is answered with.
@@ -80,7 +79,6 @@ impl Colon {
     pub(super) const fn new(now: Time, script: Option<u64>) -> Self {
         Self {
             phase: Phase::Asking,
-            awaiting_echo: false,
             beat: 0,
             script,
             deadline: now,
@@ -126,8 +124,11 @@ pub(super) fn push(core: &mut Core, slot: u32, packet: &Packet) {
 /// The next heartbeat of a websocket or stream is due after the interval.
 pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: u32) {
     let (key, at) = (core.key(slot), now + core.config.legacy09.heartbeat_interval);
-    if let Some(colon) = colon_mut(core, slot) {
-        colon.awaiting_echo = false;
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    session.heartbeat = Heartbeat::Answered;
+    if let Some(colon) = colon_of(session) {
         colon.beat = colon.beat.wrapping_add(1);
         let beat = colon.beat;
         core.timers.arm_at(at, Alarm::Ping, key, beat);
@@ -136,12 +137,13 @@ pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: u32) {
 
 pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, epoch: u32, out: &mut Outputs) {
     let key = core.key(slot);
-    let late = now + core.config.legacy09.heartbeat_timeout;
+    let timeout = core.config.legacy09.heartbeat_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
     let parked = session.parked.is_some();
     let flows = session.link.is_some() && !parked;
+    let answer_due = session.heartbeat_deadline(now, timeout);
     let Some(colon) = colon_of(session) else { return };
     match alarm {
         Alarm::Upgrade => {
@@ -151,13 +153,15 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
             }
         }
         Alarm::Ping if colon.beat == epoch && flows => {
-            colon.awaiting_echo = true;
+            session.heartbeat = Heartbeat::Queued;
             push(core, slot, &Packet::new(Body::Heartbeat));
-            core.timers.arm_at(late, Alarm::PingTimeout, key, epoch);
+            core.timers.arm_at(now + timeout, Alarm::PingTimeout, key, epoch);
         }
-        Alarm::PingTimeout if colon.beat == epoch && colon.awaiting_echo && flows => {
-            finish(core, slot, Reason::PingTimeout, Farewell::Nothing, out);
-        }
+        Alarm::PingTimeout if colon.beat == epoch && flows => match answer_due {
+            None => {}
+            Some(due) if due > now => core.timers.arm_at(due, Alarm::PingTimeout, key, epoch),
+            Some(_) => finish(core, slot, Reason::PingTimeout, Farewell::Nothing, out),
+        },
         // One that was armed before the deadline moved forward; the one that counts is still to come.
         Alarm::Absence if colon.alarm.is_some_and(|armed| armed > now) => {}
         Alarm::Absence => {
@@ -175,7 +179,13 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
                 finish(core, slot, Reason::PingTimeout, Farewell::Nothing, out);
             }
         }
-        Alarm::Ping | Alarm::PingTimeout | Alarm::Connect | Alarm::Noop | Alarm::Close | Alarm::Attachments => {}
+        Alarm::Ping
+        | Alarm::PingTimeout
+        | Alarm::Connect
+        | Alarm::Noop
+        | Alarm::Close
+        | Alarm::Attachments
+        | Alarm::Stalled => {}
     }
 }
 
@@ -267,7 +277,8 @@ pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, reason: Reaso
         return;
     };
     let polling = session.parked.take().is_some();
-    (session.link, session.blocked) = (None, Blocked::NO);
+    session.link = None;
+    session.unblock(&mut core.backlog);
     if polling && is_handshaken(core, slot) {
         set_deadline(core, slot, absent);
     } else {
@@ -300,7 +311,6 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: 
         | Reason::ForcedServerClose => Farewell::ComeBack,
     };
     core.end_sockets(slot, reason, out);
-    let absent = now + core.config.legacy09.close_timeout;
     let asking = !is_handshaken(core, slot);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
@@ -318,14 +328,14 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: 
         return;
     };
     if session.link.is_none() && reason == Reason::ServerNamespaceDisconnect {
-        // It is told by the next poll.
-        push(core, slot, &Packet::new(Body::Disconnect));
-        return set_deadline(core, slot, absent);
+        // It is told by the next poll, if that comes before the session would have ended without one.
+        return push(core, slot, &Packet::new(Body::Disconnect));
     }
     if session.link.is_none() && core.is_draining() {
         // So is this, if it comes soon.
         say_come_back(core, slot);
         let soon = now + core.close_patience();
+        let soon = colon_mut(core, slot).map_or(soon, |colon| soon.min(colon.deadline));
         return set_deadline(core, slot, soon);
     }
     finish(core, slot, reason, farewell, out);
@@ -355,6 +365,14 @@ pub(super) fn finish(core: &mut Core, slot: u32, reason: Reason, farewell: Farew
         None => session.end_link(out),
     }
     core.remove_session(slot, reason, out);
+}
+
+/// Ends a session of which nobody is told any more.
+pub(crate) fn give_up(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs) {
+    if !is_handshaken(core, slot) {
+        return refuse_handshake(core, slot, 500, handshake::ERROR, out);
+    }
+    finish(core, slot, reason, Farewell::Nothing, out);
 }
 
 /// Ends a session at once, to make room for another.

@@ -1,7 +1,8 @@
 //! Targets, and messages to all that they mean.
 
 use super::{
-    BytesMut, Config, Core, Member, Message, Outputs, Reason, Session, Slab, Socket, State, Target, Time, Vec, VecDeque,
+    Backlog, BytesMut, Config, Core, Member, Message, Outputs, Reason, SendError, Session, Slab, Socket, State, Target,
+    Time, Vec, VecDeque,
 };
 
 /// Targets and broadcast.
@@ -20,6 +21,7 @@ impl Core {
                 buffer,
                 namespaces,
                 rooms,
+                backlog,
                 ..
             } = self;
             let Some(namespace) = namespaces.find(&target.namespace).map(|slot| namespaces.get(slot)) else {
@@ -40,6 +42,7 @@ impl Core {
                         config,
                         ready,
                         buffer,
+                        backlog,
                         *member,
                         moment,
                         &mut message,
@@ -56,9 +59,20 @@ impl Core {
                     config,
                     ready,
                     buffer,
+                    backlog,
                     ..
                 } = self;
-                fan_out(sessions, config, ready, buffer, member, moment, &mut message, &mut full);
+                fan_out(
+                    sessions,
+                    config,
+                    ready,
+                    buffer,
+                    backlog,
+                    member,
+                    moment,
+                    &mut message,
+                    &mut full,
+                );
             }
         } else {
             let members = self.members(target);
@@ -67,17 +81,33 @@ impl Core {
                 config,
                 ready,
                 buffer,
+                backlog,
                 ..
             } = self;
             for member in members {
-                fan_out(sessions, config, ready, buffer, member, moment, &mut message, &mut full);
+                fan_out(
+                    sessions,
+                    config,
+                    ready,
+                    buffer,
+                    backlog,
+                    member,
+                    moment,
+                    &mut message,
+                    &mut full,
+                );
             }
         }
         for slot in full {
             if let Some(session) = self.sessions.get(slot) {
                 self.counters.note_queue(session);
             }
-            self.close_session(now, slot, Reason::ForcedServerClose, out);
+            // Nobody is told more over a link that takes nothing, and what it holds would stay in memory.
+            if self.sessions.get(slot).is_some_and(|s| s.blocked.is_blocked()) {
+                self.cut_session(slot, Reason::ForcedServerClose, out);
+            } else {
+                self.close_session(now, slot, Reason::ForcedServerClose, out);
+            }
         }
     }
 
@@ -152,13 +182,14 @@ fn stamp_members(members: &[Member], sockets: &mut Slab<Socket>, stamp: u32, mee
 /// One recipient of a broadcast: a reference count and a queue slot.
 #[expect(
     clippy::too_many_arguments,
-    reason = "parts of the core that are borrowed one by one"
+    reason = "the parts of the core that a recipient concerns"
 )]
 fn fan_out(
     sessions: &mut Slab<Session>,
     config: &Config,
     ready: &mut VecDeque<u32>,
     buffer: &mut BytesMut,
+    backlog: &mut Backlog,
     member: Member,
     moment: Time,
     message: &mut Message,
@@ -174,17 +205,17 @@ fn fan_out(
     let Ok(encoded) = message.encoded(session.form(), config, buffer) else {
         return;
     };
-    if session
-        .queue(encoded.frames(), encoded.packets(), encoded.bytes(), config)
-        .is_err()
-    {
-        full.push(member.session);
-        return;
+    let (packets, bytes) = (encoded.packets(), encoded.bytes());
+    match session.queue(encoded.frames(), packets, bytes, config, backlog) {
+        Ok(()) => {}
+        // No fault of the recipient's; who encodes beforehand is told.
+        Err(SendError::TooLarge) => return,
+        Err(_) => return full.push(member.session),
     }
     if message.volatile {
         session.volatile_at = Session::volatile_moment(moment);
     }
-    if !session.ready && session.link.is_some() && !session.blocked.is_blocked() {
+    if !session.ready && session.flows() {
         session.ready = true;
         ready.push_back(member.session);
     }

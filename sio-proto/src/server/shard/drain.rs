@@ -81,8 +81,9 @@ impl Core {
         }
     }
 
-    /// Closes those of the noted sessions that are leaving and have nothing under way any more.
+    /// Closes those of the noted sessions that are leaving and have nothing under way any more, and those for which too much waits.
     pub(super) fn depart(&mut self, now: Time, out: &mut Outputs) {
+        self.relieve(out);
         while let Some(slot) = self.departing.pop() {
             let Some(session) = self.sessions.get(slot) else {
                 continue;

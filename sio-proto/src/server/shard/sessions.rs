@@ -1,9 +1,9 @@
 //! Sessions, as all generations have them: opened, found, queued for, closed.
 
 use super::{
-    Alarm, Blocked, Carriage, Core, Due, Form, Frame, Inbound, LinkId, Message, Outputs, Permit, Reason, Refused, Role,
-    SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Wiring, Write, engine,
-    legacy,
+    Alarm, Blocked, Carriage, Core, Due, Form, Frame, Heartbeat, Inbound, LinkId, Message, Outputs, Permit, Reason,
+    Refused, Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Wiring,
+    Write, engine, legacy,
 };
 
 /// Sessions, for the rooms of the generations.
@@ -41,6 +41,11 @@ impl Core {
             volatile_at: u32::MAX,
             outbox: VecDeque::new(),
             outbox_bytes: 0,
+            charged: 0,
+            held: 0,
+            taken: handshake.issued,
+            stall_alarm: false,
+            heartbeat: Heartbeat::Answered,
             sockets: Vec::new(),
             handshake,
             reassembly: crate::socket::Reassembly::new(),
@@ -150,7 +155,9 @@ impl Core {
     /// Queues one packet of the protocol itself.
     pub(crate) fn push_control(&mut self, slot: u32, frame: Frame) {
         if let Some(session) = self.sessions.get_mut(slot) {
-            session.queue_control(frame);
+            if !session.queue_control(frame, &self.config, &mut self.backlog) && self.overfull.last() != Some(&slot) {
+                self.overfull.push(slot);
+            }
             self.mark_ready(slot);
         }
     }
@@ -176,7 +183,11 @@ impl Core {
             legacy::payloads::check(message)?;
         }
         let encoded = message.encoded(form, &self.config, &mut self.buffer)?;
-        let queued = session.queue(encoded.frames(), encoded.packets(), encoded.bytes(), &self.config);
+        if !session.flows() && self.backlog.is_exceeded() {
+            return Err(SendError::Full);
+        }
+        let (packets, bytes) = (encoded.packets(), encoded.bytes());
+        let queued = session.queue(encoded.frames(), packets, bytes, &self.config, &mut self.backlog);
         if queued.is_err() {
             self.counters.note_queue(session);
         }
@@ -210,6 +221,9 @@ impl Core {
     pub(super) fn handle_alarm(&mut self, now: Time, key: SessionKey, alarm: Alarm, epoch: u32, out: &mut Outputs) {
         if !self.sessions.holds(key.slot, key.generation) {
             return;
+        }
+        if alarm == Alarm::Stalled {
+            return self.look_after_blocked(now, key, out);
         }
         match self.sessions.get(key.slot).map(|s| &s.wiring) {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
@@ -246,6 +260,8 @@ impl Core {
     pub(crate) fn remove_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
         self.end_sockets(slot, reason, out);
         if let Some(mut session) = self.sessions.remove(slot) {
+            self.backlog.recharge(session.charged, 0);
+            session.hold(0, &mut self.backlog);
             self.give_back(&mut session);
             // Its heartbeat, and the time it has for joining a namespace.
             self.note_stale(2);

@@ -1,0 +1,141 @@
+//! Peers that do not read, over a connection.
+
+use super::*;
+
+/// A masked ping; the mask is zero.
+fn ping(data: &str) -> Vec<u8> {
+    let mut frame = vec![0x89, 0x80 | data.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(data.as_bytes());
+    frame
+}
+
+/// A client whose socket is full.
+fn blocked(io: &Io) -> Driven {
+    let mut client = Driven::connected(io);
+    client.wall.room.store(0, Ordering::Relaxed);
+    client.script.full = true;
+    io.emit("first", ());
+    client
+}
+
+fn let_go(client: &mut Driven) -> String {
+    client.wall.room.store(usize::MAX, Ordering::Relaxed);
+    client.script.full = false;
+    let _ = client.poll();
+    client.written()
+}
+
+/// Hardening A2: however many pings come, one pong waits, and the peer is not read from beyond a few KiB.
+#[test]
+fn pings_that_are_not_read_cost_nothing() {
+    let io = server(1);
+    let mut client = blocked(&io);
+    for n in 0..10_000 {
+        client.script.reads.push(ping(&format!("{n:03}")).repeat(16));
+    }
+    // A connection that has much to read lets others have their turn in between.
+    let mut left = usize::MAX;
+    while client.script.reads.len() < left {
+        left = client.script.reads.len();
+        let _ = client.poll();
+    }
+    let read = (10_000 - left) * 16 * 9;
+    let most = Config::default().max_blocked_bytes;
+    assert!((most..most + 1_000).contains(&read), "{read} bytes were read");
+    assert_eq!(io.metrics().queued_bytes, 2 + r#"42["first"]"#.len());
+    let last = 10_000 - left - 1;
+    client.script.reads.truncate(1);
+    client.script.reads[0] = Vec::from(&text("42[\"x\"]")[..1]);
+    let written = let_go(&mut client);
+    assert_eq!(written.matches('\u{fffd}').count(), 2, "two headers: {written:?}");
+    assert!(written.ends_with(&format!("{last:03}")), "{written:?}");
+    assert_eq!(io.metrics().queued_bytes, 0);
+}
+
+/// Hardening A2: while it reads a peer is answered to each of its pings.
+#[test]
+fn pings_that_are_read_are_answered() {
+    let io = server(1);
+    let mut client = Driven::connected(&io);
+    let _ = client.read(&["a", "b", "c"].map(ping).concat());
+    assert_eq!(client.calls(), 1);
+    assert_eq!(client.wall.take(), b"\x8a\x01a\x8a\x01b\x8a\x01c");
+}
+
+/// Hardening A8: over a link that takes nothing no answer is one.
+#[test]
+fn blind_pongs_do_not_keep_a_connection() {
+    let io = server(1);
+    let mut client = blocked(&io);
+    let second = || {
+        pass(&io, 1_000);
+        io.handle_timeout(0, Waker::noop());
+    };
+    for _ in 0..44 {
+        second();
+        assert!(client.read(&text("3")).is_pending());
+    }
+    assert_eq!(io.sessions(), 1);
+    second();
+    assert_eq!(io.sessions(), 0);
+    assert!(client.poll().is_ready(), "it is cut, with all that waited");
+    assert_eq!(io.metrics().queued_bytes, 0);
+}
+
+/// Hardening A8: bytes that a link holds count for its session and for all.
+#[test]
+fn what_a_link_holds_is_counted() {
+    let config = Config::default().max_queued_bytes(10_000);
+    let io = Io::new(config, Options::default().shards(1), RUNTIME).unwrap();
+    let mut client = blocked(&io);
+    let _ = let_go(&mut client);
+    client.wall.room.store(100, Ordering::Relaxed);
+    client.script.full = true;
+    let socket = io.sockets().pop().unwrap();
+    socket.emit("m", "x".repeat(9_000)).unwrap();
+    assert!((8_900..9_000).contains(&io.metrics().queued_bytes));
+    assert!(socket.emit("m", "x".repeat(2_000)).is_err(), "it waits on the link");
+    // The socket takes a part of it, so there is room.
+    client.wall.room.store(5_000, Ordering::Relaxed);
+    client.script.has_some = true;
+    let _ = client.poll();
+    socket.emit("m", "x".repeat(2_000)).unwrap();
+    assert!(let_go(&mut client).len() > 11_000);
+    assert_eq!(io.metrics().queued_bytes, 0);
+}
+
+/// Hardening A3: who sends what fits into nobody's queue is told, and nobody else suffers.
+#[test]
+fn a_message_that_is_too_large_is_the_senders_error() {
+    let config = Config::default().max_queued_bytes(10_000);
+    let io = Io::new(config, Options::default().shards(1), RUNTIME).unwrap();
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&told);
+    io.on_error(move |_, _, error| {
+        assert!(error.to_string().contains("larger than the queue"), "{error}");
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let mut client = Driven::connected(&io);
+    io.emit("m", "x".repeat(10_000));
+    assert_eq!(told.load(Ordering::Relaxed), 1);
+    let error = io.sockets()[0].emit("m", "x".repeat(10_000)).unwrap_err();
+    assert!(matches!(error, crate::EmitError::TooLarge));
+    assert_eq!((io.sessions(), client.written()), (1, String::new()));
+}
+
+/// Hardening A8: an answer that nobody takes is not kept for ever.
+#[test]
+fn an_answer_that_is_not_read_ends_its_connection() {
+    let io = server(1);
+    let mut client = Driven::new(&io, 20);
+    client.script.full = true;
+    let request = b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n";
+    // The second waits for its turn: what is awaited is awaited from us.
+    let _ = client.read(&request.repeat(2));
+    let mut passed = 0;
+    while client.poll().is_pending() && passed < 200 {
+        pass(&io, 1_000);
+        passed += 1;
+    }
+    assert!((45..=70).contains(&passed), "{passed}");
+}

@@ -1,0 +1,250 @@
+//! The cookie on the handshake response.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+use super::ConfigError;
+
+/// `Set-Cookie` on the handshake response of polling (docs/protocol/engine-io.md §4.7).
+///
+/// `Secure` is added by itself where the link is encrypted ([`Peer::secure`](crate::server::Peer::secure), [`Config::behind_tls`](crate::Config::behind_tls)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cookie {
+    /// Default `io`. Names that begin with `__Secure-` or `__Host-` promise browsers what those prefixes mean, and are checked for it.
+    pub name: String,
+    /// Default `/`.
+    pub path: String,
+    /// Below which host the cookie is sent. Default none: to the server's own host alone.
+    pub domain: Option<String>,
+    /// How long browsers keep it, in whole seconds. Default none: until they are closed.
+    pub max_age: Option<Duration>,
+    /// Whether scripts cannot read it. Default true.
+    pub http_only: bool,
+    /// Whether it is sent over TLS alone, also where the server itself cannot see TLS. Default false, which means: where the link is encrypted. Browsers throw a
+    /// cookie away that says `Secure` and comes over plain HTTP from another host than `localhost`.
+    pub secure: bool,
+    /// Default [`SameSite::Lax`].
+    pub same_site: SameSite,
+    /// Whether each site that embeds a page of this host has a cookie of its own. Default false. It needs [`Cookie::secure`].
+    pub partitioned: bool,
+    /// Which cookies browsers drop first when there are too many. Default none, which they take for medium.
+    pub priority: Option<Priority>,
+}
+
+impl Default for Cookie {
+    fn default() -> Self {
+        Self {
+            name: "io".to_owned(),
+            path: "/".to_owned(),
+            domain: None,
+            max_age: None,
+            http_only: true,
+            secure: false,
+            same_site: SameSite::Lax,
+            partitioned: false,
+            priority: None,
+        }
+    }
+}
+
+/// The `SameSite` attribute of the cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameSite {
+    /// `SameSite=Strict`.
+    Strict,
+    /// `SameSite=Lax`.
+    Lax,
+    /// `SameSite=None`, which needs [`Cookie::secure`]: without `Secure` browsers throw such a cookie away.
+    None,
+}
+
+/// The `Priority` attribute of the cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// `Priority=Low`.
+    Low,
+    /// `Priority=Medium`.
+    Medium,
+    /// `Priority=High`.
+    High,
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $kind:ty),* $(,)?) => {
+        /// Chainable setters; each names the field it sets.
+        impl Cookie {
+            $($(#[$doc])* #[must_use] pub fn $name(mut self, $name: $kind) -> Self { self.$name = $name.into(); self })*
+        }
+    };
+}
+
+setters! {
+    /// Sets [`Cookie::name`](#structfield.name).
+    name: &str,
+    /// Sets [`Cookie::path`](#structfield.path).
+    path: &str,
+    /// Sets [`Cookie::domain`](#structfield.domain).
+    domain: String,
+    /// Sets [`Cookie::max_age`](#structfield.max_age).
+    max_age: Duration,
+    /// Sets [`Cookie::http_only`](#structfield.http_only).
+    http_only: bool,
+    /// Sets [`Cookie::secure`](#structfield.secure).
+    secure: bool,
+    /// Sets [`Cookie::same_site`](#structfield.same_site).
+    same_site: SameSite,
+    /// Sets [`Cookie::partitioned`](#structfield.partitioned).
+    partitioned: bool,
+    /// Sets [`Cookie::priority`](#structfield.priority).
+    priority: Priority,
+}
+
+impl Cookie {
+    /// Whether browsers keep it; `secure` is whether it says `Secure` always.
+    pub(super) fn check(&self, secure: bool) -> Result<(), ConfigError> {
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        let label = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
+        let is_domain = |domain: &String| !domain.is_empty() && domain.bytes().all(label);
+        if self.name.is_empty()
+            || !self.name.bytes().all(token)
+            || !self.path.starts_with('/')
+            || !self.path.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b';')
+            || !self.domain.as_ref().is_none_or(is_domain)
+        {
+            return Err(ConfigError::Cookie);
+        }
+        let needs = |needs: bool, what| match needs {
+            true => Err(ConfigError::CookieLost(what)),
+            false => Ok(()),
+        };
+        needs(
+            self.same_site == SameSite::None && !secure,
+            "`SameSite=None` without `secure`",
+        )?;
+        needs(self.partitioned && !secure, "`partitioned` without `secure`")?;
+        let prefixed = |prefix: &str| {
+            let start = self.name.get(..prefix.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        needs(
+            prefixed("__Secure-") && !secure,
+            "a name with `__Secure-` without `secure`",
+        )?;
+        let is_host = secure && self.path == "/" && self.domain.is_none();
+        needs(
+            prefixed("__Host-") && !is_host,
+            "a name with `__Host-` without `secure` and the path `/`, or with a domain",
+        )
+    }
+
+    /// The value of `Set-Cookie`; `secure` is whether the link is encrypted.
+    pub(crate) fn write(&self, value: impl core::fmt::Display, secure: bool) -> String {
+        let mut text = format!("{}={value}; Path={}", self.name, self.path);
+        if let Some(domain) = &self.domain {
+            text += &format!("; Domain={domain}");
+        }
+        if let Some(age) = self.max_age {
+            text += &format!("; Max-Age={}", age.as_secs());
+        }
+        if self.http_only {
+            text += "; HttpOnly";
+        }
+        if secure || self.secure {
+            text += "; Secure";
+        }
+        text += match self.same_site {
+            SameSite::Strict => "; SameSite=Strict",
+            SameSite::Lax => "; SameSite=Lax",
+            SameSite::None => "; SameSite=None",
+        };
+        if self.partitioned {
+            text += "; Partitioned";
+        }
+        text += match self.priority {
+            None => "",
+            Some(Priority::Low) => "; Priority=Low",
+            Some(Priority::Medium) => "; Priority=Medium",
+            Some(Priority::High) => "; Priority=High",
+        };
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+
+    /// Hardening B2.
+    #[test]
+    fn cookies_that_browsers_throw_away_are_errors() {
+        let none = || Cookie::default().same_site(SameSite::None);
+        for (cookie, error) in [
+            (Cookie::default(), None),
+            (none(), Some("`SameSite=None` without `secure`")),
+            (none().secure(true), None),
+            (
+                Cookie::default().partitioned(true),
+                Some("`partitioned` without `secure`"),
+            ),
+            (none().secure(true).partitioned(true), None),
+            (
+                Cookie::default().name("__secure-io"),
+                Some("a name with `__Secure-` without `secure`"),
+            ),
+            (
+                Cookie::default().name("__Host-io").secure(true).path("/x"),
+                Some("a name with `__Host-` without `secure` and the path `/`, or with a domain"),
+            ),
+            (Cookie::default().name("__Host-io").secure(true), None),
+        ] {
+            let what = format!("{cookie:?}");
+            let checked = Config::default().cookie(cookie).validate().map(|_| ());
+            assert_eq!(
+                checked,
+                error.map_or(Ok(()), |e| Err(ConfigError::CookieLost(e))),
+                "{what}"
+            );
+        }
+        // Where a proxy speaks TLS every cookie says `Secure`.
+        assert!(Config::default().cookie(none()).behind_tls(true).validate().is_ok());
+        for cookie in [
+            Cookie::default().name("a;b"),
+            Cookie::default().path("/;x"),
+            Cookie::default().path("x"),
+            Cookie::default().domain("a\r\nb".into()),
+            Cookie::default().domain(String::new()),
+        ] {
+            let checked = Config::default().cookie(cookie).validate();
+            assert_eq!(checked.unwrap_err(), ConfigError::Cookie);
+        }
+    }
+
+    #[test]
+    fn every_attribute_is_written() {
+        let cookie = Cookie::default()
+            .name("sid")
+            .path("/chat")
+            .domain("example.org".into())
+            .max_age(Duration::from_millis(90_500))
+            .http_only(false)
+            .same_site(SameSite::None)
+            .secure(true)
+            .partitioned(true)
+            .priority(Priority::High);
+        assert_eq!(
+            cookie.write("x", false),
+            "sid=x; Path=/chat; Domain=example.org; Max-Age=90; Secure; SameSite=None; Partitioned; Priority=High"
+        );
+        assert_eq!(
+            Cookie::default().write("x", false),
+            "io=x; Path=/; HttpOnly; SameSite=Lax"
+        );
+        assert_eq!(
+            Cookie::default().write("x", true),
+            "io=x; Path=/; HttpOnly; Secure; SameSite=Lax"
+        );
+    }
+}

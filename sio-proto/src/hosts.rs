@@ -1,0 +1,301 @@
+//! Which host names the server answers to: the defence against DNS rebinding.
+//!
+//! A page of `attacker.example` whose name is pointed at the address of a server talks to that server as to its own host: the browser compares names, not
+//! addresses. Its `Origin` and its `Host` then agree, and its GETs carry no `Origin` at all. Only the server can know that the name is not its own.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::str::FromStr;
+
+use crate::origins::{is_host, read_port, split_host};
+
+/// Which names of hosts requests may be for. It is asked for every request of a protocol, with an `Origin` or without, before the page is looked at
+/// ([`Origins`](crate::Origins)). The name is that of the `Host` field, or of a target in absolute form; what proxies add (`X-Forwarded-Host`) is not looked at, because
+/// everybody can.
+///
+/// Requests that are the application's own are not asked: an application that is reached by loopback and serves secrets has to look at `Host` itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hosts {
+    /// From a peer on the loopback interface ([`Peer::is_loopback`](crate::server::Peer::is_loopback)) only loopback's own names: `localhost`, names below it, `127.0.0.0/8`
+    /// and `[::1]`, with any port; from others any name. So a page that is rebound to a program on its user's machine is refused. A proxy on the same machine that
+    /// passes on the public name needs a list here, or sends `Host: localhost`. Where [`Origins`](crate::Origins) are open to all pages nothing is asked.
+    #[default]
+    Loopback,
+    /// These and no others, from everybody; `localhost` too has to be listed. A request without a host is refused. An empty list refuses every request.
+    List(Vec<HostPattern>),
+    /// Any name. For servers that a browser cannot reach unless it may, such as one behind a proxy that checks names.
+    Any,
+}
+
+impl Hosts {
+    /// A list of [patterns](HostPattern).
+    ///
+    /// # Errors
+    /// The first text that is no pattern.
+    ///
+    /// ```
+    /// use sio_proto::{Config, Hosts};
+    /// let hosts = Hosts::list(["chat.example", "*.chat.example", "localhost:8080"])?;
+    /// let config = Config::default().hosts(hosts);
+    /// # Ok::<(), sio_proto::HostPatternError>(())
+    /// ```
+    pub fn list<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, HostPatternError> {
+        let patterns = patterns.into_iter().map(str::parse).collect::<Result<_, _>>()?;
+        Ok(Self::List(patterns))
+    }
+}
+
+/// The hosts that one entry of a list means.
+///
+/// | pattern | the hosts that fit |
+/// |---|---|
+/// | `chat.example` | this one, whatever the port |
+/// | `chat.example:8080` | this one with this port; a missing port is 80 or 443 |
+/// | `*.chat.example` | all below it, but not itself; a port may follow |
+/// | `[::1]`, `192.0.2.7` | an address, written as browsers write it |
+///
+/// Names are compared without regard to case and to a dot at their end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPattern {
+    /// In small letters, without `*.` and without a dot at the end.
+    name: String,
+    below: bool,
+    port: Option<u16>,
+}
+
+/// Why a text is no pattern for hosts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HostPatternError {
+    /// It is no host: it is empty, or has a scheme, a path, or a `*` that does not stand for whole labels at the beginning. All hosts are [`Hosts::Any`].
+    #[error("host pattern {0:?}: no host; it has neither scheme nor path, and `*.` may stand at its beginning")]
+    Host(String),
+    /// What follows the host is no port.
+    #[error("host pattern {0:?}: no port from 1 to 65535")]
+    Port(String),
+}
+
+impl FromStr for HostPattern {
+    type Err = HostPatternError;
+
+    fn from_str(text: &str) -> Result<Self, HostPatternError> {
+        let (host, port) = split_host(text).ok_or_else(|| HostPatternError::Host(text.to_owned()))?;
+        let (name, below) = match host.strip_prefix("*.") {
+            Some(name) => (name, true),
+            None => (host, false),
+        };
+        let name = without_dot(name);
+        if !is_host(name) || below && name.starts_with('[') {
+            return Err(HostPatternError::Host(text.to_owned()));
+        }
+        let port = match port {
+            None => None,
+            Some(port) => Some(read_port(port).ok_or_else(|| HostPatternError::Port(text.to_owned()))?),
+        };
+        let name = name.to_ascii_lowercase();
+        Ok(Self { name, below, port })
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.below {
+            f.write_str("*.")?;
+        }
+        f.write_str(&self.name)?;
+        match self.port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl HostPattern {
+    /// Whether a host, as it stands in a `Host` field, fits.
+    #[must_use]
+    pub fn fits(&self, host: &str) -> bool {
+        let Some(host) = Host::of(host) else { return false };
+        let is_name = match self.below {
+            false => host.name.eq_ignore_ascii_case(&self.name),
+            true => is_below(&self.name, host.name),
+        };
+        let is_port = match (self.port, host.port) {
+            (None, _) => true,
+            (Some(80 | 443), None) => true,
+            (port, its) => port == its,
+        };
+        is_name && is_port
+    }
+}
+
+/// A host and its port, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Host<'a> {
+    /// Without a dot at the end.
+    pub(crate) name: &'a str,
+    pub(crate) port: Option<u16>,
+}
+
+impl<'a> Host<'a> {
+    /// `None` for what no browser writes into `Host`.
+    pub(crate) fn of(text: &'a str) -> Option<Self> {
+        let (host, port) = split_host(text)?;
+        let name = without_dot(host);
+        let port = match port {
+            None => None,
+            Some(port) => Some(read_port(port)?),
+        };
+        is_host(name).then_some(Self { name, port })
+    }
+
+    /// Whether it can only mean the machine itself. No resolver asks anybody for these (RFC 6761 §6.3), so nobody can point them elsewhere.
+    pub(crate) fn is_loopback(self) -> bool {
+        if self.name.eq_ignore_ascii_case("localhost") || is_below("localhost", self.name) {
+            return true;
+        }
+        let address = self.name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        match address {
+            Some(address) => address
+                .parse::<Ipv6Addr>()
+                .is_ok_and(|address| IpAddr::V6(address).to_canonical().is_loopback()),
+            None => self.name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback()),
+        }
+    }
+}
+
+fn without_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// Whether `name` has labels in front of `parent`.
+fn is_below(parent: &str, name: &str) -> bool {
+    let Some(at) = name.len().checked_sub(parent.len()).filter(|at| *at >= 2) else {
+        return false;
+    };
+    name.is_char_boundary(at) && name[at..].eq_ignore_ascii_case(parent) && name[..at].ends_with('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use proptest::prelude::*;
+
+    fn pattern(text: &str) -> HostPattern {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_fits() {
+        for (text, fitting, others) in [
+            (
+                "chat.example",
+                &["chat.example", "CHAT.example:3000", "chat.example.", "chat.example.:80"][..],
+                &[
+                    "x.chat.example",
+                    "chat.example.evil",
+                    "chat.example..",
+                    "",
+                    "chat.example:0",
+                    "chat.example:x",
+                    "u@chat.example",
+                    "chat.example/",
+                ][..],
+            ),
+            (
+                "chat.example:80",
+                &["chat.example", "chat.example:80"],
+                &["chat.example:8080", "chat.example:443"],
+            ),
+            ("chat.example:8080", &["chat.example:8080"], &["chat.example"]),
+            (
+                "*.chat.example",
+                &["a.chat.example", "a.b.Chat.Example:1"],
+                &["chat.example", ".chat.example", "xchat.example", "evil"],
+            ),
+            ("[::1]", &["[::1]", "[::1]:3000"], &["::1", "[::2]"]),
+            ("192.0.2.7", &["192.0.2.7:1"], &["192.0.2.70"]),
+        ] {
+            for host in fitting {
+                assert!(pattern(text).fits(host), "{text} {host:?}");
+            }
+            for host in others {
+                assert!(!pattern(text).fits(host), "{text} {host:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_named() {
+        type Made = fn(String) -> HostPatternError;
+        let (host, port): (Made, Made) = (HostPatternError::Host, HostPatternError::Port);
+        for (text, error) in [
+            ("", host),
+            ("*", host),
+            ("*.", host),
+            ("*.[::1]", host),
+            ("a.*.b", host),
+            ("http://a", port),
+            ("//a", host),
+            ("a/b", host),
+            ("a b", host),
+            ("[::1", host),
+            ("a:", port),
+            ("a:*", port),
+            ("a:65536", port),
+        ] {
+            assert_eq!(text.parse::<HostPattern>(), Err(error(text.into())), "{text:?}");
+            assert_eq!(Hosts::list(["a", text]), Err(error(text.into())));
+        }
+    }
+
+    #[test]
+    fn names_of_loopback() {
+        for host in [
+            "localhost",
+            "LocalHost:3000",
+            "localhost.",
+            "a.b.localhost:1",
+            "127.0.0.1:80",
+            "127.9.9.9",
+            "[::1]:3000",
+            "[0:0:0:0:0:0:0:1]",
+            "[::ffff:127.0.0.1]",
+        ] {
+            assert!(Host::of(host).is_some_and(Host::is_loopback), "{host}");
+        }
+        for host in [
+            "attacker.example:3000",
+            "localhost.attacker.example",
+            "127.0.0.1.attacker.example",
+            "notlocalhost",
+            ".localhost",
+            "127.1",
+            "0127.0.0.1",
+            "0.0.0.0",
+            "192.168.1.2",
+            "[::2]",
+            "[fe80::1]",
+            "localhost..",
+            "localhost@evil",
+            "",
+        ] {
+            assert!(!Host::of(host).is_some_and(Host::is_loopback), "{host}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "(\\*\\.|:|\\[|\\]|[a-z0-9.é]){0,8}", host in any::<String>()) {
+            let _ = Host::of(&host).map(Host::is_loopback);
+            if let Ok(pattern) = text.parse::<HostPattern>() {
+                let _ = pattern.fits(&host);
+                let _ = pattern.fits(&text);
+                prop_assert_eq!(pattern.to_string().parse(), Ok(pattern));
+            }
+        }
+    }
+}

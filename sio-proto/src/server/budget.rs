@@ -1,0 +1,152 @@
+//! Bytes that wait for peers, of all sessions of a server together.
+//!
+//! The shards of a server share one [`Budget`], and so does whoever writes for them. It is two numbers and no lock. A session that is written
+//! to as fast as it is sent to never touches it: only what waits is charged, because a link is blocked or there is no link.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many bytes may wait for all peers of a server together, and how many do.
+///
+/// Every byte counts for each peer it waits for, although a broadcast is in memory only once.
+#[derive(Debug)]
+pub struct Budget {
+    max: usize,
+    used: AtomicUsize,
+    /// Shards that share it.
+    shards: AtomicUsize,
+}
+
+impl Budget {
+    /// A budget of so many bytes, of which none is used.
+    #[must_use]
+    pub const fn new(max_bytes: usize) -> Self {
+        Self {
+            max: max_bytes,
+            used: AtomicUsize::new(0),
+            shards: AtomicUsize::new(0),
+        }
+    }
+
+    /// How many bytes wait.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether more bytes wait than may.
+    #[must_use]
+    pub fn is_exceeded(&self) -> bool {
+        self.used() > self.max
+    }
+
+    /// Replaces one charge by another: so many bytes waited, and so many do now. It is never refused; whoever charges asks
+    /// [`Budget::is_exceeded`] and acts upon it.
+    pub fn recharge(&self, before: usize, after: usize) {
+        if after > before {
+            self.used.fetch_add(after - before, Ordering::Relaxed);
+        } else if before > after {
+            self.used.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+
+    /// One more shard shares it.
+    pub(super) fn enter(&self) {
+        self.shards.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A shard shares it no more.
+    pub(super) fn leave(&self) {
+        self.shards.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What one shard may use before it has to give something back when the whole is exceeded. An eighth is kept free, so that the search for
+    /// what to give back is not made for each message.
+    pub(super) fn share(&self) -> usize {
+        (self.max - self.max / 8) / self.shards.load(Ordering::Relaxed).max(1)
+    }
+}
+
+impl Default for Budget {
+    /// One without an end.
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
+}
+
+/// A shard's part of the budget.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    budget: Arc<Budget>,
+    /// What the sessions of this shard have charged, and what their links still hold.
+    own: usize,
+}
+
+impl Backlog {
+    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+        budget.enter();
+        Self { budget, own: 0 }
+    }
+
+    pub(crate) const fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// Has this shard share another budget. Nothing may wait yet.
+    pub(crate) fn share(&mut self, budget: Arc<Budget>) {
+        debug_assert_eq!(self.own, 0, "a shard is given its budget before its first session");
+        *self = Self::new(budget);
+    }
+
+    /// A session's charge changes.
+    pub(crate) fn recharge(&mut self, before: usize, after: usize) {
+        if before != after {
+            self.budget.recharge(before, after);
+            self.note_held(before, after);
+        }
+    }
+
+    /// What a session's link holds changes. Whoever holds it charges the budget.
+    pub(crate) const fn note_held(&mut self, before: usize, after: usize) {
+        self.own = self.own.saturating_sub(before).saturating_add(after);
+    }
+
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.budget.is_exceeded()
+    }
+
+    /// How much this shard has to give back.
+    pub(crate) fn excess(&self) -> usize {
+        match self.budget.is_exceeded() {
+            true => self.own.saturating_sub(self.budget.share()),
+            false => 0,
+        }
+    }
+}
+
+impl Drop for Backlog {
+    fn drop(&mut self) {
+        self.budget.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_gives_back_what_is_more_than_its_share() {
+        let budget = Arc::new(Budget::new(1_600));
+        let mut few = Backlog::new(Arc::clone(&budget));
+        let mut many = Backlog::new(Arc::clone(&budget));
+        few.recharge(0, 600);
+        many.recharge(0, 1_000);
+        assert_eq!((budget.used(), budget.is_exceeded()), (1_600, false));
+        assert_eq!((few.excess(), many.excess()), (0, 0));
+        many.recharge(1_000, 1_001);
+        assert!(budget.is_exceeded());
+        assert_eq!((few.excess(), many.excess()), (0, 301), "the share is 700");
+        drop(few);
+        assert_eq!(many.excess(), 0, "all of it is the share of the last one");
+    }
+}

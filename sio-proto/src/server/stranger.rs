@@ -1,0 +1,337 @@
+//! Who may ask at all: whether the host that a request names is one of ours, and whether its page may open sessions.
+//!
+//! ```text
+//!   Host ──► one of ours? ──► Origin? ── yes ──► allowed?
+//!                               └── no ──► a script? ── no ──► passes: no other page can read the answer
+//!                                             └── yes ──► Referer, Sec-Fetch-Site: do they name an allowed page?
+//! ```
+//! The header fields are walked once, for those that say something about it. Where all pages are allowed and all hosts are ours nothing is looked at.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
+
+use super::Peer;
+use crate::hosts::Host;
+use crate::origins::{MAX_ORIGIN_BYTES, Parts};
+use crate::{Config, Hosts, Origins, http};
+
+/// How much of a name is kept of what a stranger says, in bytes.
+const KEPT_BYTES: usize = 128;
+
+/// A request that is refused for where it comes from, as far as it says. What is kept of it is short and printable, so that it can be logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Stranger {
+    /// Why.
+    pub why: Strangeness,
+    /// The value of its `Origin`, or for a script without one that of its `Referer`.
+    pub origin: Option<String>,
+    /// The host that it names.
+    pub host: Option<String>,
+}
+
+/// Why a request is refused for where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Strangeness {
+    /// The host that it names is none of the server's ([`Config::hosts`]).
+    Host,
+    /// Its page may not open sessions ([`Config::origins`]).
+    Origin,
+    /// Its answer would be a script, and it does not say for which page ([`Config::origins`]).
+    NoPage,
+}
+
+impl Strangeness {
+    /// What is wrong, and which setting decides it, for whoever runs the server. It tells nothing of the values that are set.
+    #[must_use]
+    pub const fn explain(self) -> &'static str {
+        match self {
+            Self::Host => "this name of the host is not one of Config::hosts",
+            Self::Origin => "this origin is not one of Config::origins",
+            Self::NoPage => "a script without Referer is only for Config::origins that are open to all",
+        }
+    }
+
+    /// The setting that decides it.
+    #[must_use]
+    pub const fn setting(self) -> &'static str {
+        match self {
+            Self::Host => "Config::hosts",
+            Self::Origin | Self::NoPage => "Config::origins",
+        }
+    }
+}
+
+impl fmt::Debug for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stranger")
+            .field("why", &self.why)
+            .field("origin", &self.origin)
+            .field("host", &self.host)
+            .finish()
+    }
+}
+
+/// What the answer to a request is to a page of another site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Nothing: such a page can neither read it nor send the request without saying where it comes from.
+    Closed,
+    /// A script, a page of scripts, or the answer to a form: every page can ask for it, and read a script.
+    Script,
+}
+
+/// Whether every page may open sessions: by the origins, or by the CORS headers that go with those of the same host.
+pub(crate) fn is_open(config: &Config) -> bool {
+    match &config.origins {
+        Origins::SameHost => config.cors.as_ref().is_some_and(crate::Cors::is_open),
+        origins => origins.are_open(),
+    }
+}
+
+/// Whether a request may be served, as far as its host and its page decide: what is wrong with it, for each reach of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdicts {
+    pub(crate) closed: Option<Strangeness>,
+    pub(crate) script: Option<Strangeness>,
+}
+
+impl Verdicts {
+    /// For requests that nothing depends on it for.
+    pub(crate) const REFUSED: Self = Self {
+        closed: Some(Strangeness::Origin),
+        script: Some(Strangeness::Origin),
+    };
+
+    /// The cost before any limit but those of [`http::Limits`]: one walk over the header fields, and a comparison with each pattern of the config.
+    pub(crate) fn of(config: &Config, request: &http::Request, peer: &Peer) -> Self {
+        let both = |why| Self {
+            closed: why,
+            script: why,
+        };
+        let open = is_open(config);
+        if open && !matches!(config.hosts, Hosts::List(_)) {
+            return both(None);
+        }
+        let said = Said::of(request);
+        if !said.host_is_ours(config, peer, open) {
+            return both(Some(Strangeness::Host));
+        }
+        if open {
+            return both(None);
+        }
+        let secure = peer.secure || config.behind_tls;
+        if said.is_ambiguous {
+            return both(Some(Strangeness::Origin));
+        }
+        if let Some(origin) = said.origin.map(core::str::from_utf8) {
+            return both(refused(
+                origin.is_ok_and(|origin| said.is_allowed(config, secure, origin)),
+            ));
+        }
+        Self {
+            closed: None,
+            script: said.judge_script(config, secure),
+        }
+    }
+}
+
+impl Stranger {
+    /// A request that is refused for this.
+    pub(crate) fn new(request: &http::Request, why: Strangeness) -> Box<Self> {
+        let said = Said::of(request);
+        Box::new(Self {
+            why,
+            origin: said.origin.or_else(|| said.referer.map(without_path)).map(printable),
+            host: said.host.map(|host| printable(host.as_bytes())),
+        })
+    }
+}
+
+/// What a request says about where it comes from.
+#[derive(Default)]
+struct Said<'a> {
+    host: Option<&'a str>,
+    /// The first of several.
+    origin: Option<&'a [u8]>,
+    referer: Option<&'a [u8]>,
+    fetch_site: Option<&'a [u8]>,
+    /// A field stands there twice, with different values.
+    is_ambiguous: bool,
+}
+
+impl<'a> Said<'a> {
+    fn of(request: &'a http::Request) -> Self {
+        let mut said = Self::default();
+        for (name, value) in request.headers.raw() {
+            let place = match name.len() {
+                4 if name.eq_ignore_ascii_case(b"host") => {
+                    // The decoder lets no second one pass. What is no text is no name of ours.
+                    said.host = Some(core::str::from_utf8(value).unwrap_or("?"));
+                    continue;
+                }
+                6 if name.eq_ignore_ascii_case(b"origin") => &mut said.origin,
+                7 if name.eq_ignore_ascii_case(b"referer") => &mut said.referer,
+                14 if name.eq_ignore_ascii_case(b"sec-fetch-site") => &mut said.fetch_site,
+                // The drafts of WebSocket before RFC 6455 have it in a field of their own (docs/protocol/legacy-0.9.md §9).
+                20 if name.eq_ignore_ascii_case(b"sec-websocket-origin") => &mut said.origin,
+                _ => continue,
+            };
+            match place {
+                Some(before) => said.is_ambiguous |= *before != value,
+                None => *place = Some(value),
+            }
+        }
+        said
+    }
+
+    fn host_is_ours(&self, config: &Config, peer: &Peer, open: bool) -> bool {
+        let host = self.host.filter(|host| !host.is_empty());
+        match &config.hosts {
+            Hosts::Any => true,
+            Hosts::List(patterns) => host.is_some_and(|host| patterns.iter().any(|pattern| pattern.fits(host))),
+            Hosts::Loopback if open || !peer.is_loopback() => true,
+            // No browser leaves it out.
+            Hosts::Loopback => host.is_none_or(|host| Host::of(host).is_some_and(Host::is_loopback)),
+        }
+    }
+
+    /// What is wrong with the page that loads a script, if it says nothing by `Origin`.
+    fn judge_script(&self, config: &Config, secure: bool) -> Option<Strangeness> {
+        if let Some(referer) = self.referer {
+            let page = core::str::from_utf8(referer).ok().and_then(origin_of);
+            return refused(page.is_some_and(|page| self.is_allowed(config, secure, page)));
+        }
+        // Only browsers of today say so, and no page can make them (Fetch Metadata §2.3).
+        match self.fetch_site {
+            Some(b"same-origin") => None,
+            Some(_) => Some(Strangeness::Origin),
+            None => Some(Strangeness::NoPage),
+        }
+    }
+
+    fn is_allowed(&self, config: &Config, secure: bool, origin: &str) -> bool {
+        if origin.len() > MAX_ORIGIN_BYTES {
+            return false;
+        }
+        match &config.origins {
+            Origins::Any => true,
+            Origins::List(patterns) => patterns.iter().any(|pattern| pattern.fits(origin)),
+            Origins::SameHost => {
+                config.cors.as_ref().is_some_and(|cors| cors.fits(origin))
+                    || self.host.is_some_and(|host| is_same_host(origin, host, secure))
+            }
+        }
+    }
+}
+
+const fn refused(allowed: bool) -> Option<Strangeness> {
+    if allowed { None } else { Some(Strangeness::Origin) }
+}
+
+/// Whether an origin is that of the host which a request is for. Ports that are missing are the scheme's.
+fn is_same_host(origin: &str, host: &str, secure: bool) -> bool {
+    let (Some(page), Some(host)) = (Parts::of(origin), Host::of(host)) else {
+        return false;
+    };
+    let default_port = match page.scheme {
+        scheme if scheme.eq_ignore_ascii_case("https") => 443,
+        scheme if scheme.eq_ignore_ascii_case("http") && !secure => 80,
+        _ => return false,
+    };
+    let name = page.host.strip_suffix('.').unwrap_or(page.host);
+    name.eq_ignore_ascii_case(host.name) && page.port == Some(host.port.unwrap_or(default_port))
+}
+
+/// The origin of a page by its address; what is no origin stays none, for it fits nothing.
+fn origin_of(page: &str) -> Option<&str> {
+    let start = page.find("://")? + 3;
+    let end = page[start..].find(['/', '?', '#']).map_or(page.len(), |at| start + at);
+    page.get(..end)
+}
+
+/// A referer as far as it can be said aloud: its path may hold secrets.
+fn without_path(referer: &[u8]) -> &[u8] {
+    match core::str::from_utf8(referer).ok().and_then(origin_of) {
+        Some(origin) => origin.as_bytes(),
+        None => b"(no origin)",
+    }
+}
+
+/// The first bytes of what a stranger says, with a `?` for what does not belong into a line of a log.
+fn printable(bytes: &[u8]) -> String {
+    let kept = bytes.get(..KEPT_BYTES).unwrap_or(bytes);
+    let mut text: String = kept
+        .iter()
+        .map(|&byte| if byte.is_ascii_graphic() { char::from(byte) } else { '?' })
+        .collect();
+    if kept.len() < bytes.len() {
+        text.push_str("...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The origin of a page is what stands before its path, and user names do not make another host of it.
+    #[test]
+    fn pages_have_origins() {
+        for (page, origin) in [
+            (
+                "http://good.example/page?x=http://evil.example",
+                Some("http://good.example"),
+            ),
+            ("http://good.example:81", Some("http://good.example:81")),
+            ("http://good.example?x/y", Some("http://good.example")),
+            ("http://good.example#@evil", Some("http://good.example")),
+            ("http://good.example@evil/", Some("http://good.example@evil")),
+            ("http://good.example\\@evil/", Some("http://good.example\\@evil")),
+            ("about:client", None),
+            ("", None),
+        ] {
+            assert_eq!(origin_of(page), origin, "{page}");
+        }
+        assert_eq!(Parts::of("http://good.example@evil"), None);
+        assert_eq!(Parts::of("http://good.example\\@evil"), None);
+    }
+
+    #[test]
+    fn the_same_host() {
+        for (origin, host, plain, secure) in [
+            ("http://a.example", "a.example", true, false),
+            ("https://a.example", "a.example", true, true),
+            ("HTTP://A.example:80", "a.EXAMPLE", true, false),
+            ("http://a.example", "a.example:80", true, false),
+            ("https://a.example:443", "a.example", true, true),
+            ("https://a.example", "a.example:80", false, false),
+            ("http://a.example.", "a.example", true, false),
+            ("http://a.example", "a.example.", true, false),
+            ("http://[::1]:3000", "[::1]:3000", true, false),
+            ("http://a.example:8080", "a.example", false, false),
+            ("http://a.example", "b.example", false, false),
+            ("http://a.example", "x.a.example", false, false),
+            ("ftp://a.example:80", "a.example", false, false),
+            ("app://a.example", "a.example", false, false),
+            ("http://u@a.example", "u@a.example", false, false),
+            ("http://a.example/", "a.example/", false, false),
+            ("null", "null", false, false),
+            ("a.example", "a.example", false, false),
+            ("http://", "", false, false),
+        ] {
+            assert_eq!(is_same_host(origin, host, false), plain, "{origin} {host}");
+            assert_eq!(is_same_host(origin, host, true), secure, "{origin} {host} over TLS");
+        }
+    }
+
+    #[test]
+    fn what_is_logged_is_short_and_printable() {
+        assert_eq!(printable(b"http://a\x1b[31m\xff b"), "http://a?[31m??b");
+        let long = printable(&[b'x'; 5000]);
+        assert_eq!((long.len(), long.ends_with("x...")), (KEPT_BYTES + 3, true));
+        assert_eq!(without_path(b"http://a/secret?token=1"), b"http://a");
+        assert_eq!(without_path(b"token=1"), b"(no origin)");
+    }
+}

@@ -1,0 +1,405 @@
+//! Peers that do not read: what waits for them is bounded, what they say is no sign of life, and others do not pay for them.
+
+mod common;
+
+use common::*;
+use sio_proto::server::{Cause, SendError};
+use sio_proto::{Config, LinkId, SocketKey};
+use std::time::Duration;
+
+fn ping(data: &[u8]) -> Vec<u8> {
+    let mut out = sio_proto::BytesMut::new();
+    sio_proto::websocket::encode_message(&mut out, sio_proto::websocket::Opcode::Ping, data, Some([1, 2, 3, 4]));
+    out.to_vec()
+}
+
+fn block(world: &mut World, link: LinkId, held: usize) {
+    world.server.handle_blocked(world.now, link, held);
+}
+
+fn drain(world: &mut World, link: LinkId) {
+    world.server.handle_drained(world.now, link);
+    world.settle();
+}
+
+fn joined(change: impl FnOnce(&mut Config)) -> (World, LinkId, SocketKey) {
+    let mut config = Config::default();
+    change(&mut config);
+    let mut world = World::new(config);
+    let link = world.join();
+    world.heard();
+    let socket = world.last_socket();
+    (world, link, socket)
+}
+
+/// Hardening A2: all pongs while they are read, the latest alone when they are not.
+#[test]
+fn one_pong_waits() {
+    let (mut world, link, socket) = joined(|_| ());
+    let pings: Vec<u8> = (0..10).flat_map(|n| ping(&[b'a' + n])).collect();
+    world.send(link, &pings);
+    assert_eq!(world.frames(link).len(), 10);
+    block(&mut world, link, 100);
+    for _ in 0..50 {
+        world.send(link, &pings);
+    }
+    assert_eq!(world.frames(link), [""; 0]);
+    drain(&mut world, link);
+    assert_eq!(world.frames(link), ["pong b\"j\""]);
+    world.assert_works(link, socket);
+}
+
+/// Hardening A2: a few KiB are read from a peer that reads nothing, so that its pong is heard; the rest waits, and not without end.
+#[test]
+fn a_blocked_link_is_not_read_from() {
+    let (mut world, link, socket) = joined(|c| c.max_blocked_bytes = 1_000);
+    block(&mut world, link, 100);
+    let event = text("42[\"m\"]");
+    let mut heard = 0;
+    for _ in 0..1_000 {
+        world.send(link, &event);
+        heard += world.heard().len();
+    }
+    assert_eq!(heard, 1_000usize.div_ceil(event.len()));
+    assert!(!world.server.wants_bytes(link));
+    drain(&mut world, link);
+    assert!(world.server.wants_bytes(link));
+    assert_eq!(heard + world.heard().len(), 1_000, "nothing is lost");
+    world.assert_works(link, socket);
+
+    block(&mut world, link, 100);
+    let mut sent = 0;
+    while world.ended.is_empty() && sent < 10_000_000 {
+        world.send(link, &event.repeat(1_000));
+        sent += 1_000 * event.len();
+    }
+    assert!(sent < 1_100_000, "{sent} bytes were taken");
+    assert_eq!(world.heard().pop().unwrap(), "disconnect transport error");
+}
+
+/// Hardening A2: a candidate that asks again and again is answered once.
+#[test]
+fn one_answer_to_a_probe() {
+    let mut world = World::new(Config::default());
+    let sid = world.join_polling();
+    let candidate = world.candidate(&sid);
+    for _ in 0..1_000 {
+        world.send(candidate, &text("2probe"));
+    }
+    assert_eq!(world.frames(candidate), ["3probe"]);
+    world.send(candidate, &text("5"));
+    let socket = world.last_socket();
+    world.assert_works(candidate, socket);
+}
+
+/// Hardening A2: packets of the protocol that a peer causes and does not fetch are counted: pongs of Engine.IO 3 with confirmations between them.
+#[test]
+fn answers_of_the_protocol_are_counted() {
+    let mut world = World::new(Config::default());
+    let (bystander, socket) = world.bystander();
+    let url = "/socket.io/?EIO=3&transport=polling";
+    let url = format!("{url}&sid={}", sid(&world.ask(&get(url))));
+    world.heard();
+    let mut asked = 0;
+    while world.heard().is_empty() && asked < 100_000 {
+        world.ask(&post(&url, &"1:22:40".repeat(500)));
+        asked += 1_000;
+    }
+    assert!(asked <= 10_000, "{asked} answers wait, and nobody fetches them");
+    world.assert_works(bystander, socket);
+}
+
+/// Hardening A8: a `3` that nobody has asked for keeps nobody alive who reads nothing.
+#[test]
+fn blind_pongs_do_not_keep_a_session() {
+    let (mut world, link, socket) = joined(|_| ());
+    world.emit(socket, "m", "1").unwrap();
+    block(&mut world, link, 50);
+    for second in 1..45 {
+        world.pass(1_000);
+        world.send(link, &text("3"));
+        assert_eq!(world.heard(), [""; 0], "{second}");
+    }
+    world.pass(999);
+    assert_eq!(world.sessions(), 1);
+    world.pass(1);
+    assert_eq!(world.heard(), ["disconnect ping timeout"]);
+    assert_eq!((world.sessions(), world.ended.pop()), (0, Some(link)));
+    world.pass(100_000);
+    assert_eq!(world.server.next_timeout(), None);
+}
+
+/// Hardening A8: whoever takes a byte now and then is slow, and not gone; the answer to its heartbeat is awaited once that has left.
+#[test]
+fn a_slow_reader_lives_and_answers_late() {
+    let (mut world, link, socket) = joined(|_| ());
+    block(&mut world, link, 1_000);
+    for left in (0..10).rev() {
+        world.pass(44_000);
+        block(&mut world, link, left * 100);
+    }
+    assert_eq!(world.heard(), [""; 0]);
+    drain(&mut world, link);
+    assert_eq!(world.frames(link), ["2"], "one, however often it was due");
+    world.pass(19_999);
+    assert_eq!(world.heard(), [""; 0]);
+    world.send(link, &text("3"));
+    world.assert_works(link, socket);
+    world.pass(25_000);
+    assert_eq!(world.frames(link), ["2"]);
+    world.pass(20_000);
+    assert_eq!(world.heard(), ["disconnect ping timeout"]);
+}
+
+/// Hardening A8: a ping that has left before the link was blocked is answered while it is.
+#[test]
+fn an_answer_counts_while_the_link_is_blocked() {
+    let (mut world, link, socket) = joined(|_| ());
+    world.pass(25_000);
+    assert_eq!(world.frames(link), ["2"]);
+    block(&mut world, link, 500);
+    world.pass(10_000);
+    world.send(link, &text("3"));
+    world.pass(10_000);
+    drain(&mut world, link);
+    world.pass(14_999);
+    assert_eq!((world.heard().len(), world.frames(link).len()), (0, 0));
+    world.pass(1);
+    assert_eq!(world.frames(link), ["2"], "an interval after the answer");
+    world.send(link, &text("3"));
+    world.assert_works(link, socket);
+}
+
+/// Hardening A8: posting is no sign of life for a client that never polls.
+#[test]
+fn whoever_only_posts_is_gone() {
+    for (url, pong, deadline) in [
+        (POLLING, "3", 45_000),
+        ("/socket.io/?EIO=3&transport=polling", "1:2", 45_000),
+        ("/socket.io/?EIO=3&transport=polling", "1:3", 45_000),
+    ] {
+        let mut world = World::new(Config::default());
+        let sid = sid(&world.ask(&get(url)));
+        let url = format!("{url}&sid={sid}");
+        if pong == "3" {
+            world.ask(&post(&url, "40"));
+        }
+        world.ask(&get(&url));
+        world.heard();
+        let mut passed = 0;
+        while world.sessions() == 1 && passed < 200_000 {
+            world.pass(1_000);
+            passed += 1_000;
+            world.ask(&post(&url, pong));
+        }
+        assert_eq!(passed, deadline, "{url} {pong}");
+        assert_eq!(world.heard().pop().unwrap(), "disconnect ping timeout");
+    }
+}
+
+/// Hardening A8: heartbeats of 0.7 to 0.9 and of the 0.6 family, answered blindly over a link that takes nothing.
+#[test]
+fn blind_echoes_do_not_keep_an_old_session() {
+    let mut world = World::new(Config::default());
+    let answer = world.ask(&get("/socket.io/1/"));
+    let id = body(&answer).split(':').next().unwrap().to_owned();
+    let link = world.open();
+    world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}")));
+    assert_eq!(world.frames(link), ["1::"]);
+    world.heard();
+    block(&mut world, link, 10);
+    let mut passed = 0;
+    while world.sessions() == 1 && passed < 1_000_000 {
+        world.send(link, &text("2::"));
+        world.pass(1_000);
+        passed += 1_000;
+    }
+    assert_eq!(
+        (passed, world.heard()),
+        (85_000, vec!["disconnect ping timeout".to_owned()])
+    );
+
+    let mut world = World::new(Config::default());
+    let link = world.open();
+    world.send(link, &upgrade("/socket.io/websocket"));
+    world.frames(link);
+    world.heard();
+    block(&mut world, link, 10);
+    let mut passed = 0;
+    while world.sessions() == 1 && passed < 1_000_000 {
+        for beat in 1..4 {
+            world.send(link, &text(&format!("~m~4~m~~h~{beat}")));
+        }
+        world.pass(1_000);
+        passed += 1_000;
+    }
+    let reconnect = 10_000;
+    assert_eq!(passed, 18_000 + reconnect, "it might come back, with another link");
+    assert_eq!(world.heard(), ["disconnect ping timeout"]);
+    assert_eq!(world.ended, [link]);
+}
+
+/// Hardening A8: what the caller still holds of a session counts as the session's.
+#[test]
+fn what_a_link_holds_is_counted() {
+    let (mut world, link, socket) = joined(|c| c.max_queued_bytes = 1_000);
+    block(&mut world, link, 900);
+    let large = format!("\"{}\"", "x".repeat(200));
+    assert_eq!(world.emit(socket, "m", &large), Err(SendError::Full));
+    block(&mut world, link, 700);
+    world.emit(socket, "m", &large).unwrap();
+    assert_eq!(world.emit(socket, "m", &large), Err(SendError::Full));
+    drain(&mut world, link);
+    assert_eq!(world.frames(link).len(), 1);
+    world.assert_works(link, socket);
+}
+
+/// Hardening A3: a message that fits into no queue is the sender's error, and its recipients stay.
+#[test]
+fn a_message_that_is_too_large_ends_nobody() {
+    let (mut world, link, socket) = joined(|c| {
+        c.max_queued_bytes = 1_000;
+        c.max_queued_packets = 100;
+    });
+    let large = format!("\"{}\"", "x".repeat(1_000));
+    assert_eq!(world.emit(socket, "m", &large), Err(SendError::TooLarge));
+    world.broadcast(&[], "m", &large);
+    assert_eq!(world.heard(), [""; 0]);
+    world.assert_works(link, socket);
+}
+
+/// Hardening A8: outboxes share a budget. When it is used up those for whom most waits go, and whoever reads notices nothing.
+#[test]
+fn all_queues_together_are_bounded() {
+    let mut config = Config::default();
+    config.max_total_queued_bytes = 10_000;
+    let mut world = World::new(config);
+    let (bystander, reader) = world.bystander();
+    let idle: Vec<(LinkId, SocketKey)> = (0..4).map(|_| world.bystander()).collect();
+    world.heard();
+    for (link, _) in &idle {
+        block(&mut world, *link, 0);
+    }
+    let large = format!("\"{}\"", "x".repeat(1_000));
+    for _ in 0..6 {
+        world.emit(idle[0].1, "m", &large).unwrap();
+    }
+    for (_, socket) in &idle[1..] {
+        world.emit(*socket, "m", &large).unwrap();
+    }
+    assert_eq!(world.heard(), [""; 0]);
+    assert!(world.server.shard(world.now, |shard, _| shard.budget().used()) > 9_000);
+    world.emit(idle[1].1, "m", &large).unwrap();
+    assert_eq!(
+        world.emit(idle[2].1, "m", &large),
+        Err(SendError::Full),
+        "it has to wait for its link"
+    );
+    world.emit(reader, "m", &large).unwrap();
+    assert_eq!(world.frames(bystander).len(), 1, "this one has not");
+
+    // The next input of any kind sees to it.
+    world.send(bystander, &text("42[\"m\"]"));
+    assert_eq!(world.heard(), ["event m ", "disconnect forced server close"]);
+    assert_eq!(world.ended, [idle[0].0]);
+    world.emit(idle[2].1, "m", &large).unwrap();
+    for (link, _) in &idle[1..] {
+        world.cut(*link, Cause::Closed);
+    }
+    assert_eq!(world.server.shard(world.now, |shard, _| shard.budget().used()), 0);
+    world.assert_works(bystander, reader);
+}
+
+/// Hardening A8: bytes that the caller holds are in the budget, until they are written or their link is gone.
+#[test]
+fn bytes_in_the_callers_hands_are_in_the_budget() {
+    let (mut world, link, _) = joined(|_| ());
+    let used = |world: &mut World| world.server.shard(world.now, |shard, _| shard.budget().used());
+    block(&mut world, link, 500);
+    assert_eq!(used(&mut world), 500);
+    block(&mut world, link, 400);
+    assert_eq!(used(&mut world), 400);
+    drain(&mut world, link);
+    assert_eq!(used(&mut world), 0);
+    block(&mut world, link, 300);
+    world.cut(link, Cause::Closed);
+    assert_eq!((used(&mut world), world.sessions()), (0, 0));
+}
+
+/// Hardening A17: a session that closes is gone when its heartbeat would have ended it.
+#[test]
+fn a_closing_session_does_not_outlive_its_heartbeat() {
+    let config = || {
+        Config::default()
+            .ping_interval(Duration::from_millis(300))
+            .ping_timeout(Duration::from_millis(200))
+    };
+    for (url, broken, deadline) in [
+        (POLLING, "4", 500),
+        (POLLING, "bAQ", 500),
+        ("/socket.io/?EIO=3&transport=polling", "1:x", 500),
+        ("/socket.io/?EIO=3&transport=polling", "2:4x", 500),
+    ] {
+        let mut world = World::new(config());
+        let sid = sid(&world.ask(&get(url)));
+        let answer = world.ask(&post(&format!("{url}&sid={sid}"), broken));
+        assert!(matches!(status(&answer), 200 | 400), "{answer}");
+        world.pass(deadline - 1);
+        world.pass(1);
+        assert_eq!(world.sessions(), 0, "{url} {broken}");
+    }
+    // In whatever part of the heartbeat it was, and never longer than `close_timeout`.
+    for fetched in [false, true] {
+        let mut world = World::new(config());
+        let sid = world.join_polling();
+        world.pass(300);
+        if fetched {
+            assert_eq!(body(&world.fetch(&sid)), "2");
+        }
+        world.pass(100);
+        let socket = world.last_socket();
+        world.disconnect(socket, true);
+        world.pass(99);
+        assert_eq!(world.sessions(), 1);
+        world.pass(1);
+        assert_eq!(world.sessions(), 0);
+    }
+    let mut world = World::new(Config::default());
+    world.join_polling();
+    let socket = world.last_socket();
+    world.disconnect(socket, true);
+    world.pass(29_999);
+    assert_eq!(world.sessions(), 1);
+    world.pass(1);
+    assert_eq!(world.sessions(), 0);
+    // 0.9: its last poll counts.
+    let mut world = World::new(Config::default());
+    let answer = world.ask(&get("/socket.io/1/"));
+    let id = body(&answer).split(':').next().unwrap().to_owned();
+    assert!(body(&world.ask(&get(&format!("/socket.io/1/xhr-polling/{id}")))).starts_with("1::"));
+    world.pass(50_000);
+    let socket = world.last_socket();
+    world.disconnect(socket, true);
+    assert_eq!(world.sessions(), 1);
+    world.pass(10_000);
+    assert_eq!(world.sessions(), 0);
+}
+
+/// Hardening A17: sessions that only wait for a last poll are the first to go when there is no room.
+#[test]
+fn closing_sessions_do_not_fill_the_table() {
+    let mut config = Config::default();
+    config.max_sessions = 3;
+    let mut world = World::new(config);
+    let (bystander, socket) = world.bystander();
+    for _ in 0..20 {
+        let answer = world.ask(&get(POLLING));
+        assert_eq!(status(&answer), 200);
+        let sid = sid(&answer);
+        world.ask(&post(&session(&sid), "40"));
+        let asked = world.last_socket();
+        world.disconnect(asked, true);
+    }
+    assert_eq!(world.sessions(), 3);
+    world.assert_works(bystander, socket);
+}
