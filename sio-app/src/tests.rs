@@ -20,6 +20,7 @@ use crate::{
 
 mod exchanges;
 mod fairness;
+mod keeping;
 mod pipelining;
 mod polls;
 
