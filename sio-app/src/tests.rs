@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod fairness;
+mod keeping;
 mod pipelining;
 mod polls;
 

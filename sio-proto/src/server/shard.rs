@@ -178,6 +178,11 @@ impl Shard {
             };
             self.core.handle_packet(now, key, role, link, packet, out);
         }
+        if let Some((key, _)) = self.core.links.get(link)
+            && let Some(session) = self.core.sessions.get_mut(key.slot)
+        {
+            session.reassembly.keep();
+        }
         self.core.depart(now, out);
     }
 
