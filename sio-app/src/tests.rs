@@ -492,23 +492,6 @@ fn each_part_of_a_request_has_its_time() {
 }
 
 #[test]
-fn who_never_reads_does_not_keep_a_connection_that_is_over() {
-    let io = server(1);
-    let mut client = Driven::connected(&io);
-    client.wall.room.store(0, Ordering::Relaxed);
-    client.script.full = true;
-    io.emit("n", 1);
-    assert!(client.poll().is_pending());
-    io.sockets()[0].close();
-    assert_eq!(io.sessions(), 0);
-    assert!(client.poll().is_pending());
-    pass(&io, 29_500);
-    assert!(client.poll().is_pending());
-    pass(&io, 500);
-    assert!(client.poll().is_ready());
-}
-
-#[test]
 fn a_turn_that_read_the_clock_before_another_and_comes_after_it_does_no_harm() {
     let io = server(1);
     echo(&io);
