@@ -18,6 +18,7 @@ use crate::{
     Source, Task, Time,
 };
 
+mod crossing;
 mod fairness;
 mod pipelining;
 mod polls;
