@@ -111,6 +111,22 @@ fn handlers_run_and_those_that_wait_go_on() {
     end(&io, loops, vec![client]);
 }
 
+/// Hardening B9.
+#[test]
+fn answers_say_the_date() {
+    let (io, address, loops) = start(1);
+    for target in ["/", "/socket.io/?EIO=4&transport=what", "nonsense"] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer.matches("\r\nDate: ").count(), 1, "{answer}");
+    }
+    end(&io, loops, Vec::new());
+}
+
 #[test]
 fn who_does_not_read_gets_everything_later_and_holds_nobody_up() {
     let (io, address, loops) = start(1);

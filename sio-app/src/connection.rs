@@ -319,6 +319,9 @@ impl Connection {
             let before = bytes.len();
             ARRIVALS.with(|arrivals| {
                 arrivals.with(|arrivals| {
+                    if !self.conn.is_websocket() {
+                        arrivals.date = self.place.io.tally.traffic.date();
+                    }
                     self.conn.handle_bytes(bytes, arrivals);
                     self.handle(arrivals);
                     trim(&mut arrivals.packets);

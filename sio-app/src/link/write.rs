@@ -167,7 +167,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 return Some(End);
             }
             Write::Response(_, mut response) => {
-                let (body, keep_alive) = response.encode(&mut pen.head);
+                let (body, keep_alive) = response.encode(&mut pen.head, self.traffic.date().as_ref());
                 pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
                 pen.pieces.push_back(Item::Bytes(body));
                 if !keep_alive {
@@ -177,7 +177,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             }
             Write::Upgrade(_, upgrade) if self.hands_out => self.hand_out(HandedOut::Upgrade(upgrade)),
             Write::Upgrade(_, upgrade) => {
-                let upgrades = upgrade.encode(&mut pen.head);
+                let upgrades = upgrade.encode(&mut pen.head, self.traffic.date().as_ref());
                 pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
                 if !upgrades {
                     return Some(End);
@@ -207,7 +207,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 self.hand_out(HandedOut::Stream(stream));
             }
             Write::Stream(_, stream) => {
-                let goes_on = stream.encode(&mut pen.head);
+                let goes_on = stream.encode(&mut pen.head, self.traffic.date().as_ref());
                 pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
                 if !goes_on {
                     return Some(End);
