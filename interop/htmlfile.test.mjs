@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { sharedBrowser } from './lib/browser.mjs';
 import { connectOld, OLD_RELEASES, openOldPage } from './lib/page-peer.mjs';
-import { OBJECTS, TEXTS } from './lib/texts.mjs';
+import { OBJECTS, TEXTS, canRead } from './lib/texts.mjs';
 
 const browser = sharedBrowser();
 
@@ -30,7 +30,8 @@ describe('genuine clients over htmlfile', { concurrency: true }, () => {
     test(`${release.version}: text and JSON come back as they went`, async (t) => {
       const client = await open(t);
       // From 0.9.15 on the client takes a backslash before a slash away, because its servers had put it there.
-      const values = [...TEXTS.filter((text) => !text.includes('\\/')), ...OBJECTS];
+      const texts = TEXTS.filter((text) => !text.includes('\\/') && canRead(release, text));
+      const values = [...texts, ...OBJECTS];
       for (const value of values) await client.send(value);
       assert.deepEqual((await client.takeAll('message', values.length)).map(([value]) => value), values);
     });

@@ -27,12 +27,12 @@ const VALUES = [
   [{ _placeholder: true, num: 0 }, { __proto__: null, constructor: 1 }],
 ];
 
-/** What comes back of values that JSON has not: as `JSON.stringify` has them. */
-const CHANGED = [
-  [[undefined, [undefined], { gone: undefined, here: 1 }], [null, [null], { here: 1 }]],
-  [[new Date(0), { at: new Date(1_795_447_966_090) }], ['1970-01-01T00:00:00.000Z', { at: '2026-11-23T15:32:46.090Z' }]],
-  [[NaN, Infinity, -0], [null, null, 0]],
-  [[new Uint8Array([1, 2]).buffer, new Uint8Array([3])], [Buffer.from([1, 2]), Buffer.from([3])]],
+/** Values that JSON has not: passed on, they come back as they went. The genuine encoder makes a 0 of -0. */
+const BEYOND_JSON = [
+  [[undefined, [undefined], { gone: undefined, here: 1 }]],
+  [[new Date(0), { at: new Date(1_795_447_966_090) }]],
+  [[NaN, Infinity, -Infinity, [NaN], -0], [NaN, Infinity, -Infinity, [NaN], 0]],
+  [[new Uint8Array([1, 2]).buffer, { deep: [new Uint8Array([3]).buffer] }]],
 ];
 
 for (const client of releases) {
@@ -41,7 +41,12 @@ for (const client of releases) {
 
     test(`${client.version}: events and acks over ${name}`, async (t) => {
       const peer = await connect(t, client, options);
-      for (const [args, back] of [...VALUES.map((args) => [args, args]), ...CHANGED]) {
+      for (const [args, back] of BEYOND_JSON.map(([args, back]) => [args, back ?? args])) {
+        peer.emit('echo', ...args);
+        assert.deepEqual(await peer.take('echo'), back);
+        assert.deepEqual(await peer.ask('echo-ack', ...args), back);
+      }
+      for (const [args, back] of VALUES.map((args) => [args, args])) {
         peer.emit('echo', ...args);
         assert.deepEqual(legible(await peer.take('echo')), legible(back));
         assert.deepEqual(legible(await peer.ask('echo-ack', ...args)), legible(back));

@@ -200,12 +200,8 @@ describe('0.7 to 0.9 over htmlfile', { concurrency: true }, () => {
     const stream = await htmlfile09(t);
     for (const text of TEXTS) {
       await stream.send(`3:::${text}`);
-      const back = await stream.message();
-      // Text with a line break goes as JSON, which 0.7 can read.
-      assert.equal(back.startsWith('4:::') ? JSON.parse(back.slice(4)) : back.slice(4), text);
+      assert.equal(await stream.message(), `3:::${text}`);
     }
-    await stream.send('3:::line\nfeed');
-    assert.equal(await stream.message(), '4:::"line\\nfeed"');
     for (const object of OBJECTS) {
       await stream.send(`4:::${JSON.stringify(object)}`);
       assert.deepEqual(JSON.parse((await stream.message()).slice(4)), object);

@@ -7,3 +7,6 @@ export const TEXTS = ['hello', '', ' ', 'é€😀♥', 'thré♥e', '😀 𝒳 
 export const OBJECTS = [{ a: 1 }, { nested: { list: [1, null, 'é€😀♥', {}] } }, { text: '~m~1~m~x' }, {}, { script: '</script>\n' }];
 
 export const JSON_VALUES = [...OBJECTS, [], [1, [2]], 0, -1.5, true, null];
+
+/** Whether a client of this release reads a text packet with this text in it: those before 0.8.3 take one with a line break for none. */
+export const canRead = (release, text) => release.version !== '0.7.11' || !/[\n\r\u2028\u2029]/.test(text);

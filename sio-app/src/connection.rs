@@ -56,6 +56,15 @@ thread_local! {
     static ARRIVALS: Lent<Arrivals> = const { Lent::new() };
 }
 
+/// Whether nobody has a part of this thread's read buffer.
+#[cfg(test)]
+pub(crate) fn is_read_buffer_free() -> bool {
+    let mut buffer = READ.take().unwrap_or_default();
+    let free = buffer.try_reclaim(READ_BYTES);
+    READ.set(Some(buffer));
+    free
+}
+
 /// The read side of a connection's socket, and its word on when there is room to write.
 pub trait Source {
     /// Reads what there is, once, behind what is in `buffer`, without making it larger. `Ok(0)` is the end of the stream.

@@ -19,11 +19,9 @@ use bytestring::ByteString;
 use sio_proto::server::Reason;
 use sio_proto::socket::Args;
 
+use crate::args::{detached, detached_text};
 use crate::load::{Load, Overflow};
 use crate::lock::Mutex;
-
-/// What is larger keeps the buffer that it was read into: it is most of it.
-const MAX_COPIED: usize = 64 * 1024;
 
 /// What concerns one socket, in order.
 #[derive(Debug)]
@@ -53,12 +51,12 @@ impl Mail {
     /// The same in memory of its own, for one that stays: it is a small part of what its thread reads into, which others need.
     fn detached(self) -> Self {
         match self {
-            Self::Event { name, args, ack } if name.len() + args_bytes(&args) <= MAX_COPIED => Self::Event {
-                name: String::from(&*name).into(),
-                args: args.detached(),
+            Self::Event { name, args, ack } => Self::Event {
+                name: detached_text(name),
+                args: detached(args),
                 ack,
             },
-            other => other,
+            Self::Disconnect { .. } => self,
         }
     }
 }

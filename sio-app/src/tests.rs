@@ -1,5 +1,6 @@
 //! The driver without a network: a source that is a script, an outlet that is a wall, a runtime that is three functions.
 
+mod receiving;
 mod unread;
 
 use std::cell::{Cell, RefCell};
@@ -17,7 +18,10 @@ use crate::{
     Source, Task, Time,
 };
 
+mod exchanges;
 mod fairness;
+mod keeping;
+mod pipelining;
 mod polls;
 
 thread_local! {
@@ -386,37 +390,6 @@ fn a_parsed_request_is_answered_without_bytes() {
 }
 
 #[test]
-fn what_an_exchange_can_come_to() {
-    let io = server(1);
-    assert!(io.concerns("/socket.io/?EIO=4") && !io.concerns("/socket.ion/"));
-    let foreign = io.exchange(head(Method::Get, "/", &[]), Peer::default(), || None);
-    assert!(matches!(foreign, Exchanged::Foreign(head) if &*head.target == "/"));
-    let open = || {
-        let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
-        let sid = open.split('"').nth(3).unwrap();
-        format!("/socket.io/?EIO=4&transport=polling&sid={sid}")
-    };
-    let path = open();
-    let mut large = ours(&io, head(Method::Post, &path, &[]));
-    large.body(Err(sio_proto::http::BodyTooLarge));
-    assert_eq!(reply(&mut large).0, 413);
-    assert_eq!(io.sessions(), 0, "what was in it is lost");
-    let path = open();
-    // Two bodies on their way at once are a breach: the first has no answer.
-    let mut first = ours(&io, head(Method::Post, &path, &[]));
-    first.body_started();
-    let mut second = ours(&io, head(Method::Post, &path, &[]));
-    second.body_started();
-    assert_eq!(reply(&mut second).0, 400);
-    assert!(matches!(answer(&mut first), Some(Answer::Aborted)));
-    drop((large, first, second));
-    assert_eq!((io.sessions(), io.connections()), (0, 0));
-    let io = Io::new(Config::default(), Options::default().max_connections(0), RUNTIME).unwrap();
-    let full = io.exchange(head(Method::Get, "/socket.io/", &[]), Peer::default(), || None);
-    assert!(matches!(full, Exchanged::Full));
-}
-
-#[test]
 fn an_upgraded_exchange_is_a_connection() {
     let io = server(1);
     echo(&io);
@@ -520,23 +493,6 @@ fn each_part_of_a_request_has_its_time() {
 }
 
 #[test]
-fn who_never_reads_does_not_keep_a_connection_that_is_over() {
-    let io = server(1);
-    let mut client = Driven::connected(&io);
-    client.wall.room.store(0, Ordering::Relaxed);
-    client.script.full = true;
-    io.emit("n", 1);
-    assert!(client.poll().is_pending());
-    io.sockets()[0].close();
-    assert_eq!(io.sessions(), 0);
-    assert!(client.poll().is_pending());
-    pass(&io, 29_500);
-    assert!(client.poll().is_pending());
-    pass(&io, 500);
-    assert!(client.poll().is_ready());
-}
-
-#[test]
 fn a_turn_that_read_the_clock_before_another_and_comes_after_it_does_no_harm() {
     let io = server(1);
     echo(&io);
@@ -547,66 +503,6 @@ fn a_turn_that_read_the_clock_before_another_and_comes_after_it_does_no_harm() {
     let _ = early.read(&text(r#"42["echo",1]"#));
     assert!(early.written().ends_with(r#"42["echo",1]"#));
 }
-
-#[test]
-fn who_pipelines_too_much_is_read_on_from_when_the_answer_is_there() {
-    let io = server(1);
-    let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
-    let path = format!(
-        "/socket.io/?EIO=4&transport=polling&sid={}",
-        open.split('"').nth(3).unwrap()
-    );
-    assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
-    let _ = fetch(&io, Method::Get, &path, "");
-    let mut client = Driven::new(&io, usize::MAX);
-    let counted = Counted::default();
-    let waker = counted.waker();
-    let poll = |client: &mut Driven| {
-        client
-            .connection
-            .poll(&mut Context::from_waker(&waker), &mut client.script)
-    };
-    let large = "x".repeat(100_000);
-    let next = format!("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{large}");
-    client
-        .script
-        .reads
-        .push(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n{next}").into_bytes());
-    assert!(poll(&mut client).is_pending());
-    counted.take();
-    io.emit("n", 1);
-    assert_eq!(counted.take(), 1);
-    assert!(client.written().ends_with(r#"42["n",1]"#));
-    assert!(poll(&mut client).is_pending());
-    assert!(client.written().starts_with("HTTP/1.1 404"));
-}
-
-#[test]
-fn what_is_pipelined_is_bounded() {
-    for (limit, reads_left) in [(64 * 1024, 0), (3_000, 2), (1, 3)] {
-        let options = Options::default().shards(1).max_pipelined_bytes(limit);
-        let io = Io::new(Config::default(), options, RUNTIME).unwrap();
-        let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
-        let sid = open.split('"').nth(3).unwrap();
-        let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
-        assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
-        let _ = fetch(&io, Method::Get, &path, "");
-        let mut client = Driven::new(&io, usize::MAX);
-        let body = "x".repeat(1_950);
-        let next = format!("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1950\r\n\r\n{body}");
-        client.script.reads = vec![next.into_bytes(); 5];
-        client.script.reads[0] = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
-        let _ = client.poll();
-        assert_eq!(client.script.reads.len(), reads_left, "{limit}");
-        // Nothing of it is lost.
-        io.emit("n", 1);
-        let _ = client.poll();
-        let written = client.written();
-        assert!(written.contains(r#"42["n",1]"#), "{written}");
-        assert_eq!(written.matches("HTTP/1.1 404").count(), 4, "{limit}: {written}");
-    }
-}
-
 /// A client sends events of two letters to handlers that never end, as many as may wait and then one more.
 fn outrun(options: Options, one_at_a_time: bool, allowed: usize) {
     let io = Io::new(Config::default(), options.shards(1), RUNTIME).unwrap();
@@ -676,38 +572,4 @@ fn what_comes_along_with_too_much_starts_no_handlers() {
     let _ = client.read(&text(r#"42["wait"]"#).repeat(100));
     assert_eq!((started.load(Ordering::Relaxed), io.sessions()), (5, 0));
     assert!(ends.try_recv().is_ok(), "its end is told");
-}
-
-/// Hardening A14: bodies and frames that do not come to their end take no more than connections may have together.
-#[test]
-fn who_sends_much_that_is_not_complete_is_closed() {
-    let options = Options::default().shards(1).max_receiving_bytes(300_000);
-    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
-    let mut bystander = Driven::connected(&io);
-    let head = b"POST /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n";
-    let mut slow: Vec<_> = (0..8).map(|_| Driven::new(&io, usize::MAX)).collect();
-    for client in &mut slow {
-        let _ = client.read(head);
-        let _ = client.read(&[b'x'; 60_000]);
-    }
-    let closed = slow
-        .iter_mut()
-        .filter_map(|client| client.poll().is_ready().then_some(()))
-        .count();
-    assert_eq!(
-        closed, 4,
-        "each counts for 64 KiB, and 300 000 bytes are enough for four"
-    );
-    assert!(bystander.read(&text("42[\"m\"]")).is_pending());
-    // A websocket frame, too; and what is complete, or given up, gives its room back.
-    let mut large = Driven::connected(&io);
-    let _ = large.read(&[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0x80, 0, 0, 0, 0, 0]);
-    assert!(large.read(&[0; 60_000]).is_ready(), "no room");
-    drop(large);
-    slow.clear();
-    let mut large = Driven::connected(&io);
-    let _ = large.read(&[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0x80, 0, 0, 0, 0, 0]);
-    assert!(large.read(&[0; 60_000]).is_pending());
-    drop(large);
-    assert_eq!(io.connections(), 1);
 }

@@ -324,7 +324,7 @@ async fn who_is_refused_gets_in_by_no_road() {
         for target in [
             "/socket.io/?EIO=4&transport=polling",
             "/socket.io?EIO=4&transport=polling",
-            "http://x/socket.io/?EIO=4&transport=polling",
+            "http://localhost/socket.io/?EIO=4&transport=polling",
             "/socket.io/1/?t=1",
             "/socket.io/1/f2OB-Gs9-F9dtPdjA7X9?disconnect",
             "/socket.io/xhr-polling//1795447966090",
@@ -338,7 +338,9 @@ async fn who_is_refused_gets_in_by_no_road() {
             assert_eq!(io.sessions(), before, "{target}");
             let mut connection = raw::Connection::open(address).await;
             connection
-                .write(&format!("GET {target} HTTP/1.1\r\nHost: x\r\nX-User: alice\r\n\r\n"))
+                .write(&format!(
+                    "GET {target} HTTP/1.1\r\nHost: localhost\r\nX-User: alice\r\n\r\n"
+                ))
                 .await;
             let (head, _) = connection.response_with_head().await;
             assert_eq!((&head[9..12], io.sessions()), ("200", before + 1), "{target}");

@@ -129,6 +129,17 @@ impl Shard {
     }
 
     /// A complete request came on `link`. It is answered now, or the link waits for its answer.
+    ///
+    /// The cost before the first limit is a look at the link's and the session's slot: what the request is, and the packets in its body, have been found out where no lock is
+    /// held. By kind:
+    ///
+    /// | request | limit that is asked first | cost before it |
+    /// |---|---|---|
+    /// | opens a session | admission, then the quota ([`SessionQuota::enter`]) | none if [prepared](Request::prepare), else a copy of the head |
+    /// | GET, poll or stream | one at a time for each session | the look |
+    /// | POST | [`Config::max_packets_per_payload`], asked before | the look; then each packet costs what [`Shard::handle_packets`] says |
+    /// | upgrade | one candidate for each session | the answer to the handshake |
+    /// | preflight, refusal | none: it costs its answer | |
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
         out.released.extend(request.extension.clone());
         let written = out.writes.len();
@@ -144,7 +155,20 @@ impl Shard {
         super::route::handle_body_started(&mut self.core, link, request, out);
     }
 
-    /// Packets came on a websocket. `packets` is emptied.
+    /// Packets came on a websocket. `packets` is emptied. They have been decoded, within [`Config::packet`], where no lock is held.
+    ///
+    /// Each costs a look at the link's slot and the session's, and, if it is for a namespace, one comparison for each namespace of the session
+    /// ([`Config::max_namespaces_per_session`]). By kind:
+    ///
+    /// | packet | limit that is asked first | cost before it |
+    /// |---|---|---|
+    /// | CONNECT | the queue ([`Config::max_queued_bytes`]), [`Config::max_connects_per_second`], namespaces, [`Config::max_auth_bytes`] | none |
+    /// | event | none here: it is handed over as it is, and what waits for handlers is the caller's to bound | |
+    /// | acknowledgement | whether it is owed | a search among those that are ([`Config::max_pending_acks`]) |
+    /// | part of a packet, attachment | the packet's own ([`Config::packet`]), then what the session keeps ([`Config::max_kept_bytes`]) | none |
+    /// | packet of a candidate for an upgrade | 16, [`Config::max_payload`] bytes together, then what the session keeps | none |
+    /// | DISCONNECT | none: it costs the rooms of the socket ([`Config::max_rooms_per_socket`]), which joins have paid for | |
+    /// | ping, pong, heartbeat | one answer in the queue | none |
     pub fn handle_packets(&mut self, now: Time, link: LinkId, packets: &mut Vec<Inbound>, out: &mut Outputs) {
         self.core.counters.packets_in += packets.len() as u64;
         for packet in packets.drain(..) {
@@ -154,47 +178,12 @@ impl Shard {
             };
             self.core.handle_packet(now, key, role, link, packet, out);
         }
-        self.core.depart(now, out);
-    }
-
-    /// The operating system takes no more bytes for `link` right now. Packets wait in the session until [`Shard::handle_drained`].
-    ///
-    /// `held` is how many bytes the caller still holds of what the link was given: they count as the session's. Call this again whenever the
-    /// operating system has taken some of them and not all. A link that takes nothing for as long as a heartbeat and its answer may take is
-    /// ended, whatever its peer sends.
-    pub fn handle_blocked(&mut self, now: Time, link: LinkId, held: usize) {
-        let core = &mut self.core;
-        let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link) else {
-            return;
-        };
-        let patience = core.stall_patience(key.slot);
-        let Some(session) = core.sessions.get_mut(key.slot) else {
-            return;
-        };
-        session.hold(held, &mut core.backlog);
-        session.taken = now;
-        if session.blocked.is_full() {
-            return;
-        }
-        session.blocked.add(Blocked::FULL);
-        session.heartbeat.block();
-        if !core::mem::replace(&mut session.stall_alarm, true) {
-            core.timers.arm_at(now + patience, Alarm::Stalled, key, 0);
-        }
-    }
-
-    /// What had been written to a blocked `link` has left the process.
-    pub fn handle_drained(&mut self, now: Time, link: LinkId) {
-        let core = &mut self.core;
-        if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
-            && let Some(session) = core.sessions.get_mut(key.slot)
+        if let Some((key, _)) = self.core.links.get(link)
+            && let Some(session) = self.core.sessions.get_mut(key.slot)
         {
-            session.blocked.remove(Blocked::FULL);
-            session.hold(0, &mut core.backlog);
-            session.heartbeat.drain(now);
-            session.taken = now;
-            core.mark_ready(key.slot);
+            session.reassembly.keep();
         }
+        self.core.depart(now, out);
     }
 
     /// `link` is gone. Links that no session uses are ignored.
@@ -374,12 +363,6 @@ impl Shard {
         core.join(socket.slot, room)
     }
 
-    /// Has this shard count what waits for its clients in a budget that it shares, instead of one of its own with
-    /// [`Config::max_total_queued_bytes`]. Call it before there are sessions.
-    pub fn share_budget(&mut self, budget: Arc<Budget>) {
-        self.core.backlog.share(budget);
-    }
-
     /// Has `watch` told of rooms from here on. Call it before there are any.
     pub fn watch_rooms(&mut self, watch: Box<dyn RoomWatch>) {
         self.core.namespaces.watch(watch);
@@ -398,7 +381,8 @@ impl Shard {
         }
     }
 
-    /// Applies a command to this shard's members.
+    /// Applies a command to this shard's members. It is the user's, and no limit but those of the members is asked: it costs a visit to each socket that the target
+    /// means, and for a broadcast one look at each session's queue.
     pub fn handle_command(&mut self, now: Time, command: Command, out: &mut Outputs) {
         match command {
             Command::Broadcast { target, message } => self.core.broadcast(now, &target, message, out),
@@ -485,12 +469,6 @@ impl Shard {
         &self.core.config
     }
 
-    /// The budget that this shard charges with what waits for its clients.
-    #[must_use]
-    pub const fn budget(&self) -> &Arc<Budget> {
-        self.core.backlog.budget()
-    }
-
     /// How many sessions there are.
     #[must_use]
     pub fn sessions(&self) -> usize {
@@ -557,147 +535,4 @@ impl Shard {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::server::{Cause, Output, Peer, Server};
-    use alloc::format;
-    use alloc::string::String;
-
-    /// A server, its time, and what has been written to anybody.
-    struct World {
-        server: Server,
-        now: Time,
-        written: String,
-    }
-
-    impl World {
-        fn new() -> Self {
-            let entropy = |out: &mut [u8]| out.fill(7);
-            let server = Server::new(Config::default(), [1; 16], Box::new(entropy)).unwrap();
-            Self {
-                server,
-                now: Time::ZERO,
-                written: String::new(),
-            }
-        }
-
-        fn send(&mut self, link: Option<LinkId>, bytes: &[u8]) -> LinkId {
-            let link = link.unwrap_or_else(|| self.server.open(Peer::default()));
-            self.server.handle_bytes(self.now, link, &mut BytesMut::from(bytes));
-            self.settle();
-            link
-        }
-
-        fn settle(&mut self) {
-            while let Some(output) = self.server.poll_output() {
-                match output {
-                    Output::Bytes(_, bytes) => self.written.push_str(&String::from_utf8_lossy(&bytes)),
-                    Output::Delivery(Delivery::Connect { socket, .. }) => {
-                        self.server
-                            .shard(self.now, |shard, out| shard.accept(self.now, socket, out));
-                    }
-                    Output::Delivery(_) | Output::End(_) => {}
-                    Output::Request(..) => panic!("foreign request"),
-                }
-            }
-        }
-
-        fn pass(&mut self, millis: u64) {
-            let end = self.now + Duration::from_millis(millis);
-            while let Some(next) = self.server.next_timeout().filter(|next| *next <= end) {
-                self.now = next;
-                self.server.handle_timeout(next);
-                self.settle();
-            }
-            self.now = end;
-        }
-
-        fn alarms(&mut self) -> usize {
-            self.server.shard(self.now, |shard, _| shard.core.timers.len())
-        }
-    }
-
-    const WEBSOCKET: &[u8] =
-        b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n\
-        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
-    fn text(text: &str) -> Vec<u8> {
-        [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0][..], text.as_bytes()].concat()
-    }
-
-    /// Hardening A16: the deadline of an acknowledgement goes when the acknowledgement has come, not when its time is over.
-    #[test]
-    fn deadlines_of_answered_questions_go() {
-        let mut world = World::new();
-        let link = world.send(None, WEBSOCKET);
-        world.send(Some(link), &text("40"));
-        let socket = SocketKey { slot: 0, generation: 0 };
-        for id in 0..20_000 {
-            let timeout = Some(Duration::from_secs(3_600));
-            let ask = |shard: &mut Shard, _: &mut Outputs| {
-                let mut message = Message::event("/".into(), "ask".into(), Args::default(), Some(id));
-                shard.emit(Time::ZERO, socket, &mut message, Some(AckRequest { id, timeout }))
-            };
-            assert_eq!(world.server.shard(world.now, ask), Ok(()));
-            world.settle();
-            world.send(Some(link), &text(&format!("43{id}[]")));
-            assert!(world.alarms() <= 2_100, "{id}: {}", world.alarms());
-        }
-    }
-
-    /// Hardening A16: handshakes that come and go leave nothing, neither sessions nor their deadlines nor their links.
-    #[test]
-    fn a_crowd_that_has_gone_leaves_nothing() {
-        let mut world = World::new();
-        let links: Vec<_> = (0..5_000).map(|_| world.send(None, WEBSOCKET)).collect();
-        for link in &links {
-            world.send(Some(*link), &text("40"));
-            world.written.clear();
-        }
-        for link in links {
-            world.server.handle_closed(world.now, link, Cause::Closed);
-            world.settle();
-        }
-        assert!(world.alarms() <= 2_100, "{}", world.alarms());
-        let room = |shard: &mut Shard, _: &mut Outputs| {
-            let core = &shard.core;
-            (core.sessions.room(), core.sockets.room(), core.links.len())
-        };
-        let (sessions, sockets, links) = world.server.shard(world.now, room);
-        assert!(
-            sessions <= 64 && sockets <= 64 && links == 0,
-            "{sessions} {sockets} {links}"
-        );
-    }
-
-    /// However long it lives and whatever its client repeats, a session has a handful of entries in the timers.
-    #[test]
-    fn alarms_do_not_pile_up() {
-        let mut world = World::new();
-        world.send(None, b"GET /socket.io/xhr-polling//1 HTTP/1.1\r\nHost: a\r\n\r\n");
-        let id = world.written.split_off(world.written.len() - SessionId::BASE32_LEN);
-        let poll = format!("GET /socket.io/xhr-polling/{id}/1 HTTP/1.1\r\nHost: a\r\n\r\n");
-        for round in 0..1_000 {
-            let link = world.send(None, poll.as_bytes());
-            world.pass(round * 7_919 % 19_000);
-            world.server.handle_closed(world.now, link, Cause::Closed);
-            world.pass(round * 104_729 % 9_000);
-            assert!(world.alarms() <= 3, "round {round}: {}", world.alarms());
-        }
-
-        let mut world = World::new();
-        let link = world.send(
-            None,
-            b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
-              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        );
-        let text = |text: &[u8]| [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0][..], text].concat();
-        world.send(Some(link), &text(b"40"));
-        for round in 0..1_000 {
-            world.send(Some(link), &[text(b"451-[\"m\"]"), text(b"3")].concat());
-            world.send(Some(link), &[0x82, 0x80, 0, 0, 0, 0]);
-            world.pass(500);
-            assert!(world.alarms() <= 4, "round {round}: {}", world.alarms());
-        }
-    }
-}
+mod tests;

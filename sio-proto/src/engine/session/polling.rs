@@ -160,6 +160,11 @@ pub(super) fn post(
             receive(core, now, slot, packet, out);
         }
     }
+    if core.sessions.holds(key.slot, key.generation)
+        && let Some(session) = core.sessions.get_mut(slot)
+    {
+        session.reassembly.keep();
+    }
     asker.header("cache-control", ByteString::from_static("no-store"));
     // text/html on purpose, as genuine servers do (docs/protocol/engine-io.md §4.3).
     out.writes

@@ -1,0 +1,141 @@
+use super::*;
+use crate::server::{Cause, Output, Peer, Server};
+use alloc::format;
+use alloc::string::String;
+
+/// A server, its time, and what has been written to anybody.
+struct World {
+    server: Server,
+    now: Time,
+    written: String,
+}
+
+impl World {
+    fn new() -> Self {
+        let entropy = |out: &mut [u8]| out.fill(7);
+        let server = Server::new(Config::default(), [1; 16], Box::new(entropy)).unwrap();
+        Self {
+            server,
+            now: Time::ZERO,
+            written: String::new(),
+        }
+    }
+
+    fn send(&mut self, link: Option<LinkId>, bytes: &[u8]) -> LinkId {
+        let link = link.unwrap_or_else(|| self.server.open(Peer::default()));
+        self.server.handle_bytes(self.now, link, &mut BytesMut::from(bytes));
+        self.settle();
+        link
+    }
+
+    fn settle(&mut self) {
+        while let Some(output) = self.server.poll_output() {
+            match output {
+                Output::Bytes(_, bytes) => self.written.push_str(&String::from_utf8_lossy(&bytes)),
+                Output::Delivery(Delivery::Connect { socket, .. }) => {
+                    self.server
+                        .shard(self.now, |shard, out| shard.accept(self.now, socket, out));
+                }
+                Output::Delivery(_) | Output::End(_) => {}
+                Output::Request(..) => panic!("foreign request"),
+            }
+        }
+    }
+
+    fn pass(&mut self, millis: u64) {
+        let end = self.now + Duration::from_millis(millis);
+        while let Some(next) = self.server.next_timeout().filter(|next| *next <= end) {
+            self.now = next;
+            self.server.handle_timeout(next);
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    fn alarms(&mut self) -> usize {
+        self.server.shard(self.now, |shard, _| shard.core.timers.len())
+    }
+}
+
+const WEBSOCKET: &[u8] = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+fn text(text: &str) -> Vec<u8> {
+    [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0][..], text.as_bytes()].concat()
+}
+
+/// Hardening A16: the deadline of an acknowledgement goes when the acknowledgement has come, not when its time is over.
+#[test]
+fn deadlines_of_answered_questions_go() {
+    let mut world = World::new();
+    let link = world.send(None, WEBSOCKET);
+    world.send(Some(link), &text("40"));
+    let socket = SocketKey { slot: 0, generation: 0 };
+    for id in 0..20_000 {
+        let timeout = Some(Duration::from_secs(3_600));
+        let ask = |shard: &mut Shard, _: &mut Outputs| {
+            let mut message = Message::event("/".into(), "ask".into(), Args::default(), Some(id));
+            shard.emit(Time::ZERO, socket, &mut message, Some(AckRequest { id, timeout }))
+        };
+        assert_eq!(world.server.shard(world.now, ask), Ok(()));
+        world.settle();
+        world.send(Some(link), &text(&format!("43{id}[]")));
+        assert!(world.alarms() <= 2_100, "{id}: {}", world.alarms());
+    }
+}
+
+/// Hardening A16: handshakes that come and go leave nothing, neither sessions nor their deadlines nor their links.
+#[test]
+fn a_crowd_that_has_gone_leaves_nothing() {
+    let mut world = World::new();
+    let links: Vec<_> = (0..5_000).map(|_| world.send(None, WEBSOCKET)).collect();
+    for link in &links {
+        world.send(Some(*link), &text("40"));
+        world.written.clear();
+    }
+    for link in links {
+        world.server.handle_closed(world.now, link, Cause::Closed);
+        world.settle();
+    }
+    assert!(world.alarms() <= 2_100, "{}", world.alarms());
+    let room = |shard: &mut Shard, _: &mut Outputs| {
+        let core = &shard.core;
+        (core.sessions.room(), core.sockets.room(), core.links.len())
+    };
+    let (sessions, sockets, links) = world.server.shard(world.now, room);
+    assert!(
+        sessions <= 64 && sockets <= 64 && links == 0,
+        "{sessions} {sockets} {links}"
+    );
+}
+
+/// However long it lives and whatever its client repeats, a session has a handful of entries in the timers.
+#[test]
+fn alarms_do_not_pile_up() {
+    let mut world = World::new();
+    world.send(None, b"GET /socket.io/xhr-polling//1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let id = world.written.split_off(world.written.len() - SessionId::BASE32_LEN);
+    let poll = format!("GET /socket.io/xhr-polling/{id}/1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    for round in 0..1_000 {
+        let link = world.send(None, poll.as_bytes());
+        world.pass(round * 7_919 % 19_000);
+        world.server.handle_closed(world.now, link, Cause::Closed);
+        world.pass(round * 104_729 % 9_000);
+        assert!(world.alarms() <= 3, "round {round}: {}", world.alarms());
+    }
+
+    let mut world = World::new();
+    let link = world.send(
+        None,
+        b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    let text = |text: &[u8]| [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0][..], text].concat();
+    world.send(Some(link), &text(b"40"));
+    for round in 0..1_000 {
+        world.send(Some(link), &[text(b"451-[\"m\"]"), text(b"3")].concat());
+        world.send(Some(link), &[0x82, 0x80, 0, 0, 0, 0]);
+        world.pass(500);
+        assert!(world.alarms() <= 4, "round {round}: {}", world.alarms());
+    }
+}
