@@ -138,6 +138,9 @@ impl Connection {
     /// Takes up a link that is a websocket already. `ahead` are bytes of its peer that have been read with the request.
     pub(crate) fn upgraded(mut place: Place, wire: Wire, mut ahead: BytesMut) -> Self {
         place.dropped = Cause::Failed;
+        if place.link.held() > 0 {
+            place.link.rest();
+        }
         let mut conn = Conn::new(Arc::clone(&place.io.config), Peer::default());
         conn.handle_upgraded(wire);
         let mut connection = Self::at(place, conn);

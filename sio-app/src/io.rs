@@ -123,7 +123,7 @@ impl Io {
             runtime,
             router: Router::new(&config, key, shards.len()),
             shutdown: Shutdown::new(shards.len()),
-            tally: Tally::new(budget, runtime.unix_time),
+            tally: Tally::new(budget, runtime),
             directory,
             cells: shards
                 .into_iter()

@@ -9,11 +9,13 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use sio_proto::Time;
 use sio_proto::http::Date;
 use sio_proto::server::{Budget, Counters, Reason, Refused};
 
 use crate::error::HandlerError;
 use crate::io::Io;
+use crate::runtime::Runtime;
 
 /// Counts of a server, as they were a moment ago: what [`Io::metrics`] gives. Totals count from the start.
 ///
@@ -166,9 +168,9 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Nothing has happened, and what waits is counted there.
-    pub(crate) fn new(waiting: Arc<Budget>, unix_time: fn() -> u64) -> Self {
+    pub(crate) fn new(waiting: Arc<Budget>, runtime: Runtime) -> Self {
         Self {
-            traffic: Arc::new(Traffic::new(waiting, unix_time)),
+            traffic: Arc::new(Traffic::new(waiting, runtime)),
             ..Self::default()
         }
     }
@@ -192,8 +194,8 @@ pub(crate) struct Traffic {
     stripes: [Stripe; STRIPES],
     /// Bytes that wait for peers, those in sessions among them.
     pub(crate) waiting: Arc<Budget>,
-    /// The calendar of answers; without it they have no date.
-    unix_time: Option<fn() -> u64>,
+    /// The clocks, which links of tests do without.
+    runtime: Option<Runtime>,
 }
 
 /// Alone in its cache lines.
@@ -205,18 +207,23 @@ struct Stripe {
 }
 
 impl Traffic {
-    pub(crate) fn new(waiting: Arc<Budget>, unix_time: fn() -> u64) -> Self {
+    pub(crate) fn new(waiting: Arc<Budget>, runtime: Runtime) -> Self {
         Self {
             waiting,
-            unix_time: Some(unix_time),
+            runtime: Some(runtime),
             ..Self::default()
         }
+    }
+
+    /// The time, where there is a clock.
+    pub(crate) fn now(&self) -> Option<Time> {
+        self.runtime.map(|runtime| (runtime.now)())
     }
 
     /// The date of an answer that is written now. Each thread puts it into text once a second.
     pub(crate) fn date(&self) -> Option<Date> {
         thread_local!(static LATEST: Cell<Option<(u64, Date)>> = const { Cell::new(None) });
-        let second = self.unix_time?();
+        let second = (self.runtime?.unix_time)();
         let latest = LATEST.get().filter(|(of, _)| *of == second);
         let (_, date) = latest.unwrap_or_else(|| (second, Date::from_unix(second)));
         if latest.is_none() {

@@ -1,10 +1,11 @@
-//! What the clock has to do with: the date of answers.
+//! When things are said: the date of answers, what follows a handshake, and the end of a session that was in nobody's way.
 
+use std::io::{Read, Write};
 use std::time::{Duration, SystemTime};
 
 use sio_app::{ClientFiles, Config, HttpResponse, Options};
 
-use super::{http, serve_with};
+use super::{dial, http, serve, serve_with};
 
 const WEBSOCKET: &str = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
@@ -84,4 +85,38 @@ fn every_answer_says_the_date() {
         head.contains("date: Sun, 06 Nov 1994 08:49:37 GMT") && !head.contains("Date:"),
         "{head}"
     );
+}
+
+/// Hardening C1: a client that begins to listen when the websocket is open must not have read the first packet by then.
+#[test]
+fn a_handshake_is_read_before_the_first_packet() {
+    const ROUNDS: usize = 50;
+    let server = serve(|io| _ = io.of("/").create());
+    let websocket = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{WEBSOCKET}\r\n");
+    let oldest = "GET /socket.io/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
+                  Origin: http://localhost\r\n\r\n";
+    for request in [
+        &*websocket("/socket.io/?EIO=4&transport=websocket"),
+        &websocket("/socket.io/?EIO=3&transport=websocket"),
+        &websocket("/socket.io/websocket"),
+        oldest,
+    ] {
+        let mut alone = 0;
+        for _ in 0..ROUNDS {
+            let mut stream = dial(server.address);
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut first = [0; 4096];
+            let read = stream.read(&mut first).unwrap();
+            assert!(first.starts_with(b"HTTP/1.1 101"), "{request}");
+            if first[..read].ends_with(b"\r\n\r\n") {
+                alone += 1;
+                assert!(stream.read(&mut first).unwrap() > 0, "the packet comes, too");
+            }
+        }
+        // The machine may have had something else to do for all of the time between.
+        assert!(
+            alone * 4 >= ROUNDS * 3,
+            "{alone} of {ROUNDS} heads came alone: {request}"
+        );
+    }
 }
