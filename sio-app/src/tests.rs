@@ -177,9 +177,16 @@ impl Driven {
         self.poll()
     }
 
+    /// Polls as a runtime does: again, if the connection has only let others have their turn.
     pub(crate) fn poll(&mut self) -> Poll<()> {
-        self.connection
-            .poll(&mut Context::from_waker(Waker::noop()), &mut self.script)
+        let counted = Counted::default();
+        let waker = counted.waker();
+        loop {
+            let polled = self.connection.poll(&mut Context::from_waker(&waker), &mut self.script);
+            if polled.is_ready() || counted.take() == 0 {
+                return polled;
+            }
+        }
     }
 
     pub(crate) fn written(&mut self) -> String {
