@@ -111,7 +111,7 @@ mod tests {
     /// Each day follows the one before it.
     #[test]
     fn no_day_is_left_out() {
-        let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
         let (mut year, mut month, mut day) = (1970, 10, 1);
         for days in 0..=LAST_SECOND / SECONDS_A_DAY {
             assert_eq!(civil(days), (year, month, day));
