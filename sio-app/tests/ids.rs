@@ -85,7 +85,7 @@ const THEN: (&str, &str) = ("/socket.io/?EIO=3&transport=websocket", "40/room,")
 #[test]
 fn a_client_is_reached_by_either_id_and_nobody_else_is() {
     let io = Io::new(Config::default(), Options::default().shards(4), RUNTIME).unwrap();
-    drop(io.of("/room"));
+    io.of("/room").create();
     let clients: Vec<Client> = [THEN, TODAY, TODAY, TODAY, TODAY]
         .iter()
         .map(|(target, packet)| Client::new(&io, target, packet))

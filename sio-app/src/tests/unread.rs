@@ -139,3 +139,20 @@ fn an_answer_that_is_not_read_ends_its_connection() {
     }
     assert!((45..=70).contains(&passed), "{passed}");
 }
+
+#[test]
+fn who_never_reads_does_not_keep_a_connection_that_is_over() {
+    let io = server(1);
+    let mut client = Driven::connected(&io);
+    client.wall.room.store(0, Ordering::Relaxed);
+    client.script.full = true;
+    io.emit("n", 1);
+    assert!(client.poll().is_pending());
+    io.sockets()[0].close();
+    assert_eq!(io.sessions(), 0);
+    assert!(client.poll().is_pending());
+    pass(&io, 29_500);
+    assert!(client.poll().is_pending());
+    pass(&io, 500);
+    assert!(client.poll().is_ready());
+}
