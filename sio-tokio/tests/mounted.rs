@@ -118,7 +118,9 @@ async fn websockets_are_ours_once_they_are_upgraded() {
 
 #[tokio::test]
 async fn a_slow_reader_gets_all_of_it_in_order() {
-    let io = default_server();
+    // All of it waits for the reader at once.
+    let config = Config::default().max_queued_bytes(16 << 20);
+    let io = server(config, Options::default());
     io.of("/").on("flood", |socket: Socket| {
         let text = "f".repeat(50_000);
         (0..200).try_for_each(|n| socket.emit("flood", (n, &text)))
