@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use sio_proto::server;
 use sio_proto::socket::Args;
 
-use crate::args::{ArgsError, from_args};
+use crate::args::{ArgsError, detached, from_args};
 use crate::error::EmitError;
 use crate::lock::Mutex;
 use crate::message;
@@ -117,6 +117,12 @@ impl AckSlot {
     pub(crate) fn fill(&self, result: Result<Args, server::AckError>) {
         let waker = {
             let mut slot = self.0.lock();
+            // Nobody may come for it for long.
+            let result = if slot.waker.is_some() {
+                result
+            } else {
+                result.map(detached)
+            };
             slot.result.get_or_insert(result);
             slot.waker.take()
         };

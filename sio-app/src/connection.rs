@@ -56,6 +56,15 @@ thread_local! {
     static ARRIVALS: Lent<Arrivals> = const { Lent::new() };
 }
 
+/// Whether nobody has a part of this thread's read buffer.
+#[cfg(test)]
+pub(crate) fn is_read_buffer_free() -> bool {
+    let mut buffer = READ.take().unwrap_or_default();
+    let free = buffer.try_reclaim(READ_BYTES);
+    READ.set(Some(buffer));
+    free
+}
+
 /// The read side of a connection's socket, and its word on when there is room to write.
 pub trait Source {
     /// Reads what there is, once, behind what is in `buffer`, without making it larger. `Ok(0)` is the end of the stream.
@@ -129,6 +138,9 @@ impl Connection {
     /// Takes up a link that is a websocket already. `ahead` are bytes of its peer that have been read with the request.
     pub(crate) fn upgraded(mut place: Place, wire: Wire, mut ahead: BytesMut) -> Self {
         place.dropped = Cause::Failed;
+        if place.link.held() > 0 {
+            place.link.rest();
+        }
         let mut conn = Conn::new(Arc::clone(&place.io.config), Peer::default());
         conn.handle_upgraded(wire);
         let mut connection = Self::at(place, conn);
@@ -319,6 +331,9 @@ impl Connection {
             let before = bytes.len();
             ARRIVALS.with(|arrivals| {
                 arrivals.with(|arrivals| {
+                    if !self.conn.is_websocket() {
+                        arrivals.date = self.place.io.tally.traffic.date();
+                    }
                     self.conn.handle_bytes(bytes, arrivals);
                     self.handle(arrivals);
                     trim(&mut arrivals.packets);

@@ -22,6 +22,8 @@
 //! # }
 //! ```
 //!
+//! A handler that blocks stops everybody whom its thread serves; see [the crate's page](crate#handlers-that-take-long).
+//!
 //! The marker `M` of the traits here says which shape it is; it is always inferred.
 
 use std::fmt::Display;
@@ -34,7 +36,7 @@ use sio_proto::server::Reason;
 use sio_proto::socket::Args;
 
 use crate::ack::Ack;
-use crate::args::from_args;
+use crate::args::{ArgsError, from_args, from_args_to_keep};
 use crate::error::HandlerError;
 use crate::middleware::Refusal;
 use crate::socket::Socket;
@@ -76,9 +78,24 @@ pub struct Call {
     pub(crate) socket: Socket,
     pub(crate) args: Args,
     pub(crate) ack: Option<u64>,
+    pub(crate) keeps: bool,
 }
 
 impl Call {
+    /// The handler may wait, and keep its arguments meanwhile.
+    fn into_kept(mut self) -> Self {
+        self.keeps = true;
+        self
+    }
+
+    fn args_as<A: DeserializeOwned + 'static>(&mut self) -> Result<A, ArgsError> {
+        let args = std::mem::take(&mut self.args);
+        match self.keeps {
+            true => from_args_to_keep(args),
+            false => from_args(args),
+        }
+    }
+
     fn ack(&self) -> Ack {
         Ack::new(&self.socket, self.ack)
     }
@@ -144,6 +161,7 @@ macro_rules! event_handlers {
             $($args: DeserializeOwned + 'static,)?
         {
             fn call(&self, $call: Call) -> Started {
+                let $call = $call.into_kept();
                 $($ready)*
                 start(self($($value),*))
             }
@@ -153,8 +171,8 @@ macro_rules! event_handlers {
 
 /// Binds the arguments as a type, or returns with the error.
 macro_rules! args_or_return {
-    ($args:expr) => {
-        match from_args($args) {
+    ($call:expr) => {
+        match $call.args_as() {
             Ok(args) => args,
             Err(error) => return Started::Done(Err(error.into())),
         }
@@ -184,8 +202,8 @@ where
 event_handlers! {
     (Socket) |call| {} (call.socket);
     (Socket, Ack) |call| { let ack = call.ack(); } (call.socket, ack);
-    (Socket, A) <A> |call| { let args: A = args_or_return!(call.args); } (call.socket, args);
-    (Socket, A, Ack) <A> |call| { let ack = call.ack(); let args: A = args_or_return!(call.args); } (call.socket, args, ack);
+    (Socket, A) <A> |call| { let mut call = call; let args: A = args_or_return!(call); } (call.socket, args);
+    (Socket, A, Ack) <A> |call| { let mut call = call; let ack = call.ack(); let args: A = args_or_return!(call); } (call.socket, args, ack);
 }
 
 /// A function that is told of a connection: `|socket: Socket|` or `||`, `async` or not.

@@ -49,6 +49,7 @@
 //! | warn | `arguments do not fit`, `cannot emit` | `namespace`, `event` |
 //! | warn | `too many events wait for a handler: the session is closed` | `socket` |
 //! | warn | `a client's payload cannot be read` | `socket`, `codec`, `looks_like`, `error` |
+//! | warn | `a handler kept its thread, and others waited`, from 50 ms on | `namespace`, `event`, `millis` |
 //! | warn | `cannot accept`, once until it can again | `error` |
 //! | warn | `request refused for where it comes from`: `origin` and `host` are what it says, cut short; `setting` is the one that would let it in | `origin`, `host`, `setting`, `why` |
 //! | warn | `too much is being received: a connection is closed` | |
@@ -82,6 +83,16 @@
 //! * **An acknowledgement** answers the event it was asked for with; among the other packets of its sender it keeps its place. The disconnect handler comes after all events.
 //!
 //! Each has its test in `tests/many-cores.rs`, with several threads and shards.
+//!
+//! # Handlers that take long
+//!
+//! A handler runs on the thread that has read its event, and until it returns, or waits at an `.await`, that thread serves nobody else: all other connections that
+//! the runtime has given to the thread stand still, heartbeats and acknowledgements included. So a handler must not block: no `std::thread::sleep`
+//! ([`Socket::sleep`] instead), no lock that is held for long, no files or databases but by `async` calls. What computes or blocks for more than some
+//! milliseconds belongs on a thread of its own: `tokio::task::spawn_blocking`, `async_std::task::spawn_blocking`, `blocking::unblock` with smol, awaited in an `async` handler.
+//! A warning names handlers that have kept their thread for 50 ms or longer, middlewares (as `middleware`) among them.
+//!
+//! What a handler waits for counts against its client ([`Options::max_waiting_events`]), and one that nobody needs any more can end with [`Socket::gone`].
 //!
 //! # How it is fast
 //!

@@ -19,11 +19,9 @@ use bytestring::ByteString;
 use sio_proto::server::Reason;
 use sio_proto::socket::Args;
 
+use crate::args::{detached, detached_text};
 use crate::load::{Load, Overflow};
 use crate::lock::Mutex;
-
-/// What is larger keeps the buffer that it was read into: it is most of it.
-const MAX_COPIED: usize = 64 * 1024;
 
 /// What concerns one socket, in order.
 #[derive(Debug)]
@@ -53,12 +51,12 @@ impl Mail {
     /// The same in memory of its own, for one that stays: it is a small part of what its thread reads into, which others need.
     fn detached(self) -> Self {
         match self {
-            Self::Event { name, args, ack } if name.len() + args_bytes(&args) <= MAX_COPIED => Self::Event {
-                name: String::from(&*name).into(),
-                args: args.detached(),
+            Self::Event { name, args, ack } => Self::Event {
+                name: detached_text(name),
+                args: detached(args),
                 ack,
             },
-            other => other,
+            Self::Disconnect { .. } => self,
         }
     }
 }
@@ -71,6 +69,9 @@ pub(crate) fn args_bytes(args: &Args) -> usize {
 /// Who is at work for a socket; unique among turns and futures.
 pub(crate) type Owner = u64;
 
+/// Nobody is at work, and the next to be is the turn that has the next mail.
+const NOBODY_YET: Owner = Owner::MAX;
+
 #[derive(Default)]
 pub(crate) struct Mailbox(Mutex<State>);
 
@@ -80,6 +81,8 @@ struct State {
     owner: Owner,
     /// How many mails the owner has that it has not finished.
     given: u32,
+    /// How many mails a turn has that was the owner and has not come to them. They go before everything that has arrived since.
+    astray: u32,
     queue: VecDeque<Mail>,
     /// How many at the front of the queue were given out and came back.
     returned: usize,
@@ -138,7 +141,7 @@ impl Mailbox {
     /// [`Overflow`] for an event that would have to wait where too much does.
     pub(crate) fn admit(&self, owner: Owner, mail: Mail, load: &Load) -> Result<Option<Mail>, Overflow> {
         let mut state = self.0.lock();
-        if (state.owner == 0 || state.owner == owner) && state.queue.is_empty() {
+        if (state.owner == 0 || state.owner == owner) && state.queue.is_empty() && state.astray == 0 {
             state.owner = owner;
             state.given += 1;
             return Ok(Some(mail));
@@ -155,17 +158,23 @@ impl Mailbox {
         self.0.lock().waiting()
     }
 
-    /// The turn `owner` comes to a mail it was given. It gets it back unless the mailbox has been parked meanwhile.
+    /// The turn `owner` comes to a mail it was given. It gets it back unless the mailbox has been parked meanwhile, and who came after is still at
+    /// work.
     pub(crate) fn begin(&self, owner: Owner, mail: Mail, load: &Load) -> Option<Mail> {
         let mut state = self.0.lock();
         if state.owner == owner {
+            return Some(mail);
+        }
+        if state.owner == NOBODY_YET {
+            state.owner = owner;
+            state.given = std::mem::take(&mut state.astray);
             return Some(mail);
         }
         let at = state.returned;
         mail.bytes().into_iter().for_each(|bytes| load.add(bytes));
         state.queue.insert(at, mail.detached());
         state.returned += 1;
-        state.given -= 1;
+        state.astray -= 1;
         None
     }
 
@@ -174,6 +183,10 @@ impl Mailbox {
         let mut state = self.0.lock();
         state.given -= 1;
         if state.given > 0 {
+            return Next::Nothing;
+        }
+        if state.astray > 0 && state.returned == 0 {
+            state.owner = NOBODY_YET;
             return Next::Nothing;
         }
         if let Some(mail) = state.pop(load) {
@@ -215,7 +228,10 @@ impl Mailbox {
 
     /// A future takes over from the turn that is at work.
     pub(crate) fn park(&self, future: Owner) {
-        self.0.lock().owner = future;
+        let mut state = self.0.lock();
+        state.owner = future;
+        state.astray += state.given - 1;
+        state.given = 1;
     }
 
     /// A turn takes over from the future.
@@ -315,6 +331,33 @@ mod tests {
     fn exit(mailbox: &Mailbox, load: &Load, bytes: usize) -> bool {
         load.leave(bytes);
         mailbox.exit()
+    }
+
+    #[test]
+    fn a_future_that_ends_before_its_turn_goes_on_leaves_the_rest_to_it() {
+        let (mailbox, load) = (Mailbox::default(), load());
+        mailbox.open(1);
+        assert_eq!(next(&mailbox, &load), None);
+        let given = ["a", "b", "c"].map(|n| mailbox.admit(1, event(n), &load).unwrap().unwrap());
+        let [a, b, c] = given;
+        assert!(mailbox.begin(1, a, &load).is_some());
+        mailbox.park(99);
+        // Another thread has it, and is done before the turn comes to its second mail.
+        mailbox.resume(2);
+        assert!(
+            mailbox.admit(2, event("d"), &load).unwrap().is_none(),
+            "behind the others"
+        );
+        assert_eq!(next(&mailbox, &load), None);
+        assert!(mailbox.admit(3, event("e"), &load).unwrap().is_none());
+        assert_eq!(name(mailbox.begin(1, b, &load).unwrap()), "b");
+        assert_eq!(next(&mailbox, &load), None);
+        assert_eq!(name(mailbox.begin(1, c, &load).unwrap()), "c");
+        assert_eq!(next(&mailbox, &load).unwrap(), "d");
+        assert_eq!(next(&mailbox, &load).unwrap(), "e");
+        assert_eq!(next(&mailbox, &load), None);
+        assert!(mailbox.admit(4, event("f"), &load).unwrap().is_some());
+        assert_eq!(load.waiting(), (0, 0));
     }
 
     #[test]

@@ -69,6 +69,7 @@ pub(crate) struct Warnings {
     pub(crate) overflows: Rated,
     pub(crate) garbled: Rated,
     pub(crate) accepting: Rated,
+    pub(crate) slow: Rated,
     pub(crate) strangers: Rated,
     pub(crate) receiving: Rated,
 }
@@ -83,6 +84,7 @@ impl Warnings {
             overflows: Rated::new("too many events wait for a handler"),
             garbled: Rated::new("a client's payload cannot be read"),
             accepting: Rated::new("cannot accept"),
+            slow: Rated::new("a handler kept its thread"),
             strangers: Rated::new("request refused for where it comes from"),
             receiving: Rated::new("too much is being received"),
         }

@@ -132,6 +132,14 @@ impl ShardCell {
         );
     }
 
+    /// A handler has kept its thread.
+    pub(crate) fn warn_of_slowness(&self, namespace: &str, event: &str, took: Duration) {
+        self.warnings.slow.say((self.runtime.now)(), || {
+            let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(namespace, event, millis, "a handler kept its thread, and others waited");
+        });
+    }
+
     /// Tells the log, where no lock is held: who reads it may come back.
     fn tell(&self, note: Note) {
         match note {

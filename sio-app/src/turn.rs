@@ -33,6 +33,12 @@ thread_local!(static TURN: Turn = const { Turn::new() });
 /// clients waiting.
 const BYTES_BETWEEN_WRITES: usize = 256 * 1024;
 
+/// Which handlers of a turn are timed.
+const TIMED_HANDLERS: u32 = 4;
+
+/// A handler that keeps its thread for so long keeps others waiting.
+const SLOW: Duration = Duration::from_millis(50);
+
 /// What an emitted packet counts for at least: with nothing in them, so many packets are written at once as are well below what may wait for a session.
 const WEIGHT_OF_A_PACKET: usize = 64;
 
@@ -54,6 +60,9 @@ pub(crate) struct Turn {
     now: Cell<Time>,
     /// Who owns the mailboxes of this turn's work; zero until one is needed.
     owner: Cell<Owner>,
+    /// How many handlers have run in this turn, and when the last one that was timed had ended.
+    handled: Cell<u32>,
+    timed: Cell<Time>,
     /// Bytes emitted since something was written.
     emitted: Cell<usize>,
     work: RefCell<VecDeque<Work>>,
@@ -124,6 +133,23 @@ pub(crate) fn act<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
     })
 }
 
+/// A handler has returned, or has to wait: how long it kept its thread, if that was long.
+///
+/// The clock is read for the first few handlers of a turn, so that many events in one read do not pay for it. A turn whose later handlers are slow makes its
+/// thread wait as well, but then their socket sends many, and one of them is the first of another turn.
+pub(crate) fn slow(runtime: Runtime) -> Option<Duration> {
+    TURN.with(|turn| {
+        let handled = turn.handled.get();
+        turn.handled.set(handled.saturating_add(1));
+        if handled >= TIMED_HANDLERS {
+            return None;
+        }
+        let now = (runtime.now)();
+        let took = now.saturating_since(turn.timed.replace(now));
+        (took >= SLOW).then_some(took)
+    })
+}
+
 /// How long the volatile messages that a thread sends outside of turns count as sent at once.
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -156,6 +182,8 @@ impl Turn {
             running: Cell::new(false),
             now: Cell::new(Time::ZERO),
             owner: Cell::new(0),
+            handled: Cell::new(0),
+            timed: Cell::new(Time::ZERO),
             emitted: Cell::new(0),
             work: RefCell::new(VecDeque::new()),
             shards: RefCell::new(Vec::new()),
@@ -184,6 +212,8 @@ impl Turn {
     fn begin(&self, runtime: Runtime) -> Ending<'_> {
         self.running.set(true);
         self.now.set((runtime.now)());
+        self.handled.set(0);
+        self.timed.set(self.now.get());
         Ending(self)
     }
 

@@ -190,6 +190,7 @@ fn event(socket: &Arc<SocketInner>, table: &Table, name: &str, mut args: Args, a
         socket: Socket(Arc::clone(socket)),
         args,
         ack,
+        keeps: false,
     };
     let started = guarded(|| handler(call));
     settle(socket, name, bytes, started, table.one_at_a_time)
@@ -204,6 +205,7 @@ fn settle(
     started: Result<Started, HandlerError>,
     parks: bool,
 ) -> Then {
+    warn_if_slow(socket, name);
     match started {
         Ok(Started::Done(Ok(()))) => Then::Next,
         Ok(Started::Done(Err(error))) | Err(error) => {
@@ -226,6 +228,13 @@ fn settle(
             }));
             if parks { Then::Parked } else { Then::Next }
         }
+    }
+}
+
+/// A handler, or a middleware, has given its thread back.
+fn warn_if_slow(socket: &Arc<SocketInner>, event: &str) {
+    if let Some(took) = turn::slow(socket.runtime()) {
+        socket.cell.warn_of_slowness(&socket.namespace, event, took);
     }
 }
 
@@ -286,10 +295,11 @@ fn decide(turn: &Turn, socket: &Arc<SocketInner>, deciding: Deciding) -> Then {
     }
     let socket_ = Arc::clone(socket);
     let mut decision: Decision = Box::pin(async move { ask_all(&socket_).await });
-    match decision
+    let polled = decision
         .as_mut()
-        .poll(&mut Context::from_waker(std::task::Waker::noop()))
-    {
+        .poll(&mut Context::from_waker(std::task::Waker::noop()));
+    warn_if_slow(socket, "middleware");
+    match polled {
         Poll::Ready(decision) => decided(turn, socket, decision),
         Poll::Pending => {
             let guest = socket.guest(socket.auth_bytes());

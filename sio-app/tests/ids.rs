@@ -12,6 +12,7 @@ use sio_app::{
 
 const RUNTIME: Runtime = Runtime {
     now: || Time::ZERO,
+    unix_time: || 784_111_777,
     spawn: std::mem::forget,
     fill: |out| {
         static NEXT: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(1);
@@ -85,7 +86,7 @@ const THEN: (&str, &str) = ("/socket.io/?EIO=3&transport=websocket", "40/room,")
 #[test]
 fn a_client_is_reached_by_either_id_and_nobody_else_is() {
     let io = Io::new(Config::default(), Options::default().shards(4), RUNTIME).unwrap();
-    drop(io.of("/room"));
+    io.of("/room").create();
     let clients: Vec<Client> = [THEN, TODAY, TODAY, TODAY, TODAY]
         .iter()
         .map(|(target, packet)| Client::new(&io, target, packet))

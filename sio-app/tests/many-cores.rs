@@ -20,6 +20,7 @@ static TASKS: Mutex<Vec<Task>> = Mutex::new(Vec::new());
 
 const RUNTIME: Runtime = Runtime {
     now: || Time::ZERO,
+    unix_time: || 784_111_777,
     spawn: |task| TASKS.lock().unwrap().push(task),
     fill: |out| {
         static STATE: AtomicU64 = AtomicU64::new(1);
@@ -75,9 +76,24 @@ struct Client {
     connection: Mutex<Connection>,
     wall: Wall,
     socket: Socket,
+    /// The acknowledgements that it has heard.
+    acknowledged: BTreeSet<String>,
 }
 
 impl Client {
+    /// Answers what it has been asked, and notes what it was answered.
+    fn answer(&mut self) {
+        let heard = self.heard();
+        let answers = heard.iter().filter_map(|packet| {
+            let (id, asked) = packet.strip_prefix("42")?.split_once("[\"q\",")?;
+            Some(format!("43{id}[{asked}"))
+        });
+        let answers: Vec<_> = answers.collect();
+        self.say(&answers);
+        self.acknowledged
+            .extend(heard.into_iter().filter(|packet| packet.starts_with("43")));
+    }
+
     fn say(&mut self, packets: &[String]) {
         if packets.is_empty() {
             return;
@@ -139,6 +155,7 @@ fn clients(io: &Io, count: usize) -> Vec<Client> {
             connection: Mutex::new(connection),
             wall,
             socket,
+            acknowledged: BTreeSet::new(),
         }
     };
     (0..count).map(|_| connect()).collect()
@@ -338,20 +355,25 @@ fn acknowledgements_find_their_way() {
                     let socket = client.lock().unwrap().socket.clone();
                     let question = asker * ROUNDS + n;
                     let mut answer = Box::pin(socket.emit_with_ack::<usize, _>("q", question));
-                    {
-                        // Whoever has the client answers what it was asked, and asks something itself.
+                    client
+                        .lock()
+                        .unwrap()
+                        .say(&[format!("42{question}[\"ask\",{question}]")]);
+                    let (acknowledged, mut answered) = (format!("43{question}[{question}]"), Poll::Pending);
+                    // Another thread may be writing to this client, and then writes what is for it now, too.
+                    for _ in 0..1_000_000 {
                         let client = &mut *client.lock().unwrap();
-                        client.say(&[format!("42{question}[\"ask\",{question}]")]);
-                        let heard = client.heard();
-                        assert!(heard.contains(&format!("43{question}[{question}]")));
-                        let answers = heard.iter().filter_map(|packet| {
-                            let (id, asked) = packet.strip_prefix("42")?.split_once("[\"q\",")?;
-                            Some(format!("43{id}[{asked}"))
-                        });
-                        let answers: Vec<_> = answers.collect();
-                        client.say(&answers);
+                        client.answer();
+                        answered = match answered {
+                            Poll::Pending => answer.as_mut().poll(&mut Context::from_waker(Waker::noop())),
+                            answered => answered,
+                        };
+                        if answered.is_ready() && client.acknowledged.contains(&acknowledged) {
+                            break;
+                        }
+                        thread::yield_now();
                     }
-                    let answered = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                    assert!(client.lock().unwrap().acknowledged.remove(&acknowledged));
                     assert!(matches!(answered, Poll::Ready(Ok(n)) if n == question), "{answered:?}");
                 }
             });

@@ -86,6 +86,7 @@ pub mod detect;
 pub mod engine;
 pub mod http;
 pub mod json;
+mod keep;
 pub mod legacy;
 pub mod manual;
 pub mod server;

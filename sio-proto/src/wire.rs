@@ -11,7 +11,7 @@ use bytestring::ByteString;
 
 use crate::engine::{Revision, bodies};
 use crate::server::{EngineMessage, Reason};
-use crate::{Config, engine, legacy, socket};
+use crate::{Config, engine, keep, legacy, socket};
 
 /// Which wire a websocket's messages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,24 @@ pub enum Inbound {
 }
 
 impl Inbound {
+    /// The packet has to wait, and must not keep the buffer that it was read into.
+    pub(crate) fn kept(mut self) -> Self {
+        match &mut self {
+            Self::Engine(packet) => packet.keep(),
+            Self::Socket(socket::text::Decoded::Packet(packet)) => packet.keep(),
+            Self::Socket(socket::text::Decoded::Partial(partial)) => partial.keep(),
+            Self::Part(message) => message.keep(),
+            Self::Message(text) | Self::Heartbeat(text) | Self::Payload { payload: text, .. } => keep::text(text),
+            Self::Socket(socket::text::Decoded::Nothing)
+            | Self::Colon(_)
+            | Self::Digest(_)
+            | Self::Goodbye
+            | Self::Garbled(_)
+            | Self::Broken(_) => {}
+        }
+        self
+    }
+
     /// What the client has said in it, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self {

@@ -1,6 +1,7 @@
 //! Reading: a `serde` deserializer over raw arguments, and one that puts attachments back where placeholders stand.
 
 use std::any::Any;
+use std::cell::Cell;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -18,11 +19,72 @@ use super::{ArgsError, BINARY, DATA, Data, HANDOFF, Handoff, RAW, RAW_ARGS, RawA
 pub(crate) fn from_args<T: DeserializeOwned + 'static>(args: Args) -> Result<T, ArgsError> {
     let mut slot: Option<T> = None;
     if let Some(slot) = (&mut slot as &mut dyn Any).downcast_mut::<Option<RawArgs>>() {
-        *slot = Some(RawArgs(args));
+        *slot = Some(RawArgs(args_handed_over(args)));
     } else {
         slot = Some(T::deserialize(List(&args)).map_err(ArgsError::new)?);
     }
     slot.ok_or_else(|| ArgsError::new(Error::custom("unreachable: one of the two branches has filled it")))
+}
+
+thread_local!(static KEEPS: Cell<bool> = const { Cell::new(false) });
+
+/// The same for who may keep them for long: what shares their buffer in the type, and is small, has memory of its own.
+pub(crate) fn from_args_to_keep<T: DeserializeOwned + 'static>(args: Args) -> Result<T, ArgsError> {
+    /// The type's own code may panic.
+    struct Ends;
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            KEEPS.set(false);
+        }
+    }
+    KEEPS.set(true);
+    let _ends = Ends;
+    from_args(args)
+}
+
+/// Bytes as the type gets them.
+pub(super) fn handed_over(bytes: Bytes) -> Bytes {
+    match KEEPS.get() {
+        true => small(bytes),
+        false => bytes,
+    }
+}
+
+fn args_handed_over(args: Args) -> Args {
+    match KEEPS.get() {
+        true => detached(args),
+        false => args,
+    }
+}
+
+/// What is larger keeps the buffer that it was read into: it is most of it.
+const MAX_COPIED: usize = 64 * 1024;
+
+fn small(bytes: Bytes) -> Bytes {
+    match bytes.len() {
+        ..=MAX_COPIED => Bytes::copy_from_slice(&bytes),
+        _ => bytes,
+    }
+}
+
+/// A text in memory of its own, if it is small.
+pub(crate) fn detached_text(text: ByteString) -> ByteString {
+    match text.len() {
+        ..=MAX_COPIED => ByteString::from(&*text),
+        _ => text,
+    }
+}
+
+/// Arguments in memory of their own, what is large of them excepted: for those that stay.
+pub(crate) fn detached(args: Args) -> Args {
+    Args {
+        json: detached_text(args.json),
+        attachments: args.attachments.into_iter().map(small).collect(),
+        exact: match args.exact.is_empty() {
+            true => args.exact,
+            false => args.exact.detached(),
+        },
+    }
 }
 
 /// All arguments: a tuple takes them one by one, everything else is about the first.
@@ -64,7 +126,7 @@ impl<'de> Deserializer<'de> for List<'de> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
         if name == RAW_ARGS {
-            HANDOFF.set(Some(Handoff::Args(self.0.clone())));
+            HANDOFF.set(Some(Handoff::Args(args_handed_over(self.0.clone()))));
             return visitor.visit_unit();
         }
         self.first().deserialize_newtype_struct(name, visitor)
@@ -188,12 +250,17 @@ impl<'de> Deserializer<'de> for Arg<'de> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
         let handoff = match name {
-            RAW => Handoff::Args(Args {
+            RAW => Handoff::Args(args_handed_over(Args {
                 json: self.raw(),
                 attachments: self.args.attachments.clone(),
                 exact: self.args.exact.only(self.place),
+            })),
+            DATA => Handoff::Data(match self.data()? {
+                Data::Binary(bytes) => Data::Binary(handed_over(bytes)),
+                Data::Text(text) if KEEPS.get() => Data::Text(detached_text(text)),
+                Data::Json(json) if KEEPS.get() => Data::Json(detached_text(json)),
+                data => data,
             }),
-            DATA => Handoff::Data(self.data()?),
             _ => {
                 let mut json = serde_json::Deserializer::from_str(self.json.unwrap_or("null"));
                 return match &self.args.attachments[..] {

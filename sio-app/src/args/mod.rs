@@ -33,7 +33,7 @@ use serde::ser::{Error as _, Serializer};
 use serde::{Deserialize, Serialize};
 use sio_proto::socket::Args;
 
-pub(crate) use decode::from_args;
+pub(crate) use decode::{detached, detached_text, from_args, from_args_to_keep};
 pub(crate) use encode::to_args;
 
 /// Arguments that could not be read as the type a handler asks for.
@@ -50,7 +50,7 @@ impl ArgsError {
 /// All arguments of an event, untouched.
 ///
 /// Emitting it again forwards the bytes as they came. A clone shares them; so does what is kept of it, and with it the
-/// buffer it was read into, so keep [`RawArgs::compact`] copies of what you keep for long.
+/// buffer it was read into, so keep [`RawArgs::compact`] copies of what you keep for long. An `async` handler, which may wait, gets a copy of what is small.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawArgs(pub(crate) Args);
 
@@ -117,7 +117,8 @@ impl From<RawArgs> for Args {
 
 /// One argument, untouched: the means to pass a part on without looking into it.
 ///
-/// It stands for a whole argument, alone or in a tuple (`(String, Raw)`), not for a part of one.
+/// It stands for a whole argument, alone or in a tuple (`(String, Raw)`), not for a part of one. As [`RawArgs`] it may share the buffer that it was
+/// read into, of 128 KiB: who keeps it for long keeps a [`RawArgs::compact`] copy of all arguments instead. An `async` handler gets a copy of what is small.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Raw(pub(crate) Args);
 
@@ -139,7 +140,8 @@ impl Raw {
 
 /// Bytes that travel as an attachment, at any depth of an argument, and are not copied on the way.
 ///
-/// [`Bytes`] and everything else that is bytes to `serde` work too, at the price of a copy.
+/// [`Bytes`] and everything else that is bytes to `serde` work too, at the price of a copy. Bytes that are not copied may share the buffer that they
+/// were read into, of 128 KiB: who keeps a few of them for long takes [`Bytes`]. An `async` handler gets a copy of what is small.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Binary(pub Bytes);
 
@@ -273,7 +275,7 @@ impl<'de> Deserialize<'de> for Binary {
             }
             fn visit_unit<E: serde::de::Error>(self) -> Result<Binary, E> {
                 match take_handoff()? {
-                    Handoff::Bytes(bytes) => Ok(Binary(bytes)),
+                    Handoff::Bytes(bytes) => Ok(Binary(decode::handed_over(bytes))),
                     Handoff::Args(_) | Handoff::Data(_) => Err(E::custom("expected bytes")),
                 }
             }

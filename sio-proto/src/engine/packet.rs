@@ -18,6 +18,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
+use crate::keep;
+
 /// Standard alphabet; we write padding, and read without it too, because old clients leave it away.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -77,6 +79,15 @@ pub enum DecodeError {
 }
 
 impl Packet {
+    /// Gives what is here memory of its own, if it is small.
+    pub(crate) fn keep(&mut self) {
+        match self {
+            Self::Open(text) | Self::Ping(text) | Self::Pong(text) | Self::Message(text) => keep::text(text),
+            Self::Binary(bytes) => keep::bytes(bytes),
+            Self::Close | Self::Upgrade | Self::Noop => {}
+        }
+    }
+
     /// Reads the text form: a websocket text message, or one packet of a payload.
     ///
     /// # Errors

@@ -169,7 +169,11 @@ impl BodyReader {
                 false
             }
         };
-        Ok(whole.then(|| self.finish()))
+        if !whole {
+            self.gathered.keep();
+            return Ok(None);
+        }
+        Ok(Some(self.finish()))
     }
 
     /// What has been gathered.
@@ -178,7 +182,7 @@ impl BodyReader {
     }
 }
 
-/// The first piece is kept as it is; from the second on everything is copied into one buffer.
+/// A body that comes in one piece stays as it is; any other is copied into one buffer.
 #[derive(Debug, Default)]
 struct Gathered {
     first: Bytes,
@@ -199,13 +203,18 @@ impl Gathered {
             self.first = bytes.split_to(count).freeze();
             return;
         }
-        if self.joined.is_empty() {
-            self.joined.extend_from_slice(&core::mem::take(&mut self.first));
-        }
+        self.keep();
         if let Some(piece) = bytes.get(..count) {
             self.joined.extend_from_slice(piece);
         }
         bytes.advance(count);
+    }
+
+    /// More is to come, who knows when: the first piece is copied now, not when the second is there, so that the buffer it came in can go.
+    fn keep(&mut self) {
+        if !self.first.is_empty() {
+            self.joined.extend_from_slice(&core::mem::take(&mut self.first));
+        }
     }
 
     fn finish(self) -> Bytes {

@@ -197,24 +197,25 @@ impl RequestDecoder {
             }
         };
         if version_minor >= 1 && request.headers.has_token("expect", "100-continue") {
-            self.state = State::Body(Box::new(Pending {
-                request,
-                body,
-                told: false,
-            }));
+            self.wait(&request, body);
             return Ok(Some(Event::Continue));
         }
         match body.read(bytes, limits).transpose() {
             Some(body) => self.end(request, body),
             None => {
-                self.state = State::Body(Box::new(Pending {
-                    request,
-                    body,
-                    told: false,
-                }));
+                self.wait(&request, body);
                 Ok(None)
             }
         }
+    }
+
+    /// The body is not there yet. The head is kept for as long as a peer likes, and not the buffer it came in.
+    fn wait(&mut self, request: &Request, body: BodyReader) {
+        self.state = State::Body(Box::new(Pending {
+            request: request.compact(),
+            body,
+            told: false,
+        }));
     }
 
     /// A body has come to its end, good or bad.

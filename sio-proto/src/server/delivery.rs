@@ -8,6 +8,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::{Auth, Form, Garbled, Generation, Handshake, Reason, Stranger, TransportKind};
+use crate::keep;
 use crate::socket::Args;
 use crate::{SessionKey, Sid, SocketKey, WireId};
 
@@ -135,6 +136,14 @@ impl EngineMessage {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Gives what is small memory of its own.
+    pub(crate) fn keep(&mut self) {
+        match self {
+            Self::Text(text) => keep::text(text),
+            Self::Binary(bytes) => keep::bytes(bytes),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use bytestring::ByteString;
 use super::text::{DecodeError, Decoded, Limits, Partial, decode};
 use super::{Packet, Revision, Role};
 use crate::codec::{PacketError, PacketParser};
+use crate::keep;
 use crate::server::EngineMessage;
 
 /// Turns the messages of one connection into packets.
@@ -35,6 +36,8 @@ pub struct Reassembly {
 struct Pending {
     what: Awaited,
     bytes: usize,
+    /// How many of its parts have memory of their own.
+    kept: usize,
 }
 
 #[derive(Debug)]
@@ -50,6 +53,29 @@ impl Reassembly {
     #[must_use]
     pub const fn new() -> Self {
         Self { pending: None }
+    }
+
+    /// The input is over. What is awaited may never come: what is here does not keep the buffer that it was read into.
+    pub(crate) fn keep(&mut self) {
+        let Some(pending) = &mut self.pending else { return };
+        let kept = pending.kept;
+        pending.kept = match &mut pending.what {
+            Awaited::Attachments(partial) => {
+                if kept == 0 {
+                    partial.packet.keep();
+                }
+                let attachments = partial.packet.args_mut().map(|args| &mut args.attachments[..]);
+                let attachments = attachments.unwrap_or_default();
+                if kept > 0 {
+                    attachments.iter_mut().skip(kept - 1).for_each(keep::bytes);
+                }
+                attachments.len() + 1
+            }
+            Awaited::Parts(parts) => {
+                parts.iter_mut().skip(kept).for_each(EngineMessage::keep);
+                parts.len()
+            }
+        };
     }
 
     /// Whether attachments are awaited.
@@ -102,7 +128,11 @@ impl Reassembly {
             Decoded::Partial(partial) => {
                 debug_assert!(partial.attachments > 0);
                 let what = Awaited::Attachments(partial);
-                self.pending = Some(Box::new(Pending { what, bytes: 0 }));
+                self.pending = Some(Box::new(Pending {
+                    what,
+                    bytes: 0,
+                    kept: 0,
+                }));
                 Ok(None)
             }
         }
@@ -153,12 +183,13 @@ impl Reassembly {
         parser: &dyn PacketParser,
         limits: &Limits,
     ) -> Result<Option<Packet>, PacketError> {
-        let (mut parts, bytes) = match self.pending.take().map(|pending| *pending) {
-            None => (Vec::new(), 0),
+        let (mut parts, bytes, kept) = match self.pending.take().map(|pending| *pending) {
+            None => (Vec::new(), 0, 0),
             Some(Pending {
                 what: Awaited::Parts(parts),
                 bytes,
-            }) => (parts, bytes),
+                kept,
+            }) => (parts, bytes, kept),
             Some(_) => return Err(DecodeError::UnexpectedAttachment.into()),
         };
         let bytes = bytes + part.len();
@@ -172,7 +203,7 @@ impl Reassembly {
         let packet = parser.join(&parts, limits)?;
         if packet.is_none() {
             let what = Awaited::Parts(parts);
-            self.pending = Some(Box::new(Pending { what, bytes }));
+            self.pending = Some(Box::new(Pending { what, bytes, kept }));
         }
         Ok(packet)
     }

@@ -9,6 +9,7 @@ use bytestring::ByteString;
 
 use super::Exact;
 use crate::json::{Elements, PlaceholderError, elements, named_attachments};
+use crate::keep;
 
 /// The arguments of an event or acknowledgement, as raw JSON.
 ///
@@ -76,6 +77,15 @@ impl Args {
                 .map(|bytes| Bytes::copy_from_slice(bytes))
                 .collect(),
             exact: self.exact.detached(),
+        }
+    }
+
+    /// Gives what is here memory of its own, if it is small.
+    pub(crate) fn keep(&mut self) {
+        keep::text(&mut self.json);
+        self.attachments.iter_mut().for_each(keep::bytes);
+        if !self.exact.is_empty() {
+            self.exact = self.exact.detached();
         }
     }
 
@@ -164,6 +174,32 @@ impl Packet {
             | Self::Event { namespace, .. }
             | Self::Ack { namespace, .. }
             | Self::ConnectError { namespace, .. } => namespace,
+        }
+    }
+
+    /// Gives what is here memory of its own, if it is small.
+    pub(crate) fn keep(&mut self) {
+        match self {
+            Self::Connect {
+                namespace,
+                query,
+                payload,
+            } => {
+                keep::text(namespace);
+                query.iter_mut().chain(payload).for_each(keep::text);
+            }
+            Self::Disconnect { namespace } => keep::text(namespace),
+            Self::Event {
+                namespace, name, args, ..
+            } => {
+                [namespace, name].into_iter().for_each(keep::text);
+                args.keep();
+            }
+            Self::Ack { namespace, args, .. } => {
+                keep::text(namespace);
+                args.keep();
+            }
+            Self::ConnectError { namespace, payload } => [namespace, payload].into_iter().for_each(keep::text),
         }
     }
 

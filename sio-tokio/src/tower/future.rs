@@ -117,6 +117,7 @@ impl<B> Serving<B> {
             body: Some(body),
             read: Read {
                 max: server.config().http.max_body_bytes,
+                max_pieces: server.config().http.max_chunks,
                 ..Read::default()
             },
             thrown_away: false,
@@ -220,6 +221,8 @@ struct Read {
     first: Bytes,
     more: BytesMut,
     max: usize,
+    pieces: usize,
+    max_pieces: usize,
 }
 
 impl Read {
@@ -238,7 +241,8 @@ impl Read {
                 Some(frame) => frame.map_err(|_| BodyFailed)?,
             };
             if let Ok(data) = frame.into_data() {
-                if data.remaining() > self.room() {
+                self.pieces += 1;
+                if data.remaining() > self.room() || self.pieces > self.max_pieces {
                     return Poll::Ready(Ok(Err(BodyTooLarge)));
                 }
                 self.push(data);

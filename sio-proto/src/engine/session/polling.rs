@@ -168,6 +168,11 @@ pub(super) fn post(
             receive(core, now, slot, packet, out);
         }
     }
+    if core.sessions.holds(key.slot, key.generation)
+        && let Some(session) = core.sessions.get_mut(slot)
+    {
+        session.reassembly.keep();
+    }
     let Some(asker) = wait_with_farewell(core, now, slot, asker) else {
         return;
     };

@@ -68,7 +68,7 @@ pub(super) fn handle_candidate(
                 return fail(core, slot, Reason::TransportError, out);
             }
             candidate.held_bytes = bytes;
-            candidate.held.push(packet);
+            candidate.held.push(packet.kept());
             if !core.weigh(slot) {
                 fail(core, slot, Reason::TransportError, out);
             }

@@ -2,7 +2,67 @@
 
 use core::time::Duration;
 
-use super::{Alarm, Core, Outputs, Reason, SessionKey, Time, Vec, VecDeque, Wiring, Write, engine, legacy};
+use super::{
+    Alarm, Arc, Blocked, Budget, Core, LinkId, Outputs, Reason, Role, SessionKey, Shard, Time, Vec, VecDeque, Wiring,
+    Write, engine, legacy,
+};
+#[cfg(doc)]
+use crate::Config;
+
+/// Links that take nothing, and what waits for them.
+impl Shard {
+    /// The operating system takes no more bytes for `link` right now. Packets wait in the session until [`Shard::handle_drained`].
+    ///
+    /// `held` is how many bytes the caller still holds of what the link was given: they count as the session's. Call this again whenever the
+    /// operating system has taken some of them and not all. A link that takes nothing for as long as a heartbeat and its answer may take is
+    /// ended, whatever its peer sends.
+    pub fn handle_blocked(&mut self, now: Time, link: LinkId, held: usize) {
+        let core = &mut self.core;
+        let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link) else {
+            return;
+        };
+        let patience = core.stall_patience(key.slot);
+        let Some(session) = core.sessions.get_mut(key.slot) else {
+            return;
+        };
+        session.hold(held, &mut core.backlog);
+        session.taken = now;
+        if session.blocked.is_full() {
+            return;
+        }
+        session.blocked.add(Blocked::FULL);
+        session.heartbeat.block();
+        if !core::mem::replace(&mut session.stall_alarm, true) {
+            core.timers.arm_at(now + patience, Alarm::Stalled, key, 0);
+        }
+    }
+
+    /// What had been written to a blocked `link` has left the process.
+    pub fn handle_drained(&mut self, now: Time, link: LinkId) {
+        let core = &mut self.core;
+        if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
+            && let Some(session) = core.sessions.get_mut(key.slot)
+        {
+            session.blocked.remove(Blocked::FULL);
+            session.hold(0, &mut core.backlog);
+            session.heartbeat.drain(now);
+            session.taken = now;
+            core.mark_ready(key.slot);
+        }
+    }
+
+    /// Has this shard count what waits for its clients in a budget that it shares, instead of one of its own with
+    /// [`Config::max_total_queued_bytes`]. Call it before there are sessions.
+    pub fn share_budget(&mut self, budget: Arc<Budget>) {
+        self.core.backlog.share(budget);
+    }
+
+    /// The budget that this shard charges with what waits for its clients.
+    #[must_use]
+    pub const fn budget(&self) -> &Arc<Budget> {
+        self.core.backlog.budget()
+    }
+}
 
 impl Core {
     /// How long a link may take nothing: as long as a heartbeat and its answer may take in its generation.

@@ -70,6 +70,11 @@ pub struct Partial {
 }
 
 impl Partial {
+    /// Gives what is here memory of its own, if it is small.
+    pub(crate) fn keep(&mut self) {
+        self.packet.keep();
+    }
+
     /// The packet, as yet without attachments.
     #[must_use]
     pub fn packet(&self) -> &Packet {

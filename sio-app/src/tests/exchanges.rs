@@ -1,0 +1,34 @@
+//! What an exchange with another HTTP server can come to.
+
+use super::*;
+
+#[test]
+fn what_an_exchange_can_come_to() {
+    let io = server(1);
+    assert!(io.concerns("/socket.io/?EIO=4") && !io.concerns("/socket.ion/"));
+    let foreign = io.exchange(head(Method::Get, "/", &[]), Peer::default(), || None);
+    assert!(matches!(foreign, Exchanged::Foreign(head) if &*head.target == "/"));
+    let open = || {
+        let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+        let sid = open.split('"').nth(3).unwrap();
+        format!("/socket.io/?EIO=4&transport=polling&sid={sid}")
+    };
+    let path = open();
+    let mut large = ours(&io, head(Method::Post, &path, &[]));
+    large.body(Err(sio_proto::http::BodyTooLarge));
+    assert_eq!(reply(&mut large).0, 413);
+    assert_eq!(io.sessions(), 0, "what was in it is lost");
+    let path = open();
+    // Two bodies on their way at once are a breach: the first has no answer.
+    let mut first = ours(&io, head(Method::Post, &path, &[]));
+    first.body_started();
+    let mut second = ours(&io, head(Method::Post, &path, &[]));
+    second.body_started();
+    assert_eq!(reply(&mut second).0, 400);
+    assert!(matches!(answer(&mut first), Some(Answer::Aborted)));
+    drop((large, first, second));
+    assert_eq!((io.sessions(), io.connections()), (0, 0));
+    let io = Io::new(Config::default(), Options::default().max_connections(0), RUNTIME).unwrap();
+    let full = io.exchange(head(Method::Get, "/socket.io/", &[]), Peer::default(), || None);
+    assert!(matches!(full, Exchanged::Full));
+}
