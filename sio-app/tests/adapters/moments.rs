@@ -1,11 +1,11 @@
 //! When things are said: the date of answers, what follows a handshake, and the end of a session that was in nobody's way.
 
 use std::io::{Read, Write};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use sio_app::{ClientFiles, Config, HttpResponse, Options};
 
-use super::{dial, http, serve, serve_with};
+use super::{Client, dial, http, serve, serve_with};
 
 const WEBSOCKET: &str = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
@@ -118,5 +118,22 @@ fn a_handshake_is_read_before_the_first_packet() {
             alone * 4 >= ROUNDS * 3,
             "{alone} of {ROUNDS} heads came alone: {request}"
         );
+    }
+}
+
+/// Hardening C10: it ends never before its time. How long after is the machine's business; a timer rounds up.
+#[test]
+fn a_session_is_not_ended_before_its_time() {
+    const TIME: Duration = Duration::from_millis(250);
+    let mut config = Config::default();
+    config.connect_timeout = TIME;
+    let server = serve_with(config, Options::default(), |_| ());
+    for _ in 0..4 {
+        let start = Instant::now();
+        let mut client = Client::open(server.address);
+        let opened = Instant::now();
+        client.closed();
+        assert!(start.elapsed() >= TIME, "{:?}", start.elapsed());
+        assert!(opened.elapsed() < TIME * 8, "{:?}", opened.elapsed());
     }
 }
