@@ -111,6 +111,42 @@ fn handlers_run_and_those_that_wait_go_on() {
     end(&io, loops, vec![client]);
 }
 
+/// Hardening C1.
+#[test]
+fn a_handshake_is_read_before_the_first_packet() {
+    const ROUNDS: usize = 50;
+    let (io, address, loops) = start(1);
+    let request = "GET /socket.io/?EIO=3&transport=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\n\
+                   Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let heads_alone = (0..ROUNDS).filter(|_| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut first = [0; 4096];
+        let read = stream.read(&mut first).unwrap();
+        first[..read].ends_with(b"\r\n\r\n")
+    });
+    let alone = heads_alone.count();
+    assert!(alone * 4 >= ROUNDS * 3, "{alone} of {ROUNDS} heads came alone");
+    end(&io, loops, Vec::new());
+}
+
+/// Hardening B9.
+#[test]
+fn answers_say_the_date() {
+    let (io, address, loops) = start(1);
+    for target in ["/", "/socket.io/?EIO=4&transport=what", "nonsense"] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer.matches("\r\nDate: ").count(), 1, "{answer}");
+    }
+    end(&io, loops, Vec::new());
+}
+
 #[test]
 fn who_does_not_read_gets_everything_later_and_holds_nobody_up() {
     let (io, address, loops) = start(1);

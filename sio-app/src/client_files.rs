@@ -262,7 +262,7 @@ mod tests {
         let mut response = files.answer("/socket.io", &request)?.0;
         response.exchange = request.exchange();
         let mut head = BytesMut::new();
-        let (body, _) = response.encode(&mut head);
+        let (body, _) = response.encode(&mut head, None);
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         Some((response.status, text(&head), text(&body)))
     }

@@ -138,6 +138,9 @@ impl Connection {
     /// Takes up a link that is a websocket already. `ahead` are bytes of its peer that have been read with the request.
     pub(crate) fn upgraded(mut place: Place, wire: Wire, mut ahead: BytesMut) -> Self {
         place.dropped = Cause::Failed;
+        if place.link.held() > 0 {
+            place.link.rest();
+        }
         let mut conn = Conn::new(Arc::clone(&place.io.config), Peer::default());
         conn.handle_upgraded(wire);
         let mut connection = Self::at(place, conn);
@@ -328,6 +331,9 @@ impl Connection {
             let before = bytes.len();
             ARRIVALS.with(|arrivals| {
                 arrivals.with(|arrivals| {
+                    if !self.conn.is_websocket() {
+                        arrivals.date = self.place.io.tally.traffic.date();
+                    }
                     self.conn.handle_bytes(bytes, arrivals);
                     self.handle(arrivals);
                     trim(&mut arrivals.packets);

@@ -123,7 +123,7 @@ impl Io {
             runtime,
             router: Router::new(&config, key, shards.len()),
             shutdown: Shutdown::new(shards.len()),
-            tally: Tally::new(budget),
+            tally: Tally::new(budget, runtime),
             directory,
             cells: shards
                 .into_iter()
@@ -422,7 +422,10 @@ impl Inner {
     /// session hears of it when the connection is cut.
     fn refuse_late_body(&self, link: &Arc<Link>) {
         let mut answer = BytesMut::new();
-        if http::encode_response(&mut answer, http::Exchange::CLOSING, 408, None, &[], b"").is_ok() {
+        let date = self.tally.traffic.date();
+        let date = date.as_ref().map(|date| ("Date", date.as_str()));
+        let closing = http::Exchange::CLOSING;
+        if http::encode_response(&mut answer, closing, 408, None, date.as_slice(), b"").is_ok() {
             link.push(Item::Bytes(answer.freeze()));
             turn::run(self.runtime, |turn| turn.touch_link(link, None));
         }

@@ -9,10 +9,13 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use sio_proto::Time;
+use sio_proto::http::Date;
 use sio_proto::server::{Budget, Counters, Reason, Refused};
 
 use crate::error::HandlerError;
 use crate::io::Io;
+use crate::runtime::Runtime;
 
 /// Counts of a server, as they were a moment ago: what [`Io::metrics`] gives. Totals count from the start.
 ///
@@ -165,9 +168,9 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Nothing has happened, and what waits is counted there.
-    pub(crate) fn new(waiting: Arc<Budget>) -> Self {
+    pub(crate) fn new(waiting: Arc<Budget>, runtime: Runtime) -> Self {
         Self {
-            traffic: Arc::new(Traffic::new(waiting)),
+            traffic: Arc::new(Traffic::new(waiting, runtime)),
             ..Self::default()
         }
     }
@@ -185,12 +188,14 @@ impl Tally {
 /// So many cells for bytes there are. Threads that share one wait for each other, as they would for a single one.
 const STRIPES: usize = 16;
 
-/// Bytes read and written. Each thread adds to a cell that few others use.
+/// What all links share. First of all bytes read and written: each thread adds to a cell that few others use.
 #[derive(Default)]
 pub(crate) struct Traffic {
     stripes: [Stripe; STRIPES],
     /// Bytes that wait for peers, those in sessions among them.
     pub(crate) waiting: Arc<Budget>,
+    /// The clocks, which links of tests do without.
+    runtime: Option<Runtime>,
 }
 
 /// Alone in its cache lines.
@@ -202,11 +207,29 @@ struct Stripe {
 }
 
 impl Traffic {
-    pub(crate) fn new(waiting: Arc<Budget>) -> Self {
+    pub(crate) fn new(waiting: Arc<Budget>, runtime: Runtime) -> Self {
         Self {
             waiting,
+            runtime: Some(runtime),
             ..Self::default()
         }
+    }
+
+    /// The time, where there is a clock.
+    pub(crate) fn now(&self) -> Option<Time> {
+        self.runtime.map(|runtime| (runtime.now)())
+    }
+
+    /// The date of an answer that is written now. Each thread puts it into text once a second.
+    pub(crate) fn date(&self) -> Option<Date> {
+        thread_local!(static LATEST: Cell<Option<(u64, Date)>> = const { Cell::new(None) });
+        let second = (self.runtime?.unix_time)();
+        let latest = LATEST.get().filter(|(of, _)| *of == second);
+        let (_, date) = latest.unwrap_or_else(|| (second, Date::from_unix(second)));
+        if latest.is_none() {
+            LATEST.set(Some((second, date)));
+        }
+        Some(date)
     }
 
     pub(crate) fn read(&self, bytes: usize) {

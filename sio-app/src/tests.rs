@@ -18,6 +18,7 @@ use crate::{
     Source, Task, Time,
 };
 
+mod crossing;
 mod exchanges;
 mod fairness;
 mod keeping;
@@ -31,6 +32,7 @@ thread_local! {
 
 pub(crate) const RUNTIME: Runtime = Runtime {
     now: || Time::from_micros(NOW.get()),
+    unix_time: || 784_111_777,
     spawn: |task| TASKS.with_borrow_mut(|tasks| tasks.push(task)),
     fill: |out| out.fill(7),
 };

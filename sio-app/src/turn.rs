@@ -279,22 +279,33 @@ impl Turn {
             any = true;
             shard.flush(self);
         }
-        while let Some(TouchedLink { link, seat }) = { self.links.borrow_mut().pop() } {
+        // In the order in which they were touched: what one input causes on several links leaves in the order of its
+        // outputs.
+        let mut links = self.links.take();
+        for TouchedLink { link, seat } in links.drain(..) {
             any = true;
-            if link.claim_queued().is_none() {
-                continue;
-            }
-            let progress = self
-                .batch
-                .with(|batch| link.write(batch.pen(), &mut std::iter::empty()));
-            if progress != Progress::Done {
-                match seat {
-                    Some((shard, id)) => shard.block(self, id, &link),
-                    None => link.hand_over(),
-                }
-            }
+            self.write_queued(&link, seat);
+        }
+        let mut touched = self.links.borrow_mut();
+        if touched.is_empty() {
+            *touched = links;
         }
         any
+    }
+
+    fn write_queued(&self, link: &Link, seat: Option<(Arc<ShardCell>, LinkId)>) {
+        if link.claim_queued().is_none() {
+            return;
+        }
+        let progress = self
+            .batch
+            .with(|batch| link.write(batch.pen(), &mut std::iter::empty()));
+        if progress != Progress::Done {
+            match seat {
+                Some((shard, id)) => shard.block(self, id, link),
+                None => link.hand_over(),
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The one place that reads the clock.
 
 use std::sync::LazyLock;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use sio_app::Time;
 
@@ -11,4 +11,11 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// The time since the first time somebody asked.
 pub(crate) fn now() -> Time {
     Time::ZERO + START.elapsed()
+}
+
+/// The seconds since the beginning of 1970, as the machine's calendar has them.
+#[expect(clippy::disallowed_methods, reason = "this is the adapter's clock module")]
+pub(crate) fn unix_time() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }

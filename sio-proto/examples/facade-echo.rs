@@ -12,8 +12,9 @@
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use sio_proto::http::Date;
 use sio_proto::server::{Body, Cause, Delivery, Message, Output, Peer, Response, Server};
 use sio_proto::{Bytes, BytesMut, Config, LinkId, Time};
 
@@ -52,6 +53,9 @@ impl Echo {
     /// Everything that can be done now. True if there was anything.
     pub fn turn(&mut self) -> io::Result<bool> {
         let now = Time::ZERO + self.start.elapsed();
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let date = since_1970.ok().map(|since| Date::from_unix(since.as_secs()));
+        self.server.set_date(date);
         let mut busy = self.accept()?;
         if self.server.next_timeout().is_some_and(|deadline| deadline <= now) {
             self.server.handle_timeout(now);

@@ -92,6 +92,8 @@ pub enum Stage {
 /// What came out of some bytes. It belongs to the caller, who empties and reuses it.
 #[derive(Debug, Default)]
 pub struct Arrivals {
+    /// Set by the caller: what the answers to what is no request say of the date, if anything. It stays as it is.
+    pub date: Option<http::Date>,
     /// A complete request. There is at most one, and nothing is read beyond it until [`Conn::handle_answered`].
     pub request: Option<Request>,
     /// The head of a request whose body is still coming.
@@ -317,7 +319,7 @@ impl Conn {
                 }
                 Err(error) => {
                     bytes.clear();
-                    out.replies.push(refusal(error));
+                    out.replies.push(refusal(error, out.date.as_ref()));
                     return self.close(out, Cause::Failed);
                 }
             }
@@ -399,9 +401,17 @@ pub fn close_frame(code: Option<websocket::CloseCode>) -> Bytes {
 }
 
 /// The answer to bytes that are no request.
-fn refusal(error: http::HttpError) -> Bytes {
+fn refusal(error: http::HttpError, date: Option<&http::Date>) -> Bytes {
     let mut out = BytesMut::new();
-    let written = http::encode_response(&mut out, http::Exchange::CLOSING, error.status(), None, &[], b"");
+    let date = date.map(|date| ("Date", date.as_str()));
+    let written = http::encode_response(
+        &mut out,
+        http::Exchange::CLOSING,
+        error.status(),
+        None,
+        date.as_slice(),
+        b"",
+    );
     debug_assert_eq!(written, Ok(false), "nothing in it can be refused");
     out.freeze()
 }

@@ -48,6 +48,7 @@ impl Server {
     pub fn with_options(config: Config, options: Options) -> Result<Self, ConfigError> {
         let runtime = Runtime {
             now: clock::now,
+            unix_time: clock::unix_time,
             spawn: background::spawn,
             fill: entropy::fill,
         };

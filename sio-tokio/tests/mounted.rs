@@ -118,7 +118,9 @@ async fn websockets_are_ours_once_they_are_upgraded() {
 
 #[tokio::test]
 async fn a_slow_reader_gets_all_of_it_in_order() {
-    let io = default_server();
+    // All of it waits for the reader at once.
+    let config = Config::default().max_queued_bytes(16 << 20);
+    let io = server(config, Options::default());
     io.of("/").on("flood", |socket: Socket| {
         let text = "f".repeat(50_000);
         (0..200).try_for_each(|n| socket.emit("flood", (n, &text)))
@@ -128,6 +130,27 @@ async fn a_slow_reader_gets_all_of_it_in_order() {
     client.send(r#"42["flood"]"#).await;
     for n in 0..200 {
         assert!(client.text().await.starts_with(&format!(r#"42["flood",{n},"#)));
+    }
+}
+
+/// Hardening B9: the server around it says the date, and nobody says it again.
+#[tokio::test]
+async fn one_date_and_not_two() {
+    let io = default_server();
+    let address = serve(own_routes().merge(io.routes())).await;
+    let websocket = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\n\
+                     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    for request in [
+        &*raw::get("/"),
+        &raw::get(POLLING),
+        &raw::get("/socket.io/?EIO=4&transport=what"),
+        &raw::get("/socket.io/xhr-multipart//1"),
+        websocket,
+    ] {
+        let mut connection = raw::Connection::open(address).await;
+        connection.write(request).await;
+        let head = connection.until("\r\n\r\n").await.to_ascii_lowercase();
+        assert_eq!(head.matches("\r\ndate: ").count(), 1, "{head}");
     }
 }
 

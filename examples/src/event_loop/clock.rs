@@ -1,7 +1,7 @@
 //! The one place that reads the clock.
 
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use sio_app::Time;
 
@@ -21,4 +21,11 @@ pub(super) fn now() -> Time {
 /// How long it is until then.
 pub(super) fn until(time: Time) -> Duration {
     time.saturating_since(now())
+}
+
+/// The seconds since the beginning of 1970, as the machine's calendar has them.
+#[expect(clippy::disallowed_methods, reason = "this is the loop's clock module")]
+pub(super) fn unix_time() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }

@@ -12,7 +12,7 @@
 //! Everything that can be woken is an *entry*, and stands in the ready queue at most once: the queue is as long as there are entries. Being polled for nothing is
 //! harmless, so nobody has to know why an entry was woken.
 //!
-//! This is meant to be copied. What a loop has to bring is little: [`RUNTIME`], three functions; `tcp`, the two ends of a socket; accepting; and calls to
+//! This is meant to be copied. What a loop has to bring is little: [`RUNTIME`], four functions; `tcp`, the two ends of a socket; accepting; and calls to
 //! [`Io::handle_timeout`] and [`Io::sweep`] in time. [`sio_app`] has the rest.
 //!
 //! ```no_run
@@ -51,6 +51,7 @@ use tcp::{TcpOutlet, TcpSource};
 /// What [`sio_app`] needs of a runtime.
 pub const RUNTIME: Runtime = Runtime {
     now: clock::now,
+    unix_time: clock::unix_time,
     spawn: inbox::spawn,
     fill: |out| getrandom::fill(out).expect("the operating system gives random bytes"),
 };

@@ -222,14 +222,14 @@ impl Stepwise {
                     true
                 }
                 Write::Response(_, mut response) => {
-                    let (body, keep_alive) = response.encode(&mut head);
+                    let (body, keep_alive) = response.encode(&mut head, None);
                     head.extend_from_slice(&body);
                     conn.handle_answered();
                     self.resumed.extend(keep_alive.then_some(link));
                     keep_alive
                 }
                 Write::Upgrade(_, upgrade) => {
-                    upgrade.encode(&mut head);
+                    upgrade.encode(&mut head, None);
                     conn.handle_upgraded(upgrade.wire);
                     self.resumed.push_back(link);
                     true
@@ -248,7 +248,7 @@ impl Stepwise {
                     head.extend_from_slice(&close_frame(code.and_then(CloseCode::new)));
                     false
                 }
-                Write::Stream(_, stream) => stream.encode(&mut head),
+                Write::Stream(_, stream) => stream.encode(&mut head, None),
                 Write::Part(_, part) => {
                     part.encode(&mut head);
                     true

@@ -2,6 +2,7 @@
 
 use super::write::MAX_PIECES;
 use super::*;
+use crate::tests::RUNTIME;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
@@ -152,7 +153,7 @@ fn a_peer_that_reads_in_trickles_costs_no_more_for_a_long_queue() {
 #[test]
 fn what_waits_is_charged_and_given_back() {
     let budget = Arc::new(Budget::new(1_000));
-    let traffic = Arc::new(Traffic::new(Arc::clone(&budget)));
+    let traffic = Arc::new(Traffic::new(Arc::clone(&budget), RUNTIME));
     let wall = Wall::with_room(3);
     let link: Arc<Link> = Arc::new(Link::new(wall.clone(), traffic));
     let full = |pieces: &mut dyn Iterator<Item = Item>| {

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::thread;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use sio_proto::Frame;
@@ -19,6 +21,16 @@ const FLAT_BYTES: usize = 16 * 1024;
 /// Most pieces of one vectored write.
 pub(super) const MAX_PIECES: usize = 64;
 
+/// How long what follows the head of a websocket's handshake stays behind it, at most.
+///
+/// Clients hear nothing before they know of the handshake, and some begin to listen only then: a packet that they read together with
+/// the head is lost to them. Two writes in a row are read as one. So the thread leaves the processor to others in between, among them
+/// the peer that the head has woken, if it is on the same machine; a peer elsewhere gets two segments that are this far apart.
+const MOST_REST: Duration = Duration::from_micros(100);
+
+/// So many times the processor is left to others meanwhile, at most: the rest ends even if the clock stands.
+const MOST_YIELDS: u32 = 400;
+
 /// Scratch of one thread's writes.
 #[derive(Default)]
 pub(crate) struct Pen {
@@ -28,6 +40,17 @@ pub(crate) struct Pen {
     pub(super) taken: VecDeque<Item>,
     flat: Vec<u8>,
     head: BytesMut,
+    /// The last of the pieces is a handshake's: what follows is another write.
+    handshake: bool,
+}
+
+impl Pen {
+    /// Forgets what was to be written.
+    fn clear(&mut self) {
+        self.pieces.clear();
+        self.taken.clear();
+        self.handshake = false;
+    }
 }
 
 impl<O: Outlet + ?Sized> Link<O> {
@@ -39,7 +62,11 @@ impl<O: Outlet + ?Sized> Link<O> {
         let (mut end, mut moved) = (None, false);
         loop {
             if end.is_none() {
+                let follows_handshake = std::mem::take(&mut pen.handshake);
                 end = self.fill(pen, items);
+                if follows_handshake && !pen.pieces.is_empty() {
+                    self.rest();
+                }
             }
             if pen.pieces.is_empty() {
                 if end.is_some() {
@@ -59,7 +86,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                     return if moved { Progress::Full } else { Progress::Stuck };
                 }
                 Err(_) => {
-                    pen.pieces.clear();
+                    pen.clear();
                     self.cut();
                     return Progress::Done;
                 }
@@ -88,7 +115,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         while pen.pieces.len() < MAX_PIECES {
             let Some(item) = items.next() else { break };
             let end = self.prepare(pen, item);
-            if end.is_some() {
+            if end.is_some() || pen.handshake {
                 return end;
             }
         }
@@ -102,6 +129,9 @@ impl<O: Outlet + ?Sized> Link<O> {
                 pen.taken.clear();
                 return end;
             }
+            if pen.handshake {
+                return None;
+            }
         }
         None
     }
@@ -113,7 +143,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         state.moved |= moved;
         if matches!(state.phase, Phase::Finished | Phase::Cut) {
             drop(state);
-            pen.pieces.clear();
+            pen.clear();
             return;
         }
         if let Some(End) = end {
@@ -126,6 +156,11 @@ impl<O: Outlet + ?Sized> Link<O> {
             state.enqueue(item);
             items.for_each(|item| state.enqueue(item));
             state.queue.extend(later);
+        }
+        pen.handshake = false;
+        for item in pen.taken.drain(..).rev() {
+            state.queued_bytes += item.weight();
+            state.queue.push_front(item);
         }
         while let Some(piece) = pen.pieces.pop_back() {
             state.queued_bytes += piece.weight();
@@ -148,6 +183,17 @@ impl<O: Outlet + ?Sized> Link<O> {
         true
     }
 
+    /// Lets the peer read the head of a handshake before there is more to read.
+    pub(crate) fn rest(&self) {
+        let Some(start) = self.traffic.now() else { return };
+        for _ in 0..MOST_YIELDS {
+            thread::yield_now();
+            if self.traffic.now().is_none_or(|now| now >= start + MOST_REST) {
+                return;
+            }
+        }
+    }
+
     /// Puts an item into bytes, behind those that are already there.
     fn prepare(&self, pen: &mut Pen, item: Item) -> Option<End> {
         match item {
@@ -167,7 +213,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 return Some(End);
             }
             Write::Response(_, mut response) => {
-                let (body, keep_alive) = response.encode(&mut pen.head);
+                let (body, keep_alive) = response.encode(&mut pen.head, self.traffic.date().as_ref());
                 pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
                 pen.pieces.push_back(Item::Bytes(body));
                 if !keep_alive {
@@ -177,7 +223,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             }
             Write::Upgrade(_, upgrade) if self.hands_out => self.hand_out(HandedOut::Upgrade(upgrade)),
             Write::Upgrade(_, upgrade) => {
-                let upgrades = upgrade.encode(&mut pen.head);
+                let upgrades = upgrade.encode(&mut pen.head, self.traffic.date().as_ref());
                 pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
                 if !upgrades {
                     return Some(End);
@@ -186,6 +232,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                     state.news.upgraded = Some(upgrade.wire);
                     state.websocket = true;
                 });
+                pen.handshake = true;
             }
             Write::Hixie(..) if self.hands_out => {
                 self.state.lock().news.answer = Some(HandedOut::Response(not_implemented()));
@@ -194,8 +241,13 @@ impl<O: Outlet + ?Sized> Link<O> {
             Write::Hixie(_, hixie) => {
                 pen.pieces.push_back(Item::Bytes(hixie.head));
                 self.tell(|state| state.news.upgraded = Some(hixie.wire));
+                pen.handshake = true;
             }
-            Write::Bytes(_, bytes) => pen.pieces.push_back(Item::Bytes(bytes)),
+            // The last bytes of an old handshake.
+            Write::Bytes(_, bytes) => {
+                pen.pieces.push_back(Item::Bytes(bytes));
+                pen.handshake = true;
+            }
             Write::Close(_, code) => {
                 pen.pieces
                     .push_back(Item::Bytes(close_frame(code.and_then(CloseCode::new))));
@@ -207,7 +259,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 self.hand_out(HandedOut::Stream(stream));
             }
             Write::Stream(_, stream) => {
-                let goes_on = stream.encode(&mut pen.head);
+                let goes_on = stream.encode(&mut pen.head, self.traffic.date().as_ref());
                 pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
                 if !goes_on {
                     return Some(End);
@@ -232,6 +284,7 @@ impl<O: Outlet + ?Sized> Link<O> {
             }
             Write::Abort(_) => {
                 pen.pieces.clear();
+                pen.handshake = false;
                 self.cut();
                 return Some(End);
             }

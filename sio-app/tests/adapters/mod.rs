@@ -20,6 +20,7 @@ use tungstenite::{Bytes, Message, WebSocket};
 
 mod echo;
 mod http;
+mod moments;
 mod namespaces;
 mod old;
 mod strangers;

@@ -43,18 +43,23 @@ use crate::server::{
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http, json, socket};
 
+pub(crate) use closing::farewell_answer;
+use closing::{begin_farewell, close_parked, finish_closing, wait_with_farewell};
 pub(crate) use closing::{close, evict, fail, handle_closed};
-use closing::{close_parked, finish_closing};
-use handshake::Purpose;
 pub(crate) use handshake::handle_request;
+use handshake::{Purpose, Refusal};
 use handshake::{check, wire};
-use polling::{answer_parked_with, answer_poll, poll, post, take_parked};
+use polling::{answer_parked_with, answer_poll, poll, post, take_parked, taken};
 pub(crate) use polling::{decode_body, flush_poll, handle_body_started};
 pub(crate) use sockets::{accepted, confirm, disconnect, encode_message, encode_raw, left_lately, refused};
 use upgrade::{attach_candidate, drop_candidate, handle_candidate, switch_if_waiting};
 
 /// How often a parked GET is looked at while an upgrade is under way (docs/protocol/engine-io.md §7, step 2).
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
+/// How long the answer to a client's goodbye waits for a GET of the same client that was sent before it on another
+/// connection and is handled after it (docs/protocol/engine-io.md §8). Shorter than the delays of busy threads, the GET
+/// finds no session; longer, who closes without a poll waits longer for the `ok`.
+const CROSSING: Duration = Duration::from_millis(30);
 /// Most packets that a candidate may send ahead of the end of a POST, and together they may be as large as one message. Genuine clients wait for its answer and send none.
 const MAX_HELD: usize = 16;
 /// Most namespaces remembered as just left.
@@ -83,11 +88,19 @@ pub(crate) struct Engine {
     /// Counts candidates, likewise.
     attempt: u32,
     candidate: Option<Box<Candidate>>,
+    /// The latest GET came when the probe of the candidate had been answered.
+    polled_late: bool,
     jsonp: Option<Box<str>>,
     /// Namespaces that the server has made the client leave, and when.
     left: Vec<(ByteString, Time)>,
     /// When a client that has not pinged is given up; revision 3.
     silent_until: Time,
+    /// The client has said goodbye, and no GET was parked.
+    leaving: bool,
+    /// The POST with the goodbye. A GET that was sent before the POST may be handled after it, because they come on two
+    /// connections. Which of them is first must not decide what the GET is answered, so the POST is answered when the GET
+    /// has come, or after [`CROSSING`]: until then the client does not know their order.
+    farewell: Option<Box<Asker>>,
     /// What the rules of Socket.IO 4 have to remember.
     pub(crate) queue: socket::revision4::Queue,
 }
@@ -226,6 +239,9 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
             }
         },
         Inbound::Engine(Packet::Close) if transport == TransportKind::Polling => {
+            if session.parked.is_none() {
+                return begin_farewell(core, slot, out);
+            }
             answer_parked_with(core, now, slot, NOOP, out);
             fail(core, slot, Reason::TransportClose, out);
         }

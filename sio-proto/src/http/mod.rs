@@ -17,7 +17,7 @@
 //! | `method`, `request`, `headers`, `query` | what a request is |
 //! | `decode` | [`RequestDecoder`]: bytes to requests |
 //! | `head`, `body` | the two halves of a message, shared by both directions |
-//! | `response`, `status` | the server's answers |
+//! | `response`, `status`, `date` | the server's answers |
 //! | `client` | the other end: [`encode_request`], [`ResponseDecoder`] |
 //!
 //! Invariants:
@@ -32,6 +32,7 @@
 
 mod body;
 mod client;
+mod date;
 mod decode;
 mod encode;
 mod error;
@@ -47,6 +48,7 @@ mod status;
 mod strictness;
 
 pub use client::{Response, ResponseDecoder, encode_request};
+pub use date::Date;
 pub use decode::{Event, RequestDecoder};
 pub use error::{BodyTooLarge, EncodeError, HttpError};
 pub use headers::Headers;

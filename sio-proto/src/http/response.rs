@@ -8,7 +8,7 @@
 //!   CR LF
 //! ```
 //!
-//! There is no `Date`: this crate reads no clock. Whoever does may pass it among the header fields.
+//! This crate reads no clock: whoever does passes the [`Date`](super::Date) among the header fields.
 
 use bytes::{BufMut, BytesMut};
 

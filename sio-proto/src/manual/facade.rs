@@ -47,6 +47,12 @@
 //! [`Output::End`](crate::server::Output::End) says that a connection is to be closed when what was said before is written; its name means nothing any more.
 //! [`Output::Request`](crate::server::Output::Request) is a request that is not Socket.IO's: answer it with [`Server::respond`](crate::server::Server::respond), then or later.
 //!
+//! The head of a websocket's handshake and the first packet are two outputs. Write them apart, with a moment between them in which the peer is woken: clients that
+//! begin to listen when the websocket is open lose what they read together with the head.
+//!
+//! Answers have no `Date` until [`Server::set_date`](crate::server::Server::set_date) says one: a value has no calendar. Who has a clock calls it each second
+//! (RFC 9110 §6.6.1).
+//!
 //! # What the user has to see
 //!
 //! A [`Delivery`](crate::server::Delivery) is something for the application. A client that asks for a namespace waits until it is accepted or refused. An event has a name and

@@ -35,6 +35,7 @@ pub struct Server {
     /// Connections that may read on, and have something to read.
     resumed: VecDeque<LinkId>,
     decide: Decide,
+    date: Option<http::Date>,
 }
 
 /// Who decides about requests that may open a session.
@@ -104,12 +105,19 @@ impl Server {
             queue: VecDeque::new(),
             resumed: VecDeque::new(),
             decide: Decide(Box::new(|_| Admission::Allowed)),
+            date: None,
         })
     }
 
     /// Has this function decide about each request that may open a session. Without it all may, as far as their origin lets them.
     pub fn allow_request(&mut self, decide: impl FnMut(&Request) -> Admission + Send + 'static) {
         self.decide = Decide(Box::new(decide));
+    }
+
+    /// What answers say of the date from here on (RFC 9110 §6.6.1). By default they say nothing, as a server without a clock
+    /// has to. A caller with one sets it anew each second, at the latest before the next input.
+    pub const fn set_date(&mut self, date: Option<http::Date>) {
+        self.date = date;
     }
 
     /// A connection has been accepted; the result is its name from here on.
@@ -265,6 +273,7 @@ impl Server {
     /// Parses what a connection has, as far as it goes.
     fn advance(&mut self, now: Time, link: LinkId) {
         let mut arrivals = core::mem::take(&mut self.arrivals);
+        arrivals.date = self.date;
         let most = self.config.max_blocked_bytes;
         if let Some(connection) = self.connection(link) {
             let Connection { conn, rest, blocked } = connection;
@@ -356,7 +365,7 @@ impl Server {
             Write::Frame(_, frame) => self.queue.push_back(Output::Bytes(link, frame.bytes().clone())),
             Write::Response(_, mut response) => {
                 let mut head = BytesMut::new();
-                let (body, keep_alive) = response.encode(&mut head);
+                let (body, keep_alive) = response.encode(&mut head, self.date.as_ref());
                 self.queue.push_back(Output::Bytes(link, head.freeze()));
                 if !body.is_empty() {
                     self.queue.push_back(Output::Bytes(link, body));
@@ -369,7 +378,7 @@ impl Server {
             }
             Write::Upgrade(_, upgrade) => {
                 let mut head = BytesMut::new();
-                upgrade.encode(&mut head);
+                upgrade.encode(&mut head, self.date.as_ref());
                 self.queue.push_back(Output::Bytes(link, head.freeze()));
                 self.resume(link, |conn| conn.handle_upgraded(upgrade.wire));
             }
@@ -385,7 +394,7 @@ impl Server {
             }
             Write::Stream(_, stream) => {
                 let mut head = BytesMut::new();
-                let goes_on = stream.encode(&mut head);
+                let goes_on = stream.encode(&mut head, self.date.as_ref());
                 self.queue.push_back(Output::Bytes(link, head.freeze()));
                 if !goes_on {
                     self.end(link);

@@ -165,16 +165,16 @@ impl Response {
 
     /// Appends the head of the response to `out` and returns the body, which is not copied, and whether the connection goes on after it.
     ///
-    /// Header values that a header cannot carry make it a 500.
-    pub fn encode(&mut self, out: &mut BytesMut) -> (Bytes, bool) {
+    /// It says this `date`, unless it has one among its headers. Header values that a header cannot carry make it a 500.
+    pub fn encode(&mut self, out: &mut BytesMut, date: Option<&http::Date>) -> (Bytes, bool) {
         let body = self.take_body(&mut BytesMut::new());
-        let headers: Vec<(&str, &str)> = self.fields().collect();
+        let headers = dated(self.fields(), date);
         let framing = http::ResponseFraming::Length(body.len());
         match http::encode_response_head(out, self.exchange, self.status, None, &headers, framing) {
             Ok(sent) if sent.body == http::BodyForm::None => (Bytes::new(), sent.keep_alive),
             Ok(sent) => (body, sent.keep_alive),
             Err(_) => {
-                put_internal_error(out);
+                put_internal_error(out, date);
                 (Bytes::new(), false)
             }
         }
@@ -192,8 +192,23 @@ pub(super) fn all_fields<'a>(
     content_type.into_iter().chain(fixed).chain(others)
 }
 
-pub(super) fn put_internal_error(out: &mut BytesMut) {
-    let written = http::encode_response(out, http::Exchange::CLOSING, 500, None, &[], b"");
+/// The fields as they are written: with the date, unless the application has said one.
+pub(super) fn dated<'a>(
+    fields: impl Iterator<Item = (&'static str, &'a str)>,
+    date: Option<&'a http::Date>,
+) -> Vec<(&'static str, &'a str)> {
+    let mut fields: Vec<_> = fields.collect();
+    if let Some(date) = date
+        && !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("date"))
+    {
+        fields.push(("Date", date.as_str()));
+    }
+    fields
+}
+
+pub(super) fn put_internal_error(out: &mut BytesMut, date: Option<&http::Date>) {
+    let headers = dated(core::iter::empty(), date);
+    let written = http::encode_response(out, http::Exchange::CLOSING, 500, None, &headers, b"");
     debug_assert_eq!(written, Ok(false), "nothing in it can be refused");
 }
 
@@ -247,18 +262,16 @@ pub struct Hixie {
 }
 
 impl Upgrade {
-    /// Appends the 101 response to `out`. Header values that a header cannot carry make it a 500; false then.
-    pub fn encode(&self, out: &mut BytesMut) -> bool {
+    /// Appends the 101 response to `out`, with this `date`. Header values that a header cannot carry make it a 500; false then.
+    pub fn encode(&self, out: &mut BytesMut, date: Option<&http::Date>) -> bool {
         let accept = core::str::from_utf8(&self.accept).unwrap_or_default();
         let ours = [
             ("Upgrade", "websocket"),
             ("Connection", "Upgrade"),
             ("Sec-WebSocket-Accept", accept),
         ];
-        let headers: Vec<(&str, &str)> = ours
-            .into_iter()
-            .chain(self.headers.iter().map(|(name, value)| (*name, &**value)))
-            .collect();
+        let others = self.headers.iter().map(|(name, value)| (*name, &**value));
+        let headers = dated(ours.into_iter().chain(others), date);
         let exchange = http::Exchange {
             is_head: false,
             version_minor: 1,
@@ -267,7 +280,7 @@ impl Upgrade {
         let framing = http::ResponseFraming::Length(0);
         let written = http::encode_response_head(out, exchange, 101, None, &headers, framing).is_ok();
         if !written {
-            put_internal_error(out);
+            put_internal_error(out, date);
         }
         written
     }

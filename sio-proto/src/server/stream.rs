@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
-use super::output::{all_fields, put_internal_error};
+use super::output::{all_fields, dated, put_internal_error};
 use crate::codec::Codec;
 use crate::legacy::hixie;
 use crate::legacy::transports::{
@@ -113,15 +113,15 @@ impl Stream {
         }
     }
 
-    /// Appends the head and what the body begins with. Header values that a header cannot carry make it a 500; false then.
-    pub fn encode(&self, out: &mut BytesMut) -> bool {
-        let headers: Vec<(&str, &str)> = self.fields().collect();
+    /// Appends the head, with this `date`, and what the body begins with. Header values that a header cannot carry make it a 500; false then.
+    pub fn encode(&self, out: &mut BytesMut, date: Option<&http::Date>) -> bool {
+        let headers = dated(self.fields(), date);
         let framing = match self.form.chunked {
             true => http::ResponseFraming::Chunked,
             false => http::ResponseFraming::UntilClose,
         };
         if http::encode_response_head(out, self.exchange, 200, None, &headers, framing).is_err() {
-            put_internal_error(out);
+            put_internal_error(out, date);
             return false;
         }
         let mut body = BytesMut::new();

@@ -251,6 +251,14 @@ impl World {
         self.ask(&post(&session(sid), body))
     }
 
+    /// The answer to a POST of `1`, which waits for a GET that may have been sent before it.
+    pub fn say_goodbye(&mut self, sid: &str) -> String {
+        let link = self.open();
+        self.send(link, &post(&session(sid), "1"));
+        self.pass(30);
+        self.received(link)
+    }
+
     /// Opens the websocket to which a polling session may move.
     pub fn candidate(&mut self, sid: &str) -> LinkId {
         let link = self.open();

@@ -34,6 +34,7 @@ pub struct Exchange {
     /// What session it polls, if it is a poll.
     poll_of: Option<String>,
     is_head: bool,
+    is_post: bool,
     ours: Option<LinkId>,
     /// The request, if it is a poll, with our identifiers.
     request: Vec<u8>,
@@ -161,6 +162,7 @@ impl Player {
             section: self.stage.section.clone(),
             poll_of,
             is_head: line.starts_with("HEAD "),
+            is_post: line.starts_with("POST "),
             ours,
             ..Exchange::default()
         });
@@ -211,6 +213,10 @@ impl Player {
     fn server_said(&mut self, connection: u32, ms: u64, bytes: Vec<u8>) {
         let at = self.exchange(connection);
         self.exchanges[at].recorded.push((ms, bytes));
+        // What the client did next it did with this answer in hand.
+        if let Some(link) = self.exchanges[at].ours.filter(|_| self.exchanges[at].is_post) {
+            self.stage.await_answer(link, TOLERANCE_MS);
+        }
         let said = all(&self.exchanges[at].recorded);
         let ours = all(self.ours(&self.exchanges[at]));
         self.ids.extend(identifiers(&said).into_iter().zip(identifiers(&ours)));

@@ -112,6 +112,19 @@ impl Stage {
         self.now = self.now.max(end);
     }
 
+    /// Lets time pass until something has been said on this link, but no longer than this.
+    pub fn await_answer(&mut self, link: LinkId, ms: u64) {
+        let end = self.now + Duration::from_millis(ms);
+        while !self.sent.contains_key(&link) {
+            let Some(next) = self.server.next_timeout().filter(|at| *at <= end) else {
+                return;
+            };
+            self.now = self.now.max(next);
+            self.server.handle_timeout(self.now);
+            self.settle();
+        }
+    }
+
     // ---- what the application does ----------------------------------------------------------------------------------
 
     pub fn cue(&mut self, cue: Cue<'_>) {

@@ -1,8 +1,8 @@
 //! The end of a session, from either side (docs/protocol/engine-io.md §8).
 
 use super::{
-    Alarm, CLOSE, Cause, Core, Delivery, Outputs, Reason, Role, State, Time, Vec, Write, answer_poll, drop_candidate,
-    engine_mut, engine_of, take_parked,
+    Alarm, Asker, Box, CLOSE, CROSSING, Cause, Core, Delivery, LinkId, Outputs, Reason, Role, Session, State, Time,
+    Vec, Write, answer_poll, drop_candidate, engine_mut, engine_of, take_parked, taken,
 };
 
 /// A link of the session is gone.
@@ -25,6 +25,11 @@ pub(crate) fn handle_closed(core: &mut Core, slot: u32, role: Role, cause: Cause
         }
         Role::Post => {
             session.post = None;
+            // Nobody is there to read this one's answer.
+            let links = &core.links;
+            if let Some(engine) = engine_of(session) {
+                engine.farewell = engine.farewell.take().filter(|asker| links.get(asker.link).is_some());
+            }
             fail(core, slot, Reason::TransportError, out);
         }
         // There are no streams in Engine.IO.
@@ -48,6 +53,46 @@ pub(crate) fn fail(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs
         out.writes.push(Write::Close(link, None));
     }
     core.remove_session(slot, reason, out);
+}
+
+/// The client says goodbye on polling while no GET of it is parked. For the user that is the end of the session.
+pub(super) fn begin_farewell(core: &mut Core, slot: u32, out: &mut Outputs) {
+    let reason = Reason::TransportClose;
+    announce_end(core, slot, reason, out);
+    core.end_sockets(slot, reason, out);
+    drop_candidate(core, slot, out);
+    let Some(session) = core.sessions.get_mut(slot) else {
+        return;
+    };
+    session.state = State::Closing;
+    if let Some(engine) = engine_of(session) {
+        engine.leaving = true;
+    }
+    core.counters.close(reason);
+    core.enter_lobby(slot);
+}
+
+/// Keeps the answer to the POST that has said goodbye until a GET that crosses it has come, or will come no more. Gives
+/// the asker back if nothing has to be waited for.
+pub(super) fn wait_with_farewell(core: &mut Core, now: Time, slot: u32, asker: Asker) -> Option<Asker> {
+    let key = core.key(slot);
+    let Some(engine) = engine_mut(core, slot) else {
+        return Some(asker);
+    };
+    if !engine.leaving || engine.farewell.is_some() {
+        return Some(asker);
+    }
+    let link = asker.link;
+    engine.farewell = Some(Box::new(asker));
+    core.links.set(link, key, Role::Post);
+    core.timers.arm_at(now + CROSSING, Alarm::Close, key, 0);
+    None
+}
+
+/// The answer to the goodbye of a session that is forgotten now, and the link that has waited for it.
+pub(crate) fn farewell_answer(session: &mut Session) -> Option<(LinkId, Write)> {
+    let asker = engine_of(session)?.farewell.take()?;
+    Some((asker.link, taken(*asker)))
 }
 
 /// Ends a session at once, to make room for another.

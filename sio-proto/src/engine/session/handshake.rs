@@ -45,7 +45,7 @@ impl Refusal {
     }
 
     /// Plain text on an upgrade, which is always 400 and always the end of the connection; JSON otherwise.
-    fn answer(&self, asker: Asker, upgrade: bool) -> Write {
+    pub(super) fn answer(&self, asker: Asker, upgrade: bool) -> Write {
         let (code, message) = self.code_and_message();
         if upgrade {
             let body = match self.hint() {
@@ -344,9 +344,12 @@ fn open(
         beat: 0,
         attempt: 0,
         candidate: None,
+        polled_late: false,
         jsonp: jsonp.map(|index| Box::from(&*index)),
         left: Vec::new(),
         silent_until,
+        leaving: false,
+        farewell: None,
         queue: socket::revision4::Queue::default(),
     };
     let wiring = match revision {

@@ -3,7 +3,7 @@
 use super::{
     Arc, Arrival, Asker, Box, ByteString, Bytes, Config, Core, EngineIo, Frame, Inbound, LinkId, NOOP, Outputs,
     PostForm, Purpose, Reason, Revision, Role, State, Time, Vec, Write, bodies, check, close_parked, engine_of, fail,
-    finish_closing, http, receive, switch_if_waiting,
+    finish_closing, http, receive, switch_if_waiting, wait_with_farewell,
 };
 
 pub(super) fn poll(core: &mut Core, slot: u32, asker: Asker, out: &mut Outputs) {
@@ -15,7 +15,15 @@ pub(super) fn poll(core: &mut Core, slot: u32, asker: Asker, out: &mut Outputs) 
         out.writes.push(asker.answer(400, None, Bytes::new()));
         return fail(core, slot, Reason::TransportError, out);
     }
+    if engine_of(session).is_some_and(|engine| engine.farewell.is_some()) {
+        // It was under way before the client has heard that its goodbye was taken.
+        answer_packets(core, slot, asker, alloc::vec![NOOP], out);
+        return fail(core, slot, Reason::TransportClose, out);
+    }
     let (link, closing) = (asker.link, session.state == State::Closing);
+    if let Some(engine) = engine_of(session) {
+        engine.polled_late = engine.candidate.as_ref().is_some_and(|candidate| candidate.probed);
+    }
     session.link = Some(link);
     session.parked = Some(Box::new(asker));
     core.links.set(link, key, Role::Parked);
@@ -117,7 +125,7 @@ pub(super) fn post(
     core: &mut Core,
     now: Time,
     slot: u32,
-    mut asker: Asker,
+    asker: Asker,
     arrival: &Arrival<'_>,
     mut packets: Vec<Inbound>,
     out: &mut Outputs,
@@ -165,13 +173,20 @@ pub(super) fn post(
     {
         session.reassembly.keep();
     }
-    asker.header("cache-control", ByteString::from_static("no-store"));
-    // text/html on purpose, as genuine servers do (docs/protocol/engine-io.md §4.3).
-    out.writes
-        .push(asker.answer(200, Some("text/html"), Bytes::from_static(b"ok")));
+    let Some(asker) = wait_with_farewell(core, now, slot, asker) else {
+        return;
+    };
+    out.writes.push(taken(asker));
     if core.sessions.holds(key.slot, key.generation) {
         switch_if_waiting(core, now, slot, out);
     }
+}
+
+/// The answer to a POST whose packets have been taken.
+pub(super) fn taken(mut asker: Asker) -> Write {
+    asker.header("cache-control", ByteString::from_static("no-store"));
+    // text/html on purpose, as genuine servers do (docs/protocol/engine-io.md §4.3).
+    asker.answer(200, Some("text/html"), Bytes::from_static(b"ok"))
 }
 
 /// Decodes the body of a POST as its query wants it read.

@@ -2,9 +2,9 @@
 
 use super::{
     Alarm, Arc, Arrival, Asker, Box, CLOSE, Candidate, Core, EngineTransport, Frame, Inbound, LinkId, MAX_HELD,
-    NOOP_INTERVAL, Outputs, PROBE_ANSWER, Packet, Reason, Role, Session, State, Time, TransportKind, Upgrade, Vec,
-    Write, accept_websocket, answer_parked_with, bodies, engine_mut, engine_of, fail, finish_closing, receive,
-    revision_of, wire,
+    NOOP_INTERVAL, Outputs, PROBE_ANSWER, Packet, Reason, Refusal, Role, Session, State, Time, TransportKind, Upgrade,
+    Vec, Write, accept_websocket, answer_parked_with, bodies, engine_mut, engine_of, fail, finish_closing, receive,
+    revision_of, take_parked, wire,
 };
 
 pub(super) fn attach_candidate(
@@ -101,7 +101,7 @@ pub(super) fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut
     let Some(candidate) = engine.candidate.take() else {
         return;
     };
-    answer_parked_with(core, now, slot, CLOSE, out);
+    end_parked(core, now, slot, out);
     core.links.set(candidate.link, key, Role::WebSocket);
     core.set_transport(slot, TransportKind::WebSocket);
     let Some(session) = core.sessions.get_mut(slot) else {
@@ -123,6 +123,18 @@ pub(super) fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut
         if core.sessions.holds(key.slot, key.generation) {
             receive(core, now, slot, packet, out);
         }
+    }
+}
+
+/// Lets go of the parked GET, because the session polls no more. A client that has read the answer to its probe sends no
+/// GET before its `5`, so one that came after that answer was sent after the `5`, on a connection that is read earlier:
+/// it is answered as if it had come when it was sent.
+fn end_parked(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+    if !engine_mut(core, slot).is_some_and(|engine| engine.polled_late) {
+        return answer_parked_with(core, now, slot, CLOSE, out);
+    }
+    if let Some(asker) = take_parked(core, slot) {
+        out.writes.push(Refusal::BadRequest.answer(asker, false));
     }
 }
 

@@ -260,6 +260,10 @@ impl Core {
     pub(crate) fn remove_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
         self.end_sockets(slot, reason, out);
         if let Some(mut session) = self.sessions.remove(slot) {
+            if let Some((link, answer)) = engine::session::farewell_answer(&mut session) {
+                self.links.clear(link);
+                out.writes.push(answer);
+            }
             self.backlog.recharge(session.charged, 0);
             session.hold(0, &mut self.backlog);
             self.give_back(&mut session);
