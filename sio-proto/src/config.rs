@@ -386,6 +386,7 @@ impl Config {
         if !self.legacy09.is_patient() {
             return Err(ConfigError::Impatient);
         }
+        self.packet.max_auth_bytes = self.max_auth_bytes;
         self.http.max_body_bytes = self.max_payload;
         self.websocket.max_message_bytes = self.max_payload;
         self.websocket.max_frame_bytes = self.max_payload;

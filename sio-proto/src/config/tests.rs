@@ -74,4 +74,6 @@ fn one_payload_limit_reaches_every_place_that_enforces_it() {
     let config = Config::default().max_payload(77).validate().unwrap();
     assert_eq!(config.http.max_body_bytes, 77);
     assert_eq!(config.websocket.max_message_bytes, 77);
+    let config = Config::default().max_auth_bytes(78).validate().unwrap();
+    assert_eq!(config.packet.max_auth_bytes, 78);
 }

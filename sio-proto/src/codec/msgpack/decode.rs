@@ -37,6 +37,9 @@ pub(super) fn message(message: &Bytes, parser: &MessagePack, limits: &Limits) ->
             query: None,
             payload: None,
         },
+        (Some(Token::Unsigned(0)), Some(Token::Map(_))) if fields.data.len() > limits.max_auth_bytes => {
+            return Err(DecodeError::AuthTooLong.into());
+        }
         (Some(Token::Unsigned(0)), Some(Token::Map(_))) => Packet::Connect {
             namespace,
             query: None,

@@ -23,6 +23,9 @@ pub struct Limits {
     pub max_namespace_bytes: usize,
     /// Bytes of the query behind a namespace in a CONNECT. Default 8 KiB, as much as a request's target usually may have.
     pub max_query_bytes: usize,
+    /// Bytes of the `auth` of a CONNECT that has to be rewritten as JSON, which takes tens of milliseconds for a megabyte. Default 64 KiB. Set by
+    /// [`Config::max_auth_bytes`](crate::Config::max_auth_bytes). A standard CONNECT is not rewritten, and what is kept of it has that limit alone.
+    pub max_auth_bytes: usize,
     /// Bytes of an event name. Default 1024.
     pub max_event_name_bytes: usize,
 }
@@ -35,6 +38,7 @@ impl Default for Limits {
             max_depth: json::MAX_DEPTH,
             max_namespace_bytes: 512,
             max_query_bytes: 8 * 1024,
+            max_auth_bytes: 64 * 1024,
             max_event_name_bytes: 1024,
         }
     }
@@ -118,6 +122,9 @@ pub enum DecodeError {
     /// The query behind a namespace is longer than [`Limits::max_query_bytes`].
     #[error("query is too long")]
     QueryTooLong,
+    /// The `auth` of a CONNECT is longer than [`Limits::max_auth_bytes`].
+    #[error("auth is too long")]
+    AuthTooLong,
     /// The id does not fit 64 bits.
     #[error("id is too large")]
     IdTooLarge,

@@ -316,3 +316,26 @@ fn nothing_grows_beyond_six_times() {
         assert!(args.json.len() <= 6 * message.len(), "{value:?}: {}", args.json.len());
     }
 }
+
+/// Hardening A14: what is too much is not rewritten first.
+#[test]
+fn auth_weighs_before_it_is_rewritten() {
+    // {type: 0, nsp: "/", data: {a: [1, 1, ...]}}
+    let connect = |numbers: u16| {
+        let mut bytes = BytesMut::from(&b"\x83\xa4type\x00\xa3nsp\xa1/\xa4data\x81\xa1a\xdc"[..]);
+        bytes.extend_from_slice(&numbers.to_be_bytes());
+        bytes.resize(bytes.len() + usize::from(numbers), 1);
+        bytes.freeze()
+    };
+    let limits = Limits {
+        max_auth_bytes: 106,
+        ..Limits::default()
+    };
+    let read = |bytes| MessagePack::default().decode(EngineMessage::Binary(bytes), &limits);
+    // The map, its key and the head of the array are 6 bytes.
+    assert!(matches!(
+        read(connect(100)),
+        Ok(Parsed::Packet(Packet::Connect { payload: Some(_), .. }))
+    ));
+    assert_eq!(read(connect(101)).unwrap_err(), DecodeError::AuthTooLong.into());
+}
