@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Value, json};
-use sio_app::{Ack, AckError, Binary, Data, Generation, Io, Namespace, Raw, RawArgs, Refusal, Socket, TransportKind};
+use sio_app::{
+    Ack, AckError, Binary, Data, EmitError, Generation, Io, Namespace, Raw, RawArgs, Refusal, Socket, TransportKind,
+};
 
 /// Largest text that one event makes.
 const MAX_BIG: usize = 900_000;
@@ -156,22 +159,42 @@ fn rooms(root: &Namespace) {
             io.to(&room).emit("roomall", (&room, data));
         }
     })
-    .on("flood", |socket: Socket, (n, size): (usize, usize)| {
-        let (n, text) = (n.min(20_000), "f".repeat(size.min(65_536)));
-        if let Some(io) = socket.io() {
-            for i in 0..n {
-                io.to("flood").emit("flood", (i, &text));
-            }
-        }
-    });
+    .on("flood", flood);
 }
 
-fn burst(socket: Socket, (n, size): (usize, usize)) {
+/// A broadcast cannot wait for its slowest member: it is paced instead, so that members who read as fast as a program can lose nothing.
+async fn flood(socket: Socket, (n, size): (usize, usize)) {
+    let (n, text) = (n.min(20_000), "f".repeat(size.min(65_536)));
+    let Some(io) = socket.io() else { return };
+    let mut sent = 0;
+    for i in 0..n {
+        io.to("flood").emit("flood", (i, &text));
+        sent += text.len() + 32;
+        if sent > 1 << 20 {
+            sent = 0;
+            socket.sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+async fn burst(socket: Socket, (n, size): (usize, usize)) {
     let (n, text) = (n.min(5000), "x".repeat(size.min(10_000)));
     for i in 0..n {
-        let _ = socket.emit("burst", (i, &text));
+        if !say(&socket, "burst", (i, &text)).await {
+            return;
+        }
     }
-    let _ = socket.emit("burst-end", n);
+    say(&socket, "burst-end", n).await;
+}
+
+/// Emits as fast as the client reads: what does not fit into its queue waits here, where it costs nothing. False if the client has gone.
+async fn say(socket: &Socket, event: &str, args: impl Serialize) -> bool {
+    loop {
+        match socket.emit(event, &args) {
+            Err(EmitError::Full) => socket.sleep(Duration::from_millis(2)).await,
+            emitted => return emitted.is_ok(),
+        }
+    }
 }
 
 async fn ask(socket: Socket, data: Raw) {
@@ -206,9 +229,9 @@ fn legacy_06(root: &Namespace) {
 fn legacy_09(namespace: &Namespace) {
     let is_meant = |socket: &Socket| socket.generation() == Generation::Legacy09;
     namespace
-        .on("burst", move |socket: Socket, size: (usize, usize)| {
+        .on("burst", move |socket: Socket, size: (usize, usize)| async move {
             if is_meant(&socket) {
-                burst(socket, size);
+                burst(socket, size).await;
             }
         })
         .on("ask-me", move |socket: Socket, data: Raw| async move {
@@ -223,14 +246,14 @@ fn legacy_09(namespace: &Namespace) {
         });
 }
 
-#[derive(serde::Serialize)]
+#[derive(Serialize)]
 struct Reversed {
     n: usize,
     rev: Binary,
     list: (Binary, Again),
 }
 
-#[derive(serde::Serialize)]
+#[derive(Serialize)]
 struct Again {
     again: Binary,
 }

@@ -151,9 +151,9 @@ fn contract_config(options: &Options) -> Config {
         .max_payload(1_000_000)
         .cors(Cors::list(["http://good.example"]).with_credentials())
         .origins(Origins::Any);
-    // The largest burst of the contract: 5000 events of 10 000 bytes, and their frames.
-    // Its clients ask for bursts of 50 MB, and polling ones fetch them later.
-    config.max_queued_bytes = 64 << 20;
+    // Room for broadcasts of some megabytes to members who read; bursts of 50 MB wait in their handler. All together is what six such members may have.
+    config.max_queued_bytes = 8 << 20;
+    config.max_total_queued_bytes = 48 << 20;
     config.max_queued_packets = 65_536;
     config.legacy.heartbeat_interval = Duration::from_millis(3000);
     config.legacy.reconnect_timeout = Duration::from_millis(4000);

@@ -10,6 +10,7 @@ use super::token::{Reader, Token, milliseconds};
 use super::{MessagePack, MessagePackError, date};
 use crate::codec::{PacketError, Parsed};
 use crate::json::{self, MAX_DEPTH};
+use crate::legacy::lengths::put_decimal;
 use crate::socket::text::{DecodeError, Limits};
 use crate::socket::{Args, Exact, Packet};
 
@@ -307,8 +308,16 @@ impl<'a> Transcoder<'a> {
         let written = match token {
             Token::Nil => out.write_str("null"),
             Token::Bool(value) => out.write_str(if value { "true" } else { "false" }),
-            Token::Unsigned(number) => write!(out, "{number}"),
-            Token::Negative(number) => write!(out, "{number}"),
+            // A message can hold a million of these two, and formatting would be a third of what reading it costs.
+            Token::Unsigned(number) => {
+                put_decimal(number, out);
+                Ok(())
+            }
+            Token::Negative(number) => {
+                out.put_u8(b'-');
+                put_decimal(number.unsigned_abs(), out);
+                Ok(())
+            }
             Token::Float(number) if !number.is_finite() => {
                 self.inexact = true;
                 out.write_str("null")
