@@ -88,7 +88,7 @@ impl FromStr for HostPattern {
             None => (host, false),
         };
         let name = without_dot(name);
-        if !is_host(name) || below && name.starts_with('[') {
+        if !is_name(name) || below && name.starts_with('[') {
             return Err(HostPatternError::Host(text.to_owned()));
         }
         let port = match port {
@@ -148,7 +148,7 @@ impl<'a> Host<'a> {
             None => None,
             Some(port) => Some(read_port(port)?),
         };
-        is_host(name).then_some(Self { name, port })
+        is_name(name).then_some(Self { name, port })
     }
 
     /// Whether it can only mean the machine itself. No resolver asks anybody for these (RFC 6761 §6.3), so nobody can point them elsewhere.
@@ -170,6 +170,11 @@ fn without_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
+/// Whether a host without the dot at its end is one: a second dot there is none.
+fn is_name(name: &str) -> bool {
+    is_host(name) && !name.ends_with('.')
+}
+
 /// Whether `name` has labels in front of `parent`.
 fn is_below(parent: &str, name: &str) -> bool {
     let Some(at) = name.len().checked_sub(parent.len()).filter(|at| *at >= 2) else {
@@ -186,6 +191,15 @@ mod tests {
 
     fn pattern(text: &str) -> HostPattern {
         text.parse().unwrap()
+    }
+
+    /// Found by `never_panics`.
+    #[test]
+    fn a_second_dot_at_the_end_is_no_host() {
+        for text in ["..", "chat.example..", "*..", ".", "..:80"] {
+            assert!(text.parse::<HostPattern>().is_err(), "{text}");
+            assert_eq!(Host::of(text), None, "{text}");
+        }
     }
 
     #[test]
