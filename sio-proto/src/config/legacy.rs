@@ -22,7 +22,7 @@ pub struct Legacy {
     /// Most messages kept for a session that has no transport, which between two polls every polling session has not. Default 1 024.
     /// Beyond it a send is refused as full and a broadcast ends the session.
     pub max_pending_messages: usize,
-    /// What the payloads under [`Config::path`] are. Default [`Framing`], the `~m~` of 0.5 and 0.6. Nothing in a request says which wire its client
+    /// What the payloads under [`Config::path`](crate::Config::path) are. Default [`Framing`], the `~m~` of 0.5 and 0.6. Nothing in a request says which wire its client
     /// speaks, so others have to be given a path of their own, or this one (docs/protocol/detection.md §4).
     pub codec: Codec,
     /// Further paths, with a codec each. Default none. A session of one is unknown under all others. At most
