@@ -51,6 +51,8 @@ struct Link {
     peer: Option<Peer>,
     /// Bytes that are on their way.
     held: Vec<u8>,
+    /// Whether the server has been told that the link takes no more. Such a link may be cut without a goodbye.
+    is_blocked: bool,
 }
 
 impl World {
@@ -140,7 +142,9 @@ impl World {
                 let Some(id) = self.links.get(at).map(|link| link.id) else {
                     return;
                 };
-                if cursor_bit(cursor) {
+                let blocks = cursor_bit(cursor);
+                self.links[at].is_blocked = blocks;
+                if blocks {
                     self.server.handle_blocked(self.now, id, usize::from(cursor.byte()) * 8);
                 } else {
                     self.server.handle_drained(self.now, id);
@@ -166,6 +170,7 @@ impl World {
             id,
             peer: Some(Peer::new(config.http, max_packets)),
             held: Vec::new(),
+            is_blocked: false,
         });
     }
 
@@ -487,7 +492,13 @@ impl World {
                     let peer = link.peer.as_mut().expect("bytes for a link that is gone");
                     peer.receive(&bytes, &mut self.clients);
                 }
-                Output::End(id) => self.peer(id).take().expect("the end of a link that is gone").end(),
+                Output::End(id) => {
+                    let link = self.links.iter_mut().find(|link| link.id == id).expect("a link that was never opened");
+                    let peer = link.peer.take().expect("the end of a link that is gone");
+                    if !link.is_blocked {
+                        peer.end();
+                    }
+                }
                 Output::Request(id, request) => {
                     assert!(self.peer(id).is_some(), "a request of a link that is gone");
                     let response = sio_proto::server::Response {
