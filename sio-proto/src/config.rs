@@ -124,7 +124,7 @@ pub struct Config {
     /// Default 2 GiB less one byte. Beyond it handshakes are answered 503 and a session that would keep more ends. It is counted in steps of 64 KiB for each session. Too little ends
     /// sessions that have done nothing wrong when many large messages are under way.
     pub max_kept_bytes: usize,
-    /// The same for all sessions of clients at one address. Default 32 MiB, which are ten thousand handshakes with heads of 3 KB. Behind a proxy raise it as [`Config::max_sessions_per_address`].
+    /// The same for all sessions of clients at one address. Default 24 MiB, which are ten thousand handshakes with heads of 2 KB. Behind a proxy raise it as [`Config::max_sessions_per_address`].
     pub max_kept_bytes_per_address: usize,
     /// Most bytes of header fields that a session keeps of the request that opened it, 8 for each field included. Default 8 KiB. Fields that do not fit are left out whole:
     /// first those that [`Config::handshake_headers`] does not name. The request's target is kept as a whole; its limit is
@@ -230,7 +230,7 @@ impl Default for Config {
             max_sessions: 1_000_000,
             max_sessions_per_address: 10_000,
             max_kept_bytes: (2 << 30) - 1,
-            max_kept_bytes_per_address: 32 << 20,
+            max_kept_bytes_per_address: 24 << 20,
             max_handshake_bytes: 8 * 1024,
             handshake_headers: HANDSHAKE_HEADERS.map(str::to_owned).to_vec(),
             max_auth_bytes: 64 * 1024,
