@@ -30,7 +30,8 @@ use crate::io::Inner;
 use crate::link::{Awaiting, Item, Link, Outlet, Progress, Standing};
 use crate::place::{Place, Seat};
 use crate::shard::{Batch, trim};
-use crate::turn::{self, Lent, Turn};
+use crate::turn::{self, Leftover, Lent, Turn};
+use crate::work::guarded;
 
 /// The thread's read buffer. A message of 64 KiB fits with everything around it.
 const READ_BYTES: usize = 128 * 1024;
@@ -97,6 +98,8 @@ pub struct Connection {
     steps: u32,
     /// Bytes are left that were not looked at, because the others had to have their turn.
     has_more: bool,
+    /// Work is left for the same reason. Nothing is read before it is done.
+    leftover: Option<Leftover>,
     /// What waits for the socket is the last, and has a deadline.
     ending: bool,
     lingering: bool,
@@ -166,9 +169,15 @@ impl Connection {
             read_blocked: 0,
             steps: 0,
             has_more: false,
+            leftover: None,
             ending: false,
             lingering: false,
         }
+    }
+
+    /// Whether the others of its thread come before it goes on.
+    const fn has_had_its_turn(&self) -> bool {
+        self.steps >= STEPS_A_POLL || self.leftover.is_some()
     }
 
     /// The connection's task.
@@ -186,8 +195,9 @@ impl Connection {
             self.waker = Some(cx.waker().clone());
         }
         self.steps = 0;
+        self.leftover = self.leftover.take().and_then(Leftover::go_on);
         loop {
-            if self.steps >= STEPS_A_POLL {
+            if self.has_had_its_turn() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -292,7 +302,8 @@ impl Connection {
 
     /// What is incomplete counts in steps, so that whoever sends small messages asks nobody. Whoever sends too much of it goes.
     fn count_received(&mut self) {
-        let received = self.rest.capacity() + self.conn.held_bytes();
+        let left = self.leftover.as_ref().map_or(0, Leftover::bytes);
+        let received = self.rest.capacity() + self.conn.held_bytes() + left;
         if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
             return;
         }
@@ -318,12 +329,13 @@ impl Connection {
         if !rest.is_empty() {
             self.rest = trimmed(rest);
         }
+        self.count_received();
     }
 
     /// Takes from `bytes` what is complete, request after request as they are answered.
     fn process(&mut self, bytes: &mut BytesMut) {
         while !bytes.is_empty() {
-            if self.steps >= STEPS_A_POLL {
+            if self.has_had_its_turn() {
                 self.has_more = true;
                 break;
             }
@@ -377,7 +389,8 @@ impl Connection {
             && arrivals.replies.is_empty()
             && arrivals.closed.is_none();
         if !nothing {
-            turn::run(self.place.io.runtime, |turn| self.handle_in(turn, arrivals));
+            let (_, leftover) = turn::run_a_while(self.place.io.runtime, |turn| self.handle_in(turn, arrivals));
+            self.leftover = leftover;
         }
     }
 
@@ -490,6 +503,15 @@ impl Connection {
             self.has_more = false;
             self.place.end(Cause::Closed);
             self.place.io.linger(&self.place.link);
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // What has arrived is heard, although the connection has gone; unless there is nobody left to run it.
+        if let Some(leftover) = self.leftover.take() {
+            let _ = guarded(|| leftover.finish());
         }
     }
 }

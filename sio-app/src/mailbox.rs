@@ -41,7 +41,7 @@ pub(crate) enum Mail {
 
 impl Mail {
     /// What its parts take in memory; `None` for the end, which is no event, and comes once.
-    fn bytes(&self) -> Option<usize> {
+    pub(crate) fn bytes(&self) -> Option<usize> {
         match self {
             Self::Event { name, args, .. } => Some(name.len() + args_bytes(args)),
             Self::Disconnect { .. } => None,
@@ -49,7 +49,7 @@ impl Mail {
     }
 
     /// The same in memory of its own, for one that stays: it is a small part of what its thread reads into, which others need.
-    fn detached(self) -> Self {
+    pub(crate) fn detached(self) -> Self {
         match self {
             Self::Event { name, args, ack } => Self::Event {
                 name: detached_text(name),

@@ -10,12 +10,17 @@
 //! anywhere else is a turn of its own: it is written at once. Handlers never run inside a call that the user makes: in a turn they run
 //! after the handler that made it, elsewhere in a task of their own.
 //!
+//! A turn that lasts too long stops between two pieces of its work, writes, and leaves the rest ([`Leftover`]): to the connection that it is
+//! for, which reads nothing before the rest is done, or to a task.
+//!
 //! Everything a turn needs belongs to its thread and is used again: a turn on a connection that has been used before allocates nothing.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use sio_proto::server::Outputs;
@@ -41,6 +46,13 @@ const SLOW: Duration = Duration::from_millis(50);
 
 /// What an emitted packet counts for at least: with nothing in them, so many packets are written at once as are well below what may wait for a session.
 const WEIGHT_OF_A_PACKET: usize = 64;
+
+/// A turn that has worked for so long leaves the rest of its work for later, so that others of its thread have their turn: what a
+/// payload of thousands of events costs is decided by how many each of them is sent on to, which nobody knows beforehand.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// After so many pieces of work the clock is read. An ordinary turn has fewer.
+const WORK_BETWEEN_LOOKS: u32 = 8;
 
 /// So many entries of a list of scratch a thread keeps from turn to turn.
 const MOST_SCRATCH: usize = 4096;
@@ -97,22 +109,26 @@ struct TouchedLink {
     seat: Option<(Arc<ShardCell>, LinkId)>,
 }
 
-/// Runs `act` in a turn whose handlers run in place: what an adapter does with bytes and deadlines.
+/// Runs `act` in a turn whose handlers run in place: what an adapter does with bytes and deadlines. What takes longer than a turn may goes
+/// on in a task of its own.
 pub(crate) fn run<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
+    let (result, leftover) = run_a_while(runtime, act);
+    if let Some(leftover) = leftover {
+        leftover.finish();
+    }
+    result
+}
+
+/// The same for a caller that takes the rest of the work upon itself, and brings no more before it is done.
+pub(crate) fn run_a_while<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> (R, Option<Leftover>) {
     TURN.with(|turn| {
         if turn.running.get() {
-            return act(turn);
+            return (act(turn), None);
         }
         let _ending = turn.begin(runtime);
         let result = act(turn);
-        loop {
-            while let Some(work) = turn.next_work() {
-                work.perform(turn);
-            }
-            if !turn.write_out() {
-                return result;
-            }
-        }
+        let leftover = turn.work_off(runtime);
+        (result, leftover.map(Leftover::detached))
     })
 }
 
@@ -126,11 +142,63 @@ pub(crate) fn act<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
         let result = act(turn);
         while turn.write_out() {}
         if !turn.work.borrow().is_empty() {
-            let (work, owner) = (turn.work.take(), turn.owner.get());
-            (runtime.spawn)(Box::pin(async move { run_as(runtime, owner, work) }));
+            turn.leave(runtime).finish();
         }
         result
     })
+}
+
+/// Work that a turn has left. It is done in the turn's name, which still owns the mailboxes that the work is for: what arrives for their
+/// sockets in the meantime waits there.
+pub(crate) struct Leftover {
+    runtime: Runtime,
+    owner: Owner,
+    work: VecDeque<Work>,
+    bytes: usize,
+}
+
+impl Leftover {
+    /// The same in memory of its own: its turn has read it into a buffer that others need.
+    fn detached(mut self) -> Self {
+        self.work = self.work.into_iter().map(Work::detached).collect();
+        self.bytes = self.work.iter().map(Work::bytes).sum();
+        self
+    }
+
+    /// About how many bytes of a peer's it keeps.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Works for one more turn. What is left even then is given back.
+    pub(crate) fn go_on(self) -> Option<Self> {
+        let Self {
+            runtime,
+            owner,
+            work,
+            bytes,
+        } = self;
+        TURN.with(|turn| {
+            let _ending = turn.begin(runtime);
+            turn.owner.set(owner);
+            turn.work.replace(work);
+            turn.work_off(runtime).map(|left| Self { bytes, ..left })
+        })
+    }
+
+    /// Leaves it to a task, which lets others have their turn as well.
+    pub(crate) fn finish(self) {
+        let runtime = self.runtime;
+        let mut left = Some(self);
+        (runtime.spawn)(Box::pin(poll_fn(move |cx| {
+            left = left.take().and_then(Self::go_on);
+            if left.is_none() {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })));
+    }
 }
 
 /// A handler has returned, or has to wait: how long it kept its thread, if that was long.
@@ -166,14 +234,6 @@ pub(crate) fn moment(runtime: Runtime) -> Option<Time> {
     let goes_on = BEGAN.get().filter(|began| *began <= now && now < *began + MOMENT);
     BEGAN.set(goes_on.or(Some(now)));
     BEGAN.get()
-}
-
-/// Does work that another turn has left, in its name.
-fn run_as(runtime: Runtime, owner: Owner, work: VecDeque<Work>) {
-    run(runtime, |turn| {
-        turn.owner.set(owner);
-        turn.work.borrow_mut().extend(work);
-    });
 }
 
 impl Turn {
@@ -240,6 +300,37 @@ impl Turn {
     /// One of the notes, the latest first.
     pub(crate) fn take_note(&self) -> Option<Note> {
         self.notes.borrow_mut().pop()
+    }
+
+    /// Works, and writes what it causes, until nothing is left or the turn has lasted long enough.
+    fn work_off(&self, runtime: Runtime) -> Option<Leftover> {
+        let mut done = 0_u32;
+        loop {
+            while let Some(work) = self.next_work() {
+                work.perform(self);
+                done = done.wrapping_add(1);
+                if done.is_multiple_of(WORK_BETWEEN_LOOKS)
+                    && (runtime.now)().saturating_since(self.now.get()) >= PATIENCE
+                    && !self.work.borrow().is_empty()
+                {
+                    while self.write_out() {}
+                    return Some(self.leave(runtime));
+                }
+            }
+            if !self.write_out() {
+                return None;
+            }
+        }
+    }
+
+    /// What is left of its work.
+    fn leave(&self, runtime: Runtime) -> Leftover {
+        Leftover {
+            runtime,
+            owner: self.owner.get(),
+            work: self.work.take(),
+            bytes: 0,
+        }
     }
 
     fn next_work(&self) -> Option<Work> {

@@ -15,7 +15,7 @@ use sio_proto::SessionKey;
 use sio_proto::server::{AckError, EngineMessage, Handshake, Reason, Stranger};
 use sio_proto::socket::Args;
 
-use crate::args::RawArgs;
+use crate::args::{RawArgs, detached, detached_text, small};
 use crate::engine::EngineSocket;
 use crate::entry::Entry;
 use crate::error::HandlerError;
@@ -53,6 +53,32 @@ enum Then {
 }
 
 impl Work {
+    /// The same in memory of its own ([`Mail::detached`]).
+    pub(crate) fn detached(self) -> Self {
+        match self {
+            Self::Mail(socket, mail) => Self::Mail(socket, mail.detached()),
+            Self::Ack(socket, id, Ok(args)) => Self::Ack(socket, id, Ok(detached(args))),
+            Self::EngineMessage(cell, session, EngineMessage::Text(text)) => {
+                Self::EngineMessage(cell, session, EngineMessage::Text(detached_text(text)))
+            }
+            Self::EngineMessage(cell, session, EngineMessage::Binary(bytes)) => {
+                Self::EngineMessage(cell, session, EngineMessage::Binary(small(bytes)))
+            }
+            other => other,
+        }
+    }
+
+    /// What it keeps of what a peer has sent.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Mail(_, mail) => mail.bytes().unwrap_or(0),
+                Self::Ack(_, _, Ok(args)) => args_bytes(args),
+                Self::EngineMessage(_, _, message) => message.len(),
+                _ => 0,
+            }
+    }
+
     pub(crate) fn perform(self, turn: &Turn) {
         match self {
             Self::Connect(socket) => {

@@ -60,7 +60,8 @@ fn args_handed_over(args: Args) -> Args {
 /// What is larger keeps the buffer that it was read into: it is most of it.
 const MAX_COPIED: usize = 64 * 1024;
 
-fn small(bytes: Bytes) -> Bytes {
+/// Bytes in memory of their own, if they are few.
+pub(crate) fn small(bytes: Bytes) -> Bytes {
     match bytes.len() {
         ..=MAX_COPIED => Bytes::copy_from_slice(&bytes),
         _ => bytes,

@@ -33,7 +33,7 @@ use serde::ser::{Error as _, Serializer};
 use serde::{Deserialize, Serialize};
 use sio_proto::socket::Args;
 
-pub(crate) use decode::{detached, detached_text, from_args, from_args_to_keep};
+pub(crate) use decode::{detached, detached_text, from_args, from_args_to_keep, small};
 pub(crate) use encode::to_args;
 
 /// Arguments that could not be read as the type a handler asks for.

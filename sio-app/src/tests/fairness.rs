@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Context;
 
-use super::{Counted, Driven, server, text};
-use crate::{HttpRequest, HttpResponse, Socket};
+use super::{Counted, Driven, RUNTIME, now, run_tasks, server, set_now, text};
+use crate::{Config, HttpRequest, HttpResponse, Io, Options, Socket};
 
 /// Polls the connection until it asks for no further turn: how often that was, and how much `done` grew by at most meanwhile.
 fn turns(client: &mut Driven, done: &AtomicUsize) -> (usize, usize) {
@@ -60,4 +60,58 @@ fn who_sends_without_a_pause_lets_others_have_their_turn() {
     assert_eq!(heard.load(Ordering::Relaxed), 25_600);
     assert!(most <= 8 * 256, "{most} events in one turn");
     assert!(turns >= 10, "{turns}");
+}
+
+/// A server with a handler that takes a millisecond, as one does that sends to very many: what it has heard, in order.
+fn slow_server() -> (Io, Arc<AtomicUsize>) {
+    let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&heard);
+    io.of("/").on("x", move |_: Socket, n: usize| {
+        assert_eq!(counting.fetch_add(1, Ordering::Relaxed), n, "in order");
+        set_now(now() + 1_000);
+    });
+    (io, heard)
+}
+
+fn events(numbers: std::ops::Range<usize>) -> Vec<u8> {
+    numbers.flat_map(|n| text(&format!(r#"42["x",{n}]"#))).collect()
+}
+
+/// Hardening A15.
+#[test]
+fn what_events_cause_is_bounded_in_a_turn() {
+    let (io, heard) = slow_server();
+    let mut client = Driven::connected(&io);
+    client.script.reads = vec![events(0..1_000), events(1_000..1_500)];
+    let (turns, most) = turns(&mut client, &heard);
+    assert_eq!(heard.load(Ordering::Relaxed), 1_500);
+    assert!(most <= 16, "{most} handlers of a millisecond in one turn");
+    assert!(turns >= 1_500 / 16, "{turns}");
+}
+
+/// Hardening A15.
+#[test]
+fn what_a_turn_has_left_is_done_when_its_connection_has_gone() {
+    let (io, heard) = slow_server();
+    let mut client = Driven::connected(&io);
+    client.script.reads = vec![events(0..100)];
+    let counted = Counted::default();
+    let waker = counted.waker();
+    let polled = client
+        .connection
+        .poll(&mut Context::from_waker(&waker), &mut client.script);
+    assert!(polled.is_pending());
+    let first = heard.load(Ordering::Relaxed);
+    assert!(first < 100, "{first}");
+    drop(client);
+    let mut most = 0;
+    while heard.load(Ordering::Relaxed) < 100 {
+        let before = heard.load(Ordering::Relaxed);
+        run_tasks();
+        let done = heard.load(Ordering::Relaxed) - before;
+        assert!(done > 0, "a task goes on with it");
+        most = most.max(done);
+    }
+    assert!(most <= 16, "{most}");
 }

@@ -12,91 +12,45 @@ impl Core {
     pub(super) fn broadcast(&mut self, now: Time, target: &Target, mut message: Message, out: &mut Outputs) {
         let mut full = Vec::new();
         let moment = message.moment.unwrap_or(now);
-        let simple = target.except.is_empty() && target.except_socket.is_none() && target.rooms.len() < 2;
-        if simple {
-            let Self {
-                sessions,
-                config,
-                ready,
-                buffer,
-                namespaces,
-                rooms,
-                backlog,
-                ..
-            } = self;
-            let Some(namespace) = namespaces.find(&target.namespace).map(|slot| namespaces.get(slot)) else {
-                return;
+        let is_plain = target.except.is_empty() && target.except_socket.is_none() && target.rooms.len() < 2;
+        let found = (!is_plain).then(|| self.members(target));
+        let single = match target.rooms.first() {
+            Some(room) if is_plain => self.member_by_id(&target.namespace, room),
+            _ => None,
+        };
+        let Self {
+            sessions,
+            config,
+            ready,
+            buffer,
+            namespaces,
+            rooms,
+            backlog,
+            ..
+        } = self;
+        let named = || {
+            let namespace = namespaces.get(namespaces.find(&target.namespace)?);
+            let Some(room) = target.rooms.first() else {
+                return Some(&*namespace.members);
             };
-            let members = match target.rooms.first() {
-                None => Some(&namespace.members),
-                Some(room) => namespace
-                    .rooms
-                    .get(room)
-                    .and_then(|room| rooms.get(*room))
-                    .map(|room| &room.members),
-            };
-            if let Some(members) = members {
-                for member in members {
-                    fan_out(
-                        sessions,
-                        config,
-                        ready,
-                        buffer,
-                        backlog,
-                        *member,
-                        moment,
-                        &mut message,
-                        &mut full,
-                    );
-                }
-            } else if let Some(member) = target
-                .rooms
-                .first()
-                .and_then(|room| self.member_by_id(&target.namespace, room))
-            {
-                let Self {
-                    sessions,
-                    config,
-                    ready,
-                    buffer,
-                    backlog,
-                    ..
-                } = self;
-                fan_out(
-                    sessions,
-                    config,
-                    ready,
-                    buffer,
-                    backlog,
-                    member,
-                    moment,
-                    &mut message,
-                    &mut full,
-                );
-            }
-        } else {
-            let members = self.members(target);
-            let Self {
+            rooms.get(*namespace.rooms.get(room)?).map(|room| &*room.members)
+        };
+        let members = match &found {
+            Some(found) => found,
+            None => named().unwrap_or(single.as_slice()),
+        };
+        for member in members {
+            fan_out(
                 sessions,
                 config,
                 ready,
                 buffer,
                 backlog,
-                ..
-            } = self;
-            for member in members {
-                fan_out(
-                    sessions,
-                    config,
-                    ready,
-                    buffer,
-                    backlog,
-                    member,
-                    moment,
-                    &mut message,
-                    &mut full,
-                );
-            }
+                *member,
+                moment,
+                &mut message,
+                &mut full,
+            );
         }
         for slot in full {
             if let Some(session) = self.sessions.get(slot) {
