@@ -90,6 +90,8 @@
 //! the runtime has given to the thread stand still, heartbeats and acknowledgements included. So a handler must not block: no `std::thread::sleep`
 //! ([`Socket::sleep`] instead), no lock that is held for long, no files or databases but by `async` calls. What computes or blocks for more than some
 //! milliseconds belongs on a thread of its own: `tokio::task::spawn_blocking`, `async_std::task::spawn_blocking`, `blocking::unblock` with smol, awaited in an `async` handler.
+//! A handler that emits in a loop without an `.await` is one of these, too: each emit is encoded and queued before the next. A loop of thousands
+//! lets others have their turn with `socket.sleep(Duration::from_millis(1)).await` now and then.
 //! A warning names handlers that have kept their thread for 50 ms or longer, middlewares (as `middleware`) among them.
 //!
 //! What a handler waits for counts against its client ([`Options::max_waiting_events`]), and one that nobody needs any more can end with [`Socket::gone`].

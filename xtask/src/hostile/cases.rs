@@ -228,6 +228,13 @@ pub(super) const CASES: &[Case] = &[
         handlers::gone,
     ),
     case(
+        "A15",
+        "casts",
+        "few bytes that are sent on to hundreds",
+        SOON,
+        handlers::casts,
+    ),
+    case(
         "A11",
         "missing-bodies",
         "small heads of POSTs whose bodies do not come",

@@ -36,6 +36,24 @@ pub(super) fn gone(field: &Field) -> Outcome {
     Ok(())
 }
 
+/// Few bytes, and much that they cause: two thousand messages to everybody in one write, and three thousand in one POST.
+pub(super) fn casts(field: &Field) -> Outcome {
+    let mut peers = Vec::new();
+    for _ in 0..field.size(300, 500) {
+        peers.push(clients::join4(ATTACKER, field.port, None)?);
+    }
+    let cast = r#"42["cast",1]"#;
+    peers[0].say(wire::repeat(&wire::text(cast), 2000))?;
+    let mut polling = field.connect()?;
+    let target = clients::open_polling(&mut polling, 4, "")?;
+    polling.ask(wire::post(&target, "40"))?;
+    polling.ask(wire::post(&target, &[cast; 3000].join("\u{1e}")))?;
+    thread::sleep(field.time());
+    peers.iter().for_each(|peer| field.count(peer));
+    field.count(&polling);
+    Ok(())
+}
+
 /// A socket that starts these handlers and leaves.
 fn socket_with(peer: &mut Peer, handlers: &[u8]) -> Outcome {
     peer.say(wire::text("40"))?;
