@@ -195,19 +195,20 @@ impl Emitter {
         });
         let mut message = Some(message);
         turn::act(io.runtime, |turn| {
+            let mut ready = 0;
             while let Some(cell) = cells.next() {
                 let last = cells.peek().is_none();
                 let Some(message) = (if last { message.take() } else { message.clone() }) else {
                     break;
                 };
                 let target = self.target_for(target, cell);
-                cell.input(turn, |state, now, out| {
-                    state
-                        .shard
-                        .handle_command(now, Command::Broadcast { target, message }, out);
+                ready += cell.input(turn, |state, now, out| {
+                    let shard = &mut state.shard;
+                    shard.handle_command(now, Command::Broadcast { target, message }, out);
+                    shard.ready_links()
                 });
             }
-            turn.emitted(bytes);
+            turn.broadcast(bytes, ready);
         });
         encoded
     }

@@ -10,7 +10,7 @@
 //! anywhere else is a turn of its own: it is written at once. Handlers never run inside a call that the user makes: in a turn they run
 //! after the handler that made it, elsewhere in a task of their own.
 //!
-//! A turn that lasts too long stops between two pieces of its work, writes, and leaves the rest ([`Leftover`]): to the connection that it is
+//! A turn that lasts too long stops between two pieces of its work and leaves the rest ([`Leftover`]): to the connection that it is
 //! for, which reads nothing before the rest is done, or to a task.
 //!
 //! Everything a turn needs belongs to its thread and is used again: a turn on a connection that has been used before allocates nothing.
@@ -49,10 +49,18 @@ const WEIGHT_OF_A_PACKET: usize = 64;
 
 /// A turn that has worked for so long leaves the rest of its work for later, so that others of its thread have their turn: what a
 /// payload of thousands of events costs is decided by how many each of them is sent on to, which nobody knows beforehand.
-const PATIENCE: Duration = Duration::from_millis(5);
+///
+/// It is short because runtimes look at their sockets only after some dozens of tasks as long as there are tasks that can go on.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// After so many pieces of work the clock is read. An ordinary turn has fewer.
 const WORK_BETWEEN_LOOKS: u32 = 8;
+
+/// So many recipients of broadcasts take about as long as a turn may last.
+const MOST_RECIPIENTS: usize = 2048;
+
+/// So many packets of broadcasts wait for recipients before the turn writes: each takes a slot of some queue.
+const PACKETS_BETWEEN_WRITES: usize = 256 * 1024;
 
 /// So many entries of a list of scratch a thread keeps from turn to turn.
 const MOST_SCRATCH: usize = 4096;
@@ -75,8 +83,11 @@ pub(crate) struct Turn {
     /// How many handlers have run in this turn, and when the last one that was timed had ended.
     handled: Cell<u32>,
     timed: Cell<Time>,
-    /// Bytes emitted since something was written.
+    /// Bytes emitted since something was written, and packets for recipients of broadcasts.
     emitted: Cell<usize>,
+    packets: Cell<usize>,
+    /// Recipients of broadcasts in this turn.
+    recipients: Cell<usize>,
     work: RefCell<VecDeque<Work>>,
     shards: RefCell<Vec<Arc<ShardCell>>>,
     links: RefCell<Vec<TouchedLink>>,
@@ -155,6 +166,10 @@ pub(crate) struct Leftover {
     owner: Owner,
     work: VecDeque<Work>,
     bytes: usize,
+    shards: Vec<Arc<ShardCell>>,
+    links: Vec<TouchedLink>,
+    emitted: usize,
+    packets: usize,
 }
 
 impl Leftover {
@@ -172,17 +187,16 @@ impl Leftover {
 
     /// Works for one more turn. What is left even then is given back.
     pub(crate) fn go_on(self) -> Option<Self> {
-        let Self {
-            runtime,
-            owner,
-            work,
-            bytes,
-        } = self;
+        let bytes = self.bytes;
         TURN.with(|turn| {
-            let _ending = turn.begin(runtime);
-            turn.owner.set(owner);
-            turn.work.replace(work);
-            turn.work_off(runtime).map(|left| Self { bytes, ..left })
+            let _ending = turn.begin(self.runtime);
+            turn.owner.set(self.owner);
+            turn.work.replace(self.work);
+            turn.shards.replace(self.shards);
+            turn.links.replace(self.links);
+            turn.emitted.set(self.emitted);
+            turn.packets.set(self.packets);
+            turn.work_off(self.runtime).map(|left| Self { bytes, ..left })
         })
     }
 
@@ -245,6 +259,8 @@ impl Turn {
             handled: Cell::new(0),
             timed: Cell::new(Time::ZERO),
             emitted: Cell::new(0),
+            packets: Cell::new(0),
+            recipients: Cell::new(0),
             work: RefCell::new(VecDeque::new()),
             shards: RefCell::new(Vec::new()),
             links: RefCell::new(Vec::new()),
@@ -274,6 +290,7 @@ impl Turn {
         self.now.set((runtime.now)());
         self.handled.set(0);
         self.timed.set(self.now.get());
+        self.recipients.set(0);
         Ending(self)
     }
 
@@ -309,11 +326,7 @@ impl Turn {
             while let Some(work) = self.next_work() {
                 work.perform(self);
                 done = done.wrapping_add(1);
-                if done.is_multiple_of(WORK_BETWEEN_LOOKS)
-                    && (runtime.now)().saturating_since(self.now.get()) >= PATIENCE
-                    && !self.work.borrow().is_empty()
-                {
-                    while self.write_out() {}
+                if self.is_long(runtime, done) && !self.work.borrow().is_empty() {
                     return Some(self.leave(runtime));
                 }
             }
@@ -323,13 +336,23 @@ impl Turn {
         }
     }
 
-    /// What is left of its work.
+    /// Whether the others come before the rest of its work.
+    fn is_long(&self, runtime: Runtime, done: u32) -> bool {
+        self.recipients.get() >= MOST_RECIPIENTS
+            || done.is_multiple_of(WORK_BETWEEN_LOOKS) && (runtime.now)().saturating_since(self.now.get()) >= PATIENCE
+    }
+
+    /// What is left of its work. What it has emitted is written with the rest, so that it leaves in few writes.
     fn leave(&self, runtime: Runtime) -> Leftover {
         Leftover {
             runtime,
             owner: self.owner.get(),
             work: self.work.take(),
             bytes: 0,
+            shards: self.shards.take(),
+            links: self.links.take(),
+            emitted: self.emitted.get(),
+            packets: self.packets.get(),
         }
     }
 
@@ -343,6 +366,16 @@ impl Turn {
         if self.emitted.get() > BYTES_BETWEEN_WRITES {
             self.write_out();
         }
+    }
+
+    /// A broadcast is on its way, and so many links have something to write.
+    pub(crate) fn broadcast(&self, bytes: usize, ready: usize) {
+        self.recipients.set(self.recipients.get() + ready);
+        self.packets.set(self.packets.get() + ready);
+        if self.packets.get() > PACKETS_BETWEEN_WRITES {
+            self.write_out();
+        }
+        self.emitted(bytes);
     }
 
     /// A shard has something ready, maybe.
@@ -366,6 +399,7 @@ impl Turn {
     fn write_out(&self) -> bool {
         let mut any = false;
         self.emitted.set(0);
+        self.packets.set(0);
         while let Some(shard) = { self.shards.borrow_mut().pop() } {
             any = true;
             shard.flush(self);

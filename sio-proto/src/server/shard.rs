@@ -238,6 +238,12 @@ impl Shard {
         self.core.depart(now, out);
     }
 
+    /// For how many links [`Shard::flush_ready`] has something.
+    #[must_use]
+    pub fn ready_links(&self) -> usize {
+        self.core.ready.len()
+    }
+
     /// When [`Shard::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
