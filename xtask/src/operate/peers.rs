@@ -81,7 +81,7 @@ impl Peer {
             Kind::Polling3 => {
                 let opened = self.fetch("/socket.io/?EIO=3&transport=polling&b64=1")?;
                 let target = format!("/socket.io/?EIO=3&transport=polling&b64=1&sid={}", sid(&opened)?);
-                expect(&opened, "2:40")?;
+                expect(&self.fetch(&target)?, "2:40")?;
                 self.park(&target)
             }
             Kind::Polling09 | Kind::Between09 => {
