@@ -22,7 +22,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::BytesMut;
 use sio_proto::conn::{Arrivals, Conn, Stage};
 use sio_proto::legacy::flash_policy;
-use sio_proto::server::{Cause, Peer};
+use sio_proto::server::{Cause, Peer, Write};
 use sio_proto::wire::Wire;
 
 use crate::Io;
@@ -90,6 +90,8 @@ pub struct Connection {
     /// So many bytes of what is incomplete have been counted ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)).
     counted: usize,
     waker: Option<Waker>,
+    /// Requests whose answers have not been written: one, or two if the first is a GET that is held.
+    unanswered: u32,
     /// What the link has been told is awaited.
     stage: Stage,
     /// How much has been read since the socket was found full.
@@ -165,6 +167,7 @@ impl Connection {
             rest: BytesMut::new(),
             counted: 0,
             waker: None,
+            unanswered: 0,
             stage: Stage::Waiting,
             read_blocked: 0,
             steps: 0,
@@ -352,7 +355,7 @@ impl Connection {
                 });
             });
             let news = self.catch_up();
-            if bytes.len() == before && !news {
+            if bytes.len() == before && !news && !self.reads_ahead(bytes) {
                 break;
             }
         }
@@ -360,6 +363,11 @@ impl Connection {
         if !self.conn.is_websocket() || self.stage == Stage::Head {
             self.note_stage(bytes);
         }
+    }
+
+    /// Whether the next request is read although the one before it has no answer: that is a GET which is held.
+    fn reads_ahead(&mut self, bytes: &[u8]) -> bool {
+        !bytes.is_empty() && self.conn.is_waiting() && self.place.holds() && self.conn.handle_held()
     }
 
     /// Tells the link what is awaited of the peer from here on, and how long.
@@ -389,12 +397,23 @@ impl Connection {
             && arrivals.replies.is_empty()
             && arrivals.closed.is_none();
         if !nothing {
-            let (_, leftover) = turn::run_a_while(self.place.io.runtime, |turn| self.handle_in(turn, arrivals));
+            let runtime = self.place.io.runtime;
+            let (overtaken, leftover) = turn::run_a_while(runtime, |turn| self.handle_in(turn, arrivals));
             self.leftover = leftover;
+            if let Some(answers) = overtaken {
+                // The handlers have run: what they have sent is the answer to the GET, or there is none of theirs.
+                turn::run(runtime, |turn| self.place.answer_in_order(turn, answers));
+            }
         }
     }
 
-    fn handle_in(&mut self, turn: &Turn, arrivals: &mut Arrivals) {
+    /// Gives back the answers to a request that has overtaken the GET before it.
+    fn handle_in(&mut self, turn: &Turn, arrivals: &mut Arrivals) -> Option<Vec<Write>> {
+        let mut overtaken = None;
+        let behind = self.unanswered > 0;
+        if behind && (arrivals.body_started.is_some() || !arrivals.replies.is_empty() || arrivals.closed.is_some()) {
+            self.place.answer_in_order(turn, Vec::new());
+        }
         if !arrivals.packets.is_empty()
             && let Some(Seat { cell, id, .. }) = &self.place.seat
         {
@@ -411,7 +430,12 @@ impl Connection {
         if let Some(request) = arrivals.request.take() {
             self.stage = Stage::Waiting;
             self.place.link.set_awaiting(None);
-            self.place.handle_request(turn, request);
+            self.unanswered += 1;
+            if behind {
+                overtaken = self.place.handle_behind(turn, request);
+            } else {
+                self.place.handle_request(turn, request);
+            }
         }
         if !arrivals.pongs.is_empty() {
             self.place.link.push_pongs(&mut arrivals.pongs);
@@ -429,6 +453,7 @@ impl Connection {
             }
             turn.touch_link(&self.place.link, None);
         }
+        overtaken
     }
 
     /// Hears what was written: the answer that the next request has waited for, or the upgrade. True if there was news.
@@ -441,13 +466,15 @@ impl Connection {
             self.conn.handle_upgraded(wire);
             return true;
         }
-        if news.answered {
+        self.unanswered = self.unanswered.saturating_sub(news.answered);
+        let answered = news.answered > 0 && self.unanswered == 0;
+        if answered {
             self.conn.handle_answered();
             if self.place.io.is_empty() {
                 self.finish();
             }
         }
-        news.answered
+        answered
     }
 
     /// Before the task goes to sleep with bytes that wait for an answer: true if the answer is there already.

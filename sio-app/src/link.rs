@@ -119,8 +119,8 @@ enum Phase {
 /// What the connection's reading side has to know of what was written.
 #[derive(Debug, Default)]
 pub(crate) struct News {
-    /// The request has been answered.
-    pub(crate) answered: bool,
+    /// So many requests have been answered.
+    pub(crate) answered: u32,
     /// It was answered with an upgrade.
     pub(crate) upgraded: Option<Wire>,
     /// The answer itself, if it is handed out.
@@ -480,7 +480,7 @@ impl<O: Outlet + ?Sized> Link<O> {
     /// Has the connection's task woken by the next news. True if there is some already.
     pub(crate) fn await_news(&self) -> bool {
         let mut state = self.state.lock();
-        let news = state.news.answered || state.news.upgraded.is_some();
+        let news = state.news.answered > 0 || state.news.upgraded.is_some();
         state.impatient = !news;
         news
     }

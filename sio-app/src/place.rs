@@ -27,6 +27,8 @@ pub(crate) struct Seat {
     shard: usize,
     pub(crate) cell: Arc<ShardCell>,
     pub(crate) id: LinkId,
+    /// The name of the same link for requests that overtake the GET which is held on it, once there has been one.
+    overtaking: Option<LinkId>,
 }
 
 impl Place {
@@ -97,6 +99,49 @@ impl Place {
                 shard,
                 cell: Arc::clone(cell),
                 id,
+                overtaking: None,
+            });
+        }
+    }
+
+    /// Whether a GET is held on the link, so that what comes behind it may be read.
+    pub(crate) fn holds(&self) -> bool {
+        let held = |seat: &Seat| seat.cell.ask(|state| state.shard.holds(seat.id));
+        self.seat.as_ref().is_some_and(held)
+    }
+
+    /// A complete request has come behind the GET that is held. If it may overtake that: what has to be written when the GET is answered
+    /// ([`Place::answer_in_order`]).
+    pub(crate) fn handle_behind(&mut self, turn: &Turn, request: Request) -> Option<Vec<Write>> {
+        let mut request = Some(request);
+        let mut answers = None;
+        if let Self {
+            link, seat: Some(seat), ..
+        } = self
+        {
+            seat.cell.input(turn, |state, now, out| {
+                let Some(request) = request.take_if(|request| state.shard.may_overtake(seat.id, request)) else {
+                    return state.shard.end_poll(now, seat.id, out);
+                };
+                let id = *seat
+                    .overtaking
+                    .get_or_insert_with(|| state.links.insert(Arc::clone(link)));
+                state.shard.handle_request(now, id, request, out);
+                answers = Some(out.writes.extract_if(.., |write| write.link() == id).collect());
+            });
+        }
+        if let Some(request) = request {
+            self.handle_request(turn, request);
+        }
+        answers
+    }
+
+    /// Answers the GET that is held, if there is one, and then what has overtaken it.
+    pub(crate) fn answer_in_order(&self, turn: &Turn, overtaken: Vec<Write>) {
+        if let Some(Seat { cell, id, .. }) = &self.seat {
+            cell.input(turn, |state, now, out| {
+                state.shard.end_poll(now, *id, out);
+                out.writes.extend(overtaken);
             });
         }
     }
@@ -111,10 +156,15 @@ impl Place {
     }
 
     pub(crate) fn leave_seat(&mut self, turn: &Turn, cause: Cause) {
-        if let Some(Seat { cell, id, .. }) = self.seat.take() {
+        if let Some(Seat {
+            cell, id, overtaking, ..
+        }) = self.seat.take()
+        {
             cell.input(turn, |state, now, out| {
-                state.shard.handle_closed(now, id, cause, out);
-                state.links.remove(id);
+                for id in [Some(id), overtaking].into_iter().flatten() {
+                    state.shard.handle_closed(now, id, cause, out);
+                    state.links.remove(id);
+                }
             });
         }
     }

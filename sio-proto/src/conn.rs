@@ -12,7 +12,8 @@
 //! A `Conn` shares nothing and locks nothing: HTTP, frames, UTF-8, payloads and packets are parsed here, before a shard is asked. It keeps no
 //! buffer: what it cannot use yet stays in the caller's `bytes`, and is passed again in front of what follows.
 //!
-//! Pipelined requests are parsed one at a time, each after the answer to the one before (RFC 9112 §9.3.2 wants the answers in order).
+//! Pipelined requests are parsed one at a time, each after the answer to the one before (RFC 9112 §9.3.2 wants the answers in order). Behind a GET
+//! that is held, the next one is parsed as well, if the caller says so ([`Conn::handle_held`]).
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -55,6 +56,8 @@ enum Turn {
     Peer,
     /// Ours: a request is with the shard, and what follows it waits. This is what it asks for, if that is an old websocket.
     Ours(Option<Opening>),
+    /// The peer's, although its request has no answer: that is a GET which is held.
+    Held,
 }
 
 /// The read side of a websocket older than RFC 6455.
@@ -94,7 +97,7 @@ pub enum Stage {
 pub struct Arrivals {
     /// Set by the caller: what the answers to what is no request say of the date, if anything. It stays as it is.
     pub date: Option<http::Date>,
-    /// A complete request. There is at most one, and nothing is read beyond it until [`Conn::handle_answered`].
+    /// A complete request. There is at most one, and nothing is read beyond it until [`Conn::handle_answered`] or [`Conn::handle_held`].
     pub request: Option<Request>,
     /// The head of a request whose body is still coming.
     pub body_started: Option<Request>,
@@ -179,7 +182,7 @@ impl Conn {
                     self.read_request(bytes, out);
                 }
             }
-            State::Http(_, Turn::Peer) => self.read_request(bytes, out),
+            State::Http(_, Turn::Peer | Turn::Held) => self.read_request(bytes, out),
             State::Hixie(_) => self.read_hixie(bytes, out),
             State::Closed => bytes.clear(),
         }
@@ -206,6 +209,7 @@ impl Conn {
     pub const fn stage(&self, rest: &[u8]) -> Stage {
         match &self.state {
             State::Http(_, Turn::Ours(_)) => Stage::Waiting,
+            State::Http(decoder, Turn::Held) if decoder.is_idle() && rest.is_empty() => Stage::Waiting,
             State::Http(decoder, _) if decoder.is_reading_body() => Stage::Body,
             State::Http(decoder, _) if decoder.is_finished() => Stage::Closed,
             State::Http(decoder, _) if decoder.is_idle() && rest.is_empty() => Stage::Idle,
@@ -238,7 +242,19 @@ impl Conn {
         }
     }
 
-    /// The request has been answered; the next may be read.
+    /// The request is a GET that is held ([`Shard::holds`](crate::server::Shard::holds)): the next may be read, and is given to the caller like the
+    /// first, who sees to the order of the answers. None is read after that one before [`Conn::handle_answered`]. False if none may follow.
+    pub const fn handle_held(&mut self) -> bool {
+        match &mut self.state {
+            State::Http(decoder, turn @ Turn::Ours(None)) if !decoder.is_finished() => {
+                *turn = Turn::Held;
+                true
+            }
+            State::Http(..) | State::WebSocket(..) | State::Hixie(_) | State::Closed => false,
+        }
+    }
+
+    /// What the peer has asked for has been answered; the next request may be read.
     pub fn handle_answered(&mut self) {
         if let State::Http(_, turn) = &mut self.state {
             *turn = Turn::Peer;
@@ -293,7 +309,7 @@ impl Conn {
         let State::Http(decoder, turn) = &mut self.state else {
             return;
         };
-        if !bytes.is_empty() {
+        if matches!(turn, Turn::First) && !bytes.is_empty() {
             *turn = Turn::Peer;
         }
         loop {

@@ -250,7 +250,7 @@ proptest! {
     }
 }
 
-/// A GET that waits makes all that is behind it on its connection wait.
+/// A GET that is held ends when there is something behind it on its connection.
 #[test]
 fn answers_come_in_the_order_of_the_requests() {
     let mut world = World::new(Config::default());
@@ -266,14 +266,11 @@ fn answers_come_in_the_order_of_the_requests() {
     ]
     .concat();
     world.send(link, &requests);
-    assert_eq!(world.received(link).matches("HTTP/1.1 200").count(), 1);
-    assert_eq!(world.heard(), ["event 1 "]);
-    let socket = world.last_socket();
-    world.emit(socket, "a", "").unwrap();
     let answers = world.received(link);
-    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2);
-    assert!(answers.find("42[\"a\"]").unwrap() < answers.find("\r\n\r\nok").unwrap());
-    assert_eq!(world.heard(), ["event 2 "]);
+    let bodies: Vec<&str> = answers.split("HTTP/1.1 200").skip(1).map(body).collect();
+    assert_eq!(bodies, ["ok", "6", "ok"]);
+    assert_eq!(world.heard(), ["event 1 ", "event 2 "]);
+    let socket = world.last_socket();
     world.emit(socket, "b", "").unwrap();
     assert!(world.received(link).ends_with("42[\"b\"]"));
 }

@@ -191,3 +191,28 @@ fn binary_framing_has_no_dialect() {
         b"\x00\x04\xff4\xe2\x82\xac\x01\x02\xff\x04x"
     );
 }
+
+/// Hardening B15: what is posted behind a GET that is held is heard at once, and the GET is answered before it.
+#[test]
+fn a_post_behind_a_held_get_is_heard_at_once() {
+    let mut world = World::new(Config::default());
+    let sid = world.join_polling();
+    let link = world.poll(&sid);
+    world.heard();
+    let request = post(&session(&sid), "42[\"hello\"]");
+    let (first, second) = request.split_at(30);
+    world.send(link, first);
+    world.send(link, second);
+    assert_eq!(world.heard(), ["event hello "]);
+    let answers = world.received(link);
+    let (noop, ok) = answers.rsplit_once("HTTP/1.1").unwrap();
+    assert_eq!((status(noop), body(noop)), (200, "6"));
+    assert!(ok.ends_with("\r\n\r\nok"), "{ok}");
+    // Three more behind one another.
+    let gets = [get(&session(&sid)), get(&session(&sid)), request].concat();
+    world.send(link, &gets);
+    assert_eq!(world.heard(), ["event hello "]);
+    let answers = world.received(link);
+    assert_eq!(answers.matches("\r\n\r\n6").count(), 2, "{answers}");
+    assert!(answers.ends_with("\r\n\r\nok"), "{answers}");
+}

@@ -219,7 +219,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 if !keep_alive {
                     return Some(End);
                 }
-                self.tell(|state| state.news.answered = true);
+                self.tell(|state| state.news.answered += 1);
             }
             Write::Upgrade(_, upgrade) if self.hands_out => self.hand_out(HandedOut::Upgrade(upgrade)),
             Write::Upgrade(_, upgrade) => {
@@ -280,7 +280,7 @@ impl<O: Outlet + ?Sized> Link<O> {
                 if !form.keep_alive {
                     return Some(End);
                 }
-                self.tell(|state| state.news.answered = true);
+                self.tell(|state| state.news.answered += 1);
             }
             Write::Abort(_) => {
                 pen.pieces.clear();

@@ -2,19 +2,207 @@
 
 use std::task::Context;
 
-use super::{Counted, Driven, RUNTIME, fetch, server};
-use crate::{Config, Io, Method, Options};
+use super::{Counted, Driven, RUNTIME, fetch, once_pending, run_tasks};
+use crate::{Config, Io, Method, Options, RawArgs, Refusal, Socket};
 
-#[test]
-fn who_pipelines_too_much_is_read_on_from_when_the_answer_is_there() {
-    let io = server(1);
-    let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")
+}
+
+fn post(target: &str, body: &str) -> String {
+    let length = body.len();
+    format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+/// A server that echoes; `slow` is answered by a task, and `late` admits sockets in one.
+fn server(options: Options) -> Io {
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+    io.of("/")
+        .on("echo", |socket: Socket, args: RawArgs| socket.emit("echo", args))
+        .on("quiet", |_: Socket| {})
+        .on("bye", |socket: Socket| socket.disconnect())
+        .on("slow", async |socket: Socket| {
+            once_pending().await;
+            socket.emit("slow", 1)
+        });
+    io
+}
+
+fn late_server(options: Options) -> Io {
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+    let _ = io.of("/").with(async |_: Socket| {
+        once_pending().await;
+        Ok::<(), Refusal>(())
+    });
+    io
+}
+
+/// The path of a session that has joined and has nothing to fetch.
+fn join(io: &Io) -> String {
+    let (_, open) = fetch(io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
     let path = format!(
         "/socket.io/?EIO=4&transport=polling&sid={}",
         open.split('"').nth(3).unwrap()
     );
-    assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
+    assert_eq!(fetch(io, Method::Post, &path, "40").1, "ok");
+    let _ = fetch(io, Method::Get, &path, "");
+    path
+}
+
+/// The statuses and bodies of some answers.
+fn answers(mut written: &str) -> Vec<(u16, String)> {
+    let mut answers = Vec::new();
+    while let Some((head, rest)) = written.split_once("\r\n\r\n") {
+        let length = head
+            .lines()
+            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let (body, rest) = rest.split_at(length.unwrap_or(0));
+        answers.push((head[9..12].parse().unwrap(), body.to_owned()));
+        written = rest;
+    }
+    assert_eq!(written, "");
+    answers
+}
+
+fn answered(written: &[(u16, &str)]) -> Vec<(u16, String)> {
+    written
+        .iter()
+        .map(|(status, body)| (*status, (*body).to_owned()))
+        .collect()
+}
+
+/// Hardening B15: what is posted behind a GET that is held is heard at once, and what it causes is the answer to the GET.
+#[test]
+fn a_post_behind_a_held_get_is_handled_at_once() {
+    let echoed = r#"42["echo",7]"#;
+    for in_one_read in [true, false] {
+        for shards in [1, 4] {
+            let io = server(Options::default().shards(shards));
+            let path = join(&io);
+            let mut client = Driven::new(&io, usize::MAX);
+            let (poll, echo) = (get(&path), post(&path, echoed));
+            if in_one_read {
+                let _ = client.read(format!("{poll}{echo}").as_bytes());
+            } else {
+                assert!(client.read(poll.as_bytes()).is_pending());
+                assert_eq!(client.written(), "");
+                // In two pieces, of which the first is no request.
+                let (first, second) = echo.split_at(20);
+                let _ = client.read(first.as_bytes());
+                assert_eq!(client.written(), "");
+                let _ = client.read(second.as_bytes());
+            }
+            assert_eq!(answers(&client.written()), answered(&[(200, echoed), (200, "ok")]));
+            // The connection goes on, and again.
+            let _ = client.read(format!("{}{}{}", get(&path), post(&path, echoed), get(&path)).as_bytes());
+            assert_eq!(answers(&client.written()), answered(&[(200, echoed), (200, "ok")]));
+            io.emit("n", 1);
+            assert_eq!(answers(&client.written()), answered(&[(200, r#"42["n",1]"#)]));
+        }
+    }
+}
+
+/// Hardening B15: the same in the older generations.
+#[test]
+fn older_clients_may_post_behind_a_held_get() {
+    let io = server(Options::default().shards(1));
+    let target = "/socket.io/?EIO=3&transport=polling";
+    let (_, open) = fetch(&io, Method::Get, target, "");
+    let path = format!("{target}&sid={}", open.split('"').nth(3).unwrap());
     let _ = fetch(&io, Method::Get, &path, "");
+    let mut client = Driven::new(&io, usize::MAX);
+    let requests = [
+        get(&path),
+        post(&path, r#"12:42["echo",7]"#),
+        get(&path),
+        post(&path, r#"11:42["quiet"]"#),
+    ];
+    let _ = client.read(requests.concat().as_bytes());
+    let expected = [(200, r#"12:42["echo",7]"#), (200, "ok"), (200, "1:6"), (200, "ok")];
+    assert_eq!(answers(&client.written()), answered(&expected));
+
+    let (_, open) = fetch(&io, Method::Get, "/socket.io/1/", "");
+    let path = format!("/socket.io/1/xhr-polling/{}", open.split(':').next().unwrap());
+    assert_eq!(fetch(&io, Method::Get, &path, "").1, "1::");
+    let echo = r#"5:::{"name":"echo","args":[7]}"#;
+    let requests = [
+        get(&path),
+        post(&path, echo),
+        get(&path),
+        post(&path, r#"5:::{"name":"quiet"}"#),
+    ];
+    let _ = client.read(requests.concat().as_bytes());
+    let expected = [(200, echo), (200, "1"), (200, "8::"), (200, "1")];
+    assert_eq!(answers(&client.written()), answered(&expected));
+
+    let (_, open) = fetch(&io, Method::Get, "/socket.io/xhr-polling//1", "");
+    let path = format!("/socket.io/xhr-polling/{}", open.rsplit("~m~").next().unwrap());
+    let requests = [
+        get(&format!("{path}/2")),
+        post(&format!("{path}/send"), "data=~m~1~m~x"),
+    ];
+    let _ = client.read(requests.concat().as_bytes());
+    assert_eq!(answers(&client.written()), answered(&[(200, ""), (200, "ok")]));
+}
+
+/// Hardening B15: what causes nothing at once does not wait either; whatever comes behind a GET that is held ends it, and answers stay in order.
+#[test]
+fn whatever_comes_behind_a_held_get_ends_it() {
+    let io = server(Options::default().shards(4));
+    let (path, other) = (join(&io), join(&io));
+    let mut client = Driven::new(&io, usize::MAX);
+    let mut ask = |request: &str| {
+        let _ = client.read(format!("{}{request}", get(&path)).as_bytes());
+        answers(&client.written())
+    };
+    let quiet = post(&path, r#"42["quiet"]"#);
+    assert_eq!(ask(&quiet), answered(&[(200, "6"), (200, "ok")]));
+    assert_eq!(ask(&post(&path, r#"42["slow"]"#)), answered(&[(200, "6"), (200, "ok")]));
+    run_tasks();
+    // That one is answered with what has come meanwhile, and the one behind it is held.
+    assert_eq!(ask(&get(&path)), answered(&[(200, r#"42["slow",1]"#)]));
+    assert_eq!(ask(&quiet), answered(&[(200, "6"), (200, "6"), (200, "ok")]));
+    // Another session, in whatever shard, and somebody else's business.
+    let foreign = post(&other, r#"42["quiet"]"#);
+    assert_eq!(ask(&foreign), answered(&[(200, "6"), (200, "ok")]));
+    assert_eq!(ask(&get("/x")), answered(&[(200, "6"), (404, "")]));
+    // A body that has not come, which may cause what it likes later.
+    let large = post(&path, &format!("42[\"echo\",\"{}\"]", "x".repeat(2_000)));
+    let (head, rest) = large.split_at(1_000);
+    assert_eq!(ask(head), answered(&[(200, "6")]));
+    let _ = client.read(rest.as_bytes());
+    assert_eq!(answers(&client.written()), answered(&[(200, "ok")]));
+    assert_eq!(fetch(&io, Method::Get, &path, "").1.len(), 2_000 + 13);
+    // The goodbye, and what is none of HTTP's.
+    let _ = client.read(format!("{}{}", get(&path), post(&path, "1")).as_bytes());
+    assert_eq!(answers(&client.written()), answered(&[(200, "6"), (200, "ok")]));
+    let _ = client.read(format!("{}\u{1}\u{2}\r\n\r\n", get(&other)).as_bytes());
+    let last = answers(&client.written());
+    assert_eq!(
+        (last[0].clone(), last[1].0, last.len()),
+        ((200, "6".to_owned()), 400, 2)
+    );
+}
+
+/// Hardening B15: a session that ends by what is posted says so in answer to the GET.
+#[test]
+fn the_end_of_a_session_is_the_answer_to_the_get() {
+    let io = server(Options::default().shards(1));
+    for (body, expected) in [
+        (r#"42["bye"]"#, [(200, "41"), (200, "ok")]),
+        // A packet that only the server may send.
+        ("2", [(200, "1"), (200, "ok")]),
+    ] {
+        let path = join(&io);
+        let mut client = Driven::new(&io, usize::MAX);
+        let _ = client.read(format!("{}{}", get(&path), post(&path, body)).as_bytes());
+        assert_eq!(answers(&client.written()), answered(&expected), "{body}");
+    }
+}
+
+#[test]
+fn who_pipelines_too_much_is_read_on_from_when_the_answer_is_there() {
+    let io = late_server(Options::default().shards(1));
     let mut client = Driven::new(&io, usize::MAX);
     let counted = Counted::default();
     let waker = counted.waker();
@@ -23,17 +211,16 @@ fn who_pipelines_too_much_is_read_on_from_when_the_answer_is_there() {
             .connection
             .poll(&mut Context::from_waker(&waker), &mut client.script)
     };
-    let large = "x".repeat(100_000);
-    let next = format!("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{large}");
+    let next = post("/x", &"x".repeat(100_000));
     client
         .script
         .reads
-        .push(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n{next}").into_bytes());
+        .push(format!("{}{next}", get("/socket.io/1/")).into_bytes());
     assert!(poll(&mut client).is_pending());
     counted.take();
-    io.emit("n", 1);
+    run_tasks();
     assert_eq!(counted.take(), 1);
-    assert!(client.written().ends_with(r#"42["n",1]"#));
+    assert!(client.written().starts_with("HTTP/1.1 200"));
     assert!(poll(&mut client).is_pending());
     assert!(client.written().starts_with("HTTP/1.1 404"));
 }
@@ -41,25 +228,16 @@ fn who_pipelines_too_much_is_read_on_from_when_the_answer_is_there() {
 #[test]
 fn what_is_pipelined_is_bounded() {
     for (limit, reads_left) in [(64 * 1024, 0), (3_000, 2), (1, 3)] {
-        let options = Options::default().shards(1).max_pipelined_bytes(limit);
-        let io = Io::new(Config::default(), options, RUNTIME).unwrap();
-        let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
-        let sid = open.split('"').nth(3).unwrap();
-        let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
-        assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
-        let _ = fetch(&io, Method::Get, &path, "");
+        let io = late_server(Options::default().shards(1).max_pipelined_bytes(limit));
         let mut client = Driven::new(&io, usize::MAX);
-        let body = "x".repeat(1_950);
-        let next = format!("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1950\r\n\r\n{body}");
-        client.script.reads = vec![next.into_bytes(); 5];
-        client.script.reads[0] = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
+        client.script.reads = vec![post("/x", &"x".repeat(1_950)).into_bytes(); 5];
+        client.script.reads[0] = get("/socket.io/1/").into_bytes();
         let _ = client.poll();
         assert_eq!(client.script.reads.len(), reads_left, "{limit}");
         // Nothing of it is lost.
-        io.emit("n", 1);
+        run_tasks();
         let _ = client.poll();
-        let written = client.written();
-        assert!(written.contains(r#"42["n",1]"#), "{written}");
-        assert_eq!(written.matches("HTTP/1.1 404").count(), 4, "{limit}: {written}");
+        let statuses: Vec<u16> = answers(&client.written()).iter().map(|answer| answer.0).collect();
+        assert_eq!(statuses, [200, 404, 404, 404, 404], "{limit}");
     }
 }

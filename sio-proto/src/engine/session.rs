@@ -50,7 +50,7 @@ pub(crate) use handshake::handle_request;
 use handshake::{Purpose, Refusal};
 use handshake::{check, wire};
 use polling::{answer_parked_with, answer_poll, poll, post, take_parked, taken};
-pub(crate) use polling::{decode_body, flush_poll, handle_body_started};
+pub(crate) use polling::{decode_body, end_poll, flush_poll, handle_body_started};
 pub(crate) use sockets::{accepted, confirm, disconnect, encode_message, encode_raw, left_lately, refused};
 use upgrade::{attach_candidate, drop_candidate, handle_candidate, switch_if_waiting};
 

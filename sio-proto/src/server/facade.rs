@@ -270,8 +270,18 @@ impl Server {
         true
     }
 
+    /// Whether bytes have come behind a GET that is held. They end it: what they bring is heard at once, and its answer may leave.
+    fn has_more_behind_poll(&mut self, link: LinkId) -> bool {
+        let more = |c: &mut Connection| c.blocked.is_none() && c.conn.is_waiting() && !c.rest.is_empty();
+        self.connection(link).is_some_and(more) && self.shard.holds(link)
+    }
+
     /// Parses what a connection has, as far as it goes.
     fn advance(&mut self, now: Time, link: LinkId) {
+        if self.has_more_behind_poll(link) {
+            self.shard.end_poll(now, link, &mut self.outputs);
+            self.drain_outputs(now);
+        }
         let mut arrivals = core::mem::take(&mut self.arrivals);
         arrivals.date = self.date;
         let most = self.config.max_blocked_bytes;
@@ -322,6 +332,9 @@ impl Server {
             self.shard.handle_closed(now, link, cause, &mut self.outputs);
         }
         self.arrivals = arrivals;
+        if self.has_more_behind_poll(link) {
+            self.resumed.push_back(link);
+        }
     }
 
     /// Turns the shard's outputs into the caller's, and reads on where that lets it, until both are done.

@@ -14,6 +14,7 @@
 mod broadcast;
 mod crowd;
 mod drain;
+mod pipelined;
 mod sessions;
 mod sockets;
 mod waiting;

@@ -2,8 +2,8 @@
 
 use super::{
     Arc, Arrival, Asker, Box, ByteString, Bytes, Config, Core, EngineIo, Frame, Inbound, LinkId, NOOP, Outputs,
-    PostForm, Purpose, Reason, Revision, Role, State, Time, Vec, Write, bodies, check, close_parked, engine_of, fail,
-    finish_closing, http, receive, switch_if_waiting, wait_with_farewell,
+    PostForm, Purpose, Reason, Revision, Role, Session, State, Time, Vec, Write, bodies, check, close_parked,
+    engine_of, fail, finish_closing, http, receive, switch_if_waiting, wait_with_farewell,
 };
 
 pub(super) fn poll(core: &mut Core, slot: u32, asker: Asker, out: &mut Outputs) {
@@ -51,6 +51,16 @@ pub(super) fn take_parked(core: &mut Core, slot: u32) -> Option<Asker> {
 pub(crate) fn flush_poll(core: &mut Core, slot: u32, out: &mut Outputs) {
     if let Some(asker) = take_parked(core, slot) {
         answer_poll(core, slot, asker, Vec::new(), out);
+    }
+}
+
+/// Answers the parked GET, if there is one, with what is queued, or else with a noop.
+pub(crate) fn end_poll(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+    let flows = |session: &Session| session.flows() && !session.outbox.is_empty();
+    if core.sessions.get(slot).is_some_and(flows) {
+        flush_poll(core, slot, out);
+    } else {
+        answer_parked_with(core, now, slot, NOOP, out);
     }
 }
 

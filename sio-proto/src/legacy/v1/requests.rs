@@ -10,7 +10,7 @@ use bytestring::ByteString;
 
 use super::handshake::{self, Handshake as Answer};
 use super::session::{
-    Colon, Farewell, Phase, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, set_deadline,
+    Colon, Farewell, Phase, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, push, set_deadline,
 };
 use super::{Body, NOT_HANDSHAKEN, Packet, packets, payload};
 use crate::detect::{self, Exchange, Transport};
@@ -444,6 +444,14 @@ pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: u32, out: &mut Output
         .unwrap_or_default();
     answer(asker, script, frames, out);
     set_deadline(core, slot, absent);
+}
+
+/// Answers the parked poll with what is queued, or else with a noop.
+pub(crate) fn end_poll(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+    if core.sessions.get(slot).is_some_and(|session| session.outbox.is_empty()) {
+        push(core, slot, &Packet::new(Body::Noop));
+    }
+    flush_poll(core, now, slot, out);
 }
 
 /// Puts packets together as the body of a poll.

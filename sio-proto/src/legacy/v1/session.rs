@@ -109,8 +109,11 @@ pub(crate) const fn max_packets(session: &Session, config: &Config) -> usize {
 }
 
 /// Whether the client knows the session, so that it may use it.
-pub(super) fn is_handshaken(core: &mut Core, slot: u32) -> bool {
-    colon_mut(core, slot).is_some_and(|c| c.phase != Phase::Asking)
+pub(crate) fn is_handshaken(core: &Core, slot: u32) -> bool {
+    match core.sessions.get(slot).map(|session| &session.wiring) {
+        Some(Wiring::Legacy09(colon)) => colon.phase != Phase::Asking,
+        Some(Wiring::Engine4(_) | Wiring::Engine3(_) | Wiring::Legacy06(_)) | None => false,
+    }
 }
 
 /// Queues a packet of ours.
