@@ -4,7 +4,7 @@ use crate::arguments::{Arguments, assert_known};
 use crate::failure::{Failure, Outcome};
 use crate::programs::{cargo, output, run as execute};
 use crate::workspace::Workspace;
-use crate::{dependencies, hardening, tidy};
+use crate::{dependencies, floors, hardening, tidy};
 use std::process::Command;
 use std::time::Instant;
 
@@ -21,6 +21,7 @@ const STEPS: &[Step] = &[
     ("tidy", tidy::run),
     ("hardening", hardening::run),
     ("dependencies", dependencies::run),
+    ("floors", floors::run),
     ("format", |tree| {
         execute(cargo(&tree.root).args(["fmt", "--all", "--check"]))
     }),

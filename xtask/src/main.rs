@@ -27,6 +27,7 @@ mod check;
 mod clients;
 mod dependencies;
 mod failure;
+mod floors;
 mod hardening;
 mod hostile;
 mod interop;
