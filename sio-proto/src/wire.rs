@@ -69,6 +69,12 @@ pub enum Inbound {
 }
 
 impl Inbound {
+    /// A packet of 0.7 to 0.9; `None` for what is none, or cannot be used (docs/protocol/legacy-0.9.md §13).
+    pub(crate) fn colon(text: &ByteString) -> Option<Self> {
+        let packet = legacy::v1::Packet::decode(text).ok()?;
+        Some(Self::Colon(Box::new(packet)))
+    }
+
     /// The packet has to wait, and must not keep the buffer that it was read into.
     pub(crate) fn kept(mut self) -> Self {
         match &mut self {
@@ -141,7 +147,7 @@ impl WireDecoder {
             Wire::Engine3 => out.push(bodies::decode_text(&text, Revision::V3, false, config)),
             Wire::Engine3Raw => out.push(bodies::decode_text(&text, Revision::V3, true, config)),
             // What is no packet is ignored (docs/protocol/legacy-0.9.md §13).
-            Wire::Legacy09 => out.extend(legacy::v1::packets::decode(&text)),
+            Wire::Legacy09 => out.extend(Inbound::colon(&text)),
             Wire::Legacy09Unknown => {}
             Wire::Legacy06(_) => {
                 if let Some(reader) = &mut self.reader {

@@ -23,7 +23,7 @@ use crate::engine::{Revision, bodies};
 use crate::server::EngineMessage;
 use crate::socket::text::{DecodeError, Limits};
 use crate::socket::{Args, Packet, is_reserved_event};
-use crate::{Frame, json, socket};
+use crate::{Frame, json};
 
 /// A way to write packets. Give it to [`Config::parser`](crate::Config::parser).
 ///
@@ -204,7 +204,7 @@ pub(crate) fn parse(
 /// The packet, if it keeps the rules that hold for all parsers.
 pub(crate) fn checked(packet: Packet, revision: Revision, limits: &Limits) -> Result<Packet, PacketError> {
     let packet = match revision {
-        Revision::V3 => socket::revision4::split_query(packet),
+        Revision::V3 => split_query(packet),
         Revision::V4 => packet,
     };
     let namespace = packet.namespace();
@@ -240,6 +240,26 @@ pub(crate) fn checked(packet: Packet, revision: Revision, limits: &Limits) -> Re
         Packet::ConnectError { payload, .. } => check_json(payload, limits)?,
     }
     Ok(packet)
+}
+
+/// Takes the query off the namespace of a CONNECT that a parser has read: it knows no revisions, and these clients put it there.
+fn split_query(packet: Packet) -> Packet {
+    match packet {
+        Packet::Connect {
+            namespace,
+            query: None,
+            payload,
+        } => {
+            let split = namespace.split_once('?');
+            let (path, query) = split.map_or((&*namespace, None), |(path, query)| (path, Some(query)));
+            Packet::Connect {
+                query: query.map(|query| namespace.slice_ref(query)),
+                namespace: namespace.slice_ref(path),
+                payload,
+            }
+        }
+        other => other,
+    }
 }
 
 fn check_json(json: &str, limits: &Limits) -> Result<(), DecodeError> {

@@ -10,7 +10,6 @@ pub mod jsonp;
 pub mod packet;
 pub mod payload;
 pub mod payload_v3;
-pub(crate) mod session;
 
 pub use dialect::Dialect;
 pub use packet::{DecodeError, Packet, Revision};

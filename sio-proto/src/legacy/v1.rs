@@ -17,11 +17,7 @@
 //! all.
 
 pub mod handshake;
-mod message;
-pub(crate) mod packets;
 pub mod payload;
-pub(crate) mod requests;
-pub(crate) mod session;
 
 use alloc::string::String;
 

@@ -318,9 +318,9 @@ impl Message {
     /// Makes the encoding. What it weighs is asked before it is made.
     fn make(&self, form: Form, config: &Config, buffer: &mut BytesMut) -> Result<Encoded, SendError> {
         match form {
-            Form::Engine4 => crate::engine::session::encode_message(Revision::V4, self, config, buffer),
-            Form::Engine3 => crate::engine::session::encode_message(Revision::V3, self, config, buffer),
-            Form::Legacy09 => crate::legacy::v1::session::encode_message(self, config, buffer),
+            Form::Engine4 => crate::server::engine::encode_message(Revision::V4, self, config, buffer),
+            Form::Engine3 => crate::server::engine::encode_message(Revision::V3, self, config, buffer),
+            Form::Legacy09 => crate::server::legacy09::encode_message(self, config, buffer),
             Form::Plain(codec) => {
                 let codec = config.legacy.codec_at(codec);
                 crate::legacy::payloads::encode_message(self, codec, config, buffer)

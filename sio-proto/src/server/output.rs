@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
+use super::legacy09;
 use super::{Delivery, Extension, Part, Stream, StreamForm};
 use crate::codec::Codec;
 use crate::engine::bodies;
 use crate::http;
-use crate::legacy::{self, v1};
+use crate::legacy;
 use crate::wire::Wire;
 use crate::{Frame, LinkId};
 
@@ -232,8 +233,8 @@ impl PollEncoding {
                 bodies::encode_v3_doubled(frames, buffer);
                 bodies::encode_script(index, buffer);
             }
-            Self::Legacy09 => v1::requests::encode_poll(frames, buffer),
-            Self::Legacy09Jsonp(index) => v1::requests::encode_script(*index, frames, buffer),
+            Self::Legacy09 => legacy09::requests::encode_poll(frames, buffer),
+            Self::Legacy09Jsonp(index) => legacy09::requests::encode_script(*index, frames, buffer),
             Self::Legacy06(codec) => legacy::payloads::encode_poll(codec, frames, buffer),
             Self::Legacy06Jsonp(codec, index) => legacy::payloads::encode_script(codec, *index, frames, buffer),
         }

@@ -5,10 +5,12 @@ use alloc::vec::Vec;
 
 use super::admission::Admission;
 use super::kind::{Findings, Kind};
-use super::{Core, Delivery, Extension, Handshake, Outputs, Peer, Reason, Strangeness, Stranger};
+use super::{
+    Core, Delivery, Extension, Handshake, Outputs, Peer, Reason, Strangeness, Stranger, engine, legacy06, legacy09,
+};
 use crate::id::{SessionId, SidKey, address_of};
 use crate::wire::Inbound;
-use crate::{Config, LinkId, Time, detect, engine, http, legacy, socket};
+use crate::{Config, LinkId, Time, detect, http, legacy};
 
 /// A request on its way into a shard.
 #[derive(Debug)]
@@ -182,18 +184,18 @@ pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut reque
     core.counters.packets_in += packets.len() as u64;
     match request.findings.kind {
         Kind::Engine { raw, upgrade, route } => {
-            let arrival = engine::session::Arrival {
+            let arrival = engine::Arrival {
                 request: &request,
                 raw,
                 upgrade,
                 route,
             };
-            engine::session::handle_request(core, now, link, &arrival, packets, out);
+            engine::handle_request(core, now, link, &arrival, packets, out);
         }
-        Kind::Legacy09(route) => legacy::v1::requests::handle_request(core, now, link, &request, packets, route, out),
-        Kind::UnknownProtocol => legacy::v1::requests::refuse_protocol(link, &request.http, out),
+        Kind::Legacy09(route) => legacy09::requests::handle_request(core, now, link, &request, packets, route, out),
+        Kind::UnknownProtocol => legacy09::requests::refuse_protocol(link, &request.http, out),
         Kind::Legacy06(codec, route) => {
-            legacy::requests::handle_request(core, now, link, &request, packets, codec, route, out);
+            legacy06::requests::handle_request(core, now, link, &request, packets, codec, route, out);
         }
         Kind::Foreign => {
             let asker = super::http_answer::Asker::new(&core.config, link, &request.http);
@@ -206,13 +208,13 @@ pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut reque
 pub(super) fn handle_body_started(core: &mut Core, link: LinkId, request: &Request, out: &mut Outputs) {
     match request.findings.kind {
         Kind::Engine { raw, upgrade, route } => {
-            let arrival = engine::session::Arrival {
+            let arrival = engine::Arrival {
                 request,
                 raw,
                 upgrade,
                 route,
             };
-            engine::session::handle_body_started(core, link, &arrival, out);
+            engine::handle_body_started(core, link, &arrival, out);
         }
         Kind::Legacy09(_) | Kind::UnknownProtocol | Kind::Legacy06(..) | Kind::Foreign => {}
     }
@@ -230,10 +232,10 @@ impl Request {
     /// What the session keeps that this request opens: what has been [prepared](Self::prepare), or made now.
     pub(crate) fn handshake(&self, config: &Config, now: Time) -> Arc<Handshake> {
         let parameters: &'static [&'static str] = match self.findings.kind {
-            Kind::Engine { raw: false, route, .. } if route.version.revision() == Some(engine::Revision::V3) => {
-                &socket::revision4::PARAMETERS
+            Kind::Engine { raw: false, route, .. } if route.version.revision() == Some(crate::engine::Revision::V3) => {
+                &engine::revision4::PARAMETERS
             }
-            Kind::Legacy09(_) => &legacy::v1::session::PARAMETERS,
+            Kind::Legacy09(_) => &legacy09::PARAMETERS,
             Kind::Engine { .. } | Kind::UnknownProtocol | Kind::Legacy06(..) | Kind::Foreign => &[],
         };
         let prepared = self.handshake.clone();
@@ -249,8 +251,8 @@ impl Request {
         }
         let body = body.clone();
         self.packets = match self.findings.kind {
-            Kind::Engine { raw, route, .. } => engine::session::decode_body(config, &self.http, raw, &route, body),
-            Kind::Legacy09(route) => legacy::v1::requests::decode_body(config, &route, &body),
+            Kind::Engine { raw, route, .. } => engine::decode_body(config, &self.http, raw, &route, body),
+            Kind::Legacy09(route) => legacy09::requests::decode_body(config, &route, &body),
             Kind::Legacy06(codec, route) => legacy::payloads::decode_body(config, codec, &route, &body),
             Kind::UnknownProtocol | Kind::Foreign => Vec::new(),
         };

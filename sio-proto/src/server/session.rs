@@ -5,7 +5,7 @@
 //!   outbox ──────────►│
 //!   (frames, bounded) └─ none: packets wait
 //! ```
-//! What differs between generations stands in their own rooms (`engine::session`, `legacy::session`), behind [`Wiring`].
+//! What differs between generations stands in their own rooms ([`engine`], [`legacy06`], [`legacy09`]), behind [`Wiring`].
 //!
 //! Invariants:
 //! - a websocket or stream that is not blocked, or a parked GET, never coexists with a non-empty outbox beyond the end of a turn;
@@ -23,10 +23,11 @@ use super::lobby::Place;
 use super::{
     Backlog, Form, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm, TransportKind, Write,
 };
-use crate::engine::Revision;
+use super::{engine, legacy06, legacy09};
+use crate::engine::{Revision, bodies};
 use crate::id::SessionId;
 use crate::socket::Reassembly;
-use crate::{Config, Frame, LinkId, Time, WireId, engine, legacy};
+use crate::{Config, Frame, LinkId, Time, WireId};
 
 /// Room for packets of the protocol itself, however small the queue is.
 const MIN_CONTROL_PACKETS: usize = 64;
@@ -46,13 +47,13 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) enum Wiring {
     /// Engine.IO 4.
-    Engine4(engine::session::Engine),
+    Engine4(engine::Engine),
     /// Engine.IO 3.
-    Engine3(engine::session::Engine),
+    Engine3(engine::Engine),
     /// The `/1/` wire.
-    Legacy09(legacy::v1::session::Colon),
+    Legacy09(legacy09::Colon),
     /// The plain-message wire.
-    Legacy06(legacy::session::Tilde),
+    Legacy06(legacy06::Tilde),
 }
 
 /// In which shape packets leave on the session's link.
@@ -279,9 +280,9 @@ impl Session {
     /// What the session's peer gets for a frame that all others of its generation get.
     fn adapt(&self, frame: &Frame) -> Frame {
         match &self.wiring {
-            Wiring::Engine4(_) => engine::bodies::to_base64(Revision::V4, frame),
-            Wiring::Engine3(_) => engine::bodies::to_base64(Revision::V3, frame),
-            Wiring::Legacy09(colon) => legacy::v1::packets::readdress(colon, frame),
+            Wiring::Engine4(_) => bodies::to_base64(Revision::V4, frame),
+            Wiring::Engine3(_) => bodies::to_base64(Revision::V3, frame),
+            Wiring::Legacy09(colon) => legacy09::packets::readdress(colon, frame),
             Wiring::Legacy06(_) => frame.clone(),
         }
     }
@@ -385,8 +386,8 @@ impl Session {
     fn max_packets(&self, config: &Config) -> usize {
         match &self.wiring {
             Wiring::Engine4(_) | Wiring::Engine3(_) => config.max_queued_packets,
-            Wiring::Legacy09(_) => legacy::v1::session::max_packets(self, config),
-            Wiring::Legacy06(_) => legacy::session::max_packets(self, config),
+            Wiring::Legacy09(_) => legacy09::max_packets(self, config),
+            Wiring::Legacy06(_) => legacy06::max_packets(self, config),
         }
     }
 }

@@ -7,8 +7,8 @@
 //! ```text
 //!   handle_request ─┐                      ┌─ engine::session ─┬─ socket::revision5 ─┐
 //!   handle_packets ─┼─► links ─► session ──┤                   └─ socket::revision4 ─┤
-//!   handle_closed  ─┤                      ├─ legacy::v1::session ───────────────────┼─► Core: ask, event, acknowledged, left
-//!   handle_timeout ─┘                      └─ legacy::session ───────────────────────┘
+//!   handle_closed  ─┤                      ├─ server::legacy09 ──────────────────────┼─► Core: ask, event, acknowledged, left
+//!   handle_timeout ─┘                      └─ server::legacy06 ──────────────────────┘
 //! ```
 
 mod broadcast;
@@ -40,13 +40,14 @@ use super::timers::{Due, Timers};
 use super::{
     AckError, AckRequest, Admission, Alarm, Auth, Backlog, Blocked, Budget, Carriage, Cause, Command, Counters,
     Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Message, Outputs, Part, Permit, Reason, Refused,
-    Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write,
+    Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write, engine, legacy06,
+    legacy09,
 };
 use crate::config::ConfigError;
 use crate::id::{SessionId, SidKey};
 use crate::socket::Args;
 use crate::wire::Inbound;
-use crate::{Config, Entropy, Frame, Legacy, LinkId, SessionKey, Sid, SocketKey, Time, engine, legacy};
+use crate::{Config, Entropy, Frame, Legacy, LinkId, SessionKey, Sid, SocketKey, Time};
 
 /// A whole Socket.IO server as one value. See the [module](super) for the picture.
 pub struct Shard {
@@ -195,12 +196,10 @@ impl Shard {
         self.core.links.clear(link);
         match self.core.sessions.get(key.slot).map(|s| &s.wiring) {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
-                engine::session::handle_closed(&mut self.core, key.slot, role, cause, out)
+                engine::handle_closed(&mut self.core, key.slot, role, cause, out)
             }
-            Some(Wiring::Legacy09(_)) => {
-                legacy::v1::session::handle_closed(&mut self.core, now, key.slot, cause.into(), out)
-            }
-            Some(Wiring::Legacy06(_)) => legacy::session::handle_closed(&mut self.core, now, key.slot, out),
+            Some(Wiring::Legacy09(_)) => legacy09::handle_closed(&mut self.core, now, key.slot, cause.into(), out),
+            Some(Wiring::Legacy06(_)) => legacy06::handle_closed(&mut self.core, now, key.slot, out),
             None => {}
         }
     }
@@ -288,9 +287,9 @@ impl Shard {
                     out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
                 }
                 Carriage::Poll => match session.wiring {
-                    Wiring::Engine4(_) | Wiring::Engine3(_) => engine::session::flush_poll(&mut self.core, slot, out),
-                    Wiring::Legacy09(_) => legacy::v1::requests::flush_poll(&mut self.core, now, slot, out),
-                    Wiring::Legacy06(_) => legacy::requests::flush_poll(&mut self.core, now, slot, out),
+                    Wiring::Engine4(_) | Wiring::Engine3(_) => engine::flush_poll(&mut self.core, slot, out),
+                    Wiring::Legacy09(_) => legacy09::requests::flush_poll(&mut self.core, now, slot, out),
+                    Wiring::Legacy06(_) => legacy06::requests::flush_poll(&mut self.core, now, slot, out),
                 },
             }
             self.core.note_taken(now, slot);
@@ -442,7 +441,7 @@ impl Shard {
         if !self.core.sessions.holds(session.slot, session.generation) {
             return Err(SendError::Disconnected);
         }
-        let frame = engine::session::encode_raw(&mut self.core, session.slot, &message)?;
+        let frame = engine::encode_raw(&mut self.core, session.slot, &message)?;
         let config = Arc::clone(&self.core.config);
         let target = self
             .core

@@ -18,9 +18,6 @@
 mod binary;
 mod exact;
 mod packet;
-pub(crate) mod revision4;
-pub(crate) mod revision5;
-pub(crate) mod session;
 pub mod text;
 
 pub use binary::Reassembly;

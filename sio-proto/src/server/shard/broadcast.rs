@@ -1,8 +1,12 @@
 //! Targets, and messages to all that they mean.
 
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+
 use super::{
-    Backlog, BytesMut, Config, Core, Member, Message, Outputs, Reason, SendError, Session, Slab, Socket, State, Target,
-    Time, Vec, VecDeque,
+    Backlog, Config, Core, Member, Message, Outputs, Reason, SendError, Session, Slab, Socket, State, Target, Time,
 };
 
 /// Targets and broadcast.

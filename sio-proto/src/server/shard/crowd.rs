@@ -4,7 +4,9 @@ use alloc::boxed::Box;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::{Core, Handshake, Outputs, Reason, SessionQuota, Shard, Standing, State, Time, Wiring, engine, legacy};
+use super::{
+    Core, Handshake, Outputs, Reason, SessionQuota, Shard, Standing, State, Time, Wiring, engine, legacy06, legacy09,
+};
 use crate::server::quota::{NoRoom, SESSION_BYTES};
 
 /// Most sessions that go to make room for one: more would be work that the new one does not pay for.
@@ -67,9 +69,9 @@ impl Core {
     /// Ends a session of the lobby at once.
     fn evict(&mut self, slot: u32, out: &mut Outputs) {
         match self.sessions.get(slot).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::session::evict(self, slot, out),
-            Some(Wiring::Legacy09(_)) => legacy::v1::session::evict(self, slot, out),
-            Some(Wiring::Legacy06(_)) => legacy::session::close(self, slot, Reason::ForcedServerClose, out),
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::evict(self, slot, out),
+            Some(Wiring::Legacy09(_)) => legacy09::evict(self, slot, out),
+            Some(Wiring::Legacy06(_)) => legacy06::close(self, slot, Reason::ForcedServerClose, out),
             None => {}
         }
     }

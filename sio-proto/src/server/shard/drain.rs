@@ -10,7 +10,9 @@
 
 use core::time::Duration;
 
-use super::{Core, Delivery, Outputs, Reason, SocketKey, State, Time, Vec};
+use alloc::vec::Vec;
+
+use super::{Core, Delivery, Outputs, Reason, SocketKey, State, Time};
 
 impl Core {
     /// Ends all sessions, each in its own time. No new ones are let in.

@@ -3,8 +3,8 @@
 //! Answers have to leave in the order of their requests (RFC 9112 §9.3.2), and a GET may be held for as long as a heartbeat takes. So a request
 //! behind it is heard at once, and the GET is answered first: with what that request has caused, or with a packet that says nothing.
 
-use super::{Outputs, Request, Role, Shard, Wiring};
-use crate::{LinkId, Time, engine, http, legacy};
+use super::{Outputs, Request, Role, Shard, Wiring, engine, legacy06, legacy09};
+use crate::{LinkId, Time, http};
 
 impl Shard {
     /// Whether a GET is held on this link, which can be answered at any time: the peer's next request may be read.
@@ -16,7 +16,7 @@ impl Shard {
         };
         match core.sessions.get(key.slot).map(|session| &session.wiring) {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_) | Wiring::Legacy06(_)) => true,
-            Some(Wiring::Legacy09(_)) => legacy::v1::session::is_handshaken(core, key.slot),
+            Some(Wiring::Legacy09(_)) => legacy09::is_handshaken(core, key.slot),
             None => false,
         }
     }
@@ -43,9 +43,9 @@ impl Shard {
         let core = &mut self.core;
         let Some((key, _)) = core.links.get(link) else { return };
         match core.sessions.get(key.slot).map(|session| &session.wiring) {
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::session::end_poll(core, now, key.slot, out),
-            Some(Wiring::Legacy09(_)) => legacy::v1::requests::end_poll(core, now, key.slot, out),
-            Some(Wiring::Legacy06(_)) => legacy::requests::flush_poll(core, now, key.slot, out),
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::end_poll(core, now, key.slot, out),
+            Some(Wiring::Legacy09(_)) => legacy09::requests::end_poll(core, now, key.slot, out),
+            Some(Wiring::Legacy06(_)) => legacy06::requests::flush_poll(core, now, key.slot, out),
             None => {}
         }
         core.note_taken(now, key.slot);

@@ -1,9 +1,12 @@
 //! Sessions, as all generations have them: opened, found, queued for, closed.
 
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
 use super::{
     Alarm, Blocked, Carriage, Core, Due, Form, Frame, Heartbeat, Inbound, LinkId, Message, Outputs, Permit, Reason,
-    Refused, Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Vec, VecDeque, Wiring,
-    Write, engine, legacy,
+    Refused, Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Wiring, Write, engine,
+    legacy06, legacy09,
 };
 
 /// Sessions, for the rooms of the generations.
@@ -180,7 +183,7 @@ impl Core {
         }
         let form = session.form();
         if let Form::Plain(_) = form {
-            legacy::payloads::check(message)?;
+            crate::legacy::payloads::check(message)?;
         }
         let encoded = message.encoded(form, &self.config, &mut self.buffer)?;
         if !session.flows() && self.backlog.is_exceeded() {
@@ -210,10 +213,10 @@ impl Core {
     ) {
         match self.sessions.get(key.slot).map(|s| &s.wiring) {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
-                engine::session::handle_packet(self, now, key.slot, role, link, packet, out)
+                engine::handle_packet(self, now, key.slot, role, link, packet, out)
             }
-            Some(Wiring::Legacy09(_)) => legacy::v1::packets::handle(self, now, key.slot, packet, out),
-            Some(Wiring::Legacy06(_)) => legacy::session::handle_packet(self, now, key.slot, packet, out),
+            Some(Wiring::Legacy09(_)) => legacy09::packets::handle(self, now, key.slot, packet, out),
+            Some(Wiring::Legacy06(_)) => legacy06::handle_packet(self, now, key.slot, packet, out),
             None => {}
         }
     }
@@ -227,10 +230,10 @@ impl Core {
         }
         match self.sessions.get(key.slot).map(|s| &s.wiring) {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
-                engine::session::handle_alarm(self, now, key.slot, alarm, epoch, out)
+                engine::handle_alarm(self, now, key.slot, alarm, epoch, out)
             }
-            Some(Wiring::Legacy09(_)) => legacy::v1::session::handle_alarm(self, now, key.slot, alarm, epoch, out),
-            Some(Wiring::Legacy06(_)) => legacy::session::handle_alarm(self, now, key.slot, alarm, epoch, out),
+            Some(Wiring::Legacy09(_)) => legacy09::handle_alarm(self, now, key.slot, alarm, epoch, out),
+            Some(Wiring::Legacy06(_)) => legacy06::handle_alarm(self, now, key.slot, alarm, epoch, out),
             None => {}
         }
     }
@@ -238,9 +241,9 @@ impl Core {
     /// Closes a session from this side: the user is told, the peer gets what its transport has for that.
     pub(crate) fn close_session(&mut self, now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
         match self.sessions.get(slot).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::session::close(self, now, slot, reason, out),
-            Some(Wiring::Legacy09(_)) => legacy::v1::session::close(self, now, slot, reason, out),
-            Some(Wiring::Legacy06(_)) => legacy::session::close(self, slot, reason, out),
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::close(self, now, slot, reason, out),
+            Some(Wiring::Legacy09(_)) => legacy09::close(self, now, slot, reason, out),
+            Some(Wiring::Legacy06(_)) => legacy06::close(self, slot, reason, out),
             None => {}
         }
     }
@@ -260,7 +263,7 @@ impl Core {
     pub(crate) fn remove_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
         self.end_sockets(slot, reason, out);
         if let Some(mut session) = self.sessions.remove(slot) {
-            if let Some((link, answer)) = engine::session::farewell_answer(&mut session) {
+            if let Some((link, answer)) = engine::farewell_answer(&mut session) {
                 self.links.clear(link);
                 out.writes.push(answer);
             }

@@ -3,9 +3,14 @@
 use crate::id::{derived_from, is_an_id};
 use crate::server::rooms;
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
+
 use super::{
-    AckError, Arc, Args, Auth, ByteString, Core, Delivery, Member, NoEntry, Outputs, Reason, SendError, Sid, Socket,
-    SocketKey, Standing, Time, Vec, Wiring, engine, legacy,
+    AckError, Args, Auth, Core, Delivery, Member, NoEntry, Outputs, Reason, SendError, Sid, Socket, SocketKey,
+    Standing, Time, Wiring, engine, legacy06, legacy09,
 };
 
 /// Sockets, namespaces and rooms, for the rooms of the generations.
@@ -154,9 +159,9 @@ impl Core {
         }
         self.leave_lobby(session);
         match self.sessions.get(session).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::session::accepted(self, session, key.slot, out),
-            Some(Wiring::Legacy09(_)) => legacy::v1::session::accepted(self, now, session, key.slot, out),
-            Some(Wiring::Legacy06(_)) => legacy::session::accepted(self, now, session, out),
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::accepted(self, session, key.slot, out),
+            Some(Wiring::Legacy09(_)) => legacy09::accepted(self, now, session, key.slot, out),
+            Some(Wiring::Legacy06(_)) => legacy06::accepted(self, now, session, out),
             None => {}
         }
         true
@@ -172,11 +177,9 @@ impl Core {
         };
         self.forget_socket(key.slot);
         match self.sessions.get(session).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
-                engine::session::refused(self, session, &namespace, message, data)
-            }
-            Some(Wiring::Legacy09(_)) => legacy::v1::session::refused(self, session, &namespace, out),
-            Some(Wiring::Legacy06(_)) => legacy::session::refused(self, session, out),
+            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::refused(self, session, &namespace, message, data),
+            Some(Wiring::Legacy09(_)) => legacy09::refused(self, session, &namespace, out),
+            Some(Wiring::Legacy06(_)) => legacy06::refused(self, session, out),
             None => {}
         }
         self.note_done(session);
@@ -222,10 +225,10 @@ impl Core {
         let session = socket.session;
         match self.sessions.get(session).map(|s| &s.wiring) {
             Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
-                engine::session::disconnect(self, now, session, key.slot, close, out)
+                engine::disconnect(self, now, session, key.slot, close, out)
             }
-            Some(Wiring::Legacy09(_)) => legacy::v1::session::disconnect(self, now, session, key.slot, close, out),
-            Some(Wiring::Legacy06(_)) => legacy::session::close(self, session, Reason::ServerNamespaceDisconnect, out),
+            Some(Wiring::Legacy09(_)) => legacy09::disconnect(self, now, session, key.slot, close, out),
+            Some(Wiring::Legacy06(_)) => legacy06::close(self, session, Reason::ServerNamespaceDisconnect, out),
             None => {}
         }
         self.note_done(session);

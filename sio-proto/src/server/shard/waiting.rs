@@ -2,9 +2,13 @@
 
 use core::time::Duration;
 
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
 use super::{
-    Alarm, Arc, Blocked, Budget, Core, LinkId, Outputs, Reason, Role, SessionKey, Shard, Time, Vec, VecDeque, Wiring,
-    Write, engine, legacy,
+    Alarm, Blocked, Budget, Core, LinkId, Outputs, Reason, Role, SessionKey, Shard, Time, Wiring, Write, engine,
+    legacy06, legacy09,
 };
 #[cfg(doc)]
 use crate::Config;
@@ -81,7 +85,7 @@ impl Core {
             return;
         };
         session.taken = now;
-        if session.outbox.is_empty() || !session.outbox.contains(&engine::session::PING) {
+        if session.outbox.is_empty() || !session.outbox.contains(&engine::PING) {
             session.heartbeat.give(now);
         }
         if session.charged > 0 {
@@ -107,7 +111,7 @@ impl Core {
         if matches!(session.wiring, Wiring::Legacy06(_)) {
             // Its sessions outlive their transports.
             self.abort_link(key.slot, out);
-            return legacy::session::handle_closed(self, now, key.slot, out);
+            return legacy06::handle_closed(self, now, key.slot, out);
         }
         self.cut_session(key.slot, Reason::PingTimeout, out);
     }
@@ -133,9 +137,9 @@ impl Core {
         session.outbox = VecDeque::new();
         session.outbox_bytes = 0;
         match &session.wiring {
-            Wiring::Engine4(_) | Wiring::Engine3(_) => engine::session::fail(self, slot, reason, out),
-            Wiring::Legacy09(_) => legacy::v1::session::give_up(self, slot, reason, out),
-            Wiring::Legacy06(_) => legacy::session::close(self, slot, reason, out),
+            Wiring::Engine4(_) | Wiring::Engine3(_) => engine::fail(self, slot, reason, out),
+            Wiring::Legacy09(_) => legacy09::give_up(self, slot, reason, out),
+            Wiring::Legacy06(_) => legacy06::close(self, slot, reason, out),
         }
     }
 

@@ -10,24 +10,28 @@
 //!
 //! A websocket or an htmlfile is the session: when it is lost the session is over. A poll is not: the session waits for the next one.
 //!
-//! What messages become is in [`message`](super::message), what packets do in [`packets`](super::packets), which requests there are in
-//! [`requests`](super::requests).
+//! What messages become is in [`message`], what packets do in [`packets`], which requests there are in
+//! [`requests`].
 //!
 //! Invariant: but for an open websocket or stream `deadline` is set, and an alarm for it, or for an earlier time, is armed.
+
+mod message;
+pub(crate) mod packets;
+pub(crate) mod requests;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::packets::{forget_alias, known_as, release};
-use super::requests::{answer, answer_handshake, flush_poll, refuse_handshake, take_parked};
-use super::{Body, Packet, Reason as Refusal, handshake, message};
+use super::old_websocket::is_overdue;
 use crate::detect::Transport;
-use crate::legacy::upgrade::is_overdue;
+use crate::legacy::v1::{Body, Packet, Reason as Refusal, handshake};
 use crate::server::{Alarm, Core, Encoded, Heartbeat, Message, Outputs, Reason, SendError, Session, State, Wiring};
 use crate::{Config, Frame, Time};
 use bytes::BytesMut;
+use packets::{forget_alias, known_as, release};
+use requests::{answer, answer_handshake, flush_poll, refuse_handshake, take_parked};
 
 /// The parameters of a handshake that are the protocol's and not the application's.
 pub(crate) const PARAMETERS: [&str; 3] = ["t", "jsonp", "disconnect"];

@@ -13,18 +13,14 @@
 //! Packets for a namespace that the client has not joined are kept until it has, a few of them: after a reconnect genuine clients send what they have
 //! buffered before they join.
 
-use alloc::boxed::Box;
-
 use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::message::endpoint;
 use super::requests::begin;
-use super::session::{
-    Colon, Farewell, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, push, refused,
-};
-use super::{Body, Id, Packet};
-use crate::legacy::upgrade::complete;
+use super::{Colon, Farewell, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, push, refused};
+use crate::legacy::v1::{Body, Id, Packet};
+use crate::server::old_websocket::complete;
 use crate::server::{Auth, Core, Outputs, Reason, Standing, State};
 use crate::socket::{Args, is_reserved_event};
 use crate::wire::Inbound;
@@ -32,11 +28,6 @@ use crate::{Config, Frame, Time, json};
 
 /// Most packets kept for namespaces that have not been joined yet.
 const MAX_HELD: usize = 64;
-
-/// Decodes a packet; `None` for what is none, or cannot be used.
-pub(crate) fn decode(text: &ByteString) -> Option<Inbound> {
-    Packet::decode(text).ok().map(|packet| Inbound::Colon(Box::new(packet)))
-}
 
 pub(crate) fn handle(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Outputs) {
     let packet = match packet {

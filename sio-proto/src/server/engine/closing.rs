@@ -1,8 +1,11 @@
 //! The end of a session, from either side (docs/protocol/engine-io.md §8).
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use super::{
-    Alarm, Asker, Box, CLOSE, CROSSING, Cause, Core, Delivery, LinkId, Outputs, Reason, Role, Session, State, Time,
-    Vec, Write, answer_poll, drop_candidate, engine_mut, engine_of, take_parked, taken,
+    Alarm, Asker, CLOSE, CROSSING, Cause, Core, Delivery, LinkId, Outputs, Reason, Role, Session, State, Time, Write,
+    answer_poll, drop_candidate, engine_mut, engine_of, take_parked, taken,
 };
 
 /// A link of the session is gone.

@@ -1,10 +1,14 @@
 //! The upgrade from polling to websocket, with its races (docs/protocol/engine-io.md §7, §12).
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
 use super::{
-    Alarm, Arc, Arrival, Asker, Box, CLOSE, Candidate, Core, EngineTransport, Frame, Inbound, LinkId, MAX_HELD,
-    NOOP_INTERVAL, Outputs, PROBE_ANSWER, Packet, Reason, Refusal, Role, Session, State, Time, TransportKind, Upgrade,
-    Vec, Write, accept_websocket, answer_parked_with, bodies, engine_mut, engine_of, fail, finish_closing, receive,
-    revision_of, take_parked, wire,
+    Alarm, Arrival, Asker, CLOSE, Candidate, Core, EngineTransport, Frame, Inbound, LinkId, MAX_HELD, NOOP_INTERVAL,
+    Outputs, PROBE_ANSWER, Packet, Reason, Refusal, Role, Session, State, Time, TransportKind, Upgrade, Write,
+    accept_websocket, answer_parked_with, bodies, engine_mut, engine_of, fail, finish_closing, receive, revision_of,
+    take_parked, wire,
 };
 
 pub(super) fn attach_candidate(

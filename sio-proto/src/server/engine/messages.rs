@@ -3,9 +3,10 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::text::{Decoded, Encoder};
-use super::{Packet, Revision, revision4, revision5};
+use super::{revision4, revision5};
 use crate::server::{Core, EngineMessage, Outputs, Reason};
+use crate::socket::text::{Decoded, Encoder};
+use crate::socket::{Packet, Revision};
 use crate::{Time, codec, engine};
 
 /// A text message of a session: a packet, or the head of one.
@@ -25,7 +26,7 @@ pub(crate) fn handle_text(
         Ok(Some(packet)) => handle_packet(core, now, slot, revision, packet, out),
         Ok(None) => {
             if session.reassembly.is_pending() {
-                engine::session::arm_attachments(core, slot, now + core.config.attachment_timeout);
+                super::arm_attachments(core, slot, now + core.config.attachment_timeout);
             }
             weigh(core, slot)
         }
@@ -88,7 +89,7 @@ pub(crate) fn handle_part(
         Ok(Some(packet)) => handle_packet(core, now, slot, revision, packet, out),
         Ok(None) => {
             if is_first {
-                engine::session::arm_attachments(core, slot, due);
+                super::arm_attachments(core, slot, due);
             }
             weigh(core, slot)
         }

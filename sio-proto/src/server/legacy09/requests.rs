@@ -8,16 +8,17 @@ use core::time::Duration;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::handshake::{self, Handshake as Answer};
-use super::session::{
+use super::packets;
+use super::{
     Colon, Farewell, Phase, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, push, set_deadline,
 };
-use super::{Body, NOT_HANDSHAKEN, Packet, packets, payload};
 use crate::detect::{self, Exchange, Transport};
 use crate::legacy::transports::{
     Family, JSONP_CONTENT_TYPE, Posted, read_d_form, write_jsonp as write_script, write_jsonp_error,
 };
-use crate::legacy::upgrade::{Agreed, agree, take_up};
+use crate::legacy::v1::handshake::{self, Handshake as Answer};
+use crate::legacy::v1::{Body, NOT_HANDSHAKEN, Packet, payload};
+use crate::server::old_websocket::{Agreed, agree, take_up};
 use crate::server::{
     Asker, Auth, Carriage, Core, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session, State,
     StreamEncoding, StreamForm, TransportKind, Wiring, Write, asked_headers, origin,
@@ -502,7 +503,7 @@ pub(crate) fn decode_body(config: &Config, route: &detect::V1, body: &Bytes) -> 
             Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
         },
     };
-    texts.iter().filter_map(packets::decode).collect()
+    texts.iter().filter_map(Inbound::colon).collect()
 }
 
 /// The page goes away, and says so.

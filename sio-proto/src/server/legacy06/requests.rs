@@ -10,11 +10,11 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::session::{Tilde, close, handle_packet, next_heartbeat, read_piece, set_deadline, tilde_of};
-use super::transports::JSONP_CONTENT_TYPE;
-use super::upgrade::{Agreed, agree, take_up};
+use super::{Tilde, close, handle_packet, next_heartbeat, read_piece, set_deadline, tilde_of};
 use crate::codec::Codec;
 use crate::detect::{Exchange, Legacy06, Transport};
+use crate::legacy::transports::JSONP_CONTENT_TYPE;
+use crate::server::old_websocket::{Agreed, agree, take_up};
 use crate::server::{
     Admitted, Asker, Auth, Carriage, Core, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role, StreamEncoding,
     StreamForm, Wiring, origin,

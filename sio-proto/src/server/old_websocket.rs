@@ -12,7 +12,7 @@ use alloc::string::ToString;
 
 use bytes::{Bytes, BytesMut};
 
-use super::hixie::{Answer, Opening};
+use crate::legacy::hixie::{Answer, Opening};
 use crate::server::{
     Alarm, Asker, Blocked, Carriage, Core, Hixie, Outputs, Request, StreamEncoding, StreamForm, Upgrade, Write,
     accept_websocket, header, is_secure,

@@ -1,11 +1,11 @@
 //! What the user decides about sockets, and what is sent to them, in Engine.IO messages (docs/protocol/socket-io.md §3, §5).
 
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
 use super::{
-    BytesMut, Config, Core, Encoded, EngineMessage, Frame, LATE, MAX_LEFT, Message, Outputs, Reason, Revision, Time,
-    TransportKind, bodies, close, engine_mut, revision_of, socket,
+    Config, Core, Encoded, EngineMessage, Frame, LATE, MAX_LEFT, Message, Outputs, Reason, Revision, Time,
+    TransportKind, bodies, close, engine_mut, messages, revision_of, revision4, revision5, socket,
 };
 use crate::codec::{self, PacketError};
 use crate::server::SendError;
@@ -22,19 +22,19 @@ pub(crate) fn accepted(core: &mut Core, slot: u32, socket: u32, out: &mut Output
     };
     if core.config.parser.is_some() {
         let packet = match revision {
-            Revision::V4 => socket::revision5::connected(namespace, &sid),
-            Revision::V3 => socket::revision4::connected(namespace),
+            Revision::V4 => revision5::connected(namespace, &sid),
+            Revision::V3 => revision4::connected(namespace),
         };
         push_parsed(core, slot, revision, &packet);
     } else {
         let frame = socket_frame(core, |b| match revision {
-            Revision::V4 => socket::revision5::write_connected(b, &namespace, &sid),
-            Revision::V3 => socket::revision4::write_connected(b, &namespace),
+            Revision::V4 => revision5::write_connected(b, &namespace, &sid),
+            Revision::V3 => revision4::write_connected(b, &namespace),
         });
         core.push_control(slot, frame);
     }
     if revision == Revision::V3 {
-        socket::revision4::accepted(core, slot, out);
+        revision4::accepted(core, slot, out);
     }
 }
 
@@ -46,30 +46,30 @@ pub(crate) fn refused(core: &mut Core, slot: u32, namespace: &str, message: &str
         let packet = Packet::ConnectError {
             namespace: namespace.into(),
             payload: match revision {
-                Revision::V4 => socket::revision5::refusal(message, data),
-                Revision::V3 => socket::revision4::refusal(message, data),
+                Revision::V4 => revision5::refusal(message, data),
+                Revision::V3 => revision4::refusal(message, data),
             },
         };
         push_parsed(core, slot, revision, &packet);
     } else {
         let frame = socket_frame(core, |b| match revision {
-            Revision::V4 => socket::revision5::write_refused(b, namespace, message, data),
-            Revision::V3 => socket::revision4::write_refused(b, namespace, message, data),
+            Revision::V4 => revision5::write_refused(b, namespace, message, data),
+            Revision::V3 => revision4::write_refused(b, namespace, message, data),
         });
         core.push_control(slot, frame);
     }
     if revision == Revision::V3 {
-        socket::revision4::refused(core, slot);
+        revision4::refused(core, slot);
     }
 }
 
 /// Says once more that the client is in a namespace; revision 3.
 pub(crate) fn confirm(core: &mut Core, slot: u32, namespace: &str) {
     if core.config.parser.is_some() {
-        let packet = socket::revision4::connected(namespace.into());
+        let packet = revision4::connected(namespace.into());
         return push_parsed(core, slot, Revision::V3, &packet);
     }
-    let frame = socket_frame(core, |b| socket::revision4::write_connected(b, namespace));
+    let frame = socket_frame(core, |b| revision4::write_connected(b, namespace));
     core.push_control(slot, frame);
 }
 
@@ -114,7 +114,7 @@ fn push_disconnect(core: &mut Core, slot: u32, namespace: &ByteString) {
         let namespace = namespace.clone();
         return push_parsed(core, slot, revision, &Packet::Disconnect { namespace });
     }
-    let frame = socket_frame(core, |b| socket::session::write_disconnect(b, namespace));
+    let frame = socket_frame(core, |b| messages::write_disconnect(b, namespace));
     core.push_control(slot, frame);
 }
 
@@ -175,8 +175,8 @@ pub(crate) fn encode_message(
     let first = Frame::text(buffer, |b| {
         b.put_u8(b'4');
         match revision {
-            Revision::V4 => socket::revision5::write_message(b, message),
-            Revision::V3 => socket::revision4::write_message(b, message),
+            Revision::V4 => revision5::write_message(b, message),
+            Revision::V3 => revision4::write_message(b, message),
         }
     });
     let attachments = message.args.attachments.iter();

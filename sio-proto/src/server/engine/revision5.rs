@@ -6,10 +6,10 @@
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
-use super::text::Encoder;
-use super::{Packet, Revision};
 use crate::server::{Auth, Core, Message, Outputs, Reason, Standing};
-use crate::{Sid, Time, engine, json};
+use crate::socket::text::Encoder;
+use crate::socket::{Packet, Revision};
+use crate::{Sid, Time, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Five);
 
@@ -27,7 +27,7 @@ pub(super) fn handle_packet(
         (Packet::Connect { namespace, payload, .. }, None) => {
             let auth = payload.map_or(Auth::None, Auth::Payload);
             if let Err(why) = core.ask(slot, &namespace, auth, out) {
-                engine::session::refused(core, slot, &namespace, why.as_str(), None);
+                super::refused(core, slot, &namespace, why.as_str(), None);
             }
             Ok(())
         }
@@ -47,7 +47,7 @@ pub(super) fn handle_packet(
             Ok(())
         }
         (Packet::ConnectError { .. }, _) => Err(Reason::ForcedClose),
-        (packet, None) if engine::session::left_lately(core, now, slot, packet.namespace()) => Ok(()),
+        (packet, None) if super::left_lately(core, now, slot, packet.namespace()) => Ok(()),
         (Packet::Disconnect { .. } | Packet::Event { .. } | Packet::Ack { .. }, _) => Err(Reason::ForcedClose),
     }
 }

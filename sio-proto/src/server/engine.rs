@@ -20,22 +20,23 @@
 
 mod closing;
 mod handshake;
+mod messages;
 mod polling;
+pub(crate) mod revision4;
+mod revision5;
 mod sockets;
 mod upgrade;
 
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::bodies::{self, PostForm};
-use super::{Dialect, Packet, Revision};
 use crate::detect::{EngineIo, EngineTransport, EngineVersion};
+use crate::engine::bodies::{self, PostForm};
+use crate::engine::{Dialect, Packet, Revision};
 use crate::server::{
     Admitted, Alarm, Asker, Cause, Core, Delivery, Denied, Encoded, EngineMessage, Heartbeat, Message, Outputs, Reason,
     Request, Role, Session, State, TransportKind, Upgrade, Wiring, Write, accept_websocket, preflight,
@@ -102,7 +103,7 @@ pub(crate) struct Engine {
     /// has come, or after [`CROSSING`]: until then the client does not know their order.
     farewell: Option<Box<Asker>>,
     /// What the rules of Socket.IO 4 have to remember.
-    pub(crate) queue: socket::revision4::Queue,
+    pub(crate) queue: revision4::Queue,
 }
 
 impl Engine {
@@ -197,17 +198,17 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
     let (revision, raw) = (engine.revision, engine.raw);
     match packet {
         Inbound::Socket(decoded) => {
-            if let Err(reason) = socket::session::handle_text(core, now, slot, revision, decoded, out) {
+            if let Err(reason) = messages::handle_text(core, now, slot, revision, decoded, out) {
                 close(core, now, slot, reason, out);
             }
         }
         Inbound::Part(part) => {
-            if let Err(reason) = socket::session::handle_part(core, now, slot, revision, part, out) {
+            if let Err(reason) = messages::handle_part(core, now, slot, revision, part, out) {
                 close(core, now, slot, reason, out);
             }
         }
         Inbound::Engine(Packet::Binary(bytes)) if !raw => {
-            if let Err(reason) = socket::session::handle_binary(core, now, slot, revision, bytes, out) {
+            if let Err(reason) = messages::handle_binary(core, now, slot, revision, bytes, out) {
                 close(core, now, slot, reason, out);
             }
         }

@@ -1,9 +1,16 @@
 //! Polling: the parked GET, and POSTs (docs/protocol/engine-io.md §4.2-§4.4, §12).
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
 use super::{
-    Arc, Arrival, Asker, Box, ByteString, Bytes, Config, Core, EngineIo, Frame, Inbound, LinkId, NOOP, Outputs,
-    PostForm, Purpose, Reason, Revision, Role, Session, State, Time, Vec, Write, bodies, check, close_parked,
-    engine_of, fail, finish_closing, http, receive, switch_if_waiting, wait_with_farewell,
+    Arrival, Asker, Config, Core, EngineIo, Frame, Inbound, LinkId, NOOP, Outputs, PostForm, Purpose, Reason, Revision,
+    Role, Session, State, Time, Write, bodies, check, close_parked, engine_of, fail, finish_closing, http, receive,
+    switch_if_waiting, wait_with_farewell,
 };
 
 pub(super) fn poll(core: &mut Core, slot: u32, asker: Asker, out: &mut Outputs) {

@@ -1,12 +1,18 @@
 //! Requests: what is refused, in which order, and how a session begins (docs/protocol/engine-io.md §4.1, §4.5).
 
-use bytes::BufMut;
+use bytes::{BufMut, Bytes, BytesMut};
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
 
 use super::{
-    Admitted, Alarm, Arc, Arrival, Asker, Box, ByteString, Bytes, BytesMut, Config, Core, Delivery, Denied, Engine,
-    EngineTransport, EngineVersion, Frame, Inbound, LinkId, Outputs, Revision, Role, Time, TransportKind, Upgrade, Vec,
-    Wire, Wiring, Write, accept_websocket, answer_poll, attach_candidate, format, http, json, poll, post, preflight,
-    revision_of, socket,
+    Admitted, Alarm, Arrival, Asker, Config, Core, Delivery, Denied, Engine, EngineTransport, EngineVersion, Frame,
+    Inbound, LinkId, Outputs, Revision, Role, Time, TransportKind, Upgrade, Wire, Wiring, Write, accept_websocket,
+    answer_poll, attach_candidate, http, json, poll, post, preflight, revision_of, revision4,
 };
 use crate::server::{Session, Strangeness, is_secure};
 
@@ -350,7 +356,7 @@ fn open(
         silent_until,
         leaving: false,
         farewell: None,
-        queue: socket::revision4::Queue::default(),
+        queue: revision4::Queue::default(),
     };
     let wiring = match revision {
         Revision::V4 => Wiring::Engine4(engine),
@@ -380,7 +386,7 @@ fn open(
     }
     core.timers.arm(now, Alarm::Connect, key, 0);
     if revision == Revision::V3 {
-        socket::revision4::connect_implicitly(core, slot, out);
+        revision4::connect_implicitly(core, slot, out);
     }
     Some(slot)
 }

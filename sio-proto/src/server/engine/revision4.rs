@@ -17,10 +17,10 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
-use super::text::Encoder;
-use super::{Packet, Revision};
 use crate::server::{Auth, Core, Message, NoEntry, Outputs, Reason, Standing};
-use crate::{Time, engine, json};
+use crate::socket::text::Encoder;
+use crate::socket::{Packet, Revision};
+use crate::{Time, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Four);
 
@@ -46,7 +46,7 @@ impl Queue {
 pub(crate) fn connect_implicitly(core: &mut Core, slot: u32, out: &mut Outputs) {
     let namespace = ByteString::from_static("/");
     if let Err(why) = ask(core, slot, &namespace, None, out) {
-        engine::session::refused(core, slot, "/", why.as_str(), None);
+        super::refused(core, slot, "/", why.as_str(), None);
     }
 }
 
@@ -64,7 +64,7 @@ pub(super) fn handle_packet(
             return Err(Reason::ForcedClose);
         }
         (Packet::Connect { namespace, .. }, Some((_, Standing::Connected))) => {
-            engine::session::confirm(core, slot, &namespace);
+            super::confirm(core, slot, &namespace);
         }
         (Packet::Connect { namespace, query, .. }, None) => connect(core, slot, namespace, query, out),
         (Packet::Disconnect { .. }, Some((socket, _))) => {
@@ -87,19 +87,19 @@ pub(super) fn handle_packet(
 fn connect(core: &mut Core, slot: u32, namespace: ByteString, query: Option<ByteString>, out: &mut Outputs) {
     let deciding = core.socket_in(slot, "/").is_some();
     let (max, max_bytes) = (core.config.max_namespaces_per_session, core.config.max_auth_bytes);
-    let Some(engine) = engine::session::engine_mut(core, slot) else {
+    let Some(engine) = super::engine_mut(core, slot) else {
         return;
     };
     if engine.joined || &*namespace == "/" {
         if let Err(why) = ask(core, slot, &namespace, query, out) {
-            engine::session::refused(core, slot, &namespace, why.as_str(), None);
+            super::refused(core, slot, &namespace, why.as_str(), None);
         }
     } else if !deciding {
-        engine::session::refused(core, slot, &namespace, "Not connected to /", None);
+        super::refused(core, slot, &namespace, "Not connected to /", None);
     } else if engine.queue.0.len() >= max {
-        engine::session::refused(core, slot, &namespace, NoEntry::Namespaces.as_str(), None);
+        super::refused(core, slot, &namespace, NoEntry::Namespaces.as_str(), None);
     } else if engine.queue.bytes() + namespace.len() + query.as_ref().map_or(0, |query| query.len()) > max_bytes {
-        engine::session::refused(core, slot, &namespace, NoEntry::Auth.as_str(), None);
+        super::refused(core, slot, &namespace, NoEntry::Auth.as_str(), None);
     } else if engine.queue.0.iter().all(|(waiting, _)| *waiting != namespace) {
         // Copied: it may be a slice of a receive buffer.
         let query = query.map(|query| ByteString::from(&*query));
@@ -118,13 +118,13 @@ pub(crate) fn accepted(core: &mut Core, slot: u32, out: &mut Outputs) {
 pub(crate) fn refused(core: &mut Core, slot: u32) {
     if core.socket_in(slot, "/").is_none() {
         for (namespace, _) in take_queue(core, slot) {
-            engine::session::refused(core, slot, &namespace, "Not connected to /", None);
+            super::refused(core, slot, &namespace, "Not connected to /", None);
         }
     }
 }
 
 fn take_queue(core: &mut Core, slot: u32) -> Vec<(ByteString, Option<ByteString>)> {
-    engine::session::engine_mut(core, slot).map_or_else(Vec::new, |engine| core::mem::take(&mut engine.queue.0))
+    super::engine_mut(core, slot).map_or_else(Vec::new, |engine| core::mem::take(&mut engine.queue.0))
 }
 
 /// Asks the user. What the client has to say for itself is in the queries, of its first request and of the CONNECT.
@@ -171,26 +171,6 @@ pub(crate) fn refusal(message: &str, data: Option<&str>) -> ByteString {
         },
         ByteString::from,
     )
-}
-
-/// Takes the query off the namespace of a CONNECT that a parser has read: it knows no revisions, and these clients put it there.
-pub(crate) fn split_query(packet: Packet) -> Packet {
-    match packet {
-        Packet::Connect {
-            namespace,
-            query: None,
-            payload,
-        } => {
-            let split = namespace.split_once('?');
-            let (path, query) = split.map_or((&*namespace, None), |(path, query)| (path, Some(query)));
-            Packet::Connect {
-                query: query.map(|query| namespace.slice_ref(query)),
-                namespace: namespace.slice_ref(path),
-                payload,
-            }
-        }
-        other => other,
-    }
 }
 
 /// Writes an event or an acknowledgement.

@@ -18,8 +18,8 @@ use alloc::format;
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
-use super::{Body, Id, Packet};
 use crate::json;
+use crate::legacy::v1::{Body, Id, Packet};
 use crate::server::Message;
 use crate::socket::Args;
 use base64::Engine as _;

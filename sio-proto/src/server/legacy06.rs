@@ -15,6 +15,8 @@
 //!
 //! Invariant: without a transport `deadline` is set, and an alarm for it, or for an earlier time, is armed.
 
+pub(crate) mod requests;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -22,16 +24,16 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::payloads::{Garbled, PayloadReader};
-use super::requests::{answer, begin_stream, flush_poll};
-use super::upgrade::{complete, is_overdue};
+use super::old_websocket::{complete, is_overdue};
 use crate::codec::Heartbeats;
+use crate::legacy::payloads::{Garbled, PayloadReader};
 use crate::server::{
     Alarm, Carriage, Core, Delivery, Heartbeat, Outputs, Reason, Session, Standing, State, Wiring, Write,
 };
 use crate::socket::Args;
 use crate::wire::Inbound;
 use crate::{Config, Frame, Time};
+use requests::{answer, begin_stream, flush_poll};
 
 /// What a session of this generation has besides the common part.
 #[derive(Debug, Default)]
