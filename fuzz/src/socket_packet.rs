@@ -4,7 +4,8 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use sio_proto::json;
 use sio_proto::socket::text::{Decoded, Encoder, Limits, decode};
-use sio_proto::socket::{Args, Packet, Reassembly, Revision, Role, is_reserved_event};
+use sio_proto::socket::{Args, Packet, Revision, Role, is_reserved_event};
+use sio_proto::wire::Reassembly;
 
 /// See the [module](self).
 pub fn socket_packet(data: &[u8]) {

@@ -5,7 +5,8 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 use sio_proto::socket::text::Limits;
-use sio_proto::socket::{Packet, Reassembly, Revision, Role};
+use sio_proto::socket::{Packet, Revision, Role};
+use sio_proto::wire::Reassembly;
 
 /// See the [module](self).
 pub fn socket_reassembly(data: &[u8]) {

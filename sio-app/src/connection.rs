@@ -20,8 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
-use sio_proto::conn::{Arrivals, Conn, Stage};
-use sio_proto::legacy::flash_policy;
+use sio_proto::conn::{Arrivals, Conn, Stage, flash_policy};
 use sio_proto::server::{Cause, Peer, Write};
 use sio_proto::wire::Wire;
 
@@ -134,7 +133,7 @@ impl Connection {
     pub fn flash_policy(io: &Io, peer: Peer, outlet: impl Outlet) -> Option<Self> {
         let connection = Self::new(io, peer, outlet)?;
         let link = &connection.place.link;
-        link.push(Item::Bytes(flash_policy::answer(&io.0.config)));
+        link.push(Item::Bytes(flash_policy(&io.0.config)));
         link.push(Item::Finish);
         turn::run(io.0.runtime, |turn| turn.touch_link(link, None));
         Some(connection)

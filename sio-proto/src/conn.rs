@@ -24,7 +24,7 @@ use bytes::{Bytes, BytesMut};
 use crate::legacy::flash_policy::{self, Sniff};
 use crate::legacy::hixie::{self, Challenge, Opening};
 use crate::legacy::v1::NOT_HANDSHAKEN;
-use crate::server::{Cause, Findings, Peer, Request};
+use crate::request::{Cause, Findings, Peer, Request};
 use crate::wire::{Inbound, Wire, WireDecoder};
 use crate::{Config, http, websocket};
 
@@ -293,7 +293,7 @@ impl Conn {
             Sniff::Undecided => false,
             Sniff::Policy => {
                 bytes.clear();
-                out.replies.push(flash_policy::answer(&self.config));
+                out.replies.push(flash_policy(&self.config));
                 self.close(out, Cause::Closed);
                 false
             }
@@ -429,5 +429,14 @@ fn refusal(error: http::HttpError, date: Option<&http::Date>) -> Bytes {
         b"",
     );
     debug_assert_eq!(written, Ok(false), "nothing in it can be refused");
+    out.freeze()
+}
+
+/// The policy of a server with these settings ([`Config::flash_policy`]): what follows the request on its main port, and what a listener of
+/// its own writes to everybody who connects.
+#[must_use]
+pub fn flash_policy(config: &Config) -> Bytes {
+    let mut out = BytesMut::new();
+    flash_policy::write_policy(config.flash_policy.iter().map(|origin| &**origin), &mut out);
     out.freeze()
 }

@@ -26,10 +26,11 @@ mod query;
 mod route;
 
 use crate::legacy::lengths::take_decimal;
+pub use crate::legacy::transports::Transport;
 use crate::percent;
 use query::{Parameters, filled};
 pub use route::{
-    EngineIo, EngineTransport, EngineVersion, Exchange, Handshake, Legacy06, Part, RequestHead, Route, Transport, V1,
+    EngineIo, EngineTransport, EngineVersion, Exchange, Handshake, Legacy06, Part, RequestHead, Route, V1,
 };
 
 /// Says what `request` is, for clients that use the resource `prefix` (such as `/socket.io`; a final slash is

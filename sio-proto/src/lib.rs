@@ -78,6 +78,8 @@ mod hosts;
 mod id;
 mod origins;
 mod percent;
+mod reason;
+mod request;
 mod time;
 
 pub mod codec;

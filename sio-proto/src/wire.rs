@@ -3,15 +3,26 @@
 //! A [`Wire`] is what a connection is told when it becomes a websocket. Its [`WireDecoder`] turns each message into an [`Inbound`], completely parsed and checked,
 //! so that the shard, which is locked while it works, has only to act.
 
+pub(crate) mod engine;
+pub(crate) mod legacy06;
+pub(crate) mod legacy09;
+mod poll;
+mod reassembly;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::engine::{Revision, bodies};
-use crate::server::{EngineMessage, Reason};
-use crate::{Config, engine, keep, legacy, socket};
+use self::engine as bodies;
+use crate::engine::{self as format, EngineMessage, Revision};
+use crate::reason::Reason;
+use crate::{Config, keep, legacy, socket};
+
+pub use legacy06::Garbled;
+pub use poll::PollEncoding;
+pub use reassembly::Reassembly;
 
 /// Which wire a websocket's messages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +51,7 @@ pub enum Wire {
 pub enum Inbound {
     /// An Engine.IO packet. It is a message only in a raw session, if it is an attachment, or if the session has to say in which dialect it is
     /// written (docs/protocol/engine-io.md §3.3).
-    Engine(engine::Packet),
+    Engine(format::Packet),
     /// A Socket.IO packet.
     Socket(socket::text::Decoded),
     /// A part of a Socket.IO packet, to [`Config::parser`].
@@ -63,7 +74,7 @@ pub enum Inbound {
         from_form: bool,
     },
     /// A payload that could not be read to its end. What was read of it stands before.
-    Garbled(Box<legacy::payloads::Garbled>),
+    Garbled(Box<Garbled>),
     /// Bytes that break the protocol; the session ends with this reason. Packets before it count.
     Broken(Reason),
 }
@@ -96,10 +107,10 @@ impl Inbound {
     /// What the client has said in it, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Engine(engine::Packet::Message(text) | engine::Packet::Ping(text) | engine::Packet::Pong(text)) => {
+            Self::Engine(format::Packet::Message(text) | format::Packet::Ping(text) | format::Packet::Pong(text)) => {
                 text.len()
             }
-            Self::Engine(engine::Packet::Binary(bytes)) => bytes.len(),
+            Self::Engine(format::Packet::Binary(bytes)) => bytes.len(),
             Self::Socket(decoded) => decoded.bytes(),
             Self::Part(part) => part.len(),
             Self::Message(text) | Self::Heartbeat(text) => text.len(),
@@ -115,7 +126,7 @@ impl Inbound {
 #[derive(Debug)]
 pub struct WireDecoder {
     wire: Wire,
-    reader: Option<Box<legacy::payloads::PayloadReader>>,
+    reader: Option<Box<legacy06::PayloadReader>>,
 }
 
 impl WireDecoder {
@@ -128,7 +139,7 @@ impl WireDecoder {
     #[must_use]
     pub fn new(wire: Wire, config: &Config) -> Self {
         let reader = match wire {
-            Wire::Legacy06(codec) => Some(Box::new(legacy::payloads::PayloadReader::new(codec, config))),
+            Wire::Legacy06(codec) => Some(Box::new(legacy06::PayloadReader::new(codec, config))),
             Wire::Engine4
             | Wire::Engine4Raw
             | Wire::Engine3

@@ -32,7 +32,7 @@ const HOUSES: &[House] = &[House {
     floors: &[
         Floor {
             name: "ground",
-            modules: &["time", "entropy", "id", "frame", "percent", "origins"],
+            modules: &["time", "entropy", "id", "percent", "origins", "hosts", "keep", "reason"],
             apart: false,
         },
         Floor {
@@ -40,6 +40,7 @@ const HOUSES: &[House] = &[House {
             modules: &[
                 "http",
                 "websocket",
+                "frame",
                 "json",
                 "engine",
                 "socket",
@@ -56,7 +57,7 @@ const HOUSES: &[House] = &[House {
         },
         Floor {
             name: "lines",
-            modules: &["conn", "wire"],
+            modules: &["conn", "request", "wire"],
             apart: false,
         },
         Floor {

@@ -9,7 +9,8 @@ use sio_proto::engine::{Dialect, Packet, PayloadError, Revision, payload, payloa
 use sio_proto::legacy::v1::handshake::Handshake;
 use sio_proto::legacy::{envelope, framing, streaming, v1};
 use sio_proto::socket::text::Limits;
-use sio_proto::socket::{self, Reassembly, Role};
+use sio_proto::socket::{self, Role};
+use sio_proto::wire::Reassembly;
 
 /// More packets than any answer has.
 const MANY: usize = 1 << 16;

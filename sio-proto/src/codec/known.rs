@@ -21,7 +21,6 @@ use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
 use super::{Heartbeats, MessageCodec, MessageDecoder, MessageLimits, PayloadError, PlainMessage, Received};
-use crate::Config;
 use crate::detect::Transport;
 use crate::legacy::transports::{self, Family};
 use crate::legacy::{envelope, framing, streaming};
@@ -40,15 +39,6 @@ pub struct Streaming;
 /// The JSON envelope of Socket.IO 0.3 and 0.4 (docs/protocol/legacy-0.6.md §15).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Envelope;
-
-/// The name of a wire that this payload looks like: one that the server speaks somewhere, or one that is known; not the wire `but` itself.
-pub(crate) fn looks_like(payload: &str, but: &str, config: &Config) -> Option<&'static str> {
-    let known: [&dyn MessageCodec; 3] = [&Framing, &Streaming, &Envelope];
-    let mut codecs = config.legacy.codecs().map(|codec| &**codec).chain(known);
-    codecs
-        .find(|codec| codec.name() != but && codec.recognizes(payload))
-        .map(MessageCodec::name)
-}
 
 impl MessageCodec for Framing {
     fn name(&self) -> &'static str {
@@ -385,25 +375,6 @@ mod tests {
         }
         let streamed = said(&Streaming, r#""--socketio""#);
         assert_eq!(streamed, "1:20:j\n:\"\\u002d-socketio\",");
-    }
-
-    #[test]
-    fn wires_are_told_apart() {
-        let config = Config::default();
-        for (payload, wire) in [
-            ("~m~5~m~hello", Some("~m~")),
-            ("1:6::hello,", Some("streaming")),
-            ("1::x,", Some("streaming")),
-            ("1:6::hello", None),
-            ("a:6::hello,", None),
-            (":6::hello,", None),
-            ("[\"hi\"]", Some("envelope")),
-            ("{}", None),
-            ("", None),
-        ] {
-            assert_eq!(looks_like(payload, "", &config), wire, "{payload}");
-        }
-        assert_eq!(looks_like("~m~1~m~", "~m~", &config), None);
     }
 
     #[test]

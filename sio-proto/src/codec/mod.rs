@@ -22,5 +22,4 @@ pub use message::{
 pub use msgpack::{MessagePack, MessagePackError};
 pub use packet::{Messages, PacketError, PacketParser, Parsed, messages};
 
-pub(crate) use known::looks_like;
 pub(crate) use packet::{assemble, checked, parse};

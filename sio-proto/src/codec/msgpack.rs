@@ -43,7 +43,7 @@ mod encode;
 mod token;
 
 use super::{Messages, PacketError, PacketParser, Parsed};
-use crate::server::EngineMessage;
+use crate::engine::EngineMessage;
 use crate::socket::Packet;
 use crate::socket::text::Limits;
 

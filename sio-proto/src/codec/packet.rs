@@ -19,8 +19,7 @@ use core::fmt;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
-use crate::engine::{Revision, bodies};
-use crate::server::EngineMessage;
+use crate::engine::{EngineMessage, Revision, frames};
 use crate::socket::text::{DecodeError, Limits};
 use crate::socket::{Args, Packet, is_reserved_event};
 use crate::{Frame, json};
@@ -140,14 +139,14 @@ impl<'a> Messages<'a> {
         if text.contains('\u{1e}') {
             return Err(PacketError::Separator);
         }
-        let frame = bodies::text_frame(text, self.buffer);
+        let frame = frames::text_frame(text, self.buffer);
         self.push(frame);
         Ok(())
     }
 
     /// Adds a binary message; `write` appends its bytes to what is there.
     pub fn binary(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        let frame = bodies::binary_frame_with(self.revision, self.buffer, write);
+        let frame = frames::binary_frame_with(self.revision, self.buffer, write);
         self.push(frame);
     }
 

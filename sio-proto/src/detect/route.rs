@@ -1,6 +1,7 @@
 //! What goes into detection, and what comes out.
 
 use crate::engine::Revision;
+use crate::legacy::transports::Transport;
 
 /// A part of a request target, by its place in it. So a [`Route`] keeps nothing but numbers of its request, and can be kept beside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,52 +172,6 @@ pub struct Legacy06 {
     pub exchange: Exchange,
     /// The callback index of a JSONP request. Without one a JSONP request is malformed: 400.
     pub index: Option<u64>,
-}
-
-/// The transports of 0.3-0.9, by the names they have in URLs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// `websocket`
-    Websocket,
-    /// `flashsocket`: a websocket spoken by Flash.
-    Flashsocket,
-    /// `htmlfile`: an endless page of scripts, Internet Explorer only.
-    Htmlfile,
-    /// `xhr-multipart`: an endless multipart answer, 0.6 family only.
-    XhrMultipart,
-    /// `xhr-polling`
-    XhrPolling,
-    /// `jsonp-polling`
-    JsonpPolling,
-}
-
-impl Transport {
-    /// The transport a path segment names.
-    #[must_use]
-    pub fn parse(segment: &str) -> Option<Self> {
-        Some(match segment {
-            "websocket" => Self::Websocket,
-            "flashsocket" => Self::Flashsocket,
-            "htmlfile" => Self::Htmlfile,
-            "xhr-multipart" => Self::XhrMultipart,
-            "xhr-polling" => Self::XhrPolling,
-            "jsonp-polling" => Self::JsonpPolling,
-            _ => return None,
-        })
-    }
-
-    /// Its name in URLs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Websocket => "websocket",
-            Self::Flashsocket => "flashsocket",
-            Self::Htmlfile => "htmlfile",
-            Self::XhrMultipart => "xhr-multipart",
-            Self::XhrPolling => "xhr-polling",
-            Self::JsonpPolling => "jsonp-polling",
-        }
-    }
 }
 
 /// What a request of 0.3-0.9 asks its transport for.

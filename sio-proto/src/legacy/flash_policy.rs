@@ -9,9 +9,7 @@
 //!
 //! The answer is an XML text, after which the server closes.
 
-use bytes::{BufMut, Bytes, BytesMut};
-
-use crate::Config;
+use bytes::{BufMut, BytesMut};
 
 /// The request, its NUL included.
 pub const REQUEST: &[u8] = b"<policy-file-request/>\0";
@@ -45,15 +43,6 @@ pub const OPEN_POLICY: &str = concat!(
     "<!DOCTYPE cross-domain-policy SYSTEM \"http://www.macromedia.com/xml/dtds/cross-domain-policy.dtd\">",
     "<cross-domain-policy><allow-access-from domain=\"*\" to-ports=\"*\"/></cross-domain-policy>",
 );
-
-/// The policy of a server with these settings ([`Config::flash_policy`]): what follows the request on its main port, and what a listener of
-/// its own writes to everybody who connects.
-#[must_use]
-pub fn answer(config: &Config) -> Bytes {
-    let mut out = BytesMut::new();
-    write_policy(config.flash_policy.iter().map(|origin| &**origin), &mut out);
-    out.freeze()
-}
 
 /// Appends the policy of 0.6: one line per origin, each `domain:port` with `*` for any.
 ///

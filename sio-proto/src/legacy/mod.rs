@@ -20,7 +20,6 @@ pub mod form;
 pub mod framing;
 pub mod hixie;
 pub(crate) mod lengths;
-pub(crate) mod payloads;
 mod raw_json;
 pub mod streaming;
 pub mod transports;

@@ -1,4 +1,4 @@
-//! What the transports of 0.3-0.9 put around a payload in HTTP bodies.
+//! The transports of 0.3-0.9, and what they put around a payload in HTTP bodies.
 //!
 //! ```text
 //!                 0.6 family                                          0.7-0.9
@@ -21,6 +21,52 @@ use bytestring::ByteString;
 use super::form::{self, Field};
 use super::lengths::put_decimal;
 use crate::json;
+
+/// The transports of 0.3-0.9, by the names they have in URLs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// `websocket`
+    Websocket,
+    /// `flashsocket`: a websocket spoken by Flash.
+    Flashsocket,
+    /// `htmlfile`: an endless page of scripts, Internet Explorer only.
+    Htmlfile,
+    /// `xhr-multipart`: an endless multipart answer, 0.6 family only.
+    XhrMultipart,
+    /// `xhr-polling`
+    XhrPolling,
+    /// `jsonp-polling`
+    JsonpPolling,
+}
+
+impl Transport {
+    /// The transport a path segment names.
+    #[must_use]
+    pub fn parse(segment: &str) -> Option<Self> {
+        Some(match segment {
+            "websocket" => Self::Websocket,
+            "flashsocket" => Self::Flashsocket,
+            "htmlfile" => Self::Htmlfile,
+            "xhr-multipart" => Self::XhrMultipart,
+            "xhr-polling" => Self::XhrPolling,
+            "jsonp-polling" => Self::JsonpPolling,
+            _ => return None,
+        })
+    }
+
+    /// Its name in URLs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Websocket => "websocket",
+            Self::Flashsocket => "flashsocket",
+            Self::Htmlfile => "htmlfile",
+            Self::XhrMultipart => "xhr-multipart",
+            Self::XhrPolling => "xhr-polling",
+            Self::JsonpPolling => "jsonp-polling",
+        }
+    }
+}
 
 /// Which family of URLs and wrappers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -12,20 +12,8 @@ use alloc::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::{Core, Handshake, Outputs, Request};
+use super::{Admission, Core, Handshake, Outputs, Request};
 use crate::Time;
-
-/// What the application says to a request that would open a session (the `allowRequest` of genuine servers).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Admission {
-    /// Nobody has been asked. The request opens no session.
-    #[default]
-    NotAsked,
-    /// Refuse, with this message (docs/protocol/engine-io.md §4.5, code 4).
-    Refused(ByteString),
-    /// Go on.
-    Allowed,
-}
 
 /// A request to which neither its origin nor the application is an obstacle.
 pub(crate) struct Admitted<'a>(&'a Request);

@@ -4,11 +4,10 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::{Auth, Form, Garbled, Generation, Handshake, Reason, Stranger, TransportKind};
-use crate::keep;
+use crate::engine::EngineMessage;
 use crate::socket::Args;
 use crate::{SessionKey, Sid, SocketKey, WireId};
 
@@ -111,40 +110,6 @@ pub enum Delivery {
         /// Why.
         reason: Reason,
     },
-}
-
-/// A message of Engine.IO: of a raw session, or to and from a [`PacketParser`](crate::codec::PacketParser).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EngineMessage {
-    /// Text.
-    Text(ByteString),
-    /// Bytes.
-    Binary(Bytes),
-}
-
-impl EngineMessage {
-    /// Bytes of the text, or of what is there instead.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
-        }
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Gives what is small memory of its own.
-    pub(crate) fn keep(&mut self) {
-        match self {
-            Self::Text(text) => keep::text(text),
-            Self::Binary(bytes) => keep::bytes(bytes),
-        }
-    }
 }
 
 /// Why an acknowledgement will not come.

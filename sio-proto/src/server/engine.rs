@@ -35,12 +35,12 @@ use core::time::Duration;
 use bytestring::ByteString;
 
 use crate::detect::{EngineIo, EngineTransport, EngineVersion};
-use crate::engine::bodies::{self, PostForm};
 use crate::engine::{Dialect, Packet, Revision};
 use crate::server::{
     Admitted, Alarm, Asker, Cause, Core, Delivery, Denied, Encoded, EngineMessage, Heartbeat, Message, Outputs, Reason,
     Request, Role, Session, State, TransportKind, Upgrade, Wiring, Write, accept_websocket, preflight,
 };
+use crate::wire::engine::{self as bodies, PostForm};
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http, json, socket};
 
@@ -51,7 +51,7 @@ pub(crate) use handshake::handle_request;
 use handshake::{Purpose, Refusal};
 use handshake::{check, wire};
 use polling::{answer_parked_with, answer_poll, poll, post, take_parked, taken};
-pub(crate) use polling::{decode_body, end_poll, flush_poll, handle_body_started};
+pub(crate) use polling::{end_poll, flush_poll, handle_body_started};
 pub(crate) use sockets::{accepted, confirm, disconnect, encode_message, encode_raw, left_lately, refused};
 use upgrade::{attach_candidate, drop_candidate, handle_candidate, switch_if_waiting};
 

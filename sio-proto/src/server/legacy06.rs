@@ -15,6 +15,7 @@
 //!
 //! Invariant: without a transport `deadline` is set, and an alarm for it, or for an earlier time, is armed.
 
+pub(crate) mod message;
 pub(crate) mod requests;
 
 use alloc::boxed::Box;
@@ -26,12 +27,12 @@ use bytestring::ByteString;
 
 use super::old_websocket::{complete, is_overdue};
 use crate::codec::Heartbeats;
-use crate::legacy::payloads::{Garbled, PayloadReader};
 use crate::server::{
     Alarm, Carriage, Core, Delivery, Heartbeat, Outputs, Reason, Session, Standing, State, Wiring, Write,
 };
 use crate::socket::Args;
 use crate::wire::Inbound;
+use crate::wire::legacy06::{Garbled, PayloadReader};
 use crate::{Config, Frame, Time};
 use requests::{answer, begin_stream, flush_poll};
 

@@ -33,9 +33,6 @@ use bytes::BytesMut;
 use packets::{forget_alias, known_as, release};
 use requests::{answer, answer_handshake, flush_poll, refuse_handshake, take_parked};
 
-/// The parameters of a handshake that are the protocol's and not the application's.
-pub(crate) const PARAMETERS: [&str; 3] = ["t", "jsonp", "disconnect"];
-
 /// What a session of this generation has besides the common part.
 #[derive(Debug)]
 pub(crate) struct Colon {

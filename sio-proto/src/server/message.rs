@@ -323,7 +323,7 @@ impl Message {
             Form::Legacy09 => crate::server::legacy09::encode_message(self, config, buffer),
             Form::Plain(codec) => {
                 let codec = config.legacy.codec_at(codec);
-                crate::legacy::payloads::encode_message(self, codec, config, buffer)
+                super::legacy06::message::encode_message(self, codec, config, buffer)
             }
         }
     }

@@ -6,12 +6,8 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::legacy09;
-use super::{Delivery, Extension, Part, Stream, StreamForm};
-use crate::codec::Codec;
-use crate::engine::bodies;
+use super::{Delivery, Extension, Part, PollEncoding, Stream, StreamForm};
 use crate::http;
-use crate::legacy;
 use crate::wire::Wire;
 use crate::{Frame, LinkId};
 
@@ -121,33 +117,6 @@ pub enum Body {
     Packets(Vec<Frame>, PollEncoding),
 }
 
-/// How packets are put together in the body of a poll.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PollEncoding {
-    /// Packets separated by U+001E, binary as base64 (docs/protocol/engine-io.md §3.1).
-    Engine4,
-    /// The same as an Engine.IO JSONP answer with this index (docs/protocol/engine-io.md §4.6).
-    Engine4Jsonp(ByteString),
-    /// Length-prefixed packets, binary as base64 (docs/protocol/engine-io.md §3.2).
-    Engine3,
-    /// The same for a peer that encodes text twice (docs/protocol/engine-io.md §3.3).
-    Engine3Doubled,
-    /// Length-prefixed packets in bytes (docs/protocol/engine-io.md §3.4).
-    Engine3Binary,
-    /// Length-prefixed packets as an Engine.IO JSONP answer with this index (docs/protocol/engine-io.md §4.6).
-    Engine3Jsonp(ByteString),
-    /// The same for a peer that encodes text twice.
-    Engine3DoubledJsonp(ByteString),
-    /// Packets of 0.7-0.9, framed if there are several (docs/protocol/legacy-0.9.md §5).
-    Legacy09,
-    /// The same as the script of this callback (docs/protocol/legacy-0.9.md §7).
-    Legacy09Jsonp(u64),
-    /// Payloads of the 0.6 family, joined by their codec ([`MessageCodec::join`](crate::codec::MessageCodec::join)).
-    Legacy06(Codec),
-    /// The same as the script of this callback (docs/protocol/legacy-0.6.md §7).
-    Legacy06Jsonp(Codec, u64),
-}
-
 impl Response {
     /// All header fields, `Content-Type` first: what an HTTP server of another make writes.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
@@ -211,35 +180,6 @@ pub(super) fn put_internal_error(out: &mut BytesMut, date: Option<&http::Date>) 
     let headers = dated(core::iter::empty(), date);
     let written = http::encode_response(out, http::Exchange::CLOSING, 500, None, &headers, b"");
     debug_assert_eq!(written, Ok(false), "nothing in it can be refused");
-}
-
-impl PollEncoding {
-    fn encode(&self, frames: &[Frame], buffer: &mut BytesMut) -> Bytes {
-        buffer.reserve(frames.iter().map(|f| f.len() + 1).sum());
-        match self {
-            Self::Engine4 => bodies::encode_v4(frames, buffer),
-            Self::Engine4Jsonp(index) => {
-                bodies::encode_v4(frames, buffer);
-                bodies::encode_script(index, buffer);
-            }
-            Self::Engine3 => bodies::encode_v3(frames, buffer),
-            Self::Engine3Doubled => bodies::encode_v3_doubled(frames, buffer),
-            Self::Engine3Binary => bodies::encode_v3_binary(frames, buffer),
-            Self::Engine3Jsonp(index) => {
-                bodies::encode_v3(frames, buffer);
-                bodies::encode_script(index, buffer);
-            }
-            Self::Engine3DoubledJsonp(index) => {
-                bodies::encode_v3_doubled(frames, buffer);
-                bodies::encode_script(index, buffer);
-            }
-            Self::Legacy09 => legacy09::requests::encode_poll(frames, buffer),
-            Self::Legacy09Jsonp(index) => legacy09::requests::encode_script(*index, frames, buffer),
-            Self::Legacy06(codec) => legacy::payloads::encode_poll(codec, frames, buffer),
-            Self::Legacy06Jsonp(codec, index) => legacy::payloads::encode_script(codec, *index, frames, buffer),
-        }
-        buffer.split().freeze()
-    }
 }
 
 /// The parts of a `101 Switching Protocols` that the shard decides.

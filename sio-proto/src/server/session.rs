@@ -24,9 +24,9 @@ use super::{
     Backlog, Form, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm, TransportKind, Write,
 };
 use super::{engine, legacy06, legacy09};
-use crate::engine::{Revision, bodies};
+use crate::engine::{Revision, frames};
 use crate::id::SessionId;
-use crate::socket::Reassembly;
+use crate::wire::Reassembly;
 use crate::{Config, Frame, LinkId, Time, WireId};
 
 /// Room for packets of the protocol itself, however small the queue is.
@@ -280,8 +280,8 @@ impl Session {
     /// What the session's peer gets for a frame that all others of its generation get.
     fn adapt(&self, frame: &Frame) -> Frame {
         match &self.wiring {
-            Wiring::Engine4(_) => bodies::to_base64(Revision::V4, frame),
-            Wiring::Engine3(_) => bodies::to_base64(Revision::V3, frame),
+            Wiring::Engine4(_) => frames::to_base64(Revision::V4, frame),
+            Wiring::Engine3(_) => frames::to_base64(Revision::V3, frame),
             Wiring::Legacy09(colon) => legacy09::packets::readdress(colon, frame),
             Wiring::Legacy06(_) => frame.clone(),
         }

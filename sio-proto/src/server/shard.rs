@@ -5,10 +5,10 @@
 //! [`sessions`] what is common to sessions, in [`sockets`] what is common to sockets, in [`broadcast`] how a message finds all it is for.
 //!
 //! ```text
-//!   handle_request ─┐                      ┌─ engine::session ─┬─ socket::revision5 ─┐
-//!   handle_packets ─┼─► links ─► session ──┤                   └─ socket::revision4 ─┤
-//!   handle_closed  ─┤                      ├─ server::legacy09 ──────────────────────┼─► Core: ask, event, acknowledged, left
-//!   handle_timeout ─┘                      └─ server::legacy06 ──────────────────────┘
+//!   handle_request ─┐                      ┌─ engine ─┬─ revision5 ─┐
+//!   handle_packets ─┼─► links ─► session ──┤          └─ revision4 ─┤
+//!   handle_closed  ─┤                      ├─ legacy09 ─────────────┼─► Core: ask, event, acknowledged, left
+//!   handle_timeout ─┘                      └─ legacy06 ─────────────┘
 //! ```
 
 mod broadcast;

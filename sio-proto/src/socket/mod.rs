@@ -15,12 +15,10 @@
 //! - **4** (1.0.3-2.x): a query may follow the namespace of a CONNECT; ERROR carries any JSON.
 //! - **5** (3.0 and later): CONNECT carries an object; CONNECT_ERROR carries an object or a string.
 
-mod binary;
 mod exact;
 mod packet;
 pub mod text;
 
-pub use binary::Reassembly;
 pub use exact::Exact;
 pub use packet::{Args, Packet, RESERVED_EVENTS, is_reserved_event};
 

@@ -217,14 +217,14 @@ impl Packet {
     }
 
     /// The arguments of an event or an acknowledgement.
-    pub(super) const fn args(&self) -> Option<&Args> {
+    pub(crate) const fn args(&self) -> Option<&Args> {
         match self {
             Self::Event { args, .. } | Self::Ack { args, .. } => Some(args),
             Self::Connect { .. } | Self::Disconnect { .. } | Self::ConnectError { .. } => None,
         }
     }
 
-    pub(super) fn args_mut(&mut self) -> Option<&mut Args> {
+    pub(crate) fn args_mut(&mut self) -> Option<&mut Args> {
         match self {
             Self::Event { args, .. } | Self::Ack { args, .. } => Some(args),
             Self::Connect { .. } | Self::Disconnect { .. } | Self::ConnectError { .. } => None,

@@ -11,8 +11,8 @@ use alloc::vec::Vec;
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
-use crate::detect::Transport;
 use crate::legacy::lengths::{put_decimal, take_decimal};
+use crate::legacy::transports::Transport;
 
 /// Body of a refusal because of `Origin` (status 403).
 pub const BAD_ORIGIN: &str = "handshake bad origin";

@@ -101,7 +101,7 @@ pub(crate) fn handle_request(
     match check(core, &config, arrival) {
         Err(refusal) => {
             if let Refusal::Stranger(why) = refusal {
-                out.deliveries.push(request.describe(why));
+                out.deliveries.push(Delivery::Stranger(request.describe(why)));
             }
             out.writes.push(refusal.answer(asker, upgrade));
         }

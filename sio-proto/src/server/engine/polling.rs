@@ -8,9 +8,9 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::{
-    Arrival, Asker, Config, Core, EngineIo, Frame, Inbound, LinkId, NOOP, Outputs, PostForm, Purpose, Reason, Revision,
-    Role, Session, State, Time, Write, bodies, check, close_parked, engine_of, fail, finish_closing, http, receive,
-    switch_if_waiting, wait_with_farewell,
+    Arrival, Asker, Core, Frame, Inbound, LinkId, NOOP, Outputs, PostForm, Purpose, Reason, Revision, Role, Session,
+    State, Time, Write, bodies, check, close_parked, engine_of, fail, finish_closing, http, receive, switch_if_waiting,
+    wait_with_farewell,
 };
 
 pub(super) fn poll(core: &mut Core, slot: u32, asker: Asker, out: &mut Outputs) {
@@ -176,7 +176,7 @@ pub(super) fn post(
         revision: engine.revision,
         jsonp: engine.jsonp.is_some(),
     };
-    if form != post_form(route) {
+    if form != bodies::post_form(route) {
         packets = bodies::decode_post(&config, &request.http, engine.raw, form, body.clone());
     }
     let key = core.key(slot);
@@ -204,22 +204,4 @@ pub(super) fn taken(mut asker: Asker) -> Write {
     asker.header("cache-control", ByteString::from_static("no-store"));
     // text/html on purpose, as genuine servers do (docs/protocol/engine-io.md §4.3).
     asker.answer(200, Some("text/html"), Bytes::from_static(b"ok"))
-}
-
-/// Decodes the body of a POST as its query wants it read.
-pub(crate) fn decode_body(
-    config: &Config,
-    request: &http::Request,
-    raw: bool,
-    route: &EngineIo,
-    body: Bytes,
-) -> Vec<Inbound> {
-    bodies::decode_post(config, request, raw, post_form(route), body)
-}
-
-fn post_form(route: &EngineIo) -> PostForm {
-    PostForm {
-        revision: route.version.revision().unwrap_or(Revision::V3),
-        jsonp: route.jsonp.is_some(),
-    }
 }

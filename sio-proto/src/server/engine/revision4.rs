@@ -24,9 +24,6 @@ use crate::{Time, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Four);
 
-/// The parameters of a request that are Engine.IO's and not the application's.
-pub(crate) const PARAMETERS: [&str; 6] = ["EIO", "transport", "sid", "t", "j", "b64"];
-
 /// CONNECTs that wait for `/`: namespace and query. Nearly always empty.
 #[derive(Debug, Default)]
 pub(crate) struct Queue(Vec<(ByteString, Option<ByteString>)>);

@@ -5,9 +5,10 @@ use bytestring::ByteString;
 
 use super::{
     Config, Core, Encoded, EngineMessage, Frame, LATE, MAX_LEFT, Message, Outputs, Reason, Revision, Time,
-    TransportKind, bodies, close, engine_mut, messages, revision_of, revision4, revision5, socket,
+    TransportKind, close, engine_mut, messages, revision_of, revision4, revision5, socket,
 };
 use crate::codec::{self, PacketError};
+use crate::engine::frames;
 use crate::server::SendError;
 use crate::socket::Packet;
 use crate::socket::text::Encoder;
@@ -131,7 +132,7 @@ fn push_parsed(core: &mut Core, slot: u32, revision: Revision, packet: &Packet) 
         let adapts = core.sessions.get(slot).is_some_and(|session| session.adapts);
         for frame in first.into_iter().chain(more) {
             let frame = match adapts {
-                true => bodies::to_base64(revision, &frame),
+                true => frames::to_base64(revision, &frame),
                 false => frame,
             };
             core.push_control(slot, frame);
@@ -181,7 +182,7 @@ pub(crate) fn encode_message(
     });
     let attachments = message.args.attachments.iter();
     let attachments = attachments
-        .map(|bytes| bodies::binary_frame(revision, bytes, buffer))
+        .map(|bytes| frames::binary_frame(revision, bytes, buffer))
         .collect();
     Ok(Encoded { first, attachments })
 }
@@ -197,5 +198,5 @@ pub(crate) fn encode_raw(core: &mut Core, slot: u32, message: &EngineMessage) ->
     if polls && matches!(message, EngineMessage::Text(text) if text.contains('\u{1e}')) {
         return Err(SendError::Unsupported);
     }
-    Ok(bodies::message_frame(revision, message, &mut core.buffer))
+    Ok(frames::message_frame(revision, message, &mut core.buffer))
 }

@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 use super::{
     Alarm, Arrival, Asker, CLOSE, Candidate, Core, EngineTransport, Frame, Inbound, LinkId, MAX_HELD, NOOP_INTERVAL,
     Outputs, PROBE_ANSWER, Packet, Reason, Refusal, Role, Session, State, Time, TransportKind, Upgrade, Write,
-    accept_websocket, answer_parked_with, bodies, engine_mut, engine_of, fail, finish_closing, receive, revision_of,
+    accept_websocket, answer_parked_with, engine_mut, engine_of, fail, finish_closing, receive, revision_of,
     take_parked, wire,
 };
+use crate::engine::frames;
 
 pub(super) fn attach_candidate(
     core: &mut Core,
@@ -149,7 +150,7 @@ fn set_base64(session: &mut Session, base64: bool) {
         return;
     };
     for frame in session.outbox.iter_mut().filter(|frame| frame.is_binary()) {
-        *frame = bodies::to_base64(revision, frame);
+        *frame = frames::to_base64(revision, frame);
     }
     session.outbox_bytes = session.outbox.iter().map(Frame::len).sum();
 }

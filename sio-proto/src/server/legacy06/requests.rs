@@ -16,8 +16,8 @@ use crate::detect::{Exchange, Legacy06, Transport};
 use crate::legacy::transports::JSONP_CONTENT_TYPE;
 use crate::server::old_websocket::{Agreed, agree, take_up};
 use crate::server::{
-    Admitted, Asker, Auth, Carriage, Core, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role, StreamEncoding,
-    StreamForm, Wiring, origin,
+    Admitted, Asker, Auth, Carriage, Core, Delivery, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role,
+    StreamEncoding, StreamForm, Wiring, origin,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, Time, http};
@@ -47,7 +47,7 @@ pub(crate) fn handle_request(
     }
     let allowed = request.stranger().is_none();
     out.deliveries
-        .extend(request.stranger().map(|why| request.describe(why)));
+        .extend(request.stranger().map(|why| Delivery::Stranger(request.describe(why))));
     // An htmlfile is a page of the server's own.
     let asker = match (htmlfile, allowed) {
         (true, _) => Asker::without_cors(link, &request.http),

@@ -13,15 +13,13 @@ use super::{
     Colon, Farewell, Phase, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, push, set_deadline,
 };
 use crate::detect::{self, Exchange, Transport};
-use crate::legacy::transports::{
-    Family, JSONP_CONTENT_TYPE, Posted, read_d_form, write_jsonp as write_script, write_jsonp_error,
-};
+use crate::legacy::transports::{Family, JSONP_CONTENT_TYPE, write_jsonp as write_script, write_jsonp_error};
 use crate::legacy::v1::handshake::{self, Handshake as Answer};
-use crate::legacy::v1::{Body, NOT_HANDSHAKEN, Packet, payload};
+use crate::legacy::v1::{Body, NOT_HANDSHAKEN, Packet};
 use crate::server::old_websocket::{Agreed, agree, take_up};
 use crate::server::{
-    Asker, Auth, Carriage, Core, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session, State,
-    StreamEncoding, StreamForm, TransportKind, Wiring, Write, asked_headers, origin,
+    Asker, Auth, Carriage, Core, Delivery, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session,
+    State, StreamEncoding, StreamForm, TransportKind, Wiring, Write, asked_headers, origin,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http};
@@ -67,7 +65,7 @@ pub(crate) fn handle_request(
         false => Asker::with_cors(link, &request.http, headers),
     };
     if let Some(why) = request.stranger() {
-        out.deliveries.push(request.describe(why));
+        out.deliveries.push(Delivery::Stranger(request.describe(why)));
     }
     match route {
         detect::V1::Preflight => {
@@ -455,20 +453,6 @@ pub(crate) fn end_poll(core: &mut Core, now: Time, slot: u32, out: &mut Outputs)
     flush_poll(core, now, slot, out);
 }
 
-/// Puts packets together as the body of a poll.
-pub(crate) fn encode_poll(frames: &[Frame], out: &mut BytesMut) {
-    let text = |frame| core::str::from_utf8(Frame::payload(frame)).unwrap_or_default();
-    payload::write(frames.iter().map(text), out);
-}
-
-/// The same as a script.
-pub(crate) fn encode_script(index: u64, frames: &[Frame], out: &mut BytesMut) {
-    encode_poll(frames, out);
-    let payload = out.split();
-    let text = core::str::from_utf8(&payload).unwrap_or_default();
-    write_script(Family::V1, index, text, out);
-}
-
 fn post(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, packets: Vec<Inbound>, out: &mut Outputs) {
     if matches!(packets.first(), Some(Inbound::Broken(_))) {
         return out.writes.push(asker.answer(400, None, Bytes::new()));
@@ -482,28 +466,6 @@ fn post(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, packets: Ve
             packets::handle(core, now, slot, packet, out);
         }
     }
-}
-
-/// Decodes the body of a POST.
-pub(crate) fn decode_body(config: &Config, route: &detect::V1, body: &Bytes) -> Vec<Inbound> {
-    let detect::V1::Transport { transport, .. } = route else {
-        return Vec::new();
-    };
-    let mut texts = Vec::new();
-    let max_packets = config.max_packets_per_payload;
-    // What is wrong with the rest of a payload costs the rest and nothing more (docs/protocol/legacy-0.9.md §13).
-    let _ = match transport {
-        Transport::JsonpPolling => match read_d_form(body) {
-            Ok(Posted::Exact(text)) => payload::decode(&text, max_packets, &mut texts),
-            Ok(Posted::Form(text)) => payload::decode_jsonp(&text, max_packets, &mut texts),
-            Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
-        },
-        _ => match ByteString::try_from(body.clone()) {
-            Ok(text) => payload::decode(&text, max_packets, &mut texts),
-            Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
-        },
-    };
-    texts.iter().filter_map(Inbound::colon).collect()
 }
 
 /// The page goes away, and says so.

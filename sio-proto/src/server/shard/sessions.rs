@@ -51,7 +51,7 @@ impl Core {
             heartbeat: Heartbeat::Answered,
             sockets: Vec::new(),
             handshake,
-            reassembly: crate::socket::Reassembly::new(),
+            reassembly: crate::wire::Reassembly::new(),
             attachments_due: Time::ZERO,
             attachments_alarm: false,
             place: None,
@@ -183,7 +183,7 @@ impl Core {
         }
         let form = session.form();
         if let Form::Plain(_) = form {
-            crate::legacy::payloads::check(message)?;
+            legacy06::message::check(message)?;
         }
         let encoded = message.encoded(form, &self.config, &mut self.buffer)?;
         if !session.flows() && self.backlog.is_exceeded() {
@@ -253,7 +253,7 @@ impl Core {
         let Some(session) = self.sessions.get_mut(slot) else {
             return;
         };
-        session.reassembly = crate::socket::Reassembly::new();
+        session.reassembly = crate::wire::Reassembly::new();
         for socket in core::mem::take(&mut session.sockets) {
             self.end_socket(socket, reason, out);
         }

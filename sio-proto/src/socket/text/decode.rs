@@ -66,11 +66,11 @@ impl Decoded {
     }
 }
 
-/// A packet that waits for its attachments; [`Reassembly`](crate::socket::Reassembly) joins them.
+/// A packet that waits for its attachments; [`Reassembly`](crate::wire::Reassembly) joins them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partial {
-    pub(in crate::socket) packet: Packet,
-    pub(in crate::socket) attachments: usize,
+    pub(crate) packet: Packet,
+    pub(crate) attachments: usize,
 }
 
 impl Partial {

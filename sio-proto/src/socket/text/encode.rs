@@ -204,8 +204,9 @@ mod tests {
     extern crate std;
 
     use super::*;
+    use crate::socket::Role;
     use crate::socket::text::Limits;
-    use crate::socket::{Reassembly, Role};
+    use crate::wire::Reassembly;
     use alloc::string::String;
     use alloc::vec::Vec;
     use bytes::Bytes;

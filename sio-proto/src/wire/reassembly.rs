@@ -18,11 +18,11 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::text::{DecodeError, Decoded, Limits, Partial, decode};
-use super::{Packet, Revision, Role};
 use crate::codec::{PacketError, PacketParser};
+use crate::engine::EngineMessage;
 use crate::keep;
-use crate::server::EngineMessage;
+use crate::socket::text::{DecodeError, Decoded, Limits, Partial, decode};
+use crate::socket::{Packet, Revision, Role};
 
 /// Turns the messages of one connection into packets.
 ///

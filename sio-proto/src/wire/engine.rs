@@ -12,14 +12,15 @@
 
 use alloc::vec::Vec;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::{Dialect, Packet, PayloadError, Revision, jsonp, payload, payload_v3};
+use super::{Inbound, PollEncoding};
 use crate::codec::{self, PacketParser, Parsed};
-use crate::server::{EngineMessage, PollEncoding, Reason};
+use crate::detect::EngineIo;
+use crate::engine::{Dialect, EngineMessage, Packet, PayloadError, Revision, frames, jsonp, payload, payload_v3};
+use crate::reason::Reason;
 use crate::socket::text::Decoded;
-use crate::wire::Inbound;
 use crate::{Config, Frame, http, socket};
 
 /// `Content-Type` of polls, scripts included (docs/protocol/engine-io.md §4.6).
@@ -35,6 +36,24 @@ pub(crate) struct PostForm {
     pub(crate) revision: Revision,
     /// Whether it is a form with the payload in its field `d`.
     pub(crate) jsonp: bool,
+}
+
+/// Decodes the body of a POST as its query wants it read.
+pub(crate) fn decode_body(
+    config: &Config,
+    request: &http::Request,
+    raw: bool,
+    route: &EngineIo,
+    body: Bytes,
+) -> Vec<Inbound> {
+    decode_post(config, request, raw, post_form(route), body)
+}
+
+pub(crate) fn post_form(route: &EngineIo) -> PostForm {
+    PostForm {
+        revision: route.version.revision().unwrap_or(Revision::V3),
+        jsonp: route.jsonp.is_some(),
+    }
 }
 
 /// Decodes the body of a POST.
@@ -200,7 +219,7 @@ pub(crate) fn encode_v3(frames: &[Frame], out: &mut BytesMut) {
     for frame in frames {
         match text_of(frame) {
             Some(text) => writer.text(text),
-            None => writer.binary(data(Revision::V3, frame)),
+            None => writer.binary(frames::data(Revision::V3, frame)),
         }
     }
 }
@@ -211,7 +230,7 @@ pub(crate) fn encode_v3_doubled(frames: &[Frame], out: &mut BytesMut) {
     for frame in frames {
         match text_of(frame) {
             Some(text) => writer.doubled(text),
-            None => writer.binary(data(Revision::V3, frame)),
+            None => writer.binary(frames::data(Revision::V3, frame)),
         }
     }
 }
@@ -222,7 +241,7 @@ pub(crate) fn encode_v3_binary(frames: &[Frame], out: &mut BytesMut) {
     for frame in frames {
         match text_of(frame) {
             Some(text) => writer.text(text),
-            None => writer.binary(data(Revision::V3, frame)),
+            None => writer.binary(frames::data(Revision::V3, frame)),
         }
     }
 }
@@ -238,51 +257,4 @@ fn text_of(frame: &Frame) -> Option<&str> {
     core::str::from_utf8(frame.payload())
         .ok()
         .filter(|_| !frame.is_binary())
-}
-
-/// What a binary frame carries: in revision 3 the packet type stands before it.
-fn data(revision: Revision, frame: &Frame) -> &[u8] {
-    match revision {
-        Revision::V4 => frame.payload(),
-        Revision::V3 => frame.payload().get(1..).unwrap_or_default(),
-    }
-}
-
-/// A text message.
-pub(crate) fn text_frame(text: &str, buffer: &mut BytesMut) -> Frame {
-    Frame::text(buffer, |b| {
-        b.put_u8(b'4');
-        b.put_slice(text.as_bytes());
-    })
-}
-
-/// A binary message.
-pub(crate) fn binary_frame(revision: Revision, bytes: &[u8], buffer: &mut BytesMut) -> Frame {
-    binary_frame_with(revision, buffer, |b| b.put_slice(bytes))
-}
-
-/// A binary message of the bytes that `write` appends.
-pub(crate) fn binary_frame_with(revision: Revision, buffer: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) -> Frame {
-    Frame::binary(buffer, |b| {
-        super::packet::encode_binary(revision, &[], b);
-        write(b);
-    })
-}
-
-/// The same frame for a peer that cannot take binary (docs/protocol/engine-io.md §1, `b64`).
-pub(crate) fn to_base64(revision: Revision, frame: &Frame) -> Frame {
-    if !frame.is_binary() {
-        return frame.clone();
-    }
-    Frame::text(&mut BytesMut::new(), |b| {
-        super::packet::encode_base64(revision, data(revision, frame), b)
-    })
-}
-
-/// A message of a raw session.
-pub(crate) fn message_frame(revision: Revision, message: &EngineMessage, buffer: &mut BytesMut) -> Frame {
-    match message {
-        EngineMessage::Text(text) => text_frame(text, buffer),
-        EngineMessage::Binary(bytes) => binary_frame(revision, bytes, buffer),
-    }
 }

@@ -17,15 +17,12 @@ use core::fmt;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::transports::read_data_form;
-use crate::codec::{Codec, MessageDecoder, PayloadError, PlainEvent, PlainMessage, Received, looks_like};
+use super::Inbound;
+use crate::codec::{Codec, Envelope, Framing, MessageCodec, MessageDecoder, PayloadError, Received, Streaming};
 use crate::detect::{Legacy06, Transport};
-use crate::server::{Encoded, Message, Reason, SendError};
-use crate::wire::Inbound;
+use crate::legacy::transports::read_data_form;
+use crate::reason::Reason;
 use crate::{Config, Frame, json};
-
-/// Most bytes that a known codec puts around a message, and the event around its name and arguments.
-const AROUND_MESSAGE: usize = 48;
 
 /// Why a payload was not read to its end, and whose it might have been.
 #[derive(Debug)]
@@ -126,59 +123,6 @@ pub(crate) fn decode_body(config: &Config, codec: u8, route: &Legacy06, body: &B
     packets
 }
 
-/// Whether what a message becomes fits into `max` bytes, its frame included. Nothing is written to find out.
-///
-/// Each value of the event `message` is a message of its own, with a frame of the codec's around it; of any other event the name grows up to 6 times and
-/// attachments by a third.
-fn fits(message: &Message, max: usize) -> bool {
-    let args = &message.args;
-    let name = message.name.as_deref().unwrap_or_default();
-    let attachments = args.attachments.iter().map(|bytes| bytes.len().div_ceil(3) * 4 + 3);
-    let given = args.json.len() + attachments.sum::<usize>() + AROUND_MESSAGE;
-    match name == "message" && args.attachments.is_empty() {
-        // A value and its comma are two bytes at least.
-        true => given + AROUND_MESSAGE / 2 * args.json.len() <= max || given + AROUND_MESSAGE * args.len() <= max,
-        false => given + 6 * name.len() <= max || given + json::string_len(name) <= max,
-    }
-}
-
-/// Encodes a message for clients of one codec, as the module says, unless it is too large for the queue of a session.
-pub(crate) fn encode_message(
-    message: &Message,
-    codec: &Codec,
-    config: &Config,
-    buffer: &mut BytesMut,
-) -> Result<Encoded, SendError> {
-    if !fits(message, config.max_queued_bytes) {
-        return Err(SendError::TooLarge);
-    }
-    let args = &message.args;
-    let first = Frame::text(buffer, |b| match message.name.as_deref() {
-        Some("message") if args.attachments.is_empty() => {
-            let mut values = args.iter().map(PlainMessage::new);
-            match (values.next(), values.next()) {
-                (None, _) => codec.encode_messages(&[], b),
-                (Some(one), None) => codec.encode_messages(&[one], b),
-                (Some(_), Some(_)) => codec.encode_messages(&args.iter().map(PlainMessage::new).collect::<Vec<_>>(), b),
-            }
-        }
-        name => codec.encode_event(&PlainEvent::new(name.unwrap_or_default(), args), b),
-    });
-    Ok(Encoded {
-        first,
-        attachments: Vec::new(),
-    })
-}
-
-/// Says whether this wire can carry the message: it has no acknowledgements.
-pub(crate) const fn check(message: &Message) -> Result<(), SendError> {
-    if message.id.is_none() {
-        Ok(())
-    } else {
-        Err(SendError::Unsupported)
-    }
-}
-
 /// Puts frames together as the body of a poll.
 pub(crate) fn encode_poll(codec: &Codec, frames: &[Frame], out: &mut BytesMut) {
     codec.join(&mut frames.iter().map(Frame::payload), out);
@@ -190,4 +134,37 @@ pub(crate) fn encode_script(codec: &Codec, index: u64, frames: &[Frame], out: &m
     let payload = out.split();
     let text = core::str::from_utf8(&payload).unwrap_or_default();
     codec.wrap_jsonp(index, text, out);
+}
+
+/// The name of a wire that this payload looks like: one that the server speaks somewhere, or one that is known; not the wire `but` itself.
+fn looks_like(payload: &str, but: &str, config: &Config) -> Option<&'static str> {
+    let known: [&dyn MessageCodec; 3] = [&Framing, &Streaming, &Envelope];
+    let mut codecs = config.legacy.codecs().map(|codec| &**codec).chain(known);
+    codecs
+        .find(|codec| codec.name() != but && codec.recognizes(payload))
+        .map(MessageCodec::name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wires_are_told_apart() {
+        let config = Config::default();
+        for (payload, wire) in [
+            ("~m~5~m~hello", Some("~m~")),
+            ("1:6::hello,", Some("streaming")),
+            ("1::x,", Some("streaming")),
+            ("1:6::hello", None),
+            ("a:6::hello,", None),
+            (":6::hello,", None),
+            ("[\"hi\"]", Some("envelope")),
+            ("{}", None),
+            ("", None),
+        ] {
+            assert_eq!(looks_like(payload, "", &config), wire, "{payload}");
+        }
+        assert_eq!(looks_like("~m~1~m~", "~m~", &config), None);
+    }
 }

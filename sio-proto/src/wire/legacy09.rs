@@ -1,0 +1,49 @@
+//! Bodies of polls and POSTs of 0.7 to 0.9 (docs/protocol/legacy-0.9.md §5).
+
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::Inbound;
+use crate::detect::{self, Transport};
+use crate::legacy::transports::{Family, Posted, read_d_form, write_jsonp as write_script};
+use crate::legacy::v1::payload;
+use crate::reason::Reason;
+use crate::{Config, Frame};
+
+/// Decodes the body of a POST.
+pub(crate) fn decode_body(config: &Config, route: &detect::V1, body: &Bytes) -> Vec<Inbound> {
+    let detect::V1::Transport { transport, .. } = route else {
+        return Vec::new();
+    };
+    let mut texts = Vec::new();
+    let max_packets = config.max_packets_per_payload;
+    // What is wrong with the rest of a payload costs the rest and nothing more (docs/protocol/legacy-0.9.md §13).
+    let _ = match transport {
+        Transport::JsonpPolling => match read_d_form(body) {
+            Ok(Posted::Exact(text)) => payload::decode(&text, max_packets, &mut texts),
+            Ok(Posted::Form(text)) => payload::decode_jsonp(&text, max_packets, &mut texts),
+            Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
+        },
+        _ => match ByteString::try_from(body.clone()) {
+            Ok(text) => payload::decode(&text, max_packets, &mut texts),
+            Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
+        },
+    };
+    texts.iter().filter_map(Inbound::colon).collect()
+}
+
+/// Puts packets together as the body of a poll.
+pub(crate) fn encode_poll(frames: &[Frame], out: &mut BytesMut) {
+    let text = |frame| core::str::from_utf8(Frame::payload(frame)).unwrap_or_default();
+    payload::write(frames.iter().map(text), out);
+}
+
+/// The same as a script.
+pub(crate) fn encode_script(index: u64, frames: &[Frame], out: &mut BytesMut) {
+    encode_poll(frames, out);
+    let payload = out.split();
+    let text = core::str::from_utf8(&payload).unwrap_or_default();
+    write_script(Family::V1, index, text, out);
+}

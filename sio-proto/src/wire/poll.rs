@@ -1,0 +1,64 @@
+//! The body of the answer to a poll, in every generation.
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::{engine, legacy06, legacy09};
+use crate::Frame;
+use crate::codec::Codec;
+
+/// How packets are put together in the body of a poll.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PollEncoding {
+    /// Packets separated by U+001E, binary as base64 (docs/protocol/engine-io.md §3.1).
+    Engine4,
+    /// The same as an Engine.IO JSONP answer with this index (docs/protocol/engine-io.md §4.6).
+    Engine4Jsonp(ByteString),
+    /// Length-prefixed packets, binary as base64 (docs/protocol/engine-io.md §3.2).
+    Engine3,
+    /// The same for a peer that encodes text twice (docs/protocol/engine-io.md §3.3).
+    Engine3Doubled,
+    /// Length-prefixed packets in bytes (docs/protocol/engine-io.md §3.4).
+    Engine3Binary,
+    /// Length-prefixed packets as an Engine.IO JSONP answer with this index (docs/protocol/engine-io.md §4.6).
+    Engine3Jsonp(ByteString),
+    /// The same for a peer that encodes text twice.
+    Engine3DoubledJsonp(ByteString),
+    /// Packets of 0.7-0.9, framed if there are several (docs/protocol/legacy-0.9.md §5).
+    Legacy09,
+    /// The same as the script of this callback (docs/protocol/legacy-0.9.md §7).
+    Legacy09Jsonp(u64),
+    /// Payloads of the 0.6 family, joined by their codec ([`MessageCodec::join`](crate::codec::MessageCodec::join)).
+    Legacy06(Codec),
+    /// The same as the script of this callback (docs/protocol/legacy-0.6.md §7).
+    Legacy06Jsonp(Codec, u64),
+}
+
+impl PollEncoding {
+    pub(crate) fn encode(&self, frames: &[Frame], buffer: &mut BytesMut) -> Bytes {
+        buffer.reserve(frames.iter().map(|f| f.len() + 1).sum());
+        match self {
+            Self::Engine4 => engine::encode_v4(frames, buffer),
+            Self::Engine4Jsonp(index) => {
+                engine::encode_v4(frames, buffer);
+                engine::encode_script(index, buffer);
+            }
+            Self::Engine3 => engine::encode_v3(frames, buffer),
+            Self::Engine3Doubled => engine::encode_v3_doubled(frames, buffer),
+            Self::Engine3Binary => engine::encode_v3_binary(frames, buffer),
+            Self::Engine3Jsonp(index) => {
+                engine::encode_v3(frames, buffer);
+                engine::encode_script(index, buffer);
+            }
+            Self::Engine3DoubledJsonp(index) => {
+                engine::encode_v3_doubled(frames, buffer);
+                engine::encode_script(index, buffer);
+            }
+            Self::Legacy09 => legacy09::encode_poll(frames, buffer),
+            Self::Legacy09Jsonp(index) => legacy09::encode_script(*index, frames, buffer),
+            Self::Legacy06(codec) => legacy06::encode_poll(codec, frames, buffer),
+            Self::Legacy06Jsonp(codec, index) => legacy06::encode_script(codec, *index, frames, buffer),
+        }
+        buffer.split().freeze()
+    }
+}
