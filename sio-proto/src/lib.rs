@@ -62,7 +62,7 @@
 //! | [`engine`], [`socket`], [`legacy`] | messages | packets of every generation; both roles |
 //! | [`codec`] | messages | the same, by a parser of the operator's choice or a wire of the user's own |
 //! | [`detect`] | one request | which generation and transport it is |
-//! | [`wire`], [`conn`] | the bytes of one connection | requests and packets, under no lock |
+//! | [`wire`], [`conn`] | the bytes of one connection | requests and packets, under no lock; bodies of polls |
 //! | [`server`] | requests, packets, commands, time | writes and deliveries |
 //!
 //! What the bytes are is in the repository's `docs/protocol`, which comments cite as `docs/protocol/NAME.md §N`.

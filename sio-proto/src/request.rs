@@ -46,7 +46,7 @@ pub struct Request {
     /// What the application says to it. Looked at if it would open a session ([`Request::may_open_session`]): as long as nobody has been
     /// asked, it opens none.
     pub admission: Admission,
-    /// What the caller has to say of it beside the request. Kept with the session that it opens ([`Handshake`](super::Handshake)).
+    /// What the caller has to say of it beside the request. Kept with the session that it opens ([`Handshake`]).
     pub extension: Option<Extension>,
     /// The packets in its body, decoded where no lock is held.
     pub(crate) packets: Vec<Inbound>,
@@ -142,7 +142,7 @@ impl From<Cause> for Reason {
 
 impl Request {
     /// Makes what the session keeps that this request may open: a copy of the head, and for clients before 3.0 the object that their query is. Call it where no lock is held, for
-    /// requests that [`Router::route`] says are [`Routed::New`] and that are [allowed](Admission::Allowed); the shard does it otherwise, under the caller's lock.
+    /// requests that [`Router::route`](crate::server::Router::route) says are [`Routed::New`](crate::server::Routed::New) and that are [allowed](Admission::Allowed); the shard does it otherwise, under the caller's lock.
     ///
     /// The cost before any limit but those of [`http::Limits`]: a few walks over head and query, and a sort of at most [`http::Query::MAX_PAIRS`] pairs.
     pub fn prepare(&mut self, config: &Config, now: Time) {

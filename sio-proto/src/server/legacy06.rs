@@ -8,10 +8,10 @@
 //! There is no CONNECT on this wire: opening a session is asking for the namespace `/`. The session id frame, by which the client knows that it is
 //! connected, is sent when the user has accepted; nothing goes before it, and in a poll nothing goes with it unless the session ends with that poll.
 //!
-//! What the payloads are is said by the codec of the path on which the session was opened ([`payloads`](super::payloads)): `~m~` of 0.5 and 0.6, the streaming wire,
+//! What the payloads are is said by the codec of the path on which the session was opened ([`wire::legacy06`](crate::wire::legacy06)): `~m~` of 0.5 and 0.6, the streaming wire,
 //! the envelope of 0.3-0.4, or one of the user's own.
 //!
-//! Which requests there are is in [`requests`](super::requests).
+//! Which requests there are is in [`requests`].
 //!
 //! Invariant: without a transport `deadline` is set, and an alarm for it, or for an earlier time, is armed.
 

@@ -1,4 +1,4 @@
-//! Payloads of the plain-message transports, whatever their codec: read into packets, and written from messages.
+//! Payloads of the plain-message transports, whatever their codec: read into packets, and frames put together as the bodies of polls.
 //!
 //! ```text
 //!   websocket message ─► PayloadReader, of the connection ───────────────┐
@@ -6,9 +6,6 @@
 //!   POST, pieces of a stream ─► Inbound::Payload ─► PayloadReader, of the session, under the lock
 //! ```
 //! A codec of the user's own is trusted to say what the bytes mean and for nothing else: JSON is checked here, and so are the limits.
-//!
-//! What crosses to this wire and from it: a text or JSON message is the event `message` with that one argument. Other events reach the client as
-//! [`MessageCodec::encode_event`](crate::codec::MessageCodec::encode_event) writes them. Acknowledgements cannot be carried.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
