@@ -107,6 +107,10 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
+    pub(crate) const fn revision(&self) -> Revision {
+        self.revision
+    }
+
     /// Whether messages are the user's own.
     pub(crate) const fn is_raw(&self) -> bool {
         self.raw
@@ -144,10 +148,7 @@ struct Candidate {
 }
 
 fn engine_of(session: &mut Session) -> Option<&mut Engine> {
-    match &mut session.wiring {
-        Wiring::Engine4(engine) | Wiring::Engine3(engine) => Some(engine),
-        Wiring::Legacy09(_) | Wiring::Legacy06(_) => None,
-    }
+    session.wiring.engine_mut()
 }
 
 pub(crate) fn engine_mut(core: &mut Core, slot: u32) -> Option<&mut Engine> {
@@ -156,10 +157,7 @@ pub(crate) fn engine_mut(core: &mut Core, slot: u32) -> Option<&mut Engine> {
 
 /// Which revision a session speaks, if it is one of Engine.IO.
 fn revision_of(session: &Session) -> Option<Revision> {
-    match &session.wiring {
-        Wiring::Engine4(engine) | Wiring::Engine3(engine) => Some(engine.revision),
-        Wiring::Legacy09(_) | Wiring::Legacy06(_) => None,
-    }
+    session.wiring.engine().map(Engine::revision)
 }
 
 // ---- packets --------------------------------------------------------------------------------------------------------

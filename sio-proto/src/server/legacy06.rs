@@ -27,9 +27,7 @@ use bytestring::ByteString;
 
 use super::old_websocket::{complete, is_overdue};
 use crate::codec::Heartbeats;
-use crate::server::{
-    Alarm, Carriage, Core, Delivery, Heartbeat, Outputs, Reason, Session, Standing, State, Wiring, Write,
-};
+use crate::server::{Alarm, Carriage, Core, Delivery, Heartbeat, Outputs, Reason, Session, Standing, State, Write};
 use crate::socket::Args;
 use crate::wire::Inbound;
 use crate::wire::legacy06::{Garbled, PayloadReader};
@@ -76,10 +74,7 @@ impl Tilde {
 }
 
 pub(super) fn tilde_of(session: &mut Session) -> Option<&mut Tilde> {
-    match &mut session.wiring {
-        Wiring::Legacy06(tilde) => Some(tilde),
-        Wiring::Engine4(_) | Wiring::Engine3(_) | Wiring::Legacy09(_) => None,
-    }
+    session.wiring.legacy06_mut()
 }
 
 /// Most packets that may be queued: a client that is away gets less room.

@@ -27,7 +27,7 @@ use bytestring::ByteString;
 use super::old_websocket::is_overdue;
 use crate::detect::Transport;
 use crate::legacy::v1::{Body, Packet, Reason as Refusal, handshake};
-use crate::server::{Alarm, Core, Encoded, Heartbeat, Message, Outputs, Reason, SendError, Session, State, Wiring};
+use crate::server::{Alarm, Core, Encoded, Heartbeat, Message, Outputs, Reason, SendError, Session, State};
 use crate::{Config, Frame, Time};
 use bytes::BytesMut;
 use packets::{forget_alias, known_as, release};
@@ -90,10 +90,7 @@ impl Colon {
 }
 
 pub(super) fn colon_of(session: &mut Session) -> Option<&mut Colon> {
-    match &mut session.wiring {
-        Wiring::Legacy09(colon) => Some(colon),
-        Wiring::Engine4(_) | Wiring::Engine3(_) | Wiring::Legacy06(_) => None,
-    }
+    session.wiring.legacy09_mut()
 }
 
 pub(super) fn colon_mut(core: &mut Core, slot: u32) -> Option<&mut Colon> {
@@ -111,10 +108,8 @@ pub(crate) const fn max_packets(session: &Session, config: &Config) -> usize {
 
 /// Whether the client knows the session, so that it may use it.
 pub(crate) fn is_handshaken(core: &Core, slot: u32) -> bool {
-    match core.sessions.get(slot).map(|session| &session.wiring) {
-        Some(Wiring::Legacy09(colon)) => colon.phase != Phase::Asking,
-        Some(Wiring::Engine4(_) | Wiring::Engine3(_) | Wiring::Legacy06(_)) | None => false,
-    }
+    let colon = core.sessions.get(slot).and_then(|session| session.wiring.legacy09());
+    colon.is_some_and(|colon| colon.phase != Phase::Asking)
 }
 
 /// Queues a packet of ours.

@@ -78,7 +78,6 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::{Generation, SendError};
-use crate::engine::Revision;
 use crate::socket::{Args, Packet};
 use crate::{Config, Frame, Time};
 
@@ -313,19 +312,6 @@ impl Message {
             self.plain.len() - 1
         });
         &mut self.plain[at].1
-    }
-
-    /// Makes the encoding. What it weighs is asked before it is made.
-    fn make(&self, form: Form, config: &Config, buffer: &mut BytesMut) -> Result<Encoded, SendError> {
-        match form {
-            Form::Engine4 => crate::server::engine::encode_message(Revision::V4, self, config, buffer),
-            Form::Engine3 => crate::server::engine::encode_message(Revision::V3, self, config, buffer),
-            Form::Legacy09 => crate::server::legacy09::encode_message(self, config, buffer),
-            Form::Plain(codec) => {
-                let codec = config.legacy.codec_at(codec);
-                super::legacy06::message::encode_message(self, codec, config, buffer)
-            }
-        }
     }
 
     /// The message as a packet, sharing its bytes.

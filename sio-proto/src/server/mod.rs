@@ -20,6 +20,7 @@ mod counters;
 mod delivery;
 mod engine;
 mod facade;
+mod generation;
 mod heartbeat;
 mod http_answer;
 pub(crate) mod legacy06;
@@ -61,10 +62,11 @@ pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 
 pub(crate) use admission::{Admitted, Denied, Permit};
 pub(crate) use budget::Backlog;
+pub(crate) use generation::Wiring;
 pub(crate) use heartbeat::Heartbeat;
 pub(crate) use http_answer::{Asker, accept_websocket, asked_headers, header, is_secure, origin, preflight};
 pub(crate) use links::Role;
-pub(crate) use session::{Blocked, Carriage, Session, State, Wiring};
+pub(crate) use session::{Blocked, Carriage, Session, State};
 pub(crate) use shard::Core;
 /// Gives back what a crowd has left of a list that has become much shorter: constant work for each that went.
 pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {

@@ -1,11 +1,10 @@
-//! Which shard a request belongs to, and which generation.
+//! Which shard a request belongs to.
 
 use alloc::sync::Arc;
 
-use super::{Core, Outputs, engine, legacy06, legacy09};
 use crate::id::{SessionId, SidKey, address_of};
 use crate::request::{Kind, Request};
-use crate::{Config, LinkId, Time, http};
+use crate::{Config, http};
 
 /// Where a request belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,47 +65,5 @@ impl Router {
         let id = id.and_then(|id| SessionId::parse(request.text(id)));
         let address = id.and_then(|id| id.address(&self.key));
         self.index_of(address).map_or(Routed::New, Routed::Session)
-    }
-}
-
-pub(super) fn handle_request(core: &mut Core, now: Time, link: LinkId, mut request: Request, out: &mut Outputs) {
-    core.links.clear(link);
-    let packets = core::mem::take(&mut request.packets);
-    core.counters.packets_in += packets.len() as u64;
-    match request.findings().kind {
-        Kind::Engine { raw, upgrade, route } => {
-            let arrival = engine::Arrival {
-                request: &request,
-                raw,
-                upgrade,
-                route,
-            };
-            engine::handle_request(core, now, link, &arrival, packets, out);
-        }
-        Kind::Legacy09(route) => legacy09::requests::handle_request(core, now, link, &request, packets, route, out),
-        Kind::UnknownProtocol => legacy09::requests::refuse_protocol(link, &request.http, out),
-        Kind::Legacy06(codec, route) => {
-            legacy06::requests::handle_request(core, now, link, &request, packets, codec, route, out);
-        }
-        Kind::Foreign => {
-            let asker = super::http_answer::Asker::new(&core.config, link, &request.http);
-            out.writes
-                .push(asker.answer(404, Some("text/plain; charset=UTF-8"), "Not Found"));
-        }
-    }
-}
-
-pub(super) fn handle_body_started(core: &mut Core, link: LinkId, request: &Request, out: &mut Outputs) {
-    match request.findings().kind {
-        Kind::Engine { raw, upgrade, route } => {
-            let arrival = engine::Arrival {
-                request,
-                raw,
-                upgrade,
-                route,
-            };
-            engine::handle_body_started(core, link, &arrival, out);
-        }
-        Kind::Legacy09(_) | Kind::UnknownProtocol | Kind::Legacy06(..) | Kind::Foreign => {}
     }
 }

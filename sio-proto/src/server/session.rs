@@ -5,7 +5,7 @@
 //!   outbox ──────────►│
 //!   (frames, bounded) └─ none: packets wait
 //! ```
-//! What differs between generations stands in their own rooms ([`engine`], [`legacy06`], [`legacy09`]), behind [`Wiring`].
+//! What differs between generations stands in their own rooms, behind [`Wiring`]; what depends on it, in [`generation`](super::generation).
 //!
 //! Invariants:
 //! - a websocket or stream that is not blocked, or a parked GET, never coexists with a non-empty outbox beyond the end of a turn;
@@ -21,13 +21,11 @@ use core::net::IpAddr;
 use super::http_answer::Asker;
 use super::lobby::Place;
 use super::{
-    Backlog, Form, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm, TransportKind, Write,
+    Backlog, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm, TransportKind, Wiring, Write,
 };
-use super::{engine, legacy06, legacy09};
-use crate::engine::{Revision, frames};
 use crate::id::SessionId;
 use crate::wire::Reassembly;
-use crate::{Config, Frame, LinkId, Time, WireId};
+use crate::{Config, Frame, LinkId, Time};
 
 /// Room for packets of the protocol itself, however small the queue is.
 const MIN_CONTROL_PACKETS: usize = 64;
@@ -41,19 +39,6 @@ pub(crate) enum State {
     Open,
     /// The user is told it is over, but what is queued may still leave; nothing is taken from the peer.
     Closing,
-}
-
-/// The part of a session that belongs to its generation.
-#[derive(Debug)]
-pub(crate) enum Wiring {
-    /// Engine.IO 4.
-    Engine4(engine::Engine),
-    /// Engine.IO 3.
-    Engine3(engine::Engine),
-    /// The `/1/` wire.
-    Legacy09(legacy09::Colon),
-    /// The plain-message wire.
-    Legacy06(legacy06::Tilde),
 }
 
 /// In which shape packets leave on the session's link.
@@ -181,27 +166,7 @@ impl Session {
 
     /// Whether it is one of Engine.IO whose messages are the user's own.
     pub(crate) const fn is_raw(&self) -> bool {
-        matches!(&self.wiring, Wiring::Engine4(engine) | Wiring::Engine3(engine) if engine.is_raw())
-    }
-
-    /// In what form its packets are written.
-    pub(crate) const fn form(&self) -> Form {
-        match &self.wiring {
-            Wiring::Engine4(_) => Form::Engine4,
-            Wiring::Engine3(_) => Form::Engine3,
-            Wiring::Legacy09(_) => Form::Legacy09,
-            Wiring::Legacy06(tilde) => Form::Plain(tilde.codec),
-        }
-    }
-
-    /// The id by which its client knows itself, where this is not the public one.
-    pub(crate) const fn wire_id(&self) -> Option<WireId> {
-        match &self.wiring {
-            Wiring::Engine4(_) => None,
-            Wiring::Engine3(_) => Some(WireId::derived(self.id)),
-            Wiring::Legacy09(_) => Some(WireId::base64(self.id)),
-            Wiring::Legacy06(_) => Some(WireId::base32(self.id)),
-        }
+        matches!(self.wiring.engine(), Some(engine) if engine.is_raw())
     }
 
     /// Whether the session has a websocket or stream that came from elsewhere than this peer. A client from before 1.0 does not use its session in two ways at
@@ -277,24 +242,9 @@ impl Session {
         self.hold(0, backlog);
     }
 
-    /// What the session's peer gets for a frame that all others of its generation get.
-    fn adapt(&self, frame: &Frame) -> Frame {
-        match &self.wiring {
-            Wiring::Engine4(_) => frames::to_base64(Revision::V4, frame),
-            Wiring::Engine3(_) => frames::to_base64(Revision::V3, frame),
-            Wiring::Legacy09(colon) => legacy09::packets::readdress(colon, frame),
-            Wiring::Legacy06(_) => frame.clone(),
-        }
-    }
-
     /// What it keeps of what its client has sent, beside the handshake, in bytes.
     pub(crate) fn kept_bytes(&self) -> usize {
-        let wiring = match &self.wiring {
-            Wiring::Engine4(engine) | Wiring::Engine3(engine) => engine.kept_bytes(),
-            Wiring::Legacy09(colon) => colon.kept_bytes(),
-            Wiring::Legacy06(tilde) => tilde.kept_bytes(),
-        };
-        self.auth_bytes as usize + self.reassembly.pending_bytes() + wiring
+        self.auth_bytes as usize + self.reassembly.pending_bytes() + self.wiring_bytes()
     }
 
     /// Whether a limit of the queue is reached.
@@ -381,13 +331,5 @@ impl Session {
                 .extend(frames.into_iter().map(|frame| Write::Frame(link, frame))),
         }
         out.writes.push(self.farewell(link));
-    }
-
-    fn max_packets(&self, config: &Config) -> usize {
-        match &self.wiring {
-            Wiring::Engine4(_) | Wiring::Engine3(_) => config.max_queued_packets,
-            Wiring::Legacy09(_) => legacy09::max_packets(self, config),
-            Wiring::Legacy06(_) => legacy06::max_packets(self, config),
-        }
     }
 }

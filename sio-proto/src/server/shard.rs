@@ -33,15 +33,14 @@ use super::lobby::Lobby;
 use super::namespace::Namespaces;
 use super::quota::{LocalQuota, QuotaLimits};
 use super::rooms::Room;
-use super::session::Wiring;
 use super::slab::Slab;
 use super::socket::{Member, NoEntry, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
     AckError, AckRequest, Admission, Alarm, Auth, Backlog, Blocked, Budget, Carriage, Cause, Command, Counters,
     Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Message, Outputs, Part, Permit, Reason, Refused,
-    Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write, engine, legacy06,
-    legacy09,
+    Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write, engine, generation,
+    legacy06,
 };
 use crate::config::ConfigError;
 use crate::id::{SessionId, SidKey};
@@ -142,11 +141,14 @@ impl Shard {
     /// | POST | [`Config::max_packets_per_payload`], asked before | the look; then each packet costs what [`Shard::handle_packets`] says |
     /// | upgrade | one candidate for each session | the answer to the handshake |
     /// | preflight, refusal | none: it costs its answer | |
-    pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
+    pub fn handle_request(&mut self, now: Time, link: LinkId, mut request: Request, out: &mut Outputs) {
         out.released.extend(request.extension.clone());
         let written = out.writes.len();
         let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
-        super::route::handle_request(&mut self.core, now, link, request, out);
+        let packets = core::mem::take(&mut request.packets);
+        self.core.links.clear(link);
+        self.core.counters.packets_in += packets.len() as u64;
+        generation::handle_request(&mut self.core, now, link, &request, packets, out);
         self.core.count_refusals(refused, &out.writes[written..]);
         self.core.depart(now, out);
     }
@@ -154,7 +156,7 @@ impl Shard {
     /// The head of a POST is here and its body is not: two of them for one session are a breach of the protocol, and the end of its
     /// link is the end of the session. The complete request follows with [`Shard::handle_request`], unless the answer is in `out`.
     pub fn handle_body_started(&mut self, _now: Time, link: LinkId, request: &Request, out: &mut Outputs) {
-        super::route::handle_body_started(&mut self.core, link, request, out);
+        generation::handle_body_started(&mut self.core, link, request, out);
     }
 
     /// Packets came on a websocket. `packets` is emptied. They have been decoded, within [`Config::packet`], where no lock is held.
@@ -178,7 +180,7 @@ impl Shard {
             let Some((key, role)) = self.core.links.get(link) else {
                 continue;
             };
-            self.core.handle_packet(now, key, role, link, packet, out);
+            self.core.packet_came(now, key.slot, role, link, packet, out);
         }
         if let Some((key, _)) = self.core.links.get(link)
             && let Some(session) = self.core.sessions.get_mut(key.slot)
@@ -194,14 +196,7 @@ impl Shard {
             return;
         };
         self.core.links.clear(link);
-        match self.core.sessions.get(key.slot).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
-                engine::handle_closed(&mut self.core, key.slot, role, cause, out)
-            }
-            Some(Wiring::Legacy09(_)) => legacy09::handle_closed(&mut self.core, now, key.slot, cause.into(), out),
-            Some(Wiring::Legacy06(_)) => legacy06::handle_closed(&mut self.core, now, key.slot, out),
-            None => {}
-        }
+        self.core.link_closed(now, key.slot, role, cause, out);
     }
 
     /// Time has passed: everything that was due at `now` happens. Call it at [`Shard::next_timeout`]; earlier is harmless, later is
@@ -286,11 +281,7 @@ impl Shard {
                     session.trim_outbox();
                     out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
                 }
-                Carriage::Poll => match session.wiring {
-                    Wiring::Engine4(_) | Wiring::Engine3(_) => engine::flush_poll(&mut self.core, slot, out),
-                    Wiring::Legacy09(_) => legacy09::requests::flush_poll(&mut self.core, now, slot, out),
-                    Wiring::Legacy06(_) => legacy06::requests::flush_poll(&mut self.core, now, slot, out),
-                },
+                Carriage::Poll => self.core.flush_poll(now, slot, out),
             }
             self.core.note_taken(now, slot);
         }

@@ -130,7 +130,7 @@ pub(crate) fn handle_request(
                     if core
                         .sessions
                         .get(slot)
-                        .is_some_and(|s| matches!(s.wiring, Wiring::Engine3(_))) =>
+                        .is_some_and(|session| revision_of(session) == Some(Revision::V3)) =>
                 {
                     out.writes.push(asker.answer(200, None, Bytes::new()));
                 }
@@ -230,17 +230,12 @@ fn welcome(stranger: Option<Strangeness>) -> Result<(), Refusal> {
 
 /// Whether the session's polls are answered with scripts.
 fn is_jsonp(session: &Session) -> bool {
-    match &session.wiring {
-        Wiring::Engine4(engine) | Wiring::Engine3(engine) => engine.jsonp.is_some(),
-        Wiring::Legacy09(_) | Wiring::Legacy06(_) => false,
-    }
+    session.wiring.engine().is_some_and(|engine| engine.jsonp.is_some())
 }
 
 fn is_ours(core: &Core, slot: u32, raw: bool) -> bool {
-    match core.sessions.get(slot).map(|s| &s.wiring) {
-        Some(Wiring::Engine4(engine) | Wiring::Engine3(engine)) => engine.raw == raw,
-        Some(Wiring::Legacy09(_) | Wiring::Legacy06(_)) | None => false,
-    }
+    let engine = core.sessions.get(slot).and_then(|session| session.wiring.engine());
+    engine.is_some_and(|engine| engine.raw == raw)
 }
 
 /// A request that opens a session.
@@ -358,11 +353,7 @@ fn open(
         farewell: None,
         queue: revision4::Queue::default(),
     };
-    let wiring = match revision {
-        Revision::V4 => Wiring::Engine4(engine),
-        Revision::V3 => Wiring::Engine3(engine),
-    };
-    let slot = core.open_session(permit, transport, link, wiring);
+    let slot = core.open_session(permit, transport, link, Wiring::Engine(engine));
     let key = core.key(slot);
     if let Some(session) = core.sessions.get_mut(slot) {
         // In revision 4 polls spell binary as base64 when they are put together, so there the flag means nothing

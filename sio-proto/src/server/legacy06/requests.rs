@@ -118,9 +118,9 @@ struct Arrival<'a> {
 /// Whether it is a session of this codec: those of others live under other paths. One that lives on a websocket or stream from elsewhere is unknown: a
 /// client comes back by its id when it has lost the link it had, not before (docs/protocol/legacy-0.6.md §10).
 fn is_ours(core: &Core, slot: u32, codec: u8, peer: &Peer) -> bool {
-    core.sessions.get(slot).is_some_and(|session| match &session.wiring {
-        Wiring::Legacy06(tilde) => tilde.codec == codec && !session.is_held_against(peer),
-        Wiring::Engine4(_) | Wiring::Engine3(_) | Wiring::Legacy09(_) => false,
+    core.sessions.get(slot).is_some_and(|session| {
+        let tilde = session.wiring.legacy06();
+        tilde.is_some_and(|tilde| tilde.codec == codec) && !session.is_held_against(peer)
     })
 }
 

@@ -154,7 +154,7 @@ const fn is_jsonp(route: &detect::V1) -> bool {
 fn find(core: &Core, sid: &str, peer: &Peer) -> Option<u32> {
     let slot = core.find_session(sid)?;
     let session = core.sessions.get(slot)?;
-    (matches!(session.wiring, Wiring::Legacy09(_)) && !session.is_held_against(peer)).then_some(slot)
+    (session.wiring.legacy09().is_some() && !session.is_held_against(peer)).then_some(slot)
 }
 
 const fn is_offered(config: &Config, transport: Transport) -> bool {

@@ -4,9 +4,7 @@ use alloc::boxed::Box;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::{
-    Core, Handshake, Outputs, Reason, SessionQuota, Shard, Standing, State, Time, Wiring, engine, legacy06, legacy09,
-};
+use super::{Core, Handshake, Outputs, SessionQuota, Shard, Standing, State, Time};
 use crate::server::quota::{NoRoom, SESSION_BYTES};
 
 /// Most sessions that go to make room for one: more would be work that the new one does not pay for.
@@ -63,16 +61,6 @@ impl Core {
                 return;
             }
             self.evict(slot, out);
-        }
-    }
-
-    /// Ends a session of the lobby at once.
-    fn evict(&mut self, slot: u32, out: &mut Outputs) {
-        match self.sessions.get(slot).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::evict(self, slot, out),
-            Some(Wiring::Legacy09(_)) => legacy09::evict(self, slot, out),
-            Some(Wiring::Legacy06(_)) => legacy06::close(self, slot, Reason::ForcedServerClose, out),
-            None => {}
         }
     }
 

@@ -3,7 +3,7 @@
 //! Answers have to leave in the order of their requests (RFC 9112 §9.3.2), and a GET may be held for as long as a heartbeat takes. So a request
 //! behind it is heard at once, and the GET is answered first: with what that request has caused, or with a packet that says nothing.
 
-use super::{Outputs, Request, Role, Shard, Wiring, engine, legacy06, legacy09};
+use super::{Outputs, Request, Role, Shard};
 use crate::{LinkId, Time, http};
 
 impl Shard {
@@ -14,11 +14,7 @@ impl Shard {
         let Some((key, Role::Parked)) = core.links.get(link) else {
             return false;
         };
-        match core.sessions.get(key.slot).map(|session| &session.wiring) {
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_) | Wiring::Legacy06(_)) => true,
-            Some(Wiring::Legacy09(_)) => legacy09::is_handshaken(core, key.slot),
-            None => false,
-        }
+        core.may_end_poll(key.slot)
     }
 
     /// Whether this request, which came behind the GET that is held on `link`, may be handled before that is answered: what it causes may be the answer.
@@ -42,12 +38,7 @@ impl Shard {
         }
         let core = &mut self.core;
         let Some((key, _)) = core.links.get(link) else { return };
-        match core.sessions.get(key.slot).map(|session| &session.wiring) {
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::end_poll(core, now, key.slot, out),
-            Some(Wiring::Legacy09(_)) => legacy09::requests::end_poll(core, now, key.slot, out),
-            Some(Wiring::Legacy06(_)) => legacy06::requests::flush_poll(core, now, key.slot, out),
-            None => {}
-        }
+        core.end_poll(now, key.slot, out);
         core.note_taken(now, key.slot);
     }
 }

@@ -4,10 +4,10 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::{
-    Alarm, Blocked, Carriage, Core, Due, Form, Frame, Heartbeat, Inbound, LinkId, Message, Outputs, Permit, Reason,
-    Refused, Role, SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Wiring, Write, engine,
-    legacy06, legacy09,
+    Alarm, Blocked, Carriage, Core, Due, Form, Frame, Heartbeat, LinkId, Message, Outputs, Permit, Reason, Refused,
+    SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Write, engine, legacy06,
 };
+use crate::server::Wiring;
 
 /// Sessions, for the rooms of the generations.
 impl Core {
@@ -202,25 +202,6 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn handle_packet(
-        &mut self,
-        now: Time,
-        key: SessionKey,
-        role: Role,
-        link: LinkId,
-        packet: Inbound,
-        out: &mut Outputs,
-    ) {
-        match self.sessions.get(key.slot).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
-                engine::handle_packet(self, now, key.slot, role, link, packet, out)
-            }
-            Some(Wiring::Legacy09(_)) => legacy09::packets::handle(self, now, key.slot, packet, out),
-            Some(Wiring::Legacy06(_)) => legacy06::handle_packet(self, now, key.slot, packet, out),
-            None => {}
-        }
-    }
-
     pub(super) fn handle_alarm(&mut self, now: Time, key: SessionKey, alarm: Alarm, epoch: u32, out: &mut Outputs) {
         if !self.sessions.holds(key.slot, key.generation) {
             return;
@@ -228,24 +209,7 @@ impl Core {
         if alarm == Alarm::Stalled {
             return self.look_after_blocked(now, key, out);
         }
-        match self.sessions.get(key.slot).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
-                engine::handle_alarm(self, now, key.slot, alarm, epoch, out)
-            }
-            Some(Wiring::Legacy09(_)) => legacy09::handle_alarm(self, now, key.slot, alarm, epoch, out),
-            Some(Wiring::Legacy06(_)) => legacy06::handle_alarm(self, now, key.slot, alarm, epoch, out),
-            None => {}
-        }
-    }
-
-    /// Closes a session from this side: the user is told, the peer gets what its transport has for that.
-    pub(crate) fn close_session(&mut self, now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
-        match self.sessions.get(slot).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::close(self, now, slot, reason, out),
-            Some(Wiring::Legacy09(_)) => legacy09::close(self, now, slot, reason, out),
-            Some(Wiring::Legacy06(_)) => legacy06::close(self, slot, reason, out),
-            None => {}
-        }
+        self.alarm_rang(now, key.slot, alarm, epoch, out);
     }
 
     /// Tells the user that all sockets of a session are gone. The session itself stays.

@@ -10,7 +10,7 @@ use bytestring::ByteString;
 
 use super::{
     AckError, Args, Auth, Core, Delivery, Member, NoEntry, Outputs, Reason, SendError, Sid, Socket, SocketKey,
-    Standing, Time, Wiring, engine, legacy06, legacy09,
+    Standing, Time,
 };
 
 /// Sockets, namespaces and rooms, for the rooms of the generations.
@@ -40,13 +40,7 @@ impl Core {
             None => (None, id),
         };
         let slot = self.find_session(session)?;
-        let namespace = match (&self.sessions.get(slot)?.wiring, derived) {
-            (Wiring::Engine3(_), derived) => derived.unwrap_or("/"),
-            (Wiring::Legacy09(_), None) => namespace.unwrap_or("/"),
-            (Wiring::Legacy06(_), None) => "/",
-            // To clients from 3.0 on the id of their session is no address of any socket.
-            (Wiring::Engine4(_), _) | (Wiring::Legacy09(_) | Wiring::Legacy06(_), Some(_)) => return None,
-        };
+        let namespace = self.sessions.get(slot)?.namespace_named(derived, namespace)?;
         match self.socket_in(slot, namespace)? {
             (socket, Standing::Connected) => Some(self.socket_key(socket)),
             (_, Standing::Asked) => None,
@@ -158,12 +152,7 @@ impl Core {
             socket.position = position;
         }
         self.leave_lobby(session);
-        match self.sessions.get(session).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::accepted(self, session, key.slot, out),
-            Some(Wiring::Legacy09(_)) => legacy09::accepted(self, now, session, key.slot, out),
-            Some(Wiring::Legacy06(_)) => legacy06::accepted(self, now, session, out),
-            None => {}
-        }
+        self.tell_accepted(now, session, key.slot, out);
         true
     }
 
@@ -176,12 +165,7 @@ impl Core {
             return;
         };
         self.forget_socket(key.slot);
-        match self.sessions.get(session).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => engine::refused(self, session, &namespace, message, data),
-            Some(Wiring::Legacy09(_)) => legacy09::refused(self, session, &namespace, out),
-            Some(Wiring::Legacy06(_)) => legacy06::refused(self, session, out),
-            None => {}
-        }
+        self.tell_refused(session, &namespace, message, data, out);
         self.note_done(session);
     }
 
@@ -223,14 +207,7 @@ impl Core {
     pub(super) fn disconnect(&mut self, now: Time, key: SocketKey, close: bool, out: &mut Outputs) {
         let Some(socket) = self.socket_mut(key) else { return };
         let session = socket.session;
-        match self.sessions.get(session).map(|s| &s.wiring) {
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) => {
-                engine::disconnect(self, now, session, key.slot, close, out)
-            }
-            Some(Wiring::Legacy09(_)) => legacy09::disconnect(self, now, session, key.slot, close, out),
-            Some(Wiring::Legacy06(_)) => legacy06::close(self, session, Reason::ServerNamespaceDisconnect, out),
-            None => {}
-        }
+        self.disconnect_socket(now, session, key.slot, close, out);
         self.note_done(session);
     }
 

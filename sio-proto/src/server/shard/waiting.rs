@@ -1,14 +1,11 @@
 //! What waits for peers that do not take it, and how long (`server/budget.rs`, `server/heartbeat.rs`).
 
-use core::time::Duration;
-
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{
-    Alarm, Blocked, Budget, Core, LinkId, Outputs, Reason, Role, SessionKey, Shard, Time, Wiring, Write, engine,
-    legacy06, legacy09,
+    Alarm, Blocked, Budget, Cause, Core, LinkId, Outputs, Reason, Role, SessionKey, Shard, Time, Write, engine,
 };
 #[cfg(doc)]
 use crate::Config;
@@ -69,16 +66,6 @@ impl Shard {
 }
 
 impl Core {
-    /// How long a link may take nothing: as long as a heartbeat and its answer may take in its generation.
-    pub(super) fn stall_patience(&self, slot: u32) -> Duration {
-        let config = &self.config;
-        match self.sessions.get(slot).map(|s| &s.wiring) {
-            Some(Wiring::Legacy09(_)) => config.legacy09.heartbeat_interval + config.legacy09.heartbeat_timeout,
-            Some(Wiring::Legacy06(_)) => config.legacy.heartbeat_interval + config.legacy.heartbeat_timeout,
-            Some(Wiring::Engine4(_) | Wiring::Engine3(_)) | None => config.ping_interval + config.ping_timeout,
-        }
-    }
-
     /// A session's outbox has been given to its link.
     pub(super) fn note_taken(&mut self, now: Time, slot: u32) {
         let Some(session) = self.sessions.get_mut(slot) else {
@@ -108,10 +95,10 @@ impl Core {
             session.stall_alarm = true;
             return self.timers.arm_at(due, Alarm::Stalled, key, 0);
         }
-        if matches!(session.wiring, Wiring::Legacy06(_)) {
+        if session.outlives_link() {
             // Its sessions outlive their transports.
             self.abort_link(key.slot, out);
-            return legacy06::handle_closed(self, now, key.slot, out);
+            return self.link_closed(now, key.slot, Role::Stream, Cause::Failed, out);
         }
         self.cut_session(key.slot, Reason::PingTimeout, out);
     }
@@ -136,11 +123,7 @@ impl Core {
         };
         session.outbox = VecDeque::new();
         session.outbox_bytes = 0;
-        match &session.wiring {
-            Wiring::Engine4(_) | Wiring::Engine3(_) => engine::fail(self, slot, reason, out),
-            Wiring::Legacy09(_) => legacy09::give_up(self, slot, reason, out),
-            Wiring::Legacy06(_) => legacy06::close(self, slot, reason, out),
-        }
+        self.give_up_session(slot, reason, out);
     }
 
     /// Ends sessions for which more waits than may: those with too many packets of the protocol, and, while the budget of the whole server is exceeded
