@@ -17,9 +17,11 @@
 //! - comparing two ids takes the same time wherever they differ.
 
 mod siphash;
+mod slots;
 mod text;
 mod wire;
 
+pub(crate) use slots::{NamespaceSlot, RoomSlot, SessionSlot, Slot, SocketSlot};
 pub use text::Sid;
 pub(crate) use text::{SessionId, SidKey, address_of, is_an_id};
 pub use wire::WireId;
@@ -55,14 +57,14 @@ impl LinkId {
 /// Address of a session inside one shard: slot and generation. Stale keys are recognised, never misread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey {
-    pub(crate) slot: u32,
+    pub(crate) slot: SessionSlot,
     pub(crate) generation: u32,
 }
 
 /// Address of a socket (one session in one namespace) inside one shard. Stale keys are recognised, never misread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketKey {
-    pub(crate) slot: u32,
+    pub(crate) slot: SocketSlot,
     pub(crate) generation: u32,
 }
 
@@ -70,7 +72,7 @@ impl SessionKey {
     /// The dense slab slot, for tables kept beside the shard.
     #[must_use]
     pub const fn slot(self) -> usize {
-        self.slot as usize
+        self.slot.0 as usize
     }
 }
 
@@ -78,7 +80,7 @@ impl SocketKey {
     /// The dense slab slot, for tables kept beside the shard.
     #[must_use]
     pub const fn slot(self) -> usize {
-        self.slot as usize
+        self.slot.0 as usize
     }
 
     /// How often the slot has been used.

@@ -36,6 +36,7 @@ use bytestring::ByteString;
 
 use crate::detect::{EngineIo, EngineTransport, EngineVersion};
 use crate::engine::{Dialect, Packet, Revision};
+use crate::id::SessionSlot;
 use crate::server::{
     Admitted, Alarm, Asker, Cause, Core, Delivery, Denied, Encoded, EngineMessage, Heartbeat, Message, Outputs, Reason,
     Request, Role, Session, State, TransportKind, Upgrade, Wiring, Write, accept_websocket, preflight,
@@ -151,7 +152,7 @@ fn engine_of(session: &mut Session) -> Option<&mut Engine> {
     session.wiring.engine_mut()
 }
 
-pub(crate) fn engine_mut(core: &mut Core, slot: u32) -> Option<&mut Engine> {
+pub(crate) fn engine_mut(core: &mut Core, slot: SessionSlot) -> Option<&mut Engine> {
     core.sessions.get_mut(slot).and_then(engine_of)
 }
 
@@ -165,7 +166,7 @@ fn revision_of(session: &Session) -> Option<Revision> {
 pub(crate) fn handle_packet(
     core: &mut Core,
     now: Time,
-    slot: u32,
+    slot: SessionSlot,
     role: Role,
     link: LinkId,
     packet: Inbound,
@@ -179,7 +180,7 @@ pub(crate) fn handle_packet(
 }
 
 /// One packet on the session's transport.
-fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Outputs) {
+fn receive(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbound, out: &mut Outputs) {
     let key = core.key(slot);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
@@ -275,7 +276,7 @@ fn receive(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Out
 
 // ---- time -----------------------------------------------------------------------------------------------------------
 
-pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, epoch: u32, out: &mut Outputs) {
+pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm: Alarm, epoch: u32, out: &mut Outputs) {
     let key = core.key(slot);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
@@ -330,7 +331,7 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
 }
 
 /// The time that a peer has for its part of the heartbeat is over, if nothing has happened meanwhile.
-fn judge_silence(core: &mut Core, now: Time, slot: u32, epoch: u32, out: &mut Outputs) {
+fn judge_silence(core: &mut Core, now: Time, slot: SessionSlot, epoch: u32, out: &mut Outputs) {
     let (key, config) = (core.key(slot), Arc::clone(&core.config));
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
@@ -361,7 +362,7 @@ fn judge_silence(core: &mut Core, now: Time, slot: u32, epoch: u32, out: &mut Ou
 
 /// A packet waits for its attachments until `due`. One alarm serves all packets of a session: it is armed again when it goes off for a
 /// packet that is complete while a later one waits.
-pub(crate) fn arm_attachments(core: &mut Core, slot: u32, due: Time) {
+pub(crate) fn arm_attachments(core: &mut Core, slot: SessionSlot, due: Time) {
     let key = core.key(slot);
     if let Some(session) = core.sessions.get_mut(slot) {
         session.attachments_due = due;

@@ -15,6 +15,7 @@ use super::{
     legacy09,
 };
 use crate::engine::{Revision, frames};
+use crate::id::{SessionSlot, SocketSlot};
 use crate::request::{Kind, Request};
 use crate::wire::Inbound;
 use crate::{Config, Frame, LinkId, Time, WireId};
@@ -158,7 +159,7 @@ impl Session {
 
 /// What happens to one session.
 impl Core {
-    fn wiring(&self, slot: u32) -> Option<&Wiring> {
+    fn wiring(&self, slot: SessionSlot) -> Option<&Wiring> {
         self.sessions.get(slot).map(|session| &session.wiring)
     }
 
@@ -166,7 +167,7 @@ impl Core {
     pub(super) fn packet_came(
         &mut self,
         now: Time,
-        slot: u32,
+        slot: SessionSlot,
         role: Role,
         link: LinkId,
         packet: Inbound,
@@ -181,7 +182,7 @@ impl Core {
     }
 
     /// One of its links is gone.
-    pub(super) fn link_closed(&mut self, now: Time, slot: u32, role: Role, cause: Cause, out: &mut Outputs) {
+    pub(super) fn link_closed(&mut self, now: Time, slot: SessionSlot, role: Role, cause: Cause, out: &mut Outputs) {
         match self.wiring(slot) {
             Some(Wiring::Engine(_)) => engine::handle_closed(self, slot, role, cause, out),
             Some(Wiring::Legacy09(_)) => legacy09::handle_closed(self, now, slot, cause.into(), out),
@@ -191,7 +192,7 @@ impl Core {
     }
 
     /// One of its alarms goes off.
-    pub(super) fn alarm_rang(&mut self, now: Time, slot: u32, alarm: Alarm, epoch: u32, out: &mut Outputs) {
+    pub(super) fn alarm_rang(&mut self, now: Time, slot: SessionSlot, alarm: Alarm, epoch: u32, out: &mut Outputs) {
         match self.wiring(slot) {
             Some(Wiring::Engine(_)) => engine::handle_alarm(self, now, slot, alarm, epoch, out),
             Some(Wiring::Legacy09(_)) => legacy09::handle_alarm(self, now, slot, alarm, epoch, out),
@@ -201,7 +202,7 @@ impl Core {
     }
 
     /// Whether the GET that is held can be answered at any time.
-    pub(super) fn may_end_poll(&self, slot: u32) -> bool {
+    pub(super) fn may_end_poll(&self, slot: SessionSlot) -> bool {
         match self.wiring(slot) {
             Some(Wiring::Engine(_) | Wiring::Legacy06(_)) => true,
             Some(Wiring::Legacy09(_)) => legacy09::is_handshaken(self, slot),
@@ -210,7 +211,7 @@ impl Core {
     }
 
     /// Answers the GET that is held with what is queued.
-    pub(super) fn flush_poll(&mut self, now: Time, slot: u32, out: &mut Outputs) {
+    pub(super) fn flush_poll(&mut self, now: Time, slot: SessionSlot, out: &mut Outputs) {
         match self.wiring(slot) {
             Some(Wiring::Engine(_)) => engine::flush_poll(self, slot, out),
             Some(Wiring::Legacy09(_)) => legacy09::requests::flush_poll(self, now, slot, out),
@@ -220,7 +221,7 @@ impl Core {
     }
 
     /// Answers the GET that is held with what is queued, or else with a packet that says nothing.
-    pub(super) fn end_poll(&mut self, now: Time, slot: u32, out: &mut Outputs) {
+    pub(super) fn end_poll(&mut self, now: Time, slot: SessionSlot, out: &mut Outputs) {
         match self.wiring(slot) {
             Some(Wiring::Engine(_)) => engine::end_poll(self, now, slot, out),
             Some(Wiring::Legacy09(_)) => legacy09::requests::end_poll(self, now, slot, out),
@@ -230,7 +231,7 @@ impl Core {
     }
 
     /// How long a link may take nothing: as long as a heartbeat and its answer may take.
-    pub(super) fn stall_patience(&self, slot: u32) -> Duration {
+    pub(super) fn stall_patience(&self, slot: SessionSlot) -> Duration {
         let config = &self.config;
         match self.wiring(slot) {
             Some(Wiring::Engine(_)) | None => config.ping_interval + config.ping_timeout,
@@ -240,7 +241,7 @@ impl Core {
     }
 
     /// The user has let a socket in: its client is told.
-    pub(super) fn tell_accepted(&mut self, now: Time, slot: u32, socket: u32, out: &mut Outputs) {
+    pub(super) fn tell_accepted(&mut self, now: Time, slot: SessionSlot, socket: SocketSlot, out: &mut Outputs) {
         match self.wiring(slot) {
             Some(Wiring::Engine(_)) => engine::accepted(self, slot, socket, out),
             Some(Wiring::Legacy09(_)) => legacy09::accepted(self, now, slot, socket, out),
@@ -252,7 +253,7 @@ impl Core {
     /// The user has refused a socket, which is forgotten: its client is told.
     pub(super) fn tell_refused(
         &mut self,
-        slot: u32,
+        slot: SessionSlot,
         namespace: &ByteString,
         message: &str,
         data: Option<&str>,
@@ -267,7 +268,14 @@ impl Core {
     }
 
     /// The user disconnects a socket; with `close`, its whole session.
-    pub(super) fn disconnect_socket(&mut self, now: Time, slot: u32, socket: u32, close: bool, out: &mut Outputs) {
+    pub(super) fn disconnect_socket(
+        &mut self,
+        now: Time,
+        slot: SessionSlot,
+        socket: SocketSlot,
+        close: bool,
+        out: &mut Outputs,
+    ) {
         match self.wiring(slot) {
             Some(Wiring::Engine(_)) => engine::disconnect(self, now, slot, socket, close, out),
             Some(Wiring::Legacy09(_)) => legacy09::disconnect(self, now, slot, socket, close, out),
@@ -277,7 +285,7 @@ impl Core {
     }
 
     /// Closes a session from this side: the user is told, the peer gets what its transport has for that.
-    pub(crate) fn close_session(&mut self, now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
+    pub(crate) fn close_session(&mut self, now: Time, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
         match self.wiring(slot) {
             Some(Wiring::Engine(_)) => engine::close(self, now, slot, reason, out),
             Some(Wiring::Legacy09(_)) => legacy09::close(self, now, slot, reason, out),
@@ -287,7 +295,7 @@ impl Core {
     }
 
     /// Ends a session that has lost its websocket or stream because its peer takes nothing. What waited for it is gone already.
-    pub(super) fn give_up_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
+    pub(super) fn give_up_session(&mut self, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
         match self.wiring(slot) {
             Some(Wiring::Engine(_)) => engine::fail(self, slot, reason, out),
             Some(Wiring::Legacy09(_)) => legacy09::give_up(self, slot, reason, out),
@@ -297,7 +305,7 @@ impl Core {
     }
 
     /// Ends a session at once, to make room for another.
-    pub(super) fn evict(&mut self, slot: u32, out: &mut Outputs) {
+    pub(super) fn evict(&mut self, slot: SessionSlot, out: &mut Outputs) {
         match self.wiring(slot) {
             Some(Wiring::Engine(_)) => engine::evict(self, slot, out),
             Some(Wiring::Legacy09(_)) => legacy09::evict(self, slot, out),

@@ -27,6 +27,7 @@ use bytestring::ByteString;
 
 use super::old_websocket::{complete, is_overdue};
 use crate::codec::Heartbeats;
+use crate::id::SessionSlot;
 use crate::server::{Alarm, Carriage, Core, Delivery, Heartbeat, Outputs, Reason, Session, Standing, State, Write};
 use crate::socket::Args;
 use crate::wire::Inbound;
@@ -89,7 +90,7 @@ pub(crate) const fn max_packets(session: &Session, config: &Config) -> usize {
 /// Reads a piece of the stream that a session's POSTs are together.
 pub(super) fn read_piece(
     core: &mut Core,
-    slot: u32,
+    slot: SessionSlot,
     payload: &ByteString,
     from_form: bool,
     packets: &mut Vec<Inbound>,
@@ -106,7 +107,7 @@ pub(super) fn read_piece(
 
 // ---- packets and time -----------------------------------------------------------------------------------------------
 
-pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Outputs) {
+pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbound, out: &mut Outputs) {
     match packet {
         Inbound::Message(json) => {
             if let Some((socket, Standing::Connected)) = core.socket_in(slot, "/") {
@@ -142,7 +143,7 @@ pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: u32, packet: Inbou
 }
 
 /// Tells the user once per session that something could not be read: a client with the wrong codec says nothing else.
-fn report(core: &mut Core, slot: u32, garbled: Garbled, out: &mut Outputs) {
+fn report(core: &mut Core, slot: SessionSlot, garbled: Garbled, out: &mut Outputs) {
     let Some((socket, _)) = core.socket_in(slot, "/") else {
         return;
     };
@@ -160,7 +161,7 @@ fn report(core: &mut Core, slot: u32, garbled: Garbled, out: &mut Outputs) {
 }
 
 /// The next heartbeat of a websocket or stream is due after the interval, if the codec has any.
-pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: u32) {
+pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: SessionSlot) {
     let (key, config) = (core.key(slot), Arc::clone(&core.config));
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
@@ -178,7 +179,7 @@ pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: u32) {
     }
 }
 
-pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, epoch: u32, out: &mut Outputs) {
+pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm: Alarm, epoch: u32, out: &mut Outputs) {
     if alarm == Alarm::Upgrade {
         return give_up_opening(core, now, slot, epoch, out);
     }
@@ -239,7 +240,7 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
 }
 
 /// The handshake of a websocket has taken too long: it is as good as lost.
-fn give_up_opening(core: &mut Core, now: Time, slot: u32, epoch: u32, out: &mut Outputs) {
+fn give_up_opening(core: &mut Core, now: Time, slot: SessionSlot, epoch: u32, out: &mut Outputs) {
     if is_overdue(core, slot, epoch)
         && let Some(link) = core.sessions.get(slot).and_then(|session| session.link)
     {
@@ -250,7 +251,7 @@ fn give_up_opening(core: &mut Core, now: Time, slot: u32, epoch: u32, out: &mut 
 }
 
 /// Sets the deadline. An alarm that is armed for an earlier time is left alone: it finds the new deadline when it goes off.
-pub(super) fn set_deadline(core: &mut Core, slot: u32, at: Time) {
+pub(super) fn set_deadline(core: &mut Core, slot: SessionSlot, at: Time) {
     let key = core.key(slot);
     if let Some(tilde) = core.sessions.get_mut(slot).and_then(tilde_of) {
         tilde.deadline = at;
@@ -264,7 +265,7 @@ pub(super) fn set_deadline(core: &mut Core, slot: u32, at: Time) {
 // ---- the user's answer, and the end ---------------------------------------------------------------------------------
 
 /// The user has accepted: the client gets its session id.
-pub(crate) fn accepted(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+pub(crate) fn accepted(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
     begin_stream(core, slot, out);
     let config = Arc::clone(&core.config);
     let Some(session) = core.sessions.get_mut(slot) else {
@@ -284,7 +285,7 @@ pub(crate) fn accepted(core: &mut Core, now: Time, slot: u32, out: &mut Outputs)
 }
 
 /// The user has refused: there is no session then.
-pub(crate) fn refused(core: &mut Core, slot: u32, out: &mut Outputs) {
+pub(crate) fn refused(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -297,7 +298,7 @@ pub(crate) fn refused(core: &mut Core, slot: u32, out: &mut Outputs) {
 }
 
 /// A link of the session is gone. The session waits for the client to come back, unless it never was connected.
-pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
     let absent = now + core.config.legacy.reconnect_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
@@ -314,7 +315,7 @@ pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, out: &mut Out
 }
 
 /// Ends the session: what is queued leaves if there is a way, and behind it the goodbye, if the codec has one.
-pub(crate) fn close(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs) {
+pub(crate) fn close(core: &mut Core, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
     core.end_sockets(slot, reason, out);
     let config = Arc::clone(&core.config);
     let Some(session) = core.sessions.get_mut(slot) else {

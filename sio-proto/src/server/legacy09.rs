@@ -26,6 +26,7 @@ use bytestring::ByteString;
 
 use super::old_websocket::is_overdue;
 use crate::detect::Transport;
+use crate::id::{SessionSlot, SocketSlot};
 use crate::legacy::v1::{Body, Packet, Reason as Refusal, handshake};
 use crate::server::{Alarm, Core, Encoded, Heartbeat, Message, Outputs, Reason, SendError, Session, State};
 use crate::{Config, Frame, Time};
@@ -93,7 +94,7 @@ pub(super) fn colon_of(session: &mut Session) -> Option<&mut Colon> {
     session.wiring.legacy09_mut()
 }
 
-pub(super) fn colon_mut(core: &mut Core, slot: u32) -> Option<&mut Colon> {
+pub(super) fn colon_mut(core: &mut Core, slot: SessionSlot) -> Option<&mut Colon> {
     core.sessions.get_mut(slot).and_then(colon_of)
 }
 
@@ -107,13 +108,13 @@ pub(crate) const fn max_packets(session: &Session, config: &Config) -> usize {
 }
 
 /// Whether the client knows the session, so that it may use it.
-pub(crate) fn is_handshaken(core: &Core, slot: u32) -> bool {
+pub(crate) fn is_handshaken(core: &Core, slot: SessionSlot) -> bool {
     let colon = core.sessions.get(slot).and_then(|session| session.wiring.legacy09());
     colon.is_some_and(|colon| colon.phase != Phase::Asking)
 }
 
 /// Queues a packet of ours.
-pub(super) fn push(core: &mut Core, slot: u32, packet: &Packet) {
+pub(super) fn push(core: &mut Core, slot: SessionSlot, packet: &Packet) {
     let frame = Frame::text(&mut core.buffer, |b| packet.encode(b));
     core.push_control(slot, frame);
 }
@@ -121,7 +122,7 @@ pub(super) fn push(core: &mut Core, slot: u32, packet: &Packet) {
 // ---- time -----------------------------------------------------------------------------------------------------------
 
 /// The next heartbeat of a websocket or stream is due after the interval.
-pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: u32) {
+pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: SessionSlot) {
     let (key, at) = (core.key(slot), now + core.config.legacy09.heartbeat_interval);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
@@ -134,7 +135,7 @@ pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: u32) {
     }
 }
 
-pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, epoch: u32, out: &mut Outputs) {
+pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm: Alarm, epoch: u32, out: &mut Outputs) {
     let key = core.key(slot);
     let timeout = core.config.legacy09.heartbeat_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
@@ -189,7 +190,7 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: u32, alarm: Alarm, 
 }
 
 /// Sets the deadline. An alarm that is armed for an earlier time is left alone: it finds the new deadline when it goes off.
-pub(super) fn set_deadline(core: &mut Core, slot: u32, at: Time) {
+pub(super) fn set_deadline(core: &mut Core, slot: SessionSlot, at: Time) {
     let key = core.key(slot);
     if let Some(colon) = colon_mut(core, slot) {
         colon.deadline = at;
@@ -203,7 +204,7 @@ pub(super) fn set_deadline(core: &mut Core, slot: u32, at: Time) {
 // ---- the user's answer, and the end ---------------------------------------------------------------------------------
 
 /// The user has let a socket in.
-pub(crate) fn accepted(core: &mut Core, now: Time, slot: u32, socket: u32, out: &mut Outputs) {
+pub(crate) fn accepted(core: &mut Core, now: Time, slot: SessionSlot, socket: SocketSlot, out: &mut Outputs) {
     let Some((namespace, _)) = core.socket_names(socket) else {
         return;
     };
@@ -225,7 +226,7 @@ pub(crate) fn accepted(core: &mut Core, now: Time, slot: u32, socket: u32, out: 
 }
 
 /// The user has refused a socket. Why, this wire cannot say (docs/protocol/legacy-0.9.md §4.4).
-pub(crate) fn refused(core: &mut Core, slot: u32, namespace: &str, out: &mut Outputs) {
+pub(crate) fn refused(core: &mut Core, slot: SessionSlot, namespace: &str, out: &mut Outputs) {
     if namespace == "/" {
         return refuse_handshake(core, slot, 403, handshake::UNAUTHORIZED, out);
     }
@@ -247,7 +248,14 @@ pub(crate) fn refused(core: &mut Core, slot: u32, namespace: &str, out: &mut Out
 }
 
 /// The user disconnects a socket, or with it the session. To leave `/` is to leave.
-pub(crate) fn disconnect(core: &mut Core, now: Time, slot: u32, socket: u32, whole: bool, out: &mut Outputs) {
+pub(crate) fn disconnect(
+    core: &mut Core,
+    now: Time,
+    slot: SessionSlot,
+    socket: SocketSlot,
+    whole: bool,
+    out: &mut Outputs,
+) {
     let Some((namespace, _)) = core.socket_names(socket) else {
         return;
     };
@@ -270,7 +278,7 @@ pub(crate) fn disconnect(core: &mut Core, now: Time, slot: u32, socket: u32, who
 }
 
 /// A link of the session is gone: with a websocket or stream the session, with a poll nothing but that.
-pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
+pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
     let absent = now + core.config.legacy09.close_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
@@ -297,7 +305,7 @@ pub(super) enum Farewell {
 }
 
 /// Closes the session from this side.
-pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
+pub(crate) fn close(core: &mut Core, now: Time, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
     let farewell = match reason {
         Reason::ServerNamespaceDisconnect | Reason::ClientNamespaceDisconnect | Reason::TransportClose => {
             Farewell::Booted
@@ -340,7 +348,7 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: 
     finish(core, slot, reason, farewell, out);
 }
 
-fn say_come_back(core: &mut Core, slot: u32) {
+fn say_come_back(core: &mut Core, slot: SessionSlot) {
     let body = Body::Error {
         reason: Some(Refusal::ClientNotHandshaken),
         reconnect: true,
@@ -349,7 +357,7 @@ fn say_come_back(core: &mut Core, slot: u32) {
 }
 
 /// Ends the session: what is queued leaves if there is a way, and the farewell with it.
-pub(super) fn finish(core: &mut Core, slot: u32, reason: Reason, farewell: Farewell, out: &mut Outputs) {
+pub(super) fn finish(core: &mut Core, slot: SessionSlot, reason: Reason, farewell: Farewell, out: &mut Outputs) {
     let parked = take_parked(core, slot);
     match farewell {
         Farewell::Booted => push(core, slot, &Packet::new(Body::Disconnect)),
@@ -367,7 +375,7 @@ pub(super) fn finish(core: &mut Core, slot: u32, reason: Reason, farewell: Farew
 }
 
 /// Ends a session of which nobody is told any more.
-pub(crate) fn give_up(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs) {
+pub(crate) fn give_up(core: &mut Core, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
     if !is_handshaken(core, slot) {
         return refuse_handshake(core, slot, 500, handshake::ERROR, out);
     }
@@ -375,7 +383,7 @@ pub(crate) fn give_up(core: &mut Core, slot: u32, reason: Reason, out: &mut Outp
 }
 
 /// Ends a session at once, to make room for another.
-pub(crate) fn evict(core: &mut Core, slot: u32, out: &mut Outputs) {
+pub(crate) fn evict(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     if is_handshaken(core, slot) {
         finish(core, slot, Reason::ForcedServerClose, Farewell::Nothing, out);
     } else {

@@ -83,10 +83,14 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::SessionSlot;
 
     #[test]
     fn a_reused_slot_does_not_answer_to_its_old_name() {
-        let session = SessionKey { slot: 1, generation: 1 };
+        let session = SessionKey {
+            slot: SessionSlot(1),
+            generation: 1,
+        };
         let mut links = Links::default();
         let (old, new) = (LinkId::new(3, 0), LinkId::new(3, 1));
         links.set(old, session, Role::Parked);

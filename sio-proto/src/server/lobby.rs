@@ -3,6 +3,7 @@
 //! A handshake costs its client one request. So a session stays here until a namespace has let it in and its client has come back, be it by a packet or by a second
 //! request; and it comes back here when it is only waiting to be told of its end. When there is no room for a new session, one from here goes.
 
+use crate::id::SessionSlot;
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::IpAddr;
 use core::num::NonZeroU64;
@@ -14,7 +15,7 @@ pub(crate) type Place = NonZeroU64;
 #[derive(Debug)]
 pub(crate) struct Lobby {
     next: Place,
-    by_age: BTreeMap<Place, u32>,
+    by_age: BTreeMap<Place, SessionSlot>,
     by_network: BTreeSet<(IpAddr, Place)>,
 }
 
@@ -28,7 +29,7 @@ impl Lobby {
     }
 
     /// Takes in the session in this slot.
-    pub(crate) fn enter(&mut self, slot: u32, network: Option<IpAddr>) -> Place {
+    pub(crate) fn enter(&mut self, slot: SessionSlot, network: Option<IpAddr>) -> Place {
         let place = self.next;
         self.next = place.saturating_add(1);
         self.by_age.insert(place, slot);
@@ -46,12 +47,12 @@ impl Lobby {
     }
 
     /// The session that has been here longest.
-    pub(crate) fn oldest(&self) -> Option<u32> {
+    pub(crate) fn oldest(&self) -> Option<SessionSlot> {
         self.by_age.first_key_value().map(|(_, slot)| *slot)
     }
 
     /// The one of a network that has been here longest.
-    pub(crate) fn oldest_of(&self, network: IpAddr) -> Option<u32> {
+    pub(crate) fn oldest_of(&self, network: IpAddr) -> Option<SessionSlot> {
         let places = (network, Place::MIN)..=(network, Place::MAX);
         let (_, place) = self.by_network.range(places).next()?;
         self.by_age.get(place).copied()
@@ -68,20 +69,20 @@ mod tests {
         let (a, b) = (network("192.0.2.1"), network("192.0.2.2"));
         let mut lobby = Lobby::new();
         let places: [Place; 4] = [
-            lobby.enter(7, Some(a)),
-            lobby.enter(8, Some(b)),
-            lobby.enter(9, Some(b)),
-            lobby.enter(10, None),
+            lobby.enter(SessionSlot(7), Some(a)),
+            lobby.enter(SessionSlot(8), Some(b)),
+            lobby.enter(SessionSlot(9), Some(b)),
+            lobby.enter(SessionSlot(10), None),
         ];
         assert_eq!(
             (lobby.oldest(), lobby.oldest_of(a), lobby.oldest_of(b)),
-            (Some(7), Some(7), Some(8))
+            (Some(SessionSlot(7)), Some(SessionSlot(7)), Some(SessionSlot(8)))
         );
         lobby.leave(places[0], Some(a));
         lobby.leave(places[1], Some(b));
         assert_eq!(
             (lobby.oldest(), lobby.oldest_of(a), lobby.oldest_of(b)),
-            (Some(9), None, Some(9))
+            (Some(SessionSlot(9)), None, Some(SessionSlot(9)))
         );
         lobby.leave(places[2], Some(b));
         lobby.leave(places[3], None);

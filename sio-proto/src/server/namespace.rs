@@ -1,5 +1,6 @@
 //! Namespaces that have sockets in this shard.
 
+use crate::id::{NamespaceSlot, RoomSlot};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -15,15 +16,15 @@ use super::socket::Member;
 pub(crate) struct Namespace {
     pub(crate) name: ByteString,
     pub(crate) members: Vec<Member>,
-    pub(crate) rooms: BTreeMap<ByteString, u32>,
+    pub(crate) rooms: BTreeMap<ByteString, RoomSlot>,
     /// Sockets that are connected or have asked: when none is left the namespace is forgotten.
     pub(crate) sockets: u32,
 }
 
 /// All namespaces of a shard, by name and by slot.
 pub(crate) struct Namespaces {
-    by_name: BTreeMap<ByteString, u32>,
-    slab: Slab<Namespace>,
+    by_name: BTreeMap<ByteString, NamespaceSlot>,
+    slab: Slab<NamespaceSlot, Namespace>,
     watch: Option<Box<dyn RoomWatch>>,
 }
 
@@ -42,7 +43,7 @@ impl Namespaces {
     }
 
     /// A room of the namespace begins.
-    pub(crate) fn add_room(&mut self, namespace: u32, name: ByteString, room: u32) {
+    pub(crate) fn add_room(&mut self, namespace: NamespaceSlot, name: ByteString, room: RoomSlot) {
         let namespace = self.slab.get_mut(namespace).expect("a socket keeps its namespace");
         if let Some(watch) = &mut self.watch {
             watch.begins(&namespace.name, &name);
@@ -51,7 +52,7 @@ impl Namespaces {
     }
 
     /// A room of the namespace ends.
-    pub(crate) fn remove_room(&mut self, namespace: u32, name: &str) {
+    pub(crate) fn remove_room(&mut self, namespace: NamespaceSlot, name: &str) {
         let namespace = self.slab.get_mut(namespace).expect("a socket keeps its namespace");
         if let Some(watch) = &mut self.watch {
             watch.ends(&namespace.name, name);
@@ -59,20 +60,20 @@ impl Namespaces {
         namespace.rooms.remove(name);
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<u32> {
+    pub(crate) fn find(&self, name: &str) -> Option<NamespaceSlot> {
         self.by_name.get(name).copied()
     }
 
-    pub(crate) fn get(&self, slot: u32) -> &Namespace {
+    pub(crate) fn get(&self, slot: NamespaceSlot) -> &Namespace {
         self.slab.get(slot).expect("a socket keeps its namespace")
     }
 
-    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Namespace {
+    pub(crate) fn get_mut(&mut self, slot: NamespaceSlot) -> &mut Namespace {
         self.slab.get_mut(slot).expect("a socket keeps its namespace")
     }
 
     /// Counts one more socket in the namespace, which is made if need be; `None` when there are `max` already.
-    pub(crate) fn enter(&mut self, name: &ByteString, max: usize) -> Option<u32> {
+    pub(crate) fn enter(&mut self, name: &ByteString, max: usize) -> Option<NamespaceSlot> {
         if let Some(slot) = self.find(name) {
             self.get_mut(slot).sockets += 1;
             return Some(slot);
@@ -94,7 +95,7 @@ impl Namespaces {
     }
 
     /// Counts one socket less; the last one takes the namespace with it.
-    pub(crate) fn exit(&mut self, slot: u32) {
+    pub(crate) fn exit(&mut self, slot: NamespaceSlot) {
         let namespace = self.get_mut(slot);
         namespace.sockets -= 1;
         if namespace.sockets == 0 {

@@ -12,6 +12,7 @@ use alloc::string::ToString;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::id::SessionSlot;
 use crate::legacy::hixie::{Answer, Opening};
 use crate::server::{
     Alarm, Asker, Blocked, Carriage, Core, Hixie, Outputs, Request, StreamEncoding, StreamForm, Upgrade, Write,
@@ -117,7 +118,7 @@ pub(crate) fn agree(
 }
 
 /// The session has this websocket now.
-pub(crate) fn take_up(core: &mut Core, now: Time, slot: u32, agreed: Agreed) {
+pub(crate) fn take_up(core: &mut Core, now: Time, slot: SessionSlot, agreed: Agreed) {
     let (key, due) = (core.key(slot), now + core.config.upgrade_timeout);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
@@ -132,7 +133,7 @@ pub(crate) fn take_up(core: &mut Core, now: Time, slot: u32, agreed: Agreed) {
 }
 
 /// The 8 bytes have come. True if the websocket has been waiting for them and is open now.
-pub(crate) fn complete(core: &mut Core, slot: u32, digest: [u8; 16], out: &mut Outputs) -> bool {
+pub(crate) fn complete(core: &mut Core, slot: SessionSlot, digest: [u8; 16], out: &mut Outputs) -> bool {
     let Some(session) = core.sessions.get_mut(slot) else {
         return false;
     };
@@ -145,7 +146,7 @@ pub(crate) fn complete(core: &mut Core, slot: u32, digest: [u8; 16], out: &mut O
 }
 
 /// Whether the link for which an alarm was armed waits still.
-pub(crate) fn is_overdue(core: &Core, slot: u32, epoch: u32) -> bool {
+pub(crate) fn is_overdue(core: &Core, slot: SessionSlot, epoch: u32) -> bool {
     let session = core.sessions.get(slot);
     session.is_some_and(|s| s.blocked.is_opening() && s.link.is_some_and(|link| epoch_of(link) == epoch))
 }

@@ -4,6 +4,7 @@
 //! work, and a broadcast walks memory in order. An empty room is forgotten.
 //! Invariant: `rooms[r].members[p].socket == s` exactly if `sockets[s].rooms` holds `(r, p)`.
 
+use crate::id::{NamespaceSlot, RoomSlot, SocketSlot};
 use alloc::vec::Vec;
 
 use bytestring::ByteString;
@@ -38,10 +39,10 @@ pub(crate) struct Limits {
 
 /// Makes a socket a member of a room. True if it is one now; false if the name is too long, or it may be in no more rooms.
 pub(crate) fn join(
-    rooms: &mut Slab<Room>,
+    rooms: &mut Slab<RoomSlot, Room>,
     namespaces: &mut Namespaces,
-    sockets: &mut Slab<Socket>,
-    slot: u32,
+    sockets: &mut Slab<SocketSlot, Socket>,
+    slot: SocketSlot,
     name: &str,
     limits: Limits,
 ) -> bool {
@@ -83,10 +84,10 @@ pub(crate) fn join(
 
 /// Takes a socket out of a room it is in.
 pub(crate) fn leave(
-    rooms: &mut Slab<Room>,
+    rooms: &mut Slab<RoomSlot, Room>,
     namespaces: &mut Namespaces,
-    sockets: &mut Slab<Socket>,
-    slot: u32,
+    sockets: &mut Slab<SocketSlot, Socket>,
+    slot: SocketSlot,
     name: &str,
 ) {
     let Some(socket) = sockets.get_mut(slot) else { return };
@@ -102,7 +103,12 @@ pub(crate) fn leave(
 }
 
 /// Takes a socket out of every room it is in.
-pub(crate) fn leave_all(rooms: &mut Slab<Room>, namespaces: &mut Namespaces, sockets: &mut Slab<Socket>, slot: u32) {
+pub(crate) fn leave_all(
+    rooms: &mut Slab<RoomSlot, Room>,
+    namespaces: &mut Namespaces,
+    sockets: &mut Slab<SocketSlot, Socket>,
+    slot: SocketSlot,
+) {
     let Some(socket) = sockets.get_mut(slot) else { return };
     let namespace = socket.namespace;
     while let Some((room, position)) = sockets.get_mut(slot).and_then(|s| s.rooms.pop()) {
@@ -111,11 +117,11 @@ pub(crate) fn leave_all(rooms: &mut Slab<Room>, namespaces: &mut Namespaces, soc
 }
 
 fn take_member(
-    rooms: &mut Slab<Room>,
+    rooms: &mut Slab<RoomSlot, Room>,
     namespaces: &mut Namespaces,
-    sockets: &mut Slab<Socket>,
-    namespace: u32,
-    room: u32,
+    sockets: &mut Slab<SocketSlot, Socket>,
+    namespace: NamespaceSlot,
+    room: RoomSlot,
     position: u32,
 ) {
     let Some(entry) = rooms.get_mut(room) else { return };

@@ -23,7 +23,7 @@ use super::lobby::Place;
 use super::{
     Backlog, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm, TransportKind, Wiring, Write,
 };
-use crate::id::SessionId;
+use crate::id::{SessionId, SocketSlot};
 use crate::wire::Reassembly;
 use crate::{Config, Frame, LinkId, Time};
 
@@ -133,7 +133,7 @@ pub(crate) struct Session {
     pub(crate) stall_alarm: bool,
     pub(crate) heartbeat: Heartbeat,
     /// Sockets of this session, connected or asked.
-    pub(crate) sockets: Vec<u32>,
+    pub(crate) sockets: Vec<SocketSlot>,
     pub(crate) handshake: Arc<Handshake>,
     /// A packet whose attachments have not all come.
     pub(crate) reassembly: Reassembly,

@@ -43,6 +43,7 @@ use super::{
     legacy06,
 };
 use crate::config::ConfigError;
+use crate::id::{RoomSlot, SessionSlot, SocketSlot};
 use crate::id::{SessionId, SidKey};
 use crate::socket::Args;
 use crate::wire::Inbound;
@@ -56,16 +57,16 @@ pub struct Shard {
 pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) links: Links,
-    pub(crate) sessions: Slab<Session>,
+    pub(crate) sessions: Slab<SessionSlot, Session>,
     quota: Box<dyn SessionQuota>,
     lobby: Lobby,
     pub(crate) timers: Timers,
     /// Scratch for encoding.
     pub(crate) buffer: BytesMut,
-    sockets: Slab<Socket>,
+    sockets: Slab<SocketSlot, Socket>,
     namespaces: Namespaces,
-    rooms: Slab<Room>,
-    ready: VecDeque<u32>,
+    rooms: Slab<RoomSlot, Room>,
+    ready: VecDeque<SessionSlot>,
     pub(crate) counters: Counters,
     /// Sessions of each codec of plain messages.
     plain_sessions: [u32; Legacy::MAX_CODECS],
@@ -74,9 +75,9 @@ pub(crate) struct Core {
     /// How long a session that leaves is waited for, once the server drains.
     patience: Option<Duration>,
     /// Sessions that may have nothing under way any more.
-    departing: Vec<u32>,
+    departing: Vec<SessionSlot>,
     /// Sessions with more packets of the protocol than a peer can cause that reads.
-    overfull: Vec<u32>,
+    overfull: Vec<SessionSlot>,
     pub(crate) backlog: Backlog,
     index: u8,
     key: SidKey,
@@ -414,7 +415,7 @@ impl Shard {
             Command::Drain { spread, patience } => self.core.drain(now, spread, patience, out),
             Command::Shutdown { reason } => {
                 self.core.shutting_down = true;
-                let slots: Vec<u32> = self.core.sessions.slots().collect();
+                let slots: Vec<SessionSlot> = self.core.sessions.slots().collect();
                 for slot in slots {
                     self.core.close_session(now, slot, reason, out);
                 }

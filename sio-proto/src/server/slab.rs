@@ -10,17 +10,21 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::marker::PhantomData;
+
+use crate::id::Slot;
 
 /// Slots in a chunk.
 const CHUNK: usize = 64;
 
 /// Values in slots, each slot with a generation that grows when it is emptied.
 #[derive(Debug)]
-pub(crate) struct Slab<T> {
+pub(crate) struct Slab<S, T> {
     chunks: Vec<Chunk<T>>,
     /// Chunks that are not full.
     vacant: BTreeSet<u32>,
     len: usize,
+    slots: PhantomData<S>,
 }
 
 #[derive(Debug)]
@@ -43,12 +47,13 @@ const fn place(slot: u32) -> (usize, usize) {
     (slot as usize / CHUNK, slot as usize % CHUNK)
 }
 
-impl<T> Slab<T> {
+impl<S: Slot, T> Slab<S, T> {
     pub(crate) const fn new() -> Self {
         Self {
             chunks: Vec::new(),
             vacant: BTreeSet::new(),
             len: 0,
+            slots: PhantomData,
         }
     }
 
@@ -58,19 +63,19 @@ impl<T> Slab<T> {
     }
 
     /// The slot and generation that the next [`Slab::insert`] uses.
-    pub(crate) fn vacant(&self) -> (u32, u32) {
+    pub(crate) fn vacant(&self) -> (S, u32) {
         let number = self.vacant.first().map_or(self.chunks.len(), |number| *number as usize);
         let first = (number * CHUNK) as u32;
         let Some(chunk) = self.chunks.get(number) else {
-            return (first, 0);
+            return (S::new(first), 0);
         };
         let at = chunk.used.trailing_ones();
-        (first + at, chunk.generation_of(at as usize))
+        (S::new(first + at), chunk.generation_of(at as usize))
     }
 
-    pub(crate) fn insert(&mut self, value: T) -> (u32, u32) {
+    pub(crate) fn insert(&mut self, value: T) -> (S, u32) {
         let (slot, generation) = self.vacant();
-        let (number, at) = place(slot);
+        let (number, at) = place(slot.number());
         if number == self.chunks.len() {
             self.chunks.push(Chunk {
                 entries: Vec::new(),
@@ -96,8 +101,8 @@ impl<T> Slab<T> {
         (slot, generation)
     }
 
-    pub(crate) fn remove(&mut self, slot: u32) -> Option<T> {
-        let (number, at) = place(slot);
+    pub(crate) fn remove(&mut self, slot: S) -> Option<T> {
+        let (number, at) = place(slot.number());
         let chunk = self.chunks.get_mut(number)?;
         let entry = chunk.entries.get_mut(at)?;
         let value = entry.value.take()?;
@@ -116,37 +121,37 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    fn entry(&self, slot: u32) -> Option<&Entry<T>> {
-        let (number, at) = place(slot);
+    fn entry(&self, slot: S) -> Option<&Entry<T>> {
+        let (number, at) = place(slot.number());
         self.chunks.get(number)?.entries.get(at)
     }
 
     /// The generation of a slot that is in use.
-    pub(crate) fn generation(&self, slot: u32) -> u32 {
+    pub(crate) fn generation(&self, slot: S) -> u32 {
         self.entry(slot).map_or(0, |e| e.generation)
     }
 
     /// Whether `slot` is in use and of this generation.
-    pub(crate) fn holds(&self, slot: u32, generation: u32) -> bool {
+    pub(crate) fn holds(&self, slot: S, generation: u32) -> bool {
         self.entry(slot)
             .is_some_and(|e| e.generation == generation && e.value.is_some())
     }
 
-    pub(crate) fn get(&self, slot: u32) -> Option<&T> {
+    pub(crate) fn get(&self, slot: S) -> Option<&T> {
         self.entry(slot)?.value.as_ref()
     }
 
-    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
-        let (number, at) = place(slot);
+    pub(crate) fn get_mut(&mut self, slot: S) -> Option<&mut T> {
+        let (number, at) = place(slot.number());
         self.chunks.get_mut(number)?.entries.get_mut(at)?.value.as_mut()
     }
 
     /// Slots in use, in slot order.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn slots(&self) -> impl Iterator<Item = S> + '_ {
         let chunks = (0..).zip(&self.chunks);
         chunks.flat_map(|(number, chunk)| {
             let places = (0..).zip(&chunk.entries).filter(|(_, entry)| entry.value.is_some());
-            places.map(move |(at, _): (u32, _)| number * CHUNK as u32 + at)
+            places.map(move |(at, _): (u32, _)| S::new(number * CHUNK as u32 + at))
         })
     }
 
@@ -166,10 +171,11 @@ impl<T> Chunk<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::SessionSlot;
 
     #[test]
     fn stale_keys_are_recognised() {
-        let mut slab = Slab::new();
+        let mut slab = Slab::<SessionSlot, _>::new();
         let (slot, generation) = slab.insert('a');
         assert!(slab.holds(slot, generation));
         assert_eq!(slab.remove(slot), Some('a'));
@@ -184,8 +190,9 @@ mod tests {
     /// Hardening A16: what a crowd needed comes back, and its keys are not mistaken for those of whoever comes after.
     #[test]
     fn a_crowd_that_has_gone_leaves_nothing() {
-        let mut slab = Slab::new();
+        let mut slab = Slab::<SessionSlot, _>::new();
         let mut old = Vec::new();
+        let middle = SessionSlot(5_000);
         for round in 0..3 {
             let keys: Vec<_> = (0..10_000).map(|n| slab.insert(n)).collect();
             let unique: BTreeSet<_> = keys.iter().map(|key| key.0).collect();
@@ -197,15 +204,15 @@ mod tests {
             for (slot, generation) in &keys {
                 assert!(slab.holds(*slot, *generation));
                 // Somebody in the middle stays.
-                if *slot != 5_000 {
+                if *slot != middle {
                     slab.remove(*slot);
                 }
             }
-            assert_eq!(slab.slots().collect::<Vec<_>>(), [5_000]);
+            assert_eq!(slab.slots().collect::<Vec<_>>(), [middle]);
             assert!(slab.room() <= 2 * CHUNK, "{}", slab.room());
-            slab.remove(5_000);
+            slab.remove(middle);
             old.extend(keys);
         }
-        assert_eq!(slab.vacant().0, 0, "the lowest is taken first");
+        assert_eq!(slab.vacant().0, SessionSlot(0), "the lowest is taken first");
     }
 }

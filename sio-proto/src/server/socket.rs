@@ -4,6 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::Sid;
+use crate::id::{NamespaceSlot, RoomSlot, SessionSlot, SocketSlot};
 
 /// Where a socket stands with its namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +38,13 @@ impl NoEntry {
 pub(crate) struct Socket {
     /// Its name for everybody. It is drawn by itself, so it says nothing of the session's secret.
     pub(crate) sid: Sid,
-    pub(crate) session: u32,
-    pub(crate) namespace: u32,
+    pub(crate) session: SessionSlot,
+    pub(crate) namespace: NamespaceSlot,
     pub(crate) standing: Standing,
     /// Position among the namespace's members, once connected.
     pub(crate) position: u32,
     /// Rooms, each with the position among its members.
-    pub(crate) rooms: Vec<(u32, u32)>,
+    pub(crate) rooms: Vec<(RoomSlot, u32)>,
     /// Ids of acknowledgements the client owes.
     pub(crate) acks: BTreeSet<u64>,
     /// The user has something under way for it, while its session is leaving.
@@ -59,6 +60,6 @@ pub(crate) struct Socket {
 /// A member of a namespace or room. The session stands beside the socket so that a fan-out touches one slab, not two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
-    pub(crate) socket: u32,
-    pub(crate) session: u32,
+    pub(crate) socket: SocketSlot,
+    pub(crate) session: SessionSlot,
 }

@@ -185,16 +185,24 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{SessionSlot, SocketSlot};
 
     #[test]
     fn the_earliest_comes_first_whatever_its_kind() {
-        let key = |slot| SessionKey { slot, generation: 0 };
+        let key = |slot| SessionKey {
+            slot: SessionSlot(slot),
+            generation: 0,
+        };
+        let socket = SocketKey {
+            slot: SocketSlot(4),
+            generation: 0,
+        };
         let ms = Duration::from_millis;
         let mut timers = Timers::new(ms(25), ms(20), ms(45));
         timers.arm(Time::ZERO, Alarm::Ping, key(1), 0);
         timers.arm(Time::ZERO, Alarm::PingTimeout, key(2), 7);
         timers.arm_at(Time::from_millis(3), Alarm::Noop, key(3), 0);
-        timers.arm_ack(Time::from_millis(22), SocketKey { slot: 4, generation: 0 }, 9);
+        timers.arm_ack(Time::from_millis(22), socket, 9);
         assert_eq!(timers.next(), Some(Time::from_millis(3)));
         assert_eq!(timers.pop(Time::from_millis(2)), None);
         assert_eq!(
@@ -206,10 +214,7 @@ mod tests {
             timers.pop(Time::from_millis(20)),
             Some(Due::Session(key(2), Alarm::PingTimeout, 7))
         );
-        assert_eq!(
-            timers.pop(Time::from_millis(24)),
-            Some(Due::Ack(SocketKey { slot: 4, generation: 0 }, 9))
-        );
+        assert_eq!(timers.pop(Time::from_millis(24)), Some(Due::Ack(socket, 9)));
         assert_eq!(timers.pop(Time::from_millis(24)), None);
         assert_eq!(
             timers.pop(Time::from_millis(25)),

@@ -1,5 +1,6 @@
 //! The end of a session, from either side (docs/protocol/engine-io.md §8).
 
+use crate::id::SessionSlot;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -9,7 +10,7 @@ use super::{
 };
 
 /// A link of the session is gone.
-pub(crate) fn handle_closed(core: &mut Core, slot: u32, role: Role, cause: Cause, out: &mut Outputs) {
+pub(crate) fn handle_closed(core: &mut Core, slot: SessionSlot, role: Role, cause: Cause, out: &mut Outputs) {
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -44,7 +45,7 @@ pub(crate) fn handle_closed(core: &mut Core, slot: u32, role: Role, cause: Cause
 }
 
 /// Ends the session at once: what is parked is answered, what is queued is lost, the id is forgotten.
-pub(crate) fn fail(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs) {
+pub(crate) fn fail(core: &mut Core, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
     announce_end(core, slot, reason, out);
     drop_candidate(core, slot, out);
     if let Some(asker) = take_parked(core, slot) {
@@ -59,7 +60,7 @@ pub(crate) fn fail(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs
 }
 
 /// The client says goodbye on polling while no GET of it is parked. For the user that is the end of the session.
-pub(super) fn begin_farewell(core: &mut Core, slot: u32, out: &mut Outputs) {
+pub(super) fn begin_farewell(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     let reason = Reason::TransportClose;
     announce_end(core, slot, reason, out);
     core.end_sockets(slot, reason, out);
@@ -77,7 +78,7 @@ pub(super) fn begin_farewell(core: &mut Core, slot: u32, out: &mut Outputs) {
 
 /// Keeps the answer to the POST that has said goodbye until a GET that crosses it has come, or will come no more. Gives
 /// the asker back if nothing has to be waited for.
-pub(super) fn wait_with_farewell(core: &mut Core, now: Time, slot: u32, asker: Asker) -> Option<Asker> {
+pub(super) fn wait_with_farewell(core: &mut Core, now: Time, slot: SessionSlot, asker: Asker) -> Option<Asker> {
     let key = core.key(slot);
     let Some(engine) = engine_mut(core, slot) else {
         return Some(asker);
@@ -99,12 +100,12 @@ pub(crate) fn farewell_answer(session: &mut Session) -> Option<(LinkId, Write)> 
 }
 
 /// Ends a session at once, to make room for another.
-pub(crate) fn evict(core: &mut Core, slot: u32, out: &mut Outputs) {
+pub(crate) fn evict(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     fail(core, slot, Reason::ForcedServerClose, out);
 }
 
 /// Closes the session from this side: what is queued still leaves, then the close packet or frame.
-pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: &mut Outputs) {
+pub(crate) fn close(core: &mut Core, now: Time, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
     announce_end(core, slot, reason, out);
     core.end_sockets(slot, reason, out);
     let (key, patience) = (core.key(slot), core.close_patience());
@@ -130,7 +131,7 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: u32, reason: Reason, out: 
 ///
 /// What is queued and the close packet never share a poll: a genuine client hands packets on in its next tick, and by then a close
 /// packet behind them has taken away who would have heard them. The client's next GET fetches the close.
-pub(super) fn finish_closing(core: &mut Core, slot: u32, out: &mut Outputs) {
+pub(super) fn finish_closing(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     let queued = core.sessions.get(slot).is_some_and(|s| !s.outbox.is_empty());
     if queued && let Some(asker) = take_parked(core, slot) {
         return answer_poll(core, slot, asker, Vec::new(), out);
@@ -147,7 +148,7 @@ pub(super) fn finish_closing(core: &mut Core, slot: u32, out: &mut Outputs) {
 }
 
 /// Nothing is left to say but goodbye: the parked GET carries it, if there is one, and the session is forgotten.
-pub(super) fn close_parked(core: &mut Core, slot: u32, out: &mut Outputs) {
+pub(super) fn close_parked(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     drop_candidate(core, slot, out);
     if let Some(asker) = take_parked(core, slot) {
         answer_poll(core, slot, asker, alloc::vec![CLOSE], out);
@@ -156,7 +157,7 @@ pub(super) fn close_parked(core: &mut Core, slot: u32, out: &mut Outputs) {
 }
 
 /// Tells the user of a raw session that it is over. Sockets are told by [`Core::end_sockets`].
-fn announce_end(core: &mut Core, slot: u32, reason: Reason, out: &mut Outputs) {
+fn announce_end(core: &mut Core, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
     let session = core.key(slot);
     let open = core.sessions.get(slot).is_some_and(|s| s.state == State::Open);
     if open && engine_mut(core, slot).is_some_and(|e| e.raw) {

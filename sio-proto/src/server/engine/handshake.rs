@@ -14,6 +14,7 @@ use super::{
     Inbound, LinkId, Outputs, Revision, Role, Time, TransportKind, Upgrade, Wire, Wiring, Write, accept_websocket,
     answer_poll, attach_candidate, http, json, poll, post, preflight, revision_of, revision4,
 };
+use crate::id::SessionSlot;
 use crate::server::{Session, Strangeness, is_secure};
 
 /// The errors of docs/protocol/engine-io.md §4.5.
@@ -79,8 +80,8 @@ impl Refusal {
 /// What a request that passed the checks is for.
 pub(super) enum Purpose<'a> {
     Open(Admitted<'a>, Revision, TransportKind),
-    Use(u32),
-    Upgrade(u32),
+    Use(SessionSlot),
+    Upgrade(SessionSlot),
 }
 
 pub(crate) fn handle_request(
@@ -233,7 +234,7 @@ fn is_jsonp(session: &Session) -> bool {
     session.wiring.engine().is_some_and(|engine| engine.jsonp.is_some())
 }
 
-fn is_ours(core: &Core, slot: u32, raw: bool) -> bool {
+fn is_ours(core: &Core, slot: SessionSlot, raw: bool) -> bool {
     let engine = core.sessions.get(slot).and_then(|session| session.wiring.engine());
     engine.is_some_and(|engine| engine.raw == raw)
 }
@@ -325,7 +326,7 @@ fn open(
     admitted: Admitted<'_>,
     opening: &Opening<'_>,
     out: &mut Outputs,
-) -> Option<u32> {
+) -> Option<SessionSlot> {
     let permit = core.permit(now, admitted, out)?;
     let &Opening {
         revision, transport, ..
@@ -382,7 +383,7 @@ fn open(
     Some(slot)
 }
 
-fn open_packet(core: &mut Core, slot: u32, revision: Revision, transport: TransportKind) -> Frame {
+fn open_packet(core: &mut Core, slot: SessionSlot, revision: Revision, transport: TransportKind) -> Frame {
     let config = Arc::clone(&core.config);
     let sid = core.sessions.get(slot).map(|s| s.id.base64()).unwrap_or_default();
     let can_upgrade = transport == TransportKind::Polling && config.allow_upgrades && config.transports.websocket;
@@ -404,7 +405,7 @@ fn open_packet(core: &mut Core, slot: u32, revision: Revision, transport: Transp
     })
 }
 
-fn set_cookie(core: &Core, slot: u32, secure: bool) -> Option<ByteString> {
+fn set_cookie(core: &Core, slot: SessionSlot, secure: bool) -> Option<ByteString> {
     let cookie = core.config.cookie.as_ref()?;
     let id = core.sessions.get(slot)?.id.base64();
     let id = core::str::from_utf8(&id).unwrap_or_default();

@@ -4,6 +4,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{revision4, revision5};
+use crate::id::SessionSlot;
 use crate::server::{Core, EngineMessage, Outputs, Reason};
 use crate::socket::text::{Decoded, Encoder};
 use crate::socket::{Packet, Revision};
@@ -13,7 +14,7 @@ use crate::{Time, codec, engine};
 pub(crate) fn handle_text(
     core: &mut Core,
     now: Time,
-    slot: u32,
+    slot: SessionSlot,
     revision: engine::Revision,
     decoded: Decoded,
     out: &mut Outputs,
@@ -37,7 +38,7 @@ pub(crate) fn handle_text(
 pub(crate) fn handle_binary(
     core: &mut Core,
     now: Time,
-    slot: u32,
+    slot: SessionSlot,
     revision: engine::Revision,
     bytes: Bytes,
     out: &mut Outputs,
@@ -57,7 +58,7 @@ pub(crate) fn handle_binary(
 }
 
 /// What waits for the rest of its packet counts.
-fn weigh(core: &mut Core, slot: u32) -> Result<(), Reason> {
+fn weigh(core: &mut Core, slot: SessionSlot) -> Result<(), Reason> {
     match core.weigh(slot) {
         true => Ok(()),
         false => Err(Reason::ForcedClose),
@@ -68,7 +69,7 @@ fn weigh(core: &mut Core, slot: u32) -> Result<(), Reason> {
 pub(crate) fn handle_part(
     core: &mut Core,
     now: Time,
-    slot: u32,
+    slot: SessionSlot,
     revision: engine::Revision,
     part: EngineMessage,
     out: &mut Outputs,
@@ -99,7 +100,7 @@ pub(crate) fn handle_part(
 fn handle_packet(
     core: &mut Core,
     now: Time,
-    slot: u32,
+    slot: SessionSlot,
     revision: engine::Revision,
     packet: Packet,
     out: &mut Outputs,

@@ -1,5 +1,6 @@
 //! Polling: the parked GET, and POSTs (docs/protocol/engine-io.md §4.2-§4.4, §12).
 
+use crate::id::SessionSlot;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -13,7 +14,7 @@ use super::{
     wait_with_farewell,
 };
 
-pub(super) fn poll(core: &mut Core, slot: u32, asker: Asker, out: &mut Outputs) {
+pub(super) fn poll(core: &mut Core, slot: SessionSlot, asker: Asker, out: &mut Outputs) {
     let key = core.key(slot);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
@@ -46,7 +47,7 @@ pub(super) fn poll(core: &mut Core, slot: u32, asker: Asker, out: &mut Outputs) 
 }
 
 /// Takes the parked GET, if there is one.
-pub(super) fn take_parked(core: &mut Core, slot: u32) -> Option<Asker> {
+pub(super) fn take_parked(core: &mut Core, slot: SessionSlot) -> Option<Asker> {
     let session = core.sessions.get_mut(slot)?;
     let asker = session.parked.take()?;
     session.link = None;
@@ -55,14 +56,14 @@ pub(super) fn take_parked(core: &mut Core, slot: u32) -> Option<Asker> {
 }
 
 /// Answers the parked GET with what is queued, as far as one answer goes. What is left waits for the next GET, which finds it and is answered at once.
-pub(crate) fn flush_poll(core: &mut Core, slot: u32, out: &mut Outputs) {
+pub(crate) fn flush_poll(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     if let Some(asker) = take_parked(core, slot) {
         answer_poll(core, slot, asker, Vec::new(), out);
     }
 }
 
 /// Answers the parked GET, if there is one, with what is queued, or else with a noop.
-pub(crate) fn end_poll(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+pub(crate) fn end_poll(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
     let flows = |session: &Session| session.flows() && !session.outbox.is_empty();
     if core.sessions.get(slot).is_some_and(flows) {
         flush_poll(core, slot, out);
@@ -72,7 +73,7 @@ pub(crate) fn end_poll(core: &mut Core, now: Time, slot: u32, out: &mut Outputs)
 }
 
 /// Answers the parked GET, if there is one, with this packet alone; what is queued stays queued.
-pub(super) fn answer_parked_with(core: &mut Core, now: Time, slot: u32, frame: Frame, out: &mut Outputs) {
+pub(super) fn answer_parked_with(core: &mut Core, now: Time, slot: SessionSlot, frame: Frame, out: &mut Outputs) {
     if let Some(asker) = take_parked(core, slot) {
         if let Some(session) = core.sessions.get_mut(slot) {
             session.taken = now;
@@ -82,7 +83,7 @@ pub(super) fn answer_parked_with(core: &mut Core, now: Time, slot: u32, frame: F
 }
 
 /// Answers a GET with what is queued, as far as one answer goes, and `last`.
-pub(super) fn answer_poll(core: &mut Core, slot: u32, asker: Asker, last: Vec<Frame>, out: &mut Outputs) {
+pub(super) fn answer_poll(core: &mut Core, slot: SessionSlot, asker: Asker, last: Vec<Frame>, out: &mut Outputs) {
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -91,7 +92,7 @@ pub(super) fn answer_poll(core: &mut Core, slot: u32, asker: Asker, last: Vec<Fr
     answer_packets(core, slot, asker, frames, out);
 }
 
-fn answer_packets(core: &mut Core, slot: u32, mut asker: Asker, frames: Vec<Frame>, out: &mut Outputs) {
+fn answer_packets(core: &mut Core, slot: SessionSlot, mut asker: Asker, frames: Vec<Frame>, out: &mut Outputs) {
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -141,7 +142,7 @@ pub(crate) fn handle_body_started(core: &mut Core, link: LinkId, arrival: &Arriv
 pub(super) fn post(
     core: &mut Core,
     now: Time,
-    slot: u32,
+    slot: SessionSlot,
     asker: Asker,
     arrival: &Arrival<'_>,
     mut packets: Vec<Inbound>,

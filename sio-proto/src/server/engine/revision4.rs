@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
+use crate::id::SessionSlot;
 use crate::server::{Auth, Core, Message, NoEntry, Outputs, Reason, Standing};
 use crate::socket::text::Encoder;
 use crate::socket::{Packet, Revision};
@@ -40,7 +41,7 @@ impl Queue {
 }
 
 /// The session is open: it asks for `/`.
-pub(crate) fn connect_implicitly(core: &mut Core, slot: u32, out: &mut Outputs) {
+pub(crate) fn connect_implicitly(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     let namespace = ByteString::from_static("/");
     if let Err(why) = ask(core, slot, &namespace, None, out) {
         super::refused(core, slot, "/", why.as_str(), None);
@@ -50,7 +51,7 @@ pub(crate) fn connect_implicitly(core: &mut Core, slot: u32, out: &mut Outputs) 
 pub(super) fn handle_packet(
     core: &mut Core,
     now: Time,
-    slot: u32,
+    slot: SessionSlot,
     packet: Packet,
     out: &mut Outputs,
 ) -> Result<(), Reason> {
@@ -81,7 +82,7 @@ pub(super) fn handle_packet(
 }
 
 /// A CONNECT for a namespace that the client is not in.
-fn connect(core: &mut Core, slot: u32, namespace: ByteString, query: Option<ByteString>, out: &mut Outputs) {
+fn connect(core: &mut Core, slot: SessionSlot, namespace: ByteString, query: Option<ByteString>, out: &mut Outputs) {
     let deciding = core.socket_in(slot, "/").is_some();
     let (max, max_bytes) = (core.config.max_namespaces_per_session, core.config.max_auth_bytes);
     let Some(engine) = super::engine_mut(core, slot) else {
@@ -105,14 +106,14 @@ fn connect(core: &mut Core, slot: u32, namespace: ByteString, query: Option<Byte
 }
 
 /// A socket has been let in. If others have waited for that, they are asked now.
-pub(crate) fn accepted(core: &mut Core, slot: u32, out: &mut Outputs) {
+pub(crate) fn accepted(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     for (namespace, query) in take_queue(core, slot) {
         connect(core, slot, namespace, query, out);
     }
 }
 
 /// A socket has been refused. If that was `/`, those that have waited for it are refused, too.
-pub(crate) fn refused(core: &mut Core, slot: u32) {
+pub(crate) fn refused(core: &mut Core, slot: SessionSlot) {
     if core.socket_in(slot, "/").is_none() {
         for (namespace, _) in take_queue(core, slot) {
             super::refused(core, slot, &namespace, "Not connected to /", None);
@@ -120,14 +121,14 @@ pub(crate) fn refused(core: &mut Core, slot: u32) {
     }
 }
 
-fn take_queue(core: &mut Core, slot: u32) -> Vec<(ByteString, Option<ByteString>)> {
+fn take_queue(core: &mut Core, slot: SessionSlot) -> Vec<(ByteString, Option<ByteString>)> {
     super::engine_mut(core, slot).map_or_else(Vec::new, |engine| core::mem::take(&mut engine.queue.0))
 }
 
 /// Asks the user. What the client has to say for itself is in the queries, of its first request and of the CONNECT.
 fn ask(
     core: &mut Core,
-    slot: u32,
+    slot: SessionSlot,
     namespace: &ByteString,
     query: Option<ByteString>,
     out: &mut Outputs,

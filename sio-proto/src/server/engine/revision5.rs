@@ -6,6 +6,7 @@
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
+use crate::id::SessionSlot;
 use crate::server::{Auth, Core, Message, Outputs, Reason, Standing};
 use crate::socket::text::Encoder;
 use crate::socket::{Packet, Revision};
@@ -16,7 +17,7 @@ const ENCODER: Encoder = Encoder::new(Revision::Five);
 pub(super) fn handle_packet(
     core: &mut Core,
     now: Time,
-    slot: u32,
+    slot: SessionSlot,
     packet: Packet,
     out: &mut Outputs,
 ) -> Result<(), Reason> {

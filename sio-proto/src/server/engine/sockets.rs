@@ -9,12 +9,13 @@ use super::{
 };
 use crate::codec::{self, PacketError};
 use crate::engine::frames;
+use crate::id::{SessionSlot, SocketSlot};
 use crate::server::SendError;
 use crate::socket::Packet;
 use crate::socket::text::Encoder;
 
 /// The user has let a socket in.
-pub(crate) fn accepted(core: &mut Core, slot: u32, socket: u32, out: &mut Outputs) {
+pub(crate) fn accepted(core: &mut Core, slot: SessionSlot, socket: SocketSlot, out: &mut Outputs) {
     let Some(engine) = engine_mut(core, slot) else { return };
     engine.joined = true;
     let revision = engine.revision;
@@ -40,7 +41,7 @@ pub(crate) fn accepted(core: &mut Core, slot: u32, socket: u32, out: &mut Output
 }
 
 /// The user has refused a socket.
-pub(crate) fn refused(core: &mut Core, slot: u32, namespace: &str, message: &str, data: Option<&str>) {
+pub(crate) fn refused(core: &mut Core, slot: SessionSlot, namespace: &str, message: &str, data: Option<&str>) {
     let Some(engine) = engine_mut(core, slot) else { return };
     let revision = engine.revision;
     if core.config.parser.is_some() {
@@ -65,7 +66,7 @@ pub(crate) fn refused(core: &mut Core, slot: u32, namespace: &str, message: &str
 }
 
 /// Says once more that the client is in a namespace; revision 3.
-pub(crate) fn confirm(core: &mut Core, slot: u32, namespace: &str) {
+pub(crate) fn confirm(core: &mut Core, slot: SessionSlot, namespace: &str) {
     if core.config.parser.is_some() {
         let packet = revision4::connected(namespace.into());
         return push_parsed(core, slot, Revision::V3, &packet);
@@ -75,7 +76,14 @@ pub(crate) fn confirm(core: &mut Core, slot: u32, namespace: &str) {
 }
 
 /// The user disconnects a socket, or with it the session.
-pub(crate) fn disconnect(core: &mut Core, now: Time, slot: u32, socket: u32, whole: bool, out: &mut Outputs) {
+pub(crate) fn disconnect(
+    core: &mut Core,
+    now: Time,
+    slot: SessionSlot,
+    socket: SocketSlot,
+    whole: bool,
+    out: &mut Outputs,
+) {
     let reason = Reason::ServerNamespaceDisconnect;
     let leaving = match (whole, core.sessions.get(slot)) {
         (true, Some(session)) => session.sockets.clone(),
@@ -100,7 +108,7 @@ pub(crate) fn disconnect(core: &mut Core, now: Time, slot: u32, socket: u32, who
 }
 
 /// Whether packets for this namespace may be late ones for a socket that the server has disconnected.
-pub(crate) fn left_lately(core: &mut Core, now: Time, slot: u32, namespace: &str) -> bool {
+pub(crate) fn left_lately(core: &mut Core, now: Time, slot: SessionSlot, namespace: &str) -> bool {
     engine_mut(core, slot).is_some_and(|e| {
         e.left
             .iter()
@@ -108,7 +116,7 @@ pub(crate) fn left_lately(core: &mut Core, now: Time, slot: u32, namespace: &str
     })
 }
 
-fn push_disconnect(core: &mut Core, slot: u32, namespace: &ByteString) {
+fn push_disconnect(core: &mut Core, slot: SessionSlot, namespace: &ByteString) {
     if core.config.parser.is_some()
         && let Some(revision) = core.sessions.get(slot).and_then(revision_of)
     {
@@ -120,7 +128,7 @@ fn push_disconnect(core: &mut Core, slot: u32, namespace: &ByteString) {
 }
 
 /// Queues a packet of the protocol itself as the operator's parser writes it. Of one that it cannot write the client hears nothing.
-fn push_parsed(core: &mut Core, slot: u32, revision: Revision, packet: &Packet) {
+fn push_parsed(core: &mut Core, slot: SessionSlot, revision: Revision, packet: &Packet) {
     let Some(parser) = &core.config.parser else { return };
     if let Ok((first, more)) = codec::assemble(
         &**parser,
@@ -191,7 +199,7 @@ pub(crate) fn encode_message(
 ///
 /// Refused is text with a raw U+001E for a client of revision 4 that polls: it would split there, and what stands behind it would be a
 /// packet of its own (docs/protocol/engine-io.md §3.1).
-pub(crate) fn encode_raw(core: &mut Core, slot: u32, message: &EngineMessage) -> Result<Frame, SendError> {
+pub(crate) fn encode_raw(core: &mut Core, slot: SessionSlot, message: &EngineMessage) -> Result<Frame, SendError> {
     let session = core.sessions.get(slot).ok_or(SendError::Disconnected)?;
     let revision = revision_of(session).ok_or(SendError::Disconnected)?;
     let polls = session.transport == TransportKind::Polling && revision == Revision::V4;

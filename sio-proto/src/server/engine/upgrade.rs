@@ -11,11 +11,12 @@ use super::{
     take_parked, wire,
 };
 use crate::engine::frames;
+use crate::id::SessionSlot;
 
 pub(super) fn attach_candidate(
     core: &mut Core,
     now: Time,
-    slot: u32,
+    slot: SessionSlot,
     asker: Asker,
     arrival: &Arrival<'_>,
     out: &mut Outputs,
@@ -55,7 +56,7 @@ pub(super) fn attach_candidate(
 pub(super) fn handle_candidate(
     core: &mut Core,
     now: Time,
-    slot: u32,
+    slot: SessionSlot,
     link: LinkId,
     packet: Inbound,
     out: &mut Outputs,
@@ -97,7 +98,7 @@ pub(super) fn handle_candidate(
 }
 
 /// Moves the session to its candidate, if that has sent `5`.
-pub(super) fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+pub(super) fn switch_if_waiting(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
     let (key, config) = (core.key(slot), Arc::clone(&core.config));
     let Some(engine) = engine_mut(core, slot) else { return };
     if !engine.candidate.as_ref().is_some_and(|c| c.switching) {
@@ -134,7 +135,7 @@ pub(super) fn switch_if_waiting(core: &mut Core, now: Time, slot: u32, out: &mut
 /// Lets go of the parked GET, because the session polls no more. A client that has read the answer to its probe sends no
 /// GET before its `5`, so one that came after that answer was sent after the `5`, on a connection that is read earlier:
 /// it is answered as if it had come when it was sent.
-fn end_parked(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+fn end_parked(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
     if !engine_mut(core, slot).is_some_and(|engine| engine.polled_late) {
         return answer_parked_with(core, now, slot, CLOSE, out);
     }
@@ -155,7 +156,7 @@ fn set_base64(session: &mut Session, base64: bool) {
     session.outbox_bytes = session.outbox.iter().map(Frame::len).sum();
 }
 
-pub(super) fn drop_candidate(core: &mut Core, slot: u32, out: &mut Outputs) {
+pub(super) fn drop_candidate(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     if let Some(candidate) = engine_mut(core, slot).and_then(|e| e.candidate.take()) {
         core.links.clear(candidate.link);
         out.writes.push(Write::Close(candidate.link, None));

@@ -13,6 +13,7 @@ use bytestring::ByteString;
 use super::{Tilde, close, handle_packet, next_heartbeat, read_piece, set_deadline, tilde_of};
 use crate::codec::Codec;
 use crate::detect::{Exchange, Legacy06, Transport};
+use crate::id::SessionSlot;
 use crate::legacy::transports::JSONP_CONTENT_TYPE;
 use crate::server::old_websocket::{Agreed, agree, take_up};
 use crate::server::{
@@ -117,7 +118,7 @@ struct Arrival<'a> {
 
 /// Whether it is a session of this codec: those of others live under other paths. One that lives on a websocket or stream from elsewhere is unknown: a
 /// client comes back by its id when it has lost the link it had, not before (docs/protocol/legacy-0.6.md §10).
-fn is_ours(core: &Core, slot: u32, codec: u8, peer: &Peer) -> bool {
+fn is_ours(core: &Core, slot: SessionSlot, codec: u8, peer: &Peer) -> bool {
     core.sessions.get(slot).is_some_and(|session| {
         let tilde = session.wiring.legacy06();
         tilde.is_some_and(|tilde| tilde.codec == codec) && !session.is_held_against(peer)
@@ -206,7 +207,7 @@ fn open_websocket(
 }
 
 /// A client comes back by a websocket.
-fn upgrade(core: &mut Core, now: Time, slot: u32, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
+fn upgrade(core: &mut Core, now: Time, slot: SessionSlot, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
     let wire = Wire::Legacy06(arrival.codec);
     let Some(agreed) = agree(&core.config, asker, arrival.request, wire, None, out) else {
         return;
@@ -219,14 +220,14 @@ fn upgrade(core: &mut Core, now: Time, slot: u32, asker: Asker, arrival: &Arriva
 }
 
 /// Notes from where the session's websocket or stream has come.
-fn hold(core: &mut Core, slot: u32, arrival: &Arrival<'_>) {
+fn hold(core: &mut Core, slot: SessionSlot, arrival: &Arrival<'_>) {
     if let Some(session) = core.sessions.get_mut(slot) {
         session.holder = arrival.request.peer.network();
     }
 }
 
 /// Gives the session a new link; the one it had is let go.
-fn attach(core: &mut Core, slot: u32, link: LinkId, transport: Transport, role: Role, out: &mut Outputs) {
+fn attach(core: &mut Core, slot: SessionSlot, link: LinkId, transport: Transport, role: Role, out: &mut Outputs) {
     detach(core, slot, out);
     core.set_transport(slot, transport.into());
     core.links.set(link, core.key(slot), role);
@@ -236,7 +237,7 @@ fn attach(core: &mut Core, slot: u32, link: LinkId, transport: Transport, role: 
 }
 
 /// Takes the session's transport away, politely.
-fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
+fn detach(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     let config = Arc::clone(&core.config);
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
@@ -275,7 +276,7 @@ fn form_of(core: &Core, arrival: &Arrival<'_>) -> Option<StreamForm> {
 }
 
 /// A client comes back by a stream.
-fn stream(core: &mut Core, now: Time, slot: u32, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
+fn stream(core: &mut Core, now: Time, slot: SessionSlot, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
     attach(core, slot, asker.link, arrival.transport, Role::Stream, out);
     hold(core, slot, arrival);
     let form = form_of(core, arrival);
@@ -288,7 +289,7 @@ fn stream(core: &mut Core, now: Time, slot: u32, asker: Asker, arrival: &Arrival
 }
 
 /// The user has accepted: if the session was opened by a stream, that begins now.
-pub(super) fn begin_stream(core: &mut Core, slot: u32, out: &mut Outputs) {
+pub(super) fn begin_stream(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     let key = core.key(slot);
     if let Some(session) = core.sessions.get_mut(slot)
         && let Carriage::Stream(form) = &session.carriage
@@ -301,7 +302,7 @@ pub(super) fn begin_stream(core: &mut Core, slot: u32, out: &mut Outputs) {
 
 // ---- polling --------------------------------------------------------------------------------------------------------
 
-fn poll(core: &mut Core, now: Time, slot: u32, asker: Asker, script: Option<u64>, out: &mut Outputs) {
+fn poll(core: &mut Core, now: Time, slot: SessionSlot, asker: Asker, script: Option<u64>, out: &mut Outputs) {
     // The newer poll is the live one; the older is answered empty (docs/protocol/legacy-0.6.md §6).
     let transport = match script {
         None => Transport::XhrPolling,
@@ -321,7 +322,7 @@ fn poll(core: &mut Core, now: Time, slot: u32, asker: Asker, script: Option<u64>
 }
 
 /// Answers the parked GET with what is queued.
-pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
     let config = Arc::clone(&core.config);
     let absent = now + config.legacy.reconnect_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
@@ -342,7 +343,7 @@ pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: u32, out: &mut Output
     set_deadline(core, slot, absent);
 }
 
-fn post(core: &mut Core, now: Time, slot: u32, asker: Asker, mut packets: Vec<Inbound>, out: &mut Outputs) {
+fn post(core: &mut Core, now: Time, slot: SessionSlot, asker: Asker, mut packets: Vec<Inbound>, out: &mut Outputs) {
     if let Some(Inbound::Payload { payload, from_form }) = packets.pop_if(|p| matches!(p, Inbound::Payload { .. })) {
         read_piece(core, slot, &payload, from_form, &mut packets);
         if !core.weigh(slot) {

@@ -19,6 +19,7 @@ use bytestring::ByteString;
 use super::message::endpoint;
 use super::requests::begin;
 use super::{Colon, Farewell, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, push, refused};
+use crate::id::{SessionSlot, SocketSlot};
 use crate::legacy::v1::{Body, Id, Packet};
 use crate::server::old_websocket::complete;
 use crate::server::{Auth, Core, Outputs, Reason, Standing, State};
@@ -29,7 +30,7 @@ use crate::{Config, Frame, Time, json};
 /// Most packets kept for namespaces that have not been joined yet.
 const MAX_HELD: usize = 64;
 
-pub(crate) fn handle(core: &mut Core, now: Time, slot: u32, packet: Inbound, out: &mut Outputs) {
+pub(crate) fn handle(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbound, out: &mut Outputs) {
     let packet = match packet {
         Inbound::Colon(packet) => packet,
         Inbound::Digest(digest) => {
@@ -106,7 +107,7 @@ fn namespace_of(packet: &Packet) -> Option<ByteString> {
     }
 }
 
-fn acknowledge_receipt(core: &mut Core, slot: u32, endpoint: &ByteString, id: &Id) {
+fn acknowledge_receipt(core: &mut Core, slot: SessionSlot, endpoint: &ByteString, id: &Id) {
     let packet = Packet {
         id: None,
         endpoint: endpoint.clone(),
@@ -119,7 +120,14 @@ fn acknowledge_receipt(core: &mut Core, slot: u32, endpoint: &ByteString, id: &I
 }
 
 /// The client wants to join a namespace. It is told by the endpoint that it has used, query and all (docs/protocol/legacy-0.9.md §11).
-fn connect(core: &mut Core, slot: u32, packet: &Packet, namespace: ByteString, query: &ByteString, out: &mut Outputs) {
+fn connect(
+    core: &mut Core,
+    slot: SessionSlot,
+    packet: &Packet,
+    namespace: ByteString,
+    query: &ByteString,
+    out: &mut Outputs,
+) {
     if core.is_full(slot) {
         return;
     }
@@ -168,13 +176,13 @@ fn connect(core: &mut Core, slot: u32, packet: &Packet, namespace: ByteString, q
 }
 
 /// The endpoint by which the client knows a namespace.
-pub(super) fn known_as(core: &mut Core, slot: u32, namespace: &str) -> ByteString {
+pub(super) fn known_as(core: &mut Core, slot: SessionSlot, namespace: &str) -> ByteString {
     let rare = colon_mut(core, slot).and_then(|colon| colon.rare.as_ref());
     let alias = rare.and_then(|rare| rare.aliases.iter().find(|(name, _)| *name == *namespace));
     alias.map_or_else(|| ByteString::from(endpoint(namespace)), |(_, alias)| alias.clone())
 }
 
-pub(super) fn forget_alias(core: &mut Core, slot: u32, namespace: &str) {
+pub(super) fn forget_alias(core: &mut Core, slot: SessionSlot, namespace: &str) {
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -204,7 +212,7 @@ pub(crate) fn readdress(colon: &Colon, frame: &Frame) -> Frame {
 }
 
 /// A message or an event for the user.
-fn deliver(core: &Core, socket: u32, packet: &Packet, out: &mut Outputs) {
+fn deliver(core: &Core, socket: SocketSlot, packet: &Packet, out: &mut Outputs) {
     // An id that is no number of ours can be acknowledged on receipt, but not later.
     let by_application = packet.id.as_ref().filter(|id| id.by_application);
     let ack = by_application.and_then(|id| id.digits.parse().ok());
@@ -240,7 +248,7 @@ fn arguments(array: Option<&ByteString>, config: &Config) -> Option<Args> {
 }
 
 /// Keeps a packet for a namespace that may yet be joined.
-fn hold(core: &mut Core, slot: u32, packet: &Packet) {
+fn hold(core: &mut Core, slot: SessionSlot, packet: &Packet) {
     let max_bytes = core.config.max_payload;
     let Some(colon) = colon_mut(core, slot) else { return };
     let rare = colon.rare.get_or_insert_default();
@@ -253,7 +261,7 @@ fn hold(core: &mut Core, slot: u32, packet: &Packet) {
 }
 
 /// Delivers what was kept for a namespace that has been joined.
-pub(super) fn release(core: &mut Core, slot: u32, namespace: &str, socket: u32, out: &mut Outputs) {
+pub(super) fn release(core: &mut Core, slot: SessionSlot, namespace: &str, socket: SocketSlot, out: &mut Outputs) {
     let Some(rare) = colon_mut(core, slot).and_then(|colon| colon.rare.as_mut()) else {
         return;
     };

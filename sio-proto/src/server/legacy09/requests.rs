@@ -13,6 +13,7 @@ use super::{
     Colon, Farewell, Phase, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, push, set_deadline,
 };
 use crate::detect::{self, Exchange, Transport};
+use crate::id::SessionSlot;
 use crate::legacy::transports::{Family, JSONP_CONTENT_TYPE, write_jsonp as write_script, write_jsonp_error};
 use crate::legacy::v1::handshake::{self, Handshake as Answer};
 use crate::legacy::v1::{Body, NOT_HANDSHAKEN, Packet};
@@ -151,7 +152,7 @@ const fn is_jsonp(route: &detect::V1) -> bool {
 
 /// The session with this id, if it is one of this generation: an id of another is unknown here (docs/protocol/detection.md §5). So is one that lives on
 /// a websocket or stream from elsewhere: its id is no key to it (docs/protocol/legacy-0.9.md §9).
-fn find(core: &Core, sid: &str, peer: &Peer) -> Option<u32> {
+fn find(core: &Core, sid: &str, peer: &Peer) -> Option<SessionSlot> {
     let slot = core.find_session(sid)?;
     let session = core.sessions.get(slot)?;
     (session.wiring.legacy09().is_some() && !session.is_held_against(peer)).then_some(slot)
@@ -220,14 +221,20 @@ fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Opt
 }
 
 /// Refuses the handshake that waits; there is no session then.
-pub(super) fn refuse_handshake(core: &mut Core, slot: u32, status: u16, message: &'static str, out: &mut Outputs) {
+pub(super) fn refuse_handshake(
+    core: &mut Core,
+    slot: SessionSlot,
+    status: u16,
+    message: &'static str,
+    out: &mut Outputs,
+) {
     if let Some((asker, script)) = take_parked(core, slot) {
         refuse(asker, script, status, message, out);
     }
     core.remove_session(slot, Reason::ForcedServerClose, out);
 }
 
-pub(super) fn answer_handshake(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+pub(super) fn answer_handshake(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
     let config = Arc::clone(&core.config);
     let Some(session) = core.sessions.get(slot) else { return };
     let flashsocket = config.legacy09.flashsocket;
@@ -270,7 +277,7 @@ pub(super) fn answer_handshake(core: &mut Core, now: Time, slot: u32, out: &mut 
 fn upgrade(
     core: &mut Core,
     now: Time,
-    slot: Option<u32>,
+    slot: Option<SessionSlot>,
     asker: Asker,
     request: &Request,
     transport: Transport,
@@ -311,7 +318,7 @@ fn tell_unknown(core: &mut Core, agreed: &Agreed, out: &mut Outputs) {
 }
 
 /// What waits leaves on a new websocket or stream.
-pub(super) fn begin(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+pub(super) fn begin(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
     if core.sessions.get(slot).is_some_and(|s| s.state == State::Closing) {
         return finish(core, slot, Reason::ForcedServerClose, Farewell::Nothing, out);
     }
@@ -319,7 +326,7 @@ pub(super) fn begin(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
     core.mark_ready(slot);
 }
 
-fn stream(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, request: &Request, out: &mut Outputs) {
+fn stream(core: &mut Core, now: Time, slot: Option<SessionSlot>, asker: Asker, request: &Request, out: &mut Outputs) {
     let (link, form) = (
         asker.link,
         StreamForm::new(StreamEncoding::Htmlfile09, request.http.exchange()),
@@ -347,7 +354,7 @@ fn not_handshaken(core: &mut Core) -> Frame {
 fn poll(
     core: &mut Core,
     now: Time,
-    slot: Option<u32>,
+    slot: Option<SessionSlot>,
     asker: Asker,
     transport: Transport,
     script: Option<u64>,
@@ -375,7 +382,7 @@ fn poll(
 }
 
 /// Gives the session a new link; the one it had is let go. The last transport that is opened is the session's (docs/protocol/legacy-0.9.md §6).
-fn attach(core: &mut Core, slot: u32, link: LinkId, transport: Transport, role: Role, out: &mut Outputs) {
+fn attach(core: &mut Core, slot: SessionSlot, link: LinkId, transport: Transport, role: Role, out: &mut Outputs) {
     detach(core, slot, out);
     let connect = Frame::text(&mut core.buffer, |b| {
         Packet::new(Body::Connect(ByteString::new())).encode(b);
@@ -395,7 +402,7 @@ fn attach(core: &mut Core, slot: u32, link: LinkId, transport: Transport, role: 
     }
 }
 
-fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
+fn detach(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     if let Some((asker, script)) = take_parked(core, slot) {
         let noop = Frame::text(&mut core.buffer, |b| Packet::new(Body::Noop).encode(b));
         answer(asker, script, alloc::vec![noop], out);
@@ -411,7 +418,7 @@ fn detach(core: &mut Core, slot: u32, out: &mut Outputs) {
 }
 
 /// Takes the parked request, if there is one, and whose script its answer is.
-pub(super) fn take_parked(core: &mut Core, slot: u32) -> Option<(Asker, Option<u64>)> {
+pub(super) fn take_parked(core: &mut Core, slot: SessionSlot) -> Option<(Asker, Option<u64>)> {
     let session = core.sessions.get_mut(slot)?;
     let asker = session.parked.take()?;
     session.link = None;
@@ -428,7 +435,7 @@ pub(super) fn answer(asker: Asker, script: Option<u64>, frames: Vec<Frame>, out:
 }
 
 /// Answers the parked poll with what is queued.
-pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
     let absent = now + core.config.legacy09.close_timeout;
     if !is_handshaken(core, slot) {
         return;
@@ -446,14 +453,14 @@ pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: u32, out: &mut Output
 }
 
 /// Answers the parked poll with what is queued, or else with a noop.
-pub(crate) fn end_poll(core: &mut Core, now: Time, slot: u32, out: &mut Outputs) {
+pub(crate) fn end_poll(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
     if core.sessions.get(slot).is_some_and(|session| session.outbox.is_empty()) {
         push(core, slot, &Packet::new(Body::Noop));
     }
     flush_poll(core, now, slot, out);
 }
 
-fn post(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, packets: Vec<Inbound>, out: &mut Outputs) {
+fn post(core: &mut Core, now: Time, slot: Option<SessionSlot>, asker: Asker, packets: Vec<Inbound>, out: &mut Outputs) {
     if matches!(packets.first(), Some(Inbound::Broken(_))) {
         return out.writes.push(asker.answer(400, None, Bytes::new()));
     }
@@ -469,7 +476,7 @@ fn post(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, packets: Ve
 }
 
 /// The page goes away, and says so.
-fn goodbye(core: &mut Core, now: Time, slot: Option<u32>, asker: Asker, out: &mut Outputs) {
+fn goodbye(core: &mut Core, now: Time, slot: Option<SessionSlot>, asker: Asker, out: &mut Outputs) {
     out.writes.push(asker.answer(200, None, Bytes::new()));
     if let Some(slot) = slot {
         close(core, now, slot, Reason::TransportClose, out);

@@ -1,5 +1,6 @@
 //! Targets, and messages to all that they mean.
 
+use crate::id::{NamespaceSlot, SessionSlot, SocketSlot};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -112,7 +113,7 @@ impl Core {
     /// Meets every member of a room, or the socket whose id the name is, that has not been met under this stamp.
     pub(super) fn stamp_room(
         &mut self,
-        namespace: u32,
+        namespace: NamespaceSlot,
         name: &str,
         room: &str,
         stamp: u32,
@@ -128,7 +129,7 @@ impl Core {
     }
 }
 
-fn stamp_members(members: &[Member], sockets: &mut Slab<Socket>, stamp: u32, meet: &mut dyn FnMut(Member)) {
+fn stamp_members(members: &[Member], sockets: &mut Slab<SocketSlot, Socket>, stamp: u32, meet: &mut dyn FnMut(Member)) {
     for member in members {
         if let Some(socket) = sockets.get_mut(member.socket).filter(|s| s.stamp != stamp) {
             socket.stamp = stamp;
@@ -143,15 +144,15 @@ fn stamp_members(members: &[Member], sockets: &mut Slab<Socket>, stamp: u32, mee
     reason = "the parts of the core that a recipient concerns"
 )]
 fn fan_out(
-    sessions: &mut Slab<Session>,
+    sessions: &mut Slab<SessionSlot, Session>,
     config: &Config,
-    ready: &mut VecDeque<u32>,
+    ready: &mut VecDeque<SessionSlot>,
     buffer: &mut BytesMut,
     backlog: &mut Backlog,
     member: Member,
     moment: Time,
     message: &mut Message,
-    full: &mut Vec<u32>,
+    full: &mut Vec<SessionSlot>,
 ) {
     let Some(session) = sessions.get_mut(member.session).filter(|s| s.state == State::Open) else {
         return;

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::{Core, Handshake, Outputs, SessionQuota, Shard, Standing, State, Time};
+use crate::id::{SessionSlot, SocketSlot};
 use crate::server::quota::{NoRoom, SESSION_BYTES};
 
 /// Most sessions that go to make room for one: more would be work that the new one does not pay for.
@@ -65,7 +66,7 @@ impl Core {
     }
 
     /// The client of a session has done more than to open it. Looks at one flag, so it may be called for every request.
-    pub(crate) fn came_back(&mut self, slot: u32) {
+    pub(crate) fn came_back(&mut self, slot: SessionSlot) {
         if let Some(session) = self.sessions.get_mut(slot)
             && session.place.is_some()
         {
@@ -75,13 +76,12 @@ impl Core {
     }
 
     /// A session that is wanted leaves the lobby.
-    pub(super) fn leave_lobby(&mut self, slot: u32) {
+    pub(super) fn leave_lobby(&mut self, slot: SessionSlot) {
         let sockets = &self.sockets;
         let Some(session) = self.sessions.get_mut(slot) else {
             return;
         };
-        let is_connected =
-            |socket: &u32| matches!(sockets.get(*socket), Some(socket) if socket.standing == Standing::Connected);
+        let is_connected = |socket: &SocketSlot| matches!(sockets.get(*socket), Some(socket) if socket.standing == Standing::Connected);
         if session.came_back
             && session.state == State::Open
             && (session.is_raw() || session.sockets.iter().any(is_connected))
@@ -93,7 +93,7 @@ impl Core {
     }
 
     /// A session begins in the lobby; or it ends and only waits for its client to hear of it.
-    pub(crate) fn enter_lobby(&mut self, slot: u32) {
+    pub(crate) fn enter_lobby(&mut self, slot: SessionSlot) {
         let Some(session) = self.sessions.get_mut(slot).filter(|s| s.place.is_none()) else {
             return;
         };
@@ -116,7 +116,7 @@ impl Core {
     ///
     /// The quota is asked only when that is a [`STEP`] more or two less than before.
     #[must_use]
-    pub(crate) fn weigh(&mut self, slot: u32) -> bool {
+    pub(crate) fn weigh(&mut self, slot: SessionSlot) -> bool {
         let Some(session) = self.sessions.get_mut(slot) else {
             return true;
         };
@@ -140,7 +140,7 @@ impl Core {
     }
 
     /// Whether a session may ask for a namespace now: each CONNECT costs the user more than the client, so there is a limit for each second.
-    pub(crate) fn may_connect(&mut self, now: Time, slot: u32) -> bool {
+    pub(crate) fn may_connect(&mut self, now: Time, slot: SessionSlot) -> bool {
         let second = now.saturating_since(Time::ZERO).as_secs() as u32;
         let Some(session) = self.sessions.get_mut(slot) else {
             return false;

@@ -8,6 +8,7 @@
 //! ```
 //! Under way is what the client has yet to acknowledge, and what the user says is. Until it is closed a session works as ever.
 
+use crate::id::SessionSlot;
 use core::time::Duration;
 
 use alloc::vec::Vec;
@@ -19,7 +20,7 @@ impl Core {
     pub(super) fn drain(&mut self, now: Time, spread: Duration, patience: Duration, out: &mut Outputs) {
         self.shutting_down = true;
         self.patience = Some(patience);
-        let slots: Vec<u32> = self.sessions.slots().collect();
+        let slots: Vec<SessionSlot> = self.sessions.slots().collect();
         for slot in slots {
             let after = self.random_part(spread);
             if after.is_zero() {
@@ -41,7 +42,7 @@ impl Core {
     }
 
     /// A session's time to leave has come.
-    pub(super) fn leave(&mut self, now: Time, slot: u32, out: &mut Outputs) {
+    pub(super) fn leave(&mut self, now: Time, slot: SessionSlot, out: &mut Outputs) {
         let patience = self.patience.unwrap_or_default();
         let Some(session) = self.sessions.get_mut(slot).filter(|s| s.state == State::Open) else {
             return;
@@ -77,7 +78,7 @@ impl Core {
     }
 
     /// Something that was under way for a session is done. [`Core::depart`] looks at it at the end of the input.
-    pub(super) fn note_done(&mut self, session: u32) {
+    pub(super) fn note_done(&mut self, session: SessionSlot) {
         if self.is_draining() {
             self.departing.push(session);
         }

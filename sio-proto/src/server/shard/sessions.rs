@@ -7,11 +7,12 @@ use super::{
     Alarm, Blocked, Carriage, Core, Due, Form, Frame, Heartbeat, LinkId, Message, Outputs, Permit, Reason, Refused,
     SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Write, engine, legacy06,
 };
+use crate::id::{SessionSlot, SocketSlot};
 use crate::server::Wiring;
 
 /// Sessions, for the rooms of the generations.
 impl Core {
-    pub(crate) fn key(&self, slot: u32) -> SessionKey {
+    pub(crate) fn key(&self, slot: SessionSlot) -> SessionKey {
         SessionKey {
             slot,
             generation: self.sessions.generation(slot),
@@ -25,7 +26,7 @@ impl Core {
         transport: TransportKind,
         link: Option<LinkId>,
         wiring: Wiring,
-    ) -> u32 {
+    ) -> SessionSlot {
         let handshake = permit.into_handshake();
         let id = self.new_session_id(self.sessions.vacant().0);
         let session = Session {
@@ -71,16 +72,16 @@ impl Core {
         slot
     }
 
-    pub(super) fn new_sid(&mut self, slot: u32) -> Sid {
+    pub(super) fn new_sid(&mut self, slot: SocketSlot) -> Sid {
         let mut random = [0; Sid::RANDOM];
         self.entropy.fill(&mut random);
-        Sid::new(&self.key, self.index, slot, random)
+        Sid::new(&self.key, self.index, slot.0, random)
     }
 
-    fn new_session_id(&mut self, slot: u32) -> SessionId {
+    fn new_session_id(&mut self, slot: SessionSlot) -> SessionId {
         let mut random = [0; SessionId::RANDOM];
         self.entropy.fill(&mut random);
-        SessionId::new(&self.key, self.index, slot, random)
+        SessionId::new(&self.key, self.index, slot.0, random)
     }
 
     /// What about so many deadlines were for has gone.
@@ -101,14 +102,15 @@ impl Core {
     }
 
     /// The open session with this id.
-    pub(crate) fn find_session(&self, id: &str) -> Option<u32> {
+    pub(crate) fn find_session(&self, id: &str) -> Option<SessionSlot> {
         let id = SessionId::parse(id)?;
         let (shard, slot) = id.address(&self.key)?;
+        let slot = SessionSlot(slot);
         (shard == self.index && self.sessions.get(slot)?.id == id).then_some(slot)
     }
 
     /// Moves a session to another transport, with its usual carriage.
-    pub(crate) fn set_transport(&mut self, slot: u32, transport: TransportKind) {
+    pub(crate) fn set_transport(&mut self, slot: SessionSlot, transport: TransportKind) {
         if let Some(session) = self.sessions.get_mut(slot) {
             session.carriage = Carriage::of(transport);
             let before = core::mem::replace(&mut session.transport, transport);
@@ -120,7 +122,7 @@ impl Core {
     }
 
     /// Puts a session that has packets and a way for them on the ready list.
-    pub(crate) fn mark_ready(&mut self, slot: u32) {
+    pub(crate) fn mark_ready(&mut self, slot: SessionSlot) {
         if let Some(session) = self.sessions.get_mut(slot)
             && !session.ready
             && session.link.is_some()
@@ -156,7 +158,7 @@ impl Core {
     }
 
     /// Queues one packet of the protocol itself.
-    pub(crate) fn push_control(&mut self, slot: u32, frame: Frame) {
+    pub(crate) fn push_control(&mut self, slot: SessionSlot, frame: Frame) {
         if let Some(session) = self.sessions.get_mut(slot) {
             if !session.queue_control(frame, &self.config, &mut self.backlog) && self.overfull.last() != Some(&slot) {
                 self.overfull.push(slot);
@@ -166,12 +168,12 @@ impl Core {
     }
 
     /// Whether the queue of a session takes no more messages.
-    pub(crate) fn is_full(&self, slot: u32) -> bool {
+    pub(crate) fn is_full(&self, slot: SessionSlot) -> bool {
         self.sessions.get(slot).is_some_and(|s| s.is_full(&self.config))
     }
 
     /// Queues a message.
-    pub(super) fn send(&mut self, now: Time, slot: u32, message: &mut Message) -> Result<(), SendError> {
+    pub(super) fn send(&mut self, now: Time, slot: SessionSlot, message: &mut Message) -> Result<(), SendError> {
         let session = self
             .sessions
             .get_mut(slot)
@@ -213,7 +215,7 @@ impl Core {
     }
 
     /// Tells the user that all sockets of a session are gone. The session itself stays.
-    pub(crate) fn end_sockets(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
+    pub(crate) fn end_sockets(&mut self, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
         let Some(session) = self.sessions.get_mut(slot) else {
             return;
         };
@@ -224,7 +226,7 @@ impl Core {
     }
 
     /// Forgets a session. Its links are forgotten too; what they still have to carry is in `out` already.
-    pub(crate) fn remove_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
+    pub(crate) fn remove_session(&mut self, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
         self.end_sockets(slot, reason, out);
         if let Some(mut session) = self.sessions.remove(slot) {
             if let Some((link, answer)) = engine::farewell_answer(&mut session) {

@@ -1,5 +1,6 @@
 //! Sockets: asked for, let in or refused, heard, gone. What a generation makes of it is in its own room.
 
+use crate::id::{SessionSlot, SocketSlot};
 use crate::id::{derived_from, is_an_id};
 use crate::server::rooms;
 
@@ -15,7 +16,7 @@ use super::{
 
 /// Sockets, namespaces and rooms, for the rooms of the generations.
 impl Core {
-    pub(crate) fn socket_key(&self, slot: u32) -> SocketKey {
+    pub(crate) fn socket_key(&self, slot: SocketSlot) -> SocketKey {
         SocketKey {
             slot,
             generation: self.sockets.generation(slot),
@@ -49,12 +50,13 @@ impl Core {
 
     fn find(&self, sid: &Sid) -> Option<SocketKey> {
         let (shard, slot) = sid.address(&self.key)?;
+        let slot = SocketSlot(slot);
         let socket = self.sockets.get(slot).filter(|_| shard == self.index)?;
         (socket.sid == *sid && socket.standing == Standing::Connected).then(|| self.socket_key(slot))
     }
 
     /// The socket of a session in a namespace. A session is in few namespaces: looking through them beats a map.
-    pub(crate) fn socket_in(&self, session: u32, namespace: &str) -> Option<(u32, Standing)> {
+    pub(crate) fn socket_in(&self, session: SessionSlot, namespace: &str) -> Option<(SocketSlot, Standing)> {
         self.sessions.get(session)?.sockets.iter().find_map(|slot| {
             let socket = self.sockets.get(*slot)?;
             (*self.namespaces.get(socket.namespace).name == *namespace).then_some((*slot, socket.standing))
@@ -62,7 +64,7 @@ impl Core {
     }
 
     /// The name of the namespace a socket is in, and its id.
-    pub(crate) fn socket_names(&self, slot: u32) -> Option<(ByteString, Sid)> {
+    pub(crate) fn socket_names(&self, slot: SocketSlot) -> Option<(ByteString, Sid)> {
         let socket = self.sockets.get(slot)?;
         Some((self.namespaces.get(socket.namespace).name.clone(), socket.sid))
     }
@@ -70,7 +72,7 @@ impl Core {
     /// A session asks to join a namespace it is not in. Limits are asked first: nothing is made for a CONNECT that is refused.
     pub(crate) fn ask(
         &mut self,
-        slot: u32,
+        slot: SessionSlot,
         namespace: &ByteString,
         auth: Auth,
         out: &mut Outputs,
@@ -170,7 +172,7 @@ impl Core {
     }
 
     /// An event for the user, from a connected socket.
-    pub(crate) fn event(&self, socket: u32, name: ByteString, args: Args, ack: Option<u64>, out: &mut Outputs) {
+    pub(crate) fn event(&self, socket: SocketSlot, name: ByteString, args: Args, ack: Option<u64>, out: &mut Outputs) {
         out.deliveries.push(Delivery::Event {
             socket: self.socket_key(socket),
             name,
@@ -180,7 +182,7 @@ impl Core {
     }
 
     /// An acknowledgement for the user; ids that are not owed are ignored.
-    pub(crate) fn acknowledged(&mut self, socket: u32, id: u64, args: Args, out: &mut Outputs) {
+    pub(crate) fn acknowledged(&mut self, socket: SocketSlot, id: u64, args: Args, out: &mut Outputs) {
         let owed = self.sockets.get_mut(socket).filter(|s| s.acks.contains(&id));
         if let Some(owed) = owed {
             owed.acks.remove(&id);
@@ -196,7 +198,7 @@ impl Core {
     }
 
     /// The client left a namespace.
-    pub(crate) fn left(&mut self, session_slot: u32, socket: u32, reason: Reason, out: &mut Outputs) {
+    pub(crate) fn left(&mut self, session_slot: SessionSlot, socket: SocketSlot, reason: Reason, out: &mut Outputs) {
         if let Some(session) = self.sessions.get_mut(session_slot) {
             session.sockets.retain(|s| *s != socket);
         }
@@ -211,7 +213,7 @@ impl Core {
         self.note_done(session);
     }
 
-    pub(super) fn end_socket(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
+    pub(super) fn end_socket(&mut self, slot: SocketSlot, reason: Reason, out: &mut Outputs) {
         let key = self.socket_key(slot);
         let Some(socket) = self.sockets.get_mut(slot) else {
             return;
@@ -235,14 +237,14 @@ impl Core {
     }
 
     /// The names of the rooms a socket is in, the one of its own id not among them.
-    pub(super) fn rooms_of(&self, slot: u32) -> Vec<ByteString> {
+    pub(super) fn rooms_of(&self, slot: SocketSlot) -> Vec<ByteString> {
         let rooms = self.sockets.get(slot).map_or(&[][..], |socket| &socket.rooms);
         let rooms = rooms.iter().filter_map(|(room, _)| self.rooms.get(*room));
         rooms.map(|room| room.name.clone()).collect()
     }
 
     /// Takes a socket out of rooms, namespace and session.
-    pub(super) fn forget_socket(&mut self, slot: u32) {
+    pub(super) fn forget_socket(&mut self, slot: SocketSlot) {
         rooms::leave_all(&mut self.rooms, &mut self.namespaces, &mut self.sockets, slot);
         let Some(socket) = self.sockets.remove(slot) else {
             return;
@@ -267,7 +269,7 @@ impl Core {
     }
 
     /// Whether the id is this connected socket's own.
-    fn is_own_id(&self, slot: u32, id: &str) -> bool {
+    fn is_own_id(&self, slot: SocketSlot, id: &str) -> bool {
         let Some(socket) = self.sockets.get(slot) else {
             return false;
         };
@@ -276,7 +278,7 @@ impl Core {
     }
 
     /// Puts a connected socket into a room, unless the name is another's id.
-    pub(super) fn join(&mut self, slot: u32, room: &str) -> Result<(), SendError> {
+    pub(super) fn join(&mut self, slot: SocketSlot, room: &str) -> Result<(), SendError> {
         if is_an_id(&self.key, room) {
             // In the room of its own id every socket is already.
             return self.is_own_id(slot, room).then_some(()).ok_or(SendError::Reserved);

@@ -70,7 +70,10 @@ fn deadlines_of_answered_questions_go() {
     let mut world = World::new();
     let link = world.send(None, WEBSOCKET);
     world.send(Some(link), &text("40"));
-    let socket = SocketKey { slot: 0, generation: 0 };
+    let socket = SocketKey {
+        slot: SocketSlot(0),
+        generation: 0,
+    };
     for id in 0..20_000 {
         let timeout = Some(Duration::from_secs(3_600));
         let ask = |shard: &mut Shard, _: &mut Outputs| {

@@ -9,6 +9,7 @@ use super::{
 };
 #[cfg(doc)]
 use crate::Config;
+use crate::id::SessionSlot;
 
 /// Links that take nothing, and what waits for them.
 impl Shard {
@@ -67,7 +68,7 @@ impl Shard {
 
 impl Core {
     /// A session's outbox has been given to its link.
-    pub(super) fn note_taken(&mut self, now: Time, slot: u32) {
+    pub(super) fn note_taken(&mut self, now: Time, slot: SessionSlot) {
         let Some(session) = self.sessions.get_mut(slot) else {
             return;
         };
@@ -104,7 +105,7 @@ impl Core {
     }
 
     /// Takes a session's websocket or stream away, without another byte.
-    fn abort_link(&mut self, slot: u32, out: &mut Outputs) {
+    fn abort_link(&mut self, slot: SessionSlot, out: &mut Outputs) {
         if let Some(session) = self.sessions.get_mut(slot)
             && session.parked.is_none()
             && let Some(link) = session.link.take()
@@ -116,7 +117,7 @@ impl Core {
     }
 
     /// Ends a session whose peer does not take what waits for it: all of that is let go at once, and a websocket or stream is cut.
-    pub(crate) fn cut_session(&mut self, slot: u32, reason: Reason, out: &mut Outputs) {
+    pub(crate) fn cut_session(&mut self, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
         self.abort_link(slot, out);
         let Some(session) = self.sessions.get_mut(slot) else {
             return;
@@ -138,12 +139,12 @@ impl Core {
         if excess == 0 {
             return;
         }
-        let waiting = |slot: u32| {
+        let waiting = |slot: SessionSlot| {
             let session = self.sessions.get(slot)?;
             let bytes = session.charged + session.held;
             (bytes > 0).then_some((bytes, slot))
         };
-        let mut waiting: Vec<(usize, u32)> = self.sessions.slots().filter_map(waiting).collect();
+        let mut waiting: Vec<(usize, SessionSlot)> = self.sessions.slots().filter_map(waiting).collect();
         waiting.sort_unstable();
         while excess > 0
             && let Some((bytes, slot)) = waiting.pop()

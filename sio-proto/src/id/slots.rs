@@ -1,0 +1,38 @@
+//! Places in a shard's tables, each kind with a type of its own: the slot of a session is no slot of a socket.
+
+/// A place in a table.
+pub(crate) trait Slot: Copy {
+    /// The place of this number.
+    fn new(number: u32) -> Self;
+    /// Its number.
+    fn number(self) -> u32;
+}
+
+macro_rules! slots {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub(crate) struct $name(pub(crate) u32);
+
+        impl Slot for $name {
+            fn new(number: u32) -> Self {
+                Self(number)
+            }
+
+            fn number(self) -> u32 {
+                self.0
+            }
+        }
+    )*};
+}
+
+slots! {
+    /// Where a session stands in its shard.
+    SessionSlot
+    /// Where a socket stands in its shard.
+    SocketSlot
+    /// Where a namespace stands in its shard.
+    NamespaceSlot
+    /// Where a room stands in its shard.
+    RoomSlot
+}
