@@ -27,17 +27,15 @@ pub(crate) mod legacy06;
 pub(crate) mod legacy09;
 mod links;
 mod lobby;
+mod membership;
 mod message;
-mod namespace;
 mod old_websocket;
 mod output;
 mod quota;
-mod rooms;
 mod route;
 mod session;
 mod shard;
 mod slab;
-mod socket;
 mod stream;
 mod timers;
 
@@ -52,10 +50,10 @@ pub use command::{AckRequest, Command, SendError, Target};
 pub use counters::{Count, Counters, Refused};
 pub use delivery::{AckError, Delivery};
 pub use facade::{Output, Server};
+pub use membership::RoomWatch;
 pub use message::{Encoded, Form, Forms, Message};
 pub use output::{Body, Hixie, Outputs, Response, Upgrade, Write};
 pub use quota::{LocalQuota, NoRoom, QuotaLimits, SessionQuota, network_of};
-pub use rooms::RoomWatch;
 pub use route::{Routed, Router};
 pub use shard::Shard;
 pub use stream::{Part, Stream, StreamEncoding, StreamForm};
@@ -76,5 +74,5 @@ pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {
     }
 }
 
-pub(crate) use socket::{NoEntry, Standing};
+pub(crate) use membership::{NoEntry, Standing};
 pub(crate) use timers::Alarm;

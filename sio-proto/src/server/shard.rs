@@ -30,11 +30,9 @@ use bytestring::ByteString;
 
 use super::links::{Links, Role};
 use super::lobby::Lobby;
-use super::namespace::Namespaces;
+use super::membership::{Member, Membership, NoEntry, Standing};
 use super::quota::{LocalQuota, QuotaLimits};
-use super::rooms::Room;
 use super::slab::Slab;
-use super::socket::{Member, NoEntry, Socket, Standing};
 use super::timers::{Due, Timers};
 use super::{
     AckError, AckRequest, Admission, Alarm, Auth, Backlog, Blocked, Budget, Carriage, Cause, Command, Counters,
@@ -43,7 +41,7 @@ use super::{
     legacy06,
 };
 use crate::config::ConfigError;
-use crate::id::{RoomSlot, SessionSlot, SocketSlot};
+use crate::id::SessionSlot;
 use crate::id::{SessionId, SidKey};
 use crate::socket::Args;
 use crate::wire::Inbound;
@@ -63,14 +61,11 @@ pub(crate) struct Core {
     pub(crate) timers: Timers,
     /// Scratch for encoding.
     pub(crate) buffer: BytesMut,
-    sockets: Slab<SocketSlot, Socket>,
-    namespaces: Namespaces,
-    rooms: Slab<RoomSlot, Room>,
+    membership: Membership,
     ready: VecDeque<SessionSlot>,
     pub(crate) counters: Counters,
     /// Sessions of each codec of plain messages.
     plain_sessions: [u32; Legacy::MAX_CODECS],
-    stamp: u32,
     shutting_down: bool,
     /// How long a session that leaves is waited for, once the server drains.
     patience: Option<Duration>,
@@ -112,13 +107,10 @@ impl Shard {
                 links: Links::default(),
                 sessions: Slab::new(),
                 buffer: BytesMut::new(),
-                sockets: Slab::new(),
-                namespaces: Namespaces::new(),
-                rooms: Slab::new(),
+                membership: Membership::new(),
                 ready: VecDeque::new(),
                 counters: Counters::default(),
                 plain_sessions: [0; Legacy::MAX_CODECS],
-                stamp: 0,
                 shutting_down: false,
                 patience: None,
                 departing: Vec::new(),
@@ -217,7 +209,7 @@ impl Shard {
                     }
                 }
                 Due::Ack(key, id) => {
-                    if let Some(socket) = self.core.socket_mut(key)
+                    if let Some(socket) = self.core.membership.find_mut(key)
                         && socket.acks.remove(&id)
                     {
                         let session = socket.session;
@@ -320,7 +312,10 @@ impl Shard {
     ) -> Result<(), SendError> {
         let core = &mut self.core;
         let max_acks = core.config.max_pending_acks;
-        let target = core.socket_mut(socket).filter(|s| s.standing == Standing::Connected);
+        let target = core
+            .membership
+            .find(socket)
+            .filter(|s| s.standing == Standing::Connected);
         let target = target.ok_or(SendError::Disconnected)?;
         let slot = target.session;
         if ack.is_some() && target.acks.len() >= max_acks {
@@ -328,7 +323,7 @@ impl Shard {
         }
         core.send(now, slot, message)?;
         if let Some(ack) = ack
-            && let Some(target) = core.sockets.get_mut(socket.slot)
+            && let Some(target) = core.membership.get_mut(socket.slot)
         {
             target.acks.insert(ack.id);
             if let Some(timeout) = ack.timeout {
@@ -355,7 +350,8 @@ impl Shard {
     /// [`Config::max_room_bytes_per_socket`].
     pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
         let core = &mut self.core;
-        core.socket_mut(socket)
+        core.membership
+            .find(socket)
             .filter(|s| s.standing == Standing::Connected)
             .ok_or(SendError::Disconnected)?;
         core.join(socket.slot, room)
@@ -363,19 +359,13 @@ impl Shard {
 
     /// Has `watch` told of rooms from here on. Call it before there are any.
     pub fn watch_rooms(&mut self, watch: Box<dyn RoomWatch>) {
-        self.core.namespaces.watch(watch);
+        self.core.membership.watch(watch);
     }
 
     /// Makes a socket leave a room, if it is in it.
     pub fn leave(&mut self, socket: SocketKey, room: &str) {
-        if self.core.socket_mut(socket).is_some() {
-            super::rooms::leave(
-                &mut self.core.rooms,
-                &mut self.core.namespaces,
-                &mut self.core.sockets,
-                socket.slot,
-                room,
-            );
+        if self.core.membership.find(socket).is_some() {
+            self.core.membership.leave(socket.slot, room);
         }
     }
 
@@ -395,20 +385,13 @@ impl Shard {
             Command::Leave { target, rooms } => {
                 for member in self.core.members(&target) {
                     for room in &rooms {
-                        let core = &mut self.core;
-                        super::rooms::leave(
-                            &mut core.rooms,
-                            &mut core.namespaces,
-                            &mut core.sockets,
-                            member.socket,
-                            room,
-                        );
+                        self.core.membership.leave(member.socket, room);
                     }
                 }
             }
             Command::Disconnect { target, close } => {
                 for member in self.core.members(&target) {
-                    let key = self.core.socket_key(member.socket);
+                    let key = self.core.membership.key(member.socket);
                     self.core.disconnect(now, key, close, out);
                 }
             }
@@ -504,9 +487,9 @@ impl Shard {
     #[must_use]
     pub fn rooms(&self, socket: SocketKey) -> Vec<ByteString> {
         let core = &self.core;
-        match core.sockets.holds(socket.slot, socket.generation) {
-            true => core.rooms_of(socket.slot),
-            false => Vec::new(),
+        match core.membership.find(socket) {
+            Some(_) => core.membership.rooms_of(socket.slot),
+            None => Vec::new(),
         }
     }
 
@@ -516,18 +499,14 @@ impl Shard {
         self.core
             .members(target)
             .into_iter()
-            .map(|m| self.core.socket_key(m.socket))
+            .map(|m| self.core.membership.key(m.socket))
             .collect()
     }
 
     /// How a socket's packets travel at the moment.
     #[must_use]
     pub fn transport(&self, socket: SocketKey) -> Option<TransportKind> {
-        let entry = self
-            .core
-            .sockets
-            .get(socket.slot)
-            .filter(|_| self.core.sockets.holds(socket.slot, socket.generation))?;
+        let entry = self.core.membership.find(socket)?;
         self.core.sessions.get(entry.session).map(|s| s.transport)
     }
 }

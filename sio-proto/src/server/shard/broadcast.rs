@@ -1,14 +1,12 @@
 //! Targets, and messages to all that they mean.
 
-use crate::id::{NamespaceSlot, SessionSlot, SocketSlot};
+use crate::id::SessionSlot;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
 
-use super::{
-    Backlog, Config, Core, Member, Message, Outputs, Reason, SendError, Session, Slab, Socket, State, Target, Time,
-};
+use super::{Backlog, Config, Core, Member, Message, Outputs, Reason, SendError, Session, Slab, State, Target, Time};
 
 /// Targets and broadcast.
 impl Core {
@@ -28,21 +26,14 @@ impl Core {
             config,
             ready,
             buffer,
-            namespaces,
-            rooms,
+            membership,
             backlog,
             ..
         } = self;
-        let named = || {
-            let namespace = namespaces.get(namespaces.find(&target.namespace)?);
-            let Some(room) = target.rooms.first() else {
-                return Some(&*namespace.members);
-            };
-            rooms.get(*namespace.rooms.get(room)?).map(|room| &*room.members)
-        };
+        let room = target.rooms.first().map(|room| &**room);
         let members = match &found {
             Some(found) => found,
-            None => named().unwrap_or(single.as_slice()),
+            None => membership.all(&target.namespace, room).unwrap_or(single.as_slice()),
         };
         for member in members {
             fan_out(
@@ -73,8 +64,8 @@ impl Core {
     /// The member whose id is this room name.
     pub(super) fn member_by_id(&self, namespace: &str, room: &str) -> Option<Member> {
         let key = self.find_named(Some(namespace), room)?;
-        let socket = self.sockets.get(key.slot)?;
-        (*self.namespaces.get(socket.namespace).name == *namespace).then_some(Member {
+        let socket = self.membership.find(key)?;
+        (**self.membership.namespace_of(socket) == *namespace).then_some(Member {
             socket: key.slot,
             session: socket.session,
         })
@@ -82,59 +73,9 @@ impl Core {
 
     /// The members a target means, each once.
     pub(super) fn members(&mut self, target: &Target) -> Vec<Member> {
-        let Some(namespace) = self.namespaces.find(&target.namespace) else {
-            return Vec::new();
-        };
-        self.stamp = self.stamp.wrapping_add(1);
-        let stamp = self.stamp;
-        if let Some(key) = target.except_socket
-            && let Some(socket) = self.socket_mut(key)
-        {
-            socket.stamp = stamp;
-        }
-        for room in &target.except {
-            self.stamp_room(namespace, &target.namespace, room, stamp, &mut |_| ());
-        }
-        let mut found = Vec::new();
-        if target.rooms.is_empty() {
-            let Self {
-                namespaces, sockets, ..
-            } = self;
-            stamp_members(&namespaces.get(namespace).members, sockets, stamp, &mut |m| {
-                found.push(m)
-            });
-        }
-        for room in &target.rooms {
-            self.stamp_room(namespace, &target.namespace, room, stamp, &mut |m| found.push(m));
-        }
-        found
-    }
-
-    /// Meets every member of a room, or the socket whose id the name is, that has not been met under this stamp.
-    pub(super) fn stamp_room(
-        &mut self,
-        namespace: NamespaceSlot,
-        name: &str,
-        room: &str,
-        stamp: u32,
-        meet: &mut dyn FnMut(Member),
-    ) {
-        if let Some(&slot) = self.namespaces.get(namespace).rooms.get(room) {
-            let Self { rooms, sockets, .. } = self;
-            let members = rooms.get(slot).map_or(&[][..], |r| &r.members);
-            stamp_members(members, sockets, stamp, meet);
-        } else if let Some(member) = self.member_by_id(name, room) {
-            stamp_members(&[member], &mut self.sockets, stamp, meet);
-        }
-    }
-}
-
-fn stamp_members(members: &[Member], sockets: &mut Slab<SocketSlot, Socket>, stamp: u32, meet: &mut dyn FnMut(Member)) {
-    for member in members {
-        if let Some(socket) = sockets.get_mut(member.socket).filter(|s| s.stamp != stamp) {
-            socket.stamp = stamp;
-            meet(*member);
-        }
+        let names = target.except.iter().chain(&target.rooms);
+        let singles: Vec<_> = names.map(|name| self.member_by_id(&target.namespace, name)).collect();
+        self.membership.members(target, &singles)
     }
 }
 

@@ -77,11 +77,11 @@ impl Core {
 
     /// A session that is wanted leaves the lobby.
     pub(super) fn leave_lobby(&mut self, slot: SessionSlot) {
-        let sockets = &self.sockets;
+        let membership = &self.membership;
         let Some(session) = self.sessions.get_mut(slot) else {
             return;
         };
-        let is_connected = |socket: &SocketSlot| matches!(sockets.get(*socket), Some(socket) if socket.standing == Standing::Connected);
+        let is_connected = |socket: &SocketSlot| matches!(membership.get(*socket), Some(socket) if socket.standing == Standing::Connected);
         if session.came_back
             && session.state == State::Open
             && (session.is_raw() || session.sockets.iter().any(is_connected))

@@ -58,10 +58,10 @@ impl Core {
             let Some(&socket) = self.sessions.get(slot).and_then(|s| s.sockets.get(at)) else {
                 break;
             };
-            if let Some(socket) = self.sockets.get_mut(socket) {
+            if let Some(socket) = self.membership.get_mut(socket) {
                 socket.held = true;
             }
-            let socket = self.socket_key(socket);
+            let socket = self.membership.key(socket);
             out.deliveries.push(Delivery::Leaving { socket });
         }
         self.timers.arm_leave(now + patience, self.key(slot), true);
@@ -69,7 +69,7 @@ impl Core {
 
     /// The user has nothing under way for a socket that is leaving.
     pub(super) fn release(&mut self, now: Time, key: SocketKey, out: &mut Outputs) {
-        if let Some(socket) = self.socket_mut(key) {
+        if let Some(socket) = self.membership.find_mut(key) {
             socket.held = false;
             let session = socket.session;
             self.departing.push(session);
@@ -91,7 +91,7 @@ impl Core {
             let Some(session) = self.sessions.get(slot) else {
                 continue;
             };
-            let mut sockets = session.sockets.iter().filter_map(|socket| self.sockets.get(*socket));
+            let mut sockets = session.sockets.iter().filter_map(|socket| self.membership.get(*socket));
             if session.leaving && session.state == State::Open && sockets.all(|s| !s.held && s.acks.is_empty()) {
                 self.close_session(now, slot, Reason::ServerShuttingDown, out);
             }

@@ -89,15 +89,10 @@ impl Core {
         if !self.timers.note_stale(deadlines) {
             return;
         }
-        let (sessions, sockets) = (&self.sessions, &self.sockets);
+        let (sessions, membership) = (&self.sessions, &self.membership);
         self.timers.retain(|due| match due {
             Due::Session(key, ..) | Due::Leave(key, _) => sessions.holds(key.slot, key.generation),
-            Due::Ack(key, id) => {
-                let socket = sockets
-                    .get(key.slot)
-                    .filter(|_| sockets.holds(key.slot, key.generation));
-                socket.is_some_and(|socket| socket.acks.contains(id))
-            }
+            Due::Ack(key, id) => membership.find(*key).is_some_and(|socket| socket.acks.contains(id)),
         });
     }
 

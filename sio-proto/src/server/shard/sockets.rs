@@ -1,33 +1,19 @@
 //! Sockets: asked for, let in or refused, heard, gone. What a generation makes of it is in its own room.
 
-use crate::id::{SessionSlot, SocketSlot};
-use crate::id::{derived_from, is_an_id};
-use crate::server::rooms;
-
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
 use super::{
-    AckError, Args, Auth, Core, Delivery, Member, NoEntry, Outputs, Reason, SendError, Sid, Socket, SocketKey,
-    Standing, Time,
+    AckError, Args, Auth, Core, Delivery, NoEntry, Outputs, Reason, SendError, Sid, SocketKey, Standing, Time,
 };
+use crate::id::{SessionSlot, SocketSlot, derived_from, is_an_id};
+use crate::server::membership::{RoomLimits, Socket};
 
 /// Sockets, namespaces and rooms, for the rooms of the generations.
 impl Core {
     pub(crate) fn socket_key(&self, slot: SocketSlot) -> SocketKey {
-        SocketKey {
-            slot,
-            generation: self.sockets.generation(slot),
-        }
-    }
-
-    pub(super) fn socket_mut(&mut self, key: SocketKey) -> Option<&mut Socket> {
-        if !self.sockets.holds(key.slot, key.generation) {
-            return None;
-        }
-        self.sockets.get_mut(key.slot)
+        self.membership.key(slot)
     }
 
     /// The connected socket with this id: the public one, or the one by which its client knows itself. Of sockets that have one
@@ -51,22 +37,20 @@ impl Core {
     fn find(&self, sid: &Sid) -> Option<SocketKey> {
         let (shard, slot) = sid.address(&self.key)?;
         let slot = SocketSlot(slot);
-        let socket = self.sockets.get(slot).filter(|_| shard == self.index)?;
+        let socket = self.membership.get(slot).filter(|_| shard == self.index)?;
         (socket.sid == *sid && socket.standing == Standing::Connected).then(|| self.socket_key(slot))
     }
 
     /// The socket of a session in a namespace. A session is in few namespaces: looking through them beats a map.
     pub(crate) fn socket_in(&self, session: SessionSlot, namespace: &str) -> Option<(SocketSlot, Standing)> {
-        self.sessions.get(session)?.sockets.iter().find_map(|slot| {
-            let socket = self.sockets.get(*slot)?;
-            (*self.namespaces.get(socket.namespace).name == *namespace).then_some((*slot, socket.standing))
-        })
+        let sockets = &self.sessions.get(session)?.sockets;
+        self.membership.in_namespace(sockets, namespace)
     }
 
     /// The name of the namespace a socket is in, and its id.
     pub(crate) fn socket_names(&self, slot: SocketSlot) -> Option<(ByteString, Sid)> {
-        let socket = self.sockets.get(slot)?;
-        Some((self.namespaces.get(socket.namespace).name.clone(), socket.sid))
+        let socket = self.membership.get(slot)?;
+        Some((self.membership.namespace_of(socket).clone(), socket.sid))
     }
 
     /// A session asks to join a namespace it is not in. Limits are asked first: nothing is made for a CONNECT that is refused.
@@ -100,26 +84,14 @@ impl Core {
         };
         let (handshake, transport, form) = (Arc::clone(&session.handshake), session.transport, session.form());
         let wire_id = session.wire_id();
-        let Some(entered) = self.namespaces.enter(namespace, self.config.max_namespaces) else {
+        let sid = self.new_sid(self.membership.vacant());
+        let max = self.config.max_namespaces;
+        let Some(socket) = self.membership.enter(sid, slot, namespace, auth_bytes, max) else {
             if let Some(session) = self.sessions.get_mut(slot) {
                 session.auth_bytes = before;
             }
             return Err(NoEntry::Namespaces);
         };
-        let sid = self.new_sid(self.sockets.vacant().0);
-        let (socket, _) = self.sockets.insert(Socket {
-            sid,
-            session: slot,
-            namespace: entered,
-            standing: Standing::Asked,
-            position: 0,
-            rooms: Vec::new(),
-            acks: alloc::collections::BTreeSet::new(),
-            held: false,
-            stamp: self.stamp,
-            auth_bytes,
-            room_bytes: 0,
-        });
         if let Some(session) = self.sessions.get_mut(slot) {
             session.sockets.push(socket);
         }
@@ -128,7 +100,9 @@ impl Core {
             session: self.key(slot),
             sid,
             wire_id,
-            namespace: self.namespaces.get(entered).name.clone(),
+            namespace: self
+                .socket_names(socket)
+                .map_or_else(|| namespace.clone(), |(name, _)| name),
             auth,
             handshake,
             generation: form.generation(),
@@ -139,27 +113,17 @@ impl Core {
     }
 
     pub(super) fn accept(&mut self, now: Time, key: SocketKey, out: &mut Outputs) -> bool {
-        let Some(socket) = self.socket_mut(key).filter(|s| s.standing == Standing::Asked) else {
+        let Some(session) = self.membership.connect(key) else {
             return false;
         };
-        socket.standing = Standing::Connected;
-        let (session, namespace) = (socket.session, socket.namespace);
-        let members = &mut self.namespaces.get_mut(namespace).members;
-        let position = members.len() as u32;
-        members.push(Member {
-            socket: key.slot,
-            session,
-        });
-        if let Some(socket) = self.sockets.get_mut(key.slot) {
-            socket.position = position;
-        }
         self.leave_lobby(session);
         self.tell_accepted(now, session, key.slot, out);
         true
     }
 
     pub(super) fn refuse(&mut self, key: SocketKey, message: &str, data: Option<&str>, out: &mut Outputs) {
-        let Some(socket) = self.socket_mut(key).filter(|s| s.standing == Standing::Asked) else {
+        let asked = |socket: &&Socket| socket.standing == Standing::Asked;
+        let Some(socket) = self.membership.find(key).filter(asked) else {
             return;
         };
         let session = socket.session;
@@ -183,7 +147,7 @@ impl Core {
 
     /// An acknowledgement for the user; ids that are not owed are ignored.
     pub(crate) fn acknowledged(&mut self, socket: SocketSlot, id: u64, args: Args, out: &mut Outputs) {
-        let owed = self.sockets.get_mut(socket).filter(|s| s.acks.contains(&id));
+        let owed = self.membership.get_mut(socket).filter(|s| s.acks.contains(&id));
         if let Some(owed) = owed {
             owed.acks.remove(&id);
             let session = owed.session;
@@ -207,7 +171,9 @@ impl Core {
     }
 
     pub(super) fn disconnect(&mut self, now: Time, key: SocketKey, close: bool, out: &mut Outputs) {
-        let Some(socket) = self.socket_mut(key) else { return };
+        let Some(socket) = self.membership.find(key) else {
+            return;
+        };
         let session = socket.session;
         self.disconnect_socket(now, session, key.slot, close, out);
         self.note_done(session);
@@ -215,7 +181,7 @@ impl Core {
 
     pub(super) fn end_socket(&mut self, slot: SocketSlot, reason: Reason, out: &mut Outputs) {
         let key = self.socket_key(slot);
-        let Some(socket) = self.sockets.get_mut(slot) else {
+        let Some(socket) = self.membership.get_mut(slot) else {
             return;
         };
         let connected = socket.standing == Standing::Connected;
@@ -226,7 +192,7 @@ impl Core {
                 result: Err(AckError::Disconnected),
             });
         }
-        let rooms = self.rooms_of(slot);
+        let rooms = self.membership.rooms_of(slot);
         out.deliveries.push(Delivery::Disconnect {
             socket: key,
             reason,
@@ -236,17 +202,9 @@ impl Core {
         self.forget_socket(slot);
     }
 
-    /// The names of the rooms a socket is in, the one of its own id not among them.
-    pub(super) fn rooms_of(&self, slot: SocketSlot) -> Vec<ByteString> {
-        let rooms = self.sockets.get(slot).map_or(&[][..], |socket| &socket.rooms);
-        let rooms = rooms.iter().filter_map(|(room, _)| self.rooms.get(*room));
-        rooms.map(|room| room.name.clone()).collect()
-    }
-
     /// Takes a socket out of rooms, namespace and session.
     pub(super) fn forget_socket(&mut self, slot: SocketSlot) {
-        rooms::leave_all(&mut self.rooms, &mut self.namespaces, &mut self.sockets, slot);
-        let Some(socket) = self.sockets.remove(slot) else {
+        let Some(socket) = self.membership.remove(slot) else {
             return;
         };
         if let Some(session) = self.sessions.get_mut(socket.session) {
@@ -255,25 +213,14 @@ impl Core {
         }
         // Less than before always has room.
         let _ = self.weigh(socket.session);
-        if socket.standing == Standing::Connected {
-            let members = &mut self.namespaces.get_mut(socket.namespace).members;
-            members.swap_remove(socket.position as usize);
-            crate::server::trim(members);
-            if let Some(moved) = members.get(socket.position as usize).copied()
-                && let Some(moved) = self.sockets.get_mut(moved.socket)
-            {
-                moved.position = socket.position;
-            }
-        }
-        self.namespaces.exit(socket.namespace);
     }
 
     /// Whether the id is this connected socket's own.
     fn is_own_id(&self, slot: SocketSlot, id: &str) -> bool {
-        let Some(socket) = self.sockets.get(slot) else {
+        let Some(socket) = self.membership.get(slot) else {
             return false;
         };
-        let namespace = &self.namespaces.get(socket.namespace).name;
+        let namespace = self.membership.namespace_of(socket);
         self.find_named(Some(namespace), id) == Some(self.socket_key(slot))
     }
 
@@ -283,19 +230,12 @@ impl Core {
             // In the room of its own id every socket is already.
             return self.is_own_id(slot, room).then_some(()).ok_or(SendError::Reserved);
         }
-        let limits = rooms::Limits {
+        let limits = RoomLimits {
             max_rooms: self.config.max_rooms_per_socket,
             max_name_bytes: self.config.max_room_name_bytes,
             max_bytes: self.config.max_room_bytes_per_socket,
         };
-        let joined = rooms::join(
-            &mut self.rooms,
-            &mut self.namespaces,
-            &mut self.sockets,
-            slot,
-            room,
-            limits,
-        );
+        let joined = self.membership.join(slot, room, limits);
         joined.then_some(()).ok_or(SendError::Full)
     }
 }

@@ -71,7 +71,7 @@ fn deadlines_of_answered_questions_go() {
     let link = world.send(None, WEBSOCKET);
     world.send(Some(link), &text("40"));
     let socket = SocketKey {
-        slot: SocketSlot(0),
+        slot: crate::id::SocketSlot(0),
         generation: 0,
     };
     for id in 0..20_000 {
@@ -103,7 +103,7 @@ fn a_crowd_that_has_gone_leaves_nothing() {
     assert!(world.alarms() <= 2_100, "{}", world.alarms());
     let room = |shard: &mut Shard, _: &mut Outputs| {
         let core = &shard.core;
-        (core.sessions.room(), core.sockets.room(), core.links.len())
+        (core.sessions.room(), core.membership.room(), core.links.len())
     };
     let (sessions, sockets, links) = world.server.shard(world.now, room);
     assert!(

@@ -7,9 +7,7 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::rooms::RoomWatch;
-use super::slab::Slab;
-use super::socket::Member;
+use super::{Member, RoomWatch, Slab};
 
 /// A namespace with its connected members and the rooms in it.
 #[derive(Debug)]

@@ -1,0 +1,245 @@
+//! Who is where: sockets, the namespaces that they are in, their rooms, and whom a target means.
+//!
+//! ```text
+//!   enter ─► ASKED ── connect ─► CONNECTED: a member of its namespace, and of the rooms that it joins
+//!              └──────── remove ────────┘
+//! ```
+//! It knows no wire, and of a session no more than its slot, which stands beside each member so that a fan-out touches one table and not two.
+//!
+//! Invariants: the members of namespaces and rooms stand densely, and each socket knows its position among them; a room without
+//! members and a namespace without sockets are forgotten.
+
+mod namespace;
+mod rooms;
+mod socket;
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
+
+use super::slab::Slab;
+use super::{Target, trim};
+use crate::id::{RoomSlot, SessionSlot, SocketSlot};
+use crate::{Sid, SocketKey};
+use namespace::Namespaces;
+use rooms::Room;
+
+pub(crate) use rooms::Limits as RoomLimits;
+pub use rooms::RoomWatch;
+pub(crate) use socket::{Member, NoEntry, Socket, Standing};
+
+/// The sockets of a shard, with their namespaces and rooms.
+pub(crate) struct Membership {
+    sockets: Slab<SocketSlot, Socket>,
+    namespaces: Namespaces,
+    rooms: Slab<RoomSlot, Room>,
+    /// The mark of the last set operation.
+    stamp: u32,
+}
+
+/// Sockets.
+impl Membership {
+    pub(crate) const fn new() -> Self {
+        Self {
+            sockets: Slab::new(),
+            namespaces: Namespaces::new(),
+            rooms: Slab::new(),
+            stamp: 0,
+        }
+    }
+
+    /// How many sockets there is memory for at least.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.sockets.room()
+    }
+
+    /// The slot of the socket that enters next.
+    pub(crate) fn vacant(&self) -> SocketSlot {
+        self.sockets.vacant().0
+    }
+
+    /// The name of the socket in this slot for callers.
+    pub(crate) fn key(&self, slot: SocketSlot) -> SocketKey {
+        SocketKey {
+            slot,
+            generation: self.sockets.generation(slot),
+        }
+    }
+
+    pub(crate) fn get(&self, slot: SocketSlot) -> Option<&Socket> {
+        self.sockets.get(slot)
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: SocketSlot) -> Option<&mut Socket> {
+        self.sockets.get_mut(slot)
+    }
+
+    /// The socket that a caller names, if it is still there.
+    pub(crate) fn find(&self, key: SocketKey) -> Option<&Socket> {
+        let socket = self.sockets.get(key.slot);
+        socket.filter(|_| self.sockets.holds(key.slot, key.generation))
+    }
+
+    /// The same, to change it.
+    pub(crate) fn find_mut(&mut self, key: SocketKey) -> Option<&mut Socket> {
+        match self.sockets.holds(key.slot, key.generation) {
+            true => self.sockets.get_mut(key.slot),
+            false => None,
+        }
+    }
+
+    /// The name of the namespace that a socket is in, or has asked for.
+    pub(crate) fn namespace_of(&self, socket: &Socket) -> &ByteString {
+        &self.namespaces.get(socket.namespace).name
+    }
+
+    /// That of these sockets which is in the namespace, or has asked for it.
+    pub(crate) fn in_namespace(&self, sockets: &[SocketSlot], namespace: &str) -> Option<(SocketSlot, Standing)> {
+        sockets.iter().find_map(|slot| {
+            let socket = self.sockets.get(*slot)?;
+            (**self.namespace_of(socket) == *namespace).then_some((*slot, socket.standing))
+        })
+    }
+
+    /// A session asks for a namespace, which is made if need be; `None` when there are `max_namespaces` already.
+    pub(crate) fn enter(
+        &mut self,
+        sid: Sid,
+        session: SessionSlot,
+        namespace: &ByteString,
+        auth_bytes: u32,
+        max_namespaces: usize,
+    ) -> Option<SocketSlot> {
+        let namespace = self.namespaces.enter(namespace, max_namespaces)?;
+        let (socket, _) = self.sockets.insert(Socket {
+            sid,
+            session,
+            namespace,
+            standing: Standing::Asked,
+            position: 0,
+            rooms: Vec::new(),
+            acks: BTreeSet::new(),
+            held: false,
+            stamp: self.stamp,
+            auth_bytes,
+            room_bytes: 0,
+        });
+        Some(socket)
+    }
+
+    /// A socket that has asked becomes a member of its namespace; the session that it is of. `None` if it has not asked, or was answered before.
+    pub(crate) fn connect(&mut self, key: SocketKey) -> Option<SessionSlot> {
+        let namespaces = &mut self.namespaces;
+        if !self.sockets.holds(key.slot, key.generation) {
+            return None;
+        }
+        let socket = self.sockets.get_mut(key.slot)?;
+        if socket.standing != Standing::Asked {
+            return None;
+        }
+        let members = &mut namespaces.get_mut(socket.namespace).members;
+        socket.standing = Standing::Connected;
+        socket.position = members.len() as u32;
+        members.push(Member {
+            socket: key.slot,
+            session: socket.session,
+        });
+        Some(socket.session)
+    }
+
+    /// Takes a socket out of its rooms and its namespace, and forgets it.
+    pub(crate) fn remove(&mut self, slot: SocketSlot) -> Option<Socket> {
+        self.leave_all(slot);
+        let socket = self.sockets.remove(slot)?;
+        if socket.standing == Standing::Connected {
+            let members = &mut self.namespaces.get_mut(socket.namespace).members;
+            members.swap_remove(socket.position as usize);
+            trim(members);
+            if let Some(moved) = members.get(socket.position as usize).copied()
+                && let Some(moved) = self.sockets.get_mut(moved.socket)
+            {
+                moved.position = socket.position;
+            }
+        }
+        self.namespaces.exit(socket.namespace);
+        Some(socket)
+    }
+}
+
+/// Rooms.
+impl Membership {
+    /// Has somebody told of rooms that begin and end.
+    pub(crate) fn watch(&mut self, watch: Box<dyn RoomWatch>) {
+        self.namespaces.watch(watch);
+    }
+
+    /// The names of the rooms that a socket is in.
+    pub(crate) fn rooms_of(&self, slot: SocketSlot) -> Vec<ByteString> {
+        let rooms = self.sockets.get(slot).map_or(&[][..], |socket| &socket.rooms);
+        let rooms = rooms.iter().filter_map(|(room, _)| self.rooms.get(*room));
+        rooms.map(|room| room.name.clone()).collect()
+    }
+}
+
+/// Targets.
+impl Membership {
+    /// All members of a namespace, or of one room in it. `None` if there is no such namespace or room.
+    pub(crate) fn all(&self, namespace: &str, room: Option<&str>) -> Option<&[Member]> {
+        let namespace = self.namespaces.get(self.namespaces.find(namespace)?);
+        match room {
+            None => Some(&namespace.members),
+            Some(room) => self.rooms.get(*namespace.rooms.get(room)?).map(|room| &*room.members),
+        }
+    }
+
+    /// The members that a target means, each once.
+    ///
+    /// `singles` are the members whose ids the names of the target are, if they are ids: those of `except` first, then those of `rooms`.
+    pub(crate) fn members(&mut self, target: &Target, singles: &[Option<Member>]) -> Vec<Member> {
+        let Some(namespace) = self.namespaces.find(&target.namespace) else {
+            return Vec::new();
+        };
+        self.stamp = self.stamp.wrapping_add(1);
+        let stamp = self.stamp;
+        if let Some(key) = target.except_socket
+            && let Some(socket) = self.find_mut(key)
+        {
+            socket.stamp = stamp;
+        }
+        let Self {
+            sockets,
+            namespaces,
+            rooms,
+            ..
+        } = self;
+        let namespace = namespaces.get(namespace);
+        let mut found = Vec::new();
+        let mut meet = |members: &[Member], wanted: bool| {
+            for member in members {
+                if let Some(socket) = sockets.get_mut(member.socket).filter(|s| s.stamp != stamp) {
+                    socket.stamp = stamp;
+                    if wanted {
+                        found.push(*member);
+                    }
+                }
+            }
+        };
+        let excepted = target.except.iter().map(|name| (name, false));
+        let names = excepted.chain(target.rooms.iter().map(|name| (name, true)));
+        for (at, (name, wanted)) in names.enumerate() {
+            let room = namespace.rooms.get(name).and_then(|room| rooms.get(*room));
+            let single = singles.get(at).copied().flatten();
+            meet(room.map_or(single.as_slice(), |room| &room.members), wanted);
+        }
+        if target.rooms.is_empty() {
+            meet(&namespace.members, true);
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests;

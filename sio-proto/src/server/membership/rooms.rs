@@ -1,0 +1,123 @@
+//! Rooms: named sets of sockets inside a namespace.
+//!
+//! Members stand densely in a vector and each socket knows its position in each of its rooms, so joining and leaving are constant
+//! work, and a broadcast walks memory in order. An empty room is forgotten.
+//! Invariant: `rooms[r].members[p].socket == s` exactly if `sockets[s].rooms` holds `(r, p)`.
+
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
+
+use super::{Member, Membership, trim};
+use crate::id::{NamespaceSlot, RoomSlot, SocketSlot};
+
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) name: ByteString,
+    pub(crate) members: Vec<Member>,
+}
+
+/// Is told which rooms a shard has, as they begin and end: so that others need not ask a shard that has none of a room's members.
+///
+/// It is called while the shard works, and must neither wait nor come back to it.
+pub trait RoomWatch: Send {
+    /// A room has its first member.
+    fn begins(&mut self, namespace: &str, room: &str);
+    /// A room has lost its last member.
+    fn ends(&mut self, namespace: &str, room: &str);
+}
+
+/// How many rooms one socket may be in, and what their names may weigh.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_rooms: usize,
+    pub(crate) max_name_bytes: usize,
+    pub(crate) max_bytes: usize,
+}
+
+impl Membership {
+    /// Makes a socket a member of a room. True if it is one now; false if the name is too long, or it may be in no more rooms.
+    pub(crate) fn join(&mut self, slot: SocketSlot, name: &str, limits: Limits) -> bool {
+        let Self {
+            sockets,
+            namespaces,
+            rooms,
+            ..
+        } = self;
+        if name.len() > limits.max_name_bytes {
+            return false;
+        }
+        let Some(socket) = sockets.get_mut(slot) else {
+            return false;
+        };
+        let found = namespaces.get(socket.namespace).rooms.get(name).copied();
+        if found.is_some_and(|room| socket.rooms.iter().any(|(r, _)| *r == room)) {
+            return true;
+        }
+        if socket.rooms.len() >= limits.max_rooms || socket.room_bytes as usize + name.len() > limits.max_bytes {
+            return false;
+        }
+        let room = match found {
+            Some(room) => room,
+            None => {
+                let name = ByteString::from(name);
+                let (room, _) = rooms.insert(Room {
+                    name: name.clone(),
+                    members: Vec::new(),
+                });
+                namespaces.add_room(socket.namespace, name, room);
+                room
+            }
+        };
+        let members = &mut rooms.get_mut(room).expect("found or made above").members;
+        socket.rooms.push((room, members.len() as u32));
+        socket.room_bytes += name.len() as u32;
+        members.push(Member {
+            socket: slot,
+            session: socket.session,
+        });
+        true
+    }
+
+    /// Takes a socket out of a room, if it is in it.
+    pub(crate) fn leave(&mut self, slot: SocketSlot, name: &str) {
+        let Some(socket) = self.sockets.get_mut(slot) else {
+            return;
+        };
+        let namespace = socket.namespace;
+        let Some(&room) = self.namespaces.get(namespace).rooms.get(name) else {
+            return;
+        };
+        if let Some(at) = socket.rooms.iter().position(|(r, _)| *r == room) {
+            let (_, position) = socket.rooms.swap_remove(at);
+            socket.room_bytes -= name.len() as u32;
+            self.take_member(namespace, room, position);
+        }
+    }
+
+    /// Takes a socket out of every room it is in.
+    pub(super) fn leave_all(&mut self, slot: SocketSlot) {
+        let Some(namespace) = self.sockets.get(slot).map(|socket| socket.namespace) else {
+            return;
+        };
+        while let Some((room, position)) = self.sockets.get_mut(slot).and_then(|socket| socket.rooms.pop()) {
+            self.take_member(namespace, room, position);
+        }
+    }
+
+    fn take_member(&mut self, namespace: NamespaceSlot, room: RoomSlot, position: u32) {
+        let Some(entry) = self.rooms.get_mut(room) else { return };
+        entry.members.swap_remove(position as usize);
+        trim(&mut entry.members);
+        if let Some(moved) = entry.members.get(position as usize)
+            && let Some(socket) = self.sockets.get_mut(moved.socket)
+            && let Some(place) = socket.rooms.iter_mut().find(|(r, _)| *r == room)
+        {
+            place.1 = position;
+        }
+        if entry.members.is_empty() {
+            self.namespaces.remove_room(namespace, &entry.name);
+            self.rooms.remove(room);
+        }
+    }
+}
