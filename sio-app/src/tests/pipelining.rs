@@ -184,6 +184,25 @@ fn whatever_comes_behind_a_held_get_ends_it() {
     );
 }
 
+/// A body that has come with its head needs no leave to be sent; given behind the answer, it would be the start of the next one (RFC 9110 §10.1.1).
+#[test]
+fn leave_to_send_a_body_is_not_given_behind_the_answer() {
+    let io = server(Options::default().shards(1));
+    let path = join(&io);
+    let request = post(&path, r#"42["echo",7]"#).replace("Host", "Expect: 100-continue\r\nHost");
+    let (head, body) = request.split_at(request.len() - 12);
+    let mut client = Driven::new(&io, usize::MAX);
+    let echoed = (200, r#"42["echo",7]"#);
+    let _ = client.read(format!("{request}{}", get(&path)).as_bytes());
+    assert_eq!(answers(&client.written()), answered(&[(200, "ok"), echoed]));
+    let _ = client.read(format!("{}{request}", get(&path)).as_bytes());
+    assert_eq!(answers(&client.written()), answered(&[echoed, (200, "ok")]));
+    let _ = client.read(format!("{}{head}", get(&path)).as_bytes());
+    assert_eq!(answers(&client.written()), answered(&[(200, "6"), (100, "")]));
+    let _ = client.read(body.as_bytes());
+    assert_eq!(answers(&client.written()), answered(&[(200, "ok")]));
+}
+
 /// Hardening B15: a session that ends by what is posted says so in answer to the GET.
 #[test]
 fn the_end_of_a_session_is_the_answer_to_the_get() {
