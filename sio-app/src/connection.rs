@@ -198,7 +198,12 @@ impl Connection {
             self.waker = Some(cx.waker().clone());
         }
         self.steps = 0;
-        self.leftover = self.leftover.take().and_then(Leftover::go_on);
+        if let Some(leftover) = self.leftover.take() {
+            self.leftover = leftover.go_on();
+            if self.leftover.is_none() {
+                self.count_received();
+            }
+        }
         loop {
             if self.has_had_its_turn() {
                 cx.waker().wake_by_ref();
@@ -305,24 +310,38 @@ impl Connection {
 
     /// What is incomplete counts in steps, so that whoever sends small messages asks nobody. Whoever sends too much of it goes.
     fn count_received(&mut self) {
-        let left = self.leftover.as_ref().map_or(0, Leftover::bytes);
-        let received = self.rest.capacity() + self.conn.held_bytes() + left;
-        if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
+        if self.has_room() {
             return;
         }
-        let counted = match received {
-            0..=UNCOUNTED => 0,
-            _ => received.div_ceil(COUNTED) * COUNTED,
-        };
-        if self.place.receive(counted) {
-            self.counted = counted;
-        } else {
+        // The work of a payload is several times as large as the payload. What is not kept for later is done now, and nothing of it is left.
+        while let Some(leftover) = self.leftover.take() {
+            self.leftover = leftover.go_on();
+        }
+        if !self.has_room() {
             let warnings = &self.place.io.warnings;
             warnings.receiving.say((self.place.io.runtime.now)(), || {
                 tracing::warn!("too much is being received: a connection is closed");
             });
             self.place.link.cut();
         }
+    }
+
+    /// Counts what it keeps of what has been received; false if there is no room for that.
+    fn has_room(&mut self) -> bool {
+        let left = self.leftover.as_ref().map_or(0, Leftover::bytes);
+        let received = self.rest.capacity() + self.conn.held_bytes() + left;
+        if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
+            return true;
+        }
+        let counted = match received {
+            0..=UNCOUNTED => 0,
+            _ => received.div_ceil(COUNTED) * COUNTED,
+        };
+        let has_room = self.place.receive(counted);
+        if has_room {
+            self.counted = counted;
+        }
+        has_room
     }
 
     fn process_rest(&mut self) {

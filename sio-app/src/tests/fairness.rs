@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Context;
 
-use super::{Counted, Driven, RUNTIME, now, run_tasks, server, set_now, text};
-use crate::{Config, HttpRequest, HttpResponse, Io, Options, Socket};
+use super::{Counted, Driven, RUNTIME, fetch, head, now, ours, run_tasks, server, set_now, text};
+use crate::{Config, HttpRequest, HttpResponse, Io, Method, Options, Socket};
 
 /// Polls the connection until it asks for no further turn: how often that was, and how much `done` grew by at most meanwhile.
 fn turns(client: &mut Driven, done: &AtomicUsize) -> (usize, usize) {
@@ -114,4 +114,102 @@ fn what_a_turn_has_left_is_done_when_its_connection_has_gone() {
         most = most.max(done);
     }
     assert!(most <= 16, "{most}");
+}
+
+/// Polls each of them once, again and again, until none asks for another turn.
+fn take_turns(clients: &mut [Driven]) {
+    let counted = Counted::default();
+    let waker = counted.waker();
+    for _ in 0..10_000 {
+        for client in &mut *clients {
+            let polled = client
+                .connection
+                .poll(&mut Context::from_waker(&waker), &mut client.script);
+            assert!(polled.is_pending());
+        }
+        if counted.take() == 0 {
+            return;
+        }
+    }
+    panic!("there is no end to it");
+}
+
+/// Hardening A15: many that have left their work before they have written do not fill the queue of somebody who reads.
+#[test]
+fn what_many_turns_have_emitted_does_not_wait_for_the_last_of_them() {
+    for to_one in [false, true] {
+        let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
+        let mut member = Driven::connected(&io);
+        let target = io.sockets()[0].clone();
+        io.of("/").on("cast", move |socket: Socket, n: usize| {
+            set_now(now() + 1_000);
+            match to_one {
+                true => target.emit("cast", n).unwrap(),
+                false => socket.broadcast().emit("cast", n),
+            }
+        });
+        let mut casters: Vec<_> = (0..20).map(|_| Driven::connected(&io)).collect();
+        for caster in &mut casters {
+            let cast = |n| text(&format!(r#"42["cast",{n}]"#));
+            caster.script.reads.push((0..500).flat_map(cast).collect());
+        }
+        take_turns(&mut casters);
+        let calls = member.calls();
+        let heard = member.written().matches(r#"42["cast","#).count();
+        assert_eq!((heard, io.sessions()), (10_000, 21), "to one: {to_one}");
+        assert!(calls < 200, "writes stay merged nevertheless: {calls}");
+    }
+}
+
+/// Hardening A14: work that is kept for later counts as what its payload is. What there is no room for is done at once.
+#[test]
+fn what_a_turn_leaves_takes_no_more_than_what_is_received_may() {
+    let options = Options::default().shards(1).max_receiving_bytes(300_000);
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&heard);
+    io.of("/").on("x", move |_: Socket, n: usize| {
+        assert_eq!(counting.fetch_add(1, Ordering::Relaxed), n, "in order");
+        set_now(now() + 1_000);
+    });
+    let mut client = Driven::connected(&io);
+    client.script.reads = vec![events(0..4_000), events(4_000..4_100)];
+    let (turns, most) = turns(&mut client, &heard);
+    assert_eq!(heard.load(Ordering::Relaxed), 4_100);
+    assert!(most >= 4_000, "{most} at once, because there is no room for them");
+    assert!(turns >= 100 / 16, "{turns}");
+    // Nothing is counted any more.
+    heard.store(0, Ordering::Relaxed);
+    let mut other = Driven::connected(&io);
+    other.script.reads = vec![events(0..1_000)];
+    let (_, most) = self::turns(&mut other, &heard);
+    assert!(most <= 16, "{most}");
+}
+
+/// Hardening A14: nor does the work that is left to tasks take much, which may outlive whoever has caused it.
+#[test]
+fn what_is_left_to_tasks_is_bounded() {
+    let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&heard);
+    io.of("/").on("x", move |_: Socket| {
+        counting.fetch_add(1, Ordering::Relaxed);
+        set_now(now() + 1_000);
+    });
+    let body = [r#"42["x"]"#; 40_000].join("\u{1e}");
+    for _ in 0..4 {
+        let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+        let sid = open.split('"').nth(3).unwrap();
+        let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+        assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
+        let mut posted = ours(&io, head(Method::Post, &path, &[("host", "x")]));
+        posted.body(Ok(body.clone().into()));
+        // Its client does not wait for the answer. What it has posted is heard.
+        drop(posted);
+    }
+    let left = 160_000 - heard.load(Ordering::Relaxed);
+    assert!(left > 10_000, "{left}: others have their turn");
+    assert!(left < 8 * 1024 * 1024 / 64, "{left} events wait");
+    while run_tasks() > 0 {}
+    assert_eq!(heard.load(Ordering::Relaxed), 160_000);
 }
