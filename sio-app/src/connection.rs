@@ -17,6 +17,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
@@ -32,6 +33,12 @@ use crate::place::{Place, Seat};
 use crate::shard::{Batch, trim};
 use crate::turn::{self, Leftover, Lent, Turn};
 use crate::work::guarded;
+
+/// As long as connections keep so much work for later, no large body is taken apart.
+const MOST_KEPT: usize = 8 * 1024 * 1024;
+
+/// A body of this size may hold thousands of events.
+const LARGE: usize = 64 * 1024;
 
 /// The thread's read buffer. A message of 64 KiB fits with everything around it.
 const READ_BYTES: usize = 128 * 1024;
@@ -102,6 +109,10 @@ pub struct Connection {
     has_more: bool,
     /// Work is left for the same reason. Nothing is read before it is done.
     leftover: Option<Leftover>,
+    /// So many bytes of it have been counted in [`Inner::kept`].
+    kept: usize,
+    /// What it has may be much work, of which the others have left too much.
+    waits: bool,
     /// What waits for the socket is the last, and has a deadline.
     ending: bool,
     lingering: bool,
@@ -173,6 +184,8 @@ impl Connection {
             steps: 0,
             has_more: false,
             leftover: None,
+            kept: 0,
+            waits: false,
             ending: false,
             lingering: false,
         }
@@ -180,7 +193,13 @@ impl Connection {
 
     /// Whether the others of its thread come before it goes on.
     const fn has_had_its_turn(&self) -> bool {
-        self.steps >= STEPS_A_POLL || self.leftover.is_some()
+        self.steps >= STEPS_A_POLL || self.leftover.is_some() || self.waits
+    }
+
+    /// Whether the body that is coming stays what it is for now: taken apart it is many times as large.
+    fn must_wait(&mut self) -> bool {
+        self.waits = self.conn.held_bytes() > LARGE && self.place.io.kept.load(Ordering::Relaxed) > MOST_KEPT;
+        self.waits
     }
 
     /// The connection's task.
@@ -198,6 +217,7 @@ impl Connection {
             self.waker = Some(cx.waker().clone());
         }
         self.steps = 0;
+        self.waits = false;
         if let Some(leftover) = self.leftover.take() {
             self.leftover = leftover.go_on();
             if self.leftover.is_none() {
@@ -329,6 +349,7 @@ impl Connection {
     /// Counts what it keeps of what has been received; false if there is no room for that.
     fn has_room(&mut self) -> bool {
         let left = self.leftover.as_ref().map_or(0, Leftover::bytes);
+        self.note_kept(left);
         let received = self.rest.capacity() + self.conn.held_bytes() + left;
         if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
             return true;
@@ -344,6 +365,14 @@ impl Connection {
         has_room
     }
 
+    fn note_kept(&mut self, bytes: usize) {
+        let kept = &self.place.io.kept;
+        if self.kept != bytes {
+            kept.fetch_add(bytes, Ordering::Relaxed);
+            kept.fetch_sub(std::mem::replace(&mut self.kept, bytes), Ordering::Relaxed);
+        }
+    }
+
     fn process_rest(&mut self) {
         self.has_more = false;
         let mut rest = std::mem::take(&mut self.rest);
@@ -357,7 +386,7 @@ impl Connection {
     /// Takes from `bytes` what is complete, request after request as they are answered.
     fn process(&mut self, bytes: &mut BytesMut) {
         while !bytes.is_empty() {
-            if self.has_had_its_turn() {
+            if self.has_had_its_turn() || self.must_wait() {
                 self.has_more = true;
                 break;
             }
@@ -555,6 +584,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.note_kept(0);
         // What has arrived is heard, although the connection has gone; unless there is nobody left to run it.
         if let Some(leftover) = self.leftover.take() {
             let _ = guarded(|| leftover.finish());

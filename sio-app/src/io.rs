@@ -68,6 +68,8 @@ pub(crate) struct Inner {
     deadlines: Mutex<Deadlines>,
     pub(crate) shutdown: Shutdown,
     pub(crate) tally: Tally,
+    /// Bytes of work that connections have left for later.
+    pub(crate) kept: AtomicUsize,
     /// What peers can make the log say.
     pub(crate) warnings: Arc<Warnings>,
     pub(crate) directory: Arc<Directory>,
@@ -150,6 +152,7 @@ impl Io {
             connections: Mutex::default(),
             deadlines: Mutex::default(),
             warnings,
+            kept: AtomicUsize::new(0),
             ticking: AtomicBool::new(false),
             waiters: Mutex::default(),
         }));

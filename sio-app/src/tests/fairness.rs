@@ -213,3 +213,48 @@ fn what_is_left_to_tasks_is_bounded() {
     while run_tasks() > 0 {}
     assert_eq!(heard.load(Ordering::Relaxed), 160_000);
 }
+
+/// Hardening A14: while others have left much work, a large body waits before it is taken apart, which makes it many times as large.
+#[test]
+fn a_large_body_waits_until_there_is_less_work() {
+    let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
+    let heard = Arc::new([const { AtomicUsize::new(0) }; 3]);
+    let (counting, slow) = (Arc::clone(&heard), Arc::new(AtomicUsize::new(1_000)));
+    let took = Arc::clone(&slow);
+    io.of("/").on("x", move |_: Socket, n: usize| {
+        counting[n].fetch_add(1, Ordering::Relaxed);
+        set_now(now() + took.load(Ordering::Relaxed) as u64);
+    });
+    let heard = |n: usize| heard[n].load(Ordering::Relaxed);
+    let mut clients: Vec<_> = (0..3).map(|_| Driven::new(&io, usize::MAX)).collect();
+    let counted = Counted::default();
+    let waker = counted.waker();
+    for (n, client) in clients.iter_mut().enumerate() {
+        let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+        let sid = open.split('"').nth(3).unwrap();
+        let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+        assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
+        let body = vec![format!(r#"42["x",{n}]"#); 60_000].join("\u{1e}");
+        let length = body.len();
+        let request = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
+        let (first, rest) = request.split_at(100_000);
+        client.script.reads = vec![first.into(), rest.into()];
+        for _ in 0..3 {
+            let mut cx = Context::from_waker(&waker);
+            assert!(client.connection.poll(&mut cx, &mut client.script).is_pending());
+            assert_eq!(counted.take(), 1, "it asks for another turn");
+        }
+    }
+    assert!((1..100).contains(&heard(0)) && (1..100).contains(&heard(1)));
+    assert_eq!(heard(2), 0);
+    // Small things do not wait.
+    let mut other = Driven::connected(&io);
+    let _ = other.read(&text(r#"42["x",2]"#));
+    assert_eq!(heard(2), 1);
+    slow.store(0, Ordering::Relaxed);
+    take_turns(&mut clients);
+    assert_eq!([heard(0), heard(1), heard(2)], [60_000, 60_000, 60_001]);
+    for client in &mut clients {
+        assert!(client.written().ends_with("ok"));
+    }
+}
