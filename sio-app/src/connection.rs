@@ -109,7 +109,9 @@ pub struct Connection {
     has_more: bool,
     /// Work is left for the same reason. Nothing is read before it is done.
     leftover: Option<Leftover>,
-    /// So many bytes of it have been counted in [`Inner::kept`].
+    /// The answers to a request that has overtaken the GET before it, until the handlers have run.
+    overtaken: Option<Vec<Write>>,
+    /// So many bytes of what is left have been counted in [`Inner::kept`].
     kept: usize,
     /// What it has may be much work, of which the others have left too much.
     waits: bool,
@@ -184,6 +186,7 @@ impl Connection {
             steps: 0,
             has_more: false,
             leftover: None,
+            overtaken: None,
             kept: 0,
             waits: false,
             ending: false,
@@ -221,6 +224,7 @@ impl Connection {
         if let Some(leftover) = self.leftover.take() {
             self.leftover = leftover.go_on();
             if self.leftover.is_none() {
+                self.answer_overtaken();
                 self.count_received();
             }
         }
@@ -337,6 +341,7 @@ impl Connection {
         while let Some(leftover) = self.leftover.take() {
             self.leftover = leftover.go_on();
         }
+        self.answer_overtaken();
         if !self.has_room() {
             let warnings = &self.place.io.warnings;
             warnings.receiving.say((self.place.io.runtime.now)(), || {
@@ -447,11 +452,17 @@ impl Connection {
         if !nothing {
             let runtime = self.place.io.runtime;
             let (overtaken, leftover) = turn::run_a_while(runtime, |turn| self.handle_in(turn, arrivals));
-            self.leftover = leftover;
-            if let Some(answers) = overtaken {
-                // The handlers have run: what they have sent is the answer to the GET, or there is none of theirs.
-                turn::run(runtime, |turn| self.place.answer_in_order(turn, answers));
-            }
+            (self.overtaken, self.leftover) = (overtaken, leftover);
+            self.answer_overtaken();
+        }
+    }
+
+    /// If the handlers have run, what they have sent is the answer to the GET, or there is none of theirs.
+    fn answer_overtaken(&mut self) {
+        if self.leftover.is_none()
+            && let Some(answers) = self.overtaken.take()
+        {
+            turn::run(self.place.io.runtime, |turn| self.place.answer_in_order(turn, answers));
         }
     }
 

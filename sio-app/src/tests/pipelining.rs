@@ -2,7 +2,7 @@
 
 use std::task::Context;
 
-use super::{Counted, Driven, RUNTIME, fetch, once_pending, run_tasks};
+use super::{Counted, Driven, RUNTIME, fetch, now, once_pending, run_tasks, set_now};
 use crate::{Config, Io, Method, Options, RawArgs, Refusal, Socket};
 
 fn get(target: &str) -> String {
@@ -100,6 +100,34 @@ fn a_post_behind_a_held_get_is_handled_at_once() {
             assert_eq!(answers(&client.written()), answered(&[(200, r#"42["n",1]"#)]));
         }
     }
+}
+
+/// Hardening B15: who is told that a payload was taken may send the next one by another connection. So it is told when all handlers have run.
+#[test]
+fn a_post_behind_a_held_get_is_answered_when_its_handlers_have_run() {
+    let io = server(Options::default().shards(1));
+    io.of("/").on("slow-echo", |socket: Socket, args: RawArgs| {
+        set_now(now() + 1_000);
+        socket.emit("slow-echo", args)
+    });
+    let path = join(&io);
+    let mut client = Driven::new(&io, usize::MAX);
+    let (counted, body) = (Counted::default(), vec![r#"42["slow-echo",7]"#; 12].join("\u{1e}"));
+    let waker = counted.waker();
+    client.script.reads = vec![format!("{}{}", get(&path), post(&path, &body)).into()];
+    let poll = |client: &mut Driven| {
+        client
+            .connection
+            .poll(&mut Context::from_waker(&waker), &mut client.script)
+    };
+    assert!(poll(&mut client).is_pending());
+    assert_eq!((counted.take(), &*client.written()), (1, ""), "eight have run");
+    assert!(poll(&mut client).is_pending());
+    assert_eq!(answers(&client.written()), answered(&[(200, &body), (200, "ok")]));
+    // It goes on.
+    let _ = client.read(format!("{}{}", get(&path), post(&path, r#"42["echo",7]"#)).as_bytes());
+    let last = [(200, r#"42["echo",7]"#), (200, "ok")];
+    assert_eq!(answers(&client.written()), answered(&last));
 }
 
 /// Hardening B15: the same in the older generations.
