@@ -112,7 +112,7 @@ fn a_post_behind_a_held_get_is_answered_when_its_handlers_have_run() {
     });
     let path = join(&io);
     let mut client = Driven::new(&io, usize::MAX);
-    let (counted, body) = (Counted::default(), vec![r#"42["slow-echo",7]"#; 12].join("\u{1e}"));
+    let (counted, body) = (Counted::default(), [r#"42["slow-echo",7]"#; 12].join("\u{1e}"));
     let waker = counted.waker();
     client.script.reads = vec![format!("{}{}", get(&path), post(&path, &body)).into()];
     let poll = |client: &mut Driven| {
