@@ -68,6 +68,15 @@ impl Work {
         }
     }
 
+    /// Whether others may be at work before it. Raw sessions have no mailbox: what another turn has for the same session, such as its end,
+    /// would be heard first.
+    pub(crate) const fn may_be_left(&self) -> bool {
+        !matches!(
+            self,
+            Self::EngineOpen(..) | Self::EngineMessage(..) | Self::EngineClose(..)
+        )
+    }
+
     /// What it keeps of what a peer has sent.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>()

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Context;
+use std::task::{Context, Waker};
 
 use super::{Counted, Driven, RUNTIME, fetch, head, now, ours, run_tasks, server, set_now, text};
-use crate::{Config, HttpRequest, HttpResponse, Io, Method, Options, Socket};
+use crate::{
+    Config, EngineHandler, EngineMessage, EngineSocket, HttpRequest, HttpResponse, Io, Method, Options, Reason, Socket,
+};
 
 /// Polls the connection until it asks for no further turn: how often that was, and how much `done` grew by at most meanwhile.
 fn turns(client: &mut Driven, done: &AtomicUsize) -> (usize, usize) {
@@ -257,4 +259,48 @@ fn a_large_body_waits_until_there_is_less_work() {
     for client in &mut clients {
         assert!(client.written().ends_with("ok"));
     }
+}
+
+/// What a raw session's handler has heard.
+struct Noting(std::sync::Mutex<Vec<&'static str>>);
+
+impl EngineHandler for Arc<Noting> {
+    fn message(&self, _: &EngineSocket, _: EngineMessage) {
+        set_now(now() + 1_000);
+        self.0.lock().unwrap().push("message");
+    }
+
+    fn close(&self, _: &EngineSocket, _: Reason) {
+        self.0.lock().unwrap().push("close");
+    }
+}
+
+/// A raw session has no mailbox, so what has arrived for it is not left for later: its end would be heard first.
+#[test]
+fn a_raw_session_hears_nothing_after_its_end() {
+    let mut config = Config::default();
+    config.engine_path = Some("/engine.io".into());
+    let io = Io::new(config, Options::default().shards(1), RUNTIME).unwrap();
+    let noted = Arc::new(Noting(std::sync::Mutex::default()));
+    io.on_engine(Arc::clone(&noted));
+    let (_, open) = fetch(&io, Method::Get, "/engine.io/?EIO=4&transport=polling", "");
+    let sid = open.split('"').nth(3).unwrap();
+    let (body, mut client) = (["4x"; 100].join("\u{1e}"), Driven::new(&io, usize::MAX));
+    let length = body.len();
+    let request = format!(
+        "POST /engine.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    client.script.reads = vec![request.into()];
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(client.connection.poll(&mut cx, &mut client.script).is_pending());
+    // Nobody answers its pings.
+    for _ in 0..6 {
+        let Some(next) = io.handle_timeout(0, Waker::noop()) else {
+            break;
+        };
+        set_now(next.as_micros().max(now()));
+    }
+    let _ = client.poll();
+    let noted = noted.0.lock().unwrap();
+    assert_eq!((noted.len(), noted.last()), (101, Some(&"close")));
 }
