@@ -17,7 +17,6 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
@@ -28,17 +27,11 @@ use sio_proto::wire::Wire;
 
 use crate::Io;
 use crate::io::Inner;
+use crate::later::Later;
 use crate::link::{Awaiting, Item, Link, Outlet, Progress, Standing};
 use crate::place::{Place, Seat};
 use crate::shard::{Batch, trim};
-use crate::turn::{self, Leftover, Lent, Turn};
-use crate::work::guarded;
-
-/// As long as connections keep so much work for later, no large body is taken apart.
-const MOST_KEPT: usize = 8 * 1024 * 1024;
-
-/// A body of this size may hold thousands of events.
-const LARGE: usize = 64 * 1024;
+use crate::turn::{self, Lent, Turn};
 
 /// The thread's read buffer. A message of 64 KiB fits with everything around it.
 const READ_BYTES: usize = 128 * 1024;
@@ -97,7 +90,7 @@ pub struct Connection {
     /// So many bytes of what is incomplete have been counted ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)).
     counted: usize,
     waker: Option<Waker>,
-    /// Requests whose answers have not been written: one, or two if the first is a GET that is held.
+    /// Requests whose answers have not been written: one, or two if the first is a GET that is held; more only while the socket takes nothing.
     unanswered: u32,
     /// What the link has been told is awaited.
     stage: Stage,
@@ -108,11 +101,9 @@ pub struct Connection {
     /// Bytes are left that were not looked at, because the others had to have their turn.
     has_more: bool,
     /// Work is left for the same reason. Nothing is read before it is done.
-    leftover: Option<Leftover>,
+    later: Later,
     /// The answers to a request that has overtaken the GET before it, until the handlers have run.
     overtaken: Option<Vec<Write>>,
-    /// So many bytes of what is left have been counted in [`Inner::kept`].
-    kept: usize,
     /// What it has may be much work, of which the others have left too much.
     waits: bool,
     /// What waits for the socket is the last, and has a deadline.
@@ -174,6 +165,7 @@ impl Connection {
     }
 
     fn at(place: Place, conn: Conn) -> Self {
+        let later = Later::new(Arc::clone(&place.io.kept));
         Self {
             conn,
             place,
@@ -185,9 +177,8 @@ impl Connection {
             read_blocked: 0,
             steps: 0,
             has_more: false,
-            leftover: None,
+            later,
             overtaken: None,
-            kept: 0,
             waits: false,
             ending: false,
             lingering: false,
@@ -196,12 +187,12 @@ impl Connection {
 
     /// Whether the others of its thread come before it goes on.
     const fn has_had_its_turn(&self) -> bool {
-        self.steps >= STEPS_A_POLL || self.leftover.is_some() || self.waits
+        self.steps >= STEPS_A_POLL || !self.later.is_empty() || self.waits
     }
 
     /// Whether the body that is coming stays what it is for now: taken apart it is many times as large.
     fn must_wait(&mut self) -> bool {
-        self.waits = self.conn.held_bytes() > LARGE && self.place.io.kept.load(Ordering::Relaxed) > MOST_KEPT;
+        self.waits = self.place.io.kept.delays(self.conn.held_bytes());
         self.waits
     }
 
@@ -221,9 +212,9 @@ impl Connection {
         }
         self.steps = 0;
         self.waits = false;
-        if let Some(leftover) = self.leftover.take() {
-            self.leftover = leftover.go_on();
-            if self.leftover.is_none() {
+        if !self.later.is_empty() {
+            self.later.go_on();
+            if self.later.is_empty() {
                 self.answer_overtaken();
                 self.count_received();
             }
@@ -338,8 +329,8 @@ impl Connection {
             return;
         }
         // The work of a payload is several times as large as the payload. What is not kept for later is done now, and nothing of it is left.
-        while let Some(leftover) = self.leftover.take() {
-            self.leftover = leftover.go_on();
+        while !self.later.is_empty() {
+            self.later.go_on();
         }
         self.answer_overtaken();
         if !self.has_room() {
@@ -353,9 +344,7 @@ impl Connection {
 
     /// Counts what it keeps of what has been received; false if there is no room for that.
     fn has_room(&mut self) -> bool {
-        let left = self.leftover.as_ref().map_or(0, Leftover::bytes);
-        self.note_kept(left);
-        let received = self.rest.capacity() + self.conn.held_bytes() + left;
+        let received = self.rest.capacity() + self.conn.held_bytes() + self.later.bytes();
         if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
             return true;
         }
@@ -368,14 +357,6 @@ impl Connection {
             self.counted = counted;
         }
         has_room
-    }
-
-    fn note_kept(&mut self, bytes: usize) {
-        let kept = &self.place.io.kept;
-        if self.kept != bytes {
-            kept.fetch_add(bytes, Ordering::Relaxed);
-            kept.fetch_sub(std::mem::replace(&mut self.kept, bytes), Ordering::Relaxed);
-        }
     }
 
     fn process_rest(&mut self) {
@@ -452,14 +433,15 @@ impl Connection {
         if !nothing {
             let runtime = self.place.io.runtime;
             let (overtaken, leftover) = turn::run_a_while(runtime, |turn| self.handle_in(turn, arrivals));
-            (self.overtaken, self.leftover) = (overtaken, leftover);
+            self.overtaken = overtaken;
+            self.later.put(leftover);
             self.answer_overtaken();
         }
     }
 
     /// If the handlers have run, what they have sent is the answer to the GET, or there is none of theirs.
     fn answer_overtaken(&mut self) {
-        if self.leftover.is_none()
+        if self.later.is_empty()
             && let Some(answers) = self.overtaken.take()
         {
             turn::run(self.place.io.runtime, |turn| self.place.answer_in_order(turn, answers));
@@ -589,16 +571,6 @@ impl Connection {
             self.has_more = false;
             self.place.end(Cause::Closed);
             self.place.io.linger(&self.place.link);
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.note_kept(0);
-        // What has arrived is heard, although the connection has gone; unless there is nobody left to run it.
-        if let Some(leftover) = self.leftover.take() {
-            let _ = guarded(|| leftover.finish());
         }
     }
 }

@@ -119,6 +119,7 @@ mod error;
 mod exchange;
 mod gone;
 mod io;
+mod later;
 mod link;
 mod load;
 mod lock;

@@ -169,8 +169,10 @@ impl Inner {
     fn end_idle(&self) {
         let links = self.connections.lock().links();
         let idle = |awaiting: crate::link::Awaiting| awaiting.stage == Stage::Idle;
-        for link in links.iter().filter(|link| link.awaiting().is_some_and(idle)) {
-            if !link.cut_if_clear() {
+        for link in links {
+            if !link.awaiting().is_some_and(idle) {
+                link.wake_by_answer();
+            } else if !link.cut_if_clear() {
                 link.push(Item::Finish);
             }
         }
@@ -186,7 +188,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::tests::{Driven, RUNTIME, pass, run_tasks, server, text};
+    use crate::tests::{Counted, Driven, RUNTIME, pass, run_tasks, server, text};
     use crate::{Ack, Config, Options, Socket};
 
     const CLOSE: &str = "\u{fffd}\0";
@@ -331,6 +333,29 @@ mod tests {
         }
         drop((idle, half, polling));
         assert!(has_ended(&io));
+    }
+
+    #[test]
+    fn a_connection_whose_poll_was_held_ends_with_the_answer() {
+        let io = server(1);
+        let mut polling = Driven::new(&io, usize::MAX);
+        let _ = polling.read(&get("/socket.io/?EIO=4&transport=polling"));
+        let answer = polling.written();
+        let path = format!(
+            "/socket.io/?EIO=4&transport=polling&sid={}",
+            answer.split('"').nth(3).unwrap()
+        );
+        let _ = polling.read(&get(&path));
+        let counted = Counted::default();
+        let waker = counted.waker();
+        let mut cx = Context::from_waker(&waker);
+        assert!(polling.connection.poll(&mut cx, &mut polling.script).is_pending());
+        counted.take();
+        io.close();
+        assert!(polling.written().ends_with("\r\n\r\n1"));
+        assert!(counted.take() > 0, "its task has to see that nothing more comes");
+        assert!(polling.connection.poll(&mut cx, &mut polling.script).is_pending());
+        assert_eq!(polling.wall.finished.load(Ordering::Relaxed), 1);
     }
 
     #[test]

@@ -168,13 +168,9 @@ struct TouchedLink {
 /// Runs `act` in a turn whose handlers run in place: what an adapter does with bytes and deadlines. What takes longer than a turn may goes
 /// on in a task of its own.
 pub(crate) fn run<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
-    let (result, mut leftover) = run_a_while(runtime, act);
-    while let Some(left) = leftover {
-        if LEFT_TO_TASKS.load(Ordering::Relaxed) + left.bytes() <= MOST_LEFT_TO_TASKS {
-            left.finish();
-            break;
-        }
-        leftover = left.go_on();
+    let (result, leftover) = run_a_while(runtime, act);
+    if let Some(leftover) = leftover {
+        leftover.leave_to_task();
     }
     result
 }
@@ -247,6 +243,17 @@ impl Leftover {
             turn.packets.set(self.packets);
             turn.work_off(self.runtime).map(|left| Self { bytes, ..left })
         })
+    }
+
+    /// Leaves it to a task, as far as tasks may keep it; what is more is done now.
+    pub(crate) fn leave_to_task(self) {
+        let mut leftover = Some(self);
+        while let Some(left) = leftover {
+            if LEFT_TO_TASKS.load(Ordering::Relaxed) + left.bytes() <= MOST_LEFT_TO_TASKS {
+                return left.finish();
+            }
+            leftover = left.go_on();
+        }
     }
 
     /// Leaves it to a task, which lets others have their turn as well.
