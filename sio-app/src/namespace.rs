@@ -148,6 +148,8 @@ impl Namespace {
     /// [`EmitError::Disconnected`](crate::EmitError::Disconnected), because its answer cannot come before the middleware has agreed, and a volatile
     /// message is dropped.
     ///
+    /// A middleware that panics refuses: the client is told `Internal server error`, and [`Io::on_error`](crate::Io::on_error) or the log the rest.
+    ///
     /// Of one session only a few middlewares wait at once ([`Options::max_waiting_middlewares`](crate::Options::max_waiting_middlewares)).
     ///
     /// ```
