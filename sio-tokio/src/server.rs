@@ -189,8 +189,8 @@ impl Server {
         }
     }
 
-    /// Shuts down a server whose connections are accepted by others: [`Io::close`], and then it waits until the last session has left, or [`Options::shutdown_timeout`]
-    /// long. Let the other server go on meanwhile: clients that poll come back for what they are told.
+    /// Shuts down a server whose connections are accepted by others: [`Io::close`], and then it waits until the last session has left, or
+    /// [`Options::shutdown_jitter`] and [`Options::shutdown_timeout`] are over. Let the other server go on meanwhile: clients that poll come back for what they are told.
     pub async fn finish(&self) {
         self.close();
         self.0.finish(self.emptied(), sleep).await;

@@ -104,6 +104,34 @@ fn shutdown_tells_clients_and_ends() {
     assert!(TcpStream::connect(server.address).is_err());
 }
 
+/// Such a client opens a connection for each request, and so for the poll that tells it of the end.
+#[test]
+fn who_connects_anew_for_each_poll_hears_of_the_end() {
+    let server = serve(|io| {
+        io.of("/").create();
+    });
+    let once = |request: String| {
+        let mut connection = http::Connection::open(server.address);
+        connection.write(&request.replacen("\r\n", "\r\nConnection: close\r\n", 1));
+        let answer = connection.response_with_head();
+        connection.closed();
+        answer
+    };
+    let handshake = "/socket.io/?EIO=4&transport=polling";
+    let (_, open) = once(http::get(handshake));
+    let sid = open.split('"').nth(3).unwrap();
+    let session = format!("{handshake}&sid={sid}");
+    assert_eq!(once(http::post(&session, "40")).1, "ok");
+    assert!(once(http::get(&session)).1.starts_with("40{"));
+    server.signal.give();
+    eventually(|| server.io.is_closing());
+    assert!(once(http::get(handshake)).0.starts_with("HTTP/1.1 503"));
+    assert_eq!(once(http::get(&session)).1, "6\u{1e}1");
+    heard(&server.ended).unwrap();
+    assert_eq!((server.io.sessions(), server.io.connections()), (0, 0));
+    assert!(TcpStream::connect(server.address).is_err());
+}
+
 #[test]
 fn requests_that_come_too_slowly_are_cut() {
     let options = Options::default()
