@@ -48,8 +48,8 @@ pub struct Options {
     /// [`Options::max_connections`] come on top. Too little closes connections that send large messages when many do; more lets slow senders fill the memory. What another HTTP server
     /// reads before it hands a request over does not count: limit it there.
     pub max_receiving_bytes: usize,
-    /// The same for the connections from one address, as [`Options::max_connections_per_address`] counts them. Default 32 MiB: 31 messages of the largest size at once, because
-    /// what is counted is the memory that they are read into, in steps of 32 KiB. Behind a proxy raise it to [`Options::max_receiving_bytes`].
+    /// The same for the connections from one address, as [`Options::max_connections_per_address`] counts them. Default 32 MiB: from 16 to 33 messages of the
+    /// largest size at once, because what counts is the memory that they are read into, which is up to twice as large. Behind a proxy raise it to [`Options::max_receiving_bytes`].
     pub max_receiving_bytes_per_address: usize,
     /// How much may wait for one session: events whose turn has not come, handlers and middlewares that wait, those of sockets that have
     /// left among them, acknowledgements that the application owes. Default 4 096. An event that comes when there is so much

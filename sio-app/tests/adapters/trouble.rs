@@ -329,6 +329,7 @@ fn panicking() -> (Served, mpsc::Receiver<(String, String)>) {
 
 const PANICKING: [&str; 5] = ["sync", "early", "late", "after-one", "rule"];
 
+/// Hardening B5.
 #[test]
 fn a_panic_in_a_middleware_refuses() {
     let (server, told) = panicking();
@@ -350,6 +351,7 @@ fn a_panic_in_a_middleware_refuses() {
     assert!(told.try_recv().is_err());
 }
 
+/// Hardening B5.
 #[test]
 fn a_panic_in_a_middleware_refuses_clients_of_2() {
     let (server, _told) = panicking();
@@ -366,6 +368,7 @@ fn a_panic_in_a_middleware_refuses_clients_of_2() {
     assert!(client.text().starts_with("40/fine"));
 }
 
+/// Hardening B5.
 #[test]
 fn a_panic_in_a_middleware_refuses_clients_before_1() {
     for late in [false, true] {
