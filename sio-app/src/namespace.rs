@@ -24,8 +24,8 @@ use crate::socket::Socket;
 /// # fn register(io: &Io) {
 /// io.of("/chat")
 ///     .with(|socket: Socket| socket.auth::<String>().map(drop).ok_or("who are you?"))
-///     .on_connect(|socket: Socket| socket.join("lobby"))
-///     .on("say", async |socket: Socket, (room, text): (String, String)| socket.to(room).emit("said", text))
+///     .on_connect(|socket: Socket| socket.join("chat:lobby"))
+///     .on("say", async |socket: Socket, (room, text): (String, String)| socket.to(format!("chat:{room}")).emit("said", text))
 ///     .on("sum", |_: Socket, (a, b): (f64, f64), ack: Ack| ack.send(a + b))
 ///     .on_disconnect(|socket: Socket, reason: Reason| println!("{} left: {reason}", socket.id()));
 /// # }
