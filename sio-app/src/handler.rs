@@ -29,11 +29,11 @@
 //!
 //! | what | its client | its acknowledgement | the application |
 //! |---|---|---|---|
-//! | the handler panics, at once or later | is disconnected by the server (from 1.x on: `io server disconnect`), and does not come back by itself | is not answered, if it has not been | hears [`HandlerError::Panicked`](crate::HandlerError::Panicked) |
-//! | it returns an error | goes on | as the handler has done | [`HandlerError::Failed`](crate::HandlerError::Failed) |
-//! | the arguments are not what it asks for: it is not called | goes on | is not answered | [`HandlerError::Args`](crate::HandlerError::Args) |
+//! | the handler panics, at once or later | is disconnected by the server (from 1.x on: `io server disconnect`), and does not come back by itself | is not answered, if it has not been | hears [`HandlerError::Panicked`] |
+//! | it returns an error | goes on | as the handler has done | [`HandlerError::Failed`] |
+//! | the arguments are not what it asks for: it is not called | goes on | is not answered | [`HandlerError::Args`] |
 //! | there is no handler for the event | goes on | is not answered | nothing |
-//! | a middleware panics, or the function of [`Io::of_fn`](crate::Io::of_fn) | is refused, and told `Internal server error` | | [`HandlerError::Panicked`](crate::HandlerError::Panicked) |
+//! | a middleware panics, or the function of [`Io::of_fn`](crate::Io::of_fn) | is refused, and told `Internal server error` | | [`HandlerError::Panicked`] |
 //!
 //! The application hears in [`Io::on_error`](crate::Io::on_error), or else in the log. A client whose acknowledgement is not answered waits until its own timeout, and for ever if it has
 //! none. Who wants to tell it that its arguments are wrong takes [`RawArgs`](crate::RawArgs) or `serde_json::Value`, and looks at them. Other sockets of the same session go on, but for clients of 0.6 to 0.9
