@@ -46,6 +46,19 @@ fn an_unknown_argument_is_answered_with_the_usage() {
     }
 }
 
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let serving = ["chat", "own-event-loop", "axum-app"];
+    for (name, program) in PROGRAMS.iter().filter(|(name, _)| serving.contains(name)) {
+        let ended = Command::new(program).args(["--port", &port]).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{name}: {said}");
+        assert!(said.contains(&port) && said.contains("--port"), "{name}: {said}");
+    }
+}
+
 /// A program that serves, until it is dropped.
 struct Running {
     process: Child,

@@ -27,9 +27,10 @@ impl Io {
     }
 
     /// For adapters: the end of a shutdown that [`Io::close`] has begun. It waits for `ended`, which is [`Io::ended`] or [`Io::emptied`], ends the connections that are
-    /// left when [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) is over, and lets go of all handlers. `sleep` is the runtime's.
+    /// left when [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) are over, and lets go of all handlers. `sleep` is the runtime's.
     pub async fn finish<S: Future>(&self, ended: impl Future<Output = ()>, sleep: fn(Duration) -> S) {
-        if !comes_before(pin!(ended), pin!(sleep(self.options().shutdown_timeout))).await {
+        let left = self.0.shutdown_until().saturating_since((self.0.runtime.now)());
+        if !comes_before(pin!(ended), pin!(sleep(left))).await {
             tracing::info!(
                 connections = self.connections(),
                 "ending connections that did not end by themselves"

@@ -26,11 +26,11 @@ use sio_proto::wire::Wire;
 
 use crate::Io;
 use crate::io::Inner;
+use crate::later::Later;
 use crate::link::{Awaiting, Item, Link, Outlet, Progress, Standing};
 use crate::place::{Place, Seat};
 use crate::shard::{Batch, trim};
-use crate::turn::{self, Leftover, Lent, Turn};
-use crate::work::guarded;
+use crate::turn::{self, Lent, Turn};
 
 /// The thread's read buffer. A message of 64 KiB fits with everything around it.
 const READ_BYTES: usize = 128 * 1024;
@@ -89,7 +89,7 @@ pub struct Connection {
     /// So many bytes of what is incomplete have been counted ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)).
     counted: usize,
     waker: Option<Waker>,
-    /// Requests whose answers have not been written: one, or two if the first is a GET that is held.
+    /// Requests whose answers have not been written: one, or two if the first is a GET that is held; more only while the socket takes nothing.
     unanswered: u32,
     /// What the link has been told is awaited.
     stage: Stage,
@@ -100,7 +100,11 @@ pub struct Connection {
     /// Bytes are left that were not looked at, because the others had to have their turn.
     has_more: bool,
     /// Work is left for the same reason. Nothing is read before it is done.
-    leftover: Option<Leftover>,
+    later: Later,
+    /// The answers to a request that has overtaken the GET before it, until the handlers have run.
+    overtaken: Option<Vec<Write>>,
+    /// What it has may be much work, of which the others have left too much.
+    waits: bool,
     /// What waits for the socket is the last, and has a deadline.
     ending: bool,
     lingering: bool,
@@ -160,6 +164,7 @@ impl Connection {
     }
 
     fn at(place: Place, conn: Conn) -> Self {
+        let later = Later::new(Arc::clone(&place.io.kept));
         Self {
             conn,
             place,
@@ -171,7 +176,9 @@ impl Connection {
             read_blocked: 0,
             steps: 0,
             has_more: false,
-            leftover: None,
+            later,
+            overtaken: None,
+            waits: false,
             ending: false,
             lingering: false,
         }
@@ -179,7 +186,13 @@ impl Connection {
 
     /// Whether the others of its thread come before it goes on.
     const fn has_had_its_turn(&self) -> bool {
-        self.steps >= STEPS_A_POLL || self.leftover.is_some()
+        self.steps >= STEPS_A_POLL || !self.later.is_empty() || self.waits
+    }
+
+    /// Whether the body that is coming stays what it is for now: taken apart it is many times as large.
+    fn must_wait(&mut self) -> bool {
+        self.waits = self.place.io.kept.delays(self.conn.held_bytes());
+        self.waits
     }
 
     /// The connection's task.
@@ -197,7 +210,14 @@ impl Connection {
             self.waker = Some(cx.waker().clone());
         }
         self.steps = 0;
-        self.leftover = self.leftover.take().and_then(Leftover::go_on);
+        self.waits = false;
+        if !self.later.is_empty() {
+            self.later.go_on();
+            if self.later.is_empty() {
+                self.answer_overtaken();
+                self.count_received();
+            }
+        }
         loop {
             if self.has_had_its_turn() {
                 cx.waker().wake_by_ref();
@@ -304,24 +324,38 @@ impl Connection {
 
     /// What is incomplete counts in steps, so that whoever sends small messages asks nobody. Whoever sends too much of it goes.
     fn count_received(&mut self) {
-        let left = self.leftover.as_ref().map_or(0, Leftover::bytes);
-        let received = self.rest.capacity() + self.conn.held_bytes() + left;
-        if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
+        if self.has_room() {
             return;
         }
-        let counted = match received {
-            0..=UNCOUNTED => 0,
-            _ => received.div_ceil(COUNTED) * COUNTED,
-        };
-        if self.place.receive(counted) {
-            self.counted = counted;
-        } else {
+        // The work of a payload is several times as large as the payload. What is not kept for later is done now, and nothing of it is left.
+        while !self.later.is_empty() {
+            self.later.go_on();
+        }
+        self.answer_overtaken();
+        if !self.has_room() {
             let warnings = &self.place.io.warnings;
             warnings.receiving.say((self.place.io.runtime.now)(), || {
                 tracing::warn!("too much is being received: a connection is closed");
             });
             self.place.link.cut();
         }
+    }
+
+    /// Counts what it keeps of what has been received; false if there is no room for that.
+    fn has_room(&mut self) -> bool {
+        let received = self.rest.capacity() + self.conn.held_bytes() + self.later.bytes();
+        if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
+            return true;
+        }
+        let counted = match received {
+            0..=UNCOUNTED => 0,
+            _ => received.div_ceil(COUNTED) * COUNTED,
+        };
+        let has_room = self.place.receive(counted);
+        if has_room {
+            self.counted = counted;
+        }
+        has_room
     }
 
     fn process_rest(&mut self) {
@@ -337,7 +371,7 @@ impl Connection {
     /// Takes from `bytes` what is complete, request after request as they are answered.
     fn process(&mut self, bytes: &mut BytesMut) {
         while !bytes.is_empty() {
-            if self.has_had_its_turn() {
+            if self.has_had_its_turn() || self.must_wait() {
                 self.has_more = true;
                 break;
             }
@@ -398,11 +432,18 @@ impl Connection {
         if !nothing {
             let runtime = self.place.io.runtime;
             let (overtaken, leftover) = turn::run_a_while(runtime, |turn| self.handle_in(turn, arrivals));
-            self.leftover = leftover;
-            if let Some(answers) = overtaken {
-                // The handlers have run: what they have sent is the answer to the GET, or there is none of theirs.
-                turn::run(runtime, |turn| self.place.answer_in_order(turn, answers));
-            }
+            self.overtaken = overtaken;
+            self.later.put(leftover);
+            self.answer_overtaken();
+        }
+    }
+
+    /// If the handlers have run, what they have sent is the answer to the GET, or there is none of theirs.
+    fn answer_overtaken(&mut self) {
+        if self.later.is_empty()
+            && let Some(answers) = self.overtaken.take()
+        {
+            turn::run(self.place.io.runtime, |turn| self.place.answer_in_order(turn, answers));
         }
     }
 
@@ -529,15 +570,6 @@ impl Connection {
             self.has_more = false;
             self.place.end(Cause::Closed);
             self.place.io.linger(&self.place.link);
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // What has arrived is heard, although the connection has gone; unless there is nobody left to run it.
-        if let Some(leftover) = self.leftover.take() {
-            let _ = guarded(|| leftover.finish());
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::error::{EmitError, HandlerError};
 use crate::io::Inner;
 use crate::message::{Draft, with_scratch};
 use crate::registry::Names;
-use crate::shard::ShardCell;
+use crate::shard::{ShardCell, State};
 use crate::socket::Socket;
 use crate::turn;
 
@@ -195,20 +195,22 @@ impl Emitter {
         });
         let mut message = Some(message);
         turn::act(io.runtime, |turn| {
-            let mut ready = 0;
+            let (mut ready, mut enough) = (0, false);
             while let Some(cell) = cells.next() {
                 let last = cells.peek().is_none();
                 let Some(message) = (if last { message.take() } else { message.clone() }) else {
                     break;
                 };
                 let target = self.target_for(target, cell);
-                ready += cell.input(turn, |state, now, out| {
-                    let shard = &mut state.shard;
+                let (links, has_enough) = cell.input(turn, |state, now, out| {
+                    let State { shard, unwritten, .. } = state;
                     shard.handle_command(now, Command::Broadcast { target, message }, out);
-                    shard.ready_links()
+                    let links = shard.ready_links();
+                    (links, unwritten.add(bytes, links))
                 });
+                (ready, enough) = (ready + links, enough || has_enough);
             }
-            turn.broadcast(bytes, ready);
+            turn.broadcast(bytes, ready, enough);
         });
         encoded
     }

@@ -58,7 +58,8 @@ pub enum HandlerError {
     /// The handler returned an error.
     #[error("failed: {0}")]
     Failed(String),
-    /// The handler panicked. Its socket has been disconnected.
+    /// The handler panicked, and its socket is disconnected. Or a middleware, or the function of
+    /// [`Io::of_fn`](crate::Io::of_fn) did, and its client is refused.
     #[error("panicked: {0}")]
     Panicked(String),
     /// Something it sent without waiting for the result could not be sent.

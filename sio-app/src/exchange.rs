@@ -22,6 +22,7 @@ use sio_proto::wire::Wire;
 
 use crate::connection::Connection;
 use crate::io::Io;
+use crate::later::Later;
 use crate::link::{HandedOut, Link, Outlet, Standing};
 use crate::pipe::{PipeSource, pipe};
 use crate::place::Place;
@@ -45,6 +46,10 @@ pub struct Exchange {
     link: Arc<Link<Late>>,
     /// Until it has gone to its shard.
     request: Option<Box<Request>>,
+    /// The request with a large body, until others have done what they have left.
+    waiting: Option<Box<Request>>,
+    /// Work that others come before.
+    later: Later,
     goes_on: Option<GoesOn>,
     waker: Option<Waker>,
 }
@@ -111,9 +116,11 @@ impl Io {
         // A client that goes away while it polls has closed its connection, as far as one can tell.
         let place = Place::new(&self.0, link.clone(), &request.peer, Cause::Closed)?;
         Some(Exchange {
+            later: Later::new(Arc::clone(&place.io.kept)),
             place,
             link,
             request: Some(Box::new(request)),
+            waiting: None,
             goes_on: None,
             waker: None,
         })
@@ -134,10 +141,39 @@ impl Exchange {
     /// answer is 413. The request goes to its session. Only the first call counts.
     pub fn body(&mut self, body: Result<Bytes, http::BodyTooLarge>) {
         let Some(mut request) = self.request.take() else { return };
+        let size = body.as_ref().map_or(0, Bytes::len);
         request.http.body = body;
-        request.decode_body(&self.place.io.config);
+        match self.place.io.kept.delays(size) {
+            true => self.waiting = Some(request),
+            false => self.handle(*request),
+        }
+    }
+
+    fn handle(&mut self, mut request: Request) {
         let place = &mut self.place;
-        turn::run(place.io.runtime, |turn| place.handle_request(turn, *request));
+        request.decode_body(&place.io.config);
+        let ((), leftover) = turn::run_a_while(place.io.runtime, |turn| place.handle_request(turn, request));
+        self.later.put(leftover);
+        // What is not kept for later is done now.
+        while !self.place.receive(self.later.bytes()) && !self.later.is_empty() {
+            self.later.go_on();
+        }
+    }
+
+    /// Goes on with what was left. True if others come before the rest of it.
+    fn go_on(&mut self) -> bool {
+        if !self.later.is_empty() {
+            self.later.go_on();
+            if self.later.is_empty() {
+                let _ = self.place.receive(0);
+            }
+        }
+        let kept = &self.place.io.kept;
+        let size = |request: &Request| request.http.body.as_ref().map_or(0, Bytes::len);
+        if let Some(request) = self.waiting.take_if(|request| !kept.delays(size(request))) {
+            self.handle(*request);
+        }
+        !self.later.is_empty() || self.waiting.is_some()
     }
 
     /// Waits for the answer, which comes once.
@@ -145,6 +181,9 @@ impl Exchange {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.link.set_waker(cx.waker());
             self.waker = Some(cx.waker().clone());
+        }
+        if self.go_on() {
+            cx.waker().wake_by_ref();
         }
         match self.link.take_news().answer {
             Some(HandedOut::Response(response)) => Poll::Ready(Answer::Response(response)),

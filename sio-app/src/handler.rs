@@ -8,8 +8,11 @@
 //! | `\|socket: Socket, ack: Ack\|` | events without arguments that want an acknowledgement |
 //! | `\|socket: Socket, args: A, ack: Ack\|` | all of it |
 //!
+//! Arguments are owned, because a handler may keep them: `&str` does not work, `String` does.
+//!
 //! The result is nothing, or a `Result` whose error is reported to [`Io::on_error`](crate::Io::on_error). With `async` before them, or returning a
-//! future, they may wait. A closure that is `async` and captures has to hand clones to its future, because the future may outlive the call:
+//! future, they may wait. `async move |…|` that captures does not compile, because the future may outlive the call. Take a clone for each future, in a closure that
+//! returns it:
 //!
 //! ```
 //! # use sio_app::{Io, Socket};
@@ -21,6 +24,22 @@
 //! });
 //! # }
 //! ```
+//!
+//! # What goes wrong
+//!
+//! | what | its client | its acknowledgement | the application |
+//! |---|---|---|---|
+//! | the handler panics, at once or later | is disconnected by the server (from 1.x on: `io server disconnect`), and does not come back by itself | is not answered, if it has not been | hears [`HandlerError::Panicked`] |
+//! | it returns an error | goes on | as the handler has done | [`HandlerError::Failed`] |
+//! | the arguments are not what it asks for: it is not called | goes on | is not answered | [`HandlerError::Args`] |
+//! | there is no handler for the event | goes on | is not answered | nothing |
+//! | a middleware panics, or the function of [`Io::of_fn`](crate::Io::of_fn) | is refused, and told `Internal server error` | | [`HandlerError::Panicked`] |
+//!
+//! The application hears in [`Io::on_error`](crate::Io::on_error), or else in the log. A client whose acknowledgement is not answered waits until its own timeout, and for ever if it has
+//! none. Who wants to tell it that its arguments are wrong takes [`RawArgs`](crate::RawArgs) or `serde_json::Value`, and looks at them. Other sockets of the same session go on, but for clients of 0.6 to 0.9
+//! whose handler of `/` panics: theirs is the whole session.
+//!
+//! # What takes long
 //!
 //! A handler that blocks stops everybody whom its thread serves; see [the crate's page](crate#handlers-that-take-long).
 //!

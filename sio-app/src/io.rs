@@ -21,6 +21,7 @@ use crate::directory::{Directory, Watch};
 use crate::emitter::Emitter;
 use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
+use crate::later::Kept;
 use crate::link::{Item, Link};
 use crate::load::Loads;
 use crate::lock::Mutex;
@@ -68,6 +69,8 @@ pub(crate) struct Inner {
     deadlines: Mutex<Deadlines>,
     pub(crate) shutdown: Shutdown,
     pub(crate) tally: Tally,
+    /// Bytes of work that connections have left for later.
+    pub(crate) kept: Arc<Kept>,
     /// What peers can make the log say.
     pub(crate) warnings: Arc<Warnings>,
     pub(crate) directory: Arc<Directory>,
@@ -150,6 +153,7 @@ impl Io {
             connections: Mutex::default(),
             deadlines: Mutex::default(),
             warnings,
+            kept: Arc::default(),
             ticking: AtomicBool::new(false),
             waiters: Mutex::default(),
         }));

@@ -12,9 +12,10 @@
 //!
 //! fn chat(io: &Io) {
 //!     io.of("/")
-//!         .on_connect(|socket: Socket| socket.join("lobby"))
+//!         .on_connect(|socket: Socket| socket.join("chat:lobby"))
 //!         .on("say", async |socket: Socket, (room, text): (String, String)| {
-//!             socket.to(room).emit("said", (socket.id(), text));
+//!             // Clients choose the name: with something before it, it is no other room of yours.
+//!             socket.to(format!("chat:{room}")).emit("said", (socket.id(), text));
 //!         })
 //!         .on("sum", |_: Socket, (a, b): (f64, f64), ack: Ack| ack.send(a + b))
 //!         .on_disconnect(|socket: Socket, reason: Reason| println!("{} left: {reason}", socket.id()));
@@ -40,7 +41,8 @@
 //!
 //! # Logs
 //!
-//! All of it is [`tracing`], and quiet at `info`. These names stay as they are:
+//! All of it is [`tracing`], and quiet at `info`. A program without a subscriber logs nothing: `tracing_subscriber::fmt::init()` in its `main` is one, and
+//! [`Io::on_error`] does without. These names stay as they are:
 //!
 //! | level | message or span | fields |
 //! |---|---|---|
@@ -119,6 +121,7 @@ mod error;
 mod exchange;
 mod gone;
 mod io;
+mod later;
 mod link;
 mod load;
 mod lock;

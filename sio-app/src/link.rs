@@ -485,6 +485,21 @@ impl<O: Outlet + ?Sized> Link<O> {
         news
     }
 
+    /// Has the connection's task woken by the answer to the request that is under way, or now if that has been written.
+    pub(crate) fn wake_by_answer(&self) {
+        let waker = {
+            let mut state = self.state.lock();
+            state.impatient = true;
+            match state.news.answered {
+                0 => None,
+                _ => state.waker.clone(),
+            }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     pub(crate) fn is_websocket(&self) -> bool {
         self.state.lock().websocket
     }

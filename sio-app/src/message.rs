@@ -153,10 +153,11 @@ fn send(
         }
     }
     turn::act(socket.runtime(), |turn| {
-        let sent = socket
-            .cell
-            .queue(turn, |shard, now| shard.emit(now, socket.key, &mut message, ack));
-        turn.emitted(len);
+        let (sent, enough) = socket.cell.queue(turn, |state, now| {
+            let sent = state.shard.emit(now, socket.key, &mut message, ack);
+            (sent, state.unwritten.add(len, 1))
+        });
+        turn.emitted(len, enough);
         Ok(sent?)
     })
 }

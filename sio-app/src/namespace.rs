@@ -24,8 +24,8 @@ use crate::socket::Socket;
 /// # fn register(io: &Io) {
 /// io.of("/chat")
 ///     .with(|socket: Socket| socket.auth::<String>().map(drop).ok_or("who are you?"))
-///     .on_connect(|socket: Socket| socket.join("lobby"))
-///     .on("say", async |socket: Socket, (room, text): (String, String)| socket.to(room).emit("said", text))
+///     .on_connect(|socket: Socket| socket.join("chat:lobby"))
+///     .on("say", async |socket: Socket, (room, text): (String, String)| socket.to(format!("chat:{room}")).emit("said", text))
 ///     .on("sum", |_: Socket, (a, b): (f64, f64), ack: Ack| ack.send(a + b))
 ///     .on_disconnect(|socket: Socket, reason: Reason| println!("{} left: {reason}", socket.id()));
 /// # }
@@ -147,6 +147,8 @@ impl Namespace {
     /// to the client, and [`set_data`](Socket::set_data). A question ([`emit_with_ack`](Socket::emit_with_ack)) fails with
     /// [`EmitError::Disconnected`](crate::EmitError::Disconnected), because its answer cannot come before the middleware has agreed, and a volatile
     /// message is dropped.
+    ///
+    /// A middleware that panics refuses: the client is told `Internal server error`, and [`Io::on_error`](crate::Io::on_error) or the log the rest.
     ///
     /// Of one session only a few middlewares wait at once ([`Options::max_waiting_middlewares`](crate::Options::max_waiting_middlewares)).
     ///

@@ -48,8 +48,8 @@ pub struct Options {
     /// [`Options::max_connections`] come on top. Too little closes connections that send large messages when many do; more lets slow senders fill the memory. What another HTTP server
     /// reads before it hands a request over does not count: limit it there.
     pub max_receiving_bytes: usize,
-    /// The same for the connections from one address, as [`Options::max_connections_per_address`] counts them. Default 32 MiB: as many as 33 messages of the largest size
-    /// at once. Behind a proxy raise it to [`Options::max_receiving_bytes`].
+    /// The same for the connections from one address, as [`Options::max_connections_per_address`] counts them. Default 32 MiB: from 16 to 33 messages of the
+    /// largest size at once, because what counts is the memory that they are read into, which is up to twice as large. Behind a proxy raise it to [`Options::max_receiving_bytes`].
     pub max_receiving_bytes_per_address: usize,
     /// How much may wait for one session: events whose turn has not come, handlers and middlewares that wait, those of sockets that have
     /// left among them, acknowledgements that the application owes. Default 4 096. An event that comes when there is so much
@@ -76,13 +76,15 @@ pub struct Options {
     /// client that connects to many namespaces wait longer; more let one that connects and leaves again keep as many futures.
     pub max_waiting_middlewares: usize,
     /// Over how long a shutdown spreads the sessions, each leaving at a random moment of it. Default zero. With many clients, what they connect
-    /// to next meets all of them at once otherwise. Until it is over existing sessions go on, and handshakes are answered 503.
+    /// to next meets all of them at once otherwise. Sessions whose moment has not come go on.
     pub shutdown_jitter: Duration,
-    /// How long a shutdown waits for what is under way for a session: acknowledgements that its client or a handler owes, handlers that wait. Also how
-    /// long it waits for a client between two polls, which hears of the end in the next. Default 3 s. Zero waits for nothing.
+    /// How long a shutdown waits for what is under way for a session: acknowledgements that its client or a handler owes, handlers that wait. After that, how
+    /// long it waits for a client between two polls, which hears of the end in the next; it may open a connection for it, because connections are
+    /// accepted until no session is left. Handshakes are answered 503 meanwhile. Default 3 s. Zero waits for nothing: then a client between two polls is not told.
     pub shutdown_drain: Duration,
-    /// How long a shutdown waits for connections to end by themselves, once [`Options::shutdown_jitter`] is over. Default 10 s. Together with that it has to be
-    /// less than what whoever ends the process allows; more than [`Options::shutdown_drain`] and two seconds, so that clients can close their side.
+    /// How long a shutdown waits for connections to end by themselves, once [`Options::shutdown_jitter`] is over. Default 10 s. Then the listener is
+    /// closed, within a second, and connections that are left are ended. Together with the jitter it has to be less than what whoever ends the process allows; more
+    /// than twice [`Options::shutdown_drain`] and two seconds, so that clients can close their side.
     pub shutdown_timeout: Duration,
     /// The genuine clients' files, for pages that load `/socket.io/socket.io.js`. Default none: such requests are the application's.
     pub client_files: Option<ClientFiles>,

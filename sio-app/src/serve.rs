@@ -1,8 +1,8 @@
 //! A listener being served: the loop that every adapter has, over the little in which they differ.
 //!
 //! ```text
-//!   accepting ──── the signal, or Io::close ────► ending ──── all gone, or too late and cut ────► over
-//!       │ ▲                                         the listener is let go first
+//!   accepting ──── no session is left, after the signal or Io::close ────► ending ──── all gone, or too late and cut ────► over
+//!       │ ▲                                                                  the listener is let go first
 //!       ▼ │
 //!     a pause, when the process cannot take more
 //! ```
@@ -50,7 +50,7 @@ impl Serve {
     }
 
     /// Ends when `signal` does, gracefully: clients are told so that they connect elsewhere, and the future is ready when they have gone, or
-    /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) later.
+    /// [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) later.
     ///
     /// ```
     /// # async fn example(serve: sio_app::Serve) -> std::io::Result<()> {

@@ -23,7 +23,7 @@ use crate::runtime::Runtime;
 use crate::sleep::Sleeps;
 use crate::socket::SocketInner;
 use crate::socket_id::SocketId;
-use crate::turn::Turn;
+use crate::turn::{Turn, Unwritten};
 use crate::work::{Work, guarded};
 
 /// How many links one flush serves before it lets go of the lock.
@@ -52,6 +52,7 @@ pub(crate) struct State {
     /// What waits for each session that has sockets, by its slot.
     loads: Vec<Option<(SessionKey, Weak<Load>)>>,
     pub(crate) packets_out: u64,
+    pub(crate) unwritten: Unwritten,
     sleeps: Sleeps,
     /// The server goes away, and has sessions here.
     draining: bool,
@@ -105,6 +106,7 @@ impl ShardCell {
             sockets: Vec::new(),
             loads: Vec::new(),
             packets_out: 0,
+            unwritten: Unwritten::default(),
             sleeps: Sleeps::default(),
             draining: false,
             latest: Time::ZERO,
@@ -233,11 +235,11 @@ impl ShardCell {
     }
 
     /// An input that only queues something, and can cause nothing but a deadline.
-    pub(crate) fn queue<R>(self: &Arc<Self>, turn: &Turn, queue: impl FnOnce(&mut Shard, Time) -> R) -> R {
+    pub(crate) fn queue<R>(self: &Arc<Self>, turn: &Turn, queue: impl FnOnce(&mut State, Time) -> R) -> R {
         let (result, wake) = {
             let mut state = self.state.lock();
             let now = state.time(turn);
-            let result = queue(&mut state.shard, now);
+            let result = queue(&mut state, now);
             (result, state.rearm())
         };
         turn.touch(self);
@@ -393,6 +395,9 @@ impl ShardCell {
                         let mut state = self.state.lock();
                         let now = state.time(turn);
                         let more = state.shard.flush_ready(now, LINKS_PER_FLUSH, out);
+                        if !more {
+                            state.unwritten = Unwritten::default();
+                        }
                         state.packets_out += out.writes.iter().map(Write::packets).sum::<usize>() as u64;
                         batch.collect(&state.links, out);
                         more
@@ -410,7 +415,7 @@ impl ShardCell {
     ///
     /// Say so again whenever the socket has taken something of what it holds.
     pub(crate) fn block(self: &Arc<Self>, turn: &Turn, id: LinkId, link: &Link) {
-        self.queue(turn, |shard, now| shard.handle_blocked(now, id, link.held()));
+        self.queue(turn, |state, now| state.shard.handle_blocked(now, id, link.held()));
         link.hand_over();
     }
 

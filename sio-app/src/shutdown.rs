@@ -1,15 +1,18 @@
 //! The end of a server, step by step, so that every client is told and nothing under way is lost.
 //!
 //! ```text
-//!          close             the jitter is over            no session is left            no connection is left
-//!   OPEN ────────► LEAVING ───────────────────► CLOSING ────────────────────► EMPTY ────────────────────────► over
-//!                  handshakes get 503,          nothing is accepted           idle connections end
-//!                  sessions leave one by one
+//!          close                         no session is left                        no connection is left
+//!   OPEN ────────► LEAVING ──────────────────────────────────────────► EMPTY ────────────────────────► over
+//!                     │ handshakes get 503,                               ▲ nothing is accepted,
+//!                     │ sessions leave one by one                         │ idle connections end
+//!                     └── it has taken too long ─► CLOSING ───────────────┘
+//!                                                  nothing is accepted
 //! ```
 //! A session leaves when its time has come ([`Options::shutdown_jitter`]) and nothing is under way for it: no acknowledgement that its client or
 //! a handler owes, no handler that waits or runs; or when that takes longer than [`Options::shutdown_drain`]. It is told in the way of its generation
-//! (the table of `sio_proto`'s `message.rs`), over its websocket, in the poll that waits, or, if it is between two polls, in the next one, for which its connection
-//! is kept open. Whoever serves ends what is left after [`Options::shutdown_timeout`].
+//! (the table of `sio_proto`'s `message.rs`), over its websocket, in the poll that waits, or, if it is between two polls, in the next one: its connection
+//! is kept open, and connections are accepted, for clients that make one for each request. Whoever serves ends what is left after
+//! [`Options::shutdown_jitter`] and [`Options::shutdown_timeout`] together.
 //!
 //! [`Options::shutdown_jitter`]: crate::Options::shutdown_jitter
 //! [`Options::shutdown_drain`]: crate::Options::shutdown_drain
@@ -34,8 +37,8 @@ const OVER: u8 = 4;
 /// How far a server has come with its end.
 pub(crate) struct Shutdown {
     phase: AtomicU8,
-    /// When accepting stops at the latest, in microseconds.
-    accepts_until: AtomicU64,
+    /// When accepting stops at the latest, and connections that are left are ended, in microseconds.
+    until: AtomicU64,
     /// How many shards have sessions.
     shards: AtomicUsize,
 }
@@ -44,7 +47,7 @@ impl Shutdown {
     pub(crate) const fn new(shards: usize) -> Self {
         Self {
             phase: AtomicU8::new(OPEN),
-            accepts_until: AtomicU64::new(0),
+            until: AtomicU64::new(0),
             shards: AtomicUsize::new(shards),
         }
     }
@@ -59,8 +62,9 @@ impl Io {
     /// Begins a shutdown: clients are told so that they connect elsewhere, and new ones are refused.
     ///
     /// Sessions leave within [`Options::shutdown_jitter`](crate::Options::shutdown_jitter), each with what is under way for it done, if that takes no longer than
-    /// [`Options::shutdown_drain`](crate::Options::shutdown_drain). Meanwhile handshakes are answered 503, which tells a load balancer; after that adapters stop
-    /// accepting. An adapter's `serve` returns once all connections have ended. Said again, it changes nothing.
+    /// [`Options::shutdown_drain`](crate::Options::shutdown_drain). As long as there are sessions, connections are accepted, so that a client between two polls hears of the
+    /// end; handshakes are answered 503, which tells a load balancer. After that adapters stop accepting. An adapter's `serve` returns once all
+    /// connections have ended. Said again, it changes nothing.
     pub fn close(&self) {
         let inner = &*self.0;
         let shutdown = &inner.shutdown;
@@ -76,20 +80,22 @@ impl Io {
             "shutting down"
         );
         let (spread, patience) = (inner.options.shutdown_jitter, inner.options.shutdown_drain);
-        let until = (inner.runtime.now)() + spread;
-        shutdown.accepts_until.store(until.as_micros(), Ordering::SeqCst);
+        let now = (inner.runtime.now)();
+        let until = now + spread + inner.options.shutdown_timeout;
+        shutdown.until.store(until.as_micros(), Ordering::SeqCst);
         turn::act(inner.runtime, |turn| {
             for cell in &inner.cells {
                 cell.drain(turn, spread, patience);
             }
         });
-        if spread.is_zero() {
-            inner.advance(CLOSING);
-        }
+        inner.sweep_shutdown(now);
     }
 
-    /// Ends all connections that are left, without a word. Adapters do this when a shutdown has taken long enough.
+    /// Ends all connections that are left, without a word. Adapters do this when a shutdown has taken long enough, and nothing is accepted from then on.
     pub fn abort(&self) {
+        if self.is_closing() {
+            self.0.advance(CLOSING);
+        }
         let links = self.0.connections.lock().links();
         links.iter().for_each(|link| link.cut());
     }
@@ -100,8 +106,8 @@ impl Io {
         self.0.is_closing()
     }
 
-    /// Waits until nothing is accepted any more: [`Io::close`] has been called, and [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) is over or no
-    /// session is left.
+    /// Waits until nothing is accepted any more: [`Io::close`] has been called, and no session is left, or [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and
+    /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) are over.
     pub async fn closing(&self) {
         self.0.wait(|| !self.0.accepts()).await;
     }
@@ -146,10 +152,14 @@ impl Inner {
 
     /// Looks whether accepting has to stop.
     pub(crate) fn sweep_shutdown(&self, now: Time) {
-        let until = Time::from_micros(self.shutdown.accepts_until.load(Ordering::SeqCst));
-        if self.is_closing() && self.accepts() && until <= now {
+        if self.is_closing() && self.accepts() && self.shutdown_until() <= now {
             self.advance(CLOSING);
         }
+    }
+
+    /// When connections that are left are ended.
+    pub(crate) fn shutdown_until(&self) -> Time {
+        Time::from_micros(self.shutdown.until.load(Ordering::SeqCst))
     }
 
     /// A shard has lost the last session that it will ever have.
@@ -169,8 +179,10 @@ impl Inner {
     fn end_idle(&self) {
         let links = self.connections.lock().links();
         let idle = |awaiting: crate::link::Awaiting| awaiting.stage == Stage::Idle;
-        for link in links.iter().filter(|link| link.awaiting().is_some_and(idle)) {
-            if !link.cut_if_clear() {
+        for link in links {
+            if !link.awaiting().is_some_and(idle) {
+                link.wake_by_answer();
+            } else if !link.cut_if_clear() {
                 link.push(Item::Finish);
             }
         }
@@ -186,7 +198,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::tests::{Driven, RUNTIME, pass, run_tasks, server, text};
+    use crate::tests::{Counted, Driven, RUNTIME, pass, run_tasks, server, text};
     use crate::{Ack, Config, Options, Socket};
 
     const CLOSE: &str = "\u{fffd}\0";
@@ -314,8 +326,9 @@ mod tests {
         let _ = polling.read(&poll);
         assert!(polling.written().ends_with("2:40"));
         io.close();
-        let mut late = Driven::try_new(&io, usize::MAX);
-        assert!(late.take().is_none(), "nothing is accepted any more");
+        let mut late = Driven::new(&io, usize::MAX);
+        let _ = late.read(&get("/socket.io/?EIO=4&transport=polling"));
+        assert!(late.written().starts_with("HTTP/1.1 503"));
         assert!(idle.poll().is_pending() && polling.poll().is_pending());
         let _ = polling.read(&poll);
         assert!(polling.written().ends_with("1:61:1"), "a noop goes before the close");
@@ -329,8 +342,35 @@ mod tests {
             assert!(client.poll().is_pending());
             assert_eq!(client.wall.finished.load(Ordering::Relaxed), 1);
         }
-        drop((idle, half, polling));
+        assert!(
+            Driven::try_new(&io, usize::MAX).is_none(),
+            "nothing is accepted any more"
+        );
+        drop((idle, half, polling, late));
         assert!(has_ended(&io));
+    }
+
+    #[test]
+    fn a_connection_whose_poll_was_held_ends_with_the_answer() {
+        let io = server(1);
+        let mut polling = Driven::new(&io, usize::MAX);
+        let _ = polling.read(&get("/socket.io/?EIO=4&transport=polling"));
+        let answer = polling.written();
+        let path = format!(
+            "/socket.io/?EIO=4&transport=polling&sid={}",
+            answer.split('"').nth(3).unwrap()
+        );
+        let _ = polling.read(&get(&path));
+        let counted = Counted::default();
+        let waker = counted.waker();
+        let mut cx = Context::from_waker(&waker);
+        assert!(polling.connection.poll(&mut cx, &mut polling.script).is_pending());
+        counted.take();
+        io.close();
+        assert!(polling.written().ends_with("\r\n\r\n1"));
+        assert!(counted.take() > 0, "its task has to see that nothing more comes");
+        assert!(polling.connection.poll(&mut cx, &mut polling.script).is_pending());
+        assert_eq!(polling.wall.finished.load(Ordering::Relaxed), 1);
     }
 
     #[test]
@@ -352,16 +392,21 @@ mod tests {
         wait(&io, 2);
         assert_eq!(client.written(), CLOSE);
         assert!(Driven::try_new(&io, 0).is_none(), "no session is left");
+    }
 
-        // A handler keeps one longer than accepting goes on.
+    #[test]
+    fn connections_are_accepted_as_long_as_there_are_sessions_and_not_for_ever() {
         let options = Options::default().shards(1).shutdown_jitter(Duration::from_secs(1));
+        let options = options.shutdown_timeout(Duration::from_secs(2));
         let io = Io::new(Config::default(), options, RUNTIME).unwrap();
         io.of("/").on("never", async || std::future::pending::<()>().await);
         let mut client = Driven::connected(&io);
         let _ = client.read(&text(r#"42["never"]"#));
         io.close();
-        wait(&io, 500);
-        assert!(Driven::try_new(&io, 0).is_some());
+        for _ in 0..5 {
+            wait(&io, 500);
+            assert!(Driven::try_new(&io, 0).is_some());
+        }
         wait(&io, 500);
         assert!(Driven::try_new(&io, 0).is_none());
         assert_eq!((client.written(), io.sessions()), (String::new(), 1));

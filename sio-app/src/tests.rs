@@ -126,8 +126,8 @@ const UPGRADE: &[u8] =
               Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 pub(crate) struct Driven {
-    connection: Connection,
-    script: Script,
+    pub(crate) connection: Connection,
+    pub(crate) script: Script,
     pub(crate) wall: Arc<Wall>,
     /// How many bytes [`Driven::written`] has taken.
     pub(crate) taken: u64,

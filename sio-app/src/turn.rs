@@ -19,7 +19,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -65,6 +65,29 @@ const PACKETS_BETWEEN_WRITES: usize = 256 * 1024;
 /// So many entries of a list of scratch a thread keeps from turn to turn.
 const MOST_SCRATCH: usize = 4096;
 
+/// So many bytes may be kept by the tasks to which turns have left their work. What would be more is done at once: the work of a payload is
+/// several times as large as the payload, and whoever has sent it may be gone.
+const MOST_LEFT_TO_TASKS: usize = 8 * 1024 * 1024;
+
+/// How many there are.
+static LEFT_TO_TASKS: AtomicUsize = AtomicUsize::new(0);
+
+/// Some of them, until it is dropped.
+struct LeftToTask(usize);
+
+impl LeftToTask {
+    fn new(bytes: usize) -> Self {
+        LEFT_TO_TASKS.fetch_add(bytes, Ordering::Relaxed);
+        Self(bytes)
+    }
+}
+
+impl Drop for LeftToTask {
+    fn drop(&mut self) {
+        LEFT_TO_TASKS.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
 /// Numbers for threads, from one on: the high half of an [`Owner`], so that threads need not agree on the low half.
 static THREADS: AtomicU64 = AtomicU64::new(1);
 
@@ -72,6 +95,28 @@ static THREADS: AtomicU64 = AtomicU64::new(1);
 pub(crate) fn new_owner() -> Owner {
     thread_local!(static NEXT: Cell<Owner> = Cell::new(THREADS.fetch_add(1, Ordering::Relaxed) << 32));
     NEXT.with(|next| next.replace(next.get() >> 32 << 32 | (next.get() + 1) & 0xffff_ffff))
+}
+
+/// Small things weigh more than their bytes, and queues are limited in number, too.
+const fn weight(bytes: usize) -> usize {
+    bytes + WEIGHT_OF_A_PACKET
+}
+
+/// What has been emitted on a shard since it was written out, by turns that have left their work before they wrote: each of them may be far from
+/// what one turn may emit, and together they would fill the queues of members who read all they are sent.
+#[derive(Default)]
+pub(crate) struct Unwritten {
+    bytes: usize,
+    packets: usize,
+}
+
+impl Unwritten {
+    /// Something of this size is on its way to so many links. True if that is enough for a write.
+    pub(crate) const fn add(&mut self, bytes: usize, ready: usize) -> bool {
+        self.bytes += weight(bytes);
+        self.packets += ready;
+        self.bytes > BYTES_BETWEEN_WRITES || self.packets > PACKETS_BETWEEN_WRITES
+    }
 }
 
 /// A thread's turn. All of it is scratch between turns.
@@ -125,7 +170,7 @@ struct TouchedLink {
 pub(crate) fn run<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
     let (result, leftover) = run_a_while(runtime, act);
     if let Some(leftover) = leftover {
-        leftover.finish();
+        leftover.leave_to_task();
     }
     result
 }
@@ -200,11 +245,23 @@ impl Leftover {
         })
     }
 
+    /// Leaves it to a task, as far as tasks may keep it; what is more is done now.
+    pub(crate) fn leave_to_task(self) {
+        let mut leftover = Some(self);
+        while let Some(left) = leftover {
+            if LEFT_TO_TASKS.load(Ordering::Relaxed) + left.bytes() <= MOST_LEFT_TO_TASKS {
+                return left.finish();
+            }
+            leftover = left.go_on();
+        }
+    }
+
     /// Leaves it to a task, which lets others have their turn as well.
     pub(crate) fn finish(self) {
-        let runtime = self.runtime;
+        let (runtime, counted) = (self.runtime, LeftToTask::new(self.bytes));
         let mut left = Some(self);
         (runtime.spawn)(Box::pin(poll_fn(move |cx| {
+            let _ = &counted;
             left = left.take().and_then(Self::go_on);
             if left.is_none() {
                 return Poll::Ready(());
@@ -326,7 +383,7 @@ impl Turn {
             while let Some(work) = self.next_work() {
                 work.perform(self);
                 done = done.wrapping_add(1);
-                if self.is_long(runtime, done) && !self.work.borrow().is_empty() {
+                if self.is_long(runtime, done) && self.work.borrow().front().is_some_and(Work::may_be_left) {
                     return Some(self.leave(runtime));
                 }
             }
@@ -360,22 +417,19 @@ impl Turn {
         self.work.borrow_mut().pop_front()
     }
 
-    /// Something of this size is on its way. Small things weigh more than their bytes, and queues are limited in number, too.
-    pub(crate) fn emitted(&self, bytes: usize) {
-        self.emitted.set(self.emitted.get() + bytes + WEIGHT_OF_A_PACKET);
-        if self.emitted.get() > BYTES_BETWEEN_WRITES {
+    /// Something of this size is on its way, and maybe its shard has enough to write.
+    pub(crate) fn emitted(&self, bytes: usize, enough: bool) {
+        self.emitted.set(self.emitted.get() + weight(bytes));
+        if enough || self.emitted.get() > BYTES_BETWEEN_WRITES {
             self.write_out();
         }
     }
 
-    /// A broadcast is on its way, and so many links have something to write.
-    pub(crate) fn broadcast(&self, bytes: usize, ready: usize) {
+    /// A broadcast is on its way, and so many links have something to write; maybe one of its shards has enough.
+    pub(crate) fn broadcast(&self, bytes: usize, ready: usize, enough: bool) {
         self.recipients.set(self.recipients.get() + ready);
         self.packets.set(self.packets.get() + ready);
-        if self.packets.get() > PACKETS_BETWEEN_WRITES {
-            self.write_out();
-        }
-        self.emitted(bytes);
+        self.emitted(bytes, enough || self.packets.get() > PACKETS_BETWEEN_WRITES);
     }
 
     /// A shard has something ready, maybe.

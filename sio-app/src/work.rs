@@ -1,6 +1,6 @@
 //! What a turn does outside all locks: it runs the user's code, and nothing else does.
 //!
-//! User code may panic, return errors, take its time or wait. A panic ends the socket it was for and no other. A future is polled in place
+//! User code may panic, return errors, take its time or wait. A panic ends the socket it was for and no other; in a middleware it refuses it. A future is polled in place
 //! first; only one that has to wait becomes a task.
 
 use std::any::Any;
@@ -66,6 +66,15 @@ impl Work {
             }
             other => other,
         }
+    }
+
+    /// Whether others may be at work before it. Raw sessions have no mailbox: what another turn has for the same session, such as its end,
+    /// would be heard first.
+    pub(crate) const fn may_be_left(&self) -> bool {
+        !matches!(
+            self,
+            Self::EngineOpen(..) | Self::EngineMessage(..) | Self::EngineClose(..)
+        )
     }
 
     /// What it keeps of what a peer has sent.
@@ -266,13 +275,22 @@ fn warn_if_slow(socket: &Arc<SocketInner>, event: &str) {
 
 /// A handler failed. Only a panic costs the socket its connection.
 fn fail(socket: &Arc<SocketInner>, name: &str, error: &HandlerError) {
-    let handle = Socket(Arc::clone(socket));
-    if let Some(io) = socket.io() {
-        io.report(Some(&handle), name, error);
-    }
+    report(socket, name, error);
     if matches!(error, HandlerError::Panicked(_)) {
-        handle.disconnect();
+        Socket(Arc::clone(socket)).disconnect();
     }
+}
+
+fn report(socket: &Arc<SocketInner>, name: &str, error: &HandlerError) {
+    if let Some(io) = socket.io() {
+        io.report(Some(&Socket(Arc::clone(socket))), name, error);
+    }
+}
+
+/// What decides whether a socket may join has panicked: its client is refused, and hears of it as of any refusal.
+fn refusal_for(socket: &Arc<SocketInner>, panic: &HandlerError) -> Refusal {
+    report(socket, "connect", panic);
+    Refusal::internal()
 }
 
 /// A client asks to join a namespace.
@@ -286,10 +304,7 @@ fn connect(turn: &Turn, socket: &Arc<SocketInner>) -> Then {
     let table = match guarded(|| io.find_namespace(&handle)) {
         Ok(Some(table)) => table,
         Ok(None) => return refuse(turn, socket, &Refusal::new("Invalid namespace")),
-        Err(panic) => {
-            fail(socket, "connect", &panic);
-            return refuse(turn, socket, &Refusal::internal());
-        }
+        Err(panic) => return refuse(turn, socket, &refusal_for(socket, &panic)),
     };
     let table = socket.set_table(table);
     if table.middleware.is_empty() {
@@ -367,10 +382,7 @@ async fn ask_all(socket: &Arc<SocketInner>) -> Result<(), Refusal> {
         };
         match decision {
             Ok(decision) => decision?,
-            Err(panic) => {
-                fail(socket, "connect", &panic);
-                return Err(Refusal::internal());
-            }
+            Err(panic) => return Err(refusal_for(socket, &panic)),
         }
     }
     Ok(())

@@ -6,9 +6,10 @@
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let io = Server::new(Config::default())?;
 //!     io.of("/")
-//!         .on_connect(|socket: Socket| socket.join("lobby"))
+//!         .on_connect(|socket: Socket| socket.join("chat:lobby"))
 //!         .on("chat", async |socket: Socket, (room, text): (String, String)| {
-//!             socket.to(room).emit("chat", text);
+//!             // Clients choose the name: with something before it, it is no other room of yours.
+//!             socket.to(format!("chat:{room}")).emit("chat", text);
 //!         })
 //!         .on("sum", |_: Socket, (a, b): (f64, f64), ack: Ack| ack.send(a + b));
 //!     async_io::block_on(io.listen("127.0.0.1:3000"))?; // or async_std::task::block_on, or smol::block_on

@@ -199,7 +199,7 @@ impl Server {
     }
 
     /// Shuts down a server whose connections are accepted by others: [`Io::close`], unless that has been called, and then waits until they have ended, or
-    /// [`Options::shutdown_timeout`] long.
+    /// [`Options::shutdown_jitter`] and [`Options::shutdown_timeout`] are over.
     pub async fn finish(&self) {
         if !self.is_closing() {
             self.close();

@@ -154,7 +154,7 @@ pub struct Config {
     pub max_queued_packets: usize,
     /// Most bytes that wait for all sessions of the server together, because their links are blocked or they are between two polls. Default 1 GiB.
     /// While more waits a send to a session that cannot take it at once is refused as full, and those sessions are ended for which most waits,
-    /// until less does. Bytes of a broadcast count once for each recipient. Too small ends sessions of slow clients under load, too large lets
+    /// until less does. Bytes of a broadcast count once for each recipient, and each packet counts 96 more for its place. Too small ends sessions of slow clients under load, too large lets
     /// clients that do not read fill the memory.
     pub max_total_queued_bytes: usize,
     /// How many bytes are read from a peer that does not read itself, before it is not read from until it does. Default 16 KiB. The answer to a

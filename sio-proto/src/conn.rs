@@ -105,7 +105,7 @@ pub struct Arrivals {
     pub packets: Vec<Inbound>,
     /// The answers to the pings among the bytes. They go before `replies`.
     pub pongs: Pongs,
-    /// Bytes to write as they are: `100 Continue`, answers to what is no request, Close frames, the Flash policy. A connection has one, or
+    /// Bytes to write as they are: `100 Continue` to a body that has not come, answers to what is no request, Close frames, the Flash policy. A connection has one, or
     /// a `100 Continue` and another.
     pub replies: Vec<Bytes>,
     /// The connection is over, once `replies` are written: tell the shard.
@@ -316,6 +316,8 @@ impl Conn {
             match decoder.decode(bytes, &self.config.http) {
                 Ok(Some(http::Event::Continue)) => out.replies.push(Bytes::from_static(http::CONTINUE)),
                 Ok(Some(http::Event::Request(request))) => {
+                    // Its body has come with its head: nobody waits for leave to send it, and behind the answer it would be none.
+                    out.replies.clear();
                     *turn = Turn::Ours(Opening::of(&request).and_then(Result::ok));
                     let mut request = match self.begun.take() {
                         Some(findings) => Request::with_findings(*findings, request, self.peer),

@@ -53,14 +53,14 @@
 //! ```no_run
 //! # async fn example(io: sio_tokio::Server, app: axum::Router) -> std::io::Result<()> {
 //! # let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-//! # let signal = async { std::future::pending::<()>().await };
 //! let signal = async move {
-//!     signal.await; // for example tokio::signal::ctrl_c()
+//!     let _ = tokio::signal::ctrl_c().await;
 //!     io.finish().await;
 //! };
 //! axum::serve(listener, app).with_graceful_shutdown(signal).await
 //! # }
 //! ```
+//! [The crate's page](crate#the-end) has a signal that hears SIGTERM, too.
 
 use std::net::SocketAddr;
 

@@ -7,9 +7,10 @@
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let io = Server::new(Config::default())?;
 //!     io.of("/")
-//!         .on_connect(|socket: Socket| socket.join("lobby"))
+//!         .on_connect(|socket: Socket| socket.join("chat:lobby"))
 //!         .on("chat", async |socket: Socket, (room, text): (String, String)| {
-//!             socket.to(room).emit("chat", text);
+//!             // Clients choose the name: with something before it, it is no other room of yours.
+//!             socket.to(format!("chat:{room}")).emit("chat", text);
 //!         })
 //!         .on("sum", |_: Socket, (a, b): (f64, f64), ack: Ack| ack.send(a + b));
 //!     io.listen("127.0.0.1:3000").await?;
@@ -41,6 +42,40 @@
 //! | `axum` | the module `axum`: routes of a `Router`, and the address from its `ConnectInfo` |
 //!
 //! With the feature `tls` a server speaks `https` and `wss` itself: `Server::listen_tls`, `Server::serve_tls`.
+//!
+//! # The end
+//!
+//! [`Server::serve`] takes a reason to end: any future that is ready when it is time. On Unix service managers and containers ask by SIGTERM, people by Ctrl-C. With
+//! tokio's features `macros` and `signal`:
+//!
+//! ```no_run
+//! # #[cfg(unix)]
+//! # mod example {
+//! # use sio_tokio::Server;
+//! use tokio::signal::unix::{SignalKind, signal};
+//!
+//! /// From the call on, neither ends the process by itself.
+//! fn asked_to_end() -> std::io::Result<impl Future<Output = ()> + Send> {
+//!     let mut terminate = signal(SignalKind::terminate())?;
+//!     let mut interrupt = signal(SignalKind::interrupt())?;
+//!     Ok(async move {
+//!         tokio::select! {
+//!             _ = terminate.recv() => {}
+//!             _ = interrupt.recv() => {}
+//!         }
+//!     })
+//! }
+//!
+//! # async fn example(io: Server, listener: tokio::net::TcpListener) -> std::io::Result<()> {
+//! io.serve(listener).with_graceful_shutdown(asked_to_end()?).await
+//! # }
+//! # }
+//! ```
+//!
+//! # What goes wrong
+//!
+//! It is told to [`Io::on_error`], or else to the log, which is [`tracing`](https://docs.rs/tracing): a program without a subscriber, such as
+//! `tracing_subscriber::fmt::init()`, says nothing.
 //!
 //! What this crate adds is thin: accepting, sockets, the clock and random bytes. Connections are read by one small task each and written directly by
 //! whoever has something for them; each shard has one task for its deadlines.

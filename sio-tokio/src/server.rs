@@ -75,11 +75,12 @@ impl Server {
     /// ```no_run
     /// # async fn example(io: sio_tokio::Server) -> Result<(), Box<dyn std::error::Error>> {
     /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-    /// let signal = async { std::future::pending().await }; // for example tokio::signal::ctrl_c()
+    /// let signal = async { let _ = tokio::signal::ctrl_c().await; }; // with tokio's feature `signal`
     /// io.serve(listener).with_graceful_shutdown(signal).await?;
     /// # Ok(())
     /// # }
     /// ```
+    /// [The crate's page](crate#the-end) has one that hears SIGTERM, too.
     pub fn serve(&self, listener: TcpListener) -> Serve {
         self.accept(listener, false, |stream| Ok(tcp::split(stream)), Connection::new)
     }
@@ -189,8 +190,8 @@ impl Server {
         }
     }
 
-    /// Shuts down a server whose connections are accepted by others: [`Io::close`], and then it waits until the last session has left, or [`Options::shutdown_timeout`]
-    /// long. Let the other server go on meanwhile: clients that poll come back for what they are told.
+    /// Shuts down a server whose connections are accepted by others: [`Io::close`], and then it waits until the last session has left, or
+    /// [`Options::shutdown_jitter`] and [`Options::shutdown_timeout`] are over. Let the other server go on meanwhile: clients that poll come back for what they are told.
     pub async fn finish(&self) {
         self.close();
         self.0.finish(self.emptied(), sleep).await;

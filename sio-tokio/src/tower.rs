@@ -70,9 +70,9 @@
 //!
 //! ```
 //! # use sio_tokio::Server;
-//! # async fn example(io: Server, signal: impl Future<Output = ()>) {
+//! # async fn example(io: Server) {
 //! let signal = async move {
-//!     signal.await; // for example tokio::signal::ctrl_c()
+//!     let _ = tokio::signal::ctrl_c().await;
 //!     io.finish().await;
 //! };
 //! // `signal` is what the host's graceful shutdown waits for.

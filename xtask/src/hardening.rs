@@ -3,11 +3,13 @@
 //! ```text
 //! ### A2 Pings that are not read cost nothing          a row: its number, and what is promised
 //!
-//! Held by: `sio-proto/tests/heartbeat.rs::blind`,      a test: file, `::`, function
-//! `xtask hostile unread-pings`                         or a case of `cargo xtask hostile`
+//! Held by:
+//!
+//! - `sio-proto/tests/heartbeat.rs::blind`              a test: file, `::`, function
+//! - `xtask hostile unread-pings`                       or a case of `cargo xtask hostile`
 //! ```
 //!
-//! The list after `Held by:` ends where the next heading begins. It is separated by commas and may wrap.
+//! The list after `Held by:` ends where the next heading begins.
 
 use crate::failure::{Failure, Outcome, While};
 use crate::hostile;
@@ -157,8 +159,8 @@ mod tests {
 
     #[test]
     fn rows_are_numbered_headings_and_lists_may_wrap() {
-        let text = "# Title\n\n### Not a row\n\nHeld by: `x`\n\n### A1 First `word`\n\nText.\n\nHeld by: `a.rs::one`,\n\
-                    `a.rs::two`\n\n### A2 Second\n\nHeld by:\n\n## B. Other\n\n`none`\n\n### B17 Third\n";
+        let text = "# Title\n\n### Not a row\n\nHeld by: `x`\n\n### A1 First `word`\n\nText.\n\nHeld by:\n\n- `a.rs::one`\n\
+                    - `a.rs::two`\n\n### A2 Second\n\nHeld by:\n\n## B. Other\n\n`none`\n\n### B17 Third\n";
         let found: Vec<_> = rows(text)
             .into_iter()
             .map(|row| (row.number, row.line, row.holders))
@@ -171,8 +173,8 @@ mod tests {
                     7,
                     Some(vec!["a.rs::one".to_owned(), "a.rs::two".to_owned()])
                 ),
-                ("A2".to_owned(), 14, Some(vec![])),
-                ("B17".to_owned(), 22, None),
+                ("A2".to_owned(), 16, Some(vec![])),
+                ("B17".to_owned(), 24, None),
             ]
         );
     }

@@ -14,7 +14,7 @@
 use std::process::ExitCode;
 
 use sio_examples::chat;
-use sio_tokio::Server;
+use sio_tokio::{HandlerError, Server};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -31,7 +31,14 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let port = chat::port("usage: chat [--port N]");
     let server = Server::with_options(chat::config(), chat::options())?;
     chat::register(&server);
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    // Without this, or a subscriber of `tracing`, nothing would be said. What a client has sent is not written to a terminal.
+    server.on_error(|_, event, error| match error {
+        HandlerError::Args(_) => eprintln!("chat: {event:?}: arguments do not fit"),
+        error => eprintln!("chat: {event:?}: {error}"),
+    });
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
+        .await
+        .map_err(|error| chat::no_port(port, &error))?;
     println!("chat: http://localhost:{}", listener.local_addr()?.port());
     server
         .serve(listener)

@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port = chat::port("usage: own-event-loop [--port N]");
     let io = Io::new(chat::config(), chat::options().shards(1), RUNTIME)?;
     chat::register(&io);
-    let listener = TcpListener::bind(("127.0.0.1", port))?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).map_err(|error| chat::no_port(port, &error))?;
     println!("chat: http://localhost:{}", listener.local_addr()?.port());
 
     let mut event_loop = EventLoop::new()?;

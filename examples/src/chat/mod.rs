@@ -69,6 +69,12 @@ pub fn port(usage: &'static str) -> u16 {
     arguments.port(default)
 }
 
+/// What whoever started it is told if the port cannot be served, as when another program has it.
+#[must_use]
+pub fn no_port(port: u16, error: &std::io::Error) -> String {
+    format!("cannot listen on port {port} ({error}); --port N chooses another")
+}
+
 /// What the process is told: to serve the genuine clients, where they have been fetched.
 #[must_use]
 pub fn options() -> Options {

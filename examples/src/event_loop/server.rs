@@ -21,7 +21,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 pub(super) struct Served {
     io: Io,
-    /// Gone once the server closes: who connects then is refused at once instead of waiting in the backlog.
+    /// Gone once no session is left to connect for: who connects then is refused at once instead of waiting in the backlog.
     listener: Option<TcpListener>,
     /// How many may still be accepted in this turn.
     accepts: u32,
@@ -30,6 +30,8 @@ pub(super) struct Served {
     /// Its shards, and when each wants to be looked at.
     deadlines: Vec<(usize, Option<Time>)>,
     sweep_at: Time,
+    /// It has been closed.
+    ending: bool,
     /// When connections are ended that have not ended by themselves.
     abort_at: Option<Time>,
     /// Ready when nothing is accepted any more, then when no connection is left.
@@ -47,6 +49,7 @@ impl Served {
             paused_until: None,
             deadlines: shards.map(|shard| (shard, None)).collect(),
             sweep_at: clock::now() + SWEEP,
+            ending: false,
             abort_at: None,
             closing: Box::pin(async move { closing.closing().await }),
             ended: Box::pin(async move { ended.ended().await }),
@@ -78,9 +81,13 @@ impl Served {
         if self.paused_until.is_some_and(|until| until <= now) {
             self.paused_until = None;
         }
+        if !self.ending && self.io.is_closing() {
+            self.ending = true;
+            let options = self.io.options();
+            self.abort_at = Some(now + options.shutdown_jitter + options.shutdown_timeout);
+        }
         if self.listener.is_some() && self.closing.as_mut().poll(cx).is_ready() {
             self.listener = None;
-            self.abort_at = Some(now + self.io.options().shutdown_timeout);
         }
         if self.abort_at.is_some_and(|at| at <= now) {
             self.abort_at = None;

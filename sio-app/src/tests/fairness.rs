@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Context;
+use std::task::{Context, Waker};
 
-use super::{Counted, Driven, RUNTIME, now, run_tasks, server, set_now, text};
-use crate::{Config, HttpRequest, HttpResponse, Io, Options, Socket};
+use super::{Counted, Driven, RUNTIME, fetch, head, now, ours, run_tasks, server, set_now, text};
+use crate::{
+    Config, EngineHandler, EngineMessage, EngineSocket, HttpRequest, HttpResponse, Io, Method, Options, Reason, Socket,
+};
 
 /// Polls the connection until it asks for no further turn: how often that was, and how much `done` grew by at most meanwhile.
 fn turns(client: &mut Driven, done: &AtomicUsize) -> (usize, usize) {
@@ -114,4 +116,191 @@ fn what_a_turn_has_left_is_done_when_its_connection_has_gone() {
         most = most.max(done);
     }
     assert!(most <= 16, "{most}");
+}
+
+/// Polls each of them once, again and again, until none asks for another turn.
+fn take_turns(clients: &mut [Driven]) {
+    let counted = Counted::default();
+    let waker = counted.waker();
+    for _ in 0..10_000 {
+        for client in &mut *clients {
+            let polled = client
+                .connection
+                .poll(&mut Context::from_waker(&waker), &mut client.script);
+            assert!(polled.is_pending());
+        }
+        if counted.take() == 0 {
+            return;
+        }
+    }
+    panic!("there is no end to it");
+}
+
+/// Hardening A15: many that have left their work before they have written do not fill the queue of somebody who reads.
+#[test]
+fn what_many_turns_have_emitted_does_not_wait_for_the_last_of_them() {
+    for to_one in [false, true] {
+        let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
+        let mut member = Driven::connected(&io);
+        let target = io.sockets()[0].clone();
+        io.of("/").on("cast", move |socket: Socket, n: usize| {
+            set_now(now() + 1_000);
+            match to_one {
+                true => target.emit("cast", n).unwrap(),
+                false => socket.broadcast().emit("cast", n),
+            }
+        });
+        let mut casters: Vec<_> = (0..20).map(|_| Driven::connected(&io)).collect();
+        for caster in &mut casters {
+            let cast = |n| text(&format!(r#"42["cast",{n}]"#));
+            caster.script.reads.push((0..500).flat_map(cast).collect());
+        }
+        take_turns(&mut casters);
+        let calls = member.calls();
+        let heard = member.written().matches(r#"42["cast","#).count();
+        assert_eq!((heard, io.sessions()), (10_000, 21), "to one: {to_one}");
+        assert!(calls < 200, "writes stay merged nevertheless: {calls}");
+    }
+}
+
+/// Hardening A14: work that is kept for later counts as what its payload is. What there is no room for is done at once.
+#[test]
+fn what_a_turn_leaves_takes_no_more_than_what_is_received_may() {
+    let options = Options::default().shards(1).max_receiving_bytes(300_000);
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&heard);
+    io.of("/").on("x", move |_: Socket, n: usize| {
+        assert_eq!(counting.fetch_add(1, Ordering::Relaxed), n, "in order");
+        set_now(now() + 1_000);
+    });
+    let mut client = Driven::connected(&io);
+    client.script.reads = vec![events(0..4_000), events(4_000..4_100)];
+    let (turns, most) = turns(&mut client, &heard);
+    assert_eq!(heard.load(Ordering::Relaxed), 4_100);
+    assert!(most >= 4_000, "{most} at once, because there is no room for them");
+    assert!(turns >= 100 / 16, "{turns}");
+    // Nothing is counted any more.
+    heard.store(0, Ordering::Relaxed);
+    let mut other = Driven::connected(&io);
+    other.script.reads = vec![events(0..1_000)];
+    let (_, most) = self::turns(&mut other, &heard);
+    assert!(most <= 16, "{most}");
+}
+
+/// Hardening A14: nor does the work that is left to tasks take much, which may outlive whoever has caused it.
+#[test]
+fn what_is_left_to_tasks_is_bounded() {
+    let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&heard);
+    io.of("/").on("x", move |_: Socket| {
+        counting.fetch_add(1, Ordering::Relaxed);
+        set_now(now() + 1_000);
+    });
+    let body = [r#"42["x"]"#; 40_000].join("\u{1e}");
+    for _ in 0..4 {
+        let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+        let sid = open.split('"').nth(3).unwrap();
+        let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+        assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
+        let mut posted = ours(&io, head(Method::Post, &path, &[("host", "x")]));
+        posted.body(Ok(body.clone().into()));
+        // Its client does not wait for the answer. What it has posted is heard.
+        drop(posted);
+    }
+    let left = 160_000 - heard.load(Ordering::Relaxed);
+    assert!(left > 10_000, "{left}: others have their turn");
+    assert!(left < 8 * 1024 * 1024 / 64, "{left} events wait");
+    while run_tasks() > 0 {}
+    assert_eq!(heard.load(Ordering::Relaxed), 160_000);
+}
+
+/// Hardening A14: while others have left much work, a large body waits before it is taken apart, which makes it many times as large.
+#[test]
+fn a_large_body_waits_until_there_is_less_work() {
+    let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
+    let heard = Arc::new([const { AtomicUsize::new(0) }; 3]);
+    let (counting, slow) = (Arc::clone(&heard), Arc::new(AtomicUsize::new(1_000)));
+    let took = Arc::clone(&slow);
+    io.of("/").on("x", move |_: Socket, n: usize| {
+        counting[n].fetch_add(1, Ordering::Relaxed);
+        set_now(now() + took.load(Ordering::Relaxed) as u64);
+    });
+    let heard = |n: usize| heard[n].load(Ordering::Relaxed);
+    let mut clients: Vec<_> = (0..3).map(|_| Driven::new(&io, usize::MAX)).collect();
+    let counted = Counted::default();
+    let waker = counted.waker();
+    for (n, client) in clients.iter_mut().enumerate() {
+        let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+        let sid = open.split('"').nth(3).unwrap();
+        let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+        assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
+        let body = vec![format!(r#"42["x",{n}]"#); 60_000].join("\u{1e}");
+        let length = body.len();
+        let request = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
+        let (first, rest) = request.split_at(100_000);
+        client.script.reads = vec![first.into(), rest.into()];
+        for _ in 0..3 {
+            let mut cx = Context::from_waker(&waker);
+            assert!(client.connection.poll(&mut cx, &mut client.script).is_pending());
+            assert_eq!(counted.take(), 1, "it asks for another turn");
+        }
+    }
+    assert!((1..100).contains(&heard(0)) && (1..100).contains(&heard(1)));
+    assert_eq!(heard(2), 0);
+    // Small things do not wait.
+    let mut other = Driven::connected(&io);
+    let _ = other.read(&text(r#"42["x",2]"#));
+    assert_eq!(heard(2), 1);
+    slow.store(0, Ordering::Relaxed);
+    take_turns(&mut clients);
+    assert_eq!([heard(0), heard(1), heard(2)], [60_000, 60_000, 60_001]);
+    for client in &mut clients {
+        assert!(client.written().ends_with("ok"));
+    }
+}
+
+/// What a raw session's handler has heard.
+struct Noting(std::sync::Mutex<Vec<&'static str>>);
+
+impl EngineHandler for Arc<Noting> {
+    fn message(&self, _: &EngineSocket, _: EngineMessage) {
+        set_now(now() + 1_000);
+        self.0.lock().unwrap().push("message");
+    }
+
+    fn close(&self, _: &EngineSocket, _: Reason) {
+        self.0.lock().unwrap().push("close");
+    }
+}
+
+/// A raw session has no mailbox, so what has arrived for it is not left for later: its end would be heard first.
+#[test]
+fn a_raw_session_hears_nothing_after_its_end() {
+    let mut config = Config::default();
+    config.engine_path = Some("/engine.io".into());
+    let io = Io::new(config, Options::default().shards(1), RUNTIME).unwrap();
+    let noted = Arc::new(Noting(std::sync::Mutex::default()));
+    io.on_engine(Arc::clone(&noted));
+    let (_, open) = fetch(&io, Method::Get, "/engine.io/?EIO=4&transport=polling", "");
+    let sid = open.split('"').nth(3).unwrap();
+    let (body, mut client) = (["4x"; 100].join("\u{1e}"), Driven::new(&io, usize::MAX));
+    let length = body.len();
+    let request = format!(
+        "POST /engine.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    client.script.reads = vec![request.into()];
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(client.connection.poll(&mut cx, &mut client.script).is_pending());
+    // Nobody answers its pings.
+    for _ in 0..6 {
+        let Some(next) = io.handle_timeout(0, Waker::noop()) else {
+            break;
+        };
+        set_now(next.as_micros().max(now()));
+    }
+    let _ = client.poll();
+    let noted = noted.0.lock().unwrap();
+    assert_eq!((noted.len(), noted.last()), (101, Some(&"close")));
 }

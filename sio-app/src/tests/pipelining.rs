@@ -2,7 +2,7 @@
 
 use std::task::Context;
 
-use super::{Counted, Driven, RUNTIME, fetch, once_pending, run_tasks};
+use super::{Counted, Driven, RUNTIME, fetch, now, once_pending, run_tasks, set_now};
 use crate::{Config, Io, Method, Options, RawArgs, Refusal, Socket};
 
 fn get(target: &str) -> String {
@@ -102,6 +102,34 @@ fn a_post_behind_a_held_get_is_handled_at_once() {
     }
 }
 
+/// Hardening B15: who is told that a payload was taken may send the next one by another connection. So it is told when all handlers have run.
+#[test]
+fn a_post_behind_a_held_get_is_answered_when_its_handlers_have_run() {
+    let io = server(Options::default().shards(1));
+    io.of("/").on("slow-echo", |socket: Socket, args: RawArgs| {
+        set_now(now() + 1_000);
+        socket.emit("slow-echo", args)
+    });
+    let path = join(&io);
+    let mut client = Driven::new(&io, usize::MAX);
+    let (counted, body) = (Counted::default(), [r#"42["slow-echo",7]"#; 12].join("\u{1e}"));
+    let waker = counted.waker();
+    client.script.reads = vec![format!("{}{}", get(&path), post(&path, &body)).into()];
+    let poll = |client: &mut Driven| {
+        client
+            .connection
+            .poll(&mut Context::from_waker(&waker), &mut client.script)
+    };
+    assert!(poll(&mut client).is_pending());
+    assert_eq!((counted.take(), &*client.written()), (1, ""), "eight have run");
+    assert!(poll(&mut client).is_pending());
+    assert_eq!(answers(&client.written()), answered(&[(200, &body), (200, "ok")]));
+    // It goes on.
+    let _ = client.read(format!("{}{}", get(&path), post(&path, r#"42["echo",7]"#)).as_bytes());
+    let last = [(200, r#"42["echo",7]"#), (200, "ok")];
+    assert_eq!(answers(&client.written()), answered(&last));
+}
+
 /// Hardening B15: the same in the older generations.
 #[test]
 fn older_clients_may_post_behind_a_held_get() {
@@ -182,6 +210,25 @@ fn whatever_comes_behind_a_held_get_ends_it() {
         (last[0].clone(), last[1].0, last.len()),
         ((200, "6".to_owned()), 400, 2)
     );
+}
+
+/// A body that has come with its head needs no leave to be sent; given behind the answer, it would be the start of the next one (RFC 9110 §10.1.1).
+#[test]
+fn leave_to_send_a_body_is_not_given_behind_the_answer() {
+    let io = server(Options::default().shards(1));
+    let path = join(&io);
+    let request = post(&path, r#"42["echo",7]"#).replace("Host", "Expect: 100-continue\r\nHost");
+    let (head, body) = request.split_at(request.len() - 12);
+    let mut client = Driven::new(&io, usize::MAX);
+    let echoed = (200, r#"42["echo",7]"#);
+    let _ = client.read(format!("{request}{}", get(&path)).as_bytes());
+    assert_eq!(answers(&client.written()), answered(&[(200, "ok"), echoed]));
+    let _ = client.read(format!("{}{request}", get(&path)).as_bytes());
+    assert_eq!(answers(&client.written()), answered(&[echoed, (200, "ok")]));
+    let _ = client.read(format!("{}{head}", get(&path)).as_bytes());
+    assert_eq!(answers(&client.written()), answered(&[(200, "6"), (100, "")]));
+    let _ = client.read(body.as_bytes());
+    assert_eq!(answers(&client.written()), answered(&[(200, "ok")]));
 }
 
 /// Hardening B15: a session that ends by what is posted says so in answer to the GET.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sio_app::{Config, HandlerError, HttpResponse, Options, Reason, Socket};
 use tungstenite::Message;
 
-use super::{Client, dial, eventually, heard, http, serve, serve_with, yield_now};
+use super::{Client, Served, dial, eventually, heard, http, serve, serve_with, yield_now};
 
 #[test]
 fn a_panic_ends_its_own_socket_only() {
@@ -100,6 +100,34 @@ fn shutdown_tells_clients_and_ends() {
     drop(client);
     heard(&server.ended).unwrap();
     assert_eq!(heard(&told), Reason::ServerShuttingDown);
+    assert_eq!((server.io.sessions(), server.io.connections()), (0, 0));
+    assert!(TcpStream::connect(server.address).is_err());
+}
+
+/// Such a client opens a connection for each request, and so for the poll that tells it of the end.
+#[test]
+fn who_connects_anew_for_each_poll_hears_of_the_end() {
+    let server = serve(|io| {
+        io.of("/").create();
+    });
+    let once = |request: String| {
+        let mut connection = http::Connection::open(server.address);
+        connection.write(&request.replacen("\r\n", "\r\nConnection: close\r\n", 1));
+        let answer = connection.response_with_head();
+        connection.closed();
+        answer
+    };
+    let handshake = "/socket.io/?EIO=4&transport=polling";
+    let (_, open) = once(http::get(handshake));
+    let sid = open.split('"').nth(3).unwrap();
+    let session = format!("{handshake}&sid={sid}");
+    assert_eq!(once(http::post(&session, "40")).1, "ok");
+    assert!(once(http::get(&session)).1.starts_with("40{"));
+    server.signal.give();
+    eventually(|| server.io.is_closing());
+    assert!(once(http::get(handshake)).0.starts_with("HTTP/1.1 503"));
+    assert_eq!(once(http::get(&session)).1, "6\u{1e}1");
+    heard(&server.ended).unwrap();
     assert_eq!((server.io.sessions(), server.io.connections()), (0, 0));
     assert!(TcpStream::connect(server.address).is_err());
 }
@@ -270,4 +298,99 @@ fn handlers_run_after_the_call_that_causes_them() {
     outside.join().unwrap();
     assert_eq!(client.text(), "41");
     eventually(|| *lock.lock().unwrap() == 1);
+}
+
+/// A server whose middlewares, and whose rule for names, panic: at once, before they have waited, and after. `/after-one` has one before it that agrees.
+fn panicking() -> (Served, mpsc::Receiver<(String, String)>) {
+    let (tell, told) = mpsc::channel();
+    let server = serve(move |io| {
+        io.of("/sync")
+            .with(|_: Socket| -> Result<(), String> { panic!("sync") });
+        io.of("/early")
+            .with(async |_: Socket| -> Result<(), String> { panic!("early") });
+        io.of("/late").with(async |_: Socket| -> Result<(), String> {
+            yield_now().await;
+            panic!("late")
+        });
+        io.of("/after-one")
+            .with(|socket: Socket| socket.join("room").map_err(|error| error.to_string()))
+            .with(|_: Socket| -> Result<(), String> { panic!("after-one") });
+        io.of_fn(|name, _| name == "/rule" && panic!("rule")).on_connect(|| {});
+        io.of("/").create();
+        io.of("/fine").on_connect(|socket: Socket| socket.emit("hello", ()));
+        io.on_error(move |socket, event, error| {
+            let who = socket.map_or("", Socket::namespace);
+            assert!(matches!(error, HandlerError::Panicked(_)) && event == "connect");
+            drop(tell.send((who.to_owned(), error.to_string())));
+        });
+    });
+    (server, told)
+}
+
+const PANICKING: [&str; 5] = ["sync", "early", "late", "after-one", "rule"];
+
+/// Hardening B5.
+#[test]
+fn a_panic_in_a_middleware_refuses() {
+    let (server, told) = panicking();
+    let mut client = Client::open(server.address);
+    for name in PANICKING {
+        for _ in 0..2 {
+            client.send(&format!("40/{name},"));
+            assert_eq!(
+                client.text(),
+                format!(r#"44/{name},{{"message":"Internal server error"}}"#)
+            );
+            assert_eq!(heard(&told), (format!("/{name}"), format!("panicked: {name}")));
+        }
+    }
+    // The session goes on.
+    client.send("40/fine,");
+    assert!(client.text().starts_with(r#"40/fine,{"sid":"#));
+    assert_eq!(client.text(), r#"42/fine,["hello"]"#);
+    assert!(told.try_recv().is_err());
+}
+
+/// Hardening B5.
+#[test]
+fn a_panic_in_a_middleware_refuses_clients_of_2() {
+    let (server, _told) = panicking();
+    let url = format!("ws://{}/socket.io/?EIO=3&transport=websocket", server.address);
+    let (socket, _) = tungstenite::client(url, dial(server.address)).unwrap();
+    let mut client = Client { socket };
+    assert!(client.text().starts_with('0'));
+    assert_eq!(client.text(), "40");
+    for name in PANICKING {
+        client.send(&format!("40/{name}"));
+        assert_eq!(client.text(), format!(r#"44/{name},"Internal server error""#));
+    }
+    client.send("40/fine");
+    assert!(client.text().starts_with("40/fine"));
+}
+
+/// Hardening B5.
+#[test]
+fn a_panic_in_a_middleware_refuses_clients_before_1() {
+    for late in [false, true] {
+        let server = serve(move |io| {
+            match late {
+                false => io.of("/").with(|_: Socket| -> Result<(), String> { panic!("at once") }),
+                true => io.of("/").with(async |_: Socket| -> Result<(), String> {
+                    yield_now().await;
+                    panic!("later")
+                }),
+            };
+            io.on_error(|_, _, _| {});
+        });
+        for (target, status, said) in [
+            ("/socket.io/1/?t=1", "403", "handshake unauthorized"),
+            ("/socket.io/xhr-polling//1795447966090", "401", "unauthorized"),
+        ] {
+            let mut connection = http::Connection::open(server.address);
+            connection.write(&http::get(target));
+            let (head, body) = connection.response_with_head();
+            assert_eq!((&head[9..12], &*body), (status, said), "{target}");
+        }
+        assert_eq!(server.io.sessions(), 0);
+    }
 }

@@ -27,6 +27,9 @@ use crate::id::{SessionId, SocketSlot};
 use crate::wire::Reassembly;
 use crate::{Config, Frame, LinkId, Time};
 
+/// What a packet that waits takes in memory besides its bytes: a place in the queue, and the head of its buffer.
+const PACKET_BYTES: usize = 96;
+
 /// Room for packets of the protocol itself, however small the queue is.
 const MIN_CONTROL_PACKETS: usize = 64;
 /// The same in bytes.
@@ -225,7 +228,10 @@ impl Session {
 
     /// Tells the budget what waits. What leaves when the turn ends does not.
     pub(crate) fn recharge(&mut self, backlog: &mut Backlog) {
-        let due = if self.flows() { 0 } else { self.outbox_bytes };
+        let due = match self.flows() {
+            true => 0,
+            false => self.outbox_bytes + self.outbox.len() * PACKET_BYTES,
+        };
         backlog.recharge(self.charged, due);
         self.charged = due;
     }

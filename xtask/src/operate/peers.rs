@@ -135,7 +135,8 @@ impl Peer {
             Kind::Between4 => (self.poll_again()?, "6\u{1e}1"),
             Kind::Between09 => (self.poll_again()?, "7:::1+0"),
         };
-        if heard == expected {
+        // The process may not have heard the signal when a client polls: its poll is held then, and ends with the goodbye alone.
+        if heard == expected || self.kind == Kind::Between4 && heard == "1" {
             return Ok(());
         }
         Err(Failure::new(format!(

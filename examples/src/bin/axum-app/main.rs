@@ -49,7 +49,9 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let port = chat::port("usage: axum-app [--port N]");
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let listener = TcpListener::bind(("127.0.0.1", port))
+        .await
+        .map_err(|error| chat::no_port(port, &error))?;
     let io = Server::new(chat::config())?;
     let app = app(&io).into_make_service_with_connect_info::<SocketAddr>();
     println!("axum-app: http://localhost:{}", listener.local_addr()?.port());

@@ -7,7 +7,9 @@
 //! without it as long as sio has none. `--conformance` serves port P alone, with what the official test suites expect; `--bench` serves port P alone, with
 //! the events of the load generator. It says `listening P` when all ports accept, and ends with 0 on SIGTERM after a graceful drain.
 //!
-//! `--guarded` leaves limits by address and origins as they are by default, and refuses requests that carry `X-Refuse`: what `cargo xtask hostile` tries rules on.
+//! By default it serves pages of any origin, and as many connections of one address as come, because clients of tests are all on one machine.
+//! `--guarded` leaves origins and limits by address as an application has them by default, and is needed to try those; it also refuses requests that carry `X-Refuse`.
+//! `cargo xtask hostile` tries rules on it.
 //!
 //! Beside `/socket.io` the contract's handlers are served at `/streaming` and `/envelope` in the wires of late 2010 and of before: the transports are those of 0.6.
 //!

@@ -16,8 +16,9 @@ usage: conformance-server [--runtime NAME] --port P [OPTIONS]
 
 --conformance         port P alone, as the official test suites expect it
 --bench               port P alone, with the events of the load generator
---guarded             limits by address and origins as sio has them by default, and a hook
-                      that refuses requests with a header field X-Refuse
+--guarded             limits by address and origins as sio has them by default, where any page
+                      and any number of connections is served otherwise; and a hook that refuses
+                      requests with a header field X-Refuse
 --threads N           how many threads serve, and how many shards there are
 --ping-interval MS, --ping-timeout MS, --no-legacy, --deflate"
     )

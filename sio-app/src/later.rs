@@ -1,0 +1,76 @@
+//! What a connection or a request has left for later, counted with that of all others.
+//!
+//! The work of a payload is several times as large as the payload. So while much of it is kept, no other large payload is taken apart.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::turn::Leftover;
+use crate::work::guarded;
+
+/// While so many bytes are kept, no large body is taken apart.
+const MUCH: usize = 8 * 1024 * 1024;
+
+/// A body of this size may hold thousands of events.
+const LARGE: usize = 64 * 1024;
+
+/// How many bytes are kept by all.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(AtomicUsize);
+
+impl Kept {
+    /// Whether a body of this size has to stay what it is for now.
+    pub(crate) fn delays(&self, bytes: usize) -> bool {
+        bytes > LARGE && self.0.load(Ordering::Relaxed) > MUCH
+    }
+}
+
+/// What one of them has left. When it goes away, a task does the rest: what has arrived is heard.
+pub(crate) struct Later {
+    work: Option<Leftover>,
+    kept: Arc<Kept>,
+}
+
+impl Later {
+    pub(crate) const fn new(kept: Arc<Kept>) -> Self {
+        Self { work: None, kept }
+    }
+
+    /// Whether there is nothing to be done.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.work.is_none()
+    }
+
+    /// About how many bytes of a peer's it keeps.
+    pub(crate) fn bytes(&self) -> usize {
+        self.work.as_ref().map_or(0, Leftover::bytes)
+    }
+
+    /// This has been left, and nothing was before.
+    pub(crate) fn put(&mut self, work: Option<Leftover>) {
+        debug_assert!(self.work.is_none(), "nothing is begun before the rest is done");
+        self.work = work;
+        self.kept.0.fetch_add(self.bytes(), Ordering::Relaxed);
+    }
+
+    /// Works for one more turn, if there is something to do.
+    pub(crate) fn go_on(&mut self) {
+        if let Some(work) = self.take() {
+            self.put(work.go_on());
+        }
+    }
+
+    fn take(&mut self) -> Option<Leftover> {
+        self.kept.0.fetch_sub(self.bytes(), Ordering::Relaxed);
+        self.work.take()
+    }
+}
+
+impl Drop for Later {
+    fn drop(&mut self) {
+        if let Some(work) = self.take() {
+            // Unless there is nobody left to run it.
+            let _ = guarded(|| work.leave_to_task());
+        }
+    }
+}
