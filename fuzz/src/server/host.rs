@@ -7,9 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use sio_proto::conn::{Arrivals, Conn, close_frame};
-use sio_proto::server::{Admission, Cause, Output, Outputs, Peer, Response, Routed, Router, Server, Shard, Write};
-use sio_proto::websocket::CloseCode;
+use sio_proto::conn::{Arrivals, Conn};
+use sio_proto::server::{Admission, Cause, Output, Outputs, Peer, Response, Routed, Router, Server, Shard, Then, Write, Written};
 use sio_proto::{Config, Entropy, LinkId, Time};
 
 const KEY: [u8; 16] = [7; 16];
@@ -215,55 +214,24 @@ impl Stepwise {
             let Some((conn, _)) = self.connections.get_mut(&link) else {
                 continue;
             };
-            let mut head = BytesMut::new();
-            let goes_on = match write {
-                Write::Frame(_, frame) => {
-                    head.extend_from_slice(frame.bytes());
-                    true
-                }
-                Write::Response(_, mut response) => {
-                    let (body, keep_alive) = response.encode(&mut head, None);
-                    head.extend_from_slice(&body);
-                    conn.handle_answered();
-                    self.resumed.extend(keep_alive.then_some(link));
-                    keep_alive
-                }
-                Write::Upgrade(_, upgrade) => {
-                    upgrade.encode(&mut head, None);
-                    conn.handle_upgraded(upgrade.wire);
-                    self.resumed.push_back(link);
-                    true
-                }
-                Write::Hixie(_, hixie) => {
-                    head.extend_from_slice(&hixie.head);
-                    conn.handle_upgraded(hixie.wire);
-                    self.resumed.push_back(link);
-                    true
-                }
-                Write::Bytes(_, bytes) => {
-                    head.extend_from_slice(&bytes);
-                    true
-                }
-                Write::Close(_, code) => {
-                    head.extend_from_slice(&close_frame(code.and_then(CloseCode::new)));
-                    false
-                }
-                Write::Stream(_, stream) => stream.encode(&mut head, None),
-                Write::Part(_, part) => {
-                    part.encode(&mut head);
-                    true
-                }
-                Write::StreamEnd(_, form) => {
-                    form.encode_end(&mut head);
-                    conn.handle_answered();
-                    self.resumed.extend(form.keep_alive.then_some(link));
-                    form.keep_alive
-                }
-                Write::Abort(_) => false,
-            };
-            if !head.is_empty() {
-                self.queue.push_back(Output::Bytes(link, head.freeze()));
+            let Written { head, body, then } = write.encode(&mut BytesMut::new(), None);
+            for bytes in [head, body].into_iter().filter(|bytes| !bytes.is_empty()) {
+                self.queue.push_back(Output::Bytes(link, bytes));
             }
+            let goes_on = match then {
+                Then::GoesOn => true,
+                Then::Answered => {
+                    conn.handle_answered();
+                    self.resumed.push_back(link);
+                    true
+                }
+                Then::Upgraded(wire) => {
+                    conn.handle_upgraded(wire);
+                    self.resumed.push_back(link);
+                    true
+                }
+                Then::Ends | Then::Aborts => false,
+            };
             if !goes_on {
                 self.connections.remove(&link);
                 self.queue.push_back(Output::End(link));

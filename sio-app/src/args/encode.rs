@@ -28,7 +28,7 @@ pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) 
     let result = value.serialize(List {
         json: &mut json(&page),
         page: &page,
-        is_unit: is_unit::<T>(),
+        is_unit: is_unit::<T>,
     });
     let page = page.into_inner();
     if let Err(error) = result {
@@ -170,8 +170,8 @@ type Inner<'s, 'p, 'b> = &'s mut Json<'p, 'b>;
 struct List<'s, 'p, 'b> {
     json: &'s mut Json<'p, 'b>,
     page: &'p RefCell<Page<'b>>,
-    /// Whether the whole is `()`: no arguments.
-    is_unit: bool,
+    /// Says whether the whole is `()`: no arguments. It is asked when a unit is written: to find out costs more than to write most events.
+    is_unit: fn() -> bool,
 }
 
 impl<'s, 'p, 'b> Serializer for List<'s, 'p, 'b> {
@@ -193,7 +193,7 @@ impl<'s, 'p, 'b> Serializer for List<'s, 'p, 'b> {
     }
 
     fn serialize_unit(self) -> Result<(), Error> {
-        match self.is_unit {
+        match (self.is_unit)() {
             true => Ok(()),
             false => self.json.serialize_unit(),
         }

@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use sio_proto::Frame;
-use sio_proto::conn::close_frame;
 use sio_proto::http::Exchange;
-use sio_proto::server::{Body, Response, Write};
-use sio_proto::websocket::CloseCode;
+use sio_proto::server::{Body, Response, Then, Write, Written};
 
 use super::{HandedOut, Item, Link, Outlet, Phase, Progress, State};
 
@@ -205,84 +203,32 @@ impl<O: Outlet + ?Sized> Link<O> {
     }
 
     fn encode(&self, pen: &mut Pen, write: Write) -> Option<End> {
-        match write {
-            Write::Frame(_, frame) => pen.pieces.push_back(Item::Frame(frame)),
-            Write::Response(_, response) if self.hands_out => {
-                // Whoever waits for it is woken by the end.
-                self.state.lock().news.answer = Some(HandedOut::Response(response));
-                return Some(End);
-            }
-            Write::Response(_, mut response) => {
-                let (body, keep_alive) = response.encode(&mut pen.head, self.traffic.date().as_ref());
-                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
-                pen.pieces.push_back(Item::Bytes(body));
-                if !keep_alive {
-                    return Some(End);
-                }
-                self.tell(|state| state.news.answered += 1);
-            }
-            Write::Upgrade(_, upgrade) if self.hands_out => self.hand_out(HandedOut::Upgrade(upgrade)),
-            Write::Upgrade(_, upgrade) => {
-                let upgrades = upgrade.encode(&mut pen.head, self.traffic.date().as_ref());
-                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
-                if !upgrades {
-                    return Some(End);
-                }
+        let rests = matches!(write, Write::Bytes(..));
+        // The last bytes of an old handshake are still awaited, and not for ever.
+        let complete = !matches!(write, Write::Hixie(..));
+        let write = match self.hands_out {
+            true => match self.hand_out_if_answer(pen, write) {
+                Ok(end) => return end,
+                Err(write) => write,
+            },
+            false => write,
+        };
+        let Written { head, body, then } = write.encode(&mut pen.head, self.traffic.date().as_ref());
+        let pieces = [head, body].into_iter().filter(|bytes| !bytes.is_empty());
+        pen.pieces.extend(pieces.map(Item::Bytes));
+        match then {
+            // The last bytes of an old handshake.
+            Then::GoesOn => pen.handshake |= rests,
+            Then::Answered => self.tell(|state| state.news.answered += 1),
+            Then::Upgraded(wire) => {
                 self.tell(|state| {
-                    state.news.upgraded = Some(upgrade.wire);
-                    state.websocket = true;
+                    state.news.upgraded = Some(wire);
+                    state.websocket = complete;
                 });
                 pen.handshake = true;
             }
-            Write::Hixie(..) if self.hands_out => {
-                self.state.lock().news.answer = Some(HandedOut::Response(not_implemented()));
-                return Some(End);
-            }
-            Write::Hixie(_, hixie) => {
-                pen.pieces.push_back(Item::Bytes(hixie.head));
-                self.tell(|state| state.news.upgraded = Some(hixie.wire));
-                pen.handshake = true;
-            }
-            // The last bytes of an old handshake.
-            Write::Bytes(_, bytes) => {
-                pen.pieces.push_back(Item::Bytes(bytes));
-                pen.handshake = true;
-            }
-            Write::Close(_, code) => {
-                pen.pieces
-                    .push_back(Item::Bytes(close_frame(code.and_then(CloseCode::new))));
-                return Some(End);
-            }
-            Write::Stream(_, stream) if self.hands_out => {
-                stream.encode_body(&mut pen.head);
-                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
-                self.hand_out(HandedOut::Stream(stream));
-            }
-            Write::Stream(_, stream) => {
-                let goes_on = stream.encode(&mut pen.head, self.traffic.date().as_ref());
-                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
-                if !goes_on {
-                    return Some(End);
-                }
-            }
-            Write::Part(_, part) => {
-                if self.hands_out {
-                    part.encode_body(&mut pen.head);
-                } else {
-                    part.encode(&mut pen.head);
-                }
-                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
-            }
-            Write::StreamEnd(..) if self.hands_out => return Some(End),
-            Write::StreamEnd(_, form) => {
-                form.encode_end(&mut pen.head);
-                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
-                if !form.keep_alive {
-                    return Some(End);
-                }
-                self.tell(|state| state.news.answered += 1);
-            }
-            Write::Abort(_) => {
+            Then::Ends => return Some(End),
+            Then::Aborts => {
                 pen.pieces.clear();
                 pen.handshake = false;
                 self.cut();
@@ -290,6 +236,38 @@ impl<O: Outlet + ?Sized> Link<O> {
             }
         }
         None
+    }
+
+    /// What another HTTP server writes is handed out as it is, or without what that server puts around it; all else comes back.
+    fn hand_out_if_answer(&self, pen: &mut Pen, write: Write) -> Result<Option<End>, Write> {
+        match write {
+            Write::Response(_, response) => {
+                // Whoever waits for it is woken by the end.
+                self.state.lock().news.answer = Some(HandedOut::Response(response));
+                Ok(Some(End))
+            }
+            Write::Hixie(..) => {
+                self.state.lock().news.answer = Some(HandedOut::Response(not_implemented()));
+                Ok(Some(End))
+            }
+            Write::Upgrade(_, upgrade) => {
+                self.hand_out(HandedOut::Upgrade(upgrade));
+                Ok(None)
+            }
+            Write::Stream(_, stream) => {
+                stream.encode_body(&mut pen.head);
+                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
+                self.hand_out(HandedOut::Stream(stream));
+                Ok(None)
+            }
+            Write::Part(_, part) => {
+                part.encode_body(&mut pen.head);
+                pen.pieces.push_back(Item::Bytes(pen.head.split().freeze()));
+                Ok(None)
+            }
+            Write::StreamEnd(..) => Ok(Some(End)),
+            other => Err(other),
+        }
     }
 
     /// Hands an answer out as it is. What follows it waits until there is somewhere to write it.

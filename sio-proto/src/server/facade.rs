@@ -9,10 +9,10 @@ use core::fmt;
 use bytes::{Bytes, BytesMut};
 
 use super::route::Routed;
-use super::{Admission, Cause, Delivery, Outputs, Peer, Request, Response, Router, Shard, Write};
+use super::{Admission, Cause, Delivery, Outputs, Peer, Request, Response, Router, Shard, Then, Write, Written};
 use crate::config::ConfigError;
-use crate::conn::{Arrivals, Conn, close_frame};
-use crate::{Config, Entropy, LinkId, Time, http, websocket};
+use crate::conn::{Arrivals, Conn};
+use crate::{Config, Entropy, LinkId, Time, http};
 
 /// Links flushed before other outputs are looked at again.
 const FLUSH: usize = 64;
@@ -36,6 +36,7 @@ pub struct Server {
     resumed: VecDeque<LinkId>,
     decide: Decide,
     date: Option<http::Date>,
+    scratch: BytesMut,
 }
 
 /// Who decides about requests that may open a session.
@@ -106,6 +107,7 @@ impl Server {
             resumed: VecDeque::new(),
             decide: Decide(Box::new(|_| Admission::Allowed)),
             date: None,
+            scratch: BytesMut::new(),
         })
     }
 
@@ -374,63 +376,14 @@ impl Server {
         if self.connection(link).is_none() {
             return;
         }
-        match write {
-            Write::Frame(_, frame) => self.queue.push_back(Output::Bytes(link, frame.bytes().clone())),
-            Write::Response(_, mut response) => {
-                let mut head = BytesMut::new();
-                let (body, keep_alive) = response.encode(&mut head, self.date.as_ref());
-                self.queue.push_back(Output::Bytes(link, head.freeze()));
-                if !body.is_empty() {
-                    self.queue.push_back(Output::Bytes(link, body));
-                }
-                if keep_alive {
-                    self.resume(link, Conn::handle_answered);
-                } else {
-                    self.end(link);
-                }
-            }
-            Write::Upgrade(_, upgrade) => {
-                let mut head = BytesMut::new();
-                upgrade.encode(&mut head, self.date.as_ref());
-                self.queue.push_back(Output::Bytes(link, head.freeze()));
-                self.resume(link, |conn| conn.handle_upgraded(upgrade.wire));
-            }
-            Write::Hixie(_, hixie) => {
-                self.queue.push_back(Output::Bytes(link, hixie.head));
-                self.resume(link, |conn| conn.handle_upgraded(hixie.wire));
-            }
-            Write::Bytes(_, bytes) => self.queue.push_back(Output::Bytes(link, bytes)),
-            Write::Close(_, code) => {
-                let code = code.and_then(websocket::CloseCode::new);
-                self.queue.push_back(Output::Bytes(link, close_frame(code)));
-                self.end(link);
-            }
-            Write::Stream(_, stream) => {
-                let mut head = BytesMut::new();
-                let goes_on = stream.encode(&mut head, self.date.as_ref());
-                self.queue.push_back(Output::Bytes(link, head.freeze()));
-                if !goes_on {
-                    self.end(link);
-                }
-            }
-            Write::Part(_, part) => {
-                let mut bytes = BytesMut::new();
-                part.encode(&mut bytes);
-                self.queue.push_back(Output::Bytes(link, bytes.freeze()));
-            }
-            Write::StreamEnd(_, form) => {
-                let mut bytes = BytesMut::new();
-                form.encode_end(&mut bytes);
-                if !bytes.is_empty() {
-                    self.queue.push_back(Output::Bytes(link, bytes.freeze()));
-                }
-                if form.keep_alive {
-                    self.resume(link, Conn::handle_answered);
-                } else {
-                    self.end(link);
-                }
-            }
-            Write::Abort(_) => self.end(link),
+        let Written { head, body, then } = write.encode(&mut self.scratch, self.date.as_ref());
+        let pieces = [head, body].into_iter().filter(|bytes| !bytes.is_empty());
+        self.queue.extend(pieces.map(|bytes| Output::Bytes(link, bytes)));
+        match then {
+            Then::GoesOn => {}
+            Then::Answered => self.resume(link, Conn::handle_answered),
+            Then::Upgraded(wire) => self.resume(link, |conn| conn.handle_upgraded(wire)),
+            Then::Ends | Then::Aborts => self.end(link),
         }
     }
 

@@ -38,6 +38,7 @@ mod shard;
 mod slab;
 mod stream;
 mod timers;
+mod written;
 
 pub use crate::engine::EngineMessage;
 pub use crate::reason::Reason;
@@ -57,6 +58,7 @@ pub use quota::{LocalQuota, NoRoom, QuotaLimits, SessionQuota, network_of};
 pub use route::{Routed, Router};
 pub use shard::Shard;
 pub use stream::{Part, Stream, StreamEncoding, StreamForm};
+pub use written::{Then, Written};
 
 pub(crate) use admission::{Admitted, Denied, Permit};
 pub(crate) use budget::Backlog;
