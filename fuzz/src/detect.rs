@@ -40,7 +40,7 @@ pub fn detect(data: &[u8]) {
             assert!(!legacy.maybe_timestamp || legacy.session.is_some());
             assert!(target.contains(legacy.transport.name()));
         }
-        Route::V1(_) => assert!(target.starts_with("/socket.io/1")),
+        Route::Legacy09(_) => assert!(target.starts_with("/socket.io/1")),
         Route::UnknownProtocol | Route::NotAProtocolRequest | Route::Foreign => {}
     }
 }

@@ -2,8 +2,8 @@
 
 use bytes::BytesMut;
 use bytestring::ByteString;
-use sio_proto::legacy::v1::handshake::Handshake;
-use sio_proto::legacy::v1::{Packet, payload};
+use sio_proto::legacy::legacy09::handshake::Handshake;
+use sio_proto::legacy::legacy09::{Packet, payload};
 
 const MAX_PACKETS: usize = 16;
 

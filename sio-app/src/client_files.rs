@@ -92,7 +92,7 @@ impl ClientFiles {
         Ok(self)
     }
 
-    /// Reads the files in this folder as those of another path: that of a mount ([`Legacy::mounts`](sio_proto::Legacy::mounts)), whose pages need a client of
+    /// Reads the files in this folder as those of another path: that of a mount ([`Legacy06::mounts`](sio_proto::Legacy06::mounts)), whose pages need a client of
     /// their own. It blocks while it reads.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use crate::{Hosts, Origins, http, socket, websocket};
 
 pub use cookie::{Cookie, Priority, SameSite};
 pub use cors::{Cors, CorsOrigins};
-pub use legacy::{Legacy, Legacy09, Mount};
+pub use legacy::{Legacy06, Legacy09, Mount};
 
 /// Settings of a server. Plain data: build one with [`Config::default`] and the chainable setters, or set fields.
 #[derive(Clone, Debug)]
@@ -177,7 +177,7 @@ pub struct Config {
     /// How long attachments may trail behind their packet. Default 10 s.
     pub attachment_timeout: Duration,
     /// Settings of the 0.6 family: the plain-message transports and their codecs.
-    pub legacy: Legacy,
+    pub legacy06: Legacy06,
     /// Settings of the 0.7-0.9 generation.
     pub legacy09: Legacy09,
 }
@@ -247,7 +247,7 @@ impl Default for Config {
             max_room_bytes_per_socket: 256 * 1024,
             max_pending_acks: 65_536,
             attachment_timeout: Duration::from_secs(10),
-            legacy: Legacy::default(),
+            legacy06: Legacy06::default(),
             legacy09: Legacy09::default(),
         }
     }
@@ -318,7 +318,7 @@ impl Config {
         if self.engine_path.as_ref() == Some(&self.path) {
             return Err(ConfigError::SamePath);
         }
-        self.legacy.check_mounts(&self.path, self.engine_path.as_deref())?;
+        self.legacy06.check_mounts(&self.path, self.engine_path.as_deref())?;
         let day = Duration::from_secs(86_400);
         for (name, value) in [
             ("ping_interval", self.ping_interval),
@@ -328,10 +328,10 @@ impl Config {
             ("upgrade_timeout", self.upgrade_timeout),
             ("close_timeout", self.close_timeout),
             ("attachment_timeout", self.attachment_timeout),
-            ("legacy.heartbeat_interval", self.legacy.heartbeat_interval),
-            ("legacy.heartbeat_timeout", self.legacy.heartbeat_timeout),
-            ("legacy.poll_duration", self.legacy.poll_duration),
-            ("legacy.reconnect_timeout", self.legacy.reconnect_timeout),
+            ("legacy06.heartbeat_interval", self.legacy06.heartbeat_interval),
+            ("legacy06.heartbeat_timeout", self.legacy06.heartbeat_timeout),
+            ("legacy06.poll_duration", self.legacy06.poll_duration),
+            ("legacy06.reconnect_timeout", self.legacy06.reconnect_timeout),
             ("legacy09.heartbeat_interval", self.legacy09.heartbeat_interval),
             ("legacy09.heartbeat_timeout", self.legacy09.heartbeat_timeout),
             ("legacy09.close_timeout", self.legacy09.close_timeout),
@@ -368,9 +368,12 @@ impl Config {
             ("max_namespaces_per_session", self.max_namespaces_per_session),
             ("max_namespaces", self.max_namespaces),
             ("max_rooms_per_socket", self.max_rooms_per_socket),
-            ("legacy.max_pending_messages", self.legacy.max_pending_messages),
-            ("legacy.max_buffered_bytes", self.legacy.max_buffered_bytes),
-            ("legacy.max_messages_per_payload", self.legacy.max_messages_per_payload),
+            ("legacy06.max_pending_messages", self.legacy06.max_pending_messages),
+            ("legacy06.max_buffered_bytes", self.legacy06.max_buffered_bytes),
+            (
+                "legacy06.max_messages_per_payload",
+                self.legacy06.max_messages_per_payload,
+            ),
             ("legacy09.max_pending_messages", self.legacy09.max_pending_messages),
         ] {
             if value == 0 {
@@ -413,7 +416,7 @@ impl Config {
 
     /// Every path under which something is served.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
-        let mounts = self.legacy.mounts.iter().map(|mount| &mount.path);
+        let mounts = self.legacy06.mounts.iter().map(|mount| &mount.path);
         let paths = core::iter::once(&self.path).chain(&self.engine_path).chain(mounts);
         paths.map(String::as_str)
     }
@@ -507,8 +510,8 @@ setters! {
     hosts: Hosts,
     /// Sets [`Config::behind_tls`](#structfield.behind_tls).
     behind_tls: bool,
-    /// Sets [`Config::legacy`](#structfield.legacy).
-    legacy: Legacy,
+    /// Sets [`Config::legacy06`](#structfield.legacy06).
+    legacy06: Legacy06,
     /// Sets [`Config::legacy09`](#structfield.legacy09).
     legacy09: Legacy09,
 }

@@ -23,7 +23,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::legacy::flash_policy::{self, Sniff};
 use crate::legacy::hixie::{self, Challenge, Opening};
-use crate::legacy::v1::NOT_HANDSHAKEN;
+use crate::legacy::legacy09::NOT_HANDSHAKEN;
 use crate::request::{Cause, Findings, Peer, Request};
 use crate::wire::{Inbound, Wire, WireDecoder};
 use crate::{Config, http, websocket};

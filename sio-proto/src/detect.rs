@@ -30,7 +30,7 @@ pub use crate::legacy::transports::Transport;
 use crate::percent;
 use query::{Parameters, filled};
 pub use route::{
-    EngineIo, EngineTransport, EngineVersion, Exchange, Handshake, Legacy06, Part, RequestHead, Route, V1,
+    EngineIo, EngineTransport, EngineVersion, Exchange, Handshake, Legacy06, Legacy09, Part, RequestHead, Route,
 };
 
 /// Says what `request` is, for clients that use the resource `prefix` (such as `/socket.io`; a final slash is
@@ -95,7 +95,7 @@ impl<'a> Detector<'a> {
         }
         let segments = Segments::of(rest);
         match segments.get(0).unwrap_or_default() {
-            "1" => Route::V1(self.v1(&segments)), // rows 4-7
+            "1" => Route::Legacy09(self.v1(&segments)), // rows 4-7
             first if !first.is_empty() && first.bytes().all(|b| b.is_ascii_digit()) => {
                 Route::UnknownProtocol // row 8
             }
@@ -120,18 +120,18 @@ impl<'a> Detector<'a> {
         }
     }
 
-    fn v1(&self, segments: &Segments<'_>) -> V1 {
+    fn v1(&self, segments: &Segments<'_>) -> Legacy09 {
         let Self { request, parameters } = self;
         if request.method == "OPTIONS" {
-            return V1::Preflight;
+            return Legacy09::Preflight;
         }
         let place = |segment: &str| Part::locate(request.target, segment.as_bytes());
         let disconnect = parameters.disconnect.is_some();
         let Some(session) = segments.filled(2) else {
             // row 4, even if a transport is named
             return match request.upgrade {
-                true => V1::Malformed,
-                false => V1::Handshake {
+                true => Legacy09::Malformed,
+                false => Legacy09::Handshake {
                     jsonp: parameters.jsonp.and_then(decimal),
                     maybe_beacon_of: segments
                         .filled(1)
@@ -143,15 +143,15 @@ impl<'a> Detector<'a> {
         // Nothing but one slash may follow the session; and a genuine server crashes on an upgrade that disconnects.
         let overlong = segments.filled(3).is_some() || segments.get(4).is_some();
         if overlong || (disconnect && request.upgrade) {
-            return V1::Malformed;
+            return Legacy09::Malformed;
         }
         let session = place(session);
         if disconnect {
-            return V1::Disconnect { session }; // row 5
+            return Legacy09::Disconnect { session }; // row 5
         }
         match segments.get(1).and_then(Transport::parse) {
-            None | Some(Transport::XhrMultipart) => V1::Malformed, // row 7
-            Some(transport) => V1::Transport {
+            None | Some(Transport::XhrMultipart) => Legacy09::Malformed, // row 7
+            Some(transport) => Legacy09::Transport {
                 transport,
                 session,
                 exchange: exchange(request, transport),

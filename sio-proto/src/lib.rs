@@ -99,7 +99,7 @@ pub mod wire;
 pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
 pub use config::{
-    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, Legacy, Legacy09, Mount, Priority, SameSite,
+    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, Legacy06, Legacy09, Mount, Priority, SameSite,
     Transports,
 };
 pub use entropy::Entropy;

@@ -41,7 +41,7 @@ pub enum Wire {
     /// The same without a session: it is unknown. On a hixie-76 websocket, which says nothing before its handshake is complete, the client
     /// hears of that when it is.
     Legacy09Unknown,
-    /// Payloads of the 0.6 family, in the codec of this number ([`Legacy::codecs`](crate::Legacy::codecs)).
+    /// Payloads of the 0.6 family, in the codec of this number ([`Legacy06::codecs`](crate::Legacy06::codecs)).
     Legacy06(u8),
 }
 
@@ -57,7 +57,7 @@ pub enum Inbound {
     /// A part of a Socket.IO packet, to [`Config::parser`].
     Part(EngineMessage),
     /// A packet of 0.7-0.9.
-    Colon(Box<legacy::v1::Packet>),
+    Legacy09(Box<legacy::legacy09::Packet>),
     /// A message of a generation that has nothing but messages, as one JSON value.
     Message(ByteString),
     /// A heartbeat of such a generation.
@@ -81,9 +81,9 @@ pub enum Inbound {
 
 impl Inbound {
     /// A packet of 0.7 to 0.9; `None` for what is none, or cannot be used (docs/protocol/legacy-0.9.md §13).
-    pub(crate) fn colon(text: &ByteString) -> Option<Self> {
-        let packet = legacy::v1::Packet::decode(text).ok()?;
-        Some(Self::Colon(Box::new(packet)))
+    pub(crate) fn legacy09(text: &ByteString) -> Option<Self> {
+        let packet = legacy::legacy09::Packet::decode(text).ok()?;
+        Some(Self::Legacy09(Box::new(packet)))
     }
 
     /// The packet has to wait, and must not keep the buffer that it was read into.
@@ -95,7 +95,7 @@ impl Inbound {
             Self::Part(message) => message.keep(),
             Self::Message(text) | Self::Heartbeat(text) | Self::Payload { payload: text, .. } => keep::text(text),
             Self::Socket(socket::text::Decoded::Nothing)
-            | Self::Colon(_)
+            | Self::Legacy09(_)
             | Self::Digest(_)
             | Self::Goodbye
             | Self::Garbled(_)
@@ -115,9 +115,12 @@ impl Inbound {
             Self::Part(part) => part.len(),
             Self::Message(text) | Self::Heartbeat(text) => text.len(),
             Self::Payload { payload, .. } => payload.len(),
-            Self::Engine(_) | Self::Colon(_) | Self::Digest(_) | Self::Goodbye | Self::Garbled(_) | Self::Broken(_) => {
-                0
-            }
+            Self::Engine(_)
+            | Self::Legacy09(_)
+            | Self::Digest(_)
+            | Self::Goodbye
+            | Self::Garbled(_)
+            | Self::Broken(_) => 0,
         }
     }
 }
@@ -158,7 +161,7 @@ impl WireDecoder {
             Wire::Engine3 => out.push(bodies::decode_text(&text, Revision::V3, false, config)),
             Wire::Engine3Raw => out.push(bodies::decode_text(&text, Revision::V3, true, config)),
             // What is no packet is ignored (docs/protocol/legacy-0.9.md §13).
-            Wire::Legacy09 => out.extend(Inbound::colon(&text)),
+            Wire::Legacy09 => out.extend(Inbound::legacy09(&text)),
             Wire::Legacy09Unknown => {}
             Wire::Legacy06(_) => {
                 if let Some(reader) = &mut self.reader {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::*;
 use sio_proto::codec::{Framing, Streaming};
-use sio_proto::detect::{self, EngineTransport, Exchange, Handshake, RequestHead, Route, Transport, V1};
+use sio_proto::detect::{self, EngineTransport, Exchange, Handshake, Legacy09, RequestHead, Route, Transport};
 use sio_proto::server::{Admission, Command, Delivery, Output, Peer, Server, TransportKind};
 use sio_proto::{BytesMut, Config, LinkId, Origins, Time};
 
@@ -48,7 +48,7 @@ impl House {
             _ => Origins::Any,
         });
         config.engine_path = Some("/engine.io".into());
-        config.legacy = config.legacy.mount("/streaming", Streaming).mount("/again", Framing);
+        config.legacy06 = config.legacy06.mount("/streaming", Streaming).mount("/again", Framing);
         config.max_sessions = if obstacle == Obstacle::Full { 1 } else { 10 };
         let mut counter = 0u8;
         let entropy = move |out: &mut [u8]| {
@@ -164,18 +164,18 @@ impl Knock {
             Route::Static(_) => "a file".into(),
             Route::EngineIo(route) => format!("engine {}", engine_name(route.transport)),
             Route::NotAProtocolRequest => "nothing".into(),
-            Route::V1(V1::Handshake { maybe_beacon_of, .. }) => match maybe_beacon_of {
+            Route::Legacy09(Legacy09::Handshake { maybe_beacon_of, .. }) => match maybe_beacon_of {
                 None => "0.9 handshake".into(),
                 Some(_) => "0.9 beacon, maybe".into(),
             },
-            Route::V1(V1::Transport {
+            Route::Legacy09(Legacy09::Transport {
                 transport, exchange, ..
             }) => {
                 format!("0.9 {} {}", transport.name(), exchange_name(exchange))
             }
-            Route::V1(V1::Disconnect { .. }) => "0.9 beacon".into(),
-            Route::V1(V1::Preflight) => "0.9 preflight".into(),
-            Route::V1(V1::Malformed) => "0.9 malformed".into(),
+            Route::Legacy09(Legacy09::Disconnect { .. }) => "0.9 beacon".into(),
+            Route::Legacy09(Legacy09::Preflight) => "0.9 preflight".into(),
+            Route::Legacy09(Legacy09::Malformed) => "0.9 malformed".into(),
             Route::UnknownProtocol => "unknown protocol".into(),
             Route::Legacy06(route) => {
                 let again = match (route.session, route.maybe_timestamp) {

@@ -14,7 +14,7 @@ use sio_proto::{Config, LinkId};
 /// A server that speaks nothing else under its path.
 fn world() -> World {
     let mut config = Config::default();
-    config.legacy = config.legacy.codec(Envelope);
+    config.legacy06 = config.legacy06.codec(Envelope);
     World::new(config)
 }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use sio_proto::{Config, Legacy};
+use sio_proto::{Config, Legacy06};
 use std::time::Duration;
 
 #[test]
@@ -229,10 +229,10 @@ fn repeated_probes_and_attachments_arm_one_timer() {
 
 #[test]
 fn the_old_wire_has_its_own_heartbeat() {
-    let legacy = |change: fn(&mut Legacy)| {
-        let mut legacy = Legacy::default();
+    let legacy = |change: fn(&mut Legacy06)| {
+        let mut legacy = Legacy06::default();
         change(&mut legacy);
-        Config::default().legacy(legacy)
+        Config::default().legacy06(legacy)
     };
     let mut world = World::new(legacy(|l| l.heartbeat_interval = Duration::from_secs(4)));
     let link = world.open();

@@ -131,7 +131,7 @@ fn a_client_of_http_1_0_reads_until_the_end() {
 #[test]
 fn a_lost_stream_is_resumed() {
     let mut config = Config::default();
-    config.legacy.max_pending_messages = 2;
+    config.legacy06.max_pending_messages = 2;
     let mut world = World::new(config);
     let (link, id) = open(&mut world);
     world.heard();

@@ -369,7 +369,7 @@ fn a_long_life_over_polling() {
 #[test]
 fn an_absent_client_has_room_for_so_many() {
     let mut config = Config::default();
-    config.legacy.max_pending_messages = 3;
+    config.legacy06.max_pending_messages = 3;
     let mut world = World::new(config);
     let (link, id) = open_websocket(&mut world);
     world.heard();

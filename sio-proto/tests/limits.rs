@@ -591,12 +591,12 @@ fn a_limit_that_refuses_everybody_is_refused_itself() {
             ConfigError::Duration("close_timeout"),
         ),
         (
-            |c| c.legacy.poll_duration = Duration::from_secs(86_401),
-            ConfigError::Duration("legacy.poll_duration"),
+            |c| c.legacy06.poll_duration = Duration::from_secs(86_401),
+            ConfigError::Duration("legacy06.poll_duration"),
         ),
         (
-            |c| c.legacy.max_pending_messages = 0,
-            ConfigError::ZeroLimit("legacy.max_pending_messages"),
+            |c| c.legacy06.max_pending_messages = 0,
+            ConfigError::ZeroLimit("legacy06.max_pending_messages"),
         ),
     ] {
         assert_eq!(zero(change), Err(error));

@@ -88,9 +88,9 @@ impl MessageDecoder for Reader {
 
 fn world(words: &Words) -> World {
     let mut config = Config::default();
-    config.legacy = config.legacy.mount("/words", words.clone()).mount("/again", Framing);
-    config.legacy.max_messages_per_payload = 3;
-    config.legacy.max_buffered_bytes = 10;
+    config.legacy06 = config.legacy06.mount("/words", words.clone()).mount("/again", Framing);
+    config.legacy06.max_messages_per_payload = 3;
+    config.legacy06.max_buffered_bytes = 10;
     World::new(config)
 }
 

@@ -14,7 +14,7 @@ use sio_proto::{Config, LinkId};
 
 fn config() -> Config {
     let mut config = Config::default();
-    config.legacy = config.legacy.mount("/streaming", Streaming);
+    config.legacy06 = config.legacy06.mount("/streaming", Streaming);
     config
 }
 
@@ -293,7 +293,7 @@ fn streams() {
 #[test]
 fn what_is_held_back_has_a_limit() {
     let mut config = config();
-    config.legacy.max_buffered_bytes = 16;
+    config.legacy06.max_buffered_bytes = 16;
     let mut world = World::new(config);
     let id = open(&mut world);
     let link = open_websocket(&mut world);
@@ -319,7 +319,7 @@ fn what_is_held_back_has_a_limit() {
 #[test]
 fn a_payload_has_so_many_messages() {
     let mut config = config();
-    config.legacy.max_messages_per_payload = 2;
+    config.legacy06.max_messages_per_payload = 2;
     let mut world = World::new(config);
     let streaming = open_websocket(&mut world);
     let framing = world.open();

@@ -67,7 +67,7 @@ impl MessageDecoder for Unfinished {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port = Arguments::read("usage: custom-codec [--port N]", &["--port"]).port(3000);
     let mut config = Config::default();
-    config.legacy = config.legacy.mount("/lines", Lines);
+    config.legacy06 = config.legacy06.mount("/lines", Lines);
     let server = Server::new(config)?;
     let everybody = server.io().clone();
     server

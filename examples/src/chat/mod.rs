@@ -53,7 +53,7 @@ pub fn config() -> Config {
     let mut config = Config::default()
         .ping_interval(Duration::from_secs(10))
         .ping_timeout(Duration::from_secs(10));
-    config.legacy.reconnect_timeout = Duration::from_secs(3);
+    config.legacy06.reconnect_timeout = Duration::from_secs(3);
     config
 }
 

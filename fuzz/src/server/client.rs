@@ -6,8 +6,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use sio_proto::detect::{RequestHead, engine_io};
 use sio_proto::engine::{Dialect, Packet, PayloadError, Revision, payload, payload_v3};
-use sio_proto::legacy::v1::handshake::Handshake;
-use sio_proto::legacy::{envelope, framing, streaming, v1};
+use sio_proto::legacy::legacy09::handshake::Handshake;
+use sio_proto::legacy::{envelope, framing, legacy09, streaming};
 use sio_proto::socket::text::Limits;
 use sio_proto::socket::{self, Role};
 use sio_proto::wire::Reassembly;
@@ -137,29 +137,29 @@ impl Clients {
             return 0;
         };
         let mut packets = Vec::new();
-        assert_eq!(v1::payload::decode(body, MANY, &mut packets), Ok(()));
+        assert_eq!(legacy09::payload::decode(body, MANY, &mut packets), Ok(()));
         packets.iter().for_each(|packet| self.receive_v1_packet(sid, packet));
         packets.len()
     }
 
     /// One packet of 0.7 to 0.9.
     pub(super) fn receive_v1_packet(&mut self, sid: &str, text: &ByteString) {
-        let packet = v1::Packet::decode(text).expect("the server sends packets");
+        let packet = legacy09::Packet::decode(text).expect("the server sends packets");
         let endpoints = self.endpoints.entry(sid.to_owned()).or_default();
         match packet.body {
-            v1::Body::Connect(_) => {
+            legacy09::Body::Connect(_) => {
                 endpoints.insert(packet.endpoint);
             }
-            v1::Body::Disconnect => {
+            legacy09::Body::Disconnect => {
                 endpoints.remove(&packet.endpoint);
             }
             // A receipt is given wherever it is asked for (docs/protocol/legacy-0.9.md §11).
-            v1::Body::Ack { args: None, .. } => {}
-            v1::Body::Message(_) | v1::Body::Json(_) | v1::Body::Event { .. } | v1::Body::Ack { .. } => {
+            legacy09::Body::Ack { args: None, .. } => {}
+            legacy09::Body::Message(_) | legacy09::Body::Json(_) | legacy09::Body::Event { .. } | legacy09::Body::Ack { .. } => {
                 let connected = endpoints.iter().any(|endpoint| endpoint.split('?').next() == Some(packet.namespace()));
                 assert!(connected, "{text} in a namespace that it is not in");
             }
-            v1::Body::Heartbeat | v1::Body::Error { .. } | v1::Body::Noop => {}
+            legacy09::Body::Heartbeat | legacy09::Body::Error { .. } | legacy09::Body::Noop => {}
         }
     }
 

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use sio_proto::engine::Revision;
 use sio_proto::engine::payload_v3::{BinaryWriter, TextWriter};
 use sio_proto::legacy::hixie::{BODY_LEN, CLOSE, write_text};
-use sio_proto::legacy::v1;
+use sio_proto::legacy::legacy09;
 use sio_proto::websocket::{CloseCode, Opcode, encode_close, encode_frame, encode_message};
 
 use crate::cursor::Cursor;
@@ -244,7 +244,7 @@ fn v1_payload(cursor: &mut Cursor<'_>, is_form: bool) -> Vec<u8> {
     if is_form {
         out.extend_from_slice(b"d=");
     }
-    v1::payload::write(packets.iter().map(|packet| &**packet), &mut out);
+    legacy09::payload::write(packets.iter().map(|packet| &**packet), &mut out);
     out.to_vec()
 }
 

@@ -165,7 +165,7 @@ impl World {
         let id = self.server.open();
         assert!(self.links.iter().all(|link| link.id != id), "a link is named twice");
         let config = &self.config;
-        let max_packets = config.max_queued_packets.max(config.legacy.max_pending_messages) + 8;
+        let max_packets = config.max_queued_packets.max(config.legacy06.max_pending_messages) + 8;
         self.links.push(Link {
             id,
             peer: Some(Peer::new(config.http, max_packets)),
@@ -642,10 +642,10 @@ fn config(options: u8) -> Config {
     config.max_namespaces = 4;
     config.max_rooms_per_socket = 2;
     config.max_pending_acks = 4;
-    config.legacy.max_pending_messages = 8;
-    config.legacy.max_buffered_bytes = 64;
-    config.legacy.max_messages_per_payload = 4;
-    config.legacy = config.legacy.mount("/streaming", Streaming).mount("/envelope", Envelope);
+    config.legacy06.max_pending_messages = 8;
+    config.legacy06.max_buffered_bytes = 64;
+    config.legacy06.max_messages_per_payload = 4;
+    config.legacy06 = config.legacy06.mount("/streaming", Streaming).mount("/envelope", Envelope);
     config.http = config.http.max_head_bytes(1024).max_target_bytes(256).max_headers(16);
     config.websocket = config.websocket.max_fragments(4);
     if options & 2 != 0 {

@@ -142,7 +142,7 @@ impl MessageCodec for Streaming {
 
     /// As 0.6, without the semicolon (docs/protocol/legacy-streaming.md §1).
     fn wrap_jsonp(&self, index: u64, payload: &str, out: &mut BytesMut) {
-        transports::write_jsonp(Family::V06, index, payload, out);
+        transports::write_jsonp(Family::Legacy06, index, payload, out);
         debug_assert_eq!(out.last(), Some(&b';'));
         out.truncate(out.len() - 1);
     }

@@ -74,7 +74,7 @@ use crate::socket::Args;
 /// }
 ///
 /// let mut config = Config::default();
-/// config.legacy = config.legacy.mount("/lines", Lines); // beside `~m~` under /socket.io
+/// config.legacy06 = config.legacy06.mount("/lines", Lines); // beside `~m~` under /socket.io
 /// ```
 pub trait MessageCodec: Send + Sync {
     /// What people call it, in logs and diagnoses.
@@ -137,7 +137,7 @@ pub trait MessageCodec: Send + Sync {
     }
 
     /// The time between heartbeats on this transport, where it has to differ from
-    /// [`Legacy::heartbeat_interval`](crate::Legacy::heartbeat_interval), which is `configured`. By default it does not.
+    /// [`Legacy06::heartbeat_interval`](crate::Legacy06::heartbeat_interval), which is `configured`. By default it does not.
     fn heartbeat_interval(&self, transport: Transport, configured: Duration) -> Duration {
         let _ = transport;
         configured
@@ -150,12 +150,12 @@ pub trait MessageCodec: Send + Sync {
 
     /// Appends the script that answers a poll of jsonp-polling. By default that of 0.6: `io.JSONP[0]._("…");`.
     fn wrap_jsonp(&self, index: u64, payload: &str, out: &mut BytesMut) {
-        transports::write_jsonp(Family::V06, index, payload, out);
+        transports::write_jsonp(Family::Legacy06, index, payload, out);
     }
 
     /// Appends the piece of an htmlfile stream that carries `payload`. By default that of 0.6, with the payload as a string literal.
     fn wrap_htmlfile(&self, payload: &str, out: &mut BytesMut) {
-        transports::write_htmlfile(Family::V06, payload, out);
+        transports::write_htmlfile(Family::Legacy06, payload, out);
     }
 
     /// Appends the part of an xhr-multipart stream that carries `payload`, with the boundary behind it. Nothing can escape the boundary `--socketio` there:
@@ -180,7 +180,7 @@ pub trait MessageDecoder: Send {
     }
 }
 
-/// What a decoder may take, from [`Legacy`](crate::Legacy).
+/// What a decoder may take, from [`Legacy06`](crate::Legacy06).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageLimits {
     /// Most bytes of an unfinished message that may be held back.

@@ -10,7 +10,7 @@ use crate::codec::{Codec, Framing, MessageLimits};
 /// Settings of the 0.6 family (docs/protocol/legacy-0.6.md §4, §6, §13).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Legacy {
+pub struct Legacy06 {
     /// Time between heartbeats on websocket and streams, unless the codec has its own. Default 10 s; genuine clients give up after 15 s of silence.
     pub heartbeat_interval: Duration,
     /// How long an echo may take. Default 8 s.
@@ -26,7 +26,7 @@ pub struct Legacy {
     /// speaks, so others have to be given a path of their own, or this one (docs/protocol/detection.md §4).
     pub codec: Codec,
     /// Further paths, with a codec each. Default none. A session of one is unknown under all others. At most
-    /// [`Legacy::MAX_CODECS`] less one.
+    /// [`Legacy06::MAX_CODECS`] less one.
     pub mounts: Vec<Mount>,
     /// Most bytes that a codec may hold back of a message that comes in pieces, per session and per websocket. Default 1 000 000. More ends the
     /// session.
@@ -35,7 +35,7 @@ pub struct Legacy {
     pub max_messages_per_payload: usize,
 }
 
-/// A path under which plain messages travel in a codec of their own ([`Legacy::mounts`]).
+/// A path under which plain messages travel in a codec of their own ([`Legacy06::mounts`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// Path prefix, without a trailing slash: `/streaming` serves `/streaming/websocket`, `/streaming/xhr-polling/…` and so on.
@@ -44,7 +44,7 @@ pub struct Mount {
     pub codec: Codec,
 }
 
-impl Default for Legacy {
+impl Default for Legacy06 {
     fn default() -> Self {
         Self {
             heartbeat_interval: Duration::from_secs(10),
@@ -60,18 +60,18 @@ impl Default for Legacy {
     }
 }
 
-impl Legacy {
+impl Legacy06 {
     /// Most codecs one server can have: that of its path, and those of mounts. Each is one encoding of every broadcast while it is in use.
     pub const MAX_CODECS: usize = 8;
 
-    /// Sets [`Legacy::codec`](#structfield.codec).
+    /// Sets [`Legacy06::codec`](#structfield.codec).
     #[must_use]
     pub fn codec(mut self, codec: impl Into<Codec>) -> Self {
         self.codec = codec.into();
         self
     }
 
-    /// Adds to [`Legacy::mounts`](#structfield.mounts).
+    /// Adds to [`Legacy06::mounts`](#structfield.mounts).
     #[must_use]
     pub fn mount(mut self, path: impl Into<String>, codec: impl Into<Codec>) -> Self {
         self.mounts.push(Mount {

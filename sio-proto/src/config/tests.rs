@@ -44,8 +44,8 @@ fn every_codec_has_a_path_of_its_own() {
     let with = |paths: &[&str]| {
         let legacy = paths
             .iter()
-            .fold(Legacy::default(), |legacy, path| legacy.mount(*path, Framing));
-        Config::default().legacy(legacy).validate().map(|_| ())
+            .fold(Legacy06::default(), |legacy, path| legacy.mount(*path, Framing));
+        Config::default().legacy06(legacy).validate().map(|_| ())
     };
     assert_eq!(with(&["/a", "/b/c", "/ab", "/socket.io2"]), Ok(()));
     assert_eq!(with(&["/a/"]), Err(ConfigError::Path("/a/".into())));
@@ -62,7 +62,7 @@ fn every_codec_has_a_path_of_its_own() {
         engine_path: Some("/a".into()),
         ..Config::default()
     };
-    let engine = engine.legacy(Legacy::default().mount("/a", Framing)).validate();
+    let engine = engine.legacy06(Legacy06::default().mount("/a", Framing)).validate();
     assert_eq!(engine.unwrap_err(), ConfigError::Mount("/a".into()));
     let most = ["/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8"];
     assert_eq!(with(&most[..7]), Ok(()));

@@ -55,7 +55,7 @@ pub enum Route {
     /// The bare prefix without a transport: 400, or the `Welcome to socket.io.` that 0.9 gives.
     NotAProtocolRequest,
     /// Socket.IO 0.7-0.9.
-    V1(V1),
+    Legacy09(Legacy09),
     /// A protocol revision that never was: 500 `Protocol version not supported.`
     UnknownProtocol,
     /// Socket.IO 0.3-0.6, or the streaming codec on the same URLs.
@@ -127,7 +127,7 @@ pub enum EngineTransport {
 
 /// A request of Socket.IO 0.7-0.9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum V1 {
+pub enum Legacy09 {
     /// Wants a session.
     Handshake {
         /// The index after `jsonp=`: answer as a script.

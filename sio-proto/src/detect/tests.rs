@@ -53,14 +53,14 @@ fn text(target: &str, part: Option<Part>) -> Option<&str> {
 }
 
 fn v1_handshake(target: &str, jsonp: Option<u64>, maybe_beacon_of: Option<&str>) -> Route {
-    Route::V1(V1::Handshake {
+    Route::Legacy09(Legacy09::Handshake {
         jsonp,
         maybe_beacon_of: maybe_beacon_of.map(|session| part(target, session)),
     })
 }
 
 fn v1_transport(session: Part, transport: Transport, exchange: Exchange, index: u64) -> Route {
-    Route::V1(V1::Transport {
+    Route::Legacy09(Legacy09::Transport {
         transport,
         session,
         exchange,
@@ -222,8 +222,11 @@ fn rows_4_to_8_protocol_revisions() {
                 "{target}"
             );
         }
-        assert_eq!(detect(PREFIX, &request("OPTIONS", target)), Route::V1(V1::Preflight));
-        assert_eq!(detect(PREFIX, &upgrade(target)), Route::V1(V1::Malformed));
+        assert_eq!(
+            detect(PREFIX, &request("OPTIONS", target)),
+            Route::Legacy09(Legacy09::Preflight)
+        );
+        assert_eq!(detect(PREFIX, &upgrade(target)), Route::Legacy09(Legacy09::Malformed));
     }
     for target in [
         "/socket.io/1//SID/?disconnect=1",
@@ -232,8 +235,16 @@ fn rows_4_to_8_protocol_revisions() {
         "/socket.io/1/nonsense/SID?disconnect",
     ] {
         let session = part(target, "SID");
-        assert_eq!(get(target), Route::V1(V1::Disconnect { session }), "{target}");
-        assert_eq!(detect(PREFIX, &upgrade(target)), Route::V1(V1::Malformed), "{target}");
+        assert_eq!(
+            get(target),
+            Route::Legacy09(Legacy09::Disconnect { session }),
+            "{target}"
+        );
+        assert_eq!(
+            detect(PREFIX, &upgrade(target)),
+            Route::Legacy09(Legacy09::Malformed),
+            "{target}"
+        );
     }
     for target in [
         "/socket.io/1//SID/",
@@ -242,7 +253,7 @@ fn rows_4_to_8_protocol_revisions() {
         "/socket.io/1/xhr-polling/SID/more",
         "/socket.io/1/xhr-polling/SID//",
     ] {
-        assert_eq!(get(target), Route::V1(V1::Malformed), "{target}");
+        assert_eq!(get(target), Route::Legacy09(Legacy09::Malformed), "{target}");
     }
     for target in [
         "/socket.io/2/",
@@ -455,7 +466,7 @@ fn examples() {
     assert_eq!(detect(PREFIX, &upgrade(target)), expected);
     let target = "/socket.io/1//SID/?disconnect=1";
     let session = part(target, "SID");
-    assert_eq!(get(target), Route::V1(V1::Disconnect { session }));
+    assert_eq!(get(target), Route::Legacy09(Legacy09::Disconnect { session }));
 
     let e = engine_io(get("/socket.io/?EIO=4&transport=polling&t=fmvy2mc2"));
     assert_eq!(

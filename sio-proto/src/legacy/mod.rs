@@ -9,7 +9,7 @@
 //! | [`envelope`] | 0.3-0.4, a JSON object around the messages | docs/protocol/legacy-0.6.md §15 |
 //! | [`framing`] | 0.5-0.6, `~m~` frames | docs/protocol/legacy-0.6.md §2 |
 //! | [`streaming`] | the codec meant for 0.7, `type:len:annotations:data,` | docs/protocol/legacy-streaming.md |
-//! | [`v1`] | 0.7-0.9, "protocol revision 1" | docs/protocol/legacy-0.9.md |
+//! | [`legacy09`] | 0.7-0.9, "protocol revision 1" | docs/protocol/legacy-0.9.md |
 //! | [`transports`] | what JSONP, htmlfile and multipart put around a payload | both |
 //! | [`form`] | form posts | both |
 //! | [`flash_policy`] | what Flash asks for before it connects | both |
@@ -20,8 +20,8 @@ pub mod flash_policy;
 pub mod form;
 pub mod framing;
 pub mod hixie;
+pub mod legacy09;
 pub(crate) mod lengths;
 mod raw_json;
 pub mod streaming;
 pub mod transports;
-pub mod v1;

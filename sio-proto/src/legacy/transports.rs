@@ -72,9 +72,9 @@ impl Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// 0.5-0.6 and the streaming codec.
-    V06,
+    Legacy06,
     /// 0.7-0.9.
-    V1,
+    Legacy09,
 }
 
 /// `Content-Type` of JSONP answers, in both families.
@@ -103,7 +103,7 @@ pub fn write_jsonp(family: Family, index: u64, payload: &str, out: &mut BytesMut
 /// Appends the script that answers a refused 0.7-0.9 handshake with `jsonp=`. Its status is 200, or no browser would
 /// run it.
 pub fn write_jsonp_error(index: u64, message: &str, out: &mut BytesMut) {
-    write_callback(Family::V1, index, out);
+    write_callback(Family::Legacy09, index, out);
     out.put_slice(b"new Error(");
     json::write_js_string(out, message);
     out.put_slice(b"));");
@@ -111,8 +111,8 @@ pub fn write_jsonp_error(index: u64, message: &str, out: &mut BytesMut) {
 
 fn write_callback(family: Family, index: u64, out: &mut BytesMut) {
     let (before, after): (&[u8], &[u8]) = match family {
-        Family::V06 => (b"io.JSONP[", b"]._("),
-        Family::V1 => (b"io.j[", b"]("),
+        Family::Legacy06 => (b"io.JSONP[", b"]._("),
+        Family::Legacy09 => (b"io.j[", b"]("),
     };
     out.put_slice(before);
     put_decimal(index, out);
@@ -122,8 +122,8 @@ fn write_callback(family: Family, index: u64, out: &mut BytesMut) {
 /// Appends the first chunk of an htmlfile stream: exactly 256 bytes.
 pub fn write_htmlfile_head(family: Family, out: &mut BytesMut) {
     let head: &[u8] = match family {
-        Family::V06 => b"<html><body>",
-        Family::V1 => b"<html><body><script>var _ = function (msg) { parent.s._(msg, document); };</script>",
+        Family::Legacy06 => b"<html><body>",
+        Family::Legacy09 => b"<html><body><script>var _ = function (msg) { parent.s._(msg, document); };</script>",
     };
     out.put_slice(head);
     out.put_bytes(b' ', HTMLFILE_HEAD_LEN - head.len());
@@ -132,8 +132,8 @@ pub fn write_htmlfile_head(family: Family, out: &mut BytesMut) {
 /// Appends the chunk of an htmlfile stream that carries `payload`.
 pub fn write_htmlfile(family: Family, payload: &str, out: &mut BytesMut) {
     let (before, after): (&[u8], &[u8]) = match family {
-        Family::V06 => (b"<script>parent.s._(", b", document);</script>"),
-        Family::V1 => (b"<script>_(", b");</script>"),
+        Family::Legacy06 => (b"<script>parent.s._(", b", document);</script>"),
+        Family::Legacy09 => (b"<script>_(", b");</script>"),
     };
     out.reserve(payload.len() + 64);
     out.put_slice(before);
@@ -243,28 +243,28 @@ mod tests {
     fn captured_jsonp_answers() {
         for (family, index, payload, wire) in [
             (
-                Family::V06,
+                Family::Legacy06,
                 0,
                 "~m~16~m~8066086367842997",
                 "io.JSONP[0]._(\"~m~16~m~8066086367842997\");",
             ),
             (
-                Family::V06,
+                Family::Legacy06,
                 0,
                 "~m~6~m~early1~m~14~m~~j~{\"early\":2}",
                 "io.JSONP[0]._(\"~m~6~m~early1~m~14~m~~j~{\\\"early\\\":2}\");",
             ),
-            (Family::V06, 3, "", "io.JSONP[3]._(\"\");"),
-            (Family::V1, 0, "1::", "io.j[0](\"1::\");"),
-            (Family::V1, 2, "8::", "io.j[2](\"8::\");"),
+            (Family::Legacy06, 3, "", "io.JSONP[3]._(\"\");"),
+            (Family::Legacy09, 0, "1::", "io.j[0](\"1::\");"),
+            (Family::Legacy09, 2, "8::", "io.j[2](\"8::\");"),
             (
-                Family::V1,
+                Family::Legacy09,
                 0,
                 "3:::hello é♥😀 / \"q\" \n line2",
                 "io.j[0](\"3:::hello é♥😀 / \\\"q\\\" \\n line2\");",
             ),
             (
-                Family::V1,
+                Family::Legacy09,
                 0,
                 "5:::{\"name\":\"auto-acked\"}",
                 "io.j[0](\"5:::{\\\"name\\\":\\\"auto-acked\\\"}\");",
@@ -280,9 +280,9 @@ mod tests {
 
     #[test]
     fn htmlfile_heads_are_256_bytes() {
-        let head = written(|out| write_htmlfile_head(Family::V06, out));
+        let head = written(|out| write_htmlfile_head(Family::Legacy06, out));
         assert_eq!((head.len(), head.trim_end()), (256, "<html><body>"));
-        let head = written(|out| write_htmlfile_head(Family::V1, out));
+        let head = written(|out| write_htmlfile_head(Family::Legacy09, out));
         assert_eq!(head.len(), 256);
         assert_eq!(head.len() - head.trim_end().len(), 173);
     }
@@ -292,23 +292,23 @@ mod tests {
         // The chunk sizes are those of the captured streams.
         for (family, payload, wire, len) in [
             (
-                Family::V06,
+                Family::Legacy06,
                 "~m~6~m~early1",
                 "<script>parent.s._(\"~m~6~m~early1\", document);</script>",
                 0x37,
             ),
             (
-                Family::V06,
+                Family::Legacy06,
                 "~m~14~m~~j~{\"early\":2}",
                 "<script>parent.s._(\"~m~14~m~~j~{\\\"early\\\":2}\", document);</script>",
                 0x42,
             ),
-            (Family::V1, "7:::1+0", "<script>_(\"7:::1+0\");</script>", 0x1e),
+            (Family::Legacy09, "7:::1+0", "<script>_(\"7:::1+0\");</script>", 0x1e),
         ] {
             let chunk = written(|out| write_htmlfile(family, payload, out));
             assert_eq!((chunk.as_str(), chunk.len()), (wire, len));
         }
-        let chunk = written(|out| write_htmlfile(Family::V1, "3:::</script><!--\u{2028}", out));
+        let chunk = written(|out| write_htmlfile(Family::Legacy09, "3:::</script><!--\u{2028}", out));
         assert_eq!(chunk, "<script>_(\"3:::<\\/script>\\u003c!--\\u2028\");</script>");
     }
 
@@ -346,7 +346,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_ends_the_script(payload in any::<String>()) {
-            let chunk = written(|out| write_htmlfile(Family::V06, &payload, out));
+            let chunk = written(|out| write_htmlfile(Family::Legacy06, &payload, out));
             prop_assert_eq!(chunk.matches("</").count(), 1);
             prop_assert_eq!(chunk.matches("<!").count(), 0);
             let literal = &chunk["<script>parent.s._(".len()..chunk.len() - ", document);</script>".len()];

@@ -4,7 +4,9 @@
 
 use super::Peer;
 use super::stranger::{Reach, Strangeness, Verdicts};
-use crate::detect::{Detector, EngineIo, EngineTransport, Exchange, Legacy06, Part, RequestHead, Route, Transport, V1};
+use crate::detect::{
+    Detector, EngineIo, EngineTransport, Exchange, Legacy06, Legacy09, Part, RequestHead, Route, Transport,
+};
 use crate::{Config, http};
 
 /// What a request is. It borrows nothing: texts are named by their place in the target.
@@ -18,7 +20,7 @@ pub(crate) enum Kind {
         upgrade: bool,
         route: EngineIo,
     },
-    Legacy09(V1),
+    Legacy09(Legacy09),
     /// It asks for a revision of the `/1/` wire that never was.
     UnknownProtocol,
     /// Plain messages, in the codec of this number.
@@ -53,9 +55,9 @@ impl Kind {
             };
         }
         let serves = |codec: u8, route: &Legacy06| {
-            config.generations.legacy06 && config.legacy.codec_at(codec).serves(route.transport)
+            config.generations.legacy06 && config.legacy06.codec_at(codec).serves(route.transport)
         };
-        for (codec, mount) in (1..).zip(&config.legacy.mounts) {
+        for (codec, mount) in (1..).zip(&config.legacy06.mounts) {
             if config.is_below(&mount.path, target) {
                 // There is nothing else on a mount: what it does not serve is the application's.
                 return match Detector::new(&head).route(&mount.path) {
@@ -75,14 +77,14 @@ impl Kind {
         let route = match detector.route(&config.path) {
             Route::Static(_) => return Self::Foreign,
             Route::Legacy06(route) if serves(0, &route) => return Self::Legacy06(0, route),
-            Route::V1(route) if legacy09 => return Self::Legacy09(route),
+            Route::Legacy09(route) if legacy09 => return Self::Legacy09(route),
             Route::UnknownProtocol if legacy09 => return Self::UnknownProtocol,
             Route::EngineIo(route) => route,
             Route::Foreign => match detector.engine_io() {
                 route if route.transport == EngineTransport::Unknown => return Self::Foreign,
                 route => route,
             },
-            Route::NotAProtocolRequest | Route::V1(_) | Route::UnknownProtocol | Route::Legacy06(_) => {
+            Route::NotAProtocolRequest | Route::Legacy09(_) | Route::UnknownProtocol | Route::Legacy06(_) => {
                 detector.engine_io()
             }
         };
@@ -97,10 +99,10 @@ impl Kind {
     pub(crate) const fn session(&self) -> Option<Part> {
         match self {
             Self::Engine { route, .. } => route.sid,
-            Self::Legacy09(V1::Transport { session, .. } | V1::Disconnect { session }) => Some(*session),
-            Self::Legacy09(V1::Handshake { maybe_beacon_of, .. }) => *maybe_beacon_of,
+            Self::Legacy09(Legacy09::Transport { session, .. } | Legacy09::Disconnect { session }) => Some(*session),
+            Self::Legacy09(Legacy09::Handshake { maybe_beacon_of, .. }) => *maybe_beacon_of,
             Self::Legacy06(_, route) => route.session,
-            Self::Legacy09(V1::Preflight | V1::Malformed) | Self::UnknownProtocol | Self::Foreign => None,
+            Self::Legacy09(Legacy09::Preflight | Legacy09::Malformed) | Self::UnknownProtocol | Self::Foreign => None,
         }
     }
 
@@ -109,12 +111,14 @@ impl Kind {
     pub(crate) const fn may_open(&self, method: http::Method) -> bool {
         match self {
             Self::Engine { route, .. } => route.sid.is_none() && matches!(method, http::Method::Get),
-            Self::Legacy09(V1::Handshake { .. }) => matches!(method, http::Method::Get | http::Method::Post),
+            Self::Legacy09(Legacy09::Handshake { .. }) => matches!(method, http::Method::Get | http::Method::Post),
             Self::Legacy06(_, route) => {
                 (route.session.is_none() || route.maybe_timestamp)
                     && matches!(route.exchange, Exchange::Poll | Exchange::Stream | Exchange::Upgrade(_))
             }
-            Self::Legacy09(V1::Transport { .. } | V1::Disconnect { .. } | V1::Preflight | V1::Malformed)
+            Self::Legacy09(
+                Legacy09::Transport { .. } | Legacy09::Disconnect { .. } | Legacy09::Preflight | Legacy09::Malformed,
+            )
             | Self::UnknownProtocol
             | Self::Foreign => false,
         }
@@ -124,8 +128,8 @@ impl Kind {
     pub(crate) fn reach(&self) -> Reach {
         let is_script = match self {
             Self::Engine { route, .. } => route.jsonp.is_some() && route.transport == EngineTransport::Polling,
-            Self::Legacy09(V1::Handshake { jsonp, .. }) => jsonp.is_some(),
-            Self::Legacy09(V1::Transport {
+            Self::Legacy09(Legacy09::Handshake { jsonp, .. }) => jsonp.is_some(),
+            Self::Legacy09(Legacy09::Transport {
                 transport, exchange, ..
             })
             | Self::Legacy06(
@@ -138,7 +142,7 @@ impl Kind {
                 Exchange::Stream => *transport == Transport::Htmlfile,
                 Exchange::Upgrade(_) | Exchange::Preflight | Exchange::Mismatch | Exchange::BadMethod => false,
             },
-            Self::Legacy09(V1::Disconnect { .. } | V1::Preflight | V1::Malformed)
+            Self::Legacy09(Legacy09::Disconnect { .. } | Legacy09::Preflight | Legacy09::Malformed)
             | Self::UnknownProtocol
             | Self::Foreign => false,
         };

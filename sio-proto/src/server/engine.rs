@@ -263,7 +263,7 @@ fn receive(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbound, out: 
         }
         Inbound::Engine(Packet::Open(_) | Packet::Close | Packet::Upgrade | Packet::Noop)
         | Inbound::Digest(_)
-        | Inbound::Colon(_)
+        | Inbound::Legacy09(_)
         | Inbound::Message(_)
         | Inbound::Heartbeat(_)
         | Inbound::Goodbye

@@ -26,9 +26,9 @@ pub(crate) enum Wiring {
     /// Engine.IO, revision 3 or 4.
     Engine(engine::Engine),
     /// The `/1/` wire.
-    Legacy09(legacy09::Colon),
+    Legacy09(legacy09::Legacy09),
     /// The plain-message wire.
-    Legacy06(legacy06::Tilde),
+    Legacy06(legacy06::Legacy06),
 }
 
 impl Wiring {
@@ -49,33 +49,33 @@ impl Wiring {
     }
 
     /// The part of 0.7 to 0.9, if it is that.
-    pub(crate) const fn legacy09(&self) -> Option<&legacy09::Colon> {
+    pub(crate) const fn legacy09(&self) -> Option<&legacy09::Legacy09> {
         match self {
-            Self::Legacy09(colon) => Some(colon),
+            Self::Legacy09(legacy09) => Some(legacy09),
             Self::Engine(_) | Self::Legacy06(_) => None,
         }
     }
 
     /// The same, to change it.
-    pub(crate) const fn legacy09_mut(&mut self) -> Option<&mut legacy09::Colon> {
+    pub(crate) const fn legacy09_mut(&mut self) -> Option<&mut legacy09::Legacy09> {
         match self {
-            Self::Legacy09(colon) => Some(colon),
+            Self::Legacy09(legacy09) => Some(legacy09),
             Self::Engine(_) | Self::Legacy06(_) => None,
         }
     }
 
     /// The part of 0.6, if it is that.
-    pub(crate) const fn legacy06(&self) -> Option<&legacy06::Tilde> {
+    pub(crate) const fn legacy06(&self) -> Option<&legacy06::Legacy06> {
         match self {
-            Self::Legacy06(tilde) => Some(tilde),
+            Self::Legacy06(legacy06) => Some(legacy06),
             Self::Engine(_) | Self::Legacy09(_) => None,
         }
     }
 
     /// The same, to change it.
-    pub(crate) const fn legacy06_mut(&mut self) -> Option<&mut legacy06::Tilde> {
+    pub(crate) const fn legacy06_mut(&mut self) -> Option<&mut legacy06::Legacy06> {
         match self {
-            Self::Legacy06(tilde) => Some(tilde),
+            Self::Legacy06(legacy06) => Some(legacy06),
             Self::Engine(_) | Self::Legacy09(_) => None,
         }
     }
@@ -91,7 +91,7 @@ impl Session {
                 Revision::V3 => Form::Engine3,
             },
             Wiring::Legacy09(_) => Form::Legacy09,
-            Wiring::Legacy06(tilde) => Form::Plain(tilde.codec),
+            Wiring::Legacy06(legacy06) => Form::Plain(legacy06.codec),
         }
     }
 
@@ -125,7 +125,7 @@ impl Session {
     pub(super) fn adapt(&self, frame: &Frame) -> Frame {
         match &self.wiring {
             Wiring::Engine(engine) => frames::to_base64(engine.revision(), frame),
-            Wiring::Legacy09(colon) => legacy09::packets::readdress(colon, frame),
+            Wiring::Legacy09(legacy09) => legacy09::packets::readdress(legacy09, frame),
             Wiring::Legacy06(_) => frame.clone(),
         }
     }
@@ -134,8 +134,8 @@ impl Session {
     pub(super) fn wiring_bytes(&self) -> usize {
         match &self.wiring {
             Wiring::Engine(engine) => engine.kept_bytes(),
-            Wiring::Legacy09(colon) => colon.kept_bytes(),
-            Wiring::Legacy06(tilde) => tilde.kept_bytes(),
+            Wiring::Legacy09(legacy09) => legacy09.kept_bytes(),
+            Wiring::Legacy06(legacy06) => legacy06.kept_bytes(),
         }
     }
 
@@ -236,7 +236,7 @@ impl Core {
         match self.wiring(slot) {
             Some(Wiring::Engine(_)) | None => config.ping_interval + config.ping_timeout,
             Some(Wiring::Legacy09(_)) => config.legacy09.heartbeat_interval + config.legacy09.heartbeat_timeout,
-            Some(Wiring::Legacy06(_)) => config.legacy.heartbeat_interval + config.legacy.heartbeat_timeout,
+            Some(Wiring::Legacy06(_)) => config.legacy06.heartbeat_interval + config.legacy06.heartbeat_timeout,
         }
     }
 
@@ -323,7 +323,7 @@ impl Message {
             Form::Engine3 => engine::encode_message(Revision::V3, self, config, buffer),
             Form::Legacy09 => legacy09::encode_message(self, config, buffer),
             Form::Plain(codec) => {
-                let codec = config.legacy.codec_at(codec);
+                let codec = config.legacy06.codec_at(codec);
                 legacy06::message::encode_message(self, codec, config, buffer)
             }
         }

@@ -37,7 +37,7 @@ use requests::{answer, begin_stream, flush_poll};
 
 /// What a session of this generation has besides the common part.
 #[derive(Debug, Default)]
-pub(crate) struct Tilde {
+pub(crate) struct Legacy06 {
     /// The number of its codec.
     pub(crate) codec: u8,
     /// Something that could not be read has been reported.
@@ -58,7 +58,7 @@ pub(crate) struct Tilde {
     alarm: Option<Time>,
 }
 
-impl Tilde {
+impl Legacy06 {
     /// What is kept of what the client has sent, in bytes.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.reader.as_ref().map_or(0, |reader| reader.buffered_bytes())
@@ -74,7 +74,7 @@ impl Tilde {
     }
 }
 
-pub(super) fn tilde_of(session: &mut Session) -> Option<&mut Tilde> {
+pub(super) fn legacy06_of(session: &mut Session) -> Option<&mut Legacy06> {
     session.wiring.legacy06_mut()
 }
 
@@ -83,7 +83,7 @@ pub(crate) const fn max_packets(session: &Session, config: &Config) -> usize {
     if session.link.is_some() {
         config.max_queued_packets
     } else {
-        config.legacy.max_pending_messages
+        config.legacy06.max_pending_messages
     }
 }
 
@@ -96,9 +96,9 @@ pub(super) fn read_piece(
     packets: &mut Vec<Inbound>,
 ) {
     let config = Arc::clone(&core.config);
-    if let Some(tilde) = core.sessions.get_mut(slot).and_then(tilde_of) {
-        let codec = tilde.codec;
-        let reader = tilde
+    if let Some(legacy06) = core.sessions.get_mut(slot).and_then(legacy06_of) {
+        let codec = legacy06.codec;
+        let reader = legacy06
             .reader
             .get_or_insert_with(|| Box::new(PayloadReader::new(codec, &config)));
         reader.read(payload, from_form, &config, packets);
@@ -116,7 +116,10 @@ pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: SessionSlot, packe
         }
         Inbound::Heartbeat(number) => {
             let session = core.sessions.get_mut(slot).filter(|s| s.heartbeat.is_answerable());
-            if session.and_then(tilde_of).is_some_and(|t| number.parse() == Ok(t.beat)) {
+            if session
+                .and_then(legacy06_of)
+                .is_some_and(|t| number.parse() == Ok(t.beat))
+            {
                 next_heartbeat(core, now, slot);
             }
         }
@@ -136,7 +139,7 @@ pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: SessionSlot, packe
         Inbound::Engine(_)
         | Inbound::Socket(_)
         | Inbound::Part(_)
-        | Inbound::Colon(_)
+        | Inbound::Legacy09(_)
         | Inbound::Payload { .. }
         | Inbound::Broken(_) => {}
     }
@@ -148,10 +151,10 @@ fn report(core: &mut Core, slot: SessionSlot, garbled: Garbled, out: &mut Output
         return;
     };
     let config = Arc::clone(&core.config);
-    if let Some(tilde) = core.sessions.get_mut(slot).and_then(tilde_of)
-        && !core::mem::replace(&mut tilde.reported, true)
+    if let Some(legacy06) = core.sessions.get_mut(slot).and_then(legacy06_of)
+        && !core::mem::replace(&mut legacy06.reported, true)
     {
-        let codec = config.legacy.codec_at(tilde.codec).name();
+        let codec = config.legacy06.codec_at(legacy06.codec).name();
         out.deliveries.push(Delivery::Garbled {
             socket: core.socket_key(socket),
             codec,
@@ -167,14 +170,14 @@ pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: SessionSlot) {
         return;
     };
     let transport = session.transport.into();
-    if let Some(tilde) = tilde_of(session) {
-        let codec = config.legacy.codec_at(tilde.codec);
+    if let Some(legacy06) = legacy06_of(session) {
+        let codec = config.legacy06.codec_at(legacy06.codec);
         if codec.heartbeats(transport) == Heartbeats::None {
             return;
         }
-        let at = now + codec.heartbeat_interval(transport, config.legacy.heartbeat_interval);
-        tilde.beat = tilde.beat.wrapping_add(1);
-        core.timers.arm_at(at, Alarm::Ping, key, tilde.beat);
+        let at = now + codec.heartbeat_interval(transport, config.legacy06.heartbeat_interval);
+        legacy06.beat = legacy06.beat.wrapping_add(1);
+        core.timers.arm_at(at, Alarm::Ping, key, legacy06.beat);
         session.heartbeat = Heartbeat::Answered;
     }
 }
@@ -184,7 +187,7 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm:
         return give_up_opening(core, now, slot, epoch, out);
     }
     let (key, config) = (core.key(slot), Arc::clone(&core.config));
-    let timeout = config.legacy.heartbeat_timeout;
+    let timeout = config.legacy06.heartbeat_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
@@ -193,10 +196,10 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm:
         session.transport.into(),
     );
     let answer_due = session.heartbeat_deadline(now, timeout);
-    let Some(tilde) = tilde_of(session) else { return };
+    let Some(legacy06) = legacy06_of(session) else { return };
     match alarm {
-        Alarm::Ping if tilde.beat == epoch && flows => {
-            let codec = config.legacy.codec_at(tilde.codec);
+        Alarm::Ping if legacy06.beat == epoch && flows => {
+            let codec = config.legacy06.codec_at(legacy06.codec);
             let echoed = codec.heartbeats(transport) == Heartbeats::Echoed;
             if echoed {
                 session.heartbeat = Heartbeat::Queued;
@@ -209,20 +212,20 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm:
                 next_heartbeat(core, now, slot);
             }
         }
-        Alarm::PingTimeout if tilde.beat == epoch && flows => match answer_due {
+        Alarm::PingTimeout if legacy06.beat == epoch && flows => match answer_due {
             None => {}
             Some(due) if due > now => core.timers.arm_at(due, Alarm::PingTimeout, key, epoch),
             Some(_) => close(core, slot, Reason::PingTimeout, out),
         },
         // One that was armed before the deadline moved forward; the one that counts is still to come.
-        Alarm::Absence if tilde.alarm.is_some_and(|armed| armed > now) => {}
+        Alarm::Absence if legacy06.alarm.is_some_and(|armed| armed > now) => {}
         Alarm::Absence => {
-            tilde.alarm = None;
-            let deadline = tilde.deadline;
-            if flows && tilde.announced {
+            legacy06.alarm = None;
+            let deadline = legacy06.deadline;
+            if flows && legacy06.announced {
             } else if deadline > now {
                 set_deadline(core, slot, deadline);
-            } else if tilde.announced && session.parked.is_some() {
+            } else if legacy06.announced && session.parked.is_some() {
                 flush_poll(core, now, slot, out);
             } else {
                 close(core, slot, Reason::PingTimeout, out);
@@ -253,10 +256,10 @@ fn give_up_opening(core: &mut Core, now: Time, slot: SessionSlot, epoch: u32, ou
 /// Sets the deadline. An alarm that is armed for an earlier time is left alone: it finds the new deadline when it goes off.
 pub(super) fn set_deadline(core: &mut Core, slot: SessionSlot, at: Time) {
     let key = core.key(slot);
-    if let Some(tilde) = core.sessions.get_mut(slot).and_then(tilde_of) {
-        tilde.deadline = at;
-        if tilde.alarm.is_none_or(|armed| armed > at) {
-            tilde.alarm = Some(at);
+    if let Some(legacy06) = core.sessions.get_mut(slot).and_then(legacy06_of) {
+        legacy06.deadline = at;
+        if legacy06.alarm.is_none_or(|armed| armed > at) {
+            legacy06.alarm = Some(at);
             core.timers.arm_at(at, Alarm::Absence, key, 0);
         }
     }
@@ -272,10 +275,10 @@ pub(crate) fn accepted(core: &mut Core, now: Time, slot: SessionSlot, out: &mut 
         return;
     };
     let (sid, polling) = (session.id.base32(), session.transport.is_polling());
-    let Some(tilde) = tilde_of(session) else { return };
-    tilde.announced = true;
-    tilde.id_waits = polling;
-    let codec = config.legacy.codec_at(tilde.codec);
+    let Some(legacy06) = legacy06_of(session) else { return };
+    legacy06.announced = true;
+    legacy06.id_waits = polling;
+    let codec = config.legacy06.codec_at(legacy06.codec);
     let sid = core::str::from_utf8(&sid).unwrap_or_default();
     let frame = Frame::text(&mut core.buffer, |b| codec.encode_session_id(sid, b));
     core.push_control(slot, frame);
@@ -299,15 +302,15 @@ pub(crate) fn refused(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
 
 /// A link of the session is gone. The session waits for the client to come back, unless it never was connected.
 pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
-    let absent = now + core.config.legacy.reconnect_timeout;
+    let absent = now + core.config.legacy06.reconnect_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
     (session.link, session.parked) = (None, None);
     session.unblock(&mut core.backlog);
     session.heartbeat = Heartbeat::Answered;
-    let Some(tilde) = tilde_of(session) else { return };
-    if tilde.announced {
+    let Some(legacy06) = legacy06_of(session) else { return };
+    if legacy06.announced {
         set_deadline(core, slot, absent);
     } else {
         core.remove_session(slot, Reason::TransportClose, out);
@@ -323,8 +326,8 @@ pub(crate) fn close(core: &mut Core, slot: SessionSlot, reason: Reason, out: &mu
     };
     session.state = State::Closing;
     core.counters.close(reason);
-    let Some(tilde) = tilde_of(session) else { return };
-    let (codec, script) = (config.legacy.codec_at(tilde.codec), tilde.script);
+    let Some(legacy06) = legacy06_of(session) else { return };
+    let (codec, script) = (config.legacy06.codec_at(legacy06.codec), legacy06.script);
     if session.link.is_some() {
         let goodbye = Frame::text(&mut core.buffer, |b| codec.encode_goodbye(b));
         if !goodbye.payload().is_empty() {

@@ -27,7 +27,7 @@ use bytestring::ByteString;
 use super::old_websocket::is_overdue;
 use crate::detect::Transport;
 use crate::id::{SessionSlot, SocketSlot};
-use crate::legacy::v1::{Body, Packet, Reason as Refusal, handshake};
+use crate::legacy::legacy09::{Body, Packet, Reason as Refusal, handshake};
 use crate::server::{Alarm, Core, Encoded, Heartbeat, Message, Outputs, Reason, SendError, Session, State};
 use crate::{Config, Frame, Time};
 use bytes::BytesMut;
@@ -36,7 +36,7 @@ use requests::{answer, answer_handshake, flush_poll, refuse_handshake, take_park
 
 /// What a session of this generation has besides the common part.
 #[derive(Debug)]
-pub(crate) struct Colon {
+pub(crate) struct Legacy09 {
     pub(super) phase: Phase,
     /// Counts heartbeats, so that stale alarms are recognised.
     beat: u32,
@@ -69,7 +69,7 @@ pub(super) struct Rare {
     pub(super) held_bytes: usize,
 }
 
-impl Colon {
+impl Legacy09 {
     /// What is kept of what the client has sent, in bytes.
     pub(crate) fn kept_bytes(&self) -> usize {
         let Some(rare) = &self.rare else { return 0 };
@@ -90,12 +90,12 @@ impl Colon {
     }
 }
 
-pub(super) fn colon_of(session: &mut Session) -> Option<&mut Colon> {
+pub(super) fn legacy09_of(session: &mut Session) -> Option<&mut Legacy09> {
     session.wiring.legacy09_mut()
 }
 
-pub(super) fn colon_mut(core: &mut Core, slot: SessionSlot) -> Option<&mut Colon> {
-    core.sessions.get_mut(slot).and_then(colon_of)
+pub(super) fn legacy09_mut(core: &mut Core, slot: SessionSlot) -> Option<&mut Legacy09> {
+    core.sessions.get_mut(slot).and_then(legacy09_of)
 }
 
 /// Most packets that may be queued: a client that is away gets less room.
@@ -109,8 +109,8 @@ pub(crate) const fn max_packets(session: &Session, config: &Config) -> usize {
 
 /// Whether the client knows the session, so that it may use it.
 pub(crate) fn is_handshaken(core: &Core, slot: SessionSlot) -> bool {
-    let colon = core.sessions.get(slot).and_then(|session| session.wiring.legacy09());
-    colon.is_some_and(|colon| colon.phase != Phase::Asking)
+    let legacy09 = core.sessions.get(slot).and_then(|session| session.wiring.legacy09());
+    legacy09.is_some_and(|legacy09| legacy09.phase != Phase::Asking)
 }
 
 /// Queues a packet of ours.
@@ -128,9 +128,9 @@ pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: SessionSlot) {
         return;
     };
     session.heartbeat = Heartbeat::Answered;
-    if let Some(colon) = colon_of(session) {
-        colon.beat = colon.beat.wrapping_add(1);
-        let beat = colon.beat;
+    if let Some(legacy09) = legacy09_of(session) {
+        legacy09.beat = legacy09.beat.wrapping_add(1);
+        let beat = legacy09.beat;
         core.timers.arm_at(at, Alarm::Ping, key, beat);
     }
 }
@@ -144,7 +144,7 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm:
     let parked = session.parked.is_some();
     let flows = session.link.is_some() && !parked;
     let answer_due = session.heartbeat_deadline(now, timeout);
-    let Some(colon) = colon_of(session) else { return };
+    let Some(legacy09) = legacy09_of(session) else { return };
     match alarm {
         Alarm::Upgrade => {
             // The handshake of a websocket has taken too long.
@@ -152,21 +152,21 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm:
                 finish(core, slot, Reason::TransportError, Farewell::Nothing, out);
             }
         }
-        Alarm::Ping if colon.beat == epoch && flows => {
+        Alarm::Ping if legacy09.beat == epoch && flows => {
             session.heartbeat = Heartbeat::Queued;
             push(core, slot, &Packet::new(Body::Heartbeat));
             core.timers.arm_at(now + timeout, Alarm::PingTimeout, key, epoch);
         }
-        Alarm::PingTimeout if colon.beat == epoch && flows => match answer_due {
+        Alarm::PingTimeout if legacy09.beat == epoch && flows => match answer_due {
             None => {}
             Some(due) if due > now => core.timers.arm_at(due, Alarm::PingTimeout, key, epoch),
             Some(_) => finish(core, slot, Reason::PingTimeout, Farewell::Nothing, out),
         },
         // One that was armed before the deadline moved forward; the one that counts is still to come.
-        Alarm::Absence if colon.alarm.is_some_and(|armed| armed > now) => {}
+        Alarm::Absence if legacy09.alarm.is_some_and(|armed| armed > now) => {}
         Alarm::Absence => {
-            colon.alarm = None;
-            let (deadline, asking) = (colon.deadline, colon.phase == Phase::Asking);
+            legacy09.alarm = None;
+            let (deadline, asking) = (legacy09.deadline, legacy09.phase == Phase::Asking);
             if flows {
             } else if deadline > now {
                 set_deadline(core, slot, deadline);
@@ -192,10 +192,10 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm:
 /// Sets the deadline. An alarm that is armed for an earlier time is left alone: it finds the new deadline when it goes off.
 pub(super) fn set_deadline(core: &mut Core, slot: SessionSlot, at: Time) {
     let key = core.key(slot);
-    if let Some(colon) = colon_mut(core, slot) {
-        colon.deadline = at;
-        if colon.alarm.is_none_or(|armed| armed > at) {
-            colon.alarm = Some(at);
+    if let Some(legacy09) = legacy09_mut(core, slot) {
+        legacy09.deadline = at;
+        if legacy09.alarm.is_none_or(|armed| armed > at) {
+            legacy09.alarm = Some(at);
             core.timers.arm_at(at, Alarm::Absence, key, 0);
         }
     }
@@ -342,7 +342,7 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: SessionSlot, reason: Reaso
         // So is this, if it comes soon.
         say_come_back(core, slot);
         let soon = now + core.close_patience();
-        let soon = colon_mut(core, slot).map_or(soon, |colon| soon.min(colon.deadline));
+        let soon = legacy09_mut(core, slot).map_or(soon, |legacy09| soon.min(legacy09.deadline));
         return set_deadline(core, slot, soon);
     }
     finish(core, slot, reason, farewell, out);

@@ -91,7 +91,7 @@ pub enum Form {
     Engine3,
     /// Packets of 0.7-0.9.
     Legacy09,
-    /// Payloads of the 0.6 family, in the codec of this number ([`Legacy::codecs`](crate::Legacy::codecs)).
+    /// Payloads of the 0.6 family, in the codec of this number ([`Legacy06::codecs`](crate::Legacy06::codecs)).
     Plain(u8),
 }
 
@@ -125,7 +125,7 @@ impl Form {
 pub struct Forms(u32);
 
 // Every codec that a config can have has a bit.
-const _: () = assert!(Form::PACKETS + crate::Legacy::MAX_CODECS <= 32);
+const _: () = assert!(Form::PACKETS + crate::Legacy06::MAX_CODECS <= 32);
 
 impl Forms {
     /// The set of these bits, which [`Forms::bits`] has given.
@@ -153,7 +153,7 @@ impl Forms {
     /// The forms in the set.
     pub fn iter(self) -> impl Iterator<Item = Form> {
         let packets = [Form::Engine4, Form::Engine3, Form::Legacy09];
-        let plain = (0..crate::Legacy::MAX_CODECS as u8).map(Form::Plain);
+        let plain = (0..crate::Legacy06::MAX_CODECS as u8).map(Form::Plain);
         let all = packets.into_iter().chain(plain);
         all.filter(move |form| self.0 & 1 << form.index() != 0)
     }
@@ -345,7 +345,7 @@ mod tests {
             Form::Engine3,
             Form::Legacy09,
             Form::Plain(0),
-            Form::Plain(crate::Legacy::MAX_CODECS as u8 - 1),
+            Form::Plain(crate::Legacy06::MAX_CODECS as u8 - 1),
         ];
         let mut forms = Forms::default();
         assert_eq!(forms.iter().next(), None);

@@ -45,7 +45,7 @@ use crate::id::SessionSlot;
 use crate::id::{SessionId, SidKey};
 use crate::socket::Args;
 use crate::wire::Inbound;
-use crate::{Config, Entropy, Frame, Legacy, LinkId, SessionKey, Sid, SocketKey, Time};
+use crate::{Config, Entropy, Frame, Legacy06, LinkId, SessionKey, Sid, SocketKey, Time};
 
 /// A whole Socket.IO server as one value. See the [module](super) for the picture.
 pub struct Shard {
@@ -65,7 +65,7 @@ pub(crate) struct Core {
     ready: VecDeque<SessionSlot>,
     pub(crate) counters: Counters,
     /// Sessions of each codec of plain messages.
-    plain_sessions: [u32; Legacy::MAX_CODECS],
+    plain_sessions: [u32; Legacy06::MAX_CODECS],
     shutting_down: bool,
     /// How long a session that leaves is waited for, once the server drains.
     patience: Option<Duration>,
@@ -110,7 +110,7 @@ impl Shard {
                 membership: Membership::new(),
                 ready: VecDeque::new(),
                 counters: Counters::default(),
-                plain_sessions: [0; Legacy::MAX_CODECS],
+                plain_sessions: [0; Legacy06::MAX_CODECS],
                 shutting_down: false,
                 patience: None,
                 departing: Vec::new(),

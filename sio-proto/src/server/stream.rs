@@ -106,8 +106,8 @@ impl Stream {
     /// Appends what the body begins with, without HTTP around it.
     pub fn encode_body(&self, out: &mut BytesMut) {
         match self.form.encoding {
-            StreamEncoding::Htmlfile06(_) => write_htmlfile_head(Family::V06, out),
-            StreamEncoding::Htmlfile09 => write_htmlfile_head(Family::V1, out),
+            StreamEncoding::Htmlfile06(_) => write_htmlfile_head(Family::Legacy06, out),
+            StreamEncoding::Htmlfile09 => write_htmlfile_head(Family::Legacy09, out),
             StreamEncoding::Multipart(_) => out.extend_from_slice(MULTIPART_HEAD),
             StreamEncoding::Hixie76 | StreamEncoding::Hixie75 => {}
         }
@@ -175,7 +175,7 @@ fn encode_packet(encoding: &StreamEncoding, frame: &Frame, out: &mut BytesMut) {
     let text = core::str::from_utf8(frame.payload()).unwrap_or_default();
     match encoding {
         StreamEncoding::Htmlfile06(codec) => codec.wrap_htmlfile(text, out),
-        StreamEncoding::Htmlfile09 => write_htmlfile(Family::V1, text, out),
+        StreamEncoding::Htmlfile09 => write_htmlfile(Family::Legacy09, text, out),
         StreamEncoding::Multipart(codec) => codec.wrap_multipart(text, out),
         StreamEncoding::Hixie76 | StreamEncoding::Hixie75 => hixie::write_text(text, out),
     }

@@ -47,10 +47,10 @@ pub(crate) struct PayloadReader {
 
 impl PayloadReader {
     pub(crate) fn new(codec: u8, config: &Config) -> Self {
-        let limits = config.legacy.message_limits();
+        let limits = config.legacy06.message_limits();
         Self {
             codec,
-            decoder: config.legacy.codec_at(codec).decoder(limits),
+            decoder: config.legacy06.codec_at(codec).decoder(limits),
         }
     }
 
@@ -61,7 +61,7 @@ impl PayloadReader {
     }
 
     pub(crate) fn read(&mut self, payload: &ByteString, from_form: bool, config: &Config, out: &mut Vec<Inbound>) {
-        let limits = config.legacy.message_limits();
+        let limits = config.legacy06.message_limits();
         let mut received = Vec::new();
         let mut verdict = self.decoder.decode(payload, from_form, &mut received);
         if received.len() > limits.max_messages {
@@ -73,7 +73,7 @@ impl PayloadReader {
         }
         out.extend(received.into_iter().filter_map(|received| inbound(received, config)));
         if let Err(error) = verdict {
-            let own = config.legacy.codec_at(self.codec).name();
+            let own = config.legacy06.codec_at(self.codec).name();
             let looks_like = looks_like(payload, own, config);
             out.push(Inbound::Garbled(Box::new(Garbled { error, looks_like })));
         }
@@ -111,7 +111,7 @@ pub(crate) fn decode_body(config: &Config, codec: u8, route: &Legacy06, body: &B
     // Browsers have written a form, and with it their own line breaks (docs/protocol/legacy-0.6.md §5.1).
     let from_form = route.transport == Transport::JsonpPolling;
     match read_data_form(body) {
-        Ok(payload) if config.legacy.codec_at(codec).is_stream() => {
+        Ok(payload) if config.legacy06.codec_at(codec).is_stream() => {
             packets.push(Inbound::Payload { payload, from_form })
         }
         Ok(payload) => PayloadReader::new(codec, config).read(&payload, from_form, config, &mut packets),
@@ -136,7 +136,7 @@ pub(crate) fn encode_script(codec: &Codec, index: u64, frames: &[Frame], out: &m
 /// The name of a wire that this payload looks like: one that the server speaks somewhere, or one that is known; not the wire `but` itself.
 fn looks_like(payload: &str, but: &str, config: &Config) -> Option<&'static str> {
     let known: [&dyn MessageCodec; 3] = [&Framing, &Streaming, &Envelope];
-    let mut codecs = config.legacy.codecs().map(|codec| &**codec).chain(known);
+    let mut codecs = config.legacy06.codecs().map(|codec| &**codec).chain(known);
     codecs
         .find(|codec| codec.name() != but && codec.recognizes(payload))
         .map(MessageCodec::name)

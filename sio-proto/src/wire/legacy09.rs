@@ -7,14 +7,14 @@ use bytestring::ByteString;
 
 use super::Inbound;
 use crate::detect::{self, Transport};
+use crate::legacy::legacy09::payload;
 use crate::legacy::transports::{Family, Posted, read_d_form, write_jsonp as write_script};
-use crate::legacy::v1::payload;
 use crate::reason::Reason;
 use crate::{Config, Frame};
 
 /// Decodes the body of a POST.
-pub(crate) fn decode_body(config: &Config, route: &detect::V1, body: &Bytes) -> Vec<Inbound> {
-    let detect::V1::Transport { transport, .. } = route else {
+pub(crate) fn decode_body(config: &Config, route: &detect::Legacy09, body: &Bytes) -> Vec<Inbound> {
+    let detect::Legacy09::Transport { transport, .. } = route else {
         return Vec::new();
     };
     let mut texts = Vec::new();
@@ -31,7 +31,7 @@ pub(crate) fn decode_body(config: &Config, route: &detect::V1, body: &Bytes) -> 
             Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
         },
     };
-    texts.iter().filter_map(Inbound::colon).collect()
+    texts.iter().filter_map(Inbound::legacy09).collect()
 }
 
 /// Puts packets together as the body of a poll.
@@ -45,5 +45,5 @@ pub(crate) fn encode_script(index: u64, frames: &[Frame], out: &mut BytesMut) {
     encode_poll(frames, out);
     let payload = out.split();
     let text = core::str::from_utf8(&payload).unwrap_or_default();
-    write_script(Family::V1, index, text, out);
+    write_script(Family::Legacy09, index, text, out);
 }

@@ -105,7 +105,7 @@ fn config(server: &str, options: &serde_json::Map<String, Value>) -> Config {
             "allowEIO3" if *value == Value::Bool(true) => config.generations(Generations::default()),
             "allowEIO3" => config,
             "codec" => {
-                config.legacy.codec = match value.as_str().unwrap() {
+                config.legacy06.codec = match value.as_str().unwrap() {
                     "streaming" => Codec::new(Streaming),
                     "envelope" => Codec::new(Envelope),
                     other => panic!("no codec is called {other}"),
@@ -129,11 +129,11 @@ fn config(server: &str, options: &serde_json::Map<String, Value>) -> Config {
                 config
             }
             "heartbeatInterval" => {
-                config.legacy.heartbeat_interval = millis();
+                config.legacy06.heartbeat_interval = millis();
                 config
             }
             "duration" => {
-                config.legacy.poll_duration = millis();
+                config.legacy06.poll_duration = millis();
                 config
             }
             other => panic!("an option without a counterpart: {other}"),

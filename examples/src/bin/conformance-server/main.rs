@@ -157,10 +157,10 @@ fn contract_config(options: &Options) -> Config {
     config.max_queued_bytes = 8 << 20;
     config.max_total_queued_bytes = 48 << 20;
     config.max_queued_packets = 65_536;
-    config.legacy.heartbeat_interval = Duration::from_millis(3000);
-    config.legacy.reconnect_timeout = Duration::from_millis(4000);
-    config.legacy = config
-        .legacy
+    config.legacy06.heartbeat_interval = Duration::from_millis(3000);
+    config.legacy06.reconnect_timeout = Duration::from_millis(4000);
+    config.legacy06 = config
+        .legacy06
         .mount("/streaming", Streaming)
         .mount("/envelope", Envelope);
     // Who has gone without a word is noticed within seconds, and who is there hears something well before it gives up.

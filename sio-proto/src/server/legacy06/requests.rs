@@ -10,9 +10,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::{Tilde, close, handle_packet, next_heartbeat, read_piece, set_deadline, tilde_of};
+use super::{Legacy06, close, handle_packet, legacy06_of, next_heartbeat, read_piece, set_deadline};
 use crate::codec::Codec;
-use crate::detect::{Exchange, Legacy06, Transport};
+use crate::detect::{self, Exchange, Transport};
 use crate::id::SessionSlot;
 use crate::legacy::transports::JSONP_CONTENT_TYPE;
 use crate::server::old_websocket::{Agreed, agree, take_up};
@@ -35,7 +35,7 @@ pub(crate) fn handle_request(
     request: &Request,
     packets: Vec<Inbound>,
     codec: u8,
-    route: Legacy06,
+    route: detect::Legacy06,
     out: &mut Outputs,
 ) {
     let jsonp = route.transport == Transport::JsonpPolling;
@@ -120,8 +120,8 @@ struct Arrival<'a> {
 /// client comes back by its id when it has lost the link it had, not before (docs/protocol/legacy-0.6.md §10).
 fn is_ours(core: &Core, slot: SessionSlot, codec: u8, peer: &Peer) -> bool {
     core.sessions.get(slot).is_some_and(|session| {
-        let tilde = session.wiring.legacy06();
-        tilde.is_some_and(|tilde| tilde.codec == codec) && !session.is_held_against(peer)
+        let legacy06 = session.wiring.legacy06();
+        legacy06.is_some_and(|legacy06| legacy06.codec == codec) && !session.is_held_against(peer)
     })
 }
 
@@ -168,7 +168,7 @@ fn open(core: &mut Core, now: Time, admitted: Admitted<'_>, door: Door, arrival:
         Door::Parked(asker, script) => (asker.link, *script, Role::Parked),
         Door::WebSocket(agreed) => (agreed.link, None, Role::WebSocket),
     };
-    let wiring = Wiring::Legacy06(Tilde::new(arrival.codec, script));
+    let wiring = Wiring::Legacy06(Legacy06::new(arrival.codec, script));
     let slot = core.open_session(permit, arrival.transport.into(), Some(link), wiring);
     core.links.set(link, core.key(slot), role);
     hold(core, slot, arrival);
@@ -184,7 +184,7 @@ fn open(core: &mut Core, now: Time, admitted: Admitted<'_>, door: Door, arrival:
         }
         Door::WebSocket(agreed) => take_up(core, now, slot, agreed),
     }
-    let held = now + core.config.legacy.poll_duration;
+    let held = now + core.config.legacy06.poll_duration;
     set_deadline(core, slot, held);
     let main = ByteString::from_static("/");
     if core.ask(slot, &main, Auth::None, out).is_err() {
@@ -242,8 +242,8 @@ fn detach(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    let Some(tilde) = tilde_of(session) else { return };
-    let (codec, script) = (config.legacy.codec_at(tilde.codec), tilde.script);
+    let Some(legacy06) = legacy06_of(session) else { return };
+    let (codec, script) = (config.legacy06.codec_at(legacy06.codec), legacy06.script);
     if let Some(link) = session.link.take() {
         core.links.clear(link);
         match session.parked.take() {
@@ -266,7 +266,7 @@ pub(super) fn answer(asker: Asker, codec: &Codec, script: Option<u64>, frames: V
 
 /// How packets are written by this transport, if it is a stream.
 fn form_of(core: &Core, arrival: &Arrival<'_>) -> Option<StreamForm> {
-    let codec = || core.config.legacy.codec_at(arrival.codec).clone();
+    let codec = || core.config.legacy06.codec_at(arrival.codec).clone();
     let encoding = match arrival.transport {
         Transport::Htmlfile => StreamEncoding::Htmlfile06(codec()),
         Transport::XhrMultipart => StreamEncoding::Multipart(codec()),
@@ -309,13 +309,13 @@ fn poll(core: &mut Core, now: Time, slot: SessionSlot, asker: Asker, script: Opt
         Some(_) => Transport::JsonpPolling,
     };
     attach(core, slot, asker.link, transport, Role::Parked, out);
-    let held = now + core.config.legacy.poll_duration;
+    let held = now + core.config.legacy06.poll_duration;
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
     session.parked = Some(Box::new(asker));
-    if let Some(tilde) = tilde_of(session) {
-        tilde.script = script;
+    if let Some(legacy06) = legacy06_of(session) {
+        legacy06.script = script;
     }
     set_deadline(core, slot, held);
     core.mark_ready(slot);
@@ -324,15 +324,15 @@ fn poll(core: &mut Core, now: Time, slot: SessionSlot, asker: Asker, script: Opt
 /// Answers the parked GET with what is queued.
 pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
     let config = Arc::clone(&core.config);
-    let absent = now + config.legacy.reconnect_timeout;
+    let absent = now + config.legacy06.reconnect_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
     let Some(asker) = session.parked.take() else { return };
     session.link = None;
-    let Some(tilde) = tilde_of(session) else { return };
-    let (codec, script) = (config.legacy.codec_at(tilde.codec), tilde.script);
-    let alone = core::mem::take(&mut tilde.id_waits);
+    let Some(legacy06) = legacy06_of(session) else { return };
+    let (codec, script) = (config.legacy06.codec_at(legacy06.codec), legacy06.script);
+    let alone = core::mem::take(&mut legacy06.id_waits);
     let frames = if alone {
         session.take_first()
     } else {

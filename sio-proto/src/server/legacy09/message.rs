@@ -19,7 +19,7 @@ use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
 use crate::json;
-use crate::legacy::v1::{Body, Id, Packet};
+use crate::legacy::legacy09::{Body, Id, Packet};
 use crate::server::Message;
 use crate::socket::Args;
 use base64::Engine as _;

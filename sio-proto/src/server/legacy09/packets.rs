@@ -18,9 +18,11 @@ use bytestring::ByteString;
 
 use super::message::endpoint;
 use super::requests::begin;
-use super::{Colon, Farewell, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, push, refused};
+use super::{
+    Farewell, Legacy09, close, finish, is_handshaken, legacy09_mut, legacy09_of, next_heartbeat, push, refused,
+};
 use crate::id::{SessionSlot, SocketSlot};
-use crate::legacy::v1::{Body, Id, Packet};
+use crate::legacy::legacy09::{Body, Id, Packet};
 use crate::server::old_websocket::complete;
 use crate::server::{Auth, Core, Outputs, Reason, Standing, State};
 use crate::socket::{Args, is_reserved_event};
@@ -32,7 +34,7 @@ const MAX_HELD: usize = 64;
 
 pub(crate) fn handle(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbound, out: &mut Outputs) {
     let packet = match packet {
-        Inbound::Colon(packet) => packet,
+        Inbound::Legacy09(packet) => packet,
         Inbound::Digest(digest) => {
             if complete(core, slot, digest, out) {
                 begin(core, now, slot, out);
@@ -160,9 +162,9 @@ fn connect(
             let auth = Auth::Query(if fits { ByteString::from(own) } else { ByteString::new() });
             if *packet.endpoint != *namespace
                 && fits
-                && let Some(colon) = colon_of(session)
+                && let Some(legacy09) = legacy09_of(session)
             {
-                let rare = colon.rare.get_or_insert_default();
+                let rare = legacy09.rare.get_or_insert_default();
                 // Copied: both may be slices of a receive buffer.
                 rare.aliases
                     .push((ByteString::from(&*namespace), ByteString::from(&*packet.endpoint)));
@@ -177,7 +179,7 @@ fn connect(
 
 /// The endpoint by which the client knows a namespace.
 pub(super) fn known_as(core: &mut Core, slot: SessionSlot, namespace: &str) -> ByteString {
-    let rare = colon_mut(core, slot).and_then(|colon| colon.rare.as_ref());
+    let rare = legacy09_mut(core, slot).and_then(|legacy09| legacy09.rare.as_ref());
     let alias = rare.and_then(|rare| rare.aliases.iter().find(|(name, _)| *name == *namespace));
     alias.map_or_else(|| ByteString::from(endpoint(namespace)), |(_, alias)| alias.clone())
 }
@@ -186,15 +188,15 @@ pub(super) fn forget_alias(core: &mut Core, slot: SessionSlot, namespace: &str) 
     let Some(session) = core.sessions.get_mut(slot) else {
         return;
     };
-    if let Some(rare) = colon_of(session).and_then(|colon| colon.rare.as_mut()) {
+    if let Some(rare) = legacy09_of(session).and_then(|legacy09| legacy09.rare.as_mut()) {
         rare.aliases.retain(|(name, _)| *name != *namespace);
         session.adapts = !rare.aliases.is_empty();
     }
 }
 
 /// The same packet for a client that knows its namespace by another endpoint.
-pub(crate) fn readdress(colon: &Colon, frame: &Frame) -> Frame {
-    let aliases = colon.rare.as_ref().map_or(&[][..], |rare| &rare.aliases);
+pub(crate) fn readdress(legacy09: &Legacy09, frame: &Frame) -> Frame {
+    let aliases = legacy09.rare.as_ref().map_or(&[][..], |rare| &rare.aliases);
     let text = core::str::from_utf8(frame.payload()).unwrap_or_default();
     let mut parts = text.splitn(4, ':');
     let (Some(kind), Some(id), Some(endpoint)) = (parts.next(), parts.next(), parts.next()) else {
@@ -250,8 +252,10 @@ fn arguments(array: Option<&ByteString>, config: &Config) -> Option<Args> {
 /// Keeps a packet for a namespace that may yet be joined.
 fn hold(core: &mut Core, slot: SessionSlot, packet: &Packet) {
     let max_bytes = core.config.max_payload;
-    let Some(colon) = colon_mut(core, slot) else { return };
-    let rare = colon.rare.get_or_insert_default();
+    let Some(legacy09) = legacy09_mut(core, slot) else {
+        return;
+    };
+    let rare = legacy09.rare.get_or_insert_default();
     let mut text = BytesMut::new();
     packet.encode(&mut text);
     if rare.held.len() < MAX_HELD && rare.held_bytes + text.len() <= max_bytes {
@@ -262,17 +266,17 @@ fn hold(core: &mut Core, slot: SessionSlot, packet: &Packet) {
 
 /// Delivers what was kept for a namespace that has been joined.
 pub(super) fn release(core: &mut Core, slot: SessionSlot, namespace: &str, socket: SocketSlot, out: &mut Outputs) {
-    let Some(rare) = colon_mut(core, slot).and_then(|colon| colon.rare.as_mut()) else {
+    let Some(rare) = legacy09_mut(core, slot).and_then(|legacy09| legacy09.rare.as_mut()) else {
         return;
     };
     for text in core::mem::take(&mut rare.held) {
         let Ok(packet) = Packet::decode(&text) else { continue };
         if namespace_of(&packet).is_some_and(|of| *of == *namespace) {
-            if let Some(rare) = colon_mut(core, slot).and_then(|colon| colon.rare.as_mut()) {
+            if let Some(rare) = legacy09_mut(core, slot).and_then(|legacy09| legacy09.rare.as_mut()) {
                 rare.held_bytes -= text.len();
             }
             deliver(core, socket, &packet, out);
-        } else if let Some(rare) = colon_mut(core, slot).and_then(|colon| colon.rare.as_mut()) {
+        } else if let Some(rare) = legacy09_mut(core, slot).and_then(|legacy09| legacy09.rare.as_mut()) {
             rare.held.push(text);
         }
     }

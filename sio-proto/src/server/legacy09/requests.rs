@@ -10,13 +10,14 @@ use bytestring::ByteString;
 
 use super::packets;
 use super::{
-    Colon, Farewell, Phase, close, colon_mut, colon_of, finish, is_handshaken, next_heartbeat, push, set_deadline,
+    Farewell, Legacy09, Phase, close, finish, is_handshaken, legacy09_mut, legacy09_of, next_heartbeat, push,
+    set_deadline,
 };
 use crate::detect::{self, Exchange, Transport};
 use crate::id::SessionSlot;
+use crate::legacy::legacy09::handshake::{self, Handshake as Answer};
+use crate::legacy::legacy09::{Body, NOT_HANDSHAKEN, Packet};
 use crate::legacy::transports::{Family, JSONP_CONTENT_TYPE, write_jsonp as write_script, write_jsonp_error};
-use crate::legacy::v1::handshake::{self, Handshake as Answer};
-use crate::legacy::v1::{Body, NOT_HANDSHAKEN, Packet};
 use crate::server::old_websocket::{Agreed, agree, take_up};
 use crate::server::{
     Asker, Auth, Carriage, Core, Delivery, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session,
@@ -33,7 +34,7 @@ pub(crate) fn handle_request(
     link: LinkId,
     request: &Request,
     packets: Vec<Inbound>,
-    route: detect::V1,
+    route: detect::Legacy09,
     out: &mut Outputs,
 ) {
     let (config, peer) = (Arc::clone(&core.config), &request.peer);
@@ -45,7 +46,7 @@ pub(crate) fn handle_request(
     // A page of scripts, which is the server's own.
     let is_page = matches!(
         route,
-        detect::V1::Transport {
+        detect::Legacy09::Transport {
             exchange: Exchange::Stream,
             ..
         }
@@ -55,7 +56,7 @@ pub(crate) fn handle_request(
         true => cors(&request.http),
         false => Vec::new(),
     };
-    if let detect::V1::Transport { exchange, .. } = route
+    if let detect::Legacy09::Transport { exchange, .. } = route
         && (script.is_some() || exchange == Exchange::Send && !headers.is_empty())
     {
         // Internet Explorer takes a script that repeats what was sent for an attack (docs/protocol/legacy-0.9.md §6, §7).
@@ -69,26 +70,26 @@ pub(crate) fn handle_request(
         out.deliveries.push(Delivery::Stranger(request.describe(why)));
     }
     match route {
-        detect::V1::Preflight => {
+        detect::Legacy09::Preflight => {
             asker.header("Access-Control-Allow-Methods", ByteString::from_static("POST, GET"));
             if let Some(asked) = asked_headers(&request.http) {
                 asker.header("Access-Control-Allow-Headers", ByteString::from(asked));
             }
             out.writes.push(asker.answer(200, None, Bytes::new()));
         }
-        detect::V1::Malformed => out.writes.push(asker.answer(400, None, Bytes::new())),
+        detect::Legacy09::Malformed => out.writes.push(asker.answer(400, None, Bytes::new())),
         _ if !allowed => refuse(asker, script, 403, handshake::BAD_ORIGIN, out),
-        detect::V1::Disconnect { session } => {
+        detect::Legacy09::Disconnect { session } => {
             let slot = find(core, request.text(session), peer);
             goodbye(core, now, slot, asker, out);
         }
-        detect::V1::Handshake { maybe_beacon_of, .. } => {
+        detect::Legacy09::Handshake { maybe_beacon_of, .. } => {
             match maybe_beacon_of.and_then(|session| find(core, request.text(session), peer)) {
                 Some(slot) => goodbye(core, now, Some(slot), asker, out),
                 None => open(core, now, asker, request, script, out),
             }
         }
-        detect::V1::Transport {
+        detect::Legacy09::Transport {
             transport,
             session,
             exchange,
@@ -125,28 +126,28 @@ pub(crate) fn refuse_protocol(link: LinkId, request: &http::Request, out: &mut O
 }
 
 /// Whose script the answer has to be, if it has to be one.
-const fn script_of(route: &detect::V1) -> Option<u64> {
+const fn script_of(route: &detect::Legacy09) -> Option<u64> {
     match *route {
-        detect::V1::Handshake { jsonp, .. } => jsonp,
-        detect::V1::Transport {
+        detect::Legacy09::Handshake { jsonp, .. } => jsonp,
+        detect::Legacy09::Transport {
             transport: Transport::JsonpPolling,
             exchange: Exchange::Poll,
             index,
             ..
         } => Some(index),
-        detect::V1::Transport { .. }
-        | detect::V1::Disconnect { .. }
-        | detect::V1::Preflight
-        | detect::V1::Malformed => None,
+        detect::Legacy09::Transport { .. }
+        | detect::Legacy09::Disconnect { .. }
+        | detect::Legacy09::Preflight
+        | detect::Legacy09::Malformed => None,
     }
 }
 
 /// Whether the request comes from a JSONP client: its answer is a script, or its body a form that every page can send.
-const fn is_jsonp(route: &detect::V1) -> bool {
+const fn is_jsonp(route: &detect::Legacy09) -> bool {
     match route {
-        detect::V1::Handshake { jsonp, .. } => jsonp.is_some(),
-        detect::V1::Transport { transport, .. } => matches!(transport, Transport::JsonpPolling),
-        detect::V1::Disconnect { .. } | detect::V1::Preflight | detect::V1::Malformed => false,
+        detect::Legacy09::Handshake { jsonp, .. } => jsonp.is_some(),
+        detect::Legacy09::Transport { transport, .. } => matches!(transport, Transport::JsonpPolling),
+        detect::Legacy09::Disconnect { .. } | detect::Legacy09::Preflight | detect::Legacy09::Malformed => false,
     }
 }
 
@@ -206,7 +207,7 @@ fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Opt
         return refuse(asker, script, 503, handshake::ERROR, out);
     };
     let link = asker.link;
-    let wiring = Wiring::Legacy09(Colon::new(now, script));
+    let wiring = Wiring::Legacy09(Legacy09::new(now, script));
     let slot = core.open_session(permit, TransportKind::Polling, Some(link), wiring);
     core.links.set(link, core.key(slot), Role::Parked);
     if let Some(session) = core.sessions.get_mut(slot) {
@@ -263,13 +264,13 @@ pub(super) fn answer_handshake(core: &mut Core, now: Time, slot: SessionSlot, ou
             Some(index) => {
                 let mut dressed = BytesMut::new();
                 let text = core::str::from_utf8(&body).unwrap_or_default();
-                write_script(Family::V1, index, text, &mut dressed);
+                write_script(Family::Legacy09, index, text, &mut dressed);
                 asker.answer(200, Some(JSONP_CONTENT_TYPE), dressed.freeze())
             }
         });
     }
-    if let Some(colon) = colon_mut(core, slot) {
-        colon.phase = Phase::Handshaken;
+    if let Some(legacy09) = legacy09_mut(core, slot) {
+        legacy09.phase = Phase::Handshaken;
     }
     set_deadline(core, slot, now + config.legacy09.open_timeout);
 }
@@ -371,8 +372,8 @@ fn poll(
     };
     session.parked = Some(Box::new(asker));
     let closing = session.state == State::Closing;
-    if let Some(colon) = colon_of(session) {
-        colon.script = script;
+    if let Some(legacy09) = legacy09_of(session) {
+        legacy09.script = script;
     }
     if closing {
         return finish(core, slot, Reason::ForcedServerClose, Farewell::Nothing, out);
@@ -393,8 +394,8 @@ fn attach(core: &mut Core, slot: SessionSlot, link: LinkId, transport: Transport
         return;
     };
     session.link = Some(link);
-    let Some(colon) = colon_of(session) else { return };
-    let before = core::mem::replace(&mut colon.phase, Phase::Open(transport));
+    let Some(legacy09) = legacy09_of(session) else { return };
+    let before = core::mem::replace(&mut legacy09.phase, Phase::Open(transport));
     // A client that falls back to another transport has never seen the `1::` that was sent on the one before, and waits for it (§10).
     if matches!(before, Phase::Open(other) if other != transport) && session.outbox.front() != Some(&connect) {
         session.outbox_bytes += connect.len();
@@ -422,7 +423,7 @@ pub(super) fn take_parked(core: &mut Core, slot: SessionSlot) -> Option<(Asker, 
     let session = core.sessions.get_mut(slot)?;
     let asker = session.parked.take()?;
     session.link = None;
-    let script = colon_of(session).and_then(|colon| colon.script);
+    let script = legacy09_of(session).and_then(|legacy09| legacy09.script);
     core.links.clear(asker.link);
     Some((*asker, script))
 }
