@@ -25,6 +25,7 @@ use sio_proto::server::{Cause, Peer, Write};
 use sio_proto::wire::Wire;
 
 use crate::Io;
+use crate::connections::{UNCOUNTED, in_steps};
 use crate::io::Inner;
 use crate::later::Later;
 use crate::link::{Awaiting, Item, Link, Outlet, Progress, Standing};
@@ -37,12 +38,6 @@ const READ_BYTES: usize = 128 * 1024;
 
 /// So much of it is used up before it is made whole again: little enough to stay in the processor's nearest cache.
 const READ_SLICE: usize = 4 * 1024;
-
-/// So many bytes of what is incomplete are not counted.
-const UNCOUNTED: usize = 4 * 1024;
-
-/// What is incomplete is counted in steps of so many bytes.
-const COUNTED: usize = 32 * 1024;
 
 /// How much a connection does before others have their turn: requests, and packets by the [`PACKETS_A_STEP`]. What one peer sends ahead then
 /// costs the others of its thread a moment, and not as long as all of it takes.
@@ -333,10 +328,7 @@ impl Connection {
         }
         self.answer_overtaken();
         if !self.has_room() {
-            let warnings = &self.place.io.warnings;
-            warnings.receiving.say((self.place.io.runtime.now)(), || {
-                tracing::warn!("too much is being received: a connection is closed");
-            });
+            self.place.io.warn_of_crowd();
             self.place.link.cut();
         }
     }
@@ -347,10 +339,7 @@ impl Connection {
         if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
             return true;
         }
-        let counted = match received {
-            0..=UNCOUNTED => 0,
-            _ => received.div_ceil(COUNTED) * COUNTED,
-        };
+        let counted = in_steps(received);
         let has_room = self.place.receive(counted);
         if has_room {
             self.counted = counted;

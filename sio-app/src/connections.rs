@@ -13,6 +13,20 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::shard::trim;
 
+/// So many bytes of what is being received are not counted.
+pub(crate) const UNCOUNTED: usize = 4 * 1024;
+
+/// What is being received is counted in steps of so many bytes.
+const STEP: usize = 32 * 1024;
+
+/// What is counted of so many bytes, so that whoever sends small messages asks nobody.
+pub(crate) const fn in_steps(bytes: usize) -> usize {
+    match bytes {
+        0..=UNCOUNTED => 0,
+        _ => bytes.div_ceil(STEP) * STEP,
+    }
+}
+
 /// The connections of a server, counted in total and by address. It holds an address only as long as that has connections.
 #[derive(Default)]
 pub(crate) struct Connections {

@@ -21,6 +21,7 @@ use sio_proto::server::{Cause, Extension, Peer, Request, Response, Routed, Strea
 use sio_proto::wire::Wire;
 
 use crate::connection::Connection;
+use crate::connections::in_steps;
 use crate::io::Io;
 use crate::later::Later;
 use crate::link::{HandedOut, Link, Outlet, Standing};
@@ -48,6 +49,8 @@ pub struct Exchange {
     request: Option<Box<Request>>,
     /// The request with a large body, until others have done what they have left.
     waiting: Option<Box<Request>>,
+    /// So much of the body has been counted.
+    received: usize,
     /// Work that others come before.
     later: Later,
     goes_on: Option<GoesOn>,
@@ -121,6 +124,7 @@ impl Io {
             link,
             request: Some(Box::new(request)),
             waiting: None,
+            received: 0,
             goes_on: None,
             waker: None,
         })
@@ -135,6 +139,22 @@ impl Exchange {
         if let Some(request) = request {
             turn::run(place.io.runtime, |turn| place.handle_body_started(turn, request));
         }
+    }
+
+    /// So many bytes of the body are kept by the caller until it is whole. False if that is more than there is room for
+    /// ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)): drop what is there, and the exchange, and answer 503.
+    #[must_use]
+    pub fn receive(&mut self, bytes: usize) -> bool {
+        let counted = in_steps(bytes);
+        if counted == self.received {
+            return true;
+        }
+        let has_room = self.place.receive(counted);
+        match has_room {
+            true => self.received = counted,
+            false => self.place.io.warn_of_crowd(),
+        }
+        has_room
     }
 
     /// The whole body, empty if there is none, or that it is larger than [`max_body_bytes`](http::Limits::max_body_bytes), for which the

@@ -538,6 +538,13 @@ impl Inner {
         }
     }
 
+    /// More is being received than there is room for, and somebody has to go.
+    pub(crate) fn warn_of_crowd(&self) {
+        self.warnings.receiving.say((self.runtime.now)(), || {
+            tracing::warn!("too much is being received: a connection is closed");
+        });
+    }
+
     /// Has a connection looked at again: when its peer will be late, and in any case before whatever it may begin to be late with from here on.
     pub(crate) fn look_after(&self, link: &Arc<Link>, now: Time, late: Option<Time>) {
         let Options {

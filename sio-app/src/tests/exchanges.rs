@@ -32,3 +32,30 @@ fn what_an_exchange_can_come_to() {
     let full = io.exchange(head(Method::Get, "/socket.io/", &[]), Peer::default(), || None);
     assert!(matches!(full, Exchanged::Full));
 }
+
+/// Hardening A14: what another HTTP server reads of a body counts as what a connection reads, and no longer than it is kept.
+#[test]
+fn a_body_that_another_server_reads_is_counted() {
+    let options = Options::default().shards(1).max_receiving_bytes(300_000);
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+    let open = || {
+        let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
+        let sid = open.split('"').nth(3).unwrap();
+        ours(
+            &io,
+            head(
+                Method::Post,
+                &format!("/socket.io/?EIO=4&transport=polling&sid={sid}"),
+                &[],
+            ),
+        )
+    };
+    let (mut first, mut second) = (open(), open());
+    assert!(first.receive(3_000) && first.receive(150_000) && first.receive(200_000));
+    assert!(second.receive(50_000) && !second.receive(150_000));
+    first.body(Ok("40".into()));
+    assert_eq!(reply(&mut first), (200, "ok".into()));
+    assert!(second.receive(150_000));
+    drop(second);
+    assert!(open().receive(290_000));
+}

@@ -140,7 +140,7 @@ impl<B: Body> Serving<B> {
         if let Some(body) = pending.as_mut().as_pin_mut()
             && !*this.thrown_away
         {
-            match this.read.poll(body, cx) {
+            match this.read.poll(body, cx, |bytes| exchange.receive(bytes)) {
                 Poll::Ready(Ok(Err(too_large))) => {
                     exchange.body(Err(too_large));
                     *this.deadline = Some(Box::pin(sleep(*this.linger)));
@@ -151,9 +151,12 @@ impl<B: Body> Serving<B> {
                     *this.deadline = None;
                     pending.set(None);
                 }
-                Poll::Ready(Err(BodyFailed)) => {
+                Poll::Ready(Err(failed)) => {
                     *this.exchange = None;
-                    let refusal = (StatusCode::BAD_REQUEST, "the body of the request ended early");
+                    let refusal = match failed {
+                        BodyFailed::Early => (StatusCode::BAD_REQUEST, "the body of the request ended early"),
+                        BodyFailed::Crowd => (StatusCode::SERVICE_UNAVAILABLE, "too much is being received"),
+                    };
                     return Poll::Ready(body::refusal(refusal, version));
                 }
                 Poll::Pending => {
@@ -213,7 +216,12 @@ fn throw_away<B: Body>(mut body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<()> 
 const ABORTED: Refusal = (StatusCode::SERVICE_UNAVAILABLE, "the request has been ended");
 
 /// The body did not come to its end.
-struct BodyFailed;
+enum BodyFailed {
+    /// Its client has gone, or has broken the rules.
+    Early,
+    /// There is no room for it beside what others send.
+    Crowd,
+}
 
 /// What has been read of a body. One that comes in one piece is not copied.
 #[derive(Default)]
@@ -226,11 +234,12 @@ struct Read {
 }
 
 impl Read {
-    /// Reads to the end, or until it is too much.
+    /// Reads to the end, or until it is too much. `receive` is told what is kept, and says whether there is room for it.
     fn poll<B: Body>(
         &mut self,
         mut body: Pin<&mut B>,
         cx: &mut Context<'_>,
+        mut receive: impl FnMut(usize) -> bool,
     ) -> Poll<Result<Result<Bytes, BodyTooLarge>, BodyFailed>> {
         loop {
             if body.size_hint().lower() > self.room() as u64 {
@@ -238,7 +247,7 @@ impl Read {
             }
             let frame = match ready!(body.as_mut().poll_frame(cx)) {
                 None => break,
-                Some(frame) => frame.map_err(|_| BodyFailed)?,
+                Some(frame) => frame.map_err(|_| BodyFailed::Early)?,
             };
             if let Ok(data) = frame.into_data() {
                 self.pieces += 1;
@@ -246,6 +255,9 @@ impl Read {
                     return Poll::Ready(Ok(Err(BodyTooLarge)));
                 }
                 self.push(data);
+                if !receive(self.first.len() + self.more.capacity()) {
+                    return Poll::Ready(Err(BodyFailed::Crowd));
+                }
             }
         }
         let whole = if self.more.is_empty() {
