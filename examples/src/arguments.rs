@@ -13,8 +13,9 @@ pub struct Arguments {
 impl Arguments {
     /// Reads the command line of this process, in which options of these names may stand.
     ///
-    /// `--help` writes `usage` and ends the process with 0. An option that has no such name, no value, or two of them ends it with 2: then `usage` goes to
-    /// the standard error, with the reason in front of it.
+    /// `--help` writes `usage` and ends the process with 0. An option that has no such name, no
+    /// value, or two of them ends it with 2: then `usage` goes to the standard error, with the
+    /// reason in front of it.
     #[must_use]
     pub fn read(usage: &'static str, names: &[&str]) -> Self {
         let words: Vec<String> = std::env::args().skip(1).collect();
@@ -32,7 +33,8 @@ impl Arguments {
         given.map(|(_, value)| &**value)
     }
 
-    /// The value of `--port`, or this port. A value that is no port ends the process like an unknown option.
+    /// The value of `--port`, or this port. A value that is no port ends the process like an
+    /// unknown option.
     #[must_use]
     pub fn port(&self, default: u16) -> u16 {
         match self.value("--port").map_or(Ok(default), str::parse) {

@@ -18,7 +18,8 @@ fn ending() -> MutexGuard<'static, Ending> {
     ENDING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Resolves when the process is asked to end: by SIGTERM where there is such a thing, or by Ctrl-C. From the call on, neither ends the process by itself.
+/// Resolves when the process is asked to end: by SIGTERM where there is such a thing, or by Ctrl-C.
+/// From the call on, neither ends the process by itself.
 pub fn asked_to_end() -> impl Future<Output = ()> + Send {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| {

@@ -1,4 +1,5 @@
-//! What the example programs share: [the chat](chat), [a loop of one's own](event_loop) to run servers on, [what they are told](Arguments), and how they are asked to end.
+//! What the example programs share: [the chat](chat), [a loop of one's own](event_loop) to run
+//! servers on, [what they are told](Arguments), and how they are asked to end.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! What every program of the examples does with words that it does not know, on its command line and in requests.
+//! What every program of the examples does with words that it does not know, on its command line
+//! and in requests.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 

@@ -193,7 +193,8 @@ fn status_line(address: &str) -> String {
         .to_owned()
 }
 
-/// The program, in a process that may open few files: it lives on, serves again when there is room, and ends as it should.
+/// The program, in a process that may open few files: it lives on, serves again when there is room,
+/// and ends as it should.
 #[cfg(unix)]
 #[test]
 fn it_survives_having_no_descriptors_left_and_ends_with_0_on_sigterm() {

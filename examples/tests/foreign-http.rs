@@ -1,4 +1,5 @@
-//! The shard behind hyper and tungstenite, as a client sees it: polling, websocket and the upgrade between them, of both generations of Engine.IO.
+//! The shard behind hyper and tungstenite, as a client sees it: polling, websocket and the upgrade
+//! between them, of both generations of Engine.IO.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -123,7 +124,8 @@ fn polls_wait_and_posts_answer_them() {
     let target = program.open(4);
     assert_eq!(program.post(&target, "40"), ok("ok"));
     assert!(program.get(&target).1.starts_with(r#"40{"sid":""#));
-    // Both polls are parked when their answers are made, or the answers wait for them: which is which, hyper may choose.
+    // Both polls are parked when their answers are made, or the answers wait for them: which is
+    // which, hyper may choose.
     let poll = program.send("GET", &target, "");
     assert_eq!(program.post(&target, r#"42["a",1]"#), ok("ok"));
     assert_eq!(answer(poll), ok(r#"42["a",1]"#));
@@ -208,7 +210,8 @@ fn what_is_wrong_is_answered_and_who_is_gone_is_gone() {
     let mut long = program.connect();
     let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000001\r\n\r\n");
     long.write_all(head.as_bytes()).unwrap();
-    // The last byte stays away: it is one more than may be read anyway, and an answer to a body that nobody has read could be lost.
+    // The last byte stays away: it is one more than may be read anyway, and an answer to a body
+    // that nobody has read could be lost.
     long.write_all(&vec![b'4'; 1_000_001]).unwrap();
     assert_eq!(answer(long).0, 413);
 

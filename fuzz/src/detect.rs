@@ -1,4 +1,5 @@
-//! Detection: one request head to generation and transport. The input is a request as it stands on the wire, or a bare target.
+//! Detection: one request head to generation and transport. The input is a request as it stands on
+//! the wire, or a bare target.
 
 use sio_proto::detect::{self, RequestHead, Route};
 

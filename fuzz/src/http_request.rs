@@ -1,4 +1,5 @@
-//! The HTTP request decoder: any cut gives the same events, and what it has read can be written and read again.
+//! The HTTP request decoder: any cut gives the same events, and what it has read can be written and
+//! read again.
 
 use bytes::BytesMut;
 use sio_proto::http::{Event, HttpError, Limits, Request, RequestDecoder, encode_request};

@@ -43,7 +43,8 @@ fn take_apart(text: &str, array: &json::Array<'_>) {
     for element in &all {
         assert_eq!(validate(element, MAX_DEPTH), Ok(()));
     }
-    // Numbers that no f64 holds and halves of surrogate pairs are JSON, but `Value` cannot hold them.
+    // Numbers that no f64 holds and halves of surrogate pairs are JSON, but `Value` cannot hold
+    // them.
     let Ok(Value::Array(values)) = serde_json::from_str::<Value>(text) else {
         return;
     };

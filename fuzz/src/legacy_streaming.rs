@@ -1,4 +1,5 @@
-//! The streaming codec of 2011: any cut gives the same packets, and they are written as they were meant.
+//! The streaming codec of 2011: any cut gives the same packets, and they are written as they were
+//! meant.
 
 use bytes::BytesMut;
 use bytestring::ByteString;

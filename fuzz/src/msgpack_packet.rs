@@ -1,4 +1,5 @@
-//! Packets in MessagePack, and event arguments in it: what is read is a packet that may go into a room, and is written and read again as it was.
+//! Packets in MessagePack, and event arguments in it: what is read is a packet that may go into a
+//! room, and is written and read again as it was.
 
 use bytes::Bytes;
 use sio_proto::codec::{MessagePack, PacketParser, Parsed, messages};
@@ -15,7 +16,8 @@ pub fn msgpack_packet(data: &[u8]) {
     (parser.max_elements, parser.max_binaries) = (300, 5);
     check(data, &parser, &limits);
 
-    // The same as the arguments of an event, so that the fuzzer need not find out how a packet begins.
+    // The same as the arguments of an event, so that the fuzzer need not find out how a packet
+    // begins.
     let mut event = b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa1m".to_vec();
     event.extend_from_slice(data);
     check(&event, &parser, &limits);

@@ -1,6 +1,7 @@
 //! Cutting an input into pieces, as a network does.
 //!
-//! Where to cut is computed from the bytes themselves: inputs stay the wire's own bytes, every input has its own cuts, and the same input always the same.
+//! Where to cut is computed from the bytes themselves: inputs stay the wire's own bytes, every
+//! input has its own cuts, and the same input always the same.
 
 use bytes::BytesMut;
 
@@ -26,7 +27,8 @@ pub fn cuts(data: &[u8]) -> Vec<usize> {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        // Small pieces are likelier to cut something in two; a few large ones let the middle of a message be whole.
+        // Small pieces are likelier to cut something in two; a few large ones let the middle of a
+        // message be whole.
         let size = if state & 7 == 0 {
             state >> 8 & 255
         } else {
@@ -38,9 +40,11 @@ pub fn cuts(data: &[u8]) -> Vec<usize> {
     cuts
 }
 
-/// Runs `decode` on the whole of `data`, on random pieces of it, and on single bytes, and asserts that all results are the same.
+/// Runs `decode` on the whole of `data`, on random pieces of it, and on single bytes, and asserts
+/// that all results are the same.
 ///
-/// `decode` is called with a way to get the next piece appended to the buffer it is handed; it returns false when there are no more.
+/// `decode` is called with a way to get the next piece appended to the buffer it is handed; it
+/// returns false when there are no more.
 pub fn every_cut_is_the_same<T: PartialEq + std::fmt::Debug>(
     data: &[u8],
     decode: impl Fn(&mut dyn FnMut(&mut BytesMut) -> bool) -> T,

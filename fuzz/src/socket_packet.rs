@@ -26,7 +26,8 @@ pub fn socket_packet(data: &[u8]) {
                 }
             };
             check(&packet, &limits);
-            // With a header alone the attachments are not there yet: any will do, for what is written says how many.
+            // With a header alone the attachments are not there yet: any will do, for what is
+            // written says how many.
             if let Packet::Event { args, .. } | Packet::Ack { args, .. } = &mut packet {
                 args.attachments = vec![Bytes::from_static(b"x"); attachments];
             }
@@ -76,7 +77,8 @@ fn write_again(packet: &Packet, revision: Revision, role: Role, limits: &Limits)
     assert_eq!(ascii.as_bytes(), &written[..]);
 }
 
-/// Reads a packet back, with the attachments it has; `None` where they do not fit their placeholders.
+/// Reads a packet back, with the attachments it has; `None` where they do not fit their
+/// placeholders.
 fn assemble(text: ByteString, packet: &Packet, revision: Revision, role: Role, limits: &Limits) -> Option<Packet> {
     let mut reassembly = Reassembly::new();
     let mut whole = reassembly.handle_text(text, revision, role, limits).expect("what we wrote");

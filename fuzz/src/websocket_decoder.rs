@@ -1,4 +1,5 @@
-//! The WebSocket decoder, as server and as client: any cut gives the same, and events can be written and read again.
+//! The WebSocket decoder, as server and as client: any cut gives the same, and events can be
+//! written and read again.
 
 use bytes::BytesMut;
 use sio_proto::websocket::{

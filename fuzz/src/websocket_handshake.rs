@@ -1,4 +1,5 @@
-//! The opening handshake from both ends. The input is header lines, as they stand in a request or an answer.
+//! The opening handshake from both ends. The input is header lines, as they stand in a request or
+//! an answer.
 
 use sio_proto::websocket::handshake::{UpgradeRequest, UpgradeResponse, accept_key, first_protocol, verify};
 

@@ -44,7 +44,8 @@ fn corpora_pass() {
     }
 }
 
-/// A fuzzer that writes into the corpus directories leaves thousands of files there; those are not seeds. Set `FUZZ_CORPUS_IS_MINE` while one runs.
+/// A fuzzer that writes into the corpus directories leaves thousands of files there; those are not
+/// seeds. Set `FUZZ_CORPUS_IS_MINE` while one runs.
 #[test]
 fn corpora_are_small() {
     if std::env::var_os("FUZZ_CORPUS_IS_MINE").is_some() {

@@ -14,14 +14,15 @@ use sio_proto::socket::Args;
 
 use crate::args::{ArgsError, detached, from_args};
 use crate::error::EmitError;
+use crate::guest::Guest;
 use crate::lock::Mutex;
 use crate::message;
-use crate::socket::{Guest, Socket, SocketInner};
+use crate::socket::{Socket, SocketInner};
 
 /// The means to acknowledge one event of a client.
 ///
-/// Sending uses it up, because a client takes one answer only. Dropping it sends nothing; the client then waits until its own timeout.
-/// It may be kept and sent from anywhere.
+/// Sending uses it up, because a client takes one answer only. Dropping it sends nothing; the
+/// client then waits until its own timeout. It may be kept and sent from anywhere.
 #[must_use = "an acknowledgement that is dropped sends nothing"]
 pub struct Ack(Option<Wanted>);
 
@@ -47,8 +48,8 @@ impl Ack {
 
     /// Answers with these arguments; `()` for none, a tuple for several.
     ///
-    /// If the client is gone there is nobody to tell; arguments that cannot be written, or are too large, are reported to
-    /// [`Io::on_error`](crate::Io::on_error).
+    /// If the client is gone there is nobody to tell; arguments that cannot be written, or are too
+    /// large, are reported to [`Io::on_error`](crate::Io::on_error).
     pub fn send<A: Serialize>(self, args: A) {
         let Some(Wanted { id, guest }) = self.0 else { return };
         let socket = guest.socket();
@@ -166,7 +167,8 @@ impl<T: DeserializeOwned + 'static> Future for AckFuture<T> {
         match &mut self.state {
             State::Failed(error) => Poll::Ready(Err(error.take().map_or(AckError::Disconnected, AckError::Emit))),
             State::Waiting { slot, .. } => {
-                // Types and wakers are the user's: neither is read, cloned or dropped under the lock.
+                // Types and wakers are the user's: neither is read, cloned or dropped under the
+                // lock.
                 let Some(result) = slot.take_or_wait(cx.waker().clone()) else {
                     return Poll::Pending;
                 };

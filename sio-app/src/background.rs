@@ -1,4 +1,5 @@
-//! Tasks beside the connections, which watch the time: one per shard for its deadlines, and one for what is only roughly on time.
+//! Tasks beside the connections, which watch the time: one per shard for its deadlines, and one for
+//! what is only roughly on time.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -12,8 +13,8 @@ use crate::Io;
 const SWEEP: Duration = Duration::from_secs(1);
 
 impl Io {
-    /// For adapters: starts the tasks that watch the time, unless they have been started before; true if not. `sleep` is the runtime's. They end
-    /// with the server.
+    /// For adapters: starts the tasks that watch the time, unless they have been started before;
+    /// true if not. `sleep` is the runtime's. They end with the server.
     pub fn keep_time<S: Future + Send + 'static>(&self, sleep: fn(Duration) -> S) -> bool {
         let begins = !self.0.ticking.load(Ordering::Relaxed) && !self.0.ticking.swap(true, Ordering::Relaxed);
         if begins {
@@ -26,8 +27,11 @@ impl Io {
         begins
     }
 
-    /// For adapters: the end of a shutdown that [`Io::close`] has begun. It waits for `ended`, which is [`Io::ended`] or [`Io::emptied`], ends the connections that are
-    /// left when [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) are over, and lets go of all handlers. `sleep` is the runtime's.
+    /// For adapters: the end of a shutdown that [`Io::close`] has begun. It waits for `ended`,
+    /// which is [`Io::ended`] or [`Io::emptied`], ends the connections that are left when
+    /// [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and
+    /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) are over, and lets go of all
+    /// handlers. `sleep` is the runtime's.
     pub async fn finish<S: Future>(&self, ended: impl Future<Output = ()>, sleep: fn(Duration) -> S) {
         let left = self.0.shutdown_until().saturating_since((self.0.runtime.now)());
         if !comes_before(pin!(ended), pin!(sleep(left))).await {

@@ -1,4 +1,5 @@
-//! The client's files, where pages look for them: `/socket.io/socket.io.js` and its like (docs/protocol/detection.md §1 row 1).
+//! The client's files, where pages look for them: `/socket.io/socket.io.js` and its like
+//! (docs/protocol/detection.md §1 row 1).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,9 +16,11 @@ use crate::request::HttpResponse;
 /// Folders below the one that is given in which some release has had files.
 const FOLDERS: [&str; 3] = ["", "static/flashsocket/", "lib/vendor/web-socket-js/"];
 
-/// Files of the genuine clients, in memory ([`Options::client_files`](crate::Options::client_files)).
+/// Files of the genuine clients, in memory
+/// ([`Options::client_files`](crate::Options::client_files)).
 ///
-/// The same path means another client in each generation: the `socket.io.js` of 4.8 is of no use to a page of 2012. So the operator says which:
+/// The same path means another client in each generation: the `socket.io.js` of 4.8 is of no use to
+/// a page of 2012. So the operator says which:
 ///
 /// | a page asks for | it gets |
 /// |---|---|
@@ -27,7 +30,8 @@ const FOLDERS: [&str; 3] = ["", "static/flashsocket/", "lib/vendor/web-socket-js
 /// | `static/flashsocket/WebSocketMain.swf`, `WebSocketMain.swf`, `lib/vendor/web-socket-js/WebSocketMain.swf` | that file of the folder, at the same place in it |
 /// | anything else, or what is not there | the application's answer, which is 404 where it has none |
 ///
-/// All files are read once, when they are given; no request reaches the disk, and no name outside of this closed set is looked for there.
+/// All files are read once, when they are given; no request reaches the disk, and no name outside
+/// of this closed set is looked for there.
 #[derive(Clone, Debug, Default)]
 pub struct ClientFiles {
     /// By the path prefix they are served under; empty for that of the server.
@@ -70,7 +74,8 @@ impl ClientFiles {
     /// Most bytes of all files together.
     pub const MAX_BYTES: u64 = 32 << 20;
 
-    /// Reads the client's files in this folder, to be served under the server's path. It blocks while it reads.
+    /// Reads the client's files in this folder, to be served under the server's path. It blocks
+    /// while it reads.
     ///
     /// # Errors
     /// If the folder cannot be read, has no file of a client, or too much of it.
@@ -78,7 +83,8 @@ impl ClientFiles {
         Self::default().mount("", folder)
     }
 
-    /// Adds the `socket.io.js` in this folder as that of a version: `socket.io.v0.9.17.js` for `0.9.17`. It blocks while it reads.
+    /// Adds the `socket.io.js` in this folder as that of a version: `socket.io.v0.9.17.js` for
+    /// `0.9.17`. It blocks while it reads.
     ///
     /// # Errors
     /// If the file cannot be read or is too large, or the version cannot stand in a name.
@@ -92,8 +98,9 @@ impl ClientFiles {
         Ok(self)
     }
 
-    /// Reads the files in this folder as those of another path: that of a mount ([`Legacy06::mounts`](sio_proto::Legacy06::mounts)), whose pages need a client of
-    /// their own. It blocks while it reads.
+    /// Reads the files in this folder as those of another path: that of a mount
+    /// ([`Legacy06::mounts`](sio_proto::Legacy06::mounts)), whose pages need a client of their own.
+    /// It blocks while it reads.
     ///
     /// # Errors
     /// As [`ClientFiles::load`].
@@ -181,18 +188,21 @@ impl File {
         } else {
             HttpResponse::new(200).body(self.content_type, self.bytes.clone())
         };
-        // A name with a version in it means the same for ever (docs/protocol/legacy-0.9.md §14); others are asked for again.
+        // A name with a version in it means the same for ever (docs/protocol/legacy-0.9.md §14);
+        // others are asked for again.
         let age = if name.contains(".v") { "315360000" } else { "0" };
         answer
             .header("ETag", self.etag.clone())
             .header("Cache-Control", format!("public, max-age={age}"))
             .header("X-Content-Type-Options", "nosniff")
-            // Whatever page: everybody may have these files, and a page with `crossorigin` or with COEP loads no other.
+            // Whatever page: everybody may have these files, and a page with `crossorigin` or with
+            // COEP loads no other.
             .header("Access-Control-Allow-Origin", "*")
             .header("Cross-Origin-Resource-Policy", "cross-origin")
     }
 
-    /// Whether a list of tags has this file's, be it weak, or without quotes as 0.6 and 0.9 write theirs.
+    /// Whether a list of tags has this file's, be it weak, or without quotes as 0.6 and 0.9 write
+    /// theirs.
     fn is_among(&self, tags: &str) -> bool {
         let plain = |tag: &str| {
             let tag = tag.trim();
@@ -414,7 +424,8 @@ mod tests {
         assert_ne!(header(&head, "ETag"), Some(etag));
     }
 
-    /// The server asks its files first, and the application for all that is not among them, whoever has read the request.
+    /// The server asks its files first, and the application for all that is not among them, whoever
+    /// has read the request.
     #[test]
     fn files_come_before_the_application() {
         use crate::{Config, Exchanged, Io, Options, Peer};

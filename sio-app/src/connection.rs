@@ -8,8 +8,9 @@
 //!     └──────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! The bytes are read into a buffer that belongs to the thread; only what is incomplete moves into one of the connection's own, and only until
-//! it is complete. So an idle connection holds no buffer, and a large message costs no more reads than it has to.
+//! The bytes are read into a buffer that belongs to the thread; only what is incomplete moves into
+//! one of the connection's own, and only until it is complete. So an idle connection holds no
+//! buffer, and a large message costs no more reads than it has to.
 
 use std::cell::Cell;
 use std::fmt;
@@ -36,11 +37,13 @@ use crate::turn::{self, Lent, Turn};
 /// The thread's read buffer. A message of 64 KiB fits with everything around it.
 const READ_BYTES: usize = 128 * 1024;
 
-/// So much of it is used up before it is made whole again: little enough to stay in the processor's nearest cache.
+/// So much of it is used up before it is made whole again: little enough to stay in the processor's
+/// nearest cache.
 const READ_SLICE: usize = 4 * 1024;
 
-/// How much a connection does before others have their turn: requests, and packets by the [`PACKETS_A_STEP`]. What one peer sends ahead then
-/// costs the others of its thread a moment, and not as long as all of it takes.
+/// How much a connection does before others have their turn: requests, and packets by the
+/// [`PACKETS_A_STEP`]. What one peer sends ahead then costs the others of its thread a moment, and
+/// not as long as all of it takes.
 const STEPS_A_POLL: u32 = 32;
 
 /// So many packets of a websocket count as much as one request.
@@ -62,7 +65,8 @@ pub(crate) fn is_read_buffer_free() -> bool {
 
 /// The read side of a connection's socket, and its word on when there is room to write.
 pub trait Source {
-    /// Reads what there is, once, behind what is in `buffer`, without making it larger. `Ok(0)` is the end of the stream.
+    /// Reads what there is, once, behind what is in `buffer`, without making it larger. `Ok(0)` is
+    /// the end of the stream.
     ///
     /// # Errors
     /// Any error is the end of the connection.
@@ -81,10 +85,12 @@ pub struct Connection {
     place: Place,
     /// What has been read and is incomplete.
     rest: BytesMut,
-    /// So many bytes of what is incomplete have been counted ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)).
+    /// So many bytes of what is incomplete have been counted
+    /// ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)).
     counted: usize,
     waker: Option<Waker>,
-    /// Requests whose answers have not been written: one, or two if the first is a GET that is held; more only while the socket takes nothing.
+    /// Requests whose answers have not been written: one, or two if the first is a GET that is
+    /// held; more only while the socket takes nothing.
     unanswered: u32,
     /// What the link has been told is awaited.
     stage: Stage,
@@ -126,8 +132,9 @@ impl Connection {
     }
 
     /// Takes up a connection to a port where nothing is served but the Flash policy
-    /// ([`Config::flash_policy`](crate::Config::flash_policy)): it is told that at once, whether it asks or not, and then ends. It counts as a
-    /// connection, and has the time of one that is closing; `None` as [`Connection::new`].
+    /// ([`Config::flash_policy`](crate::Config::flash_policy)): it is told that at once, whether it
+    /// asks or not, and then ends. It counts as a connection, and has the time of one that is
+    /// closing; `None` as [`Connection::new`].
     #[must_use]
     pub fn flash_policy(io: &Io, peer: Peer, outlet: impl Outlet) -> Option<Self> {
         let connection = Self::new(io, peer, outlet)?;
@@ -138,7 +145,8 @@ impl Connection {
         Some(connection)
     }
 
-    /// Takes up a link that is a websocket already. `ahead` are bytes of its peer that have been read with the request.
+    /// Takes up a link that is a websocket already. `ahead` are bytes of its peer that have been
+    /// read with the request.
     pub(crate) fn upgraded(mut place: Place, wire: Wire, mut ahead: BytesMut) -> Self {
         place.dropped = Cause::Failed;
         if place.link.held() > 0 {
@@ -184,7 +192,8 @@ impl Connection {
         self.steps >= STEPS_A_POLL || !self.later.is_empty() || self.waits
     }
 
-    /// Whether the body that is coming stays what it is for now: taken apart it is many times as large.
+    /// Whether the body that is coming stays what it is for now: taken apart it is many times as
+    /// large.
     fn must_wait(&mut self) -> bool {
         self.waits = self.place.io.kept.delays(self.conn.held_bytes());
         self.waits
@@ -198,7 +207,8 @@ impl Connection {
         }
     }
 
-    /// Does everything that can be done now. Ready means that the connection has ended and the socket can go.
+    /// Does everything that can be done now. Ready means that the connection has ended and the
+    /// socket can go.
     pub fn poll<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<()> {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.place.link.set_waker(cx.waker());
@@ -236,7 +246,8 @@ impl Connection {
                     Poll::Pending => {
                         self.limit_end();
                         if self.read_blocked >= self.place.io.config.max_blocked_bytes {
-                            // Whoever does not read has said enough. That the connection breaks is heard from its other side.
+                            // Whoever does not read has said enough. That the connection breaks is
+                            // heard from its other side.
                             return Poll::Pending;
                         }
                     }
@@ -317,12 +328,14 @@ impl Connection {
         }
     }
 
-    /// What is incomplete counts in steps, so that whoever sends small messages asks nobody. Whoever sends too much of it goes.
+    /// What is incomplete counts in steps, so that whoever sends small messages asks nobody.
+    /// Whoever sends too much of it goes.
     fn count_received(&mut self) {
         if self.has_room() {
             return;
         }
-        // The work of a payload is several times as large as the payload. What is not kept for later is done now, and nothing of it is left.
+        // The work of a payload is several times as large as the payload. What is not kept for
+        // later is done now, and nothing of it is left.
         while !self.later.is_empty() {
             self.later.go_on();
         }
@@ -381,13 +394,15 @@ impl Connection {
                 break;
             }
         }
-        // A websocket may have been awaited: the last bytes of an old one's handshake come behind its head.
+        // A websocket may have been awaited: the last bytes of an old one's handshake come behind
+        // its head.
         if !self.conn.is_websocket() || self.stage == Stage::Head {
             self.note_stage(bytes);
         }
     }
 
-    /// Whether the next request is read although the one before it has no answer: that is a GET which is held.
+    /// Whether the next request is read although the one before it has no answer: that is a GET
+    /// which is held.
     fn reads_ahead(&mut self, bytes: &[u8]) -> bool {
         !bytes.is_empty() && self.conn.is_waiting() && self.place.holds() && self.conn.handle_held()
     }
@@ -427,7 +442,8 @@ impl Connection {
         }
     }
 
-    /// If the handlers have run, what they have sent is the answer to the GET, or there is none of theirs.
+    /// If the handlers have run, what they have sent is the answer to the GET, or there is none of
+    /// theirs.
     fn answer_overtaken(&mut self) {
         if self.later.is_empty()
             && let Some(answers) = self.overtaken.take()
@@ -485,7 +501,8 @@ impl Connection {
         overtaken
     }
 
-    /// Hears what was written: the answer that the next request has waited for, or the upgrade. True if there was news.
+    /// Hears what was written: the answer that the next request has waited for, or the upgrade.
+    /// True if there was news.
     fn catch_up(&mut self) -> bool {
         if self.conn.is_websocket() {
             return false;
@@ -506,7 +523,8 @@ impl Connection {
         answered
     }
 
-    /// Before the task goes to sleep with bytes that wait for an answer: true if the answer is there already.
+    /// Before the task goes to sleep with bytes that wait for an answer: true if the answer is
+    /// there already.
     fn must_catch_up(&self) -> bool {
         self.conn.is_waiting() && !self.rest.is_empty() && self.place.link.await_news()
     }
@@ -538,7 +556,8 @@ impl Connection {
         turn::run(self.place.io.runtime, |turn| turn.touch_link(link, None));
     }
 
-    /// The socket is full, and so is the whole server: an answer that its peer does not take is not kept. Of websockets the shard chooses.
+    /// The socket is full, and so is the whole server: an answer that its peer does not take is not
+    /// kept. Of websockets the shard chooses.
     fn is_unwelcome(&self) -> bool {
         !self.conn.is_websocket() && self.place.io.tally.traffic.waiting.is_exceeded()
     }
@@ -551,7 +570,8 @@ impl Connection {
         }
     }
 
-    /// The last byte is written. Closing at once could destroy it on its way, if the peer is still sending: it gets a moment.
+    /// The last byte is written. Closing at once could destroy it on its way, if the peer is still
+    /// sending: it gets a moment.
     fn begin_to_linger(&mut self) {
         if !self.lingering {
             self.lingering = true;

@@ -1,4 +1,5 @@
-//! All connections there are: who they belong to, how many there may be, and when to look after them.
+//! All connections there are: who they belong to, how many there may be, and when to look after
+//! them.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
@@ -27,10 +28,12 @@ pub(crate) const fn in_steps(bytes: usize) -> usize {
     }
 }
 
-/// The connections of a server, counted in total and by address. It holds an address only as long as that has connections.
+/// The connections of a server, counted in total and by address. It holds an address only as long
+/// as that has connections.
 #[derive(Default)]
 pub(crate) struct Connections {
-    /// The lowest vacant one is taken first, so that those at the end become vacant after a crowd and give their memory back.
+    /// The lowest vacant one is taken first, so that those at the end become vacant after a crowd
+    /// and give their memory back.
     slots: Vec<Option<Entry>>,
     free: BTreeSet<usize>,
     count: usize,
@@ -140,7 +143,8 @@ impl Connections {
         }
     }
 
-    /// A connection has received so many bytes of what is not complete. False if that is more than there is room for: then nothing is changed.
+    /// A connection has received so many bytes of what is not complete. False if that is more than
+    /// there is room for: then nothing is changed.
     #[must_use]
     pub(crate) fn receive(&mut self, slot: usize, bytes: usize, options: &Options) -> bool {
         let Some(Some(entry)) = self.slots.get_mut(slot) else {
@@ -186,7 +190,8 @@ impl Connections {
     }
 }
 
-/// When to look after which connection, the earliest first. Each has at most one entry to be looked at and one to be cut.
+/// When to look after which connection, the earliest first. Each has at most one entry to be looked
+/// at and one to be cut.
 #[derive(Default)]
 pub(crate) struct Deadlines(BinaryHeap<Deadline>);
 

@@ -1,12 +1,15 @@
-//! Which shards have members of a room: so that an emit to a room of two asks two shards at most, not all of them.
+//! Which shards have members of a room: so that an emit to a room of two asks two shards at most,
+//! not all of them.
 //!
 //! ```text
 //!   (namespace, room) ─ hash ─► bucket ─► one bit for each shard
 //! ```
-//! A shard's bit in a bucket is set while the shard has rooms that fall into it. Rooms may share a bucket: then a shard is asked in vain, and that is
-//! all. So the directory has a fixed size, and no lock.
+//! A shard's bit in a bucket is set while the shard has rooms that fall into it. Rooms may share a
+//! bucket: then a shard is asked in vain, and that is all. So the directory has a fixed size, and
+//! no lock.
 //!
-//! Bits change while their shard is locked, before whoever joins or leaves goes on. So a join that has returned is seen by every emit that comes after it.
+//! Bits change while their shard is locked, before whoever joins or leaves goes on. So a join that
+//! has returned is seen by every emit that comes after it.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -105,7 +108,8 @@ struct Shards([u64; MAX_WORDS]);
 impl Shards {
     const ALL: Self = Self([u64::MAX; MAX_WORDS]);
 
-    /// Those that may have members of the target: of one of its rooms, or the socket whose id a room's name is.
+    /// Those that may have members of the target: of one of its rooms, or the socket whose id a
+    /// room's name is.
     fn of(target: &Target, directory: &Directory, router: &Router) -> Self {
         if target.rooms.is_empty() {
             return Self::ALL;

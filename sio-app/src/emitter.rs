@@ -21,8 +21,9 @@ use crate::turn;
 
 /// A choice of sockets, and how to send to them.
 ///
-/// The same builder starts from [`Io`](crate::Io) and [`Namespace`](crate::Namespace) (everybody), and from [`Socket`] (itself; with
-/// [`to`](Self::to), [`except`](Self::except) or [`broadcast`](Self::broadcast) everybody meant but itself).
+/// The same builder starts from [`Io`](crate::Io) and [`Namespace`](crate::Namespace) (everybody),
+/// and from [`Socket`] (itself; with [`to`](Self::to), [`except`](Self::except) or
+/// [`broadcast`](Self::broadcast) everybody meant but itself).
 ///
 /// ```
 /// # use sio_app::{Io, Socket};
@@ -92,8 +93,9 @@ impl Emitter {
         self
     }
 
-    /// The members of this room; said again, of either room. A socket's id is a room, too, of this socket alone: the public one
-    /// ([`Socket::id`]), and the one by which the client knows itself ([`Socket::wire_id`]).
+    /// The members of this room; said again, of either room. A socket's id is a room, too, of this
+    /// socket alone: the public one ([`Socket::id`]), and the one by which the client knows itself
+    /// ([`Socket::wire_id`]).
     pub fn to(mut self, room: impl AsRef<str>) -> Self {
         self.target.rooms.push(room.as_ref().into());
         self.broadcast()
@@ -105,8 +107,9 @@ impl Emitter {
         self.broadcast()
     }
 
-    /// Only those who can take it right now: for a state that the next message replaces anyway. Of several in a row the first is sent, as long as the
-    /// code that sends them has not returned (outside of handlers, for a millisecond).
+    /// Only those who can take it right now: for a state that the next message replaces anyway. Of
+    /// several in a row the first is sent, as long as the code that sends them has not returned
+    /// (outside of handlers, for a millisecond).
     pub const fn volatile(mut self) -> Self {
         self.volatile = true;
         self
@@ -126,8 +129,9 @@ impl Emitter {
 
     /// Sends an event.
     ///
-    /// It is encoded once for all. A socket that cannot keep up is closed and does not hold up the others. What is wrong with the event
-    /// itself (arguments, a reserved name, more bytes than a session's queue may hold) is reported to [`Io::on_error`](crate::Io::on_error).
+    /// It is encoded once for all. A socket that cannot keep up is closed and does not hold up the
+    /// others. What is wrong with the event itself (arguments, a reserved name, more bytes than a
+    /// session's queue may hold) is reported to [`Io::on_error`](crate::Io::on_error).
     pub fn emit<A: Serialize>(self, event: &str, args: A) {
         if let Err(error) = self.try_emit(event, &args)
             && let Some(io) = self.io.upgrade()
@@ -150,7 +154,8 @@ impl Emitter {
         }
         let Some(io) = self.io.upgrade() else { return Ok(()) };
         let draft = with_scratch(|scratch| Draft::new(event, args, scratch))?;
-        // Bytes in them may be of a kind of the user's own, whose end is the user's code, and comes under no lock.
+        // Bytes in them may be of a kind of the user's own, whose end is the user's code, and comes
+        // under no lock.
         let kept = draft.args().clone();
         let Some(names) = &self.many else {
             return self.emit_in(&io, &self.target, draft);
@@ -174,7 +179,8 @@ impl Emitter {
 
     /// Sends an event to one namespace.
     fn emit_in(&self, io: &Inner, target: &Target, draft: Draft) -> Result<(), EmitError> {
-        // A comma ends a name where it is written, so nobody can be in such a namespace, whoever chose its name.
+        // A comma ends a name where it is written, so nobody can be in such a namespace, whoever
+        // chose its name.
         if target.namespace.contains(',') {
             return Ok(());
         }
@@ -215,8 +221,8 @@ impl Emitter {
         encoded
     }
 
-    /// Sends an event to one socket and waits for its acknowledgement; only for a choice that is one socket, as
-    /// [`Socket::timeout`] and [`Socket::volatile`] leave it.
+    /// Sends an event to one socket and waits for its acknowledgement; only for a choice that is
+    /// one socket, as [`Socket::timeout`] and [`Socket::volatile`] leave it.
     ///
     /// For other choices the future fails with [`EmitError::Unsupported`].
     pub fn emit_with_ack<T: DeserializeOwned + 'static, A: Serialize>(self, event: &str, args: A) -> AckFuture<T> {

@@ -24,7 +24,8 @@ impl EngineSocket {
     /// # Errors
     /// If the session is gone, or its queue is full.
     pub fn send(&self, message: EngineMessage) -> Result<(), EmitError> {
-        // Its bytes may be of a kind of the user's own, whose end is the user's code, and comes under no lock.
+        // Its bytes may be of a kind of the user's own, whose end is the user's code, and comes
+        // under no lock.
         let kept = message.clone();
         let sent = turn::act(self.cell.runtime, |turn| {
             self.cell

@@ -1,6 +1,8 @@
-//! What is done for a socket before it has been let in: a middleware may join rooms and send, and neither has happened if it refuses.
+//! What is done for a socket before it has been let in: a middleware may join rooms and send, and
+//! neither has happened if it refuses.
 //!
-//! Nothing of this is the shard's before the socket is: a broadcast must not reach somebody who is not in.
+//! Nothing of this is the shard's before the socket is: a broadcast must not reach somebody who is
+//! not in.
 
 use bytestring::ByteString;
 use sio_proto::Config;

@@ -15,22 +15,26 @@ pub enum EmitError {
     #[error("the queue of the session is full")]
     Full,
     /// Written for the client's generation, it is larger than a session's queue may be
-    /// ([`Config::max_queued_bytes`](sio_proto::Config::max_queued_bytes)). Nobody of that generation has got it, and nobody has been disconnected for it.
+    /// ([`Config::max_queued_bytes`](sio_proto::Config::max_queued_bytes)). Nobody of that
+    /// generation has got it, and nobody has been disconnected for it.
     #[error("the message is larger than the queue of a session")]
     TooLarge,
     /// It was volatile, and the transport is busy.
     #[error("the transport is busy and the message was volatile")]
     Dropped,
-    /// The client's generation, or the server's [`Config::parser`](sio_proto::Config::parser), cannot carry it.
+    /// The client's generation, or the server's [`Config::parser`](sio_proto::Config::parser),
+    /// cannot carry it.
     #[error("the client's generation cannot carry this message")]
     Unsupported,
     /// The arguments cannot be written as JSON.
     #[error("arguments: {0}")]
     Args(#[from] ArgsError),
-    /// The name belongs to the protocol: `connect`, `disconnect` and a few more (docs/protocol/socket-io.md §4).
+    /// The name belongs to the protocol: `connect`, `disconnect` and a few more
+    /// (docs/protocol/socket-io.md §4).
     #[error("the event name {0:?} is reserved")]
     Reserved(String),
-    /// The room's name is the id of another socket, there or gone. What is sent to an id is for its socket alone.
+    /// The room's name is the id of another socket, there or gone. What is sent to an id is for its
+    /// socket alone.
     #[error("no room is named as the id of a socket")]
     ReservedRoom,
 }
@@ -48,7 +52,8 @@ impl From<SendError> for EmitError {
     }
 }
 
-/// What went wrong in a handler. [`Io::on_error`](crate::Io::on_error) gets it; without that, it is logged.
+/// What went wrong in a handler. [`Io::on_error`](crate::Io::on_error) gets it; without that, it is
+/// logged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandlerError {

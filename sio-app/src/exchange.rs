@@ -1,4 +1,5 @@
-//! One request that another HTTP server has read, and its answer as a value: how an application's own server takes Socket.IO in.
+//! One request that another HTTP server has read, and its answer as a value: how an application's
+//! own server takes Socket.IO in.
 //!
 //! ```text
 //!   head ─► Io::exchange ──► Exchange ─ body ─► turn (shard, handlers) ─► Link ─► Answer
@@ -6,9 +7,10 @@
 //!              └── not Socket.IO's: the head comes back                     ├── a websocket: attach(socket) ─► Connection
 //!                                                                           └── without end: into_body ─► EndlessBody
 //! ```
-//! No byte of HTTP is written or read here. A request that waits for its answer holds a link and a seat in its shard, no buffer and no task of
-//! its own. What follows an upgrade is a [`Connection`] like any other: the same frames, the same backpressure, the same direct writes. An endless
-//! body is one as well, whose socket is a pipe.
+//! No byte of HTTP is written or read here. A request that waits for its answer holds a link and a
+//! seat in its shard, no buffer and no task of its own. What follows an upgrade is a [`Connection`]
+//! like any other: the same frames, the same backpressure, the same direct writes. An endless body
+//! is one as well, whose socket is a pipe.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -36,7 +38,8 @@ pub enum Exchanged {
     Ours(Exchange),
     /// It is not; here it is again.
     Foreign(Box<http::Request>),
-    /// There are as many connections as may be, in total or from this address ([`Options`](crate::Options)): the answer is 503.
+    /// There are as many connections as may be, in total or from this address
+    /// ([`Options`](crate::Options)): the answer is 503.
     Full,
 }
 
@@ -69,26 +72,31 @@ enum GoesOn {
 pub enum Answer {
     /// A complete response.
     Response(Box<Response>),
-    /// The request becomes a websocket: answer 101 with these headers, and give the socket to [`Exchange::attach`].
+    /// The request becomes a websocket: answer 101 with these headers, and give the socket to
+    /// [`Exchange::attach`].
     Upgrade(Box<Upgrade>),
-    /// A response without end: answer 200 with these headers, and the body that [`Exchange::into_body`] is.
+    /// A response without end: answer 200 with these headers, and the body that
+    /// [`Exchange::into_body`] is.
     Stream(Box<Stream>),
-    /// There is no answer: the session has ended the request, or the server is being [aborted](Io::abort). Close the connection.
+    /// There is no answer: the session has ended the request, or the server is being
+    /// [aborted](Io::abort). Close the connection.
     Aborted,
 }
 
 /// Requests that another HTTP server has read.
 impl Io {
-    /// Whether a request with this target may be Socket.IO's: a quick look, for which it need not be taken apart.
+    /// Whether a request with this target may be Socket.IO's: a quick look, for which it need not
+    /// be taken apart.
     #[must_use]
     pub fn concerns(&self, target: &str) -> bool {
         self.0.router.concerns(target)
     }
 
-    /// Takes up a request that another HTTP server has read. Its body comes later ([`Exchange::body`]); the one in `head` is not looked at.
+    /// Takes up a request that another HTTP server has read. Its body comes later
+    /// ([`Exchange::body`]); the one in `head` is not looked at.
     ///
-    /// `extension` is called for requests that may open a session: what it returns is kept with that session,
-    /// [`Socket::extension`](crate::Socket::extension) finds it.
+    /// `extension` is called for requests that may open a session: what it returns is kept with
+    /// that session, [`Socket::extension`](crate::Socket::extension) finds it.
     #[must_use]
     pub fn exchange(
         &self,
@@ -106,7 +114,8 @@ impl Io {
         self.take(request).map_or(Exchanged::Full, Exchanged::Ours)
     }
 
-    /// Takes up any request: what is not Socket.IO's is answered by [`Io::on_request`]. `None` if there are as many connections as may be.
+    /// Takes up any request: what is not Socket.IO's is answered by [`Io::on_request`]. `None` if
+    /// there are as many connections as may be.
     #[must_use]
     pub fn take_up(&self, head: http::Request, peer: Peer, extension: Option<Extension>) -> Option<Exchange> {
         let mut request = Request::new(&self.0.config, head, peer);
@@ -132,8 +141,8 @@ impl Io {
 }
 
 impl Exchange {
-    /// The body has not come with the head: its session has to know that a request is under way. Poll the exchange beside reading the
-    /// body, for it may be answered before.
+    /// The body has not come with the head: its session has to know that a request is under way.
+    /// Poll the exchange beside reading the body, for it may be answered before.
     pub fn body_started(&mut self) {
         let Self { place, request, .. } = self;
         if let Some(request) = request {
@@ -141,8 +150,10 @@ impl Exchange {
         }
     }
 
-    /// So many bytes of the body are kept by the caller until it is whole. False if that is more than there is room for
-    /// ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)): drop what is there, and the exchange, and answer 503.
+    /// So many bytes of the body are kept by the caller until it is whole. False if that is more
+    /// than there is room for
+    /// ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)): drop what is there,
+    /// and the exchange, and answer 503.
     #[must_use]
     pub fn receive(&mut self, bytes: usize) -> bool {
         let counted = in_steps(bytes);
@@ -157,8 +168,9 @@ impl Exchange {
         has_room
     }
 
-    /// The whole body, empty if there is none, or that it is larger than [`max_body_bytes`](http::Limits::max_body_bytes), for which the
-    /// answer is 413. The request goes to its session. Only the first call counts.
+    /// The whole body, empty if there is none, or that it is larger than
+    /// [`max_body_bytes`](http::Limits::max_body_bytes), for which the answer is 413. The request
+    /// goes to its session. Only the first call counts.
     pub fn body(&mut self, body: Result<Bytes, http::BodyTooLarge>) {
         let Some(mut request) = self.request.take() else { return };
         let size = body.as_ref().map_or(0, Bytes::len);
@@ -220,8 +232,8 @@ impl Exchange {
         }
     }
 
-    /// The socket is there, after [`Answer::Upgrade`]; `None` after any other. `ahead` is what has been read of it already. The connection
-    /// has to be polled to its end.
+    /// The socket is there, after [`Answer::Upgrade`]; `None` after any other. `ahead` is what has
+    /// been read of it already. The connection has to be polled to its end.
     ///
     /// What was sent to the client meanwhile has waited in its session, and leaves now.
     #[must_use]
@@ -244,14 +256,16 @@ impl Exchange {
     }
 }
 
-/// The body of an answer without end (htmlfile, xhr-multipart). Dropping it tells its session that the client has gone.
+/// The body of an answer without end (htmlfile, xhr-multipart). Dropping it tells its session that
+/// the client has gone.
 pub struct EndlessBody {
     connection: Connection,
     source: PipeSource,
 }
 
 impl EndlessBody {
-    /// The next bytes; `None` at the end. As much as a socket's buffer waits here, all else in the session.
+    /// The next bytes; `None` at the end. As much as a socket's buffer waits here, all else in the
+    /// session.
     pub fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let ended = self.connection.poll(cx, &mut self.source).is_ready();
         match self.source.poll_bytes(cx) {
@@ -276,7 +290,8 @@ impl fmt::Debug for Exchange {
     }
 }
 
-/// An outlet that comes later. Until then it is a full socket: what is written waits as it would for one.
+/// An outlet that comes later. Until then it is a full socket: what is written waits as it would
+/// for one.
 #[derive(Default)]
 struct Late(OnceLock<Box<dyn Outlet>>);
 

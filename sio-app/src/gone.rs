@@ -1,4 +1,5 @@
-//! The end of a socket, awaited: how a handler that takes long hears that nobody waits for it any more.
+//! The end of a socket, awaited: how a handler that takes long hears that nobody waits for it any
+//! more.
 
 use std::collections::BTreeMap;
 use std::fmt;

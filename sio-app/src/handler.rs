@@ -10,9 +10,10 @@
 //!
 //! Arguments are owned, because a handler may keep them: `&str` does not work, `String` does.
 //!
-//! The result is nothing, or a `Result` whose error is reported to [`Io::on_error`](crate::Io::on_error). With `async` before them, or returning a
-//! future, they may wait. `async move |…|` that captures does not compile, because the future may outlive the call. Take a clone for each future, in a closure that
-//! returns it:
+//! The result is nothing, or a `Result` whose error is reported to
+//! [`Io::on_error`](crate::Io::on_error). With `async` before them, or returning a future, they may
+//! wait. `async move |…|` that captures does not compile, because the future may outlive the call.
+//! Take a clone for each future, in a closure that returns it:
 //!
 //! ```
 //! # use sio_app::{Io, Socket};
@@ -35,13 +36,16 @@
 //! | there is no handler for the event | goes on | is not answered | nothing |
 //! | a middleware panics, or the function of [`Io::of_fn`](crate::Io::of_fn) | is refused, and told `Internal server error` | | [`HandlerError::Panicked`] |
 //!
-//! The application hears in [`Io::on_error`](crate::Io::on_error), or else in the log. A client whose acknowledgement is not answered waits until its own timeout, and for ever if it has
-//! none. Who wants to tell it that its arguments are wrong takes [`RawArgs`](crate::RawArgs) or `serde_json::Value`, and looks at them. Other sockets of the same session go on, but for clients of 0.6 to 0.9
-//! whose handler of `/` panics: theirs is the whole session.
+//! The application hears in [`Io::on_error`](crate::Io::on_error), or else in the log. A client
+//! whose acknowledgement is not answered waits until its own timeout, and for ever if it has none.
+//! Who wants to tell it that its arguments are wrong takes [`RawArgs`](crate::RawArgs) or
+//! `serde_json::Value`, and looks at them. Other sockets of the same session go on, but for clients
+//! of 0.6 to 0.9 whose handler of `/` panics: theirs is the whole session.
 //!
 //! # What takes long
 //!
-//! A handler that blocks stops everybody whom its thread serves; see [the crate's page](crate#handlers-that-take-long).
+//! A handler that blocks stops everybody whom its thread serves; see [the crate's
+//! page](crate#handlers-that-take-long).
 //!
 //! The marker `M` of the traits here says which shape it is; it is always inferred.
 
@@ -130,7 +134,8 @@ fn done(result: impl Outcome) -> Started {
     Started::Done(outcome(result))
 }
 
-/// Polls a future once, in place. The waker does nothing: a future that has to wait is polled again by the task it becomes.
+/// Polls a future once, in place. The waker does nothing: a future that has to wait is polled again
+/// by the task it becomes.
 fn start<R: Outcome>(future: impl Future<Output = R> + Send + 'static) -> Started {
     let mut future: HandlerFuture = Box::pin(async move { outcome(future.await) });
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -236,7 +241,8 @@ pub trait ConnectHandler<M>: Send + std::marker::Sync + 'static {
     fn call(&self, socket: Socket) -> Started;
 }
 
-/// A function that is told of the end of a connection: `|socket: Socket, reason: Reason|`, `|socket: Socket|` or `||`, `async` or not.
+/// A function that is told of the end of a connection: `|socket: Socket, reason: Reason|`,
+/// `|socket: Socket|` or `||`, `async` or not.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot handle a disconnection",
     label = "not a disconnect handler",
@@ -317,8 +323,8 @@ pub enum StartedMiddleware {
     Waiting(Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>),
 }
 
-/// A function that decides whether a socket may join: `|socket: Socket|`, `async` or not, with a `Result` whose error becomes a
-/// [`Refusal`].
+/// A function that decides whether a socket may join: `|socket: Socket|`, `async` or not, with a
+/// `Result` whose error becomes a [`Refusal`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a middleware",
     label = "not a middleware",

@@ -42,7 +42,8 @@ use crate::work::guarded;
 
 /// A Socket.IO server without a network: namespaces, sockets, and the means to reach them.
 ///
-/// It is a handle, cheap to clone, and may be kept in handlers. The adapters put a network around it.
+/// It is a handle, cheap to clone, and may be kept in handlers. The adapters put a network around
+/// it.
 ///
 /// ```
 /// # use sio_app::{Io, Socket};
@@ -164,13 +165,15 @@ impl Io {
 
     /// The namespace of this name. `chat` means `/chat`.
     ///
-    /// This is a handle: asking for it makes no namespace. The namespace exists once something is registered for it
-    /// ([`Namespace::create`] if there is nothing to register), or a pattern or a function covers its name; a client that asks for
-    /// another name is refused. So a name that came from a client may be addressed, and leaves nothing behind.
+    /// This is a handle: asking for it makes no namespace. The namespace exists once something is
+    /// registered for it ([`Namespace::create`] if there is nothing to register), or a pattern or a
+    /// function covers its name; a client that asks for another name is refused. So a name that
+    /// came from a client may be addressed, and leaves nothing behind.
     ///
-    /// Names and rules ([`Io::of_pattern`], [`Io::of_fn`]) count in the order in which they were registered. What is registered for a
-    /// name before any rule that covers it is a namespace of its own. What is registered for a name that a rule covers
-    /// already is added to what the rule says: the rule's middleware runs first, and has to agree, too; handlers take the place of
+    /// Names and rules ([`Io::of_pattern`], [`Io::of_fn`]) count in the order in which they were
+    /// registered. What is registered for a name before any rule that covers it is a namespace of
+    /// its own. What is registered for a name that a rule covers already is added to what the rule
+    /// says: the rule's middleware runs first, and has to agree, too; handlers take the place of
     /// the rule's handlers for the same event.
     ///
     /// ```
@@ -185,20 +188,22 @@ impl Io {
         Namespace::named(Arc::clone(&self.0), registry::normalized(name))
     }
 
-    /// All namespaces whose names fit a pattern, in which each `*` stands for any text without a slash: `/tenant-*`.
+    /// All namespaces whose names fit a pattern, in which each `*` stands for any text without a
+    /// slash: `/tenant-*`.
     ///
-    /// They share handlers; sockets and rooms are each one's own. What is sent to the handle reaches all of them. One that has
-    /// a handler of its own under its name is [`Io::of`]'s to explain. A name is matched in time that is proportional to its
-    /// length.
+    /// They share handlers; sockets and rooms are each one's own. What is sent to the handle
+    /// reaches all of them. One that has a handler of its own under its name is [`Io::of`]'s to
+    /// explain. A name is matched in time that is proportional to its length.
     pub fn of_pattern(&self, pattern: &str) -> Namespace {
         let pattern = registry::normalized(pattern);
         self.of_fn(move |name, _| registry::fits(&pattern, name))
     }
 
-    /// All namespaces that a function agrees to. It sees the name and the socket that asks for it, with its
-    /// [`auth`](Socket::auth) and [`handshake`](Socket::handshake); rules are asked in the order in which they were added, when a client
-    /// asks for a namespace and never else. A function that says no leaves the decision to the rules and the name behind it: what
-    /// refuses clients is a middleware ([`Namespace::with`]).
+    /// All namespaces that a function agrees to. It sees the name and the socket that asks for it,
+    /// with its [`auth`](Socket::auth) and [`handshake`](Socket::handshake); rules are asked in the
+    /// order in which they were added, when a client asks for a namespace and never else. A
+    /// function that says no leaves the decision to the rules and the name behind it: what refuses
+    /// clients is a middleware ([`Namespace::with`]).
     ///
     /// ```
     /// # use sio_app::Io;
@@ -259,8 +264,8 @@ impl Io {
         self.all().sockets()
     }
 
-    /// The connected socket with this id, whatever its namespace: with this [`Socket::id`], or the id by which the client knows
-    /// itself ([`Socket::wire_id`]).
+    /// The connected socket with this id, whatever its namespace: with this [`Socket::id`], or the
+    /// id by which the client knows itself ([`Socket::wire_id`]).
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<Socket> {
         let cell = self.0.cells.get(self.0.router.shard_of(id)?)?;
@@ -298,7 +303,8 @@ impl Io {
 
 /// The application's decisions.
 impl Io {
-    /// Answers requests that are not Socket.IO's. Without this they get 404, or 405 if their method is none that this server knows.
+    /// Answers requests that are not Socket.IO's. Without this they get 404, or 405 if their method
+    /// is none that this server knows.
     ///
     /// The function is called in place and must not wait.
     ///
@@ -322,7 +328,8 @@ impl Io {
         drop(old);
     }
 
-    /// Is told what goes wrong in handlers: the socket it was for, the event's name, and what. Without this it is logged.
+    /// Is told what goes wrong in handlers: the socket it was for, the event's name, and what.
+    /// Without this it is logged.
     pub fn on_error(&self, tell: impl Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync + 'static) {
         let old = self.0.hooks.write().error.replace(Arc::new(tell));
         drop(old);
@@ -338,8 +345,8 @@ impl Io {
 
 /// After the end.
 impl Io {
-    /// Lets go of all handlers and sockets. Handlers often hold the [`Io`] that holds them; this breaks the ring. Adapters do it
-    /// when they have come to their end.
+    /// Lets go of all handlers and sockets. Handlers often hold the [`Io`] that holds them; this
+    /// breaks the ring. Adapters do it when they have come to their end.
     pub fn clear(&self) {
         self.0.cells.iter().for_each(|cell| cell.clear());
         self.0.namespaces.clear();
@@ -360,8 +367,9 @@ impl Io {
 
 /// Time, for handlers.
 impl Io {
-    /// Waits so long, whatever the runtime, on the time of the server: it passes only while the server is served. In a handler of a socket, [`Socket::sleep`] is the
-    /// better choice, because it stays with the socket's own shard.
+    /// Waits so long, whatever the runtime, on the time of the server: it passes only while the
+    /// server is served. In a handler of a socket, [`Socket::sleep`] is the better choice, because
+    /// it stays with the socket's own shard.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -377,7 +385,8 @@ impl Io {
     }
 }
 
-/// Time, for adapters that do not leave it to [`Io::keep_time`]: one task per shard, and one for what is only roughly on time.
+/// Time, for adapters that do not leave it to [`Io::keep_time`]: one task per shard, and one for
+/// what is only roughly on time.
 impl Io {
     /// How many shards there are.
     #[must_use]
@@ -385,7 +394,8 @@ impl Io {
         self.0.cells.len()
     }
 
-    /// Does what is due in a shard, and says when to come again. `waker` is woken if that becomes earlier.
+    /// Does what is due in a shard, and says when to come again. `waker` is woken if that becomes
+    /// earlier.
     pub fn handle_timeout(&self, shard: usize, waker: &Waker) -> Option<Time> {
         let cell = self.0.cells.get(shard)?;
         turn::run(self.0.runtime, |turn| {
@@ -395,7 +405,8 @@ impl Io {
         cell.arm(waker)
     }
 
-    /// Ends connections whose peers take longer than [`Options`] allow. Call it about once a second.
+    /// Ends connections whose peers take longer than [`Options`] allow. Call it about once a
+    /// second.
     pub fn sweep(&self) {
         let now = (self.0.runtime.now)();
         self.0.sweep_shutdown(now);
@@ -422,8 +433,8 @@ impl Io {
 }
 
 impl Inner {
-    /// Tells a peer that its body has taken too long, as far as its socket takes the answer at once (docs/protocol/engine-io.md §4.4). Its
-    /// session hears of it when the connection is cut.
+    /// Tells a peer that its body has taken too long, as far as its socket takes the answer at once
+    /// (docs/protocol/engine-io.md §4.4). Its session hears of it when the connection is cut.
     fn refuse_late_body(&self, link: &Arc<Link>) {
         let mut answer = BytesMut::new();
         let date = self.tally.traffic.date();
@@ -454,12 +465,14 @@ impl Inner {
         files.answer(&self.config.path, request)
     }
 
-    /// The answer to a request that is not Socket.IO's: a file of the client's, or what the application says.
+    /// The answer to a request that is not Socket.IO's: a file of the client's, or what the
+    /// application says.
     pub(crate) fn answer(&self, request: &Request) -> HttpResponse {
         if let Some(answer) = self.client_file(&request.http) {
             return answer;
         }
-        // It asks about the server as a whole (RFC 9110 §9.3.7), which is none of the application's pages.
+        // It asks about the server as a whole (RFC 9110 §9.3.7), which is none of the application's
+        // pages.
         if request.http.method == Method::Options && &*request.http.target == "*" {
             return HttpResponse::new(204).header("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS");
         }
@@ -501,7 +514,8 @@ impl Inner {
             return;
         }
         let namespace = socket.map_or("", Socket::namespace);
-        // A name for which there is no handler is a client's word, and so is what arguments are that do not fit.
+        // A name for which there is no handler is a client's word, and so is what arguments are
+        // that do not fit.
         let is_ours = socket.is_none_or(|socket| socket.0.table().is_none_or(|table| table.knows(event)));
         let event = if is_ours { event } else { "(any)" };
         let rated = match error {
@@ -545,7 +559,8 @@ impl Inner {
         });
     }
 
-    /// Has a connection looked at again: when its peer will be late, and in any case before whatever it may begin to be late with from here on.
+    /// Has a connection looked at again: when its peer will be late, and in any case before
+    /// whatever it may begin to be late with from here on.
     pub(crate) fn look_after(&self, link: &Arc<Link>, now: Time, late: Option<Time>) {
         let Options {
             idle_timeout,
@@ -563,7 +578,8 @@ impl Inner {
         self.cut_after(link, self.options.linger_timeout);
     }
 
-    /// A connection ends with what its peer has yet to read: it has as long for that as for a next request.
+    /// A connection ends with what its peer has yet to read: it has as long for that as for a next
+    /// request.
     pub(crate) fn end_soon(&self, link: &Arc<Link>) {
         self.cut_after(link, self.options.idle_timeout);
     }

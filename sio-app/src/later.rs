@@ -1,6 +1,7 @@
 //! What a connection or a request has left for later, counted with that of all others.
 //!
-//! The work of a payload is several times as large as the payload. So while much of it is kept, no other large payload is taken apart.
+//! The work of a payload is several times as large as the payload. So while much of it is kept, no
+//! other large payload is taken apart.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +28,8 @@ impl Kept {
 
 /// What one of them has left. When it goes away, a task does the rest: what has arrived is heard.
 pub(crate) struct Later {
-    work: Option<Leftover>,
+    /// Boxed: it is large, and few have one.
+    work: Option<Box<Leftover>>,
     kept: Arc<Kept>,
 }
 
@@ -43,13 +45,13 @@ impl Later {
 
     /// About how many bytes of a peer's it keeps.
     pub(crate) fn bytes(&self) -> usize {
-        self.work.as_ref().map_or(0, Leftover::bytes)
+        self.work.as_ref().map_or(0, |work| work.bytes())
     }
 
     /// This has been left, and nothing was before.
     pub(crate) fn put(&mut self, work: Option<Leftover>) {
         debug_assert!(self.work.is_none(), "nothing is begun before the rest is done");
-        self.work = work;
+        self.work = work.map(Box::new);
         self.kept.0.fetch_add(self.bytes(), Ordering::Relaxed);
     }
 
@@ -60,7 +62,7 @@ impl Later {
         }
     }
 
-    fn take(&mut self) -> Option<Leftover> {
+    fn take(&mut self) -> Option<Box<Leftover>> {
         self.kept.0.fetch_sub(self.bytes(), Ordering::Relaxed);
         self.work.take()
     }

@@ -1,7 +1,9 @@
 //! What the adapters of `sio` share, and what their users see.
 //!
-//! [`sio_proto`] is the protocol as a value; an adapter (`sio-tokio`, `sio-async-std`) is a socket and a clock. Between them stands this crate: locks,
-//! handlers, handles. It knows no runtime ([`Runtime`] is three function pointers) and does no I/O ([`Source`] and [`Outlet`] are the two ends of a socket) but to read [`ClientFiles`], before there is a server.
+//! [`sio_proto`] is the protocol as a value; an adapter (`sio-tokio`, `sio-async-std`) is a socket
+//! and a clock. Between them stands this crate: locks, handlers, handles. It knows no runtime
+//! ([`Runtime`] is three function pointers) and does no I/O ([`Source`] and [`Outlet`] are the two
+//! ends of a socket) but to read [`ClientFiles`], before there is a server.
 //!
 //! # For users
 //!
@@ -36,13 +38,15 @@
 //!   Io::keep_time: Io::handle_timeout, sleep until what it says        one task per shard
 //!                  Io::sweep, once a second                            one task
 //! ```
-//! What an adapter writes itself is what a runtime has in words of its own: how to accept, to read, to write without blocking ([`Source`], [`Outlet`]; for streams
-//! that only their owner can write to, [`Duplex`]), to sleep, to spawn, and where its clock and its randomness are.
+//! What an adapter writes itself is what a runtime has in words of its own: how to accept, to read,
+//! to write without blocking ([`Source`], [`Outlet`]; for streams that only their owner can write
+//! to, [`Duplex`]), to sleep, to spawn, and where its clock and its randomness are.
 //!
 //! # Logs
 //!
-//! All of it is [`tracing`], and quiet at `info`. A program without a subscriber logs nothing: `tracing_subscriber::fmt::init()` in its `main` is one, and
-//! [`Io::on_error`] does without. These names stay as they are:
+//! All of it is [`tracing`], and quiet at `info`. A program without a subscriber logs nothing:
+//! `tracing_subscriber::fmt::init()` in its `main` is one, and [`Io::on_error`] does without. These
+//! names stay as they are:
 //!
 //! | level | message or span | fields |
 //! |---|---|---|
@@ -65,44 +69,59 @@
 //! | debug | `request refused` | `status` |
 //! | trace | span `event`, around the part of a handler that runs in place | `socket`, `namespace`, `name` |
 //!
-//! No payload is logged, and no id of a session, because that is all it takes to speak for its client: `socket` is a place in a table. `error` is what a handler of yours says
-//! of itself. `event` and `name` are names that a handler was registered for; what a client calls otherwise is `(any)`. `namespace` is what a client asked for, if you have
-//! namespaces by pattern. What [`Io::on_error`] is told is not logged.
+//! No payload is logged, and no id of a session, because that is all it takes to speak for its
+//! client: `socket` is a place in a table. `error` is what a handler of yours says of itself.
+//! `event` and `name` are names that a handler was registered for; what a client calls otherwise is
+//! `(any)`. `namespace` is what a client asked for, if you have namespaces by pattern. What
+//! [`Io::on_error`] is told is not logged.
 //!
 //! # Order, and who sees what
 //!
-//! Threads work beside each other, and so do shards. What holds nevertheless, for calls of one thread one after the other and for calls of several threads where
-//! one has heard of the other's return (a channel, a lock, a join):
+//! Threads work beside each other, and so do shards. What holds nevertheless, for calls of one
+//! thread one after the other and for calls of several threads where one has heard of the other's
+//! return (a channel, a lock, a join):
 //!
-//! * **To one recipient**, messages go in the order in which they were sent, whether to the socket, a room or everybody.
-//! * **To several recipients** there is no common order: of two threads that broadcast at once, one client may hear the first before the second, another the second before
-//!   the first.
-//! * **`join` and `leave`** that have returned are seen by every emit, `sockets()` and `rooms()` that begins afterwards. One that runs at the same time sees either.
-//! * **`disconnect` and `close`** that have returned are final: an emit to the socket fails with [`EmitError::Disconnected`], broadcasts leave it out, and the client gets nothing after
-//!   the packet that tells it.
-//! * **Handlers** of one socket start in the order in which its events arrived, and never two at once, whichever threads bring them. One that waits goes on beside later ones, unless its
-//!   namespace asks for [one at a time](Namespace::one_at_a_time). Handlers of different sockets run side by side.
-//! * **An acknowledgement** answers the event it was asked for with; among the other packets of its sender it keeps its place. The disconnect handler comes after all events.
+//! * **To one recipient**, messages go in the order in which they were sent, whether to the socket,
+//!   a room or everybody.
+//! * **To several recipients** there is no common order: of two threads that broadcast at once, one
+//!   client may hear the first before the second, another the second before the first.
+//! * **`join` and `leave`** that have returned are seen by every emit, `sockets()` and `rooms()`
+//!   that begins afterwards. One that runs at the same time sees either.
+//! * **`disconnect` and `close`** that have returned are final: an emit to the socket fails with
+//!   [`EmitError::Disconnected`], broadcasts leave it out, and the client gets nothing after the
+//!   packet that tells it.
+//! * **Handlers** of one socket start in the order in which its events arrived, and never two at
+//!   once, whichever threads bring them. One that waits goes on beside later ones, unless its
+//!   namespace asks for [one at a time](Namespace::one_at_a_time). Handlers of different sockets
+//!   run side by side.
+//! * **An acknowledgement** answers the event it was asked for with; among the other packets of its
+//!   sender it keeps its place. The disconnect handler comes after all events.
 //!
 //! Each has its test in `tests/many-cores.rs`, with several threads and shards.
 //!
 //! # Handlers that take long
 //!
-//! A handler runs on the thread that has read its event, and until it returns, or waits at an `.await`, that thread serves nobody else: all other connections that
-//! the runtime has given to the thread stand still, heartbeats and acknowledgements included. So a handler must not block: no `std::thread::sleep`
-//! ([`Socket::sleep`] instead), no lock that is held for long, no files or databases but by `async` calls. What computes or blocks for more than some
-//! milliseconds belongs on a thread of its own: `tokio::task::spawn_blocking`, `async_std::task::spawn_blocking`, `blocking::unblock` with smol, awaited in an `async` handler.
-//! A handler that emits in a loop without an `.await` is one of these, too: each emit is encoded and queued before the next. A loop of thousands
-//! lets others have their turn with `socket.sleep(Duration::from_millis(1)).await` now and then.
-//! A warning names handlers that have kept their thread for 50 ms or longer, middlewares (as `middleware`) among them.
+//! A handler runs on the thread that has read its event, and until it returns, or waits at an
+//! `.await`, that thread serves nobody else: all other connections that the runtime has given to
+//! the thread stand still, heartbeats and acknowledgements included. So a handler must not block:
+//! no `std::thread::sleep` ([`Socket::sleep`] instead), no lock that is held for long, no files or
+//! databases but by `async` calls. What computes or blocks for more than some milliseconds belongs
+//! on a thread of its own: `tokio::task::spawn_blocking`, `async_std::task::spawn_blocking`,
+//! `blocking::unblock` with smol, awaited in an `async` handler. A handler that emits in a loop
+//! without an `.await` is one of these, too: each emit is encoded and queued before the next. A
+//! loop of thousands lets others have their turn with
+//! `socket.sleep(Duration::from_millis(1)).await` now and then. A warning names handlers that have
+//! kept their thread for 50 ms or longer, middlewares (as `middleware`) among them.
 //!
-//! What a handler waits for counts against its client ([`Options::max_waiting_events`]), and one that nobody needs any more can end with [`Socket::gone`].
+//! What a handler waits for counts against its client ([`Options::max_waiting_events`]), and one
+//! that nobody needs any more can end with [`Socket::gone`].
 //!
 //! # How it is fast
 //!
-//! One read is one *turn*: bytes are parsed under no lock, the shard's lock is taken once for all of it, handlers run in place, and what they
-//! emit leaves in one write per connection, straight from the thread that has it. There is no task per session beside the one that
-//! reads, no channel, and no buffer in an idle connection.
+//! One read is one *turn*: bytes are parsed under no lock, the shard's lock is taken once for all
+//! of it, handlers run in place, and what they emit leaves in one write per connection, straight
+//! from the thread that has it. There is no task per session beside the one that reads, no channel,
+//! and no buffer in an idle connection.
 #![forbid(unsafe_code)]
 
 pub mod args;
@@ -120,6 +139,7 @@ mod entry;
 mod error;
 mod exchange;
 mod gone;
+mod guest;
 mod io;
 mod later;
 mod link;

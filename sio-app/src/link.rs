@@ -1,7 +1,8 @@
 //! The write side of a connection: bytes leave directly, from whatever thread has them.
 //!
-//! A [`Link`] is a socket that can be written to without blocking ([`Outlet`]) and a small queue for what has to wait. There is no channel and
-//! no writer task: a wake costs more than the write it would be for.
+//! A [`Link`] is a socket that can be written to without blocking ([`Outlet`]) and a small queue
+//! for what has to wait. There is no channel and no writer task: a wake costs more than the write
+//! it would be for.
 //!
 //! ```text
 //!          claim                      all written
@@ -13,11 +14,12 @@
 //! ```
 //!
 //! Invariants:
-//! - Bytes leave in the order in which they were taken from the shard: whoever takes them does so, and claims the link or queues behind the
-//!   one who has it, under the shard's lock.
+//! - Bytes leave in the order in which they were taken from the shard: whoever takes them does so,
+//!   and claims the link or queues behind the one who has it, under the shard's lock.
 //! - One writer at a time, and it writes under no lock.
-//! - A blocked link gets nothing new from its shard, which is told before the connection's task is: the queue is bounded by what was under way, and
-//!   what waits in it is counted as its session's and charged to the budget of all.
+//! - A blocked link gets nothing new from its shard, which is told before the connection's task is:
+//!   the queue is bounded by what was under way, and what waits in it is counted as its session's
+//!   and charged to the budget of all.
 //! - At most one pong waits, the latest (RFC 6455 §5.5.3).
 //! - A write costs what fits into one call of the operating system, however much is queued.
 
@@ -43,7 +45,8 @@ pub trait Outlet: Send + Sync + 'static {
     /// Writes as much as the socket takes right now.
     ///
     /// # Errors
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if that is nothing; anything else is the end of the connection.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if that is nothing; anything else is the end of
+    /// the connection.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 
     /// The same for several pieces.
@@ -317,7 +320,8 @@ impl<O: Outlet> Link<O> {
 }
 
 impl<O: Outlet + ?Sized> Link<O> {
-    /// Queues something in front of what is taken from the shard later. Call it under the shard's lock if it came from there.
+    /// Queues something in front of what is taken from the shard later. Call it under the shard's
+    /// lock if it came from there.
     pub(crate) fn push(&self, item: Item) {
         let waker = {
             let mut state = self.state.lock();
@@ -343,7 +347,8 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// Queues the answers to pings, as [`Link::push`] does: all of them if nothing keeps them from leaving, otherwise the latest in place of any other.
+    /// Queues the answers to pings, as [`Link::push`] does: all of them if nothing keeps them from
+    /// leaving, otherwise the latest in place of any other.
     pub(crate) fn push_pongs(&self, pongs: &mut Pongs) {
         let mut state = self.state.lock();
         match state.phase {
@@ -353,9 +358,10 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// Makes the caller the writer, who then must call [`Link::write`]: with `items` if the claim is [`Claim::Clear`], otherwise they are queued. If
-    /// another is the writer they are queued too, and if the link has ended they are dropped. Call it under the lock of the shard that the items came
-    /// from.
+    /// Makes the caller the writer, who then must call [`Link::write`]: with `items` if the claim
+    /// is [`Claim::Clear`], otherwise they are queued. If another is the writer they are queued
+    /// too, and if the link has ended they are dropped. Call it under the lock of the shard that
+    /// the items came from.
     pub(crate) fn claim(&self, items: &mut dyn Iterator<Item = Item>) -> Option<Claim> {
         let mut state = self.state.lock();
         match state.phase {
@@ -388,7 +394,8 @@ impl<O: Outlet + ?Sized> Link<O> {
         self.state.lock().queued_bytes
     }
 
-    /// Whether the socket has taken nothing for so long, as far as one can tell who asks now and then.
+    /// Whether the socket has taken nothing for so long, as far as one can tell who asks now and
+    /// then.
     pub(crate) fn is_stalled(&self, now: Time, patience: Duration) -> bool {
         let mut state = self.state.lock();
         let moved = std::mem::take(&mut state.moved);
@@ -485,7 +492,8 @@ impl<O: Outlet + ?Sized> Link<O> {
         news
     }
 
-    /// Has the connection's task woken by the answer to the request that is under way, or now if that has been written.
+    /// Has the connection's task woken by the answer to the request that is under way, or now if
+    /// that has been written.
     pub(crate) fn wake_by_answer(&self) {
         let waker = {
             let mut state = self.state.lock();

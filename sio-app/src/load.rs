@@ -1,13 +1,15 @@
 //! What waits, weighed: for a session, for its address, and for the whole server.
 //!
-//! Under way for a session are events whose turn has not come, handlers and middlewares that wait, and acknowledgements that the
-//! application owes. Each is counted with the memory that it keeps, until it is done: also when its socket or its session
-//! has gone in the meantime, so that nobody gets rid of a debt by leaving.
+//! Under way for a session are events whose turn has not come, handlers and middlewares that wait,
+//! and acknowledgements that the application owes. Each is counted with the memory that it keeps,
+//! until it is done: also when its socket or its session has gone in the meantime, so that nobody
+//! gets rid of a debt by leaving.
 //!
 //! ```text
 //!   enter ─► session ─► address ─► whole        one refuses: none has counted it
 //! ```
-//! The limits are asked before a handler is started ([`Load::has_room`]), and once more when it has to wait.
+//! The limits are asked before a handler is started ([`Load::has_room`]), and once more when it has
+//! to wait.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -122,7 +124,8 @@ impl Loads {
     }
 }
 
-/// What waits for one session. It lives as long as one of its sockets, or something that is under way for one of them.
+/// What waits for one session. It lives as long as one of its sockets, or something that is under
+/// way for one of them.
 pub(crate) struct Load {
     own: Count,
     address: Option<(IpAddr, Arc<Count>)>,
@@ -135,7 +138,8 @@ pub(crate) struct Load {
 struct Deciding {
     /// How many middlewares are at work.
     running: usize,
-    /// Whose turn has not come, in order. These are sockets that the shard knows, so their number is bounded by
+    /// Whose turn has not come, in order. These are sockets that the shard knows, so their number
+    /// is bounded by
     /// [`Config::max_namespaces_per_session`](crate::Config::max_namespaces_per_session).
     queue: VecDeque<Arc<SocketInner>>,
 }
@@ -144,7 +148,8 @@ impl Load {
     /// Something of this size begins to wait.
     ///
     /// # Errors
-    /// [`Overflow`] if that is too much for the session, the address or the whole. It is not counted then.
+    /// [`Overflow`] if that is too much for the session, the address or the whole. It is not
+    /// counted then.
     pub(crate) fn enter(&self, bytes: usize) -> Result<(), Overflow> {
         let Loads {
             session,
@@ -198,8 +203,8 @@ impl Load {
         [&self.own, &self.whole.count].into_iter().chain(address)
     }
 
-    /// A CONNECT needs the middleware of its namespace. False if it has to wait for others of its session; it is given out by
-    /// [`Load::decided`] then.
+    /// A CONNECT needs the middleware of its namespace. False if it has to wait for others of its
+    /// session; it is given out by [`Load::decided`] then.
     pub(crate) fn may_decide(&self, socket: &Arc<SocketInner>) -> bool {
         let mut deciding = self.deciding.lock();
         let free = deciding.running < self.whole.max_deciding && deciding.queue.is_empty();

@@ -1,10 +1,12 @@
-//! The locks of this crate. No code of the user's runs while one of them is held, and nothing of the user's is dropped: it could come
-//! back for the same lock, and wait for itself. Debug builds count the locks that a thread holds, so that the places where user code
-//! begins can say that there is none.
+//! The locks of this crate. No code of the user's runs while one of them is held, and nothing of
+//! the user's is dropped: it could come back for the same lock, and wait for itself. Debug builds
+//! count the locks that a thread holds, so that the places where user code begins can say that
+//! there is none.
 //!
-//! The user's are handlers, hooks and what they capture, rules, extensions of requests, socket data, arguments that handlers
-//! have made of what came, wakers, and subscribers of logs. What is exempt says so itself: codecs and parsers
-//! ([`codec`](crate::codec)), and the callbacks of a rustls configuration.
+//! The user's are handlers, hooks and what they capture, rules, extensions of requests, socket
+//! data, arguments that handlers have made of what came, wakers, and subscribers of logs. What is
+//! exempt says so itself: codecs and parsers ([`codec`](crate::codec)), and the callbacks of a
+//! rustls configuration.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -68,7 +70,8 @@ pub(crate) fn assert_none_held() {
     assert_eq!(HELD.get(), 0, "user code under a lock");
 }
 
-/// A waker that stands behind a lock, and is woken by many: taking a copy of it there runs no code of the runtime's.
+/// A waker that stands behind a lock, and is woken by many: taking a copy of it there runs no code
+/// of the runtime's.
 #[derive(Clone)]
 pub(crate) struct Alarm(Arc<Waker>);
 

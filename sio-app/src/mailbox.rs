@@ -1,7 +1,9 @@
-//! Order: the handlers of one socket start in the order in which its events arrived, whichever threads brought them.
+//! Order: the handlers of one socket start in the order in which its events arrived, whichever
+//! threads brought them.
 //!
-//! Deliveries are in order while their shard is locked. So that is when each is given to somebody: to the turn that locked it, if that
-//! turn, or nobody, is at work for the socket; else to the mailbox, from which the one at work takes it when done.
+//! Deliveries are in order while their shard is locked. So that is when each is given to somebody:
+//! to the turn that locked it, if that turn, or nobody, is at work for the socket; else to the
+//! mailbox, from which the one at work takes it when done.
 //!
 //! ```text
 //!   FREE ──admit──► owned by a turn ──done, queue empty──► FREE
@@ -48,7 +50,8 @@ impl Mail {
         }
     }
 
-    /// The same in memory of its own, for one that stays: it is a small part of what its thread reads into, which others need.
+    /// The same in memory of its own, for one that stays: it is a small part of what its thread
+    /// reads into, which others need.
     pub(crate) fn detached(self) -> Self {
         match self {
             Self::Event { name, args, ack } => Self::Event {
@@ -81,12 +84,14 @@ struct State {
     owner: Owner,
     /// How many mails the owner has that it has not finished.
     given: u32,
-    /// How many mails a turn has that was the owner and has not come to them. They go before everything that has arrived since.
+    /// How many mails a turn has that was the owner and has not come to them. They go before
+    /// everything that has arrived since.
     astray: u32,
     queue: VecDeque<Mail>,
     /// How many at the front of the queue were given out and came back.
     returned: usize,
-    /// What is under way for the socket beside its owner: handlers that wait, acknowledgements they have to send.
+    /// What is under way for the socket beside its owner: handlers that wait, acknowledgements they
+    /// have to send.
     guests: usize,
     /// The socket is to go as soon as nothing is under way.
     leaving: bool,
@@ -158,8 +163,8 @@ impl Mailbox {
         self.0.lock().waiting()
     }
 
-    /// The turn `owner` comes to a mail it was given. It gets it back unless the mailbox has been parked meanwhile, and who came after is still at
-    /// work.
+    /// The turn `owner` comes to a mail it was given. It gets it back unless the mailbox has been
+    /// parked meanwhile, and who came after is still at work.
     pub(crate) fn begin(&self, owner: Owner, mail: Mail, load: &Load) -> Option<Mail> {
         let mut state = self.0.lock();
         if state.owner == owner {
@@ -197,7 +202,8 @@ impl Mailbox {
         if state.leaves() { Next::Leave } else { Next::Nothing }
     }
 
-    /// Something is under way for the socket that its owner does not wait for. Gives how much waits now.
+    /// Something is under way for the socket that its owner does not wait for. Gives how much waits
+    /// now.
     pub(crate) fn enter(&self) -> usize {
         let mut state = self.0.lock();
         state.guests += 1;
@@ -212,7 +218,8 @@ impl Mailbox {
         state.leaves()
     }
 
-    /// The socket is to go: true if it can at once. Else [`done`](Self::done) or [`exit`](Self::exit) says so, once.
+    /// The socket is to go: true if it can at once. Else [`done`](Self::done) or
+    /// [`exit`](Self::exit) says so, once.
     #[must_use]
     pub(crate) fn leave(&self) -> bool {
         let mut state = self.0.lock();

@@ -15,13 +15,14 @@ use crate::runtime::Runtime;
 use crate::socket::SocketInner;
 use crate::turn;
 
-/// Size of the pieces that messages are written into. A message that waits for a slow client keeps its piece alive, so they are small;
-/// larger messages get pieces of their own.
+/// Size of the pieces that messages are written into. A message that waits for a slow client keeps
+/// its piece alive, so they are small; larger messages get pieces of their own.
 const SCRATCH_BYTES: usize = 8 * 1024;
 
 thread_local!(static SCRATCH: Cell<Option<BytesMut>> = const { Cell::new(None) });
 
-/// Lends this thread's scratch, empty. It is taken out meanwhile: writing arguments runs the user's code, which may emit itself.
+/// Lends this thread's scratch, empty. It is taken out meanwhile: writing arguments runs the user's
+/// code, which may emit itself.
 pub(crate) fn with_scratch<R>(write: impl FnOnce(&mut BytesMut) -> R) -> R {
     let mut scratch = SCRATCH.take().unwrap_or_default();
     if scratch.capacity() < 512 {
@@ -62,7 +63,8 @@ impl Draft {
         self.args.bytes()
     }
 
-    /// The message, volatile if it has a runtime for the moment, encoded in these forms, and what could not be said in one of them.
+    /// The message, volatile if it has a runtime for the moment, encoded in these forms, and what
+    /// could not be said in one of them.
     pub(crate) fn encoded(
         self,
         namespace: &ByteString,
@@ -128,7 +130,8 @@ pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketInner, id: u64, arg
     })
 }
 
-/// Encodes the message, then queues it in the shard. Inside a turn it leaves at the turn's end, else at once.
+/// Encodes the message, then queues it in the shard. Inside a turn it leaves at the turn's end,
+/// else at once.
 #[inline(always)]
 fn send(
     socket: &SocketInner,

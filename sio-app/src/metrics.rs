@@ -1,8 +1,9 @@
 //! What an operator watches: one snapshot of counts.
 //!
-//! Packets are counted by the shards, under the lock that they are handled under anyway. Bytes are counted once for each read and each batch of writes, beside the
-//! call to the operating system, in cells that threads do not share. Counting costs a few additions a message, and a snapshot
-//! asks each shard once.
+//! Packets are counted by the shards, under the lock that they are handled under anyway. Bytes are
+//! counted once for each read and each batch of writes, beside the call to the operating system, in
+//! cells that threads do not share. Counting costs a few additions a message, and a snapshot asks
+//! each shard once.
 
 use std::cell::Cell;
 use std::fmt::Write;
@@ -17,7 +18,8 @@ use crate::error::HandlerError;
 use crate::io::Io;
 use crate::runtime::Runtime;
 
-/// Counts of a server, as they were a moment ago: what [`Io::metrics`] gives. Totals count from the start.
+/// Counts of a server, as they were a moment ago: what [`Io::metrics`] gives. Totals count from the
+/// start.
 ///
 /// ```
 /// # use sio_app::{Generation, Io};
@@ -41,21 +43,24 @@ pub struct Metrics {
     pub connections: usize,
     /// Connections since the start.
     pub connections_total: u64,
-    /// Connections refused because there were as many as may be ([`Options::max_connections`](crate::Options::max_connections)).
+    /// Connections refused because there were as many as may be
+    /// ([`Options::max_connections`](crate::Options::max_connections)).
     pub connections_refused_total: u64,
     /// Connections refused because there were as many from their address as may be
     /// ([`Options::max_connections_per_address`](crate::Options::max_connections_per_address)).
     pub connections_refused_by_address_total: u64,
-    /// Sessions by generation and transport; how sessions ended, which requests were refused, how many packets came, and how many waited for one
-    /// session at most.
+    /// Sessions by generation and transport; how sessions ended, which requests were refused, how
+    /// many packets came, and how many waited for one session at most.
     pub sessions: Counters,
     /// Packets that were sent.
     pub packets_out: u64,
     /// Bytes of HTTP and websocket that were read.
     pub bytes_in: u64,
-    /// Bytes of HTTP and websocket that were written. Answers that another HTTP server writes are not among them.
+    /// Bytes of HTTP and websocket that were written. Answers that another HTTP server writes are
+    /// not among them.
     pub bytes_out: u64,
-    /// Bytes that wait for clients which do not take them at the moment ([`Config::max_total_queued_bytes`](sio_proto::Config::max_total_queued_bytes)).
+    /// Bytes that wait for clients which do not take them at the moment
+    /// ([`Config::max_total_queued_bytes`](sio_proto::Config::max_total_queued_bytes)).
     pub queued_bytes: usize,
     /// Most that has waited for the handlers of one socket at once; what counts is said at
     /// [`Options::max_waiting_events`](crate::Options::max_waiting_events).
@@ -132,8 +137,8 @@ impl Metrics {
 }
 
 impl Io {
-    /// Counts of this server: sessions by generation and transport, traffic, refusals, errors. Each shard is asked once, so it is cheap enough for every
-    /// few seconds, not for every message.
+    /// Counts of this server: sessions by generation and transport, traffic, refusals, errors. Each
+    /// shard is asked once, so it is cheap enough for every few seconds, not for every message.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let mut metrics = Metrics {
@@ -185,10 +190,12 @@ impl Tally {
     }
 }
 
-/// So many cells for bytes there are. Threads that share one wait for each other, as they would for a single one.
+/// So many cells for bytes there are. Threads that share one wait for each other, as they would for
+/// a single one.
 const STRIPES: usize = 16;
 
-/// What all links share. First of all bytes read and written: each thread adds to a cell that few others use.
+/// What all links share. First of all bytes read and written: each thread adds to a cell that few
+/// others use.
 #[derive(Default)]
 pub(crate) struct Traffic {
     stripes: [Stripe; STRIPES],

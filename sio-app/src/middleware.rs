@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-/// Why a socket may not join a namespace: what the client gets as `connect_error` (docs/protocol/socket-io.md §3.1).
+/// Why a socket may not join a namespace: what the client gets as `connect_error`
+/// (docs/protocol/socket-io.md §3.1).
 ///
 /// ```
 /// use sio_app::Refusal;

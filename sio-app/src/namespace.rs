@@ -16,8 +16,8 @@ use crate::socket::Socket;
 
 /// A namespace: what happens to those who connect to it.
 ///
-/// It is a handle, cheap to clone; every method that registers something gives it back, so that they chain. Handlers registered
-/// later count for sockets that connect later.
+/// It is a handle, cheap to clone; every method that registers something gives it back, so that
+/// they chain. Handlers registered later count for sockets that connect later.
 ///
 /// ```
 /// # use sio_app::{Ack, Io, Reason, Socket};
@@ -69,19 +69,21 @@ impl Namespace {
         self.clone()
     }
 
-    /// Makes the namespace exist without registering anything: clients may connect to it, and hear what is sent to it.
+    /// Makes the namespace exist without registering anything: clients may connect to it, and hear
+    /// what is sent to it.
     ///
-    /// A name for which nothing has been registered is no namespace, and clients that ask for it are refused, unless a
-    /// pattern or a function covers it. Every method that registers something makes the namespace, too.
+    /// A name for which nothing has been registered is no namespace, and clients that ask for it
+    /// are refused, unless a pattern or a function covers it. Every method that registers something
+    /// makes the namespace, too.
     pub fn create(&self) -> Self {
         self.change(|_| ())
     }
 
     /// Handles an event. One handler per name: a later one takes the place of an earlier one.
     ///
-    /// The shapes a handler can have are those of [`EventHandler`]. Handlers of one socket start in the order in which its events
-    /// arrive. An `async` one is polled at once and goes on beside later ones only if it has to wait; see
-    /// [`Namespace::one_at_a_time`].
+    /// The shapes a handler can have are those of [`EventHandler`]. Handlers of one socket start in
+    /// the order in which its events arrive. An `async` one is polled at once and goes on beside
+    /// later ones only if it has to wait; see [`Namespace::one_at_a_time`].
     pub fn on<M, H: EventHandler<M>>(&self, event: &str, handler: H) -> Self {
         self.change(|table| {
             table
@@ -90,7 +92,8 @@ impl Namespace {
         })
     }
 
-    /// Handles messages without a name: what clients send with `send`, and all that 0.6 knows. They are the event `message`.
+    /// Handles messages without a name: what clients send with `send`, and all that 0.6 knows. They
+    /// are the event `message`.
     ///
     /// The argument is usually a [`Data`], but any type will do.
     ///
@@ -114,8 +117,9 @@ impl Namespace {
         self.change(|table| table.connect = Some(Arc::new(move |socket| handler.call(socket))))
     }
 
-    /// Handles connections that are about to end, which had been let in, before [`Namespace::on_disconnect`] does. The socket takes
-    /// nothing any more, but [`Socket::rooms`] still gives the rooms that it was in, and the others in them can be told:
+    /// Handles connections that are about to end, which had been let in, before
+    /// [`Namespace::on_disconnect`] does. The socket takes nothing any more, but [`Socket::rooms`]
+    /// still gives the rooms that it was in, and the others in them can be told:
     ///
     /// ```
     /// # use sio_app::{Io, Socket};
@@ -128,29 +132,35 @@ impl Namespace {
     /// # }
     /// ```
     ///
-    /// An `async` one has the rooms until it has to wait for the first time; the disconnect handler does not wait for it.
+    /// An `async` one has the rooms until it has to wait for the first time; the disconnect handler
+    /// does not wait for it.
     pub fn on_disconnecting<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
         self.change(|table| table.disconnecting = Some(Arc::new(move |socket, reason| handler.call(socket, reason))))
     }
 
-    /// Handles the end of connections that had been let in. The socket is gone already: it is in no room and takes nothing.
-    /// See [`Namespace::on_disconnecting`] for what has to know its rooms.
+    /// Handles the end of connections that had been let in. The socket is gone already: it is in no
+    /// room and takes nothing. See [`Namespace::on_disconnecting`] for what has to know its rooms.
     pub fn on_disconnect<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
         self.change(|table| table.disconnect = Some(Arc::new(move |socket, reason| handler.call(socket, reason))))
     }
 
-    /// Adds a middleware: it decides whether a socket may join. They run in order, the first refusal counts, and until the last one has
-    /// agreed the socket neither gets nor sends anything.
+    /// Adds a middleware: it decides whether a socket may join. They run in order, the first
+    /// refusal counts, and until the last one has agreed the socket neither gets nor sends
+    /// anything.
     ///
-    /// What a middleware does for its socket counts once the socket is let in, and has not happened if it is refused:
-    /// [`join`](Socket::join) and [`leave`](Socket::leave), [`emit`](Socket::emit) and [`send`](Socket::send), which leave behind the answer
-    /// to the client, and [`set_data`](Socket::set_data). A question ([`emit_with_ack`](Socket::emit_with_ack)) fails with
-    /// [`EmitError::Disconnected`](crate::EmitError::Disconnected), because its answer cannot come before the middleware has agreed, and a volatile
-    /// message is dropped.
+    /// What a middleware does for its socket counts once the socket is let in, and has not happened
+    /// if it is refused: [`join`](Socket::join) and [`leave`](Socket::leave),
+    /// [`emit`](Socket::emit) and [`send`](Socket::send), which leave behind the answer to the
+    /// client, and [`set_data`](Socket::set_data). A question
+    /// ([`emit_with_ack`](Socket::emit_with_ack)) fails with
+    /// [`EmitError::Disconnected`](crate::EmitError::Disconnected), because its answer cannot come
+    /// before the middleware has agreed, and a volatile message is dropped.
     ///
-    /// A middleware that panics refuses: the client is told `Internal server error`, and [`Io::on_error`](crate::Io::on_error) or the log the rest.
+    /// A middleware that panics refuses: the client is told `Internal server error`, and
+    /// [`Io::on_error`](crate::Io::on_error) or the log the rest.
     ///
-    /// Of one session only a few middlewares wait at once ([`Options::max_waiting_middlewares`](crate::Options::max_waiting_middlewares)).
+    /// Of one session only a few middlewares wait at once
+    /// ([`Options::max_waiting_middlewares`](crate::Options::max_waiting_middlewares)).
     ///
     /// ```
     /// # use sio_app::{Io, Refusal, Socket};
@@ -168,14 +178,16 @@ impl Namespace {
         self.change(|table| table.middleware.push(Arc::new(move |socket| middleware.call(socket))))
     }
 
-    /// Makes the handlers of one socket run one at a time: the next starts when the one before has finished, however long that waits.
+    /// Makes the handlers of one socket run one at a time: the next starts when the one before has
+    /// finished, however long that waits.
     ///
     /// Events that arrive meanwhile queue up; a socket with too many of them is closed.
     pub fn one_at_a_time(&self) -> Self {
         self.change(|table| table.one_at_a_time = true)
     }
 
-    /// Its name; `None` if it stands for many ([`Io::of_pattern`](crate::Io::of_pattern), [`Io::of_fn`](crate::Io::of_fn)).
+    /// Its name; `None` if it stands for many ([`Io::of_pattern`](crate::Io::of_pattern),
+    /// [`Io::of_fn`](crate::Io::of_fn)).
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match &self.whom {
@@ -184,8 +196,9 @@ impl Namespace {
         }
     }
 
-    /// All sockets of the namespace, as the start of a choice. Of a handle that stands for many namespaces: all sockets of
-    /// all namespaces in which a client has been let in by its pattern or function. Asking makes no namespace.
+    /// All sockets of the namespace, as the start of a choice. Of a handle that stands for many
+    /// namespaces: all sockets of all namespaces in which a client has been let in by its pattern
+    /// or function. Asking makes no namespace.
     pub fn all(&self) -> Emitter {
         match &self.whom {
             Whom::Named(name) => Emitter::new(&self.io, name.clone()),

@@ -1,10 +1,11 @@
-//! Streams that only their owner can write to (TLS of another make, a Unix socket, a pipe): their writes go through a buffer that the connection's task empties.
+//! Streams that only their owner can write to (TLS of another make, a Unix socket, a pipe): their
+//! writes go through a buffer that the connection's task empties.
 //!
 //! ```text
 //!   any thread ─ try_write ─► Pipe (bounded) ─ the connection's task ─► the stream
 //! ```
-//! Such a stream can be written to only while it is polled; so whoever has bytes leaves them here and wakes the task. When the pipe is full it says so as
-//! a full socket does.
+//! Such a stream can be written to only while it is polled; so whoever has bytes leaves them here
+//! and wakes the task. When the pipe is full it says so as a full socket does.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use crate::{Outlet, Source};
 /// How much a pipe holds.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// A stream of both directions, in the words of no runtime: adapters put their own traits behind it.
+/// A stream of both directions, in the words of no runtime: adapters put their own traits behind
+/// it.
 pub trait Duplex {
     /// As [`Source::poll_read`].
     ///
@@ -56,7 +58,8 @@ struct Pipe {
 /// The end of a pipe that is written to.
 pub(crate) struct PipeOutlet(Arc<Mutex<Pipe>>);
 
-/// The end of a pipe that somebody reads. As a source of a connection it brings nothing: it only says when there is room.
+/// The end of a pipe that somebody reads. As a source of a connection it brings nothing: it only
+/// says when there is room.
 pub(crate) struct PipeSource(Arc<Mutex<Pipe>>);
 
 /// The two ends of a pipe.
@@ -121,7 +124,8 @@ impl<D: Duplex> Piped<D> {
         (source, outlet)
     }
 
-    /// Carries what is in the pipe to the stream. Ready when the pipe is empty and the stream has everything.
+    /// Carries what is in the pipe to the stream. Ready when the pipe is empty and the stream has
+    /// everything.
     fn poll_carry(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.leaving.is_empty() {

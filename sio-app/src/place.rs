@@ -1,6 +1,8 @@
-//! Where a link is known: its number among all connections, and its seat in the shard of its session.
+//! Where a link is known: its number among all connections, and its seat in the shard of its
+//! session.
 //!
-//! What a connection and an exchange have in common. When the place is given up, by whatever way, the shard hears of it.
+//! What a connection and an exchange have in common. When the place is given up, by whatever way,
+//! the shard hears of it.
 
 use std::sync::Arc;
 
@@ -27,7 +29,8 @@ pub(crate) struct Seat {
     shard: usize,
     pub(crate) cell: Arc<ShardCell>,
     pub(crate) id: LinkId,
-    /// The name of the same link for requests that overtake the GET which is held on it, once there has been one.
+    /// The name of the same link for requests that overtake the GET which is held on it, once there
+    /// has been one.
     overtaking: Option<LinkId>,
 }
 
@@ -46,7 +49,8 @@ impl Place {
 
     /// A complete request goes to its shard, or to the application if it is not Socket.IO's.
     pub(crate) fn handle_request(&mut self, turn: &Turn, mut request: Request) {
-        // Before the lock, and also if it seems to name a session: only the shard knows whether that is one.
+        // Before the lock, and also if it seems to name a session: only the shard knows whether
+        // that is one.
         if request.may_open_session() {
             request.admission = self.io.admission(&request);
         }
@@ -110,8 +114,8 @@ impl Place {
         self.seat.as_ref().is_some_and(held)
     }
 
-    /// A complete request has come behind the GET that is held. If it may overtake that: what has to be written when the GET is answered
-    /// ([`Place::answer_in_order`]).
+    /// A complete request has come behind the GET that is held. If it may overtake that: what has
+    /// to be written when the GET is answered ([`Place::answer_in_order`]).
     pub(crate) fn handle_behind(&mut self, turn: &Turn, request: Request) -> Option<Vec<Write>> {
         let mut request = Some(request);
         let mut answers = None;
@@ -146,7 +150,8 @@ impl Place {
         }
     }
 
-    /// The connection has received so many bytes of what is not complete. False if there is no room for them.
+    /// The connection has received so many bytes of what is not complete. False if there is no room
+    /// for them.
     #[must_use]
     pub(crate) fn receive(&self, bytes: usize) -> bool {
         let Inner {

@@ -1,7 +1,9 @@
-//! The quota that all shards of a server share: how many sessions there are, and what they keep, in total and by address.
+//! The quota that all shards of a server share: how many sessions there are, and what they keep, in
+//! total and by address.
 //!
-//! It stands behind a lock of its own, which is asked under a shard's lock and asks no other. That is at the beginning and the end of a session, and when one keeps
-//! much more or much less than before; never for each message.
+//! It stands behind a lock of its own, which is asked under a shard's lock and asks no other. That
+//! is at the beginning and the end of a session, and when one keeps much more or much less than
+//! before; never for each message.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! Warnings at a limited rate.
 //!
-//! What a peer can cause as often as it likes must not fill the operator's disk. Each kind of warning has a [`Rated`]: so many of the kind are logged in
-//! a while, the others are counted, and the count is logged with the first of the next while.
+//! What a peer can cause as often as it likes must not fill the operator's disk. Each kind of
+//! warning has a [`Rated`]: so many of the kind are logged in a while, the others are counted, and
+//! the count is logged with the first of the next while.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,7 +18,8 @@ const WHILE: Duration = Duration::from_secs(10);
 pub(crate) struct Rated {
     /// What the warnings are about, for the line that says how many were left out.
     kind: &'static str,
-    /// Which while it is, counted from one, and how many warnings came in it: 32 bits each. Zero before the first.
+    /// Which while it is, counted from one, and how many warnings came in it: 32 bits each. Zero
+    /// before the first.
     state: AtomicU64,
 }
 
@@ -40,11 +42,13 @@ impl Rated {
         }
     }
 
-    /// How many were left out in an earlier while, to be told now, and whether this one is to be told.
+    /// How many were left out in an earlier while, to be told now, and whether this one is to be
+    /// told.
     fn admit(&self, now: Time) -> (u64, bool) {
         let this = (now.saturating_since(Time::ZERO).as_secs() / WHILE.as_secs() + 1) & 0xffff_ffff;
         let next = |state: u64| match state >> 32 {
-            // Turns of several threads come in another order than they read the clock: an earlier time is no new while.
+            // Turns of several threads come in another order than they read the clock: an earlier
+            // time is no new while.
             since if since >= this => state + u64::from(state & 0xffff_ffff < 0xffff_ffff),
             _ => this << 32 | 1,
         };

@@ -1,4 +1,5 @@
-//! Which handlers a client meets that asks for a namespace: names, patterns, functions, and the tables behind them.
+//! Which handlers a client meets that asks for a namespace: names, patterns, functions, and the
+//! tables behind them.
 //!
 //! ```text
 //!   name ──► registered by name, before any rule that covers it ──────────► its own table
@@ -6,8 +7,8 @@
 //!        ├─► the first rule that covers it ───────────────────────────────► the rule's table
 //!        └─► none of these ───────────────────────────────────────────────► refused
 //! ```
-//! Only what the application registers is kept here. Names that clients choose are kept as long as a client is connected to
-//! them ([`Names`]).
+//! Only what the application registers is kept here. Names that clients choose are kept as long as
+//! a client is connected to them ([`Names`]).
 //!
 //! Handlers are the user's: none is called or dropped under a lock of this file.
 
@@ -24,14 +25,15 @@ use crate::handler::{Call, Started, StartedMiddleware};
 use crate::lock::Mutex;
 use crate::socket::Socket;
 
-/// Handlers of one namespace, or of all namespaces of a rule. The table is replaced as a whole, so that sockets can keep the one they
-/// began with and look things up in it without any lock.
+/// Handlers of one namespace, or of all namespaces of a rule. The table is replaced as a whole, so
+/// that sockets can keep the one they began with and look things up in it without any lock.
 #[derive(Default)]
 pub(crate) struct Behaviour {
     table: RwLock<Arc<Table>>,
     /// One change at a time.
     changing: Mutex<()>,
-    /// How many rules there were when the first thing was registered for this name: those may cover it.
+    /// How many rules there were when the first thing was registered for this name: those may cover
+    /// it.
     rules_before: usize,
     /// The last table that was put together with a rule's.
     layered: Mutex<Option<Layered>>,
@@ -60,7 +62,8 @@ pub(crate) struct Table {
     pub(crate) names: Option<Arc<Names>>,
 }
 
-/// Hashes event names (FNV-1a). The names in the table are the application's own, so nobody can make them collide.
+/// Hashes event names (FNV-1a). The names in the table are the application's own, so nobody can
+/// make them collide.
 #[derive(Clone)]
 pub(crate) struct NameHasher(u64);
 
@@ -90,13 +93,15 @@ pub(crate) type MiddlewareFn = Arc<dyn Fn(Socket) -> StartedMiddleware + Send + 
 pub(crate) type RuleFn = Arc<dyn Fn(&str, &Socket) -> bool + Send + Sync>;
 
 impl Table {
-    /// Whether the name of an event is the application's, or one of those that [`Io::on_error`](crate::Io::on_error) gives to what is no event.
+    /// Whether the name of an event is the application's, or one of those that
+    /// [`Io::on_error`](crate::Io::on_error) gives to what is no event.
     pub(crate) fn knows(&self, event: &str) -> bool {
         self.events.contains_key(event) || matches!(event, "connect" | "disconnecting" | "disconnect" | "ack" | "join")
     }
 
-    /// This table with another over it. All middleware of both has to agree, that of this one first: what is registered for one name
-    /// does not switch off the decision of the rule that covers the name. Of everything else the other's goes first.
+    /// This table with another over it. All middleware of both has to agree, that of this one
+    /// first: what is registered for one name does not switch off the decision of the rule that
+    /// covers the name. Of everything else the other's goes first.
     fn with_over(&self, above: &Self) -> Self {
         let mut whole = self.clone();
         let events = above.events.iter();
@@ -160,7 +165,8 @@ impl Behaviour {
         std::mem::replace(&mut *self.table.write(), table)
     }
 
-    /// This one's table over that of the rule that covers its name. It is put together once, and shared by all sockets.
+    /// This one's table over that of the rule that covers its name. It is put together once, and
+    /// shared by all sockets.
     fn over(&self, below: Arc<Table>) -> Arc<Table> {
         let above = self.table();
         if let Some(known) = &*self.layered.lock()
@@ -191,7 +197,8 @@ impl Behaviour {
     }
 }
 
-/// The namespaces of a rule that have members, by how many. Their names are chosen by clients, and each stays as long as it has members.
+/// The namespaces of a rule that have members, by how many. Their names are chosen by clients, and
+/// each stays as long as it has members.
 #[derive(Debug, Default)]
 pub(crate) struct Names(Mutex<BTreeMap<ByteString, usize>>);
 
@@ -258,7 +265,8 @@ impl Namespaces {
         behaviour
     }
 
-    /// The handlers for a socket, if there is a namespace for it. Rules are the user's code: they run under no lock.
+    /// The handlers for a socket, if there is a namespace for it. Rules are the user's code: they
+    /// run under no lock.
     pub(crate) fn find(&self, socket: &Socket) -> Option<Arc<Table>> {
         let name = socket.namespace();
         let (named, rules) = {
@@ -292,8 +300,8 @@ pub(crate) fn normalized(name: &str) -> ByteString {
     }
 }
 
-/// Whether `name` fits `pattern`, in which each `*` stands for any text without a slash. It takes time in proportion to the length of
-/// the name, which clients choose.
+/// Whether `name` fits `pattern`, in which each `*` stands for any text without a slash. It takes
+/// time in proportion to the length of the name, which clients choose.
 pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     // No star passes a slash, so each part of the name meets one part of the pattern.
     let (mut patterns, mut names) = (pattern.split('/'), name.split('/'));
@@ -306,8 +314,8 @@ pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// The same for texts without slashes. What stands between two stars is best taken where it comes first: that leaves the most for the
-/// stars behind it, so nothing has to be tried again.
+/// The same for texts without slashes. What stands between two stars is best taken where it comes
+/// first: that leaves the most for the stars behind it, so nothing has to be tried again.
 fn fits_part(pattern: &str, name: &str) -> bool {
     let Some((head, pattern)) = pattern.split_once('*') else {
         return pattern == name;

@@ -60,7 +60,8 @@ impl<'a> HttpRequest<'a> {
         &self.0.peer
     }
 
-    /// What another HTTP server has said of the request; see [`Socket::extension`](crate::Socket::extension).
+    /// What another HTTP server has said of the request; see
+    /// [`Socket::extension`](crate::Socket::extension).
     #[must_use]
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<&'a T> {
         extension(self.0.extension.as_ref())

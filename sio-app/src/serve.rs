@@ -34,8 +34,9 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// For adapters. `accept` takes up the next connection that waits and gives it a task; it owns the listener, and goes with it when there is
-    /// nothing more to accept. Where there is no listener, the error is what serving ends with. `sleep` is the runtime's.
+    /// For adapters. `accept` takes up the next connection that waits and gives it a task; it owns
+    /// the listener, and goes with it when there is nothing more to accept. Where there is no
+    /// listener, the error is what serving ends with. `sleep` is the runtime's.
     pub fn new(
         io: &Io,
         accept: io::Result<impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>> + Send + 'static>,
@@ -49,8 +50,10 @@ impl Serve {
         }
     }
 
-    /// Ends when `signal` does, gracefully: clients are told so that they connect elsewhere, and the future is ready when they have gone, or
-    /// [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) later.
+    /// Ends when `signal` does, gracefully: clients are told so that they connect elsewhere, and
+    /// the future is ready when they have gone, or
+    /// [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and
+    /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) later.
     ///
     /// ```
     /// # async fn example(serve: sio_app::Serve) -> std::io::Result<()> {
@@ -117,9 +120,11 @@ impl Serve {
     }
 }
 
-/// For adapters that do not leave accepting to [`Serve`]: whether a failed accept is no reason to pause.
+/// For adapters that do not leave accepting to [`Serve`]: whether a failed accept is no reason to
+/// pause.
 ///
-/// One failed accept says something about one client, or about the whole process; in the second case trying again at once would only spin.
+/// One failed accept says something about one client, or about the whole process; in the second
+/// case trying again at once would only spin.
 #[must_use]
 pub fn is_of_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};

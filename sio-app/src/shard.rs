@@ -1,7 +1,9 @@
-//! A shard behind its lock, with the tables that stand beside it: which link a [`LinkId`] is, which socket a [`SocketKey`] is.
+//! A shard behind its lock, with the tables that stand beside it: which link a [`LinkId`] is, which
+//! socket a [`SocketKey`] is.
 //!
-//! Everything that happens under the lock is here, and is short: no user code, no encoding, no write to a socket, and never a second
-//! shard's lock. Order inside: shard, then link, then mailbox.
+//! Everything that happens under the lock is here, and is short: no user code, no encoding, no
+//! write to a socket, and never a second shard's lock. Order inside: shard, then link, then
+//! mailbox.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -56,14 +58,16 @@ pub(crate) struct State {
     sleeps: Sleeps,
     /// The server goes away, and has sessions here.
     draining: bool,
-    /// The latest time that it has heard of. Turns of several threads come in another order than they read the clock.
+    /// The latest time that it has heard of. Turns of several threads come in another order than
+    /// they read the clock.
     latest: Time,
     /// When the timer task will come, and how to make it come earlier.
     armed: Option<Time>,
     timer: Option<Waker>,
 }
 
-/// A socket in logs, unlike its id of use to nobody: its slot in its shard, and how often that has been used.
+/// A socket in logs, unlike its id of use to nobody: its slot in its shard, and how often that has
+/// been used.
 pub(crate) struct Named(pub(crate) SocketKey);
 
 impl fmt::Display for Named {
@@ -188,7 +192,8 @@ impl ShardCell {
         question(&mut self.state.lock())
     }
 
-    /// One input: what it causes for users goes to the turn's work, what it causes for links waits there for the turn's end.
+    /// One input: what it causes for users goes to the turn's work, what it causes for links waits
+    /// there for the turn's end.
     pub(crate) fn input<R>(
         self: &Arc<Self>,
         turn: &Turn,
@@ -411,7 +416,8 @@ impl ShardCell {
         });
     }
 
-    /// A link's socket is full. The shard is told first, so that it cannot hear of the drain before.
+    /// A link's socket is full. The shard is told first, so that it cannot hear of the drain
+    /// before.
     ///
     /// Say so again whenever the socket has taken something of what it holds.
     pub(crate) fn block(self: &Arc<Self>, turn: &Turn, id: LinkId, link: &Link) {
@@ -433,7 +439,8 @@ impl ShardCell {
         armed
     }
 
-    /// Waits until then: a new entry among the sleeps, or the old one again. `None` if the wait is over.
+    /// Waits until then: a new entry among the sleeps, or the old one again. `None` if the wait is
+    /// over.
     pub(crate) fn sleep(&self, until: Time, number: Option<u64>, waker: &Waker) -> Option<u64> {
         let (now, waker) = ((self.runtime.now)(), waker.clone());
         let (number, _old, wake) = {
@@ -461,7 +468,8 @@ impl ShardCell {
         due.into_iter().for_each(Waker::wake);
     }
 
-    /// Lets go of all sockets, so that nothing refers to the whole any more, and ends all sleeps, because nobody looks at the time any more.
+    /// Lets go of all sockets, so that nothing refers to the whole any more, and ends all sleeps,
+    /// because nobody looks at the time any more.
     pub(crate) fn clear(&self) {
         let (sockets, sleepers) = {
             let mut state = self.state.lock();
@@ -473,7 +481,8 @@ impl ShardCell {
 }
 
 impl State {
-    /// The turn's time, or a later one if the shard has seen that already: its time does not go backwards.
+    /// The turn's time, or a later one if the shard has seen that already: its time does not go
+    /// backwards.
     fn time(&mut self, turn: &Turn) -> Time {
         self.latest = self.latest.max(turn.now());
         self.latest
@@ -535,8 +544,8 @@ impl State {
     }
 }
 
-/// Links by the names the shard knows them by. Slots are used again with another generation, the lowest first, so that those at the end become vacant after a crowd and
-/// give their memory back.
+/// Links by the names the shard knows them by. Slots are used again with another generation, the
+/// lowest first, so that those at the end become vacant after a crowd and give their memory back.
 #[derive(Default)]
 pub(crate) struct Links {
     slots: Vec<(u32, Option<Arc<Link>>)>,
@@ -581,7 +590,8 @@ impl Links {
     }
 }
 
-/// Gives back what a crowd has left of a list that has become much shorter: constant work for each that went.
+/// Gives back what a crowd has left of a list that has become much shorter: constant work for each
+/// that went.
 pub(crate) fn trim<T>(list: &mut Vec<T>) {
     let room = list.capacity();
     if room > 1024 && list.len() < room / 4 {
@@ -605,7 +615,8 @@ struct Group {
 }
 
 impl Batch {
-    /// Claims the links that the writes are for, in order. The writes of one link stand together. Under the shard's lock.
+    /// Claims the links that the writes are for, in order. The writes of one link stand together.
+    /// Under the shard's lock.
     fn collect(&mut self, links: &Links, out: &mut Outputs) {
         debug_assert!(self.writes.is_empty(), "what was taken out before has been written");
         std::mem::swap(&mut self.writes, &mut out.writes);

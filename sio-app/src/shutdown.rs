@@ -8,10 +8,12 @@
 //!                     └── it has taken too long ─► CLOSING ───────────────┘
 //!                                                  nothing is accepted
 //! ```
-//! A session leaves when its time has come ([`Options::shutdown_jitter`]) and nothing is under way for it: no acknowledgement that its client or
-//! a handler owes, no handler that waits or runs; or when that takes longer than [`Options::shutdown_drain`]. It is told in the way of its generation
-//! (the table of `sio_proto`'s `message.rs`), over its websocket, in the poll that waits, or, if it is between two polls, in the next one: its connection
-//! is kept open, and connections are accepted, for clients that make one for each request. Whoever serves ends what is left after
+//! A session leaves when its time has come ([`Options::shutdown_jitter`]) and nothing is under way
+//! for it: no acknowledgement that its client or a handler owes, no handler that waits or runs; or
+//! when that takes longer than [`Options::shutdown_drain`]. It is told in the way of its generation
+//! (the table of `sio_proto`'s `message.rs`), over its websocket, in the poll that waits, or, if it
+//! is between two polls, in the next one: its connection is kept open, and connections are
+//! accepted, for clients that make one for each request. Whoever serves ends what is left after
 //! [`Options::shutdown_jitter`] and [`Options::shutdown_timeout`] together.
 //!
 //! [`Options::shutdown_jitter`]: crate::Options::shutdown_jitter
@@ -37,7 +39,8 @@ const OVER: u8 = 4;
 /// How far a server has come with its end.
 pub(crate) struct Shutdown {
     phase: AtomicU8,
-    /// When accepting stops at the latest, and connections that are left are ended, in microseconds.
+    /// When accepting stops at the latest, and connections that are left are ended, in
+    /// microseconds.
     until: AtomicU64,
     /// How many shards have sessions.
     shards: AtomicUsize,
@@ -59,12 +62,15 @@ impl Shutdown {
 
 /// The end.
 impl Io {
-    /// Begins a shutdown: clients are told so that they connect elsewhere, and new ones are refused.
+    /// Begins a shutdown: clients are told so that they connect elsewhere, and new ones are
+    /// refused.
     ///
-    /// Sessions leave within [`Options::shutdown_jitter`](crate::Options::shutdown_jitter), each with what is under way for it done, if that takes no longer than
-    /// [`Options::shutdown_drain`](crate::Options::shutdown_drain). As long as there are sessions, connections are accepted, so that a client between two polls hears of the
-    /// end; handshakes are answered 503, which tells a load balancer. After that adapters stop accepting. An adapter's `serve` returns once all
-    /// connections have ended. Said again, it changes nothing.
+    /// Sessions leave within [`Options::shutdown_jitter`](crate::Options::shutdown_jitter), each
+    /// with what is under way for it done, if that takes no longer than
+    /// [`Options::shutdown_drain`](crate::Options::shutdown_drain). As long as there are sessions,
+    /// connections are accepted, so that a client between two polls hears of the end; handshakes
+    /// are answered 503, which tells a load balancer. After that adapters stop accepting. An
+    /// adapter's `serve` returns once all connections have ended. Said again, it changes nothing.
     pub fn close(&self) {
         let inner = &*self.0;
         let shutdown = &inner.shutdown;
@@ -91,7 +97,8 @@ impl Io {
         inner.sweep_shutdown(now);
     }
 
-    /// Ends all connections that are left, without a word. Adapters do this when a shutdown has taken long enough, and nothing is accepted from then on.
+    /// Ends all connections that are left, without a word. Adapters do this when a shutdown has
+    /// taken long enough, and nothing is accepted from then on.
     pub fn abort(&self) {
         if self.is_closing() {
             self.0.advance(CLOSING);
@@ -106,7 +113,8 @@ impl Io {
         self.0.is_closing()
     }
 
-    /// Waits until nothing is accepted any more: [`Io::close`] has been called, and no session is left, or [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and
+    /// Waits until nothing is accepted any more: [`Io::close`] has been called, and no session is
+    /// left, or [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and
     /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) are over.
     pub async fn closing(&self) {
         self.0.wait(|| !self.0.accepts()).await;
@@ -117,8 +125,9 @@ impl Io {
         self.0.wait(|| !self.0.accepts() && self.connections() == 0).await;
     }
 
-    /// Waits for the end where the connections are another HTTP server's, whose clients may come back for what their sessions have to tell them: no session is
-    /// left, and no request under way.
+    /// Waits for the end where the connections are another HTTP server's, whose clients may come
+    /// back for what their sessions have to tell them: no session is left, and no request under
+    /// way.
     pub async fn emptied(&self) {
         self.0.wait(|| self.0.is_empty() && self.connections() == 0).await;
     }
@@ -175,7 +184,8 @@ impl Inner {
         self.wake();
     }
 
-    /// Ends connections on which nothing is under way. Others end when their request has been answered.
+    /// Ends connections on which nothing is under way. Others end when their request has been
+    /// answered.
     fn end_idle(&self) {
         let links = self.connections.lock().links();
         let idle = |awaiting: crate::link::Awaiting| awaiting.stage == Stage::Idle;

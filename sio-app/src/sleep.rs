@@ -1,6 +1,8 @@
-//! Waiting, on whatever runtime: a handler's sleep is an entry beside the deadlines of a shard, and wakes with them.
+//! Waiting, on whatever runtime: a handler's sleep is an entry beside the deadlines of a shard, and
+//! wakes with them.
 //!
-//! There is no task and no timer per sleep. Entries are exact: a sleep that is dropped takes its own out, so there are as many as there are futures that wait.
+//! There is no task and no timer per sleep. Entries are exact: a sleep that is dropped takes its
+//! own out, so there are as many as there are futures that wait.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,10 +15,11 @@ use sio_proto::Time;
 
 use crate::shard::ShardCell;
 
-/// A wait for a point in time: what [`Io::sleep`](crate::Io::sleep) and [`Socket::sleep`](crate::Socket::sleep) give.
+/// A wait for a point in time: what [`Io::sleep`](crate::Io::sleep) and
+/// [`Socket::sleep`](crate::Socket::sleep) give.
 ///
-/// It counts from the moment it was made. Dropping it ends the wait. It is also over when its server is
-/// ([`Io::clear`](crate::Io::clear)), because nobody would wake it after that.
+/// It counts from the moment it was made. Dropping it ends the wait. It is also over when its
+/// server is ([`Io::clear`](crate::Io::clear)), because nobody would wake it after that.
 #[must_use = "await this to sleep"]
 pub struct Sleep {
     cell: Arc<ShardCell>,
@@ -83,9 +86,11 @@ impl Sleeps {
         self.entries.first_key_value().map(|((until, _), _)| *until)
     }
 
-    /// Adds an entry, or gives an old one its present waker. `None` if there is nothing to wait for.
+    /// Adds an entry, or gives an old one its present waker. `None` if there is nothing to wait
+    /// for.
     ///
-    /// Also gives the waker that is not needed any more, which is to be dropped where no lock is held.
+    /// Also gives the waker that is not needed any more, which is to be dropped where no lock is
+    /// held.
     pub(crate) fn wait(
         &mut self,
         now: Time,

@@ -20,6 +20,7 @@ use crate::emitter::Emitter;
 use crate::entry::Entry;
 use crate::error::{EmitError, HandlerError};
 use crate::gone::{Gone, Mourners};
+use crate::guest::Guest;
 use crate::io::Inner;
 use crate::load::{Load, Overflow};
 use crate::lock::Mutex;
@@ -35,8 +36,9 @@ use crate::turn::{self, Turn};
 
 /// One client in one namespace.
 ///
-/// A handle: small, cheap to clone, free to keep anywhere. It never keeps a client connected; when the client is gone, what would be sent
-/// through it is refused with [`EmitError::Disconnected`], and everything else does nothing.
+/// A handle: small, cheap to clone, free to keep anywhere. It never keeps a client connected; when
+/// the client is gone, what would be sent through it is refused with [`EmitError::Disconnected`],
+/// and everything else does nothing.
 ///
 /// ```
 /// # use sio_app::{Io, Socket};
@@ -79,7 +81,8 @@ enum Said {
     Payload(Box<str>),
     /// In the query of the handshake alone.
     AtHandshake,
-    /// In that and in the query of a CONNECT: made one object when somebody asks, because clients may ask for namespaces as often as they like.
+    /// In that and in the query of a CONNECT: made one object when somebody asks, because clients
+    /// may ask for namespaces as often as they like.
     Later(Box<(ByteString, OnceLock<Option<ByteString>>)>),
 }
 
@@ -256,7 +259,8 @@ impl SocketInner {
         self.standing.fetch_max(GONE, Ordering::Relaxed);
     }
 
-    /// Whether too much waits for its handlers: it is closed, and no more of them are started for events that came along.
+    /// Whether too much waits for its handlers: it is closed, and no more of them are started for
+    /// events that came along.
     pub(crate) fn is_overrun(&self) -> bool {
         self.standing.load(Ordering::Relaxed) == OVERRUN
     }
@@ -278,8 +282,8 @@ impl SocketInner {
         }
     }
 
-    /// Something is under way that takes so many bytes, and that a server which goes away waits for, until the guest is dropped. If it is too much, the
-    /// session is closed.
+    /// Something is under way that takes so many bytes, and that a server which goes away waits
+    /// for, until the guest is dropped. If it is too much, the session is closed.
     pub(crate) fn guest(self: &Arc<Self>, bytes: usize) -> Guest {
         self.cell.note_waiting(self.mailbox.enter());
         if let Err(Overflow) = self.load.enter(bytes) {
@@ -288,7 +292,7 @@ impl SocketInner {
             self.overrun();
         }
         let socket = Arc::clone(self);
-        Guest { socket, bytes }
+        Guest::new(socket, bytes)
     }
 
     /// Too much waits: the session is closed, and no more handlers are started.
@@ -321,44 +325,25 @@ impl Drop for SocketInner {
     }
 }
 
-/// Something under way for a socket.
-pub(crate) struct Guest {
-    socket: Arc<SocketInner>,
-    bytes: usize,
-}
-
-impl Guest {
-    pub(crate) const fn socket(&self) -> &Arc<SocketInner> {
-        &self.socket
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let Self { socket, bytes } = self;
-        socket.load.leave(*bytes);
-        if socket.mailbox.exit() {
-            turn::act(socket.runtime(), |turn| socket.leave(turn));
-        }
-    }
-}
-
 /// Who it is.
 impl Socket {
-    /// The socket's id: unique, one per namespace, and the name of a room that only this socket is in. It may be told to anybody.
+    /// The socket's id: unique, one per namespace, and the name of a room that only this socket is
+    /// in. It may be told to anybody.
     ///
-    /// Clients from Socket.IO 3 on know themselves by it, too. Older ones have an id of their own: [`Socket::wire_id`].
+    /// Clients from Socket.IO 3 on know themselves by it, too. Older ones have an id of their own:
+    /// [`Socket::wire_id`].
     #[must_use]
     pub fn id(&self) -> SocketId {
         self.0.id.clone()
     }
 
-    /// The id by which the client knows itself (`socket.id` in its own code). From Socket.IO 3 on this is [`Socket::id`]. **For older clients it is
-    /// a secret**: it contains the id of the session, and whoever has this can read and speak as the client. So tell it to nobody but the client
-    /// itself, and keep it out of logs, broadcasts and stores.
+    /// The id by which the client knows itself (`socket.id` in its own code). From Socket.IO 3 on
+    /// this is [`Socket::id`]. **For older clients it is a secret**: it contains the id of the
+    /// session, and whoever has this can read and speak as the client. So tell it to nobody but the
+    /// client itself, and keep it out of logs, broadcasts and stores.
     ///
-    /// [`to`](Socket::to), [`Io::to`](crate::Io::to) and [`Io::socket`](crate::Io::socket) take it for the socket, for clients
-    /// that say it of themselves.
+    /// [`to`](Socket::to), [`Io::to`](crate::Io::to) and [`Io::socket`](crate::Io::socket) take it
+    /// for the socket, for clients that say it of themselves.
     #[must_use]
     pub fn wire_id(&self) -> WireId {
         match &self.0.wire_id {
@@ -379,14 +364,17 @@ impl Socket {
         &self.0.handshake
     }
 
-    /// What another HTTP server has said of the request that opened the session: the value itself, or with the feature `http` what is of this
-    /// type in its [`http::Extensions`](https://docs.rs/http/latest/http/struct.Extensions.html). `None` unless the server is mounted in one.
+    /// What another HTTP server has said of the request that opened the session: the value itself,
+    /// or with the feature `http` what is of this type in its
+    /// [`http::Extensions`](https://docs.rs/http/latest/http/struct.Extensions.html). `None` unless
+    /// the server is mounted in one.
     #[must_use]
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
         request::extension(self.handshake().extension.as_ref())
     }
 
-    /// What the client sent as `auth`, as JSON: an object. From clients before 3.0 it is the query they sent with the namespace.
+    /// What the client sent as `auth`, as JSON: an object. From clients before 3.0 it is the query
+    /// they sent with the namespace.
     #[must_use]
     pub fn auth_json(&self) -> Option<&str> {
         self.0.auth.json(&self.0.handshake)
@@ -410,9 +398,10 @@ impl Socket {
         self.0.cell.ask(|state| state.shard.transport(self.0.key))
     }
 
-    /// Waits until it is gone. Handlers that wait run on when their client has left, as they do in JavaScript, and count as waiting
-    /// ([`Options::max_waiting_events`](crate::Options::max_waiting_events)) until they end. One that nobody needs then ends
-    /// with this, in the `select` of your runtime:
+    /// Waits until it is gone. Handlers that wait run on when their client has left, as they do in
+    /// JavaScript, and count as waiting
+    /// ([`Options::max_waiting_events`](crate::Options::max_waiting_events)) until they end. One
+    /// that nobody needs then ends with this, in the `select` of your runtime:
     ///
     /// ```
     /// # use std::future::{Future, poll_fn};
@@ -435,7 +424,8 @@ impl Socket {
         Gone::new(Arc::clone(&self.0))
     }
 
-    /// Whether it has been let into its namespace and is not gone yet. It may be gone the moment after.
+    /// Whether it has been let into its namespace and is not gone yet. It may be gone the moment
+    /// after.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.0.standing.load(Ordering::Relaxed) == CONNECTED
@@ -483,11 +473,13 @@ impl Socket {
 impl Socket {
     /// Sends an event to this client.
     ///
-    /// Arguments are a tuple, or one value of any serializable type; `()` is none. See [`args`](crate::args).
-    /// Nothing waits: the event is queued, and leaves when the handler returns, or at once outside of handlers.
+    /// Arguments are a tuple, or one value of any serializable type; `()` is none. See
+    /// [`args`](crate::args). Nothing waits: the event is queued, and leaves when the handler
+    /// returns, or at once outside of handlers.
     ///
     /// # Errors
-    /// If the socket is gone, its queue is full, the arguments cannot be written, or the name is reserved.
+    /// If the socket is gone, its queue is full, the arguments cannot be written, or the name is
+    /// reserved.
     pub fn emit<A: Serialize>(&self, event: &str, args: A) -> Result<(), EmitError> {
         self.emit_with(event, &args, false)
     }
@@ -501,7 +493,8 @@ impl Socket {
         message::send_event(&self.0, event, args, None, volatile)
     }
 
-    /// Sends a message without a name: what clients get as `message` event, and what all there is to 0.6.
+    /// Sends a message without a name: what clients get as `message` event, and what all there is
+    /// to 0.6.
     ///
     /// # Errors
     /// As [`Socket::emit`].
@@ -509,7 +502,8 @@ impl Socket {
         self.emit_with("message", &(data.into(),), false)
     }
 
-    /// Sends an event and waits for the client's acknowledgement: for ever, or with [`Socket::timeout`] so long.
+    /// Sends an event and waits for the client's acknowledgement: for ever, or with
+    /// [`Socket::timeout`] so long.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -605,15 +599,18 @@ impl Socket {
 
 /// Rooms, and the end.
 impl Socket {
-    /// Joins a room, which begins to exist with its first member. In a middleware it is joined once the socket is let in.
+    /// Joins a room, which begins to exist with its first member. In a middleware it is joined once
+    /// the socket is let in.
     ///
-    /// No room is named as a socket's id: what is sent to an id is for its socket alone, also where clients choose the names of
-    /// their rooms. A socket is in the room of its own id from the beginning.
+    /// No room is named as a socket's id: what is sent to an id is for its socket alone, also where
+    /// clients choose the names of their rooms. A socket is in the room of its own id from the
+    /// beginning.
     ///
     /// # Errors
     /// If the socket is gone, or in as many rooms as it may be
-    /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket)); [`EmitError::ReservedRoom`] if the name is the id of another socket,
-    /// also of one that has gone.
+    /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket));
+    /// [`EmitError::ReservedRoom`] if the name is the id of another socket, also of one that has
+    /// gone.
     pub fn join(&self, room: impl AsRef<str>) -> Result<(), EmitError> {
         let (room, config) = (room.as_ref(), &self.0.cell.config);
         if self.0.is_asking() {
@@ -639,8 +636,9 @@ impl Socket {
         }
     }
 
-    /// The rooms it is in, the one of its own id among them. In [`on_disconnecting`](crate::Namespace::on_disconnecting) those that it was
-    /// in, and none after that; in a middleware those that it will be in.
+    /// The rooms it is in, the one of its own id among them. In
+    /// [`on_disconnecting`](crate::Namespace::on_disconnecting) those that it was in, and none
+    /// after that; in a middleware those that it will be in.
     #[must_use]
     pub fn rooms(&self) -> Vec<ByteString> {
         if let Some(rooms) = self.0.prepare(|entry| entry.rooms.clone()) {

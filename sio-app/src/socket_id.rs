@@ -8,7 +8,8 @@ use sio_proto::Sid;
 
 /// The id of a socket, as text of 20 characters. Cheap to clone.
 ///
-/// It may be told to anybody: no request is let in by it, and nothing of the session's secret can be made of it.
+/// It may be told to anybody: no request is let in by it, and nothing of the session's secret can
+/// be made of it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId([u8; Sid::BASE64_LEN]);
 
@@ -62,11 +63,11 @@ impl fmt::Debug for SocketId {
     }
 }
 
-/// The id by which a client knows itself. **For clients from before Socket.IO 3 it is a secret**, as a password is: whoever is told it can
-/// read what they are sent and speak in their name.
+/// The id by which a client knows itself. **For clients from before Socket.IO 3 it is a secret**,
+/// as a password is: whoever is told it can read what they are sent and speak in their name.
 ///
-/// It is good for one thing: an answer to the client itself. So it can be neither printed nor serialized by accident: there is
-/// no `Display` and no `Serialize`, and `Debug` says nothing.
+/// It is good for one thing: an answer to the client itself. So it can be neither printed nor
+/// serialized by accident: there is no `Display` and no `Serialize`, and `Debug` says nothing.
 #[derive(Clone)]
 pub struct WireId(Box<str>);
 

@@ -1,4 +1,5 @@
-//! The driver without a network: a source that is a script, an outlet that is a wall, a runtime that is three functions.
+//! The driver without a network: a source that is a script, an outlet that is a wall, a runtime
+//! that is three functions.
 
 mod receiving;
 mod unread;
@@ -415,7 +416,8 @@ fn an_upgraded_exchange_is_a_connection() {
         panic!("no upgrade");
     };
     assert_eq!(&upgrade.accept, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    // The client has sent its first frame with the request, and the open packet has waited for the socket.
+    // The client has sent its first frame with the request, and the open packet has waited for the
+    // socket.
     let wall = Wall::with_room(usize::MAX);
     let connection = exchange.attach(wall.clone(), BytesMut::from(&text("40")[..])).unwrap();
     let mut driven = Driven {
@@ -511,7 +513,8 @@ fn a_turn_that_read_the_clock_before_another_and_comes_after_it_does_no_harm() {
     let _ = early.read(&text(r#"42["echo",1]"#));
     assert!(early.written().ends_with(r#"42["echo",1]"#));
 }
-/// A client sends events of two letters to handlers that never end, as many as may wait and then one more.
+/// A client sends events of two letters to handlers that never end, as many as may wait and then
+/// one more.
 fn outrun(options: Options, one_at_a_time: bool, allowed: usize) {
     let io = Io::new(Config::default(), options.shards(1), RUNTIME).unwrap();
     let main = io.of("/");

@@ -1,12 +1,14 @@
-//! TLS between a connection and its socket: a source and an outlet around a source and an outlet. rustls does the work; like all else here it does no I/O.
+//! TLS between a connection and its socket: a source and an outlet around a source and an outlet.
+//! rustls does the work; like all else here it does no I/O.
 //!
 //! ```text
 //!   any thread ─ try_write ─► encrypt ─► try_write of the socket      under the lock of the connection's TLS: records have an order
 //!   the connection's task ◄── decrypt ◄─ poll_read of the socket      and its answers to the peer (handshake, alerts) leave the same way
 //! ```
-//! What the socket does not take stays in the TLS state, about [`HELD_BYTES`] at most; the connection's task sends it when there is room, and as long as it is there
-//! nothing more is taken. A peer that does not come to an end with its handshake has sent no request: [`Options::idle_timeout`] ends it, and it
-//! counts as a connection from its first moment.
+//! What the socket does not take stays in the TLS state, about [`HELD_BYTES`] at most; the
+//! connection's task sends it when there is room, and as long as it is there nothing more is taken.
+//! A peer that does not come to an end with its handshake has sent no request:
+//! [`Options::idle_timeout`] ends it, and it counts as a connection from its first moment.
 //!
 //! [`Options::idle_timeout`]: crate::Options::idle_timeout
 
@@ -66,11 +68,12 @@ pub enum TlsError {
 }
 
 impl Tls {
-    /// TLS with a configuration of your own, for client certificates, several names, or another provider of cryptography. Its list of ALPN protocols is
-    /// replaced by `http/1.1`, which is all that is spoken here.
+    /// TLS with a configuration of your own, for client certificates, several names, or another
+    /// provider of cryptography. Its list of ALPN protocols is replaced by `http/1.1`, which is all
+    /// that is spoken here.
     ///
-    /// Callbacks in the configuration (who chooses a certificate, who keeps sessions or keys) run while their connection is locked: they must
-    /// neither wait nor send to clients.
+    /// Callbacks in the configuration (who chooses a certificate, who keeps sessions or keys) run
+    /// while their connection is locked: they must neither wait nor send to clients.
     ///
     /// # Errors
     /// If the configuration does not make sense.
@@ -81,8 +84,9 @@ impl Tls {
         Ok(Self(config))
     }
 
-    /// TLS 1.2 and 1.3 with the certificate chain of a PEM file, the server's own certificate first, and the private key of another (PKCS #8, PKCS #1 or SEC 1),
-    /// as certificate authorities hand them out.
+    /// TLS 1.2 and 1.3 with the certificate chain of a PEM file, the server's own certificate
+    /// first, and the private key of another (PKCS #8, PKCS #1 or SEC 1), as certificate
+    /// authorities hand them out.
     ///
     /// # Errors
     /// If these are not the PEM of certificates and of their key.
@@ -174,7 +178,8 @@ impl State {
         Ok(true)
     }
 
-    /// Takes what has been decrypted, as much as there is room for behind what is in `buffer`. `None` if there is nothing yet, 0 at the end.
+    /// Takes what has been decrypted, as much as there is room for behind what is in `buffer`.
+    /// `None` if there is nothing yet, 0 at the end.
     fn take(&mut self, buffer: &mut BytesMut) -> io::Result<Option<usize>> {
         let mut reader = self.tls.reader();
         let mut taken = 0;
@@ -218,7 +223,8 @@ impl<O: Outlet> Write for Socket<'_, O> {
 pub struct TlsOutlet<O>(Arc<Shared<O>>);
 
 impl<O: Outlet> TlsOutlet<O> {
-    /// Encrypts what `put` writes, and sends it; what the socket does not take is the connection's task's.
+    /// Encrypts what `put` writes, and sends it; what the socket does not take is the connection's
+    /// task's.
     fn write(&self, put: impl FnOnce(&mut rustls::Writer<'_>) -> io::Result<usize>) -> io::Result<usize> {
         let Shared { state, outlet } = &*self.0;
         let mut state = state.lock();
@@ -282,7 +288,8 @@ impl<S: Source, O: Outlet> TlsSource<S, O> {
         }
     }
 
-    /// Decrypts from `cipher` until that is used up or `buffer` is full, and answers the peer where TLS asks for it. As [`State::take`].
+    /// Decrypts from `cipher` until that is used up or `buffer` is full, and answers the peer where
+    /// TLS asks for it. As [`State::take`].
     fn decrypt(&self, cipher: &mut BytesMut, buffer: &mut BytesMut) -> io::Result<Option<usize>> {
         let Shared { state, outlet } = &*self.shared;
         let mut state = state.lock();
@@ -347,7 +354,8 @@ impl<S: Source, O: Outlet> Source for TlsSource<S, O> {
 }
 
 impl<S, O: Outlet> Drop for TlsSource<S, O> {
-    /// A connection that ends in silence, with nothing left to send, was not cut off by somebody between: the peer is told so, if that takes no waiting.
+    /// A connection that ends in silence, with nothing left to send, was not cut off by somebody
+    /// between: the peer is told so, if that takes no waiting.
     fn drop(&mut self) {
         let Shared { state, outlet } = &*self.shared;
         let mut state = state.lock();

@@ -1,4 +1,5 @@
-//! The turn: what one thread does between reading some bytes and having written everything that they caused.
+//! The turn: what one thread does between reading some bytes and having written everything that
+//! they caused.
 //!
 //! ```text
 //!   parse ─► lock, input, unlock ─► handlers, in place ─► lock, take what is ready, unlock ─► write
@@ -6,14 +7,17 @@
 //!                     └── more work ◄────┴──────────────────────────────────────────────────────┘
 //! ```
 //!
-//! What handlers emit while their turn runs is only queued, so that all of it leaves in one write per link at the turn's end. An emit from
-//! anywhere else is a turn of its own: it is written at once. Handlers never run inside a call that the user makes: in a turn they run
-//! after the handler that made it, elsewhere in a task of their own.
+//! What handlers emit while their turn runs is only queued, so that all of it leaves in one write
+//! per link at the turn's end. An emit from anywhere else is a turn of its own: it is written at
+//! once. Handlers never run inside a call that the user makes: in a turn they run after the handler
+//! that made it, elsewhere in a task of their own.
 //!
-//! A turn that lasts too long stops between two pieces of its work and leaves the rest ([`Leftover`]): to the connection that it is
-//! for, which reads nothing before the rest is done, or to a task.
+//! A turn that lasts too long stops between two pieces of its work and leaves the rest
+//! ([`Leftover`]): to the connection that it is for, which reads nothing before the rest is done,
+//! or to a task.
 //!
-//! Everything a turn needs belongs to its thread and is used again: a turn on a connection that has been used before allocates nothing.
+//! Everything a turn needs belongs to its thread and is used again: a turn on a connection that has
+//! been used before allocates nothing.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -34,8 +38,8 @@ use crate::work::Work;
 
 thread_local!(static TURN: Turn = const { Turn::new() });
 
-/// After so many bytes emitted, a turn writes before it goes on: a handler that emits without end neither fills the memory nor keeps its
-/// clients waiting.
+/// After so many bytes emitted, a turn writes before it goes on: a handler that emits without end
+/// neither fills the memory nor keeps its clients waiting.
 const BYTES_BETWEEN_WRITES: usize = 256 * 1024;
 
 /// Which handlers of a turn are timed.
@@ -44,13 +48,16 @@ const TIMED_HANDLERS: u32 = 4;
 /// A handler that keeps its thread for so long keeps others waiting.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// What an emitted packet counts for at least: with nothing in them, so many packets are written at once as are well below what may wait for a session.
+/// What an emitted packet counts for at least: with nothing in them, so many packets are written at
+/// once as are well below what may wait for a session.
 const WEIGHT_OF_A_PACKET: usize = 64;
 
-/// A turn that has worked for so long leaves the rest of its work for later, so that others of its thread have their turn: what a
-/// payload of thousands of events costs is decided by how many each of them is sent on to, which nobody knows beforehand.
+/// A turn that has worked for so long leaves the rest of its work for later, so that others of its
+/// thread have their turn: what a payload of thousands of events costs is decided by how many each
+/// of them is sent on to, which nobody knows beforehand.
 ///
-/// It is short because runtimes look at their sockets only after some dozens of tasks as long as there are tasks that can go on.
+/// It is short because runtimes look at their sockets only after some dozens of tasks as long as
+/// there are tasks that can go on.
 const PATIENCE: Duration = Duration::from_millis(1);
 
 /// After so many pieces of work the clock is read. An ordinary turn has fewer.
@@ -59,14 +66,16 @@ const WORK_BETWEEN_LOOKS: u32 = 8;
 /// So many recipients of broadcasts take about as long as a turn may last.
 const MOST_RECIPIENTS: usize = 2048;
 
-/// So many packets of broadcasts wait for recipients before the turn writes: each takes a slot of some queue.
+/// So many packets of broadcasts wait for recipients before the turn writes: each takes a slot of
+/// some queue.
 const PACKETS_BETWEEN_WRITES: usize = 256 * 1024;
 
 /// So many entries of a list of scratch a thread keeps from turn to turn.
 const MOST_SCRATCH: usize = 4096;
 
-/// So many bytes may be kept by the tasks to which turns have left their work. What would be more is done at once: the work of a payload is
-/// several times as large as the payload, and whoever has sent it may be gone.
+/// So many bytes may be kept by the tasks to which turns have left their work. What would be more
+/// is done at once: the work of a payload is several times as large as the payload, and whoever has
+/// sent it may be gone.
 const MOST_LEFT_TO_TASKS: usize = 8 * 1024 * 1024;
 
 /// How many there are.
@@ -88,7 +97,8 @@ impl Drop for LeftToTask {
     }
 }
 
-/// Numbers for threads, from one on: the high half of an [`Owner`], so that threads need not agree on the low half.
+/// Numbers for threads, from one on: the high half of an [`Owner`], so that threads need not agree
+/// on the low half.
 static THREADS: AtomicU64 = AtomicU64::new(1);
 
 /// A name for a turn or a future that owns mailboxes.
@@ -102,8 +112,9 @@ const fn weight(bytes: usize) -> usize {
     bytes + WEIGHT_OF_A_PACKET
 }
 
-/// What has been emitted on a shard since it was written out, by turns that have left their work before they wrote: each of them may be far from
-/// what one turn may emit, and together they would fill the queues of members who read all they are sent.
+/// What has been emitted on a shard since it was written out, by turns that have left their work
+/// before they wrote: each of them may be far from what one turn may emit, and together they would
+/// fill the queues of members who read all they are sent.
 #[derive(Default)]
 pub(crate) struct Unwritten {
     bytes: usize,
@@ -165,8 +176,8 @@ struct TouchedLink {
     seat: Option<(Arc<ShardCell>, LinkId)>,
 }
 
-/// Runs `act` in a turn whose handlers run in place: what an adapter does with bytes and deadlines. What takes longer than a turn may goes
-/// on in a task of its own.
+/// Runs `act` in a turn whose handlers run in place: what an adapter does with bytes and deadlines.
+/// What takes longer than a turn may goes on in a task of its own.
 pub(crate) fn run<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
     let (result, leftover) = run_a_while(runtime, act);
     if let Some(leftover) = leftover {
@@ -175,7 +186,8 @@ pub(crate) fn run<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
     result
 }
 
-/// The same for a caller that takes the rest of the work upon itself, and brings no more before it is done.
+/// The same for a caller that takes the rest of the work upon itself, and brings no more before it
+/// is done.
 pub(crate) fn run_a_while<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> (R, Option<Leftover>) {
     TURN.with(|turn| {
         if turn.running.get() {
@@ -188,7 +200,8 @@ pub(crate) fn run_a_while<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> 
     })
 }
 
-/// Runs `act` in the turn that this thread is in; if there is none, in one that writes at once and leaves handlers to a task.
+/// Runs `act` in the turn that this thread is in; if there is none, in one that writes at once and
+/// leaves handlers to a task.
 pub(crate) fn act<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
     TURN.with(|turn| {
         if turn.running.get() {
@@ -204,8 +217,8 @@ pub(crate) fn act<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
     })
 }
 
-/// Work that a turn has left. It is done in the turn's name, which still owns the mailboxes that the work is for: what arrives for their
-/// sockets in the meantime waits there.
+/// Work that a turn has left. It is done in the turn's name, which still owns the mailboxes that
+/// the work is for: what arrives for their sockets in the meantime waits there.
 pub(crate) struct Leftover {
     runtime: Runtime,
     owner: Owner,
@@ -274,8 +287,9 @@ impl Leftover {
 
 /// A handler has returned, or has to wait: how long it kept its thread, if that was long.
 ///
-/// The clock is read for the first few handlers of a turn, so that many events in one read do not pay for it. A turn whose later handlers are slow makes its
-/// thread wait as well, but then their socket sends many, and one of them is the first of another turn.
+/// The clock is read for the first few handlers of a turn, so that many events in one read do not
+/// pay for it. A turn whose later handlers are slow makes its thread wait as well, but then their
+/// socket sends many, and one of them is the first of another turn.
 pub(crate) fn slow(runtime: Runtime) -> Option<Duration> {
     TURN.with(|turn| {
         let handled = turn.handled.get();
@@ -294,8 +308,9 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 /// The moment of a volatile message; `None` in a turn, which is a moment by itself.
 ///
-/// Outside of turns a message is written at once, so that the next one would find its connection idle; but code that sends two in a row means them
-/// to be one moment, of which the first counts. A moment begins with the first of them and ends a millisecond later.
+/// Outside of turns a message is written at once, so that the next one would find its connection
+/// idle; but code that sends two in a row means them to be one moment, of which the first counts. A
+/// moment begins with the first of them and ends a millisecond later.
 pub(crate) fn moment(runtime: Runtime) -> Option<Time> {
     thread_local!(static BEGAN: Cell<Option<Time>> = const { Cell::new(None) });
     if TURN.with(|turn| turn.running.get()) {
@@ -399,7 +414,8 @@ impl Turn {
             || done.is_multiple_of(WORK_BETWEEN_LOOKS) && (runtime.now)().saturating_since(self.now.get()) >= PATIENCE
     }
 
-    /// What is left of its work. What it has emitted is written with the rest, so that it leaves in few writes.
+    /// What is left of its work. What it has emitted is written with the rest, so that it leaves in
+    /// few writes.
     fn leave(&self, runtime: Runtime) -> Leftover {
         Leftover {
             runtime,
@@ -425,7 +441,8 @@ impl Turn {
         }
     }
 
-    /// A broadcast is on its way, and so many links have something to write; maybe one of its shards has enough.
+    /// A broadcast is on its way, and so many links have something to write; maybe one of its
+    /// shards has enough.
     pub(crate) fn broadcast(&self, bytes: usize, ready: usize, enough: bool) {
         self.recipients.set(self.recipients.get() + ready);
         self.packets.set(self.packets.get() + ready);
@@ -458,8 +475,8 @@ impl Turn {
             any = true;
             shard.flush(self);
         }
-        // In the order in which they were touched: what one input causes on several links leaves in the order of its
-        // outputs.
+        // In the order in which they were touched: what one input causes on several links leaves in
+        // the order of its outputs.
         let mut links = self.links.take();
         for TouchedLink { link, seat } in links.drain(..) {
             any = true;

@@ -1,7 +1,8 @@
 //! What a turn does outside all locks: it runs the user's code, and nothing else does.
 //!
-//! User code may panic, return errors, take its time or wait. A panic ends the socket it was for and no other; in a middleware it refuses it. A future is polled in place
-//! first; only one that has to wait becomes a task.
+//! User code may panic, return errors, take its time or wait. A panic ends the socket it was for
+//! and no other; in a middleware it refuses it. A future is polled in place first; only one that
+//! has to wait becomes a task.
 
 use std::any::Any;
 use std::future::Future;
@@ -68,8 +69,8 @@ impl Work {
         }
     }
 
-    /// Whether others may be at work before it. Raw sessions have no mailbox: what another turn has for the same session, such as its end,
-    /// would be heard first.
+    /// Whether others may be at work before it. Raw sessions have no mailbox: what another turn has
+    /// for the same session, such as its end, would be heard first.
     pub(crate) const fn may_be_left(&self) -> bool {
         !matches!(
             self,
@@ -128,7 +129,8 @@ impl Work {
     }
 }
 
-/// A request was refused for where it comes from. Whoever has just set the server up wants to know which setting would let it in.
+/// A request was refused for where it comes from. Whoever has just set the server up wants to know
+/// which setting would let it in.
 fn warn_of_stranger(cell: &ShardCell, stranger: &Stranger) {
     let Some(io) = cell.io.upgrade() else { return };
     let (origin, host) = (stranger.origin.as_deref(), stranger.host.as_deref());
@@ -143,7 +145,8 @@ fn warn_of_stranger(cell: &ShardCell, stranger: &Stranger) {
     });
 }
 
-/// One mail is done: the next ones that wait follow, until there is none or a future has to finish first.
+/// One mail is done: the next ones that wait follow, until there is none or a future has to finish
+/// first.
 fn work_off(turn: &Turn, socket: &Arc<SocketInner>, mut then: Then) {
     while let Then::Next = then {
         match socket.mailbox.done(&socket.load) {
@@ -231,8 +234,8 @@ fn event(socket: &Arc<SocketInner>, table: &Table, name: &str, mut args: Args, a
     settle(socket, name, bytes, started, table.one_at_a_time)
 }
 
-/// A handler has been started, with arguments of so many bytes: what is there to do yet? If it `parks`, nothing of the socket's begins before
-/// it has finished.
+/// A handler has been started, with arguments of so many bytes: what is there to do yet? If it
+/// `parks`, nothing of the socket's begins before it has finished.
 fn settle(
     socket: &Arc<SocketInner>,
     name: &str,
@@ -287,7 +290,8 @@ fn report(socket: &Arc<SocketInner>, name: &str, error: &HandlerError) {
     }
 }
 
-/// What decides whether a socket may join has panicked: its client is refused, and hears of it as of any refusal.
+/// What decides whether a socket may join has panicked: its client is refused, and hears of it as
+/// of any refusal.
 fn refusal_for(socket: &Arc<SocketInner>, panic: &HandlerError) -> Refusal {
     report(socket, "connect", panic);
     Refusal::internal()

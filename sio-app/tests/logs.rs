@@ -162,8 +162,9 @@ fn no_session_id_of_an_older_client_is_logged_or_shown() {
     }
 }
 
-/// A client of each generation before 3.0, which is heard, fails and goes. The ids of their sessions, and what the application can print of everything that it has
-/// to do with, metrics among them.
+/// A client of each generation before 3.0, which is heard, fails and goes. The ids of their
+/// sessions, and what the application can print of everything that it has to do with, metrics among
+/// them.
 fn older_clients() -> (Vec<String>, String) {
     let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
     io.of("/").on_message(|| Err::<(), _>("in its own words"));

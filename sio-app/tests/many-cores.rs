@@ -1,4 +1,5 @@
-//! What holds when several threads use several shards at once: the promises of `sio_app`'s page, each tried many times over.
+//! What holds when several threads use several shards at once: the promises of `sio_app`'s page,
+//! each tried many times over.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -165,7 +166,8 @@ fn number(packet: &str, prefix: &str) -> Option<usize> {
     packet.strip_prefix(prefix)?.strip_suffix(']')?.parse().ok()
 }
 
-/// What one thread sends reaches each recipient in the order in which it was sent, whether it was sent to all, to a room or to one.
+/// What one thread sends reaches each recipient in the order in which it was sent, whether it was
+/// sent to all, to a room or to one.
 #[test]
 fn each_recipient_gets_the_messages_of_one_thread_in_order() {
     let io = server();
@@ -199,7 +201,8 @@ fn each_recipient_gets_the_messages_of_one_thread_in_order() {
     }
 }
 
-/// A join or leave that has returned is seen by what its thread sends afterwards, while others join and leave the same rooms.
+/// A join or leave that has returned is seen by what its thread sends afterwards, while others join
+/// and leave the same rooms.
 #[test]
 fn who_has_joined_hears_and_who_has_left_does_not() {
     let io = server();
@@ -262,8 +265,8 @@ fn nothing_follows_a_disconnect() {
     }
 }
 
-/// Handlers of one socket start in the order of its events, and one at a time if the namespace wants that, whichever threads bring them and
-/// however they wait.
+/// Handlers of one socket start in the order of its events, and one at a time if the namespace
+/// wants that, whichever threads bring them and however they wait.
 #[test]
 fn handlers_of_one_socket_run_in_order() {
     for one_at_a_time in [false, true] {
@@ -360,7 +363,8 @@ fn acknowledgements_find_their_way() {
                         .unwrap()
                         .say(&[format!("42{question}[\"ask\",{question}]")]);
                     let (acknowledged, mut answered) = (format!("43{question}[{question}]"), Poll::Pending);
-                    // Another thread may be writing to this client, and then writes what is for it now, too.
+                    // Another thread may be writing to this client, and then writes what is for it
+                    // now, too.
                     for _ in 0..1_000_000 {
                         let client = &mut *client.lock().unwrap();
                         client.answer();

@@ -1,4 +1,5 @@
-//! Sockets of async-std, of smol, of async-io and of the standard library, as what they all are below.
+//! Sockets of async-std, of smol, of async-io and of the standard library, as what they all are
+//! below.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -6,8 +7,9 @@ use std::sync::Arc;
 
 use async_io::Async;
 
-/// What becomes a socket of async-io: listeners (`T` is [`TcpListener`]) and connections (`T` is [`TcpStream`]) of `async_std::net` and
-/// `smol::net`, where these features are on, of [`std::net`], and of async-io itself.
+/// What becomes a socket of async-io: listeners (`T` is [`TcpListener`]) and connections (`T` is
+/// [`TcpStream`]) of `async_std::net` and `smol::net`, where these features are on, of
+/// [`std::net`], and of async-io itself.
 ///
 /// ```
 /// # fn example(io: sio_async_std::Server) -> std::io::Result<()> {

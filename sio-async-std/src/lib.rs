@@ -17,12 +17,14 @@
 //! }
 //! ```
 //!
-//! Start with [`Server`]; it is an [`Io`], whose page says what else there is. Everything of [`sio_app`] that users need is here too.
+//! Start with [`Server`]; it is an [`Io`], whose page says what else there is. Everything of
+//! [`sio_app`] that users need is here too.
 //!
 //! # async-std or smol
 //!
-//! **async-std is discontinued upstream**, and its authors recommend smol. Both stand on the same reactor (async-io), so this crate is the same code for both, and what
-//! differs is who runs the tasks:
+//! **async-std is discontinued upstream**, and its authors recommend smol. Both stand on the same
+//! reactor (async-io), so this crate is the same code for both, and what differs is who runs the
+//! tasks:
 //!
 //! | features | tasks are run by |
 //! |---|---|
@@ -30,21 +32,26 @@
 //! | `smol`, with `default-features = false` | `smol::spawn`; how many threads that means is said in `SMOL_THREADS`, and is one if nobody says so |
 //! | both | async-std: a feature that is turned on elsewhere in a program changes nothing for those who were there before |
 //!
-//! To move from async-std to smol, change one line of `Cargo.toml`; no handler, and no call of this crate, changes with it:
+//! To move from async-std to smol, change one line of `Cargo.toml`; no handler, and no call of this
+//! crate, changes with it:
 //!
 //! ```toml
 //! sio-async-std = { version = "0.1", default-features = false, features = ["smol"] }
 //! ```
-//! Then replace what the program itself uses of async-std (`async_std::task::sleep` is `smol::Timer::after`, `async_std::net` is `smol::net`). Listeners and streams
-//! of either, of async-io and of the standard library are served alike ([`IntoAsync`]). To move to tokio, write `sio_tokio` for `sio_async_std`: its `Server` has the same methods.
+//! Then replace what the program itself uses of async-std (`async_std::task::sleep` is
+//! `smol::Timer::after`, `async_std::net` is `smol::net`). Listeners and streams of either, of
+//! async-io and of the standard library are served alike ([`IntoAsync`]). To move to tokio, write
+//! `sio_tokio` for `sio_async_std`: its `Server` has the same methods.
 //!
 //! # What is in it
 //!
-//! With the feature `tls` a server speaks `https` and `wss` itself: `Server::listen_tls`, `Server::serve_tls`.
+//! With the feature `tls` a server speaks `https` and `wss` itself: `Server::listen_tls`,
+//! `Server::serve_tls`.
 //!
-//! What this crate adds is thin: accepting, sockets, the clock and random bytes. Connections are read by one small task each and written directly by
-//! whoever has something for them; each shard has one task for its deadlines. The reactor has to be asked anew for each message that is waited for,
-//! which costs one system call more than tokio needs, and never two.
+//! What this crate adds is thin: accepting, sockets, the clock and random bytes. Connections are
+//! read by one small task each and written directly by whoever has something for them; each shard
+//! has one task for its deadlines. The reactor has to be asked anew for each message that is waited
+//! for, which costs one system call more than tokio needs, and never two.
 #![forbid(unsafe_code)]
 
 #[cfg(not(any(feature = "async-std", feature = "smol")))]

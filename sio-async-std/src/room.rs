@@ -1,5 +1,7 @@
-//! Room to read into. Readers here want bytes that have been written once, and what connections read into has not: so a thread has one such place, and
-//! what was read is copied behind what a connection holds. For the small messages that most are this costs less than anything that avoids it.
+//! Room to read into. Readers here want bytes that have been written once, and what connections
+//! read into has not: so a thread has one such place, and what was read is copied behind what a
+//! connection holds. For the small messages that most are this costs less than anything that avoids
+//! it.
 
 use std::cell::Cell;
 use std::io;
@@ -14,7 +16,8 @@ thread_local! {
     static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Has `read` fill as much of a slice as there is room behind what is in `buffer`, and puts there what it read.
+/// Has `read` fill as much of a slice as there is room behind what is in `buffer`, and puts there
+/// what it read.
 pub(crate) fn read_behind(
     buffer: &mut BytesMut,
     read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,

@@ -18,8 +18,9 @@ use crate::{IntoAsync, clock, entropy, tcp};
 
 /// A Socket.IO server on async-std or smol.
 ///
-/// It is an [`Io`] (by `Deref`) that can listen. Like that it is a handle, cheap to clone. Methods that serve may be awaited anywhere; connections, and handlers that
-/// wait, are run by the runtime that the [features](crate#async-std-or-smol) name.
+/// It is an [`Io`] (by `Deref`) that can listen. Like that it is a handle, cheap to clone. Methods
+/// that serve may be awaited anywhere; connections, and handlers that wait, are run by the runtime
+/// that the [features](crate#async-std-or-smol) name.
 ///
 /// ```no_run
 /// use sio_async_std::{Config, Server, Socket};
@@ -71,8 +72,9 @@ impl Server {
         self.serve(executor::TcpListener::bind(address).await?).await
     }
 
-    /// Serves a listener until [`Io::close`] is called and its connections have ended. Await it, or give it a reason to end first:
-    /// [`Serve::with_graceful_shutdown`]. A server may serve several listeners at once.
+    /// Serves a listener until [`Io::close`] is called and its connections have ended. Await it, or
+    /// give it a reason to end first: [`Serve::with_graceful_shutdown`]. A server may serve several
+    /// listeners at once.
     ///
     /// ```no_run
     /// # async fn example(io: sio_async_std::Server) -> Result<(), Box<dyn std::error::Error>> {
@@ -95,8 +97,9 @@ impl Server {
         self.serve_tls(executor::TcpListener::bind(address).await?, tls).await
     }
 
-    /// Serves a listener as [`Server::serve`] does, with TLS: `https` and `wss`. A peer counts as a connection from the first moment, and has
-    /// [`Options::idle_timeout`] for its handshake and the first byte of a request.
+    /// Serves a listener as [`Server::serve`] does, with TLS: `https` and `wss`. A peer counts as a
+    /// connection from the first moment, and has [`Options::idle_timeout`] for its handshake and
+    /// the first byte of a request.
     ///
     /// ```no_run
     /// # async fn example(io: sio_async_std::Server) -> Result<(), Box<dyn std::error::Error>> {
@@ -117,9 +120,10 @@ impl Server {
         )
     }
 
-    /// Tells whoever connects to an address the Flash policy ([`Config::flash_policy`]), until [`Io::close`] is called. Flash asks for it there before
-    /// it opens a socket: on port 843 for clients of 0.6 and 0.7, on 10843 for later ones; on the port of the server itself it is told anyway
-    /// (docs/protocol/legacy-0.6.md §11).
+    /// Tells whoever connects to an address the Flash policy ([`Config::flash_policy`]), until
+    /// [`Io::close`] is called. Flash asks for it there before it opens a socket: on port 843 for
+    /// clients of 0.6 and 0.7, on 10843 for later ones; on the port of the server itself it is told
+    /// anyway (docs/protocol/legacy-0.6.md §11).
     ///
     /// # Errors
     /// If the address cannot be listened on.
@@ -138,7 +142,8 @@ impl Server {
         )
     }
 
-    /// Serves a listener whose connections `split` makes into what is read and what is written, and `take_up` takes up.
+    /// Serves a listener whose connections `split` makes into what is read and what is written, and
+    /// `take_up` takes up.
     fn accept<S: Source + Unpin + Send + 'static, O: Outlet>(
         &self,
         listener: impl IntoAsync<TcpListener>,
@@ -181,7 +186,8 @@ impl Server {
         }
     }
 
-    /// Serves one connection over a stream of your own: TLS, a Unix socket, a pipe. `peer` is what the application is told of the other end.
+    /// Serves one connection over a stream of your own: TLS, a Unix socket, a pipe. `peer` is what
+    /// the application is told of the other end.
     ///
     /// ```
     /// # async fn example(stream: impl futures_io::AsyncRead + futures_io::AsyncWrite + Unpin + Send) -> Result<(), Box<dyn std::error::Error>> {
@@ -198,8 +204,9 @@ impl Server {
         }
     }
 
-    /// Shuts down a server whose connections are accepted by others: [`Io::close`], unless that has been called, and then waits until they have ended, or
-    /// [`Options::shutdown_jitter`] and [`Options::shutdown_timeout`] are over.
+    /// Shuts down a server whose connections are accepted by others: [`Io::close`], unless that has
+    /// been called, and then waits until they have ended, or [`Options::shutdown_jitter`] and
+    /// [`Options::shutdown_timeout`] are over.
     pub async fn finish(&self) {
         if !self.is_closing() {
             self.close();

@@ -1,7 +1,9 @@
-//! TCP sockets: the end that is read by the connection's task and the end that any thread writes to. They are one socket, which never blocks.
+//! TCP sockets: the end that is read by the connection's task and the end that any thread writes
+//! to. They are one socket, which never blocks.
 //!
-//! The reactor of async-io tells of a socket once each time it is asked. A read that did not fill its room has taken all there was, so the next one asks
-//! without trying in vain first: one read and one question per message.
+//! The reactor of async-io tells of a socket once each time it is asked. A read that did not fill
+//! its room has taken all there was, so the next one asks without trying in vain first: one read
+//! and one question per message.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

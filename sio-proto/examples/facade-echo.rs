@@ -1,8 +1,11 @@
-//! An echo server on the facade and the standard library: bytes in, bytes out, one plain loop, no poller and no runtime.
+//! An echo server on the facade and the standard library: bytes in, bytes out, one plain loop, no
+//! poller and no runtime.
 //!
-//! `cargo run -p sio-proto --example facade-echo`, then any Socket.IO client, of any generation, at port 3000: what it says comes back. How it works is told step by
-//! step in `sio_proto::manual::facade`. It asks every socket in turn whether there is something, which is what a game loop does anyway and what a server for thousands
-//! should not do; the loop around it would be the same with a poller.
+//! `cargo run -p sio-proto --example facade-echo`, then any Socket.IO client, of any generation, at
+//! port 3000: what it says comes back. How it works is told step by step in
+//! `sio_proto::manual::facade`. It asks every socket in turn whether there is something, which is
+//! what a game loop does anyway and what a server for thousands should not do; the loop around it
+//! would be the same with a poller.
 
 #![expect(
     clippy::disallowed_methods,
@@ -36,7 +39,8 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// An echo server on this listener. Nothing happens until [`Echo::turn`] is called, again and again.
+    /// An echo server on this listener. Nothing happens until [`Echo::turn`] is called, again and
+    /// again.
     pub fn new(listener: TcpListener) -> Result<Self, Box<dyn std::error::Error>> {
         listener.set_nonblocking(true)?;
         let entropy = |out: &mut [u8]| getrandom::fill(out).expect("the operating system gives random bytes");
@@ -83,7 +87,8 @@ impl Echo {
                 self.clients.insert(link, client);
                 Ok(true)
             }
-            // Nobody is there, or somebody who has gone, or there is no room for more: the next turn asks again.
+            // Nobody is there, or somebody who has gone, or there is no room for more: the next
+            // turn asks again.
             Err(_) => Ok(false),
         }
     }
@@ -177,7 +182,8 @@ impl Echo {
         }
     }
 
-    /// Writes what the sockets take. What they do not take is the sign for the server to keep the rest.
+    /// Writes what the sockets take. What they do not take is the sign for the server to keep the
+    /// rest.
     fn write(&mut self, now: Time) {
         let mut gone = Vec::new();
         for (link, client) in &mut self.clients {

@@ -1,7 +1,8 @@
 //! What an operator can set: one plain struct, every limit in it, every default stated.
 //!
-//! A [`Config`] is checked once, by [`Config::validate`] inside the constructors that take it; the machines then rely
-//! on it. Everything a peer can grow (a queue, a buffer, a map, a count, a nesting) has a limit here.
+//! A [`Config`] is checked once, by [`Config::validate`] inside the constructors that take it; the
+//! machines then rely on it. Everything a peer can grow (a queue, a buffer, a map, a count, a
+//! nesting) has a limit here.
 
 mod cookie;
 mod cors;
@@ -21,39 +22,48 @@ pub use cookie::{Cookie, Priority, SameSite};
 pub use cors::{Cors, CorsOrigins};
 pub use legacy::{Legacy06, Legacy09, Mount};
 
-/// Settings of a server. Plain data: build one with [`Config::default`] and the chainable setters, or set fields.
+/// Settings of a server. Plain data: build one with [`Config::default`] and the chainable setters,
+/// or set fields.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
     /// Path prefix under which Socket.IO is served, without a trailing slash. Default `/socket.io`.
     pub path: String,
-    /// Path prefix under which raw Engine.IO sessions are served, without a trailing slash. Default none.
+    /// Path prefix under which raw Engine.IO sessions are served, without a trailing slash. Default
+    /// none.
     pub engine_path: Option<String>,
-    /// Whether [`Config::path`] and [`Config::engine_path`] are served with their final slash only, as by genuine servers unless their option of this
-    /// name is false: `/socket.io/?EIO=4` is, `/socket.io?EIO=4` is the application's own. Default false: both are served, so that clients with
-    /// `addTrailingSlash: false` are, and those behind a proxy that takes the slash away. With true such clients get the application's answer. Longer
-    /// names are never served: `/socket.iox` is the application's either way (docs/protocol/engine-io.md §1).
+    /// Whether [`Config::path`] and [`Config::engine_path`] are served with their final slash only,
+    /// as by genuine servers unless their option of this name is false: `/socket.io/?EIO=4` is,
+    /// `/socket.io?EIO=4` is the application's own. Default false: both are served, so that clients
+    /// with `addTrailingSlash: false` are, and those behind a proxy that takes the slash away. With
+    /// true such clients get the application's answer. Longer names are never served: `/socket.iox`
+    /// is the application's either way (docs/protocol/engine-io.md §1).
     pub add_trailing_slash: bool,
-    /// How often a server pings an Engine.IO 4 client. Default 25 s. Too long and dead peers linger and proxies cut idle
-    /// connections; too short costs CPU and radio time (docs/protocol/engine-io.md §6).
+    /// How often a server pings an Engine.IO 4 client. Default 25 s. Too long and dead peers linger
+    /// and proxies cut idle connections; too short costs CPU and radio time
+    /// (docs/protocol/engine-io.md §6).
     pub ping_interval: Duration,
     /// How long an answer to a ping may take. Default 20 s. Too short drops peers on slow links.
     pub ping_timeout: Duration,
-    /// How long a new session may go without joining a namespace. Default 45 s (docs/protocol/socket-io.md §3.1), as with genuine servers: a client on a slow link
-    /// behind a slow middleware needs some of it. In a crowd it is [`Config::crowded_connect_timeout`].
+    /// How long a new session may go without joining a namespace. Default 45 s
+    /// (docs/protocol/socket-io.md §3.1), as with genuine servers: a client on a slow link behind a
+    /// slow middleware needs some of it. In a crowd it is [`Config::crowded_connect_timeout`].
     pub connect_timeout: Duration,
-    /// How long a session may go without joining a namespace when three quarters of [`Config::max_sessions`] or [`Config::max_kept_bytes`] are taken. Default 5 s. Each
-    /// handshake then ends up to two sessions that have had so long. Too short ends clients on slow links whenever many come at once; too long lets
-    /// those who want nothing take the room of those who do.
+    /// How long a session may go without joining a namespace when three quarters of
+    /// [`Config::max_sessions`] or [`Config::max_kept_bytes`] are taken. Default 5 s. Each
+    /// handshake then ends up to two sessions that have had so long. Too short ends clients on slow
+    /// links whenever many come at once; too long lets those who want nothing take the room of
+    /// those who do.
     pub crowded_connect_timeout: Duration,
-    /// How long an upgrade may take from the probe's connection to packet `5` (docs/protocol/engine-io.md §7), and a hixie-76 handshake of
-    /// 0.6 to 0.9 from its head to the 8 bytes behind it. Default 10 s.
+    /// How long an upgrade may take from the probe's connection to packet `5`
+    /// (docs/protocol/engine-io.md §7), and a hixie-76 handshake of 0.6 to 0.9 from its head to the
+    /// 8 bytes behind it. Default 10 s.
     pub upgrade_timeout: Duration,
-    /// How long a closing polling session waits for a GET that can carry the close packet. Default 30 s
-    /// (docs/protocol/engine-io.md §8).
+    /// How long a closing polling session waits for a GET that can carry the close packet. Default
+    /// 30 s (docs/protocol/engine-io.md §8).
     pub close_timeout: Duration,
-    /// Largest HTTP body and largest websocket message a peer may send, in bytes. Default 1 000 000; announced to clients as
-    /// `maxPayload`.
+    /// Largest HTTP body and largest websocket message a peer may send, in bytes. Default 1 000
+    /// 000; announced to clients as `maxPayload`.
     pub max_payload: usize,
     /// Whether polling sessions are told about, and may move to, websocket. Default true.
     pub allow_upgrades: bool,
@@ -61,47 +71,64 @@ pub struct Config {
     pub transports: Transports,
     /// Which generations are served. Default all that exist.
     pub generations: Generations,
-    /// How Engine.IO 3 clients are taken to encode text. Default [`Dialect::Auto`]: each session by what it sends. Fix it only if all
-    /// such clients are known to be of one kind (docs/protocol/engine-io.md §3.3).
+    /// How Engine.IO 3 clients are taken to encode text. Default [`Dialect::Auto`]: each session by
+    /// what it sends. Fix it only if all such clients are known to be of one kind
+    /// (docs/protocol/engine-io.md §3.3).
     pub dialect: Dialect,
-    /// Whether the answer to a handshake of Engine.IO 3 by polling also carries the CONNECT of `/`, if the application lets the client in at once. Default
-    /// false: it comes with the next poll, as from genuine servers of 1.x, and from those of 2.x that have a middleware; some clients of other makes never
-    /// report the connection otherwise. True saves clients of 1.x and 2.x a round trip before they are connected.
+    /// Whether the answer to a handshake of Engine.IO 3 by polling also carries the CONNECT of `/`,
+    /// if the application lets the client in at once. Default false: it comes with the next poll,
+    /// as from genuine servers of 1.x, and from those of 2.x that have a middleware; some clients
+    /// of other makes never report the connection otherwise. True saves clients of 1.x and 2.x a
+    /// round trip before they are connected.
     pub engine3_connect_at_once: bool,
-    /// Whether all polls of Engine.IO 3 are answered in binary framing, to clients that have not said `b64`. Default false: only those with binary packets
-    /// in them are, as from genuine servers of 2.x. Genuine servers of 1.x do so always, and clients that know only those (the Python package
-    /// `socketIO-client` of versions 0.6 and 0.7) can read nothing else. Genuine clients of 1.x and 2.x read both; those that cannot read binary and do not
-    /// say so lose their connection when this is true (docs/protocol/engine-io.md §3.4).
+    /// Whether all polls of Engine.IO 3 are answered in binary framing, to clients that have not
+    /// said `b64`. Default false: only those with binary packets in them are, as from genuine
+    /// servers of 2.x. Genuine servers of 1.x do so always, and clients that know only those (the
+    /// Python package `socketIO-client` of versions 0.6 and 0.7) can read nothing else. Genuine
+    /// clients of 1.x and 2.x read both; those that cannot read binary and do not say so lose their
+    /// connection when this is true (docs/protocol/engine-io.md §3.4).
     pub engine3_binary_polls: bool,
-    /// Most packets in the answer to one poll of Engine.IO 4 and 3. Default 16, because the client `python-socketio` throws an answer with more away. The
-    /// rest waits for the next poll, which is answered at once: so a polling client gets at most so many packets in a round trip. More is faster for
-    /// clients far away that stay on polling; genuine clients take any number.
+    /// Most packets in the answer to one poll of Engine.IO 4 and 3. Default 16, because the client
+    /// `python-socketio` throws an answer with more away. The rest waits for the next poll, which
+    /// is answered at once: so a polling client gets at most so many packets in a round trip. More
+    /// is faster for clients far away that stay on polling; genuine clients take any number.
     pub max_packets_per_poll: usize,
-    /// Most bytes in the answer to one poll of Engine.IO 4 and 3, before base64 and escapes; a packet that is larger goes alone. Default 1 000 000. Too
-    /// small costs round trips; too large lets one answer hold much memory while a slow client reads it.
+    /// Most bytes in the answer to one poll of Engine.IO 4 and 3, before base64 and escapes; a
+    /// packet that is larger goes alone. Default 1 000 000. Too small costs round trips; too large
+    /// lets one answer hold much memory while a slow client reads it.
     pub max_bytes_per_poll: usize,
-    /// How clients of Engine.IO 4 and 3 write Socket.IO packets. Default none, which is the standard wire, [`socket::text`]. Nothing on the wire says
-    /// it: clients have to be given the same parser, and those that have another are closed.
+    /// How clients of Engine.IO 4 and 3 write Socket.IO packets. Default none, which is the
+    /// standard wire, [`socket::text`]. Nothing on the wire says it: clients have to be given the
+    /// same parser, and those that have another are closed.
     pub parser: Option<Arc<dyn PacketParser>>,
     /// Cookie set on the handshake response of polling. Default none.
     pub cookie: Option<Cookie>,
-    /// CORS headers of Engine.IO. Default none, which means those that [`Config::origins`] imply: pages of listed origins may read answers, with credentials; where all
-    /// pages are allowed all may read them, without credentials; otherwise only pages of the same origin can. Where this is set, pages of listed origins may read answers as
-    /// well. `Cors::list` of nothing sends no header for others than those. Clients of 0.9 and before get the headers that they need wherever their page is allowed.
+    /// CORS headers of Engine.IO. Default none, which means those that [`Config::origins`] imply:
+    /// pages of listed origins may read answers, with credentials; where all pages are allowed all
+    /// may read them, without credentials; otherwise only pages of the same origin can. Where this
+    /// is set, pages of listed origins may read answers as well. `Cors::list` of nothing sends no
+    /// header for others than those. Clients of 0.9 and before get the headers that they need
+    /// wherever their page is allowed.
     pub cors: Option<Cors>,
     /// Which pages may open sessions at all, over any transport. Default [`Origins::SameHost`].
     pub origins: Origins,
-    /// Which names of hosts requests may be for. Default [`Hosts::Loopback`]: from the machine itself only names of loopback, from elsewhere any. Name the server's hosts where it is
-    /// in reach of browsers without TLS (a development machine, an intranet): without that a page whose name is pointed at the server's address counts as the same host. Too
-    /// narrow and clients are refused, which is logged with the name that they have asked for.
+    /// Which names of hosts requests may be for. Default [`Hosts::Loopback`]: from the machine
+    /// itself only names of loopback, from elsewhere any. Name the server's hosts where it is in
+    /// reach of browsers without TLS (a development machine, an intranet): without that a page
+    /// whose name is pointed at the server's address counts as the same host. Too narrow and
+    /// clients are refused, which is logged with the name that they have asked for.
     pub hosts: Hosts,
-    /// Whether all clients come over TLS, which a proxy in front takes off. Default false: only [`Peer::secure`](crate::server::Peer::secure) says so, because a header such as
-    /// `X-Forwarded-Proto` can be sent by everybody. When true pages of the same host have to be `https`, cookies say `Secure`, and old websockets are told `wss`.
+    /// Whether all clients come over TLS, which a proxy in front takes off. Default false: only
+    /// [`Peer::secure`](crate::server::Peer::secure) says so, because a header such as
+    /// `X-Forwarded-Proto` can be sent by everybody. When true pages of the same host have to be
+    /// `https`, cookies say `Secure`, and old websockets are told `wss`.
     pub behind_tls: bool,
-    /// Whose pages the Flash policy lets open sockets, each `domain[:port]` with `*` for any; no port means any port. It is told to whoever asks
-    /// for it, as long as a generation is served that has flashsocket. Default `*:*`, as with genuine servers: the policy is not what protects
-    /// sessions, since it says no more than that Flash may connect, which programs other than Flash do without asking. Who may open a session is
-    /// [`Config::origins`]' business, over flashsocket too. An empty list lets nobody.
+    /// Whose pages the Flash policy lets open sockets, each `domain[:port]` with `*` for any; no
+    /// port means any port. It is told to whoever asks for it, as long as a generation is served
+    /// that has flashsocket. Default `*:*`, as with genuine servers: the policy is not what
+    /// protects sessions, since it says no more than that Flash may connect, which programs other
+    /// than Flash do without asking. Who may open a session is [`Config::origins`]' business, over
+    /// flashsocket too. An empty list lets nobody.
     pub flash_policy: Vec<String>,
     /// Limits on what one connection may send as HTTP.
     pub http: http::Limits,
@@ -109,57 +136,80 @@ pub struct Config {
     pub websocket: websocket::Limits,
     /// Limits on one Socket.IO packet.
     pub packet: socket::text::Limits,
-    /// Most sessions at once, in all shards of a server that share their quota ([`Shard::share_quota`](crate::server::Shard::share_quota)). Default 1 000 000. When there are as
-    /// many, the oldest of those that have joined nothing goes; if there is none, the handshake is answered 503. Too few turn people away, too many let the memory
-    /// be filled.
+    /// Most sessions at once, in all shards of a server that share their quota
+    /// ([`Shard::share_quota`](crate::server::Shard::share_quota)). Default 1 000 000. When there
+    /// are as many, the oldest of those that have joined nothing goes; if there is none, the
+    /// handshake is answered 503. Too few turn people away, too many let the memory be filled.
     pub max_sessions: usize,
-    /// Most sessions at once of clients at one address: of IPv6 a network of 64 bits, or what the adapter's options say. Default 10 000. When there are as many, the oldest of that address
+    /// Most sessions at once of clients at one address: of IPv6 a network of 64 bits, or what the
+    /// adapter's options say. Default 10 000. When there are as many, the oldest of that address
     /// that has joined nothing goes; if there is none, the handshake is answered 503.
     ///
-    /// It holds without a connection, so it bounds sessions that poll. Behind a proxy all clients have the proxy's address: raise it to [`Config::max_sessions`] there, and
-    /// let the proxy limit its clients. Too few shut out the people behind one address of an office or a mobile carrier.
+    /// It holds without a connection, so it bounds sessions that poll. Behind a proxy all clients
+    /// have the proxy's address: raise it to [`Config::max_sessions`] there, and let the proxy
+    /// limit its clients. Too few shut out the people behind one address of an office or a mobile
+    /// carrier.
     pub max_sessions_per_address: usize,
-    /// Most bytes that all sessions together keep of what their clients have sent: handshakes ([`Config::max_handshake_bytes`]), `auth` ([`Config::max_auth_bytes`]), CONNECTs
-    /// that wait, packets whose attachments have not come, what comes ahead of an upgrade, packets for namespaces that are not joined yet, and 1 KiB for each session itself.
-    /// Default 2 GiB less one byte. Beyond it handshakes are answered 503 and a session that would keep more ends. It is counted in steps of 64 KiB for each session. Too little ends
-    /// sessions that have done nothing wrong when many large messages are under way.
+    /// Most bytes that all sessions together keep of what their clients have sent: handshakes
+    /// ([`Config::max_handshake_bytes`]), `auth` ([`Config::max_auth_bytes`]), CONNECTs that wait,
+    /// packets whose attachments have not come, what comes ahead of an upgrade, packets for
+    /// namespaces that are not joined yet, and 1 KiB for each session itself. Default 2 GiB less
+    /// one byte. Beyond it handshakes are answered 503 and a session that would keep more ends. It
+    /// is counted in steps of 64 KiB for each session. Too little ends sessions that have done
+    /// nothing wrong when many large messages are under way.
     pub max_kept_bytes: usize,
-    /// The same for all sessions of clients at one address. Default 24 MiB, which are ten thousand handshakes with heads of 2 KB. Behind a proxy raise it as [`Config::max_sessions_per_address`].
+    /// The same for all sessions of clients at one address. Default 24 MiB, which are ten thousand
+    /// handshakes with heads of 2 KB. Behind a proxy raise it as
+    /// [`Config::max_sessions_per_address`].
     pub max_kept_bytes_per_address: usize,
-    /// Most bytes of header fields that a session keeps of the request that opened it, 8 for each field included. Default 8 KiB. Fields that do not fit are left out whole:
-    /// first those that [`Config::handshake_headers`] does not name. The request's target is kept as a whole; its limit is
-    /// [`http::Limits::max_target_bytes`]. Too few leave out cookies that handlers look for ([`Handshake::left_out`](crate::server::Handshake::left_out) says how many fields
-    /// are missing); more is more memory for each session.
+    /// Most bytes of header fields that a session keeps of the request that opened it, 8 for each
+    /// field included. Default 8 KiB. Fields that do not fit are left out whole: first those that
+    /// [`Config::handshake_headers`] does not name. The request's target is kept as a whole; its
+    /// limit is [`http::Limits::max_target_bytes`]. Too few leave out cookies that handlers look
+    /// for ([`Handshake::left_out`](crate::server::Handshake::left_out) says how many fields are
+    /// missing); more is more memory for each session.
     pub max_handshake_bytes: usize,
-    /// Names of header fields that a session keeps before all others when not all fit, the first of them first. Default: those that applications look for, `authorization`, `cookie`,
-    /// `host`, `origin`, `user-agent`, `x-forwarded-for`, `forwarded`, `x-real-ip`, `referer`, `accept-language`.
+    /// Names of header fields that a session keeps before all others when not all fit, the first of
+    /// them first. Default: those that applications look for, `authorization`, `cookie`, `host`,
+    /// `origin`, `user-agent`, `x-forwarded-for`, `forwarded`, `x-real-ip`, `referer`,
+    /// `accept-language`.
     pub handshake_headers: Vec<String>,
-    /// Most bytes of `auth`, or of queries of CONNECTs, that one session keeps for all its namespaces together. Default 64 KiB. A CONNECT with more is refused. Too few refuse large
+    /// Most bytes of `auth`, or of queries of CONNECTs, that one session keeps for all its
+    /// namespaces together. Default 64 KiB. A CONNECT with more is refused. Too few refuse large
     /// tokens.
     pub max_auth_bytes: usize,
-    /// Most CONNECTs that one session may send within a second. Default 128, four times [`Config::max_namespaces_per_session`]. One more closes the session, because each costs the
+    /// Most CONNECTs that one session may send within a second. Default 128, four times
+    /// [`Config::max_namespaces_per_session`]. One more closes the session, because each costs the
     /// application more than the client. Too few close clients that join many namespaces at once.
     pub max_connects_per_second: usize,
-    /// Most packets in the body of one POST, of Engine.IO and of 0.7 to 0.9. Default 65 536. More are a breach of the protocol in Engine.IO, and are dropped in 0.7 to 0.9. Too few end
-    /// clients that have emitted much between two POSTs; each packet costs some hundred bytes while its POST is handled.
+    /// Most packets in the body of one POST, of Engine.IO and of 0.7 to 0.9. Default 65 536. More
+    /// are a breach of the protocol in Engine.IO, and are dropped in 0.7 to 0.9. Too few end
+    /// clients that have emitted much between two POSTs; each packet costs some hundred bytes while
+    /// its POST is handled.
     pub max_packets_per_payload: usize,
-    /// Most bytes queued for one session while its transport cannot take them, in the session and on its link. Default 1 MiB. Beyond it a send is
-    /// refused as full and a broadcast closes the session, because a gap in an ordered stream cannot be repaired. Packets of the protocol itself
-    /// have an eighth more (at least 16 KiB), and a peer that causes still more of them without reading is cut. Too small breaks bursts, and
-    /// refuses every message that is larger ([`SendError::TooLarge`](crate::server::SendError::TooLarge)); too large lets each client that does not
-    /// read hold so much memory.
+    /// Most bytes queued for one session while its transport cannot take them, in the session and
+    /// on its link. Default 1 MiB. Beyond it a send is refused as full and a broadcast closes the
+    /// session, because a gap in an ordered stream cannot be repaired. Packets of the protocol
+    /// itself have an eighth more (at least 16 KiB), and a peer that causes still more of them
+    /// without reading is cut. Too small breaks bursts, and refuses every message that is larger
+    /// ([`SendError::TooLarge`](crate::server::SendError::TooLarge)); too large lets each client
+    /// that does not read hold so much memory.
     pub max_queued_bytes: usize,
-    /// Most packets queued for one session. Default 8 192: about as much memory around the packets as there may be in them. Packets of the
-    /// protocol itself have an eighth more (at least 64). Too small breaks bursts of small events, too large lets them weigh more than their bytes.
+    /// Most packets queued for one session. Default 8 192: about as much memory around the packets
+    /// as there may be in them. Packets of the protocol itself have an eighth more (at least 64).
+    /// Too small breaks bursts of small events, too large lets them weigh more than their bytes.
     pub max_queued_packets: usize,
-    /// Most bytes that wait for all sessions of the server together, because their links are blocked or they are between two polls. Default 1 GiB.
-    /// While more waits a send to a session that cannot take it at once is refused as full, and those sessions are ended for which most waits,
-    /// until less does. Bytes of a broadcast count once for each recipient, and each packet counts 96 more for its place. Too small ends sessions of slow clients under load, too large lets
-    /// clients that do not read fill the memory.
+    /// Most bytes that wait for all sessions of the server together, because their links are
+    /// blocked or they are between two polls. Default 1 GiB. While more waits a send to a session
+    /// that cannot take it at once is refused as full, and those sessions are ended for which most
+    /// waits, until less does. Bytes of a broadcast count once for each recipient, and each packet
+    /// counts 96 more for its place. Too small ends sessions of slow clients under load, too large
+    /// lets clients that do not read fill the memory.
     pub max_total_queued_bytes: usize,
-    /// How many bytes are read from a peer that does not read itself, before it is not read from until it does. Default 16 KiB. The answer to a
-    /// heartbeat has to fit; what is read meanwhile may cause answers, which wait. Too small misses answers of clients that send and do not read for a
-    /// while; larger is of no use.
+    /// How many bytes are read from a peer that does not read itself, before it is not read from
+    /// until it does. Default 16 KiB. The answer to a heartbeat has to fit; what is read meanwhile
+    /// may cause answers, which wait. Too small misses answers of clients that send and do not read
+    /// for a while; larger is of no use.
     pub max_blocked_bytes: usize,
     /// Most namespaces one session may be in at once. Default 32.
     pub max_namespaces_per_session: usize,
@@ -167,12 +217,14 @@ pub struct Config {
     pub max_namespaces: usize,
     /// Most rooms one socket may be in. Default 4 096.
     pub max_rooms_per_socket: usize,
-    /// Most bytes of a room's name. Default 1 024. A longer one cannot be joined: the call fails as full. Applications that make names of what clients say should check
-    /// the length themselves.
+    /// Most bytes of a room's name. Default 1 024. A longer one cannot be joined: the call fails as
+    /// full. Applications that make names of what clients say should check the length themselves.
     pub max_room_name_bytes: usize,
-    /// Most bytes of the names of all rooms that one socket is in. Default 256 KiB. One more cannot be joined: the call fails as full.
+    /// Most bytes of the names of all rooms that one socket is in. Default 256 KiB. One more cannot
+    /// be joined: the call fails as full.
     pub max_room_bytes_per_socket: usize,
-    /// Most acknowledgements one socket may owe. Default 65 536. Further requests for one are refused as full.
+    /// Most acknowledgements one socket may owe. Default 65 536. Further requests for one are
+    /// refused as full.
     pub max_pending_acks: usize,
     /// How long attachments may trail behind their packet. Default 10 s.
     pub attachment_timeout: Duration,
@@ -297,7 +349,8 @@ pub enum ConfigError {
     /// More codecs than a server can have at once.
     #[error("{0} codecs: a server can have 8, that of the path and 7 mounts")]
     Codecs(usize),
-    /// A 0.7-0.9 client would give the server up: it has to hear something before its timeouts are over.
+    /// A 0.7-0.9 client would give the server up: it has to hear something before its timeouts are
+    /// over.
     #[error(
         "legacy09: heartbeat_interval and poll_duration must be shorter than close_timeout, and heartbeat_interval than heartbeat_timeout"
     )]
@@ -305,7 +358,8 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Checks that the settings make sense together and copies `max_payload` to where it is enforced.
+    /// Checks that the settings make sense together and copies `max_payload` to where it is
+    /// enforced.
     ///
     /// # Errors
     /// The first setting that does not make sense.
@@ -424,7 +478,8 @@ impl Config {
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $kind:ty),* $(,)?) => {
-        /// Chainable setters; each names the field it sets, where the default and the trade-off are written.
+        /// Chainable setters; each names the field it sets, where the default and the trade-off are
+        /// written.
         impl Config {
             $($(#[$doc])* #[must_use] pub fn $name(mut self, $name: $kind) -> Self { self.$name = $name.into(); self })*
         }
@@ -516,17 +571,21 @@ setters! {
     legacy09: Legacy09,
 }
 
-/// Which transports are offered. [`Transports::polling`] and [`Transports::websocket`] are for clients of Engine.IO and of 0.7 to 0.9, the others for clients of 0.6, too.
+/// Which transports are offered. [`Transports::polling`] and [`Transports::websocket`] are for
+/// clients of Engine.IO and of 0.7 to 0.9, the others for clients of 0.6, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transports {
     /// HTTP long polling, and htmlfile. Default true.
     pub polling: bool,
     /// WebSocket, whoever speaks it. Default true.
     pub websocket: bool,
-    /// Polling by scripts (JSONP), where there is polling. Default true: old browsers have nothing else from another origin. Answers are scripts, which every page may load,
-    /// so all that keeps other pages from reading them is what the request says of its page ([`Origins`]). Servers without clients of before 2013 do well to turn it off.
+    /// Polling by scripts (JSONP), where there is polling. Default true: old browsers have nothing
+    /// else from another origin. Answers are scripts, which every page may load, so all that keeps
+    /// other pages from reading them is what the request says of its page ([`Origins`]). Servers
+    /// without clients of before 2013 do well to turn it off.
     pub jsonp: bool,
-    /// Endless pages of scripts (htmlfile), where there is polling. Default true. Only Internet Explorer before 10 uses them.
+    /// Endless pages of scripts (htmlfile), where there is polling. Default true. Only Internet
+    /// Explorer before 10 uses them.
     pub htmlfile: bool,
 }
 
@@ -571,7 +630,8 @@ impl Transports {
     }
 }
 
-/// Which generations of the wire are served. One that is off is refused the way a server without it refuses.
+/// Which generations of the wire are served. One that is off is refused the way a server without it
+/// refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Generations {

@@ -1,4 +1,5 @@
-//! One connection: from bytes to requests and packets. The read side only; answers are encoded where they are written.
+//! One connection: from bytes to requests and packets. The read side only; answers are encoded
+//! where they are written.
 //!
 //! ```text
 //!            complete request               handle_upgraded
@@ -7,13 +8,16 @@
 //!    └───────── handle_answered ─────┘            breach, Close  ▼
 //!     breach, policy request ──────────────────────────────►  CLOSED
 //! ```
-//! The first bytes may be no HTTP but a Flash policy request. That is answered here, without a shard.
+//! The first bytes may be no HTTP but a Flash policy request. That is answered here, without a
+//! shard.
 //!
-//! A `Conn` shares nothing and locks nothing: HTTP, frames, UTF-8, payloads and packets are parsed here, before a shard is asked. It keeps no
-//! buffer: what it cannot use yet stays in the caller's `bytes`, and is passed again in front of what follows.
+//! A `Conn` shares nothing and locks nothing: HTTP, frames, UTF-8, payloads and packets are parsed
+//! here, before a shard is asked. It keeps no buffer: what it cannot use yet stays in the caller's
+//! `bytes`, and is passed again in front of what follows.
 //!
-//! Pipelined requests are parsed one at a time, each after the answer to the one before (RFC 9112 §9.3.2 wants the answers in order). Behind a GET
-//! that is held, the next one is parsed as well, if the caller says so ([`Conn::handle_held`]).
+//! Pipelined requests are parsed one at a time, each after the answer to the one before (RFC 9112
+//! §9.3.2 wants the answers in order). Behind a GET that is held, the next one is parsed as well,
+//! if the caller says so ([`Conn::handle_held`]).
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -32,7 +36,8 @@ use crate::{Config, http, websocket};
 #[derive(Debug)]
 pub struct Conn {
     state: State,
-    /// What the request is whose body is coming: its head has been looked at. Boxed: few bodies come in pieces.
+    /// What the request is whose body is coming: its head has been looked at. Boxed: few bodies
+    /// come in pieces.
     begun: Option<Box<Findings>>,
     peer: Peer,
     config: Arc<Config>,
@@ -54,7 +59,8 @@ enum Turn {
     First,
     /// The peer's: a request is awaited, or coming.
     Peer,
-    /// Ours: a request is with the shard, and what follows it waits. This is what it asks for, if that is an old websocket.
+    /// Ours: a request is with the shard, and what follows it waits. This is what it asks for, if
+    /// that is an old websocket.
     Ours(Option<Opening>),
     /// The peer's, although its request has no answer: that is a GET which is held.
     Held,
@@ -95,9 +101,11 @@ pub enum Stage {
 /// What came out of some bytes. It belongs to the caller, who empties and reuses it.
 #[derive(Debug, Default)]
 pub struct Arrivals {
-    /// Set by the caller: what the answers to what is no request say of the date, if anything. It stays as it is.
+    /// Set by the caller: what the answers to what is no request say of the date, if anything. It
+    /// stays as it is.
     pub date: Option<http::Date>,
-    /// A complete request. There is at most one, and nothing is read beyond it until [`Conn::handle_answered`] or [`Conn::handle_held`].
+    /// A complete request. There is at most one, and nothing is read beyond it until
+    /// [`Conn::handle_answered`] or [`Conn::handle_held`].
     pub request: Option<Request>,
     /// The head of a request whose body is still coming.
     pub body_started: Option<Request>,
@@ -105,8 +113,9 @@ pub struct Arrivals {
     pub packets: Vec<Inbound>,
     /// The answers to the pings among the bytes. They go before `replies`.
     pub pongs: Pongs,
-    /// Bytes to write as they are: `100 Continue` to a body that has not come, answers to what is no request, Close frames, the Flash policy. A connection has one, or
-    /// a `100 Continue` and another.
+    /// Bytes to write as they are: `100 Continue` to a body that has not come, answers to what is
+    /// no request, Close frames, the Flash policy. A connection has one, or a `100 Continue` and
+    /// another.
     pub replies: Vec<Bytes>,
     /// The connection is over, once `replies` are written: tell the shard.
     pub closed: Option<Cause>,
@@ -114,8 +123,10 @@ pub struct Arrivals {
 
 /// Pongs for the pings of one call, in order.
 ///
-/// While the connection takes bytes write all of them, as most peers expect. While it does not, keep [`Pongs::take_latest`] alone, in place of what was
-/// kept before: one answer does for all pings that came before it was sent (RFC 6455 §5.5.3). So pings that nobody reads the answers of cost nothing.
+/// While the connection takes bytes write all of them, as most peers expect. While it does not,
+/// keep [`Pongs::take_latest`] alone, in place of what was kept before: one answer does for all
+/// pings that came before it was sent (RFC 6455 §5.5.3). So pings that nobody reads the answers of
+/// cost nothing.
 #[derive(Debug, Default)]
 pub struct Pongs {
     frames: BytesMut,
@@ -169,10 +180,11 @@ impl Conn {
         }
     }
 
-    /// Takes what it can from `bytes`. What remains is incomplete, or follows a request that has not been answered: pass it again,
-    /// with what has come since appended.
+    /// Takes what it can from `bytes`. What remains is incomplete, or follows a request that has
+    /// not been answered: pass it again, with what has come since appended.
     ///
-    /// Before any limit of a session it costs the decoding of `bytes`, and pongs that are shorter than the pings among them.
+    /// Before any limit of a session it costs the decoding of `bytes`, and pongs that are shorter
+    /// than the pings among them.
     pub fn handle_bytes(&mut self, bytes: &mut BytesMut, out: &mut Arrivals) {
         match &self.state {
             State::WebSocket(..) => self.read_frames(bytes, out),
@@ -231,7 +243,8 @@ impl Conn {
         }
     }
 
-    /// What it keeps of a request or message that is not complete, beside what the caller keeps for it, in bytes.
+    /// What it keeps of a request or message that is not complete, beside what the caller keeps for
+    /// it, in bytes.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         match &self.state {
@@ -242,8 +255,10 @@ impl Conn {
         }
     }
 
-    /// The request is a GET that is held ([`Shard::holds`](crate::server::Shard::holds)): the next may be read, and is given to the caller like the
-    /// first, who sees to the order of the answers. None is read after that one before [`Conn::handle_answered`]. False if none may follow.
+    /// The request is a GET that is held ([`Shard::holds`](crate::server::Shard::holds)): the next
+    /// may be read, and is given to the caller like the first, who sees to the order of the
+    /// answers. None is read after that one before [`Conn::handle_answered`]. False if none may
+    /// follow.
     pub const fn handle_held(&mut self) -> bool {
         match &mut self.state {
             State::Http(decoder, turn @ Turn::Ours(None)) if !decoder.is_finished() => {
@@ -261,7 +276,8 @@ impl Conn {
         }
     }
 
-    /// The request has been answered with an upgrade; what follows are frames, of the version that the request has asked for.
+    /// The request has been answered with an upgrade; what follows are frames, of the version that
+    /// the request has asked for.
     pub fn handle_upgraded(&mut self, wire: Wire) {
         let packets = WireDecoder::new(wire, &self.config);
         self.state = match self.state {
@@ -282,7 +298,8 @@ impl Conn {
         };
     }
 
-    /// Whether the first bytes are not, and cannot become, a Flash policy request, which is answered at once.
+    /// Whether the first bytes are not, and cannot become, a Flash policy request, which is
+    /// answered at once.
     fn may_read_http(&mut self, bytes: &mut BytesMut, out: &mut Arrivals) -> bool {
         let generations = self.config.generations;
         if bytes.first() != Some(&b'<') || !(generations.legacy06 || generations.legacy09) {
@@ -316,7 +333,8 @@ impl Conn {
             match decoder.decode(bytes, &self.config.http) {
                 Ok(Some(http::Event::Continue)) => out.replies.push(Bytes::from_static(http::CONTINUE)),
                 Ok(Some(http::Event::Request(request))) => {
-                    // Its body has come with its head: nobody waits for leave to send it, and behind the answer it would be none.
+                    // Its body has come with its head: nobody waits for leave to send it, and
+                    // behind the answer it would be none.
                     out.replies.clear();
                     *turn = Turn::Ours(Opening::of(&request).and_then(Result::ok));
                     let mut request = match self.begun.take() {
@@ -434,8 +452,8 @@ fn refusal(error: http::HttpError, date: Option<&http::Date>) -> Bytes {
     out.freeze()
 }
 
-/// The policy of a server with these settings ([`Config::flash_policy`]): what follows the request on its main port, and what a listener of
-/// its own writes to everybody who connects.
+/// The policy of a server with these settings ([`Config::flash_policy`]): what follows the request
+/// on its main port, and what a listener of its own writes to everybody who connects.
 #[must_use]
 pub fn flash_policy(config: &Config) -> Bytes {
     let mut out = BytesMut::new();

@@ -8,15 +8,16 @@
 //! R/xhr-polling/…                     0.3-0.6, streaming   SEG[0] is the transport
 //! ```
 //!
-//! Follows docs/protocol/detection.md: the rows of its table §1 are the arms of [`detect`], in its order. The three
-//! families cannot be confused, so all of them can be served under one prefix.
+//! Follows docs/protocol/detection.md: the rows of its table §1 are the arms of [`detect`], in its
+//! order. The three families cannot be confused, so all of them can be served under one prefix.
 //!
 //! Invariants:
-//! * The target is taken as it came: no percent-decoding of the path, no merging of `//` (an empty segment is how old
-//!   clients say "new session").
-//! * Nothing is looked up. Where only a lookup can decide (an id, or a timestamp that a proxy moved into its place?),
-//!   the route says so and the session table answers.
-//! * No allocation, and nothing is borrowed: a route has numbers, and [`Part`]s that say where in the target a text stands.
+//! * The target is taken as it came: no percent-decoding of the path, no merging of `//` (an empty
+//!   segment is how old clients say "new session").
+//! * Nothing is looked up. Where only a lookup can decide (an id, or a timestamp that a proxy moved
+//!   into its place?), the route says so and the session table answers.
+//! * No allocation, and nothing is borrowed: a route has numbers, and [`Part`]s that say where in
+//!   the target a text stands.
 //! * Whatever the target holds, it is walked over a fixed number of times.
 //!
 //! What never reaches this function: a Flash policy request, which is not HTTP
@@ -33,11 +34,11 @@ pub use route::{
     EngineIo, EngineTransport, EngineVersion, Exchange, Handshake, Legacy06, Legacy09, Part, RequestHead, Route,
 };
 
-/// Says what `request` is, for clients that use the resource `prefix` (such as `/socket.io`; a final slash is
-/// ignored).
+/// Says what `request` is, for clients that use the resource `prefix` (such as `/socket.io`; a
+/// final slash is ignored).
 ///
-/// The cost before any limit but that of the target's length: one walk over the query and a few over the path,
-/// whatever is in them. Nothing is allocated.
+/// The cost before any limit but that of the target's length: one walk over the query and a few
+/// over the path, whatever is in them. Nothing is allocated.
 #[must_use]
 pub fn detect(prefix: &str, request: &RequestHead<'_>) -> Route {
     Detector::new(request).route(prefix)
@@ -140,7 +141,8 @@ impl<'a> Detector<'a> {
                 },
             };
         };
-        // Nothing but one slash may follow the session; and a genuine server crashes on an upgrade that disconnects.
+        // Nothing but one slash may follow the session; and a genuine server crashes on an upgrade
+        // that disconnects.
         let overlong = segments.filled(3).is_some() || segments.get(4).is_some();
         if overlong || (disconnect && request.upgrade) {
             return Legacy09::Malformed;
@@ -283,7 +285,8 @@ fn decimal(text: &[u8]) -> Option<u64> {
     (digits == text.len()).then_some(value as u64)
 }
 
-/// Whether a path below the prefix is one of the client files that some release has served: a closed set of patterns, in which no path leads upwards.
+/// Whether a path below the prefix is one of the client files that some release has served: a
+/// closed set of patterns, in which no path leads upwards.
 #[must_use]
 pub fn is_client_file(path: &str) -> bool {
     if let Some(name) = path.strip_prefix("static/flashsocket/") {

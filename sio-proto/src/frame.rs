@@ -4,8 +4,9 @@
 //!   bytes: | websocket header (unmasked) | payload: the packet's text or binary form |
 //!          0                             head                                       len
 //! ```
-//! The whole is what a websocket link writes; the payload alone is what a poll's body is built from. One buffer serves
-//! both, and a recipient costs one reference count. Source: RFC 6455 §5.2, docs/protocol/engine-io.md §2.
+//! The whole is what a websocket link writes; the payload alone is what a poll's body is built
+//! from. One buffer serves both, and a recipient costs one reference count. Source: RFC 6455 §5.2,
+//! docs/protocol/engine-io.md §2.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -21,7 +22,8 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Encodes a text packet. `buffer` is scratch that the caller keeps; `write` appends the packet's text to it.
+    /// Encodes a text packet. `buffer` is scratch that the caller keeps; `write` appends the
+    /// packet's text to it.
     pub fn text(buffer: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) -> Self {
         Self::encode(buffer, Opcode::Text, write)
     }
@@ -45,7 +47,8 @@ impl Frame {
         }
     }
 
-    /// A text packet shorter than 126 bytes that is known beforehand, with the two bytes of its header.
+    /// A text packet shorter than 126 bytes that is known beforehand, with the two bytes of its
+    /// header.
     pub(crate) const fn from_static(bytes: &'static [u8]) -> Self {
         assert!(bytes[0] == 0x81 && bytes.len() == 2 + bytes[1] as usize && bytes[1] < 126);
         Self {

@@ -1,7 +1,9 @@
 //! Which host names the server answers to: the defence against DNS rebinding.
 //!
-//! A page of `attacker.example` whose name is pointed at the address of a server talks to that server as to its own host: the browser compares names, not
-//! addresses. Its `Origin` and its `Host` then agree, and its GETs carry no `Origin` at all. Only the server can know that the name is not its own.
+//! A page of `attacker.example` whose name is pointed at the address of a server talks to that
+//! server as to its own host: the browser compares names, not addresses. Its `Origin` and its
+//! `Host` then agree, and its GETs carry no `Origin` at all. Only the server can know that the name
+//! is not its own.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -12,22 +14,29 @@ use core::str::FromStr;
 
 use crate::origins::{is_host, read_port, split_host};
 
-/// Which names of hosts requests may be for. It is asked for every request of a protocol, with an `Origin` or without, before the page is looked at
-/// ([`Origins`](crate::Origins)). The name is that of the `Host` field, or of a target in absolute form; what proxies add (`X-Forwarded-Host`) is not looked at, because
-/// everybody can.
+/// Which names of hosts requests may be for. It is asked for every request of a protocol, with an
+/// `Origin` or without, before the page is looked at ([`Origins`](crate::Origins)). The name is
+/// that of the `Host` field, or of a target in absolute form; what proxies add (`X-Forwarded-Host`)
+/// is not looked at, because everybody can.
 ///
-/// Requests that are the application's own are not asked: an application that is reached by loopback and serves secrets has to look at `Host` itself.
+/// Requests that are the application's own are not asked: an application that is reached by
+/// loopback and serves secrets has to look at `Host` itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hosts {
-    /// From a peer on the loopback interface ([`Peer::is_loopback`](crate::server::Peer::is_loopback)) only loopback's own names: `localhost`, names below it, `127.0.0.0/8`
-    /// and `[::1]`, with any port; from others any name. So a page that is rebound to a program on its user's machine is refused. A proxy on the same machine that
-    /// passes on the public name needs a list here, or sends `Host: localhost`. Where [`Origins`](crate::Origins) are open to all pages nothing is asked.
+    /// From a peer on the loopback interface
+    /// ([`Peer::is_loopback`](crate::server::Peer::is_loopback)) only loopback's own names:
+    /// `localhost`, names below it, `127.0.0.0/8` and `[::1]`, with any port; from others any name.
+    /// So a page that is rebound to a program on its user's machine is refused. A proxy on the same
+    /// machine that passes on the public name needs a list here, or sends `Host: localhost`. Where
+    /// [`Origins`](crate::Origins) are open to all pages nothing is asked.
     #[default]
     Loopback,
-    /// These and no others, from everybody; `localhost` too has to be listed. A request without a host is refused. An empty list refuses every request.
+    /// These and no others, from everybody; `localhost` too has to be listed. A request without a
+    /// host is refused. An empty list refuses every request.
     List(Vec<HostPattern>),
-    /// Any name. For servers that a browser cannot reach unless it may, such as one behind a proxy that checks names.
+    /// Any name. For servers that a browser cannot reach unless it may, such as one behind a proxy
+    /// that checks names.
     Any,
 }
 
@@ -70,7 +79,8 @@ pub struct HostPattern {
 /// Why a text is no pattern for hosts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostPatternError {
-    /// It is no host: it is empty, or has a scheme, a path, or a `*` that does not stand for whole labels at the beginning. All hosts are [`Hosts::Any`].
+    /// It is no host: it is empty, or has a scheme, a path, or a `*` that does not stand for whole
+    /// labels at the beginning. All hosts are [`Hosts::Any`].
     #[error("host pattern {0:?}: no host; it has neither scheme nor path, and `*.` may stand at its beginning")]
     Host(String),
     /// What follows the host is no port.
@@ -151,7 +161,8 @@ impl<'a> Host<'a> {
         is_name(name).then_some(Self { name, port })
     }
 
-    /// Whether it can only mean the machine itself. No resolver asks anybody for these (RFC 6761 §6.3), so nobody can point them elsewhere.
+    /// Whether it can only mean the machine itself. No resolver asks anybody for these (RFC 6761
+    /// §6.3), so nobody can point them elsewhere.
     pub(crate) fn is_loopback(self) -> bool {
         if self.name.eq_ignore_ascii_case("localhost") || is_below("localhost", self.name) {
             return true;

@@ -7,13 +7,15 @@
 //!   Sid                5         3       7     20 characters: what everybody may call a socket
 //!   SessionId          5         3      16     32 or 39: the secret that makes a request one of its session
 //! ```
-//! The address (shard and slab slot) is mixed with a keyed hash of the random part, and the tag is the rest of this hash. So a lookup is
-//! an index and one comparison, there is no map from ids to sessions that a peer could grow or probe, and a text that no server
-//! with this key has written is recognised without a look into any shard. Who knows many ids learns nothing of the random part of another,
-//! because each is drawn by itself.
+//! The address (shard and slab slot) is mixed with a keyed hash of the random part, and the tag is
+//! the rest of this hash. So a lookup is an index and one comparison, there is no map from ids to
+//! sessions that a peer could grow or probe, and a text that no server with this key has written is
+//! recognised without a look into any shard. Who knows many ids learns nothing of the random part
+//! of another, because each is drawn by itself.
 //!
 //! Invariants:
-//! - a [`SessionId`] is written on the connections of its own session and nowhere else: it has no `Display`, and its `Debug` says nothing;
+//! - a [`SessionId`] is written on the connections of its own session and nowhere else: it has no
+//!   `Display`, and its `Debug` says nothing;
 //! - comparing two ids takes the same time wherever they differ.
 
 mod siphash;
@@ -29,8 +31,9 @@ pub(crate) use wire::derived_from;
 
 /// The caller's name for one place bytes can go: a parked GET, a POST, a websocket.
 ///
-/// The low 32 bits are a slot and the high 32 bits its generation. The machines keep a table indexed by the slot, so
-/// keep slots dense and small, and change the generation when a slot is used again.
+/// The low 32 bits are a slot and the high 32 bits its generation. The machines keep a table
+/// indexed by the slot, so keep slots dense and small, and change the generation when a slot is
+/// used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
@@ -54,14 +57,16 @@ impl LinkId {
     }
 }
 
-/// Address of a session inside one shard: slot and generation. Stale keys are recognised, never misread.
+/// Address of a session inside one shard: slot and generation. Stale keys are recognised, never
+/// misread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey {
     pub(crate) slot: SessionSlot,
     pub(crate) generation: u32,
 }
 
-/// Address of a socket (one session in one namespace) inside one shard. Stale keys are recognised, never misread.
+/// Address of a socket (one session in one namespace) inside one shard. Stale keys are recognised,
+/// never misread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketKey {
     pub(crate) slot: SocketSlot,

@@ -1,7 +1,8 @@
 //! What is kept for longer than the buffer it was read into.
 //!
-//! What is parsed shares the buffer that it was read into, which is much larger and others need. What has to wait for more bytes, or for its turn, is copied if it
-//! is small, so that it keeps no more memory than twice its own.
+//! What is parsed shares the buffer that it was read into, which is much larger and others need.
+//! What has to wait for more bytes, or for its turn, is copied if it is small, so that it keeps no
+//! more memory than twice its own.
 
 use bytes::Bytes;
 use bytestring::ByteString;

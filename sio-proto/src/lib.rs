@@ -1,15 +1,19 @@
 //! Socket.IO without I/O: every generation of the wire as pure state machines.
 //!
-//! A server here is a value. Bytes, or requests and packets, and the time go in; bytes, deliveries for the user and the next deadline come out.
-//! Nothing in this crate opens a socket, reads a clock, draws a random number, spawns, blocks or locks: the crate is `no_std`, time is an argument
-//! ([`Time`]), and randomness is injected ([`Entropy`]). The same inputs give the same outputs, byte for byte.
+//! A server here is a value. Bytes, or requests and packets, and the time go in; bytes, deliveries
+//! for the user and the next deadline come out. Nothing in this crate opens a socket, reads a
+//! clock, draws a random number, spawns, blocks or locks: the crate is `no_std`, time is an
+//! argument ([`Time`]), and randomness is injected ([`Entropy`]). The same inputs give the same
+//! outputs, byte for byte.
 //!
-//! Read first: [`server::Server`], bytes in and bytes out, for an event loop of your own; or [`server::Shard`], the machine inside it, for those who have an HTTP
-//! server or several cores. Runtimes are served by `sio-tokio`, which puts `sio-app`'s handlers on top.
+//! Read first: [`server::Server`], bytes in and bytes out, for an event loop of your own; or
+//! [`server::Shard`], the machine inside it, for those who have an HTTP server or several cores.
+//! Runtimes are served by `sio-tokio`, which puts `sio-app`'s handlers on top.
 //!
 //! # The loop
 //!
-//! The loop around a [`server::Server`] is always the same. Here it runs on bytes in memory; `now` would come from a clock, `bytes` from a socket.
+//! The loop around a [`server::Server`] is always the same. Here it runs on bytes in memory; `now`
+//! would come from a clock, `bytes` from a socket.
 //!
 //! ```
 //! use sio_proto::server::{Delivery, Message, Output, Peer, Server};
@@ -65,7 +69,8 @@
 //! | [`wire`], [`conn`] | the bytes of one connection | requests and packets, under no lock; bodies of polls |
 //! | [`server`] | requests, packets, commands, time | writes and deliveries |
 //!
-//! What the bytes are is in the repository's `docs/protocol`, which comments cite as `docs/protocol/NAME.md §N`.
+//! What the bytes are is in the repository's `docs/protocol`, which comments cite as
+//! `docs/protocol/NAME.md §N`.
 #![no_std]
 #![forbid(unsafe_code)]
 

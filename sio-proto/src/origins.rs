@@ -1,5 +1,5 @@
-//! Which pages may open sessions, and how an operator says it: `host:port`, with `*` for any (docs/protocol/legacy-0.6.md §13.1, §14,
-//! docs/protocol/legacy-0.9.md §17).
+//! Which pages may open sessions, and how an operator says it: `host:port`, with `*` for any
+//! (docs/protocol/legacy-0.6.md §13.1, §14, docs/protocol/legacy-0.9.md §17).
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -10,8 +10,8 @@ use core::str::FromStr;
 /// The longest origin that is one, in bytes. Host names have 253 bytes at most (RFC 1035 §2.3.4).
 pub(crate) const MAX_ORIGIN_BYTES: usize = 512;
 
-/// Which pages may open sessions. Browsers let any page open a websocket to any host and send the host's cookies
-/// with it; CORS does not stop a page from doing so, this rule does.
+/// Which pages may open sessions. Browsers let any page open a websocket to any host and send the
+/// host's cookies with it; CORS does not stop a page from doing so, this rule does.
 ///
 /// What a request says of its page decides:
 ///
@@ -22,22 +22,29 @@ pub(crate) const MAX_ORIGIN_BYTES: usize = 512;
 /// | has none, and posts the form of a JSONP client | as above |
 /// | has none, and asks for anything else | yes: no page of another site can read the answer, and what is no page has no origin |
 ///
-/// A script that does not say where it comes from is refused, because every page may load it and read it. Where all pages are allowed it passes.
-/// Whether the host that the request names is the server's own is asked before all of this ([`Hosts`](crate::Hosts)).
+/// A script that does not say where it comes from is refused, because every page may load it and
+/// read it. Where all pages are allowed it passes. Whether the host that the request names is the
+/// server's own is asked before all of this ([`Hosts`](crate::Hosts)).
 ///
-/// Origins and CORS agree: an origin that is listed here may read answers, too (see [`Config::cors`](crate::Config::cors)).
+/// Origins and CORS agree: an origin that is listed here may read answers, too (see
+/// [`Config::cors`](crate::Config::cors)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origins {
-    /// Pages whose origin names the same host and port as the request's `Host`, and those listed for CORS. Of the origin's scheme this is wanted:
-    /// `https` where the link is encrypted ([`Peer::secure`](crate::server::Peer::secure), [`Config::behind_tls`](crate::Config::behind_tls)), `http` or
-    /// `https` elsewhere, where a proxy may have taken TLS off. A proxy that rewrites `Host` makes this refuse everybody: list the public origin then.
+    /// Pages whose origin names the same host and port as the request's `Host`, and those listed
+    /// for CORS. Of the origin's scheme this is wanted: `https` where the link is encrypted
+    /// ([`Peer::secure`](crate::server::Peer::secure),
+    /// [`Config::behind_tls`](crate::Config::behind_tls)), `http` or `https` elsewhere, where a
+    /// proxy may have taken TLS off. A proxy that rewrites `Host` makes this refuse everybody: list
+    /// the public origin then.
     #[default]
     SameHost,
-    /// Pages whose origin fits one of these patterns and no others, be it the host's own. An empty list refuses every page.
+    /// Pages whose origin fits one of these patterns and no others, be it the host's own. An empty
+    /// list refuses every page.
     List(Vec<OriginPattern>),
-    /// Every page. This is what genuine servers do. Any page that a user visits can then open sessions in the user's name, where sessions are known by
-    /// cookies or by the network that the user is in.
+    /// Every page. This is what genuine servers do. Any page that a user visits can then open
+    /// sessions in the user's name, where sessions are known by cookies or by the network that the
+    /// user is in.
     Any,
 }
 
@@ -82,9 +89,11 @@ impl Origins {
 /// | `file://` | this scheme without a host: what some web views say of files |
 /// | `null` | `null`: what pages say that have no origin, such as files and sandboxed frames |
 ///
-/// An origin without a port has its scheme's: 80 for `http` and `ws`, 443 for `https` and `wss`, none for others. That is how it is meant, and what no genuine
-/// server does: 0.6 compares the host with its port still attached, so that `good.example:8080` fits nothing; 0.7 finds none either; 0.8 wants it to be written; 0.9
-/// takes 80 for `https` too, and `null` for any host. Hosts are compared without regard to case; one in brackets is an IPv6 address.
+/// An origin without a port has its scheme's: 80 for `http` and `ws`, 443 for `https` and `wss`,
+/// none for others. That is how it is meant, and what no genuine server does: 0.6 compares the host
+/// with its port still attached, so that `good.example:8080` fits nothing; 0.7 finds none either;
+/// 0.8 wants it to be written; 0.9 takes 80 for `https` too, and `null` for any host. Hosts are
+/// compared without regard to case; one in brackets is an IPv6 address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginPattern(Pattern);
 
@@ -200,7 +209,8 @@ pub(crate) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// `None` for what is no origin: `null`, user names, paths, and whatever else no browser writes.
+    /// `None` for what is no origin: `null`, user names, paths, and whatever else no browser
+    /// writes.
     pub(crate) fn of(origin: &'a str) -> Option<Self> {
         if origin.len() > MAX_ORIGIN_BYTES {
             return None;
@@ -254,7 +264,8 @@ pub(crate) fn read_port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| is_plain && *port > 0)
 }
 
-/// Whether this can be a host: a name of ASCII, as browsers write international ones, or an address, an IPv6 address in brackets.
+/// Whether this can be a host: a name of ASCII, as browsers write international ones, or an
+/// address, an IPv6 address in brackets.
 pub(crate) fn is_host(text: &str) -> bool {
     let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     match text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
@@ -278,7 +289,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// The quirks of docs/protocol/legacy-0.6.md §14 and docs/protocol/legacy-0.9.md §17, in the robust reading.
+    /// The quirks of docs/protocol/legacy-0.6.md §14 and docs/protocol/legacy-0.9.md §17, in the
+    /// robust reading.
     #[test]
     fn what_fits() {
         for (text, fitting, others) in [

@@ -1,7 +1,9 @@
-//! Percent-encoding as pages and clients write it: `%` and two hexadecimal digits for a byte, `+` for a blank.
+//! Percent-encoding as pages and clients write it: `%` and two hexadecimal digits for a byte, `+`
+//! for a blank.
 //!
-//! It is that of `application/x-www-form-urlencoded` in the URL standard: a `%` that two hexadecimal digits do not follow stands for itself. What
-//! bytes that are no UTF-8 mean, and which of equal keys counts, is for those who ask: [`http::Query`](crate::http::Query),
+//! It is that of `application/x-www-form-urlencoded` in the URL standard: a `%` that two
+//! hexadecimal digits do not follow stands for itself. What bytes that are no UTF-8 mean, and which
+//! of equal keys counts, is for those who ask: [`http::Query`](crate::http::Query),
 //! [`detect`](crate::detect), [`legacy::form`](crate::legacy::form).
 
 use alloc::vec::Vec;

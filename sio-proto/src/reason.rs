@@ -2,8 +2,9 @@
 
 use core::fmt;
 
-/// Why a socket was disconnected or a session closed. [`Reason::as_str`] gives the wording that genuine servers use, so that
-/// people can search for it (docs/protocol/socket-io.md §5, engine-io.md §8).
+/// Why a socket was disconnected or a session closed. [`Reason::as_str`] gives the wording that
+/// genuine servers use, so that people can search for it (docs/protocol/socket-io.md §5,
+/// engine-io.md §8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The client left this namespace.

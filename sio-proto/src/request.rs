@@ -1,4 +1,5 @@
-//! A request: what it is, where it comes from, and what the session keeps of it that it opens. All of this is found out once, where no lock is held.
+//! A request: what it is, where it comes from, and what the session keeps of it that it opens. All
+//! of this is found out once, where no lock is held.
 
 mod handshake;
 mod kind;
@@ -24,7 +25,8 @@ const PARAMETERS_3: [&str; 6] = ["EIO", "transport", "sid", "t", "j", "b64"];
 /// The parameters of a handshake that are the protocol's and not the application's.
 const PARAMETERS_09: [&str; 3] = ["t", "jsonp", "disconnect"];
 
-/// What the application says to a request that would open a session (the `allowRequest` of genuine servers).
+/// What the application says to a request that would open a session (the `allowRequest` of genuine
+/// servers).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Admission {
     /// Nobody has been asked. The request opens no session.
@@ -39,14 +41,16 @@ pub enum Admission {
 /// A request on its way into a shard.
 #[derive(Debug)]
 pub struct Request {
-    /// The request itself. What it is has been found out when this value was made: a change of its method, target or headers comes too late.
+    /// The request itself. What it is has been found out when this value was made: a change of its
+    /// method, target or headers comes too late.
     pub http: http::Request,
     /// Who sent it.
     pub peer: Peer,
-    /// What the application says to it. Looked at if it would open a session ([`Request::may_open_session`]): as long as nobody has been
-    /// asked, it opens none.
+    /// What the application says to it. Looked at if it would open a session
+    /// ([`Request::may_open_session`]): as long as nobody has been asked, it opens none.
     pub admission: Admission,
-    /// What the caller has to say of it beside the request. Kept with the session that it opens ([`Handshake`]).
+    /// What the caller has to say of it beside the request. Kept with the session that it opens
+    /// ([`Handshake`]).
     pub extension: Option<Extension>,
     /// The packets in its body, decoded where no lock is held.
     pub(crate) packets: Vec<Inbound>,
@@ -57,10 +61,11 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request to which the application has said nothing yet. The config is that of the shard it will go to, as validated.
+    /// A request to which the application has said nothing yet. The config is that of the shard it
+    /// will go to, as validated.
     ///
-    /// What the request is, and whether its page may ask, is found out here, once. The cost before any limit but those of
-    /// [`http::Limits`]: a few walks over target and header fields.
+    /// What the request is, and whether its page may ask, is found out here, once. The cost before
+    /// any limit but those of [`http::Limits`]: a few walks over target and header fields.
     #[must_use]
     pub fn new(config: &Config, mut http: http::Request, peer: Peer) -> Self {
         http.take_origin_form();
@@ -93,15 +98,17 @@ impl Request {
         self
     }
 
-    /// Whether it may open a session, so that the application has to be asked ([`Request::admission`]). It may also if it seems to name a
-    /// session: in the older generations only the table of sessions tells an id from a timestamp, and a beacon from a handshake.
+    /// Whether it may open a session, so that the application has to be asked
+    /// ([`Request::admission`]). It may also if it seems to name a session: in the older
+    /// generations only the table of sessions tells an id from a timestamp, and a beacon from a
+    /// handshake.
     #[must_use]
     pub const fn may_open_session(&self) -> bool {
         self.findings.kind.may_open(self.http.method)
     }
 
-    /// Why it is refused for where it comes from, if it is ([`Config::hosts`], [`Config::origins`]). Where nothing depends on it, it counts
-    /// as refused.
+    /// Why it is refused for where it comes from, if it is ([`Config::hosts`],
+    /// [`Config::origins`]). Where nothing depends on it, it counts as refused.
     pub(crate) const fn stranger(&self) -> Option<Strangeness> {
         self.findings.stranger
     }
@@ -141,15 +148,20 @@ impl From<Cause> for Reason {
 }
 
 impl Request {
-    /// Makes what the session keeps that this request may open: a copy of the head, and for clients before 3.0 the object that their query is. Call it where no lock is held, for
-    /// requests that [`Router::route`](crate::server::Router::route) says are [`Routed::New`](crate::server::Routed::New) and that are [allowed](Admission::Allowed); the shard does it otherwise, under the caller's lock.
+    /// Makes what the session keeps that this request may open: a copy of the head, and for clients
+    /// before 3.0 the object that their query is. Call it where no lock is held, for requests that
+    /// [`Router::route`](crate::server::Router::route) says are
+    /// [`Routed::New`](crate::server::Routed::New) and that are [allowed](Admission::Allowed); the
+    /// shard does it otherwise, under the caller's lock.
     ///
-    /// The cost before any limit but those of [`http::Limits`]: a few walks over head and query, and a sort of at most [`http::Query::MAX_PAIRS`] pairs.
+    /// The cost before any limit but those of [`http::Limits`]: a few walks over head and query,
+    /// and a sort of at most [`http::Query::MAX_PAIRS`] pairs.
     pub fn prepare(&mut self, config: &Config, now: Time) {
         self.handshake = Some(self.handshake(config, now));
     }
 
-    /// What the session keeps that this request opens: what has been [prepared](Self::prepare), or made now.
+    /// What the session keeps that this request opens: what has been [prepared](Self::prepare), or
+    /// made now.
     pub(crate) fn handshake(&self, config: &Config, now: Time) -> Arc<Handshake> {
         let parameters: &'static [&'static str] = match self.findings.kind {
             Kind::Engine { raw: false, route, .. } if route.version.revision() == Some(engine::Revision::V3) => {
@@ -162,8 +174,9 @@ impl Request {
         prepared.unwrap_or_else(|| Arc::new(Handshake::new(config, self, now, parameters)))
     }
 
-    /// Decodes the packets in the body, for the wire that the request names. Call it where no lock is held, before the request goes to its
-    /// shard; for requests that a [`Conn`](crate::conn::Conn) has read, it has been done.
+    /// Decodes the packets in the body, for the wire that the request names. Call it where no lock
+    /// is held, before the request goes to its shard; for requests that a
+    /// [`Conn`](crate::conn::Conn) has read, it has been done.
     pub fn decode_body(&mut self, config: &Config) {
         let Ok(body) = &self.http.body else { return };
         if self.http.method != http::Method::Post {

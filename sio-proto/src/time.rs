@@ -6,8 +6,9 @@ use core::time::Duration;
 
 /// A point in time, in microseconds since an arbitrary start chosen by the caller.
 ///
-/// Every input that may look at the time takes one as its first argument; nothing in this crate reads a clock.
-/// Values handed to one machine must not decrease; if they do, timers fire late, never early or twice.
+/// Every input that may look at the time takes one as its first argument; nothing in this crate
+/// reads a clock. Values handed to one machine must not decrease; if they do, timers fire late,
+/// never early or twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 

@@ -1,7 +1,9 @@
-//! What the messages of a link mean: from text and bytes to packets, under no lock and, but for streams, with no state.
+//! What the messages of a link mean: from text and bytes to packets, under no lock and, but for
+//! streams, with no state.
 //!
-//! A [`Wire`] is what a connection is told when it becomes a websocket. Its [`WireDecoder`] turns each message into an [`Inbound`], completely parsed and checked,
-//! so that the shard, which is locked while it works, has only to act.
+//! A [`Wire`] is what a connection is told when it becomes a websocket. Its [`WireDecoder`] turns
+//! each message into an [`Inbound`], completely parsed and checked, so that the shard, which is
+//! locked while it works, has only to act.
 
 pub(crate) mod engine;
 pub(crate) mod legacy06;
@@ -28,7 +30,8 @@ pub use reassembly::Reassembly;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wire {
-    /// Engine.IO 4 packets with Socket.IO 5 packets in their messages, as [`Config::parser`] writes them.
+    /// Engine.IO 4 packets with Socket.IO 5 packets in their messages, as [`Config::parser`] writes
+    /// them.
     Engine4,
     /// Engine.IO 4 packets whose messages are the user's own.
     Engine4Raw,
@@ -38,10 +41,11 @@ pub enum Wire {
     Engine3Raw,
     /// Packets of 0.7-0.9.
     Legacy09,
-    /// The same without a session: it is unknown. On a hixie-76 websocket, which says nothing before its handshake is complete, the client
-    /// hears of that when it is.
+    /// The same without a session: it is unknown. On a hixie-76 websocket, which says nothing
+    /// before its handshake is complete, the client hears of that when it is.
     Legacy09Unknown,
-    /// Payloads of the 0.6 family, in the codec of this number ([`Legacy06::codecs`](crate::Legacy06::codecs)).
+    /// Payloads of the 0.6 family, in the codec of this number
+    /// ([`Legacy06::codecs`](crate::Legacy06::codecs)).
     Legacy06(u8),
 }
 
@@ -49,8 +53,8 @@ pub enum Wire {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Inbound {
-    /// An Engine.IO packet. It is a message only in a raw session, if it is an attachment, or if the session has to say in which dialect it is
-    /// written (docs/protocol/engine-io.md §3.3).
+    /// An Engine.IO packet. It is a message only in a raw session, if it is an attachment, or if
+    /// the session has to say in which dialect it is written (docs/protocol/engine-io.md §3.3).
     Engine(format::Packet),
     /// A Socket.IO packet.
     Socket(socket::text::Decoded),
@@ -80,7 +84,8 @@ pub enum Inbound {
 }
 
 impl Inbound {
-    /// A packet of 0.7 to 0.9; `None` for what is none, or cannot be used (docs/protocol/legacy-0.9.md §13).
+    /// A packet of 0.7 to 0.9; `None` for what is none, or cannot be used
+    /// (docs/protocol/legacy-0.9.md §13).
     pub(crate) fn legacy09(text: &ByteString) -> Option<Self> {
         let packet = legacy::legacy09::Packet::decode(text).ok()?;
         Some(Self::Legacy09(Box::new(packet)))
@@ -125,7 +130,8 @@ impl Inbound {
     }
 }
 
-/// The decoder of one websocket's messages: its wire, and what that has to remember from one message to the next.
+/// The decoder of one websocket's messages: its wire, and what that has to remember from one
+/// message to the next.
 #[derive(Debug)]
 pub struct WireDecoder {
     wire: Wire,

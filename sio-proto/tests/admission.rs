@@ -1,4 +1,5 @@
-//! Nobody gets a session who was not let in: every route of every generation and transport, against everything that may stand in the way.
+//! Nobody gets a session who was not let in: every route of every generation and transport, against
+//! everything that may stand in the way.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod common;
@@ -150,7 +151,8 @@ impl Knock {
         bytes
     }
 
-    /// The road that it takes. A road that is new has to be named here, and then the walk has to take it.
+    /// The road that it takes. A road that is new has to be named here, and then the walk has to
+    /// take it.
     fn road(&self) -> String {
         let head = RequestHead {
             method: self.method,
@@ -330,8 +332,9 @@ const OPEN_ROADS: &[&str] = &[
     "not ours",
 ];
 
-/// Whether an answer refuses in the way of the generation: a status, a script that says so (no browser runs one that is an error), or a
-/// websocket that is agreed to and closed (no client of its time hears of a status there).
+/// Whether an answer refuses in the way of the generation: a status, a script that says so (no
+/// browser runs one that is an error), or a websocket that is agreed to and closed (no client of
+/// its time hears of a status there).
 fn refuses(answer: &str, ended: bool, obstacle: Obstacle) -> bool {
     let room = matches!(obstacle, Obstacle::Full | Obstacle::Draining);
     match status(answer) {

@@ -1,5 +1,5 @@
-//! However the bytes of a conversation are cut into reads, the same comes out; and what stands behind an answer or an upgrade in the
-//! same read waits its turn (RFC 9112 §9.3.2).
+//! However the bytes of a conversation are cut into reads, the same comes out; and what stands
+//! behind an answer or an upgrade in the same read waits its turn (RFC 9112 §9.3.2).
 
 mod common;
 
@@ -68,8 +68,9 @@ fn fragments(payload: &str, size: usize, pings: bool) -> Vec<u8> {
     out
 }
 
-/// What a websocket client may say in one go, and how it may end: by the websocket's rules, or by those above it. Then pongs that are
-/// owed to the same read are not written any more, so there are no pings.
+/// What a websocket client may say in one go, and how it may end: by the websocket's rules, or by
+/// those above it. Then pongs that are owed to the same read are not written any more, so there are
+/// no pings.
 fn websocket_talk(end: &[u8], below: bool) -> Vec<u8> {
     let attached = "452-12[\"b\",{\"_placeholder\":true,\"num\":1},{\"_placeholder\":true,\"num\":0}]";
     [
@@ -213,7 +214,8 @@ proptest! {
         prop_assert_eq!(&seen.heard[..], ["event message \"hi\"", "event message 5", "event message \"hé😀\""]);
     }
 
-    /// The handshake of a hixie websocket with the bytes behind its head, the messages on one, and a policy request.
+    /// The handshake of a hixie websocket with the bytes behind its head, the messages on one, and
+    /// a policy request.
     #[test]
     fn of_the_years_before_rfc_6455(cuts in prop::collection::vec(any::<usize>(), 0..20), kind in 0..5usize) {
         let seen = assert_same(&cuts, || {

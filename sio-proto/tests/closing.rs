@@ -1,4 +1,5 @@
-//! How a session ends, from either side, and that nothing of it stays (docs/protocol/engine-io.md §8, socket-io.md §5).
+//! How a session ends, from either side, and that nothing of it stays (docs/protocol/engine-io.md
+//! §8, socket-io.md §5).
 
 mod common;
 
@@ -33,7 +34,8 @@ fn the_server_closes_a_session_that_polls() {
     let parked = world.poll(&sid);
     let socket = world.last_socket();
     world.disconnect(socket, true);
-    // The close packet has a poll of its own: genuine clients lose what stands before it in the same one.
+    // The close packet has a poll of its own: genuine clients lose what stands before it in the
+    // same one.
     assert_eq!(body(&world.received(parked)), "41");
     assert_eq!(world.heard(), ["disconnect server namespace disconnect"]);
     assert_eq!(body(&world.fetch(&sid)), "6\u{1e}1");

@@ -1,5 +1,5 @@
-//! Two requests of one client cross on their way, because they come on two connections: what is answered does not depend
-//! on which of the two is read first (docs/protocol/engine-io.md §7, §8).
+//! Two requests of one client cross on their way, because they come on two connections: what is
+//! answered does not depend on which of the two is read first (docs/protocol/engine-io.md §7, §8).
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 

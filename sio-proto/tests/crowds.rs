@@ -39,7 +39,8 @@ fn joined(world: &mut World, address: &str) -> LinkId {
     link
 }
 
-/// Hardening A7: a connection that asks for session after session gets as many as its address may have, and others get theirs.
+/// Hardening A7: a connection that asks for session after session gets as many as its address may
+/// have, and others get theirs.
 #[test]
 fn one_address_cannot_take_all_sessions() {
     let config = Config::default().max_sessions(100).max_sessions_per_address(10);
@@ -59,7 +60,8 @@ fn one_address_cannot_take_all_sessions() {
     assert!(world.heard().contains(&"event still there ".to_owned()));
 }
 
-/// Hardening A7: sessions that have joined are not ended to make room, and those of an address that are too many are refused.
+/// Hardening A7: sessions that have joined are not ended to make room, and those of an address that
+/// are too many are refused.
 #[test]
 fn sessions_that_have_joined_stay() {
     let config = Config::default().max_sessions(3).max_sessions_per_address(2);
@@ -91,7 +93,8 @@ fn in_a_crowd_those_who_want_nothing_live_seconds() {
     assert_eq!(world.sessions(), 6, "two have gone for one");
 }
 
-/// Hardening A7: sessions weigh, too: those of one address keep no more of what was said than it may have.
+/// Hardening A7: sessions weigh, too: those of one address keep no more of what was said than it
+/// may have.
 #[test]
 fn what_an_address_keeps_is_bounded_in_bytes() {
     let config = Config::default().max_kept_bytes_per_address(100_000);
@@ -106,7 +109,8 @@ fn what_an_address_keeps_is_bounded_in_bytes() {
     assert_eq!(handshake(&mut world, link, &target).0, 200);
 }
 
-/// Hardening A7: of a head what fits is kept, the fields that applications look for before all others; none is cut.
+/// Hardening A7: of a head what fits is kept, the fields that applications look for before all
+/// others; none is cut.
 #[test]
 fn of_a_head_a_few_kilobytes_are_kept() {
     let config = Config::default().max_handshake_bytes(1_000);
@@ -143,7 +147,8 @@ fn of_a_head_a_few_kilobytes_are_kept() {
     );
 }
 
-/// Hardening A5: a payload full of CONNECTs with a long query behind them costs the shard next to nothing, and ends its session.
+/// Hardening A5: a payload full of CONNECTs with a long query behind them costs the shard next to
+/// nothing, and ends its session.
 #[test]
 fn a_payload_of_connects_does_not_stop_a_shard() {
     for version in ["EIO=3", "EIO=4"] {
@@ -169,7 +174,8 @@ fn a_payload_of_connects_does_not_stop_a_shard() {
         let asked = heard.iter().filter(|line| line.starts_with("connect")).count();
         assert_eq!(asked, if version == "EIO=3" { 31 } else { 32 }, "{version}");
         let answers: String = (0..12).map(|_| world.ask(&get(&target))).collect();
-        // The first 32 are let in, the others refused, until there have been too many for one second.
+        // The first 32 are let in, the others refused, until there have been too many for one
+        // second.
         assert_eq!(
             answers.matches("Too many namespaces").count(),
             128 - asked,
@@ -179,7 +185,8 @@ fn a_payload_of_connects_does_not_stop_a_shard() {
     }
 }
 
-/// Hardening A5: CONNECT and DISCONNECT in turn, and CONNECTs for namespaces that there are not, are limited for each second.
+/// Hardening A5: CONNECT and DISCONNECT in turn, and CONNECTs for namespaces that there are not,
+/// are limited for each second.
 #[test]
 fn connects_are_limited_for_each_second() {
     let mut world = World::new(Config::default().max_connects_per_second(10));
@@ -227,7 +234,8 @@ fn rooms_weigh() {
     assert_eq!(world.shard(|shard, _| shard.rooms(socket).len()), 10);
 }
 
-/// Hardening A14: what clients say for themselves weighs, for all namespaces of a session together, and what was kept is free when they leave.
+/// Hardening A14: what clients say for themselves weighs, for all namespaces of a session together,
+/// and what was kept is free when they leave.
 #[test]
 fn auth_weighs() {
     let mut world = World::new(Config::default().max_auth_bytes(1_000));
@@ -274,7 +282,8 @@ fn connects_that_wait_weigh() {
     assert_eq!(world.frames(link), ["44/b,\"Too much auth\""]);
 }
 
-/// Hardening A14: what comes ahead of the end of a POST is as large as one message together, not each.
+/// Hardening A14: what comes ahead of the end of a POST is as large as one message together, not
+/// each.
 #[test]
 fn packets_ahead_of_an_upgrade_weigh() {
     let mut world = World::new(Config::default().max_payload(1_000));
@@ -293,7 +302,8 @@ fn packets_ahead_of_an_upgrade_weigh() {
     assert_eq!(world.sessions(), 0, "three are more than one may be");
 }
 
-/// Hardening A14: packets that wait for their attachments weigh for their address and for the server.
+/// Hardening A14: packets that wait for their attachments weigh for their address and for the
+/// server.
 #[test]
 fn attachments_that_are_awaited_weigh() {
     let mut world = World::new(Config::default().max_kept_bytes_per_address(210_000));

@@ -1,4 +1,5 @@
-//! A server that goes away lets its sessions finish, and spreads them over time ([`Command::Drain`]).
+//! A server that goes away lets its sessions finish, and spreads them over time
+//! ([`Command::Drain`]).
 
 mod common;
 mod older;

@@ -1,4 +1,5 @@
-//! A client of Socket.IO 1 or 2 polls. The rows are from captures of genuine 1.7.4 and 2.5.1 servers; what differs from them is said.
+//! A client of Socket.IO 1 or 2 polls. The rows are from captures of genuine 1.7.4 and 2.5.1
+//! servers; what differs from them is said.
 
 mod common;
 mod older;
@@ -52,7 +53,8 @@ fn the_handshake_is_that_of_2_5() {
     assert_eq!(world.heard(), ["connect / ", "connect / "]);
 }
 
-/// Payloads as captured (payloads-2.5.1), each with what an application got, and what it gets if it says the same.
+/// Payloads as captured (payloads-2.5.1), each with what an application got, and what it gets if it
+/// says the same.
 #[test]
 fn payloads() {
     let binary = b"\x00\x03\x09\xff451-[\"b\",{\"_placeholder\":true,\"num\":0}]\x01\x05\xff\x04\x01\x02\x03\xff";
@@ -180,7 +182,8 @@ fn a_script_is_answered_with_a_script() {
         "{}",
         answer.text()
     );
-    // The index is that of the handshake; the later ones are not looked at, and neither is whether they are there.
+    // The index is that of the handshake; the later ones are not looked at, and neither is whether
+    // they are there.
     let target = format!("{HANDSHAKE}&b64=1&j=3&sid={sid}");
     assert_eq!(world.reply(&get(&target)).text(), "___eio[11](\"2:40\");");
     post(&mut world, &target, "application/x-www-form-urlencoded", b"d=1%3A2");
@@ -217,7 +220,8 @@ fn a_script_of_another_page_gets_nothing() {
     }
 }
 
-/// Text of 1.x is encoded twice on polling; what a session has shown is remembered (docs/protocol/engine-io.md §3.3).
+/// Text of 1.x is encoded twice on polling; what a session has shown is remembered
+/// (docs/protocol/engine-io.md §3.3).
 #[test]
 fn the_dialect_is_the_sessions() {
     let doubled = |text: &str| -> String { text.bytes().map(char::from).collect() };
@@ -279,7 +283,8 @@ fn pings_that_nobody_reads_do_not_pile_up() {
     assert_eq!(world.reply(&get(&target)).text(), "1:3");
 }
 
-/// Misuse as captured from 2.5.1 (http-errors-2.5.1); where it differs between the generations ours is that of 4.x, as for its own.
+/// Misuse as captured from 2.5.1 (http-errors-2.5.1); where it differs between the generations ours
+/// is that of 4.x, as for its own.
 #[test]
 fn refusals() {
     let json = |code: u8, message: &str| format!("{{\"code\":{code},\"message\":\"{message}\"}}");
@@ -422,7 +427,8 @@ fn a_second_poll_is_an_error() {
     assert_eq!(world.heard(), ["disconnect transport error"]);
 }
 
-/// Hardening B20. The revision is fixed by the handshake; to genuine servers everything but `EIO=4` is revision 3.
+/// Hardening B20. The revision is fixed by the handshake; to genuine servers everything but `EIO=4`
+/// is revision 3.
 #[test]
 fn the_revision_of_later_requests_is_that_of_the_session() {
     let mut world = World::new(Config::default());

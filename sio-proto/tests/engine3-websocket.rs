@@ -1,4 +1,5 @@
-//! A client of Socket.IO 1 or 2 on websocket: namespaces, acknowledgements, binary, the upgrade, and input that is wrong.
+//! A client of Socket.IO 1 or 2 on websocket: namespaces, acknowledgements, binary, the upgrade,
+//! and input that is wrong.
 
 mod common;
 mod older;
@@ -28,7 +29,8 @@ fn join(world: &mut World) -> LinkId {
     link
 }
 
-/// The captures 1.7.4-websocket and 2.5.1-websocket, which differ in a comma; the genuine server writes text raw.
+/// The captures 1.7.4-websocket and 2.5.1-websocket, which differ in a comma; the genuine server
+/// writes text raw.
 #[test]
 fn a_captured_conversation() {
     for comma in ["", ","] {
@@ -187,7 +189,8 @@ fn asking_twice_is_confirmed_twice() {
     assert_eq!(world.heard(), Vec::<String>::new());
 }
 
-/// The client knows itself in `/` by the session's id, so this is an address of the socket. Its name for others is another.
+/// The client knows itself in `/` by the session's id, so this is an address of the socket. Its
+/// name for others is another.
 #[test]
 fn the_socket_is_found_by_the_id_that_its_client_believes_in() {
     let mut world = World::new(Config::default());
@@ -220,8 +223,8 @@ fn the_socket_is_found_by_the_id_that_its_client_believes_in() {
     assert_eq!(world.frames(other), Vec::<String>::new());
 }
 
-/// docs/protocol/socket-io.md §9, the column "Robust", and the captures malformed-1.7.4 and malformed-2.5.1: whether the session is
-/// closed, and what the application hears.
+/// docs/protocol/socket-io.md §9, the column "Robust", and the captures malformed-1.7.4 and
+/// malformed-2.5.1: whether the session is closed, and what the application hears.
 #[test]
 fn malformed_packets() {
     const CLOSED: Option<&str> = None;
@@ -405,8 +408,9 @@ fn an_upgrade() {
     assert_eq!(world.frames(candidate), ["3probe"]);
     world.pass(100);
     assert_eq!(world.answer(parked).text(), "1:6");
-    // What is said between probe and switch goes by the next poll, or by the websocket. A client that keeps the rules waits
-    // for the end of that poll: one that is still there was sent behind the switch.
+    // What is said between probe and switch goes by the next poll, or by the websocket. A client
+    // that keeps the rules waits for the end of that poll: one that is still there was sent behind
+    // the switch.
     let parked = world.park(&get(&polling));
     world.send(candidate, &text("5"));
     assert_eq!(world.answer(parked).status, 400);
@@ -488,7 +492,8 @@ fn volatile_messages_are_for_those_who_listen() {
     assert_eq!(world.answer(parked).text(), "10:42[\"tick\"]");
 }
 
-/// Hardening C8: of two in a row the first is sent, though it has been written by then; the next one has to be later. What is reliable always goes.
+/// Hardening C8: of two in a row the first is sent, though it has been written by then; the next
+/// one has to be later. What is reliable always goes.
 #[test]
 fn the_second_volatile_message_in_a_row_is_dropped() {
     use sio_proto::server::Message;

@@ -1,5 +1,5 @@
-//! Clients of Socket.IO 0.3 and 0.4, whose messages travel in JSON objects (docs/protocol/legacy-0.6.md §15; the captures sio-0.4.1-xhr-polling and
-//! sio-0.4.1-websocket).
+//! Clients of Socket.IO 0.3 and 0.4, whose messages travel in JSON objects
+//! (docs/protocol/legacy-0.6.md §15; the captures sio-0.4.1-xhr-polling and sio-0.4.1-websocket).
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -64,7 +64,8 @@ fn polling_as_captured() {
         assert_eq!((status(&answer), body(&answer)), (200, "ok"));
         assert_eq!(world.heard(), [format!("event message {json}")]);
     }
-    // Several messages are one object, whose length is counted in bytes: genuine servers cut it short.
+    // Several messages are one object, whose length is counted in bytes: genuine servers cut it
+    // short.
     world.emit(socket, "message", "\"wélcome\"").unwrap();
     world.emit(socket, "message", "{\"a\":1},[2]").unwrap();
     world.emit(socket, "chat", "1").unwrap();
@@ -97,7 +98,8 @@ fn heartbeats_are_never_answered() {
     assert_eq!(world.frames(link), ["{\"messages\":[\"x\"]}"]);
 }
 
-/// An htmlfile holds the objects themselves, and streams have heartbeats of their own, every five seconds.
+/// An htmlfile holds the objects themselves, and streams have heartbeats of their own, every five
+/// seconds.
 #[test]
 fn streams() {
     let mut world = world();

@@ -1,4 +1,5 @@
-//! What MessagePack can say and JSON cannot arrives at clients of MessagePack as it was sent, if it is only passed on.
+//! What MessagePack can say and JSON cannot arrives at clients of MessagePack as it was sent, if it
+//! is only passed on.
 #![cfg(feature = "msgpack")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -1,4 +1,5 @@
-//! The example `facade-echo` echoes, over real sockets: a websocket client, one of 2011, one that reads late, and a request that is not for it.
+//! The example `facade-echo` echoes, over real sockets: a websocket client, one of 2011, one that
+//! reads late, and a request that is not for it.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 

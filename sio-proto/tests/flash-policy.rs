@@ -1,4 +1,5 @@
-//! What Flash asks for before it opens a socket, on the port of the server (docs/protocol/legacy-0.6.md §11).
+//! What Flash asks for before it opens a socket, on the port of the server
+//! (docs/protocol/legacy-0.6.md §11).
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! A shard without the facade: packets are pulled link by link, in amounts the caller chooses, and what happens between two pulls must
-//! not mislead the second.
+//! A shard without the facade: packets are pulled link by link, in amounts the caller chooses, and
+//! what happens between two pulls must not mislead the second.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -118,7 +118,8 @@ fn so_many_links_at_a_time() {
     assert_eq!(told, expected);
 }
 
-/// A session that goes while it waits to be flushed, and another that takes its place: the newcomer's poll must not be answered with nothing.
+/// A session that goes while it waits to be flushed, and another that takes its place: the
+/// newcomer's poll must not be answered with nothing.
 #[test]
 fn whoever_takes_the_place_of_a_session_is_not_taken_for_it() {
     let mut bare = Bare::new();

@@ -1,4 +1,5 @@
-//! How a session begins, and every way in which it may not (docs/protocol/engine-io.md §4.1, §4.5, §4.7).
+//! How a session begins, and every way in which it may not (docs/protocol/engine-io.md §4.1, §4.5,
+//! §4.7).
 
 mod common;
 
@@ -44,7 +45,8 @@ fn polling_begins_with_the_open_packet_alone() {
     assert_eq!(world.sessions(), 1);
 }
 
-/// Every row of the table of errors, in the order of the checks: a request that is wrong twice is refused for the earlier.
+/// Every row of the table of errors, in the order of the checks: a request that is wrong twice is
+/// refused for the earlier.
 #[test]
 fn each_error_has_its_code() {
     let mut world = World::new(Config::default().generations(Generations::modern()));
@@ -345,7 +347,8 @@ fn cors_headers_stand_on_every_answer() {
     assert_eq!(header(&answer, "Access-Control-Allow-Credentials"), None);
 }
 
-/// The origin rule holds for both transports; CORS alone would not stop a page from opening a websocket.
+/// The origin rule holds for both transports; CORS alone would not stop a page from opening a
+/// websocket.
 #[test]
 fn who_may_open_a_session() {
     let listed = || Config::default().cors(Cors::list(["https://good.example"]));

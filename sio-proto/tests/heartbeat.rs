@@ -1,4 +1,5 @@
-//! The server pings, the client answers, and who does not is gone at the exact moment (docs/protocol/engine-io.md §6).
+//! The server pings, the client answers, and who does not is gone at the exact moment
+//! (docs/protocol/engine-io.md §6).
 
 mod common;
 
@@ -104,7 +105,8 @@ fn a_poll_that_waits_is_told_of_the_timeout() {
     assert_eq!(body(&world.received(parked)), "1");
 }
 
-/// Genuine servers forget the deadline when the session moves to websocket while a ping is outstanding; this one must not.
+/// Genuine servers forget the deadline when the session moves to websocket while a ping is
+/// outstanding; this one must not.
 #[test]
 fn the_deadline_survives_the_upgrade() {
     for answered in [false, true] {
@@ -174,7 +176,8 @@ fn raw_sessions_are_pinged_too_and_need_not_connect() {
     assert_eq!(world.frames(link), ["2", "close"]);
 }
 
-/// Many sessions that answer are woken for their pings and the stale deadlines of these, and for nothing else, however long they live.
+/// Many sessions that answer are woken for their pings and the stale deadlines of these, and for
+/// nothing else, however long they live.
 #[test]
 fn a_hundred_thousand_sessions_wake_nobody_twice() {
     let mut world = World::new(Config::default());

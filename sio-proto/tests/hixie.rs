@@ -1,4 +1,5 @@
-//! The websockets of 2010, before RFC 6455 (docs/protocol/legacy-0.6.md §10.1, docs/protocol/legacy-0.9.md §9).
+//! The websockets of 2010, before RFC 6455 (docs/protocol/legacy-0.6.md §10.1,
+//! docs/protocol/legacy-0.9.md §9).
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod common;
@@ -34,7 +35,8 @@ fn message(text: &str) -> Vec<u8> {
     out.to_vec()
 }
 
-/// Takes the messages apart that have come on a link since the last call; `close` for the closing handshake.
+/// Takes the messages apart that have come on a link since the last call; `close` for the closing
+/// handshake.
 fn messages(world: &mut World, link: LinkId) -> Vec<String> {
     let mut found = Vec::new();
     let bytes = world.bytes(link);
@@ -168,7 +170,8 @@ fn hixie_75_has_no_keys_and_no_goodbye() {
     assert_eq!((world.received(link).as_str(), &world.ended[..]), ("", &[link][..]));
 }
 
-/// Behind some proxies the 8 bytes come only when the head of the answer has. Until then the client is told nothing else.
+/// Behind some proxies the 8 bytes come only when the head of the answer has. Until then the client
+/// is told nothing else.
 #[test]
 fn the_last_bytes_come_late() {
     let mut world = World::new(Config::default());
@@ -251,7 +254,8 @@ fn the_last_bytes_never_come() {
     assert_eq!((world.ended.len(), world.sessions()), (1, 0));
 }
 
-/// Another link takes the session over from one whose handshake is not complete, and its time limit is not that of the other.
+/// Another link takes the session over from one whose handshake is not complete, and its time limit
+/// is not that of the other.
 #[test]
 fn a_newer_link_has_a_time_limit_of_its_own() {
     let mut world = World::new(Config::default());
@@ -374,7 +378,8 @@ fn what_is_refused() {
     assert_eq!(world.reply(&whole(OPEN)).status, 400);
 }
 
-/// The drafts 7 and 8 are RFC 6455 but for the number, and the header that says where the page is from.
+/// The drafts 7 and 8 are RFC 6455 but for the number, and the header that says where the page is
+/// from.
 #[test]
 fn the_drafts_between() {
     for version in ["7", "8"] {

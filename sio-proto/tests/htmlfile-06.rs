@@ -1,4 +1,5 @@
-//! Internet Explorer with Socket.IO 0.6: an endless page of scripts, and POSTs beside it (docs/protocol/legacy-0.6.md §8).
+//! Internet Explorer with Socket.IO 0.6: an endless page of scripts, and POSTs beside it
+//! (docs/protocol/legacy-0.6.md §8).
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod common;
@@ -44,7 +45,8 @@ fn resume(world: &mut World, target: &str) -> (LinkId, Vec<String>) {
     (link, Chunks::read(&world.bytes(link)).chunks)
 }
 
-/// The capture sio-0.6.18-htmlfile, with the id in a script of its own and with slashes that cannot end one.
+/// The capture sio-0.6.18-htmlfile, with the id in a script of its own and with slashes that cannot
+/// end one.
 #[test]
 fn a_captured_conversation() {
     let mut world = World::new(Config::default());

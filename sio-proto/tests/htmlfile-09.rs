@@ -1,4 +1,5 @@
-//! Internet Explorer with Socket.IO 0.7 to 0.9: an endless page of scripts, and POSTs beside it (docs/protocol/legacy-0.9.md §8).
+//! Internet Explorer with Socket.IO 0.7 to 0.9: an endless page of scripts, and POSTs beside it
+//! (docs/protocol/legacy-0.9.md §8).
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod common;
@@ -141,7 +142,8 @@ fn a_lost_stream_is_a_lost_session() {
     }
 }
 
-/// The last transport that is opened is the session's, and gets a `1::` of its own if it is another one.
+/// The last transport that is opened is the session's, and gets a `1::` of its own if it is another
+/// one.
 #[test]
 fn another_link_for_the_same_session() {
     let mut world = World::new(Config::default());

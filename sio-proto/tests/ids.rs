@@ -1,5 +1,5 @@
-//! Who may know which id, and what it is good for: the public one for calling a socket, the secret one for being its client, and neither for listening
-//! to another.
+//! Who may know which id, and what it is good for: the public one for calling a socket, the secret
+//! one for being its client, and neither for listening to another.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -289,7 +289,8 @@ fn a_live_websocket_of_09_is_not_taken_over_from_elsewhere() {
         let goodbyes = [
             get(&format!("/socket.io/1/xhr-polling/{id}/?disconnect=1")),
             get(&format!("/socket.io/1//{id}/?disconnect=1")),
-            // Behind a proxy that has merged the slashes this opens a session, as for an id of nobody.
+            // Behind a proxy that has merged the slashes this opens a session, as for an id of
+            // nobody.
             get(&format!("/socket.io/1/{id}/?disconnect=1")),
         ];
         for (request, refusal) in [
@@ -310,7 +311,8 @@ fn a_live_websocket_of_09_is_not_taken_over_from_elsewhere() {
         ask_from(&mut world, ELSEWHERE, &goodbyes[2]);
         world.heard();
         still_hears(&mut world, link, socket);
-        // The client itself may, as clients do that fall back, and so may everybody when the websocket has gone.
+        // The client itself may, as clients do that fall back, and so may everybody when the
+        // websocket has gone.
         let next = from(&mut world, "192.0.2.1:5000");
         world.send(next, &get(&at("xhr-polling")));
         assert!(!world.bytes(link).is_empty(), "it is told to go");

@@ -1,4 +1,5 @@
-//! A shard whose links are flushed some turns later than they became ready, as happens under a large broadcast.
+//! A shard whose links are flushed some turns later than they became ready, as happens under a
+//! large broadcast.
 
 use bytes::Bytes;
 use sio_proto::http::{Headers, Method};

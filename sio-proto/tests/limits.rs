@@ -1,5 +1,5 @@
-//! A lie detector for limits: each is filled in turn, and both the peer and the user must see what its documentation says,
-//! while somebody else lives on.
+//! A lie detector for limits: each is filled in turn, and both the peer and the user must see what
+//! its documentation says, while somebody else lives on.
 
 mod common;
 
@@ -116,7 +116,8 @@ fn websocket_fragments() {
     }
 }
 
-/// Hardening C7: as the hardest cases of the Autobahn test suite send it, and an empty frame at the end.
+/// Hardening C7: as the hardest cases of the Autobahn test suite send it, and an empty frame at the
+/// end.
 #[test]
 fn a_message_of_the_largest_size_in_frames_of_one_byte() {
     for count in [65_536, 999_999] {
@@ -189,7 +190,8 @@ fn chunk_extensions() {
     story.assert_fine();
 }
 
-/// While a request waits for its answer what follows is kept, but not without end. A handshake of 0.9 waits for the application.
+/// While a request waits for its answer what follows is kept, but not without end. A handshake of
+/// 0.9 waits for the application.
 #[test]
 fn bytes_behind_a_request_that_waits() {
     let mut story = Story::new(|c| c.max_payload = 10_000);

@@ -1,5 +1,5 @@
-//! The rules of Socket.IO 5 at the level of a session: who may say what when, and what a breach costs
-//! (docs/protocol/socket-io.md §3.1, §4, §5, §9).
+//! The rules of Socket.IO 5 at the level of a session: who may say what when, and what a breach
+//! costs (docs/protocol/socket-io.md §3.1, §4, §5, §9).
 
 mod common;
 

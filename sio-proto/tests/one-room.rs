@@ -1,4 +1,5 @@
-//! Clients of every generation in one room: each says `é€😀`, and every one hears every one unharmed.
+//! Clients of every generation in one room: each says `é€😀`, and every one hears every one
+//! unharmed.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -76,7 +77,8 @@ impl Story {
         for socket in sockets {
             story.world.shard(|shard, _| shard.join(socket, "everybody")).unwrap();
         }
-        // What they hear at first: that they are connected. The poll of 0.6 has told its client already.
+        // What they hear at first: that they are connected. The poll of 0.6 has told its client
+        // already.
         let greeted = story.clients.iter().position(|(name, _)| *name == "0.6 xhr-polling");
         let six = story.clients.remove(greeted.unwrap());
         assert!(story.hear().iter().skip(1).all(|heard| !heard.is_empty()));

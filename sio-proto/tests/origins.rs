@@ -1,4 +1,5 @@
-//! A list of origins, for clients of every generation (docs/protocol/legacy-0.6.md §13.1, §14, docs/protocol/legacy-0.9.md §17).
+//! A list of origins, for clients of every generation (docs/protocol/legacy-0.6.md §13.1, §14,
+//! docs/protocol/legacy-0.9.md §17).
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -125,7 +126,8 @@ fn a_list_is_not_widened_by_cors() {
     assert!(opens(&mut world, POLLS[0], false, "Origin: http://good.example"));
 }
 
-/// docs/protocol/engine-io.md §4.5, docs/protocol/legacy-0.9.md §2, docs/protocol/legacy-0.6.md §5.2, §7.
+/// docs/protocol/engine-io.md §4.5, docs/protocol/legacy-0.9.md §2, docs/protocol/legacy-0.6.md
+/// §5.2, §7.
 #[test]
 fn refusals_are_those_of_each_generation() {
     let mut world = world(&["good.example:*"]);
@@ -157,7 +159,8 @@ fn refusals_are_those_of_each_generation() {
 
 const PAGES: [&str; 1] = ["/socket.io/htmlfile//1"];
 
-/// Hardening A6. A script of a page that says nothing about itself would be read by it: `referrerpolicy="no-referrer"` on plain HTTP.
+/// Hardening A6. A script of a page that says nothing about itself would be read by it:
+/// `referrerpolicy="no-referrer"` on plain HTTP.
 #[test]
 fn a_script_without_a_page_opens_nothing() {
     let silent = "Accept: */*";
@@ -198,7 +201,8 @@ fn a_script_without_a_page_opens_nothing() {
     }
 }
 
-/// Hardening A6. A session whose id is known is not read by a script either, and no form of another page speaks in it.
+/// Hardening A6. A session whose id is known is not read by a script either, and no form of another
+/// page speaks in it.
 #[test]
 fn scripts_and_forms_are_judged_in_a_session_too() {
     let page = "Referer: http://localhost/page";
@@ -282,7 +286,8 @@ fn no_answer_is_taken_for_another() {
 
 // ---- hosts ------------------------------------------------------------------------------------------------------------
 
-/// Whether a request for this host, with this line, opens a session; from the machine itself, or from elsewhere.
+/// Whether a request for this host, with this line, opens a session; from the machine itself, or
+/// from elsewhere.
 fn opens_for(world: &mut World, from: &str, target: &str, host: &str, line: &str) -> bool {
     let before = world.sessions();
     let peer = Peer {
@@ -307,7 +312,8 @@ fn opens_for(world: &mut World, from: &str, target: &str, host: &str, line: &str
 const HERE: &str = "127.0.0.1:50000";
 const ELSEWHERE: &str = "192.0.2.1:50000";
 
-/// Hardening A13. A page whose name has been pointed at this machine: its `Origin` and its `Host` agree, and its GETs have no `Origin`.
+/// Hardening A13. A page whose name has been pointed at this machine: its `Origin` and its `Host`
+/// agree, and its GETs have no `Origin`.
 #[test]
 fn a_page_that_is_rebound_to_this_machine_opens_nothing() {
     let mut world = World::new(Config::default());
@@ -419,7 +425,8 @@ fn a_page_of_plain_http_is_no_page_of_a_host_with_tls() {
     }
 }
 
-/// Hardening B18. What is logged of a stranger is what it said, cut short, and which setting decides.
+/// Hardening B18. What is logged of a stranger is what it said, cut short, and which setting
+/// decides.
 #[test]
 fn a_stranger_is_described() {
     let mut world = World::new(Config::default());
@@ -542,7 +549,8 @@ fn a_listed_page_can_read_what_it_asked_for() {
     }
 }
 
-/// Hardening C2. Clients of 1.x and 2.x send credentials with every poll, and browsers want their origin repeated then.
+/// Hardening C2. Clients of 1.x and 2.x send credentials with every poll, and browsers want their
+/// origin repeated then.
 #[test]
 fn any_origin_with_credentials() {
     let mut world = World::new(Config::default().cors(Cors::any_with_credentials()));
@@ -573,7 +581,8 @@ fn any_origin_with_credentials() {
     }
 }
 
-/// Hardening A16. A cache that keeps an answer for one page does not give it to another, whichever generation it is of.
+/// Hardening A16. A cache that keeps an answer for one page does not give it to another, whichever
+/// generation it is of.
 #[test]
 fn answers_that_vary_by_page_say_so() {
     let mut world = World::new(Config::default());
@@ -615,7 +624,8 @@ fn a_cookie_over_tls_is_secure() {
     }
 }
 
-/// Two fields that contradict each other are nobody's, and one that is too long for an origin fits nothing.
+/// Two fields that contradict each other are nobody's, and one that is too long for an origin fits
+/// nothing.
 #[test]
 fn origins_that_contradict_each_other_open_nothing() {
     let mut world = World::new(Config::default());

@@ -1,4 +1,5 @@
-//! A wire of the user's own beside those of genuine clients: what the server does for it, and what it does not let it do.
+//! A wire of the user's own beside those of genuine clients: what the server does for it, and what
+//! it does not let it do.
 
 mod common;
 
@@ -11,7 +12,8 @@ use sio_proto::codec::{
 };
 use sio_proto::{ByteString, BytesMut, Config, LinkId};
 
-/// Words. `+` adds a word to the buffer and says nothing, `!` cannot be read, `?` is the end of all reading.
+/// Words. `+` adds a word to the buffer and says nothing, `!` cannot be read, `?` is the end of all
+/// reading.
 #[derive(Clone, Default)]
 struct Words {
     /// How often messages have been encoded.

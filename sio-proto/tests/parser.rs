@@ -1,4 +1,5 @@
-//! A parser of the operator's own: packets of one message and of several, in both revisions of Engine.IO, beside generations that have no parser.
+//! A parser of the operator's own: packets of one message and of several, in both revisions of
+//! Engine.IO, beside generations that have no parser.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -11,7 +12,8 @@ use sio_proto::socket::text::{Decoded, Encoder, Limits, decode};
 use sio_proto::socket::{Args, Packet, Revision, Role};
 use sio_proto::{ByteString, BytesMut, Config};
 
-/// Writes `N|` and the packet in the standard form, then its N attachments, each in a binary message. An empty binary message says nothing.
+/// Writes `N|` and the packet in the standard form, then its N attachments, each in a binary
+/// message. An empty binary message says nothing.
 #[derive(Debug)]
 struct Counted;
 
@@ -149,7 +151,8 @@ fn packets_of_one_message_and_of_several() {
     assert_eq!(world.frames(link), ["40|2[\"yes\",1]", "40|1"]);
 }
 
-/// Over Engine.IO 3 nobody asks for `/`, queries follow the namespace, and binary messages have a type byte or are base64.
+/// Over Engine.IO 3 nobody asks for `/`, queries follow the namespace, and binary messages have a
+/// type byte or are base64.
 #[test]
 fn older_engine() {
     let mut world = world();
@@ -227,7 +230,8 @@ fn what_a_parser_lets_through_is_checked() {
     assert_eq!(world.frames(bystander), ["40|2[\"there\"]"]);
 }
 
-/// What a client may leave lying in a session: as many parts, as many bytes and as long as for attachments of the standard wire.
+/// What a client may leave lying in a session: as many parts, as many bytes and as long as for
+/// attachments of the standard wire.
 #[test]
 fn parts_are_bounded() {
     let header = |count: usize| text(&format!("4{count}|2[\"m\"]"));
@@ -311,7 +315,8 @@ fn what_a_parser_cannot_say() {
     assert_eq!(world.frames(link), ["40|2[\"next\"]"]);
 }
 
-/// A raw session's messages are its own, and a client of 0.6 hears what a client with the parser says.
+/// A raw session's messages are its own, and a client of 0.6 hears what a client with the parser
+/// says.
 #[test]
 fn others_have_no_parser() {
     let mut config = Config::default().parser(Counted);

@@ -1,5 +1,5 @@
-//! What a polling client may not do, and what it costs: the answer, the session, or only the connection
-//! (docs/protocol/engine-io.md §4.4, §12).
+//! What a polling client may not do, and what it costs: the answer, the session, or only the
+//! connection (docs/protocol/engine-io.md §4.4, §12).
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! What a poll of Engine.IO carries: the open packet by itself, no more packets than every client reads, and text in the dialect of its client.
+//! What a poll of Engine.IO carries: the open packet by itself, no more packets than every client
+//! reads, and text in the dialect of its client.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -39,7 +40,8 @@ fn the_open_packet_goes_alone() {
     assert_eq!(world.reply(&get(&next)).text(), "2:40");
 }
 
-/// Hardening B19: an answer has at most 16 packets, in both revisions; the rest comes with the next ones, in order and without a wait.
+/// Hardening B19: an answer has at most 16 packets, in both revisions; the rest comes with the next
+/// ones, in order and without a wait.
 #[test]
 fn a_poll_has_at_most_sixteen_packets() {
     let mut world = World::new(Config::default());
@@ -62,7 +64,8 @@ fn a_poll_has_at_most_sixteen_packets() {
     assert_eq!(world.received(link), "", "nothing is left");
 }
 
-/// Hardening B19: what is queued when the session closes arrives before the close, however many answers it takes.
+/// Hardening B19: what is queued when the session closes arrives before the close, however many
+/// answers it takes.
 #[test]
 fn what_is_left_arrives_before_the_close() {
     let mut world = World::new(Config::default());
@@ -80,7 +83,8 @@ fn what_is_left_arrives_before_the_close() {
     assert_eq!(body(&world.fetch(&id)), "6\u{1e}1");
 }
 
-/// Hardening B19: both limits are the operator's; a packet that is larger than an answer goes alone.
+/// Hardening B19: both limits are the operator's; a packet that is larger than an answer goes
+/// alone.
 #[test]
 fn an_answer_is_limited_in_bytes() {
     let config = Config::default().max_packets_per_poll(1_000).max_bytes_per_poll(1_000);
@@ -105,7 +109,8 @@ fn an_answer_is_limited_in_bytes() {
     }
 }
 
-/// Hardening C6: clients of 1.x only get every poll in binary framing, the handshake too, unless they have said that they cannot read it.
+/// Hardening C6: clients of 1.x only get every poll in binary framing, the handshake too, unless
+/// they have said that they cannot read it.
 #[test]
 fn polls_in_binary_framing() {
     let mut world = World::new(Config::default().engine3_binary_polls(true));
@@ -144,7 +149,8 @@ fn last_raw(world: &World) -> SessionKey {
     opened.unwrap()
 }
 
-/// Hardening C3: a raw session is answered in the dialect that its client has spoken, by polls of text and of script.
+/// Hardening C3: a raw session is answered in the dialect that its client has spoken, by polls of
+/// text and of script.
 #[test]
 fn a_raw_session_speaks_the_dialect_of_its_client() {
     let mut world = raw_world(Config::default());
@@ -192,7 +198,8 @@ fn binary_framing_has_no_dialect() {
     );
 }
 
-/// Hardening B15: what is posted behind a GET that is held is heard at once, and the GET is answered before it.
+/// Hardening B15: what is posted behind a GET that is held is heard at once, and the GET is
+/// answered before it.
 #[test]
 fn a_post_behind_a_held_get_is_heard_at_once() {
     let mut world = World::new(Config::default());

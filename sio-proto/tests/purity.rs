@@ -1,4 +1,5 @@
-//! The same inputs give the same outputs, byte for byte: nothing in here asks for the time, draws a number or depends on an address.
+//! The same inputs give the same outputs, byte for byte: nothing in here asks for the time, draws a
+//! number or depends on an address.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 

@@ -1,4 +1,5 @@
-//! A raw Engine.IO message that holds the separator of polling payloads must not become two packets.
+//! A raw Engine.IO message that holds the separator of polling payloads must not become two
+//! packets.
 
 mod common;
 

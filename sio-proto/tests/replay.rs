@@ -1,7 +1,8 @@
-//! Recorded clients talk to our server; what it says is compared, byte by byte, with what the recorded server said.
+//! Recorded clients talk to our server; what it says is compared, byte by byte, with what the
+//! recorded server said.
 //!
-//! Every difference is either absent or listed with its reason in `captures/differences.txt`, and every listed one occurs.
-//! docs/captures.md says how to read and how to extend this.
+//! Every difference is either absent or listed with its reason in `captures/differences.txt`, and
+//! every listed one occurs. docs/captures.md says how to read and how to extend this.
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "tests")]
 
 mod replay {

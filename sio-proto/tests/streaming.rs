@@ -1,5 +1,6 @@
-//! Clients of the development branch of November 2010, and of the servers of 2011 that kept its codec (docs/protocol/legacy-streaming.md; the captures
-//! sio-dev-websocket, sio-dev-xhr-polling and sio-dev-jsonp-polling). They have a path of their own, beside everything else.
+//! Clients of the development branch of November 2010, and of the servers of 2011 that kept its
+//! codec (docs/protocol/legacy-streaming.md; the captures sio-dev-websocket, sio-dev-xhr-polling
+//! and sio-dev-jsonp-polling). They have a path of their own, beside everything else.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -140,7 +141,8 @@ fn either_end_says_goodbye() {
     assert_eq!(world.sessions(), 0);
 }
 
-/// A stream goes on from one POST to the next, whatever connection each comes on; that of a websocket from one message to the next.
+/// A stream goes on from one POST to the next, whatever connection each comes on; that of a
+/// websocket from one message to the next.
 #[test]
 fn packets_are_cut_anywhere() {
     let mut world = world();
@@ -372,7 +374,8 @@ fn other_paths_know_nothing_of_it() {
     assert_eq!(world.frames(modern), ["42[\"message\",\"all\"]"]);
 }
 
-/// docs/protocol/detection.md §4: a client that was given the wrong path is told apart by what it sends first.
+/// docs/protocol/detection.md §4: a client that was given the wrong path is told apart by what it
+/// sends first.
 #[test]
 fn wrong_wires_are_named() {
     let mut world = world();
@@ -396,7 +399,8 @@ fn wrong_wires_are_named() {
     assert_eq!(world.garbled, ["~m~ not envelope: frame without delimiter"]);
 }
 
-/// What else is asked for under its path is the application's, and so is all of it if the generation is off.
+/// What else is asked for under its path is the application's, and so is all of it if the
+/// generation is off.
 #[test]
 fn a_mount_serves_nothing_else() {
     use sio_proto::server::{Output, Peer, Server};

@@ -11,7 +11,8 @@ use sio_proto::{BytesMut, Config, Origins, Time};
 
 const QUERY: &str = "?EIO=4&transport=polling";
 
-/// The status of the answer; `None` if the request is handed to the application, and what its target is there.
+/// The status of the answer; `None` if the request is handed to the application, and what its
+/// target is there.
 fn ask(config: Config, bytes: &[u8]) -> Result<u16, String> {
     let mut server = Server::new(config, [7; 16], Box::new(|out: &mut [u8]| out.fill(1))).unwrap();
     let link = server.open(Peer::default());
@@ -118,7 +119,8 @@ fn heads_as_proxies_make_them() {
     assert_eq!(ask(config(), &request("GET", "/socket.io/", &[&cookie], "")), Ok(431));
 }
 
-/// Hardening A15. What a query holds makes no request much more expensive than another of its length: it is walked over once.
+/// Hardening A15. What a query holds makes no request much more expensive than another of its
+/// length: it is walked over once.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the cost itself is looked at")]
 fn a_query_is_walked_over_once() {

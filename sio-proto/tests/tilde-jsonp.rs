@@ -1,5 +1,5 @@
-//! A client of 0.6 that can do nothing but load scripts and send forms (docs/protocol/legacy-0.6.md §5.1, §7; the captures sio-0.6.18-jsonp-polling
-//! and sio-0.6.1-jsonp-polling).
+//! A client of 0.6 that can do nothing but load scripts and send forms (docs/protocol/legacy-0.6.md
+//! §5.1, §7; the captures sio-0.6.18-jsonp-polling and sio-0.6.1-jsonp-polling).
 
 mod common;
 mod older;

@@ -1,4 +1,5 @@
-//! Peers that do not read: what waits for them is bounded, what they say is no sign of life, and others do not pay for them.
+//! Peers that do not read: what waits for them is bounded, what they say is no sign of life, and
+//! others do not pay for them.
 
 mod common;
 
@@ -49,7 +50,8 @@ fn one_pong_waits() {
     world.assert_works(link, socket);
 }
 
-/// Hardening A2: a few KiB are read from a peer that reads nothing, so that its pong is heard; the rest waits, and not without end.
+/// Hardening A2: a few KiB are read from a peer that reads nothing, so that its pong is heard; the
+/// rest waits, and not without end.
 #[test]
 fn a_blocked_link_is_not_read_from() {
     let (mut world, link, socket) = joined(|c| c.max_blocked_bytes = 1_000);
@@ -92,7 +94,8 @@ fn one_answer_to_a_probe() {
     world.assert_works(candidate, socket);
 }
 
-/// Hardening A2: packets of the protocol that a peer causes and does not fetch are counted: pongs of Engine.IO 3 with confirmations between them.
+/// Hardening A2: packets of the protocol that a peer causes and does not fetch are counted: pongs
+/// of Engine.IO 3 with confirmations between them.
 #[test]
 fn answers_of_the_protocol_are_counted() {
     let mut world = World::new(Config::default());
@@ -129,7 +132,8 @@ fn blind_pongs_do_not_keep_a_session() {
     assert_eq!(world.server.next_timeout(), None);
 }
 
-/// Hardening A8: whoever takes a byte now and then is slow, and not gone; the answer to its heartbeat is awaited once that has left.
+/// Hardening A8: whoever takes a byte now and then is slow, and not gone; the answer to its
+/// heartbeat is awaited once that has left.
 #[test]
 fn a_slow_reader_lives_and_answers_late() {
     let (mut world, link, socket) = joined(|_| ());
@@ -197,7 +201,8 @@ fn whoever_only_posts_is_gone() {
     }
 }
 
-/// Hardening A8: heartbeats of 0.7 to 0.9 and of the 0.6 family, answered blindly over a link that takes nothing.
+/// Hardening A8: heartbeats of 0.7 to 0.9 and of the 0.6 family, answered blindly over a link that
+/// takes nothing.
 #[test]
 fn blind_echoes_do_not_keep_an_old_session() {
     let mut world = World::new(Config::default());
@@ -268,7 +273,8 @@ fn a_message_that_is_too_large_ends_nobody() {
     world.assert_works(link, socket);
 }
 
-/// Hardening A8: outboxes share a budget. When it is used up those for whom most waits go, and whoever reads notices nothing.
+/// Hardening A8: outboxes share a budget. When it is used up those for whom most waits go, and
+/// whoever reads notices nothing.
 #[test]
 fn all_queues_together_are_bounded() {
     let mut config = Config::default();
@@ -310,7 +316,8 @@ fn all_queues_together_are_bounded() {
     world.assert_works(bystander, reader);
 }
 
-/// Hardening A8: bytes that the caller holds are in the budget, until they are written or their link is gone.
+/// Hardening A8: bytes that the caller holds are in the budget, until they are written or their
+/// link is gone.
 #[test]
 fn bytes_in_the_callers_hands_are_in_the_budget() {
     let (mut world, link, _) = joined(|_| ());
@@ -385,7 +392,8 @@ fn a_closing_session_does_not_outlive_its_heartbeat() {
     assert_eq!(world.sessions(), 0);
 }
 
-/// Hardening A17: sessions that only wait for a last poll are the first to go when there is no room.
+/// Hardening A17: sessions that only wait for a last poll are the first to go when there is no
+/// room.
 #[test]
 fn closing_sessions_do_not_fill_the_table() {
     let mut config = Config::default();

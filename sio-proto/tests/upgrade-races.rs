@@ -1,5 +1,5 @@
-//! From polling to websocket: every order in which things can happen, and every way in which it can go wrong
-//! (docs/protocol/engine-io.md §7, §12).
+//! From polling to websocket: every order in which things can happen, and every way in which it can
+//! go wrong (docs/protocol/engine-io.md §7, §12).
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -288,7 +288,8 @@ fn a_post_in_flight_is_read_before_what_follows_5() {
     }
 }
 
-/// After `5` there is no way back to polling, whatever becomes of the POST that the switch waits for.
+/// After `5` there is no way back to polling, whatever becomes of the POST that the switch waits
+/// for.
 #[test]
 fn a_switch_that_waits_for_a_post_is_not_forgotten() {
     let start = || {
@@ -357,7 +358,8 @@ fn the_revision_cannot_change() {
     story.assert_upgraded(candidate);
 }
 
-/// Where the session may be when it closes: a candidate, and whether it has probed, and whether a GET is parked.
+/// Where the session may be when it closes: a candidate, and whether it has probed, and whether a
+/// GET is parked.
 #[test]
 fn a_session_that_closes_takes_its_candidate_with_it() {
     for probed in [false, true] {
@@ -451,7 +453,8 @@ impl Client {
             let answer = self.story.world.received(parked);
             if !answer.is_empty() {
                 self.parked = None;
-                // A GET after the probe may have been sent after the switch: then it is refused, and carries nothing.
+                // A GET after the probe may have been sent after the switch: then it is refused,
+                // and carries nothing.
                 match status(&answer) {
                     200 => self.received.extend(body(&answer).split('\u{1e}').map(Into::into)),
                     _ => assert_eq!(body(&answer), "{\"code\":3,\"message\":\"Bad request\"}"),
@@ -489,7 +492,8 @@ impl Client {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Whatever happens before and after the switch, nothing is lost, doubled or out of order in either direction.
+    /// Whatever happens before and after the switch, nothing is lost, doubled or out of order in
+    /// either direction.
     #[test]
     fn nothing_is_lost(before in prop::collection::vec(step(), 0..25), after in prop::collection::vec(step(), 0..15), together in any::<bool>()) {
         let mut client = Client { story: Story::new(), parked: None, candidate: None, received: Vec::new(), sent: 0, emitted: 0 };

@@ -1,5 +1,6 @@
-//! A client of Socket.IO 0.7 to 0.9 polls, with XMLHttpRequest or with scripts. The rows are from captures of genuine servers (sio-0.9.17-*,
-//! sio-0.8.7-*, sio-0.7.11-*, probe-0.9.19-server) and from docs/protocol/legacy-0.9.md.
+//! A client of Socket.IO 0.7 to 0.9 polls, with XMLHttpRequest or with scripts. The rows are from
+//! captures of genuine servers (sio-0.9.17-*, sio-0.8.7-*, sio-0.7.11-*, probe-0.9.19-server) and
+//! from docs/protocol/legacy-0.9.md.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -252,7 +253,8 @@ fn ids_have_their_generation() {
     assert_eq!(world.sessions(), 2);
 }
 
-/// The capture sio-0.9.17-xhr-polling. `1::` and what follows it may come together (docs/protocol/legacy-0.9.md §6).
+/// The capture sio-0.9.17-xhr-polling. `1::` and what follows it may come together
+/// (docs/protocol/legacy-0.9.md §6).
 #[test]
 fn a_captured_conversation() {
     let mut world = World::new(Config::default());
@@ -345,7 +347,8 @@ fn a_captured_conversation() {
     assert_eq!(world.sessions(), 0);
 }
 
-/// The captures sio-0.9.17-jsonp-polling and sio-0.7.11-jsonp-polling, and the probes of what a form may hold.
+/// The captures sio-0.9.17-jsonp-polling and sio-0.7.11-jsonp-polling, and the probes of what a
+/// form may hold.
 #[test]
 fn scripts_and_forms() {
     let mut world = World::new(Config::default());
@@ -592,7 +595,8 @@ fn receipts() {
     assert_eq!(world.heard().len(), 4);
 }
 
-/// After a reconnect genuine clients flush their buffer before they join (docs/protocol/legacy-0.9.md §11).
+/// After a reconnect genuine clients flush their buffer before they join
+/// (docs/protocol/legacy-0.9.md §11).
 #[test]
 fn packets_wait_for_their_namespace() {
     let mut world = World::new(Config::default());
@@ -624,7 +628,8 @@ fn packets_wait_for_their_namespace() {
     assert_eq!(world.heard().len(), 1 + 63);
 }
 
-/// A client that has asked with a query knows the namespace by it (docs/protocol/legacy-0.9.md §11).
+/// A client that has asked with a query knows the namespace by it (docs/protocol/legacy-0.9.md
+/// §11).
 #[test]
 fn queries_of_namespaces() {
     let mut world = World::new(Config::default());

@@ -120,7 +120,8 @@ fn a_lost_websocket_is_a_lost_session() {
     assert_eq!(world.heard(), ["disconnect client namespace disconnect"]);
 }
 
-/// A client whose websocket did not get through tries the next transport with the same id, and waits for its `1::` (docs/protocol/legacy-0.9.md §10).
+/// A client whose websocket did not get through tries the next transport with the same id, and
+/// waits for its `1::` (docs/protocol/legacy-0.9.md §10).
 #[test]
 fn another_transport_with_the_same_id() {
     let mut world = World::new(Config::default());

@@ -1,5 +1,5 @@
-//! What a message weighs is asked before it is written: nothing that a client sends is multiplied on the way out, and what is too large for any queue is
-//! its sender's to know.
+//! What a message weighs is asked before it is written: nothing that a client sends is multiplied
+//! on the way out, and what is too large for any queue is its sender's to know.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -27,7 +27,8 @@ fn named_often(times: usize, bytes: usize) -> Args {
     }
 }
 
-/// Hardening A3: 800 placeholders and one attachment of 900,000 bytes are malformed, and reach nobody.
+/// Hardening A3: 800 placeholders and one attachment of 900,000 bytes are malformed, and reach
+/// nobody.
 #[test]
 fn a_number_that_stands_twice_ends_the_session() {
     let mut world = World::new(Config::default());
@@ -62,7 +63,8 @@ fn an_attachment_that_is_not_named_is_dropped() {
     assert_eq!(world.heard(), [&*named, "event m 1"]);
 }
 
-/// Hardening A3: arguments that an application has put together itself are weighed, too, in every form and before anything is written.
+/// Hardening A3: arguments that an application has put together itself are weighed, too, in every
+/// form and before anything is written.
 #[test]
 fn what_is_too_large_is_not_written_first() {
     let config = small_queues();

@@ -1,4 +1,5 @@
-//! A Firefox of 2010 with Socket.IO 0.6: an endless answer in parts, and POSTs beside it (docs/protocol/legacy-0.6.md §9).
+//! A Firefox of 2010 with Socket.IO 0.6: an endless answer in parts, and POSTs beside it
+//! (docs/protocol/legacy-0.6.md §9).
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod common;

@@ -1,6 +1,7 @@
 //! Socket.IO inside an axum application.
 //!
-//! One line: `layer(io.layer())`, or `merge(io.routes())`. The application keeps its routes, its middleware, its state and its listener.
+//! One line: `layer(io.layer())`, or `merge(io.routes())`. The application keeps its routes, its
+//! middleware, its state and its listener.
 //!
 //! ```no_run
 //! use axum::Router;
@@ -20,8 +21,9 @@
 //!
 //! # State, users, addresses
 //!
-//! What layers *outside* of Socket.IO's (those added after it) put into a request's extensions, handlers find by its type
-//! ([`Socket::extension`](crate::Socket::extension), [`HttpRequest::extension`](crate::HttpRequest::extension)):
+//! What layers *outside* of Socket.IO's (those added after it) put into a request's extensions,
+//! handlers find by its type ([`Socket::extension`](crate::Socket::extension),
+//! [`HttpRequest::extension`](crate::HttpRequest::extension)):
 //!
 //! ```
 //! use std::sync::Arc;
@@ -38,15 +40,18 @@
 //!     Router::new().layer(io.layer()).layer(Extension(database))
 //! }
 //! ```
-//! The other way round, a [`Server`] is a handle: put a clone of it into the application's state, and routes emit through it.
+//! The other way round, a [`Server`] is a handle: put a clone of it into the application's state,
+//! and routes emit through it.
 //!
-//! With `app.into_make_service_with_connect_info::<SocketAddr>()` the peer's address is that of axum's [`ConnectInfo`].
+//! With `app.into_make_service_with_connect_info::<SocketAddr>()` the peer's address is that of
+//! axum's [`ConnectInfo`].
 //!
 //! # Layer or routes
 //!
-//! A layer sees requests before they are routed, wherever it stands. [`Server::routes`] are routes like others: they can be nested and merged, and have their own layers. (What a router is
-//! nested under is taken off the path before Socket.IO sees it, and clients say it in their option `path`.)
-//! What else there is to know stands in [`tower`](crate::tower).
+//! A layer sees requests before they are routed, wherever it stands. [`Server::routes`] are routes
+//! like others: they can be nested and merged, and have their own layers. (What a router is nested
+//! under is taken off the path before Socket.IO sees it, and clients say it in their option
+//! `path`.) What else there is to know stands in [`tower`](crate::tower).
 //!
 //! # Shutdown
 //!
@@ -72,7 +77,8 @@ use crate::Server;
 
 /// With the feature `axum`.
 impl Server {
-    /// The routes of Socket.IO: everything under [`Config::path`](crate::Config::path), and under [`Config::engine_path`](crate::Config::engine_path) if there is one.
+    /// The routes of Socket.IO: everything under [`Config::path`](crate::Config::path), and under
+    /// [`Config::engine_path`](crate::Config::engine_path) if there is one.
     ///
     /// ```
     /// # fn example(io: sio_tokio::Server) -> axum::Router {

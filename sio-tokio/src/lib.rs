@@ -18,7 +18,8 @@
 //! }
 //! ```
 //!
-//! Start with [`Server`]; it is an [`Io`], whose page says what else there is. Everything of [`sio_app`] that users need is here too.
+//! Start with [`Server`]; it is an [`Io`], whose page says what else there is. Everything of
+//! [`sio_app`] that users need is here too.
 //!
 //! # The application's own HTTP
 //!
@@ -34,19 +35,22 @@
 //! });
 //! # }
 //! ```
-//! It is called in place, so it is for pages and small answers. An application with routes, middleware or bodies of its own takes Socket.IO into its HTTP server instead:
+//! It is called in place, so it is for pages and small answers. An application with routes,
+//! middleware or bodies of its own takes Socket.IO into its HTTP server instead:
 //!
 //! | feature | what it adds |
 //! |---|---|
 //! | `tower` | the module `tower`: a layer and a service for any server of hyper 1 |
 //! | `axum` | the module `axum`: routes of a `Router`, and the address from its `ConnectInfo` |
 //!
-//! With the feature `tls` a server speaks `https` and `wss` itself: `Server::listen_tls`, `Server::serve_tls`.
+//! With the feature `tls` a server speaks `https` and `wss` itself: `Server::listen_tls`,
+//! `Server::serve_tls`.
 //!
 //! # The end
 //!
-//! [`Server::serve`] takes a reason to end: any future that is ready when it is time. On Unix service managers and containers ask by SIGTERM, people by Ctrl-C. With
-//! tokio's features `macros` and `signal`:
+//! [`Server::serve`] takes a reason to end: any future that is ready when it is time. On Unix
+//! service managers and containers ask by SIGTERM, people by Ctrl-C. With tokio's features `macros`
+//! and `signal`:
 //!
 //! ```no_run
 //! # #[cfg(unix)]
@@ -74,11 +78,13 @@
 //!
 //! # What goes wrong
 //!
-//! It is told to [`Io::on_error`], or else to the log, which is [`tracing`](https://docs.rs/tracing): a program without a subscriber, such as
+//! It is told to [`Io::on_error`], or else to the log, which is
+//! [`tracing`](https://docs.rs/tracing): a program without a subscriber, such as
 //! `tracing_subscriber::fmt::init()`, says nothing.
 //!
-//! What this crate adds is thin: accepting, sockets, the clock and random bytes. Connections are read by one small task each and written directly by
-//! whoever has something for them; each shard has one task for its deadlines.
+//! What this crate adds is thin: accepting, sockets, the clock and random bytes. Connections are
+//! read by one small task each and written directly by whoever has something for them; each shard
+//! has one task for its deadlines.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "axum")]

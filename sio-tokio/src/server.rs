@@ -16,7 +16,8 @@ use crate::{background, clock, entropy, tcp};
 
 /// A Socket.IO server on tokio.
 ///
-/// It is an [`Io`] (by `Deref`) that can listen. Like that it is a handle, cheap to clone. Methods that serve must be called inside a tokio runtime.
+/// It is an [`Io`] (by `Deref`) that can listen. Like that it is a handle, cheap to clone. Methods
+/// that serve must be called inside a tokio runtime.
 ///
 /// ```no_run
 /// use sio_tokio::{Config, Server, Socket};
@@ -69,8 +70,9 @@ impl Server {
         self.serve(TcpListener::bind(address).await?).await
     }
 
-    /// Serves a listener until [`Io::close`] is called and its connections have ended. Await it, or give it a reason to end first:
-    /// [`Serve::with_graceful_shutdown`]. A server may serve several listeners at once.
+    /// Serves a listener until [`Io::close`] is called and its connections have ended. Await it, or
+    /// give it a reason to end first: [`Serve::with_graceful_shutdown`]. A server may serve several
+    /// listeners at once.
     ///
     /// ```no_run
     /// # async fn example(io: sio_tokio::Server) -> Result<(), Box<dyn std::error::Error>> {
@@ -94,8 +96,9 @@ impl Server {
         self.serve_tls(TcpListener::bind(address).await?, tls).await
     }
 
-    /// Serves a listener as [`Server::serve`] does, with TLS: `https` and `wss`. A peer counts as a connection from the first moment, and has
-    /// [`Options::idle_timeout`] for its handshake and the first byte of a request.
+    /// Serves a listener as [`Server::serve`] does, with TLS: `https` and `wss`. A peer counts as a
+    /// connection from the first moment, and has [`Options::idle_timeout`] for its handshake and
+    /// the first byte of a request.
     ///
     /// ```no_run
     /// # async fn example(io: sio_tokio::Server) -> Result<(), Box<dyn std::error::Error>> {
@@ -116,9 +119,10 @@ impl Server {
         )
     }
 
-    /// Tells whoever connects to an address the Flash policy ([`Config::flash_policy`]), until [`Io::close`] is called. Flash asks for it there before
-    /// it opens a socket: on port 843 for clients of 0.6 and 0.7, on 10843 for later ones; on the port of the server itself it is told anyway
-    /// (docs/protocol/legacy-0.6.md §11).
+    /// Tells whoever connects to an address the Flash policy ([`Config::flash_policy`]), until
+    /// [`Io::close`] is called. Flash asks for it there before it opens a socket: on port 843 for
+    /// clients of 0.6 and 0.7, on 10843 for later ones; on the port of the server itself it is told
+    /// anyway (docs/protocol/legacy-0.6.md §11).
     ///
     /// # Errors
     /// If the address cannot be listened on.
@@ -136,7 +140,8 @@ impl Server {
         )
     }
 
-    /// Serves a listener whose connections `split` makes into what is read and what is written, and `take_up` takes up.
+    /// Serves a listener whose connections `split` makes into what is read and what is written, and
+    /// `take_up` takes up.
     fn accept<S: Source + Unpin + Send + 'static, O: Outlet>(
         &self,
         listener: TcpListener,
@@ -171,7 +176,8 @@ impl Server {
         }
     }
 
-    /// Serves one connection over a stream of your own: TLS, a Unix socket, a pipe. `peer` is what the application is told of the other end.
+    /// Serves one connection over a stream of your own: TLS, a Unix socket, a pipe. `peer` is what
+    /// the application is told of the other end.
     ///
     /// ```
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -190,8 +196,10 @@ impl Server {
         }
     }
 
-    /// Shuts down a server whose connections are accepted by others: [`Io::close`], and then it waits until the last session has left, or
-    /// [`Options::shutdown_jitter`] and [`Options::shutdown_timeout`] are over. Let the other server go on meanwhile: clients that poll come back for what they are told.
+    /// Shuts down a server whose connections are accepted by others: [`Io::close`], and then it
+    /// waits until the last session has left, or [`Options::shutdown_jitter`] and
+    /// [`Options::shutdown_timeout`] are over. Let the other server go on meanwhile: clients that
+    /// poll come back for what they are told.
     pub async fn finish(&self) {
         self.close();
         self.0.finish(self.emptied(), sleep).await;

@@ -1,4 +1,5 @@
-//! TCP sockets, split into the end that is read by the connection's task and the end that any thread writes to.
+//! TCP sockets, split into the end that is read by the connection's task and the end that any
+//! thread writes to.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -45,7 +46,8 @@ impl Outlet for TcpOutlet {
 
 impl Source for TcpSource {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        // Other than `try_read`, this takes a short read for the sign that there is no more, and saves the call that would say so.
+        // Other than `try_read`, this takes a short read for the sign that there is no more, and
+        // saves the call that would say so.
         pin!(self.0.read_buf(buffer)).poll(cx)
     }
 

@@ -1,7 +1,8 @@
-//! Socket.IO inside another HTTP server: a [layer](SocketIoLayer) and a [service](SocketIoService) for requests of hyper 1.
+//! Socket.IO inside another HTTP server: a [layer](SocketIoLayer) and a [service](SocketIoService)
+//! for requests of hyper 1.
 //!
-//! Requests under [`Config::path`](crate::Config::path) (`/socket.io/`) are Socket.IO's, all others go to the application's own service as they came. One port, one TLS, one
-//! stack of middleware.
+//! Requests under [`Config::path`](crate::Config::path) (`/socket.io/`) are Socket.IO's, all others
+//! go to the application's own service as they came. One port, one TLS, one stack of middleware.
 //!
 //! ```
 //! use sio_tokio::{Config, Server, Socket};
@@ -16,11 +17,15 @@
 //! # Ok(())
 //! # }
 //! ```
-//! Without a service of the application's own, [`Server::service`](crate::Server::service) is all of it. With axum it is one line, [`Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer): see the module `axum`.
+//! Without a service of the application's own, [`Server::service`](crate::Server::service) is all
+//! of it. With axum it is one line,
+//! [`Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer): see the module
+//! `axum`.
 //!
 //! # What handlers see
 //!
-//! [`Socket::handshake`](crate::Socket::handshake) has the headers, path and query of the request that opened the session, as hyper read them. What middleware in front has put into the request's
+//! [`Socket::handshake`](crate::Socket::handshake) has the headers, path and query of the request
+//! that opened the session, as hyper read them. What middleware in front has put into the request's
 //! extensions is there too, by type:
 //!
 //! ```
@@ -35,11 +40,14 @@
 //! });
 //! # }
 //! ```
-//! Extensions are kept as long as the session is: put handles into them, not bulk. [`HttpRequest::extension`](crate::HttpRequest::extension) finds them in
-//! [`Io::allow_request`](crate::Io::allow_request), where a session can be refused before it begins.
+//! Extensions are kept as long as the session is: put handles into them, not bulk.
+//! [`HttpRequest::extension`](crate::HttpRequest::extension) finds them in
+//! [`Io::allow_request`](crate::Io::allow_request), where a session can be refused before it
+//! begins.
 //!
-//! The peer's address is not in a request: insert a [`Peer`](crate::Peer) as an extension, with `secure` where your listener has TLS. (With the feature `axum`, its `ConnectInfo`
-//! does for the address.)
+//! The peer's address is not in a request: insert a [`Peer`](crate::Peer) as an extension, with
+//! `secure` where your listener has TLS. (With the feature `axum`, its `ConnectInfo` does for the
+//! address.)
 //!
 //! # What is whose business
 //!
@@ -52,21 +60,32 @@
 //! | limits on request heads in [`Config`](crate::Config) | below the host's own: 414, 431. A session keeps the head of its handshake |
 //! | timeouts of whole requests in your middleware | must be longer than the ping interval (25 s): a poll waits that long when nothing happens |
 //!
-//! **Hosts.** A name that is pointed at the machine (DNS rebinding) is told from the server's own by [`Config::hosts`](crate::Config::hosts). Whether a request comes from loopback, for which there is a rule by
-//! default, is known only if the peer's address is: see above. Otherwise list the hosts.
+//! **Hosts.** A name that is pointed at the machine (DNS rebinding) is told from the server's own
+//! by [`Config::hosts`](crate::Config::hosts). Whether a request comes from loopback, for which
+//! there is a rule by default, is known only if the peer's address is: see above. Otherwise list
+//! the hosts.
 //!
-//! **CORS.** Sio answers preflights and sets CORS headers itself if [`Config::cors`](crate::Config::cors) says so, or if [`Config::origins`](crate::Config::origins) lists pages. If the application's middleware does that for all routes, say `Cors::list` of nothing and with
-//! [`Config::origins`](crate::Config::origins) whether pages of other hosts may open sessions: middleware cannot keep them from a websocket, [`Origins::SameHost`](crate::Origins::SameHost) does.
+//! **CORS.** Sio answers preflights and sets CORS headers itself if
+//! [`Config::cors`](crate::Config::cors) says so, or if [`Config::origins`](crate::Config::origins)
+//! lists pages. If the application's middleware does that for all routes, say `Cors::list` of
+//! nothing and with [`Config::origins`](crate::Config::origins) whether pages of other hosts may
+//! open sessions: middleware cannot keep them from a websocket,
+//! [`Origins::SameHost`](crate::Origins::SameHost) does.
 //!
-//! **HTTP/2.** Polling works. A websocket over HTTP/2 (RFC 8441) is refused with 501; browsers take HTTP/1.1 for websockets unless the host has announced the other.
+//! **HTTP/2.** Polling works. A websocket over HTTP/2 (RFC 8441) is refused with 501; browsers take
+//! HTTP/1.1 for websockets unless the host has announced the other.
 //!
-//! **Old clients.** Everything works that hyper can carry, double slashes in the path included. The handshakes before RFC 6455 (hixie-75, hixie-76) are none of HTTP, and hyper cannot read them: they are
-//! answered 400, and their clients poll. They are served by [`Server::listen`](crate::Server::listen).
+//! **Old clients.** Everything works that hyper can carry, double slashes in the path included. The
+//! handshakes before RFC 6455 (hixie-75, hixie-76) are none of HTTP, and hyper cannot read them:
+//! they are answered 400, and their clients poll. They are served by
+//! [`Server::listen`](crate::Server::listen).
 //!
 //! # Shutdown
 //!
-//! First Socket.IO, then the host: [`Server::finish`](crate::Server::finish) tells all clients, over their websockets and in their polls, and waits until they have left. The host has to serve
-//! meanwhile, for those who are between two polls; its own graceful shutdown comes after it. (That knows nothing of websockets, which hyper has handed over.)
+//! First Socket.IO, then the host: [`Server::finish`](crate::Server::finish) tells all clients,
+//! over their websockets and in their polls, and waits until they have left. The host has to serve
+//! meanwhile, for those who are between two polls; its own graceful shutdown comes after it. (That
+//! knows nothing of websockets, which hyper has handed over.)
 //!
 //! ```
 //! # use sio_tokio::Server;
@@ -131,8 +150,9 @@ pub struct SocketIoService<S = OwnAnswers> {
 }
 
 impl SocketIoService {
-    /// A service without another behind it: what is not Socket.IO's is answered by [`Io::on_request`](crate::Io::on_request), as by the server's own listener. So this is the whole
-    /// server as a service.
+    /// A service without another behind it: what is not Socket.IO's is answered by
+    /// [`Io::on_request`](crate::Io::on_request), as by the server's own listener. So this is the
+    /// whole server as a service.
     #[must_use]
     pub fn new(server: &Server) -> Self {
         Self::with_inner(server, OwnAnswers(server.clone()))
@@ -158,7 +178,8 @@ impl Server {
         SocketIoLayer::new(self)
     }
 
-    /// This server as a service: what is not Socket.IO's is answered by [`Io::on_request`](crate::Io::on_request).
+    /// This server as a service: what is not Socket.IO's is answered by
+    /// [`Io::on_request`](crate::Io::on_request).
     #[must_use]
     pub fn service(&self) -> SocketIoService {
         SocketIoService::new(self)
@@ -206,7 +227,8 @@ where
     }
 }
 
-/// The service of those who have no other: [`Io::on_request`](crate::Io::on_request) answers, or 404.
+/// The service of those who have no other: [`Io::on_request`](crate::Io::on_request) answers, or
+/// 404.
 #[derive(Clone, Debug)]
 pub struct OwnAnswers(Server);
 

@@ -1,4 +1,5 @@
-//! Socket.IO inside other HTTP servers: axum's, hyper's, over TCP and over any stream, HTTP/1 and HTTP/2.
+//! Socket.IO inside other HTTP servers: axum's, hyper's, over TCP and over any stream, HTTP/1 and
+//! HTTP/2.
 
 #![allow(
     clippy::unwrap_used,
@@ -79,7 +80,8 @@ async fn polling_beside_the_applications_own_routes() {
     let nested = serve(Router::new().nest("/api", io.routes())).await;
     let mut other = raw::Connection::open(nested).await;
     assert!(other.get(&format!("/api{POLLING}")).await.starts_with("0{"));
-    // What is under the path and is no request of the protocol's is the application's, and not there.
+    // What is under the path and is no request of the protocol's is the application's, and not
+    // there.
     connection.write(&raw::get("/nothing")).await;
     assert!(connection.response_with_head().await.0.starts_with("HTTP/1.1 404"));
     connection.write(&raw::get("/socket.io/?EIO=4&transport=x")).await;
@@ -307,7 +309,8 @@ async fn handlers_see_what_the_applications_middleware_found_out() {
     assert_eq!(connection.get(&path).await, r#"430["alice","127.0.0.1",false]"#);
 }
 
-/// Hardening A1. Hardening B6. Hardening B7. Mounted, too, the application is asked on every road, with what its middleware knows of the request.
+/// Hardening A1. Hardening B6. Hardening B7. Mounted, too, the application is asked on every road,
+/// with what its middleware knows of the request.
 #[tokio::test]
 async fn who_is_refused_gets_in_by_no_road() {
     let io = default_server();

@@ -10,7 +10,8 @@ use std::time::Instant;
 
 type Step = (&'static str, fn(&Workspace) -> Outcome);
 
-/// What users build who ask for no feature. Beside the rest of the workspace they would get those that the examples ask for.
+/// What users build who ask for no feature. Beside the rest of the workspace they would get those
+/// that the examples ask for.
 const PLAIN: &[&str] = &["-p", "sio-app", "-p", "sio-tokio", "-p", "sio-async-std"];
 
 /// The adapter whose features choose a runtime, with the one that is not the default, alone.
@@ -103,8 +104,8 @@ fn corpus(tree: &Workspace) -> Outcome {
     execute(cargo(&tree.root).args(["test", "--manifest-path", "fuzz/Cargo.toml"]))
 }
 
-/// Builds the core for a target without an operating system. `#![no_std]` holds the line everywhere; this adds the
-/// crates below it, on machines where such a target is installed.
+/// Builds the core for a target without an operating system. `#![no_std]` holds the line
+/// everywhere; this adds the crates below it, on machines where such a target is installed.
 fn bare_metal(tree: &Workspace) -> Outcome {
     const TARGETS: &[&str] = &[
         "thumbv7em-none-eabihf",

@@ -1,7 +1,8 @@
-//! `cargo xtask clients`: the browser clients of every generation, as they were published, into `clients/VERSION/`.
+//! `cargo xtask clients`: the browser clients of every generation, as they were published, into
+//! `clients/VERSION/`.
 //!
-//! They come out of npm packages and are not part of the repository. What is there and looks right is not fetched
-//! again, so that the command does nothing, offline too, the second time.
+//! They come out of npm packages and are not part of the repository. What is there and looks right
+//! is not fetched again, so that the command does nothing, offline too, the second time.
 
 use crate::arguments::{Arguments, assert_known};
 use crate::failure::{Failure, Outcome, While};

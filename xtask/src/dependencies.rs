@@ -1,7 +1,8 @@
-//! The core's dependency allow-list, `docs/dependencies.txt` against `cargo tree`, without features and with each of them; and that the adapter without tokio is without it.
+//! The core's dependency allow-list, `docs/dependencies.txt` against `cargo tree`, without features
+//! and with each of them; and that the adapter without tokio is without it.
 //!
-//! The list is compared whole, both ways, so that what is allowed is also what is there. Versions are the lockfile's
-//! business; here only names count.
+//! The list is compared whole, both ways, so that what is allowed is also what is there. Versions
+//! are the lockfile's business; here only names count.
 
 use crate::failure::{Failure, Outcome, While};
 use crate::programs::{cargo, output};
@@ -14,7 +15,8 @@ const LIST: &str = "docs/dependencies.txt";
 /// What a line begins with behind which stands what a feature adds.
 const FEATURE: &str = "# Feature ";
 
-/// The adapter that has no tokio, whichever of its runtimes is chosen. With all features it is not asked: they are no choice.
+/// The adapter that has no tokio, whichever of its runtimes is chosen. With all features it is not
+/// asked: they are no choice.
 const WITHOUT_TOKIO: &[&[&str]] = &[
     &["-p", "sio-async-std", "--features", "tls"],
     &["-p", "sio-async-std", "--no-default-features", "--features", "smol,tls"],

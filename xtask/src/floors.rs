@@ -1,9 +1,10 @@
-//! `floors`: which module may import from which, as a table, against the `use` lines of the sources.
+//! `floors`: which module may import from which, as a table, against the `use` lines of the
+//! sources.
 //!
-//! A module imports from its own folder, from floors below its own, and from other modules of its own floor as
-//! long as no circle closes among them. Modules of the floor of roles know none of each other. A new module has
-//! to be given a floor here, so that its place is a decision. No module takes the names of other crates (`Arc`,
-//! `Vec`) from the private imports of its parent.
+//! A module imports from its own folder, from floors below its own, and from other modules of its
+//! own floor as long as no circle closes among them. Modules of the floor of roles know none of
+//! each other. A new module has to be given a floor here, so that its place is a decision. No
+//! module takes the names of other crates (`Arc`, `Vec`) from the private imports of its parent.
 
 mod imports;
 
@@ -198,7 +199,8 @@ impl House {
     }
 }
 
-/// Which module each name at the root of the crate comes from, by the `pub use` lines of its `lib.rs`.
+/// Which module each name at the root of the crate comes from, by the `pub use` lines of its
+/// `lib.rs`.
 fn exports(sources: &[Source]) -> BTreeMap<String, String> {
     let root = sources.iter().find(|source| source.module.is_empty());
     let text = root.map(|root| root.text.as_str()).unwrap_or_default();

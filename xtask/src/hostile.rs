@@ -1,13 +1,16 @@
-//! `cargo xtask hostile`: attacks on the conformance server, each with what the server may lose by it.
+//! `cargo xtask hostile`: attacks on the conformance server, each with what the server may lose by
+//! it.
 //!
-//! Each case starts a server, lets a bystander echo and newcomers come and go, and attacks it over loopback from another address. Afterwards
+//! Each case starts a server, lets a bystander echo and newcomers come and go, and attacks it over
+//! loopback from another address. Afterwards
 //! - the server's memory has not grown by more than 64 MiB at any moment,
 //! - no echo of the bystander took longer than 250 ms, and no newcomer was kept out,
 //! - sessions and descriptors are as many as before,
 //! - the server lives, and ends as it should when it is asked.
 //!
-//! Some cases look for one answer besides: a refusal, a text that is a text. The short form sends what is enough to show a fault; `--full` sends
-//! what the faults were found with. All loops have an end in number and in time.
+//! Some cases look for one answer besides: a refusal, a text that is a text. The short form sends
+//! what is enough to show a fault; `--full` sends what the faults were found with. All loops have
+//! an end in number and in time.
 
 mod cases;
 mod clients;

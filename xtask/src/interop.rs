@@ -1,7 +1,8 @@
 //! `cargo xtask interop`: genuine clients against the conformance server and the chat example.
 //!
-//! Everything happens on the loopback interface. The suites are `interop/*.test.mjs`, run by node's own test runner;
-//! with `--server` and `--chat` they run against other programs that keep the same contract.
+//! Everything happens on the loopback interface. The suites are `interop/*.test.mjs`, run by node's
+//! own test runner; with `--server` and `--chat` they run against other programs that keep the same
+//! contract.
 
 use crate::arguments::Arguments;
 use crate::clients;
@@ -34,7 +35,8 @@ const BROWSER_SUITES: &[&str] = &[
 const CHAT_SUITES: &[&str] = &["chat"];
 /// Suites of the example that speaks TLS, on all runtimes at once.
 const TLS_SUITES: &[&str] = &["tls"];
-/// Suites of what the server does not have yet. They are not run unless asked for with `--only`, and each run says so.
+/// Suites of what the server does not have yet. They are not run unless asked for with `--only`,
+/// and each run says so.
 const AHEAD: &[(&str, &str)] = &[("recovery", "there is no connection state recovery yet")];
 /// What the suites that drive old clients in a browser want.
 const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
@@ -73,7 +75,8 @@ fn home(tree: &Workspace) -> PathBuf {
     tree.root.join("interop")
 }
 
-/// Everything on one runtime: a server, the chat if there is one for it, and the suites against them.
+/// Everything on one runtime: a server, the chat if there is one for it, and the suites against
+/// them.
 fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime: &Runtime) -> Outcome {
     println!("\n== {}", runtime.name);
     let start = Instant::now();
@@ -193,7 +196,8 @@ impl Options {
     }
 }
 
-/// The servers are started in the root of the repository, so what a person names from elsewhere is resolved first.
+/// The servers are started in the root of the repository, so what a person names from elsewhere is
+/// resolved first.
 fn absolute(path: String) -> Outcome<PathBuf> {
     fs::canonicalize(&path).when(path)
 }
@@ -287,7 +291,8 @@ fn browser() -> Outcome<PathBuf> {
     found().ok_or_else(|| Failure::new("apt-get has installed chromium, but it is in none of the usual places"))
 }
 
-/// Runs the suites one after the other, because they share one server, and reads the counts from the report.
+/// Runs the suites one after the other, because they share one server, and reads the counts from
+/// the report.
 fn test(node: &mut Command, suites: &[String], report: &Path) -> Outcome {
     let files = suites.iter().map(|suite| format!("{suite}.test.mjs"));
     node.args(["--no-deprecation", "--test", "--test-concurrency=1"])

@@ -12,8 +12,10 @@
 //!                                                       genuine clients against the conformance server
 //! ```
 //!
-//! Lists are separated by commas. The runtimes are tokio (the default), axum, loop, async-std and smol, or all. A command ends with exit code 0 if everything it names has been done and was found
-//! right. A tool that is missing is a failure that says which; nothing is skipped unless a person asked for it.
+//! Lists are separated by commas. The runtimes are tokio (the default), axum, loop, async-std and
+//! smol, or all. A command ends with exit code 0 if everything it names has been done and was found
+//! right. A tool that is missing is a failure that says which; nothing is skipped unless a person
+//! asked for it.
 
 #![forbid(unsafe_code)]
 #![expect(

@@ -1,4 +1,5 @@
-//! `cargo xtask operate`: what an operator does to a server, or what happens to it, done to the conformance server.
+//! `cargo xtask operate`: what an operator does to a server, or what happens to it, done to the
+//! conformance server.
 //!
 //! | run | what |
 //! |---|---|
@@ -62,8 +63,8 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
 }
 
 impl Stage {
-    /// Starts the server with at most so many descriptors, and says on which port it listens. Its heartbeats are slow, so that clients
-    /// need not answer any.
+    /// Starts the server with at most so many descriptors, and says on which port it listens. Its
+    /// heartbeats are slow, so that clients need not answer any.
     fn start(&self, descriptors: usize) -> Outcome<(Server, u16)> {
         let port = free_ports(3)?;
         let limited = format!("ulimit -n {descriptors} && exec \"$@\"");

@@ -1,4 +1,5 @@
-//! What Linux says of a process: its memory, its descriptors, and how long it has kept a processor busy.
+//! What Linux says of a process: its memory, its descriptors, and how long it has kept a processor
+//! busy.
 
 use crate::failure::{Failure, Outcome, While};
 use crate::programs::output;
@@ -13,7 +14,8 @@ pub(crate) fn open_descriptors(process: u32) -> Outcome<usize> {
 /// How long the process has kept a processor busy.
 pub(crate) fn processor_seconds(process: u32) -> Outcome<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).when("the server's times")?;
-    // The name of the program may hold anything, and ends with the last parenthesis; the two times are the 12th and 13th word after it.
+    // The name of the program may hold anything, and ends with the last parenthesis; the two times
+    // are the 12th and 13th word after it.
     let words = stat.rsplit_once(')').map_or("", |(_, words)| words);
     let times: Vec<f64> = words
         .split_whitespace()

@@ -24,7 +24,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the program; what it writes to its standard error goes into a log file beside the other build products.
+    /// Starts the program; what it writes to its standard error goes into a log file beside the
+    /// other build products.
     pub(crate) fn start(name: &'static str, command: &mut Command, logs: &Path) -> Outcome<Self> {
         fs::create_dir_all(logs).when(logs.display())?;
         let log = logs.join(format!("{name}.log"));

@@ -5,6 +5,7 @@
 //! | paths | paths of somebody's machine, and hosts of package registries, in any text file |
 //! | unfinished | placeholder macros and notes to fix something later, in code |
 //! | forbid | a library or program root without `#![forbid(unsafe_code)]`, a package without the workspace's lints |
+//! | width | a line of a comment in Rust that has more than 100 characters and could be wrapped |
 //! | length | a source file of more than 700 lines that is not listed below with a reason |
 //! | purity | reads of the clock or of randomness outside the places made for them |
 
@@ -14,10 +15,14 @@ use std::path::{Path, PathBuf};
 
 const MAX_LINES: usize = 700;
 
+/// Most characters of a line of a comment.
+const MAX_COMMENT: usize = 100;
+
 /// Longer files that have a reason to be so.
 const LONG_FILES: &[(&str, &str)] = &[];
 
-/// Where a path on a machine begins. Written in halves, so that this file does not break its own rule.
+/// Where a path on a machine begins. Written in halves, so that this file does not break its own
+/// rule.
 const MACHINE_PATHS: &[&str] = &[
     concat!("/wo", "rk/"),
     concat!("/tm", "p/"),
@@ -46,8 +51,9 @@ const IMPURE: &[&str] = &[
     "getrandom::",
 ];
 
-/// Names of modules and folders that may look at the clock or draw randomness. The examples and this program are the
-/// outside world; the others are the adapters' one place for each, and code that measures or tests.
+/// Names of modules and folders that may look at the clock or draw randomness. The examples and
+/// this program are the outside world; the others are the adapters' one place for each, and code
+/// that measures or tests.
 const IMPURE_PLACES: &[&str] = &["clock", "entropy", "tests", "benches", "xtask", "examples"];
 
 const CODE: &[&str] = &["rs", "mjs", "js"];
@@ -85,11 +91,13 @@ fn lines(file: &Path, text: &str) -> Vec<String> {
     let may_be_impure = !is_rust || is_impure_place(file);
     let mut in_tests = false;
     let mut next = text.lines().skip(1);
+    let mut in_block = false;
     let mut complaints = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let mut complain =
             |words: &str, what: &str| complaints.push(format!("{}:{}: {words} `{what}`", file.display(), index + 1));
-        // Unit tests stand at the bottom of their file; a line that only names another file for them begins nothing.
+        // Unit tests stand at the bottom of their file; a line that only names another file for
+        // them begins nothing.
         let follows = next.next().unwrap_or_default();
         in_tests |= line.trim() == "#[cfg(test)]" && !follows.trim_end().ends_with(';');
         if let Some(what) = MACHINE_PATHS.iter().find(|path| names_machine(line, path)) {
@@ -102,6 +110,10 @@ fn lines(file: &Path, text: &str) -> Vec<String> {
             complain("unfinished:", what);
         }
         let is_comment = line.trim_start().starts_with("//");
+        in_block = is_comment && in_block != comment_of(line).starts_with("```");
+        if is_rust && is_comment && !in_block && is_wide(line) {
+            complain("a comment is wrapped at 100 characters:", comment_of(line));
+        }
         if let Some(what) = IMPURE
             .iter()
             .find(|call| line.contains(**call))
@@ -113,7 +125,22 @@ fn lines(file: &Path, text: &str) -> Vec<String> {
     complaints
 }
 
-/// Whether the line names a path that begins so, and not one in which these letters only occur (as the end of a longer name).
+/// What a comment says.
+fn comment_of(line: &str) -> &str {
+    line.trim_start().trim_start_matches(['/', '!']).trim()
+}
+
+/// Whether a line of a comment is too long and could be wrapped: tables and drawings cannot, nor
+/// can one word.
+fn is_wide(line: &str) -> bool {
+    let comment = comment_of(line);
+    let is_drawn =
+        comment.starts_with('|') || comment.contains("--") || comment.chars().any(|c| ('─'..='◿').contains(&c));
+    line.chars().count() > MAX_COMMENT && comment.contains(' ') && !is_drawn
+}
+
+/// Whether the line names a path that begins so, and not one in which these letters only occur (as
+/// the end of a longer name).
 fn names_machine(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(start, _)| {
         let before = line[..start].chars().next_back();
@@ -238,6 +265,24 @@ mod tests {
             complaints("sio-app/src/lib.rs", &format!("#[cfg(test)]\nmod tests;\n{read}\n")),
             1
         );
+    }
+
+    #[test]
+    fn wide_comments() {
+        let wide = format!("/// {}", "word ".repeat(20));
+        let table = format!("//! | {} |", "word ".repeat(20));
+        let code = format!("/// ```\n{wide}\n/// ```\n{wide}");
+        for (text, count) in [
+            (&*wide, 1),
+            (&table, 0),
+            (&code, 1),
+            (&wide[..100], 0),
+            (&format!("// {}", "x".repeat(120)), 0),
+            (&format!("let x = 1; {wide}"), 0),
+        ] {
+            assert_eq!(complaints("a.rs", text), count, "{text}");
+        }
+        assert_eq!(complaints("a.md", &wide), 0);
     }
 
     #[test]

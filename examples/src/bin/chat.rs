@@ -3,8 +3,10 @@
 //! ```text
 //! cargo run --release --bin chat          then open http://localhost:8080
 //! ```
-//! Nothing else is needed: the page and its client module are in the program. `--port N` or the environment's `PORT` choose another port. Where `cargo xtask clients` has put
-//! genuine clients into `clients/`, they are served too, and `/generations` runs one frame per generation, all in the same room.
+//! Nothing else is needed: the page and its client module are in the program. `--port N` or the
+//! environment's `PORT` choose another port. Where `cargo xtask clients` has put genuine clients
+//! into `clients/`, they are served too, and `/generations` runs one frame per generation, all in
+//! the same room.
 //!
 //! The chat itself is [`sio_examples::chat`]; here is what makes it a program on tokio.
 
@@ -31,7 +33,8 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let port = chat::port("usage: chat [--port N]");
     let server = Server::with_options(chat::config(), chat::options())?;
     chat::register(&server);
-    // Without this, or a subscriber of `tracing`, nothing would be said. What a client has sent is not written to a terminal.
+    // Without this, or a subscriber of `tracing`, nothing would be said. What a client has sent is
+    // not written to a terminal.
     server.on_error(|_, event, error| match error {
         HandlerError::Args(_) => eprintln!("chat: {event:?}: arguments do not fit"),
         error => eprintln!("chat: {event:?}: {error}"),

@@ -1,4 +1,5 @@
-//! A wire of one's own on the transports of 2010: one JSON value a line. Everything that is said is said to everybody, browsers with Socket.IO 4 included.
+//! A wire of one's own on the transports of 2010: one JSON value a line. Everything that is said is
+//! said to everybody, browsers with Socket.IO 4 included.
 //!
 //! ```text
 //! cargo run --bin custom-codec

@@ -1,4 +1,5 @@
-//! A packet parser of one's own: the whole packet as one JSON text, as `socket.io-json-parser` has it. Bytes it cannot say.
+//! A packet parser of one's own: the whole packet as one JSON text, as `socket.io-json-parser` has
+//! it. Bytes it cannot say.
 //!
 //! ```text
 //! cargo run --bin custom-parser

@@ -1,7 +1,10 @@
-//! A shard behind somebody else's HTTP server: hyper reads requests, tungstenite reads websockets, and [`Shard`] decides what becomes of both.
+//! A shard behind somebody else's HTTP server: hyper reads requests, tungstenite reads websockets,
+//! and [`Shard`] decides what becomes of both.
 //!
-//! `foreign-http --port 3000`, then any client of Socket.IO 1.x to 4.x: what it says, in any namespace, comes back, and its acknowledgements are answered with what was said.
-//! Step by step the shard is told of in `sio_proto::manual::shard`; everything that another HTTP library has to do for it is here:
+//! `foreign-http --port 3000`, then any client of Socket.IO 1.x to 4.x: what it says, in any
+//! namespace, comes back, and its acknowledgements are answered with what was said. Step by step
+//! the shard is told of in `sio_proto::manual::shard`; everything that another HTTP library has to
+//! do for it is here:
 //!
 //! ```text
 //!   hyper::Request      ──► Request ─────────────────► handle_request ─┐        ┌─► Response: hyper's answer, at once or when a poll has something to say
@@ -9,8 +12,10 @@
 //!   a future is dropped ─────────────────────────────► handle_closed  ─┤        ├─► Frame: a message; Close: the last one
 //!   the clock ───────────────────────────────────────► handle_timeout ─┘        └─► Delivery: the application
 //! ```
-//! Clients of 0.9 and before are switched off: they want answers without end (htmlfile) and websockets from before RFC 6455, of which a library knows nothing. Who wants them too
-//! in a server of hyper's takes the layer of `sio-tokio`, in others `sio_app::Io::exchange`. Here is one thread and one shard; with more threads nothing changes but the runtime.
+//! Clients of 0.9 and before are switched off: they want answers without end (htmlfile) and
+//! websockets from before RFC 6455, of which a library knows nothing. Who wants them too in a
+//! server of hyper's takes the layer of `sio-tokio`, in others `sio_app::Io::exchange`. Here is one
+//! thread and one shard; with more threads nothing changes but the runtime.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -138,8 +143,9 @@ impl Server {
         })
     }
 
-    /// One input for the shard, and everything that it causes. What is written lies in the links' queues then: an answer each, or what a session had for its websocket,
-    /// which is as much as the config lets it have.
+    /// One input for the shard, and everything that it causes. What is written lies in the links'
+    /// queues then: an answer each, or what a session had for its websocket, which is as much as
+    /// the config lets it have.
     fn input(&self, act: impl FnOnce(&mut Shard, Time, &mut Outputs)) {
         let mut state = self.state.lock();
         let now = Time::ZERO + self.start.elapsed(); // read under the lock: the shard's time never goes back
@@ -201,7 +207,8 @@ impl State {
         };
         if let Some(outlet) = &place.outlet {
             if let Write::Frame(_, frame) = &write {
-                // Until the websocket has taken this turn's frames, further ones wait in their session, where they are counted.
+                // Until the websocket has taken this turn's frames, further ones wait in their
+                // session, where they are counted.
                 place.held += frame.bytes().len();
                 self.shard.handle_blocked(now, link, place.held);
             }
@@ -237,7 +244,8 @@ impl State {
     }
 }
 
-/// As long as it lives there is somebody at the other end. hyper drops the future of a request whose connection is gone.
+/// As long as it lives there is somebody at the other end. hyper drops the future of a request
+/// whose connection is gone.
 struct Link {
     id: LinkId,
     server: Arc<Server>,
@@ -275,7 +283,8 @@ async fn keep_time(server: Arc<Server>) {
     }
 }
 
-/// A request of hyper's becomes one of ours, and the shard's answer, whenever that comes, hyper's. An error ends the connection.
+/// A request of hyper's becomes one of ours, and the shard's answer, whenever that comes, hyper's.
+/// An error ends the connection.
 async fn answer(server: Arc<Server>, peer: Peer, mut request: hyper::Request<Incoming>) -> io::Result<Answer> {
     let target = request.uri().path_and_query().map_or("", |target| target.as_str());
     if !server.router.concerns(target) {

@@ -3,7 +3,8 @@
 //! ```text
 //! cargo run --release --bin own-event-loop          then open http://localhost:8080
 //! ```
-//! The chat is the one that `chat` serves on tokio, to the letter: handlers do not know what runs them. The loop is [`sio_examples::event_loop`].
+//! The chat is the one that `chat` serves on tokio, to the letter: handlers do not know what runs
+//! them. The loop is [`sio_examples::event_loop`].
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "it tells where to look")]

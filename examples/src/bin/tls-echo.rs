@@ -3,8 +3,10 @@
 //! ```text
 //! tls-echo [--port P] [--ca FILE] [--cert FILE --key FILE]
 //! ```
-//! Port P (3443 if none is named) is served on tokio and P+1 on async-std, with the same handlers. Without `--cert` and `--key`, which name PEM files, it makes itself a
-//! certificate for `localhost` and 127.0.0.1, and `--ca` says where to write it for the clients who are to trust it. It says `listening P` when both ports accept.
+//! Port P (3443 if none is named) is served on tokio and P+1 on async-std, with the same handlers.
+//! Without `--cert` and `--key`, which name PEM files, it makes itself a certificate for
+//! `localhost` and 127.0.0.1, and `--ca` says where to write it for the clients who are to trust
+//! it. It says `listening P` when both ports accept.
 
 #![forbid(unsafe_code)]
 #![expect(

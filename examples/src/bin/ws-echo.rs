@@ -1,7 +1,9 @@
-//! A plain WebSocket echo on the WebSocket layer alone, without Socket.IO: text for text, bytes for bytes, messages up to 64 MiB.
+//! A plain WebSocket echo on the WebSocket layer alone, without Socket.IO: text for text, bytes for
+//! bytes, messages up to 64 MiB.
 //!
-//! `ws-echo --port 9001` is what WebSocket test suites are pointed at. It is also the shortest example of the sans-IO codecs: an HTTP decoder until
-//! the handshake, a WebSocket decoder after it, and nothing between them and the socket.
+//! `ws-echo --port 9001` is what WebSocket test suites are pointed at. It is also the shortest
+//! example of the sans-IO codecs: an HTTP decoder until the handshake, a WebSocket decoder after
+//! it, and nothing between them and the socket.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -141,7 +143,8 @@ fn echo(decoder: &mut Decoder, bytes: &mut BytesMut, out: &mut BytesMut) -> bool
     }
 }
 
-/// Lets the peer read our Close before the connection goes: a close with unread input would be a reset.
+/// Lets the peer read our Close before the connection goes: a close with unread input would be a
+/// reset.
 async fn drain(stream: &mut TcpStream) -> io::Result<()> {
     let mut sink = [0; 4096];
     for _ in 0..1024 {

@@ -1,7 +1,9 @@
-//! The chat itself: what any of the programs that serve it have in common, whatever drives their sockets.
+//! The chat itself: what any of the programs that serve it have in common, whatever drives their
+//! sockets.
 //!
-//! [`register`] gives a server the chat's handlers and pages. Two files beside it: `room` is the chat, which knows nothing of sockets; `pages` answers
-//! what is not Socket.IO; here they are joined.
+//! [`register`] gives a server the chat's handlers and pages. Two files beside it: `room` is the
+//! chat, which knows nothing of sockets; `pages` answers what is not Socket.IO; here they are
+//! joined.
 
 mod pages;
 mod room;
@@ -57,8 +59,8 @@ pub fn config() -> Config {
     config
 }
 
-/// The port to serve: `--port N`, or the environment's `PORT`, or 8080. Whatever else is on the command line ends the process, with `usage`
-/// ([`Arguments::read`](crate::Arguments::read)).
+/// The port to serve: `--port N`, or the environment's `PORT`, or 8080. Whatever else is on the
+/// command line ends the process, with `usage` ([`Arguments::read`](crate::Arguments::read)).
 #[must_use]
 pub fn port(usage: &'static str) -> u16 {
     let arguments = crate::Arguments::read(usage, &["--port"]);

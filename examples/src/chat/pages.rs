@@ -75,7 +75,8 @@ impl Pages {
     }
 }
 
-/// The genuine clients where pages of their time look for them: the newest without a version, all with theirs.
+/// The genuine clients where pages of their time look for them: the newest without a version, all
+/// with theirs.
 pub(crate) fn client_files() -> Option<ClientFiles> {
     let folder = Path::new(CLIENTS);
     let versions = genuine_clients(folder);

@@ -1,4 +1,5 @@
-//! An event loop of one's own: one thread, a poller, no async runtime, and all of [`sio_app`] on it.
+//! An event loop of one's own: one thread, a poller, no async runtime, and all of [`sio_app`] on
+//! it.
 //!
 //! ```text
 //!          ┌──────────────────────────────── asleep, no longer than the next deadline ◄──┐
@@ -9,11 +10,13 @@
 //!                               a connection: `Connection::poll`
 //!                               a task: a handler that waits
 //! ```
-//! Everything that can be woken is an *entry*, and stands in the ready queue at most once: the queue is as long as there are entries. Being polled for nothing is
-//! harmless, so nobody has to know why an entry was woken.
+//! Everything that can be woken is an *entry*, and stands in the ready queue at most once: the
+//! queue is as long as there are entries. Being polled for nothing is harmless, so nobody has to
+//! know why an entry was woken.
 //!
-//! This is meant to be copied. What a loop has to bring is little: [`RUNTIME`], four functions; `tcp`, the two ends of a socket; accepting; and calls to
-//! [`Io::handle_timeout`] and [`Io::sweep`] in time. [`sio_app`] has the rest.
+//! This is meant to be copied. What a loop has to bring is little: [`RUNTIME`], four functions;
+//! `tcp`, the two ends of a socket; accepting; and calls to [`Io::handle_timeout`] and
+//! [`Io::sweep`] in time. [`sio_app`] has the rest.
 //!
 //! ```no_run
 //! use sio_app::{Config, Io, Options, Socket};
@@ -65,7 +68,8 @@ const EVENTS: usize = 1024;
 /// The buffer that bytes are read into, one for all connections.
 const READ_BYTES: usize = 64 * 1024;
 
-/// The loop. It belongs to the thread that runs it; several loops on several threads may serve the same [`Io`].
+/// The loop. It belongs to the thread that runs it; several loops on several threads may serve the
+/// same [`Io`].
 #[derive(Debug)]
 pub struct EventLoop {
     poll: mio::Poll,
@@ -125,7 +129,8 @@ impl EventLoop {
         self.serve_shards(io, listener, 0..io.shards())
     }
 
-    /// The same for one of several loops that share the listener: this one does what is due in these of the shards. Every shard needs a loop.
+    /// The same for one of several loops that share the listener: this one does what is due in
+    /// these of the shards. Every shard needs a loop.
     ///
     /// # Errors
     /// If the poller does not take the listener.
@@ -146,8 +151,10 @@ impl EventLoop {
         self.inbox.spawn(Box::pin(task));
     }
 
-    /// Runs until all its servers have come to their end: [`Io::close`] has been called, and their connections have ended or have been ended
-    /// ([`Options::shutdown_timeout`](sio_app::Options::shutdown_timeout)). Tasks that still wait then are dropped.
+    /// Runs until all its servers have come to their end: [`Io::close`] has been called, and their
+    /// connections have ended or have been ended
+    /// ([`Options::shutdown_timeout`](sio_app::Options::shutdown_timeout)). Tasks that still wait
+    /// then are dropped.
     ///
     /// # Errors
     /// If the poller fails.
@@ -211,7 +218,8 @@ impl EventLoop {
         }
     }
 
-    /// Polls everything that is ready now; what that wakes has its turn in the next one, after the poller was asked.
+    /// Polls everything that is ready now; what that wakes has its turn in the next one, after the
+    /// poller was asked.
     fn turn(&mut self, ready: &mut VecDeque<usize>) {
         for task in self.inbox.take(ready) {
             let slot = self.free_slot();
@@ -254,7 +262,8 @@ impl EventLoop {
         // Packets are small and written whole: waiting to merge them would only delay them.
         stream.set_nodelay(true)?;
         let slot = self.free_slot();
-        // The poller tells of each change once. So it may be asked for both at the beginning: of room to write it only speaks again after a write that did not fit.
+        // The poller tells of each change once. So it may be asked for both at the beginning: of
+        // room to write it only speaks again after a write that did not fit.
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(&mut stream, Token(slot), interest);
         let stream = Arc::new(stream);

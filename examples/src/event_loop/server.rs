@@ -21,7 +21,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 pub(super) struct Served {
     io: Io,
-    /// Gone once no session is left to connect for: who connects then is refused at once instead of waiting in the backlog.
+    /// Gone once no session is left to connect for: who connects then is refused at once instead of
+    /// waiting in the backlog.
     listener: Option<TcpListener>,
     /// How many may still be accepted in this turn.
     accepts: u32,
@@ -67,7 +68,8 @@ impl Served {
         deadlines.chain(others.into_iter().flatten()).min()
     }
 
-    /// Does what is due, whatever it was that woke it: an event of the listener, a deadline, a shard with an earlier one, the end. Ready at the end.
+    /// Does what is due, whatever it was that woke it: an event of the listener, a deadline, a
+    /// shard with an earlier one, the end. Ready at the end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.accepts = ACCEPTS;
         let now = clock::now();
@@ -106,7 +108,8 @@ impl Served {
         while self.paused_until.is_none() {
             let listener = self.listener.as_ref()?;
             if self.accepts == 0 {
-                // The others come first. The poller tells of each change once, so it will not remind us.
+                // The others come first. The poller tells of each change once, so it will not
+                // remind us.
                 cx.waker().wake_by_ref();
                 return None;
             }

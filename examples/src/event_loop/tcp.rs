@@ -9,7 +9,8 @@ use bytes::BytesMut;
 use mio::net::TcpStream;
 use sio_app::{Outlet, Source};
 
-/// Most reads of one connection in one turn: who sends without end does not keep the others waiting.
+/// Most reads of one connection in one turn: who sends without end does not keep the others
+/// waiting.
 const READS: u32 = 16;
 
 /// The end that is written to, by whichever thread has something for it.
@@ -33,7 +34,8 @@ impl Outlet for TcpOutlet {
 /// The end that is read, for one turn.
 pub(super) struct TcpSource<'a> {
     stream: &'a TcpStream,
-    /// Safe code cannot read into memory that was never written, and making it so costs as much as the copy out of here.
+    /// Safe code cannot read into memory that was never written, and making it so costs as much as
+    /// the copy out of here.
     scratch: &'a mut [u8],
     writable: &'a mut bool,
     reads: u32,

@@ -1,4 +1,5 @@
-//! What a session's client makes of what the server says, over whatever links: is every packet one, and do they come in an order that makes sense?
+//! What a session's client makes of what the server says, over whatever links: is every packet one,
+//! and do they come in an order that makes sense?
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -96,7 +97,8 @@ impl Clients {
         count
     }
 
-    /// A text message of a websocket of Engine.IO. The id in `about` becomes known with the first one if it was not.
+    /// A text message of a websocket of Engine.IO. The id in `about` becomes known with the first
+    /// one if it was not.
     pub(super) fn receive_text(&mut self, about: &mut About, text: &ByteString) {
         let packet = Packet::decode_text(self.revision(about), text).expect("the server sends packets");
         self.receive(about, packet);
@@ -202,8 +204,9 @@ impl Clients {
     fn receive_tilde(&mut self, payload: &ByteString) -> usize {
         let mut frames = Vec::new();
         assert_eq!(framing::decode(payload, MANY, &mut frames), Ok(()));
-        // The first frame of a session is its id. It goes alone, unless the session ends with the same answer: then that takes along what
-        // there is. A text of this length from the user does not happen here.
+        // The first frame of a session is its id. It goes alone, unless the session ends with the
+        // same answer: then that takes along what there is. A text of this length from the user
+        // does not happen here.
         if let Some(framing::Frame::Text(text)) = frames.first()
             && text.len() == 39
             && !self.sids.iter().any(|sid| *sid == **text)

@@ -1,7 +1,9 @@
-//! The two ways to run a server: the facade, and a shard with connections beside it, as the adapters do.
+//! The two ways to run a server: the facade, and a shard with connections beside it, as the
+//! adapters do.
 //!
-//! The difference that matters: the facade flushes every link that is ready before it looks at anything else. [`Stepwise`] flushes one link at a time,
-//! so that requests, deadlines and commands come between a link's getting ready and its turn, as they do under a large broadcast.
+//! The difference that matters: the facade flushes every link that is ready before it looks at
+//! anything else. [`Stepwise`] flushes one link at a time, so that requests, deadlines and commands
+//! come between a link's getting ready and its turn, as they do under a large broadcast.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What the user of the server knows, kept in the simplest way: a map of sockets, each with its rooms and open acknowledgements.
+//! What the user of the server knows, kept in the simplest way: a map of sockets, each with its
+//! rooms and open acknowledgements.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -22,7 +22,8 @@ use crate::pieces::{cuts, hash};
 
 const MAX_LINKS: usize = 24;
 const MAX_OPERATIONS: usize = 512;
-/// How many operations a link that is ready waits at least, where the shard is flushed step by step.
+/// How many operations a link that is ready waits at least, where the shard is flushed step by
+/// step.
 const FLUSH_EVERY: usize = 4;
 const ROOMS: [&str; 3] = ["red", "green", "blue"];
 const NAMESPACES: [&str; 3] = ["/", "/a", "/b"];
@@ -51,7 +52,8 @@ struct Link {
     peer: Option<Peer>,
     /// Bytes that are on their way.
     held: Vec<u8>,
-    /// Whether the server has been told that the link takes no more. Such a link may be cut without a goodbye.
+    /// Whether the server has been told that the link takes no more. Such a link may be cut without
+    /// a goodbye.
     is_blocked: bool,
 }
 
@@ -240,7 +242,8 @@ impl World {
     /// Lets time pass, stopping at every deadline on the way.
     fn pass(&mut self, millis: u64) {
         let end = self.now + Duration::from_millis(millis);
-        // A session that is being upgraded is looked at every 100 ms; all else happens a few times per session and operation.
+        // A session that is being upgraded is looked at every 100 ms; all else happens a few times
+        // per session and operation.
         let sessions = self.sessions() as u64;
         let most = 64 + 4 * self.operations as u64 + sessions * (millis / 100 + 16);
         let mut stops = 0;
@@ -525,7 +528,8 @@ impl World {
                         self.server.shard(self.now, |shard, out| shard.release(self.now, socket, out));
                     }
                     if let Some(socket) = asks.filter(|_| self.accepts) {
-                        // The socket may have gone in the same turn; then that is the next delivery.
+                        // The socket may have gone in the same turn; then that is the next
+                        // delivery.
                         let accepted = self.server.shard(self.now, |shard, out| shard.accept(self.now, socket, out));
                         if accepted && let Some(known) = self.model.sockets.get_mut(&socket) {
                             known.connected = true;
@@ -584,7 +588,8 @@ impl World {
         assert_eq!(members, self.model.members(&target), "members of {target:?}");
     }
 
-    /// Clients of 0.3-0.4 are never heard unless they have something to say: that they are gone is known by their connection alone.
+    /// Clients of 0.3-0.4 are never heard unless they have something to say: that they are gone is
+    /// known by their connection alone.
     fn cut_those_that_may_be_silent(&mut self) {
         for at in 0..self.links.len() {
             if self.links[at].peer.as_ref().is_some_and(Peer::may_be_silent) {
@@ -597,8 +602,8 @@ impl World {
     /// Everybody falls silent, or is cut off at once; then nothing is left.
     fn finish(mut self) -> Option<u64> {
         if self.falls_silent {
-            // The longest that anything waits is a ping, its answer, and a closing session's last poll. Then comes the next of
-            // the requests that are pipelined.
+            // The longest that anything waits is a ping, its answer, and a closing session's last
+            // poll. Then comes the next of the requests that are pipelined.
             let peers = self.links.iter().filter_map(|link| link.peer.as_ref());
             for _ in 0..=peers.map(Peer::waiting).sum() {
                 self.pass(120_000);

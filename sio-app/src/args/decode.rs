@@ -1,4 +1,5 @@
-//! Reading: a `serde` deserializer over raw arguments, and one that puts attachments back where placeholders stand.
+//! Reading: a `serde` deserializer over raw arguments, and one that puts attachments back where
+//! placeholders stand.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -28,7 +29,8 @@ pub(crate) fn from_args<T: DeserializeOwned + 'static>(args: Args) -> Result<T, 
 
 thread_local!(static KEEPS: Cell<bool> = const { Cell::new(false) });
 
-/// The same for who may keep them for long: what shares their buffer in the type, and is small, has memory of its own.
+/// The same for who may keep them for long: what shares their buffer in the type, and is small, has
+/// memory of its own.
 pub(crate) fn from_args_to_keep<T: DeserializeOwned + 'static>(args: Args) -> Result<T, ArgsError> {
     /// The type's own code may panic.
     struct Ends;
@@ -312,7 +314,8 @@ impl<'de> Deserializer<'de> for Arg<'de> {
     }
 }
 
-/// Any deserializer, visitor or access of `serde_json`, with attachments in reach. Where bytes are asked for, a placeholder is followed.
+/// Any deserializer, visitor or access of `serde_json`, with attachments in reach. Where bytes are
+/// asked for, a placeholder is followed.
 struct Attached<'a, T> {
     inner: T,
     attachments: &'a [Bytes],

@@ -15,7 +15,8 @@ use sio_proto::socket::{Args, Exact};
 use super::placeholder::Renumbered;
 use super::{ArgsError, HANDOFF, Handoff, RAW, RAW_ARGS};
 
-/// Writes arguments; the module above says how types are spread over them. `scratch` is handed over empty and left empty.
+/// Writes arguments; the module above says how types are spread over them. `scratch` is handed over
+/// empty and left empty.
 pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) -> Result<Args, ArgsError> {
     debug_assert!(scratch.is_empty(), "scratch is handed over empty");
     let page = RefCell::new(Page {
@@ -41,8 +42,9 @@ pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) 
     let json = ByteString::try_from(page.text.split().freeze()).map_err(|e| ArgsError::new(Error::custom(e)))?;
     let attachments = page.attachments;
     if !attachments.is_empty() {
-        // A value that came from a client may look like a placeholder. Beside bytes it would be taken for one: clients would put somebody else's bytes in
-        // its place, as often as it stands there, or end their connections.
+        // A value that came from a client may look like a placeholder. Beside bytes it would be
+        // taken for one: clients would put somebody else's bytes in its place, as often as it
+        // stands there, or end their connections.
         named_attachments(&json, attachments.len()).map_err(|_| ArgsError::new(Error::custom(LOOKALIKE)))?;
     }
     Ok(Args {
@@ -54,7 +56,8 @@ pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) 
 
 const LOOKALIKE: &str = "an object with the key `_placeholder` stands beside binary data, and would be taken for it";
 
-/// Whether `T` is `()`, or a reference to it. `serde` knows one unit for it and for `Value::Null`, and only one of the two is an argument.
+/// Whether `T` is `()`, or a reference to it. `serde` knows one unit for it and for `Value::Null`,
+/// and only one of the two is an argument.
 fn is_unit<T: ?Sized>() -> bool {
     let name = std::any::type_name::<T>();
     name.trim_start_matches('&').trim_start_matches("mut ") == "()"
@@ -170,7 +173,8 @@ type Inner<'s, 'p, 'b> = &'s mut Json<'p, 'b>;
 struct List<'s, 'p, 'b> {
     json: &'s mut Json<'p, 'b>,
     page: &'p RefCell<Page<'b>>,
-    /// Says whether the whole is `()`: no arguments. It is asked when a unit is written: to find out costs more than to write most events.
+    /// Says whether the whole is `()`: no arguments. It is asked when a unit is written: to find
+    /// out costs more than to write most events.
     is_unit: fn() -> bool,
 }
 

@@ -1,6 +1,7 @@
 //! Arguments of events and acknowledgements: from the wire to types, and back.
 //!
-//! Arguments travel as raw JSON with attachments ([`sio_proto::socket::Args`]) and stay that way until a handler asks for a type. What it can ask for:
+//! Arguments travel as raw JSON with attachments ([`sio_proto::socket::Args`]) and stay that way
+//! until a handler asks for a type. What it can ask for:
 //!
 //! | type | means |
 //! |---|---|
@@ -13,10 +14,11 @@
 //! | [`Binary`], [`Bytes`] | one binary argument, or binary at any depth inside one |
 //! | [`Data`] | one argument, sorted into text, JSON and binary |
 //!
-//! Each works in both directions. `T` is any `serde` type; bytes inside it become attachments.
-//! A value that looks like the wire's stand-in for bytes, `{"_placeholder":true,"num":0}`, cannot be sent beside bytes: it is an error, because clients would
-//! put bytes in its place. Alone, it is like any other value.
-//! Note that a `Vec<T>` is *one* argument, an array; for all arguments as values take [`RawArgs::values`].
+//! Each works in both directions. `T` is any `serde` type; bytes inside it become attachments. A
+//! value that looks like the wire's stand-in for bytes, `{"_placeholder":true,"num":0}`, cannot be
+//! sent beside bytes: it is an error, because clients would put bytes in its place. Alone, it is
+//! like any other value. Note that a `Vec<T>` is *one* argument, an array; for all arguments as
+//! values take [`RawArgs::values`].
 
 mod decode;
 mod encode;
@@ -49,8 +51,9 @@ impl ArgsError {
 
 /// All arguments of an event, untouched.
 ///
-/// Emitting it again forwards the bytes as they came. A clone shares them; so does what is kept of it, and with it the
-/// buffer it was read into, so keep [`RawArgs::compact`] copies of what you keep for long. An `async` handler, which may wait, gets a copy of what is small.
+/// Emitting it again forwards the bytes as they came. A clone shares them; so does what is kept of
+/// it, and with it the buffer it was read into, so keep [`RawArgs::compact`] copies of what you
+/// keep for long. An `async` handler, which may wait, gets a copy of what is small.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawArgs(pub(crate) Args);
 
@@ -117,8 +120,10 @@ impl From<RawArgs> for Args {
 
 /// One argument, untouched: the means to pass a part on without looking into it.
 ///
-/// It stands for a whole argument, alone or in a tuple (`(String, Raw)`), not for a part of one. As [`RawArgs`] it may share the buffer that it was
-/// read into, of 128 KiB: who keeps it for long keeps a [`RawArgs::compact`] copy of all arguments instead. An `async` handler gets a copy of what is small.
+/// It stands for a whole argument, alone or in a tuple (`(String, Raw)`), not for a part of one. As
+/// [`RawArgs`] it may share the buffer that it was read into, of 128 KiB: who keeps it for long
+/// keeps a [`RawArgs::compact`] copy of all arguments instead. An `async` handler gets a copy of
+/// what is small.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Raw(pub(crate) Args);
 
@@ -140,8 +145,9 @@ impl Raw {
 
 /// Bytes that travel as an attachment, at any depth of an argument, and are not copied on the way.
 ///
-/// [`Bytes`] and everything else that is bytes to `serde` work too, at the price of a copy. Bytes that are not copied may share the buffer that they
-/// were read into, of 128 KiB: who keeps a few of them for long takes [`Bytes`]. An `async` handler gets a copy of what is small.
+/// [`Bytes`] and everything else that is bytes to `serde` work too, at the price of a copy. Bytes
+/// that are not copied may share the buffer that they were read into, of 128 KiB: who keeps a few
+/// of them for long takes [`Bytes`]. An `async` handler gets a copy of what is small.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Binary(pub Bytes);
 
@@ -215,8 +221,9 @@ impl From<serde_json::Value> for Data {
     }
 }
 
-// Untouched parts pass through `serde` by a side door: the type asks for a newtype of a certain name, and whoever knows the name
-// puts the value into this slot. Whoever does not (another format) finds an ordinary newtype and treats it as one.
+// Untouched parts pass through `serde` by a side door: the type asks for a newtype of a certain
+// name, and whoever knows the name puts the value into this slot. Whoever does not (another format)
+// finds an ordinary newtype and treats it as one.
 thread_local!(static HANDOFF: Cell<Option<Handoff>> = const { Cell::new(None) });
 
 enum Handoff {
@@ -441,7 +448,8 @@ mod tests {
         }
     }
 
-    /// Hardening B13: what MessagePack has said goes with the arguments that are passed on, whole or one by one, and with no others.
+    /// Hardening B13: what MessagePack has said goes with the arguments that are passed on, whole
+    /// or one by one, and with no others.
     #[cfg(feature = "msgpack")]
     #[test]
     fn what_was_said_exactly_is_passed_on() {

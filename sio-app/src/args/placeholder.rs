@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use super::Binary;
 
-/// A visitor for bytes: a placeholder gives it the attachment; what else can be bytes in JSON goes through.
+/// A visitor for bytes: a placeholder gives it the attachment; what else can be bytes in JSON goes
+/// through.
 pub(super) struct BytesVisitor<'a, V> {
     pub(super) attachments: &'a [Bytes],
     pub(super) visitor: V,
@@ -95,7 +96,8 @@ impl<'de, R: Receive<'de>> Visitor<'de> for BytesVisitor<'_, R> {
     }
 }
 
-/// A JSON tree whose placeholders are the attachments again, so that they get new numbers when it is written.
+/// A JSON tree whose placeholders are the attachments again, so that they get new numbers when it
+/// is written.
 pub(super) struct Renumbered<'a> {
     pub(super) value: &'a Value,
     pub(super) attachments: &'a [Bytes],

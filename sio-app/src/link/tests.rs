@@ -149,7 +149,8 @@ fn a_peer_that_reads_in_trickles_costs_no_more_for_a_long_queue() {
     assert_eq!(wall.take(), b"0123456789".repeat(frames));
 }
 
-/// Hardening A2, A8: what waits on a link is charged while it is blocked, and given back however it ends.
+/// Hardening A2, A8: what waits on a link is charged while it is blocked, and given back however it
+/// ends.
 #[test]
 fn what_waits_is_charged_and_given_back() {
     let budget = Arc::new(Budget::new(1_000));

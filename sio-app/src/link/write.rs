@@ -12,8 +12,8 @@ use sio_proto::server::{Body, Response, Then, Write, Written};
 
 use super::{HandedOut, Item, Link, Outlet, Phase, Progress, State};
 
-/// Up to how many bytes several pieces are copied together for one plain write; beyond it they are written as a vector.
-/// Copying this much costs less than the kernel's work for a few entries more.
+/// Up to how many bytes several pieces are copied together for one plain write; beyond it they are
+/// written as a vector. Copying this much costs less than the kernel's work for a few entries more.
 const FLAT_BYTES: usize = 16 * 1024;
 
 /// Most pieces of one vectored write.
@@ -21,12 +21,15 @@ pub(super) const MAX_PIECES: usize = 64;
 
 /// How long what follows the head of a websocket's handshake stays behind it, at most.
 ///
-/// Clients hear nothing before they know of the handshake, and some begin to listen only then: a packet that they read together with
-/// the head is lost to them. Two writes in a row are read as one. So the thread leaves the processor to others in between, among them
-/// the peer that the head has woken, if it is on the same machine; a peer elsewhere gets two segments that are this far apart.
+/// Clients hear nothing before they know of the handshake, and some begin to listen only then: a
+/// packet that they read together with the head is lost to them. Two writes in a row are read as
+/// one. So the thread leaves the processor to others in between, among them the peer that the head
+/// has woken, if it is on the same machine; a peer elsewhere gets two segments that are this far
+/// apart.
 const MOST_REST: Duration = Duration::from_micros(100);
 
-/// So many times the processor is left to others meanwhile, at most: the rest ends even if the clock stands.
+/// So many times the processor is left to others meanwhile, at most: the rest ends even if the
+/// clock stands.
 const MOST_YIELDS: u32 = 400;
 
 /// Scratch of one thread's writes.
@@ -52,10 +55,12 @@ impl Pen {
 }
 
 impl<O: Outlet + ?Sized> Link<O> {
-    /// Writes `items`, then what is queued. The caller keeps the link unless the answer is [`Progress::Done`].
+    /// Writes `items`, then what is queued. The caller keeps the link unless the answer is
+    /// [`Progress::Done`].
     ///
-    /// Each call of the operating system gets as many pieces as it takes, and no more of the queue is touched than that: a peer that reads in trickles
-    /// costs no more for a long queue than for a short one.
+    /// Each call of the operating system gets as many pieces as it takes, and no more of the queue
+    /// is touched than that: a peer that reads in trickles costs no more for a long queue than for
+    /// a short one.
     pub(crate) fn write(&self, pen: &mut Pen, items: &mut dyn Iterator<Item = Item>) -> Progress {
         let (mut end, mut moved) = (None, false);
         loop {
@@ -238,7 +243,8 @@ impl<O: Outlet + ?Sized> Link<O> {
         None
     }
 
-    /// What another HTTP server writes is handed out as it is, or without what that server puts around it; all else comes back.
+    /// What another HTTP server writes is handed out as it is, or without what that server puts
+    /// around it; all else comes back.
     fn hand_out_if_answer(&self, pen: &mut Pen, write: Write) -> Result<Option<End>, Write> {
         match write {
             Write::Response(_, response) => {

@@ -44,7 +44,8 @@ impl Wake for Probe {
     }
 }
 
-/// Runs a scenario on a thread of its own, because a lock that is waited for by its holder is waited for in vain.
+/// Runs a scenario on a thread of its own, because a lock that is waited for by its holder is
+/// waited for in vain.
 #[expect(
     clippy::disallowed_methods,
     reason = "a scenario that hangs must not take the test with it"

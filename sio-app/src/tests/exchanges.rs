@@ -33,7 +33,8 @@ fn what_an_exchange_can_come_to() {
     assert!(matches!(full, Exchanged::Full));
 }
 
-/// Hardening A14: what another HTTP server reads of a body counts as what a connection reads, and no longer than it is kept.
+/// Hardening A14: what another HTTP server reads of a body counts as what a connection reads, and
+/// no longer than it is kept.
 #[test]
 fn a_body_that_another_server_reads_is_counted() {
     let options = Options::default().shards(1).max_receiving_bytes(300_000);

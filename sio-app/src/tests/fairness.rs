@@ -9,7 +9,8 @@ use crate::{
     Config, EngineHandler, EngineMessage, EngineSocket, HttpRequest, HttpResponse, Io, Method, Options, Reason, Socket,
 };
 
-/// Polls the connection until it asks for no further turn: how often that was, and how much `done` grew by at most meanwhile.
+/// Polls the connection until it asks for no further turn: how often that was, and how much `done`
+/// grew by at most meanwhile.
 fn turns(client: &mut Driven, done: &AtomicUsize) -> (usize, usize) {
     let counted = Counted::default();
     let waker = counted.waker();
@@ -64,7 +65,8 @@ fn who_sends_without_a_pause_lets_others_have_their_turn() {
     assert!(turns >= 10, "{turns}");
 }
 
-/// A server with a handler that takes a millisecond, as one does that sends to very many: what it has heard, in order.
+/// A server with a handler that takes a millisecond, as one does that sends to very many: what it
+/// has heard, in order.
 fn slow_server() -> (Io, Arc<AtomicUsize>) {
     let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
     let heard = Arc::new(AtomicUsize::new(0));
@@ -136,7 +138,8 @@ fn take_turns(clients: &mut [Driven]) {
     panic!("there is no end to it");
 }
 
-/// Hardening A15: many that have left their work before they have written do not fill the queue of somebody who reads.
+/// Hardening A15: many that have left their work before they have written do not fill the queue of
+/// somebody who reads.
 #[test]
 fn what_many_turns_have_emitted_does_not_wait_for_the_last_of_them() {
     for to_one in [false, true] {
@@ -163,7 +166,8 @@ fn what_many_turns_have_emitted_does_not_wait_for_the_last_of_them() {
     }
 }
 
-/// Hardening A14: work that is kept for later counts as what its payload is. What there is no room for is done at once.
+/// Hardening A14: work that is kept for later counts as what its payload is. What there is no room
+/// for is done at once.
 #[test]
 fn what_a_turn_leaves_takes_no_more_than_what_is_received_may() {
     let options = Options::default().shards(1).max_receiving_bytes(300_000);
@@ -188,7 +192,8 @@ fn what_a_turn_leaves_takes_no_more_than_what_is_received_may() {
     assert!(most <= 16, "{most}");
 }
 
-/// Hardening A14: nor does the work that is left to tasks take much, which may outlive whoever has caused it.
+/// Hardening A14: nor does the work that is left to tasks take much, which may outlive whoever has
+/// caused it.
 #[test]
 fn what_is_left_to_tasks_is_bounded() {
     let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
@@ -216,7 +221,8 @@ fn what_is_left_to_tasks_is_bounded() {
     assert_eq!(heard.load(Ordering::Relaxed), 160_000);
 }
 
-/// Hardening A14: while others have left much work, a large body waits before it is taken apart, which makes it many times as large.
+/// Hardening A14: while others have left much work, a large body waits before it is taken apart,
+/// which makes it many times as large.
 #[test]
 fn a_large_body_waits_until_there_is_less_work() {
     let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
@@ -275,7 +281,8 @@ impl EngineHandler for Arc<Noting> {
     }
 }
 
-/// A raw session has no mailbox, so what has arrived for it is not left for later: its end would be heard first.
+/// A raw session has no mailbox, so what has arrived for it is not left for later: its end would be
+/// heard first.
 #[test]
 fn a_raw_session_hears_nothing_after_its_end() {
     let mut config = Config::default();

@@ -1,4 +1,5 @@
-//! What waits does not keep the buffer that its thread reads into; what does not wait is named if it keeps the thread.
+//! What waits does not keep the buffer that its thread reads into; what does not wait is named if
+//! it keeps the thread.
 
 use std::future::{Future, pending};
 use std::task::{Context, Waker};

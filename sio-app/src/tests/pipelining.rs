@@ -71,7 +71,8 @@ fn answered(written: &[(u16, &str)]) -> Vec<(u16, String)> {
         .collect()
 }
 
-/// Hardening B15: what is posted behind a GET that is held is heard at once, and what it causes is the answer to the GET.
+/// Hardening B15: what is posted behind a GET that is held is heard at once, and what it causes is
+/// the answer to the GET.
 #[test]
 fn a_post_behind_a_held_get_is_handled_at_once() {
     let echoed = r#"42["echo",7]"#;
@@ -102,7 +103,8 @@ fn a_post_behind_a_held_get_is_handled_at_once() {
     }
 }
 
-/// Hardening B15: who is told that a payload was taken may send the next one by another connection. So it is told when all handlers have run.
+/// Hardening B15: who is told that a payload was taken may send the next one by another connection.
+/// So it is told when all handlers have run.
 #[test]
 fn a_post_behind_a_held_get_is_answered_when_its_handlers_have_run() {
     let io = server(Options::default().shards(1));
@@ -173,7 +175,8 @@ fn older_clients_may_post_behind_a_held_get() {
     assert_eq!(answers(&client.written()), answered(&[(200, ""), (200, "ok")]));
 }
 
-/// Hardening B15: what causes nothing at once does not wait either; whatever comes behind a GET that is held ends it, and answers stay in order.
+/// Hardening B15: what causes nothing at once does not wait either; whatever comes behind a GET
+/// that is held ends it, and answers stay in order.
 #[test]
 fn whatever_comes_behind_a_held_get_ends_it() {
     let io = server(Options::default().shards(4));
@@ -212,7 +215,8 @@ fn whatever_comes_behind_a_held_get_ends_it() {
     );
 }
 
-/// A body that has come with its head needs no leave to be sent; given behind the answer, it would be the start of the next one (RFC 9110 §10.1.1).
+/// A body that has come with its head needs no leave to be sent; given behind the answer, it would
+/// be the start of the next one (RFC 9110 §10.1.1).
 #[test]
 fn leave_to_send_a_body_is_not_given_behind_the_answer() {
     let io = server(Options::default().shards(1));

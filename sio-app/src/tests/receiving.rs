@@ -3,7 +3,8 @@
 use super::{Driven, RUNTIME, text};
 use crate::{Config, Io, Options};
 
-/// Hardening A14: bodies and frames that do not come to their end take no more than connections may have together.
+/// Hardening A14: bodies and frames that do not come to their end take no more than connections may
+/// have together.
 #[test]
 fn who_sends_much_that_is_not_complete_is_closed() {
     let options = Options::default().shards(1).max_receiving_bytes(300_000);

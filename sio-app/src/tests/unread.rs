@@ -25,7 +25,8 @@ fn let_go(client: &mut Driven) -> String {
     client.written()
 }
 
-/// Hardening A2: however many pings come, one pong waits, and the peer is not read from beyond a few KiB.
+/// Hardening A2: however many pings come, one pong waits, and the peer is not read from beyond a
+/// few KiB.
 #[test]
 fn pings_that_are_not_read_cost_nothing() {
     let io = server(1);

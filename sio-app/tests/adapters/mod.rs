@@ -1,7 +1,9 @@
-//! What every adapter must do, and the genuine peers that see whether it does: a websocket of another make, and HTTP by hand.
+//! What every adapter must do, and the genuine peers that see whether it does: a websocket of
+//! another make, and HTTP by hand.
 //!
-//! An adapter's `tests/adapter.rs` includes this by its path. It says in `start`, `start_tls` and `start_stream` how the adapter serves; the rest is the same for
-//! all of them, and knows no runtime: peers block.
+//! An adapter's `tests/adapter.rs` includes this by its path. It says in `start`, `start_tls` and
+//! `start_stream` how the adapter serves; the rest is the same for all of them, and knows no
+//! runtime: peers block.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,

@@ -1,4 +1,5 @@
-//! When things are said: the date of answers, what follows a handshake, and the end of a session that was in nobody's way.
+//! When things are said: the date of answers, what follows a handshake, and the end of a session
+//! that was in nobody's way.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant, SystemTime};
@@ -87,7 +88,8 @@ fn every_answer_says_the_date() {
     );
 }
 
-/// Hardening C1: a client that begins to listen when the websocket is open must not have read the first packet by then.
+/// Hardening C1: a client that begins to listen when the websocket is open must not have read the
+/// first packet by then.
 #[test]
 fn a_handshake_is_read_before_the_first_packet() {
     const ROUNDS: usize = 50;
@@ -121,7 +123,8 @@ fn a_handshake_is_read_before_the_first_packet() {
     }
 }
 
-/// Hardening C10: it ends never before its time. How long after is the machine's business; a timer rounds up.
+/// Hardening C10: it ends never before its time. How long after is the machine's business; a timer
+/// rounds up.
 #[test]
 fn a_session_is_not_ended_before_its_time() {
     const TIME: Duration = Duration::from_millis(250);

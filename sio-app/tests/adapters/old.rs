@@ -1,4 +1,5 @@
-//! What clients of 2010 and 2011 open over real sockets: a stream, a websocket before RFC 6455, the Flash policy.
+//! What clients of 2010 and 2011 open over real sockets: a stream, a websocket before RFC 6455, the
+//! Flash policy.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -3,7 +3,8 @@
 use super::http::Connection;
 use super::serve;
 
-/// Hardening A13. A page whose name is pointed at this machine: `Origin` and `Host` agree, and its GETs have no `Origin`.
+/// Hardening A13. A page whose name is pointed at this machine: `Origin` and `Host` agree, and its
+/// GETs have no `Origin`.
 #[test]
 fn a_page_that_is_rebound_opens_nothing() {
     let served = serve(|io| drop(io.of("/")));

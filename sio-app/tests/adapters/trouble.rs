@@ -79,7 +79,8 @@ fn what_a_slow_reader_missed_comes_in_order() {
     });
     let mut client = Client::connect(server.address);
     client.send(r#"42["flood"]"#);
-    // Nothing is read until the server has everything queued: 10 MB do not fit into a loopback connection.
+    // Nothing is read until the server has everything queued: 10 MB do not fit into a loopback
+    // connection.
     eventually(|| server.io.sessions() > 0);
     for n in 0..200 {
         assert!(client.text().starts_with(&format!(r#"42["flood",{n},"#)));
@@ -300,7 +301,8 @@ fn handlers_run_after_the_call_that_causes_them() {
     eventually(|| *lock.lock().unwrap() == 1);
 }
 
-/// A server whose middlewares, and whose rule for names, panic: at once, before they have waited, and after. `/after-one` has one before it that agrees.
+/// A server whose middlewares, and whose rule for names, panic: at once, before they have waited,
+/// and after. `/after-one` has one before it that agrees.
 fn panicking() -> (Served, mpsc::Receiver<(String, String)>) {
     let (tell, told) = mpsc::channel();
     let server = serve(move |io| {

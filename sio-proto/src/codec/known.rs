@@ -1,4 +1,5 @@
-//! The wires that genuine releases have spoken on the plain-message transports, as [`MessageCodec`]s.
+//! The wires that genuine releases have spoken on the plain-message transports, as
+//! [`MessageCodec`]s.
 //!
 //! | | [`Framing`] | [`Streaming`] | [`Envelope`] |
 //! |---|---|---|---|
@@ -10,7 +11,8 @@
 //! | jsonp-polling | `io.JSONP[0]._("…");` | the same without the semicolon | – |
 //! | htmlfile argument | a string | a string | the object itself |
 //!
-//! The bytes are in [`legacy::framing`](crate::legacy::framing), [`legacy::streaming`](crate::legacy::streaming) and
+//! The bytes are in [`legacy::framing`](crate::legacy::framing),
+//! [`legacy::streaming`](crate::legacy::streaming) and
 //! [`legacy::envelope`](crate::legacy::envelope); here they are joined to the trait.
 
 use alloc::boxed::Box;
@@ -162,7 +164,8 @@ impl MessageDecoder for streaming::Decoder {
             // The realm, an early namespace, never was more than a plan: the message counts.
             streaming::Packet::Message { data, .. } => Some(Received::Text(data)),
             streaming::Packet::Heartbeat(number) => Some(Received::Heartbeat(number)),
-            // A session id from a client says nothing, and JavaScript ignores what it does not know.
+            // A session id from a client says nothing, and JavaScript ignores what it does not
+            // know.
             streaming::Packet::Handshake(_) | streaming::Packet::Unknown(..) => None,
         }));
         verdict.map_err(PayloadError::session)
@@ -314,7 +317,8 @@ mod tests {
         }
     }
 
-    /// What differs from 0.6 around payloads (docs/protocol/legacy-0.6.md §15, docs/protocol/legacy-streaming.md §1).
+    /// What differs from 0.6 around payloads (docs/protocol/legacy-0.6.md §15,
+    /// docs/protocol/legacy-streaming.md §1).
     #[test]
     fn wrappers() {
         let codecs: [&dyn MessageCodec; 3] = [&Framing, &Streaming, &Envelope];
@@ -341,7 +345,8 @@ mod tests {
         assert_eq!(written(|out| Streaming.wrap_jsonp(0, "x", out)), "io.JSONP[0]._(\"x\")");
     }
 
-    /// Hardening A12: nothing that a text says is taken for a heartbeat, JSON, an event, or the end of a part.
+    /// Hardening A12: nothing that a text says is taken for a heartbeat, JSON, an event, or the end
+    /// of a part.
     #[test]
     fn a_text_is_nothing_but_a_text() {
         let said = |codec: &dyn MessageCodec, json: &str| {

@@ -1,11 +1,13 @@
-//! A wire for the plain-message transports: what stands in the payloads of `/socket.io/<transport>/…`.
+//! A wire for the plain-message transports: what stands in the payloads of
+//! `/socket.io/<transport>/…`.
 //!
 //! ```text
 //!                  encode_session_id, encode_messages, encode_heartbeat
 //!   session ────────────────────────────────────────────────────────────► payloads ─► join ─► wrap_* ─► client
 //!   session ◄──────────── MessageDecoder::decode ◄─── payloads ◄──────────────────────────────────────── client
 //! ```
-//! URLs, sessions, heartbeats' times, resuming and limits are the server's (docs/protocol/legacy-0.6.md §3-§10); a codec says what the bytes are.
+//! URLs, sessions, heartbeats' times, resuming and limits are the server's
+//! (docs/protocol/legacy-0.6.md §3-§10); a codec says what the bytes are.
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -28,9 +30,9 @@ use crate::socket::Args;
 
 /// A wire of plain messages: what stands in the payloads of `/socket.io/<transport>/…`.
 ///
-/// What is written is text: UTF-8, whatever the transport. A codec is called from any thread, sometimes while a shard is locked, and always with
-/// everything it needs: it must neither wait nor call back. A decoder belongs to its session, and is dropped with it while a shard is
-/// locked.
+/// What is written is text: UTF-8, whatever the transport. A codec is called from any thread,
+/// sometimes while a shard is locked, and always with everything it needs: it must neither wait nor
+/// call back. A decoder belongs to its session, and is dropped with it while a shard is locked.
 ///
 /// # A codec of one's own
 ///
@@ -80,40 +82,48 @@ pub trait MessageCodec: Send + Sync {
     /// What people call it, in logs and diagnoses.
     fn name(&self) -> &'static str;
 
-    /// Appends the payload that a session begins with. Nothing goes before it, and in a poll nothing goes with it.
+    /// Appends the payload that a session begins with. Nothing goes before it, and in a poll
+    /// nothing goes with it.
     fn encode_session_id(&self, sid: &str, out: &mut BytesMut);
 
-    /// Appends the payload that is this heartbeat. It is not called for transports without heartbeats.
+    /// Appends the payload that is this heartbeat. It is not called for transports without
+    /// heartbeats.
     fn encode_heartbeat(&self, number: u32, out: &mut BytesMut);
 
     /// Appends one payload that holds these messages, in order. There is nearly always one.
     fn encode_messages(&self, messages: &[PlainMessage<'_>], out: &mut BytesMut);
 
-    /// Appends the payload of an event that is not just a message: one with a name of its own, or with attachments.
+    /// Appends the payload of an event that is not just a message: one with a name of its own, or
+    /// with attachments.
     ///
-    /// By default it is the JSON message `{"event":NAME,"args":[…]}`, with `"attachments":[base64,…]` if there are any.
+    /// By default it is the JSON message `{"event":NAME,"args":[…]}`, with
+    /// `"attachments":[base64,…]` if there are any.
     fn encode_event(&self, event: &PlainEvent<'_>, out: &mut BytesMut) {
         self.encode_messages(&[PlainMessage::new(&event.to_json())], out);
     }
 
-    /// Appends what tells a client that the server ends the session. By default nothing: the transport ends.
+    /// Appends what tells a client that the server ends the session. By default nothing: the
+    /// transport ends.
     fn encode_goodbye(&self, out: &mut BytesMut) {
         let _ = out;
     }
 
-    /// Makes the reader of one session's payloads. It must keep to `limits`; the server looks at what it holds back after each payload and ends the
-    /// session if that is too much.
+    /// Makes the reader of one session's payloads. It must keep to `limits`; the server looks at
+    /// what it holds back after each payload and ends the session if that is too much.
     fn decoder(&self, limits: MessageLimits) -> Box<dyn MessageDecoder>;
 
-    /// Whether a message may be cut, and its parts come in several payloads. By default false: each payload is whole.
+    /// Whether a message may be cut, and its parts come in several payloads. By default false: each
+    /// payload is whole.
     ///
-    /// The payloads of POSTs are then read by the session, in their order and under its shard's lock; else they are read where no lock is held.
+    /// The payloads of POSTs are then read by the session, in their order and under its shard's
+    /// lock; else they are read where no lock is held.
     fn is_stream(&self) -> bool {
         false
     }
 
-    /// Whether this payload of a client looks like this wire. It is only asked about payloads that another codec could not read, for the diagnosis
-    /// (docs/protocol/detection.md §4.3). By default false.
+    /// Whether this payload of a client looks like this wire. It is only asked about payloads that
+    /// another codec could not read, for the diagnosis (docs/protocol/detection.md §4.3). By
+    /// default false.
     fn recognizes(&self, payload: &str) -> bool {
         let _ = payload;
         false
@@ -125,8 +135,8 @@ pub trait MessageCodec: Send + Sync {
         true
     }
 
-    /// What heartbeats are on this transport. By default they are echoed, except on polling transports, where there are none
-    /// (docs/protocol/legacy-0.6.md §4).
+    /// What heartbeats are on this transport. By default they are echoed, except on polling
+    /// transports, where there are none (docs/protocol/legacy-0.6.md §4).
     fn heartbeats(&self, transport: Transport) -> Heartbeats {
         match transport {
             Transport::XhrPolling | Transport::JsonpPolling => Heartbeats::None,
@@ -137,29 +147,34 @@ pub trait MessageCodec: Send + Sync {
     }
 
     /// The time between heartbeats on this transport, where it has to differ from
-    /// [`Legacy06::heartbeat_interval`](crate::Legacy06::heartbeat_interval), which is `configured`. By default it does not.
+    /// [`Legacy06::heartbeat_interval`](crate::Legacy06::heartbeat_interval), which is
+    /// `configured`. By default it does not.
     fn heartbeat_interval(&self, transport: Transport, configured: Duration) -> Duration {
         let _ = transport;
         configured
     }
 
-    /// Appends the one payload that all of these are together: the answer to a poll. By default one after the other. It may be none: an empty poll.
+    /// Appends the one payload that all of these are together: the answer to a poll. By default one
+    /// after the other. It may be none: an empty poll.
     fn join(&self, payloads: &mut dyn Iterator<Item = &[u8]>, out: &mut BytesMut) {
         payloads.for_each(|payload| out.put_slice(payload));
     }
 
-    /// Appends the script that answers a poll of jsonp-polling. By default that of 0.6: `io.JSONP[0]._("…");`.
+    /// Appends the script that answers a poll of jsonp-polling. By default that of 0.6:
+    /// `io.JSONP[0]._("…");`.
     fn wrap_jsonp(&self, index: u64, payload: &str, out: &mut BytesMut) {
         transports::write_jsonp(Family::Legacy06, index, payload, out);
     }
 
-    /// Appends the piece of an htmlfile stream that carries `payload`. By default that of 0.6, with the payload as a string literal.
+    /// Appends the piece of an htmlfile stream that carries `payload`. By default that of 0.6, with
+    /// the payload as a string literal.
     fn wrap_htmlfile(&self, payload: &str, out: &mut BytesMut) {
         transports::write_htmlfile(Family::Legacy06, payload, out);
     }
 
-    /// Appends the part of an xhr-multipart stream that carries `payload`, with the boundary behind it. Nothing can escape the boundary `--socketio` there:
-    /// a codec that lets text through as it is must not write it ([`has_boundary`](crate::legacy::transports::has_boundary)).
+    /// Appends the part of an xhr-multipart stream that carries `payload`, with the boundary behind
+    /// it. Nothing can escape the boundary `--socketio` there: a codec that lets text through as it
+    /// is must not write it ([`has_boundary`](crate::legacy::transports::has_boundary)).
     fn wrap_multipart(&self, payload: &str, out: &mut BytesMut) {
         transports::write_multipart(payload, out);
     }
@@ -167,8 +182,8 @@ pub trait MessageCodec: Send + Sync {
 
 /// The reader of one session's payloads, or of one connection's.
 pub trait MessageDecoder: Send {
-    /// Reads the next payload and appends what it completes. `from_form` says that a browser's form has made CRLF of every lone LF in it
-    /// (docs/protocol/legacy-0.6.md §5.1).
+    /// Reads the next payload and appends what it completes. `from_form` says that a browser's form
+    /// has made CRLF of every lone LF in it (docs/protocol/legacy-0.6.md §5.1).
     ///
     /// # Errors
     /// What has been appended before the error counts.
@@ -242,7 +257,8 @@ impl PayloadError {
     }
 }
 
-/// A message on its way to clients: one JSON value. A string is what genuine clients know as a text message.
+/// A message on its way to clients: one JSON value. A string is what genuine clients know as a text
+/// message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlainMessage<'a>(&'a str);
 

@@ -1,10 +1,12 @@
-//! MessagePack: the wire of `socket.io-msgpack-parser` 3 (docs/protocol/msgpack.md). Feature `msgpack`.
+//! MessagePack: the wire of `socket.io-msgpack-parser` 3 (docs/protocol/msgpack.md). Feature
+//! `msgpack`.
 //!
 //! ```text
 //! 83 a4 type 02  a4 data 93 a1 e 01 c4 01 09  a3 nsp a1 /      Event { name: e, args: 1,{"_placeholder":true,"num":0} + [09] }
 //! ```
-//! One packet is one map in one binary message, bytes and all; there are no attachments on this wire. Inside they are what they are for every client: JSON
-//! with placeholders, and the bytes beside it, as slices of what was received.
+//! One packet is one map in one binary message, bytes and all; there are no attachments on this
+//! wire. Inside they are what they are for every client: JSON with placeholders, and the bytes
+//! beside it, as slices of what was received.
 //!
 //! # What becomes of values
 //!
@@ -20,9 +22,10 @@
 //! | lone surrogates | whatever other character their encoder has made of them: that cannot be told any more |
 //! | other ext, keys that are no strings, text that is not UTF-8 | an error |
 //!
-//! What JSON has no word for (undefined, NaN, infinities, dates, array buffers) is kept beside it as it came ([`Args::exact`](crate::socket::Args)), and is sent
-//! so to clients of MessagePack if the arguments are passed on untouched. Up to 64 such arguments of a packet are kept; further ones, and arguments
-//! that were read as types, are what the JSON says.
+//! What JSON has no word for (undefined, NaN, infinities, dates, array buffers) is kept beside it
+//! as it came ([`Args::exact`](crate::socket::Args)), and is sent so to clients of MessagePack if
+//! the arguments are passed on untouched. Up to 64 such arguments of a packet are kept; further
+//! ones, and arguments that were read as types, are what the JSON says.
 //!
 //! | in JSON | is sent |
 //! |---|---|
@@ -34,8 +37,10 @@
 //!
 //! # Limits
 //!
-//! A message is no longer than [`Config::max_payload`](crate::Config::max_payload). Of one, no more than six times its length is written as JSON, beside its placeholders. Nesting is bounded by
-//! [`Limits::max_depth`], as in the standard wire; the rest by [`MessagePack`] itself. Nothing is allocated for elements that a header only announces.
+//! A message is no longer than [`Config::max_payload`](crate::Config::max_payload). Of one, no more
+//! than six times its length is written as JSON, beside its placeholders. Nesting is bounded by
+//! [`Limits::max_depth`], as in the standard wire; the rest by [`MessagePack`] itself. Nothing is
+//! allocated for elements that a header only announces.
 
 mod date;
 mod decode;
@@ -62,7 +67,8 @@ pub use token::MessagePackError;
 pub struct MessagePack {
     /// Values in one message, keys and those inside of others included. Default 1 000 000.
     pub max_elements: usize,
-    /// Binary values in one message. Default 1 000. Genuine clients with the default parser take no more than 10 in what others pass on to them.
+    /// Binary values in one message. Default 1 000. Genuine clients with the default parser take no
+    /// more than 10 in what others pass on to them.
     pub max_binaries: usize,
 }
 

@@ -6,11 +6,13 @@
 //!          ◄──────────────                                     └─ a websocket: one frame for each
 //!              decode, join
 //! ```
-//! Nothing on the wire says which parser a peer has: both ends must be told the same (docs/protocol/msgpack.md). The parser of a server serves its
-//! clients of Engine.IO 4 and 3; older generations have no such choice, and are in the same rooms as ever.
+//! Nothing on the wire says which parser a peer has: both ends must be told the same
+//! (docs/protocol/msgpack.md). The parser of a server serves its clients of Engine.IO 4 and 3;
+//! older generations have no such choice, and are in the same rooms as ever.
 //!
-//! A parser keeps nothing between messages. Where a packet is several messages, what has come of it is the session's to keep, within
-//! [`Limits::max_attachments`] and [`Limits::max_attachment_bytes`] and no longer than
+//! A parser keeps nothing between messages. Where a packet is several messages, what has come of it
+//! is the session's to keep, within [`Limits::max_attachments`] and
+//! [`Limits::max_attachment_bytes`] and no longer than
 //! [`Config::attachment_timeout`](crate::Config::attachment_timeout).
 
 use alloc::vec::Vec;
@@ -26,19 +28,23 @@ use crate::{Frame, json};
 
 /// A way to write packets. Give it to [`Config::parser`](crate::Config::parser).
 ///
-/// What it decodes is checked by the server before anybody sees it, so that no parser can put into a room what its other members could not be told:
-/// a namespace starts with `/` and has no comma, an event's name is not [reserved](crate::socket::RESERVED_EVENTS), payloads and arguments are
-/// JSON, nested no deeper than [`Limits::max_depth`], placeholders name attachments that exist and each another one, and names are no longer than their limits.
+/// What it decodes is checked by the server before anybody sees it, so that no parser can put into
+/// a room what its other members could not be told: a namespace starts with `/` and has no comma,
+/// an event's name is not [reserved](crate::socket::RESERVED_EVENTS), payloads and arguments are
+/// JSON, nested no deeper than [`Limits::max_depth`], placeholders name attachments that exist and
+/// each another one, and names are no longer than their limits.
 pub trait PacketParser: fmt::Debug + Send + Sync {
     /// Writes a packet as one message, or several; one that is none counts as an error.
     ///
-    /// It is called once for all clients of an Engine.IO revision. Of the types of [`Packet`] a server writes all.
+    /// It is called once for all clients of an Engine.IO revision. Of the types of [`Packet`] a
+    /// server writes all.
     ///
     /// # Errors
     ///
     /// If the packet cannot be said. An event or acknowledgement to one client is then refused as
-    /// [`SendError::Unsupported`](crate::server::SendError), a broadcast leaves these clients out, and of a CONNECT, CONNECT_ERROR or DISCONNECT they
-    /// hear nothing: a parser ought to have a way to say those.
+    /// [`SendError::Unsupported`](crate::server::SendError), a broadcast leaves these clients out,
+    /// and of a CONNECT, CONNECT_ERROR or DISCONNECT they hear nothing: a parser ought to have a
+    /// way to say those.
     fn encode(&self, packet: &Packet, messages: &mut Messages<'_>) -> Result<(), PacketError>;
 
     /// Reads a message, under no lock.
@@ -48,7 +54,8 @@ pub trait PacketParser: fmt::Debug + Send + Sync {
     /// Whatever is wrong with it. The session is closed then, as for any packet that is none.
     fn decode(&self, message: EngineMessage, limits: &Limits) -> Result<Parsed, PacketError>;
 
-    /// Makes a packet of the [parts](Parsed::Part) that have come; `None` as long as there are more to come. Called for each part.
+    /// Makes a packet of the [parts](Parsed::Part) that have come; `None` as long as there are more
+    /// to come. Called for each part.
     ///
     /// # Errors
     ///
@@ -64,10 +71,11 @@ pub trait PacketParser: fmt::Debug + Send + Sync {
 pub enum Parsed {
     /// A whole packet.
     Packet(Packet),
-    /// A part of a packet, which is kept until [`PacketParser::join`] makes a packet of it and those before and after it. Nothing whole may come
-    /// between.
+    /// A part of a packet, which is kept until [`PacketParser::join`] makes a packet of it and
+    /// those before and after it. Nothing whole may come between.
     Part(EngineMessage),
-    /// Nothing, and nothing is wrong with that; as an acknowledgement without id is to genuine peers.
+    /// Nothing, and nothing is wrong with that; as an acknowledgement without id is to genuine
+    /// peers.
     Nothing,
 }
 
@@ -91,7 +99,8 @@ pub enum PacketError {
     #[cfg(feature = "msgpack")]
     #[error(transparent)]
     MessagePack(#[from] super::MessagePackError),
-    /// A text has a raw U+001E in it, which ends a packet in polls of Engine.IO 4 (docs/protocol/engine-io.md §3.1).
+    /// A text has a raw U+001E in it, which ends a packet in polls of Engine.IO 4
+    /// (docs/protocol/engine-io.md §3.1).
     #[error("text with a raw U+001E")]
     Separator,
     /// The packet, written, is larger than the queue of a session may be.
@@ -121,8 +130,10 @@ impl<'a> Messages<'a> {
         }
     }
 
-    /// How many bytes this packet may yet have, from [`Config::max_queued_bytes`](crate::Config::max_queued_bytes): a packet with more is
-    /// [`PacketError::TooLarge`]. A parser that makes more bytes of a packet than the packet has should ask before it writes them.
+    /// How many bytes this packet may yet have, from
+    /// [`Config::max_queued_bytes`](crate::Config::max_queued_bytes): a packet with more is
+    /// [`PacketError::TooLarge`]. A parser that makes more bytes of a packet than the packet has
+    /// should ask before it writes them.
     #[must_use]
     pub const fn room(&self) -> usize {
         self.room
@@ -130,7 +141,8 @@ impl<'a> Messages<'a> {
 
     /// Adds a text message.
     ///
-    /// To clients of 1.0 to 1.7, text that is not ASCII means something else (docs/protocol/engine-io.md §3.3).
+    /// To clients of 1.0 to 1.7, text that is not ASCII means something else
+    /// (docs/protocol/engine-io.md §3.3).
     ///
     /// # Errors
     ///
@@ -159,7 +171,8 @@ impl<'a> Messages<'a> {
     }
 }
 
-/// The messages that a parser makes of a packet; for tests, and for those who have a transport of their own.
+/// The messages that a parser makes of a packet; for tests, and for those who have a transport of
+/// their own.
 ///
 /// # Errors
 ///
@@ -174,7 +187,8 @@ pub fn messages(parser: &dyn PacketParser, packet: &Packet) -> Result<Vec<Engine
     Ok(frames.0.into_iter().chain(frames.1).map(said).collect())
 }
 
-/// The frames of a packet, of at most about `max_bytes`: the first, if there is any, and the others.
+/// The frames of a packet, of at most about `max_bytes`: the first, if there is any, and the
+/// others.
 pub(crate) fn assemble(
     parser: &dyn PacketParser,
     packet: &Packet,
@@ -241,7 +255,8 @@ pub(crate) fn checked(packet: Packet, revision: Revision, limits: &Limits) -> Re
     Ok(packet)
 }
 
-/// Takes the query off the namespace of a CONNECT that a parser has read: it knows no revisions, and these clients put it there.
+/// Takes the query off the namespace of a CONNECT that a parser has read: it knows no revisions,
+/// and these clients put it there.
 fn split_query(packet: Packet) -> Packet {
     match packet {
         Packet::Connect {
@@ -267,7 +282,8 @@ fn check_json(json: &str, limits: &Limits) -> Result<(), DecodeError> {
 
 fn check_args(args: &Args, limits: &Limits) -> Result<(), DecodeError> {
     json::validate_elements(&args.json, limits.max_depth)?;
-    // Without attachments nothing is a placeholder, whatever it looks like (docs/protocol/socket-io.md §2.1).
+    // Without attachments nothing is a placeholder, whatever it looks like
+    // (docs/protocol/socket-io.md §2.1).
     if !args.attachments.is_empty() {
         json::named_attachments(&args.json, args.attachments.len())?;
     }

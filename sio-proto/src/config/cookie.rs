@@ -9,10 +9,13 @@ use super::ConfigError;
 
 /// `Set-Cookie` on the handshake response of polling (docs/protocol/engine-io.md §4.7).
 ///
-/// `Secure` is added by itself where the link is encrypted ([`Peer::secure`](crate::server::Peer::secure), [`Config::behind_tls`](crate::Config::behind_tls)).
+/// `Secure` is added by itself where the link is encrypted
+/// ([`Peer::secure`](crate::server::Peer::secure),
+/// [`Config::behind_tls`](crate::Config::behind_tls)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cookie {
-    /// Default `io`. Names that begin with `__Secure-` or `__Host-` promise browsers what those prefixes mean, and are checked for it.
+    /// Default `io`. Names that begin with `__Secure-` or `__Host-` promise browsers what those
+    /// prefixes mean, and are checked for it.
     pub name: String,
     /// Default `/`.
     pub path: String,
@@ -22,14 +25,17 @@ pub struct Cookie {
     pub max_age: Option<Duration>,
     /// Whether scripts cannot read it. Default true.
     pub http_only: bool,
-    /// Whether it is sent over TLS alone, also where the server itself cannot see TLS. Default false, which means: where the link is encrypted. Browsers throw a
-    /// cookie away that says `Secure` and comes over plain HTTP from another host than `localhost`.
+    /// Whether it is sent over TLS alone, also where the server itself cannot see TLS. Default
+    /// false, which means: where the link is encrypted. Browsers throw a cookie away that says
+    /// `Secure` and comes over plain HTTP from another host than `localhost`.
     pub secure: bool,
     /// Default [`SameSite::Lax`].
     pub same_site: SameSite,
-    /// Whether each site that embeds a page of this host has a cookie of its own. Default false. It needs [`Cookie::secure`].
+    /// Whether each site that embeds a page of this host has a cookie of its own. Default false. It
+    /// needs [`Cookie::secure`].
     pub partitioned: bool,
-    /// Which cookies browsers drop first when there are too many. Default none, which they take for medium.
+    /// Which cookies browsers drop first when there are too many. Default none, which they take for
+    /// medium.
     pub priority: Option<Priority>,
 }
 
@@ -56,7 +62,8 @@ pub enum SameSite {
     Strict,
     /// `SameSite=Lax`.
     Lax,
-    /// `SameSite=None`, which needs [`Cookie::secure`]: without `Secure` browsers throw such a cookie away.
+    /// `SameSite=None`, which needs [`Cookie::secure`]: without `Secure` browsers throw such a
+    /// cookie away.
     None,
 }
 

@@ -6,14 +6,16 @@ use alloc::vec::Vec;
 use super::ConfigError;
 use crate::OriginPattern;
 
-/// CORS headers of polling and preflights (docs/protocol/engine-io.md §4.7). Pages that may read answers may open sessions, too, as long as
-/// [`Config::origins`](crate::Config::origins) is not a list.
+/// CORS headers of polling and preflights (docs/protocol/engine-io.md §4.7). Pages that may read
+/// answers may open sessions, too, as long as [`Config::origins`](crate::Config::origins) is not a
+/// list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cors {
     /// Whose pages may read answers.
     pub origins: CorsOrigins,
-    /// Whether answers say `Access-Control-Allow-Credentials: true`, without which browsers keep them from a page that has sent cookies. Clients of
-    /// 1.x and 2.x send them always when they poll from another origin; those of 3.x and 4.x with `withCredentials`.
+    /// Whether answers say `Access-Control-Allow-Credentials: true`, without which browsers keep
+    /// them from a page that has sent cookies. Clients of 1.x and 2.x send them always when they
+    /// poll from another origin; those of 3.x and 4.x with `withCredentials`.
     pub credentials: bool,
 }
 
@@ -39,11 +41,14 @@ impl Cors {
         }
     }
 
-    /// Any page may read answers, with credentials: what servers of 2.x do by default, and what their clients need that poll from another origin.
+    /// Any page may read answers, with credentials: what servers of 2.x do by default, and what
+    /// their clients need that poll from another origin.
     ///
-    /// **Any page that a user visits can then act in the user's name and read the answers**, as far as the server knows users by cookies, by certificates or by the
-    /// network that they are in. Where sessions are known by a token that the page itself sends (`auth`), or by nothing, no harm is done. Prefer [`Cors::list`] with
-    /// [`Cors::with_credentials`] where the pages are known.
+    /// **Any page that a user visits can then act in the user's name and read the answers**, as far
+    /// as the server knows users by cookies, by certificates or by the network that they are in.
+    /// Where sessions are known by a token that the page itself sends (`auth`), or by nothing, no
+    /// harm is done. Prefer [`Cors::list`] with [`Cors::with_credentials`] where the pages are
+    /// known.
     #[must_use]
     pub const fn any_with_credentials() -> Self {
         Self {
@@ -52,7 +57,8 @@ impl Cors {
         }
     }
 
-    /// Only pages of these origins may read answers. None at all, if the list is empty: no CORS headers are sent then.
+    /// Only pages of these origins may read answers. None at all, if the list is empty: no CORS
+    /// headers are sent then.
     #[must_use]
     pub fn list<S: Into<String>>(origins: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -61,8 +67,9 @@ impl Cors {
         }
     }
 
-    /// Adds `Access-Control-Allow-Credentials: true`. With [`Cors::any`] that is an error of the config: browsers refuse `*` then, and whoever means all pages has to
-    /// say so by [`Cors::any_with_credentials`].
+    /// Adds `Access-Control-Allow-Credentials: true`. With [`Cors::any`] that is an error of the
+    /// config: browsers refuse `*` then, and whoever means all pages has to say so by
+    /// [`Cors::any_with_credentials`].
     #[must_use]
     pub const fn with_credentials(mut self) -> Self {
         self.credentials = true;

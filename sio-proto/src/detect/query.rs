@@ -3,10 +3,11 @@
 use super::Part;
 use crate::percent;
 
-/// The values of the keys that some generation knows, as they stand in the target; empty if there is no `=`.
+/// The values of the keys that some generation knows, as they stand in the target; empty if there
+/// is no `=`.
 ///
-/// Pairs are separated by `&`; keys are compared decoded (`%XX`, and `+` for a space); of several equal keys the last
-/// one counts, as in the genuine 4.x server.
+/// Pairs are separated by `&`; keys are compared decoded (`%XX`, and `+` for a space); of several
+/// equal keys the last one counts, as in the genuine 4.x server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Parameters<'a> {
     pub(super) eio: Option<&'a [u8]>,
@@ -27,8 +28,8 @@ const LONGEST_ESCAPED: usize = 3 * "disconnect".len();
 impl<'a> Parameters<'a> {
     /// Reads the query of a target.
     ///
-    /// The cost before any limit but that of the target's length: each byte is looked at once, and a name with
-    /// an escape of at most 30 bytes once more for each key. Nothing is allocated.
+    /// The cost before any limit but that of the target's length: each byte is looked at once, and
+    /// a name with an escape of at most 30 bytes once more for each key. Nothing is allocated.
     pub(super) fn of(target: &'a str) -> Self {
         let mut known = Self::default();
         let Some((_, query)) = target.split_once('?') else {

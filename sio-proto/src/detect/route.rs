@@ -3,7 +3,8 @@
 use crate::engine::Revision;
 use crate::legacy::transports::Transport;
 
-/// A part of a request target, by its place in it. So a [`Route`] keeps nothing but numbers of its request, and can be kept beside it.
+/// A part of a request target, by its place in it. So a [`Route`] keeps nothing but numbers of its
+/// request, and can be kept beside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Part {
     start: u32,
@@ -11,7 +12,8 @@ pub struct Part {
 }
 
 impl Part {
-    /// Where `part`, which must be a slice of `target`, stands in it. A part that is not yields an empty one.
+    /// Where `part`, which must be a slice of `target`, stands in it. A part that is not yields an
+    /// empty one.
     pub(super) fn locate(target: &str, part: &[u8]) -> Self {
         let start = part.as_ptr().addr().wrapping_sub(target.as_ptr().addr());
         match (u32::try_from(start), u32::try_from(part.len())) {
@@ -20,7 +22,8 @@ impl Part {
         }
     }
 
-    /// The part of `target` that this names; empty if `target` is another than the one that was looked at.
+    /// The part of `target` that this names; empty if `target` is another than the one that was
+    /// looked at.
     #[must_use]
     pub fn of(self, target: &str) -> &str {
         let (start, len) = (self.start as usize, self.len as usize);
@@ -64,16 +67,16 @@ pub enum Route {
     Foreign,
 }
 
-/// An Engine.IO request. What is wrong with it, if anything, is for the session table to say, in the order of
-/// docs/protocol/engine-io.md §4.5.
+/// An Engine.IO request. What is wrong with it, if anything, is for the session table to say, in
+/// the order of docs/protocol/engine-io.md §4.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineIo {
     /// The `EIO` parameter.
     pub version: EngineVersion,
     /// The `transport` parameter.
     pub transport: EngineTransport,
-    /// The session id, as it stands in the target; absent also when empty. Genuine ids need no escapes, so an escaped
-    /// one is an unknown one.
+    /// The session id, as it stands in the target; absent also when empty. Genuine ids need no
+    /// escapes, so an escaped one is an unknown one.
     pub sid: Option<Part>,
     /// The `j` parameter: answer as JSONP. Raw, possibly empty; the writer keeps its digits only.
     pub jsonp: Option<Part>,
@@ -132,8 +135,8 @@ pub enum Legacy09 {
     Handshake {
         /// The index after `jsonp=`: answer as a script.
         jsonp: Option<u64>,
-        /// A proxy that merges slashes turns the beacon `1//SID/?disconnect` into this: if that is a known session, it
-        /// is the beacon.
+        /// A proxy that merges slashes turns the beacon `1//SID/?disconnect` into this: if that is
+        /// a known session, it is the beacon.
         maybe_beacon_of: Option<Part>,
     },
     /// Uses a session.
@@ -165,8 +168,8 @@ pub struct Legacy06 {
     pub transport: Transport,
     /// The session id, as it stands in the target; absent in the first request of a session.
     pub session: Option<Part>,
-    /// `session` may really be the timestamp of a first request whose `//` a proxy has merged: if it is not a known
-    /// session, this is a new one.
+    /// `session` may really be the timestamp of a first request whose `//` a proxy has merged: if
+    /// it is not a known session, this is a new one.
     pub maybe_timestamp: bool,
     /// What it asks for.
     pub exchange: Exchange,

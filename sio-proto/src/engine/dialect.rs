@@ -1,17 +1,18 @@
 //! The two ways in which revision 3 peers encode text (docs/protocol/engine-io.md §3.3).
 //!
-//! Socket.IO 1.0-1.7 encodes text to UTF-8, takes each byte for a character, and has that encoded once more on its way
-//! to the wire: `€` arrives as the three characters `â\u{82}¬`. Socket.IO 2 does not. Nothing announces which one
-//! speaks; [`Dialect`] is how we tell. What we send should be pure ASCII, which means the same in both:
-//! [`write_ascii`](crate::json::write_ascii).
+//! Socket.IO 1.0-1.7 encodes text to UTF-8, takes each byte for a character, and has that encoded
+//! once more on its way to the wire: `€` arrives as the three characters `â\u{82}¬`. Socket.IO 2
+//! does not. Nothing announces which one speaks; [`Dialect`] is how we tell. What we send should be
+//! pure ASCII, which means the same in both: [`write_ascii`](crate::json::write_ascii).
 
 use alloc::vec::Vec;
 use bytestring::ByteString;
 
 /// How a revision 3 peer encodes text, as far as it is known. Kept per session by the caller.
 ///
-/// A guess is remembered, and corrected when the peer sends a character above U+00FF, which no double-encoding peer
-/// can. So the verdict also survives a peer that double-encodes on polling but not on websocket.
+/// A guess is remembered, and corrected when the peer sends a character above U+00FF, which no
+/// double-encoding peer can. So the verdict also survives a peer that double-encodes on polling but
+/// not on websocket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// Not known yet: the first text that is not ASCII decides.
@@ -26,8 +27,9 @@ pub enum Dialect {
 impl Dialect {
     /// Undoes a double encoding where there is one, and learns from the text.
     ///
-    /// Decides for "double" when every character is at most U+00FF, one at least is not ASCII, and the characters
-    /// taken as bytes are UTF-8. ASCII, which is all that most sessions ever send, passes without a look at anything.
+    /// Decides for "double" when every character is at most U+00FF, one at least is not ASCII, and
+    /// the characters taken as bytes are UTF-8. ASCII, which is all that most sessions ever send,
+    /// passes without a look at anything.
     #[must_use]
     pub fn resolve(&mut self, text: ByteString) -> ByteString {
         if *self == Self::Plain || text.is_ascii() {
@@ -49,7 +51,8 @@ impl Dialect {
 
 enum Twice {
     Decoded(ByteString),
-    /// All characters could be bytes, but those bytes are not UTF-8. Proves nothing: 1.x also encodes lone surrogates.
+    /// All characters could be bytes, but those bytes are not UTF-8. Proves nothing: 1.x also
+    /// encodes lone surrogates.
     NotUtf8,
     /// A character above U+00FF.
     NotBytes,

@@ -1,4 +1,5 @@
-//! Packets as websocket frames: the form in which they wait for whatever transport their session has.
+//! Packets as websocket frames: the form in which they wait for whatever transport their session
+//! has.
 
 use bytes::{BufMut, BytesMut};
 

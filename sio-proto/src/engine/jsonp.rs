@@ -16,8 +16,8 @@ use crate::legacy::form::{self, Field};
 
 /// Appends the script that answers a GET whose query said `j=<index>`.
 ///
-/// Of `index` only the digits are kept, so that it cannot smuggle script in: `1);alert(1` is `___eio[11]`. It may be
-/// empty.
+/// Of `index` only the digits are kept, so that it cannot smuggle script in: `1);alert(1` is
+/// `___eio[11]`. It may be empty.
 pub fn write_script(index: &str, payload: &str, out: &mut BytesMut) {
     out.reserve(payload.len() + index.len() + 16);
     out.put_slice(b"___eio[");
@@ -32,8 +32,8 @@ pub fn write_script(index: &str, payload: &str, out: &mut BytesMut) {
 
 /// Reads the payload out of a POST body.
 ///
-/// `None` if the field `d` is missing or repeated, or not UTF-8: genuine servers ignore such a body and still answer
-/// `ok`.
+/// `None` if the field `d` is missing or repeated, or not UTF-8: genuine servers ignore such a body
+/// and still answer `ok`.
 #[must_use]
 pub fn decode_post(body: &Bytes) -> Option<ByteString> {
     match form::field(body, "d") {
@@ -42,8 +42,8 @@ pub fn decode_post(body: &Bytes) -> Option<ByteString> {
     }
 }
 
-/// Undoes what the client did to keep newlines out of the form: `\n` (two characters) is a newline, `\\n` (three) is
-/// the two characters `\n`.
+/// Undoes what the client did to keep newlines out of the form: `\n` (two characters) is a newline,
+/// `\\n` (three) is the two characters `\n`.
 fn unescape_newlines(text: ByteString) -> ByteString {
     if memchr::memchr(b'\\', text.as_bytes()).is_none() {
         return text;

@@ -5,7 +5,8 @@ use bytestring::ByteString;
 
 use crate::keep;
 
-/// A message of Engine.IO: of a raw session, or to and from a [`PacketParser`](crate::codec::PacketParser).
+/// A message of Engine.IO: of a raw session, or to and from a
+/// [`PacketParser`](crate::codec::PacketParser).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineMessage {
     /// Text.

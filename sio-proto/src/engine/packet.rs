@@ -10,7 +10,8 @@
 //!
 //! Invariants:
 //! * A decoded text or raw binary shares the receive buffer; only base64 is copied, once.
-//! * What a peer appends to a packet that carries no data (`1`, `5`, `6`) is ignored, as genuine peers do.
+//! * What a peer appends to a packet that carries no data (`1`, `5`, `6`) is ignored, as genuine
+//!   peers do.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -118,12 +119,13 @@ impl Packet {
         })
     }
 
-    /// Reads the binary form: a websocket binary message, or a binary packet of a revision 3 payload.
+    /// Reads the binary form: a websocket binary message, or a binary packet of a revision 3
+    /// payload.
     ///
     /// # Errors
     ///
-    /// Revision 4 has none: every binary message, even an empty one, is data. In revision 3 the first byte must be
-    /// the number 4.
+    /// Revision 4 has none: every binary message, even an empty one, is data. In revision 3 the
+    /// first byte must be the number 4.
     pub fn decode_binary(revision: Revision, mut bytes: Bytes) -> Result<Self, DecodeError> {
         match revision {
             Revision::V4 => Ok(Self::Binary(bytes)),
@@ -154,7 +156,8 @@ impl Packet {
     }
 }
 
-/// Appends the text form of a binary message: `b` and base64, in revision 3 with the type digit between.
+/// Appends the text form of a binary message: `b` and base64, in revision 3 with the type digit
+/// between.
 pub fn encode_base64(revision: Revision, bytes: &[u8], out: &mut BytesMut) {
     out.put_slice(base64_prefix(revision));
     let start = out.len();

@@ -4,8 +4,8 @@
 //! packet *( 0x1E packet )      4hello 1E 4é€😀 1E bAQIDBA==
 //! ```
 //!
-//! Always text; bytes travel as base64. Nothing escapes 0x1E, so a message that holds one falls apart in two: whoever
-//! serialises messages must not write it raw (JSON never does).
+//! Always text; bytes travel as base64. Nothing escapes 0x1E, so a message that holds one falls
+//! apart in two: whoever serialises messages must not write it raw (JSON never does).
 //!
 //! Revision 3 payloads are in [`payload_v3`](super::payload_v3).
 
@@ -31,7 +31,8 @@ pub enum PayloadError {
     /// There are more packets than the caller allows.
     #[error("too many packets in one payload")]
     TooManyPackets,
-    /// A length prefix that is missing, not decimal, or longer than any honest one (revision 3 only).
+    /// A length prefix that is missing, not decimal, or longer than any honest one (revision 3
+    /// only).
     #[error("invalid packet length")]
     InvalidLength,
     /// A length that goes beyond the end of the body (revision 3 only).
@@ -47,8 +48,8 @@ pub enum PayloadError {
 
 /// The packets of a revision 4 payload, up to and including the first error.
 ///
-/// Packets before an error are good and meant to be delivered, as a genuine server does; then the session closes with
-/// `parse error`. After an error there is nothing more.
+/// Packets before an error are good and meant to be delivered, as a genuine server does; then the
+/// session closes with `parse error`. After an error there is nothing more.
 #[derive(Clone, Debug)]
 pub struct Packets {
     rest: Option<ByteString>,

@@ -1,4 +1,5 @@
-//! Revision 3 payloads: length-prefixed text, and binary framing (docs/protocol/engine-io.md §3.2-3.4).
+//! Revision 3 payloads: length-prefixed text, and binary framing (docs/protocol/engine-io.md
+//! §3.2-3.4).
 //!
 //! ```text
 //! text      *( length ":" packet )            6:4hello5:4é€😀10:b4AQIDBA==
@@ -7,7 +8,8 @@
 //!           kind 0 text, 1 binary; length in decimal, one digit (value 0-9) a byte; counts bytes
 //! ```
 //!
-//! The request's `Content-Type` says which of the two it is: `application/octet-stream` is binary, all else is text.
+//! The request's `Content-Type` says which of the two it is: `application/octet-stream` is binary,
+//! all else is text.
 //!
 //! Text comes in two dialects, see [`dialect`](super::dialect).
 
@@ -42,7 +44,8 @@ enum State {
 
 /// Takes a text payload apart; at most `max_packets` packets of it.
 ///
-/// An empty body is an error; `0:` is the empty list. Ask [`TextPackets::dialect`] at the end what was learnt.
+/// An empty body is an error; `0:` is the empty list. Ask [`TextPackets::dialect`] at the end what
+/// was learnt.
 #[must_use]
 pub fn decode_text(body: ByteString, dialect: Dialect, max_packets: usize) -> TextPackets {
     TextPackets {
@@ -200,7 +203,8 @@ impl FusedIterator for BinaryPackets {}
 
 /// Writes a text payload, packet after packet, into the caller's buffer.
 ///
-/// Without any packet nothing is written; genuine servers write `0:` there ([`EMPTY_TEXT_PAYLOAD`]).
+/// Without any packet nothing is written; genuine servers write `0:` there
+/// ([`EMPTY_TEXT_PAYLOAD`]).
 #[derive(Debug)]
 pub struct TextWriter<'a>(&'a mut BytesMut);
 
@@ -220,8 +224,8 @@ impl<'a> TextWriter<'a> {
         self.0.put_slice(packet.as_bytes());
     }
 
-    /// Appends a packet that is already in its text form for a peer of [`Dialect::Double`]: its bytes, each as a character. One that is not ASCII becomes
-    /// two.
+    /// Appends a packet that is already in its text form for a peer of [`Dialect::Double`]: its
+    /// bytes, each as a character. One that is not ASCII becomes two.
     pub fn doubled(&mut self, packet: &str) {
         if packet.is_ascii() {
             return self.text(packet);

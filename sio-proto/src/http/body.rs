@@ -6,9 +6,10 @@
 //!   until close             (responses only)
 //! ```
 //!
-//! A body that arrives in one piece is handed on as a slice of the buffer it came in. One that does not is copied,
-//! each byte once, into a buffer that grows with what has arrived. Chunk extensions and trailers are read (strictly, so
-//! that nobody can hide a request in them), counted and dropped.
+//! A body that arrives in one piece is handed on as a slice of the buffer it came in. One that does
+//! not is copied, each byte once, into a buffer that grows with what has arrived. Chunk extensions
+//! and trailers are read (strictly, so that nobody can hide a request in them), counted and
+//! dropped.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -210,7 +211,8 @@ impl Gathered {
         bytes.advance(count);
     }
 
-    /// More is to come, who knows when: the first piece is copied now, not when the second is there, so that the buffer it came in can go.
+    /// More is to come, who knows when: the first piece is copied now, not when the second is
+    /// there, so that the buffer it came in can go.
     fn keep(&mut self) {
         if !self.first.is_empty() {
             self.joined.extend_from_slice(&core::mem::take(&mut self.first));
@@ -295,7 +297,8 @@ impl ChunkReader {
         }
     }
 
-    /// The transition table. A line feed is only ever right after a carriage return, and the other way round.
+    /// The transition table. A line feed is only ever right after a carriage return, and the other
+    /// way round.
     fn step(&mut self, byte: u8, gathered: usize, limits: &Limits) -> Result<At, HttpError> {
         match (self.at, byte) {
             (At::SizeLf, b'\n') => self.begin_data(gathered, limits),

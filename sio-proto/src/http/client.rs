@@ -1,7 +1,8 @@
 //! The other end: requests to bytes, bytes to responses.
 //!
-//! Shares heads, bodies and limits with the server's side; what differs is where a response's body ends
-//! (RFC 9112 §6.3): that takes the method it answers, its status, and perhaps the end of the connection.
+//! Shares heads, bodies and limits with the server's side; what differs is where a response's body
+//! ends (RFC 9112 §6.3): that takes the method it answers, its status, and perhaps the end of the
+//! connection.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -19,13 +20,15 @@ use super::method::Method;
 use super::request::keeps_alive;
 use super::status::is_bodiless;
 
-/// Writes a request of HTTP/1.1. With a body it has a `Content-Length`, be it 0; without, it has none.
+/// Writes a request of HTTP/1.1. With a body it has a `Content-Length`, be it 0; without, it has
+/// none.
 ///
 /// `Connection` is the caller's to pass, for `close` and for upgrades.
 ///
 /// # Errors
 ///
-/// A target, host or header that must not be written, or [`Method::Other`]. Nothing has been written then.
+/// A target, host or header that must not be written, or [`Method::Other`]. Nothing has been
+/// written then.
 pub fn encode_request(
     out: &mut BytesMut,
     method: Method,
@@ -81,7 +84,8 @@ pub struct Response {
 }
 
 impl fmt::Debug for Response {
-    /// Without the body and header values: handshakes carry session ids, which do not belong in a log.
+    /// Without the body and header values: handshakes carry session ids, which do not belong in a
+    /// log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response")
             .field("status", &self.status)
@@ -131,12 +135,12 @@ impl ResponseDecoder {
         Self::default()
     }
 
-    /// Takes the next response, which answers a request of method `to`, off the front of `bytes`; `None` if it takes
-    /// more bytes to know.
+    /// Takes the next response, which answers a request of method `to`, off the front of `bytes`;
+    /// `None` if it takes more bytes to know.
     ///
-    /// Interim responses (1xx but 101) are skipped. After a 101 everything stays in the buffer for the next decoder;
-    /// after a response that ends the connection whatever comes is dropped. When the connection ends, call
-    /// [`decode_end`](Self::decode_end).
+    /// Interim responses (1xx but 101) are skipped. After a 101 everything stays in the buffer for
+    /// the next decoder; after a response that ends the connection whatever comes is dropped. When
+    /// the connection ends, call [`decode_end`](Self::decode_end).
     ///
     /// # Errors
     ///
@@ -264,7 +268,8 @@ mod tests {
 
     type Outcome = Result<Response, HttpError>;
 
-    /// Everything a connection yields when its bytes come in these pieces and then end, and what is left.
+    /// Everything a connection yields when its bytes come in these pieces and then end, and what is
+    /// left.
     fn feed<'a>(to: Method, pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> (Vec<Outcome>, Bytes) {
         let (mut decoder, mut bytes, mut seen) = (ResponseDecoder::new(), BytesMut::new(), Vec::new());
         for piece in pieces {

@@ -22,7 +22,8 @@ const MONTHS: [&[u8; 3]; 12] = [
 
 /// The value of a `Date` field (RFC 9110 §6.6.1): 29 characters, to the second, in UTC.
 ///
-/// This crate reads no clock. Whoever does makes one of these a second and hands it to what encodes answers.
+/// This crate reads no clock. Whoever does makes one of these a second and hands it to what encodes
+/// answers.
 ///
 /// ```
 /// use sio_proto::http::Date;
@@ -33,8 +34,8 @@ const MONTHS: [&[u8; 3]; 12] = [
 pub struct Date([u8; 29]);
 
 impl Date {
-    /// The date so many seconds after the beginning of the year 1970, leap seconds not counted. What is later than the
-    /// year 9999 is the last second of that year.
+    /// The date so many seconds after the beginning of the year 1970, leap seconds not counted.
+    /// What is later than the year 9999 is the last second of that year.
     #[must_use]
     pub fn from_unix(seconds: u64) -> Self {
         let seconds = seconds.min(LAST_SECOND);
@@ -68,7 +69,8 @@ impl fmt::Debug for Date {
 const fn civil(days: u64) -> (u64, usize, u64) {
     let days = days + DAYS_TO_1970;
     let (era, day) = (days / DAYS_OF_AN_ERA, days % DAYS_OF_AN_ERA);
-    // Leap days: one in 4 years (1,461 days), none in the last year of 100 (36,524 days), one in that of 400.
+    // Leap days: one in 4 years (1,461 days), none in the last year of 100 (36,524 days), one in
+    // that of 400.
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
     // Five months from March on have 153 days, again and again: 31, 30, 31, 30, 31.

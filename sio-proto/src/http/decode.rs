@@ -11,8 +11,8 @@
 //!      +---- any error ----------------------+---------------------------------> Failed
 //! ```
 //!
-//! An incomplete head stays in the caller's buffer, so that a complete one can be a slice of it; an incomplete body
-//! moves into the decoder. An idle decoder owns no memory.
+//! An incomplete head stays in the caller's buffer, so that a complete one can be a slice of it; an
+//! incomplete body moves into the decoder. An idle decoder owns no memory.
 
 use alloc::boxed::Box;
 
@@ -29,7 +29,8 @@ use super::request::Request;
 /// What a [`RequestDecoder`] has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The peer waits for leave to send its body (`Expect: 100-continue`): write [`CONTINUE`](super::CONTINUE).
+    /// The peer waits for leave to send its body (`Expect: 100-continue`): write
+    /// [`CONTINUE`](super::CONTINUE).
     ///
     /// Comes at most once before a request, and not if its body is empty or known to be too large.
     Continue,
@@ -39,8 +40,8 @@ pub enum Event {
 
 /// Reads the requests of one connection, in order.
 ///
-/// Call [`decode`](Self::decode) until it says `None`, then append what the peer sends next. Requests that are
-/// pipelined come one by one; stop asking to make the peer wait.
+/// Call [`decode`](Self::decode) until it says `None`, then append what the peer sends next.
+/// Requests that are pipelined come one by one; stop asking to make the peer wait.
 #[derive(Debug, Default)]
 pub struct RequestDecoder {
     state: State,
@@ -94,9 +95,10 @@ impl RequestDecoder {
 
     /// Takes the next event off the front of `bytes`; `None` if it takes more bytes to know.
     ///
-    /// Between two calls bytes may only be appended to what is left in the buffer. After a websocket upgrade everything
-    /// stays there for the next decoder. After the last request of a connection (`Connection: close`, or a body that
-    /// was too large) whatever comes is dropped, so the caller may go on reading until the peer has seen the answer.
+    /// Between two calls bytes may only be appended to what is left in the buffer. After a
+    /// websocket upgrade everything stays there for the next decoder. After the last request of a
+    /// connection (`Connection: close`, or a body that was too large) whatever comes is dropped, so
+    /// the caller may go on reading until the peer has seen the answer.
     ///
     /// # Errors
     ///
@@ -144,8 +146,8 @@ impl RequestDecoder {
         }
     }
 
-    /// Whether the decoder stands between two requests. Together with an empty buffer this is where a connection may
-    /// end without loss, and where waiting is no sign of a slow peer.
+    /// Whether the decoder stands between two requests. Together with an empty buffer this is where
+    /// a connection may end without loss, and where waiting is no sign of a slow peer.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
         matches!(&self.state, State::Head(reader) if reader.is_fresh())
@@ -209,7 +211,8 @@ impl RequestDecoder {
         }
     }
 
-    /// The body is not there yet. The head is kept for as long as a peer likes, and not the buffer it came in.
+    /// The body is not there yet. The head is kept for as long as a peer likes, and not the buffer
+    /// it came in.
     fn wait(&mut self, request: &Request, body: BodyReader) {
         self.state = State::Body(Box::new(Pending {
             request: request.compact(),
@@ -240,8 +243,9 @@ impl RequestDecoder {
     }
 }
 
-/// Whether a target that is no path may stand in this request: `*` asks about the server as a whole, which only `OPTIONS` does, and
-/// a URI of a scheme that is not served is nothing of ours, but a target (RFC 9112 §3.2).
+/// Whether a target that is no path may stand in this request: `*` asks about the server as a
+/// whole, which only `OPTIONS` does, and a URI of a scheme that is not served is nothing of ours,
+/// but a target (RFC 9112 §3.2).
 fn check_form(request: &Request) -> Result<(), HttpError> {
     let scheme = || request.target.split_once("://").map(|(scheme, _)| scheme.as_bytes());
     let is_sound = match &*request.target {
@@ -267,7 +271,8 @@ pub(super) mod tests {
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
-    /// Everything a connection yields when its bytes come in these pieces, and what is left in the buffer.
+    /// Everything a connection yields when its bytes come in these pieces, and what is left in the
+    /// buffer.
     fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> (Vec<Result<Event, HttpError>>, Bytes) {
         let (mut decoder, mut bytes, mut events) = (RequestDecoder::new(), BytesMut::new(), Vec::new());
         for piece in pieces {
@@ -472,7 +477,8 @@ pub(super) mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1500))]
 
-        /// The promise of the module: how the bytes are split makes no difference, good stream or damaged.
+        /// The promise of the module: how the bytes are split makes no difference, good stream or
+        /// damaged.
         #[test]
         fn any_split_gives_the_same(
             input in stream(),

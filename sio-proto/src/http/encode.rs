@@ -1,7 +1,8 @@
 //! Writing heads: what both directions share.
 //!
-//! Everything is checked before the first byte is written. Text that came from elsewhere (an `Origin` to be echoed, a
-//! header of the application) therefore cannot end a header line and begin another.
+//! Everything is checked before the first byte is written. Text that came from elsewhere (an
+//! `Origin` to be echoed, a header of the application) therefore cannot end a header line and begin
+//! another.
 
 use bytes::{BufMut, BytesMut};
 

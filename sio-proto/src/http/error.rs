@@ -1,9 +1,10 @@
-//! What can be wrong with a message: the peer's mistakes ([`HttpError`]) and the caller's ([`EncodeError`]).
+//! What can be wrong with a message: the peer's mistakes ([`HttpError`]) and the caller's
+//! ([`EncodeError`]).
 
 use thiserror::Error;
 
-/// The peer broke HTTP/1.1, or a limit. The connection cannot be used any more: answer [`status`](Self::status) with
-/// `Connection: close`, then close.
+/// The peer broke HTTP/1.1, or a limit. The connection cannot be used any more: answer
+/// [`status`](Self::status) with `Connection: close`, then close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HttpError {
@@ -49,7 +50,8 @@ pub enum HttpError {
     /// There are more header fields than [`max_headers`](super::Limits::max_headers).
     #[error("too many header fields")]
     TooManyHeaders,
-    /// A line that begins with white space (obsolete line folding, or a header field hidden from some parsers).
+    /// A line that begins with white space (obsolete line folding, or a header field hidden from
+    /// some parsers).
     #[error("folded header line")]
     ObsFold,
     /// White space between a header name and its colon.
@@ -97,11 +99,12 @@ pub enum HttpError {
     /// The data of a chunk is not followed by a line end.
     #[error("chunk longer than its size")]
     MissingChunkEnd,
-    /// Chunk extensions and trailers exceed [`max_chunk_extra_bytes`](super::Limits::max_chunk_extra_bytes).
+    /// Chunk extensions and trailers exceed
+    /// [`max_chunk_extra_bytes`](super::Limits::max_chunk_extra_bytes).
     #[error("too many bytes in chunk extensions and trailers")]
     ChunkExtraTooLarge,
-    /// The body of a response exceeds [`max_body_bytes`](super::Limits::max_body_bytes). Requests report this in
-    /// [`Request::body`](super::Request::body) instead.
+    /// The body of a response exceeds [`max_body_bytes`](super::Limits::max_body_bytes). Requests
+    /// report this in [`Request::body`](super::Request::body) instead.
     #[error("body too large")]
     BodyTooLarge,
     /// The connection ended inside a message.
@@ -110,7 +113,8 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// The status code to answer with. For mistakes only a server can make it is what a gateway would answer.
+    /// The status code to answer with. For mistakes only a server can make it is what a gateway
+    /// would answer.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
@@ -147,10 +151,11 @@ impl HttpError {
     }
 }
 
-/// The body of a request is larger than [`max_body_bytes`](super::Limits::max_body_bytes) and was not kept.
+/// The body of a request is larger than [`max_body_bytes`](super::Limits::max_body_bytes) and was
+/// not kept.
 ///
-/// The request itself is whole, so that it can be answered 413 in the name of what it asked for. The rest of the body
-/// cannot be told from a next request, so the connection ends with the answer.
+/// The request itself is whole, so that it can be answered 413 in the name of what it asked for.
+/// The rest of the body cannot be told from a next request, so the connection ends with the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("body too large")]
 pub struct BodyTooLarge;
@@ -168,10 +173,12 @@ pub enum EncodeError {
     /// A header name that is no token.
     #[error("invalid header name")]
     InvalidHeaderName,
-    /// A header value with a control character, such as a line end that would split the message in two.
+    /// A header value with a control character, such as a line end that would split the message in
+    /// two.
     #[error("invalid header value")]
     InvalidHeaderValue,
-    /// A header field that the encoder writes itself, because it must agree with the body and the connection.
+    /// A header field that the encoder writes itself, because it must agree with the body and the
+    /// connection.
     #[error("header field is the encoder's to write")]
     FramingHeader,
     /// A status outside 100 to 999.

@@ -5,12 +5,13 @@
 //!            ^line_start              ^scanned
 //! ```
 //!
-//! Two passes, each over every byte once. The first looks for line ends as bytes arrive and goes on where it stopped;
-//! it enforces what can be said of lines (their ends, their number, their sizes). The second, `httparse`, runs when the
-//! start line is complete, and again over the header lines when they are. An incomplete head stays in the
-//! caller's buffer.
+//! Two passes, each over every byte once. The first looks for line ends as bytes arrive and goes on
+//! where it stopped; it enforces what can be said of lines (their ends, their number, their sizes).
+//! The second, `httparse`, runs when the start line is complete, and again over the header lines
+//! when they are. An incomplete head stays in the caller's buffer.
 //!
-//! Stricter than `httparse`, which takes a bare line feed for a line end and skips any number of empty lines.
+//! Stricter than `httparse`, which takes a bare line feed for a line end and skips any number of
+//! empty lines.
 
 use core::ops::Range;
 
@@ -30,7 +31,8 @@ pub(super) trait StartLine: Sized {
     /// How long the line may be, its end included.
     fn max_bytes(limits: &Limits) -> usize;
 
-    /// Refuses what can be told from the first byte to be no HTTP, such as TLS, without waiting for a line of it.
+    /// Refuses what can be told from the first byte to be no HTTP, such as TLS, without waiting for
+    /// a line of it.
     fn check_first(byte: u8) -> Result<(), HttpError>;
 
     /// Parses a line, given with its line end.
@@ -128,7 +130,8 @@ impl<S: StartLine> HeadReader<S> {
         Ok(Some(start..end - 1))
     }
 
-    /// How many bytes the current line may reach up to, and what it is if it does not end within them.
+    /// How many bytes the current line may reach up to, and what it is if it does not end within
+    /// them.
     fn window(&self, limits: &Limits) -> (usize, HttpError) {
         // Spans have 32 bits.
         let head = limits.max_head_bytes.min(u32::MAX as usize);
@@ -177,7 +180,8 @@ pub(super) struct RequestLine {
     pub(super) version_minor: u8,
 }
 
-/// Room in a request line for everything but the target: longest known method, blanks, version, line end.
+/// Room in a request line for everything but the target: longest known method, blanks, version,
+/// line end.
 const REQUEST_LINE_EXTRA: usize = 32;
 
 impl StartLine for RequestLine {
@@ -197,7 +201,8 @@ impl StartLine for RequestLine {
 
     fn parse(line: &[u8], limits: &Limits) -> Result<Self, HttpError> {
         let mut parsed = httparse::Request::new(&mut []);
-        // Complete only with header lines, of which none is here: the parser fills in what it has and asks for more.
+        // Complete only with header lines, of which none is here: the parser fills in what it has
+        // and asks for more.
         let outcome = parsed.parse(line);
         let (Ok(_), Some(method), Some(target), Some(version_minor)) =
             (outcome, parsed.method, parsed.path, parsed.version)

@@ -5,8 +5,9 @@
 //!   fields                       [name][value]  [name][value]                16 bytes each
 //! ```
 //!
-//! Invariant: names are ASCII tokens; values have no control characters but the tab, and no white space at their ends.
-//! They need not be UTF-8 (RFC 9110 §5.5), so they are bytes first and text on request.
+//! Invariant: names are ASCII tokens; values have no control characters but the tab, and no white
+//! space at their ends. They need not be UTF-8 (RFC 9110 §5.5), so they are bytes first and text on
+//! request.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -27,7 +28,8 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Where `part`, which must be a slice of `whole`, stands in it. A part that is not yields an empty span.
+    /// Where `part`, which must be a slice of `whole`, stands in it. A part that is not yields an
+    /// empty span.
     pub(super) fn locate(whole: &[u8], part: &[u8]) -> Self {
         let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
         match (u32::try_from(start), u32::try_from(part.len())) {
@@ -54,8 +56,8 @@ struct Field {
 
 /// The header fields of a message, in order.
 ///
-/// Names are compared without regard to case. To make some by hand (to feed a request that another HTTP server has
-/// parsed), collect pairs of name and value.
+/// Names are compared without regard to case. To make some by hand (to feed a request that another
+/// HTTP server has parsed), collect pairs of name and value.
 #[derive(Clone, Default)]
 pub struct Headers {
     head: Bytes,
@@ -71,7 +73,8 @@ impl Headers {
 
     /// The value of the first field of this name as text, with U+FFFD for what is not UTF-8.
     ///
-    /// A field that is there is never reported absent, so "no `Origin`" cannot be pretended with odd bytes.
+    /// A field that is there is never reported absent, so "no `Origin`" cannot be pretended with
+    /// odd bytes.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
         self.get(name).map(String::from_utf8_lossy)
@@ -84,13 +87,15 @@ impl Headers {
             .map(|(_, value)| value)
     }
 
-    /// Whether `token` stands in the comma-separated lists of the fields of this name, without regard to case.
+    /// Whether `token` stands in the comma-separated lists of the fields of this name, without
+    /// regard to case.
     #[must_use]
     pub fn has_token(&self, name: &str, token: &str) -> bool {
         self.get_all(name).any(|value| is_in_list(value, token))
     }
 
-    /// Makes `value` the value of the first field of this name, and of no other. A value that is a part of the same head is not copied.
+    /// Makes `value` the value of the first field of this name, and of no other. A value that is a
+    /// part of the same head is not copied.
     pub(super) fn replace(&mut self, name: &str, value: &[u8]) {
         let place = Span::locate(&self.head, value);
         let is_name = |field: &&mut Field| field.name.of(&self.head).eq_ignore_ascii_case(name.as_bytes());
@@ -128,7 +133,8 @@ impl Headers {
 
     /// A copy in memory of its own, just as large as needed.
     ///
-    /// Parsed header fields share the buffer they were read into. Who keeps them for long should keep this instead.
+    /// Parsed header fields share the buffer they were read into. Who keeps them for long should
+    /// keep this instead.
     #[must_use]
     pub fn compact(&self) -> Self {
         self.iter().collect()
@@ -141,7 +147,8 @@ impl Headers {
             .map(|field| (field.name.of(&self.head), field.value.of(&self.head)))
     }
 
-    /// Parses the `count` header lines that stand in `head` from `start` on, the final empty line included.
+    /// Parses the `count` header lines that stand in `head` from `start` on, the final empty line
+    /// included.
     pub(super) fn parse(head: Bytes, start: usize, count: usize) -> Result<Self, HttpError> {
         /// Room on the stack for the header lines of nearly every request.
         const USUAL: usize = 32;
@@ -230,7 +237,8 @@ pub(super) fn is_field_value(bytes: &[u8]) -> bool {
     bytes.iter().copied().all(is_value_byte)
 }
 
-/// Whether this may be the value of `Host`: visible ASCII without what would end a host and port in a URL.
+/// Whether this may be the value of `Host`: visible ASCII without what would end a host and port in
+/// a URL.
 pub(super) fn is_host(bytes: &[u8]) -> bool {
     bytes
         .iter()

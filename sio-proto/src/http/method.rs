@@ -1,6 +1,7 @@
 //! Request methods, as far as any generation of the protocol tells them apart.
 
-/// The method of a request. Names are case-sensitive, as RFC 9110 §9.1 wants: `get` is [`Other`](Self::Other).
+/// The method of a request. Names are case-sensitive, as RFC 9110 §9.1 wants: `get` is
+/// [`Other`](Self::Other).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     /// `GET`

@@ -7,9 +7,10 @@
 //!   ...                                                        body: Content-Length, chunked, or none
 //! ```
 //!
-//! What it is: as much of RFC 9110 and RFC 9112 as a Socket.IO server and client need, read strictly. What it is not: a
-//! general web server. There is no percent-decoding or normalisation of paths (`//` means something to old clients,
-//! docs/protocol/detection.md §1), no content coding, no routing, and a body is delivered whole or not at all.
+//! What it is: as much of RFC 9110 and RFC 9112 as a Socket.IO server and client need, read
+//! strictly. What it is not: a general web server. There is no percent-decoding or normalisation of
+//! paths (`//` means something to old clients, docs/protocol/detection.md §1), no content coding,
+//! no routing, and a body is delivered whole or not at all.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -22,13 +23,15 @@
 //!
 //! Invariants:
 //!
-//! * **Any split of the input gives the same result**, errors included: each check is tied to a position in the stream,
-//!   never to where a read happened to end.
-//! * **Linear.** Every byte is looked at a fixed number of times: once in search of line ends, once by the parser (for a
-//!   head, when it is complete), once by a copy at most (for a body that did not arrive in one piece).
-//! * **Nothing is allocated because a peer announced it.** Buffers grow with what has arrived, and up to [`Limits`].
-//! * **One reading.** Whatever two parsers could understand differently (and so be used to smuggle a request past a
-//!   proxy) is refused, and the connection ends there.
+//! * **Any split of the input gives the same result**, errors included: each check is tied to a
+//!   position in the stream, never to where a read happened to end.
+//! * **Linear.** Every byte is looked at a fixed number of times: once in search of line ends, once
+//!   by the parser (for a head, when it is complete), once by a copy at most (for a body that did
+//!   not arrive in one piece).
+//! * **Nothing is allocated because a peer announced it.** Buffers grow with what has arrived, and
+//!   up to [`Limits`].
+//! * **One reading.** Whatever two parsers could understand differently (and so be used to smuggle
+//!   a request past a proxy) is refused, and the connection ends there.
 
 mod body;
 mod client;

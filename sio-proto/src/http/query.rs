@@ -1,9 +1,10 @@
 //! Query strings: `key=value&key=value`, percent-encoded, `+` for a blank.
 //!
-//! The rules are those of the URL standard (what `URLSearchParams` does): pieces are split at `&`, empty ones skipped,
-//! keys end at the first `=`, a `%` that two hexadecimal digits do not follow stays as it is, and what is not UTF-8
-//! afterwards becomes U+FFFD. Of a key that is repeated, **the last one wins** (docs/protocol/engine-io.md §1). Form bodies
-//! have rules of their own, see [`legacy::form`](crate::legacy::form).
+//! The rules are those of the URL standard (what `URLSearchParams` does): pieces are split at `&`,
+//! empty ones skipped, keys end at the first `=`, a `%` that two hexadecimal digits do not follow
+//! stays as it is, and what is not UTF-8 afterwards becomes U+FFFD. Of a key that is repeated,
+//! **the last one wins** (docs/protocol/engine-io.md §1). Form bodies have rules of their own, see
+//! [`legacy::form`](crate::legacy::form).
 
 use alloc::borrow::Cow;
 use alloc::string::String;

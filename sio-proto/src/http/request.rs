@@ -12,8 +12,9 @@ use super::query::Query;
 
 /// A request, whole.
 ///
-/// `target`, `headers` and usually `body` share the buffer they were read into; [`compact`](Self::compact) makes a copy
-/// that does not. Fields are public so that requests parsed by another HTTP server can be put together by hand.
+/// `target`, `headers` and usually `body` share the buffer they were read into;
+/// [`compact`](Self::compact) makes a copy that does not. Fields are public so that requests parsed
+/// by another HTTP server can be put together by hand.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request {
     /// What to do.
@@ -24,7 +25,8 @@ pub struct Request {
     pub version_minor: u8,
     /// The header fields.
     pub headers: Headers,
-    /// The body, empty if there is none; or the fact that it is too large, which wants 413 for an answer.
+    /// The body, empty if there is none; or the fact that it is too large, which wants 413 for an
+    /// answer.
     pub body: Result<Bytes, BodyTooLarge>,
 }
 
@@ -49,9 +51,11 @@ impl Exchange {
 }
 
 impl Request {
-    /// The path as it came: no decoding, no normalisation, `//` stays (docs/protocol/detection.md §1).
+    /// The path as it came: no decoding, no normalisation, `//` stays (docs/protocol/detection.md
+    /// §1).
     ///
-    /// Of a target in absolute form (`http://host/path`, RFC 9112 §3.2.2) it is what follows the host.
+    /// Of a target in absolute form (`http://host/path`, RFC 9112 §3.2.2) it is what follows the
+    /// host.
     #[must_use]
     pub fn path(&self) -> &str {
         let target = origin_form(&self.target);
@@ -75,15 +79,16 @@ impl Request {
 
     /// Whether another request may follow on this connection.
     ///
-    /// HTTP/1.1 goes on unless it says `close`; HTTP/1.0 ends unless it says `keep-alive`. After a body that was too
-    /// large and after a websocket upgrade (accepted or refused) nothing follows either.
+    /// HTTP/1.1 goes on unless it says `close`; HTTP/1.0 ends unless it says `keep-alive`. After a
+    /// body that was too large and after a websocket upgrade (accepted or refused) nothing follows
+    /// either.
     #[must_use]
     pub fn keep_alive(&self) -> bool {
         self.body.is_ok() && keeps_alive(self.version_minor, &self.headers) && !self.is_upgrade("websocket")
     }
 
-    /// Whether this asks to switch to `protocol`: a `GET` of HTTP/1.1 with `Connection: Upgrade` and
-    /// `Upgrade: protocol`, both without regard to case.
+    /// Whether this asks to switch to `protocol`: a `GET` of HTTP/1.1 with `Connection: Upgrade`
+    /// and `Upgrade: protocol`, both without regard to case.
     #[must_use]
     pub fn is_upgrade(&self, protocol: &str) -> bool {
         self.method == Method::Get
@@ -128,8 +133,9 @@ impl Request {
         }
     }
 
-    /// Makes of a target in absolute form (`http://host/path`) the path that it means, and of its host the value of `Host`, whatever that
-    /// was (RFC 9112 §3.2.2). Other targets stay as they are, and so do those whose host cannot be one.
+    /// Makes of a target in absolute form (`http://host/path`) the path that it means, and of its
+    /// host the value of `Host`, whatever that was (RFC 9112 §3.2.2). Other targets stay as they
+    /// are, and so do those whose host cannot be one.
     pub(crate) fn take_origin_form(&mut self) {
         let Some(Absolute { authority, rest }) = Absolute::read(&self.target) else {
             return;
@@ -142,8 +148,9 @@ impl Request {
     }
 }
 
-/// A path for logs, without what may be the id of a session: clients from before 1.0 have it in the path (docs/protocol/legacy-0.9.md §3, legacy-0.6.md §5).
-/// Whatever is as long as an id and made of the same characters is left out.
+/// A path for logs, without what may be the id of a session: clients from before 1.0 have it in the
+/// path (docs/protocol/legacy-0.9.md §3, legacy-0.6.md §5). Whatever is as long as an id and made
+/// of the same characters is left out.
 pub(crate) struct Shown<'a>(pub(crate) &'a str);
 
 impl fmt::Debug for Shown<'_> {
@@ -168,8 +175,8 @@ struct Absolute<'a> {
 }
 
 impl<'a> Absolute<'a> {
-    /// Reads a target; `None` if it is no URI of a scheme that is served, or its host cannot be one. A name and password in front of the
-    /// host are refused, as RFC 9110 §4.2.4 advises.
+    /// Reads a target; `None` if it is no URI of a scheme that is served, or its host cannot be
+    /// one. A name and password in front of the host are refused, as RFC 9110 §4.2.4 advises.
     fn read(target: &'a str) -> Option<Self> {
         // Nearly all of them.
         if target.starts_with('/') {
@@ -186,13 +193,15 @@ impl<'a> Absolute<'a> {
     }
 }
 
-/// A target from its path on: all of it, but for one in absolute form (RFC 9112 §3.2.2). What has no path yields its query, or nothing.
+/// A target from its path on: all of it, but for one in absolute form (RFC 9112 §3.2.2). What has
+/// no path yields its query, or nothing.
 pub(crate) fn origin_form(target: &str) -> &str {
     Absolute::read(target).map_or(target, |absolute| absolute.rest)
 }
 
 impl fmt::Debug for Request {
-    /// Without query, header values and ids in the path: session ids and tokens do not belong in a log.
+    /// Without query, header values and ids in the path: session ids and tokens do not belong in a
+    /// log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("method", &self.method)
@@ -204,7 +213,8 @@ impl fmt::Debug for Request {
     }
 }
 
-/// Whether a message with these header fields leaves the connection open. `close` wins over `keep-alive`.
+/// Whether a message with these header fields leaves the connection open. `close` wins over
+/// `keep-alive`.
 pub(super) fn keeps_alive(version_minor: u8, headers: &Headers) -> bool {
     !headers.has_token("connection", "close") && (version_minor >= 1 || headers.has_token("connection", "keep-alive"))
 }

@@ -8,7 +8,8 @@
 //!   CR LF
 //! ```
 //!
-//! This crate reads no clock: whoever does passes the [`Date`](super::Date) among the header fields.
+//! This crate reads no clock: whoever does passes the [`Date`](super::Date) among the header
+//! fields.
 
 use bytes::{BufMut, BytesMut};
 
@@ -56,7 +57,8 @@ pub struct Sent {
 
 /// Writes a whole response; whether the connection goes on after it.
 ///
-/// See [`encode_response_head`] for what is written. The body is left out where the request or the status wants none.
+/// See [`encode_response_head`] for what is written. The body is left out where the request or the
+/// status wants none.
 ///
 /// ```
 /// use sio_proto::BytesMut;
@@ -96,8 +98,9 @@ pub fn encode_response(
 
 /// Writes the head of a response: for bodies that are queued beside it, and for streams.
 ///
-/// Without a `reason` it is the usual one. `Content-Length` is left out for 1xx, 204 and 304. `Connection` is written
-/// where it differs from what the request's version implies; a 101 brings its own.
+/// Without a `reason` it is the usual one. `Content-Length` is left out for 1xx, 204 and 304.
+/// `Connection` is written where it differs from what the request's version implies; a 101 brings
+/// its own.
 ///
 /// # Errors
 ///

@@ -2,7 +2,8 @@
 
 /// The phrase Node writes after `status`, or `unknown` (also Node's word) for a code without one.
 ///
-/// Phrases carry no meaning, but people search for them, and recorded traffic is compared with them.
+/// Phrases carry no meaning, but people search for them, and recorded traffic is compared with
+/// them.
 #[must_use]
 pub const fn reason_phrase(status: u16) -> &'static str {
     match status {
@@ -73,7 +74,8 @@ pub const fn reason_phrase(status: u16) -> &'static str {
     }
 }
 
-/// Whether a response of this status never has a body, whatever its header fields say (RFC 9112 §6.3).
+/// Whether a response of this status never has a body, whatever its header fields say (RFC 9112
+/// §6.3).
 pub(super) const fn is_bodiless(status: u16) -> bool {
     status < 200 || status == 204 || status == 304
 }

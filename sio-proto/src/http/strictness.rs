@@ -1,4 +1,5 @@
-//! What is refused, case by case, and with which status: the tables behind "one reading" (see the parent module).
+//! What is refused, case by case, and with which status: the tables behind "one reading" (see the
+//! parent module).
 //!
 //! Every case is fed whole and byte by byte, with the same outcome.
 
@@ -9,7 +10,8 @@ use alloc::vec::Vec;
 use super::decode::tests::{feed_both_ways, requests};
 use super::{Event, HttpError, Limits};
 
-/// Heads that break one rule each. Those that begin with `+` stand behind `POST / HTTP/1.1` and a good `Host`.
+/// Heads that break one rule each. Those that begin with `+` stand behind `POST / HTTP/1.1` and a
+/// good `Host`.
 #[test]
 fn broken_heads_are_refused() {
     let cases: &[(&[u8], HttpError, u16)] = &[

@@ -1,4 +1,5 @@
-//! SipHash-2-4: a keyed hash of short inputs whose outputs tell nothing of the key (Aumasson and Bernstein, 2012, §2).
+//! SipHash-2-4: a keyed hash of short inputs whose outputs tell nothing of the key (Aumasson and
+//! Bernstein, 2012, §2).
 
 /// The hash of `input` under `key`.
 pub(super) fn siphash(key: &[u8; 16], input: &[u8]) -> u64 {
@@ -14,7 +15,8 @@ pub(super) fn siphash(key: &[u8; 16], input: &[u8]) -> u64 {
     for word in words {
         absorb(&mut state, u64::from_le_bytes(*word));
     }
-    // The last word ends with the length, so inputs of two lengths never hash alike by being filled up.
+    // The last word ends with the length, so inputs of two lengths never hash alike by being filled
+    // up.
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
     last[7] = input.len() as u8;

@@ -1,4 +1,5 @@
-//! Places in a shard's tables, each kind with a type of its own: the slot of a session is no slot of a socket.
+//! Places in a shard's tables, each kind with a type of its own: the slot of a session is no slot
+//! of a socket.
 
 /// A place in a table.
 pub(crate) trait Slot: Copy {

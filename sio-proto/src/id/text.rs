@@ -1,7 +1,8 @@
 //! The two kinds of ids, as bytes and as text.
 //!
-//! Base64url (`[A-Za-z0-9_-]`, docs/protocol/engine-io.md §1) for Engine.IO and 0.7-0.9; base32 (`[a-z2-7]`) for 0.6, whose ids become URL path
-//! segments and must be alphanumeric (docs/protocol/legacy-0.6.md §3). Both are reversible, and each id has one text in each of them.
+//! Base64url (`[A-Za-z0-9_-]`, docs/protocol/engine-io.md §1) for Engine.IO and 0.7-0.9; base32
+//! (`[a-z2-7]`) for 0.6, whose ids become URL path segments and must be alphanumeric
+//! (docs/protocol/legacy-0.6.md §3). Both are reversible, and each id has one text in each of them.
 
 use core::fmt;
 
@@ -17,10 +18,11 @@ pub(crate) type SidKey = [u8; 16];
 /// Bytes in front of the random part: shard, slot, tag.
 const HEAD: usize = 8;
 
-/// The id of a socket, for everybody: unique, and of no use to a thief, because no request is let in by it.
+/// The id of a socket, for everybody: unique, and of no use to a thief, because no request is let
+/// in by it.
 ///
-/// From Socket.IO 3 on it is also the id that the client itself has (docs/protocol/socket-io.md §3.1). Older clients know
-/// themselves by a [`WireId`](super::WireId).
+/// From Socket.IO 3 on it is also the id that the client itself has (docs/protocol/socket-io.md
+/// §3.1). Older clients know themselves by a [`WireId`](super::WireId).
 ///
 /// Comparing two of them takes the same time wherever they differ.
 #[derive(Clone, Copy)]
@@ -80,7 +82,8 @@ impl fmt::Debug for Sid {
     }
 }
 
-/// The id of a session: a secret, because whoever has it speaks and reads as the session's client. 128 bits of it are random.
+/// The id of a session: a secret, because whoever has it speaks and reads as the session's client.
+/// 128 bits of it are random.
 ///
 /// Comparing two of them takes the same time wherever they differ.
 #[derive(Clone, Copy)]
@@ -152,8 +155,9 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// The shard and slot that a text names, whatever kind of id it is; `None` if it is no id that a server with this key has written. Whether
-/// there is anything with this id at the address, only a comparison with the id there says.
+/// The shard and slot that a text names, whatever kind of id it is; `None` if it is no id that a
+/// server with this key has written. Whether there is anything with this id at the address, only a
+/// comparison with the id there says.
 pub(crate) fn address_of(key: &SidKey, id: &str) -> Option<(u8, u32)> {
     let id = derived_from(id).map_or(id, |(_, session)| session);
     match id.len() {
@@ -162,8 +166,9 @@ pub(crate) fn address_of(key: &SidKey, id: &str) -> Option<(u8, u32)> {
     }
 }
 
-/// Whether a text is an id that a server with this key has written, of somebody who is there, has gone or is yet to come. One of
-/// sixteen million texts of the right length is taken for one by chance.
+/// Whether a text is an id that a server with this key has written, of somebody who is there, has
+/// gone or is yet to come. One of sixteen million texts of the right length is taken for one by
+/// chance.
 pub(crate) fn is_an_id(key: &SidKey, text: &str) -> bool {
     address_of(key, text).is_some()
 }
@@ -213,7 +218,8 @@ fn encode_base64<const N: usize, const LEN: usize>(bytes: &[u8; N]) -> [u8; LEN]
     out
 }
 
-/// The bytes of a base32 text. The last character has bits beyond the last byte, which are zero in what we have written.
+/// The bytes of a base32 text. The last character has bits beyond the last byte, which are zero in
+/// what we have written.
 fn decode_base32<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     for (i, c) in text.bytes().enumerate() {
@@ -304,7 +310,8 @@ mod tests {
         let heads: alloc::collections::BTreeSet<_> = ids.map(|id| id[..5].to_vec()).collect();
         assert_eq!(heads.len(), 64);
         let ones: u32 = heads.iter().flatten().map(|byte| byte.count_ones()).sum();
-        // 64 times 40 bits, of which each is one half of the time: four standard deviations are 101.
+        // 64 times 40 bits, of which each is one half of the time: four standard deviations are
+        // 101.
         assert!(ones.abs_diff(1280) < 101, "{ones}");
     }
 }

@@ -5,8 +5,8 @@ use core::fmt;
 
 use super::text::SessionId;
 
-/// Between namespace and session id in the id that a client of Socket.IO 1 and 2 has in a namespace other than `/`
-/// (docs/protocol/socket-io.md §3.2).
+/// Between namespace and session id in the id that a client of Socket.IO 1 and 2 has in a namespace
+/// other than `/` (docs/protocol/socket-io.md §3.2).
 const DERIVED: char = '#';
 
 /// The namespace and the session id that such an id is made of; `None` for any other.
@@ -14,8 +14,8 @@ pub(crate) fn derived_from(id: &str) -> Option<(&str, &str)> {
     id.starts_with('/').then(|| id.rsplit_once(DERIVED))?
 }
 
-/// The id by which a client from before Socket.IO 3 knows itself. **It is a secret**: it contains the id of the client's session, and whoever has
-/// this reads and speaks as the client.
+/// The id by which a client from before Socket.IO 3 knows itself. **It is a secret**: it contains
+/// the id of the client's session, and whoever has this reads and speaks as the client.
 ///
 /// | client | its id |
 /// |---|---|

@@ -3,7 +3,8 @@
 use super::scan::Scanner;
 use super::{JsonError, MAX_DEPTH};
 
-/// Where the parts of a JSON array are. All three are slices of the text it was read from, without whitespace around.
+/// Where the parts of a JSON array are. All three are slices of the text it was read from, without
+/// whitespace around.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Array<'a> {
     /// Everything between the brackets: values joined by commas, empty for an empty array.
@@ -16,8 +17,8 @@ pub struct Array<'a> {
 
 /// Checks that `text` is one JSON array and finds its parts, in one pass.
 ///
-/// The array must start at the first byte; whitespace may follow it. Its own brackets count as one level of
-/// `max_depth`, which cannot go beyond [`MAX_DEPTH`].
+/// The array must start at the first byte; whitespace may follow it. Its own brackets count as one
+/// level of `max_depth`, which cannot go beyond [`MAX_DEPTH`].
 ///
 /// # Errors
 ///
@@ -59,8 +60,9 @@ pub fn scan_array(text: &str, max_depth: usize) -> Result<Array<'_>, JsonError> 
     })
 }
 
-/// Checks that `raw` is JSON values joined by commas, or empty, as [`Array::elements`] is: values may have whitespace around
-/// them. The brackets that it goes into count as one level of `max_depth`, as they do for [`scan_array`].
+/// Checks that `raw` is JSON values joined by commas, or empty, as [`Array::elements`] is: values
+/// may have whitespace around them. The brackets that it goes into count as one level of
+/// `max_depth`, as they do for [`scan_array`].
 ///
 /// # Errors
 ///
@@ -83,7 +85,8 @@ pub fn validate_elements(raw: &str, max_depth: usize) -> Result<(), JsonError> {
     }
 }
 
-/// The values of `raw`, which must be valid JSON values joined by commas, as [`Array::elements`] and [`Array::rest`] are.
+/// The values of `raw`, which must be valid JSON values joined by commas, as [`Array::elements`]
+/// and [`Array::rest`] are.
 ///
 /// Text that is not valid yields slices without meaning, but no panic.
 #[must_use]

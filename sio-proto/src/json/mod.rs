@@ -1,9 +1,10 @@
 //! JSON text, scanned but never built: arguments stay the raw slices they arrived as.
 //!
-//! The core has to know three things about the JSON in a packet: that it is JSON (a peer's fault closes its own
-//! connection, not somebody else's that gets the text in a broadcast), where the event name ends and the arguments
-//! begin, and whether its placeholders point at attachments that exist. Types are the business of the layer that asks
-//! for them. So there is no tree here, only a scanner, and a few writers for the places where text becomes JSON.
+//! The core has to know three things about the JSON in a packet: that it is JSON (a peer's fault
+//! closes its own connection, not somebody else's that gets the text in a broadcast), where the
+//! event name ends and the arguments begin, and whether its placeholders point at attachments that
+//! exist. Types are the business of the layer that asks for them. So there is no tree here, only a
+//! scanner, and a few writers for the places where text becomes JSON.
 //!
 //! ```text
 //! ["chat",{"text":"hi"},[1,2]]        one pass of scan_array:
@@ -13,9 +14,10 @@
 //! ```
 //!
 //! Invariants:
-//! - What [`validate`] and [`scan_array`] accept is what `JSON.parse` accepts (RFC 8259), down to raw control
-//!   characters and leading zeros, as long as it is nested no deeper than asked.
-//! - Every function takes time linear in its input and, [`unescape`] of a string with a backslash apart, allocates nothing.
+//! - What [`validate`] and [`scan_array`] accept is what `JSON.parse` accepts (RFC 8259), down to
+//!   raw control characters and leading zeros, as long as it is nested no deeper than asked.
+//! - Every function takes time linear in its input and, [`unescape`] of a string with a backslash
+//!   apart, allocates nothing.
 //! - Nothing here recurses: the open brackets are bits of a `u128`, hence [`MAX_DEPTH`].
 //!
 //! The rules it serves: docs/protocol/socket-io.md §2 and §9, docs/protocol/engine-io.md §3.3.
@@ -41,7 +43,8 @@ pub(crate) use tokens::{Token, tokens};
 
 /// The deepest nesting any limit can allow; greater limits mean this one.
 ///
-/// It is the depth at which `serde_json` gives up by default, so what passes here can be read there.
+/// It is the depth at which `serde_json` gives up by default, so what passes here can be read
+/// there.
 pub const MAX_DEPTH: usize = 128;
 
 /// Why a text is not the JSON it should be.

@@ -1,4 +1,5 @@
-//! Placeholders: where attachments belong in the JSON of a binary packet (docs/protocol/socket-io.md §2.1).
+//! Placeholders: where attachments belong in the JSON of a binary packet
+//! (docs/protocol/socket-io.md §2.1).
 //!
 //! ```text
 //! 51-["b",{"_placeholder":true,"num":0}]   followed by one binary message, number 0
@@ -18,8 +19,8 @@ pub enum PlaceholderError {
     /// A placeholder has no number, or one that is not that of an attachment.
     #[error("a placeholder names no attachment")]
     NotAnAttachment,
-    /// Two placeholders name one attachment. No genuine encoder writes it, and whoever put the bytes in their places would write them as often as they
-    /// are named.
+    /// Two placeholders name one attachment. No genuine encoder writes it, and whoever put the
+    /// bytes in their places would write them as often as they are named.
     #[error("two placeholders name one attachment")]
     NamedTwice,
 }
@@ -61,14 +62,17 @@ impl Named {
     }
 }
 
-/// Checks that every placeholder in `json` names one of `attachments` attachments, and none of them twice; says which are named.
+/// Checks that every placeholder in `json` names one of `attachments` attachments, and none of them
+/// twice; says which are named.
 ///
-/// `json` holds valid JSON values joined by commas, nested at most [`MAX_DEPTH`](super::MAX_DEPTH) deep. A placeholder
-/// is an object whose member `_placeholder` is exactly `true`; its `num` must be an integer from 0 below `attachments`,
-/// written in digits (docs/protocol/socket-io.md §9: `-1`, `0.5` and `"splice"` have all been tried). Of a key that
-/// appears twice the last one counts, as it does for `JSON.parse`.
+/// `json` holds valid JSON values joined by commas, nested at most [`MAX_DEPTH`](super::MAX_DEPTH)
+/// deep. A placeholder is an object whose member `_placeholder` is exactly `true`; its `num` must
+/// be an integer from 0 below `attachments`, written in digits (docs/protocol/socket-io.md §9:
+/// `-1`, `0.5` and `"splice"` have all been tried). Of a key that appears twice the last one
+/// counts, as it does for `JSON.parse`.
 ///
-/// It takes time linear in `json`, and a bit of memory for each of `attachments`, which the caller has bounded.
+/// It takes time linear in `json`, and a bit of memory for each of `attachments`, which the caller
+/// has bounded.
 ///
 /// # Errors
 ///
@@ -87,11 +91,12 @@ pub fn named_attachments(json: &str, attachments: usize) -> Result<Named, Placeh
     fault.map(|()| named)
 }
 
-/// Calls `visit` with the number of every placeholder in `json`, or `None` where that is no number, as long as `visit` says true. `json` is as
-/// [`named_attachments`] has it.
+/// Calls `visit` with the number of every placeholder in `json`, or `None` where that is no number,
+/// as long as `visit` says true. `json` is as [`named_attachments`] has it.
 pub(crate) fn each_placeholder(json: &str, mut visit: impl FnMut(Option<usize>) -> bool) {
     let mut scanner = Scanner::new(json);
-    // One bit per open bracket, the innermost lowest; and the numbers of the open brackets, the outermost first.
+    // One bit per open bracket, the innermost lowest; and the numbers of the open brackets, the
+    // outermost first.
     let (mut marked, mut depth) = (0u128, 0usize);
     let mut numbers = [None; MAX_DEPTH + 1];
     while let Some(byte) = scanner.peek() {
@@ -133,9 +138,11 @@ pub(crate) fn each_placeholder(json: &str, mut visit: impl FnMut(Option<usize>) 
     }
 }
 
-/// Copies JSON values joined by commas, with every placeholder replaced by what `write` writes for its number.
+/// Copies JSON values joined by commas, with every placeholder replaced by what `write` writes for
+/// its number.
 ///
-/// What counts as a placeholder is what [`named_attachments`] looks at. Whether the numbers are in range is for `write` to know.
+/// What counts as a placeholder is what [`named_attachments`] looks at. Whether the numbers are in
+/// range is for `write` to know.
 pub fn replace_placeholders(out: &mut BytesMut, json: &str, mut write: impl FnMut(&mut BytesMut, usize)) {
     let mut scanner = Scanner::new(json);
     let mut open: Vec<Object> = Vec::new();
@@ -280,7 +287,8 @@ mod tests {
             alloc::format!("{one},{one}"),
             alloc::format!("[{one},{{\"a\":{one}}}]"),
             r#"{"_placeholder":true,"num":0},{"num":0,"\u005fplaceholder":true}"#.into(),
-            // The outer one stands for all that is in it, but a sender that means one of them writes no other.
+            // The outer one stands for all that is in it, but a sender that means one of them
+            // writes no other.
             alloc::format!(r#"{{"_placeholder":true,"num":0,"x":{one}}}"#),
         ] {
             assert_eq!(named_attachments(&json, 2), Err(PlaceholderError::NamedTwice), "{json}");

@@ -1,11 +1,13 @@
 //! The scanner: one pass over the bytes, one bit per open bracket.
 //!
-//! Strings are where the bytes are, so that is where the speed is: [`plain_run`] steps over characters that need no
-//! attention a word or a block at a time, in loops the compiler turns into vector instructions.
+//! Strings are where the bytes are, so that is where the speed is: [`plain_run`] steps over
+//! characters that need no attention a word or a block at a time, in loops the compiler turns into
+//! vector instructions.
 
 use super::{JsonError, MAX_DEPTH};
 
-/// Checks that `text` is exactly one JSON value, nested at most `max_depth` deep, with optional whitespace around it.
+/// Checks that `text` is exactly one JSON value, nested at most `max_depth` deep, with optional
+/// whitespace around it.
 ///
 /// A bare scalar has depth 0, `[]` has depth 1. Limits above [`MAX_DEPTH`] mean [`MAX_DEPTH`].
 ///
@@ -21,7 +23,8 @@ pub fn validate(text: &str, max_depth: usize) -> Result<(), JsonError> {
 
 /// A position in JSON text.
 ///
-/// Every step ends on an ASCII character or at the end, so any two positions it has stopped at delimit a `str`.
+/// Every step ends on an ASCII character or at the end, so any two positions it has stopped at
+/// delimit a `str`.
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -103,7 +106,8 @@ impl<'a> Scanner<'a> {
                 Some(b'n') => self.skip_literal(b"null")?,
                 _ => return Err(self.unexpected()),
             }
-            // A value (or an opening bracket with its closing one ahead) is behind us: close what ends here.
+            // A value (or an opening bracket with its closing one ahead) is behind us: close what
+            // ends here.
             loop {
                 if depth == 0 {
                     return Ok(());
@@ -312,8 +316,8 @@ fn is_plain_block<const N: usize>(block: &[u8; N]) -> bool {
     !block.iter().fold(false, |special, &byte| special | is_special(byte))
 }
 
-/// Sets the highest bit of bytes that are special. Borrows run upwards, so bytes above a special one may be marked
-/// as well; the lowest mark is always right.
+/// Sets the highest bit of bytes that are special. Borrows run upwards, so bytes above a special
+/// one may be marked as well; the lowest mark is always right.
 #[inline]
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
@@ -460,8 +464,8 @@ mod tests {
         })
     }
 
-    /// `serde_json` skipping a value is the oracle: like `JSON.parse`, and unlike `serde_json` building one, it takes
-    /// lone surrogates and numbers no `f64` can hold.
+    /// `serde_json` skipping a value is the oracle: like `JSON.parse`, and unlike `serde_json`
+    /// building one, it takes lone surrogates and numbers no `f64` can hold.
     fn oracle(text: &str) -> bool {
         serde_json::from_str::<IgnoredAny>(text).is_ok()
     }

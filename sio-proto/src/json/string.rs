@@ -9,8 +9,8 @@ use super::scan::plain_run;
 
 /// The text that a JSON string literal spells, quotes included in `literal`.
 ///
-/// Borrows unless there is something to unescape. Surrogates without their other half become U+FFFD, since no `str`
-/// can hold them. Literals that are not valid yield some text, but no panic.
+/// Borrows unless there is something to unescape. Surrogates without their other half become
+/// U+FFFD, since no `str` can hold them. Literals that are not valid yield some text, but no panic.
 #[must_use]
 pub fn unescape(literal: &str) -> Cow<'_, str> {
     let body = literal.strip_prefix('"').unwrap_or(literal);
@@ -32,7 +32,8 @@ pub fn unescape(literal: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Appends what the escape at the start of `escape` (behind its backslash) spells; returns what follows it.
+/// Appends what the escape at the start of `escape` (behind its backslash) spells; returns what
+/// follows it.
 fn unescape_one<'a>(escape: &'a str, text: &mut String) -> &'a str {
     let mut chars = escape.chars();
     match chars.next() {
@@ -62,8 +63,8 @@ fn unescape_one<'a>(escape: &'a str, text: &mut String) -> &'a str {
     chars.as_str()
 }
 
-/// The UTF-16 code unit spelt by the first four hex digits, and what follows them. Anything else counts as half a
-/// surrogate pair, which is to say as U+FFFD.
+/// The UTF-16 code unit spelt by the first four hex digits, and what follows them. Anything else
+/// counts as half a surrogate pair, which is to say as U+FFFD.
 fn code_unit(digits: &str) -> (u32, &str) {
     match digits.split_at_checked(4) {
         Some((hex, rest)) => (u32::from_str_radix(hex, 16).unwrap_or(0xd800), rest),
@@ -71,7 +72,8 @@ fn code_unit(digits: &str) -> (u32, &str) {
     }
 }
 
-/// How many bytes [`write_string`] writes for `text`. From 1 to 6 for each byte of it (a control character is `\u0000`), and 2.
+/// How many bytes [`write_string`] writes for `text`. From 1 to 6 for each byte of it (a control
+/// character is `\u0000`), and 2.
 pub(crate) fn string_len(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
         b'"' | b'\\' | 0x08..=0x0a | 0x0c | 0x0d => 2,
@@ -86,7 +88,8 @@ pub(crate) fn ascii_string_len(text: &str) -> usize {
     string_len(text) - text.len() + ascii_len(text)
 }
 
-/// How many bytes [`write_ascii`] writes for `text`. Up to 3 for each byte of it: two bytes become 6, three 6, four 12.
+/// How many bytes [`write_ascii`] writes for `text`. Up to 3 for each byte of it: two bytes become
+/// 6, three 6, four 12.
 pub(crate) fn ascii_len(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
         0..0x80 => 1,
@@ -116,17 +119,18 @@ pub fn write_ascii_string(out: &mut BytesMut, text: &str) {
 
 /// Writes `text` as a JavaScript string literal that is safe in any script.
 ///
-/// U+2028 and U+2029 are escaped as well, which JSON lets stand and old JavaScript takes for line ends
-/// (docs/protocol/engine-io.md §4.6, docs/protocol/legacy-0.6.md §7). Right for JSONP; inside a `<script>` element use
-/// [`write_script_string`].
+/// U+2028 and U+2029 are escaped as well, which JSON lets stand and old JavaScript takes for line
+/// ends (docs/protocol/engine-io.md §4.6, docs/protocol/legacy-0.6.md §7). Right for JSONP; inside
+/// a `<script>` element use [`write_script_string`].
 pub fn write_js_string(out: &mut BytesMut, text: &str) {
     write_javascript(out, text, |c| matches!(c, '\u{2028}' | '\u{2029}'));
 }
 
 /// Writes `text` as a JavaScript string literal that is safe inside an HTML `<script>` element.
 ///
-/// Beyond [`write_js_string`], `</` becomes `<\/`, so that no text can end the element (docs/protocol/legacy-0.9.md §8),
-/// and `<!` becomes `\u003c!`, so that none can open a comment in which the real end would be overlooked.
+/// Beyond [`write_js_string`], `</` becomes `<\/`, so that no text can end the element
+/// (docs/protocol/legacy-0.9.md §8), and `<!` becomes `\u003c!`, so that none can open a comment in
+/// which the real end would be overlooked.
 pub fn write_script_string(out: &mut BytesMut, text: &str) {
     write_javascript(out, text, |c| matches!(c, '\u{2028}' | '\u{2029}' | '<'));
 }
@@ -152,7 +156,8 @@ fn write_javascript(out: &mut BytesMut, text: &str, special: impl FnMut(char) ->
     out.put_u8(b'"');
 }
 
-/// Writes what stands between the quotes of a JSON string literal; `copy` writes the parts that need no escape.
+/// Writes what stands between the quotes of a JSON string literal; `copy` writes the parts that
+/// need no escape.
 fn write_body(out: &mut BytesMut, mut text: &str, copy: impl Fn(&mut BytesMut, &str)) {
     loop {
         let (plain, rest) = text.split_at(plain_run(text.as_bytes()));
@@ -174,10 +179,12 @@ fn write_body(out: &mut BytesMut, mut text: &str, copy: impl Fn(&mut BytesMut, &
     }
 }
 
-/// Copies JSON text, writing every character from U+0080 on as `\uXXXX` (as two of them from U+10000 on).
+/// Copies JSON text, writing every character from U+0080 on as `\uXXXX` (as two of them from
+/// U+10000 on).
 ///
-/// Valid JSON has such characters only inside strings, so the meaning is the same; and ASCII survives the text dialects
-/// of Engine.IO 3 that encode UTF-8 twice (docs/protocol/engine-io.md §3.3).
+/// Valid JSON has such characters only inside strings, so the meaning is the same; and ASCII
+/// survives the text dialects of Engine.IO 3 that encode UTF-8 twice (docs/protocol/engine-io.md
+/// §3.3).
 pub fn write_ascii(out: &mut BytesMut, json: &str) {
     if json.is_ascii() {
         out.extend_from_slice(json.as_bytes());

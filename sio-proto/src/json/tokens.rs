@@ -18,7 +18,8 @@ pub(crate) enum Token<'a> {
     Word(&'a str),
 }
 
-/// The tokens of valid JSON values joined by commas. Text that is not valid yields tokens without meaning, but no panic.
+/// The tokens of valid JSON values joined by commas. Text that is not valid yields tokens without
+/// meaning, but no panic.
 pub(crate) fn tokens(raw: &str) -> Tokens<'_> {
     Tokens {
         raw,

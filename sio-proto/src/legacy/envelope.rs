@@ -6,8 +6,9 @@
 //! first payload      {"messages":["{\"sessionid\":\"12345\"}"]}
 //! ```
 //!
-//! A message is any JSON value. URLs and transports are those of the 0.6 family, without jsonp-polling. What differs is
-//! here: the heartbeats of the streaming transports, and that an htmlfile chunk holds the object itself and no string.
+//! A message is any JSON value. URLs and transports are those of the 0.6 family, without
+//! jsonp-polling. What differs is here: the heartbeats of the streaming transports, and that an
+//! htmlfile chunk holds the object itself and no string.
 
 use alloc::vec::Vec;
 
@@ -53,7 +54,8 @@ pub enum FromServer {
     Other,
 }
 
-/// Reads what a client sends: an array of messages, each a JSON value, at most `max_messages` of them.
+/// Reads what a client sends: an array of messages, each a JSON value, at most `max_messages` of
+/// them.
 ///
 /// # Errors
 ///
@@ -161,8 +163,9 @@ pub(crate) fn is_heartbeat(payload: &str) -> bool {
     payload.starts_with(HEARTBEAT_BEFORE)
 }
 
-/// Appends the htmlfile chunk that carries `payload`, the object itself. In JSON `<` stands only inside strings and is
-/// escaped there, so that no message can end the script; so are U+2028 and U+2029.
+/// Appends the htmlfile chunk that carries `payload`, the object itself. In JSON `<` stands only
+/// inside strings and is escaped there, so that no message can end the script; so are U+2028 and
+/// U+2029.
 pub fn write_htmlfile(payload: &str, out: &mut BytesMut) {
     out.reserve(payload.len() + 48);
     out.put_slice(b"<script>parent.s._(");

@@ -1,7 +1,8 @@
 //! The Flash policy file: what the Flash plugin asks for before it opens a socket
 //! (docs/protocol/legacy-0.6.md §11, docs/protocol/legacy-0.9.md §9).
 //!
-//! The request is 23 bytes on a bare TCP connection, to the policy port or to the main port, and not HTTP:
+//! The request is 23 bytes on a bare TCP connection, to the policy port or to the main port, and
+//! not HTTP:
 //!
 //! ```text
 //! <policy-file-request/> 00
@@ -46,7 +47,8 @@ pub const OPEN_POLICY: &str = concat!(
 
 /// Appends the policy of 0.6: one line per origin, each `domain:port` with `*` for any.
 ///
-/// A missing port means any port. Characters that have a meaning in XML are dropped from origins: no domain has them.
+/// A missing port means any port. Characters that have a meaning in XML are dropped from origins:
+/// no domain has them.
 pub fn write_policy<'a>(origins: impl IntoIterator<Item = &'a str>, out: &mut BytesMut) {
     out.put_slice(b"<?xml version=\"1.0\"?>\n<!DOCTYPE cross-domain-policy SYSTEM ");
     out.put_slice(b"\"http://www.macromedia.com/xml/dtds/cross-domain-policy.dtd\">\n<cross-domain-policy>\n");

@@ -1,6 +1,7 @@
 //! Bodies of HTML form posts: `application/x-www-form-urlencoded` with one field that matters.
 //!
-//! JSONP of every generation sends this way, and the 0.6 family with XHR too (docs/protocol/legacy-0.6.md §5.1):
+//! JSONP of every generation sends this way, and the 0.6 family with XHR too
+//! (docs/protocol/legacy-0.6.md §5.1):
 //!
 //! ```text
 //! data=~m~6~m~early1          XHR: encodeURIComponent, space is %20
@@ -30,8 +31,8 @@ pub enum Field {
 
 /// Finds the field `name` in a form body and decodes its value.
 ///
-/// `+` is a space; an escape that is not two hexadecimal digits stands for itself, as in browsers. A value that needs
-/// no decoding shares the body's buffer.
+/// `+` is a space; an escape that is not two hexadecimal digits stands for itself, as in browsers.
+/// A value that needs no decoding shares the body's buffer.
 #[must_use]
 pub fn field(body: &Bytes, name: &str) -> Field {
     let mut found = body.split(|&b| b == b'&').filter_map(|pair| {

@@ -6,16 +6,18 @@
 //! BODY    = "~h~" HEARTBEAT | "~j~" JSON | TEXT
 //! ```
 //!
-//! LEN counts UTF-16 code units of BODY, its `~h~` or `~j~` included. Each websocket message, poll answer and posted
-//! value is a whole payload; nothing is carried over to the next.
+//! LEN counts UTF-16 code units of BODY, its `~h~` or `~j~` included. Each websocket message, poll
+//! answer and posted value is a whole payload; nothing is carried over to the next.
 //!
-//! Decoding follows the "robust" column of §16: frames before a bad place are delivered, the rest is dropped and the
-//! error reported, the session lives. Before that verdict a payload that does not end exactly on a frame boundary is
-//! read in the other ways that genuine peers can have meant it: with LEN in code points (Go, §2.1), and from a JSONP
-//! form with the newlines that the browser has made CRLF (§5.1). Bytes are never counted.
+//! Decoding follows the "robust" column of §16: frames before a bad place are delivered, the rest
+//! is dropped and the error reported, the session lives. Before that verdict a payload that does
+//! not end exactly on a frame boundary is read in the other ways that genuine peers can have meant
+//! it: with LEN in code points (Go, §2.1), and from a JSONP form with the newlines that the browser
+//! has made CRLF (§5.1). Bytes are never counted.
 //!
-//! A text that begins with `~h~` or `~j~` cannot be told from a heartbeat or JSON ([`is_mistakable`]). Nothing escapes it; send such text
-//! as JSON, as a string. What follows `~j~` is not looked at here: the reader of the JSON drops a message that is none.
+//! A text that begins with `~h~` or `~j~` cannot be told from a heartbeat or JSON
+//! ([`is_mistakable`]). Nothing escapes it; send such text as JSON, as a string. What follows `~j~`
+//! is not looked at here: the reader of the JSON drops a message that is none.
 
 use alloc::vec::Vec;
 
@@ -88,15 +90,16 @@ pub fn decode(payload: &ByteString, max_frames: usize, frames: &mut Vec<Frame>) 
     }
 }
 
-/// [`decode`] for a payload that came in a JSONP form, where the browser makes CRLF of every lone LF after LEN has been
-/// computed.
+/// [`decode`] for a payload that came in a JSONP form, where the browser makes CRLF of every lone
+/// LF after LEN has been computed.
 ///
 /// # Errors
 ///
 /// As [`decode`].
 pub fn decode_jsonp(payload: &ByteString, max_frames: usize, frames: &mut Vec<Frame>) -> Result<(), FramingError> {
     if payload.contains("\r\n") {
-        // Browsers count in UTF-16, so neither reading may be helped by the other unit: a character outside of the BMP outweighs a line break.
+        // Browsers count in UTF-16, so neither reading may be helped by the other unit: a character
+        // outside of the BMP outweighs a line break.
         let (start, meant) = (frames.len(), ByteString::from(payload.replace("\r\n", "\n")));
         for text in [payload, &meant] {
             if read(text, Unit::Utf16, max_frames, frames).is_ok() {
@@ -359,7 +362,8 @@ mod tests {
 
         #[test]
         fn a_cut_payload_gives_a_prefix(bodies in prop::collection::vec("[a-z~0-9é♥]{0,8}", 0..5), at in any::<prop::sample::Index>()) {
-            // Without astral characters: with them a cut can by chance end where a Go peer's frame would.
+            // Without astral characters: with them a cut can by chance end where a Go peer's frame
+            // would.
             let mut out = BytesMut::new();
             bodies.iter().for_each(|body| write_text(body, &mut out));
             let payload = ByteString::try_from(out).unwrap();

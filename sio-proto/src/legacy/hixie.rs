@@ -7,9 +7,9 @@
 //!                     and those bytes
 //! ```
 //!
-//! The 8 bytes may come later than the head, and behind some proxies only after the server has sent its 101: write
-//! the head first and the digest when they are there. Drafts 7 and 8 are RFC 6455 in all but the version number and not
-//! dealt with here.
+//! The 8 bytes may come later than the head, and behind some proxies only after the server has sent
+//! its 101: write the head first and the digest when they are there. Drafts 7 and 8 are RFC 6455 in
+//! all but the version number and not dealt with here.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
@@ -23,7 +23,8 @@ pub const BODY_LEN: usize = 8;
 /// Why a handshake or a stream is not hixie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HixieError {
-    /// A `Sec-WebSocket-Key1` or `-Key2` without digits or spaces, or whose number does not divide by its spaces.
+    /// A `Sec-WebSocket-Key1` or `-Key2` without digits or spaces, or whose number does not divide
+    /// by its spaces.
     #[error("invalid websocket key")]
     InvalidKey,
     /// A frame that begins with neither 0x00 nor the closing 0xFF.
@@ -49,7 +50,8 @@ pub fn digest(key1: &str, key2: &str, body: [u8; BODY_LEN]) -> Result<[u8; 16], 
     Ok(Challenge::new(key1, key2)?.answer(body))
 }
 
-/// What the keys of a hixie-76 handshake are together: two numbers of four bytes. With the 8 bytes that follow it makes the digest.
+/// What the keys of a hixie-76 handshake are together: two numbers of four bytes. With the 8 bytes
+/// that follow it makes the digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Challenge([u8; 8]);
 
@@ -147,7 +149,8 @@ impl Answer<'_> {
     ///
     /// # Panics
     ///
-    /// In debug builds, if a value has a line break in it. Values taken from a parsed request have none.
+    /// In debug builds, if a value has a line break in it. Values taken from a parsed request have
+    /// none.
     pub fn write_head_76(&self, out: &mut BytesMut) {
         self.check();
         out.put_slice(b"HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n");
@@ -216,8 +219,8 @@ pub enum Frame {
 #[derive(Clone, Debug)]
 pub struct Decoder {
     max_frame_bytes: usize,
-    /// How many bytes at the start of the buffer are known to hold no end of frame, so that a frame that comes in many
-    /// pieces is looked through once.
+    /// How many bytes at the start of the buffer are known to hold no end of frame, so that a frame
+    /// that comes in many pieces is looked through once.
     scanned: usize,
     done: Option<Result<(), HixieError>>,
 }
@@ -235,8 +238,8 @@ impl Decoder {
 
     /// Takes the next frame off the front of `buffer`; `None` if it has not arrived in whole.
     ///
-    /// The buffer must be the same each time, with bytes only appended in between. It never has to hold more than one
-    /// frame of the greatest length.
+    /// The buffer must be the same each time, with bytes only appended in between. It never has to
+    /// hold more than one frame of the greatest length.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! The wire of Socket.IO 0.7-0.9, "protocol revision 1": one packet (docs/protocol/legacy-0.9.md §4).
+//! The wire of Socket.IO 0.7-0.9, "protocol revision 1": one packet (docs/protocol/legacy-0.9.md
+//! §4).
 //!
 //! ```text
 //! packet = TYPE ":" [ID ["+"]] ":" [ENDPOINT] [":" DATA]
@@ -10,11 +11,12 @@
 //!
 //! [`payload`] puts several into one HTTP body, [`handshake`] is what comes before the first.
 //!
-//! Decoding follows the "robust" column of §13: what is no packet is an error to count and ignore, never a reason to
-//! end the session. JSON is checked here, so that what a packet carries can be passed on as it stands.
+//! Decoding follows the "robust" column of §13: what is no packet is an error to count and ignore,
+//! never a reason to end the session. JSON is checked here, so that what a packet carries can be
+//! passed on as it stands.
 //!
-//! Clients before 0.8.3 cannot read a raw LF in a packet. Only type 3 has to hold one; JSON and events are understood by
-//! all.
+//! Clients before 0.8.3 cannot read a raw LF in a packet. Only type 3 has to hold one; JSON and
+//! events are understood by all.
 
 pub mod handshake;
 pub mod payload;
@@ -36,8 +38,8 @@ const MAX_ID_DIGITS: usize = 20;
 pub struct Packet {
     /// Set if the sender wants to know that the packet has arrived.
     pub id: Option<Id>,
-    /// The namespace, empty for the default one, and for a connect whatever query the client appended: answer with
-    /// exactly this text.
+    /// The namespace, empty for the default one, and for a connect whatever query the client
+    /// appended: answer with exactly this text.
     pub endpoint: ByteString,
     /// What it says.
     pub body: Body,
@@ -48,8 +50,8 @@ pub struct Packet {
 pub struct Id {
     /// Digits, to be sent back as they came.
     pub digits: ByteString,
-    /// `ID+`: the application answers. Otherwise the receiver does at once; but genuine clients never answer an event
-    /// without `+`.
+    /// `ID+`: the application answers. Otherwise the receiver does at once; but genuine clients
+    /// never answer an event without `+`.
     pub by_application: bool,
 }
 
@@ -58,8 +60,8 @@ pub struct Id {
 pub enum Body {
     /// `0`: leaves a namespace, or ends the session if the endpoint is empty.
     Disconnect,
-    /// `1`: joins a namespace; the server's answer is the same. What stands in the place of data, usually nothing: some
-    /// clients put a query there.
+    /// `1`: joins a namespace; the server's answer is the same. What stands in the place of data,
+    /// usually nothing: some clients put a query there.
     Connect(ByteString),
     /// `2`: to be echoed by the client.
     Heartbeat,

@@ -1,11 +1,11 @@
 //! Decimal lengths that count UTF-16 code units, as every text wire before Engine.IO 4 writes them.
 //!
-//! JavaScript counts a text in UTF-16 code units, Go (2011) counts code points, and neither counts bytes:
-//! `♥` is 1 for both, `😀` is 2 for JavaScript and 1 for Go (docs/protocol/legacy-0.6.md §2.1). We write UTF-16 lengths
-//! always; which decoders also try code points is said there.
+//! JavaScript counts a text in UTF-16 code units, Go (2011) counts code points, and neither counts
+//! bytes: `♥` is 1 for both, `😀` is 2 for JavaScript and 1 for Go (docs/protocol/legacy-0.6.md
+//! §2.1). We write UTF-16 lengths always; which decoders also try code points is said there.
 //!
-//! Every function here looks at no more text than the length it was asked for covers, so that a payload of many small
-//! packets costs linear time.
+//! Every function here looks at no more text than the length it was asked for covers, so that a
+//! payload of many small packets costs linear time.
 
 use bytes::{BufMut, BytesMut};
 
@@ -59,7 +59,8 @@ pub(crate) fn offset(text: &str, units: usize, unit: Unit) -> Result<usize, Misf
 
 /// Reads the decimal digits at the start of `bytes`: their value and how many they are.
 ///
-/// `None` if there is no digit or there are more than `max_digits`. Leading zeros are digits like any other.
+/// `None` if there is no digit or there are more than `max_digits`. Leading zeros are digits like
+/// any other.
 pub(crate) fn take_decimal(bytes: &[u8], max_digits: usize) -> Option<(usize, usize)> {
     let window = &bytes[..bytes.len().min(max_digits.saturating_add(1))];
     let digits = window.iter().take_while(|b| b.is_ascii_digit()).count();

@@ -1,8 +1,8 @@
 //! The wires before Engine.IO: Socket.IO 0.3 to 0.9 and the streaming codec of 2011.
 //!
-//! Pure codecs, one room each, that know nothing of sessions, time or connections. What a server does with them stands below
-//! [`server`](crate::server): in `legacy06` for the 0.6 family, whose codecs are those of [`codec`](crate::codec), and in
-//! `legacy09` for 0.7-0.9.
+//! Pure codecs, one room each, that know nothing of sessions, time or connections. What a server
+//! does with them stands below [`server`](crate::server): in `legacy06` for the 0.6 family, whose
+//! codecs are those of [`codec`](crate::codec), and in `legacy09` for 0.7-0.9.
 //!
 //! | room | wire | reference |
 //! |---|---|---|

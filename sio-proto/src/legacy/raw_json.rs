@@ -17,8 +17,8 @@ pub(super) fn is_array(text: &str) -> bool {
     text.trim_start().starts_with('[') && is_value(text)
 }
 
-/// Calls `element` with every element of the array that `text` is, in order. `None` if it is no array; elements before
-/// the bad place have been seen then.
+/// Calls `element` with every element of the array that `text` is, in order. `None` if it is no
+/// array; elements before the bad place have been seen then.
 pub(super) fn each_element<'a>(text: &'a str, mut element: impl FnMut(&'a str)) -> Option<()> {
     let mut rest = skip(text).strip_prefix('[')?;
     if let Some(after) = skip(rest).strip_prefix(']') {
@@ -34,8 +34,8 @@ pub(super) fn each_element<'a>(text: &'a str, mut element: impl FnMut(&'a str)) 
     }
 }
 
-/// Calls `member` with key and value of every member of the object that `text` is, in order. `None` if it is no object;
-/// members before the bad place have been seen then.
+/// Calls `member` with key and value of every member of the object that `text` is, in order. `None`
+/// if it is no object; members before the bad place have been seen then.
 pub(super) fn each_member<'a>(text: &'a str, mut member: impl FnMut(&str, &'a str)) -> Option<()> {
     let mut rest = skip(text).strip_prefix('{')?;
     if let Some(after) = skip(rest).strip_prefix('}') {
@@ -55,13 +55,15 @@ pub(super) fn each_member<'a>(text: &'a str, mut member: impl FnMut(&str, &'a st
     }
 }
 
-/// What a JSON string says if it says it without escapes; `None` for anything else. `value` must be valid JSON.
+/// What a JSON string says if it says it without escapes; `None` for anything else. `value` must be
+/// valid JSON.
 pub(super) fn plain_string(value: &str) -> Option<&str> {
     let inner = value.strip_prefix('"')?.strip_suffix('"')?;
     (!inner.contains('\\')).then_some(inner)
 }
 
-/// The value that `text` begins with, without the whitespace around it, and what follows that whitespace.
+/// The value that `text` begins with, without the whitespace around it, and what follows that
+/// whitespace.
 fn split_value(text: &str) -> Option<(&str, &str)> {
     let text = skip(text);
     let mut values = Deserializer::from_str(text).into_iter::<IgnoredAny>();

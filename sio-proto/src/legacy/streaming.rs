@@ -11,11 +11,12 @@
 //! 0:0:,                     forced disconnection    1:9:r:chat⏎:x,         text in the realm "chat"
 //! ```
 //!
-//! Unlike the other wires of its family this is a stream: a packet may be cut anywhere, over messages, polls and posts.
-//! So [`Decoder`] is a value that lives as long as the session.
+//! Unlike the other wires of its family this is a stream: a packet may be cut anywhere, over
+//! messages, polls and posts. So [`Decoder`] is a value that lives as long as the session.
 //!
-//! LEN is written in UTF-16 units. It is read as such, and as code points (Go) if the comma does not stand where the
-//! first reading ends (§4). The first error is final, because nothing tells where the next packet begins.
+//! LEN is written in UTF-16 units. It is read as such, and as code points (Go) if the comma does
+//! not stand where the first reading ends (§4). The first error is final, because nothing tells
+//! where the next packet begins.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -37,7 +38,8 @@ pub enum Packet {
     Message {
         /// What is said about the data.
         annotations: Annotations,
-        /// Text, or JSON if the annotations say so. Not looked at here: the reader of the JSON drops what is none.
+        /// Text, or JSON if the annotations say so. Not looked at here: the reader of the JSON
+        /// drops what is none.
         data: ByteString,
     },
     /// Type 2: to be echoed by the client; a number from genuine servers.
@@ -92,7 +94,8 @@ pub enum StreamError {
     /// There is no comma where LEN ends, however it is counted.
     #[error("packet does not end where its length says")]
     MissingComma,
-    /// A message without the colon before its data, or with an annotation that has no key or two colons.
+    /// A message without the colon before its data, or with an annotation that has no key or two
+    /// colons.
     #[error("invalid annotation")]
     InvalidAnnotation,
     /// There are more packets in one piece than the caller allows.
@@ -130,9 +133,11 @@ struct Header {
 }
 
 impl Decoder {
-    /// A decoder that refuses a LEN above `max_length`, and more than `max_packets` packets in one piece.
+    /// A decoder that refuses a LEN above `max_length`, and more than `max_packets` packets in one
+    /// piece.
     ///
-    /// It holds back at most one unfinished packet: four bytes per unit of `max_length`, and a short header.
+    /// It holds back at most one unfinished packet: four bytes per unit of `max_length`, and a
+    /// short header.
     #[must_use]
     pub const fn new(max_length: usize, max_packets: usize) -> Self {
         Self {
@@ -165,7 +170,8 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// Packets before the error have been appended and are good. The error is final: close the session.
+    /// Packets before the error have been appended and are good. The error is final: close the
+    /// session.
     pub fn decode(&mut self, piece: &ByteString, packets: &mut Vec<Packet>) -> Result<(), StreamError> {
         if let Some(error) = self.error {
             return Err(error);
@@ -178,10 +184,11 @@ impl Decoder {
         result
     }
 
-    /// [`Decoder::decode`] for a piece from a JSONP form, where the browser makes CRLF of every LF, also of the one
-    /// after an annotation, after LEN had been computed (§9). If the piece as it is does not bring the stream to a
-    /// boundary, and with its newlines repaired does, then that is how it was meant. Only tried from one boundary to the
-    /// next: a form is a whole payload from every genuine client.
+    /// [`Decoder::decode`] for a piece from a JSONP form, where the browser makes CRLF of every LF,
+    /// also of the one after an annotation, after LEN had been computed (§9). If the piece as it is
+    /// does not bring the stream to a boundary, and with its newlines repaired does, then that is
+    /// how it was meant. Only tried from one boundary to the next: a form is a whole payload from
+    /// every genuine client.
     ///
     /// # Errors
     ///
@@ -196,8 +203,8 @@ impl Decoder {
         self.decode(piece, packets)
     }
 
-    /// Whether this is a row of packets as a browser counts them: in UTF-16, always. The other unit must not help: a character outside of the BMP
-    /// outweighs a line break.
+    /// Whether this is a row of packets as a browser counts them: in UTF-16, always. The other unit
+    /// must not help: a character outside of the BMP outweighs a line break.
     fn is_whole(&self, mut rest: &str) -> bool {
         while !rest.is_empty() {
             let Ok(Some(header)) = Header::read(rest, self.max_length) else {
@@ -243,8 +250,8 @@ impl Decoder {
 }
 
 impl Measure {
-    /// Measures `text`, which begins with the packet and has only grown since the last call. Gives the place of the
-    /// comma that ends it, or `None` if that has not come yet.
+    /// Measures `text`, which begins with the packet and has only grown since the last call. Gives
+    /// the place of the comma that ends it, or `None` if that has not come yet.
     fn advance(&mut self, text: &str, max_length: usize) -> Result<Option<usize>, StreamError> {
         let header = match self.header {
             Some(header) => header,

@@ -7,11 +7,12 @@
 //! xhr-multipart   Content-Type: text/plain LF LF … LF --socketio LF   -
 //! ```
 //!
-//! Follows docs/protocol/legacy-0.6.md §7-9 and docs/protocol/legacy-0.9.md §7-8. xhr-polling and websocket put nothing
-//! around it. String literals are JSON strings in which nothing can end the script: `<`, U+2028 and U+2029 are escaped.
+//! Follows docs/protocol/legacy-0.6.md §7-9 and docs/protocol/legacy-0.9.md §7-8. xhr-polling and
+//! websocket put nothing around it. String literals are JSON strings in which nothing can end the
+//! script: `<`, U+2028 and U+2029 are escaped.
 //!
-//! The chunks of htmlfile are given without their HTTP chunk framing. Write one chunk per payload: browsers of the
-//! time run a script when its chunk is complete.
+//! The chunks of htmlfile are given without their HTTP chunk framing. Write one chunk per payload:
+//! browsers of the time run a script when its chunk is complete.
 
 use alloc::borrow::Cow;
 
@@ -80,7 +81,8 @@ pub enum Family {
 /// `Content-Type` of JSONP answers, in both families.
 pub const JSONP_CONTENT_TYPE: &str = "text/javascript; charset=UTF-8";
 
-/// `Content-Type` of htmlfile streams. Genuine 0.6 names no charset and inherits the page's; this is safer.
+/// `Content-Type` of htmlfile streams. Genuine 0.6 names no charset and inherits the page's; this
+/// is safer.
 pub const HTMLFILE_CONTENT_TYPE: &str = "text/html; charset=UTF-8";
 
 /// `Content-Type` of xhr-multipart streams. The body is neither chunked nor of a known length.
@@ -100,8 +102,8 @@ pub fn write_jsonp(family: Family, index: u64, payload: &str, out: &mut BytesMut
     out.put_slice(b");");
 }
 
-/// Appends the script that answers a refused 0.7-0.9 handshake with `jsonp=`. Its status is 200, or no browser would
-/// run it.
+/// Appends the script that answers a refused 0.7-0.9 handshake with `jsonp=`. Its status is 200, or
+/// no browser would run it.
 pub fn write_jsonp_error(index: u64, message: &str, out: &mut BytesMut) {
     write_callback(Family::Legacy09, index, out);
     out.put_slice(b"new Error(");
@@ -144,14 +146,15 @@ pub fn write_htmlfile(family: Family, payload: &str, out: &mut BytesMut) {
 /// What ends a part of an xhr-multipart stream, wherever it stands.
 const MULTIPART_BOUNDARY: &str = "--socketio";
 
-/// Whether `text`, in a part of an xhr-multipart stream, would end the part and say what stands in the next. A payload is the same for all transports,
-/// so no payload may.
+/// Whether `text`, in a part of an xhr-multipart stream, would end the part and say what stands in
+/// the next. A payload is the same for all transports, so no payload may.
 #[must_use]
 pub fn has_boundary(text: &str) -> bool {
     memchr::memmem::find(text.as_bytes(), MULTIPART_BOUNDARY.as_bytes()).is_some()
 }
 
-/// The JSON, which means what it meant, without the boundary in it. In JSON two hyphens stand only inside of strings.
+/// The JSON, which means what it meant, without the boundary in it. In JSON two hyphens stand only
+/// inside of strings.
 #[must_use]
 pub fn without_boundary(json: &str) -> Cow<'_, str> {
     match has_boundary(json) {
@@ -160,8 +163,9 @@ pub fn without_boundary(json: &str) -> Cow<'_, str> {
     }
 }
 
-/// Appends the part of an xhr-multipart stream that carries `payload`, and the boundary that makes the browser deliver
-/// it. The payload must not [have the boundary](has_boundary) in it, which would end the part there.
+/// Appends the part of an xhr-multipart stream that carries `payload`, and the boundary that makes
+/// the browser deliver it. The payload must not [have the boundary](has_boundary) in it, which
+/// would end the part there.
 pub fn write_multipart(payload: &str, out: &mut BytesMut) {
     out.reserve(payload.len() + 48);
     out.put_slice(b"Content-Type: text/plain\n\n");
@@ -189,14 +193,15 @@ pub enum PostError {
 pub enum Posted {
     /// As the client wrote it.
     Exact(ByteString),
-    /// A browser has made CRLF of its newlines after its lengths were computed; decode it with the `decode_jsonp` of its
-    /// codec.
+    /// A browser has made CRLF of its newlines after its lengths were computed; decode it with the
+    /// `decode_jsonp` of its codec.
     Form(ByteString),
 }
 
 /// Reads the payload of a 0.6 POST: the field `data` of the form; of several the first.
 ///
-/// Whether the newlines are in doubt depends on the transport, which the caller knows: they are with jsonp-polling.
+/// Whether the newlines are in doubt depends on the transport, which the caller knows: they are
+/// with jsonp-polling.
 ///
 /// # Errors
 ///
@@ -209,8 +214,9 @@ pub fn read_data_form(body: &Bytes) -> Result<ByteString, PostError> {
     }
 }
 
-/// Reads the payload of a 0.7-0.9 jsonp-polling POST: the field `d` of the form, which is a JSON string since 0.8.6 and
-/// raw before. A payload never begins with a quote, so the first character tells.
+/// Reads the payload of a 0.7-0.9 jsonp-polling POST: the field `d` of the form, which is a JSON
+/// string since 0.8.6 and raw before. A payload never begins with a quote, so the first character
+/// tells.
 ///
 /// # Errors
 ///

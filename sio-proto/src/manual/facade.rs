@@ -2,7 +2,8 @@
 //!
 //! # A server is a value
 //!
-//! It is made from settings, a secret and a generator of random bytes, and does nothing by itself. Time is what the caller says it is:
+//! It is made from settings, a secret and a generator of random bytes, and does nothing by itself.
+//! Time is what the caller says it is:
 //!
 //! ```
 //! use sio_proto::server::Server;
@@ -19,8 +20,10 @@
 //!
 //! # Connections, and what comes of their bytes
 //!
-//! An accepted connection gets a name, a [`LinkId`](crate::LinkId). What it says is handed over as it comes, in pieces of any size. What has to be done is then asked for
-//! until there is nothing more. That is the whole contract: **after every call that takes the time, take the outputs until there are none.**
+//! An accepted connection gets a name, a [`LinkId`](crate::LinkId). What it says is handed over as
+//! it comes, in pieces of any size. What has to be done is then asked for until there is nothing
+//! more. That is the whole contract: **after every call that takes the time, take the outputs until
+//! there are none.**
 //!
 //! ```
 //! # use sio_proto::server::{Output, Peer, Server};
@@ -44,19 +47,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Output::End`](crate::server::Output::End) says that a connection is to be closed when what was said before is written; its name means nothing any more.
-//! [`Output::Request`](crate::server::Output::Request) is a request that is not Socket.IO's: answer it with [`Server::respond`](crate::server::Server::respond), then or later.
+//! [`Output::End`](crate::server::Output::End) says that a connection is to be closed when what was
+//! said before is written; its name means nothing any more.
+//! [`Output::Request`](crate::server::Output::Request) is a request that is not Socket.IO's: answer
+//! it with [`Server::respond`](crate::server::Server::respond), then or later.
 //!
-//! The head of a websocket's handshake and the first packet are two outputs. Write them apart, with a moment between them in which the peer is woken: clients that
-//! begin to listen when the websocket is open lose what they read together with the head.
+//! The head of a websocket's handshake and the first packet are two outputs. Write them apart, with
+//! a moment between them in which the peer is woken: clients that begin to listen when the
+//! websocket is open lose what they read together with the head.
 //!
-//! Answers have no `Date` until [`Server::set_date`](crate::server::Server::set_date) says one: a value has no calendar. Who has a clock calls it each second
-//! (RFC 9110 §6.6.1).
+//! Answers have no `Date` until [`Server::set_date`](crate::server::Server::set_date) says one: a
+//! value has no calendar. Who has a clock calls it each second (RFC 9110 §6.6.1).
 //!
 //! # What the user has to see
 //!
-//! A [`Delivery`](crate::server::Delivery) is something for the application. A client that asks for a namespace waits until it is accepted or refused. An event has a name and
-//! arguments, which are JSON still and were checked. What the application does goes to the [`Shard`](crate::server::Shard) inside the facade:
+//! A [`Delivery`](crate::server::Delivery) is something for the application. A client that asks for
+//! a namespace waits until it is accepted or refused. An event has a name and arguments, which are
+//! JSON still and were checked. What the application does goes to the
+//! [`Shard`](crate::server::Shard) inside the facade:
 //!
 //! ```
 //! # use sio_proto::server::{Command, Delivery, Message, Output, Peer, Server, Target};
@@ -107,8 +115,9 @@
 //!
 //! # Time
 //!
-//! Heartbeats, timeouts and the ends of polls are one deadline to the caller. Wait for bytes no longer than until
-//! [`next_timeout`](crate::server::Server::next_timeout), then call [`handle_timeout`](crate::server::Server::handle_timeout); earlier is harmless, later is late.
+//! Heartbeats, timeouts and the ends of polls are one deadline to the caller. Wait for bytes no
+//! longer than until [`next_timeout`](crate::server::Server::next_timeout), then call
+//! [`handle_timeout`](crate::server::Server::handle_timeout); earlier is harmless, later is late.
 //!
 //! ```
 //! # use sio_proto::server::{Output, Peer, Server};
@@ -131,17 +140,23 @@
 //!
 //! # Sockets that are full
 //!
-//! Write what is to be written at once. If the operating system does not take it all, keep the rest, and say so with
-//! [`handle_blocked`](crate::server::Server::handle_blocked): from then on packets wait in their session, where they are bounded together with what you keep
-//! ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)). Say it again whenever some of the rest is written: a peer that takes nothing for as long as a heartbeat may take is cut off. Do
-//! not read from it either, once [`wants_bytes`](crate::server::Server::wants_bytes) says so. When the rest is written, [`handle_drained`](crate::server::Server::handle_drained) lets them out. Who is never full is
-//! never spoken of.
+//! Write what is to be written at once. If the operating system does not take it all, keep the
+//! rest, and say so with [`handle_blocked`](crate::server::Server::handle_blocked): from then on
+//! packets wait in their session, where they are bounded together with what you keep
+//! ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)). Say it again whenever some of
+//! the rest is written: a peer that takes nothing for as long as a heartbeat may take is cut off.
+//! Do not read from it either, once [`wants_bytes`](crate::server::Server::wants_bytes) says so.
+//! When the rest is written, [`handle_drained`](crate::server::Server::handle_drained) lets them
+//! out. Who is never full is never spoken of.
 //!
 //! # The end
 //!
-//! A connection that the peer has closed, or that has failed, is reported with [`handle_closed`](crate::server::Server::handle_closed); the application hears of it as
-//! [`Delivery::Disconnect`](crate::server::Delivery::Disconnect). A server that goes away gives its shard the command [`Drain`](crate::server::Command::Drain), or
-//! [`Shutdown`](crate::server::Command::Shutdown) if there is no time, and runs on until no session is left.
+//! A connection that the peer has closed, or that has failed, is reported with
+//! [`handle_closed`](crate::server::Server::handle_closed); the application hears of it as
+//! [`Delivery::Disconnect`](crate::server::Delivery::Disconnect). A server that goes away gives its
+//! shard the command [`Drain`](crate::server::Command::Drain), or
+//! [`Shutdown`](crate::server::Command::Shutdown) if there is no time, and runs on until no session
+//! is left.
 //!
 //! # The whole
 //!

@@ -1,10 +1,13 @@
-//! Part 2: the shard. Requests, messages, packets and commands, for those who have an HTTP server already, or several cores. The repository's
-//! `examples/src/bin/foreign-http.rs` is a whole program of it, with hyper and tungstenite.
+//! Part 2: the shard. Requests, messages, packets and commands, for those who have an HTTP server
+//! already, or several cores. The repository's `examples/src/bin/foreign-http.rs` is a whole
+//! program of it, with hyper and tungstenite.
 //!
 //! # Links, requests and answers
 //!
-//! A [`LinkId`](crate::LinkId) is the caller's name for a place that bytes can go to: a request that waits for its answer, a websocket. Put a parsed request together by hand, and it may be
-//! one of another library. The answer is a [`Write`](crate::server::Write) for its link. It may come at once, or much later: that is what a poll is.
+//! A [`LinkId`](crate::LinkId) is the caller's name for a place that bytes can go to: a request
+//! that waits for its answer, a websocket. Put a parsed request together by hand, and it may be one
+//! of another library. The answer is a [`Write`](crate::server::Write) for its link. It may come at
+//! once, or much later: that is what a poll is.
 //!
 //! ```
 //! use sio_proto::http::{Method, Request as Head};
@@ -59,9 +62,11 @@
 //!
 //! # Websockets of another library
 //!
-//! A request that becomes a websocket is answered with [`Write::Upgrade`](crate::server::Write::Upgrade): what the 101 has to say, and which
-//! [`Wire`](crate::wire::Wire) its messages are in. What the other library reads goes through a [`WireDecoder`](crate::wire::WireDecoder) into packets; what it is to write is the
-//! payload of a [`Frame`](crate::Frame).
+//! A request that becomes a websocket is answered with
+//! [`Write::Upgrade`](crate::server::Write::Upgrade): what the 101 has to say, and which
+//! [`Wire`](crate::wire::Wire) its messages are in. What the other library reads goes through a
+//! [`WireDecoder`](crate::wire::WireDecoder) into packets; what it is to write is the payload of a
+//! [`Frame`](crate::Frame).
 //!
 //! ```
 //! # use sio_proto::http::{Method, Request as Head};
@@ -100,9 +105,10 @@
 //!
 //! # Several shards
 //!
-//! A shard is a whole server, and several stand side by side, one per core, each behind a mutex of its own. They share settings and key, and have different numbers. The id of a session says
-//! in which it lives, so that a [`Router`](crate::server::Router) finds it without looking into any. What concerns everybody is a [`Command`](crate::server::Command) that each shard
-//! gets once:
+//! A shard is a whole server, and several stand side by side, one per core, each behind a mutex of
+//! its own. They share settings and key, and have different numbers. The id of a session says in
+//! which it lives, so that a [`Router`](crate::server::Router) finds it without looking into any.
+//! What concerns everybody is a [`Command`](crate::server::Command) that each shard gets once:
 //!
 //! ```
 //! # use sio_proto::http::{Method, Request as Head};
@@ -151,7 +157,10 @@
 //! | bodies of polls: [`Response::take_body`](crate::server::Response::take_body) | `flush_ready`, of a bounded number of links |
 //! | the user's code, dropping what is in [`Outputs::released`](crate::server::Outputs), writing to sockets | neither of these, ever |
 //!
-//! Time is per shard: each has a [`next_timeout`](crate::server::Shard::next_timeout) of its own, and must not be told of a time before one that it was told of already, whichever thread
-//! read the clock. Links are per shard, too: a connection whose next request belongs elsewhere is gone for the shard that it was known to.
+//! Time is per shard: each has a [`next_timeout`](crate::server::Shard::next_timeout) of its own,
+//! and must not be told of a time before one that it was told of already, whichever thread read the
+//! clock. Links are per shard, too: a connection whose next request belongs elsewhere is gone for
+//! the shard that it was known to.
 //!
-//! `sio-app` is all of this, done: its `Exchange` for requests of other HTTP servers, its `Connection` for sockets.
+//! `sio-app` is all of this, done: its `Exchange` for requests of other HTTP servers, its
+//! `Connection` for sockets.

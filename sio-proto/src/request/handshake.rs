@@ -26,7 +26,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Whether it is on the same machine: its address is one of loopback, which the operating system lets nobody else have. The link was then accepted on an address of loopback, too.
+    /// Whether it is on the same machine: its address is one of loopback, which the operating
+    /// system lets nobody else have. The link was then accepted on an address of loopback, too.
     /// False where the address is not known.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
@@ -34,8 +35,8 @@ impl Peer {
             .is_some_and(|address| address.ip().to_canonical().is_loopback())
     }
 
-    /// The network that one client is taken to come from: an address of version 4, or the first 64 bits of one of version 6, of which a host has
-    /// many and changes them.
+    /// The network that one client is taken to come from: an address of version 4, or the first 64
+    /// bits of one of version 6, of which a host has many and changes them.
     pub(crate) fn network(&self) -> Option<IpAddr> {
         Some(match self.address?.ip().to_canonical() {
             IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
@@ -44,7 +45,8 @@ impl Peer {
     }
 }
 
-/// A value of the caller's own that comes with a request, such as what the middleware of a web framework has found out about it.
+/// A value of the caller's own that comes with a request, such as what the middleware of a web
+/// framework has found out about it.
 pub type Extension = Arc<dyn Any + Send + Sync>;
 
 /// Which generation of the wire a session speaks.
@@ -84,7 +86,8 @@ impl fmt::Display for Generation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportKind {
-    /// Long polling. Sessions of Engine.IO count here if they poll with JSONP, too: to them it is one transport.
+    /// Long polling. Sessions of Engine.IO count here if they poll with JSONP, too: to them it is
+    /// one transport.
     Polling,
     /// Polling by scripts, in the generations that give it a name of its own: 0.6 to 0.9.
     JsonpPolling,
@@ -109,8 +112,8 @@ impl TransportKind {
         Self::Flashsocket,
     ];
 
-    /// As operators name it: `"polling"`, `"jsonp-polling"`, `"htmlfile"`, `"xhr-multipart"`, `"websocket"`, `"flashsocket"`. Of sessions of
-    /// Engine.IO it is `"polling"` or `"websocket"`.
+    /// As operators name it: `"polling"`, `"jsonp-polling"`, `"htmlfile"`, `"xhr-multipart"`,
+    /// `"websocket"`, `"flashsocket"`. Of sessions of Engine.IO it is `"polling"` or `"websocket"`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -123,7 +126,8 @@ impl TransportKind {
         }
     }
 
-    /// Whether each answer takes one request, so that between two of them there is no way to the client.
+    /// Whether each answer takes one request, so that between two of them there is no way to the
+    /// client.
     pub(crate) const fn is_polling(self) -> bool {
         matches!(self, Self::Polling | Self::JsonpPolling)
     }
@@ -162,17 +166,20 @@ impl fmt::Display for TransportKind {
     }
 }
 
-/// What a session keeps of the request that opened it: the target, and of the header fields those that fit into
-/// [`Config::max_handshake_bytes`](crate::Config::max_handshake_bytes). They are copied out of the receive buffer into one allocation, so that an idle session
-/// does not keep the buffer alive.
+/// What a session keeps of the request that opened it: the target, and of the header fields those
+/// that fit into [`Config::max_handshake_bytes`](crate::Config::max_handshake_bytes). They are
+/// copied out of the receive buffer into one allocation, so that an idle session does not keep the
+/// buffer alive.
 ///
-/// Header fields beyond the limit are left out whole, never cut ([`Handshake::left_out`]). The fields of
-/// [`Config::handshake_headers`](crate::Config::handshake_headers) come first, so they are the last to be left out. The hook that decides about a request sees all of them.
+/// Header fields beyond the limit are left out whole, never cut ([`Handshake::left_out`]). The
+/// fields of [`Config::handshake_headers`](crate::Config::handshake_headers) come first, so they
+/// are the last to be left out. The hook that decides about a request sees all of them.
 pub struct Handshake {
     text: Box<str>,
     /// Ends of the target, then of each header's name and value, as offsets into `text`.
     ends: Box<[u32]>,
-    /// The pairs of the query as a JSON object, for clients that have nothing else to say for themselves.
+    /// The pairs of the query as a JSON object, for clients that have nothing else to say for
+    /// themselves.
     query_object: Option<ByteString>,
     /// The keys of the query that are the protocol's own; none where the query is no [`Auth`].
     parameters: &'static [&'static str],
@@ -186,10 +193,12 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// Copies what is kept of `request`. `parameters` are the keys of the query that are the protocol's own: the others become the
-    /// [object](Self::query_object), unless there are no such keys.
+    /// Copies what is kept of `request`. `parameters` are the keys of the query that are the
+    /// protocol's own: the others become the [object](Self::query_object), unless there are no such
+    /// keys.
     ///
-    /// What it costs grows with the length of the head, which [`http::Limits`] bound, so it is for where no lock is held.
+    /// What it costs grows with the length of the head, which [`http::Limits`] bound, so it is for
+    /// where no lock is held.
     pub(crate) fn new(config: &Config, request: &Request, issued: Time, parameters: &'static [&'static str]) -> Self {
         let Request {
             http, peer, extension, ..
@@ -233,8 +242,9 @@ impl Handshake {
         self.left_out as usize
     }
 
-    /// The pairs of the query as one JSON object, of equal keys the last, without those that are the protocol's own. `None` if there are none, and for
-    /// clients that say who they are with a CONNECT: those of 3.0 and later, and of 0.6.
+    /// The pairs of the query as one JSON object, of equal keys the last, without those that are
+    /// the protocol's own. `None` if there are none, and for clients that say who they are with a
+    /// CONNECT: those of 3.0 and later, and of 0.6.
     #[must_use]
     pub const fn query_object(&self) -> Option<&ByteString> {
         self.query_object.as_ref()
@@ -268,7 +278,8 @@ impl Handshake {
             .map(|(_, value)| value)
     }
 
-    /// All headers that are kept, in the order in which they came. Only those are whose values are UTF-8.
+    /// All headers that are kept, in the order in which they came. Only those are whose values are
+    /// UTF-8.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.ends.windows(3).step_by(2).map(|w| {
             let [start, middle, end] = [w[0] as usize, w[1] as usize, w[2] as usize];
@@ -292,7 +303,8 @@ struct Kept {
     left_out: u32,
 }
 
-/// Chooses the fields that fit: first those that the config names, in its order, then the others in theirs.
+/// Chooses the fields that fit: first those that the config names, in its order, then the others in
+/// theirs.
 fn kept_fields(config: &Config, headers: &http::Headers) -> Kept {
     let fields: Vec<_> = text_fields(headers).collect();
     let cost = |(name, value): (&str, &str)| name.len() + value.len() + 2 * size_of::<u32>();
@@ -329,14 +341,16 @@ pub enum Auth {
     None,
     /// A JSON object, as the CONNECT of a client of 3.0 or later carried it.
     Payload(ByteString),
-    /// Queries: that of the handshake, and this one of the CONNECT, raw and perhaps empty; of clients before 3.0. As an object they are
-    /// [made](Auth::to_json) when somebody asks, because a client may send as many CONNECTs as it likes.
+    /// Queries: that of the handshake, and this one of the CONNECT, raw and perhaps empty; of
+    /// clients before 3.0. As an object they are [made](Auth::to_json) when somebody asks, because
+    /// a client may send as many CONNECTs as it likes.
     Query(ByteString),
 }
 
 impl Auth {
-    /// One JSON object, if anything was said. `handshake` is that of the session. Cheap unless the CONNECT had a query of its own: then the cost grows with the
-    /// length of both queries, so ask where no lock is held.
+    /// One JSON object, if anything was said. `handshake` is that of the session. Cheap unless the
+    /// CONNECT had a query of its own: then the cost grows with the length of both queries, so ask
+    /// where no lock is held.
     #[must_use]
     pub fn to_json(&self, handshake: &Handshake) -> Option<ByteString> {
         match self {
@@ -356,8 +370,8 @@ impl Auth {
     }
 }
 
-/// The pairs of raw queries as one JSON object, without the keys that are the protocol's own; `None` if nothing is left. Of equal keys the
-/// last one counts.
+/// The pairs of raw queries as one JSON object, without the keys that are the protocol's own;
+/// `None` if nothing is left. Of equal keys the last one counts.
 pub(crate) fn query_object(queries: &[&str], without: &[&str]) -> Option<ByteString> {
     let queries: Vec<_> = queries.iter().map(|query| http::Query::new(*query)).collect();
     let pairs = queries.iter().flat_map(http::Query::iter);

@@ -1,6 +1,8 @@
-//! What a request is, as far as a config serves it: found out once, under no lock, and kept beside the request.
+//! What a request is, as far as a config serves it: found out once, under no lock, and kept beside
+//! the request.
 //!
-//! Everybody who has to know reads the [`Kind`]: the router, who decodes the body, the shard. Nobody asks the target again.
+//! Everybody who has to know reads the [`Kind`]: the router, who decodes the body, the shard.
+//! Nobody asks the target again.
 
 use super::Peer;
 use super::stranger::{Reach, Strangeness, Verdicts};
@@ -32,12 +34,13 @@ pub(crate) enum Kind {
 impl Kind {
     /// Says what a request is.
     ///
-    /// A generation that is not served answers as a server without it: everything under the prefix is then an Engine.IO request, refused for
-    /// its missing transport. So is a path below the prefix that has a `transport`: the prefix test of genuine servers looks no further
+    /// A generation that is not served answers as a server without it: everything under the prefix
+    /// is then an Engine.IO request, refused for its missing transport. So is a path below the
+    /// prefix that has a `transport`: the prefix test of genuine servers looks no further
     /// (docs/protocol/engine-io.md §1).
     ///
-    /// The cost before any limit but those of [`http::Limits`]: one walk over the header fields, one over the query, a few over the path.
-    /// Nothing is allocated.
+    /// The cost before any limit but those of [`http::Limits`]: one walk over the header fields,
+    /// one over the query, a few over the path. Nothing is allocated.
     pub(crate) fn of(config: &Config, request: &http::Request) -> Self {
         let (head, upgrade) = head_of(request);
         let target = head.target;
@@ -106,8 +109,9 @@ impl Kind {
         }
     }
 
-    /// Whether it may turn out to open a session, be it that the session which it seems to name is not one: what stands in the place of an
-    /// id may be a timestamp, and a beacon may be a handshake.
+    /// Whether it may turn out to open a session, be it that the session which it seems to name is
+    /// not one: what stands in the place of an id may be a timestamp, and a beacon may be a
+    /// handshake.
     pub(crate) const fn may_open(&self, method: http::Method) -> bool {
         match self {
             Self::Engine { route, .. } => route.sid.is_none() && matches!(method, http::Method::Get),
@@ -124,7 +128,8 @@ impl Kind {
         }
     }
 
-    /// Whether every page can run its answer, a script or a page of scripts, or send its body, the form of a JSONP client.
+    /// Whether every page can run its answer, a script or a page of scripts, or send its body, the
+    /// form of a JSONP client.
     pub(crate) fn reach(&self) -> Reach {
         let is_script = match self {
             Self::Engine { route, .. } => route.jsonp.is_some() && route.transport == EngineTransport::Polling,
@@ -153,8 +158,9 @@ impl Kind {
     }
 }
 
-/// Whether a target that a path covers is that path without its final slash. If its query says nothing of Engine.IO it is the application's
-/// own, as with genuine servers, which look at the slash alone.
+/// Whether a target that a path covers is that path without its final slash. If its query says
+/// nothing of Engine.IO it is the application's own, as with genuine servers, which look at the
+/// slash alone.
 fn is_bare(path: &str, target: &str) -> bool {
     !matches!(target.as_bytes().get(path.len()), Some(b'/'))
 }
@@ -163,14 +169,17 @@ fn is_bare(path: &str, target: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Findings {
     pub(crate) kind: Kind,
-    /// Why it is refused for where it comes from, if it is. Where nothing depends on it, it counts as refused.
+    /// Why it is refused for where it comes from, if it is. Where nothing depends on it, it counts
+    /// as refused.
     pub(crate) stranger: Option<Strangeness>,
-    /// The same if its answer turns out to be a script, although it does not say so: the session says it then.
+    /// The same if its answer turns out to be a script, although it does not say so: the session
+    /// says it then.
     pub(crate) script_stranger: Option<Strangeness>,
 }
 
 impl Findings {
-    /// The cost is that of [`Kind::of`], and one more walk over the header fields where not all pages are allowed.
+    /// The cost is that of [`Kind::of`], and one more walk over the header fields where not all
+    /// pages are allowed.
     pub(crate) fn of(config: &Config, request: &http::Request, peer: &Peer) -> Self {
         let kind = Kind::of(config, request);
         let verdicts = match kind {

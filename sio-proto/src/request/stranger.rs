@@ -1,11 +1,13 @@
-//! Who may ask at all: whether the host that a request names is one of ours, and whether its page may open sessions.
+//! Who may ask at all: whether the host that a request names is one of ours, and whether its page
+//! may open sessions.
 //!
 //! ```text
 //!   Host ──► one of ours? ──► Origin? ── yes ──► allowed?
 //!                               └── no ──► a script? ── no ──► passes: no other page can read the answer
 //!                                             └── yes ──► Referer, Sec-Fetch-Site: do they name an allowed page?
 //! ```
-//! The header fields are walked once, for those that say something about it. Where all pages are allowed and all hosts are ours nothing is looked at.
+//! The header fields are walked once, for those that say something about it. Where all pages are
+//! allowed and all hosts are ours nothing is looked at.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -19,7 +21,8 @@ use crate::{Config, Hosts, Origins, http};
 /// How much of a name is kept of what a stranger says, in bytes.
 const KEPT_BYTES: usize = 128;
 
-/// A request that is refused for where it comes from, as far as it says. What is kept of it is short and printable, so that it can be logged.
+/// A request that is refused for where it comes from, as far as it says. What is kept of it is
+/// short and printable, so that it can be logged.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Stranger {
     /// Why.
@@ -43,7 +46,8 @@ pub enum Strangeness {
 }
 
 impl Strangeness {
-    /// What is wrong, and which setting decides it, for whoever runs the server. It tells nothing of the values that are set.
+    /// What is wrong, and which setting decides it, for whoever runs the server. It tells nothing
+    /// of the values that are set.
     #[must_use]
     pub const fn explain(self) -> &'static str {
         match self {
@@ -76,13 +80,16 @@ impl fmt::Debug for Stranger {
 /// What the answer to a request is to a page of another site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Nothing: such a page can neither read it nor send the request without saying where it comes from.
+    /// Nothing: such a page can neither read it nor send the request without saying where it comes
+    /// from.
     Closed,
-    /// A script, a page of scripts, or the answer to a form: every page can ask for it, and read a script.
+    /// A script, a page of scripts, or the answer to a form: every page can ask for it, and read a
+    /// script.
     Script,
 }
 
-/// Whether every page may open sessions: by the origins, or by the CORS headers that go with those of the same host.
+/// Whether every page may open sessions: by the origins, or by the CORS headers that go with those
+/// of the same host.
 pub(crate) fn is_open(config: &Config) -> bool {
     match &config.origins {
         Origins::SameHost => config.cors.as_ref().is_some_and(crate::Cors::is_open),
@@ -90,7 +97,8 @@ pub(crate) fn is_open(config: &Config) -> bool {
     }
 }
 
-/// Whether a request may be served, as far as its host and its page decide: what is wrong with it, for each reach of its answer.
+/// Whether a request may be served, as far as its host and its page decide: what is wrong with it,
+/// for each reach of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Verdicts {
     pub(crate) closed: Option<Strangeness>,
@@ -104,7 +112,8 @@ impl Verdicts {
         script: Some(Strangeness::Origin),
     };
 
-    /// The cost before any limit but those of [`http::Limits`]: one walk over the header fields, and a comparison with each pattern of the config.
+    /// The cost before any limit but those of [`http::Limits`]: one walk over the header fields,
+    /// and a comparison with each pattern of the config.
     pub(crate) fn of(config: &Config, request: &http::Request, peer: &Peer) -> Self {
         let both = |why| Self {
             closed: why,
@@ -174,7 +183,8 @@ impl<'a> Said<'a> {
                 6 if name.eq_ignore_ascii_case(b"origin") => &mut said.origin,
                 7 if name.eq_ignore_ascii_case(b"referer") => &mut said.referer,
                 14 if name.eq_ignore_ascii_case(b"sec-fetch-site") => &mut said.fetch_site,
-                // The drafts of WebSocket before RFC 6455 have it in a field of their own (docs/protocol/legacy-0.9.md §9).
+                // The drafts of WebSocket before RFC 6455 have it in a field of their own
+                // (docs/protocol/legacy-0.9.md §9).
                 20 if name.eq_ignore_ascii_case(b"sec-websocket-origin") => &mut said.origin,
                 _ => continue,
             };
@@ -230,7 +240,8 @@ const fn refused(allowed: bool) -> Option<Strangeness> {
     if allowed { None } else { Some(Strangeness::Origin) }
 }
 
-/// Whether an origin is that of the host which a request is for. Ports that are missing are the scheme's.
+/// Whether an origin is that of the host which a request is for. Ports that are missing are the
+/// scheme's.
 fn is_same_host(origin: &str, host: &str, secure: bool) -> bool {
     let (Some(page), Some(host)) = (Parts::of(origin), Host::of(host)) else {
         return false;
@@ -259,7 +270,8 @@ fn without_path(referer: &[u8]) -> &[u8] {
     }
 }
 
-/// The first bytes of what a stranger says, with a `?` for what does not belong into a line of a log.
+/// The first bytes of what a stranger says, with a `?` for what does not belong into a line of a
+/// log.
 fn printable(bytes: &[u8]) -> String {
     let kept = bytes.get(..KEPT_BYTES).unwrap_or(bytes);
     let mut text: String = kept
@@ -276,7 +288,8 @@ fn printable(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// The origin of a page is what stands before its path, and user names do not make another host of it.
+    /// The origin of a page is what stands before its path, and user names do not make another host
+    /// of it.
     #[test]
     fn pages_have_origins() {
         for (page, origin) in [

@@ -1,12 +1,14 @@
-//! Who may open a session: one value that starts as "nobody asked", and the permits that are made from it.
+//! Who may open a session: one value that starts as "nobody asked", and the permits that are made
+//! from it.
 //!
 //! ```text
 //!   Request ── origin allowed? ── application: Allowed? ─► Admitted ── room? not going away? ─► Permit ─► Core::open_session
 //!                    │                    │                                  │
 //!                  Denied               Denied                             (none): the generation's own 503
 //! ```
-//! There is no other way to a session: [`Core::open_session`] wants a [`Permit`], and only [`Core::permit`] makes one. A route that forgets to
-//! ask does not compile; a caller that forgets to say [`Admission::Allowed`] is refused.
+//! There is no other way to a session: [`Core::open_session`] wants a [`Permit`], and only
+//! [`Core::permit`] makes one. A route that forgets to ask does not compile; a caller that forgets
+//! to say [`Admission::Allowed`] is refused.
 
 use alloc::sync::Arc;
 
@@ -18,15 +20,16 @@ use crate::Time;
 /// A request to which neither its origin nor the application is an obstacle.
 pub(crate) struct Admitted<'a>(&'a Request);
 
-/// Leave to open one session, which has been counted, and what that session keeps of its request. It is used up by opening the session; one that is not would
-/// be counted for ever.
+/// Leave to open one session, which has been counted, and what that session keeps of its request.
+/// It is used up by opening the session; one that is not would be counted for ever.
 #[must_use]
 pub(crate) struct Permit(Arc<Handshake>);
 
 /// Why a request may not open a session.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Denied<'a> {
-    /// Its host is none of ours, or the page that it comes from may not ([`Config::hosts`](crate::Config::hosts), [`Config::origins`](crate::Config::origins)).
+    /// Its host is none of ours, or the page that it comes from may not
+    /// ([`Config::hosts`](crate::Config::hosts), [`Config::origins`](crate::Config::origins)).
     Origin,
     /// The application has said so, with this message; `None` if it was not asked.
     Application(Option<&'a ByteString>),
@@ -47,8 +50,8 @@ impl Request {
 }
 
 impl Core {
-    /// Leave to open a session; `None` when there may be no more, or when the server is going away. It counts the session, and ends others that have joined nothing
-    /// if that makes room.
+    /// Leave to open a session; `None` when there may be no more, or when the server is going away.
+    /// It counts the session, and ends others that have joined nothing if that makes room.
     pub(crate) fn permit(&mut self, now: Time, admitted: Admitted<'_>, out: &mut Outputs) -> Option<Permit> {
         if self.is_shutting_down() {
             return None;

@@ -1,7 +1,8 @@
 //! Bytes that wait for peers, of all sessions of a server together.
 //!
-//! The shards of a server share one [`Budget`], and so does whoever writes for them. It is two numbers and no lock. A session that is written
-//! to as fast as it is sent to never touches it: only what waits is charged, because a link is blocked or there is no link.
+//! The shards of a server share one [`Budget`], and so does whoever writes for them. It is two
+//! numbers and no lock. A session that is written to as fast as it is sent to never touches it:
+//! only what waits is charged, because a link is blocked or there is no link.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -40,8 +41,8 @@ impl Budget {
         self.used() > self.max
     }
 
-    /// Replaces one charge by another: so many bytes waited, and so many do now. It is never refused; whoever charges asks
-    /// [`Budget::is_exceeded`] and acts upon it.
+    /// Replaces one charge by another: so many bytes waited, and so many do now. It is never
+    /// refused; whoever charges asks [`Budget::is_exceeded`] and acts upon it.
     pub fn recharge(&self, before: usize, after: usize) {
         if after > before {
             self.used.fetch_add(after - before, Ordering::Relaxed);
@@ -60,8 +61,8 @@ impl Budget {
         self.shards.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// What one shard may use before it has to give something back when the whole is exceeded. An eighth is kept free, so that the search for
-    /// what to give back is not made for each message.
+    /// What one shard may use before it has to give something back when the whole is exceeded. An
+    /// eighth is kept free, so that the search for what to give back is not made for each message.
     pub(super) fn share(&self) -> usize {
         (self.max - self.max / 8) / self.shards.load(Ordering::Relaxed).max(1)
     }

@@ -1,5 +1,6 @@
-//! What an operator wants to know of a shard: how many sessions there are and have been, by generation and transport, so that it shows when the last
-//! old client is gone; how sessions ended, who was refused and why, and how long queues have become.
+//! What an operator wants to know of a shard: how many sessions there are and have been, by
+//! generation and transport, so that it shows when the last old client is gone; how sessions ended,
+//! who was refused and why, and how long queues have become.
 
 use super::{Generation, Reason, Session, TransportKind};
 
@@ -8,8 +9,9 @@ use super::{Generation, Reason, Session, TransportKind};
 pub struct Count {
     /// How many there are.
     pub current: u32,
-    /// How many there have been since the start. A session counts once for each change to this transport, and for being opened on it;
-    /// until it has opened a transport, one of 0.7-0.9 counts as polling.
+    /// How many there have been since the start. A session counts once for each change to this
+    /// transport, and for being opened on it; until it has opened a transport, one of 0.7-0.9
+    /// counts as polling.
     pub total: u64,
 }
 
@@ -29,7 +31,8 @@ pub struct Counters {
     refused: [u64; Refused::ALL.len()],
     /// Packets that have come.
     pub packets_in: u64,
-    /// Most packets that have waited for one session at once, of those that have left it since, or were more than may wait.
+    /// Most packets that have waited for one session at once, of those that have left it since, or
+    /// were more than may wait.
     pub most_queued_packets: usize,
     /// The same in bytes.
     pub most_queued_bytes: usize,

@@ -15,9 +15,10 @@ use crate::{SessionKey, Sid, SocketKey, WireId};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// A client asks to join a namespace. The user answers, now or later, with [`Shard::accept`](super::Shard::accept) or
-    /// [`Shard::refuse`](super::Shard::refuse); until then the socket gets and sends nothing. The namespace need not exist: whether it does is
-    /// the user's decision (static names, patterns, functions).
+    /// A client asks to join a namespace. The user answers, now or later, with
+    /// [`Shard::accept`](super::Shard::accept) or [`Shard::refuse`](super::Shard::refuse); until
+    /// then the socket gets and sends nothing. The namespace need not exist: whether it does is the
+    /// user's decision (static names, patterns, functions).
     Connect {
         /// The socket that would be connected.
         socket: SocketKey,
@@ -51,7 +52,8 @@ pub enum Delivery {
         /// The id to acknowledge with, if the client wants that.
         ack: Option<u64>,
     },
-    /// An acknowledgement asked for with [`AckRequest`](super::AckRequest), or why there will be none.
+    /// An acknowledgement asked for with [`AckRequest`](super::AckRequest), or why there will be
+    /// none.
     Ack {
         /// From whom.
         socket: SocketKey,
@@ -68,19 +70,23 @@ pub enum Delivery {
         reason: Reason,
         /// Whether it had been accepted; if not, the user's decision is not awaited any more.
         connected: bool,
-        /// The rooms that it was in until now, the one of its own id not among them. Their other members are still there.
+        /// The rooms that it was in until now, the one of its own id not among them. Their other
+        /// members are still there.
         rooms: Vec<ByteString>,
     },
-    /// The server drains ([`Command::Drain`](super::Command::Drain)), and it is this socket's turn to go. The user answers, now or later, with
-    /// [`Shard::release`](super::Shard::release) when nothing is under way for it; until then, but not for ever, its session works as before.
+    /// The server drains ([`Command::Drain`](super::Command::Drain)), and it is this socket's turn
+    /// to go. The user answers, now or later, with [`Shard::release`](super::Shard::release) when
+    /// nothing is under way for it; until then, but not for ever, its session works as before.
     Leaving {
         /// Which.
         socket: SocketKey,
     },
-    /// A request was refused for where it comes from, and has had its answer. For logs, at a limited rate: everybody can send such requests.
+    /// A request was refused for where it comes from, and has had its answer. For logs, at a
+    /// limited rate: everybody can send such requests.
     Stranger(Box<Stranger>),
-    /// A client of the plain-message transports sent a payload that its session's codec could not read to its end. Told once per session, the first
-    /// time: most likely the client speaks another codec's wire.
+    /// A client of the plain-message transports sent a payload that its session's codec could not
+    /// read to its end. Told once per session, the first time: most likely the client speaks
+    /// another codec's wire.
     Garbled {
         /// Whose client.
         socket: SocketKey,

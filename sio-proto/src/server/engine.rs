@@ -1,4 +1,5 @@
-//! A session of Engine.IO 3 and 4: transports, upgrade, heartbeat, closing (docs/protocol/engine-io.md §4-§8, §12).
+//! A session of Engine.IO 3 and 4: transports, upgrade, heartbeat, closing
+//! (docs/protocol/engine-io.md §4-§8, §12).
 //!
 //! ```text
 //!             GET ?transport=polling                 websocket, 2probe        5
@@ -7,16 +8,19 @@
 //!      │                                  └───────────────────────────────┘             │
 //!      └──── GET ?transport=websocket ─────────────────────────────────────────────────►│
 //! ```
-//! One machine for both revisions. Where they differ it asks [`Revision`], once for each difference: who pings, what an open packet
-//! says, what a POST may be, whether a namespace is joined without asking. How bodies and messages are written is in
-//! [`bodies`].
+//! One machine for both revisions. Where they differ it asks [`Revision`], once for each
+//! difference: who pings, what an open packet says, what a POST may be, whether a namespace is
+//! joined without asking. How bodies and messages are written is in [`bodies`].
 //!
-//! Here are the state, packets and the heartbeat; [`handshake`] is requests and opening, [`polling`] GETs and POSTs, [`upgrade`] the
-//! candidate and the switch, [`sockets`] what the user decides and sends, [`closing`] the end.
+//! Here are the state, packets and the heartbeat; [`handshake`] is requests and opening,
+//! [`polling`] GETs and POSTs, [`upgrade`] the candidate and the switch, [`sockets`] what the user
+//! decides and sends, [`closing`] the end.
 //!
-//! Invariants: one parked GET at most; one POST whose body is coming at most; a candidate only while the transport is polling; a ping
-//! is outstanding as the session's heartbeat says, and its deadline survives the upgrade. In revision 3 exactly one alarm is armed for
-//! `silent_until`, or for an earlier time. A session that is closing is not pinged, and does not outlive the deadline that a ping would have.
+//! Invariants: one parked GET at most; one POST whose body is coming at most; a candidate only
+//! while the transport is polling; a ping is outstanding as the session's heartbeat says, and its
+//! deadline survives the upgrade. In revision 3 exactly one alarm is armed for `silent_until`, or
+//! for an earlier time. A session that is closing is not pinged, and does not outlive the deadline
+//! that a ping would have.
 
 mod closing;
 mod handshake;
@@ -56,17 +60,21 @@ pub(crate) use polling::{end_poll, flush_poll, handle_body_started};
 pub(crate) use sockets::{accepted, confirm, disconnect, encode_message, encode_raw, left_lately, refused};
 use upgrade::{attach_candidate, drop_candidate, handle_candidate, switch_if_waiting};
 
-/// How often a parked GET is looked at while an upgrade is under way (docs/protocol/engine-io.md §7, step 2).
+/// How often a parked GET is looked at while an upgrade is under way (docs/protocol/engine-io.md
+/// §7, step 2).
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
-/// How long the answer to a client's goodbye waits for a GET of the same client that was sent before it on another
-/// connection and is handled after it (docs/protocol/engine-io.md §8). Shorter than the delays of busy threads, the GET
-/// finds no session; longer, who closes without a poll waits longer for the `ok`.
+/// How long the answer to a client's goodbye waits for a GET of the same client that was sent
+/// before it on another connection and is handled after it (docs/protocol/engine-io.md §8). Shorter
+/// than the delays of busy threads, the GET finds no session; longer, who closes without a poll
+/// waits longer for the `ok`.
 const CROSSING: Duration = Duration::from_millis(30);
-/// Most packets that a candidate may send ahead of the end of a POST, and together they may be as large as one message. Genuine clients wait for its answer and send none.
+/// Most packets that a candidate may send ahead of the end of a POST, and together they may be as
+/// large as one message. Genuine clients wait for its answer and send none.
 const MAX_HELD: usize = 16;
 /// Most namespaces remembered as just left.
 const MAX_LEFT: usize = 8;
-/// How long packets for a namespace that the server has closed are taken for late ones (docs/protocol/socket-io.md §3.1).
+/// How long packets for a namespace that the server has closed are taken for late ones
+/// (docs/protocol/socket-io.md §3.1).
 const LATE: Duration = Duration::from_secs(5);
 
 pub(crate) const PING: Frame = Frame::from_static(b"\x81\x012");
@@ -99,9 +107,10 @@ pub(crate) struct Engine {
     silent_until: Time,
     /// The client has said goodbye, and no GET was parked.
     leaving: bool,
-    /// The POST with the goodbye. A GET that was sent before the POST may be handled after it, because they come on two
-    /// connections. Which of them is first must not decide what the GET is answered, so the POST is answered when the GET
-    /// has come, or after [`CROSSING`]: until then the client does not know their order.
+    /// The POST with the goodbye. A GET that was sent before the POST may be handled after it,
+    /// because they come on two connections. Which of them is first must not decide what the GET is
+    /// answered, so the POST is answered when the GET has come, or after [`CROSSING`]: until then
+    /// the client does not know their order.
     farewell: Option<Box<Asker>>,
     /// What the rules of Socket.IO 4 have to remember.
     pub(crate) queue: revision4::Queue,
@@ -227,7 +236,8 @@ fn receive(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbound, out: 
                 }
             }
         }
-        // Who pings (docs/protocol/engine-io.md §6): in revision 4 the server, and then this breaks the protocol (§4.4).
+        // Who pings (docs/protocol/engine-io.md §6): in revision 4 the server, and then this breaks
+        // the protocol (§4.4).
         Inbound::Engine(Packet::Ping(_)) => match revision {
             Revision::V4 => fail(core, slot, Reason::TransportError, out),
             Revision::V3 => {
@@ -300,7 +310,8 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm:
         Alarm::Connect if !engine.joined && state == State::Open => {
             close(core, now, slot, Reason::ForcedServerClose, out);
         }
-        // After `5` the client has left polling behind: there is no way back, and the ping timeout bounds the wait for the POST.
+        // After `5` the client has left polling behind: there is no way back, and the ping timeout
+        // bounds the wait for the POST.
         Alarm::Upgrade if engine.attempt == epoch && engine.candidate.as_ref().is_some_and(|c| !c.switching) => {
             drop_candidate(core, slot, out);
         }
@@ -330,7 +341,8 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm:
     }
 }
 
-/// The time that a peer has for its part of the heartbeat is over, if nothing has happened meanwhile.
+/// The time that a peer has for its part of the heartbeat is over, if nothing has happened
+/// meanwhile.
 fn judge_silence(core: &mut Core, now: Time, slot: SessionSlot, epoch: u32, out: &mut Outputs) {
     let (key, config) = (core.key(slot), Arc::clone(&core.config));
     let Some(session) = core.sessions.get_mut(slot) else {
@@ -360,8 +372,8 @@ fn judge_silence(core: &mut Core, now: Time, slot: SessionSlot, epoch: u32, out:
     }
 }
 
-/// A packet waits for its attachments until `due`. One alarm serves all packets of a session: it is armed again when it goes off for a
-/// packet that is complete while a later one waits.
+/// A packet waits for its attachments until `due`. One alarm serves all packets of a session: it is
+/// armed again when it goes off for a packet that is complete while a later one waits.
 pub(crate) fn arm_attachments(core: &mut Core, slot: SessionSlot, due: Time) {
     let key = core.key(slot);
     if let Some(session) = core.sessions.get_mut(slot) {

@@ -19,9 +19,11 @@ const FLUSH: usize = 64;
 
 /// A server for one thread and no runtime.
 ///
-/// The loop around it is always the same: accept and [`open`](Self::open); read and [`handle_bytes`](Self::handle_bytes); wait no longer than
-/// [`next_timeout`](Self::next_timeout) and then [`handle_timeout`](Self::handle_timeout); and after each of these take
-/// [`poll_output`](Self::poll_output) until it is `None`. Commands of the user go to [`shard`](Self::shard).
+/// The loop around it is always the same: accept and [`open`](Self::open); read and
+/// [`handle_bytes`](Self::handle_bytes); wait no longer than [`next_timeout`](Self::next_timeout)
+/// and then [`handle_timeout`](Self::handle_timeout); and after each of these take
+/// [`poll_output`](Self::poll_output) until it is `None`. Commands of the user go to
+/// [`shard`](Self::shard).
 #[derive(Debug)]
 pub struct Server {
     shard: Shard,
@@ -111,13 +113,15 @@ impl Server {
         })
     }
 
-    /// Has this function decide about each request that may open a session. Without it all may, as far as their origin lets them.
+    /// Has this function decide about each request that may open a session. Without it all may, as
+    /// far as their origin lets them.
     pub fn allow_request(&mut self, decide: impl FnMut(&Request) -> Admission + Send + 'static) {
         self.decide = Decide(Box::new(decide));
     }
 
-    /// What answers say of the date from here on (RFC 9110 §6.6.1). By default they say nothing, as a server without a clock
-    /// has to. A caller with one sets it anew each second, at the latest before the next input.
+    /// What answers say of the date from here on (RFC 9110 §6.6.1). By default they say nothing, as
+    /// a server without a clock has to. A caller with one sets it anew each second, at the latest
+    /// before the next input.
     pub const fn set_date(&mut self, date: Option<http::Date>) {
         self.date = date;
     }
@@ -138,9 +142,10 @@ impl Server {
         LinkId::new(slot, entry.generation)
     }
 
-    /// Bytes came on a link. All of them are taken; a peer that goes on sending while its request waits for an answer, or while it reads nothing, by more
-    /// than one further request, is cut off. Ask [`wants_bytes`](Self::wants_bytes) before reading, and that does not happen to peers that
-    /// only wait for their turn.
+    /// Bytes came on a link. All of them are taken; a peer that goes on sending while its request
+    /// waits for an answer, or while it reads nothing, by more than one further request, is cut
+    /// off. Ask [`wants_bytes`](Self::wants_bytes) before reading, and that does not happen to
+    /// peers that only wait for their turn.
     pub fn handle_bytes(&mut self, now: Time, link: LinkId, bytes: &mut BytesMut) {
         let Some(connection) = self.connection(link) else {
             return bytes.clear();
@@ -179,8 +184,8 @@ impl Server {
         }
     }
 
-    /// Whether bytes of a link are worth reading: not while it is blocked and as much has been read as may be
-    /// ([`Config::max_blocked_bytes`]). Its end should be noticed nevertheless.
+    /// Whether bytes of a link are worth reading: not while it is blocked and as much has been read
+    /// as may be ([`Config::max_blocked_bytes`]). Its end should be noticed nevertheless.
     #[must_use]
     pub fn wants_bytes(&self, link: LinkId) -> bool {
         let slot = self.connections.get(link.slot());
@@ -189,8 +194,9 @@ impl Server {
         blocked.is_none_or(|blocked| blocked.read < self.config.max_blocked_bytes)
     }
 
-    /// The operating system takes no more bytes for a link; its packets wait in their session. `held` is how many bytes the caller has yet to write.
-    /// Call this again whenever some of them have been written and not all ([`Shard::handle_blocked`]).
+    /// The operating system takes no more bytes for a link; its packets wait in their session.
+    /// `held` is how many bytes the caller has yet to write. Call this again whenever some of them
+    /// have been written and not all ([`Shard::handle_blocked`]).
     pub fn handle_blocked(&mut self, now: Time, link: LinkId, held: usize) {
         let budget = Arc::clone(self.shard.budget());
         if let Some(connection) = self.connection(link) {
@@ -272,7 +278,8 @@ impl Server {
         true
     }
 
-    /// Whether bytes have come behind a GET that is held. They end it: what they bring is heard at once, and its answer may leave.
+    /// Whether bytes have come behind a GET that is held. They end it: what they bring is heard at
+    /// once, and its answer may leave.
     fn has_more_behind_poll(&mut self, link: LinkId) -> bool {
         let more = |c: &mut Connection| c.blocked.is_none() && c.conn.is_waiting() && !c.rest.is_empty();
         self.connection(link).is_some_and(more) && self.shard.holds(link)
@@ -316,7 +323,8 @@ impl Server {
         }
         self.shard
             .handle_packets(now, link, &mut arrivals.packets, &mut self.outputs);
-        // Answers of the connection itself go behind what the shard had to say to what came before them.
+        // Answers of the connection itself go behind what the shard had to say to what came before
+        // them.
         self.drain_outputs(now);
         if self.connection(link).is_some() {
             if !arrivals.pongs.is_empty() {
@@ -339,10 +347,11 @@ impl Server {
         }
     }
 
-    /// Turns the shard's outputs into the caller's, and reads on where that lets it, until both are done.
+    /// Turns the shard's outputs into the caller's, and reads on where that lets it, until both are
+    /// done.
     ///
-    /// A loop and no recursion: a peer may have pipelined as many requests as its bytes can hold. And whatever the shard had to say
-    /// to a request is queued before the next one is read.
+    /// A loop and no recursion: a peer may have pipelined as many requests as its bytes can hold.
+    /// And whatever the shard had to say to a request is queued before the next one is read.
     fn settle(&mut self, now: Time) {
         loop {
             self.drain_outputs(now);

@@ -1,8 +1,8 @@
-//! Everything that depends on the generation of a session, and nothing else: whoever adds a generation adds a variant here, a room beside this file, and follows the
-//! compiler.
+//! Everything that depends on the generation of a session, and nothing else: whoever adds a
+//! generation adds a variant here, a room beside this file, and follows the compiler.
 //!
-//! [`Wiring`] is the part of a session that belongs to its generation. Whether a session of Engine.IO speaks revision 3 or 4 stands inside its variant:
-//! the two share one room.
+//! [`Wiring`] is the part of a session that belongs to its generation. Whether a session of
+//! Engine.IO speaks revision 3 or 4 stands inside its variant: the two share one room.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -107,7 +107,8 @@ impl Session {
         }
     }
 
-    /// The namespace of the socket that its client means by an id. `derived` is the one that the id itself names, `asked` the one in which it is looked for.
+    /// The namespace of the socket that its client means by an id. `derived` is the one that the id
+    /// itself names, `asked` the one in which it is looked for.
     pub(super) fn namespace_named<'a>(&self, derived: Option<&'a str>, asked: Option<&'a str>) -> Option<&'a str> {
         match (&self.wiring, derived) {
             (Wiring::Engine(engine), derived) => match engine.revision() {
@@ -284,7 +285,8 @@ impl Core {
         }
     }
 
-    /// Closes a session from this side: the user is told, the peer gets what its transport has for that.
+    /// Closes a session from this side: the user is told, the peer gets what its transport has for
+    /// that.
     pub(crate) fn close_session(&mut self, now: Time, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
         match self.wiring(slot) {
             Some(Wiring::Engine(_)) => engine::close(self, now, slot, reason, out),
@@ -294,7 +296,8 @@ impl Core {
         }
     }
 
-    /// Ends a session that has lost its websocket or stream because its peer takes nothing. What waited for it is gone already.
+    /// Ends a session that has lost its websocket or stream because its peer takes nothing. What
+    /// waited for it is gone already.
     pub(super) fn give_up_session(&mut self, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
         match self.wiring(slot) {
             Some(Wiring::Engine(_)) => engine::fail(self, slot, reason, out),

@@ -1,4 +1,5 @@
-//! The heartbeat of a session, as all generations have it: an answer counts only to a heartbeat that can have been read.
+//! The heartbeat of a session, as all generations have it: an answer counts only to a heartbeat
+//! that can have been read.
 //!
 //! ```text
 //!              pushed             flushed            blocked           drained
@@ -7,8 +8,8 @@
 //!      └──────────────────┼───────────────────┴──── answered ────┴──────────────────┘
 //!                         └ between two polls, or while the link is blocked
 //! ```
-//! The time for the answer begins when the heartbeat has left. That a link takes nothing at all is another alarm's business
-//! ([`Alarm::Stalled`](super::Alarm::Stalled)).
+//! The time for the answer begins when the heartbeat has left. That a link takes nothing at all is
+//! another alarm's business ([`Alarm::Stalled`](super::Alarm::Stalled)).
 
 use core::time::Duration;
 
@@ -62,7 +63,8 @@ impl Heartbeat {
 impl Session {
     /// Until when the heartbeat that is outstanding may be answered; `None` if there is none.
     ///
-    /// One that cannot leave is looked at again after the timeout. Between two polls it has the timeout since the last poll.
+    /// One that cannot leave is looked at again after the timeout. Between two polls it has the
+    /// timeout since the last poll.
     pub(crate) fn heartbeat_deadline(&self, now: Time, timeout: Duration) -> Option<Time> {
         match self.heartbeat {
             Heartbeat::Answered => None,

@@ -1,7 +1,8 @@
 //! Answering HTTP requests: who asked, and what headers every answer to them carries.
 //!
-//! CORS follows the semantics of the middleware that genuine servers use (docs/protocol/engine-io.md §4.7): headers on every answer of
-//! polling, on errors and on the 101; a preflight is answered 204 before anything else is looked at.
+//! CORS follows the semantics of the middleware that genuine servers use
+//! (docs/protocol/engine-io.md §4.7): headers on every answer of polling, on errors and on the 101;
+//! a preflight is answered 204 before anything else is looked at.
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -22,7 +23,8 @@ pub(crate) type AnswerHeaders = Vec<(&'static str, ByteString)>;
 /// Header fields that do not depend on the request.
 pub(crate) type FixedHeaders = &'static [(&'static str, &'static str)];
 
-/// What every answer says: no browser may take it for anything else than what it says it is, such as a page or a script.
+/// What every answer says: no browser may take it for anything else than what it says it is, such
+/// as a page or a script.
 const PLAIN: FixedHeaders = &[("X-Content-Type-Options", "nosniff")];
 
 /// What an answer says besides whose CORS headers depend on the page.
@@ -151,7 +153,8 @@ fn has_cors(config: &Config) -> bool {
     }
 }
 
-/// What a config says of CORS. What pages of listed origins are let in to do they may read, too, whether the list is that of CORS or of origins.
+/// What a config says of CORS. What pages of listed origins are let in to do they may read, too,
+/// whether the list is that of CORS or of origins.
 fn cors_headers(config: &Config, request: &http::Request) -> (FixedHeaders, AnswerHeaders) {
     let listed = |origin: &str| match &config.origins {
         Origins::List(patterns) => patterns.iter().any(|pattern| pattern.fits(origin)),
@@ -219,7 +222,8 @@ pub(crate) const fn is_secure(config: &Config, request: &Request) -> bool {
     request.peer.secure || config.behind_tls
 }
 
-/// Agrees to a websocket, or says why not: what the 101 tells the peer from its key, and its further headers.
+/// Agrees to a websocket, or says why not: what the 101 tells the peer from its key, and its
+/// further headers.
 pub(crate) fn accept_websocket(mut asker: Asker, request: &http::Request) -> Result<([u8; 28], AnswerHeaders), Write> {
     let upgrade = websocket::UpgradeRequest {
         method: request.method.name().unwrap_or(""),
@@ -231,7 +235,8 @@ pub(crate) fn accept_websocket(mut asker: Asker, request: &http::Request) -> Res
     };
     match upgrade.accept() {
         Ok(accept) => {
-            // Browsers fail the connection if they offered subprotocols and none is chosen; genuine servers choose the first.
+            // Browsers fail the connection if they offered subprotocols and none is chosen; genuine
+            // servers choose the first.
             if let Some(protocol) =
                 header(request, "sec-websocket-protocol").and_then(websocket::handshake::first_protocol)
             {

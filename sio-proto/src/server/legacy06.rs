@@ -1,19 +1,24 @@
-//! A session of the 0.6 family: the server speaks first, and a session outlives its transport (docs/protocol/legacy-0.6.md §3-§6, §13).
+//! A session of the 0.6 family: the server speaks first, and a session outlives its transport
+//! (docs/protocol/legacy-0.6.md §3-§6, §13).
 //!
 //! ```text
 //!   request without id ─► ASKING ── accepted ─► PRESENT ── transport lost ─► ABSENT ── too long ─► (gone)
 //!                            │                    ▲  session id frame           │
 //!                            └─ refused ─► (gone) └──── request with the id ────┘
 //! ```
-//! There is no CONNECT on this wire: opening a session is asking for the namespace `/`. The session id frame, by which the client knows that it is
-//! connected, is sent when the user has accepted; nothing goes before it, and in a poll nothing goes with it unless the session ends with that poll.
+//! There is no CONNECT on this wire: opening a session is asking for the namespace `/`. The session
+//! id frame, by which the client knows that it is connected, is sent when the user has accepted;
+//! nothing goes before it, and in a poll nothing goes with it unless the session ends with that
+//! poll.
 //!
-//! What the payloads are is said by the codec of the path on which the session was opened ([`wire::legacy06`](crate::wire::legacy06)): `~m~` of 0.5 and 0.6, the streaming wire,
-//! the envelope of 0.3-0.4, or one of the user's own.
+//! What the payloads are is said by the codec of the path on which the session was opened
+//! ([`wire::legacy06`](crate::wire::legacy06)): `~m~` of 0.5 and 0.6, the streaming wire, the
+//! envelope of 0.3-0.4, or one of the user's own.
 //!
 //! Which requests there are is in [`requests`].
 //!
-//! Invariant: without a transport `deadline` is set, and an alarm for it, or for an earlier time, is armed.
+//! Invariant: without a transport `deadline` is set, and an alarm for it, or for an earlier time,
+//! is armed.
 
 pub(crate) mod message;
 pub(crate) mod requests;
@@ -64,7 +69,8 @@ impl Legacy06 {
         self.reader.as_ref().map_or(0, |reader| reader.buffered_bytes())
     }
 
-    /// A session in the codec of this number, whose GET is answered with this script, if it has to be one.
+    /// A session in the codec of this number, whose GET is answered with this script, if it has to
+    /// be one.
     pub(super) fn new(codec: u8, script: Option<u64>) -> Self {
         Self {
             codec,
@@ -145,7 +151,8 @@ pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: SessionSlot, packe
     }
 }
 
-/// Tells the user once per session that something could not be read: a client with the wrong codec says nothing else.
+/// Tells the user once per session that something could not be read: a client with the wrong codec
+/// says nothing else.
 fn report(core: &mut Core, slot: SessionSlot, garbled: Garbled, out: &mut Outputs) {
     let Some((socket, _)) = core.socket_in(slot, "/") else {
         return;
@@ -217,7 +224,8 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm:
             Some(due) if due > now => core.timers.arm_at(due, Alarm::PingTimeout, key, epoch),
             Some(_) => close(core, slot, Reason::PingTimeout, out),
         },
-        // One that was armed before the deadline moved forward; the one that counts is still to come.
+        // One that was armed before the deadline moved forward; the one that counts is still to
+        // come.
         Alarm::Absence if legacy06.alarm.is_some_and(|armed| armed > now) => {}
         Alarm::Absence => {
             legacy06.alarm = None;
@@ -253,7 +261,8 @@ fn give_up_opening(core: &mut Core, now: Time, slot: SessionSlot, epoch: u32, ou
     }
 }
 
-/// Sets the deadline. An alarm that is armed for an earlier time is left alone: it finds the new deadline when it goes off.
+/// Sets the deadline. An alarm that is armed for an earlier time is left alone: it finds the new
+/// deadline when it goes off.
 pub(super) fn set_deadline(core: &mut Core, slot: SessionSlot, at: Time) {
     let key = core.key(slot);
     if let Some(legacy06) = core.sessions.get_mut(slot).and_then(legacy06_of) {
@@ -300,7 +309,8 @@ pub(crate) fn refused(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     close(core, slot, Reason::ForcedServerClose, out);
 }
 
-/// A link of the session is gone. The session waits for the client to come back, unless it never was connected.
+/// A link of the session is gone. The session waits for the client to come back, unless it never
+/// was connected.
 pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
     let absent = now + core.config.legacy06.reconnect_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
@@ -317,7 +327,8 @@ pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: SessionSlot, out: 
     }
 }
 
-/// Ends the session: what is queued leaves if there is a way, and behind it the goodbye, if the codec has one.
+/// Ends the session: what is queued leaves if there is a way, and behind it the goodbye, if the
+/// codec has one.
 pub(crate) fn close(core: &mut Core, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
     core.end_sockets(slot, reason, out);
     let config = Arc::clone(&core.config);

@@ -5,15 +5,18 @@
 //!                 │                      └── too long ─► (gone)  ▲                            │
 //!                 └─ refused ─► 403                              └────────── poll ────────────┘
 //! ```
-//! Opening a session is asking for the namespace `/`, and the handshake is answered when the user has decided: a client that is refused gets the answer of
-//! a server whose authorization says no. `1::`, by which the client knows that it is connected, stands first in the queue from then on.
+//! Opening a session is asking for the namespace `/`, and the handshake is answered when the user
+//! has decided: a client that is refused gets the answer of a server whose authorization says no.
+//! `1::`, by which the client knows that it is connected, stands first in the queue from then on.
 //!
-//! A websocket or an htmlfile is the session: when it is lost the session is over. A poll is not: the session waits for the next one.
+//! A websocket or an htmlfile is the session: when it is lost the session is over. A poll is not:
+//! the session waits for the next one.
 //!
-//! What messages become is in [`message`], what packets do in [`packets`], which requests there are in
-//! [`requests`].
+//! What messages become is in [`message`], what packets do in [`packets`], which requests there are
+//! in [`requests`].
 //!
-//! Invariant: but for an open websocket or stream `deadline` is set, and an alarm for it, or for an earlier time, is armed.
+//! Invariant: but for an open websocket or stream `deadline` is set, and an alarm for it, or for an
+//! earlier time, is armed.
 
 mod message;
 pub(crate) mod packets;
@@ -62,7 +65,8 @@ pub(super) enum Phase {
 /// What few sessions need.
 #[derive(Debug, Default)]
 pub(super) struct Rare {
-    /// Namespaces that the client has joined with a query, and the endpoint, query included, by which it knows them.
+    /// Namespaces that the client has joined with a query, and the endpoint, query included, by
+    /// which it knows them.
     pub(super) aliases: Vec<(ByteString, ByteString)>,
     /// Packets for namespaces that have not been joined yet, as text.
     pub(super) held: Vec<ByteString>,
@@ -162,7 +166,8 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm:
             Some(due) if due > now => core.timers.arm_at(due, Alarm::PingTimeout, key, epoch),
             Some(_) => finish(core, slot, Reason::PingTimeout, Farewell::Nothing, out),
         },
-        // One that was armed before the deadline moved forward; the one that counts is still to come.
+        // One that was armed before the deadline moved forward; the one that counts is still to
+        // come.
         Alarm::Absence if legacy09.alarm.is_some_and(|armed| armed > now) => {}
         Alarm::Absence => {
             legacy09.alarm = None;
@@ -189,7 +194,8 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm:
     }
 }
 
-/// Sets the deadline. An alarm that is armed for an earlier time is left alone: it finds the new deadline when it goes off.
+/// Sets the deadline. An alarm that is armed for an earlier time is left alone: it finds the new
+/// deadline when it goes off.
 pub(super) fn set_deadline(core: &mut Core, slot: SessionSlot, at: Time) {
     let key = core.key(slot);
     if let Some(legacy09) = legacy09_mut(core, slot) {
@@ -277,7 +283,8 @@ pub(crate) fn disconnect(
     core.left(slot, socket, Reason::ServerNamespaceDisconnect, out);
 }
 
-/// A link of the session is gone: with a websocket or stream the session, with a poll nothing but that.
+/// A link of the session is gone: with a websocket or stream the session, with a poll nothing but
+/// that.
 pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
     let absent = now + core.config.legacy09.close_timeout;
     let Some(session) = core.sessions.get_mut(slot) else {
@@ -335,7 +342,8 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: SessionSlot, reason: Reaso
         return;
     };
     if session.link.is_none() && reason == Reason::ServerNamespaceDisconnect {
-        // It is told by the next poll, if that comes before the session would have ended without one.
+        // It is told by the next poll, if that comes before the session would have ended without
+        // one.
         return push(core, slot, &Packet::new(Body::Disconnect));
     }
     if session.link.is_none() && core.is_draining() {
@@ -391,7 +399,8 @@ pub(crate) fn evict(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     }
 }
 
-/// Encodes a message for clients of this generation, unless it is too large for the queue of a session.
+/// Encodes a message for clients of this generation, unless it is too large for the queue of a
+/// session.
 pub(crate) fn encode_message(message: &Message, config: &Config, buffer: &mut BytesMut) -> Result<Encoded, SendError> {
     if !message::fits(message, config.max_queued_bytes) {
         return Err(SendError::TooLarge);

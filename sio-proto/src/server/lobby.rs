@@ -1,7 +1,9 @@
 //! Sessions whose clients have not shown that they want more than a session, oldest first.
 //!
-//! A handshake costs its client one request. So a session stays here until a namespace has let it in and its client has come back, be it by a packet or by a second
-//! request; and it comes back here when it is only waiting to be told of its end. When there is no room for a new session, one from here goes.
+//! A handshake costs its client one request. So a session stays here until a namespace has let it
+//! in and its client has come back, be it by a packet or by a second request; and it comes back
+//! here when it is only waiting to be told of its end. When there is no room for a new session, one
+//! from here goes.
 
 use crate::id::SessionSlot;
 use alloc::collections::{BTreeMap, BTreeSet};

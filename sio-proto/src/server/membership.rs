@@ -4,10 +4,11 @@
 //!   enter ─► ASKED ── connect ─► CONNECTED: a member of its namespace, and of the rooms that it joins
 //!              └──────── remove ────────┘
 //! ```
-//! It knows no wire, and of a session no more than its slot, which stands beside each member so that a fan-out touches one table and not two.
+//! It knows no wire, and of a session no more than its slot, which stands beside each member so
+//! that a fan-out touches one table and not two.
 //!
-//! Invariants: the members of namespaces and rooms stand densely, and each socket knows its position among them; a room without
-//! members and a namespace without sockets are forgotten.
+//! Invariants: the members of namespaces and rooms stand densely, and each socket knows its
+//! position among them; a room without members and a namespace without sockets are forgotten.
 
 mod namespace;
 mod rooms;
@@ -104,7 +105,8 @@ impl Membership {
         })
     }
 
-    /// A session asks for a namespace, which is made if need be; `None` when there are `max_namespaces` already.
+    /// A session asks for a namespace, which is made if need be; `None` when there are
+    /// `max_namespaces` already.
     pub(crate) fn enter(
         &mut self,
         sid: Sid,
@@ -130,7 +132,8 @@ impl Membership {
         Some(socket)
     }
 
-    /// A socket that has asked becomes a member of its namespace; the session that it is of. `None` if it has not asked, or was answered before.
+    /// A socket that has asked becomes a member of its namespace; the session that it is of. `None`
+    /// if it has not asked, or was answered before.
     pub(crate) fn connect(&mut self, key: SocketKey) -> Option<SessionSlot> {
         let namespaces = &mut self.namespaces;
         if !self.sockets.holds(key.slot, key.generation) {
@@ -186,7 +189,8 @@ impl Membership {
 
 /// Targets.
 impl Membership {
-    /// All members of a namespace, or of one room in it. `None` if there is no such namespace or room.
+    /// All members of a namespace, or of one room in it. `None` if there is no such namespace or
+    /// room.
     pub(crate) fn all(&self, namespace: &str, room: Option<&str>) -> Option<&[Member]> {
         let namespace = self.namespaces.get(self.namespaces.find(namespace)?);
         match room {
@@ -197,7 +201,8 @@ impl Membership {
 
     /// The members that a target means, each once.
     ///
-    /// `singles` are the members whose ids the names of the target are, if they are ids: those of `except` first, then those of `rooms`.
+    /// `singles` are the members whose ids the names of the target are, if they are ids: those of
+    /// `except` first, then those of `rooms`.
     pub(crate) fn members(&mut self, target: &Target, singles: &[Option<Member>]) -> Vec<Member> {
         let Some(namespace) = self.namespaces.find(&target.namespace) else {
             return Vec::new();

@@ -1,9 +1,11 @@
-//! A message from the server to clients, and its encodings: one per wire form in use, made at most once.
+//! A message from the server to clients, and its encodings: one per wire form in use, made at most
+//! once.
 //!
 //! # What things become for each generation
 //!
-//! The same events, in the same rooms, for clients of every generation. What a generation cannot carry is converted as this table says, or is an
-//! error to who asked for it; nothing is dropped without a word. Each generation's `session` file has the details of its column.
+//! The same events, in the same rooms, for clients of every generation. What a generation cannot
+//! carry is converted as this table says, or is an error to who asked for it; nothing is dropped
+//! without a word. Each generation's `session` file has the details of its column.
 //!
 //! To clients:
 //!
@@ -23,7 +25,8 @@
 //! | disconnected from a namespace | DISCONNECT | DISCONNECT | `0::/ns`; from `/`: `0::`, the whole session | the session ends |
 //! | server goes away | the transport ends | the same | the transport ends, a poll says `7:::1+0`: come back | the transport ends |
 //!
-//! The column "0.6" holds for every codec of the plain-message transports ([`codec`](crate::codec)), with these bytes in it:
+//! The column "0.6" holds for every codec of the plain-message transports
+//! ([`codec`](crate::codec)), with these bytes in it:
 //!
 //! | | `~m~`, 0.5-0.6 | streaming, 2010 | envelope, 0.3-0.4 |
 //! |---|---|---|---|
@@ -36,15 +39,18 @@
 //! | the client ends the session | the transport ends | type 0 | the transport ends |
 //! | what breaks the rules | the rest of the payload is ignored | ends the session | the payload is ignored |
 //!
-//! The columns 4.x and 1.x-2.x are those of the standard wire. With a [`Config::parser`] the same packets go in the parser's own messages: with
-//! [MessagePack](crate::codec) each is one binary message with the bytes inside of it. What a parser cannot say is
+//! The columns 4.x and 1.x-2.x are those of the standard wire. With a [`Config::parser`] the same
+//! packets go in the parser's own messages: with [MessagePack](crate::codec) each is one binary
+//! message with the bytes inside of it. What a parser cannot say is
 //! [`SendError::Unsupported`](super::SendError), and in a broadcast left out.
 //!
 //! # What things weigh
 //!
-//! A byte of a client's can become several for another one. What a message weighs in a form is asked before it is written in that form, and one that is
-//! larger than a queue may be ([`Config::max_queued_bytes`]) is [`SendError::TooLarge`](super::SendError) to who sends it. The queues hold what has been
-//! written, so their limits hold for these factors too; what is converted after that is converted one packet or one poll at a time.
+//! A byte of a client's can become several for another one. What a message weighs in a form is
+//! asked before it is written in that form, and one that is larger than a queue may be
+//! ([`Config::max_queued_bytes`]) is [`SendError::TooLarge`](super::SendError) to who sends it. The
+//! queues hold what has been written, so their limits hold for these factors too; what is converted
+//! after that is converted one packet or one poll at a time.
 //!
 //! | from | to | bytes for a byte, at most |
 //! |---|---|---|
@@ -81,8 +87,9 @@ use super::{Generation, SendError};
 use crate::socket::{Args, Packet};
 use crate::{Config, Frame, Time};
 
-/// A way to write a message. Clients of one generation share one form whatever their transport: the websocket frame's
-/// tail is what goes into a poll. On the plain-message transports each codec is a form.
+/// A way to write a message. Clients of one generation share one form whatever their transport: the
+/// websocket frame's tail is what goes into a poll. On the plain-message transports each codec is a
+/// form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Socket.IO 5 in Engine.IO 4 packets.
@@ -91,7 +98,8 @@ pub enum Form {
     Engine3,
     /// Packets of 0.7-0.9.
     Legacy09,
-    /// Payloads of the 0.6 family, in the codec of this number ([`Legacy06::codecs`](crate::Legacy06::codecs)).
+    /// Payloads of the 0.6 family, in the codec of this number
+    /// ([`Legacy06::codecs`](crate::Legacy06::codecs)).
     Plain(u8),
 }
 
@@ -120,7 +128,8 @@ impl Form {
     }
 }
 
-/// A set of forms. It fits into an atomic ([`Forms::bits`]), so that it can be asked for under no lock.
+/// A set of forms. It fits into an atomic ([`Forms::bits`]), so that it can be asked for under no
+/// lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forms(u32);
 
@@ -159,7 +168,8 @@ impl Forms {
     }
 }
 
-/// A message in one form: a frame, and one more for each attachment; or as many as [`Config::parser`] makes of it.
+/// A message in one form: a frame, and one more for each attachment; or as many as
+/// [`Config::parser`] makes of it.
 #[derive(Clone, Debug)]
 pub struct Encoded {
     /// The text part.
@@ -199,8 +209,9 @@ impl Encoded {
 
 /// An event, or the acknowledgement of one, on its way to clients.
 ///
-/// Encode it for the forms it will need before handing it to a shard ([`Message::encode`]), so that nothing is encoded under the
-/// caller's lock. What is missing is encoded by the shard on first need.
+/// Encode it for the forms it will need before handing it to a shard ([`Message::encode`]), so that
+/// nothing is encoded under the caller's lock. What is missing is encoded by the shard on first
+/// need.
 #[derive(Clone, Debug)]
 pub struct Message {
     /// The namespace.
@@ -213,7 +224,8 @@ pub struct Message {
     pub(crate) args: Args,
     /// Whether it may be dropped for clients that cannot take it right now.
     pub(crate) volatile: bool,
-    /// When it is said, as far as the order of volatile messages goes; the time of the input if nothing else is set.
+    /// When it is said, as far as the order of volatile messages goes; the time of the input if
+    /// nothing else is set.
     pub(crate) moment: Option<Time>,
     packets: [Encoding; Form::PACKETS],
     /// By the number of the codec; there are few.
@@ -251,29 +263,31 @@ impl Message {
         }
     }
 
-    /// Lets the message be dropped for clients that cannot take it right now (docs/protocol/socket-io.md §7).
+    /// Lets the message be dropped for clients that cannot take it right now
+    /// (docs/protocol/socket-io.md §7).
     #[must_use]
     pub const fn volatile(mut self, volatile: bool) -> Self {
         self.volatile = volatile;
         self
     }
 
-    /// Says in what moment a volatile message is sent, if not in that of the input it comes with. Of several volatile messages to a client in one moment the
-    /// first is sent and the others are dropped, even if the first has been handed to the client's connection by then: as with genuine servers, whose
-    /// connection is busy until their code has returned.
+    /// Says in what moment a volatile message is sent, if not in that of the input it comes with.
+    /// Of several volatile messages to a client in one moment the first is sent and the others are
+    /// dropped, even if the first has been handed to the client's connection by then: as with
+    /// genuine servers, whose connection is busy until their code has returned.
     #[must_use]
     pub const fn moment(mut self, moment: Option<Time>) -> Self {
         self.moment = moment;
         self
     }
 
-    /// Makes the encoding for `form` if it is not there yet. `config` is that of the server; `buffer` is scratch that the caller keeps and hands over
-    /// empty.
+    /// Makes the encoding for `form` if it is not there yet. `config` is that of the server;
+    /// `buffer` is scratch that the caller keeps and hands over empty.
     ///
     /// # Errors
     ///
-    /// [`SendError::Unsupported`] if the server's [`Config::parser`] cannot say it, [`SendError::TooLarge`] if it would not fit into the empty queue of a
-    /// session.
+    /// [`SendError::Unsupported`] if the server's [`Config::parser`] cannot say it,
+    /// [`SendError::TooLarge`] if it would not fit into the empty queue of a session.
     pub fn encode(&mut self, form: Form, config: &Config, buffer: &mut BytesMut) -> Result<(), SendError> {
         self.encoded(form, config, buffer).map(|_| ())
     }

@@ -1,11 +1,13 @@
-//! Requests of 0.6 to 0.9 that become a websocket: of RFC 6455, or of the years before it (docs/protocol/legacy-0.6.md §10, docs/protocol/legacy-0.9.md §9).
+//! Requests of 0.6 to 0.9 that become a websocket: of RFC 6455, or of the years before it
+//! (docs/protocol/legacy-0.6.md §10, docs/protocol/legacy-0.9.md §9).
 //!
 //! ```text
 //!   hixie-75                  the head of the answer, and the websocket is open
 //!   hixie-76   8 bytes later  the head; then the digest, and it is open
 //! ```
-//! Behind some proxies the 8 bytes come only after the head of the answer. Until they do the session's link is blocked, as if the kernel took no
-//! more, and for no longer than [`Config::upgrade_timeout`](crate::Config::upgrade_timeout).
+//! Behind some proxies the 8 bytes come only after the head of the answer. Until they do the
+//! session's link is blocked, as if the kernel took no more, and for no longer than
+//! [`Config::upgrade_timeout`](crate::Config::upgrade_timeout).
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -51,7 +53,8 @@ impl Agreed {
     }
 }
 
-/// Agrees to a websocket, whatever its version, or says why not. `unknown` is the wire of one whose handshake is not complete, if it has no session.
+/// Agrees to a websocket, whatever its version, or says why not. `unknown` is the wire of one whose
+/// handshake is not complete, if it has no session.
 pub(crate) fn agree(
     config: &Config,
     asker: Asker,

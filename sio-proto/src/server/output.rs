@@ -14,13 +14,15 @@ use crate::{Frame, LinkId};
 /// Everything one or more inputs caused. It belongs to the caller, who empties and reuses it.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    /// What has to leave on links, in order. Writes to one link in one turn should leave in one system call.
+    /// What has to leave on links, in order. Writes to one link in one turn should leave in one
+    /// system call.
     pub writes: Vec<Write>,
     /// What the user has to see, in order.
     pub deliveries: Vec<Delivery>,
-    /// Values of the user's that are not needed any more: extensions of requests that have been handled, and of sessions that have
-    /// ended. They are handed back so that none is dropped inside of the shard. A caller with a lock around the shard drops
-    /// them where the lock is not held, because what they do then is the user's code.
+    /// Values of the user's that are not needed any more: extensions of requests that have been
+    /// handled, and of sessions that have ended. They are handed back so that none is dropped
+    /// inside of the shard. A caller with a lock around the shard drops them where the lock is not
+    /// held, because what they do then is the user's code.
     pub released: Vec<Extension>,
 }
 
@@ -35,15 +37,19 @@ pub enum Write {
     Hixie(LinkId, Box<Hixie>),
     /// Bytes as they are: what completes a hixie-76 handshake.
     Bytes(LinkId, Bytes),
-    /// One websocket frame. The others are boxed so that this one, of which there are thousands, is small to move.
+    /// One websocket frame. The others are boxed so that this one, of which there are thousands, is
+    /// small to move.
     Frame(LinkId, Frame),
     /// A websocket Close frame with this code (`None`: an empty one), after which the link ends.
     Close(LinkId, Option<u16>),
-    /// The request that waits on the link is answered without end: the head, and what the body begins with.
+    /// The request that waits on the link is answered without end: the head, and what the body
+    /// begins with.
     Stream(LinkId, Box<Stream>),
-    /// Packets that go on with a stream, or with a websocket older than RFC 6455: they are converted where they are written.
+    /// Packets that go on with a stream, or with a websocket older than RFC 6455: they are
+    /// converted where they are written.
     Part(LinkId, Box<Part>),
-    /// A stream, or such a websocket, is over. If the form says so the connection goes on as after any answer; otherwise the link ends.
+    /// A stream, or such a websocket, is over. If the form says so the connection goes on as after
+    /// any answer; otherwise the link ends.
     StreamEnd(LinkId, Box<StreamForm>),
     /// The link ends without a word.
     Abort(LinkId),
@@ -98,13 +104,15 @@ pub struct Response {
     pub status: u16,
     /// The value of `Content-Type`, if there is one.
     pub content_type: Option<&'static str>,
-    /// Header fields that do not depend on the request, in order: `X-Content-Type-Options`, and `Vary` where other pages get other CORS headers.
+    /// Header fields that do not depend on the request, in order: `X-Content-Type-Options`, and
+    /// `Vary` where other pages get other CORS headers.
     pub fixed: &'static [(&'static str, &'static str)],
     /// Further headers, in order.
     pub headers: Vec<(&'static str, ByteString)>,
     /// The body.
     pub body: Body,
-    /// What the answer has to know of its request: whether the connection goes on, whether a body is wanted.
+    /// What the answer has to know of its request: whether the connection goes on, whether a body
+    /// is wanted.
     pub exchange: http::Exchange,
 }
 
@@ -133,9 +141,11 @@ impl Response {
         }
     }
 
-    /// Appends the head of the response to `out` and returns the body, which is not copied, and whether the connection goes on after it.
+    /// Appends the head of the response to `out` and returns the body, which is not copied, and
+    /// whether the connection goes on after it.
     ///
-    /// It says this `date`, unless it has one among its headers. Header values that a header cannot carry make it a 500.
+    /// It says this `date`, unless it has one among its headers. Header values that a header cannot
+    /// carry make it a 500.
     pub fn encode(&mut self, out: &mut BytesMut, date: Option<&http::Date>) -> (Bytes, bool) {
         let body = self.take_body(&mut BytesMut::new());
         let headers = dated(self.fields(), date);
@@ -196,14 +206,16 @@ pub struct Upgrade {
 /// The answer to a hixie handshake (docs/protocol/legacy-0.6.md §10.1).
 #[derive(Debug)]
 pub struct Hixie {
-    /// The head, which differs between the versions. The digest of hixie-76 follows as [`Write::Bytes`].
+    /// The head, which differs between the versions. The digest of hixie-76 follows as
+    /// [`Write::Bytes`].
     pub head: Bytes,
     /// What the messages on this websocket mean.
     pub wire: Wire,
 }
 
 impl Upgrade {
-    /// Appends the 101 response to `out`, with this `date`. Header values that a header cannot carry make it a 500; false then.
+    /// Appends the 101 response to `out`, with this `date`. Header values that a header cannot
+    /// carry make it a 500; false then.
     pub fn encode(&self, out: &mut BytesMut, date: Option<&http::Date>) -> bool {
         let accept = core::str::from_utf8(&self.accept).unwrap_or_default();
         let ours = [

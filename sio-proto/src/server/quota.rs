@@ -1,28 +1,35 @@
-//! How many sessions there may be, and how much they may keep: in total and by the address of their clients.
+//! How many sessions there may be, and how much they may keep: in total and by the address of their
+//! clients.
 //!
-//! A session that polls is held by no connection, so limits of connections do not bound it. It is counted here from its handshake to its end, by the network that
-//! one subscriber has. With the number goes the weight: what sessions keep of what their clients have said ([`Config::max_kept_bytes`](crate::Config::max_kept_bytes)).
+//! A session that polls is held by no connection, so limits of connections do not bound it. It is
+//! counted here from its handshake to its end, by the network that one subscriber has. With the
+//! number goes the weight: what sessions keep of what their clients have said
+//! ([`Config::max_kept_bytes`](crate::Config::max_kept_bytes)).
 //!
-//! A shard asks a [`SessionQuota`]. [`LocalQuota`] is that of a shard which is alone; shards of one server share one behind a lock of the caller's
+//! A shard asks a [`SessionQuota`]. [`LocalQuota`] is that of a shard which is alone; shards of one
+//! server share one behind a lock of the caller's
 //! ([`Shard::share_quota`](super::Shard::share_quota)).
 //!
-//! Invariant: what has been taken for a session is given back with the same address when the session ends, so that nothing stays of an address that has no
-//! session.
+//! Invariant: what has been taken for a session is given back with the same address when the
+//! session ends, so that nothing stays of an address that has no session.
 
 use alloc::collections::BTreeMap;
 use core::net::{IpAddr, Ipv6Addr};
 
 use crate::Config;
 
-/// What every session weighs beside what its client has said, in bytes: the tables that it stands in, and its share of small things.
+/// What every session weighs beside what its client has said, in bytes: the tables that it stands
+/// in, and its share of small things.
 pub(crate) const SESSION_BYTES: usize = 1024;
 
 /// Counts the sessions of a server, and what they keep.
 ///
-/// It is called while the shard works, at the beginning and the end of a session and when a session keeps much more or much less, not for each message. It must neither
-/// wait for a shard nor come back to one.
+/// It is called while the shard works, at the beginning and the end of a session and when a session
+/// keeps much more or much less, not for each message. It must neither wait for a shard nor come
+/// back to one.
 pub trait SessionQuota: Send {
-    /// One more session of a client at this address, which keeps so many bytes. Nothing is counted when there is no room.
+    /// One more session of a client at this address, which keeps so many bytes. Nothing is counted
+    /// when there is no room.
     ///
     /// # Errors
     /// Which limit is reached.
@@ -40,7 +47,8 @@ pub trait SessionQuota: Send {
     /// A session that kept so many bytes has ended.
     fn leave(&mut self, address: Option<IpAddr>, bytes: usize);
 
-    /// Whether so many sessions are there that those which have joined nothing are not given their full time.
+    /// Whether so many sessions are there that those which have joined nothing are not given their
+    /// full time.
     fn is_crowded(&self) -> bool;
 
     /// What an address is for the limits: the network that one subscriber has.
@@ -72,7 +80,8 @@ pub struct QuotaLimits {
 }
 
 impl QuotaLimits {
-    /// Those of a config; of IPv6 addresses 64 bits count, because one subscriber has at least so many addresses.
+    /// Those of a config; of IPv6 addresses 64 bits count, because one subscriber has at least so
+    /// many addresses.
     #[must_use]
     pub const fn new(config: &Config) -> Self {
         Self {
@@ -198,8 +207,8 @@ impl SessionQuota for LocalQuota {
     }
 }
 
-/// The network that an address counts as: of an IPv6 address the first `ipv6_prefix` bits (more than 128 are 128), an IPv4 address as a whole, also where it
-/// is written as IPv6.
+/// The network that an address counts as: of an IPv6 address the first `ipv6_prefix` bits (more
+/// than 128 are 128), an IPv4 address as a whole, also where it is written as IPv6.
 #[must_use]
 pub fn network_of(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
     match address.to_canonical() {

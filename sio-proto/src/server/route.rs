@@ -43,8 +43,8 @@ impl Router {
         self.config.paths().any(|path| self.config.is_below(path, target))
     }
 
-    /// The shard in which a socket with this id would be, whether the id is the public one or the one by which its client knows itself; `None` for what is
-    /// no id of this server's.
+    /// The shard in which a socket with this id would be, whether the id is the public one or the
+    /// one by which its client knows itself; `None` for what is no id of this server's.
     #[must_use]
     pub fn shard_of(&self, id: &str) -> Option<usize> {
         self.index_of(address_of(&self.key, id))

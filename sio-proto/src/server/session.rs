@@ -5,12 +5,16 @@
 //!   outbox ──────────►│
 //!   (frames, bounded) └─ none: packets wait
 //! ```
-//! What differs between generations stands in their own rooms, behind [`Wiring`]; what depends on it, in [`generation`](super::generation).
+//! What differs between generations stands in their own rooms, behind [`Wiring`]; what depends on
+//! it, in [`generation`](super::generation).
 //!
 //! Invariants:
-//! - a websocket or stream that is not blocked, or a parked GET, never coexists with a non-empty outbox beyond the end of a turn;
-//! - `outbox_bytes` is the sum of the outbox, and `charged` as much of it as the budget of all sessions knows: all that has to wait;
-//! - a session that is `ready` stands in the shard's ready list; an entry there may be stale, and then finds nothing to do.
+//! - a websocket or stream that is not blocked, or a parked GET, never coexists with a non-empty
+//!   outbox beyond the end of a turn;
+//! - `outbox_bytes` is the sum of the outbox, and `charged` as much of it as the budget of all
+//!   sessions knows: all that has to wait;
+//! - a session that is `ready` stands in the shard's ready list; an entry there may be stale, and
+//!   then finds nothing to do.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -27,7 +31,8 @@ use crate::id::{SessionId, SocketSlot};
 use crate::wire::Reassembly;
 use crate::{Config, Frame, LinkId, Time};
 
-/// What a packet that waits takes in memory besides its bytes: a place in the queue, and the head of its buffer.
+/// What a packet that waits takes in memory besides its bytes: a place in the queue, and the head
+/// of its buffer.
 const PACKET_BYTES: usize = 96;
 
 /// Room for packets of the protocol itself, however small the queue is.
@@ -40,7 +45,8 @@ const MIN_CONTROL_BYTES: usize = 16 * 1024;
 pub(crate) enum State {
     /// Packets flow.
     Open,
-    /// The user is told it is over, but what is queued may still leave; nothing is taken from the peer.
+    /// The user is told it is over, but what is queued may still leave; nothing is taken from the
+    /// peer.
     Closing,
 }
 
@@ -119,10 +125,12 @@ pub(crate) struct Session {
     pub(crate) holder: Option<IpAddr>,
     /// The POST whose body is still coming.
     pub(crate) post: Option<LinkId>,
-    /// Frames are changed for this session before they are queued ([`Session::adapt`]); by exception.
+    /// Frames are changed for this session before they are queued ([`Session::adapt`]); by
+    /// exception.
     pub(crate) adapts: bool,
-    /// The moment of the last volatile message: the low half of its microseconds, for want of room. That it is taken for another now and then costs a
-    /// message which might have been dropped anyway.
+    /// The moment of the last volatile message: the low half of its microseconds, for want of room.
+    /// That it is taken for another now and then costs a message which might have been dropped
+    /// anyway.
     pub(crate) volatile_at: u32,
     pub(crate) outbox: VecDeque<Frame>,
     pub(crate) outbox_bytes: usize,
@@ -172,8 +180,9 @@ impl Session {
         matches!(self.wiring.engine(), Some(engine) if engine.is_raw())
     }
 
-    /// Whether the session has a websocket or stream that came from elsewhere than this peer. A client from before 1.0 does not use its session in two ways at
-    /// once, so this is somebody else who knows its id. Between two polls a client may move.
+    /// Whether the session has a websocket or stream that came from elsewhere than this peer. A
+    /// client from before 1.0 does not use its session in two ways at once, so this is somebody
+    /// else who knows its id. Between two polls a client may move.
     pub(crate) fn is_held_against(&self, peer: &Peer) -> bool {
         self.link.is_some() && self.parked.is_none() && self.holder != peer.network()
     }
@@ -183,8 +192,9 @@ impl Session {
         moment.as_micros() as u32
     }
 
-    /// Whether a volatile message of this moment would leave at once. What has been queued in the same moment has not left yet, though the link may have
-    /// taken it already (docs/protocol/socket-io.md §7: a websocket with a write in progress).
+    /// Whether a volatile message of this moment would leave at once. What has been queued in the
+    /// same moment has not left yet, though the link may have taken it already
+    /// (docs/protocol/socket-io.md §7: a websocket with a write in progress).
     pub(crate) fn is_writable(&self, moment: Time) -> bool {
         let idle = self.link.is_some() && !self.blocked.is_blocked() && self.outbox.is_empty();
         idle && self.volatile_at != Self::volatile_moment(moment)
@@ -258,15 +268,16 @@ impl Session {
         self.outbox.len() >= self.max_packets(config) || self.outbox_bytes + self.held >= config.max_queued_bytes
     }
 
-    /// Whether more packets of the protocol itself wait than a peer can cause that reads what it is told. They have an eighth of the queue on top of
-    /// what messages may take.
+    /// Whether more packets of the protocol itself wait than a peer can cause that reads what it is
+    /// told. They have an eighth of the queue on top of what messages may take.
     pub(crate) fn is_overfull(&self, config: &Config) -> bool {
         let (packets, bytes) = (self.max_packets(config), config.max_queued_bytes);
         self.outbox.len() > packets + packets / 8 + MIN_CONTROL_PACKETS
             || self.outbox_bytes > bytes + bytes / 8 + MIN_CONTROL_BYTES
     }
 
-    /// Queues one packet of the protocol itself. It is never refused, but false says that there are too many: the session has to end.
+    /// Queues one packet of the protocol itself. It is never refused, but false says that there are
+    /// too many: the session has to end.
     #[must_use]
     pub(crate) fn queue_control(&mut self, frame: Frame, config: &Config, backlog: &mut Backlog) -> bool {
         self.outbox_bytes += frame.len();
@@ -282,7 +293,8 @@ impl Session {
         first.into_iter().collect()
     }
 
-    /// Takes what one poll carries out of the outbox: so many packets, and so many bytes unless one packet has more.
+    /// Takes what one poll carries out of the outbox: so many packets, and so many bytes unless one
+    /// packet has more.
     pub(crate) fn take_up_to(&mut self, packets: usize, bytes: usize) -> Vec<Frame> {
         if self.outbox.len() <= packets && self.outbox_bytes <= bytes {
             return self.take_outbox();

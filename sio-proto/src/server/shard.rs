@@ -1,8 +1,10 @@
 //! The shard: inputs in, outputs out.
 //!
-//! [`Shard`] is the public face; [`Core`] is what it owns, and what the rooms of the generations work on. An input finds its session, the
-//! session's generation handles it, and what that changes for sockets, namespaces and rooms is written once for all generations: in
-//! [`sessions`] what is common to sessions, in [`sockets`] what is common to sockets, in [`broadcast`] how a message finds all it is for.
+//! [`Shard`] is the public face; [`Core`] is what it owns, and what the rooms of the generations
+//! work on. An input finds its session, the session's generation handles it, and what that changes
+//! for sockets, namespaces and rooms is written once for all generations: in [`sessions`] what is
+//! common to sessions, in [`sockets`] what is common to sockets, in [`broadcast`] how a message
+//! finds all it is for.
 //!
 //! ```text
 //!   handle_request ─┐                      ┌─ engine ─┬─ revision5 ─┐
@@ -90,8 +92,8 @@ impl core::fmt::Debug for Shard {
 
 /// Inputs from links and from the clock.
 impl Shard {
-    /// A shard without sessions. All shards of one server share `config` and `sid_key` (random, one per process); `index` tells them
-    /// apart.
+    /// A shard without sessions. All shards of one server share `config` and `sid_key` (random, one
+    /// per process); `index` tells them apart.
     ///
     /// # Errors
     /// If the config does not make sense.
@@ -124,8 +126,8 @@ impl Shard {
 
     /// A complete request came on `link`. It is answered now, or the link waits for its answer.
     ///
-    /// The cost before the first limit is a look at the link's and the session's slot: what the request is, and the packets in its body, have been found out where no lock is
-    /// held. By kind:
+    /// The cost before the first limit is a look at the link's and the session's slot: what the
+    /// request is, and the packets in its body, have been found out where no lock is held. By kind:
     ///
     /// | request | limit that is asked first | cost before it |
     /// |---|---|---|
@@ -146,16 +148,19 @@ impl Shard {
         self.core.depart(now, out);
     }
 
-    /// The head of a POST is here and its body is not: two of them for one session are a breach of the protocol, and the end of its
-    /// link is the end of the session. The complete request follows with [`Shard::handle_request`], unless the answer is in `out`.
+    /// The head of a POST is here and its body is not: two of them for one session are a breach of
+    /// the protocol, and the end of its link is the end of the session. The complete request
+    /// follows with [`Shard::handle_request`], unless the answer is in `out`.
     pub fn handle_body_started(&mut self, _now: Time, link: LinkId, request: &Request, out: &mut Outputs) {
         generation::handle_body_started(&mut self.core, link, request, out);
     }
 
-    /// Packets came on a websocket. `packets` is emptied. They have been decoded, within [`Config::packet`], where no lock is held.
+    /// Packets came on a websocket. `packets` is emptied. They have been decoded, within
+    /// [`Config::packet`], where no lock is held.
     ///
-    /// Each costs a look at the link's slot and the session's, and, if it is for a namespace, one comparison for each namespace of the session
-    /// ([`Config::max_namespaces_per_session`]). By kind:
+    /// Each costs a look at the link's slot and the session's, and, if it is for a namespace, one
+    /// comparison for each namespace of the session ([`Config::max_namespaces_per_session`]). By
+    /// kind:
     ///
     /// | packet | limit that is asked first | cost before it |
     /// |---|---|---|
@@ -192,8 +197,8 @@ impl Shard {
         self.core.link_closed(now, key.slot, role, cause, out);
     }
 
-    /// Time has passed: everything that was due at `now` happens. Call it at [`Shard::next_timeout`]; earlier is harmless, later is
-    /// late.
+    /// Time has passed: everything that was due at `now` happens. Call it at
+    /// [`Shard::next_timeout`]; earlier is harmless, later is late.
     pub fn handle_timeout(&mut self, now: Time, out: &mut Outputs) {
         while let Some(due) = self.core.timers.pop(now) {
             match due {
@@ -238,8 +243,8 @@ impl Shard {
         self.core.timers.next()
     }
 
-    /// Pulls the packets of at most `max` links that are ready into `out.writes`; the writes of one link stand together. True if there is
-    /// more.
+    /// Pulls the packets of at most `max` links that are ready into `out.writes`; the writes of one
+    /// link stand together. True if there is more.
     pub fn flush_ready(&mut self, now: Time, max: usize, out: &mut Outputs) -> bool {
         for _ in 0..max {
             let Some(slot) = self.core.ready.pop_front() else {
@@ -253,7 +258,8 @@ impl Shard {
                 continue;
             };
             session.ready = false;
-            // The entry may be that of a session which had this slot before; a poll must not be answered with nothing.
+            // The entry may be that of a session which had this slot before; a poll must not be
+            // answered with nothing.
             if session.outbox.is_empty() {
                 continue;
             }
@@ -284,7 +290,8 @@ impl Shard {
 
 /// Commands of the user.
 impl Shard {
-    /// Lets a socket into the namespace it asked for ([`Delivery::Connect`]). False if it is gone or was answered before.
+    /// Lets a socket into the namespace it asked for ([`Delivery::Connect`]). False if it is gone
+    /// or was answered before.
     pub fn accept(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) -> bool {
         self.core.accept(now, socket, out)
     }
@@ -294,7 +301,8 @@ impl Shard {
         self.core.refuse(socket, message, data, out);
     }
 
-    /// Says that nothing is under way for a socket that has been told to leave ([`Delivery::Leaving`]).
+    /// Says that nothing is under way for a socket that has been told to leave
+    /// ([`Delivery::Leaving`]).
     pub fn release(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) {
         self.core.release(now, socket, out);
     }
@@ -341,12 +349,14 @@ impl Shard {
 
     /// Makes a socket join a room.
     ///
-    /// No room is named as a socket's id: what is sent to an id is for its socket alone, even if others may choose the names of their rooms, and even
-    /// when the socket has gone. In the room of its own id every socket is already.
+    /// No room is named as a socket's id: what is sent to an id is for its socket alone, even if
+    /// others may choose the names of their rooms, and even when the socket has gone. In the room
+    /// of its own id every socket is already.
     ///
     /// # Errors
-    /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Reserved`] if the name is the id of another socket,
-    /// [`SendError::Full`] if the socket may be in no more rooms, or the name is longer than [`Config::max_room_name_bytes`] or than what is left of
+    /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Reserved`] if the name is
+    /// the id of another socket, [`SendError::Full`] if the socket may be in no more rooms, or the
+    /// name is longer than [`Config::max_room_name_bytes`] or than what is left of
     /// [`Config::max_room_bytes_per_socket`].
     pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
         let core = &mut self.core;
@@ -369,8 +379,9 @@ impl Shard {
         }
     }
 
-    /// Applies a command to this shard's members. It is the user's, and no limit but those of the members is asked: it costs a visit to each socket that the target
-    /// means, and for a broadcast one look at each session's queue.
+    /// Applies a command to this shard's members. It is the user's, and no limit but those of the
+    /// members is asked: it costs a visit to each socket that the target means, and for a broadcast
+    /// one look at each session's queue.
     pub fn handle_command(&mut self, now: Time, command: Command, out: &mut Outputs) {
         match command {
             Command::Broadcast { target, message } => self.core.broadcast(now, &target, message, out),
@@ -410,8 +421,8 @@ impl Shard {
     /// Queues a message on a raw Engine.IO session.
     ///
     /// # Errors
-    /// [`SendError`] says why it was not taken; [`SendError::Unsupported`] is text with a raw U+001E for a client of revision 4 that
-    /// polls, where that character ends a packet.
+    /// [`SendError`] says why it was not taken; [`SendError::Unsupported`] is text with a raw
+    /// U+001E for a client of revision 4 that polls, where that character ends a packet.
     pub fn send_engine(&mut self, session: SessionKey, message: EngineMessage) -> Result<(), SendError> {
         if !self.core.sessions.holds(session.slot, session.generation) {
             return Err(SendError::Disconnected);
@@ -476,8 +487,9 @@ impl Shard {
         forms
     }
 
-    /// The connected socket with this id, if it lives here. The id is the public one, or the one by which the client knows itself; where
-    /// several sockets of a session have that ([`WireId`](crate::WireId)), it is the one in `/`.
+    /// The connected socket with this id, if it lives here. The id is the public one, or the one by
+    /// which the client knows itself; where several sockets of a session have that
+    /// ([`WireId`](crate::WireId)), it is the one in `/`.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<SocketKey> {
         self.core.find_named(None, id)

@@ -5,8 +5,9 @@
 //!              │    │    └─ nothing in it: no memory but the generation to go on with
 //!              └────┴─ up to 64 entries, each a generation and perhaps a value
 //! ```
-//! A chunk whose last value goes gives its memory back, so a crowd that has gone leaves nothing behind. New values go into the lowest chunk that has a vacant slot, so that
-//! the others become empty. No chunk is ever moved: a slab of a million values grows by one chunk at a time.
+//! A chunk whose last value goes gives its memory back, so a crowd that has gone leaves nothing
+//! behind. New values go into the lowest chunk that has a vacant slot, so that the others become
+//! empty. No chunk is ever moved: a slab of a million values grows by one chunk at a time.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -187,7 +188,8 @@ mod tests {
         assert_eq!((slab.len(), slab.slots().count()), (1, 1));
     }
 
-    /// Hardening A16: what a crowd needed comes back, and its keys are not mistaken for those of whoever comes after.
+    /// Hardening A16: what a crowd needed comes back, and its keys are not mistaken for those of
+    /// whoever comes after.
     #[test]
     fn a_crowd_that_has_gone_leaves_nothing() {
         let mut slab = Slab::<SessionSlot, _>::new();

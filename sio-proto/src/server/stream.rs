@@ -1,4 +1,5 @@
-//! Links whose packets are neither websocket frames nor the answer to a poll: endless answers, and websockets older than RFC 6455.
+//! Links whose packets are neither websocket frames nor the answer to a poll: endless answers, and
+//! websockets older than RFC 6455.
 //!
 //! ```text
 //!                 begins with         each packet
@@ -6,8 +7,8 @@
 //! xhr-multipart   a boundary          a part and the next boundary
 //! hixie           -                   00 text FF
 //! ```
-//! A packet is encoded once, as a [`Frame`] that all sessions of a generation share. What these links need of it is made where they are
-//! written, under no lock; the others pay nothing for them.
+//! A packet is encoded once, as a [`Frame`] that all sessions of a generation share. What these
+//! links need of it is made where they are written, under no lock; the others pay nothing for them.
 
 use alloc::vec::Vec;
 
@@ -74,7 +75,8 @@ impl StreamForm {
 /// The beginning of an endless answer, status 200.
 #[derive(Debug)]
 pub struct Stream {
-    /// Header fields that do not depend on the request ([`Response::fixed`](super::Response::fixed)).
+    /// Header fields that do not depend on the request
+    /// ([`Response::fixed`](super::Response::fixed)).
     pub fixed: &'static [(&'static str, &'static str)],
     /// Further headers, in order.
     pub headers: Vec<(&'static str, ByteString)>,
@@ -113,7 +115,8 @@ impl Stream {
         }
     }
 
-    /// Appends the head, with this `date`, and what the body begins with. Header values that a header cannot carry make it a 500; false then.
+    /// Appends the head, with this `date`, and what the body begins with. Header values that a
+    /// header cannot carry make it a 500; false then.
     pub fn encode(&self, out: &mut BytesMut, date: Option<&http::Date>) -> bool {
         let headers = dated(self.fields(), date);
         let framing = match self.form.chunked {
@@ -170,7 +173,8 @@ fn put(form: &StreamForm, bytes: &[u8], out: &mut BytesMut) {
     }
 }
 
-/// One packet. Each is a payload of its own: a script, a part or a message that the client can act upon as soon as it is there.
+/// One packet. Each is a payload of its own: a script, a part or a message that the client can act
+/// upon as soon as it is there.
 fn encode_packet(encoding: &StreamEncoding, frame: &Frame, out: &mut BytesMut) {
     let text = core::str::from_utf8(frame.payload()).unwrap_or_default();
     match encoding {

@@ -1,11 +1,14 @@
 //! Deadlines: one queue per constant duration, a heap for the rest.
 //!
-//! A queue is first in, first out, because all its entries wait equally long: arming is a push, and nothing is ever taken
-//! out of the middle. An entry whose reason has gone is skipped when its time comes. Who arms must keep the number of entries bounded: the
-//! queues hold at most one live and one stale entry per session, the heap one entry per session and reason.
+//! A queue is first in, first out, because all its entries wait equally long: arming is a push, and
+//! nothing is ever taken out of the middle. An entry whose reason has gone is skipped when its time
+//! comes. Who arms must keep the number of entries bounded: the queues hold at most one live and
+//! one stale entry per session, the heap one entry per session and reason.
 //!
-//! Entries of sessions that have ended, and of acknowledgements that have come, would stay for the whole of their time. So they are counted, roughly, and when they may
-//! be more than half, all entries are looked at once and those go ([`Timers::retain`]): constant work for each, and never more memory than twice what is needed.
+//! Entries of sessions that have ended, and of acknowledgements that have come, would stay for the
+//! whole of their time. So they are counted, roughly, and when they may be more than half, all
+//! entries are looked at once and those go ([`Timers::retain`]): constant work for each, and never
+//! more memory than twice what is needed.
 
 use alloc::collections::{BinaryHeap, VecDeque};
 use core::cmp::Reverse;
@@ -125,7 +128,8 @@ impl Timers {
         self.heap.push(Reverse((at, Entry::Leave(session, late))));
     }
 
-    /// What about so many entries were for has gone. True if it is time to [`retain`](Self::retain).
+    /// What about so many entries were for has gone. True if it is time to
+    /// [`retain`](Self::retain).
     #[must_use]
     pub(crate) fn note_stale(&mut self, entries: usize) -> bool {
         self.stale += entries;

@@ -13,7 +13,8 @@ use crate::{Frame, http};
 pub struct Written {
     /// What is written first; empty if there is nothing.
     pub head: Bytes,
-    /// What is written behind it; empty if there is nothing. It is not copied: thousands of links may have a share in it.
+    /// What is written behind it; empty if there is nothing. It is not copied: thousands of links
+    /// may have a share in it.
     pub body: Bytes,
     /// What happens when it is written.
     pub then: Then,
@@ -24,9 +25,11 @@ pub struct Written {
 pub enum Then {
     /// Nothing.
     GoesOn,
-    /// The request has been answered, and the peer may send the next ([`Conn::handle_answered`](crate::conn::Conn::handle_answered)).
+    /// The request has been answered, and the peer may send the next
+    /// ([`Conn::handle_answered`](crate::conn::Conn::handle_answered)).
     Answered,
-    /// What follows are the frames of a websocket ([`Conn::handle_upgraded`](crate::conn::Conn::handle_upgraded)).
+    /// What follows are the frames of a websocket
+    /// ([`Conn::handle_upgraded`](crate::conn::Conn::handle_upgraded)).
     Upgraded(Wire),
     /// Nothing more is written: the connection ends.
     Ends,
@@ -53,9 +56,11 @@ impl Written {
 }
 
 impl Write {
-    /// Puts it into bytes. `scratch` is the caller's, who uses it again: what is here has a share in its memory. Answers say this `date`, if there is one.
+    /// Puts it into bytes. `scratch` is the caller's, who uses it again: what is here has a share
+    /// in its memory. Answers say this `date`, if there is one.
     ///
-    /// Header values that a header cannot carry make an answer a 500, behind which the connection ends.
+    /// Header values that a header cannot carry make an answer a 500, behind which the connection
+    /// ends.
     #[must_use]
     pub fn encode(self, scratch: &mut BytesMut, date: Option<&http::Date>) -> Written {
         match self {

@@ -4,18 +4,22 @@
 //! MessagePack   d7 00 00 00 01 9a …   ──►  json    "2026-11-28T06:00:00.000Z"   what handlers read, and clients of all other wires
 //!                                          exact   d7 00 00 00 01 9a …          what clients of MessagePack get, if it is only passed on
 //! ```
-//! Arguments are JSON with attachments for everybody ([`Args`](super::Args)). A date, undefined, NaN, an infinity and an array buffer become what JSON has
-//! for them; beside that, an argument with one of them in it is kept here as it came, in slices of the message it came in. Whoever passes the arguments on
-//! passes this on; whoever reads them as types and writes them anew does not.
+//! Arguments are JSON with attachments for everybody ([`Args`](super::Args)). A date, undefined,
+//! NaN, an infinity and an array buffer become what JSON has for them; beside that, an argument
+//! with one of them in it is kept here as it came, in slices of the message it came in. Whoever
+//! passes the arguments on passes this on; whoever reads them as types and writes them anew does
+//! not.
 //!
-//! Invariant: the bytes have been read and found to be whole values, nested no deeper than the limit, and they say what the JSON says.
+//! Invariant: the bytes have been read and found to be whole values, nested no deeper than the
+//! limit, and they say what the JSON says.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-/// The arguments, by their place, that JSON says less exactly than the wire they came on. Mostly none, and then one null pointer.
+/// The arguments, by their place, that JSON says less exactly than the wire they came on. Mostly
+/// none, and then one null pointer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exact(Option<Box<Arguments>>);
 
@@ -23,7 +27,8 @@ pub struct Exact(Option<Box<Arguments>>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Arguments(Vec<(usize, Bytes)>);
 
-/// Most arguments kept for one packet. Each costs some 40 bytes, and an undefined is 3 on the wire; further ones are what JSON says.
+/// Most arguments kept for one packet. Each costs some 40 bytes, and an undefined is 3 on the wire;
+/// further ones are what JSON says.
 const MAX_ARGUMENTS: usize = 64;
 
 impl Exact {

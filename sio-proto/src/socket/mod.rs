@@ -7,11 +7,14 @@
 //!                        ◀──  Encoder           ◀──
 //! ```
 //!
-//! [`Packet`] is the canonical form every wire is read into and written from; [`text`] is the default parser's wire.
-//! Sockets, namespaces and rooms are not here: this room knows bytes and packets, not what they mean to whom.
+//! [`Packet`] is the canonical form every wire is read into and written from; [`text`] is the
+//! default parser's wire. Sockets, namespaces and rooms are not here: this room knows bytes and
+//! packets, not what they mean to whom.
 //!
-//! The revisions (docs/protocol/socket-io.md §0) differ in few places, each written once, where it matters:
-//! - **3** (Socket.IO 1.0.0-1.0.2): every acknowledgement announces its attachments, `3<n>-`; there is no type 6.
+//! The revisions (docs/protocol/socket-io.md §0) differ in few places, each written once, where it
+//! matters:
+//! - **3** (Socket.IO 1.0.0-1.0.2): every acknowledgement announces its attachments, `3<n>-`; there
+//!   is no type 6.
 //! - **4** (1.0.3-2.x): a query may follow the namespace of a CONNECT; ERROR carries any JSON.
 //! - **5** (3.0 and later): CONNECT carries an object; CONNECT_ERROR carries an object or a string.
 
@@ -25,8 +28,8 @@ pub use packet::{Args, Packet, RESERVED_EVENTS, is_reserved_event};
 /// Which Socket.IO protocol a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Revision {
-    /// Socket.IO 1.0.0 to 1.0.2. Nothing tells it from [`Four`](Self::Four) until an acknowledgement arrives, so both
-    /// decode alike.
+    /// Socket.IO 1.0.0 to 1.0.2. Nothing tells it from [`Four`](Self::Four) until an
+    /// acknowledgement arrives, so both decode alike.
     Three,
     /// Socket.IO 1.0.3 to 2.x.
     Four,

@@ -1,6 +1,7 @@
 //! Packets: what Socket.IO says, whatever the wire it says it on (docs/protocol/socket-io.md §1).
 //!
-//! Binary events and acknowledgements are no kinds of their own: a packet is binary when its [`Args`] have attachments.
+//! Binary events and acknowledgements are no kinds of their own: a packet is binary when its
+//! [`Args`] have attachments.
 
 use alloc::vec::Vec;
 
@@ -13,14 +14,16 @@ use crate::keep;
 
 /// The arguments of an event or acknowledgement, as raw JSON.
 ///
-/// Nothing is parsed until somebody asks for types; a clone shares the bytes, and without attachments allocates nothing.
+/// Nothing is parsed until somebody asks for types; a clone shares the bytes, and without
+/// attachments allocates nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Args {
     /// Valid JSON values joined by commas, without brackets; empty for no arguments.
     pub json: ByteString,
     /// What the placeholders in [`json`](Self::json) stand for, by number.
     pub attachments: Vec<Bytes>,
-    /// What MessagePack has said more exactly than JSON can, for clients of MessagePack; nothing for arguments of other origin.
+    /// What MessagePack has said more exactly than JSON can, for clients of MessagePack; nothing
+    /// for arguments of other origin.
     pub exact: Exact,
 }
 
@@ -37,10 +40,12 @@ impl Args {
         self.json.is_empty()
     }
 
-    /// Checks the placeholders of received arguments, whose attachments are all there, and lets go of attachments that none of them names: genuine
-    /// receivers do so, and nobody could reach them. The numbers of the others stay what they are.
+    /// Checks the placeholders of received arguments, whose attachments are all there, and lets go
+    /// of attachments that none of them names: genuine receivers do so, and nobody could reach
+    /// them. The numbers of the others stay what they are.
     ///
-    /// Without attachments nothing is a placeholder, whatever it looks like (docs/protocol/socket-io.md §2.1).
+    /// Without attachments nothing is a placeholder, whatever it looks like
+    /// (docs/protocol/socket-io.md §2.1).
     ///
     /// # Errors
     ///
@@ -124,10 +129,11 @@ pub enum Packet {
     Connect {
         /// The namespace.
         namespace: ByteString,
-        /// What follows the first `?` of the namespace, without the `?`. Revisions 3 and 4; later ones know no query
-        /// and take all of it for the namespace.
+        /// What follows the first `?` of the namespace, without the `?`. Revisions 3 and 4; later
+        /// ones know no query and take all of it for the namespace.
         query: Option<ByteString>,
-        /// A JSON object: the client's credentials or the server's answer. Genuine peers of revision 3 and 4 send none.
+        /// A JSON object: the client's credentials or the server's answer. Genuine peers of
+        /// revision 3 and 4 send none.
         payload: Option<ByteString>,
     },
     /// Either end leaves the namespace.
@@ -139,7 +145,8 @@ pub enum Packet {
     Event {
         /// The namespace.
         namespace: ByteString,
-        /// The name as text. A number, which is a legal name, stands here as it was written in JSON.
+        /// The name as text. A number, which is a legal name, stands here as it was written in
+        /// JSON.
         name: ByteString,
         /// The sender's name for the acknowledgement it wants.
         id: Option<u64>,

@@ -1,7 +1,9 @@
-//! The Autobahn test suite's cases 1 to 7 and 9.3, as tables: what the peer sends and what must come of it.
+//! The Autobahn test suite's cases 1 to 7 and 9.3, as tables: what the peer sends and what must
+//! come of it.
 //!
-//! Each case runs whole, byte by byte and in the suite's own chops. Answers (Pong, Close, echoes) are the caller's
-//! business, so the cases about them are reduced to what the decoder has to report.
+//! Each case runs whole, byte by byte and in the suite's own chops. Answers (Pong, Close, echoes)
+//! are the caller's business, so the cases about them are reduced to what the decoder has to
+//! report.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -355,7 +357,8 @@ fn case_6_4_fails_fast() {
     ];
     for (after, fatal) in cases {
         let payload = [before, *after].concat();
-        // 6.4.3 and 6.4.4: in one frame that trickles in. 6.4.1 and 6.4.2: in fragments, as long as they are.
+        // 6.4.3 and 6.4.4: in one frame that trickles in. 6.4.1 and 6.4.2: in fragments, as long as
+        // they are.
         let fragments = payload.len();
         for whole in [true, false] {
             let bytes = if whole {
@@ -408,7 +411,8 @@ fn case_7_close() {
         (Continuation, true, b"fragment2"),
     ];
     expect(&stream(&parts), &[Event::Close(None)], Ok(()));
-    // 7.3: payloads of 0, 1, 2 bytes, with a reason, with the longest reason and with one byte more.
+    // 7.3: payloads of 0, 1, 2 bytes, with a reason, with the longest reason and with one byte
+    // more.
     expect(&stream(&[(Close, true, b"\x03")]), &[], Err(Error::CloseLength));
     expect(&stream(&[(Close, true, b"\x03\xe8")]), &[close(1000, "")], Ok(()));
     expect(

@@ -6,8 +6,9 @@
 //! +--------+--------+----------------- - - -
 //! ```
 //!
-//! Codes that may stand on the wire: 1000–1003 and 1007–1014 (registered), 3000–3999 (libraries), 4000–4999 (private
-//! use). 1004 is reserved; 1005, 1006 and 1015 exist only for reports to the application.
+//! Codes that may stand on the wire: 1000–1003 and 1007–1014 (registered), 3000–3999 (libraries),
+//! 4000–4999 (private use). 1004 is reserved; 1005, 1006 and 1015 exist only for reports to the
+//! application.
 
 use core::fmt;
 

@@ -10,10 +10,13 @@
 //! ```
 //!
 //! Invariants:
-//! - A message that came in one frame is a slice of the caller's buffer: unmasked there, checked there, never copied.
-//!   So is a frame whose bytes trickle in: it grows at the front of the buffer, which the caller passes again.
-//! - Fragments are appended to one buffer that grows with what has arrived; each byte is copied once (amortised).
-//! - A byte is unmasked once and makes the connection fail, if it does, in the call that brought it (RFC 6455 §8.1).
+//! - A message that came in one frame is a slice of the caller's buffer: unmasked there, checked
+//!   there, never copied. So is a frame whose bytes trickle in: it grows at the front of the
+//!   buffer, which the caller passes again.
+//! - Fragments are appended to one buffer that grows with what has arrived; each byte is copied
+//!   once (amortised).
+//! - A byte is unmasked once and makes the connection fail, if it does, in the call that brought it
+//!   (RFC 6455 §8.1).
 //! - Nothing is allocated for a declared length, and all a peer can grow is bounded by [`Limits`].
 //! - The events, and the error, are the same however the bytes were cut.
 
@@ -40,7 +43,8 @@ pub enum Event {
     Ping(Bytes),
     /// The answer to a Ping, or an unsolicited heartbeat.
     Pong(Bytes),
-    /// The peer closes. To be answered with a Close, unless we sent ours before. Nothing comes after it.
+    /// The peer closes. To be answered with a Close, unless we sent ours before. Nothing comes
+    /// after it.
     Close(Option<CloseFrame>),
 }
 
@@ -83,8 +87,8 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     length: usize,
-    /// How many bytes of the payload are behind us. Those of an unfragmented message stay, unmasked, at the front of
-    /// the buffer; those of a fragment have been taken out of it.
+    /// How many bytes of the payload are behind us. Those of an unfragmented message stay,
+    /// unmasked, at the front of the buffer; those of a fragment have been taken out of it.
     seen: usize,
     /// The masking key, turned so that it fits the next byte.
     key: [u8; 4],
@@ -120,8 +124,9 @@ impl Decoder {
 
     /// Takes the next event out of `bytes`.
     ///
-    /// Call it until it returns `None`: then `bytes` is empty or ends in an incomplete frame. What is left must be
-    /// passed again, untouched and with the bytes that follow appended to it; an empty buffer need not be kept.
+    /// Call it until it returns `None`: then `bytes` is empty or ends in an incomplete frame. What
+    /// is left must be passed again, untouched and with the bytes that follow appended to it; an
+    /// empty buffer need not be kept.
     ///
     /// # Errors
     ///
@@ -137,8 +142,8 @@ impl Decoder {
 
     /// How many more bytes the frame that has begun needs; 0 between frames.
     ///
-    /// A hint for the size of the next read. It is a number that the peer declared, within [`Limits`]: do not allocate
-    /// all of it before it arrives.
+    /// A hint for the size of the next read. It is a number that the peer declared, within
+    /// [`Limits`]: do not allocate all of it before it arrives.
     #[must_use]
     pub const fn missing_bytes(&self) -> usize {
         match &self.state {
@@ -259,8 +264,8 @@ impl Decoder {
     #[inline]
     fn event(&mut self, opcode: Opcode, payload: Bytes) -> Result<Event, Error> {
         match opcode {
-            // Text that came in pieces was checked in pieces and is checked once more here, because only the check of
-            // the whole makes a `ByteString` in safe code.
+            // Text that came in pieces was checked in pieces and is checked once more here, because
+            // only the check of the whole makes a `ByteString` in safe code.
             Opcode::Text => ByteString::try_from(payload)
                 .map(Event::Text)
                 .map_err(|_| Error::InvalidUtf8),
@@ -276,7 +281,8 @@ impl Decoder {
         }
     }
 
-    /// A part of the payload of a message or control frame is in the buffer: unmask and check what is new.
+    /// A part of the payload of a message or control frame is in the buffer: unmask and check what
+    /// is new.
     fn wait(&mut self, mut frame: Frame, bytes: &mut BytesMut) -> Result<(), Error> {
         if !frame.opcode.is_control() {
             let seen = bytes.len();
@@ -299,7 +305,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// Moves what has arrived of a fragment to the message; returns the message if this was the end of it.
+    /// Moves what has arrived of a fragment to the message; returns the message if this was the end
+    /// of it.
     fn take_fragment(&mut self, mut frame: Frame, bytes: &mut BytesMut) -> Result<Option<Event>, Error> {
         // A fragment is begun only by `count_fragment`, which opens the message.
         let Some(message) = self.message.as_mut() else {
@@ -335,7 +342,8 @@ pub(super) mod tests {
 
     pub(in super::super) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-    /// What a decoder says about `stream` when it comes in pieces of these lengths, and then the rest.
+    /// What a decoder says about `stream` when it comes in pieces of these lengths, and then the
+    /// rest.
     pub(in super::super) fn decode_all(
         mut decoder: Decoder,
         stream: &[u8],
@@ -506,7 +514,8 @@ pub(super) mod tests {
         }
     }
 
-    /// Messages and control frames; the numbers are the lengths of all fragments of a message but the last.
+    /// Messages and control frames; the numbers are the lengths of all fragments of a message but
+    /// the last.
     pub(in super::super) fn messages() -> impl Strategy<Value = Vec<(Event, Vec<usize>)>> {
         let data = prop_oneof![
             "\\PC{0,40}".prop_map(|text| Event::Text(text.into())),

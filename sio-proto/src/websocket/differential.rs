@@ -2,8 +2,10 @@
 //!
 //! Documented differences, each checked below to be just that:
 //! - *Lengths*: a length that is not in its shortest form is refused here, read there.
-//! - *Haste*: a wrong frame is refused here at its first wrong byte, there when all of it (or of its header) is in.
-//! - *Close codes*: a code that may not be on the wire is an error here; there it is replaced, as is 1014.
+//! - *Haste*: a wrong frame is refused here at its first wrong byte, there when all of it (or of
+//!   its header) is in.
+//! - *Close codes*: a code that may not be on the wire is an error here; there it is replaced, as
+//!   is 1014.
 
 extern crate std;
 
@@ -123,7 +125,8 @@ fn compare(role: Role, stream: &[u8]) -> Result<(), TestCaseError> {
             };
             prop_assert_eq!((more, end), (&[][..], expected));
         }
-        // Lengths: whatever they make of it. A control frame is refused here for a long form of its length as well.
+        // Lengths: whatever they make of it. A control frame is refused here for a long form of its
+        // length as well.
         Err(Error::LengthNotMinimal | Error::ControlTooLong) => {}
         // Close codes: replaced there, unless the reason is wrong as well.
         Err(Error::CloseCode(_)) => match more {

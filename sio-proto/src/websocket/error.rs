@@ -2,7 +2,8 @@
 
 use super::close::CloseCode;
 
-/// Misbehaviour of the peer. The connection is failed: send a Close frame with [`close_code`](Self::close_code), then end it.
+/// Misbehaviour of the peer. The connection is failed: send a Close frame with
+/// [`close_code`](Self::close_code), then end it.
 ///
 /// Variants name the fact. A decoder that returned one returns the same one for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +18,8 @@ pub enum Error {
     /// A Close, Ping or Pong without the FIN bit.
     #[error("fragmented control frame")]
     FragmentedControl,
-    /// A Close, Ping or Pong of more than 125 bytes, or with a length in one of the forms for more than that.
+    /// A Close, Ping or Pong of more than 125 bytes, or with a length in one of the forms for more
+    /// than that.
     #[error("control frame longer than 125 bytes")]
     ControlTooLong,
     /// The length would have fitted a shorter encoding.
@@ -50,20 +52,23 @@ pub enum Error {
     /// The reason of a Close frame is not UTF-8.
     #[error("close reason is not valid UTF-8")]
     CloseReason,
-    /// One frame declares more bytes than [`Limits::max_frame_bytes`](super::Limits::max_frame_bytes).
+    /// One frame declares more bytes than
+    /// [`Limits::max_frame_bytes`](super::Limits::max_frame_bytes).
     #[error("frame too big")]
     FrameTooBig,
-    /// The frames of one message declare more bytes than [`Limits::max_message_bytes`](super::Limits::max_message_bytes).
+    /// The frames of one message declare more bytes than
+    /// [`Limits::max_message_bytes`](super::Limits::max_message_bytes).
     #[error("message too big")]
     MessageTooBig,
-    /// One message comes in more frames than [`Limits::max_fragments`](super::Limits::max_fragments).
+    /// One message comes in more frames than
+    /// [`Limits::max_fragments`](super::Limits::max_fragments).
     #[error("too many fragments")]
     TooManyFragments,
 }
 
 impl Error {
-    /// The code to close the connection with: 1002, 1007, 1008 or 1009, as the reference server does
-    /// (`docs/protocol/engine-io.md` §5).
+    /// The code to close the connection with: 1002, 1007, 1008 or 1009, as the reference server
+    /// does (`docs/protocol/engine-io.md` §5).
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {

@@ -1,7 +1,7 @@
 //! A message in several frames, put together.
 //!
-//! Invariants: the pieces are copied into one buffer that grows with what has arrived, never with what was declared;
-//! text is checked as it is appended, and not again.
+//! Invariants: the pieces are copied into one buffer that grows with what has arrived, never with
+//! what was declared; text is checked as it is appended, and not again.
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -10,8 +10,9 @@
 //! +-+-+-+-+-------+ +-+-------------+ +----------------+ +-------------+
 //! ```
 //!
-//! Everything the RFC demands of a header is checked here, byte by byte in the order of the wire, so that a wrong header
-//! is refused at its first wrong byte and for the same reason however it was cut. Limits are the [decoder](super::decoder)'s.
+//! Everything the RFC demands of a header is checked here, byte by byte in the order of the wire,
+//! so that a wrong header is refused at its first wrong byte and for the same reason however it was
+//! cut. Limits are the [decoder](super::decoder)'s.
 
 use bytes::{Buf, BufMut, BytesMut};
 
@@ -85,7 +86,8 @@ impl Opcode {
 pub struct Rules {
     /// Our role, which says whether the peer has to mask.
     pub role: Role,
-    /// Whether an extension gives a meaning to RSV1 on the first frame of a message (permessage-deflate, RFC 7692).
+    /// Whether an extension gives a meaning to RSV1 on the first frame of a message
+    /// (permessage-deflate, RFC 7692).
     pub allow_rsv1: bool,
     /// Whether a fragmented message is open.
     pub in_message: bool,
@@ -107,11 +109,13 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads a header from the start of `bytes`; returns it with its own length, or `None` if it is not complete yet.
+    /// Reads a header from the start of `bytes`; returns it with its own length, or `None` if it is
+    /// not complete yet.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the first bytes of the frame, also when the rest of them is yet to come.
+    /// Whatever is wrong with the first bytes of the frame, also when the rest of them is yet to
+    /// come.
     #[inline]
     pub fn parse(bytes: &[u8], rules: Rules) -> Result<Option<(Self, usize)>, Error> {
         let Some(&first) = bytes.first() else { return Ok(None) };
@@ -161,7 +165,8 @@ fn check_first(first: u8, rules: Rules) -> Result<Opcode, Error> {
         return Err(Error::ReservedBits);
     }
     let opcode = Opcode::new(first & 0x0f).ok_or(Error::ReservedOpcode(first & 0x0f))?;
-    // Extensions mark the first frame of a data message, never a continuation or a control frame (RFC 7692 §6).
+    // Extensions mark the first frame of a data message, never a continuation or a control frame
+    // (RFC 7692 §6).
     if first & RSV1 != 0 && !(rules.allow_rsv1 && matches!(opcode, Opcode::Text | Opcode::Binary)) {
         return Err(Error::ReservedBits);
     }
@@ -219,8 +224,9 @@ impl core::ops::Deref for HeaderBytes {
 
 /// Writes a header, with the length in its shortest form and all reserved bits clear.
 ///
-/// A client passes a fresh unpredictable `mask` for each frame, a server `None`. `length` is that of the payload; the
-/// payload of a control frame may not exceed [`MAX_CONTROL_BYTES`], which is the caller's business.
+/// A client passes a fresh unpredictable `mask` for each frame, a server `None`. `length` is that
+/// of the payload; the payload of a control frame may not exceed [`MAX_CONTROL_BYTES`], which is
+/// the caller's business.
 #[inline]
 #[must_use]
 pub fn encode_header(length: usize, opcode: Opcode, fin: bool, mask: Option<[u8; 4]>) -> HeaderBytes {
@@ -257,10 +263,11 @@ pub const fn header_bytes(length: usize, masked: bool) -> usize {
     }
 }
 
-/// Makes an unmasked frame of a payload that was written behind [`MAX_SERVER_HEADER_BYTES`] bytes of room.
+/// Makes an unmasked frame of a payload that was written behind [`MAX_SERVER_HEADER_BYTES`] bytes
+/// of room.
 ///
-/// The header goes directly before the payload and what remains of the room is cut off, so a payload whose length
-/// is not known beforehand becomes a frame without being moved.
+/// The header goes directly before the payload and what remains of the room is cut off, so a
+/// payload whose length is not known beforehand becomes a frame without being moved.
 ///
 /// ```
 /// use sio_proto::BytesMut;
@@ -317,7 +324,8 @@ mod tests {
             (&[0xa1], CLIENT, Error::ReservedBits),
             (&[0x91], CLIENT, Error::ReservedBits),
             (&[0xf9], CLIENT, Error::ReservedBits),
-            // A genuine server's HTTP answer inside the connection (docs/protocol/engine-io.md §4.5).
+            // A genuine server's HTTP answer inside the connection (docs/protocol/engine-io.md
+            // §4.5).
             (b"H", CLIENT, Error::ReservedBits),
             (&[0x83], CLIENT, Error::ReservedOpcode(3)),
             (&[0x87], CLIENT, Error::ReservedOpcode(7)),

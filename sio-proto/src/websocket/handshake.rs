@@ -9,10 +9,10 @@
 //! Sec-WebSocket-Version: 13
 //! ```
 //!
-//! Nothing here knows HTTP: callers hand over the values of a few headers, without the white space around them; of a
-//! header that came on several lines, the values joined with `", "`. Extensions are not negotiated, so a server
-//! leaves `Sec-WebSocket-Extensions` out of its answer. Versions 8 and 7 (the drafts of 2011) have the handshake and
-//! the frames of 13.
+//! Nothing here knows HTTP: callers hand over the values of a few headers, without the white space
+//! around them; of a header that came on several lines, the values joined with `", "`. Extensions
+//! are not negotiated, so a server leaves `Sec-WebSocket-Extensions` out of its answer. Versions 8
+//! and 7 (the drafts of 2011) have the handshake and the frames of 13.
 
 use alloc::string::String;
 
@@ -21,12 +21,14 @@ use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
-/// The versions that [`UpgradeRequest::accept`] accepts, as a `Sec-WebSocket-Version` header lists them.
+/// The versions that [`UpgradeRequest::accept`] accepts, as a `Sec-WebSocket-Version` header lists
+/// them.
 pub const SUPPORTED_VERSIONS: &str = "13, 8, 7";
 
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Keys are nonces that nobody decodes, so unused bits at the end may be set, as the reference server permits.
+/// Keys are nonces that nobody decodes, so unused bits at the end may be set, as the reference
+/// server permits.
 const KEY_BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
@@ -103,8 +105,8 @@ pub enum HandshakeError {
 impl HandshakeError {
     /// The status to answer with: 400, and 405 for a wrong method.
     ///
-    /// A wrong version is answered 400 like every other fault, as the reference server does; the 426 that RFC 6455
-    /// gives as an example would oblige the answer to carry an `Upgrade` header.
+    /// A wrong version is answered 400 like every other fault, as the reference server does; the
+    /// 426 that RFC 6455 gives as an example would oblige the answer to carry an `Upgrade` header.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
@@ -229,7 +231,8 @@ pub enum ResponseError {
 impl UpgradeResponse<'_> {
     /// Checks the answer to a request that carried `key` and offered the subprotocols `offered`.
     ///
-    /// A server that chooses none of the subprotocols is accepted; whether that will do is the application's business.
+    /// A server that chooses none of the subprotocols is accepted; whether that will do is the
+    /// application's business.
     ///
     /// # Errors
     ///
@@ -260,10 +263,12 @@ impl UpgradeResponse<'_> {
     }
 }
 
-/// The first subprotocol of a client's `Sec-WebSocket-Protocol`, which is the one that the reference server chooses.
+/// The first subprotocol of a client's `Sec-WebSocket-Protocol`, which is the one that the
+/// reference server chooses.
 ///
-/// Browsers fail a connection whose server chooses none of those that they offered. `None` if the first item is not a
-/// token. Linear in the length of the value (CVE-2021-32640, `docs/protocol/engine-io.md` §11).
+/// Browsers fail a connection whose server chooses none of those that they offered. `None` if the
+/// first item is not a token. Linear in the length of the value (CVE-2021-32640,
+/// `docs/protocol/engine-io.md` §11).
 #[must_use]
 pub fn first_protocol(value: &str) -> Option<&str> {
     let first = items(value).next()?;

@@ -1,10 +1,11 @@
 //! Masking (RFC 6455 §5.3): byte `i` of a payload is XORed with byte `i mod 4` of the frame's key.
 //!
-//! Masking and unmasking are the same. The work is done in place, a word at a time, in a loop that compilers turn into
-//! vector instructions. A payload that comes in pieces is handled piece by piece: each call returns the key as it has
-//! to be for the byte that follows.
+//! Masking and unmasking are the same. The work is done in place, a word at a time, in a loop that
+//! compilers turn into vector instructions. A payload that comes in pieces is handled piece by
+//! piece: each call returns the key as it has to be for the byte that follows.
 
-/// XORs `payload` with `key` and returns the key turned so that it fits the next byte of the same frame.
+/// XORs `payload` with `key` and returns the key turned so that it fits the next byte of the same
+/// frame.
 ///
 /// The key of all zeros costs nothing, so unmasked frames may use it.
 #[inline]

@@ -6,13 +6,14 @@
 //! messages to peer -> encoder   -> bytes
 //! ```
 //!
-//! What it is: the opening handshake as functions of header values, a strict incremental [`Decoder`], and functions
-//! that append frames to a buffer. What it is not: a connection. It answers no Ping and no Close by itself, draws no
-//! masking keys, and knows no HTTP. Extensions are not negotiated; RSV1 has its place in
-//! [`frame::Rules`] for permessage-deflate.
+//! What it is: the opening handshake as functions of header values, a strict incremental
+//! [`Decoder`], and functions that append frames to a buffer. What it is not: a connection. It
+//! answers no Ping and no Close by itself, draws no masking keys, and knows no HTTP. Extensions are
+//! not negotiated; RSV1 has its place in [`frame::Rules`] for permessage-deflate.
 //!
-//! Reading order: [`frame`] (one header), [`decoder`] (messages), then the rest. How the reference servers use all this
-//! is in `docs/protocol/engine-io.md` §5, and what attackers sent to them in §11.
+//! Reading order: [`frame`] (one header), [`decoder`] (messages), then the rest. How the reference
+//! servers use all this is in `docs/protocol/engine-io.md` §5, and what attackers sent to them in
+//! §11.
 
 pub mod close;
 pub mod decoder;

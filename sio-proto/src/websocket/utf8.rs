@@ -1,15 +1,18 @@
-//! UTF-8 in pieces: text that arrives in arbitrary cuts is judged byte by byte, but checked chunk by chunk.
+//! UTF-8 in pieces: text that arrives in arbitrary cuts is judged byte by byte, but checked chunk
+//! by chunk.
 //!
-//! A text frame must be failed at the first byte that no continuation can repair (RFC 6455 §8.1; Autobahn cases 6.4.x,
-//! strict). `core::str::from_utf8` already tells "wrong" and "cut short" apart, exactly at that byte, so a character
-//! cut in two is all the state there is: at most three bytes.
+//! A text frame must be failed at the first byte that no continuation can repair (RFC 6455 §8.1;
+//! Autobahn cases 6.4.x, strict). `core::str::from_utf8` already tells "wrong" and "cut short"
+//! apart, exactly at that byte, so a character cut in two is all the state there is: at most three
+//! bytes.
 
 /// A byte sequence that is not UTF-8 and cannot become it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid UTF-8")]
 pub struct InvalidUtf8;
 
-/// Checks `bytes` and returns how many at their end (at most 3) are the beginning of a character that is cut short.
+/// Checks `bytes` and returns how many at their end (at most 3) are the beginning of a character
+/// that is cut short.
 ///
 /// # Errors
 ///
@@ -49,13 +52,13 @@ impl Validator {
         Self { cut: [0; 4], length: 0 }
     }
 
-    /// Checks the next piece and returns the text it brings: the character that the last piece began and this one
-    /// finished, then whole characters of this piece.
+    /// Checks the next piece and returns the text it brings: the character that the last piece
+    /// began and this one finished, then whole characters of this piece.
     ///
     /// # Errors
     ///
-    /// [`InvalidUtf8`] if the text up to and including this piece cannot become UTF-8 any more. The validator must not
-    /// be used afterwards.
+    /// [`InvalidUtf8`] if the text up to and including this piece cannot become UTF-8 any more. The
+    /// validator must not be used afterwards.
     #[inline]
     pub fn push<'a>(&mut self, piece: &'a [u8]) -> Result<(Option<char>, &'a str), InvalidUtf8> {
         let (finished, rest) = if self.length == 0 {
@@ -64,7 +67,8 @@ impl Validator {
             self.finish_character(piece)?
         };
         let text = valid_prefix(rest)?;
-        // Either the character that was cut is finished and `text` begins behind it, or the piece was used up.
+        // Either the character that was cut is finished and `text` begins behind it, or the piece
+        // was used up.
         for &byte in &rest[text.len()..] {
             self.append(byte)?;
         }
@@ -117,7 +121,8 @@ mod tests {
 
     use super::*;
 
-    /// Where `bytes`, one at a time, are refused; `None` if they are not. `Some(len)`: only the end is wrong.
+    /// Where `bytes`, one at a time, are refused; `None` if they are not. `Some(len)`: only the end
+    /// is wrong.
     fn refused_at(bytes: &[u8]) -> Option<usize> {
         let mut validator = Validator::new();
         for (index, byte) in bytes.iter().enumerate() {
@@ -246,7 +251,8 @@ mod tests {
         }
     }
 
-    /// Whether some bytes make text of `start`: whatever a character lacks, one of these is among what it may get.
+    /// Whether some bytes make text of `start`: whatever a character lacks, one of these is among
+    /// what it may get.
     fn can_be_completed(start: &[u8]) -> bool {
         const LAST: [u8; 4] = [0x80, 0x90, 0xa0, 0xbf];
         let is_text = |more: &[u8]| core::str::from_utf8(&[start, more].concat()).is_ok();

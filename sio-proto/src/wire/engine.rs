@@ -1,5 +1,5 @@
-//! What a session puts into the bodies of polls and what it reads from those of POSTs and from websocket messages, in either revision
-//! (docs/protocol/engine-io.md §2-§4). No state, no lock.
+//! What a session puts into the bodies of polls and what it reads from those of POSTs and from
+//! websocket messages, in either revision (docs/protocol/engine-io.md §2-§4). No state, no lock.
 //!
 //! | | revision 4 | revision 3 |
 //! |---|---|---|
@@ -7,8 +7,8 @@
 //! | JSONP | the same as a script | the same as a script, binary as base64 |
 //! | binary websocket message | the data | a type byte, then the data |
 //!
-//! Text of revision 3 that is not ASCII stays a [`Packet::Message`] here, whatever is in it: in which dialect it is written, the session
-//! knows, not we (docs/protocol/engine-io.md §3.3).
+//! Text of revision 3 that is not ASCII stays a [`Packet::Message`] here, whatever is in it: in
+//! which dialect it is written, the session knows, not we (docs/protocol/engine-io.md §3.3).
 
 use alloc::vec::Vec;
 
@@ -25,7 +25,8 @@ use crate::{Config, Frame, http, socket};
 
 /// `Content-Type` of polls, scripts included (docs/protocol/engine-io.md §4.6).
 const TEXT: &str = "text/plain; charset=UTF-8";
-/// Genuine servers say `text/plain`, and leave it to browsers to run it. They do not where an answer says that it is what it says it is.
+/// Genuine servers say `text/plain`, and leave it to browsers to run it. They do not where an
+/// answer says that it is what it says it is.
 const SCRIPT: &str = "text/javascript; charset=UTF-8";
 /// `Content-Type` of binary payloads.
 const BINARY: &str = "application/octet-stream";
@@ -193,7 +194,8 @@ pub(crate) fn poll_encoding(
         (Revision::V4, Some(index)) => (SCRIPT, PollEncoding::Engine4Jsonp(index.into())),
         (Revision::V3, Some(index)) if doubled => (SCRIPT, PollEncoding::Engine3DoubledJsonp(index.into())),
         (Revision::V3, Some(index)) => (SCRIPT, PollEncoding::Engine3Jsonp(index.into())),
-        // Peers that cannot take binary get no binary frames in the first place. Text is plain in it, in either dialect.
+        // Peers that cannot take binary get no binary frames in the first place. Text is plain in
+        // it, in either dialect.
         (Revision::V3, None) if peer.binary || frames.iter().any(Frame::is_binary) => {
             (BINARY, PollEncoding::Engine3Binary)
         }

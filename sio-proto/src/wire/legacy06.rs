@@ -1,11 +1,13 @@
-//! Payloads of the plain-message transports, whatever their codec: read into packets, and frames put together as the bodies of polls.
+//! Payloads of the plain-message transports, whatever their codec: read into packets, and frames
+//! put together as the bodies of polls.
 //!
 //! ```text
 //!   websocket message ─► PayloadReader, of the connection ───────────────┐
 //!   POST, whole payloads ─► decode_body, a reader for this payload ──────┼─► Inbound ─► session
 //!   POST, pieces of a stream ─► Inbound::Payload ─► PayloadReader, of the session, under the lock
 //! ```
-//! A codec of the user's own is trusted to say what the bytes mean and for nothing else: JSON is checked here, and so are the limits.
+//! A codec of the user's own is trusted to say what the bytes mean and for nothing else: JSON is
+//! checked here, and so are the limits.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -89,7 +91,8 @@ impl fmt::Debug for PayloadReader {
     }
 }
 
-/// A text is the JSON string that says the same; what is no JSON is dropped (docs/protocol/legacy-0.6.md §16).
+/// A text is the JSON string that says the same; what is no JSON is dropped
+/// (docs/protocol/legacy-0.6.md §16).
 fn inbound(received: Received, config: &Config) -> Option<Inbound> {
     match received {
         Received::Heartbeat(number) => Some(Inbound::Heartbeat(number)),
@@ -108,7 +111,8 @@ fn inbound(received: Received, config: &Config) -> Option<Inbound> {
 /// Decodes the body of a POST. Without the field `data` it is broken.
 pub(crate) fn decode_body(config: &Config, codec: u8, route: &Legacy06, body: &Bytes) -> Vec<Inbound> {
     let mut packets = Vec::new();
-    // Browsers have written a form, and with it their own line breaks (docs/protocol/legacy-0.6.md §5.1).
+    // Browsers have written a form, and with it their own line breaks (docs/protocol/legacy-0.6.md
+    // §5.1).
     let from_form = route.transport == Transport::JsonpPolling;
     match read_data_form(body) {
         Ok(payload) if config.legacy06.codec_at(codec).is_stream() => {
@@ -133,7 +137,8 @@ pub(crate) fn encode_script(codec: &Codec, index: u64, frames: &[Frame], out: &m
     codec.wrap_jsonp(index, text, out);
 }
 
-/// The name of a wire that this payload looks like: one that the server speaks somewhere, or one that is known; not the wire `but` itself.
+/// The name of a wire that this payload looks like: one that the server speaks somewhere, or one
+/// that is known; not the wire `but` itself.
 fn looks_like(payload: &str, but: &str, config: &Config) -> Option<&'static str> {
     let known: [&dyn MessageCodec; 3] = [&Framing, &Streaming, &Envelope];
     let mut codecs = config.legacy06.codecs().map(|codec| &**codec).chain(known);

@@ -19,7 +19,8 @@ pub(crate) fn decode_body(config: &Config, route: &detect::Legacy09, body: &Byte
     };
     let mut texts = Vec::new();
     let max_packets = config.max_packets_per_payload;
-    // What is wrong with the rest of a payload costs the rest and nothing more (docs/protocol/legacy-0.9.md §13).
+    // What is wrong with the rest of a payload costs the rest and nothing more
+    // (docs/protocol/legacy-0.9.md §13).
     let _ = match transport {
         Transport::JsonpPolling => match read_d_form(body) {
             Ok(Posted::Exact(text)) => payload::decode(&text, max_packets, &mut texts),

@@ -20,7 +20,8 @@ pub enum PollEncoding {
     Engine3Doubled,
     /// Length-prefixed packets in bytes (docs/protocol/engine-io.md §3.4).
     Engine3Binary,
-    /// Length-prefixed packets as an Engine.IO JSONP answer with this index (docs/protocol/engine-io.md §4.6).
+    /// Length-prefixed packets as an Engine.IO JSONP answer with this index
+    /// (docs/protocol/engine-io.md §4.6).
     Engine3Jsonp(ByteString),
     /// The same for a peer that encodes text twice.
     Engine3DoubledJsonp(ByteString),
@@ -28,7 +29,8 @@ pub enum PollEncoding {
     Legacy09,
     /// The same as the script of this callback (docs/protocol/legacy-0.9.md §7).
     Legacy09Jsonp(u64),
-    /// Payloads of the 0.6 family, joined by their codec ([`MessageCodec::join`](crate::codec::MessageCodec::join)).
+    /// Payloads of the 0.6 family, joined by their codec
+    /// ([`MessageCodec::join`](crate::codec::MessageCodec::join)).
     Legacy06(Codec),
     /// The same as the script of this callback (docs/protocol/legacy-0.6.md §7).
     Legacy06Jsonp(Codec, u64),

@@ -1,4 +1,5 @@
-//! Attachments: binary messages that belong to the packet before them (docs/protocol/socket-io.md §2.1).
+//! Attachments: binary messages that belong to the packet before them (docs/protocol/socket-io.md
+//! §2.1).
 //!
 //! ```text
 //!            text, whole packet                    text: error
@@ -8,9 +9,10 @@
 //!    └──────────── binary, the last: packet ┘
 //! ```
 //!
-//! Invariants: while a packet is pending, fewer attachments than announced are held, and no more bytes than
-//! [`Limits::max_attachment_bytes`]; nothing is allocated from an announced number. How long a packet may stay pending
-//! is for the session to say, which has the clock; [`Reassembly::is_pending`] is for it.
+//! Invariants: while a packet is pending, fewer attachments than announced are held, and no more
+//! bytes than [`Limits::max_attachment_bytes`]; nothing is allocated from an announced number. How
+//! long a packet may stay pending is for the session to say, which has the clock;
+//! [`Reassembly::is_pending`] is for it.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -26,7 +28,8 @@ use crate::socket::{Packet, Revision, Role};
 
 /// Turns the messages of one connection into packets.
 ///
-/// One pointer in size, and empty but while attachments are awaited. After an error the connection is to be closed.
+/// One pointer in size, and empty but while attachments are awaited. After an error the connection
+/// is to be closed.
 #[derive(Debug, Default)]
 pub struct Reassembly {
     pending: Option<Box<Pending>>,
@@ -55,7 +58,8 @@ impl Reassembly {
         Self { pending: None }
     }
 
-    /// The input is over. What is awaited may never come: what is here does not keep the buffer that it was read into.
+    /// The input is over. What is awaited may never come: what is here does not keep the buffer
+    /// that it was read into.
     pub(crate) fn keep(&mut self) {
         let Some(pending) = &mut self.pending else { return };
         let kept = pending.kept;
@@ -94,8 +98,8 @@ impl Reassembly {
         head + pending.bytes
     }
 
-    /// Takes a text message. Returns the packet unless its attachments are still to come or it [says
-    /// nothing](Decoded::Nothing).
+    /// Takes a text message. Returns the packet unless its attachments are still to come or it
+    /// [says nothing](Decoded::Nothing).
     ///
     /// # Errors
     ///
@@ -113,7 +117,8 @@ impl Reassembly {
         self.handle_decoded(decode(text, revision, role, limits)?)
     }
 
-    /// Takes a text message that has been decoded already, as [`handle_text`](Self::handle_text) does.
+    /// Takes a text message that has been decoded already, as [`handle_text`](Self::handle_text)
+    /// does.
     ///
     /// # Errors
     ///
@@ -142,8 +147,9 @@ impl Reassembly {
     ///
     /// # Errors
     ///
-    /// [`DecodeError::UnexpectedAttachment`], [`DecodeError::AttachmentsTooLarge`], and, with the last attachment,
-    /// [`DecodeError::IllegalAttachments`] for a placeholder that names none of them, [`DecodeError::AttachmentNamedTwice`] for two that name the same.
+    /// [`DecodeError::UnexpectedAttachment`], [`DecodeError::AttachmentsTooLarge`], and, with the
+    /// last attachment, [`DecodeError::IllegalAttachments`] for a placeholder that names none of
+    /// them, [`DecodeError::AttachmentNamedTwice`] for two that name the same.
     pub fn handle_binary(&mut self, attachment: Bytes, limits: &Limits) -> Result<Option<Packet>, DecodeError> {
         let mut pending = self.pending.take().ok_or(DecodeError::UnexpectedAttachment)?;
         pending.bytes = pending.bytes.saturating_add(attachment.len());
@@ -170,13 +176,14 @@ impl Reassembly {
         }
     }
 
-    /// Takes a part of a packet. Returns the packet when `parser` makes one of this part and those before it; what it is worth is for the caller to
-    /// check.
+    /// Takes a part of a packet. Returns the packet when `parser` makes one of this part and those
+    /// before it; what it is worth is for the caller to check.
     ///
     /// # Errors
     ///
-    /// Those of [`PacketParser::join`]; [`DecodeError::TooManyAttachments`] and [`DecodeError::AttachmentsTooLarge`], the packet's first part not
-    /// being counted as an attachment, but its bytes.
+    /// Those of [`PacketParser::join`]; [`DecodeError::TooManyAttachments`] and
+    /// [`DecodeError::AttachmentsTooLarge`], the packet's first part not being counted as an
+    /// attachment, but its bytes.
     pub(crate) fn handle_part(
         &mut self,
         part: EngineMessage,
@@ -235,9 +242,9 @@ mod tests {
 
     const _: () = assert!(size_of::<Reassembly>() == size_of::<usize>());
 
-    /// docs/protocol/socket-io.md §9, the column "Robust Rust", and the captures it cites: how many packets come out,
-    /// or why the connection is closed. What a session must know to decide is not decided here: events before CONNECT,
-    /// a second CONNECT, unknown ids.
+    /// docs/protocol/socket-io.md §9, the column "Robust Rust", and the captures it cites: how many
+    /// packets come out, or why the connection is closed. What a session must know to decide is not
+    /// decided here: events before CONNECT, a second CONNECT, unknown ids.
     #[test]
     fn malformed_input() {
         use crate::json::JsonError::*;

@@ -18,7 +18,8 @@ pub struct World {
     pub sent: Vec<(LinkId, Vec<u8>)>,
     pub ended: Vec<LinkId>,
     pub deliveries: Vec<Delivery>,
-    /// What plain-message clients sent that could not be read: the codec, the wire it looks like, the error.
+    /// What plain-message clients sent that could not be read: the codec, the wire it looks like,
+    /// the error.
     pub garbled: Vec<String>,
     /// Whether sockets that ask are accepted at once.
     pub accepts: bool,
@@ -137,7 +138,8 @@ impl World {
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    /// The payloads of the websocket frames sent on a link since the last call; `close` for a Close.
+    /// The payloads of the websocket frames sent on a link since the last call; `close` for a
+    /// Close.
     pub fn frames(&mut self, link: LinkId) -> Vec<String> {
         let mut bytes = Vec::new();
         self.sent.retain(|(to, sent)| {
@@ -275,7 +277,8 @@ impl World {
             .collect()
     }
 
-    /// Whether this websocket session, which has joined `/`, can still say something and be told something.
+    /// Whether this websocket session, which has joined `/`, can still say something and be told
+    /// something.
     pub fn assert_works(&mut self, link: LinkId, socket: SocketKey) {
         self.received(link);
         self.heard();

@@ -94,8 +94,8 @@ impl World {
         link
     }
 
-    /// Emits every event that has come back to where it came from, and acknowledges what wants it with the same arguments. What was
-    /// heard, one line each.
+    /// Emits every event that has come back to where it came from, and acknowledges what wants it
+    /// with the same arguments. What was heard, one line each.
     pub fn echo(&mut self) -> Vec<String> {
         let events: Vec<_> = self.deliveries.iter().filter_map(event).collect();
         let heard = self.heard();
@@ -175,7 +175,8 @@ pub fn args(json: &str) -> Args {
     Args::from(ByteString::from(json))
 }
 
-/// What has come on a link that is an endless answer: the head, if it is in these bytes, and the chunks; `end` for the last one.
+/// What has come on a link that is an endless answer: the head, if it is in these bytes, and the
+/// chunks; `end` for the last one.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Chunks {
     pub head: Option<String>,

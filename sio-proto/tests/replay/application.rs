@@ -37,7 +37,8 @@ pub fn named(name: &str) -> Application {
     }
 }
 
-/// Lets sockets into these namespaces and tells whether one was; elsewhere genuine servers answer `Invalid namespace`.
+/// Lets sockets into these namespaces and tells whether one was; elsewhere genuine servers answer
+/// `Invalid namespace`.
 fn join(stage: &mut Stage, cue: &Cue<'_>, namespaces: &[&str]) -> Option<SocketKey> {
     let Cue::Delivery(Delivery::Connect { socket, namespace, .. }) = cue else {
         return None;
@@ -50,7 +51,8 @@ fn join(stage: &mut Stage, cue: &Cue<'_>, namespaces: &[&str]) -> Option<SocketK
     None
 }
 
-/// Notes who comes and goes. That a client has just left is noticed late, or not at all, so it is not noted.
+/// Notes who comes and goes. That a client has just left is noticed late, or not at all, so it is
+/// not noted.
 fn note_presence(stage: &mut Stage, cue: &Cue<'_>) {
     match cue {
         Cue::Delivery(Delivery::Connect { namespace, .. }) => stage.see(format!("{namespace} connect")),
@@ -302,7 +304,8 @@ fn features(stage: &mut Stage, cue: Cue<'_>) {
     }
 }
 
-/// The server of the captures with the MessagePack parser. What it emits has a date and an undefined member, which here are JSON's.
+/// The server of the captures with the MessagePack parser. What it emits has a date and an
+/// undefined member, which here are JSON's.
 fn msgpack(stage: &mut Stage, cue: Cue<'_>) {
     if let Cue::Delivery(Delivery::Connect { socket, namespace, .. }) = &cue {
         match &**namespace {

@@ -1,4 +1,5 @@
-//! A recorded conversation, read from `tests/captures/NAME.json` (docs/captures.md describes the format).
+//! A recorded conversation, read from `tests/captures/NAME.json` (docs/captures.md describes the
+//! format).
 
 use std::collections::BTreeMap;
 
@@ -78,7 +79,8 @@ impl Capture {
 
 /// The options of a genuine server as a config. Genuine servers ask no page where it comes from.
 fn config(server: &str, options: &serde_json::Map<String, Value>) -> Config {
-    // Genuine servers of 3.x and 4.x let every page in and send no CORS headers unless they are told to.
+    // Genuine servers of 3.x and 4.x let every page in and send no CORS headers unless they are
+    // told to.
     let mut config = Config::default()
         .origins(Origins::Any)
         .cors(Cors::list(<[&str; 0]>::default()));

@@ -1,6 +1,7 @@
 //! Where two servers differ, and the list of differences that have a reason.
 //!
-//! The list is `tests/captures/differences.txt`: a reason, then, indented, the rules it covers (docs/captures.md).
+//! The list is `tests/captures/differences.txt`: a reason, then, indented, the rules it covers
+//! (docs/captures.md).
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -9,8 +10,8 @@ use std::fmt;
 use super::player::Exchange;
 use super::said::{Said, What};
 
-/// How much earlier or later than the recorded server ours may speak. The recorded one ran on a machine with other things to do; ours takes no
-/// time at all.
+/// How much earlier or later than the recorded server ours may speak. The recorded one ran on a
+/// machine with other things to do; ours takes no time at all.
 pub const TOLERANCE_MS: u64 = 50;
 
 /// One difference between the recorded server and ours.
@@ -45,7 +46,8 @@ impl fmt::Display for Difference {
 
 // ---- comparing ------------------------------------------------------------------------------------------------------
 
-/// Compares what the servers said in one exchange. What is said on different connections at the same time has no order.
+/// Compares what the servers said in one exchange. What is said on different connections at the
+/// same time has no order.
 pub fn compare_exchange(capture: &str, exchange: &Exchange, genuine: &[Said], ours: &[Said]) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut note = |ms: u64, what: &str, genuine: &str, ours: &str| {
@@ -94,7 +96,8 @@ fn same(a: &What, b: &What) -> bool {
     }
 }
 
-/// Puts the two sequences side by side: the longest common subsequence, and between its members what is of one kind, in order.
+/// Puts the two sequences side by side: the longest common subsequence, and between its members
+/// what is of one kind, in order.
 fn align<'a>(genuine: &'a [Said], ours: &'a [Said]) -> Vec<(Option<&'a Said>, Option<&'a Said>)> {
     let (n, m) = (genuine.len(), ours.len());
     let mut longest = vec![vec![0u32; m + 1]; n + 1];
@@ -200,7 +203,8 @@ fn compare_headers(genuine: &[String], ours: &[String], note: &mut dyn FnMut(&st
     }
 }
 
-/// Compares what the two applications saw, section by section, or as a whole where the recorded one did not say when.
+/// Compares what the two applications saw, section by section, or as a whole where the recorded one
+/// did not say when.
 pub fn compare_seen(
     capture: &str,
     genuine: &BTreeMap<String, Vec<String>>,

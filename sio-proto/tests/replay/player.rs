@@ -1,13 +1,18 @@
-//! Plays the clients of a capture to our server and sets what it said beside what the recorded server said.
+//! Plays the clients of a capture to our server and sets what it said beside what the recorded
+//! server said.
 //!
-//! The unit is an exchange: a request with its answer, and the websocket that may come of it. Recorded clients reacted to the recorded server,
-//! so a replay has to react a little, too:
+//! The unit is an exchange: a request with its answer, and the websocket that may come of it.
+//! Recorded clients reacted to the recorded server, so a replay has to react a little, too:
 //!
-//! - Identifiers are translated: the k-th one that our server names on an exchange stands for the k-th that the recorded one named there.
-//! - A client polls again when its poll has been answered. Where our server has put into one answer what the recorded one put into two, the second
-//!   poll still waits here when the recorded client sends the third: the waiting one stands for it. It is not cut when the recorded
-//!   client closed the answered one, and a request that went out on the same connection afterwards gets a connection of its own.
-//! - Where it is the other way round, and our server has answered a poll that the recorded one still holds, the client polls again, as it would have.
+//! - Identifiers are translated: the k-th one that our server names on an exchange stands for the
+//!   k-th that the recorded one named there.
+//! - A client polls again when its poll has been answered. Where our server has put into one answer
+//!   what the recorded one put into two, the second poll still waits here when the recorded client
+//!   sends the third: the waiting one stands for it. It is not cut when the recorded client closed
+//!   the answered one, and a request that went out on the same connection afterwards gets a
+//!   connection of its own.
+//! - Where it is the other way round, and our server has answered a poll that the recorded one
+//!   still holds, the client polls again, as it would have.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +58,8 @@ struct Player {
     current: BTreeMap<u32, usize>,
     /// Connections that the recorded client has ended.
     ended: Vec<u32>,
-    /// Connections that the recorded server has ended: what a client says there later, the server never hears.
+    /// Connections that the recorded server has ended: what a client says there later, the server
+    /// never hears.
     deaf: Vec<u32>,
     ids: Ids,
 }
@@ -118,7 +124,8 @@ impl Player {
         }
     }
 
-    /// Repeats the polls that have been answered here and not there, if there was something in the answer.
+    /// Repeats the polls that have been answered here and not there, if there was something in the
+    /// answer.
     fn poll_again(&mut self) {
         for at in 0..self.exchanges.len() {
             let exchange = &self.exchanges[at];
@@ -255,7 +262,8 @@ impl Player {
     }
 }
 
-/// Whether a poll was answered with packets: not refused, not with the end of the session, and not with nothing.
+/// Whether a poll was answered with packets: not refused, not with the end of the session, and not
+/// with nothing.
 fn is_eventful(answer: &[u8]) -> bool {
     const UNEVENTFUL: [&[u8]; 4] = [b"\r\n\r\n1:1", b"\r\n\r\n", b"._(\"\");", b"8::"];
     answer.starts_with(b"HTTP/1.1 200 ") && !UNEVENTFUL.iter().any(|end| answer.ends_with(end))
@@ -288,8 +296,9 @@ fn polled_session(line: &str) -> Option<String> {
     session.filter(|s| !s.is_empty()).map(str::to_owned)
 }
 
-/// The session and socket ids that a server names: `"sid":"…"`, also inside JSONP; the first message of plain-message transports, in each codec;
-/// and what stands before the timeouts in a handshake of 0.7-0.9.
+/// The session and socket ids that a server names: `"sid":"…"`, also inside JSONP; the first
+/// message of plain-message transports, in each codec; and what stands before the timeouts in a
+/// handshake of 0.7-0.9.
 fn identifiers(bytes: &[u8]) -> Vec<Vec<u8>> {
     /// What stands before an id, and, if a length stands between the two, what is behind that.
     const LEADS: [(&[u8], &[u8]); 8] = [
@@ -344,8 +353,8 @@ fn translate(bytes: &[u8], ids: &Ids) -> Vec<u8> {
     out
 }
 
-/// The same for identifiers of 20 characters, of which ours are longer, when it has been parsed: no length but that of a body is written around them any
-/// more.
+/// The same for identifiers of 20 characters, of which ours are longer, when it has been parsed: no
+/// length but that of a body is written around them any more.
 fn rename_parsed(what: &mut said::What, ids: &Ids) {
     const GENUINE: usize = 20;
     let engine: Ids = ids
@@ -366,7 +375,8 @@ fn rename_parsed(what: &mut said::What, ids: &Ids) {
     }
 }
 
-/// The same in what the recorded server said, where an identifier must not change its length: lengths are written around it.
+/// The same in what the recorded server said, where an identifier must not change its length:
+/// lengths are written around it.
 fn rename(bytes: &[u8], ids: &Ids) -> Vec<u8> {
     let as_long = ids.iter().filter(|(genuine, ours)| genuine.len() == ours.len());
     translate(bytes, &as_long.map(|(g, o)| (g.clone(), o.clone())).collect())

@@ -1,7 +1,9 @@
-//! What a server said in one exchange: an HTTP response, then perhaps websocket frames, then perhaps the end.
+//! What a server said in one exchange: an HTTP response, then perhaps websocket frames, then
+//! perhaps the end.
 //!
-//! The parsers here are independent of those under test, and keep every byte that could differ: header lines stand as they
-//! came. Only where the chunks of a chunked body end is not kept; HTTP lets a relay change that.
+//! The parsers here are independent of those under test, and keep every byte that could differ:
+//! header lines stand as they came. Only where the chunks of a chunked body end is not kept; HTTP
+//! lets a relay change that.
 
 use std::fmt;
 
@@ -63,7 +65,8 @@ pub fn printable(bytes: &[u8]) -> String {
     }
 }
 
-/// What arrived in an exchange: pieces, each with its time. The answer to a HEAD request has no body whatever its headers say.
+/// What arrived in an exchange: pieces, each with its time. The answer to a HEAD request has no
+/// body whatever its headers say.
 pub fn parse(pieces: &[(u64, Vec<u8>)], is_head: bool) -> Vec<Said> {
     let bytes: Vec<u8> = pieces.iter().flat_map(|(_, piece)| piece.iter().copied()).collect();
     let time_at = |position: usize| {

@@ -147,7 +147,8 @@ impl Stage {
             .shard(now, |shard, out| shard.refuse(socket, message, data, out));
     }
 
-    /// Emits an event. Each packet is a command of its own, because genuine servers flush after each.
+    /// Emits an event. Each packet is a command of its own, because genuine servers flush after
+    /// each.
     pub fn emit(&mut self, socket: SocketKey, name: &str, args: Args) {
         let namespace = self.namespace(socket);
         let mut message = Message::event(namespace, name.into(), args, None);
@@ -201,7 +202,8 @@ impl Stage {
     fn send(&mut self, socket: SocketKey, message: &mut Message, ack: Option<AckRequest>) {
         let now = self.now;
         let sent = self.server.shard(now, |shard, _| shard.emit(now, socket, message, ack));
-        // A packet behind the event may have ended the socket already; genuine servers drop what is said to it.
+        // A packet behind the event may have ended the socket already; genuine servers drop what is
+        // said to it.
         assert!(matches!(sent, Ok(()) | Err(SendError::Disconnected)), "{sent:?}");
     }
 

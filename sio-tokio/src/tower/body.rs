@@ -1,4 +1,5 @@
-//! What is answered: our own responses as those of the host, and a body that is ours or the inner service's.
+//! What is answered: our own responses as those of the host, and a body that is ours or the inner
+//! service's.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

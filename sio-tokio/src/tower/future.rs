@@ -91,8 +91,9 @@ pin_project! {
         #[pin]
         body: Option<B>,
         read: Read,
-        // The body is too large: its rest is read all the same, because the host closes the connection of a request that was not read, and a client
-        // that is still writing then does not see the answer.
+        // The body is too large: its rest is read all the same, because the host closes the
+        // connection of a request that was not read, and a client that is still writing then does
+        // not see the answer.
         thrown_away: bool,
         version: Version,
         upgrade: Option<OnUpgrade>,
@@ -234,7 +235,8 @@ struct Read {
 }
 
 impl Read {
-    /// Reads to the end, or until it is too much. `receive` is told what is kept, and says whether there is room for it.
+    /// Reads to the end, or until it is too much. `receive` is told what is kept, and says whether
+    /// there is room for it.
     fn poll<B: Body>(
         &mut self,
         mut body: Pin<&mut B>,

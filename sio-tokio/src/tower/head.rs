@@ -13,7 +13,8 @@ use sio_proto::http::{Headers, HttpError, Limits, Request};
 /// An answer that is given before a session is asked: the status, and why.
 pub(super) type Refusal = (StatusCode, &'static str);
 
-/// The head, copied into one buffer. What is larger than our own limits is refused: a session keeps the head of its handshake.
+/// The head, copied into one buffer. What is larger than our own limits is refused: a session keeps
+/// the head of its handshake.
 pub(super) fn convert(parts: &Parts, limits: &Limits) -> Result<Request, Refusal> {
     // RFC 8441: it would need a stream of HTTP/2 as a socket.
     if parts.method == Method::CONNECT {
@@ -79,7 +80,8 @@ fn is_websocket(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// The fields as they would be in HTTP/1.1: the host is a field (RFC 9113 §8.3.1), cookies are in one (§8.2.3).
+/// The fields as they would be in HTTP/1.1: the host is a field (RFC 9113 §8.3.1), cookies are in
+/// one (§8.2.3).
 fn joined<'a>(parts: &'a Parts, fields: impl Iterator<Item = (&'a str, Cow<'a, [u8]>)>) -> Headers {
     let crumbs: Vec<&[u8]> = parts
         .headers

@@ -19,7 +19,8 @@ pub(super) async fn connect(exchange: Exchange, upgrade: OnUpgrade) {
     }
 }
 
-/// A plain TCP socket is taken out of its wrapping, and written to directly; through any other stream bytes leave with its task.
+/// A plain TCP socket is taken out of its wrapping, and written to directly; through any other
+/// stream bytes leave with its task.
 fn attach(exchange: Exchange, upgraded: Upgraded) {
     let upgraded = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
         Ok(parts) => return attach_tcp(exchange, parts.io, parts.read_buf),

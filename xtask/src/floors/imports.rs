@@ -1,7 +1,7 @@
 //! The imports of one source file: `use` lines and paths that begin with `crate` or `super`.
 //!
-//! This is no Rust parser. It knows comments, the braces of a `use` and where the unit tests begin, which is
-//! enough for sources that rustfmt has laid out.
+//! This is no Rust parser. It knows comments, the braces of a `use` and where the unit tests begin,
+//! which is enough for sources that rustfmt has laid out.
 
 /// A path that leads to another module of the same crate, as it stands in a line of a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,7 +14,8 @@ pub(super) struct Import {
     pub(super) is_use: bool,
 }
 
-/// What a source file imports from its own crate, without its unit tests. `module` is the path of the file's module.
+/// What a source file imports from its own crate, without its unit tests. `module` is the path of
+/// the file's module.
 pub(super) fn of_crate(source: &str, module: &[String]) -> Vec<Import> {
     let text = without_tests_and_comments(source);
     let mut imports = Vec::new();
@@ -37,7 +38,8 @@ pub(super) fn of_crate(source: &str, module: &[String]) -> Vec<Import> {
     imports
 }
 
-/// The names that private `use` lines bring into a module from elsewhere than the crate itself: `Arc`, `Vec`, `Bytes`.
+/// The names that private `use` lines bring into a module from elsewhere than the crate itself:
+/// `Arc`, `Vec`, `Bytes`.
 pub(super) fn foreign_names(source: &str) -> Vec<String> {
     let text = without_tests_and_comments(source);
     let is_private = |start: usize| {

@@ -11,7 +11,8 @@ mod unread;
 use super::Case;
 use std::time::Duration;
 
-/// Sessions of the contract's server end 2.5 s after their last heartbeat, and those of 0.9 and 0.6 after 10 s and 7 s.
+/// Sessions of the contract's server end 2.5 s after their last heartbeat, and those of 0.9 and 0.6
+/// after 10 s and 7 s.
 const SOON: Duration = Duration::from_secs(6);
 const LATER: Duration = Duration::from_secs(15);
 
@@ -33,7 +34,8 @@ const fn case(
     }
 }
 
-/// A case on a server whose rules are those of an application: the defaults, and a hook that refuses.
+/// A case on a server whose rules are those of an application: the defaults, and a hook that
+/// refuses.
 const fn guarded(
     row: &'static str,
     name: &'static str,

@@ -49,7 +49,8 @@ pub(super) fn join06(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcom
     Ok(peer)
 }
 
-/// A polling session of this revision, with what else stands in the query of its handshake: the target of its further requests.
+/// A polling session of this revision, with what else stands in the query of its handshake: the
+/// target of its further requests.
 pub(super) fn open_polling(peer: &mut Peer, revision: u8, query: &str) -> Outcome<String> {
     let base = match revision {
         3 => "/socket.io/?EIO=3&transport=polling&b64=1".to_owned(),

@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Where attacks come from: an address of its own, so that limits by address can be seen to spare the others.
+/// Where attacks come from: an address of its own, so that limits by address can be seen to spare
+/// the others.
 pub(super) const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 
 /// By how much the server's memory may grow.
@@ -27,7 +28,8 @@ const SLOWEST_ECHO: Duration = Duration::from_millis(250);
 /// How long a newcomer may take from its connection to its first echo.
 const SLOWEST_ENTRY: Duration = Duration::from_secs(2);
 
-/// Descriptors that may be open beside those from before: that of the question itself, which is just being closed.
+/// Descriptors that may be open beside those from before: that of the question itself, which is
+/// just being closed.
 const SPARE_DESCRIPTORS: usize = 1;
 
 /// What is attacked, and with how much.
@@ -55,7 +57,8 @@ pub(super) struct Report {
     pub(super) worst_entry: Duration,
     pub(super) processor: f64,
     pub(super) settled: Duration,
-    /// What went wrong beside the times, and what was too slow: a busy machine can be too slow by itself.
+    /// What went wrong beside the times, and what was too slow: a busy machine can be too slow by
+    /// itself.
     pub(super) wrong: Vec<String>,
     pub(super) slow: Vec<String>,
 }
@@ -94,7 +97,8 @@ impl Field {
     }
 }
 
-/// Runs the case. If nothing but time was wrong, it is run once more: other programs of the machine can have been the reason.
+/// Runs the case. If nothing but time was wrong, it is run once more: other programs of the machine
+/// can have been the reason.
 pub(super) fn judge(stage: &Stage, case: &Case) -> Outcome<Report> {
     let report = attempt(stage, case)?;
     if report.wrong.is_empty() && !report.slow.is_empty() {
@@ -188,7 +192,8 @@ fn settle(field: &Field, process: u32, descriptors: usize, limit: Duration) -> R
 }
 
 impl Stage {
-    /// Starts a server for the case, with a limit of memory beyond which it ends instead of the machine.
+    /// Starts a server for the case, with a limit of memory beyond which it ends instead of the
+    /// machine.
     fn start(&self, case: &Case) -> Outcome<(Server, u16)> {
         let port = free_ports(3)?;
         let mut command = Command::new("sh");

@@ -35,7 +35,8 @@ pub(super) enum Poured {
 }
 
 impl Peer {
-    /// Connects from this address. A small window lets a peer that reads nothing block the server soon.
+    /// Connects from this address. A small window lets a peer that reads nothing block the server
+    /// soon.
     pub(super) fn connect(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).when("a socket")?;
         if let Some(bytes) = window {
@@ -70,7 +71,8 @@ impl Peer {
         }
     }
 
-    /// Sends the bytes again and again, until it has sent so many, or for so long. It ends early when the server takes nothing for two seconds.
+    /// Sends the bytes again and again, until it has sent so many, or for so long. It ends early
+    /// when the server takes nothing for two seconds.
     pub(super) fn pour(&mut self, bytes: &[u8], total: u64, limit: Duration) -> Poured {
         let end = Instant::now() + limit;
         let (mut sent, mut progress) = (0_u64, Instant::now());
@@ -117,7 +119,8 @@ impl Peer {
         self.stream.read(&mut buffer).when("sipping")
     }
 
-    /// Reads and throws away whatever comes in this time. Whether the server has ended the connection.
+    /// Reads and throws away whatever comes in this time. Whether the server has ended the
+    /// connection.
     pub(super) fn drain(&mut self, limit: Duration) -> bool {
         let end = Instant::now() + limit;
         let mut buffer = vec![0; 65_536];
@@ -133,7 +136,8 @@ impl Peer {
         is_ended
     }
 
-    /// Says that nothing more will be said; the server then ends the connection when it has answered.
+    /// Says that nothing more will be said; the server then ends the connection when it has
+    /// answered.
     pub(super) fn finish(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
@@ -186,7 +190,8 @@ impl Peer {
         Err(Failure::new(format!("{target} was answered {head:?}")))
     }
 
-    /// The payload of the next text or binary message of a server. Pings of Engine.IO 4 are answered on the way.
+    /// The payload of the next text or binary message of a server. Pings of Engine.IO 4 are
+    /// answered on the way.
     pub(super) fn message(&mut self) -> Outcome<Vec<u8>> {
         loop {
             let Some((opcode, payload)) = self.take_frame()? else {

@@ -1,4 +1,5 @@
-//! Those who suffer an attack: a bystander whose echoes are timed, newcomers who want to be let in, and the server's memory.
+//! Those who suffer an attack: a bystander whose echoes are timed, newcomers who want to be let in,
+//! and the server's memory.
 
 use super::clients;
 use crate::failure::{Failure, Outcome};

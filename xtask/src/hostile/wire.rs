@@ -38,7 +38,8 @@ pub(super) fn upgrade(target: &str) -> String {
     upgrade_with(target, "Host: localhost\r\n")
 }
 
-/// The head of a frame whose payload has so many bytes. Its mask is zero, so that the payload stays as it is.
+/// The head of a frame whose payload has so many bytes. Its mask is zero, so that the payload stays
+/// as it is.
 pub(super) fn frame_head(opcode: u8, length: usize) -> Vec<u8> {
     let mut head = vec![0x80 | opcode];
     match length {

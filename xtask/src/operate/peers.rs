@@ -1,4 +1,5 @@
-//! Clients of all generations in their own words, without a library: what they say to be let in, and what they hear when a server goes away.
+//! Clients of all generations in their own words, without a library: what they say to be let in,
+//! and what they hear when a server goes away.
 
 use crate::failure::{Failure, Outcome, While};
 use std::io::{ErrorKind, Read, Write};
@@ -122,7 +123,8 @@ impl Peer {
         matches!(self.kind, Kind::Between4 | Kind::Between09)
     }
 
-    /// Whether what is heard now is the end that this kind of client has. Reads to the end of a websocket.
+    /// Whether what is heard now is the end that this kind of client has. Reads to the end of a
+    /// websocket.
     pub(super) fn hear_the_end(mut self) -> Outcome {
         let (heard, expected) = match self.kind {
             // A Close frame without a code.
@@ -135,7 +137,8 @@ impl Peer {
             Kind::Between4 => (self.poll_again()?, "6\u{1e}1"),
             Kind::Between09 => (self.poll_again()?, "7:::1+0"),
         };
-        // The process may not have heard the signal when a client polls: its poll is held then, and ends with the goodbye alone.
+        // The process may not have heard the signal when a client polls: its poll is held then, and
+        // ends with the goodbye alone.
         if heard == expected || self.kind == Kind::Between4 && heard == "1" {
             return Ok(());
         }

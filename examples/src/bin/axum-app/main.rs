@@ -11,8 +11,9 @@
 //!                  │  all else                         the chat: Socket.IO, its pages  │
 //!                  └───────────────────────────────────────────────────────────────────┘
 //! ```
-//! What is to see here: one port for both; a middleware of the application's whose findings ([`User`]) are there in the handlers of sockets; a session that is refused before it begins, for want of a
-//! user; a route that asks Socket.IO who is there. How users log in is in [`users`].
+//! What is to see here: one port for both; a middleware of the application's whose findings
+//! ([`User`]) are there in the handlers of sockets; a session that is refused before it begins, for
+//! want of a user; a route that asks Socket.IO who is there. How users log in is in [`users`].
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it tells where to look")]

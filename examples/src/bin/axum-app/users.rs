@@ -1,4 +1,5 @@
-//! Who is logged in: names by token. A token is a cookie, or stands in `Authorization: Bearer …` for clients that are no browsers.
+//! Who is logged in: names by token. A token is a cookie, or stands in `Authorization: Bearer …`
+//! for clients that are no browsers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

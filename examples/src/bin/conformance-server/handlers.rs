@@ -64,7 +64,8 @@ fn everywhere(namespace: &Namespace) {
         .on_message(said);
 }
 
-/// What a socket is told of itself. It asks on its own connection, so it may hear the id by which it knows itself, which nobody else may.
+/// What a socket is told of itself. It asks on its own connection, so it may hear the id by which
+/// it knows itself, which nobody else may.
 fn who(socket: &Socket) -> Value {
     let (id, wire_id) = (socket.id(), socket.wire_id());
     let mut rooms: Vec<String> = socket.rooms().iter().map(ToString::to_string).collect();
@@ -162,7 +163,8 @@ fn rooms(root: &Namespace) {
     .on("flood", flood);
 }
 
-/// A broadcast cannot wait for its slowest member: it is paced instead, so that members who read as fast as a program can lose nothing.
+/// A broadcast cannot wait for its slowest member: it is paced instead, so that members who read as
+/// fast as a program can lose nothing.
 async fn flood(socket: Socket, (n, size): (usize, usize)) {
     let (n, text) = (n.min(20_000), "f".repeat(size.min(65_536)));
     let Some(io) = socket.io() else { return };
@@ -187,7 +189,8 @@ async fn burst(socket: Socket, (n, size): (usize, usize)) {
     say(&socket, "burst-end", n).await;
 }
 
-/// Emits as fast as the client reads: what does not fit into its queue waits here, where it costs nothing. False if the client has gone.
+/// Emits as fast as the client reads: what does not fit into its queue waits here, where it costs
+/// nothing. False if the client has gone.
 async fn say(socket: &Socket, event: &str, args: impl Serialize) -> bool {
     loop {
         match socket.emit(event, &args) {
@@ -203,7 +206,8 @@ async fn ask(socket: Socket, data: Raw) {
     }
 }
 
-/// What clients before 1.0 say without naming it comes back as it was said; in 0.6, a text that starts with `cast:` goes to the others.
+/// What clients before 1.0 say without naming it comes back as it was said; in 0.6, a text that
+/// starts with `cast:` goes to the others.
 fn said(socket: Socket, data: Data) {
     match (socket.generation(), &data) {
         (Generation::Legacy06, Data::Text(text)) if text.starts_with("cast:") => socket.to(LEGACY_06).send(data),
@@ -225,7 +229,8 @@ fn legacy_06(root: &Namespace) {
     });
 }
 
-/// Events that the contract has for clients of 0.7 to 0.9 in every namespace, and for later ones in `/` alone.
+/// Events that the contract has for clients of 0.7 to 0.9 in every namespace, and for later ones in
+/// `/` alone.
 fn legacy_09(namespace: &Namespace) {
     let is_meant = |socket: &Socket| socket.generation() == Generation::Legacy09;
     namespace

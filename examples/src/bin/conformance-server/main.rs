@@ -1,19 +1,25 @@
-//! The conformance server: what genuine clients, official suites and load generators are pointed at.
+//! The conformance server: what genuine clients, official suites and load generators are pointed
+//! at.
 //!
 //! ```text
 //! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--bench] [--threads N]
 //! ```
-//! It serves port P, and on P+1 and P+2 the same handlers: on P+1 with the MessagePack parser; P+2 is for connection state recovery, and answers as a server
-//! without it as long as sio has none. `--conformance` serves port P alone, with what the official test suites expect; `--bench` serves port P alone, with
-//! the events of the load generator. It says `listening P` when all ports accept, and ends with 0 on SIGTERM after a graceful drain.
+//! It serves port P, and on P+1 and P+2 the same handlers: on P+1 with the MessagePack parser; P+2
+//! is for connection state recovery, and answers as a server without it as long as sio has none.
+//! `--conformance` serves port P alone, with what the official test suites expect; `--bench` serves
+//! port P alone, with the events of the load generator. It says `listening P` when all ports
+//! accept, and ends with 0 on SIGTERM after a graceful drain.
 //!
-//! By default it serves pages of any origin, and as many connections of one address as come, because clients of tests are all on one machine.
-//! `--guarded` leaves origins and limits by address as an application has them by default, and is needed to try those; it also refuses requests that carry `X-Refuse`.
-//! `cargo xtask hostile` tries rules on it.
+//! By default it serves pages of any origin, and as many connections of one address as come,
+//! because clients of tests are all on one machine. `--guarded` leaves origins and limits by
+//! address as an application has them by default, and is needed to try those; it also refuses
+//! requests that carry `X-Refuse`. `cargo xtask hostile` tries rules on it.
 //!
-//! Beside `/socket.io` the contract's handlers are served at `/streaming` and `/envelope` in the wires of late 2010 and of before: the transports are those of 0.6.
+//! Beside `/socket.io` the contract's handlers are served at `/streaming` and `/envelope` in the
+//! wires of late 2010 and of before: the transports are those of 0.6.
 //!
-//! It uses the public API and nothing else. What is served is written once, in [`parts`]; what drives it is in a file for each runtime.
+//! It uses the public API and nothing else. What is served is written once, in [`parts`]; what
+//! drives it is in a file for each runtime.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -153,7 +159,8 @@ fn contract_config(options: &Options) -> Config {
         .max_payload(1_000_000)
         .cors(Cors::list(["http://good.example"]).with_credentials())
         .origins(Origins::Any);
-    // Room for broadcasts of some megabytes to members who read; bursts of 50 MB wait in their handler. All together is what six such members may have.
+    // Room for broadcasts of some megabytes to members who read; bursts of 50 MB wait in their
+    // handler. All together is what six such members may have.
     config.max_queued_bytes = 8 << 20;
     config.max_total_queued_bytes = 48 << 20;
     config.max_queued_packets = 65_536;
@@ -163,7 +170,8 @@ fn contract_config(options: &Options) -> Config {
         .legacy06
         .mount("/streaming", Streaming)
         .mount("/envelope", Envelope);
-    // Who has gone without a word is noticed within seconds, and who is there hears something well before it gives up.
+    // Who has gone without a word is noticed within seconds, and who is there hears something well
+    // before it gives up.
     config.legacy09.heartbeat_interval = Duration::from_millis(3000);
     config.legacy09.heartbeat_timeout = Duration::from_millis(10_000);
     config.legacy09.poll_duration = Duration::from_millis(4000);

@@ -1,4 +1,5 @@
-//! `--runtime async-std`: on the executor that was built in, which is smol's with `--no-default-features --features smol`.
+//! `--runtime async-std`: on the executor that was built in, which is smol's with
+//! `--no-default-features --features smol`.
 
 use std::io;
 
@@ -38,7 +39,8 @@ pub(crate) fn serve(options: &Options) -> io::Result<()> {
     }))
 }
 
-/// Both executors look at the environment alone, and a process should not change its own: it begins anew in one that says so.
+/// Both executors look at the environment alone, and a process should not change its own: it begins
+/// anew in one that says so.
 fn have_threads(threads: usize) -> io::Result<()> {
     let threads = threads.to_string();
     let (_, variable) = EXECUTOR;

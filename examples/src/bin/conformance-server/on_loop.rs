@@ -1,4 +1,5 @@
-//! `--runtime loop`: the event loop of the examples, one per thread. All loops accept on all listeners; each does what is due in the shard that is its own.
+//! `--runtime loop`: the event loop of the examples, one per thread. All loops accept on all
+//! listeners; each does what is due in the shard that is its own.
 
 use std::io;
 use std::net::TcpListener;

@@ -61,7 +61,8 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Reads the command line; the environment's `WORKERS` stands in for `--threads`. Nothing if help is what is wanted.
+    /// Reads the command line; the environment's `WORKERS` stands in for `--threads`. Nothing if
+    /// help is what is wanted.
     pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut port = None;
         let mut options = Self {
@@ -105,7 +106,8 @@ impl Options {
                     }
                     None => return Err("--runtime wants a name".to_owned()),
                 },
-                // Not negotiated as long as sio has no permessage-deflate, which every client must be ready for.
+                // Not negotiated as long as sio has no permessage-deflate, which every client must
+                // be ready for.
                 "--deflate" => {}
                 other => return Err(format!("unknown option {other:?}")),
             }

@@ -1,4 +1,5 @@
-//! Dates as JavaScript writes them into JSON: `Date.prototype.toJSON`, ECMAScript's date time string format.
+//! Dates as JavaScript writes them into JSON: `Date.prototype.toJSON`, ECMAScript's date time
+//! string format.
 
 use core::fmt::Write as _;
 
@@ -8,7 +9,8 @@ use bytes::BytesMut;
 const MAX_MILLISECONDS: i64 = 8_640_000_000_000_000;
 const DAY: i64 = 86_400_000;
 
-/// Writes the date so many milliseconds after 1970 began (UTC) as a JSON string; `null` if JavaScript has no such date.
+/// Writes the date so many milliseconds after 1970 began (UTC) as a JSON string; `null` if
+/// JavaScript has no such date.
 pub(super) fn write(out: &mut BytesMut, milliseconds: Option<i64>) {
     let Some(milliseconds) = milliseconds.filter(|ms| (-MAX_MILLISECONDS..=MAX_MILLISECONDS).contains(ms)) else {
         return out.extend_from_slice(b"null");
@@ -33,7 +35,8 @@ pub(super) fn write(out: &mut BytesMut, milliseconds: Option<i64>) {
 
 /// Year, month and day of the proleptic Gregorian calendar, so many days after 1970-01-01.
 ///
-/// Years are counted from March, so that the day that some have and others do not is their last; 400 of them, an era, have 146 097 days.
+/// Years are counted from March, so that the day that some have and others do not is their last;
+/// 400 of them, an era, have 146 097 days.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468; // since 0000-03-01
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

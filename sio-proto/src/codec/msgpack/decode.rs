@@ -1,4 +1,5 @@
-//! From MessagePack to packets: the packet's fields are found first, whatever their order, then its data becomes JSON.
+//! From MessagePack to packets: the packet's fields are found first, whatever their order, then its
+//! data becomes JSON.
 
 use core::fmt::Write as _;
 
@@ -267,8 +268,8 @@ impl<'a> Transcoder<'a> {
         }
     }
 
-    /// Whether there is a next value in what is open; writes what stands before it. As `JSON.stringify` does, it leaves out members of a map that are
-    /// undefined.
+    /// Whether there is a next value in what is open; writes what stands before it. As
+    /// `JSON.stringify` does, it leaves out members of a map that are undefined.
     fn goes_on(&mut self, open: &mut Open) -> Result<bool, MessagePackError> {
         while open.left > 0 {
             open.left -= 1;
@@ -311,7 +312,8 @@ impl<'a> Transcoder<'a> {
         let written = match token {
             Token::Nil => out.write_str("null"),
             Token::Bool(value) => out.write_str(if value { "true" } else { "false" }),
-            // A message can hold a million of these two, and formatting would be a third of what reading it costs.
+            // A message can hold a million of these two, and formatting would be a third of what
+            // reading it costs.
             Token::Unsigned(number) => {
                 put_decimal(number, out);
                 Ok(())

@@ -1,7 +1,9 @@
 //! From packets to MessagePack, in the forms and the order of genuine servers.
 //!
-//! JSON says how long an array is when it is over, MessagePack before it begins. So the JSON is walked twice: first it is counted what each bracket holds
-//! ([`shapes`]), then it is written. Both in one pass, in time linear in the text; what is allocated is the list of counts, if there is a bracket at all.
+//! JSON says how long an array is when it is over, MessagePack before it begins. So the JSON is
+//! walked twice: first it is counted what each bracket holds ([`shapes`]), then it is written. Both
+//! in one pass, in time linear in the text; what is allocated is the list of counts, if there is a
+//! bracket at all.
 
 use alloc::vec::Vec;
 
@@ -48,9 +50,11 @@ impl Sink for Length {
     fn expect(&mut self, _: usize) {}
 }
 
-/// Whether a packet is written in `max` bytes. An ordinary one is not looked through to find out: only one that might not be, or has attachments, is.
+/// Whether a packet is written in `max` bytes. An ordinary one is not looked through to find out:
+/// only one that might not be, or has attachments, is.
 ///
-/// JSON grows up to 2.25 times (`1.5` and its comma are 9 bytes), and an attachment is written as often as a placeholder names it.
+/// JSON grows up to 2.25 times (`1.5` and its comma are 9 bytes), and an attachment is written as
+/// often as a placeholder names it.
 pub(super) fn fits(packet: &Packet, max: usize) -> bool {
     let most = match packet {
         Packet::Event {
@@ -193,7 +197,8 @@ fn list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
     values(out, &args.json, &shapes, &args.attachments);
 }
 
-/// The same where JSON says less of some arguments than they did when they came: those are passed on as they were.
+/// The same where JSON says less of some arguments than they did when they came: those are passed
+/// on as they were.
 fn exact_list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
     out.expect(args.bytes() + name.map_or(0, str::len) + AROUND_PACKET);
     let len = args.len() as u32 + u32::from(name.is_some());
@@ -226,8 +231,8 @@ struct Shape {
     end: u32,
 }
 
-/// Counts the values of `json` and what each of its brackets holds. What names one of `attachments` is a placeholder; without attachments, nothing is
-/// (docs/protocol/socket-io.md §2.1).
+/// Counts the values of `json` and what each of its brackets holds. What names one of `attachments`
+/// is a placeholder; without attachments, nothing is (docs/protocol/socket-io.md §2.1).
 fn shapes(json: &str, attachments: usize) -> (u32, Vec<Shape>) {
     let (mut count, mut shapes, mut inside, mut key) = (0, Vec::<Shape>::new(), None::<u32>, None);
     for token in tokens(json) {
@@ -332,7 +337,8 @@ fn number(out: &mut impl Sink, text: &str) {
     if let Ok(number) = text.parse::<i64>() {
         return signed(out, number);
     }
-    // Too large, or with a fraction or an exponent, as JavaScript reads it; too large even for that is infinite.
+    // Too large, or with a fraction or an exponent, as JavaScript reads it; too large even for that
+    // is infinite.
     let number: f64 = text.parse().unwrap_or_default();
     if is_whole(number) {
         signed(out, number as i64);

@@ -1,4 +1,5 @@
-//! What genuine peers say, and below: [`values`], what becomes of them; [`malformed`] input and limits; [`properties`].
+//! What genuine peers say, and below: [`values`], what becomes of them; [`malformed`] input and
+//! limits; [`properties`].
 
 mod malformed;
 mod properties;
@@ -164,7 +165,8 @@ fn what_genuine_peers_say() {
     }
 }
 
-/// What we say is, byte for byte, what a genuine server says (captured), but for the `pid` that it adds as undefined.
+/// What we say is, byte for byte, what a genuine server says (captured), but for the `pid` that it
+/// adds as undefined.
 #[test]
 fn as_genuine_servers_say_it() {
     for (packet, bytes) in [

@@ -24,7 +24,8 @@ pub enum MessagePackError {
     /// Text that is not UTF-8.
     #[error("invalid UTF-8")]
     InvalidUtf8,
-    /// An extension other than undefined, dates and timestamps, or one of those with a length or a value that it cannot have.
+    /// An extension other than undefined, dates and timestamps, or one of those with a length or a
+    /// value that it cannot have.
     #[error("unknown extension type {0}")]
     Extension(i8),
     /// More values than [`MessagePack::max_elements`](super::MessagePack::max_elements).
@@ -152,7 +153,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Steps over a value and all that is in it; the bytes of it, and how many of them are binary values. `budget` is how many values there may be.
+    /// Steps over a value and all that is in it; the bytes of it, and how many of them are binary
+    /// values. `budget` is how many values there may be.
     pub(super) fn skip(&mut self, budget: &mut usize) -> Result<(&'a [u8], usize), MessagePackError> {
         let (whole, mut binary, mut open) = (self.rest, 0, 1u64);
         while open > 0 {
@@ -206,7 +208,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Of the forms that say their length, type 0 is what the genuine encoder makes of an ArrayBuffer or typed array.
+    /// Of the forms that say their length, type 0 is what the genuine encoder makes of an
+    /// ArrayBuffer or typed array.
     fn sized_extension(&mut self, len: u32) -> Result<Token<'a>, MessagePackError> {
         Ok(match self.extension(len)? {
             Token::Extension(0, bytes) => Token::ArrayBuffer(bytes),
@@ -224,7 +227,8 @@ fn signed(number: i64) -> Token<'static> {
     u64::try_from(number).map_or(Token::Negative(number), Token::Unsigned)
 }
 
-/// Milliseconds since 1970 that a date or timestamp says; `None` for those that JavaScript cannot say either.
+/// Milliseconds since 1970 that a date or timestamp says; `None` for those that JavaScript cannot
+/// say either.
 pub(super) fn milliseconds(kind: i8, data: &[u8]) -> Result<Option<i64>, MessagePackError> {
     let (seconds, nanoseconds) = match (kind, data.len()) {
         (0, 8) => return Ok(data.first_chunk().map(|bytes| i64::from_be_bytes(*bytes))),

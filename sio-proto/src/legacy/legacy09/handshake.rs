@@ -1,10 +1,12 @@
-//! What comes before the first packet: the answer to `GET /socket.io/1/` (docs/protocol/legacy-0.9.md §2).
+//! What comes before the first packet: the answer to `GET /socket.io/1/`
+//! (docs/protocol/legacy-0.9.md §2).
 //!
 //! ```text
 //! sid ":" heartbeat ":" close ":" transports      f2OB-Gs9-F9dtPdjA7X9:60:60:websocket,htmlfile,xhr-polling
 //! ```
 //!
-//! With `jsonp=` in the request the body is dressed as a script, see [`transports`](crate::legacy::transports).
+//! With `jsonp=` in the request the body is dressed as a script, see
+//! [`transports`](crate::legacy::transports).
 
 use alloc::vec::Vec;
 
@@ -33,12 +35,13 @@ const MAX_SID_BYTES: usize = 256;
 pub struct Handshake {
     /// The session id, without `:` and `/`.
     pub sid: ByteString,
-    /// How long the server waits for a heartbeat, in seconds. Old clients time the server by it, so it is never 0; to
-    /// have no heartbeats, say a day.
+    /// How long the server waits for a heartbeat, in seconds. Old clients time the server by it, so
+    /// it is never 0; to have no heartbeats, say a day.
     pub heartbeat_seconds: Option<u32>,
     /// How long the server keeps a session without a connection, in seconds; never 0.
     pub close_seconds: Option<u32>,
-    /// What the server offers, in its order of preference. Never empty: 0.7 and 0.8 clients would not connect.
+    /// What the server offers, in its order of preference. Never empty: 0.7 and 0.8 clients would
+    /// not connect.
     pub transports: Vec<Transport>,
 }
 
@@ -57,7 +60,8 @@ pub enum HandshakeError {
 }
 
 impl Handshake {
-    /// Appends the body. Absent times, and zero, are written as a day, because clients take empty or 0 for "at once".
+    /// Appends the body. Absent times, and zero, are written as a day, because clients take empty
+    /// or 0 for "at once".
     pub fn encode(&self, out: &mut BytesMut) {
         const DAY: u32 = 86_400;
         debug_assert!(!self.sid.contains([':', '/']), "fields are separated by colons");

@@ -41,8 +41,8 @@ pub enum PayloadError {
 
 /// Appends the texts of the packets of a payload to `packets`, at most `max_packets` of them.
 ///
-/// An empty payload has none. That a text is a packet is for [`Packet::decode`](super::Packet::decode) to say; one that
-/// is none does not spoil the others.
+/// An empty payload has none. That a text is a packet is for
+/// [`Packet::decode`](super::Packet::decode) to say; one that is none does not spoil the others.
 ///
 /// # Errors
 ///
@@ -76,8 +76,9 @@ pub fn decode(payload: &ByteString, max_packets: usize, packets: &mut Vec<ByteSt
     Ok(())
 }
 
-/// [`decode`] for a raw payload from a JSONP form (clients before 0.8.6), in which the browser has made CRLF of every
-/// lone LF after LEN had been computed (§7). A packet that stands alone has no LEN to tell by; such a form has no other line break.
+/// [`decode`] for a raw payload from a JSONP form (clients before 0.8.6), in which the browser has
+/// made CRLF of every lone LF after LEN had been computed (§7). A packet that stands alone has no
+/// LEN to tell by; such a form has no other line break.
 ///
 /// # Errors
 ///

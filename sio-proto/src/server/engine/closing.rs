@@ -44,7 +44,8 @@ pub(crate) fn handle_closed(core: &mut Core, slot: SessionSlot, role: Role, caus
     }
 }
 
-/// Ends the session at once: what is parked is answered, what is queued is lost, the id is forgotten.
+/// Ends the session at once: what is parked is answered, what is queued is lost, the id is
+/// forgotten.
 pub(crate) fn fail(core: &mut Core, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
     announce_end(core, slot, reason, out);
     drop_candidate(core, slot, out);
@@ -59,7 +60,8 @@ pub(crate) fn fail(core: &mut Core, slot: SessionSlot, reason: Reason, out: &mut
     core.remove_session(slot, reason, out);
 }
 
-/// The client says goodbye on polling while no GET of it is parked. For the user that is the end of the session.
+/// The client says goodbye on polling while no GET of it is parked. For the user that is the end of
+/// the session.
 pub(super) fn begin_farewell(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     let reason = Reason::TransportClose;
     announce_end(core, slot, reason, out);
@@ -76,8 +78,8 @@ pub(super) fn begin_farewell(core: &mut Core, slot: SessionSlot, out: &mut Outpu
     core.enter_lobby(slot);
 }
 
-/// Keeps the answer to the POST that has said goodbye until a GET that crosses it has come, or will come no more. Gives
-/// the asker back if nothing has to be waited for.
+/// Keeps the answer to the POST that has said goodbye until a GET that crosses it has come, or will
+/// come no more. Gives the asker back if nothing has to be waited for.
 pub(super) fn wait_with_farewell(core: &mut Core, now: Time, slot: SessionSlot, asker: Asker) -> Option<Asker> {
     let key = core.key(slot);
     let Some(engine) = engine_mut(core, slot) else {
@@ -93,7 +95,8 @@ pub(super) fn wait_with_farewell(core: &mut Core, now: Time, slot: SessionSlot, 
     None
 }
 
-/// The answer to the goodbye of a session that is forgotten now, and the link that has waited for it.
+/// The answer to the goodbye of a session that is forgotten now, and the link that has waited for
+/// it.
 pub(crate) fn farewell_answer(session: &mut Session) -> Option<(LinkId, Write)> {
     let asker = engine_of(session)?.farewell.take()?;
     Some((asker.link, taken(*asker)))
@@ -129,8 +132,9 @@ pub(crate) fn close(core: &mut Core, now: Time, slot: SessionSlot, reason: Reaso
 
 /// A closing session has a way for its last packets.
 ///
-/// What is queued and the close packet never share a poll: a genuine client hands packets on in its next tick, and by then a close
-/// packet behind them has taken away who would have heard them. The client's next GET fetches the close.
+/// What is queued and the close packet never share a poll: a genuine client hands packets on in its
+/// next tick, and by then a close packet behind them has taken away who would have heard them. The
+/// client's next GET fetches the close.
 pub(super) fn finish_closing(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     let queued = core.sessions.get(slot).is_some_and(|s| !s.outbox.is_empty());
     if queued && let Some(asker) = take_parked(core, slot) {
@@ -147,7 +151,8 @@ pub(super) fn finish_closing(core: &mut Core, slot: SessionSlot, out: &mut Outpu
     close_parked(core, slot, out);
 }
 
-/// Nothing is left to say but goodbye: the parked GET carries it, if there is one, and the session is forgotten.
+/// Nothing is left to say but goodbye: the parked GET carries it, if there is one, and the session
+/// is forgotten.
 pub(super) fn close_parked(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     drop_candidate(core, slot, out);
     if let Some(asker) = take_parked(core, slot) {

@@ -1,4 +1,5 @@
-//! Requests: what is refused, in which order, and how a session begins (docs/protocol/engine-io.md §4.1, §4.5).
+//! Requests: what is refused, in which order, and how a session begins (docs/protocol/engine-io.md
+//! §4.1, §4.5).
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -43,7 +44,8 @@ impl Refusal {
         }
     }
 
-    /// Which setting decides, for whoever runs the server and looks at the answer. Clients read `code` and `message` only.
+    /// Which setting decides, for whoever runs the server and looks at the answer. Clients read
+    /// `code` and `message` only.
     const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Stranger(why) => Some(why.explain()),
@@ -51,7 +53,8 @@ impl Refusal {
         }
     }
 
-    /// Plain text on an upgrade, which is always 400 and always the end of the connection; JSON otherwise.
+    /// Plain text on an upgrade, which is always 400 and always the end of the connection; JSON
+    /// otherwise.
     pub(super) fn answer(&self, asker: Asker, upgrade: bool) -> Write {
         let (code, message) = self.code_and_message();
         if upgrade {
@@ -126,7 +129,8 @@ pub(crate) fn handle_request(
             match request.http.method {
                 http::Method::Get => poll(core, slot, asker, out),
                 http::Method::Post => post(core, now, slot, asker, arrival, packets, out),
-                // A preflight that nobody has asked for: older servers answer, newer ones do not know what to do (docs/protocol/engine-io.md §4.4).
+                // A preflight that nobody has asked for: older servers answer, newer ones do not
+                // know what to do (docs/protocol/engine-io.md §4.4).
                 http::Method::Options
                     if core
                         .sessions
@@ -170,7 +174,8 @@ pub(super) fn check<'a>(core: &Core, config: &Config, arrival: &Arrival<'a>) -> 
         return Err(Refusal::BadRequest);
     }
     if let Some(sid) = route.sid {
-        // Asked before the session is looked for, so that a page of another site cannot even learn whether there is one.
+        // Asked before the session is looked for, so that a page of another site cannot even learn
+        // whether there is one.
         welcome(request.stranger())?;
         let found = core.find_session(request.text(sid));
         let found = found.filter(|slot| is_ours(core, *slot, raw));
@@ -183,7 +188,8 @@ pub(super) fn check<'a>(core: &Core, config: &Config, arrival: &Arrival<'a>) -> 
             // Its answers are scripts, whatever the request says (docs/protocol/engine-io.md §4.6).
             welcome(request.script_stranger())?;
         }
-        // The revision is that of the handshake; what a request says otherwise is read by the wrong rules.
+        // The revision is that of the handshake; what a request says otherwise is read by the wrong
+        // rules.
         if Some(claimed(route.version)) != revision_of(session) {
             return Err(Refusal::BadRequest);
         }
@@ -217,7 +223,8 @@ pub(super) fn check<'a>(core: &Core, config: &Config, arrival: &Arrival<'a>) -> 
     ))
 }
 
-/// The revision that a request for a session is of: everything but `EIO=4` is 3 to genuine servers (docs/protocol/engine-io.md §0).
+/// The revision that a request for a session is of: everything but `EIO=4` is 3 to genuine servers
+/// (docs/protocol/engine-io.md §0).
 const fn claimed(version: EngineVersion) -> Revision {
     match version {
         EngineVersion::V4 => Revision::V4,
@@ -261,8 +268,9 @@ fn open_polling(
     if let Some(cookie) = set_cookie(core, slot, is_secure(&core.config, opening.arrival.request)) {
         asker.header("Set-Cookie", cookie);
     }
-    // Answered at once, the open packet goes alone. Else it is answered when the turn is over, with what the application has to say by then: if it lets the
-    // client in at once, a `40`, as from genuine servers of 2.x without a middleware.
+    // Answered at once, the open packet goes alone. Else it is answered when the turn is over, with
+    // what the application has to say by then: if it lets the client in at once, a `40`, as from
+    // genuine servers of 2.x without a middleware.
     match opening.revision {
         Revision::V3 if core.config.engine3_connect_at_once && !opening.arrival.raw => poll(core, slot, asker, out),
         Revision::V3 | Revision::V4 => answer_poll(core, slot, asker, Vec::new(), out),
@@ -286,7 +294,8 @@ fn open_websocket(
         Err(refusal) => return out.writes.push(refusal),
     };
     if route.transport == EngineTransport::Polling {
-        // Genuine servers agree to the websocket and close it at once (docs/protocol/engine-io.md §4.5).
+        // Genuine servers agree to the websocket and close it at once (docs/protocol/engine-io.md
+        // §4.5).
         out.writes.push(Write::Upgrade(
             link,
             Box::new(Upgrade {
@@ -357,8 +366,8 @@ fn open(
     let slot = core.open_session(permit, transport, link, Wiring::Engine(engine));
     let key = core.key(slot);
     if let Some(session) = core.sessions.get_mut(slot) {
-        // In revision 4 polls spell binary as base64 when they are put together, so there the flag means nothing
-        // (docs/protocol/engine-io.md §1).
+        // In revision 4 polls spell binary as base64 when they are put together, so there the flag
+        // means nothing (docs/protocol/engine-io.md §1).
         session.adapts = route.base64 && (revision == Revision::V3 || transport == TransportKind::WebSocket);
     }
     let frame = open_packet(core, slot, revision, transport);

@@ -1,5 +1,5 @@
-//! What a session does with messages of Socket.IO, whatever the revision: attachments find their packet, and the packet the rules of its
-//! revision ([`revision4`], [`revision5`]).
+//! What a session does with messages of Socket.IO, whatever the revision: attachments find their
+//! packet, and the packet the rules of its revision ([`revision4`], [`revision5`]).
 
 use bytes::{Bytes, BytesMut};
 

@@ -36,7 +36,8 @@ pub(super) fn poll(core: &mut Core, slot: SessionSlot, asker: Asker, out: &mut O
     session.parked = Some(Box::new(asker));
     core.links.set(link, key, Role::Parked);
     if closing {
-        // A noop goes before the close that a GET comes to fetch, as from genuine servers (docs/protocol/engine-io.md §12).
+        // A noop goes before the close that a GET comes to fetch, as from genuine servers
+        // (docs/protocol/engine-io.md §12).
         if session.outbox.is_empty() {
             core.push_control(slot, NOOP);
             return close_parked(core, slot, out);
@@ -55,7 +56,8 @@ pub(super) fn take_parked(core: &mut Core, slot: SessionSlot) -> Option<Asker> {
     Some(*asker)
 }
 
-/// Answers the parked GET with what is queued, as far as one answer goes. What is left waits for the next GET, which finds it and is answered at once.
+/// Answers the parked GET with what is queued, as far as one answer goes. What is left waits for
+/// the next GET, which finds it and is answered at once.
 pub(crate) fn flush_poll(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
     if let Some(asker) = take_parked(core, slot) {
         answer_poll(core, slot, asker, Vec::new(), out);
@@ -172,7 +174,8 @@ pub(super) fn post(
         out.writes.push(asker.answer(400, None, Bytes::new()));
         return fail(core, slot, Reason::TransportError, out);
     }
-    // What the handshake said counts; a request that says something else has been decoded for nothing.
+    // What the handshake said counts; a request that says something else has been decoded for
+    // nothing.
     let form = PostForm {
         revision: engine.revision,
         jsonp: engine.jsonp.is_some(),

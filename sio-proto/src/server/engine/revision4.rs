@@ -1,15 +1,18 @@
-//! What a server does with packets of Socket.IO 1 and 2 (protocol revisions 3 and 4; docs/protocol/socket-io.md §3.2, §5, §9).
+//! What a server does with packets of Socket.IO 1 and 2 (protocol revisions 3 and 4;
+//! docs/protocol/socket-io.md §3.2, §5, §9).
 //!
 //! ```text
 //!            open ─► `/` asked ── accepted ─► `40` ─► the CONNECTs that have waited are asked
 //!                        └────── refused ──► `44"…"`, and `44` for each of them
 //! ```
-//! The client is in `/` without asking; it asks for other namespaces, perhaps with a query behind the name. Before `/` has been decided
-//! upon they wait, and without it they are refused: it is where genuine servers, too, check who comes. Asking twice is confirmed twice. Packets for a namespace
-//! that the client is not in are ignored.
+//! The client is in `/` without asking; it asks for other namespaces, perhaps with a query behind
+//! the name. Before `/` has been decided upon they wait, and without it they are refused: it is
+//! where genuine servers, too, check who comes. Asking twice is confirmed twice. Packets for a
+//! namespace that the client is not in are ignored.
 //!
-//! Text is written in ASCII only, so that it means the same in both text dialects (docs/protocol/engine-io.md §3.3). Acknowledgements are read
-//! in the form of revision 3, too, but written in that of revision 4: nothing announces a client of 1.0.0-1.0.2, and later ones do not
+//! Text is written in ASCII only, so that it means the same in both text dialects
+//! (docs/protocol/engine-io.md §3.3). Acknowledgements are read in the form of revision 3, too, but
+//! written in that of revision 4: nothing announces a client of 1.0.0-1.0.2, and later ones do not
 //! understand the other.
 
 use alloc::vec::Vec;
@@ -57,7 +60,8 @@ pub(super) fn handle_packet(
 ) -> Result<(), Reason> {
     let found = core.socket_in(slot, packet.namespace());
     match (packet, found) {
-        // Each has an answer, which goes into the queue whether there is room or not. Who does not fetch them may not ask.
+        // Each has an answer, which goes into the queue whether there is room or not. Who does not
+        // fetch them may not ask.
         (Packet::Connect { .. }, _) if core.is_full(slot) || !core.may_connect(now, slot) => {
             return Err(Reason::ForcedClose);
         }
@@ -125,7 +129,8 @@ fn take_queue(core: &mut Core, slot: SessionSlot) -> Vec<(ByteString, Option<Byt
     super::engine_mut(core, slot).map_or_else(Vec::new, |engine| core::mem::take(&mut engine.queue.0))
 }
 
-/// Asks the user. What the client has to say for itself is in the queries, of its first request and of the CONNECT.
+/// Asks the user. What the client has to say for itself is in the queries, of its first request and
+/// of the CONNECT.
 fn ask(
     core: &mut Core,
     slot: SessionSlot,

@@ -1,7 +1,9 @@
-//! What a server does with packets of Socket.IO 3 and 4 (protocol revision 5; docs/protocol/socket-io.md §3.1, §5, §9).
+//! What a server does with packets of Socket.IO 3 and 4 (protocol revision 5;
+//! docs/protocol/socket-io.md §3.1, §5, §9).
 //!
-//! A namespace is entered by CONNECT and nothing else; whatever breaks the order ends the connection. Packets for a namespace that
-//! the server has just made the client leave are late, not wrong, and are dropped.
+//! A namespace is entered by CONNECT and nothing else; whatever breaks the order ends the
+//! connection. Packets for a namespace that the server has just made the client leave are late, not
+//! wrong, and are dropped.
 
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
@@ -23,7 +25,8 @@ pub(super) fn handle_packet(
 ) -> Result<(), Reason> {
     let found = core.socket_in(slot, packet.namespace());
     match (packet, found) {
-        // Each CONNECT has an answer, which goes into the queue whether there is room or not. Who does not fetch them may not ask.
+        // Each CONNECT has an answer, which goes into the queue whether there is room or not. Who
+        // does not fetch them may not ask.
         (Packet::Connect { .. }, _) if core.is_full(slot) || !core.may_connect(now, slot) => Err(Reason::ForcedClose),
         (Packet::Connect { namespace, payload, .. }, None) => {
             let auth = payload.map_or(Auth::None, Auth::Payload);

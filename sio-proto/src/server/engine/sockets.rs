@@ -1,4 +1,5 @@
-//! What the user decides about sockets, and what is sent to them, in Engine.IO messages (docs/protocol/socket-io.md §3, §5).
+//! What the user decides about sockets, and what is sent to them, in Engine.IO messages
+//! (docs/protocol/socket-io.md §3, §5).
 
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
@@ -107,7 +108,8 @@ pub(crate) fn disconnect(
     }
 }
 
-/// Whether packets for this namespace may be late ones for a socket that the server has disconnected.
+/// Whether packets for this namespace may be late ones for a socket that the server has
+/// disconnected.
 pub(crate) fn left_lately(core: &mut Core, now: Time, slot: SessionSlot, namespace: &str) -> bool {
     engine_mut(core, slot).is_some_and(|e| {
         e.left
@@ -127,7 +129,8 @@ fn push_disconnect(core: &mut Core, slot: SessionSlot, namespace: &ByteString) {
     core.push_control(slot, frame);
 }
 
-/// Queues a packet of the protocol itself as the operator's parser writes it. Of one that it cannot write the client hears nothing.
+/// Queues a packet of the protocol itself as the operator's parser writes it. Of one that it cannot
+/// write the client hears nothing.
 fn push_parsed(core: &mut Core, slot: SessionSlot, revision: Revision, packet: &Packet) {
     let Some(parser) = &core.config.parser else { return };
     if let Ok((first, more)) = codec::assemble(
@@ -156,7 +159,8 @@ fn socket_frame(core: &mut Core, write: impl FnOnce(&mut BytesMut)) -> Frame {
     })
 }
 
-/// Encodes a message for clients of this generation, unless the operator's parser cannot, or it is too large for the queue of a session.
+/// Encodes a message for clients of this generation, unless the operator's parser cannot, or it is
+/// too large for the queue of a session.
 pub(crate) fn encode_message(
     revision: Revision,
     message: &Message,
@@ -197,8 +201,8 @@ pub(crate) fn encode_message(
 
 /// Encodes a message of a raw session.
 ///
-/// Refused is text with a raw U+001E for a client of revision 4 that polls: it would split there, and what stands behind it would be a
-/// packet of its own (docs/protocol/engine-io.md §3.1).
+/// Refused is text with a raw U+001E for a client of revision 4 that polls: it would split there,
+/// and what stands behind it would be a packet of its own (docs/protocol/engine-io.md §3.1).
 pub(crate) fn encode_raw(core: &mut Core, slot: SessionSlot, message: &EngineMessage) -> Result<Frame, SendError> {
     let session = core.sessions.get(slot).ok_or(SendError::Disconnected)?;
     let revision = revision_of(session).ok_or(SendError::Disconnected)?;

@@ -132,9 +132,9 @@ pub(super) fn switch_if_waiting(core: &mut Core, now: Time, slot: SessionSlot, o
     }
 }
 
-/// Lets go of the parked GET, because the session polls no more. A client that has read the answer to its probe sends no
-/// GET before its `5`, so one that came after that answer was sent after the `5`, on a connection that is read earlier:
-/// it is answered as if it had come when it was sent.
+/// Lets go of the parked GET, because the session polls no more. A client that has read the answer
+/// to its probe sends no GET before its `5`, so one that came after that answer was sent after the
+/// `5`, on a connection that is read earlier: it is answered as if it had come when it was sent.
 fn end_parked(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
     if !engine_mut(core, slot).is_some_and(|engine| engine.polled_late) {
         return answer_parked_with(core, now, slot, CLOSE, out);
@@ -144,7 +144,8 @@ fn end_parked(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) 
     }
 }
 
-/// Whether the transport carries binary as base64 from here on. What is queued was meant for polls of another kind.
+/// Whether the transport carries binary as base64 from here on. What is queued was meant for polls
+/// of another kind.
 fn set_base64(session: &mut Session, base64: bool) {
     session.adapts = base64;
     let Some(revision) = revision_of(session).filter(|_| base64) else {

@@ -1,7 +1,8 @@
 //! Messages to clients of the plain-message transports, whatever their codec.
 //!
-//! A text or JSON message is the event `message` with that one argument. Other events reach the client as
-//! [`MessageCodec::encode_event`](crate::codec::MessageCodec::encode_event) writes them. Acknowledgements cannot be carried.
+//! A text or JSON message is the event `message` with that one argument. Other events reach the
+//! client as [`MessageCodec::encode_event`](crate::codec::MessageCodec::encode_event) writes them.
+//! Acknowledgements cannot be carried.
 
 use alloc::vec::Vec;
 
@@ -11,13 +12,15 @@ use crate::codec::{Codec, PlainEvent, PlainMessage};
 use crate::server::{Encoded, Message, SendError};
 use crate::{Config, Frame, json};
 
-/// Most bytes that a known codec puts around a message, and the event around its name and arguments.
+/// Most bytes that a known codec puts around a message, and the event around its name and
+/// arguments.
 const AROUND_MESSAGE: usize = 48;
 
-/// Whether what a message becomes fits into `max` bytes, its frame included. Nothing is written to find out.
+/// Whether what a message becomes fits into `max` bytes, its frame included. Nothing is written to
+/// find out.
 ///
-/// Each value of the event `message` is a message of its own, with a frame of the codec's around it; of any other event the name grows up to 6 times and
-/// attachments by a third.
+/// Each value of the event `message` is a message of its own, with a frame of the codec's around
+/// it; of any other event the name grows up to 6 times and attachments by a third.
 fn fits(message: &Message, max: usize) -> bool {
     let args = &message.args;
     let name = message.name.as_deref().unwrap_or_default();
@@ -30,7 +33,8 @@ fn fits(message: &Message, max: usize) -> bool {
     }
 }
 
-/// Encodes a message for clients of one codec, as the module says, unless it is too large for the queue of a session.
+/// Encodes a message for clients of one codec, as the module says, unless it is too large for the
+/// queue of a session.
 pub(crate) fn encode_message(
     message: &Message,
     codec: &Codec,

@@ -1,7 +1,9 @@
-//! Requests of the 0.6 family: opening, coming back, posting, by whatever transport (docs/protocol/legacy-0.6.md §5-§10).
+//! Requests of the 0.6 family: opening, coming back, posting, by whatever transport
+//! (docs/protocol/legacy-0.6.md §5-§10).
 //!
-//! A stream is opened when the user has accepted, so that a refusal can still have a status. From then on it is to a session what a websocket is:
-//! packets leave as they come, heartbeats go over it, and when it is lost the client may come back by any transport.
+//! A stream is opened when the user has accepted, so that a refusal can still have a status. From
+//! then on it is to a session what a websocket is: packets leave as they come, heartbeats go over
+//! it, and when it is lost the client may come back by any transport.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -79,7 +81,8 @@ pub(crate) fn handle_request(
         (Exchange::Poll | Exchange::Send, _) if jsonp && script.is_none() => {
             out.writes.push(asker.answer(400, None, Bytes::new()));
         }
-        // A script that is refused says so, or no browser would run it (docs/protocol/legacy-0.6.md §7).
+        // A script that is refused says so, or no browser would run it (docs/protocol/legacy-0.6.md
+        // §7).
         (Exchange::Poll, _) if jsonp && !allowed => {
             out.writes
                 .push(asker.answer(200, Some(JSONP_CONTENT_TYPE), REFUSED_SCRIPT));
@@ -116,8 +119,9 @@ struct Arrival<'a> {
     transport: Transport,
 }
 
-/// Whether it is a session of this codec: those of others live under other paths. One that lives on a websocket or stream from elsewhere is unknown: a
-/// client comes back by its id when it has lost the link it had, not before (docs/protocol/legacy-0.6.md §10).
+/// Whether it is a session of this codec: those of others live under other paths. One that lives on
+/// a websocket or stream from elsewhere is unknown: a client comes back by its id when it has lost
+/// the link it had, not before (docs/protocol/legacy-0.6.md §10).
 fn is_ours(core: &Core, slot: SessionSlot, codec: u8, peer: &Peer) -> bool {
     core.sessions.get(slot).is_some_and(|session| {
         let legacy06 = session.wiring.legacy06();
@@ -156,7 +160,8 @@ enum Door {
     WebSocket(Agreed),
 }
 
-/// Makes a session, which asks for the namespace `/`. Its GET is parked, or its websocket open, until the user has decided.
+/// Makes a session, which asks for the namespace `/`. Its GET is parked, or its websocket open,
+/// until the user has decided.
 fn open(core: &mut Core, now: Time, admitted: Admitted<'_>, door: Door, arrival: &Arrival<'_>, out: &mut Outputs) {
     let Some(permit) = core.permit(now, admitted, out) else {
         return out.writes.push(match door {

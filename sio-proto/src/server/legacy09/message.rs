@@ -9,9 +9,11 @@
 //! | an event, to be acknowledged | the same with `ID+`: the client's application answers |
 //! | the event `message` with one argument, to be acknowledged | the same with `ID`: the client answers by itself, as soon as it has come |
 //!
-//! Bytes become `{"base64":"…"}` where they stood. No JSON has a raw line break, which clients before 0.8.3 cannot read: there it can be blank or an escape.
-//! A text with a line break goes as it is, as from genuine servers; for those clients an operator can have it go as JSON
-//! ([`Legacy09::line_breaks_as_json`](crate::Legacy09::line_breaks_as_json)), which for the client is the same event.
+//! Bytes become `{"base64":"…"}` where they stood. No JSON has a raw line break, which clients
+//! before 0.8.3 cannot read: there it can be blank or an escape. A text with a line break goes as
+//! it is, as from genuine servers; for those clients an operator can have it go as JSON
+//! ([`Legacy09::line_breaks_as_json`](crate::Legacy09::line_breaks_as_json)), which for the client
+//! is the same event.
 
 use alloc::format;
 
@@ -28,7 +30,8 @@ use base64::engine::general_purpose::STANDARD;
 /// What breaks a line in the eyes of a regular expression of JavaScript.
 const LINE_BREAKS: [char; 4] = ['\n', '\r', '\u{2028}', '\u{2029}'];
 
-/// What stands around name and arguments: the header of the frame, `5:ID+:ENDPOINT:{"name":NAME,"args":[ARGS]}`.
+/// What stands around name and arguments: the header of the frame,
+/// `5:ID+:ENDPOINT:{"name":NAME,"args":[ARGS]}`.
 const AROUND_PACKET: usize = 64;
 
 /// `{"base64":""}`.
@@ -42,10 +45,12 @@ pub(super) fn endpoint(namespace: &str) -> &str {
     if namespace == ROOT { "" } else { namespace }
 }
 
-/// Whether the packet of a message fits into `max` bytes, its frame included. Nothing is written to find out, and an ordinary message is not looked
-/// through: only one that might not fit, or has attachments, is.
+/// Whether the packet of a message fits into `max` bytes, its frame included. Nothing is written to
+/// find out, and an ordinary message is not looked through: only one that might not fit, or has
+/// attachments, is.
 ///
-/// A byte of the name becomes up to 6, one of the JSON up to 2, and bytes become base64 as often as a placeholder names them.
+/// A byte of the name becomes up to 6, one of the JSON up to 2, and bytes become base64 as often as
+/// a placeholder names them.
 pub(super) fn fits(message: &Message, max: usize) -> bool {
     let args = &message.args;
     let name = message.name.as_deref().unwrap_or_default();
@@ -65,7 +70,8 @@ pub(super) fn fits(message: &Message, max: usize) -> bool {
     bytes <= max
 }
 
-/// Writes a message; nothing at all if the wire has no way to name its namespace, in which no client of this generation can be then.
+/// Writes a message; nothing at all if the wire has no way to name its namespace, in which no
+/// client of this generation can be then.
 pub(super) fn write(message: &Message, line_breaks_as_json: bool, out: &mut BytesMut) {
     if message.namespace.contains(':') {
         return;
@@ -88,7 +94,8 @@ pub(super) fn write(message: &Message, line_breaks_as_json: bool, out: &mut Byte
             args: array(&message.args),
         },
     };
-    // Of a message genuine servers want to know only that it has come: with `+` a client waits for its application, which has no answer to a message.
+    // Of a message genuine servers want to know only that it has come: with `+` a client waits for
+    // its application, which has no answer to a message.
     let by_application = matches!(body, Body::Event { .. });
     let id = digits.map(|digits| Id { digits, by_application });
     packet(id, body).encode(out);
@@ -125,7 +132,8 @@ fn line(args: &Args) -> ByteString {
     if !values.contains(LINE_BREAKS) {
         return values.into();
     }
-    // Between values a line break is blank; inside strings JSON has only the two that it does not count as such.
+    // Between values a line break is blank; inside strings JSON has only the two that it does not
+    // count as such.
     let blanked = values.replace(['\n', '\r'], " ");
     blanked
         .replace('\u{2028}', "\\u2028")
@@ -175,7 +183,8 @@ mod tests {
         }
     }
 
-    /// Hardening C5: the client acknowledges a message by itself, an event when its application does.
+    /// Hardening C5: the client acknowledges a message by itself, an event when its application
+    /// does.
     #[test]
     fn who_acknowledges_is_in_the_id() {
         assert_eq!(event("/", "message", "\"tobi\"", Some(1)), "3:1::tobi");

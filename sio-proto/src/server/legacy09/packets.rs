@@ -10,8 +10,8 @@
 //! | `6` | the acknowledgement |
 //! | what is no packet, and events with reserved names | nothing; the session lives |
 //!
-//! Packets for a namespace that the client has not joined are kept until it has, a few of them: after a reconnect genuine clients send what they have
-//! buffered before they join.
+//! Packets for a namespace that the client has not joined are kept until it has, a few of them:
+//! after a reconnect genuine clients send what they have buffered before they join.
 
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -100,7 +100,8 @@ pub(crate) fn handle(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbo
     }
 }
 
-/// The namespace of a packet; `None` if the endpoint names none. A comma cannot be carried to other generations.
+/// The namespace of a packet; `None` if the endpoint names none. A comma cannot be carried to other
+/// generations.
 fn namespace_of(packet: &Packet) -> Option<ByteString> {
     match packet.namespace() {
         "" => Some(ByteString::from_static("/")),
@@ -121,7 +122,8 @@ fn acknowledge_receipt(core: &mut Core, slot: SessionSlot, endpoint: &ByteString
     push(core, slot, &packet);
 }
 
-/// The client wants to join a namespace. It is told by the endpoint that it has used, query and all (docs/protocol/legacy-0.9.md §11).
+/// The client wants to join a namespace. It is told by the endpoint that it has used, query and all
+/// (docs/protocol/legacy-0.9.md §11).
 fn connect(
     core: &mut Core,
     slot: SessionSlot,

@@ -1,4 +1,5 @@
-//! Requests of 0.7-0.9: handshakes, and the transports that carry a session (docs/protocol/legacy-0.9.md §2, §3, §6-§7, §9).
+//! Requests of 0.7-0.9: handshakes, and the transports that carry a session
+//! (docs/protocol/legacy-0.9.md §2, §3, §6-§7, §9).
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -59,7 +60,8 @@ pub(crate) fn handle_request(
     if let detect::Legacy09::Transport { exchange, .. } = route
         && (script.is_some() || exchange == Exchange::Send && !headers.is_empty())
     {
-        // Internet Explorer takes a script that repeats what was sent for an attack (docs/protocol/legacy-0.9.md §6, §7).
+        // Internet Explorer takes a script that repeats what was sent for an attack
+        // (docs/protocol/legacy-0.9.md §6, §7).
         headers.push(("X-XSS-Protection", ByteString::from_static("0")));
     }
     let mut asker = match is_page {
@@ -142,7 +144,8 @@ const fn script_of(route: &detect::Legacy09) -> Option<u64> {
     }
 }
 
-/// Whether the request comes from a JSONP client: its answer is a script, or its body a form that every page can send.
+/// Whether the request comes from a JSONP client: its answer is a script, or its body a form that
+/// every page can send.
 const fn is_jsonp(route: &detect::Legacy09) -> bool {
     match route {
         detect::Legacy09::Handshake { jsonp, .. } => jsonp.is_some(),
@@ -151,8 +154,9 @@ const fn is_jsonp(route: &detect::Legacy09) -> bool {
     }
 }
 
-/// The session with this id, if it is one of this generation: an id of another is unknown here (docs/protocol/detection.md §5). So is one that lives on
-/// a websocket or stream from elsewhere: its id is no key to it (docs/protocol/legacy-0.9.md §9).
+/// The session with this id, if it is one of this generation: an id of another is unknown here
+/// (docs/protocol/detection.md §5). So is one that lives on a websocket or stream from elsewhere:
+/// its id is no key to it (docs/protocol/legacy-0.9.md §9).
 fn find(core: &Core, sid: &str, peer: &Peer) -> Option<SessionSlot> {
     let slot = core.find_session(sid)?;
     let session = core.sessions.get(slot)?;
@@ -170,7 +174,8 @@ const fn is_offered(config: &Config, transport: Transport) -> bool {
     }
 }
 
-/// The headers that genuine 0.9 servers answer with, which older clients take as well (docs/protocol/legacy-0.9.md §2.2, §15).
+/// The headers that genuine 0.9 servers answer with, which older clients take as well
+/// (docs/protocol/legacy-0.9.md §2.2, §15).
 fn cors(request: &http::Request) -> Vec<(&'static str, ByteString)> {
     let Some(origin) = origin(request) else {
         return Vec::new();
@@ -193,7 +198,8 @@ fn refuse(asker: Asker, script: Option<u64>, status: u16, message: &'static str,
     });
 }
 
-/// Makes a session, which asks for the namespace `/`. Its handshake waits until the user has decided.
+/// Makes a session, which asks for the namespace `/`. Its handshake waits until the user has
+/// decided.
 fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Option<u64>, out: &mut Outputs) {
     if !matches!(request.http.method, http::Method::Get | http::Method::Post) {
         return out.writes.push(asker.answer(405, None, Bytes::new()));
@@ -303,7 +309,8 @@ fn upgrade(
     }
 }
 
-/// The client believes no HTTP error to an upgrade; this it believes (docs/protocol/legacy-0.9.md §9).
+/// The client believes no HTTP error to an upgrade; this it believes (docs/protocol/legacy-0.9.md
+/// §9).
 fn tell_unknown(core: &mut Core, agreed: &Agreed, out: &mut Outputs) {
     let link = agreed.link;
     match agreed.form() {
@@ -382,7 +389,8 @@ fn poll(
     core.mark_ready(slot);
 }
 
-/// Gives the session a new link; the one it had is let go. The last transport that is opened is the session's (docs/protocol/legacy-0.9.md §6).
+/// Gives the session a new link; the one it had is let go. The last transport that is opened is the
+/// session's (docs/protocol/legacy-0.9.md §6).
 fn attach(core: &mut Core, slot: SessionSlot, link: LinkId, transport: Transport, role: Role, out: &mut Outputs) {
     detach(core, slot, out);
     let connect = Frame::text(&mut core.buffer, |b| {
@@ -396,7 +404,8 @@ fn attach(core: &mut Core, slot: SessionSlot, link: LinkId, transport: Transport
     session.link = Some(link);
     let Some(legacy09) = legacy09_of(session) else { return };
     let before = core::mem::replace(&mut legacy09.phase, Phase::Open(transport));
-    // A client that falls back to another transport has never seen the `1::` that was sent on the one before, and waits for it (§10).
+    // A client that falls back to another transport has never seen the `1::` that was sent on the
+    // one before, and waits for it (§10).
     if matches!(before, Phase::Open(other) if other != transport) && session.outbox.front() != Some(&connect) {
         session.outbox_bytes += connect.len();
         session.outbox.push_front(connect);
@@ -465,7 +474,8 @@ fn post(core: &mut Core, now: Time, slot: Option<SessionSlot>, asker: Asker, pac
     if matches!(packets.first(), Some(Inbound::Broken(_))) {
         return out.writes.push(asker.answer(400, None, Bytes::new()));
     }
-    // Whatever becomes of the packets. A client whose session is gone learns it from its next poll (docs/protocol/legacy-0.9.md §6).
+    // Whatever becomes of the packets. A client whose session is gone learns it from its next poll
+    // (docs/protocol/legacy-0.9.md §6).
     out.writes.push(asker.answer(200, Some(TEXT), Bytes::from_static(b"1")));
     let Some(slot) = slot else { return };
     let key = core.key(slot);

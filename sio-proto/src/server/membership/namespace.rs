@@ -70,7 +70,8 @@ impl Namespaces {
         self.slab.get_mut(slot).expect("a socket keeps its namespace")
     }
 
-    /// Counts one more socket in the namespace, which is made if need be; `None` when there are `max` already.
+    /// Counts one more socket in the namespace, which is made if need be; `None` when there are
+    /// `max` already.
     pub(crate) fn enter(&mut self, name: &ByteString, max: usize) -> Option<NamespaceSlot> {
         if let Some(slot) = self.find(name) {
             self.get_mut(slot).sockets += 1;

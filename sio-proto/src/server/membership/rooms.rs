@@ -1,8 +1,9 @@
 //! Rooms: named sets of sockets inside a namespace.
 //!
-//! Members stand densely in a vector and each socket knows its position in each of its rooms, so joining and leaving are constant
-//! work, and a broadcast walks memory in order. An empty room is forgotten.
-//! Invariant: `rooms[r].members[p].socket == s` exactly if `sockets[s].rooms` holds `(r, p)`.
+//! Members stand densely in a vector and each socket knows its position in each of its rooms, so
+//! joining and leaving are constant work, and a broadcast walks memory in order. An empty room is
+//! forgotten. Invariant: `rooms[r].members[p].socket == s` exactly if `sockets[s].rooms` holds
+//! `(r, p)`.
 
 use alloc::vec::Vec;
 
@@ -17,7 +18,8 @@ pub(crate) struct Room {
     pub(crate) members: Vec<Member>,
 }
 
-/// Is told which rooms a shard has, as they begin and end: so that others need not ask a shard that has none of a room's members.
+/// Is told which rooms a shard has, as they begin and end: so that others need not ask a shard that
+/// has none of a room's members.
 ///
 /// It is called while the shard works, and must neither wait nor come back to it.
 pub trait RoomWatch: Send {
@@ -36,7 +38,8 @@ pub(crate) struct Limits {
 }
 
 impl Membership {
-    /// Makes a socket a member of a room. True if it is one now; false if the name is too long, or it may be in no more rooms.
+    /// Makes a socket a member of a room. True if it is one now; false if the name is too long, or
+    /// it may be in no more rooms.
     pub(crate) fn join(&mut self, slot: SocketSlot, name: &str, limits: Limits) -> bool {
         let Self {
             sockets,

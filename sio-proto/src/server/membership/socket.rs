@@ -57,7 +57,8 @@ pub(crate) struct Socket {
     pub(crate) room_bytes: u32,
 }
 
-/// A member of a namespace or room. The session stands beside the socket so that a fan-out touches one slab, not two.
+/// A member of a namespace or room. The session stands beside the socket so that a fan-out touches
+/// one slab, not two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
     pub(crate) socket: SocketSlot,

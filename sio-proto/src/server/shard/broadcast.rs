@@ -10,8 +10,8 @@ use super::{Backlog, Config, Core, Member, Message, Outputs, Reason, SendError, 
 
 /// Targets and broadcast.
 impl Core {
-    /// Sends to every member of the target. The plain case (all of one room or namespace) walks the members once and touches nothing but
-    /// their sessions.
+    /// Sends to every member of the target. The plain case (all of one room or namespace) walks the
+    /// members once and touches nothing but their sessions.
     pub(super) fn broadcast(&mut self, now: Time, target: &Target, mut message: Message, out: &mut Outputs) {
         let mut full = Vec::new();
         let moment = message.moment.unwrap_or(now);
@@ -52,7 +52,8 @@ impl Core {
             if let Some(session) = self.sessions.get(slot) {
                 self.counters.note_queue(session);
             }
-            // Nobody is told more over a link that takes nothing, and what it holds would stay in memory.
+            // Nobody is told more over a link that takes nothing, and what it holds would stay in
+            // memory.
             if self.sessions.get(slot).is_some_and(|s| s.blocked.is_blocked()) {
                 self.cut_session(slot, Reason::ForcedServerClose, out);
             } else {

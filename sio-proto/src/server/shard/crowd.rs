@@ -1,4 +1,5 @@
-//! Room for sessions: what they are counted by, who goes when there is none, and how much a session may keep.
+//! Room for sessions: what they are counted by, who goes when there is none, and how much a session
+//! may keep.
 
 use alloc::boxed::Box;
 use core::net::IpAddr;
@@ -8,18 +9,21 @@ use super::{Core, Handshake, Outputs, SessionQuota, Shard, Standing, State, Time
 use crate::id::{SessionSlot, SocketSlot};
 use crate::server::quota::{NoRoom, SESSION_BYTES};
 
-/// Most sessions that go to make room for one: more would be work that the new one does not pay for.
+/// Most sessions that go to make room for one: more would be work that the new one does not pay
+/// for.
 const MAX_EVICTED: usize = 4;
 
-/// What a session keeps is counted in steps of so many bytes, so that the quota is not asked for each message.
+/// What a session keeps is counted in steps of so many bytes, so that the quota is not asked for
+/// each message.
 const STEP: usize = 64 * 1024;
 
-/// So much a session may keep beside what has been counted for it. It is part of [`SESSION_BYTES`] in the mean.
+/// So much a session may keep beside what has been counted for it. It is part of [`SESSION_BYTES`]
+/// in the mean.
 const ALLOWANCE: usize = 4 * 1024;
 
 impl Shard {
-    /// Has sessions counted by `quota` from here on, instead of by a quota of the shard's own. Call it before there are any. Shards of one server are given
-    /// handles of the same quota.
+    /// Has sessions counted by `quota` from here on, instead of by a quota of the shard's own. Call
+    /// it before there are any. Shards of one server are given handles of the same quota.
     pub fn share_quota(&mut self, quota: Box<dyn SessionQuota>) {
         debug_assert!(
             self.core.sessions.len() == 0,
@@ -30,8 +34,9 @@ impl Shard {
 }
 
 impl Core {
-    /// Counts a new session. When there is no room, sessions that have joined nothing go, the oldest first, of the same address if that is what has no room.
-    /// False if there is no room nevertheless.
+    /// Counts a new session. When there is no room, sessions that have joined nothing go, the
+    /// oldest first, of the same address if that is what has no room. False if there is no room
+    /// nevertheless.
     pub(crate) fn make_room(&mut self, now: Time, handshake: &Handshake, out: &mut Outputs) -> bool {
         if self.quota.is_crowded() {
             self.evict_late(now, out);
@@ -49,8 +54,9 @@ impl Core {
         false
     }
 
-    /// In a crowd, those who have joined nothing in [`Config::crowded_connect_timeout`](crate::Config::crowded_connect_timeout) go. Two for each that comes: so they
-    /// become fewer.
+    /// In a crowd, those who have joined nothing in
+    /// [`Config::crowded_connect_timeout`](crate::Config::crowded_connect_timeout) go. Two for each
+    /// that comes: so they become fewer.
     fn evict_late(&mut self, now: Time, out: &mut Outputs) {
         for _ in 0..2 {
             let Some(slot) = self.lobby.oldest() else { return };
@@ -65,7 +71,8 @@ impl Core {
         }
     }
 
-    /// The client of a session has done more than to open it. Looks at one flag, so it may be called for every request.
+    /// The client of a session has done more than to open it. Looks at one flag, so it may be
+    /// called for every request.
     pub(crate) fn came_back(&mut self, slot: SessionSlot) {
         if let Some(session) = self.sessions.get_mut(slot)
             && session.place.is_some()
@@ -112,7 +119,8 @@ impl Core {
         self.quota.leave(address, reserved);
     }
 
-    /// What a session keeps has changed. False if that is more than its address, or the server, has room for: then the session has to end.
+    /// What a session keeps has changed. False if that is more than its address, or the server, has
+    /// room for: then the session has to end.
     ///
     /// The quota is asked only when that is a [`STEP`] more or two less than before.
     #[must_use]
@@ -139,7 +147,8 @@ impl Core {
         true
     }
 
-    /// Whether a session may ask for a namespace now: each CONNECT costs the user more than the client, so there is a limit for each second.
+    /// Whether a session may ask for a namespace now: each CONNECT costs the user more than the
+    /// client, so there is a limit for each second.
     pub(crate) fn may_connect(&mut self, now: Time, slot: SessionSlot) -> bool {
         let second = now.saturating_since(Time::ZERO).as_secs() as u32;
         let Some(session) = self.sessions.get_mut(slot) else {

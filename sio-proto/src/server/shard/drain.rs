@@ -1,4 +1,5 @@
-//! Draining: a server that goes away lets its sessions finish, and does not send all of them elsewhere in the same moment.
+//! Draining: a server that goes away lets its sessions finish, and does not send all of them
+//! elsewhere in the same moment.
 //!
 //! ```text
 //!           spread: a random part of it          nothing is under way, or patience is over
@@ -6,7 +7,8 @@
 //!                                           │ Delivery::Leaving, for each socket
 //!                                           └─────────────────► the user: Shard::release
 //! ```
-//! Under way is what the client has yet to acknowledge, and what the user says is. Until it is closed a session works as ever.
+//! Under way is what the client has yet to acknowledge, and what the user says is. Until it is
+//! closed a session works as ever.
 
 use crate::id::SessionSlot;
 use core::time::Duration;
@@ -77,14 +79,16 @@ impl Core {
         }
     }
 
-    /// Something that was under way for a session is done. [`Core::depart`] looks at it at the end of the input.
+    /// Something that was under way for a session is done. [`Core::depart`] looks at it at the end
+    /// of the input.
     pub(super) fn note_done(&mut self, session: SessionSlot) {
         if self.is_draining() {
             self.departing.push(session);
         }
     }
 
-    /// Closes those of the noted sessions that are leaving and have nothing under way any more, and those for which too much waits.
+    /// Closes those of the noted sessions that are leaving and have nothing under way any more, and
+    /// those for which too much waits.
     pub(super) fn depart(&mut self, now: Time, out: &mut Outputs) {
         self.relieve(out);
         while let Some(slot) = self.departing.pop() {
@@ -103,7 +107,8 @@ impl Core {
         self.patience.is_some()
     }
 
-    /// How long a session that is closing is kept for the poll that hears of it: not longer than others are waited for.
+    /// How long a session that is closing is kept for the poll that hears of it: not longer than
+    /// others are waited for.
     pub(crate) fn close_patience(&self) -> Duration {
         let usual = self.config.close_timeout;
         self.patience.map_or(usual, |patience| patience.min(usual))

@@ -1,13 +1,15 @@
 //! What a peer sends behind a GET that is held, on the same connection.
 //!
-//! Answers have to leave in the order of their requests (RFC 9112 §9.3.2), and a GET may be held for as long as a heartbeat takes. So a request
-//! behind it is heard at once, and the GET is answered first: with what that request has caused, or with a packet that says nothing.
+//! Answers have to leave in the order of their requests (RFC 9112 §9.3.2), and a GET may be held
+//! for as long as a heartbeat takes. So a request behind it is heard at once, and the GET is
+//! answered first: with what that request has caused, or with a packet that says nothing.
 
 use super::{Outputs, Request, Role, Shard};
 use crate::{LinkId, Time, http};
 
 impl Shard {
-    /// Whether a GET is held on this link, which can be answered at any time: the peer's next request may be read.
+    /// Whether a GET is held on this link, which can be answered at any time: the peer's next
+    /// request may be read.
     #[must_use]
     pub fn holds(&self, link: LinkId) -> bool {
         let core = &self.core;
@@ -17,10 +19,12 @@ impl Shard {
         core.may_end_poll(key.slot)
     }
 
-    /// Whether this request, which came behind the GET that is held on `link`, may be handled before that is answered: what it causes may be the answer.
+    /// Whether this request, which came behind the GET that is held on `link`, may be handled
+    /// before that is answered: what it causes may be the answer.
     ///
-    /// It is a POST of the same session. Give it to [`Shard::handle_request`] as from a link of its own, keep what is written to that link, call
-    /// [`Shard::end_poll`] when the user has heard what was posted, and write what was kept then. All other requests come after `end_poll`.
+    /// It is a POST of the same session. Give it to [`Shard::handle_request`] as from a link of its
+    /// own, keep what is written to that link, call [`Shard::end_poll`] when the user has heard
+    /// what was posted, and write what was kept then. All other requests come after `end_poll`.
     #[must_use]
     pub fn may_overtake(&self, link: LinkId, request: &Request) -> bool {
         if request.http.method != http::Method::Post || !self.holds(link) {
@@ -31,7 +35,8 @@ impl Shard {
         session.is_some() && session == self.core.links.get(link).map(|(key, _)| key.slot)
     }
 
-    /// Answers the GET that is held on this link, if there is one: with what waits for its session, or with a packet that says nothing.
+    /// Answers the GET that is held on this link, if there is one: with what waits for its session,
+    /// or with a packet that says nothing.
     pub fn end_poll(&mut self, now: Time, link: LinkId, out: &mut Outputs) {
         if !self.holds(link) {
             return;

@@ -220,7 +220,8 @@ impl Core {
         }
     }
 
-    /// Forgets a session. Its links are forgotten too; what they still have to carry is in `out` already.
+    /// Forgets a session. Its links are forgotten too; what they still have to carry is in `out`
+    /// already.
     pub(crate) fn remove_session(&mut self, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
         self.end_sockets(slot, reason, out);
         if let Some(mut session) = self.sessions.remove(slot) {

@@ -1,4 +1,5 @@
-//! Sockets: asked for, let in or refused, heard, gone. What a generation makes of it is in its own room.
+//! Sockets: asked for, let in or refused, heard, gone. What a generation makes of it is in its own
+//! room.
 
 use alloc::sync::Arc;
 
@@ -16,8 +17,8 @@ impl Core {
         self.membership.key(slot)
     }
 
-    /// The connected socket with this id: the public one, or the one by which its client knows itself. Of sockets that have one
-    /// id in all namespaces, the one in `namespace`, or in `/`.
+    /// The connected socket with this id: the public one, or the one by which its client knows
+    /// itself. Of sockets that have one id in all namespaces, the one in `namespace`, or in `/`.
     pub(super) fn find_named(&self, namespace: Option<&str>, id: &str) -> Option<SocketKey> {
         if let Some(sid) = Sid::parse(id) {
             return self.find(&sid);
@@ -41,7 +42,8 @@ impl Core {
         (socket.sid == *sid && socket.standing == Standing::Connected).then(|| self.socket_key(slot))
     }
 
-    /// The socket of a session in a namespace. A session is in few namespaces: looking through them beats a map.
+    /// The socket of a session in a namespace. A session is in few namespaces: looking through them
+    /// beats a map.
     pub(crate) fn socket_in(&self, session: SessionSlot, namespace: &str) -> Option<(SocketSlot, Standing)> {
         let sockets = &self.sessions.get(session)?.sockets;
         self.membership.in_namespace(sockets, namespace)
@@ -53,7 +55,8 @@ impl Core {
         Some((self.membership.namespace_of(socket).clone(), socket.sid))
     }
 
-    /// A session asks to join a namespace it is not in. Limits are asked first: nothing is made for a CONNECT that is refused.
+    /// A session asks to join a namespace it is not in. Limits are asked first: nothing is made for
+    /// a CONNECT that is refused.
     pub(crate) fn ask(
         &mut self,
         slot: SessionSlot,

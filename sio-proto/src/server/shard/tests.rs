@@ -64,7 +64,8 @@ fn text(text: &str) -> Vec<u8> {
     [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0][..], text.as_bytes()].concat()
 }
 
-/// Hardening A16: the deadline of an acknowledgement goes when the acknowledgement has come, not when its time is over.
+/// Hardening A16: the deadline of an acknowledgement goes when the acknowledgement has come, not
+/// when its time is over.
 #[test]
 fn deadlines_of_answered_questions_go() {
     let mut world = World::new();
@@ -87,7 +88,8 @@ fn deadlines_of_answered_questions_go() {
     }
 }
 
-/// Hardening A16: handshakes that come and go leave nothing, neither sessions nor their deadlines nor their links.
+/// Hardening A16: handshakes that come and go leave nothing, neither sessions nor their deadlines
+/// nor their links.
 #[test]
 fn a_crowd_that_has_gone_leaves_nothing() {
     let mut world = World::new();
@@ -112,7 +114,8 @@ fn a_crowd_that_has_gone_leaves_nothing() {
     );
 }
 
-/// However long it lives and whatever its client repeats, a session has a handful of entries in the timers.
+/// However long it lives and whatever its client repeats, a session has a handful of entries in the
+/// timers.
 #[test]
 fn alarms_do_not_pile_up() {
     let mut world = World::new();

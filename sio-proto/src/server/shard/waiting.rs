@@ -1,4 +1,5 @@
-//! What waits for peers that do not take it, and how long (`server/budget.rs`, `server/heartbeat.rs`).
+//! What waits for peers that do not take it, and how long (`server/budget.rs`,
+//! `server/heartbeat.rs`).
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -13,11 +14,13 @@ use crate::id::SessionSlot;
 
 /// Links that take nothing, and what waits for them.
 impl Shard {
-    /// The operating system takes no more bytes for `link` right now. Packets wait in the session until [`Shard::handle_drained`].
+    /// The operating system takes no more bytes for `link` right now. Packets wait in the session
+    /// until [`Shard::handle_drained`].
     ///
-    /// `held` is how many bytes the caller still holds of what the link was given: they count as the session's. Call this again whenever the
-    /// operating system has taken some of them and not all. A link that takes nothing for as long as a heartbeat and its answer may take is
-    /// ended, whatever its peer sends.
+    /// `held` is how many bytes the caller still holds of what the link was given: they count as
+    /// the session's. Call this again whenever the operating system has taken some of them and not
+    /// all. A link that takes nothing for as long as a heartbeat and its answer may take is ended,
+    /// whatever its peer sends.
     pub fn handle_blocked(&mut self, now: Time, link: LinkId, held: usize) {
         let core = &mut self.core;
         let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link) else {
@@ -53,8 +56,8 @@ impl Shard {
         }
     }
 
-    /// Has this shard count what waits for its clients in a budget that it shares, instead of one of its own with
-    /// [`Config::max_total_queued_bytes`]. Call it before there are sessions.
+    /// Has this shard count what waits for its clients in a budget that it shares, instead of one
+    /// of its own with [`Config::max_total_queued_bytes`]. Call it before there are sessions.
     pub fn share_budget(&mut self, budget: Arc<Budget>) {
         self.core.backlog.share(budget);
     }
@@ -116,7 +119,8 @@ impl Core {
         }
     }
 
-    /// Ends a session whose peer does not take what waits for it: all of that is let go at once, and a websocket or stream is cut.
+    /// Ends a session whose peer does not take what waits for it: all of that is let go at once,
+    /// and a websocket or stream is cut.
     pub(crate) fn cut_session(&mut self, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
         self.abort_link(slot, out);
         let Some(session) = self.sessions.get_mut(slot) else {
@@ -127,8 +131,9 @@ impl Core {
         self.give_up_session(slot, reason, out);
     }
 
-    /// Ends sessions for which more waits than may: those with too many packets of the protocol, and, while the budget of the whole server is exceeded
-    /// and this shard uses more than its share, those for which most waits.
+    /// Ends sessions for which more waits than may: those with too many packets of the protocol,
+    /// and, while the budget of the whole server is exceeded and this shard uses more than its
+    /// share, those for which most waits.
     pub(super) fn relieve(&mut self, out: &mut Outputs) {
         while let Some(slot) = self.overfull.pop() {
             if self.sessions.get(slot).is_some_and(|s| s.is_overfull(&self.config)) {

@@ -1,7 +1,8 @@
 //! From text to packets, in one pass: what is kept are slices of the text.
 //!
-//! Stricter than the genuine parsers where those let JavaScript's idea of a number decide: ids and counts are digits
-//! and nothing else, and the JSON starts right behind them. Reserved names are refused in every revision.
+//! Stricter than the genuine parsers where those let JavaScript's idea of a number decide: ids and
+//! counts are digits and nothing else, and the JSON starts right behind them. Reserved names are
+//! refused in every revision.
 
 use bytestring::ByteString;
 
@@ -14,17 +15,21 @@ use crate::socket::{Args, Packet, Revision, Role, is_reserved_event};
 pub struct Limits {
     /// Attachments of one packet. Default 10, as everywhere in the ecosystem; more are refused.
     pub max_attachments: usize,
-    /// Bytes of all attachments of one packet. Default 10 000 000: ten messages of Engine.IO's default size.
+    /// Bytes of all attachments of one packet. Default 10 000 000: ten messages of Engine.IO's
+    /// default size.
     pub max_attachment_bytes: usize,
-    /// Nesting of the JSON, the brackets around name and arguments included. Default and greatest possible value:
-    /// [`json::MAX_DEPTH`].
+    /// Nesting of the JSON, the brackets around name and arguments included. Default and greatest
+    /// possible value: [`json::MAX_DEPTH`].
     pub max_depth: usize,
     /// Bytes of a namespace, its query not included. Default 512.
     pub max_namespace_bytes: usize,
-    /// Bytes of the query behind a namespace in a CONNECT. Default 8 KiB, as much as a request's target usually may have.
+    /// Bytes of the query behind a namespace in a CONNECT. Default 8 KiB, as much as a request's
+    /// target usually may have.
     pub max_query_bytes: usize,
-    /// Bytes of the `auth` of a CONNECT that has to be rewritten as JSON, which takes tens of milliseconds for a megabyte. Default 64 KiB. Set by
-    /// [`Config::max_auth_bytes`](crate::Config::max_auth_bytes). A standard CONNECT is not rewritten, and what is kept of it has that limit alone.
+    /// Bytes of the `auth` of a CONNECT that has to be rewritten as JSON, which takes tens of
+    /// milliseconds for a megabyte. Default 64 KiB. Set by
+    /// [`Config::max_auth_bytes`](crate::Config::max_auth_bytes). A standard CONNECT is not
+    /// rewritten, and what is kept of it has that limit alone.
     pub max_auth_bytes: usize,
     /// Bytes of an event name. Default 1024.
     pub max_event_name_bytes: usize,
@@ -92,7 +97,8 @@ impl Partial {
     }
 }
 
-/// Why a message is no packet. Each closes the connection; the wording is the genuine parsers' where they have one.
+/// Why a message is no packet. Each closes the connection; the wording is the genuine parsers'
+/// where they have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The message is empty.
@@ -104,7 +110,8 @@ pub enum DecodeError {
     /// Only servers refuse connections, and this came from a client.
     #[error("CONNECT_ERROR from a client")]
     ConnectErrorFromClient,
-    /// The attachment count is missing, zero or not written in digits, or a placeholder names no attachment.
+    /// The attachment count is missing, zero or not written in digits, or a placeholder names no
+    /// attachment.
     #[error("Illegal attachments")]
     IllegalAttachments,
     /// Two placeholders name one attachment, which would leave the server as often as it is named.
@@ -162,8 +169,8 @@ impl From<PlaceholderError> for DecodeError {
 
 /// Reads the text of one Engine.IO message.
 ///
-/// An ordinary event allocates nothing: namespace, name and arguments are slices of `text`. Only a name spelt with
-/// escapes is copied.
+/// An ordinary event allocates nothing: namespace, name and arguments are slices of `text`. Only a
+/// name spelt with escapes is copied.
 ///
 /// # Errors
 ///
@@ -278,8 +285,8 @@ impl<'a> Reader<'a> {
         Ok(complete_or_partial(Packet::Ack { namespace, id, args }, attachments))
     }
 
-    /// Type 3. In revision 3 every acknowledgement announces its attachments, be they none; ids are never followed by
-    /// `-`, so one rule serves both older revisions.
+    /// Type 3. In revision 3 every acknowledgement announces its attachments, be they none; ids are
+    /// never followed by `-`, so one rule serves both older revisions.
     fn ack_of_any_revision(mut self) -> Result<Decoded, DecodeError> {
         let digits = leading_digits(self.rest);
         let announced = self.rest[digits.len()..].starts_with('-');
@@ -371,7 +378,8 @@ impl<'a> Reader<'a> {
         Ok(self.text.slice_ref(self.rest.trim_ascii()))
     }
 
-    /// The text of an event name given as JSON: a string or, as old native clients have it, a number.
+    /// The text of an event name given as JSON: a string or, as old native clients have it, a
+    /// number.
     fn event_name(&self, json: &'a str) -> Result<ByteString, DecodeError> {
         let name = match json.as_bytes().first() {
             Some(b'"') => match json::unescape(json) {

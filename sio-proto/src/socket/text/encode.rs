@@ -8,13 +8,16 @@ use crate::socket::{Args, Packet, Revision};
 /// What stands around an attachment: the header of its frame, and a byte of Engine.IO 3.
 const AROUND_ATTACHMENT: usize = 11;
 
-/// What stands around name and arguments: the header of the frame, the types of both protocols, count, id, commas and brackets.
+/// What stands around name and arguments: the header of the frame, the types of both protocols,
+/// count, id, commas and brackets.
 const AROUND_PACKET: usize = 60;
 
-/// Writes the text part of packets; attachments follow it as binary messages, which is the caller's to do.
+/// Writes the text part of packets; attachments follow it as binary messages, which is the caller's
+/// to do.
 ///
-/// What is written starts with the packet type: the `4` of the Engine.IO message around it is not ours. A namespace
-/// other than `/` is always followed by its comma, which peers of every revision understand.
+/// What is written starts with the packet type: the `4` of the Engine.IO message around it is not
+/// ours. A namespace other than `/` is always followed by its comma, which peers of every revision
+/// understand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Encoder {
     revision: Revision,
@@ -24,8 +27,9 @@ pub struct Encoder {
 impl Encoder {
     /// An encoder for peers of `revision`.
     ///
-    /// Before revision 5 it escapes non-ASCII characters of the JSON, since the text dialects of Engine.IO 3 disagree
-    /// about them (docs/protocol/engine-io.md §3.3); see [`ascii`](Self::ascii). Namespaces cannot be escaped.
+    /// Before revision 5 it escapes non-ASCII characters of the JSON, since the text dialects of
+    /// Engine.IO 3 disagree about them (docs/protocol/engine-io.md §3.3); see
+    /// [`ascii`](Self::ascii). Namespaces cannot be escaped.
     #[must_use]
     pub const fn new(revision: Revision) -> Self {
         Self {
@@ -115,10 +119,12 @@ impl Encoder {
         out.put_u8(b']');
     }
 
-    /// Whether the text of an event or acknowledgement and its attachments fit into `max` bytes, frames included. Nothing is written to find out, and an
-    /// ordinary message is not looked through: only one that might not fit is.
+    /// Whether the text of an event or acknowledgement and its attachments fit into `max` bytes,
+    /// frames included. Nothing is written to find out, and an ordinary message is not looked
+    /// through: only one that might not fit is.
     ///
-    /// The JSON is copied byte for byte; in ASCII a byte becomes up to 3. A byte of the name becomes up to 6.
+    /// The JSON is copied byte for byte; in ASCII a byte becomes up to 3. A byte of the name
+    /// becomes up to 6.
     pub(crate) fn fits(&self, max: usize, namespace: &str, name: &str, args: &Args) -> bool {
         let json = if self.ascii { 3 } else { 1 };
         let attachments = args.attachments.iter().map(|bytes| bytes.len() + AROUND_ATTACHMENT);

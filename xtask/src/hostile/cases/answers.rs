@@ -120,7 +120,8 @@ fn assert_no_session(field: &Field, from: Ipv4Addr, request: &str) -> Outcome {
     let after = clients::session_kinds(from, field.port)?;
     let opened = after
         .iter()
-        // The bystander and newcomers are of this kind, and the status says whether the attacker is.
+        // The bystander and newcomers are of this kind, and the status says whether the attacker
+        // is.
         .filter(|(kind, _)| *kind != "4.x websocket")
         .find(|(kind, count)| before.get(*kind) < Some(count));
     if let Some((kind, _)) = opened {

@@ -40,7 +40,8 @@ pub(super) fn half_frames(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Bodies of nearly a megabyte, of which all but the end comes: to a session, to none, and to the application.
+/// Bodies of nearly a megabyte, of which all but the end comes: to a session, to none, and to the
+/// application.
 pub(super) fn half_bodies(field: &Field) -> Outcome {
     let mut polling = field.connect()?;
     let target = clients::open_polling(&mut polling, 4, "")?;
@@ -61,7 +62,8 @@ pub(super) fn half_bodies(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Messages of nearly a megabyte on as many websockets, of which all but the end comes: as one frame, and as many.
+/// Messages of nearly a megabyte on as many websockets, of which all but the end comes: as one
+/// frame, and as many.
 pub(super) fn half_messages(field: &Field) -> Outcome {
     let mut whole = wire::frame_head(wire::TEXT, 990_000);
     whole.extend_from_slice(&vec![b'4'; 980_000]);

@@ -27,7 +27,8 @@ pub(super) fn gone(field: &Field) -> Outcome {
     for _ in 0..field.size(40, 80) {
         let round = socket_with(&mut peer, &handlers);
         if round.is_err() {
-            // A session that is ended for it begins anew, so that a count of one session's is got around.
+            // A session that is ended for it begins anew, so that a count of one session's is got
+            // around.
             field.count(&peer);
             peer = clients::open4(ATTACKER, field.port, None)?;
         }
@@ -36,7 +37,8 @@ pub(super) fn gone(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Few bytes, and much that they cause: two thousand messages to everybody in one write, and three thousand in one POST.
+/// Few bytes, and much that they cause: two thousand messages to everybody in one write, and three
+/// thousand in one POST.
 pub(super) fn casts(field: &Field) -> Outcome {
     let mut peers = Vec::new();
     for _ in 0..field.size(300, 500) {

@@ -9,7 +9,8 @@ use crate::hostile::wire;
 use std::thread;
 use std::time::Duration;
 
-/// Somebody whose messages fill the server's buffers, so that what others say stands behind it in them.
+/// Somebody whose messages fill the server's buffers, so that what others say stands behind it in
+/// them.
 struct Neighbour {
     peer: Peer,
     events: Vec<u8>,

@@ -25,7 +25,8 @@ pub(super) fn placeholders_15000(field: &Field) -> Outcome {
     placeholders(field, 15_000)
 }
 
-/// One sender, and recipients of 4.x, 2.x and 0.9 who read all they get and have to be there afterwards.
+/// One sender, and recipients of 4.x, 2.x and 0.9 who read all they get and have to be there
+/// afterwards.
 fn placeholders(field: &Field, count: usize) -> Outcome {
     let recipients = [
         Recipient::start("4.x", clients::join4(ATTACKER, field.port, None)?, "42[\"echo\"]")?,
@@ -101,7 +102,8 @@ impl Recipient {
     }
 }
 
-/// `{type: 2, nsp: "/", data: ["cast", [{_placeholder: true, num: 0} x 800, bytes]]}` on the port whose parser is MessagePack.
+/// `{type: 2, nsp: "/", data: ["cast", [{_placeholder: true, num: 0} x 800, bytes]]}` on the port
+/// whose parser is MessagePack.
 pub(super) fn placeholders_msgpack(field: &Field) -> Outcome {
     let port = field.port + 1;
     let mut recipient = join_msgpack(port)?;

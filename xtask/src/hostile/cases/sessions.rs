@@ -90,7 +90,8 @@ pub(super) fn ampersands(field: &Field) -> Outcome {
     flood(field, &request, field.size(10_000, 50_000))
 }
 
-/// The request so many times, one behind the other. What the server answers is read; when it ends a connection, another goes on.
+/// The request so many times, one behind the other. What the server answers is read; when it ends a
+/// connection, another goes on.
 fn flood(field: &Field, request: &str, count: usize) -> Outcome {
     let total = (request.len() * count) as u64;
     let requests = wire::repeat(request.as_bytes(), 1 + 65_536 / request.len());
@@ -113,7 +114,8 @@ fn flood(field: &Field, request: &str, count: usize) -> Outcome {
     Ok(())
 }
 
-/// Sessions whose first packet is none, and which then are never heard of again. They have to go within a heartbeat.
+/// Sessions whose first packet is none, and which then are never heard of again. They have to go
+/// within a heartbeat.
 pub(super) fn malformed_posts(field: &Field) -> Outcome {
     let mut peer = field.connect()?;
     for number in 0..field.size(1500, 8000) {

@@ -8,7 +8,8 @@ use crate::hostile::wire;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The window of a peer that reads nothing: a small one, so that bytes wait in the server instead of in the kernel.
+/// The window of a peer that reads nothing: a small one, so that bytes wait in the server instead
+/// of in the kernel.
 const WINDOW: Option<usize> = Some(4096);
 
 /// Empty pings: 32 million of them.
@@ -61,7 +62,8 @@ pub(super) fn trickles(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Heartbeats of Engine.IO 3, CONNECTs that are refused, and messages of 0.9 that want an acknowledgement: each is answered by the server itself.
+/// Heartbeats of Engine.IO 3, CONNECTs that are refused, and messages of 0.9 that want an
+/// acknowledgement: each is answered by the server itself.
 pub(super) fn replies(field: &Field) -> Outcome {
     let ping = wire::text("2");
     let refused = wire::text("40/nowhere,");
@@ -126,7 +128,8 @@ pub(super) fn blind_09(field: &Field) -> Outcome {
     stay_blind(field, &mut peers, &wire::text("2::"))
 }
 
-/// Each sends what comes back to it until the server takes no more, and then guesses the numbers of the heartbeats.
+/// Each sends what comes back to it until the server takes no more, and then guesses the numbers of
+/// the heartbeats.
 pub(super) fn blind_06(field: &Field) -> Outcome {
     let mut peers = Vec::new();
     let message = wire::text(&format!("~m~1000~m~{}", "m".repeat(1000)));
@@ -168,7 +171,8 @@ fn stay_blind(field: &Field, peers: &mut [Peer], answer: &[u8]) -> Outcome {
     Ok(())
 }
 
-/// Polling sessions that join, and from then on only POST answers to heartbeats that they never fetch.
+/// Polling sessions that join, and from then on only POST answers to heartbeats that they never
+/// fetch.
 pub(super) fn blind_posts(field: &Field) -> Outcome {
     let mut peers = Vec::new();
     for revision in [4, 4, 3, 3] {

@@ -5,8 +5,8 @@ use crate::json::MAX_DEPTH;
 use crate::socket::text::DecodeError;
 use MessagePackError::*;
 
-/// docs/protocol/msgpack.md, "Validation by the genuine decoder", the column "Robust Rust". That names are not reserved is checked for all parsers
-/// alike, behind this one.
+/// docs/protocol/msgpack.md, "Validation by the genuine decoder", the column "Robust Rust". That
+/// names are not reserved is checked for all parsers alike, behind this one.
 #[test]
 fn malformed_input() {
     let packet = |error: DecodeError| PacketError::from(error);
@@ -291,7 +291,8 @@ fn limits_are_reached() {
     );
 }
 
-/// However a message is made up, its JSON is no longer than six times its length, beside placeholders.
+/// However a message is made up, its JSON is no longer than six times its length, beside
+/// placeholders.
 #[test]
 fn nothing_grows_beyond_six_times() {
     for value in [

@@ -60,8 +60,9 @@ fn foreign(value: &serde_json::Value) -> rmpv::Value {
     }
 }
 
-/// JSON in one spelling. Floats lose digits, because `serde_json` reads some of them a little beside the point; that ours are exact, others say: the bytes
-/// of what has been read are the bytes that were read.
+/// JSON in one spelling. Floats lose digits, because `serde_json` reads some of them a little
+/// beside the point; that ours are exact, others say: the bytes of what has been read are the bytes
+/// that were read.
 fn respell(json: &str) -> ByteString {
     fn rounded(value: serde_json::Value) -> serde_json::Value {
         use serde_json::Value;

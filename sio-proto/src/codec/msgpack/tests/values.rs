@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// docs/protocol/msgpack.md, "Value mapping", and the vectors of notepack 2.2 and 3.0: the JSON of the value, which is written in the same bytes.
+/// docs/protocol/msgpack.md, "Value mapping", and the vectors of notepack 2.2 and 3.0: the JSON of
+/// the value, which is written in the same bytes.
 #[test]
 fn values_both_ways() {
     let thirty_one = format!("\"{}\"", "a".repeat(31));
@@ -179,7 +180,8 @@ fn placeholders_and_what_only_looks_like_one() {
         r#"{"_placeholder":true,"x":[{}],"num":1},{"_placeholder":true,"num":2},{"_placeholder":1,"num":0},[0]"#;
     let packet = ack("/", 0, args(nested, &[b"a", b"b"]));
     let written = encoded(&packet);
-    // The first is the second attachment, whatever else is in it; the second names none, and the third is not marked.
+    // The first is the second attachment, whatever else is in it; the second names none, and the
+    // third is not marked.
     assert!(
         written.windows(4).any(|window| window == b"\xc4\x01b\x82"),
         "{written:?}"
