@@ -156,7 +156,11 @@ impl Connection {
         conn.handle_upgraded(wire);
         let mut connection = Self::at(place, conn);
         connection.process(&mut ahead);
-        connection.rest = ahead;
+        if !ahead.is_empty() {
+            // In no more memory than it needs: the buffer is the other server's, and large.
+            connection.rest = trimmed(ahead);
+        }
+        connection.count_received();
         connection
     }
 

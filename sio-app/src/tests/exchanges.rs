@@ -60,3 +60,34 @@ fn a_body_that_another_server_reads_is_counted() {
     drop(second);
     assert!(open().receive(290_000));
 }
+
+/// Hardening A14: a websocket that another HTTP server has upgraded keeps nothing of that server's
+/// buffer, and does not count as if it did: an address could have had no more than a thousand.
+#[test]
+fn an_upgraded_websocket_keeps_no_buffer_of_the_host() {
+    let options = Options::default().shards(1).max_receiving_bytes(60_000);
+    let io = Io::new(Config::default(), options, RUNTIME).unwrap();
+    let upgrade = [
+        ("host", "x"),
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let mut connections = Vec::new();
+    for _ in 0..4 {
+        let target = "/socket.io/?EIO=4&transport=websocket";
+        let mut exchange = ours(&io, head(Method::Get, target, &upgrade));
+        exchange.body(Ok(bytes::Bytes::new()));
+        assert!(matches!(answer(&mut exchange), Some(Answer::Upgrade(_))));
+        let mut ahead = BytesMut::with_capacity(16 * 1024);
+        ahead.extend_from_slice(&text("40"));
+        let wall = Wall::with_room(usize::MAX);
+        let mut connection = exchange.attach(wall.clone(), ahead).unwrap();
+        let mut script = Script::default();
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(connection.poll(cx, &mut script).is_pending());
+        connections.push(connection);
+    }
+    assert_eq!((io.sessions(), io.connections()), (4, 4));
+}
