@@ -233,7 +233,12 @@ pub(crate) struct Leftover {
 impl Leftover {
     /// The same in memory of its own: its turn has read it into a buffer that others need.
     fn detached(mut self) -> Self {
-        self.work = self.work.into_iter().map(Work::detached).collect();
+        // In place: it may be thousands of pieces.
+        for _ in 0..self.work.len() {
+            if let Some(work) = self.work.pop_front() {
+                self.work.push_back(work.detached());
+            }
+        }
         self.bytes = self.work.iter().map(Work::bytes).sum();
         self
     }

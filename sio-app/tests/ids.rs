@@ -1,14 +1,13 @@
 //! What an application can do with ids, and what it cannot.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
-use std::io;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+mod memory;
 
-use bytes::BytesMut;
-use sio_app::{
-    Config, ConfigError, Connection, EmitError, HandlerError, Io, Options, Outlet, Peer, Runtime, Source, Time,
-};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+
+use memory::{Script, Wall};
+use sio_app::{Config, ConfigError, Connection, EmitError, HandlerError, Io, Options, Peer, Runtime, Time};
 
 const RUNTIME: Runtime = Runtime {
     now: || Time::ZERO,
@@ -19,34 +18,6 @@ const RUNTIME: Runtime = Runtime {
         out.fill_with(|| NEXT.fetch_add(73, std::sync::atomic::Ordering::Relaxed));
     },
 };
-
-#[derive(Clone, Default)]
-struct Wall(Arc<Mutex<Vec<u8>>>);
-
-impl Outlet for Wall {
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn finish(&self) {}
-}
-
-struct Script(Option<Vec<u8>>);
-
-impl Source for Script {
-    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let Some(bytes) = self.0.take() else {
-            return Poll::Pending;
-        };
-        buffer.extend_from_slice(&bytes);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
 
 /// A client on a websocket, and what it has been sent.
 struct Client {
@@ -75,7 +46,7 @@ impl Client {
 
     /// What it has been sent since the last call.
     fn heard(&self) -> String {
-        String::from_utf8_lossy(&std::mem::take(&mut *self.wall.0.lock().unwrap())).into_owned()
+        String::from_utf8_lossy(&self.wall.take()).into_owned()
     }
 }
 

@@ -1,14 +1,15 @@
 //! What is logged: the names of the table on `sio_app`'s page, and nothing that a client said.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
+mod memory;
+
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
-use std::io;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
-use bytes::BytesMut;
-use sio_app::{Config, Connection, Io, Options, Outlet, Peer, Refusal, Runtime, Socket, Source, Time};
+use memory::{Script, Wall};
+use sio_app::{Config, Connection, Io, Options, Peer, Refusal, Runtime, Socket, Time};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -79,34 +80,6 @@ impl Subscriber for Capture {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
-}
-
-#[derive(Clone, Default)]
-struct Wall(Arc<Mutex<Vec<u8>>>);
-
-impl Outlet for Wall {
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn finish(&self) {}
-}
-
-struct Script(Option<Vec<u8>>);
-
-impl Source for Script {
-    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let Some(bytes) = self.0.take() else {
-            return Poll::Pending;
-        };
-        buffer.extend_from_slice(&bytes);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }
 
 fn read(connection: &mut Connection, bytes: &[u8]) {
@@ -195,7 +168,7 @@ fn older_clients() -> (Vec<String>, String) {
         let wall = Wall::default();
         let mut client = Connection::new(&io, Peer::default(), wall.clone()).unwrap();
         read(&mut client, &request(target, headers));
-        let heard = String::from_utf8_lossy(&wall.0.lock().unwrap()).into_owned();
+        let heard = String::from_utf8_lossy(&wall.take()).into_owned();
         let (_, secret) = heard.split_once(before).unwrap();
         let secret = secret.split(after).next().unwrap().to_owned();
         if headers.is_empty() {

@@ -2,15 +2,16 @@
 //! each tried many times over.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
+mod memory;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use bytes::BytesMut;
-use sio_app::{Ack, Config, Connection, Io, Options, Outlet, Peer, RawArgs, Runtime, Socket, Source, Task, Time};
+use memory::{Script, Wall};
+use sio_app::{Ack, Config, Connection, Io, Options, Peer, RawArgs, Runtime, Socket, Task, Time};
 
 const SHARDS: usize = 5;
 const THREADS: usize = 4;
@@ -39,37 +40,6 @@ fn run_tasks() {
     let mut tasks = std::mem::take(&mut *TASKS.lock().unwrap());
     tasks.retain_mut(|task| task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     TASKS.lock().unwrap().append(&mut tasks);
-}
-
-#[derive(Clone, Default)]
-struct Wall(Arc<Mutex<Vec<u8>>>);
-
-impl Outlet for Wall {
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn finish(&self) {}
-}
-
-/// What is read next.
-struct Script(Option<Vec<u8>>);
-
-impl Source for Script {
-    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        match self.0.take() {
-            Some(bytes) => {
-                buffer.extend_from_slice(&bytes);
-                Poll::Ready(Ok(bytes.len()))
-            }
-            None => Poll::Pending,
-        }
-    }
-
-    fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }
 
 struct Client {
@@ -115,7 +85,7 @@ impl Client {
 
     /// The packets since the last call.
     fn heard(&self) -> Vec<String> {
-        let bytes = std::mem::take(&mut *self.wall.0.lock().unwrap());
+        let bytes = self.wall.take();
         let mut rest = &bytes[..];
         let mut packets = Vec::new();
         while let [_, length, tail @ ..] = rest {
