@@ -123,6 +123,7 @@ impl Io {
             .map_or_else(Arc::default, |shard| Arc::clone(shard.config()));
         let loads = Arc::new(Loads::new(&options));
         let warnings = Arc::new(Warnings::new());
+        let kept = Arc::new(Kept::new(options.max_left_bytes));
         let io = Self(Arc::new_cyclic(|io| Inner {
             runtime,
             router: Router::new(&config, key, shards.len()),
@@ -154,7 +155,7 @@ impl Io {
             connections: Mutex::default(),
             deadlines: Mutex::default(),
             warnings,
-            kept: Arc::default(),
+            kept,
             ticking: AtomicBool::new(false),
             waiters: Mutex::default(),
         }));

@@ -9,20 +9,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::turn::Leftover;
 use crate::work::guarded;
 
-/// While so many bytes are kept, no large body is taken apart.
-const MUCH: usize = 8 * 1024 * 1024;
-
 /// A body of this size may hold thousands of events.
 const LARGE: usize = 64 * 1024;
 
 /// How many bytes are kept by all.
-#[derive(Debug, Default)]
-pub(crate) struct Kept(AtomicUsize);
+#[derive(Debug)]
+pub(crate) struct Kept {
+    bytes: AtomicUsize,
+    /// [`Options::max_left_bytes`](crate::Options::max_left_bytes).
+    max: usize,
+}
 
 impl Kept {
+    pub(crate) const fn new(max: usize) -> Self {
+        Self {
+            bytes: AtomicUsize::new(0),
+            max,
+        }
+    }
+
     /// Whether a body of this size has to stay what it is for now.
     pub(crate) fn delays(&self, bytes: usize) -> bool {
-        bytes > LARGE && self.0.load(Ordering::Relaxed) > MUCH
+        bytes > LARGE && self.bytes.load(Ordering::Relaxed) > self.max
     }
 }
 
@@ -52,7 +60,7 @@ impl Later {
     pub(crate) fn put(&mut self, work: Option<Leftover>) {
         debug_assert!(self.work.is_none(), "nothing is begun before the rest is done");
         self.work = work.map(Box::new);
-        self.kept.0.fetch_add(self.bytes(), Ordering::Relaxed);
+        self.kept.bytes.fetch_add(self.bytes(), Ordering::Relaxed);
     }
 
     /// Works for one more turn, if there is something to do.
@@ -63,7 +71,7 @@ impl Later {
     }
 
     fn take(&mut self) -> Option<Box<Leftover>> {
-        self.kept.0.fetch_sub(self.bytes(), Ordering::Relaxed);
+        self.kept.bytes.fetch_sub(self.bytes(), Ordering::Relaxed);
         self.work.take()
     }
 }

@@ -58,13 +58,19 @@ pub struct Options {
     /// Default 64 KiB. When there are as many it is not read from until the answer is there. Less
     /// costs clients that pipeline large requests a round trip.
     pub max_pipelined_bytes: usize,
+    /// How much of what has arrived may wait for later turns before no more large bodies (over 64
+    /// KiB) are taken apart: taken apart they are many times as large. Default 8 MiB. Too little
+    /// lets one client's thousands of events delay the large bodies of others; more lets some
+    /// clients that send thousands of events in each body fill the memory.
+    pub max_left_bytes: usize,
     /// Most bytes that all connections together may have received of requests and websocket
     /// messages that are not complete: heads, bodies, frames, messages in several frames. Default
     /// 512 MiB. The connection that would take more is closed. The first 4 KiB of a connection do
     /// not count, so 4 KiB for each of [`Options::max_connections`] come on top. Too little closes
     /// connections that send large messages when many do; more lets slow senders fill the memory.
-    /// What another HTTP server reads before it hands a request over does not count: limit it
-    /// there.
+    /// Bodies that another HTTP server reads count as well (`Exchange::receive`); heads that it
+    /// reads do not: limit them there. Events that have arrived and wait for their turn count too;
+    /// what there is no room for is done at once.
     pub max_receiving_bytes: usize,
     /// The same for the connections from one address, as [`Options::max_connections_per_address`]
     /// counts them. Default 32 MiB: from 16 to 33 messages of the largest size at once, because
@@ -135,6 +141,7 @@ impl Default for Options {
             write_timeout: Duration::from_secs(45),
             linger_timeout: Duration::from_secs(2),
             max_pipelined_bytes: 64 * 1024,
+            max_left_bytes: 8 << 20,
             max_receiving_bytes: 512 << 20,
             max_receiving_bytes_per_address: 32 << 20,
             max_waiting_events: 4096,
@@ -200,6 +207,8 @@ setters! {
     linger_timeout: Duration,
     /// Sets [`Options::max_pipelined_bytes`](#structfield.max_pipelined_bytes).
     max_pipelined_bytes: usize,
+    /// Sets [`Options::max_left_bytes`](#structfield.max_left_bytes).
+    max_left_bytes: usize,
     /// Sets [`Options::max_receiving_bytes`](#structfield.max_receiving_bytes).
     max_receiving_bytes: usize,
     /// Sets
