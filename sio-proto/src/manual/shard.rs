@@ -9,6 +9,14 @@
 //! of another library. The answer is a [`Write`](crate::server::Write) for its link. It may come at
 //! once, or much later: that is what a poll is.
 //!
+//! Who writes the bytes himself puts any of them into bytes with
+//! [`Write::encode`](crate::server::Write::encode), which also says what follows: whether the next
+//! request may be read, or frames come, or the connection ends. Who has an HTTP server takes the
+//! parts of a response, as below. Where requests may come ahead of an answer, ask
+//! [`Shard::holds`](crate::server::Shard::holds) and
+//! [`Shard::may_overtake`](crate::server::Shard::may_overtake): a poll is not to keep waiting what
+//! its client has sent behind it.
+//!
 //! ```
 //! use sio_proto::http::{Method, Request as Head};
 //! use sio_proto::server::{Admission, Cause, Delivery, Outputs, Peer, Request, Shard, Write};
