@@ -121,6 +121,15 @@ impl Source for Script {
     }
 }
 
+/// What the head of a websocket's handshake says.
+const WEBSOCKET: [(&str, &str); 5] = [
+    ("host", "x"),
+    ("connection", "Upgrade"),
+    ("upgrade", "websocket"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
 /// The handshake of a websocket.
 const UPGRADE: &[u8] =
     b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -402,15 +411,8 @@ fn a_parsed_request_is_answered_without_bytes() {
 fn an_upgraded_exchange_is_a_connection() {
     let io = server(1);
     echo(&io);
-    let upgrade = [
-        ("host", "x"),
-        ("connection", "Upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
     let target = "/socket.io/?EIO=4&transport=websocket";
-    let mut exchange = ours(&io, head(Method::Get, target, &upgrade));
+    let mut exchange = ours(&io, head(Method::Get, target, &WEBSOCKET));
     exchange.body(Ok(bytes::Bytes::new()));
     let Some(Answer::Upgrade(upgrade)) = answer(&mut exchange) else {
         panic!("no upgrade");

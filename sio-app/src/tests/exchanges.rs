@@ -67,17 +67,10 @@ fn a_body_that_another_server_reads_is_counted() {
 fn an_upgraded_websocket_keeps_no_buffer_of_the_host() {
     let options = Options::default().shards(1).max_receiving_bytes(60_000);
     let io = Io::new(Config::default(), options, RUNTIME).unwrap();
-    let upgrade = [
-        ("host", "x"),
-        ("connection", "Upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
     let mut connections = Vec::new();
     for _ in 0..4 {
         let target = "/socket.io/?EIO=4&transport=websocket";
-        let mut exchange = ours(&io, head(Method::Get, target, &upgrade));
+        let mut exchange = ours(&io, head(Method::Get, target, &WEBSOCKET));
         exchange.body(Ok(bytes::Bytes::new()));
         assert!(matches!(answer(&mut exchange), Some(Answer::Upgrade(_))));
         let mut ahead = BytesMut::with_capacity(16 * 1024);
