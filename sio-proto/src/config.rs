@@ -7,6 +7,7 @@
 mod cookie;
 mod cors;
 mod legacy;
+mod recovery;
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -21,6 +22,7 @@ use crate::{Hosts, Origins, http, socket, websocket};
 pub use cookie::{Cookie, Priority, SameSite};
 pub use cors::{Cors, CorsOrigins};
 pub use legacy::{Legacy06, Legacy09, Mount};
+pub use recovery::RecoveryConfig;
 
 /// Settings of a server. Plain data: build one with [`Config::default`] and the chainable setters,
 /// or set fields.

@@ -18,12 +18,12 @@
 //!   `Display`, and its `Debug` says nothing;
 //! - comparing two ids takes the same time wherever they differ.
 
-mod siphash;
+pub(crate) mod siphash;
 mod slots;
 mod text;
 mod wire;
 
-pub(crate) use slots::{NamespaceSlot, RoomSlot, SessionSlot, Slot, SocketSlot};
+pub(crate) use slots::{NamespaceSlot, RecordSlot, RoomSlot, SessionSlot, Slot, SocketSlot};
 pub use text::Sid;
 pub(crate) use text::{SessionId, SidKey, address_of, is_an_id};
 pub use wire::WireId;

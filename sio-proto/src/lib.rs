@@ -85,6 +85,7 @@ mod origins;
 mod percent;
 mod reason;
 mod request;
+mod slab;
 mod time;
 
 pub mod codec;
@@ -96,6 +97,7 @@ pub mod json;
 mod keep;
 pub mod legacy;
 pub mod manual;
+pub mod recovery;
 pub mod server;
 pub mod socket;
 pub mod websocket;
@@ -104,8 +106,8 @@ pub mod wire;
 pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
 pub use config::{
-    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, Legacy06, Legacy09, Mount, Priority, SameSite,
-    Transports,
+    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, Legacy06, Legacy09, Mount, Priority, RecoveryConfig,
+    SameSite, Transports,
 };
 pub use entropy::Entropy;
 pub use frame::Frame;

@@ -33,7 +33,9 @@ const HOUSES: &[House] = &[House {
     floors: &[
         Floor {
             name: "ground",
-            modules: &["time", "entropy", "id", "percent", "origins", "hosts", "keep", "reason"],
+            modules: &[
+                "time", "entropy", "id", "percent", "origins", "hosts", "keep", "reason", "slab",
+            ],
             apart: false,
         },
         Floor {
@@ -63,7 +65,7 @@ const HOUSES: &[House] = &[House {
         },
         Floor {
             name: "roles",
-            modules: &["server"],
+            modules: &["recovery", "server"],
             apart: true,
         },
         Floor {

@@ -20,9 +20,9 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::slab::Slab;
 use super::{Target, trim};
 use crate::id::{RoomSlot, SessionSlot, SocketSlot};
+use crate::slab::Slab;
 use crate::{Sid, SocketKey};
 use namespace::Namespaces;
 use rooms::Room;

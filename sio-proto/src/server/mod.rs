@@ -37,7 +37,6 @@ mod quota;
 mod route;
 mod session;
 mod shard;
-mod slab;
 mod stream;
 mod timers;
 mod written;

@@ -34,7 +34,6 @@ use super::links::{Links, Role};
 use super::lobby::Lobby;
 use super::membership::{Member, Membership, NoEntry, Standing};
 use super::quota::{LocalQuota, QuotaLimits};
-use super::slab::Slab;
 use super::timers::{Due, Timers};
 use super::{
     AckError, AckRequest, Admission, Alarm, Auth, Backlog, Blocked, Budget, Carriage, Cause, Command, Counters,
@@ -45,6 +44,7 @@ use super::{
 use crate::config::ConfigError;
 use crate::id::SessionSlot;
 use crate::id::{SessionId, SidKey};
+use crate::slab::Slab;
 use crate::socket::Args;
 use crate::wire::Inbound;
 use crate::{Config, Entropy, Frame, Legacy06, LinkId, SessionKey, Sid, SocketKey, Time};
