@@ -50,7 +50,7 @@ impl Serve {
         }
     }
 
-    /// Ends when `signal` does, gracefully: clients are told so that they connect elsewhere, and
+    /// Ends when `signal` does, whatever it gives, gracefully: clients are told so that they connect elsewhere, and
     /// the future is ready when they have gone, or
     /// [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and
     /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) later.
@@ -61,8 +61,8 @@ impl Serve {
     /// serve.with_graceful_shutdown(signal).await
     /// # }
     /// ```
-    pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
-        self.signal = Some(Box::pin(signal));
+    pub fn with_graceful_shutdown(mut self, signal: impl Future + Send + 'static) -> Self {
+        self.signal = Some(Box::pin(async move { drop(signal.await) }));
         self
     }
 
@@ -74,6 +74,8 @@ impl Serve {
             mut signal,
         } = self;
         let mut accept = accept?;
+        io.check()
+            .map_err(|wrong| io::Error::new(io::ErrorKind::InvalidInput, wrong))?;
         let mut closing = pin!(io.closing());
         let mut at_once = 0;
         let mut pauses = false;

@@ -218,7 +218,7 @@ fn wakers_may_come_back() {
     watched("an acknowledgement that comes", 3, move |io, probe| {
         let mut client = Driven::connected(io);
         let socket = io.sockets().remove(0);
-        let mut asked = pin!(async { socket.emit_with_ack::<u8, _>("ask", ()).await.is_ok() });
+        let mut asked = pin!(async { socket.emit_with_ack::<u8>("ask", ()).await.is_ok() });
         assert!(poll(&mut asked, probe()).is_pending());
         assert!(poll(&mut asked, probe()).is_pending());
         let _ = client.read(&text("430[7]"));
@@ -230,7 +230,7 @@ fn wakers_may_come_back() {
         move |io, probe| {
             let _client = Driven::connected(io);
             let socket = io.sockets().remove(0);
-            let mut asked = Box::pin(async { socket.emit_with_ack::<u8, _>("ask", ()).await.is_ok() });
+            let mut asked = Box::pin(async { socket.emit_with_ack::<u8>("ask", ()).await.is_ok() });
             assert!(poll(&mut asked, probe()).is_pending());
             drop(asked);
         },

@@ -5,6 +5,7 @@
 //! has to wait becomes a task.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -24,10 +25,11 @@ use crate::turn::mailbox::{Mail, Next, args_bytes};
 use crate::turn::shard::{Named, ShardCell};
 use crate::turn::{self, Turn, new_owner};
 use crate::user::engine::EngineSocket;
-use crate::user::handler::{Call, HandlerFuture, Started, StartedMiddleware};
+use crate::user::handler::{Call, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware, Told};
+use crate::user::incoming::Incoming;
 use crate::user::io::Inner;
 use crate::user::middleware::Refusal;
-use crate::user::registry::Table;
+use crate::user::registry::{EventFn, SocketFn, Table};
 use crate::user::socket::{Socket, SocketInner};
 
 pub(crate) enum Work {
@@ -167,14 +169,19 @@ fn resume(socket: &Arc<SocketInner>, go_on: impl FnOnce(&Turn) -> Then) {
 }
 
 fn deliver(socket: &Arc<SocketInner>, mail: Mail) -> Then {
-    let Some(table) = socket.table() else { return Then::Next };
+    let Some(table) = socket.table() else {
+        if let Mail::Disconnect { .. } = mail {
+            socket.drop_own();
+        }
+        return Then::Next;
+    };
     match mail {
         Mail::Event { .. } if socket.is_overrun() => Then::Next,
         Mail::Event { .. } if !socket.load.has_room() => {
             socket.overrun();
             Then::Next
         }
-        Mail::Event { name, args, ack } => event(socket, table, &name, args, ack),
+        Mail::Event { name, args, ack } => event(socket, table, name, args, ack),
         Mail::Disconnect {
             reason,
             connected,
@@ -197,41 +204,192 @@ fn disconnected(
         "disconnected"
     );
     socket.drop_acks();
-    if let Some(handler) = table.disconnecting.as_ref().filter(|_| connected) {
-        socket.set_last_rooms(Some(rooms));
-        let started = guarded(|| handler(Socket(Arc::clone(socket)), reason));
-        socket.set_last_rooms(None);
-        settle(socket, "disconnecting", 0, started, false);
+    let mut then = Then::Next;
+    if connected {
+        if !table.disconnecting.is_empty() {
+            socket.set_last_rooms(Some(rooms));
+            socket_handlers(socket, "disconnecting", &table.disconnecting, Some(reason), false);
+            socket.set_last_rooms(None);
+        }
+        then = socket_handlers(
+            socket,
+            "disconnect",
+            &table.disconnect,
+            Some(reason),
+            table.one_at_a_time,
+        );
     }
-    if let Some(handler) = table.disconnect.as_ref().filter(|_| connected) {
-        let started = guarded(|| handler(Socket(Arc::clone(socket)), reason));
-        return settle(socket, "disconnect", 0, started, table.one_at_a_time);
+    socket.drop_own();
+    then
+}
+
+/// Starts the handlers of a connection, or of its end.
+fn socket_handlers(
+    socket: &Arc<SocketInner>,
+    name: &'static str,
+    handlers: &[SocketFn],
+    end: Option<Reason>,
+    parks: bool,
+) -> Then {
+    let call = move |socket: &Arc<SocketInner>, handler: &SocketFn| {
+        handler(&Call {
+            end,
+            ..Call::bare(socket, name)
+        })
+    };
+    if let [handler] = handlers {
+        let started = guarded(|| call(socket, handler));
+        return settle(socket, name, 0, started, parks);
+    }
+    let jobs = handlers.iter().map(|handler| {
+        let (socket, handler) = (Arc::clone(socket), SocketFn::clone(handler));
+        Box::new(move || call(&socket, &handler)) as Job
+    });
+    several(socket, name, 0, jobs.collect(), parks)
+}
+
+fn event(socket: &Arc<SocketInner>, table: &Table, mut name: ByteString, mut args: Args, ack: Option<u64>) -> Then {
+    if !table.any.is_empty() {
+        let raw = RawArgs(args);
+        for any in &table.any {
+            if let Err(panic) = guarded(|| any(&Socket(Arc::clone(socket)), &name, &raw)) {
+                return settle(socket, &name, 0, Err(panic), false);
+            }
+        }
+        args = raw.0;
+    }
+    if !table.filters.is_empty() {
+        match filter(socket, table, name, args, ack) {
+            Ok(passed) => (name, args) = passed,
+            Err(then) => return then,
+        }
+    }
+    let own = socket.take_own_for(&name);
+    let (handler, more) = match (table.events.get(&*name), &own[..]) {
+        (Some(handlers), []) => (&handlers.first, &handlers.more[..]),
+        (None, [first, more @ ..]) => (first, more),
+        (None, []) => return Then::Next,
+        (Some(handlers), own) => {
+            let all = [&handlers.first].into_iter().chain(&handlers.more).chain(own);
+            return handlers_of_event(socket, &name, all, args, ack, table.one_at_a_time);
+        }
+    };
+    if !more.is_empty() {
+        let all = [handler].into_iter().chain(more);
+        return handlers_of_event(socket, &name, all, args, ack, table.one_at_a_time);
+    }
+    let _span =
+        tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name = &*name)
+            .entered();
+    let bytes = args_bytes(&args);
+    let call = Call {
+        args,
+        ack: ack.map(Question::new),
+        ..Call::bare(socket, &name)
+    };
+    let started = guarded(|| handler(call));
+    settle(socket, &name, bytes, started, table.one_at_a_time)
+}
+
+/// Has the filters of its namespace decide about an event.
+///
+/// # Errors
+/// What comes next, if they refuse it.
+fn filter(
+    socket: &Arc<SocketInner>,
+    table: &Table,
+    name: ByteString,
+    args: Args,
+    ack: Option<u64>,
+) -> Result<(ByteString, Args), Then> {
+    let mut incoming = Incoming {
+        name,
+        args: RawArgs(args),
+        wants_ack: ack.is_some(),
+    };
+    let handle = Socket(Arc::clone(socket));
+    for filter in &table.filters {
+        let failure = match guarded(|| filter(&handle, &mut incoming)) {
+            Ok(Ok(())) => continue,
+            Ok(Err(refusal)) => Failure::refused(refusal, ack.map(|id| Owed::new(socket, Question::new(id)))),
+            Err(panic) => Failure::panicked(panic),
+        };
+        fail(socket, &incoming.name, failure);
+        return Err(Then::Next);
+    }
+    Ok((incoming.name, incoming.args.0))
+}
+
+/// Starts several handlers of one event, of which the first that answers does.
+fn handlers_of_event<'a>(
+    socket: &Arc<SocketInner>,
+    name: &ByteString,
+    handlers: impl Iterator<Item = &'a EventFn>,
+    args: Args,
+    ack: Option<u64>,
+    parks: bool,
+) -> Then {
+    let bytes = args_bytes(&args);
+    // Kept beside a handler that waits, it keeps no buffer of its thread.
+    let args = if parks { detached(args) } else { args };
+    let ack = ack.map(Question::of_several);
+    let jobs = handlers.map(|handler| {
+        let (socket, name, args, ack) = (Arc::clone(socket), name.clone(), args.clone(), ack.clone());
+        let handler = EventFn::clone(handler);
+        Box::new(move || {
+            let _span =
+                tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name = &*name)
+                    .entered();
+            handler(Call {
+                args,
+                ack,
+                ..Call::bare(&socket, &name)
+            })
+        }) as Job
+    });
+    several(socket, name, bytes, jobs.collect(), parks)
+}
+
+/// One handler of several, with what it is called with.
+type Job = Box<dyn FnOnce() -> Started + Send>;
+
+/// Starts several handlers, in their order. If one `parks`, those behind it start when it has
+/// finished.
+fn several(socket: &Arc<SocketInner>, name: &str, bytes: usize, mut jobs: VecDeque<Job>, parks: bool) -> Then {
+    while let Some(job) = jobs.pop_front() {
+        let first = match guarded(job) {
+            Ok(Started::Waiting(future)) if parks && !jobs.is_empty() => future,
+            started => {
+                if let Then::Parked = settle(socket, name, bytes, started, parks) {
+                    return Then::Parked;
+                }
+                continue;
+            }
+        };
+        warn_if_slow(socket, name);
+        let (socket, name, guest) = (Arc::clone(socket), name.to_owned(), socket.guest(bytes));
+        socket.mailbox.park(new_owner());
+        (socket.runtime().spawn)(Box::pin(async move {
+            finish(&socket, &name, first).await;
+            for job in jobs {
+                match guarded(job) {
+                    Ok(Started::Waiting(future)) => finish(&socket, &name, future).await,
+                    started => drop(settle(&socket, &name, bytes, started, false)),
+                }
+            }
+            resume(&socket, |_| Then::Next);
+            drop(guest);
+        }));
+        return Then::Parked;
     }
     Then::Next
 }
 
-fn event(socket: &Arc<SocketInner>, table: &Table, name: &str, mut args: Args, ack: Option<u64>) -> Then {
-    if let Some(any) = &table.any {
-        let raw = RawArgs(args);
-        if let Err(panic) = guarded(|| any(&Socket(Arc::clone(socket)), name, &raw)) {
-            return settle(socket, name, 0, Err(panic), false);
-        }
-        args = raw.0;
+/// A handler that waits goes on to its end.
+async fn finish(socket: &Arc<SocketInner>, name: &str, future: HandlerFuture) {
+    if let Err(failure) = Guarded(future).await {
+        fail(socket, name, failure);
     }
-    let Some(handler) = table.events.get(name) else {
-        return Then::Next;
-    };
-    let _span =
-        tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name).entered();
-    let bytes = args_bytes(&args);
-    let call = Call {
-        socket: Socket(Arc::clone(socket)),
-        args,
-        ack,
-        keeps: false,
-    };
-    let started = guarded(|| handler(call));
-    settle(socket, name, bytes, started, table.one_at_a_time)
 }
 
 /// A handler has been started, with arguments of so many bytes: what is there to do yet? If it
@@ -246,8 +404,12 @@ fn settle(
     warn_if_slow(socket, name);
     match started {
         Ok(Started::Done(Ok(()))) => Then::Next,
-        Ok(Started::Done(Err(error))) | Err(error) => {
-            fail(socket, name, &error);
+        Ok(Started::Done(Err(failure))) => {
+            fail(socket, name, failure);
+            Then::Next
+        }
+        Err(panic) => {
+            fail(socket, name, Failure::panicked(panic));
             Then::Next
         }
         Ok(Started::Waiting(future)) => {
@@ -256,9 +418,7 @@ fn settle(
                 socket.mailbox.park(new_owner());
             }
             (socket.runtime().spawn)(Box::pin(async move {
-                if let Err(error) = Guarded(future).await {
-                    fail(&socket, &name, &error);
-                }
+                finish(&socket, &name, future).await;
                 if parks {
                     resume(&socket, |_| Then::Next);
                 }
@@ -276,11 +436,22 @@ fn warn_if_slow(socket: &Arc<SocketInner>, event: &str) {
     }
 }
 
-/// A handler failed. Only a panic costs the socket its connection.
-fn fail(socket: &Arc<SocketInner>, name: &str, error: &HandlerError) {
-    report(socket, name, error);
+/// A handler failed. Only a panic costs the socket its connection. A client that waits for an
+/// acknowledgement is told.
+fn fail(socket: &Arc<SocketInner>, name: &str, failure: Box<Failure>) {
+    let Failure { error, words, owed } = *failure;
+    report(socket, name, &error);
     if matches!(error, HandlerError::Panicked(_)) {
         Socket(Arc::clone(socket)).disconnect();
+    }
+    let Some(owed) = owed else { return };
+    let Some(answer) = socket.table().and_then(|table| table.answer.as_ref()) else {
+        return owed.send(&Told(words.into_refusal()));
+    };
+    let handle = Socket(Arc::clone(socket));
+    if let Err(panic) = guarded(|| answer(&handle, name, &error, owed.into_ack())) {
+        report(socket, name, &panic);
+        handle.disconnect();
     }
 }
 
@@ -378,10 +549,15 @@ type Decision = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 async fn ask_all(socket: &Arc<SocketInner>) -> Result<(), Refusal> {
     let Some(table) = socket.table() else { return Ok(()) };
     for middleware in &table.middleware {
-        let started = guarded(|| middleware(Socket(Arc::clone(socket))));
+        let started = guarded(|| middleware(&Call::bare(socket, "connect")));
         let decision = match started {
-            Ok(StartedMiddleware::Done(decision)) => Ok(decision),
-            Ok(StartedMiddleware::Waiting(future)) => CatchUnwind(future).await,
+            Ok(Ok(StartedMiddleware::Done(decision))) => Ok(decision),
+            Ok(Ok(StartedMiddleware::Waiting(future))) => CatchUnwind(future).await,
+            Ok(Err(not_called)) => {
+                let (error, refusal) = not_called.into_refusal();
+                report(socket, "connect", &error);
+                Ok(Err(refusal))
+            }
             Err(panic) => Err(panic),
         };
         match decision {
@@ -422,11 +598,7 @@ fn accept(turn: &Turn, socket: &Arc<SocketInner>, table: &Table) -> Then {
         generation = Socket(Arc::clone(socket)).generation().as_str(),
         "connected"
     );
-    let Some(handler) = &table.connect else {
-        return Then::Next;
-    };
-    let started = guarded(|| handler(Socket(Arc::clone(socket))));
-    settle(socket, "connect", 0, started, table.one_at_a_time)
+    socket_handlers(socket, "connect", &table.connect, None, table.one_at_a_time)
 }
 
 fn refuse(turn: &Turn, socket: &Arc<SocketInner>, refusal: &Refusal) -> Then {
@@ -479,9 +651,9 @@ impl<T> Future for CatchUnwind<T> {
 struct Guarded(HandlerFuture);
 
 impl Future for Guarded {
-    type Output = Result<(), HandlerError>;
+    type Output = Result<(), Box<Failure>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        guarded(|| self.0.as_mut().poll(cx)).unwrap_or_else(|panic| Poll::Ready(Err(panic)))
+        guarded(|| self.0.as_mut().poll(cx)).unwrap_or_else(|panic| Poll::Ready(Err(Failure::panicked(panic))))
     }
 }

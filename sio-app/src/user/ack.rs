@@ -16,8 +16,9 @@ use crate::args::{ArgsError, detached, from_args};
 use crate::error::EmitError;
 use crate::lock::Mutex;
 use crate::turn::guest::Guest;
+use crate::user::handler::Question;
 use crate::user::message;
-use crate::user::socket::{Socket, SocketInner};
+use crate::user::socket::SocketInner;
 
 /// The means to acknowledge one event of a client.
 ///
@@ -28,15 +29,15 @@ pub struct Ack(Option<Wanted>);
 
 /// What is owed to the client.
 struct Wanted {
-    id: u64,
+    question: Question,
     guest: Guest,
 }
 
 impl Ack {
-    pub(crate) fn new(socket: &Socket, id: Option<u64>) -> Self {
-        Self(id.map(|id| Wanted {
-            id,
-            guest: socket.0.guest(0),
+    pub(crate) fn new(socket: &Arc<SocketInner>, question: Option<Question>) -> Self {
+        Self(question.map(|question| Wanted {
+            question,
+            guest: socket.guest(0),
         }))
     }
 
@@ -49,21 +50,21 @@ impl Ack {
     /// Answers with these arguments; `()` for none, a tuple for several.
     ///
     /// If the client is gone there is nobody to tell; arguments that cannot be written, or are too
-    /// large, are reported to [`Io::on_error`](crate::Io::on_error).
+    /// large, are reported to [`Io::on_error`](crate::Io::on_error). Of several handlers of one
+    /// event the first answer counts.
     pub fn send<A: Serialize>(self, args: A) {
-        let Some(Wanted { id, guest }) = self.0 else { return };
-        let socket = guest.socket();
-        if let Err(error) = message::send_ack(socket, id, &args)
-            && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
-        {
-            Socket(Arc::clone(socket)).report("ack", error);
+        let Some(Wanted { question, guest }) = self.0 else {
+            return;
+        };
+        if question.take() {
+            message::send_ack_or_report(guest.socket(), question.id, &args);
         }
     }
 }
 
 impl fmt::Debug for Ack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = self.0.as_ref().map(|wanted| wanted.id);
+        let id = self.0.as_ref().map(|wanted| wanted.question.id);
         f.debug_struct("Ack").field("id", &id).finish_non_exhaustive()
     }
 }

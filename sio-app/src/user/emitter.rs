@@ -184,6 +184,9 @@ impl Emitter {
         if target.namespace.contains(',') {
             return Ok(());
         }
+        if io.namespaces.is_watched() {
+            draft.show(&io.namespaces.watchers(&target.namespace), None);
+        }
         let bytes = draft.len();
         let mut cells = io.cells_of(target).peekable();
         // Encoded once, for all forms that any shard needs; the shards share the bytes.
@@ -225,7 +228,7 @@ impl Emitter {
     /// one socket, as [`Socket::timeout`] and [`Socket::volatile`] leave it.
     ///
     /// For other choices the future fails with [`EmitError::Unsupported`].
-    pub fn emit_with_ack<T: DeserializeOwned + 'static, A: Serialize>(self, event: &str, args: A) -> AckFuture<T> {
+    pub fn emit_with_ack<T: DeserializeOwned + 'static>(self, event: &str, args: impl Serialize) -> AckFuture<T> {
         match self.socket.filter(|_| self.only) {
             Some(socket) => socket.ask(event, &args, self.timeout),
             None => AckFuture::failed(EmitError::Unsupported),

@@ -16,7 +16,7 @@ use sio_proto::server::{Admission, Budget, Peer, Request, Router, Shard};
 use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
-use crate::error::HandlerError;
+use crate::error::{HandlerError, RegisterError};
 use crate::host::connections::{Connections, Deadlines, Then};
 use crate::link::{Item, Link};
 use crate::lock::Mutex;
@@ -344,6 +344,44 @@ impl Io {
     }
 }
 
+/// State, and what was registered.
+impl Io {
+    /// Gives the server a value that handlers can ask for: [`State<T>`](crate::handler::State). One
+    /// for each type; give it before clients connect, because sockets that have connected before do
+    /// not have it.
+    ///
+    /// A server whose handlers ask for a state that it was not given does not begin, nor does one
+    /// that was given two of one type ([`Io::check`]).
+    pub fn state<T: Clone + Send + Sync + 'static>(&self, value: T) -> &Self {
+        if let Err(mistake) = self.0.namespaces.give_state(value) {
+            self.0.note_mistake(mistake);
+        }
+        self
+    }
+
+    /// Whether everything could be registered, and handlers have what they ask for. Serving a
+    /// listener asks this first, and ends with the error. Where the server is mounted in another
+    /// HTTP server, ask it before that begins; an error is logged in any case.
+    ///
+    /// ```
+    /// # use sio_app::{Io, RegisterError, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of("/").on("disconnect", |_: Socket| println!("never"));
+    /// let wrong = io.check().unwrap_err();
+    /// assert_eq!(
+    ///     wrong.to_string(),
+    ///     r#"no event is called "disconnect": `on_disconnect` handles their end"#
+    /// );
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), RegisterError> {
+        self.0.namespaces.mistake().map_or(Ok(()), Err)
+    }
+}
+
 /// After the end.
 impl Io {
     /// Lets go of all handlers and sockets. Handlers often hold the [`Io`] that holds them; this
@@ -506,11 +544,26 @@ impl Inner {
         }
     }
 
+    /// Something could not be registered: the log says so at once, and [`Io::check`] from here on.
+    pub(crate) fn note_mistake(&self, mistake: RegisterError) {
+        tracing::error!(error = %mistake, "cannot register");
+        self.namespaces.note_mistake(mistake);
+    }
+
     /// Tells the application, or the log, what went wrong.
     pub(crate) fn report(&self, socket: Option<&Socket>, event: &str, error: &HandlerError) {
+        if let HandlerError::Refused(_) = error {
+            return;
+        }
         self.tally.failed(error);
-        let hook = self.hooks.read().error.clone();
-        let told = hook.is_some_and(|hook| guarded(|| hook(socket, event, error)).is_ok());
+        let own = socket.and_then(|socket| Some((socket, socket.0.table()?.error.as_ref()?)));
+        let told = match own {
+            Some((socket, hook)) => guarded(|| hook(socket, event, error)).is_ok(),
+            None => {
+                let hook = self.hooks.read().error.clone();
+                hook.is_some_and(|hook| guarded(|| hook(socket, event, error)).is_ok())
+            }
+        };
         if told {
             return;
         }
@@ -521,13 +574,17 @@ impl Inner {
         let event = if is_ours { event } else { "(any)" };
         let rated = match error {
             HandlerError::Panicked(_) => &self.warnings.panicked,
-            HandlerError::Failed(_) => &self.warnings.failed,
+            HandlerError::Failed(_) | HandlerError::Refused(_) => &self.warnings.failed,
+            HandlerError::Extract { .. } => &self.warnings.unextracted,
             HandlerError::Args(_) => &self.warnings.misfits,
             HandlerError::Emit(_) => &self.warnings.unsent,
         };
         rated.say((self.runtime.now)(), || match error {
             HandlerError::Panicked(error) => tracing::error!(namespace, event, error, "handler panicked"),
-            HandlerError::Failed(error) => tracing::warn!(namespace, event, error, "handler failed"),
+            HandlerError::Failed(error) | HandlerError::Refused(error) => {
+                tracing::warn!(namespace, event, error, "handler failed");
+            }
+            HandlerError::Extract { what, .. } => tracing::warn!(namespace, event, what, "a handler cannot be called"),
             HandlerError::Args(_) => tracing::warn!(namespace, event, "arguments do not fit"),
             HandlerError::Emit(_) => tracing::warn!(namespace, event, "cannot emit"),
         });

@@ -1,6 +1,7 @@
 //! Messages on their way out: arguments written, and encoded before any lock is taken.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -9,11 +10,13 @@ use sio_proto::Config;
 use sio_proto::server::{AckRequest, Forms, Message};
 use sio_proto::socket::{Args, is_reserved_event};
 
-use crate::args::to_args;
+use crate::args::{RawArgs, to_args};
 use crate::error::EmitError;
 use crate::runtime::Runtime;
 use crate::turn;
-use crate::user::socket::SocketInner;
+use crate::turn::work::guarded;
+use crate::user::registry::OutgoingFn;
+use crate::user::socket::{Socket, SocketInner};
 
 /// Size of the pieces that messages are written into. A message that waits for a slow client keeps
 /// its piece alive, so they are small; larger messages get pieces of their own.
@@ -58,6 +61,24 @@ impl Draft {
         &self.args
     }
 
+    /// Shows it to those who see what is sent. They are the user's code: no lock is held.
+    pub(crate) fn show(&self, watchers: &[OutgoingFn], to: Option<&Socket>) {
+        thread_local!(static SHOWING: Cell<bool> = const { Cell::new(false) });
+        if SHOWING.replace(true) {
+            return;
+        }
+        let args = RawArgs(self.args.clone());
+        for watcher in watchers {
+            if let Err(panic) = guarded(|| watcher(to, &self.name, &args))
+                && let Some(socket) = to
+                && let Some(io) = socket.0.io()
+            {
+                io.report(to, &self.name, &panic);
+            }
+        }
+        SHOWING.set(false);
+    }
+
     /// About how many bytes it is.
     pub(crate) fn len(&self) -> usize {
         self.args.bytes()
@@ -94,7 +115,7 @@ impl Draft {
 
 /// Sends an event to one socket.
 pub(crate) fn send_event<A: Serialize + ?Sized>(
-    socket: &SocketInner,
+    socket: &Arc<SocketInner>,
     name: &str,
     args: &A,
     ack: Option<AckRequest>,
@@ -104,6 +125,11 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
         let draft = Draft::new(name, args, scratch)?;
         if volatile && socket.is_asking() {
             return Err(EmitError::Dropped);
+        }
+        if let Some(table) = socket.table()
+            && !table.outgoing.is_empty()
+        {
+            draft.show(&table.outgoing, Some(&Socket(Arc::clone(socket))));
         }
         let len = draft.len();
         let message = draft.message(
@@ -128,6 +154,15 @@ pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketInner, id: u64, arg
             scratch,
         )
     })
+}
+
+/// The same for a client that may have gone; what is wrong with the arguments is reported.
+pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketInner>, id: u64, args: &A) {
+    if let Err(error) = send_ack(socket, id, args)
+        && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
+    {
+        Socket(Arc::clone(socket)).report("ack", error);
+    }
 }
 
 /// Encodes the message, then queues it in the shard. Inside a turn it leaves at the turn's end,

@@ -12,17 +12,22 @@
 //!
 //! Handlers are the user's: none is called or dropped under a lock of this file.
 
+use std::any::{TypeId, type_name};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytestring::ByteString;
 use parking_lot::RwLock;
-use sio_proto::server::Reason;
 
 use crate::args::RawArgs;
+use crate::error::{HandlerError, RegisterError};
 use crate::lock::Mutex;
-use crate::user::handler::{Call, Started, StartedMiddleware};
+use crate::user::ack::Ack;
+use crate::user::handler::{Call, Needs, NotCalled, Started, StartedMiddleware, States};
+use crate::user::incoming::Incoming;
+use crate::user::middleware::Refusal;
 use crate::user::socket::Socket;
 
 /// Handlers of one namespace, or of all namespaces of a rule. The table is replaced as a whole, so
@@ -51,15 +56,28 @@ struct Layered {
 /// What happens to the sockets of a namespace.
 #[derive(Clone, Default)]
 pub(crate) struct Table {
-    pub(crate) events: HashMap<Box<str>, EventFn, BuildHasherDefault<NameHasher>>,
-    pub(crate) any: Option<AnyFn>,
-    pub(crate) connect: Option<ConnectFn>,
-    pub(crate) disconnecting: Option<DisconnectFn>,
-    pub(crate) disconnect: Option<DisconnectFn>,
+    pub(crate) events: HashMap<Box<str>, Handlers, BuildHasherDefault<NameHasher>>,
+    pub(crate) any: Vec<AnyFn>,
+    pub(crate) outgoing: Vec<OutgoingFn>,
+    pub(crate) filters: Vec<FilterFn>,
+    pub(crate) connect: Vec<SocketFn>,
+    pub(crate) disconnecting: Vec<SocketFn>,
+    pub(crate) disconnect: Vec<SocketFn>,
     pub(crate) middleware: Vec<MiddlewareFn>,
+    pub(crate) error: Option<ErrorFn>,
+    pub(crate) answer: Option<AnswerFn>,
     pub(crate) one_at_a_time: bool,
+    pub(crate) states: Arc<States>,
     /// Where the names of a rule's namespaces are counted.
     pub(crate) names: Option<Arc<Names>>,
+}
+
+/// The handlers of one event, in the order in which they were registered. Nearly always there is
+/// one.
+#[derive(Clone)]
+pub(crate) struct Handlers {
+    pub(crate) first: EventFn,
+    pub(crate) more: Vec<EventFn>,
 }
 
 /// Hashes event names (FNV-1a). The names in the table are the application's own, so nobody can
@@ -85,12 +103,15 @@ impl Hasher for NameHasher {
     }
 }
 
-pub(crate) type EventFn = Arc<dyn Fn(Call) -> Started + Send + Sync>;
+pub(crate) type EventFn = Arc<dyn Fn(Call<'_>) -> Started + Send + Sync>;
 pub(crate) type AnyFn = Arc<dyn Fn(&Socket, &str, &RawArgs) + Send + Sync>;
-pub(crate) type ConnectFn = Arc<dyn Fn(Socket) -> Started + Send + Sync>;
-pub(crate) type DisconnectFn = Arc<dyn Fn(Socket, Reason) -> Started + Send + Sync>;
-pub(crate) type MiddlewareFn = Arc<dyn Fn(Socket) -> StartedMiddleware + Send + Sync>;
+pub(crate) type OutgoingFn = Arc<dyn Fn(Option<&Socket>, &str, &RawArgs) + Send + Sync>;
+pub(crate) type FilterFn = Arc<dyn Fn(&Socket, &mut Incoming) -> Result<(), Refusal> + Send + Sync>;
+pub(crate) type SocketFn = Arc<dyn Fn(&Call<'_>) -> Started + Send + Sync>;
+pub(crate) type MiddlewareFn = Arc<dyn Fn(&Call<'_>) -> Result<StartedMiddleware, NotCalled> + Send + Sync>;
 pub(crate) type RuleFn = Arc<dyn Fn(&str, &Socket) -> bool + Send + Sync>;
+pub(crate) type ErrorFn = Arc<dyn Fn(&Socket, &str, &HandlerError) + Send + Sync>;
+pub(crate) type AnswerFn = Arc<dyn Fn(&Socket, &str, &HandlerError, Ack) + Send + Sync>;
 
 impl Table {
     /// Whether the name of an event is the application's, or one of those that
@@ -99,37 +120,68 @@ impl Table {
         self.events.contains_key(event) || matches!(event, "connect" | "disconnecting" | "disconnect" | "ack" | "join")
     }
 
-    /// This table with another over it. All middleware of both has to agree, that of this one
-    /// first: what is registered for one name does not switch off the decision of the rule that
-    /// covers the name. Of everything else the other's goes first.
+    /// One more handler of an event, behind the others.
+    pub(crate) fn add(&mut self, event: &str, handler: EventFn) {
+        match self.events.get_mut(event) {
+            Some(handlers) => handlers.more.push(handler),
+            None => {
+                let first = Handlers {
+                    first: handler,
+                    more: Vec::new(),
+                };
+                self.events.insert(event.into(), first);
+            }
+        }
+    }
+
+    /// This table with another over it. All middleware and all filters of both have to agree, those
+    /// of this one first: what is registered for one name does not switch off the decision of the
+    /// rule that covers the name. Of everything else the other's take the place of this one's.
     fn with_over(&self, above: &Self) -> Self {
         let mut whole = self.clone();
         let events = above.events.iter();
         whole
             .events
-            .extend(events.map(|(name, handler)| (name.clone(), Arc::clone(handler))));
+            .extend(events.map(|(name, handler)| (name.clone(), handler.clone())));
         whole.middleware.extend(above.middleware.iter().cloned());
-        whole.any = above.any.clone().or(whole.any);
-        whole.connect = above.connect.clone().or(whole.connect);
-        whole.disconnecting = above.disconnecting.clone().or(whole.disconnecting);
-        whole.disconnect = above.disconnect.clone().or(whole.disconnect);
+        whole.filters.extend(above.filters.iter().cloned());
+        take_place(&mut whole.any, &above.any);
+        take_place(&mut whole.outgoing, &above.outgoing);
+        take_place(&mut whole.connect, &above.connect);
+        take_place(&mut whole.disconnecting, &above.disconnecting);
+        take_place(&mut whole.disconnect, &above.disconnect);
+        whole.error = above.error.clone().or(whole.error);
+        whole.answer = above.answer.clone().or(whole.answer);
         whole.one_at_a_time |= above.one_at_a_time;
         whole
     }
 }
 
+/// What was registered above counts, if there is some.
+fn take_place<T: Clone>(whole: &mut Vec<T>, above: &[T]) {
+    if !above.is_empty() {
+        *whole = above.to_vec();
+    }
+}
+
 impl Behaviour {
-    fn of_name(rules_before: usize) -> Self {
+    fn of_name(rules_before: usize, states: Arc<States>) -> Self {
+        let table = Table {
+            states,
+            ..Table::default()
+        };
         Self {
+            table: RwLock::new(Arc::new(table)),
             rules_before,
             ..Self::default()
         }
     }
 
-    fn of_rule() -> Self {
+    fn of_rule(states: Arc<States>) -> Self {
         let names = Arc::<Names>::default();
         let table = Table {
             names: Some(Arc::clone(&names)),
+            states,
             ..Table::default()
         };
         Self {
@@ -219,6 +271,10 @@ impl Names {
         }
     }
 
+    fn has(&self, name: &str) -> bool {
+        self.0.lock().contains_key(name)
+    }
+
     pub(crate) fn all(&self) -> Vec<ByteString> {
         self.0.lock().keys().cloned().collect()
     }
@@ -226,12 +282,21 @@ impl Names {
 
 /// All that has been registered, by name and by rule.
 #[derive(Default)]
-pub(crate) struct Namespaces(RwLock<Registered>);
+pub(crate) struct Namespaces {
+    registered: RwLock<Registered>,
+    /// Whether somebody sees what is sent, in any namespace.
+    watched: AtomicBool,
+}
 
 #[derive(Default)]
 struct Registered {
     named: HashMap<ByteString, Arc<Behaviour>>,
     rules: Arc<Vec<Rule>>,
+    states: Arc<States>,
+    /// What handlers ask for, once for each type, and the name of one that does.
+    needs: Vec<(TypeId, RegisterError)>,
+    /// The first thing that could not be registered.
+    mistake: Option<RegisterError>,
 }
 
 #[derive(Clone)]
@@ -243,23 +308,24 @@ struct Rule {
 impl Namespaces {
     /// The namespace of this name, made if there is none.
     pub(crate) fn named(&self, name: &ByteString) -> Arc<Behaviour> {
-        let mut registered = self.0.write();
-        let rules = registered.rules.len();
+        let mut registered = self.registered.write();
+        let (rules, states) = (registered.rules.len(), Arc::clone(&registered.states));
         let behaviour = registered.named.entry(name.clone());
-        Arc::clone(behaviour.or_insert_with(|| Arc::new(Behaviour::of_name(rules))))
+        Arc::clone(behaviour.or_insert_with(|| Arc::new(Behaviour::of_name(rules, states))))
     }
 
     /// One more rule, behind the others.
     pub(crate) fn ruled(&self, matches: RuleFn) -> Arc<Behaviour> {
-        let behaviour = Arc::new(Behaviour::of_rule());
-        let rule = Rule {
-            matches,
-            behaviour: Arc::clone(&behaviour),
-        };
-        let old = {
-            let mut registered = self.0.write();
+        let (behaviour, old) = {
+            let mut registered = self.registered.write();
+            let behaviour = Arc::new(Behaviour::of_rule(Arc::clone(&registered.states)));
+            let rule = Rule {
+                matches,
+                behaviour: Arc::clone(&behaviour),
+            };
             let rules = registered.rules.iter().cloned().chain([rule]).collect();
-            std::mem::replace(&mut registered.rules, Arc::new(rules))
+            let old = std::mem::replace(&mut registered.rules, Arc::new(rules));
+            (behaviour, old)
         };
         drop(old);
         behaviour
@@ -270,7 +336,7 @@ impl Namespaces {
     pub(crate) fn find(&self, socket: &Socket) -> Option<Arc<Table>> {
         let name = socket.namespace();
         let (named, rules) = {
-            let registered = self.0.read();
+            let registered = self.registered.read();
             (registered.named.get(name).cloned(), Arc::clone(&registered.rules))
         };
         let asked = named.as_ref().map_or(rules.len(), |named| named.rules_before);
@@ -285,9 +351,98 @@ impl Namespaces {
 
     /// Lets go of all handlers and rules.
     pub(crate) fn clear(&self) {
-        let Registered { named, rules } = std::mem::take(&mut *self.0.write());
+        let Registered {
+            named, rules, states, ..
+        } = std::mem::take(&mut *self.registered.write());
         named.values().for_each(|behaviour| behaviour.clear());
         rules.iter().for_each(|rule| rule.behaviour.clear());
+        drop(states);
+    }
+}
+
+/// State, and what was registered wrongly.
+impl Namespaces {
+    /// The server is given a value for its handlers. Sockets that have connected before do not have
+    /// it.
+    pub(crate) fn give_state<T: Send + Sync + 'static>(&self, value: T) -> Result<(), RegisterError> {
+        let (id, value) = (TypeId::of::<T>(), Arc::new(value));
+        let (states, behaviours) = {
+            let mut registered = self.registered.write();
+            if registered.states.has(id) {
+                drop(registered);
+                return Err(RegisterError::StateTwice(type_name::<T>()));
+            }
+            registered.states = Arc::new(registered.states.and(id, value));
+            let named = registered.named.values();
+            let ruled = registered.rules.iter().map(|rule| &rule.behaviour);
+            let behaviours: Vec<Arc<Behaviour>> = named.chain(ruled).cloned().collect();
+            (Arc::clone(&registered.states), behaviours)
+        };
+        for behaviour in behaviours {
+            behaviour.change(|table| table.states = Arc::clone(&states));
+        }
+        Ok(())
+    }
+
+    /// A handler for this event, or with this task, was registered that needs this.
+    pub(crate) fn need(&self, needs: Needs, handler: &str) {
+        if needs.states.is_empty() {
+            return;
+        }
+        let mut registered = self.registered.write();
+        for (id, name) in needs.states {
+            if registered.needs.iter().all(|(known, _)| *known != id) {
+                let missing = RegisterError::NoState {
+                    state: name,
+                    handler: handler.to_owned(),
+                };
+                registered.needs.push((id, missing));
+            }
+        }
+    }
+
+    /// Somebody wants to see what is sent.
+    pub(crate) fn set_watched(&self) {
+        self.watched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody has wanted to see what is sent.
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    /// Who sees what is sent to the namespace of this name: those of the name, or else those of the
+    /// rule in which it has members.
+    pub(crate) fn watchers(&self, name: &str) -> Vec<OutgoingFn> {
+        let (named, rules) = {
+            let registered = self.registered.read();
+            (registered.named.get(name).cloned(), Arc::clone(&registered.rules))
+        };
+        let own = named.map_or_else(Vec::new, |named| named.table().outgoing.clone());
+        if !own.is_empty() {
+            return own;
+        }
+        let rule = rules.iter().find(|rule| rule.behaviour.names.has(name));
+        rule.map_or_else(Vec::new, |rule| rule.behaviour.table().outgoing.clone())
+    }
+
+    /// Something could not be registered. The first of these is kept.
+    pub(crate) fn note_mistake(&self, mistake: RegisterError) {
+        self.registered.write().mistake.get_or_insert(mistake);
+    }
+
+    /// The first thing that could not be registered, or that a handler needs and the server was not
+    /// given.
+    pub(crate) fn mistake(&self) -> Option<RegisterError> {
+        let registered = self.registered.read();
+        let missing = || {
+            let mut needs = registered.needs.iter();
+            needs
+                .find(|(id, _)| !registered.states.has(*id))
+                .map(|(_, missing)| missing)
+        };
+        registered.mistake.as_ref().or_else(missing).cloned()
     }
 }
 

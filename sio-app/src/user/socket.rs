@@ -3,7 +3,7 @@
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use sio_proto::server::{self, AckRequest, Auth, Form, Generation, Handshake, Tra
 use sio_proto::socket::Args;
 
 use crate::args::Data;
-use crate::error::{EmitError, HandlerError};
+use crate::error::{EmitError, HandlerError, RegisterError};
 use crate::lock::Mutex;
 use crate::runtime::Runtime;
 use crate::turn::entry::Entry;
@@ -29,9 +29,11 @@ use crate::turn::socket_id::{SocketId, WireId};
 use crate::turn::{self, Turn};
 use crate::user::ack::{AckFuture, AckSlot};
 use crate::user::emitter::Emitter;
+use crate::user::handler::EventHandler;
 use crate::user::io::Inner;
 use crate::user::message;
-use crate::user::registry::Table;
+use crate::user::own::{HandlerId, Own};
+use crate::user::registry::{EventFn, Table};
 use crate::web::request;
 
 /// One client in one namespace.
@@ -60,6 +62,8 @@ pub(crate) struct SocketInner {
     pub(crate) key: SocketKey,
     pub(crate) form: Form,
     standing: AtomicU8,
+    /// Whether it has had handlers of its own.
+    has_own: AtomicBool,
     id: SocketId,
     /// How the client knows itself, where this is not `id`: a secret.
     wire_id: Option<sio_proto::WireId>,
@@ -120,7 +124,6 @@ impl Said {
     }
 }
 
-#[derive(Default)]
 struct Extras {
     acks: Mutex<Acks>,
     data: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
@@ -129,6 +132,21 @@ struct Extras {
     /// The rooms that it was in, while it is told of its end.
     last_rooms: Mutex<Option<Vec<ByteString>>>,
     mourners: Mourners,
+    /// Handlers of its own; `None` once it is gone.
+    own: Mutex<Option<Own>>,
+}
+
+impl Default for Extras {
+    fn default() -> Self {
+        Self {
+            acks: Mutex::default(),
+            data: Mutex::default(),
+            entry: Mutex::default(),
+            last_rooms: Mutex::default(),
+            mourners: Mourners::default(),
+            own: Mutex::new(Some(Own::default())),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -161,6 +179,7 @@ impl SocketInner {
             key,
             form,
             standing: AtomicU8::new(ASKING),
+            has_own: AtomicBool::new(false),
             id,
             wire_id,
             namespace,
@@ -213,6 +232,25 @@ impl SocketInner {
         let entry = std::mem::take(&mut *extras.entry.lock());
         let data = std::mem::take(&mut *extras.data.lock());
         drop((entry, data));
+        self.drop_own();
+    }
+
+    /// Its own handlers of an event, which has come. Nearly always there are none.
+    #[inline]
+    pub(crate) fn take_own_for(&self, event: &str) -> Vec<EventFn> {
+        if !self.has_own.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut own = self.extras().own.lock();
+        own.as_mut().map_or_else(Vec::new, |own| own.take_for(event))
+    }
+
+    /// Its own handlers end with it. They may hold the socket that holds them.
+    pub(crate) fn drop_own(&self) {
+        // Either this finds what somebody is giving it just now, or they find that it is gone.
+        fence(Ordering::SeqCst);
+        let own = self.extras.get().and_then(|extras| extras.own.lock().take());
+        drop(own);
     }
 
     /// What its `auth` takes in memory.
@@ -469,6 +507,86 @@ impl Socket {
     }
 }
 
+/// Handlers of its own.
+impl Socket {
+    /// Handles an event of this socket alone, beside the handlers of its namespace, which run
+    /// first. It ends with the socket.
+    ///
+    /// Handlers of the namespace ([`Namespace::on`](crate::Namespace::on)) are the better habit:
+    /// they exist once, whatever the number of sockets, and they are there before the first event
+    /// of a client, which a handler that is given in an `async` connect handler may miss. What a
+    /// handler needs to know of its socket is the socket's [data](Self::set_data).
+    ///
+    /// ```
+    /// # use sio_app::{Io, RegisterError, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of("/").on_connect(|socket: Socket| -> Result<(), RegisterError> {
+    ///     let born = std::time::SystemTime::now();
+    ///     socket.on("age", move || Ok::<_, String>(born.elapsed().map_or(0, |age| age.as_secs())))?;
+    ///     Ok(())
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the socket is gone, has [as many](crate::Options::max_handlers_per_socket) as it may, the
+    /// name is reserved or longer than 256 bytes, or the handler asks for a state that the server
+    /// was not given.
+    pub fn on<M, H: EventHandler<M>>(&self, event: &str, handler: H) -> Result<HandlerId, RegisterError> {
+        self.add_handler(event, handler, false)
+    }
+
+    /// Handles the next event of this name, and no other, as [`Socket::on`] does.
+    ///
+    /// # Errors
+    /// As [`Socket::on`].
+    pub fn once<M, H: EventHandler<M>>(&self, event: &str, handler: H) -> Result<HandlerId, RegisterError> {
+        self.add_handler(event, handler, true)
+    }
+
+    fn add_handler<M, H: EventHandler<M>>(
+        &self,
+        event: &str,
+        handler: H,
+        once: bool,
+    ) -> Result<HandlerId, RegisterError> {
+        RegisterError::of_name(event)?;
+        if let Some(table) = self.0.table() {
+            let missing = H::needs().states.into_iter().find(|(id, _)| !table.states.has(*id));
+            if let Some((_, state)) = missing {
+                let handler = format!("the handler of {event:?}");
+                return Err(RegisterError::NoState { state, handler });
+            }
+        }
+        let io = self.0.io().ok_or(RegisterError::Disconnected)?;
+        let handler: EventFn = Arc::new(move |call| handler.call(call));
+        let extras = self.0.extras();
+        fence(Ordering::SeqCst);
+        let added = match &mut *extras.own.lock() {
+            Some(own) if !self.0.is_gone() => own.add(event, once, handler, io.options.max_handlers_per_socket),
+            _ => Err((RegisterError::Disconnected, handler)),
+        };
+        self.0.has_own.store(true, Ordering::Relaxed);
+        added.map_err(|(error, _)| error)
+    }
+
+    /// Takes away all handlers of an event that this socket was given.
+    pub fn off(&self, event: &str) {
+        self.take_away(|own| own.remove(event));
+    }
+
+    /// Takes away one handler that this socket was given.
+    pub fn remove_handler(&self, handler: HandlerId) {
+        self.take_away(|own| own.remove_one(handler));
+    }
+
+    fn take_away(&self, take: impl FnOnce(&mut Own) -> Vec<EventFn>) {
+        let Some(extras) = self.0.extras.get() else { return };
+        let taken = extras.own.lock().as_mut().map(take);
+        drop(taken);
+    }
+}
+
 /// Sending.
 impl Socket {
     /// Sends an event to this client.
@@ -513,7 +631,7 @@ impl Socket {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn emit_with_ack<T: DeserializeOwned + 'static, A: Serialize>(&self, event: &str, args: A) -> AckFuture<T> {
+    pub fn emit_with_ack<T: DeserializeOwned + 'static>(&self, event: &str, args: impl Serialize) -> AckFuture<T> {
         self.ask(event, &args, None)
     }
 
