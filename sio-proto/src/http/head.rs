@@ -5,14 +5,14 @@
 //!            ^line_start              ^scanned
 //! ```
 //!
-//! There are two passes, and each looks at every byte once. The first pass looks for line ends while
-//! bytes arrive, and continues where it stopped. It enforces the rules about lines: their ends, their
-//! number and their sizes. The second pass is `httparse`. It runs when the start line is complete, and
-//! runs again over the header lines when they are complete. An incomplete head stays in the caller's
-//! buffer.
+//! There are two passes, and each looks at every byte once. The first pass looks for line ends
+//! while bytes arrive, and continues where it stopped. It enforces the rules about lines: their
+//! ends, their number and their sizes. The second pass is `httparse`. It runs when the start line
+//! is complete, and runs again over the header lines when they are complete. An incomplete head
+//! stays in the caller's buffer.
 //!
-//! This module is stricter than `httparse`, which accepts a bare line feed as a line end and skips any
-//! number of empty lines.
+//! This module is stricter than `httparse`, which accepts a bare line feed as a line end and skips
+//! any number of empty lines.
 
 use core::ops::Range;
 

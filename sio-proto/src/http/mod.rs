@@ -9,8 +9,8 @@
 //!
 //! What it is: the part of RFC 9110 and RFC 9112 that a Socket.IO server and client need, read
 //! strictly. What it is not: a general web server. Paths are neither percent-decoded nor normalised
-//! (`//` has a meaning for old clients, docs/protocol/detection.md §1). There is no content coding and
-//! no routing. A body is delivered complete or not at all.
+//! (`//` has a meaning for old clients, docs/protocol/detection.md §1). There is no content coding
+//! and no routing. A body is delivered complete or not at all.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -26,12 +26,13 @@
 //! * **Any split of the input gives the same result**, and the same errors: each check depends on a
 //!   position in the stream, never on where a read happened to end.
 //! * **Linear.** Every byte is looked at a fixed number of times: once in the search for line ends,
-//!   once by the parser (for a head, when it is complete), and at most once by a copy (for a body that
-//!   arrived in several pieces).
+//!   once by the parser (for a head, when it is complete), and at most once by a copy (for a body
+//!   that arrived in several pieces).
 //! * **Nothing is allocated because a peer announced it.** Buffers grow with the bytes that have
 //!   arrived, up to [`Limits`].
 //! * **One reading.** If two parsers could understand some bytes differently, an attacker could use
-//!   the difference to smuggle a request past a proxy. Such bytes are refused, and the connection ends.
+//!   the difference to smuggle a request past a proxy. Such bytes are refused, and the connection
+//!   ends.
 
 mod body;
 mod client;
