@@ -23,6 +23,8 @@ mod slots;
 mod text;
 mod wire;
 
+use core::fmt;
+
 pub(crate) use slots::{NamespaceSlot, RoomSlot, SessionSlot, Slot, SocketSlot};
 pub use text::Sid;
 pub(crate) use text::{SessionId, SidKey, address_of, is_an_id};
@@ -78,6 +80,26 @@ impl SessionKey {
     #[must_use]
     pub const fn slot(self) -> usize {
         self.slot.0 as usize
+    }
+
+    /// How often the slot has been used.
+    #[must_use]
+    pub const fn generation(self) -> u32 {
+        self.generation
+    }
+}
+
+/// The name of a session in logs: its slot in its shard, and how often that has been used.
+impl fmt::Display for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot.0, self.generation)
+    }
+}
+
+/// The name of a socket in logs: its slot in its shard, and how often that has been used.
+impl fmt::Display for SocketKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot.0, self.generation)
     }
 }
 
