@@ -118,6 +118,8 @@
 //! Heartbeats, timeouts and the ends of polls are one deadline to the caller. Wait for bytes no
 //! longer than until [`next_timeout`](crate::server::Server::next_timeout), then call
 //! [`handle_timeout`](crate::server::Server::handle_timeout); earlier is harmless, later is late.
+//! A loop that wakes up more often than it should can log
+//! [`next_timeout_reason`](crate::server::Server::next_timeout_reason).
 //!
 //! ```
 //! # use sio_proto::server::{Output, Peer, Server};
