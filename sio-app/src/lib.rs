@@ -28,7 +28,8 @@
 //! * [`Namespace`] – what happens to those who connect to it.
 //! * [`Socket`] – one client in one namespace.
 //! * [`Emitter`] – to whom, and how: the builder that all three share.
-//! * [`args`] – how arguments become types; [`handler`] – what a handler can look like.
+//! * [`args`] – how arguments become types; [`handler`] – what handlers can ask for and return, and
+//!   what clients hear of it.
 //!
 //! # For adapters
 //!
@@ -53,6 +54,8 @@
 //! | error | `handler panicked` | `namespace`, `event`, `error` |
 //! | warn | `handler failed` | `namespace`, `event`, `error` |
 //! | warn | `arguments do not fit`, `cannot emit` | `namespace`, `event` |
+//! | warn | `a handler cannot be called`: it asks for a `what` that cannot be had | `namespace`, `event`, `what` |
+//! | error | `cannot register`: the server does not begin ([`Io::check`]) | `error` |
 //! | warn | `too many events wait for a handler: the session is closed` | `socket` |
 //! | warn | `a client's payload cannot be read` | `socket`, `codec`, `looks_like`, `error` |
 //! | warn | `a handler kept its thread, and others waited`, from 50 ms on | `namespace`, `event`, `millis` |

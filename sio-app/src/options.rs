@@ -87,9 +87,10 @@ pub struct Options {
     /// events whose handlers wait. Default 16 MiB. One event may wait whatever its size.
     pub max_waiting_bytes: usize,
     /// How many handlers of its own a socket may have ([`Socket::on`](crate::Socket::on),
-    /// [`Socket::once`](crate::Socket::once)). Default 64. Each has a name of at most 256 bytes, and
-    /// what it captures. More are refused, because handlers that are given in other handlers grow
-    /// with what a client sends. All of them are looked through for each event of their socket.
+    /// [`Socket::once`](crate::Socket::once)). Default 64. Each has a name of at most 256 bytes,
+    /// and what it captures. More are refused, because handlers that are given in other handlers
+    /// grow with what a client sends. All of them are looked through for each event of their
+    /// socket.
     pub max_handlers_per_socket: usize,
     /// How much may wait for all sessions of one address, counted as in
     /// [`Options::max_waiting_events`], those that have ended among them. Default 32 768. An event

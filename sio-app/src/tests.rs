@@ -19,12 +19,15 @@ use crate::{
     Source, Task, Time,
 };
 
+mod answers;
 mod crossing;
 mod exchanges;
+mod extractors;
 mod fairness;
 mod keeping;
 mod pipelining;
 mod polls;
+mod several;
 
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };
@@ -205,6 +208,12 @@ impl Driven {
         let written = self.wall.take();
         self.taken += written.len() as u64;
         String::from_utf8_lossy(&written).into_owned()
+    }
+
+    /// What the client hears of this.
+    pub(crate) fn says(&mut self, packet: &str) -> String {
+        let _ = self.read(&text(packet));
+        self.written()
     }
 
     pub(crate) fn calls(&self) -> usize {

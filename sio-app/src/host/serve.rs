@@ -50,8 +50,8 @@ impl Serve {
         }
     }
 
-    /// Ends when `signal` does, whatever it gives, gracefully: clients are told so that they connect elsewhere, and
-    /// the future is ready when they have gone, or
+    /// Ends when `signal` does, whatever it gives, gracefully: clients are told so that they
+    /// connect elsewhere, and the future is ready when they have gone, or
     /// [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and
     /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) later.
     ///

@@ -475,6 +475,7 @@ impl ShardCell {
             let mut state = self.state.lock();
             (std::mem::take(&mut state.sockets), state.sleeps.end())
         };
+        sockets.iter().flatten().for_each(|socket| socket.drop_own());
         drop(sockets);
         sleepers.into_iter().for_each(Waker::wake);
     }

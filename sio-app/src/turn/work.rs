@@ -314,7 +314,7 @@ fn filter(
             Ok(Err(refusal)) => Failure::refused(refusal, ack.map(|id| Owed::new(socket, Question::new(id)))),
             Err(panic) => Failure::panicked(panic),
         };
-        fail(socket, &incoming.name, failure);
+        fail(socket, &incoming.name, *failure);
         return Err(Then::Next);
     }
     Ok((incoming.name, incoming.args.0))
@@ -388,7 +388,7 @@ fn several(socket: &Arc<SocketInner>, name: &str, bytes: usize, mut jobs: VecDeq
 /// A handler that waits goes on to its end.
 async fn finish(socket: &Arc<SocketInner>, name: &str, future: HandlerFuture) {
     if let Err(failure) = Guarded(future).await {
-        fail(socket, name, failure);
+        fail(socket, name, *failure);
     }
 }
 
@@ -405,11 +405,11 @@ fn settle(
     match started {
         Ok(Started::Done(Ok(()))) => Then::Next,
         Ok(Started::Done(Err(failure))) => {
-            fail(socket, name, failure);
+            fail(socket, name, *failure);
             Then::Next
         }
         Err(panic) => {
-            fail(socket, name, Failure::panicked(panic));
+            fail(socket, name, *Failure::panicked(panic));
             Then::Next
         }
         Ok(Started::Waiting(future)) => {
@@ -438,8 +438,8 @@ fn warn_if_slow(socket: &Arc<SocketInner>, event: &str) {
 
 /// A handler failed. Only a panic costs the socket its connection. A client that waits for an
 /// acknowledgement is told.
-fn fail(socket: &Arc<SocketInner>, name: &str, failure: Box<Failure>) {
-    let Failure { error, words, owed } = *failure;
+fn fail(socket: &Arc<SocketInner>, name: &str, failure: Failure) {
+    let Failure { error, words, owed } = failure;
     report(socket, name, &error);
     if matches!(error, HandlerError::Panicked(_)) {
         Socket(Arc::clone(socket)).disconnect();

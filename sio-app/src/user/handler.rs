@@ -38,8 +38,8 @@
 //! | `Ok(())`, `Err(error)`, with `Ack` | what the handler sends |
 //!
 //! An error is told to [`Namespace::on_error`](crate::Namespace::on_error) or
-//! [`Io::on_error`](crate::Io::on_error), too. [`HandlerResult`] is a short name for a type in which
-//! `?` takes any error:
+//! [`Io::on_error`](crate::Io::on_error), too. [`HandlerResult`] is a short name for a type in
+//! which `?` takes any error:
 //!
 //! ```
 //! # use sio_app::{Io, Socket};
@@ -58,8 +58,8 @@
 //! The errors of a database or a library are none of a client's business. Errors of the types
 //! `&'static str`, `String` and [`Refusal`](crate::Refusal) are words for the client, and it reads
 //! them; so it does a `Refusal` in a [`HandlerResult`]. Of arguments that do not fit it reads
-//! `arguments do not fit`, of `auth` that does not, `auth does not fit`. Of all other errors it reads
-//! `Internal server error`. A shape of your own is
+//! `arguments do not fit`, of `auth` that does not, `auth does not fit`. Of all other errors it
+//! reads `Internal server error`. A shape of your own is
 //! [`Namespace::answer_errors`](crate::Namespace::answer_errors).
 //!
 //! # Async handlers

@@ -1,6 +1,7 @@
 //! What users hold: handles, and the handlers they register.
 
 pub(crate) mod ack;
+pub(crate) mod data;
 pub(crate) mod emitter;
 pub(crate) mod engine;
 pub mod handler;
@@ -12,5 +13,6 @@ pub(crate) mod middleware;
 pub(crate) mod namespace;
 pub(crate) mod own;
 pub(crate) mod registry;
+pub(crate) mod said;
 pub(crate) mod shutdown;
 pub(crate) mod socket;

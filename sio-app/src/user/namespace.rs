@@ -85,9 +85,10 @@ impl Namespace {
     /// Handles an event. Several handlers of one event start in the order in which they were
     /// registered, and of those that answer the client the first does.
     ///
-    /// What a handler can take and return is on the page of [`handler`](crate::handler). Handlers of
-    /// one socket start in the order in which its events arrive. An `async` one is polled at once
-    /// and goes on beside later ones only if it has to wait; see [`Namespace::one_at_a_time`].
+    /// What a handler can take and return is on the page of [`handler`](crate::handler). Handlers
+    /// of one socket start in the order in which its events arrive. An `async` one is polled at
+    /// once and goes on beside later ones only if it has to wait; see
+    /// [`Namespace::one_at_a_time`].
     ///
     /// A name of the protocol (`connection`, `disconnect`) is no event's: then nothing is
     /// registered, and the server does not begin ([`Io::check`](crate::Io::check)).
@@ -146,8 +147,8 @@ impl Namespace {
         self.change(|table| table.any.clear())
     }
 
-    /// Sees every event that is sent to a socket of the namespace, before it is: with the socket, or
-    /// with `None` for what is sent to many, which it sees once, however many they are.
+    /// Sees every event that is sent to a socket of the namespace, before it is: with the socket,
+    /// or with `None` for what is sent to many, which it sees once, however many they are.
     /// Acknowledgements are no events. What it sends itself it does not see.
     ///
     /// ```

@@ -1,6 +1,6 @@
 //! The handle of one client in one namespace.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
@@ -15,7 +15,7 @@ use sio_proto::server::{self, AckRequest, Auth, Form, Generation, Handshake, Tra
 use sio_proto::socket::Args;
 
 use crate::args::Data;
-use crate::error::{EmitError, HandlerError, RegisterError};
+use crate::error::{EmitError, HandlerError};
 use crate::lock::Mutex;
 use crate::runtime::Runtime;
 use crate::turn::entry::Entry;
@@ -28,12 +28,13 @@ use crate::turn::sleep::Sleep;
 use crate::turn::socket_id::{SocketId, WireId};
 use crate::turn::{self, Turn};
 use crate::user::ack::{AckFuture, AckSlot};
+use crate::user::data::Kept;
 use crate::user::emitter::Emitter;
-use crate::user::handler::EventHandler;
 use crate::user::io::Inner;
 use crate::user::message;
-use crate::user::own::{HandlerId, Own};
+use crate::user::own::Own;
 use crate::user::registry::{EventFn, Table};
+use crate::user::said::Said;
 use crate::web::request;
 
 /// One client in one namespace.
@@ -79,54 +80,9 @@ pub(crate) struct SocketInner {
 // Held per socket, beside what the shard holds.
 const _: () = assert!(size_of::<SocketInner>() <= 256);
 
-/// What the client has said for itself.
-enum Said {
-    Nothing,
-    Payload(Box<str>),
-    /// In the query of the handshake alone.
-    AtHandshake,
-    /// In that and in the query of a CONNECT: made one object when somebody asks, because clients
-    /// may ask for namespaces as often as they like.
-    Later(Box<(ByteString, OnceLock<Option<ByteString>>)>),
-}
-
-impl Said {
-    /// A copy: the original is part of a read buffer.
-    fn new(auth: Auth) -> Self {
-        match auth {
-            Auth::None => Self::Nothing,
-            Auth::Payload(payload) => Self::Payload(Box::from(&*payload)),
-            Auth::Query(own) if own.is_empty() => Self::AtHandshake,
-            Auth::Query(own) => Self::Later(Box::new((ByteString::from(&*own), OnceLock::new()))),
-        }
-    }
-
-    /// What is kept of it beside the handshake, in bytes.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Nothing | Self::AtHandshake => 0,
-            Self::Payload(payload) => payload.len(),
-            Self::Later(later) => later.0.len() + later.1.get().and_then(Option::as_ref).map_or(0, |made| made.len()),
-        }
-    }
-
-    fn json<'a>(&'a self, handshake: &'a Handshake) -> Option<&'a str> {
-        match self {
-            Self::Nothing => None,
-            Self::Payload(payload) => Some(payload),
-            Self::AtHandshake => handshake.query_object().map(|object| &**object),
-            Self::Later(later) => {
-                let (own, made) = &**later;
-                made.get_or_init(|| Auth::Query(own.clone()).to_json(handshake))
-                    .as_deref()
-            }
-        }
-    }
-}
-
 struct Extras {
     acks: Mutex<Acks>,
-    data: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
+    data: Mutex<Vec<Kept>>,
     /// What was done for it before it was let in.
     entry: Mutex<Entry>,
     /// The rooms that it was in, while it is told of its end.
@@ -276,6 +232,14 @@ impl SocketInner {
         self.is_asking().then(|| act(&mut entry))
     }
 
+    /// Data of the application's own, if `make` says so or there has been some.
+    pub(crate) fn data(&self, make: bool) -> Option<&Mutex<Vec<Kept>>> {
+        match make {
+            true => Some(&self.extras().data),
+            false => self.extras.get().map(|extras| &extras.data),
+        }
+    }
+
     /// While it is told of its end it has the rooms that it was in.
     pub(crate) fn set_last_rooms(&self, rooms: Option<Vec<ByteString>>) {
         let old = std::mem::replace(&mut *self.extras().last_rooms.lock(), rooms);
@@ -301,6 +265,22 @@ impl SocketInner {
     /// events that came along.
     pub(crate) fn is_overrun(&self) -> bool {
         self.standing.load(Ordering::Relaxed) == OVERRUN
+    }
+
+    /// Does something with its own handlers, which are `None` once it is gone. If there were none
+    /// yet, `make` says whether there may be some from here on.
+    pub(crate) fn with_own<R>(&self, make: bool, act: impl FnOnce(Option<&mut Own>) -> R) -> R {
+        if make {
+            self.has_own.store(true, Ordering::Relaxed);
+            let extras = self.extras();
+            fence(Ordering::SeqCst);
+            let mut own = extras.own.lock();
+            return act(own.as_mut().filter(|_| !self.is_gone()));
+        }
+        match self.extras.get() {
+            Some(extras) => act(extras.own.lock().as_mut()),
+            None => act(None),
+        }
     }
 
     fn extras(&self) -> &Extras {
@@ -473,117 +453,6 @@ impl Socket {
     #[must_use]
     pub fn io(&self) -> Option<crate::Io> {
         self.0.io().map(crate::Io)
-    }
-}
-
-/// Data of the application's own, by type.
-impl Socket {
-    /// Keeps a value with the socket, in place of an earlier one of the same type.
-    pub fn set_data<T: Any + Send + Sync>(&self, value: T) {
-        let mut data = self.0.extras().data.lock();
-        let value: Arc<dyn Any + Send + Sync> = Arc::new(value);
-        let same = data.iter_mut().find(|old| (***old).type_id() == (*value).type_id());
-        let old = match same {
-            Some(old) => Some(std::mem::replace(old, value)),
-            None => {
-                data.push(value);
-                None
-            }
-        };
-        // The user's destructor does not run under the lock.
-        drop(data);
-        drop(old);
-    }
-
-    /// The value of this type that was kept with the socket.
-    #[must_use]
-    pub fn data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        let value = {
-            let data = self.0.extras.get()?.data.lock();
-            let value = data.iter().find(|value| (***value).type_id() == TypeId::of::<T>());
-            value.map(Arc::clone)?
-        };
-        value.downcast().ok()
-    }
-}
-
-/// Handlers of its own.
-impl Socket {
-    /// Handles an event of this socket alone, beside the handlers of its namespace, which run
-    /// first. It ends with the socket.
-    ///
-    /// Handlers of the namespace ([`Namespace::on`](crate::Namespace::on)) are the better habit:
-    /// they exist once, whatever the number of sockets, and they are there before the first event
-    /// of a client, which a handler that is given in an `async` connect handler may miss. What a
-    /// handler needs to know of its socket is the socket's [data](Self::set_data).
-    ///
-    /// ```
-    /// # use sio_app::{Io, RegisterError, Socket};
-    /// # fn register(io: &Io) {
-    /// io.of("/").on_connect(|socket: Socket| -> Result<(), RegisterError> {
-    ///     let born = std::time::SystemTime::now();
-    ///     socket.on("age", move || Ok::<_, String>(born.elapsed().map_or(0, |age| age.as_secs())))?;
-    ///     Ok(())
-    /// });
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// If the socket is gone, has [as many](crate::Options::max_handlers_per_socket) as it may, the
-    /// name is reserved or longer than 256 bytes, or the handler asks for a state that the server
-    /// was not given.
-    pub fn on<M, H: EventHandler<M>>(&self, event: &str, handler: H) -> Result<HandlerId, RegisterError> {
-        self.add_handler(event, handler, false)
-    }
-
-    /// Handles the next event of this name, and no other, as [`Socket::on`] does.
-    ///
-    /// # Errors
-    /// As [`Socket::on`].
-    pub fn once<M, H: EventHandler<M>>(&self, event: &str, handler: H) -> Result<HandlerId, RegisterError> {
-        self.add_handler(event, handler, true)
-    }
-
-    fn add_handler<M, H: EventHandler<M>>(
-        &self,
-        event: &str,
-        handler: H,
-        once: bool,
-    ) -> Result<HandlerId, RegisterError> {
-        RegisterError::of_name(event)?;
-        if let Some(table) = self.0.table() {
-            let missing = H::needs().states.into_iter().find(|(id, _)| !table.states.has(*id));
-            if let Some((_, state)) = missing {
-                let handler = format!("the handler of {event:?}");
-                return Err(RegisterError::NoState { state, handler });
-            }
-        }
-        let io = self.0.io().ok_or(RegisterError::Disconnected)?;
-        let handler: EventFn = Arc::new(move |call| handler.call(call));
-        let extras = self.0.extras();
-        fence(Ordering::SeqCst);
-        let added = match &mut *extras.own.lock() {
-            Some(own) if !self.0.is_gone() => own.add(event, once, handler, io.options.max_handlers_per_socket),
-            _ => Err((RegisterError::Disconnected, handler)),
-        };
-        self.0.has_own.store(true, Ordering::Relaxed);
-        added.map_err(|(error, _)| error)
-    }
-
-    /// Takes away all handlers of an event that this socket was given.
-    pub fn off(&self, event: &str) {
-        self.take_away(|own| own.remove(event));
-    }
-
-    /// Takes away one handler that this socket was given.
-    pub fn remove_handler(&self, handler: HandlerId) {
-        self.take_away(|own| own.remove_one(handler));
-    }
-
-    fn take_away(&self, take: impl FnOnce(&mut Own) -> Vec<EventFn>) {
-        let Some(extras) = self.0.extras.get() else { return };
-        let taken = extras.own.lock().as_mut().map(take);
-        drop(taken);
     }
 }
 

@@ -139,7 +139,7 @@ impl<T: Clone + Send + Sync + 'static> Extract for State<T> {
 
     fn extract(call: &Call<'_>) -> Result<Self, NoState> {
         let state = call.state::<T>().cloned();
-        state.map(Self).ok_or(NoState(type_name::<T>()))
+        state.map(Self).ok_or_else(|| NoState(type_name::<T>()))
     }
 
     fn needs(needs: &mut Needs) {
