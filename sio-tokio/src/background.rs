@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use sio_app::Task;
+use sio_app::adapter::Task;
 use tokio::runtime::Handle;
 
 /// The runtime that serves, for calls that come from outside of any.

@@ -14,7 +14,7 @@
 //! ```
 //! Clients of 0.9 and before are switched off: they want answers without end (htmlfile) and
 //! websockets from before RFC 6455, of which a library knows nothing. Who wants them too in a
-//! server of hyper's takes the layer of `sio-tokio`, in others `sio_app::Io::exchange`. Here is one
+//! server of hyper's takes the layer of `sio-tokio`, in others `sio_app::adapter::Driver::exchange`. Here is one
 //! thread and one shard; with more threads nothing changes but the runtime.
 
 #![forbid(unsafe_code)]

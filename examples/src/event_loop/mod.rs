@@ -15,8 +15,8 @@
 //! know why an entry was woken.
 //!
 //! This is meant to be copied. What a loop has to bring is little: [`RUNTIME`], four functions;
-//! `tcp`, the two ends of a socket; accepting; and calls to [`Io::handle_timeout`] and
-//! [`Io::sweep`] in time. [`sio_app`] has the rest.
+//! `tcp`, the two ends of a socket; accepting; and calls to [`Driver::handle_timeout`] and
+//! [`Driver::sweep`] in time. [`sio_app`] has the rest.
 //!
 //! ```no_run
 //! use sio_app::{Config, Io, Options, Socket};
@@ -45,7 +45,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use mio::{Events, Interest, Token};
-use sio_app::{Connection, Io, Runtime, Task};
+use sio_app::Io;
+use sio_app::adapter::{Connection, Driver, Runtime, Task};
 
 use inbox::{EntryWaker, Inbox};
 use server::Served;
@@ -126,7 +127,7 @@ impl EventLoop {
     /// # Errors
     /// If the poller does not take the listener.
     pub fn serve(&mut self, io: &Io, listener: TcpListener) -> io::Result<()> {
-        self.serve_shards(io, listener, 0..io.shards())
+        self.serve_shards(io, listener, 0..Driver::new(io).shards())
     }
 
     /// The same for one of several loops that share the listener: this one does what is due in

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use sio_app::{Outlet, Source};
+use sio_app::adapter::{Outlet, Source};
 
 /// Keeps what is written.
 #[derive(Clone, Default)]
