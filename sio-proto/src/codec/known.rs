@@ -345,8 +345,8 @@ mod tests {
         assert_eq!(written(|out| Streaming.wrap_jsonp(0, "x", out)), "io.JSONP[0]._(\"x\")");
     }
 
-    /// Hardening A12: no text is read as a heartbeat, as JSON, as an event, or as
-    /// the end of a part.
+    /// Hardening A12: no text is read as a heartbeat, as JSON, as an event, or as the end of a
+    /// part.
     #[test]
     fn a_text_is_nothing_but_a_text() {
         let said = |codec: &dyn MessageCodec, json: &str| {
