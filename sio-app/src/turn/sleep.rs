@@ -18,8 +18,9 @@ use crate::turn::shard::ShardCell;
 /// A wait for a point in time: what [`Io::sleep`](crate::Io::sleep) and
 /// [`Socket::sleep`](crate::Socket::sleep) give.
 ///
-/// It counts from the moment it was made. Dropping it ends the wait. It is also over when its
-/// server is ([`Driver::clear`](crate::adapter::Driver::clear)), because nobody would wake it after that.
+/// It counts from the moment it was made. Dropping it ends the wait. It also ends when its server
+/// has come to its end ([`Driver::clear`](crate::adapter::Driver::clear)): nobody would wake it
+/// after that.
 #[must_use = "await this to sleep"]
 pub struct Sleep {
     cell: Arc<ShardCell>,
