@@ -13,7 +13,7 @@ pub struct Transports {
     /// Polling by scripts (JSONP), if polling is on. Default true, because old browsers have no
     /// other transport from another origin. The answers are scripts, which every page may load.
     /// Only the facts that a request gives about its page keep other pages from reading them
-    /// ([`Origins`]). Turn it off on a server that has no clients from before 2013.
+    /// ([`Origins`](crate::Origins)). Turn it off on a server without clients from before 2013.
     pub jsonp: bool,
     /// Endless pages of scripts (htmlfile), if polling is on. Default true. Only Internet Explorer
     /// before 10 uses them.
