@@ -13,11 +13,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
+use crate::adapter::Driver;
+use crate::adapter::{Answer, Connection, Exchange, Exchanged, Runtime, Source, Task, Time};
 use crate::link::tests::Wall;
-use crate::{
-    Ack, Answer, Config, Connection, Exchange, Exchanged, Io, Method, Options, Peer, RawArgs, Reason, Runtime, Socket,
-    Source, Task, Time,
-};
+use crate::{Ack, Config, Io, Method, Options, Peer, RawArgs, Reason, Socket};
 
 mod crossing;
 mod exchanges;
@@ -298,16 +297,16 @@ fn deadlines_come_from_the_shard() {
     io.of("/")
         .on_disconnect(move |_: Socket, reason: Reason| told.send(reason));
     let mut client = Driven::connected(&io);
-    let next = io.handle_timeout(0, Waker::noop()).unwrap();
+    let next = Driver::new(&io).handle_timeout(0, Waker::noop()).unwrap();
     assert!(next > Time::ZERO);
     // The ping, then the end of patience for its answer.
     for _ in 0..4 {
-        let Some(next) = io.handle_timeout(0, Waker::noop()) else {
+        let Some(next) = Driver::new(&io).handle_timeout(0, Waker::noop()) else {
             break;
         };
         NOW.set(next.as_micros());
     }
-    io.handle_timeout(0, Waker::noop());
+    Driver::new(&io).handle_timeout(0, Waker::noop());
     assert_eq!(reasons.try_recv(), Ok(Reason::PingTimeout));
     // Our side is closed; the peer has a moment for its own, and no more.
     assert!(client.poll().is_pending());
@@ -351,7 +350,7 @@ pub(crate) fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> si
 }
 
 fn ours(io: &Io, head: sio_proto::http::Request) -> Exchange {
-    match io.exchange(head, Peer::default(), || Some(Arc::new("noted"))) {
+    match Driver::new(io).exchange(head, Peer::default(), || Some(Arc::new("noted"))) {
         Exchanged::Ours(exchange) => exchange,
         other => panic!("{other:?}"),
     }
@@ -446,7 +445,7 @@ pub(crate) fn pass(io: &Io, millis: u64) {
     let end = NOW.get() + millis * 1000;
     while NOW.get() < end {
         NOW.set(end.min(NOW.get() + 500_000));
-        io.sweep();
+        Driver::new(io).sweep();
     }
 }
 

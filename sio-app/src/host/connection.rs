@@ -15,7 +15,6 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -25,14 +24,15 @@ use sio_proto::conn::{Arrivals, Conn, Stage, flash_policy};
 use sio_proto::server::{Cause, Peer, Write};
 use sio_proto::wire::Wire;
 
-use crate::Io;
-use crate::host::connections::{UNCOUNTED, in_steps};
 use crate::host::place::{Place, Seat};
-use crate::link::{Awaiting, Item, Link, Outlet, Progress, Standing};
+use crate::link::connections::{UNCOUNTED, in_steps};
+use crate::link::ends::{Outlet, Source};
+use crate::link::{Awaiting, Item, Link, Progress, Standing};
+use crate::trim::trim;
 use crate::turn::later::Later;
-use crate::turn::shard::{Batch, trim};
+use crate::turn::shard::Batch;
 use crate::turn::{self, Lent, Turn};
-use crate::user::io::Inner;
+use crate::user::io::Io;
 
 /// The thread's read buffer. A message of 64 KiB fits with everything around it.
 const READ_BYTES: usize = 128 * 1024;
@@ -61,22 +61,6 @@ pub(crate) fn is_read_buffer_free() -> bool {
     let free = buffer.try_reclaim(READ_BYTES);
     READ.set(Some(buffer));
     free
-}
-
-/// The read side of a connection's socket, and its word on when there is room to write.
-pub trait Source {
-    /// Reads what there is, once, behind what is in `buffer`, without making it larger. `Ok(0)` is
-    /// the end of the stream.
-    ///
-    /// # Errors
-    /// Any error is the end of the connection.
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>>;
-
-    /// Waits until the outlet can take bytes again.
-    ///
-    /// # Errors
-    /// Any error is the end of the connection.
-    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 /// One connection. An adapter makes it when it has accepted one, and polls it until it is done.
@@ -125,8 +109,8 @@ impl Connection {
             &peer,
             Cause::Failed,
         )?;
-        io.look_after(&place.link, (io.runtime.now)(), None);
-        let mut connection = Self::at(place, Conn::new(Arc::clone(&io.config), peer));
+        io.look_after(&place.link, io.now(), None);
+        let mut connection = Self::at(place, Conn::new(Arc::clone(io.config()), peer));
         connection.note_stage(&[]);
         Some(connection)
     }
@@ -139,9 +123,9 @@ impl Connection {
     pub fn flash_policy(io: &Io, peer: Peer, outlet: impl Outlet) -> Option<Self> {
         let connection = Self::new(io, peer, outlet)?;
         let link = &connection.place.link;
-        link.push(Item::Bytes(flash_policy(&io.0.config)));
+        link.push(Item::Bytes(flash_policy(io.0.config())));
         link.push(Item::Finish);
-        turn::run(io.0.runtime, |turn| turn.touch_link(link, None));
+        turn::run(io.0.runtime(), |turn| turn.touch_link(link, None));
         Some(connection)
     }
 
@@ -152,7 +136,7 @@ impl Connection {
         if place.link.held() > 0 {
             place.link.rest();
         }
-        let mut conn = Conn::new(Arc::clone(&place.io.config), Peer::default());
+        let mut conn = Conn::new(Arc::clone(place.io.config()), Peer::default());
         conn.handle_upgraded(wire);
         let mut connection = Self::at(place, conn);
         connection.process(&mut ahead);
@@ -166,7 +150,7 @@ impl Connection {
 
     /// Takes up a link of which nothing is read: what it carries is the body of an answer.
     pub(crate) fn streaming(place: Place) -> Self {
-        let conn = Conn::new(Arc::clone(&place.io.config), Peer::default());
+        let conn = Conn::new(Arc::clone(place.io.config()), Peer::default());
         Self::at(place, conn)
     }
 
@@ -249,7 +233,7 @@ impl Connection {
                     }
                     Poll::Pending => {
                         self.limit_end();
-                        if self.read_blocked >= self.place.io.config.max_blocked_bytes {
+                        if self.read_blocked >= self.place.io.config().max_blocked_bytes {
                             // Whoever does not read has said enough. That the connection breaks is
                             // heard from its other side.
                             return Poll::Pending;
@@ -418,7 +402,7 @@ impl Connection {
             return;
         }
         self.stage = stage;
-        let Inner { options, runtime, .. } = &*self.place.io;
+        let options = &self.place.io.options;
         let patience = match stage {
             Stage::Idle | Stage::Closed => options.idle_timeout,
             Stage::Head => options.head_timeout,
@@ -426,7 +410,7 @@ impl Connection {
             // Who waits for us is not late.
             Stage::Waiting | Stage::WebSocket => return self.place.link.set_awaiting(None),
         };
-        let until = (runtime.now)() + patience;
+        let until = self.place.io.now() + patience;
         self.place.link.set_awaiting(Some(Awaiting { stage, until }));
     }
 
@@ -438,7 +422,7 @@ impl Connection {
             && arrivals.replies.is_empty()
             && arrivals.closed.is_none();
         if !nothing {
-            let runtime = self.place.io.runtime;
+            let runtime = self.place.io.runtime();
             let (overtaken, leftover) = turn::run_a_while(runtime, |turn| self.handle_in(turn, arrivals));
             self.overtaken = overtaken;
             self.later.put(leftover);
@@ -452,7 +436,9 @@ impl Connection {
         if self.later.is_empty()
             && let Some(answers) = self.overtaken.take()
         {
-            turn::run(self.place.io.runtime, |turn| self.place.answer_in_order(turn, answers));
+            turn::run(self.place.io.runtime(), |turn| {
+                self.place.answer_in_order(turn, answers)
+            });
         }
     }
 
@@ -538,7 +524,7 @@ impl Connection {
         if self.place.link.take_over().is_none() {
             return;
         }
-        turn::run(self.place.io.runtime, |turn| {
+        turn::run(self.place.io.runtime(), |turn| {
             let write = |batch: &mut Batch| self.place.link.write(batch.pen(), &mut std::iter::empty());
             let progress = turn.batch.with(write);
             match (progress, &self.place.seat) {
@@ -557,7 +543,7 @@ impl Connection {
     fn finish(&self) {
         let link = &self.place.link;
         link.push(Item::Finish);
-        turn::run(self.place.io.runtime, |turn| turn.touch_link(link, None));
+        turn::run(self.place.io.runtime(), |turn| turn.touch_link(link, None));
     }
 
     /// The socket is full, and so is the whole server: an answer that its peer does not take is not

@@ -2,7 +2,7 @@
 //! own server takes Socket.IO in.
 //!
 //! ```text
-//!   head ─► Io::exchange ──► Exchange ─ body ─► turn (shard, handlers) ─► Link ─► Answer
+//!   head ─► Driver::exchange ► Exchange ─ body ─► turn (shard, handlers) ─► Link ─► Answer
 //!              │                                                            │
 //!              └── not Socket.IO's: the head comes back                     ├── a websocket: attach(socket) ─► Connection
 //!                                                                           └── without end: into_body ─► EndlessBody
@@ -19,19 +19,20 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use sio_proto::http;
-use sio_proto::server::{Cause, Extension, Peer, Request, Response, Routed, Stream, Upgrade};
+use sio_proto::server::{Cause, Request, Response, Stream, Upgrade};
 use sio_proto::wire::Wire;
 
 use crate::host::connection::Connection;
-use crate::host::connections::in_steps;
 use crate::host::place::Place;
+use crate::link::connections::in_steps;
+use crate::link::ends::Outlet;
 use crate::link::pipe::{PipeSource, pipe};
-use crate::link::{HandedOut, Link, Outlet, Standing};
+use crate::link::{HandedOut, Link, Standing};
 use crate::turn;
 use crate::turn::later::Later;
 use crate::user::io::Io;
 
-/// What [`Io::exchange`] makes of a request.
+/// What [`Driver::exchange`](super::driver::Driver::exchange) makes of a request.
 #[derive(Debug)]
 pub enum Exchanged {
     /// It is Socket.IO's: give it its body, and poll it.
@@ -79,55 +80,17 @@ pub enum Answer {
     /// [`Exchange::into_body`] is.
     Stream(Box<Stream>),
     /// There is no answer: the session has ended the request, or the server is being
-    /// [aborted](Io::abort). Close the connection.
+    /// [aborted](crate::adapter::Driver::abort). Close the connection.
     Aborted,
 }
 
-/// Requests that another HTTP server has read.
-impl Io {
-    /// Whether a request with this target may be Socket.IO's: a quick look, for which it need not
-    /// be taken apart.
-    #[must_use]
-    pub fn concerns(&self, target: &str) -> bool {
-        self.0.router.concerns(target)
-    }
-
-    /// Takes up a request that another HTTP server has read. Its body comes later
-    /// ([`Exchange::body`]); the one in `head` is not looked at.
-    ///
-    /// `extension` is called for requests that may open a session: what it returns is kept with
-    /// that session, [`Socket::extension`](crate::Socket::extension) finds it.
-    #[must_use]
-    pub fn exchange(
-        &self,
-        head: http::Request,
-        peer: Peer,
-        extension: impl FnOnce() -> Option<Extension>,
-    ) -> Exchanged {
-        let mut request = Request::new(&self.0.config, head, peer);
-        if self.0.router.route(&request) == Routed::Foreign && self.0.client_file(&request.http).is_none() {
-            return Exchanged::Foreign(Box::new(request.http));
-        }
-        if request.may_open_session() {
-            request.extension = extension();
-        }
-        self.take(request).map_or(Exchanged::Full, Exchanged::Ours)
-    }
-
-    /// Takes up any request: what is not Socket.IO's is answered by [`Io::on_request`]. `None` if
-    /// there are as many connections as may be.
-    #[must_use]
-    pub fn take_up(&self, head: http::Request, peer: Peer, extension: Option<Extension>) -> Option<Exchange> {
-        let mut request = Request::new(&self.0.config, head, peer);
-        request.extension = extension;
-        self.take(request)
-    }
-
-    fn take(&self, request: Request) -> Option<Exchange> {
-        let link = Arc::new(Link::handing_out(Late::default(), Arc::clone(&self.0.tally.traffic)));
+impl Exchange {
+    /// Takes up a request; `None` if there are as many connections as may be.
+    pub(crate) fn new(io: &Io, request: Request) -> Option<Self> {
+        let link = Arc::new(Link::handing_out(Late::default(), Arc::clone(&io.0.tally.traffic)));
         // A client that goes away while it polls has closed its connection, as far as one can tell.
-        let place = Place::new(&self.0, link.clone(), &request.peer, Cause::Closed)?;
-        Some(Exchange {
+        let place = Place::new(&io.0, link.clone(), &request.peer, Cause::Closed)?;
+        Some(Self {
             later: Later::new(Arc::clone(&place.io.kept)),
             place,
             link,
@@ -138,15 +101,13 @@ impl Io {
             waker: None,
         })
     }
-}
 
-impl Exchange {
     /// The body has not come with the head: its session has to know that a request is under way.
     /// Poll the exchange beside reading the body, for it may be answered before.
     pub fn body_started(&mut self) {
         let Self { place, request, .. } = self;
         if let Some(request) = request {
-            turn::run(place.io.runtime, |turn| place.handle_body_started(turn, request));
+            turn::run(place.io.runtime(), |turn| place.handle_body_started(turn, request));
         }
     }
 
@@ -183,8 +144,8 @@ impl Exchange {
 
     fn handle(&mut self, mut request: Request) {
         let place = &mut self.place;
-        request.decode_body(&place.io.config);
-        let ((), leftover) = turn::run_a_while(place.io.runtime, |turn| place.handle_request(turn, request));
+        request.decode_body(place.io.config());
+        let ((), leftover) = turn::run_a_while(place.io.runtime(), |turn| place.handle_request(turn, request));
         self.later.put(leftover);
         // What is not kept for later is done now.
         while !self.place.receive(self.later.bytes()) && !self.later.is_empty() {

@@ -10,9 +10,9 @@ use sio_proto::LinkId;
 use sio_proto::Time;
 use sio_proto::server::{Admission, Cause, Outputs, Peer, Request, Routed, Write};
 
+use crate::guarded::guarded;
 use crate::link::Link;
 use crate::turn::shard::{ShardCell, State};
-use crate::turn::work::guarded;
 use crate::turn::{self, Turn};
 use crate::user::io::Inner;
 
@@ -54,13 +54,13 @@ impl Place {
         if request.may_open_session() {
             request.admission = self.io.admission(&request);
         }
-        let shard = match self.io.router.route(&request) {
+        let shard = match self.io.shards.router.route(&request) {
             Routed::Session(shard) => shard,
             Routed::New => {
                 if request.admission == Admission::Allowed {
-                    request.prepare(&self.io.config, turn.now());
+                    request.prepare(self.io.config(), turn.now());
                 }
-                self.io.pick_shard()
+                self.io.shards.pick()
             }
             Routed::Foreign => {
                 let mut response = self.io.answer(&request).0;
@@ -78,7 +78,7 @@ impl Place {
 
     /// The head of a request whose body is on its way: its session has to know.
     pub(crate) fn handle_body_started(&mut self, turn: &Turn, request: &Request) {
-        if let Routed::Session(shard) = self.io.router.route(request) {
+        if let Routed::Session(shard) = self.io.shards.router.route(request) {
             self.input(turn, shard, |state, now, id, out| {
                 state.shard.handle_body_started(now, id, request, out)
             });
@@ -91,7 +91,9 @@ impl Place {
             self.leave_seat(turn, Cause::Closed);
         }
         let known = self.seat.as_ref().map(|seat| seat.id);
-        let Some(cell) = self.io.cells.get(shard) else { return };
+        let Some(cell) = self.io.shards.cells.get(shard) else {
+            return;
+        };
         let link = &self.link;
         let id = cell.input(turn, |state, now, out| {
             let id = known.unwrap_or_else(|| state.links.insert(Arc::clone(link)));
@@ -177,7 +179,7 @@ impl Place {
     /// The link has come to its end while its task runs.
     pub(crate) fn end(&mut self, cause: Cause) {
         if self.seat.is_some() {
-            turn::run(self.io.runtime, |turn| self.leave_seat(turn, cause));
+            turn::run(self.io.runtime(), |turn| self.leave_seat(turn, cause));
         }
     }
 }
@@ -188,8 +190,37 @@ impl Drop for Place {
         if self.seat.is_some() && !std::thread::panicking() {
             // Cancelled. Handlers run in a task of their own, if there is still somebody to run it.
             let cause = self.dropped;
-            let _ = guarded(|| turn::act(self.io.runtime, |turn| self.leave_seat(turn, cause)));
+            let _ = guarded(|| turn::act(self.io.runtime(), |turn| self.leave_seat(turn, cause)));
         }
         self.io.leave(self.number);
+    }
+}
+
+impl Inner {
+    /// Adds a connection; `None` if there are as many as may be.
+    fn enter(&self, link: &Arc<Link>, peer: &Peer) -> Option<usize> {
+        let place = { self.connections.lock().enter(link, peer.address, &self.options) };
+        if let Err(why) = place {
+            tracing::debug!(address = ?peer.address, ?why, "connection refused");
+        }
+        place.ok()
+    }
+
+    fn leave(&self, place: usize) {
+        let empty = {
+            let mut connections = self.connections.lock();
+            connections.leave(place);
+            connections.count() == 0
+        };
+        if empty {
+            self.wake_waiters();
+        }
+    }
+
+    /// More is being received than there is room for, and somebody has to go.
+    pub(crate) fn warn_of_crowd(&self) {
+        self.warnings.receiving.say(self.now(), || {
+            tracing::warn!("too much is being received: a connection is closed");
+        });
     }
 }

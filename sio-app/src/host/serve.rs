@@ -14,7 +14,9 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::{Io, Task};
+use crate::host::driver::Driver;
+use crate::runtime::Task;
+use crate::user::io::Io;
 
 /// How long accepting pauses when the process has no more descriptors or memory for connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -56,7 +58,7 @@ impl Serve {
     /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) later.
     ///
     /// ```
-    /// # async fn example(serve: sio_app::Serve) -> std::io::Result<()> {
+    /// # async fn example(serve: sio_app::adapter::Serve) -> std::io::Result<()> {
     /// let signal = async { std::future::pending().await }; // for example the end of the process, asked for by whoever started it
     /// serve.with_graceful_shutdown(signal).await
     /// # }
@@ -107,7 +109,7 @@ impl Serve {
                         let warnings = &io.0.warnings;
                         warnings
                             .accepting
-                            .say((io.0.runtime.now)(), || tracing::warn!(%error, "cannot accept"));
+                            .say((io.0.runtime().now)(), || tracing::warn!(%error, "cannot accept"));
                     }
                     sleep(ACCEPT_PAUSE).await;
                 }
@@ -115,7 +117,7 @@ impl Serve {
         }
         // Who connects from here on is refused at once instead of waiting in the backlog.
         drop(accept);
-        io.finish(io.ended(), sleep).await;
+        Driver::new(&io).finish(io.ended(), sleep).await;
         Ok(())
     }
 }

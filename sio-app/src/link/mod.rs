@@ -23,13 +23,15 @@
 //! - At most one pong waits, the latest (RFC 6455 §5.5.3).
 //! - A write costs what fits into one call of the operating system, however much is queued.
 
+pub(crate) mod connections;
+pub(crate) mod ends;
 pub(crate) mod pipe;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
+pub(crate) mod traffic;
 mod write;
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -40,36 +42,11 @@ use sio_proto::server::{Body, Budget, Response, Stream, Upgrade, Write};
 use sio_proto::wire::Wire;
 use sio_proto::{Frame, Time};
 
+use crate::link::ends::Outlet;
+use crate::link::traffic::Traffic;
 use crate::lock::{Alarm, Mutex};
-use crate::user::metrics::Traffic;
 
 pub(crate) use write::Pen;
-
-/// Where the bytes of one connection go: a socket that never blocks.
-///
-/// It is called from any thread, by one at a time.
-pub trait Outlet: Send + Sync + 'static {
-    /// Writes as much as the socket takes right now.
-    ///
-    /// # Errors
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if that is nothing; anything else is the end of
-    /// the connection.
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
-
-    /// The same for several pieces.
-    ///
-    /// # Errors
-    /// As [`Outlet::try_write`].
-    fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        pieces
-            .iter()
-            .find(|p| !p.is_empty())
-            .map_or(Ok(0), |piece| self.try_write(piece))
-    }
-
-    /// Everything has been written: the peer may be told that nothing more comes.
-    fn finish(&self);
-}
 
 /// The write side of one connection. The outlet stands in the same allocation.
 pub(crate) struct Link<O: ?Sized = dyn Outlet> {

@@ -13,8 +13,8 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::link::ends::{Outlet, Source};
 use crate::lock::Mutex;
-use crate::{Outlet, Source};
 
 /// How much a pipe holds.
 const PIPE_BYTES: usize = 64 * 1024;

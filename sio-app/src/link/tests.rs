@@ -3,6 +3,7 @@
 use super::write::MAX_PIECES;
 use super::*;
 use crate::tests::RUNTIME;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;

@@ -23,8 +23,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
 
+use crate::link::ends::{Outlet, Source};
 use crate::lock::{Alarm, Mutex};
-use crate::{Outlet, Source};
 
 /// What is kept of encrypted bytes that the socket does not take.
 const HELD_BYTES: usize = 64 * 1024;

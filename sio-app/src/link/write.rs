@@ -10,7 +10,8 @@ use sio_proto::Frame;
 use sio_proto::http::Exchange;
 use sio_proto::server::{Body, Response, Then, Write, Written};
 
-use super::{HandedOut, Item, Link, Outlet, Phase, Progress, State};
+use super::ends::Outlet;
+use super::{HandedOut, Item, Link, Phase, Progress, State};
 
 /// Up to how many bytes several pieces are copied together for one plain write; beyond it they are
 /// written as a vector. Copying this much costs less than the kernel's work for a few entries more.

@@ -6,7 +6,9 @@ use std::task::{Context, Waker};
 use std::thread;
 
 use super::{Driven, Script, fetch, server, set_now, text};
-use crate::{Connection, Io, Method, Outlet, Peer};
+use crate::adapter::Driver;
+use crate::adapter::{Connection, Outlet};
+use crate::{Io, Method, Peer};
 
 /// What was written on several connections, in order.
 type Log = Arc<Mutex<Vec<(&'static str, String)>>>;
@@ -132,7 +134,7 @@ fn a_goodbye_without_a_poll_is_answered_soon() {
     let _ = client.read(&goodbye(&path));
     assert_eq!(client.written(), "");
     set_now(30_000);
-    io.handle_timeout(0, Waker::noop());
+    Driver::new(&io).handle_timeout(0, Waker::noop());
     assert!(client.written().ends_with("ok"));
     assert_eq!(io.sessions(), 0);
 }

@@ -1,12 +1,13 @@
 //! What an exchange with another HTTP server can come to.
 
 use super::*;
+use crate::adapter::Driver;
 
 #[test]
 fn what_an_exchange_can_come_to() {
     let io = server(1);
-    assert!(io.concerns("/socket.io/?EIO=4") && !io.concerns("/socket.ion/"));
-    let foreign = io.exchange(head(Method::Get, "/", &[]), Peer::default(), || None);
+    assert!(Driver::new(&io).concerns("/socket.io/?EIO=4") && !Driver::new(&io).concerns("/socket.ion/"));
+    let foreign = Driver::new(&io).exchange(head(Method::Get, "/", &[]), Peer::default(), || None);
     assert!(matches!(foreign, Exchanged::Foreign(head) if &*head.target == "/"));
     let open = || {
         let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
@@ -29,7 +30,7 @@ fn what_an_exchange_can_come_to() {
     drop((large, first, second));
     assert_eq!((io.sessions(), io.connections()), (0, 0));
     let io = Io::new(Config::default(), Options::default().max_connections(0), RUNTIME).unwrap();
-    let full = io.exchange(head(Method::Get, "/socket.io/", &[]), Peer::default(), || None);
+    let full = Driver::new(&io).exchange(head(Method::Get, "/socket.io/", &[]), Peer::default(), || None);
     assert!(matches!(full, Exchanged::Full));
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 
 use super::{Counted, Driven, RUNTIME, fetch, head, now, ours, run_tasks, server, set_now, text};
+use crate::adapter::Driver;
 use crate::{
     Config, EngineHandler, EngineMessage, EngineSocket, HttpRequest, HttpResponse, Io, Method, Options, Reason, Socket,
 };
@@ -302,7 +303,7 @@ fn a_raw_session_hears_nothing_after_its_end() {
     assert!(client.connection.poll(&mut cx, &mut client.script).is_pending());
     // Nobody answers its pings.
     for _ in 0..6 {
-        let Some(next) = io.handle_timeout(0, Waker::noop()) else {
+        let Some(next) = Driver::new(&io).handle_timeout(0, Waker::noop()) else {
             break;
         };
         set_now(next.as_micros().max(now()));

@@ -1,6 +1,7 @@
 //! Peers that do not read, over a connection.
 
 use super::*;
+use crate::adapter::Driver;
 
 /// A masked ping; the mask is zero.
 fn ping(data: &str) -> Vec<u8> {
@@ -70,7 +71,7 @@ fn blind_pongs_do_not_keep_a_connection() {
     let mut client = blocked(&io);
     let second = || {
         pass(&io, 1_000);
-        io.handle_timeout(0, Waker::noop());
+        Driver::new(&io).handle_timeout(0, Waker::noop());
     };
     for _ in 0..44 {
         second();

@@ -17,9 +17,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sio_proto::server::{RoomWatch, Router, Target};
 
-use crate::turn::shard::ShardCell;
-use crate::user::io::Inner;
-
 /// How many buckets there are. With as many rooms in use, every second is alone in its own.
 const BUCKETS: usize = 4096;
 
@@ -103,14 +100,14 @@ impl RoomWatch for Watch {
 
 /// Shards, as bits.
 #[derive(Clone, Copy)]
-struct Shards([u64; MAX_WORDS]);
+pub(crate) struct Bits([u64; MAX_WORDS]);
 
-impl Shards {
+impl Bits {
     const ALL: Self = Self([u64::MAX; MAX_WORDS]);
 
     /// Those that may have members of the target: of one of its rooms, or the socket whose id a
     /// room's name is.
-    fn of(target: &Target, directory: &Directory, router: &Router) -> Self {
+    pub(crate) fn of(target: &Target, directory: &Directory, router: &Router) -> Self {
         if target.rooms.is_empty() {
             return Self::ALL;
         }
@@ -127,19 +124,8 @@ impl Shards {
         Self(shards)
     }
 
-    const fn have(&self, shard: usize) -> bool {
+    pub(crate) const fn have(&self, shard: usize) -> bool {
         self.0[shard / SHARDS_PER_WORD] & bit(shard) != 0
-    }
-}
-
-impl Inner {
-    /// The shards that may have sockets that the target means, at the time of the call.
-    pub(crate) fn cells_of(&self, target: &Target) -> impl Iterator<Item = &Arc<ShardCell>> + Clone + use<'_> {
-        let shards = Shards::of(target, &self.directory, &self.router);
-        let cells = self.cells.iter().enumerate();
-        cells
-            .filter(move |(shard, cell)| cell.sessions() > 0 && shards.have(*shard))
-            .map(|(_, cell)| cell)
     }
 }
 
@@ -155,7 +141,7 @@ mod tests {
             rooms: rooms.iter().map(|room| (*room).into()).collect(),
             ..Target::default()
         };
-        io.0.cells_of(&target).count()
+        io.0.shards.of_target(&target).count()
     }
 
     #[test]
@@ -176,7 +162,7 @@ mod tests {
         assert_eq!(asked(&io, &["pair"]), 1);
         drop(clients);
         assert_eq!(asked(&io, &["pair"]), 0);
-        let words = &io.0.directory.buckets;
+        let words = &io.0.shards.directory.buckets;
         assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
     }
 

@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::lock::Mutex;
-use crate::user::socket::SocketInner;
+use crate::turn::socket::SocketCell;
 
 /// Waits until a socket is gone: what [`Socket::gone`](crate::Socket::gone) gives.
 #[must_use = "await this to hear of the end"]
 pub struct Gone {
-    socket: Arc<SocketInner>,
+    socket: Arc<SocketCell>,
     /// Its entry, once it has waited.
     number: Option<u64>,
 }
 
 impl Gone {
-    pub(crate) const fn new(socket: Arc<SocketInner>) -> Self {
+    pub(crate) const fn new(socket: Arc<SocketCell>) -> Self {
         Self { socket, number: None }
     }
 }

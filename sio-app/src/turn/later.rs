@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::guarded::guarded;
 use crate::turn::Leftover;
-use crate::turn::work::guarded;
 
 /// A body of this size may hold thousands of events.
 const LARGE: usize = 64 * 1024;

@@ -20,7 +20,7 @@ use sio_proto::server::network_of;
 
 use crate::lock::Mutex;
 use crate::options::Options;
-use crate::user::socket::SocketInner;
+use crate::turn::socket::SocketCell;
 
 /// How much may wait for one of those that are counted.
 #[derive(Clone, Copy, Debug)]
@@ -141,7 +141,7 @@ struct Deciding {
     /// Whose turn has not come, in order. These are sockets that the shard knows, so their number
     /// is bounded by
     /// [`Config::max_namespaces_per_session`](crate::Config::max_namespaces_per_session).
-    queue: VecDeque<Arc<SocketInner>>,
+    queue: VecDeque<Arc<SocketCell>>,
 }
 
 impl Load {
@@ -205,7 +205,7 @@ impl Load {
 
     /// A CONNECT needs the middleware of its namespace. False if it has to wait for others of its
     /// session; it is given out by [`Load::decided`] then.
-    pub(crate) fn may_decide(&self, socket: &Arc<SocketInner>) -> bool {
+    pub(crate) fn may_decide(&self, socket: &Arc<SocketCell>) -> bool {
         let mut deciding = self.deciding.lock();
         let free = deciding.running < self.whole.max_deciding && deciding.queue.is_empty();
         if free {
@@ -217,7 +217,7 @@ impl Load {
     }
 
     /// A middleware has decided. The next one's turn has come.
-    pub(crate) fn decided(&self) -> Option<Arc<SocketInner>> {
+    pub(crate) fn decided(&self) -> Option<Arc<SocketCell>> {
         let mut deciding = self.deciding.lock();
         let next = deciding.queue.pop_front();
         if next.is_none() {
@@ -227,7 +227,7 @@ impl Load {
     }
 
     /// The socket has gone. True if its CONNECT was waiting for its turn.
-    pub(crate) fn withdraw(&self, socket: &Arc<SocketInner>) -> bool {
+    pub(crate) fn withdraw(&self, socket: &Arc<SocketCell>) -> bool {
         let withdrawn = {
             let mut deciding = self.deciding.lock();
             let at = deciding.queue.iter().position(|waits| Arc::ptr_eq(waits, socket));

@@ -19,6 +19,8 @@
 //! Everything a turn needs belongs to its thread and is used again: a turn on a connection that has
 //! been used before allocates nothing.
 
+pub(crate) mod ack_slot;
+pub(crate) mod application;
 pub(crate) mod directory;
 pub(crate) mod entry;
 pub(crate) mod gone;
@@ -27,9 +29,13 @@ pub(crate) mod later;
 pub(crate) mod load;
 pub(crate) mod mailbox;
 pub(crate) mod quota;
+pub(crate) mod refusal;
 pub(crate) mod shard;
+pub(crate) mod shards;
 pub(crate) mod sleep;
+pub(crate) mod socket;
 pub(crate) mod socket_id;
+pub(crate) mod table;
 pub(crate) mod work;
 
 use std::cell::{Cell, RefCell};
@@ -45,8 +51,9 @@ use sio_proto::{LinkId, Time};
 
 use crate::link::{Link, Progress};
 use crate::runtime::Runtime;
+use crate::trim::trim;
 use crate::turn::mailbox::Owner;
-use crate::turn::shard::{Batch, Note, ShardCell, trim};
+use crate::turn::shard::{Batch, Note, ShardCell};
 use crate::turn::work::Work;
 
 thread_local!(static TURN: Turn = const { Turn::new() });

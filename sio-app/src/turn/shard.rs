@@ -12,28 +12,30 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use sio_proto::server::{Command, Delivery, Forms, Garbled, Handshake, Outputs, Shard, Write};
+use sio_proto::server::{Command, Delivery, Forms, Garbled, Handshake, Outputs, Shard, Stranger, Write};
 use sio_proto::{Config, LinkId, SessionKey, SocketKey, Time};
 
+use crate::guarded::guarded;
 use crate::link::{Claim, Item, Link, Pen, Progress};
 use crate::lock::Mutex;
 use crate::rated::Warnings;
 use crate::runtime::Runtime;
+use crate::trim::trim;
+use crate::turn::application::{Application, EngineNews};
 use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
 use crate::turn::sleep::Sleeps;
+use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
-use crate::turn::work::{Work, guarded};
-use crate::turn::{Turn, Unwritten};
-use crate::user::io::Inner;
-use crate::user::socket::SocketInner;
+use crate::turn::work::Work;
+use crate::turn::{self, Turn, Unwritten};
 
 /// How many links one flush serves before it lets go of the lock.
 const LINKS_PER_FLUSH: usize = 64;
 
 pub(crate) struct ShardCell {
-    /// The whole it is part of.
-    pub(crate) io: Weak<Inner>,
+    /// Whose it is.
+    pub(crate) application: Weak<dyn Application>,
     pub(crate) runtime: Runtime,
     pub(crate) config: Arc<Config>,
     /// What waits on the whole.
@@ -50,7 +52,7 @@ pub(crate) struct ShardCell {
 pub(crate) struct State {
     pub(crate) shard: Shard,
     pub(crate) links: Links,
-    sockets: Vec<Option<Arc<SocketInner>>>,
+    sockets: Vec<Option<Arc<SocketCell>>>,
     /// What waits for each session that has sockets, by its slot.
     loads: Vec<Option<(SessionKey, Weak<Load>)>>,
     pub(crate) packets_out: u64,
@@ -97,7 +99,7 @@ struct Verdicts {
 
 impl ShardCell {
     pub(crate) fn new(
-        io: Weak<Inner>,
+        application: Weak<dyn Application>,
         runtime: Runtime,
         shard: Shard,
         loads: Arc<Loads>,
@@ -118,7 +120,7 @@ impl ShardCell {
             timer: None,
         };
         Self {
-            io,
+            application,
             runtime,
             config,
             loads,
@@ -143,6 +145,28 @@ impl ShardCell {
         self.warnings.slow.say((self.runtime.now)(), || {
             let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(namespace, event, millis, "a handler kept its thread, and others waited");
+        });
+    }
+
+    /// A request was refused for where it comes from. Whoever has just set the server up wants to
+    /// know which setting would let it in.
+    pub(crate) fn warn_of_stranger(&self, stranger: &Stranger) {
+        let (origin, host) = (stranger.origin.as_deref(), stranger.host.as_deref());
+        self.warnings.strangers.say((self.runtime.now)(), || {
+            tracing::warn!(
+                origin = origin.unwrap_or("(none)"),
+                host = host.unwrap_or("(none)"),
+                setting = stranger.why.setting(),
+                why = stranger.why.explain(),
+                "request refused for where it comes from"
+            );
+        });
+    }
+
+    /// Ends a raw session.
+    pub(crate) fn close_engine(self: &Arc<Self>, session: SessionKey) {
+        turn::act(self.runtime, |turn| {
+            self.input(turn, |state, now, out| state.shard.close_engine(now, session, out));
         });
     }
 
@@ -220,8 +244,8 @@ impl ShardCell {
             self.tell(note);
         }
         turn.touch(self);
-        if emptied && let Some(io) = self.io.upgrade() {
-            io.shard_emptied();
+        if emptied && let Some(application) = self.application.upgrade() {
+            application.shard_emptied();
         }
         if let Some(timer) = wake {
             timer.wake();
@@ -330,7 +354,7 @@ impl ShardCell {
                 form,
             } => {
                 let load = state.load(session, &handshake, &self.loads);
-                let inner = SocketInner::new(
+                let inner = SocketCell::new(
                     Arc::clone(self),
                     load,
                     socket,
@@ -380,12 +404,14 @@ impl ShardCell {
                 turn.note(Note::Garbled(socket, codec, garbled));
             }
             Delivery::EngineOpen { session, handshake } => {
-                turn.add(Work::EngineOpen(Arc::clone(self), session, handshake));
+                turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Opened(handshake)));
             }
             Delivery::EngineMessage { session, message } => {
-                turn.add(Work::EngineMessage(Arc::clone(self), session, message));
+                turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Message(message)));
             }
-            Delivery::EngineClose { session, reason } => turn.add(Work::EngineClose(Arc::clone(self), session, reason)),
+            Delivery::EngineClose { session, reason } => {
+                turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Closed(reason)));
+            }
             Delivery::Stranger(stranger) => turn.add(Work::Stranger(Arc::clone(self), stranger)),
             _ => debug_assert!(false, "every delivery is known here"),
         }
@@ -488,7 +514,7 @@ impl State {
         self.latest
     }
 
-    fn socket(&self, key: SocketKey) -> Option<&Arc<SocketInner>> {
+    fn socket(&self, key: SocketKey) -> Option<&Arc<SocketCell>> {
         self.sockets
             .get(key.slot())?
             .as_ref()
@@ -513,12 +539,12 @@ impl State {
     }
 
     /// The handle of a socket.
-    pub(crate) fn find(&self, key: SocketKey) -> Option<Arc<SocketInner>> {
+    pub(crate) fn find(&self, key: SocketKey) -> Option<Arc<SocketCell>> {
         self.socket(key).cloned()
     }
 
     /// Takes a socket out of the table, if it is still there.
-    pub(crate) fn forget(&mut self, key: SocketKey) -> Option<Arc<SocketInner>> {
+    pub(crate) fn forget(&mut self, key: SocketKey) -> Option<Arc<SocketCell>> {
         let forgotten = self.sockets.get_mut(key.slot())?.take_if(|socket| socket.key == key);
         while let Some(None) = self.sockets.last() {
             self.sockets.pop();
@@ -587,15 +613,6 @@ impl Links {
             }
             trim(&mut self.slots);
         }
-    }
-}
-
-/// Gives back what a crowd has left of a list that has become much shorter: constant work for each
-/// that went.
-pub(crate) fn trim<T>(list: &mut Vec<T>) {
-    let room = list.capacity();
-    if room > 1024 && list.len() < room / 4 {
-        list.shrink_to(2 * list.len());
     }
 }
 

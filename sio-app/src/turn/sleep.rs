@@ -18,8 +18,9 @@ use crate::turn::shard::ShardCell;
 /// A wait for a point in time: what [`Io::sleep`](crate::Io::sleep) and
 /// [`Socket::sleep`](crate::Socket::sleep) give.
 ///
-/// It counts from the moment it was made. Dropping it ends the wait. It is also over when its
-/// server is ([`Io::clear`](crate::Io::clear)), because nobody would wake it after that.
+/// It counts from the moment it was made. Dropping it ends the wait. It also ends when its server
+/// has come to its end ([`Driver::clear`](crate::adapter::Driver::clear)): nobody would wake it
+/// after that.
 #[must_use = "await this to sleep"]
 pub struct Sleep {
     cell: Arc<ShardCell>,
@@ -133,6 +134,7 @@ impl Sleeps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::Driver;
     use crate::tests::{Counted, Driven, now, run_tasks, server, set_now, text};
     use crate::{Io, Socket};
     use std::time::Duration;
@@ -140,14 +142,14 @@ mod tests {
     /// Lets time pass as an adapter's deadline task does: it comes when it was asked to.
     fn advance(io: &Io, millis: u64) {
         let end = now() + millis * 1000;
-        while let Some(next) = io
+        while let Some(next) = Driver::new(io)
             .handle_timeout(0, Waker::noop())
             .filter(|next| next.as_micros() <= end)
         {
             set_now(next.as_micros());
         }
         set_now(end);
-        io.handle_timeout(0, Waker::noop());
+        Driver::new(io).handle_timeout(0, Waker::noop());
         run_tasks();
     }
 
@@ -176,7 +178,7 @@ mod tests {
         let (timer, sleeper) = (Counted::default(), Counted::default());
         let (timer_waker, sleeper_waker) = (timer.waker(), sleeper.waker());
         let io = server(1);
-        assert_eq!(io.handle_timeout(0, &timer_waker), None);
+        assert_eq!(Driver::new(&io).handle_timeout(0, &timer_waker), None);
         let start = Time::from_micros(now());
         let poll = |sleep: &mut Sleep| Pin::new(sleep).poll(&mut Context::from_waker(&sleeper_waker));
 
@@ -186,22 +188,25 @@ mod tests {
         let mut longer = io.sleep(Duration::from_secs(10));
         assert!(poll(&mut longer).is_pending());
         assert_eq!(timer.take(), 0, "it comes early enough");
-        assert_eq!(io.handle_timeout(0, &timer_waker), Some(start + Duration::from_secs(9)));
+        assert_eq!(
+            Driver::new(&io).handle_timeout(0, &timer_waker),
+            Some(start + Duration::from_secs(9))
+        );
         drop(long);
         assert_eq!(
-            io.handle_timeout(0, &timer_waker),
+            Driver::new(&io).handle_timeout(0, &timer_waker),
             Some(start + Duration::from_secs(10))
         );
 
         set_now((start + Duration::from_secs(10)).as_micros());
-        assert_eq!(io.handle_timeout(0, &timer_waker), None);
+        assert_eq!(Driver::new(&io).handle_timeout(0, &timer_waker), None);
         assert_eq!(sleeper.take(), 1);
         assert!(poll(&mut longer).is_ready());
 
         // The end of the server is the end of all sleeps.
         let mut last = io.sleep(Duration::from_secs(1));
         assert!(poll(&mut last).is_pending());
-        io.clear();
+        Driver::new(&io).clear();
         assert_eq!(sleeper.take(), 1);
         assert!(poll(&mut last).is_ready());
         assert!(poll(&mut io.sleep(Duration::from_secs(1))).is_ready());

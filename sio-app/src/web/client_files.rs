@@ -428,7 +428,9 @@ mod tests {
     /// has read the request.
     #[test]
     fn files_come_before_the_application() {
-        use crate::{Config, Exchanged, Io, Options, Peer};
+        use crate::adapter::Driver;
+        use crate::adapter::Exchanged;
+        use crate::{Config, Io, Options, Peer};
         use sio_proto::server;
         let folder = Folder::with(&[("socket.io.js", "client")]);
         let options = Options::default()
@@ -442,14 +444,14 @@ mod tests {
             ("/", "application"),
         ] {
             let request = request("GET", target, "");
-            let exchanged = io.exchange(request.clone(), Peer::default(), || None);
+            let exchanged = Driver::new(&io).exchange(request.clone(), Peer::default(), || None);
             assert_eq!(
                 matches!(exchanged, Exchanged::Ours(_)),
                 expected == "client",
                 "{target}"
             );
             let mut answer =
-                io.0.answer(&server::Request::new(&io.0.config, request, Peer::default()))
+                io.0.answer(&server::Request::new(io.0.config(), request, Peer::default()))
                     .0;
             assert_eq!(answer.take_body(&mut BytesMut::new()), expected, "{target}");
         }

@@ -11,7 +11,7 @@ fn with(options: Options) -> Io {
 }
 
 fn counts(io: &Io) -> (usize, usize) {
-    let Count { events, bytes } = &io.0.cells[0].loads().count;
+    let Count { events, bytes } = &io.0.shards.cells[0].loads().count;
     (events.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
 }
 
@@ -131,7 +131,7 @@ fn an_address_keeps_its_debts_when_its_sessions_end() {
         (140, 0),
         "so many fit into 4,000 bytes, and one more"
     );
-    assert_eq!(io.0.cells[0].loads().addresses(), 2);
+    assert_eq!(io.0.shards.cells[0].loads().addresses(), 2);
 }
 
 /// Hardening A10.
@@ -156,7 +156,7 @@ fn the_whole_is_bounded_and_empty_again_afterwards() {
     while run_tasks() > 0 {}
     drop(clients);
     run_tasks();
-    assert_eq!((counts(&io), io.0.cells[0].loads().addresses()), ((0, 0), 0));
+    assert_eq!((counts(&io), io.0.shards.cells[0].loads().addresses()), ((0, 0), 0));
 }
 
 /// Hardening A10.

@@ -11,8 +11,7 @@ use sio_proto::server::network_of;
 
 use crate::link::Link;
 use crate::options::Options;
-use crate::turn::shard::trim;
-use crate::user::metrics::Metrics;
+use crate::trim::trim;
 
 /// So many bytes of what is being received are not counted.
 pub(crate) const UNCOUNTED: usize = 4 * 1024;
@@ -171,13 +170,11 @@ impl Connections {
         self.count
     }
 
-    pub(crate) const fn count_into(&self, metrics: &mut Metrics) {
-        metrics.connections = self.count;
-        metrics.connections_total = self.total;
-        [
-            metrics.connections_refused_total,
-            metrics.connections_refused_by_address_total,
-        ] = self.refused;
+    /// How many have been taken, and how many were not: because there were
+    /// [`Options::max_connections`], and because there were
+    /// [`Options::max_connections_per_address`].
+    pub(crate) const fn totals(&self) -> (u64, [u64; 2]) {
+        (self.total, self.refused)
     }
 
     /// Those that are still there.
@@ -287,11 +284,7 @@ mod tests {
             connections.leave(slot);
         }
         assert_eq!((connections.count(), connections.by_address.len()), (0, 0));
-        let mut metrics = Metrics::default();
-        connections.count_into(&mut metrics);
-        assert_eq!((metrics.connections, metrics.connections_total), (0, 5));
-        assert_eq!(metrics.connections_refused_total, 1);
-        assert_eq!(metrics.connections_refused_by_address_total, 1);
+        assert_eq!(connections.totals(), (5, [1, 1]));
 
         let none = Options::default().max_connections_per_address(0);
         assert_eq!(connections.enter(&link, peer("::1"), &none), Err(Excess::Address));
