@@ -1,5 +1,5 @@
-//! Tasks beside the connections, which watch the time: one per shard for its deadlines, and one for
-//! what is only roughly on time.
+//! The tasks that watch the time: one for the deadlines of each shard, and one for checks that need
+//! not be exact.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::host::driver::Driver;
 
-/// How often connections that take too long are looked for.
+/// How often the server looks for connections that take too long.
 const SWEEP: Duration = Duration::from_secs(1);
 
 impl Driver {
@@ -47,7 +47,7 @@ impl Driver {
     }
 }
 
-/// Whether the first comes before the second does.
+/// Returns true if the first future is ready before the second.
 async fn comes_before<S: Future>(mut first: Pin<&mut impl Future<Output = ()>>, mut late: Pin<&mut S>) -> bool {
     poll_fn(|cx| match first.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(true),

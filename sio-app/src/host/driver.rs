@@ -92,18 +92,18 @@ impl Driver {
 
 /// Requests that another HTTP server has read.
 impl Driver {
-    /// Whether a request with this target may be Socket.IO's: a quick look, for which it need not
-    /// be taken apart.
+    /// Whether a request with this target may be for Socket.IO. This is a quick check that does not
+    /// parse the target.
     #[must_use]
     pub fn concerns(&self, target: &str) -> bool {
         self.0.0.shards.router.concerns(target)
     }
 
-    /// Takes up a request that another HTTP server has read. Its body comes later
-    /// ([`Exchange::body`]); the one in `head` is not looked at.
+    /// Takes up a request that another HTTP server has read. The body comes later
+    /// ([`Exchange::body`]); a body in `head` is ignored.
     ///
-    /// `extension` is called for requests that may open a session: what it returns is kept with
-    /// that session, [`Socket::extension`](crate::Socket::extension) finds it.
+    /// `extension` is called for requests that may open a session. The session keeps the returned
+    /// value, and [`Socket::extension`](crate::Socket::extension) finds it.
     #[must_use]
     pub fn exchange(
         &self,
@@ -121,8 +121,8 @@ impl Driver {
         Exchange::new(&self.0, request).map_or(Exchanged::Full, Exchanged::Ours)
     }
 
-    /// Takes up any request: what is not Socket.IO's is answered by [`Io::on_request`]. `None` if
-    /// there are as many connections as may be.
+    /// Takes up any request. The function of [`Io::on_request`] answers requests that are not for
+    /// Socket.IO. Returns `None` if a limit of connections is reached.
     #[must_use]
     pub fn take_up(&self, head: http::Request, peer: Peer, extension: Option<Extension>) -> Option<Exchange> {
         let mut request = Request::new(self.0.0.config(), head, peer);

@@ -123,7 +123,7 @@ impl Shards {
         cell.ask(|state| state.find(state.shard.find(id)?))
     }
 
-    /// The shards that may have sockets that the target means, at the time of the call.
+    /// Returns the shards that may have sockets in the target, at the time of the call.
     pub(crate) fn of_target(&self, target: &Target) -> impl Iterator<Item = &Arc<ShardCell>> + Clone + use<'_> {
         let shards = Bits::of(target, &self.directory, &self.router);
         let cells = self.cells.iter().enumerate();
