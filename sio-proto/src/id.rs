@@ -9,9 +9,9 @@
 //! ```
 //! The address (shard and slab slot) is mixed with a keyed hash of the random part. The tag is the
 //! rest of this hash. This has three effects. A lookup is one index and one comparison. There is no
-//! map from ids to sessions that a peer could grow or probe. A text that no server with this key has
-//! written is recognised without looking into any shard. A peer that knows many ids learns nothing
-//! about the random part of another id, because each random part is drawn on its own.
+//! map from ids to sessions that a peer could grow or probe. A text that no server with this key
+//! has written is recognised without looking into any shard. A peer that knows many ids learns
+//! nothing about the random part of another id, because each random part is drawn on its own.
 //!
 //! Invariants:
 //! - A [`SessionId`] is written on the connections of its own session and nowhere else. It has no

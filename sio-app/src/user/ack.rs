@@ -5,20 +5,19 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sio_proto::server;
-use sio_proto::socket::Args;
 
-use crate::args::{ArgsError, detached, from_args};
+use crate::args::{ArgsError, from_args};
 use crate::error::EmitError;
-use crate::lock::Mutex;
+use crate::turn::ack_slot::AckSlot;
+use crate::turn::call::Question;
 use crate::turn::guest::Guest;
-use crate::user::handler::Question;
+use crate::turn::socket::SocketCell;
 use crate::user::message;
-use crate::user::socket::SocketInner;
 
 /// The means to acknowledge one event of a client.
 ///
@@ -34,7 +33,7 @@ struct Wanted {
 }
 
 impl Ack {
-    pub(crate) fn new(socket: &Arc<SocketInner>, question: Option<Question>) -> Self {
+    pub(crate) fn new(socket: &Arc<SocketCell>, question: Option<Question>) -> Self {
         Self(question.map(|question| Wanted {
             question,
             guest: socket.guest(0),
@@ -99,50 +98,10 @@ pub struct AckFuture<T> {
 enum State {
     Failed(Option<EmitError>),
     Waiting {
-        socket: Arc<SocketInner>,
+        socket: Arc<SocketCell>,
         id: u64,
         slot: Arc<AckSlot>,
     },
-}
-
-/// Where the answer is put.
-#[derive(Default)]
-pub(crate) struct AckSlot(Mutex<Slot>);
-
-#[derive(Default)]
-struct Slot {
-    result: Option<Result<Args, server::AckError>>,
-    waker: Option<Waker>,
-}
-
-impl AckSlot {
-    pub(crate) fn fill(&self, result: Result<Args, server::AckError>) {
-        let waker = {
-            let mut slot = self.0.lock();
-            // Nobody may come for it for long.
-            let result = if slot.waker.is_some() {
-                result
-            } else {
-                result.map(detached)
-            };
-            slot.result.get_or_insert(result);
-            slot.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
-impl AckSlot {
-    /// The answer; if it is not there, `waker` is woken by it.
-    fn take_or_wait(&self, waker: Waker) -> Option<Result<Args, server::AckError>> {
-        let (result, _old) = {
-            let mut slot = self.0.lock();
-            (slot.result.take(), slot.waker.replace(waker))
-        };
-        result
-    }
 }
 
 impl<T> AckFuture<T> {
@@ -153,7 +112,7 @@ impl<T> AckFuture<T> {
         }
     }
 
-    pub(crate) const fn waiting(socket: Arc<SocketInner>, id: u64, slot: Arc<AckSlot>) -> Self {
+    pub(crate) const fn waiting(socket: Arc<SocketCell>, id: u64, slot: Arc<AckSlot>) -> Self {
         Self {
             state: State::Waiting { socket, id, slot },
             answer: PhantomData,

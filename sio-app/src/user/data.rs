@@ -3,10 +3,8 @@
 use std::any::{Any, TypeId};
 use std::sync::Arc;
 
+use crate::turn::socket::Kept;
 use crate::user::socket::Socket;
-
-/// A value that is kept with a socket.
-pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
 
 fn of_type<T: 'static>(value: &Kept) -> bool {
     (**value).type_id() == TypeId::of::<T>()

@@ -111,21 +111,20 @@ mod outcome;
 mod parameters;
 mod words;
 
-pub use call::Call;
+pub use crate::turn::call::Call;
 pub use extract::{Auth, AuthError, Extract, Needs, NoState, State};
 pub use outcome::{Decision, Outcome, Reply, Returns};
 pub use parameters::{
     BehindArgs, ConnectParameters, EndParameters, EndPart, EventParameters, FromArgs, Function, Last, Middle,
 };
 
-pub(crate) use call::{Failure, HandlerFuture, NotCalled, Owed, Question, Started};
-pub(crate) use extract::States;
-pub(crate) use outcome::{Free, StartedMiddleware};
 pub(crate) use words::Told;
 
 use std::error::Error;
 
-use crate::user::middleware::Refusal;
+use crate::turn::call::{Failure, NotCalled, Started, StartedMiddleware};
+use crate::turn::refusal::Refusal;
+use outcome::Free;
 
 /// What a handler can return in which several kinds of errors may happen: `?` takes any of them. To
 /// say what the client reads of one, make it a [`Refusal`](crate::Refusal):

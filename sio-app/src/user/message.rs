@@ -12,11 +12,12 @@ use sio_proto::socket::{Args, is_reserved_event};
 
 use crate::args::{RawArgs, to_args};
 use crate::error::EmitError;
+use crate::guarded::guarded;
 use crate::runtime::Runtime;
 use crate::turn;
-use crate::turn::work::guarded;
-use crate::user::registry::OutgoingFn;
-use crate::user::socket::{Socket, SocketInner};
+use crate::turn::socket::SocketCell;
+use crate::turn::table::OutgoingFn;
+use crate::user::socket::Socket;
 
 /// Size of the pieces that messages are written into. A message that waits for a slow client keeps
 /// its piece alive, so they are small; larger messages get pieces of their own.
@@ -62,18 +63,17 @@ impl Draft {
     }
 
     /// Shows it to those who see what is sent. They are the user's code: no lock is held.
-    pub(crate) fn show(&self, watchers: &[OutgoingFn], to: Option<&Socket>) {
+    pub(crate) fn show(&self, watchers: &[OutgoingFn], to: Option<&Arc<SocketCell>>) {
         thread_local!(static SHOWING: Cell<bool> = const { Cell::new(false) });
-        if SHOWING.replace(true) {
+        if watchers.is_empty() || SHOWING.replace(true) {
             return;
         }
         let args = RawArgs(self.args.clone());
         for watcher in watchers {
             if let Err(panic) = guarded(|| watcher(to, &self.name, &args))
-                && let Some(socket) = to
-                && let Some(io) = socket.0.io()
+                && let Some(application) = to.and_then(|socket| socket.application())
             {
-                io.report(to, &self.name, &panic);
+                application.report(to, &self.name, &panic);
             }
         }
         SHOWING.set(false);
@@ -115,7 +115,7 @@ impl Draft {
 
 /// Sends an event to one socket.
 pub(crate) fn send_event<A: Serialize + ?Sized>(
-    socket: &Arc<SocketInner>,
+    socket: &Arc<SocketCell>,
     name: &str,
     args: &A,
     ack: Option<AckRequest>,
@@ -129,7 +129,7 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
         if let Some(table) = socket.table()
             && !table.outgoing.is_empty()
         {
-            draft.show(&table.outgoing, Some(&Socket(Arc::clone(socket))));
+            draft.show(&table.outgoing, Some(socket));
         }
         let len = draft.len();
         let message = draft.message(
@@ -142,7 +142,7 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
 }
 
 /// Sends an acknowledgement to one socket.
-pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketInner, id: u64, args: &A) -> Result<(), EmitError> {
+pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketCell, id: u64, args: &A) -> Result<(), EmitError> {
     with_scratch(|scratch| {
         let args = to_args(args, scratch)?;
         let len = args.bytes();
@@ -156,8 +156,9 @@ pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketInner, id: u64, arg
     })
 }
 
-/// The same for a client that may have gone; what is wrong with the arguments is reported.
-pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketInner>, id: u64, args: &A) {
+/// Sends an acknowledgement to a client that may have gone. What is wrong with the arguments is
+/// reported.
+pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketCell>, id: u64, args: &A) {
     if let Err(error) = send_ack(socket, id, args)
         && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
     {
@@ -169,7 +170,7 @@ pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketInner
 /// else at once.
 #[inline(always)]
 fn send(
-    socket: &SocketInner,
+    socket: &SocketCell,
     mut message: Message,
     len: usize,
     ack: Option<AckRequest>,

@@ -9,12 +9,15 @@ use serde::Serialize;
 
 use crate::args::{Data, RawArgs};
 use crate::error::{HandlerError, RegisterError};
+use crate::turn::call::Owed;
+use crate::turn::incoming::Incoming;
+use crate::turn::refusal::Refusal;
+use crate::turn::socket::SocketCell;
+use crate::turn::table::{AnswerFn, AnyFn, FilterFn, OutgoingFn, Table};
 use crate::user::emitter::Emitter;
 use crate::user::handler::{ConnectHandler, DisconnectHandler, EventHandler, Middleware};
-use crate::user::incoming::Incoming;
 use crate::user::io::Inner;
-use crate::user::middleware::Refusal;
-use crate::user::registry::{AnswerFn, Behaviour, FilterFn, Table};
+use crate::user::registry::Behaviour;
 use crate::user::socket::Socket;
 
 /// A namespace: what happens to those who connect to it.
@@ -134,12 +137,12 @@ impl Namespace {
     /// Sees every event, before filters and its own handlers do, and before others that see every
     /// event if they were registered later. Acknowledgements are no events.
     pub fn on_any(&self, handler: impl Fn(&Socket, &str, &RawArgs) + Send + Sync + 'static) -> Self {
-        self.change(|table| table.any.push(Arc::new(handler)))
+        self.change(|table| table.any.push(seeing(handler)))
     }
 
     /// Sees every event, before all others that do.
     pub fn prepend_any(&self, handler: impl Fn(&Socket, &str, &RawArgs) + Send + Sync + 'static) -> Self {
-        self.change(|table| table.any.insert(0, Arc::new(handler)))
+        self.change(|table| table.any.insert(0, seeing(handler)))
     }
 
     /// Takes away all that sees every event, for sockets that connect later.
@@ -162,7 +165,7 @@ impl Namespace {
     /// ```
     pub fn on_any_outgoing(&self, handler: impl Fn(Option<&Socket>, &str, &RawArgs) + Send + Sync + 'static) -> Self {
         self.io.namespaces.set_watched();
-        self.change(|table| table.outgoing.push(Arc::new(handler)))
+        self.change(|table| table.outgoing.push(seeing_outgoing(handler)))
     }
 
     /// Sees every event that is sent, before all others that do.
@@ -171,7 +174,7 @@ impl Namespace {
         handler: impl Fn(Option<&Socket>, &str, &RawArgs) + Send + Sync + 'static,
     ) -> Self {
         self.io.namespaces.set_watched();
-        self.change(|table| table.outgoing.insert(0, Arc::new(handler)))
+        self.change(|table| table.outgoing.insert(0, seeing_outgoing(handler)))
     }
 
     /// Takes away all that sees every event that is sent.
@@ -198,7 +201,9 @@ impl Namespace {
         &self,
         filter: impl Fn(&Socket, &mut Incoming) -> Result<(), E> + Send + Sync + 'static,
     ) -> Self {
-        let filter: FilterFn = Arc::new(move |socket, event| filter(socket, event).map_err(Into::into));
+        let filter: FilterFn = Arc::new(move |socket: &Arc<SocketCell>, event: &mut Incoming| {
+            filter(&Socket(Arc::clone(socket)), event).map_err(Into::into)
+        });
         self.change(|table| table.filters.push(filter))
     }
 
@@ -206,7 +211,13 @@ impl Namespace {
     /// [`Io::on_error`](crate::Io::on_error): the socket it was for, the event's name, and what.
     /// Arguments that do not fit are [`HandlerError::Args`].
     pub fn on_error(&self, tell: impl Fn(&Socket, &str, &HandlerError) + Send + Sync + 'static) -> Self {
-        self.change(|table| table.error = Some(Arc::new(tell)))
+        self.change(|table| {
+            table.error = Some(Arc::new(
+                move |socket: &Arc<SocketCell>, event: &str, error: &HandlerError| {
+                    tell(&Socket(Arc::clone(socket)), event, error);
+                },
+            ));
+        })
     }
 
     /// Says what a client hears as acknowledgement of an event that has gone wrong, in place of
@@ -226,7 +237,10 @@ impl Namespace {
         &self,
         answer: impl Fn(&Socket, &str, &HandlerError) -> A + Send + Sync + 'static,
     ) -> Self {
-        let answer: AnswerFn = Arc::new(move |socket, event, error, ack| ack.send(answer(socket, event, error)));
+        let answer: AnswerFn = Arc::new(move |event: &str, error: &HandlerError, owed: Owed| {
+            let socket = Socket(Arc::clone(&owed.socket));
+            owed.send(&answer(&socket, event, error));
+        });
         self.change(|table| table.answer = Some(answer))
     }
 
@@ -324,8 +338,8 @@ impl Namespace {
     /// or function. Asking makes no namespace.
     pub fn all(&self) -> Emitter {
         match &self.whom {
-            Whom::Named(name) => Emitter::new(&self.io, name.clone()),
-            Whom::Ruled(behaviour) => Emitter::to_many(&self.io, behaviour.names()),
+            Whom::Named(name) => Emitter::new(self.io.application(), name.clone()),
+            Whom::Ruled(behaviour) => Emitter::to_many(self.io.application(), behaviour.names()),
         }
     }
 
@@ -369,6 +383,19 @@ impl Namespace {
     pub fn sockets(&self) -> Vec<Socket> {
         self.all().sockets()
     }
+}
+
+fn seeing(handler: impl Fn(&Socket, &str, &RawArgs) + Send + Sync + 'static) -> AnyFn {
+    Arc::new(move |socket: &Arc<SocketCell>, event: &str, args: &RawArgs| {
+        handler(&Socket(Arc::clone(socket)), event, args);
+    })
+}
+
+fn seeing_outgoing(handler: impl Fn(Option<&Socket>, &str, &RawArgs) + Send + Sync + 'static) -> OutgoingFn {
+    Arc::new(move |to: Option<&Arc<SocketCell>>, event: &str, args: &RawArgs| {
+        let socket = to.map(|socket| Socket(Arc::clone(socket)));
+        handler(socket.as_ref(), event, args);
+    })
 }
 
 impl fmt::Debug for Namespace {

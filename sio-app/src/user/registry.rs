@@ -13,21 +13,18 @@
 //! Handlers are the user's: none is called or dropped under a lock of this file.
 
 use std::any::{TypeId, type_name};
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytestring::ByteString;
 use parking_lot::RwLock;
 
-use crate::args::RawArgs;
-use crate::error::{HandlerError, RegisterError};
+use crate::error::RegisterError;
 use crate::lock::Mutex;
-use crate::user::ack::Ack;
-use crate::user::handler::{Call, Needs, NotCalled, Started, StartedMiddleware, States};
-use crate::user::incoming::Incoming;
-use crate::user::middleware::Refusal;
+use crate::turn::states::States;
+use crate::turn::table::{Names, OutgoingFn, Table};
+use crate::user::handler::Needs;
 use crate::user::socket::Socket;
 
 /// Handlers of one namespace, or of all namespaces of a rule. The table is replaced as a whole, so
@@ -53,116 +50,7 @@ struct Layered {
     whole: Arc<Table>,
 }
 
-/// What happens to the sockets of a namespace.
-#[derive(Clone, Default)]
-pub(crate) struct Table {
-    pub(crate) events: HashMap<Box<str>, Handlers, BuildHasherDefault<NameHasher>>,
-    pub(crate) any: Vec<AnyFn>,
-    pub(crate) outgoing: Vec<OutgoingFn>,
-    pub(crate) filters: Vec<FilterFn>,
-    pub(crate) connect: Vec<SocketFn>,
-    pub(crate) disconnecting: Vec<SocketFn>,
-    pub(crate) disconnect: Vec<SocketFn>,
-    pub(crate) middleware: Vec<MiddlewareFn>,
-    pub(crate) error: Option<ErrorFn>,
-    pub(crate) answer: Option<AnswerFn>,
-    pub(crate) one_at_a_time: bool,
-    pub(crate) states: Arc<States>,
-    /// Where the names of a rule's namespaces are counted.
-    pub(crate) names: Option<Arc<Names>>,
-}
-
-/// The handlers of one event, in the order in which they were registered. Nearly always there is
-/// one.
-#[derive(Clone)]
-pub(crate) struct Handlers {
-    pub(crate) first: EventFn,
-    pub(crate) more: Vec<EventFn>,
-}
-
-/// Hashes event names (FNV-1a). The names in the table are the application's own, so nobody can
-/// make them collide.
-#[derive(Clone)]
-pub(crate) struct NameHasher(u64);
-
-impl Default for NameHasher {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for NameHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-pub(crate) type EventFn = Arc<dyn Fn(Call<'_>) -> Started + Send + Sync>;
-pub(crate) type AnyFn = Arc<dyn Fn(&Socket, &str, &RawArgs) + Send + Sync>;
-pub(crate) type OutgoingFn = Arc<dyn Fn(Option<&Socket>, &str, &RawArgs) + Send + Sync>;
-pub(crate) type FilterFn = Arc<dyn Fn(&Socket, &mut Incoming) -> Result<(), Refusal> + Send + Sync>;
-pub(crate) type SocketFn = Arc<dyn Fn(&Call<'_>) -> Started + Send + Sync>;
-pub(crate) type MiddlewareFn = Arc<dyn Fn(&Call<'_>) -> Result<StartedMiddleware, NotCalled> + Send + Sync>;
 pub(crate) type RuleFn = Arc<dyn Fn(&str, &Socket) -> bool + Send + Sync>;
-pub(crate) type ErrorFn = Arc<dyn Fn(&Socket, &str, &HandlerError) + Send + Sync>;
-pub(crate) type AnswerFn = Arc<dyn Fn(&Socket, &str, &HandlerError, Ack) + Send + Sync>;
-
-impl Table {
-    /// Whether the name of an event is the application's, or one of those that
-    /// [`Io::on_error`](crate::Io::on_error) gives to what is no event.
-    pub(crate) fn knows(&self, event: &str) -> bool {
-        self.events.contains_key(event) || matches!(event, "connect" | "disconnecting" | "disconnect" | "ack" | "join")
-    }
-
-    /// One more handler of an event, behind the others.
-    pub(crate) fn add(&mut self, event: &str, handler: EventFn) {
-        match self.events.get_mut(event) {
-            Some(handlers) => handlers.more.push(handler),
-            None => {
-                let first = Handlers {
-                    first: handler,
-                    more: Vec::new(),
-                };
-                self.events.insert(event.into(), first);
-            }
-        }
-    }
-
-    /// This table with another over it. All middleware and all filters of both have to agree, those
-    /// of this one first: what is registered for one name does not switch off the decision of the
-    /// rule that covers the name. Of everything else the other's take the place of this one's.
-    fn with_over(&self, above: &Self) -> Self {
-        let mut whole = self.clone();
-        let events = above.events.iter();
-        whole
-            .events
-            .extend(events.map(|(name, handler)| (name.clone(), handler.clone())));
-        whole.middleware.extend(above.middleware.iter().cloned());
-        whole.filters.extend(above.filters.iter().cloned());
-        take_place(&mut whole.any, &above.any);
-        take_place(&mut whole.outgoing, &above.outgoing);
-        take_place(&mut whole.connect, &above.connect);
-        take_place(&mut whole.disconnecting, &above.disconnecting);
-        take_place(&mut whole.disconnect, &above.disconnect);
-        whole.error = above.error.clone().or(whole.error);
-        whole.answer = above.answer.clone().or(whole.answer);
-        whole.one_at_a_time |= above.one_at_a_time;
-        whole
-    }
-}
-
-/// What was registered above counts, if there is some.
-fn take_place<T: Clone>(whole: &mut Vec<T>, above: &[T]) {
-    if !above.is_empty() {
-        *whole = above.to_vec();
-    }
-}
 
 impl Behaviour {
     fn of_name(rules_before: usize, states: Arc<States>) -> Self {
@@ -246,37 +134,6 @@ impl Behaviour {
         };
         let old = (self.put(Arc::new(table)), self.layered.lock().take());
         drop(old);
-    }
-}
-
-/// The namespaces of a rule that have members, by how many. Their names are chosen by clients, and
-/// each stays as long as it has members.
-#[derive(Debug, Default)]
-pub(crate) struct Names(Mutex<BTreeMap<ByteString, usize>>);
-
-impl Names {
-    /// A socket is in. Call it under the lock of the socket's shard, as the other one.
-    pub(crate) fn enter(&self, name: &ByteString) {
-        *self.0.lock().entry(name.clone()).or_default() += 1;
-    }
-
-    /// A socket is gone that was in.
-    pub(crate) fn leave(&self, name: &ByteString) {
-        let mut names = self.0.lock();
-        if let Some(members) = names.get_mut(name) {
-            *members -= 1;
-            if *members == 0 {
-                names.remove(name);
-            }
-        }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.0.lock().contains_key(name)
-    }
-
-    pub(crate) fn all(&self) -> Vec<ByteString> {
-        self.0.lock().keys().cloned().collect()
     }
 }
 
@@ -407,14 +264,16 @@ impl Namespaces {
     }
 
     /// Whether somebody has wanted to see what is sent.
-    #[inline]
-    pub(crate) fn is_watched(&self) -> bool {
+    fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Relaxed)
     }
 
     /// Who sees what is sent to the namespace of this name: those of the name, or else those of the
     /// rule in which it has members.
     pub(crate) fn watchers(&self, name: &str) -> Vec<OutgoingFn> {
+        if !self.is_watched() {
+            return Vec::new();
+        }
         let (named, rules) = {
             let registered = self.registered.read();
             (registered.named.get(name).cloned(), Arc::clone(&registered.rules))

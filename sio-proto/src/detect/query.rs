@@ -138,7 +138,7 @@ mod tests {
     }
 
     proptest! {
-        /// Item A15 of docs/hardening.md. The walk finds the same values as a search for each key.
+        /// Hardening A15. The walk finds the same values as a search for each key.
         #[test]
         fn one_walk_finds_what_searches_find(query in "(sid|s%69d|EIO|j|i|&|=|%|a|\\+){0,12}") {
             let target = alloc::format!("/?{query}");

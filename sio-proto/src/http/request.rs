@@ -317,7 +317,7 @@ mod tests {
         assert!(!format!("{request:?}").contains("secret"));
     }
 
-    /// Item A4 of docs/hardening.md.
+    /// Hardening A4.
     #[test]
     fn debug_shows_no_session_id_in_a_path() {
         for (path, shown) in [

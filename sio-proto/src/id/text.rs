@@ -290,7 +290,7 @@ mod tests {
         }
     }
 
-    /// Item A4 of docs/hardening.md.
+    /// Hardening A4.
     #[test]
     fn a_session_id_has_its_128_random_bits_and_shows_none() {
         let random: [u8; 16] = core::array::from_fn(|i| i as u8 * 17);
@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    /// Item A4 of docs/hardening.md.
+    /// Hardening A4.
     #[test]
     fn ids_of_neighbours_have_nothing_in_common() {
         let key = core::array::from_fn(|i| i as u8 * 11);

@@ -279,7 +279,7 @@ mod tests {
         }
     }
 
-    /// Item A3 of docs/hardening.md.
+    /// Hardening A3.
     #[test]
     fn no_attachment_is_named_twice() {
         let one = r#"{"_placeholder":true,"num":0}"#;

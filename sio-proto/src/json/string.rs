@@ -278,7 +278,7 @@ mod tests {
     }
 
     proptest! {
-        /// Item A3 of docs/hardening.md: the size of a text is known before it is written.
+        /// Hardening A3: the size of a text is known before it is written.
         #[test]
         fn lengths_are_known_before(text in "[\\x00-\\x23\\\\é€😀a\u{7f}\u{80}]{0,12}", any in any::<String>()) {
             for text in [text, any] {

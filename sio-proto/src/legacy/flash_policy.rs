@@ -1,8 +1,8 @@
 //! The Flash policy file. The Flash plugin asks for it before it opens a socket
 //! (docs/protocol/legacy-0.6.md §11, docs/protocol/legacy-0.9.md §9).
 //!
-//! The request is 23 bytes on a bare TCP connection, to the policy port or to the main port. It is not
-//! HTTP:
+//! The request is 23 bytes on a bare TCP connection, to the policy port or to the main port. It is
+//! not HTTP:
 //!
 //! ```text
 //! <policy-file-request/> 00

@@ -93,7 +93,7 @@ impl Exact {
 mod tests {
     use super::*;
 
-    /// Item B13 of docs/hardening.md: the bytes that are kept for a packet are bounded.
+    /// Hardening B13: the bytes that are kept for a packet are bounded.
     #[test]
     fn few_arguments_are_kept() {
         let mut exact = Exact::default();

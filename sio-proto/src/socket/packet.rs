@@ -273,7 +273,7 @@ mod tests {
         assert!(args.iter().eq(["1", r#"{"a":[2,3]}"#, r#""x,y""#]));
     }
 
-    /// Item A3 of docs/hardening.md.
+    /// Hardening A3.
     #[test]
     fn attachments_that_are_not_named_are_let_go() {
         let one = |number| alloc::format!("{{\"_placeholder\":true,\"num\":{number}}}");

@@ -4,11 +4,10 @@
 use std::any::{TypeId, type_name};
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::call::Call;
+use crate::turn::call::Call;
 use crate::user::io::Io;
 use crate::user::socket::Socket;
 
@@ -100,7 +99,7 @@ impl Extract for Io {
     type Error = &'static str;
 
     fn extract(call: &Call<'_>) -> Result<Self, Self::Error> {
-        call.socket.io().map(Self).ok_or("the server has ended")
+        call.socket().io().ok_or("the server has ended")
     }
 }
 
@@ -108,8 +107,7 @@ impl Extract for Io {
 /// is large or shared is given as an `Arc`.
 ///
 /// ```
-/// # use std::sync::Arc;
-/// # use std::sync::atomic::{AtomicU32, Ordering};
+/// # /// # use std::sync::atomic::{AtomicU32, Ordering};
 /// # use sio_app::{Ack, Io};
 /// use sio_app::handler::State;
 ///
@@ -216,26 +214,5 @@ impl<E: Extract> Extract for Result<E, E::Error> {
 
     fn extract(call: &Call<'_>) -> Result<Self, Self::Error> {
         Ok(E::extract(call))
-    }
-}
-
-/// The states that a server was given, by type. It is replaced as a whole, so that handlers find
-/// theirs without a lock.
-#[derive(Clone, Default)]
-pub(crate) struct States(Vec<(TypeId, Arc<dyn std::any::Any + Send + Sync>)>);
-
-impl States {
-    pub(crate) fn get<T: 'static>(&self) -> Option<&T> {
-        let (_, value) = self.0.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
-        value.downcast_ref()
-    }
-
-    pub(crate) fn has(&self, id: TypeId) -> bool {
-        self.0.iter().any(|(known, _)| *known == id)
-    }
-
-    /// These and one more.
-    pub(crate) fn and(&self, id: TypeId, value: Arc<dyn std::any::Any + Send + Sync>) -> Self {
-        Self(self.0.iter().cloned().chain([(id, value)]).collect())
     }
 }

@@ -2,13 +2,12 @@
 
 use std::fmt::Display;
 use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use serde::Serialize;
 
-use super::call::{Failure, HandlerFuture, Owed, Started};
-use crate::user::middleware::Refusal;
+use crate::turn::call::{Failure, HandlerFuture, Owed, Started, StartedMiddleware};
+use crate::turn::refusal::Refusal;
 
 /// What a handler may return that has no acknowledgement to give, or takes an
 /// [`Ack`](crate::Ack) and gives it by itself: nothing, or a `Result` of nothing.
@@ -138,13 +137,6 @@ fn poll_once(mut future: HandlerFuture) -> Started {
         Poll::Ready(result) => Started::Done(result),
         Poll::Pending => Started::Waiting(future),
     }
-}
-
-/// A middleware that has been started.
-#[doc(hidden)]
-pub enum StartedMiddleware {
-    Done(Result<(), Refusal>),
-    Waiting(Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>),
 }
 
 /// What a middleware returns: a `Result<(), E>` whose error becomes a [`Refusal`], or a future of

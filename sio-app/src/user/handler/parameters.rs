@@ -12,10 +12,10 @@
 use serde::de::DeserializeOwned;
 use sio_proto::server::Reason;
 
-use super::call::{Call, NotCalled};
 use super::extract::{Extract, Needs};
 use super::outcome::{Free, Owing};
 use crate::args::ArgsError;
+use crate::turn::call::{Call, NotCalled};
 use crate::user::ack::Ack;
 
 /// A function that takes these parameters, as a tuple.

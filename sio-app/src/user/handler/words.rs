@@ -10,51 +10,32 @@ use std::error::Error;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::args::ArgsError;
+use crate::turn::refusal::Refusal;
 use crate::user::handler::extract::AuthError;
-use crate::user::middleware::Refusal;
 
-/// What a client may read of an error.
-#[derive(Clone, Debug)]
-pub(crate) enum Words {
-    /// Nothing: it is an error of the application's own.
-    Internal,
-    /// This.
-    Said(Refusal),
-}
-
-/// What a client may read of an error of this type.
-pub(crate) fn words_of<E: 'static>(error: &E) -> Words {
+/// What a client may read of an error of this type. `None` for an error of the application's own.
+pub(crate) fn words_of<E: 'static>(error: &E) -> Option<Refusal> {
     let error: &dyn Any = error;
     let boxed = error.downcast_ref::<Box<dyn Error + Send + Sync>>();
     let refusal = error
         .downcast_ref::<Refusal>()
         .or_else(|| boxed?.downcast_ref::<Refusal>());
     if let Some(refusal) = refusal {
-        return Words::Said(refusal.clone());
+        return Some(refusal.clone());
     }
     let text = error.downcast_ref::<&'static str>().copied();
     let text = text.or_else(|| error.downcast_ref::<String>().map(String::as_str));
     match text {
-        Some(text) => Words::Said(text.into()),
-        None if error.is::<ArgsError>() => Words::misfit(),
-        None if error.is::<AuthError>() => Words::Said("auth does not fit".into()),
-        None => Words::Internal,
+        Some(text) => Some(text.into()),
+        None if error.is::<ArgsError>() => Some(misfit()),
+        None if error.is::<AuthError>() => Some("auth does not fit".into()),
+        None => None,
     }
 }
 
-impl Words {
-    /// The arguments are not what a handler asks for. What it asks for is not said.
-    pub(crate) fn misfit() -> Self {
-        Self::Said("arguments do not fit".into())
-    }
-
-    /// The same as a refusal.
-    pub(crate) fn into_refusal(self) -> Refusal {
-        match self {
-            Self::Internal => Refusal::internal(),
-            Self::Said(refusal) => refusal,
-        }
-    }
+/// The arguments are not what a handler asks for. What it asks for is not said.
+pub(crate) fn misfit() -> Refusal {
+    "arguments do not fit".into()
 }
 
 /// An error as an acknowledgement: `{ "error": message }`, with `data` if the refusal has some.

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use bytes::BytesMut;
 use bytestring::ByteString;
 use serde::Serialize;
 
 use crate::args::{ArgsError, RawArgs, to_args};
-use crate::user::message::with_scratch;
 
 /// An event that has come and that no handler has seen: what
 /// [`Namespace::filter`](crate::Namespace::filter) decides about.
@@ -45,7 +45,7 @@ impl Incoming {
     /// # Errors
     /// If they cannot be written as JSON.
     pub fn set_args<A: Serialize>(&mut self, args: A) -> Result<(), ArgsError> {
-        self.args = RawArgs(with_scratch(|scratch| to_args(&args, scratch))?);
+        self.args = RawArgs(to_args(&args, &mut BytesMut::new())?);
         Ok(())
     }
 }
