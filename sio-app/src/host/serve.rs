@@ -61,7 +61,7 @@ impl Serve {
     ///
     /// ```
     /// # async fn example(serve: sio_app::adapter::Serve) -> std::io::Result<()> {
-    /// let signal = async { std::future::pending().await }; // for example the end of the process, asked for by whoever started it
+    /// let signal = async { std::future::pending::<()>().await }; // for example the end of the process, asked for by whoever started it
     /// serve.with_graceful_shutdown(signal).await
     /// # }
     /// ```

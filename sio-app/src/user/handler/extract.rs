@@ -107,7 +107,8 @@ impl Extract for Io {
 /// is large or shared is given as an `Arc`.
 ///
 /// ```
-/// # /// # use std::sync::atomic::{AtomicU32, Ordering};
+/// # use std::sync::Arc;
+/// # use std::sync::atomic::{AtomicU32, Ordering};
 /// # use sio_app::{Ack, Io};
 /// use sio_app::handler::State;
 ///
