@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use sio_proto::SessionKey;
-use sio_proto::server::{EngineMessage, Handshake, Reason};
+use sio_proto::server::{Breach, EngineMessage, Handshake, Reason};
 
 use crate::error::EmitError;
 use crate::shard::ShardCell;
@@ -74,9 +74,9 @@ pub trait EngineHandler: Send + Sync + 'static {
         let _ = (socket, message);
     }
 
-    /// The session is closed.
-    fn close(&self, socket: &EngineSocket, reason: Reason) {
-        let _ = (socket, reason);
+    /// The session is closed; `breach` is the rule that its client has broken, if it has.
+    fn close(&self, socket: &EngineSocket, reason: Reason, breach: Option<&Breach>) {
+        let _ = (socket, reason, breach);
     }
 }
 

@@ -55,7 +55,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use serde::de::DeserializeOwned;
-use sio_proto::server::Reason;
+use sio_proto::server::{Breach, Reason};
 use sio_proto::socket::Args;
 
 use crate::ack::Ack;
@@ -241,16 +241,29 @@ pub trait ConnectHandler<M>: Send + std::marker::Sync + 'static {
     fn call(&self, socket: Socket) -> Started;
 }
 
-/// A function that is told of the end of a connection: `|socket: Socket, reason: Reason|`,
+/// How a connection has ended: what disconnect handlers are told.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct Ending {
+    pub(crate) reason: Reason,
+    pub(crate) breach: Option<Breach>,
+}
+
+/// A function that is told of the end of a connection:
+/// `|socket: Socket, reason: Reason, breach: Option<Breach>|`, `|socket: Socket, reason: Reason|`,
 /// `|socket: Socket|` or `||`, `async` or not.
+///
+/// The [`Reason`] is one of nine. The [`Breach`] says what stands behind it if the client has broken
+/// a rule: what ended the session, or else the first rule that was broken without costing the
+/// session. JavaScript has a `description` in this place.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot handle a disconnection",
     label = "not a disconnect handler",
-    note = "the shapes are `|socket: Socket, reason: Reason|`, `|socket: Socket|` and `||`, `async` or not"
+    note = "the shapes are `|socket: Socket, reason: Reason, breach: Option<Breach>|`, `|socket: Socket, reason: Reason|`, `|socket: Socket|` and `||`, `async` or not"
 )]
 pub trait DisconnectHandler<M>: Send + std::marker::Sync + 'static {
     #[doc(hidden)]
-    fn call(&self, socket: Socket, reason: Reason) -> Started;
+    fn call(&self, socket: Socket, ending: Ending) -> Started;
 }
 
 macro_rules! connect_handlers {
@@ -285,14 +298,14 @@ connect_handlers! {
 }
 
 macro_rules! disconnect_handlers {
-    ($(|$socket:ident, $reason:ident| ($($kind:ty),*) ($($value:expr),*);)*) => {$(
+    ($(|$socket:ident, $ending:ident| ($($kind:ty),*) ($($value:expr),*);)*) => {$(
         impl<F, R> DisconnectHandler<Sync<($($kind,)*)>> for F
         where
             F: Fn($($kind),*) -> R + Send + std::marker::Sync + 'static,
             R: Outcome,
         {
-            fn call(&self, $socket: Socket, $reason: Reason) -> Started {
-                let _ = (&$socket, $reason);
+            fn call(&self, $socket: Socket, $ending: Ending) -> Started {
+                let _ = (&$socket, &$ending);
                 done(self($($value),*))
             }
         }
@@ -302,8 +315,8 @@ macro_rules! disconnect_handlers {
             F: Fn($($kind),*) -> R + Send + std::marker::Sync + 'static,
             R: Future<Output: Outcome> + Send + 'static,
         {
-            fn call(&self, $socket: Socket, $reason: Reason) -> Started {
-                let _ = (&$socket, $reason);
+            fn call(&self, $socket: Socket, $ending: Ending) -> Started {
+                let _ = (&$socket, &$ending);
                 start(self($($value),*))
             }
         }
@@ -311,9 +324,10 @@ macro_rules! disconnect_handlers {
 }
 
 disconnect_handlers! {
-    |socket, reason| () ();
-    |socket, reason| (Socket) (socket);
-    |socket, reason| (Socket, Reason) (socket, reason);
+    |socket, ending| () ();
+    |socket, ending| (Socket) (socket);
+    |socket, ending| (Socket, Reason) (socket, ending.reason);
+    |socket, ending| (Socket, Reason, Option<Breach>) (socket, ending.reason, ending.breach);
 }
 
 /// A middleware that has been started.

@@ -18,7 +18,7 @@
 use std::collections::VecDeque;
 
 use bytestring::ByteString;
-use sio_proto::server::Reason;
+use sio_proto::server::{Breach, Reason};
 use sio_proto::socket::Args;
 
 use crate::args::{detached, detached_text};
@@ -35,6 +35,7 @@ pub(crate) enum Mail {
     },
     Disconnect {
         reason: Reason,
+        breach: Option<Breach>,
         connected: bool,
         /// The rooms it was in.
         rooms: Vec<ByteString>,
@@ -387,6 +388,7 @@ mod tests {
         assert_eq!(mailbox.admit(2, event("x"), &load).unwrap_err(), Overflow);
         let gone = Mail::Disconnect {
             reason: Reason::ForcedClose,
+            breach: None,
             connected: true,
             rooms: Vec::new(),
         };

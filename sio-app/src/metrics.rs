@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use sio_proto::Time;
 use sio_proto::http::Date;
-use sio_proto::server::{Budget, Counters, Reason, Refused};
+use sio_proto::server::{Breach, BreachKind, Budget, Counters, Reason, Refused};
 
 use crate::error::HandlerError;
 use crate::io::Io;
@@ -49,8 +49,9 @@ pub struct Metrics {
     /// Connections refused because there were as many from their address as may be
     /// ([`Options::max_connections_per_address`](crate::Options::max_connections_per_address)).
     pub connections_refused_by_address_total: u64,
-    /// Sessions by generation and transport; how sessions ended, which requests were refused, how
-    /// many packets came, and how many waited for one session at most.
+    /// Sessions by generation and transport; how sessions ended, which rules clients have broken,
+    /// which requests were refused, how many packets came, and how many waited for one session at
+    /// most.
     pub sessions: Counters,
     /// Packets that were sent.
     pub packets_out: u64,
@@ -80,6 +81,7 @@ impl Metrics {
     /// | `sio_connections_refused_total` | `why`: `total`, `address` |
     /// | `sio_sessions`, `sio_sessions_total` | `generation`, `transport` |
     /// | `sio_sessions_closed_total` | `reason`, in the words of [`Reason`] |
+    /// | `sio_rules_broken_total` | `kind`, in the words of [`BreachKind`] |
     /// | `sio_requests_refused_total` | `why`, in the words of [`Refused`] |
     /// | `sio_packets_in_total`, `sio_packets_out_total`, `sio_bytes_in_total`, `sio_bytes_out_total` | |
     /// | `sio_queued_bytes` | |
@@ -130,6 +132,8 @@ impl Metrics {
         table("sio_sessions_total", "counter", total.collect());
         let closed = Reason::ALL.map(|reason| (format!("reason=\"{reason}\""), self.sessions.closed(reason)));
         table("sio_sessions_closed_total", "counter", closed.into());
+        let broken = BreachKind::ALL.map(|kind| (format!("kind=\"{kind}\""), self.sessions.broken(kind)));
+        table("sio_rules_broken_total", "counter", broken.into());
         let refused = Refused::ALL.map(|why| (format!("why=\"{}\"", why.as_str()), self.sessions.refused(why)));
         table("sio_requests_refused_total", "counter", refused.into());
         text
@@ -159,6 +163,9 @@ impl Io {
             });
             metrics.most_waiting_events = metrics.most_waiting_events.max(cell.most_waiting());
         }
+        for (kind, count) in BreachKind::ALL.into_iter().zip(&self.0.tally.broken) {
+            metrics.sessions.add_broken(kind, count.load(Ordering::Relaxed));
+        }
         metrics
     }
 }
@@ -169,6 +176,8 @@ pub(crate) struct Tally {
     pub(crate) traffic: Arc<Traffic>,
     errors: AtomicU64,
     panics: AtomicU64,
+    /// Rules broken on connections that no shard has heard of, by [`BreachKind`].
+    broken: [AtomicU64; BreachKind::ALL.len()],
 }
 
 impl Tally {
@@ -178,6 +187,11 @@ impl Tally {
             traffic: Arc::new(Traffic::new(waiting, runtime)),
             ..Self::default()
         }
+    }
+
+    /// A rule was broken on a connection that no shard has heard of.
+    pub(crate) fn broken(&self, breach: &Breach) {
+        self.broken[breach.kind() as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// A handler has failed.

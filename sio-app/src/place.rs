@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use sio_proto::LinkId;
 use sio_proto::Time;
-use sio_proto::server::{Admission, Cause, Outputs, Peer, Request, Routed, Write};
+use sio_proto::server::{Admission, Breach, Cause, Outputs, Peer, Request, Routed, Write};
 
 use crate::io::Inner;
 use crate::link::Link;
@@ -166,11 +166,20 @@ impl Place {
         }) = self.seat.take()
         {
             cell.input(turn, |state, now, out| {
-                for id in [Some(id), overtaking].into_iter().flatten() {
-                    state.shard.handle_closed(now, id, cause, out);
-                    state.links.remove(id);
+                if let Some(overtaking) = overtaking {
+                    // What was broken is told once.
+                    let cause = match &cause {
+                        Cause::Broken(_) => Cause::Failed,
+                        cause => cause.clone(),
+                    };
+                    state.shard.handle_closed(now, overtaking, cause, out);
+                    state.links.remove(overtaking);
                 }
+                state.shard.handle_closed(now, id, cause, out);
+                state.links.remove(id);
             });
+        } else if let Cause::Broken(breach) = cause {
+            self.note_breach(&breach);
         }
     }
 
@@ -180,6 +189,18 @@ impl Place {
             turn::run(self.io.runtime, |turn| self.leave_seat(turn, cause));
         }
     }
+
+    /// A rule was broken on a connection that no shard has heard of.
+    #[cold]
+    fn note_breach(&self, breach: &Breach) {
+        self.io.tally.broken(breach);
+        tracing::debug!(
+            kind = breach.kind().as_str(),
+            ends = true,
+            why = breach.text(),
+            "a client broke a rule of its protocol"
+        );
+    }
 }
 
 impl Drop for Place {
@@ -187,7 +208,7 @@ impl Drop for Place {
         self.link.cut();
         if self.seat.is_some() && !std::thread::panicking() {
             // Cancelled. Handlers run in a task of their own, if there is still somebody to run it.
-            let cause = self.dropped;
+            let cause = self.dropped.clone();
             let _ = guarded(|| turn::act(self.io.runtime, |turn| self.leave_seat(turn, cause)));
         }
         self.io.leave(self.number);

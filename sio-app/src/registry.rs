@@ -16,9 +16,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use crate::handler::Ending;
 use bytestring::ByteString;
 use parking_lot::RwLock;
-use sio_proto::server::Reason;
 
 use crate::args::RawArgs;
 use crate::handler::{Call, Started, StartedMiddleware};
@@ -88,7 +88,7 @@ impl Hasher for NameHasher {
 pub(crate) type EventFn = Arc<dyn Fn(Call) -> Started + Send + Sync>;
 pub(crate) type AnyFn = Arc<dyn Fn(&Socket, &str, &RawArgs) + Send + Sync>;
 pub(crate) type ConnectFn = Arc<dyn Fn(Socket) -> Started + Send + Sync>;
-pub(crate) type DisconnectFn = Arc<dyn Fn(Socket, Reason) -> Started + Send + Sync>;
+pub(crate) type DisconnectFn = Arc<dyn Fn(Socket, Ending) -> Started + Send + Sync>;
 pub(crate) type MiddlewareFn = Arc<dyn Fn(Socket) -> StartedMiddleware + Send + Sync>;
 pub(crate) type RuleFn = Arc<dyn Fn(&str, &Socket) -> bool + Send + Sync>;
 

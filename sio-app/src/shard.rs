@@ -12,7 +12,9 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use sio_proto::server::{Command, Delivery, Forms, Garbled, Handshake, Outputs, Shard, Write};
+use sio_proto::server::{
+    Breach, BreachKind, Command, Delivery, Forms, Garbled, Generation, Handshake, Outputs, Shard, TransportKind, Write,
+};
 use sio_proto::{Config, LinkId, SessionKey, SocketKey, Time};
 
 use crate::io::Inner;
@@ -76,12 +78,24 @@ impl fmt::Display for Named {
     }
 }
 
+/// Too much waits for the handlers of a socket.
+fn too_many_events() -> Breach {
+    Breach::new(BreachKind::Limit, "too many events wait for a handler")
+}
+
 /// Something for the log.
 pub(crate) enum Note {
     /// A request was answered with this status.
     Refused(u16),
     /// Too much waits for this socket.
     Overflow(SocketKey),
+    /// The client of a session has broken a rule.
+    Broken {
+        socket: Option<SocketKey>,
+        session: Option<(Generation, TransportKind)>,
+        ends: bool,
+        breach: Breach,
+    },
     /// Whose payload cannot be read by this codec.
     Garbled(SocketKey, &'static str, Garbled),
 }
@@ -138,6 +152,14 @@ impl ShardCell {
         );
     }
 
+    /// Closes the session of a socket for which too much waits.
+    pub(crate) fn end_overrun(self: &Arc<Self>, turn: &Turn, socket: SocketKey) {
+        self.warn_of_overflow(socket);
+        self.input(turn, |state, now, out| {
+            state.shard.disconnect_for(now, socket, too_many_events(), out);
+        });
+    }
+
     /// A handler has kept its thread.
     pub(crate) fn warn_of_slowness(&self, namespace: &str, event: &str, took: Duration) {
         self.warnings.slow.say((self.runtime.now)(), || {
@@ -151,6 +173,20 @@ impl ShardCell {
         match note {
             Note::Refused(status) => tracing::debug!(status, "request refused"),
             Note::Overflow(socket) => self.warn_of_overflow(socket),
+            Note::Broken {
+                socket,
+                session,
+                ends,
+                breach,
+            } => tracing::debug!(
+                socket = socket.map(Named).map(tracing::field::display),
+                generation = session.map(|(generation, _)| tracing::field::display(generation)),
+                transport = session.map(|(_, transport)| tracing::field::display(transport)),
+                kind = breach.kind().as_str(),
+                ends,
+                why = breach.text(),
+                "a client broke a rule of its protocol"
+            ),
             Note::Garbled(socket, codec, garbled) => {
                 let (error, looks_like) = (garbled.error, garbled.looks_like);
                 self.warnings.garbled.say((self.runtime.now)(), || {
@@ -288,7 +324,7 @@ impl ShardCell {
         for socket in verdicts.overflown {
             turn.note(Note::Overflow(socket));
             let now = state.time(turn);
-            state.shard.disconnect(now, socket, true, out);
+            state.shard.disconnect_for(now, socket, too_many_events(), out);
             self.settle(state, turn, out);
         }
     }
@@ -351,6 +387,7 @@ impl ShardCell {
             Delivery::Disconnect {
                 socket,
                 reason,
+                breach,
                 connected,
                 rooms,
             } => {
@@ -361,6 +398,7 @@ impl ShardCell {
                 }
                 let mail = Mail::Disconnect {
                     reason,
+                    breach,
                     connected,
                     rooms,
                 };
@@ -376,6 +414,17 @@ impl ShardCell {
                     verdicts.free.push(socket);
                 }
             }
+            Delivery::Breach {
+                socket,
+                session,
+                ends,
+                breach,
+            } => turn.note(Note::Broken {
+                socket,
+                session,
+                ends,
+                breach,
+            }),
             Delivery::Garbled { socket, codec, garbled } => {
                 turn.note(Note::Garbled(socket, codec, garbled));
             }
@@ -385,7 +434,11 @@ impl ShardCell {
             Delivery::EngineMessage { session, message } => {
                 turn.add(Work::EngineMessage(Arc::clone(self), session, message));
             }
-            Delivery::EngineClose { session, reason } => turn.add(Work::EngineClose(Arc::clone(self), session, reason)),
+            Delivery::EngineClose {
+                session,
+                reason,
+                breach,
+            } => turn.add(Work::EngineClose(Arc::clone(self), session, reason, breach)),
             Delivery::Stranger(stranger) => turn.add(Work::Stranger(Arc::clone(self), stranger)),
             _ => debug_assert!(false, "every delivery is known here"),
         }

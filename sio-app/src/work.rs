@@ -13,14 +13,14 @@ use std::task::{Context, Poll};
 
 use bytestring::ByteString;
 use sio_proto::SessionKey;
-use sio_proto::server::{AckError, EngineMessage, Handshake, Reason, Stranger};
+use sio_proto::server::{AckError, Breach, EngineMessage, Handshake, Reason, Stranger};
 use sio_proto::socket::Args;
 
 use crate::args::{RawArgs, detached, detached_text, small};
 use crate::engine::EngineSocket;
 use crate::entry::Entry;
 use crate::error::HandlerError;
-use crate::handler::{Call, HandlerFuture, Started, StartedMiddleware};
+use crate::handler::{Call, Ending, HandlerFuture, Started, StartedMiddleware};
 use crate::io::Inner;
 use crate::lock;
 use crate::mailbox::{Mail, Next, args_bytes};
@@ -36,7 +36,7 @@ pub(crate) enum Work {
     Ack(Arc<SocketInner>, u64, Result<Args, AckError>),
     EngineOpen(Arc<ShardCell>, SessionKey, Arc<Handshake>),
     EngineMessage(Arc<ShardCell>, SessionKey, EngineMessage),
-    EngineClose(Arc<ShardCell>, SessionKey, Reason),
+    EngineClose(Arc<ShardCell>, SessionKey, Reason, Option<Breach>),
     Stranger(Arc<ShardCell>, Box<Stranger>),
     /// A CONNECT that has waited for others of its session.
     Decide(Arc<SocketInner>),
@@ -108,8 +108,10 @@ impl Work {
             Self::EngineMessage(cell, session, message) => {
                 with_engine(cell, session, |io, engine| io.engine().message(engine, message));
             }
-            Self::EngineClose(cell, session, reason) => {
-                with_engine(cell, session, |io, engine| io.engine().close(engine, reason));
+            Self::EngineClose(cell, session, reason, breach) => {
+                with_engine(cell, session, |io, engine| {
+                    io.engine().close(engine, reason, breach.as_ref())
+                });
             }
             Self::Stranger(cell, stranger) => warn_of_stranger(&cell, &stranger),
             Self::Decide(socket) => {
@@ -177,34 +179,39 @@ fn deliver(socket: &Arc<SocketInner>, mail: Mail) -> Then {
         Mail::Event { name, args, ack } => event(socket, table, &name, args, ack),
         Mail::Disconnect {
             reason,
+            breach,
             connected,
             rooms,
-        } => disconnected(socket, table, reason, rooms, connected),
+        } => {
+            let ending = Ending { reason, breach };
+            disconnected(socket, table, &ending, rooms, connected)
+        }
     }
 }
 
 fn disconnected(
     socket: &Arc<SocketInner>,
     table: &Table,
-    reason: Reason,
+    ending: &Ending,
     rooms: Vec<ByteString>,
     connected: bool,
 ) -> Then {
     tracing::debug!(
         socket = %Named(socket.key),
         namespace = &*socket.namespace,
-        reason = reason.as_str(),
+        reason = ending.reason.as_str(),
+        why = ending.breach.as_ref().map(Breach::text),
         "disconnected"
     );
     socket.drop_acks();
     if let Some(handler) = table.disconnecting.as_ref().filter(|_| connected) {
         socket.set_last_rooms(Some(rooms));
-        let started = guarded(|| handler(Socket(Arc::clone(socket)), reason));
+        let started = guarded(|| handler(Socket(Arc::clone(socket)), ending.clone()));
         socket.set_last_rooms(None);
         settle(socket, "disconnecting", 0, started, false);
     }
     if let Some(handler) = table.disconnect.as_ref().filter(|_| connected) {
-        let started = guarded(|| handler(Socket(Arc::clone(socket)), reason));
+        let started = guarded(|| handler(Socket(Arc::clone(socket)), ending.clone()));
         return settle(socket, "disconnect", 0, started, table.one_at_a_time);
     }
     Then::Next

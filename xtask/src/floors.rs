@@ -33,7 +33,9 @@ const HOUSES: &[House] = &[House {
     floors: &[
         Floor {
             name: "ground",
-            modules: &["time", "entropy", "id", "percent", "origins", "hosts", "keep", "reason"],
+            modules: &[
+                "time", "entropy", "id", "percent", "origins", "hosts", "keep", "reason", "breach",
+            ],
             apart: false,
         },
         Floor {
