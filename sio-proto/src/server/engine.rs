@@ -43,8 +43,8 @@ use crate::engine::{Dialect, Packet, Revision};
 use crate::id::SessionSlot;
 use crate::server::{
     Admitted, Alarm, Asker, Breach, BreachKind, Cause, Core, Delivery, Denied, Encoded, EngineMessage, Heartbeat,
-    Message, Outputs, Reason, Request, Role, Session, State, TransportKind, Upgrade, Wiring, Write, accept_websocket,
-    preflight,
+    Message, Outputs, Reason, Request, Role, Session, State, TimeoutReason, TransportKind, Upgrade, Wiring, Write,
+    accept_websocket, preflight,
 };
 use crate::wire::engine::{self as bodies, PostForm};
 use crate::wire::{Inbound, Wire};
@@ -125,6 +125,39 @@ impl Engine {
     /// Whether messages are the user's own.
     pub(crate) const fn is_raw(&self) -> bool {
         self.raw
+    }
+
+    /// Why an alarm of this session goes off. The conditions are those of [`handle_alarm`].
+    pub(super) fn timeout_reason(&self, session: &Session, alarm: Alarm, epoch: u32) -> TimeoutReason {
+        let is_open = session.state == State::Open;
+        match alarm {
+            Alarm::Ping if self.beat == epoch => TimeoutReason::Ping,
+            Alarm::PingTimeout if self.revision == Revision::V3 => match is_open {
+                true => TimeoutReason::ClientPing,
+                false => TimeoutReason::Closing,
+            },
+            Alarm::PingTimeout if self.beat == epoch => match is_open {
+                true if session.heartbeat == Heartbeat::Answered => TimeoutReason::Nothing,
+                true => TimeoutReason::Pong,
+                false => TimeoutReason::Closing,
+            },
+            Alarm::Connect if !self.joined && is_open => TimeoutReason::Join,
+            Alarm::Upgrade if self.attempt == epoch && self.candidate.as_ref().is_some_and(|c| !c.switching) => {
+                TimeoutReason::Upgrade
+            }
+            Alarm::Noop if self.attempt == epoch && self.candidate.is_some() => TimeoutReason::UpgradePoll,
+            Alarm::Close if !is_open => TimeoutReason::Closing,
+            Alarm::Attachments if session.reassembly.is_pending() => TimeoutReason::Attachments,
+            Alarm::Ping
+            | Alarm::PingTimeout
+            | Alarm::Connect
+            | Alarm::Upgrade
+            | Alarm::Noop
+            | Alarm::Close
+            | Alarm::Attachments
+            | Alarm::Stalled
+            | Alarm::Absence => TimeoutReason::Nothing,
+        }
     }
 
     /// What is kept of what the client has sent, in bytes.

@@ -11,8 +11,8 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::{
-    Alarm, Asker, Cause, Core, Encoded, Form, Message, Outputs, Reason, Role, SendError, Session, engine, legacy06,
-    legacy09,
+    Alarm, Asker, Cause, Core, Encoded, Form, Message, Outputs, Reason, Role, SendError, Session, TimeoutReason,
+    engine, legacy06, legacy09,
 };
 use crate::engine::{Revision, frames};
 use crate::id::{SessionSlot, SocketSlot};
@@ -92,6 +92,15 @@ impl Session {
             },
             Wiring::Legacy09(_) => Form::Legacy09,
             Wiring::Legacy06(legacy06) => Form::Plain(legacy06.codec),
+        }
+    }
+
+    /// Why one of its alarms goes off at this time.
+    pub(super) fn wiring_timeout_reason(&self, at: Time, alarm: Alarm, epoch: u32) -> TimeoutReason {
+        match &self.wiring {
+            Wiring::Engine(engine) => engine.timeout_reason(self, alarm, epoch),
+            Wiring::Legacy09(legacy09) => legacy09.timeout_reason(self, at, alarm, epoch),
+            Wiring::Legacy06(legacy06) => legacy06.timeout_reason(self, at, alarm, epoch),
         }
     }
 

@@ -30,11 +30,12 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::old_websocket::{complete, is_overdue};
+use super::old_websocket::{complete, is_opening, is_overdue};
 use crate::codec::Heartbeats;
 use crate::id::SessionSlot;
 use crate::server::{
-    Alarm, Breach, BreachKind, Carriage, Core, Delivery, Heartbeat, Outputs, Reason, Session, Standing, State, Write,
+    Alarm, Breach, BreachKind, Carriage, Core, Delivery, Heartbeat, Outputs, Reason, Session, Standing, State,
+    TimeoutReason, Write,
 };
 use crate::socket::Args;
 use crate::wire::Inbound;
@@ -66,6 +67,34 @@ pub(crate) struct Legacy06 {
 }
 
 impl Legacy06 {
+    /// Why an alarm of this session goes off at this time. The conditions are those of
+    /// [`handle_alarm`].
+    pub(super) fn timeout_reason(&self, session: &Session, at: Time, alarm: Alarm, epoch: u32) -> TimeoutReason {
+        let parked = session.parked.is_some();
+        let flows = session.link.is_some() && !parked;
+        match alarm {
+            Alarm::Upgrade if is_opening(session, epoch) => TimeoutReason::WebSocketOpening,
+            Alarm::Ping if self.beat == epoch && flows => TimeoutReason::Ping,
+            Alarm::PingTimeout if self.beat == epoch && flows && session.heartbeat != Heartbeat::Answered => {
+                TimeoutReason::Pong
+            }
+            Alarm::Absence if self.alarm.is_some_and(|armed| armed > at) || flows && self.announced => {
+                TimeoutReason::Nothing
+            }
+            Alarm::Absence if !self.announced => TimeoutReason::Decision,
+            Alarm::Absence if parked => TimeoutReason::Poll,
+            Alarm::Absence => TimeoutReason::Absence,
+            Alarm::Ping
+            | Alarm::PingTimeout
+            | Alarm::Connect
+            | Alarm::Upgrade
+            | Alarm::Noop
+            | Alarm::Close
+            | Alarm::Attachments
+            | Alarm::Stalled => TimeoutReason::Nothing,
+        }
+    }
+
     /// What is kept of what the client has sent, in bytes.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.reader.as_ref().map_or(0, |reader| reader.buffered_bytes())

@@ -27,11 +27,13 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::old_websocket::is_overdue;
+use super::old_websocket::{is_opening, is_overdue};
 use crate::detect::Transport;
 use crate::id::{SessionSlot, SocketSlot};
 use crate::legacy::legacy09::{Body, Packet, Reason as Refusal, handshake};
-use crate::server::{Alarm, Core, Encoded, Heartbeat, Message, Outputs, Reason, SendError, Session, State};
+use crate::server::{
+    Alarm, Core, Encoded, Heartbeat, Message, Outputs, Reason, SendError, Session, State, TimeoutReason,
+};
 use crate::{Config, Frame, Time};
 use bytes::BytesMut;
 use packets::{forget_alias, known_as, release};
@@ -74,6 +76,32 @@ pub(super) struct Rare {
 }
 
 impl Legacy09 {
+    /// Why an alarm of this session goes off at this time. The conditions are those of
+    /// [`handle_alarm`].
+    pub(super) fn timeout_reason(&self, session: &Session, at: Time, alarm: Alarm, epoch: u32) -> TimeoutReason {
+        let parked = session.parked.is_some();
+        let flows = session.link.is_some() && !parked;
+        match alarm {
+            Alarm::Upgrade if is_opening(session, epoch) => TimeoutReason::WebSocketOpening,
+            Alarm::Ping if self.beat == epoch && flows => TimeoutReason::Ping,
+            Alarm::PingTimeout if self.beat == epoch && flows && session.heartbeat != Heartbeat::Answered => {
+                TimeoutReason::Pong
+            }
+            Alarm::Absence if self.alarm.is_some_and(|armed| armed > at) || flows => TimeoutReason::Nothing,
+            Alarm::Absence if self.phase == Phase::Asking => TimeoutReason::Decision,
+            Alarm::Absence if parked => TimeoutReason::Poll,
+            Alarm::Absence => TimeoutReason::Absence,
+            Alarm::Ping
+            | Alarm::PingTimeout
+            | Alarm::Connect
+            | Alarm::Upgrade
+            | Alarm::Noop
+            | Alarm::Close
+            | Alarm::Attachments
+            | Alarm::Stalled => TimeoutReason::Nothing,
+        }
+    }
+
     /// What is kept of what the client has sent, in bytes.
     pub(crate) fn kept_bytes(&self) -> usize {
         let Some(rare) = &self.rare else { return 0 };

@@ -59,7 +59,7 @@ pub use message::{Encoded, Form, Forms, Message};
 pub use output::{Body, Hixie, Outputs, Response, Upgrade, Write};
 pub use quota::{LocalQuota, NoRoom, QuotaLimits, SessionQuota, network_of};
 pub use route::{Routed, Router};
-pub use shard::Shard;
+pub use shard::{NextTimeout, Shard, TimeoutReason};
 pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 pub use written::{Then, Written};
 

@@ -17,8 +17,8 @@ use bytes::{Bytes, BytesMut};
 use crate::id::SessionSlot;
 use crate::legacy::hixie::{Answer, Opening};
 use crate::server::{
-    Alarm, Asker, Blocked, Carriage, Core, Hixie, Outputs, Request, StreamEncoding, StreamForm, Upgrade, Write,
-    accept_websocket, header, is_secure,
+    Alarm, Asker, Blocked, Carriage, Core, Hixie, Outputs, Request, Session, StreamEncoding, StreamForm, Upgrade,
+    Write, accept_websocket, header, is_secure,
 };
 use crate::wire::Wire;
 use crate::{Config, LinkId, Time};
@@ -150,8 +150,14 @@ pub(crate) fn complete(core: &mut Core, slot: SessionSlot, digest: [u8; 16], out
 
 /// Whether the link for which an alarm was armed waits still.
 pub(crate) fn is_overdue(core: &Core, slot: SessionSlot, epoch: u32) -> bool {
-    let session = core.sessions.get(slot);
-    session.is_some_and(|s| s.blocked.is_opening() && s.link.is_some_and(|link| epoch_of(link) == epoch))
+    core.sessions
+        .get(slot)
+        .is_some_and(|session| is_opening(session, epoch))
+}
+
+/// Whether this alarm is for the link of a session that waits for the end of its handshake.
+pub(crate) fn is_opening(session: &Session, epoch: u32) -> bool {
+    session.blocked.is_opening() && session.link.is_some_and(|link| epoch_of(link) == epoch)
 }
 
 /// Tells the alarm of one link from that of another that was there before it.

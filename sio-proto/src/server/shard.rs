@@ -20,6 +20,7 @@ mod drain;
 mod pipelined;
 mod sessions;
 mod sockets;
+mod timeout_reason;
 mod waiting;
 
 pub(crate) use breaches::kept_too_much;
@@ -51,6 +52,8 @@ use crate::id::{SessionId, SidKey};
 use crate::socket::Args;
 use crate::wire::Inbound;
 use crate::{Config, Entropy, Frame, Legacy06, LinkId, SessionKey, Sid, SocketKey, Time};
+
+pub use timeout_reason::{NextTimeout, TimeoutReason};
 
 /// A whole Socket.IO server as one value. See the [module](super) for the picture.
 pub struct Shard {

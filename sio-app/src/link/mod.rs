@@ -23,6 +23,11 @@
 //! - At most one pong waits, the latest (RFC 6455 §5.5.3).
 //! - A write costs what fits into one call of the operating system, however much is queued.
 
+pub(crate) mod pipe;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+mod write;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -36,7 +41,9 @@ use sio_proto::wire::Wire;
 use sio_proto::{Frame, Time};
 
 use crate::lock::{Alarm, Mutex};
-use crate::metrics::Traffic;
+use crate::user::metrics::Traffic;
+
+pub(crate) use write::Pen;
 
 /// Where the bytes of one connection go: a socket that never blocks.
 ///
@@ -533,10 +540,6 @@ impl<O: Outlet + ?Sized> Link<O> {
         self.state.lock().ending
     }
 }
-
-mod write;
-
-pub(crate) use write::Pen;
 
 #[cfg(test)]
 pub(crate) mod tests;

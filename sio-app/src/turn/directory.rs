@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sio_proto::server::{RoomWatch, Router, Target};
 
-use crate::io::Inner;
-use crate::shard::ShardCell;
+use crate::turn::shard::ShardCell;
+use crate::user::io::Inner;
 
 /// How many buckets there are. With as many rooms in use, every second is alone in its own.
 const BUCKETS: usize = 4096;

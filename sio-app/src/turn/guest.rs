@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::socket::SocketInner;
 use crate::turn;
+use crate::user::socket::SocketInner;
 
 /// Something under way for a socket.
 pub(crate) struct Guest {

@@ -10,11 +10,11 @@ use sio_proto::LinkId;
 use sio_proto::Time;
 use sio_proto::server::{Admission, Breach, Cause, Outputs, Peer, Request, Routed, Write};
 
-use crate::io::Inner;
 use crate::link::Link;
-use crate::shard::{ShardCell, State};
+use crate::turn::shard::{ShardCell, State};
+use crate::turn::work::guarded;
 use crate::turn::{self, Turn};
-use crate::work::guarded;
+use crate::user::io::Inner;
 
 pub(crate) struct Place {
     pub(crate) io: Arc<Inner>,

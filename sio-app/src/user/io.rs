@@ -16,29 +16,29 @@ use sio_proto::server::{Admission, Budget, Peer, Request, Router, Shard};
 use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
-use crate::connections::{Connections, Deadlines, Then};
-use crate::directory::{Directory, Watch};
-use crate::emitter::Emitter;
-use crate::engine::{EngineHandler, Ignore};
 use crate::error::HandlerError;
-use crate::later::Kept;
+use crate::host::connections::{Connections, Deadlines, Then};
 use crate::link::{Item, Link};
-use crate::load::Loads;
 use crate::lock::Mutex;
-use crate::metrics::Tally;
-use crate::namespace::Namespace;
 use crate::options::Options;
-use crate::quota::SharedQuota;
 use crate::rated::Warnings;
-use crate::registry::{self, Namespaces, Table};
-use crate::request::{HttpRequest, HttpResponse};
 use crate::runtime::Runtime;
-use crate::shard::ShardCell;
-use crate::shutdown::Shutdown;
-use crate::sleep::Sleep;
-use crate::socket::Socket;
 use crate::turn;
-use crate::work::guarded;
+use crate::turn::directory::{Directory, Watch};
+use crate::turn::later::Kept;
+use crate::turn::load::Loads;
+use crate::turn::quota::SharedQuota;
+use crate::turn::shard::ShardCell;
+use crate::turn::sleep::Sleep;
+use crate::turn::work::guarded;
+use crate::user::emitter::Emitter;
+use crate::user::engine::{EngineHandler, Ignore};
+use crate::user::metrics::Tally;
+use crate::user::namespace::Namespace;
+use crate::user::registry::{self, Namespaces, Table};
+use crate::user::shutdown::Shutdown;
+use crate::user::socket::Socket;
+use crate::web::request::{HttpRequest, HttpResponse};
 
 /// A Socket.IO server without a network: namespaces, sockets, and the means to reach them.
 ///

@@ -58,11 +58,11 @@ use serde::de::DeserializeOwned;
 use sio_proto::server::{Breach, Reason};
 use sio_proto::socket::Args;
 
-use crate::ack::Ack;
 use crate::args::{ArgsError, from_args, from_args_to_keep};
 use crate::error::HandlerError;
-use crate::middleware::Refusal;
-use crate::socket::Socket;
+use crate::user::ack::Ack;
+use crate::user::middleware::Refusal;
+use crate::user::socket::Socket;
 
 /// What a handler may return: nothing, or a `Result` of anything.
 #[diagnostic::on_unimplemented(

@@ -22,8 +22,8 @@ use sio_proto::server::{Breach, Reason};
 use sio_proto::socket::Args;
 
 use crate::args::{detached, detached_text};
-use crate::load::{Load, Overflow};
 use crate::lock::Mutex;
+use crate::turn::load::{Load, Overflow};
 
 /// What concerns one socket, in order.
 #[derive(Debug)]
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    use crate::load::Limits;
+    use crate::turn::load::Limits;
     use std::sync::Arc;
 
     const LIMITS: Limits = Limits {

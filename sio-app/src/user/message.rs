@@ -12,8 +12,8 @@ use sio_proto::socket::{Args, is_reserved_event};
 use crate::args::to_args;
 use crate::error::EmitError;
 use crate::runtime::Runtime;
-use crate::socket::SocketInner;
 use crate::turn;
+use crate::user::socket::SocketInner;
 
 /// Size of the pieces that messages are written into. A message that waits for a slow client keeps
 /// its piece alive, so they are small; larger messages get pieces of their own.

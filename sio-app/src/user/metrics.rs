@@ -15,8 +15,8 @@ use sio_proto::http::Date;
 use sio_proto::server::{Breach, BreachKind, Budget, Counters, Reason, Refused};
 
 use crate::error::HandlerError;
-use crate::io::Io;
 use crate::runtime::Runtime;
+use crate::user::io::Io;
 
 /// Counts of a server, as they were a moment ago: what [`Io::metrics`] gives. Totals count from the
 /// start.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use sio_proto::detect::is_client_file;
 use sio_proto::http::{self, Method};
 
-use crate::request::HttpResponse;
+use crate::web::request::HttpResponse;
 
 /// Folders below the one that is given in which some release has had files.
 const FOLDERS: [&str; 3] = ["", "static/flashsocket/", "lib/vendor/web-socket-js/"];

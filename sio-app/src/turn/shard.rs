@@ -17,18 +17,18 @@ use sio_proto::server::{
 };
 use sio_proto::{Config, LinkId, SessionKey, SocketKey, Time};
 
-use crate::io::Inner;
 use crate::link::{Claim, Item, Link, Pen, Progress};
-use crate::load::{Load, Loads, Overflow};
 use crate::lock::Mutex;
-use crate::mailbox::Mail;
 use crate::rated::Warnings;
 use crate::runtime::Runtime;
-use crate::sleep::Sleeps;
-use crate::socket::SocketInner;
-use crate::socket_id::SocketId;
+use crate::turn::load::{Load, Loads, Overflow};
+use crate::turn::mailbox::Mail;
+use crate::turn::sleep::Sleeps;
+use crate::turn::socket_id::SocketId;
+use crate::turn::work::{Work, guarded};
 use crate::turn::{Turn, Unwritten};
-use crate::work::{Work, guarded};
+use crate::user::io::Inner;
+use crate::user::socket::SocketInner;
 
 /// How many links one flush serves before it lets go of the lock.
 const LINKS_PER_FLUSH: usize = 64;

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 
 use sio_proto::Time;
 
-use crate::shard::ShardCell;
+use crate::turn::shard::ShardCell;
 
 /// A wait for a point in time: what [`Io::sleep`](crate::Io::sleep) and
 /// [`Socket::sleep`](crate::Socket::sleep) give.

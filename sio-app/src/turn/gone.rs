@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::lock::Mutex;
-use crate::socket::SocketInner;
+use crate::user::socket::SocketInner;
 
 /// Waits until a socket is gone: what [`Socket::gone`](crate::Socket::gone) gives.
 #[must_use = "await this to hear of the end"]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::turn::Leftover;
-use crate::work::guarded;
+use crate::turn::work::guarded;
 
 /// A body of this size may hold thousands of events.
 const LARGE: usize = 64 * 1024;

@@ -14,25 +14,25 @@ use sio_proto::SocketKey;
 use sio_proto::server::{self, AckRequest, Auth, Form, Generation, Handshake, TransportKind};
 use sio_proto::socket::Args;
 
-use crate::ack::{AckFuture, AckSlot};
 use crate::args::Data;
-use crate::emitter::Emitter;
-use crate::entry::Entry;
 use crate::error::{EmitError, HandlerError};
-use crate::gone::{Gone, Mourners};
-use crate::guest::Guest;
-use crate::io::Inner;
-use crate::load::{Load, Overflow};
 use crate::lock::Mutex;
-use crate::mailbox::Mailbox;
-use crate::message;
-use crate::registry::Table;
-use crate::request;
 use crate::runtime::Runtime;
-use crate::shard::ShardCell;
-use crate::sleep::Sleep;
-use crate::socket_id::{SocketId, WireId};
+use crate::turn::entry::Entry;
+use crate::turn::gone::{Gone, Mourners};
+use crate::turn::guest::Guest;
+use crate::turn::load::{Load, Overflow};
+use crate::turn::mailbox::Mailbox;
+use crate::turn::shard::ShardCell;
+use crate::turn::sleep::Sleep;
+use crate::turn::socket_id::{SocketId, WireId};
 use crate::turn::{self, Turn};
+use crate::user::ack::{AckFuture, AckSlot};
+use crate::user::emitter::Emitter;
+use crate::user::io::Inner;
+use crate::user::message;
+use crate::user::registry::Table;
+use crate::web::request;
 
 /// One client in one namespace.
 ///

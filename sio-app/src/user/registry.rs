@@ -21,9 +21,9 @@ use bytestring::ByteString;
 use parking_lot::RwLock;
 
 use crate::args::RawArgs;
-use crate::handler::{Call, Started, StartedMiddleware};
 use crate::lock::Mutex;
-use crate::socket::Socket;
+use crate::user::handler::{Call, Started, StartedMiddleware};
+use crate::user::socket::Socket;
 
 /// Handlers of one namespace, or of all namespaces of a rule. The table is replaced as a whole, so
 /// that sockets can keep the one they began with and look things up in it without any lock.

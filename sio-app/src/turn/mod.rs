@@ -19,6 +19,19 @@
 //! Everything a turn needs belongs to its thread and is used again: a turn on a connection that has
 //! been used before allocates nothing.
 
+pub(crate) mod directory;
+pub(crate) mod entry;
+pub(crate) mod gone;
+pub(crate) mod guest;
+pub(crate) mod later;
+pub(crate) mod load;
+pub(crate) mod mailbox;
+pub(crate) mod quota;
+pub(crate) mod shard;
+pub(crate) mod sleep;
+pub(crate) mod socket_id;
+pub(crate) mod work;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -31,10 +44,10 @@ use sio_proto::server::Outputs;
 use sio_proto::{LinkId, Time};
 
 use crate::link::{Link, Progress};
-use crate::mailbox::Owner;
 use crate::runtime::Runtime;
-use crate::shard::{Batch, Note, ShardCell, trim};
-use crate::work::Work;
+use crate::turn::mailbox::Owner;
+use crate::turn::shard::{Batch, Note, ShardCell, trim};
+use crate::turn::work::Work;
 
 thread_local!(static TURN: Turn = const { Turn::new() });
 

@@ -25,9 +25,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use sio_proto::Time;
 use sio_proto::conn::Stage;
 
-use crate::io::{Inner, Io};
 use crate::link::Item;
 use crate::turn;
+use crate::user::io::{Inner, Io};
 
 const OPEN: u8 = 0;
 const LEAVING: u8 = 1;

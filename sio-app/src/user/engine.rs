@@ -8,8 +8,8 @@ use sio_proto::SessionKey;
 use sio_proto::server::{Breach, EngineMessage, Handshake, Reason};
 
 use crate::error::EmitError;
-use crate::shard::ShardCell;
 use crate::turn;
+use crate::turn::shard::ShardCell;
 
 /// One raw Engine.IO session: a handle, as [`Socket`](crate::Socket) is one.
 #[derive(Clone)]

@@ -8,11 +8,11 @@ use bytestring::ByteString;
 use serde::Serialize;
 
 use crate::args::{Data, RawArgs};
-use crate::emitter::Emitter;
-use crate::handler::{ConnectHandler, DisconnectHandler, EventHandler, Middleware};
-use crate::io::Inner;
-use crate::registry::{Behaviour, Table};
-use crate::socket::Socket;
+use crate::user::emitter::Emitter;
+use crate::user::handler::{ConnectHandler, DisconnectHandler, EventHandler, Middleware};
+use crate::user::io::Inner;
+use crate::user::registry::{Behaviour, Table};
+use crate::user::socket::Socket;
 
 /// A namespace: what happens to those who connect to it.
 ///

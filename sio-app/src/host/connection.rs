@@ -26,13 +26,13 @@ use sio_proto::server::{Cause, Peer, Write};
 use sio_proto::wire::Wire;
 
 use crate::Io;
-use crate::connections::{UNCOUNTED, in_steps};
-use crate::io::Inner;
-use crate::later::Later;
+use crate::host::connections::{UNCOUNTED, in_steps};
+use crate::host::place::{Place, Seat};
 use crate::link::{Awaiting, Item, Link, Outlet, Progress, Standing};
-use crate::place::{Place, Seat};
-use crate::shard::{Batch, trim};
+use crate::turn::later::Later;
+use crate::turn::shard::{Batch, trim};
 use crate::turn::{self, Lent, Turn};
+use crate::user::io::Inner;
 
 /// The thread's read buffer. A message of 64 KiB fits with everything around it.
 const READ_BYTES: usize = 128 * 1024;

@@ -20,7 +20,7 @@ use sio_proto::server::network_of;
 
 use crate::lock::Mutex;
 use crate::options::Options;
-use crate::socket::SocketInner;
+use crate::user::socket::SocketInner;
 
 /// How much may wait for one of those that are counted.
 #[derive(Clone, Copy, Debug)]

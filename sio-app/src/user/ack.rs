@@ -14,10 +14,10 @@ use sio_proto::socket::Args;
 
 use crate::args::{ArgsError, detached, from_args};
 use crate::error::EmitError;
-use crate::guest::Guest;
 use crate::lock::Mutex;
-use crate::message;
-use crate::socket::{Socket, SocketInner};
+use crate::turn::guest::Guest;
+use crate::user::message;
+use crate::user::socket::{Socket, SocketInner};
 
 /// The means to acknowledge one event of a client.
 ///

@@ -10,9 +10,9 @@ use sio_proto::Time;
 use sio_proto::server::network_of;
 
 use crate::link::Link;
-use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::shard::trim;
+use crate::turn::shard::trim;
+use crate::user::metrics::Metrics;
 
 /// So many bytes of what is being received are not counted.
 pub(crate) const UNCOUNTED: usize = 4 * 1024;

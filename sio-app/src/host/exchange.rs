@@ -22,14 +22,14 @@ use sio_proto::http;
 use sio_proto::server::{Cause, Extension, Peer, Request, Response, Routed, Stream, Upgrade};
 use sio_proto::wire::Wire;
 
-use crate::connection::Connection;
-use crate::connections::in_steps;
-use crate::io::Io;
-use crate::later::Later;
+use crate::host::connection::Connection;
+use crate::host::connections::in_steps;
+use crate::host::place::Place;
+use crate::link::pipe::{PipeSource, pipe};
 use crate::link::{HandedOut, Link, Outlet, Standing};
-use crate::pipe::{PipeSource, pipe};
-use crate::place::Place;
 use crate::turn;
+use crate::turn::later::Later;
+use crate::user::io::Io;
 
 /// What [`Io::exchange`] makes of a request.
 #[derive(Debug)]

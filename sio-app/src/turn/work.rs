@@ -17,18 +17,18 @@ use sio_proto::server::{AckError, Breach, EngineMessage, Handshake, Reason, Stra
 use sio_proto::socket::Args;
 
 use crate::args::{RawArgs, detached, detached_text, small};
-use crate::engine::EngineSocket;
-use crate::entry::Entry;
 use crate::error::HandlerError;
-use crate::handler::{Call, Ending, HandlerFuture, Started, StartedMiddleware};
-use crate::io::Inner;
 use crate::lock;
-use crate::mailbox::{Mail, Next, args_bytes};
-use crate::middleware::Refusal;
-use crate::registry::Table;
-use crate::shard::{Named, ShardCell};
-use crate::socket::{Socket, SocketInner};
+use crate::turn::entry::Entry;
+use crate::turn::mailbox::{Mail, Next, args_bytes};
+use crate::turn::shard::{Named, ShardCell};
 use crate::turn::{self, Turn, new_owner};
+use crate::user::engine::EngineSocket;
+use crate::user::handler::{Call, Ending, HandlerFuture, Started, StartedMiddleware};
+use crate::user::io::Inner;
+use crate::user::middleware::Refusal;
+use crate::user::registry::Table;
+use crate::user::socket::{Socket, SocketInner};
 
 pub(crate) enum Work {
     Connect(Arc<SocketInner>),

@@ -9,15 +9,15 @@ use serde::de::DeserializeOwned;
 use sio_proto::SocketKey;
 use sio_proto::server::{Command, Forms, Outputs, Target};
 
-use crate::ack::AckFuture;
 use crate::args::Data;
 use crate::error::{EmitError, HandlerError};
-use crate::io::Inner;
-use crate::message::{Draft, with_scratch};
-use crate::registry::Names;
-use crate::shard::{ShardCell, State};
-use crate::socket::Socket;
 use crate::turn;
+use crate::turn::shard::{ShardCell, State};
+use crate::user::ack::AckFuture;
+use crate::user::io::Inner;
+use crate::user::message::{Draft, with_scratch};
+use crate::user::registry::Names;
+use crate::user::socket::Socket;
 
 /// A choice of sockets, and how to send to them.
 ///
