@@ -74,8 +74,8 @@
 //! client: `socket` is a place in a table. `error` is what a handler of yours says of itself.
 //! `event` and `name` are names that a handler was registered for; what a client calls otherwise is
 //! `(any)`. `why` is made of the library's words and of numbers; of a codec of your own it is the
-//! error's text, cut to one line. `namespace` is what a client asked for, if you have namespaces by pattern. What
-//! [`Io::on_error`] is told is not logged.
+//! error's text, cut to one line. `namespace` is what a client asked for, if you have namespaces by
+//! pattern. What [`Io::on_error`] is told is not logged.
 //!
 //! # Order, and who sees what
 //!

@@ -1,12 +1,14 @@
-//! A client of each generation breaks a rule: a person can read which in the log, in a counter and in
-//! the disconnect handler.
+//! A client of each generation breaks a rule: a person can read which in the log, in a counter and
+//! in the disconnect handler.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod memory;
 
+use std::cell::RefCell;
 use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once};
+use std::task::{Context, Wake, Waker};
 
 use memory::{Script, Wall};
 use sio_app::{Breach, BreachKind, Config, Connection, Io, Options, Peer, Reason, Runtime, Socket, Time};
@@ -17,9 +19,10 @@ use tracing::{Event, Level, Metadata, Subscriber};
 const RUNTIME: Runtime = Runtime {
     now: || Time::ZERO,
     unix_time: || 784_111_777,
-    // What can be done at once is done. What waits after that waits for ever.
+    // What lets others have their turn goes on. What waits after that waits for ever.
     spawn: |mut task| {
-        if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+        let cx = &mut Context::from_waker(Waker::noop());
+        if (0..100).all(|_| task.as_mut().poll(cx).is_pending()) {
             std::mem::forget(task);
         }
     },
@@ -28,9 +31,21 @@ const RUNTIME: Runtime = Runtime {
 
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Keeps the lines that are told at debug, as `field=value` and the message.
-#[derive(Clone, Default)]
-struct Capture(Arc<Mutex<Vec<String>>>);
+thread_local! {
+    /// The lines that this thread's test has told at debug, as `field=value` and the message.
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps [`LINES`]. One for the whole process: whether a line is told at all is remembered for all
+/// threads.
+struct Capture;
+
+/// From here on lines are kept.
+fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing::subscriber::set_global_default(Capture).unwrap());
+    LINES.take();
+}
 
 struct Line(String);
 
@@ -50,12 +65,21 @@ impl Subscriber for Capture {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(String::new());
         event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
+        LINES.with_borrow_mut(|lines| lines.push(line.0));
     }
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A server with one client on a websocket, and what is heard of it.
@@ -86,9 +110,17 @@ impl Stage {
         }
     }
 
+    /// Polls as a runtime does: again, if the connection has only let others have their turn.
     fn read(&mut self, bytes: &[u8]) {
-        let cx = &mut Context::from_waker(Waker::noop());
-        let _ = self.client.poll(cx, &mut Script(Some(bytes.to_vec())));
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut script = Script(Some(bytes.to_vec()));
+        loop {
+            let polled = self.client.poll(&mut Context::from_waker(&waker), &mut script);
+            if polled.is_ready() || !woken.0.swap(false, Ordering::Relaxed) {
+                return;
+            }
+        }
     }
 
     fn upgrade(&mut self, target: &str) {
@@ -129,8 +161,8 @@ impl Stage {
     }
 }
 
-/// What a client of a generation says, and what is told of it: the kind, the text, and the reason of
-/// the end, if that is the end.
+/// What a client of a generation says, and what is told of it: the kind, the text, and the reason
+/// of the end, if that is the end.
 type Row = (&'static str, &'static str, BreachKind, &'static str, Option<Reason>);
 
 const ROWS: &[Row] = &[
@@ -198,9 +230,8 @@ const ROWS: &[Row] = &[
 #[test]
 fn a_person_can_read_which_rule_was_broken() {
     for (generation, message, kind, text, reason) in ROWS {
-        let capture = Capture::default();
-        let dispatch = tracing::Dispatch::new(capture.clone());
-        let heard = tracing::dispatcher::with_default(&dispatch, || {
+        listen();
+        let heard = {
             let mut config = Config::default();
             config.legacy06 = config.legacy06.mount("/streaming", sio_proto::codec::Streaming);
             let mut stage = Stage::new(config);
@@ -216,12 +247,12 @@ fn a_person_can_read_which_rule_was_broken() {
             }
             let heard = stage.heard.lock().unwrap().clone();
             heard
-        });
+        };
         let reason = reason.map_or_else(|| "server namespace disconnect".to_owned(), |reason| reason.to_string());
         assert_eq!(heard.len(), 1, "{generation} {message}: {heard:?}");
         assert!(heard[0].ends_with(&format!(": {kind}, {text}")), "{heard:?}");
         assert!(heard[0].starts_with(&reason), "{heard:?}");
-        let lines = capture.0.lock().unwrap();
+        let lines = LINES.take();
         let told: Vec<&String> = lines.iter().filter(|line| line.contains("broke a rule")).collect();
         assert_eq!(told.len(), 1, "{generation} {message}: {lines:?}");
         let kind = format!("kind={:?}", kind.as_str());
@@ -235,15 +266,12 @@ fn a_person_can_read_which_rule_was_broken() {
 
 #[test]
 fn what_is_no_http_is_told_and_counted_before_any_shard_has_heard_of_it() {
-    let capture = Capture::default();
-    let dispatch = tracing::Dispatch::new(capture.clone());
-    tracing::dispatcher::with_default(&dispatch, || {
-        let mut stage = Stage::new(Config::default());
-        stage.read(b"secret\r\n\r\n");
-        let metrics = stage.io.metrics();
-        assert_eq!(metrics.sessions.broken(BreachKind::Http), 1);
-    });
-    let lines = capture.0.lock().unwrap();
+    listen();
+    let mut stage = Stage::new(Config::default());
+    stage.read(b"secret\r\n\r\n");
+    let metrics = stage.io.metrics();
+    assert_eq!(metrics.sessions.broken(BreachKind::Http), 1);
+    let lines = LINES.take();
     assert!(
         lines
             .iter()

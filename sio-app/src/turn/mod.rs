@@ -26,6 +26,7 @@ pub(crate) mod guest;
 pub(crate) mod later;
 pub(crate) mod load;
 pub(crate) mod mailbox;
+pub(crate) mod note;
 pub(crate) mod quota;
 pub(crate) mod shard;
 pub(crate) mod sleep;
@@ -46,7 +47,8 @@ use sio_proto::{LinkId, Time};
 use crate::link::{Link, Progress};
 use crate::runtime::Runtime;
 use crate::turn::mailbox::Owner;
-use crate::turn::shard::{Batch, Note, ShardCell, trim};
+use crate::turn::note::Note;
+use crate::turn::shard::{Batch, ShardCell, trim};
 use crate::turn::work::Work;
 
 thread_local!(static TURN: Turn = const { Turn::new() });

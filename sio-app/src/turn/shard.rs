@@ -12,9 +12,7 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use sio_proto::server::{
-    Breach, BreachKind, Command, Delivery, Forms, Garbled, Generation, Handshake, Outputs, Shard, TransportKind, Write,
-};
+use sio_proto::server::{Breach, BreachKind, Command, Delivery, Forms, Handshake, Outputs, Shard, Write};
 use sio_proto::{Config, LinkId, SessionKey, SocketKey, Time};
 
 use crate::link::{Claim, Item, Link, Pen, Progress};
@@ -23,6 +21,7 @@ use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
+use crate::turn::note::Note;
 use crate::turn::sleep::Sleeps;
 use crate::turn::socket_id::SocketId;
 use crate::turn::work::{Work, guarded};
@@ -41,7 +40,7 @@ pub(crate) struct ShardCell {
     /// What waits on the whole.
     loads: Arc<Loads>,
     /// Those of the whole.
-    warnings: Arc<Warnings>,
+    pub(super) warnings: Arc<Warnings>,
     state: Mutex<State>,
     /// Copies of what the shard knows, for those who decide whether to take the lock at all.
     forms: AtomicU32,
@@ -81,23 +80,6 @@ impl fmt::Display for Named {
 /// Too much waits for the handlers of a socket.
 fn too_many_events() -> Breach {
     Breach::new(BreachKind::Limit, "too many events wait for a handler")
-}
-
-/// Something for the log.
-pub(crate) enum Note {
-    /// A request was answered with this status.
-    Refused(u16),
-    /// Too much waits for this socket.
-    Overflow(SocketKey),
-    /// The client of a session has broken a rule.
-    Broken {
-        socket: Option<SocketKey>,
-        session: Option<(Generation, TransportKind)>,
-        ends: bool,
-        breach: Breach,
-    },
-    /// Whose payload cannot be read by this codec.
-    Garbled(SocketKey, &'static str, Garbled),
 }
 
 /// What the shard has to hear when all deliveries have been given out.
@@ -166,34 +148,6 @@ impl ShardCell {
             let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(namespace, event, millis, "a handler kept its thread, and others waited");
         });
-    }
-
-    /// Tells the log, where no lock is held: who reads it may come back.
-    fn tell(&self, note: Note) {
-        match note {
-            Note::Refused(status) => tracing::debug!(status, "request refused"),
-            Note::Overflow(socket) => self.warn_of_overflow(socket),
-            Note::Broken {
-                socket,
-                session,
-                ends,
-                breach,
-            } => tracing::debug!(
-                socket = socket.map(Named).map(tracing::field::display),
-                generation = session.map(|(generation, _)| tracing::field::display(generation)),
-                transport = session.map(|(_, transport)| tracing::field::display(transport)),
-                kind = breach.kind().as_str(),
-                ends,
-                why = breach.text(),
-                "a client broke a rule of its protocol"
-            ),
-            Note::Garbled(socket, codec, garbled) => {
-                let (error, looks_like) = (garbled.error, garbled.looks_like);
-                self.warnings.garbled.say((self.runtime.now)(), || {
-                    tracing::warn!(socket = %Named(socket), codec, looks_like, %error, "a client's payload cannot be read");
-                });
-            }
-        }
     }
 
     /// The forms that its sessions need.

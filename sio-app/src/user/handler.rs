@@ -253,9 +253,9 @@ pub struct Ending {
 /// `|socket: Socket, reason: Reason, breach: Option<Breach>|`, `|socket: Socket, reason: Reason|`,
 /// `|socket: Socket|` or `||`, `async` or not.
 ///
-/// The [`Reason`] is one of nine. The [`Breach`] says what stands behind it if the client has broken
-/// a rule: what ended the session, or else the first rule that was broken without costing the
-/// session. JavaScript has a `description` in this place.
+/// The [`Reason`] is one of nine. The [`Breach`] says what stands behind it if the client has
+/// broken a rule: what ended the session, or else the first rule that was broken without costing
+/// the session. JavaScript has a `description` in this place.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot handle a disconnection",
     label = "not a disconnect handler",

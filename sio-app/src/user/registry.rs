@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use crate::handler::Ending;
+use crate::user::handler::Ending;
 use bytestring::ByteString;
 use parking_lot::RwLock;
 
