@@ -245,8 +245,7 @@ fn a_person_can_read_which_rule_was_broken() {
                 assert!(stage.heard.lock().unwrap().is_empty(), "{generation} {message}");
                 stage.io.sockets()[0].close();
             }
-            let heard = stage.heard.lock().unwrap().clone();
-            heard
+            stage.heard.lock().unwrap().clone()
         };
         let reason = reason.map_or_else(|| "server namespace disconnect".to_owned(), |reason| reason.to_string());
         assert_eq!(heard.len(), 1, "{generation} {message}: {heard:?}");

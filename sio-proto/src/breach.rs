@@ -3,7 +3,8 @@
 //! The formats have typed errors of their own. A [`Breach`] is what is left of such an error when
 //! it has to travel: from the decoder of a connection to the session, and from there to the log, to
 //! a counter and to whoever is told of the end of a socket. It holds no payload: its text is made
-//! of the words of the error and of numbers. Only a codec of the user's own can put other text there.
+//! of the words of the error and of numbers. Only a codec of the user's own can put other text
+//! there.
 
 use alloc::string::String;
 use alloc::sync::Arc;

@@ -194,8 +194,8 @@ impl Shard {
         self.core.depart(now, out);
     }
 
-    /// `link` is gone. Links that no session uses are ignored, but for a rule that was broken on one
-    /// of them: it is counted and told to the log.
+    /// `link` is gone. Links that no session uses are ignored, but for a rule that was broken on
+    /// one of them: the shard counts it and tells it to the log.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause, out: &mut Outputs) {
         let Some((key, role)) = self.core.links.get(link) else {
             if let Cause::Broken(breach) = cause {
