@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, Once};
 use std::task::{Context, Wake, Waker};
 
 use memory::{Script, Wall};
-use sio_app::{Breach, BreachKind, Config, Connection, Io, Options, Peer, Reason, Runtime, Socket, Time};
+use sio_app::adapter::{Connection, Runtime, Time};
+use sio_app::{Breach, BreachKind, Config, Io, Options, Peer, Reason, Socket};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};

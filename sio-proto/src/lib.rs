@@ -105,8 +105,8 @@ pub mod wire;
 pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
 pub use config::{
-    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, Legacy06, Legacy09, Mount, Priority, SameSite,
-    Transports,
+    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, Legacy06, Legacy09, Mount, OriginRule, Priority,
+    SameSite, Transports,
 };
 pub use entropy::Entropy;
 pub use frame::Frame;

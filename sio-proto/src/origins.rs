@@ -82,6 +82,7 @@ impl Origins {
 /// |---|---|
 /// | `*:*`, `*` | all, whatever their scheme, `null` and `file://` too |
 /// | `good.example:*`, `good.example` | this host, whatever the port |
+/// | `*.good.example`, `*.good.example:*` | all hosts below this one, whatever the port: `a.good.example` and `a.b.good.example`, not `good.example` |
 /// | `*:8080` | this port, whatever the host |
 /// | `good.example:8080` | this host with this port |
 /// | `https://good.example` | this origin and no other: the scheme counts, and a missing port is the default port of the scheme |
@@ -114,8 +115,8 @@ enum Pattern {
 /// Why a text is no pattern for origins.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OriginPatternError {
-    /// The text has no host, or its host has a character that no host has. A `*` can only stand for
-    /// a whole host.
+    /// The text has no host, or its host has a character that no host has. A `*` stands for a whole
+    /// host, or for everything before a dot.
     #[error("origin pattern {0:?}: no host, nor `*`")]
     Host(String),
     /// The text behind the host is neither a port nor `*`.
@@ -148,7 +149,14 @@ impl FromStr for OriginPattern {
         let (host, port) = split_host(rest).ok_or_else(|| OriginPatternError::Host(text.to_owned()))?;
         let host = match host {
             "*" => None,
-            host if is_host(host) => Some(host.to_ascii_lowercase()),
+            host if is_host(
+                host.strip_prefix("*.")
+                    .filter(|rest| !rest.starts_with('['))
+                    .unwrap_or(host),
+            ) =>
+            {
+                Some(host.to_ascii_lowercase())
+            }
             _ => return Err(OriginPatternError::Host(text.to_owned())),
         };
         let port = match port {
@@ -190,7 +198,7 @@ impl OriginPattern {
         };
         let Some(its) = Parts::of(origin) else { return false };
         let is_host = match host {
-            Some(host) => host.eq_ignore_ascii_case(its.host),
+            Some(host) => fits_host(host, its.host),
             None => !its.host.is_empty(),
         };
         is_host
@@ -199,6 +207,15 @@ impl OriginPattern {
                 .is_none_or(|scheme| scheme.eq_ignore_ascii_case(its.scheme))
             && port.is_none_or(|port| Some(port) == its.port)
     }
+}
+
+/// Whether a host is the one of a pattern, or below it where the pattern begins with `*.`.
+fn fits_host(pattern: &str, host: &str) -> bool {
+    let Some(tail) = pattern.strip_prefix('*') else {
+        return pattern.eq_ignore_ascii_case(host);
+    };
+    let start = host.len().checked_sub(tail.len()).filter(|start| *start > 0);
+    start.is_some_and(|start| host.as_bytes()[start..].eq_ignore_ascii_case(tail.as_bytes()))
 }
 
 /// An origin taken apart (RFC 6454 §6.2).
@@ -386,6 +403,18 @@ mod tests {
                 &["http://good.example"],
             ),
             (
+                "https://*.Good.example",
+                &["https://a.good.example", "https://a.b.GOOD.example:443"],
+                &[
+                    "https://good.example",
+                    "https://.good.example",
+                    "https://evilgood.example",
+                    "https://a.good.example.evil",
+                    "https://a.good.example:1",
+                    "http://a.good.example",
+                ],
+            ),
+            (
                 "*:8080",
                 &["http://a:8080", "https://b:8080"],
                 &["http://a", "null", "http://a:80800"],
@@ -432,7 +461,11 @@ mod tests {
         for (text, error) in [
             ("", host),
             (":80", host),
-            ("*.good.example", host),
+            ("*good.example", host),
+            ("a.*.example", host),
+            ("*.*.example", host),
+            ("*.", host),
+            ("*.[::1]", host),
             ("good example", host),
             ("good.example/path", host),
             ("user@good.example", host),

@@ -84,7 +84,7 @@ fn targets_that_are_no_path() {
     assert_eq!(ask(Config::default(), &get("ftp://a/b")), Err("ftp://a/b".into()));
 }
 
-/// Hardening B7.
+/// Hardening B7. API: addTrailingSlash: false.
 #[test]
 fn the_final_slash_may_be_missing() {
     let (with, without) = (format!("/socket.io/{QUERY}"), format!("/socket.io{QUERY}"));

@@ -5,7 +5,7 @@ use sio_proto::server::{Breach, Garbled, Generation, TransportKind};
 
 use crate::turn::shard::{Named, ShardCell};
 
-/// Something for the log.
+/// Something that has to be logged.
 pub(crate) enum Note {
     /// A request was answered with this status.
     Refused(u16),
@@ -18,12 +18,13 @@ pub(crate) enum Note {
         ends: bool,
         breach: Breach,
     },
-    /// Whose payload cannot be read by this codec.
+    /// A payload of this socket cannot be read by this codec.
     Garbled(SocketKey, &'static str, Garbled),
 }
 
 impl ShardCell {
-    /// Tells the log, where no lock is held: who reads it may come back.
+    /// Logs a note. No lock is held here, because a subscriber of the log may call back into the
+    /// server.
     pub(crate) fn tell(&self, note: Note) {
         match note {
             Note::Refused(status) => tracing::debug!(status, "request refused"),
