@@ -1,7 +1,10 @@
-//! What a shard has for the log. It is noted under the shard's lock and told without it.
+//! What a shard has for the log. The shard notes it under its lock, and it is logged without the
+//! lock.
+
+use std::time::Duration;
 
 use sio_proto::SocketKey;
-use sio_proto::server::{Breach, Garbled, Generation, TransportKind};
+use sio_proto::server::{Breach, Garbled, Generation, Stranger, TransportKind};
 
 use crate::turn::shard::{Named, ShardCell};
 
@@ -23,6 +26,37 @@ pub(crate) enum Note {
 }
 
 impl ShardCell {
+    /// Warns that too much waits for a socket, see [`Mailbox`](mailbox::Mailbox).
+    pub(crate) fn warn_of_overflow(&self, socket: SocketKey) {
+        self.warnings.overflows.say(
+            (self.runtime.now)(),
+            || tracing::warn!(socket = %Named(socket), "too many events wait for a handler: the session is closed"),
+        );
+    }
+
+    /// Warns that a handler has kept its thread for too long.
+    pub(crate) fn warn_of_slowness(&self, namespace: &str, event: &str, took: Duration) {
+        self.warnings.slow.say((self.runtime.now)(), || {
+            let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(namespace, event, millis, "a handler kept its thread, and others waited");
+        });
+    }
+
+    /// Warns that a request was refused because of its origin or host. An operator who has just set
+    /// up the server wants to know which setting would let it in.
+    pub(crate) fn warn_of_stranger(&self, stranger: &Stranger) {
+        let (origin, host) = (stranger.origin.as_deref(), stranger.host.as_deref());
+        self.warnings.strangers.say((self.runtime.now)(), || {
+            tracing::warn!(
+                origin = origin.unwrap_or("(none)"),
+                host = host.unwrap_or("(none)"),
+                setting = stranger.why.setting(),
+                why = stranger.why.explain(),
+                "request refused for where it comes from"
+            );
+        });
+    }
+
     /// Logs a note. No lock is held here, because a subscriber of the log may call back into the
     /// server.
     pub(crate) fn tell(&self, note: Note) {

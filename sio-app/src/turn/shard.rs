@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use sio_proto::server::{Breach, BreachKind, Command, Delivery, Forms, Handshake, Outputs, Shard, Stranger, Write};
+use sio_proto::server::{Breach, BreachKind, Command, Delivery, Forms, Handshake, Outputs, Shard, Write};
 use sio_proto::{Config, LinkId, SessionKey, SocketKey, Time};
 
 use crate::guarded::guarded;
@@ -129,42 +129,11 @@ impl ShardCell {
         }
     }
 
-    /// Warns that too much waits for a socket, see [`Mailbox`](mailbox::Mailbox).
-    pub(crate) fn warn_of_overflow(&self, socket: SocketKey) {
-        self.warnings.overflows.say(
-            (self.runtime.now)(),
-            || tracing::warn!(socket = %Named(socket), "too many events wait for a handler: the session is closed"),
-        );
-    }
-
     /// Closes the session of a socket for which too much waits.
     pub(crate) fn end_overrun(self: &Arc<Self>, turn: &Turn, socket: SocketKey) {
         self.warn_of_overflow(socket);
         self.input(turn, |state, now, out| {
             state.shard.disconnect_for(now, socket, too_many_events(), out);
-        });
-    }
-
-    /// Warns that a handler has kept its thread for too long.
-    pub(crate) fn warn_of_slowness(&self, namespace: &str, event: &str, took: Duration) {
-        self.warnings.slow.say((self.runtime.now)(), || {
-            let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(namespace, event, millis, "a handler kept its thread, and others waited");
-        });
-    }
-
-    /// Warns that a request was refused because of its origin or host. An operator who has just set
-    /// up the server wants to know which setting would let it in.
-    pub(crate) fn warn_of_stranger(&self, stranger: &Stranger) {
-        let (origin, host) = (stranger.origin.as_deref(), stranger.host.as_deref());
-        self.warnings.strangers.say((self.runtime.now)(), || {
-            tracing::warn!(
-                origin = origin.unwrap_or("(none)"),
-                host = host.unwrap_or("(none)"),
-                setting = stranger.why.setting(),
-                why = stranger.why.explain(),
-                "request refused for where it comes from"
-            );
         });
     }
 

@@ -71,8 +71,8 @@ pub trait EngineHandler: Send + Sync + 'static {
         let _ = (socket, message);
     }
 
-    /// Called when the session has been closed. `breach` is the rule that its client has broken, if it
-    /// has broken one.
+    /// Called when the session has been closed. `breach` is the rule that its client has broken, if
+    /// it has broken one.
     fn close(&self, socket: &EngineSocket, reason: Reason, breach: Option<&Breach>) {
         let _ = (socket, reason, breach);
     }
