@@ -28,6 +28,7 @@ pub(crate) mod guest;
 pub(crate) mod later;
 pub(crate) mod load;
 pub(crate) mod mailbox;
+pub(crate) mod order;
 pub(crate) mod quota;
 pub(crate) mod refusal;
 pub(crate) mod shard;
