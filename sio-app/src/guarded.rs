@@ -1,4 +1,4 @@
-//! Where the user's code begins: under no lock, and a panic of it becomes an error.
+//! Calls of user code: no lock is held during the call, and a panic becomes an error.
 
 use std::any::Any;
 use std::future::Future;
@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 use crate::error::HandlerError;
 use crate::lock;
 
-/// Runs user code; a panic becomes an error.
+/// Runs user code. A panic becomes an error.
 pub(crate) fn guarded<R>(code: impl FnOnce() -> R) -> Result<R, HandlerError> {
     lock::assert_none_held();
-    // What the code may have left half done is the user's own, and the socket it was for ends.
+    // The code may have left values of the user half changed. These are the user's business, and
+    // the socket ends.
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| HandlerError::Panicked(panic_message(&*panic)))
 }
 
@@ -36,7 +37,7 @@ impl<T> Future for CatchUnwind<T> {
     }
 }
 
-/// The same for handlers, whose own errors are errors too.
+/// A future of a handler. Its panics and its own errors become errors.
 pub(crate) struct Guarded(pub(crate) Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>);
 
 impl Future for Guarded {

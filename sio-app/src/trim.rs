@@ -1,7 +1,7 @@
-//! Memory that a crowd has left behind.
+//! Gives back memory that a crowd of clients has needed.
 
-/// Gives back what a crowd has left of a list that has become much shorter: constant work for each
-/// that went.
+/// Gives back memory of a list that has become much shorter. This is constant work for each removed
+/// entry.
 pub(crate) fn trim<T>(list: &mut Vec<T>) {
     let room = list.capacity();
     if room > 1024 && list.len() < room / 4 {

@@ -1,5 +1,5 @@
-//! Tasks beside the connections, which watch the time: one per shard for its deadlines, and one for
-//! what is only roughly on time.
+//! The tasks that watch the time: one for the deadlines of each shard, and one for checks that need
+//! not be exact.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use crate::host::driver::Driver;
 
-/// How often connections that take too long are looked for.
+/// How often the server looks for connections that take too long.
 const SWEEP: Duration = Duration::from_secs(1);
 
 impl Driver {
-    /// Starts the tasks that watch the time, unless they have been started before;
-    /// true if not. `sleep` is the runtime's. They end with the server.
+    /// Starts the tasks that watch the time, unless they have been started before. Returns true if
+    /// this call started them. `sleep` is the runtime's. The tasks end with the server.
     pub fn keep_time<S: Future + Send + 'static>(&self, sleep: fn(Duration) -> S) -> bool {
         let begins = !self.0.0.ticking.load(Ordering::Relaxed) && !self.0.0.ticking.swap(true, Ordering::Relaxed);
         if begins {
@@ -27,12 +27,12 @@ impl Driver {
         begins
     }
 
-    /// The end of a shutdown that [`Io::close`](crate::Io::close) has begun. It waits for `ended`,
-    /// which is [`Io::ended`](crate::Io::ended) or [`Io::emptied`](crate::Io::emptied), ends the
-    /// connections that are left when
+    /// Does the last part of a shutdown that [`Io::close`](crate::Io::close) has begun. It waits
+    /// for `ended`, which is [`Io::ended`](crate::Io::ended) or
+    /// [`Io::emptied`](crate::Io::emptied). When
     /// [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and
-    /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) are over, and lets go of all
-    /// handlers. `sleep` is the runtime's.
+    /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) are over, it ends the
+    /// remaining connections. At the end it drops all handlers. `sleep` is the runtime's.
     pub async fn finish<S: Future>(&self, ended: impl Future<Output = ()>, sleep: fn(Duration) -> S) {
         let left = self.0.0.shutdown_until().saturating_since(self.0.0.now());
         if !comes_before(pin!(ended), pin!(sleep(left))).await {
@@ -47,7 +47,7 @@ impl Driver {
     }
 }
 
-/// Whether the first comes before the second does.
+/// Returns true if the first future is ready before the second.
 async fn comes_before<S: Future>(mut first: Pin<&mut impl Future<Output = ()>>, mut late: Pin<&mut S>) -> bool {
     poll_fn(|cx| match first.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(true),

@@ -1,5 +1,5 @@
-//! One request that another HTTP server has read, and its answer as a value: how an application's
-//! own server takes Socket.IO in.
+//! One request that another HTTP server has read, and its answer as a value. With it an
+//! application's own server can mount Socket.IO.
 //!
 //! ```text
 //!   head ─► Driver::exchange ► Exchange ─ body ─► turn (shard, handlers) ─► Link ─► Answer
@@ -7,10 +7,10 @@
 //!              └── not Socket.IO's: the head comes back                     ├── a websocket: attach(socket) ─► Connection
 //!                                                                           └── without end: into_body ─► EndlessBody
 //! ```
-//! No byte of HTTP is written or read here. A request that waits for its answer holds a link and a
-//! seat in its shard, no buffer and no task of its own. What follows an upgrade is a [`Connection`]
-//! like any other: the same frames, the same backpressure, the same direct writes. An endless body
-//! is one as well, whose socket is a pipe.
+//! This module reads and writes no byte of HTTP. A request that waits for its answer has a link and
+//! a seat in its shard. It has no buffer, and no task of its own. After an upgrade there is a
+//! [`Connection`] like any other: with the same frames, the same backpressure and the same direct
+//! writes. An endless body is a connection, too; its socket is a pipe.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -32,30 +32,31 @@ use crate::turn;
 use crate::turn::later::Later;
 use crate::user::io::Io;
 
-/// What [`Driver::exchange`](super::driver::Driver::exchange) makes of a request.
+/// The result of [`Driver::exchange`](super::driver::Driver::exchange).
 #[derive(Debug)]
 pub enum Exchanged {
-    /// It is Socket.IO's: give it its body, and poll it.
+    /// The request is for Socket.IO: give it its body, and poll it.
     Ours(Exchange),
-    /// It is not; here it is again.
+    /// The request is not for Socket.IO. It is returned.
     Foreign(Box<http::Request>),
-    /// There are as many connections as may be, in total or from this address
-    /// ([`Options`](crate::Options)): the answer is 503.
+    /// The limit of connections is reached, in total or for this address
+    /// ([`Options`](crate::Options)). Answer with 503.
     Full,
 }
 
-/// A request on its way to its answer. Dropping it tells its session that the client has gone.
+/// A request that waits for its answer. Dropping it tells its session that the client has gone.
 pub struct Exchange {
     place: Place,
-    /// The same link, as what it is.
+    /// The link, with the type of its outlet.
     link: Arc<Link<Late>>,
-    /// Until it has gone to its shard.
+    /// The request, until it has gone to its shard.
     request: Option<Box<Request>>,
-    /// The request with a large body, until others have done what they have left.
+    /// A request with a large body. It waits until the other connections have done the work that
+    /// they have left.
     waiting: Option<Box<Request>>,
-    /// So much of the body has been counted.
+    /// How many bytes of the body have been counted.
     received: usize,
-    /// Work that others come before.
+    /// Work that waits while others have their turn.
     later: Later,
     goes_on: Option<GoesOn>,
     waker: Option<Waker>,
@@ -73,11 +74,11 @@ enum GoesOn {
 pub enum Answer {
     /// A complete response.
     Response(Box<Response>),
-    /// The request becomes a websocket: answer 101 with these headers, and give the socket to
+    /// The request becomes a websocket: answer with 101 and these headers, and give the socket to
     /// [`Exchange::attach`].
     Upgrade(Box<Upgrade>),
-    /// A response without end: answer 200 with these headers, and the body that
-    /// [`Exchange::into_body`] is.
+    /// A response without end: answer with 200, these headers, and the body of
+    /// [`Exchange::into_body`].
     Stream(Box<Stream>),
     /// There is no answer: the session has ended the request, or the server is being
     /// [aborted](crate::adapter::Driver::abort). Close the connection.
@@ -85,10 +86,11 @@ pub enum Answer {
 }
 
 impl Exchange {
-    /// Takes up a request; `None` if there are as many connections as may be.
+    /// Takes up a request. Returns `None` if a limit of connections is reached.
     pub(crate) fn new(io: &Io, request: Request) -> Option<Self> {
         let link = Arc::new(Link::handing_out(Late::default(), Arc::clone(&io.0.tally.traffic)));
-        // A client that goes away while it polls has closed its connection, as far as one can tell.
+        // If a client goes away while it polls, the server can only assume that it has closed its
+        // connection.
         let place = Place::new(&io.0, link.clone(), &request.peer, Cause::Closed)?;
         Some(Self {
             later: Later::new(Arc::clone(&place.io.kept)),
@@ -102,8 +104,9 @@ impl Exchange {
         })
     }
 
-    /// The body has not come with the head: its session has to know that a request is under way.
-    /// Poll the exchange beside reading the body, for it may be answered before.
+    /// Tells the session that a request is under way. Call this if the body has not arrived
+    /// together with the head. Poll the exchange while you read the body, because the request may
+    /// be answered before its body has arrived.
     pub fn body_started(&mut self) {
         let Self { place, request, .. } = self;
         if let Some(request) = request {
@@ -111,10 +114,10 @@ impl Exchange {
         }
     }
 
-    /// So many bytes of the body are kept by the caller until it is whole. False if that is more
-    /// than there is room for
-    /// ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)): drop what is there,
-    /// and the exchange, and answer 503.
+    /// Notes that the caller keeps this number of bytes of the body until the body is complete.
+    /// Returns false if there is no room for them
+    /// ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)). Then drop these
+    /// bytes and the exchange, and answer with 503.
     #[must_use]
     pub fn receive(&mut self, bytes: usize) -> bool {
         let counted = in_steps(bytes);
@@ -129,9 +132,9 @@ impl Exchange {
         has_room
     }
 
-    /// The whole body, empty if there is none, or that it is larger than
-    /// [`max_body_bytes`](http::Limits::max_body_bytes), for which the answer is 413. The request
-    /// goes to its session. Only the first call counts.
+    /// Gives the request to its session, with the whole body. The body is empty if there is none.
+    /// An error says that the body is larger than [`max_body_bytes`](http::Limits::max_body_bytes);
+    /// the answer is then 413. Only the first call has an effect.
     pub fn body(&mut self, body: Result<Bytes, http::BodyTooLarge>) {
         let Some(mut request) = self.request.take() else { return };
         let size = body.as_ref().map_or(0, Bytes::len);
@@ -147,13 +150,14 @@ impl Exchange {
         request.decode_body(place.io.config());
         let ((), leftover) = turn::run_a_while(place.io.runtime(), |turn| place.handle_request(turn, request));
         self.later.put(leftover);
-        // What is not kept for later is done now.
+        // Work for which there is no room is done now.
         while !self.place.receive(self.later.bytes()) && !self.later.is_empty() {
             self.later.go_on();
         }
     }
 
-    /// Goes on with what was left. True if others come before the rest of it.
+    /// Goes on with the work that was left. Returns true if others have their turn before the rest
+    /// of it.
     fn go_on(&mut self) -> bool {
         if !self.later.is_empty() {
             self.later.go_on();
@@ -169,7 +173,7 @@ impl Exchange {
         !self.later.is_empty() || self.waiting.is_some()
     }
 
-    /// Waits for the answer, which comes once.
+    /// Waits for the answer. There is only one.
     pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.link.set_waker(cx.waker());
@@ -193,10 +197,11 @@ impl Exchange {
         }
     }
 
-    /// The socket is there, after [`Answer::Upgrade`]; `None` after any other. `ahead` is what has
-    /// been read of it already. The connection has to be polled to its end.
+    /// Gives the socket to the session, after [`Answer::Upgrade`]. Returns `None` after any other
+    /// answer. `ahead` are the bytes that have been read from the socket already. Poll the returned
+    /// connection to its end.
     ///
-    /// What was sent to the client meanwhile has waited in its session, and leaves now.
+    /// Packets for the client that have waited in its session leave now.
     #[must_use]
     pub fn attach(self, outlet: impl Outlet, ahead: BytesMut) -> Option<Connection> {
         let Some(GoesOn::Frames(wire)) = self.goes_on else {
@@ -206,7 +211,7 @@ impl Exchange {
         Some(Connection::upgraded(self.place, wire, ahead))
     }
 
-    /// The body, after [`Answer::Stream`]; `None` after any other.
+    /// Returns the body, after [`Answer::Stream`]. Returns `None` after any other answer.
     #[must_use]
     pub fn into_body(self) -> Option<EndlessBody> {
         let Some(GoesOn::Body) = self.goes_on else { return None };
@@ -225,8 +230,8 @@ pub struct EndlessBody {
 }
 
 impl EndlessBody {
-    /// The next bytes; `None` at the end. As much as a socket's buffer waits here, all else in the
-    /// session.
+    /// Returns the next bytes, or `None` at the end. As many bytes as fit into a socket's buffer
+    /// wait here. All others wait in the session.
     pub fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let ended = self.connection.poll(cx, &mut self.source).is_ready();
         match self.source.poll_bytes(cx) {
@@ -251,8 +256,7 @@ impl fmt::Debug for Exchange {
     }
 }
 
-/// An outlet that comes later. Until then it is a full socket: what is written waits as it would
-/// for one.
+/// An outlet that is set later. Until then it behaves like a full socket: writes wait.
 #[derive(Default)]
 struct Late(OnceLock<Box<dyn Outlet>>);
 

@@ -1,5 +1,5 @@
-//! What adapters call: connections, requests of other HTTP servers, listeners, and the tasks that
-//! watch the time.
+//! The functions for adapters: connections, requests of other HTTP servers, listeners, and the
+//! tasks that watch the time.
 
 pub(crate) mod background;
 pub(crate) mod connection;

@@ -5,10 +5,10 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 
-/// The read side of a connection's socket, and its word on when there is room to write.
+/// The read side of a connection's socket. It also says when there is room to write.
 pub trait Source {
-    /// Reads what there is, once, behind what is in `buffer`, without making it larger. `Ok(0)` is
-    /// the end of the stream.
+    /// Reads once, and appends the bytes to `buffer` without enlarging its capacity. `Ok(0)` is the
+    /// end of the stream.
     ///
     /// # Errors
     /// Any error is the end of the connection.
@@ -21,18 +21,18 @@ pub trait Source {
     fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// Where the bytes of one connection go: a socket that never blocks.
+/// The end of a connection's socket that is written to. It never blocks.
 ///
-/// It is called from any thread, by one at a time.
+/// Any thread may call it, but only one at a time.
 pub trait Outlet: Send + Sync + 'static {
-    /// Writes as much as the socket takes right now.
+    /// Writes as many bytes as the socket takes now, and returns their number.
     ///
     /// # Errors
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if that is nothing; anything else is the end of
-    /// the connection.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if the socket takes nothing now. Any other error
+    /// is the end of the connection.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// The same for several pieces.
+    /// Writes several pieces as [`Outlet::try_write`] writes one.
     ///
     /// # Errors
     /// As [`Outlet::try_write`].
@@ -43,6 +43,7 @@ pub trait Outlet: Send + Sync + 'static {
             .map_or(Ok(0), |piece| self.try_write(piece))
     }
 
-    /// Everything has been written: the peer may be told that nothing more comes.
+    /// Called when everything has been written. The outlet may tell the peer that nothing more
+    /// comes.
     fn finish(&self);
 }

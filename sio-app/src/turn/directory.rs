@@ -1,15 +1,15 @@
-//! Which shards have members of a room: so that an emit to a room of two asks two shards at most,
-//! not all of them.
+//! The directory says which shards have members of a room. So an emit to a room of two sockets asks
+//! at most two shards, and not all of them.
 //!
 //! ```text
 //!   (namespace, room) ─ hash ─► bucket ─► one bit for each shard
 //! ```
-//! A shard's bit in a bucket is set while the shard has rooms that fall into it. Rooms may share a
-//! bucket: then a shard is asked in vain, and that is all. So the directory has a fixed size, and
-//! no lock.
+//! The bit of a shard in a bucket is set while the shard has rooms in this bucket. Several rooms
+//! may share a bucket; then a shard may be asked in vain, and nothing worse happens. So the
+//! directory has a fixed size, and no lock.
 //!
-//! Bits change while their shard is locked, before whoever joins or leaves goes on. So a join that
-//! has returned is seen by every emit that comes after it.
+//! A bit changes while its shard is locked, before the thread that joins or leaves goes on. So
+//! every emit that begins after a join has returned sees the join.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -17,13 +17,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sio_proto::server::{RoomWatch, Router, Target};
 
-/// How many buckets there are. With as many rooms in use, every second is alone in its own.
+/// The number of buckets. With as many rooms in use, about every second room shares its bucket with
+/// no other.
 const BUCKETS: usize = 4096;
 
-/// Shards whose bits stand in one word.
+/// How many shards have their bits in one word.
 const SHARDS_PER_WORD: usize = 64;
 
-/// Words for as many shards as a session id can name.
+/// The number of words for as many shards as a session id can name.
 const MAX_WORDS: usize = 256 / SHARDS_PER_WORD;
 
 pub(crate) struct Directory {
@@ -60,7 +61,7 @@ const fn bit(shard: usize) -> u64 {
     1 << (shard % SHARDS_PER_WORD)
 }
 
-/// The part of one shard, in the shard.
+/// One shard's part of the directory. It belongs to the shard.
 pub(crate) struct Watch {
     directory: Arc<Directory>,
     shard: usize,
@@ -98,15 +99,15 @@ impl RoomWatch for Watch {
     }
 }
 
-/// Shards, as bits.
+/// A set of shards, as bits.
 #[derive(Clone, Copy)]
 pub(crate) struct Bits([u64; MAX_WORDS]);
 
 impl Bits {
     const ALL: Self = Self([u64::MAX; MAX_WORDS]);
 
-    /// Those that may have members of the target: of one of its rooms, or the socket whose id a
-    /// room's name is.
+    /// Returns the shards that may have members of the target: members of one of its rooms, or the
+    /// socket whose id is the name of a room.
     pub(crate) fn of(target: &Target, directory: &Directory, router: &Router) -> Self {
         if target.rooms.is_empty() {
             return Self::ALL;
@@ -150,7 +151,8 @@ mod tests {
         let clients: Vec<_> = (0..128).map(|_| Driven::connected(&io)).collect();
         let sockets = io.sockets();
         assert_eq!((asked(&io, &[]), asked(&io, &["pair"])), (64, 0));
-        // Shards are given out in turn, and so are sockets found: these two live in different ones.
+        // New sessions go to the shards in turn, and sockets are found in this order. So these two
+        // sockets are in different shards.
         let pair: [&Socket; 2] = [&sockets[0], &sockets[127]];
         for socket in pair {
             socket.join("pair").unwrap();

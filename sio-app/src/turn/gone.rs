@@ -1,5 +1,5 @@
-//! The end of a socket, awaited: how a handler that takes long hears that nobody waits for it any
-//! more.
+//! A future for the end of a socket. With it, a handler that takes long learns that nobody waits
+//! for its result any more.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,11 +11,11 @@ use std::task::{Context, Poll, Waker};
 use crate::lock::Mutex;
 use crate::turn::socket::SocketCell;
 
-/// Waits until a socket is gone: what [`Socket::gone`](crate::Socket::gone) gives.
+/// Waits until a socket is gone. [`Socket::gone`](crate::Socket::gone) returns it.
 #[must_use = "await this to hear of the end"]
 pub struct Gone {
     socket: Arc<SocketCell>,
-    /// Its entry, once it has waited.
+    /// The number of its entry, after it has waited once.
     number: Option<u64>,
 }
 
@@ -33,7 +33,7 @@ impl Future for Gone {
         if !socket.is_gone() {
             *number = Some(socket.mourners().wait(*number, cx.waker()));
         }
-        // It may have gone before the waker was there.
+        // The socket may have gone before the waker was registered.
         if socket.is_gone() {
             Poll::Ready(())
         } else {
@@ -56,7 +56,8 @@ impl fmt::Debug for Gone {
     }
 }
 
-/// Who waits for the end of a socket. Each has one entry, which goes with its future.
+/// The futures that wait for the end of a socket. Each has one entry, which is removed together
+/// with the future.
 #[derive(Debug, Default)]
 pub(crate) struct Mourners(Mutex<Waiting>);
 
@@ -83,7 +84,7 @@ impl Mourners {
         drop(waker);
     }
 
-    /// The socket is gone.
+    /// Wakes all futures, because the socket is gone.
     pub(crate) fn wake(&self) {
         let wakers = std::mem::take(&mut self.0.lock().wakers);
         wakers.into_values().for_each(Waker::wake);

@@ -1,4 +1,5 @@
-//! What is under way for a socket: while it lasts, the socket's session does not leave.
+//! Something under way for a socket. While a guest exists, a shutdown does not let the socket's
+//! session leave.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// So many bytes of a peer's are kept for it; they have been counted.
+    /// Makes a guest that keeps `bytes` bytes of the peer. The caller has counted them.
     pub(crate) const fn new(socket: Arc<SocketCell>, bytes: usize) -> Self {
         Self { socket, bytes }
     }

@@ -1,8 +1,8 @@
-//! What a turn does outside all locks: it runs the user's code, and nothing else does.
+//! The work that a turn does outside of all locks. User code runs only here.
 //!
-//! User code may panic, return errors, take its time or wait. A panic ends the socket it was for
-//! and no other; in a middleware it refuses it. A future is polled in place first; only one that
-//! has to wait becomes a task.
+//! User code may panic, return errors, take long or wait. A panic in a handler ends its own socket
+//! and no other. A panic in a middleware refuses the socket. A future is first polled directly; it
+//! becomes a task only if it has to wait.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -32,15 +32,16 @@ pub(crate) enum Work {
     Ack(Arc<SocketCell>, u64, Result<Args, AckError>),
     Engine(Arc<ShardCell>, SessionKey, EngineNews),
     Stranger(Arc<ShardCell>, Box<Stranger>),
-    /// A CONNECT that has waited for others of its session.
+    /// A CONNECT that has waited for other CONNECTs of its session.
     Decide(Arc<SocketCell>),
-    /// A socket is gone: what has waited for its end hears of it, whoever is at work for it.
+    /// A socket is gone. The futures that have waited for its end are woken, whoever works for the
+    /// socket.
     Gone(Arc<SocketCell>),
-    /// This may be the last of a socket, whose data is the user's.
+    /// This may be the last handle of a socket. The socket's data belongs to the user.
     Release(Arc<SocketCell>),
 }
 
-/// Whether the mailbox is free for the next mail.
+/// What follows a mail: the mailbox may be free for the next one.
 enum Then {
     Next,
     /// A future owns the mailbox and goes on with it.
@@ -48,7 +49,7 @@ enum Then {
 }
 
 impl Work {
-    /// The same in memory of its own ([`Mail::detached`]).
+    /// Copies the work into memory of its own ([`Mail::detached`]).
     pub(crate) fn detached(self) -> Self {
         match self {
             Self::Mail(socket, mail) => Self::Mail(socket, mail.detached()),
@@ -64,13 +65,13 @@ impl Work {
         }
     }
 
-    /// Whether others may be at work before it. Raw sessions have no mailbox: what another turn has
-    /// for the same session, such as its end, would be heard first.
+    /// Whether other turns may work before it. Raw sessions have no mailbox: if another turn had
+    /// something for the same session, for example its end, this would be handled first.
     pub(crate) const fn may_be_left(&self) -> bool {
         !matches!(self, Self::Engine(..))
     }
 
-    /// What it keeps of what a peer has sent.
+    /// Returns how many bytes of a peer's data it keeps.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>()
             + match self {
@@ -113,8 +114,8 @@ impl Work {
     }
 }
 
-/// One mail is done: the next ones that wait follow, until there is none or a future has to finish
-/// first.
+/// Called when a mail is done. Handles the next waiting mails, until there is none, or until a
+/// future has to finish first.
 fn work_off(turn: &Turn, socket: &Arc<SocketCell>, mut then: Then) {
     while let Then::Next = then {
         match socket.mailbox.done(&socket.load) {
@@ -125,7 +126,7 @@ fn work_off(turn: &Turn, socket: &Arc<SocketCell>, mut then: Then) {
     }
 }
 
-/// A future that owned the mailbox has come to its end: a turn goes on with it.
+/// Goes on with a mailbox in a turn, when the future that owned the mailbox has ended.
 fn resume(socket: &Arc<SocketCell>, go_on: impl FnOnce(&Turn) -> Then) {
     turn::run(socket.runtime(), |turn| {
         socket.mailbox.resume(turn.owner());
@@ -202,8 +203,8 @@ fn event(socket: &Arc<SocketCell>, table: &Table, name: &str, mut args: Args, ac
     settle(socket, name, bytes, started, table.one_at_a_time)
 }
 
-/// A handler has been started, with arguments of so many bytes: what is there to do yet? If it
-/// `parks`, nothing of the socket's begins before it has finished.
+/// Finishes a handler that has been started with arguments of `bytes` bytes. If it `parks`, nothing
+/// else of the socket begins before it has finished.
 fn settle(
     socket: &Arc<SocketCell>,
     name: &str,
@@ -237,14 +238,15 @@ fn settle(
     }
 }
 
-/// A handler, or a middleware, has given its thread back.
+/// Warns if a handler or a middleware has kept its thread for too long. Called when it returns or
+/// waits.
 fn warn_if_slow(socket: &Arc<SocketCell>, event: &str) {
     if let Some(took) = turn::slow(socket.runtime()) {
         socket.cell.warn_of_slowness(&socket.namespace, event, took);
     }
 }
 
-/// A handler failed. Only a panic costs the socket its connection.
+/// Reports that a handler failed. Only a panic disconnects the socket.
 fn fail(socket: &Arc<SocketCell>, name: &str, error: &HandlerError) {
     report(socket, name, error);
     if matches!(error, HandlerError::Panicked(_)) {
@@ -258,14 +260,14 @@ fn report(socket: &Arc<SocketCell>, name: &str, error: &HandlerError) {
     }
 }
 
-/// What decides whether a socket may join has panicked: its client is refused, and hears of it as
-/// of any refusal.
+/// Returns the refusal for a middleware or a rule that has panicked. The client gets it like any
+/// other refusal.
 fn refusal_for(socket: &Arc<SocketCell>, panic: &HandlerError) -> Refusal {
     report(socket, "connect", panic);
     Refusal::internal()
 }
 
-/// A client asks to join a namespace.
+/// Handles a client that asks to join a namespace.
 fn connect(turn: &Turn, socket: &Arc<SocketCell>) -> Then {
     let Some(application) = socket.application() else {
         return Then::Next;
@@ -290,19 +292,19 @@ fn connect(turn: &Turn, socket: &Arc<SocketCell>) -> Then {
     decide(turn, socket, Deciding(Arc::clone(socket)))
 }
 
-/// A middleware at work. When it is done, the next CONNECT of its session has its turn.
+/// A running middleware. When it is done, the next CONNECT of its session has its turn.
 struct Deciding(Arc<SocketCell>);
 
 impl Drop for Deciding {
     fn drop(&mut self) {
         if let Some(next) = self.0.load.decided() {
-            // The runtime may be at its end, and drop all that waits.
+            // The runtime may be at its end and drop all waiting futures.
             let _ = guarded(|| turn::act(self.0.runtime(), |turn| turn.add(Work::Decide(next))));
         }
     }
 }
 
-/// The middleware of its namespace decides about a socket.
+/// Lets the middlewares of the namespace decide about a socket.
 fn decide(turn: &Turn, socket: &Arc<SocketCell>, deciding: Deciding) -> Then {
     if socket.is_gone() {
         return Then::Next;
@@ -343,7 +345,7 @@ fn decided(turn: &Turn, socket: &Arc<SocketCell>, decision: Result<(), Refusal>)
 
 type Decision = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 
-/// All middleware of the namespace, one after the other. A panic refuses.
+/// Asks all middlewares of the namespace, one after the other. A panic is a refusal.
 async fn ask_all(socket: &Arc<SocketCell>) -> Result<(), Refusal> {
     let Some(table) = socket.table() else { return Ok(()) };
     for middleware in &table.middleware {
@@ -377,7 +379,7 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
         let failed = sent.fold(joined, Result::and).err();
         (true, entry, failed)
     });
-    // Messages may hold bytes of the user's own.
+    // Messages may contain bytes of the user, which must not be dropped under a lock.
     drop(entry);
     if !accepted {
         return Then::Next;

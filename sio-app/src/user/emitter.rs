@@ -16,10 +16,11 @@ use crate::user::socket::Socket;
 
 /// A choice of sockets, and how to send to them.
 ///
-/// The same builder starts from [`Io`](crate::Io) and [`Namespace`](crate::Namespace), where it means
-/// everybody, and from [`Socket`] with [`to`](Socket::to), [`except`](Socket::except),
-/// [`broadcast`](Socket::broadcast) or [`local`](Socket::local), where it means everybody but the
-/// socket itself. How to send to the socket alone is a [`SocketEmitter`](crate::SocketEmitter).
+/// The same builder starts from [`Io`](crate::Io) and [`Namespace`](crate::Namespace), where it
+/// means everybody. It also starts from [`Socket`] with [`to`](Socket::to),
+/// [`except`](Socket::except), [`broadcast`](Socket::broadcast) or [`local`](Socket::local), where it
+/// means everybody but the socket. How to send to one socket is a
+/// [`SocketEmitter`](crate::SocketEmitter).
 ///
 /// ```
 /// # use sio_app::{Io, Socket};
@@ -180,16 +181,20 @@ impl Emitter {
                 sender: self.sender.as_ref().map(|socket| &socket.0),
             })
         };
-        let result = match &self.many {
-            None => act_in(&self.target),
-            Some(names) => names.all().into_iter().fold(Ok(()), |result, namespace| {
-                let target = Target {
-                    namespace,
-                    ..self.target.clone()
-                };
-                result.and(act_in(&target))
-            }),
-        };
+        let mut result = Ok(());
+        match &self.many {
+            None => result = act_in(&self.target),
+            Some(names) => {
+                for namespace in names.all() {
+                    let target = Target {
+                        namespace,
+                        ..self.target.clone()
+                    };
+                    let done = act_in(&target);
+                    result = result.and(done);
+                }
+            }
+        }
         if let Err(error) = result {
             self.report(name, error);
         }

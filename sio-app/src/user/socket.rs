@@ -259,8 +259,8 @@ impl Socket {
         SocketEmitter::new(self).volatile()
     }
 
-    /// To all other sockets of the namespace, as far as they are of this node. Without a cluster there
-    /// are no others.
+    /// To all other sockets of the namespace that are of this node. Without a cluster there is no
+    /// other node.
     pub fn local(&self) -> Emitter {
         Emitter::from_socket(self).local()
     }
