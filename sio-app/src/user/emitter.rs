@@ -18,8 +18,8 @@ use crate::user::socket::Socket;
 ///
 /// The same builder starts from [`Io`](crate::Io) and [`Namespace`](crate::Namespace), where it
 /// means everybody. It also starts from [`Socket`] with [`to`](Socket::to),
-/// [`except`](Socket::except), [`broadcast`](Socket::broadcast) or [`local`](Socket::local), where it
-/// means everybody but the socket. How to send to one socket is a
+/// [`except`](Socket::except), [`broadcast`](Socket::broadcast) or [`local`](Socket::local). There
+/// it means everybody but the socket. How to send to one socket is a
 /// [`SocketEmitter`](crate::SocketEmitter).
 ///
 /// ```
