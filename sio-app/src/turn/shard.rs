@@ -34,7 +34,7 @@ use crate::turn::{self, Turn, Unwritten};
 const LINKS_PER_FLUSH: usize = 64;
 
 pub(crate) struct ShardCell {
-    /// Whose it is.
+    /// The application that the shard belongs to.
     pub(crate) application: Weak<dyn Application>,
     pub(crate) runtime: Runtime,
     pub(crate) config: Arc<Config>,
@@ -132,7 +132,7 @@ impl ShardCell {
         }
     }
 
-    /// Warns that too much waits for a socket, see [`Mailbox`](mailbox::Mailbox).
+    /// Warns that too much waits for a socket, see [`Mailbox`](crate::turn::mailbox::Mailbox).
     pub(crate) fn warn_of_overflow(&self, socket: SocketKey) {
         self.warnings.overflows.say(
             (self.runtime.now)(),
