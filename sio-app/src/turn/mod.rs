@@ -28,6 +28,7 @@ pub(crate) mod later;
 pub(crate) mod load;
 pub(crate) mod mailbox;
 pub(crate) mod note;
+pub(crate) mod order;
 pub(crate) mod quota;
 pub(crate) mod refusal;
 pub(crate) mod shard;
@@ -539,7 +540,7 @@ impl Turn {
     }
 }
 
-/// Ends the turn, even by a panic.
+/// Ends the turn, even after a panic.
 struct Ending<'a>(&'a Turn);
 
 impl Drop for Ending<'_> {

@@ -26,7 +26,7 @@ pub(crate) enum Note {
 }
 
 impl ShardCell {
-    /// Warns that too much waits for a socket, see [`Mailbox`](mailbox::Mailbox).
+    /// Warns that too much waits for a socket, see [`Mailbox`](crate::turn::mailbox::Mailbox).
     pub(crate) fn warn_of_overflow(&self, socket: SocketKey) {
         self.warnings.overflows.say(
             (self.runtime.now)(),

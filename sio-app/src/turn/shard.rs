@@ -36,7 +36,7 @@ use crate::turn::{self, Turn, Unwritten};
 const LINKS_PER_FLUSH: usize = 64;
 
 pub(crate) struct ShardCell {
-    /// Whose it is.
+    /// The application that the shard belongs to.
     pub(crate) application: Weak<dyn Application>,
     pub(crate) runtime: Runtime,
     pub(crate) config: Arc<Config>,
