@@ -24,6 +24,7 @@ mod exchanges;
 mod extractors;
 mod fairness;
 mod keeping;
+mod orders;
 mod pipelining;
 mod polls;
 mod several;

@@ -109,8 +109,8 @@ pub use sio_app::{
     EngineSocket, Extension, Extract, Generation, Generations, Gone, HandlerError, HandlerId, HandlerResult, Handshake,
     HostPattern, HostPatternError, Hosts, HttpRequest, HttpResponse, Incoming, Io, Legacy06, Method, Metrics,
     MiddlewareResult, Mount, Namespace, Options, OriginPattern, OriginPatternError, Origins, Peer, Priority, Raw,
-    RawArgs, Reason, Refusal, Refused, RegisterError, SameSite, Sleep, Socket, SocketId, State, TransportKind,
-    Transports, WireId, args, codec, handler,
+    RawArgs, Reason, Refusal, Refused, RegisterError, SameSite, Sleep, Socket, SocketEmitter, SocketId, State,
+    TransportKind, Transports, WireId, args, codec, handler,
 };
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

@@ -29,7 +29,12 @@ pub(crate) mod incoming;
 pub(crate) mod later;
 pub(crate) mod load;
 pub(crate) mod mailbox;
+<<<<<<< HEAD
 pub(crate) mod own;
+=======
+pub(crate) mod note;
+pub(crate) mod order;
+>>>>>>> main
 pub(crate) mod quota;
 pub(crate) mod refusal;
 pub(crate) mod shard;
@@ -56,7 +61,8 @@ use crate::link::{Link, Progress};
 use crate::runtime::Runtime;
 use crate::trim::trim;
 use crate::turn::mailbox::Owner;
-use crate::turn::shard::{Batch, Note, ShardCell};
+use crate::turn::note::Note;
+use crate::turn::shard::{Batch, ShardCell};
 use crate::turn::work::Work;
 
 thread_local!(static TURN: Turn = const { Turn::new() });
@@ -541,7 +547,7 @@ impl Turn {
     }
 }
 
-/// Ends the turn, even by a panic.
+/// Ends the turn, even after a panic.
 struct Ending<'a>(&'a Turn);
 
 impl Drop for Ending<'_> {

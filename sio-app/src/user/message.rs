@@ -15,6 +15,7 @@ use crate::error::EmitError;
 use crate::guarded::guarded;
 use crate::runtime::Runtime;
 use crate::turn;
+use crate::turn::order::{Order, carry_out};
 use crate::turn::socket::SocketCell;
 use crate::turn::table::OutgoingFn;
 use crate::user::socket::Socket;
@@ -39,7 +40,7 @@ pub(crate) fn with_scratch<R>(write: impl FnOnce(&mut BytesMut) -> R) -> R {
 }
 
 /// An event as it is before anybody has asked for an encoding.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Draft {
     name: ByteString,
     args: Args,
@@ -191,12 +192,10 @@ fn send(
             (_, None) => return Err(EmitError::Disconnected),
         }
     }
-    turn::act(socket.runtime(), |turn| {
-        let (sent, enough) = socket.cell.queue(turn, |state, now| {
-            let sent = state.shard.emit(now, socket.key, &mut message, ack);
-            (sent, state.unwritten.add(len, 1))
-        });
-        turn.emitted(len, enough);
-        Ok(sent?)
+    carry_out(Order::Send {
+        to: socket,
+        message: &mut message,
+        bytes: len,
+        ack,
     })
 }

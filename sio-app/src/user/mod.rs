@@ -14,3 +14,4 @@ pub(crate) mod own;
 pub(crate) mod registry;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
+pub(crate) mod socket_emitter;
