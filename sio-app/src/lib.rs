@@ -29,13 +29,9 @@
 //! * [`Namespace`] – what happens to those who connect to it.
 //! * [`Socket`] – one client in one namespace.
 //! * [`Emitter`] – to whom, and how: the builder that all three share.
-<<<<<<< HEAD
+//! * [`SocketEmitter`] – how to send to one socket.
 //! * [`args`] – how arguments become types; [`handler`] – what handlers can ask for and return, and
 //!   what clients hear of it.
-=======
-//! * [`SocketEmitter`] – how to send to one socket.
-//! * [`args`] – how arguments become types; [`handler`] – what a handler can look like.
->>>>>>> main
 //!
 //! # For adapters
 //!

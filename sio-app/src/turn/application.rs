@@ -12,15 +12,12 @@ use sio_proto::SessionKey;
 use sio_proto::server::{EngineMessage, Handshake};
 
 use crate::error::HandlerError;
-use crate::turn::call::Failure;
+use crate::turn::call::{Ending, Failure};
+
 use crate::turn::shard::ShardCell;
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
-<<<<<<< HEAD
 use crate::turn::table::{OutgoingFn, Table};
-=======
-use crate::turn::table::{Ending, Table};
->>>>>>> main
 
 pub(crate) trait Application: Any + Send + Sync {
     /// Returns the application's shards.

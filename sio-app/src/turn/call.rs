@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sio_proto::server::Reason;
+use sio_proto::server::{Breach, Reason};
 use sio_proto::socket::Args;
 
 use crate::error::HandlerError;
@@ -20,7 +20,7 @@ pub struct Call<'a> {
     pub(crate) ack: Option<Question>,
     /// The handler may wait, and keep its arguments meanwhile.
     pub(crate) keeps: bool,
-    pub(crate) end: Option<Reason>,
+    pub(crate) end: Option<&'a Ending>,
 }
 
 impl<'a> Call<'a> {
@@ -42,6 +42,13 @@ impl<'a> Call<'a> {
         let question = self.ack.take()?;
         Some(Owed::new(self.socket, question))
     }
+}
+
+/// How a connection has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending {
+    pub(crate) reason: Reason,
+    pub(crate) breach: Option<Breach>,
 }
 
 /// The client has asked for an acknowledgement, with this id.

@@ -29,12 +29,9 @@ pub(crate) mod incoming;
 pub(crate) mod later;
 pub(crate) mod load;
 pub(crate) mod mailbox;
-<<<<<<< HEAD
-pub(crate) mod own;
-=======
 pub(crate) mod note;
 pub(crate) mod order;
->>>>>>> main
+pub(crate) mod own;
 pub(crate) mod quota;
 pub(crate) mod refusal;
 pub(crate) mod shard;

@@ -16,6 +16,7 @@ use sio_proto::socket::Args;
 use crate::error::EmitError;
 use crate::lock::Mutex;
 use crate::runtime::Runtime;
+use crate::turn;
 use crate::turn::Turn;
 use crate::turn::ack_slot::AckSlot;
 use crate::turn::application::Application;
@@ -24,11 +25,8 @@ use crate::turn::gone::Mourners;
 use crate::turn::guest::Guest;
 use crate::turn::load::{Load, Overflow};
 use crate::turn::mailbox::Mailbox;
-<<<<<<< HEAD
-use crate::turn::own::Own;
-=======
 use crate::turn::order::{Order, To, carry_out};
->>>>>>> main
+use crate::turn::own::Own;
 use crate::turn::shard::ShardCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::table::{EventFn, Table};

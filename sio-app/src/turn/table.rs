@@ -8,11 +8,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use bytestring::ByteString;
-<<<<<<< HEAD
-=======
-use sio_proto::server::{Breach, Reason};
-use sio_proto::socket::Args;
->>>>>>> main
 
 use crate::args::RawArgs;
 use crate::error::HandlerError;
@@ -75,18 +70,12 @@ impl Hasher for NameHasher {
 
 pub(crate) type EventFn = Arc<dyn Fn(Call<'_>) -> Started + Send + Sync>;
 pub(crate) type AnyFn = Arc<dyn Fn(&Arc<SocketCell>, &str, &RawArgs) + Send + Sync>;
-<<<<<<< HEAD
 pub(crate) type OutgoingFn = Arc<dyn Fn(Option<&Arc<SocketCell>>, &str, &RawArgs) + Send + Sync>;
 pub(crate) type FilterFn = Arc<dyn Fn(&Arc<SocketCell>, &mut Incoming) -> Result<(), Refusal> + Send + Sync>;
 pub(crate) type SocketFn = Arc<dyn Fn(&Call<'_>) -> Started + Send + Sync>;
 pub(crate) type MiddlewareFn = Arc<dyn Fn(&Call<'_>) -> Result<StartedMiddleware, NotCalled> + Send + Sync>;
 pub(crate) type ErrorFn = Arc<dyn Fn(&Arc<SocketCell>, &str, &HandlerError) + Send + Sync>;
 pub(crate) type AnswerFn = Arc<dyn Fn(&str, &HandlerError, Owed) + Send + Sync>;
-=======
-pub(crate) type ConnectFn = Arc<dyn Fn(Arc<SocketCell>) -> Started + Send + Sync>;
-pub(crate) type DisconnectFn = Arc<dyn Fn(Arc<SocketCell>, Ending) -> Started + Send + Sync>;
-pub(crate) type MiddlewareFn = Arc<dyn Fn(Arc<SocketCell>) -> StartedMiddleware + Send + Sync>;
->>>>>>> main
 
 impl Table {
     /// Whether the name of an event is the application's, or one of those that
@@ -132,45 +121,11 @@ impl Table {
     }
 }
 
-<<<<<<< HEAD
 /// Puts what was registered above in the place of what is below, if there is some.
 fn take_place<T: Clone>(whole: &mut Vec<T>, above: &[T]) {
     if !above.is_empty() {
         *whole = above.to_vec();
     }
-=======
-pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
-
-/// A handler that has been started.
-#[doc(hidden)]
-pub enum Started {
-    Done(Result<(), HandlerError>),
-    Waiting(HandlerFuture),
-}
-
-/// An event on its way to a handler.
-#[doc(hidden)]
-pub struct Call {
-    pub(crate) socket: Arc<SocketCell>,
-    pub(crate) args: Args,
-    pub(crate) ack: Option<u64>,
-    pub(crate) keeps: bool,
-}
-
-/// How a connection has ended: what disconnect handlers are told.
-#[doc(hidden)]
-#[derive(Clone, Debug)]
-pub struct Ending {
-    pub(crate) reason: Reason,
-    pub(crate) breach: Option<Breach>,
-}
-
-/// A middleware that has been started.
-#[doc(hidden)]
-pub enum StartedMiddleware {
-    Done(Result<(), Refusal>),
-    Waiting(Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>),
->>>>>>> main
 }
 
 /// The namespaces of a rule that have members, by how many. Their names are chosen by clients, and

@@ -19,18 +19,14 @@ use crate::args::{RawArgs, detached, detached_text, small};
 use crate::error::HandlerError;
 use crate::guarded::{CatchUnwind, guarded};
 use crate::turn::application::EngineNews;
-use crate::turn::call::{Call, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
+use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
 use crate::turn::entry::Entry;
 use crate::turn::incoming::Incoming;
 use crate::turn::mailbox::{Mail, Next, args_bytes};
 use crate::turn::refusal::Refusal;
 use crate::turn::shard::{Named, ShardCell};
 use crate::turn::socket::SocketCell;
-<<<<<<< HEAD
 use crate::turn::table::{EventFn, SocketFn, Table};
-=======
-use crate::turn::table::{Call, Ending, Started, StartedMiddleware, Table};
->>>>>>> main
 use crate::turn::{self, Turn, new_owner};
 
 pub(crate) enum Work {
@@ -180,19 +176,18 @@ fn disconnected(
         "disconnected"
     );
     socket.drop_acks();
-<<<<<<< HEAD
     let mut then = Then::Next;
     if connected {
         if !table.disconnecting.is_empty() {
             socket.set_last_rooms(Some(rooms));
-            socket_handlers(socket, "disconnecting", &table.disconnecting, Some(reason), false);
+            socket_handlers(socket, "disconnecting", &table.disconnecting, Some(ending), false);
             socket.set_last_rooms(None);
         }
         then = socket_handlers(
             socket,
             "disconnect",
             &table.disconnect,
-            Some(reason),
+            Some(ending),
             table.one_at_a_time,
         );
     }
@@ -205,22 +200,22 @@ fn socket_handlers(
     socket: &Arc<SocketCell>,
     name: &'static str,
     handlers: &[SocketFn],
-    end: Option<Reason>,
+    end: Option<&Ending>,
     parks: bool,
 ) -> Then {
-    let call = move |socket: &Arc<SocketCell>, handler: &SocketFn| {
+    let call = move |socket: &Arc<SocketCell>, handler: &SocketFn, end: Option<&Ending>| {
         handler(&Call {
             end,
             ..Call::bare(socket, name)
         })
     };
     if let [handler] = handlers {
-        let started = guarded(|| call(socket, handler));
+        let started = guarded(|| call(socket, handler, end));
         return settle(socket, name, 0, started, parks);
     }
     let jobs = handlers.iter().map(|handler| {
-        let (socket, handler) = (Arc::clone(socket), SocketFn::clone(handler));
-        Box::new(move || call(&socket, &handler)) as Job
+        let (socket, handler, end) = (Arc::clone(socket), SocketFn::clone(handler), end.cloned());
+        Box::new(move || call(&socket, &handler, end.as_ref())) as Job
     });
     several(socket, name, 0, jobs.collect(), parks)
 }
@@ -357,17 +352,6 @@ fn several(socket: &Arc<SocketCell>, name: &str, bytes: usize, mut jobs: VecDequ
             drop(guest);
         }));
         return Then::Parked;
-=======
-    if let Some(handler) = table.disconnecting.as_ref().filter(|_| connected) {
-        socket.set_last_rooms(Some(rooms));
-        let started = guarded(|| handler(Arc::clone(socket), ending.clone()));
-        socket.set_last_rooms(None);
-        settle(socket, "disconnecting", 0, started, false);
-    }
-    if let Some(handler) = table.disconnect.as_ref().filter(|_| connected) {
-        let started = guarded(|| handler(Arc::clone(socket), ending.clone()));
-        return settle(socket, "disconnect", 0, started, table.one_at_a_time);
->>>>>>> main
     }
     Then::Next
 }

@@ -114,9 +114,12 @@ impl Emitter {
         // and comes under no lock.
         let kept = draft.args().clone();
         let (is_last, mut draft) = (self.many.is_none(), Some(draft));
-        self.each(event, |to| match if is_last { draft.take() } else { draft.clone() } {
-            Some(draft) => broadcast(to, draft, self.volatile),
-            None => Ok(()),
+        self.each_in(event, |application, to| {
+            let Some(draft) = (if is_last { draft.take() } else { draft.clone() }) else {
+                return Ok(());
+            };
+            draft.show(&application.watchers(&to.target.namespace), None);
+            broadcast(to, draft, self.volatile)
         });
         drop(kept);
     }
@@ -126,99 +129,6 @@ impl Emitter {
         self.emit("message", (data.into(),));
     }
 
-<<<<<<< HEAD
-    fn try_emit<A: Serialize>(&self, event: &str, args: &A) -> Result<(), EmitError> {
-        if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
-            return match socket.emit_with(event, args, self.volatile) {
-                Err(error @ (EmitError::Args(_) | EmitError::Reserved(_) | EmitError::TooLarge)) => Err(error),
-                _ => Ok(()),
-            };
-        }
-        let Some(io) = self.application.upgrade() else {
-            return Ok(());
-        };
-        let draft = with_scratch(|scratch| Draft::new(event, args, scratch))?;
-        // Bytes in them may be of a kind of the user's own, whose end is the user's code, and comes
-        // under no lock.
-        let kept = draft.args().clone();
-        let Some(names) = &self.many else {
-            return self.emit_in(&*io, &self.target, draft);
-        };
-        let emitted = names
-            .all()
-            .into_iter()
-            .map(|namespace| self.emit_in(&*io, &self.in_namespace(namespace), draft.clone()));
-        let emitted = emitted.fold(Ok(()), Result::and);
-        drop(kept);
-        emitted
-    }
-
-    /// The target in one of many namespaces.
-    fn in_namespace(&self, namespace: ByteString) -> Target {
-        Target {
-            namespace,
-            ..self.target.clone()
-        }
-    }
-
-    /// Sends an event to one namespace.
-    fn emit_in(&self, io: &dyn Application, target: &Target, draft: Draft) -> Result<(), EmitError> {
-        // A comma ends a name where it is written, so nobody can be in such a namespace, whoever
-        // chose its name.
-        if target.namespace.contains(',') {
-            return Ok(());
-        }
-        draft.show(&io.watchers(&target.namespace), None);
-        let bytes = draft.len();
-        let mut cells = io.shards().of_target(target).peekable();
-        // Encoded once, for all forms that any shard needs; the shards share the bytes.
-        let forms = cells
-            .clone()
-            .fold(Forms::default(), |forms, cell| forms.union(cell.forms()));
-        let (message, encoded) = with_scratch(|s| {
-            draft.encoded(
-                &target.namespace,
-                self.volatile.then_some(io.shards().runtime),
-                forms,
-                &io.shards().config,
-                s,
-            )
-        });
-        let mut message = Some(message);
-        turn::act(io.shards().runtime, |turn| {
-            let (mut ready, mut enough) = (0, false);
-            while let Some(cell) = cells.next() {
-                let last = cells.peek().is_none();
-                let Some(message) = (if last { message.take() } else { message.clone() }) else {
-                    break;
-                };
-                let target = self.target_for(target, cell);
-                let (links, has_enough) = cell.input(turn, |state, now, out| {
-                    let State { shard, unwritten, .. } = state;
-                    shard.handle_command(now, Command::Broadcast { target, message }, out);
-                    let links = shard.ready_links();
-                    (links, unwritten.add(bytes, links))
-                });
-                (ready, enough) = (ready + links, enough || has_enough);
-            }
-            turn.broadcast(bytes, ready, enough);
-        });
-        encoded
-    }
-
-    /// Sends an event to one socket and waits for its acknowledgement; only for a choice that is
-    /// one socket, as [`Socket::timeout`] and [`Socket::volatile`] leave it.
-    ///
-    /// For other choices the future fails with [`EmitError::Unsupported`].
-    pub fn emit_with_ack<T: DeserializeOwned + 'static>(self, event: &str, args: impl Serialize) -> AckFuture<T> {
-        match self.socket.filter(|_| self.only) {
-            Some(socket) => socket.ask(event, &args, self.timeout),
-            None => AckFuture::failed(EmitError::Unsupported),
-        }
-    }
-
-=======
->>>>>>> main
     /// Makes the chosen sockets join a room. If its name is the id of a socket, none joins, and
     /// [`Io::on_error`](crate::Io::on_error) hears of [`EmitError::ReservedRoom`].
     pub fn join(self, room: impl AsRef<str>) {
@@ -264,15 +174,20 @@ impl Emitter {
     /// Does something in each of the namespaces that are meant. What goes wrong is told to the
     /// application under this name.
     fn each(&self, name: &str, mut act: impl FnMut(Audience<'_>) -> Result<(), EmitError>) {
+        self.each_in(name, |_, to| act(to));
+    }
+
+    fn each_in(&self, name: &str, mut act: impl FnMut(&dyn Application, Audience<'_>) -> Result<(), EmitError>) {
         let Some(application) = self.application.upgrade() else {
             return;
         };
         let mut act_in = |target: &Target| {
-            act(Audience {
+            let audience = Audience {
                 shards: application.shards(),
                 target,
                 sender: self.sender.as_ref().map(|socket| &socket.0),
-            })
+            };
+            act(&*application, audience)
         };
         let mut result = Ok(());
         match &self.many {

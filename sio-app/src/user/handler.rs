@@ -7,7 +7,8 @@
 //! | in handlers of events: [`Ack`](crate::Ack) | the means to answer the client |
 //!
 //! Each may be left out, and there are at most eight. A handler of disconnections may also ask for
-//! the [`Reason`](crate::Reason).
+//! the [`Reason`](crate::Reason) and, as `Option<Breach>`, for what stands behind it
+//! ([`Breach`](crate::Breach)).
 //!
 //! ```
 //! use sio_app::handler::State;
@@ -111,17 +112,12 @@ mod outcome;
 mod parameters;
 mod words;
 
-<<<<<<< HEAD
 pub use crate::turn::call::Call;
 pub use extract::{Auth, AuthError, Extract, Needs, NoState, State};
 pub use outcome::{Decision, Outcome, Reply, Returns};
 pub use parameters::{
     BehindArgs, ConnectParameters, EndParameters, EndPart, EventParameters, FromArgs, Function, Last, Middle,
 };
-=======
-use serde::de::DeserializeOwned;
-use sio_proto::server::{Breach, Reason};
->>>>>>> main
 
 pub(crate) use words::Told;
 
@@ -131,15 +127,10 @@ use crate::turn::call::{Failure, NotCalled, Started, StartedMiddleware};
 use crate::turn::refusal::Refusal;
 use outcome::Free;
 
-<<<<<<< HEAD
 /// What a handler can return in which several kinds of errors may happen: `?` takes any of them. To
 /// say what the client reads of one, make it a [`Refusal`](crate::Refusal):
 /// `Err(Refusal::new("no such room").into())`.
 pub type HandlerResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
-=======
-#[doc(hidden)]
-pub use crate::turn::table::{Call, Ending, Started, StartedMiddleware};
->>>>>>> main
 
 /// What a middleware can return: `?` takes a [`Refusal`](crate::Refusal), a `&str` or a `String`,
 /// which the client reads, and an [`EmitError`](crate::EmitError), of which it reads `Internal
@@ -154,104 +145,7 @@ pub trait EventHandler<M>: Send + Sync + 'static {
     fn needs() -> Needs;
 }
 
-<<<<<<< HEAD
 impl<F, P, M, R> EventHandler<(P, M, R)> for F
-=======
-/// A function that is told of the end of a connection:
-/// `|socket: Socket, reason: Reason, breach: Option<Breach>|`, `|socket: Socket, reason: Reason|`,
-/// `|socket: Socket|` or `||`, `async` or not.
-///
-/// The [`Reason`] is one of nine. The [`Breach`] says what stands behind the reason if the client
-/// has broken a rule: the rule that has ended the session, or else the first rule that was broken
-/// without ending it. JavaScript has a `description` in this place.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot handle a disconnection",
-    label = "not a disconnect handler",
-    note = "the shapes are `|socket: Socket, reason: Reason, breach: Option<Breach>|`, `|socket: Socket, reason: Reason|`, `|socket: Socket|` and `||`, `async` or not"
-)]
-pub trait DisconnectHandler<M>: Send + std::marker::Sync + 'static {
-    #[doc(hidden)]
-    fn call(&self, socket: Socket, ending: Ending) -> Started;
-}
-
-macro_rules! connect_handlers {
-    ($(|$socket:ident| ($($kind:ty),*) ($($value:expr),*);)*) => {$(
-        impl<F, R> ConnectHandler<Sync<($($kind,)*)>> for F
-        where
-            F: Fn($($kind),*) -> R + Send + std::marker::Sync + 'static,
-            R: Outcome,
-        {
-            fn call(&self, $socket: Socket) -> Started {
-                let _ = &$socket;
-                done(self($($value),*))
-            }
-        }
-
-        impl<F, R> ConnectHandler<Async<($($kind,)*)>> for F
-        where
-            F: Fn($($kind),*) -> R + Send + std::marker::Sync + 'static,
-            R: Future<Output: Outcome> + Send + 'static,
-        {
-            fn call(&self, $socket: Socket) -> Started {
-                let _ = &$socket;
-                start(self($($value),*))
-            }
-        }
-    )*};
-}
-
-connect_handlers! {
-    |socket| () ();
-    |socket| (Socket) (socket);
-}
-
-macro_rules! disconnect_handlers {
-    ($(|$socket:ident, $ending:ident| ($($kind:ty),*) ($($value:expr),*);)*) => {$(
-        impl<F, R> DisconnectHandler<Sync<($($kind,)*)>> for F
-        where
-            F: Fn($($kind),*) -> R + Send + std::marker::Sync + 'static,
-            R: Outcome,
-        {
-            fn call(&self, $socket: Socket, $ending: Ending) -> Started {
-                let _ = (&$socket, &$ending);
-                done(self($($value),*))
-            }
-        }
-
-        impl<F, R> DisconnectHandler<Async<($($kind,)*)>> for F
-        where
-            F: Fn($($kind),*) -> R + Send + std::marker::Sync + 'static,
-            R: Future<Output: Outcome> + Send + 'static,
-        {
-            fn call(&self, $socket: Socket, $ending: Ending) -> Started {
-                let _ = (&$socket, &$ending);
-                start(self($($value),*))
-            }
-        }
-    )*};
-}
-
-disconnect_handlers! {
-    |socket, ending| () ();
-    |socket, ending| (Socket) (socket);
-    |socket, ending| (Socket, Reason) (socket, ending.reason);
-    |socket, ending| (Socket, Reason, Option<Breach>) (socket, ending.reason, ending.breach);
-}
-
-/// A function that decides whether a socket may join: `|socket: Socket|`, `async` or not, with a
-/// `Result` whose error becomes a [`Refusal`].
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a middleware",
-    label = "not a middleware",
-    note = "the shape is `|socket: Socket| -> Result<(), E>`, `async` or not, where `E` is a `Refusal`, a `&str` or a `String`"
-)]
-pub trait Middleware<M>: Send + std::marker::Sync + 'static {
-    #[doc(hidden)]
-    fn call(&self, socket: Socket) -> StartedMiddleware;
-}
-
-impl<F, E> Middleware<Sync<(Socket, E)>> for F
->>>>>>> main
 where
     F: Function<P>,
     P: EventParameters<M>,
@@ -302,7 +196,11 @@ where
 }
 
 /// A function that is told of the end of a connection: any number of types that implement
-/// [`Extract`], and the [`Reason`](crate::Reason), `async` or not.
+/// [`Extract`], the [`Reason`](crate::Reason), and `Option<Breach>`, in any order, `async` or not.
+///
+/// The [`Reason`](crate::Reason) is one of nine. The [`Breach`](crate::Breach) says what stands
+/// behind the reason if the client has broken a rule: the rule that has ended the session, or else
+/// the first rule that was broken without ending it. JavaScript has a `description` in this place.
 pub trait DisconnectHandler<M>: Send + Sync + 'static {
     #[doc(hidden)]
     fn call(&self, call: &Call<'_>) -> Started;

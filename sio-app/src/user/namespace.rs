@@ -268,27 +268,15 @@ impl Namespace {
     /// An `async` one has the rooms until it has to wait for the first time; the disconnect handler
     /// does not wait for it.
     pub fn on_disconnecting<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
-<<<<<<< HEAD
         self.io.namespaces.need(H::needs(), "the disconnecting handler");
         self.change(|table| table.disconnecting.push(Arc::new(move |call| handler.call(call))))
-=======
-        self.change(|table| {
-            table.disconnecting = Some(Arc::new(move |socket, ending| handler.call(Socket(socket), ending)))
-        })
->>>>>>> main
     }
 
     /// Handles the end of connections that had been let in. The socket is gone already: it is in no
     /// room and takes nothing. See [`Namespace::on_disconnecting`] for what has to know its rooms.
     pub fn on_disconnect<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
-<<<<<<< HEAD
         self.io.namespaces.need(H::needs(), "the disconnect handler");
         self.change(|table| table.disconnect.push(Arc::new(move |call| handler.call(call))))
-=======
-        self.change(|table| {
-            table.disconnect = Some(Arc::new(move |socket, ending| handler.call(Socket(socket), ending)))
-        })
->>>>>>> main
     }
 
     /// Adds a middleware: it decides whether a socket may join. They run in order, the first

@@ -200,13 +200,8 @@ impl Socket {
     /// # Ok(())
     /// # }
     /// ```
-<<<<<<< HEAD
     pub fn emit_with_ack<T: DeserializeOwned + 'static>(&self, event: &str, args: impl Serialize) -> AckFuture<T> {
-        self.ask(event, &args, None)
-=======
-    pub fn emit_with_ack<T: DeserializeOwned + 'static, A: Serialize>(&self, event: &str, args: A) -> AckFuture<T> {
         self.ask(event, &args, None, false)
->>>>>>> main
     }
 
     pub(crate) fn ask<T, A: Serialize + ?Sized>(

@@ -3,14 +3,14 @@
 //! ```text
 //!   event          extractor, extractor, …, arguments, Ack       each may be left out
 //!   connect        extractor, extractor, …
-//!   disconnect     extractor, Reason, …                          in any order
+//!   disconnect     extractor, Reason, Option<Breach>, …          in any order
 //!   middleware     extractor, extractor, …
 //! ```
 //! The compiler chooses a function's tuple by how many it takes, and says of each place what does
 //! not fit there. The markers say which kind of thing stands in a place; they are always inferred.
 
 use serde::de::DeserializeOwned;
-use sio_proto::server::Reason;
+use sio_proto::server::{Breach, Reason};
 
 use super::extract::{Extract, Needs};
 use super::outcome::{Free, Owing};
@@ -199,11 +199,12 @@ impl<A: BehindArgs, K> Last<ViaArgs<K>, ViaAck> for A {
     fn needs(_: &mut Needs) {}
 }
 
-/// What a handler of a disconnection can ask for: an [`Extract`], or the [`Reason`].
+/// What a handler of a disconnection can ask for: an [`Extract`], the [`Reason`], or what
+/// stands behind it (`Option<Breach>`).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot stand in a handler of disconnections",
     label = "neither something to extract, nor the reason",
-    note = "it asks for `Socket`, `Reason`, `State<T>`, `Auth<T>` or another type that implements `Extract`, each taken by value"
+    note = "it asks for `Socket`, `Reason`, `Option<Breach>`, `State<T>`, `Auth<T>` or another type that implements `Extract`, each taken by value"
 )]
 pub trait EndPart<M>: Sized {
     #[doc(hidden)]
@@ -224,7 +225,15 @@ impl<E: Extract> EndPart<ViaExtract> for E {
 
 impl EndPart<ViaEnd> for Reason {
     fn take(call: &Call<'_>) -> Result<Self, NotCalled> {
-        Ok(call.end.unwrap_or(Self::ForcedClose))
+        Ok(call.end.map_or(Self::ForcedClose, |end| end.reason))
+    }
+
+    fn needs(_: &mut Needs) {}
+}
+
+impl EndPart<ViaEnd> for Option<Breach> {
+    fn take(call: &Call<'_>) -> Result<Self, NotCalled> {
+        Ok(call.end.and_then(|end| end.breach.clone()))
     }
 
     fn needs(_: &mut Needs) {}
