@@ -350,8 +350,7 @@ impl SocketCell {
     /// Too much waits: the session is closed, and no more handlers are started.
     pub(crate) fn overrun(self: &Arc<Self>) {
         if self.standing.swap(OVERRUN, Ordering::Relaxed) != OVERRUN {
-            self.cell.warn_of_overflow(self.key);
-            self.disconnect(true);
+            turn::act(self.runtime(), |turn| self.cell.end_overrun(turn, self.key));
         }
     }
 

@@ -301,7 +301,7 @@ impl Application for Inner {
         match news {
             EngineNews::Opened(handshake) => handler.open(&socket, &handshake),
             EngineNews::Message(message) => handler.message(&socket, message),
-            EngineNews::Closed(reason) => handler.close(&socket, reason),
+            EngineNews::Closed(ending) => handler.close(&socket, ending.reason, ending.breach.as_ref()),
         }
     }
 
