@@ -202,7 +202,8 @@ pub fn decode(text: &ByteString, revision: Revision, role: Role, limits: &Limits
 }
 
 /// The index of the first wrong byte in the JSON of a packet that [`decode`] has refused with
-/// [`InvalidJson`](DecodeError::InvalidJson). It is for messages to people, and reads the text again.
+/// [`InvalidJson`](DecodeError::InvalidJson). It is for messages to people, and reads the text
+/// again.
 #[must_use]
 pub fn stops_at(text: &str, limits: &Limits) -> usize {
     let mut rest = text.get(1..).unwrap_or_default();
