@@ -1,6 +1,7 @@
 //! A request: what it is, where it comes from, and what the session keeps of it that it opens. All
 //! of this is found out once, where no lock is held.
 
+mod connection_error;
 mod handshake;
 mod kind;
 mod stranger;
@@ -15,6 +16,8 @@ use crate::reason::Reason;
 use crate::wire::{self, Inbound};
 use crate::{Config, Time, detect, engine, http};
 
+pub use connection_error::ConnectionError;
+pub(crate) use connection_error::Refusing;
 pub use handshake::{Auth, Extension, Generation, Handshake, Peer, TransportKind};
 pub(crate) use kind::{Findings, Kind};
 pub(crate) use stranger::origin;
@@ -53,6 +56,12 @@ pub struct Request {
     /// What the caller has to say of it beside the request. Kept with the session that it opens
     /// ([`Handshake`]).
     pub extension: Option<Extension>,
+    /// Header fields that the application adds to the answer, whatever it is. Default none.
+    pub answer_headers: http::ResponseHeaders,
+    /// The seconds since the beginning of the year 1970 when it came, leap seconds not counted. Kept
+    /// with the session that it opens ([`Handshake::unix_time`]); this crate reads no clock of
+    /// dates.
+    pub unix_time: Option<u64>,
     /// The packets in its body, decoded where no lock is held.
     pub(crate) packets: Vec<Inbound>,
     /// What the session that it opens keeps of it, made where no lock is held.
@@ -81,9 +90,10 @@ impl Request {
             peer,
             admission: Admission::NotAsked,
             extension: None,
+            answer_headers: http::ResponseHeaders::new(),
+            unix_time: None,
             packets: Vec::new(),
             handshake: None,
-
             findings,
         }
     }
@@ -122,6 +132,11 @@ impl Request {
     /// The same if its answer is a script.
     pub(crate) const fn script_stranger(&self) -> Option<Strangeness> {
         self.findings.script_stranger
+    }
+
+    /// The refused request, for the application.
+    pub(crate) fn refused(&self, refusing: Refusing<'_>) -> Box<ConnectionError> {
+        ConnectionError::new(self, refusing)
     }
 
     /// What the user has to know of it, once it has been refused for where it comes from.

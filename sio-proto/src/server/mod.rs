@@ -45,7 +45,8 @@ mod written;
 pub use crate::engine::EngineMessage;
 pub use crate::reason::Reason;
 pub use crate::request::{
-    Admission, Auth, Cause, Extension, Generation, Handshake, Peer, Request, Strangeness, Stranger, TransportKind,
+    Admission, Auth, Cause, ConnectionError, Extension, Generation, Handshake, Peer, Request, Strangeness, Stranger,
+    TransportKind,
 };
 pub use crate::wire::{Garbled, PollEncoding};
 pub use budget::Budget;
