@@ -28,6 +28,7 @@ pub(crate) mod later;
 pub(crate) mod load;
 pub(crate) mod mailbox;
 pub(crate) mod quota;
+pub(crate) mod raw_session;
 pub(crate) mod refusal;
 pub(crate) mod shard;
 pub(crate) mod shards;

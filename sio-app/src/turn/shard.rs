@@ -24,6 +24,7 @@ use crate::trim::trim;
 use crate::turn::application::{Application, EngineNews};
 use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
+use crate::turn::raw_session::RawSession;
 use crate::turn::sleep::Sleeps;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
@@ -53,6 +54,8 @@ pub(crate) struct State {
     pub(crate) shard: Shard,
     pub(crate) links: Links,
     sockets: Vec<Option<Arc<SocketCell>>>,
+    /// The raw sessions, by their slots.
+    raw: Vec<Option<Arc<RawSession>>>,
     /// The count of what waits for each session with sockets, by the session's slot.
     loads: Vec<Option<(SessionKey, Weak<Load>)>>,
     pub(crate) packets_out: u64,
@@ -110,6 +113,7 @@ impl ShardCell {
             shard,
             links: Links::default(),
             sockets: Vec::new(),
+            raw: Vec::new(),
             loads: Vec::new(),
             packets_out: 0,
             unwritten: Unwritten::default(),
@@ -407,14 +411,34 @@ impl ShardCell {
                 turn.note(Note::Garbled(socket, codec, garbled));
             }
             Delivery::EngineOpen { session, handshake } => {
-                turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Opened(handshake)));
+                let raw = Arc::new(RawSession::new(Arc::clone(self), session, handshake));
+                if state.raw.len() <= session.slot() {
+                    state.raw.resize(session.slot() + 1, None);
+                }
+                state.raw[session.slot()] = Some(Arc::clone(&raw));
+                turn.add(Work::Engine(raw, EngineNews::Opened));
             }
             Delivery::EngineMessage { session, message } => {
-                turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Message(message)));
+                if let Some(raw) = state.raw(session) {
+                    turn.add(Work::Engine(Arc::clone(raw), EngineNews::Message(message)));
+                }
             }
             Delivery::EngineClose { session, reason } => {
-                turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Closed(reason)));
+                if let Some(raw) = state.forget_raw(session) {
+                    turn.add(Work::Engine(raw, EngineNews::Closed(reason)));
+                }
             }
+            Delivery::EngineUpgraded { session, transport } => {
+                if let Some(raw) = state.raw(session) {
+                    turn.add(Work::Engine(Arc::clone(raw), EngineNews::Upgraded(transport)));
+                }
+            }
+            Delivery::Upgraded { socket, transport } => {
+                if let Some(inner) = state.socket(socket) {
+                    turn.add(Work::Upgraded(Arc::clone(inner), transport));
+                }
+            }
+            Delivery::ConnectionError(error) => turn.add(Work::ConnectionError(Arc::clone(self), error)),
             Delivery::Stranger(stranger) => turn.add(Work::Stranger(Arc::clone(self), stranger)),
             _ => debug_assert!(false, "every delivery is known here"),
         }
@@ -500,11 +524,12 @@ impl ShardCell {
     /// Drops all sockets, so that nothing refers to the server any more, and ends all sleeps,
     /// because nobody watches the time any more.
     pub(crate) fn clear(&self) {
-        let (sockets, sleepers) = {
+        let (sockets, raw, sleepers) = {
             let mut state = self.state.lock();
-            (std::mem::take(&mut state.sockets), state.sleeps.end())
+            let (sockets, raw) = (std::mem::take(&mut state.sockets), std::mem::take(&mut state.raw));
+            (sockets, raw, state.sleeps.end())
         };
-        drop(sockets);
+        drop((sockets, raw));
         sleepers.into_iter().for_each(Waker::wake);
     }
 }
@@ -545,6 +570,20 @@ impl State {
     /// Returns the handle of a socket.
     pub(crate) fn find(&self, key: SocketKey) -> Option<Arc<SocketCell>> {
         self.socket(key).cloned()
+    }
+
+    fn raw(&self, key: SessionKey) -> Option<&Arc<RawSession>> {
+        self.raw.get(key.slot())?.as_ref().filter(|raw| raw.session == key)
+    }
+
+    /// Takes a raw session out of the table, if it is still there.
+    fn forget_raw(&mut self, key: SessionKey) -> Option<Arc<RawSession>> {
+        let forgotten = self.raw.get_mut(key.slot())?.take_if(|raw| raw.session == key);
+        while let Some(None) = self.raw.last() {
+            self.raw.pop();
+        }
+        trim(&mut self.raw);
+        forgotten
     }
 
     /// Takes a socket out of the table, if it is still in it.
