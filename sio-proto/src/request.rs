@@ -58,9 +58,9 @@ pub struct Request {
     pub extension: Option<Extension>,
     /// Header fields that the application adds to the answer, whatever it is. Default none.
     pub answer_headers: http::ResponseHeaders,
-    /// The seconds since the beginning of the year 1970 when it came, leap seconds not counted. Kept
-    /// with the session that it opens ([`Handshake::unix_time`]); this crate reads no clock of
-    /// dates.
+    /// The time when the request came, in seconds since the beginning of the year 1970, without
+    /// leap seconds. It is kept with the session that the request opens
+    /// ([`Handshake::unix_time`]). Default none: this crate reads no clock of dates.
     pub unix_time: Option<u64>,
     /// The packets in its body, decoded while no lock is held.
     pub(crate) packets: Vec<Inbound>,

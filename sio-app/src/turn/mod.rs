@@ -25,6 +25,7 @@ pub(crate) mod entry;
 pub(crate) mod gone;
 pub(crate) mod guest;
 pub(crate) mod later;
+pub(crate) mod links;
 pub(crate) mod load;
 pub(crate) mod mailbox;
 pub(crate) mod quota;
@@ -538,7 +539,7 @@ impl Turn {
     }
 }
 
-/// Ends the turn, even by a panic.
+/// Ends the turn, even after a panic.
 struct Ending<'a>(&'a Turn);
 
 impl Drop for Ending<'_> {

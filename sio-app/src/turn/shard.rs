@@ -5,7 +5,6 @@
 //! no write to a socket, and never the lock of a second shard. Locks are taken in this order:
 //! shard, link, mailbox.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -22,6 +21,7 @@ use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::trim::trim;
 use crate::turn::application::{Application, EngineNews};
+use crate::turn::links::Links;
 use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
 use crate::turn::raw_session::RawSession;
@@ -35,7 +35,7 @@ use crate::turn::{self, Turn, Unwritten};
 const LINKS_PER_FLUSH: usize = 64;
 
 pub(crate) struct ShardCell {
-    /// Whose it is.
+    /// The application that the shard belongs to.
     pub(crate) application: Weak<dyn Application>,
     pub(crate) runtime: Runtime,
     pub(crate) config: Arc<Config>,
@@ -136,7 +136,7 @@ impl ShardCell {
         }
     }
 
-    /// Warns that too much waits for a socket, see [`Mailbox`](mailbox::Mailbox).
+    /// Warns that too much waits for a socket, see [`Mailbox`](crate::turn::mailbox::Mailbox).
     pub(crate) fn warn_of_overflow(&self, socket: SocketKey) {
         self.warnings.overflows.say(
             (self.runtime.now)(),
@@ -611,53 +611,6 @@ impl State {
         self.armed = Some(next);
         // When the task is woken it comes, and gives a new waker.
         self.timer.take()
-    }
-}
-
-/// The links by their [`LinkId`]. A slot is used again with another generation. The lowest slots
-/// are used first. So after a crowd the slots at the end become free, and their memory is given
-/// back.
-#[derive(Default)]
-pub(crate) struct Links {
-    slots: Vec<(u32, Option<Arc<Link>>)>,
-    free: BTreeSet<u32>,
-    /// The generation for new slots. No earlier slot with the same number has had it.
-    generation: u32,
-}
-
-impl Links {
-    pub(crate) fn insert(&mut self, link: Arc<Link>) -> LinkId {
-        let slot = self.free.pop_first().unwrap_or_else(|| {
-            self.slots.push((self.generation, None));
-            (self.slots.len() - 1) as u32
-        });
-        let entry = &mut self.slots[slot as usize];
-        entry.1 = Some(link);
-        LinkId::new(slot, entry.0)
-    }
-
-    fn get(&self, id: LinkId) -> Option<&Arc<Link>> {
-        self.slots
-            .get(id.slot())
-            .filter(|slot| slot.0 == id.generation())?
-            .1
-            .as_ref()
-    }
-
-    pub(crate) fn remove(&mut self, id: LinkId) {
-        if let Some(slot) = self.slots.get_mut(id.slot()).filter(|slot| slot.0 == id.generation())
-            && slot.1.take().is_some()
-        {
-            slot.0 = slot.0.wrapping_add(1);
-            self.free.insert(id.slot() as u32);
-            // Each removed slot was made for one link, so this is constant work for each link.
-            while let Some((generation, None)) = self.slots.last() {
-                self.generation = self.generation.max(*generation);
-                self.slots.pop();
-                self.free.remove(&(self.slots.len() as u32));
-            }
-            trim(&mut self.slots);
-        }
     }
 }
 

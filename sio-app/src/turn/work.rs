@@ -414,7 +414,7 @@ fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
     Then::Next
 }
 
-/// Something has happened to a raw session. A panic of the user's ends it.
+/// Tells the user what has happened to a raw session. A panic in the user's code ends the session.
 fn engine(session: Arc<RawSession>, news: EngineNews) {
     let Some(application) = session.cell.application.upgrade() else {
         return;

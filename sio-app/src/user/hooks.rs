@@ -100,9 +100,9 @@ impl Io {
     /// [`HttpRequest::may_open_session`] tells handshakes, as JavaScript's `initial_headers`.
     ///
     /// A field that no answer can hold, or that only the server may write, is an error
-    /// ([`ResponseHeaders::add`]). If the function returns an error or panics, the error is reported
-    /// ([`Io::on_error`]) and nothing is added. Answers to messages that are no HTTP, and those of
-    /// an HTTP server around this one, have no such fields.
+    /// ([`ResponseHeaders::add`]). If the function returns an error or panics, the error is
+    /// reported ([`Io::on_error`]) and nothing is added. Answers to messages that are no HTTP have
+    /// no such fields, and the answers that an HTTP server around this one makes by itself neither.
     ///
     /// ```
     /// # use sio_app::Io;
@@ -164,7 +164,7 @@ impl Io {
         drop(old);
     }
 
-    /// Handles raw Engine.IO sessions ([`Config::engine_path`]).
+    /// Handles raw Engine.IO sessions ([`Config::engine_path`](sio_proto::Config::engine_path)).
     pub fn on_engine(&self, handler: impl EngineHandler) {
         let handler: Arc<dyn EngineHandler> = Arc::new(handler);
         let old = self.0.hooks.set.write().engine.replace(handler);
