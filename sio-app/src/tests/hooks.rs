@@ -24,13 +24,10 @@ impl Told {
 
 fn field(exchange: &mut Exchange, name: &str) -> Option<String> {
     match answer(exchange) {
-        Some(Answer::Response(response)) => {
-            let value = response
-                .fields()
-                .find(|(its, _)| *its == name)
-                .map(|(_, value)| value.to_owned());
-            value
-        }
+        Some(Answer::Response(response)) => response
+            .fields()
+            .find(|(its, _)| *its == name)
+            .map(|(_, value)| value.to_owned()),
         other => panic!("{other:?}"),
     }
 }
