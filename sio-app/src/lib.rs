@@ -29,6 +29,7 @@
 //! * [`Namespace`] – what happens to those who connect to it.
 //! * [`Socket`] – one client in one namespace.
 //! * [`Emitter`] – to whom, and how: the builder that all three share.
+//! * [`SocketEmitter`] – how to send to one socket.
 //! * [`args`] – how arguments become types; [`handler`] – what a handler can look like.
 //!
 //! # For adapters
@@ -166,5 +167,6 @@ pub use user::io::Io;
 pub use user::metrics::Metrics;
 pub use user::namespace::Namespace;
 pub use user::socket::Socket;
+pub use user::socket_emitter::SocketEmitter;
 pub use web::client_files::{ClientFiles, ClientFilesError};
 pub use web::request::{HttpRequest, HttpResponse};

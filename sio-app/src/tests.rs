@@ -23,6 +23,7 @@ mod exchanges;
 mod fairness;
 mod hooks;
 mod keeping;
+mod orders;
 mod pipelining;
 mod polls;
 

@@ -76,8 +76,8 @@ pub use sio_app::{
     EngineMessage, EngineSocket, Extension, Generation, Generations, Gone, HandlerError, Handshake, HeaderError,
     HostPattern, HostPatternError, Hosts, HttpRequest, HttpResponse, Io, Legacy06, Legacy09, Method, Metrics, Mount,
     Namespace, Options, OriginPattern, OriginPatternError, OriginRule, Origins, Peer, Priority, Raw, RawArgs, Reason,
-    Refusal, Refused, ResponseHeaders, SameSite, Sleep, Socket, SocketId, TransportKind, Transports, WireId, args,
-    codec, handler,
+    Refusal, Refused, ResponseHeaders, SameSite, Sleep, Socket, SocketEmitter, SocketId, TransportKind, Transports,
+    WireId, args, codec, handler,
 };
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

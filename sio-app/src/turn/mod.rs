@@ -28,6 +28,7 @@ pub(crate) mod later;
 pub(crate) mod links;
 pub(crate) mod load;
 pub(crate) mod mailbox;
+pub(crate) mod order;
 pub(crate) mod quota;
 pub(crate) mod raw_session;
 pub(crate) mod refusal;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytestring::ByteString;
 use serde::Serialize;
@@ -248,11 +247,6 @@ impl Namespace {
     /// To sockets of this node only.
     pub fn local(&self) -> Emitter {
         self.all().local()
-    }
-
-    /// How long acknowledgements may take.
-    pub fn timeout(&self, timeout: Duration) -> Emitter {
-        self.all().timeout(timeout)
     }
 
     /// All sockets of the namespace.
