@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
+use crate::breach::Breach;
 use crate::reason::Reason;
 use crate::wire::{self, Inbound};
 use crate::{Config, Time, detect, engine, http};
@@ -151,19 +152,21 @@ impl Request {
 }
 
 /// Why a link closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The peer closed the link regularly: with a Close frame, or with the end of the stream.
     Closed,
-    /// The link failed: an I/O error, or a breach of the HTTP or WebSocket rules.
+    /// The link failed: an I/O error, or the caller has given it up.
     Failed,
+    /// The peer has broken a rule of HTTP or of WebSockets, after which nothing more can be read.
+    Broken(Breach),
 }
 
 impl From<Cause> for Reason {
     fn from(cause: Cause) -> Self {
         match cause {
             Cause::Closed => Self::TransportClose,
-            Cause::Failed => Self::TransportError,
+            Cause::Failed | Cause::Broken(_) => Self::TransportError,
         }
     }
 }

@@ -167,7 +167,7 @@ impl EngineHandler for Raw {
         self.0.say(format!("upgrade {name} {transport}"));
     }
 
-    fn close(&self, socket: &EngineSocket, reason: Reason) {
+    fn close(&self, socket: &EngineSocket, reason: Reason, _: Option<&crate::Breach>) {
         assert_eq!(socket.transport(), None);
         let count = socket.take_data::<u32>();
         self.0

@@ -8,13 +8,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use sio_proto::server::{ConnectionError, EngineMessage, Reason, TransportKind};
+use sio_proto::server::{ConnectionError, EngineMessage, TransportKind};
 
 use crate::error::HandlerError;
 use crate::turn::raw_session::RawSession;
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
-use crate::turn::table::Table;
+use crate::turn::table::{Ending, Table};
 
 pub(crate) trait Application: Any + Send + Sync {
     /// Returns the application's shards.
@@ -45,5 +45,5 @@ pub(crate) enum EngineNews {
     Opened,
     Message(EngineMessage),
     Upgraded(TransportKind),
-    Closed(Reason),
+    Closed(Ending),
 }

@@ -28,6 +28,7 @@ pub(crate) mod later;
 pub(crate) mod links;
 pub(crate) mod load;
 pub(crate) mod mailbox;
+pub(crate) mod note;
 pub(crate) mod order;
 pub(crate) mod quota;
 pub(crate) mod raw_session;
@@ -55,7 +56,8 @@ use crate::link::{Link, Progress};
 use crate::runtime::Runtime;
 use crate::trim::trim;
 use crate::turn::mailbox::Owner;
-use crate::turn::shard::{Batch, Note, ShardCell};
+use crate::turn::note::Note;
+use crate::turn::shard::{Batch, ShardCell};
 use crate::turn::work::Work;
 
 thread_local!(static TURN: Turn = const { Turn::new() });

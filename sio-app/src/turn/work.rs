@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytestring::ByteString;
-use sio_proto::server::{AckError, ConnectionError, EngineMessage, Reason, Stranger, TransportKind};
+use sio_proto::server::{AckError, Breach, ConnectionError, EngineMessage, Stranger, TransportKind};
 use sio_proto::socket::Args;
 
 use crate::args::{RawArgs, detached, detached_text, small};
@@ -23,7 +23,7 @@ use crate::turn::raw_session::RawSession;
 use crate::turn::refusal::Refusal;
 use crate::turn::shard::{Named, ShardCell};
 use crate::turn::socket::SocketCell;
-use crate::turn::table::{Call, Started, StartedMiddleware, Table};
+use crate::turn::table::{Call, Ending, Started, StartedMiddleware, Table};
 use crate::turn::{self, Turn, new_owner};
 
 pub(crate) enum Work {
@@ -150,34 +150,36 @@ fn deliver(socket: &Arc<SocketCell>, mail: Mail) -> Then {
         Mail::Event { name, args, ack } => event(socket, table, &name, args, ack),
         Mail::Disconnect {
             reason,
+            breach,
             connected,
             rooms,
-        } => disconnected(socket, table, reason, rooms, connected),
+        } => disconnected(socket, table, &Ending { reason, breach }, rooms, connected),
     }
 }
 
 fn disconnected(
     socket: &Arc<SocketCell>,
     table: &Table,
-    reason: Reason,
+    ending: &Ending,
     rooms: Vec<ByteString>,
     connected: bool,
 ) -> Then {
     tracing::debug!(
         socket = %Named(socket.key),
         namespace = &*socket.namespace,
-        reason = reason.as_str(),
+        reason = ending.reason.as_str(),
+        why = ending.breach.as_ref().map(Breach::text),
         "disconnected"
     );
     socket.drop_acks();
     if let Some(handler) = table.disconnecting.as_ref().filter(|_| connected) {
         socket.set_last_rooms(Some(rooms));
-        let started = guarded(|| handler(Arc::clone(socket), reason));
+        let started = guarded(|| handler(Arc::clone(socket), ending.clone()));
         socket.set_last_rooms(None);
         settle(socket, "disconnecting", 0, started, false);
     }
     if let Some(handler) = table.disconnect.as_ref().filter(|_| connected) {
-        let started = guarded(|| handler(Arc::clone(socket), reason));
+        let started = guarded(|| handler(Arc::clone(socket), ending.clone()));
         return settle(socket, "disconnect", 0, started, table.one_at_a_time);
     }
     Then::Next

@@ -302,7 +302,7 @@ impl Application for Inner {
             EngineNews::Opened => handler.open(&socket, socket.handshake()),
             EngineNews::Upgraded(transport) => handler.upgrade(&socket, transport),
             EngineNews::Message(message) => handler.message(&socket, message),
-            EngineNews::Closed(reason) => handler.close(&socket, reason),
+            EngineNews::Closed(ending) => handler.close(&socket, ending.reason, ending.breach.as_ref()),
         }
     }
 

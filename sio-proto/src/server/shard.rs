@@ -13,6 +13,7 @@
 //!   handle_timeout ─┘                      └─ legacy06 ─────────────┘
 //! ```
 
+mod breaches;
 mod broadcast;
 mod crowd;
 mod drain;
@@ -22,6 +23,8 @@ mod sessions;
 mod sockets;
 mod timeout_reason;
 mod waiting;
+
+pub(crate) use breaches::kept_too_much;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -39,10 +42,10 @@ use super::quota::{LocalQuota, QuotaLimits};
 use super::slab::Slab;
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Admission, Alarm, Auth, Backlog, Blocked, Budget, Carriage, Cause, Command, Counters,
-    Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Message, Outputs, Part, Permit, Reason, Refused,
-    Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write, engine, generation,
-    legacy06,
+    AckError, AckRequest, Admission, Alarm, Auth, Backlog, Blocked, Breach, BreachKind, Budget, Carriage, Cause,
+    Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Message, Outputs, Part, Permit,
+    Reason, Refused, Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write, engine,
+    generation, legacy06,
 };
 use crate::config::ConfigError;
 use crate::id::SessionSlot;
@@ -196,9 +199,13 @@ impl Shard {
         self.core.depart(now, out);
     }
 
-    /// `link` is gone. Links that no session uses are ignored.
+    /// `link` is gone. Links that no session uses are ignored, but for a rule that was broken on
+    /// one of them: the shard counts it and tells it to the log.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause, out: &mut Outputs) {
         let Some((key, role)) = self.core.links.get(link) else {
+            if let Cause::Broken(breach) = cause {
+                self.core.broke_unheard(breach, out);
+            }
             return;
         };
         self.core.links.clear(link);

@@ -61,6 +61,7 @@ impl Core {
             auth_bytes: 0,
             connects: 0,
             connects_in: 0,
+            breach: None,
             wiring,
         };
         self.counters.enter(session.generation(), transport);
