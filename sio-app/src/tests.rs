@@ -23,6 +23,7 @@ mod crossing;
 mod exchanges;
 mod extractors;
 mod fairness;
+mod hooks;
 mod keeping;
 mod orders;
 mod pipelining;

@@ -16,8 +16,6 @@ use sio_proto::socket::Args;
 use crate::error::EmitError;
 use crate::lock::Mutex;
 use crate::runtime::Runtime;
-use crate::turn;
-use crate::turn::Turn;
 use crate::turn::ack_slot::AckSlot;
 use crate::turn::application::Application;
 use crate::turn::entry::Entry;
@@ -30,6 +28,7 @@ use crate::turn::own::Own;
 use crate::turn::shard::ShardCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::table::{EventFn, Table};
+use crate::turn::{self, Turn};
 
 pub(crate) struct SocketCell {
     pub(crate) cell: Arc<ShardCell>,
