@@ -125,75 +125,35 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
-pub mod handler;
 
-mod ack;
-mod background;
-mod client_files;
-mod connection;
-mod connections;
-mod directory;
-mod emitter;
-mod engine;
-mod entry;
 mod error;
-mod exchange;
-mod gone;
-mod guest;
-mod io;
-mod later;
+mod host;
 mod link;
-mod load;
 mod lock;
-mod mailbox;
-mod message;
-mod metrics;
-mod middleware;
-mod namespace;
 mod options;
-mod pipe;
-mod place;
-mod quota;
 mod rated;
-mod registry;
-mod request;
 mod runtime;
-mod serve;
-mod shard;
-mod shutdown;
-mod sleep;
-mod socket;
-mod socket_id;
 #[cfg(test)]
 mod tests;
-#[cfg(feature = "tls")]
-mod tls;
 mod turn;
-mod work;
+mod user;
+mod web;
 
-pub use ack::{Ack, AckError, AckFuture};
 pub use args::{ArgsError, Binary, Data, Raw, RawArgs};
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
-pub use client_files::{ClientFiles, ClientFilesError};
-pub use connection::{Connection, Driven, Source};
-pub use emitter::Emitter;
-pub use engine::{EngineHandler, EngineSocket};
 pub use error::{EmitError, HandlerError};
-pub use exchange::{Answer, EndlessBody, Exchange, Exchanged};
-pub use gone::Gone;
-pub use io::Io;
+pub use host::connection::{Connection, Driven, Source};
+pub use host::exchange::{Answer, EndlessBody, Exchange, Exchanged};
+pub use host::serve::{Serve, is_of_one_client};
 pub use link::Outlet;
-pub use metrics::Metrics;
-pub use middleware::Refusal;
-pub use namespace::Namespace;
+pub use link::pipe::{Duplex, Piped};
+#[cfg(feature = "tls")]
+pub use link::tls::{Tls, TlsError, TlsOutlet, TlsSource};
 pub use options::Options;
-pub use pipe::{Duplex, Piped};
-pub use request::{HttpRequest, HttpResponse};
 pub use runtime::{Runtime, Task};
 #[cfg(feature = "tls")]
 pub use rustls;
-pub use serve::{Serve, is_of_one_client};
 pub use sio_proto::codec;
 pub use sio_proto::http::Method;
 pub use sio_proto::server::{
@@ -203,8 +163,17 @@ pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06, Mount,
     OriginPattern, OriginPatternError, Origins, Priority, SameSite, Time, Transports,
 };
-pub use sleep::Sleep;
-pub use socket::Socket;
-pub use socket_id::{SocketId, WireId};
-#[cfg(feature = "tls")]
-pub use tls::{Tls, TlsError, TlsOutlet, TlsSource};
+pub use turn::gone::Gone;
+pub use turn::sleep::Sleep;
+pub use turn::socket_id::{SocketId, WireId};
+pub use user::ack::{Ack, AckError, AckFuture};
+pub use user::emitter::Emitter;
+pub use user::engine::{EngineHandler, EngineSocket};
+pub use user::handler;
+pub use user::io::Io;
+pub use user::metrics::Metrics;
+pub use user::middleware::Refusal;
+pub use user::namespace::Namespace;
+pub use user::socket::Socket;
+pub use web::client_files::{ClientFiles, ClientFilesError};
+pub use web::request::{HttpRequest, HttpResponse};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client_files::ClientFiles;
+use crate::web::client_files::ClientFiles;
 
 /// What an adapter can be told beside the protocol's [`Config`](sio_proto::Config).
 #[derive(Clone, Debug)]

@@ -8,12 +8,12 @@ use sio_app::Time;
 #[expect(clippy::disallowed_methods, reason = "this is the adapter's clock module")]
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The time since the first time somebody asked.
+/// The time since the first call of this function.
 pub(crate) fn now() -> Time {
     Time::ZERO + START.elapsed()
 }
 
-/// The seconds since the beginning of 1970, as the machine's calendar has them.
+/// The seconds since the beginning of 1970, by the machine's clock of dates.
 #[expect(clippy::disallowed_methods, reason = "this is the adapter's clock module")]
 pub(crate) fn unix_time() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

@@ -1,10 +1,10 @@
 //! The one place that draws random bytes.
 
-/// Fills `out` from the operating system's generator.
+/// Fills `out` with random bytes of the operating system.
 ///
 /// # Panics
-/// If the operating system has none. There is no safe way to go on without: session ids are bearer
-/// secrets.
+/// If the operating system gives no random bytes. The server cannot go on safely without them,
+/// because a session id is a secret: whoever has it controls the session.
 pub(crate) fn fill(out: &mut [u8]) {
     getrandom::fill(out).expect("the operating system gives random bytes");
 }

@@ -1,4 +1,4 @@
-//! async-std or smol: the one place in which they differ. With both features on it is async-std.
+//! The one module in which async-std and smol differ. With both features on, it uses async-std.
 
 use std::future::Future;
 

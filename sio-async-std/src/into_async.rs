@@ -1,5 +1,5 @@
-//! Sockets of async-std, of smol, of async-io and of the standard library, as what they all are
-//! below.
+//! Sockets of async-std, of smol, of async-io and of the standard library, turned into sockets of
+//! async-io.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use async_io::Async;
 
-/// What becomes a socket of async-io: listeners (`T` is [`TcpListener`]) and connections (`T` is
-/// [`TcpStream`]) of `async_std::net` and `smol::net`, where these features are on, of
+/// A type that can become a socket of async-io: listeners (`T` is [`TcpListener`]) and connections
+/// (`T` is [`TcpStream`]) of `async_std::net` and `smol::net`, where these features are on, of
 /// [`std::net`], and of async-io itself.
 ///
 /// ```
@@ -20,10 +20,11 @@ use async_io::Async;
 /// # }
 /// ```
 pub trait IntoAsync<T> {
-    /// The socket.
+    /// Converts the value into a socket of async-io.
     ///
     /// # Errors
-    /// If the reactor does not take it, or somebody else holds it still.
+    /// If the reactor does not take the socket, or if another handle of the same socket still
+    /// exists.
     fn into_async(self) -> io::Result<Arc<Async<T>>>;
 }
 

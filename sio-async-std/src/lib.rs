@@ -8,7 +8,7 @@
 //!     io.of("/")
 //!         .on_connect(|socket: Socket| socket.join("chat:lobby"))
 //!         .on("chat", async |socket: Socket, (room, text): (String, String)| {
-//!             // Clients choose the name: with something before it, it is no other room of yours.
+//!             // Clients choose this name. The prefix keeps it apart from your other rooms.
 //!             socket.to(format!("chat:{room}")).emit("chat", text);
 //!         })
 //!         .on("sum", |_: Socket, (a, b): (f64, f64), ack: Ack| ack.send(a + b));
@@ -17,41 +17,42 @@
 //! }
 //! ```
 //!
-//! Start with [`Server`]; it is an [`Io`], whose page says what else there is. Everything of
-//! [`sio_app`] that users need is here too.
+//! Start with [`Server`]. It is an [`Io`]; the page of [`Io`] describes everything else. This crate
+//! also exports everything of [`sio_app`] that users need.
 //!
 //! # async-std or smol
 //!
-//! **async-std is discontinued upstream**, and its authors recommend smol. Both stand on the same
-//! reactor (async-io), so this crate is the same code for both, and what differs is who runs the
-//! tasks:
+//! **async-std is discontinued upstream**, and its authors recommend smol. Both use the same
+//! reactor (async-io), so this crate is the same code for both. They differ only in the runtime
+//! that runs the tasks:
 //!
 //! | features | tasks are run by |
 //! |---|---|
 //! | `async-std` (default) | `async_std::task::spawn` |
-//! | `smol`, with `default-features = false` | `smol::spawn`; how many threads that means is said in `SMOL_THREADS`, and is one if nobody says so |
-//! | both | async-std: a feature that is turned on elsewhere in a program changes nothing for those who were there before |
+//! | `smol`, with `default-features = false` | `smol::spawn`. The environment variable `SMOL_THREADS` sets the number of threads; the default is one |
+//! | both | `async_std::task::spawn`: if another crate of the program turns on the feature `smol`, nothing changes for a user of async-std |
 //!
-//! To move from async-std to smol, change one line of `Cargo.toml`; no handler, and no call of this
-//! crate, changes with it:
+//! To move from async-std to smol, change one line of `Cargo.toml`. Handlers and calls of this
+//! crate stay as they are:
 //!
 //! ```toml
 //! sio-async-std = { version = "0.1", default-features = false, features = ["smol"] }
 //! ```
-//! Then replace what the program itself uses of async-std (`async_std::task::sleep` is
-//! `smol::Timer::after`, `async_std::net` is `smol::net`). Listeners and streams of either, of
-//! async-io and of the standard library are served alike ([`IntoAsync`]). To move to tokio, write
-//! `sio_tokio` for `sio_async_std`: its `Server` has the same methods.
+//! Then replace the functions of async-std that the program itself uses (`async_std::task::sleep`
+//! becomes `smol::Timer::after`, `async_std::net` becomes `smol::net`). This crate serves listeners
+//! and streams of async-std, of smol, of async-io and of the standard library ([`IntoAsync`]). To
+//! move to tokio, write `sio_tokio` instead of `sio_async_std`: its `Server` has the same methods.
 //!
-//! # What is in it
+//! # Contents
 //!
-//! With the feature `tls` a server speaks `https` and `wss` itself: `Server::listen_tls`,
+//! With the feature `tls` a server itself speaks `https` and `wss`: `Server::listen_tls`,
 //! `Server::serve_tls`.
 //!
-//! What this crate adds is thin: accepting, sockets, the clock and random bytes. Connections are
-//! read by one small task each and written directly by whoever has something for them; each shard
-//! has one task for its deadlines. The reactor has to be asked anew for each message that is waited
-//! for, which costs one system call more than tokio needs, and never two.
+//! This crate adds little to [`sio_app`]: it accepts connections, reads and writes sockets, and
+//! brings the clock and random bytes. One small task reads each connection. Any thread that has
+//! something for a connection writes to its socket directly. Each shard has one task for its
+//! deadlines. The reactor has to be asked again for each message that a connection waits for. This
+//! costs one system call more than tokio needs, and never two.
 #![forbid(unsafe_code)]
 
 #[cfg(not(any(feature = "async-std", feature = "smol")))]

@@ -1,7 +1,7 @@
-//! Room to read into. Readers here want bytes that have been written once, and what connections
-//! read into has not: so a thread has one such place, and what was read is copied behind what a
-//! connection holds. For the small messages that most are this costs less than anything that avoids
-//! it.
+//! A buffer to read into. The readers of futures-io need a slice of initialized bytes, and the free
+//! part of a connection's buffer is not initialized. So each thread has one initialized buffer: a
+//! read fills it, and the bytes are copied to the end of the connection's buffer. Most messages are
+//! small, and for small messages this copy costs less than any way to avoid it.
 
 use std::cell::Cell;
 use std::io;
@@ -9,15 +9,15 @@ use std::task::{Poll, ready};
 
 use bytes::BytesMut;
 
-/// How much is read at most at once.
+/// The most bytes that one read takes.
 const ROOM_BYTES: usize = 64 * 1024;
 
 thread_local! {
     static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Has `read` fill as much of a slice as there is room behind what is in `buffer`, and puts there
-/// what it read.
+/// Calls `read` with a slice that is as long as the free room in `buffer`, and appends what was
+/// read to `buffer`.
 pub(crate) fn read_behind(
     buffer: &mut BytesMut,
     read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,

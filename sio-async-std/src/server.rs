@@ -1,4 +1,4 @@
-//! The server: accepts, and gives each connection a task.
+//! The server: it accepts connections, and starts one task for each.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -18,9 +18,9 @@ use crate::{IntoAsync, clock, entropy, tcp};
 
 /// A Socket.IO server on async-std or smol.
 ///
-/// It is an [`Io`] (by `Deref`) that can listen. Like that it is a handle, cheap to clone. Methods
-/// that serve may be awaited anywhere; connections, and handlers that wait, are run by the runtime
-/// that the [features](crate#async-std-or-smol) name.
+/// It is an [`Io`] (by `Deref`) that can listen. Like an [`Io`] it is a handle and cheap to clone.
+/// The methods that serve may be awaited in any runtime. The runtime that the
+/// [features](crate#async-std-or-smol) select runs the connections and the asynchronous handlers.
 ///
 /// ```no_run
 /// use sio_async_std::{Config, Server, Socket};
@@ -36,7 +36,7 @@ use crate::{IntoAsync, clock, entropy, tcp};
 pub struct Server(Io);
 
 impl Server {
-    /// A server with these settings of the protocol, and default [`Options`].
+    /// Creates a server with these settings of the protocol, and with default [`Options`].
     ///
     /// # Errors
     /// If the settings do not make sense.
@@ -44,7 +44,8 @@ impl Server {
         Self::with_options(config, Options::default())
     }
 
-    /// A server with these settings of the protocol and of the process.
+    /// Creates a server with these settings of the protocol (`config`) and of the process
+    /// (`options`).
     ///
     /// # Errors
     /// If the settings do not make sense.
@@ -58,7 +59,7 @@ impl Server {
         Ok(Self(Io::new(config, options, runtime)?))
     }
 
-    /// The server as the handle that handlers keep.
+    /// Returns the server as an [`Io`], the handle that handlers keep.
     #[must_use]
     pub const fn io(&self) -> &Io {
         &self.0
@@ -72,9 +73,9 @@ impl Server {
         self.serve(executor::TcpListener::bind(address).await?).await
     }
 
-    /// Serves a listener until [`Io::close`] is called and its connections have ended. Await it, or
-    /// give it a reason to end first: [`Serve::with_graceful_shutdown`]. A server may serve several
-    /// listeners at once.
+    /// Serves a listener until [`Io::close`] is called and its connections have ended. Await the
+    /// returned [`Serve`]. Before that you can give it a signal to end:
+    /// [`Serve::with_graceful_shutdown`]. A server may serve several listeners at once.
     ///
     /// ```no_run
     /// # async fn example(io: sio_async_std::Server) -> Result<(), Box<dyn std::error::Error>> {
@@ -98,8 +99,8 @@ impl Server {
     }
 
     /// Serves a listener as [`Server::serve`] does, with TLS: `https` and `wss`. A peer counts as a
-    /// connection from the first moment, and has [`Options::idle_timeout`] for its handshake and
-    /// the first byte of a request.
+    /// connection from the moment it is accepted. Within [`Options::idle_timeout`] it must complete
+    /// the TLS handshake and send the first byte of a request.
     ///
     /// ```no_run
     /// # async fn example(io: sio_async_std::Server) -> Result<(), Box<dyn std::error::Error>> {
@@ -120,10 +121,10 @@ impl Server {
         )
     }
 
-    /// Tells whoever connects to an address the Flash policy ([`Config::flash_policy`]), until
-    /// [`Io::close`] is called. Flash asks for it there before it opens a socket: on port 843 for
-    /// clients of 0.6 and 0.7, on 10843 for later ones; on the port of the server itself it is told
-    /// anyway (docs/protocol/legacy-0.6.md §11).
+    /// Serves the Flash policy ([`Config::flash_policy`]), and nothing else, on an address until
+    /// [`Io::close`] is called. Flash asks for the policy before it opens a socket: clients of 0.6
+    /// and 0.7 ask on port 843, later clients on port 10843. The server's own port always answers
+    /// this question as well (docs/protocol/legacy-0.6.md §11).
     ///
     /// # Errors
     /// If the address cannot be listened on.
@@ -142,8 +143,8 @@ impl Server {
         )
     }
 
-    /// Serves a listener whose connections `split` makes into what is read and what is written, and
-    /// `take_up` takes up.
+    /// Serves a listener. `split` splits each accepted connection into the end that is read and the
+    /// end that is written to. `take_up` makes a [`Connection`] of them.
     fn accept<S: Source + Unpin + Send + 'static, O: Outlet>(
         &self,
         listener: impl IntoAsync<TcpListener>,
@@ -187,7 +188,7 @@ impl Server {
     }
 
     /// Serves one connection over a stream of your own: TLS, a Unix socket, a pipe. `peer` is what
-    /// the application is told of the other end.
+    /// the application sees as the other end of the connection.
     ///
     /// ```
     /// # async fn example(stream: impl futures_io::AsyncRead + futures_io::AsyncWrite + Unpin + Send) -> Result<(), Box<dyn std::error::Error>> {
@@ -204,9 +205,9 @@ impl Server {
         }
     }
 
-    /// Shuts down a server whose connections are accepted by others: [`Io::close`], unless that has
-    /// been called, and then waits until they have ended, or [`Options::shutdown_jitter`] and
-    /// [`Options::shutdown_timeout`] are over.
+    /// Shuts down a server whose connections your own code accepts: calls [`Io::close`], unless it
+    /// has been called before, and then waits until the connections have ended, or until
+    /// [`Options::shutdown_jitter`] and [`Options::shutdown_timeout`] are over.
     pub async fn finish(&self) {
         if !self.is_closing() {
             self.close();
@@ -214,7 +215,7 @@ impl Server {
         self.0.finish(self.ended(), Timer::after).await;
     }
 
-    /// Starts the tasks that watch the time, once.
+    /// Starts the tasks that watch the time, unless they run already.
     fn tick(&self) {
         self.0.keep_time(Timer::after);
     }

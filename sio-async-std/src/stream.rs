@@ -1,4 +1,4 @@
-//! Any other stream than TCP, in the words that [`Piped`](sio_app::Piped) understands.
+//! Streams that are not TCP sockets, as the trait that [`Piped`](sio_app::Piped) uses.
 
 use std::io;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use sio_app::Duplex;
 
 use crate::room::read_behind;
 
-/// A stream of futures-io's.
+/// A stream with the traits of futures-io.
 pub(crate) struct Stream<S>(pub(crate) S);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for Stream<S> {

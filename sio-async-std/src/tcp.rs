@@ -1,9 +1,9 @@
-//! TCP sockets: the end that is read by the connection's task and the end that any thread writes
-//! to. They are one socket, which never blocks.
+//! TCP sockets, as two ends: the connection's task reads from one, and any thread writes to the
+//! other. Both ends are the same socket, which is in non-blocking mode.
 //!
-//! The reactor of async-io tells of a socket once each time it is asked. A read that did not fill
-//! its room has taken all there was, so the next one asks without trying in vain first: one read
-//! and one question per message.
+//! The reactor of async-io reports a socket once for each time it is asked. A read that did not
+//! fill its buffer has taken everything, so the next read asks the reactor first and does not try
+//! the socket in vain. So each message costs one read and one question to the reactor.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -22,12 +22,12 @@ pub(crate) struct TcpOutlet(Arc<Async<TcpStream>>);
 /// The end that is read.
 pub(crate) struct TcpSource {
     socket: Arc<Async<TcpStream>>,
-    /// There was nothing more to read.
+    /// Whether the last read took everything that was there.
     is_drained: bool,
 }
 
 pub(crate) fn split(socket: Arc<Async<TcpStream>>) -> (TcpSource, TcpOutlet) {
-    // Packets are small and written whole: waiting to merge them would only delay them.
+    // Packets are small and each is written whole. Nagle's algorithm would only delay them.
     if let Err(error) = socket.get_ref().set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
@@ -61,7 +61,7 @@ impl Outlet for TcpOutlet {
     }
 
     fn finish(&self) {
-        // The peer may have closed before: then there is nobody to tell.
+        // An error means that the peer has closed before. Then nobody needs this end of the stream.
         let _ = self.0.get_ref().shutdown(Shutdown::Write);
     }
 }

@@ -1,7 +1,7 @@
 //! Socket.IO inside an axum application.
 //!
-//! One line: `layer(io.layer())`, or `merge(io.routes())`. The application keeps its routes, its
-//! middleware, its state and its listener.
+//! Mounting takes one line: `layer(io.layer())`, or `merge(io.routes())`. The application keeps its
+//! routes, its middleware, its state and its listener.
 //!
 //! ```no_run
 //! use axum::Router;
@@ -21,8 +21,9 @@
 //!
 //! # State, users, addresses
 //!
-//! What layers *outside* of Socket.IO's (those added after it) put into a request's extensions,
-//! handlers find by its type ([`Socket::extension`](crate::Socket::extension),
+//! Layers *outside* of Socket.IO's layer (layers that are added after it) can put values into a
+//! request's extensions. Handlers find such a value by its type
+//! ([`Socket::extension`](crate::Socket::extension),
 //! [`HttpRequest::extension`](crate::HttpRequest::extension)):
 //!
 //! ```
@@ -40,18 +41,19 @@
 //!     Router::new().layer(io.layer()).layer(Extension(database))
 //! }
 //! ```
-//! The other way round, a [`Server`] is a handle: put a clone of it into the application's state,
-//! and routes emit through it.
+//! Routes can emit, too: a [`Server`] is a handle, so put a clone of it into the application's
+//! state.
 //!
-//! With `app.into_make_service_with_connect_info::<SocketAddr>()` the peer's address is that of
+//! With `app.into_make_service_with_connect_info::<SocketAddr>()` the peer's address is the one in
 //! axum's [`ConnectInfo`].
 //!
 //! # Layer or routes
 //!
-//! A layer sees requests before they are routed, wherever it stands. [`Server::routes`] are routes
-//! like others: they can be nested and merged, and have their own layers. (What a router is nested
-//! under is taken off the path before Socket.IO sees it, and clients say it in their option
-//! `path`.) What else there is to know stands in [`tower`](crate::tower).
+//! A layer sees requests before they are routed, wherever it stands. [`Server::routes`] returns
+//! ordinary routes: they can be nested and merged, and can have their own layers. (Under a nested
+//! router, axum removes the router's prefix from the path before Socket.IO sees the path. Clients
+//! give the whole path, prefix included, in their option `path`.) The page of
+//! [`tower`](crate::tower) says everything else.
 //!
 //! # Shutdown
 //!
@@ -65,7 +67,7 @@
 //! axum::serve(listener, app).with_graceful_shutdown(signal).await
 //! # }
 //! ```
-//! [The crate's page](crate#the-end) has a signal that hears SIGTERM, too.
+//! [The crate's page](crate#the-end) shows a signal that also waits for SIGTERM.
 
 use std::net::SocketAddr;
 
@@ -75,10 +77,10 @@ use http::Extensions;
 
 use crate::Server;
 
-/// With the feature `axum`.
+/// Available with the feature `axum`.
 impl Server {
-    /// The routes of Socket.IO: everything under [`Config::path`](crate::Config::path), and under
-    /// [`Config::engine_path`](crate::Config::engine_path) if there is one.
+    /// Returns the routes of Socket.IO: everything under [`Config::path`](crate::Config::path), and
+    /// under [`Config::engine_path`](crate::Config::engine_path) if it is set.
     ///
     /// ```
     /// # fn example(io: sio_tokio::Server) -> axum::Router {

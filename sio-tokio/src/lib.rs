@@ -9,7 +9,7 @@
 //!     io.of("/")
 //!         .on_connect(|socket: Socket| socket.join("chat:lobby"))
 //!         .on("chat", async |socket: Socket, (room, text): (String, String)| {
-//!             // Clients choose the name: with something before it, it is no other room of yours.
+//!             // Clients choose this name. The prefix keeps it apart from your other rooms.
 //!             socket.to(format!("chat:{room}")).emit("chat", text);
 //!         })
 //!         .on("sum", |_: Socket, (a, b): (f64, f64), ack: Ack| ack.send(a + b));
@@ -18,12 +18,13 @@
 //! }
 //! ```
 //!
-//! Start with [`Server`]; it is an [`Io`], whose page says what else there is. Everything of
-//! [`sio_app`] that users need is here too.
+//! Start with [`Server`]. It is an [`Io`]; the page of [`Io`] describes everything else. This crate
+//! also exports everything of [`sio_app`] that users need.
 //!
 //! # The application's own HTTP
 //!
-//! What is not Socket.IO's gets 404, or what a function says:
+//! The server answers a request that is not for Socket.IO with 404, or with the answer of a
+//! function of yours:
 //!
 //! ```
 //! # use sio_tokio::{HttpResponse, Method, Server};
@@ -35,22 +36,23 @@
 //! });
 //! # }
 //! ```
-//! It is called in place, so it is for pages and small answers. An application with routes,
-//! middleware or bodies of its own takes Socket.IO into its HTTP server instead:
+//! The thread that read the request calls the function, so use it for pages and small answers only.
+//! An application with routes, middleware or request bodies of its own mounts Socket.IO in its own
+//! HTTP server instead:
 //!
 //! | feature | what it adds |
 //! |---|---|
 //! | `tower` | the module `tower`: a layer and a service for any server of hyper 1 |
-//! | `axum` | the module `axum`: routes of a `Router`, and the address from its `ConnectInfo` |
+//! | `axum` | the module `axum`: routes of a `Router`, and the peer's address from axum's `ConnectInfo` |
 //!
-//! With the feature `tls` a server speaks `https` and `wss` itself: `Server::listen_tls`,
+//! With the feature `tls` a server itself speaks `https` and `wss`: `Server::listen_tls`,
 //! `Server::serve_tls`.
 //!
 //! # The end
 //!
-//! [`Server::serve`] takes a reason to end: any future that is ready when it is time. On Unix
-//! service managers and containers ask by SIGTERM, people by Ctrl-C. With tokio's features `macros`
-//! and `signal`:
+//! [`Server::serve`] takes a signal to end: any future that becomes ready when the server has to
+//! end. On Unix, service managers and containers send SIGTERM; people press Ctrl-C, which sends
+//! SIGINT. This example waits for both. It needs tokio's features `macros` and `signal`:
 //!
 //! ```no_run
 //! # #[cfg(unix)]
@@ -58,7 +60,7 @@
 //! # use sio_tokio::Server;
 //! use tokio::signal::unix::{SignalKind, signal};
 //!
-//! /// From the call on, neither ends the process by itself.
+//! /// After this call, neither of the two signals ends the process by itself.
 //! fn asked_to_end() -> std::io::Result<impl Future<Output = ()> + Send> {
 //!     let mut terminate = signal(SignalKind::terminate())?;
 //!     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -78,13 +80,14 @@
 //!
 //! # What goes wrong
 //!
-//! It is told to [`Io::on_error`], or else to the log, which is
-//! [`tracing`](https://docs.rs/tracing): a program without a subscriber, such as
-//! `tracing_subscriber::fmt::init()`, says nothing.
+//! The server reports errors to [`Io::on_error`]. If no function is set there, it writes them to
+//! the log, which is [`tracing`](https://docs.rs/tracing). A program needs a subscriber, such as
+//! `tracing_subscriber::fmt::init()`, or it shows no log.
 //!
-//! What this crate adds is thin: accepting, sockets, the clock and random bytes. Connections are
-//! read by one small task each and written directly by whoever has something for them; each shard
-//! has one task for its deadlines.
+//! This crate adds little to [`sio_app`]: it accepts connections, reads and writes sockets, and
+//! brings the clock and random bytes. One small task reads each connection. Any thread that has
+//! something for a connection writes to its socket directly. Each shard has one task for its
+//! deadlines.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "axum")]

@@ -1,4 +1,4 @@
-//! The server: accepts, and gives each connection a task.
+//! The server: it accepts connections, and starts one task for each.
 
 use std::io;
 use std::ops::Deref;
@@ -16,8 +16,8 @@ use crate::{background, clock, entropy, tcp};
 
 /// A Socket.IO server on tokio.
 ///
-/// It is an [`Io`] (by `Deref`) that can listen. Like that it is a handle, cheap to clone. Methods
-/// that serve must be called inside a tokio runtime.
+/// It is an [`Io`] (by `Deref`) that can listen. Like an [`Io`] it is a handle and cheap to clone.
+/// Call the methods that serve inside a tokio runtime.
 ///
 /// ```no_run
 /// use sio_tokio::{Config, Server, Socket};
@@ -34,7 +34,7 @@ use crate::{background, clock, entropy, tcp};
 pub struct Server(Io);
 
 impl Server {
-    /// A server with these settings of the protocol, and default [`Options`].
+    /// Creates a server with these settings of the protocol, and with default [`Options`].
     ///
     /// # Errors
     /// If the settings do not make sense.
@@ -42,7 +42,8 @@ impl Server {
         Self::with_options(config, Options::default())
     }
 
-    /// A server with these settings of the protocol and of the process.
+    /// Creates a server with these settings of the protocol (`config`) and of the process
+    /// (`options`).
     ///
     /// # Errors
     /// If the settings do not make sense.
@@ -56,7 +57,7 @@ impl Server {
         Ok(Self(Io::new(config, options, runtime)?))
     }
 
-    /// The server as the handle that handlers keep.
+    /// Returns the server as an [`Io`], the handle that handlers keep.
     #[must_use]
     pub const fn io(&self) -> &Io {
         &self.0
@@ -70,9 +71,9 @@ impl Server {
         self.serve(TcpListener::bind(address).await?).await
     }
 
-    /// Serves a listener until [`Io::close`] is called and its connections have ended. Await it, or
-    /// give it a reason to end first: [`Serve::with_graceful_shutdown`]. A server may serve several
-    /// listeners at once.
+    /// Serves a listener until [`Io::close`] is called and its connections have ended. Await the
+    /// returned [`Serve`]. Before that you can give it a signal to end:
+    /// [`Serve::with_graceful_shutdown`]. A server may serve several listeners at once.
     ///
     /// ```no_run
     /// # async fn example(io: sio_tokio::Server) -> Result<(), Box<dyn std::error::Error>> {
@@ -82,7 +83,7 @@ impl Server {
     /// # Ok(())
     /// # }
     /// ```
-    /// [The crate's page](crate#the-end) has one that hears SIGTERM, too.
+    /// [The crate's page](crate#the-end) shows a signal that also waits for SIGTERM.
     pub fn serve(&self, listener: TcpListener) -> Serve {
         self.accept(listener, false, |stream| Ok(tcp::split(stream)), Connection::new)
     }
@@ -97,8 +98,8 @@ impl Server {
     }
 
     /// Serves a listener as [`Server::serve`] does, with TLS: `https` and `wss`. A peer counts as a
-    /// connection from the first moment, and has [`Options::idle_timeout`] for its handshake and
-    /// the first byte of a request.
+    /// connection from the moment it is accepted. Within [`Options::idle_timeout`] it must complete
+    /// the TLS handshake and send the first byte of a request.
     ///
     /// ```no_run
     /// # async fn example(io: sio_tokio::Server) -> Result<(), Box<dyn std::error::Error>> {
@@ -119,10 +120,10 @@ impl Server {
         )
     }
 
-    /// Tells whoever connects to an address the Flash policy ([`Config::flash_policy`]), until
-    /// [`Io::close`] is called. Flash asks for it there before it opens a socket: on port 843 for
-    /// clients of 0.6 and 0.7, on 10843 for later ones; on the port of the server itself it is told
-    /// anyway (docs/protocol/legacy-0.6.md §11).
+    /// Serves the Flash policy ([`Config::flash_policy`]), and nothing else, on an address until
+    /// [`Io::close`] is called. Flash asks for the policy before it opens a socket: clients of 0.6
+    /// and 0.7 ask on port 843, later clients on port 10843. The server's own port always answers
+    /// this question as well (docs/protocol/legacy-0.6.md §11).
     ///
     /// # Errors
     /// If the address cannot be listened on.
@@ -140,8 +141,8 @@ impl Server {
         )
     }
 
-    /// Serves a listener whose connections `split` makes into what is read and what is written, and
-    /// `take_up` takes up.
+    /// Serves a listener. `split` splits each accepted connection into the end that is read and the
+    /// end that is written to. `take_up` makes a [`Connection`] of them.
     fn accept<S: Source + Unpin + Send + 'static, O: Outlet>(
         &self,
         listener: TcpListener,
@@ -177,7 +178,7 @@ impl Server {
     }
 
     /// Serves one connection over a stream of your own: TLS, a Unix socket, a pipe. `peer` is what
-    /// the application is told of the other end.
+    /// the application sees as the other end of the connection.
     ///
     /// ```
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -196,16 +197,16 @@ impl Server {
         }
     }
 
-    /// Shuts down a server whose connections are accepted by others: [`Io::close`], and then it
-    /// waits until the last session has left, or [`Options::shutdown_jitter`] and
-    /// [`Options::shutdown_timeout`] are over. Let the other server go on meanwhile: clients that
-    /// poll come back for what they are told.
+    /// Shuts down a server that is mounted in another HTTP server: calls [`Io::close`], and then
+    /// waits until the last session has left, or until [`Options::shutdown_jitter`] and
+    /// [`Options::shutdown_timeout`] are over. Let the other HTTP server go on meanwhile: clients
+    /// that poll fetch the news of the end with their next request.
     pub async fn finish(&self) {
         self.close();
         self.0.finish(self.emptied(), sleep).await;
     }
 
-    /// Starts the tasks that watch the time, once.
+    /// Starts the tasks that watch the time, unless they run already.
     pub(crate) fn tick(&self) {
         if self.0.keep_time(sleep) {
             background::remember();

@@ -1,4 +1,4 @@
-//! Any other stream than TCP, in the words that [`Piped`](sio_app::Piped) understands.
+//! Streams that are not TCP sockets, as the trait that [`Piped`](sio_app::Piped) uses.
 
 use std::future::Future;
 use std::io;
@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use sio_app::Duplex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-/// A stream of tokio's.
+/// A stream with tokio's traits.
 pub(crate) struct Stream<S>(pub(crate) S);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for Stream<S> {

@@ -1,5 +1,5 @@
-//! TCP sockets, split into the end that is read by the connection's task and the end that any
-//! thread writes to.
+//! TCP sockets, split into two ends: the connection's task reads from one, and any thread writes to
+//! the other.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -21,7 +21,7 @@ pub(crate) struct TcpOutlet(OwnedWriteHalf);
 pub(crate) struct TcpSource(OwnedReadHalf);
 
 pub(crate) fn split(stream: TcpStream) -> (TcpSource, TcpOutlet) {
-    // Packets are small and written whole: waiting to merge them would only delay them.
+    // Packets are small and each is written whole. Nagle's algorithm would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
@@ -39,15 +39,15 @@ impl Outlet for TcpOutlet {
     }
 
     fn finish(&self) {
-        // The peer may have closed before: then there is nobody to tell.
+        // An error means that the peer has closed before. Then nobody needs this end of the stream.
         let _ = SockRef::from(self.0.as_ref()).shutdown(Shutdown::Write);
     }
 }
 
 impl Source for TcpSource {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        // Other than `try_read`, this takes a short read for the sign that there is no more, and
-        // saves the call that would say so.
+        // Unlike `try_read`, this function takes a short read as the sign that there is nothing
+        // more to read. That saves one system call per read.
         pin!(self.0.read_buf(buffer)).poll(cx)
     }
 

@@ -1,8 +1,9 @@
 //! Socket.IO inside another HTTP server: a [layer](SocketIoLayer) and a [service](SocketIoService)
 //! for requests of hyper 1.
 //!
-//! Requests under [`Config::path`](crate::Config::path) (`/socket.io/`) are Socket.IO's, all others
-//! go to the application's own service as they came. One port, one TLS, one stack of middleware.
+//! Socket.IO takes the requests under [`Config::path`](crate::Config::path) (`/socket.io/`). All
+//! other requests go unchanged to the application's own service. So there is one port, one TLS
+//! setup and one stack of middleware.
 //!
 //! ```
 //! use sio_tokio::{Config, Server, Socket};
@@ -17,16 +18,16 @@
 //! # Ok(())
 //! # }
 //! ```
-//! Without a service of the application's own, [`Server::service`](crate::Server::service) is all
-//! of it. With axum it is one line,
+//! An application without a service of its own uses [`Server::service`](crate::Server::service). An
+//! axum application mounts the layer with
 //! [`Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer): see the module
 //! `axum`.
 //!
 //! # What handlers see
 //!
 //! [`Socket::handshake`](crate::Socket::handshake) has the headers, path and query of the request
-//! that opened the session, as hyper read them. What middleware in front has put into the request's
-//! extensions is there too, by type:
+//! that opened the session, as hyper read them. It also has the request's extensions: what the
+//! middleware in front of Socket.IO has put there is found by its type:
 //!
 //! ```
 //! # use sio_tokio::{Refusal, Server, Socket};
@@ -40,52 +41,55 @@
 //! });
 //! # }
 //! ```
-//! Extensions are kept as long as the session is: put handles into them, not bulk.
+//! A session keeps the extensions until it ends: put handles into them, not large values.
 //! [`HttpRequest::extension`](crate::HttpRequest::extension) finds them in
 //! [`Io::allow_request`](crate::Io::allow_request), where a session can be refused before it
 //! begins.
 //!
-//! The peer's address is not in a request: insert a [`Peer`](crate::Peer) as an extension, with
-//! `secure` where your listener has TLS. (With the feature `axum`, its `ConnectInfo` does for the
-//! address.)
+//! A request does not say the peer's address: insert a [`Peer`](crate::Peer) as an extension, with
+//! `secure` set if your listener has TLS. (With the feature `axum`, the address in axum's
+//! `ConnectInfo` is used as well.)
 //!
-//! # What is whose business
+//! # Who sets which limit
 //!
-//! | | |
+//! | limit | who sets it, and what it counts |
 //! |---|---|
-//! | TLS, HTTP/2, how many TCP connections, how long they may be idle or take for a head | the host's |
-//! | [`Options::max_connections`](crate::Options::max_connections), and by address | count what Socket.IO holds: parked polls, websockets and requests under way; more are answered 503 |
-//! | [`Options::body_timeout`](crate::Options::body_timeout) | for the body of a POST: 408 |
-//! | [`Config::max_payload`](crate::Config::max_payload) | for bodies (413, once the rest has been read and thrown away for [`Options::linger_timeout`](crate::Options::linger_timeout) at most) and for websocket messages |
-//! | limits on request heads in [`Config`](crate::Config) | below the host's own: 414, 431. A session keeps the head of its handshake |
-//! | timeouts of whole requests in your middleware | must be longer than the ping interval (25 s): a poll waits that long when nothing happens |
+//! | TLS, HTTP/2, the number of TCP connections, how long they may be idle or take to send a head | the host sets them |
+//! | [`Options::max_connections`](crate::Options::max_connections), and the limit for one address | they count what Socket.IO holds: parked polls, websockets and requests under way. A request above the limit is answered with 503 |
+//! | [`Options::body_timeout`](crate::Options::body_timeout) | the time for the body of a POST. A later body is answered with 408 |
+//! | [`Config::max_payload`](crate::Config::max_payload) | the size of bodies and of websocket messages. A larger body is answered with 413, after its rest has been read and thrown away, for [`Options::linger_timeout`](crate::Options::linger_timeout) at most |
+//! | limits on request heads in [`Config`](crate::Config) | should be below the host's own limits. A larger head is answered with 414 or 431, because a session keeps the head of its handshake |
+//! | timeouts of whole requests in your middleware | you set them. They must be longer than the ping interval (25 s): a poll waits that long when nothing happens |
 //!
-//! **Hosts.** A name that is pointed at the machine (DNS rebinding) is told from the server's own
-//! by [`Config::hosts`](crate::Config::hosts). Whether a request comes from loopback, for which
-//! there is a rule by default, is known only if the peer's address is: see above. Otherwise list
-//! the hosts.
+//! **Hosts.** An attacker can let a name of its own point at your machine (DNS rebinding).
+//! [`Config::hosts`](crate::Config::hosts) lists the server's own names, so that requests for other
+//! names are refused. By default there is a rule for requests from loopback only. The server can
+//! apply that rule only if it knows the peer's address (see above). If it does not know the
+//! address, list the hosts.
 //!
 //! **CORS.** Sio answers preflights and sets CORS headers itself if
 //! [`Config::cors`](crate::Config::cors) says so, or if [`Config::origins`](crate::Config::origins)
-//! lists pages. If the application's middleware does that for all routes, say `Cors::list` of
-//! nothing and with [`Config::origins`](crate::Config::origins) whether pages of other hosts may
-//! open sessions: middleware cannot keep them from a websocket,
+//! lists pages. If the application's middleware does this for all routes, set
+//! [`Config::cors`](crate::Config::cors) to an empty `Cors::list`, and say in
+//! [`Config::origins`](crate::Config::origins) whether pages of other hosts may open sessions. CORS
+//! middleware cannot keep such pages from opening a websocket;
 //! [`Origins::SameHost`](crate::Origins::SameHost) does.
 //!
-//! **HTTP/2.** Polling works. A websocket over HTTP/2 (RFC 8441) is refused with 501; browsers take
-//! HTTP/1.1 for websockets unless the host has announced the other.
+//! **HTTP/2.** Polling works. A websocket over HTTP/2 (RFC 8441) is refused with 501. Browsers use
+//! HTTP/1.1 for websockets unless the host announces that it takes websockets over HTTP/2.
 //!
-//! **Old clients.** Everything works that hyper can carry, double slashes in the path included. The
-//! handshakes before RFC 6455 (hixie-75, hixie-76) are none of HTTP, and hyper cannot read them:
-//! they are answered 400, and their clients poll. They are served by
-//! [`Server::listen`](crate::Server::listen).
+//! **Old clients.** Everything that hyper can carry works, including double slashes in the path.
+//! The websocket handshakes before RFC 6455 (hixie-75, hixie-76) are not valid HTTP, and hyper
+//! cannot read them. They are answered with 400, and their clients use polling instead.
+//! [`Server::listen`](crate::Server::listen) serves them.
 //!
 //! # Shutdown
 //!
-//! First Socket.IO, then the host: [`Server::finish`](crate::Server::finish) tells all clients,
-//! over their websockets and in their polls, and waits until they have left. The host has to serve
-//! meanwhile, for those who are between two polls; its own graceful shutdown comes after it. (That
-//! knows nothing of websockets, which hyper has handed over.)
+//! Shut down Socket.IO first, then the host. [`Server::finish`](crate::Server::finish) tells all
+//! clients, over their websockets and in their polls, and waits until they have left. The host has
+//! to serve requests meanwhile, because some clients are between two polls. The host's own graceful
+//! shutdown comes afterwards. (The host's shutdown does not wait for websockets, because hyper has
+//! handed them over.)
 //!
 //! ```
 //! # use sio_tokio::Server;
@@ -94,7 +98,7 @@
 //!     let _ = tokio::signal::ctrl_c().await;
 //!     io.finish().await;
 //! };
-//! // `signal` is what the host's graceful shutdown waits for.
+//! // The host's graceful shutdown waits for `signal`.
 //! # signal.await;
 //! # }
 //! ```
@@ -127,7 +131,7 @@ use head::Refusal;
 pub struct SocketIoLayer(Server);
 
 impl SocketIoLayer {
-    /// A layer for this server.
+    /// Creates a layer for this server.
     #[must_use]
     pub fn new(server: &Server) -> Self {
         Self(server.clone())
@@ -142,7 +146,7 @@ impl<S> Layer<S> for SocketIoLayer {
     }
 }
 
-/// Answers the requests that are Socket.IO's; the others go to `S`.
+/// Answers the requests that are for Socket.IO. All other requests go to the service `S`.
 #[derive(Clone, Debug)]
 pub struct SocketIoService<S = OwnAnswers> {
     server: Server,
@@ -150,9 +154,9 @@ pub struct SocketIoService<S = OwnAnswers> {
 }
 
 impl SocketIoService {
-    /// A service without another behind it: what is not Socket.IO's is answered by
-    /// [`Io::on_request`](crate::Io::on_request), as by the server's own listener. So this is the
-    /// whole server as a service.
+    /// Creates a service with no other service behind it. The function of
+    /// [`Io::on_request`](crate::Io::on_request) answers requests that are not for Socket.IO, as it
+    /// does behind the server's own listener. So this service is the whole server.
     #[must_use]
     pub fn new(server: &Server) -> Self {
         Self::with_inner(server, OwnAnswers(server.clone()))
@@ -160,7 +164,7 @@ impl SocketIoService {
 }
 
 impl<S> SocketIoService<S> {
-    /// A service that gives what is not Socket.IO's to another.
+    /// Creates a service that gives requests that are not for Socket.IO to the service `inner`.
     #[must_use]
     pub fn with_inner(server: &Server, inner: S) -> Self {
         Self {
@@ -170,16 +174,16 @@ impl<S> SocketIoService<S> {
     }
 }
 
-/// With the feature `tower`.
+/// Available with the feature `tower`.
 impl Server {
-    /// The layer that puts this server in front of a service, such as an axum `Router`.
+    /// Returns the layer that puts this server in front of a service, such as an axum `Router`.
     #[must_use]
     pub fn layer(&self) -> SocketIoLayer {
         SocketIoLayer::new(self)
     }
 
-    /// This server as a service: what is not Socket.IO's is answered by
-    /// [`Io::on_request`](crate::Io::on_request).
+    /// Returns this server as a service. The function of [`Io::on_request`](crate::Io::on_request)
+    /// answers requests that are not for Socket.IO.
     #[must_use]
     pub fn service(&self) -> SocketIoService {
         SocketIoService::new(self)
@@ -227,8 +231,9 @@ where
     }
 }
 
-/// The service of those who have no other: [`Io::on_request`](crate::Io::on_request) answers, or
-/// 404.
+/// The inner service of a server that has no other: the function of
+/// [`Io::on_request`](crate::Io::on_request) answers, and if there is no such function, the answer
+/// is 404.
 #[derive(Clone, Debug)]
 pub struct OwnAnswers(Server);
 

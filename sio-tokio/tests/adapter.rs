@@ -1,4 +1,4 @@
-//! What every adapter must do, done by this one.
+//! The tests that every adapter must pass, run with this adapter.
 
 #[path = "../../sio-app/tests/adapters/mod.rs"]
 mod adapters;
@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("the tests' runtime"));
 
-/// Serves a port until the signal, and then says how it ended.
+/// Serves a port until the signal, and then calls `ends` with the result.
 fn start(
     config: Config,
     options: Options,
@@ -26,7 +26,7 @@ fn start(
     start_with(server, setup, Server::serve, signal, ends)
 }
 
-/// The same, for nothing but the Flash policy.
+/// Serves nothing but the Flash policy, on a port, until the signal.
 fn start_flash_policy(
     config: Config,
     options: Options,
@@ -38,7 +38,7 @@ fn start_flash_policy(
     start_with(server, setup, Server::serve_flash_policy, signal, ends)
 }
 
-/// The same, with TLS.
+/// Serves a port with TLS until the signal.
 #[cfg(feature = "tls")]
 fn start_tls(
     config: Config,
@@ -68,7 +68,7 @@ fn start_with(
     (server.io().clone(), address)
 }
 
-/// Serves one stream that is no TCP connection, until it ends.
+/// Serves one stream that is not a TCP connection, until it ends.
 #[cfg(unix)]
 fn start_stream(
     stream: std::os::unix::net::UnixStream,

@@ -1,5 +1,5 @@
-//! Socket.IO inside other HTTP servers: axum's, hyper's, over TCP and over any stream, HTTP/1 and
-//! HTTP/2.
+//! Socket.IO mounted in other HTTP servers: axum and hyper, over TCP and over other streams, with
+//! HTTP/1 and HTTP/2.
 
 #![allow(
     clippy::unwrap_used,
@@ -37,7 +37,7 @@ fn default_server() -> Server {
     server(Config::default(), Options::default())
 }
 
-/// The application: two routes of its own, beside or below Socket.IO.
+/// The application: two routes of its own.
 fn own_routes() -> Router {
     Router::new()
         .route("/", get(async || "hello"))
@@ -54,7 +54,7 @@ async fn serve(app: Router) -> SocketAddr {
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
-/// Opens a polling session that has joined the main namespace: where to poll.
+/// Opens a polling session and joins the main namespace. Returns the path to poll.
 async fn open(connection: &mut raw::Connection) -> String {
     let open = connection.get(POLLING).await;
     let sid = open.split('"').nth(3).unwrap().to_owned();
@@ -72,7 +72,7 @@ async fn polling_beside_the_applications_own_routes() {
     assert_eq!(connection.get("/").await, "hello");
     assert_eq!(connection.post("/echo", "untouched").await, "untouched");
     let path = open(&mut connection).await;
-    // A parked poll is answered by what another connection brings.
+    // An event that arrives on another connection answers a parked poll.
     connection.write(&raw::get(&path)).await;
     let mut other = raw::Connection::open(address).await;
     assert_eq!(other.post(&path, r#"42["echo",2]"#).await, "ok");
@@ -80,8 +80,7 @@ async fn polling_beside_the_applications_own_routes() {
     let nested = serve(Router::new().nest("/api", io.routes())).await;
     let mut other = raw::Connection::open(nested).await;
     assert!(other.get(&format!("/api{POLLING}")).await.starts_with("0{"));
-    // What is under the path and is no request of the protocol's is the application's, and not
-    // there.
+    // A path that is not Socket.IO's goes to the application, which has no such route.
     connection.write(&raw::get("/nothing")).await;
     assert!(connection.response_with_head().await.0.starts_with("HTTP/1.1 404"));
     connection.write(&raw::get("/socket.io/?EIO=4&transport=x")).await;
@@ -120,7 +119,7 @@ async fn websockets_are_ours_once_they_are_upgraded() {
 
 #[tokio::test]
 async fn a_slow_reader_gets_all_of_it_in_order() {
-    // All of it waits for the reader at once.
+    // The whole flood waits for the reader at one time.
     let config = Config::default().max_queued_bytes(16 << 20);
     let io = server(config, Options::default());
     io.of("/").on("flood", |socket: Socket| {
@@ -135,7 +134,8 @@ async fn a_slow_reader_gets_all_of_it_in_order() {
     }
 }
 
-/// Hardening B9: the server around it says the date, and nobody says it again.
+/// Hardening B9: the HTTP server around Socket.IO writes the date, and Socket.IO does not write it
+/// again.
 #[tokio::test]
 async fn one_date_and_not_two() {
     let io = default_server();
@@ -174,7 +174,8 @@ async fn a_session_moves_from_polling_to_websocket() {
     assert_eq!(io.sockets()[0].transport().unwrap().as_str(), "websocket");
 }
 
-/// The status of the answer to a request that is the last of its connection.
+/// Sends a request, reads the status of its answer, and waits until the server closes the
+/// connection.
 async fn last_status(address: SocketAddr, request: String) -> u16 {
     let mut connection = raw::Connection::open(address).await;
     connection.write(&request).await;
@@ -193,7 +194,7 @@ async fn requests_are_bounded() {
     let address = serve(own_routes().layer(io.layer())).await;
     let mut connection = raw::Connection::open(address).await;
     let large = "x".repeat(1001);
-    // What is too large ends its session (docs/protocol/engine-io.md §4.4).
+    // A body that is too large ends its session (docs/protocol/engine-io.md §4.4).
     let path = open(&mut connection).await;
     assert_eq!(last_status(address, raw::post(&path, &large)).await, 413);
     let path = open(&mut connection).await;
@@ -203,7 +204,7 @@ async fn requests_are_bounded() {
     );
     assert_eq!(io.sessions(), 0);
     let path = open(&mut connection).await;
-    // In pieces, and just small enough.
+    // A body in two chunks that is just small enough.
     let packet = format!(r#"42["echo","{}"]"#, "x".repeat(1000 - 13));
     let (start, end) = packet.split_at(400);
     connection.write(&chunked(&path, &format!("190\r\n{start}\r\n"))).await;
@@ -223,10 +224,10 @@ async fn who_is_still_writing_too_much_sees_the_answer() {
     let io = server(Config::default(), options);
     let address = serve(own_routes().layer(io.layer())).await;
     let path = open(&mut raw::Connection::open(address).await).await;
-    // More than the buffers of two sockets take.
+    // The body is larger than the buffers of two sockets.
     let large = raw::post(&path, &"x".repeat(30_000_000));
     assert_eq!(last_status(address, large).await, 413);
-    // It is not waited for without end.
+    // The server does not wait without end for the rest of a body that is too large.
     let path = open(&mut raw::Connection::open(address).await).await;
     assert_eq!(
         last_status(address, chunked(&path, &format!("f4241\r\n{}", "x".repeat(1_000_001)))).await,
@@ -309,8 +310,9 @@ async fn handlers_see_what_the_applications_middleware_found_out() {
     assert_eq!(connection.get(&path).await, r#"430["alice","127.0.0.1",false]"#);
 }
 
-/// Hardening A1. Hardening B6. Hardening B7. Mounted, too, the application is asked on every road,
-/// with what its middleware knows of the request.
+/// Hardening A1. Hardening B6. Hardening B7. In a mounted server, too, the application is asked for
+/// every kind of request that can open a session, and sees what its middleware has put into the
+/// request.
 #[tokio::test]
 async fn who_is_refused_gets_in_by_no_road() {
     let io = default_server();
@@ -358,17 +360,17 @@ async fn generations_of_old_pass() {
     let io = default_server();
     let address = serve(own_routes().merge(io.routes())).await;
     let mut connection = raw::Connection::open(address).await;
-    // 0.9, whose paths have two slashes at once when a page leaves a part out.
+    // A client of 0.9.
     let open = connection.get("/socket.io/1/?t=1").await;
     let sid = open.split(':').next().unwrap();
     assert_eq!(
         connection.get(&format!("/socket.io/1/xhr-polling/{sid}?t=2")).await,
         "1::"
     );
-    // 0.6 asks for a session with an empty id.
+    // A client of 0.6 asks for a session with an empty id, so its path has two slashes in a row.
     let open = connection.get("/socket.io/xhr-polling//1795447966090").await;
     assert!(open.starts_with("~m~"), "{open}");
-    // A handshake before RFC 6455 cannot pass hyper.
+    // hyper cannot read a websocket handshake from before RFC 6455.
     let hixie = "GET /socket.io/websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\
                  Sec-WebSocket-Key1: 18x 6]8vM;54 *(5:  {   U1]8  z [  8\r\n\
                  Sec-WebSocket-Key2: 1_ tx7X d  <  nw  334J702) 7]o}` 0\r\n\r\nTm[K T2u";
@@ -405,7 +407,7 @@ async fn answers_without_end() {
             .await
             .contains("<html>")
     );
-    // More than a pipe holds, and in order.
+    // The events are more than a pipe holds, and they come in order.
     let text = "x".repeat(1000);
     for n in 0..300 {
         io.emit("news", (n, &text));
@@ -415,7 +417,7 @@ async fn answers_without_end() {
     }
     drop(connection);
     assert_eq!(patiently(told.recv()).await, Some(Reason::TransportClose));
-    // One that the server ends has an end.
+    // A stream has an end when the server ends it.
     let mut connection = raw::Connection::open(address).await;
     let open = connection.get("/socket.io/1/?t=1").await;
     let sid = open.split(':').next().unwrap();
@@ -461,7 +463,7 @@ async fn there_are_only_so_many_at_once() {
     let mut connection = raw::Connection::open(address).await;
     connection.write(&raw::get(POLLING)).await;
     assert!(connection.response_with_head().await.0.starts_with("HTTP/1.1 503"));
-    // The application's own are not counted.
+    // The application's own requests are not counted.
     let mut connection = raw::Connection::open(address).await;
     assert_eq!(connection.get("/").await, "hello");
     drop(client);
@@ -490,7 +492,8 @@ async fn closing_ends_polls_and_websockets() {
     client.closed().await;
     drop(client);
     assert!(connection.response_with_head().await.0.starts_with("HTTP/1.1 200"));
-    // Who is between two polls is waited for, and told in the next.
+    // The server waits for a client that is between two polls, and tells it of the end in the next
+    // poll.
     while io.connections() > 0 {
         tokio::task::yield_now().await;
     }
@@ -503,7 +506,7 @@ async fn closing_ends_polls_and_websockets() {
         assert_eq!(told.recv().await, Some(Reason::ServerShuttingDown));
     }
     assert_eq!((io.sessions(), io.connections()), (0, 0));
-    // The application goes on; of Socket.IO there is nothing new.
+    // The application goes on, and Socket.IO opens no new sessions.
     let mut connection = raw::Connection::open(address).await;
     assert_eq!(connection.get("/").await, "hello");
     connection.write(&raw::get(POLLING)).await;

@@ -5,7 +5,7 @@ use std::future::{Future, pending};
 use std::task::{Context, Waker};
 
 use super::{Driven, server, text};
-use crate::connection::is_read_buffer_free;
+use crate::host::connection::is_read_buffer_free;
 use crate::{Ack, Binary, Data, Io, Raw, RawArgs, Refusal, Socket};
 
 /// A masked frame of bytes; the mask is zero.

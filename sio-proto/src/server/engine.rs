@@ -40,7 +40,8 @@ use bytestring::ByteString;
 use crate::detect::EngineIo;
 use crate::engine::{Dialect, Packet, Revision};
 use crate::server::{
-    Alarm, Asker, Delivery, EngineMessage, Heartbeat, Reason, Request, Role, Session, State, TransportKind, Wiring, at,
+    Alarm, Asker, Delivery, EngineMessage, Heartbeat, Reason, Request, Role, Session, State, TimeoutReason,
+    TransportKind, Wiring, at,
 };
 use crate::wire::Inbound;
 use crate::wire::engine as bodies;
@@ -56,14 +57,6 @@ type Fate<'a> = at::Fate<'a, Engine>;
 /// How often a parked GET is looked at while an upgrade is under way (docs/protocol/engine-io.md
 /// §7, step 2).
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
-/// How long the answer to a client's goodbye waits for a GET of the same client that was sent
-/// before it on another connection and is handled after it (docs/protocol/engine-io.md §8). Shorter
-/// than the delays of busy threads, the GET finds no session; longer, who closes without a poll
-/// waits longer for the `ok`.
-const CROSSING: Duration = Duration::from_millis(30);
-/// Most packets that a candidate may send ahead of the end of a POST, and together they may be as
-/// large as one message. Genuine clients wait for its answer and send none.
-const MAX_HELD: usize = 16;
 /// Most namespaces remembered as just left.
 const MAX_LEFT: usize = 8;
 /// How long packets for a namespace that the server has closed are taken for late ones
@@ -102,8 +95,9 @@ pub(crate) struct Engine {
     leaving: bool,
     /// The POST with the goodbye. A GET that was sent before the POST may be handled after it,
     /// because they come on two connections. Which of them is first must not decide what the GET is
-    /// answered, so the POST is answered when the GET has come, or after [`CROSSING`]: until then
-    /// the client does not know their order.
+    /// answered, so the POST is answered when the GET has come, or after
+    /// [`Config::crossing_timeout`](crate::Config::crossing_timeout): until then the client does
+    /// not know their order.
     farewell: Option<Box<Asker>>,
     /// What the rules of Socket.IO 4 have to remember.
     pub(crate) queue: revision4::Queue,
@@ -117,6 +111,39 @@ impl Engine {
     /// Whether messages are the user's own.
     pub(crate) const fn is_raw(&self) -> bool {
         self.raw
+    }
+
+    /// Why an alarm of this session goes off. The conditions are those of [`At::alarm_rang`].
+    pub(super) fn timeout_reason(&self, session: &Session, alarm: Alarm, epoch: u32) -> TimeoutReason {
+        let is_open = session.state == State::Open;
+        match alarm {
+            Alarm::Ping if self.beat == epoch => TimeoutReason::Ping,
+            Alarm::PingTimeout if self.revision == Revision::V3 => match is_open {
+                true => TimeoutReason::ClientPing,
+                false => TimeoutReason::Closing,
+            },
+            Alarm::PingTimeout if self.beat == epoch => match is_open {
+                true if session.heartbeat == Heartbeat::Answered => TimeoutReason::Nothing,
+                true => TimeoutReason::Pong,
+                false => TimeoutReason::Closing,
+            },
+            Alarm::Connect if !self.joined && is_open => TimeoutReason::Join,
+            Alarm::Upgrade if self.attempt == epoch && self.candidate.as_ref().is_some_and(|c| !c.switching) => {
+                TimeoutReason::Upgrade
+            }
+            Alarm::Noop if self.attempt == epoch && self.candidate.is_some() => TimeoutReason::UpgradePoll,
+            Alarm::Close if !is_open => TimeoutReason::Closing,
+            Alarm::Attachments if session.reassembly.is_pending() => TimeoutReason::Attachments,
+            Alarm::Ping
+            | Alarm::PingTimeout
+            | Alarm::Connect
+            | Alarm::Upgrade
+            | Alarm::Noop
+            | Alarm::Close
+            | Alarm::Attachments
+            | Alarm::Stalled
+            | Alarm::Absence => TimeoutReason::Nothing,
+        }
     }
 
     /// What is kept of what the client has sent, in bytes.

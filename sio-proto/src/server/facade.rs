@@ -254,6 +254,11 @@ impl Server {
         self.queue.pop_front()
     }
 
+    /// The shard, for questions.
+    pub(super) const fn as_shard(&self) -> &Shard {
+        &self.shard
+    }
+
     fn connection(&mut self, link: LinkId) -> Option<&mut Connection> {
         let slot = self
             .connections

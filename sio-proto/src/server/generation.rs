@@ -14,13 +14,13 @@ use super::engine::Engine;
 use super::legacy06::Legacy06;
 use super::legacy09::Legacy09;
 use super::{
-    Alarm, Asker, At, Cause, Encoded, Form, Input, Message, Reason, Role, SendError, Session, Write, engine, legacy06,
-    legacy09,
+    Alarm, Asker, At, Cause, Encoded, Form, Input, Message, Reason, Role, SendError, Session, TimeoutReason, Write,
+    engine, legacy06, legacy09,
 };
 use crate::engine::{Revision, frames};
 use crate::request::{Kind, Request};
 use crate::wire::Inbound;
-use crate::{Config, Frame, LinkId, SocketKey, WireId};
+use crate::{Config, Frame, LinkId, SocketKey, Time, WireId};
 
 /// The part of a session that belongs to its generation.
 #[derive(Debug)]
@@ -101,6 +101,15 @@ impl Session {
             },
             Wiring::Legacy09(_) => Form::Legacy09,
             Wiring::Legacy06(legacy06) => Form::Plain(legacy06.codec),
+        }
+    }
+
+    /// Why one of its alarms goes off at this time.
+    pub(super) fn wiring_timeout_reason(&self, at: Time, alarm: Alarm, epoch: u32) -> TimeoutReason {
+        match &self.wiring {
+            Wiring::Engine(engine) => engine.timeout_reason(self, alarm, epoch),
+            Wiring::Legacy09(legacy09) => legacy09.timeout_reason(self, at, alarm, epoch),
+            Wiring::Legacy06(legacy06) => legacy06.timeout_reason(self, at, alarm, epoch),
         }
     }
 
@@ -367,13 +376,13 @@ impl Input<'_> {
                 arrival.handle(self, link, packets);
             }
             Kind::Legacy09(route) => legacy09::requests::handle(self, link, request, packets, route),
-            Kind::UnknownProtocol => legacy09::requests::refuse_protocol(link, &request.http, self.out),
+            Kind::UnknownProtocol => legacy09::requests::refuse_protocol(link, request, self.out),
             Kind::Legacy06(codec, route) => {
                 let arrival = legacy06::requests::Arrival { request, codec, route };
                 arrival.handle(self, link, packets);
             }
             Kind::Foreign => {
-                let asker = Asker::new(&self.shard.core.config, link, &request.http);
+                let asker = Asker::new(&self.shard.core.config, link, request);
                 let answer = asker.answer(404, Some("text/plain; charset=UTF-8"), "Not Found");
                 self.out.writes.push(answer);
             }

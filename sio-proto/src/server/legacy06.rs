@@ -30,7 +30,9 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::codec::Heartbeats;
-use crate::server::{Alarm, Carriage, Delivery, Ended, Heartbeat, Reason, Session, Standing, State, Wiring, Write, at};
+use crate::server::{
+    Alarm, Carriage, Delivery, Ended, Heartbeat, Reason, Session, Standing, State, TimeoutReason, Wiring, Write, at,
+};
 use crate::socket::Args;
 use crate::wire::Inbound;
 use crate::wire::legacy06::{Garbled, PayloadReader};
@@ -66,6 +68,34 @@ pub(crate) struct Legacy06 {
 }
 
 impl Legacy06 {
+    /// Why an alarm of this session goes off at this time. The conditions are those of
+    /// [`At::alarm_rang`].
+    pub(super) fn timeout_reason(&self, session: &Session, at: Time, alarm: Alarm, epoch: u32) -> TimeoutReason {
+        let parked = session.parked.is_some();
+        let flows = session.link.is_some() && !parked;
+        match alarm {
+            Alarm::Upgrade if session.is_opening(epoch) => TimeoutReason::WebSocketOpening,
+            Alarm::Ping if self.beat == epoch && flows => TimeoutReason::Ping,
+            Alarm::PingTimeout if self.beat == epoch && flows && session.heartbeat != Heartbeat::Answered => {
+                TimeoutReason::Pong
+            }
+            Alarm::Absence if self.alarm.is_some_and(|armed| armed > at) || flows && self.announced => {
+                TimeoutReason::Nothing
+            }
+            Alarm::Absence if !self.announced => TimeoutReason::Decision,
+            Alarm::Absence if parked => TimeoutReason::Poll,
+            Alarm::Absence => TimeoutReason::Absence,
+            Alarm::Ping
+            | Alarm::PingTimeout
+            | Alarm::Connect
+            | Alarm::Upgrade
+            | Alarm::Noop
+            | Alarm::Close
+            | Alarm::Attachments
+            | Alarm::Stalled => TimeoutReason::Nothing,
+        }
+    }
+
     /// What is kept of what the client has sent, in bytes.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.reader.as_ref().map_or(0, |reader| reader.buffered_bytes())
@@ -241,7 +271,7 @@ impl<'a> At<'a> {
 
     /// The handshake of a websocket has taken too long: it is as good as lost.
     fn give_up_opening(self, epoch: u32) {
-        if self.is_overdue(epoch)
+        if self.session.is_opening(epoch)
             && let Some(link) = self.session.link
         {
             self.out.writes.push(Write::Abort(link));

@@ -29,7 +29,9 @@ use bytestring::ByteString;
 
 use crate::detect::Transport;
 use crate::legacy::legacy09::{Body, Packet, Reason as Refusal, handshake};
-use crate::server::{Alarm, Encoded, Ended, Heartbeat, Message, Reason, SendError, Session, State, Wiring, at};
+use crate::server::{
+    Alarm, Encoded, Ended, Heartbeat, Message, Reason, SendError, Session, State, TimeoutReason, Wiring, at,
+};
 use crate::{Config, Frame, SocketKey, Time};
 use bytes::BytesMut;
 use requests::answer;
@@ -79,6 +81,32 @@ impl Legacy09 {
     /// Whether the client knows the session, so that it may use it.
     pub(crate) fn is_handshaken(&self) -> bool {
         self.phase != Phase::Asking
+    }
+
+    /// Why an alarm of this session goes off at this time. The conditions are those of
+    /// [`At::alarm_rang`].
+    pub(super) fn timeout_reason(&self, session: &Session, at: Time, alarm: Alarm, epoch: u32) -> TimeoutReason {
+        let parked = session.parked.is_some();
+        let flows = session.link.is_some() && !parked;
+        match alarm {
+            Alarm::Upgrade if session.is_opening(epoch) => TimeoutReason::WebSocketOpening,
+            Alarm::Ping if self.beat == epoch && flows => TimeoutReason::Ping,
+            Alarm::PingTimeout if self.beat == epoch && flows && session.heartbeat != Heartbeat::Answered => {
+                TimeoutReason::Pong
+            }
+            Alarm::Absence if self.alarm.is_some_and(|armed| armed > at) || flows => TimeoutReason::Nothing,
+            Alarm::Absence if self.phase == Phase::Asking => TimeoutReason::Decision,
+            Alarm::Absence if parked => TimeoutReason::Poll,
+            Alarm::Absence => TimeoutReason::Absence,
+            Alarm::Ping
+            | Alarm::PingTimeout
+            | Alarm::Connect
+            | Alarm::Upgrade
+            | Alarm::Noop
+            | Alarm::Close
+            | Alarm::Attachments
+            | Alarm::Stalled => TimeoutReason::Nothing,
+        }
     }
 
     /// What is kept of what the client has sent, in bytes.
@@ -159,7 +187,7 @@ impl At<'_> {
         match alarm {
             Alarm::Upgrade => {
                 // The handshake of a websocket has taken too long.
-                if self.is_overdue(epoch) {
+                if self.session.is_opening(epoch) {
                     self.finish(Reason::TransportError, Farewell::Nothing);
                 }
             }

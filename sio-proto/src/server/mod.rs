@@ -59,7 +59,7 @@ pub use message::{Encoded, Form, Forms, Message};
 pub use output::{Body, Hixie, Outputs, Response, Upgrade, Write};
 pub use quota::{LocalQuota, NoRoom, QuotaLimits, SessionQuota, network_of};
 pub use route::{Routed, Router};
-pub use shard::Shard;
+pub use shard::{NextTimeout, Shard, TimeoutReason};
 pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 pub use written::{Then, Written};
 
@@ -68,7 +68,7 @@ pub(crate) use at::{At, Ended, Input};
 pub(crate) use budget::Backlog;
 pub(crate) use generation::Wiring;
 pub(crate) use heartbeat::Heartbeat;
-pub(crate) use http_answer::{Asker, accept_websocket, asked_headers, header, is_secure, origin, preflight};
+pub(crate) use http_answer::{Asker, accept_websocket, asked_headers, header, is_secure, preflight};
 pub(crate) use links::Role;
 pub(crate) use session::{Blocked, Carriage, Session, State};
 pub(crate) use shard::Core;

@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::legacy::hixie::{Answer, Opening};
 use crate::server::{
-    Alarm, Asker, At, Blocked, Carriage, Hixie, Outputs, Request, StreamEncoding, StreamForm, Upgrade, Write,
+    Alarm, Asker, At, Blocked, Carriage, Hixie, Outputs, Request, Session, StreamEncoding, StreamForm, Upgrade, Write,
     accept_websocket, header, is_secure,
 };
 use crate::wire::Wire;
@@ -143,11 +143,13 @@ impl<G> At<'_, G> {
         self.out.writes.push(Write::Bytes(link, digest));
         true
     }
+}
 
-    /// Whether the link for which an alarm was armed waits still.
-    pub(crate) fn is_overdue(&self, epoch: u32) -> bool {
-        let waits = self.session.blocked.is_opening();
-        waits && self.session.link.is_some_and(|link| epoch_of(link) == epoch)
+impl Session {
+    /// Whether this alarm is for the link of the session, and that waits still for the end of its
+    /// handshake.
+    pub(crate) fn is_opening(&self, epoch: u32) -> bool {
+        self.blocked.is_opening() && self.link.is_some_and(|link| epoch_of(link) == epoch)
     }
 }
 

@@ -162,6 +162,18 @@ impl Timers {
         queued.chain(self.heap.peek().map(|e| e.0.0)).min()
     }
 
+    /// The earliest deadline with what it is for: of several at the same time, the one that
+    /// [`pop`](Self::pop) takes first.
+    pub(crate) fn first(&self) -> Option<(Time, Due)> {
+        let queues = self.queues.iter().zip(QUEUES);
+        let queued = queues.filter_map(|(queue, alarm)| {
+            let &(at, session, epoch) = queue.entries.front()?;
+            Some((at, Due::Session(session, alarm, epoch)))
+        });
+        let heap = self.heap.peek().map(|Reverse((at, entry))| (*at, entry.due()));
+        queued.chain(heap).min_by_key(|(at, _)| *at)
+    }
+
     /// Takes one alarm that is due.
     pub(crate) fn pop(&mut self, now: Time) -> Option<Due> {
         for (queue, alarm) in self.queues.iter_mut().zip(QUEUES) {

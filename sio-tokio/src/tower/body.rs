@@ -1,5 +1,5 @@
-//! What is answered: our own responses as those of the host, and a body that is ours or the inner
-//! service's.
+//! Responses: this module turns our own responses into the host's type. The body of a response is
+//! either ours or the inner service's.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,7 +15,7 @@ use sio_proto::server;
 use super::head::Refusal;
 
 pin_project! {
-    /// The body of a response: of Socket.IO's, or of the inner service's.
+    /// The body of a response, from Socket.IO or from the inner service.
     #[derive(Debug)]
     pub struct ResponseBody<R> {
         #[pin]
@@ -29,7 +29,7 @@ pin_project! {
     enum Kind<R> {
         Inner { #[pin] body: R },
         Whole { bytes: Bytes },
-        // Boxed, so that the others are not larger for it.
+        // Boxed, so that this variant does not make the whole enum larger.
         Endless { body: Box<EndlessBody> },
     }
 }
@@ -85,7 +85,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
     }
 }
 
-/// A complete response of a session's.
+/// Converts a complete response of a session.
 pub(super) fn response<R>(response: &mut server::Response, version: Version) -> http::Response<ResponseBody<R>> {
     let body = ResponseBody::whole(response.take_body(&mut BytesMut::new()));
     let status = StatusCode::from_u16(response.status).ok();
@@ -96,7 +96,7 @@ pub(super) fn response<R>(response: &mut server::Response, version: Version) -> 
     answer(status, headers, body, response.exchange.keep_alive, version)
 }
 
-/// A response whose body has no end.
+/// Builds a response whose body has no known end.
 pub(super) fn endless<R>(
     stream: &server::Stream,
     body: EndlessBody,
@@ -109,7 +109,7 @@ pub(super) fn endless<R>(
     answer(StatusCode::OK, headers, body, stream.form.keep_alive, version)
 }
 
-/// The answer that makes the connection a websocket.
+/// Builds the answer that makes the connection a websocket.
 pub(super) fn switching<R>(upgrade: &server::Upgrade) -> http::Response<ResponseBody<R>> {
     let accept = HeaderValue::from_bytes(&upgrade.accept);
     let (Some(mut headers), Ok(accept)) = (
@@ -125,7 +125,7 @@ pub(super) fn switching<R>(upgrade: &server::Upgrade) -> http::Response<Response
     answer(StatusCode::SWITCHING_PROTOCOLS, headers, body, true, Version::HTTP_11)
 }
 
-/// An answer that no session has been asked for; the connection ends with it.
+/// Builds an answer that comes from no session. The connection ends after it.
 pub(super) fn refusal<R>((status, why): Refusal, version: Version) -> http::Response<ResponseBody<R>> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -134,7 +134,8 @@ pub(super) fn refusal<R>((status, why): Refusal, version: Version) -> http::Resp
     answer(status, headers, body, false, version)
 }
 
-/// Puts an answer together. Streams of HTTP/2 end by themselves, and have no field to say so.
+/// Puts an answer together. HTTP/2 has no `Connection` header: each of its streams carries one
+/// answer and then ends anyway.
 fn answer<R>(
     status: StatusCode,
     mut headers: HeaderMap,
@@ -151,7 +152,8 @@ fn answer<R>(
     answer
 }
 
-/// The fields of a response; `None` if one cannot stand in a header.
+/// Converts the header fields of a response. Returns `None` if a name or value is not valid in a
+/// header.
 fn fields<'a>(fields: impl Iterator<Item = (&'static str, &'a str)>) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {

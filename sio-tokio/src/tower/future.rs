@@ -1,4 +1,4 @@
-//! A request on its way: its body is read, its session is asked, its answer awaited.
+//! A request under way: this future reads the body, asks the session and waits for the answer.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,7 +31,7 @@ pin_project! {
     #[project = KindProjection]
     enum Kind<F, B> {
         Inner { #[pin] future: F },
-        // Boxed, so that the inner service's futures are not larger for it.
+        // Boxed, so that this variant does not make the futures of the inner service larger.
         Ours { serving: Pin<Box<Serving<B>>> },
         Refused { refusal: Refusal, version: Version },
     }
@@ -83,23 +83,23 @@ impl<F, B> std::fmt::Debug for ResponseFuture<F, B> {
 }
 
 pin_project! {
-    /// One of our requests.
+    /// A request that is for Socket.IO.
     pub(super) struct Serving<B> {
-        // Until it is answered.
+        // `None` once the request has been answered.
         exchange: Option<Exchange>,
-        // Until it has been read.
+        // `None` once the body has been read.
         #[pin]
         body: Option<B>,
         read: Read,
-        // The body is too large: its rest is read all the same, because the host closes the
-        // connection of a request that was not read, and a client that is still writing then does
-        // not see the answer.
+        // Set when the body is too large. The rest of the body is read nevertheless: the host
+        // closes a connection whose request was not read to its end, and a client that is still
+        // writing would not see the answer.
         thrown_away: bool,
         version: Version,
         upgrade: Option<OnUpgrade>,
         timeout: Duration,
         linger: Duration,
-        // Set once the body is waited for.
+        // Set when the future first has to wait for the body.
         deadline: Option<Pin<Box<Sleep>>>,
     }
 }
@@ -136,7 +136,7 @@ impl<B: Body> Serving<B> {
         let this = self.project();
         let (version, mut pending) = (*this.version, this.body);
         let Some(exchange) = this.exchange else {
-            return Poll::Pending; // answered before
+            return Poll::Pending; // The request has been answered before.
         };
         if let Some(body) = pending.as_mut().as_pin_mut()
             && !*this.thrown_away
@@ -208,7 +208,7 @@ impl<B: Body> Serving<B> {
     }
 }
 
-/// Reads to the end, and keeps nothing.
+/// Reads a body to its end, and keeps nothing of it.
 fn throw_away<B: Body>(mut body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<()> {
     while let Some(Ok(_)) = ready!(body.as_mut().poll_frame(cx)) {}
     Poll::Ready(())
@@ -216,15 +216,15 @@ fn throw_away<B: Body>(mut body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<()> 
 
 const ABORTED: Refusal = (StatusCode::SERVICE_UNAVAILABLE, "the request has been ended");
 
-/// The body did not come to its end.
+/// Why a body was not read to its end.
 enum BodyFailed {
-    /// Its client has gone, or has broken the rules.
+    /// The client has gone, or has broken the rules of HTTP.
     Early,
-    /// There is no room for it beside what others send.
+    /// The server has no room for this body, because other clients send too much at the moment.
     Crowd,
 }
 
-/// What has been read of a body. One that comes in one piece is not copied.
+/// What has been read of a body. A body that comes in one piece is not copied.
 #[derive(Default)]
 struct Read {
     first: Bytes,
@@ -235,8 +235,8 @@ struct Read {
 }
 
 impl Read {
-    /// Reads to the end, or until it is too much. `receive` is told what is kept, and says whether
-    /// there is room for it.
+    /// Reads until the body ends or is too large. `receive` is called with the number of bytes that
+    /// are kept, and returns whether there is room for them.
     fn poll<B: Body>(
         &mut self,
         mut body: Pin<&mut B>,

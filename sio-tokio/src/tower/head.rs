@@ -1,4 +1,4 @@
-//! From the head of a request as hyper has it to what a shard reads.
+//! Converts the head of a request from hyper's type to the type that a shard reads.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,20 +10,22 @@ use http::{Extensions, HeaderMap, Method, StatusCode, Version};
 use sio_app::{Extension, Peer};
 use sio_proto::http::{Headers, HttpError, Limits, Request};
 
-/// An answer that is given before a session is asked: the status, and why.
+/// An answer that is given before any session is asked: the status, and the reason as text.
 pub(super) type Refusal = (StatusCode, &'static str);
 
-/// The head, copied into one buffer. What is larger than our own limits is refused: a session keeps
+/// Copies the head into one buffer. A head above our own limits is refused, because a session keeps
 /// the head of its handshake.
 pub(super) fn convert(parts: &Parts, limits: &Limits) -> Result<Request, Refusal> {
-    // RFC 8441: it would need a stream of HTTP/2 as a socket.
+    // A websocket over HTTP/2 (RFC 8441) would use a stream of HTTP/2 as its socket. We do not
+    // support it.
     if parts.method == Method::CONNECT {
         return Err((
             StatusCode::NOT_IMPLEMENTED,
             "no websocket over HTTP/2: use HTTP/1.1 or polling",
         ));
     }
-    // The handshakes of hixie: hyper does not let us read the key that follows the head.
+    // A handshake of hixie-75 or hixie-76. hyper does not let us read the key that follows the
+    // head.
     if is_websocket(&parts.headers) && !parts.headers.contains_key(SEC_WEBSOCKET_KEY) {
         return Err((StatusCode::BAD_REQUEST, "a websocket handshake of RFC 6455 is needed"));
     }
@@ -50,7 +52,8 @@ pub(super) fn convert(parts: &Parts, limits: &Limits) -> Result<Request, Refusal
     let headers: Headers = if is_http1 {
         match parts.uri.authority() {
             None => fields().collect(),
-            // A target in absolute form names the host, whatever `Host` says (RFC 9112 §3.2.2).
+            // A target in absolute form names the host, and the field `Host` is ignored (RFC 9112
+            // §3.2.2).
             Some(authority) => {
                 let host = (HOST.as_str(), authority.as_str().as_bytes());
                 let others = fields().filter(|(name, _)| *name != HOST.as_str());
@@ -80,8 +83,8 @@ fn is_websocket(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// The fields as they would be in HTTP/1.1: the host is a field (RFC 9113 §8.3.1), cookies are in
-/// one (§8.2.3).
+/// Returns the fields in the form of HTTP/1.1: the host is a field (RFC 9113 §8.3.1), and all
+/// cookies are in one field (§8.2.3).
 fn joined<'a>(parts: &'a Parts, fields: impl Iterator<Item = (&'a str, Cow<'a, [u8]>)>) -> Headers {
     let crumbs: Vec<&[u8]> = parts
         .headers
@@ -96,7 +99,8 @@ fn joined<'a>(parts: &'a Parts, fields: impl Iterator<Item = (&'a str, Cow<'a, [
     host.into_iter().chain(others).chain(cookie).collect()
 }
 
-/// Who is at the other end, as far as somebody has said so.
+/// Returns what the extensions say about the other end: a [`Peer`], or the address of axum's
+/// listener.
 pub(super) fn peer(extensions: &Extensions) -> Peer {
     let mut peer = extensions.get::<Peer>().copied().unwrap_or_default();
     #[cfg(feature = "axum")]
@@ -106,7 +110,7 @@ pub(super) fn peer(extensions: &Extensions) -> Peer {
     peer
 }
 
-/// What is kept of the request's extensions: all of them, if there are any.
+/// Takes the request's extensions for the session: all of them, or `None` if there are none.
 pub(super) fn extension(extensions: &mut Extensions) -> Option<Extension> {
     let extensions = std::mem::take(extensions);
     (!extensions.is_empty()).then(|| Arc::new(extensions) as Extension)

@@ -1,4 +1,4 @@
-//! From an upgraded connection of hyper's to one of ours.
+//! Makes one of our connections from an upgraded connection of hyper.
 
 use bytes::BytesMut;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -10,17 +10,17 @@ use tokio::net::TcpStream;
 use crate::stream::Stream;
 use crate::tcp;
 
-/// Waits until hyper lets go of the socket, and gives it a task of its own.
+/// Waits until hyper hands over the socket, and starts a task for it.
 pub(super) async fn connect(exchange: Exchange, upgrade: OnUpgrade) {
     match upgrade.await {
         Ok(upgraded) => attach(exchange, upgraded),
-        // Dropping the exchange tells the session.
+        // The exchange is dropped here, and so the session learns of it.
         Err(error) => tracing::debug!(%error, "the client has gone before it was a websocket"),
     }
 }
 
-/// A plain TCP socket is taken out of its wrapping, and written to directly; through any other
-/// stream bytes leave with its task.
+/// Attaches the upgraded stream to its session. A plain TCP socket is taken out of hyper's wrapper,
+/// so that any thread can write to it directly. Any other stream is written to by its task.
 fn attach(exchange: Exchange, upgraded: Upgraded) {
     let upgraded = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
         Ok(parts) => return attach_tcp(exchange, parts.io, parts.read_buf),
@@ -42,7 +42,8 @@ fn attach_tcp(exchange: Exchange, socket: TokioIo<TcpStream>, ahead: bytes::Byte
 
 fn drive(exchange: Exchange, source: impl Source + Send + Unpin + 'static, outlet: impl Outlet, ahead: BytesMut) {
     if let Some(connection) = exchange.attach(outlet, ahead) {
-        // A task as small as those of our own listener: this one holds what the upgrade needed.
+        // The connection gets a new task, as small as the tasks of our own listener. The present
+        // task still holds what the upgrade needed.
         tokio::spawn(connection.drive(source));
     }
 }

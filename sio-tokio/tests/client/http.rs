@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand.
+//! A small client of HTTP/1.1, written by hand.
 
 use std::net::SocketAddr;
 
@@ -45,7 +45,7 @@ impl Connection {
         self.response().await
     }
 
-    /// The body of the next response.
+    /// Reads the next response and returns its body.
     pub(crate) async fn response(&mut self) -> String {
         self.response_with_head().await.1
     }
@@ -72,7 +72,7 @@ impl Connection {
         }
     }
 
-    /// Everything up to this text, and the text.
+    /// Reads up to the end of this text, and returns everything that was read.
     pub(crate) async fn until(&mut self, text: &str) -> String {
         loop {
             let found = self.read.windows(text.len()).position(|w| w == text.as_bytes());
@@ -84,7 +84,7 @@ impl Connection {
         }
     }
 
-    /// Whether the server closes the connection, whatever it says before.
+    /// Waits until the server closes the connection, and ignores what it sends before.
     pub(crate) async fn closed(&mut self) {
         while self.fill().await > 0 {}
     }

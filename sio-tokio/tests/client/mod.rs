@@ -1,4 +1,4 @@
-//! Genuine peers for the tests: a websocket of another make, and HTTP by hand.
+//! Peers for the tests: a websocket client of another library, and HTTP written by hand.
 #![allow(
     clippy::unwrap_used,
     reason = "the lint knows tests by their attribute, and these are their helpers"
@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 pub(crate) mod http;
 
-/// No test waits longer than this for anything; it is there for failures only.
+/// The longest time that a test waits for anything. Only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn patiently<T>(what: impl Future<Output = T>) -> T {
@@ -27,7 +27,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// An open session without any namespace.
+    /// Opens a session that has joined no namespace.
     pub(crate) async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
@@ -37,7 +37,7 @@ impl Client {
         client
     }
 
-    /// A client in the main namespace.
+    /// Opens a session and joins the main namespace.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let mut client = Self::open(address).await;
         client.send("40").await;
@@ -57,7 +57,7 @@ impl Client {
         patiently(self.socket.next()).await.map(Result::unwrap)
     }
 
-    /// The next text, pings answered on the way.
+    /// Returns the next text message, and answers pings that come before it.
     pub(crate) async fn text(&mut self) -> String {
         loop {
             match self.message().await {
@@ -75,7 +75,7 @@ impl Client {
         }
     }
 
-    /// The server closes the connection.
+    /// Waits until the server closes the connection.
     pub(crate) async fn closed(&mut self) {
         loop {
             match patiently(self.socket.next()).await {

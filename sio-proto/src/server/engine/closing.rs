@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::polling::taken;
-use super::{At, CLOSE, CROSSING, Engine, Fate, engine_of};
+use super::{At, CLOSE, Engine, Fate, engine_of};
 use crate::LinkId;
 use crate::server::at::Ended;
 use crate::server::{Alarm, Asker, Cause, Delivery, Reason, Role, State, Write};
@@ -92,7 +92,9 @@ impl<'a> At<'a> {
         }
         self.core.links.set(asker.link, self.key, Role::Post);
         engine.farewell = Some(Box::new(asker));
-        self.core.timers.arm_at(self.now + CROSSING, Alarm::Close, self.key, 0);
+        self.core
+            .timers
+            .arm_at(self.now + self.core.config.crossing_timeout, Alarm::Close, self.key, 0);
         None
     }
 

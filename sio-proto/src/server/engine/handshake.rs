@@ -92,11 +92,11 @@ impl<'a> Arrival<'a> {
     /// A complete request.
     pub(crate) fn handle(&self, input: &mut Input<'_>, link: LinkId, packets: Vec<Inbound>) {
         let &Arrival { request, upgrade, .. } = self;
-        if let Some(answer) = preflight(&input.shard.core.config, link, &request.http) {
+        if let Some(answer) = preflight(&input.shard.core.config, link, request) {
             input.out.writes.push(answer);
             return;
         }
-        let asker = Asker::new(&input.shard.core.config, link, &request.http);
+        let asker = Asker::new(&input.shard.core.config, link, request);
         match self.check(input.shard) {
             Err(refusal) => {
                 if let Refusal::Stranger(why) = refusal {
@@ -242,7 +242,7 @@ impl<'a> Arrival<'a> {
             return;
         }
         let Some(permit) = input.permit(admitted) else {
-            let asker = Asker::new(&input.shard.core.config, link, &request.http).closing();
+            let asker = Asker::new(&input.shard.core.config, link, request).closing();
             return input.out.writes.push(asker.answer(503, None, Bytes::new()));
         };
         let transport = TransportKind::WebSocket;

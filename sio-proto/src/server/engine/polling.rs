@@ -8,7 +8,7 @@ use bytestring::ByteString;
 
 use super::handshake::Purpose;
 use super::{Arrival, At, Fate, NOOP, Revision, bodies, engine_of};
-use crate::server::{Asker, Input, Reason, Role, State, Write};
+use crate::server::{Asker, Input, Reason, Request, Role, State, Write};
 use crate::wire::Inbound;
 use crate::wire::engine::PostForm;
 use crate::{Frame, LinkId, http};
@@ -102,7 +102,7 @@ impl<'a> At<'a> {
     }
 
     /// The head of a POST has come. Two of them at a time are the end of the session.
-    fn begin_post(self, link: LinkId, request: &http::Request) {
+    fn begin_post(self, link: LinkId, request: &Request) {
         let Some(other) = self.session.post.replace(link) else {
             return self.core.links.set(link, self.key, Role::Post);
         };
@@ -172,7 +172,7 @@ impl Arrival<'_> {
             ..*self
         };
         if let Ok(Purpose::Use(session)) = arrival.check(input.shard) {
-            input.at(session, |at: At<'_>| at.begin_post(link, &self.request.http));
+            input.at(session, |at: At<'_>| at.begin_post(link, self.request));
         }
     }
 }

@@ -4,9 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::handshake::{Refusal, wire};
-use super::{
-    Arrival, At, CLOSE, Candidate, Fate, MAX_HELD, NOOP_INTERVAL, PROBE_ANSWER, Packet, engine_of, revision_of,
-};
+use super::{Arrival, At, CLOSE, Candidate, Fate, NOOP_INTERVAL, PROBE_ANSWER, Packet, engine_of, revision_of};
 use crate::detect::EngineTransport;
 use crate::engine::frames;
 use crate::server::{Alarm, Asker, Reason, Role, Session, State, TransportKind, Upgrade, Write, accept_websocket};
@@ -53,7 +51,8 @@ impl<'a> At<'a> {
         match packet {
             packet if candidate.switching => {
                 let bytes = candidate.held_bytes + packet.bytes();
-                if candidate.held.len() >= MAX_HELD || bytes > self.core.config.max_payload {
+                if candidate.held.len() >= self.core.config.max_upgrade_packets || bytes > self.core.config.max_payload
+                {
                     return Err(self.fail(Reason::TransportError));
                 }
                 candidate.held_bytes = bytes;

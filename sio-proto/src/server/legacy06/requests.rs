@@ -15,10 +15,11 @@ use super::{At, Legacy06, legacy06_of};
 use crate::codec::Codec;
 use crate::detect::{self, Exchange, Transport};
 use crate::legacy::transports::JSONP_CONTENT_TYPE;
+use crate::request::origin;
 use crate::server::old_websocket::{Agreed, agree};
 use crate::server::{
     Admitted, Asker, Auth, Carriage, Core, Delivery, Denied, Input, Outputs, Peer, PollEncoding, Reason, Request, Role,
-    Session, StreamEncoding, StreamForm, origin,
+    Session, StreamEncoding, StreamForm,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, SessionKey, http};
@@ -53,7 +54,7 @@ impl Arrival<'_> {
         let htmlfile = route.transport == Transport::Htmlfile;
         let offered = input.shard.core.config.transports;
         if jsonp && !offered.jsonp || htmlfile && !offered.htmlfile {
-            let asker = Asker::without_cors(link, &request.http);
+            let asker = Asker::without_cors(link, request);
             return input.out.writes.push(asker.answer(400, None, Bytes::new()));
         }
         let allowed = request.stranger().is_none();
@@ -61,9 +62,9 @@ impl Arrival<'_> {
         input.out.deliveries.extend(strange);
         // An htmlfile is a page of the server's own.
         let asker = match (htmlfile, allowed) {
-            (true, _) => Asker::without_cors(link, &request.http),
-            (false, true) => Asker::with_cors(link, &request.http, cors(&request.http, route.exchange)),
-            (false, false) => Asker::with_cors(link, &request.http, Vec::new()),
+            (true, _) => Asker::without_cors(link, request),
+            (false, true) => Asker::with_cors(link, request, cors(&request.http, route.exchange)),
+            (false, false) => Asker::with_cors(link, request, Vec::new()),
         };
         let purpose = self.purpose(input);
         match (route.exchange, purpose) {

@@ -24,9 +24,6 @@ use crate::socket::{Args, is_reserved_event};
 use crate::wire::Inbound;
 use crate::{Config, Frame, SocketKey, json};
 
-/// Most packets kept for namespaces that have not been joined yet.
-const MAX_HELD: usize = 64;
-
 impl<'a> At<'a> {
     /// One packet on the session's transport.
     pub(crate) fn receive(mut self, packet: Inbound) -> Fate<'a> {
@@ -183,11 +180,12 @@ impl<'a> At<'a> {
 
     /// Keeps a packet for a namespace that may yet be joined.
     fn hold(&mut self, packet: &Packet) {
-        let max_bytes = self.core.config.max_payload;
+        let config = &self.core.config;
+        let (max_packets, max_bytes) = (config.legacy09.max_unjoined_packets, config.max_payload);
         let rare = self.legacy09().rare.get_or_insert_default();
         let mut text = BytesMut::new();
         packet.encode(&mut text);
-        if rare.held.len() < MAX_HELD && rare.held_bytes + text.len() <= max_bytes {
+        if rare.held.len() < max_packets && rare.held_bytes + text.len() <= max_bytes {
             rare.held_bytes += text.len();
             rare.held.extend(ByteString::try_from(text.freeze()).ok());
         }

@@ -13,10 +13,11 @@ use crate::detect::{self, Exchange, Transport};
 use crate::legacy::legacy09::handshake::{self, Handshake as Answer};
 use crate::legacy::legacy09::{Body, NOT_HANDSHAKEN, Packet};
 use crate::legacy::transports::{Family, JSONP_CONTENT_TYPE, write_jsonp as write_script, write_jsonp_error};
+use crate::request::origin;
 use crate::server::old_websocket::{Agreed, agree};
 use crate::server::{
     Asker, Auth, Carriage, Core, Delivery, Denied, Input, Outputs, Part, PollEncoding, Reason, Request, Role, State,
-    StreamEncoding, StreamForm, TransportKind, Write, asked_headers, origin,
+    StreamEncoding, StreamForm, TransportKind, Write, asked_headers,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, SessionKey, http};
@@ -32,7 +33,7 @@ pub(crate) fn handle(
 ) {
     let script = script_of(&route);
     if is_jsonp(&route) && !input.shard.core.config.transports.jsonp {
-        let asker = Asker::without_cors(link, &request.http);
+        let asker = Asker::without_cors(link, request);
         return input.out.writes.push(asker.answer(400, None, Bytes::new()));
     }
     let allowed = request.stranger().is_none();
@@ -104,7 +105,7 @@ fn asker_of(link: LinkId, request: &Request, route: &detect::Legacy09, script: O
         }
     );
     if is_page {
-        return Asker::without_cors(link, &request.http);
+        return Asker::without_cors(link, request);
     }
     let mut headers = match request.stranger() {
         None => cors(&request.http),
@@ -117,11 +118,11 @@ fn asker_of(link: LinkId, request: &Request, route: &detect::Legacy09, script: O
         // (docs/protocol/legacy-0.9.md §6, §7).
         headers.push(("X-XSS-Protection", ByteString::from_static("0")));
     }
-    Asker::with_cors(link, &request.http, headers)
+    Asker::with_cors(link, request, headers)
 }
 
 /// The answer to a protocol segment that is a number other than 1.
-pub(crate) fn refuse_protocol(link: LinkId, request: &http::Request, out: &mut Outputs) {
+pub(crate) fn refuse_protocol(link: LinkId, request: &Request, out: &mut Outputs) {
     let asker = Asker::without_cors(link, request);
     refuse(asker, None, 500, handshake::UNKNOWN_PROTOCOL, out);
 }

@@ -1,0 +1,368 @@
+//! All connections there are: who they belong to, how many there may be, and when to look after
+//! them.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Weak};
+
+use sio_proto::Time;
+use sio_proto::server::network_of;
+
+use crate::link::Link;
+use crate::options::Options;
+use crate::turn::shard::trim;
+use crate::user::metrics::Metrics;
+
+/// So many bytes of what is being received are not counted.
+pub(crate) const UNCOUNTED: usize = 4 * 1024;
+
+/// What is being received is counted in steps of so many bytes.
+const STEP: usize = 32 * 1024;
+
+/// What is counted of so many bytes, so that whoever sends small messages asks nobody.
+pub(crate) const fn in_steps(bytes: usize) -> usize {
+    match bytes {
+        0..=UNCOUNTED => 0,
+        _ => bytes.div_ceil(STEP) * STEP,
+    }
+}
+
+/// The connections of a server, counted in total and by address. It holds an address only as long
+/// as that has connections.
+#[derive(Default)]
+pub(crate) struct Connections {
+    /// The lowest vacant one is taken first, so that those at the end become vacant after a crowd
+    /// and give their memory back.
+    slots: Vec<Option<Entry>>,
+    free: BTreeSet<usize>,
+    count: usize,
+    by_address: HashMap<IpAddr, Share>,
+    /// What all of them together have received of what is not complete.
+    received: usize,
+    total: u64,
+    /// How many were not taken, by why.
+    refused: [u64; 2],
+}
+
+struct Entry {
+    link: Weak<Link>,
+    address: Option<IpAddr>,
+    /// What it has received of a request or message that is not complete, in bytes.
+    received: usize,
+}
+
+/// What the connections of one address take.
+#[derive(Clone, Copy, Default)]
+struct Share {
+    count: usize,
+    received: usize,
+}
+
+/// Why a connection was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// There are [`Options::max_connections`].
+    Total,
+    /// There are [`Options::max_connections_per_address`].
+    Address,
+}
+
+impl Connections {
+    /// Adds a connection and gives it a place.
+    pub(crate) fn enter(
+        &mut self,
+        link: &Arc<Link>,
+        peer: Option<SocketAddr>,
+        options: &Options,
+    ) -> Result<usize, Excess> {
+        let entered = self.try_enter(link, peer, options);
+        match entered {
+            Ok(_) => self.total += 1,
+            Err(why) => self.refused[why as usize] += 1,
+        }
+        entered
+    }
+
+    fn try_enter(&mut self, link: &Arc<Link>, peer: Option<SocketAddr>, options: &Options) -> Result<usize, Excess> {
+        if self.count >= options.max_connections {
+            return Err(Excess::Total);
+        }
+        let address = peer.map(|peer| network_of(peer.ip(), options.ipv6_prefix));
+        if let Some(address) = address {
+            let mut share = self.by_address.get(&address).copied().unwrap_or_default();
+            if share.count >= options.max_connections_per_address {
+                return Err(Excess::Address);
+            }
+            share.count += 1;
+            self.by_address.insert(address, share);
+        }
+        self.count += 1;
+        let entry = Some(Entry {
+            link: Arc::downgrade(link),
+            address,
+            received: 0,
+        });
+        Ok(match self.free.pop_first() {
+            Some(slot) => {
+                self.slots[slot] = entry;
+                slot
+            }
+            None => {
+                self.slots.push(entry);
+                self.slots.len() - 1
+            }
+        })
+    }
+
+    /// Gives the place back.
+    pub(crate) fn leave(&mut self, slot: usize) {
+        let Some(entry) = self.slots.get_mut(slot).and_then(Option::take) else {
+            return;
+        };
+        self.free.insert(slot);
+        while let Some(None) = self.slots.last() {
+            self.slots.pop();
+            self.free.remove(&self.slots.len());
+        }
+        trim(&mut self.slots);
+        self.count -= 1;
+        self.received -= entry.received;
+        if let Some(address) = entry.address
+            && let Some(share) = self.by_address.get_mut(&address)
+        {
+            share.count -= 1;
+            share.received -= entry.received;
+            if share.count == 0 {
+                self.by_address.remove(&address);
+                let room = self.by_address.capacity();
+                if room > 1024 && self.by_address.len() < room / 4 {
+                    self.by_address.shrink_to(room / 2);
+                }
+            }
+        }
+    }
+
+    /// A connection has received so many bytes of what is not complete. False if that is more than
+    /// there is room for: then nothing is changed.
+    #[must_use]
+    pub(crate) fn receive(&mut self, slot: usize, bytes: usize, options: &Options) -> bool {
+        let Some(Some(entry)) = self.slots.get_mut(slot) else {
+            return false;
+        };
+        let others = self.received - entry.received;
+        let share = entry.address.and_then(|address| self.by_address.get_mut(&address));
+        let neighbours = share.as_ref().map_or(0, |share| share.received - entry.received);
+        let is_more = bytes > entry.received;
+        if is_more
+            && (others + bytes > options.max_receiving_bytes
+                || share.is_some() && neighbours + bytes > options.max_receiving_bytes_per_address)
+        {
+            return false;
+        }
+        (self.received, entry.received) = (others + bytes, bytes);
+        if let Some(share) = share {
+            share.received = neighbours + bytes;
+        }
+        true
+    }
+
+    pub(crate) const fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) const fn count_into(&self, metrics: &mut Metrics) {
+        metrics.connections = self.count;
+        metrics.connections_total = self.total;
+        [
+            metrics.connections_refused_total,
+            metrics.connections_refused_by_address_total,
+        ] = self.refused;
+    }
+
+    /// Those that are still there.
+    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
+        self.slots
+            .iter()
+            .flatten()
+            .filter_map(|entry| entry.link.upgrade())
+            .collect()
+    }
+}
+
+/// When to look after which connection, the earliest first. Each has at most one entry to be looked
+/// at and one to be cut.
+#[derive(Default)]
+pub(crate) struct Deadlines(BinaryHeap<Deadline>);
+
+struct Deadline {
+    at: Time,
+    link: Weak<Link>,
+    then: Then,
+}
+
+/// What happens at a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// The link says whether its peer is late.
+    Look,
+    /// It has had its time.
+    Cut,
+}
+
+impl Deadlines {
+    pub(crate) fn add(&mut self, at: Time, link: &Arc<Link>, then: Then) {
+        let link = Arc::downgrade(link);
+        self.0.push(Deadline { at, link, then });
+    }
+
+    /// Takes one out that has come, if its connection is still there.
+    pub(crate) fn pop(&mut self, now: Time) -> Option<(Arc<Link>, Then)> {
+        while self.0.peek().is_some_and(|deadline| deadline.at <= now) {
+            let Deadline { link, then, .. } = self.0.pop()?;
+            let room = self.0.capacity();
+            if room > 1024 && self.0.len() < room / 4 {
+                self.0.shrink_to(room / 2);
+            }
+            if let Some(link) = link.upgrade() {
+                return Some((link, then));
+            }
+        }
+        None
+    }
+}
+
+impl Ord for Deadline {
+    /// The earliest is the greatest: it comes first out of the heap.
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.at.cmp(&self.at)
+    }
+}
+
+impl PartialOrd for Deadline {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Deadline {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Deadline {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::tests::Wall;
+
+    fn link() -> Arc<Link> {
+        Arc::new(Link::new(Wall::with_room(0), Arc::default()))
+    }
+
+    fn peer(address: &str) -> Option<SocketAddr> {
+        Some(SocketAddr::new(address.parse().unwrap(), 1))
+    }
+
+    #[test]
+    fn both_limits_hold_and_nothing_stays_of_who_has_gone() {
+        let options = Options::default().max_connections(4).max_connections_per_address(2);
+        let mut connections = Connections::default();
+        let link = link();
+        let enter = |connections: &mut Connections, from| connections.enter(&link, from, &options);
+        let first = enter(&mut connections, peer("::1")).unwrap();
+        enter(&mut connections, peer("::1")).unwrap();
+        assert_eq!(enter(&mut connections, peer("::2")), Err(Excess::Address));
+        let pipe = enter(&mut connections, None).unwrap();
+        enter(&mut connections, peer("127.0.0.1")).unwrap();
+        assert_eq!(enter(&mut connections, peer("127.0.0.2")), Err(Excess::Total));
+        connections.leave(first);
+        connections.leave(first);
+        assert_eq!(connections.count(), 3);
+        enter(&mut connections, peer("::2")).unwrap();
+        connections.leave(pipe);
+        for slot in 0..4 {
+            connections.leave(slot);
+        }
+        assert_eq!((connections.count(), connections.by_address.len()), (0, 0));
+        let mut metrics = Metrics::default();
+        connections.count_into(&mut metrics);
+        assert_eq!((metrics.connections, metrics.connections_total), (0, 5));
+        assert_eq!(metrics.connections_refused_total, 1);
+        assert_eq!(metrics.connections_refused_by_address_total, 1);
+
+        let none = Options::default().max_connections_per_address(0);
+        assert_eq!(connections.enter(&link, peer("::1"), &none), Err(Excess::Address));
+        assert!(connections.by_address.is_empty());
+    }
+
+    /// Hardening A14: what is not complete weighs, in total and by address.
+    #[test]
+    fn what_is_being_received_is_bounded() {
+        let options = Options::default()
+            .max_receiving_bytes(100)
+            .max_receiving_bytes_per_address(60);
+        let mut connections = Connections::default();
+        let link = link();
+        let mut enter = |from| connections.enter(&link, from, &options).unwrap();
+        let [a, b, c, d] = [peer("::1"), peer("::1"), peer("127.0.0.1"), None].map(&mut enter);
+        let mut receive = |slot, bytes| connections.receive(slot, bytes, &options);
+        assert!(receive(a, 40) && !receive(b, 21) && receive(b, 20));
+        assert!(receive(c, 40) && !receive(c, 41));
+        assert!(!receive(d, 1), "none is left for anybody");
+        assert!(receive(b, 5) && receive(b, 20) && receive(a, 0) && receive(d, 40));
+        connections.leave(c);
+        assert!(connections.receive(a, 40, &options));
+        [a, b, d].into_iter().for_each(|slot| connections.leave(slot));
+        assert_eq!((connections.received, connections.by_address.len()), (0, 0));
+    }
+
+    /// Hardening A16: what a crowd needed comes back.
+    #[test]
+    fn a_crowd_that_has_gone_leaves_nothing() {
+        let options = Options::default();
+        let mut connections = Connections::default();
+        let link = link();
+        let enter = |connections: &mut Connections, number: u32| {
+            let address = std::net::Ipv4Addr::from_bits(number);
+            connections
+                .enter(&link, Some(SocketAddr::new(address.into(), 1)), &options)
+                .unwrap()
+        };
+        let stays = enter(&mut connections, 0);
+        let crowd: Vec<_> = (1..20_000).map(|number| enter(&mut connections, number)).collect();
+        crowd.into_iter().for_each(|slot| connections.leave(slot));
+        assert!(connections.slots.capacity() <= 2048, "{}", connections.slots.capacity());
+        assert!(
+            connections.by_address.capacity() <= 4096,
+            "{}",
+            connections.by_address.capacity()
+        );
+        assert_eq!((connections.free.len(), connections.count()), (0, 1));
+        connections.leave(stays);
+        connections.leave(stays);
+        assert_eq!((connections.slots.len(), connections.count()), (0, 0));
+
+        let mut deadlines = Deadlines::default();
+        (0..20_000).for_each(|millis| deadlines.add(Time::from_millis(millis), &link, Then::Look));
+        while deadlines.pop(Time::from_millis(20_000)).is_some() {}
+        assert!(deadlines.0.capacity() <= 2048, "{}", deadlines.0.capacity());
+    }
+
+    #[test]
+    fn deadlines_come_in_their_order_and_only_to_those_who_are_left() {
+        let (links, gone) = ([link(), link(), link()], link());
+        let mut deadlines = Deadlines::default();
+        for (millis, link) in [(30, &links[2]), (10, &links[0]), (15, &gone), (20, &links[1])] {
+            deadlines.add(Time::from_millis(millis), link, Then::Cut);
+        }
+        drop(gone);
+        assert!(deadlines.pop(Time::from_millis(9)).is_none());
+        for link in &links[..2] {
+            assert!(Arc::ptr_eq(&deadlines.pop(Time::from_millis(20)).unwrap().0, link));
+        }
+        assert!(deadlines.pop(Time::from_millis(20)).is_none());
+    }
+}

@@ -1,0 +1,91 @@
+//! The end of a socket, awaited: how a handler that takes long hears that nobody waits for it any
+//! more.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use crate::lock::Mutex;
+use crate::user::socket::SocketInner;
+
+/// Waits until a socket is gone: what [`Socket::gone`](crate::Socket::gone) gives.
+#[must_use = "await this to hear of the end"]
+pub struct Gone {
+    socket: Arc<SocketInner>,
+    /// Its entry, once it has waited.
+    number: Option<u64>,
+}
+
+impl Gone {
+    pub(crate) const fn new(socket: Arc<SocketInner>) -> Self {
+        Self { socket, number: None }
+    }
+}
+
+impl Future for Gone {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { socket, number } = &mut *self;
+        if !socket.is_gone() {
+            *number = Some(socket.mourners().wait(*number, cx.waker()));
+        }
+        // It may have gone before the waker was there.
+        if socket.is_gone() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.socket.mourners().forget(number);
+        }
+    }
+}
+
+impl fmt::Debug for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gone").finish_non_exhaustive()
+    }
+}
+
+/// Who waits for the end of a socket. Each has one entry, which goes with its future.
+#[derive(Debug, Default)]
+pub(crate) struct Mourners(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    count: u64,
+    wakers: BTreeMap<u64, Waker>,
+}
+
+impl Mourners {
+    fn wait(&self, number: Option<u64>, waker: &Waker) -> u64 {
+        let waker = waker.clone();
+        let (number, _old) = {
+            let mut waiting = self.0.lock();
+            waiting.count += 1;
+            let number = number.unwrap_or(waiting.count);
+            (number, waiting.wakers.insert(number, waker))
+        };
+        number
+    }
+
+    fn forget(&self, number: u64) {
+        let waker = self.0.lock().wakers.remove(&number);
+        drop(waker);
+    }
+
+    /// The socket is gone.
+    pub(crate) fn wake(&self) {
+        let wakers = std::mem::take(&mut self.0.lock().wakers);
+        wakers.into_values().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,86 @@
+//! What a connection or a request has left for later, counted with that of all others.
+//!
+//! The work of a payload is several times as large as the payload. So while much of it is kept, no
+//! other large payload is taken apart.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::turn::Leftover;
+use crate::turn::work::guarded;
+
+/// A body of this size may hold thousands of events.
+const LARGE: usize = 64 * 1024;
+
+/// How many bytes are kept by all.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    bytes: AtomicUsize,
+    /// [`Options::max_left_bytes`](crate::Options::max_left_bytes).
+    max: usize,
+}
+
+impl Kept {
+    pub(crate) const fn new(max: usize) -> Self {
+        Self {
+            bytes: AtomicUsize::new(0),
+            max,
+        }
+    }
+
+    /// Whether a body of this size has to stay what it is for now.
+    pub(crate) fn delays(&self, bytes: usize) -> bool {
+        bytes > LARGE && self.bytes.load(Ordering::Relaxed) > self.max
+    }
+}
+
+/// What one of them has left. When it goes away, a task does the rest: what has arrived is heard.
+pub(crate) struct Later {
+    /// Boxed: it is large, and few have one.
+    work: Option<Box<Leftover>>,
+    kept: Arc<Kept>,
+}
+
+impl Later {
+    pub(crate) const fn new(kept: Arc<Kept>) -> Self {
+        Self { work: None, kept }
+    }
+
+    /// Whether there is nothing to be done.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.work.is_none()
+    }
+
+    /// About how many bytes of a peer's it keeps.
+    pub(crate) fn bytes(&self) -> usize {
+        self.work.as_ref().map_or(0, |work| work.bytes())
+    }
+
+    /// This has been left, and nothing was before.
+    pub(crate) fn put(&mut self, work: Option<Leftover>) {
+        debug_assert!(self.work.is_none(), "nothing is begun before the rest is done");
+        self.work = work.map(Box::new);
+        self.kept.bytes.fetch_add(self.bytes(), Ordering::Relaxed);
+    }
+
+    /// Works for one more turn, if there is something to do.
+    pub(crate) fn go_on(&mut self) {
+        if let Some(work) = self.take() {
+            self.put(work.go_on());
+        }
+    }
+
+    fn take(&mut self) -> Option<Box<Leftover>> {
+        self.kept.bytes.fetch_sub(self.bytes(), Ordering::Relaxed);
+        self.work.take()
+    }
+}
+
+impl Drop for Later {
+    fn drop(&mut self) {
+        if let Some(work) = self.take() {
+            // Unless there is nobody left to run it.
+            let _ = guarded(|| work.leave_to_task());
+        }
+    }
+}

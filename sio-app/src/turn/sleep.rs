@@ -1,0 +1,209 @@
+//! Waiting, on whatever runtime: a handler's sleep is an entry beside the deadlines of a shard, and
+//! wakes with them.
+//!
+//! There is no task and no timer per sleep. Entries are exact: a sleep that is dropped takes its
+//! own out, so there are as many as there are futures that wait.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use sio_proto::Time;
+
+use crate::turn::shard::ShardCell;
+
+/// A wait for a point in time: what [`Io::sleep`](crate::Io::sleep) and
+/// [`Socket::sleep`](crate::Socket::sleep) give.
+///
+/// It counts from the moment it was made. Dropping it ends the wait. It is also over when its
+/// server is ([`Io::clear`](crate::Io::clear)), because nobody would wake it after that.
+#[must_use = "await this to sleep"]
+pub struct Sleep {
+    cell: Arc<ShardCell>,
+    until: Time,
+    /// Its entry, once it has waited.
+    number: Option<u64>,
+}
+
+impl Sleep {
+    pub(crate) const fn new(cell: Arc<ShardCell>, until: Time) -> Self {
+        Self {
+            cell,
+            until,
+            number: None,
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { cell, until, number } = &mut *self;
+        match cell.sleep(*until, *number, cx.waker()) {
+            Some(entry) => {
+                *number = Some(entry);
+                Poll::Pending
+            }
+            None => {
+                *number = None;
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.cell.wake_up(self.until, number);
+        }
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sleep")
+            .field("until", &self.until)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The sleeps of one shard, in the order in which they end.
+#[derive(Default)]
+pub(crate) struct Sleeps {
+    entries: BTreeMap<(Time, u64), Waker>,
+    count: u64,
+    over: bool,
+}
+
+impl Sleeps {
+    /// When the first of them ends.
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.entries.first_key_value().map(|((until, _), _)| *until)
+    }
+
+    /// Adds an entry, or gives an old one its present waker. `None` if there is nothing to wait
+    /// for.
+    ///
+    /// Also gives the waker that is not needed any more, which is to be dropped where no lock is
+    /// held.
+    pub(crate) fn wait(
+        &mut self,
+        now: Time,
+        until: Time,
+        number: Option<u64>,
+        waker: Waker,
+    ) -> (Option<u64>, Option<Waker>) {
+        if until <= now || self.over {
+            let old = number.and_then(|number| self.entries.remove(&(until, number)));
+            return (None, old);
+        }
+        let number = number.unwrap_or_else(|| {
+            self.count += 1;
+            self.count
+        });
+        (Some(number), self.entries.insert((until, number), waker))
+    }
+
+    /// Takes out an entry whose future is gone.
+    pub(crate) fn forget(&mut self, until: Time, number: u64) -> Option<Waker> {
+        self.entries.remove(&(until, number))
+    }
+
+    /// Takes out those whose time has come.
+    pub(crate) fn take_due(&mut self, now: Time) -> Vec<Waker> {
+        let mut due = Vec::new();
+        while let Some(entry) = self.entries.first_entry().filter(|entry| entry.key().0 <= now) {
+            due.push(entry.remove());
+        }
+        due
+    }
+
+    /// Nobody will look at the time any more: all of them end.
+    pub(crate) fn end(&mut self) -> Vec<Waker> {
+        self.over = true;
+        std::mem::take(&mut self.entries).into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{Counted, Driven, now, run_tasks, server, set_now, text};
+    use crate::{Io, Socket};
+    use std::time::Duration;
+
+    /// Lets time pass as an adapter's deadline task does: it comes when it was asked to.
+    fn advance(io: &Io, millis: u64) {
+        let end = now() + millis * 1000;
+        while let Some(next) = io
+            .handle_timeout(0, Waker::noop())
+            .filter(|next| next.as_micros() <= end)
+        {
+            set_now(next.as_micros());
+        }
+        set_now(end);
+        io.handle_timeout(0, Waker::noop());
+        run_tasks();
+    }
+
+    #[test]
+    fn a_handler_sleeps_on_the_time_of_its_shard() {
+        let io = server(1);
+        io.of("/").on("later", async |socket: Socket, millis: u64| {
+            socket.sleep(Duration::from_millis(millis)).await;
+            socket.emit("later", millis)
+        });
+        let mut client = Driven::connected(&io);
+        for millis in [30, 10, 0] {
+            let _ = client.read(&text(&format!(r#"42["later",{millis}]"#)));
+        }
+        assert!(client.written().ends_with(r#"42["later",0]"#), "no time is no wait");
+        advance(&io, 9);
+        assert_eq!(client.written(), "");
+        advance(&io, 1);
+        assert!(client.written().ends_with(r#"42["later",10]"#));
+        advance(&io, 20);
+        assert!(client.written().ends_with(r#"42["later",30]"#));
+    }
+
+    #[test]
+    fn a_sleep_makes_the_deadline_task_come_earlier_and_leaves_nothing_behind() {
+        let (timer, sleeper) = (Counted::default(), Counted::default());
+        let (timer_waker, sleeper_waker) = (timer.waker(), sleeper.waker());
+        let io = server(1);
+        assert_eq!(io.handle_timeout(0, &timer_waker), None);
+        let start = Time::from_micros(now());
+        let poll = |sleep: &mut Sleep| Pin::new(sleep).poll(&mut Context::from_waker(&sleeper_waker));
+
+        let mut long = io.sleep(Duration::from_secs(9));
+        assert!(poll(&mut long).is_pending());
+        assert_eq!(timer.take(), 1);
+        let mut longer = io.sleep(Duration::from_secs(10));
+        assert!(poll(&mut longer).is_pending());
+        assert_eq!(timer.take(), 0, "it comes early enough");
+        assert_eq!(io.handle_timeout(0, &timer_waker), Some(start + Duration::from_secs(9)));
+        drop(long);
+        assert_eq!(
+            io.handle_timeout(0, &timer_waker),
+            Some(start + Duration::from_secs(10))
+        );
+
+        set_now((start + Duration::from_secs(10)).as_micros());
+        assert_eq!(io.handle_timeout(0, &timer_waker), None);
+        assert_eq!(sleeper.take(), 1);
+        assert!(poll(&mut longer).is_ready());
+
+        // The end of the server is the end of all sleeps.
+        let mut last = io.sleep(Duration::from_secs(1));
+        assert!(poll(&mut last).is_pending());
+        io.clear();
+        assert_eq!(sleeper.take(), 1);
+        assert!(poll(&mut last).is_ready());
+        assert!(poll(&mut io.sleep(Duration::from_secs(1))).is_ready());
+    }
+}

@@ -1,0 +1,93 @@
+//! Raw Engine.IO sessions: messages without Socket.IO, under a path of their own
+//! ([`Config::engine_path`](sio_proto::Config::engine_path)).
+
+use std::fmt;
+use std::sync::Arc;
+
+use sio_proto::SessionKey;
+use sio_proto::server::{EngineMessage, Handshake, Reason};
+
+use crate::error::EmitError;
+use crate::turn;
+use crate::turn::shard::ShardCell;
+
+/// One raw Engine.IO session: a handle, as [`Socket`](crate::Socket) is one.
+#[derive(Clone)]
+pub struct EngineSocket {
+    pub(crate) cell: Arc<ShardCell>,
+    pub(crate) session: SessionKey,
+}
+
+impl EngineSocket {
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// If the session is gone, or its queue is full.
+    pub fn send(&self, message: EngineMessage) -> Result<(), EmitError> {
+        // Its bytes may be of a kind of the user's own, whose end is the user's code, and comes
+        // under no lock.
+        let kept = message.clone();
+        let sent = turn::act(self.cell.runtime, |turn| {
+            self.cell
+                .input(turn, |state, _, _| state.shard.send_engine(self.session, message))
+        });
+        drop(kept);
+        Ok(sent?)
+    }
+
+    /// Closes the session.
+    pub fn close(&self) {
+        turn::act(self.cell.runtime, |turn| {
+            self.cell
+                .input(turn, |state, now, out| state.shard.close_engine(now, self.session, out));
+        });
+    }
+}
+
+impl PartialEq for EngineSocket {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.cell, &other.cell) && self.session == other.session
+    }
+}
+
+impl Eq for EngineSocket {}
+
+impl fmt::Debug for EngineSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineSocket")
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What happens to raw Engine.IO sessions. All methods have a default that does nothing.
+///
+/// The methods are called in place and must not wait.
+pub trait EngineHandler: Send + Sync + 'static {
+    /// A session is open.
+    fn open(&self, socket: &EngineSocket, handshake: &Handshake) {
+        let _ = (socket, handshake);
+    }
+
+    /// A message arrived.
+    fn message(&self, socket: &EngineSocket, message: EngineMessage) {
+        let _ = (socket, message);
+    }
+
+    /// The session is closed.
+    fn close(&self, socket: &EngineSocket, reason: Reason) {
+        let _ = (socket, reason);
+    }
+}
+
+/// A function is a handler of messages: `|socket: &EngineSocket, message: EngineMessage|`.
+impl<F: Fn(&EngineSocket, EngineMessage) + Send + Sync + 'static> EngineHandler for F {
+    fn message(&self, socket: &EngineSocket, message: EngineMessage) {
+        self(socket, message);
+    }
+}
+
+/// What happens when nobody has said what should.
+pub(crate) struct Ignore;
+
+impl EngineHandler for Ignore {}

@@ -1,0 +1,343 @@
+//! What an operator watches: one snapshot of counts.
+//!
+//! Packets are counted by the shards, under the lock that they are handled under anyway. Bytes are
+//! counted once for each read and each batch of writes, beside the call to the operating system, in
+//! cells that threads do not share. Counting costs a few additions a message, and a snapshot asks
+//! each shard once.
+
+use std::cell::Cell;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use sio_proto::Time;
+use sio_proto::http::Date;
+use sio_proto::server::{Budget, Counters, Reason, Refused};
+
+use crate::error::HandlerError;
+use crate::runtime::Runtime;
+use crate::user::io::Io;
+
+/// Counts of a server, as they were a moment ago: what [`Io::metrics`] gives. Totals count from the
+/// start.
+///
+/// ```
+/// # use sio_app::{Generation, Io};
+/// # fn example(io: &Io) {
+/// let metrics = io.metrics();
+/// let oldest: u32 = metrics
+///     .sessions
+///     .iter()
+///     .filter(|(generation, ..)| *generation == Generation::Legacy06)
+///     .map(|(.., count)| count.current)
+///     .sum();
+/// if oldest == 0 {
+///     println!("the last client of 0.6 is gone");
+/// }
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Open connections, requests that another HTTP server has handed over among them.
+    pub connections: usize,
+    /// Connections since the start.
+    pub connections_total: u64,
+    /// Connections refused because there were as many as may be
+    /// ([`Options::max_connections`](crate::Options::max_connections)).
+    pub connections_refused_total: u64,
+    /// Connections refused because there were as many from their address as may be
+    /// ([`Options::max_connections_per_address`](crate::Options::max_connections_per_address)).
+    pub connections_refused_by_address_total: u64,
+    /// Sessions by generation and transport; how sessions ended, which requests were refused, how
+    /// many packets came, and how many waited for one session at most.
+    pub sessions: Counters,
+    /// Packets that were sent.
+    pub packets_out: u64,
+    /// Bytes of HTTP and websocket that were read.
+    pub bytes_in: u64,
+    /// Bytes of HTTP and websocket that were written. Answers that another HTTP server writes are
+    /// not among them.
+    pub bytes_out: u64,
+    /// Bytes that wait for clients which do not take them at the moment
+    /// ([`Config::max_total_queued_bytes`](sio_proto::Config::max_total_queued_bytes)).
+    pub queued_bytes: usize,
+    /// Most that has waited for the handlers of one socket at once; what counts is said at
+    /// [`Options::max_waiting_events`](crate::Options::max_waiting_events).
+    pub most_waiting_events: usize,
+    /// Handlers that failed or were not called because the arguments did not fit.
+    pub handler_errors: u64,
+    /// Handlers that panicked.
+    pub handler_panics: u64,
+}
+
+impl Metrics {
+    /// All numbers in the text format of Prometheus, under these names, which stay as they are:
+    ///
+    /// | name | labels |
+    /// |---|---|
+    /// | `sio_connections`, `sio_connections_total` | |
+    /// | `sio_connections_refused_total` | `why`: `total`, `address` |
+    /// | `sio_sessions`, `sio_sessions_total` | `generation`, `transport` |
+    /// | `sio_sessions_closed_total` | `reason`, in the words of [`Reason`] |
+    /// | `sio_requests_refused_total` | `why`, in the words of [`Refused`] |
+    /// | `sio_packets_in_total`, `sio_packets_out_total`, `sio_bytes_in_total`, `sio_bytes_out_total` | |
+    /// | `sio_queued_bytes` | |
+    /// | `sio_most_queued_packets`, `sio_most_queued_bytes`, `sio_most_waiting_events` | |
+    /// | `sio_handler_errors_total`, `sio_handler_panics_total` | |
+    #[must_use]
+    pub fn to_prometheus(&self) -> String {
+        let mut text = String::new();
+        let mut number = |name: &str, value: u64| {
+            let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+            // Writing to a string cannot fail.
+            let _ = write!(text, "# TYPE {name} {kind}\n{name} {value}\n");
+        };
+        number("sio_connections", self.connections as u64);
+        number("sio_connections_total", self.connections_total);
+        number("sio_packets_in_total", self.sessions.packets_in);
+        number("sio_packets_out_total", self.packets_out);
+        number("sio_bytes_in_total", self.bytes_in);
+        number("sio_bytes_out_total", self.bytes_out);
+        number("sio_queued_bytes", self.queued_bytes as u64);
+        number("sio_most_queued_packets", self.sessions.most_queued_packets as u64);
+        number("sio_most_queued_bytes", self.sessions.most_queued_bytes as u64);
+        number("sio_most_waiting_events", self.most_waiting_events as u64);
+        number("sio_handler_errors_total", self.handler_errors);
+        number("sio_handler_panics_total", self.handler_panics);
+
+        let mut table = |name: &str, kind: &str, rows: Vec<(String, u64)>| {
+            let _ = writeln!(text, "# TYPE {name} {kind}");
+            for (labels, value) in rows {
+                let _ = writeln!(text, "{name}{{{labels}}} {value}");
+            }
+        };
+        let refused = [
+            ("why=\"total\"".to_owned(), self.connections_refused_total),
+            ("why=\"address\"".to_owned(), self.connections_refused_by_address_total),
+        ];
+        table("sio_connections_refused_total", "counter", refused.into());
+        let kinds = || {
+            let kinds = self.sessions.iter();
+            kinds.map(|(generation, transport, count)| {
+                let labels = format!("generation=\"{generation}\",transport=\"{transport}\"");
+                (labels, count)
+            })
+        };
+        let current = kinds().map(|(labels, count)| (labels, count.current.into()));
+        table("sio_sessions", "gauge", current.collect());
+        let total = kinds().map(|(labels, count)| (labels, count.total));
+        table("sio_sessions_total", "counter", total.collect());
+        let closed = Reason::ALL.map(|reason| (format!("reason=\"{reason}\""), self.sessions.closed(reason)));
+        table("sio_sessions_closed_total", "counter", closed.into());
+        let refused = Refused::ALL.map(|why| (format!("why=\"{}\"", why.as_str()), self.sessions.refused(why)));
+        table("sio_requests_refused_total", "counter", refused.into());
+        text
+    }
+}
+
+impl Io {
+    /// Counts of this server: sessions by generation and transport, traffic, refusals, errors. Each
+    /// shard is asked once, so it is cheap enough for every few seconds, not for every message.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let mut metrics = Metrics {
+            handler_errors: self.0.tally.errors.load(Ordering::Relaxed),
+            handler_panics: self.0.tally.panics.load(Ordering::Relaxed),
+            queued_bytes: self.0.tally.traffic.waiting.used(),
+            ..Metrics::default()
+        };
+        for stripe in &self.0.tally.traffic.stripes {
+            metrics.bytes_in += stripe.read.load(Ordering::Relaxed);
+            metrics.bytes_out += stripe.written.load(Ordering::Relaxed);
+        }
+        self.0.connections.lock().count_into(&mut metrics);
+        for cell in &self.0.cells {
+            cell.ask(|state| {
+                metrics.sessions.add(state.shard.counters());
+                metrics.packets_out += state.packets_out;
+            });
+            metrics.most_waiting_events = metrics.most_waiting_events.max(cell.most_waiting());
+        }
+        metrics
+    }
+}
+
+/// What is counted outside of shards.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) traffic: Arc<Traffic>,
+    errors: AtomicU64,
+    panics: AtomicU64,
+}
+
+impl Tally {
+    /// Nothing has happened, and what waits is counted there.
+    pub(crate) fn new(waiting: Arc<Budget>, runtime: Runtime) -> Self {
+        Self {
+            traffic: Arc::new(Traffic::new(waiting, runtime)),
+            ..Self::default()
+        }
+    }
+
+    /// A handler has failed.
+    pub(crate) fn failed(&self, error: &HandlerError) {
+        let count = match error {
+            HandlerError::Panicked(_) => &self.panics,
+            HandlerError::Args(_) | HandlerError::Failed(_) | HandlerError::Emit(_) => &self.errors,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// So many cells for bytes there are. Threads that share one wait for each other, as they would for
+/// a single one.
+const STRIPES: usize = 16;
+
+/// What all links share. First of all bytes read and written: each thread adds to a cell that few
+/// others use.
+#[derive(Default)]
+pub(crate) struct Traffic {
+    stripes: [Stripe; STRIPES],
+    /// Bytes that wait for peers, those in sessions among them.
+    pub(crate) waiting: Arc<Budget>,
+    /// The clocks, which links of tests do without.
+    runtime: Option<Runtime>,
+}
+
+/// Alone in its cache lines.
+#[derive(Default)]
+#[repr(align(128))]
+struct Stripe {
+    read: AtomicU64,
+    written: AtomicU64,
+}
+
+impl Traffic {
+    pub(crate) fn new(waiting: Arc<Budget>, runtime: Runtime) -> Self {
+        Self {
+            waiting,
+            runtime: Some(runtime),
+            ..Self::default()
+        }
+    }
+
+    /// The time, where there is a clock.
+    pub(crate) fn now(&self) -> Option<Time> {
+        self.runtime.map(|runtime| (runtime.now)())
+    }
+
+    /// The date of an answer that is written now. Each thread puts it into text once a second.
+    pub(crate) fn date(&self) -> Option<Date> {
+        thread_local!(static LATEST: Cell<Option<(u64, Date)>> = const { Cell::new(None) });
+        let second = (self.runtime?.unix_time)();
+        let latest = LATEST.get().filter(|(of, _)| *of == second);
+        let (_, date) = latest.unwrap_or_else(|| (second, Date::from_unix(second)));
+        if latest.is_none() {
+            LATEST.set(Some((second, date)));
+        }
+        Some(date)
+    }
+
+    pub(crate) fn read(&self, bytes: usize) {
+        self.stripe().read.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn written(&self, bytes: usize) {
+        self.stripe().written.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn stripe(&self) -> &Stripe {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static MINE: Cell<usize> = Cell::new(THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES));
+        &self.stripes[MINE.get()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{Driven, server, text};
+    use crate::{Config, Generation, Options, Socket, TransportKind};
+
+    #[test]
+    fn everything_is_counted() {
+        let io = server(2);
+        io.of("/")
+            .on("echo", |socket: Socket, x: u8| socket.emit("echo", x))
+            .on("panic", || -> () { panic!("as asked") });
+        let start = io.metrics();
+        let mut client = Driven::connected(&io);
+        let mut other = Driven::connected(&io);
+        let before = io.metrics();
+        let frame = text(r#"42["echo",1]"#);
+        let _ = client.read(&[&*frame, &frame].concat());
+        let after = io.metrics();
+        assert_eq!(after.sessions.packets_in - before.sessions.packets_in, 2);
+        assert_eq!(after.packets_out - before.packets_out, 2);
+        assert_eq!(after.bytes_in - before.bytes_in, 2 * frame.len() as u64);
+        let written = client.wall.take().len() as u64;
+        let other_written = other.wall.take().len() as u64;
+        assert_eq!(
+            after.bytes_out - start.bytes_out,
+            written + other_written + client.taken + other.taken
+        );
+        assert_eq!(after.sessions.most_queued_packets, 2);
+
+        let _ = client.read(&text(r#"42["echo","no number"]"#));
+        let _ = client.read(&text(r#"42["panic"]"#));
+        let _ = other.read(&text("41"));
+        let mut late = Driven::new(&io, usize::MAX);
+        let _ = late.read(b"GET /socket.io/?EIO=4&transport=what HTTP/1.1\r\nHost: a\r\n\r\n");
+        drop(other);
+        let metrics = io.metrics();
+        assert_eq!((metrics.handler_errors, metrics.handler_panics), (1, 1));
+        assert_eq!((metrics.connections, metrics.connections_total), (2, 3));
+        let count = metrics.sessions.get(Generation::Engine4, TransportKind::WebSocket);
+        assert_eq!((count.current, count.total), (1, 2));
+        assert_eq!(metrics.sessions.closed(Reason::TransportError), 1);
+        assert_eq!(metrics.sessions.refused(Refused::BadRequest), 1);
+        let text = metrics.to_prometheus();
+        for line in [
+            "# TYPE sio_connections gauge",
+            "sio_connections 2",
+            "# TYPE sio_sessions_total counter",
+            "sio_sessions_total{generation=\"4.x\",transport=\"websocket\"} 2",
+            "sio_sessions_closed_total{reason=\"transport error\"} 1",
+            "sio_requests_refused_total{why=\"bad_request\"} 1",
+            "sio_handler_panics_total 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn who_is_refused_is_counted_by_why() {
+        let options = Options::default().shards(1).max_connections(2);
+        let mut config = Config::default();
+        config.max_sessions = 1;
+        let io = Io::new(config, options, crate::tests::RUNTIME).unwrap();
+        io.allow_request(|request| request.header("x-no").map_or(Ok(()), |_| Err("no".into())));
+        let mut asking = Driven::new(&io, usize::MAX);
+        let _client = Driven::connected(&io);
+        assert!(Driven::try_new(&io, 0).is_none());
+        for headers in ["", "X-No: 1\r\n", "Origin: http://evil.example\r\n"] {
+            let request = format!("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+            let _ = asking.read(request.as_bytes());
+        }
+        let _ = asking.read(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n");
+        io.close();
+        let _ = asking.read(b"\r\n");
+        let metrics = io.metrics();
+        for why in [
+            Refused::Full,
+            Refused::ShuttingDown,
+            Refused::Application,
+            Refused::Forbidden,
+        ] {
+            assert_eq!(metrics.sessions.refused(why), 1, "{why:?}");
+        }
+        assert_eq!(metrics.connections_refused_total, 1);
+        assert_eq!(metrics.connections_refused_by_address_total, 0);
+    }
+}
