@@ -1,22 +1,26 @@
-//! The cursors: one input at work, and one input at work on one session.
+//! The cursors: what a rule works on.
 //!
 //! ```text
 //!   Shard ── an input ─► Input ── at(key) ─► At ── a rule ─► At …     the session goes on
-//!                          ▲                  └── end ─► Ended        only its outputs are left
+//!                          ▲                  └─── end ────► Ended    only its outputs are left
 //!                          └─ the session leaves its slot when the rule has returned
 //! ```
-//! [`Input`] is what an input has before it has found its session, or when it opens one. [`At`]
-//! stands at a live session; the rules of the generations are methods on it. The session and the
-//! [`Core`] are two references, so a rule reads settings while it changes its session, and nobody
-//! looks the session up twice.
+//! An input begins with an [`Input`]. It has no session yet: it finds one, opens one, or works on
+//! several one after the other. [`At`] stands at one live session, and the rules are methods on it.
+//! The session and the [`Core`] are two references, so a rule can read the settings while it
+//! changes its session, and no rule looks its session up again.
+//!
+//! `At<'_, Engine>` stands at a session of Engine.IO, and so for the other generations. A plain
+//! `At<'_>` stands at any session; `generation.rs` finds out which rules that session follows.
 //!
 //! Invariants:
-//! - an [`At`] stands at a live session: what ends the session takes the cursor by value, so a rule
-//!   that goes on afterwards does not compile;
-//! - an `At<'_, G>` stands at a session of the generation `G`: only [`Input::at`], [`Input::open`]
-//!   and `generation.rs` make one;
-//! - a session whose [`State`] is [`State::Over`] is found by nobody: [`Input::at`] takes it out of
-//!   its slot before the next rule runs.
+//! - A cursor stands at a live session. A rule that ends the session takes the cursor by value, so
+//!   code that uses the cursor afterwards does not compile. A rule that may end the session returns
+//!   a [`Fate`].
+//! - A cursor of one generation stands at a session of that generation. Only [`Input::at`],
+//!   [`Input::open`] and `generation.rs` make such a cursor.
+//! - Nobody finds a session whose [`State`] is [`State::Over`]: [`Input::at`] takes the session out
+//!   of its slot before the next rule runs.
 
 use core::marker::PhantomData;
 
