@@ -103,6 +103,7 @@ impl Input<'_> {
     pub(crate) fn at<G: OfGeneration, T>(&mut self, key: SessionKey, rule: impl FnOnce(At<'_, G>) -> T) -> Option<T> {
         let Shard { core, sessions } = &mut *self.shard;
         let session = sessions.named_mut(key).filter(|session| G::is(&session.wiring))?;
+        debug_assert!(session.state != State::Over, "it is taken out of its slot at once");
         let value = rule(At::new(core, &mut *session, key, self.now, self.out));
         if session.state == State::Over {
             sessions.remove(key.slot);

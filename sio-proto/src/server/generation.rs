@@ -364,7 +364,7 @@ impl Message {
 /// Requests.
 impl Input<'_> {
     /// A complete request goes to the room of the generation that it speaks.
-    pub(super) fn handle_request(&mut self, link: LinkId, request: &Request, packets: Vec<Inbound>) {
+    pub(super) fn dispatch_request(&mut self, link: LinkId, request: &Request, packets: Vec<Inbound>) {
         match request.findings().kind {
             Kind::Engine { raw, upgrade, route } => {
                 let arrival = engine::Arrival {

@@ -17,6 +17,7 @@
 mod broadcast;
 mod crowd;
 mod drain;
+mod inputs;
 mod pipelined;
 mod sessions;
 mod sockets;
@@ -140,17 +141,8 @@ impl Shard {
     /// | POST | [`Config::max_packets_per_payload`], asked before | the look; then each packet costs what [`Shard::handle_packets`] says |
     /// | upgrade | one candidate for each session | the answer to the handshake |
     /// | preflight, refusal | none: it costs its answer | |
-    pub fn handle_request(&mut self, now: Time, link: LinkId, mut request: Request, out: &mut Outputs) {
-        out.released.extend(request.extension.clone());
-        let written = out.writes.len();
-        let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
-        let packets = core::mem::take(&mut request.packets);
-        self.core.links.clear(link);
-        self.core.counters.packets_in += packets.len() as u64;
-        let mut input = self.input(now, out);
-        input.handle_request(link, &request, packets);
-        input.shard.core.count_refusals(refused, &input.out.writes[written..]);
-        input.depart();
+    pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
+        self.input(now, out).handle_request(link, request);
     }
 
     /// The head of a POST is here and its body is not: two of them for one session are a breach of
@@ -177,39 +169,18 @@ impl Shard {
     /// | DISCONNECT | none: it costs the rooms of the socket ([`Config::max_rooms_per_socket`]), which joins have paid for | |
     /// | ping, pong, heartbeat | one answer in the queue | none |
     pub fn handle_packets(&mut self, now: Time, link: LinkId, packets: &mut Vec<Inbound>, out: &mut Outputs) {
-        self.core.counters.packets_in += packets.len() as u64;
-        let mut input = self.input(now, out);
-        for packet in packets.drain(..) {
-            // Looked up for each: a packet may end the session or move it to another link.
-            input.at_link(link, |at, role| at.packet_came(role, link, packet));
-        }
-        input.at_link(link, |at, _| at.session.reassembly.keep());
-        input.depart();
+        self.input(now, out).handle_packets(link, packets);
     }
 
     /// `link` is gone. Links that no session uses are ignored.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause, out: &mut Outputs) {
-        if let Some((key, role)) = self.core.links.get(link) {
-            self.core.links.clear(link);
-            self.input(now, out).at(key, |at: At<'_>| at.link_closed(role, cause));
-            self.forget_stale_deadlines();
-        }
+        self.input(now, out).handle_closed(link, cause);
     }
 
     /// Time has passed: everything that was due at `now` happens. Call it at
     /// [`Shard::next_timeout`]; earlier is harmless, later is late.
     pub fn handle_timeout(&mut self, now: Time, out: &mut Outputs) {
-        let mut input = self.input(now, out);
-        while let Some(due) = input.shard.core.timers.pop(now) {
-            match due {
-                Due::Session(key, Alarm::Stalled, _) => _ = input.at(key, |at: At<'_>| at.look_after_blocked()),
-                Due::Session(key, alarm, epoch) => _ = input.at(key, |at: At<'_>| at.alarm_rang(alarm, epoch)),
-                Due::Leave(key, false) => _ = input.at(key, |at: At<'_>| at.leave()),
-                Due::Leave(key, true) => _ = input.at(key, |at: At<'_>| at.close(Reason::ServerShuttingDown)),
-                Due::Ack(socket, id) => input.at_session_of(socket, |mut at| at.give_up_ack(socket, id)),
-            }
-        }
-        input.depart();
+        self.input(now, out).handle_timeout();
     }
 
     fn input<'a>(&'a mut self, now: Time, out: &'a mut Outputs) -> Input<'a> {
@@ -231,52 +202,7 @@ impl Shard {
     /// Pulls the packets of at most `max` links that are ready into `out.writes`; the writes of one
     /// link stand together. True if there is more.
     pub fn flush_ready(&mut self, now: Time, max: usize, out: &mut Outputs) -> bool {
-        for _ in 0..max {
-            let Some(slot) = self.core.ready.pop_front() else {
-                let room = self.core.ready.capacity();
-                if room > 1024 {
-                    self.core.ready.shrink_to(room / 2);
-                }
-                return false;
-            };
-            let Some(session) = self.sessions.get_mut(slot) else {
-                continue;
-            };
-            session.ready = false;
-            // The entry may be that of a session which had this slot before; a poll must not be
-            // answered with nothing.
-            if session.outbox.is_empty() {
-                continue;
-            }
-            self.core.counters.note_queue(session);
-            let Some(link) = session.link.filter(|_| session.flows()) else {
-                continue;
-            };
-            match &session.carriage {
-                Carriage::Frames => {
-                    session.outbox_bytes = 0;
-                    out.writes
-                        .extend(session.outbox.drain(..).map(|frame| Write::Frame(link, frame)));
-                    session.trim_outbox();
-                }
-                Carriage::Stream(form) => {
-                    let form = form.clone();
-                    let frames = session.take_outbox();
-                    session.trim_outbox();
-                    out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
-                }
-                Carriage::Poll => {
-                    let key = self.sessions.key(slot);
-                    self.input(now, out).at(key, |at: At<'_>| {
-                        let at = at.flush_poll();
-                        at.session.note_taken(at.now, &mut at.core.backlog);
-                    });
-                    continue;
-                }
-            }
-            session.note_taken(now, &mut self.core.backlog);
-        }
-        !self.core.ready.is_empty()
+        self.input(now, out).flush_ready(max)
     }
 }
 
@@ -380,33 +306,7 @@ impl Shard {
     /// members is asked: it costs a visit to each socket that the target means, and for a broadcast
     /// one look at each session's queue.
     pub fn handle_command(&mut self, now: Time, command: Command, out: &mut Outputs) {
-        let mut input = self.input(now, out);
-        match command {
-            Command::Broadcast { target, message } => input.broadcast(&target, message),
-            Command::Join { target, rooms } => {
-                for socket in input.shard.members(&target) {
-                    for room in &rooms {
-                        // Nobody is told: it is the rooms that are full, or the name that is an id.
-                        let _ = input.shard.join_room(socket, room);
-                    }
-                }
-            }
-            Command::Leave { target, rooms } => {
-                for socket in input.shard.members(&target) {
-                    for room in &rooms {
-                        input.shard.leave(socket, room);
-                    }
-                }
-            }
-            Command::Disconnect { target, close } => {
-                for socket in input.shard.members(&target) {
-                    input.disconnect(socket, close);
-                }
-            }
-            Command::Drain { spread, patience } => input.drain(spread, patience),
-            Command::Shutdown { reason } => input.shut_down(reason),
-        }
-        input.depart();
+        self.input(now, out).handle_command(command);
     }
 
     /// Queues a message on a raw Engine.IO session.
@@ -439,9 +339,7 @@ impl Shard {
 
     /// Closes a raw Engine.IO session.
     pub fn close_engine(&mut self, now: Time, session: SessionKey, out: &mut Outputs) {
-        self.input(now, out)
-            .at(session, |at: At<'_>| at.close(Reason::ForcedServerClose));
-        self.forget_stale_deadlines();
+        self.input(now, out).close_engine(session);
     }
 }
 

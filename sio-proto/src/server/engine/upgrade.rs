@@ -4,10 +4,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::handshake::{Refusal, wire};
-use super::{Arrival, At, CLOSE, Candidate, Fate, NOOP_INTERVAL, PROBE_ANSWER, Packet, engine_of, revision_of};
+use super::{Arrival, At, CLOSE, Candidate, Fate, NOOP_INTERVAL, PROBE_ANSWER, Packet, engine_of};
 use crate::detect::EngineTransport;
 use crate::engine::frames;
-use crate::server::{Alarm, Asker, Reason, Role, Session, State, TransportKind, Upgrade, Write, accept_websocket};
+use crate::server::{Alarm, Asker, Reason, Role, State, TransportKind, Upgrade, Write, accept_websocket};
 use crate::wire::Inbound;
 use crate::{Frame, LinkId};
 
@@ -90,7 +90,7 @@ impl<'a> At<'a> {
         self.core.links.set(candidate.link, self.key, Role::WebSocket);
         self.set_transport(TransportKind::WebSocket);
         self.session.link = Some(candidate.link);
-        set_base64(self.session, candidate.base64);
+        self.set_base64(candidate.base64);
         self.stay_until_silent();
         if self.session.state == State::Closing {
             return self.finish_closing();
@@ -121,17 +121,18 @@ impl<'a> At<'a> {
             self.out.writes.push(Write::Close(candidate.link, None));
         }
     }
-}
 
-/// Whether the transport carries binary as base64 from here on. What is queued was meant for polls
-/// of another kind.
-fn set_base64(session: &mut Session, base64: bool) {
-    session.adapts = base64;
-    let Some(revision) = revision_of(session).filter(|_| base64) else {
-        return;
-    };
-    for frame in session.outbox.iter_mut().filter(|frame| frame.is_binary()) {
-        *frame = frames::to_base64(revision, frame);
+    /// Whether the transport carries binary as base64 from here on. What is queued was meant for
+    /// polls of another kind.
+    fn set_base64(&mut self, base64: bool) {
+        let revision = self.engine().revision;
+        let session = &mut *self.session;
+        session.adapts = base64;
+        if base64 {
+            for frame in session.outbox.iter_mut().filter(|frame| frame.is_binary()) {
+                *frame = frames::to_base64(revision, frame);
+            }
+            session.outbox_bytes = session.outbox.iter().map(Frame::len).sum();
+        }
     }
-    session.outbox_bytes = session.outbox.iter().map(Frame::len).sum();
 }
