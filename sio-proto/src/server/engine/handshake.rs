@@ -17,7 +17,7 @@ use crate::server::{
     accept_websocket, is_secure, preflight,
 };
 use crate::wire::{Inbound, Wire};
-use crate::{Frame, LinkId, SessionKey, http, json};
+use crate::{Config, Frame, LinkId, SessionKey, http, json};
 
 /// The errors of docs/protocol/engine-io.md §4.5.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,55 +127,20 @@ impl<'a> Arrival<'a> {
     pub(super) fn check(&self, shard: &Shard) -> Result<Purpose<'a>, Refusal> {
         let &Arrival {
             request,
-            raw,
             upgrade,
             route,
+            ..
         } = self;
-        let config = &shard.core.config;
-        let offers_form = config.transports.jsonp || route.jsonp.is_none();
-        let transport = match route.transport {
-            EngineTransport::Polling if config.transports.polling && offers_form => TransportKind::Polling,
-            EngineTransport::Websocket if config.transports.websocket => TransportKind::WebSocket,
-            // A websocket by another name, which Socket.IO 1 has (docs/protocol/detection.md §2).
-            EngineTransport::Flashsocket
-                if config.transports.websocket && route.version.revision() == Some(Revision::V3) =>
-            {
-                TransportKind::WebSocket
-            }
-            _ => return Err(Refusal::TransportUnknown),
-        };
-        if request
-            .http
-            .headers
-            .get("origin")
-            .is_some_and(|o| o.iter().any(|&b| b < 0x20 && b != b'\t' || b == 0x7f))
-        {
+        let transport = self.transport(&shard.core.config)?;
+        let has_control = |value: &[u8]| value.iter().any(|&b| b < 0x20 && b != b'\t' || b == 0x7f);
+        if request.http.headers.get("origin").is_some_and(has_control) {
             return Err(Refusal::BadRequest);
         }
         if let Some(sid) = route.sid {
             // Asked before the session is looked for, so that a page of another site cannot even
             // learn whether there is one.
             welcome(request.stranger())?;
-            let found = shard.find_session(request.text(sid));
-            let found = found.filter(|(_, session)| is_ours(session, raw));
-            let (key, session) = found.ok_or(Refusal::SessionUnknown)?;
-            if !upgrade && (session.transport != transport || transport == TransportKind::WebSocket) {
-                return Err(Refusal::BadRequest);
-            }
-            if !upgrade && is_jsonp(session) {
-                // Its answers are scripts, whatever the request says (docs/protocol/engine-io.md
-                // §4.6).
-                welcome(request.script_stranger())?;
-            }
-            // The revision is that of the handshake; what a request says otherwise is read by the
-            // wrong rules.
-            if Some(claimed(route.version)) != revision_of(session) {
-                return Err(Refusal::BadRequest);
-            }
-            return Ok(match upgrade {
-                true => Purpose::Upgrade(key),
-                false => Purpose::Use(key),
-            });
+            return self.check_session(shard, request.text(sid), transport);
         }
         if request.http.method != http::Method::Get {
             return Err(Refusal::BadHandshakeMethod);
@@ -190,9 +155,10 @@ impl<'a> Arrival<'a> {
                 Denied::Application(Some(message)) => message.clone(),
             })
         })?;
+        let generations = &shard.core.config.generations;
         let revision = route.version.revision().filter(|revision| match revision {
-            Revision::V4 => config.generations.engine4,
-            Revision::V3 => config.generations.engine3,
+            Revision::V4 => generations.engine4,
+            Revision::V3 => generations.engine3,
         });
         let revision = revision.ok_or(Refusal::UnsupportedVersion)?;
         Ok(Purpose::Open(
@@ -200,6 +166,46 @@ impl<'a> Arrival<'a> {
             revision,
             if upgrade { TransportKind::WebSocket } else { transport },
         ))
+    }
+
+    /// The transport that the request names, if the server offers it.
+    fn transport(&self, config: &Config) -> Result<TransportKind, Refusal> {
+        let route = &self.route;
+        let offers_form = config.transports.jsonp || route.jsonp.is_none();
+        match route.transport {
+            EngineTransport::Polling if config.transports.polling && offers_form => Ok(TransportKind::Polling),
+            EngineTransport::Websocket if config.transports.websocket => Ok(TransportKind::WebSocket),
+            // A websocket by another name, which Socket.IO 1 has (docs/protocol/detection.md §2).
+            EngineTransport::Flashsocket
+                if config.transports.websocket && route.version.revision() == Some(Revision::V3) =>
+            {
+                Ok(TransportKind::WebSocket)
+            }
+            _ => Err(Refusal::TransportUnknown),
+        }
+    }
+
+    /// The checks of a request that names a session.
+    fn check_session(&self, shard: &Shard, sid: &str, transport: TransportKind) -> Result<Purpose<'a>, Refusal> {
+        let found = shard.find_session(sid);
+        let found = found.filter(|(_, session)| is_ours(session, self.raw));
+        let (key, session) = found.ok_or(Refusal::SessionUnknown)?;
+        if !self.upgrade && (session.transport != transport || transport == TransportKind::WebSocket) {
+            return Err(Refusal::BadRequest);
+        }
+        if !self.upgrade && is_jsonp(session) {
+            // Its answers are scripts, whatever the request says (docs/protocol/engine-io.md §4.6).
+            welcome(self.request.script_stranger())?;
+        }
+        // The revision is that of the handshake; what a request says otherwise is read by the wrong
+        // rules.
+        if Some(claimed(self.route.version)) != revision_of(session) {
+            return Err(Refusal::BadRequest);
+        }
+        Ok(match self.upgrade {
+            true => Purpose::Upgrade(key),
+            false => Purpose::Use(key),
+        })
     }
 
     fn open_polling(&self, input: &mut Input<'_>, mut asker: Asker, admitted: Admitted<'_>, revision: Revision) {
