@@ -29,6 +29,7 @@
 //! * [`Namespace`] – what happens to those who connect to it.
 //! * [`Socket`] – one client in one namespace.
 //! * [`Emitter`] – to whom, and how: the builder that all three share.
+//! * [`SocketEmitter`] – how to send to one socket.
 //! * [`args`] – how arguments become types; [`handler`] – what a handler can look like.
 //!
 //! # For adapters
@@ -56,7 +57,8 @@
 //! | info | `shutting down` | `sessions`, `connections` |
 //! | info | `ending connections that did not end by themselves` | `connections` |
 //! | debug | `connected` | `socket`, `namespace`, `generation` |
-//! | debug | `disconnected` | `socket`, `namespace`, `reason` |
+//! | debug | `disconnected`; `why` if the client has broken a rule | `socket`, `namespace`, `reason`, `why` |
+//! | debug | `a client broke a rule of its protocol`: once for each session when it ends for that (`ends`), and once before if that has cost the client nothing but the packet; `kind` is a [`BreachKind`], `why` a [`Breach`] in one line; connections without a session have no `socket`, `generation`, `transport` | `socket`, `generation`, `transport`, `kind`, `ends`, `why` |
 //! | debug | `refused` | `socket`, `namespace` |
 //! | debug | `connection refused` | `address`, `why` |
 //! | debug | `request refused` | `status` |
@@ -65,8 +67,9 @@
 //! No payload is logged, and no id of a session, because that is all it takes to speak for its
 //! client: `socket` is a place in a table. `error` is what a handler of yours says of itself.
 //! `event` and `name` are names that a handler was registered for; what a client calls otherwise is
-//! `(any)`. `namespace` is what a client asked for, if you have namespaces by pattern. What
-//! [`Io::on_error`] is told is not logged.
+//! `(any)`. `why` is made of the library's words and of numbers; of a codec of your own it is the
+//! error's text, cut to one line. `namespace` is what a client asked for, if you have namespaces by
+//! pattern. What [`Io::on_error`] is told is not logged.
 //!
 //! # Order, and who sees what
 //!
@@ -147,7 +150,8 @@ pub use rustls;
 pub use sio_proto::codec;
 pub use sio_proto::http::Method;
 pub use sio_proto::server::{
-    Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer, Reason, Refused, TransportKind,
+    Breach, BreachKind, Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer, Reason, Refused,
+    TransportKind,
 };
 pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06, Mount,
@@ -165,5 +169,6 @@ pub use user::io::Io;
 pub use user::metrics::Metrics;
 pub use user::namespace::Namespace;
 pub use user::socket::Socket;
+pub use user::socket_emitter::SocketEmitter;
 pub use web::client_files::{ClientFiles, ClientFilesError};
 pub use web::request::{HttpRequest, HttpResponse};

@@ -22,6 +22,7 @@ mod crossing;
 mod exchanges;
 mod fairness;
 mod keeping;
+mod orders;
 mod pipelining;
 mod polls;
 

@@ -76,7 +76,7 @@ pub use sio_app::{
     Extension, Generation, Generations, Gone, HandlerError, Handshake, HostPattern, HostPatternError, Hosts,
     HttpRequest, HttpResponse, Io, Legacy06, Method, Metrics, Mount, Namespace, Options, OriginPattern,
     OriginPatternError, Origins, Peer, Priority, Raw, RawArgs, Reason, Refusal, Refused, SameSite, Sleep, Socket,
-    SocketId, TransportKind, Transports, WireId, args, codec, handler,
+    SocketEmitter, SocketId, TransportKind, Transports, WireId, args, codec, handler,
 };
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

@@ -35,7 +35,9 @@ const PROTO: House = House {
     floors: &[
         Floor {
             name: "ground",
-            modules: &["time", "entropy", "id", "percent", "origins", "hosts", "keep", "reason"],
+            modules: &[
+                "time", "entropy", "id", "percent", "origins", "hosts", "keep", "reason", "breach",
+            ],
             apart: false,
         },
         Floor {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sio_proto::LinkId;
 use sio_proto::Time;
-use sio_proto::server::{Admission, Cause, Outputs, Peer, Request, Routed, Write};
+use sio_proto::server::{Admission, Breach, Cause, Outputs, Peer, Request, Routed, Write};
 
 use crate::guarded::guarded;
 use crate::link::Link;
@@ -167,12 +167,33 @@ impl Place {
         }) = self.seat.take()
         {
             cell.input(turn, |state, now, out| {
-                for id in [Some(id), overtaking].into_iter().flatten() {
-                    state.shard.handle_closed(now, id, cause, out);
-                    state.links.remove(id);
+                if let Some(overtaking) = overtaking {
+                    // A broken rule is told once.
+                    let cause = match &cause {
+                        Cause::Broken(_) => Cause::Failed,
+                        cause => cause.clone(),
+                    };
+                    state.shard.handle_closed(now, overtaking, cause, out);
+                    state.links.remove(overtaking);
                 }
+                state.shard.handle_closed(now, id, cause, out);
+                state.links.remove(id);
             });
+        } else if let Cause::Broken(breach) = cause {
+            self.note_breach(&breach);
         }
+    }
+
+    /// Counts and logs a rule that was broken on a connection of which no shard has heard.
+    #[cold]
+    fn note_breach(&self, breach: &Breach) {
+        self.io.tally.broken(breach);
+        tracing::debug!(
+            kind = breach.kind().as_str(),
+            ends = true,
+            why = breach.text(),
+            "a client broke a rule of its protocol"
+        );
     }
 
     /// Gives up the seat when the link has ended while its task runs.
@@ -188,7 +209,7 @@ impl Drop for Place {
         self.link.cut();
         if self.seat.is_some() && !std::thread::panicking() {
             // The task was cancelled. Handlers run in another task, if the runtime still runs one.
-            let cause = self.dropped;
+            let cause = self.dropped.clone();
             let _ = guarded(|| turn::act(self.io.runtime(), |turn| self.leave_seat(turn, cause)));
         }
         self.io.leave(self.number);

@@ -9,13 +9,13 @@ use std::any::Any;
 use std::sync::Arc;
 
 use sio_proto::SessionKey;
-use sio_proto::server::{EngineMessage, Handshake, Reason};
+use sio_proto::server::{EngineMessage, Handshake};
 
 use crate::error::HandlerError;
 use crate::turn::shard::ShardCell;
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
-use crate::turn::table::Table;
+use crate::turn::table::{Ending, Table};
 
 pub(crate) trait Application: Any + Send + Sync {
     /// Returns the application's shards.
@@ -39,5 +39,5 @@ pub(crate) trait Application: Any + Send + Sync {
 pub(crate) enum EngineNews {
     Opened(Arc<Handshake>),
     Message(EngineMessage),
-    Closed(Reason),
+    Closed(Ending),
 }

@@ -27,6 +27,8 @@ pub(crate) mod guest;
 pub(crate) mod later;
 pub(crate) mod load;
 pub(crate) mod mailbox;
+pub(crate) mod note;
+pub(crate) mod order;
 pub(crate) mod quota;
 pub(crate) mod refusal;
 pub(crate) mod shard;
@@ -52,7 +54,8 @@ use crate::link::{Link, Progress};
 use crate::runtime::Runtime;
 use crate::trim::trim;
 use crate::turn::mailbox::Owner;
-use crate::turn::shard::{Batch, Note, ShardCell};
+use crate::turn::note::Note;
+use crate::turn::shard::{Batch, ShardCell};
 use crate::turn::work::Work;
 
 thread_local!(static TURN: Turn = const { Turn::new() });
@@ -537,7 +540,7 @@ impl Turn {
     }
 }
 
-/// Ends the turn, even by a panic.
+/// Ends the turn, even after a panic.
 struct Ending<'a>(&'a Turn);
 
 impl Drop for Ending<'_> {

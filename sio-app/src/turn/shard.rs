@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use sio_proto::server::{Command, Delivery, Forms, Garbled, Handshake, Outputs, Shard, Stranger, Write};
+use sio_proto::server::{Breach, BreachKind, Command, Delivery, Forms, Handshake, Outputs, Shard, Write};
 use sio_proto::{Config, LinkId, SessionKey, SocketKey, Time};
 
 use crate::guarded::guarded;
@@ -24,9 +24,11 @@ use crate::trim::trim;
 use crate::turn::application::{Application, EngineNews};
 use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
+use crate::turn::note::Note;
 use crate::turn::sleep::Sleeps;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
+use crate::turn::table::Ending;
 use crate::turn::work::Work;
 use crate::turn::{self, Turn, Unwritten};
 
@@ -34,14 +36,14 @@ use crate::turn::{self, Turn, Unwritten};
 const LINKS_PER_FLUSH: usize = 64;
 
 pub(crate) struct ShardCell {
-    /// Whose it is.
+    /// The application that the shard belongs to.
     pub(crate) application: Weak<dyn Application>,
     pub(crate) runtime: Runtime,
     pub(crate) config: Arc<Config>,
     /// The counts of what waits on the server.
     loads: Arc<Loads>,
     /// The server's warnings.
-    warnings: Arc<Warnings>,
+    pub(super) warnings: Arc<Warnings>,
     state: Mutex<State>,
     /// Copies of values of the shard, with which a caller decides whether to take the lock at all.
     forms: AtomicU32,
@@ -78,14 +80,9 @@ impl fmt::Display for Named {
     }
 }
 
-/// Something that has to be logged.
-pub(crate) enum Note {
-    /// A request was answered with this status.
-    Refused(u16),
-    /// Too much waits for this socket.
-    Overflow(SocketKey),
-    /// A payload of this socket cannot be read by this codec.
-    Garbled(SocketKey, &'static str, Garbled),
+/// The breach of a client for whose handlers too much waits.
+fn too_many_events() -> Breach {
+    Breach::new(BreachKind::Limit, "too many events wait for a handler")
 }
 
 /// What the shard has to be told when all deliveries have been given out.
@@ -132,34 +129,11 @@ impl ShardCell {
         }
     }
 
-    /// Warns that too much waits for a socket, see [`Mailbox`](mailbox::Mailbox).
-    pub(crate) fn warn_of_overflow(&self, socket: SocketKey) {
-        self.warnings.overflows.say(
-            (self.runtime.now)(),
-            || tracing::warn!(socket = %Named(socket), "too many events wait for a handler: the session is closed"),
-        );
-    }
-
-    /// Warns that a handler has kept its thread for too long.
-    pub(crate) fn warn_of_slowness(&self, namespace: &str, event: &str, took: Duration) {
-        self.warnings.slow.say((self.runtime.now)(), || {
-            let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(namespace, event, millis, "a handler kept its thread, and others waited");
-        });
-    }
-
-    /// Warns that a request was refused because of its origin or host. An operator who has just set
-    /// up the server wants to know which setting would let it in.
-    pub(crate) fn warn_of_stranger(&self, stranger: &Stranger) {
-        let (origin, host) = (stranger.origin.as_deref(), stranger.host.as_deref());
-        self.warnings.strangers.say((self.runtime.now)(), || {
-            tracing::warn!(
-                origin = origin.unwrap_or("(none)"),
-                host = host.unwrap_or("(none)"),
-                setting = stranger.why.setting(),
-                why = stranger.why.explain(),
-                "request refused for where it comes from"
-            );
+    /// Closes the session of a socket for which too much waits.
+    pub(crate) fn end_overrun(self: &Arc<Self>, turn: &Turn, socket: SocketKey) {
+        self.warn_of_overflow(socket);
+        self.input(turn, |state, now, out| {
+            state.shard.disconnect_for(now, socket, too_many_events(), out);
         });
     }
 
@@ -168,21 +142,6 @@ impl ShardCell {
         turn::act(self.runtime, |turn| {
             self.input(turn, |state, now, out| state.shard.close_engine(now, session, out));
         });
-    }
-
-    /// Logs a note. No lock is held here, because a subscriber of the log may call back into the
-    /// server.
-    fn tell(&self, note: Note) {
-        match note {
-            Note::Refused(status) => tracing::debug!(status, "request refused"),
-            Note::Overflow(socket) => self.warn_of_overflow(socket),
-            Note::Garbled(socket, codec, garbled) => {
-                let (error, looks_like) = (garbled.error, garbled.looks_like);
-                self.warnings.garbled.say((self.runtime.now)(), || {
-                    tracing::warn!(socket = %Named(socket), codec, looks_like, %error, "a client's payload cannot be read");
-                });
-            }
-        }
     }
 
     /// Returns the forms that the shard's sessions need.
@@ -315,7 +274,7 @@ impl ShardCell {
         for socket in verdicts.overflown {
             turn.note(Note::Overflow(socket));
             let now = state.time(turn);
-            state.shard.disconnect(now, socket, true, out);
+            state.shard.disconnect_for(now, socket, too_many_events(), out);
             self.settle(state, turn, out);
         }
     }
@@ -378,6 +337,7 @@ impl ShardCell {
             Delivery::Disconnect {
                 socket,
                 reason,
+                breach,
                 connected,
                 rooms,
             } => {
@@ -388,6 +348,7 @@ impl ShardCell {
                 }
                 let mail = Mail::Disconnect {
                     reason,
+                    breach,
                     connected,
                     rooms,
                 };
@@ -403,6 +364,17 @@ impl ShardCell {
                     verdicts.free.push(socket);
                 }
             }
+            Delivery::Breach {
+                socket,
+                session,
+                ends,
+                breach,
+            } => turn.note(Note::Broken {
+                socket,
+                session,
+                ends,
+                breach,
+            }),
             Delivery::Garbled { socket, codec, garbled } => {
                 turn.note(Note::Garbled(socket, codec, garbled));
             }
@@ -412,8 +384,16 @@ impl ShardCell {
             Delivery::EngineMessage { session, message } => {
                 turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Message(message)));
             }
-            Delivery::EngineClose { session, reason } => {
-                turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Closed(reason)));
+            Delivery::EngineClose {
+                session,
+                reason,
+                breach,
+            } => {
+                turn.add(Work::Engine(
+                    Arc::clone(self),
+                    session,
+                    EngineNews::Closed(Ending { reason, breach }),
+                ));
             }
             Delivery::Stranger(stranger) => turn.add(Work::Stranger(Arc::clone(self), stranger)),
             _ => debug_assert!(false, "every delivery is known here"),

@@ -118,13 +118,13 @@ impl Shards {
     }
 
     /// Returns the socket with this id. Only the shard that the id names is asked.
-    pub(crate) fn find(&self, id: &str) -> Option<Arc<SocketCell>> {
+    pub(super) fn find(&self, id: &str) -> Option<Arc<SocketCell>> {
         let cell = self.cells.get(self.router.shard_of(id)?)?;
         cell.ask(|state| state.find(state.shard.find(id)?))
     }
 
     /// Returns the shards that may have sockets in the target, at the time of the call.
-    pub(crate) fn of_target(&self, target: &Target) -> impl Iterator<Item = &Arc<ShardCell>> + Clone + use<'_> {
+    pub(super) fn of_target(&self, target: &Target) -> impl Iterator<Item = &Arc<ShardCell>> + Clone + use<'_> {
         let shards = Bits::of(target, &self.directory, &self.router);
         let cells = self.cells.iter().enumerate();
         cells

@@ -13,10 +13,9 @@ use sio_proto::SocketKey;
 use sio_proto::server::{self, Auth, Form, Handshake};
 use sio_proto::socket::Args;
 
+use crate::error::EmitError;
 use crate::lock::Mutex;
 use crate::runtime::Runtime;
-use crate::turn;
-use crate::turn::Turn;
 use crate::turn::ack_slot::AckSlot;
 use crate::turn::application::Application;
 use crate::turn::entry::Entry;
@@ -24,9 +23,11 @@ use crate::turn::gone::Mourners;
 use crate::turn::guest::Guest;
 use crate::turn::load::{Load, Overflow};
 use crate::turn::mailbox::Mailbox;
+use crate::turn::order::{Order, To, carry_out};
 use crate::turn::shard::ShardCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::table::Table;
+use crate::turn::{self, Turn};
 
 pub(crate) struct SocketCell {
     pub(crate) cell: Arc<ShardCell>,
@@ -236,6 +237,22 @@ impl SocketCell {
         self.is_asking().then(|| act(&mut entry))
     }
 
+    /// Joins a room once it is let in. `None` if it has been let in meanwhile.
+    pub(crate) fn prepare_join(&self, room: &str) -> Option<Result<(), EmitError>> {
+        if !self.is_asking() {
+            return None;
+        }
+        let own = *room == *self.id;
+        let is_id = self
+            .application()
+            .is_some_and(|application| application.shards().is_id(room));
+        self.prepare(|entry| match is_id {
+            true if own => Ok(()),
+            true => Err(EmitError::ReservedRoom),
+            false => entry.join(room, &self.cell.config),
+        })
+    }
+
     /// While it is told of its end it has the rooms that it was in.
     pub(crate) fn set_last_rooms(&self, rooms: Option<Vec<ByteString>>) {
         let old = std::mem::replace(&mut *self.extras().last_rooms.lock(), rooms);
@@ -333,17 +350,16 @@ impl SocketCell {
     /// Too much waits: the session is closed, and no more handlers are started.
     pub(crate) fn overrun(self: &Arc<Self>) {
         if self.standing.swap(OVERRUN, Ordering::Relaxed) != OVERRUN {
-            self.cell.warn_of_overflow(self.key);
-            self.disconnect(true);
+            turn::act(self.runtime(), |turn| self.cell.end_overrun(turn, self.key));
         }
     }
 
     /// Makes it leave its namespace, or closes its whole session.
-    pub(crate) fn disconnect(&self, close: bool) {
-        turn::act(self.runtime(), |turn| {
-            self.cell.input(turn, |state, now, out| {
-                state.shard.disconnect(now, self.key, close, out)
-            });
+    pub(crate) fn disconnect(self: &Arc<Self>, close: bool) {
+        // The end of one socket does not fail.
+        let _ = carry_out(Order::Disconnect {
+            to: To::Socket(self),
+            close,
         });
     }
 

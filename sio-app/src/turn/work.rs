@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use bytestring::ByteString;
 use sio_proto::SessionKey;
-use sio_proto::server::{AckError, EngineMessage, Reason, Stranger};
+use sio_proto::server::{AckError, Breach, EngineMessage, Stranger};
 use sio_proto::socket::Args;
 
 use crate::args::{RawArgs, detached, detached_text, small};
@@ -23,7 +23,7 @@ use crate::turn::mailbox::{Mail, Next, args_bytes};
 use crate::turn::refusal::Refusal;
 use crate::turn::shard::{Named, ShardCell};
 use crate::turn::socket::SocketCell;
-use crate::turn::table::{Call, Started, StartedMiddleware, Table};
+use crate::turn::table::{Call, Ending, Started, StartedMiddleware, Table};
 use crate::turn::{self, Turn, new_owner};
 
 pub(crate) enum Work {
@@ -146,34 +146,36 @@ fn deliver(socket: &Arc<SocketCell>, mail: Mail) -> Then {
         Mail::Event { name, args, ack } => event(socket, table, &name, args, ack),
         Mail::Disconnect {
             reason,
+            breach,
             connected,
             rooms,
-        } => disconnected(socket, table, reason, rooms, connected),
+        } => disconnected(socket, table, &Ending { reason, breach }, rooms, connected),
     }
 }
 
 fn disconnected(
     socket: &Arc<SocketCell>,
     table: &Table,
-    reason: Reason,
+    ending: &Ending,
     rooms: Vec<ByteString>,
     connected: bool,
 ) -> Then {
     tracing::debug!(
         socket = %Named(socket.key),
         namespace = &*socket.namespace,
-        reason = reason.as_str(),
+        reason = ending.reason.as_str(),
+        why = ending.breach.as_ref().map(Breach::text),
         "disconnected"
     );
     socket.drop_acks();
     if let Some(handler) = table.disconnecting.as_ref().filter(|_| connected) {
         socket.set_last_rooms(Some(rooms));
-        let started = guarded(|| handler(Arc::clone(socket), reason));
+        let started = guarded(|| handler(Arc::clone(socket), ending.clone()));
         socket.set_last_rooms(None);
         settle(socket, "disconnecting", 0, started, false);
     }
     if let Some(handler) = table.disconnect.as_ref().filter(|_| connected) {
-        let started = guarded(|| handler(Arc::clone(socket), reason));
+        let started = guarded(|| handler(Arc::clone(socket), ending.clone()));
         return settle(socket, "disconnect", 0, started, table.one_at_a_time);
     }
     Then::Next
@@ -411,7 +413,7 @@ fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
     Then::Next
 }
 
-/// Something has happened to a raw session. A panic of the user's ends it.
+/// Tells the user what has happened to a raw session. A panic in the user's code ends the session.
 fn engine(cell: &Arc<ShardCell>, session: SessionKey, news: EngineNews) {
     let Some(application) = cell.application.upgrade() else {
         return;

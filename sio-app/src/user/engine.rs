@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use sio_proto::SessionKey;
-use sio_proto::server::{EngineMessage, Handshake, Reason};
+use sio_proto::server::{Breach, EngineMessage, Handshake, Reason};
 
 use crate::error::EmitError;
 use crate::turn;
@@ -71,9 +71,10 @@ pub trait EngineHandler: Send + Sync + 'static {
         let _ = (socket, message);
     }
 
-    /// Called when the session has been closed.
-    fn close(&self, socket: &EngineSocket, reason: Reason) {
-        let _ = (socket, reason);
+    /// Called when the session has been closed. `breach` is the rule that its client has broken, if
+    /// it has broken one.
+    fn close(&self, socket: &EngineSocket, reason: Reason, breach: Option<&Breach>) {
+        let _ = (socket, reason, breach);
     }
 }
 

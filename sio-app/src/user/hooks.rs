@@ -75,7 +75,7 @@ impl Io {
         drop(old);
     }
 
-    /// Handles raw Engine.IO sessions ([`Config::engine_path`]).
+    /// Handles raw Engine.IO sessions ([`Config::engine_path`](sio_proto::Config::engine_path)).
     pub fn on_engine(&self, handler: impl EngineHandler) {
         let handler: Arc<dyn EngineHandler> = Arc::new(handler);
         let old = self.0.hooks.0.write().engine.replace(handler);

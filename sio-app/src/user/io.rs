@@ -19,6 +19,7 @@ use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::turn::application::{Application, EngineNews};
 use crate::turn::later::Kept;
+use crate::turn::order::{Order, To, carry_out};
 use crate::turn::shard::ShardCell;
 use crate::turn::shards::{NewShards, Shards};
 use crate::turn::sleep::Sleep;
@@ -189,11 +190,6 @@ impl Io {
         self.all().local()
     }
 
-    /// How long acknowledgements may take.
-    pub fn timeout(&self, timeout: Duration) -> Emitter {
-        self.all().timeout(timeout)
-    }
-
     /// All sockets of the main namespace.
     #[must_use]
     pub fn sockets(&self) -> Vec<Socket> {
@@ -204,7 +200,13 @@ impl Io {
     /// id by which the client knows itself ([`Socket::wire_id`]).
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<Socket> {
-        self.0.shards.find(id).map(Socket)
+        let mut socket = None;
+        // Nobody is found, or one is.
+        let _ = carry_out(Order::Find {
+            to: To::Id(&self.0.shards, id),
+            found: &mut |found| socket = Some(Socket(found)),
+        });
+        socket
     }
 
     /// How many sessions are open, of all kinds.
@@ -299,7 +301,7 @@ impl Application for Inner {
         match news {
             EngineNews::Opened(handshake) => handler.open(&socket, &handshake),
             EngineNews::Message(message) => handler.message(&socket, message),
-            EngineNews::Closed(reason) => handler.close(&socket, reason),
+            EngineNews::Closed(ending) => handler.close(&socket, ending.reason, ending.breach.as_ref()),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::args::to_args;
 use crate::error::EmitError;
 use crate::runtime::Runtime;
 use crate::turn;
+use crate::turn::order::{Order, carry_out};
 use crate::turn::socket::SocketCell;
 
 /// Size of the pieces that messages are written into. A message that waits for a slow client keeps
@@ -35,7 +36,7 @@ pub(crate) fn with_scratch<R>(write: impl FnOnce(&mut BytesMut) -> R) -> R {
 }
 
 /// An event as it is before anybody has asked for an encoding.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Draft {
     name: ByteString,
     args: Args,
@@ -155,12 +156,10 @@ fn send(
             (_, None) => return Err(EmitError::Disconnected),
         }
     }
-    turn::act(socket.runtime(), |turn| {
-        let (sent, enough) = socket.cell.queue(turn, |state, now| {
-            let sent = state.shard.emit(now, socket.key, &mut message, ack);
-            (sent, state.unwritten.add(len, 1))
-        });
-        turn.emitted(len, enough);
-        Ok(sent?)
+    carry_out(Order::Send {
+        to: socket,
+        message: &mut message,
+        bytes: len,
+        ack,
     })
 }

@@ -12,3 +12,4 @@ pub(crate) mod namespace;
 pub(crate) mod registry;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
+pub(crate) mod socket_emitter;

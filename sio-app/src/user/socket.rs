@@ -13,6 +13,7 @@ use sio_proto::server::{AckRequest, Generation, Handshake, TransportKind};
 use crate::args::Data;
 use crate::error::{EmitError, HandlerError};
 use crate::turn::gone::Gone;
+use crate::turn::order::{Order, To, carry_out};
 use crate::turn::sleep::Sleep;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::{SocketId, WireId};
@@ -20,6 +21,7 @@ use crate::user::ack::AckFuture;
 use crate::user::emitter::Emitter;
 use crate::user::io::{Inner, Io};
 use crate::user::message;
+use crate::user::socket_emitter::SocketEmitter;
 use crate::web::request;
 
 /// One client in one namespace.
@@ -213,7 +215,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn emit_with_ack<T: DeserializeOwned + 'static, A: Serialize>(&self, event: &str, args: A) -> AckFuture<T> {
-        self.ask(event, &args, None)
+        self.ask(event, &args, None, false)
     }
 
     pub(crate) fn ask<T, A: Serialize + ?Sized>(
@@ -221,13 +223,14 @@ impl Socket {
         event: &str,
         args: &A,
         timeout: Option<Duration>,
+        volatile: bool,
     ) -> AckFuture<T> {
         // A middleware that waited for the answer would wait for itself.
         if self.0.is_asking() {
             return AckFuture::failed(EmitError::Disconnected);
         }
         let (id, slot) = self.0.open_ack();
-        match message::send_event(&self.0, event, args, Some(AckRequest { id, timeout }), false) {
+        match message::send_event(&self.0, event, args, Some(AckRequest { id, timeout }), volatile) {
             Ok(()) => AckFuture::waiting(Arc::clone(&self.0), id, slot),
             Err(error) => {
                 self.0.forget_ack(id);
@@ -238,7 +241,7 @@ impl Socket {
 
     /// To all other sockets of the namespace: `socket.broadcast().emit(…)`.
     pub fn broadcast(&self) -> Emitter {
-        Emitter::from_socket(self).broadcast()
+        Emitter::from_socket(self)
     }
 
     /// To the members of a room, this socket not among them.
@@ -252,18 +255,19 @@ impl Socket {
     }
 
     /// To this socket, unless its transport is busy.
-    pub fn volatile(&self) -> Emitter {
-        Emitter::from_socket(self).volatile()
+    pub fn volatile(&self) -> SocketEmitter {
+        SocketEmitter::new(self).volatile()
     }
 
-    /// To sockets of this node only.
+    /// To all other sockets of the namespace that are of this node. Without a cluster there is no
+    /// other node.
     pub fn local(&self) -> Emitter {
         Emitter::from_socket(self).local()
     }
 
     /// How long acknowledgements may take.
-    pub fn timeout(&self, timeout: Duration) -> Emitter {
-        Emitter::from_socket(self).timeout(timeout)
+    pub fn timeout(&self, timeout: Duration) -> SocketEmitter {
+        SocketEmitter::new(self).timeout(timeout)
     }
 
     /// Waits so long, whatever the runtime, and also if this client goes away meanwhile.
@@ -304,31 +308,19 @@ impl Socket {
     /// [`EmitError::ReservedRoom`] if the name is the id of another socket, also of one that has
     /// gone.
     pub fn join(&self, room: impl AsRef<str>) -> Result<(), EmitError> {
-        let (room, config) = (room.as_ref(), &self.0.cell.config);
-        if self.0.is_asking() {
-            let own = *room == *self.id();
-            let named_as_socket = self
-                .0
-                .application()
-                .is_some_and(|application| application.shards().is_id(room));
-            let joined = self.0.prepare(|entry| match named_as_socket {
-                true if own => Ok(()),
-                true => Err(EmitError::ReservedRoom),
-                false => entry.join(room, config),
-            });
-            if let Some(joined) = joined {
-                return joined;
-            }
-        }
-        Ok(self.0.cell.ask(|state| state.shard.join(self.0.key, room))?)
+        carry_out(Order::Join {
+            to: To::Socket(&self.0),
+            room: room.as_ref(),
+        })
     }
 
     /// Leaves a room, which ends with its last member.
     pub fn leave(&self, room: impl AsRef<str>) {
-        let room = room.as_ref();
-        if self.0.prepare(|entry| entry.leave(room)).is_none() {
-            self.0.cell.ask(|state| state.shard.leave(self.0.key, room));
-        }
+        // The room is left, or the socket is not in it.
+        let _ = carry_out(Order::Leave {
+            to: To::Socket(&self.0),
+            room: room.as_ref(),
+        });
     }
 
     /// The rooms it is in, the one of its own id among them. In

@@ -40,8 +40,8 @@ use bytestring::ByteString;
 use crate::detect::EngineIo;
 use crate::engine::{Dialect, Packet, Revision};
 use crate::server::{
-    Alarm, Asker, Delivery, EngineMessage, Heartbeat, Reason, Request, Role, Session, State, TimeoutReason,
-    TransportKind, Wiring, at,
+    Alarm, Asker, Breach, BreachKind, Delivery, EngineMessage, Heartbeat, Reason, Request, Role, Session, State,
+    TimeoutReason, TransportKind, Wiring, at,
 };
 use crate::wire::Inbound;
 use crate::wire::engine as bodies;
@@ -242,7 +242,10 @@ impl<'a> At<'a> {
             // Who pings (docs/protocol/engine-io.md §6): in revision 4 the server, and then this
             // breaks the protocol (§4.4).
             Inbound::Engine(Packet::Ping(_)) => match revision {
-                Revision::V4 => Err(self.fail(Reason::TransportError)),
+                Revision::V4 => {
+                    let breach = Breach::new(BreachKind::EnginePacket, "ping from a client whose server pings");
+                    Err(self.fail_for(Reason::TransportError, breach))
+                }
                 Revision::V3 => {
                     self.hear_ping();
                     Ok(self)
@@ -276,16 +279,20 @@ impl<'a> At<'a> {
             | Inbound::Goodbye
             | Inbound::Payload { .. }
             | Inbound::Garbled(_) => Ok(self),
-            Inbound::Broken(reason @ Reason::ForcedClose) => self.close(reason),
-            Inbound::Broken(reason) => Err(self.fail(reason)),
+            Inbound::Broken(breach) if breach.kind() == BreachKind::SocketPacket => self.close_for(breach),
+            Inbound::Broken(breach) => Err(self.fail_for(Reason::ParseError, breach)),
+            Inbound::LeftOut(breach, times) => {
+                self.tolerated(breach, times);
+                Ok(self)
+            }
         }
     }
 
     /// Closes the session if a rule says so.
-    fn heed(self, heard: Result<(), Reason>) -> Fate<'a> {
+    fn heed(self, heard: Result<(), Breach>) -> Fate<'a> {
         match heard {
             Ok(()) => Ok(self),
-            Err(reason) => self.close(reason),
+            Err(breach) => self.close_for(breach),
         }
     }
 
@@ -338,7 +345,10 @@ impl<'a> At<'a> {
                 self.core.timers.arm(self.now, Alarm::PingTimeout, self.key, epoch);
             }
             Alarm::PingTimeout if engine.revision == Revision::V3 || engine.beat == epoch => self.judge_silence(epoch),
-            Alarm::Connect if !engine.joined && state == State::Open => _ = self.close(Reason::ForcedServerClose),
+            Alarm::Connect if !engine.joined && state == State::Open => {
+                self.broke(Breach::new(BreachKind::Late, "no namespace was joined in time"));
+                let _ = self.close(Reason::ForcedServerClose);
+            }
             // After `5` the client has left polling behind: there is no way back, and the ping
             // timeout bounds the wait for the POST.
             Alarm::Upgrade if engine.attempt == epoch && engine.candidate.as_ref().is_some_and(|c| !c.switching) => {
@@ -353,7 +363,8 @@ impl<'a> At<'a> {
             }
             Alarm::Close if state == State::Closing => _ = self.forget(),
             Alarm::Attachments if reassembling && session.attachments_due <= self.now => {
-                let _ = self.close(Reason::ForcedClose);
+                let breach = Breach::new(BreachKind::Late, "the attachments of a packet have not come in time");
+                let _ = self.close_for(breach);
             }
             Alarm::Attachments if reassembling => self.arm_attachments(self.session.attachments_due),
             Alarm::Ping

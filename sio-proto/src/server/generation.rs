@@ -236,7 +236,13 @@ impl<'a> At<'a> {
     }
 
     /// One of its links is gone.
-    pub(super) fn link_closed(self, role: Role, cause: Cause) {
+    pub(super) fn link_closed(mut self, role: Role, cause: Cause) {
+        if let Cause::Broken(breach) = &cause {
+            match self.session.outlives_link() || role == Role::Candidate {
+                true => self.tolerated(breach.clone(), 1),
+                false => self.broke(breach.clone()),
+            }
+        }
         match self.rules() {
             Rules::Engine(at) => at.link_closed(role, cause),
             Rules::Legacy09(at) => at.link_closed(cause.into()),

@@ -31,7 +31,8 @@ use bytestring::ByteString;
 
 use crate::codec::Heartbeats;
 use crate::server::{
-    Alarm, Carriage, Delivery, Ended, Heartbeat, Reason, Session, Standing, State, TimeoutReason, Wiring, Write, at,
+    Alarm, Breach, BreachKind, Carriage, Delivery, Ended, Heartbeat, Reason, Session, Standing, State, TimeoutReason,
+    Wiring, Write, at,
 };
 use crate::socket::Args;
 use crate::wire::Inbound;
@@ -166,18 +167,22 @@ impl<'a> At<'a> {
             }
             Inbound::Goodbye => return Err(self.close(Reason::ClientNamespaceDisconnect)),
             Inbound::Garbled(garbled) => {
-                let is_fatal = garbled.error.is_fatal();
-                self.report(*garbled);
-                if is_fatal {
+                let breach = Breach::new(BreachKind::Payload, &garbled.error);
+                if garbled.error.is_fatal() {
+                    self.broke(breach);
+                    self.report(*garbled);
                     return Err(self.close(Reason::ParseError));
                 }
+                self.tolerated(breach, 1);
+                self.report(*garbled);
             }
             Inbound::Engine(_)
             | Inbound::Socket(_)
             | Inbound::Part(_)
             | Inbound::Legacy09(_)
-            | Inbound::Payload { .. }
-            | Inbound::Broken(_) => {}
+            | Inbound::Payload { .. } => {}
+            Inbound::Broken(breach) => self.tolerated(breach, 1),
+            Inbound::LeftOut(breach, times) => self.tolerated(breach, times),
         }
         Ok(self)
     }

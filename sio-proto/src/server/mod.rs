@@ -43,6 +43,7 @@ mod stream;
 mod timers;
 mod written;
 
+pub use crate::breach::{Breach, BreachKind};
 pub use crate::engine::EngineMessage;
 pub use crate::reason::Reason;
 pub use crate::request::{

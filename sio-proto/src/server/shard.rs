@@ -14,6 +14,7 @@
 //!   handle_timeout ─┘                      └─ legacy06 ─────────────┘
 //! ```
 
+mod breaches;
 mod broadcast;
 mod crowd;
 mod drain;
@@ -23,6 +24,8 @@ mod sessions;
 mod sockets;
 mod timeout_reason;
 mod waiting;
+
+pub(crate) use breaches::kept_too_much;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -40,9 +43,10 @@ use super::quota::{LocalQuota, QuotaLimits};
 use super::slab::Slab;
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Admission, Alarm, At, Auth, Backlog, Blocked, Budget, Carriage, Cause, Command, Counters,
-    Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Input, Message, Outputs, Part, Permit, Reason, Refused,
-    Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write, engine, legacy06,
+    AckError, AckRequest, Admission, Alarm, At, Auth, Backlog, Blocked, Breach, BreachKind, Budget, Carriage, Cause,
+    Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Input, Message, Outputs, Part,
+    Permit, Reason, Refused, Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write,
+    engine, legacy06,
 };
 use crate::config::ConfigError;
 use crate::id::SessionSlot;
@@ -172,7 +176,8 @@ impl Shard {
         self.input(now, out).handle_packets(link, packets);
     }
 
-    /// `link` is gone. Links that no session uses are ignored.
+    /// `link` is gone. Links that no session uses are ignored, but for a rule that was broken on
+    /// one of them: the shard counts it and tells it to the log.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause, out: &mut Outputs) {
         self.input(now, out).handle_closed(link, cause);
     }

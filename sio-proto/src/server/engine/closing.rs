@@ -7,7 +7,7 @@ use super::polling::taken;
 use super::{At, CLOSE, Engine, Fate, engine_of};
 use crate::LinkId;
 use crate::server::at::Ended;
-use crate::server::{Alarm, Asker, Cause, Delivery, Reason, Role, State, Write};
+use crate::server::{Alarm, Asker, Breach, Cause, Delivery, Reason, Role, State, Write};
 
 impl Engine {
     /// The answer to the goodbye of a session that is forgotten now, and the link that has waited
@@ -62,6 +62,20 @@ impl<'a> At<'a> {
             self.out.writes.push(Write::Close(link, None));
         }
         self.end(reason)
+    }
+
+    /// Ends the session at once, because its client has broken this rule.
+    #[cold]
+    pub(super) fn fail_for(mut self, reason: Reason, breach: Breach) -> Ended<'a> {
+        self.broke(breach);
+        self.fail(reason)
+    }
+
+    /// Closes the session from this side, because its client has broken this rule of Socket.IO.
+    #[cold]
+    pub(super) fn close_for(mut self, breach: Breach) -> Fate<'a> {
+        self.broke(breach);
+        self.close(Reason::ForcedClose)
     }
 
     /// Forgets a session whose user has heard of its end before.
@@ -155,7 +169,12 @@ impl<'a> At<'a> {
     fn announce_end(&mut self, reason: Reason) {
         if self.session.state == State::Open && self.session.is_raw() {
             let session = self.key;
-            self.out.deliveries.push(Delivery::EngineClose { session, reason });
+            let breach = self.session.breach.clone();
+            self.out.deliveries.push(Delivery::EngineClose {
+                session,
+                reason,
+                breach,
+            });
         }
     }
 }

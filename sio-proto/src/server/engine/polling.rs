@@ -8,7 +8,7 @@ use bytestring::ByteString;
 
 use super::handshake::Purpose;
 use super::{Arrival, At, Fate, NOOP, Revision, bodies, engine_of};
-use crate::server::{Asker, Input, Reason, Request, Role, State, Write};
+use crate::server::{Asker, Breach, BreachKind, Input, Reason, Request, Role, State, Write};
 use crate::wire::Inbound;
 use crate::wire::engine::PostForm;
 use crate::{Frame, LinkId, http};
@@ -18,7 +18,8 @@ impl<'a> At<'a> {
     pub(super) fn poll(mut self, asker: Asker) -> Fate<'a> {
         if self.session.parked.is_some() {
             self.out.writes.push(asker.answer(400, None, Bytes::new()));
-            return Err(self.fail(Reason::TransportError));
+            let breach = Breach::new(BreachKind::Transport, "a second GET while another is held");
+            return Err(self.fail_for(Reason::TransportError, breach));
         }
         let engine = engine_of(&mut self.session.wiring);
         if engine.farewell.is_some() {
@@ -111,7 +112,7 @@ impl<'a> At<'a> {
         let refusal = Asker::new(&self.core.config, link, request).closing();
         self.out.writes.push(refusal.answer(400, None, Bytes::new()));
         self.out.writes.push(Write::Abort(other));
-        self.fail(Reason::TransportError);
+        self.fail_for(Reason::TransportError, two_posts());
     }
 
     pub(super) fn post(self, asker: Asker, arrival: &Arrival<'_>, mut packets: Vec<Inbound>) {
@@ -121,21 +122,25 @@ impl<'a> At<'a> {
                 self.core.links.clear(link);
                 self.out.writes.push(asker.answer(400, None, Bytes::new()));
                 self.out.writes.push(Write::Abort(link));
-                self.fail(Reason::TransportError);
+                self.fail_for(Reason::TransportError, two_posts());
                 return;
             }
             _ => {}
         }
-        let Ok(body) = &request.http.body else {
-            // What was in it is lost, so the session is over (docs/protocol/engine-io.md §4.4).
-            self.out.writes.push(asker.closing().answer(413, None, Bytes::new()));
-            self.fail(Reason::TransportError);
-            return;
+        let body = match &request.http.body {
+            Ok(body) => body,
+            Err(error) => {
+                // What was in it is lost, so the session is over (docs/protocol/engine-io.md §4.4).
+                self.out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+                self.fail_for(Reason::TransportError, Breach::new(BreachKind::Http, error));
+                return;
+            }
         };
         let engine = engine_of(&mut self.session.wiring);
         if engine.revision == Revision::V4 && request.http.is_content_type("application/octet-stream") {
             self.out.writes.push(asker.answer(400, None, Bytes::new()));
-            self.fail(Reason::TransportError);
+            let breach = Breach::new(BreachKind::Payload, "binary body, of which Engine.IO 4 has none");
+            self.fail_for(Reason::TransportError, breach);
             return;
         }
         // What the handshake said counts; a request that says something else has been decoded for
@@ -175,6 +180,15 @@ impl Arrival<'_> {
             input.at(session, |at: At<'_>| at.begin_post(link, self.request));
         }
     }
+}
+
+/// What is wrong with a client that sends two POSTs at once.
+#[cold]
+fn two_posts() -> Breach {
+    Breach::new(
+        BreachKind::Transport,
+        "a second POST while the body of another is coming",
+    )
 }
 
 /// The answer to a POST whose packets have been taken.

@@ -21,8 +21,9 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 
 use super::At;
+use super::messages::{misplaced, too_many_connects};
 use crate::json;
-use crate::server::{Auth, Message, NoEntry, Reason, Standing};
+use crate::server::{Auth, Breach, Message, NoEntry, Reason, Standing};
 use crate::socket::text::Encoder;
 use crate::socket::{Packet, Revision};
 
@@ -51,13 +52,13 @@ impl At<'_> {
     }
 
     /// A packet of a client of Socket.IO 1 or 2.
-    pub(super) fn handle_packet4(&mut self, packet: Packet) -> Result<(), Reason> {
+    pub(super) fn handle_packet4(&mut self, packet: Packet) -> Result<(), Breach> {
         let found = self.socket_in(packet.namespace());
         match (packet, found) {
             // Each has an answer, which goes into the queue whether there is room or not. Who does
             // not fetch them may not ask.
             (Packet::Connect { .. }, _) if self.is_full() || !self.may_connect() => {
-                return Err(Reason::ForcedClose);
+                return Err(too_many_connects());
             }
             (Packet::Connect { namespace, .. }, Some((_, Standing::Connected))) => self.confirm(&namespace),
             (Packet::Connect { namespace, query, .. }, None) => self.connect(namespace, query),
@@ -67,10 +68,13 @@ impl At<'_> {
             }
             (Packet::Ack { id, args, .. }, Some((socket, Standing::Connected))) => self.acknowledged(socket, id, args),
             // The decoder lets no client say it.
-            (Packet::ConnectError { .. }, _) => return Err(Reason::ForcedClose),
+            (packet @ Packet::ConnectError { .. }, _) => return Err(misplaced(&packet, "which only servers say")),
             (Packet::Connect { .. }, Some((_, Standing::Asked)))
-            | (Packet::Event { .. } | Packet::Ack { .. }, Some((_, Standing::Asked)))
-            | (Packet::Disconnect { .. } | Packet::Event { .. } | Packet::Ack { .. }, None) => {}
+            // The client has left, or been made to leave, while these were under way.
+            | (Packet::Disconnect { .. } | Packet::Ack { .. }, _) => {}
+            (packet @ Packet::Event { .. }, _) => {
+                self.tolerated(misplaced(&packet, "in which the client is not"), 1);
+            }
         }
         Ok(())
     }

@@ -9,21 +9,25 @@ use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
 use super::At;
-use crate::server::{Auth, Message, Reason, Standing};
+use super::messages::{misplaced, too_many_connects};
+use crate::server::{Auth, Breach, Message, Reason, Standing};
 use crate::socket::text::Encoder;
 use crate::socket::{Packet, Revision};
 use crate::{Sid, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Five);
+/// What is wrong with a packet in words.
+const IN: &str = "in which the client is already";
+const OUT: &str = "in which the client is not";
 
 impl At<'_> {
     /// A packet of a client of Socket.IO 3 or 4.
-    pub(super) fn handle_packet5(&mut self, packet: Packet) -> Result<(), Reason> {
+    pub(super) fn handle_packet5(&mut self, packet: Packet) -> Result<(), Breach> {
         let found = self.socket_in(packet.namespace());
         match (packet, found) {
             // Each CONNECT has an answer, which goes into the queue whether there is room or not.
             // Who does not fetch them may not ask.
-            (Packet::Connect { .. }, _) if self.is_full() || !self.may_connect() => Err(Reason::ForcedClose),
+            (Packet::Connect { .. }, _) if self.is_full() || !self.may_connect() => Err(too_many_connects()),
             (Packet::Connect { namespace, payload, .. }, None) => {
                 let auth = payload.map_or(Auth::None, Auth::Payload);
                 if let Err(why) = self.ask(&namespace, auth) {
@@ -33,7 +37,7 @@ impl At<'_> {
             }
             // The first one is still with the user, who will answer it.
             (Packet::Connect { .. }, Some((_, Standing::Asked))) => Ok(()),
-            (Packet::Connect { .. }, Some((_, Standing::Connected))) => Err(Reason::ForcedClose),
+            (packet @ Packet::Connect { .. }, Some((_, Standing::Connected))) => Err(misplaced(&packet, IN)),
             (Packet::Disconnect { .. }, Some((socket, _))) => {
                 self.left(socket, Reason::ClientNamespaceDisconnect);
                 Ok(())
@@ -46,9 +50,12 @@ impl At<'_> {
                 self.acknowledged(socket, id, args);
                 Ok(())
             }
-            (Packet::ConnectError { .. }, _) => Err(Reason::ForcedClose),
+            // The decoder lets no client say it.
+            (packet @ Packet::ConnectError { .. }, _) => Err(misplaced(&packet, "which only servers say")),
             (packet, None) if self.left_lately(packet.namespace()) => Ok(()),
-            (Packet::Disconnect { .. } | Packet::Event { .. } | Packet::Ack { .. }, _) => Err(Reason::ForcedClose),
+            (packet @ (Packet::Disconnect { .. } | Packet::Event { .. } | Packet::Ack { .. }), _) => {
+                Err(misplaced(&packet, OUT))
+            }
         }
     }
 }

@@ -7,7 +7,10 @@ use super::handshake::{Refusal, wire};
 use super::{Arrival, At, CLOSE, Candidate, Fate, NOOP_INTERVAL, PROBE_ANSWER, Packet, engine_of};
 use crate::detect::EngineTransport;
 use crate::engine::frames;
-use crate::server::{Alarm, Asker, Reason, Role, State, TransportKind, Upgrade, Write, accept_websocket};
+use crate::server::shard::kept_too_much;
+use crate::server::{
+    Alarm, Asker, Breach, BreachKind, Reason, Role, State, TransportKind, Upgrade, Write, accept_websocket,
+};
 use crate::wire::Inbound;
 use crate::{Frame, LinkId};
 
@@ -53,12 +56,16 @@ impl<'a> At<'a> {
                 let bytes = candidate.held_bytes + packet.bytes();
                 if candidate.held.len() >= self.core.config.max_upgrade_packets || bytes > self.core.config.max_payload
                 {
-                    return Err(self.fail(Reason::TransportError));
+                    let breach = Breach::new(
+                        BreachKind::Limit,
+                        "too much during an upgrade, before the POST has ended",
+                    );
+                    return Err(self.fail_for(Reason::TransportError, breach));
                 }
                 candidate.held_bytes = bytes;
                 candidate.held.push(packet.kept());
                 if !self.weigh() {
-                    return Err(self.fail(Reason::TransportError));
+                    return Err(self.fail_for(Reason::TransportError, kept_too_much()));
                 }
             }
             Inbound::Engine(Packet::Ping(data)) if data == "probe" => {
@@ -76,7 +83,14 @@ impl<'a> At<'a> {
                 }
             }
             // Anything else ends the candidate, and what it said is lost; the session goes on.
-            _ => self.drop_candidate(),
+            packet => {
+                let breach = match packet {
+                    Inbound::Broken(breach) | Inbound::LeftOut(breach, _) => breach,
+                    _ => Breach::new(BreachKind::Transport, "a packet out of place during an upgrade"),
+                };
+                self.tolerated(breach, 1);
+                self.drop_candidate();
+            }
         }
         Ok(self)
     }

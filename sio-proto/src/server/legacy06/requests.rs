@@ -17,9 +17,10 @@ use crate::detect::{self, Exchange, Transport};
 use crate::legacy::transports::JSONP_CONTENT_TYPE;
 use crate::request::origin;
 use crate::server::old_websocket::{Agreed, agree};
+use crate::server::shard::kept_too_much;
 use crate::server::{
-    Admitted, Asker, Auth, Carriage, Core, Delivery, Denied, Input, Outputs, Peer, PollEncoding, Reason, Request, Role,
-    Session, StreamEncoding, StreamForm,
+    Admitted, Asker, Auth, Breach, BreachKind, Carriage, Core, Delivery, Denied, Input, Outputs, Peer, PollEncoding,
+    Reason, Request, Role, Session, StreamEncoding, StreamForm,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, SessionKey, http};
@@ -93,12 +94,15 @@ impl Arrival<'_> {
                 Ok(admitted) => self.open(input, admitted, Door::Parked(asker)),
             },
             (Exchange::Upgrade(_), Purpose::Use(session)) => self.upgrade(input, session, asker),
-            (Exchange::Send, Purpose::Use(_)) if request.http.body.is_err() => {
-                input.out.writes.push(asker.closing().answer(413, None, Bytes::new()));
-            }
             (exchange, Purpose::Use(session)) => {
-                input.at(session, |at: At<'_>| match exchange {
-                    Exchange::Send => at.post(asker, packets),
+                input.at(session, |mut at: At<'_>| match exchange {
+                    Exchange::Send => match &request.http.body {
+                        Ok(_) => at.post(asker, packets),
+                        Err(error) => {
+                            at.out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+                            at.tolerated(Breach::new(BreachKind::Http, error), 1);
+                        }
+                    },
                     Exchange::Stream => at.stream(asker, self),
                     _ => at.poll(asker, self.script()),
                 });
@@ -353,6 +357,7 @@ impl At<'_> {
             self.read_piece(&payload, from_form, &mut packets);
             if !self.weigh() {
                 self.out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+                self.broke(kept_too_much());
                 self.close(Reason::ForcedClose);
                 return;
             }

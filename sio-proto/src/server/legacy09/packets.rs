@@ -19,7 +19,9 @@ use bytestring::ByteString;
 use super::message::endpoint;
 use super::{At, Farewell, Fate, Legacy09, legacy09_of};
 use crate::legacy::legacy09::{Body, Id, Packet};
-use crate::server::{Auth, Reason, Standing, State};
+use crate::server::shard::kept_too_much;
+use crate::server::{Auth, Breach, BreachKind, Reason, Standing, State};
+use crate::socket::text::DecodeError;
 use crate::socket::{Args, is_reserved_event};
 use crate::wire::Inbound;
 use crate::{Config, Frame, SocketKey, json};
@@ -35,6 +37,8 @@ impl<'a> At<'a> {
                     false => Ok(self),
                 };
             }
+            Inbound::Broken(breach) => return Ok(self.after(breach, 1)),
+            Inbound::LeftOut(breach, times) => return Ok(self.after(breach, times)),
             _ => return Ok(self),
         };
         if !self.is_handshaken() {
@@ -55,14 +59,28 @@ impl<'a> At<'a> {
         }
         match namespace_of(&packet) {
             Some(namespace) => self.receive_in(namespace, &packet),
-            None => Ok(self),
+            None => {
+                let breach = Breach::new(BreachKind::Namespace, "an endpoint that names no namespace");
+                Ok(self.after(breach, 1))
+            }
         }
+    }
+
+    /// The cursor after a rule was broken that does not cost the session.
+    #[cold]
+    fn after(mut self, breach: Breach, times: u32) -> Self {
+        self.tolerated(breach, times);
+        self
     }
 
     /// A packet for a namespace.
     fn receive_in(mut self, namespace: ByteString, packet: &Packet) -> Fate<'a> {
         match &packet.body {
-            Body::Connect(_) if !self.may_connect() => return self.close(Reason::ForcedClose),
+            Body::Connect(_) if !self.may_connect() => {
+                let breach = Breach::new(BreachKind::Limit, "more CONNECTs than a second has room for");
+                self.broke(breach);
+                return self.close(Reason::ForcedClose);
+            }
             Body::Connect(query) => self.connect(packet, namespace, query),
             Body::Disconnect if &*namespace == "/" => return self.close(Reason::ClientNamespaceDisconnect),
             Body::Disconnect => {
@@ -77,19 +95,24 @@ impl<'a> At<'a> {
                 }
             }
             Body::Message(_) | Body::Json(_) | Body::Event { .. } => match self.socket_in(&namespace) {
-                Some((socket, Standing::Connected)) => self.deliver(socket, packet),
+                Some((socket, Standing::Connected)) => self.deliver_or_note(socket, packet),
                 Some((_, Standing::Asked)) | None => {
-                    self.hold(packet);
+                    if let Err(breach) = self.hold(packet) {
+                        self.tolerated(breach, 1);
+                    }
                     if !self.weigh() {
+                        self.broke(kept_too_much());
                         return self.close(Reason::ForcedClose);
                     }
                 }
             },
             Body::Ack { id, args } => {
-                if let (Some((socket, Standing::Connected)), Ok(id)) = (self.socket_in(&namespace), id.parse())
-                    && let Some(args) = arguments(args.as_ref(), &self.core.config)
-                {
-                    self.acknowledged(socket, id, args);
+                // An id that is no number is none of ours, and not owed.
+                if let (Some((socket, Standing::Connected)), Ok(id)) = (self.socket_in(&namespace), id.parse()) {
+                    match arguments(args.as_ref(), &self.core.config) {
+                        Ok(args) => self.acknowledged(socket, id, args),
+                        Err(breach) => self.tolerated(breach, 1),
+                    }
                 }
             }
             Body::Error { .. } | Body::Noop => {}
@@ -150,8 +173,14 @@ impl<'a> At<'a> {
         }
     }
 
-    /// A message or an event for the user.
-    fn deliver(&mut self, socket: SocketKey, packet: &Packet) {
+    /// A message or an event for the user, unless it breaks a rule, which is noted.
+    fn deliver_or_note(&mut self, socket: SocketKey, packet: &Packet) {
+        if let Err(breach) = self.deliver(socket, packet) {
+            self.tolerated(breach, 1);
+        }
+    }
+
+    fn deliver(&mut self, socket: SocketKey, packet: &Packet) -> Result<(), Breach> {
         // An id that is no number of ours can be acknowledged on receipt, but not later.
         let by_application = packet.id.as_ref().filter(|id| id.by_application);
         let ack = by_application.and_then(|id| id.digits.parse().ok());
@@ -164,31 +193,47 @@ impl<'a> At<'a> {
                 let literal = ByteString::try_from(literal.freeze()).unwrap_or_default();
                 self.event(socket, message, Args::from(literal), ack);
             }
-            Body::Json(value) if json::validate(value, limits.max_depth).is_ok() => {
+            Body::Json(value) => {
+                json::validate(value, limits.max_depth).map_err(broken_packet)?;
                 self.event(socket, message, Args::from(value.clone()), ack);
             }
-            Body::Event { name, args } if !is_reserved_event(name) => {
-                if name.len() <= limits.max_event_name_bytes
-                    && let Some(args) = arguments(Some(args), &self.core.config)
-                {
-                    self.event(socket, name.clone(), args, ack);
-                }
+            Body::Event { name, .. } if is_reserved_event(name) => {
+                return Err(broken_packet(DecodeError::ReservedEvent));
             }
-            _ => {}
+            Body::Event { name, .. } if name.len() > limits.max_event_name_bytes => {
+                return Err(broken_packet(DecodeError::EventNameTooLong));
+            }
+            Body::Event { name, args } => {
+                let args = arguments(Some(args), &self.core.config)?;
+                self.event(socket, name.clone(), args, ack);
+            }
+            Body::Disconnect
+            | Body::Connect(_)
+            | Body::Heartbeat
+            | Body::Ack { .. }
+            | Body::Error { .. }
+            | Body::Noop => {}
         }
+        Ok(())
     }
 
     /// Keeps a packet for a namespace that may yet be joined.
-    fn hold(&mut self, packet: &Packet) {
+    fn hold(&mut self, packet: &Packet) -> Result<(), Breach> {
         let config = &self.core.config;
         let (max_packets, max_bytes) = (config.legacy09.max_unjoined_packets, config.max_payload);
         let rare = self.legacy09().rare.get_or_insert_default();
         let mut text = BytesMut::new();
         packet.encode(&mut text);
-        if rare.held.len() < max_packets && rare.held_bytes + text.len() <= max_bytes {
-            rare.held_bytes += text.len();
-            rare.held.extend(ByteString::try_from(text.freeze()).ok());
+        if rare.held.len() >= max_packets || rare.held_bytes + text.len() > max_bytes {
+            return Err(Breach::new(
+                BreachKind::Limit,
+                "too much for namespaces that have not been joined",
+            ));
         }
+        rare.held_bytes += text.len();
+        // It was encoded as text.
+        rare.held.extend(ByteString::try_from(text.freeze()).ok());
+        Ok(())
     }
 
     /// Delivers what was kept for a namespace that has been joined.
@@ -197,9 +242,10 @@ impl<'a> At<'a> {
         let held = core::mem::take(&mut rare.held);
         rare.held_bytes = 0;
         for text in held {
+            // What was encoded from a packet is one.
             let Ok(packet) = Packet::decode(&text) else { continue };
             if namespace_of(&packet).is_some_and(|of| *of == *namespace) {
-                self.deliver(socket, &packet);
+                self.deliver_or_note(socket, &packet);
             } else {
                 let rare = self.legacy09().rare.get_or_insert_default();
                 rare.held_bytes += text.len();
@@ -238,11 +284,17 @@ pub(crate) fn readdress(legacy09: &Legacy09, frame: &Frame) -> Frame {
     })
 }
 
+/// What is wrong with a packet that has been taken apart.
+#[cold]
+fn broken_packet(error: impl Into<DecodeError>) -> Breach {
+    Breach::new(BreachKind::SocketPacket, error.into())
+}
+
 /// The elements of an array as arguments, if it is not nested too deep.
-fn arguments(array: Option<&ByteString>, config: &Config) -> Option<Args> {
+fn arguments(array: Option<&ByteString>, config: &Config) -> Result<Args, Breach> {
     let Some(array) = array else {
-        return Some(Args::default());
+        return Ok(Args::default());
     };
-    let scanned = json::scan_array(array.trim_start(), config.packet.max_depth).ok()?;
-    Some(Args::from(array.slice_ref(scanned.elements)))
+    let scanned = json::scan_array(array.trim_start(), config.packet.max_depth).map_err(broken_packet)?;
+    Ok(Args::from(array.slice_ref(scanned.elements)))
 }

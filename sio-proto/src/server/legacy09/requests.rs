@@ -16,8 +16,8 @@ use crate::legacy::transports::{Family, JSONP_CONTENT_TYPE, write_jsonp as write
 use crate::request::origin;
 use crate::server::old_websocket::{Agreed, agree};
 use crate::server::{
-    Asker, Auth, Carriage, Core, Delivery, Denied, Input, Outputs, Part, PollEncoding, Reason, Request, Role, State,
-    StreamEncoding, StreamForm, TransportKind, Write, asked_headers,
+    Asker, Auth, Breach, BreachKind, Carriage, Core, Delivery, Denied, Input, Outputs, Part, PollEncoding, Reason,
+    Request, Role, State, StreamEncoding, StreamForm, TransportKind, Write, asked_headers,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, SessionKey, http};
@@ -78,10 +78,13 @@ pub(crate) fn handle(
                 Exchange::Upgrade(_) if offered => arrival.upgrade(input, asker),
                 Exchange::Poll if offered => arrival.poll(input, asker),
                 Exchange::Stream if offered => arrival.stream(input, asker),
-                Exchange::Send if offered && request.http.body.is_err() => {
-                    input.out.writes.push(asker.closing().answer(413, None, Bytes::new()));
-                }
-                Exchange::Send if offered => arrival.post(input, asker, packets),
+                Exchange::Send if offered => match &request.http.body {
+                    Ok(_) => arrival.post(input, asker, packets),
+                    Err(error) => {
+                        input.out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+                        arrival.note(input, Breach::new(BreachKind::Http, error));
+                    }
+                },
                 Exchange::BadMethod => input.out.writes.push(asker.answer(405, None, Bytes::new())),
                 Exchange::Upgrade(_)
                 | Exchange::Poll
@@ -317,9 +320,17 @@ impl Arrival<'_> {
         });
     }
 
+    /// Notes a rule that was broken, which does not cost the session.
+    fn note(&self, input: &mut Input<'_>, breach: Breach) {
+        if let Some(session) = self.session {
+            input.at(session, |mut at: At<'_>| at.tolerated(breach, 1));
+        }
+    }
+
     fn post(&self, input: &mut Input<'_>, asker: Asker, packets: Vec<Inbound>) {
-        if matches!(packets.first(), Some(Inbound::Broken(_))) {
-            return input.out.writes.push(asker.answer(400, None, Bytes::new()));
+        if let Some(Inbound::Broken(breach)) = packets.first() {
+            input.out.writes.push(asker.answer(400, None, Bytes::new()));
+            return self.note(input, breach.clone());
         }
         // Whatever becomes of the packets. A client whose session is gone learns it from its next
         // poll (docs/protocol/legacy-0.9.md §6).

@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 
 use super::{
-    At, Backlog, Config, Core, Input, Member, Message, Reason, SendError, Session, Shard, Slab, State, Target, Time,
+    At, Backlog, Breach, BreachKind, Config, Core, Input, Member, Message, Reason, SendError, Session, Shard, Slab,
+    State, Target, Time,
 };
 
 /// Broadcast.
@@ -52,8 +53,12 @@ impl Input<'_> {
         }
         for slot in full {
             let key = self.shard.sessions.key(slot);
-            self.at(key, |at: At<'_>| {
+            self.at(key, |mut at: At<'_>| {
                 at.core.counters.note_queue(at.session);
+                at.broke(Breach::new(
+                    BreachKind::Limit,
+                    "the client does not take what is sent, and its queue is full",
+                ));
                 // Nobody is told more over a link that takes nothing, and what it holds would stay
                 // in memory.
                 match at.session.blocked.is_blocked() {

@@ -36,11 +36,15 @@ impl Input<'_> {
 
     /// A link is gone.
     pub(super) fn handle_closed(&mut self, link: LinkId, cause: Cause) {
-        if let Some((key, role)) = self.shard.core.links.get(link) {
-            self.shard.core.links.clear(link);
-            self.at(key, |at: At<'_>| at.link_closed(role, cause));
-            self.shard.forget_stale_deadlines();
-        }
+        let Some((key, role)) = self.shard.core.links.get(link) else {
+            if let Cause::Broken(breach) = cause {
+                self.broke_unheard(breach);
+            }
+            return;
+        };
+        self.shard.core.links.clear(link);
+        self.at(key, |at: At<'_>| at.link_closed(role, cause));
+        self.shard.forget_stale_deadlines();
     }
 
     /// Everything that is due happens.

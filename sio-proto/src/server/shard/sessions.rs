@@ -80,6 +80,7 @@ impl Shard {
             auth_bytes: 0,
             connects: 0,
             connects_in: 0,
+            breach: None,
             wiring,
         };
         self.core.counters.enter(session.generation(), transport);

@@ -235,9 +235,11 @@ impl<G> At<'_, G> {
             });
         }
         let rooms = self.core.membership.rooms_of(socket.slot);
+        let breach = self.session.breach.clone();
         self.out.deliveries.push(Delivery::Disconnect {
             socket,
             reason,
+            breach,
             connected,
             rooms,
         });

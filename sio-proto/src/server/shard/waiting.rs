@@ -6,7 +6,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{
-    Alarm, At, Backlog, Blocked, Budget, Cause, Input, LinkId, Reason, Role, Session, Shard, Time, Write, engine,
+    Alarm, At, Backlog, Blocked, Breach, BreachKind, Budget, Cause, Input, LinkId, Reason, Role, Session, Shard, Time,
+    Write, engine,
 };
 #[cfg(doc)]
 use crate::Config;
@@ -97,6 +98,10 @@ impl At<'_> {
             self.abort_link();
             self.link_closed(Role::Stream, Cause::Failed);
         } else {
+            self.broke(Breach::new(
+                BreachKind::Late,
+                "nothing that was written to the client was taken in time",
+            ));
             self.cut(Reason::PingTimeout);
         }
     }
@@ -129,8 +134,12 @@ impl Input<'_> {
     /// share, those for which most waits.
     pub(super) fn relieve(&mut self) {
         while let Some(key) = self.shard.core.overfull.pop() {
-            self.at(key, |at: At<'_>| {
+            self.at(key, |mut at: At<'_>| {
                 if at.session.is_overfull(&at.core.config) {
+                    at.broke(Breach::new(
+                        BreachKind::Limit,
+                        "the client causes answers and does not fetch them",
+                    ));
                     at.cut(Reason::ForcedServerClose);
                 }
             });
@@ -151,8 +160,12 @@ impl Input<'_> {
             && let Some((bytes, key)) = waiting.pop()
         {
             excess = excess.saturating_sub(bytes);
-            self.at(key, |at: At<'_>| {
+            self.at(key, |mut at: At<'_>| {
                 at.core.counters.note_queue(at.session);
+                at.broke(Breach::new(
+                    BreachKind::Limit,
+                    "too much waits for all clients together, and most of it for this one",
+                ));
                 at.cut(Reason::ForcedServerClose);
             });
         }
