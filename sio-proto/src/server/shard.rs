@@ -20,6 +20,7 @@ mod crowd;
 mod drain;
 mod inputs;
 mod pipelined;
+mod refusals;
 mod sessions;
 mod sockets;
 mod timeout_reason;
@@ -78,6 +79,8 @@ pub(crate) struct Core {
     /// Sessions of each codec of plain messages.
     plain_sessions: [u32; Legacy06::MAX_CODECS],
     shutting_down: bool,
+    /// Whether somebody wants to know which requests are refused.
+    tells_errors: bool,
     /// How long a session that leaves is waited for, once the server drains.
     patience: Option<Duration>,
     /// Sessions that may have nothing under way any more.
@@ -122,6 +125,7 @@ impl Shard {
                 counters: Counters::default(),
                 plain_sessions: [0; Legacy06::MAX_CODECS],
                 shutting_down: false,
+                tells_errors: false,
                 patience: None,
                 departing: Vec::new(),
                 overfull: Vec::new(),
@@ -407,6 +411,12 @@ impl Shard {
             .into_iter()
             .map(|m| self.core.membership.key(m.socket))
             .collect()
+    }
+
+    /// How the messages of a raw Engine.IO session travel at the moment.
+    #[must_use]
+    pub fn engine_transport(&self, session: SessionKey) -> Option<TransportKind> {
+        self.sessions.named(session).map(|session| session.transport)
     }
 
     /// How a socket's packets travel at the moment.

@@ -12,6 +12,7 @@ use bytestring::ByteString;
 
 use super::{Arrival, At, Engine, Revision, revision_of, revision4};
 use crate::detect::{EngineTransport, EngineVersion};
+use crate::request::Refusing;
 use crate::server::{
     Admitted, Alarm, Asker, Delivery, Denied, Input, Role, Session, Shard, Strangeness, TransportKind, Upgrade, Write,
     accept_websocket, is_secure, preflight,
@@ -54,6 +55,37 @@ impl Refusal {
         }
     }
 
+    /// What is wrong, for the application: more than a client is told.
+    const fn context(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Stranger(why) => why.explain(),
+            Self::TransportUnknown => "the request names no transport that Config::transports offers",
+            Self::SessionUnknown => "no session of this process has this id: it may have ended",
+            Self::BadHandshakeMethod => "a session is opened by GET",
+            Self::BadRequest => "the request does not fit its session, or its headers are malformed",
+            Self::Forbidden(_) => "the application has not allowed the request",
+            Self::UnsupportedVersion => "Config::generations does not serve this revision of Engine.IO",
+        })
+    }
+
+    /// What the application is told of it.
+    fn told(&self, upgrade: bool) -> Refusing<'_> {
+        let (code, message) = self.code_and_message();
+        Refusing {
+            status: self.status(upgrade),
+            code: Some(code),
+            message: message.as_bytes(),
+            context: self.context(),
+        }
+    }
+
+    fn status(&self, upgrade: bool) -> u16 {
+        match self.code_and_message() {
+            (4, _) if !upgrade => 403,
+            _ => 400,
+        }
+    }
+
     /// Plain text on an upgrade, which is always 400 and always the end of the connection; JSON
     /// otherwise.
     pub(super) fn answer(&self, asker: Asker, upgrade: bool) -> Write {
@@ -63,7 +95,7 @@ impl Refusal {
                 Some(hint) => Bytes::from(format!("{message}: {hint}").into_bytes()),
                 None => Bytes::copy_from_slice(message.as_bytes()),
             };
-            return asker.closing().answer(400, Some("text/html"), body);
+            return asker.closing().answer(self.status(upgrade), Some("text/html"), body);
         }
         let mut body = BytesMut::new();
         body.put_slice(format!("{{\"code\":{code},\"message\":").as_bytes());
@@ -73,11 +105,7 @@ impl Refusal {
             json::write_string(&mut body, hint);
         }
         body.put_u8(b'}');
-        asker.answer(
-            if code == 4 { 403 } else { 400 },
-            Some("application/json"),
-            body.freeze(),
-        )
+        asker.answer(self.status(upgrade), Some("application/json"), body.freeze())
     }
 }
 
@@ -102,6 +130,7 @@ impl<'a> Arrival<'a> {
                 if let Refusal::Stranger(why) = refusal {
                     input.out.deliveries.push(Delivery::Stranger(request.describe(why)));
                 }
+                input.tell_connection_error(request, refusal.told(upgrade));
                 input.out.writes.push(refusal.answer(asker, upgrade));
             }
             Ok(Purpose::Open(admitted, revision, TransportKind::WebSocket)) => {

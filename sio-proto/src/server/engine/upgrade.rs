@@ -110,6 +110,7 @@ impl<'a> At<'a> {
             return self.finish_closing();
         }
         self.mark_ready();
+        self.tell_upgraded();
         // The packets that were held are no longer kept.
         let _ = self.weigh();
         candidate.held.into_iter().try_fold(self, At::receive)

@@ -12,7 +12,7 @@ impl Input<'_> {
     /// A complete request has come.
     pub(super) fn handle_request(&mut self, link: LinkId, mut request: Request) {
         self.out.released.extend(request.extension.clone());
-        let written = self.out.writes.len();
+        let (written, told) = (self.out.writes.len(), self.out.deliveries.len());
         let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
         let packets = core::mem::take(&mut request.packets);
         let core = &mut self.shard.core;
@@ -20,6 +20,7 @@ impl Input<'_> {
         core.counters.packets_in += packets.len() as u64;
         self.dispatch_request(link, &request, packets);
         self.shard.core.count_refusals(refused, &self.out.writes[written..]);
+        self.tell_refusal(&request, link, (written, told));
         self.depart();
     }
 

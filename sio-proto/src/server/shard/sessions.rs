@@ -4,8 +4,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::{
-    At, Blocked, Carriage, Core, Due, Form, Frame, Heartbeat, LinkId, Message, Permit, Reason, Refused, SendError,
-    Session, SessionId, SessionKey, Shard, Sid, Slab, State, Time, TransportKind, Write, legacy06,
+    At, Blocked, Carriage, Core, Delivery, Due, Form, Frame, Heartbeat, LinkId, Message, Permit, Reason, SendError,
+    Session, SessionId, SessionKey, Shard, Sid, Slab, State, Time, TransportKind, legacy06,
 };
 use crate::id::{SessionSlot, SocketSlot};
 use crate::server::{Ended, Wiring};
@@ -131,24 +131,6 @@ impl Core {
         self.shutting_down
     }
 
-    /// Counts the answers to one request that refuse it.
-    pub(super) fn count_refusals(&mut self, by_application: bool, writes: &[Write]) {
-        for write in writes {
-            let Write::Response(_, response) = write else { continue };
-            if response.status < 400 {
-                continue;
-            }
-            let why = match response.status {
-                401 | 403 if by_application => Refused::Application,
-                401 | 403 => Refused::Forbidden,
-                503 if self.shutting_down => Refused::ShuttingDown,
-                503 => Refused::Full,
-                _ => Refused::BadRequest,
-            };
-            self.counters.refuse(why);
-        }
-    }
-
     /// Queues a message for a session.
     pub(super) fn send(&mut self, now: Time, session: &mut Session, message: &mut Message) -> Result<(), SendError> {
         if session.state != State::Open {
@@ -190,6 +172,22 @@ impl<'a, G> At<'a, G> {
             self.core.counters.leave(generation, before);
             self.core.counters.enter(generation, transport);
         }
+    }
+
+    /// Tells whom the session carries that it has another transport.
+    pub(crate) fn tell_upgraded(&mut self) {
+        let transport = self.session.transport;
+        if self.session.is_raw() {
+            let session = self.key;
+            self.out
+                .deliveries
+                .push(Delivery::EngineUpgraded { session, transport });
+        }
+        let sockets = self.session.sockets.iter().map(|socket| Delivery::Upgraded {
+            socket: self.core.socket_key(*socket),
+            transport,
+        });
+        self.out.deliveries.extend(sockets);
     }
 
     /// Puts the session on the ready list, if it has packets and a way for them.
