@@ -1,4 +1,5 @@
-//! What is logged: the names of the table on `sio_app`'s page, and nothing that a client said.
+//! The log: it uses the names in the table on `sio_app`'s page, and contains nothing that a client
+//! has sent.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod memory;
@@ -9,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
 use memory::{Script, Wall};
-use sio_app::{Config, Connection, Io, Options, Peer, Refusal, Runtime, Socket, Time};
+use sio_app::adapter::{Connection, Runtime, Time};
+use sio_app::{Config, Io, Options, Peer, Refusal, Socket};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -17,7 +19,7 @@ use tracing::{Event, Metadata, Subscriber};
 const RUNTIME: Runtime = Runtime {
     now: || Time::ZERO,
     unix_time: || 784_111_777,
-    // What waits, waits for ever.
+    // Tasks never run.
     spawn: std::mem::forget,
     fill: |out| out.fill(7),
 };
@@ -99,9 +101,11 @@ fn names_are_as_the_table_says_and_nothing_a_client_said_is_logged() {
     let ids = tracing::subscriber::with_default(capture.clone(), || scenario(&wall));
     let (lines, values) = &*capture.0.lock().unwrap();
     let expected = [
+        "DEBUG a client broke a rule of its protocol: socket generation transport kind ends why",
         "DEBUG connected: socket namespace generation",
         "DEBUG connection refused: address why",
         "DEBUG disconnected: socket namespace reason",
+        "DEBUG disconnected: socket namespace reason why",
         "DEBUG refused: socket namespace",
         "DEBUG request refused: status",
         "ERROR handler panicked: namespace event error",
@@ -135,9 +139,8 @@ fn no_session_id_of_an_older_client_is_logged_or_shown() {
     }
 }
 
-/// A client of each generation before 3.0, which is heard, fails and goes. The ids of their
-/// sessions, and what the application can print of everything that it has to do with, metrics among
-/// them.
+/// Connects a client of each generation before 3.0, lets it send, fail and leave. Returns the ids
+/// of the sessions, and everything that the application can print, including metrics.
 fn older_clients() -> (Vec<String>, String) {
     let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
     io.of("/").on_message(|| Err::<(), _>("in its own words"));
@@ -233,7 +236,7 @@ fn a_client_does_not_fill_the_log() {
     assert_eq!(*count.0.lock().unwrap(), 10);
 }
 
-/// Something of everything. The ids of the session and of the socket.
+/// Does a bit of everything that is logged. Returns the ids of the session and of the socket.
 fn scenario(wall: &Wall) -> Vec<String> {
     let options = Options::default().shards(1).max_connections(3).max_waiting_events(1);
     let io = Io::new(Config::default(), options, RUNTIME).unwrap();

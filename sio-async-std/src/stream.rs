@@ -1,4 +1,4 @@
-//! Streams that are not TCP sockets, as the trait that [`Piped`](sio_app::Piped) uses.
+//! Streams that are not TCP sockets, as the trait that [`Piped`](sio_app::adapter::Piped) uses.
 
 use std::io;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use futures_io::{AsyncRead, AsyncWrite};
-use sio_app::Duplex;
+use sio_app::adapter::Duplex;
 
 use crate::room::read_behind;
 

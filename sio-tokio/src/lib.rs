@@ -42,7 +42,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `tower` | the module `tower`: a layer and a service for any server of hyper 1 |
+//! | `tower` | the module `tower`: a layer and a service for every HTTP server of hyper 1 |
 //! | `axum` | the module `axum`: routes of a `Router`, and the peer's address from axum's `ConnectInfo` |
 //!
 //! With the feature `tls` a server itself speaks `https` and `wss`: `Server::listen_tls`,
@@ -102,4 +102,16 @@ mod tcp;
 pub mod tower;
 
 pub use server::Server;
-pub use sio_app::*;
+pub use sio_app::adapter::Serve;
+pub use sio_app::{
+    Ack, AckError, AckFuture, ArgsError, Auth, Binary, ByteString, Bytes, ClientFiles, ClientFilesError, Config,
+    ConfigError, ConnectionError, Cookie, Cors, CorsOrigins, Count, Counters, Data, EmitError, Emitter, EngineHandler,
+    EngineMessage, EngineSocket, Extension, Extract, Generation, Generations, Gone, HandlerError, HandlerId,
+    HandlerResult, Handshake, HeaderError, HostPattern, HostPatternError, Hosts, HttpRequest, HttpResponse, Incoming,
+    Io, Legacy06, Legacy09, Method, Metrics, MiddlewareResult, Mount, Namespace, Options, OriginPattern,
+    OriginPatternError, OriginRule, Origins, Peer, Priority, Raw, RawArgs, Reason, Refusal, Refused, RegisterError,
+    ResponseHeaders, SameSite, Sleep, Socket, SocketEmitter, SocketId, State, TransportKind, Transports, WireId, args,
+    codec, handler,
+};
+#[cfg(feature = "tls")]
+pub use sio_app::{Tls, TlsError, rustls};

@@ -1,4 +1,4 @@
-//! Streams that are not TCP sockets, as the trait that [`Piped`](sio_app::Piped) uses.
+//! Streams that are not TCP sockets, as the trait that [`Piped`](sio_app::adapter::Piped) uses.
 
 use std::future::Future;
 use std::io;
@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use sio_app::Duplex;
+use sio_app::adapter::Duplex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 /// A stream with tokio's traits.

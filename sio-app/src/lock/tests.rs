@@ -8,8 +8,10 @@ use std::time::Duration;
 use sio_proto::http::Method;
 
 use super::*;
+use crate::adapter::Driver;
+use crate::adapter::Exchanged;
 use crate::tests::{Driven, head, run_tasks, server, set_now, text};
-use crate::{EngineMessage, EngineSocket, Exchanged, HttpResponse, Io, Peer, Reason, Socket};
+use crate::{EngineMessage, EngineSocket, HttpResponse, Io, Peer, RegisterError, Socket};
 
 /// Comes back for every lock there is when it is dropped, and when it is woken.
 struct Probe {
@@ -72,12 +74,13 @@ fn watched(what: &'static str, probes: usize, scenario: impl FnOnce(&Io, &dyn Fn
 /// A request with a probe, answered.
 fn ask(io: &Io, target: &str, probe: Probe) -> u16 {
     let request = head(Method::Get, target, &[("host", "x")]);
-    let Exchanged::Ours(mut exchange) = io.exchange(request, Peer::default(), || Some(Arc::new(probe))) else {
+    let Exchanged::Ours(mut exchange) = Driver::new(io).exchange(request, Peer::default(), || Some(Arc::new(probe)))
+    else {
         panic!("it is ours");
     };
     exchange.body(Ok(bytes::Bytes::new()));
     match exchange.poll_answer(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(crate::Answer::Response(response)) => response.status,
+        Poll::Ready(crate::adapter::Answer::Response(response)) => response.status,
         other => panic!("{other:?}"),
     }
 }
@@ -96,7 +99,7 @@ fn an_extension_of_a_request_may_come_back() {
     });
     watched("a session that times out", 1, |io, probe| {
         assert_eq!(ask(io, POLLING, probe()), 200);
-        while let Some(next) = io.handle_timeout(0, Waker::noop()) {
+        while let Some(next) = Driver::new(io).handle_timeout(0, Waker::noop()) {
             set_now(next.as_micros());
         }
         assert_eq!(io.sessions(), 0);
@@ -104,10 +107,10 @@ fn an_extension_of_a_request_may_come_back() {
     watched("a session that is aborted with its server", 1, |io, probe| {
         assert_eq!(ask(io, POLLING, probe()), 200);
         io.close();
-        while let Some(next) = io.handle_timeout(0, Waker::noop()) {
+        while let Some(next) = Driver::new(io).handle_timeout(0, Waker::noop()) {
             set_now(next.as_micros());
         }
-        io.clear();
+        Driver::new(io).clear();
     });
 }
 
@@ -144,26 +147,26 @@ fn what_is_kept_with_a_socket_may_come_back() {
     watched("data of sockets that a server lets go of", 1, |io, probe| {
         let _client = Driven::connected(io);
         io.sockets()[0].set_data(probe());
-        io.clear();
+        Driver::new(io).clear();
     });
 }
 
 /// Hardening A9.
 #[test]
 fn what_handlers_capture_may_come_back() {
-    watched("handlers that are replaced", 7, |io, probe| {
-        let (event, any, connect, disconnect) = (probe(), probe(), probe(), probe());
+    watched("handlers that are taken away or replaced", 7, |io, probe| {
+        let (event, any, outgoing, told) = (probe(), probe(), probe(), probe());
         let (request, error, allow) = (probe(), probe(), probe());
         io.of("/x")
             .on("event", move |_: Socket| event.stays())
             .on_any(move |_, _, _| any.stays())
-            .on_connect(move |_: Socket| connect.stays())
-            .on_disconnect(move |_: Socket, _: Reason| disconnect.stays());
+            .on_any_outgoing(move |_, _, _| outgoing.stays())
+            .on_error(move |_, _, _| told.stays());
         io.of("/x")
-            .on("event", || ())
-            .on_any(|_, _, _| ())
-            .on_connect(|| ())
-            .on_disconnect(|| ());
+            .off("event")
+            .off_any()
+            .off_any_outgoing()
+            .on_error(|_, _, _| ());
         io.on_request(move |_| {
             request.stays();
             HttpResponse::new(404)
@@ -177,21 +180,56 @@ fn what_handlers_capture_may_come_back() {
         });
         io.allow_request(|_| Ok(()));
     });
-    watched("handlers, rules and hooks of a server that is over", 4, |io, probe| {
-        let (event, middleware, rule, engine) = (probe(), probe(), probe(), probe());
-        io.of("/x")
-            .on("event", move |_: Socket| event.stays())
-            .with(move |_: Socket| {
-                middleware.stays();
-                Ok::<_, &str>(())
-            });
-        io.of_fn(move |_, _| {
-            rule.stays();
-            false
-        });
-        io.on_engine(move |_: &EngineSocket, _: EngineMessage| engine.stays());
-        io.clear();
+    watched("handlers of one socket", 5, |io, probe| {
+        let client = Driven::connected(io);
+        let socket = io.sockets().remove(0);
+        let give = |event: &str| {
+            let (held, ring) = (probe(), socket.clone());
+            socket.on(event, move || {
+                held.stays();
+                drop(ring.clone());
+            })
+        };
+        let first = give("first").unwrap();
+        give("second").unwrap();
+        give("third").unwrap();
+        socket.remove_handler(first);
+        socket.off("second");
+        assert!(give(&"x".repeat(257)).is_err(), "what is refused is dropped as well");
+        drop(client);
+        run_tasks();
+        assert_eq!(give("late"), Err(RegisterError::Disconnected));
     });
+    watched("handlers of sockets that a server lets go of", 1, |io, probe| {
+        let _client = Driven::connected(io);
+        let (held, ring) = (probe(), io.sockets().remove(0));
+        let given = ring.clone().on("x", move || {
+            held.stays();
+            drop(ring.clone());
+        });
+        given.unwrap();
+        Driver::new(io).clear();
+    });
+    watched(
+        "handlers, rules, state and hooks of a server that is over",
+        5,
+        |io, probe| {
+            let (event, middleware, rule, engine) = (probe(), probe(), probe(), probe());
+            io.state(Arc::new(probe()));
+            io.of("/x")
+                .on("event", move |_: Socket| event.stays())
+                .with(move |_: Socket| {
+                    middleware.stays();
+                    Ok::<_, &str>(())
+                });
+            io.of_fn(move |_, _| {
+                rule.stays();
+                false
+            });
+            io.on_engine(move |_: &EngineSocket, _: EngineMessage| engine.stays());
+            Driver::new(io).clear();
+        },
+    );
     watched("a handler's future", 1, |io, probe| {
         let given = Mutex::new(Some(probe()));
         io.of("/").on("wait", move |_: Socket| {
@@ -218,7 +256,7 @@ fn wakers_may_come_back() {
     watched("an acknowledgement that comes", 3, move |io, probe| {
         let mut client = Driven::connected(io);
         let socket = io.sockets().remove(0);
-        let mut asked = pin!(async { socket.emit_with_ack::<u8, _>("ask", ()).await.is_ok() });
+        let mut asked = pin!(async { socket.emit_with_ack::<u8>("ask", ()).await.is_ok() });
         assert!(poll(&mut asked, probe()).is_pending());
         assert!(poll(&mut asked, probe()).is_pending());
         let _ = client.read(&text("430[7]"));
@@ -230,7 +268,7 @@ fn wakers_may_come_back() {
         move |io, probe| {
             let _client = Driven::connected(io);
             let socket = io.sockets().remove(0);
-            let mut asked = Box::pin(async { socket.emit_with_ack::<u8, _>("ask", ()).await.is_ok() });
+            let mut asked = Box::pin(async { socket.emit_with_ack::<u8>("ask", ()).await.is_ok() });
             assert!(poll(&mut asked, probe()).is_pending());
             drop(asked);
         },
@@ -248,9 +286,9 @@ fn wakers_may_come_back() {
         assert!(poll(&mut ends, probe()).is_pending());
         assert!(poll(&mut dropped, probe()).is_pending());
         let timer = Waker::from(Arc::new(probe()));
-        io.handle_timeout(0, &timer);
+        Driver::new(io).handle_timeout(0, &timer);
         set_now(crate::tests::now() + 1_000_000);
-        io.handle_timeout(0, Waker::noop());
+        Driver::new(io).handle_timeout(0, Waker::noop());
         drop((dropped, timer));
         assert_eq!(poll(&mut ends, probe()), Poll::Ready(true));
     });

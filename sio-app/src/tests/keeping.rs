@@ -1,5 +1,5 @@
-//! What waits does not keep the buffer that its thread reads into; what does not wait is named if
-//! it keeps the thread.
+//! Handlers that wait do not keep the buffer that their thread reads into. Handlers that keep their
+//! thread are named in the log.
 
 use std::future::{Future, pending};
 use std::task::{Context, Waker};
@@ -8,7 +8,7 @@ use super::{Driven, server, text};
 use crate::host::connection::is_read_buffer_free;
 use crate::{Ack, Binary, Data, Io, Raw, RawArgs, Refusal, Socket};
 
-/// A masked frame of bytes; the mask is zero.
+/// Makes a masked binary frame. The mask is zero.
 fn binary(bytes: &[u8]) -> Vec<u8> {
     [&[0x82, 0x80 | bytes.len() as u8, 0, 0, 0, 0][..], bytes].concat()
 }
@@ -117,13 +117,13 @@ fn an_answer_that_nobody_awaits_keeps_no_read_buffer() {
     let io = server(1);
     let mut client = Driven::connected(&io);
     let socket = io.sockets().remove(0);
-    let mut asked = Box::pin(socket.emit_with_ack::<RawArgs, _>("ask", ()));
+    let mut asked = Box::pin(socket.emit_with_ack::<RawArgs>("ask", ()));
     let _ = client.read(&text(r#"430["an answer"]"#));
     assert!(is_read_buffer_free());
     assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
 }
 
-/// The events that a slow handler is warned of.
+/// The events that are named in warnings about slow handlers.
 #[derive(Clone, Default)]
 struct Named(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
 

@@ -1,14 +1,17 @@
-//! What users hold: handles, and the handlers they register.
+//! The API of users: handles, and the handlers that users register.
 
 pub(crate) mod ack;
+pub(crate) mod data;
 pub(crate) mod emitter;
 pub(crate) mod engine;
 pub mod handler;
+pub(crate) mod hooks;
 pub(crate) mod io;
 pub(crate) mod message;
 pub(crate) mod metrics;
-pub(crate) mod middleware;
 pub(crate) mod namespace;
+pub(crate) mod own;
 pub(crate) mod registry;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
+pub(crate) mod socket_emitter;

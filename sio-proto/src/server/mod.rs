@@ -16,6 +16,7 @@
 //! bytes in, bytes out.
 
 mod admission;
+mod at;
 mod budget;
 mod command;
 mod counters;
@@ -41,10 +42,12 @@ mod stream;
 mod timers;
 mod written;
 
+pub use crate::breach::{Breach, BreachKind};
 pub use crate::engine::EngineMessage;
 pub use crate::reason::Reason;
 pub use crate::request::{
-    Admission, Auth, Cause, Extension, Generation, Handshake, Peer, Request, Strangeness, Stranger, TransportKind,
+    Admission, Auth, Cause, ConnectionError, Extension, Generation, Handshake, Peer, Request, Strangeness, Stranger,
+    TransportKind,
 };
 pub use crate::wire::{Garbled, PollEncoding};
 pub use budget::Budget;
@@ -62,10 +65,11 @@ pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 pub use written::{Then, Written};
 
 pub(crate) use admission::{Admitted, Denied, Permit};
+pub(crate) use at::{At, Ended, Input};
 pub(crate) use budget::Backlog;
 pub(crate) use generation::Wiring;
 pub(crate) use heartbeat::Heartbeat;
-pub(crate) use http_answer::{Asker, accept_websocket, asked_headers, header, is_secure, origin, preflight};
+pub(crate) use http_answer::{Asker, accept_websocket, asked_headers, header, is_secure, preflight};
 pub(crate) use links::Role;
 pub(crate) use session::{Blocked, Carriage, Session, State};
 pub(crate) use shard::Core;

@@ -25,7 +25,8 @@ use core::net::IpAddr;
 use super::http_answer::Asker;
 use super::lobby::Place;
 use super::{
-    Backlog, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm, TransportKind, Wiring, Write,
+    Backlog, Breach, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm, TransportKind,
+    Wiring, Write,
 };
 use crate::id::{SessionId, SocketSlot};
 use crate::wire::Reassembly;
@@ -48,6 +49,8 @@ pub(crate) enum State {
     /// The user is told it is over, but what is queued may still leave; nothing is taken from the
     /// peer.
     Closing,
+    /// It has ended, and leaves its slot when the rule that has ended it returns.
+    Over,
 }
 
 /// In which shape packets leave on the session's link.
@@ -164,6 +167,8 @@ pub(crate) struct Session {
     pub(crate) connects: u32,
     /// The second that is counted, since the start of time.
     pub(crate) connects_in: u32,
+    /// The rule that its client has broken, if any: what ends the session, or else the first.
+    pub(crate) breach: Option<Breach>,
     pub(crate) wiring: Wiring,
 }
 
@@ -173,11 +178,6 @@ const _: () = assert!(size_of::<Session>() <= 392);
 impl Session {
     pub(crate) const fn generation(&self) -> Generation {
         self.form().generation()
-    }
-
-    /// Whether it is one of Engine.IO whose messages are the user's own.
-    pub(crate) const fn is_raw(&self) -> bool {
-        matches!(self.wiring.engine(), Some(engine) if engine.is_raw())
     }
 
     /// Whether the session has a websocket or stream that came from elsewhere than this peer. A
@@ -203,6 +203,15 @@ impl Session {
     /// Whether what is queued leaves when the turn ends.
     pub(crate) const fn flows(&self) -> bool {
         self.link.is_some() && !self.blocked.is_blocked()
+    }
+
+    /// Whether it has packets and a way for them, and does not stand in the ready list yet. It is
+    /// the caller's to put it there.
+    #[must_use]
+    pub(crate) fn becomes_ready(&mut self) -> bool {
+        let becomes = !self.ready && self.flows() && !self.outbox.is_empty();
+        self.ready |= becomes;
+        becomes
     }
 
     /// Queues frames that belong together, all or none.
@@ -260,7 +269,8 @@ impl Session {
 
     /// What it keeps of what its client has sent, beside the handshake, in bytes.
     pub(crate) fn kept_bytes(&self) -> usize {
-        self.auth_bytes as usize + self.reassembly.pending_bytes() + self.wiring_bytes()
+        let breach = self.breach.as_ref().map_or(0, Breach::bytes);
+        self.auth_bytes as usize + self.reassembly.pending_bytes() + self.wiring_bytes() + breach
     }
 
     /// Whether a limit of the queue is reached.

@@ -1,0 +1,57 @@
+//! The application, as a turn sees it: a small interface that the user's side of this crate
+//! implements.
+//!
+//! A turn is below handles and namespaces and does not know them. This trait has everything that a
+//! turn asks or tells them. All methods except [`Application::shards`] may run user code, so none
+//! of them is called under a lock.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use sio_proto::server::{ConnectionError, EngineMessage, TransportKind};
+
+use crate::error::HandlerError;
+use crate::turn::call::{Ending, Failure};
+use crate::turn::raw_session::RawSession;
+use crate::turn::shards::Shards;
+use crate::turn::socket::SocketCell;
+use crate::turn::table::{OutgoingFn, Table};
+
+pub(crate) trait Application: Any + Send + Sync {
+    /// Returns the application's shards.
+    fn shards(&self) -> &Shards;
+
+    /// Returns the handlers for a socket that asks for its namespace, or `None` if there is no such
+    /// namespace.
+    fn table(&self, socket: &Arc<SocketCell>) -> Option<Arc<Table>>;
+
+    /// Tells what has happened to a raw Engine.IO session.
+    fn engine(&self, session: Arc<RawSession>, news: EngineNews);
+
+    /// Tells that a socket's session has moved to a websocket.
+    fn upgraded(&self, socket: Arc<SocketCell>, transport: TransportKind);
+
+    /// Tells that a request was refused.
+    fn refused(&self, error: &ConnectionError);
+
+    /// Reports an error in user code.
+    fn report(&self, socket: Option<&Arc<SocketCell>>, event: &str, error: &HandlerError);
+
+    /// Reports why a handler has not done what it was for, and answers a client that waits for an
+    /// acknowledgement.
+    fn failed(&self, socket: &Arc<SocketCell>, event: &str, failure: Failure);
+
+    /// Returns the functions that see what is sent to the namespace of this name.
+    fn watchers(&self, namespace: &str) -> Vec<OutgoingFn>;
+
+    /// Tells that a shard has lost its last session during a shutdown.
+    fn shard_emptied(&self);
+}
+
+/// What has happened to a raw Engine.IO session.
+pub(crate) enum EngineNews {
+    Opened,
+    Message(EngineMessage),
+    Upgraded(TransportKind),
+    Closed(Ending),
+}

@@ -1,0 +1,432 @@
+//! A socket, as a turn sees it: the data beside the shard's own socket. It outlives the shard's
+//! socket.
+//!
+//! Users hold it by handles. Its locks: while one of them is held, no other is taken. The lock of
+//! the entry is taken under the shard's lock.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+use std::sync::{Arc, OnceLock};
+
+use bytestring::ByteString;
+use sio_proto::SocketKey;
+use sio_proto::server::{self, Auth, Form, Handshake};
+use sio_proto::socket::Args;
+
+use crate::error::EmitError;
+use crate::lock::Mutex;
+use crate::runtime::Runtime;
+use crate::turn::ack_slot::AckSlot;
+use crate::turn::application::Application;
+use crate::turn::entry::Entry;
+use crate::turn::gone::Mourners;
+use crate::turn::guest::Guest;
+use crate::turn::load::{Load, Overflow};
+use crate::turn::mailbox::Mailbox;
+use crate::turn::order::{Order, To, carry_out};
+use crate::turn::own::Own;
+use crate::turn::shard::ShardCell;
+use crate::turn::socket_id::SocketId;
+use crate::turn::table::{EventFn, Table};
+use crate::turn::{self, Turn};
+
+pub(crate) struct SocketCell {
+    pub(crate) cell: Arc<ShardCell>,
+    /// What waits for its session.
+    pub(crate) load: Arc<Load>,
+    pub(crate) key: SocketKey,
+    pub(crate) form: Form,
+    standing: AtomicU8,
+    /// Whether it has had handlers of its own.
+    has_own: AtomicBool,
+    id: SocketId,
+    /// The id by which the client knows itself, if it differs from `id`. It is a secret.
+    wire_id: Option<sio_proto::WireId>,
+    pub(crate) namespace: ByteString,
+    auth: Said,
+    handshake: Arc<Handshake>,
+    table: OnceLock<Arc<Table>>,
+    pub(crate) mailbox: Mailbox,
+    /// The parts that most sockets never need.
+    extras: OnceLock<Box<Extras>>,
+}
+
+// One exists for each socket, in addition to the shard's own data.
+const _: () = assert!(size_of::<SocketCell>() <= 256);
+
+/// The `auth` that the client has sent.
+enum Said {
+    Nothing,
+    Payload(Box<str>),
+    /// Only the query of the handshake.
+    AtHandshake,
+    /// The query of the handshake and the query of a CONNECT. They are combined only when somebody
+    /// asks, because clients may send CONNECTs as often as they like.
+    Later(Box<(ByteString, OnceLock<Option<ByteString>>)>),
+}
+
+impl Said {
+    /// Copies `auth`, because the original is part of a read buffer.
+    fn new(auth: Auth) -> Self {
+        match auth {
+            Auth::None => Self::Nothing,
+            Auth::Payload(payload) => Self::Payload(Box::from(&*payload)),
+            Auth::Query(own) if own.is_empty() => Self::AtHandshake,
+            Auth::Query(own) => Self::Later(Box::new((ByteString::from(&*own), OnceLock::new()))),
+        }
+    }
+
+    /// Returns how many bytes it keeps in addition to the handshake.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Nothing | Self::AtHandshake => 0,
+            Self::Payload(payload) => payload.len(),
+            Self::Later(later) => later.0.len() + later.1.get().and_then(Option::as_ref).map_or(0, |made| made.len()),
+        }
+    }
+
+    fn json<'a>(&'a self, handshake: &'a Handshake) -> Option<&'a str> {
+        match self {
+            Self::Nothing => None,
+            Self::Payload(payload) => Some(payload),
+            Self::AtHandshake => handshake.query_object().map(|object| &**object),
+            Self::Later(later) => {
+                let (own, made) = &**later;
+                made.get_or_init(|| Auth::Query(own.clone()).to_json(handshake))
+                    .as_deref()
+            }
+        }
+    }
+}
+
+/// A value of the application's own.
+pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
+
+struct Extras {
+    acks: Mutex<Acks>,
+    data: Mutex<Vec<Kept>>,
+    /// What was done for the socket before it was let in.
+    entry: Mutex<Entry>,
+    /// The rooms that the socket was in, while its disconnecting handler runs.
+    last_rooms: Mutex<Option<Vec<ByteString>>>,
+    mourners: Mourners,
+    /// Handlers of its own; `None` once it is gone.
+    own: Mutex<Option<Own>>,
+}
+
+impl Default for Extras {
+    fn default() -> Self {
+        Self {
+            acks: Mutex::default(),
+            data: Mutex::default(),
+            entry: Mutex::default(),
+            last_rooms: Mutex::default(),
+            mourners: Mourners::default(),
+            own: Mutex::new(Some(Own::default())),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Acks {
+    next: u64,
+    open: BTreeMap<u64, Arc<AckSlot>>,
+}
+
+const ASKING: u8 = 0;
+const CONNECTED: u8 = 1;
+const GONE: u8 = 2;
+/// The socket is gone, because too much waits for its handlers.
+const OVERRUN: u8 = 3;
+
+impl SocketCell {
+    #[expect(clippy::too_many_arguments, reason = "all that a shard says of a socket, once")]
+    pub(crate) fn new(
+        cell: Arc<ShardCell>,
+        load: Arc<Load>,
+        key: SocketKey,
+        (id, wire_id): (SocketId, Option<sio_proto::WireId>),
+        namespace: ByteString,
+        auth: Auth,
+        handshake: Arc<Handshake>,
+        form: Form,
+    ) -> Self {
+        Self {
+            cell,
+            load,
+            key,
+            form,
+            standing: AtomicU8::new(ASKING),
+            has_own: AtomicBool::new(false),
+            id,
+            wire_id,
+            namespace,
+            auth: Said::new(auth),
+            handshake,
+            table: OnceLock::new(),
+            mailbox: Mailbox::default(),
+            extras: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn runtime(&self) -> Runtime {
+        self.cell.runtime
+    }
+
+    /// Returns the application that the socket belongs to, or `None` after the end of the server.
+    pub(crate) fn application(&self) -> Option<Arc<dyn Application>> {
+        self.cell.application.upgrade()
+    }
+
+    pub(crate) const fn id(&self) -> &SocketId {
+        &self.id
+    }
+
+    /// Returns the id by which the client knows itself, if it differs from the public id. It is a
+    /// secret.
+    pub(crate) fn reveal_wire_id(&self) -> Option<String> {
+        self.wire_id.as_ref().map(|id| id.reveal(&self.namespace))
+    }
+
+    pub(crate) fn handshake(&self) -> &Handshake {
+        &self.handshake
+    }
+
+    /// Returns the `auth` that the client has sent, as JSON.
+    pub(crate) fn auth_json(&self) -> Option<&str> {
+        self.auth.json(&self.handshake)
+    }
+
+    pub(crate) fn table(&self) -> Option<&Arc<Table>> {
+        self.table.get()
+    }
+
+    pub(crate) fn set_table(&self, table: Arc<Table>) -> &Arc<Table> {
+        self.table.get_or_init(|| table)
+    }
+
+    /// Notes that the shard has let the socket in. The shard is locked. Returns what was done for
+    /// the socket before.
+    pub(crate) fn let_in(&self, table: &Table) -> Entry {
+        // Nobody else has had a handle of the socket.
+        if self.extras.get().is_none() && table.middleware.is_empty() && table.names.is_none() {
+            self.set_connected();
+            return Entry::default();
+        }
+        let mut entry = self.extras().entry.lock();
+        self.set_connected();
+        std::mem::take(&mut *entry)
+    }
+
+    fn set_connected(&self) {
+        let _ = self
+            .standing
+            .compare_exchange(ASKING, CONNECTED, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Notes that the socket is not let in. What was done for it has no effect.
+    pub(crate) fn turn_away(&self) {
+        self.set_gone();
+        let Some(extras) = self.extras.get() else { return };
+        let entry = std::mem::take(&mut *extras.entry.lock());
+        let data = std::mem::take(&mut *extras.data.lock());
+        drop((entry, data));
+        self.drop_own();
+    }
+
+    /// Returns its own handlers of an event, which has come. Nearly always there are none.
+    #[inline]
+    pub(crate) fn take_own_for(&self, event: &str) -> Vec<EventFn> {
+        if !self.has_own.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut own = self.extras().own.lock();
+        own.as_mut().map_or_else(Vec::new, |own| own.take_for(event))
+    }
+
+    /// Drops its own handlers, which end with the socket. They may hold the socket that holds them.
+    pub(crate) fn drop_own(&self) {
+        // Either this finds a handler that another thread adds at the same time, or that thread
+        // finds that the socket is gone.
+        fence(Ordering::SeqCst);
+        let own = self.extras.get().and_then(|extras| extras.own.lock().take());
+        drop(own);
+    }
+
+    /// Does something with its own handlers, which are `None` once it is gone. If there were none
+    /// yet, `make` says whether there may be some from here on.
+    pub(crate) fn with_own<R>(&self, make: bool, act: impl FnOnce(Option<&mut Own>) -> R) -> R {
+        if make {
+            self.has_own.store(true, Ordering::Relaxed);
+            let extras = self.extras();
+            fence(Ordering::SeqCst);
+            let mut own = extras.own.lock();
+            return act(own.as_mut().filter(|_| !self.is_gone()));
+        }
+        match self.extras.get() {
+            Some(extras) => act(extras.own.lock().as_mut()),
+            None => act(None),
+        }
+    }
+
+    /// Returns how many bytes its `auth` takes in memory.
+    pub(crate) fn auth_bytes(&self) -> usize {
+        self.auth.bytes()
+    }
+
+    /// Whether its namespace has not decided about it yet.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) == ASKING
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) == CONNECTED
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) >= GONE
+    }
+
+    /// Does something for the socket that takes effect when it is let in. Returns `None` if it has
+    /// been let in meanwhile.
+    pub(crate) fn prepare<R>(&self, act: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+        if !self.is_asking() {
+            return None;
+        }
+        let mut entry = self.extras().entry.lock();
+        self.is_asking().then(|| act(&mut entry))
+    }
+
+    /// Joins a room when the socket is let in. Returns `None` if it has been let in meanwhile.
+    pub(crate) fn prepare_join(&self, room: &str) -> Option<Result<(), EmitError>> {
+        if !self.is_asking() {
+            return None;
+        }
+        let own = *room == *self.id;
+        let is_id = self
+            .application()
+            .is_some_and(|application| application.shards().is_id(room));
+        self.prepare(|entry| match is_id {
+            true if own => Ok(()),
+            true => Err(EmitError::ReservedRoom),
+            false => entry.join(room, &self.cell.config),
+        })
+    }
+
+    /// Sets the rooms that the socket has while its disconnecting handler runs.
+    pub(crate) fn set_last_rooms(&self, rooms: Option<Vec<ByteString>>) {
+        let old = std::mem::replace(&mut *self.extras().last_rooms.lock(), rooms);
+        drop(old);
+    }
+
+    pub(crate) fn last_rooms(&self) -> Option<Vec<ByteString>> {
+        self.extras.get()?.last_rooms.lock().clone()
+    }
+
+    /// Returns the data of the application's own, if `make` says so or there has been some.
+    pub(crate) fn data(&self, make: bool) -> Option<&Mutex<Vec<Kept>>> {
+        match make {
+            true => Some(&self.extras().data),
+            false => self.extras.get().map(|extras| &extras.data),
+        }
+    }
+
+    pub(crate) fn mourners(&self) -> &Mourners {
+        &self.extras().mourners
+    }
+
+    /// Wakes the futures that wait for its end.
+    pub(crate) fn wake_mourners(&self) {
+        if let Some(extras) = self.extras.get() {
+            extras.mourners.wake();
+        }
+    }
+
+    pub(crate) fn set_gone(&self) {
+        self.standing.fetch_max(GONE, Ordering::Relaxed);
+    }
+
+    /// Whether too much waits for its handlers. Then the socket is closed, and no more handlers are
+    /// started for events that have arrived.
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) == OVERRUN
+    }
+
+    fn extras(&self) -> &Extras {
+        self.extras.get_or_init(Box::default)
+    }
+
+    /// Prepares a question. Returns the id of the acknowledgement, and the place for the answer.
+    pub(crate) fn open_ack(&self) -> (u64, Arc<AckSlot>) {
+        let slot = Arc::new(AckSlot::default());
+        let mut acks = self.extras().acks.lock();
+        let id = acks.next;
+        acks.next += 1;
+        acks.open.insert(id, Arc::clone(&slot));
+        (id, slot)
+    }
+
+    pub(crate) fn acknowledged(&self, id: u64, result: Result<Args, server::AckError>) {
+        let slot = self.extras.get().and_then(|extras| extras.acks.lock().open.remove(&id));
+        if let Some(slot) = slot {
+            slot.fill(result);
+        }
+    }
+
+    pub(crate) fn forget_ack(&self, id: u64) {
+        if let Some(extras) = self.extras.get() {
+            extras.acks.lock().open.remove(&id);
+        }
+    }
+
+    /// Notes something under way that keeps `bytes` bytes. A shutdown waits for it until the guest
+    /// is dropped. If too much is under way, the session is closed.
+    pub(crate) fn guest(self: &Arc<Self>, bytes: usize) -> Guest {
+        self.cell.note_waiting(self.mailbox.enter());
+        if let Err(Overflow) = self.load.enter(bytes) {
+            // It exists already, so it is counted nevertheless.
+            self.load.add(bytes);
+            self.overrun();
+        }
+        let socket = Arc::clone(self);
+        Guest::new(socket, bytes)
+    }
+
+    /// Closes the session because too much waits. No more handlers are started.
+    pub(crate) fn overrun(self: &Arc<Self>) {
+        if self.standing.swap(OVERRUN, Ordering::Relaxed) != OVERRUN {
+            turn::act(self.runtime(), |turn| self.cell.end_overrun(turn, self.key));
+        }
+    }
+
+    /// Makes the socket leave its namespace, or closes its whole session.
+    pub(crate) fn disconnect(self: &Arc<Self>, close: bool) {
+        // A disconnect of one socket does not fail.
+        let _ = carry_out(Order::Disconnect {
+            to: To::Socket(self),
+            close,
+        });
+    }
+
+    /// Lets the socket's session leave. Called during a shutdown, when nothing is under way.
+    pub(crate) fn leave(&self, turn: &Turn) {
+        self.cell
+            .input(turn, |state, now, out| state.shard.release(now, self.key, out));
+    }
+
+    /// Ends the open acknowledgements, because none will come any more.
+    pub(crate) fn drop_acks(&self) {
+        let Some(extras) = self.extras.get() else { return };
+        let open = std::mem::take(&mut extras.acks.lock().open);
+        for slot in open.into_values() {
+            slot.fill(Err(server::AckError::Disconnected));
+        }
+    }
+}
+
+impl Drop for SocketCell {
+    fn drop(&mut self) {
+        self.mailbox.give_up(&self.load);
+    }
+}

@@ -1,0 +1,68 @@
+//! What is noted of the rules that clients break: a counter for each kind, what the session keeps
+//! for its end, and what is told to the log.
+
+use super::{At, Breach, BreachKind, Delivery, Input, Outputs, Shard, SocketKey, Time};
+
+impl Shard {
+    /// Disconnects the whole session of a socket, as [`Shard::disconnect`] does, because its client
+    /// has broken a rule that the caller keeps. The deliveries of the end say which
+    /// ([`Delivery::Disconnect`]).
+    pub fn disconnect_for(&mut self, now: Time, socket: SocketKey, breach: Breach, out: &mut Outputs) {
+        let mut input = self.input(now, out);
+        input.at_session_of(socket, |mut at| at.broke(breach));
+        input.disconnect(socket, true);
+        input.depart();
+    }
+}
+
+impl Input<'_> {
+    /// A rule was broken on a link that no session has.
+    #[cold]
+    pub(super) fn broke_unheard(&mut self, breach: Breach) {
+        self.shard.core.counters.add_broken(breach.kind(), 1);
+        self.out.deliveries.push(Delivery::Breach {
+            socket: None,
+            session: None,
+            ends: true,
+            breach,
+        });
+    }
+}
+
+impl<G> At<'_, G> {
+    /// The client has broken a rule, and the session is about to end for it.
+    #[cold]
+    pub(crate) fn broke(&mut self, breach: Breach) {
+        self.core.counters.add_broken(breach.kind(), 1);
+        self.tell_breach(breach, true);
+    }
+
+    /// The client has broken a rule so many times, which costs it nothing but what it has said.
+    #[cold]
+    pub(crate) fn tolerated(&mut self, breach: Breach, times: u32) {
+        self.core.counters.add_broken(breach.kind(), times.into());
+        if self.session.breach.is_none() {
+            self.tell_breach(breach, false);
+        }
+    }
+
+    fn tell_breach(&mut self, breach: Breach, ends: bool) {
+        let socket = self.session.sockets.first();
+        self.session.breach = Some(breach.clone());
+        self.out.deliveries.push(Delivery::Breach {
+            socket: socket.map(|socket| self.core.socket_key(*socket)),
+            session: Some((self.session.generation(), self.session.transport)),
+            ends,
+            breach,
+        });
+    }
+}
+
+/// More waits than the session may keep of what its client has sent.
+#[cold]
+pub(crate) fn kept_too_much() -> Breach {
+    Breach::new(
+        BreachKind::Limit,
+        "more is kept of what the client has sent than its address has room for",
+    )
+}
