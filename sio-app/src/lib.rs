@@ -164,6 +164,7 @@ pub use turn::gone::Gone;
 pub use turn::incoming::Incoming;
 pub use turn::own::HandlerId;
 pub use turn::refusal::Refusal;
+pub use turn::room_news::RoomEvent;
 pub use turn::sleep::Sleep;
 pub use turn::socket_id::{SocketId, WireId};
 pub use user::ack::{Ack, AckError, AckFuture};
@@ -173,6 +174,7 @@ pub use user::handler::{self, Auth, Extract, HandlerResult, MiddlewareResult, St
 pub use user::io::Io;
 pub use user::metrics::Metrics;
 pub use user::namespace::Namespace;
+pub use user::rooms::Rooms;
 pub use user::socket::Socket;
 pub use user::socket_emitter::SocketEmitter;
 pub use web::client_files::{ClientFiles, ClientFilesError};

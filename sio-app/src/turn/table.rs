@@ -134,9 +134,13 @@ fn take_place<T: Clone>(whole: &mut Vec<T>, above: &[T]) {
 pub(crate) struct Names(Mutex<BTreeMap<ByteString, usize>>);
 
 impl Names {
-    /// A socket is in. Call it under the lock of the socket's shard, as the other one.
-    pub(crate) fn enter(&self, name: &ByteString) {
-        *self.0.lock().entry(name.clone()).or_default() += 1;
+    /// A socket is in. Call it under the lock of the socket's shard, as the other one. Returns true
+    /// for the first socket of the namespace.
+    pub(crate) fn enter(&self, name: &ByteString) -> bool {
+        let mut names = self.0.lock();
+        let members = names.entry(name.clone()).or_default();
+        *members += 1;
+        *members == 1
     }
 
     /// A socket is gone that was in.

@@ -22,6 +22,7 @@ use crate::turn::call::Failure;
 use crate::turn::later::Kept;
 use crate::turn::order::{Order, To, carry_out};
 use crate::turn::raw_session::RawSession;
+use crate::turn::room_news::RoomEvent;
 use crate::turn::shards::{NewShards, Shards};
 use crate::turn::sleep::Sleep;
 use crate::turn::socket::SocketCell;
@@ -32,6 +33,7 @@ use crate::user::hooks::Hooks;
 use crate::user::metrics::Tally;
 use crate::user::namespace::Namespace;
 use crate::user::registry::{self, Namespaces};
+use crate::user::rooms::Rooms;
 use crate::user::shutdown::Shutdown;
 use crate::user::socket::Socket;
 
@@ -171,14 +173,14 @@ impl Io {
         self.all().send(data);
     }
 
-    /// To the members of a room.
-    pub fn to(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().to(room)
+    /// To the members of a room, or of several, each once.
+    pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().to(rooms)
     }
 
     /// To all who are not in this room.
-    pub fn except(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().except(room)
+    pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().except(rooms)
     }
 
     /// To those who can take it right now.
@@ -368,6 +370,20 @@ impl Application for Inner {
 
     fn watchers(&self, namespace: &str) -> Vec<OutgoingFn> {
         self.namespaces.watchers(namespace)
+    }
+
+    fn namespace_begins(&self, socket: &Arc<SocketCell>) {
+        if let Some(hook) = self.hooks.namespace()
+            && let Some(io) = Socket(Arc::clone(socket)).io()
+        {
+            hook(io.of(&socket.namespace));
+        }
+    }
+
+    fn room(&self, event: &RoomEvent) {
+        if let Some(hook) = self.hooks.room() {
+            hook(event);
+        }
     }
 
     fn shard_emptied(&self) {

@@ -12,6 +12,7 @@ pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod own;
 pub(crate) mod registry;
+pub(crate) mod rooms;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
 pub(crate) mod socket_emitter;

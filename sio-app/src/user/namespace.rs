@@ -17,6 +17,7 @@ use crate::user::emitter::Emitter;
 use crate::user::handler::{ConnectHandler, DisconnectHandler, EventHandler, Middleware};
 use crate::user::io::Inner;
 use crate::user::registry::Behaviour;
+use crate::user::rooms::Rooms;
 use crate::user::socket::Socket;
 
 /// A namespace: what happens to those who connect to it.
@@ -352,14 +353,14 @@ impl Namespace {
         self.all().send(data);
     }
 
-    /// To the members of a room.
-    pub fn to(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().to(room)
+    /// To the members of a room, or of several, each once.
+    pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().to(rooms)
     }
 
     /// To all sockets that are not in this room.
-    pub fn except(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().except(room)
+    pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().except(rooms)
     }
 
     /// To those who can take it right now.

@@ -13,7 +13,6 @@ use sio_proto::server::{AckRequest, Generation, Handshake, TransportKind};
 use crate::args::Data;
 use crate::error::{EmitError, HandlerError};
 use crate::turn::gone::Gone;
-use crate::turn::order::{Order, To, carry_out};
 use crate::turn::sleep::Sleep;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::{SocketId, WireId};
@@ -21,6 +20,7 @@ use crate::user::ack::AckFuture;
 use crate::user::emitter::Emitter;
 use crate::user::io::{Inner, Io};
 use crate::user::message;
+use crate::user::rooms::Rooms;
 use crate::user::socket_emitter::SocketEmitter;
 use crate::web::request;
 
@@ -230,14 +230,19 @@ impl Socket {
         Emitter::from_socket(self)
     }
 
-    /// To the members of a room, this socket not among them.
-    pub fn to(&self, room: impl AsRef<str>) -> Emitter {
-        Emitter::from_socket(self).to(room)
+    /// To the members of a room, or of several, this socket not among them.
+    pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        Emitter::from_socket(self).to(rooms)
     }
 
     /// To all other sockets of the namespace that are not in this room.
-    pub fn except(&self, room: impl AsRef<str>) -> Emitter {
-        Emitter::from_socket(self).except(room)
+    pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        Emitter::from_socket(self).except(rooms)
+    }
+
+    /// To all sockets of the namespace, this one among them.
+    pub fn all(&self) -> Emitter {
+        Emitter::new(self.0.cell.application.clone(), self.0.namespace.clone())
     }
 
     /// To this socket, unless its transport is busy.
@@ -281,34 +286,6 @@ impl Socket {
 
 /// Rooms, and the end.
 impl Socket {
-    /// Joins a room, which begins to exist with its first member. In a middleware it is joined once
-    /// the socket is let in.
-    ///
-    /// No room is named as a socket's id: what is sent to an id is for its socket alone, also where
-    /// clients choose the names of their rooms. A socket is in the room of its own id from the
-    /// beginning.
-    ///
-    /// # Errors
-    /// If the socket is gone, or in as many rooms as it may be
-    /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket));
-    /// [`EmitError::ReservedRoom`] if the name is the id of another socket, also of one that has
-    /// gone.
-    pub fn join(&self, room: impl AsRef<str>) -> Result<(), EmitError> {
-        carry_out(Order::Join {
-            to: To::Socket(&self.0),
-            room: room.as_ref(),
-        })
-    }
-
-    /// Leaves a room, which ends with its last member.
-    pub fn leave(&self, room: impl AsRef<str>) {
-        // The room is left, or the socket is not in it.
-        let _ = carry_out(Order::Leave {
-            to: To::Socket(&self.0),
-            room: room.as_ref(),
-        });
-    }
-
     /// The rooms it is in, the one of its own id among them. In
     /// [`on_disconnecting`](crate::Namespace::on_disconnecting) those that it was in, and none
     /// after that; in a middleware those that it will be in.

@@ -382,6 +382,21 @@ impl Shard {
         core.join(socket.slot, room)
     }
 
+    /// The rooms of a namespace in this shard, with how many members each has. It costs a look at
+    /// each room.
+    pub fn rooms_in(&self, namespace: &str) -> impl Iterator<Item = (&ByteString, usize)> {
+        self.core.membership.rooms_in(namespace)
+    }
+
+    /// How many members a room has in this shard.
+    #[must_use]
+    pub fn room_len(&self, namespace: &str, room: &str) -> usize {
+        self.core
+            .membership
+            .all(namespace, Some(room))
+            .map_or(0, <[Member]>::len)
+    }
+
     /// Has `watch` told of rooms from here on. Call it before there are any.
     pub fn watch_rooms(&mut self, watch: Box<dyn RoomWatch>) {
         self.core.membership.watch(watch);
