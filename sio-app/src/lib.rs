@@ -148,14 +148,14 @@ pub use options::Options;
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use sio_proto::codec;
-pub use sio_proto::http::Method;
+pub use sio_proto::http::{HeaderError, Method, ResponseHeaders};
 pub use sio_proto::server::{
-    Breach, BreachKind, Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer, Reason, Refused,
-    TransportKind,
+    Breach, BreachKind, ConnectionError, Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer,
+    Reason, Refused, TransportKind,
 };
 pub use sio_proto::{
-    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06, Mount,
-    OriginPattern, OriginPatternError, Origins, Priority, SameSite, Transports,
+    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06,
+    Legacy09, Mount, OriginPattern, OriginPatternError, OriginRule, Origins, Priority, SameSite, Transports,
 };
 pub use turn::gone::Gone;
 pub use turn::refusal::Refusal;
