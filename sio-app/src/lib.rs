@@ -154,17 +154,17 @@ pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06, Mount,
     OriginPattern, OriginPatternError, Origins, Priority, SameSite, Transports,
 };
-pub use turn::gone::Gone;
 pub use turn::refusal::Refusal;
-pub use turn::sleep::Sleep;
 pub use turn::socket_id::{SocketId, WireId};
 pub use user::ack::{Ack, AckError, AckFuture};
 pub use user::emitter::Emitter;
 pub use user::engine::{EngineHandler, EngineSocket};
+pub use user::gone::Gone;
 pub use user::handler;
 pub use user::io::Io;
 pub use user::metrics::Metrics;
 pub use user::namespace::Namespace;
+pub use user::sleep::Sleep;
 pub use user::socket::Socket;
 pub use user::socket_emitter::SocketEmitter;
 pub use web::client_files::{ClientFiles, ClientFilesError};

@@ -24,7 +24,7 @@ use crate::trim::trim;
 use crate::turn::application::{Application, EngineNews};
 use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
-use crate::turn::sleep::Sleeps;
+use crate::turn::sleeps::Sleeps;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::work::Work;

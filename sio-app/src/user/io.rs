@@ -22,7 +22,6 @@ use crate::turn::later::Kept;
 use crate::turn::order::{Order, To, carry_out};
 use crate::turn::shard::ShardCell;
 use crate::turn::shards::{NewShards, Shards};
-use crate::turn::sleep::Sleep;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::Table;
 use crate::user::emitter::Emitter;
@@ -32,6 +31,7 @@ use crate::user::metrics::Tally;
 use crate::user::namespace::Namespace;
 use crate::user::registry::{self, Namespaces};
 use crate::user::shutdown::Shutdown;
+use crate::user::sleep::Sleep;
 use crate::user::socket::Socket;
 
 /// A Socket.IO server without a network: namespaces, sockets, and the means to reach them.

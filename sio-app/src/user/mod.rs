@@ -3,6 +3,7 @@
 pub(crate) mod ack;
 pub(crate) mod emitter;
 pub(crate) mod engine;
+pub(crate) mod gone;
 pub mod handler;
 pub(crate) mod hooks;
 pub(crate) mod io;
@@ -11,5 +12,6 @@ pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod registry;
 pub(crate) mod shutdown;
+pub(crate) mod sleep;
 pub(crate) mod socket;
 pub(crate) mod socket_emitter;

@@ -12,15 +12,15 @@ use sio_proto::server::{AckRequest, Generation, Handshake, TransportKind};
 
 use crate::args::Data;
 use crate::error::{EmitError, HandlerError};
-use crate::turn::gone::Gone;
 use crate::turn::order::{Order, To, carry_out};
-use crate::turn::sleep::Sleep;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::{SocketId, WireId};
 use crate::user::ack::AckFuture;
 use crate::user::emitter::Emitter;
+use crate::user::gone::Gone;
 use crate::user::io::{Inner, Io};
 use crate::user::message;
+use crate::user::sleep::Sleep;
 use crate::user::socket_emitter::SocketEmitter;
 use crate::web::request;
 
