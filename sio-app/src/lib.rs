@@ -57,7 +57,8 @@
 //! | info | `shutting down` | `sessions`, `connections` |
 //! | info | `ending connections that did not end by themselves` | `connections` |
 //! | debug | `connected` | `socket`, `namespace`, `generation` |
-//! | debug | `disconnected` | `socket`, `namespace`, `reason` |
+//! | debug | `disconnected`; `why` if the client has broken a rule | `socket`, `namespace`, `reason`, `why` |
+//! | debug | `a client broke a rule of its protocol`: once for each session when it ends for that (`ends`), and once before if that has cost the client nothing but the packet; `kind` is a [`BreachKind`], `why` a [`Breach`] in one line; connections without a session have no `socket`, `generation`, `transport` | `socket`, `generation`, `transport`, `kind`, `ends`, `why` |
 //! | debug | `refused` | `socket`, `namespace` |
 //! | debug | `connection refused` | `address`, `why` |
 //! | debug | `request refused` | `status` |
@@ -66,8 +67,9 @@
 //! No payload is logged, and no id of a session, because that is all it takes to speak for its
 //! client: `socket` is a place in a table. `error` is what a handler of yours says of itself.
 //! `event` and `name` are names that a handler was registered for; what a client calls otherwise is
-//! `(any)`. `namespace` is what a client asked for, if you have namespaces by pattern. What
-//! [`Io::on_error`] is told is not logged.
+//! `(any)`. `why` is made of the library's words and of numbers; of a codec of your own it is the
+//! error's text, cut to one line. `namespace` is what a client asked for, if you have namespaces by
+//! pattern. What [`Io::on_error`] is told is not logged.
 //!
 //! # Order, and who sees what
 //!
@@ -146,13 +148,14 @@ pub use options::Options;
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use sio_proto::codec;
-pub use sio_proto::http::Method;
+pub use sio_proto::http::{HeaderError, Method, ResponseHeaders};
 pub use sio_proto::server::{
-    Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer, Reason, Refused, TransportKind,
+    Breach, BreachKind, ConnectionError, Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer,
+    Reason, Refused, TransportKind,
 };
 pub use sio_proto::{
-    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06, Mount,
-    OriginPattern, OriginPatternError, Origins, Priority, SameSite, Transports,
+    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06,
+    Legacy09, Mount, OriginPattern, OriginPatternError, OriginRule, Origins, Priority, SameSite, Transports,
 };
 pub use turn::refusal::Refusal;
 pub use turn::socket_id::{SocketId, WireId};

@@ -21,6 +21,7 @@ use crate::{Ack, Config, Io, Method, Options, Peer, RawArgs, Reason, Socket};
 mod crossing;
 mod exchanges;
 mod fairness;
+mod hooks;
 mod keeping;
 mod orders;
 mod pipelining;

@@ -25,6 +25,7 @@ use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::breach::{Breach, BreachKind};
 use crate::legacy::flash_policy::{self, Sniff};
 use crate::legacy::hixie::{self, Challenge, Opening};
 use crate::legacy::legacy09::NOT_HANDSHAKEN;
@@ -356,7 +357,7 @@ impl Conn {
                 Err(error) => {
                     bytes.clear();
                     out.replies.push(refusal(error, out.date.as_ref()));
-                    return self.close(out, Cause::Failed);
+                    return self.close(out, Cause::Broken(Breach::new(BreachKind::Http, error)));
                 }
             }
         }
@@ -381,7 +382,7 @@ impl Conn {
                 Err(error) => {
                     bytes.clear();
                     out.replies.push(close_frame(Some(error.close_code())));
-                    return self.close(out, Cause::Failed);
+                    return self.close(out, Cause::Broken(Breach::new(BreachKind::WebSocket, error)));
                 }
             }
         }
@@ -418,10 +419,10 @@ impl Conn {
                     }
                     return self.close(out, Cause::Closed);
                 }
-                // There is no way to say what was wrong.
-                Err(_) => {
+                // There is no way to tell the peer what was wrong.
+                Err(error) => {
                     bytes.clear();
-                    return self.close(out, Cause::Failed);
+                    return self.close(out, Cause::Broken(Breach::new(BreachKind::WebSocket, error)));
                 }
             }
         }

@@ -18,8 +18,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use self::engine as bodies;
+use crate::breach::{Breach, BreachKind};
 use crate::engine::{self as format, EngineMessage, Revision};
-use crate::reason::Reason;
 use crate::{Config, keep, legacy, socket};
 
 pub use legacy06::Garbled;
@@ -79,16 +79,30 @@ pub enum Inbound {
     },
     /// A payload that could not be read to its end. What was read of it stands before.
     Garbled(Box<Garbled>),
-    /// Bytes that break the protocol; the session ends with this reason. Packets before it count.
-    Broken(Reason),
+    /// Bytes that break the protocol, which costs the session in generations that have no way to go
+    /// on. Packets before it count.
+    Broken(Breach),
+    /// So many packets that break the protocol and are left out, as genuine servers of that
+    /// generation leave them out; what is wrong with the first of them.
+    LeftOut(Breach, u32),
 }
 
 impl Inbound {
-    /// A packet of 0.7 to 0.9; `None` for what is none, or cannot be used
-    /// (docs/protocol/legacy-0.9.md §13).
-    pub(crate) fn legacy09(text: &ByteString) -> Option<Self> {
-        let packet = legacy::legacy09::Packet::decode(text).ok()?;
-        Some(Self::Legacy09(Box::new(packet)))
+    /// A packet of 0.7 to 0.9. What is none is left out (docs/protocol/legacy-0.9.md §13).
+    pub(crate) fn legacy09(text: &ByteString, out: &mut Vec<Self>) {
+        match legacy::legacy09::Packet::decode(text) {
+            Ok(packet) => out.push(Self::Legacy09(Box::new(packet))),
+            Err(error) => Self::leave_out(out, || Breach::new(BreachKind::SocketPacket, error)),
+        }
+    }
+
+    /// Notes that a packet is left out. Those in a row are one entry: a peer that sends nothing
+    /// else costs one text for each read.
+    pub(crate) fn leave_out(out: &mut Vec<Self>, breach: impl FnOnce() -> Breach) {
+        match out.last_mut() {
+            Some(Self::LeftOut(_, count)) => *count = count.saturating_add(1),
+            _ => out.push(Self::LeftOut(breach(), 1)),
+        }
     }
 
     /// The packet has to wait, and must not keep the buffer that it was read into.
@@ -104,7 +118,8 @@ impl Inbound {
             | Self::Digest(_)
             | Self::Goodbye
             | Self::Garbled(_)
-            | Self::Broken(_) => {}
+            | Self::Broken(_)
+            | Self::LeftOut(..) => {}
         }
         self
     }
@@ -125,7 +140,8 @@ impl Inbound {
             | Self::Digest(_)
             | Self::Goodbye
             | Self::Garbled(_)
-            | Self::Broken(_) => 0,
+            | Self::Broken(_)
+            | Self::LeftOut(..) => 0,
         }
     }
 }
@@ -166,8 +182,7 @@ impl WireDecoder {
             Wire::Engine4Raw => out.push(bodies::decode_text(&text, Revision::V4, true, config)),
             Wire::Engine3 => out.push(bodies::decode_text(&text, Revision::V3, false, config)),
             Wire::Engine3Raw => out.push(bodies::decode_text(&text, Revision::V3, true, config)),
-            // What is no packet is ignored (docs/protocol/legacy-0.9.md §13).
-            Wire::Legacy09 => out.extend(Inbound::legacy09(&text)),
+            Wire::Legacy09 => Inbound::legacy09(&text, out),
             Wire::Legacy09Unknown => {}
             Wire::Legacy06(_) => {
                 if let Some(reader) = &mut self.reader {
@@ -185,7 +200,10 @@ impl WireDecoder {
             Wire::Engine3 => out.push(bodies::decode_binary(bytes, Revision::V3, false, config)),
             Wire::Engine3Raw => out.push(bodies::decode_binary(bytes, Revision::V3, true, config)),
             // No client of that time can send one.
-            Wire::Legacy09 | Wire::Legacy09Unknown | Wire::Legacy06(_) => {}
+            Wire::Legacy09 | Wire::Legacy06(_) => Inbound::leave_out(out, || {
+                Breach::new(BreachKind::WebSocket, "binary message on a wire that has text only")
+            }),
+            Wire::Legacy09Unknown => {}
         }
     }
 }

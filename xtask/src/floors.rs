@@ -4,8 +4,8 @@
 //! A module imports from its own folder, from floors below its own, and from other modules of its
 //! own floor as long as no circle closes among them. Modules on the floor of roles must not import
 //! from each other. A new module has to get a floor here, so that somebody decides on its place. No
-//! module may take names of other crates (`Arc`, `Vec`) from the private imports of its parent. Both
-//! adapters export the same names for users.
+//! module may take names of other crates (`Arc`, `Vec`) from the private imports of its parent.
+//! Both adapters export the same names for users.
 
 mod imports;
 mod surface;
@@ -37,7 +37,9 @@ const PROTO: House = House {
     floors: &[
         Floor {
             name: "ground",
-            modules: &["time", "entropy", "id", "percent", "origins", "hosts", "keep", "reason"],
+            modules: &[
+                "time", "entropy", "id", "percent", "origins", "hosts", "keep", "reason", "breach",
+            ],
             apart: false,
         },
         Floor {

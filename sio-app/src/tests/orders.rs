@@ -1,4 +1,5 @@
-//! Orders: each kind, for one socket, for an id and for all of a target, over several shards.
+//! Orders of each kind, for one socket, for an id, and for all sockets in a target, over several
+//! shards.
 
 use std::sync::mpsc;
 use std::thread;
@@ -16,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 
 const SHARDS: usize = 4;
 
-/// A server of several shards, each of which has two clients.
+/// Makes a server with several shards. Each shard has two clients.
 fn crowd() -> (Io, Vec<Driven>, Vec<Socket>) {
     let io = server(SHARDS);
     let mut clients: Vec<_> = (0..2 * SHARDS).map(|_| Driven::connected(&io)).collect();
@@ -69,7 +70,7 @@ fn each_order_reaches_a_socket_an_id_and_all_of_a_target() {
         carry_out(Order::Disconnect { to, close: true }).unwrap();
         assert_eq!((io.sockets().len(), io.sessions()), (left, left));
     }
-    // Nobody is there any more, and only a socket of its own is told so.
+    // All sockets are gone. Only an order to one socket fails for this reason.
     assert!(found(To::Id(shards, &id)).is_empty());
     carry_out(Order::Join {
         to: To::Id(shards, &id),
@@ -120,7 +121,7 @@ fn none_joins_a_room_that_is_named_as_a_socket() {
     }
 }
 
-/// The other shards are locked meanwhile, so whoever asked one of them would wait.
+/// The other shards are locked meanwhile, so a question to one of them would wait.
 #[test]
 #[expect(
     clippy::disallowed_methods,
@@ -151,7 +152,7 @@ fn an_id_asks_its_own_shard_and_no_other() {
     }
 }
 
-/// A question that is volatile is not lost in silence: it fails.
+/// A volatile question that is not sent fails, and is not lost without an error.
 #[test]
 fn a_volatile_question_is_sent_or_fails() {
     let (_io, mut clients, sockets) = crowd();
@@ -160,7 +161,7 @@ fn a_volatile_question_is_sent_or_fails() {
         asked.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     };
     assert!(ask(&sockets[0]).is_pending());
-    // Of two in one moment the first is sent.
+    // Only the first of two questions in one moment is sent.
     let second = ask(&sockets[0]);
     assert!(
         matches!(second, Poll::Ready(Err(AckError::Emit(EmitError::Dropped)))),

@@ -1,9 +1,9 @@
-//! What sockets are asked for or told, and the one function that carries it out: over the shards
-//! that have sockets of the target, each under its own lock.
+//! Orders to sockets, and the one function that carries them out, in each shard that has sockets of
+//! the target, under the shard's own lock.
 //!
-//! Whatever goes from the user's side to sockets comes through here: messages, joins, leaves, ends
-//! and look-ups, for one socket or for all that a target means. So this is the place for whatever
-//! carries an order further, to other nodes.
+//! Everything that goes from the user's side to sockets passes through this file: messages, joins,
+//! leaves, disconnects and look-ups, for one socket or for all sockets in a target. So code that
+//! sends orders to other nodes belongs here.
 
 use bytestring::ByteString;
 use std::sync::Arc;
@@ -16,31 +16,32 @@ use crate::turn::shard::{ShardCell, State};
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
 
-/// Something for sockets.
+/// An order to sockets.
 pub(crate) enum Order<'a> {
-    /// A message for one socket, written in its form. `bytes` is about the size of the message. If
-    /// an acknowledgement is asked for, the socket has a place for the answer
-    /// ([`SocketCell::open_ack`]).
+    /// Sends a message to one socket. The message is encoded in the socket's form. `bytes` is about
+    /// the size of the message. If it asks for an acknowledgement, the socket has a place for the
+    /// answer ([`SocketCell::open_ack`]).
     Send {
         to: &'a SocketCell,
         message: &'a mut Message,
         bytes: usize,
         ack: Option<AckRequest>,
     },
-    /// A message for many. `write` is called once, under no lock, and has to write the message in
-    /// these forms: all that any shard needs. The shards share the bytes.
+    /// Sends a message to many sockets. `write` is called once, under no lock. It must encode the
+    /// message in the given forms, which are all forms that any shard needs. The shards share the
+    /// bytes.
     Broadcast {
         to: Audience<'a>,
         bytes: usize,
         write: &'a mut dyn FnMut(Forms) -> Message,
     },
-    /// They join a room.
+    /// The sockets join a room.
     Join { to: To<'a>, room: &'a str },
-    /// They leave a room.
+    /// The sockets leave a room.
     Leave { to: To<'a>, room: &'a str },
-    /// They leave their namespace; with `close`, their whole sessions end.
+    /// The sockets leave their namespace. With `close`, their whole sessions end.
     Disconnect { to: To<'a>, close: bool },
-    /// They are given to `found`, which is called under the lock of their shard.
+    /// `found` is called with each of the sockets, under the lock of the socket's shard.
     Find {
         to: To<'a>,
         found: &'a mut dyn FnMut(Arc<SocketCell>),
@@ -50,29 +51,29 @@ pub(crate) enum Order<'a> {
 /// The sockets that an order is for.
 #[derive(Clone, Copy)]
 pub(crate) enum To<'a> {
-    /// This one.
+    /// This socket.
     Socket(&'a Arc<SocketCell>),
-    /// The one with this id. Only the shard that the id names is asked.
+    /// The socket with this id. Only the shard that the id names is asked.
     Id(&'a Shards, &'a str),
-    /// All that a target means.
+    /// All sockets in a target.
     All(Audience<'a>),
 }
 
-/// All that a target means.
+/// All sockets in a target.
 #[derive(Clone, Copy)]
 pub(crate) struct Audience<'a> {
     pub(crate) shards: &'a Shards,
     pub(crate) target: &'a Target,
-    /// The socket that it comes from, which is left out.
+    /// The socket that sends the order. It is left out.
     pub(crate) sender: Option<&'a Arc<SocketCell>>,
 }
 
-/// Does what an order says.
+/// Carries out an order.
 ///
 /// # Errors
-/// What one socket cannot take. Of many, each takes what it can, and nobody is told.
-/// [`EmitError::ReservedRoom`] if the room to join is named as the id of another socket: then none
-/// joins.
+/// If one socket is meant, and it cannot do what the order says. If many sockets are meant, each
+/// does what it can, and there is no error. [`EmitError::ReservedRoom`] if the name of the room is
+/// the id of another socket; then no socket joins.
 #[inline]
 pub(crate) fn carry_out(order: Order<'_>) -> Result<(), EmitError> {
     match order {
@@ -103,12 +104,12 @@ pub(crate) fn carry_out(order: Order<'_>) -> Result<(), EmitError> {
 }
 
 impl<'a> Audience<'a> {
-    /// The shards that may have some of it.
+    /// Returns the shards that may have sockets of the audience.
     fn cells(&self) -> impl Iterator<Item = &'a Arc<ShardCell>> + Clone + use<'a> {
         self.shards.of_target(self.target)
     }
 
-    /// The target as one shard has to see it: only the sender's own knows the sender.
+    /// Returns the target for one shard. Only the sender's own shard knows the sender.
     fn target_in(&self, cell: &Arc<ShardCell>) -> Target {
         let sender = self.sender.filter(|socket| Arc::ptr_eq(&socket.cell, cell));
         Target {
@@ -117,7 +118,7 @@ impl<'a> Audience<'a> {
         }
     }
 
-    /// Gives each of its shards the same command.
+    /// Gives each of these shards the same command.
     fn command(&self, command: impl Fn(Target) -> Command) {
         turn::act(self.shards.runtime, |turn| {
             for cell in self.cells() {
@@ -128,7 +129,8 @@ impl<'a> Audience<'a> {
     }
 }
 
-/// Inside a turn the message leaves at the turn's end, else at once.
+/// Queues a message for one socket. In a turn it leaves at the end of the turn. Otherwise it leaves
+/// at once.
 #[inline]
 fn send(to: &SocketCell, message: &mut Message, bytes: usize, ack: Option<AckRequest>) -> Result<(), EmitError> {
     turn::act(to.runtime(), |turn| {
@@ -142,8 +144,8 @@ fn send(to: &SocketCell, message: &mut Message, bytes: usize, ack: Option<AckReq
 }
 
 fn broadcast(to: Audience<'_>, bytes: usize, write: &mut dyn FnMut(Forms) -> Message) {
-    // A comma ends a name where it is written, so nobody can be in such a namespace, whoever chose
-    // its name.
+    // On the wire a comma ends the name of a namespace. So no client can be in a namespace with a
+    // comma in its name.
     if to.target.namespace.contains(',') {
         return;
     }

@@ -16,7 +16,6 @@ use sio_proto::socket::Args;
 use crate::error::EmitError;
 use crate::lock::Mutex;
 use crate::runtime::Runtime;
-use crate::turn::Turn;
 use crate::turn::ack_slot::AckSlot;
 use crate::turn::application::Application;
 use crate::turn::entry::Entry;
@@ -28,6 +27,7 @@ use crate::turn::order::{Order, To, carry_out};
 use crate::turn::shard::ShardCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::table::Table;
+use crate::turn::{self, Turn};
 
 pub(crate) struct SocketCell {
     pub(crate) cell: Arc<ShardCell>,
@@ -350,8 +350,7 @@ impl SocketCell {
     /// Too much waits: the session is closed, and no more handlers are started.
     pub(crate) fn overrun(self: &Arc<Self>) {
         if self.standing.swap(OVERRUN, Ordering::Relaxed) != OVERRUN {
-            self.cell.warn_of_overflow(self.key);
-            self.disconnect(true);
+            turn::act(self.runtime(), |turn| self.cell.end_overrun(turn, self.key));
         }
     }
 

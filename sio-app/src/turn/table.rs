@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use sio_proto::server::Reason;
+use sio_proto::server::{Breach, Reason};
 use sio_proto::socket::Args;
 
 use crate::args::RawArgs;
@@ -59,7 +59,7 @@ impl Hasher for NameHasher {
 pub(crate) type EventFn = Arc<dyn Fn(Call) -> Started + Send + Sync>;
 pub(crate) type AnyFn = Arc<dyn Fn(&Arc<SocketCell>, &str, &RawArgs) + Send + Sync>;
 pub(crate) type ConnectFn = Arc<dyn Fn(Arc<SocketCell>) -> Started + Send + Sync>;
-pub(crate) type DisconnectFn = Arc<dyn Fn(Arc<SocketCell>, Reason) -> Started + Send + Sync>;
+pub(crate) type DisconnectFn = Arc<dyn Fn(Arc<SocketCell>, Ending) -> Started + Send + Sync>;
 pub(crate) type MiddlewareFn = Arc<dyn Fn(Arc<SocketCell>) -> StartedMiddleware + Send + Sync>;
 
 impl Table {
@@ -104,6 +104,14 @@ pub struct Call {
     pub(crate) args: Args,
     pub(crate) ack: Option<u64>,
     pub(crate) keeps: bool,
+}
+
+/// How a connection has ended: what disconnect handlers are told.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct Ending {
+    pub(crate) reason: Reason,
+    pub(crate) breach: Option<Breach>,
 }
 
 /// A middleware that has been started.

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytestring::ByteString;
-use sio_proto::SessionKey;
-use sio_proto::server::{AckError, EngineMessage, Reason, Stranger};
+use sio_proto::server::{AckError, Breach, ConnectionError, EngineMessage, Stranger, TransportKind};
 use sio_proto::socket::Args;
 
 use crate::args::{RawArgs, detached, detached_text, small};
@@ -20,17 +19,20 @@ use crate::guarded::{CatchUnwind, Guarded, guarded};
 use crate::turn::application::EngineNews;
 use crate::turn::entry::Entry;
 use crate::turn::mailbox::{Mail, Next, args_bytes};
+use crate::turn::raw_session::RawSession;
 use crate::turn::refusal::Refusal;
 use crate::turn::shard::{Named, ShardCell};
 use crate::turn::socket::SocketCell;
-use crate::turn::table::{Call, Started, StartedMiddleware, Table};
+use crate::turn::table::{Call, Ending, Started, StartedMiddleware, Table};
 use crate::turn::{self, Turn, new_owner};
 
 pub(crate) enum Work {
     Connect(Arc<SocketCell>),
     Mail(Arc<SocketCell>, Mail),
     Ack(Arc<SocketCell>, u64, Result<Args, AckError>),
-    Engine(Arc<ShardCell>, SessionKey, EngineNews),
+    Engine(Arc<RawSession>, EngineNews),
+    Upgraded(Arc<SocketCell>, TransportKind),
+    ConnectionError(Arc<ShardCell>, Box<ConnectionError>),
     Stranger(Arc<ShardCell>, Box<Stranger>),
     /// A CONNECT that has waited for other CONNECTs of its session.
     Decide(Arc<SocketCell>),
@@ -54,12 +56,12 @@ impl Work {
         match self {
             Self::Mail(socket, mail) => Self::Mail(socket, mail.detached()),
             Self::Ack(socket, id, Ok(args)) => Self::Ack(socket, id, Ok(detached(args))),
-            Self::Engine(cell, session, EngineNews::Message(message)) => {
+            Self::Engine(session, EngineNews::Message(message)) => {
                 let message = match message {
                     EngineMessage::Text(text) => EngineMessage::Text(detached_text(text)),
                     EngineMessage::Binary(bytes) => EngineMessage::Binary(small(bytes)),
                 };
-                Self::Engine(cell, session, EngineNews::Message(message))
+                Self::Engine(session, EngineNews::Message(message))
             }
             other => other,
         }
@@ -77,7 +79,7 @@ impl Work {
             + match self {
                 Self::Mail(_, mail) => mail.bytes().unwrap_or(0),
                 Self::Ack(_, _, Ok(args)) => args_bytes(args),
-                Self::Engine(_, _, EngineNews::Message(message)) => message.len(),
+                Self::Engine(_, EngineNews::Message(message)) => message.len(),
                 _ => 0,
             }
     }
@@ -95,7 +97,9 @@ impl Work {
                 }
             }
             Self::Ack(socket, id, result) => socket.acknowledged(id, result),
-            Self::Engine(cell, session, news) => engine(&cell, session, news),
+            Self::Engine(session, news) => engine(session, news),
+            Self::Upgraded(socket, transport) => upgraded(&socket, transport),
+            Self::ConnectionError(cell, error) => refused(&cell, &error),
             Self::Stranger(cell, stranger) => cell.warn_of_stranger(&stranger),
             Self::Decide(socket) => {
                 socket.mailbox.resume(turn.owner());
@@ -146,34 +150,36 @@ fn deliver(socket: &Arc<SocketCell>, mail: Mail) -> Then {
         Mail::Event { name, args, ack } => event(socket, table, &name, args, ack),
         Mail::Disconnect {
             reason,
+            breach,
             connected,
             rooms,
-        } => disconnected(socket, table, reason, rooms, connected),
+        } => disconnected(socket, table, &Ending { reason, breach }, rooms, connected),
     }
 }
 
 fn disconnected(
     socket: &Arc<SocketCell>,
     table: &Table,
-    reason: Reason,
+    ending: &Ending,
     rooms: Vec<ByteString>,
     connected: bool,
 ) -> Then {
     tracing::debug!(
         socket = %Named(socket.key),
         namespace = &*socket.namespace,
-        reason = reason.as_str(),
+        reason = ending.reason.as_str(),
+        why = ending.breach.as_ref().map(Breach::text),
         "disconnected"
     );
     socket.drop_acks();
     if let Some(handler) = table.disconnecting.as_ref().filter(|_| connected) {
         socket.set_last_rooms(Some(rooms));
-        let started = guarded(|| handler(Arc::clone(socket), reason));
+        let started = guarded(|| handler(Arc::clone(socket), ending.clone()));
         socket.set_last_rooms(None);
         settle(socket, "disconnecting", 0, started, false);
     }
     if let Some(handler) = table.disconnect.as_ref().filter(|_| connected) {
-        let started = guarded(|| handler(Arc::clone(socket), reason));
+        let started = guarded(|| handler(Arc::clone(socket), ending.clone()));
         return settle(socket, "disconnect", 0, started, table.one_at_a_time);
     }
     Then::Next
@@ -411,12 +417,32 @@ fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
 }
 
 /// Tells the user what has happened to a raw session. A panic in the user's code ends the session.
-fn engine(cell: &Arc<ShardCell>, session: SessionKey, news: EngineNews) {
+fn engine(session: Arc<RawSession>, news: EngineNews) {
+    let Some(application) = session.cell.application.upgrade() else {
+        return;
+    };
+    if let Err(error) = guarded(|| application.engine(Arc::clone(&session), news)) {
+        application.report(None, "engine", &error);
+        session.close();
+    }
+}
+
+/// The session of a socket has another transport. A panic of the user's ends the socket.
+fn upgraded(socket: &Arc<SocketCell>, transport: TransportKind) {
+    let Some(application) = socket.cell.application.upgrade() else {
+        return;
+    };
+    if let Err(error) = guarded(|| application.upgraded(Arc::clone(socket), transport)) {
+        fail(socket, "upgrade", &error);
+    }
+}
+
+/// A request was refused, and the application wants to know.
+fn refused(cell: &ShardCell, error: &ConnectionError) {
     let Some(application) = cell.application.upgrade() else {
         return;
     };
-    if let Err(error) = guarded(|| application.engine(Arc::clone(cell), session, news)) {
-        application.report(None, "engine", &error);
-        cell.close_engine(session);
+    if let Err(error) = guarded(|| application.refused(error)) {
+        application.report(None, "connection_error", &error);
     }
 }

@@ -54,7 +54,7 @@ use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
 use serde::de::DeserializeOwned;
-use sio_proto::server::Reason;
+use sio_proto::server::{Breach, Reason};
 
 use crate::args::{ArgsError, from_args, from_args_to_keep};
 use crate::error::HandlerError;
@@ -64,7 +64,7 @@ use crate::user::ack::Ack;
 use crate::user::socket::Socket;
 
 #[doc(hidden)]
-pub use crate::turn::table::{Call, Started, StartedMiddleware};
+pub use crate::turn::table::{Call, Ending, Started, StartedMiddleware};
 
 /// What a handler may return: nothing, or a `Result` of anything.
 #[diagnostic::on_unimplemented(
@@ -229,16 +229,21 @@ pub trait ConnectHandler<M>: Send + std::marker::Sync + 'static {
     fn call(&self, socket: Socket) -> Started;
 }
 
-/// A function that is told of the end of a connection: `|socket: Socket, reason: Reason|`,
+/// A function that is told of the end of a connection:
+/// `|socket: Socket, reason: Reason, breach: Option<Breach>|`, `|socket: Socket, reason: Reason|`,
 /// `|socket: Socket|` or `||`, `async` or not.
+///
+/// The [`Reason`] is one of nine. The [`Breach`] says what stands behind the reason if the client
+/// has broken a rule: the rule that has ended the session, or else the first rule that was broken
+/// without ending it. JavaScript has a `description` in this place.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot handle a disconnection",
     label = "not a disconnect handler",
-    note = "the shapes are `|socket: Socket, reason: Reason|`, `|socket: Socket|` and `||`, `async` or not"
+    note = "the shapes are `|socket: Socket, reason: Reason, breach: Option<Breach>|`, `|socket: Socket, reason: Reason|`, `|socket: Socket|` and `||`, `async` or not"
 )]
 pub trait DisconnectHandler<M>: Send + std::marker::Sync + 'static {
     #[doc(hidden)]
-    fn call(&self, socket: Socket, reason: Reason) -> Started;
+    fn call(&self, socket: Socket, ending: Ending) -> Started;
 }
 
 macro_rules! connect_handlers {
@@ -273,14 +278,14 @@ connect_handlers! {
 }
 
 macro_rules! disconnect_handlers {
-    ($(|$socket:ident, $reason:ident| ($($kind:ty),*) ($($value:expr),*);)*) => {$(
+    ($(|$socket:ident, $ending:ident| ($($kind:ty),*) ($($value:expr),*);)*) => {$(
         impl<F, R> DisconnectHandler<Sync<($($kind,)*)>> for F
         where
             F: Fn($($kind),*) -> R + Send + std::marker::Sync + 'static,
             R: Outcome,
         {
-            fn call(&self, $socket: Socket, $reason: Reason) -> Started {
-                let _ = (&$socket, $reason);
+            fn call(&self, $socket: Socket, $ending: Ending) -> Started {
+                let _ = (&$socket, &$ending);
                 done(self($($value),*))
             }
         }
@@ -290,8 +295,8 @@ macro_rules! disconnect_handlers {
             F: Fn($($kind),*) -> R + Send + std::marker::Sync + 'static,
             R: Future<Output: Outcome> + Send + 'static,
         {
-            fn call(&self, $socket: Socket, $reason: Reason) -> Started {
-                let _ = (&$socket, $reason);
+            fn call(&self, $socket: Socket, $ending: Ending) -> Started {
+                let _ = (&$socket, &$ending);
                 start(self($($value),*))
             }
         }
@@ -299,9 +304,10 @@ macro_rules! disconnect_handlers {
 }
 
 disconnect_handlers! {
-    |socket, reason| () ();
-    |socket, reason| (Socket) (socket);
-    |socket, reason| (Socket, Reason) (socket, reason);
+    |socket, ending| () ();
+    |socket, ending| (Socket) (socket);
+    |socket, ending| (Socket, Reason) (socket, ending.reason);
+    |socket, ending| (Socket, Reason, Option<Breach>) (socket, ending.reason, ending.breach);
 }
 
 /// A function that decides whether a socket may join: `|socket: Socket|`, `async` or not, with a

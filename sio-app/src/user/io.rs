@@ -7,8 +7,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
-use sio_proto::server::Budget;
-use sio_proto::{Config, ConfigError, SessionKey, Time};
+use sio_proto::server::{Budget, ConnectionError, TransportKind};
+use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
 use crate::error::HandlerError;
@@ -20,7 +20,7 @@ use crate::runtime::Runtime;
 use crate::turn::application::{Application, EngineNews};
 use crate::turn::later::Kept;
 use crate::turn::order::{Order, To, carry_out};
-use crate::turn::shard::ShardCell;
+use crate::turn::raw_session::RawSession;
 use crate::turn::shards::{NewShards, Shards};
 use crate::turn::socket::SocketCell;
 use crate::turn::table::Table;
@@ -295,13 +295,26 @@ impl Application for Inner {
         self.namespaces.find(&Socket(Arc::clone(socket)))
     }
 
-    fn engine(&self, cell: Arc<ShardCell>, session: SessionKey, news: EngineNews) {
+    fn engine(&self, session: Arc<RawSession>, news: EngineNews) {
         let Some(handler) = self.hooks.engine() else { return };
-        let socket = EngineSocket { cell, session };
+        let socket = EngineSocket(session);
         match news {
-            EngineNews::Opened(handshake) => handler.open(&socket, &handshake),
+            EngineNews::Opened => handler.open(&socket, socket.handshake()),
+            EngineNews::Upgraded(transport) => handler.upgrade(&socket, transport),
             EngineNews::Message(message) => handler.message(&socket, message),
-            EngineNews::Closed(reason) => handler.close(&socket, reason),
+            EngineNews::Closed(ending) => handler.close(&socket, ending.reason, ending.breach.as_ref()),
+        }
+    }
+
+    fn upgraded(&self, socket: Arc<SocketCell>, transport: TransportKind) {
+        if let Some(hook) = self.hooks.upgrade() {
+            hook(&Socket(socket), transport);
+        }
+    }
+
+    fn refused(&self, error: &ConnectionError) {
+        if let Some(hook) = self.hooks.connection_error() {
+            hook(error);
         }
     }
 

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sio_proto::server::{Budget, Counters, Reason, Refused};
+use sio_proto::server::{Breach, BreachKind, Budget, Counters, Reason, Refused};
 
 use crate::error::HandlerError;
 use crate::link::traffic::Traffic;
@@ -78,6 +78,7 @@ impl Metrics {
     /// | `sio_connections_refused_total` | `why`: `total`, `address` |
     /// | `sio_sessions`, `sio_sessions_total` | `generation`, `transport` |
     /// | `sio_sessions_closed_total` | `reason`, in the words of [`Reason`] |
+    /// | `sio_rules_broken_total` | `kind`, in the words of [`BreachKind`] |
     /// | `sio_requests_refused_total` | `why`, in the words of [`Refused`] |
     /// | `sio_packets_in_total`, `sio_packets_out_total`, `sio_bytes_in_total`, `sio_bytes_out_total` | |
     /// | `sio_queued_bytes` | |
@@ -128,6 +129,8 @@ impl Metrics {
         table("sio_sessions_total", "counter", total.collect());
         let closed = Reason::ALL.map(|reason| (format!("reason=\"{reason}\""), self.sessions.closed(reason)));
         table("sio_sessions_closed_total", "counter", closed.into());
+        let broken = BreachKind::ALL.map(|kind| (format!("kind=\"{kind}\""), self.sessions.broken(kind)));
+        table("sio_rules_broken_total", "counter", broken.into());
         let refused = Refused::ALL.map(|why| (format!("why=\"{}\"", why.as_str()), self.sessions.refused(why)));
         table("sio_requests_refused_total", "counter", refused.into());
         text
@@ -163,6 +166,9 @@ impl Io {
             });
             metrics.most_waiting_events = metrics.most_waiting_events.max(cell.most_waiting());
         }
+        for (kind, count) in BreachKind::ALL.into_iter().zip(&self.0.tally.broken) {
+            metrics.sessions.add_broken(kind, count.load(Ordering::Relaxed));
+        }
         metrics
     }
 }
@@ -173,6 +179,8 @@ pub(crate) struct Tally {
     pub(crate) traffic: Arc<Traffic>,
     errors: AtomicU64,
     panics: AtomicU64,
+    /// Rules that were broken on connections of which no shard has heard, by [`BreachKind`].
+    broken: [AtomicU64; BreachKind::ALL.len()],
 }
 
 impl Tally {
@@ -182,6 +190,11 @@ impl Tally {
             traffic: Arc::new(Traffic::new(waiting, runtime)),
             ..Self::default()
         }
+    }
+
+    /// Counts a rule that was broken on a connection of which no shard has heard.
+    pub(crate) fn broken(&self, breach: &Breach) {
+        self.broken[breach.kind() as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// A handler has failed.

@@ -141,7 +141,7 @@ impl Namespace {
     /// does not wait for it.
     pub fn on_disconnecting<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
         self.change(|table| {
-            table.disconnecting = Some(Arc::new(move |socket, reason| handler.call(Socket(socket), reason)))
+            table.disconnecting = Some(Arc::new(move |socket, ending| handler.call(Socket(socket), ending)))
         })
     }
 
@@ -149,7 +149,7 @@ impl Namespace {
     /// room and takes nothing. See [`Namespace::on_disconnecting`] for what has to know its rooms.
     pub fn on_disconnect<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
         self.change(|table| {
-            table.disconnect = Some(Arc::new(move |socket, reason| handler.call(Socket(socket), reason)))
+            table.disconnect = Some(Arc::new(move |socket, ending| handler.call(Socket(socket), ending)))
         })
     }
 

@@ -21,6 +21,17 @@ pub fn validate(text: &str, max_depth: usize) -> Result<(), JsonError> {
     scanner.finish()
 }
 
+/// At which byte [`validate`] finds what is wrong with `text`; the length of `text` if nothing is.
+/// For messages to people: the text is scanned again.
+#[must_use]
+pub fn stops_at(text: &str, max_depth: usize) -> usize {
+    let mut scanner = Scanner::new(text);
+    scanner.skip_whitespace();
+    // What is wrong is known; where the scanner stands is not.
+    let _ = scanner.skip_value(max_depth).and_then(|()| scanner.finish());
+    scanner.position()
+}
+
 /// A position in JSON text.
 ///
 /// Every step ends on an ASCII character or at the end. So any two positions at which the scanner

@@ -1,8 +1,9 @@
 //! What an operator wants to know of a shard: how many sessions there are and have been, by
 //! generation and transport, so that it shows when the last old client is gone; how sessions ended,
-//! who was refused and why, and how long queues have become.
+//! which rules clients have broken, who was refused
+//! and why, and how long queues have become.
 
-use super::{Generation, Reason, Session, TransportKind};
+use super::{BreachKind, Generation, Reason, Session, TransportKind};
 
 /// Sessions of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub struct Counters {
     counts: [[Count; TRANSPORTS.len()]; GENERATIONS.len()],
     closes: [u64; Reason::ALL.len()],
     refused: [u64; Refused::ALL.len()],
+    broken: [u64; BreachKind::ALL.len()],
     /// Packets that have come.
     pub packets_in: u64,
     /// Most packets that have waited for one session at once, of those that have left it since, or
@@ -102,6 +104,19 @@ impl Counters {
         self.refused[why as usize]
     }
 
+    /// How often clients have broken a rule of this kind, whether or not it has cost them their
+    /// session.
+    #[must_use]
+    pub const fn broken(&self, kind: BreachKind) -> u64 {
+        self.broken[kind as usize]
+    }
+
+    /// Counts rules that were broken on connections which no session has, so that the shard has not
+    /// heard of them.
+    pub const fn add_broken(&mut self, kind: BreachKind, times: u64) {
+        self.broken[kind as usize] += times;
+    }
+
     /// Adds those of another shard.
     pub fn add(&mut self, other: &Self) {
         let counts = self.counts.iter_mut().flatten().zip(other.counts.iter().flatten());
@@ -111,6 +126,7 @@ impl Counters {
         });
         let numbers = self.closes.iter_mut().zip(&other.closes);
         let numbers = numbers.chain(self.refused.iter_mut().zip(&other.refused));
+        let numbers = numbers.chain(self.broken.iter_mut().zip(&other.broken));
         numbers.for_each(|(mine, others)| *mine += others);
         self.packets_in += other.packets_in;
         self.most_queued_packets = self.most_queued_packets.max(other.most_queued_packets);
@@ -188,6 +204,7 @@ mod tests {
             counters.enter(Generation::Engine4, TransportKind::Polling);
             counters.close(Reason::PingTimeout);
             counters.refuse(Refused::Full);
+            counters.add_broken(BreachKind::Late, 2);
             counters.most_queued_packets = packets;
             counters.packets_in = 7;
             sum.add(&counters);
@@ -195,6 +212,7 @@ mod tests {
         let count = sum.get(Generation::Engine4, TransportKind::Polling);
         assert_eq!((count.current, count.total, sum.packets_in), (2, 2, 14));
         assert_eq!((sum.closed(Reason::PingTimeout), sum.refused(Refused::Full)), (2, 2));
+        assert_eq!(sum.broken(BreachKind::Late), 4);
         assert_eq!(sum.most_queued_packets, 3);
     }
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::{Auth, Form, Garbled, Generation, Handshake, Reason, Stranger, TransportKind};
+use super::{Auth, Breach, ConnectionError, Form, Garbled, Generation, Handshake, Reason, Stranger, TransportKind};
 use crate::engine::EngineMessage;
 use crate::socket::Args;
 use crate::{SessionKey, Sid, SocketKey, WireId};
@@ -68,6 +68,10 @@ pub enum Delivery {
         socket: SocketKey,
         /// Why.
         reason: Reason,
+        /// Which rule its client has broken, if it has: what ended the session, or else the first
+        /// rule that was broken without costing the session (JavaScript has a `description` in this
+        /// place).
+        breach: Option<Breach>,
         /// Whether it had been accepted; if not, the user's decision is not awaited any more.
         connected: bool,
         /// The rooms that it was in until now, the one of its own id not among them. Their other
@@ -84,6 +88,30 @@ pub enum Delivery {
     /// A request was refused for where it comes from, and has had its answer. For logs, at a
     /// limited rate: everybody can send such requests.
     Stranger(Box<Stranger>),
+    /// A request was answered with an error, and opened no session. Told only where somebody wants
+    /// to know it ([`Shard::tell_connection_errors`](super::Shard::tell_connection_errors)), and as
+    /// often as peers send such requests.
+    ConnectionError(Box<ConnectionError>),
+    /// The session of a socket has moved from polling to a websocket. Told for each of its sockets.
+    Upgraded {
+        /// Which.
+        socket: SocketKey,
+        /// How its packets travel from here on.
+        transport: TransportKind,
+    },
+    /// A client has broken a rule. For logs: told at most twice for a session, the first time that
+    /// it costs nothing, and when the session ends for it; and once for a connection without a
+    /// session. All are counted ([`Counters::broken`](super::Counters::broken)).
+    Breach {
+        /// Whose client: the first socket of the session, if it has any.
+        socket: Option<SocketKey>,
+        /// The wire that its session speaks, and how it came, if there is a session.
+        session: Option<(Generation, TransportKind)>,
+        /// Whether the session, or the connection without one, ends for it.
+        ends: bool,
+        /// The rule.
+        breach: Breach,
+    },
     /// A client of the plain-message transports sent a payload that its session's codec could not
     /// read to its end. Told once per session, the first time: most likely the client speaks
     /// another codec's wire.
@@ -102,6 +130,13 @@ pub enum Delivery {
         /// The request that opened it.
         handshake: Arc<Handshake>,
     },
+    /// A raw Engine.IO session has moved from polling to a websocket.
+    EngineUpgraded {
+        /// Which.
+        session: SessionKey,
+        /// How its messages travel from here on.
+        transport: TransportKind,
+    },
     /// A message on a raw Engine.IO session.
     EngineMessage {
         /// From which.
@@ -115,6 +150,8 @@ pub enum Delivery {
         session: SessionKey,
         /// Why.
         reason: Reason,
+        /// Which rule its client has broken, as in [`Delivery::Disconnect`].
+        breach: Option<Breach>,
     },
 }
 

@@ -42,15 +42,16 @@ use crate::detect::{EngineIo, EngineTransport, EngineVersion};
 use crate::engine::{Dialect, Packet, Revision};
 use crate::id::SessionSlot;
 use crate::server::{
-    Admitted, Alarm, Asker, Cause, Core, Delivery, Denied, Encoded, EngineMessage, Heartbeat, Message, Outputs, Reason,
-    Request, Role, Session, State, TimeoutReason, TransportKind, Upgrade, Wiring, Write, accept_websocket, preflight,
+    Admitted, Alarm, Asker, Breach, BreachKind, Cause, Core, Delivery, Denied, Encoded, EngineMessage, Heartbeat,
+    Message, Outputs, Reason, Request, Role, Session, State, TimeoutReason, TransportKind, Upgrade, Wiring, Write,
+    accept_websocket, preflight,
 };
 use crate::wire::engine::{self as bodies, PostForm};
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http, json, socket};
 
 pub(crate) use closing::farewell_answer;
-use closing::{begin_farewell, close_parked, finish_closing, wait_with_farewell};
+use closing::{begin_farewell, close_for, close_parked, fail_for, finish_closing, wait_with_farewell};
 pub(crate) use closing::{close, evict, fail, handle_closed};
 pub(crate) use handshake::handle_request;
 use handshake::{Purpose, Refusal};
@@ -232,18 +233,18 @@ fn receive(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbound, out: 
     let (revision, raw) = (engine.revision, engine.raw);
     match packet {
         Inbound::Socket(decoded) => {
-            if let Err(reason) = messages::handle_text(core, now, slot, revision, decoded, out) {
-                close(core, now, slot, reason, out);
+            if let Err(breach) = messages::handle_text(core, now, slot, revision, decoded, out) {
+                close_for(core, now, slot, breach, out);
             }
         }
         Inbound::Part(part) => {
-            if let Err(reason) = messages::handle_part(core, now, slot, revision, part, out) {
-                close(core, now, slot, reason, out);
+            if let Err(breach) = messages::handle_part(core, now, slot, revision, part, out) {
+                close_for(core, now, slot, breach, out);
             }
         }
         Inbound::Engine(Packet::Binary(bytes)) if !raw => {
-            if let Err(reason) = messages::handle_binary(core, now, slot, revision, bytes, out) {
-                close(core, now, slot, reason, out);
+            if let Err(breach) = messages::handle_binary(core, now, slot, revision, bytes, out) {
+                close_for(core, now, slot, breach, out);
             }
         }
         Inbound::Engine(Packet::Message(text)) if !raw => {
@@ -265,7 +266,10 @@ fn receive(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbound, out: 
         // Who pings (docs/protocol/engine-io.md §6): in revision 4 the server, and then this breaks
         // the protocol (§4.4).
         Inbound::Engine(Packet::Ping(_)) => match revision {
-            Revision::V4 => fail(core, slot, Reason::TransportError, out),
+            Revision::V4 => {
+                let breach = Breach::new(BreachKind::EnginePacket, "ping from a client whose server pings");
+                fail_for(core, slot, Reason::TransportError, breach, out);
+            }
             Revision::V3 => {
                 engine.silent_until = now + core.config.ping_interval + core.config.ping_timeout;
                 // One answer does for all pings that came before it was read.
@@ -305,8 +309,9 @@ fn receive(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbound, out: 
         | Inbound::Goodbye
         | Inbound::Payload { .. }
         | Inbound::Garbled(_) => {}
-        Inbound::Broken(reason @ Reason::ForcedClose) => close(core, now, slot, reason, out),
-        Inbound::Broken(reason) => fail(core, slot, reason, out),
+        Inbound::Broken(breach) if breach.kind() == BreachKind::SocketPacket => close_for(core, now, slot, breach, out),
+        Inbound::Broken(breach) => fail_for(core, slot, Reason::ParseError, breach, out),
+        Inbound::LeftOut(breach, times) => core.tolerated(slot, breach, times, out),
     }
 }
 
@@ -334,6 +339,8 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm:
             judge_silence(core, now, slot, epoch, out);
         }
         Alarm::Connect if !engine.joined && state == State::Open => {
+            let breach = Breach::new(BreachKind::Late, "no namespace was joined in time");
+            core.broke(slot, breach, out);
             close(core, now, slot, Reason::ForcedServerClose, out);
         }
         // After `5` the client has left polling behind: there is no way back, and the ping timeout
@@ -352,7 +359,8 @@ pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm:
             core.remove_session(slot, Reason::ForcedServerClose, out);
         }
         Alarm::Attachments if reassembling && attachments_due <= now => {
-            close(core, now, slot, Reason::ForcedClose, out);
+            let breach = Breach::new(BreachKind::Late, "the attachments of a packet have not come in time");
+            close_for(core, now, slot, breach, out);
         }
         Alarm::Attachments if reassembling => arm_attachments(core, slot, attachments_due),
         Alarm::Ping

@@ -193,6 +193,13 @@ impl Core {
 
     /// One of its links is gone.
     pub(super) fn link_closed(&mut self, now: Time, slot: SessionSlot, role: Role, cause: Cause, out: &mut Outputs) {
+        if let Cause::Broken(breach) = &cause {
+            let outlives = self.sessions.get(slot).is_some_and(Session::outlives_link);
+            match outlives || role == Role::Candidate {
+                true => self.tolerated(slot, breach.clone(), 1, out),
+                false => self.broke(slot, breach.clone(), out),
+            }
+        }
         match self.wiring(slot) {
             Some(Wiring::Engine(_)) => engine::handle_closed(self, slot, role, cause, out),
             Some(Wiring::Legacy09(_)) => legacy09::handle_closed(self, now, slot, cause.into(), out),

@@ -34,7 +34,8 @@ use super::old_websocket::{complete, is_opening, is_overdue};
 use crate::codec::Heartbeats;
 use crate::id::SessionSlot;
 use crate::server::{
-    Alarm, Carriage, Core, Delivery, Heartbeat, Outputs, Reason, Session, Standing, State, TimeoutReason, Write,
+    Alarm, Breach, BreachKind, Carriage, Core, Delivery, Heartbeat, Outputs, Reason, Session, Standing, State,
+    TimeoutReason, Write,
 };
 use crate::socket::Args;
 use crate::wire::Inbound;
@@ -166,18 +167,23 @@ pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: SessionSlot, packe
         }
         Inbound::Goodbye => close(core, slot, Reason::ClientNamespaceDisconnect, out),
         Inbound::Garbled(garbled) => {
-            let is_fatal = garbled.error.is_fatal();
-            report(core, slot, *garbled, out);
-            if is_fatal {
-                close(core, slot, Reason::ParseError, out);
+            let breach = Breach::new(BreachKind::Payload, &garbled.error);
+            match garbled.error.is_fatal() {
+                false => {
+                    core.tolerated(slot, breach, 1, out);
+                    report(core, slot, *garbled, out);
+                }
+                true => {
+                    core.broke(slot, breach, out);
+                    report(core, slot, *garbled, out);
+                    close(core, slot, Reason::ParseError, out);
+                }
             }
         }
-        Inbound::Engine(_)
-        | Inbound::Socket(_)
-        | Inbound::Part(_)
-        | Inbound::Legacy09(_)
-        | Inbound::Payload { .. }
-        | Inbound::Broken(_) => {}
+        Inbound::Broken(breach) => core.tolerated(slot, breach, 1, out),
+        Inbound::LeftOut(breach, times) => core.tolerated(slot, breach, times, out),
+        Inbound::Engine(_) | Inbound::Socket(_) | Inbound::Part(_) | Inbound::Legacy09(_) | Inbound::Payload { .. } => {
+        }
     }
 }
 

@@ -25,7 +25,8 @@ use core::net::IpAddr;
 use super::http_answer::Asker;
 use super::lobby::Place;
 use super::{
-    Backlog, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm, TransportKind, Wiring, Write,
+    Backlog, Breach, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm, TransportKind,
+    Wiring, Write,
 };
 use crate::id::{SessionId, SocketSlot};
 use crate::wire::Reassembly;
@@ -164,6 +165,8 @@ pub(crate) struct Session {
     pub(crate) connects: u32,
     /// The second that is counted, since the start of time.
     pub(crate) connects_in: u32,
+    /// The rule that its client has broken, if any: what ends the session, or else the first.
+    pub(crate) breach: Option<Breach>,
     pub(crate) wiring: Wiring,
 }
 
@@ -260,7 +263,8 @@ impl Session {
 
     /// What it keeps of what its client has sent, beside the handshake, in bytes.
     pub(crate) fn kept_bytes(&self) -> usize {
-        self.auth_bytes as usize + self.reassembly.pending_bytes() + self.wiring_bytes()
+        let breach = self.breach.as_ref().map_or(0, Breach::bytes);
+        self.auth_bytes as usize + self.reassembly.pending_bytes() + self.wiring_bytes() + breach
     }
 
     /// Whether a limit of the queue is reached.

@@ -13,14 +13,18 @@
 //!   handle_timeout ─┘                      └─ legacy06 ─────────────┘
 //! ```
 
+mod breaches;
 mod broadcast;
 mod crowd;
 mod drain;
 mod pipelined;
+mod refusals;
 mod sessions;
 mod sockets;
 mod timeout_reason;
 mod waiting;
+
+pub(crate) use breaches::kept_too_much;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -38,10 +42,10 @@ use super::quota::{LocalQuota, QuotaLimits};
 use super::slab::Slab;
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Admission, Alarm, Auth, Backlog, Blocked, Budget, Carriage, Cause, Command, Counters,
-    Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Message, Outputs, Part, Permit, Reason, Refused,
-    Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write, engine, generation,
-    legacy06,
+    AckError, AckRequest, Admission, Alarm, Auth, Backlog, Blocked, Breach, BreachKind, Budget, Carriage, Cause,
+    Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Message, Outputs, Part, Permit,
+    Reason, Refused, Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write, engine,
+    generation, legacy06,
 };
 use crate::config::ConfigError;
 use crate::id::SessionSlot;
@@ -72,6 +76,8 @@ pub(crate) struct Core {
     /// Sessions of each codec of plain messages.
     plain_sessions: [u32; Legacy06::MAX_CODECS],
     shutting_down: bool,
+    /// Whether somebody wants to know which requests are refused.
+    tells_errors: bool,
     /// How long a session that leaves is waited for, once the server drains.
     patience: Option<Duration>,
     /// Sessions that may have nothing under way any more.
@@ -117,6 +123,7 @@ impl Shard {
                 counters: Counters::default(),
                 plain_sessions: [0; Legacy06::MAX_CODECS],
                 shutting_down: false,
+                tells_errors: false,
                 patience: None,
                 departing: Vec::new(),
                 overfull: Vec::new(),
@@ -141,13 +148,14 @@ impl Shard {
     /// | preflight, refusal | none: it costs its answer | |
     pub fn handle_request(&mut self, now: Time, link: LinkId, mut request: Request, out: &mut Outputs) {
         out.released.extend(request.extension.clone());
-        let written = out.writes.len();
+        let (written, told) = (out.writes.len(), out.deliveries.len());
         let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
         let packets = core::mem::take(&mut request.packets);
         self.core.links.clear(link);
         self.core.counters.packets_in += packets.len() as u64;
         generation::handle_request(&mut self.core, now, link, &request, packets, out);
         self.core.count_refusals(refused, &out.writes[written..]);
+        self.core.tell_refusal(&request, link, (written, told), out);
         self.core.depart(now, out);
     }
 
@@ -191,9 +199,13 @@ impl Shard {
         self.core.depart(now, out);
     }
 
-    /// `link` is gone. Links that no session uses are ignored.
+    /// `link` is gone. Links that no session uses are ignored, but for a rule that was broken on
+    /// one of them: the shard counts it and tells it to the log.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause, out: &mut Outputs) {
         let Some((key, role)) = self.core.links.get(link) else {
+            if let Cause::Broken(breach) = cause {
+                self.core.broke_unheard(breach, out);
+            }
             return;
         };
         self.core.links.clear(link);
@@ -516,6 +528,14 @@ impl Shard {
             .into_iter()
             .map(|m| self.core.membership.key(m.socket))
             .collect()
+    }
+
+    /// How the messages of a raw Engine.IO session travel at the moment.
+    #[must_use]
+    pub fn engine_transport(&self, session: SessionKey) -> Option<TransportKind> {
+        let sessions = &self.core.sessions;
+        let live = sessions.holds(session.slot, session.generation);
+        sessions.get(session.slot).filter(|_| live).map(|s| s.transport)
     }
 
     /// How a socket's packets travel at the moment.

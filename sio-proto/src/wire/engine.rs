@@ -16,10 +16,10 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::{Inbound, PollEncoding};
+use crate::breach::{Breach, BreachKind};
 use crate::codec::{self, PacketParser, Parsed};
 use crate::detect::EngineIo;
 use crate::engine::{Dialect, EngineMessage, Packet, PayloadError, Revision, frames, jsonp, payload, payload_v3};
-use crate::reason::Reason;
 use crate::socket::text::Decoded;
 use crate::{Config, Frame, http, socket};
 
@@ -81,7 +81,10 @@ pub(crate) fn decode_post(
                 },
                 false => match ByteString::try_from(body) {
                     Ok(text) => text,
-                    Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
+                    Err(_) => {
+                        let breach = Breach::new(BreachKind::Payload, "the body is not UTF-8");
+                        return alloc::vec![Inbound::Broken(breach)];
+                    }
                 },
             };
             match revision {
@@ -109,18 +112,29 @@ fn collect(
     config: &Config,
 ) -> Vec<Inbound> {
     packets
-        .map(|packet| match packet {
+        .zip(1..)
+        .map(|(packet, place): (_, usize)| match packet {
             Ok(packet) => inbound(packet, revision, raw, config),
-            Err(_) => Inbound::Broken(Reason::ParseError),
+            Err(error) => Inbound::Broken(broken_payload(error, place)),
         })
         .collect()
+}
+
+/// What is wrong with the packet at this place of a body, counted from one.
+#[cold]
+fn broken_payload(error: PayloadError, place: usize) -> Breach {
+    let kind = match error {
+        PayloadError::Packet(_) => BreachKind::EnginePacket,
+        _ => BreachKind::Payload,
+    };
+    Breach::new(kind, format_args!("{error}, in packet {place} of a body"))
 }
 
 /// Decodes one text message of a websocket.
 pub(crate) fn decode_text(text: &ByteString, revision: Revision, raw: bool, config: &Config) -> Inbound {
     match Packet::decode_text(revision, text) {
         Ok(packet) => inbound(packet, revision, raw, config),
-        Err(_) => Inbound::Broken(Reason::ParseError),
+        Err(error) => Inbound::Broken(Breach::new(BreachKind::EnginePacket, error)),
     }
 }
 
@@ -128,7 +142,7 @@ pub(crate) fn decode_text(text: &ByteString, revision: Revision, raw: bool, conf
 pub(crate) fn decode_binary(bytes: Bytes, revision: Revision, raw: bool, config: &Config) -> Inbound {
     match Packet::decode_binary(revision, bytes) {
         Ok(packet) => inbound(packet, revision, raw, config),
-        Err(_) => Inbound::Broken(Reason::ParseError),
+        Err(error) => Inbound::Broken(Breach::new(BreachKind::EnginePacket, error)),
     }
 }
 
@@ -155,9 +169,25 @@ pub(crate) fn decode_socket(text: ByteString, revision: Revision, config: &Confi
         // Revision 3 cannot be told from it, and is read as well.
         Revision::V3 => socket::Revision::Four,
     };
-    match socket::text::decode(text, revision, socket::Role::Server, &config.packet) {
+    match socket::text::decode(&text, revision, socket::Role::Server, &config.packet) {
         Ok(decoded) => Inbound::Socket(decoded),
-        Err(_) => Inbound::Broken(Reason::ForcedClose),
+        Err(error) => Inbound::Broken(broken_packet(&text, error, config)),
+    }
+}
+
+/// What is wrong with the text of a packet, and where, if it is its JSON.
+#[cold]
+fn broken_packet(text: &str, error: socket::text::DecodeError, config: &Config) -> Breach {
+    let kind = BreachKind::SocketPacket;
+    match error {
+        socket::text::DecodeError::InvalidJson(_) => {
+            let at = socket::text::stops_at(text, &config.packet);
+            Breach::new(
+                kind,
+                format_args!("{error}, at byte {at} of a packet of {}", text.len()),
+            )
+        }
+        error => Breach::new(kind, error),
     }
 }
 
@@ -168,7 +198,7 @@ fn parse(parser: &dyn PacketParser, message: EngineMessage, revision: Revision, 
         Ok(Parsed::Packet(packet)) => Inbound::Socket(Decoded::Packet(packet)),
         Ok(Parsed::Part(part)) => Inbound::Part(part),
         Ok(Parsed::Nothing) => Inbound::Socket(Decoded::Nothing),
-        Err(_) => Inbound::Broken(Reason::ForcedClose),
+        Err(error) => Inbound::Broken(Breach::new(BreachKind::SocketPacket, error)),
     }
 }
 

@@ -17,10 +17,10 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::Inbound;
+use crate::breach::{Breach, BreachKind};
 use crate::codec::{Codec, Envelope, Framing, MessageCodec, MessageDecoder, PayloadError, Received, Streaming};
 use crate::detect::{Legacy06, Transport};
 use crate::legacy::transports::read_data_form;
-use crate::reason::Reason;
 use crate::{Config, Frame, json};
 
 /// Why a payload was not read to its end, and whose it might have been.
@@ -73,7 +73,9 @@ impl PayloadReader {
         if self.decoder.buffered_bytes() > limits.max_buffered_bytes {
             verdict = Err(PayloadError::session(OverLimit::Buffered));
         }
-        out.extend(received.into_iter().filter_map(|received| inbound(received, config)));
+        for received in received {
+            inbound(received, config, out);
+        }
         if let Err(error) = verdict {
             let own = config.legacy06.codec_at(self.codec).name();
             let looks_like = looks_like(payload, own, config);
@@ -91,19 +93,27 @@ impl fmt::Debug for PayloadReader {
     }
 }
 
-/// A text is the JSON string that says the same; what is no JSON is dropped
+/// A text is the JSON string that says the same; what is no JSON is left out
 /// (docs/protocol/legacy-0.6.md §16).
-fn inbound(received: Received, config: &Config) -> Option<Inbound> {
+fn inbound(received: Received, config: &Config, out: &mut Vec<Inbound>) {
     match received {
-        Received::Heartbeat(number) => Some(Inbound::Heartbeat(number)),
-        Received::Goodbye => Some(Inbound::Goodbye),
-        Received::Json(value) => json::validate(&value, config.packet.max_depth)
-            .is_ok()
-            .then_some(Inbound::Message(value)),
+        Received::Heartbeat(number) => out.push(Inbound::Heartbeat(number)),
+        Received::Goodbye => out.push(Inbound::Goodbye),
+        Received::Json(value) => match json::validate(&value, config.packet.max_depth) {
+            Ok(()) => out.push(Inbound::Message(value)),
+            Err(error) => Inbound::leave_out(out, || {
+                let at = json::stops_at(&value, config.packet.max_depth);
+                Breach::new(
+                    BreachKind::SocketPacket,
+                    format_args!("{error}, at byte {at} of a message"),
+                )
+            }),
+        },
         Received::Text(text) => {
             let mut literal = BytesMut::with_capacity(text.len() + 2);
             json::write_string(&mut literal, &text);
-            ByteString::try_from(literal.freeze()).ok().map(Inbound::Message)
+            // A JSON string of what is UTF-8 is UTF-8.
+            out.extend(ByteString::try_from(literal.freeze()).ok().map(Inbound::Message));
         }
     }
 }
@@ -119,7 +129,7 @@ pub(crate) fn decode_body(config: &Config, codec: u8, route: &Legacy06, body: &B
             packets.push(Inbound::Payload { payload, from_form })
         }
         Ok(payload) => PayloadReader::new(codec, config).read(&payload, from_form, config, &mut packets),
-        Err(_) => packets.push(Inbound::Broken(Reason::ParseError)),
+        Err(error) => packets.push(Inbound::Broken(Breach::new(BreachKind::Payload, error))),
     }
     packets
 }

@@ -114,7 +114,7 @@ impl Reassembly {
         if self.pending.is_some() {
             return Err(DecodeError::TextInsteadOfAttachment);
         }
-        self.handle_decoded(decode(text, revision, role, limits)?)
+        self.handle_decoded(decode(&text, revision, role, limits)?)
     }
 
     /// Takes a text message that has been decoded already, as [`handle_text`](Self::handle_text)

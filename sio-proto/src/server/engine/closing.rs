@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{
-    Alarm, Asker, CLOSE, Cause, Core, Delivery, LinkId, Outputs, Reason, Role, Session, State, Time, Write,
+    Alarm, Asker, Breach, CLOSE, Cause, Core, Delivery, LinkId, Outputs, Reason, Role, Session, State, Time, Write,
     answer_poll, drop_candidate, engine_mut, engine_of, take_parked, taken,
 };
 
@@ -58,6 +58,20 @@ pub(crate) fn fail(core: &mut Core, slot: SessionSlot, reason: Reason, out: &mut
         out.writes.push(Write::Close(link, None));
     }
     core.remove_session(slot, reason, out);
+}
+
+/// Ends the session at once, because its client has broken this rule.
+#[cold]
+pub(super) fn fail_for(core: &mut Core, slot: SessionSlot, reason: Reason, breach: Breach, out: &mut Outputs) {
+    core.broke(slot, breach, out);
+    fail(core, slot, reason, out);
+}
+
+/// Closes the session from this side, because its client has broken this rule of Socket.IO.
+#[cold]
+pub(super) fn close_for(core: &mut Core, now: Time, slot: SessionSlot, breach: Breach, out: &mut Outputs) {
+    core.broke(slot, breach, out);
+    close(core, now, slot, Reason::ForcedClose, out);
 }
 
 /// The client says goodbye on polling while no GET of it is parked. For the user that is the end of
@@ -165,8 +179,15 @@ pub(super) fn close_parked(core: &mut Core, slot: SessionSlot, out: &mut Outputs
 /// Tells the user of a raw session that it is over. Sockets are told by [`Core::end_sockets`].
 fn announce_end(core: &mut Core, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
     let session = core.key(slot);
-    let open = core.sessions.get(slot).is_some_and(|s| s.state == State::Open);
-    if open && engine_mut(core, slot).is_some_and(|e| e.raw) {
-        out.deliveries.push(Delivery::EngineClose { session, reason });
+    let Some(open) = core.sessions.get(slot).filter(|s| s.state == State::Open) else {
+        return;
+    };
+    if open.is_raw() {
+        let breach = open.breach.clone();
+        out.deliveries.push(Delivery::EngineClose {
+            session,
+            reason,
+            breach,
+        });
     }
 }

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::{
-    Arrival, Asker, Core, Frame, Inbound, LinkId, NOOP, Outputs, PostForm, Purpose, Reason, Revision, Role, Session,
-    State, Time, Write, bodies, check, close_parked, engine_of, fail, finish_closing, http, receive, switch_if_waiting,
-    wait_with_farewell,
+    Arrival, Asker, Breach, BreachKind, Core, Frame, Inbound, LinkId, NOOP, Outputs, PostForm, Purpose, Reason,
+    Revision, Role, Session, State, Time, Write, bodies, check, close_parked, engine_of, fail, fail_for,
+    finish_closing, http, receive, switch_if_waiting, wait_with_farewell,
 };
 
 pub(super) fn poll(core: &mut Core, slot: SessionSlot, asker: Asker, out: &mut Outputs) {
@@ -21,7 +21,8 @@ pub(super) fn poll(core: &mut Core, slot: SessionSlot, asker: Asker, out: &mut O
     };
     if session.parked.is_some() {
         out.writes.push(asker.answer(400, None, Bytes::new()));
-        return fail(core, slot, Reason::TransportError, out);
+        let breach = Breach::new(BreachKind::Transport, "a second GET while another is held");
+        return fail_for(core, slot, Reason::TransportError, breach, out);
     }
     if engine_of(session).is_some_and(|engine| engine.farewell.is_some()) {
         // It was under way before the client has heard that its goodbye was taken.
@@ -138,7 +139,16 @@ pub(crate) fn handle_body_started(core: &mut Core, link: LinkId, arrival: &Arriv
             .answer(400, None, Bytes::new()),
     );
     out.writes.push(Write::Abort(other));
-    fail(core, slot, Reason::TransportError, out);
+    fail_for(core, slot, Reason::TransportError, two_posts(), out);
+}
+
+/// What is wrong with a client that sends two POSTs at once.
+#[cold]
+fn two_posts() -> Breach {
+    Breach::new(
+        BreachKind::Transport,
+        "a second POST while the body of another is coming",
+    )
 }
 
 pub(super) fn post(
@@ -160,19 +170,24 @@ pub(super) fn post(
             core.links.clear(link);
             out.writes.push(asker.answer(400, None, Bytes::new()));
             out.writes.push(Write::Abort(link));
-            return fail(core, slot, Reason::TransportError, out);
+            return fail_for(core, slot, Reason::TransportError, two_posts(), out);
         }
         _ => {}
     }
-    let Ok(body) = &request.http.body else {
-        // What was in it is lost, so the session is over (docs/protocol/engine-io.md §4.4).
-        out.writes.push(asker.closing().answer(413, None, Bytes::new()));
-        return fail(core, slot, Reason::TransportError, out);
+    let body = match &request.http.body {
+        Ok(body) => body,
+        Err(error) => {
+            // What was in it is lost, so the session is over (docs/protocol/engine-io.md §4.4).
+            out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+            let breach = Breach::new(BreachKind::Http, error);
+            return fail_for(core, slot, Reason::TransportError, breach, out);
+        }
     };
     let Some(engine) = engine_of(session) else { return };
     if engine.revision == Revision::V4 && request.http.is_content_type("application/octet-stream") {
         out.writes.push(asker.answer(400, None, Bytes::new()));
-        return fail(core, slot, Reason::TransportError, out);
+        let breach = Breach::new(BreachKind::Payload, "binary body, of which Engine.IO 4 has none");
+        return fail_for(core, slot, Reason::TransportError, breach, out);
     }
     // What the handshake said counts; a request that says something else has been decoded for
     // nothing.

@@ -20,8 +20,9 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
+use super::messages::{misplaced, too_many_connects};
 use crate::id::SessionSlot;
-use crate::server::{Auth, Core, Message, NoEntry, Outputs, Reason, Standing};
+use crate::server::{Auth, Breach, Core, Message, NoEntry, Outputs, Reason, Standing};
 use crate::socket::text::Encoder;
 use crate::socket::{Packet, Revision};
 use crate::{Time, json};
@@ -57,13 +58,13 @@ pub(super) fn handle_packet(
     slot: SessionSlot,
     packet: Packet,
     out: &mut Outputs,
-) -> Result<(), Reason> {
+) -> Result<(), Breach> {
     let found = core.socket_in(slot, packet.namespace());
     match (packet, found) {
         // Each has an answer, which goes into the queue whether there is room or not. Who does not
         // fetch them may not ask.
         (Packet::Connect { .. }, _) if core.is_full(slot) || !core.may_connect(now, slot) => {
-            return Err(Reason::ForcedClose);
+            return Err(too_many_connects());
         }
         (Packet::Connect { namespace, .. }, Some((_, Standing::Connected))) => {
             super::confirm(core, slot, &namespace);
@@ -77,10 +78,13 @@ pub(super) fn handle_packet(
         }
         (Packet::Ack { id, args, .. }, Some((socket, Standing::Connected))) => core.acknowledged(socket, id, args, out),
         // The decoder lets no client say it.
-        (Packet::ConnectError { .. }, _) => return Err(Reason::ForcedClose),
+        (packet @ Packet::ConnectError { .. }, _) => return Err(misplaced(&packet, "which only servers say")),
         (Packet::Connect { .. }, Some((_, Standing::Asked)))
-        | (Packet::Event { .. } | Packet::Ack { .. }, Some((_, Standing::Asked)))
-        | (Packet::Disconnect { .. } | Packet::Event { .. } | Packet::Ack { .. }, None) => {}
+        // The client has left, or been made to leave, while these were under way.
+        | (Packet::Disconnect { .. } | Packet::Ack { .. }, _) => {}
+        (packet @ Packet::Event { .. }, _) => {
+            core.tolerated(slot, misplaced(&packet, "in which the client is not"), 1, out);
+        }
     }
     Ok(())
 }

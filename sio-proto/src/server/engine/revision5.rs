@@ -8,13 +8,17 @@
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
+use super::messages::{misplaced, too_many_connects};
 use crate::id::SessionSlot;
-use crate::server::{Auth, Core, Message, Outputs, Reason, Standing};
+use crate::server::{Auth, Breach, Core, Message, Outputs, Reason, Standing};
 use crate::socket::text::Encoder;
 use crate::socket::{Packet, Revision};
 use crate::{Sid, Time, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Five);
+/// What is wrong with a packet in words.
+const IN: &str = "in which the client is already";
+const OUT: &str = "in which the client is not";
 
 pub(super) fn handle_packet(
     core: &mut Core,
@@ -22,12 +26,12 @@ pub(super) fn handle_packet(
     slot: SessionSlot,
     packet: Packet,
     out: &mut Outputs,
-) -> Result<(), Reason> {
+) -> Result<(), Breach> {
     let found = core.socket_in(slot, packet.namespace());
     match (packet, found) {
         // Each CONNECT has an answer, which goes into the queue whether there is room or not. Who
         // does not fetch them may not ask.
-        (Packet::Connect { .. }, _) if core.is_full(slot) || !core.may_connect(now, slot) => Err(Reason::ForcedClose),
+        (Packet::Connect { .. }, _) if core.is_full(slot) || !core.may_connect(now, slot) => Err(too_many_connects()),
         (Packet::Connect { namespace, payload, .. }, None) => {
             let auth = payload.map_or(Auth::None, Auth::Payload);
             if let Err(why) = core.ask(slot, &namespace, auth, out) {
@@ -37,7 +41,7 @@ pub(super) fn handle_packet(
         }
         // The first one is still with the user, who will answer it.
         (Packet::Connect { .. }, Some((_, Standing::Asked))) => Ok(()),
-        (Packet::Connect { .. }, Some((_, Standing::Connected))) => Err(Reason::ForcedClose),
+        (packet @ Packet::Connect { .. }, Some((_, Standing::Connected))) => Err(misplaced(&packet, IN)),
         (Packet::Disconnect { .. }, Some((socket, _))) => {
             core.left(slot, socket, Reason::ClientNamespaceDisconnect, out);
             Ok(())
@@ -50,9 +54,12 @@ pub(super) fn handle_packet(
             core.acknowledged(socket, id, args, out);
             Ok(())
         }
-        (Packet::ConnectError { .. }, _) => Err(Reason::ForcedClose),
+        // The decoder lets no client say it.
+        (packet @ Packet::ConnectError { .. }, _) => Err(misplaced(&packet, "which only servers say")),
         (packet, None) if super::left_lately(core, now, slot, packet.namespace()) => Ok(()),
-        (Packet::Disconnect { .. } | Packet::Event { .. } | Packet::Ack { .. }, _) => Err(Reason::ForcedClose),
+        (packet @ (Packet::Disconnect { .. } | Packet::Event { .. } | Packet::Ack { .. }), _) => {
+            Err(misplaced(&packet, OUT))
+        }
     }
 }
 

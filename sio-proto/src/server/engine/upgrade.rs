@@ -5,12 +5,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{
-    Alarm, Arrival, Asker, CLOSE, Candidate, Core, EngineTransport, Frame, Inbound, LinkId, NOOP_INTERVAL, Outputs,
-    PROBE_ANSWER, Packet, Reason, Refusal, Role, Session, State, Time, TransportKind, Upgrade, Write, accept_websocket,
-    answer_parked_with, engine_mut, engine_of, fail, finish_closing, receive, revision_of, take_parked, wire,
+    Alarm, Arrival, Asker, Breach, BreachKind, CLOSE, Candidate, Core, EngineTransport, Frame, Inbound, LinkId,
+    NOOP_INTERVAL, Outputs, PROBE_ANSWER, Packet, Reason, Refusal, Role, Session, State, Time, TransportKind, Upgrade,
+    Write, accept_websocket, answer_parked_with, engine_mut, engine_of, fail_for, finish_closing, receive, revision_of,
+    take_parked, wire,
 };
 use crate::engine::frames;
 use crate::id::SessionSlot;
+use crate::server::shard::kept_too_much;
 
 pub(super) fn attach_candidate(
     core: &mut Core,
@@ -71,12 +73,16 @@ pub(super) fn handle_candidate(
         packet if candidate.switching => {
             let bytes = candidate.held_bytes + packet.bytes();
             if candidate.held.len() >= max_packets || bytes > max_bytes {
-                return fail(core, slot, Reason::TransportError, out);
+                let breach = Breach::new(
+                    BreachKind::Limit,
+                    "too much during an upgrade, before the POST has ended",
+                );
+                return fail_for(core, slot, Reason::TransportError, breach, out);
             }
             candidate.held_bytes = bytes;
             candidate.held.push(packet.kept());
             if !core.weigh(slot) {
-                fail(core, slot, Reason::TransportError, out);
+                fail_for(core, slot, Reason::TransportError, kept_too_much(), out);
             }
         }
         Inbound::Engine(Packet::Ping(data)) if data == "probe" => {
@@ -93,7 +99,14 @@ pub(super) fn handle_candidate(
             }
         }
         // Anything else ends the candidate, and what it said is lost; the session goes on.
-        _ => drop_candidate(core, slot, out),
+        packet => {
+            let breach = match packet {
+                Inbound::Broken(breach) | Inbound::LeftOut(breach, _) => breach,
+                _ => Breach::new(BreachKind::Transport, "a packet out of place during an upgrade"),
+            };
+            core.tolerated(slot, breach, 1, out);
+            drop_candidate(core, slot, out);
+        }
     }
 }
 
@@ -123,6 +136,7 @@ pub(super) fn switch_if_waiting(core: &mut Core, now: Time, slot: SessionSlot, o
         return finish_closing(core, slot, out);
     }
     core.mark_ready(slot);
+    core.tell_upgraded(slot, out);
     // The packets that were held are no longer kept.
     let _ = core.weigh(slot);
     for packet in candidate.held {

@@ -19,9 +19,10 @@ use crate::id::SessionSlot;
 use crate::legacy::transports::JSONP_CONTENT_TYPE;
 use crate::request::origin;
 use crate::server::old_websocket::{Agreed, agree, take_up};
+use crate::server::shard::kept_too_much;
 use crate::server::{
-    Admitted, Asker, Auth, Carriage, Core, Delivery, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role,
-    StreamEncoding, StreamForm, Wiring,
+    Admitted, Asker, Auth, Breach, BreachKind, Carriage, Core, Delivery, Denied, Outputs, Peer, PollEncoding, Reason,
+    Request, Role, StreamEncoding, StreamForm, Wiring,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, Time, http};
@@ -100,10 +101,13 @@ pub(crate) fn handle_request(
         (Exchange::Upgrade(_), Some(Some(slot))) => upgrade(core, now, slot, asker, &arrival, out),
         (Exchange::Poll, Some(Some(slot))) => poll(core, now, slot, asker, script, out),
         (Exchange::Stream, Some(Some(slot))) => stream(core, now, slot, asker, &arrival, out),
-        (Exchange::Send, Some(Some(_))) if request.http.body.is_err() => {
-            out.writes.push(asker.closing().answer(413, None, Bytes::new()));
-        }
-        (Exchange::Send, Some(Some(slot))) => post(core, now, slot, asker, packets, out),
+        (Exchange::Send, Some(Some(slot))) => match &request.http.body {
+            Ok(_) => post(core, now, slot, asker, packets, out),
+            Err(error) => {
+                out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+                core.tolerated(slot, Breach::new(BreachKind::Http, error), 1, out);
+            }
+        },
     }
 }
 
@@ -354,6 +358,7 @@ fn post(core: &mut Core, now: Time, slot: SessionSlot, asker: Asker, mut packets
         read_piece(core, slot, &payload, from_form, &mut packets);
         if !core.weigh(slot) {
             out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+            core.broke(slot, kept_too_much(), out);
             return close(core, slot, Reason::ForcedClose, out);
         }
     }

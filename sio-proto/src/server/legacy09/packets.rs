@@ -24,7 +24,9 @@ use super::{
 use crate::id::{SessionSlot, SocketSlot};
 use crate::legacy::legacy09::{Body, Id, Packet};
 use crate::server::old_websocket::complete;
-use crate::server::{Auth, Core, Outputs, Reason, Standing, State};
+use crate::server::shard::kept_too_much;
+use crate::server::{Auth, Breach, BreachKind, Core, Outputs, Reason, Standing, State};
+use crate::socket::text::DecodeError;
 use crate::socket::{Args, is_reserved_event};
 use crate::wire::Inbound;
 use crate::{Config, Frame, Time, json};
@@ -38,6 +40,8 @@ pub(crate) fn handle(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbo
             }
             return;
         }
+        Inbound::Broken(breach) => return core.tolerated(slot, breach, 1, out),
+        Inbound::LeftOut(breach, times) => return core.tolerated(slot, breach, times, out),
         _ => return,
     };
     let handshaken = is_handshaken(core, slot);
@@ -58,10 +62,15 @@ pub(crate) fn handle(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbo
         acknowledge_receipt(core, slot, &packet.endpoint, id);
     }
     let Some(namespace) = namespace_of(&packet) else {
-        return;
+        let breach = Breach::new(BreachKind::Namespace, "an endpoint that names no namespace");
+        return core.tolerated(slot, breach, 1, out);
     };
     match &packet.body {
-        Body::Connect(_) if !core.may_connect(now, slot) => close(core, now, slot, Reason::ForcedClose, out),
+        Body::Connect(_) if !core.may_connect(now, slot) => {
+            let breach = Breach::new(BreachKind::Limit, "more CONNECTs than a second has room for");
+            core.broke(slot, breach, out);
+            close(core, now, slot, Reason::ForcedClose, out);
+        }
         Body::Connect(query) => connect(core, slot, &packet, namespace, query, out),
         Body::Disconnect if &*namespace == "/" => {
             close(core, now, slot, Reason::ClientNamespaceDisconnect, out);
@@ -78,19 +87,28 @@ pub(crate) fn handle(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbo
             }
         }
         Body::Message(_) | Body::Json(_) | Body::Event { .. } => match core.socket_in(slot, &namespace) {
-            Some((socket, Standing::Connected)) => deliver(core, socket, &packet, out),
+            Some((socket, Standing::Connected)) => {
+                if let Err(breach) = deliver(core, socket, &packet, out) {
+                    core.tolerated(slot, breach, 1, out);
+                }
+            }
             Some((_, Standing::Asked)) | None => {
-                hold(core, slot, &packet);
+                if let Err(breach) = hold(core, slot, &packet) {
+                    core.tolerated(slot, breach, 1, out);
+                }
                 if !core.weigh(slot) {
+                    core.broke(slot, kept_too_much(), out);
                     close(core, now, slot, Reason::ForcedClose, out);
                 }
             }
         },
         Body::Ack { id, args } => {
-            if let (Some((socket, Standing::Connected)), Ok(id)) = (core.socket_in(slot, &namespace), id.parse())
-                && let Some(args) = arguments(args.as_ref(), &core.config)
-            {
-                core.acknowledged(socket, id, args, out);
+            // An id that is no number is none of ours, and not owed.
+            if let (Some((socket, Standing::Connected)), Ok(id)) = (core.socket_in(slot, &namespace), id.parse()) {
+                match arguments(args.as_ref(), &core.config) {
+                    Ok(args) => core.acknowledged(socket, id, args, out),
+                    Err(breach) => core.tolerated(slot, breach, 1, out),
+                }
             }
         }
         Body::Error { .. } | Body::Noop => {}
@@ -213,7 +231,7 @@ pub(crate) fn readdress(legacy09: &Legacy09, frame: &Frame) -> Frame {
 }
 
 /// A message or an event for the user.
-fn deliver(core: &Core, socket: SocketSlot, packet: &Packet, out: &mut Outputs) {
+fn deliver(core: &Core, socket: SocketSlot, packet: &Packet, out: &mut Outputs) -> Result<(), Breach> {
     // An id that is no number of ours can be acknowledged on receipt, but not later.
     let by_application = packet.id.as_ref().filter(|id| id.by_application);
     let ack = by_application.and_then(|id| id.digits.parse().ok());
@@ -225,42 +243,57 @@ fn deliver(core: &Core, socket: SocketSlot, packet: &Packet, out: &mut Outputs) 
             let literal = ByteString::try_from(literal.freeze()).unwrap_or_default();
             core.event(socket, message, Args::from(literal), ack, out);
         }
-        Body::Json(value) if json::validate(value, core.config.packet.max_depth).is_ok() => {
+        Body::Json(value) => {
+            json::validate(value, core.config.packet.max_depth).map_err(broken_packet)?;
             core.event(socket, message, Args::from(value.clone()), ack, out);
         }
-        Body::Event { name, args } if !is_reserved_event(name) => {
-            if name.len() <= core.config.packet.max_event_name_bytes
-                && let Some(args) = arguments(Some(args), &core.config)
-            {
-                core.event(socket, name.clone(), args, ack, out);
-            }
+        Body::Event { name, .. } if is_reserved_event(name) => return Err(broken_packet(DecodeError::ReservedEvent)),
+        Body::Event { name, .. } if name.len() > core.config.packet.max_event_name_bytes => {
+            return Err(broken_packet(DecodeError::EventNameTooLong));
         }
-        _ => {}
+        Body::Event { name, args } => {
+            let args = arguments(Some(args), &core.config)?;
+            core.event(socket, name.clone(), args, ack, out);
+        }
+        Body::Disconnect | Body::Connect(_) | Body::Heartbeat | Body::Ack { .. } | Body::Error { .. } | Body::Noop => {}
     }
+    Ok(())
+}
+
+/// What is wrong with a packet that has been taken apart.
+#[cold]
+fn broken_packet(error: impl Into<DecodeError>) -> Breach {
+    Breach::new(BreachKind::SocketPacket, error.into())
 }
 
 /// The elements of an array as arguments, if it is not nested too deep.
-fn arguments(array: Option<&ByteString>, config: &Config) -> Option<Args> {
+fn arguments(array: Option<&ByteString>, config: &Config) -> Result<Args, Breach> {
     let Some(array) = array else {
-        return Some(Args::default());
+        return Ok(Args::default());
     };
-    let scanned = json::scan_array(array.trim_start(), config.packet.max_depth).ok()?;
-    Some(Args::from(array.slice_ref(scanned.elements)))
+    let scanned = json::scan_array(array.trim_start(), config.packet.max_depth).map_err(broken_packet)?;
+    Ok(Args::from(array.slice_ref(scanned.elements)))
 }
 
 /// Keeps a packet for a namespace that may yet be joined.
-fn hold(core: &mut Core, slot: SessionSlot, packet: &Packet) {
+fn hold(core: &mut Core, slot: SessionSlot, packet: &Packet) -> Result<(), Breach> {
     let (max_packets, max_bytes) = (core.config.legacy09.max_unjoined_packets, core.config.max_payload);
     let Some(legacy09) = legacy09_mut(core, slot) else {
-        return;
+        return Ok(());
     };
     let rare = legacy09.rare.get_or_insert_default();
     let mut text = BytesMut::new();
     packet.encode(&mut text);
-    if rare.held.len() < max_packets && rare.held_bytes + text.len() <= max_bytes {
-        rare.held_bytes += text.len();
-        rare.held.extend(ByteString::try_from(text.freeze()).ok());
+    if rare.held.len() >= max_packets || rare.held_bytes + text.len() > max_bytes {
+        return Err(Breach::new(
+            BreachKind::Limit,
+            "too much for namespaces that have not been joined",
+        ));
     }
+    rare.held_bytes += text.len();
+    // It was encoded as text.
+    rare.held.extend(ByteString::try_from(text.freeze()).ok());
+    Ok(())
 }
 
 /// Delivers what was kept for a namespace that has been joined.
@@ -269,12 +302,15 @@ pub(super) fn release(core: &mut Core, slot: SessionSlot, namespace: &str, socke
         return;
     };
     for text in core::mem::take(&mut rare.held) {
+        // What was encoded from a packet is one.
         let Ok(packet) = Packet::decode(&text) else { continue };
         if namespace_of(&packet).is_some_and(|of| *of == *namespace) {
             if let Some(rare) = legacy09_mut(core, slot).and_then(|legacy09| legacy09.rare.as_mut()) {
                 rare.held_bytes -= text.len();
             }
-            deliver(core, socket, &packet, out);
+            if let Err(breach) = deliver(core, socket, &packet, out) {
+                core.tolerated(slot, breach, 1, out);
+            }
         } else if let Some(rare) = legacy09_mut(core, slot).and_then(|legacy09| legacy09.rare.as_mut()) {
             rare.held.push(text);
         }

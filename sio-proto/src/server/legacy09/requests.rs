@@ -22,8 +22,8 @@ use crate::legacy::transports::{Family, JSONP_CONTENT_TYPE, write_jsonp as write
 use crate::request::origin;
 use crate::server::old_websocket::{Agreed, agree, take_up};
 use crate::server::{
-    Asker, Auth, Carriage, Core, Delivery, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session,
-    State, StreamEncoding, StreamForm, TransportKind, Wiring, Write, asked_headers,
+    Asker, Auth, Breach, BreachKind, Carriage, Core, Delivery, Denied, Outputs, Part, Peer, PollEncoding, Reason,
+    Request, Role, Session, State, StreamEncoding, StreamForm, TransportKind, Wiring, Write, asked_headers,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http};
@@ -106,10 +106,15 @@ pub(crate) fn handle_request(
                 Exchange::Upgrade(_) if offered => upgrade(core, now, slot, asker, request, transport, out),
                 Exchange::Poll if offered => poll(core, now, slot, asker, transport, script, out),
                 Exchange::Stream if offered => stream(core, now, slot, asker, request, out),
-                Exchange::Send if offered && request.http.body.is_err() => {
-                    out.writes.push(asker.closing().answer(413, None, Bytes::new()));
-                }
-                Exchange::Send if offered => post(core, now, slot, asker, packets, out),
+                Exchange::Send if offered => match &request.http.body {
+                    Ok(_) => post(core, now, slot, asker, packets, out),
+                    Err(error) => {
+                        out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+                        if let Some(slot) = slot {
+                            core.tolerated(slot, Breach::new(BreachKind::Http, error), 1, out);
+                        }
+                    }
+                },
                 Exchange::BadMethod => out.writes.push(asker.answer(405, None, Bytes::new())),
                 Exchange::Upgrade(_)
                 | Exchange::Poll
@@ -472,8 +477,12 @@ pub(crate) fn end_poll(core: &mut Core, now: Time, slot: SessionSlot, out: &mut 
 }
 
 fn post(core: &mut Core, now: Time, slot: Option<SessionSlot>, asker: Asker, packets: Vec<Inbound>, out: &mut Outputs) {
-    if matches!(packets.first(), Some(Inbound::Broken(_))) {
-        return out.writes.push(asker.answer(400, None, Bytes::new()));
+    if let Some(Inbound::Broken(breach)) = packets.first() {
+        out.writes.push(asker.answer(400, None, Bytes::new()));
+        if let Some(slot) = slot {
+            core.tolerated(slot, breach.clone(), 1, out);
+        }
+        return;
     }
     // Whatever becomes of the packets. A client whose session is gone learns it from its next poll
     // (docs/protocol/legacy-0.9.md §6).

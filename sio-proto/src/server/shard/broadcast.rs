@@ -6,7 +6,10 @@ use alloc::vec::Vec;
 
 use bytes::BytesMut;
 
-use super::{Backlog, Config, Core, Member, Message, Outputs, Reason, SendError, Session, Slab, State, Target, Time};
+use super::{
+    Backlog, Breach, BreachKind, Config, Core, Member, Message, Outputs, Reason, SendError, Session, Slab, State,
+    Target, Time,
+};
 
 /// Targets and broadcast.
 impl Core {
@@ -52,6 +55,11 @@ impl Core {
             if let Some(session) = self.sessions.get(slot) {
                 self.counters.note_queue(session);
             }
+            let breach = Breach::new(
+                BreachKind::Limit,
+                "the client does not take what is sent, and its queue is full",
+            );
+            self.broke(slot, breach, out);
             // Nobody is told more over a link that takes nothing, and what it holds would stay in
             // memory.
             if self.sessions.get(slot).is_some_and(|s| s.blocked.is_blocked()) {

@@ -195,10 +195,13 @@ impl Core {
                 result: Err(AckError::Disconnected),
             });
         }
+        let session = self.sessions.get(socket.session);
+        let breach = session.and_then(|session| session.breach.clone());
         let rooms = self.membership.rooms_of(slot);
         out.deliveries.push(Delivery::Disconnect {
             socket: key,
             reason,
+            breach,
             connected,
             rooms,
         });

@@ -6,7 +6,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{
-    Alarm, Blocked, Budget, Cause, Core, LinkId, Outputs, Reason, Role, SessionKey, Shard, Time, Write, engine,
+    Alarm, Blocked, Breach, BreachKind, Budget, Cause, Core, LinkId, Outputs, Reason, Role, SessionKey, Shard, Time,
+    Write, engine,
 };
 #[cfg(doc)]
 use crate::Config;
@@ -104,6 +105,11 @@ impl Core {
             self.abort_link(key.slot, out);
             return self.link_closed(now, key.slot, Role::Stream, Cause::Failed, out);
         }
+        let breach = Breach::new(
+            BreachKind::Late,
+            "nothing that was written to the client was taken in time",
+        );
+        self.broke(key.slot, breach, out);
         self.cut_session(key.slot, Reason::PingTimeout, out);
     }
 
@@ -137,6 +143,8 @@ impl Core {
     pub(super) fn relieve(&mut self, out: &mut Outputs) {
         while let Some(slot) = self.overfull.pop() {
             if self.sessions.get(slot).is_some_and(|s| s.is_overfull(&self.config)) {
+                let breach = Breach::new(BreachKind::Limit, "the client causes answers and does not fetch them");
+                self.broke(slot, breach, out);
                 self.cut_session(slot, Reason::ForcedServerClose, out);
             }
         }
@@ -158,6 +166,11 @@ impl Core {
             if let Some(session) = self.sessions.get(slot) {
                 self.counters.note_queue(session);
             }
+            let breach = Breach::new(
+                BreachKind::Limit,
+                "too much waits for all clients together, and most of it for this one",
+            );
+            self.broke(slot, breach, out);
             self.cut_session(slot, Reason::ForcedServerClose, out);
         }
     }
