@@ -156,9 +156,9 @@ impl Request {
 pub enum Cause {
     /// The peer closed the link regularly: with a Close frame, or with the end of the stream.
     Closed,
-    /// The link failed: an I/O error, or the caller has given it up.
+    /// The link failed: an I/O error, or the caller has given up the link.
     Failed,
-    /// The peer has broken a rule of HTTP or of WebSockets, after which nothing more can be read.
+    /// The peer has broken a rule of HTTP or of WebSockets, so nothing more can be read.
     Broken(Breach),
 }
 
