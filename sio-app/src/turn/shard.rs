@@ -83,7 +83,7 @@ impl fmt::Display for Named {
     }
 }
 
-/// The breach of a client for whose handlers too much waits.
+/// Returns the breach of a client for which too many events wait.
 fn too_many_events() -> Breach {
     Breach::new(BreachKind::Limit, "too many events wait for a handler")
 }

@@ -1,4 +1,4 @@
-//! What users hold: handles, and the handlers they register.
+//! The API of users: handles, and the handlers that users register.
 
 pub(crate) mod ack;
 pub(crate) mod data;
