@@ -21,15 +21,15 @@ use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::trim::trim;
 use crate::turn::application::{Application, EngineNews};
+use crate::turn::call::Ending;
 use crate::turn::links::Links;
 use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
 use crate::turn::note::Note;
 use crate::turn::raw_session::RawSession;
-use crate::turn::sleep::Sleeps;
+use crate::turn::sleeps::Sleeps;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
-use crate::turn::table::Ending;
 use crate::turn::work::Work;
 use crate::turn::{self, Turn, Unwritten};
 
@@ -83,7 +83,7 @@ impl fmt::Display for Named {
     }
 }
 
-/// The breach of a client for whose handlers too much waits.
+/// Returns the breach of a client for which too many events wait.
 fn too_many_events() -> Breach {
     Breach::new(BreachKind::Limit, "too many events wait for a handler")
 }
@@ -505,6 +505,7 @@ impl ShardCell {
             let (sockets, raw) = (std::mem::take(&mut state.sockets), std::mem::take(&mut state.raw));
             (sockets, raw, state.sleeps.end())
         };
+        sockets.iter().flatten().for_each(|socket| socket.drop_own());
         drop((sockets, raw));
         sleepers.into_iter().for_each(Waker::wake);
     }
