@@ -409,9 +409,10 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
 fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
     tracing::debug!(socket = %Named(socket.key), namespace = &*socket.namespace, "refused");
     socket.turn_away();
-    socket.cell.input(turn, |state, _, out| {
+    socket.cell.input(turn, |state, now, out| {
         state.forget(socket.key);
-        state.shard.refuse(socket.key, refusal.message(), refusal.data(), out);
+        let (message, data) = (refusal.message(), refusal.data());
+        state.shard.refuse(now, socket.key, message, data, out);
     });
     Then::Next
 }
