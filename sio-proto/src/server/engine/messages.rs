@@ -1,5 +1,5 @@
-//! What a session does with messages of Socket.IO, whatever the revision: attachments find their
-//! packet, and the packet the rules of its revision ([`revision4`], [`revision5`]).
+//! Messages of Socket.IO in a session, for all revisions: attachments are joined to their packet,
+//! and the packet is handled by the rules of its revision ([`revision4`], [`revision5`]).
 
 use bytes::{Bytes, BytesMut};
 

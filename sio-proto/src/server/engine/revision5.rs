@@ -1,9 +1,9 @@
-//! What a server does with packets of Socket.IO 3 and 4 (protocol revision 5;
+//! The server's rules for packets of Socket.IO 3 and 4 (protocol revision 5;
 //! docs/protocol/socket-io.md §3.1, §5, §9).
 //!
-//! A namespace is entered by CONNECT and nothing else; whatever breaks the order ends the
-//! connection. Packets for a namespace that the server has just made the client leave are late, not
-//! wrong, and are dropped.
+//! A client enters a namespace only by CONNECT. A packet that breaks the order ends the connection.
+//! Packets for a namespace that the server has just made the client leave are late, not wrong, and
+//! are dropped.
 
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
@@ -35,7 +35,7 @@ impl At<'_> {
                 }
                 Ok(())
             }
-            // The first one is still with the user, who will answer it.
+            // The user is still deciding about the first CONNECT.
             (Packet::Connect { .. }, Some((_, Standing::Asked))) => Ok(()),
             (packet @ Packet::Connect { .. }, Some((_, Standing::Connected))) => Err(misplaced(&packet, IN)),
             (Packet::Disconnect { .. }, Some((socket, _))) => {
@@ -60,12 +60,12 @@ impl At<'_> {
     }
 }
 
-/// Writes the CONNECT that says: you are in.
+/// Writes the CONNECT that tells the client that it is in the namespace.
 pub(crate) fn write_connected(out: &mut BytesMut, namespace: &str, sid: &Sid) {
     ENCODER.connect(out, namespace, None, core::str::from_utf8(&admission(sid)).ok());
 }
 
-/// The CONNECT that says: you are in.
+/// The CONNECT that tells the client that it is in the namespace.
 pub(crate) fn connected(namespace: ByteString, sid: &Sid) -> Packet {
     Packet::Connect {
         namespace,
@@ -74,7 +74,7 @@ pub(crate) fn connected(namespace: ByteString, sid: &Sid) -> Packet {
     }
 }
 
-/// The payload of that.
+/// The payload of this CONNECT.
 fn admission(sid: &Sid) -> [u8; 30] {
     let mut payload = [0; 30];
     payload[..8].copy_from_slice(b"{\"sid\":\"");
@@ -83,12 +83,12 @@ fn admission(sid: &Sid) -> [u8; 30] {
     payload
 }
 
-/// Writes the CONNECT_ERROR that says why not.
+/// Writes the CONNECT_ERROR that refuses a namespace.
 pub(crate) fn write_refused(out: &mut BytesMut, namespace: &str, message: &str, data: Option<&str>) {
     ENCODER.connect_error(out, namespace, &refusal(message, data));
 }
 
-/// The payload of that.
+/// The payload of the CONNECT_ERROR.
 pub(crate) fn refusal(message: &str, data: Option<&str>) -> ByteString {
     let mut payload = BytesMut::new();
     payload.put_slice(b"{\"message\":");
