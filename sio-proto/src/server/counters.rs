@@ -1,7 +1,7 @@
-//! What an operator wants to know of a shard: how many sessions there are and have been, by
-//! generation and transport, so that it shows when the last old client is gone; how sessions ended,
-//! which rules clients have broken, who was refused
-//! and why, and how long queues have become.
+//! The numbers of a shard for operators: how many sessions there are and have been, by generation
+//! and transport, so that an operator sees when the last old client is gone. Also how sessions
+//! ended, which rules clients have broken, which requests were refused and why, and how long queues
+//! have become.
 
 use super::{BreachKind, Generation, Reason, Session, TransportKind};
 
@@ -31,7 +31,7 @@ pub struct Counters {
     closes: [u64; Reason::ALL.len()],
     refused: [u64; Refused::ALL.len()],
     broken: [u64; BreachKind::ALL.len()],
-    /// Packets that have come.
+    /// Number of packets that have arrived.
     pub packets_in: u64,
     /// The most packets that have waited for one session at once. Counted when packets leave, or
     /// when more packets wait than are allowed.
@@ -104,20 +104,19 @@ impl Counters {
         self.refused[why as usize]
     }
 
-    /// How often clients have broken a rule of this kind, whether or not it has cost them their
-    /// session.
+    /// How often clients have broken a rule of this kind, with or without the end of their session.
     #[must_use]
     pub const fn broken(&self, kind: BreachKind) -> u64 {
         self.broken[kind as usize]
     }
 
-    /// Counts rules that were broken on connections which no session has, so that the shard has not
-    /// heard of them.
+    /// Counts rules that were broken on connections without a session, which the shard does not
+    /// see.
     pub const fn add_broken(&mut self, kind: BreachKind, times: u64) {
         self.broken[kind as usize] += times;
     }
 
-    /// Adds those of another shard.
+    /// Adds the counts of another shard.
     pub fn add(&mut self, other: &Self) {
         let counts = self.counts.iter_mut().flatten().zip(other.counts.iter().flatten());
         counts.for_each(|(mine, others)| {

@@ -69,11 +69,11 @@ pub enum Delivery {
         socket: SocketKey,
         /// The reason.
         reason: Reason,
-        /// Which rule its client has broken, if it has: what ended the session, or else the first
-        /// rule that was broken without costing the session (JavaScript has a `description` in this
-        /// place).
+        /// The rule that its client has broken, if any. It is the rule that ended the session, or
+        /// otherwise the first rule that was broken without ending it (JavaScript has a
+        /// `description` in this place).
         breach: Option<Breach>,
-        /// Whether it had been accepted; if not, the user's decision is not awaited any more.
+        /// Whether the socket had been accepted. If not, the user's decision is no longer awaited.
         connected: bool,
         /// The rooms that the socket was in until now, without the room of its own id. Their other
         /// members are still there.
@@ -90,26 +90,29 @@ pub enum Delivery {
     /// A request was refused because of its host or page, and has been answered. Log it at a
     /// limited rate, because anybody can send such requests.
     Stranger(Box<Stranger>),
-    /// A request was answered with an error, and opened no session. Told only where somebody wants
-    /// to know it ([`Shard::tell_connection_errors`](super::Shard::tell_connection_errors)), and as
-    /// often as peers send such requests.
+    /// A request was answered with an error, and opened no session. It is reported only if the
+    /// caller asks for it
+    /// ([`Shard::tell_connection_errors`](super::Shard::tell_connection_errors)), and as often as
+    /// peers send such requests.
     ConnectionError(Box<ConnectionError>),
-    /// The session of a socket has moved from polling to a websocket. Told for each of its sockets.
+    /// The session of a socket has moved from polling to a websocket. There is one delivery for
+    /// each of its sockets.
     Upgraded {
-        /// Which.
+        /// The socket.
         socket: SocketKey,
-        /// How its packets travel from here on.
+        /// The transport from now on.
         transport: TransportKind,
     },
-    /// A client has broken a rule. For logs: told at most twice for a session, the first time that
-    /// it costs nothing, and when the session ends for it; and once for a connection without a
-    /// session. All are counted ([`Counters::broken`](super::Counters::broken)).
+    /// A client has broken a rule. This is for logs. It is reported at most twice for a session: at
+    /// the first rule that does not end the session, and at the rule that ends it. It is reported
+    /// once for a connection without a session. All broken rules are counted
+    /// ([`Counters::broken`](super::Counters::broken)).
     Breach {
-        /// Whose client: the first socket of the session, if it has any.
+        /// The first socket of the client's session, if it has any.
         socket: Option<SocketKey>,
-        /// The wire that its session speaks, and how it came, if there is a session.
+        /// The generation and the transport of the session, if there is one.
         session: Option<(Generation, TransportKind)>,
-        /// Whether the session, or the connection without one, ends for it.
+        /// Whether the session, or the connection without a session, ends because of it.
         ends: bool,
         /// The rule.
         breach: Breach,
@@ -134,9 +137,9 @@ pub enum Delivery {
     },
     /// A raw Engine.IO session has moved from polling to a websocket.
     EngineUpgraded {
-        /// Which.
+        /// The session.
         session: SessionKey,
-        /// How its messages travel from here on.
+        /// The transport from now on.
         transport: TransportKind,
     },
     /// A message on a raw Engine.IO session.
@@ -152,7 +155,7 @@ pub enum Delivery {
         session: SessionKey,
         /// The reason.
         reason: Reason,
-        /// Which rule its client has broken, as in [`Delivery::Disconnect`].
+        /// The rule that its client has broken, as in [`Delivery::Disconnect`].
         breach: Option<Breach>,
     },
 }

@@ -352,8 +352,8 @@ impl<'a> At<'a> {
                 self.broke(Breach::new(BreachKind::Late, "no namespace was joined in time"));
                 let _ = self.close(Reason::ForcedServerClose);
             }
-            // After `5` the client has left polling behind: there is no way back, and the ping
-            // timeout bounds the wait for the POST.
+            // After `5` the client has left polling and cannot go back. The ping timeout bounds the
+            // wait for the POST.
             Alarm::Upgrade if engine.attempt == epoch && engine.candidate.as_ref().is_some_and(|c| !c.switching) => {
                 self.drop_candidate();
             }

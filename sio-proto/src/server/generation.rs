@@ -369,7 +369,7 @@ impl Message {
 
 /// Requests.
 impl Input<'_> {
-    /// A complete request goes to the room of the generation that it speaks.
+    /// Gives a complete request to the rules of its generation.
     pub(super) fn dispatch_request(&mut self, link: LinkId, request: &Request, packets: Vec<Inbound>) {
         match request.findings().kind {
             Kind::Engine { raw, upgrade, route } => {

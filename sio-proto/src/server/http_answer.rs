@@ -62,7 +62,7 @@ impl Asker {
         Self::of(link, request, VARYING, headers)
     }
 
-    /// For a request, with the fields that the application adds to its answer.
+    /// The asker of a request, with the fields that the application adds to the answer.
     fn of(link: LinkId, request: &Request, fixed: FixedHeaders, mut headers: AnswerHeaders) -> Self {
         headers.extend_from_slice(request.answer_headers.fields());
         Self {

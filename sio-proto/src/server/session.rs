@@ -168,7 +168,8 @@ pub(crate) struct Session {
     pub(crate) connects: u32,
     /// The second in which CONNECTs are counted, since the start of time.
     pub(crate) connects_in: u32,
-    /// The rule that its client has broken, if any: what ends the session, or else the first.
+    /// The rule that its client has broken, if any: the rule that ends the session, or otherwise
+    /// the first one.
     pub(crate) breach: Option<Breach>,
     pub(crate) wiring: Wiring,
 }

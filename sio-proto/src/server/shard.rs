@@ -78,9 +78,9 @@ pub(crate) struct Core {
     /// Sessions of each codec of plain messages.
     plain_sessions: [u32; Legacy06::MAX_CODECS],
     shutting_down: bool,
-    /// Whether somebody wants to know which requests are refused.
+    /// Whether the caller asks for reports about refused requests.
     tells_errors: bool,
-    /// How long a session that leaves is waited for, once the server drains.
+    /// How long the shard waits for a session that leaves, if the server drains.
     patience: Option<Duration>,
     /// Sessions for which perhaps no work is under way any more.
     departing: Vec<SessionKey>,
@@ -180,8 +180,8 @@ impl Shard {
         self.input(now, out).handle_packets(link, packets);
     }
 
-    /// `link` is gone. Links that no session uses are ignored, but for a rule that was broken on
-    /// one of them: the shard counts it and tells it to the log.
+    /// `link` is gone. Links that no session uses are ignored. If a rule was broken on such a link,
+    /// the shard counts it and reports it for the log.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause, out: &mut Outputs) {
         self.input(now, out).handle_closed(link, cause);
     }
@@ -414,13 +414,13 @@ impl Shard {
             .collect()
     }
 
-    /// How the messages of a raw Engine.IO session travel at the moment.
+    /// The transport of a raw Engine.IO session.
     #[must_use]
     pub fn engine_transport(&self, session: SessionKey) -> Option<TransportKind> {
         self.sessions.named(session).map(|session| session.transport)
     }
 
-    /// How a socket's packets travel at the moment.
+    /// The transport of a socket's session.
     #[must_use]
     pub fn transport(&self, socket: SocketKey) -> Option<TransportKind> {
         let entry = self.core.membership.find(socket)?;

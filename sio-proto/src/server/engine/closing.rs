@@ -72,14 +72,14 @@ impl<'a> At<'a> {
         self.fail(reason)
     }
 
-    /// Closes the session from this side, because its client has broken this rule of Socket.IO.
+    /// The server closes the session, because its client has broken this rule of Socket.IO.
     #[cold]
     pub(super) fn close_for(mut self, breach: Breach) -> Fate<'a> {
         self.broke(breach);
         self.close(Reason::ForcedClose)
     }
 
-    /// Forgets a session whose user has heard of its end before.
+    /// Forgets a session whose user has been told of its end before.
     pub(super) fn forget(mut self) -> Ended<'a> {
         self.drop_candidate();
         self.end(Reason::ForcedServerClose)

@@ -55,7 +55,7 @@ impl Refusal {
         }
     }
 
-    /// What is wrong, for the application: more than a client is told.
+    /// The fault, for the application. It says more than the message for the client.
     const fn context(&self) -> Option<&'static str> {
         Some(match self {
             Self::Stranger(why) => why.explain(),
@@ -68,7 +68,7 @@ impl Refusal {
         })
     }
 
-    /// What the application is told of it.
+    /// The report to the application.
     fn told(&self, upgrade: bool) -> Refusing<'_> {
         let (code, message) = self.code_and_message();
         Refusing {
@@ -86,8 +86,8 @@ impl Refusal {
         }
     }
 
-    /// Plain text on an upgrade, which is always 400 and always the end of the connection; JSON
-    /// otherwise.
+    /// On an upgrade the answer is plain text, its status is always 400, and the connection ends.
+    /// Otherwise it is JSON.
     pub(super) fn answer(&self, asker: Asker, upgrade: bool) -> Write {
         let (code, message) = self.code_and_message();
         if upgrade {
@@ -204,7 +204,8 @@ impl<'a> Arrival<'a> {
         match route.transport {
             EngineTransport::Polling if config.transports.polling && offers_form => Ok(TransportKind::Polling),
             EngineTransport::Websocket if config.transports.websocket => Ok(TransportKind::WebSocket),
-            // A websocket by another name, which Socket.IO 1 has (docs/protocol/detection.md §2).
+            // Flashsocket is a websocket under another name. Only Socket.IO 1 has it
+            // (docs/protocol/detection.md §2).
             EngineTransport::Flashsocket
                 if config.transports.websocket && route.version.revision() == Some(Revision::V3) =>
             {
@@ -223,11 +224,11 @@ impl<'a> Arrival<'a> {
             return Err(Refusal::BadRequest);
         }
         if !self.upgrade && is_jsonp(session) {
-            // Its answers are scripts, whatever the request says (docs/protocol/engine-io.md §4.6).
+            // The answers are scripts, whatever the request says (docs/protocol/engine-io.md §4.6).
             welcome(self.request.script_stranger())?;
         }
-        // The revision is that of the handshake; what a request says otherwise is read by the wrong
-        // rules.
+        // The handshake fixes the revision. The body of a request that names another revision would
+        // be read by the wrong rules.
         if Some(claimed(self.route.version)) != revision_of(session) {
             return Err(Refusal::BadRequest);
         }

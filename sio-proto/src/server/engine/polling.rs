@@ -130,7 +130,8 @@ impl<'a> At<'a> {
         let body = match &request.http.body {
             Ok(body) => body,
             Err(error) => {
-                // What was in it is lost, so the session is over (docs/protocol/engine-io.md §4.4).
+                // The packets of the body are lost, so the session ends (docs/protocol/engine-io.md
+                // §4.4).
                 self.out.writes.push(asker.closing().answer(413, None, Bytes::new()));
                 self.fail_for(Reason::TransportError, Breach::new(BreachKind::Http, error));
                 return;
@@ -182,7 +183,7 @@ impl Arrival<'_> {
     }
 }
 
-/// What is wrong with a client that sends two POSTs at once.
+/// The breach of a client that sends two POSTs at once.
 #[cold]
 fn two_posts() -> Breach {
     Breach::new(
@@ -191,7 +192,7 @@ fn two_posts() -> Breach {
     )
 }
 
-/// The answer to a POST whose packets have been taken.
+/// The answer to a POST whose packets have been accepted.
 pub(super) fn taken(mut asker: Asker) -> Write {
     asker.header("cache-control", ByteString::from_static("no-store"));
     // `text/html` on purpose, as from genuine servers (docs/protocol/engine-io.md §4.3).

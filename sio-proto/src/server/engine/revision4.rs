@@ -68,10 +68,10 @@ impl At<'_> {
                 self.event(socket, name, args, id);
             }
             (Packet::Ack { id, args, .. }, Some((socket, Standing::Connected))) => self.acknowledged(socket, id, args),
-            // The decoder lets no client say it.
+            // The decoder accepts no such packet from a client.
             (packet @ Packet::ConnectError { .. }, _) => return Err(misplaced(&packet, "which only servers say")),
             (Packet::Connect { .. }, Some((_, Standing::Asked)))
-            // The client has left, or been made to leave, while these were under way.
+            // The client has left, or had to leave, while these packets were under way.
             | (Packet::Disconnect { .. } | Packet::Ack { .. }, _) => {}
             (packet @ Packet::Event { .. }, _) => {
                 self.tolerated(misplaced(&packet, "in which the client is not"), 1);

@@ -16,7 +16,7 @@ use crate::socket::{Packet, Revision};
 use crate::{Sid, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Five);
-/// What is wrong with a packet in words.
+/// The text of a breach for a packet.
 const IN: &str = "in which the client is already";
 const OUT: &str = "in which the client is not";
 
@@ -25,8 +25,8 @@ impl At<'_> {
     pub(super) fn handle_packet5(&mut self, packet: Packet) -> Result<(), Breach> {
         let found = self.socket_in(packet.namespace());
         match (packet, found) {
-            // Each CONNECT has an answer, which goes into the queue whether there is room or not.
-            // Who does not fetch them may not ask.
+            // Each CONNECT has an answer, which is queued even if there is no room. A client that
+            // does not fetch its answers may not send further CONNECTs.
             (Packet::Connect { .. }, _) if self.is_full() || !self.may_connect() => Err(too_many_connects()),
             (Packet::Connect { namespace, payload, .. }, None) => {
                 let auth = payload.map_or(Auth::None, Auth::Payload);
@@ -50,7 +50,7 @@ impl At<'_> {
                 self.acknowledged(socket, id, args);
                 Ok(())
             }
-            // The decoder lets no client say it.
+            // The decoder accepts no such packet from a client.
             (packet @ Packet::ConnectError { .. }, _) => Err(misplaced(&packet, "which only servers say")),
             (packet, None) if self.left_lately(packet.namespace()) => Ok(()),
             (packet @ (Packet::Disconnect { .. } | Packet::Event { .. } | Packet::Ack { .. }), _) => {

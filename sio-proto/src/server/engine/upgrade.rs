@@ -83,7 +83,7 @@ impl<'a> At<'a> {
                     return self.switch_if_waiting();
                 }
             }
-            // Anything else ends the candidate, and what it said is lost; the session goes on.
+            // Any other packet ends the candidate, and the packet is lost. The session goes on.
             packet => {
                 let breach = match packet {
                     Inbound::Broken(breach) | Inbound::LeftOut(breach, _) => breach,
@@ -112,7 +112,7 @@ impl<'a> At<'a> {
         }
         self.mark_ready();
         self.tell_upgraded();
-        // The packets that were held are no longer kept.
+        // The held packets are no longer kept.
         let _ = self.weigh();
         candidate.held.into_iter().try_fold(self, At::receive)
     }
@@ -138,8 +138,8 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Whether the transport carries binary as base64 from here on. What is queued was meant for
-    /// polls of another kind.
+    /// Sets whether the transport carries binary as base64 from now on. The queued packets were
+    /// meant for polls of another kind.
     fn set_base64(&mut self, base64: bool) {
         let revision = self.engine().revision;
         let session = &mut *self.session;

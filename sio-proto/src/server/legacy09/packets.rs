@@ -66,7 +66,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The cursor after a rule was broken that does not cost the session.
+    /// The cursor after a breach that does not end the session.
     #[cold]
     fn after(mut self, breach: Breach, times: u32) -> Self {
         self.tolerated(breach, times);
@@ -107,7 +107,7 @@ impl<'a> At<'a> {
                 }
             },
             Body::Ack { id, args } => {
-                // An id that is no number is none of ours, and not owed.
+                // An id that is no number was not sent by this server, and is not owed.
                 if let (Some((socket, Standing::Connected)), Ok(id)) = (self.socket_in(&namespace), id.parse()) {
                     match arguments(args.as_ref(), &self.core.config) {
                         Ok(args) => self.acknowledged(socket, id, args),
@@ -173,7 +173,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// A message or an event for the user, unless it breaks a rule, which is noted.
+    /// A message or an event for the user. If it breaks a rule, the breach is recorded.
     fn deliver_or_note(&mut self, socket: SocketKey, packet: &Packet) {
         if let Err(breach) = self.deliver(socket, packet) {
             self.tolerated(breach, 1);
@@ -181,7 +181,7 @@ impl<'a> At<'a> {
     }
 
     fn deliver(&mut self, socket: SocketKey, packet: &Packet) -> Result<(), Breach> {
-        // An id that is no number of ours can be acknowledged on receipt, but not later.
+        // An id that does not fit our number type can be acknowledged on receipt, but not later.
         let by_application = packet.id.as_ref().filter(|id| id.by_application);
         let ack = by_application.and_then(|id| id.digits.parse().ok());
         let message = ByteString::from_static("message");
@@ -217,7 +217,7 @@ impl<'a> At<'a> {
         Ok(())
     }
 
-    /// Keeps a packet for a namespace that may yet be joined.
+    /// Keeps a packet for a namespace that the client may still join.
     fn hold(&mut self, packet: &Packet) -> Result<(), Breach> {
         let config = &self.core.config;
         let (max_packets, max_bytes) = (config.legacy09.max_unjoined_packets, config.max_payload);
@@ -231,7 +231,7 @@ impl<'a> At<'a> {
             ));
         }
         rare.held_bytes += text.len();
-        // It was encoded as text.
+        // The frame was encoded as text.
         rare.held.extend(ByteString::try_from(text.freeze()).ok());
         Ok(())
     }
@@ -242,7 +242,7 @@ impl<'a> At<'a> {
         let held = core::mem::take(&mut rare.held);
         rare.held_bytes = 0;
         for text in held {
-            // What was encoded from a packet is one.
+            // The text was encoded from a packet, so it is a packet.
             let Ok(packet) = Packet::decode(&text) else { continue };
             if namespace_of(&packet).is_some_and(|of| *of == *namespace) {
                 self.deliver_or_note(socket, &packet);
@@ -284,13 +284,13 @@ pub(crate) fn readdress(legacy09: &Legacy09, frame: &Frame) -> Frame {
     })
 }
 
-/// What is wrong with a packet that has been taken apart.
+/// The breach of a packet whose parts have been read.
 #[cold]
 fn broken_packet(error: impl Into<DecodeError>) -> Breach {
     Breach::new(BreachKind::SocketPacket, error.into())
 }
 
-/// The elements of an array as arguments, if it is not nested too deep.
+/// The elements of an array as arguments, if the array is not nested too deep.
 fn arguments(array: Option<&ByteString>, config: &Config) -> Result<Args, Breach> {
     let Some(array) = array else {
         return Ok(Args::default());

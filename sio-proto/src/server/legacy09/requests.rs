@@ -319,7 +319,7 @@ impl Arrival<'_> {
         });
     }
 
-    /// Notes a rule that was broken, which does not cost the session.
+    /// Records a breach that does not end the session.
     fn note(&self, input: &mut Input<'_>, breach: Breach) {
         if let Some(session) = self.session {
             input.at(session, |mut at: At<'_>| at.tolerated(breach, 1));

@@ -59,8 +59,8 @@ impl Input<'_> {
                     BreachKind::Limit,
                     "the client does not take what is sent, and its queue is full",
                 ));
-                // Nobody is told more over a link that takes nothing, and what it holds would stay
-                // in memory.
+                // No more packets are sent over a link that takes nothing, and the bytes that it
+                // holds would stay in memory.
                 match at.session.blocked.is_blocked() {
                     true => at.cut(Reason::ForcedServerClose),
                     false => at.close(Reason::ForcedServerClose),

@@ -174,7 +174,7 @@ impl<'a, G> At<'a, G> {
         }
     }
 
-    /// Tells whom the session carries that it has another transport.
+    /// Tells the sockets of the session that it has another transport.
     pub(crate) fn tell_upgraded(&mut self) {
         let transport = self.session.transport;
         if self.session.is_raw() {
