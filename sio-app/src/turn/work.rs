@@ -595,7 +595,8 @@ fn engine(session: Arc<RawSession>, news: EngineNews) {
     }
 }
 
-/// The session of a socket has another transport. A panic of the user's ends the socket.
+/// Tells the user that the session of a socket has another transport. A panic in the user's code
+/// ends the socket.
 fn upgraded(socket: &Arc<SocketCell>, transport: TransportKind) {
     let Some(application) = socket.cell.application.upgrade() else {
         return;
@@ -605,7 +606,7 @@ fn upgraded(socket: &Arc<SocketCell>, transport: TransportKind) {
     }
 }
 
-/// A request was refused, and the application wants to know.
+/// Tells the application that a request was refused.
 fn refused(cell: &ShardCell, error: &ConnectionError) {
     let Some(application) = cell.application.upgrade() else {
         return;
