@@ -365,8 +365,9 @@ impl SocketCell {
 
     /// Nothing is under way, and the server goes away.
     pub(crate) fn leave(&self, turn: &Turn) {
-        self.cell
-            .input(turn, |state, now, out| state.shard.release(now, self.key, out));
+        self.cell.input("release", turn, |state, now, out| {
+            state.shard.release(now, self.key, out)
+        });
     }
 
     /// No acknowledgement will come any more.
