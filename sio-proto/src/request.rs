@@ -1,6 +1,7 @@
 //! A request: what it is, where it comes from, and what its session keeps of it. All of this is
 //! found out once, while no lock is held.
 
+mod connection_error;
 mod handshake;
 mod kind;
 mod stranger;
@@ -16,6 +17,8 @@ use crate::reason::Reason;
 use crate::wire::{self, Inbound};
 use crate::{Config, Time, detect, engine, http};
 
+pub use connection_error::ConnectionError;
+pub(crate) use connection_error::Refusing;
 pub use handshake::{Auth, Extension, Generation, Handshake, Peer, TransportKind};
 pub(crate) use kind::{Findings, Kind};
 pub(crate) use stranger::origin;
@@ -54,6 +57,12 @@ pub struct Request {
     /// A value of the caller that comes with the request. It is kept with the session that the
     /// request opens ([`Handshake`]).
     pub extension: Option<Extension>,
+    /// Header fields that the application adds to the answer, whatever it is. Default none.
+    pub answer_headers: http::ResponseHeaders,
+    /// The time when the request came, in seconds since the beginning of the year 1970, without
+    /// leap seconds. It is kept with the session that the request opens
+    /// ([`Handshake::unix_time`]). Default none: this crate reads no clock of dates.
+    pub unix_time: Option<u64>,
     /// The packets in its body, decoded while no lock is held.
     pub(crate) packets: Vec<Inbound>,
     /// What the session keeps of the request, made while no lock is held.
@@ -82,9 +91,10 @@ impl Request {
             peer,
             admission: Admission::NotAsked,
             extension: None,
+            answer_headers: http::ResponseHeaders::new(),
+            unix_time: None,
             packets: Vec::new(),
             handshake: None,
-
             findings,
         }
     }
@@ -125,6 +135,11 @@ impl Request {
         self.findings.script_stranger
     }
 
+    /// The refused request, for the application.
+    pub(crate) fn refused(&self, refusing: Refusing<'_>) -> Box<ConnectionError> {
+        ConnectionError::new(self, refusing)
+    }
+
     /// The facts for the user about a request that was refused because of its host or page.
     pub(crate) fn describe(&self, why: Strangeness) -> Box<Stranger> {
         Stranger::new(&self.http, why)
@@ -141,9 +156,9 @@ impl Request {
 pub enum Cause {
     /// The peer closed the link regularly: with a Close frame, or with the end of the stream.
     Closed,
-    /// The link failed: an I/O error, or the caller has given it up.
+    /// The link failed: an I/O error, or the caller has given up the link.
     Failed,
-    /// The peer has broken a rule of HTTP or of WebSockets, after which nothing more can be read.
+    /// The peer has broken a rule of HTTP or of WebSockets, so nothing more can be read.
     Broken(Breach),
 }
 

@@ -48,10 +48,16 @@ impl Place {
 
     /// Gives a complete request to its shard, or to the application if it is not for Socket.IO.
     pub(crate) fn handle_request(&mut self, turn: &Turn, mut request: Request) {
+        self.io.add_headers(&mut request);
+        self.route_request(turn, request);
+    }
+
+    fn route_request(&mut self, turn: &Turn, mut request: Request) {
         // The application is asked before the lock is taken. It is also asked if the request seems
         // to name a session, because only the shard knows whether the session exists.
         if request.may_open_session() {
             request.admission = self.io.admission(&request);
+            request.unix_time = Some((self.io.runtime().unix_time)());
         }
         let shard = match self.io.shards.router.route(&request) {
             Routed::Session(shard) => shard,
@@ -117,7 +123,8 @@ impl Place {
 
     /// Handles a complete request that has come behind a held GET. If it may overtake the GET, this
     /// returns the writes for the time when the GET has been answered ([`Place::answer_in_order`]).
-    pub(crate) fn handle_behind(&mut self, turn: &Turn, request: Request) -> Option<Vec<Write>> {
+    pub(crate) fn handle_behind(&mut self, turn: &Turn, mut request: Request) -> Option<Vec<Write>> {
+        self.io.add_headers(&mut request);
         let mut request = Some(request);
         let mut answers = None;
         if let Self {
@@ -136,7 +143,7 @@ impl Place {
             });
         }
         if let Some(request) = request {
-            self.handle_request(turn, request);
+            self.route_request(turn, request);
         }
         answers
     }

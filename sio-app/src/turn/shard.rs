@@ -5,7 +5,6 @@
 //! no write to a socket, and never the lock of a second shard. Locks are taken in this order:
 //! shard, link, mailbox.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -22,13 +21,15 @@ use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::trim::trim;
 use crate::turn::application::{Application, EngineNews};
+use crate::turn::call::Ending;
+use crate::turn::links::Links;
 use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
 use crate::turn::note::Note;
+use crate::turn::raw_session::RawSession;
 use crate::turn::sleep::Sleeps;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
-use crate::turn::table::Ending;
 use crate::turn::work::Work;
 use crate::turn::{self, Turn, Unwritten};
 
@@ -55,6 +56,8 @@ pub(crate) struct State {
     pub(crate) shard: Shard,
     pub(crate) links: Links,
     sockets: Vec<Option<Arc<SocketCell>>>,
+    /// The raw sessions, by their slots.
+    raw: Vec<Option<Arc<RawSession>>>,
     /// The count of what waits for each session with sockets, by the session's slot.
     loads: Vec<Option<(SessionKey, Weak<Load>)>>,
     pub(crate) packets_out: u64,
@@ -107,6 +110,7 @@ impl ShardCell {
             shard,
             links: Links::default(),
             sockets: Vec::new(),
+            raw: Vec::new(),
             loads: Vec::new(),
             packets_out: 0,
             unwritten: Unwritten::default(),
@@ -388,22 +392,38 @@ impl ShardCell {
                 turn.note(Note::Garbled(socket, codec, garbled));
             }
             Delivery::EngineOpen { session, handshake } => {
-                turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Opened(handshake)));
+                let raw = Arc::new(RawSession::new(Arc::clone(self), session, handshake));
+                if state.raw.len() <= session.slot() {
+                    state.raw.resize(session.slot() + 1, None);
+                }
+                state.raw[session.slot()] = Some(Arc::clone(&raw));
+                turn.add(Work::Engine(raw, EngineNews::Opened));
             }
             Delivery::EngineMessage { session, message } => {
-                turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Message(message)));
+                if let Some(raw) = state.raw(session) {
+                    turn.add(Work::Engine(Arc::clone(raw), EngineNews::Message(message)));
+                }
             }
             Delivery::EngineClose {
                 session,
                 reason,
                 breach,
             } => {
-                turn.add(Work::Engine(
-                    Arc::clone(self),
-                    session,
-                    EngineNews::Closed(Ending { reason, breach }),
-                ));
+                if let Some(raw) = state.forget_raw(session) {
+                    turn.add(Work::Engine(raw, EngineNews::Closed(Ending { reason, breach })));
+                }
             }
+            Delivery::EngineUpgraded { session, transport } => {
+                if let Some(raw) = state.raw(session) {
+                    turn.add(Work::Engine(Arc::clone(raw), EngineNews::Upgraded(transport)));
+                }
+            }
+            Delivery::Upgraded { socket, transport } => {
+                if let Some(inner) = state.socket(socket) {
+                    turn.add(Work::Upgraded(Arc::clone(inner), transport));
+                }
+            }
+            Delivery::ConnectionError(error) => turn.add(Work::ConnectionError(Arc::clone(self), error)),
             Delivery::Stranger(stranger) => turn.add(Work::Stranger(Arc::clone(self), stranger)),
             _ => debug_assert!(false, "every delivery is known here"),
         }
@@ -491,11 +511,13 @@ impl ShardCell {
     /// Drops all sockets, so that nothing refers to the server any more, and ends all sleeps,
     /// because nobody watches the time any more.
     pub(crate) fn clear(&self) {
-        let (sockets, sleepers) = {
+        let (sockets, raw, sleepers) = {
             let mut state = self.state.lock_for("clear");
-            (std::mem::take(&mut state.sockets), state.sleeps.end())
+            let (sockets, raw) = (std::mem::take(&mut state.sockets), std::mem::take(&mut state.raw));
+            (sockets, raw, state.sleeps.end())
         };
-        drop(sockets);
+        sockets.iter().flatten().for_each(|socket| socket.drop_own());
+        drop((sockets, raw));
         sleepers.into_iter().for_each(Waker::wake);
     }
 }
@@ -538,6 +560,20 @@ impl State {
         self.socket(key).cloned()
     }
 
+    fn raw(&self, key: SessionKey) -> Option<&Arc<RawSession>> {
+        self.raw.get(key.slot())?.as_ref().filter(|raw| raw.session == key)
+    }
+
+    /// Takes a raw session out of the table, if it is still there.
+    fn forget_raw(&mut self, key: SessionKey) -> Option<Arc<RawSession>> {
+        let forgotten = self.raw.get_mut(key.slot())?.take_if(|raw| raw.session == key);
+        while let Some(None) = self.raw.last() {
+            self.raw.pop();
+        }
+        trim(&mut self.raw);
+        forgotten
+    }
+
     /// Takes a socket out of the table, if it is still in it.
     pub(crate) fn forget(&mut self, key: SocketKey) -> Option<Arc<SocketCell>> {
         let forgotten = self.sockets.get_mut(key.slot())?.take_if(|socket| socket.key == key);
@@ -563,53 +599,6 @@ impl State {
         self.armed = Some(next);
         // When the task is woken it comes, and gives a new waker.
         self.timer.take()
-    }
-}
-
-/// The links by their [`LinkId`]. A slot is used again with another generation. The lowest slots
-/// are used first. So after a crowd the slots at the end become free, and their memory is given
-/// back.
-#[derive(Default)]
-pub(crate) struct Links {
-    slots: Vec<(u32, Option<Arc<Link>>)>,
-    free: BTreeSet<u32>,
-    /// The generation for new slots. No earlier slot with the same number has had it.
-    generation: u32,
-}
-
-impl Links {
-    pub(crate) fn insert(&mut self, link: Arc<Link>) -> LinkId {
-        let slot = self.free.pop_first().unwrap_or_else(|| {
-            self.slots.push((self.generation, None));
-            (self.slots.len() - 1) as u32
-        });
-        let entry = &mut self.slots[slot as usize];
-        entry.1 = Some(link);
-        LinkId::new(slot, entry.0)
-    }
-
-    fn get(&self, id: LinkId) -> Option<&Arc<Link>> {
-        self.slots
-            .get(id.slot())
-            .filter(|slot| slot.0 == id.generation())?
-            .1
-            .as_ref()
-    }
-
-    pub(crate) fn remove(&mut self, id: LinkId) {
-        if let Some(slot) = self.slots.get_mut(id.slot()).filter(|slot| slot.0 == id.generation())
-            && slot.1.take().is_some()
-        {
-            slot.0 = slot.0.wrapping_add(1);
-            self.free.insert(id.slot() as u32);
-            // Each removed slot was made for one link, so this is constant work for each link.
-            while let Some((generation, None)) = self.slots.last() {
-                self.generation = self.generation.max(*generation);
-                self.slots.pop();
-                self.free.remove(&(self.slots.len() as u32));
-            }
-            trim(&mut self.slots);
-        }
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use sio_proto::server::{Budget, Router, Shard, Target};
-use sio_proto::{Config, ConfigError};
+use sio_proto::{Config, ConfigError, CorsOrigins, OriginRule};
 
+use crate::guarded::guarded;
 use crate::options::Options;
 use crate::rated::Warnings;
 use crate::runtime::Runtime;
@@ -53,6 +54,8 @@ impl NewShards {
         if !(1..=256).contains(&options.shards) {
             return Err(ConfigError::Shards(options.shards));
         }
+        let mut config = config;
+        guard_rule(&mut config);
         let directory = Arc::new(Directory::new(options.shards));
         let quota = SharedQuota::new(&config, options);
         let shards = (0..=255u8).take(options.shards).map(|index| {
@@ -103,6 +106,17 @@ impl NewShards {
             directory,
             next: AtomicUsize::new(0),
         }
+    }
+}
+
+/// The application's rule about origins may panic, which means no.
+fn guard_rule(config: &mut Config) {
+    if let Some(cors) = &mut config.cors
+        && let CorsOrigins::Rule(rule) = &cors.origins
+    {
+        let rule = rule.clone();
+        let guarded = OriginRule::new(move |origin| guarded(|| rule.accepts(origin)).unwrap_or(false));
+        cors.origins = CorsOrigins::Rule(guarded);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The part of a request that is kept with the session that the request opened.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -185,10 +186,14 @@ pub struct Handshake {
     /// The keys of the query that belong to the protocol. Empty if the query is not an [`Auth`].
     parameters: &'static [&'static str],
     left_out: u32,
+    names_page: bool,
     /// The sender.
     pub peer: Peer,
     /// The time when the request came.
     pub issued: Time,
+    /// The seconds since the beginning of the year 1970 when it came, leap seconds not counted, as
+    /// far as the caller has said so ([`Request::unix_time`]): JavaScript's `handshake.time`.
+    pub unix_time: Option<u64>,
     /// The value of the caller that came with the request.
     pub extension: Option<Extension>,
 }
@@ -221,8 +226,10 @@ impl Handshake {
             query_object: None,
             parameters,
             left_out: kept.left_out,
+            names_page: http.headers.get("origin").is_some(),
             peer: *peer,
             issued,
+            unix_time: request.unix_time,
             extension: extension.clone(),
         };
         if !parameters.is_empty() {
@@ -263,12 +270,25 @@ impl Handshake {
         self.target().split_once('?').map_or("", |(_, query)| query)
     }
 
+    /// The pairs of the query in their order, decoded: JavaScript's `handshake.query`, with the
+    /// parameters that are the protocol's own among them. Of equal keys JavaScript has the last.
+    /// Pairs beyond [`http::Query::MAX_PAIRS`] are left out.
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        http::Query::pairs(self.query())
+    }
+
+    /// Whether the request named a page that it was for, by `Origin`: JavaScript's
+    /// `handshake.xdomain`. Browsers name the page in requests to another origin and in websockets;
+    /// programs that are no browsers rarely do.
+    #[must_use]
+    pub const fn xdomain(&self) -> bool {
+        self.names_page
+    }
+
     /// The decoded value of the query's last pair with this key.
     #[must_use]
     pub fn query_value(&self, key: &str) -> Option<String> {
-        http::Query::new(self.query())
-            .get(key)
-            .map(alloc::borrow::Cow::into_owned)
+        http::Query::new(self.query()).get(key).map(Cow::into_owned)
     }
 
     /// The value of the first header with this name, compared without regard to case.

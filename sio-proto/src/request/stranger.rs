@@ -204,18 +204,18 @@ impl Stranger {
 
 /// The fields of a request that say where it comes from.
 #[derive(Default)]
-struct Said<'a> {
-    host: Option<&'a str>,
+pub(super) struct Said<'a> {
+    pub(super) host: Option<&'a str>,
     /// The first value, if there are several.
-    origin: Option<&'a [u8]>,
-    referer: Option<&'a [u8]>,
+    pub(super) origin: Option<&'a [u8]>,
+    pub(super) referer: Option<&'a [u8]>,
     fetch_site: Option<&'a [u8]>,
     /// A field stands there twice, with different values.
     is_ambiguous: bool,
 }
 
 impl<'a> Said<'a> {
-    fn of(request: &'a http::Request) -> Self {
+    pub(super) fn of(request: &'a http::Request) -> Self {
         let mut said = Self::default();
         for (name, value) in request.headers.raw() {
             let place = match name.len() {
@@ -308,7 +308,7 @@ fn origin_of(page: &str) -> Option<&str> {
 }
 
 /// A referer without its path, which may hold secrets.
-fn without_path(referer: &[u8]) -> &[u8] {
+pub(super) fn without_path(referer: &[u8]) -> &[u8] {
     match core::str::from_utf8(referer).ok().and_then(origin_of) {
         Some(origin) => origin.as_bytes(),
         None => b"(no origin)",
@@ -317,7 +317,7 @@ fn without_path(referer: &[u8]) -> &[u8] {
 
 /// The first bytes of a stranger's text. A `?` stands for each byte that does not belong into a log
 /// line.
-fn printable(bytes: &[u8]) -> String {
+pub(super) fn printable(bytes: &[u8]) -> String {
     let kept = bytes.get(..KEPT_BYTES).unwrap_or(bytes);
     let mut text: String = kept
         .iter()

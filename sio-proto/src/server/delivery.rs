@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::{Auth, Breach, Form, Garbled, Generation, Handshake, Reason, Stranger, TransportKind};
+use super::{Auth, Breach, ConnectionError, Form, Garbled, Generation, Handshake, Reason, Stranger, TransportKind};
 use crate::engine::EngineMessage;
 use crate::socket::Args;
 use crate::{SessionKey, Sid, SocketKey, WireId};
@@ -88,6 +88,17 @@ pub enum Delivery {
     /// A request was refused for where it comes from, and has had its answer. For logs, at a
     /// limited rate: everybody can send such requests.
     Stranger(Box<Stranger>),
+    /// A request was answered with an error, and opened no session. Told only where somebody wants
+    /// to know it ([`Shard::tell_connection_errors`](super::Shard::tell_connection_errors)), and as
+    /// often as peers send such requests.
+    ConnectionError(Box<ConnectionError>),
+    /// The session of a socket has moved from polling to a websocket. Told for each of its sockets.
+    Upgraded {
+        /// Which.
+        socket: SocketKey,
+        /// How its packets travel from here on.
+        transport: TransportKind,
+    },
     /// A client has broken a rule. For logs: told at most twice for a session, the first time that
     /// it costs nothing, and when the session ends for it; and once for a connection without a
     /// session. All are counted ([`Counters::broken`](super::Counters::broken)).
@@ -118,6 +129,13 @@ pub enum Delivery {
         session: SessionKey,
         /// The request that opened it.
         handshake: Arc<Handshake>,
+    },
+    /// A raw Engine.IO session has moved from polling to a websocket.
+    EngineUpgraded {
+        /// Which.
+        session: SessionKey,
+        /// How its messages travel from here on.
+        transport: TransportKind,
     },
     /// A message on a raw Engine.IO session.
     EngineMessage {

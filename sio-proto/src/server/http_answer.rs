@@ -47,30 +47,26 @@ impl Asker {
     /// For a request whose answers carry the CORS headers of the config.
     pub(crate) fn new(config: &Config, link: LinkId, request: &Request) -> Self {
         let (fixed, headers) = cors_headers(config, request);
-        Self {
-            link,
-            exchange: request.http.exchange(),
-            fixed,
-            headers,
-        }
+        Self::of(link, request, fixed, headers)
     }
 
     /// For a request whose answers carry no CORS headers, whoever asks.
     pub(crate) fn without_cors(link: LinkId, request: &Request) -> Self {
-        Self {
-            link,
-            exchange: request.http.exchange(),
-            fixed: PLAIN,
-            headers: Vec::new(),
-        }
+        Self::of(link, request, PLAIN, Vec::new())
     }
 
     /// For a request whose answers carry these CORS headers, and others if its page were another.
     pub(crate) fn with_cors(link: LinkId, request: &Request, headers: AnswerHeaders) -> Self {
+        Self::of(link, request, VARYING, headers)
+    }
+
+    /// For a request, with the fields that the application adds to its answer.
+    fn of(link: LinkId, request: &Request, fixed: FixedHeaders, mut headers: AnswerHeaders) -> Self {
+        headers.extend_from_slice(request.answer_headers.fields());
         Self {
             link,
             exchange: request.http.exchange(),
-            fixed: VARYING,
+            fixed,
             headers,
         }
     }
@@ -194,13 +190,13 @@ pub(crate) fn preflight(config: &Config, link: LinkId, request: &Request) -> Opt
     if request.http.method != http::Method::Options || !has_cors(config) {
         return None;
     }
-    let (fixed, headers) = cors_headers(config, request);
+    let mut asker = Asker::new(config, link, request);
+    let varies = asker.fixed == VARYING;
+    asker.fixed = PLAIN;
     let implied = Cors::any();
     let (methods, allowed, max_age) = config.cors.as_ref().unwrap_or(&implied).preflight();
-    let mut asker = Asker::without_cors(link, request);
-    asker.headers = headers;
     asker.header("Access-Control-Allow-Methods", methods);
-    let vary = match (fixed == VARYING, allowed.is_none()) {
+    let vary = match (varies, allowed.is_none()) {
         (true, true) => "Origin, Access-Control-Request-Headers",
         (true, false) => "Origin",
         (false, true) => "Access-Control-Request-Headers",

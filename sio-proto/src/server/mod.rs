@@ -46,7 +46,8 @@ pub use crate::breach::{Breach, BreachKind};
 pub use crate::engine::EngineMessage;
 pub use crate::reason::Reason;
 pub use crate::request::{
-    Admission, Auth, Cause, Extension, Generation, Handshake, Peer, Request, Strangeness, Stranger, TransportKind,
+    Admission, Auth, Cause, ConnectionError, Extension, Generation, Handshake, Peer, Request, Strangeness, Stranger,
+    TransportKind,
 };
 pub use crate::wire::{Garbled, PollEncoding};
 pub use budget::Budget;

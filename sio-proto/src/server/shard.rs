@@ -18,6 +18,7 @@ mod broadcast;
 mod crowd;
 mod drain;
 mod pipelined;
+mod refusals;
 mod sessions;
 mod sockets;
 mod timeout_reason;
@@ -75,6 +76,8 @@ pub(crate) struct Core {
     /// Sessions of each codec of plain messages.
     plain_sessions: [u32; Legacy06::MAX_CODECS],
     shutting_down: bool,
+    /// Whether somebody wants to know which requests are refused.
+    tells_errors: bool,
     /// How long a session that leaves is waited for, once the server drains.
     patience: Option<Duration>,
     /// Sessions that may have nothing under way any more.
@@ -120,6 +123,7 @@ impl Shard {
                 counters: Counters::default(),
                 plain_sessions: [0; Legacy06::MAX_CODECS],
                 shutting_down: false,
+                tells_errors: false,
                 patience: None,
                 departing: Vec::new(),
                 overfull: Vec::new(),
@@ -144,13 +148,14 @@ impl Shard {
     /// | preflight, refusal | none: it costs its answer | |
     pub fn handle_request(&mut self, now: Time, link: LinkId, mut request: Request, out: &mut Outputs) {
         out.released.extend(request.extension.clone());
-        let written = out.writes.len();
+        let (written, told) = (out.writes.len(), out.deliveries.len());
         let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
         let packets = core::mem::take(&mut request.packets);
         self.core.links.clear(link);
         self.core.counters.packets_in += packets.len() as u64;
         generation::handle_request(&mut self.core, now, link, &request, packets, out);
         self.core.count_refusals(refused, &out.writes[written..]);
+        self.core.tell_refusal(&request, link, (written, told), out);
         self.core.depart(now, out);
     }
 
@@ -523,6 +528,14 @@ impl Shard {
             .into_iter()
             .map(|m| self.core.membership.key(m.socket))
             .collect()
+    }
+
+    /// How the messages of a raw Engine.IO session travel at the moment.
+    #[must_use]
+    pub fn engine_transport(&self, session: SessionKey) -> Option<TransportKind> {
+        let sessions = &self.core.sessions;
+        let live = sessions.holds(session.slot, session.generation);
+        sessions.get(session.slot).filter(|_| live).map(|s| s.transport)
     }
 
     /// How a socket's packets travel at the moment.

@@ -280,7 +280,13 @@ impl World {
     pub fn heard(&mut self) -> Vec<String> {
         self.deliveries
             .drain(..)
-            .filter(|delivery| !matches!(delivery, Delivery::Stranger(_)))
+            .filter(|delivery| {
+                let beside = matches!(
+                    delivery,
+                    Delivery::Stranger(_) | Delivery::Upgraded { .. } | Delivery::EngineUpgraded { .. }
+                );
+                !beside
+            })
             .map(|delivery| line(&delivery))
             .collect()
     }

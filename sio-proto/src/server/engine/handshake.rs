@@ -16,6 +16,7 @@ use super::{
     answer_poll, attach_candidate, http, json, poll, post, preflight, revision_of, revision4,
 };
 use crate::id::SessionSlot;
+use crate::request::Refusing;
 use crate::server::{Session, Strangeness, is_secure};
 
 /// The errors of docs/protocol/engine-io.md §4.5.
@@ -53,6 +54,37 @@ impl Refusal {
         }
     }
 
+    /// What is wrong, for the application: more than a client is told.
+    const fn context(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Stranger(why) => why.explain(),
+            Self::TransportUnknown => "the request names no transport that Config::transports offers",
+            Self::SessionUnknown => "no session of this process has this id: it may have ended",
+            Self::BadHandshakeMethod => "a session is opened by GET",
+            Self::BadRequest => "the request does not fit its session, or its headers are malformed",
+            Self::Forbidden(_) => "the application has not allowed the request",
+            Self::UnsupportedVersion => "Config::generations does not serve this revision of Engine.IO",
+        })
+    }
+
+    /// What the application is told of it.
+    fn told(&self, upgrade: bool) -> Refusing<'_> {
+        let (code, message) = self.code_and_message();
+        Refusing {
+            status: self.status(upgrade),
+            code: Some(code),
+            message: message.as_bytes(),
+            context: self.context(),
+        }
+    }
+
+    fn status(&self, upgrade: bool) -> u16 {
+        match self.code_and_message() {
+            (4, _) if !upgrade => 403,
+            _ => 400,
+        }
+    }
+
     /// Plain text on an upgrade, which is always 400 and always the end of the connection; JSON
     /// otherwise.
     pub(super) fn answer(&self, asker: Asker, upgrade: bool) -> Write {
@@ -62,7 +94,7 @@ impl Refusal {
                 Some(hint) => Bytes::from(format!("{message}: {hint}").into_bytes()),
                 None => Bytes::copy_from_slice(message.as_bytes()),
             };
-            return asker.closing().answer(400, Some("text/html"), body);
+            return asker.closing().answer(self.status(upgrade), Some("text/html"), body);
         }
         let mut body = BytesMut::new();
         body.put_slice(format!("{{\"code\":{code},\"message\":").as_bytes());
@@ -72,11 +104,7 @@ impl Refusal {
             json::write_string(&mut body, hint);
         }
         body.put_u8(b'}');
-        asker.answer(
-            if code == 4 { 403 } else { 400 },
-            Some("application/json"),
-            body.freeze(),
-        )
+        asker.answer(self.status(upgrade), Some("application/json"), body.freeze())
     }
 }
 
@@ -107,6 +135,7 @@ pub(crate) fn handle_request(
             if let Refusal::Stranger(why) = refusal {
                 out.deliveries.push(Delivery::Stranger(request.describe(why)));
             }
+            core.tell_connection_error(request, refusal.told(upgrade), out);
             out.writes.push(refusal.answer(asker, upgrade));
         }
         Ok(Purpose::Open(admitted, revision, transport)) => {

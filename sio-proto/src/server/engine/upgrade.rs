@@ -136,6 +136,7 @@ pub(super) fn switch_if_waiting(core: &mut Core, now: Time, slot: SessionSlot, o
         return finish_closing(core, slot, out);
     }
     core.mark_ready(slot);
+    core.tell_upgraded(slot, out);
     // The packets that were held are no longer kept.
     let _ = core.weigh(slot);
     for packet in candidate.held {

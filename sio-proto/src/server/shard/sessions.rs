@@ -4,8 +4,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::{
-    Alarm, Blocked, Carriage, Core, Due, Form, Frame, Heartbeat, LinkId, Message, Outputs, Permit, Reason, Refused,
-    SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Write, engine, legacy06,
+    Alarm, Blocked, Carriage, Core, Delivery, Due, Form, Frame, Heartbeat, LinkId, Message, Outputs, Permit, Reason,
+    SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, engine, legacy06,
 };
 use crate::id::{SessionSlot, SocketSlot};
 use crate::server::Wiring;
@@ -117,6 +117,21 @@ impl Core {
         }
     }
 
+    /// Tells whom a session carries that it has another transport.
+    pub(crate) fn tell_upgraded(&self, slot: SessionSlot, out: &mut Outputs) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        let transport = session.transport;
+        if session.is_raw() {
+            let session = self.key(slot);
+            out.deliveries.push(Delivery::EngineUpgraded { session, transport });
+        }
+        let sockets = session.sockets.iter().map(|socket| Delivery::Upgraded {
+            socket: self.membership.key(*socket),
+            transport,
+        });
+        out.deliveries.extend(sockets);
+    }
+
     /// Puts a session that has packets and a way for them on the ready list.
     pub(crate) fn mark_ready(&mut self, slot: SessionSlot) {
         if let Some(session) = self.sessions.get_mut(slot)
@@ -133,24 +148,6 @@ impl Core {
     /// Whether the server is going away, so that no sessions are opened any more.
     pub(crate) const fn is_shutting_down(&self) -> bool {
         self.shutting_down
-    }
-
-    /// Counts the answers to one request that refuse it.
-    pub(super) fn count_refusals(&mut self, by_application: bool, writes: &[Write]) {
-        for write in writes {
-            let Write::Response(_, response) = write else { continue };
-            if response.status < 400 {
-                continue;
-            }
-            let why = match response.status {
-                401 | 403 if by_application => Refused::Application,
-                401 | 403 => Refused::Forbidden,
-                503 if self.shutting_down => Refused::ShuttingDown,
-                503 => Refused::Full,
-                _ => Refused::BadRequest,
-            };
-            self.counters.refuse(why);
-        }
     }
 
     /// Queues one packet of the protocol itself.

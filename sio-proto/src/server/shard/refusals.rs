@@ -1,0 +1,75 @@
+//! Requests that were refused: they are counted, and told to an application that wants to know.
+
+use super::{Core, Delivery, LinkId, Outputs, Refused, Request, Shard, Write};
+use crate::request::Refusing;
+use crate::server::Body;
+
+impl Shard {
+    /// Whether requests that are refused are told ([`Delivery::ConnectionError`]). Default false,
+    /// and then they cost nothing beside their answers.
+    pub const fn tell_connection_errors(&mut self, tell: bool) {
+        self.core.tells_errors = tell;
+    }
+}
+
+impl Core {
+    /// Counts the answers to one request that refuse it.
+    pub(super) fn count_refusals(&mut self, by_application: bool, writes: &[Write]) {
+        for write in writes {
+            let Write::Response(_, response) = write else { continue };
+            if response.status < 400 {
+                continue;
+            }
+            let why = match response.status {
+                401 | 403 if by_application => Refused::Application,
+                401 | 403 => Refused::Forbidden,
+                503 if self.shutting_down => Refused::ShuttingDown,
+                503 => Refused::Full,
+                _ => Refused::BadRequest,
+            };
+            self.counters.refuse(why);
+        }
+    }
+
+    /// Tells what was refused to whoever wants to know.
+    pub(crate) fn tell_connection_error(&self, request: &Request, refusing: Refusing<'_>, out: &mut Outputs) {
+        if self.tells_errors {
+            out.deliveries
+                .push(Delivery::ConnectionError(request.refused(refusing)));
+        }
+    }
+
+    /// The same for a request that a generation has refused without more words. What was written
+    /// and delivered before the request is counted by `before`.
+    pub(super) fn tell_refusal(&self, request: &Request, link: LinkId, before: (usize, usize), out: &mut Outputs) {
+        if !self.tells_errors {
+            return;
+        }
+        let deliveries = &out.deliveries[before.1..];
+        let told = deliveries
+            .iter()
+            .any(|delivery| matches!(delivery, Delivery::ConnectionError(_)));
+        let context = deliveries.iter().find_map(|delivery| match delivery {
+            Delivery::Stranger(stranger) => Some(stranger.why.explain()),
+            _ => None,
+        });
+        let response = out.writes[before.0..].iter().find_map(|write| match write {
+            Write::Response(its, response) if *its == link && response.status >= 400 => Some(response),
+            _ => None,
+        });
+        let Some(response) = response.filter(|_| !told) else {
+            return;
+        };
+        let message = match &response.body {
+            Body::Bytes(bytes) if !bytes.is_empty() => &bytes[..],
+            Body::Bytes(_) | Body::Packets(..) => crate::http::reason_phrase(response.status).as_bytes(),
+        };
+        let refused = request.refused(Refusing {
+            status: response.status,
+            code: None,
+            message,
+            context,
+        });
+        out.deliveries.push(Delivery::ConnectionError(refused));
+    }
+}
