@@ -1,30 +1,30 @@
-//! What can go wrong: for the caller of `emit`, and in the user's own handlers.
+//! Errors: for the caller of `emit`, and in the user's handlers.
 
 use sio_proto::server::SendError;
 use sio_proto::socket::is_reserved_event;
 
 use crate::args::ArgsError;
 
-/// Why an event was not sent. Nothing has been queued then.
+/// Why an event was not sent. After an error nothing has been queued.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {
     /// The socket is gone.
     #[error("the socket is not connected")]
     Disconnected,
-    /// The socket's queue is full: its client does not read as fast as it is sent to.
+    /// The socket's queue is full: its client reads more slowly than the server sends.
     #[error("the queue of the session is full")]
     Full,
-    /// Written for the client's generation, it is larger than a session's queue may be
-    /// ([`Config::max_queued_bytes`](sio_proto::Config::max_queued_bytes)). Nobody of that
-    /// generation has got it, and nobody has been disconnected for it.
+    /// The message, as written for the client's generation, is larger than the queue of a session
+    /// may be ([`Config::max_queued_bytes`](sio_proto::Config::max_queued_bytes)). No client of
+    /// this generation has got the message, and no client has been disconnected for it.
     #[error("the message is larger than the queue of a session")]
     TooLarge,
-    /// It was volatile, and the transport is busy.
+    /// The message was volatile, and the transport is busy.
     #[error("the transport is busy and the message was volatile")]
     Dropped,
     /// The client's generation, or the server's [`Config::parser`](sio_proto::Config::parser),
-    /// cannot carry it.
+    /// cannot carry the message.
     #[error("the client's generation cannot carry this message")]
     Unsupported,
     /// The arguments cannot be written as JSON.
@@ -34,8 +34,8 @@ pub enum EmitError {
     /// (docs/protocol/socket-io.md §4).
     #[error("the event name {0:?} is reserved")]
     Reserved(String),
-    /// The room's name is the id of another socket, there or gone. What is sent to an id is for its
-    /// socket alone.
+    /// The room's name is the id of another socket, which may have gone. A message to an id is for
+    /// this socket alone.
     #[error("no room is named as the id of a socket")]
     ReservedRoom,
 }
@@ -53,22 +53,22 @@ impl From<SendError> for EmitError {
     }
 }
 
-/// What went wrong in a handler. [`Io::on_error`](crate::Io::on_error) gets it; without that, it is
-/// logged.
+/// What went wrong in a handler. The function of [`Io::on_error`](crate::Io::on_error) gets this
+/// error. If there is no such function, the error is logged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandlerError {
-    /// The arguments are not of the types the handler asks for. It was not called.
+    /// The arguments are not of the types that the handler asks for. The handler was not called.
     #[error("arguments do not fit: {0}")]
     Args(#[from] ArgsError),
     /// The handler returned an error.
     #[error("failed: {0}")]
     Failed(String),
-    /// The handler panicked, and its socket is disconnected. Or a middleware, or the function of
-    /// [`Io::of_fn`](crate::Io::of_fn) did, and its client is refused.
+    /// A handler panicked, and its socket is disconnected. Or a middleware or the function of
+    /// [`Io::of_fn`](crate::Io::of_fn) panicked, and its client is refused.
     #[error("panicked: {0}")]
     Panicked(String),
-    /// Something it sent without waiting for the result could not be sent.
+    /// A message that the handler sent without waiting for the result could not be sent.
     #[error("could not emit: {0}")]
     Emit(#[from] EmitError),
     /// Something that the handler asks for beside the arguments could not be had. It was not

@@ -175,7 +175,7 @@ impl Place {
         {
             cell.input("closed", turn, |state, now, out| {
                 if let Some(overtaking) = overtaking {
-                    // A broken rule is told once.
+                    // A broken rule is reported only once.
                     let cause = match &cause {
                         Cause::Broken(_) => Cause::Failed,
                         cause => cause.clone(),
@@ -191,7 +191,7 @@ impl Place {
         }
     }
 
-    /// Counts and logs a rule that was broken on a connection of which no shard has heard.
+    /// Counts and logs a broken rule of a connection that no shard knows.
     #[cold]
     fn note_breach(&self, breach: &Breach) {
         self.io.tally.broken(breach);

@@ -18,7 +18,7 @@ pub struct Call<'a> {
     pub(crate) event: &'a str,
     pub(crate) args: Args,
     pub(crate) ack: Option<Question>,
-    /// The handler may wait, and keep its arguments meanwhile.
+    /// Notes that the handler may wait, and keeps its arguments meanwhile.
     pub(crate) keeps: bool,
     pub(crate) end: Option<&'a Ending>,
 }

@@ -27,7 +27,7 @@ use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
 use crate::turn::note::Note;
 use crate::turn::raw_session::RawSession;
-use crate::turn::sleep::Sleeps;
+use crate::turn::sleeps::Sleeps;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::work::Work;
@@ -83,7 +83,7 @@ impl fmt::Display for Named {
     }
 }
 
-/// The breach of a client for whose handlers too much waits.
+/// Returns the breach of a client for which too many events wait.
 fn too_many_events() -> Breach {
     Breach::new(BreachKind::Limit, "too many events wait for a handler")
 }

@@ -109,7 +109,7 @@ impl NewShards {
     }
 }
 
-/// The application's rule about origins may panic, which means no.
+/// Guards the application's rule about origins. If the rule panics, the answer is no.
 fn guard_rule(config: &mut Config) {
     if let Some(cors) = &mut config.cors
         && let CorsOrigins::Rule(rule) = &cors.origins

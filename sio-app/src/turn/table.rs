@@ -18,7 +18,7 @@ use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
 use crate::turn::states::States;
 
-/// What happens to the sockets of a namespace.
+/// The handlers for the sockets of a namespace.
 #[derive(Clone, Default)]
 pub(crate) struct Table {
     pub(crate) events: HashMap<Box<str>, Handlers, BuildHasherDefault<NameHasher>>,
@@ -33,7 +33,7 @@ pub(crate) struct Table {
     pub(crate) answer: Option<AnswerFn>,
     pub(crate) one_at_a_time: bool,
     pub(crate) states: Arc<States>,
-    /// Where the names of a rule's namespaces are counted.
+    /// The counts of a rule's namespaces, by name.
     pub(crate) names: Option<Arc<Names>>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Handlers {
     pub(crate) more: Vec<EventFn>,
 }
 
-/// Hashes event names (FNV-1a). The names in the table are the application's own, so nobody can
+/// Hashes event names (FNV-1a). The names in the table are the application's, so no attacker can
 /// make them collide.
 #[derive(Clone)]
 pub(crate) struct NameHasher(u64);
@@ -78,8 +78,8 @@ pub(crate) type ErrorFn = Arc<dyn Fn(&Arc<SocketCell>, &str, &HandlerError) + Se
 pub(crate) type AnswerFn = Arc<dyn Fn(&str, &HandlerError, Owed) + Send + Sync>;
 
 impl Table {
-    /// Whether the name of an event is the application's, or one of those that
-    /// [`Io::on_error`](crate::Io::on_error) gives to what is no event.
+    /// Whether the name of an event is the application's, or one of the names that
+    /// [`Io::on_error`](crate::Io::on_error) uses for things that are not events.
     pub(crate) fn knows(&self, event: &str) -> bool {
         self.events.contains_key(event) || matches!(event, "connect" | "disconnecting" | "disconnect" | "ack" | "join")
     }
@@ -128,18 +128,19 @@ fn take_place<T: Clone>(whole: &mut Vec<T>, above: &[T]) {
     }
 }
 
-/// The namespaces of a rule that have members, by how many. Their names are chosen by clients, and
-/// each stays as long as it has members.
+/// The namespaces of a rule that have members, with the number of members. Clients choose these
+/// names. Each name is kept as long as the namespace has members.
 #[derive(Debug, Default)]
 pub(crate) struct Names(Mutex<BTreeMap<ByteString, usize>>);
 
 impl Names {
-    /// A socket is in. Call it under the lock of the socket's shard, as the other one.
+    /// Counts a socket that has been let in. Call it under the lock of the socket's shard, like
+    /// [`Self::leave`].
     pub(crate) fn enter(&self, name: &ByteString) {
         *self.0.lock().entry(name.clone()).or_default() += 1;
     }
 
-    /// A socket is gone that was in.
+    /// Stops counting a socket that has gone.
     pub(crate) fn leave(&self, name: &ByteString) {
         let mut names = self.0.lock();
         if let Some(members) = names.get_mut(name) {

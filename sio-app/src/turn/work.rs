@@ -576,9 +576,10 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
 fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
     tracing::debug!(socket = %Named(socket.key), namespace = &*socket.namespace, "refused");
     socket.turn_away();
-    socket.cell.input("refuse", turn, |state, _, out| {
+    socket.cell.input("refuse", turn, |state, now, out| {
         state.forget(socket.key);
-        state.shard.refuse(socket.key, refusal.message(), refusal.data(), out);
+        let (message, data) = (refusal.message(), refusal.data());
+        state.shard.refuse(now, socket.key, message, data, out);
     });
     Then::Next
 }
@@ -594,7 +595,8 @@ fn engine(session: Arc<RawSession>, news: EngineNews) {
     }
 }
 
-/// The session of a socket has another transport. A panic of the user's ends the socket.
+/// Tells the user that the session of a socket has another transport. A panic in the user's code
+/// ends the socket.
 fn upgraded(socket: &Arc<SocketCell>, transport: TransportKind) {
     let Some(application) = socket.cell.application.upgrade() else {
         return;
@@ -604,7 +606,7 @@ fn upgraded(socket: &Arc<SocketCell>, transport: TransportKind) {
     }
 }
 
-/// A request was refused, and the application wants to know.
+/// Tells the application that a request was refused.
 fn refused(cell: &ShardCell, error: &ConnectionError) {
     let Some(application) = cell.application.upgrade() else {
         return;

@@ -10,9 +10,9 @@ fn of_type<T: 'static>(value: &Kept) -> bool {
     (**value).type_id() == TypeId::of::<T>()
 }
 
-/// Data of the application's own, by type.
+/// The application's own data, by type.
 impl Socket {
-    /// Keeps a value with the socket, in place of an earlier one of the same type.
+    /// Keeps a value with the socket. It replaces an earlier value of the same type.
     pub fn set_data<T: Any + Send + Sync>(&self, value: T) {
         self.put(Arc::new(value), |_| true);
     }
@@ -41,7 +41,7 @@ impl Socket {
         true
     }
 
-    /// The value of this type that was kept with the socket.
+    /// Returns the value of this type that is kept with the socket.
     #[must_use]
     pub fn data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         let value = {

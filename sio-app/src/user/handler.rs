@@ -80,7 +80,7 @@
 //! # }
 //! ```
 //!
-//! # What goes wrong
+//! # Errors and panics
 //!
 //! | what | its client | its acknowledgement | the application |
 //! |---|---|---|---|
@@ -88,7 +88,7 @@
 //! | it returns an error | goes on | the error, unless the handler takes `Ack` | [`HandlerError::Failed`](crate::HandlerError::Failed) |
 //! | the arguments are not what it asks for: it is not called | goes on | the error | [`HandlerError::Args`](crate::HandlerError::Args) |
 //! | an extractor fails: it is not called | goes on | the error | [`HandlerError::Extract`](crate::HandlerError::Extract) |
-//! | there is no handler for the event | goes on | is not answered | nothing |
+//! | there is no handler for the event | goes on | is not answered | gets nothing |
 //! | a middleware panics, or the function of [`Io::of_fn`](crate::Io::of_fn) | is refused, and told `Internal server error` | | [`HandlerError::Panicked`](crate::HandlerError::Panicked) |
 //!
 //! The application hears in [`Namespace::on_error`](crate::Namespace::on_error),
@@ -97,9 +97,9 @@
 //! same session go on, but for clients of 0.6 to 0.9 whose handler of `/` panics: theirs is the
 //! whole session.
 //!
-//! # What takes long
+//! # Handlers that take long
 //!
-//! A handler that blocks stops everybody whom its thread serves; see [the crate's
+//! A handler that blocks stops all connections of its thread; see [the crate's
 //! page](crate#handlers-that-take-long).
 //!
 //! # When it does not compile

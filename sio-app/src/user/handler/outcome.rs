@@ -130,8 +130,8 @@ impl<F: Future<Output: Outcome> + Send + 'static> Returns<Free, Later> for F {
     }
 }
 
-/// Polls a future once, in place. The waker does nothing: a future that has to wait is polled again
-/// by the task it becomes.
+/// Polls a future once, directly. The waker does nothing: if the future has to wait, it becomes a
+/// task, which polls it again.
 fn poll_once(mut future: HandlerFuture) -> Started {
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => Started::Done(result),
