@@ -108,7 +108,6 @@ impl Shard {
     ///
     /// # Errors
     /// The config does not make sense.
-    /// If the config does not make sense.
     pub fn new(config: Config, index: u8, sid_key: [u8; 16], entropy: Box<dyn Entropy>) -> Result<Self, ConfigError> {
         let config = config.validate()?;
         Ok(Self {
