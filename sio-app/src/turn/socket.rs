@@ -412,8 +412,9 @@ impl SocketCell {
 
     /// Lets the socket's session leave. Called during a shutdown, when nothing is under way.
     pub(crate) fn leave(&self, turn: &Turn) {
-        self.cell
-            .input(turn, |state, now, out| state.shard.release(now, self.key, out));
+        self.cell.input("release", turn, |state, now, out| {
+            state.shard.release(now, self.key, out)
+        });
     }
 
     /// Ends the open acknowledgements, because none will come any more.

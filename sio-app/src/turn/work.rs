@@ -544,7 +544,7 @@ async fn ask_all(socket: &Arc<SocketCell>) -> Result<(), Refusal> {
 }
 
 fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
-    let (accepted, entry, failed) = socket.cell.input(turn, |state, now, out| {
+    let (accepted, entry, failed) = socket.cell.input("accept", turn, |state, now, out| {
         if !state.shard.accept(now, socket.key, out) {
             return (false, Entry::default(), None);
         }
@@ -579,7 +579,7 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
 fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
     tracing::debug!(socket = %Named(socket.key), namespace = &*socket.namespace, "refused");
     socket.turn_away();
-    socket.cell.input(turn, |state, now, out| {
+    socket.cell.input("refuse", turn, |state, now, out| {
         state.forget(socket.key);
         let (message, data) = (refusal.message(), refusal.data());
         state.shard.refuse(now, socket.key, message, data, out);
