@@ -90,11 +90,11 @@ pub struct Options {
     /// not come, and the arguments of events whose handlers wait. Default 16 MiB. One single event
     /// may wait whatever its size.
     pub max_waiting_bytes: usize,
-    /// How many handlers of its own a socket may have ([`Socket::on`](crate::Socket::on),
-    /// [`Socket::once`](crate::Socket::once)). Default 64. Each has a name of at most 256 bytes,
-    /// and what it captures. More are refused, because handlers that are given in other handlers
-    /// grow with what a client sends. All of them are looked through for each event of their
-    /// socket.
+    /// How many own handlers a socket may have ([`Socket::on`](crate::Socket::on),
+    /// [`Socket::once`](crate::Socket::once)). Default 64. Each handler takes memory for a name of
+    /// at most 256 bytes, and for the values that it captures. Further handlers are refused: if a
+    /// handler adds handlers, a client could add any number by sending events. For each event of
+    /// the socket, all of its own handlers are searched.
     pub max_handlers_per_socket: usize,
     /// How many things may wait for all sessions of one address, counted as in
     /// [`Options::max_waiting_events`], including sessions that have ended. Default 32 768. An

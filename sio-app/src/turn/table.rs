@@ -37,8 +37,7 @@ pub(crate) struct Table {
     pub(crate) names: Option<Arc<Names>>,
 }
 
-/// The handlers of one event, in the order in which they were registered. Nearly always there is
-/// one.
+/// The handlers of one event, in the order in which they were registered. Usually there is one.
 #[derive(Clone)]
 pub(crate) struct Handlers {
     pub(crate) first: EventFn,
@@ -84,7 +83,7 @@ impl Table {
         self.events.contains_key(event) || matches!(event, "connect" | "disconnecting" | "disconnect" | "ack" | "join")
     }
 
-    /// Adds a handler of an event, behind the others.
+    /// Adds a handler of an event, after the others.
     pub(crate) fn add(&mut self, event: &str, handler: EventFn) {
         match self.events.get_mut(event) {
             Some(handlers) => handlers.more.push(handler),
@@ -98,9 +97,10 @@ impl Table {
         }
     }
 
-    /// This table with another over it. All middlewares and all filters of both have to agree,
-    /// those of this one first: what is registered for one name does not switch off the decision of
-    /// the rule that covers the name. Everything else of the other takes the place of what is here.
+    /// Combines this table with one above it. All middlewares and all filters of both tables have
+    /// to agree, and those of this table run first: a registration for one name does not switch off
+    /// the decision of the rule that covers the name. Everything else in the table above replaces
+    /// what is in this table.
     pub(crate) fn with_over(&self, above: &Self) -> Self {
         let mut whole = self.clone();
         let events = above.events.iter();
@@ -121,7 +121,7 @@ impl Table {
     }
 }
 
-/// Puts what was registered above in the place of what is below, if there is some.
+/// Replaces the handlers below by those above, if there are some.
 fn take_place<T: Clone>(whole: &mut Vec<T>, above: &[T]) {
     if !above.is_empty() {
         *whole = above.to_vec();

@@ -49,8 +49,8 @@ impl Ack {
     /// Answers with these arguments: `()` means none, and a tuple means several.
     ///
     /// If the client is gone, nothing happens. Arguments that cannot be written, or are too large,
-    /// are reported to [`Io::on_error`](crate::Io::on_error). Of several handlers of one event the
-    /// first answer counts.
+    /// are reported to [`Io::on_error`](crate::Io::on_error). If several handlers of one event
+    /// answer, the first answer counts.
     pub fn send<A: Serialize>(self, args: A) {
         let Some(Wanted { question, guest }) = self.0 else {
             return;

@@ -17,11 +17,10 @@ use crate::user::socket::Socket;
 
 /// A choice of sockets, and how to send to them.
 ///
-/// The same builder starts from [`Io`](crate::Io) and [`Namespace`](crate::Namespace), where it
-/// means everybody. It also starts from [`Socket`] with [`to`](Socket::to),
-/// [`except`](Socket::except), [`broadcast`](Socket::broadcast) or [`local`](Socket::local). There
-/// it means everybody but the socket. How to send to one socket is a
-/// [`SocketEmitter`](crate::SocketEmitter).
+/// [`Io`](crate::Io) and [`Namespace`](crate::Namespace) start this builder with all sockets.
+/// [`Socket`] starts it with [`to`](Socket::to), [`except`](Socket::except),
+/// [`broadcast`](Socket::broadcast) or [`local`](Socket::local); then it means sockets without the
+/// socket itself. To send to one socket, use a [`SocketEmitter`](crate::SocketEmitter).
 ///
 /// ```
 /// # use sio_app::{Io, Socket};
@@ -39,7 +38,7 @@ pub struct Emitter {
     /// If set, it replaces the target's namespace: the message goes to all of these namespaces that
     /// have members.
     many: Option<Arc<Names>>,
-    /// The socket that it started from, which is left out.
+    /// The socket that started the builder. It is left out.
     sender: Option<Socket>,
     volatile: bool,
 }
@@ -66,7 +65,7 @@ impl Emitter {
         }
     }
 
-    /// To all but this socket.
+    /// Starts with all sockets of the namespace without this socket.
     pub(crate) fn from_socket(socket: &Socket) -> Self {
         Self {
             sender: Some(socket.clone()),
@@ -114,8 +113,8 @@ impl Emitter {
             Ok(draft) => draft,
             Err(error) => return self.report(event, error),
         };
-        // Bytes in the arguments may be of a kind of the user's own, whose end is the user's code,
-        // and comes under no lock.
+        // The arguments may contain bytes of the user's own kind. Dropping these runs user code, so
+        // they are kept until no lock is held.
         let kept = draft.args().clone();
         let (is_last, mut draft) = (self.many.is_none(), Some(draft));
         self.each_in(event, |application, to| {
@@ -175,8 +174,8 @@ impl Emitter {
         sockets
     }
 
-    /// Does something in each of the namespaces that are meant. What goes wrong is told to the
-    /// application under this name.
+    /// Does something in each chosen namespace. Errors are reported to the application under this
+    /// name.
     fn each(&self, name: &str, mut act: impl FnMut(Audience<'_>) -> Result<(), EmitError>) {
         self.each_in(name, |_, to| act(to));
     }
@@ -223,7 +222,7 @@ impl Emitter {
     }
 }
 
-/// Sends an event to one namespace, written once for all.
+/// Sends an event to one namespace. The event is encoded once for all recipients.
 fn broadcast(to: Audience<'_>, draft: Draft, volatile: bool) -> Result<(), EmitError> {
     let Audience { shards, target, .. } = to;
     let volatile = volatile.then_some(shards.runtime);

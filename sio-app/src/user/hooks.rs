@@ -158,7 +158,7 @@ impl Io {
         let old = self.0.hooks.set.write().connection_error.replace(Arc::new(tell));
         drop(old);
         for cell in &self.0.shards.cells {
-            cell.ask(|state| state.shard.tell_connection_errors(true));
+            cell.ask("hook", |state| state.shard.tell_connection_errors(true));
         }
     }
 

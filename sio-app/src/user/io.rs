@@ -50,7 +50,7 @@ use crate::user::socket::Socket;
 #[derive(Clone)]
 pub struct Io(pub(crate) Arc<Inner>);
 
-/// All that an [`Io`] is a handle of.
+/// The server behind the handle [`Io`].
 pub(crate) struct Inner {
     pub(crate) shards: Shards,
     pub(crate) options: Options,
@@ -202,7 +202,7 @@ impl Io {
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<Socket> {
         let mut socket = None;
-        // Nobody is found, or one is.
+        // The order finds one socket or none, and does not fail.
         let _ = carry_out(Order::Find {
             to: To::Id(&self.0.shards, id),
             found: &mut |found| socket = Some(Socket(found)),
@@ -217,7 +217,7 @@ impl Io {
             .shards
             .cells
             .iter()
-            .map(|cell| cell.ask(|state| state.shard.sessions()))
+            .map(|cell| cell.ask("count", |state| state.shard.sessions()))
             .sum()
     }
 
@@ -240,14 +240,14 @@ impl Io {
     }
 }
 
-/// State, and what was registered.
+/// State, and the check of what was registered.
 impl Io {
-    /// Gives the server a value that handlers can ask for: [`State<T>`](crate::handler::State). One
-    /// for each type; give it before clients connect, because sockets that have connected before do
-    /// not have it.
+    /// Gives the server a value that handlers can ask for as [`State<T>`](crate::handler::State).
+    /// There is one value for each type. Give it before clients connect, because sockets that have
+    /// connected before do not have it.
     ///
-    /// A server whose handlers ask for a state that it was not given does not begin, nor does one
-    /// that was given two of one type ([`Io::check`]).
+    /// A server does not start if its handlers ask for a state that it was not given, or if it was
+    /// given two states of one type ([`Io::check`]).
     pub fn state<T: Clone + Send + Sync + 'static>(&self, value: T) -> &Self {
         if let Err(mistake) = self.0.namespaces.give_state(value) {
             self.0.note_mistake(mistake);
@@ -255,9 +255,10 @@ impl Io {
         self
     }
 
-    /// Whether everything could be registered, and handlers have what they ask for. Serving a
-    /// listener asks this first, and ends with the error. Where the server is mounted in another
-    /// HTTP server, ask it before that begins; an error is logged in any case.
+    /// Checks that everything could be registered, and that handlers have the states that they ask
+    /// for. Serving a listener begins with this check, and ends with its error. If the server is
+    /// mounted in another HTTP server, call this before that server starts. An error is logged in
+    /// any case.
     ///
     /// ```
     /// # use sio_app::{Io, RegisterError, Socket};
@@ -272,7 +273,7 @@ impl Io {
     /// ```
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// The first mistake.
     pub fn check(&self) -> Result<(), RegisterError> {
         self.0.namespaces.mistake().map_or(Ok(()), Err)
     }

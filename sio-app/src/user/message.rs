@@ -63,7 +63,7 @@ impl Draft {
         &self.args
     }
 
-    /// Shows it to those who see what is sent. They are the user's code: no lock is held.
+    /// Calls the functions that are called for sent events. They are user code, so no lock is held.
     pub(crate) fn show(&self, watchers: &[OutgoingFn], to: Option<&Arc<SocketCell>>) {
         thread_local!(static SHOWING: Cell<bool> = const { Cell::new(false) });
         if watchers.is_empty() || SHOWING.replace(true) {
@@ -158,8 +158,7 @@ pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketCell, id: u64, args
     })
 }
 
-/// Sends an acknowledgement to a client that may have gone. What is wrong with the arguments is
-/// reported.
+/// Sends an acknowledgement to a client that may have gone. Errors of the arguments are reported.
 pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketCell>, id: u64, args: &A) {
     if let Err(error) = send_ack(socket, id, args)
         && matches!(error, EmitError::Args(_) | EmitError::TooLarge)

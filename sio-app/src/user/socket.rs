@@ -114,7 +114,7 @@ impl Socket {
     /// Returns the present transport, or `None` when the socket is gone.
     #[must_use]
     pub fn transport(&self) -> Option<TransportKind> {
-        self.0.cell.ask(|state| state.shard.transport(self.0.key))
+        self.0.cell.ask("transport", |state| state.shard.transport(self.0.key))
     }
 
     /// Waits until the socket is gone. Handlers that wait go on when their client has left, as in
@@ -321,7 +321,7 @@ impl Socket {
             return rooms;
         }
         let rooms = match self.is_connected() {
-            true => Some(self.0.cell.ask(|state| state.shard.rooms(self.0.key))),
+            true => Some(self.0.cell.ask("rooms", |state| state.shard.rooms(self.0.key))),
             false => self.0.last_rooms(),
         };
         rooms.map_or_else(Vec::new, |mut rooms| {
