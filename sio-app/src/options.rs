@@ -107,6 +107,19 @@ pub struct Options {
     /// them. Zero is one. Fewer make a client that connects to many namespaces wait longer; more
     /// let one that connects and leaves again keep as many futures.
     pub max_waiting_middlewares: usize,
+    /// The longest time that a decision of
+    /// [`Io::allow_request_async`](crate::Io::allow_request_async) may take. Default 10 s. After it
+    /// the request is refused. Too short refuses clients while what decides is slow; too long lets
+    /// more requests wait, and clients give up after 20 s by default.
+    pub allow_request_timeout: Duration,
+    /// The most requests that may wait for such a decision at once. Default 4 096. Further requests
+    /// are refused. Each of them keeps a connection, a copy of its head, and the future that
+    /// decides. Too few refuse clients that come back all at once, for example after a restart.
+    pub max_waiting_requests: usize,
+    /// The same for the connections from one address, as [`Options::max_connections_per_address`]
+    /// counts them. Default 256. Behind a proxy raise it to [`Options::max_waiting_requests`]: all
+    /// connections have the proxy's address there.
+    pub max_waiting_requests_per_address: usize,
     /// Over how long a shutdown spreads the sessions, each leaving at a random moment of it.
     /// Default zero. With many clients, what they connect to next meets all of them at once
     /// otherwise. Sessions whose moment has not come go on.
@@ -151,6 +164,9 @@ impl Default for Options {
             max_total_waiting_events: 1_000_000,
             max_total_waiting_bytes: 256 << 20,
             max_waiting_middlewares: 8,
+            allow_request_timeout: Duration::from_secs(10),
+            max_waiting_requests: 4_096,
+            max_waiting_requests_per_address: 256,
             shutdown_jitter: Duration::ZERO,
             shutdown_drain: Duration::from_secs(3),
             shutdown_timeout: Duration::from_secs(10),
@@ -229,6 +245,13 @@ setters! {
     max_total_waiting_bytes: usize,
     /// Sets [`Options::max_waiting_middlewares`](#structfield.max_waiting_middlewares).
     max_waiting_middlewares: usize,
+    /// Sets [`Options::allow_request_timeout`](#structfield.allow_request_timeout).
+    allow_request_timeout: Duration,
+    /// Sets [`Options::max_waiting_requests`](#structfield.max_waiting_requests).
+    max_waiting_requests: usize,
+    /// Sets
+    /// [`Options::max_waiting_requests_per_address`](#structfield.max_waiting_requests_per_address).
+    max_waiting_requests_per_address: usize,
     /// Sets [`Options::shutdown_jitter`](#structfield.shutdown_jitter).
     shutdown_jitter: Duration,
     /// Sets [`Options::shutdown_drain`](#structfield.shutdown_drain).

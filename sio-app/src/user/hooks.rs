@@ -1,11 +1,13 @@
 //! The application's decisions: what it says of requests, and what it is told of failures.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use sio_proto::http::{self, HeaderError, Method, ResponseHeaders};
-use sio_proto::server::{Admission, ConnectionError, Request, Routed, TransportKind};
+use sio_proto::server::{Admission, ConnectionError, Handshake, Request, Routed, TransportKind};
 
 use crate::error::HandlerError;
 use crate::guarded::guarded;
@@ -26,7 +28,7 @@ pub(crate) struct Hooks {
 #[derive(Default)]
 struct Set {
     request: Option<RequestFn>,
-    allow: Option<AllowFn>,
+    allow: Allows,
     error: Option<ErrorFn>,
     engine: Option<Arc<dyn EngineHandler>>,
     headers: Option<HeadersFn>,
@@ -35,11 +37,25 @@ struct Set {
 }
 
 type RequestFn = Arc<dyn Fn(&HttpRequest<'_>) -> HttpResponse + Send + Sync>;
-type AllowFn = Arc<dyn Fn(&HttpRequest<'_>) -> Result<(), String> + Send + Sync>;
+pub(crate) type AllowFn = Arc<dyn Fn(&HttpRequest<'_>) -> Result<(), String> + Send + Sync>;
+pub(crate) type AllowLaterFn = Arc<dyn Fn(Arc<Handshake>) -> AllowFuture + Send + Sync>;
+pub(crate) type AllowFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 type HeadersFn = Arc<dyn Fn(&HttpRequest<'_>, &mut ResponseHeaders) -> Result<(), HeaderError> + Send + Sync>;
 type UpgradeFn = Arc<dyn Fn(&Socket, TransportKind) + Send + Sync>;
 type ConnectionErrorFn = Arc<dyn Fn(&ConnectionError) + Send + Sync>;
 type ErrorFn = Arc<dyn Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync>;
+
+/// Who decides about requests that would open a session.
+#[derive(Clone, Default)]
+pub(crate) enum Allows {
+    /// Nobody: all may.
+    #[default]
+    All,
+    /// A function that decides at once.
+    Now(AllowFn),
+    /// A function whose future decides.
+    Later(AllowLaterFn),
+}
 
 impl Hooks {
     pub(crate) fn engine(&self) -> Option<Arc<dyn EngineHandler>> {
@@ -88,9 +104,48 @@ impl Io {
         drop(old);
     }
 
-    /// Decides about requests that would open a session. The error is what the client is told.
+    /// Decides about requests that would open a session. The error is what the client is told. It
+    /// takes the place of an earlier [`Io::allow_request_async`].
+    ///
+    /// The function is called in place and must not wait.
     pub fn allow_request(&self, decide: impl Fn(&HttpRequest<'_>) -> Result<(), String> + Send + Sync + 'static) {
-        let old = self.0.hooks.set.write().allow.replace(Arc::new(decide));
+        self.set_allows(Allows::Now(Arc::new(decide)));
+    }
+
+    /// Decides about requests that would open a session, and may wait for the decision: JavaScript's
+    /// `allowRequest(req, callback)`. The error is what the client is told. It takes the place of an
+    /// earlier [`Io::allow_request`].
+    ///
+    /// The function is given what a session keeps of its request: target, query, address, and the
+    /// header fields that fit into [`Config::max_handshake_bytes`]. Requests that are refused for
+    /// where they come from are not asked about. All transports and generations are, websockets and
+    /// servers that this one is mounted in too.
+    ///
+    /// What is not allowed is refused: if the future panics, or takes longer than
+    /// [`Options::allow_request_timeout`](crate::Options::allow_request_timeout), or when
+    /// [`Options::max_waiting_requests`](crate::Options::max_waiting_requests) wait already. The
+    /// future is polled by the task of its connection, and dropped when the client goes away; so
+    /// what it has to finish in any case belongs into a task of its own.
+    ///
+    /// ```
+    /// # use sio_app::Io;
+    /// # async fn knows(token: &str) -> bool { token == "secret" }
+    /// # fn register(io: &Io) {
+    /// io.allow_request_async(async |request| match request.query_value("token") {
+    ///     Some(token) if knows(&token).await => Ok(()),
+    ///     _ => Err("who are you?".to_owned()),
+    /// });
+    /// # }
+    /// ```
+    pub fn allow_request_async<F>(&self, decide: impl Fn(Arc<Handshake>) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.set_allows(Allows::Later(Arc::new(move |handshake| Box::pin(decide(handshake)))));
+    }
+
+    fn set_allows(&self, allows: Allows) {
+        let old = std::mem::replace(&mut self.0.hooks.set.write().allow, allows);
         drop(old);
     }
 
@@ -203,12 +258,13 @@ impl Inner {
         })
     }
 
+    /// Who decides about requests that would open a session.
+    pub(crate) fn allows(&self) -> Allows {
+        self.hooks.set.read().allow.clone()
+    }
+
     /// The application's word on a request that would open a session.
-    pub(crate) fn admission(&self, request: &Request) -> Admission {
-        let hook = self.hooks.set.read().allow.clone();
-        let Some(hook) = hook else {
-            return Admission::Allowed;
-        };
+    pub(crate) fn admission(&self, hook: &AllowFn, request: &Request) -> Admission {
         match guarded(|| hook(&HttpRequest::new(request))) {
             Ok(Ok(())) => Admission::Allowed,
             Ok(Err(message)) => Admission::Refused(message.into()),
