@@ -1,6 +1,7 @@
 //! What can go wrong: for the caller of `emit`, and in the user's own handlers.
 
 use sio_proto::server::SendError;
+use sio_proto::socket::is_reserved_event;
 
 use crate::args::ArgsError;
 
@@ -70,4 +71,73 @@ pub enum HandlerError {
     /// Something it sent without waiting for the result could not be sent.
     #[error("could not emit: {0}")]
     Emit(#[from] EmitError),
+    /// Something that the handler asks for beside the arguments could not be had. It was not
+    /// called.
+    #[error("cannot have `{what}`: {error}")]
+    Extract {
+        /// The type it asks for.
+        what: &'static str,
+        /// Why it cannot have it.
+        error: String,
+    },
+    /// A filter ([`Namespace::filter`](crate::Namespace::filter)) has refused the event. It is not
+    /// reported, because this is what filters are for; the client's acknowledgement says so.
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+/// Why something could not be registered. The server keeps the first of these and does not begin:
+/// serving a listener ends with it, and [`Io::check`](crate::Io::check) says it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// No event has this name, because it belongs to the protocol
+    /// (docs/protocol/socket-io.md §4).
+    #[error("no event is called {name:?}: {instead}")]
+    Reserved {
+        /// The name.
+        name: String,
+        /// What to do about it.
+        instead: &'static str,
+    },
+    /// A handler asks for a state that the server was not given.
+    #[error("{handler} asks for `State<{state}>`, and the server was given none: `io.state(value)` gives it one")]
+    NoState {
+        /// The type of the state.
+        state: &'static str,
+        /// What asks for it.
+        handler: String,
+    },
+    /// The server was given two states of one type. The first counts.
+    #[error("the server was given a state of the type `{0}` already")]
+    StateTwice(&'static str),
+    /// The socket has as many handlers of its own as it may
+    /// ([`Options::max_handlers_per_socket`](crate::Options::max_handlers_per_socket)).
+    #[error("the socket has as many handlers of its own as it may")]
+    TooMany,
+    /// The name of an event is longer than 256 bytes, for a handler of one socket.
+    #[error("the name of the event is too long for a handler of one socket")]
+    NameTooLong,
+    /// The socket is gone.
+    #[error("the socket is not connected")]
+    Disconnected,
+}
+
+impl RegisterError {
+    /// What is wrong with the name of an event, if something is.
+    pub(crate) fn of_name(event: &str) -> Result<(), Self> {
+        let instead = match event {
+            "connect" | "connection" => "`on_connect` handles connections",
+            "disconnect" => "`on_disconnect` handles their end",
+            "disconnecting" => "`on_disconnecting` handles their end, while the socket has its rooms",
+            "connect_error" => "a middleware (`with`) refuses connections, and clients hear of it",
+            "newListener" | "removeListener" => "it belongs to JavaScript's emitters",
+            _ if is_reserved_event(event) => "it belongs to the protocol",
+            _ => return Ok(()),
+        };
+        Err(Self::Reserved {
+            name: event.to_owned(),
+            instead,
+        })
+    }
 }

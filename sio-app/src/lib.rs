@@ -30,7 +30,8 @@
 //! * [`Socket`] – one client in one namespace.
 //! * [`Emitter`] – to whom, and how: the builder that all three share.
 //! * [`SocketEmitter`] – how to send to one socket.
-//! * [`args`] – how arguments become types; [`handler`] – what a handler can look like.
+//! * [`args`] – how arguments become types; [`handler`] – what handlers can ask for and return, and
+//!   what clients hear of it.
 //!
 //! # For adapters
 //!
@@ -47,6 +48,8 @@
 //! | error | `handler panicked` | `namespace`, `event`, `error` |
 //! | warn | `handler failed` | `namespace`, `event`, `error` |
 //! | warn | `arguments do not fit`, `cannot emit` | `namespace`, `event` |
+//! | warn | `a handler cannot be called`: it asks for a `what` that cannot be had | `namespace`, `event`, `what` |
+//! | error | `cannot register`: the server does not begin ([`Io::check`]) | `error` |
 //! | warn | `too many events wait for a handler: the session is closed` | `socket` |
 //! | warn | `a client's payload cannot be read` | `socket`, `codec`, `looks_like`, `error` |
 //! | warn | `a handler kept its thread, and others waited`, from 50 ms on | `namespace`, `event`, `millis` |
@@ -141,7 +144,7 @@ mod web;
 pub use args::{ArgsError, Binary, Data, Raw, RawArgs};
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
-pub use error::{EmitError, HandlerError};
+pub use error::{EmitError, HandlerError, RegisterError};
 #[cfg(feature = "tls")]
 pub use link::tls::{Tls, TlsError};
 pub use options::Options;
@@ -158,13 +161,15 @@ pub use sio_proto::{
     Legacy09, Mount, OriginPattern, OriginPatternError, OriginRule, Origins, Priority, SameSite, Transports,
 };
 pub use turn::gone::Gone;
+pub use turn::incoming::Incoming;
+pub use turn::own::HandlerId;
 pub use turn::refusal::Refusal;
 pub use turn::sleep::Sleep;
 pub use turn::socket_id::{SocketId, WireId};
 pub use user::ack::{Ack, AckError, AckFuture};
 pub use user::emitter::Emitter;
 pub use user::engine::{EngineHandler, EngineSocket};
-pub use user::handler;
+pub use user::handler::{self, Auth, Extract, HandlerResult, MiddlewareResult, State};
 pub use user::io::Io;
 pub use user::metrics::Metrics;
 pub use user::namespace::Namespace;

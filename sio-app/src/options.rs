@@ -86,6 +86,12 @@ pub struct Options {
     /// The same in bytes: names and arguments of events whose turn has not come, and arguments of
     /// events whose handlers wait. Default 16 MiB. One event may wait whatever its size.
     pub max_waiting_bytes: usize,
+    /// How many handlers of its own a socket may have ([`Socket::on`](crate::Socket::on),
+    /// [`Socket::once`](crate::Socket::once)). Default 64. Each has a name of at most 256 bytes,
+    /// and what it captures. More are refused, because handlers that are given in other handlers
+    /// grow with what a client sends. All of them are looked through for each event of their
+    /// socket.
+    pub max_handlers_per_socket: usize,
     /// How much may wait for all sessions of one address, counted as in
     /// [`Options::max_waiting_events`], those that have ended among them. Default 32 768. An event
     /// that comes when there is so much closes its session. What counts as an address is what
@@ -167,6 +173,7 @@ impl Default for Options {
             allow_request_timeout: Duration::from_secs(10),
             max_waiting_requests: 4_096,
             max_waiting_requests_per_address: 256,
+            max_handlers_per_socket: 64,
             shutdown_jitter: Duration::ZERO,
             shutdown_drain: Duration::from_secs(3),
             shutdown_timeout: Duration::from_secs(10),
@@ -252,6 +259,8 @@ setters! {
     /// Sets
     /// [`Options::max_waiting_requests_per_address`](#structfield.max_waiting_requests_per_address).
     max_waiting_requests_per_address: usize,
+    /// Sets [`Options::max_handlers_per_socket`](#structfield.max_handlers_per_socket).
+    max_handlers_per_socket: usize,
     /// Sets [`Options::shutdown_jitter`](#structfield.shutdown_jitter).
     shutdown_jitter: Duration,
     /// Sets [`Options::shutdown_drain`](#structfield.shutdown_drain).

@@ -1,41 +1,39 @@
-//! A rule that a peer has broken: which kind of rule, what is wrong, and where.
+//! A rule that a peer has broken: the kind of the rule, the mistake, and its position.
 //!
-//! The formats have typed errors of their own. A [`Breach`] is what is left of such an error when
-//! it has to travel: from the decoder of a connection to the session, and from there to the log, to
-//! a counter and to whoever is told of the end of a socket. It holds no payload: its text is made
-//! of the words of the error and of numbers. Only a codec of the user's own can put other text
-//! there.
+//! The formats have their own typed errors. A [`Breach`] is the part of such an error that travels:
+//! from the decoder of a connection to the session, and from there to the log, to a counter and to
+//! the code that is told of the end of a socket. It holds no payload: its text consists of the
+//! words of the error and of numbers. Only the error of a user's codec can bring in other text.
 
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt::{self, Write};
 
-/// Which rule was broken. There are as many counters as kinds.
+/// The kind of rule that was broken. There is one counter for each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BreachKind {
-    /// A rule of HTTP: the bytes are no request, or its body is too large.
+    /// A rule of HTTP: the bytes are no request, or the body is too large.
     Http,
     /// A rule of the framing of WebSockets, RFC 6455 or older.
     WebSocket,
-    /// A rule of what a transport may do: a second GET beside one that is held, two POSTs at once,
-    /// a packet out of place during an upgrade.
+    /// A rule of a transport: a second GET beside one that is held, two POSTs at once, a wrong
+    /// packet during an upgrade.
     Transport,
-    /// A body, or a message of a plain-message transport, that cannot be taken apart into packets.
+    /// A body, or a message of a plain-message transport, that cannot be split into packets.
     Payload,
-    /// A packet of Engine.IO that is none.
+    /// Bytes that are no packet of Engine.IO.
     EnginePacket,
-    /// A packet of Socket.IO that is none, in whatever generation, also to a parser of the
-    /// operator's.
+    /// Bytes that are no packet of Socket.IO, in any generation, also for the operator's parser.
     SocketPacket,
-    /// A binary attachment that nothing has announced, or one that is missing.
+    /// A binary attachment that was not announced, or an attachment that is missing.
     Attachment,
-    /// A packet for a namespace in which the client is not, or an order of packets that is not
-    /// allowed there.
+    /// A packet for a namespace that the client is not in, or packets in an order that the
+    /// namespace does not allow.
     Namespace,
-    /// More than a limit of the server allows.
+    /// A limit of the server was exceeded.
     Limit,
-    /// The client has not done in time what it had to do.
+    /// The client was too late.
     Late,
 }
 
@@ -54,7 +52,7 @@ impl BreachKind {
         Self::Late,
     ];
 
-    /// One word for it, as logs and metrics have it.
+    /// The kind in one word, for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -78,9 +76,9 @@ impl fmt::Display for BreachKind {
     }
 }
 
-/// A rule that a peer has broken, with a text for people: what is wrong, and where.
+/// A rule that a peer has broken, with a text for people: the mistake and its position.
 ///
-/// One pointer in size, and made only when a rule is broken. Copies share the text.
+/// It has the size of one pointer, and is made only when a rule is broken. Copies share the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Breach(Arc<Told>);
 
@@ -92,17 +90,17 @@ struct Told {
 }
 
 impl Breach {
-    /// Most bytes of [`Breach::text`]. What is longer, which only the error of a codec of the
-    /// user's own can be, is cut.
+    /// The most bytes of [`Breach::text`]. A longer text is cut. Only the error of a user's codec
+    /// can be longer.
     pub const MAX_TEXT_BYTES: usize = 256;
 
-    /// A broken rule, and what is wrong. Control characters are left out of the text and text
-    /// beyond [`Breach::MAX_TEXT_BYTES`] is cut, so that it makes one line of a log, whatever the
-    /// peer has had a part in.
+    /// A broken rule and its mistake. Control characters are left out of the text, and text beyond
+    /// [`Breach::MAX_TEXT_BYTES`] is cut. So the text is one line of a log, whatever the peer has
+    /// sent.
     #[must_use]
     pub fn new(kind: BreachKind, what: impl fmt::Display) -> Self {
         let mut line = Line(String::new());
-        // The line takes no more when it is full, and says so: what it has stands.
+        // A full line accepts no more text and returns an error. The text so far stays.
         let _ = write!(line, "{what}");
         Self(Arc::new(Told { kind, text: line.0 }))
     }
@@ -113,13 +111,13 @@ impl Breach {
         self.0.kind
     }
 
-    /// What is wrong, and where, in one line.
+    /// The mistake and its position, in one line.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0.text
     }
 
-    /// What it takes in memory.
+    /// Memory that it takes, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Told>() + self.0.text.capacity()
     }

@@ -57,7 +57,7 @@ pub struct Request {
     /// A value of the caller that comes with the request. It is kept with the session that the
     /// request opens ([`Handshake`]).
     pub extension: Option<Extension>,
-    /// Header fields that the application adds to the answer, whatever it is. Default none.
+    /// Header fields that the application adds to the answer, also if it is an error. Default none.
     pub answer_headers: http::ResponseHeaders,
     /// The time when the request came, in seconds since the beginning of the year 1970, without
     /// leap seconds. It is kept with the session that the request opens
@@ -163,9 +163,9 @@ impl Request {
 pub enum Cause {
     /// The peer closed the link regularly: with a Close frame, or with the end of the stream.
     Closed,
-    /// The link failed: an I/O error, or the caller has given it up.
+    /// The link failed: an I/O error, or the caller has given up the link.
     Failed,
-    /// The peer has broken a rule of HTTP or of WebSockets, after which nothing more can be read.
+    /// The peer has broken a rule of HTTP or of WebSockets, so nothing more can be read.
     Broken(Breach),
 }
 

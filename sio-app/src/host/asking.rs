@@ -47,6 +47,7 @@ pub(super) struct Asking {
 }
 
 /// What becomes of a request at once.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(super) enum Asked {
     Decided(Request),
     Waits(Box<Asking>),

@@ -186,8 +186,8 @@ fn a_client_that_goes_away_is_not_waited_for() {
     assert_eq!((io.sessions(), io.connections()), (0, 0));
 }
 
-/// API: allowRequest: async. Who is refused for the page it comes from keeps nobody waiting, and the
-/// last function that was given decides.
+/// API: allowRequest: async. The application is not asked about a request whose page may not
+/// connect, and the last function that was given decides.
 #[test]
 fn strangers_are_not_asked_about() {
     let (io, gate) = guarded_server(Options::default());

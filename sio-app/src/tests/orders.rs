@@ -157,7 +157,7 @@ fn an_id_asks_its_own_shard_and_no_other() {
 fn a_volatile_question_is_sent_or_fails() {
     let (_io, mut clients, sockets) = crowd();
     let ask = |socket: &Socket| {
-        let mut asked = pin!(socket.volatile().emit_with_ack::<u8, _>("q", ()));
+        let mut asked = pin!(socket.volatile().emit_with_ack::<u8>("q", ()));
         asked.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     };
     assert!(ask(&sockets[0]).is_pending());

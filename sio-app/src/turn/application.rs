@@ -11,10 +11,11 @@ use std::sync::Arc;
 use sio_proto::server::{ConnectionError, EngineMessage, TransportKind};
 
 use crate::error::HandlerError;
+use crate::turn::call::{Ending, Failure};
 use crate::turn::raw_session::RawSession;
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
-use crate::turn::table::{Ending, Table};
+use crate::turn::table::{OutgoingFn, Table};
 
 pub(crate) trait Application: Any + Send + Sync {
     /// Returns the application's shards.
@@ -35,6 +36,13 @@ pub(crate) trait Application: Any + Send + Sync {
 
     /// Reports an error in user code.
     fn report(&self, socket: Option<&Arc<SocketCell>>, event: &str, error: &HandlerError);
+
+    /// Reports why a handler has not done what it was for, and answers a client that waits for an
+    /// acknowledgement.
+    fn failed(&self, socket: &Arc<SocketCell>, event: &str, failure: Failure);
+
+    /// Returns the functions that see what is sent to the namespace of this name.
+    fn watchers(&self, namespace: &str) -> Vec<OutgoingFn>;
 
     /// Tells that a shard has lost its last session during a shutdown.
     fn shard_emptied(&self);

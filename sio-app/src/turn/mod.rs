@@ -20,16 +20,19 @@
 
 pub(crate) mod ack_slot;
 pub(crate) mod application;
+pub(crate) mod call;
 pub(crate) mod directory;
 pub(crate) mod entry;
 pub(crate) mod gone;
 pub(crate) mod guest;
+pub(crate) mod incoming;
 pub(crate) mod later;
 pub(crate) mod links;
 pub(crate) mod load;
 pub(crate) mod mailbox;
 pub(crate) mod note;
 pub(crate) mod order;
+pub(crate) mod own;
 pub(crate) mod quota;
 pub(crate) mod raw_session;
 pub(crate) mod refusal;
@@ -38,6 +41,7 @@ pub(crate) mod shards;
 pub(crate) mod sleep;
 pub(crate) mod socket;
 pub(crate) mod socket_id;
+pub(crate) mod states;
 pub(crate) mod table;
 pub(crate) mod work;
 

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::error::EmitError;
+
 /// Why a socket may not join a namespace: what the client gets as `connect_error`
 /// (docs/protocol/socket-io.md §3.1).
 ///
@@ -10,7 +12,8 @@ use serde::Serialize;
 /// let refusal = Refusal::new("not authorized").with_data(&[401]);
 /// let short: Refusal = "not authorized".into();
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct Refusal {
     message: String,
     data: Option<String>,
@@ -48,6 +51,13 @@ impl Refusal {
     #[must_use]
     pub fn data(&self) -> Option<&str> {
         self.data.as_deref()
+    }
+}
+
+/// Something could not be done for the socket, which is no business of its client's.
+impl From<EmitError> for Refusal {
+    fn from(_: EmitError) -> Self {
+        Self::internal()
     }
 }
 

@@ -21,6 +21,7 @@ use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::trim::trim;
 use crate::turn::application::{Application, EngineNews};
+use crate::turn::call::Ending;
 use crate::turn::links::Links;
 use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
@@ -29,7 +30,6 @@ use crate::turn::raw_session::RawSession;
 use crate::turn::sleep::Sleeps;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
-use crate::turn::table::Ending;
 use crate::turn::work::Work;
 use crate::turn::{self, Turn, Unwritten};
 
@@ -505,6 +505,7 @@ impl ShardCell {
             let (sockets, raw) = (std::mem::take(&mut state.sockets), std::mem::take(&mut state.raw));
             (sockets, raw, state.sleeps.end())
         };
+        sockets.iter().flatten().for_each(|socket| socket.drop_own());
         drop((sockets, raw));
         sleepers.into_iter().for_each(Waker::wake);
     }

@@ -3,9 +3,9 @@
 //! Users hold it by handles. Order of its locks: none is taken while another of them is held, and
 //! that of the entry under the shard's.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 use bytestring::ByteString;
@@ -24,9 +24,10 @@ use crate::turn::guest::Guest;
 use crate::turn::load::{Load, Overflow};
 use crate::turn::mailbox::Mailbox;
 use crate::turn::order::{Order, To, carry_out};
+use crate::turn::own::Own;
 use crate::turn::shard::ShardCell;
 use crate::turn::socket_id::SocketId;
-use crate::turn::table::Table;
+use crate::turn::table::{EventFn, Table};
 use crate::turn::{self, Turn};
 
 pub(crate) struct SocketCell {
@@ -36,6 +37,8 @@ pub(crate) struct SocketCell {
     pub(crate) key: SocketKey,
     pub(crate) form: Form,
     standing: AtomicU8,
+    /// Whether it has had handlers of its own.
+    has_own: AtomicBool,
     id: SocketId,
     /// How the client knows itself, where this is not `id`: a secret.
     wire_id: Option<sio_proto::WireId>,
@@ -96,15 +99,32 @@ impl Said {
     }
 }
 
-#[derive(Default)]
+/// A value of the application's own.
+pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
+
 struct Extras {
     acks: Mutex<Acks>,
-    data: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
+    data: Mutex<Vec<Kept>>,
     /// What was done for it before it was let in.
     entry: Mutex<Entry>,
     /// The rooms that it was in, while it is told of its end.
     last_rooms: Mutex<Option<Vec<ByteString>>>,
     mourners: Mourners,
+    /// Handlers of its own; `None` once it is gone.
+    own: Mutex<Option<Own>>,
+}
+
+impl Default for Extras {
+    fn default() -> Self {
+        Self {
+            acks: Mutex::default(),
+            data: Mutex::default(),
+            entry: Mutex::default(),
+            last_rooms: Mutex::default(),
+            mourners: Mourners::default(),
+            own: Mutex::new(Some(Own::default())),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -137,6 +157,7 @@ impl SocketCell {
             key,
             form,
             standing: AtomicU8::new(ASKING),
+            has_own: AtomicBool::new(false),
             id,
             wire_id,
             namespace,
@@ -208,6 +229,42 @@ impl SocketCell {
         let entry = std::mem::take(&mut *extras.entry.lock());
         let data = std::mem::take(&mut *extras.data.lock());
         drop((entry, data));
+        self.drop_own();
+    }
+
+    /// Returns its own handlers of an event, which has come. Nearly always there are none.
+    #[inline]
+    pub(crate) fn take_own_for(&self, event: &str) -> Vec<EventFn> {
+        if !self.has_own.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut own = self.extras().own.lock();
+        own.as_mut().map_or_else(Vec::new, |own| own.take_for(event))
+    }
+
+    /// Drops its own handlers, which end with the socket. They may hold the socket that holds them.
+    pub(crate) fn drop_own(&self) {
+        // Either this finds a handler that another thread adds at the same time, or that thread
+        // finds that the socket is gone.
+        fence(Ordering::SeqCst);
+        let own = self.extras.get().and_then(|extras| extras.own.lock().take());
+        drop(own);
+    }
+
+    /// Does something with its own handlers, which are `None` once it is gone. If there were none
+    /// yet, `make` says whether there may be some from here on.
+    pub(crate) fn with_own<R>(&self, make: bool, act: impl FnOnce(Option<&mut Own>) -> R) -> R {
+        if make {
+            self.has_own.store(true, Ordering::Relaxed);
+            let extras = self.extras();
+            fence(Ordering::SeqCst);
+            let mut own = extras.own.lock();
+            return act(own.as_mut().filter(|_| !self.is_gone()));
+        }
+        match self.extras.get() {
+            Some(extras) => act(extras.own.lock().as_mut()),
+            None => act(None),
+        }
     }
 
     /// What its `auth` takes in memory.
@@ -263,27 +320,12 @@ impl SocketCell {
         self.extras.get()?.last_rooms.lock().clone()
     }
 
-    /// Keeps a value of the user's, in place of an earlier one of the same type.
-    pub(crate) fn set_data(&self, value: Arc<dyn Any + Send + Sync>) {
-        let mut data = self.extras().data.lock();
-        let same = data.iter_mut().find(|old| (***old).type_id() == (*value).type_id());
-        let old = match same {
-            Some(old) => Some(std::mem::replace(old, value)),
-            None => {
-                data.push(value);
-                None
-            }
-        };
-        // The user's destructor does not run under the lock.
-        drop(data);
-        drop(old);
-    }
-
-    /// The value of this type that is kept.
-    pub(crate) fn data(&self, kind: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
-        let data = self.extras.get()?.data.lock();
-        let value = data.iter().find(|value| (***value).type_id() == kind);
-        value.map(Arc::clone)
+    /// Returns the data of the application's own, if `make` says so or there has been some.
+    pub(crate) fn data(&self, make: bool) -> Option<&Mutex<Vec<Kept>>> {
+        match make {
+            true => Some(&self.extras().data),
+            false => self.extras.get().map(|extras| &extras.data),
+        }
     }
 
     pub(crate) fn mourners(&self) -> &Mourners {

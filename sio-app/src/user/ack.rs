@@ -14,10 +14,10 @@ use sio_proto::server;
 use crate::args::{ArgsError, from_args};
 use crate::error::EmitError;
 use crate::turn::ack_slot::AckSlot;
+use crate::turn::call::Question;
 use crate::turn::guest::Guest;
 use crate::turn::socket::SocketCell;
 use crate::user::message;
-use crate::user::socket::Socket;
 
 /// The means to acknowledge one event of a client.
 ///
@@ -28,14 +28,14 @@ pub struct Ack(Option<Wanted>);
 
 /// What is owed to the client.
 struct Wanted {
-    id: u64,
+    question: Question,
     guest: Guest,
 }
 
 impl Ack {
-    pub(crate) fn new(socket: &Arc<SocketCell>, id: Option<u64>) -> Self {
-        Self(id.map(|id| Wanted {
-            id,
+    pub(crate) fn new(socket: &Arc<SocketCell>, question: Option<Question>) -> Self {
+        Self(question.map(|question| Wanted {
+            question,
             guest: socket.guest(0),
         }))
     }
@@ -49,21 +49,21 @@ impl Ack {
     /// Answers with these arguments; `()` for none, a tuple for several.
     ///
     /// If the client is gone there is nobody to tell; arguments that cannot be written, or are too
-    /// large, are reported to [`Io::on_error`](crate::Io::on_error).
+    /// large, are reported to [`Io::on_error`](crate::Io::on_error). Of several handlers of one
+    /// event the first answer counts.
     pub fn send<A: Serialize>(self, args: A) {
-        let Some(Wanted { id, guest }) = self.0 else { return };
-        let socket = guest.socket();
-        if let Err(error) = message::send_ack(socket, id, &args)
-            && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
-        {
-            Socket(Arc::clone(socket)).report("ack", error);
+        let Some(Wanted { question, guest }) = self.0 else {
+            return;
+        };
+        if question.take() {
+            message::send_ack_or_report(guest.socket(), question.id, &args);
         }
     }
 }
 
 impl fmt::Debug for Ack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = self.0.as_ref().map(|wanted| wanted.id);
+        let id = self.0.as_ref().map(|wanted| wanted.question.id);
         f.debug_struct("Ack").field("id", &id).finish_non_exhaustive()
     }
 }

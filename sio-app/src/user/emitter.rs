@@ -114,9 +114,12 @@ impl Emitter {
         // and comes under no lock.
         let kept = draft.args().clone();
         let (is_last, mut draft) = (self.many.is_none(), Some(draft));
-        self.each(event, |to| match if is_last { draft.take() } else { draft.clone() } {
-            Some(draft) => broadcast(to, draft, self.volatile),
-            None => Ok(()),
+        self.each_in(event, |application, to| {
+            let Some(draft) = (if is_last { draft.take() } else { draft.clone() }) else {
+                return Ok(());
+            };
+            draft.show(&application.watchers(&to.target.namespace), None);
+            broadcast(to, draft, self.volatile)
         });
         drop(kept);
     }
@@ -171,15 +174,20 @@ impl Emitter {
     /// Does something in each of the namespaces that are meant. What goes wrong is told to the
     /// application under this name.
     fn each(&self, name: &str, mut act: impl FnMut(Audience<'_>) -> Result<(), EmitError>) {
+        self.each_in(name, |_, to| act(to));
+    }
+
+    fn each_in(&self, name: &str, mut act: impl FnMut(&dyn Application, Audience<'_>) -> Result<(), EmitError>) {
         let Some(application) = self.application.upgrade() else {
             return;
         };
         let mut act_in = |target: &Target| {
-            act(Audience {
+            let audience = Audience {
                 shards: application.shards(),
                 target,
                 sender: self.sender.as_ref().map(|socket| &socket.0),
-            })
+            };
+            act(&*application, audience)
         };
         let mut result = Ok(());
         match &self.many {

@@ -9,9 +9,12 @@ use parking_lot::RwLock;
 use sio_proto::http::{self, HeaderError, Method, ResponseHeaders};
 use sio_proto::server::{Admission, ConnectionError, Handshake, Request, Routed, TransportKind};
 
-use crate::error::HandlerError;
+use crate::error::{HandlerError, RegisterError};
 use crate::guarded::guarded;
+use crate::turn::call::Failure;
+use crate::turn::refusal::Refusal;
 use crate::user::engine::EngineHandler;
+use crate::user::handler::Told;
 use crate::user::io::{Inner, Io};
 use crate::user::socket::Socket;
 use crate::web::request::{HttpRequest, HttpResponse};
@@ -112,9 +115,9 @@ impl Io {
         self.set_allows(Allows::Now(Arc::new(decide)));
     }
 
-    /// Decides about requests that would open a session, and may wait for the decision: JavaScript's
-    /// `allowRequest(req, callback)`. The error is what the client is told. It takes the place of an
-    /// earlier [`Io::allow_request`].
+    /// Decides about requests that would open a session, and may wait for the decision:
+    /// JavaScript's `allowRequest(req, callback)`. The error is what the client is told. The
+    /// function takes the place of an earlier [`Io::allow_request`].
     ///
     /// The function is given what a session keeps of its request: target, query, address, and the
     /// header fields that fit into [`Config::max_handshake_bytes`]. Requests that are refused for
@@ -275,6 +278,27 @@ impl Inner {
         }
     }
 
+    /// Logs that something could not be registered. [`Io::check`] says it from here on.
+    pub(crate) fn note_mistake(&self, mistake: RegisterError) {
+        tracing::error!(error = %mistake, "cannot register");
+        self.namespaces.note_mistake(mistake);
+    }
+
+    /// Tells the application why a handler has not done what it was for, and then a client that
+    /// waits for an acknowledgement.
+    pub(crate) fn failed(&self, socket: &Socket, event: &str, failure: Failure) {
+        let Failure { error, words, owed } = failure;
+        self.report(Some(socket), event, &error);
+        let Some(owed) = owed else { return };
+        let Some(answer) = socket.0.table().and_then(|table| table.answer.as_ref()) else {
+            return owed.send(&Told(words.unwrap_or_else(Refusal::internal)));
+        };
+        if let Err(panic) = guarded(|| answer(event, &error, owed)) {
+            self.report(Some(socket), event, &panic);
+            socket.disconnect();
+        }
+    }
+
     /// The header fields that the application adds to the answer to a request of Socket.IO's.
     pub(crate) fn add_headers(&self, request: &mut Request) {
         let Some(hook) = self.hooks.headers() else { return };
@@ -291,9 +315,18 @@ impl Inner {
 
     /// Tells the application, or the log, what went wrong.
     pub(crate) fn report(&self, socket: Option<&Socket>, event: &str, error: &HandlerError) {
+        if let HandlerError::Refused(_) = error {
+            return;
+        }
         self.tally.failed(error);
-        let hook = self.hooks.set.read().error.clone();
-        let told = hook.is_some_and(|hook| guarded(|| hook(socket, event, error)).is_ok());
+        let own = socket.and_then(|socket| Some((socket, socket.0.table()?.error.as_ref()?)));
+        let told = match own {
+            Some((socket, hook)) => guarded(|| hook(&socket.0, event, error)).is_ok(),
+            None => {
+                let hook = self.hooks.set.read().error.clone();
+                hook.is_some_and(|hook| guarded(|| hook(socket, event, error)).is_ok())
+            }
+        };
         if told {
             return;
         }
@@ -304,13 +337,17 @@ impl Inner {
         let event = if is_ours { event } else { "(any)" };
         let rated = match error {
             HandlerError::Panicked(_) => &self.warnings.panicked,
-            HandlerError::Failed(_) => &self.warnings.failed,
+            HandlerError::Failed(_) | HandlerError::Refused(_) => &self.warnings.failed,
+            HandlerError::Extract { .. } => &self.warnings.unextracted,
             HandlerError::Args(_) => &self.warnings.misfits,
             HandlerError::Emit(_) => &self.warnings.unsent,
         };
         rated.say(self.now(), || match error {
             HandlerError::Panicked(error) => tracing::error!(namespace, event, error, "handler panicked"),
-            HandlerError::Failed(error) => tracing::warn!(namespace, event, error, "handler failed"),
+            HandlerError::Failed(error) | HandlerError::Refused(error) => {
+                tracing::warn!(namespace, event, error, "handler failed");
+            }
+            HandlerError::Extract { what, .. } => tracing::warn!(namespace, event, what, "a handler cannot be called"),
             HandlerError::Args(_) => tracing::warn!(namespace, event, "arguments do not fit"),
             HandlerError::Emit(_) => tracing::warn!(namespace, event, "cannot emit"),
         });

@@ -11,20 +11,21 @@ use sio_proto::server::{Budget, ConnectionError, TransportKind};
 use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
-use crate::error::HandlerError;
+use crate::error::{HandlerError, RegisterError};
 use crate::link::connections::{Connections, Deadlines};
 use crate::lock::Mutex;
 use crate::options::Options;
 use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::turn::application::{Application, EngineNews};
+use crate::turn::call::Failure;
 use crate::turn::later::Kept;
 use crate::turn::order::{Order, To, carry_out};
 use crate::turn::raw_session::RawSession;
 use crate::turn::shards::{NewShards, Shards};
 use crate::turn::sleep::Sleep;
 use crate::turn::socket::SocketCell;
-use crate::turn::table::Table;
+use crate::turn::table::{OutgoingFn, Table};
 use crate::user::emitter::Emitter;
 use crate::user::engine::EngineSocket;
 use crate::user::hooks::Hooks;
@@ -239,6 +240,44 @@ impl Io {
     }
 }
 
+/// State, and what was registered.
+impl Io {
+    /// Gives the server a value that handlers can ask for: [`State<T>`](crate::handler::State). One
+    /// for each type; give it before clients connect, because sockets that have connected before do
+    /// not have it.
+    ///
+    /// A server whose handlers ask for a state that it was not given does not begin, nor does one
+    /// that was given two of one type ([`Io::check`]).
+    pub fn state<T: Clone + Send + Sync + 'static>(&self, value: T) -> &Self {
+        if let Err(mistake) = self.0.namespaces.give_state(value) {
+            self.0.note_mistake(mistake);
+        }
+        self
+    }
+
+    /// Whether everything could be registered, and handlers have what they ask for. Serving a
+    /// listener asks this first, and ends with the error. Where the server is mounted in another
+    /// HTTP server, ask it before that begins; an error is logged in any case.
+    ///
+    /// ```
+    /// # use sio_app::{Io, RegisterError, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of("/").on("disconnect", |_: Socket| println!("never"));
+    /// let wrong = io.check().unwrap_err();
+    /// assert_eq!(
+    ///     wrong.to_string(),
+    ///     r#"no event is called "disconnect": `on_disconnect` handles their end"#
+    /// );
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), RegisterError> {
+        self.0.namespaces.mistake().map_or(Ok(()), Err)
+    }
+}
+
 /// Time, for handlers.
 impl Io {
     /// Waits so long, whatever the runtime, on the time of the server: it passes only while the
@@ -321,6 +360,14 @@ impl Application for Inner {
     fn report(&self, socket: Option<&Arc<SocketCell>>, event: &str, error: &HandlerError) {
         let socket = socket.map(|socket| Socket(Arc::clone(socket)));
         Self::report(self, socket.as_ref(), event, error);
+    }
+
+    fn failed(&self, socket: &Arc<SocketCell>, event: &str, failure: Failure) {
+        Self::failed(self, &Socket(Arc::clone(socket)), event, failure);
+    }
+
+    fn watchers(&self, namespace: &str) -> Vec<OutgoingFn> {
+        self.namespaces.watchers(namespace)
     }
 
     fn shard_emptied(&self) {

@@ -1,6 +1,7 @@
 //! Messages on their way out: arguments written, and encoded before any lock is taken.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -9,12 +10,15 @@ use sio_proto::Config;
 use sio_proto::server::{AckRequest, Forms, Message};
 use sio_proto::socket::{Args, is_reserved_event};
 
-use crate::args::to_args;
+use crate::args::{RawArgs, to_args};
 use crate::error::EmitError;
+use crate::guarded::guarded;
 use crate::runtime::Runtime;
 use crate::turn;
 use crate::turn::order::{Order, carry_out};
 use crate::turn::socket::SocketCell;
+use crate::turn::table::OutgoingFn;
+use crate::user::socket::Socket;
 
 /// Size of the pieces that messages are written into. A message that waits for a slow client keeps
 /// its piece alive, so they are small; larger messages get pieces of their own.
@@ -59,6 +63,23 @@ impl Draft {
         &self.args
     }
 
+    /// Shows it to those who see what is sent. They are the user's code: no lock is held.
+    pub(crate) fn show(&self, watchers: &[OutgoingFn], to: Option<&Arc<SocketCell>>) {
+        thread_local!(static SHOWING: Cell<bool> = const { Cell::new(false) });
+        if watchers.is_empty() || SHOWING.replace(true) {
+            return;
+        }
+        let args = RawArgs(self.args.clone());
+        for watcher in watchers {
+            if let Err(panic) = guarded(|| watcher(to, &self.name, &args))
+                && let Some(application) = to.and_then(|socket| socket.application())
+            {
+                application.report(to, &self.name, &panic);
+            }
+        }
+        SHOWING.set(false);
+    }
+
     /// About how many bytes it is.
     pub(crate) fn len(&self) -> usize {
         self.args.bytes()
@@ -95,7 +116,7 @@ impl Draft {
 
 /// Sends an event to one socket.
 pub(crate) fn send_event<A: Serialize + ?Sized>(
-    socket: &SocketCell,
+    socket: &Arc<SocketCell>,
     name: &str,
     args: &A,
     ack: Option<AckRequest>,
@@ -105,6 +126,11 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
         let draft = Draft::new(name, args, scratch)?;
         if volatile && socket.is_asking() {
             return Err(EmitError::Dropped);
+        }
+        if let Some(table) = socket.table()
+            && !table.outgoing.is_empty()
+        {
+            draft.show(&table.outgoing, Some(socket));
         }
         let len = draft.len();
         let message = draft.message(
@@ -129,6 +155,16 @@ pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketCell, id: u64, args
             scratch,
         )
     })
+}
+
+/// Sends an acknowledgement to a client that may have gone. What is wrong with the arguments is
+/// reported.
+pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketCell>, id: u64, args: &A) {
+    if let Err(error) = send_ack(socket, id, args)
+        && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
+    {
+        Socket(Arc::clone(socket)).report("ack", error);
+    }
 }
 
 /// Encodes the message, then queues it in the shard. Inside a turn it leaves at the turn's end,

@@ -201,7 +201,11 @@ impl Tally {
     pub(crate) fn failed(&self, error: &HandlerError) {
         let count = match error {
             HandlerError::Panicked(_) => &self.panics,
-            HandlerError::Args(_) | HandlerError::Failed(_) | HandlerError::Emit(_) => &self.errors,
+            HandlerError::Args(_)
+            | HandlerError::Failed(_)
+            | HandlerError::Extract { .. }
+            | HandlerError::Refused(_)
+            | HandlerError::Emit(_) => &self.errors,
         };
         count.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,6 +1,7 @@
 //! What users hold: handles, and the handlers they register.
 
 pub(crate) mod ack;
+pub(crate) mod data;
 pub(crate) mod emitter;
 pub(crate) mod engine;
 pub mod handler;
@@ -9,6 +10,7 @@ pub(crate) mod io;
 pub(crate) mod message;
 pub(crate) mod metrics;
 pub(crate) mod namespace;
+pub(crate) mod own;
 pub(crate) mod registry;
 pub(crate) mod shutdown;
 pub(crate) mod socket;

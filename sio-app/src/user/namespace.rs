@@ -7,8 +7,12 @@ use bytestring::ByteString;
 use serde::Serialize;
 
 use crate::args::{Data, RawArgs};
+use crate::error::{HandlerError, RegisterError};
+use crate::turn::call::Owed;
+use crate::turn::incoming::Incoming;
+use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
-use crate::turn::table::Table;
+use crate::turn::table::{AnswerFn, AnyFn, FilterFn, OutgoingFn, Table};
 use crate::user::emitter::Emitter;
 use crate::user::handler::{ConnectHandler, DisconnectHandler, EventHandler, Middleware};
 use crate::user::io::Inner;
@@ -80,17 +84,38 @@ impl Namespace {
         self.change(|_| ())
     }
 
-    /// Handles an event. One handler per name: a later one takes the place of an earlier one.
+    /// Handles an event. Several handlers of one event start in the order in which they were
+    /// registered, and of those that answer the client the first does.
     ///
-    /// The shapes a handler can have are those of [`EventHandler`]. Handlers of one socket start in
-    /// the order in which its events arrive. An `async` one is polled at once and goes on beside
-    /// later ones only if it has to wait; see [`Namespace::one_at_a_time`].
+    /// What a handler can take and return is on the page of [`handler`](crate::handler). Handlers
+    /// of one socket start in the order in which its events arrive. An `async` one is polled at
+    /// once and goes on beside later ones only if it has to wait; see
+    /// [`Namespace::one_at_a_time`].
+    ///
+    /// A name of the protocol (`connection`, `disconnect`) is no event's: then nothing is
+    /// registered, and the server does not begin ([`Io::check`](crate::Io::check)).
     pub fn on<M, H: EventHandler<M>>(&self, event: &str, handler: H) -> Self {
-        self.change(|table| {
-            table
-                .events
-                .insert(event.into(), Arc::new(move |call| handler.call(call)));
-        })
+        if let Err(mistake) = RegisterError::of_name(event) {
+            self.io.note_mistake(mistake);
+            return self.clone();
+        }
+        let needs = H::needs();
+        if !needs.states.is_empty() {
+            self.io.namespaces.need(needs, &format!("the handler of {event:?}"));
+        }
+        self.change(|table| table.add(event, Arc::new(move |call| handler.call(call))))
+    }
+
+    /// Takes away all handlers of an event, for sockets that connect later.
+    ///
+    /// ```
+    /// # use sio_app::{Io, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of("/").off("say").on("say", |socket: Socket| socket.emit("said", "nothing more"));
+    /// # }
+    /// ```
+    pub fn off(&self, event: &str) -> Self {
+        self.change(|table| drop(table.events.remove(event)))
     }
 
     /// Handles messages without a name: what clients send with `send`, and all that 0.6 knows. They
@@ -108,18 +133,121 @@ impl Namespace {
         self.on("message", handler)
     }
 
-    /// Sees every event, before its own handler does.
+    /// Sees every event, before filters and its own handlers do, and before others that see every
+    /// event if they were registered later. Acknowledgements are no events.
     pub fn on_any(&self, handler: impl Fn(&Socket, &str, &RawArgs) + Send + Sync + 'static) -> Self {
+        self.change(|table| table.any.push(seeing(handler)))
+    }
+
+    /// Sees every event, before all others that do.
+    pub fn prepend_any(&self, handler: impl Fn(&Socket, &str, &RawArgs) + Send + Sync + 'static) -> Self {
+        self.change(|table| table.any.insert(0, seeing(handler)))
+    }
+
+    /// Takes away all that sees every event, for sockets that connect later.
+    pub fn off_any(&self) -> Self {
+        self.change(|table| table.any.clear())
+    }
+
+    /// Sees every event that is sent to a socket of the namespace, before it is: with the socket,
+    /// or with `None` for what is sent to many, which it sees once, however many they are.
+    /// Acknowledgements are no events. What it sends itself it does not see.
+    ///
+    /// ```
+    /// # use sio_app::{Io, RawArgs, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of("/").on_any_outgoing(|to: Option<&Socket>, event: &str, args: &RawArgs| match to {
+    ///     Some(socket) => println!("to {}: {event} {}", socket.id(), args.json()),
+    ///     None => println!("to many: {event} {}", args.json()),
+    /// });
+    /// # }
+    /// ```
+    pub fn on_any_outgoing(&self, handler: impl Fn(Option<&Socket>, &str, &RawArgs) + Send + Sync + 'static) -> Self {
+        self.io.namespaces.set_watched();
+        self.change(|table| table.outgoing.push(seeing_outgoing(handler)))
+    }
+
+    /// Sees every event that is sent, before all others that do.
+    pub fn prepend_any_outgoing(
+        &self,
+        handler: impl Fn(Option<&Socket>, &str, &RawArgs) + Send + Sync + 'static,
+    ) -> Self {
+        self.io.namespaces.set_watched();
+        self.change(|table| table.outgoing.insert(0, seeing_outgoing(handler)))
+    }
+
+    /// Takes away all that sees every event that is sent.
+    pub fn off_any_outgoing(&self) -> Self {
+        self.change(|table| table.outgoing.clear())
+    }
+
+    /// Adds a filter: it decides about every event before its handlers are called, and may change
+    /// it. Filters run in order, and the first refusal counts: then no handler is called, and a
+    /// client that has asked for an acknowledgement hears `{ "error": message }`. It must not wait.
+    ///
+    /// ```
+    /// # use sio_app::{Incoming, Io, Socket};
+    /// # struct Admin;
+    /// # fn register(io: &Io) {
+    /// io.of("/").filter(|socket: &Socket, event: &mut Incoming| match event.name() {
+    ///     "ban" if socket.data::<Admin>().is_none() => Err("forbidden"),
+    ///     "old-name" => Ok(event.set_name("new-name")),
+    ///     _ => Ok(()),
+    /// });
+    /// # }
+    /// ```
+    pub fn filter<E: Into<Refusal>>(
+        &self,
+        filter: impl Fn(&Socket, &mut Incoming) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Self {
+        let filter: FilterFn = Arc::new(move |socket: &Arc<SocketCell>, event: &mut Incoming| {
+            filter(&Socket(Arc::clone(socket)), event).map_err(Into::into)
+        });
+        self.change(|table| table.filters.push(filter))
+    }
+
+    /// Is told what goes wrong in handlers of the namespace, in place of
+    /// [`Io::on_error`](crate::Io::on_error): the socket it was for, the event's name, and what.
+    /// Arguments that do not fit are [`HandlerError::Args`].
+    pub fn on_error(&self, tell: impl Fn(&Socket, &str, &HandlerError) + Send + Sync + 'static) -> Self {
         self.change(|table| {
-            table.any = Some(Arc::new(move |socket: &Arc<SocketCell>, name: &str, args: &RawArgs| {
-                handler(&Socket(Arc::clone(socket)), name, args);
-            }))
+            table.error = Some(Arc::new(
+                move |socket: &Arc<SocketCell>, event: &str, error: &HandlerError| {
+                    tell(&Socket(Arc::clone(socket)), event, error);
+                },
+            ));
         })
     }
 
-    /// Handles connections: the socket is in, and none of its events has been handled yet.
+    /// Says what a client hears as acknowledgement of an event that has gone wrong, in place of
+    /// `{ "error": message }`: of arguments that do not fit, of an extractor or a handler that has
+    /// failed, of a filter that has refused.
+    ///
+    /// ```
+    /// # use sio_app::{HandlerError, Io, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of("/").answer_errors(|_: &Socket, event: &str, error: &HandlerError| match error {
+    ///     HandlerError::Args(error) => serde_json::json!({ "code": 400, "event": event, "detail": error.to_string() }),
+    ///     _ => serde_json::json!({ "code": 500 }),
+    /// });
+    /// # }
+    /// ```
+    pub fn answer_errors<A: Serialize>(
+        &self,
+        answer: impl Fn(&Socket, &str, &HandlerError) -> A + Send + Sync + 'static,
+    ) -> Self {
+        let answer: AnswerFn = Arc::new(move |event: &str, error: &HandlerError, owed: Owed| {
+            let socket = Socket(Arc::clone(&owed.socket));
+            owed.send(&answer(&socket, event, error));
+        });
+        self.change(|table| table.answer = Some(answer))
+    }
+
+    /// Handles connections: the socket is in, and none of its events has been handled yet. Several
+    /// start in the order in which they were registered.
     pub fn on_connect<M, H: ConnectHandler<M>>(&self, handler: H) -> Self {
-        self.change(|table| table.connect = Some(Arc::new(move |socket| handler.call(Socket(socket)))))
+        self.io.namespaces.need(H::needs(), "the connect handler");
+        self.change(|table| table.connect.push(Arc::new(move |call| handler.call(call))))
     }
 
     /// Handles connections that are about to end, which had been let in, before
@@ -140,17 +268,15 @@ impl Namespace {
     /// An `async` one has the rooms until it has to wait for the first time; the disconnect handler
     /// does not wait for it.
     pub fn on_disconnecting<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
-        self.change(|table| {
-            table.disconnecting = Some(Arc::new(move |socket, ending| handler.call(Socket(socket), ending)))
-        })
+        self.io.namespaces.need(H::needs(), "the disconnecting handler");
+        self.change(|table| table.disconnecting.push(Arc::new(move |call| handler.call(call))))
     }
 
     /// Handles the end of connections that had been let in. The socket is gone already: it is in no
     /// room and takes nothing. See [`Namespace::on_disconnecting`] for what has to know its rooms.
     pub fn on_disconnect<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
-        self.change(|table| {
-            table.disconnect = Some(Arc::new(move |socket, ending| handler.call(Socket(socket), ending)))
-        })
+        self.io.namespaces.need(H::needs(), "the disconnect handler");
+        self.change(|table| table.disconnect.push(Arc::new(move |call| handler.call(call))))
     }
 
     /// Adds a middleware: it decides whether a socket may join. They run in order, the first
@@ -184,11 +310,8 @@ impl Namespace {
     /// # }
     /// ```
     pub fn with<M, H: Middleware<M>>(&self, middleware: H) -> Self {
-        self.change(|table| {
-            table
-                .middleware
-                .push(Arc::new(move |socket| middleware.call(Socket(socket))))
-        })
+        self.io.namespaces.need(H::needs(), "a middleware");
+        self.change(|table| table.middleware.push(Arc::new(move |call| middleware.call(call))))
     }
 
     /// Makes the handlers of one socket run one at a time: the next starts when the one before has
@@ -254,6 +377,19 @@ impl Namespace {
     pub fn sockets(&self) -> Vec<Socket> {
         self.all().sockets()
     }
+}
+
+fn seeing(handler: impl Fn(&Socket, &str, &RawArgs) + Send + Sync + 'static) -> AnyFn {
+    Arc::new(move |socket: &Arc<SocketCell>, event: &str, args: &RawArgs| {
+        handler(&Socket(Arc::clone(socket)), event, args);
+    })
+}
+
+fn seeing_outgoing(handler: impl Fn(Option<&Socket>, &str, &RawArgs) + Send + Sync + 'static) -> OutgoingFn {
+    Arc::new(move |to: Option<&Arc<SocketCell>>, event: &str, args: &RawArgs| {
+        let socket = to.map(|socket| Socket(Arc::clone(socket)));
+        handler(socket.as_ref(), event, args);
+    })
 }
 
 impl fmt::Debug for Namespace {

@@ -12,14 +12,19 @@
 //!
 //! Handlers are the user's: none is called or dropped under a lock of this file.
 
+use std::any::{TypeId, type_name};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytestring::ByteString;
 use parking_lot::RwLock;
 
+use crate::error::RegisterError;
 use crate::lock::Mutex;
-use crate::turn::table::{Names, Table};
+use crate::turn::states::States;
+use crate::turn::table::{Names, OutgoingFn, Table};
+use crate::user::handler::Needs;
 use crate::user::socket::Socket;
 
 /// Handlers of one namespace, or of all namespaces of a rule. The table is replaced as a whole, so
@@ -48,17 +53,23 @@ struct Layered {
 pub(crate) type RuleFn = Arc<dyn Fn(&str, &Socket) -> bool + Send + Sync>;
 
 impl Behaviour {
-    fn of_name(rules_before: usize) -> Self {
+    fn of_name(rules_before: usize, states: Arc<States>) -> Self {
+        let table = Table {
+            states,
+            ..Table::default()
+        };
         Self {
+            table: RwLock::new(Arc::new(table)),
             rules_before,
             ..Self::default()
         }
     }
 
-    fn of_rule() -> Self {
+    fn of_rule(states: Arc<States>) -> Self {
         let names = Arc::<Names>::default();
         let table = Table {
             names: Some(Arc::clone(&names)),
+            states,
             ..Table::default()
         };
         Self {
@@ -128,12 +139,21 @@ impl Behaviour {
 
 /// All that has been registered, by name and by rule.
 #[derive(Default)]
-pub(crate) struct Namespaces(RwLock<Registered>);
+pub(crate) struct Namespaces {
+    registered: RwLock<Registered>,
+    /// Whether somebody sees what is sent, in any namespace.
+    watched: AtomicBool,
+}
 
 #[derive(Default)]
 struct Registered {
     named: HashMap<ByteString, Arc<Behaviour>>,
     rules: Arc<Vec<Rule>>,
+    states: Arc<States>,
+    /// What handlers ask for, once for each type, and the name of one that does.
+    needs: Vec<(TypeId, RegisterError)>,
+    /// The first thing that could not be registered.
+    mistake: Option<RegisterError>,
 }
 
 #[derive(Clone)]
@@ -145,23 +165,24 @@ struct Rule {
 impl Namespaces {
     /// The namespace of this name, made if there is none.
     pub(crate) fn named(&self, name: &ByteString) -> Arc<Behaviour> {
-        let mut registered = self.0.write();
-        let rules = registered.rules.len();
+        let mut registered = self.registered.write();
+        let (rules, states) = (registered.rules.len(), Arc::clone(&registered.states));
         let behaviour = registered.named.entry(name.clone());
-        Arc::clone(behaviour.or_insert_with(|| Arc::new(Behaviour::of_name(rules))))
+        Arc::clone(behaviour.or_insert_with(|| Arc::new(Behaviour::of_name(rules, states))))
     }
 
     /// One more rule, behind the others.
     pub(crate) fn ruled(&self, matches: RuleFn) -> Arc<Behaviour> {
-        let behaviour = Arc::new(Behaviour::of_rule());
-        let rule = Rule {
-            matches,
-            behaviour: Arc::clone(&behaviour),
-        };
-        let old = {
-            let mut registered = self.0.write();
+        let (behaviour, old) = {
+            let mut registered = self.registered.write();
+            let behaviour = Arc::new(Behaviour::of_rule(Arc::clone(&registered.states)));
+            let rule = Rule {
+                matches,
+                behaviour: Arc::clone(&behaviour),
+            };
             let rules = registered.rules.iter().cloned().chain([rule]).collect();
-            std::mem::replace(&mut registered.rules, Arc::new(rules))
+            let old = std::mem::replace(&mut registered.rules, Arc::new(rules));
+            (behaviour, old)
         };
         drop(old);
         behaviour
@@ -172,7 +193,7 @@ impl Namespaces {
     pub(crate) fn find(&self, socket: &Socket) -> Option<Arc<Table>> {
         let name = socket.namespace();
         let (named, rules) = {
-            let registered = self.0.read();
+            let registered = self.registered.read();
             (registered.named.get(name).cloned(), Arc::clone(&registered.rules))
         };
         let asked = named.as_ref().map_or(rules.len(), |named| named.rules_before);
@@ -187,9 +208,100 @@ impl Namespaces {
 
     /// Lets go of all handlers and rules.
     pub(crate) fn clear(&self) {
-        let Registered { named, rules } = std::mem::take(&mut *self.0.write());
+        let Registered {
+            named, rules, states, ..
+        } = std::mem::take(&mut *self.registered.write());
         named.values().for_each(|behaviour| behaviour.clear());
         rules.iter().for_each(|rule| rule.behaviour.clear());
+        drop(states);
+    }
+}
+
+/// State, and what was registered wrongly.
+impl Namespaces {
+    /// The server is given a value for its handlers. Sockets that have connected before do not have
+    /// it.
+    pub(crate) fn give_state<T: Send + Sync + 'static>(&self, value: T) -> Result<(), RegisterError> {
+        let (id, value) = (TypeId::of::<T>(), Arc::new(value));
+        let (states, behaviours) = {
+            let mut registered = self.registered.write();
+            if registered.states.has(id) {
+                drop(registered);
+                return Err(RegisterError::StateTwice(type_name::<T>()));
+            }
+            registered.states = Arc::new(registered.states.and(id, value));
+            let named = registered.named.values();
+            let ruled = registered.rules.iter().map(|rule| &rule.behaviour);
+            let behaviours: Vec<Arc<Behaviour>> = named.chain(ruled).cloned().collect();
+            (Arc::clone(&registered.states), behaviours)
+        };
+        for behaviour in behaviours {
+            behaviour.change(|table| table.states = Arc::clone(&states));
+        }
+        Ok(())
+    }
+
+    /// A handler for this event, or with this task, was registered that needs this.
+    pub(crate) fn need(&self, needs: Needs, handler: &str) {
+        if needs.states.is_empty() {
+            return;
+        }
+        let mut registered = self.registered.write();
+        for (id, name) in needs.states {
+            if registered.needs.iter().all(|(known, _)| *known != id) {
+                let missing = RegisterError::NoState {
+                    state: name,
+                    handler: handler.to_owned(),
+                };
+                registered.needs.push((id, missing));
+            }
+        }
+    }
+
+    /// Somebody wants to see what is sent.
+    pub(crate) fn set_watched(&self) {
+        self.watched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody has wanted to see what is sent.
+    fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    /// Who sees what is sent to the namespace of this name: those of the name, or else those of the
+    /// rule in which it has members.
+    pub(crate) fn watchers(&self, name: &str) -> Vec<OutgoingFn> {
+        if !self.is_watched() {
+            return Vec::new();
+        }
+        let (named, rules) = {
+            let registered = self.registered.read();
+            (registered.named.get(name).cloned(), Arc::clone(&registered.rules))
+        };
+        let own = named.map_or_else(Vec::new, |named| named.table().outgoing.clone());
+        if !own.is_empty() {
+            return own;
+        }
+        let rule = rules.iter().find(|rule| rule.behaviour.names.has(name));
+        rule.map_or_else(Vec::new, |rule| rule.behaviour.table().outgoing.clone())
+    }
+
+    /// Something could not be registered. The first of these is kept.
+    pub(crate) fn note_mistake(&self, mistake: RegisterError) {
+        self.registered.write().mistake.get_or_insert(mistake);
+    }
+
+    /// The first thing that could not be registered, or that a handler needs and the server was not
+    /// given.
+    pub(crate) fn mistake(&self) -> Option<RegisterError> {
+        let registered = self.registered.read();
+        let missing = || {
+            let mut needs = registered.needs.iter();
+            needs
+                .find(|(id, _)| !registered.states.has(*id))
+                .map(|(_, missing)| missing)
+        };
+        registered.mistake.as_ref().or_else(missing).cloned()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The handle of one client in one namespace.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,20 +156,6 @@ impl Socket {
     }
 }
 
-/// Data of the application's own, by type.
-impl Socket {
-    /// Keeps a value with the socket, in place of an earlier one of the same type.
-    pub fn set_data<T: Any + Send + Sync>(&self, value: T) {
-        self.0.set_data(Arc::new(value));
-    }
-
-    /// The value of this type that was kept with the socket.
-    #[must_use]
-    pub fn data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.0.data(TypeId::of::<T>())?.downcast().ok()
-    }
-}
-
 /// Sending.
 impl Socket {
     /// Sends an event to this client.
@@ -214,7 +200,7 @@ impl Socket {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn emit_with_ack<T: DeserializeOwned + 'static, A: Serialize>(&self, event: &str, args: A) -> AckFuture<T> {
+    pub fn emit_with_ack<T: DeserializeOwned + 'static>(&self, event: &str, args: impl Serialize) -> AckFuture<T> {
         self.ask(event, &args, None, false)
     }
 

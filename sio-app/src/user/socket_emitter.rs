@@ -74,7 +74,7 @@ impl SocketEmitter {
 
     /// Sends an event and waits for its acknowledgement; see [`Socket::emit_with_ack`]. A volatile
     /// event that is not sent fails with [`EmitError::Dropped`].
-    pub fn emit_with_ack<T: DeserializeOwned + 'static, A: Serialize>(self, event: &str, args: A) -> AckFuture<T> {
+    pub fn emit_with_ack<T: DeserializeOwned + 'static>(self, event: &str, args: impl Serialize) -> AckFuture<T> {
         self.socket.ask(event, &args, self.timeout, self.volatile)
     }
 }

@@ -21,13 +21,13 @@ pub fn validate(text: &str, max_depth: usize) -> Result<(), JsonError> {
     scanner.finish()
 }
 
-/// At which byte [`validate`] finds what is wrong with `text`; the length of `text` if nothing is.
-/// For messages to people: the text is scanned again.
+/// The index of the byte at which [`validate`] finds a mistake in `text`, or the length of `text`
+/// if there is none. It is for messages to people, and scans the text again.
 #[must_use]
 pub fn stops_at(text: &str, max_depth: usize) -> usize {
     let mut scanner = Scanner::new(text);
     scanner.skip_whitespace();
-    // What is wrong is known; where the scanner stands is not.
+    // The caller knows the error. Only the position of the scanner is new.
     let _ = scanner.skip_value(max_depth).and_then(|()| scanner.finish());
     scanner.position()
 }

@@ -1,14 +1,14 @@
-//! What a session puts into the bodies of polls and what it reads from those of POSTs and from
-//! websocket messages, in either revision (docs/protocol/engine-io.md §2-§4). No state, no lock.
+//! The bodies of polls and POSTs, and websocket messages, in either revision
+//! (docs/protocol/engine-io.md §2-§4). No state, no lock.
 //!
 //! | | revision 4 | revision 3 |
 //! |---|---|---|
 //! | poll, POST | packets joined by U+001E | length-prefixed text; binary framing if a packet is binary and the peer can take it |
-//! | JSONP | the same as a script | the same as a script, binary as base64 |
+//! | JSONP | a poll's payload in a script | a poll's payload in a script, binary as base64 |
 //! | binary websocket message | the data | a type byte, then the data |
 //!
-//! Text of revision 3 that is not ASCII stays a [`Packet::Message`] here, whatever is in it: in
-//! which dialect it is written, the session knows, not we (docs/protocol/engine-io.md §3.3).
+//! Text of revision 3 that is not ASCII stays a [`Packet::Message`] here, whatever it holds,
+//! because only the session knows its dialect (docs/protocol/engine-io.md §3.3).
 
 use alloc::vec::Vec;
 
@@ -23,23 +23,23 @@ use crate::engine::{Dialect, EngineMessage, Packet, PayloadError, Revision, fram
 use crate::socket::text::Decoded;
 use crate::{Config, Frame, http, socket};
 
-/// `Content-Type` of polls, scripts included (docs/protocol/engine-io.md §4.6).
+/// `Content-Type` of polls of text.
 const TEXT: &str = "text/plain; charset=UTF-8";
-/// Genuine servers say `text/plain`, and leave it to browsers to run it. They do not where an
-/// answer says that it is what it says it is.
+/// `Content-Type` of polls of script. Genuine servers send `text/plain` for scripts, and browsers
+/// run it anyway. With `nosniff` they would not.
 const SCRIPT: &str = "text/javascript; charset=UTF-8";
 /// `Content-Type` of binary payloads.
 const BINARY: &str = "application/octet-stream";
 
-/// What the body of a POST is written in.
+/// The form of a POST's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PostForm {
     pub(crate) revision: Revision,
-    /// Whether it is a form with the payload in its field `d`.
+    /// Whether the body is a form, with the payload in its field `d`.
     pub(crate) jsonp: bool,
 }
 
-/// Decodes the body of a POST as its query wants it read.
+/// Decodes the body of a POST, in the form that its query names.
 pub(crate) fn decode_body(
     config: &Config,
     request: &http::Request,
@@ -120,7 +120,7 @@ fn collect(
         .collect()
 }
 
-/// What is wrong with the packet at this place of a body, counted from one.
+/// The breach of a packet in a body. `place` is its position, counted from one.
 #[cold]
 fn broken_payload(error: PayloadError, place: usize) -> Breach {
     let kind = match error {
@@ -159,14 +159,14 @@ fn inbound(packet: Packet, revision: Revision, raw: bool, config: &Config) -> In
     }
 }
 
-/// Decodes a message of Socket.IO, whose dialect is settled.
+/// Decodes a message of Socket.IO whose dialect is known.
 pub(crate) fn decode_socket(text: ByteString, revision: Revision, config: &Config) -> Inbound {
     if let Some(parser) = &config.parser {
         return parse(&**parser, EngineMessage::Text(text), revision, config);
     }
     let revision = match revision {
         Revision::V4 => socket::Revision::Five,
-        // Revision 3 cannot be told from it, and is read as well.
+        // Nothing distinguishes revision 3 from revision 4, and this decoder reads both.
         Revision::V3 => socket::Revision::Four,
     };
     match socket::text::decode(&text, revision, socket::Role::Server, &config.packet) {
@@ -175,7 +175,7 @@ pub(crate) fn decode_socket(text: ByteString, revision: Revision, config: &Confi
     }
 }
 
-/// What is wrong with the text of a packet, and where, if it is its JSON.
+/// The breach of the text of a packet. If the JSON is wrong, it includes the position.
 #[cold]
 fn broken_packet(text: &str, error: socket::text::DecodeError, config: &Config) -> Breach {
     let kind = BreachKind::SocketPacket;
@@ -191,7 +191,7 @@ fn broken_packet(text: &str, error: socket::text::DecodeError, config: &Config) 
     }
 }
 
-/// Decodes a message of Socket.IO as the operator wants it read.
+/// Decodes a message of Socket.IO with the operator's parser.
 #[cold]
 fn parse(parser: &dyn PacketParser, message: EngineMessage, revision: Revision, config: &Config) -> Inbound {
     match codec::parse(parser, message, revision, &config.packet) {
@@ -202,12 +202,12 @@ fn parse(parser: &dyn PacketParser, message: EngineMessage, revision: Revision, 
     }
 }
 
-/// What is known of the peer that a poll of revision 3 is for.
+/// What is known about the peer of a poll of revision 3.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer3 {
-    /// How it encodes text.
+    /// How the peer encodes text.
     pub(crate) dialect: Dialect,
-    /// Whether it gets all polls in binary framing.
+    /// Whether the peer gets all polls in binary framing.
     pub(crate) binary: bool,
 }
 
@@ -224,8 +224,8 @@ pub(crate) fn poll_encoding(
         (Revision::V4, Some(index)) => (SCRIPT, PollEncoding::Engine4Jsonp(index.into())),
         (Revision::V3, Some(index)) if doubled => (SCRIPT, PollEncoding::Engine3DoubledJsonp(index.into())),
         (Revision::V3, Some(index)) => (SCRIPT, PollEncoding::Engine3Jsonp(index.into())),
-        // Peers that cannot take binary get no binary frames in the first place. Text is plain in
-        // it, in either dialect.
+        // A peer that cannot take binary has no binary frames. Text in binary framing is plain in
+        // either dialect.
         (Revision::V3, None) if peer.binary || frames.iter().any(Frame::is_binary) => {
             (BINARY, PollEncoding::Engine3Binary)
         }
@@ -256,7 +256,7 @@ pub(crate) fn encode_v3(frames: &[Frame], out: &mut BytesMut) {
     }
 }
 
-/// Puts packets together as a text payload of revision 3, its text encoded twice.
+/// Puts packets together as a text payload of revision 3 whose text is encoded twice.
 pub(crate) fn encode_v3_doubled(frames: &[Frame], out: &mut BytesMut) {
     let mut writer = payload_v3::TextWriter::new(out);
     for frame in frames {
@@ -278,7 +278,7 @@ pub(crate) fn encode_v3_binary(frames: &[Frame], out: &mut BytesMut) {
     }
 }
 
-/// Dresses a payload as a script.
+/// Wraps a payload in a script.
 pub(crate) fn encode_script(index: &str, out: &mut BytesMut) {
     let payload = out.split();
     let text = core::str::from_utf8(&payload).unwrap_or_default();

@@ -20,7 +20,7 @@ pub(crate) fn decode_body(config: &Config, route: &detect::Legacy09, body: &Byte
     let broken = |error: &dyn core::fmt::Display| Inbound::Broken(Breach::new(BreachKind::Payload, error));
     let mut texts = Vec::new();
     let max_packets = config.max_packets_per_payload;
-    // What is wrong with the rest of a payload costs the rest and nothing more
+    // An error in a payload costs the rest of the payload and nothing more
     // (docs/protocol/legacy-0.9.md §13).
     let verdict = match transport {
         Transport::JsonpPolling => match read_d_form(body) {
@@ -53,7 +53,7 @@ pub(crate) fn encode_poll(frames: &[Frame], out: &mut BytesMut) {
     payload::write(frames.iter().map(text), out);
 }
 
-/// The same as a script.
+/// Puts packets together as the script of a poll.
 pub(crate) fn encode_script(index: u64, frames: &[Frame], out: &mut BytesMut) {
     encode_poll(frames, out);
     let payload = out.split();

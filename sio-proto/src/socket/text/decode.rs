@@ -201,8 +201,9 @@ pub fn decode(text: &ByteString, revision: Revision, role: Role, limits: &Limits
     }
 }
 
-/// At which byte the JSON of a packet goes wrong that [`decode`] has said to have
-/// [`InvalidJson`](DecodeError::InvalidJson). For messages to people: the text is read again.
+/// The index of the first wrong byte in the JSON of a packet that [`decode`] has refused with
+/// [`InvalidJson`](DecodeError::InvalidJson). It is for messages to people, and reads the text
+/// again.
 #[must_use]
 pub fn stops_at(text: &str, limits: &Limits) -> usize {
     let mut rest = text.get(1..).unwrap_or_default();
