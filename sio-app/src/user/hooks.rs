@@ -203,7 +203,7 @@ impl Io {
     /// # use sio_app::Io;
     /// # fn register(io: &Io) {
     /// io.on_connection_error(|error| {
-    ///     println!("{} {}: {} ({:?})", error.method, error.path, error.message, error.context);
+    ///     println!("{:?} {}: {} ({:?})", error.method, error.path, error.message, error.context);
     /// });
     /// # }
     /// ```
