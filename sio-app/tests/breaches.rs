@@ -1,5 +1,5 @@
-//! A client of each generation breaks a rule: a person can read which in the log, in a counter and
-//! in the disconnect handler.
+//! A client of each generation breaks a rule. A person can read the rule in the log, in a counter
+//! and in the disconnect handler.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod memory;
@@ -20,7 +20,8 @@ use tracing::{Event, Level, Metadata, Subscriber};
 const RUNTIME: Runtime = Runtime {
     now: || Time::ZERO,
     unix_time: || 784_111_777,
-    // What lets others have their turn goes on. What waits after that waits for ever.
+    // A task is polled again if it only lets others have their turn. A task that waits after that
+    // waits for ever.
     spawn: |mut task| {
         let cx = &mut Context::from_waker(Waker::noop());
         if (0..100).all(|_| task.as_mut().poll(cx).is_pending()) {
@@ -33,15 +34,15 @@ const RUNTIME: Runtime = Runtime {
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 thread_local! {
-    /// The lines that this thread's test has told at debug, as `field=value` and the message.
+    /// The lines that this thread's test has logged at debug, as `field=value` and the message.
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Keeps [`LINES`]. One for the whole process: whether a line is told at all is remembered for all
-/// threads.
+/// Keeps [`LINES`]. There is one for the whole process, because `tracing` remembers for all threads
+/// whether a line is enabled.
 struct Capture;
 
-/// From here on lines are kept.
+/// Starts to keep lines.
 fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| tracing::subscriber::set_global_default(Capture).unwrap());
@@ -83,7 +84,7 @@ impl Wake for Woken {
     }
 }
 
-/// A server with one client on a websocket, and what is heard of it.
+/// A server with one client on a websocket, and what the application gets from it.
 struct Stage {
     io: Io,
     client: Connection,
@@ -111,7 +112,8 @@ impl Stage {
         }
     }
 
-    /// Polls as a runtime does: again, if the connection has only let others have their turn.
+    /// Polls as a runtime does: it polls again if the connection has only let others have their
+    /// turn.
     fn read(&mut self, bytes: &[u8]) {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
@@ -133,7 +135,7 @@ impl Stage {
         self.read(&[&head[..], message.as_bytes()].concat());
     }
 
-    /// A client of this generation comes, and is let in.
+    /// Connects a client of this generation, which is let in.
     fn come(&mut self, generation: &str) {
         match generation {
             "4.x" => {
@@ -162,8 +164,8 @@ impl Stage {
     }
 }
 
-/// What a client of a generation says, and what is told of it: the kind, the text, and the reason
-/// of the end, if that is the end.
+/// A row of the table: the generation, what the client sends, the kind and the text of the breach,
+/// and the reason of the end, if the session ends.
 type Row = (&'static str, &'static str, BreachKind, &'static str, Option<Reason>);
 
 const ROWS: &[Row] = &[

@@ -1,5 +1,5 @@
-//! What is left of a rule that a client has broken: a text for people, a counter, and what whoever
-//! hears of the end of a socket is told. One row for each generation and each kind of rule.
+//! When a client breaks a rule, this leaves a text for people, a counter, and a report to the code
+//! that is told of the end of a socket. There is one row for each generation and each kind of rule.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -12,13 +12,13 @@ use sio_proto::{Config, LinkId};
 use Client::*;
 use Sent::*;
 
-/// How a client has come, before it breaks a rule.
+/// How a client connects, before it breaks a rule.
 #[derive(Clone, Copy, Debug)]
 enum Client {
     /// Socket.IO 4 and 2, on a websocket.
     Engine4,
     Engine3,
-    /// The same by polling.
+    /// Socket.IO 4 and 2, by polling.
     Engine4Polls,
     Engine3Polls,
     /// A raw session of Engine.IO 4.
@@ -33,8 +33,8 @@ enum Client {
     Hixie,
 }
 
-/// A world in which the client has joined `/`: its link, if it has a websocket, and where it POSTs,
-/// if it polls.
+/// A world in which the client has joined `/`. Returns also its link, if it has a websocket, and
+/// the target of its POSTs, if it polls.
 fn come(client: Client) -> (World, LinkId, String) {
     let mut config = Config::default();
     config.max_connects_per_second = 10;
@@ -81,27 +81,27 @@ fn come(client: Client) -> (World, LinkId, String) {
     (world, link, target)
 }
 
-/// What the client sends.
+/// The bytes that the client sends.
 #[derive(Clone, Copy, Debug)]
 enum Sent {
     /// Text messages on its websocket.
     Texts(&'static [&'static str]),
-    /// These text messages, a hundred times.
+    /// Text messages on its websocket, a hundred times.
     Often(&'static [&'static str]),
     /// A binary message.
     Binary(&'static [u8]),
-    /// Bytes on its connection as they are.
+    /// Raw bytes on its connection.
     Bytes(&'static [u8]),
     /// The body of a POST.
     Post(&'static [u8]),
-    /// A POST that says its body is this long.
+    /// A POST that announces a body of this length.
     LongPost(usize),
     /// A second GET while one is held.
     SecondGet,
-    /// This, and then nothing for ten seconds.
+    /// A text message, and then nothing for ten seconds.
     Slow(&'static str),
 }
-/// Who sends what, and what is left of it: the kind of the rule, whether the session ends for it,
+/// The client, its bytes, and the expected result: the kind of the rule, whether the session ends,
 /// and the text.
 const ROWS: &[(Client, Sent, &str)] = &[
     // HTTP.
@@ -145,7 +145,7 @@ const ROWS: &[(Client, Sent, &str)] = &[
         Binary(b"x"),
         "websocket, goes on: binary message on a wire that has text only",
     ),
-    // What a transport may do.
+    // The rules of a transport.
     (
         Engine4Polls,
         SecondGet,
@@ -365,7 +365,7 @@ fn send(world: &mut World, link: LinkId, target: &str, sent: Sent) {
     }
 }
 
-/// What the user hears of the end: the reason, and the rule.
+/// The ends that the user is told of: the reason and the rule.
 fn ends(deliveries: &[Delivery]) -> Vec<String> {
     let ends = deliveries.iter().filter_map(|delivery| match delivery {
         Delivery::Disconnect { reason, breach, .. } | Delivery::EngineClose { reason, breach, .. } => {
@@ -408,7 +408,7 @@ fn a_broken_rule_leaves_a_text_a_count_and_its_trace_in_the_end() {
             let socket = world.last_socket();
             world.disconnect(socket, true);
         }
-        // A namespace that the client has left before is none of it.
+        // A namespace that the client has left before does not count.
         let mut ends = ends(&world.deliveries);
         ends.retain(|end| !end.starts_with("client namespace disconnect"));
         assert!(!ends.is_empty(), "{client:?} {sent:?}");
@@ -429,7 +429,7 @@ fn of_many_packets_that_are_left_out_the_first_is_told_and_all_are_counted() {
     assert_eq!(world.breaches, ["socket_packet, goes on: unknown packet type"]);
     let count = world.shard(|shard, _| shard.counters().broken(BreachKind::SocketPacket));
     assert_eq!(count, 200);
-    // What ends the session is told, and takes the place of the first.
+    // A breach that ends the session is reported, and replaces the first breach.
     world.send(link, b"\x81\x01x");
     assert_eq!(world.breaches.len(), 2, "{:?}", world.breaches);
     assert_eq!(

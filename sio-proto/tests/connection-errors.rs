@@ -1,4 +1,4 @@
-//! What an application is told of requests: those that were refused, those that opened a session,
+//! The reports to an application about requests: refused requests, requests that opened a session,
 //! and the move of a session to a websocket.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -88,8 +88,8 @@ fn each_refusal_is_told_with_its_request() {
     }
 }
 
-/// API: connection_error: a page that may not connect, a server that is full, a handshake by POST;
-/// and nothing is told of what goes well, or to nobody.
+/// API: connection_error: a page that may not connect, a server that is full, a handshake by POST.
+/// Nothing is reported about good requests, and nothing if nobody listens.
 #[test]
 fn strangers_and_crowds_are_told_and_nothing_else() {
     let mut world = world();
@@ -114,7 +114,7 @@ fn strangers_and_crowds_are_told_and_nothing_else() {
     assert_eq!(told(&mut world), []);
 }
 
-/// API: connection_error: what an old client has in its path may be its secret.
+/// API: connection_error: the path of an old client may hold its secret.
 #[test]
 fn no_id_of_a_session_is_told() {
     let mut world = world();
@@ -228,7 +228,7 @@ fn the_handshake_says_what_javascript_says() {
     }
 }
 
-/// API: hook for response headers: they are on whatever answers the request, in each generation.
+/// API: hook for response headers: every answer to the request has them, in each generation.
 #[test]
 fn the_applications_headers_are_on_every_answer() {
     let upgrade = [

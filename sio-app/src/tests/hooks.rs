@@ -1,5 +1,4 @@
-//! What an application says of requests and is told of them: header fields, refusals, upgrades, raw
-//! sessions.
+//! Hooks of the application for requests: header fields, refusals, upgrades, raw sessions.
 
 use std::sync::Mutex;
 
@@ -8,7 +7,7 @@ use crate::{Cors, EngineHandler, EngineMessage, EngineSocket, TransportKind};
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
-/// What hooks have been told.
+/// The calls of hooks.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<String>>>);
 
@@ -44,7 +43,7 @@ fn session(io: &Io, target: &str) -> String {
     format!("{target}&sid={}", open.split('"').nth(3).unwrap())
 }
 
-/// Makes a session that polls a websocket, as a client does.
+/// Upgrades a polling session to a websocket, as a client does.
 fn upgrade(io: &Io, path: &str) -> Driven {
     let mut client = Driven::new(io, usize::MAX);
     let head = String::from_utf8(UPGRADE.to_vec()).unwrap();
@@ -75,7 +74,7 @@ fn the_application_adds_header_fields() {
         assert_eq!(field(&mut asked(&io, target), "X-Node").as_deref(), Some("seven"));
         assert_eq!(field(&mut asked(&io, target), "X-First").as_deref(), first);
     }
-    // The answer to a GET that was held has them, too.
+    // The answer to a held GET has these fields, too.
     let path = session(&io, POLLING);
     let mut parked = asked(&io, &path);
     assert!(answer(&mut parked).is_none());
@@ -225,7 +224,7 @@ fn the_handshake_has_its_date() {
     assert_eq!(io.sockets()[0].handshake().unix_time, Some(784_111_777));
 }
 
-/// API: cors: origin by function: a panic is no.
+/// API: cors: origin by function: a panic means no.
 #[test]
 fn a_rule_that_panics_allows_nobody() {
     let cors = Cors::rule(|origin| match origin {

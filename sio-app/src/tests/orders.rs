@@ -140,7 +140,7 @@ fn an_id_asks_its_own_shard_and_no_other() {
         for other in others {
             let (tell, told) = mpsc::channel();
             let (io, id) = (io.clone(), socket.id());
-            let (found, asking) = other.ask(|_| {
+            let (found, asking) = other.ask("hold", |_| {
                 let asking = thread::spawn(move || {
                     let _ = tell.send(io.socket(&id).is_some());
                 });

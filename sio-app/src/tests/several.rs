@@ -1,4 +1,5 @@
-//! Several handlers of one event, those of one socket, and those that see everything.
+//! Several handlers of one event, handlers of one socket, and functions that are called for every
+//! event.
 
 use std::sync::{Arc, Mutex};
 
@@ -39,7 +40,7 @@ fn handlers_of_one_event_run_in_order_and_the_first_answer_counts() {
     assert!(written.ends_with(r#"431["second"]"#), "{written}");
     assert!(!written.contains("third"));
     assert_eq!(log.take(), ["first 5", "second 5", "third 5"]);
-    // What one cannot read another may.
+    // One handler may read arguments that another cannot read.
     io.of("/two")
         .on("x", |_: Socket, _: String| ())
         .on("x", |n: u32| Ok::<_, &str>(n));
@@ -173,7 +174,7 @@ fn what_is_sent_can_be_seen() {
         let log = log.clone();
         move |to: Option<&Socket>, event: &str, args: &RawArgs| {
             log.add(format!("{name} {} {event} {}", to.is_some(), args.json()));
-            // It does not see what it sends itself.
+            // The function is not called for events that it sends itself.
             io.iter().for_each(|io| io.emit("seen", ()));
         }
     };

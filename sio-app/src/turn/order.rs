@@ -134,7 +134,9 @@ impl<'a> Audience<'a> {
         turn::act(self.shards.runtime, |turn| {
             for cell in self.cells() {
                 let command = command(self.target_in(cell));
-                cell.input(turn, |state, now, out| state.shard.handle_command(now, command, out));
+                cell.input("command", turn, |state, now, out| {
+                    state.shard.handle_command(now, command, out)
+                });
             }
         });
     }
@@ -145,7 +147,7 @@ impl<'a> Audience<'a> {
 #[inline]
 fn send(to: &SocketCell, message: &mut Message, bytes: usize, ack: Option<AckRequest>) -> Result<(), EmitError> {
     turn::act(to.runtime(), |turn| {
-        let (sent, enough) = to.cell.queue(turn, |state, now| {
+        let (sent, enough) = to.cell.queue("emit", turn, |state, now| {
             let sent = state.shard.emit(now, to.key, message, ack);
             (sent, state.unwritten.add(bytes, 1))
         });
@@ -173,7 +175,7 @@ fn broadcast(to: Audience<'_>, bytes: usize, write: &mut dyn FnMut(Forms) -> Mes
                 break;
             };
             let target = to.target_in(cell);
-            let (links, has_enough) = cell.input(turn, |state, now, out| {
+            let (links, has_enough) = cell.input("broadcast", turn, |state, now, out| {
                 let State { shard, unwritten, .. } = state;
                 shard.handle_command(now, Command::Broadcast { target, message }, out);
                 let links = shard.ready_links();
@@ -189,7 +191,9 @@ fn join(to: To<'_>, room: &str) -> Result<(), EmitError> {
     match to {
         To::Socket(socket) => match socket.prepare_join(room) {
             Some(joined) => joined,
-            None => Ok(socket.cell.change_rooms(|state| state.shard.join(socket.key, room))?),
+            None => Ok(socket
+                .cell
+                .change_rooms("join", |state| state.shard.join(socket.key, room))?),
         },
         To::Id(shards, id) => shards.find(id).map_or(Ok(()), |socket| join(To::Socket(&socket), room)),
         To::All(audience) if audience.shards.is_id(room) => Err(EmitError::ReservedRoom),
@@ -208,7 +212,9 @@ fn leave(to: To<'_>, room: &str) {
     match to {
         To::Socket(socket) => {
             if socket.prepare(|entry| entry.leave(room)).is_none() {
-                socket.cell.change_rooms(|state| state.shard.leave(socket.key, room));
+                socket
+                    .cell
+                    .change_rooms("leave", |state| state.shard.leave(socket.key, room));
             }
         }
         To::Id(shards, id) => {
@@ -229,7 +235,7 @@ fn leave(to: To<'_>, room: &str) {
 fn disconnect(to: To<'_>, close: bool) {
     match to {
         To::Socket(socket) => turn::act(socket.runtime(), |turn| {
-            socket.cell.input(turn, |state, now, out| {
+            socket.cell.input("disconnect", turn, |state, now, out| {
                 state.shard.disconnect(now, socket.key, close, out)
             });
         }),
@@ -245,7 +251,7 @@ fn disconnect(to: To<'_>, close: bool) {
 fn rooms(to: Audience<'_>, found: &mut dyn FnMut(&ByteString, usize)) {
     let Target { namespace, rooms, .. } = to.target;
     for cell in to.cells() {
-        cell.ask(|state| match &rooms[..] {
+        cell.ask("rooms", |state| match &rooms[..] {
             [] => state.shard.rooms_in(namespace).for_each(|(room, len)| found(room, len)),
             rooms => {
                 for room in rooms {
@@ -263,7 +269,7 @@ fn find(to: To<'_>, found: &mut dyn FnMut(Arc<SocketCell>)) {
         To::All(audience) => {
             for cell in audience.cells() {
                 let target = audience.target_in(cell);
-                cell.ask(|state| {
+                cell.ask("members", |state| {
                     let members = state.shard.members(&target).into_iter();
                     members.filter_map(|key| state.find(key)).for_each(&mut *found);
                 });

@@ -1,5 +1,5 @@
-//! What stands beside a raw Engine.IO session of a shard: its number, the request that opened it,
-//! and the user's data.
+//! The data beside a raw Engine.IO session of a shard: its number, the request that opened it, and
+//! the user's data.
 
 use std::any::{Any, TypeId};
 use std::sync::Arc;
@@ -40,7 +40,8 @@ impl RawSession {
         self.cell.close_engine(self.session);
     }
 
-    /// Keeps a value. Returns the earlier one of its type, which the caller drops under no lock.
+    /// Keeps a value. Returns the earlier value of the same type. The caller must drop it when it
+    /// holds no lock.
     pub(crate) fn replace(&self, value: Kept) -> Option<Kept> {
         let mut data = self.data.lock();
         let same = data.iter_mut().find(|old| (***old).type_id() == (*value).type_id());
@@ -53,7 +54,7 @@ impl RawSession {
         }
     }
 
-    /// The kept value of this type.
+    /// Returns the kept value of this type.
     pub(crate) fn find(&self, kind: TypeId) -> Option<Kept> {
         let data = self.data.lock();
         data.iter().find(|value| (***value).type_id() == kind).cloned()

@@ -1,7 +1,7 @@
 //! What happens to rooms, for an application that wants to hear of it.
 //!
-//! A shard notes what happens while it is locked. The one that has locked it takes the notes out and
-//! gives them to its turn as work, so that the application hears of them under no lock. If the
+//! A shard notes what happens while it is locked. The one that has locked it takes the notes out
+//! and gives them to its turn as work, so that the application hears of them under no lock. If the
 //! application does not want to hear of rooms, nothing is noted.
 
 use std::collections::BTreeMap;
@@ -78,8 +78,8 @@ impl RoomNews {
         *shards == 1
     }
 
-    /// A room ends in a shard. Returns true if it is in no other shard. A room that had begun before
-    /// anybody wanted to hear of it is not known here.
+    /// A room ends in a shard. Returns true if it is in no other shard. A room that had begun
+    /// before anybody wanted to hear of it is not known here.
     fn ends(&self, key: &(ByteString, ByteString)) -> bool {
         let mut shards = self.shards.lock();
         let Some(left) = shards.get_mut(key) else { return false };

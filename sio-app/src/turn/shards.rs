@@ -119,7 +119,7 @@ impl NewShards {
     }
 }
 
-/// The application's rule about origins may panic, which means no.
+/// Guards the application's rule about origins. If the rule panics, the answer is no.
 fn guard_rule(config: &mut Config) {
     if let Some(cors) = &mut config.cors
         && let CorsOrigins::Rule(rule) = &cors.origins
@@ -144,7 +144,7 @@ impl Shards {
     /// Returns the socket with this id. Only the shard that the id names is asked.
     pub(super) fn find(&self, id: &str) -> Option<Arc<SocketCell>> {
         let cell = self.cells.get(self.router.shard_of(id)?)?;
-        cell.ask(|state| state.find(state.shard.find(id)?))
+        cell.ask("find", |state| state.find(state.shard.find(id)?))
     }
 
     /// Returns the shards that may have sockets in the target, at the time of the call.

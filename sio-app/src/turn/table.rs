@@ -18,7 +18,7 @@ use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
 use crate::turn::states::States;
 
-/// What happens to the sockets of a namespace.
+/// The handlers for the sockets of a namespace.
 #[derive(Clone, Default)]
 pub(crate) struct Table {
     pub(crate) events: HashMap<Box<str>, Handlers, BuildHasherDefault<NameHasher>>,
@@ -33,19 +33,18 @@ pub(crate) struct Table {
     pub(crate) answer: Option<AnswerFn>,
     pub(crate) one_at_a_time: bool,
     pub(crate) states: Arc<States>,
-    /// Where the names of a rule's namespaces are counted.
+    /// The counts of a rule's namespaces, by name.
     pub(crate) names: Option<Arc<Names>>,
 }
 
-/// The handlers of one event, in the order in which they were registered. Nearly always there is
-/// one.
+/// The handlers of one event, in the order in which they were registered. Usually there is one.
 #[derive(Clone)]
 pub(crate) struct Handlers {
     pub(crate) first: EventFn,
     pub(crate) more: Vec<EventFn>,
 }
 
-/// Hashes event names (FNV-1a). The names in the table are the application's own, so nobody can
+/// Hashes event names (FNV-1a). The names in the table are the application's, so no attacker can
 /// make them collide.
 #[derive(Clone)]
 pub(crate) struct NameHasher(u64);
@@ -78,13 +77,13 @@ pub(crate) type ErrorFn = Arc<dyn Fn(&Arc<SocketCell>, &str, &HandlerError) + Se
 pub(crate) type AnswerFn = Arc<dyn Fn(&str, &HandlerError, Owed) + Send + Sync>;
 
 impl Table {
-    /// Whether the name of an event is the application's, or one of those that
-    /// [`Io::on_error`](crate::Io::on_error) gives to what is no event.
+    /// Whether the name of an event is the application's, or one of the names that
+    /// [`Io::on_error`](crate::Io::on_error) uses for things that are not events.
     pub(crate) fn knows(&self, event: &str) -> bool {
         self.events.contains_key(event) || matches!(event, "connect" | "disconnecting" | "disconnect" | "ack" | "join")
     }
 
-    /// Adds a handler of an event, behind the others.
+    /// Adds a handler of an event, after the others.
     pub(crate) fn add(&mut self, event: &str, handler: EventFn) {
         match self.events.get_mut(event) {
             Some(handlers) => handlers.more.push(handler),
@@ -98,9 +97,10 @@ impl Table {
         }
     }
 
-    /// This table with another over it. All middlewares and all filters of both have to agree,
-    /// those of this one first: what is registered for one name does not switch off the decision of
-    /// the rule that covers the name. Everything else of the other takes the place of what is here.
+    /// Combines this table with one above it. All middlewares and all filters of both tables have
+    /// to agree, and those of this table run first: a registration for one name does not switch off
+    /// the decision of the rule that covers the name. Everything else in the table above replaces
+    /// what is in this table.
     pub(crate) fn with_over(&self, above: &Self) -> Self {
         let mut whole = self.clone();
         let events = above.events.iter();
@@ -121,21 +121,21 @@ impl Table {
     }
 }
 
-/// Puts what was registered above in the place of what is below, if there is some.
+/// Replaces the handlers below by those above, if there are some.
 fn take_place<T: Clone>(whole: &mut Vec<T>, above: &[T]) {
     if !above.is_empty() {
         *whole = above.to_vec();
     }
 }
 
-/// The namespaces of a rule that have members, by how many. Their names are chosen by clients, and
-/// each stays as long as it has members.
+/// The namespaces of a rule that have members, with the number of members. Clients choose these
+/// names. Each name is kept as long as the namespace has members.
 #[derive(Debug, Default)]
 pub(crate) struct Names(Mutex<BTreeMap<ByteString, usize>>);
 
 impl Names {
-    /// A socket is in. Call it under the lock of the socket's shard, as the other one. Returns true
-    /// for the first socket of the namespace.
+    /// Counts a socket that has been let in. Call it under the lock of the socket's shard, like
+    /// [`Self::leave`]. Returns true for the first socket of the namespace.
     pub(crate) fn enter(&self, name: &ByteString) -> bool {
         let mut names = self.0.lock();
         let members = names.entry(name.clone()).or_default();
@@ -143,7 +143,7 @@ impl Names {
         *members == 1
     }
 
-    /// A socket is gone that was in.
+    /// Stops counting a socket that has gone.
     pub(crate) fn leave(&self, name: &ByteString) {
         let mut names = self.0.lock();
         if let Some(members) = names.get_mut(name) {

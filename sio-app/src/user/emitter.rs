@@ -1,4 +1,5 @@
-//! To whom: the one builder for everything that is not "this event to this socket".
+//! The builder that says to whom a message goes. It is used for everything except one event to one
+//! socket.
 
 use std::sync::{Arc, Weak};
 
@@ -17,11 +18,10 @@ use crate::user::socket::Socket;
 
 /// A choice of sockets, and how to send to them.
 ///
-/// The same builder starts from [`Io`](crate::Io) and [`Namespace`](crate::Namespace), where it
-/// means everybody. It also starts from [`Socket`] with [`to`](Socket::to),
-/// [`except`](Socket::except), [`broadcast`](Socket::broadcast) or [`local`](Socket::local). There
-/// it means everybody but the socket. How to send to one socket is a
-/// [`SocketEmitter`](crate::SocketEmitter).
+/// [`Io`](crate::Io) and [`Namespace`](crate::Namespace) start this builder with all sockets.
+/// [`Socket`] starts it with [`to`](Socket::to), [`except`](Socket::except),
+/// [`broadcast`](Socket::broadcast) or [`local`](Socket::local); then it means sockets without the
+/// socket itself. To send to one socket, use a [`SocketEmitter`](crate::SocketEmitter).
 ///
 /// ```
 /// # use sio_app::{Io, Socket};
@@ -36,9 +36,10 @@ use crate::user::socket::Socket;
 pub struct Emitter {
     application: Weak<dyn Application>,
     target: Target,
-    /// In place of the target's namespace: all that have members among these.
+    /// If set, it replaces the target's namespace: the message goes to all of these namespaces that
+    /// have members.
     many: Option<Arc<Names>>,
-    /// The socket that it started from, which is left out.
+    /// The socket that started the builder. It is left out.
     sender: Option<Socket>,
     volatile: bool,
     /// Rooms were asked for, though there may be none: then nobody is meant.
@@ -60,7 +61,7 @@ impl Emitter {
         }
     }
 
-    /// To the namespaces of a rule.
+    /// Starts with all namespaces of a rule.
     pub(crate) fn to_many(application: Weak<dyn Application>, names: &Arc<Names>) -> Self {
         Self {
             many: Some(Arc::clone(names)),
@@ -68,7 +69,7 @@ impl Emitter {
         }
     }
 
-    /// To all but this socket.
+    /// Starts with all sockets of the namespace without this socket.
     pub(crate) fn from_socket(socket: &Socket) -> Self {
         Self {
             sender: Some(socket.clone()),
@@ -76,10 +77,10 @@ impl Emitter {
         }
     }
 
-    /// The members of this room, or of these rooms; said again, of either. An empty list of rooms has
-    /// no members. A socket's id is a room, too, of this
-    /// socket alone: the public one ([`Socket::id`]), and the one by which the client knows itself
-    /// ([`Socket::wire_id`]).
+    /// Chooses the members of this room, or of several rooms. After several calls, it chooses the
+    /// members of any of these rooms. An empty list of rooms chooses nobody. A socket's id is a
+    /// room, too, whose only member is this socket: both the public id ([`Socket::id`]) and the id
+    /// by which the client knows itself ([`Socket::wire_id`]).
     pub fn to<M>(mut self, rooms: impl Rooms<M>) -> Self {
         self.nobody = true;
         let _ = rooms.each(|room| {
@@ -89,7 +90,7 @@ impl Emitter {
         self
     }
 
-    /// Not the members of this room.
+    /// Leaves out the members of this room, or of several rooms.
     pub fn except<M>(mut self, rooms: impl Rooms<M>) -> Self {
         let _ = rooms.each(|room| {
             self.target.except.push(room.into());
@@ -98,15 +99,16 @@ impl Emitter {
         self
     }
 
-    /// Only those who can take it right now: for a state that the next message replaces anyway. Of
-    /// several in a row the first is sent, as long as the code that sends them has not returned
-    /// (outside of handlers, for a millisecond).
+    /// Sends only to clients that can take the message now. Use it for a state that the next
+    /// message replaces anyway. If a handler sends several volatile messages in a row, only the
+    /// first is sent until the handler returns. Outside of handlers, only the first message of a
+    /// millisecond is sent.
     pub const fn volatile(mut self) -> Self {
         self.volatile = true;
         self
     }
 
-    /// Only sockets of this node. Without a cluster there are no others.
+    /// Chooses only sockets of this node. Without a cluster there are no others.
     #[expect(clippy::missing_const_for_fn, reason = "a cluster will make it more than this")]
     pub fn local(self) -> Self {
         self
@@ -114,16 +116,17 @@ impl Emitter {
 
     /// Sends an event.
     ///
-    /// It is encoded once for all. A socket that cannot keep up is closed and does not hold up the
-    /// others. What is wrong with the event itself (arguments, a reserved name, more bytes than a
-    /// session's queue may hold) is reported to [`Io::on_error`](crate::Io::on_error).
+    /// The event is encoded once for all recipients. A socket that cannot keep up is closed, and
+    /// does not delay the others. Errors of the event itself (its arguments, a reserved name, more
+    /// bytes than a session's queue may hold) are reported to
+    /// [`Io::on_error`](crate::Io::on_error).
     pub fn emit<A: Serialize>(self, event: &str, args: A) {
         let draft = match with_scratch(|scratch| Draft::new(event, &args, scratch)) {
             Ok(draft) => draft,
             Err(error) => return self.report(event, error),
         };
-        // Bytes in the arguments may be of a kind of the user's own, whose end is the user's code,
-        // and comes under no lock.
+        // The arguments may contain bytes of the user's own kind. Dropping these runs user code, so
+        // they are kept until no lock is held.
         let kept = draft.args().clone();
         let (is_last, mut draft) = (self.many.is_none(), Some(draft));
         self.each_in(event, |application, to| {
@@ -141,8 +144,9 @@ impl Emitter {
         self.emit("message", (data.into(),));
     }
 
-    /// Makes the chosen sockets join a room, or several. If its name is the id of a socket, none joins, and
-    /// [`Io::on_error`](crate::Io::on_error) hears of [`EmitError::ReservedRoom`].
+    /// Makes the chosen sockets join a room, or several. If a room's name is the id of a socket, no
+    /// socket joins it, and [`Io::on_error`](crate::Io::on_error) gets
+    /// [`EmitError::ReservedRoom`].
     pub fn join<M>(self, rooms: impl Rooms<M>) {
         let _ = rooms.each(|room| {
             self.each("join", |to| carry_out(Order::Join { to: To::All(to), room }));
@@ -180,7 +184,7 @@ impl Emitter {
         });
     }
 
-    /// The chosen sockets.
+    /// Returns the chosen sockets.
     #[must_use]
     pub fn sockets(self) -> Vec<Socket> {
         let mut sockets = Vec::new();
@@ -193,8 +197,8 @@ impl Emitter {
         sockets
     }
 
-    /// Does something in each of the namespaces that are meant. What goes wrong is told to the
-    /// application under this name.
+    /// Does something in each chosen namespace. Errors are reported to the application under this
+    /// name.
     fn each(&self, name: &str, mut act: impl FnMut(Audience<'_>) -> Result<(), EmitError>) {
         self.each_in(name, |_, to| act(to));
     }
@@ -244,7 +248,7 @@ impl Emitter {
     }
 }
 
-/// Sends an event to one namespace, written once for all.
+/// Sends an event to one namespace. The event is encoded once for all recipients.
 fn broadcast(to: Audience<'_>, draft: Draft, volatile: bool) -> Result<(), EmitError> {
     let Audience { shards, target, .. } = to;
     let volatile = volatile.then_some(shards.runtime);

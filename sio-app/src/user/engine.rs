@@ -17,8 +17,8 @@ use crate::web::request;
 pub struct EngineSocket(pub(crate) Arc<RawSession>);
 
 impl EngineSocket {
-    /// The number of the session: unique while this process runs, and of no use to anybody else. It
-    /// is not the id that the client has, which is a secret.
+    /// Returns the number of the session. It is unique while this process runs, and of no use to an
+    /// attacker. It is not the client's id of the session, which is a secret.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.0.number
@@ -30,33 +30,34 @@ impl EngineSocket {
         &self.0.handshake
     }
 
-    /// What another HTTP server has said of the request that opened the session; see
-    /// [`Socket::extension`](crate::Socket::extension).
+    /// Returns the extension that another HTTP server has given with the request that opened the
+    /// session; see [`Socket::extension`](crate::Socket::extension).
     #[must_use]
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
         request::extension(self.handshake().extension.as_ref())
     }
 
-    /// How its messages travel at the moment; `None` once it is gone.
+    /// Returns the present transport, or `None` when the session is gone.
     #[must_use]
     pub fn transport(&self) -> Option<TransportKind> {
         let raw = &self.0;
-        raw.cell.ask(|state| state.shard.engine_transport(raw.session))
+        raw.cell
+            .ask("transport", |state| state.shard.engine_transport(raw.session))
     }
 
-    /// Keeps a value with the session, in place of an earlier one of the same type.
+    /// Keeps a value with the session. It replaces an earlier value of the same type.
     pub fn set_data<T: Any + Send + Sync>(&self, value: T) {
         let old = self.0.replace(Arc::new(value));
         drop(old);
     }
 
-    /// The value of this type that was kept with the session.
+    /// Returns the value of this type that is kept with the session.
     #[must_use]
     pub fn data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         self.0.find(TypeId::of::<T>())?.downcast().ok()
     }
 
-    /// Takes the value of this type away from the session.
+    /// Removes the value of this type from the session, and returns it.
     #[must_use]
     pub fn take_data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         self.0.take(TypeId::of::<T>())?.downcast().ok()
@@ -72,7 +73,7 @@ impl EngineSocket {
         let kept = message.clone();
         let RawSession { cell, session, .. } = &*self.0;
         let sent = turn::act(cell.runtime, |turn| {
-            cell.input(turn, |state, _, _| state.shard.send_engine(*session, message))
+            cell.input("send", turn, |state, _, _| state.shard.send_engine(*session, message))
         });
         drop(kept);
         Ok(sent?)

@@ -1,11 +1,13 @@
 //! The application's decisions: what it says of requests, and what it is told of failures.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use sio_proto::http::{self, HeaderError, Method, ResponseHeaders};
-use sio_proto::server::{Admission, ConnectionError, Request, Routed, TransportKind};
+use sio_proto::server::{Admission, ConnectionError, Handshake, Request, Routed, TransportKind};
 
 use crate::error::{HandlerError, RegisterError};
 use crate::guarded::guarded;
@@ -23,15 +25,15 @@ use crate::web::request::{HttpRequest, HttpResponse};
 #[derive(Default)]
 pub(crate) struct Hooks {
     set: RwLock<Set>,
-    /// Whether there is a hook for the headers of answers. Most servers have none, and their polls
-    /// look at nothing else.
+    /// Whether there is a hook for the headers of answers. Most servers have none, and then a poll
+    /// checks nothing but this flag.
     has_headers: AtomicBool,
 }
 
 #[derive(Default)]
 struct Set {
     request: Option<RequestFn>,
-    allow: Option<AllowFn>,
+    allow: Allows,
     error: Option<ErrorFn>,
     engine: Option<Arc<dyn EngineHandler>>,
     headers: Option<HeadersFn>,
@@ -42,13 +44,27 @@ struct Set {
 }
 
 type RequestFn = Arc<dyn Fn(&HttpRequest<'_>) -> HttpResponse + Send + Sync>;
-type AllowFn = Arc<dyn Fn(&HttpRequest<'_>) -> Result<(), String> + Send + Sync>;
+pub(crate) type AllowFn = Arc<dyn Fn(&HttpRequest<'_>) -> Result<(), String> + Send + Sync>;
+pub(crate) type AllowLaterFn = Arc<dyn Fn(Arc<Handshake>) -> AllowFuture + Send + Sync>;
+pub(crate) type AllowFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 type HeadersFn = Arc<dyn Fn(&HttpRequest<'_>, &mut ResponseHeaders) -> Result<(), HeaderError> + Send + Sync>;
 type RoomFn = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
 type NamespaceFn = Arc<dyn Fn(Namespace) + Send + Sync>;
 type UpgradeFn = Arc<dyn Fn(&Socket, TransportKind) + Send + Sync>;
 type ConnectionErrorFn = Arc<dyn Fn(&ConnectionError) + Send + Sync>;
 type ErrorFn = Arc<dyn Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync>;
+
+/// Who decides about requests that would open a session.
+#[derive(Clone, Default)]
+pub(crate) enum Allows {
+    /// Nobody: all may.
+    #[default]
+    All,
+    /// A function that decides at once.
+    Now(AllowFn),
+    /// A function whose future decides.
+    Later(AllowLaterFn),
+}
 
 impl Hooks {
     pub(crate) fn engine(&self) -> Option<Arc<dyn EngineHandler>> {
@@ -86,8 +102,8 @@ impl Hooks {
 
 /// The application's decisions.
 impl Io {
-    /// Answers requests that are not Socket.IO's. Without this they get 404, or 405 if their method
-    /// is none that this server knows.
+    /// Answers requests that are not for Socket.IO. Without this function they get 404, or 405 if
+    /// the server does not know their method.
     ///
     /// The function is called in place and must not wait.
     ///
@@ -105,21 +121,60 @@ impl Io {
         drop(old);
     }
 
-    /// Decides about requests that would open a session. The error is what the client is told.
+    /// Decides about requests that would open a session. The client gets the text of the error.
+    /// The function replaces an earlier [`Io::allow_request_async`]. It must not block.
     pub fn allow_request(&self, decide: impl Fn(&HttpRequest<'_>) -> Result<(), String> + Send + Sync + 'static) {
-        let old = self.0.hooks.set.write().allow.replace(Arc::new(decide));
+        self.set_allows(Allows::Now(Arc::new(decide)));
+    }
+
+    /// Decides about requests that would open a session, and may wait for the decision:
+    /// JavaScript's `allowRequest(req, callback)`. The client gets the text of the error. The
+    /// function replaces an earlier [`Io::allow_request`].
+    ///
+    /// The function gets the part of the request that its session would keep: target, query,
+    /// address, and the header fields that fit into [`Config::max_handshake_bytes`]. It is not
+    /// called for requests that are refused because of their host or page. It is called for all
+    /// transports and generations, and also if the server is mounted in another HTTP server.
+    ///
+    /// A request that is not allowed is refused. So it is refused if the future panics, if it takes
+    /// longer than [`Options::allow_request_timeout`](crate::Options::allow_request_timeout), or if
+    /// [`Options::max_waiting_requests`](crate::Options::max_waiting_requests) wait already. The
+    /// task of the request's connection polls the future. If the client goes away, the future is
+    /// dropped: spawn a task for work that has to be finished in any case.
+    ///
+    /// ```
+    /// # use sio_app::Io;
+    /// # async fn knows(token: &str) -> bool { token == "secret" }
+    /// # fn register(io: &Io) {
+    /// io.allow_request_async(async |request| match request.query_value("token") {
+    ///     Some(token) if knows(&token).await => Ok(()),
+    ///     _ => Err("who are you?".to_owned()),
+    /// });
+    /// # }
+    /// ```
+    pub fn allow_request_async<F>(&self, decide: impl Fn(Arc<Handshake>) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.set_allows(Allows::Later(Arc::new(move |handshake| Box::pin(decide(handshake)))));
+    }
+
+    fn set_allows(&self, allows: Allows) {
+        let old = std::mem::replace(&mut self.0.hooks.set.write().allow, allows);
         drop(old);
     }
 
-    /// Adds header fields to the answers of Socket.IO's requests: of polls, of handshakes, of
-    /// websockets (the 101) and of refusals, in every generation. The function is called for each
-    /// request before it is handled, in place, and must not wait.
-    /// [`HttpRequest::may_open_session`] tells handshakes, as JavaScript's `initial_headers`.
+    /// Adds header fields to the answers to Socket.IO's requests, in every generation: to polls,
+    /// handshakes, websocket handshakes (the 101) and refusals. The thread that read a request
+    /// calls the function before the request is handled. The function must not block.
+    /// [`HttpRequest::may_open_session`] tells handshakes apart, as JavaScript's `initial_headers`
+    /// does.
     ///
-    /// A field that no answer can hold, or that only the server may write, is an error
+    /// A field that is not valid in an answer, or that only the server may write, is an error
     /// ([`ResponseHeaders::add`]). If the function returns an error or panics, the error is
-    /// reported ([`Io::on_error`]) and nothing is added. Answers to messages that are no HTTP have
-    /// no such fields, and the answers that an HTTP server around this one makes by itself neither.
+    /// reported ([`Io::on_error`]) and nothing is added. Answers to messages that are not valid
+    /// HTTP do not have these fields. If the server is mounted in another HTTP server, that
+    /// server's own answers do not have them either.
     ///
     /// ```
     /// # use sio_app::Io;
@@ -142,8 +197,8 @@ impl Io {
         drop(old);
     }
 
-    /// Is told of rooms, in all namespaces: JavaScript's `create-room`, `join-room`, `leave-room` and
-    /// `delete-room`. The room that each socket has for its id is not told. Register it before
+    /// Is told of rooms, in all namespaces: JavaScript's `create-room`, `join-room`, `leave-room`
+    /// and `delete-room`. The room that each socket has for its id is not told. Register it before
     /// clients connect, because rooms that there are already are not told to begin or end.
     ///
     /// The function is called under no lock, after what has caused the event: after the handler
@@ -175,27 +230,27 @@ impl Io {
         drop(old);
     }
 
-    /// Is told when the session of a socket has moved from polling to a websocket, once for each
-    /// socket of the session: JavaScript's `socket.conn.on("upgrade")`. The function is called in
-    /// place and must not wait. Sessions that are opened over a websocket do not move. The end of a
-    /// session is told to the handlers of each socket
-    /// ([`Namespace::on_disconnect`](crate::Namespace::on_disconnect)), and
-    /// [`Socket::close`] ends it.
+    /// Calls the function when the session of a socket has moved from polling to a websocket, once
+    /// for each socket of the session. It is JavaScript's `socket.conn.on("upgrade")`. The function
+    /// must not block. It is not called for sessions that were opened over a websocket. The
+    /// handlers of each socket are told of the end of the session
+    /// ([`Namespace::on_disconnect`](crate::Namespace::on_disconnect)), and [`Socket::close`] ends
+    /// it.
     pub fn on_upgrade(&self, tell: impl Fn(&Socket, TransportKind) + Send + Sync + 'static) {
         let old = self.0.hooks.set.write().upgrade.replace(Arc::new(tell));
         drop(old);
     }
 
-    /// Is told which requests were refused, and why: JavaScript's `engine.on("connection_error")`.
-    /// The function is called in place, after the answer is decided, and must not wait. Peers can
-    /// send such requests as often as they like, so limit the rate of what you log. (Refused
-    /// origins are logged at a limited rate in any case.)
+    /// Calls the function for each refused request, with the reason. It is JavaScript's
+    /// `engine.on("connection_error")`. The function is called after the answer is decided, and
+    /// must not block. Peers can send such requests as often as they like, so limit the rate of
+    /// your own log. (The server itself logs refused origins at a limited rate.)
     ///
     /// ```
     /// # use sio_app::Io;
     /// # fn register(io: &Io) {
     /// io.on_connection_error(|error| {
-    ///     println!("{} {}: {} ({:?})", error.method, error.path, error.message, error.context);
+    ///     println!("{:?} {}: {} ({:?})", error.method, error.path, error.message, error.context);
     /// });
     /// # }
     /// ```
@@ -203,12 +258,12 @@ impl Io {
         let old = self.0.hooks.set.write().connection_error.replace(Arc::new(tell));
         drop(old);
         for cell in &self.0.shards.cells {
-            cell.ask(|state| state.shard.tell_connection_errors(true));
+            cell.ask("hook", |state| state.shard.tell_connection_errors(true));
         }
     }
 
-    /// Is told what goes wrong in handlers: the socket it was for, the event's name, and what.
-    /// Without this it is logged.
+    /// Gets the errors of handlers: the socket, the event's name, and the error. Without this
+    /// function errors are logged.
     pub fn on_error(&self, tell: impl Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync + 'static) {
         let old = self.0.hooks.set.write().error.replace(Arc::new(tell));
         drop(old);
@@ -223,20 +278,20 @@ impl Io {
 }
 
 impl Inner {
-    /// The client's file that a request asks for, if there is one.
+    /// Returns the client file that a request asks for, if there is one.
     pub(crate) fn client_file(&self, request: &http::Request) -> Option<HttpResponse> {
         let files = self.options.client_files.as_ref()?;
         files.answer(&self.config().path, request)
     }
 
-    /// The answer to a request that is not Socket.IO's: a file of the client's, or what the
-    /// application says.
+    /// Returns the answer to a request that is not for Socket.IO: a file of the client, or the
+    /// application's answer.
     pub(crate) fn answer(&self, request: &Request) -> HttpResponse {
         if let Some(answer) = self.client_file(&request.http) {
             return answer;
         }
-        // It asks about the server as a whole (RFC 9110 §9.3.7), which is none of the application's
-        // pages.
+        // Such a request asks about the server as a whole (RFC 9110 §9.3.7), and not about a page
+        // of the application.
         if request.http.method == Method::Options && &*request.http.target == "*" {
             return HttpResponse::new(204).header("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS");
         }
@@ -253,12 +308,13 @@ impl Inner {
         })
     }
 
-    /// The application's word on a request that would open a session.
-    pub(crate) fn admission(&self, request: &Request) -> Admission {
-        let hook = self.hooks.set.read().allow.clone();
-        let Some(hook) = hook else {
-            return Admission::Allowed;
-        };
+    /// Returns the application's hook for requests that would open a session.
+    pub(crate) fn allows(&self) -> Allows {
+        self.hooks.set.read().allow.clone()
+    }
+
+    /// Asks the application about a request that would open a session.
+    pub(crate) fn admission(&self, hook: &AllowFn, request: &Request) -> Admission {
         match guarded(|| hook(&HttpRequest::new(request))) {
             Ok(Ok(())) => Admission::Allowed,
             Ok(Err(message)) => Admission::Refused(message.into()),
@@ -290,7 +346,7 @@ impl Inner {
         }
     }
 
-    /// The header fields that the application adds to the answer to a request of Socket.IO's.
+    /// Asks the application for the header fields of the answer to a request that is for Socket.IO.
     pub(crate) fn add_headers(&self, request: &mut Request) {
         let Some(hook) = self.hooks.headers() else { return };
         if self.shards.router.route(request) == Routed::Foreign {
@@ -304,7 +360,7 @@ impl Inner {
         }
     }
 
-    /// Tells the application, or the log, what went wrong.
+    /// Tells the application, or the log, about an error.
     pub(crate) fn report(&self, socket: Option<&Socket>, event: &str, error: &HandlerError) {
         if let HandlerError::Refused(_) = error {
             return;
@@ -322,8 +378,8 @@ impl Inner {
             return;
         }
         let namespace = socket.map_or("", Socket::namespace);
-        // A name for which there is no handler is a client's word, and so is what arguments are
-        // that do not fit.
+        // A name without a handler was chosen by a client, and the text of an error about arguments
+        // may contain what the client sent. Neither is logged.
         let is_ours = socket.is_none_or(|socket| socket.0.table().is_none_or(|table| table.knows(event)));
         let event = if is_ours { event } else { "(any)" };
         let rated = match error {

@@ -1,9 +1,9 @@
-//! What an operator watches: one snapshot of counts.
+//! Metrics for operators: a snapshot of counts.
 //!
-//! Packets are counted by the shards, under the lock that they are handled under anyway. Bytes are
-//! counted once for each read and each batch of writes, beside the call to the operating system, in
-//! cells that threads do not share. Counting costs a few additions a message, and a snapshot asks
-//! each shard once.
+//! The shards count packets, under the lock under which they handle the packets anyway. Bytes are
+//! counted once for each read and each batch of writes, next to the system call, in cells that
+//! threads do not share. Counting costs a few additions for each message. A snapshot asks each
+//! shard once.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use crate::link::traffic::Traffic;
 use crate::runtime::Runtime;
 use crate::user::io::Io;
 
-/// Counts of a server, as they were a moment ago: what [`Io::metrics`] gives. Totals count from the
-/// start.
+/// The counts of a server at one moment. [`Io::metrics`] returns them. Totals count from the start
+/// of the server.
 ///
 /// ```
 /// # use sio_app::{Generation, Io};
@@ -37,40 +37,41 @@ use crate::user::io::Io;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Open connections, requests that another HTTP server has handed over among them.
+    /// The number of open connections, including requests that another HTTP server has handed over.
     pub connections: usize,
-    /// Connections since the start.
+    /// The number of connections since the start.
     pub connections_total: u64,
-    /// Connections refused because there were as many as may be
-    /// ([`Options::max_connections`](crate::Options::max_connections)).
+    /// The number of connections that were refused because of
+    /// [`Options::max_connections`](crate::Options::max_connections).
     pub connections_refused_total: u64,
-    /// Connections refused because there were as many from their address as may be
-    /// ([`Options::max_connections_per_address`](crate::Options::max_connections_per_address)).
+    /// The number of connections that were refused because of
+    /// [`Options::max_connections_per_address`](crate::Options::max_connections_per_address).
     pub connections_refused_by_address_total: u64,
-    /// Sessions by generation and transport; how sessions ended, which requests were refused, how
-    /// many packets came, and how many waited for one session at most.
+    /// Counts of sessions: sessions by generation and transport, how sessions ended, which requests
+    /// were refused, how many packets came, and the most packets that waited for one session.
     pub sessions: Counters,
-    /// Packets that were sent.
+    /// The number of packets that were sent.
     pub packets_out: u64,
-    /// Bytes of HTTP and websocket that were read.
+    /// The number of bytes of HTTP and websocket that were read.
     pub bytes_in: u64,
-    /// Bytes of HTTP and websocket that were written. Answers that another HTTP server writes are
-    /// not among them.
+    /// The number of bytes of HTTP and websocket that were written, without answers that another
+    /// HTTP server writes.
     pub bytes_out: u64,
-    /// Bytes that wait for clients which do not take them at the moment
+    /// The number of bytes that wait for clients which do not take them at the moment
     /// ([`Config::max_total_queued_bytes`](sio_proto::Config::max_total_queued_bytes)).
     pub queued_bytes: usize,
-    /// Most that has waited for the handlers of one socket at once; what counts is said at
-    /// [`Options::max_waiting_events`](crate::Options::max_waiting_events).
+    /// The most things that have waited for the handlers of one socket at one time.
+    /// [`Options::max_waiting_events`](crate::Options::max_waiting_events) says what counts.
     pub most_waiting_events: usize,
-    /// Handlers that failed or were not called because the arguments did not fit.
+    /// The number of handlers that failed, or were not called because the arguments did not fit.
     pub handler_errors: u64,
-    /// Handlers that panicked.
+    /// The number of handlers that panicked.
     pub handler_panics: u64,
 }
 
 impl Metrics {
-    /// All numbers in the text format of Prometheus, under these names, which stay as they are:
+    /// Returns all numbers in the text format of Prometheus, under these names, which will not
+    /// change:
     ///
     /// | name | labels |
     /// |---|---|
@@ -138,8 +139,9 @@ impl Metrics {
 }
 
 impl Io {
-    /// Counts of this server: sessions by generation and transport, traffic, refusals, errors. Each
-    /// shard is asked once, so it is cheap enough for every few seconds, not for every message.
+    /// Returns the counts of this server: sessions by generation and transport, traffic, refusals,
+    /// errors. Each shard is asked once. So you may call it every few seconds, but not for every
+    /// message.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let mut metrics = Metrics {
@@ -160,7 +162,7 @@ impl Io {
             ] = refused;
         }
         for cell in &self.0.shards.cells {
-            cell.ask(|state| {
+            cell.ask("metrics", |state| {
                 metrics.sessions.add(state.shard.counters());
                 metrics.packets_out += state.packets_out;
             });
@@ -173,18 +175,18 @@ impl Io {
     }
 }
 
-/// What is counted outside of shards.
+/// The counts outside of shards.
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) traffic: Arc<Traffic>,
     errors: AtomicU64,
     panics: AtomicU64,
-    /// Rules that were broken on connections of which no shard has heard, by [`BreachKind`].
+    /// The numbers of broken rules on connections that no shard knows, by [`BreachKind`].
     broken: [AtomicU64; BreachKind::ALL.len()],
 }
 
 impl Tally {
-    /// Nothing has happened, and what waits is counted there.
+    /// Makes counts of zero. `waiting` counts the bytes that wait.
     pub(crate) fn new(waiting: Arc<Budget>, runtime: Runtime) -> Self {
         Self {
             traffic: Arc::new(Traffic::new(waiting, runtime)),
@@ -192,12 +194,12 @@ impl Tally {
         }
     }
 
-    /// Counts a rule that was broken on a connection of which no shard has heard.
+    /// Counts a broken rule of a connection that no shard knows.
     pub(crate) fn broken(&self, breach: &Breach) {
         self.broken[breach.kind() as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A handler has failed.
+    /// Counts a handler that has failed.
     pub(crate) fn failed(&self, error: &HandlerError) {
         let count = match error {
             HandlerError::Panicked(_) => &self.panics,

@@ -1,9 +1,10 @@
-//! What users hold: handles, and the handlers they register.
+//! The API of users: handles, and the handlers that users register.
 
 pub(crate) mod ack;
 pub(crate) mod data;
 pub(crate) mod emitter;
 pub(crate) mod engine;
+pub(crate) mod gone;
 pub mod handler;
 pub(crate) mod hooks;
 pub(crate) mod io;
@@ -14,5 +15,6 @@ pub(crate) mod own;
 pub(crate) mod registry;
 pub(crate) mod rooms;
 pub(crate) mod shutdown;
+pub(crate) mod sleep;
 pub(crate) mod socket;
 pub(crate) mod socket_emitter;

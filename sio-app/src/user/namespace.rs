@@ -1,4 +1,4 @@
-//! Namespaces, as the application sees them: a handle that registers handlers and reaches sockets.
+//! Namespaces for the application: a handle that registers handlers and reaches sockets.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::user::registry::Behaviour;
 use crate::user::rooms::Rooms;
 use crate::user::socket::Socket;
 
-/// A namespace: what happens to those who connect to it.
+/// A namespace: the handlers for the sockets that connect to it.
 ///
-/// It is a handle, cheap to clone; every method that registers something gives it back, so that
-/// they chain. Handlers registered later count for sockets that connect later.
+/// It is a handle, cheap to clone. Every method that registers something returns it, so that calls
+/// can be chained. A handler that is registered later counts only for sockets that connect later.
 ///
 /// ```
 /// # use sio_app::{Ack, Io, Reason, Socket};
@@ -42,10 +42,10 @@ pub struct Namespace {
     whom: Whom,
 }
 
-/// What a handle stands for.
+/// What a handle means.
 #[derive(Clone)]
 enum Whom {
-    /// The namespace of this name, whether there is one or not.
+    /// The namespace with this name, whether it exists or not.
     Named(ByteString),
     /// All namespaces of a rule.
     Ruled(Arc<Behaviour>),
@@ -66,7 +66,7 @@ impl Namespace {
         }
     }
 
-    /// Registers something, which makes the namespace if there is none of the name.
+    /// Registers something. This creates the namespace if it does not exist.
     fn change(&self, change: impl FnOnce(&mut Table)) -> Self {
         match &self.whom {
             Whom::Named(name) => self.io.namespaces.named(name).change(change),
@@ -75,26 +75,26 @@ impl Namespace {
         self.clone()
     }
 
-    /// Makes the namespace exist without registering anything: clients may connect to it, and hear
-    /// what is sent to it.
+    /// Creates the namespace without registering anything: clients may connect to it, and get what
+    /// is sent to it.
     ///
-    /// A name for which nothing has been registered is no namespace, and clients that ask for it
-    /// are refused, unless a pattern or a function covers it. Every method that registers something
-    /// makes the namespace, too.
+    /// A name for which nothing has been registered is not a namespace, and clients that ask for it
+    /// are refused, unless a pattern or a function covers the name. Every method that registers
+    /// something creates the namespace, too.
     pub fn create(&self) -> Self {
         self.change(|_| ())
     }
 
     /// Handles an event. Several handlers of one event start in the order in which they were
-    /// registered, and of those that answer the client the first does.
+    /// registered. If several of them answer the client, the first answer counts.
     ///
-    /// What a handler can take and return is on the page of [`handler`](crate::handler). Handlers
-    /// of one socket start in the order in which its events arrive. An `async` one is polled at
-    /// once and goes on beside later ones only if it has to wait; see
+    /// The page of [`handler`](crate::handler) says what a handler can take and return. Handlers of
+    /// one socket start in the order in which its events arrive. An `async` handler is polled at
+    /// once. Only if it has to wait, later handlers run before it ends; see
     /// [`Namespace::one_at_a_time`].
     ///
-    /// A name of the protocol (`connection`, `disconnect`) is no event's: then nothing is
-    /// registered, and the server does not begin ([`Io::check`](crate::Io::check)).
+    /// No event can have a name of the protocol (`connection`, `disconnect`). With such a name
+    /// nothing is registered, and the server does not start ([`Io::check`](crate::Io::check)).
     pub fn on<M, H: EventHandler<M>>(&self, event: &str, handler: H) -> Self {
         if let Err(mistake) = RegisterError::of_name(event) {
             self.io.note_mistake(mistake);
@@ -107,7 +107,7 @@ impl Namespace {
         self.change(|table| table.add(event, Arc::new(move |call| handler.call(call))))
     }
 
-    /// Takes away all handlers of an event, for sockets that connect later.
+    /// Removes all handlers of an event, for sockets that connect later.
     ///
     /// ```
     /// # use sio_app::{Io, Socket};
@@ -119,10 +119,10 @@ impl Namespace {
         self.change(|table| drop(table.events.remove(event)))
     }
 
-    /// Handles messages without a name: what clients send with `send`, and all that 0.6 knows. They
-    /// are the event `message`.
+    /// Handles messages without a name, which clients send with `send`. Clients of 0.6 have no
+    /// other messages. They count as the event `message`.
     ///
-    /// The argument is usually a [`Data`], but any type will do.
+    /// The argument is usually a [`Data`], but any type works.
     ///
     /// ```
     /// # use sio_app::{Data, Io, Socket};
@@ -134,25 +134,28 @@ impl Namespace {
         self.on("message", handler)
     }
 
-    /// Sees every event, before filters and its own handlers do, and before others that see every
-    /// event if they were registered later. Acknowledgements are no events.
+    /// Calls the function for every event, before filters and the event's own handlers. Several
+    /// such functions are called in the order in which they were registered. Acknowledgements are
+    /// not events.
     pub fn on_any(&self, handler: impl Fn(&Socket, &str, &RawArgs) + Send + Sync + 'static) -> Self {
         self.change(|table| table.any.push(seeing(handler)))
     }
 
-    /// Sees every event, before all others that do.
+    /// Calls the function for every event, before the functions of [`Namespace::on_any`] that are
+    /// registered already.
     pub fn prepend_any(&self, handler: impl Fn(&Socket, &str, &RawArgs) + Send + Sync + 'static) -> Self {
         self.change(|table| table.any.insert(0, seeing(handler)))
     }
 
-    /// Takes away all that sees every event, for sockets that connect later.
+    /// Removes all functions that are called for every event, for sockets that connect later.
     pub fn off_any(&self) -> Self {
         self.change(|table| table.any.clear())
     }
 
-    /// Sees every event that is sent to a socket of the namespace, before it is: with the socket,
-    /// or with `None` for what is sent to many, which it sees once, however many they are.
-    /// Acknowledgements are no events. What it sends itself it does not see.
+    /// Calls the function for every event that is sent to sockets of the namespace, before it is
+    /// sent. The function gets the socket, or `None` for an event to many sockets, for which it is
+    /// called only once. Acknowledgements are not events. The function is not called for events
+    /// that it sends itself.
     ///
     /// ```
     /// # use sio_app::{Io, RawArgs, Socket};
@@ -168,7 +171,8 @@ impl Namespace {
         self.change(|table| table.outgoing.push(seeing_outgoing(handler)))
     }
 
-    /// Sees every event that is sent, before all others that do.
+    /// Calls the function for every event that is sent, before the functions that are registered
+    /// already.
     pub fn prepend_any_outgoing(
         &self,
         handler: impl Fn(Option<&Socket>, &str, &RawArgs) + Send + Sync + 'static,
@@ -177,14 +181,15 @@ impl Namespace {
         self.change(|table| table.outgoing.insert(0, seeing_outgoing(handler)))
     }
 
-    /// Takes away all that sees every event that is sent.
+    /// Removes all functions that are called for every event that is sent.
     pub fn off_any_outgoing(&self) -> Self {
         self.change(|table| table.outgoing.clear())
     }
 
-    /// Adds a filter: it decides about every event before its handlers are called, and may change
-    /// it. Filters run in order, and the first refusal counts: then no handler is called, and a
-    /// client that has asked for an acknowledgement hears `{ "error": message }`. It must not wait.
+    /// Adds a filter. It decides about every event before the event's handlers are called, and may
+    /// change the event. Filters run in order, and the first refusal counts: then no handler is
+    /// called, and a client that has asked for an acknowledgement gets `{ "error": message }`. A
+    /// filter must not block.
     ///
     /// ```
     /// # use sio_app::{Incoming, Io, Socket};
@@ -207,9 +212,9 @@ impl Namespace {
         self.change(|table| table.filters.push(filter))
     }
 
-    /// Is told what goes wrong in handlers of the namespace, in place of
-    /// [`Io::on_error`](crate::Io::on_error): the socket it was for, the event's name, and what.
-    /// Arguments that do not fit are [`HandlerError::Args`].
+    /// Gets the errors of the namespace's handlers, instead of
+    /// [`Io::on_error`](crate::Io::on_error): the socket, the event's name, and the error. If
+    /// arguments do not fit, the error is [`HandlerError::Args`].
     pub fn on_error(&self, tell: impl Fn(&Socket, &str, &HandlerError) + Send + Sync + 'static) -> Self {
         self.change(|table| {
             table.error = Some(Arc::new(
@@ -220,9 +225,9 @@ impl Namespace {
         })
     }
 
-    /// Says what a client hears as acknowledgement of an event that has gone wrong, in place of
-    /// `{ "error": message }`: of arguments that do not fit, of an extractor or a handler that has
-    /// failed, of a filter that has refused.
+    /// Sets the acknowledgement that a client gets for an event that has failed, instead of `{
+    /// "error": message }`: because its arguments do not fit, an extractor or a handler has failed,
+    /// or a filter has refused it.
     ///
     /// ```
     /// # use sio_app::{HandlerError, Io, Socket};
@@ -244,16 +249,16 @@ impl Namespace {
         self.change(|table| table.answer = Some(answer))
     }
 
-    /// Handles connections: the socket is in, and none of its events has been handled yet. Several
-    /// start in the order in which they were registered.
+    /// Handles connections: the socket has been let in, and none of its events has been handled
+    /// yet. Several handlers start in the order in which they were registered.
     pub fn on_connect<M, H: ConnectHandler<M>>(&self, handler: H) -> Self {
         self.io.namespaces.need(H::needs(), "the connect handler");
         self.change(|table| table.connect.push(Arc::new(move |call| handler.call(call))))
     }
 
-    /// Handles connections that are about to end, which had been let in, before
-    /// [`Namespace::on_disconnect`] does. The socket takes nothing any more, but [`Socket::rooms`]
-    /// still gives the rooms that it was in, and the others in them can be told:
+    /// Handles the end of connections that had been let in, before [`Namespace::on_disconnect`]
+    /// does. Nothing can be sent to the socket any more, but [`Socket::rooms`] still returns the
+    /// rooms that it was in, so that you can tell the others in these rooms:
     ///
     /// ```
     /// # use sio_app::{Io, Socket};
@@ -266,36 +271,37 @@ impl Namespace {
     /// # }
     /// ```
     ///
-    /// An `async` one has the rooms until it has to wait for the first time; the disconnect handler
-    /// does not wait for it.
+    /// An `async` handler has the rooms until it has to wait for the first time. The disconnect
+    /// handler does not wait for it.
     pub fn on_disconnecting<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
         self.io.namespaces.need(H::needs(), "the disconnecting handler");
         self.change(|table| table.disconnecting.push(Arc::new(move |call| handler.call(call))))
     }
 
     /// Handles the end of connections that had been let in. The socket is gone already: it is in no
-    /// room and takes nothing. See [`Namespace::on_disconnecting`] for what has to know its rooms.
+    /// room, and nothing can be sent to it. Use [`Namespace::on_disconnecting`] if you need its
+    /// rooms.
     pub fn on_disconnect<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
         self.io.namespaces.need(H::needs(), "the disconnect handler");
         self.change(|table| table.disconnect.push(Arc::new(move |call| handler.call(call))))
     }
 
-    /// Adds a middleware: it decides whether a socket may join. They run in order, the first
-    /// refusal counts, and until the last one has agreed the socket neither gets nor sends
-    /// anything.
+    /// Adds a middleware, which decides whether a socket may join. Middlewares run in order, and
+    /// the first refusal counts. Until the last middleware has agreed, the socket gets nothing and
+    /// its events are not handled.
     ///
-    /// What a middleware does for its socket counts once the socket is let in, and has not happened
-    /// if it is refused: [`join`](Socket::join) and [`leave`](Socket::leave),
-    /// [`emit`](Socket::emit) and [`send`](Socket::send), which leave behind the answer to the
-    /// client, and [`set_data`](Socket::set_data). A question
-    /// ([`emit_with_ack`](Socket::emit_with_ack)) fails with
+    /// What a middleware does for its socket takes effect when the socket is let in. If the socket
+    /// is refused, it has no effect. This holds for [`join`](Socket::join) and
+    /// [`leave`](Socket::leave), for [`emit`](Socket::emit) and [`send`](Socket::send), whose
+    /// messages leave after the answer to the client, and for [`set_data`](Socket::set_data). A
+    /// question ([`emit_with_ack`](Socket::emit_with_ack)) fails with
     /// [`EmitError::Disconnected`](crate::EmitError::Disconnected), because its answer cannot come
-    /// before the middleware has agreed, and a volatile message is dropped.
+    /// before the middleware has agreed. A volatile message is dropped.
     ///
-    /// A middleware that panics refuses: the client is told `Internal server error`, and
-    /// [`Io::on_error`](crate::Io::on_error) or the log the rest.
+    /// A middleware that panics refuses the socket: the client gets `Internal server error`, and
+    /// [`Io::on_error`](crate::Io::on_error) or the log gets the details.
     ///
-    /// Of one session only a few middlewares wait at once
+    /// Only a few middlewares of one session wait at the same time
     /// ([`Options::max_waiting_middlewares`](crate::Options::max_waiting_middlewares)).
     ///
     /// ```
@@ -315,16 +321,16 @@ impl Namespace {
         self.change(|table| table.middleware.push(Arc::new(move |call| middleware.call(call))))
     }
 
-    /// Makes the handlers of one socket run one at a time: the next starts when the one before has
-    /// finished, however long that waits.
+    /// Makes the handlers of one socket run one at a time: the next handler starts when the one
+    /// before has finished, however long this takes.
     ///
-    /// Events that arrive meanwhile queue up; a socket with too many of them is closed.
+    /// Events that arrive meanwhile are queued. A socket with too many queued events is closed.
     pub fn one_at_a_time(&self) -> Self {
         self.change(|table| table.one_at_a_time = true)
     }
 
-    /// Its name; `None` if it stands for many ([`Io::of_pattern`](crate::Io::of_pattern),
-    /// [`Io::of_fn`](crate::Io::of_fn)).
+    /// Returns the namespace's name, or `None` if the handle means many namespaces
+    /// ([`Io::of_pattern`](crate::Io::of_pattern), [`Io::of_fn`](crate::Io::of_fn)).
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match &self.whom {
@@ -333,9 +339,9 @@ impl Namespace {
         }
     }
 
-    /// All sockets of the namespace, as the start of a choice. Of a handle that stands for many
-    /// namespaces: all sockets of all namespaces in which a client has been let in by its pattern
-    /// or function. Asking makes no namespace.
+    /// Starts a choice with all sockets of the namespace. If the handle means many namespaces,
+    /// these are all sockets of all namespaces into which its pattern or function has let a client.
+    /// The call does not create a namespace.
     pub fn all(&self) -> Emitter {
         match &self.whom {
             Whom::Named(name) => Emitter::new(self.io.application(), name.clone()),
@@ -353,27 +359,27 @@ impl Namespace {
         self.all().send(data);
     }
 
-    /// To the members of a room, or of several, each once.
+    /// Chooses the members of a room, or of several rooms, each member once.
     pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
         self.all().to(rooms)
     }
 
-    /// To all sockets that are not in this room.
+    /// Chooses all sockets that are not in this room, or in none of these rooms.
     pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
         self.all().except(rooms)
     }
 
-    /// To those who can take it right now.
+    /// Chooses clients that can take a message now.
     pub fn volatile(&self) -> Emitter {
         self.all().volatile()
     }
 
-    /// To sockets of this node only.
+    /// Chooses sockets of this node only.
     pub fn local(&self) -> Emitter {
         self.all().local()
     }
 
-    /// All sockets of the namespace.
+    /// Returns all sockets of the namespace.
     #[must_use]
     pub fn sockets(&self) -> Vec<Socket> {
         self.all().sockets()

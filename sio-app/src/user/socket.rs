@@ -12,23 +12,23 @@ use sio_proto::server::{AckRequest, Generation, Handshake, TransportKind};
 
 use crate::args::Data;
 use crate::error::{EmitError, HandlerError};
-use crate::turn::gone::Gone;
-use crate::turn::sleep::Sleep;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::{SocketId, WireId};
 use crate::user::ack::AckFuture;
 use crate::user::emitter::Emitter;
+use crate::user::gone::Gone;
 use crate::user::io::{Inner, Io};
 use crate::user::message;
 use crate::user::rooms::Rooms;
+use crate::user::sleep::Sleep;
 use crate::user::socket_emitter::SocketEmitter;
 use crate::web::request;
 
 /// One client in one namespace.
 ///
-/// A handle: small, cheap to clone, free to keep anywhere. It never keeps a client connected; when
-/// the client is gone, what would be sent through it is refused with [`EmitError::Disconnected`],
-/// and everything else does nothing.
+/// It is a handle: small, cheap to clone, and you may keep it anywhere. It never keeps a client
+/// connected. When the client is gone, sending fails with [`EmitError::Disconnected`], and
+/// everything else does nothing.
 ///
 /// ```
 /// # use sio_app::{Io, Socket};
@@ -43,25 +43,25 @@ use crate::web::request;
 #[derive(Clone)]
 pub struct Socket(pub(crate) Arc<SocketCell>);
 
-/// Who it is.
+/// The identity of a socket.
 impl Socket {
-    /// The socket's id: unique, one per namespace, and the name of a room that only this socket is
-    /// in. It may be told to anybody.
+    /// Returns the socket's id. It is unique, also among the sockets of one client, and is the name
+    /// of a room that only this socket is in. You may tell it to anybody.
     ///
-    /// Clients from Socket.IO 3 on know themselves by it, too. Older ones have an id of their own:
+    /// Clients from Socket.IO 3 on know themselves by this id, too. Older clients have another id:
     /// [`Socket::wire_id`].
     #[must_use]
     pub fn id(&self) -> SocketId {
         self.0.id().clone()
     }
 
-    /// The id by which the client knows itself (`socket.id` in its own code). From Socket.IO 3 on
-    /// this is [`Socket::id`]. **For older clients it is a secret**: it contains the id of the
-    /// session, and whoever has this can read and speak as the client. So tell it to nobody but the
-    /// client itself, and keep it out of logs, broadcasts and stores.
+    /// Returns the id by which the client knows itself (`socket.id` in its own code). From
+    /// Socket.IO 3 on this is [`Socket::id`]. **For older clients it is a secret**: it contains the
+    /// id of the session, and anybody who knows it can read and send as the client. So tell it to
+    /// nobody but the client itself, and keep it out of logs, broadcasts and stores.
     ///
-    /// [`to`](Socket::to), [`Io::to`](crate::Io::to) and [`Io::socket`](crate::Io::socket) take it
-    /// for the socket, for clients that say it of themselves.
+    /// [`to`](Socket::to), [`Io::to`](crate::Io::to) and [`Io::socket`](crate::Io::socket) accept
+    /// this id for the socket, for clients that name themselves by it.
     #[must_use]
     pub fn wire_id(&self) -> WireId {
         match self.0.reveal_wire_id() {
@@ -70,56 +70,57 @@ impl Socket {
         }
     }
 
-    /// The name of the namespace; starts with `/`.
+    /// Returns the name of the namespace, which starts with `/`.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.0.namespace
     }
 
-    /// The request that opened the session: headers, query, address.
+    /// Returns the request that opened the session: headers, query, address.
     #[must_use]
     pub fn handshake(&self) -> &Handshake {
         self.0.handshake()
     }
 
-    /// What another HTTP server has said of the request that opened the session: the value itself,
-    /// or with the feature `http` what is of this type in its
-    /// [`http::Extensions`](https://docs.rs/http/latest/http/struct.Extensions.html). `None` unless
-    /// the server is mounted in one.
+    /// Returns the extension that another HTTP server has given with the request that opened the
+    /// session: the value itself, or, with the feature `http`, the value of this type in its
+    /// [`http::Extensions`](https://docs.rs/http/latest/http/struct.Extensions.html). Returns
+    /// `None` if this server is not mounted in another HTTP server.
     #[must_use]
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
         request::extension(self.handshake().extension.as_ref())
     }
 
-    /// What the client sent as `auth`, as JSON: an object. From clients before 3.0 it is the query
-    /// they sent with the namespace.
+    /// Returns what the client sent as `auth`, a JSON object. For clients before 3.0 it is the
+    /// query that they sent with the namespace.
     #[must_use]
     pub fn auth_json(&self) -> Option<&str> {
         self.0.auth_json()
     }
 
-    /// What the client sent as `auth`, as a type; `None` if nothing, or if it is of another type.
+    /// Returns what the client sent as `auth`, as a type. Returns `None` if the client sent
+    /// nothing, or if `auth` is of another type.
     #[must_use]
     pub fn auth<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_str(self.auth_json()?).ok()
     }
 
-    /// Which generation of the protocol the client speaks.
+    /// Returns the generation of the protocol that the client speaks.
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.0.form.generation()
     }
 
-    /// How its packets travel at the moment; `None` once it is gone.
+    /// Returns the present transport, or `None` when the socket is gone.
     #[must_use]
     pub fn transport(&self) -> Option<TransportKind> {
-        self.0.cell.ask(|state| state.shard.transport(self.0.key))
+        self.0.cell.ask("transport", |state| state.shard.transport(self.0.key))
     }
 
-    /// Waits until it is gone. Handlers that wait run on when their client has left, as they do in
-    /// JavaScript, and count as waiting
-    /// ([`Options::max_waiting_events`](crate::Options::max_waiting_events)) until they end. One
-    /// that nobody needs then ends with this, in the `select` of your runtime:
+    /// Waits until the socket is gone. Handlers that wait go on when their client has left, as in
+    /// JavaScript. They count as waiting
+    /// ([`Options::max_waiting_events`](crate::Options::max_waiting_events)) until they end. Use
+    /// this future in the `select` of your runtime to end a handler that nobody needs any more:
     ///
     /// ```
     /// # use std::future::{Future, poll_fn};
@@ -142,14 +143,14 @@ impl Socket {
         Gone::new(Arc::clone(&self.0))
     }
 
-    /// Whether it has been let into its namespace and is not gone yet. It may be gone the moment
-    /// after.
+    /// Whether the socket has been let into its namespace and is not gone. It may be gone a moment
+    /// later.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.0.is_connected()
     }
 
-    /// The whole that the socket belongs to; `None` after the end of the server.
+    /// Returns the server that the socket belongs to, or `None` after the end of the server.
     #[must_use]
     pub fn io(&self) -> Option<Io> {
         Inner::of(self.0.application()?).map(Io)
@@ -160,9 +161,9 @@ impl Socket {
 impl Socket {
     /// Sends an event to this client.
     ///
-    /// Arguments are a tuple, or one value of any serializable type; `()` is none. See
-    /// [`args`](crate::args). Nothing waits: the event is queued, and leaves when the handler
-    /// returns, or at once outside of handlers.
+    /// Arguments are a tuple, or one value of any serializable type; `()` means no arguments. See
+    /// [`args`](crate::args). The call does not wait: the event is queued, and leaves when the
+    /// handler returns. Outside of handlers it leaves at once.
     ///
     /// # Errors
     /// If the socket is gone, its queue is full, the arguments cannot be written, or the name is
@@ -180,17 +181,17 @@ impl Socket {
         message::send_event(&self.0, event, args, None, volatile)
     }
 
-    /// Sends a message without a name: what clients get as `message` event, and what all there is
-    /// to 0.6.
+    /// Sends a message without a name. Clients get it as the event `message`. Clients of 0.6 have
+    /// no other messages.
     ///
     /// # Errors
-    /// As [`Socket::emit`].
+    /// The errors of [`Socket::emit`].
     pub fn send(&self, data: impl Into<Data>) -> Result<(), EmitError> {
         self.emit_with("message", &(data.into(),), false)
     }
 
-    /// Sends an event and waits for the client's acknowledgement: for ever, or with
-    /// [`Socket::timeout`] so long.
+    /// Sends an event and waits for the client's acknowledgement. It waits for ever, unless
+    /// [`Socket::timeout`] sets a limit.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -211,7 +212,7 @@ impl Socket {
         timeout: Option<Duration>,
         volatile: bool,
     ) -> AckFuture<T> {
-        // A middleware that waited for the answer would wait for itself.
+        // A middleware that waits for the answer would wait for itself.
         if self.0.is_asking() {
             return AckFuture::failed(EmitError::Disconnected);
         }
@@ -225,27 +226,27 @@ impl Socket {
         }
     }
 
-    /// To all other sockets of the namespace: `socket.broadcast().emit(…)`.
+    /// Chooses all other sockets of the namespace: `socket.broadcast().emit(…)`.
     pub fn broadcast(&self) -> Emitter {
         Emitter::from_socket(self)
     }
 
-    /// To the members of a room, or of several, this socket not among them.
+    /// Chooses the members of a room, or of several rooms, without this socket.
     pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
         Emitter::from_socket(self).to(rooms)
     }
 
-    /// To all other sockets of the namespace that are not in this room.
+    /// Chooses all other sockets of the namespace that are in none of these rooms.
     pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
         Emitter::from_socket(self).except(rooms)
     }
 
-    /// To all sockets of the namespace, this one among them.
+    /// Chooses all sockets of the namespace, including this one.
     pub fn all(&self) -> Emitter {
         Emitter::new(self.0.cell.application.clone(), self.0.namespace.clone())
     }
 
-    /// To this socket, unless its transport is busy.
+    /// Chooses this socket, unless its transport is busy.
     pub fn volatile(&self) -> SocketEmitter {
         SocketEmitter::new(self).volatile()
     }
@@ -256,12 +257,13 @@ impl Socket {
         Emitter::from_socket(self).local()
     }
 
-    /// How long acknowledgements may take.
+    /// Sets how long acknowledgements may take.
     pub fn timeout(&self, timeout: Duration) -> SocketEmitter {
         SocketEmitter::new(self).timeout(timeout)
     }
 
-    /// Waits so long, whatever the runtime, and also if this client goes away meanwhile.
+    /// Waits for this duration, on any runtime. It waits to the end even if this client goes away
+    /// meanwhile.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -284,18 +286,19 @@ impl Socket {
     }
 }
 
-/// Rooms, and the end.
+/// Rooms, and the end of a socket.
 impl Socket {
-    /// The rooms it is in, the one of its own id among them. In
-    /// [`on_disconnecting`](crate::Namespace::on_disconnecting) those that it was in, and none
-    /// after that; in a middleware those that it will be in.
+    /// Returns the rooms that the socket is in, including the room with its own id. In
+    /// [`on_disconnecting`](crate::Namespace::on_disconnecting) it returns the rooms that the
+    /// socket was in, and after that none. In a middleware it returns the rooms that the socket
+    /// will be in.
     #[must_use]
     pub fn rooms(&self) -> Vec<ByteString> {
         if let Some(rooms) = self.0.prepare(|entry| entry.rooms.clone()) {
             return rooms;
         }
         let rooms = match self.is_connected() {
-            true => Some(self.0.cell.ask(|state| state.shard.rooms(self.0.key))),
+            true => Some(self.0.cell.ask("rooms", |state| state.shard.rooms(self.0.key))),
             false => self.0.last_rooms(),
         };
         rooms.map_or_else(Vec::new, |mut rooms| {
@@ -304,12 +307,12 @@ impl Socket {
         })
     }
 
-    /// Makes the client leave this namespace. It will not connect again by itself.
+    /// Makes the client leave this namespace. The client will not connect again by itself.
     pub fn disconnect(&self) {
         self.0.disconnect(false);
     }
 
-    /// Closes the client's whole connection, all its namespaces with it.
+    /// Closes the client's whole connection, with all its namespaces.
     pub fn close(&self) {
         self.0.disconnect(true);
     }

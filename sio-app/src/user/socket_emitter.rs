@@ -1,4 +1,4 @@
-//! How to send to one socket, where that is not simply "this event".
+//! The builder that says how a message goes to one socket.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::error::EmitError;
 use crate::user::ack::AckFuture;
 use crate::user::socket::Socket;
 
-/// One socket, and how to send to it: what [`Socket::volatile`](crate::Socket::volatile) and
-/// [`Socket::timeout`](crate::Socket::timeout) give.
+/// One socket, and how to send to it. [`Socket::volatile`](crate::Socket::volatile) and
+/// [`Socket::timeout`](crate::Socket::timeout) return it.
 ///
-/// Only one socket can be asked for an acknowledgement, so what asks for one is here and on
-/// [`Socket`](crate::Socket), and not on an [`Emitter`](crate::Emitter), which means many. What is
-/// volatile for many is `socket.to(room).volatile()`.
+/// Only one socket can be asked for an acknowledgement. So the methods that ask are here and on
+/// [`Socket`](crate::Socket), and not on an [`Emitter`](crate::Emitter), which means many sockets.
+/// For a volatile message to many sockets, use `socket.to(room).volatile()`.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -43,23 +43,25 @@ impl SocketEmitter {
         }
     }
 
-    /// Only if it can take it right now: for a state that the next message replaces anyway. Of
-    /// several in a row the first is sent, as long as the code that sends them has not returned
-    /// (outside of handlers, for a millisecond).
+    /// Sends only if the client can take the message now. Use it for a state that the next message
+    /// replaces anyway. If a handler sends several volatile messages in a row, only the first is
+    /// sent until the handler returns. Outside of handlers, only the first message of a millisecond
+    /// is sent.
     pub const fn volatile(mut self) -> Self {
         self.volatile = true;
         self
     }
 
-    /// How long an acknowledgement may take.
+    /// Sets how long an acknowledgement may take.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Sends an event. What is wrong with the event itself (arguments, a reserved name, more bytes
-    /// than a session's queue may hold) is reported to [`Io::on_error`](crate::Io::on_error); that
-    /// the socket is gone, or was busy and the event volatile, is not.
+    /// Sends an event. Errors of the event itself (its arguments, a reserved name, more bytes than
+    /// a session's queue may hold) are reported to [`Io::on_error`](crate::Io::on_error). It is not
+    /// reported if the socket is gone, or if a volatile event was not sent because the transport
+    /// was busy.
     pub fn emit<A: Serialize>(self, event: &str, args: A) {
         let sent = self.socket.emit_with(event, &args, self.volatile);
         if let Err(error @ (EmitError::Args(_) | EmitError::Reserved(_) | EmitError::TooLarge)) = sent {

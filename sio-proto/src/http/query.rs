@@ -42,7 +42,7 @@ impl Query {
         Self::pairs(&self.raw)
     }
 
-    /// All pairs of a raw query, as [`Query::iter`] gives them, without a copy of the query.
+    /// All pairs of a raw query, as in [`Query::iter`], without a copy of the query.
     pub(crate) fn pairs(raw: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         raw_pairs(raw).map(|(key, value)| (decode(key), decode(value)))
     }

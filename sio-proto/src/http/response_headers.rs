@@ -6,8 +6,8 @@ use bytestring::ByteString;
 
 use super::headers::{is_field_value, is_token};
 
-/// Names that only the server may write: they frame the message, they belong to the handshake of a
-/// websocket, or another setting decides them.
+/// Names that only the server may write: they frame the message, belong to the handshake of a
+/// websocket, or follow from another setting.
 const RESERVED: [&str; 13] = [
     "connection",
     "content-encoding",
@@ -24,7 +24,7 @@ const RESERVED: [&str; 13] = [
     "x-xss-protection",
 ];
 
-/// Beginnings of such names.
+/// Names that begin with one of these texts may also be written only by the server.
 const RESERVED_PREFIXES: [&str; 2] = ["sec-websocket-", "access-control-"];
 
 /// Header fields that an application adds to the answers of the server.
@@ -49,13 +49,13 @@ pub struct ResponseHeaders {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
-    /// The name is empty, or it has a character that no name has.
+    /// The name is empty, or has a character that is not allowed in names.
     #[error("{0:?} is no name of a header field")]
     Name(&'static str),
     /// Only the server may write a field of this name.
     #[error("{0} is written by the server; the CORS fields are Config::cors")]
     Reserved(&'static str),
-    /// The value has a character that no value has, such as a line break.
+    /// The value has a character that is not allowed in values, such as a line break.
     #[error("the value of {0} has a character that no header field can hold")]
     Value(&'static str),
     /// The fields would be larger than [`ResponseHeaders::MAX_BYTES`].
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use alloc::string::String;
 
-    /// API: hook for response headers: what is no field of the application's is refused.
+    /// API: hook for response headers: fields that the application may not set are refused.
     #[test]
     fn nothing_but_a_field_can_be_added() {
         let mut headers = ResponseHeaders::new();

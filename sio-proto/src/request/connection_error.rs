@@ -1,4 +1,4 @@
-//! A request that was refused, as far as an application may want to know it.
+//! The facts about a refused request, for the application.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -11,35 +11,35 @@ use crate::http;
 /// A request that was answered with an error instead of a session: the `connection_error` of
 /// genuine servers (docs/protocol/engine-io.md §4.5).
 ///
-/// Its texts are the words of a stranger. Each of them has at most 131 characters, and none of
-/// these is a control character, so that they can be logged. Ids of sessions are left out.
+/// Its texts come from a stranger. Each text has at most 131 characters and no control characters,
+/// so that it can be logged. Ids of sessions are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionError {
     /// The status of the answer.
     pub status: u16,
-    /// The code that Engine.IO has for it, 0 to 5; none in the older generations, and where the
-    /// server had no room.
+    /// The error code of Engine.IO, 0 to 5. `None` in the older generations, and if the server had
+    /// no room.
     pub code: Option<u8>,
-    /// What the client was told.
+    /// The message that the client got.
     pub message: String,
-    /// What is wrong, and which setting decides it, if there is more to say than the message does.
+    /// The fault, and the setting that decides about it, if this is more than the message says.
     pub context: Option<&'static str>,
     /// The method of the request.
     pub method: http::Method,
     /// The path, without the query.
     pub path: String,
-    /// The value of `Origin`, or for a script without one that of its `Referer`.
+    /// The value of `Origin`. For a script without `Origin`, the value of `Referer`.
     pub origin: Option<String>,
     /// The host that the request names.
     pub host: Option<String>,
     /// The value of `User-Agent`.
     pub user_agent: Option<String>,
-    /// Who sent the request.
+    /// The sender of the request.
     pub peer: Peer,
 }
 
-/// What an answer says that refuses a request.
+/// The content of an answer that refuses a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusing<'a> {
     pub(crate) status: u16,
@@ -69,7 +69,7 @@ impl ConnectionError {
     }
 }
 
-/// As [`printable`], with the blanks.
+/// Like [`printable`], but keeps blanks.
 fn shortened(text: &[u8]) -> String {
     let mut words = text.split(|byte| *byte == b' ').map(printable);
     let mut all = words.next().unwrap_or_default();

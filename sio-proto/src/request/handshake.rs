@@ -191,8 +191,9 @@ pub struct Handshake {
     pub peer: Peer,
     /// The time when the request came.
     pub issued: Time,
-    /// The seconds since the beginning of the year 1970 when it came, leap seconds not counted, as
-    /// far as the caller has said so ([`Request::unix_time`]): JavaScript's `handshake.time`.
+    /// The time when the request came, in seconds since the beginning of the year 1970, without
+    /// leap seconds, if the caller has set it ([`Request::unix_time`]): JavaScript's
+    /// `handshake.time`.
     pub unix_time: Option<u64>,
     /// The value of the caller that came with the request.
     pub extension: Option<Extension>,
@@ -270,16 +271,15 @@ impl Handshake {
         self.target().split_once('?').map_or("", |(_, query)| query)
     }
 
-    /// The pairs of the query in their order, decoded: JavaScript's `handshake.query`, with the
-    /// parameters that are the protocol's own among them. Of equal keys JavaScript has the last.
+    /// The decoded pairs of the query in their order, including the parameters of the protocol:
+    /// JavaScript's `handshake.query`. If a key is repeated, JavaScript has only the last value.
     /// Pairs beyond [`http::Query::MAX_PAIRS`] are left out.
     pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         http::Query::pairs(self.query())
     }
 
-    /// Whether the request named a page that it was for, by `Origin`: JavaScript's
-    /// `handshake.xdomain`. Browsers name the page in requests to another origin and in websockets;
-    /// programs that are no browsers rarely do.
+    /// Whether the request named its page by `Origin`: JavaScript's `handshake.xdomain`. Browsers
+    /// name the page in requests to another origin and in websockets. Other programs rarely do.
     #[must_use]
     pub const fn xdomain(&self) -> bool {
         self.names_page

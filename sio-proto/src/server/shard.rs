@@ -1,15 +1,15 @@
 //! The shard: inputs in, outputs out.
 //!
-//! [`Shard`] is the public face; [`Core`] is what it owns, and what the rooms of the generations
-//! work on. An input finds its session, the session's generation handles it, and what that changes
-//! for sockets, namespaces and rooms is written once for all generations: in [`sessions`] what is
-//! common to sessions, in [`sockets`] what is common to sockets, in [`broadcast`] how a message
-//! finds all it is for.
+//! [`Shard`] is the public type. It owns the sessions and, beside them, the [`Core`]. An input
+//! finds its session, and the rules of the session's generation handle it with a cursor
+//! ([`at`](super::at)). The effects on sockets, namespaces and rooms are written once for all
+//! generations: [`sessions`] has the part of sessions, [`sockets`] has the part of sockets, and
+//! [`broadcast`] finds the recipients of a message.
 //!
 //! ```text
 //!   handle_request ─┐                      ┌─ engine ─┬─ revision5 ─┐
-//!   handle_packets ─┼─► links ─► session ──┤          └─ revision4 ─┤
-//!   handle_closed  ─┤                      ├─ legacy09 ─────────────┼─► Core: ask, event, acknowledged, left
+//!   handle_packets ─┼─► links ─► At ───────┤          └─ revision4 ─┤
+//!   handle_closed  ─┤                      ├─ legacy09 ─────────────┼─► At: ask, event, acknowledged, left
 //!   handle_timeout ─┘                      └─ legacy06 ─────────────┘
 //! ```
 
@@ -17,6 +17,7 @@ mod breaches;
 mod broadcast;
 mod crowd;
 mod drain;
+mod inputs;
 mod pipelined;
 mod refusals;
 mod sessions;
@@ -42,10 +43,10 @@ use super::quota::{LocalQuota, QuotaLimits};
 use super::slab::Slab;
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Admission, Alarm, Auth, Backlog, Blocked, Breach, BreachKind, Budget, Carriage, Cause,
-    Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Message, Outputs, Part, Permit,
-    Reason, Refused, Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write, engine,
-    generation, legacy06,
+    AckError, AckRequest, Admission, Alarm, At, Auth, Backlog, Blocked, Breach, BreachKind, Budget, Carriage, Cause,
+    Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Input, Message, Outputs, Part,
+    Permit, Reason, Refused, Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write,
+    engine, legacy06,
 };
 use crate::config::ConfigError;
 use crate::id::SessionSlot;
@@ -56,19 +57,20 @@ use crate::{Config, Entropy, Frame, Legacy06, LinkId, SessionKey, Sid, SocketKey
 
 pub use timeout_reason::{NextTimeout, TimeoutReason};
 
-/// A whole Socket.IO server as one value. See the [module](super) for the picture.
+/// A complete Socket.IO server as one value. The [module](super) has a picture.
 pub struct Shard {
-    core: Core,
+    pub(crate) core: Core,
+    pub(crate) sessions: Slab<SessionSlot, Session>,
 }
 
+/// The part of a shard beside its sessions.
 pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) links: Links,
-    pub(crate) sessions: Slab<SessionSlot, Session>,
     quota: Box<dyn SessionQuota>,
     lobby: Lobby,
     pub(crate) timers: Timers,
-    /// Scratch for encoding.
+    /// A scratch buffer for encoding.
     pub(crate) buffer: BytesMut,
     membership: Membership,
     ready: VecDeque<SessionSlot>,
@@ -76,14 +78,14 @@ pub(crate) struct Core {
     /// Sessions of each codec of plain messages.
     plain_sessions: [u32; Legacy06::MAX_CODECS],
     shutting_down: bool,
-    /// Whether somebody wants to know which requests are refused.
+    /// Whether the caller asks for reports about refused requests.
     tells_errors: bool,
-    /// How long a session that leaves is waited for, once the server drains.
+    /// How long the shard waits for a session that leaves, if the server drains.
     patience: Option<Duration>,
-    /// Sessions that may have nothing under way any more.
-    departing: Vec<SessionSlot>,
-    /// Sessions with more packets of the protocol than a peer can cause that reads.
-    overfull: Vec<SessionSlot>,
+    /// Sessions for which perhaps no work is under way any more.
+    departing: Vec<SessionKey>,
+    /// Sessions with more protocol packets than a peer that reads can cause.
+    overfull: Vec<SessionKey>,
     pub(crate) backlog: Backlog,
     index: u8,
     key: SidKey,
@@ -94,7 +96,7 @@ impl core::fmt::Debug for Shard {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Shard")
             .field("index", &self.core.index)
-            .field("sessions", &self.core.sessions.len())
+            .field("sessions", &self.sessions.len())
             .finish_non_exhaustive()
     }
 }
@@ -102,10 +104,10 @@ impl core::fmt::Debug for Shard {
 /// Inputs from links and from the clock.
 impl Shard {
     /// A shard without sessions. All shards of one server share `config` and `sid_key` (random, one
-    /// per process); `index` tells them apart.
+    /// per process). Each has another `index`.
     ///
     /// # Errors
-    /// If the config does not make sense.
+    /// The config does not make sense.
     pub fn new(config: Config, index: u8, sid_key: [u8; 16], entropy: Box<dyn Entropy>) -> Result<Self, ConfigError> {
         let config = config.validate()?;
         Ok(Self {
@@ -116,7 +118,6 @@ impl Shard {
                 lobby: Lobby::new(),
                 config: Arc::new(config),
                 links: Links::default(),
-                sessions: Slab::new(),
                 buffer: BytesMut::new(),
                 membership: Membership::new(),
                 ready: VecDeque::new(),
@@ -131,201 +132,111 @@ impl Shard {
                 key: sid_key,
                 entropy,
             },
+            sessions: Slab::new(),
         })
     }
 
     /// A complete request came on `link`. It is answered now, or the link waits for its answer.
     ///
-    /// The cost before the first limit is a look at the link's and the session's slot: what the
-    /// request is, and the packets in its body, have been found out where no lock is held. By kind:
-    ///
-    /// | request | limit that is asked first | cost before it |
+    /// Before the first limit, the cost is a look at the slots of the link and the session. The
+    /// classification of the request, and the packets in its body, were made without a lock. By
+    /// kind:
+    /// | request | limit that is checked first | cost before it |
     /// |---|---|---|
-    /// | opens a session | admission, then the quota ([`SessionQuota::enter`]) | none if [prepared](Request::prepare), else a copy of the head |
+    /// | opens a session | admission, then the quota ([`SessionQuota::enter`]) | none if it was [prepared](Request::prepare), otherwise a copy of the head |
     /// | GET, poll or stream | one at a time for each session | the look |
-    /// | POST | [`Config::max_packets_per_payload`], asked before | the look; then each packet costs what [`Shard::handle_packets`] says |
+    /// | POST | [`Config::max_packets_per_payload`], checked earlier | the look; then each packet has the cost in [`Shard::handle_packets`] |
     /// | upgrade | one candidate for each session | the answer to the handshake |
     /// | preflight, refusal | none: it costs its answer | |
-    pub fn handle_request(&mut self, now: Time, link: LinkId, mut request: Request, out: &mut Outputs) {
-        out.released.extend(request.extension.clone());
-        let (written, told) = (out.writes.len(), out.deliveries.len());
-        let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
-        let packets = core::mem::take(&mut request.packets);
-        self.core.links.clear(link);
-        self.core.counters.packets_in += packets.len() as u64;
-        generation::handle_request(&mut self.core, now, link, &request, packets, out);
-        self.core.count_refusals(refused, &out.writes[written..]);
-        self.core.tell_refusal(&request, link, (written, told), out);
-        self.core.depart(now, out);
+    pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
+        self.input(now, out).handle_request(link, request);
     }
 
-    /// The head of a POST is here and its body is not: two of them for one session are a breach of
-    /// the protocol, and the end of its link is the end of the session. The complete request
+    /// The head of a POST has arrived, and its body has not. Two such POSTs for one session are a
+    /// breach of the protocol, and the end of its link ends the session. The complete request
     /// follows with [`Shard::handle_request`], unless the answer is in `out`.
-    pub fn handle_body_started(&mut self, _now: Time, link: LinkId, request: &Request, out: &mut Outputs) {
-        generation::handle_body_started(&mut self.core, link, request, out);
+    pub fn handle_body_started(&mut self, now: Time, link: LinkId, request: &Request, out: &mut Outputs) {
+        self.input(now, out).handle_body_started(link, request);
     }
 
-    /// Packets came on a websocket. `packets` is emptied. They have been decoded, within
-    /// [`Config::packet`], where no lock is held.
+    /// Packets came on a websocket. `packets` is emptied. The packets have been decoded without a
+    /// lock, within [`Config::packet`].
     ///
-    /// Each costs a look at the link's slot and the session's, and, if it is for a namespace, one
-    /// comparison for each namespace of the session ([`Config::max_namespaces_per_session`]). By
-    /// kind:
+    /// Each packet costs a look at the slots of the link and the session. A packet for a namespace
+    /// also costs one comparison for each namespace of the session
+    /// ([`Config::max_namespaces_per_session`]). By kind:
     ///
-    /// | packet | limit that is asked first | cost before it |
+    /// | packet | limit that is checked first | cost before it |
     /// |---|---|---|
     /// | CONNECT | the queue ([`Config::max_queued_bytes`]), [`Config::max_connects_per_second`], namespaces, [`Config::max_auth_bytes`] | none |
-    /// | event | none here: it is handed over as it is, and what waits for handlers is the caller's to bound | |
-    /// | acknowledgement | whether it is owed | a search among those that are ([`Config::max_pending_acks`]) |
-    /// | part of a packet, attachment | the packet's own ([`Config::packet`]), then what the session keeps ([`Config::max_kept_bytes`]) | none |
-    /// | packet of a candidate for an upgrade | [`Config::max_upgrade_packets`], [`Config::max_payload`] bytes together, then what the session keeps | none |
-    /// | DISCONNECT | none: it costs the rooms of the socket ([`Config::max_rooms_per_socket`]), which joins have paid for | |
+    /// | event | none here: it is passed on unchanged, and the caller has to bound the events that wait for handlers | |
+    /// | acknowledgement | whether it is owed | a search among the pending ones ([`Config::max_pending_acks`]) |
+    /// | part of a packet, attachment | the limits of the packet ([`Config::packet`]), then the bytes that the session keeps ([`Config::max_kept_bytes`]) | none |
+    /// | packet of a candidate for an upgrade | [`Config::max_upgrade_packets`], [`Config::max_payload`] bytes together, then the bytes that the session keeps | none |
+    /// | DISCONNECT | none: its cost depends on the rooms of the socket ([`Config::max_rooms_per_socket`]), and joins have paid for them | |
     /// | ping, pong, heartbeat | one answer in the queue | none |
     pub fn handle_packets(&mut self, now: Time, link: LinkId, packets: &mut Vec<Inbound>, out: &mut Outputs) {
-        self.core.counters.packets_in += packets.len() as u64;
-        for packet in packets.drain(..) {
-            // Looked up for each: a packet may end the session or move it to another link.
-            let Some((key, role)) = self.core.links.get(link) else {
-                continue;
-            };
-            self.core.packet_came(now, key.slot, role, link, packet, out);
-        }
-        if let Some((key, _)) = self.core.links.get(link)
-            && let Some(session) = self.core.sessions.get_mut(key.slot)
-        {
-            session.reassembly.keep();
-        }
-        self.core.depart(now, out);
+        self.input(now, out).handle_packets(link, packets);
     }
 
-    /// `link` is gone. Links that no session uses are ignored, but for a rule that was broken on
-    /// one of them: the shard counts it and tells it to the log.
+    /// `link` is gone. Links that no session uses are ignored. If a rule was broken on such a link,
+    /// the shard counts it and reports it for the log.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause, out: &mut Outputs) {
-        let Some((key, role)) = self.core.links.get(link) else {
-            if let Cause::Broken(breach) = cause {
-                self.core.broke_unheard(breach, out);
-            }
-            return;
-        };
-        self.core.links.clear(link);
-        self.core.link_closed(now, key.slot, role, cause, out);
+        self.input(now, out).handle_closed(link, cause);
     }
 
-    /// Time has passed: everything that was due at `now` happens. Call it at
-    /// [`Shard::next_timeout`]; earlier is harmless, later is late.
+    /// Time has passed: everything that is due at `now` happens. Call it at
+    /// [`Shard::next_timeout`]. An early call is harmless; a late call makes the timers late.
     pub fn handle_timeout(&mut self, now: Time, out: &mut Outputs) {
-        while let Some(due) = self.core.timers.pop(now) {
-            match due {
-                Due::Session(key, alarm, epoch) => self.core.handle_alarm(now, key, alarm, epoch, out),
-                Due::Leave(key, late) => {
-                    if !self.core.sessions.holds(key.slot, key.generation) {
-                        continue;
-                    }
-                    if late {
-                        self.core.close_session(now, key.slot, Reason::ServerShuttingDown, out);
-                    } else {
-                        self.core.leave(now, key.slot, out);
-                    }
-                }
-                Due::Ack(key, id) => {
-                    if let Some(socket) = self.core.membership.find_mut(key)
-                        && socket.acks.remove(&id)
-                    {
-                        let session = socket.session;
-                        self.core.note_done(session);
-                        out.deliveries.push(Delivery::Ack {
-                            socket: key,
-                            id,
-                            result: Err(AckError::TimedOut),
-                        });
-                    }
-                }
-            }
-        }
-        self.core.depart(now, out);
+        self.input(now, out).handle_timeout();
     }
 
-    /// For how many links [`Shard::flush_ready`] has something.
+    fn input<'a>(&'a mut self, now: Time, out: &'a mut Outputs) -> Input<'a> {
+        Input { shard: self, now, out }
+    }
+
+    /// The number of links for which [`Shard::flush_ready`] has packets.
     #[must_use]
     pub fn ready_links(&self) -> usize {
         self.core.ready.len()
     }
 
-    /// When [`Shard::handle_timeout`] wants to be called next.
+    /// When [`Shard::handle_timeout`] has to be called next.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
         self.core.timers.next()
     }
 
-    /// Pulls the packets of at most `max` links that are ready into `out.writes`; the writes of one
-    /// link stand together. True if there is more.
+    /// Pulls the packets of at most `max` ready links into `out.writes`. The writes of one link
+    /// stand together. True if there is more.
     pub fn flush_ready(&mut self, now: Time, max: usize, out: &mut Outputs) -> bool {
-        for _ in 0..max {
-            let Some(slot) = self.core.ready.pop_front() else {
-                let room = self.core.ready.capacity();
-                if room > 1024 {
-                    self.core.ready.shrink_to(room / 2);
-                }
-                return false;
-            };
-            let Some(session) = self.core.sessions.get_mut(slot) else {
-                continue;
-            };
-            session.ready = false;
-            // The entry may be that of a session which had this slot before; a poll must not be
-            // answered with nothing.
-            if session.outbox.is_empty() {
-                continue;
-            }
-            self.core.counters.note_queue(session);
-            let Some(link) = session.link.filter(|_| session.flows()) else {
-                continue;
-            };
-            match &session.carriage {
-                Carriage::Frames => {
-                    session.outbox_bytes = 0;
-                    out.writes
-                        .extend(session.outbox.drain(..).map(|frame| Write::Frame(link, frame)));
-                    session.trim_outbox();
-                }
-                Carriage::Stream(form) => {
-                    let form = form.clone();
-                    let frames = session.take_outbox();
-                    session.trim_outbox();
-                    out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
-                }
-                Carriage::Poll => self.core.flush_poll(now, slot, out),
-            }
-            self.core.note_taken(now, slot);
-        }
-        !self.core.ready.is_empty()
+        self.input(now, out).flush_ready(max)
     }
 }
 
 /// Commands of the user.
 impl Shard {
-    /// Lets a socket into the namespace it asked for ([`Delivery::Connect`]). False if it is gone
-    /// or was answered before.
+    /// Lets a socket into the namespace that it asked for ([`Delivery::Connect`]). False if the
+    /// socket is gone, or was answered before.
     pub fn accept(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) -> bool {
-        self.core.accept(now, socket, out)
+        self.input(now, out).accept(socket)
     }
 
-    /// Refuses a socket the namespace it asked for. `data` is one JSON value.
-    pub fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>, out: &mut Outputs) {
-        self.core.refuse(socket, message, data, out);
+    /// Refuses a socket the namespace that it asked for. `data` is one JSON value.
+    pub fn refuse(&mut self, now: Time, socket: SocketKey, message: &str, data: Option<&str>, out: &mut Outputs) {
+        self.input(now, out).refuse(socket, message, data);
     }
 
-    /// Says that nothing is under way for a socket that has been told to leave
+    /// Reports that no work is under way for a socket that has been told to leave
     /// ([`Delivery::Leaving`]).
     pub fn release(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) {
-        self.core.release(now, socket, out);
+        self.input(now, out).release(socket);
     }
 
-    /// Queues a message for one socket; it leaves with the next [`Shard::flush_ready`].
+    /// Queues a message for one socket. It leaves with the next [`Shard::flush_ready`].
     ///
     /// # Errors
-    /// [`SendError`] says why it was not taken. Nothing has been queued then.
+    /// [`SendError`] says why the message was not accepted. Nothing has been queued in this case.
     pub fn emit(
         &mut self,
         now: Time,
@@ -333,7 +244,7 @@ impl Shard {
         message: &mut Message,
         ack: Option<AckRequest>,
     ) -> Result<(), SendError> {
-        let core = &mut self.core;
+        let Self { core, sessions } = self;
         let max_acks = core.config.max_pending_acks;
         let target = core
             .membership
@@ -344,7 +255,11 @@ impl Shard {
         if ack.is_some() && target.acks.len() >= max_acks {
             return Err(SendError::Full);
         }
-        core.send(now, slot, message)?;
+        let session = sessions.get_mut(slot).ok_or(SendError::Disconnected)?;
+        core.send(now, session, message)?;
+        if session.becomes_ready() {
+            core.ready.push_back(slot);
+        }
         if let Some(ack) = ack
             && let Some(target) = core.membership.get_mut(socket.slot)
         {
@@ -358,28 +273,29 @@ impl Shard {
 
     /// Disconnects a socket; with `close`, its whole session.
     pub fn disconnect(&mut self, now: Time, socket: SocketKey, close: bool, out: &mut Outputs) {
-        self.core.disconnect(now, socket, close, out);
-        self.core.depart(now, out);
+        let mut input = self.input(now, out);
+        input.disconnect(socket, close);
+        input.depart();
     }
 
     /// Makes a socket join a room.
     ///
-    /// No room is named as a socket's id: what is sent to an id is for its socket alone, even if
-    /// others may choose the names of their rooms, and even when the socket has gone. In the room
-    /// of its own id every socket is already.
+    /// A room cannot have the id of another socket as its name. So a message to an id reaches only
+    /// its socket, even if clients may choose the names of their rooms, and even after the socket
+    /// has gone. Every socket is already in the room of its own id.
     ///
     /// # Errors
-    /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Reserved`] if the name is
-    /// the id of another socket, [`SendError::Full`] if the socket may be in no more rooms, or the
-    /// name is longer than [`Config::max_room_name_bytes`] or than what is left of
-    /// [`Config::max_room_bytes_per_socket`].
+    /// [`SendError::Disconnected`] if the socket is gone. [`SendError::Reserved`] if the name is
+    /// the id of another socket. [`SendError::Full`] if the socket is in as many rooms as are
+    /// allowed. [`SendError::Full`] also if the name is longer than
+    /// [`Config::max_room_name_bytes`], or than the rest of [`Config::max_room_bytes_per_socket`].
     pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
-        let core = &mut self.core;
-        core.membership
+        let membership = &self.core.membership;
+        membership
             .find(socket)
             .filter(|s| s.standing == Standing::Connected)
             .ok_or(SendError::Disconnected)?;
-        core.join(socket.slot, room)
+        self.join_room(socket, room)
     }
 
     /// The rooms of a namespace in this shard, with how many members each has. It costs a look at
@@ -397,7 +313,7 @@ impl Shard {
             .map_or(0, <[Member]>::len)
     }
 
-    /// Has `watch` told of rooms from here on. Call it before there are any.
+    /// Sets the watch that is told of rooms from now on. Call it before there are any rooms.
     pub fn watch_rooms(&mut self, watch: Box<dyn RoomWatch>) {
         self.core.membership.watch(watch);
     }
@@ -409,77 +325,45 @@ impl Shard {
         }
     }
 
-    /// Applies a command to this shard's members. It is the user's, and no limit but those of the
-    /// members is asked: it costs a visit to each socket that the target means, and for a broadcast
-    /// one look at each session's queue.
+    /// Applies a command to this shard's members. The command comes from the user, so only the
+    /// limits of the members apply. It costs a visit to each socket of the target. A broadcast also
+    /// costs one look at each session's queue.
     pub fn handle_command(&mut self, now: Time, command: Command, out: &mut Outputs) {
-        match command {
-            Command::Broadcast { target, message } => self.core.broadcast(now, &target, message, out),
-            Command::Join { target, rooms } => {
-                for member in self.core.members(&target) {
-                    for room in &rooms {
-                        // Nobody is told: it is the rooms that are full, or the name that is an id.
-                        let _ = self.core.join(member.socket, room);
-                    }
-                }
-            }
-            Command::Leave { target, rooms } => {
-                for member in self.core.members(&target) {
-                    for room in &rooms {
-                        self.core.membership.leave(member.socket, room);
-                    }
-                }
-            }
-            Command::Disconnect { target, close } => {
-                for member in self.core.members(&target) {
-                    let key = self.core.membership.key(member.socket);
-                    self.core.disconnect(now, key, close, out);
-                }
-            }
-            Command::Drain { spread, patience } => self.core.drain(now, spread, patience, out),
-            Command::Shutdown { reason } => {
-                self.core.shutting_down = true;
-                let slots: Vec<SessionSlot> = self.core.sessions.slots().collect();
-                for slot in slots {
-                    self.core.close_session(now, slot, reason, out);
-                }
-            }
-        }
-        self.core.depart(now, out);
+        self.input(now, out).handle_command(command);
     }
 
     /// Queues a message on a raw Engine.IO session.
     ///
     /// # Errors
-    /// [`SendError`] says why it was not taken; [`SendError::Unsupported`] is text with a raw
-    /// U+001E for a client of revision 4 that polls, where that character ends a packet.
+    /// [`SendError`] says why the message was not accepted. [`SendError::Unsupported`] means a text
+    /// with a raw U+001E for a client of revision 4 that polls, because this character ends a
+    /// packet there.
     pub fn send_engine(&mut self, session: SessionKey, message: EngineMessage) -> Result<(), SendError> {
-        if !self.core.sessions.holds(session.slot, session.generation) {
+        let Self { core, sessions } = self;
+        let target = sessions.named_mut(session).ok_or(SendError::Disconnected)?;
+        let frame = engine::encode_raw(target, &message, &mut core.buffer)?;
+        if target.state != State::Open {
             return Err(SendError::Disconnected);
         }
-        let frame = engine::encode_raw(&mut self.core, session.slot, &message)?;
-        let config = Arc::clone(&self.core.config);
-        let target = self
-            .core
-            .sessions
-            .get_mut(session.slot)
-            .filter(|s| s.state == State::Open);
-        let target = target.ok_or(SendError::Disconnected)?;
-        let backlog = &mut self.core.backlog;
-        if !target.flows() && backlog.is_exceeded() {
+        if !target.flows() && core.backlog.is_exceeded() {
             return Err(SendError::Full);
         }
-        target.queue(core::iter::once(&frame), 1, frame.len(), &config, backlog)?;
-        self.core.mark_ready(session.slot);
+        target.queue(
+            core::iter::once(&frame),
+            1,
+            frame.len(),
+            &core.config,
+            &mut core.backlog,
+        )?;
+        if target.becomes_ready() {
+            core.ready.push_back(session.slot);
+        }
         Ok(())
     }
 
     /// Closes a raw Engine.IO session.
     pub fn close_engine(&mut self, now: Time, session: SessionKey, out: &mut Outputs) {
-        if self.core.sessions.holds(session.slot, session.generation) {
-            self.core
-                .close_session(now, session.slot, Reason::ForcedServerClose, out);
-        }
+        self.input(now, out).close_engine(session);
     }
 }
 
@@ -494,7 +378,7 @@ impl Shard {
     /// How many sessions there are.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.core.sessions.len()
+        self.sessions.len()
     }
 
     /// How many sessions there are and have been, by generation and transport.
@@ -503,7 +387,7 @@ impl Shard {
         &self.core.counters
     }
 
-    /// The forms that sessions of this shard need at the moment.
+    /// The forms that the sessions of this shard need now.
     #[must_use]
     pub fn forms_in_use(&self) -> Forms {
         let packets = [Form::Engine4, Form::Engine3, Form::Legacy09];
@@ -517,15 +401,15 @@ impl Shard {
         forms
     }
 
-    /// The connected socket with this id, if it lives here. The id is the public one, or the one by
-    /// which the client knows itself; where several sockets of a session have that
-    /// ([`WireId`](crate::WireId)), it is the one in `/`.
+    /// The connected socket with this id, if it lives in this shard. The id is the public id, or
+    /// the id by which the client knows itself. If several sockets of a session share such an id
+    /// ([`WireId`](crate::WireId)), the result is the socket in `/`.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<SocketKey> {
-        self.core.find_named(None, id)
+        self.find_named(None, id)
     }
 
-    /// The rooms a socket is in, its own id not among them.
+    /// The rooms of a socket, without the room of its own id.
     #[must_use]
     pub fn rooms(&self, socket: SocketKey) -> Vec<ByteString> {
         let core = &self.core;
@@ -535,29 +419,26 @@ impl Shard {
         }
     }
 
-    /// The sockets a target means.
+    /// The sockets of a target.
     #[must_use]
     pub fn members(&mut self, target: &Target) -> Vec<SocketKey> {
-        self.core
-            .members(target)
+        self.targeted(target)
             .into_iter()
             .map(|m| self.core.membership.key(m.socket))
             .collect()
     }
 
-    /// How the messages of a raw Engine.IO session travel at the moment.
+    /// The transport of a raw Engine.IO session.
     #[must_use]
     pub fn engine_transport(&self, session: SessionKey) -> Option<TransportKind> {
-        let sessions = &self.core.sessions;
-        let live = sessions.holds(session.slot, session.generation);
-        sessions.get(session.slot).filter(|_| live).map(|s| s.transport)
+        self.sessions.named(session).map(|session| session.transport)
     }
 
-    /// How a socket's packets travel at the moment.
+    /// The transport of a socket's session.
     #[must_use]
     pub fn transport(&self, socket: SocketKey) -> Option<TransportKind> {
         let entry = self.core.membership.find(socket)?;
-        self.core.sessions.get(entry.session).map(|s| s.transport)
+        self.sessions.get(entry.session).map(|s| s.transport)
     }
 }
 

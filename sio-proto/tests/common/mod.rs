@@ -21,8 +21,8 @@ pub struct World {
     /// The payloads of plain-message clients that could not be read: the codec, the wire that the
     /// payload looks like, and the error.
     pub garbled: Vec<String>,
-    /// The rules that clients have broken: the kind, whether the session has ended for it, and the
-    /// text.
+    /// The rules that clients have broken: the kind, whether the session has ended because of it,
+    /// and the text.
     pub breaches: Vec<String>,
     /// Whether sockets that ask are accepted at once.
     pub accepts: bool,

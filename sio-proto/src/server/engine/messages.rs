@@ -1,72 +1,89 @@
-//! What a session does with messages of Socket.IO, whatever the revision: attachments find their
-//! packet, and the packet the rules of its revision ([`revision4`], [`revision5`]).
+//! Messages of Socket.IO in a session, for all revisions: attachments are joined to their packet,
+//! and the packet is handled by the rules of its revision ([`revision4`], [`revision5`]).
 
 use bytes::{Bytes, BytesMut};
 
+use super::At;
+#[cfg(doc)]
 use super::{revision4, revision5};
-use crate::id::SessionSlot;
 use crate::server::shard::kept_too_much;
-use crate::server::{Breach, BreachKind, Core, EngineMessage, Outputs};
+use crate::server::{Breach, BreachKind, EngineMessage};
 use crate::socket::text::{Decoded, Encoder};
 use crate::socket::{Packet, Revision};
-use crate::{Time, codec, engine};
+use crate::{codec, engine};
 
-/// A text message of a session: a packet, or the head of one.
-pub(crate) fn handle_text(
-    core: &mut Core,
-    now: Time,
-    slot: SessionSlot,
-    revision: engine::Revision,
-    decoded: Decoded,
-    out: &mut Outputs,
-) -> Result<(), Breach> {
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return Ok(());
-    };
-    match session.reassembly.handle_decoded(decoded) {
-        Err(error) => Err(Breach::new(BreachKind::Attachment, error)),
-        Ok(Some(packet)) => handle_packet(core, now, slot, revision, packet, out),
-        Ok(None) => {
-            if session.reassembly.is_pending() {
-                super::arm_attachments(core, slot, now + core.config.attachment_timeout);
+impl At<'_> {
+    /// A text message of a session: a packet, or the header of a packet with attachments.
+    pub(super) fn handle_text(&mut self, revision: engine::Revision, decoded: Decoded) -> Result<(), Breach> {
+        match self.session.reassembly.handle_decoded(decoded) {
+            Err(error) => Err(Breach::new(BreachKind::Attachment, error)),
+            Ok(Some(packet)) => self.handle_packet(revision, packet),
+            Ok(None) => {
+                if self.session.reassembly.is_pending() {
+                    self.arm_attachments(self.now + self.core.config.attachment_timeout);
+                }
+                self.weigh_kept()
             }
-            weigh(core, slot)
+        }
+    }
+
+    /// A binary message of a session: an attachment.
+    pub(super) fn handle_binary(&mut self, revision: engine::Revision, bytes: Bytes) -> Result<(), Breach> {
+        let limits = &self.core.config.packet;
+        match self.session.reassembly.handle_binary(bytes, limits) {
+            Err(error) => Err(Breach::new(BreachKind::Attachment, error)),
+            Ok(None) => self.weigh_kept(),
+            Ok(Some(packet)) => {
+                self.weigh_kept()?;
+                self.handle_packet(revision, packet)
+            }
+        }
+    }
+
+    /// A part of a packet, for the operator's parser.
+    pub(super) fn handle_part(&mut self, revision: engine::Revision, part: EngineMessage) -> Result<(), Breach> {
+        let (session, config) = (&mut *self.session, &self.core.config);
+        let Some(parser) = &config.parser else {
+            debug_assert!(false, "a message is a part only where there is a parser");
+            return Ok(());
+        };
+        let is_first = !session.reassembly.is_pending();
+        let joined = session.reassembly.handle_part(part, &**parser, &config.packet);
+        let complete = !session.reassembly.is_pending() && !is_first;
+        if complete {
+            self.weigh_kept()?;
+        }
+        let limits = &self.core.config.packet;
+        match joined.and_then(|packet| packet.map(|p| codec::checked(p, revision, limits)).transpose()) {
+            Err(error) => Err(Breach::new(BreachKind::SocketPacket, error)),
+            Ok(Some(packet)) => self.handle_packet(revision, packet),
+            Ok(None) => {
+                if is_first {
+                    self.arm_attachments(self.now + self.core.config.attachment_timeout);
+                }
+                self.weigh_kept()
+            }
+        }
+    }
+
+    /// Counts the bytes that wait for the rest of their packet.
+    fn weigh_kept(&mut self) -> Result<(), Breach> {
+        match self.weigh() {
+            true => Ok(()),
+            false => Err(kept_too_much()),
+        }
+    }
+
+    fn handle_packet(&mut self, revision: engine::Revision, packet: Packet) -> Result<(), Breach> {
+        match revision {
+            engine::Revision::V4 => self.handle_packet5(packet),
+            engine::Revision::V3 => self.handle_packet4(packet),
         }
     }
 }
 
-/// A binary message of a session: an attachment.
-pub(crate) fn handle_binary(
-    core: &mut Core,
-    now: Time,
-    slot: SessionSlot,
-    revision: engine::Revision,
-    bytes: Bytes,
-    out: &mut Outputs,
-) -> Result<(), Breach> {
-    let config = &core.config;
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return Ok(());
-    };
-    match session.reassembly.handle_binary(bytes, &config.packet) {
-        Err(error) => Err(Breach::new(BreachKind::Attachment, error)),
-        Ok(None) => weigh(core, slot),
-        Ok(Some(packet)) => {
-            weigh(core, slot)?;
-            handle_packet(core, now, slot, revision, packet, out)
-        }
-    }
-}
-
-/// What waits for the rest of its packet counts.
-fn weigh(core: &mut Core, slot: SessionSlot) -> Result<(), Breach> {
-    match core.weigh(slot) {
-        true => Ok(()),
-        false => Err(kept_too_much()),
-    }
-}
-
-/// More CONNECTs than one second, or the queue for their answers, has room for.
+/// The breach of a client that sends too many CONNECTs for one second, or for the queue of their
+/// answers.
 #[cold]
 pub(super) fn too_many_connects() -> Breach {
     Breach::new(
@@ -75,8 +92,8 @@ pub(super) fn too_many_connects() -> Breach {
     )
 }
 
-/// A packet for a namespace in which it has no place. The namespace is not named unless it is `/`:
-/// the name is what the client makes of it, and may hold a secret.
+/// The breach of a packet that is not allowed for its namespace. The text names the namespace only
+/// if it is `/`, because the client chooses other names, and they may hold a secret.
 #[cold]
 pub(super) fn misplaced(packet: &Packet, why: &str) -> Breach {
     let what = match packet {
@@ -93,53 +110,7 @@ pub(super) fn misplaced(packet: &Packet, why: &str) -> Breach {
     Breach::new(BreachKind::Namespace, format_args!("{what} for {namespace}, {why}"))
 }
 
-/// A part of a packet, to the operator's parser.
-pub(crate) fn handle_part(
-    core: &mut Core,
-    now: Time,
-    slot: SessionSlot,
-    revision: engine::Revision,
-    part: EngineMessage,
-    out: &mut Outputs,
-) -> Result<(), Breach> {
-    let (config, due) = (&core.config, now + core.config.attachment_timeout);
-    let (Some(session), Some(parser)) = (core.sessions.get_mut(slot), &config.parser) else {
-        return Ok(());
-    };
-    let is_first = !session.reassembly.is_pending();
-    let joined = session.reassembly.handle_part(part, &**parser, &config.packet);
-    let complete = !session.reassembly.is_pending() && !is_first;
-    if complete {
-        weigh(core, slot)?;
-    }
-    let config = &core.config;
-    match joined.and_then(|packet| packet.map(|p| codec::checked(p, revision, &config.packet)).transpose()) {
-        Err(error) => Err(Breach::new(BreachKind::SocketPacket, error)),
-        Ok(Some(packet)) => handle_packet(core, now, slot, revision, packet, out),
-        Ok(None) => {
-            if is_first {
-                super::arm_attachments(core, slot, due);
-            }
-            weigh(core, slot)
-        }
-    }
-}
-
-fn handle_packet(
-    core: &mut Core,
-    now: Time,
-    slot: SessionSlot,
-    revision: engine::Revision,
-    packet: Packet,
-    out: &mut Outputs,
-) -> Result<(), Breach> {
-    match revision {
-        engine::Revision::V4 => revision5::handle_packet(core, now, slot, packet, out),
-        engine::Revision::V3 => revision4::handle_packet(core, now, slot, packet, out),
-    }
-}
-
-/// Writes the DISCONNECT from a namespace, which is the same in all revisions.
+/// Writes the DISCONNECT from a namespace, which all revisions write alike.
 pub(crate) fn write_disconnect(out: &mut BytesMut, namespace: &str) {
     Encoder::new(Revision::Five).disconnect(out, namespace);
 }

@@ -1,40 +1,41 @@
-//! What a server does with packets of Socket.IO 1 and 2 (protocol revisions 3 and 4;
+//! The server's rules for packets of Socket.IO 1 and 2 (protocol revisions 3 and 4;
 //! docs/protocol/socket-io.md §3.2, §5, §9).
 //!
 //! ```text
 //!            open ─► `/` asked ── accepted ─► `40` ─► the CONNECTs that have waited are asked
 //!                        └────── refused ──► `44"…"`, and `44` for each of them
 //! ```
-//! The client is in `/` without asking; it asks for other namespaces, perhaps with a query behind
-//! the name. Before `/` has been decided upon they wait, and without it they are refused: it is
-//! where genuine servers, too, check who comes. Asking twice is confirmed twice. Packets for a
-//! namespace that the client is not in are ignored.
+//! The client is in `/` without a CONNECT. It asks for other namespaces, perhaps with a query
+//! behind the name. These requests wait until the application has decided about `/`. If `/` is
+//! refused, they are refused too, because genuine servers also check clients in `/`. A second
+//! CONNECT is confirmed a second time. Packets for a namespace that the client is not in are
+//! ignored.
 //!
-//! Text is written in ASCII only, so that it means the same in both text dialects
+//! Text is written in ASCII only, so that it is the same in both text dialects
 //! (docs/protocol/engine-io.md §3.3). Acknowledgements are read in the form of revision 3, too, but
-//! written in that of revision 4: nothing announces a client of 1.0.0-1.0.2, and later ones do not
-//! understand the other.
+//! are written in the form of revision 4: nothing identifies a client of 1.0.0-1.0.2, and later
+//! clients do not understand the form of revision 3.
 
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
 use bytestring::ByteString;
 
+use super::At;
 use super::messages::{misplaced, too_many_connects};
-use crate::id::SessionSlot;
-use crate::server::{Auth, Breach, Core, Message, NoEntry, Outputs, Reason, Standing};
+use crate::json;
+use crate::server::{Auth, Breach, Message, NoEntry, Reason, Standing};
 use crate::socket::text::Encoder;
 use crate::socket::{Packet, Revision};
-use crate::{Time, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Four);
 
-/// CONNECTs that wait for `/`: namespace and query. Nearly always empty.
+/// CONNECTs that wait for `/`, each with namespace and query. It is nearly always empty.
 #[derive(Debug, Default)]
 pub(crate) struct Queue(Vec<(ByteString, Option<ByteString>)>);
 
 impl Queue {
-    /// What they take in memory, in bytes.
+    /// Memory that they take, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let queries = |query: &Option<ByteString>| query.as_ref().map_or(0, |query| query.len());
         self.0
@@ -44,114 +45,98 @@ impl Queue {
     }
 }
 
-/// The session is open: it asks for `/`.
-pub(crate) fn connect_implicitly(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
-    let namespace = ByteString::from_static("/");
-    if let Err(why) = ask(core, slot, &namespace, None, out) {
-        super::refused(core, slot, "/", why.as_str(), None);
+impl At<'_> {
+    /// The session is open: it asks for `/`.
+    pub(super) fn connect_implicitly(&mut self) {
+        let namespace = ByteString::from_static("/");
+        self.ask_or_refuse(&namespace, None);
+    }
+
+    /// A packet of a client of Socket.IO 1 or 2.
+    pub(super) fn handle_packet4(&mut self, packet: Packet) -> Result<(), Breach> {
+        let found = self.socket_in(packet.namespace());
+        match (packet, found) {
+            // Each CONNECT has an answer, which is queued even if there is no room. A client that
+            // does not fetch its answers may not send further CONNECTs.
+            (Packet::Connect { .. }, _) if self.is_full() || !self.may_connect() => {
+                return Err(too_many_connects());
+            }
+            (Packet::Connect { namespace, .. }, Some((_, Standing::Connected))) => self.confirm(&namespace),
+            (Packet::Connect { namespace, query, .. }, None) => self.connect(namespace, query),
+            (Packet::Disconnect { .. }, Some((socket, _))) => self.left(socket, Reason::ClientNamespaceDisconnect),
+            (Packet::Event { name, id, args, .. }, Some((socket, Standing::Connected))) => {
+                self.event(socket, name, args, id);
+            }
+            (Packet::Ack { id, args, .. }, Some((socket, Standing::Connected))) => self.acknowledged(socket, id, args),
+            // The decoder accepts no such packet from a client.
+            (packet @ Packet::ConnectError { .. }, _) => return Err(misplaced(&packet, "which only servers say")),
+            (Packet::Connect { .. }, Some((_, Standing::Asked)))
+            // The client has left, or had to leave, while these packets were under way.
+            | (Packet::Disconnect { .. } | Packet::Ack { .. }, _) => {}
+            (packet @ Packet::Event { .. }, _) => {
+                self.tolerated(misplaced(&packet, "in which the client is not"), 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// A CONNECT for a namespace that the client is not in.
+    fn connect(&mut self, namespace: ByteString, query: Option<ByteString>) {
+        let deciding = self.socket_in("/").is_some();
+        let (max, max_bytes) = (
+            self.core.config.max_namespaces_per_session,
+            self.core.config.max_auth_bytes,
+        );
+        let engine = self.engine();
+        if engine.joined || &*namespace == "/" {
+            self.ask_or_refuse(&namespace, query);
+        } else if !deciding {
+            self.refused(&namespace, "Not connected to /", None);
+        } else if engine.queue.0.len() >= max {
+            self.refused(&namespace, NoEntry::Namespaces.as_str(), None);
+        } else if engine.queue.bytes() + namespace.len() + query.as_ref().map_or(0, |query| query.len()) > max_bytes {
+            self.refused(&namespace, NoEntry::Auth.as_str(), None);
+        } else if engine.queue.0.iter().all(|(waiting, _)| *waiting != namespace) {
+            // It is copied, because it may be a slice of a receive buffer.
+            let query = query.map(|query| ByteString::from(&*query));
+            engine.queue.0.push((ByteString::from(&*namespace), query));
+        }
+    }
+
+    /// A socket has been accepted. If other CONNECTs have waited for it, the application is asked
+    /// about them now.
+    pub(super) fn ask_queued(&mut self) {
+        for (namespace, query) in core::mem::take(&mut self.engine().queue.0) {
+            self.connect(namespace, query);
+        }
+    }
+
+    /// A socket has been refused. If it was in `/`, the CONNECTs that have waited for it are
+    /// refused, too.
+    pub(super) fn refuse_queued(&mut self) {
+        if self.socket_in("/").is_none() {
+            for (namespace, _) in core::mem::take(&mut self.engine().queue.0) {
+                self.refused(&namespace, "Not connected to /", None);
+            }
+        }
+    }
+
+    /// Asks the user. The client's credentials are in the queries of its first request and of the
+    /// CONNECT.
+    fn ask_or_refuse(&mut self, namespace: &ByteString, query: Option<ByteString>) {
+        let auth = Auth::Query(query.unwrap_or_default());
+        if let Err(why) = self.ask(namespace, auth) {
+            self.refused(namespace, why.as_str(), None);
+        }
     }
 }
 
-pub(super) fn handle_packet(
-    core: &mut Core,
-    now: Time,
-    slot: SessionSlot,
-    packet: Packet,
-    out: &mut Outputs,
-) -> Result<(), Breach> {
-    let found = core.socket_in(slot, packet.namespace());
-    match (packet, found) {
-        // Each has an answer, which goes into the queue whether there is room or not. Who does not
-        // fetch them may not ask.
-        (Packet::Connect { .. }, _) if core.is_full(slot) || !core.may_connect(now, slot) => {
-            return Err(too_many_connects());
-        }
-        (Packet::Connect { namespace, .. }, Some((_, Standing::Connected))) => {
-            super::confirm(core, slot, &namespace);
-        }
-        (Packet::Connect { namespace, query, .. }, None) => connect(core, slot, namespace, query, out),
-        (Packet::Disconnect { .. }, Some((socket, _))) => {
-            core.left(slot, socket, Reason::ClientNamespaceDisconnect, out);
-        }
-        (Packet::Event { name, id, args, .. }, Some((socket, Standing::Connected))) => {
-            core.event(socket, name, args, id, out);
-        }
-        (Packet::Ack { id, args, .. }, Some((socket, Standing::Connected))) => core.acknowledged(socket, id, args, out),
-        // The decoder lets no client say it.
-        (packet @ Packet::ConnectError { .. }, _) => return Err(misplaced(&packet, "which only servers say")),
-        (Packet::Connect { .. }, Some((_, Standing::Asked)))
-        // The client has left, or been made to leave, while these were under way.
-        | (Packet::Disconnect { .. } | Packet::Ack { .. }, _) => {}
-        (packet @ Packet::Event { .. }, _) => {
-            core.tolerated(slot, misplaced(&packet, "in which the client is not"), 1, out);
-        }
-    }
-    Ok(())
-}
-
-/// A CONNECT for a namespace that the client is not in.
-fn connect(core: &mut Core, slot: SessionSlot, namespace: ByteString, query: Option<ByteString>, out: &mut Outputs) {
-    let deciding = core.socket_in(slot, "/").is_some();
-    let (max, max_bytes) = (core.config.max_namespaces_per_session, core.config.max_auth_bytes);
-    let Some(engine) = super::engine_mut(core, slot) else {
-        return;
-    };
-    if engine.joined || &*namespace == "/" {
-        if let Err(why) = ask(core, slot, &namespace, query, out) {
-            super::refused(core, slot, &namespace, why.as_str(), None);
-        }
-    } else if !deciding {
-        super::refused(core, slot, &namespace, "Not connected to /", None);
-    } else if engine.queue.0.len() >= max {
-        super::refused(core, slot, &namespace, NoEntry::Namespaces.as_str(), None);
-    } else if engine.queue.bytes() + namespace.len() + query.as_ref().map_or(0, |query| query.len()) > max_bytes {
-        super::refused(core, slot, &namespace, NoEntry::Auth.as_str(), None);
-    } else if engine.queue.0.iter().all(|(waiting, _)| *waiting != namespace) {
-        // Copied: it may be a slice of a receive buffer.
-        let query = query.map(|query| ByteString::from(&*query));
-        engine.queue.0.push((ByteString::from(&*namespace), query));
-    }
-}
-
-/// A socket has been let in. If others have waited for that, they are asked now.
-pub(crate) fn accepted(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
-    for (namespace, query) in take_queue(core, slot) {
-        connect(core, slot, namespace, query, out);
-    }
-}
-
-/// A socket has been refused. If that was `/`, those that have waited for it are refused, too.
-pub(crate) fn refused(core: &mut Core, slot: SessionSlot) {
-    if core.socket_in(slot, "/").is_none() {
-        for (namespace, _) in take_queue(core, slot) {
-            super::refused(core, slot, &namespace, "Not connected to /", None);
-        }
-    }
-}
-
-fn take_queue(core: &mut Core, slot: SessionSlot) -> Vec<(ByteString, Option<ByteString>)> {
-    super::engine_mut(core, slot).map_or_else(Vec::new, |engine| core::mem::take(&mut engine.queue.0))
-}
-
-/// Asks the user. What the client has to say for itself is in the queries, of its first request and
-/// of the CONNECT.
-fn ask(
-    core: &mut Core,
-    slot: SessionSlot,
-    namespace: &ByteString,
-    query: Option<ByteString>,
-    out: &mut Outputs,
-) -> Result<(), NoEntry> {
-    let auth = Auth::Query(query.unwrap_or_default());
-    core.ask(slot, namespace, auth, out)
-}
-
-/// Writes the CONNECT that says: you are in.
+/// Writes the CONNECT that tells the client that it is in the namespace.
 pub(crate) fn write_connected(out: &mut BytesMut, namespace: &str) {
     ENCODER.connect(out, namespace, None, None);
 }
 
-/// The CONNECT that says: you are in.
+/// The CONNECT that tells the client that it is in the namespace.
 pub(crate) const fn connected(namespace: ByteString) -> Packet {
     Packet::Connect {
         namespace,
@@ -160,7 +145,7 @@ pub(crate) const fn connected(namespace: ByteString) -> Packet {
     }
 }
 
-/// Writes the ERROR that says why not.
+/// Writes the ERROR that refuses a namespace.
 pub(crate) fn write_refused(out: &mut BytesMut, namespace: &str, message: &str, data: Option<&str>) {
     match data {
         Some(data) => ENCODER.connect_error(out, namespace, data),
@@ -168,7 +153,7 @@ pub(crate) fn write_refused(out: &mut BytesMut, namespace: &str, message: &str, 
     }
 }
 
-/// The payload of that: the data if there is any, else the message.
+/// The payload of the ERROR: the data if there is any, otherwise the message.
 pub(crate) fn refusal(message: &str, data: Option<&str>) -> ByteString {
     data.map_or_else(
         || {

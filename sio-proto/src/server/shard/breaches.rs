@@ -1,69 +1,64 @@
-//! What is noted of the rules that clients break: a counter for each kind, what the session keeps
-//! for its end, and what is told to the log.
+//! The records of the rules that clients break: a counter for each kind, the breach that the
+//! session keeps for its end, and the report for the log.
 
-use super::{Breach, BreachKind, Core, Delivery, Outputs, Shard, SocketKey, Time};
-use crate::id::SessionSlot;
+use super::{At, Breach, BreachKind, Delivery, Input, Outputs, Shard, SocketKey, Time};
 
 impl Shard {
-    /// Disconnects the whole session of a socket, as [`Shard::disconnect`] does, because its client
-    /// has broken a rule that the caller keeps. The deliveries of the end say which
+    /// Disconnects the whole session of a socket, like [`Shard::disconnect`], because its client
+    /// has broken a rule of the caller. The deliveries of the end name the rule
     /// ([`Delivery::Disconnect`]).
     pub fn disconnect_for(&mut self, now: Time, socket: SocketKey, breach: Breach, out: &mut Outputs) {
-        if let Some(found) = self.core.membership.find(socket) {
-            let session = found.session;
-            self.core.broke(session, breach, out);
-            self.disconnect(now, socket, true, out);
-        }
+        let mut input = self.input(now, out);
+        input.at_session_of(socket, |mut at| at.broke(breach));
+        input.disconnect(socket, true);
+        input.depart();
     }
 }
 
-impl Core {
-    /// The client of a session has broken a rule, and the session is about to end for it.
+impl Input<'_> {
+    /// A rule was broken on a link that no session uses.
     #[cold]
-    pub(crate) fn broke(&mut self, slot: SessionSlot, breach: Breach, out: &mut Outputs) {
-        self.counters.add_broken(breach.kind(), 1);
-        self.tell_breach(slot, breach, true, out);
-    }
-
-    /// The client of a session has broken a rule so many times, which costs it nothing but what it
-    /// has said.
-    #[cold]
-    pub(crate) fn tolerated(&mut self, slot: SessionSlot, breach: Breach, times: u32, out: &mut Outputs) {
-        self.counters.add_broken(breach.kind(), times.into());
-        if self.sessions.get(slot).is_some_and(|session| session.breach.is_none()) {
-            self.tell_breach(slot, breach, false, out);
-        }
-    }
-
-    /// A rule was broken on a link that no session has.
-    #[cold]
-    pub(super) fn broke_unheard(&mut self, breach: Breach, out: &mut Outputs) {
-        self.counters.add_broken(breach.kind(), 1);
-        out.deliveries.push(Delivery::Breach {
+    pub(super) fn broke_unheard(&mut self, breach: Breach) {
+        self.shard.core.counters.add_broken(breach.kind(), 1);
+        self.out.deliveries.push(Delivery::Breach {
             socket: None,
             session: None,
             ends: true,
             breach,
         });
     }
+}
 
-    fn tell_breach(&mut self, slot: SessionSlot, breach: Breach, ends: bool, out: &mut Outputs) {
-        let Some(session) = self.sessions.get_mut(slot) else {
-            return;
-        };
-        session.breach = Some(breach.clone());
-        let wire = (session.generation(), session.transport);
-        let socket = session.sockets.first().copied();
-        out.deliveries.push(Delivery::Breach {
-            socket: socket.map(|socket| self.socket_key(socket)),
-            session: Some(wire),
+impl<G> At<'_, G> {
+    /// The client has broken a rule, and the session is going to end because of it.
+    #[cold]
+    pub(crate) fn broke(&mut self, breach: Breach) {
+        self.core.counters.add_broken(breach.kind(), 1);
+        self.tell_breach(breach, true);
+    }
+
+    /// The client has broken a rule this many times. Only the packets concerned are lost.
+    #[cold]
+    pub(crate) fn tolerated(&mut self, breach: Breach, times: u32) {
+        self.core.counters.add_broken(breach.kind(), times.into());
+        if self.session.breach.is_none() {
+            self.tell_breach(breach, false);
+        }
+    }
+
+    fn tell_breach(&mut self, breach: Breach, ends: bool) {
+        let socket = self.session.sockets.first();
+        self.session.breach = Some(breach.clone());
+        self.out.deliveries.push(Delivery::Breach {
+            socket: socket.map(|socket| self.core.socket_key(*socket)),
+            session: Some((self.session.generation(), self.session.transport)),
             ends,
             breach,
         });
     }
 }
 
-/// More waits than the session may keep of what its client has sent.
+/// The breach of a client whose data is more than the session may keep.
 #[cold]
 pub(crate) fn kept_too_much() -> Breach {
     Breach::new(

@@ -1,4 +1,4 @@
-//! Targets, and messages to all that they mean.
+//! Targets, and messages to all members of a target.
 
 use crate::id::SessionSlot;
 use alloc::collections::VecDeque;
@@ -7,32 +7,32 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 
 use super::{
-    Backlog, Breach, BreachKind, Config, Core, Member, Message, Outputs, Reason, SendError, Session, Slab, State,
-    Target, Time,
+    At, Backlog, Breach, BreachKind, Config, Core, Input, Member, Message, Reason, SendError, Session, Shard, Slab,
+    State, Target, Time,
 };
 
-/// Targets and broadcast.
-impl Core {
-    /// Sends to every member of the target. The plain case (all of one room or namespace) walks the
-    /// members once and touches nothing but their sessions.
-    pub(super) fn broadcast(&mut self, now: Time, target: &Target, mut message: Message, out: &mut Outputs) {
+/// Broadcast.
+impl Input<'_> {
+    /// Sends a message to every member of the target. The plain case (all members of one room or
+    /// namespace) walks the members once and touches only their sessions.
+    pub(super) fn broadcast(&mut self, target: &Target, mut message: Message) {
         let mut full = Vec::new();
-        let moment = message.moment.unwrap_or(now);
+        let moment = message.moment.unwrap_or(self.now);
         let is_plain = target.except.is_empty() && target.except_socket.is_none() && target.rooms.len() < 2;
-        let found = (!is_plain).then(|| self.members(target));
+        let found = (!is_plain).then(|| self.shard.targeted(target));
         let single = match target.rooms.first() {
-            Some(room) if is_plain => self.member_by_id(&target.namespace, room),
+            Some(room) if is_plain => self.shard.member_by_id(&target.namespace, room),
             _ => None,
         };
-        let Self {
-            sessions,
+        let Shard { sessions, core } = &mut *self.shard;
+        let Core {
             config,
             ready,
             buffer,
             membership,
             backlog,
             ..
-        } = self;
+        } = core;
         let room = target.rooms.first().map(|room| &**room);
         let members = match &found {
             Some(found) => found,
@@ -52,39 +52,42 @@ impl Core {
             );
         }
         for slot in full {
-            if let Some(session) = self.sessions.get(slot) {
-                self.counters.note_queue(session);
-            }
-            let breach = Breach::new(
-                BreachKind::Limit,
-                "the client does not take what is sent, and its queue is full",
-            );
-            self.broke(slot, breach, out);
-            // Nobody is told more over a link that takes nothing, and what it holds would stay in
-            // memory.
-            if self.sessions.get(slot).is_some_and(|s| s.blocked.is_blocked()) {
-                self.cut_session(slot, Reason::ForcedServerClose, out);
-            } else {
-                self.close_session(now, slot, Reason::ForcedServerClose, out);
-            }
+            let key = self.shard.sessions.key(slot);
+            self.at(key, |mut at: At<'_>| {
+                at.core.counters.note_queue(at.session);
+                at.broke(Breach::new(
+                    BreachKind::Limit,
+                    "the client does not take what is sent, and its queue is full",
+                ));
+                // No more packets are sent over a link that takes nothing, and the bytes that it
+                // holds would stay in memory.
+                match at.session.blocked.is_blocked() {
+                    true => at.cut(Reason::ForcedServerClose),
+                    false => at.close(Reason::ForcedServerClose),
+                }
+            });
         }
     }
+}
 
+/// Targets.
+impl Shard {
     /// The member whose id is this room name.
     pub(super) fn member_by_id(&self, namespace: &str, room: &str) -> Option<Member> {
         let key = self.find_named(Some(namespace), room)?;
-        let socket = self.membership.find(key)?;
-        (**self.membership.namespace_of(socket) == *namespace).then_some(Member {
+        let membership = &self.core.membership;
+        let socket = membership.find(key)?;
+        (**membership.namespace_of(socket) == *namespace).then_some(Member {
             socket: key.slot,
             session: socket.session,
         })
     }
 
-    /// The members a target means, each once.
-    pub(super) fn members(&mut self, target: &Target) -> Vec<Member> {
+    /// The members of a target, each once.
+    pub(super) fn targeted(&mut self, target: &Target) -> Vec<Member> {
         let names = target.except.iter().chain(&target.rooms);
         let singles: Vec<_> = names.map(|name| self.member_by_id(&target.namespace, name)).collect();
-        self.membership.members(target, &singles)
+        self.core.membership.members(target, &singles)
     }
 }
 
@@ -110,14 +113,15 @@ fn fan_out(
     if message.volatile && !session.is_writable(moment) {
         return;
     }
-    // What a parser cannot say its clients do not hear; who encodes beforehand is told.
+    // If a parser cannot write the message, its clients do not receive it. A caller that encodes
+    // beforehand gets the error.
     let Ok(encoded) = message.encoded(session.form(), config, buffer) else {
         return;
     };
     let (packets, bytes) = (encoded.packets(), encoded.bytes());
     match session.queue(encoded.frames(), packets, bytes, config, backlog) {
         Ok(()) => {}
-        // No fault of the recipient's; who encodes beforehand is told.
+        // This is not the recipient's fault. A caller that encodes beforehand gets the error.
         Err(SendError::TooLarge) => return,
         Err(_) => return full.push(member.session),
     }

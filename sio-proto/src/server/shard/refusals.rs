@@ -1,19 +1,19 @@
-//! Requests that were refused: they are counted, and told to an application that wants to know.
+//! Refused requests: they are counted, and reported to an application that asks for reports.
 
-use super::{Core, Delivery, LinkId, Outputs, Refused, Request, Shard, Write};
+use super::{Core, Delivery, Input, LinkId, Refused, Request, Shard, Write};
 use crate::request::Refusing;
 use crate::server::Body;
 
 impl Shard {
-    /// Whether requests that are refused are told ([`Delivery::ConnectionError`]). Default false,
-    /// and then they cost nothing beside their answers.
+    /// Sets whether refused requests are reported ([`Delivery::ConnectionError`]). Default false:
+    /// then they cost only their answers.
     pub const fn tell_connection_errors(&mut self, tell: bool) {
         self.core.tells_errors = tell;
     }
 }
 
 impl Core {
-    /// Counts the answers to one request that refuse it.
+    /// Counts the answers that refuse one request.
     pub(super) fn count_refusals(&mut self, by_application: bool, writes: &[Write]) {
         for write in writes {
             let Write::Response(_, response) = write else { continue };
@@ -30,22 +30,25 @@ impl Core {
             self.counters.refuse(why);
         }
     }
+}
 
-    /// Tells what was refused to whoever wants to know.
-    pub(crate) fn tell_connection_error(&self, request: &Request, refusing: Refusing<'_>, out: &mut Outputs) {
-        if self.tells_errors {
-            out.deliveries
+impl Input<'_> {
+    /// Reports a refused request, if the caller asks for reports.
+    pub(crate) fn tell_connection_error(&mut self, request: &Request, refusing: Refusing<'_>) {
+        if self.shard.core.tells_errors {
+            self.out
+                .deliveries
                 .push(Delivery::ConnectionError(request.refused(refusing)));
         }
     }
 
-    /// The same for a request that a generation has refused without more words. What was written
-    /// and delivered before the request is counted by `before`.
-    pub(super) fn tell_refusal(&self, request: &Request, link: LinkId, before: (usize, usize), out: &mut Outputs) {
-        if !self.tells_errors {
+    /// Reports a request that a generation has refused without further text. `before` counts the
+    /// writes and deliveries before the request.
+    pub(super) fn tell_refusal(&mut self, request: &Request, link: LinkId, before: (usize, usize)) {
+        if !self.shard.core.tells_errors {
             return;
         }
-        let deliveries = &out.deliveries[before.1..];
+        let deliveries = &self.out.deliveries[before.1..];
         let told = deliveries
             .iter()
             .any(|delivery| matches!(delivery, Delivery::ConnectionError(_)));
@@ -53,7 +56,7 @@ impl Core {
             Delivery::Stranger(stranger) => Some(stranger.why.explain()),
             _ => None,
         });
-        let response = out.writes[before.0..].iter().find_map(|write| match write {
+        let response = self.out.writes[before.0..].iter().find_map(|write| match write {
             Write::Response(its, response) if *its == link && response.status >= 400 => Some(response),
             _ => None,
         });
@@ -70,6 +73,6 @@ impl Core {
             message,
             context,
         });
-        out.deliveries.push(Delivery::ConnectionError(refused));
+        self.out.deliveries.push(Delivery::ConnectionError(refused));
     }
 }
