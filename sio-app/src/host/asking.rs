@@ -18,7 +18,7 @@ use sio_proto::server::{Admission, Handshake, Request};
 
 use crate::error::HandlerError;
 use crate::guarded::guarded;
-use crate::turn::sleep::Sleep;
+use crate::user::sleep::Sleep;
 use crate::user::hooks::{AllowFuture, AllowLaterFn};
 use crate::user::io::Inner;
 
