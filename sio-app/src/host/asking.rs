@@ -18,9 +18,9 @@ use sio_proto::server::{Admission, Handshake, Request};
 
 use crate::error::HandlerError;
 use crate::guarded::guarded;
-use crate::user::sleep::Sleep;
 use crate::user::hooks::{AllowFuture, AllowLaterFn};
 use crate::user::io::Inner;
+use crate::user::sleep::Sleep;
 
 /// What a client is told whose request has waited for too long.
 const TOO_LATE: &str = "Not decided in time";
