@@ -13,7 +13,7 @@ use crate::adapter::Exchanged;
 use crate::tests::{Driven, head, run_tasks, server, set_now, text};
 use crate::{EngineMessage, EngineSocket, HttpResponse, Io, Peer, RegisterError, Socket};
 
-/// Comes back for every lock there is when it is dropped, and when it is woken.
+/// A value that takes every lock when it is dropped, and when it is woken.
 struct Probe {
     io: Io,
     dropped: Arc<AtomicUsize>,
@@ -46,8 +46,8 @@ impl Wake for Probe {
     }
 }
 
-/// Runs a scenario on a thread of its own, because a lock that is waited for by its holder is
-/// waited for in vain.
+/// Runs a scenario on its own thread: a thread that waits for a lock that it holds itself would
+/// hang for ever.
 #[expect(
     clippy::disallowed_methods,
     reason = "a scenario that hangs must not take the test with it"
@@ -71,7 +71,7 @@ fn watched(what: &'static str, probes: usize, scenario: impl FnOnce(&Io, &dyn Fn
     }
 }
 
-/// A request with a probe, answered.
+/// Sends a request with a probe, and returns the status of its answer.
 fn ask(io: &Io, target: &str, probe: Probe) -> u16 {
     let request = head(Method::Get, target, &[("host", "x")]);
     let Exchanged::Ours(mut exchange) = Driver::new(io).exchange(request, Peer::default(), || Some(Arc::new(probe)))
@@ -294,7 +294,7 @@ fn wakers_may_come_back() {
     });
 }
 
-/// A subscriber that shows its lines to clients.
+/// A subscriber that sends its lines to clients.
 struct Shown(Io);
 
 impl tracing::Subscriber for Shown {
