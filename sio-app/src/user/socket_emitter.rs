@@ -14,7 +14,7 @@ use crate::user::socket::Socket;
 /// [`Socket::timeout`](crate::Socket::timeout) return it.
 ///
 /// Only one socket can be asked for an acknowledgement. So the methods that ask are here and on
-/// [`Socket`](crate::Socket), and not on an [`Emitter`](crate::Emitter), which means many sockets.
+/// [`Socket`], and not on an [`Emitter`](crate::Emitter), which means many sockets.
 /// For a volatile message to many sockets, use `socket.to(room).volatile()`.
 ///
 /// ```
