@@ -1,4 +1,4 @@
-//! The application's decisions: what it says of requests, and what it is told of failures.
+//! The functions with which the application decides about requests and hears of failures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +62,7 @@ impl Hooks {
         asked.then(|| self.set.read().headers.clone())?
     }
 
-    /// Lets go of all of them.
+    /// Drops all of them.
     pub(crate) fn clear(&self) {
         self.has_headers.store(false, Ordering::Relaxed);
         let hooks = std::mem::take(&mut *self.set.write());
@@ -224,14 +224,14 @@ impl Inner {
         }
     }
 
-    /// Logs that something could not be registered. [`Io::check`] says it from here on.
+    /// Logs that something could not be registered. From now on [`Io::check`] returns this error.
     pub(crate) fn note_mistake(&self, mistake: RegisterError) {
         tracing::error!(error = %mistake, "cannot register");
         self.namespaces.note_mistake(mistake);
     }
 
-    /// Tells the application why a handler has not done what it was for, and then a client that
-    /// waits for an acknowledgement.
+    /// Reports the failure of a handler to the application. Then a client that waits for an
+    /// acknowledgement gets one with an error.
     pub(crate) fn failed(&self, socket: &Socket, event: &str, failure: Failure) {
         let Failure { error, words, owed } = failure;
         self.report(Some(socket), event, &error);

@@ -59,8 +59,8 @@ impl SocketEmitter {
     }
 
     /// Sends an event. Errors of the event itself (its arguments, a reserved name, more bytes than
-    /// a session's queue may hold) are reported to [`Io::on_error`](crate::Io::on_error). It is not
-    /// reported if the socket is gone, or if a volatile event was not sent because the transport
+    /// a session's queue may hold) are reported to [`Io::on_error`](crate::Io::on_error). No error
+    /// is reported if the socket is gone, or if a volatile event was not sent because the transport
     /// was busy.
     pub fn emit<A: Serialize>(self, event: &str, args: A) {
         let sent = self.socket.emit_with(event, &args, self.volatile);
