@@ -19,6 +19,7 @@ use crate::link::tests::Wall;
 use crate::{Ack, Config, Io, Method, Options, Peer, RawArgs, Reason, Socket};
 
 mod answers;
+mod asking;
 mod crossing;
 mod exchanges;
 mod extractors;
