@@ -352,13 +352,13 @@ fn the_log_may_be_shown_to_clients() {
 }
 
 thread_local! {
-    /// What comes back when something of this thread's test is read or written.
+    /// The probe that takes every lock when something of this thread's test is read or written.
     static COMES_BACK: std::cell::RefCell<Option<Probe>> = const { std::cell::RefCell::new(None) };
-    /// How often it has come back.
+    /// How often the probe has taken the locks.
     static TIMES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Comes back once: what it sends is read and written, too.
+/// Takes every lock, but only once: the probe itself sends something that is read and written.
 fn come_back_once() {
     if let Some(probe) = COMES_BACK.take() {
         probe.come_back();
@@ -367,7 +367,7 @@ fn come_back_once() {
     }
 }
 
-/// A number that comes back when it is deserialized.
+/// A number that takes every lock when it is deserialized.
 struct Coming;
 
 impl<'de> serde::Deserialize<'de> for Coming {
@@ -408,7 +408,7 @@ fn what_reads_arguments_may_come_back() {
     });
 }
 
-/// The standard wire, which comes back for each event that it reads and writes.
+/// The standard parser, which takes every lock for each event that it reads and writes.
 #[derive(Debug)]
 struct ComingParser;
 

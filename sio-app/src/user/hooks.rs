@@ -48,10 +48,10 @@ type UpgradeFn = Arc<dyn Fn(&Socket, TransportKind) + Send + Sync>;
 type ConnectionErrorFn = Arc<dyn Fn(&ConnectionError) + Send + Sync>;
 type ErrorFn = Arc<dyn Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync>;
 
-/// Who decides about requests that would open a session.
+/// The function that decides about requests that would open a session.
 #[derive(Clone, Default)]
 pub(crate) enum Allows {
-    /// Nobody: all may.
+    /// There is no such function: all requests are allowed.
     #[default]
     All,
     /// A function that decides at once.
