@@ -1,4 +1,4 @@
-//! The application's decisions: what it says of requests, and what it is told of failures.
+//! The functions with which the application decides about requests and hears of failures.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -54,10 +54,10 @@ type UpgradeFn = Arc<dyn Fn(&Socket, TransportKind) + Send + Sync>;
 type ConnectionErrorFn = Arc<dyn Fn(&ConnectionError) + Send + Sync>;
 type ErrorFn = Arc<dyn Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync>;
 
-/// Who decides about requests that would open a session.
+/// The function that decides about requests that would open a session.
 #[derive(Clone, Default)]
 pub(crate) enum Allows {
-    /// Nobody: all may.
+    /// There is no such function: all requests are allowed.
     #[default]
     All,
     /// A function that decides at once.
@@ -92,7 +92,7 @@ impl Hooks {
         asked.then(|| self.set.read().headers.clone())?
     }
 
-    /// Lets go of all of them.
+    /// Drops all of them.
     pub(crate) fn clear(&self) {
         self.has_headers.store(false, Ordering::Relaxed);
         let hooks = std::mem::take(&mut *self.set.write());
@@ -325,14 +325,14 @@ impl Inner {
         }
     }
 
-    /// Logs that something could not be registered. [`Io::check`] says it from here on.
+    /// Logs that something could not be registered. From now on [`Io::check`] returns this error.
     pub(crate) fn note_mistake(&self, mistake: RegisterError) {
         tracing::error!(error = %mistake, "cannot register");
         self.namespaces.note_mistake(mistake);
     }
 
-    /// Tells the application why a handler has not done what it was for, and then a client that
-    /// waits for an acknowledgement.
+    /// Reports the failure of a handler to the application. Then a client that waits for an
+    /// acknowledgement gets one with an error.
     pub(crate) fn failed(&self, socket: &Socket, event: &str, failure: Failure) {
         let Failure { error, words, owed } = failure;
         self.report(Some(socket), event, &error);
