@@ -60,6 +60,17 @@ impl<I: IntoIterator<Item: AsRef<str>>> Rooms<Many> for I {
     }
 }
 
+/// Calls a function with all names at once.
+pub(crate) fn with_names<M>(rooms: impl Rooms<M>, act: impl FnOnce(&[&str])) {
+    let mut names: Vec<String> = Vec::new();
+    let _ = rooms.each(|room| {
+        names.push(room.to_owned());
+        Ok(())
+    });
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    act(&names);
+}
+
 /// Rooms.
 impl Socket {
     /// Joins a room, or several; a room begins to exist with its first member. In a middleware they
@@ -78,7 +89,7 @@ impl Socket {
         let join = |room: &str| {
             carry_out(Order::Join {
                 to: To::Socket(&self.0),
-                room,
+                rooms: &[room],
             })
         };
         if !R::MANY {
@@ -105,7 +116,7 @@ impl Socket {
         let _ = rooms.each(|room| {
             carry_out(Order::Leave {
                 to: To::Socket(&self.0),
-                room,
+                rooms: &[room],
             })
         });
     }
