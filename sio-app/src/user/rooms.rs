@@ -1,4 +1,4 @@
-//! Names of rooms, one or several, and what rooms a namespace has.
+//! Names of rooms, one or several, and the list of the rooms of a namespace.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use crate::turn::order::{Order, To, carry_out};
 use crate::user::namespace::Namespace;
 use crate::user::socket::Socket;
 
-/// Marks the name of one room.
+/// Marks a type that is the name of one room.
 #[doc(hidden)]
 pub struct One;
-/// Marks names of rooms.
+/// Marks a type that is a list of names of rooms.
 #[doc(hidden)]
 pub struct Many;
 
@@ -35,11 +35,11 @@ pub struct Many;
     note = "a room is a `&str`, a `String`, a `SocketId` or another type that is `AsRef<str>`; several are an array, a vector or an iterator of these"
 )]
 pub trait Rooms<M>: Sized {
-    /// Whether there may be more or less than one.
+    /// Whether the type is a list.
     #[doc(hidden)]
     const MANY: bool;
 
-    /// Calls a function with each name, until it fails.
+    /// Calls a function with each name, until the function fails.
     #[doc(hidden)]
     fn each(self, act: impl FnMut(&str) -> Result<(), EmitError>) -> Result<(), EmitError>;
 }
@@ -62,18 +62,18 @@ impl<I: IntoIterator<Item: AsRef<str>>> Rooms<Many> for I {
 
 /// Rooms.
 impl Socket {
-    /// Joins a room, or several; a room begins to exist with its first member. In a middleware they
-    /// are joined once the socket is let in.
+    /// Joins a room, or several rooms. A room exists as long as it has members. In a middleware,
+    /// the socket joins when it is let in.
     ///
-    /// No room is named as a socket's id: what is sent to an id is for its socket alone, also where
-    /// clients choose the names of their rooms. A socket is in the room of its own id from the
-    /// beginning.
+    /// No room can have the name of another socket's id: a message to an id is for its socket
+    /// alone, even if clients choose the names of their rooms. From the beginning a socket is in
+    /// the room with its own id.
     ///
     /// # Errors
-    /// If the socket is gone, or in as many rooms as it may be
-    /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket));
-    /// [`EmitError::ReservedRoom`] if the name is the id of another socket, also of one that has
-    /// gone. If one of several rooms cannot be joined, none is.
+    /// If the socket is gone, or is in as many rooms as it may be
+    /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket)).
+    /// [`EmitError::ReservedRoom`] if the name is the id of another socket, even of one that has
+    /// gone. If one of several rooms cannot be joined, none of them is joined.
     pub fn join<M, R: Rooms<M>>(&self, rooms: R) -> Result<(), EmitError> {
         let join = |room: &str| {
             carry_out(Order::Join {
@@ -99,7 +99,7 @@ impl Socket {
         result
     }
 
-    /// Leaves a room, or several; a room ends with its last member.
+    /// Leaves a room, or several rooms. A room ends with its last member.
     pub fn leave<M>(&self, rooms: impl Rooms<M>) {
         // The room is left, or the socket is not in it.
         let _ = rooms.each(|room| {
@@ -113,12 +113,12 @@ impl Socket {
 
 /// Rooms.
 impl Namespace {
-    /// Returns all rooms that have members, with how many each has. The room that each socket has
-    /// for its id is not among them. Of a handle that stands for many namespaces, rooms of the same
-    /// name count together.
+    /// Returns all rooms that have members, with the number of their members. The rooms with the
+    /// sockets' own ids are left out. If the handle means many namespaces, rooms with the same name
+    /// are counted together.
     ///
-    /// It looks at every room, and each shard is locked for as long as this takes; so it is for
-    /// operators and not for handlers. For one room there is [`Namespace::room_len`].
+    /// This looks at every room, and locks each shard meanwhile. So it is meant for operators, and
+    /// not for handlers. For one room, use [`Namespace::room_len`].
     ///
     /// ```
     /// # use sio_app::Io;
@@ -138,8 +138,8 @@ impl Namespace {
         rooms
     }
 
-    /// Returns how many members a room has. For the id of a socket this is one while the socket is
-    /// in the namespace.
+    /// Returns the number of a room's members. For the id of a socket this is one, as long as the
+    /// socket is in the namespace.
     #[must_use]
     pub fn room_len(&self, room: impl AsRef<str>) -> usize {
         let mut len = 0;
