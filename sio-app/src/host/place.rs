@@ -13,7 +13,7 @@ use crate::guarded::guarded;
 use crate::link::Link;
 use crate::turn::shard::{ShardCell, State};
 use crate::turn::{self, Turn};
-use crate::user::io::Inner;
+use crate::user::inner::Inner;
 
 pub(crate) struct Place {
     pub(crate) io: Arc<Inner>,
@@ -240,7 +240,7 @@ impl Inner {
             connections.count() == 0
         };
         if empty {
-            self.wake_waiters();
+            self.shutdown.wake_waiters();
         }
     }
 
