@@ -102,7 +102,7 @@ impl Io {
             .await;
     }
 
-    /// Waits until nothing needs the time any more.
+    /// Waits for the moment after which the tasks that watch the time are not needed any more.
     pub(crate) async fn over(&self) {
         let over = || self.0.shutdown.has_come_to(OVER) || self.0.is_empty() && self.connections() == 0;
         self.0.shutdown.wait(over).await;
@@ -110,7 +110,7 @@ impl Io {
 }
 
 impl Inner {
-    /// Ends all connections that are left, without a word.
+    /// Ends all remaining connections, without telling the clients.
     pub(crate) fn abort(&self) {
         if self.is_closing() {
             self.advance(CLOSING);
@@ -119,7 +119,7 @@ impl Inner {
         links.iter().for_each(|link| link.cut());
     }
 
-    /// Lets go of all handlers and sockets.
+    /// Drops all handlers and sockets.
     pub(crate) fn clear(&self) {
         self.shards.cells.iter().for_each(|cell| cell.clear());
         self.namespaces.clear();

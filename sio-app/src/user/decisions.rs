@@ -1,10 +1,11 @@
-//! The application's decisions: what it says of requests, and what it is told of failures.
+//! The functions with which the application decides about requests and hears of failures.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sio_proto::http::{self, HeaderError, Method, ResponseHeaders};
-use sio_proto::server::{Admission, ConnectionError, Request, Routed, TransportKind};
+use sio_proto::server::{Admission, ConnectionError, Handshake, Request, Routed, TransportKind};
 
 use crate::error::{HandlerError, RegisterError};
 use crate::guarded::guarded;
@@ -12,6 +13,7 @@ use crate::turn::call::Failure;
 use crate::turn::refusal::Refusal;
 use crate::user::engine::EngineHandler;
 use crate::user::handler::Told;
+use crate::user::hooks::{AllowFn, Allows};
 use crate::user::inner::Inner;
 use crate::user::io::Io;
 use crate::user::socket::Socket;
@@ -39,8 +41,45 @@ impl Io {
     }
 
     /// Decides about requests that would open a session. The client gets the text of the error.
+    /// The function replaces an earlier [`Io::allow_request_async`]. It must not block.
     pub fn allow_request(&self, decide: impl Fn(&HttpRequest<'_>) -> Result<(), String> + Send + Sync + 'static) {
-        let old = self.0.hooks.set.write().allow.replace(Arc::new(decide));
+        self.set_allows(Allows::Now(Arc::new(decide)));
+    }
+
+    /// Decides about requests that would open a session, and may wait for the decision:
+    /// JavaScript's `allowRequest(req, callback)`. The client gets the text of the error. The
+    /// function replaces an earlier [`Io::allow_request`].
+    ///
+    /// The function gets the part of the request that its session would keep: target, query,
+    /// address, and the header fields that fit into [`Config::max_handshake_bytes`]. It is not
+    /// called for requests that are refused because of their host or page. It is called for all
+    /// transports and generations, and also if the server is mounted in another HTTP server.
+    ///
+    /// A request that is not allowed is refused. So it is refused if the future panics, if it takes
+    /// longer than [`Options::allow_request_timeout`](crate::Options::allow_request_timeout), or if
+    /// [`Options::max_waiting_requests`](crate::Options::max_waiting_requests) wait already. The
+    /// task of the request's connection polls the future. If the client goes away, the future is
+    /// dropped: spawn a task for work that has to be finished in any case.
+    ///
+    /// ```
+    /// # use sio_app::Io;
+    /// # async fn knows(token: &str) -> bool { token == "secret" }
+    /// # fn register(io: &Io) {
+    /// io.allow_request_async(async |request| match request.query_value("token") {
+    ///     Some(token) if knows(&token).await => Ok(()),
+    ///     _ => Err("who are you?".to_owned()),
+    /// });
+    /// # }
+    /// ```
+    pub fn allow_request_async<F>(&self, decide: impl Fn(Arc<Handshake>) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.set_allows(Allows::Later(Arc::new(move |handshake| Box::pin(decide(handshake)))));
+    }
+
+    fn set_allows(&self, allows: Allows) {
+        let old = std::mem::replace(&mut self.0.hooks.set.write().allow, allows);
         drop(old);
     }
 
@@ -97,7 +136,7 @@ impl Io {
     /// # use sio_app::Io;
     /// # fn register(io: &Io) {
     /// io.on_connection_error(|error| {
-    ///     println!("{} {}: {} ({:?})", error.method, error.path, error.message, error.context);
+    ///     println!("{:?} {}: {} ({:?})", error.method, error.path, error.message, error.context);
     /// });
     /// # }
     /// ```
@@ -155,12 +194,13 @@ impl Inner {
         })
     }
 
+    /// Returns the application's hook for requests that would open a session.
+    pub(crate) fn allows(&self) -> Allows {
+        self.hooks.set.read().allow.clone()
+    }
+
     /// Asks the application about a request that would open a session.
-    pub(crate) fn admission(&self, request: &Request) -> Admission {
-        let hook = self.hooks.set.read().allow.clone();
-        let Some(hook) = hook else {
-            return Admission::Allowed;
-        };
+    pub(crate) fn admission(&self, hook: &AllowFn, request: &Request) -> Admission {
         match guarded(|| hook(&HttpRequest::new(request))) {
             Ok(Ok(())) => Admission::Allowed,
             Ok(Err(message)) => Admission::Refused(message.into()),
@@ -171,14 +211,14 @@ impl Inner {
         }
     }
 
-    /// Logs that something could not be registered. [`Io::check`] says it from here on.
+    /// Logs that something could not be registered. From now on [`Io::check`] returns this error.
     pub(crate) fn note_mistake(&self, mistake: RegisterError) {
         tracing::error!(error = %mistake, "cannot register");
         self.namespaces.note_mistake(mistake);
     }
 
-    /// Tells the application why a handler has not done what it was for, and then a client that
-    /// waits for an acknowledgement.
+    /// Reports the failure of a handler to the application. Then a client that waits for an
+    /// acknowledgement gets one with an error.
     pub(crate) fn failed(&self, socket: &Socket, event: &str, failure: Failure) {
         let Failure { error, words, owed } = failure;
         self.report(Some(socket), event, &error);

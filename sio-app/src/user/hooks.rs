@@ -1,11 +1,13 @@
 //! The application's functions, by what they decide or hear of.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use sio_proto::http::{HeaderError, ResponseHeaders};
-use sio_proto::server::{ConnectionError, TransportKind};
+use sio_proto::server::{ConnectionError, Handshake, TransportKind};
 
 use crate::error::HandlerError;
 use crate::user::engine::EngineHandler;
@@ -24,7 +26,7 @@ pub(crate) struct Hooks {
 #[derive(Default)]
 pub(super) struct Set {
     pub(super) request: Option<RequestFn>,
-    pub(super) allow: Option<AllowFn>,
+    pub(super) allow: Allows,
     pub(super) error: Option<ErrorFn>,
     pub(super) engine: Option<Arc<dyn EngineHandler>>,
     pub(super) headers: Option<HeadersFn>,
@@ -33,12 +35,26 @@ pub(super) struct Set {
 }
 
 pub(super) type RequestFn = Arc<dyn Fn(&HttpRequest<'_>) -> HttpResponse + Send + Sync>;
-pub(super) type AllowFn = Arc<dyn Fn(&HttpRequest<'_>) -> Result<(), String> + Send + Sync>;
+pub(crate) type AllowFn = Arc<dyn Fn(&HttpRequest<'_>) -> Result<(), String> + Send + Sync>;
+pub(crate) type AllowLaterFn = Arc<dyn Fn(Arc<Handshake>) -> AllowFuture + Send + Sync>;
+pub(crate) type AllowFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 pub(super) type HeadersFn =
     Arc<dyn Fn(&HttpRequest<'_>, &mut ResponseHeaders) -> Result<(), HeaderError> + Send + Sync>;
 pub(super) type UpgradeFn = Arc<dyn Fn(&Socket, TransportKind) + Send + Sync>;
 pub(super) type ConnectionErrorFn = Arc<dyn Fn(&ConnectionError) + Send + Sync>;
 pub(super) type ErrorFn = Arc<dyn Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync>;
+
+/// The function that decides about requests that would open a session.
+#[derive(Clone, Default)]
+pub(crate) enum Allows {
+    /// There is no such function: all requests are allowed.
+    #[default]
+    All,
+    /// A function that decides at once.
+    Now(AllowFn),
+    /// A function whose future decides.
+    Later(AllowLaterFn),
+}
 
 impl Hooks {
     pub(crate) fn engine(&self) -> Option<Arc<dyn EngineHandler>> {
@@ -58,7 +74,7 @@ impl Hooks {
         asked.then(|| self.set.read().headers.clone())?
     }
 
-    /// Lets go of all of them.
+    /// Drops all of them.
     pub(crate) fn clear(&self) {
         self.has_headers.store(false, Ordering::Relaxed);
         let hooks = std::mem::take(&mut *self.set.write());

@@ -39,13 +39,13 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    /// The one that these shards belong to.
+    /// Returns the server behind this application of the shards.
     pub(crate) fn of(application: Arc<dyn Application>) -> Option<Arc<Self>> {
         let any: Arc<dyn Any + Send + Sync> = application;
         any.downcast().ok()
     }
 
-    /// Itself, as a turn knows it.
+    /// Returns this server in the form in which turns know it.
     pub(crate) fn application(self: &Arc<Self>) -> Weak<dyn Application> {
         let application: Weak<Self> = Arc::downgrade(self);
         application
@@ -55,7 +55,7 @@ impl Inner {
         self.shards.runtime
     }
 
-    /// The time.
+    /// Returns the time.
     pub(crate) fn now(&self) -> Time {
         (self.shards.runtime.now)()
     }

@@ -231,9 +231,9 @@ impl Io {
     }
 
     /// Checks that everything could be registered, and that handlers have the states that they ask
-    /// for. Serving a listener begins with this check, and ends with its error. If the server is
-    /// mounted in another HTTP server, call this before that server starts. An error is logged in
-    /// any case.
+    /// for. A function that serves a listener does this check first, and returns its error. If the
+    /// server is mounted in another HTTP server, call this before the other server starts. An error
+    /// is always logged.
     ///
     /// ```
     /// # use sio_app::{Io, RegisterError, Socket};
@@ -248,7 +248,7 @@ impl Io {
     /// ```
     ///
     /// # Errors
-    /// The first mistake.
+    /// Returns the first mistake.
     pub fn check(&self) -> Result<(), RegisterError> {
         self.0.namespaces.mistake().map_or(Ok(()), Err)
     }

@@ -1,4 +1,4 @@
-//! How far the shutdown of a server has come, and who waits for it.
+//! The phases of a server's shutdown, and the futures that wait for them.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -21,7 +21,8 @@ pub(crate) struct Shutdown {
     pub(super) until: AtomicU64,
     /// The number of shards with sessions.
     pub(super) shards: AtomicUsize,
-    /// Who waits for one of the phases, or for the last connection.
+    /// The wakers of futures that wait for one of the phases, or for the end of the last
+    /// connection.
     waiters: Mutex<Vec<Waker>>,
 }
 
@@ -39,7 +40,7 @@ impl Shutdown {
         self.phase.load(Ordering::SeqCst) >= phase
     }
 
-    /// Waits until this is true. It is looked at again whenever a phase begins, or the last
+    /// Waits until `done` returns true. It is asked again when a phase begins, and when the last
     /// connection ends.
     pub(crate) async fn wait(&self, done: impl Fn() -> bool) {
         poll_fn(|cx: &mut Context<'_>| {

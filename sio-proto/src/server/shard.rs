@@ -108,7 +108,6 @@ impl Shard {
     ///
     /// # Errors
     /// The config does not make sense.
-    /// If the config does not make sense.
     pub fn new(config: Config, index: u8, sid_key: [u8; 16], entropy: Box<dyn Entropy>) -> Result<Self, ConfigError> {
         let config = config.validate()?;
         Ok(Self {
@@ -286,10 +285,10 @@ impl Shard {
     /// has gone. Every socket is already in the room of its own id.
     ///
     /// # Errors
-    /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Reserved`] if the name is
-    /// the id of another socket, [`SendError::Full`] if the socket is in as many rooms as are
-    /// allowed, or if the name is longer than [`Config::max_room_name_bytes`] or than the rest of
-    /// [`Config::max_room_bytes_per_socket`].
+    /// [`SendError::Disconnected`] if the socket is gone. [`SendError::Reserved`] if the name is
+    /// the id of another socket. [`SendError::Full`] if the socket is in as many rooms as are
+    /// allowed. [`SendError::Full`] also if the name is longer than
+    /// [`Config::max_room_name_bytes`], or than the rest of [`Config::max_room_bytes_per_socket`].
     pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
         let membership = &self.core.membership;
         membership
