@@ -8,6 +8,7 @@ use crate::error::HandlerError;
 use crate::turn::application::{Application, EngineNews};
 use crate::turn::call::Failure;
 use crate::turn::raw_session::RawSession;
+use crate::turn::room_news::RoomEvent;
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{OutgoingFn, Table};
@@ -58,6 +59,20 @@ impl Application for Inner {
 
     fn watchers(&self, namespace: &str) -> Vec<OutgoingFn> {
         self.namespaces.watchers(namespace)
+    }
+
+    fn namespace_begins(&self, socket: &Arc<SocketCell>) {
+        if let Some(hook) = self.hooks.namespace()
+            && let Some(application) = socket.application()
+        {
+            hook(application, &socket.namespace);
+        }
+    }
+
+    fn room(&self, event: &RoomEvent) {
+        if let Some(hook) = self.hooks.room() {
+            hook(event);
+        }
     }
 
     fn shard_emptied(&self) {

@@ -4,18 +4,22 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytestring::ByteString;
 use sio_proto::http::{self, HeaderError, Method, ResponseHeaders};
 use sio_proto::server::{Admission, ConnectionError, Handshake, Request, Routed, TransportKind};
 
 use crate::error::{HandlerError, RegisterError};
 use crate::guarded::guarded;
+use crate::turn::application::Application;
 use crate::turn::call::Failure;
 use crate::turn::refusal::Refusal;
+use crate::turn::room_news::RoomEvent;
 use crate::user::engine::EngineHandler;
 use crate::user::handler::Told;
 use crate::user::hooks::{AllowFn, Allows};
 use crate::user::inner::Inner;
 use crate::user::io::Io;
+use crate::user::namespace::Namespace;
 use crate::user::socket::Socket;
 use crate::web::request::{HttpRequest, HttpResponse};
 
@@ -113,6 +117,45 @@ impl Io {
     ) {
         let old = self.0.hooks.set.write().headers.replace(Arc::new(add));
         self.0.hooks.has_headers.store(true, Ordering::Relaxed);
+        drop(old);
+    }
+
+    /// Is told of rooms, in all namespaces: JavaScript's `create-room`, `join-room`, `leave-room`
+    /// and `delete-room`. The room that each socket has for its id is not told. Register it before
+    /// clients connect, because rooms that there are already are not told to begin or end.
+    ///
+    /// The function is called under no lock, after what has caused the event: after the handler
+    /// that joins, and for the rest soon. So the room may be another by then; what one thread has
+    /// done is told in its order. It must not wait. A room of several shards begins with its first
+    /// member in any and ends with its last.
+    ///
+    /// ```
+    /// # use sio_app::{Io, RoomEvent};
+    /// # fn register(io: &Io) {
+    /// io.on_room(|event| match event {
+    ///     RoomEvent::Created { room, .. } => println!("{room} begins"),
+    ///     RoomEvent::Joined { room, socket, .. } => println!("{socket} is in {room}"),
+    ///     _ => {}
+    /// });
+    /// # }
+    /// ```
+    pub fn on_room(&self, tell: impl Fn(&RoomEvent) + Send + Sync + 'static) {
+        let old = self.0.hooks.set.write().room.replace(Arc::new(tell));
+        self.0.shards.news.want();
+        drop(old);
+    }
+
+    /// Is told when a namespace of a pattern or a function ([`Io::of_pattern`], [`Io::of_fn`]) has
+    /// its first member, before the connect handler is: JavaScript's `new_namespace`. A namespace
+    /// that has lost all its members begins again with the next. The function must not wait.
+    pub fn on_namespace(&self, tell: impl Fn(Namespace) + Send + Sync + 'static) {
+        let old = self.0.hooks.set.write().namespace.replace(Arc::new(
+            move |application: Arc<dyn Application>, name: &ByteString| {
+                if let Some(server) = Inner::of(application) {
+                    tell(Namespace::named(server, name.clone()));
+                }
+            },
+        ));
         drop(old);
     }
 

@@ -5,11 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytestring::ByteString;
 use parking_lot::RwLock;
 use sio_proto::http::{HeaderError, ResponseHeaders};
 use sio_proto::server::{ConnectionError, Handshake, TransportKind};
 
 use crate::error::HandlerError;
+use crate::turn::application::Application;
+use crate::turn::room_news::RoomEvent;
 use crate::user::engine::EngineHandler;
 use crate::user::socket::Socket;
 use crate::web::request::{HttpRequest, HttpResponse};
@@ -31,6 +34,8 @@ pub(super) struct Set {
     pub(super) engine: Option<Arc<dyn EngineHandler>>,
     pub(super) headers: Option<HeadersFn>,
     pub(super) upgrade: Option<UpgradeFn>,
+    pub(super) room: Option<RoomFn>,
+    pub(super) namespace: Option<NamespaceFn>,
     pub(super) connection_error: Option<ConnectionErrorFn>,
 }
 
@@ -40,6 +45,8 @@ pub(crate) type AllowLaterFn = Arc<dyn Fn(Arc<Handshake>) -> AllowFuture + Send 
 pub(crate) type AllowFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 pub(super) type HeadersFn =
     Arc<dyn Fn(&HttpRequest<'_>, &mut ResponseHeaders) -> Result<(), HeaderError> + Send + Sync>;
+pub(super) type RoomFn = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+pub(super) type NamespaceFn = Arc<dyn Fn(Arc<dyn Application>, &ByteString) + Send + Sync>;
 pub(super) type UpgradeFn = Arc<dyn Fn(&Socket, TransportKind) + Send + Sync>;
 pub(super) type ConnectionErrorFn = Arc<dyn Fn(&ConnectionError) + Send + Sync>;
 pub(super) type ErrorFn = Arc<dyn Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync>;
@@ -63,6 +70,14 @@ impl Hooks {
 
     pub(crate) fn upgrade(&self) -> Option<UpgradeFn> {
         self.set.read().upgrade.clone()
+    }
+
+    pub(crate) fn room(&self) -> Option<RoomFn> {
+        self.set.read().room.clone()
+    }
+
+    pub(crate) fn namespace(&self) -> Option<NamespaceFn> {
+        self.set.read().namespace.clone()
     }
 
     pub(crate) fn connection_error(&self) -> Option<ConnectionErrorFn> {

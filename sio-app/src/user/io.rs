@@ -24,6 +24,7 @@ use crate::user::hooks::Hooks;
 use crate::user::inner::Inner;
 use crate::user::namespace::Namespace;
 use crate::user::registry::{self, Namespaces};
+use crate::user::rooms::Rooms;
 use crate::user::shutdown::Shutdown;
 use crate::user::sleep::Sleep;
 use crate::user::socket::Socket;
@@ -146,14 +147,14 @@ impl Io {
         self.all().send(data);
     }
 
-    /// Chooses the members of a room.
-    pub fn to(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().to(room)
+    /// Chooses the members of a room, or of several rooms, each member once.
+    pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().to(rooms)
     }
 
-    /// Chooses all sockets that are not in this room.
-    pub fn except(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().except(room)
+    /// Chooses all sockets that are not in this room, or in none of these rooms.
+    pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().except(rooms)
     }
 
     /// Chooses clients that can take a message now.

@@ -10,6 +10,7 @@ use crate::error::EmitError;
 use crate::user::ack::{self, AckFuture};
 use crate::user::emitter::Emitter;
 use crate::user::message;
+use crate::user::rooms::Rooms;
 use crate::user::socket::Socket;
 use crate::user::socket_emitter::SocketEmitter;
 
@@ -57,14 +58,19 @@ impl Socket {
         Emitter::from_socket(self)
     }
 
-    /// Chooses the members of a room, without this socket.
-    pub fn to(&self, room: impl AsRef<str>) -> Emitter {
-        Emitter::from_socket(self).to(room)
+    /// Chooses the members of a room, or of several rooms, without this socket.
+    pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        Emitter::from_socket(self).to(rooms)
     }
 
-    /// Chooses all other sockets of the namespace that are not in this room.
-    pub fn except(&self, room: impl AsRef<str>) -> Emitter {
-        Emitter::from_socket(self).except(room)
+    /// Chooses all other sockets of the namespace that are in none of these rooms.
+    pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        Emitter::from_socket(self).except(rooms)
+    }
+
+    /// Chooses all sockets of the namespace, including this one.
+    pub fn all(&self) -> Emitter {
+        Emitter::new(self.0.cell.application.clone(), self.0.namespace.clone())
     }
 
     /// Chooses this socket, unless its transport is busy.

@@ -9,8 +9,6 @@ use bytestring::ByteString;
 use serde::de::DeserializeOwned;
 use sio_proto::server::{Generation, Handshake, TransportKind};
 
-use crate::error::EmitError;
-use crate::turn::order::{Order, To, carry_out};
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::{SocketId, WireId};
 use crate::user::gone::Gone;
@@ -163,34 +161,6 @@ impl Socket {
 
 /// Rooms, and the end of a socket.
 impl Socket {
-    /// Joins a room. A room exists as long as it has members. In a middleware, the socket joins
-    /// when it is let in.
-    ///
-    /// No room can have the name of another socket's id: a message to an id is for its socket
-    /// alone, even if clients choose the names of their rooms. From the beginning a socket is in
-    /// the room with its own id.
-    ///
-    /// # Errors
-    /// If the socket is gone, or is in as many rooms as it may be
-    /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket)).
-    /// [`EmitError::ReservedRoom`] if the name is the id of another socket, even of one that has
-    /// gone.
-    pub fn join(&self, room: impl AsRef<str>) -> Result<(), EmitError> {
-        carry_out(Order::Join {
-            to: To::Socket(&self.0),
-            room: room.as_ref(),
-        })
-    }
-
-    /// Leaves a room. A room ends with its last member.
-    pub fn leave(&self, room: impl AsRef<str>) {
-        // The room is left, or the socket is not in it.
-        let _ = carry_out(Order::Leave {
-            to: To::Socket(&self.0),
-            room: room.as_ref(),
-        });
-    }
-
     /// Returns the rooms that the socket is in, including the room with its own id. In
     /// [`on_disconnecting`](crate::Namespace::on_disconnecting) it returns the rooms that the
     /// socket was in, and after that none. In a middleware it returns the rooms that the socket
