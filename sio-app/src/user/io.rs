@@ -275,7 +275,7 @@ impl Io {
     }
 }
 
-/// The way back to the server.
+/// The server of a socket.
 impl Socket {
     /// Returns the server that the socket belongs to, or `None` after the end of the server.
     #[must_use]
