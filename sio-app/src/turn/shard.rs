@@ -177,8 +177,8 @@ impl ShardCell {
         self.most_waiting.load(Ordering::Relaxed)
     }
 
-    /// Asks the shard a question that changes nothing. `name` says what for, as in all that takes
-    /// the lock of a shard ([`Mutex::lock_for`]).
+    /// Calls a function of the shard that has no outputs. `name` says what the lock of the shard is
+    /// taken for ([`Mutex::lock_for`]), here and in all other methods with a `name`.
     pub(crate) fn ask<R>(&self, name: &'static str, question: impl FnOnce(&mut State) -> R) -> R {
         question(&mut self.state.lock_for(name))
     }

@@ -1,7 +1,8 @@
 //! The handlers of a namespace, as the turn knows them: functions, in a table.
 //!
-//! A turn starts handlers, waits for them and puts up with their panics. What they are given (a
-//! handle of the socket, arguments as types) is made inside these functions, above.
+//! A turn starts handlers, waits for them and handles their panics. It does not make their
+//! parameters (a handle of the socket, arguments as types): the functions in the table do, and they
+//! come from the floor above.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};

@@ -256,9 +256,9 @@ impl Io {
     }
 
     /// Checks that everything could be registered, and that handlers have the states that they ask
-    /// for. Serving a listener begins with this check, and ends with its error. If the server is
-    /// mounted in another HTTP server, call this before that server starts. An error is logged in
-    /// any case.
+    /// for. A function that serves a listener does this check first, and returns its error. If the
+    /// server is mounted in another HTTP server, call this before the other server starts. An error
+    /// is always logged.
     ///
     /// ```
     /// # use sio_app::{Io, RegisterError, Socket};
@@ -273,7 +273,7 @@ impl Io {
     /// ```
     ///
     /// # Errors
-    /// The first mistake.
+    /// Returns the first mistake.
     pub fn check(&self) -> Result<(), RegisterError> {
         self.0.namespaces.mistake().map_or(Ok(()), Err)
     }
@@ -300,13 +300,13 @@ impl Io {
 }
 
 impl Inner {
-    /// The one that these shards belong to.
+    /// Returns the server behind this application of the shards.
     pub(crate) fn of(application: Arc<dyn Application>) -> Option<Arc<Self>> {
         let any: Arc<dyn Any + Send + Sync> = application;
         any.downcast().ok()
     }
 
-    /// Itself, as a turn knows it.
+    /// Returns this server in the form in which turns know it.
     pub(crate) fn application(self: &Arc<Self>) -> Weak<dyn Application> {
         let application: Weak<Self> = Arc::downgrade(self);
         application
@@ -316,7 +316,7 @@ impl Inner {
         self.shards.runtime
     }
 
-    /// The time.
+    /// Returns the time.
     pub(crate) fn now(&self) -> Time {
         (self.shards.runtime.now)()
     }

@@ -41,7 +41,7 @@ pub struct Namespace {
     whom: Whom,
 }
 
-/// What a handle means.
+/// The namespaces that a handle stands for.
 #[derive(Clone)]
 enum Whom {
     /// The namespace with this name, whether it exists or not.
