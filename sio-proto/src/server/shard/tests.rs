@@ -150,7 +150,6 @@ fn alarms_do_not_pile_up() {
 /// gone when the rule returns, with its link, and its name finds nothing.
 #[test]
 fn a_cursor_stands_at_a_live_session_of_its_generation() {
-    use crate::server::at;
     use crate::server::engine::Engine;
     use crate::server::legacy09::Legacy09;
 
@@ -160,8 +159,8 @@ fn a_cursor_stands_at_a_live_session_of_its_generation() {
     world.server.shard(now, |shard, out| {
         let key = shard.sessions.keys()[0];
         let mut input = shard.input(now, out);
-        let wrong = input.at(key, |_: at::At<'_, Legacy09>| ());
-        let right = input.at(key, |at: at::At<'_, Engine>| at.key);
+        let wrong = input.at(key, |_: At<'_, Legacy09>| ());
+        let right = input.at(key, |at: At<'_, Engine>| at.key);
         assert_eq!((wrong, right), (None, Some(key)));
         assert!(input.shard.core.links.get(link).is_some());
         let ended = input.at(key, |at: At<'_>| {
