@@ -166,6 +166,7 @@ pub use sio_proto::{
 pub use turn::incoming::Incoming;
 pub use turn::own::HandlerId;
 pub use turn::refusal::Refusal;
+pub use turn::room_news::RoomEvent;
 pub use turn::socket_id::{SocketId, WireId};
 pub use user::ack::{Ack, AckError, AckFuture};
 pub use user::emitter::Emitter;
@@ -175,6 +176,7 @@ pub use user::handler::{self, Auth, Extract, HandlerResult, MiddlewareResult, St
 pub use user::io::Io;
 pub use user::metrics::Metrics;
 pub use user::namespace::Namespace;
+pub use user::rooms::Rooms;
 pub use user::sleep::Sleep;
 pub use user::socket::Socket;
 pub use user::socket_emitter::SocketEmitter;

@@ -18,9 +18,9 @@ use sio_proto::server::{Admission, Handshake, Request};
 
 use crate::error::HandlerError;
 use crate::guarded::guarded;
-use crate::turn::sleep::Sleep;
 use crate::user::hooks::{AllowFuture, AllowLaterFn};
 use crate::user::io::Inner;
+use crate::user::sleep::Sleep;
 
 /// The client gets this text when the decision about its request has taken too long.
 const TOO_LATE: &str = "Not decided in time";

@@ -136,9 +136,12 @@ pub(crate) struct Names(Mutex<BTreeMap<ByteString, usize>>);
 
 impl Names {
     /// Counts a socket that has been let in. Call it under the lock of the socket's shard, like
-    /// [`Self::leave`].
-    pub(crate) fn enter(&self, name: &ByteString) {
-        *self.0.lock().entry(name.clone()).or_default() += 1;
+    /// [`Self::leave`]. Returns true for the first socket of the namespace.
+    pub(crate) fn enter(&self, name: &ByteString) -> bool {
+        let mut names = self.0.lock();
+        let members = names.entry(name.clone()).or_default();
+        *members += 1;
+        *members == 1
     }
 
     /// Stops counting a socket that has gone.

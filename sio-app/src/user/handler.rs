@@ -114,7 +114,7 @@ mod words;
 
 pub use crate::turn::call::Call;
 pub use extract::{Auth, AuthError, Extract, Needs, NoState, State};
-pub use outcome::{Decision, Outcome, Reply, Returns};
+pub use outcome::{Decision, Outcome, Reply, Returns, Verdict};
 pub use parameters::{
     BehindArgs, ConnectParameters, EndParameters, EndPart, EventParameters, FromArgs, Function, Last, Middle,
 };

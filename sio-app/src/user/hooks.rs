@@ -13,9 +13,11 @@ use crate::error::{HandlerError, RegisterError};
 use crate::guarded::guarded;
 use crate::turn::call::Failure;
 use crate::turn::refusal::Refusal;
+use crate::turn::room_news::RoomEvent;
 use crate::user::engine::EngineHandler;
 use crate::user::handler::Told;
 use crate::user::io::{Inner, Io};
+use crate::user::namespace::Namespace;
 use crate::user::socket::Socket;
 use crate::web::request::{HttpRequest, HttpResponse};
 
@@ -36,6 +38,8 @@ struct Set {
     engine: Option<Arc<dyn EngineHandler>>,
     headers: Option<HeadersFn>,
     upgrade: Option<UpgradeFn>,
+    room: Option<RoomFn>,
+    namespace: Option<NamespaceFn>,
     connection_error: Option<ConnectionErrorFn>,
 }
 
@@ -44,6 +48,8 @@ pub(crate) type AllowFn = Arc<dyn Fn(&HttpRequest<'_>) -> Result<(), String> + S
 pub(crate) type AllowLaterFn = Arc<dyn Fn(Arc<Handshake>) -> AllowFuture + Send + Sync>;
 pub(crate) type AllowFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 type HeadersFn = Arc<dyn Fn(&HttpRequest<'_>, &mut ResponseHeaders) -> Result<(), HeaderError> + Send + Sync>;
+type RoomFn = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+type NamespaceFn = Arc<dyn Fn(Namespace) + Send + Sync>;
 type UpgradeFn = Arc<dyn Fn(&Socket, TransportKind) + Send + Sync>;
 type ConnectionErrorFn = Arc<dyn Fn(&ConnectionError) + Send + Sync>;
 type ErrorFn = Arc<dyn Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync>;
@@ -67,6 +73,14 @@ impl Hooks {
 
     pub(crate) fn upgrade(&self) -> Option<UpgradeFn> {
         self.set.read().upgrade.clone()
+    }
+
+    pub(crate) fn room(&self) -> Option<RoomFn> {
+        self.set.read().room.clone()
+    }
+
+    pub(crate) fn namespace(&self) -> Option<NamespaceFn> {
+        self.set.read().namespace.clone()
     }
 
     pub(crate) fn connection_error(&self) -> Option<ConnectionErrorFn> {
@@ -180,6 +194,39 @@ impl Io {
     ) {
         let old = self.0.hooks.set.write().headers.replace(Arc::new(add));
         self.0.hooks.has_headers.store(true, Ordering::Relaxed);
+        drop(old);
+    }
+
+    /// Is told of rooms, in all namespaces: JavaScript's `create-room`, `join-room`, `leave-room`
+    /// and `delete-room`. The room that each socket has for its id is not told. Register it before
+    /// clients connect, because rooms that there are already are not told to begin or end.
+    ///
+    /// The function is called under no lock, after what has caused the event: after the handler
+    /// that joins, and for the rest soon. So the room may be another by then; what one thread has
+    /// done is told in its order. It must not wait. A room of several shards begins with its first
+    /// member in any and ends with its last.
+    ///
+    /// ```
+    /// # use sio_app::{Io, RoomEvent};
+    /// # fn register(io: &Io) {
+    /// io.on_room(|event| match event {
+    ///     RoomEvent::Created { room, .. } => println!("{room} begins"),
+    ///     RoomEvent::Joined { room, socket, .. } => println!("{socket} is in {room}"),
+    ///     _ => {}
+    /// });
+    /// # }
+    /// ```
+    pub fn on_room(&self, tell: impl Fn(&RoomEvent) + Send + Sync + 'static) {
+        let old = self.0.hooks.set.write().room.replace(Arc::new(tell));
+        self.0.shards.news.want();
+        drop(old);
+    }
+
+    /// Is told when a namespace of a pattern or a function ([`Io::of_pattern`], [`Io::of_fn`]) has
+    /// its first member, before the connect handler is: JavaScript's `new_namespace`. A namespace
+    /// that has lost all its members begins again with the next. The function must not wait.
+    pub fn on_namespace(&self, tell: impl Fn(Namespace) + Send + Sync + 'static) {
+        let old = self.0.hooks.set.write().namespace.replace(Arc::new(tell));
         drop(old);
     }
 

@@ -22,6 +22,7 @@ use crate::turn::call::Failure;
 use crate::turn::later::Kept;
 use crate::turn::order::{Order, To, carry_out};
 use crate::turn::raw_session::RawSession;
+use crate::turn::room_news::RoomEvent;
 use crate::turn::shards::{NewShards, Shards};
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{OutgoingFn, Table};
@@ -31,6 +32,7 @@ use crate::user::hooks::Hooks;
 use crate::user::metrics::Tally;
 use crate::user::namespace::Namespace;
 use crate::user::registry::{self, Namespaces};
+use crate::user::rooms::Rooms;
 use crate::user::shutdown::Shutdown;
 use crate::user::sleep::Sleep;
 use crate::user::socket::Socket;
@@ -171,14 +173,14 @@ impl Io {
         self.all().send(data);
     }
 
-    /// Chooses the members of a room.
-    pub fn to(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().to(room)
+    /// Chooses the members of a room, or of several rooms, each member once.
+    pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().to(rooms)
     }
 
-    /// Chooses all sockets that are not in this room.
-    pub fn except(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().except(room)
+    /// Chooses all sockets that are not in this room, or in none of these rooms.
+    pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().except(rooms)
     }
 
     /// Chooses clients that can take a message now.
@@ -369,6 +371,20 @@ impl Application for Inner {
 
     fn watchers(&self, namespace: &str) -> Vec<OutgoingFn> {
         self.namespaces.watchers(namespace)
+    }
+
+    fn namespace_begins(&self, socket: &Arc<SocketCell>) {
+        if let Some(hook) = self.hooks.namespace()
+            && let Some(io) = Socket(Arc::clone(socket)).io()
+        {
+            hook(io.of(&socket.namespace));
+        }
+    }
+
+    fn room(&self, event: &RoomEvent) {
+        if let Some(hook) = self.hooks.room() {
+            hook(event);
+        }
     }
 
     fn shard_emptied(&self) {
