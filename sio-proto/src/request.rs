@@ -107,6 +107,12 @@ impl Request {
         self.findings.kind.may_open(self.http.method)
     }
 
+    /// What the session keeps that it may open, if that has been made.
+    #[cfg(feature = "transcript")]
+    pub(crate) const fn prepared(&self) -> Option<&Arc<Handshake>> {
+        self.handshake.as_ref()
+    }
+
     /// Why it is refused for where it comes from, if it is ([`Config::hosts`],
     /// [`Config::origins`]). Where nothing depends on it, it counts as refused.
     pub(crate) const fn stranger(&self) -> Option<Strangeness> {

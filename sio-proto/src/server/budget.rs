@@ -51,6 +51,12 @@ impl Budget {
         }
     }
 
+    /// How many shards share it.
+    #[cfg(feature = "transcript")]
+    pub(super) fn shards(&self) -> usize {
+        self.shards.load(Ordering::Relaxed)
+    }
+
     /// One more shard shares it.
     pub(super) fn enter(&self) {
         self.shards.fetch_add(1, Ordering::Relaxed);

@@ -40,6 +40,8 @@ mod shard;
 mod slab;
 mod stream;
 mod timers;
+#[cfg(feature = "transcript")]
+pub mod transcript;
 mod written;
 
 pub use crate::engine::EngineMessage;
@@ -70,6 +72,8 @@ pub(crate) use http_answer::{Asker, accept_websocket, asked_headers, header, is_
 pub(crate) use links::Role;
 pub(crate) use session::{Blocked, Carriage, Session, State};
 pub(crate) use shard::Core;
+#[cfg(feature = "transcript")]
+pub(crate) use shard::Script;
 /// Gives back what a crowd has left of a list that has become much shorter: constant work for each
 /// that went.
 pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {

@@ -17,6 +17,7 @@ mod broadcast;
 mod crowd;
 mod drain;
 mod pipelined;
+mod recording;
 mod sessions;
 mod sockets;
 mod timeout_reason;
@@ -50,18 +51,24 @@ use crate::socket::Args;
 use crate::wire::Inbound;
 use crate::{Config, Entropy, Frame, Legacy06, LinkId, SessionKey, Sid, SocketKey, Time};
 
+#[cfg(feature = "transcript")]
+pub(crate) use recording::Script;
+use recording::noted;
 pub use timeout_reason::{NextTimeout, TimeoutReason};
 
 /// A whole Socket.IO server as one value. See the [module](super) for the picture.
 pub struct Shard {
     core: Core,
+    /// Writes the transcript, if there is one.
+    #[cfg(feature = "transcript")]
+    recorder: Option<Box<super::transcript::Recorder>>,
 }
 
 pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) links: Links,
     pub(crate) sessions: Slab<SessionSlot, Session>,
-    quota: Box<dyn SessionQuota>,
+    quota: recording::Quota,
     lobby: Lobby,
     pub(crate) timers: Timers,
     /// Scratch for encoding.
@@ -81,7 +88,7 @@ pub(crate) struct Core {
     pub(crate) backlog: Backlog,
     index: u8,
     key: SidKey,
-    entropy: Box<dyn Entropy>,
+    entropy: recording::Source,
 }
 
 impl core::fmt::Debug for Shard {
@@ -106,7 +113,7 @@ impl Shard {
             core: Core {
                 timers: Timers::new(config.ping_interval, config.ping_timeout, config.connect_timeout),
                 backlog: Backlog::new(Arc::new(Budget::new(config.max_total_queued_bytes))),
-                quota: Box::new(LocalQuota::new(QuotaLimits::new(&config))),
+                quota: recording::quota(Box::new(LocalQuota::new(QuotaLimits::new(&config)))),
                 lobby: Lobby::new(),
                 config: Arc::new(config),
                 links: Links::default(),
@@ -122,8 +129,10 @@ impl Shard {
                 overfull: Vec::new(),
                 index,
                 key: sid_key,
-                entropy,
+                entropy: recording::source(entropy),
             },
+            #[cfg(feature = "transcript")]
+            recorder: None,
         })
     }
 
@@ -140,22 +149,46 @@ impl Shard {
     /// | upgrade | one candidate for each session | the answer to the handshake |
     /// | preflight, refusal | none: it costs its answer | |
     pub fn handle_request(&mut self, now: Time, link: LinkId, mut request: Request, out: &mut Outputs) {
-        out.released.extend(request.extension.clone());
-        let written = out.writes.len();
-        let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
-        let packets = core::mem::take(&mut request.packets);
-        self.core.links.clear(link);
-        self.core.counters.packets_in += packets.len() as u64;
-        generation::handle_request(&mut self.core, now, link, &request, packets, out);
-        self.core.count_refusals(refused, &out.writes[written..]);
-        self.core.depart(now, out);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.request(link, &request);
+                false
+            },
+            {
+                out.released.extend(request.extension.clone());
+                let written = out.writes.len();
+                let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
+                let packets = core::mem::take(&mut request.packets);
+                self.core.links.clear(link);
+                self.core.counters.packets_in += packets.len() as u64;
+                generation::handle_request(&mut self.core, now, link, &request, packets, out);
+                self.core.count_refusals(refused, &out.writes[written..]);
+                self.core.depart(now, out);
+            }
+        )
     }
 
     /// The head of a POST is here and its body is not: two of them for one session are a breach of
     /// the protocol, and the end of its link is the end of the session. The complete request
     /// follows with [`Shard::handle_request`], unless the answer is in `out`.
-    pub fn handle_body_started(&mut self, _now: Time, link: LinkId, request: &Request, out: &mut Outputs) {
-        generation::handle_body_started(&mut self.core, link, request, out);
+    pub fn handle_body_started(&mut self, now: Time, link: LinkId, request: &Request, out: &mut Outputs) {
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.body_started(link, request);
+                false
+            },
+            {
+                generation::handle_body_started(&mut self.core, link, request, out);
+            }
+        )
     }
 
     /// Packets came on a websocket. `packets` is emptied. They have been decoded, within
@@ -175,63 +208,99 @@ impl Shard {
     /// | DISCONNECT | none: it costs the rooms of the socket ([`Config::max_rooms_per_socket`]), which joins have paid for | |
     /// | ping, pong, heartbeat | one answer in the queue | none |
     pub fn handle_packets(&mut self, now: Time, link: LinkId, packets: &mut Vec<Inbound>, out: &mut Outputs) {
-        self.core.counters.packets_in += packets.len() as u64;
-        for packet in packets.drain(..) {
-            // Looked up for each: a packet may end the session or move it to another link.
-            let Some((key, role)) = self.core.links.get(link) else {
-                continue;
-            };
-            self.core.packet_came(now, key.slot, role, link, packet, out);
-        }
-        if let Some((key, _)) = self.core.links.get(link)
-            && let Some(session) = self.core.sessions.get_mut(key.slot)
-        {
-            session.reassembly.keep();
-        }
-        self.core.depart(now, out);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            Some(packets.as_slice()),
+            |line, _| {
+                line.at_link("packets", link);
+                packets.is_empty()
+            },
+            {
+                self.core.counters.packets_in += packets.len() as u64;
+                for packet in packets.drain(..) {
+                    // Looked up for each: a packet may end the session or move it to another link.
+                    let Some((key, role)) = self.core.links.get(link) else {
+                        continue;
+                    };
+                    self.core.packet_came(now, key.slot, role, link, packet, out);
+                }
+                if let Some((key, _)) = self.core.links.get(link)
+                    && let Some(session) = self.core.sessions.get_mut(key.slot)
+                {
+                    session.reassembly.keep();
+                }
+                self.core.depart(now, out);
+            }
+        )
     }
 
     /// `link` is gone. Links that no session uses are ignored.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause, out: &mut Outputs) {
-        let Some((key, role)) = self.core.links.get(link) else {
-            return;
-        };
-        self.core.links.clear(link);
-        self.core.link_closed(now, key.slot, role, cause, out);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.closed(link, cause);
+                false
+            },
+            {
+                let Some((key, role)) = self.core.links.get(link) else {
+                    return;
+                };
+                self.core.links.clear(link);
+                self.core.link_closed(now, key.slot, role, cause, out);
+            }
+        )
     }
 
     /// Time has passed: everything that was due at `now` happens. Call it at
     /// [`Shard::next_timeout`]; earlier is harmless, later is late.
     pub fn handle_timeout(&mut self, now: Time, out: &mut Outputs) {
-        while let Some(due) = self.core.timers.pop(now) {
-            match due {
-                Due::Session(key, alarm, epoch) => self.core.handle_alarm(now, key, alarm, epoch, out),
-                Due::Leave(key, late) => {
-                    if !self.core.sessions.holds(key.slot, key.generation) {
-                        continue;
-                    }
-                    if late {
-                        self.core.close_session(now, key.slot, Reason::ServerShuttingDown, out);
-                    } else {
-                        self.core.leave(now, key.slot, out);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, shard| {
+                line.verb("timeout");
+                shard.next_timeout().is_none_or(|next| next > now)
+            },
+            {
+                while let Some(due) = self.core.timers.pop(now) {
+                    match due {
+                        Due::Session(key, alarm, epoch) => self.core.handle_alarm(now, key, alarm, epoch, out),
+                        Due::Leave(key, late) => {
+                            if !self.core.sessions.holds(key.slot, key.generation) {
+                                continue;
+                            }
+                            if late {
+                                self.core.close_session(now, key.slot, Reason::ServerShuttingDown, out);
+                            } else {
+                                self.core.leave(now, key.slot, out);
+                            }
+                        }
+                        Due::Ack(key, id) => {
+                            if let Some(socket) = self.core.membership.find_mut(key)
+                                && socket.acks.remove(&id)
+                            {
+                                let session = socket.session;
+                                self.core.note_done(session);
+                                out.deliveries.push(Delivery::Ack {
+                                    socket: key,
+                                    id,
+                                    result: Err(AckError::TimedOut),
+                                });
+                            }
+                        }
                     }
                 }
-                Due::Ack(key, id) => {
-                    if let Some(socket) = self.core.membership.find_mut(key)
-                        && socket.acks.remove(&id)
-                    {
-                        let session = socket.session;
-                        self.core.note_done(session);
-                        out.deliveries.push(Delivery::Ack {
-                            socket: key,
-                            id,
-                            result: Err(AckError::TimedOut),
-                        });
-                    }
-                }
+                self.core.depart(now, out);
             }
-        }
-        self.core.depart(now, out);
+        )
     }
 
     /// For how many links [`Shard::flush_ready`] has something.
@@ -249,45 +318,57 @@ impl Shard {
     /// Pulls the packets of at most `max` links that are ready into `out.writes`; the writes of one
     /// link stand together. True if there is more.
     pub fn flush_ready(&mut self, now: Time, max: usize, out: &mut Outputs) -> bool {
-        for _ in 0..max {
-            let Some(slot) = self.core.ready.pop_front() else {
-                let room = self.core.ready.capacity();
-                if room > 1024 {
-                    self.core.ready.shrink_to(room / 2);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, shard| {
+                line.counted("flush", max);
+                shard.ready_links() == 0
+            },
+            {
+                for _ in 0..max {
+                    let Some(slot) = self.core.ready.pop_front() else {
+                        let room = self.core.ready.capacity();
+                        if room > 1024 {
+                            self.core.ready.shrink_to(room / 2);
+                        }
+                        return false;
+                    };
+                    let Some(session) = self.core.sessions.get_mut(slot) else {
+                        continue;
+                    };
+                    session.ready = false;
+                    // The entry may be that of a session which had this slot before; a poll must not be
+                    // answered with nothing.
+                    if session.outbox.is_empty() {
+                        continue;
+                    }
+                    self.core.counters.note_queue(session);
+                    let Some(link) = session.link.filter(|_| session.flows()) else {
+                        continue;
+                    };
+                    match &session.carriage {
+                        Carriage::Frames => {
+                            session.outbox_bytes = 0;
+                            out.writes
+                                .extend(session.outbox.drain(..).map(|frame| Write::Frame(link, frame)));
+                            session.trim_outbox();
+                        }
+                        Carriage::Stream(form) => {
+                            let form = form.clone();
+                            let frames = session.take_outbox();
+                            session.trim_outbox();
+                            out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
+                        }
+                        Carriage::Poll => self.core.flush_poll(now, slot, out),
+                    }
+                    self.core.note_taken(now, slot);
                 }
-                return false;
-            };
-            let Some(session) = self.core.sessions.get_mut(slot) else {
-                continue;
-            };
-            session.ready = false;
-            // The entry may be that of a session which had this slot before; a poll must not be
-            // answered with nothing.
-            if session.outbox.is_empty() {
-                continue;
+                !self.core.ready.is_empty()
             }
-            self.core.counters.note_queue(session);
-            let Some(link) = session.link.filter(|_| session.flows()) else {
-                continue;
-            };
-            match &session.carriage {
-                Carriage::Frames => {
-                    session.outbox_bytes = 0;
-                    out.writes
-                        .extend(session.outbox.drain(..).map(|frame| Write::Frame(link, frame)));
-                    session.trim_outbox();
-                }
-                Carriage::Stream(form) => {
-                    let form = form.clone();
-                    let frames = session.take_outbox();
-                    session.trim_outbox();
-                    out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
-                }
-                Carriage::Poll => self.core.flush_poll(now, slot, out),
-            }
-            self.core.note_taken(now, slot);
-        }
-        !self.core.ready.is_empty()
+        )
     }
 }
 
@@ -296,18 +377,52 @@ impl Shard {
     /// Lets a socket into the namespace it asked for ([`Delivery::Connect`]). False if it is gone
     /// or was answered before.
     pub fn accept(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) -> bool {
-        self.core.accept(now, socket, out)
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.at_socket("accept", socket);
+                false
+            },
+            { self.core.accept(now, socket, out) }
+        )
     }
 
     /// Refuses a socket the namespace it asked for. `data` is one JSON value.
     pub fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>, out: &mut Outputs) {
-        self.core.refuse(socket, message, data, out);
+        noted!(
+            self,
+            None,
+            Some(&*out),
+            None,
+            |line, _| {
+                line.refuse(socket, message, data);
+                false
+            },
+            {
+                self.core.refuse(socket, message, data, out);
+            }
+        )
     }
 
     /// Says that nothing is under way for a socket that has been told to leave
     /// ([`Delivery::Leaving`]).
     pub fn release(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) {
-        self.core.release(now, socket, out);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.at_socket("release", socket);
+                false
+            },
+            {
+                self.core.release(now, socket, out);
+            }
+        )
     }
 
     /// Queues a message for one socket; it leaves with the next [`Shard::flush_ready`].
@@ -321,33 +436,57 @@ impl Shard {
         message: &mut Message,
         ack: Option<AckRequest>,
     ) -> Result<(), SendError> {
-        let core = &mut self.core;
-        let max_acks = core.config.max_pending_acks;
-        let target = core
-            .membership
-            .find(socket)
-            .filter(|s| s.standing == Standing::Connected);
-        let target = target.ok_or(SendError::Disconnected)?;
-        let slot = target.session;
-        if ack.is_some() && target.acks.len() >= max_acks {
-            return Err(SendError::Full);
-        }
-        core.send(now, slot, message)?;
-        if let Some(ack) = ack
-            && let Some(target) = core.membership.get_mut(socket.slot)
-        {
-            target.acks.insert(ack.id);
-            if let Some(timeout) = ack.timeout {
-                core.timers.arm_ack(now + timeout, socket, ack.id);
+        noted!(
+            self,
+            Some(now),
+            None,
+            None,
+            |line, _| {
+                line.emit(socket, message, ack);
+                false
+            },
+            {
+                let core = &mut self.core;
+                let max_acks = core.config.max_pending_acks;
+                let target = core
+                    .membership
+                    .find(socket)
+                    .filter(|s| s.standing == Standing::Connected);
+                let target = target.ok_or(SendError::Disconnected)?;
+                let slot = target.session;
+                if ack.is_some() && target.acks.len() >= max_acks {
+                    return Err(SendError::Full);
+                }
+                core.send(now, slot, message)?;
+                if let Some(ack) = ack
+                    && let Some(target) = core.membership.get_mut(socket.slot)
+                {
+                    target.acks.insert(ack.id);
+                    if let Some(timeout) = ack.timeout {
+                        core.timers.arm_ack(now + timeout, socket, ack.id);
+                    }
+                }
+                Ok(())
             }
-        }
-        Ok(())
+        )
     }
 
     /// Disconnects a socket; with `close`, its whole session.
     pub fn disconnect(&mut self, now: Time, socket: SocketKey, close: bool, out: &mut Outputs) {
-        self.core.disconnect(now, socket, close, out);
-        self.core.depart(now, out);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.disconnect(socket, close);
+                false
+            },
+            {
+                self.core.disconnect(now, socket, close, out);
+                self.core.depart(now, out);
+            }
+        )
     }
 
     /// Makes a socket join a room.
@@ -362,12 +501,24 @@ impl Shard {
     /// name is longer than [`Config::max_room_name_bytes`] or than what is left of
     /// [`Config::max_room_bytes_per_socket`].
     pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
-        let core = &mut self.core;
-        core.membership
-            .find(socket)
-            .filter(|s| s.standing == Standing::Connected)
-            .ok_or(SendError::Disconnected)?;
-        core.join(socket.slot, room)
+        noted!(
+            self,
+            None,
+            None,
+            None,
+            |line, _| {
+                line.room("join", socket, room);
+                false
+            },
+            {
+                let core = &mut self.core;
+                core.membership
+                    .find(socket)
+                    .filter(|s| s.standing == Standing::Connected)
+                    .ok_or(SendError::Disconnected)?;
+                core.join(socket.slot, room)
+            }
+        )
     }
 
     /// Has `watch` told of rooms from here on. Call it before there are any.
@@ -377,48 +528,72 @@ impl Shard {
 
     /// Makes a socket leave a room, if it is in it.
     pub fn leave(&mut self, socket: SocketKey, room: &str) {
-        if self.core.membership.find(socket).is_some() {
-            self.core.membership.leave(socket.slot, room);
-        }
+        noted!(
+            self,
+            None,
+            None,
+            None,
+            |line, _| {
+                line.room("leave", socket, room);
+                false
+            },
+            {
+                if self.core.membership.find(socket).is_some() {
+                    self.core.membership.leave(socket.slot, room);
+                }
+            }
+        )
     }
 
     /// Applies a command to this shard's members. It is the user's, and no limit but those of the
     /// members is asked: it costs a visit to each socket that the target means, and for a broadcast
     /// one look at each session's queue.
     pub fn handle_command(&mut self, now: Time, command: Command, out: &mut Outputs) {
-        match command {
-            Command::Broadcast { target, message } => self.core.broadcast(now, &target, message, out),
-            Command::Join { target, rooms } => {
-                for member in self.core.members(&target) {
-                    for room in &rooms {
-                        // Nobody is told: it is the rooms that are full, or the name that is an id.
-                        let _ = self.core.join(member.socket, room);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.command(&command);
+                false
+            },
+            {
+                match command {
+                    Command::Broadcast { target, message } => self.core.broadcast(now, &target, message, out),
+                    Command::Join { target, rooms } => {
+                        for member in self.core.members(&target) {
+                            for room in &rooms {
+                                // Nobody is told: it is the rooms that are full, or the name that is an id.
+                                let _ = self.core.join(member.socket, room);
+                            }
+                        }
+                    }
+                    Command::Leave { target, rooms } => {
+                        for member in self.core.members(&target) {
+                            for room in &rooms {
+                                self.core.membership.leave(member.socket, room);
+                            }
+                        }
+                    }
+                    Command::Disconnect { target, close } => {
+                        for member in self.core.members(&target) {
+                            let key = self.core.membership.key(member.socket);
+                            self.core.disconnect(now, key, close, out);
+                        }
+                    }
+                    Command::Drain { spread, patience } => self.core.drain(now, spread, patience, out),
+                    Command::Shutdown { reason } => {
+                        self.core.shutting_down = true;
+                        let slots: Vec<SessionSlot> = self.core.sessions.slots().collect();
+                        for slot in slots {
+                            self.core.close_session(now, slot, reason, out);
+                        }
                     }
                 }
+                self.core.depart(now, out);
             }
-            Command::Leave { target, rooms } => {
-                for member in self.core.members(&target) {
-                    for room in &rooms {
-                        self.core.membership.leave(member.socket, room);
-                    }
-                }
-            }
-            Command::Disconnect { target, close } => {
-                for member in self.core.members(&target) {
-                    let key = self.core.membership.key(member.socket);
-                    self.core.disconnect(now, key, close, out);
-                }
-            }
-            Command::Drain { spread, patience } => self.core.drain(now, spread, patience, out),
-            Command::Shutdown { reason } => {
-                self.core.shutting_down = true;
-                let slots: Vec<SessionSlot> = self.core.sessions.slots().collect();
-                for slot in slots {
-                    self.core.close_session(now, slot, reason, out);
-                }
-            }
-        }
-        self.core.depart(now, out);
+        )
     }
 
     /// Queues a message on a raw Engine.IO session.
@@ -427,32 +602,56 @@ impl Shard {
     /// [`SendError`] says why it was not taken; [`SendError::Unsupported`] is text with a raw
     /// U+001E for a client of revision 4 that polls, where that character ends a packet.
     pub fn send_engine(&mut self, session: SessionKey, message: EngineMessage) -> Result<(), SendError> {
-        if !self.core.sessions.holds(session.slot, session.generation) {
-            return Err(SendError::Disconnected);
-        }
-        let frame = engine::encode_raw(&mut self.core, session.slot, &message)?;
-        let config = Arc::clone(&self.core.config);
-        let target = self
-            .core
-            .sessions
-            .get_mut(session.slot)
-            .filter(|s| s.state == State::Open);
-        let target = target.ok_or(SendError::Disconnected)?;
-        let backlog = &mut self.core.backlog;
-        if !target.flows() && backlog.is_exceeded() {
-            return Err(SendError::Full);
-        }
-        target.queue(core::iter::once(&frame), 1, frame.len(), &config, backlog)?;
-        self.core.mark_ready(session.slot);
-        Ok(())
+        noted!(
+            self,
+            None,
+            None,
+            None,
+            |line, _| {
+                line.send_engine(session, &message);
+                false
+            },
+            {
+                if !self.core.sessions.holds(session.slot, session.generation) {
+                    return Err(SendError::Disconnected);
+                }
+                let frame = engine::encode_raw(&mut self.core, session.slot, &message)?;
+                let config = Arc::clone(&self.core.config);
+                let target = self
+                    .core
+                    .sessions
+                    .get_mut(session.slot)
+                    .filter(|s| s.state == State::Open);
+                let target = target.ok_or(SendError::Disconnected)?;
+                let backlog = &mut self.core.backlog;
+                if !target.flows() && backlog.is_exceeded() {
+                    return Err(SendError::Full);
+                }
+                target.queue(core::iter::once(&frame), 1, frame.len(), &config, backlog)?;
+                self.core.mark_ready(session.slot);
+                Ok(())
+            }
+        )
     }
 
     /// Closes a raw Engine.IO session.
     pub fn close_engine(&mut self, now: Time, session: SessionKey, out: &mut Outputs) {
-        if self.core.sessions.holds(session.slot, session.generation) {
-            self.core
-                .close_session(now, session.slot, Reason::ForcedServerClose, out);
-        }
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.close_engine(session);
+                false
+            },
+            {
+                if self.core.sessions.holds(session.slot, session.generation) {
+                    self.core
+                        .close_session(now, session.slot, Reason::ForcedServerClose, out);
+                }
+            }
+        )
     }
 }
 

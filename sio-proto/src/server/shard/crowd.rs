@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::{Core, Handshake, Outputs, SessionQuota, Shard, Standing, State, Time};
+use super::{Core, Handshake, Outputs, SessionQuota, Shard, Standing, State, Time, recording};
 use crate::id::{SessionSlot, SocketSlot};
 use crate::server::quota::{NoRoom, SESSION_BYTES};
 
@@ -29,7 +29,7 @@ impl Shard {
             self.core.sessions.len() == 0,
             "sessions are given back to the quota that counted them"
         );
-        self.core.quota = quota;
+        recording::share(&mut self.core.quota, quota);
     }
 }
 

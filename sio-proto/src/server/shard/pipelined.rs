@@ -4,6 +4,7 @@
 //! for as long as a heartbeat takes. So a request behind it is heard at once, and the GET is
 //! answered first: with what that request has caused, or with a packet that says nothing.
 
+use super::recording::noted;
 use super::{Outputs, Request, Role, Shard};
 use crate::{LinkId, Time, http};
 
@@ -38,12 +39,24 @@ impl Shard {
     /// Answers the GET that is held on this link, if there is one: with what waits for its session,
     /// or with a packet that says nothing.
     pub fn end_poll(&mut self, now: Time, link: LinkId, out: &mut Outputs) {
-        if !self.holds(link) {
-            return;
-        }
-        let core = &mut self.core;
-        let Some((key, _)) = core.links.get(link) else { return };
-        core.end_poll(now, key.slot, out);
-        core.note_taken(now, key.slot);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.at_link("end-poll", link);
+                false
+            },
+            {
+                if !self.holds(link) {
+                    return;
+                }
+                let core = &mut self.core;
+                let Some((key, _)) = core.links.get(link) else { return };
+                core.end_poll(now, key.slot, out);
+                core.note_taken(now, key.slot);
+            }
+        )
     }
 }

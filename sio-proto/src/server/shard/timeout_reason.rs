@@ -47,7 +47,8 @@ pub enum TimeoutReason {
     /// The application has been asked whether a client of 0.6 to 0.9 may connect, and its answer is
     /// awaited.
     Decision,
-    /// The client owes an acknowledgement ([`AckRequest::timeout`](crate::server::AckRequest::timeout)).
+    /// The client owes an acknowledgement
+    /// ([`AckRequest::timeout`](crate::server::AckRequest::timeout)).
     Acknowledgement,
     /// The server drains, and the session's turn to leave comes
     /// ([`Command::Drain`](crate::server::Command::Drain)).

@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::recording::noted;
 use super::{
     Alarm, Blocked, Budget, Cause, Core, LinkId, Outputs, Reason, Role, SessionKey, Shard, Time, Write, engine,
 };
@@ -22,38 +23,62 @@ impl Shard {
     /// all. A link that takes nothing for as long as a heartbeat and its answer may take is ended,
     /// whatever its peer sends.
     pub fn handle_blocked(&mut self, now: Time, link: LinkId, held: usize) {
-        let core = &mut self.core;
-        let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link) else {
-            return;
-        };
-        let patience = core.stall_patience(key.slot);
-        let Some(session) = core.sessions.get_mut(key.slot) else {
-            return;
-        };
-        session.hold(held, &mut core.backlog);
-        session.taken = now;
-        if session.blocked.is_full() {
-            return;
-        }
-        session.blocked.add(Blocked::FULL);
-        session.heartbeat.block();
-        if !core::mem::replace(&mut session.stall_alarm, true) {
-            core.timers.arm_at(now + patience, Alarm::Stalled, key, 0);
-        }
+        noted!(
+            self,
+            Some(now),
+            None,
+            None,
+            |line, _| {
+                line.blocked(link, held);
+                false
+            },
+            {
+                let core = &mut self.core;
+                let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link) else {
+                    return;
+                };
+                let patience = core.stall_patience(key.slot);
+                let Some(session) = core.sessions.get_mut(key.slot) else {
+                    return;
+                };
+                session.hold(held, &mut core.backlog);
+                session.taken = now;
+                if session.blocked.is_full() {
+                    return;
+                }
+                session.blocked.add(Blocked::FULL);
+                session.heartbeat.block();
+                if !core::mem::replace(&mut session.stall_alarm, true) {
+                    core.timers.arm_at(now + patience, Alarm::Stalled, key, 0);
+                }
+            }
+        )
     }
 
     /// What had been written to a blocked `link` has left the process.
     pub fn handle_drained(&mut self, now: Time, link: LinkId) {
-        let core = &mut self.core;
-        if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
-            && let Some(session) = core.sessions.get_mut(key.slot)
-        {
-            session.blocked.remove(Blocked::FULL);
-            session.hold(0, &mut core.backlog);
-            session.heartbeat.drain(now);
-            session.taken = now;
-            core.mark_ready(key.slot);
-        }
+        noted!(
+            self,
+            Some(now),
+            None,
+            None,
+            |line, _| {
+                line.at_link("drained", link);
+                false
+            },
+            {
+                let core = &mut self.core;
+                if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
+                    && let Some(session) = core.sessions.get_mut(key.slot)
+                {
+                    session.blocked.remove(Blocked::FULL);
+                    session.hold(0, &mut core.backlog);
+                    session.heartbeat.drain(now);
+                    session.taken = now;
+                    core.mark_ready(key.slot);
+                }
+            }
+        )
     }
 
     /// Has this shard count what waits for its clients in a budget that it shares, instead of one
