@@ -16,7 +16,7 @@ const OLD = '0.6.18';
 
 const browser = sharedBrowser();
 
-/** The chat page, when its client says that it is in the room. */
+/** Opens the chat page, and waits until its client is in the room. */
 async function chat(t, name, transport) {
   const page = await openPage(t, browser);
   await page.goto(`${base}/?${new URLSearchParams({ name, transport })}`);
@@ -24,7 +24,7 @@ async function chat(t, name, transport) {
   return page;
 }
 
-/** The frame of one old client among all generations. */
+/** The frame of one old client, on the page with all generations. */
 async function generation(t, version, query) {
   const page = await openPage(t, browser);
   await page.goto(`${base}/generations?${query}`);

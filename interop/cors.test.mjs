@@ -65,7 +65,8 @@ for (const origin of FOREIGN) {
   });
 }
 
-// CORS says who may read answers. Who may open sessions is another rule, which the contract leaves as genuine servers have it: open.
+// CORS decides which pages may read answers. Another rule decides which pages may open sessions. The contract leaves
+// this rule open, as genuine servers do.
 for (const origin of [GOOD, base, ...FOREIGN, undefined]) {
   test(`${origin ?? 'no origin'} gets a websocket`, async (t) => {
     const socket = new RawSocket({ EIO: 4, transport: 'websocket' }, origin ? { headers: { origin } } : {});

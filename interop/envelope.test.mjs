@@ -7,7 +7,7 @@ import { plainPolling, plainWebSocket, tilde } from './lib/old-wire.mjs';
 import { connect } from './lib/peer.mjs';
 import { JSON_VALUES, TEXTS } from './lib/texts.mjs';
 
-/** The messages, each as JSON, so that they can be compared; heartbeats are none. */
+/** The messages, each as JSON, so that they can be compared. Heartbeats are left out. */
 const messages = (payload) => {
   const { messages: all = [] } = payload === '' ? {} : JSON.parse(payload);
   return all.map((message) => JSON.stringify(message));
@@ -16,7 +16,7 @@ const messages = (payload) => {
 const ENVELOPE = {
   path: '/envelope',
   read: messages,
-  // The session id is a message that is a text that is JSON.
+  // The first message contains the session id: it is a text, and the text is JSON.
   id: ([first]) => JSON.parse(JSON.parse(first)).sessionid,
 };
 

@@ -53,8 +53,8 @@ eachClient((client, transports) => {
     });
   }
 
-  // Revision 3 of Engine.IO had a dialect that encoded text twice, and a server that understands it has to take these
-  // characters for it (docs/protocol/engine-io.md §3.3). Newer clients leave no doubt.
+  // Engine.IO revision 3 had a dialect that encoded text twice. A server that understands this dialect has to read
+  // these characters as double-encoded text (docs/protocol/engine-io.md §3.3). With revision 4 there is no doubt.
   if (client.eio === 4) {
     test('text: characters that read as UTF-8 bytes', async (t) => {
       const peer = await connect(t, client, { transports });

@@ -1,4 +1,4 @@
-// WebSocket as it was in 2010, which no browser of today speaks, byte by byte from docs/protocol/legacy-0.6.md §10.1 and §11: hixie-75, hixie-76,
+// WebSocket of 2010, which no present browser speaks, byte by byte from docs/protocol/legacy-0.6.md §10.1 and §11: hixie-75, hixie-76,
 // the drafts 7 and 8, the path of the Flash plugin, and the policy file that it asks for.
 
 import assert from 'node:assert/strict';
@@ -208,7 +208,7 @@ for (const draft of DRAFTS) {
   });
 }
 
-// Beside the others it would be heard by them, too.
+// These tests broadcast to every client. So they do not run at the same time as the other tests.
 for (const draft of DRAFTS) {
   test(`hixie-${draft} hears what a client of today says, and is heard`, async (t) => {
     const [six, nine] = [await tildeSession(t, draft), await colonSession(t, draft)];

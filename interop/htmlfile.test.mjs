@@ -1,4 +1,5 @@
-// htmlfile by the genuine clients of 0.6 to 0.9, with a stand-in for the object of Internet Explorer that they want.
+// htmlfile with the genuine clients of 0.6 to 0.9. They need an object of Internet Explorer, for which the page has a
+// replacement.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -8,7 +9,7 @@ import { OBJECTS, TEXTS, canRead } from './lib/texts.mjs';
 
 const browser = sharedBrowser();
 
-/** What the clients want of Internet Explorer: a document without a window, here that of a hidden frame. */
+/** The object that the clients need from Internet Explorer: a document without a window. Here it is the document of a hidden frame. */
 function stageHtmlfile() {
   window.ActiveXObject = function htmlfile() {
     const frame = document.body.appendChild(document.createElement('iframe'));
@@ -29,7 +30,7 @@ describe('genuine clients over htmlfile', { concurrency: true }, () => {
 
     test(`${release.version}: text and JSON come back as they went`, async (t) => {
       const client = await open(t);
-      // From 0.9.15 on the client takes a backslash before a slash away, because its servers had put it there.
+      // From 0.9.15 on the client removes a backslash before a slash, because its servers had added one.
       const texts = TEXTS.filter((text) => !text.includes('\\/') && canRead(release, text));
       const values = [...texts, ...OBJECTS];
       for (const value of values) await client.send(value);

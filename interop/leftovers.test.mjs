@@ -1,4 +1,4 @@
-// What old clients leave behind, however they went: no session, and no descriptor.
+// Old clients leave no session and no descriptor behind, however they leave.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -14,7 +14,7 @@ import { until } from './lib/wait.mjs';
 
 const browser = sharedBrowser();
 
-/** Clients of every old release over every transport, in one page a release. */
+/** Clients of every old release over every transport, with one page for each release. */
 async function oldCrowd(t, { releases = OLD_RELEASES, transports = OLD_TRANSPORTS, url } = {}) {
   const crowds = releases.map(async (release) => {
     const page = await openOldPage(t, browser, release);
@@ -25,9 +25,10 @@ async function oldCrowd(t, { releases = OLD_RELEASES, transports = OLD_TRANSPORT
 
 const [OLDEST, ...NEWER] = OLD_RELEASES;
 
-/** Who goes, and how. */
+/** The ways to leave, and the clients that use each. */
 const WAYS_TO_GO = [
-  // The client of 0.6 goes on polling by script after it has disconnected, as long as there is a page: with a new session each time.
+  // The client of 0.6 goes on polling by script after it has disconnected, as long as its page is open. Each poll opens
+  // a new session.
   ['the client disconnects', [{ releases: NEWER }, { releases: [OLDEST], transports: ['websocket', 'xhr-polling'] }], (peer) => peer.close()],
   ['the server says bye', [{ releases: NEWER }], (peer) => peer.emit('bye')],
   ['the server says bye to everything', [{ releases: NEWER }], (peer) => peer.emit('bye-all')],
@@ -42,7 +43,7 @@ for (const [how, who, go] of WAYS_TO_GO) {
     assert.equal((await stats()).sessions, crowd.length);
     await Promise.all(crowd.map(go));
     await until(async () => (await stats()).sessions === 0, `sessions gone after ${how}`, 30_000);
-    // Browsers keep connections alive as long as there are pages.
+    // Browsers keep connections alive as long as their pages are open.
     for (const page of new Set(crowd.map((peer) => peer.page))) await page.context().close();
     await isBack(start, how, 20_000);
   });

@@ -9,7 +9,7 @@ import { OBJECTS, TEXTS } from './lib/texts.mjs';
 import { sleep, until } from './lib/wait.mjs';
 
 const RELEASES = OLD_RELEASES.filter((release) => release.family === '0.6');
-/** The client's own patience: without a word from the server for so long it gives the connection up. */
+/** The client's own timeout: if the server sends nothing for this time, the client gives up the connection. */
 const RECEIVE_TIMEOUT = { websocket: 15_000, 'xhr-polling': 25_000, 'jsonp-polling': 25_000 };
 
 const browser = sharedBrowser();
@@ -17,7 +17,7 @@ const browser = sharedBrowser();
 const first = ([value]) => value;
 
 function suite({ transport, connect }) {
-  // A form has only one line break, and takes it for LF.
+  // A form can carry only one kind of line break. The server reads it as LF.
   const texts = transport === 'jsonp-polling' ? TEXTS.filter((text) => !text.includes('\r')) : TEXTS;
 
   test('text comes back as it went', async (t) => {
@@ -91,7 +91,7 @@ const silent = ({ transport, connect }) => {
   });
 };
 
-// Those who are silent take no time of the others.
+// The silent clients wait while the others run.
 describe('0.6', { concurrency: 7 }, () => {
   describe('silent', { concurrency: true }, () => eachOldClient(browser, RELEASES, silent));
   eachOldClient(browser, RELEASES, suite);

@@ -9,17 +9,17 @@ import { JSON_VALUES, TEXTS, canRead } from './lib/texts.mjs';
 import { sleep } from './lib/wait.mjs';
 
 const RELEASES = OLD_RELEASES.filter((release) => release.family === '0.9');
-/** What the server says to a silent websocket, and how often. */
+/** The packet that the server sends to a silent websocket, and how often it sends it. */
 const HEARTBEAT_INTERVAL = 3000;
-/** For how long the server holds a poll that it has nothing for. */
+/** How long the server holds a poll when it has nothing to send. */
 const POLL_DURATION = 20_000;
 
 const browser = sharedBrowser();
 
 function suite({ release, transport, number, start, connect }) {
-  /** A namespace that no other block speaks in. */
+  /** A namespace that no other block uses. */
   const own = `/tenant-${1000 + number}`;
-  // The forms of 0.7 are not JSON: a browser has only one line break in them, and takes it for LF.
+  // The forms of 0.7 are not JSON. They can carry only one kind of line break, and the server reads it as LF.
   const formIsRaw = transport === 'jsonp-polling' && release.version === '0.7.11';
   const texts = TEXTS.filter((text) => canRead(release, text) && !(formIsRaw && text.includes('\r')));
 
@@ -162,8 +162,9 @@ function suite({ release, transport, number, start, connect }) {
 
   if (transport !== 'jsonp-polling') {
     test('a lost transport: the client comes back with a new session and joins its namespaces again', async (t) => {
-      // The client does not wait for the answer to a try to come back before it tries again, and fails when two tries
-      // are answered. Its second try follows the first after twice the delay: that has to be longer than any answer takes.
+      // The client tries to reconnect again before the first try has been answered, and it fails when both tries are
+      // answered. The second try follows the first after twice the delay. So twice the delay must be longer than any
+      // answer takes.
       const delay = { 'reconnection delay': 2000 };
       const client = await connect(t, { ...delay, patience: release.version === '0.7.11' ? 5000 : undefined });
       const first = await client.sessionId();
@@ -202,7 +203,7 @@ const silent = ({ transport, connect }) => {
   });
 };
 
-// Those who are silent take no time of the others.
+// The silent clients wait while the others run.
 describe('0.7 to 0.9', { concurrency: 7 }, () => {
   describe('silent', { concurrency: true }, () => eachOldClient(browser, RELEASES, silent));
   eachOldClient(browser, RELEASES, suite);

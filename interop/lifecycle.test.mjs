@@ -1,4 +1,4 @@
-// How connections live and end: heartbeats, disconnects with their reasons, coming back.
+// The life and the end of connections: heartbeats, disconnects with their reasons, reconnections.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -89,5 +89,5 @@ const suite = (client, transports) => {
   });
 };
 
-// Most of the time goes by in waiting, so a few clients wait side by side.
+// These tests mostly wait, so a few clients run at the same time.
 describe('lifecycle', { concurrency: 7 }, () => eachClient(suite, { concurrency: true }));

@@ -38,7 +38,7 @@ async function assertAlive(session) {
   assert.fail('the echo never came');
 }
 
-/** A poll that is surely being held by the server. */
+/** A poll that the server certainly holds. */
 async function heldPoll(session) {
   const poll = open('GET', session.url);
   await sleep(50);
@@ -78,7 +78,7 @@ describe('the handshake', () => {
   test('the path is a prefix', async () => {
     const query = '?EIO=4&transport=polling';
     assert.equal((await request('GET', `${base}/socket.io/foo${query}`)).status, 200);
-    // Without its final slash, too: docs/hardening.md, B7.
+    // The path without its final slash is served, too: docs/hardening.md, B7.
     assert.equal((await request('GET', `${base}/socket.io${query}`)).status, 200);
     assert.equal((await request('GET', `${base}/socket.iox/${query}`)).status, 404);
     assert.equal((await request('GET', `${base}/other/${query}`)).status, 404);
@@ -226,7 +226,7 @@ describe('methods and bodies', () => {
       const body = `42["echo","${'x'.repeat(settings.maxPayload)}"]`;
       const headers = framing === 'chunked' ? { 'transfer-encoding': 'chunked' } : { 'content-length': body.length };
       const answer = await request('POST', session.url, { headers, body }).catch((error) => error);
-      // The server may close before it has read everything; then the answer may be lost with the connection.
+      // The server may close the connection before it has read everything. Then the answer may be lost.
       if (answer instanceof Error) assert.ok(['ECONNRESET', 'EPIPE'].includes(answer.code), answer.message);
       else assert.deepEqual([answer.status, answer.body], [413, '']);
       await assertGone(session);
@@ -258,7 +258,7 @@ describe('payloads', () => {
       const posted = await request('POST', session.url, { body });
       assert.deepEqual([posted.status, posted.body], [200, 'ok']);
       const last = (await poll.answer).body;
-      // What came before the bad packet was delivered, and its answer may share the last poll with the close.
+      // The packets before the bad packet were delivered. Their answers may come in the same poll as the close.
       const delivered = body.startsWith('42') ? ['42["echo",1]\u001e1', '42["echo",1]', '1'] : ['1'];
       assert.ok(delivered.includes(last), JSON.stringify(last));
       await assertGone(session);
@@ -267,7 +267,7 @@ describe('payloads', () => {
 
   test('an empty payload of revision 3 ends the session', async () => {
     const session = await handshake({ eio: 3 });
-    if (!session.answer.body.includes('2:40')) await request('GET', session.url); // the implicit CONNECT comes by itself
+    if (!session.answer.body.includes('2:40')) await request('GET', session.url); // the implicit CONNECT comes in its own poll
     const poll = await heldPoll(session);
     const posted = await request('POST', session.url, { body: '' });
     assert.deepEqual([posted.status, posted.body], [200, 'ok']);
@@ -312,7 +312,7 @@ describe('JSONP', () => {
     const { body } = await request('GET', engineUrl({ EIO: 3, transport: 'polling', b64: 1, j: 0 }));
     const sid = /sid\\":\\"([^\\]+)/.exec(body)[1];
     const url = engineUrl({ EIO: 3, transport: 'polling', b64: 1, j: 0, sid });
-    // The client writes the two characters \n as three, because it would read them back as a line feed.
+    // The client writes one more backslash in front of the characters \n, because the server reads \n as a line feed.
     const packet = String.raw`42["echo","a b+c\nd"]`;
     const d = `${packet.length}:${packet}`.replaceAll(String.raw`\n`, String.raw`\\n`);
     const form = new URLSearchParams({ d }).toString();

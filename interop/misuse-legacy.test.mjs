@@ -1,6 +1,6 @@
-// What old clients should not send: docs/protocol/legacy-0.6.md §16 and legacy-0.9.md §13, the columns of the robust server, and the requests beside
-// them. The machine's own tests have these tables whole; here a real socket sees that the server stays up, that the session ends or does not, and that
-// others live on.
+// Packets that old clients should not send: docs/protocol/legacy-0.6.md §16 and legacy-0.9.md §13, the columns of the
+// robust server, and wrong requests. The tests of sio-proto cover these tables completely. Here real sockets check that
+// the server stays up, that the session ends or goes on, and that other sessions live on.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -15,7 +15,7 @@ const FFFD = '\ufffd';
 const NOT_HANDSHAKEN = '7:::1+0';
 const framed = (...packets) => packets.map((packet) => `${FFFD}${packet.length}${FFFD}${packet}`).join('');
 
-/** One of each generation that was there before all of it, and has to be there after. */
+/** One client of each generation. All of them connect before these tests, and must still be connected afterwards. */
 const witnesses = [];
 const endings = [];
 before(async () => {
@@ -202,7 +202,7 @@ describe('0.7 to 0.9: requests', { concurrency: 8 }, () => {
   });
 });
 
-/** What is left of a payload: the bodies that come back. */
+/** The part of a payload that the server accepted: the bodies that come back. */
 const TILDE_PAYLOADS = [
   ['nothing', '', []],
   ['no header', 'hello', []],
@@ -309,7 +309,7 @@ test('an upgrade that is none: hundreds of odd handshakes, and the server is up'
   for (const path of ['/socket.io/websocket', '/socket.io/1/websocket/nobody', '/socket.io/1/flashsocket/nobody']) {
     for (const head of heads) {
       await raw(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nOrigin: ${base}\r\n${head}\r\nConnection: close\r\n\r\n`).catch((error) => {
-        // A handshake of 1999 may have been accepted: then the connection stays.
+        // The server may have accepted the handshake. Then the connection stays open.
         if (!/nothing within/.test(error.message)) throw error;
       });
     }

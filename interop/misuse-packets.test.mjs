@@ -7,7 +7,7 @@ import { joinedSocket, RawSocket } from './lib/rawsocket.mjs';
 const bytes = Buffer.from([1, 2]);
 const nested = (depth) => `42["echo",${'['.repeat(depth)}${']'.repeat(depth)}]`;
 
-/** What a client of revision 5 that has joined `/` may not send. Several packets are sent in order. */
+/** Packets that a client of revision 5 in `/` must not send. Several packets are sent in order. */
 const CLOSES = [
   ['an empty message', ['4']],
   ['unknown types', ['47']],
@@ -65,7 +65,7 @@ const HARMLESS = [
   ['spaces inside the JSON', '42[ "no-such-event" , 1 ]'],
 ];
 
-/** What the server says about an event is what it must not say after a packet that ends the connection. */
+/** After a packet that ends the connection, the server must not answer further events. */
 async function assertClosedSilently(socket, packets) {
   for (const packet of packets) socket.send(packet);
   const end = await socket.message(2500);

@@ -10,10 +10,10 @@ import { RawSocket } from './lib/rawsocket.mjs';
 import { msgpackBase, port } from './lib/target.mjs';
 
 const parser = createRequire(import.meta.url)('socket.io-msgpack-parser');
-/** The releases whose parsers have the shape of this one: those of 2.x hand their packets to a callback, which it does not call. */
+/** The releases whose parsers have the interface of this parser. Parsers of 2.x give their packets to a callback; this parser does not. */
 const releases = clients.filter(({ version }) => ['4.8.4', '3.1.3'].includes(version));
 
-// Whole numbers beyond 64 bits are not among them: the genuine encoder cuts their upper bits off.
+// There are no integers beyond 64 bits here, because the genuine encoder cuts off their upper bits.
 const VALUES = [
   [],
   [null, true, false, '', [], {}],
@@ -27,7 +27,7 @@ const VALUES = [
   [{ _placeholder: true, num: 0 }, { __proto__: null, constructor: 1 }],
 ];
 
-/** Values that JSON has not: passed on, they come back as they went. The genuine encoder makes a 0 of -0. */
+/** Values that JSON does not have. They come back unchanged. The genuine encoder writes -0 as 0. */
 const BEYOND_JSON = [
   [[undefined, [undefined], { gone: undefined, here: 1 }]],
   [[new Date(0), { at: new Date(1_795_447_966_090) }]],
@@ -59,7 +59,7 @@ for (const client of releases) {
       const list = [{ $b: '010203' }, { again: { $b: '010203' } }];
       assert.deepEqual(legible(await peer.take('binary')), [{ n: 3, rev: { $b: '030201' }, list }]);
       assert.equal((await peer.ask('big', 900_000))[0].length, 900_000);
-      const large = 'é'.repeat(300_000); // in base64 a third more, and within maxPayload
+      const large = 'é'.repeat(300_000); // a third longer in base64, and still within maxPayload
       assert.deepEqual(await peer.ask('echo-ack', large), [large]);
       if (name === 'upgrade') await peer.upgraded();
       assert.equal((await peer.ask('whoami'))[0].transport, name === 'polling' ? 'polling' : 'websocket');

@@ -1,11 +1,11 @@
-// Namespaces and who may enter them.
+// Namespaces, and which clients may enter them.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eachClient } from './lib/clients.mjs';
 import { connect, refusal, start } from './lib/peer.mjs';
 
-/** What a refused client is told: revision 5 gets message and data, older ones one payload. */
+/** The refusal that a client gets: revision 5 gets a message and data, older revisions get one payload. */
 const refused = (client, message, data) => (client.revision === 5 ? { message, data } : { data: data ?? message });
 
 eachClient((client, transports) => {
@@ -17,7 +17,7 @@ eachClient((client, transports) => {
 
   test('/ accepts any other token', async (t) => {
     const peer = await connect(t, client, { transports, token: 'thré♥e' });
-    // The token of an older client stands in its URL, that of a newer one in the CONNECT packet.
+    // An older client sends its token in the URL; a newer client sends it in the CONNECT packet.
     assert.equal((await peer.ask('whoami'))[0].token, 'thré♥e');
   });
 

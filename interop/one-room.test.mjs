@@ -1,6 +1,8 @@
-// One room, one port, clients of every release from 0.6.18 to 4.8: whatever one says, every other hears it unharmed.
+// Clients of every release from 0.6.18 to 4.8 in one room, on one port: every client receives unchanged what any other
+// client sends.
 //
-// The contract gives clients of 0.6 no way to speak to later ones; in the chat they have one, and are heard (see the suite `chat`).
+// The contract has no event with which clients of 0.6 could send to later clients. The chat has one (see the suite
+// `chat`).
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -14,7 +16,7 @@ const WORDS = ['é€😀♥', 'line\nfeed \u2028', '3:::x ~m~1~m~y', '</script>
 
 const browser = sharedBrowser();
 
-/** Everybody: each release over each of its transports, those in browsers from both origins in turn. */
+/** All clients: each release over each of its transports. Clients in browsers use both origins in turn. */
 async function everybody(t) {
   const origins = Object.values(ORIGINS);
   const old = OLD_RELEASES.map(async (release, index) => {
@@ -22,7 +24,8 @@ async function everybody(t) {
     const peers = OLD_TRANSPORTS.map((transport) => connectOld(t, page, release, transport));
     return (await Promise.all(peers)).map((peer, at) => ({ peer, release, name: `${release.version} over ${OLD_TRANSPORTS[at]}` }));
   });
-  // Pages cost the machine seconds, in which those of today, whose heartbeats have little more than one, would be lost.
+  // Opening pages takes seconds. The clients of today have heartbeats of little more than one second and would be lost
+  // meanwhile, so they connect afterwards.
   const inPages = (await Promise.all(old)).flat();
   const modern = clients.flatMap((client) => Object.entries(TRANSPORTS).map(async ([name, transports]) => {
     const peer = await connect(t, client, { transports });
@@ -33,7 +36,7 @@ async function everybody(t) {
 
 const isOf06 = ({ release }) => release.family === '0.6';
 
-/** What this one hears next of what was cast: its argument. 0.6 has no events; there it is a JSON message that says which. */
+/** The argument of the next broadcast that this client receives. 0.6 has no events: there it is a JSON message with the name of the event. */
 async function hears({ peer, ...one }) {
   if (!isOf06(one)) return (await peer.take('cast', 20_000))[0];
   const [said] = await peer.take('message');

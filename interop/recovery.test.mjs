@@ -1,4 +1,4 @@
-// Connection-state recovery, on its own port: what was missed comes once, in order, before anything new.
+// Connection state recovery, on its own port: missed events come once, in order, before any new event.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';

@@ -1,5 +1,5 @@
-// The server goes and another takes its place, as when an operator rolls out a version, or after a crash: clients of every generation come back by
-// themselves, to a server that knows none of their sessions.
+// The server ends and another one takes its place, as after an update or a crash. Clients of every generation reconnect
+// by themselves, to a server that knows none of their sessions.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -12,10 +12,11 @@ import { sleep } from './lib/wait.mjs';
 
 const browser = sharedBrowser();
 
-// How long a client waits for a server that is silent, in milliseconds. A script that never comes is no error to them, and their own default is a minute.
+// How long a client waits for a silent server, in milliseconds. A script that never comes is no error for the old
+// clients, and their default is one minute.
 const PATIENCE = 6000;
 
-/** Everybody who comes back: each release over each of its transports, as `{name, gone, back, speaks}`. */
+/** All clients that reconnect: each release over each of its transports, as `{name, gone, back, speaks}`. */
 async function everybody(t, url) {
   const old = OLD_RELEASES.map(async (release) => {
     const page = await openOldPage(t, browser, release);
@@ -34,7 +35,8 @@ async function everybody(t, url) {
       };
     }));
   });
-  // Pages cost the machine seconds, in which those of today, whose heartbeats have little more than one, would be lost.
+  // Opening pages takes seconds. The clients of today have heartbeats of little more than one second and would be lost
+  // meanwhile, so they connect afterwards.
   const inPages = (await Promise.all(old)).flat();
   const modern = clients.flatMap((client) => Object.entries(TRANSPORTS).map(async ([name, transports]) => {
     const peer = await connect(t, client, { url, transports, reconnection: true, reconnectionDelayMax: 500 });
@@ -48,7 +50,7 @@ async function everybody(t, url) {
   return [...inPages, ...(await Promise.all(modern))];
 }
 
-/** What each of them says to this, with its name where it fails. */
+/** Asks each client with this function. If a client fails, the error has the client's name. */
 const all = (crowd, act) => Promise.all(crowd.map((one) => act(one).catch((error) => assert.fail(`${one.name}: ${error.message}`))));
 
 for (const [how, signal, code] of [['is asked to go', 'SIGTERM', 0], ['crashes', 'SIGKILL', null]]) {

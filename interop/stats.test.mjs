@@ -1,4 +1,4 @@
-// What clients leave behind: nothing, however they went.
+// Clients leave nothing behind, however they leave.
 
 import assert from 'node:assert/strict';
 import net from 'node:net';

@@ -1,4 +1,5 @@
-// The wire of November 2010 that was never released (docs/protocol/legacy-streaming.md), byte by byte: no package has a client of it.
+// The wire of November 2010 that was never released (docs/protocol/legacy-streaming.md), byte by byte, because no
+// package has a client for it.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -9,7 +10,7 @@ import { connect } from './lib/peer.mjs';
 import { base } from './lib/target.mjs';
 import { OBJECTS, TEXTS } from './lib/texts.mjs';
 
-/** `TYPE:LEN:CONTENT,` again and again. */
+/** Splits a payload of packets `TYPE:LEN:CONTENT,`. */
 function packets(payload) {
   const all = [];
   for (let rest = payload; rest !== '';) {

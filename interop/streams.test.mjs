@@ -10,7 +10,7 @@ import { base } from './lib/target.mjs';
 import { get, Tcp } from './lib/tcp.mjs';
 import { OBJECTS, TEXTS } from './lib/texts.mjs';
 
-/** A stream whose events are payloads, told apart by `next`. */
+/** A stream whose events are payloads. `next` takes one packet or frame out of them. */
 class Stream {
   constructor(tcp, next, read) {
     this.tcp = tcp;
@@ -25,7 +25,7 @@ class Stream {
     return this.waiting.shift();
   }
 
-  /** The next that is no heartbeat. */
+  /** The next packet or frame that is not a heartbeat. */
   async message() {
     for (;;) {
       const packet = await this.next();
@@ -40,7 +40,7 @@ async function chunk(tcp) {
   return bytes.subarray(0, size).toString();
 }
 
-/** Waits for the end of a body in chunks, which is an empty one. */
+/** Waits for the end of a chunked body, which is an empty chunk. */
 async function lastChunk(tcp) {
   for (let chunks = 0; chunks < 100; chunks += 1) if ((await chunk(tcp)) === '') return;
   throw new Error('a hundred chunks, and no end');
@@ -176,7 +176,7 @@ for (const [name, open] of [['htmlfile', htmlfile06], ['xhr-multipart', multipar
     });
   });
 
-  // Beside the others it would be heard by them, too.
+  // This test broadcasts to every client. So it does not run at the same time as the other tests.
   test(`0.6 over ${name}: hears what a client of today says`, async (t) => {
     const stream = await open(t);
     const today = await connect(t, newest, { transports: TRANSPORTS.websocket });

@@ -1,4 +1,4 @@
-// TLS: genuine clients that trust the server's certificate get through over https and wss, on both runtimes; those that do not, do not.
+// TLS: genuine clients that trust the server's certificate can connect over https and wss, on both runtimes. Other clients cannot.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

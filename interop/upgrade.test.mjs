@@ -1,4 +1,4 @@
-// The move from polling to websocket while messages flow in both directions: none lost, none twice, none early.
+// The upgrade from polling to websocket while messages flow in both directions: no message is lost, doubled or early.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -18,13 +18,13 @@ for (const client of clients) {
       assert.equal((await peer.ask('whoami'))[0].transport, 'websocket');
     });
 
-    // Different gaps between messages put the switch at different places among them.
+    // With different pauses between the messages, the switch comes at different places among them.
     for (const gap of [0, 1, 3]) {
       test(`with a message every ${gap} ms each way`, async (t) => {
         const peer = await connect(t, client, { transports: TRANSPORTS.upgrade });
         const sender = await connect(t, client, { transports: TRANSPORTS.websocket });
         let sent = 0;
-        // On until the switch is made and a good while after, and at most 2000 messages.
+        // The loop goes on until the switch is made and some time after it, for at most 2000 messages.
         for (let after = 0; after < 50 && sent < 2000; sent += 1) {
           peer.emit('echo', sent);
           sender.emit('room', peer.id, sent);

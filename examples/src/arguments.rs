@@ -1,4 +1,4 @@
-//! What a program is told on its command line: options, each with a value.
+//! The command line of a program: options, each with a value.
 
 use std::fmt::Display;
 use std::process::exit;
@@ -11,11 +11,11 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Reads the command line of this process, in which options of these names may stand.
+    /// Reads the command line of this process. `names` are the options that may occur in it.
     ///
-    /// `--help` writes `usage` and ends the process with 0. An option that has no such name, no
-    /// value, or two of them ends it with 2: then `usage` goes to the standard error, with the
-    /// reason in front of it.
+    /// `--help` writes `usage` and ends the process with 0. An unknown option, an option without a
+    /// value, or an option that is given twice ends the process with 2. Then the reason and `usage`
+    /// go to the standard error.
     #[must_use]
     pub fn read(usage: &'static str, names: &[&str]) -> Self {
         let words: Vec<String> = std::env::args().skip(1).collect();
@@ -26,15 +26,15 @@ impl Arguments {
         parse(words, names).map_or_else(|reason| refuse(usage, reason), |values| Self { usage, values })
     }
 
-    /// The value of an option, if it was given.
+    /// Returns the value of an option, if it was given.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
         let given = self.values.iter().find(|(given, _)| given == name);
         given.map(|(_, value)| &**value)
     }
 
-    /// The value of `--port`, or this port. A value that is no port ends the process like an
-    /// unknown option.
+    /// Returns the value of `--port`, or `default`. A value that is not a port number ends the
+    /// process like an unknown option.
     #[must_use]
     pub fn port(&self, default: u16) -> u16 {
         match self.value("--port").map_or(Ok(default), str::parse) {
@@ -43,7 +43,7 @@ impl Arguments {
         }
     }
 
-    /// Ends the process like an unknown option, for this reason.
+    /// Ends the process like an unknown option, with this reason.
     pub fn refuse(&self, reason: impl Display) -> ! {
         refuse(self.usage, reason)
     }
@@ -60,7 +60,7 @@ fn refuse(usage: &str, reason: impl Display) -> ! {
     exit(2)
 }
 
-/// Names and values, in pairs.
+/// Splits the words of a command line into pairs of a name and a value.
 fn parse(words: Vec<String>, names: &[&str]) -> Result<Vec<(String, String)>, String> {
     let mut values: Vec<(String, String)> = Vec::new();
     let mut words = words.into_iter();

@@ -1,4 +1,4 @@
-//! How a program hears that it is to end, whatever runs its futures.
+//! A future that is ready when the process is asked to end. It works with every runtime.
 
 use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -18,8 +18,8 @@ fn ending() -> MutexGuard<'static, Ending> {
     ENDING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Resolves when the process is asked to end: by SIGTERM where there is such a thing, or by Ctrl-C.
-/// From the call on, neither ends the process by itself.
+/// Returns a future that is ready when the process is asked to end: by SIGTERM, where the system
+/// has it, or by Ctrl-C. After this call, neither of the two ends the process by itself.
 pub fn asked_to_end() -> impl Future<Output = ()> + Send {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| {
@@ -31,7 +31,8 @@ pub fn asked_to_end() -> impl Future<Output = ()> + Send {
             };
             waiting.into_iter().for_each(Waker::wake);
         };
-        // It fails if somebody else listens already, who will know what to do.
+        // The call fails if the process has another handler already. Then the other handler
+        // decides.
         let _ = ctrlc::set_handler(asked);
     });
     poll_fn(|cx| {

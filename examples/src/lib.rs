@@ -1,5 +1,5 @@
-//! What the example programs share: [the chat](chat), [a loop of one's own](event_loop) to run
-//! servers on, [what they are told](Arguments), and how they are asked to end.
+//! The code that the example programs share: [the chat](chat), [an event loop](event_loop) to run
+//! servers on, [the command line](Arguments), and [the signal to end](asked_to_end).
 
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,7 @@ mod ending;
 pub use arguments::Arguments;
 pub use ending::asked_to_end;
 
-/// The examples of the README compile.
+/// This item checks that the examples of the README compile.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -1,5 +1,4 @@
-//! What every program of the examples does with words that it does not know, on its command line
-//! and in requests.
+//! Every example program must answer unknown words properly, on its command line and in requests.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -8,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Each program, by its name.
+/// Each program: its name and its path.
 const PROGRAMS: &[(&str, &str)] = &[
     ("chat", env!("CARGO_BIN_EXE_chat")),
     ("own-event-loop", env!("CARGO_BIN_EXE_own-event-loop")),
@@ -60,14 +59,14 @@ fn a_port_that_is_taken_is_named() {
     }
 }
 
-/// A program that serves, until it is dropped.
+/// A running program that serves. It is ended when this value is dropped.
 struct Running {
     process: Child,
     port: u16,
 }
 
 impl Running {
-    /// `None` if it could not have the port.
+    /// Starts a program. Returns `None` if the port was taken.
     fn start(program: &str, port: u16) -> Option<Self> {
         let mut process = Command::new(program)
             .args(["--port", &port.to_string()])
@@ -88,13 +87,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself, for want of a port.
+        // The process may have ended by itself, because its port was taken.
         let _ = self.process.kill();
         self.process.wait().unwrap();
     }
 }
 
-/// The conformance server says the port that it was told, and has the two above it, too.
+/// Starts the conformance server. It needs a port number and the two ports above it, so it cannot
+/// choose a free port itself.
 fn conformance_server(program: &str) -> Running {
     let started = (0..50).find_map(|_| {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -106,7 +106,7 @@ fn conformance_server(program: &str) -> Running {
 /// Hardening C11.
 #[test]
 fn an_unknown_method_is_not_served() {
-    // What speaks TLS answers with the same code as the others.
+    // `tls-echo` is left out: it uses the same code as the others, over TLS.
     for (name, program) in PROGRAMS.iter().filter(|(name, _)| *name != "tls-echo") {
         let running = match *name {
             "conformance-server" => conformance_server(program),

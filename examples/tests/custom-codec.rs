@@ -1,4 +1,4 @@
-//! The example `custom-codec`, talked to as its page says.
+//! The example `custom-codec`, used as its documentation says.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 

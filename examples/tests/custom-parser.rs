@@ -1,4 +1,5 @@
-//! The example `custom-parser`, talked to in the words of `socket.io-json-parser`.
+//! The example `custom-parser`, used by a client that writes packets as `socket.io-json-parser`
+//! does.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -58,7 +59,7 @@ impl Client {
         self.0.send(Message::text(text)).unwrap();
     }
 
-    /// The next text, or `close`.
+    /// Reads the next message. Returns its text, or `close`.
     fn hear(&mut self) -> String {
         match self.0.read().unwrap() {
             Message::Text(text) => text.to_string(),

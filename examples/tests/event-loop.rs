@@ -1,4 +1,4 @@
-//! The own event loop over real sockets: what is the loop's to do, and no protocol.
+//! The event loop of the examples over real sockets. These tests check the loop, not the protocol.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,14 +16,14 @@ use sio_app::{Config, Io, Options, Socket};
 use sio_examples::event_loop::{EventLoop, RUNTIME};
 use tungstenite::{Message, WebSocket};
 
-/// However slow the machine is.
+/// The longest time that a test waits, long enough for a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const FLOOD: usize = 2_000;
 
 type Loops = Vec<JoinHandle<std::io::Result<()>>>;
 
-/// A server on so many loops, each on a thread and with a shard of its own.
+/// Starts a server on this number of loops. Each loop has its own thread and its own shard.
 fn start(loops: usize) -> (Io, SocketAddr, Loops) {
     let mut config = Config::default();
     config.max_queued_bytes = 64 << 20;
@@ -73,7 +73,7 @@ impl Client {
         self.0.send(Message::text(packet)).unwrap();
     }
 
-    /// The next packet; the next but pings.
+    /// Reads the next packet that is not a ping.
     fn hear(&mut self) -> String {
         loop {
             let text = self.0.read().unwrap().into_text().unwrap();
@@ -84,7 +84,8 @@ impl Client {
     }
 }
 
-/// The end, asked for from outside of the loop: the client hears of it, and the loops return.
+/// Closes the server from outside of the loops, and checks that the clients hear of it and that the
+/// loops return.
 fn end(io: &Io, loops: Loops, mut clients: Vec<Client>) {
     io.close();
     for client in &mut clients {
@@ -105,7 +106,7 @@ fn handlers_run_and_those_that_wait_go_on() {
     assert_eq!(client.hear(), r#"42["echo","a"]"#);
     client.say(r#"42["later","b"]"#);
     assert_eq!(client.hear(), r#"42["later","b"]"#);
-    // From a thread that has no loop.
+    // This emit comes from a thread that has no loop.
     io.emit("news", 1);
     assert_eq!(client.hear(), r#"42["news",1]"#);
     end(&io, loops, vec![client]);
@@ -193,8 +194,8 @@ fn status_line(address: &str) -> String {
         .to_owned()
 }
 
-/// The program, in a process that may open few files: it lives on, serves again when there is room,
-/// and ends as it should.
+/// The program runs in a process that may open only a few files. It survives, serves again when
+/// there is room, and ends properly.
 #[cfg(unix)]
 #[test]
 fn it_survives_having_no_descriptors_left_and_ends_with_0_on_sigterm() {
@@ -211,7 +212,8 @@ fn it_survives_having_no_descriptors_left_and_ends_with_0_on_sigterm() {
     let address = line.trim().replace("chat: http://localhost", "127.0.0.1");
     assert_eq!(status_line(&address), "HTTP/1.1 200 OK");
     let many: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(&address).unwrap()).collect();
-    // It has come to its limit when one of them gets no answer; the others keep it there.
+    // The program has reached its limit when one of the connections gets no answer. The other
+    // connections keep it at the limit.
     let mut last = many.last().unwrap();
     last.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     last.set_read_timeout(Some(Duration::from_millis(300))).unwrap();

@@ -1,5 +1,5 @@
 //! The shard behind hyper and tungstenite, as a client sees it: polling, websocket and the upgrade
-//! between them, of both generations of Engine.IO.
+//! between them, with both revisions of Engine.IO.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -11,10 +11,10 @@ use std::time::Duration;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Message, WebSocket};
 
-/// However slow the machine is.
+/// The longest time that a test waits, long enough for a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The program; it ends with the test.
+/// The running program. It is ended when this value is dropped.
 struct Program {
     child: Child,
     address: String,
@@ -40,14 +40,15 @@ impl Program {
         stream
     }
 
-    /// A request that has been sent, on a connection of its own.
+    /// Sends a request on a new connection.
     fn send(&self, method: &str, target: &str, body: &str) -> TcpStream {
         let mut stream = self.connect();
         let length = body.len();
         let head = format!(
             "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
         );
-        // Who is refused for the head may be gone before the body is.
+        // If the server refuses the request for its head, it may close the connection before the
+        // body is written.
         let _ = stream.write_all(&[head.as_bytes(), body.as_bytes()].concat());
         stream
     }
@@ -65,7 +66,8 @@ impl Program {
         Client(tungstenite::client(url, self.connect()).unwrap().0)
     }
 
-    /// Opens a session of Engine.IO `revision` by polling; its target, session id included.
+    /// Opens a session of Engine.IO `revision` by polling. Returns the target of its requests,
+    /// session id included.
     fn open(&self, revision: u8) -> String {
         let target = format!("/socket.io/?EIO={revision}&transport=polling");
         let (status, body) = self.get(&target);
@@ -83,7 +85,7 @@ impl Drop for Program {
     }
 }
 
-/// Status and body.
+/// Reads an answer, and returns its status and body.
 fn answer(mut stream: TcpStream) -> (u16, String) {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -103,7 +105,7 @@ impl Client {
         self.0.send(Message::text(packet)).unwrap();
     }
 
-    /// The next message; the next but pings.
+    /// Reads the next message that is not a ping.
     fn hear(&mut self) -> Message {
         loop {
             let message = self.0.read().unwrap();
@@ -124,8 +126,8 @@ fn polls_wait_and_posts_answer_them() {
     let target = program.open(4);
     assert_eq!(program.post(&target, "40"), ok("ok"));
     assert!(program.get(&target).1.starts_with(r#"40{"sid":""#));
-    // Both polls are parked when their answers are made, or the answers wait for them: which is
-    // which, hyper may choose.
+    // Either the poll is parked when its answer is made, or the answer waits for the poll. This
+    // depends on the order in which hyper runs the two requests.
     let poll = program.send("GET", &target, "");
     assert_eq!(program.post(&target, r#"42["a",1]"#), ok("ok"));
     assert_eq!(answer(poll), ok(r#"42["a",1]"#));
@@ -156,7 +158,8 @@ fn websockets_carry_text_and_binary_until_either_side_ends_them() {
     client.0.send(Message::binary(vec![1, 2])).unwrap();
     assert_eq!(client.hear_text(), r#"451-["c",{"_placeholder":true,"num":0}]"#);
     assert_eq!(client.hear(), Message::binary(vec![1, 2]));
-    // More than one turn's worth: what is queued while the websocket is busy comes in order.
+    // These messages are more than one turn writes. The messages that are queued while the
+    // websocket is busy come in order.
     for n in 0..500 {
         client.say(&format!(r#"42["many",{n}]"#));
     }
@@ -189,7 +192,7 @@ fn a_polling_session_moves_to_a_websocket() {
         let mut client = program.websocket(&target.replace("polling", "websocket"));
         client.say("2probe");
         assert_eq!(client.hear_text(), "3probe");
-        // The poll is let go, and answered with nothing.
+        // The poll is answered without any message.
         assert_eq!(answer(poll), ok(if revision == 4 { "6" } else { "1:6" }));
         client.say("5");
         client.say(r#"42["moved"]"#);
@@ -203,21 +206,21 @@ fn what_is_wrong_is_answered_and_who_is_gone_is_gone() {
     assert_eq!(program.get("/other"), (404, "only Socket.IO here\n".to_owned()));
     let (status, body) = program.get("/socket.io/?EIO=4&transport=carrier-pigeon");
     assert!(status == 400 && body.contains("Transport unknown"), "{status} {body}");
-    // The old generations are off.
+    // The old generations are switched off.
     assert_eq!(program.get("/socket.io/1/").0, 400);
 
     let target = program.open(4);
     let mut long = program.connect();
     let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000001\r\n\r\n");
     long.write_all(head.as_bytes()).unwrap();
-    // The last byte stays away: it is one more than may be read anyway, and an answer to a body
-    // that nobody has read could be lost.
+    // The body is only one byte larger than the limit. A longer body could stay unread, and then
+    // its answer could be lost.
     long.write_all(&vec![b'4'; 1_000_001]).unwrap();
     assert_eq!(answer(long).0, 413);
 
     let target = program.open(4);
     drop(program.send("GET", &target, ""));
-    // A poll whose client has gone takes its session with it, sooner or later.
+    // When the client of a poll has gone, its session ends sooner or later.
     let gone = (0..1000).any(|_| program.post(&target, "3").0 == 400);
     assert!(gone, "the session lives on");
 

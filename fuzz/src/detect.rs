@@ -1,5 +1,5 @@
-//! Detection: one request head to generation and transport. The input is a request as it stands on
-//! the wire, or a bare target.
+//! Detection: which generation and which transport one request head belongs to. The input is a
+//! request as it is on the wire, or only a target.
 
 use sio_proto::detect::{self, RequestHead, Route};
 

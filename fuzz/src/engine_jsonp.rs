@@ -1,4 +1,4 @@
-//! JSONP of Engine.IO: the form of a POST, and the script that a text becomes.
+//! JSONP of Engine.IO: the form body of a POST, and the script that carries a text.
 
 use bytes::{Bytes, BytesMut};
 use sio_proto::engine::jsonp;

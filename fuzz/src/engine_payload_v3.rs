@@ -1,4 +1,5 @@
-//! Payloads of Engine.IO 3: lengths before texts, and the binary framing.
+//! Payloads of Engine.IO 3: the text form, in which a length stands before each packet, and the
+//! binary form.
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -44,7 +45,7 @@ pub fn engine_payload_v3(data: &[u8]) {
     }
 }
 
-/// The packets before the error, which is the last thing found if there is one.
+/// Returns the packets before the error. If there is an error, it must be the last item.
 fn check(found: &[Result<Packet, PayloadError>]) -> Vec<Packet> {
     let packets: Vec<_> = found.iter().flatten().cloned().collect();
     let errors = found.len() - packets.len();

@@ -1,4 +1,4 @@
-//! Form bodies and queries, by every reader there is of them.
+//! Form bodies and queries, read by each of our readers.
 
 use bytes::Bytes;
 use sio_proto::http::Query;
@@ -9,7 +9,7 @@ use sio_proto::legacy::transports::{PostError, Posted, read_d_form, read_data_fo
 pub fn form(data: &[u8]) {
     let body = Bytes::copy_from_slice(data);
     for name in ["d", "data"] {
-        // One pair: the reader of queries says the same of it.
+        // The body is one pair, so the reader of queries must return the same value.
         let pair = Query::new(String::from_utf8_lossy(data).into_owned());
         if let Field::Value { value, repeated } = field(&body, name)
             && !data.contains(&b'&')

@@ -1,5 +1,5 @@
-//! The HTTP request decoder: any cut gives the same events, and what it has read can be written and
-//! read again.
+//! The HTTP request decoder: the events do not depend on how the bytes are cut, and each request
+//! can be written and read again.
 
 use bytes::BytesMut;
 use sio_proto::http::{Event, HttpError, Limits, Request, RequestDecoder, encode_request};
@@ -27,7 +27,7 @@ pub fn http_request(data: &[u8]) {
     assert!(verdict.is_ok() || rest.is_empty(), "nothing is kept of a broken stream");
 }
 
-/// Everything that comes out, the verdict, and what is left for the next decoder.
+/// Returns all events, the final result, and the bytes that are left for the next decoder.
 fn read(more: &mut dyn FnMut(&mut BytesMut) -> bool, limits: &Limits) -> (Vec<Event>, Result<(), HttpError>, Vec<u8>) {
     let (mut decoder, mut buffer, mut events) = (RequestDecoder::new(), BytesMut::new(), Vec::new());
     while more(&mut buffer) {

@@ -1,4 +1,5 @@
-//! The HTTP response decoder, which reads what some other server says: any cut gives the same.
+//! The HTTP response decoder, which reads the answers of another server: the result does not depend
+//! on how the bytes are cut.
 
 use bytes::BytesMut;
 use sio_proto::http::{
@@ -50,7 +51,7 @@ fn read(
     }
 }
 
-/// Writes a response with the body in chunks, as our server does for streams, and reads it.
+/// Writes a response with a chunked body, as our server does for streams, and reads it again.
 fn write_again(response: &Response) {
     let exchange = Exchange {
         is_head: false,

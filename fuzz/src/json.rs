@@ -1,4 +1,4 @@
-//! The JSON scanner, beside `serde_json`.
+//! The JSON scanner, compared with `serde_json`.
 
 use std::borrow::Cow;
 
@@ -43,8 +43,8 @@ fn take_apart(text: &str, array: &json::Array<'_>) {
     for element in &all {
         assert_eq!(validate(element, MAX_DEPTH), Ok(()));
     }
-    // Numbers that no f64 holds and halves of surrogate pairs are JSON, but `Value` cannot hold
-    // them.
+    // Some valid JSON does not fit into `Value`: numbers outside of the range of f64, and single
+    // halves of surrogate pairs.
     let Ok(Value::Array(values)) = serde_json::from_str::<Value>(text) else {
         return;
     };
@@ -58,7 +58,8 @@ fn take_apart(text: &str, array: &json::Array<'_>) {
     }
 }
 
-/// What [`named_attachments`] says, by the book; `named` are the numbers so far.
+/// Computes the result of [`named_attachments`] in the simplest way. `named` collects the numbers
+/// so far.
 fn in_range(value: &Value, attachments: u64, named: &mut Vec<u64>) -> bool {
     let inside = match value {
         Value::Object(object) => object.values().all(|value| in_range(value, attachments, named)),
@@ -76,7 +77,7 @@ fn in_range(value: &Value, attachments: u64, named: &mut Vec<u64>) -> bool {
 
 fn literal(literal: &str) {
     let text = unescape(literal);
-    // A half of a surrogate pair is U+FFFD to us and an error to them.
+    // Our scanner reads a single half of a surrogate pair as U+FFFD. `serde_json` reports an error.
     if let Ok(theirs) = serde_json::from_str::<String>(literal) {
         assert_eq!(text, Cow::<str>::Owned(theirs));
     }

@@ -1,4 +1,4 @@
-//! WebSocket before RFC 6455: frames in any cut, and the keys of the handshake.
+//! WebSocket before RFC 6455: frames, however the bytes are cut, and the keys of the handshake.
 
 use bytes::BytesMut;
 use sio_proto::legacy::hixie::{BODY_LEN, CLOSE, Decoder, Frame, HixieError, digest, write_text};

@@ -1,5 +1,5 @@
-//! The streaming codec of 2011: any cut gives the same packets, and they are written as they were
-//! meant.
+//! The streaming codec of 2011: the packets do not depend on how the bytes are cut, and can be
+//! written and read again.
 
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -27,7 +27,8 @@ pub fn legacy_streaming(data: &[u8]) {
     let written = ByteString::try_from(written).expect("text");
     assert_eq!(read([&*written]), (whole.0, Ok(()), true));
 
-    // Newlines repaired or not, a form is never worse than the same text from elsewhere.
+    // If a text can be read, the same text from a form can be read too, whether or not newlines
+    // were repaired.
     let mut packets = Vec::new();
     let mut decoder = Decoder::new(MAX_LENGTH, MAX_PACKETS);
     let verdict = decoder.decode_jsonp(&ByteString::from(text), &mut packets);

@@ -40,7 +40,7 @@ fn check_packet(text: &ByteString) {
 fn check_handshake(text: &ByteString) {
     let Ok(mut handshake) = Handshake::decode(text) else { return };
     if handshake.transports.is_empty() {
-        return; // we would not write such a one
+        return; // Our encoder does not write such a handshake.
     }
     let mut written = BytesMut::new();
     handshake.encode(&mut written);

@@ -1,15 +1,16 @@
 //! Fuzz targets: one plain function per decoder, and one for the whole server.
 //!
-//! A target takes any bytes, gives them to the code under test, and panics if something that must
-//! always hold does not. So the same function serves a coverage-guided fuzzer (`fuzz_targets/`,
+//! A target takes any bytes, gives them to the code under test, and panics if a rule that must
+//! always hold is broken. So the same function serves a coverage-guided fuzzer (`fuzz_targets/`,
 //! nightly) and the replay of a corpus in CI (`tests/replay.rs`, stable).
 //!
-//! What is asserted beside "no panic": `decode(encode(x)) == x`, the same result however the bytes
-//! are cut, nothing beyond the limits, agreement with another implementation where there is one,
-//! and for the server what its documentation promises ([`server`]).
+//! The targets assert more than "no panic": `decode(encode(x)) == x`; the result does not depend on
+//! how the bytes are cut; nothing exceeds the limits; the result agrees with another
+//! implementation, if there is one; and the server keeps the promises of its documentation
+//! ([`server`]).
 //!
-//! Inputs of decoders are the wire's own bytes, so that the examples of `docs/protocol/` are seeds
-//! as they stand. How an input is cut into pieces is derived from the input itself ([`pieces`]).
+//! The input of a decoder is the bytes of the wire, so the examples of `docs/protocol/` can be
+//! seeds without a change. The input itself decides how it is cut into pieces ([`pieces`]).
 #![forbid(unsafe_code)]
 
 pub mod cursor;

@@ -1,5 +1,5 @@
-//! Packets in MessagePack, and event arguments in it: what is read is a packet that may go into a
-//! room, and is written and read again as it was.
+//! Packets and event arguments in MessagePack: every packet that is read may be broadcast, and
+//! gives the same packet when it is written and read again.
 
 use bytes::Bytes;
 use sio_proto::codec::{MessagePack, PacketParser, Parsed, messages};
@@ -16,8 +16,8 @@ pub fn msgpack_packet(data: &[u8]) {
     (parser.max_elements, parser.max_binaries) = (300, 5);
     check(data, &parser, &limits);
 
-    // The same as the arguments of an event, so that the fuzzer need not find out how a packet
-    // begins.
+    // The input is also used as the arguments of an event, so that the fuzzer need not find out how
+    // a packet begins.
     let mut event = b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa1m".to_vec();
     event.extend_from_slice(data);
     check(&event, &parser, &limits);
@@ -40,7 +40,8 @@ fn check(message: &[u8], parser: &MessagePack, limits: &Limits) {
         Packet::Connect { payload: None, .. } | Packet::Disconnect { .. } => {}
     }
 
-    // Bytes in a payload have become an object that says so, and may be larger; nothing else grows.
+    // Binary data in a payload has been replaced by an object, which may be larger. Nothing else
+    // grows.
     let written = messages(parser, &packet).expect("what was read can be said");
     let [EngineMessage::Binary(bytes)] = &written[..] else {
         panic!("one binary message: {written:?}");
@@ -53,7 +54,7 @@ fn check(message: &[u8], parser: &MessagePack, limits: &Limits) {
 fn check_args(args: &Args, message: &Bytes, parser: &MessagePack, limits: &Limits) {
     assert_eq!(json::validate_elements(&args.json, limits.max_depth), Ok(()));
     assert!(args.attachments.len() <= parser.max_binaries);
-    // Placeholders are at most 36 bytes and a comma, for at least 2.
+    // A placeholder and its comma have at most 37 bytes, for at least 2 bytes of the message.
     assert!(args.json.len() <= 6 * message.len() + 37 * args.attachments.len());
     if !args.attachments.is_empty() {
         assert!(json::named_attachments(&args.json, args.attachments.len()).is_ok());

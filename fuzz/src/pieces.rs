@@ -1,14 +1,14 @@
-//! Cutting an input into pieces, as a network does.
+//! Cuts an input into pieces, as a network does.
 //!
-//! Where to cut is computed from the bytes themselves: inputs stay the wire's own bytes, every
-//! input has its own cuts, and the same input always the same.
+//! The places to cut are computed from the bytes themselves. So an input contains nothing but the
+//! bytes of the wire, different inputs have different cuts, and one input always has the same cuts.
 
 use bytes::BytesMut;
 
-/// Inputs up to this long are also given one byte at a time.
+/// Inputs of up to this length are also given one byte at a time.
 const MAX_SINGLE_BYTES: usize = 512;
 
-/// FNV-1a.
+/// Returns the FNV-1a hash of the bytes.
 #[must_use]
 pub fn hash(data: &[u8]) -> u64 {
     data.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -16,19 +16,20 @@ pub fn hash(data: &[u8]) -> u64 {
     })
 }
 
-/// Where to cut `data`: positions that grow, the last being its length.
+/// Returns the positions at which to cut `data`, in rising order. The last position is the length
+/// of `data`.
 #[must_use]
 pub fn cuts(data: &[u8]) -> Vec<usize> {
     let mut state = hash(data) | 1;
     let mut at = 0;
     let mut cuts = Vec::new();
     while at < data.len() {
-        // xorshift
+        // This is xorshift.
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        // Small pieces are likelier to cut something in two; a few large ones let the middle of a
-        // message be whole.
+        // Most pieces are small, because small pieces are more likely to cut something in two. A
+        // few large ones keep the middle of a message whole.
         let size = if state & 7 == 0 {
             state >> 8 & 255
         } else {
@@ -43,8 +44,8 @@ pub fn cuts(data: &[u8]) -> Vec<usize> {
 /// Runs `decode` on the whole of `data`, on random pieces of it, and on single bytes, and asserts
 /// that all results are the same.
 ///
-/// `decode` is called with a way to get the next piece appended to the buffer it is handed; it
-/// returns false when there are no more.
+/// `decode` is called with a function that appends the next piece to a buffer. The function returns
+/// false when there are no more pieces.
 pub fn every_cut_is_the_same<T: PartialEq + std::fmt::Debug>(
     data: &[u8],
     decode: impl Fn(&mut dyn FnMut(&mut BytesMut) -> bool) -> T,

@@ -1,4 +1,4 @@
-//! The text of Socket.IO packets, every revision, from either end.
+//! The text of Socket.IO packets, in every revision, read as a server and as a client.
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -26,8 +26,8 @@ pub fn socket_packet(data: &[u8]) {
                 }
             };
             check(&packet, &limits);
-            // With a header alone the attachments are not there yet: any will do, for what is
-            // written says how many.
+            // A text alone has no attachments yet. The test adds any bytes as attachments, because
+            // the written packet has to say their number.
             if let Packet::Event { args, .. } | Packet::Ack { args, .. } = &mut packet {
                 args.attachments = vec![Bytes::from_static(b"x"); attachments];
             }
@@ -66,7 +66,8 @@ fn write_again(packet: &Packet, revision: Revision, role: Role, limits: &Limits)
     let text = ByteString::try_from(written).expect("text");
     assert_eq!(assemble(text, packet, revision, role, limits).as_ref(), Some(packet));
 
-    // In ASCII the JSON is spelt otherwise, and from then on always the same.
+    // The encoder can write JSON as ASCII, with escapes. When this text is read and written again,
+    // it must not change.
     let mut written = BytesMut::new();
     let encoder = Encoder::new(revision).ascii(true);
     encoder.packet(&mut written, packet);
@@ -77,14 +78,14 @@ fn write_again(packet: &Packet, revision: Revision, role: Role, limits: &Limits)
     assert_eq!(ascii.as_bytes(), &written[..]);
 }
 
-/// Reads a packet back, with the attachments it has; `None` where they do not fit their
-/// placeholders.
+/// Reads a packet back, together with its attachments. Returns `None` if the attachments do not fit
+/// the placeholders.
 fn assemble(text: ByteString, packet: &Packet, revision: Revision, role: Role, limits: &Limits) -> Option<Packet> {
     let mut reassembly = Reassembly::new();
     let mut whole = reassembly.handle_text(text, revision, role, limits).expect("what we wrote");
     if let Packet::Event { args, .. } | Packet::Ack { args, .. } = packet {
         if json::named_attachments(&args.json, args.attachments.len()).is_err() && !args.attachments.is_empty() {
-            // Refused with the last attachment, as it has to be.
+            // The packet must be refused when its last attachment arrives, and not before.
             for (at, attachment) in args.attachments.iter().enumerate() {
                 let last = at + 1 == args.attachments.len();
                 assert_eq!(reassembly.handle_binary(attachment.clone(), limits).is_err(), last);

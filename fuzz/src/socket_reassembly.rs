@@ -1,7 +1,7 @@
-//! A connection's messages, text and binary in any order, put together to packets.
+//! The messages of a connection, text and binary in any order, put together into packets.
 //!
-//! The input is lines; one that starts with `b` is a binary message, any other the text of a
-//! packet.
+//! The input consists of lines. A line that starts with `b` is a binary message; any other line is
+//! the text of a packet.
 
 use bytes::Bytes;
 use bytestring::ByteString;

@@ -1,5 +1,5 @@
-//! The WebSocket decoder, as server and as client: any cut gives the same, and events can be
-//! written and read again.
+//! The WebSocket decoder, as a server and as a client: the events do not depend on how the bytes
+//! are cut, and can be written and read again.
 
 use bytes::BytesMut;
 use sio_proto::websocket::{
@@ -55,7 +55,7 @@ fn read(
     (events, Ok(decoder.is_ended()))
 }
 
-/// Writes events, long messages in two frames, and reads them.
+/// Writes events, with long messages in two frames, and reads them again.
 fn read_back(events: &[Event], role: Role, mask: Option<[u8; 4]>) -> Vec<Event> {
     let mut out = BytesMut::new();
     for event in events {

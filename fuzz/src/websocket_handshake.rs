@@ -1,5 +1,5 @@
-//! The opening handshake from both ends. The input is header lines, as they stand in a request or
-//! an answer.
+//! The opening handshake, read as a server and as a client. The input is the header lines of a
+//! request or of an answer.
 
 use sio_proto::websocket::handshake::{UpgradeRequest, UpgradeResponse, accept_key, first_protocol, verify};
 

@@ -1,11 +1,12 @@
-//! Every file of every corpus, through its target, on stable Rust.
+//! Replays every file of every corpus through its target, on stable Rust.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use sio_fuzz::TARGETS;
 
-/// Seeds are read by people and kept for ever: few and small.
+/// People read the seeds, and the seeds are kept for ever. So there are few of them, and they are
+/// small.
 const MAX_FILES: usize = 50;
 const MAX_FILE_BYTES: u64 = 4096;
 
@@ -44,8 +45,8 @@ fn corpora_pass() {
     }
 }
 
-/// A fuzzer that writes into the corpus directories leaves thousands of files there; those are not
-/// seeds. Set `FUZZ_CORPUS_IS_MINE` while one runs.
+/// A fuzzer that writes into the corpus directories leaves thousands of files there, which are not
+/// seeds. Set `FUZZ_CORPUS_IS_MINE` while such a fuzzer runs.
 #[test]
 fn corpora_are_small() {
     if std::env::var_os("FUZZ_CORPUS_IS_MINE").is_some() {

@@ -19,7 +19,7 @@ export function sharedBrowser() {
   return () => browser;
 }
 
-/** A page in a browser profile of its own. An exception on the page fails the test. */
+/** Opens a page with its own browser profile. An exception on the page fails the test. */
 export async function openPage(t, browser) {
   const context = await browser().newContext({ viewport: { width: 1280, height: 800 } });
   context.setDefaultTimeout(10_000);

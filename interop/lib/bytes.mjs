@@ -1,4 +1,4 @@
-// Binary values of any client compared by what they hold: Buffer, ArrayBuffer and typed arrays are one thing here.
+// Compares binary values of any client by their bytes: Buffer, ArrayBuffer and typed arrays count as equal.
 
 /** The value with every binary leaf replaced by `{$b: hex}`. */
 export function legible(value) {

@@ -1,4 +1,4 @@
-// The genuine clients: one row a release, and the transports each is driven over.
+// The genuine clients: one row for each release, and the transports that the tests use.
 
 import { createRequire } from 'node:module';
 import { describe } from 'node:test';
@@ -36,7 +36,7 @@ export function eachClient(body, options = {}) {
   }
 }
 
-/** One client of every release, the transports dealt out in turn, so that a crowd is as mixed as can be. */
+/** One client of every release. The transports are used in turn, so that the crowd is mixed. */
 export function mixedCrowd() {
   const names = Object.keys(TRANSPORTS);
   return clients.map((client, index) => ({ client, transports: TRANSPORTS[names[index % names.length]] }));

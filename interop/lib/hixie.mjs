@@ -4,10 +4,10 @@ import { createHash } from 'node:crypto';
 import { base, port } from './target.mjs';
 import { head, Tcp } from './tcp.mjs';
 
-/** The vector of the document. */
+/** The test vector of the document. */
 export const KEYS = { key1: '4 @1  46546xW%0l 1 5', key2: '12998 5 Y3 1  .P00', body: '^n:ds[4U', digest: '8jKS\'y:G*Co,Wxa-' };
 
-/** What a server has to answer the keys and the eight bytes with. */
+/** The digest with which a server must answer the keys and the eight bytes. */
 export function digest({ key1, key2, body }) {
   const number = (key) => {
     const quotient = Buffer.alloc(4);
@@ -17,7 +17,7 @@ export function digest({ key1, key2, body }) {
   return createHash('md5').update(number(key1)).update(number(key2)).update(body, 'latin1').digest('latin1');
 }
 
-/** The head of a request; without keys it is hixie-75. */
+/** The head of a request. Without keys it is a request of hixie-75. */
 export function requestHead(path, { key1, key2, origin = base, lines = [] } = {}) {
   const keys = key1 === undefined ? [] : [`Sec-WebSocket-Key1: ${key1}`, `Sec-WebSocket-Key2: ${key2}`];
   const from = origin === null ? [] : [`Origin: ${origin}`];
@@ -45,7 +45,7 @@ export class Hixie {
     return frame.subarray(1, -1).toString();
   }
 
-  /** The texts until one that `wanted` is true of, which is returned. */
+  /** Reads texts until `wanted` is true for one, and returns it. */
   async find(wanted) {
     for (let texts = 0; texts < 100; texts += 1) {
       const text = await this.next();
@@ -55,7 +55,7 @@ export class Hixie {
   }
 }
 
-/** A websocket that is open: over hixie-76, or 75. */
+/** Opens a websocket of hixie-76 or hixie-75. */
 export async function openHixie(t, path, draft = 76) {
   const tcp = new Tcp(t);
   const keys = draft === 76 ? KEYS : {};

@@ -1,14 +1,14 @@
-// Plain HTTP as a stranger would speak it: any method, any header, hung up on at will.
+// Plain HTTP: any method and any header; a test may close the connection at any time.
 
 import http from 'node:http';
 import net from 'node:net';
 import { base, port } from './target.mjs';
 import { within } from './wait.mjs';
 
-/** A request whose answer is awaited; `{status, headers, body}`, the body as text. */
+/** Sends a request and waits for the answer: `{status, headers, body}`, with the body as text. */
 export const request = (method, url, options) => open(method, url, options).answer;
 
-/** A request under way: `answer` is its promise, `destroy` hangs up. */
+/** Starts a request. `answer` is the promise of its answer, `destroy` closes the connection. */
 export function open(method, url, { headers = {}, body } = {}) {
   const outgoing = http.request(url, { method, headers, agent: false });
   const answer = new Promise((resolve, reject) => {
@@ -26,7 +26,7 @@ export function open(method, url, { headers = {}, body } = {}) {
   });
   outgoing.end(body);
   const bounded = within(answer, `${method} ${url}`);
-  bounded.catch(() => {}); // whoever hangs up does not await the answer
+  bounded.catch(() => {}); // a test that closes the connection does not wait for the answer
   return { answer: bounded, destroy: () => outgoing.destroy() };
 }
 
@@ -35,7 +35,7 @@ export function engineUrl(parameters) {
   return `${base}/socket.io/?${new URLSearchParams(parameters)}`;
 }
 
-/** A polling session: its id and its URL. Revision 3 packets come with a length in front, which is cut off. */
+/** Opens a polling session: its id and its URL. The length in front of a packet of revision 3 is removed. */
 export async function handshake({ eio = 4, headers } = {}) {
   const answer = await request('GET', engineUrl({ EIO: eio, transport: 'polling' }), { headers });
   if (answer.status !== 200) throw new Error(`the handshake was answered ${answer.status} ${answer.body}`);
@@ -54,7 +54,7 @@ export async function joined() {
   return session;
 }
 
-/** Sends these exact bytes and returns all that comes back until the server closes. */
+/** Sends exactly these bytes, and returns everything that comes back until the server closes. */
 export function raw(bytes, ms = 5000) {
   const socket = net.connect(port, '127.0.0.1');
   const everything = new Promise((resolve, reject) => {

@@ -1,7 +1,8 @@
-// What a page needs beside a genuine client of 2011: sockets with a memory, spoken to from outside.
+// The code that a page needs in addition to a genuine client of 2011: sockets with a memory, which a test controls from
+// outside.
 //
-// One `Memory` a socket, whatever the generation: everything that arrived can be taken, in order, with a time limit, and what was asked for
-// and did not come is reported with what came instead.
+// Each socket of any generation has one `Memory`. A test can take everything that arrived, in order, with a time limit.
+// If an event does not come, the error says what came instead.
 
 (() => {
   const sockets = [];
@@ -72,10 +73,11 @@
 
   /** 0.7 to 0.9: events, acknowledgements, namespaces. */
   function start09({ url, namespace, query, transport, name, patience, options }) {
-    // The option `transports` is merged into the list of the bundle, element by element; this list is the bundle's.
+    // The option `transports` would be merged into the list of the bundle, element by element. So this line sets the
+    // list of the bundle itself.
     window.io.transports = [transport];
     const socket = window.io.connect(`${url}${namespace}${query}`, { 'force new connection': true, 'reconnection delay': 100, ...options });
-    // 0.7 believes that a transport is lost when the server has been silent for as long as it would wait for the client.
+    // 0.7 treats a transport as lost when the server has sent nothing for the server's close timeout.
     if (patience) socket.on('connecting', () => { socket.socket.closeTimeout = patience; });
     return dress(socket, name);
   }
@@ -106,7 +108,8 @@
       },
       beacon: () => connection.disconnectSync(),
       async close() {
-        // What is said while a POST is under way is said after it; a client that disconnects meanwhile forgets it, and its goodbye.
+        // Packets that are sent during a POST wait until the POST has ended. A client that disconnects meanwhile
+        // forgets them, and its disconnect packet too.
         for (let pause = 0; pause < 50 && connection.doBuffer; pause += 1) await new Promise((resolve) => setTimeout(resolve, 20));
         // A client without a transport has nothing to disconnect, and throws.
         if (connection.transport) connection.disconnect();

@@ -1,21 +1,21 @@
-// How much the server has open, before clients came and after they have gone.
+// The number of sessions and descriptors that the server has open, before clients come and after they have gone.
 
 import { readdirSync } from 'node:fs';
 import { startLevel, stats } from './target.mjs';
 import { until } from './wait.mjs';
 
-/** Most that the server waits for a client that polls and says no goodbye: the close timeout of 0.9. */
+/** The longest time that the server waits for a polling client that left without a disconnect: the close timeout of 0.9. */
 export const PATIENCE = 75_000;
 
 const descriptors = (pid) => readdirSync(`/proc/${pid}/fd`).length;
 
-/** The server as nobody uses it: how many descriptors it has open. */
+/** How many descriptors the server has open when no client is connected. */
 export async function level() {
   const { pid } = await startLevel(PATIENCE);
   return { pid, descriptors: descriptors(pid) };
 }
 
-/** Waits until the server is as it was. A connection that is kept alive for the next question may come or go meanwhile. */
+/** Waits until the server has as much open as before. One connection that is kept alive for the next question may come or go meanwhile. */
 export async function isBack(start, how, ms) {
   let now;
   await until(async () => {

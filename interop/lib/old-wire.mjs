@@ -1,4 +1,5 @@
-// Sessions of 0.6 and of 0.7 to 0.9 without a client: what is sent is what the test says, and what comes is told apart into packets.
+// Sessions of 0.6 and of 0.7 to 0.9 without a genuine client: they send exactly what the test says, and split what
+// arrives into packets.
 
 import assert from 'node:assert/strict';
 import { request } from './http.mjs';
@@ -36,13 +37,13 @@ export function tildeFrames(payload) {
 
 export const tilde = (...bodies) => bodies.map((body) => `~m~${body.length}~m~${body}`).join('');
 
-/** A session over polling: what it hears is fetched by polls until it is enough. */
+/** A session over polling. It polls until it has enough packets. */
 class Polling {
   constructor({ sid, poll, send, read, dress }) {
     Object.assign(this, { sid, pollUrl: poll, sendUrl: send, read, dress });
   }
 
-  /** The answer to a POST of this payload. */
+  /** Posts this payload, and returns the answer. */
   post(payload) {
     const { body, headers } = this.dress(payload);
     return request('POST', this.sendUrl, { body, headers });
@@ -57,7 +58,7 @@ class Polling {
     if (answer.status !== 200) throw new Error(`the POST of ${payload} was answered ${answer.status} ${answer.body}`);
   }
 
-  /** What arrives until this does. */
+  /** Everything that arrives until this packet arrives. */
   async hearUntil(last) {
     const heard = [];
     for (let polls = 0; polls < 20 && !heard.includes(last); polls += 1) {
@@ -69,7 +70,7 @@ class Polling {
   }
 }
 
-/** A session over websocket, with the same face. */
+/** A session over websocket, with the same methods. */
 class OnWebSocket {
   constructor(socket, read) {
     this.socket = socket;
@@ -91,7 +92,7 @@ class OnWebSocket {
   }
 }
 
-/** The id that a handshake of 0.7 to 0.9 is answered with. */
+/** The session id in the answer to a handshake of 0.7 to 0.9. */
 export async function colonHandshake(query = '') {
   const answer = await request('GET', `${base}/socket.io/1/${query}`);
   if (answer.status !== 200) throw new Error(`the handshake was answered ${answer.status} ${answer.body}`);
@@ -100,7 +101,7 @@ export async function colonHandshake(query = '') {
 
 export const colonUrl = (transport, sid, query = '') => `${base}/socket.io/1/${transport}/${sid}${query}`;
 
-/** A session of 0.7 to 0.9 over xhr-polling that has heard `1::`. It says goodbye when the test ends. */
+/** A session of 0.7 to 0.9 over xhr-polling that has received `1::`. It disconnects when the test ends. */
 export async function colonPolling(t) {
   const sid = await colonHandshake();
   const url = colonUrl('xhr-polling', sid);
@@ -127,8 +128,8 @@ export const tildeForm = (payload) => ({
 });
 
 /**
- * A wire of the 0.6 family: the path it is served under, what its payloads are read as, and how its first says the session id.
- * Sessions of all are opened, polled and spoken to in the same way.
+ * A wire of the 0.6 family: its path, the function that reads its payloads, and the function that finds the session id
+ * in the first payload. Sessions of all these wires are opened, polled and written to in the same way.
  */
 const TILDE = { path: '/socket.io', read: tildeFrames, id: ([frame]) => frame };
 
@@ -154,8 +155,8 @@ export const tildePolling = () => plainPolling(TILDE);
 export const tildeWebSocket = (t) => plainWebSocket(t, TILDE);
 
 /**
- * A session of 0.6 whose connection was just cut goes on by polls. What is said before the server has noticed goes out on that connection, and this
- * wire confirms nothing: that much may be lost. From then on everything arrives, in order.
+ * A session of 0.6 whose connection was just cut goes on with polls. Until the server notices the cut, it writes to the
+ * old connection. This wire confirms nothing, so these messages may be lost. After that, everything arrives in order.
  */
 export async function resumesByPolling({ poll, say }, enough = 20) {
   const said = [];

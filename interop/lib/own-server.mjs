@@ -1,4 +1,4 @@
-// A server that a test has for itself, so that it can be ended and started again.
+// A server for one test alone, which the test can end and start again.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,7 +15,7 @@ export class OwnServer {
     this.base = `http://127.0.0.1:${port}`;
   }
 
-  /** Starts a server of the kind under test on a port of its own. It is killed when the test ends, if it is still there. */
+  /** Starts another server of the kind under test, on its own port. The server is killed when the test ends, if it still runs. */
   static async start(t) {
     if (!program) throw new Error('SIO_PROGRAM must name the conformance server; `cargo xtask interop` sets it');
     const server = new OwnServer(await freePorts(3));
@@ -24,7 +24,7 @@ export class OwnServer {
     return server;
   }
 
-  /** Begins, on the same port as ever. */
+  /** Starts the server on the same port as before. */
   async begin() {
     const words = ['--runtime', process.env.SIO_RUNTIME, '--port', String(this.port)];
     const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'ignore'] });
@@ -34,7 +34,7 @@ export class OwnServer {
     await until(() => printed.includes(`listening ${this.port}`), () => `the server to listen; it printed ${JSON.stringify(printed)}`, 20_000);
   }
 
-  /** Ends it with this signal, and returns its exit code: null if the signal itself has ended it. */
+  /** Ends the server with this signal, and returns its exit code: null if the signal itself ended it. */
   async end(signal) {
     const child = this.#child;
     const end = once(child, 'exit');
@@ -44,7 +44,7 @@ export class OwnServer {
   }
 }
 
-/** The first of so many ports in a row that are free. They are none of those that clients get for their end: nobody may sit there while the server is away. */
+/** The first of `count` free ports in a row. They are outside of the range of clients' ports, so that no client takes them while the server is away. */
 async function freePorts(count) {
   for (let attempt = 0; attempt < 50; attempt += 1) {
     const first = 20_000 + Math.floor(Math.random() * 10_000);

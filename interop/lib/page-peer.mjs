@@ -1,10 +1,10 @@
-// The genuine clients of 0.6 to 0.9, which know only browsers: pages that run them, and one connected client with a memory.
+// The genuine clients of 0.6 to 0.9, which run only in browsers: pages that run them, and one connected client with a memory.
 
 import { readFileSync } from 'node:fs';
 import { after, before, describe } from 'node:test';
 import { base, port } from './target.mjs';
 
-/** `family` is the way a client is used: 0.6 has messages alone. */
+/** `family` says how a client is used: 0.6 has only messages. */
 export const OLD_RELEASES = ['0.6.18', '0.7.11', '0.8.7', '0.9.17'].map((version) => ({
   version,
   family: version.startsWith('0.6.') ? '0.6' : '0.9',
@@ -12,15 +12,16 @@ export const OLD_RELEASES = ['0.6.18', '0.7.11', '0.8.7', '0.9.17'].map((version
 
 export const OLD_TRANSPORTS = ['websocket', 'xhr-polling', 'jsonp-polling'];
 
-/** Where the page comes from, seen from the server: its own origin, or another. */
+/** The origin of the page: the server's own origin, or another. */
 export const ORIGINS = { 'same origin': base, 'cross origin': `http://localhost:${port}` };
 
 const inPage = readFileSync(new URL('in-page.js', import.meta.url), 'utf8');
 const bundle = (version) => readFileSync(new URL(`../../clients/${version}/socket.io.js`, import.meta.url), 'utf8');
 
 /**
- * What clients of 0.7 to 0.9 throw when a try to come back takes longer than they wait between two: each try opens a transport once its handshake has
- * been answered, and the second finds the flag `open` of the first, set, where it expects the method. They go on with the first.
+ * The error that clients of 0.7 to 0.9 throw when a try to reconnect takes longer than the pause between two tries.
+ * Each try opens a transport when its handshake has been answered. The second try then calls the method `open` of the
+ * transport, but the first try has replaced it by a flag. The client goes on with the first transport.
  */
 const OPENED_TWICE = 'self.transport.open is not a function';
 
@@ -37,8 +38,8 @@ export async function openOldPage(scope, browser, release, { origin = base, stag
     await context.close();
     if (thrown.length > 0) throw new Error(`the page of ${release.version} threw: ${thrown.join('; ')}`);
   });
-  // Any document of the server's own will do. One made up by the test would count as foreign to the local network, and
-  // Chromium would not let it open a websocket.
+  // Any document of the server itself is suitable. Chromium treats a document that the test makes itself as foreign to
+  // the local network, and does not let it open a websocket.
   await page.goto(`${origin}/__stats`);
   if (stage) await page.evaluate(stage);
   await page.addScriptTag({ content: bundle(release.version) });
@@ -46,7 +47,7 @@ export async function openOldPage(scope, browser, release, { origin = base, stag
   return page;
 }
 
-/** A page that the tests of this `describe` block share, each with sockets of its own. */
+/** A page that the tests of this `describe` block share. Each test has its own sockets. */
 export function sharedOldPage(browser, release, options) {
   let page;
   const endings = [];
@@ -60,8 +61,8 @@ export function sharedOldPage(browser, release, options) {
 }
 
 /**
- * One `describe` block for every release, transport and origin, with a page of its own. In a block one test follows the other: a browser has no
- * more than six connections to a server, and each client that polls has up to two.
+ * Makes one `describe` block for every release, transport and origin, each with its own page. The tests of a block run
+ * one after the other: a browser opens at most six connections to a server, and each polling client uses up to two.
  */
 export function eachOldClient(browser, releases, body) {
   let number = 0;
@@ -70,7 +71,7 @@ export function eachOldClient(browser, releases, body) {
       for (const [where, origin] of Object.entries(ORIGINS)) {
         const own = (number += 1);
         describe(`${release.version} over ${transport}, ${where}`, { concurrency: 1 }, () => {
-          // A client of 0.6 that has gone leaves its poll behind where that is a script, until the server has answered it.
+          // When a client of 0.6 has gone, its poll by script stays under way until the server answers it.
           const leavesPolls = release.family === '0.6' && transport === 'jsonp-polling';
           const shared = leavesPolls ? null : sharedOldPage(browser, release, { origin });
           const page = async (t) => shared?.() ?? openOldPage(t, browser, release, { origin });
@@ -173,12 +174,12 @@ export class PagePeer {
     return this.#call('leave');
   }
 
-  /** Loses the transport, as the network would. */
+  /** Cuts the transport, as a network failure would. */
   drop() {
     return this.#call('drop');
   }
 
-  /** Says goodbye in a request of its own, as a page that is being closed. */
+  /** Sends the disconnect request that a page sends when it is closed. */
   beacon() {
     return this.#call('beacon');
   }

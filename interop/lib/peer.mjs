@@ -18,7 +18,7 @@ export class Peer {
     this.#listen();
   }
 
-  /** The id of the socket on the server. Clients before 2.0 know only the id of the connection it derives from. */
+  /** The id of the socket on the server. Clients before 2.0 know only the id of the connection, from which the socket's id is derived. */
   get id() {
     const { socket, client, engine } = this;
     if (client.revision === 5) return socket.id;
@@ -92,7 +92,8 @@ export class Peer {
     socket.on('connect', () => this.#arrived(['(connect)']));
     socket.on('disconnect', (reason) => this.#arrived(['(disconnect)', reason]));
     socket.on('connect_error', (error) => this.#arrived(['(connect_error)', error]));
-    // An ERROR packet of revision 4; newer clients have no such event, but an application may emit one.
+    // This event is an ERROR packet of revision 4. Newer clients do not have it, but an application may emit an event
+    // with this name.
     if (this.client.revision === 4) socket.on('error', (payload) => this.#arrived(['(error)', payload]));
     socket.on('question', (...args) => args.pop()(...args));
   }
@@ -133,7 +134,7 @@ export async function connect(t, client, options) {
   return peer;
 }
 
-/** The answer to a refused connection, in the words of either revision: `{message, data}`. */
+/** The refusal of a connection as `{message, data}`, for both revisions. */
 export async function refusal(peer) {
   if (peer.client.revision === 5) {
     const [error] = await peer.take('(connect_error)');

@@ -1,4 +1,4 @@
-// A bare websocket: messages go out as written and come in as they are.
+// A plain websocket: it sends messages exactly as the test writes them, and returns them as they come.
 
 import { WebSocket } from 'ws';
 import { port } from './target.mjs';
@@ -25,14 +25,14 @@ export class RawSocket {
     this.#ended.then((end) => this.#arrived(end));
   }
 
-  /** The next packet; text as a string, binary as a Buffer, and the end as `{code}` or `{refused}`, for ever. */
+  /** The next packet: text as a string, binary as a Buffer. After the end it always returns `{code}` or `{refused}`. */
   next(ms = 5000) {
     const first = this.#inbox[0];
     if (first !== undefined) return Promise.resolve(isEnd(first) ? first : this.#inbox.shift());
     return within(new Promise((resolve) => this.#waiters.push(resolve)), 'a packet on the websocket', ms);
   }
 
-  /** The next packet that is no heartbeat; heartbeats are answered. */
+  /** The next packet that is not a heartbeat. Heartbeats are answered. */
   async message(ms = 5000) {
     const deadline = Date.now() + ms;
     for (;;) {

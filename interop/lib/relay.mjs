@@ -1,4 +1,4 @@
-// A network between clients and the server that can be taken away: a port that passes every connection on, until it is cut.
+// A network between clients and the server that a test can cut: a port that forwards every connection until it is cut.
 
 import net from 'node:net';
 import { once } from 'node:events';
@@ -8,7 +8,7 @@ export class Relay {
   #pairs = new Set();
   #listener;
 
-  /** Listens on a port of its own, and ends with the test. */
+  /** Listens on its own port, and ends with the test. */
   static async start(t, { to = server } = {}) {
     const relay = new Relay();
     relay.#listener = net.createServer((near) => relay.#join(near, net.connect(to, '127.0.0.1')));
@@ -20,7 +20,7 @@ export class Relay {
     return relay;
   }
 
-  /** Cuts every connection, and takes no more until `restore`. */
+  /** Cuts every connection, and accepts none until `restore`. */
   cut() {
     this.#listener.close();
     for (const pair of this.#pairs) pair.forEach((socket) => socket.destroy());

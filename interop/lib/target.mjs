@@ -1,4 +1,4 @@
-// Where the server under test listens, and what its contract promises about time.
+// The addresses of the server under test, and the times that its contract promises.
 
 import { until } from './wait.mjs';
 
@@ -9,7 +9,7 @@ if (!Number.isInteger(fromEnvironment) || fromEnvironment <= 0) {
 
 export const port = fromEnvironment;
 export const base = `http://127.0.0.1:${port}`;
-/** The same handlers, spoken in MessagePack. */
+/** The same handlers, with the MessagePack parser. */
 export const msgpackBase = `http://127.0.0.1:${port + 1}`;
 /** The same handlers, with connection-state recovery. */
 export const recoveryBase = `http://127.0.0.1:${port + 2}`;
@@ -22,14 +22,14 @@ export const settings = Object.freeze({
   maxPayload: 1_000_000,
 });
 
-/** The server's own count of itself. */
+/** The server's own counts. */
 export async function stats() {
   const response = await fetch(`${base}/__stats`, { signal: AbortSignal.timeout(5000) });
   if (response.status !== 200) throw new Error(`/__stats answered ${response.status}`);
   return response.json();
 }
 
-/** The count of a server that nobody is connected to: earlier tests may still be closing their connections. */
+/** The counts of a server without clients. It waits, because earlier tests may still be closing their connections. */
 export async function startLevel(ms = 75_000) {
   let last = await stats();
   await until(async () => (last = await stats()).sessions === 0, () => `${last.sessions} sessions to end`, ms);

@@ -1,4 +1,4 @@
-// A bare TCP connection: bytes go out as written, and what comes is taken by length or by its end.
+// A plain TCP connection: it sends bytes exactly as written, and reads by length or up to a mark.
 
 import net from 'node:net';
 import { port } from './target.mjs';
@@ -28,12 +28,12 @@ export class Tcp {
     for (const part of parts) this.socket.write(part);
   }
 
-  /** This many bytes. */
+  /** Reads this number of bytes. */
   take(count, ms) {
     return this.#wait(`${count} bytes`, () => (this.#received.length >= count ? count : 0), ms);
   }
 
-  /** Everything up to this mark, and the mark. */
+  /** Reads up to this mark, and returns everything including the mark. */
   takeUntil(mark, ms) {
     const find = () => {
       const at = this.#received.indexOf(mark);
@@ -42,7 +42,7 @@ export class Tcp {
     return this.#wait(JSON.stringify(mark.toString()), find, ms);
   }
 
-  /** What comes until the server closes. */
+  /** Reads until the server closes. */
   async takeAll(ms) {
     await this.#wait('the server to close', () => (this.#closed ? -1 : 0), ms);
     return this.#cut(this.#received.length);

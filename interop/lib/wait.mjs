@@ -1,8 +1,8 @@
-// Waiting with a bound: nothing in these suites waits for ever.
+// Functions that wait with a time limit: nothing in these suites waits for ever.
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Settles like `promise`, or fails after `ms` naming what was waited for. */
+/** Settles like `promise`, or fails after `ms` with an error that names what the test waited for. */
 export function within(promise, what, ms = 5000) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -11,7 +11,7 @@ export function within(promise, what, ms = 5000) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** Asks `probe` every few milliseconds until it answers with something true, and returns that. */
+/** Calls `probe` every few milliseconds until it returns something true, and returns this value. */
 export async function until(probe, what, ms = 5000) {
   const deadline = Date.now() + ms;
   for (;;) {

@@ -1,29 +1,29 @@
 //! The runtime, as four function pointers.
 //!
-//! There is no runtime trait: an adapter's reading and writing is a loop written out in the
-//! adapter, and all the rest of the code needs of a runtime is in this struct.
+//! There is no runtime trait. The adapter itself reads and writes sockets. This struct has
+//! everything else that the code needs from a runtime.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use sio_proto::Time;
 
-/// A future to be run to its end in the background.
+/// A future that is run to its end in the background.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What is needed of a runtime. Plain functions: they are called where no handle is at hand, from
-/// any thread.
+/// The functions that are needed from a runtime. They are plain functions, because any thread may
+/// call them, also where no handle is available.
 #[derive(Clone, Copy, Debug)]
 pub struct Runtime {
     /// The time since a fixed start. It must not go backwards.
     pub now: fn() -> Time,
-    /// The seconds since the beginning of the year 1970, leap seconds not counted: the `Date` of
-    /// answers (RFC 9110 §6.6.1), and nothing else. So it may jump, as the clocks of machines do.
+    /// The seconds since the beginning of the year 1970, without leap seconds. It is used only for
+    /// the `Date` of answers (RFC 9110 §6.6.1), so it may jump, as the clocks of machines do.
     pub unix_time: fn() -> u64,
     /// Runs a task in the background.
     pub spawn: fn(Task),
-    /// Fills the slice with unpredictable bytes: session ids are made of them, which are secrets.
-    /// So it must be the operating system's generator, or one that is as good. If it fails it must
-    /// panic: a slice that is left as it was would be an id that anybody can guess.
+    /// Fills the slice with unpredictable bytes. Session ids are made of them and are secrets. So
+    /// use the operating system's generator, or one that is as good. If the generator fails, the
+    /// function must panic: an unfilled slice would become an id that anybody can guess.
     pub fill: fn(&mut [u8]),
 }

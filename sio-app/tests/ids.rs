@@ -1,4 +1,4 @@
-//! What an application can do with ids, and what it cannot.
+//! Ids: what an application can do with them, and what it cannot do.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod memory;
@@ -19,7 +19,7 @@ const RUNTIME: Runtime = Runtime {
     },
 };
 
-/// A client on a websocket, and what it has been sent.
+/// A client on a websocket, and the bytes that it has been sent.
 struct Client {
     _connection: Connection,
     wall: Wall,
@@ -44,7 +44,7 @@ impl Client {
         }
     }
 
-    /// What it has been sent since the last call.
+    /// Returns what the client has been sent since the last call.
     fn heard(&self) -> String {
         String::from_utf8_lossy(&self.wall.take()).into_owned()
     }
@@ -83,7 +83,7 @@ fn a_client_is_reached_by_either_id_and_nobody_else_is() {
             assert!(clients[1..].iter().all(|client| !client.heard().contains("told")));
         }
     }
-    // From 3.0 on the two are one.
+    // From 3.0 on, both ids are the same.
     let today = io
         .sockets()
         .into_iter()
@@ -101,7 +101,7 @@ fn a_room_that_a_client_may_choose_is_never_the_id_of_another() {
     io.on_error(move |_, name, error| tell.lock().unwrap().push(format!("{name}: {error}")));
     let clients: Vec<Client> = (0..8).map(|_| Client::new(&io, TODAY.0, TODAY.1)).collect();
     let sockets = io.sockets();
-    // They live in four shards, and the rule holds in all of them.
+    // The sockets are in four shards, and the rule holds in all of them.
     let host = &sockets[0];
     for thief in &sockets[1..] {
         let refused = thief.join(host.id());
@@ -118,7 +118,7 @@ fn a_room_that_a_client_may_choose_is_never_the_id_of_another() {
     io.to(host.id()).emit("psst", ());
     let heard = clients.iter().filter(|client| client.heard().contains("psst")).count();
     assert_eq!(heard, 1);
-    // Nor when the host has gone and others have not heard of it yet.
+    // The rule also holds just after the host has gone.
     let id = host.id();
     host.close();
     assert!(io.socket(&id).is_none());

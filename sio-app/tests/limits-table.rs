@@ -1,11 +1,11 @@
-//! The table of limits in SECURITY.md names every limit there is, with its default.
+//! The table of limits in SECURITY.md names every limit, with its default.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 use std::collections::BTreeMap;
 
 use sio_app::{Config, Options};
 
-/// The limits in a value's debug text, by their path: `http.max_headers`.
+/// Returns the limits in a value's debug text, by their path: `http.max_headers`.
 fn limits(root: &str, text: &str) -> BTreeMap<String, u128> {
     let mut path = vec![root.to_owned()];
     let mut limits = BTreeMap::new();
@@ -23,7 +23,7 @@ fn limits(root: &str, text: &str) -> BTreeMap<String, u128> {
     limits
 }
 
-/// A number as people write it: `65 536`, `16 KiB`.
+/// Reads a number as people write it: `65 536`, `16 KiB`.
 fn number(text: &str) -> u128 {
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');

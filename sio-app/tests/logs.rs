@@ -1,4 +1,5 @@
-//! What is logged: the names of the table on `sio_app`'s page, and nothing that a client said.
+//! The log: it uses the names in the table on `sio_app`'s page, and contains nothing that a client
+//! has sent.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod memory;
@@ -17,7 +18,7 @@ use tracing::{Event, Metadata, Subscriber};
 const RUNTIME: Runtime = Runtime {
     now: || Time::ZERO,
     unix_time: || 784_111_777,
-    // What waits, waits for ever.
+    // Tasks never run.
     spawn: std::mem::forget,
     fill: |out| out.fill(7),
 };
@@ -135,9 +136,8 @@ fn no_session_id_of_an_older_client_is_logged_or_shown() {
     }
 }
 
-/// A client of each generation before 3.0, which is heard, fails and goes. The ids of their
-/// sessions, and what the application can print of everything that it has to do with, metrics among
-/// them.
+/// Connects a client of each generation before 3.0, lets it send, fail and leave. Returns the ids
+/// of the sessions, and everything that the application can print, including metrics.
 fn older_clients() -> (Vec<String>, String) {
     let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
     io.of("/").on_message(|| Err::<(), _>("in its own words"));
@@ -233,7 +233,7 @@ fn a_client_does_not_fill_the_log() {
     assert_eq!(*count.0.lock().unwrap(), 10);
 }
 
-/// Something of everything. The ids of the session and of the socket.
+/// Does a bit of everything that is logged. Returns the ids of the session and of the socket.
 fn scenario(wall: &Wall) -> Vec<String> {
     let options = Options::default().shards(1).max_connections(3).max_waiting_events(1);
     let io = Io::new(Config::default(), options, RUNTIME).unwrap();

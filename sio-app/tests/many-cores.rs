@@ -1,5 +1,5 @@
-//! What holds when several threads use several shards at once: the promises of `sio_app`'s page,
-//! each tried many times over.
+//! Several threads use several shards at the same time: the promises of `sio_app`'s page, each
+//! tried many times.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod memory;
@@ -35,7 +35,7 @@ const RUNTIME: Runtime = Runtime {
     },
 };
 
-/// Polls every task that waits once.
+/// Polls each waiting task once.
 fn run_tasks() {
     let mut tasks = std::mem::take(&mut *TASKS.lock().unwrap());
     tasks.retain_mut(|task| task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -43,16 +43,16 @@ fn run_tasks() {
 }
 
 struct Client {
-    /// It may be sent to other threads, and not be shared by them.
+    /// The mutex is needed because a connection may be sent to other threads, but not shared.
     connection: Mutex<Connection>,
     wall: Wall,
     socket: Socket,
-    /// The acknowledgements that it has heard.
+    /// The acknowledgements that the client has received.
     acknowledged: BTreeSet<String>,
 }
 
 impl Client {
-    /// Answers what it has been asked, and notes what it was answered.
+    /// Answers the questions that have arrived, and notes the acknowledgements that have arrived.
     fn answer(&mut self) {
         let heard = self.heard();
         let answers = heard.iter().filter_map(|packet| {
@@ -83,7 +83,7 @@ impl Client {
         assert!(connection.poll(cx, &mut Script(Some(bytes))).is_pending());
     }
 
-    /// The packets since the last call.
+    /// Returns the packets that have arrived since the last call.
     fn heard(&self) -> Vec<String> {
         let bytes = self.wall.take();
         let mut rest = &bytes[..];
@@ -104,7 +104,7 @@ fn server() -> Io {
     Io::new(Config::default(), Options::default().shards(SHARDS), RUNTIME).unwrap()
 }
 
-/// Clients whose sockets are spread over all shards.
+/// Connects clients whose sockets are spread over all shards.
 fn clients(io: &Io, count: usize) -> Vec<Client> {
     let known = Mutex::new(Vec::new());
     let connect = || {
@@ -136,8 +136,8 @@ fn number(packet: &str, prefix: &str) -> Option<usize> {
     packet.strip_prefix(prefix)?.strip_suffix(']')?.parse().ok()
 }
 
-/// What one thread sends reaches each recipient in the order in which it was sent, whether it was
-/// sent to all, to a room or to one.
+/// The messages of one thread reach each recipient in the order in which they were sent, whether
+/// they were sent to all, to a room or to one socket.
 #[test]
 fn each_recipient_gets_the_messages_of_one_thread_in_order() {
     let io = server();
@@ -171,8 +171,8 @@ fn each_recipient_gets_the_messages_of_one_thread_in_order() {
     }
 }
 
-/// A join or leave that has returned is seen by what its thread sends afterwards, while others join
-/// and leave the same rooms.
+/// When a join or leave has returned, the thread's later messages respect it, even while other
+/// threads join and leave the same rooms.
 #[test]
 fn who_has_joined_hears_and_who_has_left_does_not() {
     let io = server();
@@ -206,10 +206,10 @@ fn who_has_joined_hears_and_who_has_left_does_not() {
     }
 }
 
-/// When `disconnect` or `close` has returned nothing more is sent to the socket, by nobody.
+/// When `disconnect` or `close` has returned, nobody can send anything more to the socket.
 #[test]
 fn nothing_follows_a_disconnect() {
-    // What tells the client is a packet, or the Close frame of the websocket, which is empty.
+    // The client is told by a packet, or by the Close frame of the websocket, which is empty.
     for (end, last) in [(Socket::disconnect as fn(&Socket), "41"), (Socket::close, "")].repeat(20) {
         let io = server();
         let clients = clients(&io, CLIENTS);
@@ -235,8 +235,8 @@ fn nothing_follows_a_disconnect() {
     }
 }
 
-/// Handlers of one socket start in the order of its events, and one at a time if the namespace
-/// wants that, whichever threads bring them and however they wait.
+/// Handlers of one socket start in the order of its events, and run one at a time if the namespace
+/// says so, whichever threads read the events and however the handlers wait.
 #[test]
 fn handlers_of_one_socket_run_in_order() {
     for one_at_a_time in [false, true] {
@@ -288,7 +288,7 @@ fn handlers_of_one_socket_run_in_order() {
                 });
             }
         });
-        // The end of a client comes after all that it has said.
+        // The handlers see a client's disconnection after all of its events.
         for client in &clients {
             let (client, count) = &mut *client.lock().unwrap();
             let packets = [*count, *count + 1].map(|n| format!("42[\"n\",{n}]"));
@@ -312,7 +312,7 @@ fn handlers_of_one_socket_run_in_order() {
     }
 }
 
-/// Acknowledgements find who asked for them, in both directions.
+/// Each acknowledgement reaches the side that asked for it, in both directions.
 #[test]
 fn acknowledgements_find_their_way() {
     let io = server();
@@ -333,8 +333,8 @@ fn acknowledgements_find_their_way() {
                         .unwrap()
                         .say(&[format!("42{question}[\"ask\",{question}]")]);
                     let (acknowledged, mut answered) = (format!("43{question}[{question}]"), Poll::Pending);
-                    // Another thread may be writing to this client, and then writes what is for it
-                    // now, too.
+                    // Another thread may be writing to this client. Then that thread also writes
+                    // this packet, a moment later.
                     for _ in 0..1_000_000 {
                         let client = &mut *client.lock().unwrap();
                         client.answer();
@@ -355,7 +355,7 @@ fn acknowledgements_find_their_way() {
     });
 }
 
-/// Any targets, over several shards, against sets of names.
+/// Any targets over several shards, compared with a model of sets of names.
 #[test]
 fn targets_over_several_shards_mean_what_a_model_says() {
     let io = server();

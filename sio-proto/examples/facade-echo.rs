@@ -1,11 +1,11 @@
 //! An echo server on the facade and the standard library: bytes in, bytes out, one plain loop, no
 //! poller and no runtime.
 //!
-//! `cargo run -p sio-proto --example facade-echo`, then any Socket.IO client, of any generation, at
-//! port 3000: what it says comes back. How it works is told step by step in
-//! `sio_proto::manual::facade`. It asks every socket in turn whether there is something, which is
-//! what a game loop does anyway and what a server for thousands should not do; the loop around it
-//! would be the same with a poller.
+//! Run `cargo run -p sio-proto --example facade-echo`, then connect any Socket.IO client, of any
+//! generation, to port 3000: the server sends its events back. `sio_proto::manual::facade` explains
+//! the program step by step. It asks every socket in turn whether there are bytes. A game loop
+//! works in this way anyway, but a server for thousands of clients should use a poller. The loop
+//! around the poller would be the same.
 
 #![expect(
     clippy::disallowed_methods,
@@ -21,16 +21,16 @@ use sio_proto::http::Date;
 use sio_proto::server::{Body, Cause, Delivery, Message, Output, Peer, Response, Server};
 use sio_proto::{Bytes, BytesMut, Config, LinkId, Time};
 
-/// One connection: the socket, and what it has not taken yet.
+/// One connection: the socket, and the bytes that the socket has not taken yet.
 struct Client {
     stream: TcpStream,
     unsent: BytesMut,
     blocked: bool,
-    /// Everything has been said: it is closed when it is written.
+    /// No more bytes will come: the connection is closed when all bytes are written.
     ends: bool,
 }
 
-/// The server, and the connections it has.
+/// The server and its connections.
 pub struct Echo {
     server: Server,
     listener: TcpListener,
@@ -39,8 +39,8 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// An echo server on this listener. Nothing happens until [`Echo::turn`] is called, again and
-    /// again.
+    /// An echo server on this listener. It does nothing until the caller calls [`Echo::turn`] in a
+    /// loop.
     pub fn new(listener: TcpListener) -> Result<Self, Box<dyn std::error::Error>> {
         listener.set_nonblocking(true)?;
         let entropy = |out: &mut [u8]| getrandom::fill(out).expect("the operating system gives random bytes");
@@ -54,7 +54,7 @@ impl Echo {
         })
     }
 
-    /// Everything that can be done now. True if there was anything.
+    /// Does everything that can be done now. True if there was anything to do.
     pub fn turn(&mut self) -> io::Result<bool> {
         let now = Time::ZERO + self.start.elapsed();
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -87,19 +87,20 @@ impl Echo {
                 self.clients.insert(link, client);
                 Ok(true)
             }
-            // Nobody is there, or somebody who has gone, or there is no room for more: the next
+            // No client is waiting, or the client has gone, or there is no room for more: the next
             // turn asks again.
             Err(_) => Ok(false),
         }
     }
 
-    /// What has come goes to the server: bytes, or the end.
+    /// Gives the server the bytes that have arrived, or the end of a connection.
     fn read(&mut self, now: Time) -> bool {
         let mut busy = false;
         let mut buffer = [0; 16 * 1024];
         let mut gone = Vec::new();
         for (link, client) in &mut self.clients {
-            // Who reads nothing is not read from either. Of its end the next write tells.
+            // A client that reads nothing is not read from either. The next write tells if it has
+            // gone.
             if !self.server.wants_bytes(*link) {
                 continue;
             }
@@ -123,7 +124,7 @@ impl Echo {
         busy
     }
 
-    /// What the server wants done.
+    /// Does everything that the server wants.
     fn act(&mut self, now: Time) {
         while let Some(output) = self.server.poll_output() {
             match output {
@@ -173,7 +174,8 @@ impl Echo {
                     Some(id) => Message::ack("/".into(), id, args),
                     None => Message::event("/".into(), name, args, None),
                 };
-                // Who is gone, or does not read, loses the echo: it is nobody else's concern.
+                // If the client is gone, or does not read, its echo is lost. This affects no other
+                // client.
                 let _ = self
                     .server
                     .shard(now, |shard, _| shard.emit(now, socket, &mut answer, None));
@@ -182,8 +184,8 @@ impl Echo {
         }
     }
 
-    /// Writes what the sockets take. What they do not take is the sign for the server to keep the
-    /// rest.
+    /// Writes as many bytes as the sockets take. If bytes are left, the server is told to keep back
+    /// further bytes.
     fn write(&mut self, now: Time) {
         let mut gone = Vec::new();
         for (link, client) in &mut self.clients {

@@ -4,9 +4,12 @@
 //! machines then rely on it. Everything a peer can grow (a queue, a buffer, a map, a count, a
 //! nesting) has a limit here.
 
+mod check;
 mod cookie;
 mod cors;
 mod legacy;
+mod served;
+mod setters;
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -18,9 +21,12 @@ use crate::codec::PacketParser;
 use crate::engine::Dialect;
 use crate::{Hosts, Origins, http, socket, websocket};
 
+pub use check::ConfigError;
 pub use cookie::{Cookie, Priority, SameSite};
-pub use cors::{Cors, CorsOrigins};
+pub use cors::{Cors, CorsOrigins, OriginRule};
 pub use legacy::{Legacy06, Legacy09, Mount};
+pub use served::{Generations, Transports};
+use setters::setters;
 
 /// Settings of a server. Plain data: build one with [`Config::default`] and the chainable setters,
 /// or set fields.
@@ -62,8 +68,14 @@ pub struct Config {
     /// How long a closing polling session waits for a GET that can carry the close packet. Default
     /// 30 s (docs/protocol/engine-io.md §8).
     pub close_timeout: Duration,
+    /// How long the answer to a goodbye by POST waits for a GET of the same client that was sent
+    /// before it on another connection and is read after it. Default 30 ms
+    /// (docs/protocol/engine-io.md §8). Shorter than the delays of busy threads, and the GET finds
+    /// no session; longer, and a client that closes while no GET is held waits longer for its `ok`.
+    pub crossing_timeout: Duration,
     /// Largest HTTP body and largest websocket message a peer may send, in bytes. Default 1 000
-    /// 000; announced to clients as `maxPayload`.
+    /// 000; announced to clients as `maxPayload`. The fields of [`Config::http`] and
+    /// [`Config::websocket`] that say the same of one connection follow this one.
     pub max_payload: usize,
     /// Whether polling sessions are told about, and may move to, websocket. Default true.
     pub allow_upgrades: bool,
@@ -130,11 +142,15 @@ pub struct Config {
     /// than Flash do without asking. Who may open a session is [`Config::origins`]' business, over
     /// flashsocket too. An empty list lets nobody.
     pub flash_policy: Vec<String>,
-    /// Limits on what one connection may send as HTTP.
+    /// Limits on what one connection may send as HTTP. `max_body_bytes` follows
+    /// [`Config::max_payload`]: another value in it is an error.
     pub http: http::Limits,
-    /// Limits on what one connection may send as websocket frames.
+    /// Limits on what one connection may send as websocket frames. `max_frame_bytes` and
+    /// `max_message_bytes` follow [`Config::max_payload`]: another value in one of them is an
+    /// error.
     pub websocket: websocket::Limits,
-    /// Limits on one Socket.IO packet.
+    /// Limits on one Socket.IO packet. `max_auth_bytes` follows [`Config::max_auth_bytes`]: another
+    /// value in it is an error.
     pub packet: socket::text::Limits,
     /// Most sessions at once, in all shards of a server that share their quota
     /// ([`Shard::share_quota`](crate::server::Shard::share_quota)). Default 1 000 000. When there
@@ -187,6 +203,10 @@ pub struct Config {
     /// clients that have emitted much between two POSTs; each packet costs some hundred bytes while
     /// its POST is handled.
     pub max_packets_per_payload: usize,
+    /// Most packets that a websocket may send behind its `5` while a POST of its session is under
+    /// way; together they may be as large as [`Config::max_payload`]. Default 16. One more ends the
+    /// session. Genuine clients wait for the answer to their POST and send none.
+    pub max_upgrade_packets: usize,
     /// Most bytes queued for one session while its transport cannot take them, in the session and
     /// on its link. Default 1 MiB. Beyond it a send is refused as full and a broadcast closes the
     /// session, because a gap in an ordered stream cannot be repaired. Packets of the protocol
@@ -260,6 +280,7 @@ impl Default for Config {
             crowded_connect_timeout: Duration::from_secs(5),
             upgrade_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(30),
+            crossing_timeout: Duration::from_millis(30),
             max_payload: 1_000_000,
             allow_upgrades: true,
             transports: Transports::default(),
@@ -288,6 +309,7 @@ impl Default for Config {
             max_auth_bytes: 64 * 1024,
             max_connects_per_second: 128,
             max_packets_per_payload: 65_536,
+            max_upgrade_packets: 16,
             max_queued_bytes: 1 << 20,
             max_queued_packets: 8_192,
             max_total_queued_bytes: 1 << 30,
@@ -305,153 +327,14 @@ impl Default for Config {
     }
 }
 
-/// Why a [`Config`] was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// A path does not start with `/`, or ends with one.
-    #[error("path {0:?} must start with '/' and must not end with one")]
-    Path(String),
-    /// The two paths would answer the same requests.
-    #[error("path and engine_path are the same")]
-    SamePath,
-    /// A duration is zero or longer than a day, where neither makes sense.
-    #[error("{0} must be longer than zero and at most a day")]
-    Duration(&'static str),
-    /// A limit of zero would refuse every peer.
-    #[error("{0} must not be zero")]
-    ZeroLimit(&'static str),
-    /// More shards than a session id can name.
-    #[error("{0} shards: a session id can name 1 to 256")]
-    Shards(usize),
-    /// The source of unpredictable bytes has filled the key of the session ids with zeros.
-    #[error("the source of random bytes gives zeros")]
-    Entropy,
-    /// A cookie's name, path or domain is empty, or holds characters that a header cannot carry.
-    #[error("cookie name, path or domain is empty, or holds characters a header cannot carry; a path starts with '/'")]
-    Cookie,
-    /// Browsers would throw the cookie away.
-    #[error("browsers throw away a cookie with {0}")]
-    CookieLost(&'static str),
-    /// `*` does not go together with credentials.
-    #[error(
-        "credentials with `Cors::any()`: list the origins, or say `Cors::any_with_credentials()` if every page may act for its visitors"
-    )]
-    CorsCredentials,
-    /// No browser sends such an origin.
-    #[error(
-        "CORS origin {0:?}: an origin is `scheme://host[:port]`, without `*` or a slash at its end; all pages are `Cors::any()`"
-    )]
-    CorsOrigin(String),
-    /// A mount's path is that of something else, or lies below or above it.
-    #[error("mount {0:?} would answer requests of another path")]
-    Mount(String),
-    /// More codecs than a server can have at once.
-    #[error("{0} codecs: a server can have 8, that of the path and 7 mounts")]
-    Codecs(usize),
-    /// A 0.7-0.9 client would give the server up: it has to hear something before its timeouts are
-    /// over.
-    #[error(
-        "legacy09: heartbeat_interval and poll_duration must be shorter than close_timeout, and heartbeat_interval than heartbeat_timeout"
-    )]
-    Impatient,
-}
-
 impl Config {
-    /// Checks that the settings make sense together and copies `max_payload` to where it is
-    /// enforced.
-    ///
-    /// # Errors
-    /// The first setting that does not make sense.
-    pub fn validate(mut self) -> Result<Self, ConfigError> {
-        for path in self.paths() {
-            if !path.starts_with('/') || path.len() < 2 || path.ends_with('/') {
-                return Err(ConfigError::Path(path.to_owned()));
-            }
-        }
-        if self.engine_path.as_ref() == Some(&self.path) {
-            return Err(ConfigError::SamePath);
-        }
-        self.legacy06.check_mounts(&self.path, self.engine_path.as_deref())?;
-        let day = Duration::from_secs(86_400);
-        for (name, value) in [
-            ("ping_interval", self.ping_interval),
-            ("ping_timeout", self.ping_timeout),
-            ("connect_timeout", self.connect_timeout),
-            ("crowded_connect_timeout", self.crowded_connect_timeout),
-            ("upgrade_timeout", self.upgrade_timeout),
-            ("close_timeout", self.close_timeout),
-            ("attachment_timeout", self.attachment_timeout),
-            ("legacy06.heartbeat_interval", self.legacy06.heartbeat_interval),
-            ("legacy06.heartbeat_timeout", self.legacy06.heartbeat_timeout),
-            ("legacy06.poll_duration", self.legacy06.poll_duration),
-            ("legacy06.reconnect_timeout", self.legacy06.reconnect_timeout),
-            ("legacy09.heartbeat_interval", self.legacy09.heartbeat_interval),
-            ("legacy09.heartbeat_timeout", self.legacy09.heartbeat_timeout),
-            ("legacy09.close_timeout", self.legacy09.close_timeout),
-            ("legacy09.poll_duration", self.legacy09.poll_duration),
-            ("legacy09.open_timeout", self.legacy09.open_timeout),
-        ] {
-            if value.is_zero() || value > day {
-                return Err(ConfigError::Duration(name));
-            }
-        }
-        for (name, value) in [
-            ("max_payload", self.max_payload),
-            ("http.max_head_bytes", self.http.max_head_bytes),
-            ("http.max_target_bytes", self.http.max_target_bytes),
-            ("http.max_headers", self.http.max_headers),
-            ("http.max_chunks", self.http.max_chunks),
-            ("max_sessions", self.max_sessions),
-            ("max_sessions_per_address", self.max_sessions_per_address),
-            ("max_kept_bytes", self.max_kept_bytes),
-            ("max_kept_bytes_per_address", self.max_kept_bytes_per_address),
-            ("max_handshake_bytes", self.max_handshake_bytes),
-            ("max_auth_bytes", self.max_auth_bytes),
-            ("max_connects_per_second", self.max_connects_per_second),
-            ("max_packets_per_payload", self.max_packets_per_payload),
-            ("max_room_name_bytes", self.max_room_name_bytes),
-            ("max_room_bytes_per_socket", self.max_room_bytes_per_socket),
-            ("packet.max_query_bytes", self.packet.max_query_bytes),
-            ("max_packets_per_poll", self.max_packets_per_poll),
-            ("max_bytes_per_poll", self.max_bytes_per_poll),
-            ("max_queued_bytes", self.max_queued_bytes),
-            ("max_queued_packets", self.max_queued_packets),
-            ("max_total_queued_bytes", self.max_total_queued_bytes),
-            ("max_blocked_bytes", self.max_blocked_bytes),
-            ("max_namespaces_per_session", self.max_namespaces_per_session),
-            ("max_namespaces", self.max_namespaces),
-            ("max_rooms_per_socket", self.max_rooms_per_socket),
-            ("legacy06.max_pending_messages", self.legacy06.max_pending_messages),
-            ("legacy06.max_buffered_bytes", self.legacy06.max_buffered_bytes),
-            (
-                "legacy06.max_messages_per_payload",
-                self.legacy06.max_messages_per_payload,
-            ),
-            ("legacy09.max_pending_messages", self.legacy09.max_pending_messages),
-        ] {
-            if value == 0 {
-                return Err(ConfigError::ZeroLimit(name));
-            }
-        }
-        if let Some(cookie) = &self.cookie {
-            cookie.check(cookie.secure || self.behind_tls)?;
-        }
-        if let Some(cors) = &self.cors {
-            cors.check()?;
-        }
-        if !self.legacy09.is_patient() {
-            return Err(ConfigError::Impatient);
-        }
-        self.packet.max_auth_bytes = self.max_auth_bytes;
-        self.http.max_body_bytes = self.max_payload;
-        self.websocket.max_message_bytes = self.max_payload;
-        self.websocket.max_frame_bytes = self.max_payload;
-        Ok(self)
+    /// Sets [`Config::engine_path`](#structfield.engine_path).
+    #[must_use]
+    pub fn engine_path(mut self, path: &str) -> Self {
+        self.engine_path = Some(path.to_owned());
+        self
     }
-}
 
-impl Config {
     /// Sets [`Config::parser`](#structfield.parser).
     #[must_use]
     pub fn parser(mut self, parser: impl PacketParser + 'static) -> Self {
@@ -476,197 +359,60 @@ impl Config {
     }
 }
 
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $kind:ty),* $(,)?) => {
-        /// Chainable setters; each names the field it sets, where the default and the trade-off are
-        /// written.
-        impl Config {
-            $($(#[$doc])* #[must_use] pub fn $name(mut self, $name: $kind) -> Self { self.$name = $name.into(); self })*
-        }
-    };
-}
-
 setters! {
-    /// Sets [`Config::path`](#structfield.path).
-    path: &str,
-    /// Sets [`Config::add_trailing_slash`](#structfield.add_trailing_slash).
-    add_trailing_slash: bool,
-    /// Sets [`Config::ping_interval`](#structfield.ping_interval).
-    ping_interval: Duration,
-    /// Sets [`Config::ping_timeout`](#structfield.ping_timeout).
-    ping_timeout: Duration,
-    /// Sets [`Config::connect_timeout`](#structfield.connect_timeout).
-    connect_timeout: Duration,
-    /// Sets [`Config::upgrade_timeout`](#structfield.upgrade_timeout).
-    upgrade_timeout: Duration,
-    /// Sets [`Config::max_payload`](#structfield.max_payload).
-    max_payload: usize,
-    /// Sets [`Config::max_queued_bytes`](#structfield.max_queued_bytes).
-    max_queued_bytes: usize,
-    /// Sets [`Config::max_queued_packets`](#structfield.max_queued_packets).
-    max_queued_packets: usize,
-    /// Sets [`Config::max_total_queued_bytes`](#structfield.max_total_queued_bytes).
-    max_total_queued_bytes: usize,
-    /// Sets [`Config::max_blocked_bytes`](#structfield.max_blocked_bytes).
-    max_blocked_bytes: usize,
-    /// Sets [`Config::crowded_connect_timeout`](#structfield.crowded_connect_timeout).
-    crowded_connect_timeout: Duration,
-    /// Sets [`Config::max_sessions`](#structfield.max_sessions).
-    max_sessions: usize,
-    /// Sets [`Config::max_sessions_per_address`](#structfield.max_sessions_per_address).
-    max_sessions_per_address: usize,
-    /// Sets [`Config::max_kept_bytes`](#structfield.max_kept_bytes).
-    max_kept_bytes: usize,
-    /// Sets [`Config::max_kept_bytes_per_address`](#structfield.max_kept_bytes_per_address).
-    max_kept_bytes_per_address: usize,
-    /// Sets [`Config::max_handshake_bytes`](#structfield.max_handshake_bytes).
-    max_handshake_bytes: usize,
-    /// Sets [`Config::handshake_headers`](#structfield.handshake_headers).
-    handshake_headers: Vec<String>,
-    /// Sets [`Config::max_auth_bytes`](#structfield.max_auth_bytes).
-    max_auth_bytes: usize,
-    /// Sets [`Config::max_connects_per_second`](#structfield.max_connects_per_second).
-    max_connects_per_second: usize,
-    /// Sets [`Config::max_packets_per_payload`](#structfield.max_packets_per_payload).
-    max_packets_per_payload: usize,
-    /// Sets [`Config::max_namespaces_per_session`](#structfield.max_namespaces_per_session).
-    max_namespaces_per_session: usize,
-    /// Sets [`Config::max_namespaces`](#structfield.max_namespaces).
-    max_namespaces: usize,
-    /// Sets [`Config::max_rooms_per_socket`](#structfield.max_rooms_per_socket).
-    max_rooms_per_socket: usize,
-    /// Sets [`Config::max_room_name_bytes`](#structfield.max_room_name_bytes).
-    max_room_name_bytes: usize,
-    /// Sets [`Config::max_room_bytes_per_socket`](#structfield.max_room_bytes_per_socket).
-    max_room_bytes_per_socket: usize,
-    /// Sets [`Config::max_pending_acks`](#structfield.max_pending_acks).
-    max_pending_acks: usize,
-    /// Sets [`Config::transports`](#structfield.transports).
-    transports: Transports,
-    /// Sets [`Config::generations`](#structfield.generations).
-    generations: Generations,
-    /// Sets [`Config::dialect`](#structfield.dialect).
-    dialect: Dialect,
-    /// Sets [`Config::engine3_connect_at_once`](#structfield.engine3_connect_at_once).
-    engine3_connect_at_once: bool,
-    /// Sets [`Config::engine3_binary_polls`](#structfield.engine3_binary_polls).
-    engine3_binary_polls: bool,
-    /// Sets [`Config::max_packets_per_poll`](#structfield.max_packets_per_poll).
-    max_packets_per_poll: usize,
-    /// Sets [`Config::max_bytes_per_poll`](#structfield.max_bytes_per_poll).
-    max_bytes_per_poll: usize,
-    /// Sets [`Config::cookie`](#structfield.cookie).
-    cookie: Cookie,
-    /// Sets [`Config::cors`](#structfield.cors).
-    cors: Cors,
-    /// Sets [`Config::origins`](#structfield.origins).
-    origins: Origins,
-    /// Sets [`Config::hosts`](#structfield.hosts).
-    hosts: Hosts,
-    /// Sets [`Config::behind_tls`](#structfield.behind_tls).
-    behind_tls: bool,
-    /// Sets [`Config::legacy06`](#structfield.legacy06).
-    legacy06: Legacy06,
-    /// Sets [`Config::legacy09`](#structfield.legacy09).
-    legacy09: Legacy09,
-}
-
-/// Which transports are offered. [`Transports::polling`] and [`Transports::websocket`] are for
-/// clients of Engine.IO and of 0.7 to 0.9, the others for clients of 0.6, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transports {
-    /// HTTP long polling, and htmlfile. Default true.
-    pub polling: bool,
-    /// WebSocket, whoever speaks it. Default true.
-    pub websocket: bool,
-    /// Polling by scripts (JSONP), where there is polling. Default true: old browsers have nothing
-    /// else from another origin. Answers are scripts, which every page may load, so all that keeps
-    /// other pages from reading them is what the request says of its page ([`Origins`]). Servers
-    /// without clients of before 2013 do well to turn it off.
-    pub jsonp: bool,
-    /// Endless pages of scripts (htmlfile), where there is polling. Default true. Only Internet
-    /// Explorer before 10 uses them.
-    pub htmlfile: bool,
-}
-
-impl Default for Transports {
-    fn default() -> Self {
-        Self {
-            polling: true,
-            websocket: true,
-            jsonp: true,
-            htmlfile: true,
-        }
+    Config {
+        path: &str,
+        add_trailing_slash: bool,
+        ping_interval: Duration,
+        ping_timeout: Duration,
+        connect_timeout: Duration,
+        crowded_connect_timeout: Duration,
+        upgrade_timeout: Duration,
+        close_timeout: Duration,
+        crossing_timeout: Duration,
+        max_payload: usize,
+        allow_upgrades: bool,
+        transports: Transports,
+        generations: Generations,
+        dialect: Dialect,
+        engine3_connect_at_once: bool,
+        engine3_binary_polls: bool,
+        max_packets_per_poll: usize,
+        max_bytes_per_poll: usize,
+        cookie: Cookie,
+        cors: Cors,
+        origins: Origins,
+        hosts: Hosts,
+        behind_tls: bool,
+        flash_policy: Vec<String>,
+        http: http::Limits,
+        websocket: websocket::Limits,
+        packet: socket::text::Limits,
+        max_sessions: usize,
+        max_sessions_per_address: usize,
+        max_kept_bytes: usize,
+        max_kept_bytes_per_address: usize,
+        max_handshake_bytes: usize,
+        handshake_headers: Vec<String>,
+        max_auth_bytes: usize,
+        max_connects_per_second: usize,
+        max_packets_per_payload: usize,
+        max_upgrade_packets: usize,
+        max_queued_bytes: usize,
+        max_queued_packets: usize,
+        max_total_queued_bytes: usize,
+        max_blocked_bytes: usize,
+        max_namespaces_per_session: usize,
+        max_namespaces: usize,
+        max_rooms_per_socket: usize,
+        max_room_name_bytes: usize,
+        max_room_bytes_per_socket: usize,
+        max_pending_acks: usize,
+        attachment_timeout: Duration,
+        legacy06: Legacy06,
+        legacy09: Legacy09,
     }
-}
-
-impl Transports {
-    /// Sets [`Transports::polling`](#structfield.polling).
-    #[must_use]
-    pub const fn polling(mut self, polling: bool) -> Self {
-        self.polling = polling;
-        self
-    }
-
-    /// Sets [`Transports::websocket`](#structfield.websocket).
-    #[must_use]
-    pub const fn websocket(mut self, websocket: bool) -> Self {
-        self.websocket = websocket;
-        self
-    }
-
-    /// Sets [`Transports::jsonp`](#structfield.jsonp).
-    #[must_use]
-    pub const fn jsonp(mut self, jsonp: bool) -> Self {
-        self.jsonp = jsonp;
-        self
-    }
-
-    /// Sets [`Transports::htmlfile`](#structfield.htmlfile).
-    #[must_use]
-    pub const fn htmlfile(mut self, htmlfile: bool) -> Self {
-        self.htmlfile = htmlfile;
-        self
-    }
-}
-
-/// Which generations of the wire are served. One that is off is refused the way a server without it
-/// refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Generations {
-    /// Engine.IO 4: Socket.IO 3.x and 4.x. Default true.
-    pub engine4: bool,
-    /// Engine.IO 2 and 3: Socket.IO 1.x and 2.x. Default true.
-    pub engine3: bool,
-    /// The `/1/` wire of 0.7 to 0.9. Default true.
-    pub legacy09: bool,
-    /// The plain-message wire of 0.6 and before, in whatever codec. Default true.
-    pub legacy06: bool,
-}
-
-impl Default for Generations {
-    fn default() -> Self {
-        Self {
-            engine4: true,
-            engine3: true,
-            legacy09: true,
-            legacy06: true,
-        }
-    }
-}
-
-impl Generations {
-    /// Only Engine.IO 4.
-    #[must_use]
-    pub const fn modern() -> Self {
-        Self {
-            engine4: true,
-            engine3: false,
-            legacy09: false,
-            legacy06: false,
-        }
-    }
+    by hand { parser, engine_path }
 }
 
 #[cfg(test)]

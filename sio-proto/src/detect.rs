@@ -1,4 +1,4 @@
-//! One HTTP request head: which generation of the wire is it, and what does it ask for?
+//! One HTTP request head: which generation of the wire it belongs to, and what it asks for.
 //!
 //! ```text
 //! R = resource prefix, by default /socket.io; SEG = segments after it
@@ -8,19 +8,20 @@
 //! R/xhr-polling/…                     0.3-0.6, streaming   SEG[0] is the transport
 //! ```
 //!
-//! Follows docs/protocol/detection.md: the rows of its table §1 are the arms of [`detect`], in its
-//! order. The three families cannot be confused, so all of them can be served under one prefix.
+//! This file follows docs/protocol/detection.md: the rows of its table §1 are the arms of
+//! [`detect`], in the same order. The three families cannot be confused, so one prefix can serve
+//! all of them.
 //!
 //! Invariants:
-//! * The target is taken as it came: no percent-decoding of the path, no merging of `//` (an empty
-//!   segment is how old clients say "new session").
-//! * Nothing is looked up. Where only a lookup can decide (an id, or a timestamp that a proxy moved
-//!   into its place?), the route says so and the session table answers.
-//! * No allocation, and nothing is borrowed: a route has numbers, and [`Part`]s that say where in
-//!   the target a text stands.
-//! * Whatever the target holds, it is walked over a fixed number of times.
+//! * The target is read as it came: the path is not percent-decoded, and `//` is not merged (old
+//!   clients write an empty segment for "new session").
+//! * Nothing is looked up. A segment may be an id, or a timestamp that a proxy moved into the place
+//!   of an id. Only a lookup can decide this, so the route says so and the session table decides.
+//! * No allocation, and no borrow: a route has numbers, and [`Part`]s that say where a text stands
+//!   in the target.
+//! * The target is walked over a fixed number of times, whatever it holds.
 //!
-//! What never reaches this function: a Flash policy request, which is not HTTP
+//! A Flash policy request never reaches this function, because it is not HTTP
 //! ([`flash_policy`](crate::legacy::flash_policy)).
 
 mod query;
@@ -34,17 +35,17 @@ pub use route::{
     EngineIo, EngineTransport, EngineVersion, Exchange, Handshake, Legacy06, Legacy09, Part, RequestHead, Route,
 };
 
-/// Says what `request` is, for clients that use the resource `prefix` (such as `/socket.io`; a
-/// final slash is ignored).
+/// Classifies `request`, for clients that use the resource `prefix` (such as `/socket.io`; a final
+/// slash is ignored).
 ///
-/// The cost before any limit but that of the target's length: one walk over the query and a few
-/// over the path, whatever is in them. Nothing is allocated.
+/// The cost is one walk over the query and a few walks over the path, whatever they hold. At this
+/// point only the limit on the length of the target has been checked. Nothing is allocated.
 #[must_use]
 pub fn detect(prefix: &str, request: &RequestHead<'_>) -> Route {
     Detector::new(request).route(prefix)
 }
 
-/// Reads a request as one of Engine.IO, whatever its path.
+/// Reads a request as an Engine.IO request, whatever its path is.
 #[must_use]
 pub fn engine_io(request: &RequestHead<'_>) -> EngineIo {
     Detector::new(request).engine_io()
@@ -65,7 +66,7 @@ impl<'a> Detector<'a> {
         }
     }
 
-    /// Whether the query says that somebody speaks Engine.IO.
+    /// Whether the query says that the peer speaks Engine.IO.
     pub(crate) const fn says_engine_io(&self) -> bool {
         self.parameters.transport.is_some() || self.parameters.eio.is_some()
     }
@@ -80,7 +81,7 @@ impl<'a> Detector<'a> {
             None => return Route::Foreign,
             Some("") => "",
             Some(rest) => match rest.strip_prefix('/') {
-                // `/socket.iox` only looks like ours.
+                // `/socket.iox` begins like the prefix, but is another path.
                 None => return Route::Foreign,
                 Some(rest) => rest,
             },
@@ -141,8 +142,8 @@ impl<'a> Detector<'a> {
                 },
             };
         };
-        // Nothing but one slash may follow the session; and a genuine server crashes on an upgrade
-        // that disconnects.
+        // Only one slash may follow the session. An upgrade that also disconnects would crash a
+        // genuine server.
         let overlong = segments.filled(3).is_some() || segments.get(4).is_some();
         if overlong || (disconnect && request.upgrade) {
             return Legacy09::Malformed;
@@ -168,7 +169,7 @@ impl<'a> Detector<'a> {
         let index = (transport == Transport::JsonpPolling && last >= 2)
             .then(|| decimal(segments.last.as_bytes()))
             .flatten();
-        // After slash merging: `xhr-polling/TS`, or `jsonp-polling/TS/I`.
+        // After slash merging, the path is `xhr-polling/TS` or `jsonp-polling/TS/I`.
         let merged_len = if index.is_some() { 3 } else { 2 };
         Legacy06 {
             transport,
@@ -180,7 +181,7 @@ impl<'a> Detector<'a> {
     }
 }
 
-/// The path below the prefix, cut at every slash: all that detection asks of it, found in one walk.
+/// The path below the prefix, cut at every slash. One walk finds all segments that detection needs.
 struct Segments<'a> {
     first: [Option<&'a str>; 5],
     last: &'a str,
@@ -244,7 +245,7 @@ fn engine_transport(value: Option<&[u8]>) -> EngineTransport {
     .unwrap_or(EngineTransport::Unknown)
 }
 
-/// Milliseconds since 1970 have had 13 digits since 2001; genuine 0.6 ids have 15 to 18.
+/// A time in milliseconds since 1970 has had 13 digits since 2001; genuine 0.6 ids have 15 to 18.
 fn is_timestamp(segment: &str) -> bool {
     segment.len() == 13 && segment.bytes().all(|b| b.is_ascii_digit())
 }
@@ -273,20 +274,20 @@ fn handshake(request: &RequestHead<'_>) -> Handshake {
         (true, Some("13" | "7" | "8")) => Handshake::Rfc6455,
         (true, _) => Handshake::Unsupported,
         (false, _) if request.websocket_key_pair => Handshake::Hixie76,
-        // A version says RFC 6455; what is missing is its key.
+        // The version says RFC 6455, but the key is missing.
         (false, Some(_)) => Handshake::Unsupported,
         (false, None) => Handshake::Hixie75,
     }
 }
 
-/// The number a text of digits is, if it is nothing else.
+/// The number that `text` stands for, if all of it is digits.
 fn decimal(text: &[u8]) -> Option<u64> {
     let (value, digits) = take_decimal(text, 16)?;
     (digits == text.len()).then_some(value as u64)
 }
 
-/// Whether a path below the prefix is one of the client files that some release has served: a
-/// closed set of patterns, in which no path leads upwards.
+/// Whether a path below the prefix is a client file that some release has served. The patterns are
+/// a closed set, and none of their paths leads upwards.
 #[must_use]
 pub fn is_client_file(path: &str) -> bool {
     if let Some(name) = path.strip_prefix("static/flashsocket/") {
@@ -308,7 +309,7 @@ pub fn is_client_file(path: &str) -> bool {
     }
 }
 
-/// Only what may stand in the name of one file: no slash, no escape, no step upwards.
+/// Whether a text can be the name of one file: no slash, no escape, no step upwards.
 fn is_file_name(name: &str) -> bool {
     !name.starts_with('.')
         && name

@@ -1,15 +1,15 @@
-//! Where unpredictable bytes come from: always from the caller.
+//! The source of unpredictable bytes, which the caller always provides.
 //!
-//! Session ids, masks and jitter are drawn through this trait and from nowhere else, so the same
-//! seed gives the same run, byte for byte.
+//! Session ids, masks and jitter are drawn through this trait and from nowhere else. So one seed
+//! gives one run, byte for byte.
 
 /// A source of unpredictable bytes.
 ///
-/// In production this must be a cryptographically secure generator: session ids are bearer secrets.
-/// In tests and simulations it is a seeded one.
+/// In production, the source must be a cryptographically secure generator, because session ids are
+/// bearer secrets. In tests and simulations, the source is a seeded generator.
 pub trait Entropy: Send {
-    /// Fills `out` completely. If this fails it must panic: bytes that are left as they were would
-    /// be an id that anybody can guess.
+    /// Fills `out` completely. An implementation that cannot do this must panic: if bytes stay as
+    /// they were, the id that is made of them can be guessed by anybody.
     fn fill(&mut self, out: &mut [u8]);
 }
 

@@ -1,11 +1,11 @@
-//! One packet, encoded once, shared by all who get it.
+//! One packet, encoded once and shared by all its recipients.
 //!
 //! ```text
 //!   bytes: | websocket header (unmasked) | payload: the packet's text or binary form |
 //!          0                             head                                       len
 //! ```
-//! The whole is what a websocket link writes; the payload alone is what a poll's body is built
-//! from. One buffer serves both, and a recipient costs one reference count. Source: RFC 6455 §5.2,
+//! A websocket link writes the whole buffer. The body of a poll is built from the payload alone.
+//! One buffer serves both, and each recipient costs one reference count. Source: RFC 6455 §5.2,
 //! docs/protocol/engine-io.md §2.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -22,8 +22,8 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Encodes a text packet. `buffer` is scratch that the caller keeps; `write` appends the
-    /// packet's text to it.
+    /// Encodes a text packet. `write` appends the packet's text to `buffer`, a scratch buffer that
+    /// the caller keeps.
     pub fn text(buffer: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) -> Self {
         Self::encode(buffer, Opcode::Text, write)
     }
@@ -47,8 +47,8 @@ impl Frame {
         }
     }
 
-    /// A text packet shorter than 126 bytes that is known beforehand, with the two bytes of its
-    /// header.
+    /// A text packet that is known at compile time and is shorter than 126 bytes. `bytes` begins
+    /// with the two bytes of its header.
     pub(crate) const fn from_static(bytes: &'static [u8]) -> Self {
         assert!(bytes[0] == 0x81 && bytes.len() == 2 + bytes[1] as usize && bytes[1] < 126);
         Self {
@@ -70,7 +70,7 @@ impl Frame {
         &self.bytes[self.head as usize..]
     }
 
-    /// The packet without the websocket header, sharing the buffer.
+    /// The packet without the websocket header. It shares the buffer.
     #[must_use]
     pub fn payload_bytes(&self) -> Bytes {
         self.bytes.slice(self.head as usize..)
@@ -82,7 +82,7 @@ impl Frame {
         self.binary
     }
 
-    /// Bytes on a websocket.
+    /// Length on a websocket, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len()

@@ -1,9 +1,9 @@
-//! Which host names the server answers to: the defence against DNS rebinding.
+//! The host names that the server answers to. This is the defence against DNS rebinding.
 //!
-//! A page of `attacker.example` whose name is pointed at the address of a server talks to that
-//! server as to its own host: the browser compares names, not addresses. Its `Origin` and its
-//! `Host` then agree, and its GETs carry no `Origin` at all. Only the server can know that the name
-//! is not its own.
+//! An attacker can point the name of his page, `attacker.example`, at the address of a server. The
+//! page then talks to this server as to its own host, because the browser compares names and not
+//! addresses. The `Origin` and the `Host` of its requests agree, and its GETs carry no `Origin` at
+//! all. Only the server can know that the name is not its own.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -14,29 +14,29 @@ use core::str::FromStr;
 
 use crate::origins::{is_host, read_port, split_host};
 
-/// Which names of hosts requests may be for. It is asked for every request of a protocol, with an
-/// `Origin` or without, before the page is looked at ([`Origins`](crate::Origins)). The name is
-/// that of the `Host` field, or of a target in absolute form; what proxies add (`X-Forwarded-Host`)
-/// is not looked at, because everybody can.
+/// Which host names requests may name. The server checks this for every request of a protocol, with
+/// or without an `Origin`, before it checks the page ([`Origins`](crate::Origins)). The name comes
+/// from the `Host` field, or from a target in absolute form. Fields that proxies add
+/// (`X-Forwarded-Host`) are not read, because any client can send them.
 ///
-/// Requests that are the application's own are not asked: an application that is reached by
-/// loopback and serves secrets has to look at `Host` itself.
+/// Requests that belong to the application itself are not checked. An application that is reached
+/// by loopback and serves secrets has to check `Host` itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hosts {
-    /// From a peer on the loopback interface
-    /// ([`Peer::is_loopback`](crate::server::Peer::is_loopback)) only loopback's own names:
-    /// `localhost`, names below it, `127.0.0.0/8` and `[::1]`, with any port; from others any name.
-    /// So a page that is rebound to a program on its user's machine is refused. A proxy on the same
-    /// machine that passes on the public name needs a list here, or sends `Host: localhost`. Where
-    /// [`Origins`](crate::Origins) are open to all pages nothing is asked.
+    /// A peer on the loopback interface ([`Peer::is_loopback`](crate::server::Peer::is_loopback))
+    /// may use only the names of loopback: `localhost`, names below it, `127.0.0.0/8` and `[::1]`,
+    /// with any port. Other peers may use any name. So a page whose name is rebound to a program on
+    /// its user's machine is refused. A proxy on the same machine that passes on the public name
+    /// needs a list here, or has to send `Host: localhost`. If [`Origins`](crate::Origins) are open
+    /// to all pages, nothing is checked.
     #[default]
     Loopback,
-    /// These and no others, from everybody; `localhost` too has to be listed. A request without a
-    /// host is refused. An empty list refuses every request.
+    /// These names and no others, for every peer; `localhost` has to be listed too. A request
+    /// without a host is refused. An empty list refuses every request.
     List(Vec<HostPattern>),
-    /// Any name. For servers that a browser cannot reach unless it may, such as one behind a proxy
-    /// that checks names.
+    /// Any name. This is for servers that only permitted browsers can reach, such as a server
+    /// behind a proxy that checks names.
     Any,
 }
 
@@ -44,7 +44,7 @@ impl Hosts {
     /// A list of [patterns](HostPattern).
     ///
     /// # Errors
-    /// The first text that is no pattern.
+    /// Returns the error of the first text that is no pattern.
     ///
     /// ```
     /// use sio_proto::{Config, Hosts};
@@ -62,12 +62,12 @@ impl Hosts {
 ///
 /// | pattern | the hosts that fit |
 /// |---|---|
-/// | `chat.example` | this one, whatever the port |
-/// | `chat.example:8080` | this one with this port; a missing port is 80 or 443 |
-/// | `*.chat.example` | all below it, but not itself; a port may follow |
+/// | `chat.example` | this host, whatever the port |
+/// | `chat.example:8080` | this host with this port; a missing port is 80 or 443 |
+/// | `*.chat.example` | all hosts below `chat.example`, but not `chat.example`; a port may follow |
 /// | `[::1]`, `192.0.2.7` | an address, written as browsers write it |
 ///
-/// Names are compared without regard to case and to a dot at their end.
+/// Names are compared without regard to case and without regard to a dot at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPattern {
     /// In small letters, without `*.` and without a dot at the end.
@@ -79,11 +79,11 @@ pub struct HostPattern {
 /// Why a text is no pattern for hosts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostPatternError {
-    /// It is no host: it is empty, or has a scheme, a path, or a `*` that does not stand for whole
-    /// labels at the beginning. All hosts are [`Hosts::Any`].
+    /// The text is no host: it is empty, or it has a scheme, a path, or a `*` that does not stand
+    /// for whole labels at the beginning. To allow all hosts, use [`Hosts::Any`].
     #[error("host pattern {0:?}: no host; it has neither scheme nor path, and `*.` may stand at its beginning")]
     Host(String),
-    /// What follows the host is no port.
+    /// The text behind the host is no port.
     #[error("host pattern {0:?}: no port from 1 to 65535")]
     Port(String),
 }
@@ -150,7 +150,7 @@ pub(crate) struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// `None` for what no browser writes into `Host`.
+    /// `None` for a text that no browser writes into `Host`.
     pub(crate) fn of(text: &'a str) -> Option<Self> {
         let (host, port) = split_host(text)?;
         let name = without_dot(host);
@@ -161,8 +161,8 @@ impl<'a> Host<'a> {
         is_name(name).then_some(Self { name, port })
     }
 
-    /// Whether it can only mean the machine itself. No resolver asks anybody for these (RFC 6761
-    /// §6.3), so nobody can point them elsewhere.
+    /// Whether the name can only mean the machine itself. Resolvers answer these names without
+    /// asking a server (RFC 6761 §6.3), so nobody can point them elsewhere.
     pub(crate) fn is_loopback(self) -> bool {
         if self.name.eq_ignore_ascii_case("localhost") || is_below("localhost", self.name) {
             return true;
@@ -181,7 +181,8 @@ fn without_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// Whether a host without the dot at its end is one: a second dot there is none.
+/// Whether a host name is valid. One dot at its end has been removed before; a second dot is an
+/// error.
 fn is_name(name: &str) -> bool {
     is_host(name) && !name.ends_with('.')
 }
@@ -204,7 +205,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Found by `never_panics`.
+    /// The test `never_panics` found this case.
     #[test]
     fn a_second_dot_at_the_end_is_no_host() {
         for text in ["..", "chat.example..", "*..", ".", "..:80"] {

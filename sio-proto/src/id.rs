@@ -1,22 +1,22 @@
 //! Names for things: links, sessions, sockets.
 //!
-//! Two kinds of ids travel, and neither can be made of the other:
+//! Two kinds of ids travel on the wire, and neither can be computed from the other:
 //!
 //! ```text
 //!                 shard, slot   tag   random
 //!   Sid                5         3       7     20 characters: what everybody may call a socket
 //!   SessionId          5         3      16     32 or 39: the secret that makes a request one of its session
 //! ```
-//! The address (shard and slab slot) is mixed with a keyed hash of the random part, and the tag is
-//! the rest of this hash. So a lookup is an index and one comparison, there is no map from ids to
-//! sessions that a peer could grow or probe, and a text that no server with this key has written is
-//! recognised without a look into any shard. Who knows many ids learns nothing of the random part
-//! of another, because each is drawn by itself.
+//! The address (shard and slab slot) is mixed with a keyed hash of the random part. The tag is the
+//! rest of this hash. This has three effects. A lookup is one index and one comparison. There is no
+//! map from ids to sessions that a peer could grow or probe. A text that no server with this key
+//! has written is recognised without looking into any shard. A peer that knows many ids learns
+//! nothing about the random part of another id, because each random part is drawn on its own.
 //!
 //! Invariants:
-//! - a [`SessionId`] is written on the connections of its own session and nowhere else: it has no
-//!   `Display`, and its `Debug` says nothing;
-//! - comparing two ids takes the same time wherever they differ.
+//! - A [`SessionId`] is written on the connections of its own session and nowhere else. It has no
+//!   `Display`, and its `Debug` shows nothing.
+//! - Comparing two ids takes the same time wherever they differ.
 
 mod siphash;
 mod slots;
@@ -33,9 +33,9 @@ pub(crate) use wire::derived_from;
 
 /// The caller's name for one place bytes can go: a parked GET, a POST, a websocket.
 ///
-/// The low 32 bits are a slot and the high 32 bits its generation. The machines keep a table
-/// indexed by the slot, so keep slots dense and small, and change the generation when a slot is
-/// used again.
+/// The low 32 bits are a slot, and the high 32 bits are its generation. The machines keep a table
+/// that is indexed by the slot. So keep slots dense and small, and change the generation when a
+/// slot is used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
@@ -59,16 +59,16 @@ impl LinkId {
     }
 }
 
-/// Address of a session inside one shard: slot and generation. Stale keys are recognised, never
-/// misread.
+/// Address of a session inside one shard: slot and generation. A key whose session has ended is
+/// recognised as stale. It never finds another session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey {
     pub(crate) slot: SessionSlot,
     pub(crate) generation: u32,
 }
 
-/// Address of a socket (one session in one namespace) inside one shard. Stale keys are recognised,
-/// never misread.
+/// Address of a socket (one session in one namespace) inside one shard. A key whose socket is gone
+/// is recognised as stale. It never finds another socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketKey {
     pub(crate) slot: SocketSlot,

@@ -1,13 +1,13 @@
-//! What is kept for longer than the buffer it was read into.
+//! Copies of bytes that are kept for longer than the buffer they were read into.
 //!
-//! What is parsed shares the buffer that it was read into, which is much larger and others need.
-//! What has to wait for more bytes, or for its turn, is copied if it is small, so that it keeps no
-//! more memory than twice its own.
+//! A parsed value shares the buffer that it was read into. This buffer is much larger than the
+//! value, and other values need it. A value that has to wait for more bytes, or for its turn, is
+//! copied if it is small. So it holds no more than twice its own size in memory.
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-/// What is larger keeps the buffer that it was read into: it is most of it.
+/// A value that is larger than this keeps its read buffer, because the value is most of the buffer.
 const MAX_COPIED: usize = 64 * 1024;
 
 /// Gives small bytes memory of their own.

@@ -1,25 +1,25 @@
 //! Socket.IO without I/O: every generation of the wire as pure state machines.
 //!
-//! A server here is a value. Bytes, or requests and packets, and the time go in; bytes, deliveries
-//! for the user and the next deadline come out. Nothing in this crate opens a socket, reads a
-//! clock, draws a random number, spawns, blocks or locks: the crate is `no_std`, time is an
-//! argument ([`Time`]), and randomness is injected ([`Entropy`]). The same inputs give the same
-//! outputs, byte for byte.
+//! A server here is a value. The inputs are the time, and bytes, or requests and packets. The
+//! outputs are bytes, deliveries for the user and the next deadline. Nothing in this crate opens a
+//! socket, reads a clock, draws a random number, spawns, blocks or locks. The crate is `no_std`,
+//! time is an argument ([`Time`]), and randomness is injected ([`Entropy`]). Equal inputs give
+//! equal outputs, byte for byte.
 //!
 //! Read first: [`server::Server`], bytes in and bytes out, for an event loop of your own; or
-//! [`server::Shard`], the machine inside it, for those who have an HTTP server or several cores.
-//! Runtimes are served by `sio-tokio`, which puts `sio-app`'s handlers on top.
+//! [`server::Shard`], the machine inside it, if you have an HTTP server or use several cores. For
+//! runtimes there is `sio-tokio`, with the handlers of `sio-app`.
 //!
 //! # The loop
 //!
-//! The loop around a [`server::Server`] is always the same. Here it runs on bytes in memory; `now`
-//! would come from a clock, `bytes` from a socket.
+//! The loop around a [`server::Server`] is always the same. Here it runs on bytes in memory. In a
+//! program, `now` comes from a clock, and `bytes` come from a socket.
 //!
 //! ```
 //! use sio_proto::server::{Delivery, Message, Output, Peer, Server};
 //! use sio_proto::{BytesMut, Config, Time};
 //!
-//! let entropy = |out: &mut [u8]| out.fill(7); // a generator that is cryptographically secure, in earnest
+//! let entropy = |out: &mut [u8]| out.fill(7); // use a cryptographically secure generator in a program
 //! let mut server = Server::new(Config::default(), [7; 16], Box::new(entropy))?;
 //! let link = server.open(Peer::default()); // a connection was accepted
 //! let mut now = Time::ZERO;
@@ -34,9 +34,9 @@
 //!     server.handle_bytes(now, link, &mut BytesMut::from(bytes)); // the socket was readable
 //!     while let Some(output) = server.poll_output() {
 //!         match output {
-//!             Output::Bytes(_, bytes) => written.extend_from_slice(&bytes), // to the socket of that link
+//!             Output::Bytes(_, bytes) => written.extend_from_slice(&bytes), // to the socket of this link
 //!             Output::End(_) => {}                                          // close it
-//!             Output::Request(..) => {}                                     // not Socket.IO's: answer with `respond`
+//!             Output::Request(..) => {}                                     // not for Socket.IO: answer with `respond`
 //!             Output::Delivery(Delivery::Connect { socket, .. }) => {
 //!                 server.shard(now, |shard, out| shard.accept(now, socket, out));
 //!             }
@@ -47,7 +47,7 @@
 //!             Output::Delivery(_) => {}
 //!         }
 //!     }
-//!     // Wait for the next readable socket, but not beyond this:
+//!     // Wait for the next readable socket, but no longer than until this deadline:
 //!     if server.next_timeout().is_some_and(|deadline| deadline <= now) {
 //!         server.handle_timeout(now);
 //!     }
@@ -56,7 +56,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The [`manual`] goes through it step by step, and on to the shard.
+//! The [`manual`] explains the loop step by step, and then the shard.
 //!
 //! # The map
 //!
@@ -64,12 +64,12 @@
 //! |---|---|---|
 //! | [`http`], [`websocket`], [`json`] | bytes | requests, messages, checked JSON; both roles |
 //! | [`engine`], [`socket`], [`legacy`] | messages | packets of every generation; both roles |
-//! | [`codec`] | messages | the same, by a parser of the operator's choice or a wire of the user's own |
+//! | [`codec`] | messages | packets and messages, by a parser that the operator chooses or a wire that the user writes |
 //! | [`detect`] | one request | which generation and transport it is |
 //! | [`wire`], [`conn`] | the bytes of one connection | requests and packets, under no lock; bodies of polls |
 //! | [`server`] | requests, packets, commands, time | writes and deliveries |
 //!
-//! What the bytes are is in the repository's `docs/protocol`, which comments cite as
+//! The bytes are described in the repository's `docs/protocol`, which comments cite as
 //! `docs/protocol/NAME.md §N`.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -104,8 +104,8 @@ pub mod wire;
 pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
 pub use config::{
-    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, Legacy06, Legacy09, Mount, Priority, SameSite,
-    Transports,
+    Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, Legacy06, Legacy09, Mount, OriginRule, Priority,
+    SameSite, Transports,
 };
 pub use entropy::Entropy;
 pub use frame::Frame;

@@ -1,5 +1,5 @@
-//! Which pages may open sessions, and how an operator says it: `host:port`, with `*` for any
-//! (docs/protocol/legacy-0.6.md §13.1, §14, docs/protocol/legacy-0.9.md §17).
+//! Which pages may open sessions, and how an operator writes this down: `host:port`, with `*` for
+//! any (docs/protocol/legacy-0.6.md §13.1, §14, docs/protocol/legacy-0.9.md §17).
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -7,44 +7,45 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-/// The longest origin that is one, in bytes. Host names have 253 bytes at most (RFC 1035 §2.3.4).
+/// The length of the longest text that is accepted as an origin, in bytes. A host name has 253
+/// bytes at most (RFC 1035 §2.3.4).
 pub(crate) const MAX_ORIGIN_BYTES: usize = 512;
 
-/// Which pages may open sessions. Browsers let any page open a websocket to any host and send the
-/// host's cookies with it; CORS does not stop a page from doing so, this rule does.
+/// Which pages may open sessions. A browser lets any page open a websocket to any host, and sends
+/// the host's cookies with it. CORS does not stop a page from doing so; this rule does.
 ///
-/// What a request says of its page decides:
+/// The decision depends on what the request says about its page:
 ///
 /// | the request | it passes |
 /// |---|---|
-/// | has an `Origin` | if that origin is allowed |
+/// | has an `Origin` | if this origin is allowed |
 /// | has none, and asks for a script or a page of scripts (JSONP, htmlfile) | if its `Referer` names an allowed origin, or `Sec-Fetch-Site` says `same-origin` |
-/// | has none, and posts the form of a JSONP client | as above |
-/// | has none, and asks for anything else | yes: no page of another site can read the answer, and what is no page has no origin |
+/// | has none, and posts the form of a JSONP client | if its `Referer` names an allowed origin, or `Sec-Fetch-Site` says `same-origin` |
+/// | has none, and asks for anything else | yes: a page of another site cannot read the answer, and a program that is not a page has no origin |
 ///
-/// A script that does not say where it comes from is refused, because every page may load it and
-/// read it. Where all pages are allowed it passes. Whether the host that the request names is the
-/// server's own is asked before all of this ([`Hosts`](crate::Hosts)).
+/// A request for a script is refused if it does not say which page it is for, because every page
+/// may load a script and read it. Where all pages are allowed, the request passes. Before all these
+/// checks, [`Hosts`](crate::Hosts) decides whether the host that the request names is the server's
+/// own.
 ///
-/// Origins and CORS agree: an origin that is listed here may read answers, too (see
+/// Origins and CORS agree: an origin that is listed here may read answers too (see
 /// [`Config::cors`](crate::Config::cors)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origins {
-    /// Pages whose origin names the same host and port as the request's `Host`, and those listed
-    /// for CORS. Of the origin's scheme this is wanted: `https` where the link is encrypted
+    /// Pages whose origin names the same host and port as the request's `Host`, and pages that are
+    /// listed for CORS. The scheme of the origin must be `https` where the link is encrypted
     /// ([`Peer::secure`](crate::server::Peer::secure),
-    /// [`Config::behind_tls`](crate::Config::behind_tls)), `http` or `https` elsewhere, where a
-    /// proxy may have taken TLS off. A proxy that rewrites `Host` makes this refuse everybody: list
-    /// the public origin then.
+    /// [`Config::behind_tls`](crate::Config::behind_tls)). Elsewhere it may be `http` or `https`,
+    /// because a proxy may have removed TLS. If a proxy rewrites `Host`, this setting refuses every
+    /// page. Use a list with the public origin then.
     #[default]
     SameHost,
-    /// Pages whose origin fits one of these patterns and no others, be it the host's own. An empty
-    /// list refuses every page.
+    /// Pages whose origin fits one of these patterns, and no others. The host's own pages have to
+    /// be listed too. An empty list refuses every page.
     List(Vec<OriginPattern>),
-    /// Every page. This is what genuine servers do. Any page that a user visits can then open
-    /// sessions in the user's name, where sessions are known by cookies or by the network that the
-    /// user is in.
+    /// Every page. Genuine servers do this. If sessions are recognised by cookies or by the user's
+    /// network, any page that a user visits can then open sessions in the user's name.
     Any,
 }
 
@@ -52,7 +53,7 @@ impl Origins {
     /// A list of [patterns](OriginPattern).
     ///
     /// # Errors
-    /// The first text that is no pattern.
+    /// Returns the error of the first text that is no pattern.
     ///
     /// ```
     /// use sio_proto::{Config, Origins};
@@ -81,19 +82,21 @@ impl Origins {
 /// |---|---|
 /// | `*:*`, `*` | all, whatever their scheme, `null` and `file://` too |
 /// | `good.example:*`, `good.example` | this host, whatever the port |
+/// | `*.good.example`, `*.good.example:*` | all hosts below this one, whatever the port: `a.good.example` and `a.b.good.example`, not `good.example` |
 /// | `*:8080` | this port, whatever the host |
-/// | `good.example:8080` | both |
-/// | `https://good.example` | this origin and no other: the scheme counts, and a port that is missing is the scheme's |
+/// | `good.example:8080` | this host with this port |
+/// | `https://good.example` | this origin and no other: the scheme counts, and a missing port is the default port of the scheme |
 /// | `capacitor://localhost`, `chrome-extension://abcdef` | the origin of an app or an extension: any scheme can be listed |
 /// | `app://*` | all origins of this scheme that have a host |
-/// | `file://` | this scheme without a host: what some web views say of files |
-/// | `null` | `null`: what pages say that have no origin, such as files and sandboxed frames |
+/// | `file://` | this scheme without a host: some web views send this for files |
+/// | `null` | `null`: pages without an origin send this, such as files and sandboxed frames |
 ///
-/// An origin without a port has its scheme's: 80 for `http` and `ws`, 443 for `https` and `wss`,
-/// none for others. That is how it is meant, and what no genuine server does: 0.6 compares the host
-/// with its port still attached, so that `good.example:8080` fits nothing; 0.7 finds none either;
-/// 0.8 wants it to be written; 0.9 takes 80 for `https` too, and `null` for any host. Hosts are
-/// compared without regard to case; one in brackets is an IPv6 address.
+/// An origin without a port has the default port of its scheme: 80 for `http` and `ws`, 443 for
+/// `https` and `wss`, and no port for other schemes. The genuine servers meant this, but none of
+/// them does it. 0.6 compares the host with its port still attached, so that `good.example:8080`
+/// fits nothing. 0.7 finds no match either. 0.8 needs the port to be written. 0.9 assumes 80 for
+/// `https` too, and accepts `null` for any host. Hosts are compared without regard to case. A host
+/// in brackets is an IPv6 address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginPattern(Pattern);
 
@@ -101,7 +104,7 @@ pub struct OriginPattern(Pattern);
 enum Pattern {
     All,
     Null,
-    /// `None` is any.
+    /// `None` means any.
     Page {
         scheme: Option<String>,
         host: Option<String>,
@@ -112,13 +115,14 @@ enum Pattern {
 /// Why a text is no pattern for origins.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OriginPatternError {
-    /// It has no host, or one with characters that no host has; a `*` stands for a whole host.
+    /// The text has no host, or its host has a character that no host has. A `*` stands for a whole
+    /// host, or for everything before a dot.
     #[error("origin pattern {0:?}: no host, nor `*`")]
     Host(String),
-    /// What follows the host is neither a port nor `*`.
+    /// The text behind the host is neither a port nor `*`.
     #[error("origin pattern {0:?}: no port from 1 to 65535, nor `*`")]
     Port(String),
-    /// What stands before `://` is no scheme (RFC 3986 §3.1).
+    /// The text before `://` is no scheme (RFC 3986 §3.1).
     #[error("origin pattern {0:?}: no scheme before `://`")]
     Scheme(String),
 }
@@ -145,7 +149,14 @@ impl FromStr for OriginPattern {
         let (host, port) = split_host(rest).ok_or_else(|| OriginPatternError::Host(text.to_owned()))?;
         let host = match host {
             "*" => None,
-            host if is_host(host) => Some(host.to_ascii_lowercase()),
+            host if is_host(
+                host.strip_prefix("*.")
+                    .filter(|rest| !rest.starts_with('['))
+                    .unwrap_or(host),
+            ) =>
+            {
+                Some(host.to_ascii_lowercase())
+            }
             _ => return Err(OriginPatternError::Host(text.to_owned())),
         };
         let port = match port {
@@ -187,7 +198,7 @@ impl OriginPattern {
         };
         let Some(its) = Parts::of(origin) else { return false };
         let is_host = match host {
-            Some(host) => host.eq_ignore_ascii_case(its.host),
+            Some(host) => fits_host(host, its.host),
             None => !its.host.is_empty(),
         };
         is_host
@@ -198,19 +209,28 @@ impl OriginPattern {
     }
 }
 
+/// Whether a host is the one of a pattern, or below it where the pattern begins with `*.`.
+fn fits_host(pattern: &str, host: &str) -> bool {
+    let Some(tail) = pattern.strip_prefix('*') else {
+        return pattern.eq_ignore_ascii_case(host);
+    };
+    let start = host.len().checked_sub(tail.len()).filter(|start| *start > 0);
+    start.is_some_and(|start| host.as_bytes()[start..].eq_ignore_ascii_case(tail.as_bytes()))
+}
+
 /// An origin taken apart (RFC 6454 §6.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parts<'a> {
     pub(crate) scheme: &'a str,
-    /// Empty for `file://` and its like.
+    /// Empty for `file://` and similar origins.
     pub(crate) host: &'a str,
-    /// The scheme's, where none is written.
+    /// The default port of the scheme if no port is written.
     pub(crate) port: Option<u16>,
 }
 
 impl<'a> Parts<'a> {
-    /// `None` for what is no origin: `null`, user names, paths, and whatever else no browser
-    /// writes.
+    /// `None` for a text that is no origin: `null`, user names, paths, and everything else that no
+    /// browser writes.
     pub(crate) fn of(origin: &'a str) -> Option<Self> {
         if origin.len() > MAX_ORIGIN_BYTES {
             return None;
@@ -230,14 +250,14 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The port that a scheme means.
+/// The default port of a scheme.
 fn default_port(scheme: &str) -> Option<u16> {
     [("http", 80), ("ws", 80), ("https", 443), ("wss", 443)]
         .into_iter()
         .find_map(|(known, port)| known.eq_ignore_ascii_case(scheme).then_some(port))
 }
 
-/// RFC 3986 §3.1.
+/// Whether a text is a scheme (RFC 3986 §3.1).
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text
@@ -264,8 +284,8 @@ pub(crate) fn read_port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| is_plain && *port > 0)
 }
 
-/// Whether this can be a host: a name of ASCII, as browsers write international ones, or an
-/// address, an IPv6 address in brackets.
+/// Whether a text can be a host: an ASCII name (browsers write international names in ASCII) or an
+/// address. An IPv6 address stands in brackets.
 pub(crate) fn is_host(text: &str) -> bool {
     let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     match text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
@@ -289,8 +309,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// The quirks of docs/protocol/legacy-0.6.md §14 and docs/protocol/legacy-0.9.md §17, in the
-    /// robust reading.
+    /// The cases of docs/protocol/legacy-0.6.md §14 and docs/protocol/legacy-0.9.md §17, read as
+    /// their authors meant them.
     #[test]
     fn what_fits() {
         for (text, fitting, others) in [
@@ -356,7 +376,7 @@ mod tests {
                     "",
                 ],
             ),
-            // 0.6 finds no origin for this one, 0.7 neither.
+            // 0.6 finds no match for this origin, and 0.7 finds none either.
             (
                 "good.example:8080",
                 &[
@@ -370,17 +390,29 @@ mod tests {
                     "http://good.example:8080:1",
                 ],
             ),
-            // 0.8 wants the port to be written.
+            // 0.8 needs the port to be written.
             (
                 "good.example:80",
                 &["http://good.example", "http://good.example:80", "ws://good.example"],
                 &["https://good.example", "moz-extension://good.example"],
             ),
-            // 0.9 takes 80 for this.
+            // 0.9 assumes port 80 for this origin.
             (
                 "good.example:443",
                 &["https://good.example", "wss://good.example", "https://good.example:443"],
                 &["http://good.example"],
+            ),
+            (
+                "https://*.Good.example",
+                &["https://a.good.example", "https://a.b.GOOD.example:443"],
+                &[
+                    "https://good.example",
+                    "https://.good.example",
+                    "https://evilgood.example",
+                    "https://a.good.example.evil",
+                    "https://a.good.example:1",
+                    "http://a.good.example",
+                ],
             ),
             (
                 "*:8080",
@@ -429,7 +461,11 @@ mod tests {
         for (text, error) in [
             ("", host),
             (":80", host),
-            ("*.good.example", host),
+            ("*good.example", host),
+            ("a.*.example", host),
+            ("*.*.example", host),
+            ("*.", host),
+            ("*.[::1]", host),
             ("good example", host),
             ("good.example/path", host),
             ("user@good.example", host),

@@ -1,16 +1,17 @@
-//! Percent-encoding as pages and clients write it: `%` and two hexadecimal digits for a byte, `+`
-//! for a blank.
+//! Percent-encoding as pages and clients write it: `%` and two hexadecimal digits stand for a byte,
+//! and `+` stands for a blank.
 //!
-//! It is that of `application/x-www-form-urlencoded` in the URL standard: a `%` that two
-//! hexadecimal digits do not follow stands for itself. What bytes that are no UTF-8 mean, and which
-//! of equal keys counts, is for those who ask: [`http::Query`](crate::http::Query),
-//! [`detect`](crate::detect), [`legacy::form`](crate::legacy::form).
+//! The rules are those of `application/x-www-form-urlencoded` in the URL standard: a `%` that is
+//! not followed by two hexadecimal digits stands for itself. This module does not decide what bytes
+//! mean that are not UTF-8, nor which of two equal keys counts. Its callers decide:
+//! [`http::Query`](crate::http::Query), [`detect`](crate::detect),
+//! [`legacy::form`](crate::legacy::form).
 
 use alloc::vec::Vec;
 
 use memchr::memchr2;
 
-/// The bytes that `encoded` stands for; `None` if these are its own.
+/// The bytes that `encoded` stands for; `None` if they are equal to `encoded`.
 pub(crate) fn decode(encoded: &[u8]) -> Option<Vec<u8>> {
     let mut at = memchr2(b'%', b'+', encoded)?;
     let mut bytes = Vec::with_capacity(encoded.len());

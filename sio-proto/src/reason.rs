@@ -13,7 +13,7 @@ pub enum Reason {
     ServerNamespaceDisconnect,
     /// The server is going away.
     ServerShuttingDown,
-    /// The client closed its transport, or it was cut.
+    /// The client closed its transport, or the transport was cut.
     TransportClose,
     /// The transport failed: an I/O error, or a breach of HTTP, WebSocket or Engine.IO rules.
     TransportError,
@@ -23,7 +23,7 @@ pub enum Reason {
     ParseError,
     /// The server closed the session because of a packet that breaks the Socket.IO protocol.
     ForcedClose,
-    /// The application closed the session, or it joined no namespace in time.
+    /// The application closed the session, or the client joined no namespace in time.
     ForcedServerClose,
 }
 
@@ -41,7 +41,7 @@ impl Reason {
         Self::ForcedServerClose,
     ];
 
-    /// The ecosystem's wording.
+    /// The wording that the ecosystem uses.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -17,6 +17,7 @@ use crate::{Config, Time, detect, engine, http};
 
 pub use handshake::{Auth, Extension, Generation, Handshake, Peer, TransportKind};
 pub(crate) use kind::{Findings, Kind};
+pub(crate) use stranger::origin;
 pub use stranger::{Strangeness, Stranger};
 
 /// The parameters of a request that are Engine.IO's and not the application's.
@@ -117,6 +118,11 @@ impl Request {
     /// [`Config::origins`]). Where nothing depends on it, it counts as refused.
     pub(crate) const fn stranger(&self) -> Option<Strangeness> {
         self.findings.stranger
+    }
+
+    /// Whether its page may read the answer, where CORS is for some pages and not for others.
+    pub(crate) const fn may_read(&self) -> bool {
+        self.findings.may_read
     }
 
     /// The same if its answer is a script.

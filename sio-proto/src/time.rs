@@ -7,8 +7,8 @@ use core::time::Duration;
 /// A point in time, in microseconds since an arbitrary start chosen by the caller.
 ///
 /// Every input that may look at the time takes one as its first argument; nothing in this crate
-/// reads a clock. Values handed to one machine must not decrease; if they do, timers fire late,
-/// never early or twice.
+/// reads a clock. The times that one machine is given must not decrease. If they do, timers fire
+/// late, but never early and never twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 

@@ -1,5 +1,5 @@
-//! Nobody gets a session who was not let in: every route of every generation and transport, against
-//! everything that may stand in the way.
+//! A client that was not let in gets no session: every route of every generation and transport is
+//! tried against every obstacle.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod common;
@@ -13,11 +13,11 @@ use sio_proto::detect::{self, EngineTransport, Exchange, Handshake, Legacy09, Re
 use sio_proto::server::{Admission, Command, Delivery, Output, Peer, Server, TransportKind};
 use sio_proto::{BytesMut, Config, LinkId, Origins, Time};
 
-/// What stands in the way of a request.
+/// A reason why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Obstacle {
     Nothing,
-    /// Nobody has asked the application.
+    /// Nobody asked the application.
     NotAsked,
     Application,
     Origin,
@@ -33,12 +33,12 @@ const OBSTACLES: [Obstacle; 5] = [
     Obstacle::Draining,
 ];
 
-/// A server, and what has been said on the link that is looked at.
+/// A server, and the bytes that were written on the link under test.
 struct House {
     server: Server,
     heard: Vec<u8>,
     ended: bool,
-    /// How many sessions were there before anybody knocked.
+    /// The number of sessions before the request.
     before: usize,
 }
 
@@ -71,7 +71,7 @@ impl House {
             Obstacle::Application => {
                 house.server.allow_request(|_| Admission::Refused("not you".into()));
             }
-            // The one that is there has joined a namespace: it does not make room for anybody.
+            // The session that exists has joined a namespace, so it does not make room for another.
             Obstacle::Full => {
                 let link = house.knock(WEBSOCKET);
                 house.say(link, &text("40"));
@@ -115,13 +115,13 @@ impl House {
     }
 }
 
-/// A request of the walk.
+/// One request of the test.
 struct Knock {
     prefix: &'static str,
     method: &'static str,
     target: String,
     headers: &'static [&'static str],
-    /// What stands behind the head.
+    /// The bytes behind the head.
     behind: &'static str,
 }
 
@@ -138,7 +138,7 @@ const HIXIE_76: &[&str] = &[
     "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5",
     "Sec-WebSocket-Key2: 12998 5 Y3 1  .P00",
 ];
-/// Headers, and what follows the head.
+/// Headers, and the bytes behind the head.
 const SHAPES: [(&[&str], &str); 4] = [(&[], ""), (HYBI, ""), (HIXIE_75, ""), (HIXIE_76, "^n:ds[4U")];
 const METHODS: [&str; 4] = ["GET", "POST", "OPTIONS", "PUT"];
 
@@ -151,8 +151,7 @@ impl Knock {
         bytes
     }
 
-    /// The road that it takes. A road that is new has to be named here, and then the walk has to
-    /// take it.
+    /// The road of the request. A new road has to be named here, and then the test has to take it.
     fn road(&self) -> String {
         let head = RequestHead {
             method: self.method,
@@ -221,7 +220,7 @@ fn exchange_name(exchange: Exchange) -> &'static str {
     }
 }
 
-/// Every target that may mean something, of every generation.
+/// Every target that may have a meaning, of every generation.
 fn targets() -> Vec<(&'static str, String)> {
     let mut targets = Vec::new();
     let engines = ["polling", "websocket", "webtransport", "flashsocket", "nothing"];
@@ -301,7 +300,7 @@ fn knocks() -> Vec<Knock> {
     knocks
 }
 
-/// The roads on which somebody who is let in gets a session.
+/// The roads on which a client that is let in gets a session.
 const OPEN_ROADS: &[&str] = &[
     "0.6 flashsocket hixie-75",
     "0.6 flashsocket hixie-75, with a timestamp",
@@ -328,19 +327,19 @@ const OPEN_ROADS: &[&str] = &[
     "engine flashsocket",
     "engine polling",
     "engine websocket",
-    // A longer path, and an absolute form, which only the config knows to be Engine.IO.
+    // A longer path, and a target in absolute form. Only the config knows that they are Engine.IO.
     "not ours",
 ];
 
-/// Whether an answer refuses in the way of the generation: a status, a script that says so (no
-/// browser runs one that is an error), or a websocket that is agreed to and closed (no client of
-/// its time hears of a status there).
+/// Whether an answer is a refusal in the form of the generation. The form is a status, or a script
+/// that reports the refusal (browsers run no script whose status is an error), or a websocket that
+/// is accepted and closed (old clients do not see the status of a handshake).
 fn refuses(answer: &str, ended: bool, obstacle: Obstacle) -> bool {
     let room = matches!(obstacle, Obstacle::Full | Obstacle::Draining);
     match status(answer) {
         401 | 403 => !room,
         503 => room,
-        // An upgrade is refused with 400 for whatever reason.
+        // An upgrade is refused with 400 for every reason.
         400 => !room && ended,
         200 => answer.contains("new Error(") || !room && answer.contains("alert("),
         101 => ended,
@@ -348,7 +347,8 @@ fn refuses(answer: &str, ended: bool, obstacle: Obstacle) -> bool {
     }
 }
 
-/// Hardening A1. One that is not let in gets no session, on no road; and the answer is a refusal.
+/// Hardening A1. A client that is not let in gets no session, on any road, and its answer is a
+/// refusal.
 #[test]
 fn no_road_leads_past_the_application() {
     let (mut roads, mut opened) = (BTreeSet::new(), 0);
@@ -380,7 +380,7 @@ fn no_road_leads_past_the_application() {
     assert!(opened > 150, "{opened}");
 }
 
-/// Hardening A1. Whoever feeds a shard and says nothing has said no.
+/// Hardening A1. A caller that feeds a shard and gives no decision has refused.
 #[test]
 fn nobody_asked_is_no() {
     use sio_proto::server::{Outputs, Request, Shard};

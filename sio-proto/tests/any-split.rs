@@ -1,5 +1,5 @@
-//! However the bytes of a conversation are cut into reads, the same comes out; and what stands
-//! behind an answer or an upgrade in the same read waits its turn (RFC 9112 §9.3.2).
+//! The result of a conversation does not depend on how its bytes are cut into reads. Bytes that
+//! stand behind an answer or an upgrade in one read wait for their turn (RFC 9112 §9.3.2).
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::*;
 use proptest::prelude::*;
 use sio_proto::{Config, LinkId};
 
-/// What everybody saw.
+/// Everything that the client and the application received.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     bytes: Vec<u8>,
@@ -40,7 +40,7 @@ fn feed(world: &mut World, link: LinkId, bytes: &[u8], cuts: &[usize]) -> Seen {
     }
 }
 
-/// The same conversation, whole, byte by byte, and cut at these points.
+/// Checks that a conversation has one result: in one piece, byte by byte, and cut at these points.
 fn assert_same(cuts: &[usize], start: impl Fn() -> (World, LinkId, Vec<u8>)) -> Seen {
     let (mut world, link, bytes) = start();
     let whole = feed(&mut world, link, &bytes, &[]);
@@ -52,7 +52,7 @@ fn assert_same(cuts: &[usize], start: impl Fn() -> (World, LinkId, Vec<u8>)) -> 
     whole
 }
 
-/// A text message in fragments of this many bytes, each followed by a ping if so wanted.
+/// A text message in fragments of this many bytes. If `pings` is set, a ping follows each fragment.
 fn fragments(payload: &str, size: usize, pings: bool) -> Vec<u8> {
     let mut out = Vec::new();
     let pieces: Vec<&[u8]> = payload.as_bytes().chunks(size).collect();
@@ -68,9 +68,9 @@ fn fragments(payload: &str, size: usize, pings: bool) -> Vec<u8> {
     out
 }
 
-/// What a websocket client may say in one go, and how it may end: by the websocket's rules, or by
-/// those above it. Then pongs that are owed to the same read are not written any more, so there are
-/// no pings.
+/// The bytes that a websocket client may send at once, and its end: an error of the websocket, or
+/// an error of the layers above it. After an error above, pongs for the read are not written any
+/// more, so these talks have no pings.
 fn websocket_talk(end: &[u8], below: bool) -> Vec<u8> {
     let attached = "452-12[\"b\",{\"_placeholder\":true,\"num\":1},{\"_placeholder\":true,\"num\":0}]";
     [
@@ -143,7 +143,7 @@ proptest! {
         prop_assert_eq!(&codes[..8], ["200", "400", "200", "500", "200", "200", "400", "400"]);
         prop_assert_eq!(codes[8], ["413", "200", "400", "400"][last]);
         prop_assert_eq!(&seen.heard[..4], ["event a ", "event b {\"_placeholder\":true,\"num\":0} b\"\\x01\\x02\"", "event after ", "event c "]);
-        // A body that is too large is the end of its session.
+        // A body that is too large ends its session.
         let ended: &[&str] = if last == 0 { &["disconnect transport error"] } else { &[] };
         prop_assert_eq!(&seen.heard[4..], ended);
         prop_assert_eq!(seen.ended, 1);
@@ -214,8 +214,8 @@ proptest! {
         prop_assert_eq!(&seen.heard[..], ["event message \"hi\"", "event message 5", "event message \"hé😀\""]);
     }
 
-    /// The handshake of a hixie websocket with the bytes behind its head, the messages on one, and
-    /// a policy request.
+    /// The handshake of a hixie websocket with the bytes behind its head, messages on such a
+    /// websocket, and a policy request.
     #[test]
     fn of_the_years_before_rfc_6455(cuts in prop::collection::vec(any::<usize>(), 0..20), kind in 0..5usize) {
         let seen = assert_same(&cuts, || {
@@ -252,7 +252,7 @@ proptest! {
     }
 }
 
-/// A GET that is held ends when there is something behind it on its connection.
+/// A GET that is held ends if another request stands behind it on its connection.
 #[test]
 fn answers_come_in_the_order_of_the_requests() {
     let mut world = World::new(Config::default());
@@ -277,7 +277,7 @@ fn answers_come_in_the_order_of_the_requests() {
     assert!(world.received(link).ends_with("42[\"b\"]"));
 }
 
-/// Two requests in one read of which the first ends the connection.
+/// Two requests in one read; the first one ends the connection.
 #[test]
 fn nothing_is_read_behind_the_last_request() {
     let mut world = World::new(Config::default());

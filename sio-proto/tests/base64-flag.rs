@@ -1,4 +1,4 @@
-//! `b64` belongs to the request that makes a transport: on polling it means nothing, on websocket
+//! `b64` belongs to the request that makes a transport. On polling it has no effect. On websocket
 //! it turns binary into text.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
@@ -13,8 +13,8 @@ use sio_proto::{ByteString, Bytes};
 
 const HEAD: &str = "451-[\"b\",{\"_placeholder\":true,\"num\":0}]";
 
-/// Opens a polling session, queues a binary event, upgrades with the flag or without, and queues
-/// another.
+/// Opens a polling session, queues a binary event, upgrades with or without the flag, and queues
+/// another event.
 fn frames_after_upgrade(polling: &str, websocket: &str) -> Vec<String> {
     let mut world = World::new(Config::default());
     let link = world.open();

@@ -1,4 +1,4 @@
-//! How a session ends, from either side, and that nothing of it stays (docs/protocol/engine-io.md
+//! How a session ends, from either side, and that nothing of it is left (docs/protocol/engine-io.md
 //! §8, socket-io.md §5).
 
 mod common;
@@ -14,7 +14,7 @@ fn everybody() -> Target {
     }
 }
 
-/// Nothing is left: no session, no timer, and an id that nobody knows.
+/// Checks that nothing is left: no session and no timer, and that the id is unknown.
 fn assert_nothing_left(world: &mut World, sid: Option<&str>) {
     assert_eq!(world.sessions(), 0);
     if let Some(sid) = sid {
@@ -34,8 +34,8 @@ fn the_server_closes_a_session_that_polls() {
     let parked = world.poll(&sid);
     let socket = world.last_socket();
     world.disconnect(socket, true);
-    // The close packet has a poll of its own: genuine clients lose what stands before it in the
-    // same one.
+    // The close packet has a poll of its own, because genuine clients lose the packets that stand
+    // before it in one poll.
     assert_eq!(body(&world.received(parked)), "41");
     assert_eq!(world.heard(), ["disconnect server namespace disconnect"]);
     assert_eq!(body(&world.fetch(&sid)), "6\u{1e}1");
@@ -187,7 +187,7 @@ fn each_end_of_a_transport_has_its_reason() {
     }
 }
 
-/// A packet of type 1 on a websocket means nothing: there the Close frame is the word for it.
+/// A packet of type 1 on a websocket has no meaning, because a websocket ends with a Close frame.
 #[test]
 fn one_on_a_websocket_is_ignored() {
     let mut world = World::new(Config::default());
@@ -197,7 +197,7 @@ fn one_on_a_websocket_is_ignored() {
     world.assert_works(link, socket);
 }
 
-/// What follows the end in the same read is not heard, and nothing is said on a link after its end.
+/// Bytes behind the end in one read are ignored, and nothing is written on a link after its end.
 #[test]
 fn the_end_is_the_end() {
     for (first, rest) in [
@@ -316,7 +316,7 @@ fn the_words_are_those_people_search_for() {
     }
 }
 
-/// Sessions come and go in every way; in the end there are none.
+/// Sessions come and go in every way. At the end none is left.
 #[test]
 fn nothing_leaks() {
     let mut world = World::new(Config::default());

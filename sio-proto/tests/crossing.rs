@@ -1,5 +1,5 @@
-//! Two requests of one client cross on their way, because they come on two connections: what is
-//! answered does not depend on which of the two is read first (docs/protocol/engine-io.md §7, §8).
+//! Two requests of one client cross on their way, because they come on two connections. The answers
+//! do not depend on which of the two is read first (docs/protocol/engine-io.md §7, §8).
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -44,7 +44,7 @@ impl Story {
         (status(&answer), body(&answer).to_owned())
     }
 
-    /// The session is gone, once, and its id is unknown.
+    /// Checks that the session is gone, that this was reported once, and that its id is unknown.
     fn assert_over(mut self) {
         assert_eq!(self.world.heard(), ["disconnect transport close"]);
         assert!(body(&self.world.fetch(&self.sid)).contains("\"code\":1,"));

@@ -1,4 +1,4 @@
-//! Crowds: what one address, and one session, can take from the others, in number and in bytes.
+//! Crowds: how much one address, and one session, can take from the others, in number and in bytes.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod common;
@@ -40,7 +40,7 @@ fn joined(world: &mut World, address: &str) -> LinkId {
 }
 
 /// Hardening A7: a connection that asks for session after session gets as many as its address may
-/// have, and others get theirs.
+/// have. Other addresses still get sessions.
 #[test]
 fn one_address_cannot_take_all_sessions() {
     let config = Config::default().max_sessions(100).max_sessions_per_address(10);
@@ -60,8 +60,8 @@ fn one_address_cannot_take_all_sessions() {
     assert!(world.heard().contains(&"event still there ".to_owned()));
 }
 
-/// Hardening A7: sessions that have joined are not ended to make room, and those of an address that
-/// are too many are refused.
+/// Hardening A7: sessions that have joined are not ended to make room. Further sessions of an
+/// address that has too many are refused.
 #[test]
 fn sessions_that_have_joined_stay() {
     let config = Config::default().max_sessions(3).max_sessions_per_address(2);
@@ -69,7 +69,7 @@ fn sessions_that_have_joined_stay() {
     let links = [joined(&mut world, "2001:db8::1"), joined(&mut world, "2001:db8::2")];
     assert_eq!(polling(&mut world, "2001:db8::3"), 503, "of the same network");
     assert_eq!(polling(&mut world, "2001:db8:0:1::1"), 200);
-    // There is no room in total, and the one that has joined nothing goes.
+    // There is no room in total, so the session that has joined nothing is ended.
     joined(&mut world, "192.0.2.1");
     assert_eq!(polling(&mut world, "192.0.2.2"), 503);
     world.cut(links[0], sio_proto::server::Cause::Closed);
@@ -77,7 +77,7 @@ fn sessions_that_have_joined_stay() {
     assert_eq!(world.sessions(), 3);
 }
 
-/// Hardening A7: in a crowd those who join nothing live seconds.
+/// Hardening A7: in a crowd, sessions that join nothing live for seconds only.
 #[test]
 fn in_a_crowd_those_who_want_nothing_live_seconds() {
     let config = Config::default().max_sessions(8);
@@ -93,8 +93,8 @@ fn in_a_crowd_those_who_want_nothing_live_seconds() {
     assert_eq!(world.sessions(), 6, "two have gone for one");
 }
 
-/// Hardening A7: sessions weigh, too: those of one address keep no more of what was said than it
-/// may have.
+/// Hardening A7: sessions are counted in bytes too. The sessions of one address keep no more of
+/// their clients' bytes than the address may have.
 #[test]
 fn what_an_address_keeps_is_bounded_in_bytes() {
     let config = Config::default().max_kept_bytes_per_address(100_000);
@@ -109,8 +109,8 @@ fn what_an_address_keeps_is_bounded_in_bytes() {
     assert_eq!(handshake(&mut world, link, &target).0, 200);
 }
 
-/// Hardening A7: of a head what fits is kept, the fields that applications look for before all
-/// others; none is cut.
+/// Hardening A7: the fields of a head that fit are kept, first the fields that applications look
+/// for. No field is cut.
 #[test]
 fn of_a_head_a_few_kilobytes_are_kept() {
     let config = Config::default().max_handshake_bytes(1_000);
@@ -147,7 +147,7 @@ fn of_a_head_a_few_kilobytes_are_kept() {
     );
 }
 
-/// Hardening A5: a payload full of CONNECTs with a long query behind them costs the shard next to
+/// Hardening A5: a payload full of CONNECTs, each with a long query, costs the shard next to
 /// nothing, and ends its session.
 #[test]
 fn a_payload_of_connects_does_not_stop_a_shard() {
@@ -174,7 +174,7 @@ fn a_payload_of_connects_does_not_stop_a_shard() {
         let asked = heard.iter().filter(|line| line.starts_with("connect")).count();
         assert_eq!(asked, if version == "EIO=3" { 31 } else { 32 }, "{version}");
         let answers: String = (0..12).map(|_| world.ask(&get(&target))).collect();
-        // The first 32 are let in, the others refused, until there have been too many for one
+        // The first 32 are let in and the others are refused, until there are too many for one
         // second.
         assert_eq!(
             answers.matches("Too many namespaces").count(),
@@ -185,8 +185,8 @@ fn a_payload_of_connects_does_not_stop_a_shard() {
     }
 }
 
-/// Hardening A5: CONNECT and DISCONNECT in turn, and CONNECTs for namespaces that there are not,
-/// are limited for each second.
+/// Hardening A5: CONNECT and DISCONNECT in turn, and CONNECTs for namespaces that do not exist, are
+/// limited for each second.
 #[test]
 fn connects_are_limited_for_each_second() {
     let mut world = World::new(Config::default().max_connects_per_second(10));
@@ -211,7 +211,7 @@ fn connects_are_limited_for_each_second() {
     assert_eq!(world.sessions(), 0);
 }
 
-/// Hardening A14: the names of a socket's rooms weigh.
+/// Hardening A14: the names of a socket's rooms are counted in bytes.
 #[test]
 fn rooms_weigh() {
     let mut world = World::new(
@@ -234,8 +234,8 @@ fn rooms_weigh() {
     assert_eq!(world.shard(|shard, _| shard.rooms(socket).len()), 10);
 }
 
-/// Hardening A14: what clients say for themselves weighs, for all namespaces of a session together,
-/// and what was kept is free when they leave.
+/// Hardening A14: the `auth` of clients is counted in bytes, for all namespaces of a session
+/// together. The bytes are released when the clients leave.
 #[test]
 fn auth_weighs() {
     let mut world = World::new(Config::default().max_auth_bytes(1_000));
@@ -250,7 +250,7 @@ fn auth_weighs() {
     world.send(link, &text(&format!("40/b,{long}")));
     assert!(world.frames(link)[0].starts_with("40/b,"));
 
-    // In the query of a CONNECT: clients of 2.x.
+    // In the query of a CONNECT, as clients of 2.x send it.
     let link = from(&mut world, "192.0.2.1");
     world.send(link, &upgrade("/socket.io/?EIO=3&transport=websocket"));
     world.frames(link);
@@ -263,12 +263,12 @@ fn auth_weighs() {
         ["40/a,", "44/b,\"Too much auth\""],
         "as clients of 2.x write it"
     );
-    // Longer than any may be.
+    // Longer than any query may be.
     world.send(link, &text(&format!("40/c?{},", "x".repeat(8_193))));
     assert_eq!(world.frames(link), ["close"]);
 }
 
-/// Hardening A14: CONNECTs that wait for `/` weigh, too.
+/// Hardening A14: CONNECTs that wait for `/` are counted in bytes, too.
 #[test]
 fn connects_that_wait_weigh() {
     let mut world = World::new(Config::default().max_auth_bytes(1_000));
@@ -282,8 +282,8 @@ fn connects_that_wait_weigh() {
     assert_eq!(world.frames(link), ["44/b,\"Too much auth\""]);
 }
 
-/// Hardening A14: what comes ahead of the end of a POST is as large as one message together, not
-/// each.
+/// Hardening A14: the packets ahead of the end of a POST are together as large as one message, not
+/// each of them.
 #[test]
 fn packets_ahead_of_an_upgrade_weigh() {
     let mut world = World::new(Config::default().max_payload(1_000));
@@ -302,7 +302,7 @@ fn packets_ahead_of_an_upgrade_weigh() {
     assert_eq!(world.sessions(), 0, "three are more than one may be");
 }
 
-/// Hardening A14: packets that wait for their attachments weigh for their address and for the
+/// Hardening A14: packets that wait for their attachments count for their address and for the
 /// server.
 #[test]
 fn attachments_that_are_awaited_weigh() {

@@ -1,10 +1,10 @@
-//! The date of answers, which the core does not know by itself.
+//! The date of answers. The core knows no date; the caller tells it.
 
 use sio_proto::http::Date;
 use sio_proto::server::{Output, Peer, Server};
 use sio_proto::{BytesMut, Config, Time};
 
-/// What the server says to these bytes on a new connection.
+/// The server's answer to these bytes on a new connection.
 fn ask(server: &mut Server, request: &str) -> String {
     let link = server.open(Peer::default());
     server.handle_bytes(Time::ZERO, link, &mut BytesMut::from(request));

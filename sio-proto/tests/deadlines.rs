@@ -1,4 +1,4 @@
-//! A deadline is kept: not a microsecond before its time, and at its time.
+//! A session ends exactly at its deadline, and not a microsecond before it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ const WEBSOCKET: &str = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nH
                          Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Whether anything has ended a connection.
+/// Whether a connection has been ended.
 fn has_ended(server: &mut Server) -> bool {
     std::iter::from_fn(|| server.poll_output()).fold(false, |ended, output| ended | matches!(output, Output::End(_)))
 }

@@ -1,4 +1,4 @@
-//! A server that goes away lets its sessions finish, and spreads them over time
+//! A server that shuts down lets its sessions finish, and spreads their ends over time
 //! ([`Command::Drain`]).
 
 mod common;
@@ -56,7 +56,7 @@ fn an_acknowledgement_that_the_client_owes_is_waited_for() {
     world.heard();
     drain(&mut world, 0, 3_000);
     assert_eq!(world.heard(), ["leaving"]);
-    // Until then it works as before.
+    // Until then the session works as before.
     world.assert_works(link, socket);
     world.send(link, &text("431[\"yes\"]"));
     assert_eq!(
@@ -129,7 +129,7 @@ fn sessions_are_spread_and_nobody_new_is_let_in() {
     for link in links {
         assert_eq!(world.frames(link).last().unwrap(), "close");
     }
-    // Said twice, it changes nothing.
+    // A second command changes nothing.
     drain(&mut world, 10_000, 1_000);
     world.pass(100_000);
     assert_eq!(world.server.next_timeout(), None);

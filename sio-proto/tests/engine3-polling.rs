@@ -1,5 +1,5 @@
-//! A client of Socket.IO 1 or 2 polls. The rows are from captures of genuine 1.7.4 and 2.5.1
-//! servers; what differs from them is said.
+//! A client of Socket.IO 1 or 2 polls. The rows come from captures of genuine 1.7.4 and 2.5.1
+//! servers. Comments name the differences.
 
 mod common;
 mod older;
@@ -13,7 +13,7 @@ const HANDSHAKE: &str = "/socket.io/?EIO=3&transport=polling";
 const TEXT: &str = "text/plain;charset=UTF-8";
 const BYTES: &str = "application/octet-stream";
 
-/// Opens a session and takes its `40`; the URL of its requests.
+/// Opens a session and fetches its `40`. Returns the URL of the session's requests.
 fn open(world: &mut World, query: &str) -> String {
     let target = format!("{HANDSHAKE}{query}");
     let sid = sid(&world.reply(&get(&target)).text().replace('\\', ""));
@@ -53,8 +53,8 @@ fn the_handshake_is_that_of_2_5() {
     assert_eq!(world.heard(), ["connect / ", "connect / "]);
 }
 
-/// Payloads as captured (payloads-2.5.1), each with what an application got, and what it gets if it
-/// says the same.
+/// Payloads as captured (payloads-2.5.1). Each has the event that an application receives, and the
+/// payload that the client gets when the application sends the event back.
 #[test]
 fn payloads() {
     let binary = b"\x00\x03\x09\xff451-[\"b\",{\"_placeholder\":true,\"num\":0}]\x01\x05\xff\x04\x01\x02\x03\xff";
@@ -69,7 +69,7 @@ fn payloads() {
             "text/plain; charset=UTF-8",
             b"11:42[\"t\",\"a\"]",
         ),
-        // Genuine servers write it raw, which half of the clients cannot read.
+        // Genuine servers write it raw, but half of the clients cannot read it raw.
         (
             "",
             TEXT,
@@ -110,7 +110,7 @@ fn payloads() {
             "text/plain; charset=UTF-8",
             b"39:451-[\"b\",{\"_placeholder\":true,\"num\":0}]10:b4AQIDBA==",
         ),
-        // A 1.x client, which encodes twice: genuine 2.x servers deliver nonsense.
+        // A 1.x client, which encodes twice. Genuine 2.x servers deliver wrong text.
         (
             "&b64=1",
             TEXT,
@@ -182,20 +182,20 @@ fn a_script_is_answered_with_a_script() {
         "{}",
         answer.text()
     );
-    // The index is that of the handshake; the later ones are not looked at, and neither is whether
-    // they are there.
+    // The index comes from the handshake. The indexes of later requests are ignored, and may be
+    // missing.
     let target = format!("{HANDSHAKE}&b64=1&j=3&sid={sid}");
     assert_eq!(world.reply(&get(&target)).text(), "___eio[11](\"2:40\");");
     post(&mut world, &target, "application/x-www-form-urlencoded", b"d=1%3A2");
     assert_eq!(world.reply(&get(&target)).text(), "___eio[11](\"1:3\");");
-    // Yet the page is.
+    // But the page of a later request is checked.
     let bare = format!("{HANDSHAKE}&sid={sid}");
     assert_eq!(world.reply(&get(&bare)).status, 403);
     assert_eq!(world.reply(&post_bytes(&bare, TEXT, b"d=1%3A2")).status, 403);
     let form = with_headers(&post_bytes(&bare, TEXT, b"d=1%3A2"), "Origin: http://localhost");
     assert_eq!(world.reply(&form).text(), "ok");
     assert_eq!(world.reply(&get(&target)).text(), "___eio[11](\"1:3\");");
-    // A form without its field says nothing.
+    // A form without its field has no packets.
     post(&mut world, &target, "application/x-www-form-urlencoded", b"e=1%3A2");
     let parked = world.park(&get(&target));
     post(&mut world, &target, "application/x-www-form-urlencoded", b"d=1%3A1");
@@ -220,7 +220,7 @@ fn a_script_of_another_page_gets_nothing() {
     }
 }
 
-/// Text of 1.x is encoded twice on polling; what a session has shown is remembered
+/// Text of 1.x is encoded twice on polling. A session remembers the dialect that it has found
 /// (docs/protocol/engine-io.md §3.3).
 #[test]
 fn the_dialect_is_the_sessions() {
@@ -232,7 +232,8 @@ fn the_dialect_is_the_sessions() {
             vec![doubled("é"), doubled("€"), "plain".into()],
             vec!["é", "€", "plain"],
         ),
-        // Whoever has sent a character above U+00FF does not encode twice: this is what it says.
+        // A client that has sent a character above U+00FF does not encode twice: the text is taken
+        // as it is.
         (Dialect::Auto, vec!["€".into(), doubled("é")], vec!["€", "Ã©"]),
         (Dialect::Plain, vec![doubled("é")], vec!["Ã©"]),
         (Dialect::Double, vec![doubled("é😀")], vec!["é😀"]),
@@ -257,7 +258,7 @@ fn the_client_pings() {
         post(&mut world, &target, TEXT, b"1:2");
         assert_eq!(world.answer(parked).text(), "1:3");
     }
-    // Nothing but a ping is a sign of life.
+    // Only a ping is a sign of life.
     world.pass(40_000);
     post(&mut world, &target, TEXT, b"11:42[\"t\",\"a\"]");
     let parked = world.park(&get(&target));
@@ -283,8 +284,8 @@ fn pings_that_nobody_reads_do_not_pile_up() {
     assert_eq!(world.reply(&get(&target)).text(), "1:3");
 }
 
-/// Misuse as captured from 2.5.1 (http-errors-2.5.1); where it differs between the generations ours
-/// is that of 4.x, as for its own.
+/// Misuse as captured from 2.5.1 (http-errors-2.5.1). Where the generations differ, our answer is
+/// that of 4.x, as for its own clients.
 #[test]
 fn refusals() {
     let json = |code: u8, message: &str| format!("{{\"code\":{code},\"message\":\"{message}\"}}");
@@ -356,7 +357,7 @@ fn refusals() {
 
 #[test]
 fn misuse_of_a_session() {
-    // What is sent, what it is answered, and whether the session lives on.
+    // The request, its answer, and whether the session lives on.
     for (method, body, status, answered, lives) in [
         ("PUT", "x", 500, "", true),
         ("DELETE", "", 500, "", true),
@@ -379,7 +380,7 @@ fn misuse_of_a_session() {
         );
         let link = world.open();
         world.send(link, request.as_bytes());
-        // The answer to a goodbye waits for a poll that may have been sent before it.
+        // The answer to a goodbye waits for a poll that may have been sent before the goodbye.
         world.pass(if body == "1:1" { 30 } else { 0 });
         let answer = world.answer(link);
         assert_eq!((answer.status, answer.text()), (status, answered), "{method} {body}");
@@ -387,7 +388,7 @@ fn misuse_of_a_session() {
     }
 }
 
-/// The binary payloads of docs/protocol/engine-io.md §11 that must not cost anything.
+/// The binary payloads of docs/protocol/engine-io.md §11, which must cost nothing.
 #[test]
 fn malformed_binary_payloads() {
     let good = b"\x00\x09\xff42[\"t\",1]";
@@ -412,7 +413,7 @@ fn malformed_binary_payloads() {
         post(&mut world, &target, BYTES, &body);
         let mut story = world.heard();
         assert_eq!(story.pop().as_deref(), Some("disconnect parse error"), "{bad:?}");
-        // What came before counts.
+        // Packets before the error are delivered.
         assert_eq!(story, if bad.is_empty() { vec![] } else { vec!["event t 1"] });
     }
 }
@@ -427,8 +428,8 @@ fn a_second_poll_is_an_error() {
     assert_eq!(world.heard(), ["disconnect transport error"]);
 }
 
-/// Hardening B20. The revision is fixed by the handshake; to genuine servers everything but `EIO=4`
-/// is revision 3.
+/// Hardening B20. The handshake fixes the revision. Genuine servers treat everything except `EIO=4`
+/// as revision 3.
 #[test]
 fn the_revision_of_later_requests_is_that_of_the_session() {
     let mut world = World::new(Config::default());
@@ -448,7 +449,7 @@ fn the_revision_of_later_requests_is_that_of_the_session() {
         let answer = world.reply(&bytes);
         assert_eq!((answer.status, answer.header("content-type"), answer.text()), refused);
     }
-    // The session has not noticed.
+    // The session is not affected.
     post(&mut world, &target, TEXT, b"11:42[\"t\",\"a\"]");
     assert_eq!(world.heard(), ["event t \"a\""]);
 }

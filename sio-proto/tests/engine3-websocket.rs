@@ -1,5 +1,5 @@
 //! A client of Socket.IO 1 or 2 on websocket: namespaces, acknowledgements, binary, the upgrade,
-//! and input that is wrong.
+//! and wrong input.
 
 mod common;
 mod older;
@@ -29,7 +29,7 @@ fn join(world: &mut World) -> LinkId {
     link
 }
 
-/// The captures 1.7.4-websocket and 2.5.1-websocket, which differ in a comma; the genuine server
+/// The captures 1.7.4-websocket and 2.5.1-websocket, which differ in one comma. The genuine server
 /// writes text raw.
 #[test]
 fn a_captured_conversation() {
@@ -78,7 +78,7 @@ fn a_captured_conversation() {
         world.tell("/", root, "question", args("7"), Some(0)).unwrap();
         assert_eq!(world.frames(link), ["420[\"question\",7]"]);
         world.send(link, &text("430[42,\"yes\"]"));
-        // Once answered, an id is an unknown one.
+        // After the answer, the id is unknown.
         world.send(link, &text("430[42,\"yes\"]"));
         assert_eq!(world.heard(), ["ack 0 42,\"yes\""]);
 
@@ -119,7 +119,8 @@ fn a_captured_conversation() {
     }
 }
 
-/// `/` is entered without asking, and before it is decided upon nothing else is.
+/// `/` is entered without a CONNECT. Until the application has decided about `/`, no other
+/// namespace is entered.
 #[test]
 fn other_namespaces_wait_for_the_first() {
     for refused in [false, true] {
@@ -189,8 +190,8 @@ fn asking_twice_is_confirmed_twice() {
     assert_eq!(world.heard(), Vec::<String>::new());
 }
 
-/// The client knows itself in `/` by the session's id, so this is an address of the socket. Its
-/// name for others is another.
+/// In `/`, the client knows itself by the session's id, so this id is an address of the socket. For
+/// others, the socket has another name.
 #[test]
 fn the_socket_is_found_by_the_id_that_its_client_believes_in() {
     let mut world = World::new(Config::default());
@@ -212,7 +213,7 @@ fn the_socket_is_found_by_the_id_that_its_client_believes_in() {
     assert!(!sids.contains(&id) && sids[0] != sids[1], "ids are unique");
     let found = world.server.shard(world.now, |shard, _| shard.find(&id));
     assert_eq!(found, Some(world.sockets[0]));
-    // It is a room, as every socket's id is.
+    // The id is a room, like the id of every socket.
     world.frames(link);
     world.cast("/", &[&id], "you", args("1"));
     world.cast("/a", &[&sids[1]], "you", args("2"));
@@ -224,7 +225,7 @@ fn the_socket_is_found_by_the_id_that_its_client_believes_in() {
 }
 
 /// docs/protocol/socket-io.md §9, the column "Robust", and the captures malformed-1.7.4 and
-/// malformed-2.5.1: whether the session is closed, and what the application hears.
+/// malformed-2.5.1: whether the session is closed, and what the application receives.
 #[test]
 fn malformed_packets() {
     const CLOSED: Option<&str> = None;
@@ -328,10 +329,10 @@ fn malformed_attachments() {
             &[4],
             true,
         ),
-        // A type byte that says anything but message, or none.
+        // A type byte that is not that of a message, or no type byte.
         ("451-[\"m\",1]", &[2, 97], true),
         ("451-[\"m\",1]", &[], true),
-        // No packet has announced it.
+        // No packet has announced the attachment.
         ("2", &[4, 1, 2], true),
     ] {
         let mut world = World::new(Config::default());
@@ -408,16 +409,16 @@ fn an_upgrade() {
     assert_eq!(world.frames(candidate), ["3probe"]);
     world.pass(100);
     assert_eq!(world.answer(parked).text(), "1:6");
-    // What is said between probe and switch goes by the next poll, or by the websocket. A client
-    // that keeps the rules waits for the end of that poll: one that is still there was sent behind
-    // the switch.
+    // Packets that are sent between probe and switch leave with the next poll, or on the websocket.
+    // A client that keeps the rules waits for the end of this poll. So a poll that is still open
+    // was sent behind the switch.
     let parked = world.park(&get(&polling));
     world.send(candidate, &text("5"));
     assert_eq!(world.answer(parked).status, 400);
     world.send(candidate, &text("451-[\"bin\",{\"_placeholder\":true,\"num\":0}]"));
     world.send(candidate, &binary(&[4, 1]));
     world.echo();
-    // The poll could not carry binary, the websocket can.
+    // The poll could not carry binary, but the websocket can.
     assert_eq!(
         world.frames(candidate),
         ["451-[\"bin\",{\"_placeholder\":true,\"num\":0}]", "b\"\\x04\\x01\""]
@@ -429,7 +430,7 @@ fn an_upgrade() {
     );
 }
 
-/// Genuine servers forget the deadline at the switch, or for ever.
+/// Genuine servers forget the deadline at the switch, and some never set it again.
 #[test]
 fn silence_counts_from_the_switch() {
     let mut world = World::new(Config::default());
@@ -492,8 +493,8 @@ fn volatile_messages_are_for_those_who_listen() {
     assert_eq!(world.answer(parked).text(), "10:42[\"tick\"]");
 }
 
-/// Hardening C8: of two in a row the first is sent, though it has been written by then; the next
-/// one has to be later. What is reliable always goes.
+/// Hardening C8: the first of two volatile messages in a row is sent, because it has been written
+/// by then. The next volatile message has to come later. Reliable messages are always sent.
 #[test]
 fn the_second_volatile_message_in_a_row_is_dropped() {
     use sio_proto::server::Message;

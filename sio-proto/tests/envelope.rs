@@ -11,7 +11,7 @@ use older::*;
 use sio_proto::codec::Envelope;
 use sio_proto::{Config, LinkId};
 
-/// A server that speaks nothing else under its path.
+/// A server that serves only this codec under its path.
 fn world() -> World {
     let mut config = Config::default();
     config.legacy06 = config.legacy06.codec(Envelope);
@@ -64,7 +64,7 @@ fn polling_as_captured() {
         assert_eq!((status(&answer), body(&answer)), (200, "ok"));
         assert_eq!(world.heard(), [format!("event message {json}")]);
     }
-    // Several messages are one object, whose length is counted in bytes: genuine servers cut it
+    // Several messages are one object. Its length is counted in bytes: genuine servers cut it
     // short.
     world.emit(socket, "message", "\"wélcome\"").unwrap();
     world.emit(socket, "message", "{\"a\":1},[2]").unwrap();
@@ -98,7 +98,7 @@ fn heartbeats_are_never_answered() {
     assert_eq!(world.frames(link), ["{\"messages\":[\"x\"]}"]);
 }
 
-/// An htmlfile holds the objects themselves, and streams have heartbeats of their own, every five
+/// An htmlfile stream holds the objects themselves. Streams have their own heartbeats, every five
 /// seconds.
 #[test]
 fn streams() {
@@ -179,7 +179,8 @@ fn malformed_payloads_cost_themselves() {
     assert_eq!(world.garbled.len(), 2, "told once for each session");
 }
 
-/// There was no jsonp-polling yet: such a request is answered as by a server that does not know it.
+/// jsonp-polling did not exist yet: such a request is answered as by a server that does not know
+/// it.
 #[test]
 fn what_is_not_served() {
     let mut world = world();

@@ -1,5 +1,5 @@
-//! What MessagePack can say and JSON cannot arrives at clients of MessagePack as it was sent, if it
-//! is only passed on.
+//! Values that MessagePack can express and JSON cannot arrive at clients of MessagePack as they
+//! were sent, if the application passes them on unchanged.
 #![cfg(feature = "msgpack")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -36,7 +36,7 @@ fn join(world: &mut World) -> LinkId {
     link
 }
 
-/// What the last event had for arguments.
+/// The arguments of the last event.
 fn heard(world: &mut World) -> Args {
     let deliveries = world.deliveries.drain(..);
     let mut events = deliveries.filter_map(|delivery| match delivery {
@@ -76,7 +76,7 @@ fn what_is_passed_on_arrives_as_it_was_sent() {
     assert!(world.received(nine).contains(r#"{"name":"cast","args":["2026-1"#));
 }
 
-/// Hardening B13: to everybody else they are what they were.
+/// Hardening B13: all other clients receive the same arguments as before.
 #[test]
 fn to_clients_of_json_they_are_what_json_has_for_them() {
     let parser = MessagePack::default();

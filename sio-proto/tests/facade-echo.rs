@@ -1,5 +1,5 @@
-//! The example `facade-echo` echoes, over real sockets: a websocket client, one of 2011, one that
-//! reads late, and a request that is not for it.
+//! The example `facade-echo` works over real sockets: with a websocket client, with a client of
+//! 2011, with a client that reads late, and with a request that is not for Socket.IO.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -17,7 +17,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use facade_echo::Echo;
 
-/// So many turns without news are enough to say that nothing comes.
+/// After this many turns without news, nothing will come.
 const TURNS: usize = 2_000_000;
 
 struct World {
@@ -40,7 +40,7 @@ impl World {
         stream
     }
 
-    /// Runs the loop until the client has read something that ends so.
+    /// Runs the loop until the text that the client has read ends with `end`.
     fn hear(&mut self, stream: &mut TcpStream, end: &str) -> String {
         let mut heard = Vec::new();
         let mut buffer = [0; 65536];
@@ -114,7 +114,7 @@ fn who_reads_late_gets_everything() {
     let mut slow = world.websocket();
     let mut quick = world.websocket();
     let large = frame(&format!("42[\"x\",\"{}\"]", "x".repeat(60_000)));
-    // No more than the server keeps for one client, wherever else it may be.
+    // No more bytes than the server keeps for one client, even if no other buffer takes any.
     let mut left = large.repeat(20);
     while !left.is_empty() {
         match slow.write(&left) {

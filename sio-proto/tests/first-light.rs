@@ -1,4 +1,4 @@
-//! A client of today and a client of 0.6 say something in the same room.
+//! A client of today and a client of 0.6 send events in one room.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What Flash asks for before it opens a socket, on the port of the server
+//! The policy file that Flash asks for before it opens a socket, on the port of the server
 //! (docs/protocol/legacy-0.6.md §11).
 
 mod common;
@@ -29,7 +29,7 @@ fn however_it_is_cut() {
         world.send(link, &[*byte]);
     }
     assert_eq!(world.received(link), POLICY);
-    // What follows is nobody's.
+    // The bytes behind the request are dropped.
     let link = world.open();
     world.send(link, &[REQUEST, b"GET / HTTP/1.1\r\n\r\n"].concat());
     assert_eq!(world.received(link), POLICY);
@@ -57,14 +57,14 @@ fn other_bytes_are_http() {
         let mut world = World::new(Config::default());
         assert_eq!(status(&world.ask(bytes)), 400, "{bytes:?}");
     }
-    // After a request it is none either,
+    // After an HTTP request, a policy request is an error,
     let mut world = World::new(Config::default());
     let link = world.open();
     world.send(link, &get("/socket.io/?EIO=4"));
     world.received(link);
     world.send(link, &[REQUEST, b"\r\n\r\n"].concat());
     assert_eq!(status(&world.received(link)), 400);
-    // and nobody has flashsocket where only later generations are served.
+    // and no client has flashsocket where only later generations are served.
     let mut world = World::new(Config::default().generations(Generations::modern()));
     assert_eq!(status(&world.ask(&[REQUEST, b"\r\n\r\n"].concat())), 400);
 }

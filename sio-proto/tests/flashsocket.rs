@@ -1,4 +1,4 @@
-//! A websocket that Flash speaks: another name in the URL, and the same in all else.
+//! A websocket that Flash opens. Only its name in the URL differs.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod common;
@@ -48,7 +48,7 @@ fn of_socket_io_0_9() {
     assert_eq!(world.frames(link), ["7:::1+0", "close"]);
 }
 
-/// To Engine.IO it is a websocket: that is what handlers see and operators count.
+/// For Engine.IO it is a websocket: handlers see a websocket, and operators count it as one.
 #[test]
 fn of_socket_io_1() {
     let mut world = World::new(Config::default());
@@ -67,7 +67,7 @@ fn of_socket_io_1() {
     world.send(link, &text("5"));
     assert_eq!(world.frames(link), ["3probe", "40"]);
     assert_eq!(counted(&mut world, Generation::Engine3, TransportKind::WebSocket), 2);
-    // Later releases have none.
+    // Later releases have no flashsocket.
     for request in [
         upgrade("/socket.io/?EIO=4&transport=flashsocket"),
         upgrade("/socket.io/?transport=flashsocket"),

@@ -1,5 +1,5 @@
-//! A shard without the facade: packets are pulled link by link, in amounts the caller chooses, and
-//! what happens between two pulls must not mislead the second.
+//! A shard without the facade: packets are pulled link by link, in amounts that the caller chooses.
+//! Events between two pulls must not mislead the second pull.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -54,7 +54,7 @@ impl Bare {
         self.shard.flush_ready(Time::ZERO, max, &mut self.out)
     }
 
-    /// What has been written, as links and texts.
+    /// The writes so far, as links and texts.
     fn written(&mut self) -> Vec<(LinkId, String)> {
         let text = |write| match write {
             Write::Frame(link, frame) => (link, String::from_utf8_lossy(frame.payload()).into_owned()),
@@ -67,7 +67,7 @@ impl Bare {
         self.out.writes.drain(..).map(text).collect()
     }
 
-    /// Opens a polling session and joins `/`; its id.
+    /// Opens a polling session and joins `/`. Returns the id.
     fn join(&mut self) -> String {
         self.request(&get(POLLING));
         self.flush(10);
@@ -118,8 +118,8 @@ fn so_many_links_at_a_time() {
     assert_eq!(told, expected);
 }
 
-/// A session that goes while it waits to be flushed, and another that takes its place: the
-/// newcomer's poll must not be answered with nothing.
+/// A session ends while it waits to be flushed, and another session takes its place. The poll of
+/// the new session must not get an empty answer.
 #[test]
 fn whoever_takes_the_place_of_a_session_is_not_taken_for_it() {
     let mut bare = Bare::new();

@@ -1,5 +1,5 @@
-//! How a session begins, and every way in which it may not (docs/protocol/engine-io.md §4.1, §4.5,
-//! §4.7).
+//! How a session begins, and every way in which a handshake is refused (docs/protocol/engine-io.md
+//! §4.1, §4.5, §4.7).
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::*;
 use sio_proto::server::Peer;
 use sio_proto::{Config, Cookie, Cors, Generations, Origins, SameSite, Transports};
 
-/// The body of an error, by its code.
+/// The body of an error with this code.
 fn error(code: u8) -> String {
     let message = [
         "Transport unknown",
@@ -45,8 +45,8 @@ fn polling_begins_with_the_open_packet_alone() {
     assert_eq!(world.sessions(), 1);
 }
 
-/// Every row of the table of errors, in the order of the checks: a request that is wrong twice is
-/// refused for the earlier.
+/// Every row of the table of errors, in the order of the checks: if a request breaks two rules, the
+/// answer names the earlier rule.
 #[test]
 fn each_error_has_its_code() {
     let mut world = World::new(Config::default().generations(Generations::modern()));
@@ -113,7 +113,7 @@ fn head_is_told_like_get_and_has_no_body() {
     assert_eq!(world.sessions(), 0);
 }
 
-/// On an upgrade the message is plain text, the status always 400, and the connection ends.
+/// On an upgrade the message is plain text, the status is always 400, and the connection ends.
 #[test]
 fn errors_on_an_upgrade_are_text() {
     let mut world = World::new(Config::default().generations(Generations::modern()));
@@ -347,7 +347,7 @@ fn cors_headers_stand_on_every_answer() {
     assert_eq!(header(&answer, "Access-Control-Allow-Credentials"), None);
 }
 
-/// The origin rule holds for both transports; CORS alone would not stop a page from opening a
+/// The rule for origins applies to both transports. CORS alone does not stop a page from opening a
 /// websocket.
 #[test]
 fn who_may_open_a_session() {

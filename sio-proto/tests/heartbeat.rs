@@ -1,5 +1,5 @@
-//! The server pings, the client answers, and who does not is gone at the exact moment
-//! (docs/protocol/engine-io.md §6).
+//! The server pings and the client answers. A client that does not answer is gone at the exact
+//! deadline (docs/protocol/engine-io.md §6).
 
 mod common;
 
@@ -71,7 +71,8 @@ fn answers_that_nobody_asked_for_change_nothing() {
     assert_eq!(world.frames(link), ["2"], "one ping, not three");
 }
 
-/// Hardening A8: the answer is awaited from when the ping has left, and until then there is none.
+/// Hardening A8: the deadline for the answer starts when the ping has left; before that there is
+/// none.
 #[test]
 fn a_ping_waits_for_a_poll_and_its_deadline_waits_with_it() {
     let mut world = World::new(Config::default());
@@ -105,8 +106,8 @@ fn a_poll_that_waits_is_told_of_the_timeout() {
     assert_eq!(body(&world.received(parked)), "1");
 }
 
-/// Genuine servers forget the deadline when the session moves to websocket while a ping is
-/// outstanding; this one must not.
+/// If the session moves to websocket while a ping is outstanding, genuine servers forget the
+/// deadline. This server must keep it.
 #[test]
 fn the_deadline_survives_the_upgrade() {
     for answered in [false, true] {
@@ -176,8 +177,8 @@ fn raw_sessions_are_pinged_too_and_need_not_connect() {
     assert_eq!(world.frames(link), ["2", "close"]);
 }
 
-/// Many sessions that answer are woken for their pings and the stale deadlines of these, and for
-/// nothing else, however long they live.
+/// Many sessions that answer wake the server for their pings and for the stale deadlines of these
+/// pings, and for nothing else, however long they live.
 #[test]
 fn a_hundred_thousand_sessions_wake_nobody_twice() {
     let mut world = World::new(Config::default());
@@ -204,7 +205,7 @@ fn a_hundred_thousand_sessions_wake_nobody_twice() {
     assert_eq!((world.sessions(), world.server.next_timeout()), (0, None));
 }
 
-/// One who repeats what arms a timer does not get two of them.
+/// A client that repeats an action that arms a timer does not get two timers.
 #[test]
 fn repeated_probes_and_attachments_arm_one_timer() {
     let mut world = World::new(Config::default());

@@ -1,4 +1,4 @@
-//! The websockets of 2010, before RFC 6455 (docs/protocol/legacy-0.6.md §10.1,
+//! The websockets of 2010, which are older than RFC 6455 (docs/protocol/legacy-0.6.md §10.1,
 //! docs/protocol/legacy-0.9.md §9).
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -18,7 +18,7 @@ const KEYS: [&str; 2] = [
 const BODY: &[u8] = b"^n:ds[4U";
 const DIGEST: &str = "8jKS'y:G*Co,Wxa-";
 
-/// The head of a request: hixie-76 with the keys, hixie-75 without.
+/// The head of a request. With keys it is hixie-76, without keys it is hixie-75.
 fn head(target: &str, keys: &[&str]) -> Vec<u8> {
     let mut headers = vec!["Upgrade: WebSocket", "Connection: Upgrade", "Origin: http://localhost"];
     headers.extend(keys);
@@ -35,7 +35,7 @@ fn message(text: &str) -> Vec<u8> {
     out.to_vec()
 }
 
-/// Takes the messages apart that have come on a link since the last call; `close` for the closing
+/// The messages that have arrived on a link since the last call; `close` stands for the closing
 /// handshake.
 fn messages(world: &mut World, link: LinkId) -> Vec<String> {
     let mut found = Vec::new();
@@ -55,7 +55,7 @@ fn messages(world: &mut World, link: LinkId) -> Vec<String> {
     found
 }
 
-/// The head of the answer, without what follows.
+/// The head of the answer, without the bytes behind it.
 fn answer_head(world: &mut World, link: LinkId) -> String {
     let bytes = world.bytes(link);
     let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
@@ -70,7 +70,7 @@ fn head_76(scheme: &str, target: &str) -> String {
     )
 }
 
-/// Opens a session of 0.6 over hixie-76; its link and id.
+/// Opens a session of 0.6 over hixie-76. Returns its link and id.
 fn open(world: &mut World) -> (LinkId, String) {
     let link = world.open();
     world.send(link, &whole(OPEN));
@@ -170,8 +170,8 @@ fn hixie_75_has_no_keys_and_no_goodbye() {
     assert_eq!((world.received(link).as_str(), &world.ended[..]), ("", &[link][..]));
 }
 
-/// Behind some proxies the 8 bytes come only when the head of the answer has. Until then the client
-/// is told nothing else.
+/// Behind some proxies the 8 bytes arrive only after the head of the answer has left. Until then
+/// nothing else is sent to the client.
 #[test]
 fn the_last_bytes_come_late() {
     let mut world = World::new(Config::default());
@@ -205,7 +205,7 @@ fn the_last_bytes_come_late() {
 
 #[test]
 fn the_last_bytes_never_come() {
-    // A session of 0.6 waits for another link, as after the loss of any.
+    // A session of 0.6 waits for another link, as after any lost link.
     let mut world = World::new(Config::default());
     let (lost, id) = open(&mut world);
     world.cut(lost, Cause::Failed);
@@ -221,7 +221,7 @@ fn the_last_bytes_never_come() {
     assert_eq!(world.sessions(), 1);
     world.pass(1);
     assert_eq!(world.heard(), ["disconnect ping timeout"]);
-    // That of 0.7 to 0.9 is over.
+    // A session of 0.7 to 0.9 ends.
     let mut world = World::new(Config::default());
     let id = handshake(&mut world);
     let link = world.open();
@@ -234,7 +234,7 @@ fn the_last_bytes_never_come() {
     assert_eq!(world.heard(), ["disconnect transport error"]);
     assert_eq!((world.received(link).as_str(), &world.ended[..]), ("", &[link][..]));
     assert_eq!(world.sessions(), 0);
-    // What is queued for one has the limits of every session.
+    // The queue for such a link has the limits of every session.
     let mut config = Config::default();
     config.max_queued_packets = 3;
     let mut world = World::new(config);
@@ -254,8 +254,8 @@ fn the_last_bytes_never_come() {
     assert_eq!((world.ended.len(), world.sessions()), (1, 0));
 }
 
-/// Another link takes the session over from one whose handshake is not complete, and its time limit
-/// is not that of the other.
+/// Another link takes over the session of a link whose handshake is not complete. The time limit of
+/// the first link does not end the second.
 #[test]
 fn a_newer_link_has_a_time_limit_of_its_own() {
     let mut world = World::new(Config::default());
@@ -373,13 +373,13 @@ fn what_is_refused() {
         assert!(matches!(world.reply(&evil).status, 401 | 403));
     }
     assert_eq!(world.sessions(), 0);
-    // Without the old generations there is none of it.
+    // If the old generations are off, none of these websockets is served.
     let mut world = World::new(Config::default().generations(Generations::modern()));
     assert_eq!(world.reply(&whole(OPEN)).status, 400);
 }
 
-/// The drafts 7 and 8 are RFC 6455 but for the number, and the header that says where the page is
-/// from.
+/// The drafts 7 and 8 differ from RFC 6455 only in the version number, and in the header that names
+/// the origin of the page.
 #[test]
 fn the_drafts_between() {
     for version in ["7", "8"] {

@@ -17,7 +17,7 @@ fn script(payload: &str) -> String {
     format!("<script>parent.s._(\"{literal}\", document);</script>")
 }
 
-/// The id in the first script, which is alone in it.
+/// The id in the first script, which holds nothing else.
 fn id_of(chunk: &str) -> String {
     let id = chunk
         .strip_prefix("<script>parent.s._(\"~m~39~m~")
@@ -45,8 +45,8 @@ fn resume(world: &mut World, target: &str) -> (LinkId, Vec<String>) {
     (link, Chunks::read(&world.bytes(link)).chunks)
 }
 
-/// The capture sio-0.6.18-htmlfile, with the id in a script of its own and with slashes that cannot
-/// end one.
+/// The capture sio-0.6.18-htmlfile. Here the id has a script of its own, and no slash in a text can
+/// end a script.
 #[test]
 fn a_captured_conversation() {
     let mut world = World::new(Config::default());
@@ -100,7 +100,7 @@ fn its_heartbeats_are_echoed_by_post() {
     world.pass(10_000);
     assert_eq!(world.chunks(link), [script("~m~4~m~~h~2")]);
     world.heard();
-    // One that is not answered is the end.
+    // A heartbeat that is not answered ends the stream.
     world.pass(7_999);
     assert_eq!(world.sessions(), 1);
     world.pass(1);
@@ -129,7 +129,8 @@ fn a_client_of_http_1_0_reads_until_the_end() {
     assert_eq!((world.received(link).as_str(), &world.ended[..]), ("", &[link][..]));
 }
 
-/// What is sent while it is away waits, up to a limit, and it may come back by anything.
+/// Messages for a client that is away wait, up to a limit. The client may come back by any
+/// transport.
 #[test]
 fn a_lost_stream_is_resumed() {
     let mut config = Config::default();
@@ -147,7 +148,7 @@ fn a_lost_stream_is_resumed() {
     let stream = format!("/socket.io/htmlfile/{id}/1795447994872");
     let (link, chunks) = resume(&mut world, &stream);
     assert_eq!(chunks[1..], [script("~m~1~m~1"), script("~m~1~m~2")]);
-    // which a newer one replaces,
+    // which a newer stream replaces,
     let (newer, chunks) = resume(&mut world, &stream);
     assert_eq!((chunks.len(), chunks[0].len()), (1, 256));
     assert_eq!(world.chunks(link), ["end"]);
@@ -157,7 +158,7 @@ fn a_lost_stream_is_resumed() {
     assert_eq!(world.chunks(newer), ["end"]);
     world.emit(socket, "message", "\"3\"").unwrap();
     assert_eq!(world.answer(link).text(), "~m~1~m~3");
-    // or a websocket; or from there a stream again.
+    // or a websocket; and from the websocket by a stream again.
     let websocket = world.open();
     world.send(websocket, &upgrade(&format!("/socket.io/websocket/{id}")));
     assert_eq!(world.frames(websocket), [""; 0]);
@@ -170,7 +171,7 @@ fn a_lost_stream_is_resumed() {
     let transport = world.shard(|shard, _| shard.transport(socket));
     assert_eq!(transport, Some(TransportKind::Htmlfile));
     assert_eq!(world.heard(), [""; 0], "of all this the user has heard nothing");
-    // Only the link of today is the session's.
+    // Only the newest link belongs to the session.
     world.cut(newer, Cause::Closed);
     world.pass(9_000);
     assert_eq!(world.sessions(), 1);
@@ -180,7 +181,7 @@ fn a_lost_stream_is_resumed() {
     assert_eq!((world.sessions(), world.server.next_timeout()), (0, None));
 }
 
-/// A stream that is not read holds back what is for it, up to the limits of every session.
+/// The packets for a stream that is not read are kept, up to the limits of every session.
 #[test]
 fn a_stream_that_is_not_read() {
     let mut config = Config::default();
@@ -218,7 +219,8 @@ fn the_user_decides_first() {
     world.refuse(socket, "no", None);
     let answer = world.answer(link);
     assert_eq!((answer.status, answer.text()), (401, "unauthorized"));
-    // Who is not decided about in time, or when the server goes away, hears that too.
+    // A client about whom nobody decides in time gets a refusal. It also gets one when the server
+    // shuts down.
     let link = world.park(&get(OPEN));
     world.pass(20_000);
     assert_eq!(world.answer(link).status, 503);

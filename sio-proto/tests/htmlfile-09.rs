@@ -119,7 +119,7 @@ fn an_unknown_session_is_told_so_in_a_script() {
     let (link, chunks) = open(&mut world, "nosuch");
     assert_eq!(chunks[1..], [script("7:::1+0"), "end".into()]);
     assert_eq!(chunks[0].len(), 256);
-    // The connection takes the next request.
+    // The connection accepts the next request.
     world.send(link, &get("/socket.io/1/"));
     assert_eq!(world.answer(link).status, 200);
 }
@@ -142,8 +142,8 @@ fn a_lost_stream_is_a_lost_session() {
     }
 }
 
-/// The last transport that is opened is the session's, and gets a `1::` of its own if it is another
-/// one.
+/// The session uses the transport that was opened last. If it is another transport, it gets a `1::`
+/// of its own.
 #[test]
 fn another_link_for_the_same_session() {
     let mut world = World::new(Config::default());
@@ -162,7 +162,7 @@ fn another_link_for_the_same_session() {
     let answer = world.reply(&get(&format!("/socket.io/1/xhr-polling/{id}?t=1")));
     assert_eq!((answer.text(), world.chunks(third)), ("1::", vec!["end".to_string()]));
     assert_eq!(world.sessions(), 1);
-    // The beacon is answered on the live one.
+    // The beacon is answered on the live link.
     let (last, _) = open(&mut world, &id);
     assert_eq!(
         world.reply(&get(&format!("/socket.io/1//{id}/?disconnect=1"))).status,
@@ -212,7 +212,7 @@ fn what_is_refused() {
         world.reply(&get(&format!("/socket.io/1/xhr-multipart/{id}"))).status,
         400
     );
-    // Where there is no polling there is no htmlfile.
+    // If polling is off, htmlfile is off too.
     let transports = Transports::default().polling(false);
     let mut world = World::new(Config::default().transports(transports));
     let answer = world.reply(&get("/socket.io/1/"));

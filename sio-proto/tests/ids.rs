@@ -1,5 +1,5 @@
-//! Who may know which id, and what it is good for: the public one for calling a socket, the secret
-//! one for being its client, and neither for listening to another.
+//! Who may know which id, and what each id permits. The public id addresses a socket. The secret id
+//! lets its owner act as the client. Neither lets anybody listen to another client.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -19,10 +19,10 @@ const ENGINE3: &str = "/socket.io/?EIO=3&transport=polling";
 const HANDSHAKE09: &str = "/socket.io/1/?t=1";
 const NOT_HANDSHAKEN: &str = "7:::1+0";
 
-/// A client of one generation that has said nothing yet.
+/// A client of one generation that has sent nothing yet.
 struct Client {
     generation: Generation,
-    /// The secret, as its server has told it.
+    /// The secret id, as the server has sent it.
     secret: String,
     socket: SocketKey,
     /// Its public id.
@@ -30,7 +30,7 @@ struct Client {
     wire_id: String,
 }
 
-/// The last socket that has asked, and the client that it is of.
+/// The last socket that asked to connect, and its client.
 fn last_client(world: &mut World, secret: String) -> Client {
     let asked = world.deliveries.drain(..).rev().find_map(|delivery| match delivery {
         Delivery::Connect {
@@ -76,7 +76,7 @@ fn tilde(world: &mut World) -> Client {
 
 const ALL: [fn(&mut World) -> Client; 4] = [engine4, engine3, v1, tilde];
 
-/// What asks for the session of this id, in the way of each generation that polls.
+/// Requests that ask for the session with this id, in the form of each generation that polls.
 fn asks(id: &str) -> [String; 4] {
     [
         session(id),
@@ -99,7 +99,7 @@ fn a_public_id_opens_nothing() {
             let refused = status(&answer) == 400 || body(&answer) == NOT_HANDSHAKEN;
             assert!(refused, "{generation}: {ask} was answered {answer}");
         }
-        // What is random in the one is not in the other.
+        // The random bytes of one id are not in the other id.
         let public = URL_SAFE_NO_PAD.decode(&client.id).unwrap();
         let secret = URL_SAFE_NO_PAD.decode(&client.secret).unwrap_or_default();
         assert!(
@@ -149,7 +149,7 @@ fn a_client_is_found_by_the_id_it_knows_and_by_the_public_one() {
         let found = world.shard(|shard, _| shard.find(&client.id));
         assert_eq!(found, Some(client.socket));
     }
-    // The secret of a client from 3.0 on names nothing.
+    // The secret id of a client from 3.0 on addresses no socket.
     assert_eq!(world.shard(|shard, _| shard.find(&secrets[0])), None);
     assert_eq!(world.shard(|shard, _| shard.find(&format!("/a#{}", secrets[0]))), None);
 }
@@ -245,7 +245,7 @@ fn from(world: &mut World, address: &str) -> LinkId {
     })
 }
 
-/// What a request on a connection of its own is answered at once; ends are as the empty text.
+/// The answer to a request on its own connection. The end of a connection is the empty text.
 fn ask_from(world: &mut World, address: &str, request: &[u8]) -> String {
     let link = from(world, address);
     world.send(link, request);
@@ -289,8 +289,8 @@ fn a_live_websocket_of_09_is_not_taken_over_from_elsewhere() {
         let goodbyes = [
             get(&format!("/socket.io/1/xhr-polling/{id}/?disconnect=1")),
             get(&format!("/socket.io/1//{id}/?disconnect=1")),
-            // Behind a proxy that has merged the slashes this opens a session, as for an id of
-            // nobody.
+            // Behind a proxy that has merged the slashes this opens a session, as for an unknown
+            // id.
             get(&format!("/socket.io/1/{id}/?disconnect=1")),
         ];
         for (request, refusal) in [
@@ -311,8 +311,8 @@ fn a_live_websocket_of_09_is_not_taken_over_from_elsewhere() {
         ask_from(&mut world, ELSEWHERE, &goodbyes[2]);
         world.heard();
         still_hears(&mut world, link, socket);
-        // The client itself may, as clients do that fall back, and so may everybody when the
-        // websocket has gone.
+        // The client itself may do this, as clients do when they fall back. When the websocket has
+        // gone, everybody may.
         let next = from(&mut world, "192.0.2.1:5000");
         world.send(next, &get(&at("xhr-polling")));
         assert!(!world.bytes(link).is_empty(), "it is told to go");
@@ -358,7 +358,7 @@ fn a_live_websocket_of_06_is_not_taken_over_from_elsewhere() {
             world.tell("/", socket, "message", args("\"still\""), None).unwrap();
             assert!(String::from_utf8_lossy(&world.bytes(link)).contains("still"));
         }
-        // A client that has lost it comes back by its id, from wherever it is now.
+        // A client that has lost its websocket comes back by its id, from any address.
         world.cut(link, sio_proto::server::Cause::Failed);
         let back = from(&mut world, ELSEWHERE);
         world.send(back, &upgrade(&at(&format!("websocket/{id}"))));
@@ -367,7 +367,7 @@ fn a_live_websocket_of_06_is_not_taken_over_from_elsewhere() {
     }
 }
 
-/// A host of version 6 has many addresses, and an address of version 4 has two spellings.
+/// A host of IPv6 has many addresses, and an address of IPv4 has two spellings.
 #[test]
 fn a_client_is_at_home_in_its_network() {
     let mut world = World::new(Config::default());

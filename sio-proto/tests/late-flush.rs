@@ -1,5 +1,5 @@
-//! A shard whose links are flushed some turns later than they became ready, as happens under a
-//! large broadcast.
+//! A shard whose links are flushed some turns after they became ready, as happens under a large
+//! broadcast.
 
 use bytes::Bytes;
 use sio_proto::http::{Headers, Method};
@@ -45,7 +45,7 @@ impl Story {
         link
     }
 
-    /// Opens a session that polls; its key, and the link of the poll.
+    /// Opens a session that polls. Returns its key, and the link of the poll.
     fn open(&mut self) -> (SessionKey, LinkId) {
         self.get("");
         let Some(Delivery::EngineOpen { session, .. }) = self.out.deliveries.pop() else {
@@ -87,7 +87,7 @@ fn a_session_does_not_inherit_the_turn_of_the_one_whose_place_it_takes() {
     let mut story = Story::new();
     let (old, old_poll) = story.open();
     story.send(old);
-    // It is ready, and gone before its turn.
+    // The session is ready to be flushed, and ends before its turn.
     let Story { shard, out, .. } = &mut story;
     shard.handle_closed(Time::ZERO, old_poll, Cause::Failed, out);
 

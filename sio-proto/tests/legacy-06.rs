@@ -11,7 +11,7 @@ use sio_proto::{ByteString, Bytes, Config, Cors, LinkId, Origins};
 
 const OPEN: &str = "/socket.io/xhr-polling//1795447966090";
 
-/// The id in the first frame, which must be alone.
+/// The id in the first frame, which must be the only frame.
 fn id_of(payload: &str) -> String {
     let id = payload
         .strip_prefix("~m~39~m~")
@@ -57,7 +57,7 @@ fn the_id_comes_first_and_alone() {
     assert_eq!(world.heard(), ["connect / "]);
     assert_ne!(open(&mut world), id);
     assert_eq!(world.sessions(), 2);
-    // Also when there is more to say before it has left.
+    // This is also true if there are more messages before the id has left.
     let mut world = World::new(Config::default());
     world.accepts = false;
     let link = world.open();
@@ -89,7 +89,8 @@ fn who_is_refused_has_no_session() {
     let socket = world.last_socket();
     world.shard(|shard, out| shard.refuse(socket, "no", None, out));
     assert_eq!(world.frames(link), ["close"]);
-    // Nor has one that goes away before the answer, or for whom there never is one.
+    // A client that goes away before the answer has no session either, and neither has a client
+    // that never gets an answer.
     let link = world.open();
     world.send(link, &get(OPEN));
     world.cut(link, Cause::Closed);
@@ -138,7 +139,8 @@ fn of_two_polls_the_newer_lives() {
     assert_eq!(world.sessions(), 1);
 }
 
-/// docs/protocol/legacy-0.6.md §16: what is delivered of a payload, and how its POST is answered.
+/// docs/protocol/legacy-0.6.md §16: which frames of a payload are delivered, and how its POST is
+/// answered.
 #[test]
 fn malformed_payloads_cost_themselves_and_not_the_session() {
     let mut world = World::new(Config::default());
@@ -176,7 +178,8 @@ fn malformed_payloads_cost_themselves_and_not_the_session() {
         ("~m~4~m~a\"\\b", &["\"a\\\"\\\\b\""]),
     ];
     for (payload, messages) in cases {
-        // Written with one length for JavaScript and one for Go, some of these fit neither.
+        // Some of these payloads have one length as JavaScript counts and one as Go counts, so they
+        // fit neither.
         let expected: Vec<String> = messages.iter().map(|json| format!("event message {json}")).collect();
         let encoded: String = payload.bytes().map(|b| format!("%{b:02x}")).collect();
         let answer = push(&mut world, &id, &format!("data={encoded}"));
@@ -256,7 +259,7 @@ fn what_is_no_request_of_this_wire() {
     assert_eq!(world.sessions(), 2);
     let answer = world.ask(&get(&session(&id)));
     assert!(body(&answer).contains("\"code\":1,"), "nor is its id one of Engine.IO");
-    // A proxy that merges slashes makes a timestamp out of the empty id.
+    // A proxy that merges slashes puts a timestamp in the place of the empty id.
     let answer = world.ask(&get("/socket.io/xhr-polling/1795447966090"));
     id_of(body(&answer));
 }
@@ -274,7 +277,7 @@ fn a_session_outlives_its_websocket() {
     world.broadcast(&[], "message", "\"4\"");
     world.pass(9_999);
     assert_eq!(world.heard(), [""; 0]);
-    // It may come back by another websocket,
+    // The client may come back by another websocket,
     let link = world.open();
     world.send(link, &upgrade(&format!("/socket.io/websocket/{id}")));
     assert_eq!(world.frames(link), ["~m~1~m~2", "~m~1~m~3", "~m~1~m~4"]);
@@ -288,7 +291,7 @@ fn a_session_outlives_its_websocket() {
     let parked = poll(&mut world, &id);
     assert_eq!(body(&world.received(parked)), "~m~1~m~5~m~1~m~6");
     message(&mut world, "\"7\"");
-    // or back, while the poll is still held.
+    // or by a websocket again, while the poll is still held.
     let parked = poll(&mut world, &id);
     assert_eq!(body(&world.received(parked)), "~m~1~m~7");
     let parked = poll(&mut world, &id);
@@ -297,7 +300,7 @@ fn a_session_outlives_its_websocket() {
     assert_eq!(body(&world.received(parked)), "");
     message(&mut world, "\"8\"");
     assert_eq!(world.frames(link), ["~m~1~m~8"]);
-    // The newer of two websockets is the live one.
+    // The newer one of two websockets is live.
     let newer = world.open();
     world.send(newer, &upgrade(&format!("/socket.io/websocket/{id}")));
     assert_eq!(world.frames(link), ["close"]);
@@ -345,7 +348,7 @@ fn who_does_not_come_back_is_gone() {
     }
 }
 
-/// A busy client for an hour: one alarm at a time, whatever order its deadlines come in.
+/// A busy client for an hour: there is one alarm at a time, in whatever order its deadlines come.
 #[test]
 fn a_long_life_over_polling() {
     let mut world = World::new(Config::default());

@@ -1,5 +1,5 @@
-//! A lie detector for limits: each is filled in turn, and both the peer and the user must see what
-//! its documentation says, while somebody else lives on.
+//! A lie detector for limits: each limit is filled in turn. The peer and the user must see what the
+//! documentation of the limit says, and another client must live on.
 
 mod common;
 
@@ -62,7 +62,8 @@ fn max_payload_on_websocket() {
             story.assert_closed("transport error", "close 1009");
         }
     }
-    // However it is cut into fragments, and before it has come: the header is enough.
+    // The message is refused however it is cut into fragments, and before it has arrived: its
+    // header is enough.
     let mut story = Story::new(|c| c.max_payload = 200);
     let fragment = |head: u8| [&[head, 0x80 | 101, 0, 0, 0, 0][..], &[b'4'; 101]].concat();
     story.world.send(story.link, &fragment(0x01));
@@ -116,8 +117,8 @@ fn websocket_fragments() {
     }
 }
 
-/// Hardening C7: as the hardest cases of the Autobahn test suite send it, and an empty frame at the
-/// end.
+/// Hardening C7: a message as in the hardest cases of the Autobahn test suite, with an empty frame
+/// at the end.
 #[test]
 fn a_message_of_the_largest_size_in_frames_of_one_byte() {
     for count in [65_536, 999_999] {
@@ -159,7 +160,7 @@ fn http_heads() {
         assert_eq!(status(&story.world.received(link)), code);
         assert_eq!(story.world.ended.pop(), Some(link));
     }
-    // A head that never ends is not kept either.
+    // A head that never ends is not kept.
     let link = story.world.open();
     for _ in 0..100 {
         story.world.send(
@@ -190,8 +191,8 @@ fn chunk_extensions() {
     story.assert_fine();
 }
 
-/// While a request waits for its answer what follows is kept, but not without end. A handshake of
-/// 0.9 waits for the application.
+/// While a request waits for its answer, bytes behind it are kept, up to a limit. Here the request
+/// is a handshake of 0.9, which waits for the application.
 #[test]
 fn bytes_behind_a_request_that_waits() {
     let mut story = Story::new(|c| c.max_payload = 10_000);
@@ -291,7 +292,8 @@ fn max_sessions() {
     assert_eq!(status(&story.world.ask(&get(POLLING))), 200, "there is room again");
 }
 
-/// A sender is told; a broadcast, which has nobody to tell, ends the session that cannot keep up.
+/// A sender gets an error. A broadcast has no sender to report to, so it ends a session that cannot
+/// keep up.
 #[test]
 fn max_queued_bytes_and_packets() {
     for bytes in [true, false] {
@@ -335,7 +337,7 @@ fn max_queued_bytes_and_packets() {
         story.world.assert_works(story.bystander.0, story.bystander.1);
         assert_eq!(story.world.sessions(), 1);
 
-        // A client that polls too rarely is the same.
+        // A client that polls too rarely is treated in the same way.
         let mut story = Story::new(change);
         let sid = story.world.join_polling();
         story.world.heard();
@@ -349,7 +351,8 @@ fn max_queued_bytes_and_packets() {
     }
 }
 
-/// Packets of the protocol itself are always taken, so what makes them must be bounded.
+/// Packets of the protocol itself are always queued, so the actions that cause them must be
+/// bounded.
 #[test]
 fn questions_whose_answers_nobody_fetches() {
     for accepts in [true, false] {
@@ -375,7 +378,7 @@ fn questions_whose_answers_nobody_fetches() {
             }
         }
         assert_eq!(asked, 21, "{accepts}");
-        // Two answers have all of it.
+        // Two answers carry all packets.
         assert!(!body(&story.world.fetch(&sid)).ends_with('1'));
         assert!(!body(&story.world.fetch(&sid)).ends_with('1'));
         assert_eq!(body(&story.world.fetch(&sid)), "6\u{1e}1");
@@ -493,7 +496,7 @@ fn timeouts() {
     story.assert_closed("ping timeout", "close");
 }
 
-/// One POST is one payload, and a payload has so many packets.
+/// One POST is one payload, and the number of packets in a payload is limited.
 #[test]
 fn packets_in_one_post() {
     let mut story = Story::new(|_| ());
@@ -507,7 +510,7 @@ fn packets_in_one_post() {
     story.assert_fine();
 }
 
-/// The stack is no limit that a peer may find.
+/// The depth of the stack must not be a limit that a peer can reach.
 #[test]
 fn a_read_full_of_requests() {
     let mut story = Story::new(|_| ());

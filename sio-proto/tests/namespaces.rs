@@ -1,5 +1,5 @@
-//! The rules of Socket.IO 5 at the level of a session: who may say what when, and what a breach
-//! costs (docs/protocol/socket-io.md §3.1, §4, §5, §9).
+//! The rules of Socket.IO 5 at the level of a session: which packet may come when, and how a breach
+//! is punished (docs/protocol/socket-io.md §3.1, §4, §5, §9).
 
 mod common;
 
@@ -8,7 +8,7 @@ use sio_proto::server::{AckRequest, Delivery, SendError};
 use sio_proto::{ByteString, Config, LinkId, SocketKey};
 use std::time::Duration;
 
-/// A session that misbehaves, beside one that must not notice.
+/// A session that misbehaves, and another that must not be affected.
 struct Story {
     world: World,
     link: LinkId,
@@ -37,7 +37,8 @@ impl Story {
         }
     }
 
-    /// The connection is closed for it, the user has heard this, and nobody else has.
+    /// Checks that the connection is closed for it, that the user has received this, and that no
+    /// other session is affected.
     fn assert_closed(mut self, heard: &[&str], what: &str) {
         assert_eq!(self.world.heard(), heard, "{what}");
         assert_eq!(
@@ -59,7 +60,8 @@ impl Story {
     }
 }
 
-/// docs/protocol/socket-io.md §9, the column for a robust server: what closes the connection.
+/// docs/protocol/socket-io.md §9, the column for a robust server: packets that close the
+/// connection.
 #[test]
 fn malformed_packets_close_the_connection() {
     let deep = format!("42[\"m\",{}{}]", "[".repeat(5000), "]".repeat(5000));
@@ -156,7 +158,7 @@ fn malformed_attachments_close_the_connection() {
     );
 }
 
-/// What looks odd and is no breach.
+/// Packets that look odd but are no breach.
 #[test]
 fn odd_packets_are_no_breach() {
     for (packet, heard) in [
@@ -269,7 +271,7 @@ fn refused_with_data_and_asked_again() {
 
 #[test]
 fn asking_twice() {
-    // While the first question is with the user the second is ignored;
+    // While the user decides about the first CONNECT, a second one is ignored;
     let mut story = Story::new();
     story.world.accepts = false;
     story.say(&["40/a,", "40/a,{}", "40/a,"]);
@@ -280,10 +282,10 @@ fn asking_twice() {
     assert!(!story.world.shard(|shard, out| shard.accept(now, socket, out)));
     assert_eq!(story.world.frames(story.link).len(), 1);
     story.assert_fine();
-    // once it is in, a second one is a breach,
+    // when the client is in, a second CONNECT is a breach,
     story.say(&["40/a,"]);
     story.assert_closed(&["disconnect forced close", "disconnect forced close"], "CONNECT twice");
-    // and so is talking before the answer.
+    // and an event before the answer is a breach too.
     let mut story = Story::new();
     story.world.accepts = false;
     story.say(&["40/a,", "42/a,[\"m\"]"]);
@@ -314,7 +316,8 @@ fn a_query_is_part_of_the_name() {
     assert!(story.world.frames(story.link)[0].starts_with("40/a?x=1,{"));
 }
 
-/// Packets that crossed the server's disconnect on the wire are late, not wrong; for a while.
+/// Packets that crossed the server's disconnect on the wire are late, and for a while they are not
+/// a breach.
 #[test]
 fn late_packets_after_the_server_has_disconnected() {
     let mut story = Story::new();
@@ -334,7 +337,7 @@ fn late_packets_after_the_server_has_disconnected() {
     story.world.pass(1);
     story.say(&["42[\"late\"]"]);
     story.assert_closed(&[], "five seconds later");
-    // After the client's own goodbye there is no excuse.
+    // After the client's own goodbye, a packet is a breach.
     let mut story = Story::new();
     story.say(&["41", "42[\"late\"]"]);
     story.assert_closed(&["disconnect client namespace disconnect"], "after its own disconnect");
@@ -495,7 +498,8 @@ fn attachments_may_come_in_another_post() {
     assert_eq!(body(&world.fetch(&sid)), "6\u{1e}1");
 }
 
-/// Heartbeats may stand between a packet and its attachments; nothing else may, and not for ever.
+/// Heartbeats may stand between a packet and its attachments, but no other packets. The time for
+/// the attachments is limited.
 #[test]
 fn attachments_have_a_deadline() {
     let mut story = Story::new();

@@ -1,5 +1,5 @@
-//! Clients of every generation in one room: each says `é€😀`, and every one hears every one
-//! unharmed.
+//! Clients of every generation in one room: each sends `é€😀`, and each receives the unchanged text
+//! from all others.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -12,7 +12,7 @@ use sio_proto::{Config, LinkId};
 
 const SAID: &str = "é€😀";
 
-/// A client that polls, by its URL, or has a websocket.
+/// A client that polls at a URL, or has a websocket.
 enum Client {
     Polling(String, &'static str),
     WebSocket(LinkId),
@@ -77,8 +77,8 @@ impl Story {
         for socket in sockets {
             story.world.shard(|shard, _| shard.join(socket, "everybody")).unwrap();
         }
-        // What they hear at first: that they are connected. The poll of 0.6 has told its client
-        // already.
+        // The first packets of each client: it is connected. The poll of 0.6 has already told this
+        // to its client.
         let greeted = story.clients.iter().position(|(name, _)| *name == "0.6 xhr-polling");
         let six = story.clients.remove(greeted.unwrap());
         assert!(story.hear().iter().skip(1).all(|heard| !heard.is_empty()));
@@ -87,7 +87,7 @@ impl Story {
         story
     }
 
-    /// What each client has to hear since the last call.
+    /// The packets of each client since the last call.
     fn hear(&mut self) -> Vec<String> {
         let Self { world, clients } = self;
         let heard = clients.iter().map(|(_, client)| match client {
@@ -98,7 +98,7 @@ impl Story {
                 world.send(link, &get(&target));
                 let answer = world.bytes(link);
                 if answer.is_empty() {
-                    // Nothing to hear: the poll stays, and the next one is the next call's.
+                    // There is no packet: the poll stays for the next call.
                     String::new()
                 } else {
                     String::from_utf8_lossy(&answer)
@@ -113,7 +113,7 @@ impl Story {
     }
 }
 
-/// What a client sends to say something.
+/// The bytes of a client that sends the text.
 fn packet(name: &str) -> String {
     match name {
         n if n.starts_with("0.9") => format!("5:::{{\"name\":\"cast\",\"args\":[\"{SAID}\"]}}"),
@@ -185,7 +185,7 @@ fn everybody_hears_everybody() {
     }
 }
 
-/// An operator sees who is there.
+/// An operator can see how many clients there are.
 #[test]
 fn everybody_is_counted() {
     let mut story = Story::new();

@@ -53,7 +53,7 @@ fn every_generation_keeps_to_the_list() {
         ("http://good.example:8080", true),
         ("http://good.example", false),
         ("http://localhost:9999", true),
-        ("http://localhost", false), // not even the host's own
+        ("http://localhost", false), // not even pages of the host itself
         ("https://shop.example", true),
         ("http://shop.example", false),
         ("null", false),
@@ -70,13 +70,13 @@ fn every_generation_keeps_to_the_list() {
             assert_eq!(opens(&mut world, target, true, &line), allowed, "{target} {line}");
         }
     }
-    // Who is no page is not asked, unless every page could read the answer.
+    // A client that is not a page is let in, unless every page could read the answer.
     for target in POLLS {
         assert!(opens(&mut world, target, false, "Accept: */*"), "{target}");
     }
 }
 
-/// Browsers name no origin when they load a script; the page is what remains.
+/// Browsers send no origin when they load a script. Only the referring page can be checked.
 #[test]
 fn scripts_are_judged_by_their_page() {
     let mut world = world(&["good.example:*"]);
@@ -92,7 +92,7 @@ fn scripts_are_judged_by_their_page() {
             assert_eq!(opens(&mut world, target, false, line), allowed, "{target} {line}");
         }
     }
-    // Elsewhere it says nothing: a page can read no other answer.
+    // For other requests the page has no effect, because a page cannot read their answers.
     for target in POLLS {
         assert!(
             opens(&mut world, target, false, "Referer: http://evil.example/"),
@@ -117,7 +117,8 @@ fn null_and_nobody() {
     }
 }
 
-/// What is listed for CORS may be read, and that is all: a list of origins is the whole list.
+/// Pages of origins that are listed for CORS may read answers, and nothing more: a list of origins
+/// is the complete list.
 #[test]
 fn a_list_is_not_widened_by_cors() {
     let config = Config::default().cors(Cors::any());
@@ -159,7 +160,7 @@ fn refusals_are_those_of_each_generation() {
 
 const PAGES: [&str; 1] = ["/socket.io/htmlfile//1"];
 
-/// Hardening A6. A script of a page that says nothing about itself would be read by it:
+/// Hardening A6. A page could read a script that does not say which page it is for:
 /// `referrerpolicy="no-referrer"` on plain HTTP.
 #[test]
 fn a_script_without_a_page_opens_nothing() {
@@ -188,7 +189,7 @@ fn a_script_without_a_page_opens_nothing() {
             assert_eq!(opens(&mut world, target, false, line), allowed, "{target} {line}");
         }
     }
-    // Where all pages may open sessions, a page has nothing to hide.
+    // If all pages may open sessions, the page does not matter.
     for config in [
         Config::default().origins(Origins::Any),
         Config::default().origins(Origins::list(["*:*"]).unwrap()),
@@ -201,8 +202,8 @@ fn a_script_without_a_page_opens_nothing() {
     }
 }
 
-/// Hardening A6. A session whose id is known is not read by a script either, and no form of another
-/// page speaks in it.
+/// Hardening A6. A script cannot read a session whose id is known either, and a form of another
+/// page cannot send in it.
 #[test]
 fn scripts_and_forms_are_judged_in_a_session_too() {
     let page = "Referer: http://localhost/page";
@@ -262,7 +263,8 @@ fn scripts_can_be_switched_off() {
     assert!(opens(&mut world, SCRIPTS[0], false, page));
 }
 
-/// Hardening A6. No answer is run as a script that is none, and scripts say that they are.
+/// Hardening A6. An answer that is no script is never run as one, and scripts have the media type
+/// of scripts.
 #[test]
 fn no_answer_is_taken_for_another() {
     let mut world = World::new(Config::default());
@@ -278,7 +280,7 @@ fn no_answer_is_taken_for_another() {
         let answer = world.reply(&get(target));
         assert_eq!(answer.header("content-type"), Some(content_type), "{target}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{target}");
-        // Errors, too.
+        // This is also true for errors.
         let answer = world.reply(&request("GET", target, &["Origin: http://evil.example"], ""));
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{target}");
     }
@@ -286,8 +288,8 @@ fn no_answer_is_taken_for_another() {
 
 // ---- hosts ------------------------------------------------------------------------------------------------------------
 
-/// Whether a request for this host, with this line, opens a session; from the machine itself, or
-/// from elsewhere.
+/// Whether a request for this host, with this line, opens a session. It comes from the machine
+/// itself, or from elsewhere.
 fn opens_for(world: &mut World, from: &str, target: &str, host: &str, line: &str) -> bool {
     let before = world.sessions();
     let peer = Peer {
@@ -312,8 +314,8 @@ fn opens_for(world: &mut World, from: &str, target: &str, host: &str, line: &str
 const HERE: &str = "127.0.0.1:50000";
 const ELSEWHERE: &str = "192.0.2.1:50000";
 
-/// Hardening A13. A page whose name has been pointed at this machine: its `Origin` and its `Host`
-/// agree, and its GETs have no `Origin`.
+/// Hardening A13. A page whose name points at this machine: its `Origin` and its `Host` agree, and
+/// its GETs have no `Origin`.
 #[test]
 fn a_page_that_is_rebound_to_this_machine_opens_nothing() {
     let mut world = World::new(Config::default());
@@ -353,9 +355,9 @@ fn a_page_that_is_rebound_to_this_machine_opens_nothing() {
             }
         }
     }
-    // From elsewhere nothing is known of the names unless somebody says so.
+    // For a request from elsewhere, every name is accepted unless names are configured.
     assert!(opens_for(&mut world, ELSEWHERE, POLLS[0], "chat.example", silent));
-    // The host of an absolute target counts, whatever the field says.
+    // The host of an absolute target counts, whatever the `Host` field says.
     let target = "http://attacker.example/socket.io/?EIO=4&transport=polling";
     assert!(!opens_for(&mut world, HERE, target, "localhost", silent));
     let target = "http://localhost:3000/socket.io/?EIO=4&transport=polling";
@@ -366,7 +368,7 @@ fn a_page_that_is_rebound_to_this_machine_opens_nothing() {
 #[test]
 fn hosts_that_are_listed_are_the_only_ones() {
     let hosts = Hosts::list(["chat.example", "*.chat.example:8443"]).unwrap();
-    // Whatever is said of pages.
+    // The setting for pages does not matter.
     for config in [Config::default(), Config::default().origins(Origins::Any)] {
         let mut world = World::new(config.hosts(hosts.clone()));
         for from in [HERE, ELSEWHERE] {
@@ -393,7 +395,7 @@ fn hosts_that_are_listed_are_the_only_ones() {
             }
         }
     }
-    // Those that are open to all pages, and those that do not ask.
+    // Servers that are open to all pages, and servers that do not check hosts.
     for config in [
         Config::default().hosts(Hosts::Any),
         Config::default().origins(Origins::Any),
@@ -403,7 +405,7 @@ fn hosts_that_are_listed_are_the_only_ones() {
     }
 }
 
-/// Hardening A13. The scheme counts where it is known.
+/// Hardening A13. The scheme of the origin counts if the scheme of the link is known.
 #[test]
 fn a_page_of_plain_http_is_no_page_of_a_host_with_tls() {
     for (secure, behind_tls) in [(false, false), (true, false), (false, true)] {
@@ -425,8 +427,8 @@ fn a_page_of_plain_http_is_no_page_of_a_host_with_tls() {
     }
 }
 
-/// Hardening B18. What is logged of a stranger is what it said, cut short, and which setting
-/// decides.
+/// Hardening B18. The log entry about a stranger has the values of its request, cut short, and the
+/// setting that decides.
 #[test]
 fn a_stranger_is_described() {
     let mut world = World::new(Config::default());
@@ -500,7 +502,7 @@ fn devices_and_web_views_can_be_let_in() {
     }
 }
 
-/// Hardening B1. Origins and CORS agree: whose page may open a session may read the answers.
+/// Hardening B1. Origins and CORS agree: a page that may open a session may read its answers.
 #[test]
 fn a_listed_page_can_read_what_it_asked_for() {
     let listed = || Origins::list(["good.example:*"]).unwrap();
@@ -549,8 +551,8 @@ fn a_listed_page_can_read_what_it_asked_for() {
     }
 }
 
-/// Hardening C2. Clients of 1.x and 2.x send credentials with every poll, and browsers want their
-/// origin repeated then.
+/// Hardening C2. Clients of 1.x and 2.x send credentials with every poll. Then browsers need their
+/// origin in the answer.
 #[test]
 fn any_origin_with_credentials() {
     let mut world = World::new(Config::default().cors(Cors::any_with_credentials()));
@@ -571,7 +573,7 @@ fn any_origin_with_credentials() {
     assert_eq!(answer.status, 204);
     assert_eq!(answer.header("access-control-allow-headers"), Some("x-a, content-type"));
     assert_eq!(answer.header("vary"), Some("Origin, Access-Control-Request-Headers"));
-    // What no browser asks for is not repeated.
+    // Values that no browser sends are not repeated.
     for odd in ["x".repeat(1025), "a;b=\"c\"".to_owned()] {
         let asked = format!("Access-Control-Request-Headers: {odd}");
         for target in [POLLS[0], POLLS[2]] {
@@ -581,8 +583,7 @@ fn any_origin_with_credentials() {
     }
 }
 
-/// Hardening A16. A cache that keeps an answer for one page does not give it to another, whichever
-/// generation it is of.
+/// Hardening A16. A cache does not give the answer for one page to another page, in any generation.
 #[test]
 fn answers_that_vary_by_page_say_so() {
     let mut world = World::new(Config::default());
@@ -592,7 +593,7 @@ fn answers_that_vary_by_page_say_so() {
             assert_eq!(answer.header("vary"), Some("Origin"), "{target} {line}");
         }
     }
-    // `*` and credentials do not go together (docs/protocol/legacy-0.6.md §16).
+    // `*` and credentials are not allowed together (docs/protocol/legacy-0.6.md §16).
     let answer = world.reply(&get(POLLS[3]));
     let id = answer.text()[8..].to_owned();
     let headers = ["Origin: http://localhost", "Cookie: a=b"];
@@ -607,7 +608,7 @@ fn answers_that_vary_by_page_say_so() {
     assert_eq!(answer.header("access-control-allow-credentials"), None);
 }
 
-/// Hardening A16, B2. The cookie of a session that came over TLS never leaves in the clear.
+/// Hardening A16, B2. The cookie of a session that was opened over TLS is never sent without TLS.
 #[test]
 fn a_cookie_over_tls_is_secure() {
     for (secure, behind_tls) in [(false, false), (true, false), (false, true)] {
@@ -624,8 +625,8 @@ fn a_cookie_over_tls_is_secure() {
     }
 }
 
-/// Two fields that contradict each other are nobody's, and one that is too long for an origin fits
-/// nothing.
+/// Two fields that contradict each other fit nothing, and neither does a field that is too long for
+/// an origin.
 #[test]
 fn origins_that_contradict_each_other_open_nothing() {
     let mut world = World::new(Config::default());

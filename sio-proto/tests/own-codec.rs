@@ -1,5 +1,5 @@
-//! A wire of the user's own beside those of genuine clients: what the server does for it, and what
-//! it does not let it do.
+//! A wire that the user wrote, beside the wires of genuine clients: what the server does for it,
+//! and what the server does not permit.
 
 mod common;
 
@@ -12,8 +12,8 @@ use sio_proto::codec::{
 };
 use sio_proto::{ByteString, BytesMut, Config, LinkId};
 
-/// Words. `+` adds a word to the buffer and says nothing, `!` cannot be read, `?` is the end of all
-/// reading.
+/// Words. `+` adds a word to the buffer and yields no message, `!` cannot be read, `?` ends the
+/// session.
 #[derive(Clone, Default)]
 struct Words {
     /// How often messages have been encoded.
@@ -62,7 +62,7 @@ impl MessageCodec for Words {
     }
 }
 
-/// How many bytes it claims to hold back.
+/// How many bytes the decoder claims to hold back.
 struct Reader(usize);
 
 impl MessageDecoder for Reader {
@@ -120,7 +120,7 @@ fn a_broadcast_is_encoded_once_for_all_of_a_wire() {
     assert_eq!(words.encoded.load(Ordering::Relaxed), 1);
     world.broadcast(&[], "news", "1,2");
     assert_eq!(world.frames(ours[0]), ["news=1,2+0 "]);
-    // Who is not there costs nothing.
+    // Without clients, the codec costs nothing.
     for link in ours {
         world.send(link, &text("bye"));
         assert_eq!(world.frames(link).last().unwrap(), "close");
@@ -142,7 +142,7 @@ fn errors_cost_what_the_codec_says() {
     assert_eq!(world.frames(link), ["bye ", "close"]);
 }
 
-/// A codec that knows no limits is kept to them.
+/// The limits hold even for a codec that ignores them.
 #[test]
 fn limits_hold_whatever_the_codec_does() {
     let mut world = world(&Words::default());

@@ -1,4 +1,4 @@
-//! A parser of the operator's own: packets of one message and of several, in both revisions of
+//! A parser that the operator wrote: its packets have one message or several, in both revisions of
 //! Engine.IO, beside generations that have no parser.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -13,7 +13,7 @@ use sio_proto::socket::{Args, Packet, Revision, Role};
 use sio_proto::{ByteString, BytesMut, Config};
 
 /// Writes `N|` and the packet in the standard form, then its N attachments, each in a binary
-/// message. An empty binary message says nothing.
+/// message. An empty binary message has no packet.
 #[derive(Debug)]
 struct Counted;
 
@@ -50,7 +50,7 @@ impl PacketParser for Counted {
 
     fn decode(&self, message: EngineMessage, _: &Limits) -> Result<Parsed, PacketError> {
         match &message {
-            // What no check would let through, if nobody checked.
+            // Packets that must not pass, and that only the server's check can stop.
             EngineMessage::Text(text) if text.starts_with('!') => Ok(Parsed::Packet(lies(text))),
             EngineMessage::Text(text) => match Self::split(text)? {
                 (0, packet) => Ok(Parsed::Packet(packet)),
@@ -151,8 +151,8 @@ fn packets_of_one_message_and_of_several() {
     assert_eq!(world.frames(link), ["40|2[\"yes\",1]", "40|1"]);
 }
 
-/// Over Engine.IO 3 nobody asks for `/`, queries follow the namespace, and binary messages have a
-/// type byte or are base64.
+/// Over Engine.IO 3 clients send no CONNECT for `/`, queries follow the namespace, and binary
+/// messages have a type byte or are base64.
 #[test]
 fn older_engine() {
     let mut world = world();
@@ -230,8 +230,8 @@ fn what_a_parser_lets_through_is_checked() {
     assert_eq!(world.frames(bystander), ["40|2[\"there\"]"]);
 }
 
-/// What a client may leave lying in a session: as many parts, as many bytes and as long as for
-/// attachments of the standard wire.
+/// The parts that a client may leave in a session: their number, their bytes and their time have
+/// the limits of attachments of the standard wire.
 #[test]
 fn parts_are_bounded() {
     let header = |count: usize| text(&format!("4{count}|2[\"m\"]"));
@@ -315,8 +315,8 @@ fn what_a_parser_cannot_say() {
     assert_eq!(world.frames(link), ["40|2[\"next\"]"]);
 }
 
-/// A raw session's messages are its own, and a client of 0.6 hears what a client with the parser
-/// says.
+/// The messages of a raw session are not parsed. A client of 0.6 receives the events of a client
+/// with the parser.
 #[test]
 fn others_have_no_parser() {
     let mut config = Config::default().parser(Counted);
@@ -336,7 +336,7 @@ fn others_have_no_parser() {
     assert_eq!(world.frames(old), ["~m~32~m~~j~{\"event\":\"news\",\"args\":[[1]]}"]);
 }
 
-/// Who cannot take bytes gets base64, the packets of the protocol itself included.
+/// A client that cannot take bytes gets base64, also for the packets of the protocol itself.
 #[test]
 fn control_packets_in_base64() {
     let mut world = World::new(Config::default().parser(sio_proto::codec::MessagePack::default()));

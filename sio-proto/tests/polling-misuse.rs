@@ -1,5 +1,5 @@
-//! What a polling client may not do, and what it costs: the answer, the session, or only the
-//! connection (docs/protocol/engine-io.md §4.4, §12).
+//! What a polling client may not do, and what each breach ends: the answer, the session, or only
+//! the connection (docs/protocol/engine-io.md §4.4, §12).
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::*;
 use sio_proto::Config;
 use sio_proto::server::{Cause, Delivery};
 
-/// A polling session that has joined `/`, beside a session that nothing may disturb.
+/// A polling session that has joined `/`, and another session that must not be affected.
 struct Story {
     world: World,
     sid: String,
@@ -27,7 +27,8 @@ impl Story {
         Self { world, sid, bystander }
     }
 
-    /// The session is over for this reason, its id is forgotten, and nobody else has noticed.
+    /// Checks that the session ended for this reason, that its id is forgotten, and that the other
+    /// session is not affected.
     fn assert_over(mut self, reason: &str) {
         assert_eq!(self.world.heard(), [format!("disconnect {reason}")]);
         let answer = self.world.fetch(&self.sid);
@@ -43,7 +44,7 @@ impl Story {
         self.world.assert_works(self.bystander.0, self.bystander.1);
     }
 
-    /// Starts a POST whose body does not come.
+    /// Starts a POST whose body does not arrive.
     fn slow_post(&mut self, method: &str) -> sio_proto::LinkId {
         let link = self.world.open();
         let head = request(method, &session(&self.sid), &[], "42[\"slow\"]");
@@ -103,7 +104,7 @@ fn other_methods_are_answered_500_and_the_session_lives() {
     }
 }
 
-/// The body of a request that is no POST does not take the place of one.
+/// The body of a request that is not a POST does not take the place of a POST.
 #[test]
 fn a_slow_put_is_nobodys_post() {
     for method in ["PUT", "DELETE", "FROB"] {
@@ -252,7 +253,7 @@ fn the_wrong_transport_is_a_bad_request_and_no_more() {
     assert_eq!(world.frames(link).len(), 1, "the websocket session lives");
 }
 
-/// The POST is answered `ok` whatever is in it; the packets before the fault count.
+/// The POST is answered with `ok`, whatever it holds. The packets before the error are delivered.
 #[test]
 fn a_body_that_is_no_payload_ends_the_session() {
     for (body, events) in [
@@ -323,14 +324,14 @@ fn the_client_says_goodbye() {
     let link = story.world.open();
     let goodbye = post(&session(&story.sid), "1\u{1e}42[\"late\"]");
     story.world.send(link, &goodbye);
-    // A GET may be on its way that was sent before it.
+    // A GET that was sent before the goodbye may still be on its way.
     story.world.pass(30);
     let answer = story.world.received(link);
     assert_eq!((status(&answer), body(&answer)), (200, "ok"));
     story.assert_over("transport close");
 }
 
-/// docs/protocol/engine-io.md §4.6: the form of a JSONP session is fixed when it begins.
+/// docs/protocol/engine-io.md §4.6: the handshake fixes the form of the answers of a JSONP session.
 #[test]
 fn jsonp_answers_are_scripts_to_the_last() {
     let mut world = World::new(Config::default());

@@ -1,5 +1,5 @@
-//! What a poll of Engine.IO carries: the open packet by itself, no more packets than every client
-//! reads, and text in the dialect of its client.
+//! The content of an Engine.IO poll: the open packet is alone, no poll has more packets than every
+//! client reads, and text is in the dialect of its client.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -29,7 +29,7 @@ fn packets(mut payload: &str) -> Vec<&str> {
     packets
 }
 
-/// Hardening B11: the open packet is alone in its answer, and `40` comes with the next.
+/// Hardening B11: the open packet is alone in its answer, and `40` comes with the next answer.
 #[test]
 fn the_open_packet_goes_alone() {
     let mut world = World::new(Config::default());
@@ -40,8 +40,8 @@ fn the_open_packet_goes_alone() {
     assert_eq!(world.reply(&get(&next)).text(), "2:40");
 }
 
-/// Hardening B19: an answer has at most 16 packets, in both revisions; the rest comes with the next
-/// ones, in order and without a wait.
+/// Hardening B19: an answer has at most 16 packets, in both revisions. The other packets come with
+/// the next answers, in order and without a wait.
 #[test]
 fn a_poll_has_at_most_sixteen_packets() {
     let mut world = World::new(Config::default());
@@ -64,8 +64,8 @@ fn a_poll_has_at_most_sixteen_packets() {
     assert_eq!(world.received(link), "", "nothing is left");
 }
 
-/// Hardening B19: what is queued when the session closes arrives before the close, however many
-/// answers it takes.
+/// Hardening B19: packets that are queued when the session closes arrive before the close, however
+/// many answers they need.
 #[test]
 fn what_is_left_arrives_before_the_close() {
     let mut world = World::new(Config::default());
@@ -83,8 +83,7 @@ fn what_is_left_arrives_before_the_close() {
     assert_eq!(body(&world.fetch(&id)), "6\u{1e}1");
 }
 
-/// Hardening B19: both limits are the operator's; a packet that is larger than an answer goes
-/// alone.
+/// Hardening B19: the operator sets both limits. A packet that is larger than an answer goes alone.
 #[test]
 fn an_answer_is_limited_in_bytes() {
     let config = Config::default().max_packets_per_poll(1_000).max_bytes_per_poll(1_000);
@@ -109,14 +108,14 @@ fn an_answer_is_limited_in_bytes() {
     }
 }
 
-/// Hardening C6: clients of 1.x only get every poll in binary framing, the handshake too, unless
-/// they have said that they cannot read it.
+/// Hardening C6: clients that know only 1.x get every poll in binary framing, also the handshake,
+/// unless they have said that they cannot read it.
 #[test]
 fn polls_in_binary_framing() {
     let mut world = World::new(Config::default().engine3_binary_polls(true));
     let open = world.reply(&get(OLD));
     assert_eq!(open.header("content-type"), Some("application/octet-stream"));
-    // Text, and the length of the packet in digits.
+    // A text packet, and its length in digits.
     let length = open.body.iter().position(|byte| *byte == 0xff).unwrap();
     assert_eq!(open.body[0], 0);
     assert!(open.body[1..length].iter().all(|digit| *digit < 10));
@@ -149,8 +148,8 @@ fn last_raw(world: &World) -> SessionKey {
     opened.unwrap()
 }
 
-/// Hardening C3: a raw session is answered in the dialect that its client has spoken, by polls of
-/// text and of script.
+/// Hardening C3: a raw session is answered in the dialect of its client, in polls of text and of
+/// script.
 #[test]
 fn a_raw_session_speaks_the_dialect_of_its_client() {
     let mut world = raw_world(Config::default());
@@ -180,7 +179,7 @@ fn a_raw_session_speaks_the_dialect_of_its_client() {
     assert_eq!(answer.text(), "___eio[0](\"5:4â\u{82}¬\\u0001\");");
 }
 
-/// Hardening C3: in binary framing, and on a websocket, text is text whatever the dialect.
+/// Hardening C3: in binary framing, and on a websocket, text is not encoded twice in any dialect.
 #[test]
 fn binary_framing_has_no_dialect() {
     let mut world = raw_world(Config::default().dialect(Dialect::Double));
@@ -198,8 +197,8 @@ fn binary_framing_has_no_dialect() {
     );
 }
 
-/// Hardening B15: what is posted behind a GET that is held is heard at once, and the GET is
-/// answered before it.
+/// Hardening B15: a POST behind a GET that is held is read at once, and the GET is answered before
+/// the POST.
 #[test]
 fn a_post_behind_a_held_get_is_heard_at_once() {
     let mut world = World::new(Config::default());
@@ -215,7 +214,7 @@ fn a_post_behind_a_held_get_is_heard_at_once() {
     let (noop, ok) = answers.rsplit_once("HTTP/1.1").unwrap();
     assert_eq!((status(noop), body(noop)), (200, "6"));
     assert!(ok.ends_with("\r\n\r\nok"), "{ok}");
-    // Three more behind one another.
+    // Three more requests, one behind the other.
     let gets = [get(&session(&sid)), get(&session(&sid)), request].concat();
     world.send(link, &gets);
     assert_eq!(world.heard(), ["event hello "]);

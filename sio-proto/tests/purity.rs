@@ -1,5 +1,5 @@
-//! The same inputs give the same outputs, byte for byte: nothing in here asks for the time, draws a
-//! number or depends on an address.
+//! Equal inputs give equal outputs, byte for byte: the core does not read the time, does not draw
+//! random numbers, and does not depend on memory addresses.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -73,7 +73,7 @@ const PACKETS: [&str; 14] = [
     "bAQI=",
 ];
 
-/// A run of the steps, and everything that came of it as text.
+/// Runs the steps. Returns all outputs as text.
 fn run(steps: &[Step]) -> String {
     let mut world = World::new(Config::default());
     let mut log = String::new();
@@ -200,7 +200,7 @@ fn run(steps: &[Step]) -> String {
         )
         .unwrap();
     }
-    // In the end everybody goes, and nothing stays.
+    // At the end all clients leave, and nothing is left.
     for link in links {
         world.cut(link, Cause::Closed);
     }

@@ -1,4 +1,4 @@
-//! A raw Engine.IO message that holds the separator of polling payloads must not become two
+//! A raw Engine.IO message that contains the separator of polling payloads must not become two
 //! packets.
 
 mod common;

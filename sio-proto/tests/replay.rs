@@ -1,8 +1,8 @@
-//! Recorded clients talk to our server; what it says is compared, byte by byte, with what the
-//! recorded server said.
+//! The clients of recordings talk to our server. Our server's bytes are compared, byte by byte,
+//! with the bytes of the recorded server.
 //!
-//! Every difference is either absent or listed with its reason in `captures/differences.txt`, and
-//! every listed one occurs. docs/captures.md says how to read and how to extend this.
+//! Every difference is listed with its reason in `captures/differences.txt`, and every listed
+//! difference occurs. docs/captures.md says how to read this list and how to extend it.
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "tests")]
 
 mod replay {

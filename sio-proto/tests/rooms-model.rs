@@ -1,4 +1,4 @@
-//! Rooms and broadcasts against a naive model: sets of names, and a loop over everybody
+//! Rooms and broadcasts compared with a naive model: sets of names, and a loop over all members
 //! (docs/protocol/socket-io.md §7).
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use sio_proto::server::{Command, Delivery, Message, SendError, Target};
 use sio_proto::{ByteString, Config, LinkId, SocketKey};
 
-/// A room's name is one of these, or the id of one of the members that there have been.
+/// A room's name is one of these, or the id of a member that is or was there.
 #[derive(Clone, Debug)]
 enum Room {
     Named(u8),
@@ -140,12 +140,13 @@ impl Model {
         }
     }
 
-    /// Whether a name is the id of somebody who is or was there: nobody else may join that.
+    /// Whether a name is the id of a member that is or was there. No other member may join this
+    /// room.
     fn is_an_id(&self, name: &str) -> bool {
         self.members.iter().any(|member| member.id == name)
     }
 
-    /// Whether a member is in a room: it has joined it, or the room is its own.
+    /// Whether a member is in a room: the member has joined it, or it is the member's own room.
     fn is_in(&self, member: usize, room: &str) -> bool {
         self.members[member].id == room || self.rooms.get(room).is_some_and(|room| room.contains(&member))
     }
@@ -176,7 +177,7 @@ impl Model {
         self.rooms.entry(name.into()).or_default().remove(&member);
     }
 
-    /// Who has received the last broadcast, each as often as it has.
+    /// The members that have received the last broadcast, each as often as it has received it.
     fn recipients(&mut self) -> Vec<usize> {
         let mut found = Vec::new();
         for (at, member) in self.members.iter_mut().enumerate() {
@@ -283,7 +284,7 @@ impl Model {
             }
             Step::Cut(at) => {
                 let Some((at, ..)) = member(at) else { return };
-                // A client of 0.6 that is cut is only away.
+                // A client of 0.6 whose connection is cut is away, and may come back.
                 if let Way::WebSocket(link) | Way::Polling(_, link) = self.members[at].way {
                     self.world.cut(link, sio_proto::server::Cause::Failed);
                     self.gone(at);
@@ -317,7 +318,7 @@ proptest! {
         for step in &steps {
             model.take(step);
         }
-        // Those who poll come once more, and are told that it is over.
+        // Clients that poll send one more poll, and are told that the session is over.
         for member in &model.members {
             if let Way::Polling(sid, _) = &member.way && !member.here {
                 model.world.fetch(sid);
@@ -361,7 +362,7 @@ fn a_socket_is_alone_in_the_room_of_its_id() {
         "its own is not listed"
     );
     assert!(world.shard(|shard, _| shard.rooms(other_socket)).is_empty());
-    // What is still sent to somebody who has gone is for nobody.
+    // A message to a client that has gone reaches nobody.
     world.cut(host, sio_proto::server::Cause::Closed);
     let refused = world.shard(|shard, _| shard.join(guest_socket, &room));
     assert_eq!(refused, Err(SendError::Reserved));

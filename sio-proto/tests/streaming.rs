@@ -1,6 +1,6 @@
 //! Clients of the development branch of November 2010, and of the servers of 2011 that kept its
 //! codec (docs/protocol/legacy-streaming.md; the captures sio-dev-websocket, sio-dev-xhr-polling
-//! and sio-dev-jsonp-polling). They have a path of their own, beside everything else.
+//! and sio-dev-jsonp-polling). They have a path of their own, beside all other clients.
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -23,7 +23,7 @@ fn world() -> World {
     World::new(config())
 }
 
-/// The id of a type-3 packet that is alone.
+/// The id in a type-3 packet, which must be the only packet.
 fn id_of(payload: &str) -> String {
     let id = payload.strip_prefix("3:39:").and_then(|rest| rest.strip_suffix(','));
     id.unwrap_or_else(|| panic!("{payload:?}")).into()
@@ -120,7 +120,7 @@ fn either_end_says_goodbye() {
     let mut world = world();
     let link = open_websocket(&mut world);
     world.heard();
-    // What follows a goodbye is not heard, what it carries is ignored.
+    // Packets behind a goodbye are ignored, and so is the content of the goodbye.
     world.send(link, &text("1:3::hi,0:2:xx,1:3::no,"));
     assert_eq!(
         world.heard(),
@@ -141,8 +141,8 @@ fn either_end_says_goodbye() {
     assert_eq!(world.sessions(), 0);
 }
 
-/// A stream goes on from one POST to the next, whatever connection each comes on; that of a
-/// websocket from one message to the next.
+/// A stream of POSTs continues from one POST to the next, on any connection. A stream on a
+/// websocket continues from one message to the next.
 #[test]
 fn packets_are_cut_anywhere() {
     let mut world = world();
@@ -167,7 +167,7 @@ fn packets_are_cut_anywhere() {
         }
         assert_eq!(world.heard(), expected, "messages of {size}");
     }
-    // A websocket begins its own stream: what a lost one has left half said is lost with it.
+    // A websocket begins its own stream: half a packet of a lost stream is lost with it.
     assert_eq!(push(&mut world, &id, "1:3::h"), 200);
     let resumed = world.open();
     world.send(resumed, &upgrade(&format!("/streaming/websocket/{id}")));
@@ -177,7 +177,8 @@ fn packets_are_cut_anywhere() {
     assert_eq!(world.heard(), events(&["\"hi\""]));
 }
 
-/// docs/protocol/legacy-streaming.md §7 and §8: what is heard, and whether the session lives.
+/// docs/protocol/legacy-streaming.md §7 and §8: which messages are delivered, and whether the
+/// session lives.
 #[test]
 fn malformed_input() {
     let cases: &[(&str, &[&str], bool)] = &[
@@ -242,7 +243,7 @@ fn jsonp_has_no_semicolon_and_its_newlines_are_repaired() {
         body(&world.received(parked)),
         "io.JSONP[3]._(\"1:20:j\\n:{\\\"a\\\":\\\"</script>\\\"},\")"
     );
-    // As captured: the browser has made two characters of the one after the annotation.
+    // As captured: the browser has written two characters for the one behind the annotation.
     let form = "data=1%3A14%3Aj%0D%0A%3A%7B%22early%22%3A2%7D%2C1%3A3%3A%3Ahi%2C";
     let target = format!("/streaming/jsonp-polling/{id}/1795447980505/0");
     assert_eq!(status(&world.ask(&post(&target, form))), 200);
@@ -250,7 +251,7 @@ fn jsonp_has_no_semicolon_and_its_newlines_are_repaired() {
     assert_eq!(world.garbled, [""; 0]);
 }
 
-/// On the endless answers its payloads stand where those of 0.6 do, heartbeats too.
+/// On the endless answers, its payloads and heartbeats stand where those of 0.6 stand.
 #[test]
 fn streams() {
     let mut world = world();
@@ -300,7 +301,7 @@ fn what_is_held_back_has_a_limit() {
     let id = open(&mut world);
     let link = open_websocket(&mut world);
     world.heard();
-    // A length above it is refused before anything is held back.
+    // A length above the limit is refused before any byte is held back.
     world.send(link, &text("1:17::"));
     assert_eq!(world.heard(), ["disconnect parse error"]);
     // Lengths count characters, the limit counts bytes.
@@ -311,7 +312,7 @@ fn what_is_held_back_has_a_limit() {
         world.garbled[1],
         "streaming not nothing: an unfinished message is too long"
     );
-    // What comes whole is held back nowhere.
+    // A message that arrives complete is not held back.
     let link = open_websocket(&mut world);
     world.heard();
     world.send(link, &text("1:9::♥♥♥♥♥♥♥♥,"));
@@ -335,7 +336,8 @@ fn a_payload_has_so_many_messages() {
     assert_eq!(world.heard(), expected);
 }
 
-/// A lost websocket can be resumed by its id, as in 0.6, and a session that is not ends in time.
+/// A session whose websocket is lost can be resumed by its id, as in 0.6. A session that is not
+/// resumed ends in time.
 #[test]
 fn sessions_survive_their_transport() {
     let mut world = world();
@@ -350,7 +352,7 @@ fn sessions_survive_their_transport() {
     assert_eq!(world.heard(), [format!("disconnect {}", Reason::PingTimeout)]);
 }
 
-/// Each path has its wire, and its sessions to itself.
+/// Each path has its own wire and its own sessions.
 #[test]
 fn other_paths_know_nothing_of_it() {
     let mut world = world();
@@ -366,7 +368,7 @@ fn other_paths_know_nothing_of_it() {
     let answer = world.ask(&get(&format!("/streaming/xhr-polling/{other}/1")));
     assert_eq!(status(&answer), 400);
     assert_eq!(push(&mut world, &other, "1:3::hi,"), 400);
-    // And clients of today meet those of 2010 in the same rooms.
+    // Clients of today and clients of 2010 are in the same rooms.
     let modern = world.join();
     let parked = poll(&mut world, &id);
     world.broadcast(&[], "message", "\"all\"");
@@ -374,8 +376,8 @@ fn other_paths_know_nothing_of_it() {
     assert_eq!(world.frames(modern), ["42[\"message\",\"all\"]"]);
 }
 
-/// docs/protocol/detection.md §4: a client that was given the wrong path is told apart by what it
-/// sends first.
+/// docs/protocol/detection.md §4: a client that uses the wrong path is recognised by its first
+/// payload.
 #[test]
 fn wrong_wires_are_named() {
     let mut world = world();
@@ -399,8 +401,8 @@ fn wrong_wires_are_named() {
     assert_eq!(world.garbled, ["~m~ not envelope: frame without delimiter"]);
 }
 
-/// What else is asked for under its path is the application's, and so is all of it if the
-/// generation is off.
+/// Other requests under its path belong to the application. If the generation is off, all requests
+/// under it do.
 #[test]
 fn a_mount_serves_nothing_else() {
     use sio_proto::server::{Output, Peer, Server};

@@ -1,4 +1,4 @@
-//! What a request may be written like: its target, its head.
+//! The forms in which a request may be written: its target and its head.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod common;
@@ -11,13 +11,13 @@ use sio_proto::{BytesMut, Config, Origins, Time};
 
 const QUERY: &str = "?EIO=4&transport=polling";
 
-/// The status of the answer; `None` if the request is handed to the application, and what its
-/// target is there.
+/// The status of the answer. `Err` if the request is given to the application; it holds the target
+/// that the application sees.
 fn ask(config: Config, bytes: &[u8]) -> Result<u16, String> {
     let mut server = Server::new(config, [7; 16], Box::new(|out: &mut [u8]| out.fill(1))).unwrap();
     let link = server.open(Peer::default());
     server.handle_bytes(Time::ZERO, link, &mut BytesMut::from(bytes));
-    // That a stranger was refused is told beside the answer.
+    // The refusal of a stranger is reported beside the answer.
     let mut outputs = std::iter::from_fn(|| server.poll_output());
     match outputs.find(|output| !matches!(output, Output::Delivery(Delivery::Stranger(_)))) {
         Some(Output::Bytes(_, bytes)) => Ok(status(&String::from_utf8_lossy(&bytes))),
@@ -26,7 +26,8 @@ fn ask(config: Config, bytes: &[u8]) -> Result<u16, String> {
     }
 }
 
-/// Hardening B6. A target in absolute form is its path, and its host is the host (RFC 9112 §3.2.2).
+/// Hardening B6. A target in absolute form means its path, and its host is the host of the request
+/// (RFC 9112 §3.2.2).
 #[test]
 fn an_absolute_target_is_its_path() {
     for host in [
@@ -47,7 +48,7 @@ fn an_absolute_target_is_its_path() {
         );
         assert_eq!(ask(Config::default(), &get(host)), Err("/".into()));
     }
-    // The rule of the same host looks at the target's, whatever `Host` says.
+    // The rule of the same host uses the host of the target, whatever `Host` says.
     for (host, origin, expected) in [
         ("a.example", "http://a.example", 200),
         ("b.example", "http://b.example", 403),
@@ -60,7 +61,7 @@ fn an_absolute_target_is_its_path() {
     assert_eq!(ask(Config::default(), bare.as_bytes()), Ok(200), "HTTP/1.0 has no Host");
 }
 
-/// Hardening B6. The other forms have an answer, too.
+/// Hardening B6. The other forms are answered, too.
 #[test]
 fn targets_that_are_no_path() {
     assert_eq!(
@@ -83,7 +84,7 @@ fn targets_that_are_no_path() {
     assert_eq!(ask(Config::default(), &get("ftp://a/b")), Err("ftp://a/b".into()));
 }
 
-/// Hardening B7.
+/// Hardening B7. API: addTrailingSlash: false.
 #[test]
 fn the_final_slash_may_be_missing() {
     let (with, without) = (format!("/socket.io/{QUERY}"), format!("/socket.io{QUERY}"));
@@ -98,7 +99,7 @@ fn the_final_slash_may_be_missing() {
     assert_eq!(ask(strict(), &get(&without)), Err(without));
 }
 
-/// Hardening B14. Heads as large as proxies and cookies make them.
+/// Hardening B14. Heads that are as large as proxies and cookies make them.
 #[test]
 fn heads_as_proxies_make_them() {
     let config = || Config::default().origins(Origins::Any);
@@ -106,7 +107,7 @@ fn heads_as_proxies_make_them() {
     for (count, expected) in [(99, 200), (100, 431)] {
         let fields = fields(count);
         let lines: Vec<&str> = fields.iter().map(String::as_str).collect();
-        // `Host` is one more.
+        // `Host` is one field more.
         let head = request("GET", &format!("/socket.io/{QUERY}"), &lines, "");
         assert_eq!(ask(config(), &head), Ok(expected), "{count}");
     }
@@ -119,8 +120,8 @@ fn heads_as_proxies_make_them() {
     assert_eq!(ask(config(), &request("GET", "/socket.io/", &[&cookie], "")), Ok(431));
 }
 
-/// Hardening A15. What a query holds makes no request much more expensive than another of its
-/// length: it is walked over once.
+/// Hardening A15. The cost of a request depends on the length of its query, not on the content: the
+/// query is walked over once.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the cost itself is looked at")]
 fn a_query_is_walked_over_once() {

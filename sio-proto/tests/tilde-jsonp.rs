@@ -1,5 +1,5 @@
-//! A client of 0.6 that can do nothing but load scripts and send forms (docs/protocol/legacy-0.6.md
-//! §5.1, §7; the captures sio-0.6.18-jsonp-polling and sio-0.6.1-jsonp-polling).
+//! A client of 0.6 that can only load scripts and send forms (docs/protocol/legacy-0.6.md §5.1, §7;
+//! the captures sio-0.6.18-jsonp-polling and sio-0.6.1-jsonp-polling).
 
 mod common;
 mod older;
@@ -38,7 +38,7 @@ fn scripts() {
         world.answer(parked).text(),
         "io.JSONP[0]._(\"~m~7~m~a \\\"b\\\" \\u2028\");"
     );
-    // Each poll says which callback is waiting.
+    // Each poll names the callback that is waiting.
     let first = world.park(&poll(&id, 1));
     let second = world.park(&poll(&id, 2));
     assert_eq!(world.answer(first).text(), "io.JSONP[1]._(\"\");");
@@ -62,7 +62,7 @@ fn forms() {
             "data=%7Em%7E6%7Em%7Etwo+on%7Em%7E4%7Em%7E%7Ej%7E1",
             &["event message \"two on\"", "event message 1"],
         ),
-        // The browser has made two characters of one, after the length was written.
+        // The browser has written two characters for one, after the length was written.
         (
             "data=%7Em%7E3%7Em%7Ea%0D%0Ab%7Em%7E1%7Em%7Ec",
             &["event message \"a\\nb\"", "event message \"c\""],
@@ -78,7 +78,7 @@ fn forms() {
 #[test]
 fn what_is_refused() {
     let mut world = World::new(Config::default());
-    // Genuine servers crash on these.
+    // Genuine servers crash on these targets.
     for target in [
         "/socket.io/jsonp-polling/",
         "/socket.io/jsonp-polling",

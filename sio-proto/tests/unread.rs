@@ -1,5 +1,5 @@
-//! Peers that do not read: what waits for them is bounded, what they say is no sign of life, and
-//! others do not pay for them.
+//! Peers that do not read: the bytes that wait for them are bounded, their own bytes are no sign of
+//! life, and other peers do not pay for them.
 
 mod common;
 
@@ -33,7 +33,8 @@ fn joined(change: impl FnOnce(&mut Config)) -> (World, LinkId, SocketKey) {
     (world, link, socket)
 }
 
-/// Hardening A2: all pongs while they are read, the latest alone when they are not.
+/// Hardening A2: while pongs are read, all are sent. When they are not read, only the latest is
+/// kept.
 #[test]
 fn one_pong_waits() {
     let (mut world, link, socket) = joined(|_| ());
@@ -50,8 +51,8 @@ fn one_pong_waits() {
     world.assert_works(link, socket);
 }
 
-/// Hardening A2: a few KiB are read from a peer that reads nothing, so that its pong is heard; the
-/// rest waits, and not without end.
+/// Hardening A2: a few KiB are read from a peer that reads nothing, so that its pong is read. The
+/// rest waits, up to a limit.
 #[test]
 fn a_blocked_link_is_not_read_from() {
     let (mut world, link, socket) = joined(|c| c.max_blocked_bytes = 1_000);
@@ -79,7 +80,7 @@ fn a_blocked_link_is_not_read_from() {
     assert_eq!(world.heard().pop().unwrap(), "disconnect transport error");
 }
 
-/// Hardening A2: a candidate that asks again and again is answered once.
+/// Hardening A2: a candidate that probes again and again is answered once.
 #[test]
 fn one_answer_to_a_probe() {
     let mut world = World::new(Config::default());
@@ -112,7 +113,7 @@ fn answers_of_the_protocol_are_counted() {
     world.assert_works(bystander, socket);
 }
 
-/// Hardening A8: a `3` that nobody has asked for keeps nobody alive who reads nothing.
+/// Hardening A8: an unsolicited `3` does not keep a session alive if its client reads nothing.
 #[test]
 fn blind_pongs_do_not_keep_a_session() {
     let (mut world, link, socket) = joined(|_| ());
@@ -132,8 +133,8 @@ fn blind_pongs_do_not_keep_a_session() {
     assert_eq!(world.server.next_timeout(), None);
 }
 
-/// Hardening A8: whoever takes a byte now and then is slow, and not gone; the answer to its
-/// heartbeat is awaited once that has left.
+/// Hardening A8: a client that takes a byte now and then is slow, but not gone. The deadline for
+/// the answer to its heartbeat starts when the heartbeat has left.
 #[test]
 fn a_slow_reader_lives_and_answers_late() {
     let (mut world, link, socket) = joined(|_| ());
@@ -155,7 +156,8 @@ fn a_slow_reader_lives_and_answers_late() {
     assert_eq!(world.heard(), ["disconnect ping timeout"]);
 }
 
-/// Hardening A8: a ping that has left before the link was blocked is answered while it is.
+/// Hardening A8: the answer to a ping that left before the link was blocked counts while the link
+/// is blocked.
 #[test]
 fn an_answer_counts_while_the_link_is_blocked() {
     let (mut world, link, socket) = joined(|_| ());
@@ -174,7 +176,7 @@ fn an_answer_counts_while_the_link_is_blocked() {
     world.assert_works(link, socket);
 }
 
-/// Hardening A8: posting is no sign of life for a client that never polls.
+/// Hardening A8: POSTs are no sign of life for a client that never polls.
 #[test]
 fn whoever_only_posts_is_gone() {
     for (url, pong, deadline) in [
@@ -201,8 +203,8 @@ fn whoever_only_posts_is_gone() {
     }
 }
 
-/// Hardening A8: heartbeats of 0.7 to 0.9 and of the 0.6 family, answered blindly over a link that
-/// takes nothing.
+/// Hardening A8: heartbeats of 0.7 to 0.9 and of the 0.6 family, answered without reading over a
+/// link that takes nothing.
 #[test]
 fn blind_echoes_do_not_keep_an_old_session() {
     let mut world = World::new(Config::default());
@@ -244,7 +246,7 @@ fn blind_echoes_do_not_keep_an_old_session() {
     assert_eq!(world.ended, [link]);
 }
 
-/// Hardening A8: what the caller still holds of a session counts as the session's.
+/// Hardening A8: bytes of a session that the caller still holds count as bytes of the session.
 #[test]
 fn what_a_link_holds_is_counted() {
     let (mut world, link, socket) = joined(|c| c.max_queued_bytes = 1_000);
@@ -259,7 +261,8 @@ fn what_a_link_holds_is_counted() {
     world.assert_works(link, socket);
 }
 
-/// Hardening A3: a message that fits into no queue is the sender's error, and its recipients stay.
+/// Hardening A3: a message that fits into no queue is an error for the sender, and its recipients
+/// stay.
 #[test]
 fn a_message_that_is_too_large_ends_nobody() {
     let (mut world, link, socket) = joined(|c| {
@@ -273,8 +276,8 @@ fn a_message_that_is_too_large_ends_nobody() {
     world.assert_works(link, socket);
 }
 
-/// Hardening A8: outboxes share a budget. When it is used up those for whom most waits go, and
-/// whoever reads notices nothing.
+/// Hardening A8: outboxes share a budget. When it is used up, the sessions for which most bytes
+/// wait are ended. A client that reads is not affected.
 #[test]
 fn all_queues_together_are_bounded() {
     let mut config = Config::default();
@@ -304,7 +307,7 @@ fn all_queues_together_are_bounded() {
     world.emit(reader, "m", &large).unwrap();
     assert_eq!(world.frames(bystander).len(), 1, "this one has not");
 
-    // The next input of any kind sees to it.
+    // The next input of any kind ends the session.
     world.send(bystander, &text("42[\"m\"]"));
     assert_eq!(world.heard(), ["event m ", "disconnect forced server close"]);
     assert_eq!(world.ended, [idle[0].0]);
@@ -316,7 +319,7 @@ fn all_queues_together_are_bounded() {
     world.assert_works(bystander, reader);
 }
 
-/// Hardening A8: bytes that the caller holds are in the budget, until they are written or their
+/// Hardening A8: bytes that the caller holds count in the budget, until they are written or their
 /// link is gone.
 #[test]
 fn bytes_in_the_callers_hands_are_in_the_budget() {
@@ -333,7 +336,7 @@ fn bytes_in_the_callers_hands_are_in_the_budget() {
     assert_eq!((used(&mut world), world.sessions()), (0, 0));
 }
 
-/// Hardening A17: a session that closes is gone when its heartbeat would have ended it.
+/// Hardening A17: a session that is closing is gone when its heartbeat would have ended it.
 #[test]
 fn a_closing_session_does_not_outlive_its_heartbeat() {
     let config = || {
@@ -355,7 +358,7 @@ fn a_closing_session_does_not_outlive_its_heartbeat() {
         world.pass(1);
         assert_eq!(world.sessions(), 0, "{url} {broken}");
     }
-    // In whatever part of the heartbeat it was, and never longer than `close_timeout`.
+    // This holds in every part of the heartbeat, and never takes longer than `close_timeout`.
     for fetched in [false, true] {
         let mut world = World::new(config());
         let sid = world.join_polling();
@@ -379,7 +382,7 @@ fn a_closing_session_does_not_outlive_its_heartbeat() {
     assert_eq!(world.sessions(), 1);
     world.pass(1);
     assert_eq!(world.sessions(), 0);
-    // 0.9: its last poll counts.
+    // In 0.9 the time of the last poll counts.
     let mut world = World::new(Config::default());
     let answer = world.ask(&get("/socket.io/1/"));
     let id = body(&answer).split(':').next().unwrap().to_owned();
@@ -392,8 +395,7 @@ fn a_closing_session_does_not_outlive_its_heartbeat() {
     assert_eq!(world.sessions(), 0);
 }
 
-/// Hardening A17: sessions that only wait for a last poll are the first to go when there is no
-/// room.
+/// Hardening A17: when there is no room, sessions that only wait for a last poll are ended first.
 #[test]
 fn closing_sessions_do_not_fill_the_table() {
     let mut config = Config::default();

@@ -1,5 +1,5 @@
-//! From polling to websocket: every order in which things can happen, and every way in which it can
-//! go wrong (docs/protocol/engine-io.md §7, §12).
+//! From polling to websocket: every order of events, and every failure (docs/protocol/engine-io.md
+//! §7, §12).
 
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
@@ -141,7 +141,7 @@ fn a_second_candidate_is_closed_and_the_first_unaffected() {
     story.assert_upgraded(first);
 }
 
-/// What a bad candidate said is lost; the session is not.
+/// The bytes of a bad candidate are lost, but the session is not.
 #[test]
 fn a_candidate_that_misbehaves_is_closed() {
     for packets in [
@@ -190,7 +190,7 @@ fn a_candidate_may_close_or_break_and_another_may_come() {
             };
             match how {
                 Some(cause) => story.world.cut(candidate, cause),
-                None => story.world.send(candidate, &[0xff, 0xff, 0xff]), // no frame at all
+                None => story.world.send(candidate, &[0xff, 0xff, 0xff]), // not a valid frame
             }
             story.assert_polls();
             let candidate = story.probe();
@@ -224,7 +224,7 @@ fn an_upgrade_must_not_take_longer_than_its_timeout() {
     }
 }
 
-/// The deadline of an earlier candidate is not that of a later one.
+/// The deadline of an earlier candidate does not apply to a later one.
 #[test]
 fn each_candidate_has_its_own_deadline() {
     let mut story = Story::new();
@@ -251,7 +251,7 @@ fn what_the_server_says_between_3probe_and_5_arrives_once() {
     story.world.send(candidate, &text("5"));
     assert_eq!(story.world.frames(candidate), ["42[\"a\",3]"], "else to the websocket");
     story.assert_upgraded(candidate);
-    // or to the one that is parked.
+    // or to the GET that is parked.
     let mut story = Story::new();
     let candidate = story.probe();
     let parked = story.world.poll(&story.sid);
@@ -288,7 +288,7 @@ fn a_post_in_flight_is_read_before_what_follows_5() {
     }
 }
 
-/// After `5` there is no way back to polling, whatever becomes of the POST that the switch waits
+/// After `5` there is no way back to polling, whatever happens to the POST that the switch waits
 /// for.
 #[test]
 fn a_switch_that_waits_for_a_post_is_not_forgotten() {
@@ -314,7 +314,7 @@ fn a_switch_that_waits_for_a_post_is_not_forgotten() {
     assert_eq!(story.world.heard(), ["event slow ", "event after "]);
     story.assert_upgraded(candidate);
 
-    // What was in a body that is too large is lost, and the session with it.
+    // The packets of a body that is too large are lost, and the session ends.
     let (mut story, link, _) = start();
     story.world.send(link, b"fffff\r\n");
     assert_eq!(status(&story.world.received(link)), 413);
@@ -358,8 +358,8 @@ fn the_revision_cannot_change() {
     story.assert_upgraded(candidate);
 }
 
-/// Where the session may be when it closes: a candidate, and whether it has probed, and whether a
-/// GET is parked.
+/// The state of the session when it closes: it has a candidate, the candidate has probed, a GET is
+/// parked.
 #[test]
 fn a_session_that_closes_takes_its_candidate_with_it() {
     for probed in [false, true] {
@@ -385,7 +385,7 @@ fn a_session_that_closes_takes_its_candidate_with_it() {
                     }),
                     _ => story.world.disconnect(story.socket, true),
                 }
-                // What is queued and the close come in polls of their own.
+                // The queued packets and the close come in separate polls.
                 let mut waits = matches!(how, "server" | "shutdown") && story.world.sessions() == 1;
                 while waits {
                     waits = !body(&story.world.fetch(&story.sid)).ends_with("6\u{1e}1");
@@ -417,7 +417,7 @@ fn closing_while_probing_completes_on_the_websocket() {
     assert_eq!((story.world.sessions(), &story.world.ended[..]), (0, &[candidate][..]));
 }
 
-/// A step of one of the two ends.
+/// A step of the client or of the server.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Emit,
@@ -437,7 +437,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a client that keeps the rules has seen.
+/// Everything that a client that keeps the rules has received.
 struct Client {
     story: Story,
     parked: Option<LinkId>,
@@ -453,8 +453,8 @@ impl Client {
             let answer = self.story.world.received(parked);
             if !answer.is_empty() {
                 self.parked = None;
-                // A GET after the probe may have been sent after the switch: then it is refused,
-                // and carries nothing.
+                // A GET after the probe may have been sent after the switch. Then it is refused,
+                // and carries no packets.
                 match status(&answer) {
                     200 => self.received.extend(body(&answer).split('\u{1e}').map(Into::into)),
                     _ => assert_eq!(body(&answer), "{\"code\":3,\"message\":\"Bad request\"}"),
@@ -492,7 +492,7 @@ impl Client {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Whatever happens before and after the switch, nothing is lost, doubled or out of order in
+    /// Whatever happens before and after the switch, no packet is lost, doubled or out of order in
     /// either direction.
     #[test]
     fn nothing_is_lost(before in prop::collection::vec(step(), 0..25), after in prop::collection::vec(step(), 0..15), together in any::<bool>()) {

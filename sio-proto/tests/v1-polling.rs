@@ -1,4 +1,4 @@
-//! A client of Socket.IO 0.7 to 0.9 polls, with XMLHttpRequest or with scripts. The rows are from
+//! A client of Socket.IO 0.7 to 0.9 polls, with XMLHttpRequest or with scripts. The rows come from
 //! captures of genuine servers (sio-0.9.17-*, sio-0.8.7-*, sio-0.7.11-*, probe-0.9.19-server) and
 //! from docs/protocol/legacy-0.9.md.
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -14,7 +14,7 @@ use sio_proto::{Config, Cors};
 const TEXT: &str = "text/plain;charset=UTF-8";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Opens a session; the URL of its requests.
+/// Opens a session. Returns the URL of its requests.
 fn open(world: &mut World, transport: &str) -> String {
     let answer = world.reply(&get("/socket.io/1/?k=v&t=1795447683226"));
     let id = answer.text().split(':').next().unwrap().to_string();
@@ -22,7 +22,7 @@ fn open(world: &mut World, transport: &str) -> String {
     format!("/socket.io/1/{transport}/{id}?k=v&t=1795447683379")
 }
 
-/// Opens a session, and takes what it has to say at first.
+/// Opens a session, and fetches its first packets.
 fn join(world: &mut World) -> String {
     let target = open(world, "xhr-polling");
     assert_eq!(world.reply(&get(&target)).text(), "1::");
@@ -137,7 +137,7 @@ fn refusals() {
     let mut world = World::new(config);
     let first = world.reply(&get("/socket.io/1/"));
     let sid = first.text().split(':').next().unwrap().to_owned();
-    // A client that has not come back makes room; one that has does not.
+    // A client that has not come back makes room for another. A client that has come back does not.
     let second = world.reply(&get("/socket.io/1/"));
     assert_eq!((first.status, second.status, world.sessions()), (200, 200, 1));
     let old = world.reply(&get(&format!("/socket.io/1/xhr-polling/{sid}")));
@@ -203,7 +203,8 @@ fn origins() {
     );
 }
 
-/// docs/protocol/legacy-0.9.md §3, §6 and docs/protocol/detection.md §6.
+/// Requests that name nothing: docs/protocol/legacy-0.9.md §3, §6 and docs/protocol/detection.md
+/// §6.
 #[test]
 fn requests_for_nothing() {
     for (request, status, body) in [
@@ -238,7 +239,7 @@ fn requests_for_nothing() {
     }
 }
 
-/// An id of another generation is unknown here.
+/// The id of another generation is unknown here.
 #[test]
 fn ids_have_their_generation() {
     let mut world = World::new(Config::default());
@@ -253,7 +254,7 @@ fn ids_have_their_generation() {
     assert_eq!(world.sessions(), 2);
 }
 
-/// The capture sio-0.9.17-xhr-polling. `1::` and what follows it may come together
+/// The capture sio-0.9.17-xhr-polling. `1::` and the packets behind it may come together
 /// (docs/protocol/legacy-0.9.md §6).
 #[test]
 fn a_captured_conversation() {
@@ -347,8 +348,8 @@ fn a_captured_conversation() {
     assert_eq!(world.sessions(), 0);
 }
 
-/// The captures sio-0.9.17-jsonp-polling and sio-0.7.11-jsonp-polling, and the probes of what a
-/// form may hold.
+/// The captures sio-0.9.17-jsonp-polling and sio-0.7.11-jsonp-polling, and the probes of the
+/// content of forms.
 #[test]
 fn scripts_and_forms() {
     let mut world = World::new(Config::default());
@@ -376,7 +377,7 @@ fn scripts_and_forms() {
             &["event message \"on\"", "event message \"two\""],
         ),
         ("d=%22%22", &[]),
-        // 0.7.0 to 0.8.5, whose line breaks a browser has made CRLF
+        // 0.7.0 to 0.8.5; a browser has changed their line breaks to CRLF
         ("d=3%3A%3A%3Ahi", &["event message \"hi\""]),
         (
             "d=%EF%BF%BD7%EF%BF%BD3%3A%3A%3Aa%0D%0Ab%EF%BF%BD5%EF%BF%BD3%3A%3A%3Ac",
@@ -400,7 +401,7 @@ fn scripts_and_forms() {
     assert_eq!(world.sessions(), 1);
 }
 
-/// The later of two polls is the session's; the earlier is not left waiting.
+/// The session uses the later of two polls. The earlier poll is answered too.
 #[test]
 fn two_polls() {
     let mut world = World::new(Config::default());
@@ -479,7 +480,7 @@ fn who_is_told_goodbye_fetches_it() {
         "\u{fffd}8\u{fffd}3:::last\u{fffd}3\u{fffd}0::"
     );
     assert_eq!(world.sessions(), 0);
-    // The client that leaves is told so, too, where it listens.
+    // The client that leaves is also told on the connection where it listens.
     let target = join(&mut world);
     let parked = world.park(&get(&target));
     post(&mut world, &target, "0::");
@@ -488,7 +489,7 @@ fn who_is_told_goodbye_fetches_it() {
     assert_eq!(world.sessions(), 0);
 }
 
-/// A server that goes away wants its clients back: `0::` would keep them from it.
+/// A server that shuts down wants its clients to come back. `0::` would keep them away.
 #[test]
 fn shutting_down() {
     use sio_proto::server::{Command, Reason};
@@ -502,7 +503,7 @@ fn shutting_down() {
     assert_eq!(world.heard(), ["disconnect server shutting down"]);
 }
 
-/// docs/protocol/legacy-0.9.md §13, the column "Robust": nothing of it ends a session.
+/// docs/protocol/legacy-0.9.md §13, the column "Robust": none of these packets ends a session.
 #[test]
 fn malformed_packets() {
     let deep = format!(
@@ -577,7 +578,8 @@ fn malformed_packets() {
     }
 }
 
-/// An id without `+` is acknowledged at once, whatever the packet, and as it was written.
+/// A packet whose id has no `+` is acknowledged at once, whatever its type. The id is sent back as
+/// it was written.
 #[test]
 fn receipts() {
     let mut world = World::new(Config::default());
@@ -595,7 +597,7 @@ fn receipts() {
     assert_eq!(world.heard().len(), 4);
 }
 
-/// After a reconnect genuine clients flush their buffer before they join
+/// After a reconnect genuine clients send their buffered packets before they join
 /// (docs/protocol/legacy-0.9.md §11).
 #[test]
 fn packets_wait_for_their_namespace() {
@@ -618,18 +620,18 @@ fn packets_wait_for_their_namespace() {
             "event message \"asked\""
         ]
     );
-    // Not without end.
+    // The number of packets that wait is limited.
     for n in 0..100 {
         post(&mut world, &target, &format!("3::/late:{n}"));
     }
     world.accepts = true;
     post(&mut world, &target, "1::/late");
-    // One place is still taken by the packet for /other.
+    // The packet for /other still takes one place.
     assert_eq!(world.heard().len(), 1 + 63);
 }
 
-/// A client that has asked with a query knows the namespace by it (docs/protocol/legacy-0.9.md
-/// §11).
+/// A client that has joined with a query uses the query as part of the namespace's name
+/// (docs/protocol/legacy-0.9.md §11).
 #[test]
 fn queries_of_namespaces() {
     let mut world = World::new(Config::default());

@@ -1,4 +1,4 @@
-//! A client of Socket.IO 0.8 or 0.9 on a websocket of today.
+//! A client of Socket.IO 0.8 or 0.9 on an RFC 6455 websocket.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -120,8 +120,8 @@ fn a_lost_websocket_is_a_lost_session() {
     assert_eq!(world.heard(), ["disconnect client namespace disconnect"]);
 }
 
-/// A client whose websocket did not get through tries the next transport with the same id, and
-/// waits for its `1::` (docs/protocol/legacy-0.9.md §10).
+/// A client whose websocket cannot connect tries the next transport with the same id, and waits for
+/// its `1::` (docs/protocol/legacy-0.9.md §10).
 #[test]
 fn another_transport_with_the_same_id() {
     let mut world = World::new(Config::default());
@@ -138,7 +138,7 @@ fn another_transport_with_the_same_id() {
     world.send(link, &upgrade(&format!("/socket.io/1/websocket/{id}")));
     assert_eq!(world.answer(parked).text(), "8::");
     assert_eq!(world.frames(link), ["1::"]);
-    // The link that was let go is not the session's any more.
+    // The link that was given up does not belong to the session any more.
     world.pass(25_000);
     assert_eq!(world.frames(link), ["2::"]);
     assert_eq!(world.sessions(), 1);
@@ -148,7 +148,7 @@ fn another_transport_with_the_same_id() {
 fn never_several_packets_in_a_message() {
     let mut world = World::new(Config::default());
     let link = join(&mut world);
-    // Neither does the server take them, or bytes, or nothing.
+    // The server does not accept payloads, binary messages or empty messages either.
     world.send(link, &text("\u{fffd}6\u{fffd}3:::hi\u{fffd}6\u{fffd}3:::ho"));
     world.send(link, &text(""));
     world.send(link, &binary(b"3:::hi"));

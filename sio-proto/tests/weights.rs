@@ -1,5 +1,5 @@
-//! What a message weighs is asked before it is written: nothing that a client sends is multiplied
-//! on the way out, and what is too large for any queue is its sender's to know.
+//! The size of a message is checked before it is written. A message of a client cannot grow many
+//! times on its way out, and a message that is too large for any queue is an error for its sender.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -27,8 +27,8 @@ fn named_often(times: usize, bytes: usize) -> Args {
     }
 }
 
-/// Hardening A3: 800 placeholders and one attachment of 900,000 bytes are malformed, and reach
-/// nobody.
+/// Hardening A3: 800 placeholders that name one attachment of 900,000 bytes are malformed, and
+/// reach nobody.
 #[test]
 fn a_number_that_stands_twice_ends_the_session() {
     let mut world = World::new(Config::default());
@@ -48,7 +48,7 @@ fn a_number_that_stands_twice_ends_the_session() {
     world.assert_works(bystander.0, bystander.1);
 }
 
-/// Hardening A3: an attachment that no placeholder names is let go.
+/// Hardening A3: an attachment that no placeholder names is dropped.
 #[test]
 fn an_attachment_that_is_not_named_is_dropped() {
     let mut world = World::new(Config::default());
@@ -63,8 +63,8 @@ fn an_attachment_that_is_not_named_is_dropped() {
     assert_eq!(world.heard(), [&*named, "event m 1"]);
 }
 
-/// Hardening A3: arguments that an application has put together itself are weighed, too, in every
-/// form and before anything is written.
+/// Hardening A3: the size of arguments that an application has put together itself is checked, too,
+/// in every form and before anything is written.
 #[test]
 fn what_is_too_large_is_not_written_first() {
     let config = small_queues();
@@ -100,13 +100,13 @@ fn what_is_too_large_is_not_written_first() {
             Err(SendError::TooLarge),
             "{form:?}"
         );
-        // What just fits is sent, though its bytes might have grown.
+        // A message that just fits is sent, although its bytes might have grown.
         let mut message = Message::event("/".into(), "m".into(), text(max - 200, "a"), None);
         assert_eq!(message.encode(form, &config, &mut BytesMut::new()), Ok(()), "{form:?}");
     }
 }
 
-/// Hardening A3: the same with MessagePack, which is written from JSON.
+/// Hardening A3: this also holds for MessagePack, which is written from JSON.
 #[cfg(feature = "msgpack")]
 #[test]
 fn what_is_too_large_for_messagepack_is_not_written_first() {
@@ -126,7 +126,7 @@ fn what_is_too_large_for_messagepack_is_not_written_first() {
     }
 }
 
-/// Hardening A3: a message that fits into nobody's queue costs nobody the connection.
+/// Hardening A3: a message that fits into no queue ends no connection.
 #[test]
 fn what_fits_no_queue_is_the_senders_error() {
     let mut world = World::new(small_queues());

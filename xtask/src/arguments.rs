@@ -1,11 +1,11 @@
-//! The words after the command: `--name value` and `--name`.
+//! The arguments after the command: `--name value` and `--name`.
 
 use crate::failure::{Failure, Outcome};
 
 /// Flags that take no value.
 const SWITCHES: &[&str] = &["--full", "--list", "--screenshot"];
 
-/// What was asked for and has not been taken yet.
+/// The arguments that no command has taken yet.
 pub(crate) struct Arguments(Vec<(String, String)>);
 
 impl Arguments {
@@ -27,13 +27,14 @@ impl Arguments {
         Ok(Self(found))
     }
 
-    /// The value of an argument that may be given once.
+    /// Takes the value of an argument that may be given once.
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         let place = self.0.iter().position(|(given, _)| given == name)?;
         Some(self.0.remove(place).1)
     }
 
-    /// The parts of a list separated by commas; none when it was not given.
+    /// Takes the parts of a list that is separated by commas. The result is empty if the argument
+    /// was not given.
     pub(crate) fn take_list(&mut self, name: &str) -> Vec<String> {
         let list = self.take(name).unwrap_or_default();
         list.split(',')
@@ -42,7 +43,7 @@ impl Arguments {
             .collect()
     }
 
-    /// Refuses what nobody has taken.
+    /// Refuses arguments that no command has taken.
     pub(crate) fn finish(self) -> Outcome {
         match self.0.first() {
             Some((name, _)) => Err(Failure::new(format!("`{name}` means nothing here, or was given twice"))),

@@ -1,4 +1,4 @@
-//! `cargo xtask check`: everything that can be said about the tree with Rust alone.
+//! `cargo xtask check`: all checks of the tree that need nothing but Rust.
 
 use crate::arguments::{Arguments, assert_known};
 use crate::failure::{Failure, Outcome};
@@ -10,14 +10,15 @@ use std::time::Instant;
 
 type Step = (&'static str, fn(&Workspace) -> Outcome);
 
-/// What users build who ask for no feature. Beside the rest of the workspace they would get those
-/// that the examples ask for.
+/// The packages as users build them without any feature. In a build of the whole workspace they
+/// would get the features that the examples need.
 const PLAIN: &[&str] = &["-p", "sio-app", "-p", "sio-tokio", "-p", "sio-async-std"];
 
-/// The adapter whose features choose a runtime, with the one that is not the default, alone.
+/// The adapter whose features choose a runtime, with the runtime that is not the default, and no
+/// other.
 const SMOL: &[&str] = &["-p", "sio-async-std", "--no-default-features", "--features", "smol"];
 
-/// The quick ones first, so that a slip shows early.
+/// The quick steps come first, so that a mistake shows early.
 const STEPS: &[Step] = &[
     ("tidy", tidy::run),
     ("hardening", hardening::run),
@@ -104,8 +105,9 @@ fn corpus(tree: &Workspace) -> Outcome {
     execute(cargo(&tree.root).args(["test", "--manifest-path", "fuzz/Cargo.toml"]))
 }
 
-/// Builds the core for a target without an operating system. `#![no_std]` holds the line
-/// everywhere; this adds the crates below it, on machines where such a target is installed.
+/// Builds the core for a target without an operating system, on machines where such a target is
+/// installed. `#![no_std]` checks the core itself on every machine; this step also checks the
+/// crates that the core uses.
 fn bare_metal(tree: &Workspace) -> Outcome {
     const TARGETS: &[&str] = &[
         "thumbv7em-none-eabihf",

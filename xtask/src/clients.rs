@@ -1,8 +1,8 @@
-//! `cargo xtask clients`: the browser clients of every generation, as they were published, into
-//! `clients/VERSION/`.
+//! `cargo xtask clients`: fetches the browser clients of every generation, as they were published,
+//! into `clients/VERSION/`.
 //!
-//! They come out of npm packages and are not part of the repository. What is there and looks right
-//! is not fetched again, so that the command does nothing, offline too, the second time.
+//! The clients come from npm packages and are not part of the repository. Files that exist and look
+//! right are not fetched again, so a second run does nothing and works offline.
 
 use crate::arguments::{Arguments, assert_known};
 use crate::failure::{Failure, Outcome, While};
@@ -15,10 +15,10 @@ use std::process::Command;
 /// The client of one release.
 struct Release {
     version: &'static str,
-    /// The npm package that it was published in, and the folder in there.
+    /// The npm package that contains the client, and the folder in the package.
     package: &'static str,
     folder: &'static str,
-    /// What the text of the client contains and that of another release does not.
+    /// A text that occurs in this client, and not in another release.
     mark: &'static str,
     files: &'static [&'static str],
 }
@@ -36,7 +36,7 @@ const RELEASES: &[Release] = &[
         version: "0.6.18",
         package: "socket.io",
         folder: "support/socket.io-client",
-        // The client had a version of its own.
+        // The client's own version differs from the version of the package.
         mark: "0.6.3",
         files: &["socket.io.js", "socket.io.min.js"],
     },
@@ -61,7 +61,7 @@ const RELEASES: &[Release] = &[
         mark: "0.9.17",
         files: FLASH,
     },
-    // The releases from 1.0 to 1.7 do not name themselves.
+    // The releases from 1.0 to 1.7 do not contain their version.
     Release {
         version: "1.7.4",
         package: CLIENT,
@@ -93,7 +93,7 @@ const RELEASES: &[Release] = &[
 ];
 
 const CLIENT: &str = "socket.io-client";
-/// No genuine file is smaller; an error page would be.
+/// The least size of a genuine file, in bytes. An error page is smaller.
 const MIN_BYTES: usize = 20_000;
 
 pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
@@ -104,7 +104,7 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
     fetch(tree, &only.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Makes sure that the named releases are there; all of them if none is named.
+/// Fetches the named releases that are not there yet. If none is named, it fetches all.
 pub(crate) fn fetch(tree: &Workspace, only: &[&str]) -> Outcome {
     println!("{:<8} {:<26} {:>8}  origin", "release", "file", "bytes");
     for release in RELEASES
@@ -128,7 +128,7 @@ pub(crate) fn fetch(tree: &Workspace, only: &[&str]) -> Outcome {
 }
 
 impl Release {
-    /// The files and their sizes, if all are there and look like what they should be.
+    /// Returns the files and their sizes, if all files exist and look right.
     fn inspect(&self, home: &Path) -> Outcome<Vec<(&'static str, usize)>> {
         self.files
             .iter()

@@ -1,8 +1,9 @@
-//! The core's dependency allow-list, `docs/dependencies.txt` against `cargo tree`, without features
-//! and with each of them; and that the adapter without tokio is without it.
+//! Checks of dependencies. The core's list of allowed dependencies, `docs/dependencies.txt`, is
+//! compared with `cargo tree`, without features and with each feature. And the adapter that works
+//! without tokio must not depend on it.
 //!
-//! The list is compared whole, both ways, so that what is allowed is also what is there. Versions
-//! are the lockfile's business; here only names count.
+//! The comparison goes both ways: every dependency must be in the list, and every name in the list
+//! must be a dependency. Only the names count here; the lockfile has the versions.
 
 use crate::failure::{Failure, Outcome, While};
 use crate::programs::{cargo, output};
@@ -12,11 +13,12 @@ use std::fmt::Write;
 
 const LIST: &str = "docs/dependencies.txt";
 
-/// What a line begins with behind which stands what a feature adds.
+/// The beginning of a line that opens the section of a feature. The section lists the dependencies
+/// that the feature adds.
 const FEATURE: &str = "# Feature ";
 
-/// The adapter that has no tokio, whichever of its runtimes is chosen. With all features it is not
-/// asked: they are no choice.
+/// The adapter that has no tokio, with each of its runtimes. It is not checked with all features,
+/// because both runtimes together are no sensible choice.
 const WITHOUT_TOKIO: &[&[&str]] = &[
     &["-p", "sio-async-std", "--features", "tls"],
     &["-p", "sio-async-std", "--no-default-features", "--features", "smol,tls"],
@@ -57,7 +59,7 @@ fn compare(whose: &str, allowed: &BTreeSet<&str>, actual: &BTreeSet<&str>) -> Ou
     )))
 }
 
-/// The names in the list: those of the core, and for each feature those that it adds.
+/// Returns the names in the list: the core's, and for each feature the names that it adds.
 fn sections(list: &str) -> (BTreeSet<&str>, Vec<(&str, BTreeSet<&str>)>) {
     let (mut core, mut features) = (BTreeSet::new(), Vec::<(&str, BTreeSet<&str>)>::new());
     for line in list.lines() {
@@ -71,7 +73,8 @@ fn sections(list: &str) -> (BTreeSet<&str>, Vec<(&str, BTreeSet<&str>)>) {
     (core, features)
 }
 
-/// Looks at what is built for this machine: on others (WebAssembly) async-std itself names tokio.
+/// Checks the dependencies on this machine only: for other targets (WebAssembly), async-std itself
+/// depends on tokio.
 fn has_no_tokio(tree: &Workspace, selection: &[&str]) -> Outcome {
     let text = dependencies(tree, selection)?;
     let selection = selection.join(" ");
@@ -99,7 +102,7 @@ fn dependencies(tree: &Workspace, selection: &[&str]) -> Outcome<String> {
     )
 }
 
-/// The first word of each line that is no comment.
+/// Returns the first word of each line that is not a comment.
 fn names(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .filter(|line| !line.starts_with('#'))

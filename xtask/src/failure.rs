@@ -1,12 +1,12 @@
-//! What went wrong, in words for the person who typed the command.
+//! Failures: what went wrong, in words for the person who typed the command.
 
 use std::fmt;
 
-/// The end of a command that did not do what it should.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure(String);
 
-/// Done, or why not.
+/// The result of a step: a value, or why the step failed.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
@@ -21,7 +21,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Says what was being done when an error came.
+/// Adds to an error what was being done when it occurred.
 pub(crate) trait While<T> {
     fn when(self, doing: impl fmt::Display) -> Outcome<T>;
 }

@@ -1,10 +1,10 @@
-//! `floors`: which module may import from which, as a table, against the `use` lines of the
-//! sources.
+//! `floors`: a table says which module may import from which. This check compares the table with
+//! the `use` lines of the sources.
 //!
 //! A module imports from its own folder, from floors below its own, and from other modules of its
-//! own floor as long as no circle closes among them. Modules of the floor of roles know none of
-//! each other. A new module has to be given a floor here, so that its place is a decision. No
-//! module takes the names of other crates (`Arc`, `Vec`) from the private imports of its parent.
+//! own floor as long as no circle closes among them. Modules on the floor of roles must not import
+//! from each other. A new module has to get a floor here, so that somebody decides on its place. No
+//! module may take names of other crates (`Arc`, `Vec`) from the private imports of its parent.
 
 mod imports;
 
@@ -16,7 +16,7 @@ use std::path::Path;
 
 /// One crate and its floors, the lowest first.
 struct House {
-    /// Where its sources are, from the root of the repository.
+    /// The folder of its sources, from the root of the repository.
     sources: &'static str,
     floors: &'static [Floor],
 }
@@ -24,7 +24,7 @@ struct House {
 struct Floor {
     name: &'static str,
     modules: &'static [&'static str],
-    /// Whether the modules of this floor know nothing of each other.
+    /// Whether the modules of this floor must not import from each other.
     apart: bool,
 }
 
@@ -76,7 +76,7 @@ const HOUSES: &[House] = &[House {
 
 /// One file of a crate.
 struct Source {
-    /// From the root of the repository.
+    /// The path of the file, from the root of the repository.
     name: String,
     /// The path of its module.
     module: Vec<String>,
@@ -105,7 +105,7 @@ pub(crate) fn run(tree: &Workspace) -> Outcome {
     )))
 }
 
-/// The files of a crate, without those that are only compiled for its unit tests.
+/// Returns the files of a crate, without the files that are compiled only for its unit tests.
 fn sources(tree: &Workspace, house: &House) -> Outcome<Vec<Source>> {
     let mut sources = Vec::new();
     for file in tree.files()? {
@@ -128,7 +128,7 @@ fn sources(tree: &Workspace, house: &House) -> Outcome<Vec<Source>> {
     Ok(sources)
 }
 
-/// The modules that a file declares for its unit tests.
+/// Returns the modules that a file declares for its unit tests.
 fn test_modules(source: &Source) -> Vec<Vec<String>> {
     let lines = source.text.lines();
     let pairs = lines.clone().zip(lines.skip(1));
@@ -199,8 +199,8 @@ impl House {
     }
 }
 
-/// Which module each name at the root of the crate comes from, by the `pub use` lines of its
-/// `lib.rs`.
+/// Returns for each name at the root of the crate the module that it comes from. The `pub use`
+/// lines of `lib.rs` say this.
 fn exports(sources: &[Source]) -> BTreeMap<String, String> {
     let root = sources.iter().find(|source| source.module.is_empty());
     let text = root.map(|root| root.text.as_str()).unwrap_or_default();
@@ -212,13 +212,13 @@ fn exports(sources: &[Source]) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The top module that an import leads to.
+/// Returns the top module that an import leads to.
 fn target(import: &Import, exports: &BTreeMap<String, String>) -> Option<String> {
     let first = import.path.first()?;
     Some(exports.get(first).unwrap_or(first).clone())
 }
 
-/// Names of other crates that a module takes from the private imports of its parent.
+/// Finds names of other crates that a module takes from the private imports of its parent.
 fn borrowed_names(source: &Source, sources: &[Source]) -> Vec<String> {
     let mut complaints = Vec::new();
     for import in imports::of_crate(&source.text, &source.module)
@@ -242,7 +242,8 @@ fn borrowed_names(source: &Source, sources: &[Source]) -> Vec<String> {
     complaints
 }
 
-/// The circles among modules of one floor: each edge from which a way leads back.
+/// Finds circles among the modules of one floor. It reports each import from whose target a chain
+/// of imports leads back.
 fn circles(edges: &BTreeMap<(String, String), String>) -> Vec<String> {
     let leads = |from: &str, goal: &str| {
         let (mut seen, mut open) = (BTreeSet::new(), vec![from]);

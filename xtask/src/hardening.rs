@@ -1,4 +1,4 @@
-//! `hardening`: every promise of `docs/hardening.md` is held by a test that exists.
+//! `hardening`: every promise of `docs/hardening.md` names a test that exists.
 //!
 //! ```text
 //! ### A2 Pings that are not read cost nothing          a row: its number, and what is promised
@@ -20,12 +20,12 @@ use std::path::Path;
 
 const LIST: &str = "docs/hardening.md";
 
-/// A promise, and the names of what holds it.
+/// A promise, and the names of the tests that hold it.
 #[derive(Debug, PartialEq)]
 struct Row {
     line: usize,
     number: String,
-    /// What stands in backticks after `Held by:`; nothing if there is no such line.
+    /// The names in backticks after `Held by:`, or `None` if there is no such line.
     holders: Option<Vec<String>>,
 }
 
@@ -83,14 +83,14 @@ fn rows(text: &str) -> Vec<Row> {
     rows
 }
 
-/// The number that a heading begins with: one of the parts' letters, and digits.
+/// Returns the number at the beginning of a heading: the letter of a part, and digits.
 fn number(heading: &str) -> Option<&str> {
     let word = heading.split_whitespace().next()?;
     let digits = word.strip_prefix(['A', 'B', 'C', 'D'])?;
     (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(word)
 }
 
-/// What stands in backticks.
+/// Returns the names in backticks.
 fn names_in(line: &str) -> impl Iterator<Item = String> {
     line.split('`').skip(1).step_by(2).map(str::to_owned)
 }
@@ -113,7 +113,7 @@ fn complaint_about(holder: &str, sources: &mut Sources<'_>) -> Option<String> {
     let Some((file, function)) = holder.split_once("::") else {
         return Some("which is neither `file::function` nor `xtask hostile CASE`".to_owned());
     };
-    // A test in a module of its file: the last name is the function's.
+    // The test may be in a module of its file. The last name is the function.
     let function = function.rsplit("::").next().unwrap_or(function);
     match sources.read(file) {
         None => Some(format!("and there is no file {file}")),

@@ -1,16 +1,16 @@
-//! `cargo xtask hostile`: attacks on the conformance server, each with what the server may lose by
-//! it.
+//! `cargo xtask hostile`: attacks on the conformance server, and the limits that the server must
+//! keep during each attack.
 //!
-//! Each case starts a server, lets a bystander echo and newcomers come and go, and attacks it over
-//! loopback from another address. Afterwards
-//! - the server's memory has not grown by more than 64 MiB at any moment,
-//! - no echo of the bystander took longer than 250 ms, and no newcomer was kept out,
-//! - sessions and descriptors are as many as before,
-//! - the server lives, and ends as it should when it is asked.
+//! Each case starts a server. A bystander sends echoes, newcomers connect and leave, and an
+//! attacker attacks over loopback from another address. Afterwards the case checks:
+//! - the server's memory has never grown by more than 64 MiB,
+//! - no echo of the bystander took longer than 250 ms, and every newcomer was let in,
+//! - there are as many sessions and descriptors as before,
+//! - the server still runs, and ends properly when it is asked.
 //!
-//! Some cases look for one answer besides: a refusal, a text that is a text. The short form sends
-//! what is enough to show a fault; `--full` sends what the faults were found with. All loops have
-//! an end in number and in time.
+//! Some cases also check one answer, for example a refusal. The short form sends just enough to
+//! show a fault. `--full` sends the amounts with which the faults were found. All loops are limited
+//! in number and in time.
 
 mod cases;
 mod clients;
@@ -34,9 +34,9 @@ struct Case {
     /// Its row in `docs/hardening.md`.
     row: &'static str,
     what: &'static str,
-    /// How the server is started beside what all cases have.
+    /// The server's options, in addition to those of all cases.
     options: &'static [&'static str],
-    /// How long sessions and descriptors may take to be as before.
+    /// The longest time until there are as many sessions and descriptors as before.
     settle: Duration,
     attack: fn(&Field) -> Outcome,
 }
@@ -97,7 +97,7 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
 const HEAD: &str = "\
 attack                   row  runtime         sent      peak     worst echo  worst entry  processor  settled  verdict";
 
-/// Runs a case: its line in the table, and the failure if there is one.
+/// Runs a case. Returns its line in the table, and the failure if there is one.
 fn line(stage: &Stage, case: &Case) -> (String, Option<String>) {
     let (name, row, runtime) = (case.name, case.row, stage.runtime.name);
     let report = match judge(stage, case) {

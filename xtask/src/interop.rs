@@ -22,7 +22,7 @@ const BROWSERS: &[&str] = &[
     "/usr/bin/chromium-browser",
     "/usr/bin/google-chrome",
 ];
-/// Suites that drive a browser, and those that talk to the chat example.
+/// `BROWSER_SUITES` drive a browser. `CHAT_SUITES` talk to the chat example.
 const BROWSER_SUITES: &[&str] = &[
     "chat",
     "legacy-0.6",
@@ -35,12 +35,12 @@ const BROWSER_SUITES: &[&str] = &[
 const CHAT_SUITES: &[&str] = &["chat"];
 /// Suites of the example that speaks TLS, on all runtimes at once.
 const TLS_SUITES: &[&str] = &["tls"];
-/// Suites of what the server does not have yet. They are not run unless asked for with `--only`,
-/// and each run says so.
+/// Suites for features that the server does not have yet. They run only if `--only` names them, and
+/// each run says so.
 const AHEAD: &[(&str, &str)] = &[("recovery", "there is no connection state recovery yet")];
-/// What the suites that drive old clients in a browser want.
+/// The clients that the suites with old clients in a browser need.
 const OLD_CLIENTS: &[&str] = &["0.6.18", "0.7.11", "0.8.7", "0.9.17"];
-/// For all suites together, and for each of them.
+/// The most time for all suites together, and for each suite.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 const SUITE_LIMIT: Duration = Duration::from_secs(5 * 60);
 
@@ -57,7 +57,7 @@ pub(crate) fn run(tree: &Workspace, arguments: Arguments) -> Outcome {
     let options = Options::read(arguments)?;
     let suites = select(&suites(&home(tree))?, &options.only)?;
     install(&home(tree))?;
-    // All of them, whatever one of them says: how each does is worth knowing.
+    // All runtimes are tested, even if one of them fails.
     let failures: Vec<String> = options
         .runtimes
         .iter()
@@ -75,8 +75,8 @@ fn home(tree: &Workspace) -> PathBuf {
     tree.root.join("interop")
 }
 
-/// Everything on one runtime: a server, the chat if there is one for it, and the suites against
-/// them.
+/// Tests one runtime: starts a server, and the chat if the runtime has one, and runs the suites
+/// against them.
 fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime: &Runtime) -> Outcome {
     println!("\n== {}", runtime.name);
     let start = Instant::now();
@@ -113,7 +113,7 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
     let mut node = Command::new("node");
     if suites.iter().any(|suite| BROWSER_SUITES.contains(&suite.as_str())) {
         node.env("SIO_CHROMIUM", browser()?);
-        // The chat offers what it finds, and its suite wants every generation.
+        // The chat serves the clients that it finds, and its suite needs every generation.
         let wanted = if chat.is_some() { &[] } else { OLD_CLIENTS };
         clients::fetch(tree, wanted)?;
     }
@@ -155,7 +155,7 @@ fn test_runtime(tree: &Workspace, options: &Options, suites: &[String], runtime:
 
     let tested = test(node.current_dir(home(tree)), &suites, &logs.join("report.tap"));
     println!("== {}: {:.0} s", runtime.name, start.elapsed().as_secs_f64());
-    // The servers are asked to go whatever the suites said: how they go is a test as well.
+    // The servers are asked to end even if a suite failed: how they end is a test as well.
     let stopped = [Some(server), chat.map(|(_, chat)| chat), secure];
     let failures: Vec<String> = std::iter::once(tested)
         .chain(stopped.into_iter().flatten().map(Server::stop))
@@ -196,13 +196,13 @@ impl Options {
     }
 }
 
-/// The servers are started in the root of the repository, so what a person names from elsewhere is
-/// resolved first.
+/// Makes a path absolute. The servers are started in the root of the repository, but a person may
+/// name a path relative to another folder.
 fn absolute(path: String) -> Outcome<PathBuf> {
     fs::canonicalize(&path).when(path)
 }
 
-/// The names of all suites.
+/// Returns the names of all suites.
 fn suites(home: &Path) -> Outcome<Vec<String>> {
     let entries = fs::read_dir(home).when(home.display())?;
     let names = entries
@@ -215,7 +215,7 @@ fn suites(home: &Path) -> Outcome<Vec<String>> {
     Ok(suites)
 }
 
-/// The suites whose name contains one of the patterns.
+/// Returns the suites whose name contains one of the patterns.
 fn select(suites: &[String], only: &[String]) -> Outcome<Vec<String>> {
     for pattern in only {
         if !suites.iter().any(|suite| suite.contains(pattern)) {
@@ -237,7 +237,7 @@ fn select(suites: &[String], only: &[String]) -> Outcome<Vec<String>> {
     Ok(wanted)
 }
 
-/// Installs the clients, unless exactly what the lockfile says is there already.
+/// Installs the clients, unless exactly the versions in the lockfile are installed already.
 fn install(home: &Path) -> Outcome {
     let version = output(Command::new("node").arg("--version"))?;
     let major = version
@@ -265,7 +265,7 @@ fn install(home: &Path) -> Outcome {
     fs::write(&stamp, lock).when(stamp.display())
 }
 
-/// Where Chromium is; installs it when nobody has and we may.
+/// Returns the path of Chromium. Installs it if it is missing and this is allowed.
 fn browser() -> Outcome<PathBuf> {
     if let Some(named) = std::env::var_os("SIO_CHROMIUM") {
         return Ok(named.into());
@@ -352,7 +352,8 @@ impl Counts {
         }
     }
 
-    /// A test that was not run is no test that passed, and a run without tests proves nothing.
+    /// Whether all tests passed. A test that was not run has not passed, and a run without tests
+    /// proves nothing.
     fn all_passed(&self) -> bool {
         self.tests > 0 && self.pass == self.tests
     }

@@ -1,4 +1,4 @@
-//! The single door for people and CI.
+//! The one program with which people and CI check the repository.
 //!
 //! ```text
 //! cargo xtask check   [--only STEPS] [--skip STEPS]     everything that needs Rust alone
@@ -14,8 +14,8 @@
 //! ```
 //!
 //! Lists are separated by commas. The runtimes are tokio (the default), axum, loop, async-std and
-//! smol, or all. A command ends with exit code 0 if everything it names has been done and was found
-//! right. A tool that is missing is a failure that says which; nothing is skipped unless a person
+//! smol, or all. A command ends with exit code 0 if all its steps were done and found no fault. If
+//! a tool is missing, the command fails and names the tool. Nothing is skipped unless a person
 //! asked for it.
 
 #![forbid(unsafe_code)]

@@ -1,5 +1,5 @@
-//! `cargo xtask operate`: what an operator does to a server, or what happens to it, done to the
-//! conformance server.
+//! `cargo xtask operate`: runs the conformance server through what an operator does to a server,
+//! and through what can happen to it.
 //!
 //! | run | what |
 //! |---|---|
@@ -63,8 +63,8 @@ pub(crate) fn run(tree: &Workspace, mut arguments: Arguments) -> Outcome {
 }
 
 impl Stage {
-    /// Starts the server with at most so many descriptors, and says on which port it listens. Its
-    /// heartbeats are slow, so that clients need not answer any.
+    /// Starts the server with at most this number of descriptors. Returns the port on which it
+    /// listens. Its heartbeats are slow, so that clients need not answer any.
     fn start(&self, descriptors: usize) -> Outcome<(Server, u16)> {
         let port = free_ports(3)?;
         let limited = format!("ulimit -n {descriptors} && exec \"$@\"");
@@ -80,7 +80,8 @@ impl Stage {
     }
 }
 
-/// How many descriptors this process may have; what it starts may have as many.
+/// Returns how many descriptors this process may have. The programs that it starts may have as
+/// many.
 fn descriptors() -> Outcome<usize> {
     let limits = fs::read_to_string("/proc/self/limits").when("the limits of this process")?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));

@@ -1,5 +1,5 @@
-//! What Linux says of a process: its memory, its descriptors, and how long it has kept a processor
-//! busy.
+//! What Linux says about a process: its memory, its descriptors, and how much processor time it has
+//! used.
 
 use crate::failure::{Failure, Outcome, While};
 use crate::programs::output;
@@ -11,10 +11,10 @@ pub(crate) fn open_descriptors(process: u32) -> Outcome<usize> {
     Ok(open.count())
 }
 
-/// How long the process has kept a processor busy.
+/// Returns how much processor time the process has used, in seconds.
 pub(crate) fn processor_seconds(process: u32) -> Outcome<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).when("the server's times")?;
-    // The name of the program may hold anything, and ends with the last parenthesis; the two times
+    // The name of the program may contain anything, and ends at the last parenthesis. The two times
     // are the 12th and 13th word after it.
     let words = stat.rsplit_once(')').map_or("", |(_, words)| words);
     let times: Vec<f64> = words
@@ -33,17 +33,17 @@ pub(crate) fn processor_seconds(process: u32) -> Outcome<f64> {
     Ok((user + system) / ticks)
 }
 
-/// The memory that the process has now, in bytes.
+/// Returns the memory that the process has now, in bytes.
 pub(crate) fn resident_bytes(process: u32) -> Outcome<u64> {
     status_bytes(process, "VmRSS:")
 }
 
-/// The most memory that the process has had since [`forget_peak`], in bytes.
+/// Returns the most memory that the process has had since [`forget_peak`], in bytes.
 pub(crate) fn peak_bytes(process: u32) -> Outcome<u64> {
     status_bytes(process, "VmHWM:")
 }
 
-/// Lets the peak of the process's memory begin anew at what it has now.
+/// Resets the process's peak of memory to the memory that it has now.
 pub(crate) fn forget_peak(process: u32) -> Outcome {
     fs::write(format!("/proc/{process}/clear_refs"), "5").when("the server's peak of memory")
 }

@@ -1,4 +1,4 @@
-//! Running other programs, saying which one is missing when it is.
+//! Runs other programs, and says which one is missing.
 
 use crate::failure::{Failure, Outcome};
 use crate::workspace::Workspace;
@@ -6,14 +6,14 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The Cargo that runs us, in this directory.
+/// Returns a command for the Cargo that runs this program, in this directory.
 pub(crate) fn cargo(directory: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(directory);
     command
 }
 
-/// Builds programs of the examples, as they are meant to be measured.
+/// Builds programs of the examples, in release mode.
 pub(crate) fn build_examples(tree: &Workspace, names: &[&str], features: &[&str]) -> Outcome {
     if !tree.has_package("sio-examples") {
         return Err(Failure::new(format!(
@@ -28,7 +28,7 @@ pub(crate) fn build_examples(tree: &Workspace, names: &[&str], features: &[&str]
         .args(features))
 }
 
-/// Runs the command with our own output and fails unless it succeeds.
+/// Runs the command, shows its output, and fails unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> Outcome {
     let line = line(command);
     println!("$ {line}");

@@ -1,4 +1,4 @@
-//! What can drive the servers under test, and the programs that are built for it.
+//! The runtimes that can drive the servers under test, and the programs that are built for them.
 
 use crate::arguments::assert_known;
 use crate::failure::{Failure, Outcome, While};
@@ -14,17 +14,17 @@ const SERVER: &str = "conformance-server";
 #[derive(Debug, PartialEq)]
 pub(crate) struct Runtime {
     pub(crate) name: &'static str,
-    /// What the server calls it.
+    /// The server's own name for the runtime.
     pub(crate) word: &'static str,
-    /// The program that serves the chat on it, if one does.
+    /// The program that serves the chat on this runtime, if there is one.
     chat: Option<&'static str>,
-    /// It is chosen when the server is built, and this is what `--help` says of it then.
+    /// Set if the runtime is chosen when the server is built: the name in the text of `--help`.
     built_in: Option<&'static str>,
-    /// Suites of what a server cannot have on it, and why. Each run says that they are left out.
+    /// Suites that cannot run on this runtime, and why. Each run says that they are left out.
     pub(crate) without: &'static [(&'static str, &'static str)],
 }
 
-/// Run once.
+/// The suite `tls` runs only once.
 const TLS: (&str, &str) = ("tls", "it has a program of its own, which is on two runtimes at once");
 
 const RUNTIMES: &[Runtime] = &[
@@ -72,7 +72,7 @@ const RUNTIMES: &[Runtime] = &[
     },
 ];
 
-/// The runtimes of these names; `all` are all, and none is the first.
+/// Returns the runtimes with these names. `all` means all runtimes, and no name means the first.
 pub(crate) fn chosen(names: &[String]) -> Outcome<Vec<&'static Runtime>> {
     if names == ["all"] {
         return Ok(RUNTIMES.iter().collect());
@@ -87,13 +87,13 @@ pub(crate) fn chosen(names: &[String]) -> Outcome<Vec<&'static Runtime>> {
 }
 
 impl Runtime {
-    /// Builds the conformance server for it.
+    /// Builds the conformance server for this runtime.
     pub(crate) fn build_server(&self, tree: &Workspace) -> Outcome<PathBuf> {
         let Some(feature) = self.built_in else {
             return build(tree, SERVER, &[]);
         };
         let built = build(tree, SERVER, &["--no-default-features", "--features", feature])?;
-        // The next build replaces it.
+        // The next build would replace the program.
         let kept = built.with_file_name(format!("{SERVER}-{feature}"));
         fs::copy(&built, &kept).when(kept.display())?;
         let help = output(Command::new(&kept).arg("--help"))?;
@@ -106,7 +106,7 @@ impl Runtime {
         }
     }
 
-    /// Builds the chat for it; nothing if it has none.
+    /// Builds the chat for this runtime. Returns `None` if the runtime has none.
     pub(crate) fn build_chat(&self, tree: &Workspace) -> Outcome<Option<PathBuf>> {
         self.chat.map(|program| build(tree, program, &[])).transpose()
     }

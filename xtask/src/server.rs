@@ -1,4 +1,5 @@
-//! A server of ours as a child process: started, waited for, asked to go, and never left behind.
+//! One of our servers as a child process: this module starts it, waits for it, asks it to end, and
+//! never leaves it behind.
 
 use crate::failure::{Failure, Outcome, While};
 use crate::programs::{line, missing};
@@ -15,7 +16,8 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A running child. Dropping it without [`stop`](Self::stop) kills it: only an error does that.
+/// A running child process. Dropping it without [`stop`](Self::stop) kills it; this happens only
+/// after an error.
 pub(crate) struct Server {
     name: &'static str,
     child: Child,
@@ -39,7 +41,8 @@ impl Server {
         let mut child = spawned.map_err(|error| missing(command, &error))?;
         let (send, lines) = mpsc::channel();
         if let Some(stdout) = child.stdout.take() {
-            // Reads to the end, so that the server never waits for somebody to read what it prints.
+            // The thread reads to the end, so that the server never waits for a reader of its
+            // output.
             thread::spawn(move || {
                 BufReader::new(stdout)
                     .lines()
@@ -90,13 +93,13 @@ impl Server {
         }
     }
 
-    /// Asks the server to go. It has to, in time, and with exit code 0.
+    /// Asks the server to end. It must end in time, and with exit code 0.
     pub(crate) fn stop(mut self) -> Outcome {
         self.ask_to_go()?;
         self.wait_for_end()
     }
 
-    /// The process.
+    /// Returns the id of the process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -115,7 +118,7 @@ impl Server {
         Ok(())
     }
 
-    /// Waits for the end after SIGTERM.
+    /// Waits for the end of the process after SIGTERM.
     pub(crate) fn wait_for_end(&mut self) -> Outcome {
         match self.wait(STOP_LIMIT)? {
             Some(status) if status.success() => Ok(()),
@@ -128,7 +131,7 @@ impl Server {
         wait(&mut self.child, limit).when(self.name)
     }
 
-    /// The failure, and the end of the server's log.
+    /// Makes a failure that includes the end of the server's log.
     fn complaint(&self, what: std::fmt::Arguments<'_>) -> Failure {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
@@ -158,13 +161,13 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option
     }
 }
 
-/// A port that is free now, with this many free ones in a row.
+/// Finds `count` ports in a row that are free now, and returns the first.
 pub(crate) fn free_ports(count: u16) -> Outcome<u16> {
     for _ in 0..100 {
         let first = bind(0).when("binding a port")?;
         let port = first.local_addr().when("binding a port")?.port();
         let rest = (1..count).map(|offset| port.checked_add(offset).and_then(|next| bind(next).ok()));
-        // Collected, so that all are held at once.
+        // The ports are collected, so that all of them are held at the same time.
         if rest.collect::<Option<Vec<TcpListener>>>().is_some() {
             return Ok(port);
         }

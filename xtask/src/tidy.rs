@@ -1,4 +1,4 @@
-//! `tidy`: house rules that no lint knows, as checks of the tree.
+//! `tidy`: checks of the tree for rules that no lint knows.
 //!
 //! | rule | what it forbids |
 //! |---|---|
@@ -15,14 +15,14 @@ use std::path::{Path, PathBuf};
 
 const MAX_LINES: usize = 700;
 
-/// Most characters of a line of a comment.
+/// The most characters in a line of a comment.
 const MAX_COMMENT: usize = 100;
 
-/// Longer files that have a reason to be so.
+/// Longer files that have a good reason.
 const LONG_FILES: &[(&str, &str)] = &[];
 
-/// Where a path on a machine begins. Written in halves, so that this file does not break its own
-/// rule.
+/// The beginnings of paths on a machine. They are written in halves, so that this file does not
+/// break its own rule.
 const MACHINE_PATHS: &[&str] = &[
     concat!("/wo", "rk/"),
     concat!("/tm", "p/"),
@@ -52,8 +52,8 @@ const IMPURE: &[&str] = &[
 ];
 
 /// Names of modules and folders that may look at the clock or draw randomness. The examples and
-/// this program are the outside world; the others are the adapters' one place for each, and code
-/// that measures or tests.
+/// this program are the outside world. The others are the adapters' modules for the clock and for
+/// randomness, and code that measures or tests.
 const IMPURE_PLACES: &[&str] = &["clock", "entropy", "tests", "benches", "xtask", "examples"];
 
 const CODE: &[&str] = &["rs", "mjs", "js"];
@@ -64,7 +64,7 @@ pub(crate) fn run(tree: &Workspace) -> Outcome {
     let files = tree.files()?;
     for file in &files {
         let bytes = std::fs::read(tree.root.join(file)).when(file.display())?;
-        // What is no text (pictures, corpora) has no rules here.
+        // Files that are not text (pictures, corpora) have no rules here.
         let Ok(text) = String::from_utf8(bytes) else { continue };
         complaints.extend(lines(file, &text));
         complaints.extend(length(file, &text));
@@ -96,8 +96,8 @@ fn lines(file: &Path, text: &str) -> Vec<String> {
     for (index, line) in text.lines().enumerate() {
         let mut complain =
             |words: &str, what: &str| complaints.push(format!("{}:{}: {words} `{what}`", file.display(), index + 1));
-        // Unit tests stand at the bottom of their file; a line that only names another file for
-        // them begins nothing.
+        // Unit tests are at the bottom of their file. A line that only names another file with unit
+        // tests does not begin them.
         let follows = next.next().unwrap_or_default();
         in_tests |= line.trim() == "#[cfg(test)]" && !follows.trim_end().ends_with(';');
         if let Some(what) = MACHINE_PATHS.iter().find(|path| names_machine(line, path)) {
@@ -125,13 +125,13 @@ fn lines(file: &Path, text: &str) -> Vec<String> {
     complaints
 }
 
-/// What a comment says.
+/// Returns the text of a comment.
 fn comment_of(line: &str) -> &str {
     line.trim_start().trim_start_matches(['/', '!']).trim()
 }
 
-/// Whether a line of a comment is too long and could be wrapped: tables and drawings cannot, nor
-/// can one word.
+/// Whether a line of a comment is too long and could be wrapped. Tables, drawings and single words
+/// cannot be wrapped.
 fn is_wide(line: &str) -> bool {
     let comment = comment_of(line);
     let is_drawn =
@@ -139,8 +139,8 @@ fn is_wide(line: &str) -> bool {
     line.chars().count() > MAX_COMMENT && comment.contains(' ') && !is_drawn
 }
 
-/// Whether the line names a path that begins so, and not one in which these letters only occur (as
-/// the end of a longer name).
+/// Whether the line names a path with this beginning. The letters may also be the end of a longer
+/// name; this does not count.
 fn names_machine(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(start, _)| {
         let before = line[..start].chars().next_back();

@@ -1,4 +1,4 @@
-//! What Cargo and git know about the repository.
+//! The repository, as Cargo and git know it.
 
 use crate::failure::{Failure, Outcome, While};
 use crate::programs::{cargo, output};
@@ -37,7 +37,7 @@ impl Workspace {
         })
     }
 
-    /// Every file that is, or is about to be, in git, relative to the root.
+    /// Returns every file that is in git or is about to be, relative to the root.
     pub(crate) fn files(&self) -> Outcome<Vec<PathBuf>> {
         let list = ["ls-files", "--cached", "--others", "--exclude-standard", "-z"];
         let text = output(Command::new("git").current_dir(&self.root).args(list))?;

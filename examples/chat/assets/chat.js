@@ -1,5 +1,5 @@
 /**
- * chat.js: the chat page. It says `hello`, shows what comes, and sends what is written; sio.js does the travelling.
+ * chat.js: the chat page. It sends `hello`, shows what arrives, and sends what the user writes. sio.js carries the events.
  *
  *     to the server    hello ({ name }) -> { id, name, history, present }    say (text) -> { ok } or { error }
  *                      rename (name)    typing (boolean, volatile)
@@ -11,18 +11,18 @@
 import { Socket } from "./sio.js";
 import { Log, MAX_NAME, MAX_TEXT, Timeline, element, family, message, notice, personRow, readEntries, readEntry, readPeople } from "./room.js";
 
-/** Messages that may wait for the server to come back. */
+/** The most messages that wait for the server to come back. */
 const MAX_OUTBOX = 20;
-/** Entries that may come between our hello and its answer. */
+/** The most entries that are kept between our hello and its answer. */
 const MAX_EARLY = 1000;
-/** "… is typing" is forgotten after this time without news, and repeated after half of it. */
+/** "… is typing" disappears after this time without news, in milliseconds. We repeat our own after half of it. */
 const TYPING_MS = 6000;
 const MAX_TYPING = 50;
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
 
-const ids = new Set(); // everything the server has called us, before and after each reconnection
+const ids = new Set(); // all ids that the server has given us, one for each connection
 const timeline = new Timeline();
 const log = new Log($("scroller"), $("messages"), { isMine: (id) => ids.has(id), onunread: showUnread });
 let present = [];
@@ -32,7 +32,7 @@ let early = []; // entries that came before that answer
 const modes = { polling: "polling", websocket: "websocket", upgrade: "upgrade" };
 const socket = new Socket({ mode: modes[query.get("transport")] ?? "auto", autoConnect: false, onstate: showState });
 
-/** For people who look under the hood, and for end-to-end tests. */
+/** For curious people, and for end-to-end tests. */
 window.__chat = {
   get entries() { return timeline.entries; },
   get present() { return present; },
@@ -80,7 +80,7 @@ $("name-form").onsubmit = () => {
   me.name = name;
   remember(name);
   $("me").textContent = name;
-  if (greeted) socket.emit("rename", name); // else the next hello tells it
+  if (greeted) socket.emit("rename", name); // otherwise the next hello sends it
 };
 $("dialog").onclose = () => $("text").focus();
 
@@ -109,7 +109,7 @@ async function greet() {
     if (socket.id !== id || greeted) return;
     ids.add(id);
     if (typeof welcome?.id === "string") ids.add(welcome.id);
-    if (me.name !== name) socket.emit("rename", me.name); // changed while we waited
+    if (me.name !== name) socket.emit("rename", me.name); // the name changed while we waited
     else if (tidy(welcome?.name)) $("me").textContent = me.name = tidy(welcome.name);
     greeted = true;
     catchUp(readEntries(welcome?.history));
@@ -122,9 +122,9 @@ async function greet() {
   }
 }
 
-/** Shows what was said before we came, or while we were away. */
+/** Shows the messages from before we came, or from while we were away. */
 function catchUp(history) {
-  $("scroller").ariaBusy = "true"; // a screen reader shall not read all of it out
+  $("scroller").ariaBusy = "true"; // keeps a screen reader from reading the whole history aloud
   const { fresh, cut } = timeline.merge(history);
   if (cut === "restarted") log.add(notice("The server was started anew"));
   if (cut === "missed") log.add(notice("Some messages were missed"));
@@ -181,7 +181,7 @@ input.onkeydown = (event) => {
   $("composer").requestSubmit();
 };
 
-/** After a reconnection: what the history shows has been settled by now, so the rest did not arrive. */
+/** After a reconnection: messages that are in the history have been settled, so all others did not arrive. */
 function sendOutbox() {
   for (const item of outbox) if (!item.accepted) deliver(item);
 }
@@ -194,11 +194,11 @@ async function deliver(item) {
     else accept(item);
   } catch {
     if (socket.id === id) giveBack(item, "The server did not answer.");
-    // else the connection was lost: keep it, the history after the next hello will tell whether it arrived
+    // otherwise the connection was lost: keep the message; the history after the next hello shows whether it arrived
   }
 }
 
-/** The server has it. Its row waits for the entry, so that nothing flickers, but not for ever. */
+/** The server has the message. Its row stays until the entry comes, so that nothing flickers, but not for ever. */
 function accept(item) {
   item.accepted = true;
   item.row.classList.remove("pending");
@@ -212,7 +212,7 @@ function settle(item) {
   setTimeout(() => item.row.remove(), 16); // when the log has drawn the entry
 }
 
-/** Puts a message that the server does not want back into the writer's hands. */
+/** Gives a message that the server refused back to the writer. */
 function giveBack(item, reason) {
   settle(item);
   problem(reason.slice(0, 200));
@@ -305,14 +305,14 @@ let presentTimer = 0;
 function showPresent(people) {
   const mine = ({ id }) => ids.has(id);
   present = people.sort((a, b) => mine(b) - mine(a) || a.name.localeCompare(b.name));
-  presentTimer ||= setTimeout(drawPresent, 50); // a crowd that comes at once is drawn once
+  presentTimer ||= setTimeout(drawPresent, 50); // many people who come at one time are drawn once
 }
 
 function drawPresent() {
   presentTimer = 0;
   $("people").replaceChildren(...present.map((person) => {
     if (!ids.has(person.id)) return personRow(person, false);
-    return personRow({ ...person, transport: socket.transport ?? person.transport }, true); // of ourselves we know it first
+    return personRow({ ...person, transport: socket.transport ?? person.transport }, true); // we know our own transport before the server does
   }));
   $("count").textContent = present.length;
   for (const item of $("spoken").children) {
@@ -340,5 +340,5 @@ function written() {
   input.style.height = `${input.scrollHeight}px`;
 }
 
-if (matchMedia("(hover: hover)").matches) input.focus(); // on a touch screen it would open the keyboard
+if (matchMedia("(hover: hover)").matches) input.focus(); // on a touch screen the focus would open the keyboard
 socket.connect();

@@ -32,7 +32,7 @@ class WebSocketTransport {
       owner.closed(this, wasClean ? "transport close" : "transport error", new Error("the websocket was closed"));
   }
 
-  /** Nothing is waiting in the browser's own buffer. */
+  /** Whether nothing waits in the browser's own buffer. */
   get writable() {
     return this.#socket.readyState === WebSocket.OPEN && this.#socket.bufferedAmount === 0;
   }
@@ -77,7 +77,7 @@ class PollingTransport {
     return !this.#posting && !this.#paused;
   }
 
-  /** Stops asking and sending, and resolves when the requests under way have come home. Used before a switch to websocket. */
+  /** Stops polling and sending, and resolves when the requests under way have ended. Used before a switch to websocket. */
   async pause() {
     this.#paused = true;
     await Promise.all([this.#polling, this.#posting]);
@@ -96,7 +96,7 @@ class PollingTransport {
     });
   }
 
-  /** Says goodbye behind everything that still waits; nobody is told how that went, for the session may be gone already. */
+  /** Sends a close packet after everything that still waits. A failure is not reported: the session may be gone already. */
   async close(queue) {
     this.#closed = true;
     if (this.#url.searchParams.has("sid")) {
@@ -121,7 +121,7 @@ class PollingTransport {
     await this.#request({ method: "POST", body: packets.join(SEPARATOR), headers: { "content-type": "text/plain;charset=UTF-8" } });
   }
 
-  /** As many packets as fit into one body; the first always goes, the server shall judge it. */
+  /** As many packets as fit into one body. The first always goes: the server decides whether it is too large. */
   #batch(queue) {
     let size = 0, count = 0;
     const texts = [];
@@ -158,7 +158,7 @@ const asText = (packet) => typeof packet === "string" ? packet : `b${toBase64(pa
 
 function toBase64(bytes) {
   let text = "";
-  // In slices: an argument list has a limit that a large attachment would exceed.
+  // In slices, because a large attachment would exceed the limit of an argument list.
   for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
   return btoa(text);
 }
@@ -178,7 +178,7 @@ function fromBase64(text) {
  *        |                |
  *        +----------------+--> closed (once, with a reason)
  *
- * `mode`: "auto" is websocket, or polling where no websocket comes through; "websocket" and "polling" are just that;
+ * `mode`: "auto" is websocket, or polling if no websocket can be opened; "websocket" and "polling" use that transport only;
  * "upgrade" starts on polling and moves to websocket, as the genuine clients do.
  */
 export class Engine {
@@ -194,7 +194,7 @@ export class Engine {
   #deadline = Infinity;
   #timers = { fallback: 0, heartbeat: 0, probe: 0 };
 
-  /** `owner` is told: opened(engine), message(engine, textOrBytes), moved(engine), closed(engine, reason, error). */
+  /** The engine calls its `owner`: opened(engine), message(engine, textOrBytes), moved(engine), closed(engine, reason, error). */
   constructor(options, owner) {
     this.#options = options;
     this.#owner = owner;
@@ -207,7 +207,7 @@ export class Engine {
     return this.#transport?.name ?? null;
   }
 
-  /** Could a packet leave right now? Volatile events go only then. */
+  /** Whether a packet could leave right now. Volatile events are sent only then. */
   get writable() {
     return this.state === "open" && !this.#queue.length && this.#transport.writable;
   }
@@ -218,7 +218,7 @@ export class Engine {
 
   /** Sends messages of the layer above; false if the connection turned out to be dead. */
   send(messages) {
-    // A timer that should have told us may be late: browsers slow the timers of hidden pages down and a laptop may have slept.
+    // The heartbeat timer may be late: browsers slow down the timers of hidden pages, and a laptop may have slept.
     if (this.state === "open" && Date.now() > this.#deadline) this.#end("ping timeout");
     if (this.state !== "open") return false;
     this.#queue.push(...messages.map((message) => typeof message === "string" ? `4${message}` : message));
@@ -226,7 +226,7 @@ export class Engine {
     return true;
   }
 
-  /** Closes in good order: what was sent still goes out. */
+  /** Closes properly: packets that were sent before still go out. */
   close() {
     this.#end("forced close");
   }
@@ -242,16 +242,16 @@ export class Engine {
     const [name, ...rest] = this.#candidates;
     this.#candidates = rest;
     clearTimeout(this.#timers.fallback);
-    // Some proxies swallow a websocket without a word, so there is not only an error but also a clock to fall back by.
+    // Some proxies swallow a websocket without an error, so a timer falls back to polling as well.
     if (rest.length) this.#timers.fallback = setTimeout(() => this.closed(this.#transport), this.#options.fallbackTimeout);
     try {
       this.#transport = new (name === "websocket" ? WebSocketTransport : PollingTransport)(this.#url(), this);
-    } catch (error) { // a page's own policy may forbid websockets; the caller is still inside our constructor, so tell it later
+    } catch (error) { // a page's own policy may forbid websockets; the caller is still inside our constructor, so report it later
       queueMicrotask(() => this.closed(this.#transport, "transport error", error));
     }
   }
 
-  // -- what transports tell
+  // -- called by transports
 
   opened(transport) {
     if (transport === this.#probe) transport.flush(["2probe"]);
@@ -309,7 +309,7 @@ export class Engine {
     if (upgrade && this.state === "open") this.#startProbe();
   }
 
-  // -- heartbeat: the server asks, we answer, and only its question proves that it lives
+  // -- heartbeat: the server pings, we answer, and only its ping proves that it lives
 
   #heartbeat() {
     this.#watch();
@@ -330,14 +330,14 @@ export class Engine {
     try {
       this.#probe = new WebSocketTransport(this.#url(), this);
     } catch {
-      this.#abandonProbe(); // stay where we are
+      this.#abandonProbe(); // stay on polling
     }
   }
 
   async #answerProbe(packet) {
     const probe = this.#probe;
     if (packet !== "3probe") return this.#abandonProbe();
-    await this.#transport.pause(); // all that polling still brings comes before anything on the websocket
+    await this.#transport.pause(); // everything that polling still brings comes before anything on the websocket
     if (this.#probe !== probe || this.state !== "open") return;
     clearTimeout(this.#timers.probe);
     this.#probe = null;

@@ -3,7 +3,7 @@
  *
  *     /frame?kind=0.6&generation=0.6.18&script=/clients/0.6.18/socket.io.js[&transport=xhr-polling][&autosay=1]
  *
- * What differs between the generations is in `adapters`, one for each interface that the clients ever had.
+ * `adapters` contains the differences between the generations: one adapter for each interface that the clients have had.
  */
 
 import { Log, Timeline, element, family, readEntries, readEntry, readPeople } from "./room.js";
@@ -34,8 +34,8 @@ window.__chat = {
 // server's answer to `hello` or with our id alone, then room.entry(raw), room.present(raw) and room.left().
 
 /**
- * 0.6 knows messages, no events. What we say is a JSON message, { hello: name } or { say: text }; what is an event to the
- * others comes as { event, args }.
+ * 0.6 has messages and no events. We send a JSON message, { hello: name } or { say: text }. An event of the server
+ * comes as { event, args }.
  */
 function sixth(io, room, transport) {
   const socket = new io.Socket(null, {
@@ -57,7 +57,7 @@ function sixth(io, room, transport) {
 
 /** 0.7 to 0.9: events and acknowledgements, options with spaces in their names. */
 function ninth(io, room, transport) {
-  if (transport) io.transports = [transport]; // the option of the same name is merged into the default list, not put in its place
+  if (transport) io.transports = [transport]; // the option of the same name would be merged into the default list, and would not replace it
   const socket = io.connect("", { "max reconnection attempts": 1000, "reconnection limit": 5000 });
   events(socket, room);
   return {
@@ -66,7 +66,7 @@ function ninth(io, room, transport) {
   };
 }
 
-/** 1.x to 4.x: the interface that has stayed. */
+/** 1.x to 4.x: the interface has stayed the same. */
 function modern(io, room, transport) {
   const options = { reconnectionDelay: 500, reconnectionDelayMax: 5000 };
   if (transport) options.transports = [transport];
@@ -101,7 +101,7 @@ const room = {
     if (typeof welcome?.id === "string") ids.add(welcome.id);
     state = "connected";
     timeline = new Timeline();
-    if (welcome?.history) log.clear(); // what was on the page is in there as well
+    if (welcome?.history) log.clear(); // the history contains everything that was on the page
     [...readEntries(welcome?.history), ...early.splice(0)].forEach(show);
     if (welcome?.present) room.present(welcome.present);
     showState();
@@ -142,14 +142,14 @@ function showState() {
 $("composer").onsubmit = (event) => {
   event.preventDefault();
   const text = $("text").value.trim();
-  if (!text || state !== "connected") return; // the old clients forget what is sent while they are not connected
+  if (!text || state !== "connected") return; // the old clients lose messages that are sent while they are not connected
   client.say(text);
   $("text").value = "";
 };
 
 // ---------------------------------------------------------------------------------------------- beginning
 
-/** Loads the client as a classic script, as it was meant to be. Only the server's own collection may be named. */
+/** Loads the client as a classic script, as it was written for. Only a script of the server's own collection may be loaded. */
 function load(path) {
   return new Promise((resolve, reject) => {
     if (!/^\/clients\/\w[\w.-]*\/\w[\w.-]*\.js$/.test(path)) return reject(new Error("not a path under /clients/"));
@@ -158,7 +158,7 @@ function load(path) {
   });
 }
 
-/** When this line was new, or "". */
+/** The years of this generation, or "". */
 function year(generation) {
   const lines = new Map([["0.6", 2011], ["0.7", 2011], ["0.8", 2011], ["0.9", 2012], ["1", 2014], ["2", 2017], ["3", 2020], ["4", 2021]]);
   return lines.get(/^0\.\d|^\d/.exec(generation)?.[0]) ?? "";
@@ -186,7 +186,7 @@ async function begin() {
   state = "connecting";
   showState();
   client = adapter.connect(io, room, transport);
-  setInterval(showState, 500); // the clients of old do not say when they change their transport
+  setInterval(showState, 500); // the old clients do not report a change of their transport
 }
 
 $("transport").onchange = () => {

@@ -1,5 +1,5 @@
 /**
- * generations.js: one frame for each genuine client that the server has to offer.
+ * generations.js: one frame for each genuine client that the server offers.
  *
  *     GET /generations.json -> [{ "generation": "0.6.18", "kind": "0.6", "script": "/clients/0.6.18/socket.io.js" }, …]
  *
@@ -9,14 +9,14 @@
 
 import { element } from "./room.js";
 
-/** Frames shown; a browser would not enjoy many more. */
+/** The most frames that are shown; many more would slow down a browser. */
 const MAX_FRAMES = 24;
 
 const $ = (id) => document.getElementById(id);
 const autosay = new URLSearchParams(location.search).get("autosay") === "1";
 let state = "loading"; // then "ready", "empty" or "error"
 
-/** For end-to-end tests: what the frames know, together. `frames` has one __chat per frame, null until it runs. */
+/** For end-to-end tests: the state of all frames. `frames` has one __chat per frame, null until the frame runs. */
 window.__chat = {
   get state() { return state; },
   get frames() { return [...document.querySelectorAll("iframe")].map((frame) => frame.contentWindow?.__chat ?? null); },
@@ -53,7 +53,7 @@ $("copy").onclick = async () => {
   try {
     await navigator.clipboard.writeText($("command").textContent);
     $("copy").textContent = "Copied";
-  } catch { // not allowed here: select it instead
+  } catch { // copying is not allowed here: select the text instead
     getSelection().selectAllChildren($("command"));
   }
 };

@@ -1,5 +1,5 @@
 /**
- * room.js: what the server tells about the room, checked, and how it looks on a page.
+ * room.js: checks what the server sends about the room, and draws it on a page.
  *
  *     Entry   { n, kind: "say" | "join" | "leave" | "rename", id, name, generation, transport, text?, at }
  *     Person  { id, name, generation, transport }
@@ -11,9 +11,9 @@
 
 export const MAX_TEXT = 2000;
 export const MAX_NAME = 32;
-/** Rows a log keeps; older ones leave the page, which stays quick however long it is open. */
+/** The most rows of a log. Older rows are removed, so that the page stays fast however long it is open. */
 const MAX_ROWS = 400;
-/** People listed; more are counted. */
+/** The most people in the list; the others are only counted. */
 const MAX_PEOPLE = 200;
 /** How close to the end counts as "reading the end", in pixels. */
 const NEAR_END_PX = 80;
@@ -31,7 +31,7 @@ export function readPerson(value) {
   return { id, name: text(name, 2 * MAX_NAME) || "somebody", generation: text(generation, 20) || "?", transport: text(transport, 20) };
 }
 
-/** The people in `value`; whoever cannot be read is left out. */
+/** The people in `value`, without those that cannot be read. */
 export function readPeople(value) {
   return Array.isArray(value) ? value.slice(0, MAX_PEOPLE).map(readPerson).filter(Boolean) : [];
 }
@@ -52,15 +52,15 @@ export function readEntries(value) {
 // ----------------------------------------------------------------------------------------------- timeline
 
 /**
- * Everything said, each entry once. A server may come back with the history we know, with a longer one, or, if it
- * was started afresh, with another one that counts from the beginning.
+ * Everything that was said, each entry once. After a reconnection the server may send the history that we know, or a
+ * longer one. If the server was restarted, it sends another history that counts from the beginning.
  */
 export class Timeline {
   /** The most recent entries, oldest first. */
   entries = [];
   #last = null;
 
-  /** Notes one entry; false if it was known. */
+  /** Adds one entry. Returns false if it was known. */
   push(entry) {
     if (this.#last && entry.n <= this.#last.n) return false;
     this.#last = entry;
@@ -109,11 +109,11 @@ export function badge({ generation, transport }) {
     element("b", {}, generation), transport && ` · ${transport}`);
 }
 
-/** A name, kept apart from its surroundings whatever direction it is written in. */
+/** A name, isolated from the text around it, so that right-to-left names do not disturb the line. */
 const who = (name) => element("bdi", { className: "who" }, name);
 
 function avatar({ name, generation }) {
-  const [version] = /\d+\.\d+/.exec(name) ?? []; // the frames of generations.html are called after theirs
+  const [version] = /\d+\.\d+/.exec(name) ?? []; // the frames of generations.html have the version in their name
   const words = name.match(/[\p{L}\p{N}]+/gu) ?? ["?"];
   const initials = version ?? words.slice(0, 2).map((word) => [...word][0]).join("").toUpperCase();
   return element("span", { className: "avatar", ariaHidden: "true", dataset: { family: family(generation) } }, initials);
@@ -133,7 +133,7 @@ export function notice(...children) {
   return element("li", { className: "notice" }, ...children);
 }
 
-/** A message; `mine` puts it to the other side, `more` leaves out the head that the message above has already. */
+/** A message. `mine` puts it on the other side. `more` leaves out the head, because the message above has the same. */
 export function message(entry, { mine = false, more = false } = {}) {
   const row = element("li", { className: "say", dataset: { family: family(entry.generation) } });
   row.classList.toggle("mine", mine);
@@ -164,8 +164,8 @@ function entryRow(entry, previous, isMine) {
 // --------------------------------------------------------------------------------------------------- log
 
 /**
- * The scrolling list of entries. It follows the end while the reader is there, and leaves the reader alone while not;
- * it draws once per frame, however much arrives; it keeps no more than MAX_ROWS rows.
+ * The scrolling list of entries. It follows the end while the reader is at the end, and does not move otherwise. It
+ * draws once per frame, however much arrives. It keeps at most MAX_ROWS rows.
  */
 export class Log {
   #scroller;
@@ -178,7 +178,7 @@ export class Log {
   #unread = 0;
   #timer = 0;
 
-  /** `isMine(id)` says whose messages stand on the other side; `onunread(count)` hears how many wait below the reader's eye. */
+  /** `isMine(id)` says whether a message is our own; `onunread(count)` is called with the number of new rows below the visible part. */
   constructor(scroller, list, { isMine = () => false, onunread = () => {} } = {}) {
     this.#scroller = scroller;
     this.#list = list;
@@ -192,11 +192,11 @@ export class Log {
     for (const node of [scroller, ...scroller.children]) resized.observe(node);
   }
 
-  /** Adds an entry, or a row that is none. */
+  /** Adds an entry, or a row that is not an entry. */
   add(item) {
     this.#waiting.push(item);
     if (this.#waiting.length > MAX_ROWS) this.#waiting.shift();
-    this.#timer ||= setTimeout(() => this.#draw(), 16); // not an animation frame: those stand still in a hidden page
+    this.#timer ||= setTimeout(() => this.#draw(), 16); // not an animation frame: a hidden page gets none
   }
 
   clear() {
@@ -205,7 +205,7 @@ export class Log {
     this.#list.replaceChildren();
   }
 
-  /** Shows the end, if the reader was there or `always`. */
+  /** Scrolls to the end, if the reader was at the end, or if `always` is set. */
   follow(always = false) {
     if (!this.#following && !always) return;
     this.#following = true;
@@ -230,14 +230,14 @@ export class Log {
     this.#onunread(this.#unread);
   }
 
-  /** Lets the oldest rows go. What the reader looks at stays where it is. */
+  /** Removes the oldest rows. The rows that the reader sees stay where they are. */
   #trim() {
     const excess = this.#list.children.length - MAX_ROWS;
     if (excess <= 0) return;
     const height = () => this.#following ? 0 : this.#scroller.scrollHeight; // measuring costs a layout, so only if it is needed
     const before = height();
     for (let i = 0; i < excess; i += 1) this.#list.firstElementChild.remove();
-    this.#list.firstElementChild.classList.remove("more"); // its head went with the row above
+    this.#list.firstElementChild.classList.remove("more"); // its head was in the row above, which is gone
     const lost = before - height();
     if (lost) this.#scroller.scrollTop -= lost;
   }

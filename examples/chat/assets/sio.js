@@ -15,8 +15,8 @@
  * Left out, on purpose: several namespaces over one connection (open two sockets), connection state recovery, WebTransport,
  * Blobs, and protocol revisions before 5.
  *
- * Whatever a server sends, nothing here throws into the application: a packet that breaks the protocol ends the connection
- * with the reason "parse error", and the socket connects again.
+ * Nothing that a server sends makes this module throw into the application. A packet that breaks the protocol ends the
+ * connection with the reason "parse error", and the socket connects again.
  */
 
 import { Engine, ProtocolError } from "./engine.js";
@@ -25,7 +25,7 @@ import { Engine, ProtocolError } from "./engine.js";
 const MAX_ATTACHMENTS = 10;
 /** How many bytes the attachments of one packet may have together. */
 const MAX_ATTACHMENT_BYTES = 64 * 1024 * 1024;
-/** Events that tell about the connection. Only this module may raise them: they are refused from the wire. */
+/** Events about the connection. Only this module may raise them: a packet with such an event is refused. */
 const RESERVED = new Set(["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"]);
 
 const CONNECT = 0, DISCONNECT = 1, EVENT = 2, ACK = 3, CONNECT_ERROR = 4, BINARY_EVENT = 5, BINARY_ACK = 6;
@@ -48,7 +48,7 @@ export function encode({ type, namespace = "/", id, data }) {
   const binary = { [EVENT]: BINARY_EVENT, [ACK]: BINARY_ACK };
   const attachments = [];
   const json = data === undefined ? "" : JSON.stringify(data, function (key, value) {
-    const bytes = bytesOf(this[key]); // not `value`: a Node Buffer has become a plain object in there
+    const bytes = bytesOf(this[key]); // not `value`: it has turned a Node Buffer into a plain object
     if (!bytes || !binary[type]) return value;
     return { _placeholder: true, num: attachments.push(bytes) - 1 };
   });
@@ -57,9 +57,9 @@ export function encode({ type, namespace = "/", id, data }) {
   return [`${head}${namespace === "/" ? "" : `${namespace},`}${id ?? ""}${json}`, ...attachments];
 }
 
-/** Takes Engine.IO messages one by one and gives a packet back as soon as all of it is there. Throws on nonsense. */
+/** Takes Engine.IO messages one by one, and returns a packet when all of it has arrived. Throws if a message is invalid. */
 export class Decoder {
-  /** A text whose attachments have not all come: { packet, json, wanted, attachments, bytes }. */
+  /** A text whose attachments have not all arrived: { packet, json, wanted, attachments, bytes }. */
   #pending = null;
 
   /** A text message: a packet, or null when its attachments follow. */
@@ -134,10 +134,10 @@ const DEFAULTS = {
 /**
  * One namespace of one server, kept connected.
  *
- * `state` is "connecting", "connected", "waiting" (for the next attempt, see `retryAt`) or "closed"; `id` is what the server calls us.
+ * `state` is "connecting", "connected", "waiting" (for the next attempt, see `retryAt`) or "closed"; `id` is our id on the server.
  *
  * Events of its own: `connect`; `disconnect` (reason); `connect_error` (error, with `error.data` if the server refused us).
- * After "io server disconnect" or a refusal by the server it stays closed until connect() is called: the server meant it.
+ * After "io server disconnect" or a refusal by the server it stays closed until connect() is called, because the server wants it so.
  */
 export class Socket {
   id = undefined;
@@ -171,7 +171,7 @@ export class Socket {
     return this.connected ? this.#engine.transport : null;
   }
 
-  /** Listens; returns the function that stops it. A server's wish for an acknowledgement comes as a last argument to call. */
+  /** Adds a handler; returns a function that removes it. If the server wants an acknowledgement, the last argument is a function to call. */
   on(name, handler) {
     if (!this.#handlers.has(name)) this.#handlers.set(name, new Set());
     this.#handlers.get(name).add(handler);
@@ -183,7 +183,7 @@ export class Socket {
     return this.#emit(undefined, name, args);
   }
 
-  /** Sends only if it can leave this instant; for what is worthless a moment later. */
+  /** Sends an event only if it can leave now; for events that are worthless a moment later. */
   volatile(name, ...args) {
     return this.connected && this.#engine.writable && this.#engine.send(this.#event(undefined, name, args));
   }
@@ -194,7 +194,7 @@ export class Socket {
       const id = this.#nextId++;
       if (!this.#emit(id, name, args)) throw new Error("the buffer is full");
       const timer = setTimeout(() => {
-        this.#buffer = this.#buffer.filter((entry) => entry.id !== id); // nobody waits any more: do not send it later
+        this.#buffer = this.#buffer.filter((entry) => entry.id !== id); // nobody waits for the answer any more: do not send the event later
         this.#settle(id, (ack) => ack.reject(new Error("operation has timed out")));
       }, this.#options.ackTimeout);
       this.#acks.set(id, { resolve, reject, timer });
@@ -219,7 +219,7 @@ export class Socket {
     return this;
   }
 
-  /** Says goodbye and stays away. Events not sent yet are kept for the next connect(). */
+  /** Disconnects and does not reconnect. Events that are not sent yet are kept for the next connect(). */
   disconnect() {
     if (this.connected) this.#engine.send(encode({ type: DISCONNECT, namespace: this.#options.namespace }));
     this.#close("io client disconnect");
@@ -238,7 +238,7 @@ export class Socket {
     const full = (count) => count >= this.#options.maxBuffered;
     if (this.connected) {
       if (full(this.#engine.backlog)) return false;
-      if (this.#engine.send(messages)) return true; // else it was dead already, and we are no longer connected
+      if (this.#engine.send(messages)) return true; // otherwise the engine was dead already, and we are no longer connected
     }
     if (full(this.#buffer.length)) return false;
     this.#buffer.push({ id, messages });
@@ -247,7 +247,7 @@ export class Socket {
 
   #settle(id, how) {
     const ack = this.#acks.get(id);
-    if (!ack) return; // unknown or late, either is harmless
+    if (!ack) return; // unknown or late; both are harmless
     this.#acks.delete(id);
     clearTimeout(ack.timer);
     how(ack);
@@ -261,12 +261,12 @@ export class Socket {
     try {
       const data = typeof auth === "function" ? await auth() : auth;
       if (engine === this.#engine) engine.send(encode({ type: CONNECT, namespace, data }));
-    } catch (error) { // of the application's own function
+    } catch (error) { // the application's own function threw it
       if (engine === this.#engine) this.#close(null, error);
     }
   }
 
-  /** Throws into the engine, which ends the session, if the message is not what the protocol allows. */
+  /** Handles a message. If it breaks the protocol, this throws into the engine, which ends the session. */
   #receive(engine, message) {
     if (engine !== this.#engine) return;
     const packet = typeof message === "string" ? this.#decoder.text(message) : this.#decoder.binary(message);
@@ -284,7 +284,7 @@ export class Socket {
 
   #welcome(data) {
     if (this.connected) throw new ProtocolError("connected twice");
-    if (typeof data?.sid !== "string") { // a 2.x server lets everyone in and names nobody
+    if (typeof data?.sid !== "string") { // a 2.x server lets every client in and sends no id
       return this.#close(null, new Error("the server speaks an older protocol revision"));
     }
     clearTimeout(this.#timer);
@@ -301,7 +301,7 @@ export class Socket {
     this.#close(null, Object.assign(new Error(message), { data: data.data }));
   }
 
-  /** The function that a handler calls to answer; it answers once, and on the connection that asked. */
+  /** Returns the function that a handler calls to answer. It answers once, on the connection that asked. */
   #acknowledge(engine, id) {
     let done = false;
     return (...data) => {
@@ -321,7 +321,7 @@ export class Socket {
   #lost(reason, error) {
     const { reconnection, reconnectionDelay, reconnectionDelayMax, randomizationFactor } = this.#options;
     if (!reconnection) return this.#close(reason, error);
-    // The ceiling comes before the jitter, so that clients which have waited long are still spread.
+    // The upper limit is applied before the jitter, so that clients which have waited long are still spread.
     const delay = Math.min(reconnectionDelay * 2 ** this.#attempts++, reconnectionDelayMax)
       * (1 + randomizationFactor * (2 * Math.random() - 1));
     this.#drop(reason, error, () => {
@@ -359,7 +359,7 @@ export class Socket {
   }
 }
 
-/** Calls into the application. What it throws is reported, and costs neither its other handlers nor the connection anything. */
+/** Calls the application. An error that it throws is reported, and does not disturb other handlers or the connection. */
 function guard(handler, ...args) {
   try {
     handler(...args);

@@ -1,14 +1,14 @@
-//! A chat in which a Socket.IO client of 2011 and one of today talk to each other.
+//! A chat in which a Socket.IO client of 2011 and a client of today talk to each other.
 //!
 //! ```text
 //! cargo run --release --bin chat          then open http://localhost:8080
 //! ```
 //! Nothing else is needed: the page and its client module are in the program. `--port N` or the
-//! environment's `PORT` choose another port. Where `cargo xtask clients` has put genuine clients
-//! into `clients/`, they are served too, and `/generations` runs one frame per generation, all in
-//! the same room.
+//! environment variable `PORT` chooses another port. If `cargo xtask clients` has put genuine
+//! clients into `clients/`, the program serves them too. Then the page `/generations` runs one
+//! frame for each generation, all in the same room.
 //!
-//! The chat itself is [`sio_examples::chat`]; here is what makes it a program on tokio.
+//! The chat itself is [`sio_examples::chat`]. This file runs it on tokio.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it tells where to look")]
@@ -33,8 +33,8 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let port = chat::port("usage: chat [--port N]");
     let server = Server::with_options(chat::config(), chat::options())?;
     chat::register(&server);
-    // Without this, or a subscriber of `tracing`, nothing would be said. What a client has sent is
-    // not written to a terminal.
+    // Without this function, or a subscriber of `tracing`, the program would report no errors. The
+    // arguments that a client has sent are not written to the terminal.
     server.on_error(|_, event, error| match error {
         HandlerError::Args(_) => eprintln!("chat: {event:?}: arguments do not fit"),
         error => eprintln!("chat: {event:?}: {error}"),

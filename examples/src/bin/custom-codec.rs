@@ -1,5 +1,5 @@
-//! A wire of one's own on the transports of 2010: one JSON value a line. Everything that is said is
-//! said to everybody, browsers with Socket.IO 4 included.
+//! A message codec of your own on the transports of 2010: one JSON value per line. Every message
+//! goes to all clients, including browsers with Socket.IO 4.
 //!
 //! ```text
 //! cargo run --bin custom-codec
@@ -35,14 +35,14 @@ impl MessageCodec for Lines {
         }
     }
     fn is_stream(&self) -> bool {
-        true // a line may come in pieces
+        true // A line may arrive in pieces.
     }
     fn decoder(&self, _: MessageLimits) -> Box<dyn MessageDecoder> {
         Box::new(Unfinished(String::new()))
     }
 }
 
-/// The line that has not ended yet. How long it may get is looked after by the server.
+/// The line that has not ended yet. The server limits its length.
 struct Unfinished(String);
 
 impl MessageDecoder for Unfinished {

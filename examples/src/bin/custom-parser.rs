@@ -1,5 +1,5 @@
-//! A packet parser of one's own: the whole packet as one JSON text, as `socket.io-json-parser` has
-//! it. Bytes it cannot say.
+//! A packet parser of your own: it writes the whole packet as one JSON text, as
+//! `socket.io-json-parser` does. It cannot carry binary data.
 //!
 //! ```text
 //! cargo run --bin custom-parser
@@ -45,7 +45,8 @@ impl PacketParser for JsonParser {
         messages.text(&said.to_string())
     }
 
-    /// The same packet in the standard form has its rules checked as it is read.
+    /// Rewrites the packet in the standard form and reads this, so that the standard rules are
+    /// checked.
     fn decode(&self, message: EngineMessage, limits: &Limits) -> Result<Parsed, PacketError> {
         let EngineMessage::Text(text) = message else {
             return Err(PacketError::WrongKind);

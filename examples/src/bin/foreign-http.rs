@@ -1,10 +1,10 @@
-//! A shard behind somebody else's HTTP server: hyper reads requests, tungstenite reads websockets,
-//! and [`Shard`] decides what becomes of both.
+//! A shard behind another HTTP server: hyper reads requests, tungstenite reads websockets, and
+//! [`Shard`] decides how to answer them.
 //!
-//! `foreign-http --port 3000`, then any client of Socket.IO 1.x to 4.x: what it says, in any
-//! namespace, comes back, and its acknowledgements are answered with what was said. Step by step
-//! the shard is told of in `sio_proto::manual::shard`; everything that another HTTP library has to
-//! do for it is here:
+//! `foreign-http --port 3000`, then any client of Socket.IO 1.x to 4.x. The program sends every
+//! event back, in every namespace, and answers every acknowledgement with the arguments of the
+//! event. `sio_proto::manual::shard` explains the shard step by step. This file shows everything
+//! that another HTTP library has to do for it:
 //!
 //! ```text
 //!   hyper::Request      ──► Request ─────────────────► handle_request ─┐        ┌─► Response: hyper's answer, at once or when a poll has something to say
@@ -12,10 +12,10 @@
 //!   a future is dropped ─────────────────────────────► handle_closed  ─┤        ├─► Frame: a message; Close: the last one
 //!   the clock ───────────────────────────────────────► handle_timeout ─┘        └─► Delivery: the application
 //! ```
-//! Clients of 0.9 and before are switched off: they want answers without end (htmlfile) and
-//! websockets from before RFC 6455, of which a library knows nothing. Who wants them too in a
-//! server of hyper's takes the layer of `sio-tokio`, in others `sio_app::Io::exchange`. Here is one
-//! thread and one shard; with more threads nothing changes but the runtime.
+//! The generations 0.9 and before are switched off: they need answers without end (htmlfile) and
+//! websockets from before RFC 6455, which HTTP libraries do not know. To serve them too in a hyper
+//! server, use the layer of `sio-tokio`; in other servers, use `sio_app::Io::exchange`. This
+//! program has one thread and one shard. For more threads, change only the runtime.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -51,9 +51,9 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode};
 use tokio_tungstenite::tungstenite::{self, Utf8Bytes};
 
-/// For the body of a request, and for a client to take what a websocket has for it.
+/// The most time for the body of a request, and for a client to take what its websocket has for it.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// For the client's half of a websocket's closing handshake.
+/// The most time for the client's half of a websocket's closing handshake.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 type Answer = hyper::Response<Full<Bytes>>;
@@ -67,7 +67,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("listening {}", listener.local_addr()?.port());
     loop {
         let Ok((stream, address)) = listener.accept().await else {
-            // Most likely there are no descriptors left.
+            // Most likely the process has no descriptors left.
             sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -81,23 +81,23 @@ async fn main() -> Result<(), Box<dyn Error>> {
         };
         let limits = &server.config.http;
         let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new()) // the head of a request has 30 s
+            .timer(TokioTimer::new()) // The head of a request may take 30 s.
             .max_buf_size(limits.max_head_bytes)
             .max_headers(limits.max_headers)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        // A connection that fails concerns nobody but its peer, who knows.
+        // Only the peer is concerned when a connection fails, and the peer knows it.
         tokio::spawn(connection);
     }
 }
 
-/// The shard, and where its writes go.
+/// The shard, and the links to which its writes go.
 struct Server {
     state: Mutex<State>,
     config: Arc<Config>,
     router: Router,
     start: Instant,
-    /// Told when the shard wants to be woken at another time.
+    /// Notified when the shard's next deadline has changed.
     alarm: Notify,
 }
 
@@ -106,16 +106,17 @@ struct State {
     outputs: Outputs,
     places: Vec<Place>,
     free: Vec<u32>,
-    /// What the application knows: where its sockets are.
+    /// What the application keeps: the namespace of each socket.
     namespaces: HashMap<SocketKey, ByteString>,
 }
 
-/// What a [`LinkId`] names, by its slot: a request that is not answered yet, or a websocket.
+/// The entry for one [`LinkId`], found by its slot: a request that is not answered yet, or a
+/// websocket.
 #[derive(Default)]
 struct Place {
     generation: u32,
     outlet: Option<UnboundedSender<Write>>,
-    /// Bytes of frames that its websocket has been given and has not taken.
+    /// How many bytes of frames wait in the queue of the websocket.
     held: usize,
 }
 
@@ -143,12 +144,12 @@ impl Server {
         })
     }
 
-    /// One input for the shard, and everything that it causes. What is written lies in the links'
-    /// queues then: an answer each, or what a session had for its websocket, which is as much as
-    /// the config lets it have.
+    /// Gives the shard one input, and handles everything that follows from it. The writes go into
+    /// the queues of the links. A queue holds one answer, or the packets that a session had for its
+    /// websocket, which the config limits.
     fn input(&self, act: impl FnOnce(&mut Shard, Time, &mut Outputs)) {
         let mut state = self.state.lock();
-        let now = Time::ZERO + self.start.elapsed(); // read under the lock: the shard's time never goes back
+        let now = Time::ZERO + self.start.elapsed(); // Read under the lock, so the shard's time never goes back.
         let State { shard, outputs, .. } = &mut *state;
         let timeout = shard.next_timeout();
         act(shard, now, outputs);
@@ -166,7 +167,7 @@ impl Server {
         }
     }
 
-    /// The websocket has taken everything that it was given.
+    /// Tells the shard that the websocket has taken everything in its queue.
     fn drained(&self, link: LinkId) {
         if let Some(place) = self.state.lock().places.get_mut(link.slot()) {
             place.held = 0;
@@ -174,7 +175,7 @@ impl Server {
         self.input(|shard, now, _| shard.handle_drained(now, link));
     }
 
-    /// A link, and what the shard will have to write on it.
+    /// Opens a link, and returns it with the queue of the shard's writes for it.
     fn open(self: &Arc<Self>) -> (Link, UnboundedReceiver<Write>) {
         let (outlet, writes) = unbounded_channel();
         let mut state = self.state.lock();
@@ -207,17 +208,17 @@ impl State {
         };
         if let Some(outlet) = &place.outlet {
             if let Write::Frame(_, frame) = &write {
-                // Until the websocket has taken this turn's frames, further ones wait in their
-                // session, where they are counted.
+                // Until the websocket has taken the frames of this turn, further frames wait in the
+                // session, which counts them.
                 place.held += frame.bytes().len();
                 self.shard.handle_blocked(now, link, place.held);
             }
-            // Whoever has stopped to listen is about to drop its link.
+            // If the receiver is gone, the link is about to be dropped.
             let _ = outlet.send(write);
         }
     }
 
-    /// The application.
+    /// The application: handles one delivery of the shard.
     fn deliver(&mut self, now: Time, delivery: Delivery) {
         match delivery {
             Delivery::Connect { socket, namespace, .. } => {
@@ -235,7 +236,8 @@ impl State {
                     Some(id) => Message::ack(namespace, id, args),
                     None => Message::event(namespace, name, args, None),
                 };
-                // Who is gone, or does not read, loses the echo: it is nobody else's concern.
+                // A client that is gone, or that does not read, loses its echo. This concerns no
+                // other client.
                 let _ = self.shard.emit(now, socket, &mut answer, None);
             }
             Delivery::Disconnect { socket, .. } => drop(self.namespaces.remove(&socket)),
@@ -244,8 +246,8 @@ impl State {
     }
 }
 
-/// As long as it lives there is somebody at the other end. hyper drops the future of a request
-/// whose connection is gone.
+/// A link as long as its other end exists. hyper drops the future of a request whose connection is
+/// gone, and the link is dropped with it.
 struct Link {
     id: LinkId,
     server: Arc<Server>,
@@ -255,7 +257,7 @@ struct Link {
 impl Drop for Link {
     fn drop(&mut self) {
         let (link, cause) = (self.id, self.cause);
-        // A link that has had its answer is none of the shard's any more, and is ignored.
+        // The shard ignores a link that has had its answer.
         self.server
             .input(|shard, now, out| shard.handle_closed(now, link, cause, out));
         let mut state = self.server.state.lock();
@@ -266,7 +268,7 @@ impl Drop for Link {
     }
 }
 
-/// Wakes the shard when it wants to be woken.
+/// Calls the shard at each of its deadlines.
 async fn keep_time(server: Arc<Server>) {
     loop {
         let next = server.state.lock().shard.next_timeout();
@@ -283,12 +285,12 @@ async fn keep_time(server: Arc<Server>) {
     }
 }
 
-/// A request of hyper's becomes one of ours, and the shard's answer, whenever that comes, hyper's.
-/// An error ends the connection.
+/// Converts a request of hyper, gives it to the shard, waits for the shard's answer, and converts
+/// the answer for hyper. An error ends the connection.
 async fn answer(server: Arc<Server>, peer: Peer, mut request: hyper::Request<Incoming>) -> io::Result<Answer> {
     let target = request.uri().path_and_query().map_or("", |target| target.as_str());
     if !server.router.concerns(target) {
-        // Your own routes.
+        // Your own routes answer here.
         if !matches!(*request.method(), hyper::Method::GET | hyper::Method::HEAD) {
             let mut refusal = page(405, "");
             refusal
@@ -309,7 +311,7 @@ async fn answer(server: Arc<Server>, peer: Peer, mut request: hyper::Request<Inc
     let (link, mut writes) = server.open();
     let mut ours = Request::new(&server.config, head, peer);
     if ours.may_open_session() {
-        ours.admission = Admission::Allowed; // your own rules
+        ours.admission = Admission::Allowed; // Put your own rules here.
     }
     if ours.http.method == Method::Post {
         server.input(|shard, now, out| shard.handle_body_started(now, link.id, &ours, out));
@@ -317,7 +319,7 @@ async fn answer(server: Arc<Server>, peer: Peer, mut request: hyper::Request<Inc
     let body = Limited::new(request.into_body(), server.config.http.max_body_bytes);
     let write = tokio::select! {
         biased;
-        write = writes.recv() => write, // the shard does not want the body
+        write = writes.recv() => write, // The shard answers without the body.
         body = timeout(PATIENCE, body.collect()) => {
             ours.http.body = match body {
                 Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -341,7 +343,7 @@ async fn answer(server: Arc<Server>, peer: Peer, mut request: hyper::Request<Inc
             });
             Ok(answer)
         }
-        // `Abort`. The other writes are for generations that are not served.
+        // This is `Abort`. The other writes are for generations that this program does not serve.
         _ => Err(ErrorKind::ConnectionAborted.into()),
     }
 }
@@ -355,7 +357,7 @@ fn whole(mut response: server::Response) -> Answer {
         answer = answer.header(name, value);
     }
     let answer = answer.body(Full::new(response.take_body(&mut BytesMut::new())));
-    answer.unwrap_or_else(|_| page(500, "")) // a header that cannot be one
+    answer.unwrap_or_else(|_| page(500, "")) // A header is not valid.
 }
 
 fn switching(upgrade: &server::Upgrade) -> Answer {
@@ -370,7 +372,8 @@ fn switching(upgrade: &server::Upgrade) -> Answer {
     answer.body(Full::default()).unwrap_or_else(|_| page(500, ""))
 }
 
-/// A page that is not Socket.IO's; the connection ends with it, whatever of a body is not read.
+/// Builds a page that is not Socket.IO's. The connection ends after it, even if the request's body
+/// has not been read.
 fn page(status: u16, text: &'static str) -> Answer {
     let mut answer = Answer::new(Full::from(text));
     *answer.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
@@ -379,7 +382,7 @@ fn page(status: u16, text: &'static str) -> Answer {
     answer
 }
 
-/// A websocket, both ways at once, until either has come to its end.
+/// Reads and writes a websocket at the same time, until either direction has ended.
 async fn serve_websocket(mut link: Link, mut writes: UnboundedReceiver<Write>, upgraded: Upgraded, wire: Wire) {
     let config = Arc::clone(&link.server.config);
     let limits = WebSocketConfig::default()
@@ -394,7 +397,7 @@ async fn serve_websocket(mut link: Link, mut writes: UnboundedReceiver<Write>, u
     };
     let code = match ended {
         Ok(()) => None,
-        // There is nobody to say anything to, or nothing to be said: `Abort`.
+        // The peer is gone, or the write was `Abort`. Then there is no closing handshake.
         Err(tungstenite::Error::Io(_) | tungstenite::Error::ConnectionClosed) => return,
         Err(tungstenite::Error::Capacity(_)) => Some(CloseCode::Size),
         Err(tungstenite::Error::Utf8(_)) => Some(CloseCode::Invalid),
@@ -409,15 +412,15 @@ async fn serve_websocket(mut link: Link, mut writes: UnboundedReceiver<Write>, u
     });
     drop(link);
     let farewell = async {
-        // It has been sent already if it was ours to send first.
+        // If our side began to close, a Close frame has been sent already, and this does nothing.
         let _ = sink.send(tungstenite::Message::Close(frame)).await;
         while let Some(Ok(_)) = stream.next().await {}
     };
-    // Who does not answer is left all the same.
+    // The connection ends even if the client does not answer.
     let _ = timeout(FAREWELL, farewell).await;
 }
 
-/// What the client says.
+/// Reads the client's messages and gives them to the shard.
 async fn read(
     link: &Link,
     stream: &mut (impl Stream<Item = tungstenite::Result<tungstenite::Message>> + Unpin),
@@ -430,14 +433,14 @@ async fn read(
                 decoder.decode_text(ByteString::from(text.as_str()), &server.config, &mut packets);
             }
             tungstenite::Message::Binary(bytes) => decoder.decode_binary(bytes, &server.config, &mut packets),
-            _ => continue, // pings are answered by tungstenite, and a Close ends the stream
+            _ => continue, // tungstenite answers pings, and a Close ends the stream.
         }
         server.input(|shard, now, out| shard.handle_packets(now, link.id, &mut packets, out));
     }
     Ok(())
 }
 
-/// What the shard says; it is told when that has left.
+/// Writes what the shard sends, and tells the shard when everything has left.
 async fn write(
     link: &Link,
     sink: &mut (impl Sink<tungstenite::Message, Error = tungstenite::Error> + Unpin),
@@ -453,7 +456,7 @@ async fn write(
                 });
                 return sink.send(tungstenite::Message::Close(frame)).await;
             }
-            _ => return Err(tungstenite::Error::ConnectionClosed), // `Abort`
+            _ => return Err(tungstenite::Error::ConnectionClosed), // This is `Abort`.
         };
         let is_last = writes.is_empty();
         let sent = timeout(PATIENCE, async {
@@ -468,7 +471,7 @@ async fn write(
     Ok(())
 }
 
-/// The payload of a frame, not copied.
+/// Makes a message of a frame's payload, without a copy.
 fn message(frame: &Frame) -> tungstenite::Result<tungstenite::Message> {
     let payload = frame.payload_bytes();
     Ok(match frame.is_binary() {

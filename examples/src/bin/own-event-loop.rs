@@ -1,10 +1,10 @@
-//! The chat on an event loop of our own: one thread, a poller, no async runtime.
+//! The chat on an event loop without an async runtime: one thread and a poller.
 //!
 //! ```text
 //! cargo run --release --bin own-event-loop          then open http://localhost:8080
 //! ```
-//! The chat is the one that `chat` serves on tokio, to the letter: handlers do not know what runs
-//! them. The loop is [`sio_examples::event_loop`].
+//! The program `chat` serves exactly the same chat on tokio: handlers do not know what runs them.
+//! The loop is [`sio_examples::event_loop`].
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "it tells where to look")]

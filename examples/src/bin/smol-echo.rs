@@ -1,8 +1,8 @@
-//! A server on smol, without tokio: what a client says comes back, to it and to the others in its
-//! room.
+//! A server on smol, without tokio. It sends what a client says back to the client, and to the
+//! others in its room.
 //!
 //! `cargo run --bin smol-echo --no-default-features --features smol`, then any Socket.IO client at
-//! port 3000, or another with `--port N`. Handlers are the same as on tokio.
+//! port 3000. `--port N` chooses another port. Handlers are the same as on tokio.
 
 #![forbid(unsafe_code)]
 #![expect(

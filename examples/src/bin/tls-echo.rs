@@ -1,12 +1,12 @@
-//! TLS on both runtimes: what a client says over `https` or `wss` comes back.
+//! TLS on both runtimes. The program sends back what a client says over `https` or `wss`.
 //!
 //! ```text
 //! tls-echo [--port P] [--ca FILE] [--cert FILE --key FILE]
 //! ```
-//! Port P (3443 if none is named) is served on tokio and P+1 on async-std, with the same handlers.
-//! Without `--cert` and `--key`, which name PEM files, it makes itself a certificate for
-//! `localhost` and 127.0.0.1, and `--ca` says where to write it for the clients who are to trust
-//! it. It says `listening P` when both ports accept.
+//! The program serves port P (default: 3443) on tokio, and port P+1 on async-std, with the same
+//! handlers. `--cert` and `--key` name PEM files. Without them the program makes its own
+//! certificate for `localhost` and 127.0.0.1, and `--ca` names the file to which it writes the
+//! certificate, for clients that shall trust it. It prints `listening P` when both ports accept.
 
 #![forbid(unsafe_code)]
 #![expect(

@@ -1,9 +1,9 @@
-//! A plain WebSocket echo on the WebSocket layer alone, without Socket.IO: text for text, bytes for
-//! bytes, messages up to 64 MiB.
+//! A plain WebSocket echo server on the WebSocket layer alone, without Socket.IO. It sends text
+//! back as text, bytes as bytes, in messages up to 64 MiB.
 //!
-//! `ws-echo --port 9001` is what WebSocket test suites are pointed at. It is also the shortest
-//! example of the sans-IO codecs: an HTTP decoder until the handshake, a WebSocket decoder after
-//! it, and nothing between them and the socket.
+//! `ws-echo --port 9001` is the server for WebSocket test suites. It is also the shortest example
+//! of the sans-IO codecs: an HTTP decoder reads the handshake, a WebSocket decoder reads everything
+//! after it, and there is nothing between them and the socket.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -30,7 +30,7 @@ async fn main() -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         tokio::spawn(async move {
-            // A connection that fails concerns nobody but its peer, who knows.
+            // Only the peer is concerned when a connection fails, and the peer knows it.
             let _ = serve(stream).await;
         });
     }
@@ -63,7 +63,8 @@ async fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Reads one request; `None` if the peer sent none, or nonsense, which has been answered.
+/// Reads one request. Returns `None` if the peer sent none, or if it sent an invalid one, which has
+/// been answered.
 async fn read_request(stream: &mut TcpStream, bytes: &mut BytesMut) -> io::Result<Option<Request>> {
     let mut decoder = RequestDecoder::new();
     loop {
@@ -85,7 +86,7 @@ async fn read_request(stream: &mut TcpStream, bytes: &mut BytesMut) -> io::Resul
     }
 }
 
-/// Writes the answer to the handshake; false if it is a refusal.
+/// Writes the answer to the handshake. Returns false if the answer is a refusal.
 fn answer(request: &Request, out: &mut BytesMut) -> bool {
     let text = |name| {
         request
@@ -122,7 +123,7 @@ fn put_refusal(out: &mut BytesMut, status: u16, headers: &[(&str, &str)]) {
     debug_assert_eq!(written, Ok(false), "the headers are ours");
 }
 
-/// Echoes what is complete in `bytes`; false once the connection is to end.
+/// Echoes the messages that are complete in `bytes`. Returns false when the connection has to end.
 fn echo(decoder: &mut Decoder, bytes: &mut BytesMut, out: &mut BytesMut) -> bool {
     loop {
         match decoder.decode(bytes) {
@@ -143,8 +144,8 @@ fn echo(decoder: &mut Decoder, bytes: &mut BytesMut, out: &mut BytesMut) -> bool
     }
 }
 
-/// Lets the peer read our Close before the connection goes: a close with unread input would be a
-/// reset.
+/// Reads on until the peer closes, so that the peer can read our Close. If the socket were closed
+/// with unread input, the system would send a reset.
 async fn drain(stream: &mut TcpStream) -> io::Result<()> {
     let mut sink = [0; 4096];
     for _ in 0..1024 {

@@ -1,9 +1,9 @@
-//! The chat itself: what any of the programs that serve it have in common, whatever drives their
-//! sockets.
+//! The chat itself. Several programs serve it, each with another runtime; this module is the same
+//! for all of them.
 //!
-//! [`register`] gives a server the chat's handlers and pages. Two files beside it: `room` is the
-//! chat, which knows nothing of sockets; `pages` answers what is not Socket.IO; here they are
-//! joined.
+//! [`register`] gives a server the chat's handlers and pages. There are two more files: `room` is
+//! the chat without any sockets, and `pages` answers requests that are not for Socket.IO. This file
+//! joins them.
 
 mod pages;
 mod room;
@@ -25,13 +25,13 @@ impl Chat {
     }
 }
 
-/// What a client says first.
+/// The first event of a client.
 #[derive(Deserialize)]
 struct Hello {
     name: String,
 }
 
-/// What it is answered.
+/// The answer to [`Hello`].
 #[derive(Serialize)]
 struct Welcome {
     id: String,
@@ -40,7 +40,7 @@ struct Welcome {
     present: Vec<Person>,
 }
 
-/// What clients send that know only messages.
+/// A message of a client that knows messages and no events.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Spoken {
@@ -51,7 +51,8 @@ enum Spoken {
 /// The settings that suit the chat.
 #[must_use]
 pub fn config() -> Config {
-    // A frame of 0.6 that is closed says nothing: do not wait long for it to come back.
+    // When a page of 0.6 is closed, its client sends nothing. So the server does not wait long for
+    // it to come back.
     let mut config = Config::default()
         .ping_interval(Duration::from_secs(10))
         .ping_timeout(Duration::from_secs(10));
@@ -59,8 +60,9 @@ pub fn config() -> Config {
     config
 }
 
-/// The port to serve: `--port N`, or the environment's `PORT`, or 8080. Whatever else is on the
-/// command line ends the process, with `usage` ([`Arguments::read`](crate::Arguments::read)).
+/// Returns the port to serve: `--port N`, or the environment variable `PORT`, or 8080. Any other
+/// option on the command line ends the process with `usage`
+/// ([`Arguments::read`](crate::Arguments::read)).
 #[must_use]
 pub fn port(usage: &'static str) -> u16 {
     let arguments = crate::Arguments::read(usage, &["--port"]);
@@ -71,13 +73,14 @@ pub fn port(usage: &'static str) -> u16 {
     arguments.port(default)
 }
 
-/// What whoever started it is told if the port cannot be served, as when another program has it.
+/// The message for the user when the port cannot be served, for example because another program has
+/// it.
 #[must_use]
 pub fn no_port(port: u16, error: &std::io::Error) -> String {
     format!("cannot listen on port {port} ({error}); --port N chooses another")
 }
 
-/// What the process is told: to serve the genuine clients, where they have been fetched.
+/// The settings of the process: it serves the genuine clients, if they have been fetched.
 #[must_use]
 pub fn options() -> Options {
     let mut options = Options::default();
@@ -85,7 +88,7 @@ pub fn options() -> Options {
     options
 }
 
-/// Makes a server the chat: its pages and its events.
+/// Registers the chat's pages and events on a server.
 pub fn register(io: &Io) {
     let pages = pages::Pages::load();
     io.on_request(move |request: &HttpRequest<'_>| pages.answer(request));
@@ -122,7 +125,7 @@ pub fn register(io: &Io) {
         });
 }
 
-/// Brings a client into the room, which may be in it already after a reconnect.
+/// Brings a client into the room. After a reconnect the client may be in it already.
 fn enter(chat: &Chat, socket: &Socket, name: &str) -> (Welcome, Option<Entry>) {
     let mut room = chat.room();
     let (person, entry) = room.enter(&socket.id(), name, socket.generation().as_str(), transport(socket));
@@ -136,7 +139,7 @@ fn enter(chat: &Chat, socket: &Socket, name: &str) -> (Welcome, Option<Entry>) {
     (welcome, entry)
 }
 
-/// A message without a name: all that clients of 0.6 have.
+/// Handles a message without an event name. Clients of 0.6 have only such messages.
 fn hear(chat: &Chat, socket: &Socket, data: &Data) {
     let spoken = match data {
         Data::Text(text) => Ok(Spoken::Say(text.to_string())),
@@ -163,12 +166,12 @@ fn hear(chat: &Chat, socket: &Socket, data: &Data) {
                 publish(socket, &entry);
             }
         }
-        // It said something that this chat has no word for.
+        // The chat ignores a message that it does not know.
         Err(_) => {}
     }
 }
 
-/// Tells everybody what happened, and who is there now.
+/// Tells all clients what happened, and who is in the room now.
 fn announce(chat: &Chat, socket: &Socket, entry: Option<Entry>) {
     let Some(entry) = entry else { return };
     publish(socket, &entry);

@@ -1,4 +1,5 @@
-//! What is not Socket.IO: the pages, and the genuine clients where they have been fetched.
+//! The answers to requests that are not for Socket.IO: the pages, and the genuine clients if they
+//! have been fetched.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ macro_rules! asset {
     };
 }
 
-/// Path, content type, bytes.
+/// Each asset: its path, its content type and its bytes.
 const ASSETS: &[(&str, &str, &[u8])] = &[
     ("/", HTML, asset!("index.html")),
     ("/generations", HTML, asset!("generations.html")),
@@ -33,16 +34,16 @@ const ASSETS: &[(&str, &str, &[u8])] = &[
     ("/assets/frame.js", SCRIPT, asset!("frame.js")),
 ];
 
-/// Where `cargo xtask clients` has put them.
+/// The folder into which `cargo xtask clients` has put the genuine clients.
 const CLIENTS: &str = "clients";
 
-/// Everything that is served, read once.
+/// Everything that is served. The files are read once.
 pub(crate) struct Pages {
     files: BTreeMap<String, (&'static str, Bytes)>,
 }
 
 impl Pages {
-    /// The embedded pages, and the scripts in `clients/VERSION/`.
+    /// Loads the embedded pages, and the scripts in `clients/VERSION/`.
     pub(crate) fn load() -> Self {
         let mut files = BTreeMap::new();
         for (path, kind, bytes) in ASSETS {
@@ -75,8 +76,8 @@ impl Pages {
     }
 }
 
-/// The genuine clients where pages of their time look for them: the newest without a version, all
-/// with theirs.
+/// Returns the genuine clients for the paths at which pages of their time look for them: the newest
+/// client without a version in the path, and every client with its version.
 pub(crate) fn client_files() -> Option<ClientFiles> {
     let folder = Path::new(CLIENTS);
     let versions = genuine_clients(folder);
@@ -86,7 +87,7 @@ pub(crate) fn client_files() -> Option<ClientFiles> {
     })
 }
 
-/// The versions that are there, oldest first, each with its scripts.
+/// Returns the versions in the folder, oldest first, each with its scripts.
 fn genuine_clients(folder: &Path) -> Vec<(String, Vec<(String, Bytes)>)> {
     let mut versions: Vec<(String, PathBuf)> = list(folder)
         .into_iter()
@@ -117,7 +118,7 @@ fn list(folder: &Path) -> Vec<(String, PathBuf)> {
         .collect()
 }
 
-/// Which way of using a client the frame page has for this version.
+/// Returns which of the frame page's adapters fits this version of the client.
 fn kind(version: &str) -> &'static str {
     let mut parts = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
     match (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) {

@@ -1,18 +1,18 @@
-//! The room: who is there, and what was said.
+//! The room: the people who are in it, and what was said.
 
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-/// Entries kept for those who come late.
+/// The most entries that are kept for people who come later.
 const MAX_HISTORY: usize = 200;
-/// Characters of one message.
+/// The most characters of one message.
 const MAX_TEXT: usize = 2_000;
-/// Characters of a name.
+/// The most characters of a name.
 const MAX_NAME: usize = 32;
 
-/// Somebody who is in the room.
+/// A person in the room.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Person {
     pub(crate) id: String,
@@ -21,7 +21,7 @@ pub(crate) struct Person {
     transport: &'static str,
 }
 
-/// Something that happened.
+/// One thing that happened in the room.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Entry {
     n: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Somebody comes in, or says the name anew.
+    /// A person enters the room, or says a name again.
     pub(crate) fn enter(
         &mut self,
         id: &str,
@@ -72,7 +72,7 @@ impl Room {
         Some(self.record("leave", &person, None))
     }
 
-    /// The entry carries the new name, and the old one as its text.
+    /// Gives a person a new name. The entry carries the new name, and the old name as its text.
     pub(crate) fn rename(&mut self, id: &str, name: &str) -> Option<Entry> {
         let name = shorten(name, MAX_NAME)?;
         let person = self.people.iter_mut().find(|p| p.id == id && p.name != name)?;
@@ -127,7 +127,8 @@ impl Room {
     }
 }
 
-/// What is left of a name when blanks are cut off and it is cut short; `None` if nothing is.
+/// Removes control characters and the blanks around a text, and cuts it to `max` characters.
+/// Returns `None` if nothing is left.
 fn shorten(name: &str, max: usize) -> Option<String> {
     let name: String = name.trim().chars().filter(|c| !c.is_control()).take(max).collect();
     (!name.is_empty()).then_some(name)

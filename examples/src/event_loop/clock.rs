@@ -12,18 +12,18 @@ fn read() -> Instant {
     Instant::now()
 }
 
-/// The time since the first time somebody asked.
+/// The time since the first call of this function.
 pub(super) fn now() -> Time {
     let start = *START;
     Time::ZERO + read().saturating_duration_since(start)
 }
 
-/// How long it is until then.
+/// The duration from now until `time`.
 pub(super) fn until(time: Time) -> Duration {
     time.saturating_since(now())
 }
 
-/// The seconds since the beginning of 1970, as the machine's calendar has them.
+/// The seconds since the beginning of 1970, by the machine's clock of dates.
 #[expect(clippy::disallowed_methods, reason = "this is the loop's clock module")]
 pub(super) fn unix_time() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

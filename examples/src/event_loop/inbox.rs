@@ -1,4 +1,5 @@
-//! Where other threads, and wakers on the loop's own, leave what the loop has to do.
+//! The inbox of a loop: other threads, and wakers on the loop's own thread, put work for the loop
+//! into it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use sio_app::Task;
 
-/// The ready queue of one loop, and the means to end its sleep.
+/// The ready queue of one loop, and the alarm that ends the loop's sleep.
 #[derive(Debug)]
 pub(super) struct Inbox {
     state: Mutex<State>,
@@ -18,10 +19,11 @@ pub(super) struct Inbox {
 
 #[derive(Default)]
 struct State {
-    /// Entries to be polled, each at most once.
+    /// The slots of the entries to poll. Each stands here at most once.
     ready: VecDeque<usize>,
     spawned: Vec<Task>,
-    /// The loop sleeps, or is about to. Who changes this ends the sleep, and nobody does it twice.
+    /// Whether the loop sleeps or is about to sleep. The thread that sets this to false also ends
+    /// the sleep, so the sleep is ended only once.
     asleep: bool,
 }
 
@@ -49,7 +51,7 @@ impl Inbox {
         self.add(|state| state.spawned.push(task));
     }
 
-    /// A system call only if the loop sleeps.
+    /// Adds work. This costs a system call only if the loop sleeps.
     fn add(&self, add: impl FnOnce(&mut State)) {
         let asleep = {
             let mut state = self.state();
@@ -61,7 +63,7 @@ impl Inbox {
         }
     }
 
-    /// How long the poller may wait: not at all if there is something to do.
+    /// Returns how long the poller may wait. This is zero if there is something to do.
     pub(super) fn fall_asleep(&self, timeout: Option<Duration>) -> Option<Duration> {
         let mut state = self.state();
         if !state.ready.is_empty() || !state.spawned.is_empty() {
@@ -71,12 +73,12 @@ impl Inbox {
         timeout
     }
 
-    /// The sleep is over: from here on nobody has to end it.
+    /// Notes that the sleep is over: nobody has to end it any more.
     pub(super) fn awake(&self) {
         self.state().asleep = false;
     }
 
-    /// Takes everything out: entries into `ready`, new tasks as the result.
+    /// Takes everything out: moves the ready entries into `ready`, and returns the new tasks.
     pub(super) fn take(&self, ready: &mut VecDeque<usize>) -> Vec<Task> {
         let mut state = self.state();
         std::mem::swap(&mut state.ready, ready);
@@ -84,9 +86,10 @@ impl Inbox {
     }
 }
 
-/// Puts one entry into the ready queue, unless it stands there already.
+/// A waker that puts one entry into the ready queue, unless the entry is in the queue already.
 ///
-/// One that outlives its entry wakes whoever has the place then, who finds nothing to do.
+/// A waker can outlive its entry. Then it wakes the entry that has the slot now, and this entry
+/// finds nothing to do.
 #[derive(Debug)]
 pub(super) struct EntryWaker {
     inbox: Arc<Inbox>,
@@ -103,7 +106,8 @@ impl EntryWaker {
         })
     }
 
-    /// The entry is about to be polled: what wakes it from here on counts for the next time.
+    /// Notes that the entry is about to be polled. If it is woken after this, it is polled once
+    /// more.
     pub(super) fn begin(&self) {
         self.queued.store(false, Ordering::Release);
     }
@@ -123,10 +127,10 @@ impl Wake for EntryWaker {
 
 thread_local!(static HERE: RefCell<Option<Arc<Inbox>>> = const { RefCell::new(None) });
 
-/// The loop that took up its work last, for calls from threads that have none.
+/// The inbox of the loop that started last. Calls from threads without a loop use it.
 static LAST: Mutex<Option<Arc<Inbox>>> = Mutex::new(None);
 
-/// This thread runs the loop of this inbox, until the result is dropped.
+/// Notes that this thread runs the loop of this inbox, until the returned value is dropped.
 pub(super) fn enter(inbox: &Arc<Inbox>) -> impl Drop + use<> {
     struct Leave;
     impl Drop for Leave {
@@ -139,7 +143,7 @@ pub(super) fn enter(inbox: &Arc<Inbox>) -> impl Drop + use<> {
     Leave
 }
 
-/// Runs a task on the loop of this thread, or else on the one that began last.
+/// Runs a task on the loop of this thread. A thread without a loop uses the loop that started last.
 pub(super) fn spawn(task: Task) {
     let inbox = HERE.with_borrow(Clone::clone);
     let inbox = inbox.or_else(|| LAST.lock().unwrap_or_else(PoisonError::into_inner).clone());

@@ -1,5 +1,4 @@
-//! An event loop of one's own: one thread, a poller, no async runtime, and all of [`sio_app`] on
-//! it.
+//! An event loop without an async runtime: one thread and a poller run all of [`sio_app`].
 //!
 //! ```text
 //!          ┌──────────────────────────────── asleep, no longer than the next deadline ◄──┐
@@ -10,13 +9,13 @@
 //!                               a connection: `Connection::poll`
 //!                               a task: a handler that waits
 //! ```
-//! Everything that can be woken is an *entry*, and stands in the ready queue at most once: the
-//! queue is as long as there are entries. Being polled for nothing is harmless, so nobody has to
-//! know why an entry was woken.
+//! Everything that can be woken is an *entry*. An entry stands in the ready queue at most once, so
+//! the queue is never longer than the number of entries. An entry may be polled although there is
+//! nothing to do, so nobody has to know why an entry was woken.
 //!
-//! This is meant to be copied. What a loop has to bring is little: [`RUNTIME`], four functions;
-//! `tcp`, the two ends of a socket; accepting; and calls to [`Io::handle_timeout`] and
-//! [`Io::sweep`] in time. [`sio_app`] has the rest.
+//! Copy this code for a loop of your own. A loop needs only a few parts: [`RUNTIME`], which is four
+//! functions; `tcp`, the two ends of a socket; code that accepts connections; and calls of
+//! [`Io::handle_timeout`] and [`Io::sweep`] in time. [`sio_app`] has the rest.
 //!
 //! ```no_run
 //! use sio_app::{Config, Io, Options, Socket};
@@ -51,7 +50,7 @@ use inbox::{EntryWaker, Inbox};
 use server::Served;
 use tcp::{TcpOutlet, TcpSource};
 
-/// What [`sio_app`] needs of a runtime.
+/// The functions that [`sio_app`] needs from a runtime.
 pub const RUNTIME: Runtime = Runtime {
     now: clock::now,
     unix_time: clock::unix_time,
@@ -59,24 +58,24 @@ pub const RUNTIME: Runtime = Runtime {
     fill: |out| getrandom::fill(out).expect("the operating system gives random bytes"),
 };
 
-/// The poller's name for the inbox; entries are named by their place.
+/// The poller's token for the inbox. The token of an entry is its slot.
 const INBOX: Token = Token(usize::MAX);
 
-/// Events taken from the poller at once.
+/// The most events that are taken from the poller at one time.
 const EVENTS: usize = 1024;
 
-/// The buffer that bytes are read into, one for all connections.
+/// The size of the buffer that bytes are read into. All connections share one buffer.
 const READ_BYTES: usize = 64 * 1024;
 
-/// The loop. It belongs to the thread that runs it; several loops on several threads may serve the
-/// same [`Io`].
+/// The event loop. It belongs to the thread that runs it. Several loops on several threads may
+/// serve the same [`Io`].
 #[derive(Debug)]
 pub struct EventLoop {
     poll: mio::Poll,
     inbox: Arc<Inbox>,
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
-    /// The places of the servers among the entries.
+    /// The slots of the servers.
     servers: Vec<usize>,
     scratch: Box<[u8]>,
 }
@@ -95,19 +94,19 @@ enum What {
     Task(Task),
 }
 
-/// A connection and the end of its socket that is read.
+/// A connection, and the end of its socket that the loop reads.
 struct Client {
     connection: Connection,
     stream: Arc<mio::net::TcpStream>,
-    /// The poller has said that there is room to write, and nobody has used it.
+    /// Whether the poller has reported room to write that has not been used yet.
     writable: bool,
 }
 
 impl EventLoop {
-    /// A loop with nothing in it.
+    /// Creates a loop without entries.
     ///
     /// # Errors
-    /// If the operating system has no poller for it.
+    /// If the operating system gives no poller.
     pub fn new() -> io::Result<Self> {
         let poll = mio::Poll::new()?;
         let inbox = Inbox::new(mio::Waker::new(poll.registry(), INBOX)?);
@@ -129,8 +128,8 @@ impl EventLoop {
         self.serve_shards(io, listener, 0..io.shards())
     }
 
-    /// The same for one of several loops that share the listener: this one does what is due in
-    /// these of the shards. Every shard needs a loop.
+    /// Serves a listener that several loops share. This loop handles the deadlines of the shards in
+    /// `shards`. Every shard needs a loop.
     ///
     /// # Errors
     /// If the poller does not take the listener.
@@ -151,10 +150,10 @@ impl EventLoop {
         self.inbox.spawn(Box::pin(task));
     }
 
-    /// Runs until all its servers have come to their end: [`Io::close`] has been called, and their
-    /// connections have ended or have been ended
-    /// ([`Options::shutdown_timeout`](sio_app::Options::shutdown_timeout)). Tasks that still wait
-    /// then are dropped.
+    /// Runs until all its servers have ended: [`Io::close`] has been called, and all connections
+    /// have ended by themselves or after
+    /// [`Options::shutdown_timeout`](sio_app::Options::shutdown_timeout). Tasks that still wait at
+    /// that time are dropped.
     ///
     /// # Errors
     /// If the poller fails.
@@ -177,12 +176,13 @@ impl EventLoop {
             self.wake_servers();
             self.turn(&mut ready);
         }
-        // What the end itself has woken: handlers that hear of it, and sleeps that are over.
+        // The end has woken entries: handlers that are called because of it, and sleeps that are
+        // over. They get one last turn.
         self.turn(&mut ready);
         Ok(())
     }
 
-    /// The poller has something to say to an entry.
+    /// Handles an event that the poller reports for an entry.
     fn note(&mut self, event: &mio::event::Event) {
         let Some(Some(entry)) = self.entries.get_mut(event.token().0) else {
             return;
@@ -193,7 +193,7 @@ impl EventLoop {
         entry.waker.wake_by_ref();
     }
 
-    /// Wakes the servers for which it is time.
+    /// Wakes the servers that have a deadline now or earlier.
     fn wake_servers(&self) {
         let now = clock::now();
         let due = |slot: &&usize| {
@@ -218,8 +218,8 @@ impl EventLoop {
         }
     }
 
-    /// Polls everything that is ready now; what that wakes has its turn in the next one, after the
-    /// poller was asked.
+    /// Polls every entry that is ready now. An entry that is woken meanwhile is polled in the next
+    /// turn, after the poller was asked.
     fn turn(&mut self, ready: &mut VecDeque<usize>) {
         for task in self.inbox.take(ready) {
             let slot = self.free_slot();
@@ -250,7 +250,7 @@ impl EventLoop {
             What::Server(server) => {
                 let ended = server.poll(cx);
                 while let Some((stream, peer)) = server.accept(cx) {
-                    // A connection that cannot be taken up is closed by being dropped.
+                    // On an error the connection is dropped, which closes it.
                     let _ = self.take_up(server.io(), stream, peer);
                 }
                 ended
@@ -259,11 +259,11 @@ impl EventLoop {
     }
 
     fn take_up(&mut self, io: &Io, mut stream: mio::net::TcpStream, peer: sio_app::Peer) -> io::Result<()> {
-        // Packets are small and written whole: waiting to merge them would only delay them.
+        // Packets are small and each is written whole. Nagle's algorithm would only delay them.
         stream.set_nodelay(true)?;
         let slot = self.free_slot();
-        // The poller tells of each change once. So it may be asked for both at the beginning: of
-        // room to write it only speaks again after a write that did not fit.
+        // The poller reports each change once. So the connection registers for both events at the
+        // beginning: the poller reports room to write again only after a write that did not fit.
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(&mut stream, Token(slot), interest);
         let stream = Arc::new(stream);
@@ -296,7 +296,7 @@ impl EventLoop {
         })
     }
 
-    /// Puts something into a free place, and has it polled for the first time.
+    /// Puts an entry into a free slot, and wakes it so that it is polled for the first time.
     fn fill(&mut self, slot: usize, what: What) {
         let wakes = EntryWaker::new(&self.inbox, slot);
         let waker = Waker::from(Arc::clone(&wakes));

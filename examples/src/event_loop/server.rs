@@ -1,4 +1,4 @@
-//! A server on the loop: accepting, deadlines, and the end.
+//! A server on the loop: it accepts connections, handles deadlines, and ends.
 
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -10,32 +10,34 @@ use sio_app::{Io, Peer, Task, Time, is_of_one_client};
 
 use super::clock;
 
-/// Most connections accepted in one turn.
+/// The most connections that are accepted in one turn.
 const ACCEPTS: u32 = 64;
 
-/// How long accepting pauses when the process has no more descriptors or memory for connections.
+/// How long the server pauses before it accepts again, when the process has no more descriptors or
+/// memory for connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often connections that take too long are looked for.
+/// How often the server looks for connections that take too long.
 const SWEEP: Duration = Duration::from_secs(1);
 
 pub(super) struct Served {
     io: Io,
-    /// Gone once no session is left to connect for: who connects then is refused at once instead of
-    /// waiting in the backlog.
+    /// `None` once the server is closing and no session is left. Then the system refuses new
+    /// connections at once, instead of leaving them in the backlog.
     listener: Option<TcpListener>,
-    /// How many may still be accepted in this turn.
+    /// How many connections may still be accepted in this turn.
     accepts: u32,
-    /// Nothing is accepted before.
+    /// Until this time nothing is accepted.
     paused_until: Option<Time>,
-    /// Its shards, and when each wants to be looked at.
+    /// The server's shards, each with its next deadline.
     deadlines: Vec<(usize, Option<Time>)>,
     sweep_at: Time,
-    /// It has been closed.
+    /// Whether the server has been closed.
     ending: bool,
-    /// When connections are ended that have not ended by themselves.
+    /// The time at which the remaining connections are ended.
     abort_at: Option<Time>,
-    /// Ready when nothing is accepted any more, then when no connection is left.
+    /// `closing` is ready when nothing more is accepted. `ended` is ready when no connection is
+    /// left.
     closing: Task,
     ended: Task,
 }
@@ -61,15 +63,16 @@ impl Served {
         &self.io
     }
 
-    /// When it wants to be polled next.
+    /// Returns the time at which the server has to be polled next.
     pub(super) fn next(&self) -> Option<Time> {
         let deadlines = self.deadlines.iter().filter_map(|(_, next)| *next);
         let others = [Some(self.sweep_at), self.paused_until, self.abort_at];
         deadlines.chain(others.into_iter().flatten()).min()
     }
 
-    /// Does what is due, whatever it was that woke it: an event of the listener, a deadline, a
-    /// shard with an earlier one, the end. Ready at the end.
+    /// Does everything that is due. The caller need not know what woke the server: an event of the
+    /// listener, a deadline, a shard with an earlier deadline, or the end. The result is ready when
+    /// the server has ended.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.accepts = ACCEPTS;
         let now = clock::now();
@@ -95,7 +98,7 @@ impl Served {
             self.abort_at = None;
             self.io.abort();
         }
-        // Asked last, so that whatever happened above is seen, or wakes.
+        // This is polled last, so that it sees everything that happened above, or is woken by it.
         let ended = self.ended.as_mut().poll(cx);
         if ended.is_ready() {
             self.io.clear();
@@ -103,13 +106,13 @@ impl Served {
         ended
     }
 
-    /// The next connection, if there is one to be had now.
+    /// Returns the next connection, if one waits now.
     pub(super) fn accept(&mut self, cx: &mut Context<'_>) -> Option<(TcpStream, Peer)> {
         while self.paused_until.is_none() {
             let listener = self.listener.as_ref()?;
             if self.accepts == 0 {
-                // The others come first. The poller tells of each change once, so it will not
-                // remind us.
+                // The other entries come first. The poller reports each change once, so this server
+                // has to wake itself.
                 cx.waker().wake_by_ref();
                 return None;
             }
@@ -124,7 +127,8 @@ impl Served {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
                 Err(error) if is_of_one_client(&error) => {}
-                // The whole process is short of something: trying again at once would only spin.
+                // The whole process lacks descriptors or memory. Trying again at once would only
+                // use processor time.
                 Err(_) => self.paused_until = Some(clock::now() + ACCEPT_PAUSE),
             }
         }

@@ -1,4 +1,4 @@
-//! The two ends of a socket, as [`sio_app`] wants them.
+//! The two ends of a socket, as [`sio_app`] needs them.
 
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
@@ -9,11 +9,11 @@ use bytes::BytesMut;
 use mio::net::TcpStream;
 use sio_app::{Outlet, Source};
 
-/// Most reads of one connection in one turn: who sends without end does not keep the others
-/// waiting.
+/// The most reads of one connection in one turn, so that a client that sends without end does not
+/// keep the others waiting.
 const READS: u32 = 16;
 
-/// The end that is written to, by whichever thread has something for it.
+/// The end that is written to. Any thread may write to it.
 pub(super) struct TcpOutlet(pub(super) Arc<TcpStream>);
 
 impl Outlet for TcpOutlet {
@@ -26,7 +26,7 @@ impl Outlet for TcpOutlet {
     }
 
     fn finish(&self) {
-        // The peer may have closed before: then there is nobody to tell.
+        // An error means that the peer has closed before. Then nobody needs this end of the stream.
         let _ = self.0.shutdown(Shutdown::Write);
     }
 }
@@ -34,8 +34,8 @@ impl Outlet for TcpOutlet {
 /// The end that is read, for one turn.
 pub(super) struct TcpSource<'a> {
     stream: &'a TcpStream,
-    /// Safe code cannot read into memory that was never written, and making it so costs as much as
-    /// the copy out of here.
+    /// The initialized buffer that reads fill. Safe code cannot read into uninitialized memory, and
+    /// initializing the connection's own buffer costs as much as the copy from this one.
     scratch: &'a mut [u8],
     writable: &'a mut bool,
     reads: u32,
@@ -65,7 +65,7 @@ impl Source for TcpSource<'_> {
                 buffer.extend_from_slice(&self.scratch[..read]);
                 Poll::Ready(Ok(read))
             }
-            // The poller tells when there is more.
+            // The poller reports when there is more.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 cx.waker().wake_by_ref();

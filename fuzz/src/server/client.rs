@@ -1,5 +1,5 @@
-//! What a session's client makes of what the server says, over whatever links: is every packet one,
-//! and do they come in an order that makes sense?
+//! The client of a session, over all its links. It checks that everything the server sends is a
+//! valid packet, and that the packets come in a sensible order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,25 +13,25 @@ use sio_proto::socket::text::Limits;
 use sio_proto::socket::{self, Role};
 use sio_proto::wire::Reassembly;
 
-/// More packets than any answer has.
+/// A limit that is above the number of packets in any answer.
 const MANY: usize = 1 << 16;
 
-/// All sessions that the server has told somebody about, by their ids.
+/// All sessions whose id the server has sent to a client, by id.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     sessions: BTreeMap<String, Client>,
-    /// Of sessions of 0.7 to 0.9: the endpoints that the server has let them into.
+    /// For sessions of 0.7 to 0.9: the endpoints that the server has accepted.
     endpoints: BTreeMap<String, BTreeSet<ByteString>>,
     /// The ids in the order in which they became known.
     pub(super) sids: Vec<String>,
 }
 
-/// What a request says about its session.
+/// What a request says about its session: its id, and how it speaks.
 #[derive(Clone, Debug)]
 pub(super) struct About {
-    /// The session's id, if the request names it or the open packet has told it.
+    /// The session's id, if the request names it or the open packet has said it.
     pub(super) sid: Option<String>,
-    /// The revision a session opened by it speaks.
+    /// The Engine.IO revision of a session that this request opens.
     revision: Revision,
     /// Messages are the application's own.
     is_raw: bool,
@@ -41,7 +41,7 @@ pub(super) struct About {
 #[derive(Debug)]
 struct Client {
     revision: Revision,
-    /// Namespaces that the server has let it into and not made it leave.
+    /// The namespaces that the client is in.
     namespaces: BTreeSet<ByteString>,
     reassembly: Reassembly,
     /// Messages are the application's own.
@@ -49,13 +49,14 @@ struct Client {
 }
 
 impl About {
-    /// The session that a request of 0.7 to 0.9 names in its path, if it is one at all.
+    /// Reads the path of a request of 0.7 to 0.9. Returns `None` for any other request, and
+    /// `Some(None)` if the path names no session.
     pub(super) fn v1(target: &str) -> Option<Option<&str>> {
         let path = target.split('?').next().unwrap_or_default().strip_prefix("/socket.io/1")?;
         Some(path.split('/').nth(2).filter(|sid| !sid.is_empty()))
     }
 
-    /// Reads it from a request target.
+    /// Reads a request target.
     pub(super) fn target(target: &str) -> Self {
         let route = engine_io(&RequestHead {
             target,
@@ -75,7 +76,7 @@ impl Clients {
         known.map_or(about.revision, |client| client.revision)
     }
 
-    /// The body of an answer to a poll of Engine.IO. Returns how many packets it has.
+    /// Reads the body of an answer to a poll of Engine.IO. Returns the number of its packets.
     pub(super) fn receive_payload(&mut self, mut about: About, body: Bytes, is_binary: bool) -> usize {
         let packets: Result<Vec<Packet>, PayloadError> = match self.revision(&about) {
             Revision::V3 if is_binary => payload_v3::decode_binary(body, Dialect::Plain, MANY).collect(),
@@ -97,14 +98,14 @@ impl Clients {
         count
     }
 
-    /// A text message of a websocket of Engine.IO. The id in `about` becomes known with the first
-    /// one if it was not.
+    /// Reads a text message of an Engine.IO websocket. The first message sets the id in `about`, if
+    /// the id was not known.
     pub(super) fn receive_text(&mut self, about: &mut About, text: &ByteString) {
         let packet = Packet::decode_text(self.revision(about), text).expect("the server sends packets");
         self.receive(about, packet);
     }
 
-    /// A binary one.
+    /// Reads a binary message of an Engine.IO websocket.
     pub(super) fn receive_binary(&mut self, about: &mut About, bytes: Bytes) {
         let packet = Packet::decode_binary(self.revision(about), bytes).expect("the server sends packets");
         self.receive(about, packet);
@@ -130,7 +131,8 @@ impl Clients {
         client.receive(packet);
     }
 
-    /// What a GET of 0.7 to 0.9 is answered with: a handshake, or a payload.
+    /// Reads the answer to a GET of 0.7 to 0.9: a handshake or a payload. Returns the number of its
+    /// packets.
     pub(super) fn receive_v1(&mut self, sid: Option<&str>, body: &ByteString) -> usize {
         let Some(sid) = sid else {
             let handshake = Handshake::decode(body).expect("the server says who the client is");
@@ -144,7 +146,7 @@ impl Clients {
         packets.len()
     }
 
-    /// One packet of 0.7 to 0.9.
+    /// Reads one packet of 0.7 to 0.9.
     pub(super) fn receive_v1_packet(&mut self, sid: &str, text: &ByteString) {
         let packet = legacy09::Packet::decode(text).expect("the server sends packets");
         let endpoints = self.endpoints.entry(sid.to_owned()).or_default();
@@ -155,7 +157,8 @@ impl Clients {
             legacy09::Body::Disconnect => {
                 endpoints.remove(&packet.endpoint);
             }
-            // A receipt is given wherever it is asked for (docs/protocol/legacy-0.9.md §11).
+            // The server acknowledges a packet even in a namespace that the client is not in
+            // (docs/protocol/legacy-0.9.md §11).
             legacy09::Body::Ack { args: None, .. } => {}
             legacy09::Body::Message(_) | legacy09::Body::Json(_) | legacy09::Body::Event { .. } | legacy09::Body::Ack { .. } => {
                 let connected = endpoints.iter().any(|endpoint| endpoint.split('?').next() == Some(packet.namespace()));
@@ -165,7 +168,7 @@ impl Clients {
         }
     }
 
-    /// A payload of the 0.6 family, in the wire of the path of `target`.
+    /// Reads a payload of the 0.6 family. The path of `target` says which codec it has.
     pub(super) fn receive_plain(&mut self, target: &str, payload: &ByteString) -> usize {
         if target.starts_with("/streaming/") {
             self.receive_streaming(payload)
@@ -204,9 +207,9 @@ impl Clients {
     fn receive_tilde(&mut self, payload: &ByteString) -> usize {
         let mut frames = Vec::new();
         assert_eq!(framing::decode(payload, MANY, &mut frames), Ok(()));
-        // The first frame of a session is its id. It goes alone, unless the session ends with the
-        // same answer: then that takes along what there is. A text of this length from the user
-        // does not happen here.
+        // The first frame of a session is its id. It comes alone in its answer, unless the session
+        // ends with this answer: then the answer also carries everything that waits. The user of
+        // these tests never sends a text of this length.
         if let Some(framing::Frame::Text(text)) = frames.first()
             && text.len() == 39
             && !self.sids.iter().any(|sid| *sid == **text)
@@ -245,7 +248,7 @@ impl Client {
 
     fn socket(&mut self, packet: socket::Packet) {
         match packet {
-            // Again, after the client itself has left.
+            // A client may connect again after it has left.
             socket::Packet::Connect { namespace, payload, .. } => {
                 let sid = payload.is_some_and(|json| json.starts_with("{\"sid\":\""));
                 assert_eq!(sid, self.revision == Revision::V4, "the socket's id is told from revision 5 on");

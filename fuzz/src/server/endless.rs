@@ -18,7 +18,7 @@ pub(super) struct Endless {
     pub(super) target: ByteString,
     kind: Kind,
     is_chunked: bool,
-    /// What it begins with has been read.
+    /// Whether the beginning of the body has been read.
     is_begun: bool,
     body: BytesMut,
 }
@@ -30,7 +30,7 @@ enum Kind {
 }
 
 impl Endless {
-    /// Takes the head of such an answer from `buffer`, if that is what begins there.
+    /// Takes the head of an answer without end from `buffer`, if the buffer begins with one.
     pub(super) fn begin(target: &ByteString, buffer: &mut BytesMut) -> Option<Self> {
         let kind = match () {
             () if target.contains("/htmlfile") => Kind::Htmlfile,
@@ -52,7 +52,7 @@ impl Endless {
         })
     }
 
-    /// Reads what has come; true when the answer is over and the connection goes on.
+    /// Reads what has arrived. Returns true when the answer is over and the connection goes on.
     pub(super) fn receive(&mut self, buffer: &mut BytesMut, clients: &mut Clients) -> bool {
         if !self.is_chunked {
             self.body.unsplit(buffer.split());
@@ -72,14 +72,15 @@ impl Endless {
                 self.assert_complete();
                 return true;
             }
-            // Browsers of the time run a script when its chunk is complete.
+            // Browsers of that time run a script when its chunk is complete, so every chunk must
+            // hold whole scripts.
             self.read(clients);
             self.assert_complete();
         }
         false
     }
 
-    /// It ends here.
+    /// Checks the end of the body: nothing may be cut off.
     pub(super) fn assert_complete(&self) {
         assert!(self.body.is_empty() && self.is_begun, "the last packet is complete: {self:?}");
     }
@@ -134,7 +135,7 @@ impl Endless {
                 assert!(head.starts_with(b"Content-Type: "), "{part:?}");
                 let payload = payload.strip_suffix(b"\n").expect("a part ends with a line");
                 if payload == [6] && self.target.starts_with("/envelope/") {
-                    return self.next_payload(); // a heartbeat
+                    return self.next_payload(); // It was a heartbeat.
                 }
                 Some(part.slice_ref(payload))
             }
@@ -147,21 +148,22 @@ impl Endless {
 pub(super) struct OldWebSocket {
     pub(super) target: ByteString,
     decoder: hixie::Decoder,
-    /// Of hixie-76 alone: it has yet to complete its handshake.
+    /// Only for hixie-76: the handshake is not complete yet.
     is_opening: bool,
-    /// It says goodbye.
+    /// Whether the server must send a Close frame at the end.
     has_close: bool,
     is_closed: bool,
-    /// How much of what is sent belongs to the handshake yet.
+    /// How many of the bytes that are sent next still belong to the handshake.
     unsent_keys: usize,
     sent: BytesMut,
     sent_decoder: hixie::Decoder,
-    /// What was sent on it is no frame. Such a connection ends without a word.
+    /// Whether the client has sent something that is not a frame. The server ends such a connection
+    /// without a Close frame.
     is_garbled: bool,
 }
 
 impl OldWebSocket {
-    /// The one that this target was asked for.
+    /// A websocket that was opened with this target.
     pub(super) fn new(target: ByteString, is_76: bool, max_message_bytes: usize) -> Self {
         Self {
             target,
@@ -176,7 +178,7 @@ impl OldWebSocket {
         }
     }
 
-    /// Takes note of what is about to be sent behind the handshake.
+    /// Notes the bytes that are about to be sent after the head of the handshake.
     pub(super) fn send(&mut self, bytes: &[u8]) {
         let keys = self.unsent_keys.min(bytes.len());
         self.unsent_keys -= keys;
@@ -210,7 +212,7 @@ impl OldWebSocket {
         }
     }
 
-    /// The link ends here.
+    /// Checks the end of the link.
     pub(super) fn assert_over(&self, rest: &[u8]) {
         assert!(rest.is_empty(), "the last frame is complete");
         assert!(self.is_closed || !self.has_close || self.is_opening || self.is_garbled, "hixie-76 says goodbye");

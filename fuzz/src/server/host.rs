@@ -1,9 +1,8 @@
-//! The two ways to run a server: the facade, and a shard with connections beside it, as the
-//! adapters do.
+//! The two ways to run a server: the facade, or a shard and its connections, as the adapters do it.
 //!
-//! The difference that matters: the facade flushes every link that is ready before it looks at
-//! anything else. [`Stepwise`] flushes one link at a time, so that requests, deadlines and commands
-//! come between a link's getting ready and its turn, as they do under a large broadcast.
+//! The important difference: the facade flushes every ready link before it does anything else.
+//! [`Stepwise`] flushes one link at a time. So requests, deadlines and commands can come after a
+//! link becomes ready and before it is flushed, as they do during a large broadcast.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -144,7 +143,7 @@ impl Host {
         }
     }
 
-    /// Gives at most `turns` links that are ready their turns; the facade has done so for all.
+    /// Flushes at most `turns` ready links. The facade has flushed all links already.
     pub(super) fn flush(&mut self, now: Time, turns: usize) {
         if let Self::Stepwise(host) = self {
             for _ in 0..turns {
@@ -160,7 +159,7 @@ impl Host {
 
 impl Stepwise {
     fn open(&mut self) -> LinkId {
-        // Never a slot twice: the facade does that.
+        // Each link gets a new slot. The facade tests that slots are used again.
         let link = LinkId::new(self.opened, 0);
         self.opened += 1;
         let conn = Conn::new(Arc::clone(&self.config), Peer::default());

@@ -1,6 +1,6 @@
-//! The whole server: a list of operations on [`sio_proto::server::Server`], or on a shard with
-//! connections beside it as the adapters have it, with everything that must hold checked after
-//! each.
+//! The whole server. The input is a list of operations on [`sio_proto::server::Server`], or on a
+//! shard and its connections, as the adapters have them. All rules are checked after each
+//! operation.
 //!
 //! ```text
 //!   input ── operations ──► World ──► Host
@@ -10,23 +10,25 @@
 //!                             └─ Model (sockets, rooms, acknowledgements: naive)
 //! ```
 //! An operation opens or cuts a link, sends bytes on it (any bytes, or plausible requests and
-//! frames that use session ids the server has given out), lets time pass, or does what a user does.
-//! Checked are:
+//! frames with session ids that the server has given out), lets time pass, or does what a user
+//! does. The target checks these rules:
 //!
 //! * nothing panics, and the same input gives the same outputs;
-//! * outputs only for links that are open, and what is written on a link is HTTP until a 101 and
-//!   then frames (of RFC 6455 or of 2010), or scripts or parts in an answer without end, each
+//! * there are outputs only for open links; a link carries HTTP until a 101 and then frames (of RFC
+//!   6455 or of 2010), or an answer without end that carries scripts or parts; and everything is
 //!   complete when the link ends;
-//! * what a client gets are packets, attachments directly behind theirs, and events only in
-//!   namespaces it has been let into;
-//! * a socket is heard of in order: asks, is accepted, speaks, goes; and never again after that;
-//! * each acknowledgement asked for is answered exactly once, or is still open;
-//! * rooms, namespaces and targets are what a naive model says;
-//! * sessions are within the limit, and no fewer than the sockets need;
+//! * a client gets packets; the attachments of a packet follow it directly; and events come only in
+//!   namespaces that the client is in;
+//! * deliveries about a socket come in order: it connects, is accepted, sends, and disconnects; and
+//!   nothing comes after that;
+//! * each requested acknowledgement is answered exactly once, or is still open;
+//! * rooms, namespaces and targets agree with a naive model;
+//! * the number of sessions is within the limit, and not less than the sockets need;
 //! * a poll never carries more packets than may be queued;
-//! * after `handle_timeout` the next deadline is in the future, and deadlines are not many;
-//! * every session has a deadline; when all clients fall silent, or all links are cut, then in time
-//!   nothing is left and every request is answered.
+//! * after `handle_timeout` the next deadline is in the future, and there are not too many
+//!   deadlines;
+//! * every session has a deadline; when all clients fall silent, or all links are cut, nothing is
+//!   left after some time, and every request has been answered.
 
 mod client;
 mod endless;

@@ -1,5 +1,5 @@
-//! What the user of the server knows, kept in the simplest way: a map of sockets, each with its
-//! rooms and open acknowledgements.
+//! The naive model: what the user of the server knows, as a map of sockets, each with its rooms and
+//! open acknowledgements.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) struct Socket {
     /// Ids of events that the client wants acknowledged.
     pub(super) wanted: Vec<u64>,
     pub(super) generation: Generation,
-    /// Sockets of one session have the same.
+    /// Sockets of one session share one handshake.
     handshake: Arc<Handshake>,
 }
 
@@ -28,14 +28,14 @@ pub(super) struct Model {
     pub(super) sockets: BTreeMap<SocketKey, Socket>,
     pub(super) gone: BTreeSet<SocketKey>,
     garbled: BTreeSet<SocketKey>,
-    /// Those whose turn to leave has come.
+    /// Sockets whose turn to leave has come.
     pub(super) leaving: BTreeSet<SocketKey>,
     pub(super) raw: BTreeSet<SessionKey>,
     raw_gone: BTreeSet<SessionKey>,
 }
 
 impl Model {
-    /// Checks a delivery against what is known, and learns from it.
+    /// Checks a delivery against the model, and updates the model.
     pub(super) fn deliver(&mut self, delivery: Delivery) {
         match delivery {
             Delivery::Connect {
@@ -107,10 +107,10 @@ impl Model {
         self.sockets.get(&socket).filter(|s| s.connected)
     }
 
-    /// The sockets a target means.
+    /// Returns the sockets in a target.
     pub(super) fn members(&self, target: &Target) -> Vec<SocketKey> {
         let is_in = |socket: &Socket, room: &ByteString| {
-            // The room of a socket's id is its own.
+            // Each socket is alone in the room that is named like its id.
             socket.rooms.contains(&**room) || socket.sid.to_string() == **room
         };
         let sockets = self.sockets.iter().filter(|(key, socket)| {
@@ -123,7 +123,7 @@ impl Model {
         sockets.map(|(key, _)| *key).collect()
     }
 
-    /// How many sessions there must be at least.
+    /// Returns the least number of sessions that must exist.
     pub(super) fn sessions(&self) -> usize {
         let handshakes: BTreeSet<_> = self.sockets.values().map(|s| Arc::as_ptr(&s.handshake)).collect();
         handshakes.len() + self.raw.len()

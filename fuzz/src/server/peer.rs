@@ -1,4 +1,4 @@
-//! The other end of a link: reads what the server writes, as strictly as it can.
+//! The other end of a link. It reads what the server writes, as strictly as possible.
 
 use std::collections::VecDeque;
 
@@ -10,14 +10,14 @@ use sio_proto::websocket::{self, Role};
 use super::client::{About, Clients};
 use super::endless::{Endless, OldWebSocket};
 
-/// More than any answer of a server with the limits of these runs.
+/// A limit that is above the size of any answer of these servers, in bytes.
 const MAX_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Peer {
     stream: Stream,
     buffer: BytesMut,
-    /// Most packets that one poll may carry.
+    /// The most packets that one poll may carry.
     max_packets: usize,
 }
 
@@ -25,14 +25,15 @@ pub(super) struct Peer {
 enum Stream {
     Http(Box<Http>),
     WebSocket(Box<WebSocket>),
-    /// An answer without end, and what reads requests and answers behind it.
+    /// An answer without end, and the reader for the requests and answers that follow it.
     Endless(Box<Endless>, Box<Http>),
     OldWebSocket(Box<OldWebSocket>),
 }
 
 #[derive(Debug)]
 struct Http {
-    /// Reads what is sent to the server as it does, to know which responses to expect.
+    /// Reads the bytes that are sent to the server, as the server does, to know which responses to
+    /// expect.
     requests: RequestDecoder,
     limits: http::Limits,
     sent: BytesMut,
@@ -51,7 +52,7 @@ struct Asked {
 struct WebSocket {
     decoder: websocket::Decoder,
     is_closed: bool,
-    /// What it was asked for by, if it carries plain messages.
+    /// The target of the request, if its answer carries plain messages.
     plain: Option<ByteString>,
     /// The session of 0.7 to 0.9.
     v1: Option<String>,
@@ -82,7 +83,7 @@ impl Peer {
         matches!(self.stream, Stream::OldWebSocket(..))
     }
 
-    /// Whether this is a stream of a wire whose heartbeats are not answered.
+    /// Whether this is a stream of a generation whose client does not answer heartbeats.
     pub(super) fn may_be_silent(&self) -> bool {
         match &self.stream {
             Stream::Http(_) => false,
@@ -98,13 +99,13 @@ impl Peer {
     pub(super) fn waiting(&self) -> usize {
         match &self.stream {
             Stream::Http(http) => http.asked.len(),
-            // The stream is an answer that has yet to end.
+            // The stream is an answer that has not ended yet.
             Stream::Endless(_, http) => 1 + http.asked.len(),
             Stream::WebSocket(_) | Stream::OldWebSocket(_) => 0,
         }
     }
 
-    /// Takes note of what is about to be sent.
+    /// Notes the bytes that are about to be sent.
     pub(super) fn send(&mut self, bytes: &[u8]) {
         if let Stream::OldWebSocket(websocket) = &mut self.stream {
             websocket.send(bytes);
@@ -148,7 +149,7 @@ impl Peer {
         }
     }
 
-    /// The server has ended the link.
+    /// Checks what was read, when the server has ended the link.
     pub(super) fn end(mut self) {
         match &mut self.stream {
             Stream::Http(http) => {
@@ -198,7 +199,8 @@ impl Http {
             let method = self.asked.front().map_or(Method::Get, |asked| asked.method);
             let response = self.responses.decode(method, buffer, &limits).expect("the server speaks HTTP")?;
             let Some(asked) = self.asked.pop_front() else {
-                // Before its request is complete only an answer comes that ends the connection.
+                // An answer that comes before its request is complete must be an error that ends
+                // the connection.
                 assert!(!response.keep_alive && response.status >= 400, "an answer to nothing: {response:?}");
                 continue;
             };
@@ -207,7 +209,8 @@ impl Http {
                 101 => {
                     let is_76 = response.headers.get("sec-websocket-location").is_some();
                     let mut old = OldWebSocket::new(asked.target, is_76, self.limits.max_body_bytes);
-                    // What was sent ahead, as far as it was not taken for requests.
+                    // These bytes were sent before the answer, and the request decoder has not
+                    // taken them.
                     old.send(&self.sent.split());
                     return Some(Next::OldWebSocket(old));
                 }
@@ -225,7 +228,7 @@ fn read_poll(asked: &Asked, response: &Response, max_packets: usize, clients: &m
         clients.receive_payload(About::target(&asked.target), body, is_binary)
     } else if let Some(sid) = About::v1(&asked.target) {
         if response.body.ends_with(b"\"));") && response.body.starts_with(b"io.j[") {
-            return; // `new Error("…")`: a refused handshake
+            return; // `new Error("…")` is a refused handshake.
         }
         let body = unwrap_script(&response.body, b"io.j[", "](");
         clients.receive_v1(sid, &ByteString::try_from(body).expect("text"))
@@ -236,7 +239,7 @@ fn read_poll(asked: &Asked, response: &Response, max_packets: usize, clients: &m
     assert!(count <= max_packets, "{count} packets in one poll");
 }
 
-/// The payload in a body that may be a script.
+/// Takes the payload out of a body that may be a script.
 fn unwrap_script(body: &Bytes, start: &[u8], middle: &str) -> Bytes {
     let Some(script) = body.strip_prefix(start) else {
         return body.clone();

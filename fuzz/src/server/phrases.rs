@@ -1,4 +1,4 @@
-//! What clients say: plausible requests, packets and frames, chosen and bent by the input.
+//! What clients send: plausible requests, packets and frames, which the input chooses and changes.
 
 use bytes::BytesMut;
 use sio_proto::engine::Revision;
@@ -9,7 +9,7 @@ use sio_proto::websocket::{CloseCode, Opcode, encode_close, encode_frame, encode
 
 use crate::cursor::Cursor;
 
-/// Of handshakes of hixie-76: two keys, and what follows the head.
+/// The parts of a hixie-76 handshake: two keys, and the body that follows the head.
 pub(super) const KEY1: &str = "18x 6]8vM;54 *(5:  {   U1]8  z [  8";
 pub(super) const KEY2: &str = "1_ tx7X d  <  nw  334J702) 7]o}` 0";
 pub(super) const DIGEST_BODY: &[u8; BODY_LEN] = b"Tm[K T2u";
@@ -26,7 +26,7 @@ enum Upgrade {
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
 
-/// One request, perhaps with a part of its body missing.
+/// Makes one request. A part of its body may be missing.
 pub(super) fn request(cursor: &mut Cursor<'_>, sids: &[String]) -> Vec<u8> {
     let kind = cursor.index(24);
     let options = cursor.byte();
@@ -38,7 +38,8 @@ pub(super) fn request(cursor: &mut Cursor<'_>, sids: &[String]) -> Vec<u8> {
         2 => "/envelope",
         _ => "/socket.io",
     };
-    // The oldest transports and handshakes, in place of others of the same generation.
+    // This option chooses the oldest transports and handshakes, instead of other ones of the same
+    // generation.
     let is_oldest = options & 0x80 == 0x80;
     let old_upgrade = match (is_oldest, options & 1) {
         (false, _) => Upgrade::Rfc6455,
@@ -136,7 +137,7 @@ fn write(method: &str, target: &str, upgrade: Upgrade, body: Option<&[u8]>, opti
         Upgrade::No => {}
     }
     if options & 0x40 == 0 {
-        out += "Referer: http://localhost/page\r\n"; // or no script would be let in
+        out += "Referer: http://localhost/page\r\n"; // The server refuses scripts without it.
     }
     if options & 0x60 == 0x60 {
         out += "Origin: http://localhost\r\nCookie: a=b\r\n";
@@ -183,7 +184,7 @@ fn payload(cursor: &mut Cursor<'_>, revision: Revision, is_binary: bool) -> Vec<
     out.to_vec()
 }
 
-/// One Engine.IO packet as text.
+/// Makes one Engine.IO packet as text.
 fn packet(cursor: &mut Cursor<'_>) -> String {
     let packet = cursor.pick(&[
         "40",
@@ -273,7 +274,7 @@ fn v1_packet(cursor: &mut Cursor<'_>) -> String {
     }
 }
 
-/// A payload of the 0.6 family, in one of its wires, or a piece of one.
+/// Makes a payload in one of the codecs of the 0.6 family, or a piece of one.
 fn plain_payload(cursor: &mut Cursor<'_>) -> String {
     let payload = cursor.pick(&[
         "~m~5~m~hello",
@@ -298,7 +299,7 @@ fn plain_payload(cursor: &mut Cursor<'_>) -> String {
     }
 }
 
-/// One message of a websocket of 2010, or something like it.
+/// Makes one message of a websocket of 2010, or something similar.
 pub(super) fn old_frame(cursor: &mut Cursor<'_>) -> Vec<u8> {
     let mut out = BytesMut::new();
     match cursor.index(8) {
@@ -310,7 +311,7 @@ pub(super) fn old_frame(cursor: &mut Cursor<'_>) -> Vec<u8> {
     out.to_vec()
 }
 
-/// One websocket message, or something like it.
+/// Makes one websocket message, or something similar.
 pub(super) fn frame(cursor: &mut Cursor<'_>) -> Vec<u8> {
     let mut out = BytesMut::new();
     match cursor.index(14) {

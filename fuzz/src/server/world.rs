@@ -22,8 +22,8 @@ use crate::pieces::{cuts, hash};
 
 const MAX_LINKS: usize = 24;
 const MAX_OPERATIONS: usize = 512;
-/// How many operations a link that is ready waits at least, where the shard is flushed step by
-/// step.
+/// When the shard is flushed step by step, a ready link waits for at least this number of
+/// operations.
 const FLUSH_EVERY: usize = 4;
 const ROOMS: [&str; 3] = ["red", "green", "blue"];
 const NAMESPACES: [&str; 3] = ["/", "/a", "/b"];
@@ -31,13 +31,13 @@ const NAMESPACES: [&str; 3] = ["/", "/a", "/b"];
 pub(super) struct World {
     server: Host,
     now: Time,
-    /// Time has passed that the server has not been told of.
+    /// Whether time has passed without a call of the server.
     is_late: bool,
     links: Vec<Link>,
     clients: Clients,
     model: Model,
     accepts: bool,
-    /// Nothing is ever under way for a socket whose turn to leave has come.
+    /// Whether each socket is released as soon as its turn to leave has come.
     releases: bool,
     falls_silent: bool,
     config: Config,
@@ -50,15 +50,15 @@ struct Link {
     id: LinkId,
     /// `None` when the link is gone.
     peer: Option<Peer>,
-    /// Bytes that are on their way.
+    /// Bytes that are under way.
     held: Vec<u8>,
-    /// Whether the server has been told that the link takes no more. Such a link may be cut without
-    /// a goodbye.
+    /// Whether the server knows that the link takes no more. The server may cut such a link without
+    /// a Close.
     is_blocked: bool,
 }
 
 impl World {
-    /// Does what `data` says. With `record` the result is a digest of what came out.
+    /// Runs the operations in `data`. With `record` the result is a digest of all outputs.
     pub(super) fn run(data: &[u8], record: bool) -> Option<u64> {
         let mut cursor = Cursor::new(data);
         let mut world = Self::new(&mut cursor);
@@ -176,13 +176,13 @@ impl World {
         });
     }
 
-    /// A link of the kind that is asked for where there is one; a new one if there is none at all.
+    /// Picks a link of the wanted kind, if there is one. If there is no link at all, it opens one.
     fn pick_link(&mut self, cursor: &mut Cursor<'_>, websocket: bool) -> usize {
         let fits = |link: &Link| link.peer.as_ref().is_some_and(|peer| peer.is_websocket() == websocket);
         let fitting: Vec<usize> = (0..self.links.len()).filter(|&at| fits(&self.links[at])).collect();
         let choice = cursor.byte();
         if choice == 255 && !self.links.is_empty() {
-            return cursor.index(self.links.len()); // any, be it gone
+            return cursor.index(self.links.len()); // Any link, even one that is gone.
         }
         if !websocket && (fitting.is_empty() || choice & 7 == 7) {
             self.open();
@@ -194,7 +194,7 @@ impl World {
         }
     }
 
-    /// Sends bytes in the way `mode` says, behind those that were held back.
+    /// Sends bytes in the way that `mode` says, after the bytes that were held back.
     fn send(&mut self, at: usize, bytes: &[u8], mode: u8) {
         let Some(link) = self.links.get_mut(at) else { return };
         let mut all = mem::take(&mut link.held);
@@ -242,8 +242,8 @@ impl World {
     /// Lets time pass, stopping at every deadline on the way.
     fn pass(&mut self, millis: u64) {
         let end = self.now + Duration::from_millis(millis);
-        // A session that is being upgraded is looked at every 100 ms; all else happens a few times
-        // per session and operation.
+        // The server looks at a session during an upgrade every 100 ms. Every other deadline occurs
+        // only a few times per session and operation.
         let sessions = self.sessions() as u64;
         let most = 64 + 4 * self.operations as u64 + sessions * (millis / 100 + 16);
         let mut stops = 0;
@@ -334,7 +334,7 @@ impl World {
         let known = self.model.sockets.get_mut(&socket);
         let namespace = known.as_ref().map_or_else(|| "/".into(), |s| s.namespace.clone());
         let choice = cursor.byte();
-        // Odd ids have a deadline.
+        // Acknowledgements with odd ids have a deadline.
         let id = known.map(|s| {
             s.next_ack += 1;
             s.next_ack
@@ -356,7 +356,7 @@ impl World {
             }
             (Ok(()), None) => panic!("sent to nobody"),
             (Err(SendError::Disconnected), known) => {
-                // A closing session takes nothing more; its sockets are gone by then.
+                // A closing session takes nothing more, and its sockets are gone.
                 assert!(known.is_none(), "said to be disconnected");
             }
             (Err(SendError::Unsupported), known) => {
@@ -430,7 +430,7 @@ impl World {
                     let spread = Duration::from_millis(cursor.pick(&[0, 0, 1_000, 30_000]));
                     let patience = Duration::from_millis(cursor.pick(&[0, 3_000, 60_000]));
                     self.do_command(Command::Drain { spread, patience });
-                    // Without patience the last poll of a session is due at once.
+                    // If the patience is zero, the last poll of a session is due at once.
                     self.is_late = true;
                 }
                 choice => {
@@ -451,7 +451,7 @@ impl World {
         self.settle();
     }
 
-    /// A socket that is there, or sometimes one that is gone.
+    /// Picks a socket that exists, or sometimes one that is gone.
     fn pick_socket(&self, cursor: &mut Cursor<'_>) -> Option<SocketKey> {
         let choice = usize::from(cursor.byte());
         if choice >= 240 {
@@ -528,8 +528,8 @@ impl World {
                         self.server.shard(self.now, |shard, out| shard.release(self.now, socket, out));
                     }
                     if let Some(socket) = asks.filter(|_| self.accepts) {
-                        // The socket may have gone in the same turn; then that is the next
-                        // delivery.
+                        // The socket may have disconnected in the same turn. Then the next delivery
+                        // says so.
                         let accepted = self.server.shard(self.now, |shard, out| shard.accept(self.now, socket, out));
                         if accepted && let Some(known) = self.model.sockets.get_mut(&socket) {
                             known.connected = true;
@@ -588,8 +588,8 @@ impl World {
         assert_eq!(members, self.model.members(&target), "members of {target:?}");
     }
 
-    /// Clients of 0.3-0.4 are never heard unless they have something to say: that they are gone is
-    /// known by their connection alone.
+    /// Clients of 0.3 and 0.4 send nothing unless they have a message. The server learns only from
+    /// their connection that they are gone.
     fn cut_those_that_may_be_silent(&mut self) {
         for at in 0..self.links.len() {
             if self.links[at].peer.as_ref().is_some_and(Peer::may_be_silent) {
@@ -599,11 +599,11 @@ impl World {
         self.pass(120_000);
     }
 
-    /// Everybody falls silent, or is cut off at once; then nothing is left.
+    /// Lets all clients fall silent, or cuts all links at once. Then nothing may be left.
     fn finish(mut self) -> Option<u64> {
         if self.falls_silent {
-            // The longest that anything waits is a ping, its answer, and a closing session's last
-            // poll. Then comes the next of the requests that are pipelined.
+            // The longest wait is for a ping, its answer, and the last poll of a closing session.
+            // After that the next pipelined request is handled.
             let peers = self.links.iter().filter_map(|link| link.peer.as_ref());
             for _ in 0..=peers.map(Peer::waiting).sum() {
                 self.pass(120_000);

@@ -1,5 +1,5 @@
-//! Reading: a `serde` deserializer over raw arguments, and one that puts attachments back where
-//! placeholders stand.
+//! Reading: a `serde` deserializer for raw arguments, and one that replaces placeholders by their
+//! attachments.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -16,7 +16,7 @@ use sio_proto::socket::Args;
 use super::placeholder::BytesVisitor;
 use super::{ArgsError, BINARY, DATA, Data, HANDOFF, Handoff, RAW, RAW_ARGS, RawArgs};
 
-/// Reads arguments as a type; the module above says how.
+/// Reads arguments as a type, as the documentation of the parent module says.
 pub(crate) fn from_args<T: DeserializeOwned + 'static>(args: Args) -> Result<T, ArgsError> {
     let mut slot: Option<T> = None;
     if let Some(slot) = (&mut slot as &mut dyn Any).downcast_mut::<Option<RawArgs>>() {
@@ -29,10 +29,10 @@ pub(crate) fn from_args<T: DeserializeOwned + 'static>(args: Args) -> Result<T, 
 
 thread_local!(static KEEPS: Cell<bool> = const { Cell::new(false) });
 
-/// The same for who may keep them for long: what shares their buffer in the type, and is small, has
-/// memory of its own.
+/// Reads arguments for a caller that may keep them for long: small parts of the value that would
+/// share the buffer are copied into memory of their own.
 pub(crate) fn from_args_to_keep<T: DeserializeOwned + 'static>(args: Args) -> Result<T, ArgsError> {
-    /// The type's own code may panic.
+    /// Resets the flag even if the type's own code panics.
     struct Ends;
     impl Drop for Ends {
         fn drop(&mut self) {
@@ -44,7 +44,7 @@ pub(crate) fn from_args_to_keep<T: DeserializeOwned + 'static>(args: Args) -> Re
     from_args(args)
 }
 
-/// Bytes as the type gets them.
+/// Returns the bytes as the type gets them: copied, if they are small and may be kept for long.
 pub(super) fn handed_over(bytes: Bytes) -> Bytes {
     match KEEPS.get() {
         true => small(bytes),
@@ -59,10 +59,10 @@ fn args_handed_over(args: Args) -> Args {
     }
 }
 
-/// What is larger keeps the buffer that it was read into: it is most of it.
+/// The most bytes that are copied. A larger value is most of its buffer, so it keeps the buffer.
 const MAX_COPIED: usize = 64 * 1024;
 
-/// Bytes in memory of their own, if they are few.
+/// Copies the bytes into memory of their own, if there are few.
 pub(crate) fn small(bytes: Bytes) -> Bytes {
     match bytes.len() {
         ..=MAX_COPIED => Bytes::copy_from_slice(&bytes),
@@ -70,7 +70,7 @@ pub(crate) fn small(bytes: Bytes) -> Bytes {
     }
 }
 
-/// A text in memory of its own, if it is small.
+/// Copies a text into memory of its own, if it is small.
 pub(crate) fn detached_text(text: ByteString) -> ByteString {
     match text.len() {
         ..=MAX_COPIED => ByteString::from(&*text),
@@ -78,7 +78,7 @@ pub(crate) fn detached_text(text: ByteString) -> ByteString {
     }
 }
 
-/// Arguments in memory of their own, what is large of them excepted: for those that stay.
+/// Copies arguments that will be kept into memory of their own, except for large parts.
 pub(crate) fn detached(args: Args) -> Args {
     Args {
         json: detached_text(args.json),
@@ -90,7 +90,7 @@ pub(crate) fn detached(args: Args) -> Args {
     }
 }
 
-/// All arguments: a tuple takes them one by one, everything else is about the first.
+/// A deserializer for all arguments: a tuple takes them one by one, any other type reads the first.
 struct List<'a>(&'a Args);
 
 impl<'a> List<'a> {
@@ -193,7 +193,8 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
     }
 }
 
-/// One argument; `None` is one that the peer did not send, which reads as `null`.
+/// A deserializer for one argument. `json` is `None` if the peer did not send the argument; then it
+/// reads as `null`.
 struct Arg<'a> {
     args: &'a Args,
     place: usize,
@@ -314,8 +315,8 @@ impl<'de> Deserializer<'de> for Arg<'de> {
     }
 }
 
-/// Any deserializer, visitor or access of `serde_json`, with attachments in reach. Where bytes are
-/// asked for, a placeholder is followed.
+/// Wraps a deserializer, visitor or access of `serde_json`, together with the attachments. If the
+/// type asks for bytes, a placeholder is replaced by its attachment.
 struct Attached<'a, T> {
     inner: T,
     attachments: &'a [Bytes],

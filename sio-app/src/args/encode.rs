@@ -1,4 +1,5 @@
-//! Writing: a `serde` serializer that makes raw arguments, with bytes taken out as attachments.
+//! Writing: a `serde` serializer that makes raw arguments and takes bytes out of them as
+//! attachments.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,8 +16,8 @@ use sio_proto::socket::{Args, Exact};
 use super::placeholder::Renumbered;
 use super::{ArgsError, HANDOFF, Handoff, RAW, RAW_ARGS};
 
-/// Writes arguments; the module above says how types are spread over them. `scratch` is handed over
-/// empty and left empty.
+/// Writes arguments. The documentation of the parent module says how types become arguments.
+/// `scratch` must be empty, and is left empty.
 pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) -> Result<Args, ArgsError> {
     debug_assert!(scratch.is_empty(), "scratch is handed over empty");
     let page = RefCell::new(Page {
@@ -42,9 +43,9 @@ pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) 
     let json = ByteString::try_from(page.text.split().freeze()).map_err(|e| ArgsError::new(Error::custom(e)))?;
     let attachments = page.attachments;
     if !attachments.is_empty() {
-        // A value that came from a client may look like a placeholder. Beside bytes it would be
-        // taken for one: clients would put somebody else's bytes in its place, as often as it
-        // stands there, or end their connections.
+        // A value from a client may look like a placeholder. In arguments with bytes, the receiving
+        // clients would treat it as one: they would replace it by the bytes of another value, as
+        // often as it occurs, or end their connections.
         named_attachments(&json, attachments.len()).map_err(|_| ArgsError::new(Error::custom(LOOKALIKE)))?;
     }
     Ok(Args {
@@ -56,22 +57,22 @@ pub(crate) fn to_args<T: Serialize + ?Sized>(value: &T, scratch: &mut BytesMut) 
 
 const LOOKALIKE: &str = "an object with the key `_placeholder` stands beside binary data, and would be taken for it";
 
-/// Whether `T` is `()`, or a reference to it. `serde` knows one unit for it and for `Value::Null`,
-/// and only one of the two is an argument.
+/// Whether `T` is `()`, or a reference to it. For `serde`, `()` and `Value::Null` are the same
+/// unit, but only `Value::Null` is an argument.
 fn is_unit<T: ?Sized>() -> bool {
     let name = std::any::type_name::<T>();
     name.trim_start_matches('&').trim_start_matches("mut ") == "()"
 }
 
-/// What is being written.
+/// The arguments that are being written.
 struct Page<'b> {
     text: &'b mut BytesMut,
     attachments: Vec<Bytes>,
-    /// What is passed on as it came.
+    /// Values that are passed on unchanged.
     exact: Exact,
     /// The place of the argument that is being written.
     argument: usize,
-    /// Arguments that were handed over ready.
+    /// Arguments that were given in their final form.
     whole: Option<Args>,
 }
 
@@ -99,7 +100,7 @@ impl io::Write for Ink<'_, '_> {
     }
 }
 
-/// Compact JSON in which bytes become placeholders.
+/// A formatter for compact JSON that writes placeholders for bytes.
 struct Attach<'p, 'b>(&'p RefCell<Page<'b>>);
 
 impl Formatter for Attach<'_, '_> {
@@ -169,12 +170,13 @@ macro_rules! forward_all {
 
 type Inner<'s, 'p, 'b> = &'s mut Json<'p, 'b>;
 
-/// All arguments: a tuple is spread over them, everything else is the only one.
+/// A serializer for all arguments: each element of a tuple is an argument, any other value is the
+/// only argument.
 struct List<'s, 'p, 'b> {
     json: &'s mut Json<'p, 'b>,
     page: &'p RefCell<Page<'b>>,
-    /// Says whether the whole is `()`: no arguments. It is asked when a unit is written: to find
-    /// out costs more than to write most events.
+    /// Returns whether the value is `()`, which means no arguments. It is called only when a unit
+    /// is written, because it costs more than writing most events.
     is_unit: fn() -> bool,
 }
 
@@ -253,7 +255,8 @@ impl SerializeTuple for Spread<'_, '_> {
     }
 }
 
-/// One argument: JSON as `serde_json` writes it, and raw text where it is handed over.
+/// A serializer for one argument: it writes JSON as `serde_json` does, and raw text if that is
+/// given.
 struct One<'s, 'p, 'b> {
     json: &'s mut Json<'p, 'b>,
     page: &'p RefCell<Page<'b>>,

@@ -1,24 +1,24 @@
 //! Arguments of events and acknowledgements: from the wire to types, and back.
 //!
-//! Arguments travel as raw JSON with attachments ([`sio_proto::socket::Args`]) and stay that way
-//! until a handler asks for a type. What it can ask for:
+//! Arguments stay raw JSON with attachments ([`sio_proto::socket::Args`]) until a handler asks for
+//! a type. These are the types:
 //!
 //! | type | means |
 //! |---|---|
-//! | `(A, B, …)`, `[A; N]` | the arguments one by one; missing ones are `null`, further ones are ignored |
-//! | `()` | nothing: arguments are ignored; on the way out: no arguments |
-//! | `Option::None`, `serde_json::Value::Null`, a unit struct | on the way out: one argument, `null` |
+//! | `(A, B, …)`, `[A; N]` | the arguments one by one; missing arguments are `null`, further arguments are ignored |
+//! | `()` | reading: nothing, all arguments are ignored; writing: no arguments |
+//! | `Option::None`, `serde_json::Value::Null`, a unit struct | writing: one argument, `null` |
 //! | any other `T` | the first argument |
-//! | [`RawArgs`] | all arguments, untouched: forwarding costs neither parsing nor copying |
-//! | [`Raw`] | one argument, untouched |
-//! | [`Binary`], [`Bytes`] | one binary argument, or binary at any depth inside one |
+//! | [`RawArgs`] | all arguments, unchanged: they are forwarded without parsing and copying |
+//! | [`Raw`] | one argument, unchanged |
+//! | [`Binary`], [`Bytes`] | one binary argument, or binary data at any depth inside an argument |
 //! | [`Data`] | one argument, sorted into text, JSON and binary |
 //!
-//! Each works in both directions. `T` is any `serde` type; bytes inside it become attachments. A
-//! value that looks like the wire's stand-in for bytes, `{"_placeholder":true,"num":0}`, cannot be
-//! sent beside bytes: it is an error, because clients would put bytes in its place. Alone, it is
-//! like any other value. Note that a `Vec<T>` is *one* argument, an array; for all arguments as
-//! values take [`RawArgs::values`].
+//! Each type works for reading and writing. `T` is any `serde` type; bytes inside it become
+//! attachments. On the wire, a placeholder `{"_placeholder":true,"num":0}` stands for bytes. A
+//! value that looks like a placeholder cannot be sent together with bytes: this is an error,
+//! because clients would replace it by bytes. Without bytes, it is like any other value. Note that
+//! a `Vec<T>` is *one* argument, an array; use [`RawArgs::values`] for all arguments as values.
 
 mod decode;
 mod encode;
@@ -38,7 +38,7 @@ use sio_proto::socket::Args;
 pub(crate) use decode::{detached, detached_text, from_args, from_args_to_keep, small};
 pub(crate) use encode::to_args;
 
-/// Arguments that could not be read as the type a handler asks for.
+/// The error when arguments cannot be read as the type that a handler asks for.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct ArgsError(#[from] serde_json::Error);
@@ -49,22 +49,23 @@ impl ArgsError {
     }
 }
 
-/// All arguments of an event, untouched.
+/// All arguments of an event, unchanged.
 ///
-/// Emitting it again forwards the bytes as they came. A clone shares them; so does what is kept of
-/// it, and with it the buffer it was read into, so keep [`RawArgs::compact`] copies of what you
-/// keep for long. An `async` handler, which may wait, gets a copy of what is small.
+/// Emitting this value again forwards the bytes as they came. A clone shares the bytes, and also
+/// the buffer that they were read into. So a value that is kept keeps the whole buffer: for a long
+/// time, keep a [`RawArgs::compact`] copy instead. An `async` handler may wait, so it gets copies
+/// of small values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawArgs(pub(crate) Args);
 
 impl RawArgs {
-    /// The arguments as JSON values joined by commas, without brackets.
+    /// Returns the arguments as JSON values that are joined by commas, without brackets.
     #[must_use]
     pub fn json(&self) -> &str {
         &self.0.json
     }
 
-    /// The attachments, in the order of their placeholders' numbers.
+    /// Returns the attachments, in the order of their placeholders' numbers.
     #[must_use]
     pub fn attachments(&self) -> &[Bytes] {
         &self.0.attachments
@@ -76,30 +77,30 @@ impl RawArgs {
         self.0.is_empty()
     }
 
-    /// The JSON of each argument.
+    /// Returns the JSON of each argument.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter()
     }
 
-    /// Each argument as a JSON tree. Attachments stay placeholders in it.
+    /// Returns each argument as a JSON tree. In the tree, attachments stay placeholders.
     ///
     /// # Errors
-    /// If a number or a string is beyond what `serde_json` takes.
+    /// If `serde_json` cannot represent a number or a string.
     pub fn values(&self) -> Result<Vec<serde_json::Value>, ArgsError> {
         self.iter()
             .map(|json| serde_json::from_str(json).map_err(ArgsError))
             .collect()
     }
 
-    /// The arguments as a type: what a handler could have asked for at once.
+    /// Reads the arguments as a type. A handler can ask for the type directly, too.
     ///
     /// # Errors
-    /// If they are not of that type.
+    /// If the arguments are not of this type.
     pub fn parse<T: DeserializeOwned + 'static>(&self) -> Result<T, ArgsError> {
         from_args(self.0.clone())
     }
 
-    /// A copy that shares nothing with the buffer it was read into.
+    /// Returns a copy that shares no memory with the buffer that the arguments were read into.
     #[must_use]
     pub fn compact(&self) -> Self {
         Self(self.0.detached())
@@ -118,36 +119,36 @@ impl From<RawArgs> for Args {
     }
 }
 
-/// One argument, untouched: the means to pass a part on without looking into it.
+/// One argument, unchanged. Use it to pass an argument on without reading it.
 ///
-/// It stands for a whole argument, alone or in a tuple (`(String, Raw)`), not for a part of one. As
-/// [`RawArgs`] it may share the buffer that it was read into, of 128 KiB: who keeps it for long
-/// keeps a [`RawArgs::compact`] copy of all arguments instead. An `async` handler gets a copy of
-/// what is small.
+/// It stands for a whole argument, alone or in a tuple (`(String, Raw)`), and not for a part of an
+/// argument. Like [`RawArgs`] it may share the buffer of 128 KiB that it was read into. To keep it
+/// for a long time, keep a [`RawArgs::compact`] copy of all arguments instead. An `async` handler
+/// gets copies of small values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Raw(pub(crate) Args);
 
 impl Raw {
-    /// The argument's JSON.
+    /// Returns the argument's JSON.
     #[must_use]
     pub fn json(&self) -> &str {
         &self.0.json
     }
 
-    /// The argument as a type.
+    /// Reads the argument as a type.
     ///
     /// # Errors
-    /// If it is not of that type.
+    /// If the argument is not of this type.
     pub fn parse<T: DeserializeOwned + 'static>(&self) -> Result<T, ArgsError> {
         from_args::<(T,)>(self.0.clone()).map(|(value,)| value)
     }
 }
 
-/// Bytes that travel as an attachment, at any depth of an argument, and are not copied on the way.
+/// Bytes that are sent as an attachment, at any depth of an argument, without being copied.
 ///
-/// [`Bytes`] and everything else that is bytes to `serde` work too, at the price of a copy. Bytes
-/// that are not copied may share the buffer that they were read into, of 128 KiB: who keeps a few
-/// of them for long takes [`Bytes`]. An `async` handler gets a copy of what is small.
+/// [`Bytes`] and every other type that `serde` treats as bytes work, too, but are copied. Bytes
+/// that are not copied may share the buffer of 128 KiB that they were read into. To keep a few
+/// bytes for a long time, use [`Bytes`]. An `async` handler gets copies of small values.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Binary(pub Bytes);
 
@@ -171,8 +172,8 @@ impl fmt::Debug for Binary {
     }
 }
 
-/// One argument, sorted by what it is: what [`Socket::send`](crate::Socket::send) sends and
-/// [`Namespace::on_message`](crate::Namespace::on_message) gets.
+/// One argument, sorted into text, JSON and binary. [`Socket::send`](crate::Socket::send) sends
+/// this type, and handlers of [`Namespace::on_message`](crate::Namespace::on_message) get it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
     /// A string.
@@ -184,10 +185,10 @@ pub enum Data {
 }
 
 impl Data {
-    /// A JSON message from anything that can be one.
+    /// Makes a JSON message from a value.
     ///
     /// # Errors
-    /// If `serde_json` cannot write it.
+    /// If `serde_json` cannot write the value.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         Ok(Self::Json(serde_json::to_string(value)?.into()))
     }
@@ -221,9 +222,9 @@ impl From<serde_json::Value> for Data {
     }
 }
 
-// Untouched parts pass through `serde` by a side door: the type asks for a newtype of a certain
-// name, and whoever knows the name puts the value into this slot. Whoever does not (another format)
-// finds an ordinary newtype and treats it as one.
+// Unchanged values bypass `serde`: the type asks for a newtype with a special name. Our
+// (de)serializers know the name and pass the value through this slot. Other formats do not know the
+// name and treat the value as an ordinary newtype.
 thread_local!(static HANDOFF: Cell<Option<Handoff>> = const { Cell::new(None) });
 
 enum Handoff {
@@ -304,7 +305,8 @@ impl<'de> Deserialize<'de> for Binary {
     }
 }
 
-/// Something that writes itself only where a side door is: anywhere else it says so.
+/// A value that only our own serializers can write, through the slot. With any other serializer it
+/// is an error.
 struct OnlyHere;
 
 impl Serialize for OnlyHere {
@@ -400,7 +402,8 @@ mod tests {
         assert_eq!(&*written(&()).json, "");
     }
 
-    /// Hardening A3: what a client has sent as JSON cannot stand for the bytes beside it.
+    /// Hardening A3: JSON from a client cannot act as a placeholder for other bytes in the
+    /// arguments.
     #[test]
     fn a_lookalike_beside_bytes_is_an_error() {
         let stand_in = json!({"_placeholder": true, "num": 0});
@@ -448,8 +451,8 @@ mod tests {
         }
     }
 
-    /// Hardening B13: what MessagePack has said goes with the arguments that are passed on, whole
-    /// or one by one, and with no others.
+    /// Hardening B13: the exact values of MessagePack stay with arguments that are passed on, all
+    /// together or one by one, and with no other arguments.
     #[cfg(feature = "msgpack")]
     #[test]
     fn what_was_said_exactly_is_passed_on() {
@@ -476,7 +479,7 @@ mod tests {
         assert_eq!(RawArgs(both.clone()).compact().0, both);
     }
 
-    /// What a client of MessagePack has said with one undefined argument.
+    /// Returns the exact values of a MessagePack client's packet with one undefined argument.
     #[cfg(feature = "msgpack")]
     fn exact() -> sio_proto::socket::Exact {
         use sio_proto::codec::{MessagePack, PacketParser, Parsed};
@@ -513,7 +516,7 @@ mod tests {
         let (one, back) = from_args::<(u8, Photo)>(sent.clone()).unwrap();
         assert_eq!((one, &back), (1, &photo));
 
-        // `Binary` is handed through, not copied.
+        // `Binary` is passed on without a copy.
         let (_, again) = from_args::<(u8, Photo)>(sent.clone()).unwrap();
         assert_eq!(again.pixels.0.as_ptr(), sent.attachments[0].as_ptr());
         assert_eq!(
@@ -524,7 +527,8 @@ mod tests {
         let (first, second) = from_args::<(u8, Raw)>(sent).unwrap();
         assert_eq!(first, 1);
         assert_eq!(second.parse::<Photo>().unwrap(), photo);
-        // Passed on among other binary arguments, its placeholders are numbered anew.
+        // When a value is passed on together with other binary arguments, its placeholders get new
+        // numbers.
         let mixed = written(&(Binary::from(&b"first"[..]), second));
         assert_eq!(mixed.attachments, ["first", "abc", "d"]);
         let (_, back) = from_args::<(Bytes, Photo)>(mixed).unwrap();

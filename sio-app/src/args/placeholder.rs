@@ -1,4 +1,4 @@
-//! Placeholders, where `serde` meets them (docs/protocol/socket-io.md §2.1).
+//! Placeholders in `serde` (docs/protocol/socket-io.md §2.1).
 //!
 //! ```text
 //! {"_placeholder":true,"num":0}
@@ -14,14 +14,14 @@ use serde_json::Value;
 
 use super::Binary;
 
-/// A visitor for bytes: a placeholder gives it the attachment; what else can be bytes in JSON goes
-/// through.
+/// A visitor for bytes: a placeholder gives it the attachment. Other JSON values that can be bytes
+/// are passed to the inner visitor.
 pub(super) struct BytesVisitor<'a, V> {
     pub(super) attachments: &'a [Bytes],
     pub(super) visitor: V,
 }
 
-/// What is done with bytes once they are found.
+/// What to do with bytes when they have been found.
 pub(super) trait Receive<'de> {
     type Value;
     fn attachment<E: Error>(self, bytes: &Bytes) -> Result<Self::Value, E>;
@@ -29,7 +29,7 @@ pub(super) trait Receive<'de> {
     fn seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error>;
 }
 
-/// Keeps the attachment itself, uncopied.
+/// Keeps the attachment itself, without a copy.
 pub(super) struct Keep;
 
 impl<'de> Receive<'de> for Keep {
@@ -96,8 +96,8 @@ impl<'de, R: Receive<'de>> Visitor<'de> for BytesVisitor<'_, R> {
     }
 }
 
-/// A JSON tree whose placeholders are the attachments again, so that they get new numbers when it
-/// is written.
+/// A JSON tree that writes its attachments instead of its placeholders, so that the placeholders
+/// get new numbers.
 pub(super) struct Renumbered<'a> {
     pub(super) value: &'a Value,
     pub(super) attachments: &'a [Bytes],

@@ -1,4 +1,4 @@
-//! Bytes flow: events, acknowledgements and binary, over websocket and polling.
+//! Events, acknowledgements and binary data come back, over websocket and polling.
 
 use serde_json::json;
 use sio_app::{Ack, Binary, Bytes, RawArgs, Socket};
@@ -108,7 +108,7 @@ fn polling_works_over_one_connection() {
     connection.write(&http::get(&path));
     assert_eq!(connection.response(), "ok");
     assert_eq!(connection.response(), r#"42["echo",1]"#);
-    // A parked GET is answered by what another connection brings.
+    // An event that arrives on another connection answers a parked GET.
     connection.write(&http::get(&path));
     let mut other = http::Connection::open(server.address);
     assert_eq!(other.post(&path, r#"42["echo",2]"#), "ok");

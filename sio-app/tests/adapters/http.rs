@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand.
+//! A small client of HTTP/1.1, written by hand.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -49,7 +49,7 @@ impl<S: Read + Write> Connection<S> {
         self.response()
     }
 
-    /// The body of the next response.
+    /// Reads the next response and returns its body.
     pub(super) fn response(&mut self) -> String {
         self.response_with_head().1
     }
@@ -76,7 +76,7 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
-    /// Whether the server closes the connection, whatever it says before.
+    /// Waits until the server closes the connection, and ignores what it sends before.
     pub(super) fn closed(&mut self) {
         while self.fill() > 0 {}
     }

@@ -1,9 +1,9 @@
-//! What every adapter must do, and the genuine peers that see whether it does: a websocket of
-//! another make, and HTTP by hand.
+//! The tests that every adapter must pass, and their peers: a websocket client of another library,
+//! and HTTP written by hand.
 //!
-//! An adapter's `tests/adapter.rs` includes this by its path. It says in `start`, `start_tls` and
-//! `start_stream` how the adapter serves; the rest is the same for all of them, and knows no
-//! runtime: peers block.
+//! An adapter's `tests/adapter.rs` includes this file by its path. Its functions `start`,
+//! `start_tls` and `start_stream` say how the adapter serves. The rest is the same for all
+//! adapters, and uses no runtime: the peers block.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -30,15 +30,15 @@ mod strangers;
 mod tls;
 mod trouble;
 
-/// No test waits longer than this for anything; it is there for failures only.
+/// The longest time that a test waits for anything. Only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What somebody tells from elsewhere.
+/// Waits for a value that another thread sends.
 fn heard<T>(told: &mpsc::Receiver<T>) -> T {
     told.recv_timeout(PATIENCE).expect("it happens in time")
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 fn eventually(is_so: impl Fn() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -47,7 +47,7 @@ fn eventually(is_so: impl Fn() -> bool) {
     }
 }
 
-/// Lets others have their turn, in any runtime.
+/// Lets other tasks run, in any runtime.
 async fn yield_now() {
     let mut has_yielded = false;
     poll_fn(|cx| {
@@ -60,7 +60,7 @@ async fn yield_now() {
     .await;
 }
 
-/// A future that is ready once it is told to be.
+/// A future that becomes ready when the test says so.
 #[derive(Clone, Default)]
 struct Signal(Arc<Mutex<(bool, Option<Waker>)>>);
 
@@ -83,11 +83,11 @@ impl Signal {
 type Given = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Ends = Box<dyn FnOnce(std::io::Result<()>) + Send>;
 
-/// A server on a port of its own.
+/// A server on its own port.
 struct Served {
     address: SocketAddr,
     io: Io,
-    /// Ends it gracefully.
+    /// Ends the server gracefully.
     signal: Signal,
     ended: mpsc::Receiver<std::io::Result<()>>,
 }
@@ -101,7 +101,8 @@ fn serve_with(config: Config, options: Options, setup: impl FnOnce(&Io)) -> Serv
 }
 
 impl Served {
-    /// `start` serves until the signal is given, and then calls the second function.
+    /// Starts a server. `start` serves until the signal is given, and then calls its second
+    /// argument.
     fn started(start: impl FnOnce(Given, Ends) -> (Io, SocketAddr)) -> Self {
         let (signal, (tell, ended)) = (Signal::default(), mpsc::channel());
         let (io, address) = start(
@@ -117,7 +118,7 @@ impl Served {
     }
 }
 
-/// A blocking connection that does not wait for ever.
+/// Opens a blocking connection that does not wait for ever.
 fn dial(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -131,7 +132,7 @@ struct Client {
 }
 
 impl Client {
-    /// An open session without any namespace.
+    /// Opens a session that has joined no namespace.
     fn open(address: SocketAddr) -> Self {
         let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
         let (socket, _) = tungstenite::client(url, dial(address)).unwrap();
@@ -140,7 +141,7 @@ impl Client {
         client
     }
 
-    /// A client in the main namespace.
+    /// Opens a session and joins the main namespace.
     fn connect(address: SocketAddr) -> Self {
         let mut client = Self::open(address);
         client.send("40");
@@ -156,7 +157,7 @@ impl Client {
         self.socket.send(Message::binary(bytes)).unwrap();
     }
 
-    /// The next text, pings answered on the way.
+    /// Returns the next text message, and answers pings that come before it.
     fn text(&mut self) -> String {
         loop {
             match self.socket.read().unwrap() {
@@ -174,7 +175,7 @@ impl Client {
         }
     }
 
-    /// The server closes the connection.
+    /// Waits until the server closes the connection.
     fn closed(&mut self) {
         loop {
             match self.socket.read() {

@@ -1,5 +1,4 @@
-//! When things are said: the date of answers, what follows a handshake, and the end of a session
-//! that was in nobody's way.
+//! Times: the date in answers, the first packet after a handshake, and the end of a silent session.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant, SystemTime};
@@ -10,7 +9,7 @@ use super::{Client, dial, http, serve, serve_with};
 
 const WEBSOCKET: &str = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// The one `Date` of a head is that of this moment.
+/// Checks that a head has one `Date`, and that it is the present time.
 fn assert_dated(head: &str, what: &str) {
     let dates: Vec<&str> = head.lines().filter_map(|line| line.strip_prefix("Date: ")).collect();
     let [date] = dates[..] else {
@@ -88,8 +87,8 @@ fn every_answer_says_the_date() {
     );
 }
 
-/// Hardening C1: a client that begins to listen when the websocket is open must not have read the
-/// first packet by then.
+/// Hardening C1: a client that starts to listen when the websocket is open must not have read the
+/// first packet before.
 #[test]
 fn a_handshake_is_read_before_the_first_packet() {
     const ROUNDS: usize = 50;
@@ -115,7 +114,8 @@ fn a_handshake_is_read_before_the_first_packet() {
                 assert!(stream.read(&mut first).unwrap() > 0, "the packet comes, too");
             }
         }
-        // The machine may have had something else to do for all of the time between.
+        // A busy machine may have delayed the client, so that it read both at once. This may happen
+        // in some rounds.
         assert!(
             alone * 4 >= ROUNDS * 3,
             "{alone} of {ROUNDS} heads came alone: {request}"
@@ -123,8 +123,8 @@ fn a_handshake_is_read_before_the_first_packet() {
     }
 }
 
-/// Hardening C10: it ends never before its time. How long after is the machine's business; a timer
-/// rounds up.
+/// Hardening C10: a session never ends before its time. It may end later, because timers round up
+/// and the machine may be busy.
 #[test]
 fn a_session_is_not_ended_before_its_time() {
     const TIME: Duration = Duration::from_millis(250);

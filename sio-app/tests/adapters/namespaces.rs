@@ -1,4 +1,4 @@
-//! Who gets in, and who hears whom.
+//! Namespaces: which clients get in, and which clients receive what others send.
 
 use std::sync::{Arc, mpsc};
 
@@ -68,7 +68,7 @@ fn names_by_rule() {
     assert!(one.text().starts_with("44/tenant-x,"));
     two.send(r#"42/room-x,5["where"]"#);
     assert_eq!(two.text(), r#"43/room-x,5["/room-x"]"#);
-    // Each of them is on its own, though they share handlers.
+    // Each namespace is separate, although they share handlers.
     one.send(r#"42/tenant-1,["all"]"#);
     assert_eq!(one.text(), r#"42/tenant-1,["hello","/tenant-1"]"#);
     two.send(r#"42/room-x,6["where"]"#);
@@ -117,7 +117,7 @@ fn rooms_and_broadcasts_reach_every_shard() {
         heard.sort();
         assert_eq!(heard, [r#"42["heard","y"]"#, r#"42["heard","z"]"#]);
     }
-    // By id, from outside.
+    // A socket is found by its id, from outside of a handler.
     clients[7].send(r#"421["whoami"]"#);
     let answer = clients[7].text();
     let id = answer.split('"').nth(1).unwrap();

@@ -1,4 +1,4 @@
-//! What clients of 2010 and 2011 open over real sockets: a stream, a websocket before RFC 6455, the
+//! Clients of 2010 and 2011 over real sockets: a stream, a websocket from before RFC 6455, the
 //! Flash policy.
 
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use sio_app::{Config, Options, Raw, Socket};
 use super::http::{Connection, get, post};
 use super::{Served, dial, serve};
 
-/// A server that gives back what it hears.
+/// Starts a server that echoes messages.
 fn echo() -> Served {
     serve(|io| {
         io.of("/")
@@ -17,7 +17,7 @@ fn echo() -> Served {
     })
 }
 
-/// Reads until this has come; what there was, it included.
+/// Reads until these bytes have come. Returns everything that was read.
 fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
     let (mut read, mut byte) = (Vec::new(), [0]);
     while !read.ends_with(end) {
@@ -77,7 +77,8 @@ fn a_hixie_websocket_whose_last_bytes_come_late() {
     assert_eq!(rest, b"\xff\0");
 }
 
-/// On the port of the server, and on one of its own, to those who ask and to those who only listen.
+/// The policy is served on the port of the server and on a port of its own, to clients that ask and
+/// to clients that only listen.
 #[test]
 fn the_flash_policy() {
     let main = serve(|_| {});

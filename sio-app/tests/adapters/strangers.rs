@@ -1,10 +1,10 @@
-//! Who is let in over a real socket, which tells the address of its peer.
+//! Which requests are let in over a real socket, whose peer's address is known.
 
 use super::http::Connection;
 use super::serve;
 
-/// Hardening A13. A page whose name is pointed at this machine: `Origin` and `Host` agree, and its
-/// GETs have no `Origin`.
+/// Hardening A13. A page whose host name points to this machine: its `Origin` and `Host` agree, and
+/// its GETs have no `Origin`.
 #[test]
 fn a_page_that_is_rebound_opens_nothing() {
     let served = serve(|io| drop(io.of("/")));

@@ -1,4 +1,5 @@
-//! The same inside of TLS: over websocket and polling, bounded, and with an end that is told.
+//! TLS: websocket and polling work through it, handshakes are limited, and the end of a connection
+//! is announced.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,7 +15,7 @@ use super::{Served, dial, eventually, heard, http};
 
 type Stream = StreamOwned<ClientConnection, TcpStream>;
 
-/// A server with a certificate of its own, and how its clients know it.
+/// A server with its own certificate, and the clients' settings that trust it.
 struct Secure {
     served: Served,
     trust: Arc<ClientConfig>,
@@ -46,7 +47,7 @@ impl Secure {
         StreamOwned::new(tls, dial(self.served.address))
     }
 
-    /// A client in the main namespace.
+    /// Opens a websocket and joins the main namespace.
     fn connect(&self) -> WebSocket<Stream> {
         let url = "wss://localhost/socket.io/?EIO=4&transport=websocket";
         let mut socket = tungstenite::client(url, self.dial()).unwrap().0;
@@ -115,12 +116,12 @@ fn who_does_not_shake_hands_is_counted_and_cut() {
         .idle_timeout(Duration::from_millis(50));
     let server = serve(options, echo);
     let mut silent = dial(server.served.address);
-    // There is one place, and it is taken.
+    // The server takes one connection, and this place is taken.
     eventually(|| server.served.io.connections() == 1);
     assert_eq!(dial(server.served.address).read(&mut [0]).unwrap_or(0), 0);
     assert_eq!(silent.read(&mut [0]).unwrap_or(0), 0);
     eventually(|| server.served.io.connections() == 0);
-    // Who speaks something else is told so: an alert, and the end.
+    // A client that does not speak TLS gets an alert, and then the end of the connection.
     let mut plain = dial(server.served.address);
     plain.write_all(http::get("/").as_bytes()).unwrap();
     let mut answer = Vec::new();

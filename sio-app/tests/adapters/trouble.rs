@@ -1,4 +1,4 @@
-//! What goes wrong stays where it is.
+//! Faults concern only the connection or socket in which they occur.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -38,7 +38,7 @@ fn a_panic_ends_its_own_socket_only() {
         let (_, panicked, message) = heard(&told);
         assert!(panicked && message.contains("at"), "{message}");
     }
-    // Wrong types and errors are reported and cost nothing.
+    // Wrong types and errors are reported, and nothing else happens.
     other.send(r#"42["typed","no number"]"#);
     other.send(r#"42["fails"]"#);
     other.send(r#"42["typed",7]"#);
@@ -58,7 +58,7 @@ fn a_slow_reader_holds_nobody_up_and_is_bounded() {
     });
     let mut slow = Client::connect(server.address);
     let mut quick = Client::connect(server.address);
-    // 60 MB: more than the kernel's buffers and the session's queue together.
+    // The flood has 60 MB, more than the kernel's buffers and the session's queue together.
     for _ in 0..60 {
         quick.send(r#"42["flood",100]"#);
         for _ in 0..100 {
@@ -79,7 +79,7 @@ fn what_a_slow_reader_missed_comes_in_order() {
     });
     let mut client = Client::connect(server.address);
     client.send(r#"42["flood"]"#);
-    // Nothing is read until the server has everything queued: 10 MB do not fit into a loopback
+    // The client reads only after the server has started to queue: 10 MB do not fit into a loopback
     // connection.
     eventually(|| server.io.sessions() > 0);
     for n in 0..200 {
@@ -105,7 +105,8 @@ fn shutdown_tells_clients_and_ends() {
     assert!(TcpStream::connect(server.address).is_err());
 }
 
-/// Such a client opens a connection for each request, and so for the poll that tells it of the end.
+/// Such a client opens a connection for each request, and also for the poll that tells it of the
+/// end.
 #[test]
 fn who_connects_anew_for_each_poll_hears_of_the_end() {
     let server = serve(|io| {
@@ -156,7 +157,7 @@ fn requests_that_come_too_slowly_are_cut() {
 
 #[test]
 fn connections_are_limited() {
-    // In total; and the loopback is an address like others.
+    // The limit is for all connections, or for one address. Loopback is an address like any other.
     for options in [
         Options::default().max_connections(1),
         Options::default().max_connections_per_address(1),
@@ -198,7 +199,8 @@ fn the_applications_own_requests() {
     );
 }
 
-/// Hardening A1. The application is asked on every road, and its no is heard.
+/// Hardening A1. The application is asked for every kind of request that can open a session, and
+/// its refusal is respected.
 #[test]
 fn who_is_refused_gets_in_by_no_road() {
     let server = serve(|io| io.allow_request(|_| Err("no".into())));
@@ -252,11 +254,12 @@ fn any_stream_will_do() {
     let url = "ws://x/socket.io/?EIO=4&transport=websocket";
     let mut socket = tungstenite::client(url, near).unwrap().0;
     socket.send(Message::text("40")).unwrap();
-    // More than the pipe and the kernel's buffers hold together.
+    // The text is longer than the pipe and the kernel's buffers hold together.
     let text = "x".repeat(300_000);
     let packet = format!(r#"42["echo","{text}"]"#);
     for _ in 0..3 {
-        // One after the other: a server that cannot write does not read on.
+        // The messages are sent one after the other, because a server that cannot write does not
+        // read on.
         socket.send(Message::text(packet.clone())).unwrap();
         while socket.read().unwrap().into_text().unwrap() != packet.as_str() {}
     }
@@ -278,7 +281,8 @@ fn a_half_closed_connection_still_gets_its_answer() {
 
 #[test]
 fn handlers_run_after_the_call_that_causes_them() {
-    // A lock held across `disconnect` is not met again by the handler of the disconnection.
+    // The caller holds a lock during `disconnect`. The disconnect handler takes the same lock, and
+    // must not run inside of the call.
     let lock = Arc::new(std::sync::Mutex::new(0));
     let server = serve({
         let lock = Arc::clone(&lock);
@@ -301,8 +305,8 @@ fn handlers_run_after_the_call_that_causes_them() {
     eventually(|| *lock.lock().unwrap() == 1);
 }
 
-/// A server whose middlewares, and whose rule for names, panic: at once, before they have waited,
-/// and after. `/after-one` has one before it that agrees.
+/// Starts a server whose middlewares, and whose rule for names, panic: at once, or after they have
+/// waited. In `/after-one` another middleware agrees before.
 fn panicking() -> (Served, mpsc::Receiver<(String, String)>) {
     let (tell, told) = mpsc::channel();
     let server = serve(move |io| {

@@ -1,4 +1,5 @@
-//! A connection's socket in memory: what is read from it, and what has been written to it.
+//! A connection's socket in memory: the bytes that are read from it, and the bytes that have been
+//! written to it.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -7,12 +8,12 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use sio_app::{Outlet, Source};
 
-/// Keeps what is written.
+/// Keeps the bytes that are written.
 #[derive(Clone, Default)]
 pub(crate) struct Wall(pub(crate) Arc<Mutex<Vec<u8>>>);
 
 impl Wall {
-    /// What has been written since the last call.
+    /// Returns the bytes that have been written since the last call.
     pub(crate) fn take(&self) -> Vec<u8> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
@@ -27,7 +28,7 @@ impl Outlet for Wall {
     fn finish(&self) {}
 }
 
-/// What is read next; then nothing more comes.
+/// The bytes that are read next. After them nothing more comes.
 pub(crate) struct Script(pub(crate) Option<Vec<u8>>);
 
 impl Source for Script {

@@ -1,19 +1,18 @@
-//! The wires that genuine releases have spoken on the plain-message transports, as
-//! [`MessageCodec`]s.
+//! The wires that genuine releases use on the plain-message transports, as [`MessageCodec`]s.
 //!
 //! | | [`Framing`] | [`Streaming`] | [`Envelope`] |
 //! |---|---|---|---|
 //! | releases | 0.5-0.6 | the development branch of November 2010 | 0.3-0.4 |
-//! | a payload is | whole | a piece of a stream | whole |
-//! | what is broken costs | the rest of the payload | the session | the payload |
+//! | a payload is | complete | a piece of a stream | complete |
+//! | a broken payload costs | the rest of the payload | the session | the payload |
 //! | heartbeats | echoed | echoed | not answered, every 5 s on htmlfile and xhr-multipart |
 //! | goodbye | – | type 0 | – |
-//! | jsonp-polling | `io.JSONP[0]._("…");` | the same without the semicolon | – |
+//! | jsonp-polling | `io.JSONP[0]._("…");` | as in [`Framing`], without the semicolon | – |
 //! | htmlfile argument | a string | a string | the object itself |
 //!
-//! The bytes are in [`legacy::framing`](crate::legacy::framing),
+//! The codecs of the bytes are [`legacy::framing`](crate::legacy::framing),
 //! [`legacy::streaming`](crate::legacy::streaming) and
-//! [`legacy::envelope`](crate::legacy::envelope); here they are joined to the trait.
+//! [`legacy::envelope`](crate::legacy::envelope). This file implements the trait with them.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -27,7 +26,7 @@ use crate::detect::Transport;
 use crate::legacy::transports::{self, Family};
 use crate::legacy::{envelope, framing, streaming};
 
-/// How often streams of 0.3-0.4 say that they live (docs/protocol/legacy-0.6.md §15).
+/// How often streams of 0.3-0.4 send a heartbeat (docs/protocol/legacy-0.6.md §15).
 const ENVELOPE_STREAM_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The `~m~` framing of Socket.IO 0.5 and 0.6 (docs/protocol/legacy-0.6.md §2).
@@ -61,7 +60,7 @@ impl MessageCodec for Framing {
                 Some(text) if !framing::is_mistakable(&text) && !transports::has_boundary(&text) => {
                     framing::write_text(&text, out);
                 }
-                // To the client a JSON string is the text that it is, whatever that begins with.
+                // The client reads a JSON string as a text, whatever the text begins with.
                 Some(_) | None => framing::write_json(&transports::without_boundary(message.json()), out),
             }
         }
@@ -76,7 +75,7 @@ impl MessageCodec for Framing {
     }
 }
 
-/// Reads whole payloads, with at most so many frames.
+/// Reads complete payloads, with at most this many frames.
 struct Frames(usize);
 
 impl MessageDecoder for Frames {
@@ -142,7 +141,7 @@ impl MessageCodec for Streaming {
         }
     }
 
-    /// As 0.6, without the semicolon (docs/protocol/legacy-streaming.md §1).
+    /// Writes the same script as 0.6, without the semicolon (docs/protocol/legacy-streaming.md §1).
     fn wrap_jsonp(&self, index: u64, payload: &str, out: &mut BytesMut) {
         transports::write_jsonp(Family::Legacy06, index, payload, out);
         debug_assert_eq!(out.last(), Some(&b';'));
@@ -161,11 +160,12 @@ impl MessageDecoder for streaming::Decoder {
         out.extend(packets.into_iter().filter_map(|packet| match packet {
             streaming::Packet::Disconnect => Some(Received::Goodbye),
             streaming::Packet::Message { annotations, data } if annotations.is_json() => Some(Received::Json(data)),
-            // The realm, an early namespace, never was more than a plan: the message counts.
+            // The realm is an early namespace. It was planned and never used, so only the message
+            // counts.
             streaming::Packet::Message { data, .. } => Some(Received::Text(data)),
             streaming::Packet::Heartbeat(number) => Some(Received::Heartbeat(number)),
-            // A session id from a client says nothing, and JavaScript ignores what it does not
-            // know.
+            // A session id from a client has no meaning, and JavaScript ignores types that it does
+            // not know.
             streaming::Packet::Handshake(_) | streaming::Packet::Unknown(..) => None,
         }));
         verdict.map_err(PayloadError::session)
@@ -232,7 +232,7 @@ impl MessageCodec for Envelope {
         }
     }
 
-    /// One object for all messages: a client reads one per payload.
+    /// Joins all messages into one object, because a client reads one object per payload.
     fn join(&self, payloads: &mut dyn Iterator<Item = &[u8]>, out: &mut BytesMut) {
         let lists = payloads.filter_map(|payload| {
             let inner = payload.strip_prefix(envelope::MESSAGES_BEFORE)?;
@@ -271,12 +271,12 @@ impl MessageCodec for Envelope {
     }
 }
 
-/// Reads whole payloads, each an array of at most so many messages.
+/// Reads complete payloads, each an array of at most this many messages.
 struct Arrays(usize);
 
 impl MessageDecoder for Arrays {
     fn decode(&mut self, payload: &ByteString, _from_form: bool, out: &mut Vec<Received>) -> Result<(), PayloadError> {
-        // An empty POST says nothing, as on the other wires.
+        // An empty POST has no message, as on the other wires.
         if payload.is_empty() {
             return Ok(());
         }
@@ -317,7 +317,7 @@ mod tests {
         }
     }
 
-    /// What differs from 0.6 around payloads (docs/protocol/legacy-0.6.md §15,
+    /// The differences from 0.6 in the text around payloads (docs/protocol/legacy-0.6.md §15,
     /// docs/protocol/legacy-streaming.md §1).
     #[test]
     fn wrappers() {
@@ -345,8 +345,8 @@ mod tests {
         assert_eq!(written(|out| Streaming.wrap_jsonp(0, "x", out)), "io.JSONP[0]._(\"x\")");
     }
 
-    /// Hardening A12: nothing that a text says is taken for a heartbeat, JSON, an event, or the end
-    /// of a part.
+    /// Hardening A12: no text is read as a heartbeat, as JSON, as an event, or as the end of a
+    /// part.
     #[test]
     fn a_text_is_nothing_but_a_text() {
         let said = |codec: &dyn MessageCodec, json: &str| {

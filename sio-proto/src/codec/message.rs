@@ -1,4 +1,4 @@
-//! A wire for the plain-message transports: what stands in the payloads of
+//! The trait for wires of plain messages: the content of the payloads of
 //! `/socket.io/<transport>/…`.
 //!
 //! ```text
@@ -6,8 +6,8 @@
 //!   session ────────────────────────────────────────────────────────────► payloads ─► join ─► wrap_* ─► client
 //!   session ◄──────────── MessageDecoder::decode ◄─── payloads ◄──────────────────────────────────────── client
 //! ```
-//! URLs, sessions, heartbeats' times, resuming and limits are the server's
-//! (docs/protocol/legacy-0.6.md §3-§10); a codec says what the bytes are.
+//! The server handles URLs, sessions, the times of heartbeats, resuming and limits
+//! (docs/protocol/legacy-0.6.md §3-§10). A codec only defines the bytes.
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -28,15 +28,16 @@ use crate::json;
 use crate::legacy::transports::{self, Family};
 use crate::socket::Args;
 
-/// A wire of plain messages: what stands in the payloads of `/socket.io/<transport>/…`.
+/// A wire of plain messages: the content of the payloads of `/socket.io/<transport>/…`.
 ///
-/// What is written is text: UTF-8, whatever the transport. A codec is called from any thread,
-/// sometimes while a shard is locked, and always with everything it needs: it must neither wait nor
-/// call back. A decoder belongs to its session, and is dropped with it while a shard is locked.
+/// A codec writes text: UTF-8, on every transport. It is called from any thread, sometimes while a
+/// shard is locked. Every call passes everything that the codec needs, so the codec must neither
+/// wait nor call back. A decoder belongs to its session. It is dropped with the session, while a
+/// shard is locked.
 ///
-/// # A codec of one's own
+/// # Writing a codec
 ///
-/// Three things have to be written and one to be read; all else has a default.
+/// A codec has to write three things and to read one. Everything else has a default.
 ///
 /// ```
 /// use sio_proto::codec::{MessageCodec, MessageDecoder, MessageLimits, PayloadError, PlainMessage, Received};
@@ -79,49 +80,49 @@ use crate::socket::Args;
 /// config.legacy06 = config.legacy06.mount("/lines", Lines); // beside `~m~` under /socket.io
 /// ```
 pub trait MessageCodec: Send + Sync {
-    /// What people call it, in logs and diagnoses.
+    /// The name of the codec, for logs and diagnostics.
     fn name(&self) -> &'static str;
 
-    /// Appends the payload that a session begins with. Nothing goes before it, and in a poll
-    /// nothing goes with it.
+    /// Appends the first payload of a session. Nothing is sent before it, and in a poll nothing is
+    /// sent together with it.
     fn encode_session_id(&self, sid: &str, out: &mut BytesMut);
 
-    /// Appends the payload that is this heartbeat. It is not called for transports without
-    /// heartbeats.
+    /// Appends the payload of this heartbeat. It is not called for transports without heartbeats.
     fn encode_heartbeat(&self, number: u32, out: &mut BytesMut);
 
-    /// Appends one payload that holds these messages, in order. There is nearly always one.
+    /// Appends one payload with these messages, in order. There is nearly always one message.
     fn encode_messages(&self, messages: &[PlainMessage<'_>], out: &mut BytesMut);
 
-    /// Appends the payload of an event that is not just a message: one with a name of its own, or
+    /// Appends the payload of an event that is more than a message: an event with its own name, or
     /// with attachments.
     ///
-    /// By default it is the JSON message `{"event":NAME,"args":[…]}`, with
+    /// By default the payload is the JSON message `{"event":NAME,"args":[…]}`, with
     /// `"attachments":[base64,…]` if there are any.
     fn encode_event(&self, event: &PlainEvent<'_>, out: &mut BytesMut) {
         self.encode_messages(&[PlainMessage::new(&event.to_json())], out);
     }
 
-    /// Appends what tells a client that the server ends the session. By default nothing: the
-    /// transport ends.
+    /// Appends the payload that tells a client that the server ends the session. By default it is
+    /// empty: the transport ends.
     fn encode_goodbye(&self, out: &mut BytesMut) {
         let _ = out;
     }
 
-    /// Makes the reader of one session's payloads. It must keep to `limits`; the server looks at
-    /// what it holds back after each payload and ends the session if that is too much.
+    /// Makes the decoder for one session's payloads. The decoder must keep to `limits`. After each
+    /// payload, the server checks how many bytes the decoder holds back, and ends the session if
+    /// they are too many.
     fn decoder(&self, limits: MessageLimits) -> Box<dyn MessageDecoder>;
 
-    /// Whether a message may be cut, and its parts come in several payloads. By default false: each
-    /// payload is whole.
+    /// Whether a message may be cut into several payloads. By default false: each payload is
+    /// complete.
     ///
-    /// The payloads of POSTs are then read by the session, in their order and under its shard's
-    /// lock; else they are read where no lock is held.
+    /// If true, the session reads the payloads of POSTs in their order, under its shard's lock.
+    /// Otherwise they are read without a lock.
     fn is_stream(&self) -> bool {
         false
     }
 
-    /// Whether this payload of a client looks like this wire. It is only asked about payloads that
+    /// Whether this payload of a client looks like this wire. It is called only for payloads that
     /// another codec could not read, for the diagnosis (docs/protocol/detection.md §4.3). By
     /// default false.
     fn recognizes(&self, payload: &str) -> bool {
@@ -129,14 +130,14 @@ pub trait MessageCodec: Send + Sync {
         false
     }
 
-    /// Whether clients of this wire have this transport. By default all six.
+    /// Whether clients of this wire have this transport. By default they have all six.
     fn serves(&self, transport: Transport) -> bool {
         let _ = transport;
         true
     }
 
-    /// What heartbeats are on this transport. By default they are echoed, except on polling
-    /// transports, where there are none (docs/protocol/legacy-0.6.md §4).
+    /// The kind of heartbeats on this transport. By default they are echoed. Polling transports
+    /// have none (docs/protocol/legacy-0.6.md §4).
     fn heartbeats(&self, transport: Transport) -> Heartbeats {
         match transport {
             Transport::XhrPolling | Transport::JsonpPolling => Heartbeats::None,
@@ -146,95 +147,96 @@ pub trait MessageCodec: Send + Sync {
         }
     }
 
-    /// The time between heartbeats on this transport, where it has to differ from
-    /// [`Legacy06::heartbeat_interval`](crate::Legacy06::heartbeat_interval), which is
-    /// `configured`. By default it does not.
+    /// The time between heartbeats on this transport. `configured` is
+    /// [`Legacy06::heartbeat_interval`](crate::Legacy06::heartbeat_interval), which is also the
+    /// default result.
     fn heartbeat_interval(&self, transport: Transport, configured: Duration) -> Duration {
         let _ = transport;
         configured
     }
 
-    /// Appends the one payload that all of these are together: the answer to a poll. By default one
-    /// after the other. It may be none: an empty poll.
+    /// Appends one payload that joins all of these: the answer to a poll. By default it writes one
+    /// after the other. There may be none: then the poll is empty.
     fn join(&self, payloads: &mut dyn Iterator<Item = &[u8]>, out: &mut BytesMut) {
         payloads.for_each(|payload| out.put_slice(payload));
     }
 
-    /// Appends the script that answers a poll of jsonp-polling. By default that of 0.6:
+    /// Appends the script that answers a poll of jsonp-polling. By default it is the script of 0.6:
     /// `io.JSONP[0]._("…");`.
     fn wrap_jsonp(&self, index: u64, payload: &str, out: &mut BytesMut) {
         transports::write_jsonp(Family::Legacy06, index, payload, out);
     }
 
-    /// Appends the piece of an htmlfile stream that carries `payload`. By default that of 0.6, with
-    /// the payload as a string literal.
+    /// Appends the piece of an htmlfile stream that carries `payload`. By default it is the piece
+    /// of 0.6, with the payload as a string literal.
     fn wrap_htmlfile(&self, payload: &str, out: &mut BytesMut) {
         transports::write_htmlfile(Family::Legacy06, payload, out);
     }
 
-    /// Appends the part of an xhr-multipart stream that carries `payload`, with the boundary behind
-    /// it. Nothing can escape the boundary `--socketio` there: a codec that lets text through as it
-    /// is must not write it ([`has_boundary`](crate::legacy::transports::has_boundary)).
+    /// Appends the part of an xhr-multipart stream that carries `payload`, and the boundary behind
+    /// it. A part cannot escape the boundary `--socketio`. A codec that writes text unchanged must
+    /// not write a text with the boundary
+    /// ([`has_boundary`](crate::legacy::transports::has_boundary)).
     fn wrap_multipart(&self, payload: &str, out: &mut BytesMut) {
         transports::write_multipart(payload, out);
     }
 }
 
-/// The reader of one session's payloads, or of one connection's.
+/// The decoder of the payloads of one session, or of one connection.
 pub trait MessageDecoder: Send {
-    /// Reads the next payload and appends what it completes. `from_form` says that a browser's form
-    /// has made CRLF of every lone LF in it (docs/protocol/legacy-0.6.md §5.1).
+    /// Reads the next payload and appends the messages that it completes. `from_form` is true if a
+    /// browser's form has changed every lone LF in it to CRLF (docs/protocol/legacy-0.6.md §5.1).
     ///
     /// # Errors
-    /// What has been appended before the error counts.
+    /// The messages that were appended before the error are delivered.
     fn decode(&mut self, payload: &ByteString, from_form: bool, out: &mut Vec<Received>) -> Result<(), PayloadError>;
 
-    /// How many bytes are held back until more comes. By default none.
+    /// How many bytes are held back until more bytes arrive. By default none.
     fn buffered_bytes(&self) -> usize {
         0
     }
 }
 
-/// What a decoder may take, from [`Legacy06`](crate::Legacy06).
+/// The limits of a decoder, from [`Legacy06`](crate::Legacy06).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageLimits {
-    /// Most bytes of an unfinished message that may be held back.
+    /// The most bytes of an unfinished message that may be held back.
     pub max_buffered_bytes: usize,
-    /// Most messages in one payload.
+    /// The most messages in one payload.
     pub max_messages: usize,
 }
 
-/// Something a client has said.
+/// A message of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
     /// A text message.
     Text(ByteString),
-    /// A JSON message, one value. The server checks it: what is no JSON is dropped.
+    /// A JSON message, one value. The server checks it, and drops it if it is not JSON.
     Json(ByteString),
-    /// The echo of a heartbeat; the number is compared with that of the last one.
+    /// The echo of a heartbeat. Its number is compared with the number of the last heartbeat.
     Heartbeat(ByteString),
     /// The client ends the session.
     Goodbye,
 }
 
-/// What heartbeats are on a transport.
+/// The kind of heartbeats on a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heartbeats {
-    /// None are sent.
+    /// No heartbeats are sent.
     None,
-    /// The client echoes each, and its silence ends the session.
+    /// The client echoes each heartbeat. If it does not, the session ends.
     Echoed,
-    /// They are sent, so that proxies keep the connection, and never answered.
+    /// Heartbeats are sent, so that proxies keep the connection open. They are never answered.
     Unanswered,
 }
 
 /// Why a payload could not be read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum PayloadError {
-    /// The rest of this payload is lost, the session lives: the next payload begins anew.
+    /// The rest of this payload is lost. The session lives, and the next payload is read anew.
     #[error("{0}")]
     Rest(#[source] Box<dyn Error + Send + Sync>),
-    /// Nothing that follows can be read either: the session ends.
+    /// No later payload can be read either: the session ends.
     #[error("{0}")]
     Session(#[source] Box<dyn Error + Send + Sync>),
 }
@@ -257,13 +259,12 @@ impl PayloadError {
     }
 }
 
-/// A message on its way to clients: one JSON value. A string is what genuine clients know as a text
-/// message.
+/// A message to clients: one JSON value. Genuine clients see a JSON string as a text message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlainMessage<'a>(&'a str);
 
 impl<'a> PlainMessage<'a> {
-    /// The message that is this JSON value, which must be valid.
+    /// The message with this JSON value. The value must be valid.
     #[must_use]
     pub const fn new(json: &'a str) -> Self {
         Self(json)
@@ -275,14 +276,14 @@ impl<'a> PlainMessage<'a> {
         self.0
     }
 
-    /// The text, if the message is one.
+    /// The text, if the message is a string.
     #[must_use]
     pub fn text(self) -> Option<Cow<'a, str>> {
         self.0.starts_with('"').then(|| json::unescape(self.0))
     }
 }
 
-/// An event on its way to clients that know only messages.
+/// An event to clients that know only messages.
 #[derive(Clone, Copy, Debug)]
 pub struct PlainEvent<'a> {
     /// Its name.
@@ -321,7 +322,8 @@ impl<'a> PlainEvent<'a> {
     }
 }
 
-/// A [`MessageCodec`] as a config holds it: shared, and equal only to its own clones.
+/// A [`MessageCodec`] in a config. It is shared; two values are equal if one is a clone of the
+/// other.
 #[derive(Clone)]
 pub struct Codec(Arc<dyn MessageCodec>);
 

@@ -1,14 +1,12 @@
-//! Codecs that an operator can choose, or bring: how the same packets and messages are written
-//! otherwise.
+//! Codecs that an operator can choose or write: other bytes for the same packets and messages.
 //!
 //! | trait | in place of | for |
 //! |---|---|---|
 //! | [`PacketParser`] | [`socket::text`](crate::socket::text) | clients of 1.x to 4.x; JavaScript's option `parser` |
 //! | [`MessageCodec`] | the `~m~` framing | the plain-message transports of the 0.6 family, `/socket.io/<transport>/…` |
 //!
-//! The standard wire of packets needs none of this. The wires of plain messages are all of it:
-//! those that genuine releases have spoken are codecs like any other, [`Framing`], [`Streaming`]
-//! and [`Envelope`].
+//! The standard wire of packets is no codec of this module. Every wire of plain messages is one:
+//! the wires of the genuine releases are the codecs [`Framing`], [`Streaming`] and [`Envelope`].
 
 mod known;
 mod message;

@@ -4,43 +4,43 @@
 //! ```text
 //! 83 a4 type 02  a4 data 93 a1 e 01 c4 01 09  a3 nsp a1 /      Event { name: e, args: 1,{"_placeholder":true,"num":0} + [09] }
 //! ```
-//! One packet is one map in one binary message, bytes and all; there are no attachments on this
-//! wire. Inside they are what they are for every client: JSON with placeholders, and the bytes
-//! beside it, as slices of what was received.
+//! One packet is one map in one binary message, including its bytes. This wire has no attachments.
+//! In the server, a packet has the same form as for every client: JSON with placeholders, and its
+//! bytes beside the JSON, as slices of the received message.
 //!
-//! # What becomes of values
+//! # How values are converted
 //!
-//! | received | is in JSON |
+//! | received | in JSON |
 //! |---|---|
-//! | undefined, `d4 00 xx` | in maps, and as `data` and `id`, as if it was not there; elsewhere `null` |
+//! | undefined, `d4 00 xx` | in maps, and as `data` and `id`, it is treated as missing; elsewhere it is `null` |
 //! | integers of any width | the number, with all its digits |
 //! | floats | the number as JavaScript reads it: without a fraction if it has none (up to 2^53), −0 is `0`; NaN and infinities are `null` |
-//! | dates, fixext 0 of 8 bytes and ext −1 | a string in the form of `Date.prototype.toJSON`, in milliseconds; beyond what a JavaScript date can hold `null` |
-//! | bytes, and ext 0 in the forms that say their length, which is a typed array in Node | a placeholder; in the payload of a CONNECT `{"type":"Buffer","data":[…]}`, as `JSON.stringify` writes a `Buffer` |
-//! | a key that comes twice | both, of which readers of JSON take the last; in the packet itself the last one counts |
-//! | a map that looks like a placeholder | as it is; beside bytes it could not be told from one, and is an error |
-//! | lone surrogates | whatever other character their encoder has made of them: that cannot be told any more |
+//! | dates, fixext 0 of 8 bytes and ext −1 | a string in the form of `Date.prototype.toJSON`, in milliseconds; `null` if a JavaScript date cannot hold it |
+//! | bytes, and ext 0 in the forms that state their length, which is a typed array in Node | a placeholder; in the payload of a CONNECT `{"type":"Buffer","data":[…]}`, as `JSON.stringify` writes a `Buffer` |
+//! | a key that comes twice | both; readers of JSON use the last one. In the packet itself the last one counts |
+//! | a map that looks like a placeholder | unchanged; if the packet has bytes, it could be confused with a placeholder, and is an error |
+//! | lone surrogates | the character that the sender's encoder has written in their place |
 //! | other ext, keys that are no strings, text that is not UTF-8 | an error |
 //!
-//! What JSON has no word for (undefined, NaN, infinities, dates, array buffers) is kept beside it
-//! as it came ([`Args::exact`](crate::socket::Args)), and is sent so to clients of MessagePack if
-//! the arguments are passed on untouched. Up to 64 such arguments of a packet are kept; further
-//! ones, and arguments that were read as types, are what the JSON says.
+//! Some values have no form in JSON: undefined, NaN, infinities, dates, array buffers. They are
+//! also kept as they came ([`Args::exact`](crate::socket::Args)). If the arguments are passed on
+//! unchanged, clients of MessagePack receive these values. Up to 64 such arguments of a packet are
+//! kept. Further arguments, and arguments that were read as types, are sent as the JSON says.
 //!
-//! | in JSON | is sent |
+//! | in JSON | sent |
 //! |---|---|
-//! | whole numbers, `1.0` and `1e3` too | the shortest integer; beyond 64 bits, and with a fraction or an exponent beyond 2^53, a float, like JavaScript's |
+//! | whole numbers, `1.0` and `1e3` too | the shortest integer; a float, as in JavaScript, beyond 64 bits, and beyond 2^53 if the number has a fraction or an exponent |
 //! | `-0` | `00` |
-//! | `1e400` | infinity, which is what `JSON.parse` makes of it |
+//! | `1e400` | infinity, which is also the result of `JSON.parse` |
 //! | `"\ud800"` | U+FFFD: UTF-8 cannot hold a lone surrogate |
 //! | `null` | `c0` |
 //!
 //! # Limits
 //!
-//! A message is no longer than [`Config::max_payload`](crate::Config::max_payload). Of one, no more
-//! than six times its length is written as JSON, beside its placeholders. Nesting is bounded by
-//! [`Limits::max_depth`], as in the standard wire; the rest by [`MessagePack`] itself. Nothing is
-//! allocated for elements that a header only announces.
+//! A message is no longer than [`Config::max_payload`](crate::Config::max_payload). Its JSON is at
+//! most six times as long as the message, without placeholders. [`Limits::max_depth`] bounds the
+//! nesting, as in the standard wire. [`MessagePack`] bounds the rest. Nothing is allocated for
+//! elements that a header only announces.
 
 mod date;
 mod decode;
@@ -54,7 +54,7 @@ use crate::socket::text::Limits;
 
 pub use token::MessagePackError;
 
-/// The parser of MessagePack, and how much it takes.
+/// The parser of MessagePack and its limits.
 ///
 /// ```
 /// use sio_proto::{Config, codec::MessagePack};
@@ -65,10 +65,11 @@ pub use token::MessagePackError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MessagePack {
-    /// Values in one message, keys and those inside of others included. Default 1 000 000.
+    /// Number of values in one message, including keys and values inside other values. Default 1
+    /// 000 000.
     pub max_elements: usize,
-    /// Binary values in one message. Default 1 000. Genuine clients with the default parser take no
-    /// more than 10 in what others pass on to them.
+    /// Number of binary values in one message. Default 1 000. Genuine clients with the default
+    /// parser accept at most 10 binary values in an event.
     pub max_binaries: usize,
 }
 

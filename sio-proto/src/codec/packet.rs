@@ -1,4 +1,4 @@
-//! Packet parsers: how Socket.IO packets become messages of Engine.IO, and messages packets.
+//! Packet parsers: they turn Socket.IO packets into Engine.IO messages, and messages into packets.
 //!
 //! ```text
 //!              encode                                          ┌─ a poll: text, or base64
@@ -6,13 +6,13 @@
 //!          ◄──────────────                                     └─ a websocket: one frame for each
 //!              decode, join
 //! ```
-//! Nothing on the wire says which parser a peer has: both ends must be told the same
-//! (docs/protocol/msgpack.md). The parser of a server serves its clients of Engine.IO 4 and 3;
-//! older generations have no such choice, and are in the same rooms as ever.
+//! Nothing on the wire tells which parser a peer has: both ends must be configured with the same
+//! parser (docs/protocol/msgpack.md). The parser of a server serves its clients of Engine.IO 4 and
+//! 3. Older generations have no parsers; their clients are in the same rooms.
 //!
-//! A parser keeps nothing between messages. Where a packet is several messages, what has come of it
-//! is the session's to keep, within [`Limits::max_attachments`] and
-//! [`Limits::max_attachment_bytes`] and no longer than
+//! A parser keeps nothing between messages. If a packet has several messages, the session keeps the
+//! messages that have arrived, within [`Limits::max_attachments`] and
+//! [`Limits::max_attachment_bytes`], and no longer than
 //! [`Config::attachment_timeout`](crate::Config::attachment_timeout).
 
 use alloc::vec::Vec;
@@ -28,82 +28,82 @@ use crate::{Frame, json};
 
 /// A way to write packets. Give it to [`Config::parser`](crate::Config::parser).
 ///
-/// What it decodes is checked by the server before anybody sees it, so that no parser can put into
-/// a room what its other members could not be told: a namespace starts with `/` and has no comma,
-/// an event's name is not [reserved](crate::socket::RESERVED_EVENTS), payloads and arguments are
-/// JSON, nested no deeper than [`Limits::max_depth`], placeholders name attachments that exist and
-/// each another one, and names are no longer than their limits.
+/// The server checks every decoded packet before anybody sees it. So no parser can bring a packet
+/// into a room that the room's other members cannot receive. A namespace starts with `/` and has no
+/// comma. An event's name is not [reserved](crate::socket::RESERVED_EVENTS). Payloads and arguments
+/// are JSON, nested no deeper than [`Limits::max_depth`]. Placeholders name attachments that exist,
+/// and no attachment is named twice. Names are no longer than their limits.
 pub trait PacketParser: fmt::Debug + Send + Sync {
-    /// Writes a packet as one message, or several; one that is none counts as an error.
+    /// Writes a packet as one message or several. Writing no message counts as an error.
     ///
-    /// It is called once for all clients of an Engine.IO revision. Of the types of [`Packet`] a
-    /// server writes all.
+    /// It is called once for all clients of an Engine.IO revision. A server writes all types of
+    /// [`Packet`].
     ///
     /// # Errors
     ///
-    /// If the packet cannot be said. An event or acknowledgement to one client is then refused as
-    /// [`SendError::Unsupported`](crate::server::SendError), a broadcast leaves these clients out,
-    /// and of a CONNECT, CONNECT_ERROR or DISCONNECT they hear nothing: a parser ought to have a
-    /// way to say those.
+    /// The packet cannot be written. An event or acknowledgement to one client is then refused as
+    /// [`SendError::Unsupported`](crate::server::SendError). A broadcast leaves these clients out.
+    /// If a CONNECT, CONNECT_ERROR or DISCONNECT cannot be written, the client is not told: a
+    /// parser should be able to write these types.
     fn encode(&self, packet: &Packet, messages: &mut Messages<'_>) -> Result<(), PacketError>;
 
-    /// Reads a message, under no lock.
+    /// Reads a message, without a lock.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with it. The session is closed then, as for any packet that is none.
+    /// What is wrong with the message. The session is then closed, as for any message that is no
+    /// packet.
     fn decode(&self, message: EngineMessage, limits: &Limits) -> Result<Parsed, PacketError>;
 
-    /// Makes a packet of the [parts](Parsed::Part) that have come; `None` as long as there are more
-    /// to come. Called for each part.
+    /// Makes a packet of the [parts](Parsed::Part) that have arrived. Returns `None` if more parts
+    /// have to come. It is called for each part.
     ///
     /// # Errors
     ///
-    /// As for [`decode`](Self::decode). Without a definition of its own, a parser has no parts.
+    /// As for [`decode`](Self::decode). The default implementation is for parsers without parts.
     fn join(&self, parts: &[EngineMessage], limits: &Limits) -> Result<Option<Packet>, PacketError> {
         let _ = (parts, limits);
         Err(PacketError::Packet(DecodeError::UnexpectedAttachment))
     }
 }
 
-/// What a message says.
+/// The result of reading a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed {
-    /// A whole packet.
+    /// A complete packet.
     Packet(Packet),
-    /// A part of a packet, which is kept until [`PacketParser::join`] makes a packet of it and
-    /// those before and after it. Nothing whole may come between.
+    /// A part of a packet. It is kept until [`PacketParser::join`] makes a packet of it and the
+    /// parts before and after it. No complete packet may come between the parts.
     Part(EngineMessage),
-    /// Nothing, and nothing is wrong with that; as an acknowledgement without id is to genuine
-    /// peers.
+    /// No packet, and no error. For example, genuine peers ignore an acknowledgement without id.
     Nothing,
 }
 
-/// Why a message is no packet, or a packet no message.
+/// Why a message is no packet, or why a packet cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PacketError {
-    /// The packet breaks a rule that holds for all parsers.
+    /// The packet breaks a rule of all parsers.
     #[error(transparent)]
     Packet(#[from] DecodeError),
-    /// The namespace does not start with `/`, or has a comma in it.
+    /// The namespace does not start with `/`, or has a comma.
     #[error("invalid namespace")]
     InvalidNamespace,
-    /// The message is text and should be bytes, or the other way round.
+    /// The message is text but should be bytes, or the reverse.
     #[error("text where bytes are due, or bytes where text is")]
     WrongKind,
-    /// The message is not written as this parser's format wants it.
+    /// The message does not have this parser's format.
     #[error("malformed message: {0}")]
     Malformed(&'static str),
-    /// The message is not the MessagePack that it should be.
+    /// The message is not valid MessagePack.
     #[cfg(feature = "msgpack")]
     #[error(transparent)]
     MessagePack(#[from] super::MessagePackError),
-    /// A text has a raw U+001E in it, which ends a packet in polls of Engine.IO 4
+    /// A text has a raw U+001E, which would end a packet in polls of Engine.IO 4
     /// (docs/protocol/engine-io.md §3.1).
     #[error("text with a raw U+001E")]
     Separator,
-    /// The packet, written, is larger than the queue of a session may be.
+    /// The written packet is larger than the queue of a session may be.
     #[error("the packet is larger than the queue of a session")]
     TooLarge,
 }
@@ -115,7 +115,7 @@ pub struct Messages<'a> {
     buffer: &'a mut BytesMut,
     first: Option<Frame>,
     more: Vec<Frame>,
-    /// How many bytes more the messages of this packet may have.
+    /// How many more bytes the messages of this packet may have.
     room: usize,
 }
 
@@ -130,10 +130,10 @@ impl<'a> Messages<'a> {
         }
     }
 
-    /// How many bytes this packet may yet have, from
-    /// [`Config::max_queued_bytes`](crate::Config::max_queued_bytes): a packet with more is
-    /// [`PacketError::TooLarge`]. A parser that makes more bytes of a packet than the packet has
-    /// should ask before it writes them.
+    /// How many more bytes this packet may have, from
+    /// [`Config::max_queued_bytes`](crate::Config::max_queued_bytes). A packet with more bytes is
+    /// [`PacketError::TooLarge`]. A parser that writes more bytes than the packet has should check
+    /// this before it writes them.
     #[must_use]
     pub const fn room(&self) -> usize {
         self.room
@@ -141,8 +141,8 @@ impl<'a> Messages<'a> {
 
     /// Adds a text message.
     ///
-    /// To clients of 1.0 to 1.7, text that is not ASCII means something else
-    /// (docs/protocol/engine-io.md §3.3).
+    /// Clients of 1.0 to 1.7 read text that is not ASCII differently (docs/protocol/engine-io.md
+    /// §3.3).
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl<'a> Messages<'a> {
         Ok(())
     }
 
-    /// Adds a binary message; `write` appends its bytes to what is there.
+    /// Adds a binary message. `write` appends its bytes to the buffer.
     pub fn binary(&mut self, write: impl FnOnce(&mut BytesMut)) {
         let frame = frames::binary_frame_with(self.revision, self.buffer, write);
         self.push(frame);
@@ -171,23 +171,23 @@ impl<'a> Messages<'a> {
     }
 }
 
-/// The messages that a parser makes of a packet; for tests, and for those who have a transport of
-/// their own.
+/// The messages that a parser makes of a packet. This is for tests, and for callers with their own
+/// transport.
 ///
 /// # Errors
 ///
-/// Those of [`PacketParser::encode`].
+/// The errors of [`PacketParser::encode`].
 pub fn messages(parser: &dyn PacketParser, packet: &Packet) -> Result<Vec<EngineMessage>, PacketError> {
     let frames = assemble(parser, packet, Revision::V4, usize::MAX, &mut BytesMut::new())?;
     let said = |frame: Frame| match frame.is_binary() {
         true => EngineMessage::Binary(frame.payload_bytes()),
-        // Behind the type digit of Engine.IO.
+        // The text stands behind the type digit of Engine.IO.
         false => EngineMessage::Text(ByteString::try_from(frame.payload_bytes().slice(1..)).unwrap_or_default()),
     };
     Ok(frames.0.into_iter().chain(frames.1).map(said).collect())
 }
 
-/// The frames of a packet, of at most about `max_bytes`: the first, if there is any, and the
+/// The frames of a packet, of at most about `max_bytes`: the first frame, if there is any, and the
 /// others.
 pub(crate) fn assemble(
     parser: &dyn PacketParser,
@@ -201,7 +201,7 @@ pub(crate) fn assemble(
     Ok((messages.first, messages.more))
 }
 
-/// Reads a message and checks what comes of it.
+/// Reads a message and checks the packet.
 pub(crate) fn parse(
     parser: &dyn PacketParser,
     message: EngineMessage,
@@ -214,7 +214,7 @@ pub(crate) fn parse(
     }
 }
 
-/// The packet, if it keeps the rules that hold for all parsers.
+/// The packet, if it keeps the rules of all parsers.
 pub(crate) fn checked(packet: Packet, revision: Revision, limits: &Limits) -> Result<Packet, PacketError> {
     let packet = match revision {
         Revision::V3 => split_query(packet),
@@ -255,8 +255,8 @@ pub(crate) fn checked(packet: Packet, revision: Revision, limits: &Limits) -> Re
     Ok(packet)
 }
 
-/// Takes the query off the namespace of a CONNECT that a parser has read: it knows no revisions,
-/// and these clients put it there.
+/// Splits the query from the namespace of a CONNECT that a parser has read. A parser knows no
+/// revisions, and clients of Engine.IO 3 append the query to the namespace.
 fn split_query(packet: Packet) -> Packet {
     match packet {
         Packet::Connect {
@@ -282,7 +282,7 @@ fn check_json(json: &str, limits: &Limits) -> Result<(), DecodeError> {
 
 fn check_args(args: &Args, limits: &Limits) -> Result<(), DecodeError> {
     json::validate_elements(&args.json, limits.max_depth)?;
-    // Without attachments nothing is a placeholder, whatever it looks like
+    // Without attachments nothing is a placeholder, even if it looks like one
     // (docs/protocol/socket-io.md §2.1).
     if !args.attachments.is_empty() {
         json::named_attachments(&args.json, args.attachments.len())?;

@@ -6,6 +6,8 @@ use alloc::string::String;
 use core::time::Duration;
 
 use super::ConfigError;
+use super::setters::setters;
+use crate::http::Date;
 
 /// `Set-Cookie` on the handshake response of polling (docs/protocol/engine-io.md §4.7).
 ///
@@ -23,6 +25,10 @@ pub struct Cookie {
     pub domain: Option<String>,
     /// How long browsers keep it, in whole seconds. Default none: until they are closed.
     pub max_age: Option<Duration>,
+    /// Until when browsers keep it, for those that do not know [`Cookie::max_age`], which counts
+    /// where both are said. Default none. The server reads no date for it: what lies in the past
+    /// makes browsers drop the cookie.
+    pub expires: Option<Date>,
     /// Whether scripts cannot read it. Default true.
     pub http_only: bool,
     /// Whether it is sent over TLS alone, also where the server itself cannot see TLS. Default
@@ -46,6 +52,7 @@ impl Default for Cookie {
             path: "/".to_owned(),
             domain: None,
             max_age: None,
+            expires: None,
             http_only: true,
             secure: false,
             same_site: SameSite::Lax,
@@ -78,34 +85,19 @@ pub enum Priority {
     High,
 }
 
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $kind:ty),* $(,)?) => {
-        /// Chainable setters; each names the field it sets.
-        impl Cookie {
-            $($(#[$doc])* #[must_use] pub fn $name(mut self, $name: $kind) -> Self { self.$name = $name.into(); self })*
-        }
-    };
-}
-
 setters! {
-    /// Sets [`Cookie::name`](#structfield.name).
-    name: &str,
-    /// Sets [`Cookie::path`](#structfield.path).
-    path: &str,
-    /// Sets [`Cookie::domain`](#structfield.domain).
-    domain: String,
-    /// Sets [`Cookie::max_age`](#structfield.max_age).
-    max_age: Duration,
-    /// Sets [`Cookie::http_only`](#structfield.http_only).
-    http_only: bool,
-    /// Sets [`Cookie::secure`](#structfield.secure).
-    secure: bool,
-    /// Sets [`Cookie::same_site`](#structfield.same_site).
-    same_site: SameSite,
-    /// Sets [`Cookie::partitioned`](#structfield.partitioned).
-    partitioned: bool,
-    /// Sets [`Cookie::priority`](#structfield.priority).
-    priority: Priority,
+    Cookie {
+        name: &str,
+        path: &str,
+        domain: String,
+        max_age: Duration,
+        expires: Date,
+        http_only: bool,
+        secure: bool,
+        same_site: SameSite,
+        partitioned: bool,
+        priority: Priority,
+    }
 }
 
 impl Cookie {
@@ -155,6 +147,9 @@ impl Cookie {
         if let Some(age) = self.max_age {
             text += &format!("; Max-Age={}", age.as_secs());
         }
+        if let Some(date) = &self.expires {
+            text += &format!("; Expires={}", date.as_str());
+        }
         if self.http_only {
             text += "; HttpOnly";
         }
@@ -184,7 +179,7 @@ mod tests {
     use super::*;
     use crate::Config;
 
-    /// Hardening B2.
+    /// Hardening B2. API: `SameSite=None` without `Secure` is an error of the config.
     #[test]
     fn cookies_that_browsers_throw_away_are_errors() {
         let none = || Cookie::default().same_site(SameSite::None);
@@ -229,6 +224,7 @@ mod tests {
         }
     }
 
+    /// API: cookie.
     #[test]
     fn every_attribute_is_written() {
         let cookie = Cookie::default()
@@ -236,6 +232,7 @@ mod tests {
             .path("/chat")
             .domain("example.org".into())
             .max_age(Duration::from_millis(90_500))
+            .expires(Date::from_unix(784_111_777))
             .http_only(false)
             .same_site(SameSite::None)
             .secure(true)
@@ -243,7 +240,7 @@ mod tests {
             .priority(Priority::High);
         assert_eq!(
             cookie.write("x", false),
-            "sid=x; Path=/chat; Domain=example.org; Max-Age=90; Secure; SameSite=None; Partitioned; Priority=High"
+            "sid=x; Path=/chat; Domain=example.org; Max-Age=90; Expires=Sun, 06 Nov 1994 08:49:37 GMT; Secure; SameSite=None; Partitioned; Priority=High"
         );
         assert_eq!(
             Cookie::default().write("x", false),

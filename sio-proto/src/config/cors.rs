@@ -1,22 +1,54 @@
 //! CORS: which pages may read answers.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use bytestring::ByteString;
 
 use super::ConfigError;
-use crate::OriginPattern;
+use crate::{OriginPattern, OriginPatternError, http};
+
+/// The methods that a preflight is told, unless the config says others
+/// (docs/protocol/engine-io.md §4.7).
+const METHODS: &str = "GET,HEAD,PUT,PATCH,POST,DELETE";
 
 /// CORS headers of polling and preflights (docs/protocol/engine-io.md §4.7). Pages that may read
 /// answers may open sessions, too, as long as [`Config::origins`](crate::Config::origins) is not a
 /// list.
+///
+/// ```
+/// use core::time::Duration;
+/// use sio_proto::{Config, Cors};
+/// let cors = Cors::patterns(["https://*.shop.example"])?
+///     .with_credentials()
+///     .allowed_headers(["authorization"])
+///     .max_age(Duration::from_secs(600));
+/// let config = Config::default().cors(cors);
+/// # Ok::<(), sio_proto::OriginPatternError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Cors {
     /// Whose pages may read answers.
     pub origins: CorsOrigins,
     /// Whether answers say `Access-Control-Allow-Credentials: true`, without which browsers keep
     /// them from a page that has sent cookies. Clients of 1.x and 2.x send them always when they
-    /// poll from another origin; those of 3.x and 4.x with `withCredentials`.
+    /// poll from another origin; those of 3.x and 4.x with `withCredentials`. Default false.
     pub credentials: bool,
+    /// How long browsers may remember the answer to a preflight, in whole seconds. Default none:
+    /// each browser has a time of its own, of some seconds.
+    pub max_age: Option<Duration>,
+    /// Whether preflights are the application's to answer, with `Io::on_request` or in the routes
+    /// that the server is mounted beside. Default false: the server answers them. Preflights of
+    /// clients of 0.9 and before are always the server's.
+    pub preflight_continue: bool,
+    methods: ByteString,
+    /// None: those that the preflight asks for.
+    allowed_headers: Option<ByteString>,
+    exposed_headers: Option<ByteString>,
 }
 
 /// Whose pages may read answers.
@@ -29,15 +61,64 @@ pub enum CorsOrigins {
     Reflected,
     /// Those of these origins, as `scheme://host[:port]` or `null`; an empty list is none.
     List(Vec<String>),
+    /// Those whose origin fits one of these patterns; an empty list is none.
+    Patterns(Vec<OriginPattern>),
+    /// Those whose origin the application accepts.
+    Rule(OriginRule),
 }
+
+/// A function of the application's that decides about origins.
+///
+/// It is called once for a request that says an `Origin` of at most 512 bytes, where no lock is
+/// held, and must not wait. It must not panic, either; a server of `sio-app` takes a panic for no.
+#[derive(Clone)]
+pub struct OriginRule(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl OriginRule {
+    /// A rule that says whether pages of this origin may read answers.
+    #[must_use]
+    pub fn new(accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(accepts))
+    }
+
+    /// Whether pages of this origin may read answers.
+    #[must_use]
+    pub fn accepts(&self, origin: &str) -> bool {
+        (self.0)(origin)
+    }
+}
+
+impl fmt::Debug for OriginRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OriginRule(..)")
+    }
+}
+
+impl PartialEq for OriginRule {
+    /// Whether both are clones of one rule.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for OriginRule {}
 
 impl Cors {
     /// Any page may read answers, without credentials.
     #[must_use]
     pub const fn any() -> Self {
+        Self::of(CorsOrigins::Any)
+    }
+
+    const fn of(origins: CorsOrigins) -> Self {
         Self {
-            origins: CorsOrigins::Any,
+            origins,
             credentials: false,
+            max_age: None,
+            preflight_continue: false,
+            methods: ByteString::from_static(METHODS),
+            allowed_headers: None,
+            exposed_headers: None,
         }
     }
 
@@ -51,20 +132,29 @@ impl Cors {
     /// known.
     #[must_use]
     pub const fn any_with_credentials() -> Self {
-        Self {
-            origins: CorsOrigins::Reflected,
-            credentials: true,
-        }
+        Self::of(CorsOrigins::Reflected).with_credentials()
     }
 
     /// Only pages of these origins may read answers. None at all, if the list is empty: no CORS
     /// headers are sent then.
     #[must_use]
     pub fn list<S: Into<String>>(origins: impl IntoIterator<Item = S>) -> Self {
-        Self {
-            origins: CorsOrigins::List(origins.into_iter().map(Into::into).collect()),
-            credentials: false,
-        }
+        Self::of(CorsOrigins::List(origins.into_iter().map(Into::into).collect()))
+    }
+
+    /// Only pages whose origin fits one of these [patterns](OriginPattern) may read answers.
+    ///
+    /// # Errors
+    /// The first text that is no pattern.
+    pub fn patterns<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, OriginPatternError> {
+        let patterns = patterns.into_iter().map(str::parse).collect::<Result<_, _>>()?;
+        Ok(Self::of(CorsOrigins::Patterns(patterns)))
+    }
+
+    /// Only pages may read answers whose origin this function accepts ([`OriginRule`]).
+    #[must_use]
+    pub fn rule(accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self::of(CorsOrigins::Rule(OriginRule::new(accepts)))
     }
 
     /// Adds `Access-Control-Allow-Credentials: true`. With [`Cors::any`] that is an error of the
@@ -76,6 +166,58 @@ impl Cors {
         self
     }
 
+    /// Sets [`Cors::max_age`](#structfield.max_age).
+    #[must_use]
+    pub const fn max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = Some(max_age);
+        self
+    }
+
+    /// Sets [`Cors::preflight_continue`](#structfield.preflight_continue).
+    #[must_use]
+    pub const fn preflight_continue(mut self, preflight_continue: bool) -> Self {
+        self.preflight_continue = preflight_continue;
+        self
+    }
+
+    /// The methods that a preflight is told (`Access-Control-Allow-Methods`). Default `GET`,
+    /// `HEAD`, `PUT`, `PATCH`, `POST` and `DELETE`, as from genuine servers. Clients need `GET` and
+    /// `POST`.
+    #[must_use]
+    pub fn methods<'a>(mut self, methods: impl IntoIterator<Item = &'a str>) -> Self {
+        self.methods = joined(methods);
+        self
+    }
+
+    /// The header fields that a page may send (`Access-Control-Allow-Headers`). Default: those that
+    /// its preflight asks for, if they are at most 1 KiB. Clients of 3.x and later send those of
+    /// their option `extraHeaders`; all clients send `content-type`.
+    #[must_use]
+    pub fn allowed_headers<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.allowed_headers = Some(joined(names));
+        self
+    }
+
+    /// The header fields of answers that a page may read (`Access-Control-Expose-Headers`). Default
+    /// none.
+    #[must_use]
+    pub fn exposed_headers<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.exposed_headers = Some(joined(names));
+        self
+    }
+
+    /// What the answer to a preflight says of methods, of the header fields that a page may send
+    /// (none: those that it asks for), and of the time for which browsers may remember it.
+    pub(crate) fn preflight(&self) -> (ByteString, Option<ByteString>, Option<ByteString>) {
+        let max_age = self.max_age.map(|age| ByteString::from(age.as_secs().to_string()));
+        (self.methods.clone(), self.allowed_headers.clone(), max_age)
+    }
+
+    /// The header fields of answers that a page may read.
+    pub(crate) const fn exposed(&self) -> Option<&ByteString> {
+        self.exposed_headers.as_ref()
+    }
+
     /// Whether all pages may read answers.
     pub(crate) const fn is_open(&self) -> bool {
         matches!(self.origins, CorsOrigins::Any | CorsOrigins::Reflected)
@@ -83,22 +225,43 @@ impl Cors {
 
     /// Whether no page may read answers.
     pub(crate) const fn is_nobody(&self) -> bool {
-        matches!(&self.origins, CorsOrigins::List(origins) if origins.is_empty())
+        match &self.origins {
+            CorsOrigins::List(origins) => origins.is_empty(),
+            CorsOrigins::Patterns(patterns) => patterns.is_empty(),
+            CorsOrigins::Any | CorsOrigins::Reflected | CorsOrigins::Rule(_) => false,
+        }
     }
 
-    /// Whether pages of this origin may read answers.
+    /// Whether pages of this origin may read answers. This may be the application's code, so it is
+    /// for where no lock is held.
     pub(crate) fn fits(&self, origin: &str) -> bool {
         match &self.origins {
             CorsOrigins::Any | CorsOrigins::Reflected => true,
             CorsOrigins::List(origins) => origins.iter().any(|listed| listed.eq_ignore_ascii_case(origin)),
+            CorsOrigins::Patterns(patterns) => patterns.iter().any(|pattern| pattern.fits(origin)),
+            CorsOrigins::Rule(rule) => rule.accepts(origin),
         }
     }
 
     /// Whether browsers will understand it.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let is_token = |name: &str| !name.is_empty() && name.bytes().all(http::is_token_byte);
+        let lists = [
+            Some(&self.methods),
+            self.allowed_headers.as_ref(),
+            self.exposed_headers.as_ref(),
+        ];
+        let mut names = lists
+            .into_iter()
+            .flatten()
+            .filter(|list| !list.is_empty())
+            .flat_map(|list| list.split(','));
+        if let Some(name) = names.find(|name| !is_token(name)) {
+            return Err(ConfigError::CorsName(name.into()));
+        }
         match &self.origins {
             CorsOrigins::Any if self.credentials => Err(ConfigError::CorsCredentials),
-            CorsOrigins::Any | CorsOrigins::Reflected => Ok(()),
+            CorsOrigins::Any | CorsOrigins::Reflected | CorsOrigins::Patterns(_) | CorsOrigins::Rule(_) => Ok(()),
             CorsOrigins::List(origins) => {
                 let is_origin = |origin: &str| {
                     let is_one = origin
@@ -113,6 +276,18 @@ impl Cors {
             }
         }
     }
+}
+
+/// Names as one list, as a header field holds it.
+fn joined<'a>(names: impl IntoIterator<Item = &'a str>) -> ByteString {
+    let mut list = String::new();
+    for name in names {
+        if !list.is_empty() {
+            list.push(',');
+        }
+        list.push_str(name);
+    }
+    list.into()
 }
 
 #[cfg(test)]
@@ -153,5 +328,44 @@ mod tests {
             };
             assert_eq!(checked, expected, "{origin:?}");
         }
+    }
+
+    /// API: cors: a name that no header field can hold is an error, so nobody writes a field of his
+    /// own through it.
+    #[test]
+    fn names_are_names() {
+        let check = |cors| Config::default().cors(cors).validate().map(|_| ());
+        for name in ["", "a b", "a\r\nset-cookie: x=y", "a:b", "é"] {
+            let error = Err(ConfigError::CorsName(name.into()));
+            let with_other = ["x-a", name];
+            assert_eq!(check(Cors::any().methods(with_other)), error, "{name:?}");
+            assert_eq!(check(Cors::any().allowed_headers(with_other)), error, "{name:?}");
+            assert_eq!(check(Cors::any().exposed_headers(with_other)), error, "{name:?}");
+        }
+        let none: [&str; 0] = [];
+        assert_eq!(
+            check(Cors::any().allowed_headers(none).exposed_headers(["x-a", "x-b"])),
+            Ok(())
+        );
+    }
+
+    /// API: cors: origin by pattern or function.
+    #[test]
+    fn origins_fit_patterns_and_rules() {
+        let patterns = Cors::patterns(["https://*.good.example"]).unwrap();
+        let rule = Cors::rule(|origin| origin.ends_with(".good.example"));
+        for (origin, fits) in [
+            ("https://a.good.example", true),
+            ("https://a.b.good.example", true),
+            ("https://good.example", false),
+            ("https://evilgood.example", false),
+            ("https://a.good.example.evil", false),
+        ] {
+            assert_eq!(patterns.fits(origin), fits, "{origin}");
+            assert_eq!(rule.fits(origin), fits, "{origin}");
+        }
+        assert!(!patterns.is_open() && !rule.is_open() && !rule.is_nobody());
+        assert!(Cors::patterns([]).unwrap().is_nobody());
+        assert_ne!(rule, Cors::rule(|_| true));
     }
 }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::ConfigError;
+use super::setters::setters;
 use crate::codec::{Codec, Framing, MessageLimits};
 
 /// Settings of the 0.6 family (docs/protocol/legacy-0.6.md §4, §6, §13).
@@ -153,6 +154,10 @@ pub struct Legacy09 {
     /// polling session has not. Default 1 024. Beyond it a send is refused as full and a broadcast
     /// ends the session.
     pub max_pending_messages: usize,
+    /// Most packets kept for namespaces that a session has not joined yet; together they may be as
+    /// large as [`Config::max_payload`](crate::Config::max_payload). Default 64. More are dropped
+    /// (docs/protocol/legacy-0.9.md §11).
+    pub max_unjoined_packets: usize,
     /// Whether a text with a line break is written as JSON, which has none. Default false: it is a
     /// text packet, as from genuine servers, which clients of 0.8.3 and later read. Clients of
     /// 0.7.0 to 0.8.2 take such a packet for none, and nothing on the wire tells them apart; true
@@ -171,23 +176,44 @@ impl Default for Legacy09 {
             flashsocket: false,
             open_timeout: Duration::from_secs(30),
             max_pending_messages: 1024,
+            max_unjoined_packets: 64,
             line_breaks_as_json: false,
         }
     }
 }
 
 impl Legacy09 {
-    /// Sets [`Legacy09::line_breaks_as_json`](#structfield.line_breaks_as_json).
-    #[must_use]
-    pub const fn line_breaks_as_json(mut self, line_breaks_as_json: bool) -> Self {
-        self.line_breaks_as_json = line_breaks_as_json;
-        self
-    }
-
     /// Whether a client hears something from us before it gives up.
     pub(super) fn is_patient(&self) -> bool {
         self.heartbeat_interval < self.heartbeat_timeout
             && self.heartbeat_interval < self.close_timeout
             && self.poll_duration < self.close_timeout
+    }
+}
+
+setters! {
+    Legacy06 {
+        heartbeat_interval: Duration,
+        heartbeat_timeout: Duration,
+        poll_duration: Duration,
+        reconnect_timeout: Duration,
+        max_pending_messages: usize,
+        max_buffered_bytes: usize,
+        max_messages_per_payload: usize,
+    }
+    by hand { codec, mounts }
+}
+
+setters! {
+    Legacy09 {
+        heartbeat_interval: Duration,
+        heartbeat_timeout: Duration,
+        close_timeout: Duration,
+        poll_duration: Duration,
+        flashsocket: bool,
+        open_timeout: Duration,
+        max_pending_messages: usize,
+        max_unjoined_packets: usize,
+        line_breaks_as_json: bool,
     }
 }

@@ -1,12 +1,13 @@
-//! The query of a request target: what it says to the protocol, found in one walk.
+//! The query of a request target: the values that matter to the protocol, found in one walk.
 
 use super::Part;
 use crate::percent;
 
-/// The values of the keys that some generation knows, as they stand in the target; empty if there
-/// is no `=`.
+/// The values of the keys that some generation knows, as they stand in the target. A value is empty
+/// if there is no `=`.
 ///
-/// Pairs are separated by `&`; keys are compared decoded (`%XX`, and `+` for a space); of several
+/// Pairs are separated by `&`. Keys are compared decoded (`%XX`, and `+` for a space). If several
+/// keys are equal, the last one counts, as in the genuine 4.x server.
 /// equal keys the last one counts, as in the genuine 4.x server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Parameters<'a> {
@@ -22,14 +23,16 @@ pub(super) struct Parameters<'a> {
 
 /// The keys themselves.
 const KEYS: [&str; 8] = ["EIO", "transport", "sid", "j", "b64", "jsonp", "i", "disconnect"];
-/// A name that is longer than this is none of the keys, even if each of its bytes is an escape.
+/// A name that is longer than this cannot be one of the keys, even if each of its bytes is an
+/// escape.
 const LONGEST_ESCAPED: usize = 3 * "disconnect".len();
 
 impl<'a> Parameters<'a> {
     /// Reads the query of a target.
     ///
-    /// The cost before any limit but that of the target's length: each byte is looked at once, and
-    /// a name with an escape of at most 30 bytes once more for each key. Nothing is allocated.
+    /// Each byte is looked at once. A name of at most 30 bytes that has an escape is looked at once
+    /// more for each key. At this point only the limit on the length of the target has been
+    /// checked. Nothing is allocated.
     pub(super) fn of(target: &'a str) -> Self {
         let mut known = Self::default();
         let Some((_, query)) = target.split_once('?') else {
@@ -48,7 +51,7 @@ impl<'a> Parameters<'a> {
         known
     }
 
-    /// Where the value of a key is kept, if it is one of ours.
+    /// Where the value of a key is kept, if the key is known.
     fn slot(&mut self, name: &[u8]) -> Option<&mut Option<&'a [u8]>> {
         match name {
             b"EIO" => Some(&mut self.eio),
@@ -68,7 +71,7 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// The place in `target` of a value, if there is one that is not empty.
+/// The position of a value in `target`, if the value exists and is not empty.
 pub(super) fn filled(target: &str, value: Option<&[u8]>) -> Option<Part> {
     let value = value.filter(|value| !value.is_empty())?;
     Some(Part::locate(target, value))
@@ -110,7 +113,7 @@ mod tests {
         assert_eq!(Parameters::of("/sid=1"), Parameters::default());
     }
 
-    /// Each key has a place of its own, escaped or not.
+    /// Each key has its own place, escaped or not.
     #[test]
     fn every_key_has_its_place() {
         for escaped in [false, true] {
@@ -135,7 +138,7 @@ mod tests {
     }
 
     proptest! {
-        /// Hardening A15. What the walk finds is what a search for each key finds.
+        /// Hardening A15. The walk finds the same values as a search for each key.
         #[test]
         fn one_walk_finds_what_searches_find(query in "(sid|s%69d|EIO|j|i|&|=|%|a|\\+){0,12}") {
             let target = alloc::format!("/?{query}");

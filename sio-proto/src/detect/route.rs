@@ -1,10 +1,10 @@
-//! What goes into detection, and what comes out.
+//! The input and the result of detection.
 
 use crate::engine::Revision;
 use crate::legacy::transports::Transport;
 
-/// A part of a request target, by its place in it. So a [`Route`] keeps nothing but numbers of its
-/// request, and can be kept beside it.
+/// A part of a request target, given by its position. So a [`Route`] holds only numbers, and can be
+/// kept beside its request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Part {
     start: u32,
@@ -12,8 +12,8 @@ pub struct Part {
 }
 
 impl Part {
-    /// Where `part`, which must be a slice of `target`, stands in it. A part that is not yields an
-    /// empty one.
+    /// The position of `part` in `target`. `part` must be a slice of `target`; otherwise the result
+    /// is empty.
     pub(super) fn locate(target: &str, part: &[u8]) -> Self {
         let start = part.as_ptr().addr().wrapping_sub(target.as_ptr().addr());
         match (u32::try_from(start), u32::try_from(part.len())) {
@@ -22,8 +22,8 @@ impl Part {
         }
     }
 
-    /// The part of `target` that this names; empty if `target` is another than the one that was
-    /// looked at.
+    /// The text of this part. `target` must be the target that detection looked at; otherwise the
+    /// text is empty.
     #[must_use]
     pub fn of(self, target: &str) -> &str {
         let (start, len) = (self.start as usize, self.len as usize);
@@ -31,7 +31,7 @@ impl Part {
     }
 }
 
-/// What detection looks at in a request.
+/// The parts of a request that detection looks at.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestHead<'a> {
     /// The method, as it came.
@@ -48,37 +48,38 @@ pub struct RequestHead<'a> {
     pub websocket_key_pair: bool,
 }
 
-/// What a request is.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// A file of the client's: its path below the prefix, one of a closed set of patterns.
+    /// A client file: its path below the prefix, which fits one of a closed set of patterns.
     Static(Part),
     /// Engine.IO, that is Socket.IO 1 and later.
     EngineIo(EngineIo),
-    /// The bare prefix without a transport: 400, or the `Welcome to socket.io.` that 0.9 gives.
+    /// The bare prefix without a transport: 400, or `Welcome to socket.io.` as 0.9 answers.
     NotAProtocolRequest,
     /// Socket.IO 0.7-0.9.
     Legacy09(Legacy09),
-    /// A protocol revision that never was: 500 `Protocol version not supported.`
+    /// A protocol revision that never existed: 500 `Protocol version not supported.`
     UnknownProtocol,
     /// Socket.IO 0.3-0.6, or the streaming codec on the same URLs.
     Legacy06(Legacy06),
-    /// None of ours: the application's own.
+    /// No request of any generation: it belongs to the application.
     Foreign,
 }
 
-/// An Engine.IO request. What is wrong with it, if anything, is for the session table to say, in
-/// the order of docs/protocol/engine-io.md §4.5.
+/// An Engine.IO request. The session table decides what is wrong with it, if anything, in the order
+/// of docs/protocol/engine-io.md §4.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineIo {
     /// The `EIO` parameter.
     pub version: EngineVersion,
     /// The `transport` parameter.
     pub transport: EngineTransport,
-    /// The session id, as it stands in the target; absent also when empty. Genuine ids need no
-    /// escapes, so an escaped one is an unknown one.
+    /// The session id, as it stands in the target; `None` also if it is empty. Genuine ids need no
+    /// escapes, so an escaped id is an unknown id.
     pub sid: Option<Part>,
-    /// The `j` parameter: answer as JSONP. Raw, possibly empty; the writer keeps its digits only.
+    /// The `j` parameter: answer as JSONP. It is raw and may be empty; the writer keeps only its
+    /// digits.
     pub jsonp: Option<Part>,
     /// The peer cannot take binary (`b64` has a value).
     pub base64: bool,
@@ -86,7 +87,7 @@ pub struct EngineIo {
     pub upgrade: Option<Handshake>,
 }
 
-/// The value of `EIO`, compared as text: `04` is no 4.
+/// The value of `EIO`, compared as text: `04` is not 4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineVersion {
     /// `4`: Socket.IO 3 and 4.
@@ -95,7 +96,8 @@ pub enum EngineVersion {
     V3,
     /// `2`: browsers with Socket.IO 1.0. The same wire as 3.
     V2,
-    /// `1` or absent: before Socket.IO 1.0. Refused, or taken for 2, as the operator likes.
+    /// `1` or absent: before Socket.IO 1.0. The operator decides whether it is refused or treated
+    /// as 2.
     Ancient,
     /// Anything else: error 5.
     Unsupported,
@@ -131,80 +133,81 @@ pub enum EngineTransport {
 /// A request of Socket.IO 0.7-0.9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Legacy09 {
-    /// Wants a session.
+    /// The client wants a session.
     Handshake {
         /// The index after `jsonp=`: answer as a script.
         jsonp: Option<u64>,
-        /// A proxy that merges slashes turns the beacon `1//SID/?disconnect` into this: if that is
-        /// a known session, it is the beacon.
+        /// The id of a session that this request may disconnect. A proxy that merges slashes turns
+        /// the beacon `1//SID/?disconnect` into a handshake request. If the id belongs to a known
+        /// session, the request is the beacon.
         maybe_beacon_of: Option<Part>,
     },
-    /// Uses a session.
+    /// The client uses a session.
     Transport {
-        /// By which transport; never xhr-multipart.
+        /// The transport; never xhr-multipart.
         transport: Transport,
         /// The session id, as it stands in the target.
         session: Part,
-        /// What it asks for.
+        /// What the request asks for.
         exchange: Exchange,
         /// The callback index of a JSONP poll (`i=`); 0 if missing or not a number.
         index: u64,
     },
-    /// The page goes away and says so, by whatever transport.
+    /// The page goes away and tells the server, on any transport.
     Disconnect {
         /// The session id, as it stands in the target.
         session: Part,
     },
     /// A CORS preflight.
     Preflight,
-    /// 400.
+    /// A malformed request: 400.
     Malformed,
 }
 
 /// A request of the 0.6 family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Legacy06 {
-    /// By which transport.
+    /// The transport.
     pub transport: Transport,
     /// The session id, as it stands in the target; absent in the first request of a session.
     pub session: Option<Part>,
-    /// `session` may really be the timestamp of a first request whose `//` a proxy has merged: if
-    /// it is not a known session, this is a new one.
+    /// `session` may be the timestamp of a first request whose `//` a proxy has merged. If it is
+    /// not a known session, the request opens a new one.
     pub maybe_timestamp: bool,
-    /// What it asks for.
+    /// What the request asks for.
     pub exchange: Exchange,
-    /// The callback index of a JSONP request. Without one a JSONP request is malformed: 400.
+    /// The callback index of a JSONP request. A JSONP request without an index is malformed: 400.
     pub index: Option<u64>,
 }
 
-/// What a request of 0.3-0.9 asks its transport for.
+/// The operation that a request of 0.3-0.9 asks its transport for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exchange {
-    /// Become a websocket.
+    /// The connection becomes a websocket.
     Upgrade(Handshake),
-    /// Give what there is, once: a GET of a polling transport.
+    /// The client fetches the waiting packets once: a GET of a polling transport.
     Poll,
-    /// Open a stream: a GET of htmlfile or xhr-multipart.
+    /// The client opens a stream: a GET of htmlfile or xhr-multipart.
     Stream,
-    /// Take data. The method decides, not the body: an empty POST is one.
+    /// The client sends data. The method decides, not the body: an empty POST sends data too.
     Send,
     /// A CORS preflight.
     Preflight,
-    /// An upgrade where none can be, or none where there must be one: 400.
+    /// An upgrade on a transport that has none, or no upgrade on a transport that needs one: 400.
     Mismatch,
-    /// No method of this wire: 405.
+    /// A method that this wire does not have: 405.
     BadMethod,
 }
 
-/// Which websocket handshake a request makes.
+/// The websocket handshake of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Handshake {
-    /// RFC 6455, or the drafts 7 and 8 that differ from it in nothing but the version number.
+    /// RFC 6455, or the drafts 7 and 8, which differ from it only in the version number.
     Rfc6455,
     /// hixie-76: eight more bytes follow the head.
     Hixie76,
     /// hixie-75: no key at all.
     Hixie75,
-    /// A key with a version nobody speaks: 400 with `Sec-WebSocket-Version: 13`.
+    /// A key with a version that is not supported: 400 with `Sec-WebSocket-Version: 13`.
     Unsupported,
 }

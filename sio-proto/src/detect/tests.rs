@@ -347,13 +347,13 @@ fn row_10_is_not_ours() {
     }
 }
 
-/// docs/protocol/detection.md §5, as far as a request alone shows it.
+/// The cases of docs/protocol/detection.md §5 that depend on the request alone.
 #[test]
 fn ambiguities() {
     // A session id equal to a transport name: segments count by position.
     let target = "/socket.io/xhr-polling/xhr-polling/1";
     assert_eq!(legacy_06(get(target)).session, Some(part(target, "xhr-polling")));
-    // Slashes merged by a proxy: the timestamp stands where the id belongs.
+    // Slashes merged by a proxy: the timestamp stands in the place of the id.
     for (target, session, maybe_timestamp, index) in [
         ("/socket.io/xhr-polling//1795447966090", None, false, None),
         (
@@ -501,7 +501,8 @@ proptest! {
 
     #[test]
     fn transports_are_disjoint_families(name in "[a-z-]{1,12}", tail in "[a-z0-9/]{0,12}") {
-        // Whatever follows it, a first segment that is no digit is never 0.7-0.9 or Engine.IO.
+        // A first segment that is not a digit never belongs to 0.7-0.9 or Engine.IO, whatever
+        // follows.
         let target = alloc::format!("/socket.io/{name}/{tail}");
         prop_assert!(matches!(get(&target), Route::Legacy06(_) | Route::Foreign));
     }

@@ -1,35 +1,36 @@
 //! The two ways in which revision 3 peers encode text (docs/protocol/engine-io.md §3.3).
 //!
-//! Socket.IO 1.0-1.7 encodes text to UTF-8, takes each byte for a character, and has that encoded
-//! once more on its way to the wire: `€` arrives as the three characters `â\u{82}¬`. Socket.IO 2
-//! does not. Nothing announces which one speaks; [`Dialect`] is how we tell. What we send should be
-//! pure ASCII, which means the same in both: [`write_ascii`](crate::json::write_ascii).
+//! Socket.IO 1.0-1.7 encodes text as UTF-8, treats each byte as a character, and lets the transport
+//! encode these characters once more: `€` arrives as the three characters `â\u{82}¬`. Socket.IO 2
+//! encodes text once. No message announces which of the two a peer does; [`Dialect`] finds it out.
+//! The text that we send should be pure ASCII, which is the same in both dialects:
+//! [`write_ascii`](crate::json::write_ascii).
 
 use alloc::vec::Vec;
 use bytestring::ByteString;
 
-/// How a revision 3 peer encodes text, as far as it is known. Kept per session by the caller.
+/// How a revision 3 peer encodes text, as far as it is known. The caller keeps it for each session.
 ///
-/// A guess is remembered, and corrected when the peer sends a character above U+00FF, which no
-/// double-encoding peer can. So the verdict also survives a peer that double-encodes on polling but
-/// not on websocket.
+/// A guess is remembered. It is corrected when the peer sends a character above U+00FF, which a
+/// double-encoding peer cannot send. So a peer that double-encodes on polling, but not on
+/// websocket, is understood too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// Not known yet: the first text that is not ASCII decides.
     #[default]
     Auto,
-    /// Socket.IO 2 and later: text is what it says.
+    /// Socket.IO 2 and later: text is encoded once.
     Plain,
     /// Socket.IO 1.0-1.7: text is UTF-8 read as one character per byte.
     Double,
 }
 
 impl Dialect {
-    /// Undoes a double encoding where there is one, and learns from the text.
+    /// Undoes a double encoding if there is one, and learns from the text.
     ///
-    /// Decides for "double" when every character is at most U+00FF, one at least is not ASCII, and
-    /// the characters taken as bytes are UTF-8. ASCII, which is all that most sessions ever send,
-    /// passes without a look at anything.
+    /// The dialect becomes "double" if every character is at most U+00FF, at least one is not
+    /// ASCII, and the characters taken as bytes are UTF-8. ASCII text passes without any further
+    /// check, and most sessions send nothing else.
     #[must_use]
     pub fn resolve(&mut self, text: ByteString) -> ByteString {
         if *self == Self::Plain || text.is_ascii() {
@@ -51,8 +52,8 @@ impl Dialect {
 
 enum Twice {
     Decoded(ByteString),
-    /// All characters could be bytes, but those bytes are not UTF-8. Proves nothing: 1.x also
-    /// encodes lone surrogates.
+    /// All characters could be bytes, but these bytes are not UTF-8. This proves nothing, because
+    /// 1.x also encodes lone surrogates.
     NotUtf8,
     /// A character above U+00FF.
     NotBytes,

@@ -1,12 +1,12 @@
-//! Packets as websocket frames: the form in which they wait for whatever transport their session
-//! has.
+//! Packets as websocket frames. In this form packets wait, whichever transport their session has.
 
 use bytes::{BufMut, BytesMut};
 
 use super::{EngineMessage, Revision, packet};
 use crate::Frame;
 
-/// What a binary frame carries: in revision 3 the packet type stands before it.
+/// The data of a binary frame. In revision 3 the packet type stands before the data and is left
+/// out.
 pub(crate) fn data(revision: Revision, frame: &Frame) -> &[u8] {
     match revision {
         Revision::V4 => frame.payload(),
@@ -35,7 +35,8 @@ pub(crate) fn binary_frame_with(revision: Revision, buffer: &mut BytesMut, write
     })
 }
 
-/// The same frame for a peer that cannot take binary (docs/protocol/engine-io.md §1, `b64`).
+/// The same packet as a frame for a peer that cannot take binary (docs/protocol/engine-io.md §1,
+/// `b64`).
 pub(crate) fn to_base64(revision: Revision, frame: &Frame) -> Frame {
     if !frame.is_binary() {
         return frame.clone();

@@ -1,5 +1,5 @@
-//! JSONP polling of Engine.IO 3: a payload dressed as a script, and the form that carries one back
-//! (docs/protocol/engine-io.md §4.6).
+//! JSONP polling of Engine.IO 3: a payload inside a script, and the form that carries a payload
+//! back (docs/protocol/engine-io.md §4.6).
 //!
 //! ```text
 //! GET  …&j=0     ___eio[0]("97:0{\"sid\":…}");
@@ -14,10 +14,10 @@ use bytestring::ByteString;
 use crate::json;
 use crate::legacy::form::{self, Field};
 
-/// Appends the script that answers a GET whose query said `j=<index>`.
+/// Appends the script that answers a GET whose query has `j=<index>`.
 ///
-/// Of `index` only the digits are kept, so that it cannot smuggle script in: `1);alert(1` is
-/// `___eio[11]`. It may be empty.
+/// Only the digits of `index` are kept, so that `index` cannot bring script in: `1);alert(1`
+/// becomes `___eio[11]`. `index` may be empty.
 pub fn write_script(index: &str, payload: &str, out: &mut BytesMut) {
     out.reserve(payload.len() + index.len() + 16);
     out.put_slice(b"___eio[");
@@ -32,8 +32,8 @@ pub fn write_script(index: &str, payload: &str, out: &mut BytesMut) {
 
 /// Reads the payload out of a POST body.
 ///
-/// `None` if the field `d` is missing or repeated, or not UTF-8: genuine servers ignore such a body
-/// and still answer `ok`.
+/// `None` if the field `d` is missing or repeated, or is not UTF-8. Genuine servers ignore such a
+/// body and still answer `ok`.
 #[must_use]
 pub fn decode_post(body: &Bytes) -> Option<ByteString> {
     match form::field(body, "d") {
@@ -42,8 +42,8 @@ pub fn decode_post(body: &Bytes) -> Option<ByteString> {
     }
 }
 
-/// Undoes what the client did to keep newlines out of the form: `\n` (two characters) is a newline,
-/// `\\n` (three) is the two characters `\n`.
+/// Undoes the escapes by which the client keeps newlines out of the form: `\n` (two characters)
+/// becomes a newline, and `\\n` (three) becomes the two characters `\n`.
 fn unescape_newlines(text: ByteString) -> ByteString {
     if memchr::memchr(b'\\', text.as_bytes()).is_none() {
         return text;
@@ -124,7 +124,8 @@ mod tests {
     proptest! {
         #[test]
         fn unescaping_is_two_replacements(text in "[\\\\na]{0,12}") {
-            // The reference: /(\\)?\\n/g with a newline where no backslash precedes, then /\\\\n/g.
+            // The reference replaces /(\\)?\\n/g by a newline if no backslash precedes, then
+            // /\\\\n/g.
             let marked = text.replace(r"\\n", "\0");
             let expected = marked.replace(r"\n", "\n").replace('\0', r"\n");
             prop_assert_eq!(unescape_newlines(text.as_str().into()), expected, "{}", text);

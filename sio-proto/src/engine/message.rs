@@ -1,11 +1,11 @@
-//! Messages of Engine.IO, by themselves.
+//! Messages of Engine.IO without Socket.IO inside.
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::keep;
 
-/// A message of Engine.IO: of a raw session, or to and from a
+/// A message of Engine.IO. It belongs to a raw session, or it goes to or comes from a
 /// [`PacketParser`](crate::codec::PacketParser).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineMessage {
@@ -16,7 +16,7 @@ pub enum EngineMessage {
 }
 
 impl EngineMessage {
-    /// Bytes of the text, or of what is there instead.
+    /// Length of the text or of the bytes, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -25,13 +25,13 @@ impl EngineMessage {
         }
     }
 
-    /// Whether there are none.
+    /// Whether the message is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Gives what is small memory of its own.
+    /// Gives a small message its own memory.
     pub(crate) fn keep(&mut self) {
         match self {
             Self::Text(text) => keep::text(text),

@@ -9,9 +9,9 @@
 //! ```
 //!
 //! Invariants:
-//! * A decoded text or raw binary shares the receive buffer; only base64 is copied, once.
-//! * What a peer appends to a packet that carries no data (`1`, `5`, `6`) is ignored, as genuine
-//!   peers do.
+//! * A decoded text and a raw binary share the receive buffer. Only base64 is copied, once.
+//! * If a packet type carries no data (`1`, `5`, `6`), data that a peer appends is ignored, as
+//!   genuine peers do.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -21,13 +21,14 @@ use bytestring::ByteString;
 
 use crate::keep;
 
-/// Standard alphabet; we write padding, and read without it too, because old clients leave it away.
+/// Standard alphabet. We write padding, and also read text without it, because old clients leave it
+/// out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The Engine.IO revision a session speaks, fixed at its handshake.
+/// The Engine.IO revision of a session, fixed at its handshake.
 ///
 /// `EIO=2` is the same wire as 3 and has no variant of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,20 +56,21 @@ pub enum Packet {
     Binary(Bytes),
     /// `5`: the client switches to the probed transport.
     Upgrade,
-    /// `6`: ends a poll that has nothing to say.
+    /// `6`: ends a poll when there is nothing to send.
     Noop,
 }
 
 /// Why bytes are not a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// There is not even a type.
+    /// The input is empty, so there is no packet type.
     #[error("empty packet")]
     Empty,
     /// The first character names no packet type.
     #[error("unknown packet type {0:#04x}")]
     UnknownType(u8),
-    /// Binary data under a type other than message (revision 3 only; revision 4 cannot say it).
+    /// Binary data with a type other than message. This exists only in revision 3; revision 4 has
+    /// no type there.
     #[error("binary data in a packet that is not a message")]
     BinaryNotMessage,
     /// Text after `b` that is not base64.
@@ -80,7 +82,7 @@ pub enum DecodeError {
 }
 
 impl Packet {
-    /// Gives what is here memory of its own, if it is small.
+    /// Gives a small text or binary its own memory.
     pub(crate) fn keep(&mut self) {
         match self {
             Self::Open(text) | Self::Ping(text) | Self::Pong(text) | Self::Message(text) => keep::text(text),
@@ -93,7 +95,7 @@ impl Packet {
     ///
     /// # Errors
     ///
-    /// Returns why the text is no packet; the session then closes with `parse error`.
+    /// Returns why the text is no packet. The session then closes with `parse error`.
     pub fn decode_text(revision: Revision, text: &ByteString) -> Result<Self, DecodeError> {
         let kind = *text.as_bytes().first().ok_or(DecodeError::Empty)?;
         if !kind.is_ascii() {
@@ -124,7 +126,7 @@ impl Packet {
     ///
     /// # Errors
     ///
-    /// Revision 4 has none: every binary message, even an empty one, is data. In revision 3 the
+    /// Revision 4 has no errors: every binary message is data, even an empty one. In revision 3 the
     /// first byte must be the number 4.
     pub fn decode_binary(revision: Revision, mut bytes: Bytes) -> Result<Self, DecodeError> {
         match revision {
@@ -156,8 +158,8 @@ impl Packet {
     }
 }
 
-/// Appends the text form of a binary message: `b` and base64, in revision 3 with the type digit
-/// between.
+/// Appends the text form of a binary message: `b` and base64. In revision 3 the type digit stands
+/// between them.
 pub fn encode_base64(revision: Revision, bytes: &[u8], out: &mut BytesMut) {
     out.put_slice(base64_prefix(revision));
     let start = out.len();
@@ -166,9 +168,10 @@ pub fn encode_base64(revision: Revision, bytes: &[u8], out: &mut BytesMut) {
     debug_assert_eq!(written, Ok(out.len() - start), "base64_len is exact");
 }
 
-/// Appends the binary form of a binary message: the websocket message to send.
+/// Appends the binary form of a binary message, which is the websocket message to send.
 ///
-/// In revision 4 that is the data itself, which can be sent as it is without this copy.
+/// In revision 4 the binary form is the data itself, and a caller can send the data without this
+/// copy.
 pub fn encode_binary(revision: Revision, bytes: &[u8], out: &mut BytesMut) {
     out.reserve(1 + bytes.len());
     if revision == Revision::V3 {

@@ -4,8 +4,9 @@
 //! packet *( 0x1E packet )      4hello 1E 4é€😀 1E bAQIDBA==
 //! ```
 //!
-//! Always text; bytes travel as base64. Nothing escapes 0x1E, so a message that holds one falls
-//! apart in two: whoever serialises messages must not write it raw (JSON never does).
+//! A payload is always text; bytes travel as base64. 0x1E is not escaped, so a message with this
+//! byte would be split in two. Code that serialises messages must not write it raw (JSON never
+//! does).
 //!
 //! Revision 3 payloads are in [`payload_v3`](super::payload_v3).
 
@@ -16,23 +17,23 @@ use bytestring::ByteString;
 
 use super::packet::{DecodeError, Packet, Revision, encode_base64};
 
-/// What stands between two packets.
+/// The byte between two packets.
 const SEPARATOR: u8 = 0x1e;
 
-/// Why a payload ends before its end.
+/// Why the decoding of a payload stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
-    /// The body holds nothing at all. Every payload has at least one packet.
+    /// The body is empty. Every payload has at least one packet.
     #[error("empty payload")]
     EmptyBody,
-    /// A packet of it is not one.
+    /// One of its packets is not valid.
     #[error(transparent)]
     Packet(#[from] DecodeError),
     /// There are more packets than the caller allows.
     #[error("too many packets in one payload")]
     TooManyPackets,
-    /// A length prefix that is missing, not decimal, or longer than any honest one (revision 3
-    /// only).
+    /// A length prefix is missing, is not decimal, or has more digits than a genuine peer writes
+    /// (revision 3 only).
     #[error("invalid packet length")]
     InvalidLength,
     /// A length that goes beyond the end of the body (revision 3 only).
@@ -48,8 +49,8 @@ pub enum PayloadError {
 
 /// The packets of a revision 4 payload, up to and including the first error.
 ///
-/// Packets before an error are good and meant to be delivered, as a genuine server does; then the
-/// session closes with `parse error`. After an error there is nothing more.
+/// Packets before an error are good and should be delivered, as a genuine server does. The session
+/// then closes with `parse error`. After an error the iterator yields nothing more.
 #[derive(Clone, Debug)]
 pub struct Packets {
     rest: Option<ByteString>,
@@ -57,7 +58,7 @@ pub struct Packets {
     started: bool,
 }
 
-/// Takes a payload apart; at most `max_packets` packets of it.
+/// Splits a payload into at most `max_packets` packets.
 ///
 /// An empty body is an error, not an empty list.
 #[must_use]

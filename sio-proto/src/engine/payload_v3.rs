@@ -8,8 +8,8 @@
 //!           kind 0 text, 1 binary; length in decimal, one digit (value 0-9) a byte; counts bytes
 //! ```
 //!
-//! The request's `Content-Type` says which of the two it is: `application/octet-stream` is binary,
-//! all else is text.
+//! The `Content-Type` of the request selects the form: `application/octet-stream` is binary,
+//! everything else is text.
 //!
 //! Text comes in two dialects, see [`dialect`](super::dialect).
 
@@ -23,10 +23,11 @@ use super::packet::{DecodeError, Packet, Revision, base64_text_len, encode_base6
 pub use super::payload::PayloadError;
 use crate::legacy::lengths::{self, Misfit, Unit};
 
-/// An honest length has far fewer digits; leading zeros count.
+/// Genuine lengths have far fewer digits. Leading zeros count as digits.
 const MAX_LENGTH_DIGITS: usize = 10;
 
-/// The packets of a text payload, up to and including the first error; then nothing more.
+/// The packets of a text payload, up to and including the first error. After an error there is
+/// nothing more.
 #[derive(Clone, Debug)]
 pub struct TextPackets {
     rest: ByteString,
@@ -42,10 +43,10 @@ enum State {
     Ended,
 }
 
-/// Takes a text payload apart; at most `max_packets` packets of it.
+/// Splits a text payload into at most `max_packets` packets.
 ///
-/// An empty body is an error; `0:` is the empty list. Ask [`TextPackets::dialect`] at the end what
-/// was learnt.
+/// An empty body is an error; `0:` is the empty list. At the end, [`TextPackets::dialect`] returns
+/// the dialect that was found.
 #[must_use]
 pub fn decode_text(body: ByteString, dialect: Dialect, max_packets: usize) -> TextPackets {
     TextPackets {
@@ -57,7 +58,7 @@ pub fn decode_text(body: ByteString, dialect: Dialect, max_packets: usize) -> Te
 }
 
 impl TextPackets {
-    /// The dialect as known by now, for the next payload of the session.
+    /// The dialect as far as it is known now, for the next payload of the session.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
         self.dialect
@@ -81,7 +82,7 @@ impl TextPackets {
             let text = self.rest.slice_ref(&after[..end]);
             self.rest = self.rest.slice_ref(&after[end..]);
             if text.is_empty() {
-                continue; // `0:` is skipped silently
+                continue; // `0:` is skipped without an error
             }
             self.left = self.left.checked_sub(1).ok_or(PayloadError::TooManyPackets)?;
             let text = self.dialect.resolve(text);
@@ -108,7 +109,8 @@ impl Iterator for TextPackets {
 
 impl FusedIterator for TextPackets {}
 
-/// The packets of a binary payload, up to and including the first error; then nothing more.
+/// The packets of a binary payload, up to and including the first error. After an error there is
+/// nothing more.
 #[derive(Clone, Debug)]
 pub struct BinaryPackets {
     rest: Bytes,
@@ -117,9 +119,10 @@ pub struct BinaryPackets {
     state: State,
 }
 
-/// Takes a binary payload apart; at most `max_packets` packets of it.
+/// Splits a binary payload into at most `max_packets` packets.
 ///
-/// Its text is plain, except from Socket.IO 1.0.0, which encodes twice here too; hence the dialect.
+/// The text in a binary payload is plain, except from Socket.IO 1.0.0, which encodes twice here
+/// too. This is why `dialect` is a parameter.
 #[must_use]
 pub fn decode_binary(body: Bytes, dialect: Dialect, max_packets: usize) -> BinaryPackets {
     BinaryPackets {
@@ -131,7 +134,7 @@ pub fn decode_binary(body: Bytes, dialect: Dialect, max_packets: usize) -> Binar
 }
 
 impl BinaryPackets {
-    /// The dialect as known by now, for the next payload of the session.
+    /// The dialect as far as it is known now, for the next payload of the session.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
         self.dialect
@@ -203,8 +206,7 @@ impl FusedIterator for BinaryPackets {}
 
 /// Writes a text payload, packet after packet, into the caller's buffer.
 ///
-/// Without any packet nothing is written; genuine servers write `0:` there
-/// ([`EMPTY_TEXT_PAYLOAD`]).
+/// Without packets nothing is written. Genuine servers write `0:` instead ([`EMPTY_TEXT_PAYLOAD`]).
 #[derive(Debug)]
 pub struct TextWriter<'a>(&'a mut BytesMut);
 
@@ -224,8 +226,8 @@ impl<'a> TextWriter<'a> {
         self.0.put_slice(packet.as_bytes());
     }
 
-    /// Appends a packet that is already in its text form for a peer of [`Dialect::Double`]: its
-    /// bytes, each as a character. One that is not ASCII becomes two.
+    /// Appends a packet that is already in its text form for a peer of [`Dialect::Double`]: each
+    /// byte of the text becomes a character. A byte that is not ASCII becomes two bytes.
     pub fn doubled(&mut self, packet: &str) {
         if packet.is_ascii() {
             return self.text(packet);
@@ -395,7 +397,7 @@ mod tests {
 
     #[test]
     fn the_double_dialect_is_recognised_and_remembered() {
-        // What engine.io-parser 1.3.2 writes for é€😀 and 1.0.5-1.7 for €.
+        // The texts that engine.io-parser 1.3.2 writes for é€😀, and 1.0.5-1.7 for €.
         for (wire, text) in [("10:4Ã©â\u{82}¬ð\u{9f}\u{98}\u{80}", "é€😀"), ("4:4â\u{82}¬", "€")] {
             let mut packets = decode_text(wire.into(), Dialect::Auto, 10);
             assert_eq!(packets.next(), Some(Ok(message(text))));

@@ -1,4 +1,4 @@
-//! Bodies: where they end, and how they are gathered.
+//! Bodies: how their end is found, and how their bytes are gathered.
 //!
 //! ```text
 //!   Content-Length: 5       hello
@@ -6,10 +6,10 @@
 //!   until close             (responses only)
 //! ```
 //!
-//! A body that arrives in one piece is handed on as a slice of the buffer it came in. One that does
-//! not is copied, each byte once, into a buffer that grows with what has arrived. Chunk extensions
-//! and trailers are read (strictly, so that nobody can hide a request in them), counted and
-//! dropped.
+//! A body that arrives in one piece is handed on as a slice of its read buffer. A body that arrives
+//! in several pieces is copied, each byte once, into a buffer that grows with the bytes that have
+//! arrived. Chunk extensions and trailers are read strictly, so that nobody can hide a request in
+//! them. They are counted and dropped.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -29,7 +29,7 @@ pub(super) enum Framing {
 }
 
 impl Framing {
-    /// Reads the framing off a request, whose `Host` is looked at in the same pass.
+    /// Finds the framing of a request. The same pass over the fields checks `Host`.
     pub(super) fn of_request(version_minor: u8, headers: &Headers) -> Result<Self, HttpError> {
         let stated = Stated::read(headers)?;
         match stated.host {
@@ -40,7 +40,7 @@ impl Framing {
         stated.framing(version_minor)
     }
 
-    /// Reads the framing off a response.
+    /// Finds the framing of a response.
     pub(super) fn of_response(version_minor: u8, headers: &Headers) -> Result<Self, HttpError> {
         match Stated::read(headers)?.framing(version_minor)? {
             Self::Unstated => Ok(Self::UntilClose),
@@ -49,7 +49,7 @@ impl Framing {
     }
 }
 
-/// The header fields that decide about framing, each of which may come once.
+/// The header fields that decide the framing. Each of them may come once.
 #[derive(Default)]
 struct Stated<'a> {
     host: Option<&'a [u8]>,
@@ -118,7 +118,7 @@ enum Form {
 }
 
 impl BodyReader {
-    /// What is kept of the body so far, in bytes.
+    /// How many bytes of the body are kept so far.
     pub(super) fn held_bytes(&self) -> usize {
         self.gathered.first.len() + self.gathered.joined.capacity()
     }
@@ -142,7 +142,7 @@ impl BodyReader {
         })
     }
 
-    /// Whether only the end of the connection ends this body.
+    /// Whether this body ends only with the connection.
     pub(super) const fn is_until_close(&self) -> bool {
         matches!(self.form, Form::UntilClose)
     }
@@ -152,7 +152,7 @@ impl BodyReader {
         matches!(self.form, Form::Length { remaining: 0 })
     }
 
-    /// Takes what belongs to the body off the front of `bytes`; the body, once it is whole.
+    /// Takes the bytes of the body off the front of `bytes`. Returns the body when it is complete.
     pub(super) fn read(&mut self, bytes: &mut BytesMut, limits: &Limits) -> Result<Option<Bytes>, HttpError> {
         let whole = match &mut self.form {
             Form::Length { remaining } => {
@@ -177,13 +177,14 @@ impl BodyReader {
         Ok(Some(self.finish()))
     }
 
-    /// What has been gathered.
+    /// The bytes that have been gathered.
     pub(super) fn finish(&mut self) -> Bytes {
         core::mem::take(&mut self.gathered).finish()
     }
 }
 
-/// A body that comes in one piece stays as it is; any other is copied into one buffer.
+/// A body that comes in one piece stays a slice of the read buffer. Any other body is copied into
+/// one buffer.
 #[derive(Debug, Default)]
 struct Gathered {
     first: Bytes,
@@ -195,7 +196,7 @@ impl Gathered {
         self.first.len() + self.joined.len()
     }
 
-    /// Moves `count` bytes over, of which `bytes` must have as many.
+    /// Moves `count` bytes over. `bytes` must have at least `count` bytes.
     fn take(&mut self, bytes: &mut BytesMut, count: usize) {
         if count == 0 {
             return;
@@ -211,8 +212,8 @@ impl Gathered {
         bytes.advance(count);
     }
 
-    /// More is to come, who knows when: the first piece is copied now, not when the second is
-    /// there, so that the buffer it came in can go.
+    /// More bytes will come, at an unknown time. The first piece is copied now and not when the
+    /// second piece arrives, so that the read buffer of the first piece is released.
     fn keep(&mut self) {
         if !self.first.is_empty() {
             self.joined.extend_from_slice(&core::mem::take(&mut self.first));
@@ -228,7 +229,7 @@ impl Gathered {
     }
 }
 
-/// Takes chunks apart (RFC 9112 §7.1), one byte of framing at a time and data in bulk.
+/// Takes chunks apart (RFC 9112 §7.1): framing one byte at a time, data in bulk.
 #[derive(Debug, Default)]
 struct ChunkReader {
     at: At,
@@ -241,7 +242,7 @@ struct ChunkReader {
     chunks: usize,
 }
 
-/// What comes next.
+/// The part of a chunked body that comes next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum At {
     #[default]
@@ -263,11 +264,11 @@ enum At {
     End,
 }
 
-/// More hexadecimal digits than 64 bits have.
+/// The number of hexadecimal digits of a 64-bit number.
 const MAX_SIZE_DIGITS: u8 = 16;
 
 impl ChunkReader {
-    /// Moves data to `gathered`; whether the last chunk and the trailers have been read.
+    /// Moves data to `gathered`. Returns whether the last chunk and the trailers have been read.
     fn read(&mut self, bytes: &mut BytesMut, gathered: &mut Gathered, limits: &Limits) -> Result<bool, HttpError> {
         loop {
             if let At::Data { remaining } = self.at {
@@ -297,8 +298,8 @@ impl ChunkReader {
         }
     }
 
-    /// The transition table. A line feed is only ever right after a carriage return, and the other
-    /// way round.
+    /// The transition table. A line feed is accepted only after a carriage return, and a carriage
+    /// return has to be followed by a line feed.
     fn step(&mut self, byte: u8, gathered: usize, limits: &Limits) -> Result<At, HttpError> {
         match (self.at, byte) {
             (At::SizeLf, b'\n') => self.begin_data(gathered, limits),
@@ -357,7 +358,7 @@ impl ChunkReader {
         }
     }
 
-    /// Goes on to `next` if one more byte that carries no data is allowed.
+    /// Counts one more byte that carries no data, and goes on to `next` if the limit allows it.
     fn count(&mut self, next: At, limits: &Limits) -> Result<At, HttpError> {
         self.extra += 1;
         if self.extra > limits.max_chunk_extra_bytes {

@@ -1,8 +1,8 @@
-//! The other end: requests to bytes, bytes to responses.
+//! The client's side: requests to bytes, bytes to responses.
 //!
-//! Shares heads, bodies and limits with the server's side; what differs is where a response's body
-//! ends (RFC 9112 §6.3): that takes the method it answers, its status, and perhaps the end of the
-//! connection.
+//! Heads, bodies and limits are shared with the server's side. The end of a response's body is
+//! found in another way (RFC 9112 §6.3): it depends on the method of the request, on the status,
+//! and sometimes on the end of the connection.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -20,15 +20,15 @@ use super::method::Method;
 use super::request::keeps_alive;
 use super::status::is_bodiless;
 
-/// Writes a request of HTTP/1.1. With a body it has a `Content-Length`, be it 0; without, it has
-/// none.
+/// Writes a request of HTTP/1.1. A request with a body has a `Content-Length`, even if it is 0. A
+/// request without a body has none.
 ///
-/// `Connection` is the caller's to pass, for `close` and for upgrades.
+/// The caller passes `Connection` itself, for `close` and for upgrades.
 ///
 /// # Errors
 ///
-/// A target, host or header that must not be written, or [`Method::Other`]. Nothing has been
-/// written then.
+/// The target, the host or a header must not be written, or the method is [`Method::Other`].
+/// Nothing has been written in this case.
 pub fn encode_request(
     out: &mut BytesMut,
     method: Method,
@@ -66,12 +66,12 @@ pub fn encode_request(
     Ok(())
 }
 
-/// A response, whole.
+/// A complete response.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Response {
-    /// From 101 on; interim responses are not shown.
+    /// The status, from 101 on. Interim responses are skipped.
     pub status: u16,
-    /// The phrase after the status, empty if there is none or if it is not ASCII.
+    /// The phrase after the status. It is empty if there is none, or if it is not ASCII.
     pub reason: ByteString,
     /// 1 for HTTP/1.1, 0 for HTTP/1.0.
     pub version_minor: u8,
@@ -79,13 +79,13 @@ pub struct Response {
     pub headers: Headers,
     /// The body, empty if there is none.
     pub body: Bytes,
-    /// Whether the connection takes another request.
+    /// Whether the connection can carry another request.
     pub keep_alive: bool,
 }
 
 impl fmt::Debug for Response {
-    /// Without the body and header values: handshakes carry session ids, which do not belong in a
-    /// log.
+    /// Shows neither the body nor header values: handshakes carry session ids, which do not belong
+    /// in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response")
             .field("status", &self.status)
@@ -121,7 +121,7 @@ impl Default for State {
     }
 }
 
-/// A response whose body is on its way.
+/// A response whose body is still arriving.
 #[derive(Debug)]
 struct Pending {
     response: Response,
@@ -135,16 +135,16 @@ impl ResponseDecoder {
         Self::default()
     }
 
-    /// Takes the next response, which answers a request of method `to`, off the front of `bytes`;
-    /// `None` if it takes more bytes to know.
+    /// Takes the next response off the front of `bytes`. The response answers a request of method
+    /// `to`. Returns `None` if more bytes are needed.
     ///
-    /// Interim responses (1xx but 101) are skipped. After a 101 everything stays in the buffer for
-    /// the next decoder; after a response that ends the connection whatever comes is dropped. When
-    /// the connection ends, call [`decode_end`](Self::decode_end).
+    /// Interim responses (1xx except 101) are skipped. After a 101, all further bytes stay in the
+    /// buffer for the next decoder. After a response that ends the connection, all further bytes
+    /// are dropped. When the connection ends, call [`decode_end`](Self::decode_end).
     ///
     /// # Errors
     ///
-    /// The peer broke HTTP or a limit. Every later call says the same.
+    /// The peer broke HTTP or a limit. Every later call returns the same error.
     pub fn decode(&mut self, to: Method, bytes: &mut BytesMut, limits: &Limits) -> Result<Option<Response>, HttpError> {
         let outcome = self.advance(to, bytes, limits);
         if let Err(error) = outcome {
@@ -153,11 +153,13 @@ impl ResponseDecoder {
         outcome
     }
 
-    /// The connection has ended: the response that ends with it, if there is one.
+    /// Tells the decoder that the connection has ended. Returns the response that ends with the
+    /// connection, if there is one.
     ///
     /// # Errors
     ///
-    /// [`HttpError::Truncated`] if it ended inside a response, or the error met before.
+    /// [`HttpError::Truncated`] if the connection ended inside a response, or the error that an
+    /// earlier call returned.
     pub fn decode_end(&mut self, bytes: &BytesMut) -> Result<Option<Response>, HttpError> {
         match core::mem::replace(&mut self.state, State::Over) {
             State::Head(reader) if reader.is_fresh() && bytes.is_empty() => Ok(None),
@@ -207,7 +209,7 @@ impl ResponseDecoder {
         }
     }
 
-    /// A head is there: what is its body?
+    /// The head is complete: finds out which body follows.
     fn begin(
         &mut self,
         head: Head<StatusLine>,
@@ -268,8 +270,8 @@ mod tests {
 
     type Outcome = Result<Response, HttpError>;
 
-    /// Everything a connection yields when its bytes come in these pieces and then end, and what is
-    /// left.
+    /// Everything that a connection yields when its bytes come in these pieces and then end, and
+    /// the bytes that are left.
     fn feed<'a>(to: Method, pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> (Vec<Outcome>, Bytes) {
         let (mut decoder, mut bytes, mut seen) = (ResponseDecoder::new(), BytesMut::new(), Vec::new());
         for piece in pieces {
@@ -493,7 +495,8 @@ mod tests {
             prop_assert_eq!(response.status, status);
             prop_assert_eq!(&*response.reason, crate::http::reason_phrase(status));
             prop_assert_eq!(&response.body[..], if sent.body == BodyForm::None { &[][..] } else { &body[..] });
-            // What goes on for the server goes on for the client; a 101 goes on as something else.
+            // The client and the server agree on whether the connection goes on. After a 101 the
+            // connection goes on, but not as HTTP.
             prop_assert_eq!(response.keep_alive, sent.keep_alive && status != 101);
             let theirs: Vec<_> = response.headers.iter().take(headers.len()).collect();
             let ours: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();

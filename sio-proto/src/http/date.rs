@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// The last second that four digits of a year can say: the end of the year 9999.
+/// The last second that a year of four digits can express: the end of the year 9999.
 const LAST_SECOND: u64 = 253_402_300_799;
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
@@ -10,20 +10,20 @@ const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 /// Days from 1 March of the year 0 to 1 January 1970, in the calendar that RFC 9110 uses.
 const DAYS_TO_1970: u64 = 719_468;
 
-/// Days of the 400 years after which that calendar repeats.
+/// Number of days in 400 years. After 400 years the calendar repeats.
 const DAYS_OF_AN_ERA: u64 = 146_097;
 
 const WEEKDAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
 
-/// The months of a year that begins with March, so that the day of a leap year is its last.
+/// The months of a year that begins with March. In such a year the leap day is the last day.
 const MONTHS: [&[u8; 3]; 12] = [
     b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec", b"Jan", b"Feb",
 ];
 
 /// The value of a `Date` field (RFC 9110 §6.6.1): 29 characters, to the second, in UTC.
 ///
-/// This crate reads no clock. Whoever does makes one of these a second and hands it to what encodes
-/// answers.
+/// This crate reads no clock. A caller that reads a clock makes one of these each second, and hands
+/// it to the encoder of answers.
 ///
 /// ```
 /// use sio_proto::http::Date;
@@ -34,8 +34,8 @@ const MONTHS: [&[u8; 3]; 12] = [
 pub struct Date([u8; 29]);
 
 impl Date {
-    /// The date so many seconds after the beginning of the year 1970, leap seconds not counted.
-    /// What is later than the year 9999 is the last second of that year.
+    /// The date that is `seconds` after the beginning of the year 1970, without leap seconds. A
+    /// date after the year 9999 becomes the last second of this year.
     #[must_use]
     pub fn from_unix(seconds: u64) -> Self {
         let seconds = seconds.min(LAST_SECOND);
@@ -65,15 +65,16 @@ impl fmt::Debug for Date {
     }
 }
 
-/// Year, index of the month in [`MONTHS`], and day of a day since the beginning of 1970.
+/// Year, index of the month in [`MONTHS`], and day of the month, for a number of days since the
+/// beginning of 1970.
 const fn civil(days: u64) -> (u64, usize, u64) {
     let days = days + DAYS_TO_1970;
     let (era, day) = (days / DAYS_OF_AN_ERA, days % DAYS_OF_AN_ERA);
-    // Leap days: one in 4 years (1,461 days), none in the last year of 100 (36,524 days), one in
-    // that of 400.
+    // Leap days: every 4 years there is one (1,461 days), but not in the last year of 100 (36,524
+    // days), except in the last year of 400.
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
-    // Five months from March on have 153 days, again and again: 31, 30, 31, 30, 31.
+    // From March on, each group of five months has 153 days: 31, 30, 31, 30, 31.
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
     let begins_a_year = month >= 10;
@@ -110,7 +111,7 @@ mod tests {
         }
     }
 
-    /// Each day follows the one before it.
+    /// Each day follows the day before it.
     #[test]
     fn no_day_is_left_out() {
         let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));

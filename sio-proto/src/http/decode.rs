@@ -1,4 +1,4 @@
-//! The server's ear: bytes to requests.
+//! The server's reading side: bytes to requests.
 //!
 //! ```text
 //!            head complete,                body complete
@@ -11,8 +11,8 @@
 //!      +---- any error ----------------------+---------------------------------> Failed
 //! ```
 //!
-//! An incomplete head stays in the caller's buffer, so that a complete one can be a slice of it; an
-//! incomplete body moves into the decoder. An idle decoder owns no memory.
+//! An incomplete head stays in the caller's buffer, so that the complete head can be a slice of
+//! this buffer. An incomplete body moves into the decoder. An idle decoder owns no memory.
 
 use alloc::boxed::Box;
 
@@ -26,22 +26,23 @@ use super::limits::Limits;
 use super::method::Method;
 use super::request::Request;
 
-/// What a [`RequestDecoder`] has found.
+/// The result of a [`RequestDecoder`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The peer waits for leave to send its body (`Expect: 100-continue`): write
+    /// The peer waits for permission to send its body (`Expect: 100-continue`): write
     /// [`CONTINUE`](super::CONTINUE).
     ///
-    /// Comes at most once before a request, and not if its body is empty or known to be too large.
+    /// This event comes at most once before a request. It does not come if the body is empty, or is
+    /// known to be too large.
     Continue,
-    /// A request, whole.
+    /// A complete request.
     Request(Request),
 }
 
 /// Reads the requests of one connection, in order.
 ///
-/// Call [`decode`](Self::decode) until it says `None`, then append what the peer sends next.
-/// Requests that are pipelined come one by one; stop asking to make the peer wait.
+/// Call [`decode`](Self::decode) until it returns `None`, then append the next bytes of the peer.
+/// Pipelined requests come one by one. A caller that stops asking makes the peer wait.
 #[derive(Debug, Default)]
 pub struct RequestDecoder {
     state: State,
@@ -50,7 +51,7 @@ pub struct RequestDecoder {
 #[derive(Debug)]
 enum State {
     Head(HeadReader<RequestLine>),
-    /// Boxed: few requests have a body, and of those few come in pieces.
+    /// Boxed: few requests have a body, and few bodies come in several pieces.
     Body(Box<Pending>),
     /// No request may follow.
     Over,
@@ -59,7 +60,7 @@ enum State {
     Failed(HttpError),
 }
 
-/// There is one of these for every connection, idle ones included.
+/// Every connection has one decoder, also while it is idle.
 const _: () = assert!(size_of::<RequestDecoder>() <= 80);
 
 impl Default for State {
@@ -68,7 +69,7 @@ impl Default for State {
     }
 }
 
-/// A request whose body is on its way.
+/// A request whose body is still arriving.
 #[derive(Debug)]
 struct Pending {
     request: Request,
@@ -83,7 +84,7 @@ impl RequestDecoder {
         Self::default()
     }
 
-    /// What is kept of a request whose body is not complete, in bytes.
+    /// How many bytes are kept of a request whose body is not complete.
     pub(crate) fn held_bytes(&self) -> usize {
         match &self.state {
             State::Body(pending) => {
@@ -93,16 +94,17 @@ impl RequestDecoder {
         }
     }
 
-    /// Takes the next event off the front of `bytes`; `None` if it takes more bytes to know.
+    /// Takes the next event off the front of `bytes`. Returns `None` if more bytes are needed.
     ///
-    /// Between two calls bytes may only be appended to what is left in the buffer. After a
-    /// websocket upgrade everything stays there for the next decoder. After the last request of a
-    /// connection (`Connection: close`, or a body that was too large) whatever comes is dropped, so
-    /// the caller may go on reading until the peer has seen the answer.
+    /// Between two calls, bytes may only be appended to the bytes that are left in the buffer.
+    /// After a websocket upgrade, all further bytes stay in the buffer for the next decoder. After
+    /// the last request of a connection (`Connection: close`, or a body that was too large), all
+    /// further bytes are dropped. So the caller may go on reading until the peer has seen the
+    /// answer.
     ///
     /// # Errors
     ///
-    /// The peer broke HTTP or a limit. Every later call says the same.
+    /// The peer broke HTTP or a limit. Every later call returns the same error.
     pub fn decode(&mut self, bytes: &mut BytesMut, limits: &Limits) -> Result<Option<Event>, HttpError> {
         let outcome = match &mut self.state {
             State::Head(reader) => match reader.read(bytes, limits) {
@@ -135,7 +137,7 @@ impl RequestDecoder {
         outcome
     }
 
-    /// The head of a request whose body is still coming, told once for each such request.
+    /// The head of a request whose body is still arriving. Each such request is returned once.
     pub fn take_started(&mut self) -> Option<Request> {
         match &mut self.state {
             State::Body(pending) => {
@@ -146,14 +148,14 @@ impl RequestDecoder {
         }
     }
 
-    /// Whether the decoder stands between two requests. Together with an empty buffer this is where
-    /// a connection may end without loss, and where waiting is no sign of a slow peer.
+    /// Whether the decoder stands between two requests. If the buffer is empty too, the connection
+    /// may end here without loss, and a peer that sends nothing here is not slow.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
         matches!(&self.state, State::Head(reader) if reader.is_fresh())
     }
 
-    /// Whether a head is there and its body is not.
+    /// Whether the head is complete and the body is not.
     #[must_use]
     pub const fn is_reading_body(&self) -> bool {
         matches!(self.state, State::Body(_))
@@ -165,7 +167,7 @@ impl RequestDecoder {
         matches!(self.state, State::Over | State::Upgraded | State::Failed(_))
     }
 
-    /// A head is there: what is its body?
+    /// The head is complete: finds out which body follows.
     fn begin(
         &mut self,
         head: Head<RequestLine>,
@@ -211,8 +213,8 @@ impl RequestDecoder {
         }
     }
 
-    /// The body is not there yet. The head is kept for as long as a peer likes, and not the buffer
-    /// it came in.
+    /// The body is not complete yet. A peer can make this last long, so the head is copied and the
+    /// read buffer is released.
     fn wait(&mut self, request: &Request, body: BodyReader) {
         self.state = State::Body(Box::new(Pending {
             request: request.compact(),
@@ -221,7 +223,7 @@ impl RequestDecoder {
         }));
     }
 
-    /// A body has come to its end, good or bad.
+    /// The body has ended, with or without an error.
     fn end(&mut self, mut request: Request, body: Result<Bytes, HttpError>) -> Result<Option<Event>, HttpError> {
         request.body = match body {
             Ok(body) => Ok(body),
@@ -243,15 +245,16 @@ impl RequestDecoder {
     }
 }
 
-/// Whether a target that is no path may stand in this request: `*` asks about the server as a
-/// whole, which only `OPTIONS` does, and a URI of a scheme that is not served is nothing of ours,
-/// but a target (RFC 9112 §3.2).
+/// Checks a target that is no path (RFC 9112 §3.2). `*` asks about the server as a whole, and only
+/// `OPTIONS` may do this. A URI of a scheme that is not served is allowed: it is a valid target,
+/// although nothing is served there.
 fn check_form(request: &Request) -> Result<(), HttpError> {
     let scheme = || request.target.split_once("://").map(|(scheme, _)| scheme.as_bytes());
     let is_sound = match &*request.target {
         "*" => request.method == Method::Options,
         target if target.starts_with('/') => true,
-        // What is still there although its scheme is ours has no host, or one that cannot be.
+        // If a URI of a served scheme is still in absolute form here, it has no host, or an invalid
+        // host.
         _ => scheme().is_some_and(|scheme| {
             !scheme.is_empty()
                 && scheme.iter().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b))
@@ -271,8 +274,8 @@ pub(super) mod tests {
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
-    /// Everything a connection yields when its bytes come in these pieces, and what is left in the
-    /// buffer.
+    /// Everything that a connection yields when its bytes come in these pieces, and the bytes that
+    /// are left in the buffer.
     fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> (Vec<Result<Event, HttpError>>, Bytes) {
         let (mut decoder, mut bytes, mut events) = (RequestDecoder::new(), BytesMut::new(), Vec::new());
         for piece in pieces {
@@ -477,8 +480,8 @@ pub(super) mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1500))]
 
-        /// The promise of the module: how the bytes are split makes no difference, good stream or
-        /// damaged.
+        /// The module promises that the result does not depend on where the bytes are split, for
+        /// good streams and for damaged streams.
         #[test]
         fn any_split_gives_the_same(
             input in stream(),

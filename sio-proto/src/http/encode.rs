@@ -1,7 +1,7 @@
-//! Writing heads: what both directions share.
+//! Writing heads: the part that both directions share.
 //!
-//! Everything is checked before the first byte is written. Text that came from elsewhere (an
-//! `Origin` to be echoed, a header of the application) therefore cannot end a header line and begin
+//! Everything is checked before the first byte is written. Therefore a text from elsewhere (an
+//! `Origin` that is echoed, a header of the application) cannot end a header line and begin
 //! another.
 
 use bytes::{BufMut, BytesMut};
@@ -9,7 +9,7 @@ use bytes::{BufMut, BytesMut};
 use super::error::EncodeError;
 use super::headers::{is_field_value, is_token};
 
-/// Checks header fields of the caller's; `ours` are the names that the encoder writes itself.
+/// Checks header fields of the caller. `ours` are the names that the encoder writes itself.
 pub(super) fn check_headers(headers: &[(&str, &str)], ours: &[&str]) -> Result<(), EncodeError> {
     for (name, value) in headers {
         if !is_token(name.as_bytes()) {
@@ -25,7 +25,7 @@ pub(super) fn check_headers(headers: &[(&str, &str)], ours: &[&str]) -> Result<(
     Ok(())
 }
 
-/// Room for header fields and a little more.
+/// Reserves room for the header fields and `more` bytes.
 pub(super) fn reserve(out: &mut BytesMut, headers: &[(&str, &str)], more: usize) {
     let fields: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
     out.reserve(fields + more);
@@ -50,7 +50,7 @@ pub(super) fn put_content_length(out: &mut BytesMut, length: usize) {
     out.put_slice(b"\r\n");
 }
 
-/// Writes digits of a base up to 16, without the machinery of formatting.
+/// Writes a number in a base of up to 16, without `core::fmt`, which is slower.
 pub(super) fn put_number(out: &mut BytesMut, mut number: usize, base: usize) {
     let mut digits = [0; 20];
     let mut count = 0;

@@ -1,17 +1,17 @@
-//! What can be wrong with a message: the peer's mistakes ([`HttpError`]) and the caller's
+//! Errors of messages: mistakes of the peer ([`HttpError`]) and mistakes of the caller
 //! ([`EncodeError`]).
 
 use thiserror::Error;
 
-/// The peer broke HTTP/1.1, or a limit. The connection cannot be used any more: answer
-/// [`status`](Self::status) with `Connection: close`, then close.
+/// The peer broke HTTP/1.1, or a limit. The connection cannot be used any more: answer with
+/// [`status`](Self::status) and `Connection: close`, then close the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// A carriage return that no line feed follows.
+    /// A carriage return that is not followed by a line feed.
     #[error("carriage return without line feed")]
     BareCr,
-    /// A line feed that no carriage return precedes.
+    /// A line feed that does not follow a carriage return.
     #[error("line feed without carriage return")]
     BareLf,
     /// More than one empty line before the start line.
@@ -20,7 +20,7 @@ pub enum HttpError {
     /// The request does not begin with a method token.
     #[error("invalid method")]
     InvalidMethod,
-    /// The request target is missing, or has bytes that may not stand there.
+    /// The request target is missing, or has bytes that are not allowed in a target.
     #[error("invalid request target")]
     InvalidTarget,
     /// `CONNECT`: the peer takes the server for a proxy.
@@ -32,13 +32,13 @@ pub enum HttpError {
     /// The request line does not end in an HTTP version.
     #[error("invalid request line")]
     InvalidRequestLine,
-    /// The status line is not one.
+    /// The first line of a response is not a status line.
     #[error("invalid status line")]
     InvalidStatusLine,
     /// A version of HTTP other than 1.0 and 1.1.
     #[error("unsupported version of HTTP")]
     UnsupportedVersion,
-    /// The connection preface of HTTP/2, sent without asking.
+    /// The connection preface of HTTP/2. The peer sent it without negotiating HTTP/2.
     #[error("HTTP/2 connection preface")]
     Http2Preface,
     /// The request target is longer than [`max_target_bytes`](super::Limits::max_target_bytes).
@@ -50,8 +50,8 @@ pub enum HttpError {
     /// There are more header fields than [`max_headers`](super::Limits::max_headers).
     #[error("too many header fields")]
     TooManyHeaders,
-    /// A line that begins with white space (obsolete line folding, or a header field hidden from
-    /// some parsers).
+    /// A line begins with white space. It is obsolete line folding, or a header field that is
+    /// hidden from some parsers.
     #[error("folded header line")]
     ObsFold,
     /// White space between a header name and its colon.
@@ -69,7 +69,7 @@ pub enum HttpError {
     /// More than one `Host`.
     #[error("repeated Host")]
     RepeatedHost,
-    /// A `Host` that cannot be a host and port.
+    /// A `Host` that is not a valid host and port.
     #[error("invalid Host")]
     InvalidHost,
     /// A `Content-Length` that is not a plain decimal number, or does not fit 64 bits.
@@ -81,7 +81,7 @@ pub enum HttpError {
     /// `Content-Length` and `Transfer-Encoding` in one message.
     #[error("both Content-Length and Transfer-Encoding")]
     LengthWithTransferEncoding,
-    /// `Transfer-Encoding` in an HTTP/1.0 message, which has no such thing.
+    /// `Transfer-Encoding` in an HTTP/1.0 message. HTTP/1.0 does not have this field.
     #[error("Transfer-Encoding in HTTP/1.0")]
     TransferEncodingInHttp10,
     /// A `Transfer-Encoding` that is not exactly `chunked`.
@@ -113,8 +113,8 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// The status code to answer with. For mistakes only a server can make it is what a gateway
-    /// would answer.
+    /// The status code to answer with. For mistakes that only a server can make, it is the code
+    /// that a gateway would answer.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
@@ -154,8 +154,9 @@ impl HttpError {
 /// The body of a request is larger than [`max_body_bytes`](super::Limits::max_body_bytes) and was
 /// not kept.
 ///
-/// The request itself is whole, so that it can be answered 413 in the name of what it asked for.
-/// The rest of the body cannot be told from a next request, so the connection ends with the answer.
+/// The head of the request is complete, so that the request can be answered with 413 as its target
+/// and its CORS rules want. The end of the body is not known, so no next request can be read, and
+/// the connection ends with the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("body too large")]
 pub struct BodyTooLarge;
@@ -173,12 +174,11 @@ pub enum EncodeError {
     /// A header name that is no token.
     #[error("invalid header name")]
     InvalidHeaderName,
-    /// A header value with a control character, such as a line end that would split the message in
-    /// two.
+    /// A header value with a control character, such as a line end that would split the message.
     #[error("invalid header value")]
     InvalidHeaderValue,
-    /// A header field that the encoder writes itself, because it must agree with the body and the
-    /// connection.
+    /// A header field that the encoder writes itself, because the field must agree with the body
+    /// and the connection.
     #[error("header field is the encoder's to write")]
     FramingHeader,
     /// A status outside 100 to 999.
@@ -187,7 +187,7 @@ pub enum EncodeError {
     /// A reason phrase with a control character.
     #[error("invalid reason phrase")]
     InvalidReason,
-    /// [`Method::Other`](super::Method::Other), which has lost its name.
+    /// [`Method::Other`](super::Method::Other), whose name was not kept.
     #[error("method without name")]
     MethodWithoutName,
     /// A request target that is empty or has white space or control characters.

@@ -1,17 +1,18 @@
-//! Heads: from bytes that trickle in to a start line and header fields.
+//! Heads: from bytes that arrive in pieces to a start line and header fields.
 //!
 //! ```text
 //!   [CR LF]  start line CR LF  name: value CR LF ...  CR LF
 //!            ^line_start              ^scanned
 //! ```
 //!
-//! Two passes, each over every byte once. The first looks for line ends as bytes arrive and goes on
-//! where it stopped; it enforces what can be said of lines (their ends, their number, their sizes).
-//! The second, `httparse`, runs when the start line is complete, and again over the header lines
-//! when they are. An incomplete head stays in the caller's buffer.
+//! There are two passes, and each looks at every byte once. The first pass looks for line ends
+//! while bytes arrive, and continues where it stopped. It enforces the rules about lines: their
+//! ends, their number and their sizes. The second pass is `httparse`. It runs when the start line
+//! is complete, and runs again over the header lines when they are complete. An incomplete head
+//! stays in the caller's buffer.
 //!
-//! Stricter than `httparse`, which takes a bare line feed for a line end and skips any number of
-//! empty lines.
+//! This module is stricter than `httparse`, which accepts a bare line feed as a line end and skips
+//! any number of empty lines.
 
 use core::ops::Range;
 
@@ -25,32 +26,32 @@ use super::method::Method;
 
 /// The first line of a head, in either direction.
 pub(super) trait StartLine: Sized {
-    /// What a line of more than [`max_bytes`](Self::max_bytes) is.
+    /// The error for a line of more than [`max_bytes`](Self::max_bytes).
     const TOO_LONG: HttpError;
 
     /// How long the line may be, its end included.
     fn max_bytes(limits: &Limits) -> usize;
 
-    /// Refuses what can be told from the first byte to be no HTTP, such as TLS, without waiting for
-    /// a line of it.
+    /// Refuses a connection whose first byte cannot be HTTP, such as TLS, without waiting for a
+    /// whole line.
     fn check_first(byte: u8) -> Result<(), HttpError>;
 
     /// Parses a line, given with its line end.
     fn parse(line: &[u8], limits: &Limits) -> Result<Self, HttpError>;
 }
 
-/// A head, parsed.
+/// A parsed head.
 pub(super) struct Head<S> {
     pub(super) start: S,
-    /// All of it; spans of `start` point into this.
+    /// All bytes of the head; the spans of `start` point into them.
     pub(super) bytes: Bytes,
     pub(super) headers: Headers,
 }
 
-/// Reads one head. Between two calls bytes may only be appended to the buffer.
+/// Reads one head. Between two calls, bytes may only be appended to the buffer.
 #[derive(Debug)]
 pub(super) struct HeadReader<S> {
-    /// Everything before this has been searched for line ends.
+    /// All bytes before this position have been searched for line ends.
     scanned: usize,
     /// Where the current line begins.
     line_start: usize,
@@ -76,7 +77,7 @@ impl<S> Default for HeadReader<S> {
 }
 
 impl<S: StartLine> HeadReader<S> {
-    /// Whether nothing of a head has been seen.
+    /// Whether no byte of a head has been seen.
     pub(super) const fn is_fresh(&self) -> bool {
         self.scanned == 0
     }
@@ -100,7 +101,7 @@ impl<S: StartLine> HeadReader<S> {
             } else if self.skipped_empty_line {
                 return Err(HttpError::EmptyLines);
             } else {
-                // One empty line is forgiven: old clients send it after a POST (RFC 9112 §2.2).
+                // One empty line is allowed: old clients send it after a POST (RFC 9112 §2.2).
                 bytes.advance(self.scanned);
                 *self = Self {
                     skipped_empty_line: true,
@@ -130,8 +131,8 @@ impl<S: StartLine> HeadReader<S> {
         Ok(Some(start..end - 1))
     }
 
-    /// How many bytes the current line may reach up to, and what it is if it does not end within
-    /// them.
+    /// The position up to which the current line may reach, and the error if the line does not end
+    /// before it.
     fn window(&self, limits: &Limits) -> (usize, HttpError) {
         // Spans have 32 bits.
         let head = limits.max_head_bytes.min(u32::MAX as usize);
@@ -143,7 +144,7 @@ impl<S: StartLine> HeadReader<S> {
         }
     }
 
-    /// Takes note of a line that is not empty.
+    /// Records a line that is not empty.
     fn take_line(&mut self, bytes: &[u8], line: Range<usize>, limits: &Limits) -> Result<(), HttpError> {
         if self.start.is_none() {
             debug_assert_eq!(line.start, 0, "the start line comes first");
@@ -162,7 +163,7 @@ impl<S: StartLine> HeadReader<S> {
         Ok(())
     }
 
-    /// All lines are there: splits the head off and parses the header lines.
+    /// All lines are complete: splits the head off and parses the header lines.
     fn finish(&mut self, bytes: &mut BytesMut) -> Result<Head<S>, HttpError> {
         let reader = core::mem::take(self);
         let start = reader.start.ok_or(HttpError::InvalidRequestLine)?;
@@ -180,8 +181,8 @@ pub(super) struct RequestLine {
     pub(super) version_minor: u8,
 }
 
-/// Room in a request line for everything but the target: longest known method, blanks, version,
-/// line end.
+/// Room in a request line for everything except the target: the longest known method, blanks,
+/// version, line end.
 const REQUEST_LINE_EXTRA: usize = 32;
 
 impl StartLine for RequestLine {
@@ -201,8 +202,8 @@ impl StartLine for RequestLine {
 
     fn parse(line: &[u8], limits: &Limits) -> Result<Self, HttpError> {
         let mut parsed = httparse::Request::new(&mut []);
-        // Complete only with header lines, of which none is here: the parser fills in what it has
-        // and asks for more.
+        // The parser reports "complete" only after the header lines, and none of them is here. It
+        // fills in the parts of this line and asks for more.
         let outcome = parsed.parse(line);
         let (Ok(_), Some(method), Some(target), Some(version_minor)) =
             (outcome, parsed.method, parsed.path, parsed.version)
@@ -223,7 +224,7 @@ impl StartLine for RequestLine {
     }
 }
 
-/// Which rule a refused request line breaks. Only ever runs once a connection is lost.
+/// Finds the rule that a refused request line breaks. It runs only when a connection is refused.
 fn explain_request_line(line: &[u8]) -> HttpError {
     let line = line.strip_suffix(b"\r\n").unwrap_or(line);
     if line.contains(&b'\r') {

@@ -1,13 +1,13 @@
-//! Header fields: one list of places in the head they came in.
+//! Header fields: one list of positions in the head that they came in.
 //!
 //! ```text
 //!   head    GET / HTTP/1.1 CR LF Host: a CR LF Accept: */* CR LF CR LF       one shared slice, never copied
 //!   fields                       [name][value]  [name][value]                16 bytes each
 //! ```
 //!
-//! Invariant: names are ASCII tokens; values have no control characters but the tab, and no white
-//! space at their ends. They need not be UTF-8 (RFC 9110 §5.5), so they are bytes first and text on
-//! request.
+//! Invariant: names are ASCII tokens. Values have no control characters except the tab, and no
+//! white space at their ends. Values need not be UTF-8 (RFC 9110 §5.5), so they are kept as bytes
+//! and are converted to text when a caller asks for it.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -20,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::error::HttpError;
 
-/// A part of a head, as offsets. 32 bits are enough: heads are limited to fewer bytes than that.
+/// A part of a head, as offsets. 32 bits are enough, because the limit of a head is smaller.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
     start: u32,
@@ -28,8 +28,8 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Where `part`, which must be a slice of `whole`, stands in it. A part that is not yields an
-    /// empty span.
+    /// The position of `part` in `whole`. `part` must be a slice of `whole`; otherwise the span is
+    /// empty.
     pub(super) fn locate(whole: &[u8], part: &[u8]) -> Self {
         let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
         match (u32::try_from(start), u32::try_from(part.len())) {
@@ -56,8 +56,8 @@ struct Field {
 
 /// The header fields of a message, in order.
 ///
-/// Names are compared without regard to case. To make some by hand (to feed a request that another
-/// HTTP server has parsed), collect pairs of name and value.
+/// Names are compared without regard to case. To make header fields by hand (for a request that
+/// another HTTP server has parsed), collect pairs of name and value.
 #[derive(Clone, Default)]
 pub struct Headers {
     head: Bytes,
@@ -71,10 +71,11 @@ impl Headers {
         self.get_all(name).next()
     }
 
-    /// The value of the first field of this name as text, with U+FFFD for what is not UTF-8.
+    /// The value of the first field of this name as text. U+FFFD stands for bytes that are not
+    /// UTF-8.
     ///
-    /// A field that is there is never reported absent, so "no `Origin`" cannot be pretended with
-    /// odd bytes.
+    /// A field that is present is never reported as absent. So a peer cannot use invalid bytes to
+    /// look like a peer without `Origin`.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
         self.get(name).map(String::from_utf8_lossy)
@@ -94,8 +95,8 @@ impl Headers {
         self.get_all(name).any(|value| is_in_list(value, token))
     }
 
-    /// Makes `value` the value of the first field of this name, and of no other. A value that is a
-    /// part of the same head is not copied.
+    /// Sets the first field of this name to `value`, and removes all other fields of this name. A
+    /// value that is a part of the same head is not copied.
     pub(super) fn replace(&mut self, name: &str, value: &[u8]) {
         let place = Span::locate(&self.head, value);
         let is_name = |field: &&mut Field| field.name.of(&self.head).eq_ignore_ascii_case(name.as_bytes());
@@ -114,7 +115,7 @@ impl Headers {
             .map(|(name, value)| (core::str::from_utf8(name).unwrap_or_default(), value))
     }
 
-    /// What they take in memory, the head they came in included.
+    /// Memory that the fields take, in bytes, including the head that they came in.
     pub(crate) fn bytes(&self) -> usize {
         self.head.len() + size_of_val(&*self.fields)
     }
@@ -125,16 +126,16 @@ impl Headers {
         self.fields.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
 
-    /// A copy in memory of its own, just as large as needed.
+    /// A copy in its own memory, exactly as large as needed.
     ///
-    /// Parsed header fields share the buffer they were read into. Who keeps them for long should
-    /// keep this instead.
+    /// Parsed header fields share the buffer that they were read into. A caller that keeps header
+    /// fields for long should keep such a copy instead.
     #[must_use]
     pub fn compact(&self) -> Self {
         self.iter().collect()
@@ -181,7 +182,8 @@ fn parse_fields<'a>(
     }
 }
 
-/// Which rule a refused block of header lines breaks. Only ever runs once a connection is lost.
+/// Finds the rule that a refused block of header lines breaks. It runs only when a connection is
+/// refused.
 fn explain(block: &[u8], error: httparse::Error) -> HttpError {
     for line in block.split(|&byte| byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -228,7 +230,7 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().copied().all(is_token_byte)
 }
 
-/// What may stand in a header value: anything but control characters; the tab is fine.
+/// Whether a byte may be part of a header value. Control characters may not, except the tab.
 pub(super) const fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
@@ -237,8 +239,8 @@ pub(super) fn is_field_value(bytes: &[u8]) -> bool {
     bytes.iter().copied().all(is_value_byte)
 }
 
-/// Whether this may be the value of `Host`: visible ASCII without what would end a host and port in
-/// a URL.
+/// Whether this may be the value of `Host`: visible ASCII characters, except those that would end a
+/// host and port in a URL.
 pub(super) fn is_host(bytes: &[u8]) -> bool {
     bytes
         .iter()
@@ -280,7 +282,7 @@ impl PartialEq for Headers {
 impl Eq for Headers {}
 
 impl fmt::Debug for Headers {
-    /// Names and lengths only: cookies and tokens do not belong in a log.
+    /// Shows names and lengths only: cookies and tokens do not belong in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map()
             .entries(self.iter().map(|(name, value)| (name, value.len())))

@@ -1,33 +1,33 @@
-//! Every number a peer can push against.
+//! All limits of the HTTP parser.
 
 /// Limits of one message. Sizes are bytes on the wire.
 ///
-/// A decoder holds at most one head and one body at a time, so a connection costs at most
-/// `max_head_bytes` and `max_body_bytes`, doubled while a buffer grows.
+/// A decoder holds at most one head and one body at a time. So a connection costs at most
+/// `max_head_bytes` and `max_body_bytes`, and twice as much while a buffer grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Start line and header fields with all line ends. Default: 16 KiB, Node's. Too small refuses
-    /// people with many cookies; more is more memory for each connection that never finishes its
-    /// head.
+    /// Start line and header fields with all line ends. Default: 16 KiB, as in Node. If it is too
+    /// small, people with many cookies are refused. If it is larger, each connection that never
+    /// finishes its head holds more memory.
     pub max_head_bytes: usize,
-    /// The request target alone, which is a part of the head. Default: 16 KiB, so that the head is
-    /// what bounds it. Beyond either the answer is 414 instead of 431. Too small refuses clients
-    /// that put a token into their query.
+    /// The request target, which is a part of the head. Default: 16 KiB, so that only the limit of
+    /// the head applies. If the target is too long, the answer is 414 instead of 431. If it is too
+    /// small, clients that put a token into their query are refused.
     pub max_target_bytes: usize,
-    /// Number of header fields. Default: 100: proxies add some dozens. Each costs 16 bytes beside
-    /// the head. Too small refuses who is behind them.
+    /// Number of header fields. Default: 100, because proxies add some dozens. Each field costs 16
+    /// bytes beside the head. If it is too small, clients behind such proxies are refused.
     pub max_headers: usize,
     /// The body, after chunks are taken apart. Default: 1 000 000, Engine.IO's `maxHttpBufferSize`.
     /// A body of exactly this size is accepted.
     pub max_body_bytes: usize,
-    /// Number of chunks of one body. Default: 10 000, Engine.IO's `maxBufferedChunks`. A body of
-    /// more is as one that is too large: its request is answered 413. Each chunk costs a few dozen
-    /// steps and no memory, so that this bounds the work for bodies of one byte a chunk. Too small
-    /// refuses clients that stream what they send.
+    /// Number of chunks of one body. Default: 10 000, Engine.IO's `maxBufferedChunks`. A body with
+    /// more chunks is treated like a body that is too large: its request is answered with 413. A
+    /// chunk costs a few dozen steps and no memory, so this limit bounds the work for a body whose
+    /// chunks have one byte each. If it is too small, clients that stream their bodies are refused.
     pub max_chunks: usize,
-    /// Extensions and trailers of one chunked body, all together. Default: 8 KiB. They are
-    /// discarded, so this bounds work, not memory.
+    /// Extensions and trailers of one chunked body together. Default: 8 KiB. They are discarded, so
+    /// this limit bounds work and not memory.
     pub max_chunk_extra_bytes: usize,
 }
 

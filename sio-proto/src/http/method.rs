@@ -1,6 +1,6 @@
-//! Request methods, as far as any generation of the protocol tells them apart.
+//! Request methods, as far as the generations of the protocol distinguish them.
 
-/// The method of a request. Names are case-sensitive, as RFC 9110 §9.1 wants: `get` is
+/// The method of a request. Names are case-sensitive (RFC 9110 §9.1): `get` is
 /// [`Other`](Self::Other).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
@@ -16,7 +16,8 @@ pub enum Method {
     Put,
     /// `DELETE`
     Delete,
-    /// Any other token. Its name is not kept: every generation answers all of them alike.
+    /// Any other token. Its name is not kept, because every generation answers all other methods
+    /// alike.
     Other,
 }
 

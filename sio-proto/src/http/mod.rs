@@ -1,4 +1,4 @@
-//! HTTP/1.1, both ends: bytes in, parsed requests out; responses in, bytes out.
+//! HTTP/1.1 for servers and clients: bytes in, requests or responses out, and the reverse.
 //!
 //! ```text
 //!   GET /socket.io/?EIO=4&transport=polling HTTP/1.1 CR LF     request line   \
@@ -7,31 +7,32 @@
 //!   ...                                                        body: Content-Length, chunked, or none
 //! ```
 //!
-//! What it is: as much of RFC 9110 and RFC 9112 as a Socket.IO server and client need, read
-//! strictly. What it is not: a general web server. There is no percent-decoding or normalisation of
-//! paths (`//` means something to old clients, docs/protocol/detection.md §1), no content coding,
-//! no routing, and a body is delivered whole or not at all.
+//! What it is: the part of RFC 9110 and RFC 9112 that a Socket.IO server and client need, read
+//! strictly. What it is not: a general web server. Paths are neither percent-decoded nor normalised
+//! (`//` has a meaning for old clients, docs/protocol/detection.md §1). There is no content coding
+//! and no routing. A body is delivered complete or not at all.
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `limits` | every number a peer can push against |
-//! | `method`, `request`, `headers`, `query` | what a request is |
+//! | `limits` | all limits |
+//! | `method`, `request`, `headers`, `query` | a request and its parts |
 //! | `decode` | [`RequestDecoder`]: bytes to requests |
 //! | `head`, `body` | the two halves of a message, shared by both directions |
 //! | `response`, `status`, `date` | the server's answers |
-//! | `client` | the other end: [`encode_request`], [`ResponseDecoder`] |
+//! | `client` | the client's side: [`encode_request`], [`ResponseDecoder`] |
 //!
 //! Invariants:
 //!
-//! * **Any split of the input gives the same result**, errors included: each check is tied to a
-//!   position in the stream, never to where a read happened to end.
-//! * **Linear.** Every byte is looked at a fixed number of times: once in search of line ends, once
-//!   by the parser (for a head, when it is complete), once by a copy at most (for a body that did
-//!   not arrive in one piece).
-//! * **Nothing is allocated because a peer announced it.** Buffers grow with what has arrived, and
-//!   up to [`Limits`].
-//! * **One reading.** Whatever two parsers could understand differently (and so be used to smuggle
-//!   a request past a proxy) is refused, and the connection ends there.
+//! * **Any split of the input gives the same result**, and the same errors: each check depends on a
+//!   position in the stream, never on where a read happened to end.
+//! * **Linear.** Every byte is looked at a fixed number of times: once in the search for line ends,
+//!   once by the parser (for a head, when it is complete), and at most once by a copy (for a body
+//!   that arrived in several pieces).
+//! * **Nothing is allocated because a peer announced it.** Buffers grow with the bytes that have
+//!   arrived, up to [`Limits`].
+//! * **One reading.** If two parsers could understand some bytes differently, an attacker could use
+//!   the difference to smuggle a request past a proxy. Such bytes are refused, and the connection
+//!   ends.
 
 mod body;
 mod client;

@@ -1,9 +1,9 @@
 //! Query strings: `key=value&key=value`, percent-encoded, `+` for a blank.
 //!
-//! The rules are those of the URL standard (what `URLSearchParams` does): pieces are split at `&`,
-//! empty ones skipped, keys end at the first `=`, a `%` that two hexadecimal digits do not follow
-//! stays as it is, and what is not UTF-8 afterwards becomes U+FFFD. Of a key that is repeated,
-//! **the last one wins** (docs/protocol/engine-io.md §1). Form bodies have rules of their own, see
+//! The rules are those of the URL standard (`URLSearchParams`). Pieces are split at `&`, and empty
+//! pieces are skipped. A key ends at the first `=`. A `%` that is not followed by two hexadecimal
+//! digits stays as it is. Decoded bytes that are not UTF-8 become U+FFFD. If a key is repeated,
+//! **the last value wins** (docs/protocol/engine-io.md §1). Form bodies have their own rules, see
 //! [`legacy::form`](crate::legacy::form).
 
 use alloc::borrow::Cow;
@@ -22,7 +22,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// Pairs beyond this number are not seen. It is Node's limit.
+    /// Pairs beyond this number are ignored. Node has the same limit.
     pub const MAX_PAIRS: usize = 1000;
 
     /// A query from its raw text, without the `?`.
@@ -61,13 +61,13 @@ impl Query {
 }
 
 impl fmt::Debug for Query {
-    /// Keys only: values may be session ids and tokens, which do not belong in a log.
+    /// Shows keys only: values may be session ids and tokens, which do not belong in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(|(key, _)| key)).finish()
     }
 }
 
-/// What a key or a value stands for.
+/// The decoded text of a key or a value.
 pub(crate) fn decode(encoded: &str) -> Cow<'_, str> {
     match percent::decode(encoded.as_bytes()) {
         Some(bytes) => Cow::Owned(text(bytes)),

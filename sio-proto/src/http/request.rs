@@ -10,27 +10,28 @@ use super::headers::{Headers, is_host};
 use super::method::Method;
 use super::query::Query;
 
-/// A request, whole.
+/// A complete request.
 ///
-/// `target`, `headers` and usually `body` share the buffer they were read into;
-/// [`compact`](Self::compact) makes a copy that does not. Fields are public so that requests parsed
-/// by another HTTP server can be put together by hand.
+/// `target`, `headers` and usually `body` share the buffer that they were read into;
+/// [`compact`](Self::compact) makes a copy that does not share it. The fields are public, so that a
+/// request that another HTTP server has parsed can be put together by hand.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request {
-    /// What to do.
+    /// The method.
     pub method: Method,
-    /// To what: the request target as it came, neither decoded nor normalised.
+    /// The request target as it came, neither decoded nor normalised.
     pub target: ByteString,
     /// 1 for HTTP/1.1, 0 for HTTP/1.0.
     pub version_minor: u8,
     /// The header fields.
     pub headers: Headers,
-    /// The body, empty if there is none; or the fact that it is too large, which wants 413 for an
-    /// answer.
+    /// The body, empty if there is none. `Err` if the body is too large: such a request is answered
+    /// with 413.
     pub body: Result<Bytes, BodyTooLarge>,
 }
 
-/// What an answer has to know of its request. Small, so that it can be kept while a poll is parked.
+/// The facts of a request that its answer depends on. The value is small, so that it can be kept
+/// while a poll is parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exchange {
     /// The method was `HEAD`: the answer has a head only.
@@ -42,7 +43,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// For answers to what could not be read as a request: the connection ends with them.
+    /// For the answer to bytes that could not be read as a request. The connection ends with the
+    /// answer.
     pub const CLOSING: Self = Self {
         is_head: false,
         version_minor: 1,
@@ -51,11 +53,11 @@ impl Exchange {
 }
 
 impl Request {
-    /// The path as it came: no decoding, no normalisation, `//` stays (docs/protocol/detection.md
+    /// The path as it came: not decoded and not normalised; `//` stays (docs/protocol/detection.md
     /// §1).
     ///
-    /// Of a target in absolute form (`http://host/path`, RFC 9112 §3.2.2) it is what follows the
-    /// host.
+    /// If the target is in absolute form (`http://host/path`, RFC 9112 §3.2.2), the path is the
+    /// part after the host.
     #[must_use]
     pub fn path(&self) -> &str {
         let target = origin_form(&self.target);
@@ -71,7 +73,7 @@ impl Request {
         origin_form(&self.target).split_once('?').map_or("", |(_, query)| query)
     }
 
-    /// The query taken apart.
+    /// The key and value pairs of the query.
     #[must_use]
     pub fn query_pairs(&self) -> Query {
         Query::new(self.target.slice_ref(self.query()))
@@ -79,16 +81,16 @@ impl Request {
 
     /// Whether another request may follow on this connection.
     ///
-    /// HTTP/1.1 goes on unless it says `close`; HTTP/1.0 ends unless it says `keep-alive`. After a
-    /// body that was too large and after a websocket upgrade (accepted or refused) nothing follows
-    /// either.
+    /// An HTTP/1.1 connection goes on unless the request says `close`. An HTTP/1.0 connection ends
+    /// unless the request says `keep-alive`. The connection also ends after a body that was too
+    /// large, and after a websocket upgrade, accepted or refused.
     #[must_use]
     pub fn keep_alive(&self) -> bool {
         self.body.is_ok() && keeps_alive(self.version_minor, &self.headers) && !self.is_upgrade("websocket")
     }
 
-    /// Whether this asks to switch to `protocol`: a `GET` of HTTP/1.1 with `Connection: Upgrade`
-    /// and `Upgrade: protocol`, both without regard to case.
+    /// Whether the request asks to switch to `protocol`: it is a `GET` of HTTP/1.1 with
+    /// `Connection: Upgrade` and `Upgrade: protocol`, both compared without regard to case.
     #[must_use]
     pub fn is_upgrade(&self, protocol: &str) -> bool {
         self.method == Method::Get
@@ -97,7 +99,7 @@ impl Request {
             && self.headers.has_token("connection", "upgrade")
     }
 
-    /// Whether `Content-Type` names this media type, whatever parameters follow it.
+    /// Whether `Content-Type` names this media type, with any parameters behind it.
     #[must_use]
     pub fn is_content_type(&self, media_type: &str) -> bool {
         self.headers.get("content-type").is_some_and(|value| {
@@ -107,7 +109,7 @@ impl Request {
         })
     }
 
-    /// What an answer has to know of this request.
+    /// The facts of this request that its answer depends on.
     #[must_use]
     pub fn exchange(&self) -> Exchange {
         Exchange {
@@ -117,7 +119,8 @@ impl Request {
         }
     }
 
-    /// A copy in memory of its own, just as large as needed, so that the read buffer can be let go.
+    /// A copy in its own memory, exactly as large as needed, so that the read buffer can be
+    /// released.
     #[must_use]
     pub fn compact(&self) -> Self {
         Self {
@@ -133,9 +136,9 @@ impl Request {
         }
     }
 
-    /// Makes of a target in absolute form (`http://host/path`) the path that it means, and of its
-    /// host the value of `Host`, whatever that was (RFC 9112 §3.2.2). Other targets stay as they
-    /// are, and so do those whose host cannot be one.
+    /// Changes a target in absolute form (`http://host/path`) to its path, and sets `Host` to the
+    /// host of the target, whatever `Host` was before (RFC 9112 §3.2.2). Other targets do not
+    /// change. A target with an invalid host does not change either.
     pub(crate) fn take_origin_form(&mut self) {
         let Some(Absolute { authority, rest }) = Absolute::read(&self.target) else {
             return;
@@ -148,9 +151,9 @@ impl Request {
     }
 }
 
-/// A path for logs, without what may be the id of a session: clients from before 1.0 have it in the
-/// path (docs/protocol/legacy-0.9.md §3, legacy-0.6.md §5). Whatever is as long as an id and made
-/// of the same characters is left out.
+/// A path for logs, without parts that may be the id of a session: clients older than 1.0 have the
+/// id in the path (docs/protocol/legacy-0.9.md §3, legacy-0.6.md §5). A segment is left out if it
+/// has the length and the characters of an id.
 pub(crate) struct Shown<'a>(pub(crate) &'a str);
 
 impl fmt::Debug for Shown<'_> {
@@ -167,7 +170,7 @@ impl fmt::Debug for Shown<'_> {
     }
 }
 
-/// What a target in absolute form says.
+/// The parts of a target in absolute form.
 struct Absolute<'a> {
     authority: &'a str,
     /// The path and the query; the path may be missing.
@@ -175,10 +178,10 @@ struct Absolute<'a> {
 }
 
 impl<'a> Absolute<'a> {
-    /// Reads a target; `None` if it is no URI of a scheme that is served, or its host cannot be
-    /// one. A name and password in front of the host are refused, as RFC 9110 §4.2.4 advises.
+    /// Reads a target. `None` if it is no URI of a served scheme, or if its host is invalid. A name
+    /// and a password in front of the host are refused, as RFC 9110 §4.2.4 advises.
     fn read(target: &'a str) -> Option<Self> {
-        // Nearly all of them.
+        // Nearly all targets begin in this way.
         if target.starts_with('/') {
             return None;
         }
@@ -193,15 +196,15 @@ impl<'a> Absolute<'a> {
     }
 }
 
-/// A target from its path on: all of it, but for one in absolute form (RFC 9112 §3.2.2). What has
-/// no path yields its query, or nothing.
+/// The target from its path on. Only a target in absolute form has something before its path (RFC
+/// 9112 §3.2.2). A target without a path yields its query, or an empty text.
 pub(crate) fn origin_form(target: &str) -> &str {
     Absolute::read(target).map_or(target, |absolute| absolute.rest)
 }
 
 impl fmt::Debug for Request {
-    /// Without query, header values and ids in the path: session ids and tokens do not belong in a
-    /// log.
+    /// Shows no query, no header values and no ids of the path: session ids and tokens do not
+    /// belong in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("method", &self.method)

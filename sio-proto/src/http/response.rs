@@ -1,4 +1,4 @@
-//! The server's voice: answers to bytes.
+//! The server's writing side: answers to bytes.
 //!
 //! ```text
 //!   HTTP/1.1 200 OK CR LF
@@ -8,8 +8,8 @@
 //!   CR LF
 //! ```
 //!
-//! This crate reads no clock: whoever does passes the [`Date`](super::Date) among the header
-//! fields.
+//! This crate reads no clock. A caller that reads one passes the [`Date`](super::Date) among the
+//! header fields.
 
 use bytes::{BufMut, BytesMut};
 
@@ -22,13 +22,13 @@ use super::status::{is_bodiless, reason_phrase};
 /// The interim answer to [`Event::Continue`](super::Event::Continue).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// How the end of a response body shall be found.
+/// How a client finds the end of a response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseFraming {
     /// The body has this many bytes.
     Length(usize),
-    /// The body is a stream of chunks (htmlfile). To HTTP/1.0, which knows none, it is sent
-    /// [`UntilClose`](Self::UntilClose).
+    /// The body is a stream of chunks (htmlfile). HTTP/1.0 has no chunks, so an HTTP/1.0 peer gets
+    /// the body as [`UntilClose`](Self::UntilClose).
     Chunked,
     /// The body ends with the connection (xhr-multipart).
     UntilClose,
@@ -37,28 +37,28 @@ pub enum ResponseFraming {
 /// How the body has to be written after the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyForm {
-    /// Not at all: the answer is complete.
+    /// There is no body: the answer is complete.
     None,
-    /// As it is.
+    /// The bytes of the body as they are.
     Raw,
     /// With [`encode_chunk`] and, at the end, [`encode_last_chunk`].
     Chunked,
 }
 
-/// What has been written, and what that means for the rest.
+/// The result of writing a head: what the caller has to do with the body and the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Sent {
     /// How to write the body.
     pub body: BodyForm,
-    /// Whether the connection takes another request after this answer; close it otherwise.
+    /// Whether the connection can carry another request after this answer. Otherwise close it.
     pub keep_alive: bool,
 }
 
-/// Writes a whole response; whether the connection goes on after it.
+/// Writes a complete response. Returns whether the connection goes on after it.
 ///
-/// See [`encode_response_head`] for what is written. The body is left out where the request or the
-/// status wants none.
+/// See [`encode_response_head`] for the fields that are written. The body is left out if the
+/// request or the status does not allow one.
 ///
 /// ```
 /// use sio_proto::BytesMut;
@@ -96,15 +96,15 @@ pub fn encode_response(
     Ok(sent.keep_alive)
 }
 
-/// Writes the head of a response: for bodies that are queued beside it, and for streams.
+/// Writes the head of a response. This is for bodies that are queued separately, and for streams.
 ///
-/// Without a `reason` it is the usual one. `Content-Length` is left out for 1xx, 204 and 304.
-/// `Connection` is written where it differs from what the request's version implies; a 101 brings
-/// its own.
+/// If `reason` is missing, the usual phrase is written. `Content-Length` is left out for 1xx, 204
+/// and 304. `Connection` is written if it differs from the default of the request's version. For a
+/// 101, the caller passes `Connection`.
 ///
 /// # Errors
 ///
-/// A header, status or reason that must not be written. Nothing has been written then.
+/// A header, the status or the reason must not be written. Nothing has been written in this case.
 pub fn encode_response_head(
     out: &mut BytesMut,
     exchange: Exchange,
@@ -138,7 +138,7 @@ pub fn encode_response_head(
     Ok(sent)
 }
 
-/// The header fields that are the encoder's.
+/// Writes the header fields that the encoder is responsible for.
 fn put_framing(out: &mut BytesMut, exchange: Exchange, status: u16, framing: ResponseFraming) -> Sent {
     let has_chunks = exchange.version_minor >= 1;
     let (body, delimited) = match framing {
@@ -165,7 +165,7 @@ fn put_framing(out: &mut BytesMut, exchange: Exchange, status: u16, framing: Res
     }
 }
 
-/// Writes one chunk. No data, no chunk: an empty one would end the body.
+/// Writes one chunk. Empty data writes nothing, because an empty chunk would end the body.
 pub fn encode_chunk(out: &mut BytesMut, data: &[u8]) {
     if data.is_empty() {
         return;

@@ -1,6 +1,6 @@
 //! Status codes and their phrases.
 
-/// The phrase Node writes after `status`, or `unknown` (also Node's word) for a code without one.
+/// The phrase that Node writes after `status`. A code without a phrase gets `unknown`, as in Node.
 ///
 /// Phrases carry no meaning, but people search for them, and recorded traffic is compared with
 /// them.

@@ -1,7 +1,7 @@
-//! What is refused, case by case, and with which status: the tables behind "one reading" (see the
+//! Which messages are refused, and with which status: the tables behind "one reading" (see the
 //! parent module).
 //!
-//! Every case is fed whole and byte by byte, with the same outcome.
+//! Every case is fed once as a whole and once byte by byte, and both give the same outcome.
 
 use alloc::format;
 use alloc::string::String;
@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use super::decode::tests::{feed_both_ways, requests};
 use super::{Event, HttpError, Limits};
 
-/// Heads that break one rule each. Those that begin with `+` stand behind `POST / HTTP/1.1` and a
-/// good `Host`.
+/// Heads that break one rule each. A head that begins with `+` stands behind `POST / HTTP/1.1` and
+/// a good `Host`.
 #[test]
 fn broken_heads_are_refused() {
     let cases: &[(&[u8], HttpError, u16)] = &[
@@ -216,7 +216,7 @@ fn heads_have_limits() {
             other => panic!("{other:?}"),
         }
     }
-    // A line that never ends is refused at the limit, not when it ends.
+    // A line that never ends is refused when it reaches the limit, before its end.
     for (input, error) in [
         ("G".repeat(10 + 32), HttpError::TargetTooLong),
         (
@@ -232,7 +232,8 @@ fn heads_have_limits() {
 
 #[test]
 fn a_smuggled_request_is_never_seen() {
-    // The classics: two lengths, two codings, a hidden header, a body that looks like a request.
+    // Well-known attacks: two lengths, two codings, a hidden header, a body that looks like a
+    // request.
     for input in [
         &b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n"[..],
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -1,4 +1,4 @@
-//! SipHash-2-4: a keyed hash of short inputs whose outputs tell nothing of the key (Aumasson and
+//! SipHash-2-4: a keyed hash of short inputs. Its outputs tell nothing about the key (Aumasson and
 //! Bernstein, 2012, §2).
 
 /// The hash of `input` under `key`.
@@ -15,8 +15,8 @@ pub(super) fn siphash(key: &[u8; 16], input: &[u8]) -> u64 {
     for word in words {
         absorb(&mut state, u64::from_le_bytes(*word));
     }
-    // The last word ends with the length, so inputs of two lengths never hash alike by being filled
-    // up.
+    // The last word ends with the length. Otherwise a short input that is filled up with zeros
+    // would hash like a longer input that ends with zeros.
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
     last[7] = input.len() as u8;
@@ -52,7 +52,8 @@ const fn round(v: &mut [u64; 4]) {
 mod tests {
     use super::*;
 
-    /// The example of the paper's appendix A, and the first and ninth of the authors' table.
+    /// The example of the paper's appendix A, and two entries (the first and the ninth) of the
+    /// authors' table.
     #[test]
     fn hashes_are_those_of_the_paper() {
         let key = core::array::from_fn(|i| i as u8);

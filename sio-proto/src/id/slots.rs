@@ -1,9 +1,9 @@
-//! Places in a shard's tables, each kind with a type of its own: the slot of a session is no slot
-//! of a socket.
+//! Places in a shard's tables. Each kind of place has a type of its own, so that the slot of a
+//! session cannot be used as the slot of a socket.
 
 /// A place in a table.
 pub(crate) trait Slot: Copy {
-    /// The place of this number.
+    /// The place with this number.
     fn new(number: u32) -> Self;
     /// Its number.
     fn number(self) -> u32;

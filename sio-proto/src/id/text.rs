@@ -1,8 +1,9 @@
 //! The two kinds of ids, as bytes and as text.
 //!
-//! Base64url (`[A-Za-z0-9_-]`, docs/protocol/engine-io.md §1) for Engine.IO and 0.7-0.9; base32
-//! (`[a-z2-7]`) for 0.6, whose ids become URL path segments and must be alphanumeric
-//! (docs/protocol/legacy-0.6.md §3). Both are reversible, and each id has one text in each of them.
+//! The text is base64url (`[A-Za-z0-9_-]`, docs/protocol/engine-io.md §1) for Engine.IO and
+//! 0.7-0.9. It is base32 (`[a-z2-7]`) for 0.6, whose ids become URL path segments and must be
+//! alphanumeric (docs/protocol/legacy-0.6.md §3). Both encodings are reversible, and each id has
+//! exactly one text in each encoding.
 
 use core::fmt;
 
@@ -12,26 +13,27 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::siphash::siphash;
 use super::wire::derived_from;
 
-/// Key under which addresses are mixed into ids; one per process, drawn from the caller's entropy.
+/// The key with which addresses are mixed into ids. There is one per process, drawn from the
+/// caller's entropy.
 pub(crate) type SidKey = [u8; 16];
 
 /// Bytes in front of the random part: shard, slot, tag.
 const HEAD: usize = 8;
 
-/// The id of a socket, for everybody: unique, and of no use to a thief, because no request is let
-/// in by it.
+/// The public id of a socket. It is unique, and a thief cannot use it, because no request is let in
+/// by this id.
 ///
-/// From Socket.IO 3 on it is also the id that the client itself has (docs/protocol/socket-io.md
-/// §3.1). Older clients know themselves by a [`WireId`](super::WireId).
+/// From Socket.IO 3 on, the client itself has this id too (docs/protocol/socket-io.md §3.1). Older
+/// clients know themselves by a [`WireId`](super::WireId).
 ///
-/// Comparing two of them takes the same time wherever they differ.
+/// Comparing two of these ids takes the same time wherever they differ.
 #[derive(Clone, Copy)]
 pub struct Sid([u8; 15]);
 
 impl Sid {
     /// Length of the text.
     pub const BASE64_LEN: usize = 20;
-    /// Random bytes in one.
+    /// Number of random bytes in one id.
     pub(crate) const RANDOM: usize = 15 - HEAD;
 
     /// Makes an id for `shard` and `slot`.
@@ -42,12 +44,12 @@ impl Sid {
         Self(bytes)
     }
 
-    /// The shard and slot this id names; `None` if no server with this key has written it.
+    /// The shard and slot that this id names; `None` if no server with this key has written the id.
     pub(crate) fn address(&self, key: &SidKey) -> Option<(u8, u32)> {
         unseal(key, &self.0)
     }
 
-    /// Reads the text; `None` for anything that cannot be one.
+    /// Reads the text; `None` if the text cannot be such an id.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         decode_base64(text).map(Self)
@@ -82,10 +84,10 @@ impl fmt::Debug for Sid {
     }
 }
 
-/// The id of a session: a secret, because whoever has it speaks and reads as the session's client.
+/// The id of a session. It is a secret: whoever has it can read and send as the session's client.
 /// 128 bits of it are random.
 ///
-/// Comparing two of them takes the same time wherever they differ.
+/// Comparing two of these ids takes the same time wherever they differ.
 #[derive(Clone, Copy)]
 pub(crate) struct SessionId([u8; 24]);
 
@@ -94,7 +96,7 @@ impl SessionId {
     pub(crate) const BASE64_LEN: usize = 32;
     /// Length of the base32 text.
     pub(crate) const BASE32_LEN: usize = 39;
-    /// Random bytes in one.
+    /// Number of random bytes in one id.
     pub(crate) const RANDOM: usize = 24 - HEAD;
 
     /// Makes an id for `shard` and `slot`.
@@ -105,12 +107,12 @@ impl SessionId {
         Self(bytes)
     }
 
-    /// The shard and slot this id names; `None` if no server with this key has written it.
+    /// The shard and slot that this id names; `None` if no server with this key has written the id.
     pub(crate) fn address(&self, key: &SidKey) -> Option<(u8, u32)> {
         unseal(key, &self.0)
     }
 
-    /// Reads either text; `None` for anything that cannot be one.
+    /// Reads either text; `None` if the text cannot be such an id.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         match text.len() {
             Self::BASE64_LEN => decode_base64(text),
@@ -149,15 +151,15 @@ impl PartialEq for SessionId {
 impl Eq for SessionId {}
 
 impl fmt::Debug for SessionId {
-    /// Nothing of it: it does not belong in a log.
+    /// Shows nothing of the id, because a secret does not belong in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionId(…)")
     }
 }
 
-/// The shard and slot that a text names, whatever kind of id it is; `None` if it is no id that a
-/// server with this key has written. Whether there is anything with this id at the address, only a
-/// comparison with the id there says.
+/// The shard and slot that a text names, whichever kind of id it is; `None` if no server with this
+/// key has written the text as an id. The session or socket at the address may have another id: the
+/// caller has to compare.
 pub(crate) fn address_of(key: &SidKey, id: &str) -> Option<(u8, u32)> {
     let id = derived_from(id).map_or(id, |(_, session)| session);
     match id.len() {
@@ -166,9 +168,9 @@ pub(crate) fn address_of(key: &SidKey, id: &str) -> Option<(u8, u32)> {
     }
 }
 
-/// Whether a text is an id that a server with this key has written, of somebody who is there, has
-/// gone or is yet to come. One of sixteen million texts of the right length is taken for one by
-/// chance.
+/// Whether a text is an id that a server with this key has written. The owner of the id may be
+/// here, may be gone or may be still to come. By chance, one of sixteen million texts of the right
+/// length is taken for an id.
 pub(crate) fn is_an_id(key: &SidKey, text: &str) -> bool {
     address_of(key, text).is_some()
 }
@@ -183,7 +185,7 @@ fn seal(key: &SidKey, shard: u8, slot: u32, bytes: &mut [u8]) {
     }
 }
 
-/// Reads the address, if the tag is right.
+/// Reads the address if the tag is right.
 fn unseal(key: &SidKey, bytes: &[u8]) -> Option<(u8, u32)> {
     let (head, random) = bytes.split_at(HEAD);
     let mask = siphash(key, random).to_le_bytes();
@@ -197,7 +199,7 @@ fn equal(a: &[u8], b: &[u8]) -> bool {
 
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
-/// The bytes of a text that is exactly as long as they make it.
+/// The bytes of a text. The text must have exactly the length that `N` bytes give.
 fn decode_base64<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     if text.len() != N / 3 * 4 {
@@ -207,7 +209,7 @@ fn decode_base64<const N: usize>(text: &str) -> Option<[u8; N]> {
     (n == N).then_some(bytes)
 }
 
-/// The text of bytes whose number can be divided by three.
+/// The text of some bytes. The number of bytes must be divisible by three.
 fn encode_base64<const N: usize, const LEN: usize>(bytes: &[u8; N]) -> [u8; LEN] {
     const { assert!(N.is_multiple_of(3) && LEN == N / 3 * 4) }
     let mut out = [0; LEN];
@@ -218,8 +220,8 @@ fn encode_base64<const N: usize, const LEN: usize>(bytes: &[u8; N]) -> [u8; LEN]
     out
 }
 
-/// The bytes of a base32 text. The last character has bits beyond the last byte, which are zero in
-/// what we have written.
+/// The bytes of a base32 text. The last character has bits beyond the last byte. These bits are
+/// zero in every text that this server has written, so other values are refused.
 fn decode_base32<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     for (i, c) in text.bytes().enumerate() {
@@ -277,7 +279,7 @@ mod tests {
             "é".repeat(10).as_str(),
             "é".repeat(16).as_str(),
             "0".repeat(39).as_str(),
-            // Bits beyond the last byte.
+            // The last character has bits beyond the last byte that are not zero.
             "7".repeat(39).as_str(),
             "f2OB-Gs9-F9dtPdjA7X9",
             "A".repeat(20).as_str(),
@@ -310,8 +312,8 @@ mod tests {
         let heads: alloc::collections::BTreeSet<_> = ids.map(|id| id[..5].to_vec()).collect();
         assert_eq!(heads.len(), 64);
         let ones: u32 = heads.iter().flatten().map(|byte| byte.count_ones()).sum();
-        // 64 times 40 bits, of which each is one half of the time: four standard deviations are
-        // 101.
+        // There are 64 times 40 bits, and each bit is one with a probability of one half. Four
+        // standard deviations are 101.
         assert!(ones.abs_diff(1280) < 101, "{ones}");
     }
 }

@@ -1,21 +1,21 @@
-//! The ids by which clients from before Socket.IO 3 know themselves.
+//! The ids by which clients older than Socket.IO 3 know themselves.
 
 use alloc::string::String;
 use core::fmt;
 
 use super::text::SessionId;
 
-/// Between namespace and session id in the id that a client of Socket.IO 1 and 2 has in a namespace
-/// other than `/` (docs/protocol/socket-io.md §3.2).
+/// The separator in the id that a client of Socket.IO 1 and 2 has in a namespace other than `/`:
+/// namespace, separator, session id (docs/protocol/socket-io.md §3.2).
 const DERIVED: char = '#';
 
-/// The namespace and the session id that such an id is made of; `None` for any other.
+/// The namespace and the session id that such an id consists of; `None` for any other text.
 pub(crate) fn derived_from(id: &str) -> Option<(&str, &str)> {
     id.starts_with('/').then(|| id.rsplit_once(DERIVED))?
 }
 
-/// The id by which a client from before Socket.IO 3 knows itself. **It is a secret**: it contains
-/// the id of the client's session, and whoever has this reads and speaks as the client.
+/// The id by which a client older than Socket.IO 3 knows itself. **It is a secret**: it contains
+/// the id of the client's session, and whoever has it can read and send as the client.
 ///
 /// | client | its id |
 /// |---|---|
@@ -32,7 +32,7 @@ pub struct WireId {
 enum Spelling {
     Base64,
     Base32,
-    /// Base64 behind the namespace.
+    /// The namespace, the separator, and then base64.
     Derived,
 }
 
@@ -52,7 +52,7 @@ impl WireId {
         Self { session, spelling }
     }
 
-    /// The secret, as the client has it in this namespace.
+    /// The secret, in the form that the client has in this namespace.
     #[must_use]
     pub fn reveal(&self, namespace: &str) -> String {
         let (base64, base32) = (self.session.base64(), self.session.base32());
@@ -69,7 +69,7 @@ impl WireId {
 }
 
 impl fmt::Debug for WireId {
-    /// Nothing of it: it does not belong in a log.
+    /// Shows nothing of the id, because a secret does not belong in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WireId(…)")
     }

@@ -1,10 +1,10 @@
-//! Arrays taken apart without building them: the shape of every event and acknowledgement.
+//! Arrays are split without being built. Every event and every acknowledgement is an array.
 
 use super::scan::Scanner;
 use super::{JsonError, MAX_DEPTH};
 
-/// Where the parts of a JSON array are. All three are slices of the text it was read from, without
-/// whitespace around.
+/// The parts of a JSON array. All three are slices of the text of the array, without whitespace
+/// around them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Array<'a> {
     /// Everything between the brackets: values joined by commas, empty for an empty array.
@@ -22,7 +22,8 @@ pub struct Array<'a> {
 ///
 /// # Errors
 ///
-/// [`JsonError::UnexpectedCharacter`] if the text is not an array, else the first fault on the way.
+/// [`JsonError::UnexpectedCharacter`] if the text is not an array, otherwise the first mistake from
+/// the left.
 pub fn scan_array(text: &str, max_depth: usize) -> Result<Array<'_>, JsonError> {
     let mut scanner = Scanner::new(text);
     scanner.expect(b'[')?;
@@ -37,7 +38,7 @@ pub fn scan_array(text: &str, max_depth: usize) -> Result<Array<'_>, JsonError> 
     let start = scanner.position();
     scanner.skip_value(max_depth)?;
     let first_end = scanner.position();
-    // The rest starts after the first comma; while there was none, it is empty.
+    // The rest starts after the first comma. Without a comma the rest is empty.
     let (mut rest_start, mut end) = (first_end, first_end);
     loop {
         scanner.skip_whitespace();
@@ -60,13 +61,13 @@ pub fn scan_array(text: &str, max_depth: usize) -> Result<Array<'_>, JsonError> 
     })
 }
 
-/// Checks that `raw` is JSON values joined by commas, or empty, as [`Array::elements`] is: values
-/// may have whitespace around them. The brackets that it goes into count as one level of
-/// `max_depth`, as they do for [`scan_array`].
+/// Checks that `raw` is empty, or holds JSON values joined by commas, like [`Array::elements`]. The
+/// values may have whitespace around them. The brackets around `raw` count as one level of
+/// `max_depth`, as in [`scan_array`].
 ///
 /// # Errors
 ///
-/// The first fault on the way.
+/// The first mistake from the left.
 pub fn validate_elements(raw: &str, max_depth: usize) -> Result<(), JsonError> {
     let Some(max_depth) = max_depth.min(MAX_DEPTH).checked_sub(1) else {
         return Err(JsonError::TooDeep);
@@ -85,10 +86,10 @@ pub fn validate_elements(raw: &str, max_depth: usize) -> Result<(), JsonError> {
     }
 }
 
-/// The values of `raw`, which must be valid JSON values joined by commas, as [`Array::elements`]
-/// and [`Array::rest`] are.
+/// The values of `raw`. `raw` must be valid JSON values joined by commas, like [`Array::elements`]
+/// and [`Array::rest`].
 ///
-/// Text that is not valid yields slices without meaning, but no panic.
+/// Text that is not valid yields slices without meaning, but does not panic.
 #[must_use]
 pub fn elements(raw: &str) -> Elements<'_> {
     Elements { raw }

@@ -1,10 +1,10 @@
-//! JSON text, scanned but never built: arguments stay the raw slices they arrived as.
+//! JSON text is scanned but never built: arguments stay the raw slices in which they arrived.
 //!
-//! The core has to know three things about the JSON in a packet: that it is JSON (a peer's fault
-//! closes its own connection, not somebody else's that gets the text in a broadcast), where the
-//! event name ends and the arguments begin, and whether its placeholders point at attachments that
-//! exist. Types are the business of the layer that asks for them. So there is no tree here, only a
-//! scanner, and a few writers for the places where text becomes JSON.
+//! The core has to know three things about the JSON in a packet. Is it JSON? If it is not, the
+//! sender's connection is closed; otherwise a broadcast would bring the bad text to other peers.
+//! Where does the event name end, and where do the arguments begin? Do its placeholders name
+//! attachments that exist? The layer above converts arguments to types. So there is no tree here,
+//! only a scanner, and a few writers for the places where text becomes JSON.
 //!
 //! ```text
 //! ["chat",{"text":"hi"},[1,2]]        one pass of scan_array:
@@ -14,13 +14,14 @@
 //! ```
 //!
 //! Invariants:
-//! - What [`validate`] and [`scan_array`] accept is what `JSON.parse` accepts (RFC 8259), down to
-//!   raw control characters and leading zeros, as long as it is nested no deeper than asked.
-//! - Every function takes time linear in its input and, [`unescape`] of a string with a backslash
-//!   apart, allocates nothing.
-//! - Nothing here recurses: the open brackets are bits of a `u128`, hence [`MAX_DEPTH`].
+//! - [`validate`] and [`scan_array`] accept exactly the texts that `JSON.parse` accepts (RFC 8259),
+//!   up to the permitted depth. They refuse raw control characters and leading zeros as it does.
+//! - Every function takes time linear in its input. No function allocates, except [`unescape`] for
+//!   a string with a backslash.
+//! - No function recurses: the open brackets are bits of a `u128`. This is why [`MAX_DEPTH`]
+//!   exists.
 //!
-//! The rules it serves: docs/protocol/socket-io.md §2 and §9, docs/protocol/engine-io.md §3.3.
+//! The rules come from docs/protocol/socket-io.md §2 and §9, docs/protocol/engine-io.md §3.3.
 
 mod array;
 mod placeholder;
@@ -41,19 +42,18 @@ pub(crate) use string::{ascii_len, ascii_string_len, string_len};
 #[cfg(feature = "msgpack")]
 pub(crate) use tokens::{Token, tokens};
 
-/// The deepest nesting any limit can allow; greater limits mean this one.
+/// The deepest nesting that any limit can allow. A greater limit has the effect of this one.
 ///
-/// It is the depth at which `serde_json` gives up by default, so what passes here can be read
-/// there.
+/// `serde_json` gives up at this depth by default, so it can read every text that passes here.
 pub const MAX_DEPTH: usize = 128;
 
-/// Why a text is not the JSON it should be.
+/// Why a text is not the JSON that was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// The text ends inside a value, or holds none.
+    /// The text ends inside a value, or holds no value.
     #[error("JSON ends too early")]
     UnexpectedEnd,
-    /// A character that cannot stand where it does.
+    /// A character is not allowed at its position.
     #[error("unexpected character in JSON")]
     UnexpectedCharacter,
     /// A character below U+0020 stands unescaped in a string.

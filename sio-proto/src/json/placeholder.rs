@@ -1,4 +1,4 @@
-//! Placeholders: where attachments belong in the JSON of a binary packet
+//! Placeholders: the positions of attachments in the JSON of a binary packet
 //! (docs/protocol/socket-io.md §2.1).
 //!
 //! ```text
@@ -13,28 +13,28 @@ use super::MAX_DEPTH;
 use super::scan::Scanner;
 use super::string::unescape;
 
-/// Why the placeholders of a packet are not those of an honest sender.
+/// Why no honest sender wrote the placeholders of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceholderError {
-    /// A placeholder has no number, or one that is not that of an attachment.
+    /// A placeholder has no number, or its number is not the number of an attachment.
     #[error("a placeholder names no attachment")]
     NotAnAttachment,
-    /// Two placeholders name one attachment. No genuine encoder writes it, and whoever put the
-    /// bytes in their places would write them as often as they are named.
+    /// Two placeholders name one attachment. No genuine encoder writes this. A receiver that
+    /// replaces placeholders by bytes would write the bytes as often as they are named.
     #[error("two placeholders name one attachment")]
     NamedTwice,
 }
 
-/// Which attachments of a packet its placeholders name, by number.
+/// The numbers of the attachments that the placeholders of a packet name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
-    /// The first 128, which is all there are in nearly every packet.
+    /// The first 128 numbers. Nearly every packet has no others.
     low: u128,
     high: Vec<u128>,
 }
 
 impl Named {
-    /// Whether a placeholder names the attachment of this number.
+    /// Whether a placeholder names the attachment `number`.
     #[must_use]
     pub fn contains(&self, number: usize) -> bool {
         let bit = 1 << (number % 128);
@@ -44,7 +44,7 @@ impl Named {
         }
     }
 
-    /// False if the number was there already.
+    /// Returns false if the number was there already.
     fn insert(&mut self, number: usize) -> bool {
         let bit = 1 << (number % 128);
         let word = match (number / 128).checked_sub(1) {
@@ -62,21 +62,21 @@ impl Named {
     }
 }
 
-/// Checks that every placeholder in `json` names one of `attachments` attachments, and none of them
-/// twice; says which are named.
+/// Checks that every placeholder in `json` names one of `attachments` attachments, and that no
+/// attachment is named twice. Returns the numbers that are named.
 ///
 /// `json` holds valid JSON values joined by commas, nested at most [`MAX_DEPTH`](super::MAX_DEPTH)
-/// deep. A placeholder is an object whose member `_placeholder` is exactly `true`; its `num` must
+/// deep. A placeholder is an object whose member `_placeholder` is exactly `true`. Its `num` must
 /// be an integer from 0 below `attachments`, written in digits (docs/protocol/socket-io.md §9:
-/// `-1`, `0.5` and `"splice"` have all been tried). Of a key that appears twice the last one
-/// counts, as it does for `JSON.parse`.
+/// attackers have tried `-1`, `0.5` and `"splice"`). If a key appears twice, the last one counts,
+/// as in `JSON.parse`.
 ///
-/// It takes time linear in `json`, and a bit of memory for each of `attachments`, which the caller
-/// has bounded.
+/// The function takes time linear in `json`, and one bit of memory for each of `attachments`. The
+/// caller has bounded this number.
 ///
 /// # Errors
 ///
-/// The first fault that is found.
+/// The first mistake that is found.
 pub fn named_attachments(json: &str, attachments: usize) -> Result<Named, PlaceholderError> {
     let mut named = Named::default();
     let mut fault = Ok(());
@@ -91,12 +91,12 @@ pub fn named_attachments(json: &str, attachments: usize) -> Result<Named, Placeh
     fault.map(|()| named)
 }
 
-/// Calls `visit` with the number of every placeholder in `json`, or `None` where that is no number,
-/// as long as `visit` says true. `json` is as [`named_attachments`] has it.
+/// Calls `visit` with the number of every placeholder in `json`, or with `None` if the placeholder
+/// has no valid number. It stops when `visit` returns false. `json` is as in [`named_attachments`].
 pub(crate) fn each_placeholder(json: &str, mut visit: impl FnMut(Option<usize>) -> bool) {
     let mut scanner = Scanner::new(json);
-    // One bit per open bracket, the innermost lowest; and the numbers of the open brackets, the
-    // outermost first.
+    // `marked` has one bit per open bracket; the innermost bracket is the lowest bit. `numbers` has
+    // the numbers of the open brackets; the outermost bracket comes first.
     let (mut marked, mut depth) = (0u128, 0usize);
     let mut numbers = [None; MAX_DEPTH + 1];
     while let Some(byte) = scanner.peek() {
@@ -138,11 +138,11 @@ pub(crate) fn each_placeholder(json: &str, mut visit: impl FnMut(Option<usize>) 
     }
 }
 
-/// Copies JSON values joined by commas, with every placeholder replaced by what `write` writes for
-/// its number.
+/// Copies JSON values joined by commas. Every placeholder is replaced by the text that `write`
+/// writes for its number.
 ///
-/// What counts as a placeholder is what [`named_attachments`] looks at. Whether the numbers are in
-/// range is for `write` to know.
+/// The same objects count as placeholders as in [`named_attachments`]. `write` has to check whether
+/// a number is in range.
 pub fn replace_placeholders(out: &mut BytesMut, json: &str, mut write: impl FnMut(&mut BytesMut, usize)) {
     let mut scanner = Scanner::new(json);
     let mut open: Vec<Object> = Vec::new();
@@ -195,14 +195,14 @@ pub fn replace_placeholders(out: &mut BytesMut, json: &str, mut write: impl FnMu
     out.extend_from_slice(&json.as_bytes()[copied..]);
 }
 
-/// An open bracket: where its copy begins, and what has been seen behind it.
+/// An open bracket: where its copy begins, and the members that have been seen behind it.
 struct Object {
     start: usize,
     marked: bool,
     number: Option<usize>,
 }
 
-/// The whole number, without sign, fraction or exponent, that `value` starts with.
+/// The whole number (without sign, fraction or exponent) at the start of `value`.
 pub(crate) fn leading_number(value: &str) -> Option<usize> {
     let end = value.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(value.len());
     let (digits, rest) = value.split_at(end);
@@ -267,7 +267,7 @@ mod tests {
             (r#"{"num":0,"x":{"_placeholder":true}}"#, 1, false),
             (r#"{"_placeholder":true,"x":{"num":0}}"#, 1, false),
             (r#"{"_placeholder":true,"num":0,"x":{"num":9}}"#, 1, true),
-            // The same keys, spelt so that a search for the text would miss them.
+            // The same keys, written so that a search for their text does not find them.
             (r#"{"\u005fplaceholder":true,"num":9}"#, 1, false),
             (r#"{"_placeholder":true,"\u006eum":9}"#, 1, false),
         ] {
@@ -287,8 +287,8 @@ mod tests {
             alloc::format!("{one},{one}"),
             alloc::format!("[{one},{{\"a\":{one}}}]"),
             r#"{"_placeholder":true,"num":0},{"num":0,"\u005fplaceholder":true}"#.into(),
-            // The outer one stands for all that is in it, but a sender that means one of them
-            // writes no other.
+            // The outer placeholder replaces everything in it. A genuine sender writes no
+            // placeholder inside another.
             alloc::format!(r#"{{"_placeholder":true,"num":0,"x":{one}}}"#),
         ] {
             assert_eq!(named_attachments(&json, 2), Err(PlaceholderError::NamedTwice), "{json}");

@@ -1,8 +1,8 @@
 //! The scanner: one pass over the bytes, one bit per open bracket.
 //!
-//! Strings are where the bytes are, so that is where the speed is: [`plain_run`] steps over
-//! characters that need no attention a word or a block at a time, in loops the compiler turns into
-//! vector instructions.
+//! Most bytes of JSON stand in strings, so strings decide the speed. [`plain_run`] steps over
+//! characters that need no attention, a word or a block at a time, in loops that the compiler turns
+//! into vector instructions.
 
 use super::{JsonError, MAX_DEPTH};
 
@@ -13,7 +13,7 @@ use super::{JsonError, MAX_DEPTH};
 ///
 /// # Errors
 ///
-/// The first [`JsonError`] on the way from left to right.
+/// The first [`JsonError`] from the left.
 pub fn validate(text: &str, max_depth: usize) -> Result<(), JsonError> {
     let mut scanner = Scanner::new(text);
     scanner.skip_whitespace();
@@ -23,8 +23,8 @@ pub fn validate(text: &str, max_depth: usize) -> Result<(), JsonError> {
 
 /// A position in JSON text.
 ///
-/// Every step ends on an ASCII character or at the end, so any two positions it has stopped at
-/// delimit a `str`.
+/// Every step ends on an ASCII character or at the end. So any two positions at which the scanner
+/// stopped delimit a `str`.
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -53,7 +53,7 @@ impl<'a> Scanner<'a> {
         found
     }
 
-    /// Steps over `wanted`, which has to come next.
+    /// Steps over `wanted`. It is an error if another character comes next.
     pub(super) fn expect(&mut self, wanted: u8) -> Result<(), JsonError> {
         if self.take(wanted) {
             Ok(())
@@ -69,7 +69,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Nothing but whitespace may follow.
+    /// Checks that only whitespace follows.
     pub(super) fn finish(&mut self) -> Result<(), JsonError> {
         self.skip_whitespace();
         match self.peek() {
@@ -78,11 +78,12 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Steps over one value, checking it. The position must be on its first character.
+    /// Checks one value and steps over it. The position must be on its first character.
     pub(super) fn skip_value(&mut self, max_depth: usize) -> Result<(), JsonError> {
         let max_depth = max_depth.min(MAX_DEPTH);
         let mut depth = 0;
-        // One bit per open bracket, the innermost lowest: set for an object, clear for an array.
+        // One bit per open bracket; the innermost bracket is the lowest bit. A set bit means an
+        // object, a clear bit means an array.
         let mut objects = 0u128;
         loop {
             match self.peek() {
@@ -106,8 +107,7 @@ impl<'a> Scanner<'a> {
                 Some(b'n') => self.skip_literal(b"null")?,
                 _ => return Err(self.unexpected()),
             }
-            // A value (or an opening bracket with its closing one ahead) is behind us: close what
-            // ends here.
+            // One value has been read. Closes the brackets that end here.
             loop {
                 if depth == 0 {
                     return Ok(());
@@ -125,7 +125,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Steps over `"key" :` if the innermost bracket is an object's.
+    /// Steps over `"key" :` if the innermost bracket belongs to an object.
     fn skip_key_in(&mut self, objects: u128) -> Result<(), JsonError> {
         if objects & 1 == 0 {
             return Ok(());
@@ -199,7 +199,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// At least one digit.
+    /// Steps over digits. There must be at least one.
     fn skip_digits(&mut self) -> Result<(), JsonError> {
         let start = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9')) {
@@ -226,7 +226,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Steps over one value of text that is known to be valid, however deep it is.
+    /// Steps over one value of text that is known to be valid, at any depth.
     pub(super) fn skip_valid_value(&mut self) {
         let mut depth = 0usize;
         while let Some(byte) = self.peek() {
@@ -270,7 +270,7 @@ fn closing(objects: u128) -> u8 {
 /// The number of bytes before the first quote, backslash or control character.
 #[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
-    // Most strings end within a few words; only what does not is worth whole blocks.
+    // Most strings end within a few words. Only longer strings are worth whole blocks.
     match plain_words(bytes, 0, BLOCK) {
         Ok(at) => long_plain_run(bytes, at),
         Err(special) => special,
@@ -279,7 +279,7 @@ pub(super) fn plain_run(bytes: &[u8]) -> usize {
 
 const BLOCK: usize = 64;
 
-/// [`plain_run`] for bytes of which the first `at` are known to be plain.
+/// [`plain_run`] for bytes whose first `at` bytes are known to be plain.
 #[inline(never)]
 fn long_plain_run(bytes: &[u8], mut at: usize) -> usize {
     let (blocks, _) = bytes[at..].as_chunks::<BLOCK>();
@@ -290,7 +290,7 @@ fn long_plain_run(bytes: &[u8], mut at: usize) -> usize {
     }
 }
 
-/// Steps over whole words from `at` up to `end`; `Err` is where a special byte stands.
+/// Steps over whole words from `at` up to `end`. `Err` holds the position of a special byte.
 #[inline]
 fn plain_words(bytes: &[u8], mut at: usize, end: usize) -> Result<usize, usize> {
     while at < end
@@ -310,14 +310,14 @@ fn is_special(byte: u8) -> bool {
     (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
-/// No early exit inside the block: that is what lets the loop become vector instructions.
+/// The block has no early exit, so that the loop can become vector instructions.
 #[inline]
 fn is_plain_block<const N: usize>(block: &[u8; N]) -> bool {
     !block.iter().fold(false, |special, &byte| special | is_special(byte))
 }
 
-/// Sets the highest bit of bytes that are special. Borrows run upwards, so bytes above a special
-/// one may be marked as well; the lowest mark is always right.
+/// Sets the highest bit of each special byte. Borrows run upwards, so a byte above a special byte
+/// may be marked by mistake. The lowest mark is always right.
 #[inline]
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
@@ -438,7 +438,7 @@ mod tests {
         }
     }
 
-    /// JSON texts, most of them valid: values of every kind with whitespace between the tokens.
+    /// JSON texts, most of them valid: values of every kind, with whitespace between the tokens.
     fn json_text() -> impl Strategy<Value = String> {
         let space = prop_oneof![8 => Just(""), 1 => Just(" "), 1 => Just("\t\r\n")];
         let string = prop_oneof![
@@ -464,8 +464,9 @@ mod tests {
         })
     }
 
-    /// `serde_json` skipping a value is the oracle: like `JSON.parse`, and unlike `serde_json`
-    /// building one, it takes lone surrogates and numbers no `f64` can hold.
+    /// The expected result comes from `serde_json` when it skips a value. Like `JSON.parse`, it
+    /// then accepts lone surrogates and numbers that no `f64` can hold. When `serde_json` builds a
+    /// value, it refuses them.
     fn oracle(text: &str) -> bool {
         serde_json::from_str::<IgnoredAny>(text).is_ok()
     }

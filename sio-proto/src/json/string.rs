@@ -1,4 +1,4 @@
-//! Strings between their JSON spelling and their text, and the spellings that old transports need.
+//! Strings between their JSON form and their text, and the forms that old transports need.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -7,10 +7,10 @@ use bytes::{BufMut as _, BytesMut};
 
 use super::scan::plain_run;
 
-/// The text that a JSON string literal spells, quotes included in `literal`.
+/// The text of a JSON string literal. `literal` includes the quotes.
 ///
-/// Borrows unless there is something to unescape. Surrogates without their other half become
-/// U+FFFD, since no `str` can hold them. Literals that are not valid yield some text, but no panic.
+/// Borrows unless there is an escape. A surrogate without its other half becomes U+FFFD, since no
+/// `str` can hold it. A literal that is not valid yields some text, but does not panic.
 #[must_use]
 pub fn unescape(literal: &str) -> Cow<'_, str> {
     let body = literal.strip_prefix('"').unwrap_or(literal);
@@ -18,7 +18,7 @@ pub fn unescape(literal: &str) -> Cow<'_, str> {
     let Some(first) = memchr::memchr(b'\\', body.as_bytes()) else {
         return Cow::Borrowed(body);
     };
-    // Escapes are never shorter than what they spell.
+    // An escape is never shorter than the text that it stands for.
     let mut text = String::with_capacity(body.len());
     let (plain, mut rest) = body.split_at(first);
     text.push_str(plain);
@@ -32,8 +32,8 @@ pub fn unescape(literal: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Appends what the escape at the start of `escape` (behind its backslash) spells; returns what
-/// follows it.
+/// Appends the text of the escape at the start of `escape` (behind its backslash). Returns the text
+/// that follows the escape.
 fn unescape_one<'a>(escape: &'a str, text: &mut String) -> &'a str {
     let mut chars = escape.chars();
     match chars.next() {
@@ -63,8 +63,8 @@ fn unescape_one<'a>(escape: &'a str, text: &mut String) -> &'a str {
     chars.as_str()
 }
 
-/// The UTF-16 code unit spelt by the first four hex digits, and what follows them. Anything else
-/// counts as half a surrogate pair, which is to say as U+FFFD.
+/// The UTF-16 code unit that the first four hex digits stand for, and the text behind them.
+/// Anything else counts as half of a surrogate pair, so it becomes U+FFFD.
 fn code_unit(digits: &str) -> (u32, &str) {
     match digits.split_at_checked(4) {
         Some((hex, rest)) => (u32::from_str_radix(hex, 16).unwrap_or(0xd800), rest),
@@ -72,8 +72,8 @@ fn code_unit(digits: &str) -> (u32, &str) {
     }
 }
 
-/// How many bytes [`write_string`] writes for `text`. From 1 to 6 for each byte of it (a control
-/// character is `\u0000`), and 2.
+/// How many bytes [`write_string`] writes for `text`: from 1 to 6 for each byte of the text (a
+/// control character becomes `\u0000`), plus 2.
 pub(crate) fn string_len(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
         b'"' | b'\\' | 0x08..=0x0a | 0x0c | 0x0d => 2,
@@ -83,19 +83,19 @@ pub(crate) fn string_len(text: &str) -> usize {
     2 + text.bytes().map(escaped).sum::<usize>()
 }
 
-/// How many bytes [`write_ascii_string`] writes for `text`. From 1 to 6 for each byte of it, and 2.
+/// How many bytes [`write_ascii_string`] writes for `text`: 1 to 6 for each byte of it, plus 2.
 pub(crate) fn ascii_string_len(text: &str) -> usize {
     string_len(text) - text.len() + ascii_len(text)
 }
 
-/// How many bytes [`write_ascii`] writes for `text`. Up to 3 for each byte of it: two bytes become
-/// 6, three 6, four 12.
+/// How many bytes [`write_ascii`] writes for `text`: up to 3 for each byte of it. Characters of
+/// two, three and four bytes become 6, 6 and 12 bytes.
 pub(crate) fn ascii_len(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
         0..0x80 => 1,
         0xf0.. => 12,
         0xc0.. => 6,
-        // The rest of a character.
+        // The other bytes of a character.
         _ => 0,
     };
     text.bytes().map(escaped).sum()
@@ -119,18 +119,18 @@ pub fn write_ascii_string(out: &mut BytesMut, text: &str) {
 
 /// Writes `text` as a JavaScript string literal that is safe in any script.
 ///
-/// U+2028 and U+2029 are escaped as well, which JSON lets stand and old JavaScript takes for line
-/// ends (docs/protocol/engine-io.md §4.6, docs/protocol/legacy-0.6.md §7). Right for JSONP; inside
-/// a `<script>` element use [`write_script_string`].
+/// U+2028 and U+2029 are escaped as well. JSON allows them, but old JavaScript reads them as line
+/// ends (docs/protocol/engine-io.md §4.6, docs/protocol/legacy-0.6.md §7). The result is right for
+/// JSONP. Inside a `<script>` element use [`write_script_string`].
 pub fn write_js_string(out: &mut BytesMut, text: &str) {
     write_javascript(out, text, |c| matches!(c, '\u{2028}' | '\u{2029}'));
 }
 
 /// Writes `text` as a JavaScript string literal that is safe inside an HTML `<script>` element.
 ///
-/// Beyond [`write_js_string`], `</` becomes `<\/`, so that no text can end the element
-/// (docs/protocol/legacy-0.9.md §8), and `<!` becomes `\u003c!`, so that none can open a comment in
-/// which the real end would be overlooked.
+/// It does the same as [`write_js_string`], and two things more. `</` becomes `<\/`, so that no
+/// text can end the element (docs/protocol/legacy-0.9.md §8). `<!` becomes `\u003c!`, so that no
+/// text can open a comment, in which the browser would not see the real end of the element.
 pub fn write_script_string(out: &mut BytesMut, text: &str) {
     write_javascript(out, text, |c| matches!(c, '\u{2028}' | '\u{2029}' | '<'));
 }
@@ -156,8 +156,8 @@ fn write_javascript(out: &mut BytesMut, text: &str, special: impl FnMut(char) ->
     out.put_u8(b'"');
 }
 
-/// Writes what stands between the quotes of a JSON string literal; `copy` writes the parts that
-/// need no escape.
+/// Writes the part between the quotes of a JSON string literal. `copy` writes the pieces that need
+/// no escape.
 fn write_body(out: &mut BytesMut, mut text: &str, copy: impl Fn(&mut BytesMut, &str)) {
     loop {
         let (plain, rest) = text.split_at(plain_run(text.as_bytes()));
@@ -179,10 +179,10 @@ fn write_body(out: &mut BytesMut, mut text: &str, copy: impl Fn(&mut BytesMut, &
     }
 }
 
-/// Copies JSON text, writing every character from U+0080 on as `\uXXXX` (as two of them from
-/// U+10000 on).
+/// Copies JSON text. Every character from U+0080 on is written as `\uXXXX` (from U+10000 on as two
+/// of them).
 ///
-/// Valid JSON has such characters only inside strings, so the meaning is the same; and ASCII
+/// Valid JSON has such characters only inside strings, so the meaning does not change. ASCII text
 /// survives the text dialects of Engine.IO 3 that encode UTF-8 twice (docs/protocol/engine-io.md
 /// §3.3).
 pub fn write_ascii(out: &mut BytesMut, json: &str) {
@@ -238,7 +238,7 @@ mod tests {
             (r#""\ud800\ud83d\ude00""#, "\u{fffd}😀"),
             (r#""\ud800\n""#, "\u{fffd}\n"),
             (r#""\u0000""#, "\0"),
-            // Not valid, and yet no panic.
+            // These literals are not valid, and must not panic.
             ("", ""),
             ("\"", ""),
             (r#""\"#, ""),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     proptest! {
-        /// Hardening A3: what a text weighs is known before it is written.
+        /// Hardening A3: the size of a text is known before it is written.
         #[test]
         fn lengths_are_known_before(text in "[\\x00-\\x23\\\\é€😀a\u{7f}\u{80}]{0,12}", any in any::<String>()) {
             for text in [text, any] {

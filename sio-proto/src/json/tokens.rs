@@ -1,4 +1,4 @@
-//! Valid JSON, token by token, for those who write it in another form.
+//! Valid JSON, token by token, for code that writes it in another form.
 
 use super::scan::Scanner;
 
@@ -14,12 +14,12 @@ pub(crate) enum Token<'a> {
     Close,
     Key(&'a str),
     String(&'a str),
-    /// A number, `true`, `false` or `null`, as it is written.
+    /// A number, `true`, `false` or `null`, as written.
     Word(&'a str),
 }
 
 /// The tokens of valid JSON values joined by commas. Text that is not valid yields tokens without
-/// meaning, but no panic.
+/// meaning, but does not panic.
 pub(crate) fn tokens(raw: &str) -> Tokens<'_> {
     Tokens {
         raw,

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A message is any JSON value. URLs and transports are those of the 0.6 family, without
-//! jsonp-polling. What differs is here: the heartbeats of the streaming transports, and that an
-//! htmlfile chunk holds the object itself and no string.
+//! jsonp-polling. This module holds the differences: the heartbeats of the streaming transports,
+//! and the htmlfile chunk, which holds the object itself and not a string.
 
 use alloc::vec::Vec;
 
@@ -18,16 +18,17 @@ use bytestring::ByteString;
 use super::raw_json;
 use crate::json;
 
-/// What an htmlfile stream says every 5 s.
+/// The heartbeat of an htmlfile stream, sent every 5 s.
 pub const HTMLFILE_HEARTBEAT: &str = "<!-- heartbeat -->";
 
-/// What an xhr-multipart stream says every 5 s: a part with the single byte 0x06, and the boundary.
+/// The heartbeat of an xhr-multipart stream, sent every 5 s: a part with the single byte 0x06, and
+/// the boundary.
 pub const MULTIPART_HEARTBEAT: &[u8] = b"Content-Type: text/plain; charset=us-ascii\n\n\x06\n--socketio\n";
 
-/// What a payload of messages begins with.
+/// The beginning of a payload of messages.
 pub(crate) const MESSAGES_BEFORE: &[u8] = b"{\"messages\":[";
 
-/// What it ends with.
+/// The end of a payload of messages.
 pub(crate) const MESSAGES_AFTER: &[u8] = b"]}";
 
 const HEARTBEAT_BEFORE: &str = "{\"heartbeat\":\"";
@@ -35,7 +36,7 @@ const HEARTBEAT_BEFORE: &str = "{\"heartbeat\":\"";
 /// Why a payload is no envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
-    /// It is not the JSON that belongs there.
+    /// The payload is not the JSON that is expected.
     #[error("invalid JSON envelope")]
     Invalid,
     /// There are more messages than the caller allows.
@@ -43,23 +44,22 @@ pub enum EnvelopeError {
     TooManyMessages,
 }
 
-/// What a client gets in one payload.
+/// The content of one payload for a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromServer {
     /// Messages, each a JSON value.
     Messages(Vec<ByteString>),
     /// A heartbeat. The genuine client ignores it.
     Heartbeat,
-    /// An object that has neither. The genuine client ignores it.
+    /// An object that has neither messages nor a heartbeat. The genuine client ignores it.
     Other,
 }
 
-/// Reads what a client sends: an array of messages, each a JSON value, at most `max_messages` of
-/// them.
+/// Reads the payload of a client: an array of at most `max_messages` messages, each a JSON value.
 ///
 /// # Errors
 ///
-/// Nothing of a bad payload is used: `messages` is left as it was.
+/// The payload is bad. Nothing of it is used: `messages` does not change.
 pub fn decode_from_client(
     payload: &ByteString,
     max_messages: usize,
@@ -82,7 +82,7 @@ pub fn decode_from_client(
     verdict
 }
 
-/// Reads what a server sends, at most `max_messages` messages of it.
+/// Reads the payload of a server, with at most `max_messages` messages.
 ///
 /// # Errors
 ///
@@ -106,7 +106,7 @@ pub fn decode_from_server(payload: &ByteString, max_messages: usize) -> Result<F
     }
 }
 
-/// The session id, if `message` is the one that carries it: a string that is itself JSON.
+/// The session id, if `message` carries it. Such a message is a string that is itself JSON.
 #[must_use]
 pub fn session_id(message: &str) -> Option<ByteString> {
     let inner = serde_json::from_str::<alloc::string::String>(message).ok()?;
@@ -151,21 +151,21 @@ pub fn write_session_id(sid: &str, out: &mut BytesMut) {
     out.put_slice(MESSAGES_AFTER);
 }
 
-/// Appends the heartbeat of websocket, every 10 s.
+/// Appends the heartbeat of websocket, which is sent every 10 s.
 pub fn write_heartbeat(number: u64, out: &mut BytesMut) {
     out.put_slice(HEARTBEAT_BEFORE.as_bytes());
     super::lengths::put_decimal(number, out);
     out.put_slice(b"\"}");
 }
 
-/// Whether a payload of ours is a heartbeat.
+/// Whether a payload that this module wrote is a heartbeat.
 pub(crate) fn is_heartbeat(payload: &str) -> bool {
     payload.starts_with(HEARTBEAT_BEFORE)
 }
 
-/// Appends the htmlfile chunk that carries `payload`, the object itself. In JSON `<` stands only
-/// inside strings and is escaped there, so that no message can end the script; so are U+2028 and
-/// U+2029.
+/// Appends the htmlfile chunk that carries `payload`, the object itself. In JSON, `<` stands only
+/// inside strings. It is escaped there, so that no message can end the script. U+2028 and U+2029
+/// are escaped too.
 pub fn write_htmlfile(payload: &str, out: &mut BytesMut) {
     out.reserve(payload.len() + 48);
     out.put_slice(b"<script>parent.s._(");

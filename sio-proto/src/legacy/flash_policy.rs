@@ -1,14 +1,14 @@
-//! The Flash policy file: what the Flash plugin asks for before it opens a socket
+//! The Flash policy file. The Flash plugin asks for it before it opens a socket
 //! (docs/protocol/legacy-0.6.md §11, docs/protocol/legacy-0.9.md §9).
 //!
-//! The request is 23 bytes on a bare TCP connection, to the policy port or to the main port, and
+//! The request is 23 bytes on a bare TCP connection, to the policy port or to the main port. It is
 //! not HTTP:
 //!
 //! ```text
 //! <policy-file-request/> 00
 //! ```
 //!
-//! The answer is an XML text, after which the server closes.
+//! The answer is an XML text. After it the server closes the connection.
 
 use bytes::{BufMut, BytesMut};
 
@@ -18,11 +18,11 @@ pub const REQUEST: &[u8] = b"<policy-file-request/>\0";
 /// Whether the first bytes of a connection are a policy request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sniff {
-    /// They are: answer with the policy and close.
+    /// They are a policy request: answer with the policy and close.
     Policy,
-    /// They may become one.
+    /// They may become a policy request.
     Undecided,
-    /// They are not; no HTTP request begins with `<`, so one byte is enough to tell.
+    /// They are something else. No HTTP request begins with `<`, so one byte is enough to decide.
     Other,
 }
 
@@ -47,8 +47,8 @@ pub const OPEN_POLICY: &str = concat!(
 
 /// Appends the policy of 0.6: one line per origin, each `domain:port` with `*` for any.
 ///
-/// A missing port means any port. Characters that have a meaning in XML are dropped from origins:
-/// no domain has them.
+/// A missing port means any port. Characters that have a meaning in XML are dropped from origins,
+/// because no domain has them.
 pub fn write_policy<'a>(origins: impl IntoIterator<Item = &'a str>, out: &mut BytesMut) {
     out.put_slice(b"<?xml version=\"1.0\"?>\n<!DOCTYPE cross-domain-policy SYSTEM ");
     out.put_slice(b"\"http://www.macromedia.com/xml/dtds/cross-domain-policy.dtd\">\n<cross-domain-policy>\n");

@@ -1,6 +1,7 @@
-//! Bodies of HTML form posts: `application/x-www-form-urlencoded` with one field that matters.
+//! Bodies of HTML form posts: `application/x-www-form-urlencoded`. Only one field of a form
+//! matters.
 //!
-//! JSONP of every generation sends this way, and the 0.6 family with XHR too
+//! JSONP of every generation sends data in this way, and the 0.6 family does so with XHR too
 //! (docs/protocol/legacy-0.6.md §5.1):
 //!
 //! ```text
@@ -13,12 +14,12 @@ use bytestring::ByteString;
 
 use crate::percent;
 
-/// What a form post has to say about one field.
+/// The result of looking for one field in a form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// It is there, this is the value of the first.
+    /// The field is there.
     Value {
-        /// The value, decoded.
+        /// The decoded value. If the field is repeated, this is the first value.
         value: ByteString,
         /// Whether the field came more than once.
         repeated: bool,
@@ -31,8 +32,8 @@ pub enum Field {
 
 /// Finds the field `name` in a form body and decodes its value.
 ///
-/// `+` is a space; an escape that is not two hexadecimal digits stands for itself, as in browsers.
-/// A value that needs no decoding shares the body's buffer.
+/// `+` is a space. A `%` that is not followed by two hexadecimal digits stands for itself, as in
+/// browsers. A value that needs no decoding shares the body's buffer.
 #[must_use]
 pub fn field(body: &Bytes, name: &str) -> Field {
     let mut found = body.split(|&b| b == b'&').filter_map(|pair| {

@@ -6,18 +6,18 @@
 //! BODY    = "~h~" HEARTBEAT | "~j~" JSON | TEXT
 //! ```
 //!
-//! LEN counts UTF-16 code units of BODY, its `~h~` or `~j~` included. Each websocket message, poll
-//! answer and posted value is a whole payload; nothing is carried over to the next.
+//! LEN counts UTF-16 code units of BODY, including its `~h~` or `~j~`. Each websocket message, poll
+//! answer and posted value is a complete payload. No frame continues in the next payload.
 //!
 //! Decoding follows the "robust" column of §16: frames before a bad place are delivered, the rest
-//! is dropped and the error reported, the session lives. Before that verdict a payload that does
-//! not end exactly on a frame boundary is read in the other ways that genuine peers can have meant
-//! it: with LEN in code points (Go, §2.1), and from a JSONP form with the newlines that the browser
-//! has made CRLF (§5.1). Bytes are never counted.
+//! is dropped, the error is reported, and the session lives. A payload that does not end exactly on
+//! a frame boundary may come from a genuine peer that counts in another way. So it is also read
+//! with LEN in code points (Go, §2.1), and, from a JSONP form, with the newlines that the browser
+//! changed to CRLF (§5.1). LEN is never read as a number of bytes.
 //!
-//! A text that begins with `~h~` or `~j~` cannot be told from a heartbeat or JSON
-//! ([`is_mistakable`]). Nothing escapes it; send such text as JSON, as a string. What follows `~j~`
-//! is not looked at here: the reader of the JSON drops a message that is none.
+//! A text that begins with `~h~` or `~j~` looks like a heartbeat or JSON ([`is_mistakable`]). There
+//! is no escape for it; send such a text as JSON, as a string. This module does not check the JSON
+//! behind `~j~`: the reader of the JSON drops a message that is not JSON.
 
 use alloc::vec::Vec;
 
@@ -30,17 +30,17 @@ const DELIMITER: &str = "~m~";
 const HEARTBEAT: &str = "~h~";
 const JSON: &str = "~j~";
 
-/// An honest length has far fewer digits; leading zeros count.
+/// Genuine lengths have far fewer digits. Leading zeros count as digits.
 const MAX_LENGTH_DIGITS: usize = 10;
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Frame {
-    /// `~h~`: what the server sends to hear back verbatim; a number from genuine servers.
+    /// `~h~`: a heartbeat. The client sends it back unchanged. Genuine servers send a number.
     Heartbeat(ByteString),
     /// `~j~`: a JSON value, unparsed.
     Json(ByteString),
-    /// Anything else. The first frame a client gets is the session id.
+    /// Any other text. The first frame that a client gets is the session id.
     Text(ByteString),
 }
 
@@ -64,13 +64,13 @@ pub enum FramingError {
     TooManyFrames,
 }
 
-/// Appends the frames of a whole payload to `frames`, at most `max_frames` of them.
+/// Appends the frames of a complete payload to `frames`, at most `max_frames` of them.
 ///
-/// An empty payload is legal and has none.
+/// An empty payload is legal and has no frames.
 ///
 /// # Errors
 ///
-/// Says why the rest was dropped; the frames before it have been appended and are good.
+/// Says why the rest was dropped. The frames before the error have been appended and are good.
 pub fn decode(payload: &ByteString, max_frames: usize, frames: &mut Vec<Frame>) -> Result<(), FramingError> {
     let start = frames.len();
     let verdict = read(payload, Unit::Utf16, max_frames, frames);
@@ -90,16 +90,16 @@ pub fn decode(payload: &ByteString, max_frames: usize, frames: &mut Vec<Frame>) 
     }
 }
 
-/// [`decode`] for a payload that came in a JSONP form, where the browser makes CRLF of every lone
-/// LF after LEN has been computed.
+/// [`decode`] for a payload that came in a JSONP form. There the browser changes every lone LF to
+/// CRLF after LEN has been computed.
 ///
 /// # Errors
 ///
 /// As [`decode`].
 pub fn decode_jsonp(payload: &ByteString, max_frames: usize, frames: &mut Vec<Frame>) -> Result<(), FramingError> {
     if payload.contains("\r\n") {
-        // Browsers count in UTF-16, so neither reading may be helped by the other unit: a character
-        // outside of the BMP outweighs a line break.
+        // Browsers count in UTF-16, so no reading may use the other unit: a character outside of
+        // the BMP could hide the difference that a line break makes.
         let (start, meant) = (frames.len(), ByteString::from(payload.replace("\r\n", "\n")));
         for text in [payload, &meant] {
             if read(text, Unit::Utf16, max_frames, frames).is_ok() {
@@ -158,7 +158,7 @@ impl Frame {
     }
 }
 
-/// Whether this text, in a text frame, would be a heartbeat or JSON to its reader.
+/// Whether a reader would take this text, in a text frame, for a heartbeat or JSON.
 #[must_use]
 pub fn is_mistakable(text: &str) -> bool {
     text.starts_with(HEARTBEAT) || text.starts_with(JSON)
@@ -218,7 +218,7 @@ mod tests {
         (frames, verdict)
     }
 
-    /// The table of §2, and what a genuine client and server of 0.6.18 have exchanged.
+    /// The table of §2, and payloads that a genuine client and server of 0.6.18 have exchanged.
     #[test]
     fn captured_payloads() {
         let cases: &[(&str, &[Frame])] = &[
@@ -264,7 +264,8 @@ mod tests {
             read("~m~1~m~😀~m~2~m~hi"),
             (alloc::vec![text("😀"), text("hi")], Ok(()))
         );
-        // But only if that ends exactly on a boundary: otherwise the first reading stands.
+        // The reading in code points counts only if it ends exactly on a boundary. Otherwise the
+        // first reading is used.
         assert_eq!(
             read("~m~2~m~ok~m~1~m~😀zz"),
             (alloc::vec![text("ok")], Err(FramingError::CutPair))
@@ -362,8 +363,8 @@ mod tests {
 
         #[test]
         fn a_cut_payload_gives_a_prefix(bodies in prop::collection::vec("[a-z~0-9é♥]{0,8}", 0..5), at in any::<prop::sample::Index>()) {
-            // Without astral characters: with them a cut can by chance end where a Go peer's frame
-            // would.
+            // Texts without astral characters. With such characters, a cut text can by chance end
+            // where the frame of a Go peer would end.
             let mut out = BytesMut::new();
             bodies.iter().for_each(|body| write_text(body, &mut out));
             let payload = ByteString::try_from(out).unwrap();

@@ -7,9 +7,9 @@
 //!                     and those bytes
 //! ```
 //!
-//! The 8 bytes may come later than the head, and behind some proxies only after the server has sent
-//! its 101: write the head first and the digest when they are there. Drafts 7 and 8 are RFC 6455 in
-//! all but the version number and not dealt with here.
+//! The 8 bytes may come later than the head. Behind some proxies they come only after the server
+//! has sent its 101. So write the head first, and the digest when the bytes have arrived. Drafts 7
+//! and 8 differ from RFC 6455 only in the version number, and are not handled here.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
@@ -23,14 +23,14 @@ pub const BODY_LEN: usize = 8;
 /// Why a handshake or a stream is not hixie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HixieError {
-    /// A `Sec-WebSocket-Key1` or `-Key2` without digits or spaces, or whose number does not divide
-    /// by its spaces.
+    /// A `Sec-WebSocket-Key1` or `-Key2` has no digits or no spaces, or its number cannot be
+    /// divided by the number of its spaces.
     #[error("invalid websocket key")]
     InvalidKey,
     /// A frame that begins with neither 0x00 nor the closing 0xFF.
     #[error("unknown frame type {0:#04x}")]
     UnknownFrame(u8),
-    /// 0xFF not followed by 0x00: a binary frame, which no peer of these wires sends.
+    /// 0xFF that is not followed by 0x00: a binary frame, which no peer of these wires sends.
     #[error("binary frame")]
     BinaryFrame,
     /// A frame longer than the caller allows.
@@ -50,8 +50,8 @@ pub fn digest(key1: &str, key2: &str, body: [u8; BODY_LEN]) -> Result<[u8; 16], 
     Ok(Challenge::new(key1, key2)?.answer(body))
 }
 
-/// What the keys of a hixie-76 handshake are together: two numbers of four bytes. With the 8 bytes
-/// that follow it makes the digest.
+/// The two keys of a hixie-76 handshake, as two numbers of four bytes. Together with the 8 bytes
+/// that follow the head they make the digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Challenge([u8; 8]);
 
@@ -86,7 +86,8 @@ pub enum Opening {
 }
 
 impl Opening {
-    /// What a request asks for; `None` if it is no such request (docs/protocol/detection.md §3).
+    /// The handshake that a request asks for; `None` if the request is no such handshake
+    /// (docs/protocol/detection.md §3).
     ///
     /// # Errors
     ///
@@ -106,7 +107,7 @@ impl Opening {
     }
 }
 
-/// The number that a key's digits make, divided by its spaces.
+/// The number that the digits of a key make, divided by the number of its spaces.
 fn key_number(key: &str) -> Result<u32, HixieError> {
     let mut number = None::<u64>;
     let mut spaces = 0;
@@ -129,7 +130,7 @@ fn key_number(key: &str) -> Result<u32, HixieError> {
     }
 }
 
-/// What the heads of both answers are made of.
+/// The values in the heads of both answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
     /// The request's `Origin`; `null` is written if it had none.
@@ -149,8 +150,7 @@ impl Answer<'_> {
     ///
     /// # Panics
     ///
-    /// In debug builds, if a value has a line break in it. Values taken from a parsed request have
-    /// none.
+    /// In debug builds, if a value has a line break. Values from a parsed request have none.
     pub fn write_head_76(&self, out: &mut BytesMut) {
         self.check();
         out.put_slice(b"HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n");
@@ -163,7 +163,7 @@ impl Answer<'_> {
         out.put_slice(b"\r\n");
     }
 
-    /// Appends the head of a hixie-75 answer, which is all of it.
+    /// Appends the head of a hixie-75 answer. Nothing follows the head.
     ///
     /// # Panics
     ///
@@ -206,21 +206,21 @@ impl Answer<'_> {
     }
 }
 
-/// What a stream holds.
+/// A frame of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A text message.
     Text(ByteString),
-    /// The closing handshake; nothing after it counts.
+    /// The closing handshake. Everything after it is ignored.
     Close,
 }
 
-/// Takes the byte stream of an open connection apart, however it is cut.
+/// Splits the byte stream of an open connection into frames, wherever the stream is cut.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     max_frame_bytes: usize,
-    /// How many bytes at the start of the buffer are known to hold no end of frame, so that a frame
-    /// that comes in many pieces is looked through once.
+    /// How many bytes at the start of the buffer are known to hold no end of a frame. So a frame
+    /// that arrives in many pieces is searched only once.
     scanned: usize,
     done: Option<Result<(), HixieError>>,
 }
@@ -236,10 +236,10 @@ impl Decoder {
         }
     }
 
-    /// Takes the next frame off the front of `buffer`; `None` if it has not arrived in whole.
+    /// Takes the next frame off the front of `buffer`; `None` if the frame is not complete.
     ///
-    /// The buffer must be the same each time, with bytes only appended in between. It never has to
-    /// hold more than one frame of the greatest length.
+    /// The buffer must be the same each time; between two calls, bytes may only be appended. It
+    /// never has to hold more than one frame of the greatest length.
     ///
     /// # Errors
     ///
@@ -271,7 +271,7 @@ impl Decoder {
     }
 
     fn take_text(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, HixieError> {
-        // 0xFF is in no UTF-8 text, so the first one is the end.
+        // UTF-8 text has no byte 0xFF, so the first 0xFF is the end.
         let from = self.scanned.max(1);
         let end = memchr::memchr(0xff, buffer.get(from..).unwrap_or_default()).map(|at| from + at);
         let length = end.unwrap_or(buffer.len()) - 1;
@@ -298,7 +298,7 @@ pub fn write_text(text: &str, out: &mut BytesMut) {
     out.put_u8(0xff);
 }
 
-/// The closing handshake of hixie-76. Version 75 has none: just end the connection.
+/// The closing handshake of hixie-76. Version 75 has none: its peers just end the connection.
 pub const CLOSE: &[u8] = &[0xff, 0x00];
 
 #[cfg(test)]
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(out, expected.as_bytes());
     }
 
-    /// Feeds `pieces` one by one, as a connection would.
+    /// Feeds `pieces` one by one, as a connection does.
     fn decode(pieces: &[&[u8]], max: usize) -> (Vec<Frame>, Result<(), HixieError>) {
         let mut decoder = Decoder::new(max);
         let mut buffer = BytesMut::new();

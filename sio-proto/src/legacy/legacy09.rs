@@ -9,14 +9,15 @@
 //! 4::/chat:{"a":1}                    JSON, namespace      7:::1+0                         error: reason, advice
 //! ```
 //!
-//! [`payload`] puts several into one HTTP body, [`handshake`] is what comes before the first.
+//! [`payload`] puts several packets into one HTTP body. [`handshake`] is the exchange before the
+//! first packet.
 //!
-//! Decoding follows the "robust" column of §13: what is no packet is an error to count and ignore,
-//! never a reason to end the session. JSON is checked here, so that what a packet carries can be
-//! passed on as it stands.
+//! Decoding follows the "robust" column of §13: a text that is no packet is an error, which is
+//! counted and ignored. It never ends the session. JSON is checked here, so that the content of a
+//! packet can be passed on unchanged.
 //!
-//! Clients before 0.8.3 cannot read a raw LF in a packet. Only type 3 has to hold one; JSON and
-//! events are understood by all.
+//! Clients before 0.8.3 cannot read a raw LF in a packet. Only packets of type 3 can need a raw LF;
+//! JSON and events never do, and all clients understand them.
 
 pub mod handshake;
 pub mod payload;
@@ -30,40 +31,40 @@ use super::lengths::put_decimal;
 use super::raw_json;
 use crate::json;
 
-/// More digits than any honest acknowledgement id has.
+/// Genuine acknowledgement ids have fewer digits.
 const MAX_ID_DIGITS: usize = 20;
 
 /// One packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// Set if the sender wants to know that the packet has arrived.
+    /// Set if the sender wants to know whether the packet has arrived.
     pub id: Option<Id>,
-    /// The namespace, empty for the default one, and for a connect whatever query the client
-    /// appended: answer with exactly this text.
+    /// The namespace; empty for the default namespace. In a connect it includes a query if the
+    /// client appended one: answer with exactly this text.
     pub endpoint: ByteString,
-    /// What it says.
+    /// The content of the packet.
     pub body: Body,
 }
 
-/// The number under which the receiver of a packet answers it.
+/// The number by which the receiver of a packet acknowledges it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Id {
-    /// Digits, to be sent back as they came.
+    /// The digits of the id, to be sent back unchanged.
     pub digits: ByteString,
-    /// `ID+`: the application answers. Otherwise the receiver does at once; but genuine clients
-    /// never answer an event without `+`.
+    /// `ID+`: the application answers. Without `+` the receiver answers at once, but genuine
+    /// clients never answer an event without `+`.
     pub by_application: bool,
 }
 
-/// What a packet says.
+/// The content of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     /// `0`: leaves a namespace, or ends the session if the endpoint is empty.
     Disconnect,
-    /// `1`: joins a namespace; the server's answer is the same. What stands in the place of data,
-    /// usually nothing: some clients put a query there.
+    /// `1`: joins a namespace; the server's answer is an equal packet. The value is the text in the
+    /// place of data. It is usually empty, but some clients put a query there.
     Connect(ByteString),
-    /// `2`: to be echoed by the client.
+    /// `2`: a heartbeat; the client echoes it.
     Heartbeat,
     /// `3`: text.
     Message(ByteString),
@@ -76,21 +77,21 @@ pub enum Body {
         /// Its arguments, a JSON array.
         args: ByteString,
     },
-    /// `6`: a packet with an id has arrived.
+    /// `6`: acknowledges a packet with an id.
     Ack {
-        /// The digits of that id.
+        /// The digits of the id.
         id: ByteString,
-        /// What the application answers, a JSON array; `None` if it answers nothing.
+        /// The answer of the application, a JSON array; `None` if it answers nothing.
         args: Option<ByteString>,
     },
     /// `7`: something was refused.
     Error {
-        /// Why, if the sender knows a number for it.
+        /// Why, if there is a number for the reason.
         reason: Option<Reason>,
-        /// The client should connect anew.
+        /// Whether the client should connect anew.
         reconnect: bool,
     },
-    /// `8`: ends a poll that has nothing to say.
+    /// `8`: ends a poll when there is nothing to send.
     Noop,
 }
 
@@ -117,13 +118,14 @@ impl Reason {
     }
 }
 
-/// The answer to an unknown or expired session on every transport: come back with a new handshake.
+/// The answer to an unknown or expired session, on every transport: the client makes a new
+/// handshake.
 pub const NOT_HANDSHAKEN: &str = "7:::1+0";
 
-/// Why a text is no packet, or none that can be used. Count and ignore it.
+/// Why a text is no usable packet. Count it and ignore it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// It does not have the shape of a packet.
+    /// The text does not have the form of a packet.
     #[error("unparsable packet")]
     Unparsable,
     /// Its type is a digit above 8.
@@ -135,7 +137,7 @@ pub enum DecodeError {
     /// An event without a name.
     #[error("event without a name")]
     NamelessEvent,
-    /// An acknowledgement of nothing.
+    /// An acknowledgement without the id that it answers.
     #[error("invalid acknowledgement")]
     InvalidAck,
 }
@@ -164,7 +166,7 @@ impl Packet {
     ///
     /// # Errors
     ///
-    /// Says why it is to be ignored.
+    /// Says why the packet has to be ignored.
     pub fn decode(text: &ByteString) -> Result<Self, DecodeError> {
         let mut parts = text.splitn(4, ':');
         let mut part = || parts.next().ok_or(DecodeError::Unparsable);
@@ -327,7 +329,7 @@ fn decode_event(data: &ByteString) -> Result<Body, DecodeError> {
     let args = match args {
         None | Some("null") => ByteString::from_static("[]"),
         Some(array) if array.starts_with('[') => data.slice_ref(array),
-        // What is no array is a single argument.
+        // A value that is not an array becomes a single argument.
         Some(value) => alloc::format!("[{value}]").into(),
     };
     Ok(Body::Event { name, args })
@@ -403,7 +405,8 @@ mod tests {
         ByteString::try_from(out).unwrap()
     }
 
-    /// Texts that mean a packet and are what we write for it: the table of §4, and captured ones.
+    /// Texts that are exactly what we write for their packet: the table of §4, and captured
+    /// packets.
     #[test]
     fn packets_both_ways() {
         let error = |reason, reconnect| Body::Error { reason, reconnect };
@@ -475,7 +478,7 @@ mod tests {
         );
     }
 
-    /// Texts that mean a packet that we would write otherwise.
+    /// Texts of packets that we would write in another way.
     #[test]
     fn packets_one_way() {
         for (text, expected) in [

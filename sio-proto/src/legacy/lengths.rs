@@ -1,24 +1,25 @@
-//! Decimal lengths that count UTF-16 code units, as every text wire before Engine.IO 4 writes them.
+//! Decimal lengths that count UTF-16 code units. Every text wire before Engine.IO 4 has such
+//! lengths.
 //!
 //! JavaScript counts a text in UTF-16 code units, Go (2011) counts code points, and neither counts
 //! bytes: `♥` is 1 for both, `😀` is 2 for JavaScript and 1 for Go (docs/protocol/legacy-0.6.md
-//! §2.1). We write UTF-16 lengths always; which decoders also try code points is said there.
+//! §2.1). We always write UTF-16 lengths. §2.1 says which decoders also try code points.
 //!
-//! Every function here looks at no more text than the length it was asked for covers, so that a
-//! payload of many small packets costs linear time.
+//! Every function here reads no more text than the given length covers. So a payload of many small
+//! packets costs linear time.
 
 use bytes::{BufMut, BytesMut};
 
-/// What one unit of a length is.
+/// The unit of a length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// JavaScript: a character above U+FFFF counts two.
+    /// JavaScript: a character above U+FFFF counts as two.
     Utf16,
-    /// Go: every character counts one.
+    /// Go: every character counts as one.
     CodePoint,
 }
 
-/// Why a length does not fit the text it stands before.
+/// Why a length does not fit the text behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Misfit {
     /// The text ends before the length is used up.
@@ -32,7 +33,7 @@ pub(crate) fn utf16_len(text: &str) -> usize {
     if text.is_ascii() {
         return text.len();
     }
-    // One unit per character, one more for those that need four bytes in UTF-8.
+    // One unit per character, and one more for a character that needs four bytes in UTF-8.
     text.bytes()
         .map(|b| usize::from(b & 0xc0 != 0x80) + usize::from(b >= 0xf0))
         .sum()
@@ -57,10 +58,10 @@ pub(crate) fn offset(text: &str, units: usize, unit: Unit) -> Result<usize, Misf
     if left == 0 { Ok(text.len()) } else { Err(Misfit::Short) }
 }
 
-/// Reads the decimal digits at the start of `bytes`: their value and how many they are.
+/// Reads the decimal digits at the start of `bytes`. Returns their value and their number.
 ///
-/// `None` if there is no digit or there are more than `max_digits`. Leading zeros are digits like
-/// any other.
+/// `None` if there is no digit, or if there are more than `max_digits`. Leading zeros are counted
+/// as digits.
 pub(crate) fn take_decimal(bytes: &[u8], max_digits: usize) -> Option<(usize, usize)> {
     let window = &bytes[..bytes.len().min(max_digits.saturating_add(1))];
     let digits = window.iter().take_while(|b| b.is_ascii_digit()).count();
@@ -79,7 +80,7 @@ pub(crate) fn put_decimal(value: u64, out: &mut BytesMut) {
     out.put_slice(&digits[start..]);
 }
 
-/// The decimal digits of `value`, right-aligned, and where they start.
+/// The decimal digits of `value`, right-aligned, and the index of the first digit.
 pub(crate) fn decimal(mut value: u64) -> ([u8; 20], usize) {
     let mut digits = [b'0'; 20];
     let mut start = digits.len();

@@ -1,6 +1,6 @@
-//! JSON values as slices of the text they stand in: found and checked, not built.
+//! JSON values as slices of their text: found and checked, but not built.
 //!
-//! The grammar is serde_json's; this only asks it where a value ends.
+//! `serde_json` knows the grammar. This module only asks it where a value ends.
 
 use alloc::string::String;
 
@@ -17,8 +17,8 @@ pub(super) fn is_array(text: &str) -> bool {
     text.trim_start().starts_with('[') && is_value(text)
 }
 
-/// Calls `element` with every element of the array that `text` is, in order. `None` if it is no
-/// array; elements before the bad place have been seen then.
+/// Calls `element` with every element of the array `text`, in order. `None` if `text` is no array;
+/// `element` has then been called for the elements before the bad place.
 pub(super) fn each_element<'a>(text: &'a str, mut element: impl FnMut(&'a str)) -> Option<()> {
     let mut rest = skip(text).strip_prefix('[')?;
     if let Some(after) = skip(rest).strip_prefix(']') {
@@ -34,8 +34,8 @@ pub(super) fn each_element<'a>(text: &'a str, mut element: impl FnMut(&'a str)) 
     }
 }
 
-/// Calls `member` with key and value of every member of the object that `text` is, in order. `None`
-/// if it is no object; members before the bad place have been seen then.
+/// Calls `member` with key and value of every member of the object `text`, in order. `None` if
+/// `text` is no object; `member` has then been called for the members before the bad place.
 pub(super) fn each_member<'a>(text: &'a str, mut member: impl FnMut(&str, &'a str)) -> Option<()> {
     let mut rest = skip(text).strip_prefix('{')?;
     if let Some(after) = skip(rest).strip_prefix('}') {
@@ -55,14 +55,14 @@ pub(super) fn each_member<'a>(text: &'a str, mut member: impl FnMut(&str, &'a st
     }
 }
 
-/// What a JSON string says if it says it without escapes; `None` for anything else. `value` must be
-/// valid JSON.
+/// The text of a JSON string that has no escapes; `None` for any other value. `value` must be valid
+/// JSON.
 pub(super) fn plain_string(value: &str) -> Option<&str> {
     let inner = value.strip_prefix('"')?.strip_suffix('"')?;
     (!inner.contains('\\')).then_some(inner)
 }
 
-/// The value that `text` begins with, without the whitespace around it, and what follows that
+/// The first value of `text`, without the whitespace around it, and the text behind this
 /// whitespace.
 fn split_value(text: &str) -> Option<(&str, &str)> {
     let text = skip(text);
@@ -72,7 +72,7 @@ fn split_value(text: &str) -> Option<(&str, &str)> {
     Some((value, skip(after)))
 }
 
-/// Without the whitespace, as JSON defines it, at the start.
+/// The text without JSON whitespace at its start.
 fn skip(text: &str) -> &str {
     text.trim_start_matches([' ', '\t', '\n', '\r'])
 }

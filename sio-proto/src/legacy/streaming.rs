@@ -11,12 +11,13 @@
 //! 0:0:,                     forced disconnection    1:9:r:chat⏎:x,         text in the realm "chat"
 //! ```
 //!
-//! Unlike the other wires of its family this is a stream: a packet may be cut anywhere, over
-//! messages, polls and posts. So [`Decoder`] is a value that lives as long as the session.
+//! Unlike the other wires of its family, this wire is a stream: a packet may be cut anywhere, and
+//! continue in the next message, poll or post. So [`Decoder`] is a value that lives as long as the
+//! session.
 //!
-//! LEN is written in UTF-16 units. It is read as such, and as code points (Go) if the comma does
-//! not stand where the first reading ends (§4). The first error is final, because nothing tells
-//! where the next packet begins.
+//! LEN is written in UTF-16 units. It is read in UTF-16 units too. If there is no comma where this
+//! reading ends, LEN is read in code points (Go, §4). The first error is final, because nobody can
+//! tell where the next packet begins.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -26,31 +27,31 @@ use bytestring::ByteString;
 
 use super::lengths::{self, Unit, put_decimal};
 
-/// An honest length has far fewer digits; leading zeros count.
+/// Genuine lengths have far fewer digits. Leading zeros count as digits.
 const MAX_LENGTH_DIGITS: usize = 10;
 
 /// One packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packet {
-    /// Type 0: the peer ends the session. What it carries, if anything, is ignored.
+    /// Type 0: the peer ends the session. Its content is ignored.
     Disconnect,
     /// Type 1.
     Message {
-        /// What is said about the data.
+        /// Facts about the data.
         annotations: Annotations,
-        /// Text, or JSON if the annotations say so. Not looked at here: the reader of the JSON
-        /// drops what is none.
+        /// Text, or JSON if the annotations say so. The JSON is not checked here: the reader of the
+        /// JSON drops data that is not JSON.
         data: ByteString,
     },
-    /// Type 2: to be echoed by the client; a number from genuine servers.
+    /// Type 2: a heartbeat; the client echoes it. Genuine servers send a number.
     Heartbeat(ByteString),
     /// Type 3: the session id.
     Handshake(ByteString),
-    /// A digit that means nothing. JavaScript peers ignore it, Go takes it for text.
+    /// A digit without a meaning. JavaScript peers ignore such a packet; Go takes it for text.
     Unknown(u8, ByteString),
 }
 
-/// Lines of `KEY` or `KEY:VALUE`, each ended by LF; possibly none.
+/// Lines of `KEY` or `KEY:VALUE`, each ended by LF. There may be none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Annotations(ByteString);
 
@@ -91,11 +92,10 @@ pub enum StreamError {
     /// LEN is above the caller's limit.
     #[error("packet too long")]
     TooLong,
-    /// There is no comma where LEN ends, however it is counted.
+    /// There is no comma where LEN ends, in either unit.
     #[error("packet does not end where its length says")]
     MissingComma,
-    /// A message without the colon before its data, or with an annotation that has no key or two
-    /// colons.
+    /// A message has no colon before its data, or an annotation has no key or two colons.
     #[error("invalid annotation")]
     InvalidAnnotation,
     /// There are more packets in one piece than the caller allows.
@@ -103,19 +103,19 @@ pub enum StreamError {
     TooManyPackets,
 }
 
-/// Takes the stream of one session apart, however it is cut into pieces.
+/// Splits the stream of one session into packets, wherever the stream is cut.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     max_length: usize,
     max_packets: usize,
-    /// The beginning of a packet whose end has not come yet.
+    /// The beginning of a packet that is not complete.
     pending: String,
-    /// How far `pending` has been measured.
+    /// The position up to which `pending` has been measured.
     measure: Measure,
     error: Option<StreamError>,
 }
 
-/// Where reading a packet has got to, so that a packet in many pieces is looked through once.
+/// The state of reading one packet, so that a packet in many pieces is read through once.
 #[derive(Clone, Copy, Debug, Default)]
 struct Measure {
     header: Option<Header>,
@@ -136,7 +136,8 @@ impl Decoder {
     /// A decoder that refuses a LEN above `max_length`, and more than `max_packets` packets in one
     /// piece.
     ///
-    /// It holds back at most one unfinished packet: four bytes per unit of `max_length`, and a
+    /// It holds at most one unfinished packet: four bytes per unit of `max_length`, and a short
+    /// header.
     /// short header.
     #[must_use]
     pub const fn new(max_length: usize, max_packets: usize) -> Self {
@@ -160,7 +161,7 @@ impl Decoder {
         self.pending.is_empty() && self.error.is_none()
     }
 
-    /// How many bytes of an unfinished packet are held back.
+    /// How many bytes of an unfinished packet are held.
     #[must_use]
     pub const fn buffered_bytes(&self) -> usize {
         self.pending.len()
@@ -184,11 +185,11 @@ impl Decoder {
         result
     }
 
-    /// [`Decoder::decode`] for a piece from a JSONP form, where the browser makes CRLF of every LF,
-    /// also of the one after an annotation, after LEN had been computed (§9). If the piece as it is
-    /// does not bring the stream to a boundary, and with its newlines repaired does, then that is
-    /// how it was meant. Only tried from one boundary to the next: a form is a whole payload from
-    /// every genuine client.
+    /// [`Decoder::decode`] for a piece from a JSONP form. There the browser changes every LF to
+    /// CRLF after LEN has been computed, also the LF after an annotation (§9). If the unchanged
+    /// piece does not end on a packet boundary, but the piece with LF instead of CRLF does, the
+    /// second reading is used. This is tried only if the stream stands on a boundary: every genuine
+    /// client sends a complete payload in a form.
     ///
     /// # Errors
     ///
@@ -203,8 +204,9 @@ impl Decoder {
         self.decode(piece, packets)
     }
 
-    /// Whether this is a row of packets as a browser counts them: in UTF-16, always. The other unit
-    /// must not help: a character outside of the BMP outweighs a line break.
+    /// Whether `rest` is a list of complete packets as a browser counts them, which is always in
+    /// UTF-16. The other unit must not be used: a character outside of the BMP could hide the
+    /// difference that a line break makes.
     fn is_whole(&self, mut rest: &str) -> bool {
         while !rest.is_empty() {
             let Ok(Some(header)) = Header::read(rest, self.max_length) else {
@@ -229,7 +231,8 @@ impl Decoder {
             let Some(end) = self.measure.advance(&self.pending, self.max_length)? else {
                 return Ok(());
             };
-            // Only a packet that was cut is a copy; what follows it is again a slice of the piece.
+            // Only a packet that was cut is copied. The packets behind it are again slices of the
+            // piece.
             rest = rest.slice_ref(&rest[end + 1 - before..]);
             self.pending.truncate(end + 1);
             let whole = ByteString::from(core::mem::take(&mut self.pending));
@@ -250,8 +253,9 @@ impl Decoder {
 }
 
 impl Measure {
-    /// Measures `text`, which begins with the packet and has only grown since the last call. Gives
-    /// the place of the comma that ends it, or `None` if that has not come yet.
+    /// Measures `text`, which begins with the packet and has only grown since the last call.
+    /// Returns the position of the comma that ends the packet, or `None` if the comma has not
+    /// arrived.
     fn advance(&mut self, text: &str, max_length: usize) -> Result<Option<usize>, StreamError> {
         let header = match self.header {
             Some(header) => header,
@@ -265,7 +269,7 @@ impl Measure {
             },
         };
         if self.points == 0 {
-            // ASCII, which is nearly everything, is measured at once.
+            // Nearly all content is ASCII, and ASCII is measured in one step.
             let end = header.start + header.length;
             let content = text.as_bytes().get(header.start..end);
             match (content, text.as_bytes().get(end)) {
@@ -289,7 +293,7 @@ impl Measure {
         }
     }
 
-    /// Makes the packet out of `text`, in which it ends at `end`, and gets ready for the next.
+    /// Makes the packet out of `text`, in which it ends at `end`, and prepares for the next packet.
     fn finish(&mut self, text: &ByteString, end: usize) -> Result<Packet, StreamError> {
         let measure = core::mem::take(self);
         let header = measure.header.ok_or(StreamError::InvalidType)?;
@@ -305,7 +309,7 @@ impl Measure {
 }
 
 impl Header {
-    /// Reads `TYPE:LEN:`, or `None` if it has not come in whole.
+    /// Reads `TYPE:LEN:`, or returns `None` if it is not complete.
     fn read(text: &str, max_length: usize) -> Result<Option<Self>, StreamError> {
         let bytes = text.as_bytes();
         let kind = match bytes.first() {
@@ -442,7 +446,7 @@ mod tests {
         String::from_utf8(out.to_vec()).unwrap()
     }
 
-    /// The examples of §2, §3 and §6, and captured ones.
+    /// The examples of §2, §3 and §6, and captured packets.
     #[test]
     fn packets_both_ways() {
         let cases: &[(&str, &[Packet])] = &[
@@ -585,7 +589,7 @@ mod tests {
         packets.clear();
         assert_eq!(decoder.decode_jsonp(&"1:5::😀\r\nx,".into(), &mut packets), Ok(()));
         assert_eq!(packets, [text("😀\nx")]);
-        // Honest CRLF stays, and an unrepairable piece is what it is.
+        // A genuine CRLF stays, and a piece that cannot be repaired stays unchanged.
         packets.clear();
         assert_eq!(decoder.decode_jsonp(&"1:5::a\r\nb,".into(), &mut packets), Ok(()));
         assert_eq!(packets, [text("a\r\nb")]);

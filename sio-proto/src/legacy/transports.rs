@@ -1,4 +1,4 @@
-//! The transports of 0.3-0.9, and what they put around a payload in HTTP bodies.
+//! The transports of 0.3-0.9, and the text that they put around a payload in HTTP bodies.
 //!
 //! ```text
 //!                 0.6 family                                          0.7-0.9
@@ -7,12 +7,12 @@
 //! xhr-multipart   Content-Type: text/plain LF LF … LF --socketio LF   -
 //! ```
 //!
-//! Follows docs/protocol/legacy-0.6.md §7-9 and docs/protocol/legacy-0.9.md §7-8. xhr-polling and
-//! websocket put nothing around it. String literals are JSON strings in which nothing can end the
-//! script: `<`, U+2028 and U+2029 are escaped.
+//! This file follows docs/protocol/legacy-0.6.md §7-9 and docs/protocol/legacy-0.9.md §7-8.
+//! xhr-polling and websocket put nothing around a payload. String literals are JSON strings in
+//! which nothing can end the script: `<`, U+2028 and U+2029 are escaped.
 //!
-//! The chunks of htmlfile are given without their HTTP chunk framing. Write one chunk per payload:
-//! browsers of the time run a script when its chunk is complete.
+//! The chunks of htmlfile are returned without their HTTP chunk framing. Write one HTTP chunk per
+//! payload: the browsers of that time run a script when its chunk is complete.
 
 use alloc::borrow::Cow;
 
@@ -69,7 +69,7 @@ impl Transport {
     }
 }
 
-/// Which family of URLs and wrappers.
+/// A family of URLs and wrappers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// 0.5-0.6 and the streaming codec.
@@ -81,17 +81,18 @@ pub enum Family {
 /// `Content-Type` of JSONP answers, in both families.
 pub const JSONP_CONTENT_TYPE: &str = "text/javascript; charset=UTF-8";
 
-/// `Content-Type` of htmlfile streams. Genuine 0.6 names no charset and inherits the page's; this
-/// is safer.
+/// `Content-Type` of htmlfile streams. Genuine 0.6 names no charset, so the stream inherits the
+/// page's charset. Naming it is safer.
 pub const HTMLFILE_CONTENT_TYPE: &str = "text/html; charset=UTF-8";
 
 /// `Content-Type` of xhr-multipart streams. The body is neither chunked nor of a known length.
 pub const MULTIPART_CONTENT_TYPE: &str = "multipart/x-mixed-replace;boundary=\"socketio\"";
 
-/// What an xhr-multipart body begins with.
+/// The beginning of an xhr-multipart body.
 pub const MULTIPART_HEAD: &[u8] = b"--socketio\n";
 
-/// The length of the first chunk of an htmlfile stream, below which Internet Explorer waits.
+/// The length of the first chunk of an htmlfile stream. Internet Explorer waits until it has as
+/// many bytes.
 const HTMLFILE_HEAD_LEN: usize = 256;
 
 /// Appends the script that answers a JSONP request; the payload may be empty (0.6: an empty poll).
@@ -102,8 +103,8 @@ pub fn write_jsonp(family: Family, index: u64, payload: &str, out: &mut BytesMut
     out.put_slice(b");");
 }
 
-/// Appends the script that answers a refused 0.7-0.9 handshake with `jsonp=`. Its status is 200, or
-/// no browser would run it.
+/// Appends the script that answers a refused 0.7-0.9 handshake with `jsonp=`. The status is 200,
+/// because browsers run no script with another status.
 pub fn write_jsonp_error(index: u64, message: &str, out: &mut BytesMut) {
     write_callback(Family::Legacy09, index, out);
     out.put_slice(b"new Error(");
@@ -143,18 +144,18 @@ pub fn write_htmlfile(family: Family, payload: &str, out: &mut BytesMut) {
     out.put_slice(after);
 }
 
-/// What ends a part of an xhr-multipart stream, wherever it stands.
+/// The text that ends a part of an xhr-multipart stream, wherever it stands.
 const MULTIPART_BOUNDARY: &str = "--socketio";
 
-/// Whether `text`, in a part of an xhr-multipart stream, would end the part and say what stands in
-/// the next. A payload is the same for all transports, so no payload may.
+/// Whether `text`, in a part of an xhr-multipart stream, would end the part and could forge the
+/// next part. All transports carry the same payload, so no payload may contain the boundary.
 #[must_use]
 pub fn has_boundary(text: &str) -> bool {
     memchr::memmem::find(text.as_bytes(), MULTIPART_BOUNDARY.as_bytes()).is_some()
 }
 
-/// The JSON, which means what it meant, without the boundary in it. In JSON two hyphens stand only
-/// inside of strings.
+/// The JSON, with the same meaning, without the boundary in it. In JSON two hyphens stand only
+/// inside strings.
 #[must_use]
 pub fn without_boundary(json: &str) -> Cow<'_, str> {
     match has_boundary(json) {
@@ -164,8 +165,8 @@ pub fn without_boundary(json: &str) -> Cow<'_, str> {
 }
 
 /// Appends the part of an xhr-multipart stream that carries `payload`, and the boundary that makes
-/// the browser deliver it. The payload must not [have the boundary](has_boundary) in it, which
-/// would end the part there.
+/// the browser deliver the part. The payload must not [contain the boundary](has_boundary), which
+/// would end the part.
 pub fn write_multipart(payload: &str, out: &mut BytesMut) {
     out.reserve(payload.len() + 48);
     out.put_slice(b"Content-Type: text/plain\n\n");
@@ -183,25 +184,26 @@ pub enum PostError {
     /// The value is not UTF-8.
     #[error("invalid UTF-8")]
     InvalidUtf8,
-    /// The value begins with a quote and is no JSON string.
+    /// The value begins with a quote, but is no JSON string.
     #[error("invalid JSON string")]
     InvalidString,
 }
 
-/// A payload, and how far its newlines can be trusted.
+/// A posted payload. The variants say whether its newlines are as the client wrote them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Posted {
-    /// As the client wrote it.
+    /// The payload is as the client wrote it.
     Exact(ByteString),
-    /// A browser has made CRLF of its newlines after its lengths were computed; decode it with the
-    /// `decode_jsonp` of its codec.
+    /// A browser has changed its newlines to CRLF after its lengths were computed. Decode it with
+    /// the `decode_jsonp` of its codec.
     Form(ByteString),
 }
 
-/// Reads the payload of a 0.6 POST: the field `data` of the form; of several the first.
+/// Reads the payload of a 0.6 POST: the field `data` of the form. If the field is repeated, the
+/// first one is read.
 ///
-/// Whether the newlines are in doubt depends on the transport, which the caller knows: they are
-/// with jsonp-polling.
+/// The newlines may have been changed if the transport is jsonp-polling. The caller knows the
+/// transport.
 ///
 /// # Errors
 ///
@@ -214,13 +216,13 @@ pub fn read_data_form(body: &Bytes) -> Result<ByteString, PostError> {
     }
 }
 
-/// Reads the payload of a 0.7-0.9 jsonp-polling POST: the field `d` of the form, which is a JSON
-/// string since 0.8.6 and raw before. A payload never begins with a quote, so the first character
-/// tells.
+/// Reads the payload of a 0.7-0.9 jsonp-polling POST: the field `d` of the form. The field is a
+/// JSON string since 0.8.6, and raw before. A payload never begins with a quote, so the first
+/// character decides.
 ///
 /// # Errors
 ///
-/// Genuine servers of 0.8.6 and later crash here; 400 is right.
+/// Genuine servers of 0.8.6 and later crash on such a body; 400 is right.
 pub fn read_d_form(body: &Bytes) -> Result<Posted, PostError> {
     match form::field(body, "d") {
         Field::Value { value, .. } if value.starts_with('"') => serde_json::from_str::<alloc::string::String>(&value)
@@ -295,7 +297,7 @@ mod tests {
 
     #[test]
     fn htmlfile_chunks() {
-        // The chunk sizes are those of the captured streams.
+        // The chunk sizes are those of captured streams.
         for (family, payload, wire, len) in [
             (
                 Family::Legacy06,

@@ -2,28 +2,28 @@
 //!
 //! # A server is a value
 //!
-//! It is made from settings, a secret and a generator of random bytes, and does nothing by itself.
-//! Time is what the caller says it is:
+//! A server is made from settings, a secret and a generator of random bytes. It does nothing by
+//! itself. The caller tells it the time:
 //!
 //! ```
 //! use sio_proto::server::Server;
 //! use sio_proto::{Config, Time};
 //!
-//! let key = [7; 16]; // random in earnest, and never told to anybody
-//! let entropy = |out: &mut [u8]| out.fill(7); // cryptographically secure in earnest: session ids are made of it
+//! let key = [7; 16]; // in a program: random, and never told to anybody
+//! let entropy = |out: &mut [u8]| out.fill(7); // in a program: cryptographically secure, because session ids are made of it
 //! let server = Server::new(Config::default(), key, Box::new(entropy))?;
 //! assert_eq!(server.next_timeout(), None, "there is nobody to wait for");
-//! let now = Time::ZERO; // a start that you pick; from then on microseconds, never backwards
+//! let now = Time::ZERO; // you choose the start; times are in microseconds and never go backwards
 //! # let _ = now;
 //! # Ok::<(), sio_proto::ConfigError>(())
 //! ```
 //!
-//! # Connections, and what comes of their bytes
+//! # Connections and their bytes
 //!
-//! An accepted connection gets a name, a [`LinkId`](crate::LinkId). What it says is handed over as
-//! it comes, in pieces of any size. What has to be done is then asked for until there is nothing
-//! more. That is the whole contract: **after every call that takes the time, take the outputs until
-//! there are none.**
+//! An accepted connection gets a name, a [`LinkId`](crate::LinkId). Its bytes are given to the
+//! server as they arrive, in pieces of any size. Then the server is asked for outputs until there
+//! are none. This is the whole contract: **after every call that takes the time, take the outputs
+//! until there are none.**
 //!
 //! ```
 //! # use sio_proto::server::{Output, Peer, Server};
@@ -47,24 +47,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Output::End`](crate::server::Output::End) says that a connection is to be closed when what was
-//! said before is written; its name means nothing any more.
-//! [`Output::Request`](crate::server::Output::Request) is a request that is not Socket.IO's: answer
-//! it with [`Server::respond`](crate::server::Server::respond), then or later.
+//! [`Output::End`](crate::server::Output::End) says that a connection has to be closed when all
+//! earlier outputs are written. Its name is not valid any more.
+//! [`Output::Request`](crate::server::Output::Request) is a request that is not for Socket.IO:
+//! answer it with [`Server::respond`](crate::server::Server::respond), at once or later.
 //!
-//! The head of a websocket's handshake and the first packet are two outputs. Write them apart, with
-//! a moment between them in which the peer is woken: clients that begin to listen when the
-//! websocket is open lose what they read together with the head.
+//! The head of a websocket's handshake and the first packet are two outputs. Write them separately,
+//! and give the peer a moment between them: some clients begin to listen when the websocket is
+//! open, and lose bytes that they read together with the head.
 //!
-//! Answers have no `Date` until [`Server::set_date`](crate::server::Server::set_date) says one: a
-//! value has no calendar. Who has a clock calls it each second (RFC 9110 §6.6.1).
+//! Answers have no `Date` until [`Server::set_date`](crate::server::Server::set_date) sets one,
+//! because a value has no calendar. A program with a clock calls it each second (RFC 9110 §6.6.1).
 //!
-//! # What the user has to see
+//! # Deliveries to the application
 //!
-//! A [`Delivery`](crate::server::Delivery) is something for the application. A client that asks for
-//! a namespace waits until it is accepted or refused. An event has a name and arguments, which are
-//! JSON still and were checked. What the application does goes to the
-//! [`Shard`](crate::server::Shard) inside the facade:
+//! A [`Delivery`](crate::server::Delivery) is a fact for the application. A client that asks for a
+//! namespace waits until it is accepted or refused. An event has a name and arguments; the
+//! arguments are checked JSON. The application acts on the [`Shard`](crate::server::Shard) inside
+//! the facade:
 //!
 //! ```
 //! # use sio_proto::server::{Command, Delivery, Message, Output, Peer, Server, Target};
@@ -92,7 +92,7 @@
 //!         Output::Delivery(Delivery::Event { socket, name, args, ack: Some(id) }) if name == "sum" => {
 //!             let [a, b]: [f64; 2] = serde_json::from_str(&format!("[{}]", args.json)).unwrap_or_default();
 //!             let mut answer = Message::ack("/".into(), id, ByteString::from((a + b).to_string()).into());
-//!             // Nobody is there any more, or his queue is full: the error says which.
+//!             // An error says that nobody is there any more, or that the queue is full.
 //!             let _ = server.shard(now, |shard, _| shard.emit(now, socket, &mut answer, None));
 //!         }
 //!         Output::Delivery(Delivery::Event { name, args, .. }) => {
@@ -115,10 +115,10 @@
 //!
 //! # Time
 //!
-//! Heartbeats, timeouts and the ends of polls are one deadline to the caller. Wait for bytes no
+//! The caller sees one deadline for heartbeats, timeouts and the ends of polls. Wait for bytes no
 //! longer than until [`next_timeout`](crate::server::Server::next_timeout), then call
-//! [`handle_timeout`](crate::server::Server::handle_timeout); earlier is harmless, later is late.
-//! A loop that wakes up more often than it should can log
+//! [`handle_timeout`](crate::server::Server::handle_timeout). An early call is harmless; a late
+//! call makes the timers late. A loop that wakes up more often than it should can log
 //! [`next_timeout_reason`](crate::server::Server::next_timeout_reason).
 //!
 //! ```
@@ -129,10 +129,10 @@
 //! # let open = b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n\r\n";
 //! # server.handle_bytes(Time::ZERO, link, &mut BytesMut::from(&open[..]));
 //! # while server.poll_output().is_some() {}
-//! // A session is open, and its client says nothing any more.
+//! // A session is open, and its client sends nothing more.
 //! let mut passed = Time::ZERO;
 //! while let Some(deadline) = server.next_timeout() {
-//!     passed = deadline; // in earnest: sleep until then, or until a socket has something
+//!     passed = deadline; // in a program: sleep until then, or until a socket has bytes
 //!     server.handle_timeout(passed);
 //!     while server.poll_output().is_some() {}
 //! }
@@ -142,25 +142,25 @@
 //!
 //! # Sockets that are full
 //!
-//! Write what is to be written at once. If the operating system does not take it all, keep the
-//! rest, and say so with [`handle_blocked`](crate::server::Server::handle_blocked): from then on
-//! packets wait in their session, where they are bounded together with what you keep
-//! ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)). Say it again whenever some of
+//! Write the outputs at once. If the operating system does not take all bytes, keep the rest, and
+//! report it with [`handle_blocked`](crate::server::Server::handle_blocked). From then on packets
+//! wait in their session, where their bytes and yours are bounded together
+//! ([`Config::max_queued_bytes`](crate::Config::max_queued_bytes)). Report again whenever a part of
 //! the rest is written: a peer that takes nothing for as long as a heartbeat may take is cut off.
-//! Do not read from it either, once [`wants_bytes`](crate::server::Server::wants_bytes) says so.
-//! When the rest is written, [`handle_drained`](crate::server::Server::handle_drained) lets them
-//! out. Who is never full is never spoken of.
+//! Also stop reading from this peer when [`wants_bytes`](crate::server::Server::wants_bytes) is
+//! false. When the rest is written, [`handle_drained`](crate::server::Server::handle_drained)
+//! releases the packets that wait. For a socket that is never full, no call is needed.
 //!
 //! # The end
 //!
 //! A connection that the peer has closed, or that has failed, is reported with
-//! [`handle_closed`](crate::server::Server::handle_closed); the application hears of it as
-//! [`Delivery::Disconnect`](crate::server::Delivery::Disconnect). A server that goes away gives its
-//! shard the command [`Drain`](crate::server::Command::Drain), or
-//! [`Shutdown`](crate::server::Command::Shutdown) if there is no time, and runs on until no session
+//! [`handle_closed`](crate::server::Server::handle_closed). The application receives
+//! [`Delivery::Disconnect`](crate::server::Delivery::Disconnect). A server that shuts down gives
+//! its shard the command [`Drain`](crate::server::Command::Drain), or
+//! [`Shutdown`](crate::server::Command::Shutdown) if there is no time. It runs on until no session
 //! is left.
 //!
-//! # The whole
+//! # The complete program
 //!
 //! This program is `sio-proto/examples/facade-echo.rs`, and is tested with clients:
 //!
@@ -168,5 +168,6 @@
 #![doc = include_str!("../../examples/facade-echo.rs")]
 //! ```
 //!
-//! What a loop in earnest adds: a poller instead of asking everybody; a limit to how many connections there are; a deadline for requests that do not come to their end and for peers
-//! that do not take theirs.
+//! A production loop needs more: a poller instead of asking every socket, a limit on the number of
+//! connections, a deadline for requests that do not end, and a deadline for peers that do not take
+//! their bytes.

@@ -1,21 +1,21 @@
-//! Part 2: the shard. Requests, messages, packets and commands, for those who have an HTTP server
-//! already, or several cores. The repository's `examples/src/bin/foreign-http.rs` is a whole
-//! program of it, with hyper and tungstenite.
+//! Part 2: the shard. Requests, messages, packets and commands, for programs that already have an
+//! HTTP server, or use several cores. The repository's `examples/src/bin/foreign-http.rs` is a
+//! complete program with hyper and tungstenite.
 //!
 //! # Links, requests and answers
 //!
-//! A [`LinkId`](crate::LinkId) is the caller's name for a place that bytes can go to: a request
-//! that waits for its answer, a websocket. Put a parsed request together by hand, and it may be one
-//! of another library. The answer is a [`Write`](crate::server::Write) for its link. It may come at
-//! once, or much later: that is what a poll is.
+//! A [`LinkId`](crate::LinkId) is the caller's name for a place where bytes can go: a request that
+//! waits for its answer, or a websocket. A parsed request can be put together by hand, so it may
+//! come from another library. The answer is a [`Write`](crate::server::Write) for its link. It may
+//! come at once, or much later: a poll is a request whose answer comes later.
 //!
-//! Who writes the bytes himself puts any of them into bytes with
-//! [`Write::encode`](crate::server::Write::encode), which also says what follows: whether the next
-//! request may be read, or frames come, or the connection ends. Who has an HTTP server takes the
-//! parts of a response, as below. Where requests may come ahead of an answer, ask
+//! A program that writes the bytes itself calls [`Write::encode`](crate::server::Write::encode) for
+//! each `Write`. The result also says what follows: the next request may be read, or frames come,
+//! or the connection ends. A program with an HTTP server takes the parts of a response, as below.
+//! If requests may arrive before an earlier answer is written, call
 //! [`Shard::holds`](crate::server::Shard::holds) and
-//! [`Shard::may_overtake`](crate::server::Shard::may_overtake): a poll is not to keep waiting what
-//! its client has sent behind it.
+//! [`Shard::may_overtake`](crate::server::Shard::may_overtake): a poll must not delay a request
+//! that its client has sent behind it.
 //!
 //! ```
 //! use sio_proto::http::{Method, Request as Head};
@@ -27,9 +27,9 @@
 //!     let http = Head { method, target: target.into(), version_minor: 1, headers, body: Ok(Bytes::from_static(body.as_bytes())) };
 //!     let mut request = Request::new(&Config::default(), http, Peer::default());
 //!     if request.may_open_session() {
-//!         request.admission = Admission::Allowed; // your own rules; without a word from you nobody gets in
+//!         request.admission = Admission::Allowed; // your own rules; without your decision nobody gets in
 //!     }
-//!     request.decode_body(&Config::default()); // under no lock, if there is one
+//!     request.decode_body(&Config::default()); // without holding a lock, if there is one
 //!     request
 //! }
 //!
@@ -38,7 +38,7 @@
 //!     String::from_utf8_lossy(&response.take_body(&mut BytesMut::new())).into_owned()
 //! }
 //!
-//! let (now, mut out) = (Time::ZERO, Outputs::default()); // the outputs are yours, and used again
+//! let (now, mut out) = (Time::ZERO, Outputs::default()); // the outputs are yours, and are used again
 //! let mut shard = Shard::new(Config::default(), 0, [7; 16], Box::new(|out: &mut [u8]| out.fill(7)))?;
 //!
 //! let first = LinkId::new(0, 0);
@@ -47,7 +47,7 @@
 //! let sid = open.split('"').nth(3).unwrap();
 //! let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
 //!
-//! // A poll waits on its link; the answer to the POST beside it is there at once.
+//! // A poll waits on its link; the answer to the POST beside it comes at once.
 //! let (poll, post) = (LinkId::new(1, 0), LinkId::new(2, 0));
 //! shard.handle_request(now, poll, request(Method::Get, &target, ""), &mut out);
 //! assert!(out.writes.is_empty());
@@ -56,11 +56,11 @@
 //! let Some(Delivery::Connect { socket, .. }) = out.deliveries.pop() else { panic!("nobody asks") };
 //! shard.accept(now, socket, &mut out);
 //!
-//! // Packets are pulled: of so many links at most, and again if there are more.
+//! // Packets are pulled: for at most this many links, and again if there are more.
 //! let more = shard.flush_ready(now, 64, &mut out);
 //! assert!(!more && body(out.writes.remove(0)).starts_with("40{\"sid\":"));
 //!
-//! // A poll whose client has gone takes its session with it.
+//! // If the client of a poll has gone, the session of the poll ends.
 //! shard.handle_request(now, poll, request(Method::Get, &target, ""), &mut out);
 //! shard.handle_closed(now, poll, Cause::Failed, &mut out);
 //! assert!(matches!(out.deliveries.pop(), Some(Delivery::Disconnect { .. })));
@@ -71,10 +71,10 @@
 //! # Websockets of another library
 //!
 //! A request that becomes a websocket is answered with
-//! [`Write::Upgrade`](crate::server::Write::Upgrade): what the 101 has to say, and which
-//! [`Wire`](crate::wire::Wire) its messages are in. What the other library reads goes through a
-//! [`WireDecoder`](crate::wire::WireDecoder) into packets; what it is to write is the payload of a
-//! [`Frame`](crate::Frame).
+//! [`Write::Upgrade`](crate::server::Write::Upgrade). It has the values for the 101, and the
+//! [`Wire`](crate::wire::Wire) of the websocket's messages. A
+//! [`WireDecoder`](crate::wire::WireDecoder) turns the messages that the other library reads into
+//! packets. The library writes the payload of each [`Frame`](crate::Frame).
 //!
 //! ```
 //! # use sio_proto::http::{Method, Request as Head};
@@ -94,14 +94,14 @@
 //! let mut decoder = WireDecoder::new(upgrade.wire, &config);
 //!
 //! let mut packets = Vec::new();
-//! decoder.decode_text("40".into(), &config, &mut packets); // all messages that are there, under no lock
+//! decoder.decode_text("40".into(), &config, &mut packets); // all messages that have arrived, without a lock
 //! shard.handle_packets(now, link, &mut packets, &mut out); // then one call for all of them
 //! let Some(Delivery::Connect { socket, .. }) = out.deliveries.pop() else { panic!("nobody asks") };
 //! shard.accept(now, socket, &mut out);
 //! shard.emit(now, socket, &mut Message::event("/".into(), "hello".into(), sio_proto::ByteString::from("1").into(), None), None)?;
 //!
-//! // The library's own queue is full: nothing comes out, until it has room.
-//! shard.handle_blocked(now, link, 0); // of what was written before, it holds so many bytes
+//! // The library's own queue is full: nothing comes out until it has room.
+//! shard.handle_blocked(now, link, 0); // the library still holds this many bytes of earlier writes
 //! shard.flush_ready(now, 64, &mut out);
 //! assert!(!out.writes.iter().any(|write| matches!(write, Write::Frame(_, frame) if frame.payload().ends_with(b"[\"hello\",1]"))));
 //! shard.handle_drained(now, link);
@@ -113,10 +113,10 @@
 //!
 //! # Several shards
 //!
-//! A shard is a whole server, and several stand side by side, one per core, each behind a mutex of
-//! its own. They share settings and key, and have different numbers. The id of a session says in
-//! which it lives, so that a [`Router`](crate::server::Router) finds it without looking into any.
-//! What concerns everybody is a [`Command`](crate::server::Command) that each shard gets once:
+//! A shard is a complete server. Several shards stand side by side, one per core, each behind its
+//! own mutex. They share settings and key, and have different numbers. The id of a session names
+//! its shard, so a [`Router`](crate::server::Router) finds the shard without locking any. An action
+//! that concerns all sessions is a [`Command`](crate::server::Command), which each shard gets once:
 //!
 //! ```
 //! # use sio_proto::http::{Method, Request as Head};
@@ -136,15 +136,15 @@
 //! # };
 //!
 //! let open = request("/socket.io/?EIO=4&transport=polling");
-//! assert_eq!(router.route(&open), Routed::New); // wherever you like
+//! assert_eq!(router.route(&open), Routed::New); // any shard may take it
 //! let mut out = Outputs::default();
 //! shards[1].lock().unwrap().handle_request(now, LinkId::new(0, 0), open, &mut out);
 //! # let Write::Response(_, mut response) = out.writes.remove(0) else { panic!() };
 //! # let answer = response.take_body(&mut BytesMut::new());
 //! # let sid = std::str::from_utf8(&answer)?.split('"').nth(3).unwrap();
 //! let poll = request(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"));
-//! assert_eq!(router.route(&poll), Routed::Session(1)); // where it lives
-//! assert_eq!(router.route(&request("/favicon.ico")), Routed::Foreign); // not ours
+//! assert_eq!(router.route(&poll), Routed::Session(1)); // the shard of the session
+//! assert_eq!(router.route(&request("/favicon.ico")), Routed::Foreign); // not for Socket.IO
 //!
 //! let target = Target { namespace: "/".into(), ..Target::default() };
 //! let message = Message::event("/".into(), "news".into(), ByteString::from("1").into(), None);
@@ -156,19 +156,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What runs where:
+//! This table says what runs where:
 //!
-//! | under no lock | under the lock of one shard |
+//! | without a lock | under the lock of one shard |
 //! |---|---|
 //! | reading, HTTP, frames, UTF-8, packets: [`Conn`](crate::conn::Conn), [`WireDecoder`](crate::wire::WireDecoder), [`Request::decode_body`](crate::server::Request::decode_body) | `handle_*`, `accept`, `refuse`, `emit`, `join`: a look-up and a queue |
 //! | encoding a message: [`Message::encode`](crate::server::Message::encode) | counting references, once per member of a room |
-//! | bodies of polls: [`Response::take_body`](crate::server::Response::take_body) | `flush_ready`, of a bounded number of links |
-//! | the user's code, dropping what is in [`Outputs::released`](crate::server::Outputs), writing to sockets | neither of these, ever |
+//! | bodies of polls: [`Response::take_body`](crate::server::Response::take_body) | `flush_ready`, for a bounded number of links |
+//! | the user's code, dropping the content of [`Outputs::released`](crate::server::Outputs), writing to sockets | none of these, ever |
 //!
-//! Time is per shard: each has a [`next_timeout`](crate::server::Shard::next_timeout) of its own,
-//! and must not be told of a time before one that it was told of already, whichever thread read the
-//! clock. Links are per shard, too: a connection whose next request belongs elsewhere is gone for
-//! the shard that it was known to.
+//! Each shard has its own time: it has its own
+//! [`next_timeout`](crate::server::Shard::next_timeout), and the times that it is given must not
+//! decrease, whichever thread read the clock. Each shard also has its own links: if the next
+//! request of a connection belongs to another shard, the connection is gone for its earlier shard.
 //!
-//! `sio-app` is all of this, done: its `Exchange` for requests of other HTTP servers, its
-//! `Connection` for sockets.
+//! `sio-app` does all of this: its `Exchange` is for requests of other HTTP servers, and its
+//! `Connection` is for sockets.

@@ -5,7 +5,7 @@
 //! Nobody asks the target again.
 
 use super::Peer;
-use super::stranger::{Reach, Strangeness, Verdicts};
+use super::stranger::{Page, Reach, Strangeness, Verdicts};
 use crate::detect::{
     Detector, EngineIo, EngineTransport, Exchange, Legacy06, Legacy09, Part, RequestHead, Route, Transport,
 };
@@ -42,6 +42,19 @@ impl Kind {
     /// The cost before any limit but those of [`http::Limits`]: one walk over the header fields,
     /// one over the query, a few over the path. Nothing is allocated.
     pub(crate) fn of(config: &Config, request: &http::Request) -> Self {
+        match Self::on_our_paths(config, request) {
+            // The application answers preflights itself.
+            Self::Engine { .. }
+                if request.method == http::Method::Options
+                    && config.cors.as_ref().is_some_and(|cors| cors.preflight_continue) =>
+            {
+                Self::Foreign
+            }
+            kind => kind,
+        }
+    }
+
+    fn on_our_paths(config: &Config, request: &http::Request) -> Self {
         let (head, upgrade) = head_of(request);
         let target = head.target;
         if let Some(path) = config.engine_path.as_deref()
@@ -175,15 +188,17 @@ pub(crate) struct Findings {
     /// The same if its answer turns out to be a script, although it does not say so: the session
     /// says it then.
     pub(crate) script_stranger: Option<Strangeness>,
+    /// Whether its page may read the answer, where CORS is for some pages and not for others.
+    pub(crate) may_read: bool,
 }
 
 impl Findings {
     /// The cost is that of [`Kind::of`], and one more walk over the header fields where not all
     /// pages are allowed.
     pub(crate) fn of(config: &Config, request: &http::Request, peer: &Peer) -> Self {
-        let kind = Kind::of(config, request);
+        let (kind, page) = (Kind::of(config, request), Page::of(config, request));
         let verdicts = match kind {
-            Kind::Engine { .. } | Kind::Legacy09(_) | Kind::Legacy06(..) => Verdicts::of(config, request, peer),
+            Kind::Engine { .. } | Kind::Legacy09(_) | Kind::Legacy06(..) => Verdicts::of(config, request, peer, page),
             Kind::UnknownProtocol | Kind::Foreign => Verdicts::REFUSED,
         };
         Self {
@@ -193,6 +208,7 @@ impl Findings {
                 Reach::Closed => verdicts.closed,
             },
             script_stranger: verdicts.script,
+            may_read: page.may_read,
         }
     }
 }

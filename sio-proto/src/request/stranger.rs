@@ -77,6 +77,49 @@ impl fmt::Debug for Stranger {
     }
 }
 
+/// The page that a request names by `Origin`, and whether it may read the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Page<'a> {
+    origin: Option<&'a str>,
+    pub(crate) may_read: bool,
+}
+
+impl<'a> Page<'a> {
+    /// A page may read answers if CORS is for it, or if its origin is listed
+    /// ([`Config::origins`]). The application's own rule is asked here, once for each request, so
+    /// it is asked where no lock is held.
+    pub(crate) fn of(config: &Config, request: &'a http::Request) -> Self {
+        if config.cors.is_none() && !matches!(config.origins, Origins::List(_)) {
+            return Self::default();
+        }
+        let origin = origin(request);
+        let may_read = origin.is_some_and(|origin| {
+            let listed = match &config.origins {
+                Origins::List(patterns) => patterns.iter().any(|pattern| pattern.fits(origin)),
+                Origins::SameHost | Origins::Any => false,
+            };
+            listed || config.cors.as_ref().is_some_and(|cors| cors.fits(origin))
+        });
+        Self { origin, may_read }
+    }
+
+    /// Whether CORS is for this origin, where no origins are listed.
+    fn fits_cors(self, config: &Config, origin: &str) -> bool {
+        match self.origin == Some(origin) {
+            true => self.may_read,
+            false => config.cors.as_ref().is_some_and(|cors| cors.fits(origin)),
+        }
+    }
+}
+
+/// The value of `Origin`, if it is one that can be repeated.
+pub(crate) fn origin(request: &http::Request) -> Option<&str> {
+    let value = request.headers.get("origin")?;
+    core::str::from_utf8(value)
+        .ok()
+        .filter(|origin| origin.len() <= MAX_ORIGIN_BYTES)
+}
+
 /// What the answer to a request is to a page of another site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
@@ -114,7 +157,8 @@ impl Verdicts {
 
     /// The cost before any limit but those of [`http::Limits`]: one walk over the header fields,
     /// and a comparison with each pattern of the config.
-    pub(crate) fn of(config: &Config, request: &http::Request, peer: &Peer) -> Self {
+    /// `page` is the one of the same request.
+    pub(crate) fn of(config: &Config, request: &http::Request, peer: &Peer, page: Page<'_>) -> Self {
         let both = |why| Self {
             closed: why,
             script: why,
@@ -136,12 +180,12 @@ impl Verdicts {
         }
         if let Some(origin) = said.origin.map(core::str::from_utf8) {
             return both(refused(
-                origin.is_ok_and(|origin| said.is_allowed(config, secure, origin)),
+                origin.is_ok_and(|origin| said.is_allowed(config, secure, origin, page)),
             ));
         }
         Self {
             closed: None,
-            script: said.judge_script(config, secure),
+            script: said.judge_script(config, secure, page),
         }
     }
 }
@@ -208,10 +252,10 @@ impl<'a> Said<'a> {
     }
 
     /// What is wrong with the page that loads a script, if it says nothing by `Origin`.
-    fn judge_script(&self, config: &Config, secure: bool) -> Option<Strangeness> {
+    fn judge_script(&self, config: &Config, secure: bool, asked: Page<'_>) -> Option<Strangeness> {
         if let Some(referer) = self.referer {
             let page = core::str::from_utf8(referer).ok().and_then(origin_of);
-            return refused(page.is_some_and(|page| self.is_allowed(config, secure, page)));
+            return refused(page.is_some_and(|page| self.is_allowed(config, secure, page, asked)));
         }
         // Only browsers of today say so, and no page can make them (Fetch Metadata §2.3).
         match self.fetch_site {
@@ -221,7 +265,7 @@ impl<'a> Said<'a> {
         }
     }
 
-    fn is_allowed(&self, config: &Config, secure: bool, origin: &str) -> bool {
+    fn is_allowed(&self, config: &Config, secure: bool, origin: &str, page: Page<'_>) -> bool {
         if origin.len() > MAX_ORIGIN_BYTES {
             return false;
         }
@@ -229,8 +273,7 @@ impl<'a> Said<'a> {
             Origins::Any => true,
             Origins::List(patterns) => patterns.iter().any(|pattern| pattern.fits(origin)),
             Origins::SameHost => {
-                config.cors.as_ref().is_some_and(|cors| cors.fits(origin))
-                    || self.host.is_some_and(|host| is_same_host(origin, host, secure))
+                page.fits_cors(config, origin) || self.host.is_some_and(|host| is_same_host(origin, host, secure))
             }
         }
     }

@@ -63,14 +63,6 @@ use upgrade::{attach_candidate, drop_candidate, handle_candidate, switch_if_wait
 /// How often a parked GET is looked at while an upgrade is under way (docs/protocol/engine-io.md
 /// §7, step 2).
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
-/// How long the answer to a client's goodbye waits for a GET of the same client that was sent
-/// before it on another connection and is handled after it (docs/protocol/engine-io.md §8). Shorter
-/// than the delays of busy threads, the GET finds no session; longer, who closes without a poll
-/// waits longer for the `ok`.
-const CROSSING: Duration = Duration::from_millis(30);
-/// Most packets that a candidate may send ahead of the end of a POST, and together they may be as
-/// large as one message. Genuine clients wait for its answer and send none.
-const MAX_HELD: usize = 16;
 /// Most namespaces remembered as just left.
 const MAX_LEFT: usize = 8;
 /// How long packets for a namespace that the server has closed are taken for late ones
@@ -109,7 +101,8 @@ pub(crate) struct Engine {
     leaving: bool,
     /// The POST with the goodbye. A GET that was sent before the POST may be handled after it,
     /// because they come on two connections. Which of them is first must not decide what the GET is
-    /// answered, so the POST is answered when the GET has come, or after [`CROSSING`]: until then
+    /// answered, so the POST is answered when the GET has come, or after
+    /// [`Config::crossing_timeout`]: until then
     /// the client does not know their order.
     farewell: Option<Box<Asker>>,
     /// What the rules of Socket.IO 4 have to remember.

@@ -362,12 +362,12 @@ pub(super) fn handle_request(
             engine::handle_request(core, now, link, &arrival, packets, out);
         }
         Kind::Legacy09(route) => legacy09::requests::handle_request(core, now, link, request, packets, route, out),
-        Kind::UnknownProtocol => legacy09::requests::refuse_protocol(link, &request.http, out),
+        Kind::UnknownProtocol => legacy09::requests::refuse_protocol(link, request, out),
         Kind::Legacy06(codec, route) => {
             legacy06::requests::handle_request(core, now, link, request, packets, codec, route, out);
         }
         Kind::Foreign => {
-            let asker = Asker::new(&core.config, link, &request.http);
+            let asker = Asker::new(&core.config, link, request);
             out.writes
                 .push(asker.answer(404, Some("text/plain; charset=UTF-8"), "Not Found"));
         }

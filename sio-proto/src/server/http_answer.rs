@@ -14,8 +14,8 @@ use bytestring::ByteString;
 use super::output::{Body, Response};
 use super::{PollEncoding, Request, Stream, StreamForm, Write};
 use crate::config::CorsOrigins;
-use crate::origins::MAX_ORIGIN_BYTES;
-use crate::{Config, Frame, LinkId, Origins, http, websocket};
+use crate::request::origin;
+use crate::{Config, Cors, Frame, LinkId, Origins, http, websocket};
 
 /// Header fields of an answer, in order.
 pub(crate) type AnswerHeaders = Vec<(&'static str, ByteString)>;
@@ -45,31 +45,31 @@ pub(crate) struct Asker {
 
 impl Asker {
     /// For a request whose answers carry the CORS headers of the config.
-    pub(crate) fn new(config: &Config, link: LinkId, request: &http::Request) -> Self {
+    pub(crate) fn new(config: &Config, link: LinkId, request: &Request) -> Self {
         let (fixed, headers) = cors_headers(config, request);
         Self {
             link,
-            exchange: request.exchange(),
+            exchange: request.http.exchange(),
             fixed,
             headers,
         }
     }
 
     /// For a request whose answers carry no CORS headers, whoever asks.
-    pub(crate) fn without_cors(link: LinkId, request: &http::Request) -> Self {
+    pub(crate) fn without_cors(link: LinkId, request: &Request) -> Self {
         Self {
             link,
-            exchange: request.exchange(),
+            exchange: request.http.exchange(),
             fixed: PLAIN,
             headers: Vec::new(),
         }
     }
 
     /// For a request whose answers carry these CORS headers, and others if its page were another.
-    pub(crate) fn with_cors(link: LinkId, request: &http::Request, headers: AnswerHeaders) -> Self {
+    pub(crate) fn with_cors(link: LinkId, request: &Request, headers: AnswerHeaders) -> Self {
         Self {
             link,
-            exchange: request.exchange(),
+            exchange: request.http.exchange(),
             fixed: VARYING,
             headers,
         }
@@ -139,11 +139,6 @@ pub(crate) fn header<'a>(request: &'a http::Request, name: &str) -> Option<&'a s
         .and_then(|value| core::str::from_utf8(value).ok())
 }
 
-/// The value of `Origin`, if it is one that can be repeated.
-pub(crate) fn origin(request: &http::Request) -> Option<&str> {
-    header(request, "origin").filter(|origin| origin.len() <= MAX_ORIGIN_BYTES)
-}
-
 /// Whether any page of another origin may read answers.
 fn has_cors(config: &Config) -> bool {
     match (&config.cors, &config.origins) {
@@ -155,11 +150,7 @@ fn has_cors(config: &Config) -> bool {
 
 /// What a config says of CORS. What pages of listed origins are let in to do they may read, too,
 /// whether the list is that of CORS or of origins.
-fn cors_headers(config: &Config, request: &http::Request) -> (FixedHeaders, AnswerHeaders) {
-    let listed = |origin: &str| match &config.origins {
-        Origins::List(patterns) => patterns.iter().any(|pattern| pattern.fits(origin)),
-        Origins::SameHost | Origins::Any => false,
-    };
+fn cors_headers(config: &Config, request: &Request) -> (FixedHeaders, AnswerHeaders) {
     if !has_cors(config) {
         return (PLAIN, Vec::new());
     }
@@ -172,14 +163,21 @@ fn cors_headers(config: &Config, request: &http::Request) -> (FixedHeaders, Answ
         headers.push(("Access-Control-Allow-Origin", ByteString::from_static("*")));
         PLAIN
     } else {
-        let may_read = |origin: &&str| config.cors.as_ref().is_some_and(|cors| cors.fits(origin)) || listed(origin);
-        if let Some(origin) = origin(request).filter(may_read) {
+        if let Some(origin) = origin(&request.http).filter(|_| request.may_read()) {
             headers.push(("Access-Control-Allow-Origin", ByteString::from(origin)));
         }
         VARYING
     };
     if credentials {
         headers.push(("Access-Control-Allow-Credentials", ByteString::from_static("true")));
+    }
+    if let Some(exposed) = config
+        .cors
+        .as_ref()
+        .and_then(Cors::exposed)
+        .filter(|list| !list.is_empty())
+    {
+        headers.push(("Access-Control-Expose-Headers", exposed.clone()));
     }
     (fixed, headers)
 }
@@ -192,27 +190,31 @@ pub(crate) fn asked_headers(request: &http::Request) -> Option<&str> {
 }
 
 /// The answer to a preflight, if the config has CORS and this is one.
-pub(crate) fn preflight(config: &Config, link: LinkId, request: &http::Request) -> Option<Write> {
-    const BOTH: &str = "Origin, Access-Control-Request-Headers";
-    if request.method != http::Method::Options || !has_cors(config) {
+pub(crate) fn preflight(config: &Config, link: LinkId, request: &Request) -> Option<Write> {
+    if request.http.method != http::Method::Options || !has_cors(config) {
         return None;
     }
     let (fixed, headers) = cors_headers(config, request);
+    let implied = Cors::any();
+    let (methods, allowed, max_age) = config.cors.as_ref().unwrap_or(&implied).preflight();
     let mut asker = Asker::without_cors(link, request);
     asker.headers = headers;
-    asker.header(
-        "Access-Control-Allow-Methods",
-        ByteString::from_static("GET,HEAD,PUT,PATCH,POST,DELETE"),
-    );
-    let varies_by_page = fixed == VARYING;
-    let vary = if varies_by_page {
-        BOTH
-    } else {
-        "Access-Control-Request-Headers"
+    asker.header("Access-Control-Allow-Methods", methods);
+    let vary = match (fixed == VARYING, allowed.is_none()) {
+        (true, true) => "Origin, Access-Control-Request-Headers",
+        (true, false) => "Origin",
+        (false, true) => "Access-Control-Request-Headers",
+        (false, false) => "",
     };
-    asker.header("Vary", ByteString::from_static(vary));
-    if let Some(asked) = asked_headers(request) {
-        asker.header("Access-Control-Allow-Headers", ByteString::from(asked));
+    if !vary.is_empty() {
+        asker.header("Vary", ByteString::from_static(vary));
+    }
+    let allowed = allowed.or_else(|| asked_headers(&request.http).map(ByteString::from));
+    if let Some(allowed) = allowed.filter(|list| !list.is_empty()) {
+        asker.header("Access-Control-Allow-Headers", allowed);
+    }
+    if let Some(max_age) = max_age {
+        asker.header("Access-Control-Max-Age", max_age);
     }
     Some(asker.answer(204, None, Bytes::new()))
 }

@@ -68,7 +68,7 @@ pub(crate) use admission::{Admitted, Denied, Permit};
 pub(crate) use budget::Backlog;
 pub(crate) use generation::Wiring;
 pub(crate) use heartbeat::Heartbeat;
-pub(crate) use http_answer::{Asker, accept_websocket, asked_headers, header, is_secure, origin, preflight};
+pub(crate) use http_answer::{Asker, accept_websocket, asked_headers, header, is_secure, preflight};
 pub(crate) use links::Role;
 pub(crate) use session::{Blocked, Carriage, Session, State};
 pub(crate) use shard::Core;

@@ -204,7 +204,7 @@ impl Shard {
     /// | event | none here: it is handed over as it is, and what waits for handlers is the caller's to bound | |
     /// | acknowledgement | whether it is owed | a search among those that are ([`Config::max_pending_acks`]) |
     /// | part of a packet, attachment | the packet's own ([`Config::packet`]), then what the session keeps ([`Config::max_kept_bytes`]) | none |
-    /// | packet of a candidate for an upgrade | 16, [`Config::max_payload`] bytes together, then what the session keeps | none |
+    /// | packet of a candidate for an upgrade | [`Config::max_upgrade_packets`], [`Config::max_payload`] bytes together, then what the session keeps | none |
     /// | DISCONNECT | none: it costs the rooms of the socket ([`Config::max_rooms_per_socket`]), which joins have paid for | |
     /// | ping, pong, heartbeat | one answer in the queue | none |
     pub fn handle_packets(&mut self, now: Time, link: LinkId, packets: &mut Vec<Inbound>, out: &mut Outputs) {

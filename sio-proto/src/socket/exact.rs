@@ -1,56 +1,56 @@
-//! What arguments were on a wire that can say more than JSON.
+//! Arguments as they came on a wire that can express more than JSON.
 //!
 //! ```text
 //! MessagePack   d7 00 00 00 01 9a …   ──►  json    "2026-11-28T06:00:00.000Z"   what handlers read, and clients of all other wires
 //!                                          exact   d7 00 00 00 01 9a …          what clients of MessagePack get, if it is only passed on
 //! ```
-//! Arguments are JSON with attachments for everybody ([`Args`](super::Args)). A date, undefined,
-//! NaN, an infinity and an array buffer become what JSON has for them; beside that, an argument
-//! with one of them in it is kept here as it came, in slices of the message it came in. Whoever
-//! passes the arguments on passes this on; whoever reads them as types and writes them anew does
-//! not.
+//! Arguments are JSON with attachments for everybody ([`Args`](super::Args)). JSON has no date,
+//! undefined, NaN, infinity or array buffer, so these values become the nearest JSON. An argument
+//! that contains such a value is also kept here as it came, in slices of its message. If an
+//! application passes the arguments on unchanged, it passes this copy on too. If it reads the
+//! arguments as types and writes them anew, the copy is lost.
 //!
-//! Invariant: the bytes have been read and found to be whole values, nested no deeper than the
-//! limit, and they say what the JSON says.
+//! Invariant: the bytes have been checked. They are complete values, nested no deeper than the
+//! limit, and they agree with the JSON.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-/// The arguments, by their place, that JSON says less exactly than the wire they came on. Mostly
-/// none, and then one null pointer.
+/// The arguments, by their position, that JSON expresses less exactly than the wire they came on.
+/// Mostly there are none, and the value is one null pointer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exact(Option<Box<Arguments>>);
 
-/// Place and MessagePack, in order.
+/// Position and MessagePack bytes, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Arguments(Vec<(usize, Bytes)>);
 
-/// Most arguments kept for one packet. Each costs some 40 bytes, and an undefined is 3 on the wire;
-/// further ones are what JSON says.
+/// The largest number of arguments kept for one packet. Each costs about 40 bytes, although an
+/// undefined takes only 3 bytes on the wire. Further arguments are kept as JSON only.
 const MAX_ARGUMENTS: usize = 64;
 
 impl Exact {
-    /// Whether JSON says everything.
+    /// Whether JSON expresses all arguments exactly.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Bytes that are kept.
+    /// Number of bytes that are kept.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.iter().map(|(_, value)| value.len()).sum()
     }
 
-    /// The argument at this place in MessagePack, if JSON says less.
+    /// The argument at this position in MessagePack, if JSON expresses it less exactly.
     #[must_use]
     pub fn get(&self, place: usize) -> Option<&Bytes> {
         self.iter().find_map(|(at, value)| (at == place).then_some(value))
     }
 
-    /// The argument at `place` by itself, as the first of others.
+    /// The argument at `place` alone, as the first of a new list.
     #[must_use]
     pub fn only(&self, place: usize) -> Self {
         let mut only = Self::default();
@@ -58,12 +58,13 @@ impl Exact {
         only
     }
 
-    /// Puts the first argument of `other`, if it is there, at `place`, which is behind all others.
+    /// Adds the first argument of `other`, if it is kept, at `place`. `place` must be behind all
+    /// other positions.
     pub fn append(&mut self, place: usize, other: &Self) {
         self.insert(place, other.get(0).cloned());
     }
 
-    /// The same in memory of its own.
+    /// A copy in its own memory.
     #[must_use]
     pub fn detached(&self) -> Self {
         let mut detached = Self::default();
@@ -92,7 +93,7 @@ impl Exact {
 mod tests {
     use super::*;
 
-    /// Hardening B13: what is kept for a packet is bounded.
+    /// Hardening B13: the bytes that are kept for a packet are bounded.
     #[test]
     fn few_arguments_are_kept() {
         let mut exact = Exact::default();

@@ -7,12 +7,12 @@
 //!                        ◀──  Encoder           ◀──
 //! ```
 //!
-//! [`Packet`] is the canonical form every wire is read into and written from; [`text`] is the
-//! default parser's wire. Sockets, namespaces and rooms are not here: this room knows bytes and
-//! packets, not what they mean to whom.
+//! Every wire is read into [`Packet`] and written from it; [`text`] is the wire of the default
+//! parser. Sockets, namespaces and rooms are not here: this module knows bytes and packets, but not
+//! their effect on a server.
 //!
-//! The revisions (docs/protocol/socket-io.md §0) differ in few places, each written once, where it
-//! matters:
+//! The revisions (docs/protocol/socket-io.md §0) differ in few places. Each difference is written
+//! once, where it matters:
 //! - **3** (Socket.IO 1.0.0-1.0.2): every acknowledgement announces its attachments, `3<n>-`; there
 //!   is no type 6.
 //! - **4** (1.0.3-2.x): a query may follow the namespace of a CONNECT; ERROR carries any JSON.
@@ -25,11 +25,11 @@ pub mod text;
 pub use exact::Exact;
 pub use packet::{Args, Packet, RESERVED_EVENTS, is_reserved_event};
 
-/// Which Socket.IO protocol a connection speaks.
+/// The Socket.IO protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Revision {
-    /// Socket.IO 1.0.0 to 1.0.2. Nothing tells it from [`Four`](Self::Four) until an
-    /// acknowledgement arrives, so both decode alike.
+    /// Socket.IO 1.0.0 to 1.0.2. Until an acknowledgement arrives, nothing distinguishes it from
+    /// [`Four`](Self::Four), so both are decoded alike.
     Three,
     /// Socket.IO 1.0.3 to 2.x.
     Four,
@@ -37,7 +37,7 @@ pub enum Revision {
     Five,
 }
 
-/// Which end of the connection we are; it decides what may be received.
+/// Which end of the connection we are. It decides which packets we may receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// We accept connections.

@@ -1,6 +1,6 @@
-//! Packets: what Socket.IO says, whatever the wire it says it on (docs/protocol/socket-io.md §1).
+//! Packets of Socket.IO, independent of their wire (docs/protocol/socket-io.md §1).
 //!
-//! Binary events and acknowledgements are no kinds of their own: a packet is binary when its
+//! Binary events and binary acknowledgements are not separate kinds: a packet is binary if its
 //! [`Args`] have attachments.
 
 use alloc::vec::Vec;
@@ -14,21 +14,21 @@ use crate::keep;
 
 /// The arguments of an event or acknowledgement, as raw JSON.
 ///
-/// Nothing is parsed until somebody asks for types; a clone shares the bytes, and without
-/// attachments allocates nothing.
+/// Nothing is parsed until a caller asks for types. A clone shares the bytes; without attachments
+/// it allocates nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Args {
     /// Valid JSON values joined by commas, without brackets; empty for no arguments.
     pub json: ByteString,
-    /// What the placeholders in [`json`](Self::json) stand for, by number.
+    /// The bytes that the placeholders in [`json`](Self::json) stand for, by number.
     pub attachments: Vec<Bytes>,
-    /// What MessagePack has said more exactly than JSON can, for clients of MessagePack; nothing
-    /// for arguments of other origin.
+    /// The arguments that MessagePack expresses more exactly than JSON, for clients of MessagePack.
+    /// Empty for arguments that came on another wire.
     pub exact: Exact,
 }
 
 impl Args {
-    /// The number of arguments. Counts them: linear in the length of the JSON.
+    /// The number of arguments. It counts them, in time linear in the length of the JSON.
     #[must_use]
     pub fn len(&self) -> usize {
         self.iter().count()
@@ -40,16 +40,16 @@ impl Args {
         self.json.is_empty()
     }
 
-    /// Checks the placeholders of received arguments, whose attachments are all there, and lets go
-    /// of attachments that none of them names: genuine receivers do so, and nobody could reach
-    /// them. The numbers of the others stay what they are.
+    /// Checks the placeholders of received arguments, after all attachments have arrived.
+    /// Attachments that no placeholder names are dropped: genuine receivers drop them too, and
+    /// nobody could reach them. The numbers of the other attachments do not change.
     ///
-    /// Without attachments nothing is a placeholder, whatever it looks like
+    /// Without attachments nothing is a placeholder, even if it looks like one
     /// (docs/protocol/socket-io.md §2.1).
     ///
     /// # Errors
     ///
-    /// Those of [`named_attachments`].
+    /// The errors of [`named_attachments`].
     pub(crate) fn settle_attachments(&mut self) -> Result<(), PlaceholderError> {
         if self.attachments.is_empty() {
             return Ok(());
@@ -65,13 +65,13 @@ impl Args {
         Ok(())
     }
 
-    /// Bytes that they hold.
+    /// Number of bytes that the arguments hold.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>() + self.exact.bytes()
     }
 
-    /// The same in memory of its own, which keeps no buffer that they were read into.
+    /// A copy in its own memory, which does not keep the read buffers alive.
     #[must_use]
     pub fn detached(&self) -> Self {
         Self {
@@ -85,7 +85,7 @@ impl Args {
         }
     }
 
-    /// Gives what is here memory of its own, if it is small.
+    /// Gives small parts their own memory.
     pub(crate) fn keep(&mut self) {
         keep::text(&mut self.json);
         self.attachments.iter_mut().for_each(keep::bytes);
@@ -122,33 +122,33 @@ impl From<ByteString> for Args {
 
 /// One Socket.IO packet.
 ///
-/// A namespace starts with `/` and holds no comma, which the text form could not carry.
+/// A namespace starts with `/` and has no comma, because the text form could not carry a comma.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packet {
-    /// To a server: let me into the namespace. To a client: you are in.
+    /// To a server: the client asks to enter the namespace. To a client: the server has let it in.
     Connect {
         /// The namespace.
         namespace: ByteString,
-        /// What follows the first `?` of the namespace, without the `?`. Revisions 3 and 4; later
-        /// ones know no query and take all of it for the namespace.
+        /// The text behind the first `?` of the namespace, without the `?`. Only revisions 3 and 4
+        /// have it. Later revisions know no query, and the whole text is the namespace.
         query: Option<ByteString>,
-        /// A JSON object: the client's credentials or the server's answer. Genuine peers of
-        /// revision 3 and 4 send none.
+        /// A JSON object: the client's credentials, or the server's answer. Genuine peers of
+        /// revisions 3 and 4 send none.
         payload: Option<ByteString>,
     },
-    /// Either end leaves the namespace.
+    /// One end leaves the namespace.
     Disconnect {
         /// The namespace.
         namespace: ByteString,
     },
-    /// Something happened; with an id, an acknowledgement is wanted.
+    /// An event. If it has an id, the sender wants an acknowledgement.
     Event {
         /// The namespace.
         namespace: ByteString,
-        /// The name as text. A number, which is a legal name, stands here as it was written in
+        /// The name as text. A number is also a legal name; it stands here as it was written in
         /// JSON.
         name: ByteString,
-        /// The sender's name for the acknowledgement it wants.
+        /// The number that the sender chose for the acknowledgement it wants.
         id: Option<u64>,
         /// The arguments after the name.
         args: Args,
@@ -162,11 +162,13 @@ pub enum Packet {
         /// The answer's arguments.
         args: Args,
     },
-    /// The server does not let the client into the namespace. ERROR in revisions 3 and 4.
+    /// The server does not let the client into the namespace. Its name in revisions 3 and 4 is
+    /// ERROR.
     ConnectError {
         /// The namespace.
         namespace: ByteString,
-        /// JSON: in revision 5 an object with `message` and perhaps `data`, before that anything.
+        /// JSON. In revision 5 it is an object with `message` and perhaps `data`; in earlier
+        /// revisions it is any value.
         payload: ByteString,
     },
 }
@@ -184,7 +186,7 @@ impl Packet {
         }
     }
 
-    /// Gives what is here memory of its own, if it is small.
+    /// Gives small parts their own memory.
     pub(crate) fn keep(&mut self) {
         match self {
             Self::Connect {
@@ -210,7 +212,7 @@ impl Packet {
         }
     }
 
-    /// What its parts take in memory, in bytes.
+    /// Memory that the parts take, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let text = |text: &Option<ByteString>| text.as_ref().map_or(0, |text| text.len());
         self.namespace().len()
@@ -239,7 +241,8 @@ impl Packet {
     }
 }
 
-/// Event names with a meaning of their own on one end or the other; no packet may carry them.
+/// Event names that have a special meaning on the server or on the client. No packet may carry
+/// them.
 ///
 /// `error` and `connection` are not among them (docs/protocol/socket-io.md §4).
 pub const RESERVED_EVENTS: [&str; 6] = [

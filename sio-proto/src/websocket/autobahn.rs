@@ -1,9 +1,9 @@
-//! The Autobahn test suite's cases 1 to 7 and 9.3, as tables: what the peer sends and what must
-//! come of it.
+//! Cases 1 to 7 and 9.3 of the Autobahn test suite, as tables: the frames that the peer sends and
+//! the events that must follow.
 //!
-//! Each case runs whole, byte by byte and in the suite's own chops. Answers (Pong, Close, echoes)
-//! are the caller's business, so the cases about them are reduced to what the decoder has to
-//! report.
+//! Each case runs in one piece, byte by byte, and in the pieces that the suite uses. Answers (Pong,
+//! Close, echoes) are the caller's task, so a case about an answer checks only the event that the
+//! decoder reports.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -75,7 +75,7 @@ fn case_2_pings_and_pongs() {
     }
     // 2.5: 126 bytes are too many.
     expect(&[0x89, 0xfe, 0, 126], &[], Err(Error::ControlTooLong));
-    // 2.7 to 2.9: Pongs that nobody asked for.
+    // 2.7 to 2.9: unsolicited Pongs.
     let pong = Event::Pong(Bytes::from_static(b"unsolicited"));
     let parts = [(Pong, true, &b"unsolicited"[..]), (Ping, true, b"x")];
     expect(&stream(&parts), &[pong, ping(b"x")], Ok(()));
@@ -132,7 +132,8 @@ fn case_5_fragmentation() {
     );
     let parts = [(Text, false, f1), (Ping, true, &b"ping"[..]), (Continuation, true, f2)];
     expect(&stream(&parts), &[ping(b"ping"), whole], Ok(()));
-    // 5.9 to 5.14: a continuation of nothing, with and without FIN, before and after a message.
+    // 5.9 to 5.14: a continuation without a message, with and without FIN, before and after a
+    // message.
     for fin in [true, false] {
         let error = Err(Error::UnexpectedContinuation);
         expect(&stream(&[(Continuation, fin, f1), (Text, true, f2)]), &[], error);
@@ -142,7 +143,7 @@ fn case_5_fragmentation() {
             error,
         );
     }
-    // 5.15: a whole message in two parts, then a continuation of nothing.
+    // 5.15: a complete message in two parts, then a continuation without a message.
     let parts = [
         (Text, false, f1),
         (Continuation, true, f2),
@@ -154,7 +155,7 @@ fn case_5_fragmentation() {
         &[text("fragment1fragment2")],
         Err(Error::UnexpectedContinuation),
     );
-    // 5.18: a second text within the first.
+    // 5.18: a second text message inside the first.
     expect(
         &stream(&[(Text, false, f1), (Text, true, f2)]),
         &[],
@@ -318,7 +319,7 @@ fn case_6_invalid_texts() {
 #[test]
 fn case_6_valid_texts() {
     let texts = [
-        // 6.5 to 6.7, 6.9, 6.11: borders of every length.
+        // 6.5 to 6.7, 6.9, 6.11: the first and last characters of every length.
         "κόσμε",
         "\0",
         "\u{80}",
@@ -331,7 +332,7 @@ fn case_6_valid_texts() {
         "\u{d7ff}",
         "\u{e000}",
         "\u{fffd}",
-        // 6.22: non-characters are characters; 6.23: replacement character, thrice.
+        // 6.22: non-characters are characters; 6.23: the replacement character, three times.
         "\u{fffe}",
         "\u{1fffe}",
         "\u{1ffff}",
@@ -348,7 +349,7 @@ fn case_6_valid_texts() {
 #[test]
 fn case_6_4_fails_fast() {
     let before = b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5";
-    // The payload, and the index of the byte behind which nothing can help.
+    // The payload, and the index of the byte after which no continuation can repair it.
     let cases: &[(&[u8], usize)] = &[
         (b"\xf4\x90\x80\x80edited", before.len() + 1),
         (b"\xed\xa0\x80edited", before.len() + 1),
@@ -357,8 +358,8 @@ fn case_6_4_fails_fast() {
     ];
     for (after, fatal) in cases {
         let payload = [before, *after].concat();
-        // 6.4.3 and 6.4.4: in one frame that trickles in. 6.4.1 and 6.4.2: in fragments, as long as
-        // they are.
+        // 6.4.3 and 6.4.4: the payload arrives in pieces of one frame. 6.4.1 and 6.4.2: it arrives
+        // in fragments.
         let fragments = payload.len();
         for whole in [true, false] {
             let bytes = if whole {
@@ -399,7 +400,7 @@ fn case_7_close() {
             reason: ByteString::from(reason),
         }))
     };
-    // 7.1: what comes after a Close is not looked at; nor are fragments finished (7.1.5).
+    // 7.1: frames after a Close are ignored, and an open message is not finished (7.1.5).
     expect(
         &stream(&[(Close, true, b""), (Ping, true, b""), (Text, true, b"\xff")]),
         &[Event::Close(None)],

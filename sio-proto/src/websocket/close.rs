@@ -1,4 +1,4 @@
-//! Close frames (RFC 6455 §5.5.1 and §7.4): nothing, or a status code and a reason.
+//! Close frames (RFC 6455 §5.5.1 and §7.4): empty, or with a status code and a reason.
 //!
 //! ```text
 //! +--------+--------+----------------- - - -
@@ -6,8 +6,8 @@
 //! +--------+--------+----------------- - - -
 //! ```
 //!
-//! Codes that may stand on the wire: 1000–1003 and 1007–1014 (registered), 3000–3999 (libraries),
-//! 4000–4999 (private use). 1004 is reserved; 1005, 1006 and 1015 exist only for reports to the
+//! Codes that are allowed on the wire: 1000–1003 and 1007–1014 (registered), 3000–3999 (libraries),
+//! 4000–4999 (private use). 1004 is reserved. 1005, 1006 and 1015 exist only in reports to the
 //! application.
 
 use core::fmt;
@@ -17,10 +17,10 @@ use bytestring::ByteString;
 
 use super::error::Error;
 
-/// The longest reason: a control frame has 125 bytes, two are the code.
+/// The longest reason in bytes: a control frame has 125 bytes, and the code takes two.
 pub const MAX_REASON_BYTES: usize = 123;
 
-/// A status code that is valid on the wire; there is no other way to make one.
+/// A status code that is allowed on the wire. Other codes cannot be made.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
 
@@ -50,7 +50,7 @@ impl CloseCode {
     /// 1014: a gateway got an invalid answer from its upstream.
     pub const BAD_GATEWAY: Self = Self(1014);
 
-    /// The code with this number, if it may stand on the wire.
+    /// The code with this number, if it is allowed on the wire.
     #[must_use]
     pub const fn new(code: u16) -> Option<Self> {
         match code {
@@ -78,7 +78,7 @@ impl fmt::Display for CloseCode {
     }
 }
 
-/// What a Close frame says, when it says anything.
+/// The content of a Close frame that is not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseFrame {
     /// Why the connection ends.

@@ -1,4 +1,4 @@
-//! Bytes to messages: the receiving half of a connection, either role.
+//! Bytes to messages: the receiving half of a connection, for a server and for a client.
 //!
 //! ```text
 //!              header complete                  last byte of a frame with FIN
@@ -10,15 +10,16 @@
 //! ```
 //!
 //! Invariants:
-//! - A message that came in one frame is a slice of the caller's buffer: unmasked there, checked
-//!   there, never copied. So is a frame whose bytes trickle in: it grows at the front of the
-//!   buffer, which the caller passes again.
-//! - Fragments are appended to one buffer that grows with what has arrived; each byte is copied
-//!   once (amortised).
-//! - A byte is unmasked once and makes the connection fail, if it does, in the call that brought it
-//!   (RFC 6455 §8.1).
-//! - Nothing is allocated for a declared length, and all a peer can grow is bounded by [`Limits`].
-//! - The events, and the error, are the same however the bytes were cut.
+//! - A message that came in one frame is a slice of the caller's buffer. It is unmasked and checked
+//!   in place and is never copied. A frame whose bytes arrive in pieces is a slice too: it grows at
+//!   the front of the buffer, which the caller passes again.
+//! - Fragments are appended to one buffer that grows with the bytes that have arrived. Each byte is
+//!   copied once (amortised).
+//! - A byte is unmasked once. If a byte makes the connection fail, the call that brought the byte
+//!   fails (RFC 6455 §8.1).
+//! - Nothing is allocated for a declared length, and everything that a peer can grow is bounded by
+//!   [`Limits`].
+//! - The events and the error are the same, wherever the bytes were cut.
 
 use alloc::boxed::Box;
 
@@ -32,19 +33,19 @@ use super::frame::{Header, Opcode, Role, Rules};
 use super::limits::Limits;
 use super::{mask, utf8};
 
-/// What a peer said.
+/// A message or a control frame of the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A text message, complete.
+    /// A complete text message.
     Text(ByteString),
-    /// A binary message, complete.
+    /// A complete binary message.
     Binary(Bytes),
-    /// A question whether we are there: to be answered with a Pong of the same payload.
+    /// The peer asks whether we are there. The caller answers with a Pong of the same payload.
     Ping(Bytes),
     /// The answer to a Ping, or an unsolicited heartbeat.
     Pong(Bytes),
-    /// The peer closes. To be answered with a Close, unless we sent ours before. Nothing comes
-    /// after it.
+    /// The peer closes. The caller answers with a Close, unless it sent its own Close before.
+    /// Nothing comes after this event.
     Close(Option<CloseFrame>),
 }
 
@@ -70,7 +71,7 @@ pub struct Decoder {
     role: Role,
 }
 
-// Held once per connection.
+// Every connection has one decoder.
 const _: () = assert!(size_of::<Decoder>() <= 64);
 
 #[derive(Clone, Copy, Debug)]
@@ -83,18 +84,20 @@ enum State {
 
 /// A frame whose header has been read and dropped from the buffer.
 ///
-/// Invariants: `cut <= seen <= length`; in a control frame `seen` is 0 until all of it is there.
+/// Invariants: `cut <= seen <= length`. In a control frame, `seen` is 0 until the whole payload has
+/// arrived.
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     length: usize,
-    /// How many bytes of the payload are behind us. Those of an unfragmented message stay,
-    /// unmasked, at the front of the buffer; those of a fragment have been taken out of it.
+    /// How many bytes of the payload have been handled. The bytes of an unfragmented message stay,
+    /// unmasked, at the front of the buffer. The bytes of a fragment have been taken out of the
+    /// buffer.
     seen: usize,
-    /// The masking key, turned so that it fits the next byte.
+    /// The masking key, rotated so that it fits the next byte.
     key: [u8; 4],
     opcode: Opcode,
     fin: bool,
-    /// How many of the last bytes seen begin a character that is not finished.
+    /// How many of the last handled bytes begin a character that is not complete.
     cut: u8,
 }
 
@@ -117,20 +120,20 @@ impl Decoder {
         }
     }
 
-    /// What is kept of a message in several frames, in bytes.
+    /// How many bytes are kept of a message in several frames.
     pub(crate) fn held_bytes(&self) -> usize {
         self.message.as_ref().map_or(0, |message| message.held_bytes())
     }
 
     /// Takes the next event out of `bytes`.
     ///
-    /// Call it until it returns `None`: then `bytes` is empty or ends in an incomplete frame. What
-    /// is left must be passed again, untouched and with the bytes that follow appended to it; an
-    /// empty buffer need not be kept.
+    /// Call it until it returns `None`: then `bytes` is empty or ends in an incomplete frame. The
+    /// bytes that are left must be passed again unchanged, with the next bytes appended. An empty
+    /// buffer need not be kept.
     ///
     /// # Errors
     ///
-    /// The first thing that the peer did wrong. It is returned again by each later call.
+    /// The first mistake of the peer. Each later call returns the same error.
     #[inline]
     pub fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Event>, Error> {
         let result = self.next_event(bytes);
@@ -142,8 +145,8 @@ impl Decoder {
 
     /// How many more bytes the frame that has begun needs; 0 between frames.
     ///
-    /// A hint for the size of the next read. It is a number that the peer declared, within
-    /// [`Limits`]: do not allocate all of it before it arrives.
+    /// Use it as a hint for the size of the next read. It is a number that the peer declared,
+    /// within [`Limits`]: do not allocate all of it before it arrives.
     #[must_use]
     pub const fn missing_bytes(&self) -> usize {
         match &self.state {
@@ -225,7 +228,7 @@ impl Decoder {
         Ok(Some(frame))
     }
 
-    /// The length of a frame, if the limits allow it.
+    /// The length of a frame, if the limits allow the frame.
     #[inline]
     fn admit(&self, header: &Header) -> Result<usize, Error> {
         let length = usize::try_from(header.length).map_err(|_| Error::FrameTooBig)?;
@@ -250,7 +253,7 @@ impl Decoder {
         message.begin(frame.length, self.limits.max_fragments)
     }
 
-    /// The hot path: all of the payload of a message or control frame is in the buffer.
+    /// The hot path: the whole payload of a message or control frame is in the buffer.
     #[inline]
     fn take_whole(&mut self, frame: Frame, bytes: &mut BytesMut) -> Result<Event, Error> {
         self.state = State::Header;
@@ -264,8 +267,8 @@ impl Decoder {
     #[inline]
     fn event(&mut self, opcode: Opcode, payload: Bytes) -> Result<Event, Error> {
         match opcode {
-            // Text that came in pieces was checked in pieces and is checked once more here, because
-            // only the check of the whole makes a `ByteString` in safe code.
+            // Text that arrived in pieces was checked in pieces. It is checked once more here,
+            // because safe code can make a `ByteString` only by a check of the whole text.
             Opcode::Text => ByteString::try_from(payload)
                 .map(Event::Text)
                 .map_err(|_| Error::InvalidUtf8),
@@ -281,8 +284,8 @@ impl Decoder {
         }
     }
 
-    /// A part of the payload of a message or control frame is in the buffer: unmask and check what
-    /// is new.
+    /// Only a part of the payload of a message or control frame is in the buffer: unmasks and
+    /// checks the new bytes.
     fn wait(&mut self, mut frame: Frame, bytes: &mut BytesMut) -> Result<(), Error> {
         if !frame.opcode.is_control() {
             let seen = bytes.len();
@@ -296,7 +299,7 @@ impl Decoder {
             if frame.opcode == Opcode::Text {
                 let checked = frame.seen - usize::from(frame.cut);
                 let unchecked = bytes.get(checked..).unwrap_or_default();
-                // At most three bytes.
+                // The result is at most 3.
                 frame.cut = utf8::incomplete_tail(unchecked).map_err(|_| Error::InvalidUtf8)? as u8;
             }
             frame.seen = seen;
@@ -305,10 +308,10 @@ impl Decoder {
         Ok(())
     }
 
-    /// Moves what has arrived of a fragment to the message; returns the message if this was the end
-    /// of it.
+    /// Moves the bytes of a fragment that have arrived to the message. Returns the message if these
+    /// bytes complete it.
     fn take_fragment(&mut self, mut frame: Frame, bytes: &mut BytesMut) -> Result<Option<Event>, Error> {
-        // A fragment is begun only by `count_fragment`, which opens the message.
+        // A fragment is begun only by `count_fragment`, and `count_fragment` opens the message.
         let Some(message) = self.message.as_mut() else {
             return Err(Error::UnexpectedContinuation);
         };
@@ -342,8 +345,8 @@ pub(super) mod tests {
 
     pub(in super::super) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-    /// What a decoder says about `stream` when it comes in pieces of these lengths, and then the
-    /// rest.
+    /// The events that a decoder yields for `stream`. The stream arrives in pieces of these
+    /// lengths, and then the rest arrives.
     pub(in super::super) fn decode_all(
         mut decoder: Decoder,
         stream: &[u8],
@@ -482,7 +485,7 @@ pub(super) mod tests {
             (b"\x02\x01a\x00\x01b\x80\x01c", Ok(())),
             (b"\x02\x01a\x00\x01b\x00\x01c\x80\x00", Err(Error::TooManyFragments)),
             (b"\x01\x00\x00\x00\x00\x00\x80\x00", Err(Error::TooManyFragments)),
-            // Control frames are no fragments, and have a limit of their own.
+            // Control frames are not counted as fragments, and have a limit of their own.
             (b"\x02\x01a\x89\x00\x89\x05abcde\x00\x01b\x89\x00\x80\x01c", Ok(())),
         ];
         for (bytes, verdict) in cases {
@@ -514,8 +517,8 @@ pub(super) mod tests {
         }
     }
 
-    /// Messages and control frames; the numbers are the lengths of all fragments of a message but
-    /// the last.
+    /// Messages and control frames. The numbers are the lengths of all fragments of a message
+    /// except the last.
     pub(in super::super) fn messages() -> impl Strategy<Value = Vec<(Event, Vec<usize>)>> {
         let data = prop_oneof![
             "\\PC{0,40}".prop_map(|text| Event::Text(text.into())),
@@ -550,7 +553,8 @@ pub(super) mod tests {
         out
     }
 
-    /// Bytes that are nearly a stream of frames: some of them overwritten, the end perhaps cut off.
+    /// Bytes that are nearly a stream of frames: some bytes are overwritten, and the end may be cut
+    /// off.
     pub(in super::super) fn damaged(key: Option<[u8; 4]>) -> impl Strategy<Value = Vec<u8>> {
         let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
         (messages(), damage, prop::option::of(any::<prop::sample::Index>())).prop_map(move |(messages, damage, end)| {

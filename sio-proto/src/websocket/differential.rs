@@ -1,11 +1,13 @@
-//! The decoder against `tungstenite`: on the same bytes, the same messages and the same verdict.
+//! The decoder compared with `tungstenite`: the same bytes give the same messages and the same
+//! result.
 //!
-//! Documented differences, each checked below to be just that:
-//! - *Lengths*: a length that is not in its shortest form is refused here, read there.
-//! - *Haste*: a wrong frame is refused here at its first wrong byte, there when all of it (or of
-//!   its header) is in.
-//! - *Close codes*: a code that may not be on the wire is an error here; there it is replaced, as
-//!   is 1014.
+//! There are three documented differences, and the tests below check that there are no others:
+//! - *Lengths*: this decoder refuses a length that is not in its shortest form; `tungstenite`
+//!   accepts it.
+//! - *Haste*: this decoder refuses a wrong frame at its first wrong byte; `tungstenite` refuses it
+//!   when the whole frame (or its header) has arrived.
+//! - *Close codes*: a code that is not allowed on the wire is an error here; `tungstenite` replaces
+//!   it, and replaces 1014 too.
 
 extern crate std;
 
@@ -28,15 +30,15 @@ const MAX_MESSAGE_BYTES: usize = 70_000;
 /// How a stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// Nothing was wrong; more could come.
+    /// Nothing was wrong; more bytes could come.
     Open,
-    /// With a Close.
+    /// The stream ends with a Close.
     Closed,
-    /// With an error.
+    /// The stream ends with an error.
     Refused,
 }
 
-/// A stream that gives these bytes and swallows the answers.
+/// A stream that yields these bytes and discards the answers.
 struct Wire(Cursor<Vec<u8>>);
 
 impl Read for Wire {
@@ -125,10 +127,10 @@ fn compare(role: Role, stream: &[u8]) -> Result<(), TestCaseError> {
             };
             prop_assert_eq!((more, end), (&[][..], expected));
         }
-        // Lengths: whatever they make of it. A control frame is refused here for a long form of its
-        // length as well.
+        // Lengths: any result of `tungstenite` is accepted. This decoder also refuses a control
+        // frame with a long form of its length.
         Err(Error::LengthNotMinimal | Error::ControlTooLong) => {}
-        // Close codes: replaced there, unless the reason is wrong as well.
+        // Close codes: `tungstenite` replaces them, unless the reason is wrong as well.
         Err(Error::CloseCode(_)) => match more {
             [Message::Close(Some(close))] => prop_assert_eq!(u16::from(close.code), 1002),
             _ => prop_assert_eq!((more, end), (&[][..], End::Refused)),
@@ -136,7 +138,7 @@ fn compare(role: Role, stream: &[u8]) -> Result<(), TestCaseError> {
         Err(error) => {
             prop_assert!(more.is_empty(), "{error} {more:?}");
             if end == End::Open {
-                // Haste: they refuse it too, once the frame is complete.
+                // Haste: `tungstenite` refuses the frame too when it is complete.
                 let complete = [stream, &vec![0; MAX_FRAME_BYTES + 14]].concat();
                 let (messages, end) = theirs(role, complete);
                 prop_assert_eq!((messages.len(), end), (events.len(), End::Refused), "{}", error);
@@ -148,12 +150,12 @@ fn compare(role: Role, stream: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A frame of which anything may be wrong, though mostly nothing is.
+/// A frame in which any part may be wrong, although most parts are right.
 #[derive(Clone, Debug)]
 struct Wild {
     first: u8,
     masked: bool,
-    /// 0: as it should be; 2 and 8: that many bytes of length.
+    /// 0 means the shortest form. 2 and 8 mean that the length takes this many bytes.
     length_bytes: usize,
     payload: Vec<u8>,
 }

@@ -1,8 +1,8 @@
-//! Frames written: whole messages, single frames, Close.
+//! Writing frames: complete messages, single frames, Close.
 //!
-//! A server passes no mask. A client passes, for each frame, four bytes of its own
-//! [`Entropy`](crate::Entropy). The bytes are appended to the caller's buffer, so frames of one
-//! turn leave in one write.
+//! A server passes no mask. A client passes four bytes of its own [`Entropy`](crate::Entropy) for
+//! each frame. The bytes are appended to the caller's buffer, so that the frames of one turn leave
+//! in one write.
 
 use bytes::BytesMut;
 
@@ -18,8 +18,9 @@ pub fn encode_message(out: &mut BytesMut, opcode: Opcode, payload: &[u8], mask: 
 
 /// Appends one frame.
 ///
-/// A message in several frames is the caller's to get right: the first frame has the message's
-/// opcode, the others are [`Opcode::Continuation`], and only the last one has `fin`.
+/// The caller is responsible for the order of frames in a fragmented message: the first frame has
+/// the message's opcode, the others are [`Opcode::Continuation`], and only the last frame has
+/// `fin`.
 #[inline]
 pub fn encode_frame(out: &mut BytesMut, opcode: Opcode, fin: bool, payload: &[u8], mask: Option<[u8; 4]>) {
     out.reserve(header_bytes(payload.len(), mask.is_some()) + payload.len());
@@ -33,8 +34,8 @@ pub fn encode_frame(out: &mut BytesMut, opcode: Opcode, fin: bool, payload: &[u8
 
 /// Appends a Close frame: empty, or a code and a reason.
 ///
-/// Genuine Engine.IO peers close with an empty one (`docs/protocol/engine-io.md` §5). A reason of
-/// more than [`MAX_REASON_BYTES`] bytes is cut at the last character that fits.
+/// Genuine Engine.IO peers send an empty Close (`docs/protocol/engine-io.md` §5). A reason of more
+/// than [`MAX_REASON_BYTES`] bytes is cut at the last character that fits.
 pub fn encode_close(out: &mut BytesMut, status: Option<(CloseCode, &str)>, mask: Option<[u8; 4]>) {
     let mut payload = [0; 2 + MAX_REASON_BYTES];
     let length = match status {

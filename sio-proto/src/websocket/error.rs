@@ -1,11 +1,12 @@
-//! What a peer can do wrong once the connection speaks frames, and the close code that tells it so.
+//! Mistakes of a peer after the handshake, and the close code for each mistake.
 
 use super::close::CloseCode;
 
 /// Misbehaviour of the peer. The connection is failed: send a Close frame with
 /// [`close_code`](Self::close_code), then end it.
 ///
-/// Variants name the fact. A decoder that returned one returns the same one for ever.
+/// A variant names what the peer did. A decoder that returned an error returns the same error in
+/// every later call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -18,14 +19,14 @@ pub enum Error {
     /// A Close, Ping or Pong without the FIN bit.
     #[error("fragmented control frame")]
     FragmentedControl,
-    /// A Close, Ping or Pong of more than 125 bytes, or with a length in one of the forms for more
-    /// than that.
+    /// A Close, Ping or Pong of more than 125 bytes, or with its length in a form for more than 125
+    /// bytes.
     #[error("control frame longer than 125 bytes")]
     ControlTooLong,
-    /// The length would have fitted a shorter encoding.
+    /// The length fits a shorter encoding.
     #[error("payload length not in its shortest form")]
     LengthNotMinimal,
-    /// A 64-bit length with its highest bit set.
+    /// A 64-bit length whose highest bit is set.
     #[error("payload length above 2^63")]
     LengthTooLong,
     /// A client's frame without a mask.
@@ -67,8 +68,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The code to close the connection with: 1002, 1007, 1008 or 1009, as the reference server
-    /// does (`docs/protocol/engine-io.md` §5).
+    /// The code to close the connection with: 1002, 1007, 1008 or 1009. The reference server sends
+    /// the same codes (`docs/protocol/engine-io.md` §5).
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {

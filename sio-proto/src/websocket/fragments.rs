@@ -1,7 +1,7 @@
-//! A message in several frames, put together.
+//! A message in several frames is put together here.
 //!
-//! Invariants: the pieces are copied into one buffer that grows with what has arrived, never with
-//! what was declared; text is checked as it is appended, and not again.
+//! Invariants: the pieces are copied into one buffer that grows with the bytes that have arrived,
+//! never with a declared length. Text is checked once, when it is appended.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,11 +14,11 @@ use super::error::Error;
 use super::frame::Opcode;
 use super::utf8::Validator;
 
-/// A fragmented message, as far as it has come.
+/// A fragmented message: the part that has arrived.
 #[derive(Debug)]
 pub(super) struct Fragments {
     body: Body,
-    /// The declared lengths of all its frames so far.
+    /// The sum of the declared lengths of all frames so far.
     length: usize,
     /// How many frames have begun.
     count: u32,
@@ -31,7 +31,7 @@ enum Body {
 }
 
 impl Fragments {
-    /// What is kept of the message, in bytes.
+    /// How many bytes of the message are kept.
     pub(super) const fn held_bytes(&self) -> usize {
         match &self.body {
             Body::Text(text, _) => text.capacity(),
@@ -43,7 +43,7 @@ impl Fragments {
     pub(super) const fn new(opcode: Opcode) -> Self {
         let body = match opcode {
             Opcode::Text => Body::Text(String::new(), Validator::new()),
-            // Only Text and Binary begin a message: `Header::parse` has seen to it.
+            // Only Text and Binary begin a message: `Header::parse` has checked this.
             Opcode::Binary | Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {
                 Body::Binary(Vec::new())
             }
@@ -55,12 +55,13 @@ impl Fragments {
         }
     }
 
-    /// How long the message is, by what its frames declare.
+    /// The length of the message, as its frames declare it.
     pub(super) const fn length(&self) -> usize {
         self.length
     }
 
-    /// Counts one more frame; its length was admitted before, so the sum cannot overflow.
+    /// Counts one more frame. The length of the frame was admitted before, so the sum cannot
+    /// overflow.
     pub(super) const fn begin(&mut self, length: usize, max_fragments: u32) -> Result<(), Error> {
         if self.count >= max_fragments {
             return Err(Error::TooManyFragments);
@@ -70,7 +71,7 @@ impl Fragments {
         Ok(())
     }
 
-    /// Appends what has arrived of a frame, unmasked.
+    /// Appends unmasked bytes of a frame.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Error> {
         match &mut self.body {
             Body::Text(text, validator) => {
@@ -83,7 +84,7 @@ impl Fragments {
         Ok(())
     }
 
-    /// The message, complete.
+    /// The complete message.
     pub(super) fn finish(self) -> Result<Event, Error> {
         match self.body {
             Body::Text(text, validator) => {

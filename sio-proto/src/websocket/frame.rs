@@ -10,9 +10,9 @@
 //! +-+-+-+-+-------+ +-+-------------+ +----------------+ +-------------+
 //! ```
 //!
-//! Everything the RFC demands of a header is checked here, byte by byte in the order of the wire,
-//! so that a wrong header is refused at its first wrong byte and for the same reason however it was
-//! cut. Limits are the [decoder](super::decoder)'s.
+//! Every rule of the RFC about headers is checked here, byte by byte in the order of the wire. So a
+//! wrong header is refused at its first wrong byte, and the error does not depend on where the
+//! header was cut. The [decoder](super::decoder) checks the limits.
 
 use bytes::{Buf, BufMut, BytesMut};
 
@@ -32,16 +32,16 @@ const RSV1: u8 = 0x40;
 const RSV2_AND_RSV3: u8 = 0x30;
 const MASK: u8 = 0x80;
 
-/// Which end of the connection *we* are. Clients mask what they send; servers do not.
+/// Which end of the connection we are. Clients mask the frames that they send; servers do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// We accepted the connection: what arrives is masked.
+    /// We accepted the connection: the peer masks its frames.
     Server,
-    /// We opened the connection: what arrives is not masked.
+    /// We opened the connection: the peer does not mask its frames.
     Client,
 }
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Opcode {
@@ -53,14 +53,14 @@ pub enum Opcode {
     Binary = 2,
     /// The end of the connection.
     Close = 8,
-    /// A question whether the peer is there.
+    /// The sender asks whether its peer is there.
     Ping = 9,
-    /// The answer to a Ping, or a heartbeat that expects none.
+    /// The answer to a Ping, or a heartbeat that expects no answer.
     Pong = 10,
 }
 
 impl Opcode {
-    /// The opcode with these four bits, if it is not reserved.
+    /// The opcode with these four bits, or `None` if they are reserved.
     #[must_use]
     pub const fn new(bits: u8) -> Option<Self> {
         match bits {
@@ -81,10 +81,10 @@ impl Opcode {
     }
 }
 
-/// What a header is judged by, besides its own bytes.
+/// The state that a header is checked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Our role, which says whether the peer has to mask.
+    /// Our role. It decides whether the peer has to mask.
     pub role: Role,
     /// Whether an extension gives a meaning to RSV1 on the first frame of a message
     /// (permessage-deflate, RFC 7692).
@@ -93,29 +93,28 @@ pub struct Rules {
     pub in_message: bool,
 }
 
-/// A header, read.
+/// A parsed header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Whether this is the last frame of its message.
     pub fin: bool,
-    /// Whether an extension marked the frame; never set unless [`Rules::allow_rsv1`] is.
+    /// Whether an extension marked the frame; never set unless [`Rules::allow_rsv1`] is set.
     pub rsv1: bool,
     /// What the frame is.
     pub opcode: Opcode,
-    /// The length of the payload, as declared: nothing may be allocated for it.
+    /// The declared length of the payload. Nothing may be allocated for it.
     pub length: u64,
-    /// The masking key; all zeros in a frame that is not masked.
+    /// The masking key; all zeros in an unmasked frame.
     pub key: [u8; 4],
 }
 
 impl Header {
-    /// Reads a header from the start of `bytes`; returns it with its own length, or `None` if it is
-    /// not complete yet.
+    /// Reads a header from the start of `bytes`. Returns the header and its own length, or `None`
+    /// if the header is not complete yet.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the first bytes of the frame, also when the rest of them is yet to
-    /// come.
+    /// The first mistake in the header, even if the rest of the header has not arrived yet.
     #[inline]
     pub fn parse(bytes: &[u8], rules: Rules) -> Result<Option<(Self, usize)>, Error> {
         let Some(&first) = bytes.first() else { return Ok(None) };
@@ -158,7 +157,7 @@ impl Header {
     }
 }
 
-/// FIN, the reserved bits, the opcode, and whether such a frame may come now.
+/// Checks FIN, the reserved bits, the opcode, and whether such a frame may come now.
 #[inline]
 fn check_first(first: u8, rules: Rules) -> Result<Opcode, Error> {
     if first & RSV2_AND_RSV3 != 0 {
@@ -180,7 +179,8 @@ fn check_first(first: u8, rules: Rules) -> Result<Opcode, Error> {
     }
 }
 
-/// The mask bit, which it returns, and the length of a control frame.
+/// Checks the second byte of a header: the mask bit, which is returned, and the length of a control
+/// frame.
 #[inline]
 fn check_second(second: u8, opcode: Opcode, role: Role) -> Result<bool, Error> {
     let masked = second & MASK != 0;
@@ -224,9 +224,9 @@ impl core::ops::Deref for HeaderBytes {
 
 /// Writes a header, with the length in its shortest form and all reserved bits clear.
 ///
-/// A client passes a fresh unpredictable `mask` for each frame, a server `None`. `length` is that
-/// of the payload; the payload of a control frame may not exceed [`MAX_CONTROL_BYTES`], which is
-/// the caller's business.
+/// A client passes a fresh unpredictable `mask` for each frame. A server passes `None`. `length` is
+/// the length of the payload. The caller makes sure that the payload of a control frame is not
+/// longer than [`MAX_CONTROL_BYTES`].
 #[inline]
 #[must_use]
 pub fn encode_header(length: usize, opcode: Opcode, fin: bool, mask: Option<[u8; 4]>) -> HeaderBytes {
@@ -251,7 +251,7 @@ pub fn encode_header(length: usize, opcode: Opcode, fin: bool, mask: Option<[u8;
     HeaderBytes { bytes, length }
 }
 
-/// How long the header before a payload of `length` bytes is.
+/// The length of the header before a payload of `length` bytes.
 #[inline]
 #[must_use]
 pub const fn header_bytes(length: usize, masked: bool) -> usize {
@@ -263,11 +263,11 @@ pub const fn header_bytes(length: usize, masked: bool) -> usize {
     }
 }
 
-/// Makes an unmasked frame of a payload that was written behind [`MAX_SERVER_HEADER_BYTES`] bytes
-/// of room.
+/// Makes an unmasked frame of a payload. The payload was written behind [`MAX_SERVER_HEADER_BYTES`]
+/// bytes of room.
 ///
-/// The header goes directly before the payload and what remains of the room is cut off, so a
-/// payload whose length is not known beforehand becomes a frame without being moved.
+/// The header is written directly before the payload, and the rest of the room is cut off. So a
+/// payload whose length is not known in advance becomes a frame without being moved.
 ///
 /// ```
 /// use sio_proto::BytesMut;

@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 §4), both ends, as functions of header values.
+//! The opening handshake (RFC 6455 §4) of both ends, as functions of header values.
 //!
 //! ```text
 //! GET /chat HTTP/1.1                              HTTP/1.1 101 Switching Protocols
@@ -9,10 +9,10 @@
 //! Sec-WebSocket-Version: 13
 //! ```
 //!
-//! Nothing here knows HTTP: callers hand over the values of a few headers, without the white space
-//! around them; of a header that came on several lines, the values joined with `", "`. Extensions
-//! are not negotiated, so a server leaves `Sec-WebSocket-Extensions` out of its answer. Versions 8
-//! and 7 (the drafts of 2011) have the handshake and the frames of 13.
+//! This module does not know HTTP. Callers pass the values of a few headers, without the white
+//! space around them. If a header came on several lines, the caller passes its values joined with
+//! `", "`. Extensions are not negotiated, so a server leaves `Sec-WebSocket-Extensions` out of its
+//! answer. Versions 8 and 7 (the drafts of 2011) have the same handshake and the same frames as 13.
 
 use alloc::string::String;
 
@@ -27,14 +27,14 @@ pub const SUPPORTED_VERSIONS: &str = "13, 8, 7";
 
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Keys are nonces that nobody decodes, so unused bits at the end may be set, as the reference
-/// server permits.
+/// A key is a nonce that nobody decodes, so unused bits at its end may be set. The reference server
+/// permits this too.
 const KEY_BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-/// What a server looks at in a request.
+/// The parts of a request that a server checks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UpgradeRequest<'a> {
     /// The method of the request line.
@@ -51,7 +51,7 @@ pub struct UpgradeRequest<'a> {
     pub version: Option<&'a str>,
 }
 
-/// The server's consent.
+/// The answer of a server that accepts a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accept {
     accept: [u8; 28],
@@ -65,7 +65,7 @@ impl Accept {
         core::str::from_utf8(&self.accept).unwrap_or_default() // base64 is ASCII
     }
 
-    /// The same as bytes, ASCII all of them.
+    /// The value of `Sec-WebSocket-Accept` as bytes, all of them ASCII.
     #[must_use]
     pub const fn bytes(&self) -> [u8; 28] {
         self.accept
@@ -94,19 +94,19 @@ pub enum HandshakeError {
     /// `Connection` is missing or does not list `Upgrade`.
     #[error("missing or invalid Connection header")]
     Connection,
-    /// `Sec-WebSocket-Key` is missing or not 16 bytes in base64.
+    /// `Sec-WebSocket-Key` is missing, or is not 16 bytes in base64.
     #[error("missing or invalid Sec-WebSocket-Key header")]
     Key,
-    /// `Sec-WebSocket-Version` is missing or not one of ours.
+    /// `Sec-WebSocket-Version` is missing, or is not a supported version.
     #[error("missing or invalid Sec-WebSocket-Version header")]
     Version,
 }
 
 impl HandshakeError {
-    /// The status to answer with: 400, and 405 for a wrong method.
+    /// The status to answer with: 405 for a wrong method, 400 for every other mistake.
     ///
-    /// A wrong version is answered 400 like every other fault, as the reference server does; the
-    /// 426 that RFC 6455 gives as an example would oblige the answer to carry an `Upgrade` header.
+    /// A wrong version is answered with 400 too, as the reference server does. RFC 6455 gives 426
+    /// as an example, but an answer with 426 must carry an `Upgrade` header.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
@@ -115,7 +115,7 @@ impl HandshakeError {
         }
     }
 
-    /// The header that the answer has to carry: what would have been right.
+    /// The header that the answer has to carry. It tells the client what the server accepts.
     #[must_use]
     pub const fn header(self) -> Option<(&'static str, &'static str)> {
         match self {
@@ -127,7 +127,7 @@ impl HandshakeError {
 }
 
 impl UpgradeRequest<'_> {
-    /// Whether the request asks for a WebSocket at all, rightly or not.
+    /// Whether the request asks for a WebSocket at all, even with mistakes.
     #[must_use]
     pub fn is_upgrade(&self) -> bool {
         self.upgrade.is_some_and(|value| lists(value, "websocket"))
@@ -137,7 +137,7 @@ impl UpgradeRequest<'_> {
     ///
     /// # Errors
     ///
-    /// The first fault, in the order of [`HandshakeError`]'s variants.
+    /// The first mistake, in the order of [`HandshakeError`]'s variants.
     pub fn accept(&self) -> Result<Accept, HandshakeError> {
         if self.method != "GET" {
             return Err(HandshakeError::Method);
@@ -187,7 +187,7 @@ pub fn verify(key: &str, accept: &str) -> bool {
     accept.as_bytes() == accept_key(key)
 }
 
-/// What a client looks at in an answer.
+/// The parts of an answer that a client checks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UpgradeResponse<'a> {
     /// The status code.
@@ -208,7 +208,7 @@ pub struct UpgradeResponse<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResponseError {
-    /// The server answered with another status than 101.
+    /// The server answered with a status other than 101.
     #[error("unexpected server response: {0}")]
     Status(u16),
     /// `Upgrade` is missing or not `websocket`.
@@ -220,7 +220,7 @@ pub enum ResponseError {
     /// `Sec-WebSocket-Accept` is missing or does not answer our key.
     #[error("invalid Sec-WebSocket-Accept header")]
     Accept,
-    /// The server chose an extension; none was offered.
+    /// The server chose an extension, although none was offered.
     #[error("unexpected Sec-WebSocket-Extensions header")]
     Extensions,
     /// The server chose a subprotocol that was not offered.
@@ -231,12 +231,12 @@ pub enum ResponseError {
 impl UpgradeResponse<'_> {
     /// Checks the answer to a request that carried `key` and offered the subprotocols `offered`.
     ///
-    /// A server that chooses none of the subprotocols is accepted; whether that will do is the
-    /// application's business.
+    /// A server that chooses no subprotocol is accepted. The application decides whether it needs
+    /// one.
     ///
     /// # Errors
     ///
-    /// The first fault, in the order of [`ResponseError`]'s variants.
+    /// The first mistake, in the order of [`ResponseError`]'s variants.
     pub fn verify(&self, key: &str, offered: &[&str]) -> Result<(), ResponseError> {
         if self.status != 101 {
             return Err(ResponseError::Status(self.status));
@@ -263,12 +263,12 @@ impl UpgradeResponse<'_> {
     }
 }
 
-/// The first subprotocol of a client's `Sec-WebSocket-Protocol`, which is the one that the
-/// reference server chooses.
+/// The first subprotocol of a client's `Sec-WebSocket-Protocol`. The reference server chooses this
+/// subprotocol.
 ///
-/// Browsers fail a connection whose server chooses none of those that they offered. `None` if the
-/// first item is not a token. Linear in the length of the value (CVE-2021-32640,
-/// `docs/protocol/engine-io.md` §11).
+/// A browser fails a connection if it offered subprotocols and the server chooses none of them.
+/// `None` if the first item is not a token. The time is linear in the length of the value
+/// (CVE-2021-32640, `docs/protocol/engine-io.md` §11).
 #[must_use]
 pub fn first_protocol(value: &str) -> Option<&str> {
     let first = items(value).next()?;
@@ -284,7 +284,7 @@ fn items(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(|item| item.trim_matches([' ', '\t']))
 }
 
-/// RFC 9110 §5.6.2.
+/// Whether a byte may be part of a token (RFC 9110 §5.6.2).
 const fn is_token_byte(byte: u8) -> bool {
     matches!(
         byte,
@@ -293,7 +293,7 @@ const fn is_token_byte(byte: u8) -> bool {
 }
 
 fn is_key(key: &str) -> bool {
-    // 24 characters decode to at most 18 bytes; padding tells whether it is 16.
+    // 24 characters decode to at most 18 bytes. The padding decides whether there are exactly 16.
     key.len() == 24 && KEY_BASE64.decode_slice(key, &mut [0; 18]) == Ok(16)
 }
 
@@ -349,7 +349,7 @@ mod tests {
                 upgrade: Some("h2c, websocket"),
                 ..REQUEST
             },
-            // Unused bits set in the last character of the key.
+            // Unused bits are set in the last character of the key.
             UpgradeRequest {
                 key: Some("dGhlIHNhbXBsZSBub25jZf=="),
                 ..REQUEST

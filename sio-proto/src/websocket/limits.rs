@@ -1,9 +1,9 @@
-//! What bounds a peer: every limit of the decoder, in one place.
+//! All limits of the decoder.
 
 #[cfg(doc)]
 use super::Error;
 
-/// How much one peer may send before a message is complete.
+/// How much a peer may send for one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -18,19 +18,19 @@ pub struct Limits {
 impl Limits {
     /// The longest payload of one data frame. Default 1 000 000, in bytes.
     ///
-    /// A longer one is refused when its header is read, with [`Error::FrameTooBig`]. Lower than the
-    /// message limit, it also bounds what the caller has to keep in its own buffer for this
-    /// connection.
+    /// A longer payload is refused when its header is read, with [`Error::FrameTooBig`]. If this
+    /// limit is lower than the message limit, it also bounds the bytes that the caller has to keep
+    /// in its own buffer for this connection.
     #[must_use]
     pub const fn max_frame_bytes(mut self, bytes: usize) -> Self {
         self.max_frame_bytes = bytes;
         self
     }
 
-    /// The longest message, all fragments together. Default 1 000 000 (`maxHttpBufferSize` of the
-    /// reference server), in bytes.
+    /// The longest message, all fragments together, in bytes. Default 1 000 000
+    /// (`maxHttpBufferSize` of the reference server).
     ///
-    /// A longer one is refused at the header of the frame that exceeds it, with
+    /// A longer message is refused at the header of the frame that exceeds the limit, with
     /// [`Error::MessageTooBig`].
     #[must_use]
     pub const fn max_message_bytes(mut self, bytes: usize) -> Self {
@@ -38,11 +38,12 @@ impl Limits {
         self
     }
 
-    /// The most frames of one message. Default 1 048 576.
+    /// The largest number of frames in one message. Default 1 048 576.
     ///
-    /// Fragments cost no memory of their own here; the limit ends messages that go on for ever
-    /// without growing. With the default a message of the default size may come in frames of one
-    /// byte, with empty ones among them. One more is refused with [`Error::TooManyFragments`].
+    /// A fragment needs no memory of its own here. The limit ends a message that goes on for ever
+    /// without growing. With the default, a message of the default size may come in frames of one
+    /// byte, with empty frames among them. One frame more is refused with
+    /// [`Error::TooManyFragments`].
     #[must_use]
     pub const fn max_fragments(mut self, fragments: u32) -> Self {
         self.max_fragments = fragments;

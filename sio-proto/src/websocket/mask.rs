@@ -1,13 +1,13 @@
 //! Masking (RFC 6455 §5.3): byte `i` of a payload is XORed with byte `i mod 4` of the frame's key.
 //!
-//! Masking and unmasking are the same. The work is done in place, a word at a time, in a loop that
-//! compilers turn into vector instructions. A payload that comes in pieces is handled piece by
-//! piece: each call returns the key as it has to be for the byte that follows.
+//! Masking and unmasking are the same operation. The work is done in place, a word at a time, in a
+//! loop that compilers turn into vector instructions. A payload that arrives in pieces is handled
+//! piece by piece: each call returns the key rotated for the next byte.
 
-/// XORs `payload` with `key` and returns the key turned so that it fits the next byte of the same
+/// XORs `payload` with `key`. Returns the key, rotated so that it fits the next byte of the same
 /// frame.
 ///
-/// The key of all zeros costs nothing, so unmasked frames may use it.
+/// A key of all zeros costs nothing, so unmasked frames may use it.
 #[inline]
 pub fn apply(payload: &mut [u8], key: [u8; 4]) -> [u8; 4] {
     if key == [0; 4] {
@@ -27,7 +27,7 @@ pub fn apply(payload: &mut [u8], key: [u8; 4]) -> [u8; 4] {
     turn(key, length)
 }
 
-/// The key as it has to be after `length` bytes.
+/// The key, rotated by `length` bytes.
 #[inline]
 const fn turn(key: [u8; 4], length: usize) -> [u8; 4] {
     // Only the last two bits of the length matter, so the cast loses nothing.
@@ -44,7 +44,7 @@ mod tests {
 
     use super::*;
 
-    /// The definition in the RFC.
+    /// Masking exactly as the RFC defines it.
     fn naive(payload: &[u8], key: [u8; 4]) -> Vec<u8> {
         payload
             .iter()

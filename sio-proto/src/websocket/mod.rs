@@ -1,4 +1,4 @@
-//! WebSocket (RFC 6455), both ends, without I/O.
+//! WebSocket (RFC 6455) for servers and clients, without I/O.
 //!
 //! ```text
 //! request headers  -> handshake -> Accept | HandshakeError
@@ -8,12 +8,12 @@
 //!
 //! What it is: the opening handshake as functions of header values, a strict incremental
 //! [`Decoder`], and functions that append frames to a buffer. What it is not: a connection. It
-//! answers no Ping and no Close by itself, draws no masking keys, and knows no HTTP. Extensions are
-//! not negotiated; RSV1 has its place in [`frame::Rules`] for permessage-deflate.
+//! answers no Ping and no Close itself, draws no masking keys, and knows no HTTP. Extensions are
+//! not negotiated. [`frame::Rules`] has a field for RSV1, for permessage-deflate.
 //!
-//! Reading order: [`frame`] (one header), [`decoder`] (messages), then the rest. How the reference
-//! servers use all this is in `docs/protocol/engine-io.md` §5, and what attackers sent to them in
-//! §11.
+//! Reading order: [`frame`] (one header), [`decoder`] (messages), then the rest.
+//! `docs/protocol/engine-io.md` says in §5 how the reference servers use WebSocket, and in §11 what
+//! attackers sent to them.
 
 pub mod close;
 pub mod decoder;

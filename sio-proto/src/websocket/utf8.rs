@@ -1,17 +1,17 @@
-//! UTF-8 in pieces: text that arrives in arbitrary cuts is judged byte by byte, but checked chunk
-//! by chunk.
+//! UTF-8 in pieces: text that arrives cut at any byte is checked chunk by chunk. The result is the
+//! same as that of a check byte by byte.
 //!
-//! A text frame must be failed at the first byte that no continuation can repair (RFC 6455 §8.1;
-//! Autobahn cases 6.4.x, strict). `core::str::from_utf8` already tells "wrong" and "cut short"
-//! apart, exactly at that byte, so a character cut in two is all the state there is: at most three
+//! A text frame must fail at the first byte that no continuation can repair (RFC 6455 §8.1;
+//! Autobahn cases 6.4.x, strict). `core::str::from_utf8` already distinguishes "wrong" from "cut
+//! short" at exactly this byte. So the only state is a character that is cut in two: at most three
 //! bytes.
 
-/// A byte sequence that is not UTF-8 and cannot become it.
+/// Bytes that are not UTF-8, and that no following bytes can make UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid UTF-8")]
 pub struct InvalidUtf8;
 
-/// Checks `bytes` and returns how many at their end (at most 3) are the beginning of a character
+/// Checks `bytes`. Returns how many bytes at the end (at most 3) are the beginning of a character
 /// that is cut short.
 ///
 /// # Errors
@@ -19,14 +19,14 @@ pub struct InvalidUtf8;
 /// [`InvalidUtf8`] if no bytes appended to `bytes` could make them UTF-8.
 #[inline]
 pub fn incomplete_tail(bytes: &[u8]) -> Result<usize, InvalidUtf8> {
-    // Several times faster than `from_utf8` on the text that is by far the most frequent.
+    // This check is several times faster than `from_utf8`, and most text is ASCII.
     if bytes.is_ascii() {
         return Ok(0);
     }
     Ok(bytes.len() - valid_prefix(bytes)?.len())
 }
 
-/// All of `bytes` but the beginning of a character that is cut short at the end.
+/// `bytes` without the incomplete character at the end.
 #[inline]
 fn valid_prefix(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
     match core::str::from_utf8(bytes) {
@@ -36,9 +36,10 @@ fn valid_prefix(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
     }
 }
 
-/// Checks a text whose pieces are not kept in one place.
+/// Checks a text whose pieces are not kept together.
 ///
-/// Invariant: `cut[..length]` is empty or the beginning of a character that can still be completed.
+/// Invariant: `cut[..length]` is empty, or it is the beginning of a character that can still be
+/// completed.
 #[derive(Clone, Debug, Default)]
 pub struct Validator {
     cut: [u8; 4],
@@ -52,12 +53,12 @@ impl Validator {
         Self { cut: [0; 4], length: 0 }
     }
 
-    /// Checks the next piece and returns the text it brings: the character that the last piece
-    /// began and this one finished, then whole characters of this piece.
+    /// Checks the next piece and returns its text: first the character that the last piece began
+    /// and this piece finished, then the complete characters of this piece.
     ///
     /// # Errors
     ///
-    /// [`InvalidUtf8`] if the text up to and including this piece cannot become UTF-8 any more. The
+    /// [`InvalidUtf8`] if the text up to and including this piece can no longer become UTF-8. The
     /// validator must not be used afterwards.
     #[inline]
     pub fn push<'a>(&mut self, piece: &'a [u8]) -> Result<(Option<char>, &'a str), InvalidUtf8> {
@@ -67,8 +68,8 @@ impl Validator {
             self.finish_character(piece)?
         };
         let text = valid_prefix(rest)?;
-        // Either the character that was cut is finished and `text` begins behind it, or the piece
-        // was used up.
+        // Either the cut character is complete and `text` begins behind it, or the whole piece was
+        // used up.
         for &byte in &rest[text.len()..] {
             self.append(byte)?;
         }
@@ -85,7 +86,7 @@ impl Validator {
         if self.length == 0 { Ok(()) } else { Err(InvalidUtf8) }
     }
 
-    /// Completes the character that was cut, as far as `piece` goes; returns what is behind it.
+    /// Completes the cut character with bytes of `piece`. Returns the bytes behind it.
     fn finish_character<'a>(&mut self, piece: &'a [u8]) -> Result<(Option<char>, &'a [u8]), InvalidUtf8> {
         let mut rest = piece;
         while let [byte, after @ ..] = rest {
@@ -104,7 +105,8 @@ impl Validator {
         self.cut.get(..usize::from(self.length)).unwrap_or_default()
     }
 
-    /// No character has more than four bytes, so the error is never seen.
+    /// Appends a byte to the cut character. No character has more than four bytes, so the error
+    /// never occurs.
     fn append(&mut self, byte: u8) -> Result<(), InvalidUtf8> {
         *self.cut.get_mut(usize::from(self.length)).ok_or(InvalidUtf8)? = byte;
         self.length += 1;
@@ -121,8 +123,8 @@ mod tests {
 
     use super::*;
 
-    /// Where `bytes`, one at a time, are refused; `None` if they are not. `Some(len)`: only the end
-    /// is wrong.
+    /// The index at which `bytes`, one at a time, are refused; `None` if they are not refused.
+    /// `Some(len)` means that only the end is wrong.
     fn refused_at(bytes: &[u8]) -> Option<usize> {
         let mut validator = Validator::new();
         for (index, byte) in bytes.iter().enumerate() {
@@ -136,7 +138,7 @@ mod tests {
     #[test]
     fn fails_at_the_first_impossible_byte() {
         let cases: &[(&[u8], usize)] = &[
-            // Bytes that can never appear.
+            // Bytes that can never occur.
             (b"\x80", 0),
             (b"\xbf", 0),
             (b"\xc0\xaf", 0),
@@ -146,7 +148,7 @@ mod tests {
             (b"\xfc\x84\x80\x80\x80\x80", 0),
             (b"\xfe", 0),
             (b"\xff", 0),
-            // Overlong forms and surrogates show in the second byte.
+            // Overlong forms and surrogates are recognised at the second byte.
             (b"\xe0\x80\xaf", 1),
             (b"\xe0\x9f\xbf", 1),
             (b"\xf0\x80\x80\xaf", 1),
@@ -163,7 +165,7 @@ mod tests {
             (b"\xc3", 1),
             (b"\xe2\x82", 2),
             (b"\xf0\x9f\x98", 3),
-            // Autobahn 6.4.1: the text up to f4 can still be repaired, the 90 cannot.
+            // Autobahn 6.4.1: the text up to f4 can still be repaired, but the byte 90 cannot.
             (
                 b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90\x80\x80edited",
                 12,
@@ -251,8 +253,8 @@ mod tests {
         }
     }
 
-    /// Whether some bytes make text of `start`: whatever a character lacks, one of these is among
-    /// what it may get.
+    /// Whether some bytes complete `start` to valid text. For every incomplete character, one of
+    /// the tried endings completes it.
     fn can_be_completed(start: &[u8]) -> bool {
         const LAST: [u8; 4] = [0x80, 0x90, 0xa0, 0xbf];
         let is_text = |more: &[u8]| core::str::from_utf8(&[start, more].concat()).is_ok();

@@ -1,4 +1,4 @@
-//! A server on a virtual clock, and peers that speak bytes to it.
+//! A server on a virtual clock, and peers that exchange bytes with it.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -11,23 +11,23 @@ use sio_proto::server::{
 };
 use sio_proto::{ByteString, BytesMut, Config, LinkId, SocketKey, Time};
 
-/// A server whose entropy counts, so that every run is the same.
+/// A server whose entropy is a counter, so that every run is the same.
 pub struct World {
     pub server: Server,
     pub now: Time,
     pub sent: Vec<(LinkId, Vec<u8>)>,
     pub ended: Vec<LinkId>,
     pub deliveries: Vec<Delivery>,
-    /// What plain-message clients sent that could not be read: the codec, the wire it looks like,
-    /// the error.
+    /// The payloads of plain-message clients that could not be read: the codec, the wire that the
+    /// payload looks like, and the error.
     pub garbled: Vec<String>,
     /// Whether sockets that ask are accepted at once.
     pub accepts: bool,
-    /// Whether sockets that are to leave have nothing under way.
+    /// Whether sockets that have to leave have no work under way.
     pub releases: bool,
     /// The sockets that asked to connect, in order.
     pub sockets: Vec<SocketKey>,
-    /// Links that the server has ended: nothing may be said on them.
+    /// Links that the server has ended. Nothing may be written on them.
     over: std::collections::BTreeSet<LinkId>,
     /// How often the server has been woken by its own deadlines.
     pub wakes: usize,
@@ -72,7 +72,7 @@ impl World {
         self.settle();
     }
 
-    /// Lets time pass, stopping at every deadline on the way.
+    /// Lets time pass, and stops at every deadline on the way.
     pub fn pass(&mut self, millis: u64) {
         let end = self.now + std::time::Duration::from_millis(millis);
         while let Some(next) = self.server.next_timeout().filter(|next| *next <= end) {
@@ -84,7 +84,7 @@ impl World {
         self.now = end;
     }
 
-    /// Takes what the server has to say, and accepts sockets.
+    /// Takes the server's outputs, and accepts sockets.
     pub fn settle(&mut self) {
         while let Some(output) = self.server.poll_output() {
             if let Output::Bytes(link, bytes) = &output {
@@ -126,7 +126,7 @@ impl World {
         }
     }
 
-    /// What was sent on a link since the last call.
+    /// The bytes that were sent on a link since the last call.
     pub fn received(&mut self, link: LinkId) -> String {
         let mut text = Vec::new();
         self.sent.retain(|(to, bytes)| {
@@ -168,7 +168,7 @@ impl World {
         self.server.shard(self.now, |shard, _| shard.sessions())
     }
 
-    /// Gives the shard a command and takes what comes of it.
+    /// Gives the shard a command and takes its outputs.
     pub fn shard<R>(&mut self, command: impl FnOnce(&mut Shard, &mut Outputs) -> R) -> R {
         let result = self.server.shard(self.now, command);
         self.settle();
@@ -220,14 +220,14 @@ impl World {
         *self.sockets.last().unwrap()
     }
 
-    /// Sends a request on a connection of its own; what came back.
+    /// Sends a request on its own connection. Returns the answer.
     pub fn ask(&mut self, request: &[u8]) -> String {
         let link = self.open();
         self.send(link, request);
         self.received(link)
     }
 
-    /// Opens a session over polling and joins `/`; its id.
+    /// Opens a session over polling and joins `/`. Returns the id.
     pub fn join_polling(&mut self) -> String {
         let sid = sid(&self.ask(&get(POLLING)));
         assert_eq!(status(&self.push(&sid, "40")), 200);
@@ -261,7 +261,7 @@ impl World {
         self.received(link)
     }
 
-    /// Opens the websocket to which a polling session may move.
+    /// Opens a websocket to which a polling session may move.
     pub fn candidate(&mut self, sid: &str) -> LinkId {
         let link = self.open();
         self.send(link, &upgrade(&websocket(sid)));
@@ -277,8 +277,8 @@ impl World {
             .collect()
     }
 
-    /// Whether this websocket session, which has joined `/`, can still say something and be told
-    /// something.
+    /// Checks that this websocket session, which has joined `/`, can still send an event and
+    /// receive one.
     pub fn assert_works(&mut self, link: LinkId, socket: SocketKey) {
         self.received(link);
         self.heard();
@@ -288,7 +288,7 @@ impl World {
         assert_eq!(self.frames(link), ["42[\"yes\",1]"]);
     }
 
-    /// A websocket session to be disturbed by nothing.
+    /// A websocket session that must not be affected by anything.
     pub fn bystander(&mut self) -> (LinkId, SocketKey) {
         let link = self.join();
         (link, self.last_socket())
@@ -334,7 +334,7 @@ fn line(delivery: &Delivery) -> String {
     }
 }
 
-/// The status of a response, of which there must be one.
+/// The status of a response. There must be exactly one response.
 pub fn status(response: &str) -> u16 {
     let rest = response
         .strip_prefix("HTTP/1.1 ")
@@ -358,20 +358,20 @@ pub fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// What opens a polling session.
+/// The target that opens a polling session.
 pub const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
-/// Where a polling session is.
+/// The target of a polling session.
 pub fn session(sid: &str) -> String {
     format!("{POLLING}&sid={sid}")
 }
 
-/// Where it may be upgraded.
+/// The target for the upgrade of a polling session.
 pub fn websocket(sid: &str) -> String {
     format!("/socket.io/?EIO=4&transport=websocket&sid={sid}")
 }
 
-/// A request with these header lines, in front of the body.
+/// A request with these header lines, followed by the body.
 pub fn request(method: &str, target: &str, headers: &[&str], body: &str) -> Vec<u8> {
     let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
     let length = match (method, body) {
@@ -404,7 +404,7 @@ pub fn post(target: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// What browsers say of the page that loads a script, or sends a form.
+/// The header line that browsers send with the page that loads a script, or sends a form.
 pub fn referer(target: &str) -> &'static str {
     match ["jsonp", "htmlfile", "j="].iter().any(|script| target.contains(script)) {
         true => "Referer: http://localhost/page\r\n",

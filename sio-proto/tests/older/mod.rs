@@ -1,4 +1,4 @@
-//! What the stories of older clients have in common, beyond the [`World`].
+//! What the stories of older clients share, in addition to the [`World`].
 #![allow(
     dead_code,
     unreachable_pub,
@@ -74,19 +74,19 @@ impl World {
         bytes
     }
 
-    /// What a link has been answered since the last call.
+    /// The answer on a link since the last call.
     pub fn answer(&mut self, link: LinkId) -> Answer {
         Answer::read(&self.bytes(link))
     }
 
-    /// A request on a connection of its own that is answered at once.
+    /// Sends a request on its own connection. It must be answered at once.
     pub fn reply(&mut self, request: &[u8]) -> Answer {
         let link = self.open();
         self.send(link, request);
         self.answer(link)
     }
 
-    /// A request on a connection of its own that waits.
+    /// Sends a request on its own connection. It must wait.
     pub fn park(&mut self, request: &[u8]) -> LinkId {
         let link = self.open();
         self.send(link, request);
@@ -94,8 +94,8 @@ impl World {
         link
     }
 
-    /// Emits every event that has come back to where it came from, and acknowledges what wants it
-    /// with the same arguments. What was heard, one line each.
+    /// Sends every event back to its sender, and acknowledges it with the same arguments if it
+    /// wants that. Returns the deliveries, one line each.
     pub fn echo(&mut self) -> Vec<String> {
         let events: Vec<_> = self.deliveries.iter().filter_map(event).collect();
         let heard = self.heard();
@@ -108,7 +108,7 @@ impl World {
         heard
     }
 
-    /// Emits an event with attachments, if need be, and with the wish to be acknowledged.
+    /// Emits an event. It can have attachments and can ask for an acknowledgement.
     pub fn tell(
         &mut self,
         namespace: &str,
@@ -149,7 +149,8 @@ impl World {
         self.shard(|shard, out| shard.refuse(socket, message, data, out));
     }
 
-    /// The generations of those who have asked to connect since the deliveries were last taken.
+    /// The generations of the clients that have asked to connect since the deliveries were last
+    /// taken.
     pub fn generations(&self) -> Vec<&'static str> {
         let asked = self.deliveries.iter().filter_map(|delivery| match delivery {
             Delivery::Connect { generation, .. } => Some(generation.as_str()),
@@ -175,8 +176,8 @@ pub fn args(json: &str) -> Args {
     Args::from(ByteString::from(json))
 }
 
-/// What has come on a link that is an endless answer: the head, if it is in these bytes, and the
-/// chunks; `end` for the last one.
+/// The bytes on a link that is an endless answer: the head, if it is in these bytes, and the
+/// chunks. `end` stands for the last chunk.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Chunks {
     pub head: Option<String>,

@@ -1,4 +1,4 @@
-//! What the recorded servers' applications did, as far as the traffic tells.
+//! The applications of the recorded servers, as far as the traffic shows them.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use sio_proto::socket::Args;
 
 use super::stage::{Stage, args, args_with, shown};
 
-/// A scripted application: it is told of everything, and acts on the stage.
+/// A scripted application. It receives every cue, and acts on the stage.
 pub type Application = fn(&mut Stage, Cue<'_>);
 
 pub enum Cue<'a> {
     Delivery(&'a Delivery),
-    /// The time asked for with [`Stage::alarm`] has come.
+    /// The time of an alarm from [`Stage::alarm`] has come.
     Alarm(u64),
-    /// The recorded application did this of its own accord.
+    /// The recorded application did this without a cue.
     Act(&'a [Value]),
 }
 
@@ -37,8 +37,8 @@ pub fn named(name: &str) -> Application {
     }
 }
 
-/// Lets sockets into these namespaces and tells whether one was; elsewhere genuine servers answer
-/// `Invalid namespace`.
+/// Lets sockets into these namespaces. Returns the socket if it was let in. For other namespaces
+/// genuine servers answer `Invalid namespace`.
 fn join(stage: &mut Stage, cue: &Cue<'_>, namespaces: &[&str]) -> Option<SocketKey> {
     let Cue::Delivery(Delivery::Connect { socket, namespace, .. }) = cue else {
         return None;
@@ -51,8 +51,8 @@ fn join(stage: &mut Stage, cue: &Cue<'_>, namespaces: &[&str]) -> Option<SocketK
     None
 }
 
-/// Notes who comes and goes. That a client has just left is noticed late, or not at all, so it is
-/// not noted.
+/// Records who comes and goes. When a client has just left, the server notices this late, or not at
+/// all, so this is not recorded.
 fn note_presence(stage: &mut Stage, cue: &Cue<'_>) {
     match cue {
         Cue::Delivery(Delivery::Connect { namespace, .. }) => stage.see(format!("{namespace} connect")),
@@ -99,13 +99,13 @@ fn event<'a>(cue: &Cue<'a>) -> Option<Event<'a>> {
     })
 }
 
-/// `/` and nothing on it.
+/// Accepts `/` and does nothing else.
 fn accept(stage: &mut Stage, cue: Cue<'_>) {
     note_end(stage, &cue);
     join(stage, &cue, &["/"]);
 }
 
-/// The server of the captures named after a version and a transport.
+/// The server of the captures whose names are a version and a transport.
 fn demo(stage: &mut Stage, cue: Cue<'_>) {
     if let Cue::Delivery(Delivery::Connect {
         socket,
@@ -185,7 +185,7 @@ fn lifecycle(stage: &mut Stage, cue: Cue<'_>) {
     }
 }
 
-/// Says every event back under its name.
+/// Sends every event back under its name.
 fn echo(stage: &mut Stage, cue: Cue<'_>) {
     join(stage, &cue, &["/"]);
     note_end(stage, &cue);
@@ -256,7 +256,7 @@ fn acks(stage: &mut Stage, cue: Cue<'_>) {
             other => panic!("{other:?}"),
         }
     } else if let Cue::Delivery(Delivery::Ack { id, result, .. }) = cue {
-        // Of each answer to a broadcast the first argument counts.
+        // The first argument of each answer to a broadcast counts.
         let timed_out = match result {
             Ok(answer) => {
                 stage.answers.extend(answer.iter().next().map(str::to_owned));
@@ -274,7 +274,7 @@ fn acks(stage: &mut Stage, cue: Cue<'_>) {
     }
 }
 
-/// Acknowledges only from the third try.
+/// Acknowledges from the third try on.
 fn retries(stage: &mut Stage, cue: Cue<'_>) {
     join(stage, &cue, &["/"]);
     if let Some(Event {
@@ -292,7 +292,7 @@ fn retries(stage: &mut Stage, cue: Cue<'_>) {
     }
 }
 
-/// Sends things that are worth compressing.
+/// Sends messages that are worth compressing.
 fn features(stage: &mut Stage, cue: Cue<'_>) {
     if let Some(socket) = join(stage, &cue, &["/"]) {
         stage.emit(socket, "big", args(&format!("\"{}\"", "x".repeat(300))));
@@ -304,8 +304,8 @@ fn features(stage: &mut Stage, cue: Cue<'_>) {
     }
 }
 
-/// The server of the captures with the MessagePack parser. What it emits has a date and an
-/// undefined member, which here are JSON's.
+/// The server of the captures with the MessagePack parser. It emits a date and an undefined member;
+/// here they are written as JSON.
 fn msgpack(stage: &mut Stage, cue: Cue<'_>) {
     if let Cue::Delivery(Delivery::Connect { socket, namespace, .. }) = &cue {
         match &**namespace {
@@ -344,7 +344,7 @@ fn tilde(stage: &mut Stage, cue: Cue<'_>) {
                     stage.emit(socket, "message", args(json));
                 }
             }
-            // It destroyed the TCP connection, which is in the capture.
+            // The recorded application destroyed the TCP connection. The capture has this cut.
             "\"close-me\"" => {}
             _ => stage.emit(socket, "message", said.clone()),
         }
@@ -372,7 +372,7 @@ fn colon(stage: &mut Stage, cue: Cue<'_>) {
                 stage.emit(socket, "ev", args("\"thré♥e😀\",3"));
             }
             ("message", "\"kick\"") => stage.disconnect(socket, true),
-            // It sent the object back without saying that it was one.
+            // It sent the object back as a text, without marking it as an object.
             ("message", json) if json.starts_with('{') => stage.emit(socket, "message", args("\"[object Object]\"")),
             ("message", json) => {
                 if let Some(id) = ack {

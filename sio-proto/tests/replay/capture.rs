@@ -11,7 +11,7 @@ use sio_proto::websocket::{self, CloseCode, Opcode};
 use sio_proto::{BytesMut, Config, Cookie, Cors, Generations, Origins};
 use std::time::Duration;
 
-/// What one link says is masked with; a recorded mask is a random number and nothing else.
+/// The mask of the client's frames. A recorded mask is only a random number, so it is replaced.
 const MASK: [u8; 4] = [1, 2, 3, 4];
 
 /// A recorded conversation of genuine peers.
@@ -20,10 +20,11 @@ pub struct Capture {
     /// The name of the scripted application.
     pub application: String,
     pub config: Config,
-    /// Whether the recording has the ends of connections.
+    /// Whether the recording includes the ends of connections.
     pub ends: bool,
     pub entries: Vec<Entry>,
-    /// What the recorded application saw, by section, or as section `*`; where the recording says.
+    /// The events that the recorded application saw, by section, or as section `*`. `None` if the
+    /// recording does not say.
     pub seen: Option<BTreeMap<String, Vec<String>>>,
 }
 
@@ -43,11 +44,11 @@ pub enum What {
     ServerEnd(u32),
     /// The recorded application destroyed a connection, below the protocol.
     Cut(u32),
-    /// The recorded application did something of its own accord.
+    /// The recorded application acted without a cue.
     Act(Vec<Value>),
 }
 
-/// Bytes as they were sent, or frames of which they are made.
+/// Bytes as they were sent, or the frames that they consist of.
 pub enum Chunk {
     Bytes(Vec<u8>),
     Frames(Vec<Frame>),
@@ -77,14 +78,15 @@ impl Capture {
     }
 }
 
-/// The options of a genuine server as a config. Genuine servers ask no page where it comes from.
+/// The options of a genuine server as a config. Genuine servers do not check where a page comes
+/// from.
 fn config(server: &str, options: &serde_json::Map<String, Value>) -> Config {
-    // Genuine servers of 3.x and 4.x let every page in and send no CORS headers unless they are
-    // told to.
+    // Genuine servers of 3.x and 4.x let every page in, and send no CORS headers unless they are
+    // configured to.
     let mut config = Config::default()
         .origins(Origins::Any)
         .cors(Cors::list(<[&str; 0]>::default()));
-    // Those refuse what is older than they, unless they are told not to.
+    // These servers refuse older generations, unless they are configured not to.
     if ["socket.io@3", "socket.io@4"].iter().any(|new| server.starts_with(new)) {
         config = config.generations(Generations::modern());
     }

@@ -1,4 +1,4 @@
-//! Where two servers differ, and the list of differences that have a reason.
+//! The differences between two servers, and the list of differences that have a reason.
 //!
 //! The list is `tests/captures/differences.txt`: a reason, then, indented, the rules it covers
 //! (docs/captures.md).
@@ -10,8 +10,8 @@ use std::fmt;
 use super::player::Exchange;
 use super::said::{Said, What};
 
-/// How much earlier or later than the recorded server ours may speak. The recorded one ran on a
-/// machine with other things to do; ours takes no time at all.
+/// How much earlier or later than the recorded server ours may write. The recorded server ran on a
+/// machine that had other work. Ours takes no time at all.
 pub const TOLERANCE_MS: u64 = 50;
 
 /// One difference between the recorded server and ours.
@@ -23,14 +23,14 @@ pub struct Difference {
     pub what: String,
     pub genuine: String,
     pub ours: String,
-    /// Where exactly, for people.
+    /// The exact place, for people.
     pub place: String,
 }
 
 const NOTHING: &str = "nothing";
 
 impl fmt::Display for Difference {
-    /// As a rule for the list.
+    /// The difference in the form of a rule for the list.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             capture,
@@ -46,8 +46,8 @@ impl fmt::Display for Difference {
 
 // ---- comparing ------------------------------------------------------------------------------------------------------
 
-/// Compares what the servers said in one exchange. What is said on different connections at the
-/// same time has no order.
+/// Compares the bytes of the two servers in one exchange. Bytes on different connections at the
+/// same time have no order.
 pub fn compare_exchange(capture: &str, exchange: &Exchange, genuine: &[Said], ours: &[Said]) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut note = |ms: u64, what: &str, genuine: &str, ours: &str| {
@@ -88,7 +88,7 @@ fn kind(what: &What) -> &'static str {
     }
 }
 
-/// Whether two things are the same as far as alignment is concerned.
+/// Whether two items match for the alignment.
 fn same(a: &What, b: &What) -> bool {
     match (a, b) {
         (What::Response { status, body, .. }, What::Response { status: s, body: b, .. }) => status == s && body == b,
@@ -96,8 +96,8 @@ fn same(a: &What, b: &What) -> bool {
     }
 }
 
-/// Puts the two sequences side by side: the longest common subsequence, and between its members
-/// what is of one kind, in order.
+/// Puts the two sequences side by side: first the longest common subsequence, and between its
+/// members the items of one kind, in order.
 fn align<'a>(genuine: &'a [Said], ours: &'a [Said]) -> Vec<(Option<&'a Said>, Option<&'a Said>)> {
     let (n, m) = (genuine.len(), ours.len());
     let mut longest = vec![vec![0u32; m + 1]; n + 1];
@@ -160,7 +160,7 @@ fn compare(genuine: &What, ours: &What, note: &mut dyn FnMut(&str, &str, &str)) 
     }
     let lengths = [headers, our_headers].map(|lines| find(lines, "content-length").is_some());
     compare_headers(headers, our_headers, &mut |what, genuine, ours| {
-        // Lengths follow from the bodies.
+        // The lengths follow from the bodies.
         if what != "header content-length" || body.len() == our_body.len() || lengths != [true, true] {
             note(what, genuine, ours);
         }
@@ -203,8 +203,8 @@ fn compare_headers(genuine: &[String], ours: &[String], note: &mut dyn FnMut(&st
     }
 }
 
-/// Compares what the two applications saw, section by section, or as a whole where the recorded one
-/// did not say when.
+/// Compares the events that the two applications saw, section by section. If the recording does not
+/// say when, all events are compared together.
 pub fn compare_seen(
     capture: &str,
     genuine: &BTreeMap<String, Vec<String>>,
@@ -255,7 +255,7 @@ pub struct List {
 struct Rule {
     line: usize,
     text: String,
-    /// Capture, section, what, genuine, ours: patterns in which `*` stands for anything.
+    /// Capture, section, what, genuine, ours: patterns. `*` stands for any text.
     fields: [String; 5],
     used: Cell<bool>,
 }
@@ -284,7 +284,7 @@ impl List {
         Self { rules }
     }
 
-    /// Whether the difference is listed. Every rule that lists it counts as used.
+    /// Whether the difference is listed. Every rule that lists it is marked as used.
     pub fn has(&self, difference: &Difference) -> bool {
         let Difference {
             capture,
@@ -302,14 +302,14 @@ impl List {
         matching.inspect(|rule| rule.used.set(true)).count() > 0
     }
 
-    /// The rules that have not listed anything.
+    /// The rules that have listed no difference.
     pub fn unused(&self) -> impl Iterator<Item = String> {
         let unused = self.rules.iter().filter(|rule| !rule.used.get());
         unused.map(|rule| format!("differences.txt:{}: {}", rule.line, rule.text))
     }
 }
 
-/// Whether `text` is `pattern`, in which `*` stands for anything.
+/// Whether `text` fits `pattern`. `*` stands for any text.
 fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else {
         return pattern == text;
@@ -318,7 +318,7 @@ fn matches(pattern: &str, text: &str) -> bool {
         return false;
     };
     let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
-    // The first place where a part fits is as good as any later one.
+    // The first position where a part fits is as good as any later one.
     for part in middle.split('*').filter(|part| !part.is_empty()) {
         let Some((_, after)) = text.split_once(part) else {
             return false;

@@ -1,18 +1,18 @@
-//! Plays the clients of a capture to our server and sets what it said beside what the recorded
-//! server said.
+//! Plays the clients of a capture to our server, and puts its bytes beside the bytes of the
+//! recorded server.
 //!
-//! The unit is an exchange: a request with its answer, and the websocket that may come of it.
-//! Recorded clients reacted to the recorded server, so a replay has to react a little, too:
+//! The unit is an exchange: a request with its answer, and the websocket that may follow. Recorded
+//! clients reacted to the recorded server, so a replay has to react a little, too:
 //!
-//! - Identifiers are translated: the k-th one that our server names on an exchange stands for the
-//!   k-th that the recorded one named there.
-//! - A client polls again when its poll has been answered. Where our server has put into one answer
-//!   what the recorded one put into two, the second poll still waits here when the recorded client
-//!   sends the third: the waiting one stands for it. It is not cut when the recorded client closed
-//!   the answered one, and a request that went out on the same connection afterwards gets a
+//! - Identifiers are translated: the k-th identifier that our server names in an exchange stands
+//!   for the k-th identifier that the recorded server named there.
+//! - A client polls again when its poll has been answered. Sometimes our server puts packets into
+//!   one answer that the recorded server put into two. Then the second poll still waits here when
+//!   the recorded client sends the third, and the waiting poll stands for the third. It is not cut
+//!   when the recorded client closed the answered poll. A later request on its connection gets a
 //!   connection of its own.
-//! - Where it is the other way round, and our server has answered a poll that the recorded one
-//!   still holds, the client polls again, as it would have.
+//! - Sometimes our server has answered a poll that the recorded server still holds. Then the client
+//!   polls again, as it would have done.
 
 use std::collections::BTreeMap;
 
@@ -24,28 +24,28 @@ use super::differences::{Difference, TOLERANCE_MS, compare_exchange, compare_see
 use super::said::{self, Said};
 use super::stage::Stage;
 
-/// Bytes of a server, and when they came.
+/// Bytes of a server, and the time when they came.
 type Pieces = Vec<(u64, Vec<u8>)>;
-/// Identifiers of the recorded server, and ours.
+/// Identifiers of the recorded server, and the identifiers of ours.
 type Ids = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A request and what comes of it, in both worlds.
+/// A request and everything that follows from it, for both servers.
 #[derive(Default)]
 pub struct Exchange {
     /// The number of the recorded connection.
     pub connection: u32,
     /// The section in which the exchange began.
     pub section: String,
-    /// What session it polls, if it is a poll.
+    /// The session that it polls, if it is a poll.
     poll_of: Option<String>,
     is_head: bool,
     is_post: bool,
     ours: Option<LinkId>,
     /// The request, if it is a poll, with our identifiers.
     request: Vec<u8>,
-    /// What our server said to the same poll before it was repeated.
+    /// The bytes of our server for this poll before it was repeated.
     earlier: Pieces,
-    /// What our server said, once its link is used for something else.
+    /// The bytes of our server, after its link is used for another exchange.
     finished: Option<Pieces>,
     recorded: Pieces,
     recorded_end: Option<u64>,
@@ -58,8 +58,8 @@ struct Player {
     current: BTreeMap<u32, usize>,
     /// Connections that the recorded client has ended.
     ended: Vec<u32>,
-    /// Connections that the recorded server has ended: what a client says there later, the server
-    /// never hears.
+    /// Connections that the recorded server has ended. The server never receives what a client
+    /// sends on them later.
     deaf: Vec<u32>,
     ids: Ids,
 }
@@ -124,8 +124,7 @@ impl Player {
         }
     }
 
-    /// Repeats the polls that have been answered here and not there, if there was something in the
-    /// answer.
+    /// Repeats polls that our server has answered with packets and the recorded server has not.
     fn poll_again(&mut self) {
         for at in 0..self.exchanges.len() {
             let exchange = &self.exchanges[at];
@@ -175,7 +174,8 @@ impl Player {
         });
     }
 
-    /// The exchange that polls this session and has its answer there, but not here.
+    /// The exchange that polls this session, and that the recorded server has answered but ours has
+    /// not.
     fn waiting_poll(&self, session: &str) -> Option<usize> {
         self.exchanges.iter().position(|e| {
             let is_poll = e.poll_of.as_deref() == Some(session) && !e.recorded.is_empty();
@@ -209,7 +209,7 @@ impl Player {
         }
     }
 
-    /// A connection fails. What its poll would have said stays unsaid on both sides.
+    /// A connection fails. Its poll gets no answer on either side.
     fn cut(&mut self, connection: u32) {
         self.ended.push(connection);
         if let Some(ours) = self.exchanges[self.exchange(connection)].ours {
@@ -220,7 +220,7 @@ impl Player {
     fn server_said(&mut self, connection: u32, ms: u64, bytes: Vec<u8>) {
         let at = self.exchange(connection);
         self.exchanges[at].recorded.push((ms, bytes));
-        // What the client did next it did with this answer in hand.
+        // The client had this answer when it sent its next request.
         if let Some(link) = self.exchanges[at].ours.filter(|_| self.exchanges[at].is_post) {
             self.stage.await_answer(link, TOLERANCE_MS);
         }
@@ -231,7 +231,7 @@ impl Player {
 
     fn server_ended(&mut self, connection: u32, ms: u64) {
         self.deaf.push(connection);
-        // The second half of an end that the client began is the operating system's.
+        // The client began to end the connection, and the operating system does the second half.
         if !self.ended.contains(&connection) {
             let at = self.exchange(connection);
             self.exchanges[at].recorded_end = Some(ms);
@@ -243,7 +243,7 @@ impl Player {
         exchange.finished.as_ref().or_else(running).map_or(&[], Vec::as_slice)
     }
 
-    /// What the two servers said in an exchange.
+    /// The bytes of the two servers in an exchange.
     fn both_sides(&self, exchange: &Exchange, ends: bool) -> (Vec<Said>, Vec<Said>) {
         let recorded = exchange.recorded.iter();
         let recorded: Pieces = recorded.map(|(ms, bytes)| (*ms, rename(bytes, &self.ids))).collect();
@@ -262,8 +262,8 @@ impl Player {
     }
 }
 
-/// Whether a poll was answered with packets: not refused, not with the end of the session, and not
-/// with nothing.
+/// Whether a poll was answered with packets. A refusal, the end of the session, and an empty answer
+/// do not count.
 fn is_eventful(answer: &[u8]) -> bool {
     const UNEVENTFUL: [&[u8]; 4] = [b"\r\n\r\n1:1", b"\r\n\r\n", b"._(\"\");", b"8::"];
     answer.starts_with(b"HTTP/1.1 200 ") && !UNEVENTFUL.iter().any(|end| answer.ends_with(end))
@@ -273,7 +273,7 @@ fn all(pieces: &[(u64, Vec<u8>)]) -> Vec<u8> {
     pieces.iter().flat_map(|(_, piece)| piece.clone()).collect()
 }
 
-/// The first line, if it is that of a request.
+/// The first line, if it is a request line.
 fn request_line(bytes: &[u8]) -> Option<String> {
     let end = bytes.windows(2).position(|w| w == b"\r\n")?;
     let line = std::str::from_utf8(&bytes[..end]).ok()?;
@@ -297,10 +297,11 @@ fn polled_session(line: &str) -> Option<String> {
 }
 
 /// The session and socket ids that a server names: `"sid":"…"`, also inside JSONP; the first
-/// message of plain-message transports, in each codec; and what stands before the timeouts in a
+/// message of plain-message transports, in each codec; and the text before the timeouts in a
 /// handshake of 0.7-0.9.
 fn identifiers(bytes: &[u8]) -> Vec<Vec<u8>> {
-    /// What stands before an id, and, if a length stands between the two, what is behind that.
+    /// The bytes before an id. If a length stands between these bytes and the id, the second part
+    /// is the text behind the length.
     const LEADS: [(&[u8], &[u8]); 8] = [
         (b"\"sid\":\"", b""),
         (b"\\\"sid\\\":\\\"", b""),
@@ -336,7 +337,7 @@ fn identifiers(bytes: &[u8]) -> Vec<Vec<u8>> {
     found
 }
 
-/// Puts our identifiers where the recorded server's stand.
+/// Replaces the identifiers of the recorded server by ours.
 fn translate(bytes: &[u8], ids: &Ids) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -353,8 +354,8 @@ fn translate(bytes: &[u8], ids: &Ids) -> Vec<u8> {
     out
 }
 
-/// The same for identifiers of 20 characters, of which ours are longer, when it has been parsed: no
-/// length but that of a body is written around them any more.
+/// Replaces identifiers of 20 characters after parsing. Ours are longer, and after parsing, the
+/// length of a body is the only length around them.
 fn rename_parsed(what: &mut said::What, ids: &Ids) {
     const GENUINE: usize = 20;
     let engine: Ids = ids
@@ -375,8 +376,8 @@ fn rename_parsed(what: &mut said::What, ids: &Ids) {
     }
 }
 
-/// The same in what the recorded server said, where an identifier must not change its length:
-/// lengths are written around it.
+/// Replaces identifiers in the bytes of the recorded server. The length of an identifier must not
+/// change here, because lengths are written around it.
 fn rename(bytes: &[u8], ids: &Ids) -> Vec<u8> {
     let as_long = ids.iter().filter(|(genuine, ours)| genuine.len() == ours.len());
     translate(bytes, &as_long.map(|(g, o)| (g.clone(), o.clone())).collect())

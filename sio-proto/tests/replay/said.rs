@@ -1,13 +1,13 @@
-//! What a server said in one exchange: an HTTP response, then perhaps websocket frames, then
+//! The bytes of a server in one exchange: an HTTP response, then perhaps websocket frames, then
 //! perhaps the end.
 //!
-//! The parsers here are independent of those under test, and keep every byte that could differ:
-//! header lines stand as they came. Only where the chunks of a chunked body end is not kept; HTTP
-//! lets a relay change that.
+//! The parsers here are independent of the code under test. They keep every byte that could differ:
+//! header lines stay as they came. Only the ends of the chunks of a chunked body are not kept,
+//! because HTTP allows a relay to change them.
 
 use std::fmt;
 
-/// One thing a server said, and when.
+/// One item that a server sent, and its time.
 #[derive(Clone, Debug)]
 pub struct Said {
     pub ms: u64,
@@ -23,11 +23,11 @@ pub enum What {
         headers: Vec<String>,
         body: Vec<u8>,
     },
-    /// A websocket frame, as text: what it is and what is in it.
+    /// A websocket frame as text: its kind and its content.
     Frame(String),
-    /// Bytes that are neither.
+    /// Bytes that are no response and no frame.
     Garbage(String),
-    /// The end of the connection, and what it came after.
+    /// The end of the connection, and the kind of item before it.
     End(&'static str),
 }
 
@@ -65,8 +65,8 @@ pub fn printable(bytes: &[u8]) -> String {
     }
 }
 
-/// What arrived in an exchange: pieces, each with its time. The answer to a HEAD request has no
-/// body whatever its headers say.
+/// The items of an exchange. `pieces` are bytes, each with its time. The answer to a HEAD request
+/// has no body, whatever its headers say.
 pub fn parse(pieces: &[(u64, Vec<u8>)], is_head: bool) -> Vec<Said> {
     let bytes: Vec<u8> = pieces.iter().flat_map(|(_, piece)| piece.iter().copied()).collect();
     let time_at = |position: usize| {
@@ -92,7 +92,7 @@ pub fn parse(pieces: &[(u64, Vec<u8>)], is_head: bool) -> Vec<Said> {
     said
 }
 
-/// The first response, and how many bytes it is long.
+/// The first response, and its length in bytes.
 fn response(bytes: &[u8], is_head: bool) -> (What, usize) {
     let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
         return (What::Garbage(printable(bytes)), bytes.len());
@@ -136,7 +136,7 @@ fn dechunk(bytes: &[u8]) -> (Vec<u8>, usize) {
     (body, at)
 }
 
-/// The first frame, and how many bytes it is long.
+/// The first frame, and its length in bytes.
 fn frame(bytes: &[u8]) -> (What, usize) {
     whole_frame(bytes).unwrap_or_else(|| (What::Garbage(printable(bytes)), bytes.len()))
 }

@@ -1,4 +1,4 @@
-//! Where scripted applications act: a server on a virtual clock, and what has come out of it.
+//! The stage of scripted applications: a server on a virtual clock, and its outputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,17 +18,17 @@ pub struct Member {
     pub namespace: ByteString,
 }
 
-/// The server under test, its application, and everything it says.
+/// The server under test, its application, and everything that it sends.
 pub struct Stage {
     server: Server,
     application: Application,
     pub now: Time,
     pub members: Vec<Member>,
-    /// What the application saw, one line per event, with the section it was seen in.
+    /// The events that the application saw, one line per event, with their section.
     pub seen: Vec<(String, String)>,
     /// The section that is being played; `-` before the first.
     pub section: String,
-    /// What each link was sent, and when.
+    /// The bytes that were sent on each link, and when.
     pub sent: BTreeMap<LinkId, Vec<(u64, Vec<u8>)>>,
     /// Which links the server has ended, and when.
     pub ended: BTreeMap<LinkId, u64>,
@@ -39,9 +39,9 @@ pub struct Stage {
     next_ids: BTreeMap<ByteString, u64>,
     /// Where these counters begin.
     pub first_id: u64,
-    /// For applications that count.
+    /// A counter, for applications that need one.
     pub count: u64,
-    /// For applications that collect.
+    /// A list, for applications that need one.
     pub answers: Vec<String>,
 }
 
@@ -90,7 +90,8 @@ impl Stage {
         self.settle();
     }
 
-    /// Lets time pass, stopping at every deadline on the way: those of the server first.
+    /// Lets time pass, and stops at every deadline on the way. The deadlines of the server come
+    /// first.
     pub fn pass_to(&mut self, ms: u64) {
         let end = Time::from_millis(ms);
         loop {
@@ -112,7 +113,7 @@ impl Stage {
         self.now = self.now.max(end);
     }
 
-    /// Lets time pass until something has been said on this link, but no longer than this.
+    /// Lets time pass until bytes are sent on this link, but no longer than this.
     pub fn await_answer(&mut self, link: LinkId, ms: u64) {
         let end = self.now + Duration::from_millis(ms);
         while !self.sent.contains_key(&link) {
@@ -147,15 +148,15 @@ impl Stage {
             .shard(now, |shard, out| shard.refuse(socket, message, data, out));
     }
 
-    /// Emits an event. Each packet is a command of its own, because genuine servers flush after
-    /// each.
+    /// Emits an event. Each packet is a separate command, because genuine servers flush after each
+    /// packet.
     pub fn emit(&mut self, socket: SocketKey, name: &str, args: Args) {
         let namespace = self.namespace(socket);
         let mut message = Message::event(namespace, name.into(), args, None);
         self.send(socket, &mut message, None);
     }
 
-    /// Emits an event that wants an acknowledgement, to all of `sockets` under one number.
+    /// Emits an event that wants an acknowledgement to all of `sockets`, with one number.
     pub fn ask(&mut self, sockets: &[SocketKey], name: &str, args: Args, timeout: Option<Duration>) {
         let namespace = self.namespace(sockets[0]);
         let next = self.next_ids.entry(namespace.clone()).or_insert(self.first_id);
@@ -202,12 +203,12 @@ impl Stage {
     fn send(&mut self, socket: SocketKey, message: &mut Message, ack: Option<AckRequest>) {
         let now = self.now;
         let sent = self.server.shard(now, |shard, _| shard.emit(now, socket, message, ack));
-        // A packet behind the event may have ended the socket already; genuine servers drop what is
-        // said to it.
+        // A packet behind the event may have ended the socket already. Genuine servers drop
+        // messages to such a socket.
         assert!(matches!(sent, Ok(()) | Err(SendError::Disconnected)), "{sent:?}");
     }
 
-    /// Takes what the server has to say, until it has nothing more.
+    /// Takes the outputs of the server until there are none.
     fn settle(&mut self) {
         while let Some(output) = self.server.poll_output() {
             let ms = self.now.as_micros() / 1000;
@@ -255,9 +256,9 @@ pub fn args_with(json: &str, attachments: &[&[u8]]) -> Args {
     }
 }
 
-/// Arguments as `JSON.stringify` shows them on Node, attachments as its buffers.
+/// Arguments as Node's `JSON.stringify` shows them. Attachments appear as buffers of Node.
 pub fn shown(args: &Args) -> String {
-    /// Puts a name where each attachment belongs.
+    /// Puts a name in the place of each attachment.
     fn fill(value: &mut Value) {
         match value {
             Value::Object(object) if object.get("_placeholder") == Some(&Value::Bool(true)) => {

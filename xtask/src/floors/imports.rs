@@ -1,21 +1,21 @@
 //! The imports of one source file: `use` lines and paths that begin with `crate` or `super`.
 //!
-//! This is no Rust parser. It knows comments, the braces of a `use` and where the unit tests begin,
-//! which is enough for sources that rustfmt has laid out.
+//! This is not a Rust parser. It knows comments, the braces of a `use`, and where the unit tests
+//! begin. This is enough for sources that rustfmt has formatted.
 
-/// A path that leads to another module of the same crate, as it stands in a line of a file.
+/// A path to another module of the same crate, in a line of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Import {
     /// The line, counted from 1.
     pub(super) line: usize,
     /// The path from the root of the crate: `["http", "Request"]`.
     pub(super) path: Vec<String>,
-    /// Whether a `use` brings the last name in, so that a child could take it from here.
+    /// Whether a `use` imports the last name, so that a child module could take it from here.
     pub(super) is_use: bool,
 }
 
-/// What a source file imports from its own crate, without its unit tests. `module` is the path of
-/// the file's module.
+/// Returns what a source file imports from its own crate, without its unit tests. `module` is the
+/// path of the file's module.
 pub(super) fn of_crate(source: &str, module: &[String]) -> Vec<Import> {
     let text = without_tests_and_comments(source);
     let mut imports = Vec::new();
@@ -38,8 +38,7 @@ pub(super) fn of_crate(source: &str, module: &[String]) -> Vec<Import> {
     imports
 }
 
-/// The names that private `use` lines bring into a module from elsewhere than the crate itself:
-/// `Arc`, `Vec`, `Bytes`.
+/// Returns the names that private `use` lines import from other crates: `Arc`, `Vec`, `Bytes`.
 pub(super) fn foreign_names(source: &str) -> Vec<String> {
     let text = without_tests_and_comments(source);
     let is_private = |start: usize| {
@@ -58,7 +57,7 @@ pub(super) fn foreign_names(source: &str) -> Vec<String> {
         .collect()
 }
 
-/// The source up to its unit tests, its comments blank.
+/// Returns the source up to its unit tests, with its comments removed.
 fn without_tests_and_comments(source: &str) -> String {
     let mut text = String::with_capacity(source.len());
     let mut lines = source.lines().peekable();
@@ -75,7 +74,7 @@ fn without_tests_and_comments(source: &str) -> String {
     text
 }
 
-/// Each `use`: where it begins and ends, and the tree of paths in it.
+/// Returns each `use`: its beginning, its end, and the tree of paths in it.
 fn uses(text: &str) -> impl Iterator<Item = (usize, usize, &str)> {
     const USE: &str = "use ";
     text.match_indices(USE).filter_map(|(at, _)| {
@@ -86,7 +85,7 @@ fn uses(text: &str) -> impl Iterator<Item = (usize, usize, &str)> {
     })
 }
 
-/// All paths of a tree: `a::{b, c::{self, d as e}}` is `a::b`, `a::c`, `a::c::d`.
+/// Returns all paths of a tree: `a::{b, c::{self, d as e}}` becomes `a::b`, `a::c`, `a::c::d`.
 fn expand(tree: &str) -> Vec<Vec<String>> {
     let tree = tree.trim();
     let Some(open) = tree.find('{') else {
@@ -104,7 +103,7 @@ fn expand(tree: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The parts between the commas of the outermost level.
+/// Splits a tree at the commas of its outermost level.
 fn branches(inner: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_usize;
     let between = move |letter: char| {
@@ -125,7 +124,7 @@ fn segments(path: &str) -> Vec<String> {
         .collect()
 }
 
-/// The paths outside of `use` lines.
+/// Finds the paths outside of `use` lines.
 fn paths(text: &str, first_line: usize, module: &[String], imports: &mut Vec<Import>) {
     for (offset, line) in text.lines().enumerate() {
         for root in ["crate::", "super::"] {
@@ -145,7 +144,8 @@ fn paths(text: &str, first_line: usize, module: &[String], imports: &mut Vec<Imp
     }
 }
 
-/// A path from the root of the crate; `None` for one that leads out of the crate or nowhere.
+/// Converts a path to one from the root of the crate. Returns `None` if the path leads out of the
+/// crate, or nowhere.
 fn absolute(path: &[String], module: &[String]) -> Option<Vec<String>> {
     match path.first()?.as_str() {
         "crate" => Some(path[1..].to_vec()),

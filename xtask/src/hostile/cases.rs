@@ -1,4 +1,4 @@
-//! All attacks, by the rows of `docs/hardening.md`.
+//! All attacks, in the order of the rows of `docs/hardening.md`.
 
 mod answers;
 mod connections;
@@ -11,12 +11,12 @@ mod unread;
 use super::Case;
 use std::time::Duration;
 
-/// Sessions of the contract's server end 2.5 s after their last heartbeat, and those of 0.9 and 0.6
-/// after 10 s and 7 s.
+/// Sessions of the conformance server end 2.5 s after their last heartbeat. Sessions of 0.9 end
+/// after 10 s, and sessions of 0.6 after 7 s.
 const SOON: Duration = Duration::from_secs(6);
 const LATER: Duration = Duration::from_secs(15);
 
-/// A case on the contract's server.
+/// A case on the conformance server with its usual options.
 const fn case(
     row: &'static str,
     name: &'static str,
@@ -34,8 +34,8 @@ const fn case(
     }
 }
 
-/// A case on a server whose rules are those of an application: the defaults, and a hook that
-/// refuses.
+/// A case on a server with the rules of an application: the default settings, and a hook that
+/// refuses requests.
 const fn guarded(
     row: &'static str,
     name: &'static str,

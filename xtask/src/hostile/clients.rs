@@ -1,4 +1,5 @@
-//! Peers that have been let in: what an attack begins with, and what a well-behaved client does.
+//! Peers with an open session: attacks begin with them, and well-behaved clients are such peers,
+//! too.
 
 use super::peer::Peer;
 use super::wire;
@@ -7,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-/// A websocket of Engine.IO 4 whose session is open and has joined nothing.
+/// Opens a websocket of Engine.IO 4, and joins no namespace.
 pub(super) fn open4(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
     let mut peer = Peer::connect(from, port, window)?;
     peer.upgrade("/socket.io/?EIO=4&transport=websocket")?;
@@ -15,7 +16,7 @@ pub(super) fn open4(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome
     Ok(peer)
 }
 
-/// A websocket of Engine.IO 4 in the main namespace.
+/// Opens a websocket of Engine.IO 4, and joins the main namespace.
 pub(super) fn join4(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
     let mut peer = open4(from, port, window)?;
     peer.say(wire::text("40"))?;
@@ -23,7 +24,7 @@ pub(super) fn join4(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome
     Ok(peer)
 }
 
-/// A websocket of Engine.IO 3, which is in the main namespace by itself.
+/// Opens a websocket of Engine.IO 3. It is in the main namespace at once.
 pub(super) fn join3(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
     let mut peer = Peer::connect(from, port, window)?;
     peer.upgrade("/socket.io/?EIO=3&transport=websocket")?;
@@ -31,7 +32,7 @@ pub(super) fn join3(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome
     Ok(peer)
 }
 
-/// A websocket of 0.9.
+/// Opens a websocket of 0.9.
 pub(super) fn join09(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
     let mut peer = Peer::connect(from, port, window)?;
     let (_, opened) = peer.ask(wire::get("/socket.io/1/"))?;
@@ -41,7 +42,7 @@ pub(super) fn join09(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcom
     Ok(peer)
 }
 
-/// A websocket of 0.6.
+/// Opens a websocket of 0.6.
 pub(super) fn join06(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Peer> {
     let mut peer = Peer::connect(from, port, window)?;
     peer.upgrade("/socket.io/websocket")?;
@@ -49,8 +50,8 @@ pub(super) fn join06(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcom
     Ok(peer)
 }
 
-/// A polling session of this revision, with what else stands in the query of its handshake: the
-/// target of its further requests.
+/// Opens a polling session of this revision. `query` is added to the query of its handshake.
+/// Returns the target of its further requests.
 pub(super) fn open_polling(peer: &mut Peer, revision: u8, query: &str) -> Outcome<String> {
     let base = match revision {
         3 => "/socket.io/?EIO=3&transport=polling&b64=1".to_owned(),
@@ -73,7 +74,7 @@ pub(super) fn echo(peer: &mut Peer, number: u32) -> Outcome {
     peer.message_with(&packet).map(|_| ())
 }
 
-/// What `/__stats` says: how many sessions are open.
+/// Returns how many sessions are open, as `/__stats` says.
 pub(super) fn sessions(from: Ipv4Addr, port: u16) -> Outcome<u64> {
     let stats = stats(from, port)?;
     stats["sessions"]
@@ -81,7 +82,7 @@ pub(super) fn sessions(from: Ipv4Addr, port: u16) -> Outcome<u64> {
         .ok_or_else(|| Failure::new(format!("no sessions in {stats}")))
 }
 
-/// The sessions that are open by generation and transport, such as `4.x websocket`.
+/// Returns the number of open sessions by generation and transport, such as `4.x websocket`.
 pub(super) fn session_kinds(from: Ipv4Addr, port: u16) -> Outcome<BTreeMap<String, u64>> {
     let stats = stats(from, port)?;
     let kinds = stats["by_kind"].as_object().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! One case: a server of its own, the attack on it, and the verdict.
+//! One case: it has its own server, the attack on it, and the result.
 
 use super::peer::Peer;
 use super::watch::{HOME, Watch};
@@ -15,33 +15,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Where attacks come from: an address of its own, so that limits by address can be seen to spare
-/// the others.
+/// The address that attacks come from. Other clients have another address, so that limits per
+/// address do not affect them.
 pub(super) const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 
-/// By how much the server's memory may grow.
+/// The most bytes by which the server's memory may grow.
 const MOST_GROWTH: u64 = 64 << 20;
 
-/// How long an echo of the bystander may take.
+/// The longest time that an echo of the bystander may take.
 const SLOWEST_ECHO: Duration = Duration::from_millis(250);
 
-/// How long a newcomer may take from its connection to its first echo.
+/// The longest time from a newcomer's connection to its first echo.
 const SLOWEST_ENTRY: Duration = Duration::from_secs(2);
 
-/// Descriptors that may be open beside those from before: that of the question itself, which is
-/// just being closed.
+/// How many more descriptors than before may be open. One may be the connection of the question
+/// itself, which is just being closed.
 const SPARE_DESCRIPTORS: usize = 1;
 
-/// What is attacked, and with how much.
+/// The server to attack, and the size of the attacks.
 pub(super) struct Stage {
     pub(super) program: PathBuf,
     pub(super) logs: PathBuf,
     pub(super) runtime: &'static Runtime,
-    /// The sizes in which the faults were found, instead of those that show them.
+    /// Whether the attacks have the sizes with which the faults were found, instead of the smaller
+    /// sizes that show them.
     pub(super) is_full: bool,
 }
 
-/// What an attack is given.
+/// The values that an attack gets.
 pub(super) struct Field {
     pub(super) port: u16,
     is_full: bool,
@@ -49,7 +50,7 @@ pub(super) struct Field {
     findings: Mutex<Vec<String>>,
 }
 
-/// How a case went.
+/// The result of a case.
 pub(super) struct Report {
     pub(super) said: u64,
     pub(super) growth: u64,
@@ -57,29 +58,29 @@ pub(super) struct Report {
     pub(super) worst_entry: Duration,
     pub(super) processor: f64,
     pub(super) settled: Duration,
-    /// What went wrong beside the times, and what was too slow: a busy machine can be too slow by
-    /// itself.
+    /// `wrong` is what went wrong apart from times. `slow` is what took too long; a busy machine
+    /// alone can be the reason.
     pub(super) wrong: Vec<String>,
     pub(super) slow: Vec<String>,
 }
 
 impl Field {
-    /// A connection of the attacker's.
+    /// Opens a connection of the attacker.
     pub(super) fn connect(&self) -> Outcome<Peer> {
         Peer::connect(ATTACKER, self.port, None)
     }
 
-    /// One of the two sizes.
+    /// Returns one of the two sizes.
     pub(super) const fn size(&self, short: usize, full: usize) -> usize {
         if self.is_full { full } else { short }
     }
 
-    /// For how long an attack that needs time goes on.
+    /// Returns how long an attack that needs time goes on.
     pub(super) const fn time(&self) -> Duration {
         Duration::from_secs(if self.is_full { 20 } else { 6 })
     }
 
-    /// Counts what the peer has sent.
+    /// Counts the bytes that the peer has sent.
     pub(super) fn count(&self, peer: &Peer) {
         self.said.fetch_add(peer.said(), Ordering::Relaxed);
     }
@@ -91,14 +92,14 @@ impl Field {
         }
     }
 
-    /// How many sessions there are, as the server says.
+    /// Returns the number of sessions, as the server says.
     pub(super) fn sessions(&self) -> Outcome<u64> {
         clients::sessions(HOME, self.port)
     }
 }
 
-/// Runs the case. If nothing but time was wrong, it is run once more: other programs of the machine
-/// can have been the reason.
+/// Runs the case. If only times were wrong, it runs the case once more, because other programs on
+/// the machine may have been the reason.
 pub(super) fn judge(stage: &Stage, case: &Case) -> Outcome<Report> {
     let report = attempt(stage, case)?;
     if report.wrong.is_empty() && !report.slow.is_empty() {
@@ -112,7 +113,7 @@ fn attempt(stage: &Stage, case: &Case) -> Outcome<Report> {
     let (mut server, port) = stage.start(case)?;
     let process = server.id();
     let watch = Watch::start(port, process)?;
-    // The server is warm, and what the machine can do without an attack has been seen.
+    // Now the server is warm, and the watch has seen how fast the machine is without an attack.
     thread::sleep(Duration::from_millis(500));
     let descriptors = open_descriptors(process)?;
     let (before, used) = (resident_bytes(process)?, processor_seconds(process)?);
@@ -171,7 +172,7 @@ fn attempt(stage: &Stage, case: &Case) -> Outcome<Report> {
     })
 }
 
-/// Waits until only the bystander and perhaps a newcomer are left.
+/// Waits until only the bystander, and perhaps a newcomer, is left.
 fn settle(field: &Field, process: u32, descriptors: usize, limit: Duration) -> Result<(), String> {
     let end = Instant::now() + limit;
     loop {
@@ -192,8 +193,8 @@ fn settle(field: &Field, process: u32, descriptors: usize, limit: Duration) -> R
 }
 
 impl Stage {
-    /// Starts a server for the case, with a limit of memory beyond which it ends instead of the
-    /// machine.
+    /// Starts a server for the case, with a memory limit. If it needs more, the server ends, and
+    /// the machine survives.
     fn start(&self, case: &Case) -> Outcome<(Server, u16)> {
         let port = free_ports(3)?;
         let mut command = Command::new("sh");

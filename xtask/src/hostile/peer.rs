@@ -1,4 +1,4 @@
-//! A connection from an address of one's choice, which says whatever it is told to.
+//! A connection from any address, which sends whatever it is told to send.
 
 use super::wire;
 use crate::failure::{Failure, Outcome, While};
@@ -7,16 +7,16 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// No answer takes longer than this; with it, an attack cannot last for ever.
+/// The longest time that a peer waits for an answer, so that no attack lasts for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long one write may wait for a server that does not read.
+/// The longest time that one write waits for a server that does not read.
 const WRITE_PATIENCE: Duration = Duration::from_millis(500);
 
-/// A frame or a response that is longer is not meant for a peer of ours.
+/// The most bytes that a peer keeps. No frame or response for a peer is longer.
 const MAX_HEARD: usize = 32 << 20;
 
-/// A connection, and what has been read from it and not been looked at.
+/// A connection, and the bytes that have been read from it and not been used.
 pub(super) struct Peer {
     stream: TcpStream,
     heard: Vec<u8>,
@@ -35,8 +35,8 @@ pub(super) enum Poured {
 }
 
 impl Peer {
-    /// Connects from this address. A small window lets a peer that reads nothing block the server
-    /// soon.
+    /// Connects from this address. With a small receive window, a peer that reads nothing soon
+    /// blocks the server.
     pub(super) fn connect(from: Ipv4Addr, port: u16, window: Option<usize>) -> Outcome<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).when("a socket")?;
         if let Some(bytes) = window {
@@ -56,12 +56,12 @@ impl Peer {
         })
     }
 
-    /// How many bytes it has sent.
+    /// Returns how many bytes the peer has sent.
     pub(super) const fn said(&self) -> u64 {
         self.said
     }
 
-    /// Sends all of it.
+    /// Sends all the bytes.
     pub(super) fn say(&mut self, bytes: impl AsRef<[u8]>) -> Outcome {
         let bytes = bytes.as_ref();
         match self.pour(bytes, bytes.len() as u64, PATIENCE) {
@@ -71,8 +71,8 @@ impl Peer {
         }
     }
 
-    /// Sends the bytes again and again, until it has sent so many, or for so long. It ends early
-    /// when the server takes nothing for two seconds.
+    /// Sends the bytes again and again, until `total` bytes have been sent or `limit` is over. It
+    /// ends early when the server takes nothing for two seconds.
     pub(super) fn pour(&mut self, bytes: &[u8], total: u64, limit: Duration) -> Poured {
         let end = Instant::now() + limit;
         let (mut sent, mut progress) = (0_u64, Instant::now());
@@ -97,7 +97,7 @@ impl Peer {
         Poured::All
     }
 
-    /// Reads once what there is. Nothing is the end.
+    /// Reads once. Returns zero at the end of the connection.
     pub(super) fn read(&mut self) -> Outcome<usize> {
         let mut buffer = [0; 65_536];
         loop {
@@ -113,13 +113,13 @@ impl Peer {
         }
     }
 
-    /// Reads at most so many bytes, and throws them away.
+    /// Reads at most `most` bytes, and throws them away.
     pub(super) fn sip(&mut self, most: usize) -> Outcome<usize> {
         let mut buffer = vec![0; most];
         self.stream.read(&mut buffer).when("sipping")
     }
 
-    /// Reads and throws away whatever comes in this time. Whether the server has ended the
+    /// Reads for this time, and throws everything away. Returns whether the server has ended the
     /// connection.
     pub(super) fn drain(&mut self, limit: Duration) -> bool {
         let end = Instant::now() + limit;
@@ -136,13 +136,13 @@ impl Peer {
         is_ended
     }
 
-    /// Says that nothing more will be said; the server then ends the connection when it has
+    /// Ends the peer's half of the connection. The server then ends the connection when it has
     /// answered.
     pub(super) fn finish(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// A second handle, for a thread that reads.
+    /// Returns a second handle, for a thread that reads.
     pub(super) fn reader(&self) -> Outcome<Self> {
         Ok(Self {
             stream: self.stream.try_clone().when("a second handle")?,
@@ -151,7 +151,7 @@ impl Peer {
         })
     }
 
-    /// The next response: its head and its body.
+    /// Reads the next response. Returns its head and its body.
     pub(super) fn response(&mut self) -> Outcome<(String, String)> {
         loop {
             if let Some(end) = find(&self.heard, b"\r\n\r\n") {
@@ -168,20 +168,21 @@ impl Peer {
         }
     }
 
-    /// The status of what comes next; nothing if the server ends the connection without a word.
+    /// Reads the status of the next response. Returns an empty text if the server ends the
+    /// connection without a response.
     pub(super) fn status(&mut self) -> String {
         while !self.heard.contains(&b'\n') && self.read().is_ok_and(|read| read > 0) {}
         let line = String::from_utf8_lossy(&self.heard);
         line.split(' ').nth(1).unwrap_or_default().to_owned()
     }
 
-    /// Asks, and hears the response.
+    /// Sends a request, and reads the response.
     pub(super) fn ask(&mut self, request: impl AsRef<[u8]>) -> Outcome<(String, String)> {
         self.say(request)?;
         self.response()
     }
 
-    /// Becomes a websocket.
+    /// Makes the connection a websocket.
     pub(super) fn upgrade(&mut self, target: &str) -> Outcome {
         let (head, _) = self.ask(wire::upgrade(target))?;
         if head.starts_with("HTTP/1.1 101") {
@@ -190,8 +191,8 @@ impl Peer {
         Err(Failure::new(format!("{target} was answered {head:?}")))
     }
 
-    /// The payload of the next text or binary message of a server. Pings of Engine.IO 4 are
-    /// answered on the way.
+    /// Reads the payload of the server's next text or binary message, and answers pings of
+    /// Engine.IO 4 that come before it.
     pub(super) fn message(&mut self) -> Outcome<Vec<u8>> {
         loop {
             let Some((opcode, payload)) = self.take_frame()? else {
@@ -208,7 +209,7 @@ impl Peer {
         }
     }
 
-    /// Messages until one begins so.
+    /// Reads messages until one has this beginning.
     pub(super) fn message_with(&mut self, beginning: &str) -> Outcome<String> {
         loop {
             let message = self.message()?;
@@ -253,7 +254,7 @@ impl Peer {
     }
 }
 
-/// The value of a header field in a head; its name is in small letters.
+/// Returns the value of a header field in a head. The case of the name does not matter.
 pub(super) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| {
         let (found, value) = line.split_once(':')?;

@@ -1,5 +1,5 @@
-//! Those who suffer an attack: a bystander whose echoes are timed, newcomers who want to be let in,
-//! and the server's memory.
+//! What is watched during an attack: the echo times of a bystander, newcomers who connect, and the
+//! server's memory.
 
 use super::clients;
 use crate::failure::{Failure, Outcome};
@@ -11,19 +11,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Where well-behaved clients come from.
+/// The address of well-behaved clients.
 pub(super) const HOME: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// Between two echoes.
+/// The pause between two echoes.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Between two newcomers.
+/// The pause between two newcomers.
 const NEWCOMER_PAUSE: Duration = Duration::from_millis(200);
 
-/// A server that has grown by so much is ended, so that the machine survives.
+/// A server whose memory has grown by this number of bytes is ended, so that the machine survives.
 const DEADLY_BYTES: u64 = 1 << 30;
 
-/// What was seen from the beginning to the end of an attack.
+/// The observations from the beginning to the end of an attack.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// The slowest echo of the bystander.
@@ -32,11 +32,11 @@ pub(super) struct Seen {
     /// The slowest newcomer, from its connection to its first echo.
     pub(super) worst_entry: Duration,
     pub(super) newcomers: u32,
-    /// What went wrong for them.
+    /// What went wrong for the bystander and the newcomers.
     pub(super) complaints: Vec<String>,
 }
 
-/// Threads that watch until they are asked.
+/// Threads that watch until they are asked to end.
 pub(super) struct Watch {
     stop: Arc<AtomicBool>,
     bystander: JoinHandle<Seen>,
@@ -59,7 +59,7 @@ impl Watch {
         })
     }
 
-    /// Ends the watch.
+    /// Ends the watch, and returns what it saw.
     pub(super) fn end(self) -> Outcome<Seen> {
         self.stop.store(true, Ordering::Relaxed);
         let gone = |_| Failure::new("a thread that watches has panicked");
@@ -105,7 +105,8 @@ fn newcomers(port: u16, stop: &AtomicBool) -> Seen {
     seen
 }
 
-/// Ends the server when its memory endangers the machine, and says so.
+/// Watches the server's memory. Ends the server when its memory endangers the machine, and returns
+/// a complaint.
 fn weigh(process: u32, before: u64, stop: &AtomicBool) -> Option<String> {
     while !stop.load(Ordering::Relaxed) {
         let grown = resident_bytes(process).ok()?.saturating_sub(before);

@@ -1,4 +1,4 @@
-//! Bytes that a hostile peer says: requests and websocket frames, well-formed and not.
+//! The bytes that a hostile peer sends: requests and websocket frames, valid and invalid.
 
 /// A text frame.
 pub(super) const TEXT: u8 = 0x1;
@@ -7,17 +7,17 @@ pub(super) const BINARY: u8 = 0x2;
 /// A ping.
 pub(super) const PING: u8 = 0x9;
 
-/// A GET without a body. The host is a name that a server on loopback answers to.
+/// Makes a GET without a body. The host is a name that a server on loopback accepts.
 pub(super) fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
-/// A GET with these header lines, each ended by a line break; `Host` is among them.
+/// Makes a GET with these header lines, which must include `Host`. Each ends with a line break.
 pub(super) fn get_with(target: &str, headers: &str) -> String {
     format!("GET {target} HTTP/1.1\r\n{headers}\r\n")
 }
 
-/// A POST of text.
+/// Makes a POST of text.
 pub(super) fn post(target: &str, body: &str) -> String {
     format!(
         "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: {}\r\n\r\n{body}",
@@ -25,7 +25,7 @@ pub(super) fn post(target: &str, body: &str) -> String {
     )
 }
 
-/// The request of a websocket, with more header lines.
+/// Makes the request for a websocket, with these header lines.
 pub(super) fn upgrade_with(target: &str, headers: &str) -> String {
     format!(
         "GET {target} HTTP/1.1\r\n{headers}Connection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -38,8 +38,8 @@ pub(super) fn upgrade(target: &str) -> String {
     upgrade_with(target, "Host: localhost\r\n")
 }
 
-/// The head of a frame whose payload has so many bytes. Its mask is zero, so that the payload stays
-/// as it is.
+/// Makes the head of a frame for a payload of `length` bytes. Its mask is zero, so that the payload
+/// is not changed.
 pub(super) fn frame_head(opcode: u8, length: usize) -> Vec<u8> {
     let mut head = vec![0x80 | opcode];
     match length {
@@ -57,7 +57,7 @@ pub(super) fn frame_head(opcode: u8, length: usize) -> Vec<u8> {
     head
 }
 
-/// A whole frame.
+/// Makes a whole frame.
 pub(super) fn frame(opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let mut frame = frame_head(opcode, payload.len());
@@ -70,12 +70,13 @@ pub(super) fn text(payload: &str) -> Vec<u8> {
     frame(TEXT, payload)
 }
 
-/// So many of this behind each other.
+/// Repeats the bytes.
 pub(super) fn repeat(bytes: &[u8], times: usize) -> Vec<u8> {
     bytes.repeat(times)
 }
 
-/// An event of so many placeholders that all name one attachment, as the packet in front of it.
+/// Makes the packet of an event with `count` placeholders. All of them name the one attachment that
+/// follows the packet.
 pub(super) fn placeholders(event: &str, count: usize) -> String {
     let all = vec![r#"{"_placeholder":true,"num":0}"#; count].join(",");
     format!(r#"451-["{event}",[{all}]]"#)

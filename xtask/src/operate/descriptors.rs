@@ -1,4 +1,4 @@
-//! A process without descriptors for further connections.
+//! A server process that has no descriptors left for new connections.
 
 use super::Stage;
 use super::peers::{Kind, Peer};
@@ -8,13 +8,13 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What the server may have: its own, and a few dozen connections.
+/// The server's limit of descriptors: its own files, and a few dozen connections.
 const DESCRIPTORS: usize = 64;
 
-/// How many connect: far more than it can accept, fewer than wait in a backlog.
+/// How many clients connect: far more than the server can accept, and fewer than the backlog holds.
 const CROWD: usize = 150;
 
-/// How long the server is watched while it can accept nobody.
+/// How long the server is watched while it cannot accept connections.
 const WATCHED: Duration = Duration::from_secs(3);
 
 /// The part of one processor that it may use meanwhile, in percent.

@@ -1,15 +1,15 @@
-//! Clients of all generations in their own words, without a library: what they say to be let in,
-//! and what they hear when a server goes away.
+//! Clients of all generations, written without a library: how they connect, and what they receive
+//! when a server shuts down.
 
 use crate::failure::{Failure, Outcome, While};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
-/// No answer takes longer than this.
+/// The longest time that a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A kind of client, and where its session stands when the server goes away.
+/// A kind of client, and the state of its session when the server shuts down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     WebSocket4,
@@ -35,7 +35,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Connects, joins the main namespace, and waits for whatever comes next.
+    /// Connects, joins the main namespace, and sends a poll if the client polls.
     pub(super) fn join(kind: Kind, port: u16) -> Outcome<Self> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).when("connecting")?;
         stream.set_read_timeout(Some(PATIENCE)).when("a timeout")?;
@@ -101,7 +101,7 @@ impl Peer {
         }
     }
 
-    /// Sends the poll that waits, or keeps it for later.
+    /// Sends the poll that the server holds, or keeps it for later.
     fn park(&mut self, target: &str) -> Outcome {
         self.poll = get(target);
         if self.is_between_polls() {
@@ -123,22 +123,22 @@ impl Peer {
         matches!(self.kind, Kind::Between4 | Kind::Between09)
     }
 
-    /// Whether what is heard now is the end that this kind of client has. Reads to the end of a
-    /// websocket.
+    /// Checks that the client now receives the end that belongs to its kind. It reads a websocket
+    /// to its end.
     pub(super) fn hear_the_end(mut self) -> Outcome {
         let (heard, expected) = match self.kind {
-            // A Close frame without a code.
+            // This is a Close frame without a code.
             Kind::WebSocket4 | Kind::WebSocket3 | Kind::WebSocket09 | Kind::WebSocket06 => (self.rest()?, "\u{fffd}\0"),
             Kind::Polling4 => (self.answer()?, "1"),
             Kind::Polling3 => (self.answer()?, "1:1"),
             Kind::Polling09 => (self.answer()?, "7:::1+0"),
-            // This wire has no word for goodbye: the poll ends.
+            // 0.6 has no packet for the end of a session. The poll is answered.
             Kind::Polling06 => (self.answer()?, ""),
             Kind::Between4 => (self.poll_again()?, "6\u{1e}1"),
             Kind::Between09 => (self.poll_again()?, "7:::1+0"),
         };
-        // The process may not have heard the signal when a client polls: its poll is held then, and
-        // ends with the goodbye alone.
+        // The process may not have received the signal yet when a client polls. Then it holds the
+        // poll, and answers it with the closing packet alone.
         if heard == expected || self.kind == Kind::Between4 && heard == "1" {
             return Ok(());
         }
@@ -154,7 +154,7 @@ impl Peer {
         self.answer()
     }
 
-    /// Emits `echo` and hears it; for websockets of Engine.IO 4.
+    /// Emits `echo` and waits for it, on a websocket of Engine.IO 4.
     pub(super) fn echo(&mut self, what: &str) -> Outcome {
         let packet = format!("42[\"echo\",\"{what}\"]");
         self.say_text(&packet)?;
@@ -172,7 +172,7 @@ impl Peer {
         self.stream.write_all(&frame).when("writing")
     }
 
-    /// Reads until this has come.
+    /// Reads until this text has come.
     fn hear(&mut self, what: &str) -> Outcome {
         let mut heard = String::new();
         while !heard.contains(what) {
@@ -190,7 +190,7 @@ impl Peer {
         self.answer()
     }
 
-    /// The body of the next response.
+    /// Reads the next response, and returns its body.
     fn answer(&mut self) -> Outcome<String> {
         let mut heard = Vec::new();
         loop {
@@ -216,7 +216,7 @@ impl Peer {
         }
     }
 
-    /// What comes before the end of the stream.
+    /// Reads the rest of the stream.
     fn rest(&mut self) -> Outcome<String> {
         let mut heard = Vec::new();
         loop {

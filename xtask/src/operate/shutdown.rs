@@ -5,7 +5,7 @@ use super::{Stage, descriptors};
 use crate::failure::{Failure, Outcome};
 use std::time::{Duration, Instant};
 
-/// How many of each. Those whose heartbeats cannot be slowed down come last.
+/// The number of clients of each kind. Clients whose heartbeats cannot be slowed down come last.
 const CLIENTS: &[(Kind, usize)] = &[
     (Kind::WebSocket4, 600),
     (Kind::WebSocket3, 400),
@@ -19,10 +19,10 @@ const CLIENTS: &[(Kind, usize)] = &[
     (Kind::Polling06, 50),
 ];
 
-/// From SIGTERM to the end of the process.
+/// The longest time from SIGTERM to the end of the process.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What a process needs beside its clients.
+/// How many descriptors a process needs apart from its clients.
 const OTHER_DESCRIPTORS: usize = 100;
 
 pub(super) fn run(stage: &Stage) -> Outcome {
@@ -47,7 +47,8 @@ pub(super) fn run(stage: &Stage) -> Outcome {
     );
     let asked = Instant::now();
     server.ask_to_go()?;
-    // Those between two polls first: they have only so long.
+    // The clients between two polls come first, because the server waits for them only a limited
+    // time.
     let (between, others): (Vec<Peer>, Vec<Peer>) = peers.into_iter().partition(Peer::is_between_polls);
     let mut untold = Vec::new();
     for peer in between.into_iter().chain(others) {

@@ -1,9 +1,9 @@
-//! The chat inside an axum application, for those who have logged in.
+//! The chat inside an axum application, for people who have logged in.
 //!
 //! ```text
 //! cargo run --bin axum-app          then open http://localhost:8080
 //! ```
-//! `--port N` or the environment's `PORT` choose another port.
+//! `--port N` or the environment variable `PORT` chooses another port.
 //!
 //! ```text
 //!                  ┌ who: a cookie or a header says which user this is ────────────────┐
@@ -11,9 +11,10 @@
 //!                  │  all else                         the chat: Socket.IO, its pages  │
 //!                  └───────────────────────────────────────────────────────────────────┘
 //! ```
-//! What is to see here: one port for both; a middleware of the application's whose findings
-//! ([`User`]) are there in the handlers of sockets; a session that is refused before it begins, for
-//! want of a user; a route that asks Socket.IO who is there. How users log in is in [`users`].
+//! This example shows: one port for both; a middleware of the application whose result ([`User`])
+//! the socket handlers can read; a session that is refused before it begins, because the request
+//! has no user; and a route that asks Socket.IO who is connected. The module [`users`] logs users
+//! in.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it tells where to look")]
@@ -85,7 +86,8 @@ fn app(io: &Server) -> Router {
         .layer(from_fn_with_state(users, who))
 }
 
-/// Puts the user into the request, if there is one. The chat's page is for users.
+/// Puts the user into the request, if the request names one. Without a user, the chat's page
+/// redirects to the login.
 async fn who(State(users): State<Users>, mut request: Request, next: Next) -> Response {
     match users.find(request.headers()) {
         Some(user) => drop(request.extensions_mut().insert(user)),
@@ -123,7 +125,7 @@ struct Person {
     address: Option<SocketAddr>,
 }
 
-/// Who is in the chat, as the application knows them.
+/// Returns who is in the chat, with the names that the application knows.
 async fn people(State(io): State<Server>) -> Json<Vec<Person>> {
     let sockets = io.sockets();
     let person = |socket: &Socket| Person {
@@ -140,7 +142,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
-    /// One request on a connection of its own, and all of the answer.
+    /// Sends one request on a new connection, and returns the whole answer.
     async fn ask(address: SocketAddr, request: &str, headers: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let length = body.len();

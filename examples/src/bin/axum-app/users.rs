@@ -1,5 +1,5 @@
-//! Who is logged in: names by token. A token is a cookie, or stands in `Authorization: Bearer …`
-//! for clients that are no browsers.
+//! The users who are logged in: their names, found by token. A browser sends the token as a cookie;
+//! other clients send it in `Authorization: Bearer …`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, COOKIE};
 
-/// Most people who are logged in; the one who has been for longest makes room.
+/// The most people who are logged in. When there are more, the one who logged in first is logged
+/// out.
 const MAX_USERS: usize = 10_000;
-/// Characters of a name.
+/// The most characters of a name.
 const MAX_NAME: usize = 32;
 
 /// The name of the cookie.
 pub(crate) const TOKEN: &str = "token";
 
-/// Somebody who has logged in: what the middleware puts into the extensions of a request.
+/// A user who has logged in. The middleware puts this value into the extensions of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct User {
     pub(crate) name: Arc<str>,
@@ -35,7 +36,7 @@ impl Users {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Logs somebody in; the token, or `None` if that is no name.
+    /// Logs a user in. Returns the token, or `None` if the name is empty.
     pub(crate) fn enter(&self, name: &str) -> Option<String> {
         let name: String = name.trim().chars().take(MAX_NAME).collect();
         if name.is_empty() {
@@ -62,7 +63,7 @@ impl Users {
         table.oldest_first.retain(|other| other != token);
     }
 
-    /// Whose request this is.
+    /// Returns the user whose request this is.
     pub(crate) fn find(&self, headers: &HeaderMap) -> Option<User> {
         self.table().by_token.get(token(headers)?).cloned()
     }

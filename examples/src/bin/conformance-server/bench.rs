@@ -1,4 +1,5 @@
-//! `--bench`: the events of the load generator, nothing logged, arguments forwarded as they came.
+//! `--bench`: the events of the load generator. Nothing is logged, and arguments are forwarded as
+//! they came.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ pub(crate) fn config() -> Config {
         .ping_interval(Duration::from_secs(25))
         .ping_timeout(Duration::from_secs(20))
         .generations(Generations::modern())
-        // Load generators come from one address.
+        // A load generator opens all its connections from one address.
         .max_sessions_per_address(usize::MAX)
         .max_kept_bytes_per_address(usize::MAX)
 }
@@ -20,7 +21,8 @@ pub(crate) fn register(io: &Io) {
             if ack.is_wanted() {
                 ack.send(args);
             } else {
-                // A client that does not take its echo has a full queue, and loses only its own.
+                // If a client does not take its echo, its queue is full, and it loses only its own
+                // events.
                 let _ = socket.emit("echo", args);
             }
         })

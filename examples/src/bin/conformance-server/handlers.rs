@@ -1,4 +1,4 @@
-//! The events of the contract.
+//! The events that the conformance tests need (the contract).
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use sio_app::{
     Ack, AckError, Binary, Data, EmitError, Generation, Io, Namespace, Raw, RawArgs, Refusal, Socket, TransportKind,
 };
 
-/// Largest text that one event makes.
+/// The longest text that one event makes, in bytes.
 const MAX_BIG: usize = 900_000;
 
 pub(crate) fn register(io: &Io) {
@@ -39,7 +39,7 @@ async fn root_admits(socket: &Socket) -> Result<(), Refusal> {
     }
 }
 
-/// `auth.token`, or `token` of the query.
+/// Returns `auth.token`, or the parameter `token` of the query.
 fn token(socket: &Socket) -> Option<String> {
     let auth: Option<Value> = socket.auth();
     let from_auth = auth
@@ -50,7 +50,7 @@ fn token(socket: &Socket) -> Option<String> {
     from_auth.or_else(|| socket.handshake().query_value("token"))
 }
 
-/// Events of every namespace.
+/// Registers the events of every namespace.
 fn everywhere(namespace: &Namespace) {
     namespace
         .on("echo", |socket: Socket, args: RawArgs| {
@@ -64,8 +64,8 @@ fn everywhere(namespace: &Namespace) {
         .on_message(said);
 }
 
-/// What a socket is told of itself. It asks on its own connection, so it may hear the id by which
-/// it knows itself, which nobody else may.
+/// Returns what the server knows of a socket. The socket asks on its own connection, so the answer
+/// may contain its secret id. No other client may learn that id.
 fn who(socket: &Socket) -> Value {
     let (id, wire_id) = (socket.id(), socket.wire_id());
     let mut rooms: Vec<String> = socket.rooms().iter().map(ToString::to_string).collect();
@@ -84,7 +84,8 @@ fn who(socket: &Socket) -> Value {
     })
 }
 
-/// In the two words that the contract has. Streams are neither and keep their names.
+/// Returns the contract's word for a transport: `polling` or `websocket`. Streams are neither and
+/// keep their own names.
 fn kind_of_transport(transport: TransportKind) -> &'static str {
     match transport {
         TransportKind::JsonpPolling => TransportKind::Polling.as_str(),
@@ -93,7 +94,7 @@ fn kind_of_transport(transport: TransportKind) -> &'static str {
     }
 }
 
-/// Events of `/` alone.
+/// Registers the events of `/` alone.
 fn root_only(root: &Namespace) {
     rooms(root);
     root.on("binary", |socket: Socket, bytes: Binary| {
@@ -163,8 +164,8 @@ fn rooms(root: &Namespace) {
     .on("flood", flood);
 }
 
-/// A broadcast cannot wait for its slowest member: it is paced instead, so that members who read as
-/// fast as a program can lose nothing.
+/// Broadcasts `n` messages. A broadcast cannot wait for its slowest member, so this function pauses
+/// between the messages: a member that reads at the usual speed of a program loses nothing.
 async fn flood(socket: Socket, (n, size): (usize, usize)) {
     let (n, text) = (n.min(20_000), "f".repeat(size.min(65_536)));
     let Some(io) = socket.io() else { return };
@@ -189,8 +190,8 @@ async fn burst(socket: Socket, (n, size): (usize, usize)) {
     say(&socket, "burst-end", n).await;
 }
 
-/// Emits as fast as the client reads: what does not fit into its queue waits here, where it costs
-/// nothing. False if the client has gone.
+/// Emits as fast as the client reads. While the client's queue is full, this function waits, which
+/// costs nothing. Returns false if the client has gone.
 async fn say(socket: &Socket, event: &str, args: impl Serialize) -> bool {
     loop {
         match socket.emit(event, &args) {
@@ -206,8 +207,8 @@ async fn ask(socket: Socket, data: Raw) {
     }
 }
 
-/// What clients before 1.0 say without naming it comes back as it was said; in 0.6, a text that
-/// starts with `cast:` goes to the others.
+/// Handles a message without an event name, from a client before 1.0: it is sent back as it came.
+/// In 0.6, a text that starts with `cast:` goes to the other clients of 0.6 instead.
 fn said(socket: Socket, data: Data) {
     match (socket.generation(), &data) {
         (Generation::Legacy06, Data::Text(text)) if text.starts_with("cast:") => socket.to(LEGACY_06).send(data),
@@ -218,7 +219,7 @@ fn said(socket: Socket, data: Data) {
     }
 }
 
-/// The room of all 0.6 clients. Its name is one that no client can ask to join by accident.
+/// The room of all 0.6 clients. No client can ask for this name by accident.
 const LEGACY_06: &str = "\u{0}generation 0.6";
 
 fn legacy_06(root: &Namespace) {
@@ -229,8 +230,8 @@ fn legacy_06(root: &Namespace) {
     });
 }
 
-/// Events that the contract has for clients of 0.7 to 0.9 in every namespace, and for later ones in
-/// `/` alone.
+/// Registers the events that the contract has for clients of 0.7 to 0.9 in every namespace. For
+/// later clients the contract has them in `/` alone.
 fn legacy_09(namespace: &Namespace) {
     let is_meant = |socket: &Socket| socket.generation() == Generation::Legacy09;
     namespace

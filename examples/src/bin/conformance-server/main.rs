@@ -1,25 +1,26 @@
-//! The conformance server: what genuine clients, official suites and load generators are pointed
-//! at.
+//! The conformance server. Genuine clients, official test suites and load generators connect to it.
 //!
 //! ```text
 //! conformance-server [--runtime tokio|axum|async-std|loop] --port P [--ping-interval MS] [--ping-timeout MS] [--conformance] [--no-legacy] [--guarded] [--bench] [--threads N]
 //! ```
-//! It serves port P, and on P+1 and P+2 the same handlers: on P+1 with the MessagePack parser; P+2
-//! is for connection state recovery, and answers as a server without it as long as sio has none.
-//! `--conformance` serves port P alone, with what the official test suites expect; `--bench` serves
-//! port P alone, with the events of the load generator. It says `listening P` when all ports
-//! accept, and ends with 0 on SIGTERM after a graceful drain.
+//! The server has the same handlers on three ports. Port P uses the standard parser. Port P+1 uses
+//! the MessagePack parser. Port P+2 is for connection state recovery; sio does not have recovery
+//! yet, so this port answers as a server without it. `--conformance` serves port P alone, with the
+//! events that the official test suites expect. `--bench` serves port P alone, with the events of
+//! the load generator. The program prints `listening P` when all ports accept, and ends with 0 on
+//! SIGTERM after a graceful drain.
 //!
-//! By default it serves pages of any origin, and as many connections of one address as come,
-//! because clients of tests are all on one machine. `--guarded` leaves origins and limits by
-//! address as an application has them by default, and is needed to try those; it also refuses
-//! requests that carry `X-Refuse`. `cargo xtask hostile` tries rules on it.
+//! By default the program serves pages of any origin, and any number of connections from one
+//! address, because the clients of tests are all on one machine. `--guarded` keeps the default
+//! rules for origins and the default limits per address, so that tests can try them. It also
+//! refuses requests that have the header `X-Refuse`. `cargo xtask hostile` uses it to try the
+//! rules.
 //!
-//! Beside `/socket.io` the contract's handlers are served at `/streaming` and `/envelope` in the
-//! wires of late 2010 and of before: the transports are those of 0.6.
+//! The contract's handlers are served at `/socket.io`, and also at `/streaming` and `/envelope` for
+//! the wires of late 2010 and earlier. Those two use the transports of 0.6.
 //!
-//! It uses the public API and nothing else. What is served is written once, in [`parts`]; what
-//! drives it is in a file for each runtime.
+//! The program uses the public API only. [`parts`] says once what is served. Each runtime has a
+//! file that drives it.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -74,13 +75,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// What one port serves, whatever drives it.
+/// What one port serves. It is the same on every runtime.
 struct Part {
     config: Config,
     register: Box<dyn Fn(&Io)>,
 }
 
-/// What the ports from P on serve.
+/// Returns what each port serves, beginning with port P.
 fn parts(options: &Options) -> Vec<Part> {
     let part = |config, register: fn(&Io)| Part {
         config,
@@ -113,7 +114,7 @@ fn parts(options: &Options) -> Vec<Part> {
     }
 }
 
-/// An application that lets nobody in who says that it should not.
+/// The application's rule: it refuses a request that has the header `X-Refuse`.
 fn guard(request: &HttpRequest<'_>) -> Result<(), String> {
     match request.header("x-refuse") {
         Some(_) => Err("refused".to_owned()),
@@ -121,7 +122,7 @@ fn guard(request: &HttpRequest<'_>) -> Result<(), String> {
     }
 }
 
-/// How the process is to be set up.
+/// Returns the settings of the process.
 fn process(options: &Options) -> sio_app::Options {
     // Load generators come from one address.
     let process = match options.guarded {
@@ -134,7 +135,7 @@ fn process(options: &Options) -> sio_app::Options {
     }
 }
 
-/// All ports, bound: from here on they accept.
+/// Binds all ports. After this they accept.
 fn bind(options: &Options, count: usize) -> io::Result<Vec<TcpListener>> {
     let ports = options.port..=u16::MAX;
     let listeners = ports.take(count).map(|port| TcpListener::bind(("127.0.0.1", port)));
@@ -145,7 +146,7 @@ fn say_listening(options: &Options) {
     println!("listening {}", options.port);
 }
 
-/// Settings that make no sense are a slip in this program.
+/// Reports settings that make no sense, which would be a mistake in this program.
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, error)
 }
@@ -159,8 +160,9 @@ fn contract_config(options: &Options) -> Config {
         .max_payload(1_000_000)
         .cors(Cors::list(["http://good.example"]).with_credentials())
         .origins(Origins::Any);
-    // Room for broadcasts of some megabytes to members who read; bursts of 50 MB wait in their
-    // handler. All together is what six such members may have.
+    // The queue of one session has room for broadcasts of some megabytes to members who read.
+    // Bursts of 50 MB wait in their handler. The limit for all sessions together is the queues of
+    // six such members.
     config.max_queued_bytes = 8 << 20;
     config.max_total_queued_bytes = 48 << 20;
     config.max_queued_packets = 65_536;
@@ -170,8 +172,8 @@ fn contract_config(options: &Options) -> Config {
         .legacy06
         .mount("/streaming", Streaming)
         .mount("/envelope", Envelope);
-    // Who has gone without a word is noticed within seconds, and who is there hears something well
-    // before it gives up.
+    // The server notices within seconds that a client has gone without a word. A client that is
+    // still there hears something from the server well before it gives up.
     config.legacy09.heartbeat_interval = Duration::from_millis(3000);
     config.legacy09.heartbeat_timeout = Duration::from_millis(10_000);
     config.legacy09.poll_duration = Duration::from_millis(4000);

@@ -1,5 +1,5 @@
-//! `--runtime async-std`: on the executor that was built in, which is smol's with
-//! `--no-default-features --features smol`.
+//! `--runtime async-std`: the server on the executor that was built in. With `--no-default-features
+//! --features smol` this is smol's executor.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use smol::LocalExecutor;
 
 use crate::options::Options;
 
-/// Who runs the tasks, and where he is told how many threads to have.
+/// The name of the executor, and the environment variable that sets its number of threads.
 pub(crate) const EXECUTOR: (&str, &str) = if cfg!(feature = "async-std") {
     ("async-std", "ASYNC_STD_THREAD_COUNT")
 } else {
@@ -39,8 +39,9 @@ pub(crate) fn serve(options: &Options) -> io::Result<()> {
     }))
 }
 
-/// Both executors look at the environment alone, and a process should not change its own: it begins
-/// anew in one that says so.
+/// Makes the executor use this number of threads. Both executors read the number from the
+/// environment only, and a process should not change its own environment. So the program starts
+/// itself again with a new environment.
 fn have_threads(threads: usize) -> io::Result<()> {
     let threads = threads.to_string();
     let (_, variable) = EXECUTOR;

@@ -8,8 +8,8 @@ use sio_examples::asked_to_end;
 use sio_tokio::Server;
 use tokio::net::TcpListener;
 
-/// Serves one port. The layer takes out what is Socket.IO's; for the rest the application asks the
-/// server's own answers.
+/// Serves one port. The layer takes the requests that are for Socket.IO. For all other requests the
+/// application's fallback is the server's own service.
 pub(crate) async fn serve(server: Server, listener: TcpListener) -> io::Result<()> {
     let app = Router::new().fallback_service(server.service()).layer(server.layer());
     let signal = async move {

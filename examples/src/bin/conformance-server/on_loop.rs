@@ -1,5 +1,5 @@
 //! `--runtime loop`: the event loop of the examples, one per thread. All loops accept on all
-//! listeners; each does what is due in the shard that is its own.
+//! listeners. Each loop handles the deadlines of its own shard.
 
 use std::io;
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! `--runtime tokio`, and what `--runtime axum` has of it.
+//! `--runtime tokio`, and the code that `--runtime axum` shares with it.
 
 use std::io;
 

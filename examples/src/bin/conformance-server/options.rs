@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What `--help` says.
+/// Returns the text of `--help`.
 pub(crate) fn help() -> String {
     let (executor, _) = crate::on_async_std::EXECUTOR;
     format!(
@@ -24,24 +24,24 @@ usage: conformance-server [--runtime NAME] --port P [OPTIONS]
     )
 }
 
-/// What to serve.
+/// The set of events to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// The whole contract on three ports.
     Contract,
-    /// What the official test suites expect.
+    /// The events that the official test suites expect.
     Suites,
     /// The events of the load generator.
     Bench,
 }
 
-/// What drives it.
+/// The runtime that drives the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runtime {
     Tokio,
     /// Tokio, mounted in an axum application.
     Axum,
-    /// async-std or smol, as it was built.
+    /// async-std or smol; a feature chooses when the program is built.
     AsyncStd,
     /// The event loop of the examples.
     Loop,
@@ -55,14 +55,15 @@ pub(crate) struct Options {
     pub(crate) ping_interval: Option<Duration>,
     pub(crate) ping_timeout: Option<Duration>,
     pub(crate) no_legacy: bool,
-    /// Whether strangers are kept out as an application would: what attacks are tried on.
+    /// Whether the default rules for origins and the default limits per address are on. Tests of
+    /// attacks need them.
     pub(crate) guarded: bool,
     pub(crate) threads: Option<usize>,
 }
 
 impl Options {
-    /// Reads the command line; the environment's `WORKERS` stands in for `--threads`. Nothing if
-    /// help is what is wanted.
+    /// Reads the command line. The environment variable `WORKERS` is used if `--threads` is not
+    /// given. Returns `None` if the user asks for help.
     pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut port = None;
         let mut options = Self {
@@ -106,8 +107,8 @@ impl Options {
                     }
                     None => return Err("--runtime wants a name".to_owned()),
                 },
-                // Not negotiated as long as sio has no permessage-deflate, which every client must
-                // be ready for.
+                // sio has no permessage-deflate, so this option does nothing. Every client must
+                // work without it.
                 "--deflate" => {}
                 other => return Err(format!("unknown option {other:?}")),
             }

@@ -1,4 +1,4 @@
-//! `GET /__stats`: how much is open, outside of Socket.IO.
+//! `GET /__stats`: the number of open sessions and more, answered outside of Socket.IO.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,7 @@ impl Counted {
             .map_or(0, |servers| servers.iter().map(Io::sessions).sum())
     }
 
-    /// How many sessions there are now, by generation and transport.
+    /// Counts the present sessions by generation and transport.
     fn by_kind(&self) -> BTreeMap<String, u32> {
         let mut kinds = BTreeMap::new();
         let servers = self.0.lock().map(|servers| servers.clone()).unwrap_or_default();
@@ -54,7 +54,7 @@ pub(crate) fn serve(io: &Io, counted: &Arc<Counted>) {
     });
 }
 
-/// The resident set of this process, in bytes; 0 where the system does not say.
+/// Returns the resident set size of this process in bytes, or 0 if the system does not say it.
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

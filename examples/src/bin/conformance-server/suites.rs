@@ -26,8 +26,8 @@ pub(crate) fn register(io: &Io) {
                 let auth = socket
                     .auth::<serde_json::Value>()
                     .unwrap_or_else(|| serde_json::json!({}));
-                // The suites' one-shot listeners lose a frame that shares a read with the answer to
-                // CONNECT.
+                // The suites listen for one frame at a time. They lose a frame that arrives in one
+                // read together with the answer to CONNECT.
                 socket.sleep(Duration::from_millis(10)).await;
                 let _ = socket.emit("auth", auth);
             })

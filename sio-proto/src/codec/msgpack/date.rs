@@ -5,12 +5,12 @@ use core::fmt::Write as _;
 
 use bytes::BytesMut;
 
-/// The furthest from 1970 that a JavaScript date can be, in milliseconds.
+/// The greatest distance of a JavaScript date from 1970, in milliseconds.
 const MAX_MILLISECONDS: i64 = 8_640_000_000_000_000;
 const DAY: i64 = 86_400_000;
 
-/// Writes the date so many milliseconds after 1970 began (UTC) as a JSON string; `null` if
-/// JavaScript has no such date.
+/// Writes a date as a JSON string. `milliseconds` is the time since the beginning of 1970 (UTC).
+/// Writes `null` if JavaScript has no such date.
 pub(super) fn write(out: &mut BytesMut, milliseconds: Option<i64>) {
     let Some(milliseconds) = milliseconds.filter(|ms| (-MAX_MILLISECONDS..=MAX_MILLISECONDS).contains(ms)) else {
         return out.extend_from_slice(b"null");
@@ -18,7 +18,7 @@ pub(super) fn write(out: &mut BytesMut, milliseconds: Option<i64>) {
     let (year, month, day) = civil(milliseconds.div_euclid(DAY));
     let time = milliseconds.rem_euclid(DAY);
     let (hour, minute, second) = (time / 3_600_000, time / 60_000 % 60, time / 1000 % 60);
-    // Years that do not have four digits have a sign and six.
+    // A year that does not have four digits is written with a sign and six digits.
     let written = match year {
         0..=9999 => write!(out, "\"{year:04}"),
         _ => write!(out, "\"{year:+07}"),
@@ -33,10 +33,10 @@ pub(super) fn write(out: &mut BytesMut, milliseconds: Option<i64>) {
     debug_assert!(written.is_ok(), "a buffer that grows takes everything");
 }
 
-/// Year, month and day of the proleptic Gregorian calendar, so many days after 1970-01-01.
+/// Year, month and day of the proleptic Gregorian calendar, for a number of days after 1970-01-01.
 ///
-/// Years are counted from March, so that the day that some have and others do not is their last;
-/// 400 of them, an era, have 146 097 days.
+/// Years are counted from March, so that the leap day is the last day of its year. 400 years are an
+/// era and have 146 097 days.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468; // since 0000-03-01
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
@@ -57,7 +57,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 mod tests {
     use super::*;
 
-    /// What `new Date(ms).toJSON()` says.
+    /// The texts that `new Date(ms).toJSON()` returns.
     #[test]
     fn as_javascript_writes_them() {
         for (milliseconds, json) in [

@@ -1,5 +1,5 @@
-//! From MessagePack to packets: the packet's fields are found first, whatever their order, then its
-//! data becomes JSON.
+//! From MessagePack to packets. First the fields of the packet are found, in any order. Then its
+//! data is converted to JSON.
 
 use core::fmt::Write as _;
 
@@ -17,7 +17,7 @@ use crate::socket::{Args, Exact, Packet};
 
 use MessagePackError::{InvalidId, InvalidUtf8, Key, Lookalike, NoMap, TooDeep, TooManyBinaries, TrailingBytes};
 
-/// The greatest whole number below which a float holds every one, 2^53.
+/// 2^53. A float holds every whole number up to this one.
 const MAX_SAFE: f64 = 9_007_199_254_740_992.0;
 
 pub(super) fn message(message: &Bytes, parser: &MessagePack, limits: &Limits) -> Result<Parsed, PacketError> {
@@ -61,7 +61,7 @@ pub(super) fn message(message: &Bytes, parser: &MessagePack, limits: &Limits) ->
         (Some(Token::Unsigned(3)), Some(Token::Array(len))) => {
             data.reader.token()?;
             let args = data.args(len)?;
-            // As in the standard wire: accepted, and without meaning.
+            // The packet is accepted and ignored, as in the standard wire.
             let Some(id) = id else { return Ok(Parsed::Nothing) };
             Packet::Ack { namespace, id, args }
         }
@@ -75,14 +75,15 @@ pub(super) fn message(message: &Bytes, parser: &MessagePack, limits: &Limits) ->
     Ok(Parsed::Packet(packet))
 }
 
-/// What is in the map of a packet: how each value begins. What is undefined is not there.
+/// The fields in the map of a packet, and how each value begins. A value that is undefined is left
+/// out.
 struct Fields<'a> {
     kind: Option<Token<'a>>,
     namespace: Option<Token<'a>>,
     id: Option<Token<'a>>,
     data_begins: Option<Token<'a>>,
     data: &'a [u8],
-    /// Bytes of the binary values in the data.
+    /// Number of bytes of the binary values in the data.
     binary: usize,
 }
 
@@ -112,7 +113,7 @@ impl<'a> Fields<'a> {
                 b"nsp" => fields.namespace = begins,
                 b"id" => fields.id = begins,
                 b"data" => (fields.data_begins, fields.data, fields.binary) = (begins, value, binary),
-                // `options`, and whatever may come yet.
+                // `options`, and any field of later versions.
                 _ => {}
             }
         }
@@ -123,7 +124,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The text, sharing the message's bytes.
+/// The text, which shares the message's bytes.
 fn shared(message: &Bytes, text: &[u8]) -> Result<ByteString, MessagePackError> {
     ByteString::try_from(message.slice_ref(text)).map_err(|_| InvalidUtf8)
 }
@@ -139,26 +140,27 @@ struct Transcoder<'a> {
     max_name: usize,
     /// Whether a map looks like a placeholder.
     lookalike: bool,
-    /// Whether JSON says less than what has been read of this argument.
+    /// Whether JSON expresses less than the part of this argument that has been read.
     inexact: bool,
-    /// Whether bytes are written out, for want of a place beside the JSON.
+    /// Whether bytes are written into the JSON. The payload of a CONNECT has no place for bytes
+    /// beside the JSON.
     inline: bool,
-    /// How many more brackets may open where we are.
+    /// How many more brackets may be opened at this depth.
     room: usize,
 }
 
-/// An array or map that is being written.
+/// An open array or map.
 #[derive(Clone, Copy, Default)]
 struct Open {
     left: u32,
     map: bool,
-    /// Whether something has been written into it.
+    /// Whether a value has been written into it.
     begun: bool,
 }
 
 impl<'a> Transcoder<'a> {
     fn new(message: &'a Bytes, fields: &Fields<'a>, parser: &MessagePack, limits: &Limits) -> Self {
-        // Commas and quotes take the place of headers, and a little more.
+        // Commas and quotes need about as much room as headers.
         let text = fields.data.len() - fields.binary;
         Self {
             message,
@@ -175,7 +177,7 @@ impl<'a> Transcoder<'a> {
         }
     }
 
-    /// The whole data as one value, bytes and all.
+    /// The whole data as one value, including its bytes.
     fn payload(mut self) -> Result<ByteString, PacketError> {
         self.inline = true;
         self.value(self.max_depth)?;
@@ -190,7 +192,7 @@ impl<'a> Transcoder<'a> {
         match self.reader.token()? {
             Token::Text(name) if name.len() > self.max_name => Err(DecodeError::EventNameTooLong.into()),
             Token::Text(name) => Ok(shared(self.message, name)?),
-            // As old native clients have it; it goes by what JSON would say.
+            // Old native clients use a number as a name. The name is the text that JSON would have.
             number @ (Token::Unsigned(_) | Token::Negative(_) | Token::Float(_)) => {
                 self.scalar(number)?;
                 Ok(ByteString::try_from(self.out.split().freeze()).unwrap_or_default())
@@ -199,9 +201,9 @@ impl<'a> Transcoder<'a> {
         }
     }
 
-    /// The next `len` values, and with them all that there is.
+    /// The next `len` values. They must be the last values of the data.
     fn args(mut self, len: u32) -> Result<Args, PacketError> {
-        // The brackets around them count.
+        // The brackets around the arguments count as one level.
         let max_depth = self.max_depth.checked_sub(1).ok_or(TooDeep)?;
         let mut exact = Exact::default();
         for index in 0..len {
@@ -227,11 +229,11 @@ impl<'a> Transcoder<'a> {
     }
 
     fn json(self) -> ByteString {
-        // Everything in it came as text that was checked, or was made here.
+        // Every part of the output is text that was checked, or was written here.
         ByteString::try_from(self.out.freeze()).unwrap_or_default()
     }
 
-    /// Writes one value and all that is in it.
+    /// Writes one value and everything inside it.
     fn value(&mut self, max_depth: usize) -> Result<(), MessagePackError> {
         let mut open = [Open::default(); MAX_DEPTH];
         let mut depth = 0;
@@ -254,7 +256,7 @@ impl<'a> Transcoder<'a> {
                 open[depth] = Open { left, map, begun };
                 depth += 1;
             }
-            // What has nothing left is closed, up to what has.
+            // Closes every array and map that is complete, up to the first that is not.
             loop {
                 let Some(innermost) = depth.checked_sub(1) else {
                     return Ok(());
@@ -268,8 +270,8 @@ impl<'a> Transcoder<'a> {
         }
     }
 
-    /// Whether there is a next value in what is open; writes what stands before it. As
-    /// `JSON.stringify` does, it leaves out members of a map that are undefined.
+    /// Whether the innermost array or map has a next value. Writes the text before this value. Like
+    /// `JSON.stringify`, it leaves out members of a map that are undefined.
     fn goes_on(&mut self, open: &mut Open) -> Result<bool, MessagePackError> {
         while open.left > 0 {
             open.left -= 1;
@@ -312,8 +314,8 @@ impl<'a> Transcoder<'a> {
         let written = match token {
             Token::Nil => out.write_str("null"),
             Token::Bool(value) => out.write_str(if value { "true" } else { "false" }),
-            // A message can hold a million of these two, and formatting would be a third of what
-            // reading it costs.
+            // A message can hold a million of these two kinds. Using `core::fmt` for them would
+            // cost a third of the time for reading the message.
             Token::Unsigned(number) => {
                 put_decimal(number, out);
                 Ok(())
@@ -328,7 +330,8 @@ impl<'a> Transcoder<'a> {
                 out.write_str("null")
             }
             Token::Float(number) if is_whole(number) => write!(out, "{}", number as i64),
-            // The shortest digits that read back, with an exponent where there would be many zeros.
+            // The shortest digits that give the same number, with an exponent if there would be
+            // many zeros.
             Token::Float(number) => write!(out, "{number:?}"),
             Token::Text(text) => return self.text(text),
             Token::Bytes(bytes) => return self.bytes(bytes),
@@ -345,7 +348,7 @@ impl<'a> Transcoder<'a> {
                 date::write(out, milliseconds(kind, data)?);
                 Ok(())
             }
-            Token::Array(_) | Token::Map(_) => Ok(()), // no scalars
+            Token::Array(_) | Token::Map(_) => Ok(()), // not scalars
         };
         debug_assert!(written.is_ok(), "a buffer that grows takes everything");
         Ok(())
@@ -353,7 +356,7 @@ impl<'a> Transcoder<'a> {
 
     fn bytes(&mut self, bytes: &'a [u8]) -> Result<(), MessagePackError> {
         let out = &mut self.out;
-        // The brackets of what stands for the bytes.
+        // The brackets of the JSON that stands for the bytes.
         if self.room < if self.inline { 2 } else { 1 } {
             return Err(TooDeep);
         }

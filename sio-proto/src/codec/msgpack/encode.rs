@@ -1,9 +1,9 @@
 //! From packets to MessagePack, in the forms and the order of genuine servers.
 //!
-//! JSON says how long an array is when it is over, MessagePack before it begins. So the JSON is
-//! walked twice: first it is counted what each bracket holds ([`shapes`]), then it is written. Both
-//! in one pass, in time linear in the text; what is allocated is the list of counts, if there is a
-//! bracket at all.
+//! The length of a JSON array is known at its end; MessagePack needs it at the beginning. So the
+//! JSON is read twice: first the values in each bracket are counted ([`shapes`]), then the values
+//! are written. Each pass takes time linear in the text. The list of counts is the only allocation,
+//! and it is made only if there is a bracket.
 
 use alloc::vec::Vec;
 
@@ -16,16 +16,16 @@ use crate::json::{self, Token, tokens};
 use crate::socket::text::DecodeError;
 use crate::socket::{Args, Packet};
 
-/// The longest that a header is: a marker and 8 bytes of a number.
+/// The length of the longest header: a marker and 8 bytes of a number.
 const MAX_HEADER_BYTES: usize = 9;
 
-/// What stands around name, namespace and arguments: keys, headers, type and id.
+/// Bytes around name, namespace and arguments: keys, headers, type and id.
 const AROUND_PACKET: usize = 64;
 
-/// Where a packet is written, or measured.
+/// A target for a packet: a buffer, or a counter that measures the packet.
 trait Sink {
     fn put(&mut self, bytes: &[u8]);
-    /// That so much will come, about.
+    /// Announces that about this many bytes will come.
     fn expect(&mut self, bytes: usize);
 }
 
@@ -39,7 +39,7 @@ impl Sink for BytesMut {
     }
 }
 
-/// Counts what would be written.
+/// Counts the bytes of a packet without writing them.
 struct Length(usize);
 
 impl Sink for Length {
@@ -50,11 +50,11 @@ impl Sink for Length {
     fn expect(&mut self, _: usize) {}
 }
 
-/// Whether a packet is written in `max` bytes. An ordinary one is not looked through to find out:
-/// only one that might not be, or has attachments, is.
+/// Whether a packet fits into `max` bytes. Only a packet that might not fit, or that has
+/// attachments, is read through.
 ///
-/// JSON grows up to 2.25 times (`1.5` and its comma are 9 bytes), and an attachment is written as
-/// often as a placeholder names it.
+/// JSON grows at most by a factor of 2.25 (`1.5` and its comma become 9 bytes). An attachment is
+/// written as often as a placeholder names it.
 pub(super) fn fits(packet: &Packet, max: usize) -> bool {
     let most = match packet {
         Packet::Event {
@@ -72,7 +72,7 @@ pub(super) fn fits(packet: &Packet, max: usize) -> bool {
     length.0 <= max
 }
 
-/// Whether everything in a packet is short enough for MessagePack, whose lengths have 32 bits.
+/// Whether every part of a packet is short enough for MessagePack, whose lengths have 32 bits.
 pub(super) fn check_lengths(packet: &Packet) -> Result<(), PacketError> {
     let fits = |len: usize| u32::try_from(len).is_ok();
     let text = |text: &str| fits(text.len());
@@ -93,12 +93,12 @@ fn args_fit(args: &Args, fits: impl Fn(usize) -> bool) -> bool {
     fits(args.json.len() + args.exact.bytes()) && args.attachments.iter().all(|bytes| fits(bytes.len()))
 }
 
-/// Most bytes that arguments without attachments can become.
+/// An upper limit for the bytes of arguments without attachments.
 fn most_bytes(args: &Args) -> usize {
     9 * args.json.len() / 4 + args.exact.bytes()
 }
 
-/// Appends a packet. Its JSON has to be valid; what is not becomes something without meaning.
+/// Appends a packet. Its JSON has to be valid; invalid JSON gives bytes without meaning.
 pub(super) fn packet(packet: &Packet, out: &mut BytesMut) {
     write_packet(packet, out);
 }
@@ -138,7 +138,7 @@ fn write_packet(packet: &Packet, out: &mut impl Sink) {
             namespace_field(out, namespace);
         }
         Packet::Ack { namespace, id, args } => {
-            // The order of genuine servers, who put the id first here.
+            // The order of genuine servers, which write the id first here.
             header(out, |to| drop(write::write_map_len(to, 4)));
             id_field(out, *id);
             type_field(out, 3);
@@ -174,14 +174,14 @@ fn namespace_field(out: &mut impl Sink, namespace: &str) {
     string(out, namespace);
 }
 
-/// One JSON value as the data of a packet.
+/// Writes one JSON value as the data of a packet.
 fn data(out: &mut impl Sink, json: &str) {
     string(out, "data");
     let (_, shapes) = shapes(json, 0);
     values(out, json, &shapes, &[]);
 }
 
-/// Name, if there is one, and arguments as one array.
+/// Writes the name, if there is one, and the arguments as one array.
 fn list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
     if !args.exact.is_empty() {
         return exact_list(out, name, args);
@@ -197,8 +197,8 @@ fn list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
     values(out, &args.json, &shapes, &args.attachments);
 }
 
-/// The same where JSON says less of some arguments than they did when they came: those are passed
-/// on as they were.
+/// Writes the array of [`list`] if JSON expresses some arguments less exactly than they came. These
+/// arguments are passed on as they came.
 fn exact_list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
     out.expect(args.bytes() + name.map_or(0, str::len) + AROUND_PACKET);
     let len = args.len() as u32 + u32::from(name.is_some());
@@ -217,22 +217,23 @@ fn exact_list(out: &mut impl Sink, name: Option<&str>, args: &Args) {
     }
 }
 
-/// What a bracket holds, in the order in which brackets open.
+/// The content of a bracket. The list of shapes has the order in which brackets open.
 struct Shape {
-    /// Values, or keys.
+    /// Number of values, or of keys.
     items: u32,
     /// The bracket around it, while it is open.
     around: Option<u32>,
     object: bool,
-    /// Whether it is marked as a placeholder.
+    /// Whether the object is marked as a placeholder.
     marked: bool,
     number: Option<usize>,
-    /// Where the first bracket behind it stands in the list.
+    /// The index of the first bracket behind this one in the list.
     end: u32,
 }
 
-/// Counts the values of `json` and what each of its brackets holds. What names one of `attachments`
-/// is a placeholder; without attachments, nothing is (docs/protocol/socket-io.md §2.1).
+/// Counts the values of `json`, and the values in each of its brackets. An object that names one of
+/// `attachments` is a placeholder. Without attachments nothing is a placeholder
+/// (docs/protocol/socket-io.md §2.1).
 fn shapes(json: &str, attachments: usize) -> (u32, Vec<Shape>) {
     let (mut count, mut shapes, mut inside, mut key) = (0, Vec::<Shape>::new(), None::<u32>, None);
     for token in tokens(json) {
@@ -272,7 +273,8 @@ fn shapes(json: &str, attachments: usize) -> (u32, Vec<Shape>) {
     (count, shapes)
 }
 
-/// What may make an object a placeholder. The last of several members of one name counts.
+/// Records a member that may make an object a placeholder. If several members have one name, the
+/// last one counts.
 fn note(shape: &mut Shape, key: Option<&str>, value: Token<'_>) {
     match key {
         Some("_placeholder") => shape.marked = value == Token::Word("true"),
@@ -315,7 +317,7 @@ fn values(out: &mut impl Sink, json: &str, shapes: &[Shape], attachments: &[Byte
     }
 }
 
-/// Steps behind the bracket that closes what has just been opened.
+/// Steps behind the bracket that closes the bracket opened last.
 fn skip_to_end<'a>(tokens: &mut impl Iterator<Item = Token<'a>>) {
     let mut open = 1;
     for token in tokens {
@@ -337,8 +339,8 @@ fn number(out: &mut impl Sink, text: &str) {
     if let Ok(number) = text.parse::<i64>() {
         return signed(out, number);
     }
-    // Too large, or with a fraction or an exponent, as JavaScript reads it; too large even for that
-    // is infinite.
+    // The number is too large, or has a fraction or an exponent: it is read as JavaScript reads it.
+    // A number that is too large even for a float is infinite.
     let number: f64 = text.parse().unwrap_or_default();
     if is_whole(number) {
         signed(out, number as i64);
@@ -363,7 +365,7 @@ fn string(out: &mut impl Sink, text: &str) {
     out.put(text.as_bytes());
 }
 
-/// Appends what `write` writes; there is room for any header, so that it cannot fail.
+/// Appends the bytes that `write` writes. There is room for every header, so `write` cannot fail.
 fn header(out: &mut impl Sink, write: impl FnOnce(&mut &mut [u8])) {
     let mut bytes = [0; MAX_HEADER_BYTES];
     let mut room = &mut bytes[..];

@@ -1,5 +1,5 @@
-//! What genuine peers say, and below: [`values`], what becomes of them; [`malformed`] input and
-//! limits; [`properties`].
+//! Packets of genuine peers. The modules below: [`values`] tests how values are converted,
+//! [`malformed`] tests bad input and limits, and [`properties`] tests random packets.
 
 mod malformed;
 mod properties;
@@ -165,8 +165,8 @@ fn what_genuine_peers_say() {
     }
 }
 
-/// What we say is, byte for byte, what a genuine server says (captured), but for the `pid` that it
-/// adds as undefined.
+/// The bytes that we write are those of a genuine server (captured), except the `pid` that a
+/// genuine server adds as undefined.
 #[test]
 fn as_genuine_servers_say_it() {
     for (packet, bytes) in [

@@ -1,4 +1,4 @@
-//! MessagePack, one value after the other, each checked against what is there.
+//! MessagePack, one value after the other. Each value is checked against the bytes that are there.
 
 use rmp::Marker;
 
@@ -6,13 +6,13 @@ use rmp::Marker;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessagePackError {
-    /// The message ends inside of a value, or announces more elements than it has bytes for.
+    /// The message ends inside a value, or announces more elements than it has bytes for.
     #[error("the message ends too early")]
     Truncated,
-    /// Something follows the packet.
+    /// Bytes follow the packet.
     #[error("trailing bytes")]
     TrailingBytes,
-    /// A byte that begins nothing, `c1`.
+    /// A byte that begins no value, `c1`.
     #[error("reserved byte")]
     Reserved,
     /// The packet is no map.
@@ -24,8 +24,8 @@ pub enum MessagePackError {
     /// Text that is not UTF-8.
     #[error("invalid UTF-8")]
     InvalidUtf8,
-    /// An extension other than undefined, dates and timestamps, or one of those with a length or a
-    /// value that it cannot have.
+    /// An extension that is not undefined, a date or a timestamp, or one of these with a length or
+    /// value that is not allowed.
     #[error("unknown extension type {0}")]
     Extension(i8),
     /// More values than [`MessagePack::max_elements`](super::MessagePack::max_elements).
@@ -40,29 +40,30 @@ pub enum MessagePackError {
     /// The id is no whole number from 0 to 2^64 − 1 in one of the integer forms.
     #[error("invalid id")]
     InvalidId,
-    /// A map beside bytes looks like a placeholder for them.
+    /// The packet has bytes, and one of its maps looks like a placeholder for bytes.
     #[error("a map that looks like a placeholder")]
     Lookalike,
 }
 
 use MessagePackError::{Extension, Reserved, TooManyElements, Truncated};
 
-/// The beginning of a value: all of it, but for what arrays and maps hold.
+/// The beginning of a value. For arrays and maps it does not include their content; for other
+/// values it is the whole value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Token<'a> {
     Nil,
     Bool(bool),
     Unsigned(u64),
-    /// Below zero.
+    /// A negative number.
     Negative(i64),
     Float(f64),
     Text(&'a [u8]),
     Bytes(&'a [u8]),
     /// Bytes that were an array buffer or a typed array in JavaScript.
     ArrayBuffer(&'a [u8]),
-    /// So many values follow.
+    /// An array; this many values follow.
     Array(u32),
-    /// So many keys follow, each with its value.
+    /// A map; this many keys follow, each with its value.
     Map(u32),
     Extension(i8, &'a [u8]),
 }
@@ -74,7 +75,7 @@ impl Token<'_> {
     }
 }
 
-/// What of a message has not been read.
+/// The part of a message that has not been read.
 #[derive(Clone, Debug)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
@@ -153,8 +154,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Steps over a value and all that is in it; the bytes of it, and how many of them are binary
-    /// values. `budget` is how many values there may be.
+    /// Steps over a value and everything inside it. Returns its bytes, and the number of bytes of
+    /// its binary values. `budget` is the number of values that are still allowed.
     pub(super) fn skip(&mut self, budget: &mut usize) -> Result<(&'a [u8], usize), MessagePackError> {
         let (whole, mut binary, mut open) = (self.rest, 0, 1u64);
         while open > 0 {
@@ -182,7 +183,7 @@ impl<'a> Reader<'a> {
         Ok(*bytes)
     }
 
-    /// A length of so many bytes.
+    /// A length that takes this many bytes.
     fn number<const N: usize>(&mut self) -> Result<u32, MessagePackError> {
         let bytes: [u8; N] = self.array()?;
         Ok(bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)))
@@ -200,7 +201,8 @@ impl<'a> Reader<'a> {
         self.slice(len)
     }
 
-    /// A count of elements, each of which takes at least so many bytes. Who announces more lies.
+    /// A count of elements, each of at least this many bytes. A sender that announces more elements
+    /// than the message can hold is refused.
     fn announced(&self, count: u32, bytes_each: u64) -> Result<u32, MessagePackError> {
         match u64::from(count) * bytes_each > self.rest.len() as u64 {
             true => Err(Truncated),
@@ -208,8 +210,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Of the forms that say their length, type 0 is what the genuine encoder makes of an
-    /// ArrayBuffer or typed array.
+    /// Reads an extension in a form that states its length. The genuine encoder writes an
+    /// ArrayBuffer or a typed array with type 0.
     fn sized_extension(&mut self, len: u32) -> Result<Token<'a>, MessagePackError> {
         Ok(match self.extension(len)? {
             Token::Extension(0, bytes) => Token::ArrayBuffer(bytes),
@@ -227,8 +229,8 @@ fn signed(number: i64) -> Token<'static> {
     u64::try_from(number).map_or(Token::Negative(number), Token::Unsigned)
 }
 
-/// Milliseconds since 1970 that a date or timestamp says; `None` for those that JavaScript cannot
-/// say either.
+/// The time of a date or timestamp in milliseconds since 1970; `None` if JavaScript cannot express
+/// it either.
 pub(super) fn milliseconds(kind: i8, data: &[u8]) -> Result<Option<i64>, MessagePackError> {
     let (seconds, nanoseconds) = match (kind, data.len()) {
         (0, 8) => return Ok(data.first_chunk().map(|bytes| i64::from_be_bytes(*bytes))),

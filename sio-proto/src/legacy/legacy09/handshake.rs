@@ -1,11 +1,11 @@
-//! What comes before the first packet: the answer to `GET /socket.io/1/`
+//! The exchange before the first packet: the answer to `GET /socket.io/1/`
 //! (docs/protocol/legacy-0.9.md §2).
 //!
 //! ```text
 //! sid ":" heartbeat ":" close ":" transports      f2OB-Gs9-F9dtPdjA7X9:60:60:websocket,htmlfile,xhr-polling
 //! ```
 //!
-//! With `jsonp=` in the request the body is dressed as a script, see
+//! If the request has `jsonp=`, the body is wrapped in a script, see
 //! [`transports`](crate::legacy::transports).
 
 use alloc::vec::Vec;
@@ -20,14 +20,14 @@ use crate::legacy::transports::Transport;
 pub const BAD_ORIGIN: &str = "handshake bad origin";
 /// Body of a refusal by the application (status 403).
 pub const UNAUTHORIZED: &str = "handshake unauthorized";
-/// Body of an answer to which the application has failed to decide (status 500).
+/// Body of the answer if the application fails to decide (status 500).
 pub const ERROR: &str = "handshake error";
 /// Body of the answer to a protocol segment other than `1` (status 500).
 pub const UNKNOWN_PROTOCOL: &str = "Protocol version not supported.";
-/// Body of the answer to a request for nothing in particular (status 200).
+/// Body of the answer to a request that names neither a session nor a transport (status 200).
 pub const WELCOME: &str = "Welcome to socket.io.";
 
-/// Longer ids are not believed.
+/// A longer id is refused.
 const MAX_SID_BYTES: usize = 256;
 
 /// The body of a successful handshake.
@@ -35,20 +35,20 @@ const MAX_SID_BYTES: usize = 256;
 pub struct Handshake {
     /// The session id, without `:` and `/`.
     pub sid: ByteString,
-    /// How long the server waits for a heartbeat, in seconds. Old clients time the server by it, so
-    /// it is never 0; to have no heartbeats, say a day.
+    /// How long the server waits for a heartbeat, in seconds. Old clients use it as their own
+    /// timeout for the server, so it is never 0. For a session without heartbeats, use a day.
     pub heartbeat_seconds: Option<u32>,
     /// How long the server keeps a session without a connection, in seconds; never 0.
     pub close_seconds: Option<u32>,
-    /// What the server offers, in its order of preference. Never empty: 0.7 and 0.8 clients would
-    /// not connect.
+    /// The transports that the server offers, in its order of preference. The list is never empty,
+    /// because 0.7 and 0.8 clients would not connect.
     pub transports: Vec<Transport>,
 }
 
-/// Why a 200 answer is no handshake: probably not from a 0.7-0.9 server at all.
+/// Why a 200 answer is no handshake. It probably comes from another kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
-    /// There are not four fields.
+    /// The body does not have four fields.
     #[error("not a handshake")]
     Shape,
     /// The id is empty, too long, or would not survive in a URL.
@@ -60,8 +60,8 @@ pub enum HandshakeError {
 }
 
 impl Handshake {
-    /// Appends the body. Absent times, and zero, are written as a day, because clients take empty
-    /// or 0 for "at once".
+    /// Appends the body. Absent times and zero are written as a day, because clients read an empty
+    /// time or 0 as "at once".
     pub fn encode(&self, out: &mut BytesMut) {
         const DAY: u32 = 86_400;
         debug_assert!(!self.sid.contains([':', '/']), "fields are separated by colons");
@@ -77,11 +77,11 @@ impl Handshake {
         }
     }
 
-    /// Reads a body. Transports we do not know are left out; an empty time is `None`.
+    /// Reads a body. Unknown transports are left out. An empty time is `None`.
     ///
     /// # Errors
     ///
-    /// Says why the body is none.
+    /// Says why the body is no handshake.
     pub fn decode(body: &ByteString) -> Result<Self, HandshakeError> {
         let mut fields = body.split(':');
         let mut field = || fields.next().ok_or(HandshakeError::Shape);
@@ -109,7 +109,7 @@ fn decode_seconds(field: &str) -> Result<Option<u32>, HandshakeError> {
     }
 }
 
-/// The known names of the list, each once, so that a server cannot grow it.
+/// The known names of the list, each once, so that a server cannot make the list long.
 fn decode_transports(field: &str) -> Vec<Transport> {
     let mut transports = Vec::new();
     for transport in field.split(',').filter_map(Transport::parse) {

@@ -5,7 +5,7 @@
 //!         / 2*( U+FFFD LEN U+FFFD packet )          LEN in UTF-16 code units
 //! ```
 //!
-//! Never on websocket, where each packet is a message of its own.
+//! A websocket never carries a payload: each packet is a message of its own there.
 
 use alloc::vec::Vec;
 
@@ -16,7 +16,7 @@ use crate::legacy::lengths::{self, Misfit, Unit};
 
 const MARK: char = '\u{fffd}';
 
-/// An honest length has far fewer digits; leading zeros count.
+/// Genuine lengths have far fewer digits. Leading zeros count as digits.
 const MAX_LENGTH_DIGITS: usize = 10;
 
 /// Why the rest of a payload was dropped.
@@ -41,12 +41,12 @@ pub enum PayloadError {
 
 /// Appends the texts of the packets of a payload to `packets`, at most `max_packets` of them.
 ///
-/// An empty payload has none. That a text is a packet is for
-/// [`Packet::decode`](super::Packet::decode) to say; one that is none does not spoil the others.
+/// An empty payload has no packets. [`Packet::decode`](super::Packet::decode) decides whether a
+/// text is a packet; a bad text does not affect the others.
 ///
 /// # Errors
 ///
-/// Says why the rest was dropped; the packets before it have been appended and are good.
+/// Says why the rest was dropped. The packets before the error have been appended and are good.
 pub fn decode(payload: &ByteString, max_packets: usize, packets: &mut Vec<ByteString>) -> Result<(), PayloadError> {
     if payload.is_empty() {
         return Ok(());
@@ -76,9 +76,9 @@ pub fn decode(payload: &ByteString, max_packets: usize, packets: &mut Vec<ByteSt
     Ok(())
 }
 
-/// [`decode`] for a raw payload from a JSONP form (clients before 0.8.6), in which the browser has
-/// made CRLF of every lone LF after LEN had been computed (§7). A packet that stands alone has no
-/// LEN to tell by; such a form has no other line break.
+/// [`decode`] for a raw payload from a JSONP form (clients before 0.8.6). There the browser has
+/// changed every lone LF to CRLF after LEN had been computed (§7). A single packet has no LEN that
+/// could show this; in such a form every line break has been changed.
 ///
 /// # Errors
 ///

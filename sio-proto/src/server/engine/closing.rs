@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{
-    Alarm, Asker, CLOSE, CROSSING, Cause, Core, Delivery, LinkId, Outputs, Reason, Role, Session, State, Time, Write,
+    Alarm, Asker, CLOSE, Cause, Core, Delivery, LinkId, Outputs, Reason, Role, Session, State, Time, Write,
     answer_poll, drop_candidate, engine_mut, engine_of, take_parked, taken,
 };
 
@@ -91,7 +91,8 @@ pub(super) fn wait_with_farewell(core: &mut Core, now: Time, slot: SessionSlot, 
     let link = asker.link;
     engine.farewell = Some(Box::new(asker));
     core.links.set(link, key, Role::Post);
-    core.timers.arm_at(now + CROSSING, Alarm::Close, key, 0);
+    core.timers
+        .arm_at(now + core.config.crossing_timeout, Alarm::Close, key, 0);
     None
 }
 

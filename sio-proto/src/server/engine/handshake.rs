@@ -97,11 +97,11 @@ pub(crate) fn handle_request(
 ) {
     let config = Arc::clone(&core.config);
     let &Arrival { request, upgrade, .. } = arrival;
-    if let Some(answer) = preflight(&config, link, &request.http) {
+    if let Some(answer) = preflight(&config, link, request) {
         out.writes.push(answer);
         return;
     }
-    let asker = Asker::new(&config, link, &request.http);
+    let asker = Asker::new(&config, link, request);
     match check(core, &config, arrival) {
         Err(refusal) => {
             if let Refusal::Stranger(why) = refusal {
@@ -309,7 +309,7 @@ fn open_websocket(
     }
     let Some(slot) = open(core, now, Some(link), admitted, opening, out) else {
         out.writes.push(
-            Asker::new(&core.config, link, &request.http)
+            Asker::new(&core.config, link, request)
                 .closing()
                 .answer(503, None, Bytes::new()),
         );

@@ -133,7 +133,7 @@ pub(crate) fn handle_body_started(core: &mut Core, link: LinkId, arrival: &Arriv
     session.post = None;
     core.links.clear(other);
     out.writes.push(
-        Asker::new(&config, link, &request.http)
+        Asker::new(&config, link, request)
             .closing()
             .answer(400, None, Bytes::new()),
     );

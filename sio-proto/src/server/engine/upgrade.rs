@@ -5,10 +5,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{
-    Alarm, Arrival, Asker, CLOSE, Candidate, Core, EngineTransport, Frame, Inbound, LinkId, MAX_HELD, NOOP_INTERVAL,
-    Outputs, PROBE_ANSWER, Packet, Reason, Refusal, Role, Session, State, Time, TransportKind, Upgrade, Write,
-    accept_websocket, answer_parked_with, engine_mut, engine_of, fail, finish_closing, receive, revision_of,
-    take_parked, wire,
+    Alarm, Arrival, Asker, CLOSE, Candidate, Core, EngineTransport, Frame, Inbound, LinkId, NOOP_INTERVAL, Outputs,
+    PROBE_ANSWER, Packet, Reason, Refusal, Role, Session, State, Time, TransportKind, Upgrade, Write, accept_websocket,
+    answer_parked_with, engine_mut, engine_of, fail, finish_closing, receive, revision_of, take_parked, wire,
 };
 use crate::engine::frames;
 use crate::id::SessionSlot;
@@ -62,6 +61,7 @@ pub(super) fn handle_candidate(
     out: &mut Outputs,
 ) {
     let (key, max_bytes) = (core.key(slot), core.config.max_payload);
+    let max_packets = core.config.max_upgrade_packets;
     let Some(engine) = engine_mut(core, slot) else { return };
     let attempt = engine.attempt;
     let Some(candidate) = engine.candidate.as_mut().filter(|c| c.link == link) else {
@@ -70,7 +70,7 @@ pub(super) fn handle_candidate(
     match packet {
         packet if candidate.switching => {
             let bytes = candidate.held_bytes + packet.bytes();
-            if candidate.held.len() >= MAX_HELD || bytes > max_bytes {
+            if candidate.held.len() >= max_packets || bytes > max_bytes {
                 return fail(core, slot, Reason::TransportError, out);
             }
             candidate.held_bytes = bytes;

@@ -17,10 +17,11 @@ use crate::codec::Codec;
 use crate::detect::{self, Exchange, Transport};
 use crate::id::SessionSlot;
 use crate::legacy::transports::JSONP_CONTENT_TYPE;
+use crate::request::origin;
 use crate::server::old_websocket::{Agreed, agree, take_up};
 use crate::server::{
     Admitted, Asker, Auth, Carriage, Core, Delivery, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role,
-    StreamEncoding, StreamForm, Wiring, origin,
+    StreamEncoding, StreamForm, Wiring,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Frame, LinkId, Time, http};
@@ -45,7 +46,7 @@ pub(crate) fn handle_request(
     let htmlfile = route.transport == Transport::Htmlfile;
     let offered = core.config.transports;
     if jsonp && !offered.jsonp || htmlfile && !offered.htmlfile {
-        let asker = Asker::without_cors(link, &request.http);
+        let asker = Asker::without_cors(link, request);
         return out.writes.push(asker.answer(400, None, Bytes::new()));
     }
     let allowed = request.stranger().is_none();
@@ -53,9 +54,9 @@ pub(crate) fn handle_request(
         .extend(request.stranger().map(|why| Delivery::Stranger(request.describe(why))));
     // An htmlfile is a page of the server's own.
     let asker = match (htmlfile, allowed) {
-        (true, _) => Asker::without_cors(link, &request.http),
-        (false, true) => Asker::with_cors(link, &request.http, cors(&request.http, route.exchange)),
-        (false, false) => Asker::with_cors(link, &request.http, Vec::new()),
+        (true, _) => Asker::without_cors(link, request),
+        (false, true) => Asker::with_cors(link, request, cors(&request.http, route.exchange)),
+        (false, false) => Asker::with_cors(link, request, Vec::new()),
     };
     let session = route.session.map(|sid| {
         core.find_session(request.text(sid))

@@ -29,9 +29,6 @@ use crate::socket::{Args, is_reserved_event};
 use crate::wire::Inbound;
 use crate::{Config, Frame, Time, json};
 
-/// Most packets kept for namespaces that have not been joined yet.
-const MAX_HELD: usize = 64;
-
 pub(crate) fn handle(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbound, out: &mut Outputs) {
     let packet = match packet {
         Inbound::Legacy09(packet) => packet,
@@ -253,14 +250,14 @@ fn arguments(array: Option<&ByteString>, config: &Config) -> Option<Args> {
 
 /// Keeps a packet for a namespace that may yet be joined.
 fn hold(core: &mut Core, slot: SessionSlot, packet: &Packet) {
-    let max_bytes = core.config.max_payload;
+    let (max_packets, max_bytes) = (core.config.legacy09.max_unjoined_packets, core.config.max_payload);
     let Some(legacy09) = legacy09_mut(core, slot) else {
         return;
     };
     let rare = legacy09.rare.get_or_insert_default();
     let mut text = BytesMut::new();
     packet.encode(&mut text);
-    if rare.held.len() < MAX_HELD && rare.held_bytes + text.len() <= max_bytes {
+    if rare.held.len() < max_packets && rare.held_bytes + text.len() <= max_bytes {
         rare.held_bytes += text.len();
         rare.held.extend(ByteString::try_from(text.freeze()).ok());
     }

@@ -19,10 +19,11 @@ use crate::id::SessionSlot;
 use crate::legacy::legacy09::handshake::{self, Handshake as Answer};
 use crate::legacy::legacy09::{Body, NOT_HANDSHAKEN, Packet};
 use crate::legacy::transports::{Family, JSONP_CONTENT_TYPE, write_jsonp as write_script, write_jsonp_error};
+use crate::request::origin;
 use crate::server::old_websocket::{Agreed, agree, take_up};
 use crate::server::{
     Asker, Auth, Carriage, Core, Delivery, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session,
-    State, StreamEncoding, StreamForm, TransportKind, Wiring, Write, asked_headers, origin,
+    State, StreamEncoding, StreamForm, TransportKind, Wiring, Write, asked_headers,
 };
 use crate::wire::{Inbound, Wire};
 use crate::{Config, Frame, LinkId, Time, http};
@@ -41,7 +42,7 @@ pub(crate) fn handle_request(
     let (config, peer) = (Arc::clone(&core.config), &request.peer);
     let script = script_of(&route);
     if is_jsonp(&route) && !config.transports.jsonp {
-        let asker = Asker::without_cors(link, &request.http);
+        let asker = Asker::without_cors(link, request);
         return out.writes.push(asker.answer(400, None, Bytes::new()));
     }
     // A page of scripts, which is the server's own.
@@ -65,8 +66,8 @@ pub(crate) fn handle_request(
         headers.push(("X-XSS-Protection", ByteString::from_static("0")));
     }
     let mut asker = match is_page {
-        true => Asker::without_cors(link, &request.http),
-        false => Asker::with_cors(link, &request.http, headers),
+        true => Asker::without_cors(link, request),
+        false => Asker::with_cors(link, request, headers),
     };
     if let Some(why) = request.stranger() {
         out.deliveries.push(Delivery::Stranger(request.describe(why)));
@@ -122,7 +123,7 @@ pub(crate) fn handle_request(
 }
 
 /// The answer to a protocol segment that is a number other than 1.
-pub(crate) fn refuse_protocol(link: LinkId, request: &http::Request, out: &mut Outputs) {
+pub(crate) fn refuse_protocol(link: LinkId, request: &Request, out: &mut Outputs) {
     let asker = Asker::without_cors(link, request);
     refuse(asker, None, 500, handshake::UNKNOWN_PROTOCOL, out);
 }

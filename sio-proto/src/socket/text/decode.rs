@@ -1,35 +1,36 @@
-//! From text to packets, in one pass: what is kept are slices of the text.
+//! From text to packets, in one pass. The parts of a packet are slices of the text.
 //!
-//! Stricter than the genuine parsers where those let JavaScript's idea of a number decide: ids and
-//! counts are digits and nothing else, and the JSON starts right behind them. Reserved names are
-//! refused in every revision.
+//! The genuine parsers follow JavaScript's idea of a number in some places. This parser is stricter
+//! there: ids and counts are digits and nothing else, and the JSON starts directly behind them.
+//! Reserved names are refused in every revision.
 
 use bytestring::ByteString;
 
 use crate::json::{self, JsonError, PlaceholderError};
 use crate::socket::{Args, Packet, Revision, Role, is_reserved_event};
 
-/// How much one packet may ask for.
+/// The limits of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Attachments of one packet. Default 10, as everywhere in the ecosystem; more are refused.
+    /// Number of attachments of one packet. Default 10, as everywhere in the ecosystem. A packet
+    /// with more is refused.
     pub max_attachments: usize,
-    /// Bytes of all attachments of one packet. Default 10 000 000: ten messages of Engine.IO's
-    /// default size.
+    /// Bytes of all attachments of one packet. Default 10 000 000, which is ten messages of
+    /// Engine.IO's default size.
     pub max_attachment_bytes: usize,
-    /// Nesting of the JSON, the brackets around name and arguments included. Default and greatest
-    /// possible value: [`json::MAX_DEPTH`].
+    /// Nesting of the JSON, including the brackets around name and arguments. The default,
+    /// [`json::MAX_DEPTH`], is also the greatest possible value.
     pub max_depth: usize,
-    /// Bytes of a namespace, its query not included. Default 512.
+    /// Bytes of a namespace, without its query. Default 512.
     pub max_namespace_bytes: usize,
-    /// Bytes of the query behind a namespace in a CONNECT. Default 8 KiB, as much as a request's
-    /// target usually may have.
+    /// Bytes of the query behind a namespace in a CONNECT. Default 8 KiB, which is also a usual
+    /// limit for the target of a request.
     pub max_query_bytes: usize,
-    /// Bytes of the `auth` of a CONNECT that has to be rewritten as JSON, which takes tens of
-    /// milliseconds for a megabyte. Default 64 KiB. Set by
+    /// Bytes of the `auth` of a CONNECT, if the `auth` has to be rewritten as JSON. Rewriting a
+    /// megabyte takes tens of milliseconds. Default 64 KiB. Set by
     /// [`Config::max_auth_bytes`](crate::Config::max_auth_bytes). A standard CONNECT is not
-    /// rewritten, and what is kept of it has that limit alone.
+    /// rewritten; for it, the limit applies only to the bytes that are kept.
     pub max_auth_bytes: usize,
     /// Bytes of an event name. Default 1024.
     pub max_event_name_bytes: usize,
@@ -49,20 +50,20 @@ impl Default for Limits {
     }
 }
 
-/// What a text message says.
+/// The result of reading a text message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
-    /// A whole packet.
+    /// A complete packet.
     Packet(Packet),
-    /// A packet whose attachments follow, each as one binary message.
+    /// A packet whose attachments follow. Each attachment is one binary message.
     Partial(Partial),
-    /// Nothing: an acknowledgement without id or without arguments. Genuine peers of all
-    /// revisions accept these and do nothing.
+    /// An acknowledgement without id or without arguments. Genuine peers of all revisions accept it
+    /// and do nothing.
     Nothing,
 }
 
 impl Decoded {
-    /// What the client has said in it, in bytes.
+    /// Bytes of everything that the client wrote in it.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Packet(packet) | Self::Partial(Partial { packet, .. }) => packet.bytes(),
@@ -79,12 +80,12 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// Gives what is here memory of its own, if it is small.
+    /// Gives small parts their own memory.
     pub(crate) fn keep(&mut self) {
         self.packet.keep();
     }
 
-    /// The packet, as yet without attachments.
+    /// The packet, still without its attachments.
     #[must_use]
     pub fn packet(&self) -> &Packet {
         &self.packet
@@ -97,24 +98,25 @@ impl Partial {
     }
 }
 
-/// Why a message is no packet. Each closes the connection; the wording is the genuine parsers'
-/// where they have one.
+/// Why a message is no packet. Each of these errors closes the connection. The wording is that of
+/// the genuine parsers, where they have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The message is empty.
     #[error("empty packet")]
     Empty,
-    /// The first character is no packet type.
+    /// The first character is not a packet type.
     #[error("unknown packet type")]
     UnknownType,
-    /// Only servers refuse connections, and this came from a client.
+    /// A client sent a CONNECT_ERROR. Only servers may send it.
     #[error("CONNECT_ERROR from a client")]
     ConnectErrorFromClient,
-    /// The attachment count is missing, zero or not written in digits, or a placeholder names no
-    /// attachment.
+    /// The attachment count is missing, is zero or is not written in digits, or a placeholder names
+    /// no attachment.
     #[error("Illegal attachments")]
     IllegalAttachments,
-    /// Two placeholders name one attachment, which would leave the server as often as it is named.
+    /// Two placeholders name one attachment. The server would write the attachment as often as it
+    /// is named.
     #[error("Illegal attachments: one is named twice")]
     AttachmentNamedTwice,
     /// More attachments than [`Limits::max_attachments`].
@@ -132,16 +134,16 @@ pub enum DecodeError {
     /// The `auth` of a CONNECT is longer than [`Limits::max_auth_bytes`].
     #[error("auth is too long")]
     AuthTooLong,
-    /// The id does not fit 64 bits.
+    /// The id does not fit into 64 bits.
     #[error("id is too large")]
     IdTooLarge,
     /// A binary acknowledgement does not say which event it answers.
     #[error("binary acknowledgement without id")]
     MissingId,
-    /// The payload is not of the kind the packet type asks for.
+    /// The payload has a type that this packet type does not allow.
     #[error("invalid payload")]
     InvalidPayload,
-    /// The payload is not JSON, or nested too deep.
+    /// The payload is not JSON, or is nested too deep.
     #[error("invalid payload: {0}")]
     InvalidJson(#[from] JsonError),
     /// The event name is longer than [`Limits::max_event_name_bytes`].
@@ -150,7 +152,7 @@ pub enum DecodeError {
     /// The event name is one of the [`RESERVED_EVENTS`](crate::socket::RESERVED_EVENTS).
     #[error("reserved event name")]
     ReservedEvent,
-    /// A text message came where an attachment was due.
+    /// A text message came where an attachment was expected.
     #[error("got plaintext data when reconstructing a packet")]
     TextInsteadOfAttachment,
     /// A binary message came that no packet had announced.
@@ -170,11 +172,11 @@ impl From<PlaceholderError> for DecodeError {
 /// Reads the text of one Engine.IO message.
 ///
 /// An ordinary event allocates nothing: namespace, name and arguments are slices of `text`. Only a
-/// name spelt with escapes is copied.
+/// name that is written with escapes is copied.
 ///
 /// # Errors
 ///
-/// [`DecodeError`], upon which the connection is to be closed.
+/// A [`DecodeError`]. The caller has to close the connection.
 pub fn decode(text: ByteString, revision: Revision, role: Role, limits: &Limits) -> Result<Decoded, DecodeError> {
     let kind = *text.as_bytes().first().ok_or(DecodeError::Empty)?;
     if !kind.is_ascii() {
@@ -199,7 +201,7 @@ pub fn decode(text: ByteString, revision: Revision, role: Role, limits: &Limits)
     }
 }
 
-/// A packet's text and how much of it is still to be read.
+/// The text of a packet and the position up to which it has been read.
 struct Reader<'a> {
     text: &'a ByteString,
     rest: &'a str,
@@ -210,7 +212,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn connect(mut self) -> Result<Packet, DecodeError> {
         let raw = self.raw_namespace();
-        // Revision 5 sends credentials as payload and takes a `?` for a part of the name.
+        // Revision 5 sends credentials as payload, and a `?` is a part of the namespace.
         let (path, query) = match raw.split_once('?') {
             Some((path, query)) if self.revision < Revision::Five => (path, Some(query)),
             _ => (raw, None),
@@ -285,8 +287,9 @@ impl<'a> Reader<'a> {
         Ok(complete_or_partial(Packet::Ack { namespace, id, args }, attachments))
     }
 
-    /// Type 3. In revision 3 every acknowledgement announces its attachments, be they none; ids are
-    /// never followed by `-`, so one rule serves both older revisions.
+    /// Type 3. In revision 3 every acknowledgement announces its attachments, even if there are
+    /// none. In other revisions an id is never followed by `-`, so one rule serves both older
+    /// revisions.
     fn ack_of_any_revision(mut self) -> Result<Decoded, DecodeError> {
         let digits = leading_digits(self.rest);
         let announced = self.rest[digits.len()..].starts_with('-');
@@ -330,7 +333,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes the namespace up to and with its comma, which 1.x leaves out at the end of a packet.
+    /// Takes the namespace and its comma. 1.x leaves the comma out at the end of a packet.
     fn raw_namespace(&mut self) -> &'a str {
         if !self.rest.starts_with('/') {
             return "/";
@@ -378,8 +381,8 @@ impl<'a> Reader<'a> {
         Ok(self.text.slice_ref(self.rest.trim_ascii()))
     }
 
-    /// The text of an event name given as JSON: a string or, as old native clients have it, a
-    /// number.
+    /// The text of an event name that is given as JSON. It is a string, or a number from old native
+    /// clients.
     fn event_name(&self, json: &'a str) -> Result<ByteString, DecodeError> {
         let name = match json.as_bytes().first() {
             Some(b'"') => match json::unescape(json) {

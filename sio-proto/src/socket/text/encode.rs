@@ -1,23 +1,23 @@
-//! From packets to text: written into a buffer of the caller's, the raw JSON copied as it is.
+//! From packets to text. The text is written into a buffer of the caller, and the raw JSON is
+//! copied unchanged.
 
 use bytes::{BufMut as _, BytesMut};
 
 use crate::json::{ascii_len, ascii_string_len, string_len, write_ascii, write_ascii_string, write_string};
 use crate::socket::{Args, Packet, Revision};
 
-/// What stands around an attachment: the header of its frame, and a byte of Engine.IO 3.
+/// Bytes around an attachment: the header of its frame, and one byte of Engine.IO 3.
 const AROUND_ATTACHMENT: usize = 11;
 
-/// What stands around name and arguments: the header of the frame, the types of both protocols,
-/// count, id, commas and brackets.
+/// Bytes around name and arguments: the header of the frame, the types of both protocols, count,
+/// id, commas and brackets.
 const AROUND_PACKET: usize = 60;
 
-/// Writes the text part of packets; attachments follow it as binary messages, which is the caller's
-/// to do.
+/// Writes the text part of packets. The caller sends the attachments after it, as binary messages.
 ///
-/// What is written starts with the packet type: the `4` of the Engine.IO message around it is not
-/// ours. A namespace other than `/` is always followed by its comma, which peers of every revision
-/// understand.
+/// The text starts with the Socket.IO packet type. The `4` of the Engine.IO message around it is
+/// not written. A namespace other than `/` is always followed by its comma, which peers of every
+/// revision understand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Encoder {
     revision: Revision,
@@ -27,8 +27,8 @@ pub struct Encoder {
 impl Encoder {
     /// An encoder for peers of `revision`.
     ///
-    /// Before revision 5 it escapes non-ASCII characters of the JSON, since the text dialects of
-    /// Engine.IO 3 disagree about them (docs/protocol/engine-io.md §3.3); see
+    /// For revisions before 5, the encoder escapes non-ASCII characters of the JSON, because the
+    /// text dialects of Engine.IO 3 encode them differently (docs/protocol/engine-io.md §3.3); see
     /// [`ascii`](Self::ascii). Namespaces cannot be escaped.
     #[must_use]
     pub const fn new(revision: Revision) -> Self {
@@ -94,7 +94,7 @@ impl Encoder {
 
     /// Writes an EVENT, or the header of a BINARY_EVENT when there are attachments.
     pub fn event(&self, out: &mut BytesMut, namespace: &str, id: Option<u64>, name: &str, args: &Args) {
-        // A guess at everything around the JSON: type, count, id, brackets, quotes.
+        // An estimate of everything around the JSON: type, count, id, brackets, quotes.
         out.reserve(namespace.len() + name.len() + args.json.len() + 32);
         if args.attachments.is_empty() {
             out.put_u8(b'2');
@@ -120,11 +120,11 @@ impl Encoder {
     }
 
     /// Whether the text of an event or acknowledgement and its attachments fit into `max` bytes,
-    /// frames included. Nothing is written to find out, and an ordinary message is not looked
-    /// through: only one that might not fit is.
+    /// including the frames. Nothing is written to find this out. Only a message that might not fit
+    /// is read through.
     ///
-    /// The JSON is copied byte for byte; in ASCII a byte becomes up to 3. A byte of the name
-    /// becomes up to 6.
+    /// The JSON is copied byte for byte. In ASCII, a byte of it becomes up to 3 bytes. A byte of
+    /// the name becomes up to 6 bytes.
     pub(crate) fn fits(&self, max: usize, namespace: &str, name: &str, args: &Args) -> bool {
         let json = if self.ascii { 3 } else { 1 };
         let attachments = args.attachments.iter().map(|bytes| bytes.len() + AROUND_ATTACHMENT);
@@ -143,7 +143,7 @@ impl Encoder {
     pub fn ack(&self, out: &mut BytesMut, namespace: &str, id: u64, args: &Args) {
         out.reserve(namespace.len() + args.json.len() + 32);
         if self.revision == Revision::Three {
-            // One type for both, and always a count.
+            // One type serves both kinds, and the count is always written.
             out.put_u8(b'3');
             write_attachments(out, args.attachments.len());
         } else if args.attachments.is_empty() {
@@ -225,7 +225,7 @@ mod tests {
         String::from_utf8(out.to_vec()).unwrap()
     }
 
-    /// What the other end makes of a text and the attachments after it.
+    /// The packet that the other end reads from a text and the attachments after it.
     fn received(text: &str, attachments: &[Bytes], revision: Revision) -> Option<Packet> {
         let mut reassembly = Reassembly::new();
         let limits = Limits::default();
@@ -360,7 +360,7 @@ mod tests {
         }
     }
 
-    /// The captured vectors of `sio_parser_2_3` where they differ: no comma at the end.
+    /// The captured vectors of `sio_parser_2_3` that differ: they have no comma at the end.
     #[test]
     fn namespaces_without_comma_are_understood() {
         for revision in [Revision::Three, Revision::Four, Revision::Five] {
@@ -469,7 +469,8 @@ mod tests {
                     };
                     let mut got = received(&text, attachments, revision).unwrap();
                     if ascii {
-                        // The same meaning, spelt otherwise: writing it once more changes nothing.
+                        // The meaning is the same, in another spelling. Writing it once more
+                        // changes nothing.
                         let again = encoded(Encoder::new(revision).ascii(true), &got);
                         prop_assert_eq!(&again, &text);
                         got = packet.clone();

@@ -11,8 +11,8 @@
 //! 2["chat","hi"]   2/admin,12["e"]   30[]   0/admin,{"token":"abc"}   51-["b",{"_placeholder":true,"num":0}]
 //! ```
 //!
-//! [`decode`] and [`Encoder`] are each other's inverse, and either end can use both. The grammar is
-//! that of docs/protocol/socket-io.md §2; what is refused follows the last column of its §9.
+//! [`decode`] and [`Encoder`] are inverse to each other, and either end can use both. The grammar
+//! comes from docs/protocol/socket-io.md §2. The last column of §9 says what is refused.
 
 mod decode;
 mod encode;

@@ -1,4 +1,4 @@
-//! Attacks that need one right word: the answer says whether they succeed.
+//! Attacks that need only one right request. The answer shows whether they succeed.
 
 use crate::failure::Outcome;
 use crate::hostile::clients;
@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 /// A request that the hook of the guarded server refuses.
 const REFUSED: &str = "Host: localhost\r\nX-Refuse: 1\r\n";
 
-/// Targets of GETs that can open a session, or look like those that cannot.
+/// Targets of GETs that can open a session, although some of them look as if they could not.
 const OPENING: &[&str] = &[
     "/socket.io/?EIO=4&transport=polling",
     "/socket.io/?EIO=3&transport=polling",
@@ -42,7 +42,7 @@ const OPENING: &[&str] = &[
     "/envelope/htmlfile/1234567890123",
 ];
 
-/// The same as websockets.
+/// Targets of websocket requests that can open a session.
 const UPGRADES: &[&str] = &[
     "/socket.io/?EIO=4&transport=websocket",
     "/socket.io/?EIO=3&transport=websocket",
@@ -54,7 +54,7 @@ const UPGRADES: &[&str] = &[
     "/envelope/websocket",
 ];
 
-/// After each request there are as many sessions as before.
+/// Requests that the hook refuses must not open a session on any route.
 pub(super) fn refused_routes(field: &Field) -> Outcome {
     let requests = OPENING
         .iter()
@@ -69,7 +69,7 @@ pub(super) fn refused_routes(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Scripts of a page on another site, whose browser was told to say nothing of it.
+/// Scripts of a page on another site. The page tells the browser not to send a referrer.
 pub(super) fn silent_scripts(field: &Field) -> Outcome {
     for target in [
         "/socket.io/?EIO=3&transport=polling&j=0",
@@ -81,7 +81,7 @@ pub(super) fn silent_scripts(field: &Field) -> Outcome {
     ] {
         assert_no_session(field, ATTACKER, &wire::get(target))?;
     }
-    // A session that its own page has opened is not read by a script of another.
+    // A script of another page must not read a session that the server's own page has opened.
     let mut peer = field.connect()?;
     let (_, opened) = peer.ask(wire::get("/socket.io/1/"))?;
     if let Some(session) = opened.split(':').next() {
@@ -93,14 +93,14 @@ pub(super) fn silent_scripts(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// A page of `attacker.example`, which points to this server by now.
+/// A page of `attacker.example`, a name that has been changed to point to this server.
 pub(super) fn foreign_hosts(field: &Field) -> Outcome {
     let host = format!("attacker.example:{}", field.port);
     let headers = format!("Host: {host}\r\nOrigin: http://{host}\r\n");
     let silent = format!("Host: {host}\r\n");
     for target in OPENING {
         assert_no_session(field, ATTACKER, &wire::get_with(target, &headers))?;
-        // A GET of the same origin carries no Origin.
+        // A browser sends no Origin with a GET of the same origin.
         assert_no_session(field, ATTACKER, &wire::get_with(target, &silent))?;
     }
     for target in UPGRADES {
@@ -109,7 +109,7 @@ pub(super) fn foreign_hosts(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Asks on a connection of its own, and compares the sessions before and after.
+/// Sends a request on a new connection, and compares the sessions before and after it.
 fn assert_no_session(field: &Field, from: Ipv4Addr, request: &str) -> Outcome {
     let line = request.lines().next().unwrap_or_default();
     let before = clients::session_kinds(from, field.port)?;
@@ -120,8 +120,8 @@ fn assert_no_session(field: &Field, from: Ipv4Addr, request: &str) -> Outcome {
     let after = clients::session_kinds(from, field.port)?;
     let opened = after
         .iter()
-        // The bystander and newcomers are of this kind, and the status says whether the attacker
-        // is.
+        // The bystander and the newcomers have sessions of this kind. For the attacker, the status
+        // of the answer tells.
         .filter(|(kind, _)| *kind != "4.x websocket")
         .find(|(kind, count)| before.get(*kind) < Some(count));
     if let Some((kind, _)) = opened {
@@ -132,7 +132,7 @@ fn assert_no_session(field: &Field, from: Ipv4Addr, request: &str) -> Outcome {
     Ok(())
 }
 
-/// Somebody has overheard the secrets of two websockets that live, and comes from another address.
+/// An attacker knows the session ids of two open websockets, and connects from another address.
 pub(super) fn stolen_secrets(field: &Field) -> Outcome {
     let thief = Ipv4Addr::new(127, 0, 0, 67);
     let mut victim = field.connect()?;
@@ -177,7 +177,7 @@ pub(super) fn stolen_secrets(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Says it on a connection of its own, and waits for the answer, whatever it is.
+/// Sends a request on a new connection, and waits for any answer.
 fn try_once(field: &Field, from: Ipv4Addr, request: &str) -> Outcome {
     let mut peer = Peer::connect(from, field.port, None)?;
     peer.say(request)?;
@@ -186,7 +186,7 @@ fn try_once(field: &Field, from: Ipv4Addr, request: &str) -> Outcome {
     Ok(())
 }
 
-/// A string that begins like a frame comes back as the string, and not as that frame.
+/// A string that begins like a frame must come back as the string, and not as the frame.
 pub(super) fn frames_in_texts(field: &Field) -> Outcome {
     let mut peer = clients::join06(ATTACKER, field.port, None)?;
     for text in [r#"~j~{\"event\":\"admin\"}"#, "~h~1", "~m~3~m~abc"] {

@@ -1,4 +1,4 @@
-//! Connections that come in numbers, and say little.
+//! Many connections that send little.
 
 use crate::failure::Outcome;
 use crate::hostile::clients;
@@ -7,7 +7,7 @@ use crate::hostile::wire;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Each sends a byte of a head now and then.
+/// Each connection sends one byte of a head now and then.
 pub(super) fn half_heads(field: &Field) -> Outcome {
     let mut peers = Vec::new();
     for _ in 0..field.size(1000, 4000) {
@@ -17,7 +17,7 @@ pub(super) fn half_heads(field: &Field) -> Outcome {
     }
     let end = Instant::now() + field.time();
     while Instant::now() < end {
-        // The server may have ended it.
+        // The server may have ended the connection.
         peers.retain_mut(|peer| peer.say("x").is_ok());
         thread::sleep(Duration::from_millis(500));
     }
@@ -25,7 +25,7 @@ pub(super) fn half_heads(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Each announces a frame of nearly a megabyte, and sends a few KiB of it.
+/// Each connection announces a frame of nearly a megabyte, and sends a few KiB of it.
 pub(super) fn half_frames(field: &Field) -> Outcome {
     let mut part = wire::frame_head(wire::TEXT, 900_000);
     part.extend_from_slice(&[b'4'; 2000]);
@@ -40,8 +40,8 @@ pub(super) fn half_frames(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Bodies of nearly a megabyte, of which all but the end comes: to a session, to none, and to the
-/// application.
+/// Bodies of nearly a megabyte whose end never comes. One goes to a session, one to a session that
+/// does not exist, and one to the application.
 pub(super) fn half_bodies(field: &Field) -> Outcome {
     let mut polling = field.connect()?;
     let target = clients::open_polling(&mut polling, 4, "")?;
@@ -52,7 +52,7 @@ pub(super) fn half_bodies(field: &Field) -> Outcome {
         let target = targets[number % targets.len()];
         let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 990000\r\n\r\n");
         let mut peer = field.connect()?;
-        // The server need not take it.
+        // The server may refuse it.
         let _ = peer.say(head);
         peer.pour(body.as_bytes(), body.len() as u64, Duration::from_secs(1));
         field.count(&peer);
@@ -62,8 +62,8 @@ pub(super) fn half_bodies(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Messages of nearly a megabyte on as many websockets, of which all but the end comes: as one
-/// frame, and as many.
+/// Messages of nearly a megabyte whose end never comes, on many websockets: as one frame, and as
+/// many frames.
 pub(super) fn half_messages(field: &Field) -> Outcome {
     let mut whole = wire::frame_head(wire::TEXT, 990_000);
     whole.extend_from_slice(&vec![b'4'; 980_000]);
@@ -93,7 +93,7 @@ pub(super) fn idle(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Each is let in by websocket and goes without a word.
+/// Each client opens a websocket, is let in, and drops the connection.
 pub(super) fn passing(field: &Field) -> Outcome {
     let end = Instant::now() + field.time();
     for _ in 0..field.size(5000, 20_000) {

@@ -1,4 +1,4 @@
-//! Work of the application's that a peer starts and does not wait for.
+//! Work of the application that a peer starts without waiting for the result.
 
 use crate::failure::Outcome;
 use crate::hostile::clients;
@@ -8,7 +8,7 @@ use crate::hostile::wire;
 use std::thread;
 use std::time::Duration;
 
-/// A middleware that takes 300 ms, asked again before it has answered.
+/// A middleware that takes 300 ms. The client asks again before it has answered.
 pub(super) fn middlewares(field: &Field) -> Outcome {
     let mut peer = clients::open4(ATTACKER, field.port, None)?;
     let mut turn = wire::text(r#"40{"token":"slow"}"#);
@@ -20,15 +20,16 @@ pub(super) fn middlewares(field: &Field) -> Outcome {
     })
 }
 
-/// Forty times: a socket, 4,000 handlers that wait five seconds, and the socket's end.
+/// Forty times (the short form): a socket connects, starts 4,000 handlers that wait five seconds,
+/// and disconnects.
 pub(super) fn gone(field: &Field) -> Outcome {
     let handlers = wire::repeat(&wire::text(r#"42["later",5000,"x"]"#), 4000);
     let mut peer = clients::open4(ATTACKER, field.port, None)?;
     for _ in 0..field.size(40, 80) {
         let round = socket_with(&mut peer, &handlers);
         if round.is_err() {
-            // A session that is ended for it begins anew, so that a count of one session's is got
-            // around.
+            // If the server ends the session, the attacker opens a new one. So a limit for one
+            // session alone does not stop the attack.
             field.count(&peer);
             peer = clients::open4(ATTACKER, field.port, None)?;
         }
@@ -37,7 +38,7 @@ pub(super) fn gone(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Few bytes, and much that they cause: two thousand messages to everybody in one write, and three
+/// A few bytes that cause much work: two thousand messages to all clients in one write, and three
 /// thousand in one POST.
 pub(super) fn casts(field: &Field) -> Outcome {
     let mut peers = Vec::new();
@@ -56,7 +57,7 @@ pub(super) fn casts(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// A socket that starts these handlers and leaves.
+/// Connects a socket, starts these handlers, and disconnects it.
 fn socket_with(peer: &mut Peer, handlers: &[u8]) -> Outcome {
     peer.say(wire::text("40"))?;
     peer.message_with("40{")?;
@@ -64,7 +65,7 @@ fn socket_with(peer: &mut Peer, handlers: &[u8]) -> Outcome {
     peer.say(wire::text("41"))
 }
 
-/// Pours while another thread reads and throws away.
+/// Sends while another thread reads the answers and throws them away.
 fn drained(field: &Field, peer: &mut Peer, pour: impl FnOnce(&mut Peer, Duration) -> Poured) -> Outcome {
     let limit = field.time();
     let mut reader = peer.reader()?;

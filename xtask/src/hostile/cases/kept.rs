@@ -1,4 +1,4 @@
-//! Small things that are kept for long, and large ones that are kept whole.
+//! Small parts of large buffers that are kept for long, and large values that are kept whole.
 
 use super::messages::join_msgpack;
 use crate::failure::Outcome;
@@ -9,8 +9,8 @@ use crate::hostile::wire;
 use std::thread;
 use std::time::Duration;
 
-/// Somebody whose messages fill the server's buffers, so that what others say stands behind it in
-/// them.
+/// A client whose messages fill the server's buffers, so that the messages of other clients come
+/// after them in the buffers.
 struct Neighbour {
     peer: Peer,
     events: Vec<u8>,
@@ -29,13 +29,13 @@ impl Neighbour {
     }
 }
 
-/// So many events of a KiB, for which nobody wants an answer.
+/// Makes `count` events of one KiB that need no answer.
 fn ordinary(count: usize) -> Vec<u8> {
     let event = wire::text(&format!("42[\"echo-ack\",\"{}\"]", "n".repeat(1000)));
     wire::repeat(&event, count)
 }
 
-/// Heads of POSTs to sessions that exist, each on a connection of its own.
+/// Heads of POSTs to existing sessions, each on a new connection.
 pub(super) fn bodies(field: &Field) -> Outcome {
     let mut neighbour = Neighbour::new(field)?;
     let mut polling = field.connect()?;
@@ -68,7 +68,7 @@ pub(super) fn attachments(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Events whose handlers wait for five seconds, between others that do not.
+/// Events whose handlers wait for five seconds, between events whose handlers do not wait.
 pub(super) fn arguments(field: &Field) -> Outcome {
     let mut neighbour = Neighbour::new(field)?;
     let mut peer = clients::join4(ATTACKER, field.port, None)?;
@@ -84,7 +84,7 @@ pub(super) fn arguments(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Many rooms of few sockets, whose names are as long as a message may be.
+/// Many rooms with few sockets each, and with names as long as a message may be.
 pub(super) fn rooms(field: &Field) -> Outcome {
     let mut peers = Vec::new();
     let mut number = 0;
@@ -97,7 +97,7 @@ pub(super) fn rooms(field: &Field) -> Outcome {
                 break;
             }
         }
-        // Until the last has been read by the server.
+        // Wait until the server has read the last message.
         peer.drain(Duration::from_millis(300));
         field.count(&peer);
         peers.push(peer);
@@ -105,12 +105,13 @@ pub(super) fn rooms(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// `{type: 0, nsp: "/", data: {token: "slow", a: [1, 1, ...]}}`: a byte on the wire is two in JSON.
+/// `{type: 0, nsp: "/", data: {token: "slow", a: [-32, -32, ...]}}`: each number has one byte on
+/// the wire, and more in JSON.
 pub(super) fn auth(field: &Field) -> Outcome {
     let mut packet = b"\x83\xa4type\x00\xa3nsp\xa1/\xa4data\x82\xa5token\xa4slow\xa1a\xdd".to_vec();
     let numbers = 990_000_u32;
     packet.extend_from_slice(&numbers.to_be_bytes());
-    // The dearest number of one byte: it is written as `-32,`.
+    // The number of one byte that becomes longest in JSON: it is written as `-32,`.
     packet.extend_from_slice(&vec![0xe0; numbers as usize]);
     let connect = wire::frame(wire::BINARY, packet);
     let mut peers = Vec::new();
@@ -120,7 +121,7 @@ pub(super) fn auth(field: &Field) -> Outcome {
         field.count(&peer);
         peers.push(peer);
     }
-    // One that is as it should be is still let in.
+    // An ordinary client is still let in.
     join_msgpack(field.port + 1)?;
     thread::sleep(Duration::from_secs(1));
     Ok(())

@@ -1,4 +1,4 @@
-//! Messages that are small on the way in and large on the way out.
+//! Messages that are small when they arrive and large when they are sent on.
 
 use crate::failure::{Failure, Outcome};
 use crate::hostile::clients;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A packet and its attachment have a megabyte each at most.
+/// The most bytes of a packet, and of its attachment.
 const MEGABYTE: usize = 1_000_000;
 
 pub(super) fn placeholders_17(field: &Field) -> Outcome {
@@ -25,8 +25,8 @@ pub(super) fn placeholders_15000(field: &Field) -> Outcome {
     placeholders(field, 15_000)
 }
 
-/// One sender, and recipients of 4.x, 2.x and 0.9 who read all they get and have to be there
-/// afterwards.
+/// One sender, and recipients of 4.x, 2.x and 0.9. The recipients read everything, and must still
+/// be connected afterwards.
 fn placeholders(field: &Field, count: usize) -> Outcome {
     let recipients = [
         Recipient::start("4.x", clients::join4(ATTACKER, field.port, None)?, "42[\"echo\"]")?,
@@ -41,7 +41,7 @@ fn placeholders(field: &Field, count: usize) -> Outcome {
     for event in ["cast", "castall", "echo"] {
         let packet = wire::text(&wire::placeholders(event, count));
         let attachment = wire::frame(wire::BINARY, vec![0; MEGABYTE - 1000]);
-        // The server may end the sender; another takes its place.
+        // The server may end the sender. Then another sender takes its place.
         let said = sender.say(packet).and_then(|()| sender.say(attachment));
         let ended = said.is_err() || sender.drain(Duration::from_millis(300));
         if ended {
@@ -58,7 +58,7 @@ fn placeholders(field: &Field, count: usize) -> Outcome {
     Ok(())
 }
 
-/// A client that reads everything in a thread of its own, and can still be answered in the end.
+/// A client that reads everything in its own thread, and must still get an answer at the end.
 struct Recipient {
     kind: &'static str,
     question: &'static str,
@@ -71,7 +71,7 @@ impl Recipient {
     fn start(kind: &'static str, writer: Peer, question: &'static str) -> Outcome<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (mut reader, asked) = (writer.reader()?, Arc::clone(&stop));
-        // Whether the connection has ended.
+        // The thread returns whether the connection has ended.
         let reading = thread::spawn(move || {
             let mut is_ended = false;
             while !is_ended && !asked.load(Ordering::Relaxed) {
@@ -89,7 +89,7 @@ impl Recipient {
     }
 
     fn end(mut self) -> Outcome {
-        // Time for what the server still writes.
+        // This gives the server time for what it still writes.
         thread::sleep(Duration::from_millis(500));
         let asked = self.writer.say(wire::text(self.question));
         thread::sleep(Duration::from_millis(100));
@@ -135,7 +135,7 @@ pub(super) fn placeholders_msgpack(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// A websocket in the main namespace of the port whose parser is MessagePack.
+/// Opens a websocket and joins the main namespace, on the port whose parser is MessagePack.
 pub(super) fn join_msgpack(port: u16) -> Outcome<Peer> {
     let mut peer = clients::open4(ATTACKER, port, None)?;
     peer.say(wire::frame(wire::BINARY, b"\x82\xa4type\x00\xa3nsp\xa1/"))?;

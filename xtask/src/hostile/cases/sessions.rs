@@ -1,4 +1,4 @@
-//! Requests and packets that cost more than they say: handshakes, CONNECTs, queries.
+//! Small requests and packets that cost the server much: handshakes, CONNECTs, queries.
 
 use crate::failure::Outcome;
 use crate::hostile::clients;
@@ -8,12 +8,12 @@ use crate::hostile::wire;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A query of 7 KB, which every limit of a target has room for.
+/// Makes a query of 7 KB, which no limit for targets refuses.
 fn long_query() -> String {
     (0..600).map(|number| format!("&key{number:04}=%41")).collect()
 }
 
-/// CONNECTs of 2.x to namespaces of a pattern, in as few bodies as hold them.
+/// Sends CONNECTs of 2.x to namespaces of a pattern, in as few bodies as possible.
 pub(super) fn connects_engine3(field: &Field) -> Outcome {
     let mut peer = field.connect()?;
     let target = clients::open_polling(&mut peer, 3, &long_query())?;
@@ -37,7 +37,7 @@ pub(super) fn connects_09(field: &Field) -> Outcome {
     post_all(field, peer, &target, connects)
 }
 
-/// Sends the packets until the server ends the connection, as it may.
+/// Sends the packets until the server ends the connection, which it may do.
 fn post_all(field: &Field, mut peer: Peer, target: &str, packets: impl Iterator<Item = String>) -> Outcome {
     for body in bodies(packets) {
         if peer.ask(wire::post(target, &body)).is_err() {
@@ -48,7 +48,7 @@ fn post_all(field: &Field, mut peer: Peer, target: &str, packets: impl Iterator<
     Ok(())
 }
 
-/// The packets in bodies of less than a megabyte.
+/// Puts the packets into bodies of less than a megabyte.
 fn bodies(packets: impl Iterator<Item = String>) -> Vec<String> {
     const MOST: usize = 900_000;
     let mut bodies = vec![String::new()];
@@ -66,7 +66,7 @@ pub(super) fn handshakes(field: &Field) -> Outcome {
     flood(field, &request, field.size(200_000, 1_000_000))
 }
 
-/// Heads that take what a head may have, and of which a server should keep little.
+/// Heads as large as a head may be. A server should keep little of them.
 pub(super) fn large_handshakes(field: &Field) -> Outcome {
     let fields: String = (0..40)
         .map(|number| format!("X-Filler-{number}: {}\r\n", "f".repeat(150)))
@@ -90,8 +90,8 @@ pub(super) fn ampersands(field: &Field) -> Outcome {
     flood(field, &request, field.size(10_000, 50_000))
 }
 
-/// The request so many times, one behind the other. What the server answers is read; when it ends a
-/// connection, another goes on.
+/// Sends the request `count` times in a row, and reads the answers. When the server ends the
+/// connection, a new one goes on.
 fn flood(field: &Field, request: &str, count: usize) -> Outcome {
     let total = (request.len() * count) as u64;
     let requests = wire::repeat(request.as_bytes(), 1 + 65_536 / request.len());
@@ -114,14 +114,14 @@ fn flood(field: &Field, request: &str, count: usize) -> Outcome {
     Ok(())
 }
 
-/// Sessions whose first packet is none, and which then are never heard of again. They have to go
-/// within a heartbeat.
+/// Sessions whose first packet is malformed, and which send nothing after it. They must end within
+/// one heartbeat.
 pub(super) fn malformed_posts(field: &Field) -> Outcome {
     let mut peer = field.connect()?;
     for number in 0..field.size(1500, 8000) {
         let body = if number % 2 == 0 { "4" } else { "bAQ" };
         let Ok(target) = clients::open_polling(&mut peer, 4, "") else {
-            // The server is full for this address, which is a bound, too.
+            // The server takes no more sessions from this address. This is a limit, too.
             break;
         };
         if peer.ask(wire::post(&target, body)).is_err() {
@@ -133,7 +133,8 @@ pub(super) fn malformed_posts(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Joins and leaves namespaces that a pattern makes for whoever asks.
+/// Joins and leaves namespaces whose names match a pattern. The server makes each of them when a
+/// client asks for it.
 pub(super) fn pattern_names(field: &Field) -> Outcome {
     let mut peer = clients::join4(ATTACKER, field.port, None)?;
     let mut reader = peer.reader()?;

@@ -1,4 +1,4 @@
-//! Peers that do not read what they have asked for.
+//! Peers that do not read the answers to their requests.
 
 use crate::failure::Outcome;
 use crate::hostile::clients;
@@ -8,11 +8,11 @@ use crate::hostile::wire;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The window of a peer that reads nothing: a small one, so that bytes wait in the server instead
-/// of in the kernel.
+/// The receive window of a peer that reads nothing. It is small, so that bytes wait in the server
+/// instead of in the kernel.
 const WINDOW: Option<usize> = Some(4096);
 
-/// Empty pings: 32 million of them.
+/// Sends empty pings, 32 million of them.
 pub(super) fn pings(field: &Field) -> Outcome {
     let mut peer = clients::join4(ATTACKER, field.port, WINDOW)?;
     let pings = wire::repeat(&wire::frame(wire::PING, ""), 10_000);
@@ -44,7 +44,7 @@ pub(super) fn echoes(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Pings as fast as they are taken, and pongs read in sips.
+/// Sends pings as fast as the server takes them, and reads the pongs in small amounts.
 pub(super) fn trickles(field: &Field) -> Outcome {
     let mut peer = clients::join4(ATTACKER, field.port, WINDOW)?;
     let mut reader = peer.reader()?;
@@ -62,8 +62,8 @@ pub(super) fn trickles(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Heartbeats of Engine.IO 3, CONNECTs that are refused, and messages of 0.9 that want an
-/// acknowledgement: each is answered by the server itself.
+/// Heartbeats of Engine.IO 3, CONNECTs that are refused, and messages of 0.9 that ask for an
+/// acknowledgement: the server itself answers each of them.
 pub(super) fn replies(field: &Field) -> Outcome {
     let ping = wire::text("2");
     let refused = wire::text("40/nowhere,");
@@ -80,13 +80,13 @@ pub(super) fn replies(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// The same heartbeats in bodies of POSTs, and no GET for the answers.
+/// Heartbeats of Engine.IO 3 in the bodies of POSTs, without a GET that fetches the answers.
 pub(super) fn polled_replies(field: &Field) -> Outcome {
     for _ in 0..field.size(20, 100) {
         let mut peer = field.connect()?;
         let target = clients::open_polling(&mut peer, 3, "")?;
         while peer.said() < 10 << 20 {
-            // The server may end the session, whose requests then are those of a stranger.
+            // The server may end the session. Then it refuses further requests.
             match peer.ask(wire::post(&target, &"1:2".repeat(300_000))) {
                 Ok((head, _)) if head.starts_with("HTTP/1.1 200") => {}
                 _ => break,
@@ -97,7 +97,7 @@ pub(super) fn polled_replies(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Requests for an answer of a few hundred bytes, one behind the other.
+/// Many requests in a row, each for an answer of a few hundred bytes.
 pub(super) fn responses(field: &Field) -> Outcome {
     let mut peer = Peer::connect(ATTACKER, field.port, WINDOW)?;
     let requests = wire::repeat(wire::get("/__stats").as_bytes(), 1000);
@@ -106,7 +106,7 @@ pub(super) fn responses(field: &Field) -> Outcome {
     Ok(())
 }
 
-/// Six websockets ask for fifty megabytes each, read none of it, and say that they are there.
+/// Six websockets ask for fifty megabytes each, read nothing, and still send pongs.
 pub(super) fn blind_pongs(field: &Field) -> Outcome {
     let mut peers = Vec::new();
     for _ in 0..6 {
@@ -128,8 +128,8 @@ pub(super) fn blind_09(field: &Field) -> Outcome {
     stay_blind(field, &mut peers, &wire::text("2::"))
 }
 
-/// Each sends what comes back to it until the server takes no more, and then guesses the numbers of
-/// the heartbeats.
+/// Each client sends messages that the server echoes, until the server takes no more. Then it
+/// guesses the numbers of the heartbeats.
 pub(super) fn blind_06(field: &Field) -> Outcome {
     let mut peers = Vec::new();
     let message = wire::text(&format!("~m~1000~m~{}", "m".repeat(1000)));
@@ -147,9 +147,9 @@ pub(super) fn blind_06(field: &Field) -> Outcome {
     stay_blind(field, &mut peers, &guesses)
 }
 
-/// Says the answer to a heartbeat again and again. The sessions have to end meanwhile.
+/// Sends the answer to a heartbeat again and again. The sessions must end meanwhile.
 fn stay_blind(field: &Field, peers: &mut [Peer], answer: &[u8]) -> Outcome {
-    // The longest heartbeat of the contract's server is that of 0.9: 3 s, and 10 s for its answer.
+    // The heartbeat of 0.9 is the longest of the conformance server: 3 s, and 10 s for its answer.
     let end = Instant::now() + Duration::from_secs(20);
     loop {
         for peer in peers.iter_mut() {
@@ -171,8 +171,7 @@ fn stay_blind(field: &Field, peers: &mut [Peer], answer: &[u8]) -> Outcome {
     Ok(())
 }
 
-/// Polling sessions that join, and from then on only POST answers to heartbeats that they never
-/// fetch.
+/// Polling sessions that join, and then only POST answers to heartbeats that they never fetch.
 pub(super) fn blind_posts(field: &Field) -> Outcome {
     let mut peers = Vec::new();
     for revision in [4, 4, 3, 3] {

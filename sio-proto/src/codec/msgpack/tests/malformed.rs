@@ -5,8 +5,8 @@ use crate::json::MAX_DEPTH;
 use crate::socket::text::DecodeError;
 use MessagePackError::*;
 
-/// docs/protocol/msgpack.md, "Validation by the genuine decoder", the column "Robust Rust". That
-/// names are not reserved is checked for all parsers alike, behind this one.
+/// docs/protocol/msgpack.md, "Validation by the genuine decoder", the column "Robust Rust".
+/// Reserved names are checked later, for all parsers alike.
 #[test]
 fn malformed_input() {
     let packet = |error: DecodeError| PacketError::from(error);
@@ -179,13 +179,13 @@ fn malformed_input() {
 
 #[test]
 fn what_is_taken_all_the_same() {
-    // An acknowledgement of nothing means nothing.
+    // An acknowledgement without id is ignored.
     assert_eq!(
         read(&hex("83a47479706503a36e7370a12fa46461746191a16d")),
         Ok(Parsed::Nothing)
     );
     for (bytes, packet) in [
-        // Any order, keys that nobody knows, the last of two.
+        // Any order of keys, unknown keys, and the last of two equal keys.
         (
             "86a46461746191a178a26964ccffa36e7370a22f61a47479706502a17881a178c0a464617461 91a16d",
             event("/a", Some(255), "m", args("", &[])),
@@ -198,7 +198,7 @@ fn what_is_taken_all_the_same() {
             "84a47479706502a36e7370a12fa26964d40000a46461746191a16d",
             event("/", None, "m", args("", &[])),
         ),
-        // Numbers for names, and names that are legal though they do not look it.
+        // Numbers as names, and names that are legal although they look illegal.
         (
             "83a47479706502a36e7370a12fa4646174619105",
             event("/", None, "5", args("", &[])),
@@ -240,7 +240,7 @@ fn limits_are_reached() {
     };
     let (parser, limits) = (MessagePack::default(), Limits::default());
 
-    // The values of type, namespace and data, and the three in that.
+    // The values of type, namespace and data, and the three values inside data.
     let few = |max_elements| MessagePack { max_elements, ..parser };
     assert_eq!(taken(&few(6), &limits, "93a16d01c0"), Ok(()));
     assert_eq!(taken(&few(5), &limits, "93a16d01c0"), Err(TooManyElements.into()));
@@ -268,13 +268,13 @@ fn limits_are_reached() {
             );
         }
     }
-    // What stands for bytes in the JSON has a bracket, too.
+    // The JSON that stands for bytes has a bracket, too.
     let two = Limits { max_depth: 2, ..limits };
     assert_eq!(taken(&parser, &two, "92a16dc400"), Ok(()));
     assert_eq!(taken(&parser, &two, "92a16d91c400"), Err(TooDeep.into()));
     let flat = Limits { max_depth: 0, ..limits };
     assert_eq!(taken(&parser, &flat, "92a16d01"), Err(TooDeep.into()));
-    // What is not looked at may be as deep as it likes: nothing recurses.
+    // Fields that are ignored may be nested to any depth, because nothing recurses.
     let mut unknown = hex("83a47479706501a36e7370a12fa178").to_vec();
     unknown.extend(core::iter::repeat_n(0x91, 900_000));
     unknown.push(0xc0);
@@ -291,7 +291,7 @@ fn limits_are_reached() {
     );
 }
 
-/// However a message is made up, its JSON is no longer than six times its length, beside
+/// Whatever a message holds, its JSON is at most six times as long as the message, without
 /// placeholders.
 #[test]
 fn nothing_grows_beyond_six_times() {
@@ -318,7 +318,7 @@ fn nothing_grows_beyond_six_times() {
     }
 }
 
-/// Hardening A14: what is too much is not rewritten first.
+/// Hardening A14: an `auth` that is too large is refused before it is rewritten.
 #[test]
 fn auth_weighs_before_it_is_rewritten() {
     // {type: 0, nsp: "/", data: {a: [1, 1, ...]}}
@@ -333,7 +333,7 @@ fn auth_weighs_before_it_is_rewritten() {
         ..Limits::default()
     };
     let read = |bytes| MessagePack::default().decode(EngineMessage::Binary(bytes), &limits);
-    // The map, its key and the head of the array are 6 bytes.
+    // The map, its key and the header of the array are 6 bytes.
     assert!(matches!(
         read(connect(100)),
         Ok(Parsed::Packet(Packet::Connect { payload: Some(_), .. }))

@@ -1,4 +1,4 @@
-//! Any packet there and back, and the same values as `rmpv` has them.
+//! Any packet is the same after writing and reading it, and `rmpv` reads the same values.
 
 extern crate std;
 
@@ -26,7 +26,7 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> + Clone {
     })
 }
 
-/// Numbers as JavaScript has them: whole ones have no fraction, however they were written.
+/// Numbers as JavaScript has them: a whole number has no fraction, however it was written.
 fn normal(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
@@ -40,7 +40,7 @@ fn normal(value: serde_json::Value) -> serde_json::Value {
     }
 }
 
-/// The value as the MessagePack crate of everybody else has it.
+/// The value as `rmpv`, the common MessagePack crate, has it.
 fn foreign(value: &serde_json::Value) -> rmpv::Value {
     use serde_json::Value;
     match value {
@@ -60,8 +60,8 @@ fn foreign(value: &serde_json::Value) -> rmpv::Value {
     }
 }
 
-/// JSON in one spelling. Floats lose digits, because `serde_json` reads some of them a little
-/// beside the point; that ours are exact, others say: the bytes of what has been read are the bytes
+/// JSON in one spelling. Floats lose digits here, because `serde_json` reads some floats slightly
+/// wrong. Another test checks that our floats are exact: the bytes that are written are the bytes
 /// that were read.
 fn respell(json: &str) -> ByteString {
     fn rounded(value: serde_json::Value) -> serde_json::Value {
@@ -131,7 +131,7 @@ proptest! {
         prop_assert_eq!(respelt(read), respelt(packet));
     }
 
-    /// The same value, written by us and by `rmpv`, is the same bytes, and both read them alike.
+    /// For one value, we and `rmpv` write the same bytes, and both read them alike.
     #[test]
     fn as_others_write_and_read_it(value in any_json()) {
         let value = normal(value);

@@ -3,7 +3,7 @@
 use super::*;
 
 /// docs/protocol/msgpack.md, "Value mapping", and the vectors of notepack 2.2 and 3.0: the JSON of
-/// the value, which is written in the same bytes.
+/// each value. The JSON is written as the same bytes.
 #[test]
 fn values_both_ways() {
     let thirty_one = format!("\"{}\"", "a".repeat(31));
@@ -61,7 +61,7 @@ fn values_both_ways() {
     }
 }
 
-/// Forms that are read, but that we do not write.
+/// Forms that we read but do not write.
 #[test]
 fn values_read() {
     for (bytes, json) in [
@@ -115,7 +115,7 @@ fn values_read() {
     }
 }
 
-/// JSON that others write, in the bytes that JavaScript would have written for its value.
+/// JSON of other writers, and the bytes that JavaScript would write for its value.
 #[test]
 fn values_written() {
     for (json, bytes) in [
@@ -148,7 +148,7 @@ fn values_written() {
     }
 }
 
-/// Binary values of every width are slices of the message, and stand where they stood.
+/// Binary values of every width are slices of the message, at their positions in the message.
 #[test]
 fn bytes_are_not_copied() {
     for (head, len) in [("c4", 1), ("c5", 2), ("c6", 4), ("c7", 1), ("c8", 2), ("c9", 4)] {
@@ -180,8 +180,8 @@ fn placeholders_and_what_only_looks_like_one() {
         r#"{"_placeholder":true,"x":[{}],"num":1},{"_placeholder":true,"num":2},{"_placeholder":1,"num":0},[0]"#;
     let packet = ack("/", 0, args(nested, &[b"a", b"b"]));
     let written = encoded(&packet);
-    // The first is the second attachment, whatever else is in it; the second names none, and the
-    // third is not marked.
+    // The first object is the second attachment, whatever else is in it. The second object names no
+    // attachment. The third object is not marked.
     assert!(
         written.windows(4).any(|window| window == b"\xc4\x01b\x82"),
         "{written:?}"
@@ -197,7 +197,7 @@ fn placeholders_and_what_only_looks_like_one() {
     assert_eq!(args.attachments, ["same", "same"]);
 }
 
-/// In the payload of a CONNECT there is no place beside the JSON.
+/// In the payload of a CONNECT, bytes have no place beside the JSON.
 #[test]
 fn bytes_in_a_payload() {
     let message = hex("83a47479706500a36e7370a12fa46461746181a162c4020109");
