@@ -29,9 +29,10 @@ macro_rules! noted {
 /// The same without the feature: nothing is noted.
 #[cfg(not(feature = "transcript"))]
 macro_rules! noted {
-    ($shard:ident, $now:expr, $out:expr, $packets:expr, |$line:ident, $asked:pat_param| $write:expr, $body:block) => {
+    ($shard:ident, $now:expr, $out:expr, $packets:expr, |$line:ident, $asked:pat_param| $write:expr, $body:block) => {{
+        let _: Option<crate::Time> = $now;
         $body
-    };
+    }};
 }
 
 pub(super) use noted;

@@ -1,0 +1,181 @@
+//! Who holds a lock for how long, and who waits meanwhile. Debug builds only: release builds have
+//! nothing of this.
+//!
+//! A lock that is held for longer than [`LONG`] is told to the log when the thread holds none any
+//! more, because subscribers are the user's code. Holds of a millisecond are no bug in a debug
+//! build, whose code is slow; many of them with waiters are a hint for the release build.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use sio_proto::Time;
+
+use crate::rated::Rated;
+
+/// A lock that is held for longer than this is told.
+pub(super) const LONG: Duration = Duration::from_millis(1);
+
+/// Most reports that a thread keeps until it holds no lock, and most waiters in one of them.
+const MOST: usize = 16;
+
+static WARNINGS: Rated = Rated::new("a lock was held for long");
+
+thread_local! {
+    static HELD: Cell<u32> = const { Cell::new(0) };
+    static REPORTS: RefCell<Vec<Report>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How many locks this thread holds.
+pub(super) fn held() -> u32 {
+    HELD.get()
+}
+
+/// Who takes a lock: a name, if there is one, and the place in the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Holder {
+    name: &'static str,
+    place: &'static Location<'static>,
+}
+
+impl Holder {
+    #[track_caller]
+    pub(super) const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            place: Location::caller(),
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, line) = (self.place.file(), self.place.line());
+        match self.name {
+            "" => write!(f, "{file}:{line}"),
+            name => write!(f, "{name} ({file}:{line})"),
+        }
+    }
+}
+
+/// Which lock it is: its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Which(usize);
+
+impl Which {
+    pub(super) fn of<T>(lock: &Mutex<T>) -> Self {
+        Self(std::ptr::from_ref(lock).addr())
+    }
+}
+
+/// Who waits for a lock at the moment, for all locks there are: few do, and a place in each lock
+/// would make all of them larger.
+static WAITING: Mutex<Vec<(Which, Holder)>> = Mutex::new(Vec::new());
+
+/// Takes a lock that is not free.
+pub(super) fn wait<G>(which: Which, who: Holder, lock: impl FnOnce() -> G) -> G {
+    WAITING.lock().push((which, who));
+    let guard = lock();
+    let mut waiting = WAITING.lock();
+    if let Some(place) = waiting.iter().position(|other| *other == (which, who)) {
+        waiting.swap_remove(place);
+    }
+    drop(waiting);
+    guard
+}
+
+fn waiting(which: Which) -> Vec<Holder> {
+    let waiting = WAITING.lock();
+    let here = waiting.iter().filter(|(other, _)| *other == which);
+    here.map(|(_, who)| *who).take(MOST).collect()
+}
+
+/// A lock was held for long.
+#[derive(Debug)]
+struct Report {
+    holder: Holder,
+    lasted: Duration,
+    waited: Vec<Holder>,
+}
+
+impl Report {
+    fn tell(&self, now: Time) {
+        WARNINGS.say(now, || {
+            let waited: Vec<String> = self.waited.iter().map(Holder::to_string).collect();
+            let micros = u64::try_from(self.lasted.as_micros()).unwrap_or(u64::MAX);
+            let (holder, waited) = (&self.holder, waited.join(", "));
+            tracing::warn!(%holder, micros, waited, "a lock was held for long");
+        });
+    }
+}
+
+/// The time for which a lock is held.
+pub(super) struct Hold {
+    which: Which,
+    holder: Holder,
+    since: Instant,
+    /// What is told when the lock has been let go of.
+    report: Option<Report>,
+}
+
+impl Hold {
+    pub(super) fn begin(which: Which, holder: Holder) -> Self {
+        HELD.set(HELD.get() + 1);
+        Self {
+            which,
+            holder,
+            since: clock(),
+            report: None,
+        }
+    }
+
+    /// The lock is about to be let go of.
+    pub(super) fn end(&mut self) {
+        let lasted = clock().saturating_duration_since(self.since);
+        if lasted > LONG {
+            self.report = Some(Report {
+                holder: self.holder,
+                lasted,
+                waited: waiting(self.which),
+            });
+        }
+    }
+}
+
+impl Drop for Hold {
+    /// The lock is free.
+    fn drop(&mut self) {
+        HELD.set(HELD.get() - 1);
+        if let Some(report) = self.report.take() {
+            REPORTS.with_borrow_mut(|reports| {
+                if reports.len() < MOST {
+                    reports.push(report);
+                }
+            });
+        }
+        if HELD.get() == 0 && REPORTS.with_borrow(|reports| !reports.is_empty()) {
+            // Taken out first: a subscriber may take locks of this crate.
+            let reports = REPORTS.take();
+            let now = Time::from_micros(u64::try_from(since_start().as_micros()).unwrap_or(u64::MAX));
+            reports.iter().for_each(|report| report.tell(now));
+        }
+    }
+}
+
+/// The time that passes while a lock is held has nothing to do with the time of the machines, which
+/// is an argument.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "holds of locks are timed, in debug builds only"
+)]
+fn clock() -> Instant {
+    Instant::now()
+}
+
+fn since_start() -> Duration {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let start = *START.get_or_init(clock);
+    clock().saturating_duration_since(start)
+}
