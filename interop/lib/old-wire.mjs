@@ -112,7 +112,7 @@ export async function colonPolling(t) {
   return session;
 }
 
-/** The same over websocket. */
+/** A session of 0.7 to 0.9 over websocket. */
 export async function colonWebSocket(t) {
   const sid = await colonHandshake();
   const socket = new RawSocket(`/socket.io/1/websocket/${sid}`);
@@ -142,7 +142,7 @@ export async function plainPolling({ path, read, id }) {
   return new Polling({ sid, poll: () => `${url}/${Date.now()}`, send: `${url}/send`, read, dress: tildeForm });
 }
 
-/** The same over websocket. */
+/** A session over websocket that knows its id. */
 export async function plainWebSocket(t, { path, read, id }) {
   const socket = new RawSocket(`${path}/websocket`);
   t.after(() => socket.cut());

@@ -25,7 +25,7 @@ const bundle = (version) => readFileSync(new URL(`../../clients/${version}/socke
  */
 const OPENED_TWICE = 'self.transport.open is not a function';
 
-/** A page of this origin with the client of this release in it. What the page throws fails the test that `scope` stands for. */
+/** A page of this origin with the client of this release in it. An exception on the page fails the test of `scope`. */
 export async function openOldPage(scope, browser, release, { origin = base, stage } = {}) {
   const context = await browser().newContext();
   context.setDefaultTimeout(20_000);

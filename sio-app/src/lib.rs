@@ -2,8 +2,9 @@
 //!
 //! [`sio_proto`] is the protocol as a value; an adapter (`sio-tokio`, `sio-async-std`) is a socket
 //! and a clock. Between them stands this crate: locks, handlers, handles. It knows no runtime
-//! ([`Runtime`] is three function pointers) and does no I/O ([`Source`] and [`Outlet`] are the two
-//! ends of a socket) but to read [`ClientFiles`], before there is a server.
+//! ([`adapter::Runtime`] is four function pointers) and does no I/O ([`adapter::Source`] and
+//! [`adapter::Outlet`] are the two ends of a socket) but to read [`ClientFiles`], before there is a
+//! server.
 //!
 //! # For users
 //!
@@ -32,15 +33,7 @@
 //!
 //! # For adapters
 //!
-//! ```text
-//!   Serve: accept ─► Connection::new ─► Connection::drive              one task per listener, and one per connection
-//!   parsed request ─► Io::exchange ─► Exchange::poll_answer            inside another HTTP server
-//!   Io::keep_time: Io::handle_timeout, sleep until what it says        one task per shard
-//!                  Io::sweep, once a second                            one task
-//! ```
-//! What an adapter writes itself is what a runtime has in words of its own: how to accept, to read,
-//! to write without blocking ([`Source`], [`Outlet`]; for streams that only their owner can write
-//! to, [`Duplex`]), to sleep, to spawn, and where its clock and its randomness are.
+//! What an adapter calls is in [`adapter`]; users of a server see none of it.
 //!
 //! # Logs
 //!
@@ -124,9 +117,11 @@
 //! and no buffer in an idle connection.
 #![forbid(unsafe_code)]
 
+pub mod adapter;
 pub mod args;
 
 mod error;
+mod guarded;
 mod host;
 mod link;
 mod lock;
@@ -135,6 +130,7 @@ mod rated;
 mod runtime;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod turn;
 mod user;
 mod web;
@@ -143,15 +139,9 @@ pub use args::{ArgsError, Binary, Data, Raw, RawArgs};
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
 pub use error::{EmitError, HandlerError};
-pub use host::connection::{Connection, Driven, Source};
-pub use host::exchange::{Answer, EndlessBody, Exchange, Exchanged};
-pub use host::serve::{Serve, is_of_one_client};
-pub use link::Outlet;
-pub use link::pipe::{Duplex, Piped};
 #[cfg(feature = "tls")]
-pub use link::tls::{Tls, TlsError, TlsOutlet, TlsSource};
+pub use link::tls::{Tls, TlsError};
 pub use options::Options;
-pub use runtime::{Runtime, Task};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use sio_proto::codec;
@@ -161,9 +151,10 @@ pub use sio_proto::server::{
 };
 pub use sio_proto::{
     Config, ConfigError, Cookie, Cors, CorsOrigins, Generations, HostPattern, HostPatternError, Hosts, Legacy06, Mount,
-    OriginPattern, OriginPatternError, Origins, Priority, SameSite, Time, Transports,
+    OriginPattern, OriginPatternError, Origins, Priority, SameSite, Transports,
 };
 pub use turn::gone::Gone;
+pub use turn::refusal::Refusal;
 pub use turn::sleep::Sleep;
 pub use turn::socket_id::{SocketId, WireId};
 pub use user::ack::{Ack, AckError, AckFuture};
@@ -172,7 +163,6 @@ pub use user::engine::{EngineHandler, EngineSocket};
 pub use user::handler;
 pub use user::io::Io;
 pub use user::metrics::Metrics;
-pub use user::middleware::Refusal;
 pub use user::namespace::Namespace;
 pub use user::socket::Socket;
 pub use web::client_files::{ClientFiles, ClientFilesError};

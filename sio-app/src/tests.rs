@@ -1,5 +1,5 @@
-//! The driver without a network: a source that is a script, an outlet that is a wall, a runtime
-//! that is three functions.
+//! Connections without a network: the source is a script, the outlet is in memory, and the runtime
+//! is a few functions.
 
 mod receiving;
 mod unread;
@@ -13,11 +13,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
+use crate::adapter::Driver;
+use crate::adapter::{Answer, Connection, Exchange, Exchanged, Runtime, Source, Task, Time};
 use crate::link::tests::Wall;
-use crate::{
-    Ack, Answer, Config, Connection, Exchange, Exchanged, Io, Method, Options, Peer, RawArgs, Reason, Runtime, Socket,
-    Source, Task, Time,
-};
+use crate::{Ack, Config, Io, Method, Options, Peer, RawArgs, Reason, Socket};
 
 mod crossing;
 mod exchanges;
@@ -38,7 +37,7 @@ pub(crate) const RUNTIME: Runtime = Runtime {
     fill: |out| out.fill(7),
 };
 
-/// The time, in microseconds.
+/// Returns the time in microseconds.
 pub(crate) fn now() -> u64 {
     NOW.get()
 }
@@ -54,7 +53,7 @@ pub(crate) fn run_tasks() -> usize {
     TASKS.with_borrow(Vec::len)
 }
 
-/// As a runtime that ends drops them.
+/// Drops the tasks, as a runtime does when it ends.
 pub(crate) fn drop_tasks() {
     drop(TASKS.take());
 }
@@ -81,7 +80,7 @@ impl Counted {
         Waker::from(Arc::clone(&self.0))
     }
 
-    /// How often it was woken since the last time.
+    /// Returns how often it was woken since the last call.
     pub(crate) fn take(&self) -> usize {
         self.0.0.swap(0, Ordering::Relaxed)
     }
@@ -93,13 +92,13 @@ impl Wake for Count {
     }
 }
 
-/// What is read next; nothing is "not yet", empty is the end.
+/// The bytes that are read next. No entry means "not yet", and an empty entry is the end.
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) reads: Vec<Vec<u8>>,
-    /// The socket has no room for more.
+    /// Whether the socket has no room for more.
     pub(crate) full: bool,
-    /// It says once that it has.
+    /// Whether the socket reports once that it has room.
     pub(crate) has_some: bool,
 }
 
@@ -121,7 +120,7 @@ impl Source for Script {
     }
 }
 
-/// What the head of a websocket's handshake says.
+/// The header fields of a websocket's handshake.
 const WEBSOCKET: [(&str, &str); 5] = [
     ("host", "x"),
     ("connection", "Upgrade"),
@@ -148,7 +147,8 @@ impl Driven {
         Self::try_new(io, room).unwrap()
     }
 
-    /// As [`Driven::connected`], from this address; it asks to be let in, and may not be.
+    /// Connects as [`Driven::connected`] does, from this address. The client asks to be let in, and
+    /// may be refused.
     pub(crate) fn connected_from(io: &Io, address: &str) -> Self {
         let peer = Peer {
             address: Some(address.parse().unwrap()),
@@ -174,7 +174,7 @@ impl Driven {
         })
     }
 
-    /// A connected websocket client of the main namespace.
+    /// Connects a websocket client, and joins the main namespace.
     pub(crate) fn connected(io: &Io) -> Self {
         let mut driven = Self::new(io, usize::MAX);
         let _ = driven.read(UPGRADE);
@@ -188,7 +188,8 @@ impl Driven {
         self.poll()
     }
 
-    /// Polls as a runtime does: again, if the connection has only let others have their turn.
+    /// Polls as a runtime does: it polls again if the connection has only let others have their
+    /// turn.
     pub(crate) fn poll(&mut self) -> Poll<()> {
         let counted = Counted::default();
         let waker = counted.waker();
@@ -279,7 +280,7 @@ fn a_full_socket_gets_the_rest_when_it_has_room() {
     for n in 0..10 {
         io.emit("n", n);
     }
-    // A header of two bytes, and the start of the packet.
+    // The socket takes a header of two bytes, and the beginning of the packet.
     assert!(client.written().ends_with("42["));
     client.wall.room.store(usize::MAX, Ordering::Relaxed);
     assert!(client.poll().is_pending());
@@ -298,18 +299,18 @@ fn deadlines_come_from_the_shard() {
     io.of("/")
         .on_disconnect(move |_: Socket, reason: Reason| told.send(reason));
     let mut client = Driven::connected(&io);
-    let next = io.handle_timeout(0, Waker::noop()).unwrap();
+    let next = Driver::new(&io).handle_timeout(0, Waker::noop()).unwrap();
     assert!(next > Time::ZERO);
-    // The ping, then the end of patience for its answer.
+    // The deadlines are the ping, and then the end of the time for its answer.
     for _ in 0..4 {
-        let Some(next) = io.handle_timeout(0, Waker::noop()) else {
+        let Some(next) = Driver::new(&io).handle_timeout(0, Waker::noop()) else {
             break;
         };
         NOW.set(next.as_micros());
     }
-    io.handle_timeout(0, Waker::noop());
+    Driver::new(&io).handle_timeout(0, Waker::noop());
     assert_eq!(reasons.try_recv(), Ok(Reason::PingTimeout));
-    // Our side is closed; the peer has a moment for its own, and no more.
+    // Our side is closed. The peer has a short time to close its side.
     assert!(client.poll().is_pending());
     assert_eq!(client.wall.finished.load(Ordering::Relaxed), 1);
     pass(&io, 6_500);
@@ -331,7 +332,7 @@ fn handlers_run_in_a_task_when_no_turn_is_there() {
     assert!(names.try_recv().is_err());
     assert_eq!(run_tasks(), 0);
     assert!(names.try_recv().is_ok());
-    // A cancelled connection is a closed one.
+    // A cancelled connection counts as closed.
     let _ = client.read(&text("40"));
     drop(client);
     run_tasks();
@@ -339,7 +340,7 @@ fn handlers_run_in_a_task_when_no_turn_is_there() {
     assert_eq!((io.sessions(), io.connections()), (0, 0));
 }
 
-/// A request as another HTTP server has read it.
+/// Makes a request as another HTTP server would have read it.
 pub(crate) fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> sio_proto::http::Request {
     sio_proto::http::Request {
         method,
@@ -351,7 +352,7 @@ pub(crate) fn head(method: Method, target: &str, headers: &[(&str, &str)]) -> si
 }
 
 fn ours(io: &Io, head: sio_proto::http::Request) -> Exchange {
-    match io.exchange(head, Peer::default(), || Some(Arc::new("noted"))) {
+    match Driver::new(io).exchange(head, Peer::default(), || Some(Arc::new("noted"))) {
         Exchanged::Ours(exchange) => exchange,
         other => panic!("{other:?}"),
     }
@@ -392,7 +393,7 @@ fn a_parsed_request_is_answered_without_bytes() {
     assert!(fetch(&io, Method::Get, &path, "").1.starts_with("40{"));
     assert_eq!(io.sockets()[0].extension::<&str>(), Some(&"noted"));
     assert_eq!(io.sockets()[0].extension::<String>(), None);
-    // A poll waits until somebody has something for it.
+    // A poll waits until there is something for it.
     let mut parked = ours(&io, head(Method::Get, &path, &[]));
     parked.body(Ok(bytes::Bytes::new()));
     assert!(answer(&mut parked).is_none());
@@ -400,7 +401,7 @@ fn a_parsed_request_is_answered_without_bytes() {
     assert_eq!(fetch(&io, Method::Post, &path, r#"42["echo",1]"#).1, "ok");
     assert_eq!(reply(&mut parked), (200, r#"42["echo",1]"#.into()));
     drop(parked);
-    // One that goes away takes its session with it.
+    // A poll that goes away ends its session.
     let mut parked = ours(&io, head(Method::Get, &path, &[]));
     parked.body(Ok(bytes::Bytes::new()));
     drop(parked);
@@ -418,8 +419,8 @@ fn an_upgraded_exchange_is_a_connection() {
         panic!("no upgrade");
     };
     assert_eq!(&upgrade.accept, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    // The client has sent its first frame with the request, and the open packet has waited for the
-    // socket.
+    // The client has sent its first frame together with the request, and the open packet has waited
+    // for the socket.
     let wall = Wall::with_room(usize::MAX);
     let connection = exchange.attach(wall.clone(), BytesMut::from(&text("40")[..])).unwrap();
     let mut driven = Driven {
@@ -441,16 +442,17 @@ fn an_upgraded_exchange_is_a_connection() {
     assert_eq!((io.sessions(), io.connections()), (0, 0));
 }
 
-/// Lets time pass, the sweeper coming twice a second.
+/// Lets time pass, and sweeps twice a second.
 pub(crate) fn pass(io: &Io, millis: u64) {
     let end = NOW.get() + millis * 1000;
     while NOW.get() < end {
         NOW.set(end.min(NOW.get() + 500_000));
-        io.sweep();
+        Driver::new(io).sweep();
     }
 }
 
-/// Hardening B20. A body that trickles is told so before its connection is cut.
+/// Hardening B20. If a body arrives too slowly, the client gets an answer before its connection is
+/// cut.
 #[test]
 fn each_part_of_a_request_has_its_time() {
     let options = Options::default()
@@ -488,7 +490,7 @@ fn each_part_of_a_request_has_its_time() {
         let late = client.written().contains("HTTP/1.1 408 Request Timeout\r\n");
         assert_eq!(late, what == "a body byte by byte", "{what}");
     }
-    // Who waits for an answer, or for messages, is not late.
+    // A client that waits for an answer or for messages is not late.
     let mut polling = Driven::new(&io, usize::MAX);
     let _ = polling.read(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n");
     let answer = polling.written();
@@ -515,8 +517,8 @@ fn a_turn_that_read_the_clock_before_another_and_comes_after_it_does_no_harm() {
     let _ = early.read(&text(r#"42["echo",1]"#));
     assert!(early.written().ends_with(r#"42["echo",1]"#));
 }
-/// A client sends events of two letters to handlers that never end, as many as may wait and then
-/// one more.
+/// A client sends events with two letters to handlers that never end. It sends as many events as
+/// may wait, and then one more.
 fn outrun(options: Options, one_at_a_time: bool, allowed: usize) {
     let io = Io::new(Config::default(), options.shards(1), RUNTIME).unwrap();
     let main = io.of("/");
@@ -542,7 +544,8 @@ fn outrun(options: Options, one_at_a_time: bool, allowed: usize) {
 fn who_is_faster_than_its_handlers_is_closed_and_nobody_else() {
     outrun(Options::default().max_waiting_events(5), false, 5);
     outrun(Options::default().max_waiting_events(5), true, 5);
-    // `"ab"` is four bytes, and `wait` too, as long as its turn has not come.
+    // `"ab"` counts four bytes. Until the event's turn has come, its name `wait` counts four bytes,
+    // too.
     outrun(Options::default().max_waiting_bytes(12), false, 3);
     outrun(Options::default().max_waiting_bytes(12), true, 2);
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
 use memory::{Script, Wall};
-use sio_app::{Config, ConfigError, Connection, EmitError, HandlerError, Io, Options, Peer, Runtime, Time};
+use sio_app::adapter::{Connection, Runtime, Time};
+use sio_app::{Config, ConfigError, EmitError, HandlerError, Io, Options, Peer};
 
 const RUNTIME: Runtime = Runtime {
     now: || Time::ZERO,

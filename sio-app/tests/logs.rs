@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
 use memory::{Script, Wall};
-use sio_app::{Config, Connection, Io, Options, Peer, Refusal, Runtime, Socket, Time};
+use sio_app::adapter::{Connection, Runtime, Time};
+use sio_app::{Config, Io, Options, Peer, Refusal, Socket};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};

@@ -11,7 +11,8 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use memory::{Script, Wall};
-use sio_app::{Ack, Config, Connection, Io, Options, Peer, RawArgs, Runtime, Socket, Task, Time};
+use sio_app::adapter::{Connection, Runtime, Task, Time};
+use sio_app::{Ack, Config, Io, Options, Peer, RawArgs, Socket};
 
 const SHARDS: usize = 5;
 const THREADS: usize = 4;

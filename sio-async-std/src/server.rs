@@ -10,7 +10,8 @@ use async_io::{Async, Timer};
 use futures_io::{AsyncRead, AsyncWrite};
 #[cfg(feature = "tls")]
 use sio_app::Tls;
-use sio_app::{Config, ConfigError, Connection, Io, Options, Outlet, Peer, Piped, Runtime, Serve, Source};
+use sio_app::adapter::{Connection, Driver, Outlet, Piped, Runtime, Serve, Source};
+use sio_app::{Config, ConfigError, Io, Options, Peer};
 
 use crate::executor::{self, ToSocketAddrs, spawn};
 use crate::stream::Stream;
@@ -33,7 +34,7 @@ use crate::{IntoAsync, clock, entropy, tcp};
 /// }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Server(Io);
+pub struct Server(Driver);
 
 impl Server {
     /// Creates a server with these settings of the protocol, and with default [`Options`].
@@ -56,13 +57,13 @@ impl Server {
             spawn,
             fill: entropy::fill,
         };
-        Ok(Self(Io::new(config, options, runtime)?))
+        Ok(Self(Driver::new(&Io::new(config, options, runtime)?)))
     }
 
     /// Returns the server as an [`Io`], the handle that handlers keep.
     #[must_use]
     pub const fn io(&self) -> &Io {
-        &self.0
+        self.0.io()
     }
 
     /// Serves an address until [`Io::close`] is called and its connections have ended.
@@ -162,13 +163,13 @@ impl Server {
                     secure,
                 };
                 let (source, outlet) = split(stream)?;
-                if let Some(connection) = take_up(&server.0, peer, outlet) {
+                if let Some(connection) = take_up(server.io(), peer, outlet) {
                     spawn(connection.drive(source));
                 }
                 Poll::Ready(Ok(()))
             }
         });
-        Serve::new(&self.0, accept, |duration| {
+        Serve::new(self.io(), accept, |duration| {
             Box::pin(async move { _ = Timer::after(duration).await })
         })
     }
@@ -182,7 +183,7 @@ impl Server {
         };
         let address = socket.get_ref().peer_addr().ok();
         let (source, outlet) = tcp::split(socket);
-        if let Some(connection) = Connection::new(&self.0, Peer { address, secure: false }, outlet) {
+        if let Some(connection) = Connection::new(self.io(), Peer { address, secure: false }, outlet) {
             connection.drive(source).await;
         }
     }
@@ -200,7 +201,7 @@ impl Server {
     pub async fn serve_stream(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send, peer: Peer) {
         self.tick();
         let (source, outlet) = Piped::split(Stream(stream));
-        if let Some(connection) = Connection::new(&self.0, peer, outlet) {
+        if let Some(connection) = Connection::new(self.io(), peer, outlet) {
             connection.drive(source).await;
         }
     }
@@ -225,6 +226,6 @@ impl Deref for Server {
     type Target = Io;
 
     fn deref(&self) -> &Io {
-        &self.0
+        self.0.io()
     }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use futures_io::{AsyncRead, AsyncWrite};
-use sio_app::Duplex;
+use sio_app::adapter::Duplex;
 
 use crate::room::read_behind;
 

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use async_io::Async;
 use bytes::BytesMut;
-use sio_app::{Outlet, Source};
+use sio_app::adapter::{Outlet, Source};
 
 use crate::room::read_behind;
 

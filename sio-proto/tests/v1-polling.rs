@@ -203,8 +203,7 @@ fn origins() {
     );
 }
 
-/// Requests that name nothing: docs/protocol/legacy-0.9.md §3, §6 and docs/protocol/detection.md
-/// §6.
+/// docs/protocol/legacy-0.9.md §3, §6 and docs/protocol/detection.md §6.
 #[test]
 fn requests_for_nothing() {
     for (request, status, body) in [
@@ -578,8 +577,7 @@ fn malformed_packets() {
     }
 }
 
-/// A packet whose id has no `+` is acknowledged at once, whatever its type. The id is sent back as
-/// it was written.
+/// A packet whose id has no `+` is acknowledged at once, whatever its type, with the id unchanged.
 #[test]
 fn receipts() {
     let mut world = World::new(Config::default());

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use sio_app::Task;
+use sio_app::adapter::Task;
 use tokio::runtime::Handle;
 
 /// The runtime in which a server serves. Calls from outside of any runtime use it.

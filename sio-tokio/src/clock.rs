@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime};
 
-use sio_app::Time;
+use sio_app::adapter::Time;
 
 #[expect(clippy::disallowed_methods, reason = "this is the adapter's clock module")]
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);

@@ -102,4 +102,14 @@ mod tcp;
 pub mod tower;
 
 pub use server::Server;
-pub use sio_app::*;
+pub use sio_app::adapter::Serve;
+pub use sio_app::{
+    Ack, AckError, AckFuture, ArgsError, Binary, ByteString, Bytes, ClientFiles, ClientFilesError, Config, ConfigError,
+    Cookie, Cors, CorsOrigins, Count, Counters, Data, EmitError, Emitter, EngineHandler, EngineMessage, EngineSocket,
+    Extension, Generation, Generations, Gone, HandlerError, Handshake, HostPattern, HostPatternError, Hosts,
+    HttpRequest, HttpResponse, Io, Legacy06, Method, Metrics, Mount, Namespace, Options, OriginPattern,
+    OriginPatternError, Origins, Peer, Priority, Raw, RawArgs, Reason, Refusal, Refused, SameSite, Sleep, Socket,
+    SocketId, TransportKind, Transports, WireId, args, codec, handler,
+};
+#[cfg(feature = "tls")]
+pub use sio_app::{Tls, TlsError, rustls};

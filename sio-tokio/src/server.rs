@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 
 #[cfg(feature = "tls")]
 use sio_app::Tls;
-use sio_app::{Config, ConfigError, Connection, Io, Options, Outlet, Peer, Piped, Runtime, Serve, Source};
+use sio_app::adapter::{Connection, Driver, Outlet, Piped, Runtime, Serve, Source};
+use sio_app::{Config, ConfigError, Io, Options, Peer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::time::sleep;
@@ -31,7 +32,7 @@ use crate::{background, clock, entropy, tcp};
 /// }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Server(Io);
+pub struct Server(Driver);
 
 impl Server {
     /// Creates a server with these settings of the protocol, and with default [`Options`].
@@ -54,13 +55,13 @@ impl Server {
             spawn: background::spawn,
             fill: entropy::fill,
         };
-        Ok(Self(Io::new(config, options, runtime)?))
+        Ok(Self(Driver::new(&Io::new(config, options, runtime)?)))
     }
 
     /// Returns the server as an [`Io`], the handle that handlers keep.
     #[must_use]
     pub const fn io(&self) -> &Io {
-        &self.0
+        self.0.io()
     }
 
     /// Serves an address until [`Io::close`] is called and its connections have ended.
@@ -159,12 +160,12 @@ impl Server {
                 secure,
             };
             let (source, outlet) = split(stream)?;
-            if let Some(connection) = take_up(&server.0, peer, outlet) {
+            if let Some(connection) = take_up(server.io(), peer, outlet) {
                 tokio::spawn(connection.drive(source));
             }
             Poll::Ready(Ok(()))
         };
-        Serve::new(&self.0, Ok(accept), |duration| Box::pin(sleep(duration)))
+        Serve::new(self.io(), Ok(accept), |duration| Box::pin(sleep(duration)))
     }
 
     /// Serves one connection of your own listener, until it ends.
@@ -172,7 +173,7 @@ impl Server {
         let address = connection.peer_addr().ok();
         self.tick();
         let (source, outlet) = tcp::split(connection);
-        if let Some(connection) = Connection::new(&self.0, Peer { address, secure: false }, outlet) {
+        if let Some(connection) = Connection::new(self.io(), Peer { address, secure: false }, outlet) {
             connection.drive(source).await;
         }
     }
@@ -192,7 +193,7 @@ impl Server {
     pub async fn serve_stream(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send, peer: Peer) {
         self.tick();
         let (source, outlet) = Piped::split(Stream(stream));
-        if let Some(connection) = Connection::new(&self.0, peer, outlet) {
+        if let Some(connection) = Connection::new(self.io(), peer, outlet) {
             connection.drive(source).await;
         }
     }
@@ -204,6 +205,12 @@ impl Server {
     pub async fn finish(&self) {
         self.close();
         self.0.finish(self.emptied(), sleep).await;
+    }
+
+    /// The calls that drive the server.
+    #[cfg(feature = "tower")]
+    pub(crate) const fn driver(&self) -> &Driver {
+        &self.0
     }
 
     /// Starts the tasks that watch the time, unless they run already.
@@ -218,6 +225,6 @@ impl Deref for Server {
     type Target = Io;
 
     fn deref(&self) -> &Io {
-        &self.0
+        self.0.io()
     }
 }

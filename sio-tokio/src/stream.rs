@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use sio_app::Duplex;
+use sio_app::adapter::Duplex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 /// A stream with tokio's traits.

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use sio_app::{Outlet, Source};
+use sio_app::adapter::{Outlet, Source};
 use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;

@@ -115,7 +115,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use sio_app::Exchanged;
+use sio_app::adapter::Exchanged;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -206,7 +206,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let target = request.uri().path_and_query().map_or("", |target| target.as_str());
-        if !self.server.concerns(target) {
+        if !self.server.driver().concerns(target) {
             return ResponseFuture::inner(self.inner.call(request));
         }
         let (mut parts, body) = request.into_parts();
@@ -216,7 +216,7 @@ where
         };
         let peer = head::peer(&parts.extensions);
         let mut upgrade = None;
-        let exchanged = self.server.exchange(head, peer, || {
+        let exchanged = self.server.driver().exchange(head, peer, || {
             upgrade = parts.extensions.remove();
             head::extension(&mut parts.extensions)
         });
@@ -254,7 +254,7 @@ impl<B: Body> Service<Request<B>> for OwnAnswers {
         };
         let peer = head::peer(&parts.extensions);
         let extension = head::extension(&mut parts.extensions);
-        match self.0.take_up(head, peer, extension) {
+        match self.0.driver().take_up(head, peer, extension) {
             Some(exchange) => ResponseFuture::ours(Serving::new(exchange, body, &self.0, parts.version, None)),
             None => ResponseFuture::refusal(FULL, parts.version),
         }

@@ -28,7 +28,9 @@ struct Floor {
     apart: bool,
 }
 
-const HOUSES: &[House] = &[House {
+const HOUSES: &[House] = &[PROTO, APP];
+
+const PROTO: House = House {
     sources: "sio-proto/src",
     floors: &[
         Floor {
@@ -72,7 +74,48 @@ const HOUSES: &[House] = &[House {
             apart: false,
         },
     ],
-}];
+};
+
+const APP: House = House {
+    sources: "sio-app/src",
+    floors: &[
+        Floor {
+            name: "ground",
+            modules: &["lock", "runtime", "rated", "trim", "args", "error", "guarded"],
+            apart: false,
+        },
+        Floor {
+            name: "settings",
+            modules: &["web", "options"],
+            apart: false,
+        },
+        Floor {
+            name: "lines",
+            modules: &["link"],
+            apart: false,
+        },
+        Floor {
+            name: "turns",
+            modules: &["turn"],
+            apart: false,
+        },
+        Floor {
+            name: "handles",
+            modules: &["user"],
+            apart: false,
+        },
+        Floor {
+            name: "hosts",
+            modules: &["host"],
+            apart: false,
+        },
+        Floor {
+            name: "pages",
+            modules: &["adapter"],
+            apart: false,
+        },
+    ],
+};
 
 /// One file of a crate.
 struct Source {

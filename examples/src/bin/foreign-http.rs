@@ -14,8 +14,8 @@
 //! ```
 //! The generations 0.9 and before are switched off: they need answers without end (htmlfile) and
 //! websockets from before RFC 6455, which HTTP libraries do not know. To serve them too in a hyper
-//! server, use the layer of `sio-tokio`; in other servers, use `sio_app::Io::exchange`. This
-//! program has one thread and one shard. For more threads, change only the runtime.
+//! server, use the layer of `sio-tokio`; in other servers, `sio_app::adapter::Driver::exchange`.
+//! This program has one thread and one shard. For more threads, change only the runtime.
 
 #![forbid(unsafe_code)]
 #![expect(

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
-use sio_app::Time;
+use sio_app::adapter::Time;
 
 static START: LazyLock<Instant> = LazyLock::new(read);
 

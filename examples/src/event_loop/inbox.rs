@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 use std::time::Duration;
 
-use sio_app::Task;
+use sio_app::adapter::Task;
 
 /// The ready queue of one loop, and the alarm that ends the loop's sleep.
 #[derive(Debug)]

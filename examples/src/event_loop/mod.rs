@@ -15,7 +15,7 @@
 //!
 //! Copy this code for a loop of your own. A loop needs only a few parts: [`RUNTIME`], which is four
 //! functions; `tcp`, the two ends of a socket; code that accepts connections; and calls of
-//! [`Io::handle_timeout`] and [`Io::sweep`] in time. [`sio_app`] has the rest.
+//! [`Driver::handle_timeout`] and [`Driver::sweep`] in time. [`sio_app`] has the rest.
 //!
 //! ```no_run
 //! use sio_app::{Config, Io, Options, Socket};
@@ -44,7 +44,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use mio::{Events, Interest, Token};
-use sio_app::{Connection, Io, Runtime, Task};
+use sio_app::Io;
+use sio_app::adapter::{Connection, Driver, Runtime, Task};
 
 use inbox::{EntryWaker, Inbox};
 use server::Served;
@@ -125,7 +126,7 @@ impl EventLoop {
     /// # Errors
     /// If the poller does not take the listener.
     pub fn serve(&mut self, io: &Io, listener: TcpListener) -> io::Result<()> {
-        self.serve_shards(io, listener, 0..io.shards())
+        self.serve_shards(io, listener, 0..Driver::new(io).shards())
     }
 
     /// Serves a listener that several loops share. This loop handles the deadlines of the shards in

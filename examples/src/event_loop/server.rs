@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
-use sio_app::{Io, Peer, Task, Time, is_of_one_client};
+use sio_app::adapter::{Driver, Task, Time, is_of_one_client};
+use sio_app::{Io, Peer};
 
 use super::clock;
 
@@ -21,7 +22,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const SWEEP: Duration = Duration::from_secs(1);
 
 pub(super) struct Served {
-    io: Io,
+    driver: Driver,
     /// `None` once the server is closing and no session is left. Then the system refuses new
     /// connections at once, instead of leaving them in the backlog.
     listener: Option<TcpListener>,
@@ -46,7 +47,7 @@ impl Served {
     pub(super) fn new(io: Io, listener: TcpListener, shards: Range<usize>) -> Self {
         let (closing, ended) = (io.clone(), io.clone());
         Self {
-            io,
+            driver: Driver::new(&io),
             listener: Some(listener),
             accepts: 0,
             paused_until: None,
@@ -60,7 +61,7 @@ impl Served {
     }
 
     pub(super) const fn io(&self) -> &Io {
-        &self.io
+        self.driver.io()
     }
 
     /// Returns the time at which the server has to be polled next.
@@ -77,18 +78,18 @@ impl Served {
         self.accepts = ACCEPTS;
         let now = clock::now();
         for (shard, next) in &mut self.deadlines {
-            *next = self.io.handle_timeout(*shard, cx.waker());
+            *next = self.driver.handle_timeout(*shard, cx.waker());
         }
         if self.sweep_at <= now {
-            self.io.sweep();
+            self.driver.sweep();
             self.sweep_at = now + SWEEP;
         }
         if self.paused_until.is_some_and(|until| until <= now) {
             self.paused_until = None;
         }
-        if !self.ending && self.io.is_closing() {
+        if !self.ending && self.io().is_closing() {
             self.ending = true;
-            let options = self.io.options();
+            let options = self.io().options();
             self.abort_at = Some(now + options.shutdown_jitter + options.shutdown_timeout);
         }
         if self.listener.is_some() && self.closing.as_mut().poll(cx).is_ready() {
@@ -96,12 +97,12 @@ impl Served {
         }
         if self.abort_at.is_some_and(|at| at <= now) {
             self.abort_at = None;
-            self.io.abort();
+            self.driver.abort();
         }
         // This is polled last, so that it sees everything that happened above, or is woken by it.
         let ended = self.ended.as_mut().poll(cx);
         if ended.is_ready() {
-            self.io.clear();
+            self.driver.clear();
         }
         ended
     }

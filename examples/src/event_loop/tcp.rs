@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use mio::net::TcpStream;
-use sio_app::{Outlet, Source};
+use sio_app::adapter::{Outlet, Source};
 
 /// The most reads of one connection in one turn, so that a client that sends without end does not
 /// keep the others waiting.

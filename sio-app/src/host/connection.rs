@@ -1,4 +1,4 @@
-//! One connection, driven: what an adapter's task does with its socket, without the socket.
+//! One connection: everything that an adapter's task does with a socket, except the socket itself.
 //!
 //! ```text
 //!                      ┌────────────── blocked: wait for room, drain, tell the shard
@@ -8,14 +8,13 @@
 //!     └──────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! The bytes are read into a buffer that belongs to the thread; only what is incomplete moves into
-//! one of the connection's own, and only until it is complete. So an idle connection holds no
-//! buffer, and a large message costs no more reads than it has to.
+//! Bytes are read into a buffer that belongs to the thread. Only an incomplete message moves into a
+//! buffer of the connection, until the message is complete. So an idle connection has no buffer,
+//! and a large message needs no more reads than necessary.
 
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -25,28 +24,29 @@ use sio_proto::conn::{Arrivals, Conn, Stage, flash_policy};
 use sio_proto::server::{Cause, Peer, Write};
 use sio_proto::wire::Wire;
 
-use crate::Io;
-use crate::host::connections::{UNCOUNTED, in_steps};
 use crate::host::place::{Place, Seat};
-use crate::link::{Awaiting, Item, Link, Outlet, Progress, Standing};
+use crate::link::connections::{UNCOUNTED, in_steps};
+use crate::link::ends::{Outlet, Source};
+use crate::link::{Awaiting, Item, Link, Progress, Standing};
+use crate::trim::trim;
 use crate::turn::later::Later;
-use crate::turn::shard::{Batch, trim};
+use crate::turn::shard::Batch;
 use crate::turn::{self, Lent, Turn};
-use crate::user::io::Inner;
+use crate::user::io::Io;
 
-/// The thread's read buffer. A message of 64 KiB fits with everything around it.
+/// The size of the thread's read buffer. A message of 64 KiB fits into it with all its framing.
 const READ_BYTES: usize = 128 * 1024;
 
-/// So much of it is used up before it is made whole again: little enough to stay in the processor's
-/// nearest cache.
+/// When this many bytes of the buffer are used up, the buffer gets its whole size back. The number
+/// is small, so that the bytes stay in the processor's nearest cache.
 const READ_SLICE: usize = 4 * 1024;
 
-/// How much a connection does before others have their turn: requests, and packets by the
-/// [`PACKETS_A_STEP`]. What one peer sends ahead then costs the others of its thread a moment, and
-/// not as long as all of it takes.
+/// How many steps a connection does before other connections have their turn: a request is one
+/// step, and [`PACKETS_A_STEP`] packets are one. So if one peer sends much ahead, the other
+/// connections of its thread wait only a moment.
 const STEPS_A_POLL: u32 = 32;
 
-/// So many packets of a websocket count as much as one request.
+/// This many packets of a websocket count as one step.
 const PACKETS_A_STEP: usize = 64;
 
 thread_local! {
@@ -54,7 +54,7 @@ thread_local! {
     static ARRIVALS: Lent<Arrivals> = const { Lent::new() };
 }
 
-/// Whether nobody has a part of this thread's read buffer.
+/// Whether nobody holds a part of this thread's read buffer.
 #[cfg(test)]
 pub(crate) fn is_read_buffer_free() -> bool {
     let mut buffer = READ.take().unwrap_or_default();
@@ -63,56 +63,44 @@ pub(crate) fn is_read_buffer_free() -> bool {
     free
 }
 
-/// The read side of a connection's socket, and its word on when there is room to write.
-pub trait Source {
-    /// Reads what there is, once, behind what is in `buffer`, without making it larger. `Ok(0)` is
-    /// the end of the stream.
-    ///
-    /// # Errors
-    /// Any error is the end of the connection.
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>>;
-
-    /// Waits until the outlet can take bytes again.
-    ///
-    /// # Errors
-    /// Any error is the end of the connection.
-    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-}
-
-/// One connection. An adapter makes it when it has accepted one, and polls it until it is done.
+/// One connection. An adapter makes it when it has accepted a socket, and polls it until it is
+/// ready.
 pub struct Connection {
     conn: Conn,
     place: Place,
-    /// What has been read and is incomplete.
+    /// The incomplete bytes that have been read.
     rest: BytesMut,
-    /// So many bytes of what is incomplete have been counted
+    /// How many of the incomplete bytes have been counted
     /// ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)).
     counted: usize,
     waker: Option<Waker>,
-    /// Requests whose answers have not been written: one, or two if the first is a GET that is
-    /// held; more only while the socket takes nothing.
+    /// The number of requests whose answers have not been written: one, or two if the first is a
+    /// held GET. There are more only while the socket takes nothing.
     unanswered: u32,
-    /// What the link has been told is awaited.
+    /// The stage that the link was told last.
     stage: Stage,
-    /// How much has been read since the socket was found full.
+    /// How many bytes have been read since the socket was found full.
     read_blocked: usize,
-    /// What has been done since the task was polled.
+    /// The steps that have been done since the task was polled.
     steps: u32,
-    /// Bytes are left that were not looked at, because the others had to have their turn.
+    /// Whether bytes have not been handled yet, because other connections had to have their turn.
     has_more: bool,
-    /// Work is left for the same reason. Nothing is read before it is done.
+    /// Work that has been left for the same reason. Nothing is read before this work is done.
     later: Later,
-    /// The answers to a request that has overtaken the GET before it, until the handlers have run.
+    /// The answers to a request that has overtaken the held GET. They wait until the handlers have
+    /// run.
     overtaken: Option<Vec<Write>>,
-    /// What it has may be much work, of which the others have left too much.
+    /// Whether this connection waits, because its body may be much work and the other connections
+    /// have left too much work already.
     waits: bool,
-    /// What waits for the socket is the last, and has a deadline.
+    /// Whether the last bytes wait for the socket. They have a deadline.
     ending: bool,
     lingering: bool,
 }
 
 impl Connection {
-    /// Takes up a connection; `None` if there are as many as may be, or the server is closing.
+    /// Takes up a connection. Returns `None` if a limit of connections is reached, or the server is
+    /// closing.
     #[must_use]
     pub fn new(io: &Io, peer: Peer, outlet: impl Outlet) -> Option<Self> {
         let io = &io.0;
@@ -125,48 +113,49 @@ impl Connection {
             &peer,
             Cause::Failed,
         )?;
-        io.look_after(&place.link, (io.runtime.now)(), None);
-        let mut connection = Self::at(place, Conn::new(Arc::clone(&io.config), peer));
+        io.look_after(&place.link, io.now(), None);
+        let mut connection = Self::at(place, Conn::new(Arc::clone(io.config()), peer));
         connection.note_stage(&[]);
         Some(connection)
     }
 
-    /// Takes up a connection to a port where nothing is served but the Flash policy
-    /// ([`Config::flash_policy`](crate::Config::flash_policy)): it is told that at once, whether it
-    /// asks or not, and then ends. It counts as a connection, and has the time of one that is
-    /// closing; `None` as [`Connection::new`].
+    /// Takes up a connection to a port that serves only the Flash policy
+    /// ([`Config::flash_policy`](crate::Config::flash_policy)). The server sends the policy at
+    /// once, whether the peer asks or not, and then ends the connection. It counts as a connection,
+    /// and has as much time as a closing one. Returns `None` in the cases of [`Connection::new`].
     #[must_use]
     pub fn flash_policy(io: &Io, peer: Peer, outlet: impl Outlet) -> Option<Self> {
         let connection = Self::new(io, peer, outlet)?;
         let link = &connection.place.link;
-        link.push(Item::Bytes(flash_policy(&io.0.config)));
+        link.push(Item::Bytes(flash_policy(io.0.config())));
         link.push(Item::Finish);
-        turn::run(io.0.runtime, |turn| turn.touch_link(link, None));
+        turn::run(io.0.runtime(), |turn| turn.touch_link(link, None));
         Some(connection)
     }
 
-    /// Takes up a link that is a websocket already. `ahead` are bytes of its peer that have been
-    /// read with the request.
+    /// Takes up a link that is a websocket already. `ahead` are the peer's bytes that were read
+    /// together with the request.
     pub(crate) fn upgraded(mut place: Place, wire: Wire, mut ahead: BytesMut) -> Self {
         place.dropped = Cause::Failed;
         if place.link.held() > 0 {
             place.link.rest();
         }
-        let mut conn = Conn::new(Arc::clone(&place.io.config), Peer::default());
+        let mut conn = Conn::new(Arc::clone(place.io.config()), Peer::default());
         conn.handle_upgraded(wire);
         let mut connection = Self::at(place, conn);
         connection.process(&mut ahead);
         if !ahead.is_empty() {
-            // In no more memory than it needs: the buffer is the other server's, and large.
+            // The buffer belongs to the other server and is large, so the bytes are copied into a
+            // small one.
             connection.rest = trimmed(ahead);
         }
         connection.count_received();
         connection
     }
 
-    /// Takes up a link of which nothing is read: what it carries is the body of an answer.
+    /// Takes up a link that is never read from: it carries the body of an answer.
     pub(crate) fn streaming(place: Place) -> Self {
-        let conn = Conn::new(Arc::clone(&place.io.config), Peer::default());
+        let conn = Conn::new(Arc::clone(place.io.config()), Peer::default());
         Self::at(place, conn)
     }
 
@@ -191,19 +180,18 @@ impl Connection {
         }
     }
 
-    /// Whether the others of its thread come before it goes on.
+    /// Whether the other connections of the thread have their turn before this one goes on.
     const fn has_had_its_turn(&self) -> bool {
         self.steps >= STEPS_A_POLL || !self.later.is_empty() || self.waits
     }
 
-    /// Whether the body that is coming stays what it is for now: taken apart it is many times as
-    /// large.
+    /// Whether the arriving body is not decoded yet, because a decoded body is many times as large.
     fn must_wait(&mut self) -> bool {
         self.waits = self.place.io.kept.delays(self.conn.held_bytes());
         self.waits
     }
 
-    /// The connection's task.
+    /// Makes the connection's task.
     pub const fn drive<S: Source + Unpin>(self, source: S) -> Driven<S> {
         Driven {
             connection: self,
@@ -211,8 +199,8 @@ impl Connection {
         }
     }
 
-    /// Does everything that can be done now. Ready means that the connection has ended and the
-    /// socket can go.
+    /// Does everything that can be done now. The result is ready when the connection has ended and
+    /// the socket can be dropped.
     pub fn poll<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<()> {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.place.link.set_waker(cx.waker());
@@ -249,9 +237,9 @@ impl Connection {
                     }
                     Poll::Pending => {
                         self.limit_end();
-                        if self.read_blocked >= self.place.io.config.max_blocked_bytes {
-                            // Whoever does not read has said enough. That the connection breaks is
-                            // heard from its other side.
+                        if self.read_blocked >= self.place.io.config().max_blocked_bytes {
+                            // The peer does not read, so nothing more is read from it. If the
+                            // connection breaks, the write side notices.
                             return Poll::Pending;
                         }
                     }
@@ -284,7 +272,8 @@ impl Connection {
         }
     }
 
-    /// One read, and everything that follows from it. False at the end.
+    /// Reads once, and does everything that follows from it. Returns false at the end of the
+    /// connection.
     fn read<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<bool> {
         let shared = self.rest.is_empty();
         let mut buffer = if shared {
@@ -332,14 +321,14 @@ impl Connection {
         }
     }
 
-    /// What is incomplete counts in steps, so that whoever sends small messages asks nobody.
-    /// Whoever sends too much of it goes.
+    /// Counts incomplete bytes in steps, so that small messages need no access to the shared count.
+    /// If there are too many, the connection is closed.
     fn count_received(&mut self) {
         if self.has_room() {
             return;
         }
-        // The work of a payload is several times as large as the payload. What is not kept for
-        // later is done now, and nothing of it is left.
+        // The work of a payload is several times as large as the payload. There is no room to keep
+        // this work for later, so all of it is done now.
         while !self.later.is_empty() {
             self.later.go_on();
         }
@@ -350,7 +339,8 @@ impl Connection {
         }
     }
 
-    /// Counts what it keeps of what has been received; false if there is no room for that.
+    /// Counts the received bytes that the connection keeps. Returns false if there is no room for
+    /// them.
     fn has_room(&mut self) -> bool {
         let received = self.rest.capacity() + self.conn.held_bytes() + self.later.bytes();
         if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
@@ -374,7 +364,8 @@ impl Connection {
         self.count_received();
     }
 
-    /// Takes from `bytes` what is complete, request after request as they are answered.
+    /// Takes complete messages out of `bytes`. The next request is taken when the one before it has
+    /// been answered.
     fn process(&mut self, bytes: &mut BytesMut) {
         while !bytes.is_empty() {
             if self.has_had_its_turn() || self.must_wait() {
@@ -398,35 +389,35 @@ impl Connection {
                 break;
             }
         }
-        // A websocket may have been awaited: the last bytes of an old one's handshake come behind
-        // its head.
+        // A websocket may have waited for bytes: the last bytes of an old websocket's handshake
+        // follow its head.
         if !self.conn.is_websocket() || self.stage == Stage::Head {
             self.note_stage(bytes);
         }
     }
 
-    /// Whether the next request is read although the one before it has no answer: that is a GET
-    /// which is held.
+    /// Whether the next request is read before the present one has been answered. This is so if the
+    /// present one is a held GET.
     fn reads_ahead(&mut self, bytes: &[u8]) -> bool {
         !bytes.is_empty() && self.conn.is_waiting() && self.place.holds() && self.conn.handle_held()
     }
 
-    /// Tells the link what is awaited of the peer from here on, and how long.
+    /// Tells the link what the peer has to send next, and until when.
     fn note_stage(&mut self, bytes: &[u8]) {
         let stage = self.conn.stage(bytes);
         if stage == self.stage {
             return;
         }
         self.stage = stage;
-        let Inner { options, runtime, .. } = &*self.place.io;
+        let options = &self.place.io.options;
         let patience = match stage {
             Stage::Idle | Stage::Closed => options.idle_timeout,
             Stage::Head => options.head_timeout,
             Stage::Body => options.body_timeout,
-            // Who waits for us is not late.
+            // A peer that waits for us is not late.
             Stage::Waiting | Stage::WebSocket => return self.place.link.set_awaiting(None),
         };
-        let until = (runtime.now)() + patience;
+        let until = self.place.io.now() + patience;
         self.place.link.set_awaiting(Some(Awaiting { stage, until }));
     }
 
@@ -438,7 +429,7 @@ impl Connection {
             && arrivals.replies.is_empty()
             && arrivals.closed.is_none();
         if !nothing {
-            let runtime = self.place.io.runtime;
+            let runtime = self.place.io.runtime();
             let (overtaken, leftover) = turn::run_a_while(runtime, |turn| self.handle_in(turn, arrivals));
             self.overtaken = overtaken;
             self.later.put(leftover);
@@ -446,17 +437,19 @@ impl Connection {
         }
     }
 
-    /// If the handlers have run, what they have sent is the answer to the GET, or there is none of
-    /// theirs.
+    /// Answers the held GET when the handlers have run: with the packets that they have sent, if
+    /// there are any.
     fn answer_overtaken(&mut self) {
         if self.later.is_empty()
             && let Some(answers) = self.overtaken.take()
         {
-            turn::run(self.place.io.runtime, |turn| self.place.answer_in_order(turn, answers));
+            turn::run(self.place.io.runtime(), |turn| {
+                self.place.answer_in_order(turn, answers)
+            });
         }
     }
 
-    /// Gives back the answers to a request that has overtaken the GET before it.
+    /// Handles arrivals. Returns the answers to a request that has overtaken the held GET.
     fn handle_in(&mut self, turn: &Turn, arrivals: &mut Arrivals) -> Option<Vec<Write>> {
         let mut overtaken = None;
         let behind = self.unanswered > 0;
@@ -505,8 +498,8 @@ impl Connection {
         overtaken
     }
 
-    /// Hears what was written: the answer that the next request has waited for, or the upgrade.
-    /// True if there was news.
+    /// Takes the news of the write side: the answer that the next request has waited for, or the
+    /// upgrade. Returns true if there was news.
     fn catch_up(&mut self) -> bool {
         if self.conn.is_websocket() {
             return false;
@@ -527,23 +520,24 @@ impl Connection {
         answered
     }
 
-    /// Before the task goes to sleep with bytes that wait for an answer: true if the answer is
-    /// there already.
+    /// Called before the task goes to sleep while bytes wait for an answer. Returns true if the
+    /// answer has been written already.
     fn must_catch_up(&self) -> bool {
         self.conn.is_waiting() && !self.rest.is_empty() && self.place.link.await_news()
     }
 
-    /// The socket has room: what waits is written, and the shard hears of it when that is all.
+    /// Writes the queue when the socket has room, and tells the shard when everything has been
+    /// written.
     fn drain(&mut self) {
         if self.place.link.take_over().is_none() {
             return;
         }
-        turn::run(self.place.io.runtime, |turn| {
+        turn::run(self.place.io.runtime(), |turn| {
             let write = |batch: &mut Batch| self.place.link.write(batch.pen(), &mut std::iter::empty());
             let progress = turn.batch.with(write);
             match (progress, &self.place.seat) {
                 (Progress::Full, Some(Seat { cell, id, .. })) => cell.block(turn, *id, &self.place.link),
-                // The shard knows still.
+                // The shard still knows that the link is full.
                 (Progress::Full | Progress::Stuck, _) => self.place.link.hand_over(),
                 (Progress::Done, Some(Seat { cell, id, .. })) => {
                     cell.input(turn, |state, now, _| state.shard.handle_drained(now, *id));
@@ -553,20 +547,22 @@ impl Connection {
         });
     }
 
-    /// Nothing will come of what the peer may yet ask.
+    /// Ends the connection after what is queued. Further requests of the peer are not answered.
     fn finish(&self) {
         let link = &self.place.link;
         link.push(Item::Finish);
-        turn::run(self.place.io.runtime, |turn| turn.touch_link(link, None));
+        turn::run(self.place.io.runtime(), |turn| turn.touch_link(link, None));
     }
 
-    /// The socket is full, and so is the whole server: an answer that its peer does not take is not
-    /// kept. Of websockets the shard chooses.
+    /// Whether a connection with a full socket is cut because the whole server has too much to
+    /// write. An answer that its peer does not take is not kept then. For websockets, the shard
+    /// decides.
     fn is_unwelcome(&self) -> bool {
         !self.conn.is_websocket() && self.place.io.tally.traffic.waiting.is_exceeded()
     }
 
-    /// The socket is full. Nobody may keep a connection that is over by not reading.
+    /// Sets a deadline for the end of a connection whose socket is full, so that no peer can keep
+    /// it by not reading.
     fn limit_end(&mut self) {
         if !self.ending && self.place.link.is_ending() {
             self.ending = true;
@@ -574,8 +570,8 @@ impl Connection {
         }
     }
 
-    /// The last byte is written. Closing at once could destroy it on its way, if the peer is still
-    /// sending: it gets a moment.
+    /// Called when the last byte has been written. If the peer is still sending, closing at once
+    /// could destroy the last bytes on their way. So the peer gets a moment.
     fn begin_to_linger(&mut self) {
         if !self.lingering {
             self.lingering = true;
@@ -596,7 +592,7 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// A connection's task: as small as it can be, because there is one for every idle client.
+/// A connection's task. It is as small as possible, because there is one for every idle client.
 #[derive(Debug)]
 #[must_use = "a connection is driven only while this is polled"]
 pub struct Driven<S> {
@@ -613,7 +609,8 @@ impl<S: Source + Unpin> Future for Driven<S> {
     }
 }
 
-/// Gives the thread's buffer its room back. What somebody still holds a slice of is let go.
+/// Gives the thread's buffer its whole size back. If somebody still holds a slice of it, a new
+/// buffer replaces it.
 fn make_whole(buffer: &mut BytesMut) {
     if buffer.capacity() < READ_BYTES - READ_SLICE
         && !buffer.try_reclaim(READ_BYTES)
@@ -623,7 +620,7 @@ fn make_whole(buffer: &mut BytesMut) {
     }
 }
 
-/// What is left of a buffer, in no more memory than it needs.
+/// Returns the rest of a buffer, in no more memory than it needs.
 fn trimmed(buffer: BytesMut) -> BytesMut {
     if buffer.capacity() > 4 * buffer.len() + READ_SLICE {
         BytesMut::from(&buffer[..])

@@ -1,16 +1,16 @@
-//! One request that another HTTP server has read, and its answer as a value: how an application's
-//! own server takes Socket.IO in.
+//! One request that another HTTP server has read, and its answer as a value. With it an
+//! application's own server can mount Socket.IO.
 //!
 //! ```text
-//!   head ─► Io::exchange ──► Exchange ─ body ─► turn (shard, handlers) ─► Link ─► Answer
+//!   head ─► Driver::exchange ► Exchange ─ body ─► turn (shard, handlers) ─► Link ─► Answer
 //!              │                                                            │
 //!              └── not Socket.IO's: the head comes back                     ├── a websocket: attach(socket) ─► Connection
 //!                                                                           └── without end: into_body ─► EndlessBody
 //! ```
-//! No byte of HTTP is written or read here. A request that waits for its answer holds a link and a
-//! seat in its shard, no buffer and no task of its own. What follows an upgrade is a [`Connection`]
-//! like any other: the same frames, the same backpressure, the same direct writes. An endless body
-//! is one as well, whose socket is a pipe.
+//! This module reads and writes no byte of HTTP. A request that waits for its answer has a link and
+//! a seat in its shard. It has no buffer, and no task of its own. After an upgrade there is a
+//! [`Connection`] like any other: with the same frames, the same backpressure and the same direct
+//! writes. An endless body is a connection, too; its socket is a pipe.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -19,42 +19,44 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use sio_proto::http;
-use sio_proto::server::{Cause, Extension, Peer, Request, Response, Routed, Stream, Upgrade};
+use sio_proto::server::{Cause, Request, Response, Stream, Upgrade};
 use sio_proto::wire::Wire;
 
 use crate::host::connection::Connection;
-use crate::host::connections::in_steps;
 use crate::host::place::Place;
+use crate::link::connections::in_steps;
+use crate::link::ends::Outlet;
 use crate::link::pipe::{PipeSource, pipe};
-use crate::link::{HandedOut, Link, Outlet, Standing};
+use crate::link::{HandedOut, Link, Standing};
 use crate::turn;
 use crate::turn::later::Later;
 use crate::user::io::Io;
 
-/// What [`Io::exchange`] makes of a request.
+/// What [`Driver::exchange`](super::driver::Driver::exchange) makes of a request.
 #[derive(Debug)]
 pub enum Exchanged {
-    /// It is Socket.IO's: give it its body, and poll it.
+    /// The request is for Socket.IO: give it its body, and poll it.
     Ours(Exchange),
-    /// It is not; here it is again.
+    /// The request is not for Socket.IO. It is returned.
     Foreign(Box<http::Request>),
-    /// There are as many connections as may be, in total or from this address
-    /// ([`Options`](crate::Options)): the answer is 503.
+    /// The limit of connections is reached, in total or for this address
+    /// ([`Options`](crate::Options)). Answer with 503.
     Full,
 }
 
-/// A request on its way to its answer. Dropping it tells its session that the client has gone.
+/// A request that waits for its answer. Dropping it tells its session that the client has gone.
 pub struct Exchange {
     place: Place,
-    /// The same link, as what it is.
+    /// The link, with the type of its outlet.
     link: Arc<Link<Late>>,
-    /// Until it has gone to its shard.
+    /// The request, until it has gone to its shard.
     request: Option<Box<Request>>,
-    /// The request with a large body, until others have done what they have left.
+    /// A request with a large body. It waits until the other connections have done the work that
+    /// they have left.
     waiting: Option<Box<Request>>,
-    /// So much of the body has been counted.
+    /// How many bytes of the body have been counted.
     received: usize,
-    /// Work that others come before.
+    /// Work that waits while others have their turn.
     later: Later,
     goes_on: Option<GoesOn>,
     waker: Option<Waker>,
@@ -72,62 +74,25 @@ enum GoesOn {
 pub enum Answer {
     /// A complete response.
     Response(Box<Response>),
-    /// The request becomes a websocket: answer 101 with these headers, and give the socket to
+    /// The request becomes a websocket: answer with 101 and these headers, and give the socket to
     /// [`Exchange::attach`].
     Upgrade(Box<Upgrade>),
-    /// A response without end: answer 200 with these headers, and the body that
-    /// [`Exchange::into_body`] is.
+    /// A response without end: answer with 200, these headers, and the body of
+    /// [`Exchange::into_body`].
     Stream(Box<Stream>),
     /// There is no answer: the session has ended the request, or the server is being
-    /// [aborted](Io::abort). Close the connection.
+    /// [aborted](crate::adapter::Driver::abort). Close the connection.
     Aborted,
 }
 
-/// Requests that another HTTP server has read.
-impl Io {
-    /// Whether a request with this target may be Socket.IO's: a quick look, for which it need not
-    /// be taken apart.
-    #[must_use]
-    pub fn concerns(&self, target: &str) -> bool {
-        self.0.router.concerns(target)
-    }
-
-    /// Takes up a request that another HTTP server has read. Its body comes later
-    /// ([`Exchange::body`]); the one in `head` is not looked at.
-    ///
-    /// `extension` is called for requests that may open a session: what it returns is kept with
-    /// that session, [`Socket::extension`](crate::Socket::extension) finds it.
-    #[must_use]
-    pub fn exchange(
-        &self,
-        head: http::Request,
-        peer: Peer,
-        extension: impl FnOnce() -> Option<Extension>,
-    ) -> Exchanged {
-        let mut request = Request::new(&self.0.config, head, peer);
-        if self.0.router.route(&request) == Routed::Foreign && self.0.client_file(&request.http).is_none() {
-            return Exchanged::Foreign(Box::new(request.http));
-        }
-        if request.may_open_session() {
-            request.extension = extension();
-        }
-        self.take(request).map_or(Exchanged::Full, Exchanged::Ours)
-    }
-
-    /// Takes up any request: what is not Socket.IO's is answered by [`Io::on_request`]. `None` if
-    /// there are as many connections as may be.
-    #[must_use]
-    pub fn take_up(&self, head: http::Request, peer: Peer, extension: Option<Extension>) -> Option<Exchange> {
-        let mut request = Request::new(&self.0.config, head, peer);
-        request.extension = extension;
-        self.take(request)
-    }
-
-    fn take(&self, request: Request) -> Option<Exchange> {
-        let link = Arc::new(Link::handing_out(Late::default(), Arc::clone(&self.0.tally.traffic)));
-        // A client that goes away while it polls has closed its connection, as far as one can tell.
-        let place = Place::new(&self.0, link.clone(), &request.peer, Cause::Closed)?;
-        Some(Exchange {
+impl Exchange {
+    /// Takes up a request; `None` if there are as many connections as may be.
+    pub(crate) fn new(io: &Io, request: Request) -> Option<Self> {
+        let link = Arc::new(Link::handing_out(Late::default(), Arc::clone(&io.0.tally.traffic)));
+        // If a client goes away while it polls, the server can only assume that it has closed its
+        // connection.
+        let place = Place::new(&io.0, link.clone(), &request.peer, Cause::Closed)?;
+        Some(Self {
             later: Later::new(Arc::clone(&place.io.kept)),
             place,
             link,
@@ -138,22 +103,21 @@ impl Io {
             waker: None,
         })
     }
-}
 
-impl Exchange {
-    /// The body has not come with the head: its session has to know that a request is under way.
-    /// Poll the exchange beside reading the body, for it may be answered before.
+    /// Tells the session that a request is under way. Call this if the body has not arrived
+    /// together with the head. Poll the exchange while you read the body, because the request may
+    /// be answered before its body has arrived.
     pub fn body_started(&mut self) {
         let Self { place, request, .. } = self;
         if let Some(request) = request {
-            turn::run(place.io.runtime, |turn| place.handle_body_started(turn, request));
+            turn::run(place.io.runtime(), |turn| place.handle_body_started(turn, request));
         }
     }
 
-    /// So many bytes of the body are kept by the caller until it is whole. False if that is more
-    /// than there is room for
-    /// ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)): drop what is there,
-    /// and the exchange, and answer 503.
+    /// Notes that the caller keeps this number of bytes of the body until the body is complete.
+    /// Returns false if there is no room for them
+    /// ([`Options::max_receiving_bytes`](crate::Options::max_receiving_bytes)). Then drop these
+    /// bytes and the exchange, and answer with 503.
     #[must_use]
     pub fn receive(&mut self, bytes: usize) -> bool {
         let counted = in_steps(bytes);
@@ -168,9 +132,9 @@ impl Exchange {
         has_room
     }
 
-    /// The whole body, empty if there is none, or that it is larger than
-    /// [`max_body_bytes`](http::Limits::max_body_bytes), for which the answer is 413. The request
-    /// goes to its session. Only the first call counts.
+    /// Gives the request to its session, with the whole body. The body is empty if there is none.
+    /// An error says that the body is larger than [`max_body_bytes`](http::Limits::max_body_bytes);
+    /// the answer is then 413. Only the first call has an effect.
     pub fn body(&mut self, body: Result<Bytes, http::BodyTooLarge>) {
         let Some(mut request) = self.request.take() else { return };
         let size = body.as_ref().map_or(0, Bytes::len);
@@ -183,16 +147,17 @@ impl Exchange {
 
     fn handle(&mut self, mut request: Request) {
         let place = &mut self.place;
-        request.decode_body(&place.io.config);
-        let ((), leftover) = turn::run_a_while(place.io.runtime, |turn| place.handle_request(turn, request));
+        request.decode_body(place.io.config());
+        let ((), leftover) = turn::run_a_while(place.io.runtime(), |turn| place.handle_request(turn, request));
         self.later.put(leftover);
-        // What is not kept for later is done now.
+        // Work for which there is no room is done now.
         while !self.place.receive(self.later.bytes()) && !self.later.is_empty() {
             self.later.go_on();
         }
     }
 
-    /// Goes on with what was left. True if others come before the rest of it.
+    /// Goes on with the work that was left. Returns true if others have their turn before the rest
+    /// of it.
     fn go_on(&mut self) -> bool {
         if !self.later.is_empty() {
             self.later.go_on();
@@ -208,7 +173,7 @@ impl Exchange {
         !self.later.is_empty() || self.waiting.is_some()
     }
 
-    /// Waits for the answer, which comes once.
+    /// Waits for the answer. There is only one.
     pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.link.set_waker(cx.waker());
@@ -232,10 +197,11 @@ impl Exchange {
         }
     }
 
-    /// The socket is there, after [`Answer::Upgrade`]; `None` after any other. `ahead` is what has
-    /// been read of it already. The connection has to be polled to its end.
+    /// Gives the socket to the session, after [`Answer::Upgrade`]. Returns `None` after any other
+    /// answer. `ahead` are the bytes that have been read from the socket already. Poll the returned
+    /// connection to its end.
     ///
-    /// What was sent to the client meanwhile has waited in its session, and leaves now.
+    /// Packets for the client that have waited in its session leave now.
     #[must_use]
     pub fn attach(self, outlet: impl Outlet, ahead: BytesMut) -> Option<Connection> {
         let Some(GoesOn::Frames(wire)) = self.goes_on else {
@@ -245,7 +211,7 @@ impl Exchange {
         Some(Connection::upgraded(self.place, wire, ahead))
     }
 
-    /// The body, after [`Answer::Stream`]; `None` after any other.
+    /// Returns the body, after [`Answer::Stream`]. Returns `None` after any other answer.
     #[must_use]
     pub fn into_body(self) -> Option<EndlessBody> {
         let Some(GoesOn::Body) = self.goes_on else { return None };
@@ -264,8 +230,8 @@ pub struct EndlessBody {
 }
 
 impl EndlessBody {
-    /// The next bytes; `None` at the end. As much as a socket's buffer waits here, all else in the
-    /// session.
+    /// Returns the next bytes, or `None` at the end. As many bytes as fit into a socket's buffer
+    /// wait here. All others wait in the session.
     pub fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let ended = self.connection.poll(cx, &mut self.source).is_ready();
         match self.source.poll_bytes(cx) {
@@ -290,8 +256,7 @@ impl fmt::Debug for Exchange {
     }
 }
 
-/// An outlet that comes later. Until then it is a full socket: what is written waits as it would
-/// for one.
+/// An outlet that is set later. Until then it behaves like a full socket: writes wait.
 #[derive(Default)]
 struct Late(OnceLock<Box<dyn Outlet>>);
 

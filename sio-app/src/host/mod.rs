@@ -1,9 +1,10 @@
-//! What adapters call: connections, requests of other HTTP servers, listeners, and the tasks that watch
-//! the time.
+//! The functions for adapters: connections, requests of other HTTP servers, listeners, and the
+//! tasks that watch the time.
 
 pub(crate) mod background;
 pub(crate) mod connection;
-pub(crate) mod connections;
+pub(crate) mod driver;
 pub(crate) mod exchange;
+pub(crate) mod patience;
 pub(crate) mod place;
 pub(crate) mod serve;

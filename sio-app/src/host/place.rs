@@ -1,8 +1,7 @@
-//! Where a link is known: its number among all connections, and its seat in the shard of its
-//! session.
+//! The place of a link: its number among all connections, and its seat in the shard of its session.
 //!
-//! What a connection and an exchange have in common. When the place is given up, by whatever way,
-//! the shard hears of it.
+//! Connections and exchanges both have a place. When the place is dropped for any reason, the shard
+//! is told.
 
 use std::sync::Arc;
 
@@ -10,9 +9,9 @@ use sio_proto::LinkId;
 use sio_proto::Time;
 use sio_proto::server::{Admission, Cause, Outputs, Peer, Request, Routed, Write};
 
+use crate::guarded::guarded;
 use crate::link::Link;
 use crate::turn::shard::{ShardCell, State};
-use crate::turn::work::guarded;
 use crate::turn::{self, Turn};
 use crate::user::io::Inner;
 
@@ -21,7 +20,7 @@ pub(crate) struct Place {
     pub(crate) link: Arc<Link>,
     number: usize,
     pub(crate) seat: Option<Seat>,
-    /// What the shard is told when this is dropped.
+    /// The cause that the shard is told when this value is dropped.
     pub(crate) dropped: Cause,
 }
 
@@ -29,13 +28,13 @@ pub(crate) struct Seat {
     shard: usize,
     pub(crate) cell: Arc<ShardCell>,
     pub(crate) id: LinkId,
-    /// The name of the same link for requests that overtake the GET which is held on it, once there
-    /// has been one.
+    /// The link's second id, for requests that overtake the GET which is held on it. It is set when
+    /// the first such request comes.
     overtaking: Option<LinkId>,
 }
 
 impl Place {
-    /// Takes a place; `None` if there are as many connections as may be.
+    /// Takes a place. Returns `None` if a limit of connections is reached.
     pub(crate) fn new(io: &Arc<Inner>, link: Arc<Link>, peer: &Peer, dropped: Cause) -> Option<Self> {
         let number = io.enter(&link, peer)?;
         Some(Self {
@@ -47,20 +46,20 @@ impl Place {
         })
     }
 
-    /// A complete request goes to its shard, or to the application if it is not Socket.IO's.
+    /// Gives a complete request to its shard, or to the application if it is not for Socket.IO.
     pub(crate) fn handle_request(&mut self, turn: &Turn, mut request: Request) {
-        // Before the lock, and also if it seems to name a session: only the shard knows whether
-        // that is one.
+        // The application is asked before the lock is taken. It is also asked if the request seems
+        // to name a session, because only the shard knows whether the session exists.
         if request.may_open_session() {
             request.admission = self.io.admission(&request);
         }
-        let shard = match self.io.router.route(&request) {
+        let shard = match self.io.shards.router.route(&request) {
             Routed::Session(shard) => shard,
             Routed::New => {
                 if request.admission == Admission::Allowed {
-                    request.prepare(&self.io.config, turn.now());
+                    request.prepare(self.io.config(), turn.now());
                 }
-                self.io.pick_shard()
+                self.io.shards.pick()
             }
             Routed::Foreign => {
                 let mut response = self.io.answer(&request).0;
@@ -76,22 +75,24 @@ impl Place {
         });
     }
 
-    /// The head of a request whose body is on its way: its session has to know.
+    /// Tells the session that the body of a request is under way.
     pub(crate) fn handle_body_started(&mut self, turn: &Turn, request: &Request) {
-        if let Routed::Session(shard) = self.io.router.route(request) {
+        if let Routed::Session(shard) = self.io.shards.router.route(request) {
             self.input(turn, shard, |state, now, id, out| {
                 state.shard.handle_body_started(now, id, request, out)
             });
         }
     }
 
-    /// An input on a shard in which this link has a seat; it takes one if it has none there.
+    /// Gives an input to a shard. The link takes a seat in the shard if it has none there.
     fn input(&mut self, turn: &Turn, shard: usize, input: impl FnOnce(&mut State, Time, LinkId, &mut Outputs)) {
         if self.seat.as_ref().is_some_and(|seat| seat.shard != shard) {
             self.leave_seat(turn, Cause::Closed);
         }
         let known = self.seat.as_ref().map(|seat| seat.id);
-        let Some(cell) = self.io.cells.get(shard) else { return };
+        let Some(cell) = self.io.shards.cells.get(shard) else {
+            return;
+        };
         let link = &self.link;
         let id = cell.input(turn, |state, now, out| {
             let id = known.unwrap_or_else(|| state.links.insert(Arc::clone(link)));
@@ -108,14 +109,14 @@ impl Place {
         }
     }
 
-    /// Whether a GET is held on the link, so that what comes behind it may be read.
+    /// Whether a GET is held on the link. Then the request behind it may be read.
     pub(crate) fn holds(&self) -> bool {
         let held = |seat: &Seat| seat.cell.ask(|state| state.shard.holds(seat.id));
         self.seat.as_ref().is_some_and(held)
     }
 
-    /// A complete request has come behind the GET that is held. If it may overtake that: what has
-    /// to be written when the GET is answered ([`Place::answer_in_order`]).
+    /// Handles a complete request that has come behind a held GET. If it may overtake the GET, this
+    /// returns the writes for the time when the GET has been answered ([`Place::answer_in_order`]).
     pub(crate) fn handle_behind(&mut self, turn: &Turn, request: Request) -> Option<Vec<Write>> {
         let mut request = Some(request);
         let mut answers = None;
@@ -140,7 +141,7 @@ impl Place {
         answers
     }
 
-    /// Answers the GET that is held, if there is one, and then what has overtaken it.
+    /// Answers the held GET, if there is one, and then the request that has overtaken it.
     pub(crate) fn answer_in_order(&self, turn: &Turn, overtaken: Vec<Write>) {
         if let Some(Seat { cell, id, .. }) = &self.seat {
             cell.input(turn, |state, now, out| {
@@ -150,8 +151,8 @@ impl Place {
         }
     }
 
-    /// The connection has received so many bytes of what is not complete. False if there is no room
-    /// for them.
+    /// Notes that the connection has received this number of incomplete bytes. Returns false if
+    /// there is no room for them.
     #[must_use]
     pub(crate) fn receive(&self, bytes: usize) -> bool {
         let Inner {
@@ -174,10 +175,10 @@ impl Place {
         }
     }
 
-    /// The link has come to its end while its task runs.
+    /// Gives up the seat when the link has ended while its task runs.
     pub(crate) fn end(&mut self, cause: Cause) {
         if self.seat.is_some() {
-            turn::run(self.io.runtime, |turn| self.leave_seat(turn, cause));
+            turn::run(self.io.runtime(), |turn| self.leave_seat(turn, cause));
         }
     }
 }
@@ -186,10 +187,39 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.link.cut();
         if self.seat.is_some() && !std::thread::panicking() {
-            // Cancelled. Handlers run in a task of their own, if there is still somebody to run it.
+            // The task was cancelled. Handlers run in another task, if the runtime still runs one.
             let cause = self.dropped;
-            let _ = guarded(|| turn::act(self.io.runtime, |turn| self.leave_seat(turn, cause)));
+            let _ = guarded(|| turn::act(self.io.runtime(), |turn| self.leave_seat(turn, cause)));
         }
         self.io.leave(self.number);
+    }
+}
+
+impl Inner {
+    /// Adds a connection; `None` if there are as many as may be.
+    fn enter(&self, link: &Arc<Link>, peer: &Peer) -> Option<usize> {
+        let place = { self.connections.lock().enter(link, peer.address, &self.options) };
+        if let Err(why) = place {
+            tracing::debug!(address = ?peer.address, ?why, "connection refused");
+        }
+        place.ok()
+    }
+
+    fn leave(&self, place: usize) {
+        let empty = {
+            let mut connections = self.connections.lock();
+            connections.leave(place);
+            connections.count() == 0
+        };
+        if empty {
+            self.wake_waiters();
+        }
+    }
+
+    /// More is being received than there is room for, and somebody has to go.
+    pub(crate) fn warn_of_crowd(&self) {
+        self.warnings.receiving.say(self.now(), || {
+            tracing::warn!("too much is being received: a connection is closed");
+        });
     }
 }

@@ -1,4 +1,5 @@
-//! A listener being served: the loop that every adapter has, over the little in which they differ.
+//! The accept loop for a listener. Every adapter uses it, and gives it the few functions in which
+//! adapters differ.
 //!
 //! ```text
 //!   accepting ──── no session is left, after the signal or Io::close ────► ending ──── all gone, or too late and cut ────► over
@@ -14,17 +15,20 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::{Io, Task};
+use crate::host::driver::Driver;
+use crate::runtime::Task;
+use crate::user::io::Io;
 
-/// How long accepting pauses when the process has no more descriptors or memory for connections.
+/// How long the loop pauses before it accepts again, when the process has no more descriptors or
+/// memory for connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Most connections taken up before the other tasks of the thread have their turn.
+/// The most connections that are accepted before the other tasks of the thread have their turn.
 const ACCEPTED_AT_ONCE: usize = 64;
 
 type Accept = Box<dyn FnMut(&mut Context<'_>) -> Poll<io::Result<()>> + Send>;
 
-/// A listener being served: a future, once it is awaited.
+/// A server on one listener. Await it to serve.
 #[must_use = "a listener is served only while this is awaited"]
 pub struct Serve {
     io: Io,
@@ -34,9 +38,9 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// For adapters. `accept` takes up the next connection that waits and gives it a task; it owns
-    /// the listener, and goes with it when there is nothing more to accept. Where there is no
-    /// listener, the error is what serving ends with. `sleep` is the runtime's.
+    /// For adapters. `accept` takes up the next waiting connection and starts a task for it. It
+    /// owns the listener, and is dropped when nothing more is accepted. If `accept` is an error,
+    /// awaiting this value returns the error. `sleep` is the runtime's.
     pub fn new(
         io: &Io,
         accept: io::Result<impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>> + Send + 'static>,
@@ -50,13 +54,13 @@ impl Serve {
         }
     }
 
-    /// Ends when `signal` does, gracefully: clients are told so that they connect elsewhere, and
-    /// the future is ready when they have gone, or
+    /// Shuts the server down gracefully when `signal` is ready. Clients are told, so that they
+    /// connect elsewhere. The future is ready when they have gone, or when
     /// [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and
-    /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) later.
+    /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) are over.
     ///
     /// ```
-    /// # async fn example(serve: sio_app::Serve) -> std::io::Result<()> {
+    /// # async fn example(serve: sio_app::adapter::Serve) -> std::io::Result<()> {
     /// let signal = async { std::future::pending().await }; // for example the end of the process, asked for by whoever started it
     /// serve.with_graceful_shutdown(signal).await
     /// # }
@@ -102,29 +106,29 @@ impl Serve {
                 Some(Ok(())) => pauses = false,
                 Some(Err(error)) if is_of_one_client(&error) => {}
                 Some(Err(error)) => {
-                    // Said once, and not twenty times a second as long as it lasts.
+                    // This is logged once, and not twenty times a second while the problem lasts.
                     if !std::mem::replace(&mut pauses, true) {
                         let warnings = &io.0.warnings;
                         warnings
                             .accepting
-                            .say((io.0.runtime.now)(), || tracing::warn!(%error, "cannot accept"));
+                            .say((io.0.runtime().now)(), || tracing::warn!(%error, "cannot accept"));
                     }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
-        // Who connects from here on is refused at once instead of waiting in the backlog.
+        // From here on the system refuses new connections at once, instead of leaving them in the
+        // backlog.
         drop(accept);
-        io.finish(io.ended(), sleep).await;
+        Driver::new(&io).finish(io.ended(), sleep).await;
         Ok(())
     }
 }
 
-/// For adapters that do not leave accepting to [`Serve`]: whether a failed accept is no reason to
-/// pause.
+/// For adapters that do not use [`Serve`]: whether a failed accept concerns one client only, so
+/// that the loop need not pause.
 ///
-/// One failed accept says something about one client, or about the whole process; in the second
-/// case trying again at once would only spin.
+/// Other errors concern the whole process. Then trying again at once would only use processor time.
 #[must_use]
 pub fn is_of_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};

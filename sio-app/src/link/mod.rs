@@ -1,8 +1,8 @@
-//! The write side of a connection: bytes leave directly, from whatever thread has them.
+//! The write side of a connection. Any thread that has bytes for it writes them directly.
 //!
-//! A [`Link`] is a socket that can be written to without blocking ([`Outlet`]) and a small queue
-//! for what has to wait. There is no channel and no writer task: a wake costs more than the write
-//! it would be for.
+//! A [`Link`] is a socket that can be written to without blocking ([`Outlet`]), and a small queue
+//! for writes that have to wait. There is no channel and no writer task: to wake such a task would
+//! cost more than the write itself.
 //!
 //! ```text
 //!          claim                      all written
@@ -14,22 +14,26 @@
 //! ```
 //!
 //! Invariants:
-//! - Bytes leave in the order in which they were taken from the shard: whoever takes them does so,
-//!   and claims the link or queues behind the one who has it, under the shard's lock.
-//! - One writer at a time, and it writes under no lock.
-//! - A blocked link gets nothing new from its shard, which is told before the connection's task is:
-//!   the queue is bounded by what was under way, and what waits in it is counted as its session's
-//!   and charged to the budget of all.
-//! - At most one pong waits, the latest (RFC 6455 §5.5.3).
-//! - A write costs what fits into one call of the operating system, however much is queued.
+//! - Bytes leave in the order in which they were taken from the shard: a thread takes them under
+//!   the shard's lock, and under the same lock it claims the link, or queues the bytes behind those
+//!   of the thread that has claimed it.
+//! - There is one writer at a time, and it holds no lock while it writes.
+//! - A blocked link gets nothing new from its shard, because the shard is told before the
+//!   connection's task is. So the queue is limited to what was under way. The bytes in the queue
+//!   count as the session's, and are charged to the budget that all sessions share.
+//! - At most one pong waits: the latest (RFC 6455 §5.5.3).
+//! - The cost of a write depends on what fits into one system call, and not on the length of the
+//!   queue.
 
+pub(crate) mod connections;
+pub(crate) mod ends;
 pub(crate) mod pipe;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
+pub(crate) mod traffic;
 mod write;
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -40,41 +44,16 @@ use sio_proto::server::{Body, Budget, Response, Stream, Upgrade, Write};
 use sio_proto::wire::Wire;
 use sio_proto::{Frame, Time};
 
+use crate::link::ends::Outlet;
+use crate::link::traffic::Traffic;
 use crate::lock::{Alarm, Mutex};
-use crate::user::metrics::Traffic;
 
 pub(crate) use write::Pen;
 
-/// Where the bytes of one connection go: a socket that never blocks.
-///
-/// It is called from any thread, by one at a time.
-pub trait Outlet: Send + Sync + 'static {
-    /// Writes as much as the socket takes right now.
-    ///
-    /// # Errors
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if that is nothing; anything else is the end of
-    /// the connection.
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
-
-    /// The same for several pieces.
-    ///
-    /// # Errors
-    /// As [`Outlet::try_write`].
-    fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        pieces
-            .iter()
-            .find(|p| !p.is_empty())
-            .map_or(Ok(0), |piece| self.try_write(piece))
-    }
-
-    /// Everything has been written: the peer may be told that nothing more comes.
-    fn finish(&self);
-}
-
-/// The write side of one connection. The outlet stands in the same allocation.
+/// The write side of one connection. The outlet is in the same allocation.
 pub(crate) struct Link<O: ?Sized = dyn Outlet> {
     state: Mutex<State>,
-    /// Answers are handed out as they are: another HTTP server writes them.
+    /// Whether answers are handed out as values, because another HTTP server writes them.
     hands_out: bool,
     traffic: Arc<Traffic>,
     outlet: O,
@@ -83,29 +62,29 @@ pub(crate) struct Link<O: ?Sized = dyn Outlet> {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Item>,
-    /// The sum of the queue.
+    /// The number of bytes in the queue.
     queued_bytes: usize,
-    /// What of it the budget is charged with: all of it while the link is blocked.
+    /// How many of these bytes are charged to the budget: all of them while the link is blocked.
     charged: usize,
-    /// The answer to the latest ping, while the socket is busy or full. It goes behind the queue.
+    /// The answer to the latest ping, while the socket is busy or full. It leaves after the queue.
     pong: Bytes,
     /// Whether the end is in the queue.
     ending: bool,
     /// Whether the socket has taken something since [`Link::is_stalled`] was asked.
     moved: bool,
-    /// Since when it has taken nothing, as far as is known.
+    /// Since when the socket has taken nothing, as far as is known.
     stalled_since: Option<Time>,
     phase: Phase,
     news: News,
-    /// The reading side holds bytes that wait for news.
+    /// Whether the reading side holds bytes that wait for news.
     impatient: bool,
     websocket: bool,
-    /// What the peer owes; who is late is closed (slow loris).
+    /// What the peer has to send next. If it is late, the connection is closed (slow loris).
     awaiting: Option<Awaiting>,
     waker: Option<Alarm>,
 }
 
-/// What is awaited of the peer, and how long.
+/// What the peer has to send, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Awaiting {
     pub(crate) stage: Stage,
@@ -118,20 +97,20 @@ enum Phase {
     Idle,
     /// A thread is writing.
     Busy,
-    /// The socket is full; the connection's task will go on.
+    /// The socket is full. The connection's task will go on.
     Blocked,
     /// The last byte was written.
     Finished,
-    /// It failed, or was cut.
+    /// The link failed, or was cut.
     Cut,
 }
 
-/// What the connection's reading side has to know of what was written.
+/// What the connection's reading side has to know about the writes.
 #[derive(Debug, Default)]
 pub(crate) struct News {
-    /// So many requests have been answered.
+    /// How many requests have been answered.
     pub(crate) answered: u32,
-    /// It was answered with an upgrade.
+    /// Set if the answer was an upgrade.
     pub(crate) upgraded: Option<Wire>,
     /// The answer itself, if it is handed out.
     pub(crate) answer: Option<HandedOut>,
@@ -150,7 +129,7 @@ pub(crate) enum HandedOut {
 pub(crate) enum Item {
     Frame(Frame),
     Bytes(Bytes),
-    /// What still has to be put into bytes.
+    /// A write that has not been encoded as bytes yet.
     Write(Box<Write>),
     /// The end of the connection, after everything before it.
     Finish,
@@ -165,7 +144,7 @@ impl Item {
         }
     }
 
-    /// About how many bytes it is, before it is put into bytes.
+    /// About how many bytes the item has, before it is encoded.
     fn weight(&self) -> usize {
         let sum = |frames: &[Frame]| frames.iter().map(|frame| frame.bytes().len()).sum();
         match self {
@@ -190,7 +169,7 @@ impl Item {
         }
     }
 
-    /// Whether the connection ends with it.
+    /// Whether the connection ends after this item.
     fn is_end(&self) -> bool {
         match self {
             Self::Finish => true,
@@ -209,7 +188,7 @@ impl Item {
         }
     }
 
-    /// Takes off what has been written.
+    /// Removes the bytes that have been written.
     fn advance(&mut self, written: usize) {
         if let Self::Frame(frame) = self
             && written > 0
@@ -231,12 +210,12 @@ impl From<Write> for Item {
     }
 }
 
-/// That the caller is the writer of a link, and what he finds there.
+/// The caller is the writer of a link. The variants say what is in its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// Nothing.
     Clear,
-    /// Something that goes first.
+    /// Something that has to leave first.
     Queued,
 }
 
@@ -256,7 +235,7 @@ impl State {
         self.queue.push_back(item);
     }
 
-    /// Takes what is next, for one write.
+    /// Takes the next items, for one write.
     fn take_into(&mut self, taken: &mut VecDeque<Item>, most: usize) {
         let count = self.queue.len().min(most);
         for item in self.queue.drain(..count) {
@@ -268,7 +247,7 @@ impl State {
         }
     }
 
-    /// Tells the budget what waits.
+    /// Tells the budget how many bytes wait.
     fn recharge(&mut self, budget: &Budget) {
         let due = if self.phase == Phase::Blocked {
             self.queued_bytes
@@ -285,13 +264,14 @@ impl State {
 pub(crate) enum Progress {
     /// Everything is written.
     Done,
-    /// The socket has taken something and is full. Tell the shard, then call [`Link::hand_over`].
+    /// The socket has taken some bytes and is full. The caller tells the shard, and then calls
+    /// [`Link::hand_over`].
     Full,
-    /// The same, but it has taken nothing.
+    /// The socket is full and has taken nothing.
     Stuck,
 }
 
-/// How a connection stands.
+/// The state of a connection's write side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     Open,
@@ -311,7 +291,8 @@ impl<O: Outlet> Link<O> {
         }
     }
 
-    /// A link for one request that another HTTP server has read, and whose answer it writes.
+    /// Makes a link for one request that another HTTP server has read. That server also writes the
+    /// answer.
     pub(crate) fn handing_out(outlet: O, traffic: Arc<Traffic>) -> Self {
         Self {
             state: Mutex::default(),
@@ -327,8 +308,8 @@ impl<O: Outlet> Link<O> {
 }
 
 impl<O: Outlet + ?Sized> Link<O> {
-    /// Queues something in front of what is taken from the shard later. Call it under the shard's
-    /// lock if it came from there.
+    /// Queues an item. It leaves before everything that is taken from the shard later. If the item
+    /// came from the shard, call this under the shard's lock.
     pub(crate) fn push(&self, item: Item) {
         let waker = {
             let mut state = self.state.lock();
@@ -337,11 +318,11 @@ impl<O: Outlet + ?Sized> Link<O> {
             }
             let blocked = state.phase == Phase::Blocked;
             if blocked && matches!(&item, Item::Write(write) if matches!(**write, Write::Abort(_))) {
-                // Nothing of what waits is wanted any more.
+                // Nobody wants the queued items any more.
                 drop(state);
                 return self.cut();
             }
-            // The connection's task sees to it that this does not wait for ever.
+            // The connection's task sets a deadline, so that the end does not wait for ever.
             let stuck = blocked && item.is_end();
             state.enqueue(item);
             if blocked {
@@ -354,8 +335,8 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// Queues the answers to pings, as [`Link::push`] does: all of them if nothing keeps them from
-    /// leaving, otherwise the latest in place of any other.
+    /// Queues the answers to pings, as [`Link::push`] does. If nothing waits, all of them leave.
+    /// Otherwise only the latest one waits, and replaces an older one.
     pub(crate) fn push_pongs(&self, pongs: &mut Pongs) {
         let mut state = self.state.lock();
         match state.phase {
@@ -365,10 +346,10 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// Makes the caller the writer, who then must call [`Link::write`]: with `items` if the claim
-    /// is [`Claim::Clear`], otherwise they are queued. If another is the writer they are queued
-    /// too, and if the link has ended they are dropped. Call it under the lock of the shard that
-    /// the items came from.
+    /// Makes the caller the writer, if the link is idle. The caller must then call [`Link::write`],
+    /// with `items` if the claim is [`Claim::Clear`]; with any other claim the items are in the
+    /// queue. If another thread is the writer, the items are queued, too. If the link has ended,
+    /// they are dropped. Call this under the lock of the shard that the items came from.
     pub(crate) fn claim(&self, items: &mut dyn Iterator<Item = Item>) -> Option<Claim> {
         let mut state = self.state.lock();
         match state.phase {
@@ -390,19 +371,19 @@ impl<O: Outlet + ?Sized> Link<O> {
         None
     }
 
-    /// Makes the caller the writer if there is something queued and nobody else is.
+    /// Makes the caller the writer, if something is queued and no other thread is the writer.
     pub(crate) fn claim_queued(&self) -> Option<Claim> {
         let mut state = self.state.lock();
         (state.phase == Phase::Idle && !state.queue.is_empty()).then(|| state.claim())
     }
 
-    /// How many bytes are queued.
+    /// Returns the number of queued bytes.
     pub(crate) fn held(&self) -> usize {
         self.state.lock().queued_bytes
     }
 
-    /// Whether the socket has taken nothing for so long, as far as one can tell who asks now and
-    /// then.
+    /// Whether the socket has taken nothing for this time. The answer is only as exact as the times
+    /// at which this is called.
     pub(crate) fn is_stalled(&self, now: Time, patience: Duration) -> bool {
         let mut state = self.state.lock();
         let moved = std::mem::take(&mut state.moved);
@@ -419,7 +400,8 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// The shard knows that the link is full: leaves the rest to the connection's task.
+    /// Leaves the rest to the connection's task. Call this when the shard knows that the link is
+    /// full.
     pub(crate) fn hand_over(&self) {
         let waker = {
             let mut state = self.state.lock();
@@ -434,13 +416,13 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// The socket has room again: the connection's task becomes the writer.
+    /// Makes the connection's task the writer, when the socket has room again.
     pub(crate) fn take_over(&self) -> Option<Claim> {
         let mut state = self.state.lock();
         (state.phase == Phase::Blocked).then(|| state.claim())
     }
 
-    /// Ends the link if nothing waits to be written, and says whether it has.
+    /// Ends the link if nothing waits to be written. Returns whether it has ended.
     pub(crate) fn cut_if_clear(&self) -> bool {
         let waker = {
             let mut state = self.state.lock();
@@ -456,7 +438,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         true
     }
 
-    /// Ends the link without another byte.
+    /// Ends the link without writing another byte.
     pub(crate) fn cut(&self) {
         self.end(Phase::Cut);
     }
@@ -491,7 +473,8 @@ impl<O: Outlet + ?Sized> Link<O> {
         std::mem::take(&mut self.state.lock().news)
     }
 
-    /// Has the connection's task woken by the next news. True if there is some already.
+    /// Asks for a wake of the connection's task by the next news. Returns true if there is news
+    /// already.
     pub(crate) fn await_news(&self) -> bool {
         let mut state = self.state.lock();
         let news = state.news.answered > 0 || state.news.upgraded.is_some();
@@ -499,8 +482,8 @@ impl<O: Outlet + ?Sized> Link<O> {
         news
     }
 
-    /// Has the connection's task woken by the answer to the request that is under way, or now if
-    /// that has been written.
+    /// Asks for a wake of the connection's task when the request under way has been answered. If it
+    /// has been answered already, the task is woken now.
     pub(crate) fn wake_by_answer(&self) {
         let waker = {
             let mut state = self.state.lock();
@@ -519,14 +502,14 @@ impl<O: Outlet + ?Sized> Link<O> {
         self.state.lock().websocket
     }
 
-    /// Who is woken when the link needs its connection's task.
+    /// Sets the waker of the connection's task. The link wakes it when it needs the task.
     pub(crate) fn set_waker(&self, waker: &Waker) {
         let waker = Alarm::new(waker);
         let old = self.state.lock().waker.replace(waker);
         drop(old);
     }
 
-    /// Notes what is awaited of the peer, if anything is.
+    /// Notes what the peer has to send next, if anything.
     pub(crate) fn set_awaiting(&self, awaiting: Option<Awaiting>) {
         self.state.lock().awaiting = awaiting;
     }
@@ -535,7 +518,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         self.state.lock().awaiting
     }
 
-    /// Whether what waits is the last that is written.
+    /// Whether the queue contains the end of the connection.
     pub(crate) fn is_ending(&self) -> bool {
         self.state.lock().ending
     }

@@ -1,11 +1,11 @@
-//! Streams that only their owner can write to (TLS of another make, a Unix socket, a pipe): their
-//! writes go through a buffer that the connection's task empties.
+//! Streams that only their owner can write to (TLS of another library, a Unix socket, a pipe).
+//! Writes to them go through a buffer, which the connection's task empties.
 //!
 //! ```text
 //!   any thread ─ try_write ─► Pipe (bounded) ─ the connection's task ─► the stream
 //! ```
-//! Such a stream can be written to only while it is polled; so whoever has bytes leaves them here
-//! and wakes the task. When the pipe is full it says so as a full socket does.
+//! Such a stream can be written to only while its task polls it. So a thread that has bytes puts
+//! them into the pipe and wakes the task. A full pipe behaves like a full socket.
 
 use std::io;
 use std::sync::Arc;
@@ -13,28 +13,28 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::link::ends::{Outlet, Source};
 use crate::lock::Mutex;
-use crate::{Outlet, Source};
 
-/// How much a pipe holds.
+/// The most bytes in a pipe.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// A stream of both directions, in the words of no runtime: adapters put their own traits behind
-/// it.
+/// A stream of both directions that belongs to no runtime. Adapters implement it with the traits of
+/// their runtime.
 pub trait Duplex {
-    /// As [`Source::poll_read`].
+    /// Reads as [`Source::poll_read`] does.
     ///
     /// # Errors
-    /// Any error is the end of the connection, here and below.
+    /// Any error is the end of the connection. This holds for the other methods, too.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>>;
 
-    /// Writes as much as the stream takes, which is not nothing.
+    /// Writes as many bytes as the stream takes, at least one, and returns their number.
     ///
     /// # Errors
     /// See above.
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
 
-    /// Sends what the stream may still hold back.
+    /// Sends the bytes that the stream may still hold back.
     ///
     /// # Errors
     /// See above.
@@ -51,28 +51,28 @@ pub trait Duplex {
 struct Pipe {
     bytes: BytesMut,
     finished: bool,
-    /// The connection's task, if it has to be told of new bytes.
+    /// The waker of the connection's task, if the task waits for new bytes.
     waker: Option<Waker>,
 }
 
 /// The end of a pipe that is written to.
 pub(crate) struct PipeOutlet(Arc<Mutex<Pipe>>);
 
-/// The end of a pipe that somebody reads. As a source of a connection it brings nothing: it only
-/// says when there is room.
+/// The end of a pipe that is read. As the source of a connection it delivers no bytes; it only says
+/// when the pipe has room.
 pub(crate) struct PipeSource(Arc<Mutex<Pipe>>);
 
-/// The two ends of a pipe.
+/// Makes a pipe, and returns its two ends.
 pub(crate) fn pipe() -> (PipeSource, PipeOutlet) {
     let pipe = Arc::<Mutex<Pipe>>::default();
     (PipeSource(Arc::clone(&pipe)), PipeOutlet(pipe))
 }
 
 impl PipeSource {
-    /// What has been written; `None` after the end.
+    /// Returns the bytes that have been written, or `None` after the end.
     pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let waker = cx.waker().clone();
-        // The waker that this one replaces is dropped under no lock.
+        // The replaced waker is dropped after the lock has been released.
         let _old = {
             let mut pipe = self.0.lock();
             if !pipe.bytes.is_empty() {
@@ -93,7 +93,7 @@ impl Source for PipeSource {
     }
 
     fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Who reads comes here again.
+        // The reader polls again after it has read.
         if self.0.lock().bytes.len() < PIPE_BYTES {
             Poll::Ready(Ok(()))
         } else {
@@ -102,17 +102,17 @@ impl Source for PipeSource {
     }
 }
 
-/// A stream, which also carries the bytes that its outlet was given.
+/// A stream that also writes the bytes that were put into its outlet.
 pub struct Piped<D> {
     stream: D,
     pipe: Arc<Mutex<Pipe>>,
-    /// What is being written.
+    /// The bytes that are being written.
     leaving: BytesMut,
     shut: bool,
 }
 
 impl<D: Duplex> Piped<D> {
-    /// The two ends of a stream.
+    /// Splits a stream into its two ends.
     pub fn split(stream: D) -> (Self, impl Outlet) {
         let (PipeSource(pipe), outlet) = pipe();
         let source = Self {
@@ -124,7 +124,7 @@ impl<D: Duplex> Piped<D> {
         (source, outlet)
     }
 
-    /// Carries what is in the pipe to the stream. Ready when the pipe is empty and the stream has
+    /// Writes the bytes of the pipe to the stream. Ready when the pipe is empty and the stream has
     /// everything.
     fn poll_carry(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {

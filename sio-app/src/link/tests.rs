@@ -1,13 +1,14 @@
-//! An outlet that is a wall, and links that write to it.
+//! Links that write to an outlet in memory.
 
 use super::write::MAX_PIECES;
 use super::*;
 use crate::tests::RUNTIME;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
-/// An outlet that records, and takes only so many bytes.
+/// An outlet that records what is written, and takes only a limited number of bytes.
 #[derive(Default)]
 pub(crate) struct Wall {
     pub(crate) written: Mutex<Vec<u8>>,
@@ -122,7 +123,7 @@ fn a_large_batch_is_a_vector() {
     assert_eq!(wall.take().len(), 1_000_000);
 }
 
-/// Hardening A2: what a write costs depends on what the socket takes, not on what is queued.
+/// Hardening A2: the cost of a write depends on what the socket takes, and not on what is queued.
 #[test]
 fn a_peer_that_reads_in_trickles_costs_no_more_for_a_long_queue() {
     let wall = Wall::with_room(1);
@@ -149,8 +150,8 @@ fn a_peer_that_reads_in_trickles_costs_no_more_for_a_long_queue() {
     assert_eq!(wall.take(), b"0123456789".repeat(frames));
 }
 
-/// Hardening A2, A8: what waits on a link is charged while it is blocked, and given back however it
-/// ends.
+/// Hardening A2, A8: the bytes that wait on a link are charged while it is blocked, and given back
+/// however the link ends.
 #[test]
 fn what_waits_is_charged_and_given_back() {
     let budget = Arc::new(Budget::new(1_000));

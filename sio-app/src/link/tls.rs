@@ -1,14 +1,14 @@
-//! TLS between a connection and its socket: a source and an outlet around a source and an outlet.
-//! rustls does the work; like all else here it does no I/O.
+//! TLS between a connection and its socket: a source and an outlet that wrap the socket's source
+//! and outlet. rustls does the cryptography. It does no I/O, like the rest of this crate.
 //!
 //! ```text
 //!   any thread ─ try_write ─► encrypt ─► try_write of the socket      under the lock of the connection's TLS: records have an order
 //!   the connection's task ◄── decrypt ◄─ poll_read of the socket      and its answers to the peer (handshake, alerts) leave the same way
 //! ```
-//! What the socket does not take stays in the TLS state, about [`HELD_BYTES`] at most; the
-//! connection's task sends it when there is room, and as long as it is there nothing more is taken.
-//! A peer that does not come to an end with its handshake has sent no request:
-//! [`Options::idle_timeout`] ends it, and it counts as a connection from its first moment.
+//! Bytes that the socket does not take stay in the TLS state, at most about [`HELD_BYTES`]. The
+//! connection's task sends them when there is room. Until then no further bytes are taken. A peer
+//! that does not finish its handshake has sent no request, so [`Options::idle_timeout`] ends it. It
+//! counts as a connection from the moment it is accepted.
 //!
 //! [`Options::idle_timeout`]: crate::Options::idle_timeout
 
@@ -23,23 +23,23 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
 
+use crate::link::ends::{Outlet, Source};
 use crate::lock::{Alarm, Mutex};
-use crate::{Outlet, Source};
 
-/// What is kept of encrypted bytes that the socket does not take.
+/// The most encrypted bytes that are kept when the socket does not take them.
 const HELD_BYTES: usize = 64 * 1024;
 
-/// How much is read from the socket at once: a record, and a little of the next.
+/// How many bytes are read from the socket at once: one record, and a little of the next.
 const CIPHER_BYTES: usize = 20 * 1024;
 
-/// The one protocol that is spoken here inside of TLS.
+/// The only protocol that this server speaks inside of TLS.
 const ALPN: &[u8] = b"http/1.1";
 
 thread_local! {
     static CIPHER: Cell<Option<BytesMut>> = const { Cell::new(None) };
 }
 
-/// The certificate and the rules by which a listener speaks TLS. It is cheap to clone.
+/// The certificate and the settings of TLS for a listener. It is cheap to clone.
 ///
 /// ```no_run
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -52,14 +52,14 @@ thread_local! {
 #[derive(Clone)]
 pub struct Tls(Arc<ServerConfig>);
 
-/// Why there is no TLS.
+/// Why TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A text is not the PEM of certificates or of a private key.
+    /// A text is not valid PEM of certificates or of a private key.
     #[error("not the PEM that is needed: {0}")]
     Pem(rustls::pki_types::pem::Error),
-    /// There is no certificate in the chain.
+    /// The chain contains no certificate.
     #[error("no certificate in the chain")]
     NoCertificate,
     /// The certificate, the key or the settings do not make sense, alone or together.
@@ -68,12 +68,13 @@ pub enum TlsError {
 }
 
 impl Tls {
-    /// TLS with a configuration of your own, for client certificates, several names, or another
-    /// provider of cryptography. Its list of ALPN protocols is replaced by `http/1.1`, which is all
-    /// that is spoken here.
+    /// Makes TLS with your own configuration, for client certificates, several host names, or
+    /// another provider of cryptography. Its list of ALPN protocols is replaced by `http/1.1`,
+    /// because the server speaks nothing else.
     ///
-    /// Callbacks in the configuration (who chooses a certificate, who keeps sessions or keys) run
-    /// while their connection is locked: they must neither wait nor send to clients.
+    /// Callbacks in the configuration (that choose a certificate, or store sessions or keys) run
+    /// while the TLS of their connection is locked: they must not wait, and must not send to
+    /// clients.
     ///
     /// # Errors
     /// If the configuration does not make sense.
@@ -84,12 +85,12 @@ impl Tls {
         Ok(Self(config))
     }
 
-    /// TLS 1.2 and 1.3 with the certificate chain of a PEM file, the server's own certificate
-    /// first, and the private key of another (PKCS #8, PKCS #1 or SEC 1), as certificate
-    /// authorities hand them out.
+    /// Makes TLS 1.2 and 1.3 from two PEM files: the certificate chain, with the server's own
+    /// certificate first, and the private key (PKCS #8, PKCS #1 or SEC 1). Certificate authorities
+    /// provide them in this form.
     ///
     /// # Errors
-    /// If these are not the PEM of certificates and of their key.
+    /// If the texts are not valid PEM, or the key does not belong to the certificate.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
         let chain = chain.map_err(TlsError::Pem)?;
@@ -105,10 +106,10 @@ impl Tls {
         Self::new(config)
     }
 
-    /// For adapters: the two ends of a socket, with TLS around them.
+    /// For adapters: wraps the two ends of a socket in TLS.
     ///
     /// # Errors
-    /// If rustls finds at this moment that it cannot.
+    /// If rustls cannot start a connection.
     pub fn wrap<S: Source, O: Outlet>(&self, (source, outlet): (S, O)) -> io::Result<(TlsSource<S, O>, TlsOutlet<O>)> {
         let mut tls = ServerConnection::new(Arc::clone(&self.0)).map_err(io::Error::other)?;
         tls.set_buffer_limit(Some(HELD_BYTES));
@@ -144,23 +145,24 @@ struct Shared<O> {
 
 struct State {
     tls: ServerConnection,
-    /// The connection's task, which sends what the socket did not take.
+    /// The waker of the connection's task, which sends the bytes that the socket did not take.
     waker: Option<Alarm>,
     finish: Finish,
 }
 
-/// How far the end of what we send has come.
+/// How far the end of our side has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Finish {
     NotYet,
-    /// Everything before the close_notify has been encrypted, and it as well.
+    /// The close_notify, and everything before it, has been encrypted.
     Asked,
-    /// The socket's own end has been told.
+    /// The socket's write side has been closed.
     Done,
 }
 
 impl State {
-    /// Sends what waits, the end included; true if that was all, false if the socket is full.
+    /// Sends the bytes that wait, including the end. Returns true if everything was sent, and false
+    /// if the socket is full.
     fn send(&mut self, outlet: &impl Outlet) -> io::Result<bool> {
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut Socket(outlet)) {
@@ -178,15 +180,15 @@ impl State {
         Ok(true)
     }
 
-    /// Takes what has been decrypted, as much as there is room for behind what is in `buffer`.
-    /// `None` if there is nothing yet, 0 at the end.
+    /// Appends decrypted bytes to `buffer`, as many as there is room for, and returns their number.
+    /// Returns `None` if there is nothing yet, and 0 at the end.
     fn take(&mut self, buffer: &mut BytesMut) -> io::Result<Option<usize>> {
         let mut reader = self.tls.reader();
         let mut taken = 0;
         loop {
             let room = buffer.capacity() - buffer.len();
             match reader.fill_buf() {
-                // The peer's close_notify.
+                // This is the peer's close_notify.
                 Ok([]) => return Ok(Some(taken)),
                 Ok(_) if room == 0 => return Ok(Some(taken)),
                 Ok(bytes) => {
@@ -202,7 +204,7 @@ impl State {
     }
 }
 
-/// A socket as rustls writes to it.
+/// A socket, with the trait through which rustls writes.
 struct Socket<'a, O>(&'a O);
 
 impl<O: Outlet> Write for Socket<'_, O> {
@@ -223,8 +225,8 @@ impl<O: Outlet> Write for Socket<'_, O> {
 pub struct TlsOutlet<O>(Arc<Shared<O>>);
 
 impl<O: Outlet> TlsOutlet<O> {
-    /// Encrypts what `put` writes, and sends it; what the socket does not take is the connection's
-    /// task's.
+    /// Encrypts what `put` writes, and sends it. The connection's task sends what the socket does
+    /// not take.
     fn write(&self, put: impl FnOnce(&mut rustls::Writer<'_>) -> io::Result<usize>) -> io::Result<usize> {
         let Shared { state, outlet } = &*self.0;
         let mut state = state.lock();
@@ -256,7 +258,7 @@ impl<O: Outlet> Outlet for TlsOutlet<O> {
             let mut state = state.lock();
             state.tls.send_close_notify();
             state.finish = Finish::Asked;
-            // What goes wrong here, the connection's task hears as well.
+            // If this fails, the connection's task meets the same error.
             let is_sent = state.send(outlet).unwrap_or(true);
             if is_sent { None } else { state.waker.clone() }
         };
@@ -270,14 +272,14 @@ impl<O: Outlet> Outlet for TlsOutlet<O> {
 pub struct TlsSource<S, O: Outlet> {
     source: S,
     shared: Arc<Shared<O>>,
-    /// What has been read and not decrypted, because there was no room for more.
+    /// Bytes that have been read and not decrypted, because there was no room for more.
     rest: BytesMut,
-    /// Who is woken to send what the socket did not take.
+    /// The waker of the task that sends what the socket did not take.
     waker: Option<Waker>,
 }
 
 impl<S: Source, O: Outlet> TlsSource<S, O> {
-    /// Sends what waits for room. Ready when that is all.
+    /// Sends the bytes that wait for room. Ready when everything has been sent.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let is_sent = self.shared.state.lock().send(&self.shared.outlet)?;
@@ -288,8 +290,8 @@ impl<S: Source, O: Outlet> TlsSource<S, O> {
         }
     }
 
-    /// Decrypts from `cipher` until that is used up or `buffer` is full, and answers the peer where
-    /// TLS asks for it. As [`State::take`].
+    /// Decrypts bytes of `cipher` until they are used up or `buffer` is full, and sends answers to
+    /// the peer if TLS requires them. The result is that of [`State::take`].
     fn decrypt(&self, cipher: &mut BytesMut, buffer: &mut BytesMut) -> io::Result<Option<usize>> {
         let Shared { state, outlet } = &*self.shared;
         let mut state = state.lock();
@@ -298,7 +300,7 @@ impl<S: Source, O: Outlet> TlsSource<S, O> {
             let read = state.tls.read_tls(&mut &cipher[..])?;
             cipher.advance(read);
             let processed = state.tls.process_new_packets();
-            // The peer is told what was wrong, too.
+            // If something was wrong, the peer gets an alert.
             let sent = state.send(outlet);
             processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             sent?;
@@ -306,7 +308,7 @@ impl<S: Source, O: Outlet> TlsSource<S, O> {
                 all = Some(all.unwrap_or(0) + taken);
             }
             if read == 0 {
-                // After its close_notify a peer is not heard any more.
+                // After the peer's close_notify, its bytes are ignored.
                 cipher.clear();
             }
         }
@@ -337,7 +339,8 @@ impl<S: Source, O: Outlet> Source for TlsSource<S, O> {
             CIPHER.set(Some(cipher));
             match read {
                 Poll::Ready(Ok(1..)) => {}
-                // Many peers close without a word, and what is inside says itself where it ends.
+                // Many peers close without a close_notify. This is accepted, because HTTP and
+                // WebSocket have their own marks for the end.
                 Poll::Ready(end) => return Poll::Ready(end),
                 Poll::Pending => break,
             }
@@ -354,8 +357,8 @@ impl<S: Source, O: Outlet> Source for TlsSource<S, O> {
 }
 
 impl<S, O: Outlet> Drop for TlsSource<S, O> {
-    /// A connection that ends in silence, with nothing left to send, was not cut off by somebody
-    /// between: the peer is told so, if that takes no waiting.
+    /// Sends a close_notify if nothing else is left to send, and if this needs no waiting. It
+    /// proves to the peer that nobody in between has cut the connection.
     fn drop(&mut self) {
         let Shared { state, outlet } = &*self.shared;
         let mut state = state.lock();
@@ -391,7 +394,7 @@ mod tests {
     use crate::link::tests::{Bell, Wall};
     use crate::tests::Script;
 
-    /// Both ends, with a wall between them.
+    /// Both ends of a TLS connection, with an outlet in memory between them.
     struct Pair {
         client: ClientConnection,
         source: TlsSource<Script, Arc<Wall>>,
@@ -421,7 +424,8 @@ mod tests {
                 wall,
                 bell: Arc::default(),
             };
-            // Until the client has finished, and what it said last is heard.
+            // The loop runs until the client has finished its handshake and its last message has
+            // been read.
             while pair.client.is_handshaking() || pair.client.wants_write() {
                 assert_eq!(pair.read(&mut BytesMut::with_capacity(100)), None);
                 pair.hear();
@@ -429,7 +433,7 @@ mod tests {
             pair
         }
 
-        /// What the client has to send is read, as far as there is room.
+        /// Reads what the client has to send, as far as there is room.
         fn read(&mut self, buffer: &mut BytesMut) -> Option<usize> {
             let mut sent = Vec::new();
             while self.client.wants_write() {
@@ -445,7 +449,8 @@ mod tests {
             }
         }
 
-        /// What has come through the wall reaches the client: all that it can read of it.
+        /// Gives the client the bytes that have been written, and returns everything that it can
+        /// read.
         fn hear(&mut self) -> String {
             let written = self.wall.take();
             let (mut written, mut heard) = (&written[..], Vec::new());

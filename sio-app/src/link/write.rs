@@ -1,4 +1,4 @@
-//! The writer of a link: what is queued is put into bytes, as much at a time as the socket takes.
+//! The writer of a link. It encodes queued items as bytes, as many at a time as the socket takes.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -10,43 +10,45 @@ use sio_proto::Frame;
 use sio_proto::http::Exchange;
 use sio_proto::server::{Body, Response, Then, Write, Written};
 
-use super::{HandedOut, Item, Link, Outlet, Phase, Progress, State};
+use super::ends::Outlet;
+use super::{HandedOut, Item, Link, Phase, Progress, State};
 
-/// Up to how many bytes several pieces are copied together for one plain write; beyond it they are
-/// written as a vector. Copying this much costs less than the kernel's work for a few entries more.
+/// Up to this number of bytes, several pieces are copied together for one plain write. Above it
+/// they are written as a vector. Copying so few bytes costs less than the kernel's work for some
+/// more vector entries.
 const FLAT_BYTES: usize = 16 * 1024;
 
-/// Most pieces of one vectored write.
+/// The most pieces of one vectored write.
 pub(super) const MAX_PIECES: usize = 64;
 
-/// How long what follows the head of a websocket's handshake stays behind it, at most.
+/// The longest pause after the head of a websocket's handshake, before anything else is written.
 ///
-/// Clients hear nothing before they know of the handshake, and some begin to listen only then: a
-/// packet that they read together with the head is lost to them. Two writes in a row are read as
-/// one. So the thread leaves the processor to others in between, among them the peer that the head
-/// has woken, if it is on the same machine; a peer elsewhere gets two segments that are this far
-/// apart.
+/// Some clients begin to listen only when they have read the head of the handshake. If they read a
+/// packet together with the head, they lose the packet. Two writes without a pause are often read
+/// as one. So the thread yields the processor between the two writes. If the peer is on the same
+/// machine, it wakes up and reads the head meanwhile. A peer on another machine gets two segments
+/// with this pause between them.
 const MOST_REST: Duration = Duration::from_micros(100);
 
-/// So many times the processor is left to others meanwhile, at most: the rest ends even if the
-/// clock stands.
+/// The most times that the thread yields during this pause, so that the pause ends even if the
+/// clock stands still.
 const MOST_YIELDS: u32 = 400;
 
-/// Scratch of one thread's writes.
+/// The working memory for the writes of one thread.
 #[derive(Default)]
 pub(crate) struct Pen {
-    /// Frames and bytes only, about as many as one write takes.
+    /// Encoded items: frames and bytes only, about as many as one write takes.
     pub(super) pieces: VecDeque<Item>,
-    /// What was taken out of the queue to be put into bytes.
+    /// Items that were taken out of the queue to be encoded.
     pub(super) taken: VecDeque<Item>,
     flat: Vec<u8>,
     head: BytesMut,
-    /// The last of the pieces is a handshake's: what follows is another write.
+    /// Whether the last piece is the head of a handshake. Then the next bytes need another write.
     handshake: bool,
 }
 
 impl Pen {
-    /// Forgets what was to be written.
+    /// Drops everything that was to be written.
     fn clear(&mut self) {
         self.pieces.clear();
         self.taken.clear();
@@ -55,12 +57,12 @@ impl Pen {
 }
 
 impl<O: Outlet + ?Sized> Link<O> {
-    /// Writes `items`, then what is queued. The caller keeps the link unless the answer is
+    /// Writes `items`, and then the queue. The caller stays the writer unless the result is
     /// [`Progress::Done`].
     ///
-    /// Each call of the operating system gets as many pieces as it takes, and no more of the queue
-    /// is touched than that: a peer that reads in trickles costs no more for a long queue than for
-    /// a short one.
+    /// Each system call gets as many pieces as it can take, and no further items of the queue are
+    /// touched. So a peer that reads in small amounts costs no more with a long queue than with a
+    /// short one.
     pub(crate) fn write(&self, pen: &mut Pen, items: &mut dyn Iterator<Item = Item>) -> Progress {
         let (mut end, mut moved) = (None, false);
         loop {
@@ -97,10 +99,10 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// The same for the ordinary case: one frame, and nothing before it.
+    /// Writes one frame when nothing is queued. This is the usual case.
     pub(crate) fn write_frame(&self, pen: &mut Pen, frame: &Frame) -> Progress {
         let bytes = frame.bytes();
-        // What goes wrong here goes wrong once more below, and is dealt with there.
+        // If this fails, the write below fails in the same way and handles the error.
         let written = self.outlet.try_write(bytes).unwrap_or(0);
         self.traffic.written(written);
         if written < bytes.len() {
@@ -113,7 +115,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// Puts as much into bytes as one write takes: first of `items`, then of the queue.
+    /// Encodes as many items as one write takes: first `items`, then the queue.
     fn fill(&self, pen: &mut Pen, items: &mut dyn Iterator<Item = Item>) -> Option<End> {
         while pen.pieces.len() < MAX_PIECES {
             let Some(item) = items.next() else { break };
@@ -139,7 +141,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         None
     }
 
-    /// The socket is full: what is left of a write goes back to where it came from.
+    /// Puts the rest of a write back into the queue, when the socket is full.
     fn put_back(&self, pen: &mut Pen, end: Option<End>, items: &mut dyn Iterator<Item = Item>, moved: bool) {
         let mut dropped = VecDeque::new();
         let mut state = self.state.lock();
@@ -154,7 +156,8 @@ impl<O: Outlet + ?Sized> Link<O> {
             state.queued_bytes = 0;
             state.enqueue(Item::Finish);
         } else if let Some(item) = items.next() {
-            // This happens once for what was brought, when the socket is found full.
+            // This happens at most once for the items that the caller brought: when the socket is
+            // found full.
             let later = std::mem::take(&mut state.queue);
             state.enqueue(item);
             items.for_each(|item| state.enqueue(item));
@@ -173,7 +176,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         drop(dropped);
     }
 
-    /// Lets go of the link; false if something has been queued meanwhile.
+    /// Releases the link. Returns false if something has been queued meanwhile.
     fn release(&self) -> bool {
         let mut state = self.state.lock();
         if !state.queue.is_empty() || !state.pong.is_empty() {
@@ -186,7 +189,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         true
     }
 
-    /// Lets the peer read the head of a handshake before there is more to read.
+    /// Waits a moment, so that the peer can read the head of a handshake before more bytes arrive.
     pub(crate) fn rest(&self) {
         let Some(start) = self.traffic.now() else { return };
         for _ in 0..MOST_YIELDS {
@@ -197,7 +200,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// Puts an item into bytes, behind those that are already there.
+    /// Encodes an item, and appends it to the pieces.
     fn prepare(&self, pen: &mut Pen, item: Item) -> Option<End> {
         match item {
             Item::Frame(_) | Item::Bytes(_) => pen.pieces.push_back(item),
@@ -209,7 +212,7 @@ impl<O: Outlet + ?Sized> Link<O> {
 
     fn encode(&self, pen: &mut Pen, write: Write) -> Option<End> {
         let rests = matches!(write, Write::Bytes(..));
-        // The last bytes of an old handshake are still awaited, and not for ever.
+        // The last bytes of an old handshake are still missing. They have a deadline.
         let complete = !matches!(write, Write::Hixie(..));
         let write = match self.hands_out {
             true => match self.hand_out_if_answer(pen, write) {
@@ -243,12 +246,12 @@ impl<O: Outlet + ?Sized> Link<O> {
         None
     }
 
-    /// What another HTTP server writes is handed out as it is, or without what that server puts
-    /// around it; all else comes back.
+    /// Hands out an answer that another HTTP server writes, without the parts that this server adds
+    /// itself. Any other write is returned.
     fn hand_out_if_answer(&self, pen: &mut Pen, write: Write) -> Result<Option<End>, Write> {
         match write {
             Write::Response(_, response) => {
-                // Whoever waits for it is woken by the end.
+                // The end of the link wakes the task that waits for the answer.
                 self.state.lock().news.answer = Some(HandedOut::Response(response));
                 Ok(Some(End))
             }
@@ -276,7 +279,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// Hands an answer out as it is. What follows it waits until there is somewhere to write it.
+    /// Hands out an answer. The writes that follow it wait until the link has an outlet.
     fn hand_out(&self, answer: HandedOut) {
         let waker = {
             let mut state = self.state.lock();
@@ -303,7 +306,7 @@ impl<O: Outlet + ?Sized> Link<O> {
         }
     }
 
-    /// Writes the pieces; an error of the kind `WouldBlock` if some are left.
+    /// Writes the pieces. Returns an error of the kind `WouldBlock` if some are left.
     fn write_out(&self, pen: &mut Pen, moved: &mut bool) -> io::Result<()> {
         let Pen { pieces, flat, .. } = pen;
         while let Some(first) = pieces.front() {
@@ -348,7 +351,8 @@ impl<O: Outlet + ?Sized> Link<O> {
     }
 }
 
-/// For a websocket older than RFC 6455: its answer begins as no HTTP server begins one.
+/// The answer to a websocket handshake from before RFC 6455: another HTTP server cannot write the
+/// answer that such a handshake needs.
 fn not_implemented() -> Box<Response> {
     Box::new(Response {
         status: 501,
@@ -360,5 +364,5 @@ fn not_implemented() -> Box<Response> {
     })
 }
 
-/// That the link ends after the bytes at hand.
+/// The link ends after the present bytes.
 struct End;

@@ -8,8 +8,10 @@ use std::time::Duration;
 use sio_proto::http::Method;
 
 use super::*;
+use crate::adapter::Driver;
+use crate::adapter::Exchanged;
 use crate::tests::{Driven, head, run_tasks, server, set_now, text};
-use crate::{EngineMessage, EngineSocket, Exchanged, HttpResponse, Io, Peer, Reason, Socket};
+use crate::{EngineMessage, EngineSocket, HttpResponse, Io, Peer, Reason, Socket};
 
 /// Comes back for every lock there is when it is dropped, and when it is woken.
 struct Probe {
@@ -72,12 +74,13 @@ fn watched(what: &'static str, probes: usize, scenario: impl FnOnce(&Io, &dyn Fn
 /// A request with a probe, answered.
 fn ask(io: &Io, target: &str, probe: Probe) -> u16 {
     let request = head(Method::Get, target, &[("host", "x")]);
-    let Exchanged::Ours(mut exchange) = io.exchange(request, Peer::default(), || Some(Arc::new(probe))) else {
+    let Exchanged::Ours(mut exchange) = Driver::new(io).exchange(request, Peer::default(), || Some(Arc::new(probe)))
+    else {
         panic!("it is ours");
     };
     exchange.body(Ok(bytes::Bytes::new()));
     match exchange.poll_answer(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(crate::Answer::Response(response)) => response.status,
+        Poll::Ready(crate::adapter::Answer::Response(response)) => response.status,
         other => panic!("{other:?}"),
     }
 }
@@ -96,7 +99,7 @@ fn an_extension_of_a_request_may_come_back() {
     });
     watched("a session that times out", 1, |io, probe| {
         assert_eq!(ask(io, POLLING, probe()), 200);
-        while let Some(next) = io.handle_timeout(0, Waker::noop()) {
+        while let Some(next) = Driver::new(io).handle_timeout(0, Waker::noop()) {
             set_now(next.as_micros());
         }
         assert_eq!(io.sessions(), 0);
@@ -104,10 +107,10 @@ fn an_extension_of_a_request_may_come_back() {
     watched("a session that is aborted with its server", 1, |io, probe| {
         assert_eq!(ask(io, POLLING, probe()), 200);
         io.close();
-        while let Some(next) = io.handle_timeout(0, Waker::noop()) {
+        while let Some(next) = Driver::new(io).handle_timeout(0, Waker::noop()) {
             set_now(next.as_micros());
         }
-        io.clear();
+        Driver::new(io).clear();
     });
 }
 
@@ -144,7 +147,7 @@ fn what_is_kept_with_a_socket_may_come_back() {
     watched("data of sockets that a server lets go of", 1, |io, probe| {
         let _client = Driven::connected(io);
         io.sockets()[0].set_data(probe());
-        io.clear();
+        Driver::new(io).clear();
     });
 }
 
@@ -190,7 +193,7 @@ fn what_handlers_capture_may_come_back() {
             false
         });
         io.on_engine(move |_: &EngineSocket, _: EngineMessage| engine.stays());
-        io.clear();
+        Driver::new(io).clear();
     });
     watched("a handler's future", 1, |io, probe| {
         let given = Mutex::new(Some(probe()));
@@ -248,9 +251,9 @@ fn wakers_may_come_back() {
         assert!(poll(&mut ends, probe()).is_pending());
         assert!(poll(&mut dropped, probe()).is_pending());
         let timer = Waker::from(Arc::new(probe()));
-        io.handle_timeout(0, &timer);
+        Driver::new(io).handle_timeout(0, &timer);
         set_now(crate::tests::now() + 1_000_000);
-        io.handle_timeout(0, Waker::noop());
+        Driver::new(io).handle_timeout(0, Waker::noop());
         drop((dropped, timer));
         assert_eq!(poll(&mut ends, probe()), Poll::Ready(true));
     });

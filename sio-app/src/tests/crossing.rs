@@ -1,4 +1,5 @@
-//! Requests of one session that come on several connections at once, read by several threads.
+//! Requests of one session that come on several connections at the same time, and are read by
+//! several threads.
 
 use std::io;
 use std::sync::{Arc, Barrier, Mutex};
@@ -6,12 +7,14 @@ use std::task::{Context, Waker};
 use std::thread;
 
 use super::{Driven, Script, fetch, server, set_now, text};
-use crate::{Connection, Io, Method, Outlet, Peer};
+use crate::adapter::Driver;
+use crate::adapter::{Connection, Outlet};
+use crate::{Io, Method, Peer};
 
-/// What was written on several connections, in order.
+/// The writes on several connections, in order.
 type Log = Arc<Mutex<Vec<(&'static str, String)>>>;
 
-/// An outlet that tells a log what is written on which connection.
+/// An outlet that logs what is written, with the name of its connection.
 struct Told(&'static str, Log);
 
 impl Outlet for Told {
@@ -44,7 +47,7 @@ fn opened(io: &Io) -> String {
     format!("/socket.io/?EIO=4&transport=polling&sid={sid}")
 }
 
-/// Two threads read at once, each on a connection of its own.
+/// Two threads read at the same time, each on its own connection.
 fn at_once(first: (&mut Client, &[u8]), second: (&mut Client, &[u8])) {
     let barrier = Barrier::new(2);
     thread::scope(|scope| {
@@ -66,7 +69,7 @@ fn goodbye(path: &str) -> Vec<u8> {
     format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1").into_bytes()
 }
 
-/// Hardening C9: what one input causes on two connections is written in the order of the outputs.
+/// Hardening C9: the outputs of one input are written in their order, even on two connections.
 #[test]
 fn the_poll_that_a_goodbye_ends_is_answered_before_it() {
     let (io, log) = (server(1), Log::default());
@@ -80,7 +83,7 @@ fn the_poll_that_a_goodbye_ends_is_answered_before_it() {
     assert_eq!(order, ["GET", "POST"], "{log:?}");
 }
 
-/// Hardening C9: a goodbye and a GET, read by two threads.
+/// Hardening C9: a closing packet and a GET are read by two threads.
 #[test]
 fn a_goodbye_and_a_get_are_answered_alike_whoever_is_first() {
     let io = server(1);
@@ -98,7 +101,7 @@ fn a_goodbye_and_a_get_are_answered_alike_whoever_is_first() {
     }
 }
 
-/// Hardening C9: a `5` and a GET behind it, read by two threads.
+/// Hardening C9: a `5` and the GET that follows it are read by two threads.
 #[test]
 fn an_upgrade_and_a_get_are_answered_alike_whoever_is_first() {
     let io = server(1);
@@ -123,7 +126,7 @@ fn an_upgrade_and_a_get_are_answered_alike_whoever_is_first() {
     }
 }
 
-/// Hardening C9: a goodbye without a poll is answered when its time has come.
+/// Hardening C9: a closing packet without a poll is answered at its deadline.
 #[test]
 fn a_goodbye_without_a_poll_is_answered_soon() {
     let io = server(1);
@@ -132,7 +135,7 @@ fn a_goodbye_without_a_poll_is_answered_soon() {
     let _ = client.read(&goodbye(&path));
     assert_eq!(client.written(), "");
     set_now(30_000);
-    io.handle_timeout(0, Waker::noop());
+    Driver::new(&io).handle_timeout(0, Waker::noop());
     assert!(client.written().ends_with("ok"));
     assert_eq!(io.sessions(), 0);
 }

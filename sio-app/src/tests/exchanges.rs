@@ -1,12 +1,13 @@
-//! What an exchange with another HTTP server can come to.
+//! The possible results of an exchange with another HTTP server.
 
 use super::*;
+use crate::adapter::Driver;
 
 #[test]
 fn what_an_exchange_can_come_to() {
     let io = server(1);
-    assert!(io.concerns("/socket.io/?EIO=4") && !io.concerns("/socket.ion/"));
-    let foreign = io.exchange(head(Method::Get, "/", &[]), Peer::default(), || None);
+    assert!(Driver::new(&io).concerns("/socket.io/?EIO=4") && !Driver::new(&io).concerns("/socket.ion/"));
+    let foreign = Driver::new(&io).exchange(head(Method::Get, "/", &[]), Peer::default(), || None);
     assert!(matches!(foreign, Exchanged::Foreign(head) if &*head.target == "/"));
     let open = || {
         let (_, open) = fetch(&io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
@@ -19,7 +20,7 @@ fn what_an_exchange_can_come_to() {
     assert_eq!(reply(&mut large).0, 413);
     assert_eq!(io.sessions(), 0, "what was in it is lost");
     let path = open();
-    // Two bodies on their way at once are a breach: the first has no answer.
+    // Two bodies at the same time break the protocol: the first request gets no answer.
     let mut first = ours(&io, head(Method::Post, &path, &[]));
     first.body_started();
     let mut second = ours(&io, head(Method::Post, &path, &[]));
@@ -29,12 +30,12 @@ fn what_an_exchange_can_come_to() {
     drop((large, first, second));
     assert_eq!((io.sessions(), io.connections()), (0, 0));
     let io = Io::new(Config::default(), Options::default().max_connections(0), RUNTIME).unwrap();
-    let full = io.exchange(head(Method::Get, "/socket.io/", &[]), Peer::default(), || None);
+    let full = Driver::new(&io).exchange(head(Method::Get, "/socket.io/", &[]), Peer::default(), || None);
     assert!(matches!(full, Exchanged::Full));
 }
 
-/// Hardening A14: what another HTTP server reads of a body counts as what a connection reads, and
-/// no longer than it is kept.
+/// Hardening A14: bytes of a body that another HTTP server reads count like bytes that a connection
+/// reads, as long as they are kept.
 #[test]
 fn a_body_that_another_server_reads_is_counted() {
     let options = Options::default().shards(1).max_receiving_bytes(300_000);
@@ -62,7 +63,8 @@ fn a_body_that_another_server_reads_is_counted() {
 }
 
 /// Hardening A14: a websocket that another HTTP server has upgraded keeps nothing of that server's
-/// buffer, and does not count as if it did: an address could have had no more than a thousand.
+/// buffer, and the buffer does not count for it. Otherwise an address could have had no more than a
+/// thousand such websockets.
 #[test]
 fn an_upgraded_websocket_keeps_no_buffer_of_the_host() {
     let options = Options::default().shards(1).max_receiving_bytes(60_000);

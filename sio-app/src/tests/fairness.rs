@@ -1,16 +1,17 @@
-//! How much one connection does before others have their turn.
+//! Fairness: how much one connection does before others have their turn.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 
 use super::{Counted, Driven, RUNTIME, fetch, head, now, ours, run_tasks, server, set_now, text};
+use crate::adapter::Driver;
 use crate::{
     Config, EngineHandler, EngineMessage, EngineSocket, HttpRequest, HttpResponse, Io, Method, Options, Reason, Socket,
 };
 
-/// Polls the connection until it asks for no further turn: how often that was, and how much `done`
-/// grew by at most meanwhile.
+/// Polls the connection until it asks for no further turn. Returns how often it was polled, and by
+/// how much `done` grew at most in one poll.
 fn turns(client: &mut Driven, done: &AtomicUsize) -> (usize, usize) {
     let counted = Counted::default();
     let waker = counted.waker();
@@ -65,8 +66,8 @@ fn who_sends_without_a_pause_lets_others_have_their_turn() {
     assert!(turns >= 10, "{turns}");
 }
 
-/// A server with a handler that takes a millisecond, as one does that sends to very many: what it
-/// has heard, in order.
+/// Makes a server with a handler that takes a millisecond, like a handler that sends to very many
+/// clients. Returns the server and the number of handled events, which come in order.
 fn slow_server() -> (Io, Arc<AtomicUsize>) {
     let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
     let heard = Arc::new(AtomicUsize::new(0));
@@ -120,7 +121,7 @@ fn what_a_turn_has_left_is_done_when_its_connection_has_gone() {
     assert!(most <= 16, "{most}");
 }
 
-/// Polls each of them once, again and again, until none asks for another turn.
+/// Polls each client once, again and again, until none asks for another turn.
 fn take_turns(clients: &mut [Driven]) {
     let counted = Counted::default();
     let waker = counted.waker();
@@ -138,8 +139,8 @@ fn take_turns(clients: &mut [Driven]) {
     panic!("there is no end to it");
 }
 
-/// Hardening A15: many that have left their work before they have written do not fill the queue of
-/// somebody who reads.
+/// Hardening A15: when many turns leave their work before they have written, the queue of a client
+/// that reads does not become full.
 #[test]
 fn what_many_turns_have_emitted_does_not_wait_for_the_last_of_them() {
     for to_one in [false, true] {
@@ -166,8 +167,8 @@ fn what_many_turns_have_emitted_does_not_wait_for_the_last_of_them() {
     }
 }
 
-/// Hardening A14: work that is kept for later counts as what its payload is. What there is no room
-/// for is done at once.
+/// Hardening A14: work that is kept for later counts like received bytes. Work for which there is
+/// no room is done at once.
 #[test]
 fn what_a_turn_leaves_takes_no_more_than_what_is_received_may() {
     let options = Options::default().shards(1).max_receiving_bytes(300_000);
@@ -184,7 +185,7 @@ fn what_a_turn_leaves_takes_no_more_than_what_is_received_may() {
     assert_eq!(heard.load(Ordering::Relaxed), 4_100);
     assert!(most >= 4_000, "{most} at once, because there is no room for them");
     assert!(turns >= 100 / 16, "{turns}");
-    // Nothing is counted any more.
+    // No received bytes are counted any more.
     heard.store(0, Ordering::Relaxed);
     let mut other = Driven::connected(&io);
     other.script.reads = vec![events(0..1_000)];
@@ -192,8 +193,8 @@ fn what_a_turn_leaves_takes_no_more_than_what_is_received_may() {
     assert!(most <= 16, "{most}");
 }
 
-/// Hardening A14: nor does the work that is left to tasks take much, which may outlive whoever has
-/// caused it.
+/// Hardening A14: the work that is left to tasks is limited, too, because it may outlive the client
+/// that has caused it.
 #[test]
 fn what_is_left_to_tasks_is_bounded() {
     let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
@@ -211,7 +212,7 @@ fn what_is_left_to_tasks_is_bounded() {
         assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
         let mut posted = ours(&io, head(Method::Post, &path, &[("host", "x")]));
         posted.body(Ok(body.clone().into()));
-        // Its client does not wait for the answer. What it has posted is heard.
+        // The client does not wait for the answer. Its events are handled nevertheless.
         drop(posted);
     }
     let left = 160_000 - heard.load(Ordering::Relaxed);
@@ -221,8 +222,8 @@ fn what_is_left_to_tasks_is_bounded() {
     assert_eq!(heard.load(Ordering::Relaxed), 160_000);
 }
 
-/// Hardening A14: while others have left much work, a large body waits before it is taken apart,
-/// which makes it many times as large.
+/// Hardening A14: while others have left much work, a large body waits before it is decoded,
+/// because a decoded body is many times as large.
 #[test]
 fn a_large_body_waits_until_there_is_less_work() {
     let io = Io::new(Config::default(), Options::default().shards(1), RUNTIME).unwrap();
@@ -255,7 +256,7 @@ fn a_large_body_waits_until_there_is_less_work() {
     }
     assert!((1..100).contains(&heard(0)) && (1..100).contains(&heard(1)));
     assert_eq!(heard(2), 0);
-    // Small things do not wait.
+    // Small messages do not wait.
     let mut other = Driven::connected(&io);
     let _ = other.read(&text(r#"42["x",2]"#));
     assert_eq!(heard(2), 1);
@@ -267,7 +268,7 @@ fn a_large_body_waits_until_there_is_less_work() {
     }
 }
 
-/// What a raw session's handler has heard.
+/// The calls of a raw session's handler.
 struct Noting(std::sync::Mutex<Vec<&'static str>>);
 
 impl EngineHandler for Arc<Noting> {
@@ -281,8 +282,8 @@ impl EngineHandler for Arc<Noting> {
     }
 }
 
-/// A raw session has no mailbox, so what has arrived for it is not left for later: its end would be
-/// heard first.
+/// A raw session has no mailbox. So its messages are not left for later: otherwise its end would be
+/// handled before them.
 #[test]
 fn a_raw_session_hears_nothing_after_its_end() {
     let mut config = Config::default();
@@ -300,9 +301,9 @@ fn a_raw_session_hears_nothing_after_its_end() {
     client.script.reads = vec![request.into()];
     let mut cx = Context::from_waker(Waker::noop());
     assert!(client.connection.poll(&mut cx, &mut client.script).is_pending());
-    // Nobody answers its pings.
+    // The client does not answer pings.
     for _ in 0..6 {
-        let Some(next) = io.handle_timeout(0, Waker::noop()) else {
+        let Some(next) = Driver::new(&io).handle_timeout(0, Waker::noop()) else {
             break;
         };
         set_now(next.as_micros().max(now()));

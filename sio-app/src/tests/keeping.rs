@@ -1,5 +1,5 @@
-//! What waits does not keep the buffer that its thread reads into; what does not wait is named if
-//! it keeps the thread.
+//! Handlers that wait do not keep the buffer that their thread reads into. Handlers that keep their
+//! thread are named in the log.
 
 use std::future::{Future, pending};
 use std::task::{Context, Waker};
@@ -8,7 +8,7 @@ use super::{Driven, server, text};
 use crate::host::connection::is_read_buffer_free;
 use crate::{Ack, Binary, Data, Io, Raw, RawArgs, Refusal, Socket};
 
-/// A masked frame of bytes; the mask is zero.
+/// Makes a masked binary frame. The mask is zero.
 fn binary(bytes: &[u8]) -> Vec<u8> {
     [&[0x82, 0x80 | bytes.len() as u8, 0, 0, 0, 0][..], bytes].concat()
 }
@@ -123,7 +123,7 @@ fn an_answer_that_nobody_awaits_keeps_no_read_buffer() {
     assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
 }
 
-/// The events that a slow handler is warned of.
+/// The events that are named in warnings about slow handlers.
 #[derive(Clone, Default)]
 struct Named(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
 

@@ -1,4 +1,4 @@
-//! Requests that are sent ahead of an answer.
+//! Requests that a client sends before the answer to an earlier request.
 
 use std::task::Context;
 
@@ -14,7 +14,7 @@ fn post(target: &str, body: &str) -> String {
     format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}")
 }
 
-/// A server that echoes; `slow` is answered by a task, and `late` admits sockets in one.
+/// Makes a server that echoes. A task answers `slow`, and a task lets sockets into `late`.
 fn server(options: Options) -> Io {
     let io = Io::new(Config::default(), options, RUNTIME).unwrap();
     io.of("/")
@@ -37,7 +37,7 @@ fn late_server(options: Options) -> Io {
     io
 }
 
-/// The path of a session that has joined and has nothing to fetch.
+/// Opens a session that has joined and has nothing to fetch. Returns its path.
 fn join(io: &Io) -> String {
     let (_, open) = fetch(io, Method::Get, "/socket.io/?EIO=4&transport=polling", "");
     let path = format!(
@@ -49,7 +49,7 @@ fn join(io: &Io) -> String {
     path
 }
 
-/// The statuses and bodies of some answers.
+/// Returns the statuses and bodies of several answers.
 fn answers(mut written: &str) -> Vec<(u16, String)> {
     let mut answers = Vec::new();
     while let Some((head, rest)) = written.split_once("\r\n\r\n") {
@@ -71,7 +71,7 @@ fn answered(written: &[(u16, &str)]) -> Vec<(u16, String)> {
         .collect()
 }
 
-/// Hardening B15: what is posted behind a GET that is held is heard at once, and what it causes is
+/// Hardening B15: a POST behind a held GET is handled at once, and the packets that it causes are
 /// the answer to the GET.
 #[test]
 fn a_post_behind_a_held_get_is_handled_at_once() {
@@ -87,14 +87,14 @@ fn a_post_behind_a_held_get_is_handled_at_once() {
             } else {
                 assert!(client.read(poll.as_bytes()).is_pending());
                 assert_eq!(client.written(), "");
-                // In two pieces, of which the first is no request.
+                // The POST comes in two pieces. The first piece is not a whole request.
                 let (first, second) = echo.split_at(20);
                 let _ = client.read(first.as_bytes());
                 assert_eq!(client.written(), "");
                 let _ = client.read(second.as_bytes());
             }
             assert_eq!(answers(&client.written()), answered(&[(200, echoed), (200, "ok")]));
-            // The connection goes on, and again.
+            // The connection goes on, and the same works again.
             let _ = client.read(format!("{}{}{}", get(&path), post(&path, echoed), get(&path)).as_bytes());
             assert_eq!(answers(&client.written()), answered(&[(200, echoed), (200, "ok")]));
             io.emit("n", 1);
@@ -103,8 +103,8 @@ fn a_post_behind_a_held_get_is_handled_at_once() {
     }
 }
 
-/// Hardening B15: who is told that a payload was taken may send the next one by another connection.
-/// So it is told when all handlers have run.
+/// Hardening B15: when a client knows that its payload was taken, it may send the next payload on
+/// another connection. So the answer is sent only when all handlers have run.
 #[test]
 fn a_post_behind_a_held_get_is_answered_when_its_handlers_have_run() {
     let io = server(Options::default().shards(1));
@@ -126,13 +126,13 @@ fn a_post_behind_a_held_get_is_answered_when_its_handlers_have_run() {
     assert_eq!((counted.take(), &*client.written()), (1, ""), "eight have run");
     assert!(poll(&mut client).is_pending());
     assert_eq!(answers(&client.written()), answered(&[(200, &body), (200, "ok")]));
-    // It goes on.
+    // The connection goes on.
     let _ = client.read(format!("{}{}", get(&path), post(&path, r#"42["echo",7]"#)).as_bytes());
     let last = [(200, r#"42["echo",7]"#), (200, "ok")];
     assert_eq!(answers(&client.written()), answered(&last));
 }
 
-/// Hardening B15: the same in the older generations.
+/// Hardening B15: clients of older generations may post behind a held GET, too.
 #[test]
 fn older_clients_may_post_behind_a_held_get() {
     let io = server(Options::default().shards(1));
@@ -175,8 +175,8 @@ fn older_clients_may_post_behind_a_held_get() {
     assert_eq!(answers(&client.written()), answered(&[(200, ""), (200, "ok")]));
 }
 
-/// Hardening B15: what causes nothing at once does not wait either; whatever comes behind a GET
-/// that is held ends it, and answers stay in order.
+/// Hardening B15: a request that causes no packets at once does not wait either. Any request behind
+/// a held GET ends the GET, and answers stay in order.
 #[test]
 fn whatever_comes_behind_a_held_get_ends_it() {
     let io = server(Options::default().shards(4));
@@ -190,21 +190,23 @@ fn whatever_comes_behind_a_held_get_ends_it() {
     assert_eq!(ask(&quiet), answered(&[(200, "6"), (200, "ok")]));
     assert_eq!(ask(&post(&path, r#"42["slow"]"#)), answered(&[(200, "6"), (200, "ok")]));
     run_tasks();
-    // That one is answered with what has come meanwhile, and the one behind it is held.
+    // The held GET is answered with the packet that has come meanwhile, and the GET behind it is
+    // held.
     assert_eq!(ask(&get(&path)), answered(&[(200, r#"42["slow",1]"#)]));
     assert_eq!(ask(&quiet), answered(&[(200, "6"), (200, "6"), (200, "ok")]));
-    // Another session, in whatever shard, and somebody else's business.
+    // The request behind the GET may belong to another session, in any shard, or to the
+    // application.
     let foreign = post(&other, r#"42["quiet"]"#);
     assert_eq!(ask(&foreign), answered(&[(200, "6"), (200, "ok")]));
     assert_eq!(ask(&get("/x")), answered(&[(200, "6"), (404, "")]));
-    // A body that has not come, which may cause what it likes later.
+    // The body of the request has not arrived yet. It causes something later.
     let large = post(&path, &format!("42[\"echo\",\"{}\"]", "x".repeat(2_000)));
     let (head, rest) = large.split_at(1_000);
     assert_eq!(ask(head), answered(&[(200, "6")]));
     let _ = client.read(rest.as_bytes());
     assert_eq!(answers(&client.written()), answered(&[(200, "ok")]));
     assert_eq!(fetch(&io, Method::Get, &path, "").1.len(), 2_000 + 13);
-    // The goodbye, and what is none of HTTP's.
+    // The request is a closing packet, or not valid HTTP.
     let _ = client.read(format!("{}{}", get(&path), post(&path, "1")).as_bytes());
     assert_eq!(answers(&client.written()), answered(&[(200, "6"), (200, "ok")]));
     let _ = client.read(format!("{}\u{1}\u{2}\r\n\r\n", get(&other)).as_bytes());
@@ -215,8 +217,8 @@ fn whatever_comes_behind_a_held_get_ends_it() {
     );
 }
 
-/// A body that has come with its head needs no leave to be sent; given behind the answer, it would
-/// be the start of the next one (RFC 9110 §10.1.1).
+/// A body that has arrived with its head needs no `100 Continue`. Sent after the answer, a `100
+/// Continue` would be read as the beginning of the next answer (RFC 9110 §10.1.1).
 #[test]
 fn leave_to_send_a_body_is_not_given_behind_the_answer() {
     let io = server(Options::default().shards(1));
@@ -235,13 +237,13 @@ fn leave_to_send_a_body_is_not_given_behind_the_answer() {
     assert_eq!(answers(&client.written()), answered(&[(200, "ok")]));
 }
 
-/// Hardening B15: a session that ends by what is posted says so in answer to the GET.
+/// Hardening B15: if a POST ends its session, the answer to the GET says so.
 #[test]
 fn the_end_of_a_session_is_the_answer_to_the_get() {
     let io = server(Options::default().shards(1));
     for (body, expected) in [
         (r#"42["bye"]"#, [(200, "41"), (200, "ok")]),
-        // A packet that only the server may send.
+        // Only the server may send this packet.
         ("2", [(200, "1"), (200, "ok")]),
     ] {
         let path = join(&io);
@@ -285,7 +287,7 @@ fn what_is_pipelined_is_bounded() {
         client.script.reads[0] = get("/socket.io/1/").into_bytes();
         let _ = client.poll();
         assert_eq!(client.script.reads.len(), reads_left, "{limit}");
-        // Nothing of it is lost.
+        // No request is lost.
         run_tasks();
         let _ = client.poll();
         let statuses: Vec<u16> = answers(&client.written()).iter().map(|answer| answer.0).collect();

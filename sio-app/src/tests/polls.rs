@@ -1,4 +1,4 @@
-//! What one turn puts into the answers of polls, and what is one moment outside of turns.
+//! The packets that one turn puts into the answers of polls, and the moments outside of turns.
 
 use super::{Driven, RUNTIME, set_now};
 use crate::{Config, Io, Options};
@@ -7,8 +7,8 @@ fn get(target: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes()
 }
 
-/// Hardening B11: a namespace that lets everybody in at once is not connected before the client has
-/// the open packet, unless so configured.
+/// Hardening B11: a namespace that lets all clients in at once does not connect a client before it
+/// has the open packet, unless the config says so.
 #[test]
 fn the_connect_of_clients_of_1_and_2_comes_with_the_next_poll() {
     for (config, with_open) in [
@@ -31,8 +31,8 @@ fn the_connect_of_clients_of_1_and_2_comes_with_the_next_poll() {
     }
 }
 
-/// Hardening C8: outside of handlers, too, the second of two volatile emits in a row is dropped;
-/// one a millisecond later is not.
+/// Hardening C8: outside of handlers, too, the second of two volatile emits in a row is dropped. An
+/// emit that comes a millisecond later is not dropped.
 #[test]
 fn the_second_volatile_emit_in_a_row_is_dropped() {
     let io = Io::new(Config::default(), Options::default(), RUNTIME).unwrap();

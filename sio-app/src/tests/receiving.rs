@@ -1,10 +1,10 @@
-//! What has come and is not complete.
+//! Requests and messages that have arrived only in part.
 
 use super::{Driven, RUNTIME, text};
 use crate::{Config, Io, Options};
 
-/// Hardening A14: bodies and frames that do not come to their end take no more than connections may
-/// have together.
+/// Hardening A14: incomplete bodies and frames take no more than the limit for all connections
+/// together.
 #[test]
 fn who_sends_much_that_is_not_complete_is_closed() {
     let options = Options::default().shards(1).max_receiving_bytes(300_000);
@@ -25,7 +25,7 @@ fn who_sends_much_that_is_not_complete_is_closed() {
         "each counts for 64 KiB, and 300 000 bytes are enough for four"
     );
     assert!(bystander.read(&text("42[\"m\"]")).is_pending());
-    // A websocket frame, too; and what is complete, or given up, gives its room back.
+    // A websocket frame counts, too. Messages that are complete or given up do not count any more.
     let mut large = Driven::connected(&io);
     let _ = large.read(&[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0x80, 0, 0, 0, 0, 0]);
     assert!(large.read(&[0; 60_000]).is_ready(), "no room");

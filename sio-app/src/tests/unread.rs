@@ -1,15 +1,16 @@
-//! Peers that do not read, over a connection.
+//! Peers that do not read from their connection.
 
 use super::*;
+use crate::adapter::Driver;
 
-/// A masked ping; the mask is zero.
+/// Makes a masked ping. The mask is zero.
 fn ping(data: &str) -> Vec<u8> {
     let mut frame = vec![0x89, 0x80 | data.len() as u8, 0, 0, 0, 0];
     frame.extend_from_slice(data.as_bytes());
     frame
 }
 
-/// A client whose socket is full.
+/// Connects a client whose socket is full.
 fn blocked(io: &Io) -> Driven {
     let mut client = Driven::connected(io);
     client.wall.room.store(0, Ordering::Relaxed);
@@ -25,8 +26,8 @@ fn let_go(client: &mut Driven) -> String {
     client.written()
 }
 
-/// Hardening A2: however many pings come, one pong waits, and the peer is not read from beyond a
-/// few KiB.
+/// Hardening A2: however many pings come, only one pong waits, and no more than a few KiB are read
+/// from the peer.
 #[test]
 fn pings_that_are_not_read_cost_nothing() {
     let io = server(1);
@@ -34,7 +35,7 @@ fn pings_that_are_not_read_cost_nothing() {
     for n in 0..10_000 {
         client.script.reads.push(ping(&format!("{n:03}")).repeat(16));
     }
-    // A connection that has much to read lets others have their turn in between.
+    // A connection with much to read lets others have their turn.
     let mut left = usize::MAX;
     while client.script.reads.len() < left {
         left = client.script.reads.len();
@@ -53,7 +54,7 @@ fn pings_that_are_not_read_cost_nothing() {
     assert_eq!(io.metrics().queued_bytes, 0);
 }
 
-/// Hardening A2: while it reads a peer is answered to each of its pings.
+/// Hardening A2: while a peer reads, each of its pings is answered.
 #[test]
 fn pings_that_are_read_are_answered() {
     let io = server(1);
@@ -63,14 +64,14 @@ fn pings_that_are_read_are_answered() {
     assert_eq!(client.wall.take(), b"\x8a\x01a\x8a\x01b\x8a\x01c");
 }
 
-/// Hardening A8: over a link that takes nothing no answer is one.
+/// Hardening A8: on a link that takes nothing, answers to heartbeats do not count.
 #[test]
 fn blind_pongs_do_not_keep_a_connection() {
     let io = server(1);
     let mut client = blocked(&io);
     let second = || {
         pass(&io, 1_000);
-        io.handle_timeout(0, Waker::noop());
+        Driver::new(&io).handle_timeout(0, Waker::noop());
     };
     for _ in 0..44 {
         second();
@@ -83,7 +84,7 @@ fn blind_pongs_do_not_keep_a_connection() {
     assert_eq!(io.metrics().queued_bytes, 0);
 }
 
-/// Hardening A8: bytes that a link holds count for its session and for all.
+/// Hardening A8: bytes that a link holds count for its session and for all sessions together.
 #[test]
 fn what_a_link_holds_is_counted() {
     let config = Config::default().max_queued_bytes(10_000);
@@ -96,7 +97,7 @@ fn what_a_link_holds_is_counted() {
     socket.emit("m", "x".repeat(9_000)).unwrap();
     assert!((8_900..9_000).contains(&io.metrics().queued_bytes));
     assert!(socket.emit("m", "x".repeat(2_000)).is_err(), "it waits on the link");
-    // The socket takes a part of it, so there is room.
+    // The socket takes a part of the bytes, so there is room.
     client.wall.room.store(5_000, Ordering::Relaxed);
     client.script.has_some = true;
     let _ = client.poll();
@@ -105,7 +106,8 @@ fn what_a_link_holds_is_counted() {
     assert_eq!(io.metrics().queued_bytes, 0);
 }
 
-/// Hardening A3: who sends what fits into nobody's queue is told, and nobody else suffers.
+/// Hardening A3: a message that fits into no queue is an error for its sender, and concerns nobody
+/// else.
 #[test]
 fn a_message_that_is_too_large_is_the_senders_error() {
     let config = Config::default().max_queued_bytes(10_000);
@@ -124,14 +126,14 @@ fn a_message_that_is_too_large_is_the_senders_error() {
     assert_eq!((io.sessions(), client.written()), (1, String::new()));
 }
 
-/// Hardening A8: an answer that nobody takes is not kept for ever.
+/// Hardening A8: an answer that the peer does not read is not kept for ever.
 #[test]
 fn an_answer_that_is_not_read_ends_its_connection() {
     let io = server(1);
     let mut client = Driven::new(&io, 20);
     client.script.full = true;
     let request = b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n";
-    // The second waits for its turn: what is awaited is awaited from us.
+    // The second request waits for its turn. So the peer is not late; the server owes the answer.
     let _ = client.read(&request.repeat(2));
     let mut passed = 0;
     while client.poll().is_pending() && passed < 200 {

@@ -1,15 +1,15 @@
-//! Which shards have members of a room: so that an emit to a room of two asks two shards at most,
-//! not all of them.
+//! The directory says which shards have members of a room. So an emit to a room of two sockets asks
+//! at most two shards, and not all of them.
 //!
 //! ```text
 //!   (namespace, room) ─ hash ─► bucket ─► one bit for each shard
 //! ```
-//! A shard's bit in a bucket is set while the shard has rooms that fall into it. Rooms may share a
-//! bucket: then a shard is asked in vain, and that is all. So the directory has a fixed size, and
-//! no lock.
+//! The bit of a shard in a bucket is set while the shard has rooms in this bucket. Several rooms
+//! may share a bucket; then a shard may be asked in vain, and nothing worse happens. So the
+//! directory has a fixed size, and no lock.
 //!
-//! Bits change while their shard is locked, before whoever joins or leaves goes on. So a join that
-//! has returned is seen by every emit that comes after it.
+//! A bit changes while its shard is locked, before the thread that joins or leaves goes on. So
+//! every emit that begins after a join has returned sees the join.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -17,16 +17,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sio_proto::server::{RoomWatch, Router, Target};
 
-use crate::turn::shard::ShardCell;
-use crate::user::io::Inner;
-
-/// How many buckets there are. With as many rooms in use, every second is alone in its own.
+/// The number of buckets. With as many rooms in use, about every second room shares its bucket with
+/// no other.
 const BUCKETS: usize = 4096;
 
-/// Shards whose bits stand in one word.
+/// How many shards have their bits in one word.
 const SHARDS_PER_WORD: usize = 64;
 
-/// Words for as many shards as a session id can name.
+/// The number of words for as many shards as a session id can name.
 const MAX_WORDS: usize = 256 / SHARDS_PER_WORD;
 
 pub(crate) struct Directory {
@@ -63,7 +61,7 @@ const fn bit(shard: usize) -> u64 {
     1 << (shard % SHARDS_PER_WORD)
 }
 
-/// The part of one shard, in the shard.
+/// One shard's part of the directory. It belongs to the shard.
 pub(crate) struct Watch {
     directory: Arc<Directory>,
     shard: usize,
@@ -101,16 +99,16 @@ impl RoomWatch for Watch {
     }
 }
 
-/// Shards, as bits.
+/// A set of shards, as bits.
 #[derive(Clone, Copy)]
-struct Shards([u64; MAX_WORDS]);
+pub(crate) struct Bits([u64; MAX_WORDS]);
 
-impl Shards {
+impl Bits {
     const ALL: Self = Self([u64::MAX; MAX_WORDS]);
 
-    /// Those that may have members of the target: of one of its rooms, or the socket whose id a
-    /// room's name is.
-    fn of(target: &Target, directory: &Directory, router: &Router) -> Self {
+    /// Returns the shards that may have members of the target: members of one of its rooms, or the
+    /// socket whose id is the name of a room.
+    pub(crate) fn of(target: &Target, directory: &Directory, router: &Router) -> Self {
         if target.rooms.is_empty() {
             return Self::ALL;
         }
@@ -127,19 +125,8 @@ impl Shards {
         Self(shards)
     }
 
-    const fn have(&self, shard: usize) -> bool {
+    pub(crate) const fn have(&self, shard: usize) -> bool {
         self.0[shard / SHARDS_PER_WORD] & bit(shard) != 0
-    }
-}
-
-impl Inner {
-    /// The shards that may have sockets that the target means, at the time of the call.
-    pub(crate) fn cells_of(&self, target: &Target) -> impl Iterator<Item = &Arc<ShardCell>> + Clone + use<'_> {
-        let shards = Shards::of(target, &self.directory, &self.router);
-        let cells = self.cells.iter().enumerate();
-        cells
-            .filter(move |(shard, cell)| cell.sessions() > 0 && shards.have(*shard))
-            .map(|(_, cell)| cell)
     }
 }
 
@@ -155,7 +142,7 @@ mod tests {
             rooms: rooms.iter().map(|room| (*room).into()).collect(),
             ..Target::default()
         };
-        io.0.cells_of(&target).count()
+        io.0.shards.of_target(&target).count()
     }
 
     #[test]
@@ -164,7 +151,8 @@ mod tests {
         let clients: Vec<_> = (0..128).map(|_| Driven::connected(&io)).collect();
         let sockets = io.sockets();
         assert_eq!((asked(&io, &[]), asked(&io, &["pair"])), (64, 0));
-        // Shards are given out in turn, and so are sockets found: these two live in different ones.
+        // New sessions go to the shards in turn, and sockets are found in this order. So these two
+        // sockets are in different shards.
         let pair: [&Socket; 2] = [&sockets[0], &sockets[127]];
         for socket in pair {
             socket.join("pair").unwrap();
@@ -176,7 +164,7 @@ mod tests {
         assert_eq!(asked(&io, &["pair"]), 1);
         drop(clients);
         assert_eq!(asked(&io, &["pair"]), 0);
-        let words = &io.0.directory.buckets;
+        let words = &io.0.shards.directory.buckets;
         assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
     }
 

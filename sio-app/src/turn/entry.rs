@@ -1,8 +1,8 @@
-//! What is done for a socket before it has been let in: a middleware may join rooms and send, and
-//! neither has happened if it refuses.
+//! The entry of a socket collects what is done for the socket before it has been let in. A
+//! middleware may join rooms and send. If it refuses the socket, nothing of this has happened.
 //!
-//! Nothing of this is the shard's before the socket is: a broadcast must not reach somebody who is
-//! not in.
+//! The shard learns of the rooms and messages only when the socket is let in: a broadcast must not
+//! reach a socket that has not been let in.
 
 use bytestring::ByteString;
 use sio_proto::Config;
@@ -10,7 +10,8 @@ use sio_proto::server::{AckRequest, Message, SendError};
 
 use crate::error::EmitError;
 
-/// Rooms and messages of a socket that asks. They are as many as a queue and a socket may have.
+/// The rooms and messages of a socket that asks to be let in. Their limits are those of a socket's
+/// rooms and of a session's queue.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     pub(crate) rooms: Vec<ByteString>,
@@ -19,7 +20,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Joins a room, once the socket is in.
+    /// Joins a room when the socket is let in.
     pub(crate) fn join(&mut self, room: &str, config: &Config) -> Result<(), EmitError> {
         if self.rooms.iter().any(|known| **known == *room) {
             return Ok(());
@@ -36,7 +37,7 @@ impl Entry {
         self.rooms.retain(|known| **known != *room);
     }
 
-    /// Sends a message of about so many bytes, once the socket is in.
+    /// Sends a message of about `bytes` bytes when the socket is let in.
     pub(crate) fn send(
         &mut self,
         message: Message,

@@ -1,5 +1,5 @@
-//! The end of a socket, awaited: how a handler that takes long hears that nobody waits for it any
-//! more.
+//! A future for the end of a socket. With it, a handler that takes long learns that nobody waits
+//! for its result any more.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::lock::Mutex;
-use crate::user::socket::SocketInner;
+use crate::turn::socket::SocketCell;
 
-/// Waits until a socket is gone: what [`Socket::gone`](crate::Socket::gone) gives.
+/// Waits until a socket is gone. [`Socket::gone`](crate::Socket::gone) returns it.
 #[must_use = "await this to hear of the end"]
 pub struct Gone {
-    socket: Arc<SocketInner>,
-    /// Its entry, once it has waited.
+    socket: Arc<SocketCell>,
+    /// The number of its entry, after it has waited once.
     number: Option<u64>,
 }
 
 impl Gone {
-    pub(crate) const fn new(socket: Arc<SocketInner>) -> Self {
+    pub(crate) const fn new(socket: Arc<SocketCell>) -> Self {
         Self { socket, number: None }
     }
 }
@@ -33,7 +33,7 @@ impl Future for Gone {
         if !socket.is_gone() {
             *number = Some(socket.mourners().wait(*number, cx.waker()));
         }
-        // It may have gone before the waker was there.
+        // The socket may have gone before the waker was registered.
         if socket.is_gone() {
             Poll::Ready(())
         } else {
@@ -56,7 +56,8 @@ impl fmt::Debug for Gone {
     }
 }
 
-/// Who waits for the end of a socket. Each has one entry, which goes with its future.
+/// The futures that wait for the end of a socket. Each has one entry, which is removed together
+/// with the future.
 #[derive(Debug, Default)]
 pub(crate) struct Mourners(Mutex<Waiting>);
 
@@ -83,7 +84,7 @@ impl Mourners {
         drop(waker);
     }
 
-    /// The socket is gone.
+    /// Wakes all futures, because the socket is gone.
     pub(crate) fn wake(&self) {
         let wakers = std::mem::take(&mut self.0.lock().wakers);
         wakers.into_values().for_each(Waker::wake);

@@ -1,23 +1,24 @@
-//! What is under way for a socket: while it lasts, the socket's session does not leave.
+//! Something under way for a socket. While a guest exists, a shutdown does not let the socket's
+//! session leave.
 
 use std::sync::Arc;
 
 use crate::turn;
-use crate::user::socket::SocketInner;
+use crate::turn::socket::SocketCell;
 
 /// Something under way for a socket.
 pub(crate) struct Guest {
-    socket: Arc<SocketInner>,
+    socket: Arc<SocketCell>,
     bytes: usize,
 }
 
 impl Guest {
-    /// So many bytes of a peer's are kept for it; they have been counted.
-    pub(crate) const fn new(socket: Arc<SocketInner>, bytes: usize) -> Self {
+    /// Makes a guest that keeps `bytes` bytes of the peer. The caller has counted them.
+    pub(crate) const fn new(socket: Arc<SocketCell>, bytes: usize) -> Self {
         Self { socket, bytes }
     }
 
-    pub(crate) const fn socket(&self) -> &Arc<SocketInner> {
+    pub(crate) const fn socket(&self) -> &Arc<SocketCell> {
         &self.socket
     }
 }

@@ -1,18 +1,19 @@
-//! What a connection or a request has left for later, counted with that of all others.
+//! Work that a connection or a request has left for later. The work of all of them is counted
+//! together.
 //!
-//! The work of a payload is several times as large as the payload. So while much of it is kept, no
-//! other large payload is taken apart.
+//! The work of a payload is several times as large as the payload. So while much work is kept, no
+//! other large payload is decoded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::guarded::guarded;
 use crate::turn::Leftover;
-use crate::turn::work::guarded;
 
-/// A body of this size may hold thousands of events.
+/// A body above this size may contain thousands of events.
 const LARGE: usize = 64 * 1024;
 
-/// How many bytes are kept by all.
+/// How many bytes all connections and requests keep as work.
 #[derive(Debug)]
 pub(crate) struct Kept {
     bytes: AtomicUsize,
@@ -28,15 +29,16 @@ impl Kept {
         }
     }
 
-    /// Whether a body of this size has to stay what it is for now.
+    /// Whether a body of this size has to wait before it is decoded.
     pub(crate) fn delays(&self, bytes: usize) -> bool {
         bytes > LARGE && self.bytes.load(Ordering::Relaxed) > self.max
     }
 }
 
-/// What one of them has left. When it goes away, a task does the rest: what has arrived is heard.
+/// The work that one connection or request has left. When the connection goes away, a task does the
+/// rest, so that everything that has arrived is handled.
 pub(crate) struct Later {
-    /// Boxed: it is large, and few have one.
+    /// It is boxed, because it is large and few connections have one.
     work: Option<Box<Leftover>>,
     kept: Arc<Kept>,
 }
@@ -51,12 +53,12 @@ impl Later {
         self.work.is_none()
     }
 
-    /// About how many bytes of a peer's it keeps.
+    /// About how many bytes of a peer's data it keeps.
     pub(crate) fn bytes(&self) -> usize {
         self.work.as_ref().map_or(0, |work| work.bytes())
     }
 
-    /// This has been left, and nothing was before.
+    /// Keeps this work. Nothing must be kept already.
     pub(crate) fn put(&mut self, work: Option<Leftover>) {
         debug_assert!(self.work.is_none(), "nothing is begun before the rest is done");
         self.work = work.map(Box::new);
@@ -79,7 +81,7 @@ impl Later {
 impl Drop for Later {
     fn drop(&mut self) {
         if let Some(work) = self.take() {
-            // Unless there is nobody left to run it.
+            // The runtime may be at its end. Then nobody does this work.
             let _ = guarded(|| work.leave_to_task());
         }
     }

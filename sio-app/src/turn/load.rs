@@ -1,15 +1,16 @@
-//! What waits, weighed: for a session, for its address, and for the whole server.
+//! Counts what waits, in number and in bytes: for a session, for its address, and for the whole
+//! server.
 //!
-//! Under way for a session are events whose turn has not come, handlers and middlewares that wait,
-//! and acknowledgements that the application owes. Each is counted with the memory that it keeps,
-//! until it is done: also when its socket or its session has gone in the meantime, so that nobody
-//! gets rid of a debt by leaving.
+//! These things are counted: events whose turn has not come, handlers and middlewares that wait,
+//! and acknowledgements that the application owes. Each counts, with the memory that it keeps,
+//! until it is done. It still counts when its socket or its session has gone meanwhile, so that a
+//! client cannot lower its count by leaving.
 //!
 //! ```text
 //!   enter ─► session ─► address ─► whole        one refuses: none has counted it
 //! ```
-//! The limits are asked before a handler is started ([`Load::has_room`]), and once more when it has
-//! to wait.
+//! The limits are checked before a handler is started ([`Load::has_room`]), and again when the
+//! handler has to wait.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -20,16 +21,16 @@ use sio_proto::server::network_of;
 
 use crate::lock::Mutex;
 use crate::options::Options;
-use crate::user::socket::SocketInner;
+use crate::turn::socket::SocketCell;
 
-/// How much may wait for one of those that are counted.
+/// The limits for one session, one address, or the whole server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) max_events: usize,
     pub(crate) max_bytes: usize,
 }
 
-/// Too much waits.
+/// The error when too much waits.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Overflow;
 
@@ -40,7 +41,7 @@ struct Count {
 }
 
 impl Count {
-    /// The first may be as large as it wants.
+    /// Counts one more thing, if the limits allow it. The first may have any size.
     fn enter(&self, bytes: usize, limits: Limits) -> bool {
         let (events, before) = self.add(bytes);
         let fits = events < limits.max_events && (events == 0 || before.saturating_add(bytes) <= limits.max_bytes);
@@ -67,7 +68,7 @@ impl Count {
     }
 }
 
-/// What waits on a server, by address.
+/// The counts of a server, by address.
 #[derive(Debug)]
 pub(crate) struct Loads {
     session: Limits,
@@ -76,7 +77,7 @@ pub(crate) struct Loads {
     max_deciding: usize,
     ipv6_prefix: u8,
     count: Count,
-    /// An address is here as long as something is under way for it, or it has sockets.
+    /// An address is kept as long as it has sockets, or something is under way for it.
     addresses: Mutex<HashMap<IpAddr, Arc<Count>>>,
 }
 
@@ -102,7 +103,7 @@ impl Loads {
         }
     }
 
-    /// A session begins.
+    /// Makes the count of a new session.
     pub(crate) fn session(self: &Arc<Self>, peer: Option<SocketAddr>) -> Arc<Load> {
         let address = peer.map(|peer| network_of(peer.ip(), self.ipv6_prefix));
         let counted = address.map(|address| {
@@ -124,8 +125,8 @@ impl Loads {
     }
 }
 
-/// What waits for one session. It lives as long as one of its sockets, or something that is under
-/// way for one of them.
+/// The count of one session. It lives as long as one of the session's sockets, or something that is
+/// under way for one of them.
 pub(crate) struct Load {
     own: Count,
     address: Option<(IpAddr, Arc<Count>)>,
@@ -133,23 +134,23 @@ pub(crate) struct Load {
     deciding: Mutex<Deciding>,
 }
 
-/// CONNECTs of a session that wait for its middleware.
+/// The CONNECTs of a session that wait for middlewares.
 #[derive(Default)]
 struct Deciding {
-    /// How many middlewares are at work.
+    /// How many middlewares are running.
     running: usize,
-    /// Whose turn has not come, in order. These are sockets that the shard knows, so their number
-    /// is bounded by
+    /// The sockets whose turn has not come, in order. The shard knows these sockets, so their
+    /// number is limited by
     /// [`Config::max_namespaces_per_session`](crate::Config::max_namespaces_per_session).
-    queue: VecDeque<Arc<SocketInner>>,
+    queue: VecDeque<Arc<SocketCell>>,
 }
 
 impl Load {
-    /// Something of this size begins to wait.
+    /// Counts something of this size that begins to wait.
     ///
     /// # Errors
-    /// [`Overflow`] if that is too much for the session, the address or the whole. It is not
-    /// counted then.
+    /// [`Overflow`] if this exceeds a limit of the session, the address or the server. Then it is
+    /// not counted.
     pub(crate) fn enter(&self, bytes: usize) -> Result<(), Overflow> {
         let Loads {
             session,
@@ -175,19 +176,19 @@ impl Load {
         Ok(())
     }
 
-    /// Something of this size waits, whether there is room for it or not.
+    /// Counts something of this size, even above the limits.
     pub(crate) fn add(&self, bytes: usize) {
         self.counts().for_each(|count| {
             count.add(bytes);
         });
     }
 
-    /// It does not wait any more.
+    /// Stops counting something of this size.
     pub(crate) fn leave(&self, bytes: usize) {
         self.counts().for_each(|count| count.leave(bytes));
     }
 
-    /// Whether one more thing may begin that might have to wait.
+    /// Whether one more thing may begin that may have to wait.
     pub(crate) fn has_room(&self) -> bool {
         let whole = &self.whole;
         self.own.has_room(whole.session)
@@ -203,9 +204,9 @@ impl Load {
         [&self.own, &self.whole.count].into_iter().chain(address)
     }
 
-    /// A CONNECT needs the middleware of its namespace. False if it has to wait for others of its
-    /// session; it is given out by [`Load::decided`] then.
-    pub(crate) fn may_decide(&self, socket: &Arc<SocketInner>) -> bool {
+    /// Asks whether the middleware may decide about a CONNECT now. Returns false if the CONNECT has
+    /// to wait for others of its session; then [`Load::decided`] returns it later.
+    pub(crate) fn may_decide(&self, socket: &Arc<SocketCell>) -> bool {
         let mut deciding = self.deciding.lock();
         let free = deciding.running < self.whole.max_deciding && deciding.queue.is_empty();
         if free {
@@ -216,8 +217,8 @@ impl Load {
         free
     }
 
-    /// A middleware has decided. The next one's turn has come.
-    pub(crate) fn decided(&self) -> Option<Arc<SocketInner>> {
+    /// Notes that a middleware has decided. Returns the next waiting socket.
+    pub(crate) fn decided(&self) -> Option<Arc<SocketCell>> {
         let mut deciding = self.deciding.lock();
         let next = deciding.queue.pop_front();
         if next.is_none() {
@@ -226,8 +227,8 @@ impl Load {
         next
     }
 
-    /// The socket has gone. True if its CONNECT was waiting for its turn.
-    pub(crate) fn withdraw(&self, socket: &Arc<SocketInner>) -> bool {
+    /// Removes a socket that has gone. Returns true if its CONNECT was waiting for its turn.
+    pub(crate) fn withdraw(&self, socket: &Arc<SocketCell>) -> bool {
         let withdrawn = {
             let mut deciding = self.deciding.lock();
             let at = deciding.queue.iter().position(|waits| Arc::ptr_eq(waits, socket));

@@ -1,9 +1,10 @@
-//! Order: the handlers of one socket start in the order in which its events arrived, whichever
-//! threads brought them.
+//! The mailbox of a socket keeps order: the handlers of one socket start in the order in which its
+//! events arrived, whichever threads have read them.
 //!
-//! Deliveries are in order while their shard is locked. So that is when each is given to somebody:
-//! to the turn that locked it, if that turn, or nobody, is at work for the socket; else to the
-//! mailbox, from which the one at work takes it when done.
+//! Deliveries are in order while their shard is locked. So each delivery is assigned under this
+//! lock. It goes to the turn that has the lock, if this turn or nobody works for the socket.
+//! Otherwise it goes to the mailbox, and the present owner takes it from there when it has finished
+//! its mail.
 //!
 //! ```text
 //!   FREE ──admit──► owned by a turn ──done, queue empty──► FREE
@@ -13,7 +14,7 @@
 //!                   owned by a future
 //! ```
 //!
-//! On the ordinary path nothing is queued and nothing is allocated.
+//! In the usual case nothing is queued and nothing is allocated.
 
 use std::collections::VecDeque;
 
@@ -25,7 +26,7 @@ use crate::args::{detached, detached_text};
 use crate::lock::Mutex;
 use crate::turn::load::{Load, Overflow};
 
-/// What concerns one socket, in order.
+/// The deliveries for one socket, which are handled in order.
 #[derive(Debug)]
 pub(crate) enum Mail {
     Event {
@@ -36,13 +37,14 @@ pub(crate) enum Mail {
     Disconnect {
         reason: Reason,
         connected: bool,
-        /// The rooms it was in.
+        /// The rooms that the socket was in.
         rooms: Vec<ByteString>,
     },
 }
 
 impl Mail {
-    /// What its parts take in memory; `None` for the end, which is no event, and comes once.
+    /// Returns how much memory its parts take. Returns `None` for the disconnection, which is not
+    /// an event and comes only once.
     pub(crate) fn bytes(&self) -> Option<usize> {
         match self {
             Self::Event { name, args, .. } => Some(name.len() + args_bytes(args)),
@@ -50,8 +52,8 @@ impl Mail {
         }
     }
 
-    /// The same in memory of its own, for one that stays: it is a small part of what its thread
-    /// reads into, which others need.
+    /// Copies a mail that waits into memory of its own. It is a small part of its thread's read
+    /// buffer, which others need.
     pub(crate) fn detached(self) -> Self {
         match self {
             Self::Event { name, args, ack } => Self::Event {
@@ -64,15 +66,15 @@ impl Mail {
     }
 }
 
-/// What arguments take in memory.
+/// Returns how much memory arguments take.
 pub(crate) fn args_bytes(args: &Args) -> usize {
     args.bytes()
 }
 
-/// Who is at work for a socket; unique among turns and futures.
+/// The turn or future that works for a socket. The number is unique among turns and futures.
 pub(crate) type Owner = u64;
 
-/// Nobody is at work, and the next to be is the turn that has the next mail.
+/// Nobody works for the socket. The turn that has the next mail becomes the owner.
 const NOBODY_YET: Owner = Owner::MAX;
 
 #[derive(Default)]
@@ -80,29 +82,29 @@ pub(crate) struct Mailbox(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Zero if nobody.
+    /// Zero if nobody works for the socket.
     owner: Owner,
-    /// How many mails the owner has that it has not finished.
+    /// How many mails the owner has and has not finished.
     given: u32,
-    /// How many mails a turn has that was the owner and has not come to them. They go before
-    /// everything that has arrived since.
+    /// How many mails are with a turn that is not the owner any more and has not begun them. They
+    /// come before everything that has arrived since.
     astray: u32,
     queue: VecDeque<Mail>,
-    /// How many at the front of the queue were given out and came back.
+    /// How many mails at the front of the queue had been given out and were returned.
     returned: usize,
-    /// What is under way for the socket beside its owner: handlers that wait, acknowledgements they
-    /// have to send.
+    /// How many things are under way for the socket, apart from its owner: handlers that wait, and
+    /// acknowledgements that they have to send.
     guests: usize,
-    /// The socket is to go as soon as nothing is under way.
+    /// Whether the socket has to leave as soon as nothing is under way.
     leaving: bool,
 }
 
-/// What comes after a mail.
+/// What follows after a mail.
 #[derive(Debug)]
 pub(crate) enum Next {
     Mail(Mail),
     Nothing,
-    /// Nothing, and the socket is to go.
+    /// Nothing, and the socket has to leave.
     Leave,
 }
 
@@ -111,7 +113,7 @@ impl State {
         self.queue.len() + self.guests
     }
 
-    /// Takes the front of the queue.
+    /// Takes the first mail of the queue.
     fn pop(&mut self, load: &Load) -> Option<Mail> {
         let mail = self.queue.pop_front()?;
         if self.queue.is_empty() && self.queue.capacity() > 32 {
@@ -124,7 +126,7 @@ impl State {
         Some(mail)
     }
 
-    /// Whether the socket is to go now. It is said once.
+    /// Whether the socket has to leave now. This returns true only once.
     const fn leaves(&mut self) -> bool {
         let leaves = self.leaving && self.owner == 0 && self.guests == 0;
         self.leaving &= !leaves;
@@ -133,17 +135,18 @@ impl State {
 }
 
 impl Mailbox {
-    /// The socket begins, with its owner at work on its connection.
+    /// Opens the mailbox of a new socket. Its owner works on the connection.
     pub(crate) fn open(&self, owner: Owner) {
         let mut state = self.0.lock();
         state.owner = owner;
         state.given = 1;
     }
 
-    /// A mail arrives with the turn `owner`, who gets it back if it is to work on it.
+    /// Takes a mail that has arrived with the turn `owner`. Returns the mail if this turn has to
+    /// work on it.
     ///
     /// # Errors
-    /// [`Overflow`] for an event that would have to wait where too much does.
+    /// [`Overflow`] if an event would have to wait, and too much waits already.
     pub(crate) fn admit(&self, owner: Owner, mail: Mail, load: &Load) -> Result<Option<Mail>, Overflow> {
         let mut state = self.0.lock();
         if (state.owner == 0 || state.owner == owner) && state.queue.is_empty() && state.astray == 0 {
@@ -158,13 +161,13 @@ impl Mailbox {
         Ok(None)
     }
 
-    /// How much waits.
+    /// Returns how many things wait.
     pub(crate) fn waiting(&self) -> usize {
         self.0.lock().waiting()
     }
 
-    /// The turn `owner` comes to a mail it was given. It gets it back unless the mailbox has been
-    /// parked meanwhile, and who came after is still at work.
+    /// Called when the turn `owner` begins a mail that it was given. Returns the mail, unless a
+    /// future has taken over the mailbox meanwhile and the new owner still works.
     pub(crate) fn begin(&self, owner: Owner, mail: Mail, load: &Load) -> Option<Mail> {
         let mut state = self.0.lock();
         if state.owner == owner {
@@ -183,7 +186,7 @@ impl Mailbox {
         None
     }
 
-    /// The owner is done with one mail, and may get another.
+    /// Called when the owner has finished a mail. Returns what follows.
     pub(crate) fn done(&self, load: &Load) -> Next {
         let mut state = self.0.lock();
         state.given -= 1;
@@ -202,7 +205,7 @@ impl Mailbox {
         if state.leaves() { Next::Leave } else { Next::Nothing }
     }
 
-    /// Something is under way for the socket that its owner does not wait for. Gives how much waits
+    /// Notes something under way for which the owner does not wait. Returns how many things wait
     /// now.
     pub(crate) fn enter(&self) -> usize {
         let mut state = self.0.lock();
@@ -210,7 +213,7 @@ impl Mailbox {
         state.waiting()
     }
 
-    /// It is done. True if the socket is to go.
+    /// Notes that something under way is done. Returns true if the socket has to leave.
     #[must_use]
     pub(crate) fn exit(&self) -> bool {
         let mut state = self.0.lock();
@@ -218,8 +221,8 @@ impl Mailbox {
         state.leaves()
     }
 
-    /// The socket is to go: true if it can at once. Else [`done`](Self::done) or
-    /// [`exit`](Self::exit) says so, once.
+    /// Notes that the socket has to leave. Returns true if it can leave at once. Otherwise
+    /// [`done`](Self::done) or [`exit`](Self::exit) says so once, later.
     #[must_use]
     pub(crate) fn leave(&self) -> bool {
         let mut state = self.0.lock();
@@ -227,13 +230,13 @@ impl Mailbox {
         state.leaves()
     }
 
-    /// Nobody will come for what is in the queue.
+    /// Drops the queue, because nobody will take its mails any more.
     pub(crate) fn give_up(&self, load: &Load) {
         let queue = std::mem::take(&mut self.0.lock().queue);
         queue.iter().filter_map(Mail::bytes).for_each(|bytes| load.leave(bytes));
     }
 
-    /// A future takes over from the turn that is at work.
+    /// Makes a future the owner, instead of the turn that works.
     pub(crate) fn park(&self, future: Owner) {
         let mut state = self.0.lock();
         state.owner = future;
@@ -241,7 +244,7 @@ impl Mailbox {
         state.given = 1;
     }
 
-    /// A turn takes over from the future.
+    /// Makes a turn the owner, instead of the future.
     pub(crate) fn resume(&self, turn: Owner) {
         self.0.lock().owner = turn;
     }
@@ -304,7 +307,7 @@ mod tests {
         let (mailbox, load) = (Mailbox::default(), load());
         assert!(mailbox.admit(1, event("a"), &load).unwrap().is_some());
         assert!(mailbox.admit(2, event("b"), &load).unwrap().is_none());
-        // Behind what waits, even for the owner.
+        // A mail goes behind those that wait, even if it arrives with the owner.
         assert!(mailbox.admit(1, event("c"), &load).unwrap().is_none());
         assert_eq!(next(&mailbox, &load).unwrap(), "b");
         assert_eq!(next(&mailbox, &load).unwrap(), "c");
@@ -329,7 +332,7 @@ mod tests {
         assert_eq!(next(&mailbox, &load), None);
     }
 
-    /// Something is under way, as a guest of the socket is.
+    /// Notes something under way, as a guest of the socket does.
     fn enter(mailbox: &Mailbox, load: &Load, bytes: usize) {
         mailbox.enter();
         load.enter(bytes).unwrap();
@@ -349,7 +352,7 @@ mod tests {
         let [a, b, c] = given;
         assert!(mailbox.begin(1, a, &load).is_some());
         mailbox.park(99);
-        // Another thread has it, and is done before the turn comes to its second mail.
+        // Another thread resumes the mailbox, and finishes before the turn begins its second mail.
         mailbox.resume(2);
         assert!(
             mailbox.admit(2, event("d"), &load).unwrap().is_none(),
@@ -477,7 +480,7 @@ mod tests {
         assert_eq!(next(&mailbox, &load).unwrap(), "a");
         assert_eq!(next(&mailbox, &load), None, "there is a guest");
         assert!(exit(&mailbox, &load, 0));
-        // It has been said.
+        // It has been said already.
         enter(&mailbox, &load, 0);
         assert!(!exit(&mailbox, &load, 0));
 

@@ -1,4 +1,4 @@
-//! The turn: what one thread does between reading some bytes and having written everything that
+//! The turn: everything that one thread does from reading some bytes to writing everything that
 //! they caused.
 //!
 //! ```text
@@ -7,18 +7,19 @@
 //!                     └── more work ◄────┴──────────────────────────────────────────────────────┘
 //! ```
 //!
-//! What handlers emit while their turn runs is only queued, so that all of it leaves in one write
-//! per link at the turn's end. An emit from anywhere else is a turn of its own: it is written at
-//! once. Handlers never run inside a call that the user makes: in a turn they run after the handler
-//! that made it, elsewhere in a task of their own.
+//! Messages that handlers emit while their turn runs are only queued, so that all of them leave in
+//! one write for each link at the end of the turn. An emit from anywhere else is a turn of its own:
+//! it is written at once. Handlers never run inside a call of the user. In a turn, they run after
+//! the handler that made the call; elsewhere, they run in another task.
 //!
-//! A turn that lasts too long stops between two pieces of its work and leaves the rest
-//! ([`Leftover`]): to the connection that it is for, which reads nothing before the rest is done,
-//! or to a task.
+//! A turn that lasts too long stops between two pieces of work and leaves the rest ([`Leftover`])
+//! to its connection, which reads nothing before the rest is done, or to a task.
 //!
-//! Everything a turn needs belongs to its thread and is used again: a turn on a connection that has
-//! been used before allocates nothing.
+//! Everything that a turn needs belongs to its thread and is used again. So a turn on a connection
+//! that has been used before allocates nothing.
 
+pub(crate) mod ack_slot;
+pub(crate) mod application;
 pub(crate) mod directory;
 pub(crate) mod entry;
 pub(crate) mod gone;
@@ -27,9 +28,13 @@ pub(crate) mod later;
 pub(crate) mod load;
 pub(crate) mod mailbox;
 pub(crate) mod quota;
+pub(crate) mod refusal;
 pub(crate) mod shard;
+pub(crate) mod shards;
 pub(crate) mod sleep;
+pub(crate) mod socket;
 pub(crate) mod socket_id;
+pub(crate) mod table;
 pub(crate) mod work;
 
 use std::cell::{Cell, RefCell};
@@ -45,56 +50,57 @@ use sio_proto::{LinkId, Time};
 
 use crate::link::{Link, Progress};
 use crate::runtime::Runtime;
+use crate::trim::trim;
 use crate::turn::mailbox::Owner;
-use crate::turn::shard::{Batch, Note, ShardCell, trim};
+use crate::turn::shard::{Batch, Note, ShardCell};
 use crate::turn::work::Work;
 
 thread_local!(static TURN: Turn = const { Turn::new() });
 
-/// After so many bytes emitted, a turn writes before it goes on: a handler that emits without end
-/// neither fills the memory nor keeps its clients waiting.
+/// When this many bytes have been emitted, a turn writes before it goes on. So a handler that emits
+/// without end does not fill the memory, and its clients do not wait.
 const BYTES_BETWEEN_WRITES: usize = 256 * 1024;
 
-/// Which handlers of a turn are timed.
+/// How many handlers of a turn are timed.
 const TIMED_HANDLERS: u32 = 4;
 
-/// A handler that keeps its thread for so long keeps others waiting.
+/// A handler that keeps its thread for this time keeps others waiting.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// What an emitted packet counts for at least: with nothing in them, so many packets are written at
-/// once as are well below what may wait for a session.
+/// The bytes that a packet counts in addition to its own. So even for empty packets, a turn writes
+/// long before a session's limit of waiting packets is reached.
 const WEIGHT_OF_A_PACKET: usize = 64;
 
-/// A turn that has worked for so long leaves the rest of its work for later, so that others of its
-/// thread have their turn: what a payload of thousands of events costs is decided by how many each
-/// of them is sent on to, which nobody knows beforehand.
+/// A turn that has worked for this time leaves the rest of its work for later, so that other
+/// connections of its thread have their turn. The cost of a payload with thousands of events
+/// depends on the number of recipients of each event, which nobody knows beforehand.
 ///
-/// It is short because runtimes look at their sockets only after some dozens of tasks as long as
-/// there are tasks that can go on.
+/// The time is short, because a runtime with many ready tasks looks at its sockets only after some
+/// dozens of tasks.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// After so many pieces of work the clock is read. An ordinary turn has fewer.
+/// The clock is read after each such number of pieces of work. A usual turn has fewer pieces.
 const WORK_BETWEEN_LOOKS: u32 = 8;
 
-/// So many recipients of broadcasts take about as long as a turn may last.
+/// With this many recipients of broadcasts, a turn has lasted about as long as it may.
 const MOST_RECIPIENTS: usize = 2048;
 
-/// So many packets of broadcasts wait for recipients before the turn writes: each takes a slot of
-/// some queue.
+/// The most packets of broadcasts that wait for recipients before the turn writes. Each packet
+/// takes a slot in a queue.
 const PACKETS_BETWEEN_WRITES: usize = 256 * 1024;
 
-/// So many entries of a list of scratch a thread keeps from turn to turn.
+/// The most entries that a thread keeps allocated in a list from turn to turn.
 const MOST_SCRATCH: usize = 4096;
 
-/// So many bytes may be kept by the tasks to which turns have left their work. What would be more
-/// is done at once: the work of a payload is several times as large as the payload, and whoever has
-/// sent it may be gone.
+/// The most bytes of work that tasks may keep for turns. Work above this limit is done at once: the
+/// work of a payload is several times as large as the payload, and the client that has sent it may
+/// be gone.
 const MOST_LEFT_TO_TASKS: usize = 8 * 1024 * 1024;
 
-/// How many there are.
+/// How many bytes of work tasks keep now.
 static LEFT_TO_TASKS: AtomicUsize = AtomicUsize::new(0);
 
-/// Some of them, until it is dropped.
+/// A part of these bytes. They are counted until this value is dropped.
 struct LeftToTask(usize);
 
 impl LeftToTask {
@@ -110,24 +116,24 @@ impl Drop for LeftToTask {
     }
 }
 
-/// Numbers for threads, from one on: the high half of an [`Owner`], so that threads need not agree
-/// on the low half.
+/// The number for the next thread, starting with one. It is the high half of an [`Owner`], so that
+/// threads can choose the low half without asking each other.
 static THREADS: AtomicU64 = AtomicU64::new(1);
 
-/// A name for a turn or a future that owns mailboxes.
+/// Returns a new number for a turn or a future that owns mailboxes.
 pub(crate) fn new_owner() -> Owner {
     thread_local!(static NEXT: Cell<Owner> = Cell::new(THREADS.fetch_add(1, Ordering::Relaxed) << 32));
     NEXT.with(|next| next.replace(next.get() >> 32 << 32 | (next.get() + 1) & 0xffff_ffff))
 }
 
-/// Small things weigh more than their bytes, and queues are limited in number, too.
+/// Returns what a packet counts: more than its bytes, because queues are limited in number, too.
 const fn weight(bytes: usize) -> usize {
     bytes + WEIGHT_OF_A_PACKET
 }
 
-/// What has been emitted on a shard since it was written out, by turns that have left their work
-/// before they wrote: each of them may be far from what one turn may emit, and together they would
-/// fill the queues of members who read all they are sent.
+/// What has been emitted on a shard since the shard was last written out, by turns that left their
+/// work before they wrote. Each of these turns may be far below the limit of one turn. Together
+/// they could fill the queues of clients that read everything.
 #[derive(Default)]
 pub(crate) struct Unwritten {
     bytes: usize,
@@ -135,7 +141,7 @@ pub(crate) struct Unwritten {
 }
 
 impl Unwritten {
-    /// Something of this size is on its way to so many links. True if that is enough for a write.
+    /// Notes a message of this size for `ready` links. Returns true if there is enough for a write.
     pub(crate) const fn add(&mut self, bytes: usize, ready: usize) -> bool {
         self.bytes += weight(bytes);
         self.packets += ready;
@@ -143,30 +149,30 @@ impl Unwritten {
     }
 }
 
-/// A thread's turn. All of it is scratch between turns.
+/// A thread's turn. Between turns its memory is kept for the next one.
 pub(crate) struct Turn {
     running: Cell<bool>,
     now: Cell<Time>,
-    /// Who owns the mailboxes of this turn's work; zero until one is needed.
+    /// The owner number of this turn. It is zero until the turn needs one.
     owner: Cell<Owner>,
-    /// How many handlers have run in this turn, and when the last one that was timed had ended.
+    /// How many handlers have run in this turn, and when the last timed handler ended.
     handled: Cell<u32>,
     timed: Cell<Time>,
-    /// Bytes emitted since something was written, and packets for recipients of broadcasts.
+    /// The bytes emitted since the last write, and the packets for recipients of broadcasts.
     emitted: Cell<usize>,
     packets: Cell<usize>,
-    /// Recipients of broadcasts in this turn.
+    /// The number of recipients of broadcasts in this turn.
     recipients: Cell<usize>,
     work: RefCell<VecDeque<Work>>,
     shards: RefCell<Vec<Arc<ShardCell>>>,
     links: RefCell<Vec<TouchedLink>>,
-    /// What the log has to hear as soon as no lock is held.
+    /// What has to be logged as soon as no lock is held.
     notes: RefCell<Vec<Note>>,
     pub(crate) outputs: Lent<Outputs>,
     pub(crate) batch: Lent<Batch>,
 }
 
-/// A value that is taken out for use and put back: boxed, so that this moves a pointer.
+/// A value that is taken out for use and put back. It is boxed, so that only a pointer moves.
 pub(crate) struct Lent<T>(Cell<Option<Box<T>>>);
 
 impl<T: Default> Lent<T> {
@@ -174,7 +180,7 @@ impl<T: Default> Lent<T> {
         Self(Cell::new(None))
     }
 
-    /// Lends the value; to who asks while it is lent, a fresh one.
+    /// Lends the value. A caller that asks while it is lent gets a new one.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
         let mut value = self.0.take().unwrap_or_default();
         let result = act(&mut value);
@@ -183,14 +189,14 @@ impl<T: Default> Lent<T> {
     }
 }
 
-/// A link with something queued, and the shard that has to know when it is full.
+/// A link with something queued, and the shard that has to be told when the link is full.
 struct TouchedLink {
     link: Arc<Link>,
     seat: Option<(Arc<ShardCell>, LinkId)>,
 }
 
-/// Runs `act` in a turn whose handlers run in place: what an adapter does with bytes and deadlines.
-/// What takes longer than a turn may goes on in a task of its own.
+/// Runs `act` in a turn whose handlers run directly on this thread. It is for bytes and deadlines
+/// that an adapter brings. Work that takes longer than a turn may last goes on in another task.
 pub(crate) fn run<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
     let (result, leftover) = run_a_while(runtime, act);
     if let Some(leftover) = leftover {
@@ -199,8 +205,8 @@ pub(crate) fn run<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
     result
 }
 
-/// The same for a caller that takes the rest of the work upon itself, and brings no more before it
-/// is done.
+/// Runs `act` as [`run`] does, for a caller that does the rest of the work itself, and brings
+/// nothing more before the rest is done.
 pub(crate) fn run_a_while<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> (R, Option<Leftover>) {
     TURN.with(|turn| {
         if turn.running.get() {
@@ -213,8 +219,8 @@ pub(crate) fn run_a_while<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> 
     })
 }
 
-/// Runs `act` in the turn that this thread is in; if there is none, in one that writes at once and
-/// leaves handlers to a task.
+/// Runs `act` in the present turn of this thread. If there is none, it runs in a new turn that
+/// writes at once and leaves handlers to a task.
 pub(crate) fn act<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
     TURN.with(|turn| {
         if turn.running.get() {
@@ -230,8 +236,9 @@ pub(crate) fn act<R>(runtime: Runtime, act: impl FnOnce(&Turn) -> R) -> R {
     })
 }
 
-/// Work that a turn has left. It is done in the turn's name, which still owns the mailboxes that
-/// the work is for: what arrives for their sockets in the meantime waits there.
+/// Work that a turn has left. It is done with the turn's owner number, which still owns the
+/// mailboxes that the work is for. Events that arrive for these sockets meanwhile wait in the
+/// mailboxes.
 pub(crate) struct Leftover {
     runtime: Runtime,
     owner: Owner,
@@ -244,9 +251,10 @@ pub(crate) struct Leftover {
 }
 
 impl Leftover {
-    /// The same in memory of its own: its turn has read it into a buffer that others need.
+    /// Copies the work into memory of its own, because its turn has read it into a buffer that
+    /// others need.
     fn detached(mut self) -> Self {
-        // In place: it may be thousands of pieces.
+        // The pieces are copied in place, because there may be thousands of them.
         for _ in 0..self.work.len() {
             if let Some(work) = self.work.pop_front() {
                 self.work.push_back(work.detached());
@@ -256,12 +264,12 @@ impl Leftover {
         self
     }
 
-    /// About how many bytes of a peer's it keeps.
+    /// About how many bytes of a peer's data it keeps.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Works for one more turn. What is left even then is given back.
+    /// Works for one more turn. Returns the work that is still left.
     pub(crate) fn go_on(self) -> Option<Self> {
         let bytes = self.bytes;
         TURN.with(|turn| {
@@ -276,7 +284,8 @@ impl Leftover {
         })
     }
 
-    /// Leaves it to a task, as far as tasks may keep it; what is more is done now.
+    /// Leaves the work to a task, up to the limit of what tasks may keep. Work above the limit is
+    /// done now.
     pub(crate) fn leave_to_task(self) {
         let mut leftover = Some(self);
         while let Some(left) = leftover {
@@ -287,7 +296,7 @@ impl Leftover {
         }
     }
 
-    /// Leaves it to a task, which lets others have their turn as well.
+    /// Leaves the work to a task, which also lets others have their turn.
     pub(crate) fn finish(self) {
         let (runtime, counted) = (self.runtime, LeftToTask::new(self.bytes));
         let mut left = Some(self);
@@ -303,11 +312,12 @@ impl Leftover {
     }
 }
 
-/// A handler has returned, or has to wait: how long it kept its thread, if that was long.
+/// Called when a handler has returned or has to wait. Returns how long it kept its thread, if this
+/// was long.
 ///
-/// The clock is read for the first few handlers of a turn, so that many events in one read do not
-/// pay for it. A turn whose later handlers are slow makes its thread wait as well, but then their
-/// socket sends many, and one of them is the first of another turn.
+/// The clock is read only for the first few handlers of a turn, so that it costs nothing for many
+/// events in one read. A slow handler later in the turn is not noticed. But its socket sends many
+/// events, and sooner or later the slow handler is among the first of a turn.
 pub(crate) fn slow(runtime: Runtime) -> Option<Duration> {
     TURN.with(|turn| {
         let handled = turn.handled.get();
@@ -321,14 +331,16 @@ pub(crate) fn slow(runtime: Runtime) -> Option<Duration> {
     })
 }
 
-/// How long the volatile messages that a thread sends outside of turns count as sent at once.
+/// For this time, the volatile messages that a thread sends outside of turns count as sent at one
+/// moment.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// The moment of a volatile message; `None` in a turn, which is a moment by itself.
+/// Returns the moment of a volatile message. Returns `None` in a turn, because a turn is one
+/// moment.
 ///
-/// Outside of turns a message is written at once, so that the next one would find its connection
-/// idle; but code that sends two in a row means them to be one moment, of which the first counts. A
-/// moment begins with the first of them and ends a millisecond later.
+/// Outside of turns a message is written at once, so the next message would find its connection
+/// idle. But code that sends two volatile messages in a row means one moment, and only the first
+/// message counts. A moment begins with the first message and ends a millisecond later.
 pub(crate) fn moment(runtime: Runtime) -> Option<Time> {
     thread_local!(static BEGAN: Cell<Option<Time>> = const { Cell::new(None) });
     if TURN.with(|turn| turn.running.get()) {
@@ -360,7 +372,8 @@ impl Turn {
         }
     }
 
-    /// Gives back what one large payload has left of the scratch: the thread may not see another.
+    /// Gives back the memory that one large payload has needed, because the thread may never see
+    /// another such payload.
     fn trim(&self) {
         let mut work = self.work.borrow_mut();
         if work.is_empty() && work.capacity() > MOST_SCRATCH {
@@ -384,7 +397,7 @@ impl Turn {
         Ending(self)
     }
 
-    /// The time, read once per turn.
+    /// Returns the time, which is read once per turn.
     pub(crate) fn now(&self) -> Time {
         self.now.get()
     }
@@ -404,12 +417,13 @@ impl Turn {
         self.notes.borrow_mut().push(note);
     }
 
-    /// One of the notes, the latest first.
+    /// Takes one of the notes, the latest first.
     pub(crate) fn take_note(&self) -> Option<Note> {
         self.notes.borrow_mut().pop()
     }
 
-    /// Works, and writes what it causes, until nothing is left or the turn has lasted long enough.
+    /// Works, and writes what the work causes, until nothing is left or the turn has lasted long
+    /// enough.
     fn work_off(&self, runtime: Runtime) -> Option<Leftover> {
         let mut done = 0_u32;
         loop {
@@ -426,14 +440,14 @@ impl Turn {
         }
     }
 
-    /// Whether the others come before the rest of its work.
+    /// Whether the turn has lasted so long that others come before the rest of its work.
     fn is_long(&self, runtime: Runtime, done: u32) -> bool {
         self.recipients.get() >= MOST_RECIPIENTS
             || done.is_multiple_of(WORK_BETWEEN_LOOKS) && (runtime.now)().saturating_since(self.now.get()) >= PATIENCE
     }
 
-    /// What is left of its work. What it has emitted is written with the rest, so that it leaves in
-    /// few writes.
+    /// Returns the rest of the turn's work. Emitted messages are written together with those of the
+    /// rest, so that they leave in few writes.
     fn leave(&self, runtime: Runtime) -> Leftover {
         Leftover {
             runtime,
@@ -451,7 +465,7 @@ impl Turn {
         self.work.borrow_mut().pop_front()
     }
 
-    /// Something of this size is on its way, and maybe its shard has enough to write.
+    /// Notes an emitted message of this size. `enough` says that its shard has enough to write.
     pub(crate) fn emitted(&self, bytes: usize, enough: bool) {
         self.emitted.set(self.emitted.get() + weight(bytes));
         if enough || self.emitted.get() > BYTES_BETWEEN_WRITES {
@@ -459,15 +473,15 @@ impl Turn {
         }
     }
 
-    /// A broadcast is on its way, and so many links have something to write; maybe one of its
-    /// shards has enough.
+    /// Notes a broadcast for `ready` links. `enough` says that one of its shards has enough to
+    /// write.
     pub(crate) fn broadcast(&self, bytes: usize, ready: usize, enough: bool) {
         self.recipients.set(self.recipients.get() + ready);
         self.packets.set(self.packets.get() + ready);
         self.emitted(bytes, enough || self.packets.get() > PACKETS_BETWEEN_WRITES);
     }
 
-    /// A shard has something ready, maybe.
+    /// Notes that a shard may have something ready.
     pub(crate) fn touch(&self, shard: &Arc<ShardCell>) {
         let mut shards = self.shards.borrow_mut();
         if !shards.iter().rev().any(|touched| Arc::ptr_eq(touched, shard)) {
@@ -475,7 +489,7 @@ impl Turn {
         }
     }
 
-    /// A link has something queued.
+    /// Notes that a link has something queued.
     pub(crate) fn touch_link(&self, link: &Arc<Link>, seat: Option<(&Arc<ShardCell>, LinkId)>) {
         let seat = seat.map(|(shard, id)| (Arc::clone(shard), id));
         self.links.borrow_mut().push(TouchedLink {
@@ -484,7 +498,7 @@ impl Turn {
         });
     }
 
-    /// Writes what is ready. False if there was nothing left to look at.
+    /// Writes what is ready. Returns false if there was nothing to check.
     fn write_out(&self) -> bool {
         let mut any = false;
         self.emitted.set(0);
@@ -493,8 +507,8 @@ impl Turn {
             any = true;
             shard.flush(self);
         }
-        // In the order in which they were touched: what one input causes on several links leaves in
-        // the order of its outputs.
+        // Links are written in the order in which they were touched. So the outputs of one input
+        // leave in their order, even on several links.
         let mut links = self.links.take();
         for TouchedLink { link, seat } in links.drain(..) {
             any = true;

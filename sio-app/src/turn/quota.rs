@@ -1,9 +1,9 @@
-//! The quota that all shards of a server share: how many sessions there are, and what they keep, in
-//! total and by address.
+//! The quota that all shards of a server share: the number of sessions and the bytes that they
+//! keep, in total and by address.
 //!
-//! It stands behind a lock of its own, which is asked under a shard's lock and asks no other. That
-//! is at the beginning and the end of a session, and when one keeps much more or much less than
-//! before; never for each message.
+//! It has its own lock, which is taken under a shard's lock. No other lock is taken under it. The
+//! lock is taken when a session begins or ends, and when a session keeps much more or much less
+//! than before. It is never taken for each message.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use sio_proto::server::{LocalQuota, NoRoom, QuotaLimits, SessionQuota};
 use crate::lock::Mutex;
 use crate::options::Options;
 
-/// One shard's handle.
+/// One shard's handle of the quota.
 #[derive(Clone)]
 pub(crate) struct SharedQuota(Arc<Mutex<LocalQuota>>);
 

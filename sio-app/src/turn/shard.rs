@@ -1,9 +1,9 @@
-//! A shard behind its lock, with the tables that stand beside it: which link a [`LinkId`] is, which
-//! socket a [`SocketKey`] is.
+//! A shard behind its lock, and the tables beside it: which link belongs to a [`LinkId`], and which
+//! socket to a [`SocketKey`].
 //!
-//! Everything that happens under the lock is here, and is short: no user code, no encoding, no
-//! write to a socket, and never a second shard's lock. Order inside: shard, then link, then
-//! mailbox.
+//! Everything that happens under the lock is in this file, and is short: no user code, no encoding,
+//! no write to a socket, and never the lock of a second shard. Locks are taken in this order:
+//! shard, link, mailbox.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,36 +12,38 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use sio_proto::server::{Command, Delivery, Forms, Garbled, Handshake, Outputs, Shard, Write};
+use sio_proto::server::{Command, Delivery, Forms, Garbled, Handshake, Outputs, Shard, Stranger, Write};
 use sio_proto::{Config, LinkId, SessionKey, SocketKey, Time};
 
+use crate::guarded::guarded;
 use crate::link::{Claim, Item, Link, Pen, Progress};
 use crate::lock::Mutex;
 use crate::rated::Warnings;
 use crate::runtime::Runtime;
+use crate::trim::trim;
+use crate::turn::application::{Application, EngineNews};
 use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
 use crate::turn::sleep::Sleeps;
+use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
-use crate::turn::work::{Work, guarded};
-use crate::turn::{Turn, Unwritten};
-use crate::user::io::Inner;
-use crate::user::socket::SocketInner;
+use crate::turn::work::Work;
+use crate::turn::{self, Turn, Unwritten};
 
-/// How many links one flush serves before it lets go of the lock.
+/// How many links one flush serves before it releases the lock.
 const LINKS_PER_FLUSH: usize = 64;
 
 pub(crate) struct ShardCell {
-    /// The whole it is part of.
-    pub(crate) io: Weak<Inner>,
+    /// Whose it is.
+    pub(crate) application: Weak<dyn Application>,
     pub(crate) runtime: Runtime,
     pub(crate) config: Arc<Config>,
-    /// What waits on the whole.
+    /// The counts of what waits on the server.
     loads: Arc<Loads>,
-    /// Those of the whole.
+    /// The server's warnings.
     warnings: Arc<Warnings>,
     state: Mutex<State>,
-    /// Copies of what the shard knows, for those who decide whether to take the lock at all.
+    /// Copies of values of the shard, with which a caller decides whether to take the lock at all.
     forms: AtomicU32,
     sessions: AtomicUsize,
     most_waiting: AtomicUsize,
@@ -50,24 +52,24 @@ pub(crate) struct ShardCell {
 pub(crate) struct State {
     pub(crate) shard: Shard,
     pub(crate) links: Links,
-    sockets: Vec<Option<Arc<SocketInner>>>,
-    /// What waits for each session that has sockets, by its slot.
+    sockets: Vec<Option<Arc<SocketCell>>>,
+    /// The count of what waits for each session with sockets, by the session's slot.
     loads: Vec<Option<(SessionKey, Weak<Load>)>>,
     pub(crate) packets_out: u64,
     pub(crate) unwritten: Unwritten,
     sleeps: Sleeps,
-    /// The server goes away, and has sessions here.
+    /// Whether the server shuts down and still has sessions in this shard.
     draining: bool,
-    /// The latest time that it has heard of. Turns of several threads come in another order than
-    /// they read the clock.
+    /// The latest time that the shard has seen. Turns of several threads may arrive here in another
+    /// order than they have read the clock.
     latest: Time,
-    /// When the timer task will come, and how to make it come earlier.
+    /// When the timer task will come, and the waker that makes it come earlier.
     armed: Option<Time>,
     timer: Option<Waker>,
 }
 
-/// A socket in logs, unlike its id of use to nobody: its slot in its shard, and how often that has
-/// been used.
+/// A socket's name in logs: its slot in its shard, and how often the slot has been used. Unlike the
+/// id, this name is of no use to an attacker.
 pub(crate) struct Named(pub(crate) SocketKey);
 
 impl fmt::Display for Named {
@@ -76,28 +78,28 @@ impl fmt::Display for Named {
     }
 }
 
-/// Something for the log.
+/// Something that has to be logged.
 pub(crate) enum Note {
     /// A request was answered with this status.
     Refused(u16),
     /// Too much waits for this socket.
     Overflow(SocketKey),
-    /// Whose payload cannot be read by this codec.
+    /// A payload of this socket cannot be read by this codec.
     Garbled(SocketKey, &'static str, Garbled),
 }
 
-/// What the shard has to hear when all deliveries have been given out.
+/// What the shard has to be told when all deliveries have been given out.
 #[derive(Default)]
 struct Verdicts {
-    /// Too many events wait for these.
+    /// The sockets for which too many events wait.
     overflown: Vec<SocketKey>,
-    /// For these nothing is under way.
+    /// The sockets for which nothing is under way.
     free: Vec<SocketKey>,
 }
 
 impl ShardCell {
     pub(crate) fn new(
-        io: Weak<Inner>,
+        application: Weak<dyn Application>,
         runtime: Runtime,
         shard: Shard,
         loads: Arc<Loads>,
@@ -118,7 +120,7 @@ impl ShardCell {
             timer: None,
         };
         Self {
-            io,
+            application,
             runtime,
             config,
             loads,
@@ -130,7 +132,7 @@ impl ShardCell {
         }
     }
 
-    /// Too much waits for a socket, see [`Mailbox`](mailbox::Mailbox).
+    /// Warns that too much waits for a socket, see [`Mailbox`](mailbox::Mailbox).
     pub(crate) fn warn_of_overflow(&self, socket: SocketKey) {
         self.warnings.overflows.say(
             (self.runtime.now)(),
@@ -138,7 +140,7 @@ impl ShardCell {
         );
     }
 
-    /// A handler has kept its thread.
+    /// Warns that a handler has kept its thread for too long.
     pub(crate) fn warn_of_slowness(&self, namespace: &str, event: &str, took: Duration) {
         self.warnings.slow.say((self.runtime.now)(), || {
             let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -146,7 +148,30 @@ impl ShardCell {
         });
     }
 
-    /// Tells the log, where no lock is held: who reads it may come back.
+    /// Warns that a request was refused because of its origin or host. An operator who has just set
+    /// up the server wants to know which setting would let it in.
+    pub(crate) fn warn_of_stranger(&self, stranger: &Stranger) {
+        let (origin, host) = (stranger.origin.as_deref(), stranger.host.as_deref());
+        self.warnings.strangers.say((self.runtime.now)(), || {
+            tracing::warn!(
+                origin = origin.unwrap_or("(none)"),
+                host = host.unwrap_or("(none)"),
+                setting = stranger.why.setting(),
+                why = stranger.why.explain(),
+                "request refused for where it comes from"
+            );
+        });
+    }
+
+    /// Ends a raw session.
+    pub(crate) fn close_engine(self: &Arc<Self>, session: SessionKey) {
+        turn::act(self.runtime, |turn| {
+            self.input(turn, |state, now, out| state.shard.close_engine(now, session, out));
+        });
+    }
+
+    /// Logs a note. No lock is held here, because a subscriber of the log may call back into the
+    /// server.
     fn tell(&self, note: Note) {
         match note {
             Note::Refused(status) => tracing::debug!(status, "request refused"),
@@ -160,7 +185,7 @@ impl ShardCell {
         }
     }
 
-    /// The forms that its sessions need.
+    /// Returns the forms that the shard's sessions need.
     pub(crate) fn forms(&self) -> Forms {
         Forms::from_bits(self.forms.load(Ordering::Relaxed))
     }
@@ -170,30 +195,30 @@ impl ShardCell {
         &self.loads
     }
 
-    /// How many sessions it has.
+    /// Returns the number of the shard's sessions.
     pub(crate) fn sessions(&self) -> usize {
         self.sessions.load(Ordering::Relaxed)
     }
 
-    /// So much waits for one of its sockets.
+    /// Notes how much waits for one of the shard's sockets.
     pub(crate) fn note_waiting(&self, waiting: usize) {
         if waiting > self.most_waiting() {
             self.most_waiting.fetch_max(waiting, Ordering::Relaxed);
         }
     }
 
-    /// How much has waited for one of its sockets at most.
+    /// Returns the most that has waited for one of the shard's sockets.
     pub(crate) fn most_waiting(&self) -> usize {
         self.most_waiting.load(Ordering::Relaxed)
     }
 
-    /// Asks the shard something that changes nothing.
+    /// Asks the shard a question that changes nothing.
     pub(crate) fn ask<R>(&self, question: impl FnOnce(&mut State) -> R) -> R {
         question(&mut self.state.lock())
     }
 
-    /// One input: what it causes for users goes to the turn's work, what it causes for links waits
-    /// there for the turn's end.
+    /// Gives the shard one input. Its deliveries go to the turn's work. Its writes wait in the
+    /// links until the end of the turn.
     pub(crate) fn input<R>(
         self: &Arc<Self>,
         turn: &Turn,
@@ -220,8 +245,8 @@ impl ShardCell {
             self.tell(note);
         }
         turn.touch(self);
-        if emptied && let Some(io) = self.io.upgrade() {
-            io.shard_emptied();
+        if emptied && let Some(application) = self.application.upgrade() {
+            application.shard_emptied();
         }
         if let Some(timer) = wake {
             timer.wake();
@@ -229,7 +254,8 @@ impl ShardCell {
         result
     }
 
-    /// The server goes away: sessions leave, and the whole hears when none is left.
+    /// Begins the shutdown of the shard: its sessions leave, and the server is told when none is
+    /// left.
     pub(crate) fn drain(self: &Arc<Self>, turn: &Turn, spread: Duration, patience: Duration) {
         self.input(turn, |state, now, out| {
             state.draining = true;
@@ -239,7 +265,8 @@ impl ShardCell {
         });
     }
 
-    /// An input that only queues something, and can cause nothing but a deadline.
+    /// Gives the shard an input that only queues something, and has no other effect than a
+    /// deadline.
     pub(crate) fn queue<R>(self: &Arc<Self>, turn: &Turn, queue: impl FnOnce(&mut State, Time) -> R) -> R {
         let (result, wake) = {
             let mut state = self.state.lock();
@@ -254,7 +281,7 @@ impl ShardCell {
         result
     }
 
-    /// What happened is given to those it concerns.
+    /// Gives the outputs of an input to the links and to the turn.
     fn settle(self: &Arc<Self>, state: &mut State, turn: &Turn, out: &mut Outputs) {
         for write in out.writes.drain(..) {
             let id = write.link();
@@ -330,7 +357,7 @@ impl ShardCell {
                 form,
             } => {
                 let load = state.load(session, &handshake, &self.loads);
-                let inner = SocketInner::new(
+                let inner = SocketCell::new(
                     Arc::clone(self),
                     load,
                     socket,
@@ -380,18 +407,20 @@ impl ShardCell {
                 turn.note(Note::Garbled(socket, codec, garbled));
             }
             Delivery::EngineOpen { session, handshake } => {
-                turn.add(Work::EngineOpen(Arc::clone(self), session, handshake));
+                turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Opened(handshake)));
             }
             Delivery::EngineMessage { session, message } => {
-                turn.add(Work::EngineMessage(Arc::clone(self), session, message));
+                turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Message(message)));
             }
-            Delivery::EngineClose { session, reason } => turn.add(Work::EngineClose(Arc::clone(self), session, reason)),
+            Delivery::EngineClose { session, reason } => {
+                turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Closed(reason)));
+            }
             Delivery::Stranger(stranger) => turn.add(Work::Stranger(Arc::clone(self), stranger)),
             _ => debug_assert!(false, "every delivery is known here"),
         }
     }
 
-    /// Takes what is ready out of the shard and writes it.
+    /// Takes the ready writes out of the shard, and writes them.
     pub(crate) fn flush(self: &Arc<Self>, turn: &Turn) {
         turn.batch.with(|batch| {
             turn.outputs.with(|out| {
@@ -416,16 +445,16 @@ impl ShardCell {
         });
     }
 
-    /// A link's socket is full. The shard is told first, so that it cannot hear of the drain
-    /// before.
+    /// Tells the shard that a link's socket is full. The shard is told before the link, so that it
+    /// cannot be told of the drain first.
     ///
-    /// Say so again whenever the socket has taken something of what it holds.
+    /// Call this again whenever the socket has taken some of the bytes that the link holds.
     pub(crate) fn block(self: &Arc<Self>, turn: &Turn, id: LinkId, link: &Link) {
         self.queue(turn, |state, now| state.shard.handle_blocked(now, id, link.held()));
         link.hand_over();
     }
 
-    /// Notes when the timer task will come, and how to make it come earlier.
+    /// Notes when the timer task will come, and keeps the waker that makes it come earlier.
     pub(crate) fn arm(&self, waker: &Waker) -> Option<Time> {
         let waker = waker.clone();
         let (_old, armed) = {
@@ -439,8 +468,8 @@ impl ShardCell {
         armed
     }
 
-    /// Waits until then: a new entry among the sleeps, or the old one again. `None` if the wait is
-    /// over.
+    /// Adds an entry for a sleep until this time, or keeps the old entry. Returns `None` if the
+    /// time has come.
     pub(crate) fn sleep(&self, until: Time, number: Option<u64>, waker: &Waker) -> Option<u64> {
         let (now, waker) = ((self.runtime.now)(), waker.clone());
         let (number, _old, wake) = {
@@ -455,21 +484,21 @@ impl ShardCell {
         number
     }
 
-    /// The future of a sleep is gone.
+    /// Removes the entry of a sleep whose future has been dropped.
     pub(crate) fn wake_up(&self, until: Time, number: u64) {
         let waker = self.state.lock().sleeps.forget(until, number);
         drop(waker);
     }
 
-    /// Wakes those whose sleep is over.
+    /// Wakes the sleeps that are over.
     pub(crate) fn wake_sleepers(&self) {
         let now = (self.runtime.now)();
         let due = self.state.lock().sleeps.take_due(now);
         due.into_iter().for_each(Waker::wake);
     }
 
-    /// Lets go of all sockets, so that nothing refers to the whole any more, and ends all sleeps,
-    /// because nobody looks at the time any more.
+    /// Drops all sockets, so that nothing refers to the server any more, and ends all sleeps,
+    /// because nobody watches the time any more.
     pub(crate) fn clear(&self) {
         let (sockets, sleepers) = {
             let mut state = self.state.lock();
@@ -481,21 +510,22 @@ impl ShardCell {
 }
 
 impl State {
-    /// The turn's time, or a later one if the shard has seen that already: its time does not go
+    /// Returns the turn's time, or a later time if the shard has seen one: its time does not go
     /// backwards.
     fn time(&mut self, turn: &Turn) -> Time {
         self.latest = self.latest.max(turn.now());
         self.latest
     }
 
-    fn socket(&self, key: SocketKey) -> Option<&Arc<SocketInner>> {
+    fn socket(&self, key: SocketKey) -> Option<&Arc<SocketCell>> {
         self.sockets
             .get(key.slot())?
             .as_ref()
             .filter(|socket| socket.key == key)
     }
 
-    /// What waits for a session, also for those of its sockets that have gone.
+    /// Returns the count of what waits for a session. It includes the session's sockets that have
+    /// gone.
     fn load(&mut self, session: SessionKey, handshake: &Handshake, loads: &Arc<Loads>) -> Arc<Load> {
         if self.loads.len() <= session.slot() {
             self.loads.resize(session.slot() + 1, None);
@@ -512,13 +542,13 @@ impl State {
         })
     }
 
-    /// The handle of a socket.
-    pub(crate) fn find(&self, key: SocketKey) -> Option<Arc<SocketInner>> {
+    /// Returns the handle of a socket.
+    pub(crate) fn find(&self, key: SocketKey) -> Option<Arc<SocketCell>> {
         self.socket(key).cloned()
     }
 
-    /// Takes a socket out of the table, if it is still there.
-    pub(crate) fn forget(&mut self, key: SocketKey) -> Option<Arc<SocketInner>> {
+    /// Takes a socket out of the table, if it is still in it.
+    pub(crate) fn forget(&mut self, key: SocketKey) -> Option<Arc<SocketCell>> {
         let forgotten = self.sockets.get_mut(key.slot())?.take_if(|socket| socket.key == key);
         while let Some(None) = self.sockets.last() {
             self.sockets.pop();
@@ -527,30 +557,32 @@ impl State {
         forgotten
     }
 
-    /// The timer task's waker, if it has to come earlier than it thinks.
+    /// Returns the timer task's waker, if the task has to come earlier than it plans.
     fn rearm(&mut self) -> Option<Waker> {
         let next = self.shard.next_timeout()?;
         self.come_by(next)
     }
 
-    /// The same, if it has to come by then.
+    /// Returns the timer task's waker, if the task has to come by this time and plans to come
+    /// later.
     fn come_by(&mut self, next: Time) -> Option<Waker> {
         if self.armed.is_some_and(|armed| armed <= next) {
             return None;
         }
         self.armed = Some(next);
-        // Once woken it comes, and arms itself again.
+        // When the task is woken it comes, and gives a new waker.
         self.timer.take()
     }
 }
 
-/// Links by the names the shard knows them by. Slots are used again with another generation, the
-/// lowest first, so that those at the end become vacant after a crowd and give their memory back.
+/// The links by their [`LinkId`]. A slot is used again with another generation. The lowest slots
+/// are used first. So after a crowd the slots at the end become free, and their memory is given
+/// back.
 #[derive(Default)]
 pub(crate) struct Links {
     slots: Vec<(u32, Option<Arc<Link>>)>,
     free: BTreeSet<u32>,
-    /// The generation of slots yet to be made: none that an earlier one of the same number had.
+    /// The generation for new slots. No earlier slot with the same number has had it.
     generation: u32,
 }
 
@@ -579,7 +611,7 @@ impl Links {
         {
             slot.0 = slot.0.wrapping_add(1);
             self.free.insert(id.slot() as u32);
-            // Each slot that goes was made for one link, so this is constant work for each.
+            // Each removed slot was made for one link, so this is constant work for each link.
             while let Some((generation, None)) = self.slots.last() {
                 self.generation = self.generation.max(*generation);
                 self.slots.pop();
@@ -590,16 +622,7 @@ impl Links {
     }
 }
 
-/// Gives back what a crowd has left of a list that has become much shorter: constant work for each
-/// that went.
-pub(crate) fn trim<T>(list: &mut Vec<T>) {
-    let room = list.capacity();
-    if room > 1024 && list.len() < room / 4 {
-        list.shrink_to(2 * list.len());
-    }
-}
-
-/// What one flush takes out, on its way to the links.
+/// The writes that one flush takes out of the shard, on their way to the links.
 #[derive(Default)]
 pub(crate) struct Batch {
     writes: Vec<Write>,
@@ -607,7 +630,7 @@ pub(crate) struct Batch {
     pen: Pen,
 }
 
-/// The next `count` writes go to this link; to none if it could not be claimed.
+/// The next `count` writes go to this link. `None` if the link could not be claimed.
 struct Group {
     link: Option<(Arc<Link>, Claim)>,
     id: LinkId,
@@ -615,8 +638,8 @@ struct Group {
 }
 
 impl Batch {
-    /// Claims the links that the writes are for, in order. The writes of one link stand together.
-    /// Under the shard's lock.
+    /// Claims the links of the writes, in order. The writes of one link stand together. This runs
+    /// under the shard's lock.
     fn collect(&mut self, links: &Links, out: &mut Outputs) {
         debug_assert!(self.writes.is_empty(), "what was taken out before has been written");
         std::mem::swap(&mut self.writes, &mut out.writes);
@@ -642,7 +665,7 @@ impl Batch {
             let progress = match (run, claim) {
                 ([Write::Frame(_, frame)], Claim::Clear) => link.write_frame(&mut self.pen, frame),
                 (run, Claim::Clear) => link.write(&mut self.pen, &mut taken(run)),
-                // They stand in the queue, behind what was there before.
+                // The writes are in the queue, behind older ones.
                 (_, Claim::Queued) => link.write(&mut self.pen, &mut std::iter::empty()),
             };
             if progress != Progress::Done {
@@ -650,18 +673,19 @@ impl Batch {
             }
         }
         self.writes.clear();
-        // Scratch, but not what a broadcast to a crowd has made of it.
+        // The memory is kept for the next flush, but not if a broadcast to a crowd has made it
+        // large.
         trim(&mut self.writes);
         trim(&mut self.groups);
     }
 
-    /// Scratch for writing outside a flush.
+    /// Returns the working memory, for writes outside of a flush.
     pub(crate) const fn pen(&mut self) -> &mut Pen {
         &mut self.pen
     }
 }
 
-/// The writes, taken out of their places.
+/// Takes the writes out of the slice.
 fn taken(writes: &mut [Write]) -> impl Iterator<Item = Item> {
     writes.iter_mut().map(|write| {
         let id = write.link();

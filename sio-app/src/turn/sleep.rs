@@ -1,8 +1,8 @@
-//! Waiting, on whatever runtime: a handler's sleep is an entry beside the deadlines of a shard, and
-//! wakes with them.
+//! Sleeping on any runtime: a handler's sleep is an entry beside the deadlines of a shard, and is
+//! woken together with them.
 //!
-//! There is no task and no timer per sleep. Entries are exact: a sleep that is dropped takes its
-//! own out, so there are as many as there are futures that wait.
+//! A sleep needs no task and no timer. When a sleep is dropped, its entry is removed, so there are
+//! as many entries as waiting futures.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,16 +15,17 @@ use sio_proto::Time;
 
 use crate::turn::shard::ShardCell;
 
-/// A wait for a point in time: what [`Io::sleep`](crate::Io::sleep) and
-/// [`Socket::sleep`](crate::Socket::sleep) give.
+/// A future that waits until a point in time. [`Io::sleep`](crate::Io::sleep) and
+/// [`Socket::sleep`](crate::Socket::sleep) return it.
 ///
-/// It counts from the moment it was made. Dropping it ends the wait. It is also over when its
-/// server is ([`Io::clear`](crate::Io::clear)), because nobody would wake it after that.
+/// It counts from the moment it was made. Dropping it ends the wait. It also ends when its server
+/// has come to its end ([`Driver::clear`](crate::adapter::Driver::clear)): nobody would wake it
+/// after that.
 #[must_use = "await this to sleep"]
 pub struct Sleep {
     cell: Arc<ShardCell>,
     until: Time,
-    /// Its entry, once it has waited.
+    /// The number of its entry, after it has waited once.
     number: Option<u64>,
 }
 
@@ -81,16 +82,16 @@ pub(crate) struct Sleeps {
 }
 
 impl Sleeps {
-    /// When the first of them ends.
+    /// Returns when the first sleep ends.
     pub(crate) fn next(&self) -> Option<Time> {
         self.entries.first_key_value().map(|((until, _), _)| *until)
     }
 
-    /// Adds an entry, or gives an old one its present waker. `None` if there is nothing to wait
-    /// for.
+    /// Adds an entry, or gives an old entry its present waker. Returns `None` if there is nothing
+    /// to wait for.
     ///
-    /// Also gives the waker that is not needed any more, which is to be dropped where no lock is
-    /// held.
+    /// It also returns the waker that is not needed any more. The caller must drop it when it holds
+    /// no lock.
     pub(crate) fn wait(
         &mut self,
         now: Time,
@@ -109,12 +110,12 @@ impl Sleeps {
         (Some(number), self.entries.insert((until, number), waker))
     }
 
-    /// Takes out an entry whose future is gone.
+    /// Removes an entry whose future is gone.
     pub(crate) fn forget(&mut self, until: Time, number: u64) -> Option<Waker> {
         self.entries.remove(&(until, number))
     }
 
-    /// Takes out those whose time has come.
+    /// Takes out the entries whose time has come.
     pub(crate) fn take_due(&mut self, now: Time) -> Vec<Waker> {
         let mut due = Vec::new();
         while let Some(entry) = self.entries.first_entry().filter(|entry| entry.key().0 <= now) {
@@ -123,7 +124,7 @@ impl Sleeps {
         due
     }
 
-    /// Nobody will look at the time any more: all of them end.
+    /// Ends all sleeps, because nobody watches the time any more.
     pub(crate) fn end(&mut self) -> Vec<Waker> {
         self.over = true;
         std::mem::take(&mut self.entries).into_values().collect()
@@ -133,21 +134,22 @@ impl Sleeps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::Driver;
     use crate::tests::{Counted, Driven, now, run_tasks, server, set_now, text};
     use crate::{Io, Socket};
     use std::time::Duration;
 
-    /// Lets time pass as an adapter's deadline task does: it comes when it was asked to.
+    /// Lets time pass, and handles each deadline as an adapter's task does.
     fn advance(io: &Io, millis: u64) {
         let end = now() + millis * 1000;
-        while let Some(next) = io
+        while let Some(next) = Driver::new(io)
             .handle_timeout(0, Waker::noop())
             .filter(|next| next.as_micros() <= end)
         {
             set_now(next.as_micros());
         }
         set_now(end);
-        io.handle_timeout(0, Waker::noop());
+        Driver::new(io).handle_timeout(0, Waker::noop());
         run_tasks();
     }
 
@@ -176,7 +178,7 @@ mod tests {
         let (timer, sleeper) = (Counted::default(), Counted::default());
         let (timer_waker, sleeper_waker) = (timer.waker(), sleeper.waker());
         let io = server(1);
-        assert_eq!(io.handle_timeout(0, &timer_waker), None);
+        assert_eq!(Driver::new(&io).handle_timeout(0, &timer_waker), None);
         let start = Time::from_micros(now());
         let poll = |sleep: &mut Sleep| Pin::new(sleep).poll(&mut Context::from_waker(&sleeper_waker));
 
@@ -186,22 +188,25 @@ mod tests {
         let mut longer = io.sleep(Duration::from_secs(10));
         assert!(poll(&mut longer).is_pending());
         assert_eq!(timer.take(), 0, "it comes early enough");
-        assert_eq!(io.handle_timeout(0, &timer_waker), Some(start + Duration::from_secs(9)));
+        assert_eq!(
+            Driver::new(&io).handle_timeout(0, &timer_waker),
+            Some(start + Duration::from_secs(9))
+        );
         drop(long);
         assert_eq!(
-            io.handle_timeout(0, &timer_waker),
+            Driver::new(&io).handle_timeout(0, &timer_waker),
             Some(start + Duration::from_secs(10))
         );
 
         set_now((start + Duration::from_secs(10)).as_micros());
-        assert_eq!(io.handle_timeout(0, &timer_waker), None);
+        assert_eq!(Driver::new(&io).handle_timeout(0, &timer_waker), None);
         assert_eq!(sleeper.take(), 1);
         assert!(poll(&mut longer).is_ready());
 
-        // The end of the server is the end of all sleeps.
+        // The end of the server ends all sleeps.
         let mut last = io.sleep(Duration::from_secs(1));
         assert!(poll(&mut last).is_pending());
-        io.clear();
+        Driver::new(&io).clear();
         assert_eq!(sleeper.take(), 1);
         assert!(poll(&mut last).is_ready());
         assert!(poll(&mut io.sleep(Duration::from_secs(1))).is_ready());

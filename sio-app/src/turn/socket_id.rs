@@ -1,4 +1,4 @@
-//! What a socket is called: by everybody, and by its own client.
+//! The names of a socket: its public id, and the id that only its own client may know.
 
 use std::fmt;
 use std::ops::Deref;
@@ -6,10 +6,10 @@ use std::ops::Deref;
 use serde::{Serialize, Serializer};
 use sio_proto::Sid;
 
-/// The id of a socket, as text of 20 characters. Cheap to clone.
+/// The public id of a socket, a text of 20 characters. It is cheap to clone.
 ///
-/// It may be told to anybody: no request is let in by it, and nothing of the session's secret can
-/// be made of it.
+/// You may tell it to anybody: no request is let in by this id, and the session's secret cannot be
+/// computed from it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId([u8; Sid::BASE64_LEN]);
 
@@ -18,7 +18,7 @@ impl SocketId {
         Self(sid.base64())
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
@@ -64,10 +64,11 @@ impl fmt::Debug for SocketId {
 }
 
 /// The id by which a client knows itself. **For clients from before Socket.IO 3 it is a secret**,
-/// as a password is: whoever is told it can read what they are sent and speak in their name.
+/// like a password: anybody who knows it can read what the client is sent, and can send as this
+/// client.
 ///
-/// It is good for one thing: an answer to the client itself. So it can be neither printed nor
-/// serialized by accident: there is no `Display` and no `Serialize`, and `Debug` says nothing.
+/// It has one use: an answer to the client itself. So it cannot be printed or serialized by
+/// accident: there is no `Display` and no `Serialize`, and `Debug` does not show it.
 #[derive(Clone)]
 pub struct WireId(Box<str>);
 
@@ -76,7 +77,7 @@ impl WireId {
         Self(text.into())
     }
 
-    /// The secret.
+    /// Returns the secret.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

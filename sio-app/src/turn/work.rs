@@ -1,52 +1,47 @@
-//! What a turn does outside all locks: it runs the user's code, and nothing else does.
+//! The work that a turn does outside of all locks. User code runs only here.
 //!
-//! User code may panic, return errors, take its time or wait. A panic ends the socket it was for
-//! and no other; in a middleware it refuses it. A future is polled in place first; only one that
-//! has to wait becomes a task.
+//! User code may panic, return errors, take long or wait. A panic in a handler ends its own socket
+//! and no other. A panic in a middleware refuses the socket. A future is first polled directly; it
+//! becomes a task only if it has to wait.
 
-use std::any::Any;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytestring::ByteString;
 use sio_proto::SessionKey;
-use sio_proto::server::{AckError, EngineMessage, Handshake, Reason, Stranger};
+use sio_proto::server::{AckError, EngineMessage, Reason, Stranger};
 use sio_proto::socket::Args;
 
 use crate::args::{RawArgs, detached, detached_text, small};
 use crate::error::HandlerError;
-use crate::lock;
+use crate::guarded::{CatchUnwind, Guarded, guarded};
+use crate::turn::application::EngineNews;
 use crate::turn::entry::Entry;
 use crate::turn::mailbox::{Mail, Next, args_bytes};
+use crate::turn::refusal::Refusal;
 use crate::turn::shard::{Named, ShardCell};
+use crate::turn::socket::SocketCell;
+use crate::turn::table::{Call, Started, StartedMiddleware, Table};
 use crate::turn::{self, Turn, new_owner};
-use crate::user::engine::EngineSocket;
-use crate::user::handler::{Call, HandlerFuture, Started, StartedMiddleware};
-use crate::user::io::Inner;
-use crate::user::middleware::Refusal;
-use crate::user::registry::Table;
-use crate::user::socket::{Socket, SocketInner};
 
 pub(crate) enum Work {
-    Connect(Arc<SocketInner>),
-    Mail(Arc<SocketInner>, Mail),
-    Ack(Arc<SocketInner>, u64, Result<Args, AckError>),
-    EngineOpen(Arc<ShardCell>, SessionKey, Arc<Handshake>),
-    EngineMessage(Arc<ShardCell>, SessionKey, EngineMessage),
-    EngineClose(Arc<ShardCell>, SessionKey, Reason),
+    Connect(Arc<SocketCell>),
+    Mail(Arc<SocketCell>, Mail),
+    Ack(Arc<SocketCell>, u64, Result<Args, AckError>),
+    Engine(Arc<ShardCell>, SessionKey, EngineNews),
     Stranger(Arc<ShardCell>, Box<Stranger>),
-    /// A CONNECT that has waited for others of its session.
-    Decide(Arc<SocketInner>),
-    /// A socket is gone: what has waited for its end hears of it, whoever is at work for it.
-    Gone(Arc<SocketInner>),
-    /// This may be the last of a socket, whose data is the user's.
-    Release(Arc<SocketInner>),
+    /// A CONNECT that has waited for other CONNECTs of its session.
+    Decide(Arc<SocketCell>),
+    /// A socket is gone. The futures that have waited for its end are woken, whoever works for the
+    /// socket.
+    Gone(Arc<SocketCell>),
+    /// This may be the last handle of a socket. The socket's data belongs to the user.
+    Release(Arc<SocketCell>),
 }
 
-/// Whether the mailbox is free for the next mail.
+/// What follows a mail: the mailbox may be free for the next one.
 enum Then {
     Next,
     /// A future owns the mailbox and goes on with it.
@@ -54,37 +49,35 @@ enum Then {
 }
 
 impl Work {
-    /// The same in memory of its own ([`Mail::detached`]).
+    /// Copies the work into memory of its own ([`Mail::detached`]).
     pub(crate) fn detached(self) -> Self {
         match self {
             Self::Mail(socket, mail) => Self::Mail(socket, mail.detached()),
             Self::Ack(socket, id, Ok(args)) => Self::Ack(socket, id, Ok(detached(args))),
-            Self::EngineMessage(cell, session, EngineMessage::Text(text)) => {
-                Self::EngineMessage(cell, session, EngineMessage::Text(detached_text(text)))
-            }
-            Self::EngineMessage(cell, session, EngineMessage::Binary(bytes)) => {
-                Self::EngineMessage(cell, session, EngineMessage::Binary(small(bytes)))
+            Self::Engine(cell, session, EngineNews::Message(message)) => {
+                let message = match message {
+                    EngineMessage::Text(text) => EngineMessage::Text(detached_text(text)),
+                    EngineMessage::Binary(bytes) => EngineMessage::Binary(small(bytes)),
+                };
+                Self::Engine(cell, session, EngineNews::Message(message))
             }
             other => other,
         }
     }
 
-    /// Whether others may be at work before it. Raw sessions have no mailbox: what another turn has
-    /// for the same session, such as its end, would be heard first.
+    /// Whether other turns may work before it. Raw sessions have no mailbox: if another turn had
+    /// something for the same session, for example its end, this would be handled first.
     pub(crate) const fn may_be_left(&self) -> bool {
-        !matches!(
-            self,
-            Self::EngineOpen(..) | Self::EngineMessage(..) | Self::EngineClose(..)
-        )
+        !matches!(self, Self::Engine(..))
     }
 
-    /// What it keeps of what a peer has sent.
+    /// Returns how many bytes of a peer's data it keeps.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>()
             + match self {
                 Self::Mail(_, mail) => mail.bytes().unwrap_or(0),
                 Self::Ack(_, _, Ok(args)) => args_bytes(args),
-                Self::EngineMessage(_, _, message) => message.len(),
+                Self::Engine(_, _, EngineNews::Message(message)) => message.len(),
                 _ => 0,
             }
     }
@@ -102,16 +95,8 @@ impl Work {
                 }
             }
             Self::Ack(socket, id, result) => socket.acknowledged(id, result),
-            Self::EngineOpen(cell, session, handshake) => {
-                with_engine(cell, session, |io, engine| io.engine().open(engine, &handshake));
-            }
-            Self::EngineMessage(cell, session, message) => {
-                with_engine(cell, session, |io, engine| io.engine().message(engine, message));
-            }
-            Self::EngineClose(cell, session, reason) => {
-                with_engine(cell, session, |io, engine| io.engine().close(engine, reason));
-            }
-            Self::Stranger(cell, stranger) => warn_of_stranger(&cell, &stranger),
+            Self::Engine(cell, session, news) => engine(&cell, session, news),
+            Self::Stranger(cell, stranger) => cell.warn_of_stranger(&stranger),
             Self::Decide(socket) => {
                 socket.mailbox.resume(turn.owner());
                 let then = decide(turn, &socket, Deciding(Arc::clone(&socket)));
@@ -129,25 +114,9 @@ impl Work {
     }
 }
 
-/// A request was refused for where it comes from. Whoever has just set the server up wants to know
-/// which setting would let it in.
-fn warn_of_stranger(cell: &ShardCell, stranger: &Stranger) {
-    let Some(io) = cell.io.upgrade() else { return };
-    let (origin, host) = (stranger.origin.as_deref(), stranger.host.as_deref());
-    io.warnings.strangers.say((io.runtime.now)(), || {
-        tracing::warn!(
-            origin = origin.unwrap_or("(none)"),
-            host = host.unwrap_or("(none)"),
-            setting = stranger.why.setting(),
-            why = stranger.why.explain(),
-            "request refused for where it comes from"
-        );
-    });
-}
-
-/// One mail is done: the next ones that wait follow, until there is none or a future has to finish
-/// first.
-fn work_off(turn: &Turn, socket: &Arc<SocketInner>, mut then: Then) {
+/// Called when a mail is done. Handles the next waiting mails, until there is none, or until a
+/// future has to finish first.
+fn work_off(turn: &Turn, socket: &Arc<SocketCell>, mut then: Then) {
     while let Then::Next = then {
         match socket.mailbox.done(&socket.load) {
             Next::Mail(mail) => then = deliver(socket, mail),
@@ -157,8 +126,8 @@ fn work_off(turn: &Turn, socket: &Arc<SocketInner>, mut then: Then) {
     }
 }
 
-/// A future that owned the mailbox has come to its end: a turn goes on with it.
-fn resume(socket: &Arc<SocketInner>, go_on: impl FnOnce(&Turn) -> Then) {
+/// Goes on with a mailbox in a turn, when the future that owned the mailbox has ended.
+fn resume(socket: &Arc<SocketCell>, go_on: impl FnOnce(&Turn) -> Then) {
     turn::run(socket.runtime(), |turn| {
         socket.mailbox.resume(turn.owner());
         let then = go_on(turn);
@@ -166,7 +135,7 @@ fn resume(socket: &Arc<SocketInner>, go_on: impl FnOnce(&Turn) -> Then) {
     });
 }
 
-fn deliver(socket: &Arc<SocketInner>, mail: Mail) -> Then {
+fn deliver(socket: &Arc<SocketCell>, mail: Mail) -> Then {
     let Some(table) = socket.table() else { return Then::Next };
     match mail {
         Mail::Event { .. } if socket.is_overrun() => Then::Next,
@@ -184,7 +153,7 @@ fn deliver(socket: &Arc<SocketInner>, mail: Mail) -> Then {
 }
 
 fn disconnected(
-    socket: &Arc<SocketInner>,
+    socket: &Arc<SocketCell>,
     table: &Table,
     reason: Reason,
     rooms: Vec<ByteString>,
@@ -199,21 +168,21 @@ fn disconnected(
     socket.drop_acks();
     if let Some(handler) = table.disconnecting.as_ref().filter(|_| connected) {
         socket.set_last_rooms(Some(rooms));
-        let started = guarded(|| handler(Socket(Arc::clone(socket)), reason));
+        let started = guarded(|| handler(Arc::clone(socket), reason));
         socket.set_last_rooms(None);
         settle(socket, "disconnecting", 0, started, false);
     }
     if let Some(handler) = table.disconnect.as_ref().filter(|_| connected) {
-        let started = guarded(|| handler(Socket(Arc::clone(socket)), reason));
+        let started = guarded(|| handler(Arc::clone(socket), reason));
         return settle(socket, "disconnect", 0, started, table.one_at_a_time);
     }
     Then::Next
 }
 
-fn event(socket: &Arc<SocketInner>, table: &Table, name: &str, mut args: Args, ack: Option<u64>) -> Then {
+fn event(socket: &Arc<SocketCell>, table: &Table, name: &str, mut args: Args, ack: Option<u64>) -> Then {
     if let Some(any) = &table.any {
         let raw = RawArgs(args);
-        if let Err(panic) = guarded(|| any(&Socket(Arc::clone(socket)), name, &raw)) {
+        if let Err(panic) = guarded(|| any(socket, name, &raw)) {
             return settle(socket, name, 0, Err(panic), false);
         }
         args = raw.0;
@@ -225,7 +194,7 @@ fn event(socket: &Arc<SocketInner>, table: &Table, name: &str, mut args: Args, a
         tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name).entered();
     let bytes = args_bytes(&args);
     let call = Call {
-        socket: Socket(Arc::clone(socket)),
+        socket: Arc::clone(socket),
         args,
         ack,
         keeps: false,
@@ -234,10 +203,10 @@ fn event(socket: &Arc<SocketInner>, table: &Table, name: &str, mut args: Args, a
     settle(socket, name, bytes, started, table.one_at_a_time)
 }
 
-/// A handler has been started, with arguments of so many bytes: what is there to do yet? If it
-/// `parks`, nothing of the socket's begins before it has finished.
+/// Finishes a handler that has been started with arguments of `bytes` bytes. If it `parks`, nothing
+/// else of the socket begins before it has finished.
 fn settle(
-    socket: &Arc<SocketInner>,
+    socket: &Arc<SocketCell>,
     name: &str,
     bytes: usize,
     started: Result<Started, HandlerError>,
@@ -269,43 +238,45 @@ fn settle(
     }
 }
 
-/// A handler, or a middleware, has given its thread back.
-fn warn_if_slow(socket: &Arc<SocketInner>, event: &str) {
+/// Warns if a handler or a middleware has kept its thread for too long. Called when it returns or
+/// waits.
+fn warn_if_slow(socket: &Arc<SocketCell>, event: &str) {
     if let Some(took) = turn::slow(socket.runtime()) {
         socket.cell.warn_of_slowness(&socket.namespace, event, took);
     }
 }
 
-/// A handler failed. Only a panic costs the socket its connection.
-fn fail(socket: &Arc<SocketInner>, name: &str, error: &HandlerError) {
+/// Reports that a handler failed. Only a panic disconnects the socket.
+fn fail(socket: &Arc<SocketCell>, name: &str, error: &HandlerError) {
     report(socket, name, error);
     if matches!(error, HandlerError::Panicked(_)) {
-        Socket(Arc::clone(socket)).disconnect();
+        socket.disconnect(false);
     }
 }
 
-fn report(socket: &Arc<SocketInner>, name: &str, error: &HandlerError) {
-    if let Some(io) = socket.io() {
-        io.report(Some(&Socket(Arc::clone(socket))), name, error);
+fn report(socket: &Arc<SocketCell>, name: &str, error: &HandlerError) {
+    if let Some(application) = socket.application() {
+        application.report(Some(socket), name, error);
     }
 }
 
-/// What decides whether a socket may join has panicked: its client is refused, and hears of it as
-/// of any refusal.
-fn refusal_for(socket: &Arc<SocketInner>, panic: &HandlerError) -> Refusal {
+/// Returns the refusal for a middleware or a rule that has panicked. The client gets it like any
+/// other refusal.
+fn refusal_for(socket: &Arc<SocketCell>, panic: &HandlerError) -> Refusal {
     report(socket, "connect", panic);
     Refusal::internal()
 }
 
-/// A client asks to join a namespace.
-fn connect(turn: &Turn, socket: &Arc<SocketInner>) -> Then {
-    let Some(io) = socket.io() else { return Then::Next };
+/// Handles a client that asks to join a namespace.
+fn connect(turn: &Turn, socket: &Arc<SocketCell>) -> Then {
+    let Some(application) = socket.application() else {
+        return Then::Next;
+    };
     if !socket.load.has_room() {
         socket.overrun();
         return Then::Next;
     }
-    let handle = Socket(Arc::clone(socket));
-    let table = match guarded(|| io.find_namespace(&handle)) {
+    let table = match guarded(|| application.table(socket)) {
         Ok(Some(table)) => table,
         Ok(None) => return refuse(turn, socket, &Refusal::new("Invalid namespace")),
         Err(panic) => return refuse(turn, socket, &refusal_for(socket, &panic)),
@@ -321,20 +292,20 @@ fn connect(turn: &Turn, socket: &Arc<SocketInner>) -> Then {
     decide(turn, socket, Deciding(Arc::clone(socket)))
 }
 
-/// A middleware at work. When it is done, the next CONNECT of its session has its turn.
-struct Deciding(Arc<SocketInner>);
+/// A running middleware. When it is done, the next CONNECT of its session has its turn.
+struct Deciding(Arc<SocketCell>);
 
 impl Drop for Deciding {
     fn drop(&mut self) {
         if let Some(next) = self.0.load.decided() {
-            // The runtime may be at its end, and drop all that waits.
+            // The runtime may be at its end and drop all waiting futures.
             let _ = guarded(|| turn::act(self.0.runtime(), |turn| turn.add(Work::Decide(next))));
         }
     }
 }
 
-/// The middleware of its namespace decides about a socket.
-fn decide(turn: &Turn, socket: &Arc<SocketInner>, deciding: Deciding) -> Then {
+/// Lets the middlewares of the namespace decide about a socket.
+fn decide(turn: &Turn, socket: &Arc<SocketCell>, deciding: Deciding) -> Then {
     if socket.is_gone() {
         return Then::Next;
     }
@@ -364,7 +335,7 @@ fn decide(turn: &Turn, socket: &Arc<SocketInner>, deciding: Deciding) -> Then {
     }
 }
 
-fn decided(turn: &Turn, socket: &Arc<SocketInner>, decision: Result<(), Refusal>) -> Then {
+fn decided(turn: &Turn, socket: &Arc<SocketCell>, decision: Result<(), Refusal>) -> Then {
     match (decision, socket.table()) {
         (Ok(()), Some(table)) => accept(turn, socket, table),
         (Ok(()), None) => Then::Next,
@@ -374,11 +345,11 @@ fn decided(turn: &Turn, socket: &Arc<SocketInner>, decision: Result<(), Refusal>
 
 type Decision = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 
-/// All middleware of the namespace, one after the other. A panic refuses.
-async fn ask_all(socket: &Arc<SocketInner>) -> Result<(), Refusal> {
+/// Asks all middlewares of the namespace, one after the other. A panic is a refusal.
+async fn ask_all(socket: &Arc<SocketCell>) -> Result<(), Refusal> {
     let Some(table) = socket.table() else { return Ok(()) };
     for middleware in &table.middleware {
-        let started = guarded(|| middleware(Socket(Arc::clone(socket))));
+        let started = guarded(|| middleware(Arc::clone(socket)));
         let decision = match started {
             Ok(StartedMiddleware::Done(decision)) => Ok(decision),
             Ok(StartedMiddleware::Waiting(future)) => CatchUnwind(future).await,
@@ -392,7 +363,7 @@ async fn ask_all(socket: &Arc<SocketInner>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn accept(turn: &Turn, socket: &Arc<SocketInner>, table: &Table) -> Then {
+fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
     let (accepted, entry, failed) = socket.cell.input(turn, |state, now, out| {
         if !state.shard.accept(now, socket.key, out) {
             return (false, Entry::default(), None);
@@ -408,28 +379,28 @@ fn accept(turn: &Turn, socket: &Arc<SocketInner>, table: &Table) -> Then {
         let failed = sent.fold(joined, Result::and).err();
         (true, entry, failed)
     });
-    // Messages may hold bytes of the user's own.
+    // Messages may contain bytes of the user, which must not be dropped under a lock.
     drop(entry);
     if !accepted {
         return Then::Next;
     }
     if let Some(error) = failed {
-        Socket(Arc::clone(socket)).report("connect", error.into());
+        report(socket, "connect", &HandlerError::Emit(error.into()));
     }
     tracing::debug!(
         socket = %Named(socket.key),
         namespace = &*socket.namespace,
-        generation = Socket(Arc::clone(socket)).generation().as_str(),
+        generation = socket.form.generation().as_str(),
         "connected"
     );
     let Some(handler) = &table.connect else {
         return Then::Next;
     };
-    let started = guarded(|| handler(Socket(Arc::clone(socket))));
+    let started = guarded(|| handler(Arc::clone(socket)));
     settle(socket, "connect", 0, started, table.one_at_a_time)
 }
 
-fn refuse(turn: &Turn, socket: &Arc<SocketInner>, refusal: &Refusal) -> Then {
+fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
     tracing::debug!(socket = %Named(socket.key), namespace = &*socket.namespace, "refused");
     socket.turn_away();
     socket.cell.input(turn, |state, _, out| {
@@ -439,49 +410,13 @@ fn refuse(turn: &Turn, socket: &Arc<SocketInner>, refusal: &Refusal) -> Then {
     Then::Next
 }
 
-fn with_engine(cell: Arc<ShardCell>, session: SessionKey, act: impl FnOnce(&Inner, &EngineSocket)) {
-    let Some(io) = cell.io.upgrade() else { return };
-    let engine = EngineSocket { cell, session };
-    if let Err(error) = guarded(|| act(&io, &engine)) {
-        io.report(None, "engine", &error);
-        engine.close();
-    }
-}
-
-/// Runs user code; a panic becomes an error.
-pub(crate) fn guarded<R>(code: impl FnOnce() -> R) -> Result<R, HandlerError> {
-    lock::assert_none_held();
-    // What the code may have left half done is the user's own, and the socket it was for ends.
-    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| HandlerError::Panicked(panic_message(&*panic)))
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
-}
-
-/// A future whose panics become errors.
-struct CatchUnwind<T>(Pin<Box<dyn Future<Output = T> + Send>>);
-
-impl<T> Future for CatchUnwind<T> {
-    type Output = Result<T, HandlerError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match guarded(|| self.0.as_mut().poll(cx)) {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => Poll::Ready(Err(panic)),
-        }
-    }
-}
-
-/// The same for handlers, whose own errors are errors too.
-struct Guarded(HandlerFuture);
-
-impl Future for Guarded {
-    type Output = Result<(), HandlerError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        guarded(|| self.0.as_mut().poll(cx)).unwrap_or_else(|panic| Poll::Ready(Err(panic)))
+/// Something has happened to a raw session. A panic of the user's ends it.
+fn engine(cell: &Arc<ShardCell>, session: SessionKey, news: EngineNews) {
+    let Some(application) = cell.application.upgrade() else {
+        return;
+    };
+    if let Err(error) = guarded(|| application.engine(Arc::clone(cell), session, news)) {
+        application.report(None, "engine", &error);
+        cell.close_engine(session);
     }
 }

@@ -5,19 +5,19 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sio_proto::server;
-use sio_proto::socket::Args;
 
-use crate::args::{ArgsError, detached, from_args};
+use crate::args::{ArgsError, from_args};
 use crate::error::EmitError;
-use crate::lock::Mutex;
+use crate::turn::ack_slot::AckSlot;
 use crate::turn::guest::Guest;
+use crate::turn::socket::SocketCell;
 use crate::user::message;
-use crate::user::socket::{Socket, SocketInner};
+use crate::user::socket::Socket;
 
 /// The means to acknowledge one event of a client.
 ///
@@ -33,10 +33,10 @@ struct Wanted {
 }
 
 impl Ack {
-    pub(crate) fn new(socket: &Socket, id: Option<u64>) -> Self {
+    pub(crate) fn new(socket: &Arc<SocketCell>, id: Option<u64>) -> Self {
         Self(id.map(|id| Wanted {
             id,
-            guest: socket.0.guest(0),
+            guest: socket.guest(0),
         }))
     }
 
@@ -98,50 +98,10 @@ pub struct AckFuture<T> {
 enum State {
     Failed(Option<EmitError>),
     Waiting {
-        socket: Arc<SocketInner>,
+        socket: Arc<SocketCell>,
         id: u64,
         slot: Arc<AckSlot>,
     },
-}
-
-/// Where the answer is put.
-#[derive(Default)]
-pub(crate) struct AckSlot(Mutex<Slot>);
-
-#[derive(Default)]
-struct Slot {
-    result: Option<Result<Args, server::AckError>>,
-    waker: Option<Waker>,
-}
-
-impl AckSlot {
-    pub(crate) fn fill(&self, result: Result<Args, server::AckError>) {
-        let waker = {
-            let mut slot = self.0.lock();
-            // Nobody may come for it for long.
-            let result = if slot.waker.is_some() {
-                result
-            } else {
-                result.map(detached)
-            };
-            slot.result.get_or_insert(result);
-            slot.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
-impl AckSlot {
-    /// The answer; if it is not there, `waker` is woken by it.
-    fn take_or_wait(&self, waker: Waker) -> Option<Result<Args, server::AckError>> {
-        let (result, _old) = {
-            let mut slot = self.0.lock();
-            (slot.result.take(), slot.waker.replace(waker))
-        };
-        result
-    }
 }
 
 impl<T> AckFuture<T> {
@@ -152,7 +112,7 @@ impl<T> AckFuture<T> {
         }
     }
 
-    pub(crate) const fn waiting(socket: Arc<SocketInner>, id: u64, slot: Arc<AckSlot>) -> Self {
+    pub(crate) const fn waiting(socket: Arc<SocketCell>, id: u64, slot: Arc<AckSlot>) -> Self {
         Self {
             state: State::Waiting { socket, id, slot },
             answer: PhantomData,

@@ -1,6 +1,6 @@
 //! To whom: the one builder for everything that is not "this event to this socket".
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -12,11 +12,11 @@ use sio_proto::server::{Command, Forms, Outputs, Target};
 use crate::args::Data;
 use crate::error::{EmitError, HandlerError};
 use crate::turn;
+use crate::turn::application::Application;
 use crate::turn::shard::{ShardCell, State};
+use crate::turn::table::Names;
 use crate::user::ack::AckFuture;
-use crate::user::io::Inner;
 use crate::user::message::{Draft, with_scratch};
-use crate::user::registry::Names;
 use crate::user::socket::Socket;
 
 /// A choice of sockets, and how to send to them.
@@ -37,7 +37,7 @@ use crate::user::socket::Socket;
 #[derive(Clone, Debug)]
 #[must_use = "this only says to whom; end it with `emit` or another action"]
 pub struct Emitter {
-    io: std::sync::Weak<Inner>,
+    application: Weak<dyn Application>,
     target: Target,
     /// In place of the target's namespace: all that have members among these.
     many: Option<Arc<Names>>,
@@ -49,9 +49,9 @@ pub struct Emitter {
 }
 
 impl Emitter {
-    pub(crate) fn new(io: &Arc<Inner>, namespace: ByteString) -> Self {
+    pub(crate) fn new(application: Weak<dyn Application>, namespace: ByteString) -> Self {
         Self {
-            io: Arc::downgrade(io),
+            application,
             target: Target {
                 namespace,
                 ..Target::default()
@@ -65,16 +65,16 @@ impl Emitter {
     }
 
     /// To the namespaces of a rule.
-    pub(crate) fn to_many(io: &Arc<Inner>, names: &Arc<Names>) -> Self {
+    pub(crate) fn to_many(application: Weak<dyn Application>, names: &Arc<Names>) -> Self {
         Self {
             many: Some(Arc::clone(names)),
-            ..Self::new(io, ByteString::new())
+            ..Self::new(application, ByteString::new())
         }
     }
 
     pub(crate) fn from_socket(socket: &Socket) -> Self {
         Self {
-            io: socket.0.cell.io.clone(),
+            application: socket.0.cell.application.clone(),
             target: Target {
                 namespace: socket.0.namespace.clone(),
                 ..Target::default()
@@ -134,9 +134,13 @@ impl Emitter {
     /// session's queue may hold) is reported to [`Io::on_error`](crate::Io::on_error).
     pub fn emit<A: Serialize>(self, event: &str, args: A) {
         if let Err(error) = self.try_emit(event, &args)
-            && let Some(io) = self.io.upgrade()
+            && let Some(io) = self.application.upgrade()
         {
-            io.report(self.socket.as_ref(), event, &HandlerError::Emit(error));
+            io.report(
+                self.socket.as_ref().map(|socket| &socket.0),
+                event,
+                &HandlerError::Emit(error),
+            );
         }
     }
 
@@ -152,18 +156,20 @@ impl Emitter {
                 _ => Ok(()),
             };
         }
-        let Some(io) = self.io.upgrade() else { return Ok(()) };
+        let Some(io) = self.application.upgrade() else {
+            return Ok(());
+        };
         let draft = with_scratch(|scratch| Draft::new(event, args, scratch))?;
         // Bytes in them may be of a kind of the user's own, whose end is the user's code, and comes
         // under no lock.
         let kept = draft.args().clone();
         let Some(names) = &self.many else {
-            return self.emit_in(&io, &self.target, draft);
+            return self.emit_in(&*io, &self.target, draft);
         };
         let emitted = names
             .all()
             .into_iter()
-            .map(|namespace| self.emit_in(&io, &self.in_namespace(namespace), draft.clone()));
+            .map(|namespace| self.emit_in(&*io, &self.in_namespace(namespace), draft.clone()));
         let emitted = emitted.fold(Ok(()), Result::and);
         drop(kept);
         emitted
@@ -178,14 +184,14 @@ impl Emitter {
     }
 
     /// Sends an event to one namespace.
-    fn emit_in(&self, io: &Inner, target: &Target, draft: Draft) -> Result<(), EmitError> {
+    fn emit_in(&self, io: &dyn Application, target: &Target, draft: Draft) -> Result<(), EmitError> {
         // A comma ends a name where it is written, so nobody can be in such a namespace, whoever
         // chose its name.
         if target.namespace.contains(',') {
             return Ok(());
         }
         let bytes = draft.len();
-        let mut cells = io.cells_of(target).peekable();
+        let mut cells = io.shards().of_target(target).peekable();
         // Encoded once, for all forms that any shard needs; the shards share the bytes.
         let forms = cells
             .clone()
@@ -193,14 +199,14 @@ impl Emitter {
         let (message, encoded) = with_scratch(|s| {
             draft.encoded(
                 &target.namespace,
-                self.volatile.then_some(io.runtime),
+                self.volatile.then_some(io.shards().runtime),
                 forms,
-                &io.config,
+                &io.shards().config,
                 s,
             )
         });
         let mut message = Some(message);
-        turn::act(io.runtime, |turn| {
+        turn::act(io.shards().runtime, |turn| {
             let (mut ready, mut enough) = (0, false);
             while let Some(cell) = cells.next() {
                 let last = cells.peek().is_none();
@@ -241,10 +247,10 @@ impl Emitter {
             }
             return;
         }
-        let Some(io) = self.io.upgrade() else { return };
-        if io.router.shard_of(room.as_ref()).is_some() {
+        let Some(io) = self.application.upgrade() else { return };
+        if io.shards().is_id(room.as_ref()) {
             let error = HandlerError::Emit(EmitError::ReservedRoom);
-            return io.report(self.socket.as_ref(), "join", &error);
+            return io.report(self.socket.as_ref().map(|socket| &socket.0), "join", &error);
         }
         let rooms = vec![ByteString::from(room.as_ref())];
         self.command(|target| Command::Join {
@@ -281,10 +287,12 @@ impl Emitter {
         if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
             return vec![socket.clone()];
         }
-        let Some(io) = self.io.upgrade() else { return Vec::new() };
+        let Some(io) = self.application.upgrade() else {
+            return Vec::new();
+        };
         let mut found = Vec::new();
         self.each_target(|target| {
-            for cell in io.cells_of(target) {
+            for cell in io.shards().of_target(target) {
                 let target = self.target_for(target, cell);
                 cell.ask(|state| {
                     let keys: Vec<SocketKey> = state.shard.members(&target);
@@ -296,8 +304,8 @@ impl Emitter {
     }
 
     fn command(self, command: impl Fn(Target) -> Command) {
-        let Some(io) = self.io.upgrade() else { return };
-        turn::act(io.runtime, |turn| {
+        let Some(io) = self.application.upgrade() else { return };
+        turn::act(io.shards().runtime, |turn| {
             if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
                 let target = Target {
                     rooms: vec![ByteString::from(&*socket.id())],
@@ -310,7 +318,7 @@ impl Emitter {
                 return;
             }
             self.each_target(|target| {
-                for cell in io.cells_of(target) {
+                for cell in io.shards().of_target(target) {
                     let order = command(self.target_for(target, cell));
                     cell.input(turn, |state, now, out| state.shard.handle_command(now, order, out));
                 }

@@ -37,10 +37,7 @@ impl EngineSocket {
 
     /// Closes the session.
     pub fn close(&self) {
-        turn::act(self.cell.runtime, |turn| {
-            self.cell
-                .input(turn, |state, now, out| state.shard.close_engine(now, self.session, out));
-        });
+        self.cell.close_engine(self.session);
     }
 }
 
@@ -86,8 +83,3 @@ impl<F: Fn(&EngineSocket, EngineMessage) + Send + Sync + 'static> EngineHandler 
         self(socket, message);
     }
 }
-
-/// What happens when nobody has said what should.
-pub(crate) struct Ignore;
-
-impl EngineHandler for Ignore {}

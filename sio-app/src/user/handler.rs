@@ -51,18 +51,20 @@
 
 use std::fmt::Display;
 use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use serde::de::DeserializeOwned;
 use sio_proto::server::Reason;
-use sio_proto::socket::Args;
 
 use crate::args::{ArgsError, from_args, from_args_to_keep};
 use crate::error::HandlerError;
+use crate::turn::refusal::Refusal;
+use crate::turn::table::HandlerFuture;
 use crate::user::ack::Ack;
-use crate::user::middleware::Refusal;
 use crate::user::socket::Socket;
+
+#[doc(hidden)]
+pub use crate::turn::table::{Call, Started, StartedMiddleware};
 
 /// What a handler may return: nothing, or a `Result` of anything.
 #[diagnostic::on_unimplemented(
@@ -86,24 +88,6 @@ impl<T, E: Display> Outcome for Result<T, E> {
     }
 }
 
-pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
-
-/// A handler that has been started.
-#[doc(hidden)]
-pub enum Started {
-    Done(Result<(), HandlerError>),
-    Waiting(HandlerFuture),
-}
-
-/// An event on its way to a handler.
-#[doc(hidden)]
-pub struct Call {
-    pub(crate) socket: Socket,
-    pub(crate) args: Args,
-    pub(crate) ack: Option<u64>,
-    pub(crate) keeps: bool,
-}
-
 impl Call {
     /// The handler may wait, and keep its arguments meanwhile.
     fn into_kept(mut self) -> Self {
@@ -117,6 +101,10 @@ impl Call {
             true => from_args_to_keep(args),
             false => from_args(args),
         }
+    }
+
+    fn socket(self) -> Socket {
+        Socket(self.socket)
     }
 
     fn ack(&self) -> Ack {
@@ -224,10 +212,10 @@ where
 }
 
 event_handlers! {
-    (Socket) |call| {} (call.socket);
-    (Socket, Ack) |call| { let ack = call.ack(); } (call.socket, ack);
-    (Socket, A) <A> |call| { let mut call = call; let args: A = args_or_return!(call); } (call.socket, args);
-    (Socket, A, Ack) <A> |call| { let mut call = call; let ack = call.ack(); let args: A = args_or_return!(call); } (call.socket, args, ack);
+    (Socket) |call| {} (call.socket());
+    (Socket, Ack) |call| { let ack = call.ack(); } (call.socket(), ack);
+    (Socket, A) <A> |call| { let mut call = call; let args: A = args_or_return!(call); } (call.socket(), args);
+    (Socket, A, Ack) <A> |call| { let mut call = call; let ack = call.ack(); let args: A = args_or_return!(call); } (call.socket(), args, ack);
 }
 
 /// A function that is told of a connection: `|socket: Socket|` or `||`, `async` or not.
@@ -314,13 +302,6 @@ disconnect_handlers! {
     |socket, reason| () ();
     |socket, reason| (Socket) (socket);
     |socket, reason| (Socket, Reason) (socket, reason);
-}
-
-/// A middleware that has been started.
-#[doc(hidden)]
-pub enum StartedMiddleware {
-    Done(Result<(), Refusal>),
-    Waiting(Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>),
 }
 
 /// A function that decides whether a socket may join: `|socket: Socket|`, `async` or not, with a

@@ -13,7 +13,7 @@ use crate::args::to_args;
 use crate::error::EmitError;
 use crate::runtime::Runtime;
 use crate::turn;
-use crate::user::socket::SocketInner;
+use crate::turn::socket::SocketCell;
 
 /// Size of the pieces that messages are written into. A message that waits for a slow client keeps
 /// its piece alive, so they are small; larger messages get pieces of their own.
@@ -94,7 +94,7 @@ impl Draft {
 
 /// Sends an event to one socket.
 pub(crate) fn send_event<A: Serialize + ?Sized>(
-    socket: &SocketInner,
+    socket: &SocketCell,
     name: &str,
     args: &A,
     ack: Option<AckRequest>,
@@ -116,7 +116,7 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
 }
 
 /// Sends an acknowledgement to one socket.
-pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketInner, id: u64, args: &A) -> Result<(), EmitError> {
+pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketCell, id: u64, args: &A) -> Result<(), EmitError> {
     with_scratch(|scratch| {
         let args = to_args(args, scratch)?;
         let len = args.bytes();
@@ -134,7 +134,7 @@ pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketInner, id: u64, arg
 /// else at once.
 #[inline(always)]
 fn send(
-    socket: &SocketInner,
+    socket: &SocketCell,
     mut message: Message,
     len: usize,
     ack: Option<AckRequest>,

@@ -5,16 +5,14 @@
 //! cells that threads do not share. Counting costs a few additions a message, and a snapshot asks
 //! each shard once.
 
-use std::cell::Cell;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use sio_proto::Time;
-use sio_proto::http::Date;
 use sio_proto::server::{Budget, Counters, Reason, Refused};
 
 use crate::error::HandlerError;
+use crate::link::traffic::Traffic;
 use crate::runtime::Runtime;
 use crate::user::io::Io;
 
@@ -147,12 +145,18 @@ impl Io {
             queued_bytes: self.0.tally.traffic.waiting.used(),
             ..Metrics::default()
         };
-        for stripe in &self.0.tally.traffic.stripes {
-            metrics.bytes_in += stripe.read.load(Ordering::Relaxed);
-            metrics.bytes_out += stripe.written.load(Ordering::Relaxed);
+        (metrics.bytes_in, metrics.bytes_out) = self.0.tally.traffic.bytes();
+        {
+            let connections = self.0.connections.lock();
+            metrics.connections = connections.count();
+            let refused;
+            (metrics.connections_total, refused) = connections.totals();
+            [
+                metrics.connections_refused_total,
+                metrics.connections_refused_by_address_total,
+            ] = refused;
         }
-        self.0.connections.lock().count_into(&mut metrics);
-        for cell in &self.0.cells {
+        for cell in &self.0.shards.cells {
             cell.ask(|state| {
                 metrics.sessions.add(state.shard.counters());
                 metrics.packets_out += state.packets_out;
@@ -187,70 +191,6 @@ impl Tally {
             HandlerError::Args(_) | HandlerError::Failed(_) | HandlerError::Emit(_) => &self.errors,
         };
         count.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// So many cells for bytes there are. Threads that share one wait for each other, as they would for
-/// a single one.
-const STRIPES: usize = 16;
-
-/// What all links share. First of all bytes read and written: each thread adds to a cell that few
-/// others use.
-#[derive(Default)]
-pub(crate) struct Traffic {
-    stripes: [Stripe; STRIPES],
-    /// Bytes that wait for peers, those in sessions among them.
-    pub(crate) waiting: Arc<Budget>,
-    /// The clocks, which links of tests do without.
-    runtime: Option<Runtime>,
-}
-
-/// Alone in its cache lines.
-#[derive(Default)]
-#[repr(align(128))]
-struct Stripe {
-    read: AtomicU64,
-    written: AtomicU64,
-}
-
-impl Traffic {
-    pub(crate) fn new(waiting: Arc<Budget>, runtime: Runtime) -> Self {
-        Self {
-            waiting,
-            runtime: Some(runtime),
-            ..Self::default()
-        }
-    }
-
-    /// The time, where there is a clock.
-    pub(crate) fn now(&self) -> Option<Time> {
-        self.runtime.map(|runtime| (runtime.now)())
-    }
-
-    /// The date of an answer that is written now. Each thread puts it into text once a second.
-    pub(crate) fn date(&self) -> Option<Date> {
-        thread_local!(static LATEST: Cell<Option<(u64, Date)>> = const { Cell::new(None) });
-        let second = (self.runtime?.unix_time)();
-        let latest = LATEST.get().filter(|(of, _)| *of == second);
-        let (_, date) = latest.unwrap_or_else(|| (second, Date::from_unix(second)));
-        if latest.is_none() {
-            LATEST.set(Some((second, date)));
-        }
-        Some(date)
-    }
-
-    pub(crate) fn read(&self, bytes: usize) {
-        self.stripe().read.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn written(&self, bytes: usize) {
-        self.stripe().written.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    fn stripe(&self) -> &Stripe {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        thread_local!(static MINE: Cell<usize> = Cell::new(THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES));
-        &self.stripes[MINE.get()]
     }
 }
 

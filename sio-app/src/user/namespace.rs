@@ -8,10 +8,12 @@ use bytestring::ByteString;
 use serde::Serialize;
 
 use crate::args::{Data, RawArgs};
+use crate::turn::socket::SocketCell;
+use crate::turn::table::Table;
 use crate::user::emitter::Emitter;
 use crate::user::handler::{ConnectHandler, DisconnectHandler, EventHandler, Middleware};
 use crate::user::io::Inner;
-use crate::user::registry::{Behaviour, Table};
+use crate::user::registry::Behaviour;
 use crate::user::socket::Socket;
 
 /// A namespace: what happens to those who connect to it.
@@ -109,12 +111,16 @@ impl Namespace {
 
     /// Sees every event, before its own handler does.
     pub fn on_any(&self, handler: impl Fn(&Socket, &str, &RawArgs) + Send + Sync + 'static) -> Self {
-        self.change(|table| table.any = Some(Arc::new(handler)))
+        self.change(|table| {
+            table.any = Some(Arc::new(move |socket: &Arc<SocketCell>, name: &str, args: &RawArgs| {
+                handler(&Socket(Arc::clone(socket)), name, args);
+            }))
+        })
     }
 
     /// Handles connections: the socket is in, and none of its events has been handled yet.
     pub fn on_connect<M, H: ConnectHandler<M>>(&self, handler: H) -> Self {
-        self.change(|table| table.connect = Some(Arc::new(move |socket| handler.call(socket))))
+        self.change(|table| table.connect = Some(Arc::new(move |socket| handler.call(Socket(socket)))))
     }
 
     /// Handles connections that are about to end, which had been let in, before
@@ -135,13 +141,17 @@ impl Namespace {
     /// An `async` one has the rooms until it has to wait for the first time; the disconnect handler
     /// does not wait for it.
     pub fn on_disconnecting<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
-        self.change(|table| table.disconnecting = Some(Arc::new(move |socket, reason| handler.call(socket, reason))))
+        self.change(|table| {
+            table.disconnecting = Some(Arc::new(move |socket, reason| handler.call(Socket(socket), reason)))
+        })
     }
 
     /// Handles the end of connections that had been let in. The socket is gone already: it is in no
     /// room and takes nothing. See [`Namespace::on_disconnecting`] for what has to know its rooms.
     pub fn on_disconnect<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
-        self.change(|table| table.disconnect = Some(Arc::new(move |socket, reason| handler.call(socket, reason))))
+        self.change(|table| {
+            table.disconnect = Some(Arc::new(move |socket, reason| handler.call(Socket(socket), reason)))
+        })
     }
 
     /// Adds a middleware: it decides whether a socket may join. They run in order, the first
@@ -175,7 +185,11 @@ impl Namespace {
     /// # }
     /// ```
     pub fn with<M, H: Middleware<M>>(&self, middleware: H) -> Self {
-        self.change(|table| table.middleware.push(Arc::new(move |socket| middleware.call(socket))))
+        self.change(|table| {
+            table
+                .middleware
+                .push(Arc::new(move |socket| middleware.call(Socket(socket))))
+        })
     }
 
     /// Makes the handlers of one socket run one at a time: the next starts when the one before has
@@ -201,8 +215,8 @@ impl Namespace {
     /// or function. Asking makes no namespace.
     pub fn all(&self) -> Emitter {
         match &self.whom {
-            Whom::Named(name) => Emitter::new(&self.io, name.clone()),
-            Whom::Ruled(behaviour) => Emitter::to_many(&self.io, behaviour.names()),
+            Whom::Named(name) => Emitter::new(self.io.application(), name.clone()),
+            Whom::Ruled(behaviour) => Emitter::to_many(self.io.application(), behaviour.names()),
         }
     }
 

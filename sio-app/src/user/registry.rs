@@ -12,17 +12,14 @@
 //!
 //! Handlers are the user's: none is called or dropped under a lock of this file.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytestring::ByteString;
 use parking_lot::RwLock;
-use sio_proto::server::Reason;
 
-use crate::args::RawArgs;
 use crate::lock::Mutex;
-use crate::user::handler::{Call, Started, StartedMiddleware};
+use crate::turn::table::{Names, Table};
 use crate::user::socket::Socket;
 
 /// Handlers of one namespace, or of all namespaces of a rule. The table is replaced as a whole, so
@@ -48,75 +45,7 @@ struct Layered {
     whole: Arc<Table>,
 }
 
-/// What happens to the sockets of a namespace.
-#[derive(Clone, Default)]
-pub(crate) struct Table {
-    pub(crate) events: HashMap<Box<str>, EventFn, BuildHasherDefault<NameHasher>>,
-    pub(crate) any: Option<AnyFn>,
-    pub(crate) connect: Option<ConnectFn>,
-    pub(crate) disconnecting: Option<DisconnectFn>,
-    pub(crate) disconnect: Option<DisconnectFn>,
-    pub(crate) middleware: Vec<MiddlewareFn>,
-    pub(crate) one_at_a_time: bool,
-    /// Where the names of a rule's namespaces are counted.
-    pub(crate) names: Option<Arc<Names>>,
-}
-
-/// Hashes event names (FNV-1a). The names in the table are the application's own, so nobody can
-/// make them collide.
-#[derive(Clone)]
-pub(crate) struct NameHasher(u64);
-
-impl Default for NameHasher {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for NameHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-pub(crate) type EventFn = Arc<dyn Fn(Call) -> Started + Send + Sync>;
-pub(crate) type AnyFn = Arc<dyn Fn(&Socket, &str, &RawArgs) + Send + Sync>;
-pub(crate) type ConnectFn = Arc<dyn Fn(Socket) -> Started + Send + Sync>;
-pub(crate) type DisconnectFn = Arc<dyn Fn(Socket, Reason) -> Started + Send + Sync>;
-pub(crate) type MiddlewareFn = Arc<dyn Fn(Socket) -> StartedMiddleware + Send + Sync>;
 pub(crate) type RuleFn = Arc<dyn Fn(&str, &Socket) -> bool + Send + Sync>;
-
-impl Table {
-    /// Whether the name of an event is the application's, or one of those that
-    /// [`Io::on_error`](crate::Io::on_error) gives to what is no event.
-    pub(crate) fn knows(&self, event: &str) -> bool {
-        self.events.contains_key(event) || matches!(event, "connect" | "disconnecting" | "disconnect" | "ack" | "join")
-    }
-
-    /// This table with another over it. All middleware of both has to agree, that of this one
-    /// first: what is registered for one name does not switch off the decision of the rule that
-    /// covers the name. Of everything else the other's goes first.
-    fn with_over(&self, above: &Self) -> Self {
-        let mut whole = self.clone();
-        let events = above.events.iter();
-        whole
-            .events
-            .extend(events.map(|(name, handler)| (name.clone(), Arc::clone(handler))));
-        whole.middleware.extend(above.middleware.iter().cloned());
-        whole.any = above.any.clone().or(whole.any);
-        whole.connect = above.connect.clone().or(whole.connect);
-        whole.disconnecting = above.disconnecting.clone().or(whole.disconnecting);
-        whole.disconnect = above.disconnect.clone().or(whole.disconnect);
-        whole.one_at_a_time |= above.one_at_a_time;
-        whole
-    }
-}
 
 impl Behaviour {
     fn of_name(rules_before: usize) -> Self {
@@ -194,33 +123,6 @@ impl Behaviour {
         };
         let old = (self.put(Arc::new(table)), self.layered.lock().take());
         drop(old);
-    }
-}
-
-/// The namespaces of a rule that have members, by how many. Their names are chosen by clients, and
-/// each stays as long as it has members.
-#[derive(Debug, Default)]
-pub(crate) struct Names(Mutex<BTreeMap<ByteString, usize>>);
-
-impl Names {
-    /// A socket is in. Call it under the lock of the socket's shard, as the other one.
-    pub(crate) fn enter(&self, name: &ByteString) {
-        *self.0.lock().entry(name.clone()).or_default() += 1;
-    }
-
-    /// A socket is gone that was in.
-    pub(crate) fn leave(&self, name: &ByteString) {
-        let mut names = self.0.lock();
-        if let Some(members) = names.get_mut(name) {
-            *members -= 1;
-            if *members == 0 {
-                names.remove(name);
-            }
-        }
-    }
-
-    pub(crate) fn all(&self) -> Vec<ByteString> {
-        self.0.lock().keys().cloned().collect()
     }
 }
 

@@ -20,12 +20,15 @@
 //! [`Options::shutdown_drain`]: crate::Options::shutdown_drain
 //! [`Options::shutdown_timeout`]: crate::Options::shutdown_timeout
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use sio_proto::Time;
 use sio_proto::conn::Stage;
 
 use crate::link::Item;
+use crate::lock::Mutex;
 use crate::turn;
 use crate::user::io::{Inner, Io};
 
@@ -44,6 +47,8 @@ pub(crate) struct Shutdown {
     until: AtomicU64,
     /// How many shards have sessions.
     shards: AtomicUsize,
+    /// Who waits for one of the phases, or for the last connection.
+    waiters: Mutex<Vec<Waker>>,
 }
 
 impl Shutdown {
@@ -52,6 +57,7 @@ impl Shutdown {
             phase: AtomicU8::new(OPEN),
             until: AtomicU64::new(0),
             shards: AtomicUsize::new(shards),
+            waiters: Mutex::new(Vec::new()),
         }
     }
 
@@ -86,25 +92,15 @@ impl Io {
             "shutting down"
         );
         let (spread, patience) = (inner.options.shutdown_jitter, inner.options.shutdown_drain);
-        let now = (inner.runtime.now)();
+        let now = inner.now();
         let until = now + spread + inner.options.shutdown_timeout;
         shutdown.until.store(until.as_micros(), Ordering::SeqCst);
-        turn::act(inner.runtime, |turn| {
-            for cell in &inner.cells {
+        turn::act(inner.runtime(), |turn| {
+            for cell in &inner.shards.cells {
                 cell.drain(turn, spread, patience);
             }
         });
         inner.sweep_shutdown(now);
-    }
-
-    /// Ends all connections that are left, without a word. Adapters do this when a shutdown has
-    /// taken long enough, and nothing is accepted from then on.
-    pub fn abort(&self) {
-        if self.is_closing() {
-            self.0.advance(CLOSING);
-        }
-        let links = self.0.connections.lock().links();
-        links.iter().for_each(|link| link.cut());
     }
 
     /// Whether [`Io::close`] has been called.
@@ -140,8 +136,20 @@ impl Io {
 }
 
 impl Inner {
-    /// Handlers and sockets have been let go.
-    pub(crate) fn set_over(&self) {
+    /// Ends all connections that are left, without a word.
+    pub(crate) fn abort(&self) {
+        if self.is_closing() {
+            self.advance(CLOSING);
+        }
+        let links = self.connections.lock().links();
+        links.iter().for_each(|link| link.cut());
+    }
+
+    /// Lets go of all handlers and sockets.
+    pub(crate) fn clear(&self) {
+        self.shards.cells.iter().for_each(|cell| cell.clear());
+        self.namespaces.clear();
+        self.hooks.clear();
         self.advance(OVER);
     }
 
@@ -181,7 +189,34 @@ impl Inner {
 
     fn advance(&self, phase: u8) {
         self.shutdown.phase.fetch_max(phase, Ordering::SeqCst);
-        self.wake();
+        self.wake_waiters();
+    }
+
+    pub(crate) async fn wait(&self, done: impl Fn() -> bool) {
+        poll_fn(|cx: &mut Context<'_>| {
+            if done() {
+                return Poll::Ready(());
+            }
+            let waker = cx.waker().clone();
+            let left = {
+                let mut waiters = self.shutdown.waiters.lock();
+                if waiters.iter().any(|waiter| waiter.will_wake(&waker)) {
+                    Some(waker)
+                } else {
+                    waiters.push(waker);
+                    None
+                }
+            };
+            drop(left);
+            // It may have become true before the waker was there.
+            if done() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    pub(crate) fn wake_waiters(&self) {
+        let waiters = std::mem::take(&mut *self.shutdown.waiters.lock());
+        waiters.into_iter().for_each(Waker::wake);
     }
 
     /// Ends connections on which nothing is under way. Others end when their request has been
@@ -208,6 +243,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::adapter::Driver;
     use crate::tests::{Counted, Driven, RUNTIME, pass, run_tasks, server, text};
     use crate::{Ack, Config, Options, Socket};
 
@@ -216,7 +252,7 @@ mod tests {
     /// Lets time pass for the first shard as well.
     fn wait(io: &Io, millis: u64) {
         pass(io, millis);
-        io.handle_timeout(0, Waker::noop());
+        Driver::new(io).handle_timeout(0, Waker::noop());
     }
 
     fn has_ended(io: &Io) -> bool {

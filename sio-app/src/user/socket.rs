@@ -1,37 +1,25 @@
 //! The handle of one client in one namespace.
 
 use std::any::{Any, TypeId};
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sio_proto::SocketKey;
-use sio_proto::server::{self, AckRequest, Auth, Form, Generation, Handshake, TransportKind};
-use sio_proto::socket::Args;
+use sio_proto::server::{AckRequest, Generation, Handshake, TransportKind};
 
 use crate::args::Data;
 use crate::error::{EmitError, HandlerError};
-use crate::lock::Mutex;
-use crate::runtime::Runtime;
-use crate::turn::entry::Entry;
-use crate::turn::gone::{Gone, Mourners};
-use crate::turn::guest::Guest;
-use crate::turn::load::{Load, Overflow};
-use crate::turn::mailbox::Mailbox;
-use crate::turn::shard::ShardCell;
+use crate::turn::gone::Gone;
 use crate::turn::sleep::Sleep;
+use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::{SocketId, WireId};
-use crate::turn::{self, Turn};
-use crate::user::ack::{AckFuture, AckSlot};
+use crate::user::ack::AckFuture;
 use crate::user::emitter::Emitter;
-use crate::user::io::Inner;
+use crate::user::io::{Inner, Io};
 use crate::user::message;
-use crate::user::registry::Table;
 use crate::web::request;
 
 /// One client in one namespace.
@@ -51,279 +39,7 @@ use crate::web::request;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Socket(pub(crate) Arc<SocketInner>);
-
-pub(crate) struct SocketInner {
-    pub(crate) cell: Arc<ShardCell>,
-    /// What waits for its session.
-    pub(crate) load: Arc<Load>,
-    pub(crate) key: SocketKey,
-    pub(crate) form: Form,
-    standing: AtomicU8,
-    id: SocketId,
-    /// How the client knows itself, where this is not `id`: a secret.
-    wire_id: Option<sio_proto::WireId>,
-    pub(crate) namespace: ByteString,
-    auth: Said,
-    handshake: Arc<Handshake>,
-    table: OnceLock<Arc<Table>>,
-    pub(crate) mailbox: Mailbox,
-    /// What most sockets never have.
-    extras: OnceLock<Box<Extras>>,
-}
-
-// Held per socket, beside what the shard holds.
-const _: () = assert!(size_of::<SocketInner>() <= 256);
-
-/// What the client has said for itself.
-enum Said {
-    Nothing,
-    Payload(Box<str>),
-    /// In the query of the handshake alone.
-    AtHandshake,
-    /// In that and in the query of a CONNECT: made one object when somebody asks, because clients
-    /// may ask for namespaces as often as they like.
-    Later(Box<(ByteString, OnceLock<Option<ByteString>>)>),
-}
-
-impl Said {
-    /// A copy: the original is part of a read buffer.
-    fn new(auth: Auth) -> Self {
-        match auth {
-            Auth::None => Self::Nothing,
-            Auth::Payload(payload) => Self::Payload(Box::from(&*payload)),
-            Auth::Query(own) if own.is_empty() => Self::AtHandshake,
-            Auth::Query(own) => Self::Later(Box::new((ByteString::from(&*own), OnceLock::new()))),
-        }
-    }
-
-    /// What is kept of it beside the handshake, in bytes.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Nothing | Self::AtHandshake => 0,
-            Self::Payload(payload) => payload.len(),
-            Self::Later(later) => later.0.len() + later.1.get().and_then(Option::as_ref).map_or(0, |made| made.len()),
-        }
-    }
-
-    fn json<'a>(&'a self, handshake: &'a Handshake) -> Option<&'a str> {
-        match self {
-            Self::Nothing => None,
-            Self::Payload(payload) => Some(payload),
-            Self::AtHandshake => handshake.query_object().map(|object| &**object),
-            Self::Later(later) => {
-                let (own, made) = &**later;
-                made.get_or_init(|| Auth::Query(own.clone()).to_json(handshake))
-                    .as_deref()
-            }
-        }
-    }
-}
-
-#[derive(Default)]
-struct Extras {
-    acks: Mutex<Acks>,
-    data: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
-    /// What was done for it before it was let in.
-    entry: Mutex<Entry>,
-    /// The rooms that it was in, while it is told of its end.
-    last_rooms: Mutex<Option<Vec<ByteString>>>,
-    mourners: Mourners,
-}
-
-#[derive(Default)]
-struct Acks {
-    next: u64,
-    open: BTreeMap<u64, Arc<AckSlot>>,
-}
-
-const ASKING: u8 = 0;
-const CONNECTED: u8 = 1;
-const GONE: u8 = 2;
-/// Gone because too much waits for its handlers.
-const OVERRUN: u8 = 3;
-
-impl SocketInner {
-    #[expect(clippy::too_many_arguments, reason = "all that a shard says of a socket, once")]
-    pub(crate) fn new(
-        cell: Arc<ShardCell>,
-        load: Arc<Load>,
-        key: SocketKey,
-        (id, wire_id): (SocketId, Option<sio_proto::WireId>),
-        namespace: ByteString,
-        auth: Auth,
-        handshake: Arc<Handshake>,
-        form: Form,
-    ) -> Self {
-        Self {
-            cell,
-            load,
-            key,
-            form,
-            standing: AtomicU8::new(ASKING),
-            id,
-            wire_id,
-            namespace,
-            auth: Said::new(auth),
-            handshake,
-            table: OnceLock::new(),
-            mailbox: Mailbox::default(),
-            extras: OnceLock::new(),
-        }
-    }
-
-    pub(crate) fn runtime(&self) -> Runtime {
-        self.cell.runtime
-    }
-
-    pub(crate) fn io(&self) -> Option<Arc<Inner>> {
-        self.cell.io.upgrade()
-    }
-
-    pub(crate) fn table(&self) -> Option<&Arc<Table>> {
-        self.table.get()
-    }
-
-    pub(crate) fn set_table(&self, table: Arc<Table>) -> &Arc<Table> {
-        self.table.get_or_init(|| table)
-    }
-
-    /// The shard has let it in, and is locked. Gives what was done for it before.
-    pub(crate) fn let_in(&self, table: &Table) -> Entry {
-        // Nobody else has had a handle of it.
-        if self.extras.get().is_none() && table.middleware.is_empty() && table.names.is_none() {
-            self.set_connected();
-            return Entry::default();
-        }
-        let mut entry = self.extras().entry.lock();
-        self.set_connected();
-        std::mem::take(&mut *entry)
-    }
-
-    fn set_connected(&self) {
-        let _ = self
-            .standing
-            .compare_exchange(ASKING, CONNECTED, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    /// It is not let in: what was done for it has not happened.
-    pub(crate) fn turn_away(&self) {
-        self.set_gone();
-        let Some(extras) = self.extras.get() else { return };
-        let entry = std::mem::take(&mut *extras.entry.lock());
-        let data = std::mem::take(&mut *extras.data.lock());
-        drop((entry, data));
-    }
-
-    /// What its `auth` takes in memory.
-    pub(crate) fn auth_bytes(&self) -> usize {
-        self.auth.bytes()
-    }
-
-    /// Whether its namespace has not decided about it.
-    pub(crate) fn is_asking(&self) -> bool {
-        self.standing.load(Ordering::Relaxed) == ASKING
-    }
-
-    pub(crate) fn is_gone(&self) -> bool {
-        self.standing.load(Ordering::Relaxed) >= GONE
-    }
-
-    /// Does something for it that counts once it is let in. `None` if it has been let in meanwhile.
-    pub(crate) fn prepare<R>(&self, act: impl FnOnce(&mut Entry) -> R) -> Option<R> {
-        if !self.is_asking() {
-            return None;
-        }
-        let mut entry = self.extras().entry.lock();
-        self.is_asking().then(|| act(&mut entry))
-    }
-
-    /// While it is told of its end it has the rooms that it was in.
-    pub(crate) fn set_last_rooms(&self, rooms: Option<Vec<ByteString>>) {
-        let old = std::mem::replace(&mut *self.extras().last_rooms.lock(), rooms);
-        drop(old);
-    }
-
-    pub(crate) fn mourners(&self) -> &Mourners {
-        &self.extras().mourners
-    }
-
-    /// Those who have waited for its end hear of it.
-    pub(crate) fn wake_mourners(&self) {
-        if let Some(extras) = self.extras.get() {
-            extras.mourners.wake();
-        }
-    }
-
-    pub(crate) fn set_gone(&self) {
-        self.standing.fetch_max(GONE, Ordering::Relaxed);
-    }
-
-    /// Whether too much waits for its handlers: it is closed, and no more of them are started for
-    /// events that came along.
-    pub(crate) fn is_overrun(&self) -> bool {
-        self.standing.load(Ordering::Relaxed) == OVERRUN
-    }
-
-    fn extras(&self) -> &Extras {
-        self.extras.get_or_init(Box::default)
-    }
-
-    pub(crate) fn acknowledged(&self, id: u64, result: Result<Args, server::AckError>) {
-        let slot = self.extras.get().and_then(|extras| extras.acks.lock().open.remove(&id));
-        if let Some(slot) = slot {
-            slot.fill(result);
-        }
-    }
-
-    pub(crate) fn forget_ack(&self, id: u64) {
-        if let Some(extras) = self.extras.get() {
-            extras.acks.lock().open.remove(&id);
-        }
-    }
-
-    /// Something is under way that takes so many bytes, and that a server which goes away waits
-    /// for, until the guest is dropped. If it is too much, the session is closed.
-    pub(crate) fn guest(self: &Arc<Self>, bytes: usize) -> Guest {
-        self.cell.note_waiting(self.mailbox.enter());
-        if let Err(Overflow) = self.load.enter(bytes) {
-            // It is there, so it is counted all the same.
-            self.load.add(bytes);
-            self.overrun();
-        }
-        let socket = Arc::clone(self);
-        Guest::new(socket, bytes)
-    }
-
-    /// Too much waits: the session is closed, and no more handlers are started.
-    pub(crate) fn overrun(self: &Arc<Self>) {
-        if self.standing.swap(OVERRUN, Ordering::Relaxed) != OVERRUN {
-            self.cell.warn_of_overflow(self.key);
-            Socket(Arc::clone(self)).close();
-        }
-    }
-
-    /// Nothing is under way, and the server goes away.
-    pub(crate) fn leave(&self, turn: &Turn) {
-        self.cell
-            .input(turn, |state, now, out| state.shard.release(now, self.key, out));
-    }
-
-    /// No acknowledgement will come any more.
-    pub(crate) fn drop_acks(&self) {
-        let Some(extras) = self.extras.get() else { return };
-        let open = std::mem::take(&mut extras.acks.lock().open);
-        for slot in open.into_values() {
-            slot.fill(Err(server::AckError::Disconnected));
-        }
-    }
-}
-
-impl Drop for SocketInner {
-    fn drop(&mut self) {
-        self.mailbox.give_up(&self.load);
-    }
-}
+pub struct Socket(pub(crate) Arc<SocketCell>);
 
 /// Who it is.
 impl Socket {
@@ -334,7 +50,7 @@ impl Socket {
     /// [`Socket::wire_id`].
     #[must_use]
     pub fn id(&self) -> SocketId {
-        self.0.id.clone()
+        self.0.id().clone()
     }
 
     /// The id by which the client knows itself (`socket.id` in its own code). From Socket.IO 3 on
@@ -346,9 +62,9 @@ impl Socket {
     /// for the socket, for clients that say it of themselves.
     #[must_use]
     pub fn wire_id(&self) -> WireId {
-        match &self.0.wire_id {
-            Some(id) => WireId::new(id.reveal(&self.0.namespace)),
-            None => WireId::new(self.0.id.as_str()),
+        match self.0.reveal_wire_id() {
+            Some(id) => WireId::new(id),
+            None => WireId::new(self.0.id().as_str()),
         }
     }
 
@@ -361,7 +77,7 @@ impl Socket {
     /// The request that opened the session: headers, query, address.
     #[must_use]
     pub fn handshake(&self) -> &Handshake {
-        &self.0.handshake
+        self.0.handshake()
     }
 
     /// What another HTTP server has said of the request that opened the session: the value itself,
@@ -377,7 +93,7 @@ impl Socket {
     /// they sent with the namespace.
     #[must_use]
     pub fn auth_json(&self) -> Option<&str> {
-        self.0.auth.json(&self.0.handshake)
+        self.0.auth_json()
     }
 
     /// What the client sent as `auth`, as a type; `None` if nothing, or if it is of another type.
@@ -428,13 +144,13 @@ impl Socket {
     /// after.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.0.standing.load(Ordering::Relaxed) == CONNECTED
+        self.0.is_connected()
     }
 
     /// The whole that the socket belongs to; `None` after the end of the server.
     #[must_use]
-    pub fn io(&self) -> Option<crate::Io> {
-        self.0.io().map(crate::Io)
+    pub fn io(&self) -> Option<Io> {
+        Inner::of(self.0.application()?).map(Io)
     }
 }
 
@@ -442,30 +158,13 @@ impl Socket {
 impl Socket {
     /// Keeps a value with the socket, in place of an earlier one of the same type.
     pub fn set_data<T: Any + Send + Sync>(&self, value: T) {
-        let mut data = self.0.extras().data.lock();
-        let value: Arc<dyn Any + Send + Sync> = Arc::new(value);
-        let same = data.iter_mut().find(|old| (***old).type_id() == (*value).type_id());
-        let old = match same {
-            Some(old) => Some(std::mem::replace(old, value)),
-            None => {
-                data.push(value);
-                None
-            }
-        };
-        // The user's destructor does not run under the lock.
-        drop(data);
-        drop(old);
+        self.0.set_data(Arc::new(value));
     }
 
     /// The value of this type that was kept with the socket.
     #[must_use]
     pub fn data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        let value = {
-            let data = self.0.extras.get()?.data.lock();
-            let value = data.iter().find(|value| (***value).type_id() == TypeId::of::<T>());
-            value.map(Arc::clone)?
-        };
-        value.downcast().ok()
+        self.0.data(TypeId::of::<T>())?.downcast().ok()
     }
 }
 
@@ -527,14 +226,7 @@ impl Socket {
         if self.0.is_asking() {
             return AckFuture::failed(EmitError::Disconnected);
         }
-        let slot = Arc::new(AckSlot::default());
-        let id = {
-            let mut acks = self.0.extras().acks.lock();
-            let id = acks.next;
-            acks.next += 1;
-            acks.open.insert(id, Arc::clone(&slot));
-            id
-        };
+        let (id, slot) = self.0.open_ack();
         match message::send_event(&self.0, event, args, Some(AckRequest { id, timeout }), false) {
             Ok(()) => AckFuture::waiting(Arc::clone(&self.0), id, slot),
             Err(error) => {
@@ -591,8 +283,8 @@ impl Socket {
     }
 
     pub(crate) fn report(&self, event: &str, error: EmitError) {
-        if let Some(io) = self.0.io() {
-            io.report(Some(self), event, &HandlerError::Emit(error));
+        if let Some(application) = self.0.application() {
+            application.report(Some(&self.0), event, &HandlerError::Emit(error));
         }
     }
 }
@@ -615,7 +307,10 @@ impl Socket {
         let (room, config) = (room.as_ref(), &self.0.cell.config);
         if self.0.is_asking() {
             let own = *room == *self.id();
-            let named_as_socket = self.0.io().is_some_and(|io| io.router.shard_of(room).is_some());
+            let named_as_socket = self
+                .0
+                .application()
+                .is_some_and(|application| application.shards().is_id(room));
             let joined = self.0.prepare(|entry| match named_as_socket {
                 true if own => Ok(()),
                 true => Err(EmitError::ReservedRoom),
@@ -644,10 +339,9 @@ impl Socket {
         if let Some(rooms) = self.0.prepare(|entry| entry.rooms.clone()) {
             return rooms;
         }
-        let last = || self.0.extras.get()?.last_rooms.lock().clone();
         let rooms = match self.is_connected() {
             true => Some(self.0.cell.ask(|state| state.shard.rooms(self.0.key))),
-            false => last(),
+            false => self.0.last_rooms(),
         };
         rooms.map_or_else(Vec::new, |mut rooms| {
             rooms.push(ByteString::from(&*self.id()));
@@ -657,20 +351,12 @@ impl Socket {
 
     /// Makes the client leave this namespace. It will not connect again by itself.
     pub fn disconnect(&self) {
-        self.end(false);
+        self.0.disconnect(false);
     }
 
     /// Closes the client's whole connection, all its namespaces with it.
     pub fn close(&self) {
-        self.end(true);
-    }
-
-    fn end(&self, close: bool) {
-        turn::act(self.0.runtime(), |turn| {
-            self.0.cell.input(turn, |state, now, out| {
-                state.shard.disconnect(now, self.0.key, close, out)
-            });
-        });
+        self.0.disconnect(true);
     }
 }
 

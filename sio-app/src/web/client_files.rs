@@ -1,5 +1,5 @@
-//! The client's files, where pages look for them: `/socket.io/socket.io.js` and its like
-//! (docs/protocol/detection.md §1 row 1).
+//! The files of the client, served at the paths where pages look for them:
+//! `/socket.io/socket.io.js` and others (docs/protocol/detection.md §1 row 1).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,28 +13,29 @@ use sio_proto::http::{self, Method};
 
 use crate::web::request::HttpResponse;
 
-/// Folders below the one that is given in which some release has had files.
+/// The folders, below the given folder, in which releases of the client have files.
 const FOLDERS: [&str; 3] = ["", "static/flashsocket/", "lib/vendor/web-socket-js/"];
 
 /// Files of the genuine clients, in memory
 /// ([`Options::client_files`](crate::Options::client_files)).
 ///
-/// The same path means another client in each generation: the `socket.io.js` of 4.8 is of no use to
-/// a page of 2012. So the operator says which:
+/// The same path means a different client in each generation: a page of 2012 cannot use the
+/// `socket.io.js` of 4.8. So the operator chooses the files:
 ///
 /// | a page asks for | it gets |
 /// |---|---|
-/// | `socket.io.js`, `socket.io.min.js`, `socket.io.esm.min.js`, `socket.io.msgpack.min.js`, `*.map` | that file of the folder given to [`ClientFiles::load`]: one version, that of most pages |
-/// | `socket.io.v0.9.17.js` | that file of the folder, or `socket.io.js` of the folder that [`ClientFiles::version`] was given for `0.9.17` |
-/// | `socket.io+websocket+xhr-polling.js`, or the same with `.v0.9.17` | that file, or the whole client of that version: it can do more than was asked for |
-/// | `static/flashsocket/WebSocketMain.swf`, `WebSocketMain.swf`, `lib/vendor/web-socket-js/WebSocketMain.swf` | that file of the folder, at the same place in it |
-/// | anything else, or what is not there | the application's answer, which is 404 where it has none |
+/// | `socket.io.js`, `socket.io.min.js`, `socket.io.esm.min.js`, `socket.io.msgpack.min.js`, `*.map` | this file of the folder given to [`ClientFiles::load`], which has one version: the version that most pages need |
+/// | `socket.io.v0.9.17.js` | this file of the folder, or `socket.io.js` of the folder given to [`ClientFiles::version`] for `0.9.17` |
+/// | `socket.io+websocket+xhr-polling.js`, also with `.v0.9.17` | this file, or the whole client of the version, which can do more than the page asked for |
+/// | `static/flashsocket/WebSocketMain.swf`, `WebSocketMain.swf`, `lib/vendor/web-socket-js/WebSocketMain.swf` | this file, at the same path in the folder |
+/// | any other file, or a file that does not exist | the application's answer, or 404 if it has none |
 ///
-/// All files are read once, when they are given; no request reaches the disk, and no name outside
-/// of this closed set is looked for there.
+/// All files are read once, when the operator gives the folders. No request causes access to the
+/// disk, and the folders are searched for no names outside of this fixed set.
 #[derive(Clone, Debug, Default)]
 pub struct ClientFiles {
-    /// By the path prefix they are served under; empty for that of the server.
+    /// The files by the path prefix under which they are served. The prefix is empty for the
+    /// server's own path.
     sets: BTreeMap<String, BTreeMap<String, File>>,
     bytes: u64,
 }
@@ -43,26 +44,26 @@ pub struct ClientFiles {
 struct File {
     content_type: &'static str,
     bytes: Bytes,
-    /// With its quotes.
+    /// The tag, with its quotes.
     etag: String,
 }
 
-/// Why client files could not be taken.
+/// Why client files could not be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientFilesError {
     /// A folder or file could not be read.
     #[error("{path}: {source}", path = path.display())]
     Read {
-        /// Which.
+        /// The folder or file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
-    /// There is no file of a client in the folder.
+    /// The folder contains no file of a client.
     #[error("{path}: no file of a client in it", path = .0.display())]
     Empty(PathBuf),
-    /// This cannot be the version in a file's name.
+    /// The text cannot be the version in a file's name.
     #[error("{0:?} is no version")]
     Version(String),
     /// All files together are larger than [`ClientFiles::MAX_BYTES`].
@@ -71,23 +72,23 @@ pub enum ClientFilesError {
 }
 
 impl ClientFiles {
-    /// Most bytes of all files together.
+    /// The most bytes of all files together: 32 MiB.
     pub const MAX_BYTES: u64 = 32 << 20;
 
-    /// Reads the client's files in this folder, to be served under the server's path. It blocks
-    /// while it reads.
+    /// Reads the client's files in this folder. They are served under the server's path. This call
+    /// blocks while it reads.
     ///
     /// # Errors
-    /// If the folder cannot be read, has no file of a client, or too much of it.
+    /// If the folder cannot be read, contains no file of a client, or is too large.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self, ClientFilesError> {
         Self::default().mount("", folder)
     }
 
-    /// Adds the `socket.io.js` in this folder as that of a version: `socket.io.v0.9.17.js` for
-    /// `0.9.17`. It blocks while it reads.
+    /// Adds the `socket.io.js` in this folder as the file of a version: `socket.io.v0.9.17.js` for
+    /// `0.9.17`. This call blocks while it reads.
     ///
     /// # Errors
-    /// If the file cannot be read or is too large, or the version cannot stand in a name.
+    /// If the file cannot be read or is too large, or if the version cannot be part of a name.
     pub fn version(mut self, version: &str, folder: impl AsRef<Path>) -> Result<Self, ClientFilesError> {
         let name = format!("socket.io.v{version}.js");
         if version.is_empty() || !is_client_file(&name) {
@@ -98,12 +99,12 @@ impl ClientFiles {
         Ok(self)
     }
 
-    /// Reads the files in this folder as those of another path: that of a mount
-    /// ([`Legacy06::mounts`](sio_proto::Legacy06::mounts)), whose pages need a client of their own.
-    /// It blocks while it reads.
+    /// Reads the files in this folder, and serves them under the path of a mount
+    /// ([`Legacy06::mounts`](sio_proto::Legacy06::mounts)), whose pages need their own client. This
+    /// call blocks while it reads.
     ///
     /// # Errors
-    /// As [`ClientFiles::load`].
+    /// The errors of [`ClientFiles::load`].
     pub fn mount(mut self, path: &str, folder: impl AsRef<Path>) -> Result<Self, ClientFilesError> {
         let root = folder.as_ref();
         let mut found = BTreeMap::new();
@@ -134,7 +135,7 @@ impl ClientFiles {
 
     fn read(&mut self, path: &Path, name: &str) -> Result<File, ClientFilesError> {
         let read = |source| failed(path, source);
-        // Asked before the file is in memory, and counted as what it was then.
+        // The size is checked before the file is in memory. This size is the one that counts.
         self.bytes += fs::metadata(path).map_err(read)?.len();
         if self.bytes > Self::MAX_BYTES {
             return Err(ClientFilesError::TooLarge(path.to_owned()));
@@ -153,7 +154,7 @@ impl ClientFiles {
         })
     }
 
-    /// The answer to a request for one of the files; `path` is that of the server.
+    /// Returns the answer to a request for one of the files. `path` is the server's path.
     pub(crate) fn answer(&self, path: &str, request: &http::Request) -> Option<HttpResponse> {
         if !matches!(request.method, Method::Get | Method::Head) {
             return None;
@@ -167,7 +168,7 @@ impl ClientFiles {
     }
 }
 
-/// The file that a name means.
+/// Finds the file for a name.
 fn find<'a>(files: &'a BTreeMap<String, File>, name: &str) -> Option<&'a File> {
     files.get(name).or_else(|| {
         let transports = name.strip_prefix("socket.io+")?.strip_suffix(".js")?;
@@ -188,21 +189,21 @@ impl File {
         } else {
             HttpResponse::new(200).body(self.content_type, self.bytes.clone())
         };
-        // A name with a version in it means the same for ever (docs/protocol/legacy-0.9.md §14);
-        // others are asked for again.
+        // The file of a name with a version never changes (docs/protocol/legacy-0.9.md §14).
+        // Browsers ask for other files again.
         let age = if name.contains(".v") { "315360000" } else { "0" };
         answer
             .header("ETag", self.etag.clone())
             .header("Cache-Control", format!("public, max-age={age}"))
             .header("X-Content-Type-Options", "nosniff")
-            // Whatever page: everybody may have these files, and a page with `crossorigin` or with
-            // COEP loads no other.
+            // Every page may load these files. A page with `crossorigin` or COEP loads only files
+            // with these headers.
             .header("Access-Control-Allow-Origin", "*")
             .header("Cross-Origin-Resource-Policy", "cross-origin")
     }
 
-    /// Whether a list of tags has this file's, be it weak, or without quotes as 0.6 and 0.9 write
-    /// theirs.
+    /// Whether a list of tags contains this file's tag. The tag may be weak, and may have no
+    /// quotes, as in 0.6 and 0.9.
     fn is_among(&self, tags: &str) -> bool {
         let plain = |tag: &str| {
             let tag = tag.trim();
@@ -229,7 +230,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder that goes away.
+    /// A folder that is removed at the end of the test.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -266,7 +267,8 @@ mod tests {
         request
     }
 
-    /// Status, head and body of the answer; `None` if it is left to the application.
+    /// Returns the status, head and body of the answer. Returns `None` if the application has to
+    /// answer.
     fn ask(files: &ClientFiles, method: &str, target: &str, headers: &str) -> Option<(u16, String, String)> {
         let request = request(method, target, headers);
         let mut response = files.answer("/socket.io", &request)?.0;
@@ -398,13 +400,13 @@ mod tests {
         let etag = header(&head, "ETag").unwrap();
         assert_eq!(header(&head, "Cache-Control"), Some("public, max-age=0"));
         let plain = etag.trim_matches('"');
-        // Hardening C2: a page of any origin may load them.
+        // Hardening C2: a page of any origin may load the files.
         assert_eq!(header(&head, "Access-Control-Allow-Origin"), Some("*"));
         assert_eq!(header(&head, "Cross-Origin-Resource-Policy"), Some("cross-origin"));
         for (tags, status) in [
             (etag.to_owned(), 304),
             (format!("W/{etag}"), 304),
-            (plain.to_owned(), 304), // as 0.6 writes its own
+            (plain.to_owned(), 304), // 0.6 writes its tags like this.
             (format!("\"x\", {etag}"), 304),
             ("*".to_owned(), 304),
             ("0.6.3".to_owned(), 200),
@@ -424,11 +426,13 @@ mod tests {
         assert_ne!(header(&head, "ETag"), Some(etag));
     }
 
-    /// The server asks its files first, and the application for all that is not among them, whoever
-    /// has read the request.
+    /// The server looks among its files first, and asks the application about all other requests.
+    /// This is the same for requests that another HTTP server has read.
     #[test]
     fn files_come_before_the_application() {
-        use crate::{Config, Exchanged, Io, Options, Peer};
+        use crate::adapter::Driver;
+        use crate::adapter::Exchanged;
+        use crate::{Config, Io, Options, Peer};
         use sio_proto::server;
         let folder = Folder::with(&[("socket.io.js", "client")]);
         let options = Options::default()
@@ -442,14 +446,14 @@ mod tests {
             ("/", "application"),
         ] {
             let request = request("GET", target, "");
-            let exchanged = io.exchange(request.clone(), Peer::default(), || None);
+            let exchanged = Driver::new(&io).exchange(request.clone(), Peer::default(), || None);
             assert_eq!(
                 matches!(exchanged, Exchanged::Ours(_)),
                 expected == "client",
                 "{target}"
             );
             let mut answer =
-                io.0.answer(&server::Request::new(&io.0.config, request, Peer::default()))
+                io.0.answer(&server::Request::new(io.0.config(), request, Peer::default()))
                     .0;
             assert_eq!(answer.take_body(&mut BytesMut::new()), expected, "{target}");
         }
@@ -468,7 +472,7 @@ mod tests {
             assert!(matches!(refused, Err(ClientFilesError::Version(text)) if text == version));
         }
         assert!(ClientFiles::default().version("0.9.17", &empty.0).is_err());
-        // As large on disk as it says, though nothing has been written.
+        // The file has this size, although nothing has been written to it.
         let large = Folder::with(&[("socket.io.js", "x"), ("socket.io.min.js", "")]);
         let file = fs::File::options()
             .write(true)

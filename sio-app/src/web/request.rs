@@ -1,4 +1,4 @@
-//! The application's own HTTP: requests that are not Socket.IO's, and the answers to them.
+//! The application's own HTTP: requests that are not for Socket.IO, and the answers to them.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -18,57 +18,57 @@ impl<'a> HttpRequest<'a> {
         Self(request)
     }
 
-    /// The method.
+    /// Returns the method.
     #[must_use]
     pub const fn method(&self) -> Method {
         self.0.http.method
     }
 
-    /// The path as it came, without the query.
+    /// Returns the path as it came, without the query.
     #[must_use]
     pub fn path(&self) -> &'a str {
         self.0.http.path()
     }
 
-    /// The query, taken apart.
+    /// Returns the pairs of the query.
     #[must_use]
     pub fn query(&self) -> Query {
         self.0.http.query_pairs()
     }
 
-    /// The header fields.
+    /// Returns the header fields.
     #[must_use]
     pub const fn headers(&self) -> &'a Headers {
         &self.0.http.headers
     }
 
-    /// The first header field of this name, as text.
+    /// Returns the first header field with this name, as text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<Cow<'a, str>> {
         self.0.http.headers.text(name)
     }
 
-    /// The body; empty if it was larger than the server takes.
+    /// Returns the body. It is empty if the body was larger than the server takes.
     #[must_use]
     pub fn body(&self) -> &'a [u8] {
         self.0.http.body.as_deref().unwrap_or_default()
     }
 
-    /// Who sent it.
+    /// Returns who sent the request.
     #[must_use]
     pub const fn peer(&self) -> &'a Peer {
         &self.0.peer
     }
 
-    /// What another HTTP server has said of the request; see
-    /// [`Socket::extension`](crate::Socket::extension).
+    /// Returns a value of this type that another HTTP server has put into the request's extensions;
+    /// see [`Socket::extension`](crate::Socket::extension).
     #[must_use]
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<&'a T> {
         extension(self.0.extension.as_ref())
     }
 }
 
-/// The value of this type in an extension: it itself, or one of a type map.
+/// Returns the value of this type in an extension: the extension itself, or a value of a type map.
 pub(crate) fn extension<T: Any + Send + Sync>(extension: Option<&Extension>) -> Option<&T> {
     let extension = extension?;
     let itself = extension.downcast_ref();
@@ -94,19 +94,19 @@ impl fmt::Debug for HttpRequest<'_> {
 pub struct HttpResponse(pub(crate) Response);
 
 impl HttpResponse {
-    /// An answer with this status and no body.
+    /// Makes an answer with this status and no body.
     #[must_use]
     pub const fn new(status: u16) -> Self {
         Self::of(status, None, Bytes::new())
     }
 
     const fn of(status: u16, content_type: Option<&'static str>, body: Bytes) -> Self {
-        // Which exchange it belongs to is known when it is sent.
+        // The exchange is set when the answer is sent.
         let exchange = Exchange::CLOSING;
         Self(Response {
             status,
             content_type,
-            // What the application serves, and to whom, is its own business.
+            // The application decides itself on such headers.
             fixed: &[],
             headers: Vec::new(),
             body: Body::Bytes(body),
@@ -114,19 +114,20 @@ impl HttpResponse {
         })
     }
 
-    /// 200, plain text.
+    /// Makes an answer with status 200 and plain text.
     #[must_use]
     pub fn text(body: impl Into<Bytes>) -> Self {
         Self::of(200, Some("text/plain; charset=utf-8"), body.into())
     }
 
-    /// 200, a page.
+    /// Makes an answer with status 200 and an HTML page.
     #[must_use]
     pub fn html(body: impl Into<Bytes>) -> Self {
         Self::of(200, Some("text/html; charset=utf-8"), body.into())
     }
 
-    /// 200, JSON; 500 if the value cannot be written.
+    /// Makes an answer with status 200 and JSON. The status is 500 if the value cannot be written
+    /// as JSON.
     #[must_use]
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Self {
         serde_json::to_vec(value).map_or_else(
@@ -142,7 +143,7 @@ impl HttpResponse {
         self
     }
 
-    /// Sets the body and what it is.
+    /// Sets the body and its content type.
     #[must_use]
     pub fn body(mut self, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         self.0.content_type = Some(content_type);
@@ -150,7 +151,8 @@ impl HttpResponse {
         self
     }
 
-    /// Adds a header field. One that no response can hold is left out when the response is written.
+    /// Adds a header field. A field that is not valid in a response is left out when the response
+    /// is written.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.0.headers.push((name, ByteString::from(value.into())));

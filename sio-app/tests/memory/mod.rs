@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use sio_app::{Outlet, Source};
+use sio_app::adapter::{Outlet, Source};
 
 /// Keeps the bytes that are written.
 #[derive(Clone, Default)]

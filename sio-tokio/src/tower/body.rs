@@ -9,7 +9,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE, X_CO
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use sio_app::EndlessBody;
+use sio_app::adapter::EndlessBody;
 use sio_proto::server;
 
 use super::head::Refusal;

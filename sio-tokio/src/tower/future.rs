@@ -10,7 +10,7 @@ use http::{Response, StatusCode, Version};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 use pin_project_lite::pin_project;
-use sio_app::{Answer, Exchange};
+use sio_app::adapter::{Answer, Exchange};
 use sio_proto::http::BodyTooLarge;
 use tokio::time::{Sleep, sleep};
 

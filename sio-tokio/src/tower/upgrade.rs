@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
-use sio_app::{Exchange, Outlet, Piped, Source};
+use sio_app::adapter::{Exchange, Outlet, Piped, Source};
 use tokio::net::TcpStream;
 
 use crate::stream::Stream;

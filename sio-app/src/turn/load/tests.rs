@@ -11,11 +11,11 @@ fn with(options: Options) -> Io {
 }
 
 fn counts(io: &Io) -> (usize, usize) {
-    let Count { events, bytes } = &io.0.cells[0].loads().count;
+    let Count { events, bytes } = &io.0.shards.cells[0].loads().count;
     (events.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
 }
 
-/// Packets again and again on one connection; how many futures there are at most.
+/// Sends these packets `times` times on one connection. Returns the highest number of futures.
 fn most_tasks(client: &mut Driven, packets: &[&str], times: usize) -> usize {
     (0..times).fold(0, |most, _| {
         for packet in packets {
@@ -28,7 +28,7 @@ fn most_tasks(client: &mut Driven, packets: &[&str], times: usize) -> usize {
 /// Hardening A10.
 #[test]
 fn a_session_that_comes_and_goes_keeps_few_middlewares() {
-    // Who comes and goes so fast is closed by another limit.
+    // Another limit would close a client that connects and leaves so fast, so it is switched off.
     let config = Config::default().max_connects_per_second(usize::MAX);
     let io = Io::new(config, Options::default().shards(1), RUNTIME).unwrap();
     io.of("/slow").with(async |_: Socket| {
@@ -38,7 +38,7 @@ fn a_session_that_comes_and_goes_keeps_few_middlewares() {
     let mut client = Driven::connected(&io);
     assert_eq!(most_tasks(&mut client, &["40/slow,", "41/slow,"], 100), 8);
     assert_eq!(counts(&io).0, 8);
-    // Who has gone does not wait for a turn.
+    // A socket that has gone does not wait for its turn.
     let load = Arc::clone(&io.sockets()[0].0.load);
     assert_eq!(load.deciding.lock().queue.len(), 0);
     let _ = client.read(&text("40/slow,"));
@@ -118,7 +118,7 @@ fn an_address_keeps_its_debts_when_its_sessions_end() {
     let mut client = from("192.0.2.1:2");
     let _ = client.read(&text(r#"42["wait",""]"#).repeat(33));
     assert_eq!((run_tasks(), io.sessions()), (100, 0));
-    // Nothing begins that might have to wait, a connection least of all.
+    // Nothing begins that may have to wait, and so no connection of a socket either.
     let mut client = from("[::ffff:192.0.2.1]:3");
     assert!(!client.written().contains("40{\"sid\""));
     assert_eq!(io.sessions(), 0);
@@ -131,7 +131,7 @@ fn an_address_keeps_its_debts_when_its_sessions_end() {
         (140, 0),
         "so many fit into 4,000 bytes, and one more"
     );
-    assert_eq!(io.0.cells[0].loads().addresses(), 2);
+    assert_eq!(io.0.shards.cells[0].loads().addresses(), 2);
 }
 
 /// Hardening A10.
@@ -156,7 +156,7 @@ fn the_whole_is_bounded_and_empty_again_afterwards() {
     while run_tasks() > 0 {}
     drop(clients);
     run_tasks();
-    assert_eq!((counts(&io), io.0.cells[0].loads().addresses()), ((0, 0), 0));
+    assert_eq!((counts(&io), io.0.shards.cells[0].loads().addresses()), ((0, 0), 0));
 }
 
 /// Hardening A10.

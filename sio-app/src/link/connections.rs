@@ -1,5 +1,4 @@
-//! All connections there are: who they belong to, how many there may be, and when to look after
-//! them.
+//! All connections: which address they come from, how many there may be, and when to check them.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
@@ -11,16 +10,16 @@ use sio_proto::server::network_of;
 
 use crate::link::Link;
 use crate::options::Options;
-use crate::turn::shard::trim;
-use crate::user::metrics::Metrics;
+use crate::trim::trim;
 
-/// So many bytes of what is being received are not counted.
+/// This many received bytes of a connection are not counted.
 pub(crate) const UNCOUNTED: usize = 4 * 1024;
 
-/// What is being received is counted in steps of so many bytes.
+/// Received bytes are counted in steps of this size.
 const STEP: usize = 32 * 1024;
 
-/// What is counted of so many bytes, so that whoever sends small messages asks nobody.
+/// Returns what is counted for this number of bytes. Small messages count nothing, so they need no
+/// access to the shared count.
 pub(crate) const fn in_steps(bytes: usize) -> usize {
     match bytes {
         0..=UNCOUNTED => 0,
@@ -28,48 +27,48 @@ pub(crate) const fn in_steps(bytes: usize) -> usize {
     }
 }
 
-/// The connections of a server, counted in total and by address. It holds an address only as long
-/// as that has connections.
+/// The connections of a server, counted in total and by address. An address is kept only as long as
+/// it has connections.
 #[derive(Default)]
 pub(crate) struct Connections {
-    /// The lowest vacant one is taken first, so that those at the end become vacant after a crowd
-    /// and give their memory back.
+    /// The lowest free slot is taken first. So after a crowd the slots at the end become free, and
+    /// their memory is given back.
     slots: Vec<Option<Entry>>,
     free: BTreeSet<usize>,
     count: usize,
     by_address: HashMap<IpAddr, Share>,
-    /// What all of them together have received of what is not complete.
+    /// The incomplete bytes that all connections together have received.
     received: usize,
     total: u64,
-    /// How many were not taken, by why.
+    /// How many connections were refused, by reason.
     refused: [u64; 2],
 }
 
 struct Entry {
     link: Weak<Link>,
     address: Option<IpAddr>,
-    /// What it has received of a request or message that is not complete, in bytes.
+    /// The bytes of an incomplete request or message that the connection has received.
     received: usize,
 }
 
-/// What the connections of one address take.
+/// What the connections of one address use.
 #[derive(Clone, Copy, Default)]
 struct Share {
     count: usize,
     received: usize,
 }
 
-/// Why a connection was not taken.
+/// Why a connection was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Excess {
-    /// There are [`Options::max_connections`].
+    /// The limit [`Options::max_connections`] is reached.
     Total,
-    /// There are [`Options::max_connections_per_address`].
+    /// The limit [`Options::max_connections_per_address`] is reached.
     Address,
 }
 
 impl Connections {
-    /// Adds a connection and gives it a place.
+    /// Adds a connection, and returns its slot.
     pub(crate) fn enter(
         &mut self,
         link: &Arc<Link>,
@@ -115,7 +114,7 @@ impl Connections {
         })
     }
 
-    /// Gives the place back.
+    /// Removes a connection from its slot.
     pub(crate) fn leave(&mut self, slot: usize) {
         let Some(entry) = self.slots.get_mut(slot).and_then(Option::take) else {
             return;
@@ -143,8 +142,8 @@ impl Connections {
         }
     }
 
-    /// A connection has received so many bytes of what is not complete. False if that is more than
-    /// there is room for: then nothing is changed.
+    /// Notes that a connection has received this number of incomplete bytes. Returns false if there
+    /// is no room for them; then nothing is changed.
     #[must_use]
     pub(crate) fn receive(&mut self, slot: usize, bytes: usize, options: &Options) -> bool {
         let Some(Some(entry)) = self.slots.get_mut(slot) else {
@@ -171,16 +170,14 @@ impl Connections {
         self.count
     }
 
-    pub(crate) const fn count_into(&self, metrics: &mut Metrics) {
-        metrics.connections = self.count;
-        metrics.connections_total = self.total;
-        [
-            metrics.connections_refused_total,
-            metrics.connections_refused_by_address_total,
-        ] = self.refused;
+    /// How many have been taken, and how many were not: because there were
+    /// [`Options::max_connections`], and because there were
+    /// [`Options::max_connections_per_address`].
+    pub(crate) const fn totals(&self) -> (u64, [u64; 2]) {
+        (self.total, self.refused)
     }
 
-    /// Those that are still there.
+    /// Returns the links that still exist.
     pub(crate) fn links(&self) -> Vec<Arc<Link>> {
         self.slots
             .iter()
@@ -190,8 +187,8 @@ impl Connections {
     }
 }
 
-/// When to look after which connection, the earliest first. Each has at most one entry to be looked
-/// at and one to be cut.
+/// The times at which connections are checked, the earliest first. Each connection has at most one
+/// entry for a check, and one for its end.
 #[derive(Default)]
 pub(crate) struct Deadlines(BinaryHeap<Deadline>);
 
@@ -204,9 +201,9 @@ struct Deadline {
 /// What happens at a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
-    /// The link says whether its peer is late.
+    /// The link is asked whether its peer is late.
     Look,
-    /// It has had its time.
+    /// The connection's time is over.
     Cut,
 }
 
@@ -216,7 +213,7 @@ impl Deadlines {
         self.0.push(Deadline { at, link, then });
     }
 
-    /// Takes one out that has come, if its connection is still there.
+    /// Takes out one deadline that has passed, if its connection still exists.
     pub(crate) fn pop(&mut self, now: Time) -> Option<(Arc<Link>, Then)> {
         while self.0.peek().is_some_and(|deadline| deadline.at <= now) {
             let Deadline { link, then, .. } = self.0.pop()?;
@@ -233,7 +230,7 @@ impl Deadlines {
 }
 
 impl Ord for Deadline {
-    /// The earliest is the greatest: it comes first out of the heap.
+    /// The earliest deadline is the greatest, so that it comes out of the heap first.
     fn cmp(&self, other: &Self) -> Ordering {
         other.at.cmp(&self.at)
     }
@@ -287,18 +284,14 @@ mod tests {
             connections.leave(slot);
         }
         assert_eq!((connections.count(), connections.by_address.len()), (0, 0));
-        let mut metrics = Metrics::default();
-        connections.count_into(&mut metrics);
-        assert_eq!((metrics.connections, metrics.connections_total), (0, 5));
-        assert_eq!(metrics.connections_refused_total, 1);
-        assert_eq!(metrics.connections_refused_by_address_total, 1);
+        assert_eq!(connections.totals(), (5, [1, 1]));
 
         let none = Options::default().max_connections_per_address(0);
         assert_eq!(connections.enter(&link, peer("::1"), &none), Err(Excess::Address));
         assert!(connections.by_address.is_empty());
     }
 
-    /// Hardening A14: what is not complete weighs, in total and by address.
+    /// Hardening A14: incomplete bytes count, in total and by address.
     #[test]
     fn what_is_being_received_is_bounded() {
         let options = Options::default()
@@ -319,7 +312,7 @@ mod tests {
         assert_eq!((connections.received, connections.by_address.len()), (0, 0));
     }
 
-    /// Hardening A16: what a crowd needed comes back.
+    /// Hardening A16: the memory that a crowd needed is given back.
     #[test]
     fn a_crowd_that_has_gone_leaves_nothing() {
         let options = Options::default();

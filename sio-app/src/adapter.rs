@@ -1,0 +1,25 @@
+//! What adapters need, and users of a server do not: connections, the time, and the end.
+//!
+//! ```text
+//!   Serve: accept ─► Connection::new ─► Connection::drive              one task per listener, and one per connection
+//!   parsed request ─► Driver::exchange ─► Exchange::poll_answer        inside another HTTP server
+//!   Driver::keep_time: Driver::handle_timeout, sleep until it says     one task per shard
+//!                      Driver::sweep, once a second                    one task
+//! ```
+//! What an adapter writes itself is what a runtime has in words of its own: how to accept, to read,
+//! to write without blocking ([`Source`], [`Outlet`]; for streams that only their owner can write
+//! to, [`Duplex`]), to sleep, to spawn, and where its clock and its randomness are ([`Runtime`]).
+//!
+//! An adapter hands its users an [`Io`](crate::Io), and keeps a [`Driver`] of it: no method of an
+//! `Io` lets go of handlers or drives the machine.
+
+pub use crate::host::connection::{Connection, Driven};
+pub use crate::host::driver::Driver;
+pub use crate::host::exchange::{Answer, EndlessBody, Exchange, Exchanged};
+pub use crate::host::serve::{Serve, is_of_one_client};
+pub use crate::link::ends::{Outlet, Source};
+pub use crate::link::pipe::{Duplex, Piped};
+#[cfg(feature = "tls")]
+pub use crate::link::tls::{TlsOutlet, TlsSource};
+pub use crate::runtime::{Runtime, Task};
+pub use sio_proto::Time;

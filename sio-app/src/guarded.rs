@@ -1,0 +1,49 @@
+//! Where the user's code begins: under no lock, and a panic of it becomes an error.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::error::HandlerError;
+use crate::lock;
+
+/// Runs user code. A panic becomes an error.
+pub(crate) fn guarded<R>(code: impl FnOnce() -> R) -> Result<R, HandlerError> {
+    lock::assert_none_held();
+    // The code may have left values of the user half changed. These are the user's business, and
+    // the socket ends.
+    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| HandlerError::Panicked(panic_message(&*panic)))
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
+/// A future whose panics become errors.
+pub(crate) struct CatchUnwind<T>(pub(crate) Pin<Box<dyn Future<Output = T> + Send>>);
+
+impl<T> Future for CatchUnwind<T> {
+    type Output = Result<T, HandlerError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match guarded(|| self.0.as_mut().poll(cx)) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}
+
+/// A future of a handler. Its panics and its own errors become errors.
+pub(crate) struct Guarded(pub(crate) Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>);
+
+impl Future for Guarded {
+    type Output = Result<(), HandlerError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        guarded(|| self.0.as_mut().poll(cx)).unwrap_or_else(|panic| Poll::Ready(Err(panic)))
+    }
+}

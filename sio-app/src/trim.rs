@@ -1,0 +1,10 @@
+//! Memory that a crowd has left behind.
+
+/// Gives back memory of a list that has become much shorter. This is constant work for each removed
+/// entry.
+pub(crate) fn trim<T>(list: &mut Vec<T>) {
+    let room = list.capacity();
+    if room > 1024 && list.len() < room / 4 {
+        list.shrink_to(2 * list.len());
+    }
+}

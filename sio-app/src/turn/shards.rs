@@ -1,0 +1,134 @@
+//! All shards of a server, and what they share.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use sio_proto::server::{Budget, Router, Shard, Target};
+use sio_proto::{Config, ConfigError};
+
+use crate::options::Options;
+use crate::rated::Warnings;
+use crate::runtime::Runtime;
+use crate::turn::application::Application;
+use crate::turn::directory::{Bits, Directory, Watch};
+use crate::turn::load::Loads;
+use crate::turn::quota::SharedQuota;
+use crate::turn::shard::ShardCell;
+use crate::turn::socket::SocketCell;
+
+pub(crate) struct Shards {
+    pub(crate) runtime: Runtime,
+    pub(crate) cells: Box<[Arc<ShardCell>]>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) router: Router,
+    pub(super) directory: Arc<Directory>,
+    next: AtomicUsize,
+}
+
+/// Shards whose application is not there yet.
+pub(crate) struct NewShards {
+    runtime: Runtime,
+    key: [u8; 16],
+    shards: Vec<Shard>,
+    directory: Arc<Directory>,
+    config: Arc<Config>,
+}
+
+impl NewShards {
+    /// Shards that charge what waits to `budget`.
+    ///
+    /// # Errors
+    /// If the config does not make sense, or [`Runtime::fill`] gives nothing but zeros.
+    pub(crate) fn new(
+        config: Config,
+        options: &Options,
+        runtime: Runtime,
+        budget: &Arc<Budget>,
+    ) -> Result<Self, ConfigError> {
+        let mut key = [0; 16];
+        (runtime.fill)(&mut key);
+        if key == [0; 16] {
+            return Err(ConfigError::Entropy);
+        }
+        if !(1..=256).contains(&options.shards) {
+            return Err(ConfigError::Shards(options.shards));
+        }
+        let directory = Arc::new(Directory::new(options.shards));
+        let quota = SharedQuota::new(&config, options);
+        let shards = (0..=255u8).take(options.shards).map(|index| {
+            let mut shard = Shard::new(config.clone(), index, key, Box::new(runtime.fill))?;
+            shard.share_quota(Box::new(quota.clone()));
+            shard.watch_rooms(Box::new(Watch::new(&directory, index.into())));
+            shard.share_budget(Arc::clone(budget));
+            Ok(shard)
+        });
+        let shards = shards.collect::<Result<Vec<_>, _>>()?;
+        let config = shards
+            .first()
+            .map_or_else(Arc::default, |shard| Arc::clone(shard.config()));
+        Ok(Self {
+            runtime,
+            key,
+            shards,
+            directory,
+            config,
+        })
+    }
+
+    /// The shards of this application.
+    pub(crate) fn of(self, application: &Weak<dyn Application>, options: &Options, warnings: &Arc<Warnings>) -> Shards {
+        let Self {
+            runtime,
+            key,
+            shards,
+            directory,
+            config,
+        } = self;
+        let loads = Arc::new(Loads::new(options));
+        let router = Router::new(&config, key, shards.len());
+        let cells = shards.into_iter().map(|shard| {
+            Arc::new(ShardCell::new(
+                application.clone(),
+                runtime,
+                shard,
+                Arc::clone(&loads),
+                Arc::clone(warnings),
+            ))
+        });
+        Shards {
+            runtime,
+            cells: cells.collect(),
+            config,
+            router,
+            directory,
+            next: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Shards {
+    /// A shard for a new session: each in turn.
+    pub(crate) fn pick(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed) % self.cells.len()
+    }
+
+    /// Whether a text is the id of a socket, there or gone: no room is named so.
+    pub(crate) fn is_id(&self, text: &str) -> bool {
+        self.router.shard_of(text).is_some()
+    }
+
+    /// The socket with this id. Only the shard that the id names is asked.
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<SocketCell>> {
+        let cell = self.cells.get(self.router.shard_of(id)?)?;
+        cell.ask(|state| state.find(state.shard.find(id)?))
+    }
+
+    /// Returns the shards that may have sockets in the target, at the time of the call.
+    pub(crate) fn of_target(&self, target: &Target) -> impl Iterator<Item = &Arc<ShardCell>> + Clone + use<'_> {
+        let shards = Bits::of(target, &self.directory, &self.router);
+        let cells = self.cells.iter().enumerate();
+        cells
+            .filter(move |(shard, cell)| cell.sessions() > 0 && shards.have(*shard))
+            .map(|(_, cell)| cell)
+    }
+}
