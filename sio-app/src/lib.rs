@@ -60,6 +60,7 @@
 //! | debug | `refused` | `socket`, `namespace` |
 //! | debug | `connection refused` | `address`, `why` |
 //! | debug | `request refused` | `status` |
+//! | debug | `a lock was held for long`, target `sio_app::lock`, in debug builds: for more than 1 ms; `waited` is who waited meanwhile | `holder`, `micros`, `waited` |
 //! | trace | span `event`, around the part of a handler that runs in place | `socket`, `namespace`, `name` |
 //!
 //! No payload is logged, and no id of a session, because that is all it takes to speak for its

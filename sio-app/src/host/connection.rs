@@ -461,7 +461,7 @@ impl Connection {
         {
             self.steps += u32::try_from(arrivals.packets.len() / PACKETS_A_STEP).unwrap_or(u32::MAX / 2);
             let packets = &mut arrivals.packets;
-            cell.input(turn, |state, now, out| {
+            cell.input("packets", turn, |state, now, out| {
                 state.shard.handle_packets(now, *id, packets, out)
             });
         }
@@ -540,7 +540,7 @@ impl Connection {
                 // The shard still knows that the link is full.
                 (Progress::Full | Progress::Stuck, _) => self.place.link.hand_over(),
                 (Progress::Done, Some(Seat { cell, id, .. })) => {
-                    cell.input(turn, |state, now, _| state.shard.handle_drained(now, *id));
+                    cell.input("drained", turn, |state, now, _| state.shard.handle_drained(now, *id));
                 }
                 (Progress::Done, None) => {}
             }

@@ -94,7 +94,7 @@ impl Place {
             return;
         };
         let link = &self.link;
-        let id = cell.input(turn, |state, now, out| {
+        let id = cell.input("request", turn, |state, now, out| {
             let id = known.unwrap_or_else(|| state.links.insert(Arc::clone(link)));
             input(state, now, id, out);
             id
@@ -111,7 +111,7 @@ impl Place {
 
     /// Whether a GET is held on the link. Then the request behind it may be read.
     pub(crate) fn holds(&self) -> bool {
-        let held = |seat: &Seat| seat.cell.ask(|state| state.shard.holds(seat.id));
+        let held = |seat: &Seat| seat.cell.ask("holds", |state| state.shard.holds(seat.id));
         self.seat.as_ref().is_some_and(held)
     }
 
@@ -124,7 +124,7 @@ impl Place {
             link, seat: Some(seat), ..
         } = self
         {
-            seat.cell.input(turn, |state, now, out| {
+            seat.cell.input("pipelined request", turn, |state, now, out| {
                 let Some(request) = request.take_if(|request| state.shard.may_overtake(seat.id, request)) else {
                     return state.shard.end_poll(now, seat.id, out);
                 };
@@ -144,7 +144,7 @@ impl Place {
     /// Answers the held GET, if there is one, and then the request that has overtaken it.
     pub(crate) fn answer_in_order(&self, turn: &Turn, overtaken: Vec<Write>) {
         if let Some(Seat { cell, id, .. }) = &self.seat {
-            cell.input(turn, |state, now, out| {
+            cell.input("end poll", turn, |state, now, out| {
                 state.shard.end_poll(now, *id, out);
                 out.writes.extend(overtaken);
             });
@@ -166,7 +166,7 @@ impl Place {
             cell, id, overtaking, ..
         }) = self.seat.take()
         {
-            cell.input(turn, |state, now, out| {
+            cell.input("closed", turn, |state, now, out| {
                 for id in [Some(id), overtaking].into_iter().flatten() {
                     state.shard.handle_closed(now, id, cause, out);
                     state.links.remove(id);

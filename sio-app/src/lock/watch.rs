@@ -2,8 +2,9 @@
 //! nothing of this.
 //!
 //! A lock that is held for longer than [`LONG`] is told to the log when the thread holds none any
-//! more, because subscribers are the user's code. Holds of a millisecond are no bug in a debug
-//! build, whose code is slow; many of them with waiters are a hint for the release build.
+//! more, because subscribers are the user's code. The code of a debug build is slow, and a hold of a
+//! millisecond is no bug there: so the level is `debug`. Many holds with waiters are a hint for the
+//! release build.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -15,7 +16,8 @@ use sio_proto::Time;
 
 use crate::rated::Rated;
 
-/// A lock that is held for longer than this is told.
+/// A lock that is held for longer than this is told. A turn ought to hold the lock of a shard for
+/// some microseconds in a release build.
 pub(super) const LONG: Duration = Duration::from_millis(1);
 
 /// Most reports that a thread keeps until it holds no lock, and most waiters in one of them.
@@ -106,7 +108,7 @@ impl Report {
             let waited: Vec<String> = self.waited.iter().map(Holder::to_string).collect();
             let micros = u64::try_from(self.lasted.as_micros()).unwrap_or(u64::MAX);
             let (holder, waited) = (&self.holder, waited.join(", "));
-            tracing::warn!(%holder, micros, waited, "a lock was held for long");
+            tracing::debug!(target: "sio_app::lock", %holder, micros, waited, "a lock was held for long");
         });
     }
 }
@@ -178,4 +180,81 @@ fn since_start() -> Duration {
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     let start = *START.get_or_init(clock);
     clock().saturating_duration_since(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock;
+    use std::sync::Arc;
+
+    /// Keeps what it is told of locks, and takes a lock itself for each line.
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<Vec<String>>>);
+
+    impl tracing::field::Visit for Told {
+        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+            lock::assert_none_held();
+            self.0.lock().push(format!("{}={value:?}", field.name()));
+        }
+    }
+
+    impl tracing::Subscriber for Told {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            metadata.target() == "sio_app::lock"
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            event.record(&mut self.clone());
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    /// Waits for something that another thread does, or that time does, but not for ever.
+    fn until(mut is_so: impl FnMut() -> bool) {
+        let start = clock();
+        while !is_so() {
+            assert!(clock() - start < Duration::from_secs(10), "in vain");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "somebody has to wait for the lock")]
+    fn who_holds_a_lock_for_long_is_told_with_those_who_waited() {
+        let told = Told::default();
+        tracing::subscriber::with_default(told.clone(), || {
+            let (outer, inner) = (lock::Mutex::new(()), Arc::new(lock::Mutex::new(())));
+            let held_outer = outer.lock();
+            let held = inner.lock_for("slow one");
+            let waiter = {
+                let inner = Arc::clone(&inner);
+                std::thread::spawn(move || drop(inner.lock_for("patient one")))
+            };
+            until(|| WAITING.lock().iter().any(|(_, who)| who.name == "patient one"));
+            let since = clock();
+            until(|| clock() - since > 2 * LONG);
+            drop(held);
+            waiter.join().unwrap();
+            assert_eq!(told.0.lock().len(), 0, "a lock is still held");
+            drop(held_outer);
+        });
+        let told = told.0.lock().join("\n");
+        assert!(told.contains("holder=slow one (sio-app/src/lock/watch.rs:"), "{told}");
+        assert!(told.contains("patient one (sio-app/src/lock/watch.rs:"), "{told}");
+        assert!(told.contains("a lock was held for long"), "{told}");
+        assert!(
+            WAITING.lock().iter().all(|(_, who)| who.name != "patient one"),
+            "nobody waits any more"
+        );
+        assert_eq!(held(), 0);
+    }
 }

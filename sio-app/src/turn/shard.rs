@@ -166,7 +166,9 @@ impl ShardCell {
     /// Ends a raw session.
     pub(crate) fn close_engine(self: &Arc<Self>, session: SessionKey) {
         turn::act(self.runtime, |turn| {
-            self.input(turn, |state, now, out| state.shard.close_engine(now, session, out));
+            self.input("close", turn, |state, now, out| {
+                state.shard.close_engine(now, session, out)
+            });
         });
     }
 
@@ -212,21 +214,23 @@ impl ShardCell {
         self.most_waiting.load(Ordering::Relaxed)
     }
 
-    /// Asks the shard a question that changes nothing.
-    pub(crate) fn ask<R>(&self, question: impl FnOnce(&mut State) -> R) -> R {
-        question(&mut self.state.lock())
+    /// Asks the shard a question that changes nothing. `name` says what for, as in all that takes the
+    /// lock of a shard ([`Mutex::lock_for`]).
+    pub(crate) fn ask<R>(&self, name: &'static str, question: impl FnOnce(&mut State) -> R) -> R {
+        question(&mut self.state.lock_for(name))
     }
 
     /// Gives the shard one input. Its deliveries go to the turn's work. Its writes wait in the
     /// links until the end of the turn.
     pub(crate) fn input<R>(
         self: &Arc<Self>,
+        name: &'static str,
         turn: &Turn,
         input: impl FnOnce(&mut State, Time, &mut Outputs) -> R,
     ) -> R {
         let (result, wake, emptied) = turn.outputs.with(|out| {
             let all = {
-                let mut state = self.state.lock();
+                let mut state = self.state.lock_for(name);
                 let now = state.time(turn);
                 let result = input(&mut state, now, out);
                 if !out.writes.is_empty() || !out.deliveries.is_empty() {
@@ -257,7 +261,7 @@ impl ShardCell {
     /// Begins the shutdown of the shard: its sessions leave, and the server is told when none is
     /// left.
     pub(crate) fn drain(self: &Arc<Self>, turn: &Turn, spread: Duration, patience: Duration) {
-        self.input(turn, |state, now, out| {
+        self.input("drain", turn, |state, now, out| {
             state.draining = true;
             state
                 .shard
@@ -267,9 +271,14 @@ impl ShardCell {
 
     /// Gives the shard an input that only queues something, and has no other effect than a
     /// deadline.
-    pub(crate) fn queue<R>(self: &Arc<Self>, turn: &Turn, queue: impl FnOnce(&mut State, Time) -> R) -> R {
+    pub(crate) fn queue<R>(
+        self: &Arc<Self>,
+        name: &'static str,
+        turn: &Turn,
+        queue: impl FnOnce(&mut State, Time) -> R,
+    ) -> R {
         let (result, wake) = {
-            let mut state = self.state.lock();
+            let mut state = self.state.lock_for(name);
             let now = state.time(turn);
             let result = queue(&mut state, now);
             (result, state.rearm())
@@ -426,7 +435,7 @@ impl ShardCell {
             turn.outputs.with(|out| {
                 loop {
                     let more = {
-                        let mut state = self.state.lock();
+                        let mut state = self.state.lock_for("flush");
                         let now = state.time(turn);
                         let more = state.shard.flush_ready(now, LINKS_PER_FLUSH, out);
                         if !more {
@@ -450,7 +459,9 @@ impl ShardCell {
     ///
     /// Call this again whenever the socket has taken some of the bytes that the link holds.
     pub(crate) fn block(self: &Arc<Self>, turn: &Turn, id: LinkId, link: &Link) {
-        self.queue(turn, |state, now| state.shard.handle_blocked(now, id, link.held()));
+        self.queue("blocked", turn, |state, now| {
+            state.shard.handle_blocked(now, id, link.held())
+        });
         link.hand_over();
     }
 
@@ -458,7 +469,7 @@ impl ShardCell {
     pub(crate) fn arm(&self, waker: &Waker) -> Option<Time> {
         let waker = waker.clone();
         let (_old, armed) = {
-            let mut state = self.state.lock();
+            let mut state = self.state.lock_for("arm");
             state.armed = [state.shard.next_timeout(), state.sleeps.next()]
                 .into_iter()
                 .flatten()
@@ -473,7 +484,7 @@ impl ShardCell {
     pub(crate) fn sleep(&self, until: Time, number: Option<u64>, waker: &Waker) -> Option<u64> {
         let (now, waker) = ((self.runtime.now)(), waker.clone());
         let (number, _old, wake) = {
-            let mut state = self.state.lock();
+            let mut state = self.state.lock_for("sleep");
             let (number, old) = state.sleeps.wait(now, until, number, waker);
             let wake = number.and_then(|_| state.come_by(until));
             (number, old, wake)
@@ -486,14 +497,14 @@ impl ShardCell {
 
     /// Removes the entry of a sleep whose future has been dropped.
     pub(crate) fn wake_up(&self, until: Time, number: u64) {
-        let waker = self.state.lock().sleeps.forget(until, number);
+        let waker = self.state.lock_for("forget sleep").sleeps.forget(until, number);
         drop(waker);
     }
 
     /// Wakes the sleeps that are over.
     pub(crate) fn wake_sleepers(&self) {
         let now = (self.runtime.now)();
-        let due = self.state.lock().sleeps.take_due(now);
+        let due = self.state.lock_for("wake sleepers").sleeps.take_due(now);
         due.into_iter().for_each(Waker::wake);
     }
 
@@ -501,7 +512,7 @@ impl ShardCell {
     /// because nobody watches the time any more.
     pub(crate) fn clear(&self) {
         let (sockets, sleepers) = {
-            let mut state = self.state.lock();
+            let mut state = self.state.lock_for("clear");
             (std::mem::take(&mut state.sockets), state.sleeps.end())
         };
         drop(sockets);

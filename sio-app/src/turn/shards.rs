@@ -120,7 +120,7 @@ impl Shards {
     /// The socket with this id. Only the shard that the id names is asked.
     pub(crate) fn find(&self, id: &str) -> Option<Arc<SocketCell>> {
         let cell = self.cells.get(self.router.shard_of(id)?)?;
-        cell.ask(|state| state.find(state.shard.find(id)?))
+        cell.ask("find", |state| state.find(state.shard.find(id)?))
     }
 
     /// Returns the shards that may have sockets in the target, at the time of the call.

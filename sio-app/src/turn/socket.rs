@@ -341,7 +341,7 @@ impl SocketCell {
     /// Makes it leave its namespace, or closes its whole session.
     pub(crate) fn disconnect(&self, close: bool) {
         turn::act(self.runtime(), |turn| {
-            self.cell.input(turn, |state, now, out| {
+            self.cell.input("disconnect", turn, |state, now, out| {
                 state.shard.disconnect(now, self.key, close, out)
             });
         });
@@ -349,8 +349,9 @@ impl SocketCell {
 
     /// Nothing is under way, and the server goes away.
     pub(crate) fn leave(&self, turn: &Turn) {
-        self.cell
-            .input(turn, |state, now, out| state.shard.release(now, self.key, out));
+        self.cell.input("release", turn, |state, now, out| {
+            state.shard.release(now, self.key, out)
+        });
     }
 
     /// No acknowledgement will come any more.

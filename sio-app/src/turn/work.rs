@@ -364,7 +364,7 @@ async fn ask_all(socket: &Arc<SocketCell>) -> Result<(), Refusal> {
 }
 
 fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
-    let (accepted, entry, failed) = socket.cell.input(turn, |state, now, out| {
+    let (accepted, entry, failed) = socket.cell.input("accept", turn, |state, now, out| {
         if !state.shard.accept(now, socket.key, out) {
             return (false, Entry::default(), None);
         }
@@ -403,7 +403,7 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
 fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
     tracing::debug!(socket = %Named(socket.key), namespace = &*socket.namespace, "refused");
     socket.turn_away();
-    socket.cell.input(turn, |state, _, out| {
+    socket.cell.input("refuse", turn, |state, _, out| {
         state.forget(socket.key);
         state.shard.refuse(socket.key, refusal.message(), refusal.data(), out);
     });

@@ -214,7 +214,7 @@ impl Emitter {
                     break;
                 };
                 let target = self.target_for(target, cell);
-                let (links, has_enough) = cell.input(turn, |state, now, out| {
+                let (links, has_enough) = cell.input("broadcast", turn, |state, now, out| {
                     let State { shard, unwritten, .. } = state;
                     shard.handle_command(now, Command::Broadcast { target, message }, out);
                     let links = shard.ready_links();
@@ -294,7 +294,7 @@ impl Emitter {
         self.each_target(|target| {
             for cell in io.shards().of_target(target) {
                 let target = self.target_for(target, cell);
-                cell.ask(|state| {
+                cell.ask("members", |state| {
                     let keys: Vec<SocketKey> = state.shard.members(&target);
                     found.extend(keys.into_iter().filter_map(|key| state.find(key)).map(Socket));
                 });
@@ -312,7 +312,7 @@ impl Emitter {
                     ..self.target.clone()
                 };
                 let order = command(target);
-                socket.0.cell.input(turn, |state, now, out: &mut Outputs| {
+                socket.0.cell.input("command", turn, |state, now, out: &mut Outputs| {
                     state.shard.handle_command(now, order, out)
                 });
                 return;
@@ -320,7 +320,9 @@ impl Emitter {
             self.each_target(|target| {
                 for cell in io.shards().of_target(target) {
                     let order = command(self.target_for(target, cell));
-                    cell.input(turn, |state, now, out| state.shard.handle_command(now, order, out));
+                    cell.input("command", turn, |state, now, out| {
+                        state.shard.handle_command(now, order, out)
+                    });
                 }
             });
         });

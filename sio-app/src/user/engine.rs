@@ -28,8 +28,9 @@ impl EngineSocket {
         // under no lock.
         let kept = message.clone();
         let sent = turn::act(self.cell.runtime, |turn| {
-            self.cell
-                .input(turn, |state, _, _| state.shard.send_engine(self.session, message))
+            self.cell.input("send", turn, |state, _, _| {
+                state.shard.send_engine(self.session, message)
+            })
         });
         drop(kept);
         Ok(sent?)

@@ -214,7 +214,7 @@ impl Io {
             .shards
             .cells
             .iter()
-            .map(|cell| cell.ask(|state| state.shard.sessions()))
+            .map(|cell| cell.ask("count", |state| state.shard.sessions()))
             .sum()
     }
 

@@ -156,7 +156,7 @@ fn send(
         }
     }
     turn::act(socket.runtime(), |turn| {
-        let (sent, enough) = socket.cell.queue(turn, |state, now| {
+        let (sent, enough) = socket.cell.queue("emit", turn, |state, now| {
             let sent = state.shard.emit(now, socket.key, &mut message, ack);
             (sent, state.unwritten.add(len, 1))
         });

@@ -157,7 +157,7 @@ impl Io {
             ] = refused;
         }
         for cell in &self.0.shards.cells {
-            cell.ask(|state| {
+            cell.ask("metrics", |state| {
                 metrics.sessions.add(state.shard.counters());
                 metrics.packets_out += state.packets_out;
             });

@@ -111,7 +111,7 @@ impl Socket {
     /// How its packets travel at the moment; `None` once it is gone.
     #[must_use]
     pub fn transport(&self) -> Option<TransportKind> {
-        self.0.cell.ask(|state| state.shard.transport(self.0.key))
+        self.0.cell.ask("transport", |state| state.shard.transport(self.0.key))
     }
 
     /// Waits until it is gone. Handlers that wait run on when their client has left, as they do in
@@ -320,14 +320,14 @@ impl Socket {
                 return joined;
             }
         }
-        Ok(self.0.cell.ask(|state| state.shard.join(self.0.key, room))?)
+        Ok(self.0.cell.ask("join", |state| state.shard.join(self.0.key, room))?)
     }
 
     /// Leaves a room, which ends with its last member.
     pub fn leave(&self, room: impl AsRef<str>) {
         let room = room.as_ref();
         if self.0.prepare(|entry| entry.leave(room)).is_none() {
-            self.0.cell.ask(|state| state.shard.leave(self.0.key, room));
+            self.0.cell.ask("leave", |state| state.shard.leave(self.0.key, room));
         }
     }
 
@@ -340,7 +340,7 @@ impl Socket {
             return rooms;
         }
         let rooms = match self.is_connected() {
-            true => Some(self.0.cell.ask(|state| state.shard.rooms(self.0.key))),
+            true => Some(self.0.cell.ask("rooms", |state| state.shard.rooms(self.0.key))),
             false => self.0.last_rooms(),
         };
         rooms.map_or_else(Vec::new, |mut rooms| {
