@@ -147,6 +147,8 @@ pub use options::Options;
 pub use rustls;
 pub use sio_proto::codec;
 pub use sio_proto::http::Method;
+#[cfg(feature = "transcript")]
+pub use sio_proto::server::transcript;
 pub use sio_proto::server::{
     Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer, Reason, Refused, TransportKind,
 };

@@ -12,3 +12,5 @@ pub(crate) mod namespace;
 pub(crate) mod registry;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
+#[cfg(feature = "transcript")]
+mod transcript;
