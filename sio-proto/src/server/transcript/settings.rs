@@ -140,6 +140,8 @@ settings! {
     "connect_timeout" connect_timeout;
     "crowded_connect_timeout" crowded_connect_timeout;
     "upgrade_timeout" upgrade_timeout;
+    "crossing_timeout" crossing_timeout;
+    "max_upgrade_packets" max_upgrade_packets;
     "close_timeout" close_timeout;
     "max_payload" max_payload;
     "allow_upgrades" allow_upgrades;
@@ -157,6 +159,12 @@ settings! {
     "max_bytes_per_poll" max_bytes_per_poll;
     "behind_tls" behind_tls;
     "flash_policy" flash_policy;
+    "http.max_head_bytes" http.max_head_bytes;
+    "http.max_target_bytes" http.max_target_bytes;
+    "http.max_headers" http.max_headers;
+    "http.max_chunks" http.max_chunks;
+    "http.max_chunk_extra_bytes" http.max_chunk_extra_bytes;
+    "websocket.max_fragments" websocket.max_fragments;
     "packet.max_attachments" packet.max_attachments;
     "packet.max_attachment_bytes" packet.max_attachment_bytes;
     "packet.max_depth" packet.max_depth;
@@ -197,6 +205,7 @@ settings! {
     "legacy09.flashsocket" legacy09.flashsocket;
     "legacy09.open_timeout" legacy09.open_timeout;
     "legacy09.max_pending_messages" legacy09.max_pending_messages;
+    "legacy09.max_unjoined_packets" legacy09.max_unjoined_packets;
     "legacy09.line_breaks_as_json" legacy09.line_breaks_as_json;
     others:
     "dialect" dialect;
@@ -205,8 +214,93 @@ settings! {
     "cors" cors;
     "origins" origins;
     "hosts" hosts;
-    "http" http;
-    "websocket" websocket;
     "legacy06.codec" legacy06.codec;
     "legacy06.mounts" legacy06.mounts;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::transcript::Detail;
+    use alloc::collections::BTreeSet;
+
+    /// The names of the fields of a value, of its `Debug`.
+    fn names(debug: &str) -> BTreeSet<&str> {
+        let fields = debug
+            .lines()
+            .filter_map(|line| line.strip_prefix("    ")?.split_once(": "));
+        fields
+            .map(|(name, _)| name)
+            .filter(|name| !name.starts_with(' '))
+            .collect()
+    }
+
+    /// Settings that are written part by part.
+    const WITH_PARTS: &[&str] = &[
+        "transports",
+        "generations",
+        "http",
+        "websocket",
+        "packet",
+        "legacy06",
+        "legacy09",
+    ];
+
+    /// Settings that follow others.
+    const FOLLOWING: &[&str] = &[
+        "http.max_body_bytes",
+        "websocket.max_frame_bytes",
+        "websocket.max_message_bytes",
+        "packet.max_auth_bytes",
+    ];
+
+    #[test]
+    fn no_setting_is_forgotten() {
+        let (table, config) = (include_str!("settings.rs"), Config::default());
+        let has_line = |name: &str| table.contains(&format!("\n    \"{name}\" {name};"));
+        let whole = format!("{config:#?}");
+        for name in names(&whole).difference(&WITH_PARTS.iter().copied().collect()) {
+            assert!(has_line(name), "{name} has no line");
+        }
+        let parts = [
+            format!("{:#?}", config.transports),
+            format!("{:#?}", config.generations),
+            format!("{:#?}", config.http),
+            format!("{:#?}", config.websocket),
+            format!("{:#?}", config.packet),
+            format!("{:#?}", config.legacy06),
+            format!("{:#?}", config.legacy09),
+        ];
+        for (whole, debug) in WITH_PARTS.iter().zip(&parts) {
+            for name in names(debug) {
+                let name = format!("{whole}.{name}");
+                assert!(FOLLOWING.contains(&&*name) || has_line(&name), "{name} has no line");
+            }
+        }
+    }
+
+    #[test]
+    fn settings_are_read_as_they_were_written() {
+        let mut config = Config::default()
+            .max_payload(7)
+            .ping_interval(Duration::from_millis(1_250));
+        config.engine_path = Some("/engine \"io\"".into());
+        config.flash_policy = alloc::vec!["a:1".into(), "b".into()];
+        config.generations.legacy06 = false;
+        config.behind_tls = true;
+        config.legacy09.max_pending_messages = 3;
+        let mut lines = String::new();
+        put_settings(&config, |write| {
+            let mut line = Line::of_head(&mut lines, Detail::Full, "set");
+            write(&mut line);
+            line.end();
+        });
+        let mut read = Config::default();
+        for line in lines.lines() {
+            let rest = line.strip_prefix("set ").unwrap();
+            read_setting(&mut read, &mut Words::new(rest)).unwrap();
+        }
+        assert_eq!(format!("{read:?}"), format!("{config:?}"));
+        assert_eq!(lines.lines().count(), 7, "{lines}");
+    }
 }
