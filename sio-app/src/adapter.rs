@@ -1,4 +1,4 @@
-//! What adapters need, and users of a server do not: connections, the time, and the end.
+//! The API for adapters: connections, the time, and the shutdown. Users of a server do not need it.
 //!
 //! ```text
 //!   Serve: accept ─► Connection::new ─► Connection::drive              one task per listener, and one per connection
@@ -6,12 +6,12 @@
 //!   Driver::keep_time: Driver::handle_timeout, sleep until it says     one task per shard
 //!                      Driver::sweep, once a second                    one task
 //! ```
-//! What an adapter writes itself is what a runtime has in words of its own: how to accept, to read,
-//! to write without blocking ([`Source`], [`Outlet`]; for streams that only their owner can write
-//! to, [`Duplex`]), to sleep, to spawn, and where its clock and its randomness are ([`Runtime`]).
+//! An adapter contains what is different in each runtime: how to accept, to read, to write without
+//! blocking ([`Source`], [`Outlet`]; for streams that only their owner can write to, [`Duplex`]),
+//! to sleep, to spawn, and where the clock and the randomness are ([`Runtime`]).
 //!
-//! An adapter hands its users an [`Io`](crate::Io), and keeps a [`Driver`] of it: no method of an
-//! `Io` lets go of handlers or drives the machine.
+//! An adapter gives its users an [`Io`](crate::Io), and keeps a [`Driver`] of it. An `Io` has no
+//! method that drops handlers or drives the server.
 
 pub use crate::host::connection::{Connection, Driven};
 pub use crate::host::driver::Driver;

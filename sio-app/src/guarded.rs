@@ -1,4 +1,4 @@
-//! Where the user's code begins: under no lock, and a panic of it becomes an error.
+//! Calls of user code: no lock is held during the call, and a panic becomes an error.
 
 use std::any::Any;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! Memory that a crowd has left behind.
+//! Gives back memory that a crowd of clients has needed.
 
 /// Gives back memory of a list that has become much shorter. This is constant work for each removed
 /// entry.

@@ -161,7 +161,7 @@ impl Echo {
                 if namespace == "/" {
                     shard.accept(now, socket, out);
                 } else {
-                    shard.refuse(socket, "Invalid namespace", None, out);
+                    shard.refuse(now, socket, "Invalid namespace", None, out);
                 }
             }),
             Delivery::Event {

@@ -81,13 +81,15 @@ fn who_is_refused_has_no_session() {
     let link = world.open();
     world.send(link, &get(OPEN));
     let socket = world.last_socket();
-    world.shard(|shard, out| shard.refuse(socket, "no", None, out));
+    let now = world.now;
+    world.shard(|shard, out| shard.refuse(now, socket, "no", None, out));
     let answer = world.received(link);
     assert_eq!((status(&answer), body(&answer)), (401, "unauthorized"));
     let link = world.open();
     world.send(link, &upgrade("/socket.io/websocket"));
     let socket = world.last_socket();
-    world.shard(|shard, out| shard.refuse(socket, "no", None, out));
+    let now = world.now;
+    world.shard(|shard, out| shard.refuse(now, socket, "no", None, out));
     assert_eq!(world.frames(link), ["close"]);
     // A client that goes away before the answer has no session either, and neither has a client
     // that never gets an answer.

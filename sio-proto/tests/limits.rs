@@ -370,7 +370,10 @@ fn questions_whose_answers_nobody_fetches() {
             if accepts {
                 story.world.push(&sid, "41/a,");
             } else {
-                story.world.shard(|shard, out| shard.refuse(socket, "no", None, out));
+                let now = story.world.now;
+                story
+                    .world
+                    .shard(|shard, out| shard.refuse(now, socket, "no", None, out));
             }
             asked += 1;
             if story.world.heard().iter().any(|h| h == "disconnect forced close") {

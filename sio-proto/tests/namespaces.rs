@@ -211,9 +211,10 @@ fn who_joins_no_namespace_in_time_is_closed() {
     story.world.send(refused, WEBSOCKET);
     story.world.send(refused, &text("40/nope,"));
     let socket = story.world.last_socket();
+    let now = story.world.now;
     story
         .world
-        .shard(|shard, out| shard.refuse(socket, "Invalid namespace", None, out));
+        .shard(|shard, out| shard.refuse(now, socket, "Invalid namespace", None, out));
     let asked = story.world.open();
     story.world.send(asked, WEBSOCKET);
     story.world.send(asked, &text("40"));
@@ -251,9 +252,10 @@ fn refused_with_data_and_asked_again() {
     story.say(&["40/admin,{\"token\":\"x\"}"]);
     assert_eq!(story.world.heard(), ["connect /admin {\"token\":\"x\"}"]);
     let socket = story.world.last_socket();
+    let now = story.world.now;
     story
         .world
-        .shard(|shard, out| shard.refuse(socket, "not \"authorized\"", Some("{\"code\":401}"), out));
+        .shard(|shard, out| shard.refuse(now, socket, "not \"authorized\"", Some("{\"code\":401}"), out));
     let refusal = "44/admin,{\"message\":\"not \\\"authorized\\\"\",\"data\":{\"code\":401}}";
     assert_eq!(story.world.frames(story.link), [refusal]);
     assert!(

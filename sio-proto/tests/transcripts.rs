@@ -60,7 +60,8 @@ fn engine4(world: &mut World) {
     world.accepts = false;
     world.send(link, &text("40/admin,{\"token\":\"a very secret one\"}"));
     let admin = world.last_socket();
-    world.shard(|shard, out| shard.refuse(admin, "no", Some("{\"why\":1}"), out));
+    let now = world.now;
+    world.shard(|shard, out| shard.refuse(now, admin, "no", Some("{\"why\":1}"), out));
     world.shard(|shard, _| shard.leave(socket, "lobby"));
     world.send(candidate, &text("4x"));
     let (spread, patience) = (Duration::from_millis(500), Duration::from_secs(1));

@@ -42,7 +42,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `tower` | the module `tower`: a layer and a service for any server of hyper 1 |
+//! | `tower` | the module `tower`: a layer and a service for every HTTP server of hyper 1 |
 //! | `axum` | the module `axum`: routes of a `Router`, and the peer's address from axum's `ConnectInfo` |
 //!
 //! With the feature `tls` a server itself speaks `https` and `wss`: `Server::listen_tls`,

@@ -52,8 +52,8 @@ impl Arguments {
     }
 }
 
-/// Fails if `wanted` names something that is not among `known`: a misspelt name must not select
-/// nothing.
+/// Fails if `wanted` contains a name that is not in `known`: a wrong name must be an error, and
+/// must not select nothing.
 pub(crate) fn assert_known(what: &str, wanted: &[String], known: &[&str]) -> Outcome {
     match wanted.iter().find(|name| !known.contains(&name.as_str())) {
         Some(name) => Err(Failure::new(format!(

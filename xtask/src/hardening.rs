@@ -189,7 +189,7 @@ mod tests {
             complaint("src/hardening.rs::tests::what_holds_a_row_has_to_exist"),
             None
         );
-        // A longer name that begins alike is another function.
+        // A longer name with the same beginning is another function.
         assert!(
             complaint("src/hardening.rs::what_holds")
                 .unwrap()

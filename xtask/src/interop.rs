@@ -1,8 +1,8 @@
 //! `cargo xtask interop`: genuine clients against the conformance server and the chat example.
 //!
 //! Everything happens on the loopback interface. The suites are `interop/*.test.mjs`, run by node's
-//! own test runner; with `--server` and `--chat` they run against other programs that keep the same
-//! contract.
+//! own test runner; With `--server` and `--chat` they run against other programs that implement the
+//! same contract.
 
 use crate::arguments::Arguments;
 use crate::clients;

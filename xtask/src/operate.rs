@@ -3,8 +3,8 @@
 //!
 //! | run | what |
 //! |---|---|
-//! | `shutdown` | SIGTERM with two thousand clients of all generations: each is told in its own way, and the server ends in time |
-//! | `descriptors` | no descriptors are left for connections: the server neither ends nor spins, clients go on, and later ones are accepted |
+//! | `shutdown` | SIGTERM with two thousand clients of all generations: each client is told in the way of its generation, and the server ends in time |
+//! | `descriptors` | no descriptors are left for connections: the server does not end and does not use much processor time, its clients go on, and new clients are accepted later |
 
 mod descriptors;
 mod peers;

@@ -3,11 +3,11 @@
 //! | rule | what it forbids |
 //! |---|---|
 //! | paths | paths of somebody's machine, and hosts of package registries, in any text file |
-//! | unfinished | placeholder macros and notes to fix something later, in code |
+//! | unfinished | placeholder macros, and notes to fix something later, in code |
 //! | forbid | a library or program root without `#![forbid(unsafe_code)]`, a package without the workspace's lints |
 //! | width | a line of a comment in Rust that has more than 100 characters and could be wrapped |
 //! | length | a source file of more than 700 lines that is not listed below with a reason |
-//! | purity | reads of the clock or of randomness outside the places made for them |
+//! | purity | reads of the clock or of randomness outside of the modules that are made for them |
 
 use crate::failure::{Failure, Outcome, While};
 use crate::workspace::Workspace;

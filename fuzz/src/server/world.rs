@@ -288,7 +288,7 @@ impl World {
                     self.model.sockets.remove(&socket);
                     self.model.gone.insert(socket);
                 }
-                self.server.shard(now, |shard, out| shard.refuse(socket, "no", Some("{\"a\":1}"), out));
+                self.server.shard(now, |shard, out| shard.refuse(now, socket, "no", Some("{\"a\":1}"), out));
             }
             3..=5 => self.emit(socket, cursor),
             6 | 7 => {

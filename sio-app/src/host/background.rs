@@ -13,8 +13,8 @@ use crate::host::driver::Driver;
 const SWEEP: Duration = Duration::from_secs(1);
 
 impl Driver {
-    /// Starts the tasks that watch the time, unless they have been started before;
-    /// true if not. `sleep` is the runtime's. They end with the server.
+    /// Starts the tasks that watch the time, unless they have been started before. Returns true if
+    /// this call started them. `sleep` is the runtime's. The tasks end with the server.
     pub fn keep_time<S: Future + Send + 'static>(&self, sleep: fn(Duration) -> S) -> bool {
         let begins = !self.0.0.ticking.load(Ordering::Relaxed) && !self.0.0.ticking.swap(true, Ordering::Relaxed);
         if begins {
@@ -27,12 +27,12 @@ impl Driver {
         begins
     }
 
-    /// The end of a shutdown that [`Io::close`](crate::Io::close) has begun. It waits for `ended`,
-    /// which is [`Io::ended`](crate::Io::ended) or [`Io::emptied`](crate::Io::emptied), ends the
-    /// connections that are left when
+    /// Does the last part of a shutdown that [`Io::close`](crate::Io::close) has begun. It waits
+    /// for `ended`, which is [`Io::ended`](crate::Io::ended) or
+    /// [`Io::emptied`](crate::Io::emptied). When
     /// [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and
-    /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) are over, and lets go of all
-    /// handlers. `sleep` is the runtime's.
+    /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) are over, it ends the
+    /// remaining connections. At the end it drops all handlers. `sleep` is the runtime's.
     pub async fn finish<S: Future>(&self, ended: impl Future<Output = ()>, sleep: fn(Duration) -> S) {
         let left = self.0.0.shutdown_until().saturating_since(self.0.0.now());
         if !comes_before(pin!(ended), pin!(sleep(left))).await {

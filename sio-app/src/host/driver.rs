@@ -1,4 +1,4 @@
-//! What drives a server: the calls of an adapter, which no user of a server needs or may make.
+//! The driver of a server: the calls that only an adapter makes, and no user of a server.
 
 use std::task::Waker;
 
@@ -10,11 +10,11 @@ use crate::host::exchange::{Exchange, Exchanged};
 use crate::turn;
 use crate::user::io::Io;
 
-/// The machine of a server, for the adapter that drives it: time, the end, and requests that
-/// another HTTP server has read.
+/// Drives a server for an adapter: time, the shutdown, and requests that another HTTP server has
+/// read.
 ///
-/// An adapter makes one of the [`Io`] that it hands to its users. Like that it is a handle, and
-/// cheap to clone.
+/// An adapter makes a driver of the [`Io`] that it gives to its users. Like an [`Io`] it is a
+/// handle, and cheap to clone.
 ///
 /// ```
 /// use std::task::Waker;
@@ -35,30 +35,30 @@ use crate::user::io::Io;
 pub struct Driver(pub(super) Io);
 
 impl Driver {
-    /// Drives this server.
+    /// Makes a driver of this server.
     #[must_use]
     pub fn new(io: &Io) -> Self {
         Self(io.clone())
     }
 
-    /// The server, as its users hold it.
+    /// Returns the server as its users hold it.
     #[must_use]
     pub const fn io(&self) -> &Io {
         &self.0
     }
 }
 
-/// Time, where it is not left to [`Driver::keep_time`]: one task per shard, and one for what is
-/// only roughly on time.
+/// Time, for adapters that do not use [`Driver::keep_time`]. Such an adapter needs one task for
+/// each shard, and one for checks that need not be exact.
 impl Driver {
-    /// How many shards there are.
+    /// Returns the number of shards.
     #[must_use]
     pub fn shards(&self) -> usize {
         self.0.0.shards.cells.len()
     }
 
-    /// Does what is due in a shard, and says when to come again. `waker` is woken if that becomes
-    /// earlier.
+    /// Handles the deadlines of a shard, and returns the time of the next call. `waker` is woken if
+    /// this time becomes earlier.
     pub fn handle_timeout(&self, shard: usize, waker: &Waker) -> Option<Time> {
         let cell = self.0.0.shards.cells.get(shard)?;
         turn::run(self.0.0.runtime(), |turn| {
@@ -68,7 +68,7 @@ impl Driver {
         cell.arm(waker)
     }
 
-    /// Ends connections whose peers take longer than [`Options`](crate::Options) allow. Call it
+    /// Ends connections whose peers take longer than the [`Options`](crate::Options) allow. Call it
     /// about once a second.
     pub fn sweep(&self) {
         self.0.0.sweep();
@@ -77,14 +77,14 @@ impl Driver {
 
 /// The end.
 impl Driver {
-    /// Ends all connections that are left, without a word, when a shutdown has taken long enough.
-    /// Nothing is accepted from then on.
+    /// Ends all remaining connections without telling the clients. Call this when a shutdown has
+    /// taken long enough. After it nothing more is accepted.
     pub fn abort(&self) {
         self.0.0.abort();
     }
 
-    /// Lets go of all handlers and sockets. Handlers often hold the [`Io`] that holds them; this
-    /// breaks the ring. It is the last call, when everything has come to its end.
+    /// Drops all handlers and sockets. A handler often holds the [`Io`] that holds the handler.
+    /// This breaks such a cycle. It is the last call, when everything has ended.
     pub fn clear(&self) {
         self.0.0.clear();
     }

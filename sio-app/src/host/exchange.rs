@@ -32,7 +32,7 @@ use crate::turn;
 use crate::turn::later::Later;
 use crate::user::io::Io;
 
-/// What [`Driver::exchange`](super::driver::Driver::exchange) makes of a request.
+/// The result of [`Driver::exchange`](super::driver::Driver::exchange).
 #[derive(Debug)]
 pub enum Exchanged {
     /// The request is for Socket.IO: give it its body, and poll it.
@@ -86,7 +86,7 @@ pub enum Answer {
 }
 
 impl Exchange {
-    /// Takes up a request; `None` if there are as many connections as may be.
+    /// Takes up a request. Returns `None` if a limit of connections is reached.
     pub(crate) fn new(io: &Io, request: Request) -> Option<Self> {
         let link = Arc::new(Link::handing_out(Late::default(), Arc::clone(&io.0.tally.traffic)));
         // If a client goes away while it polls, the server can only assume that it has closed its

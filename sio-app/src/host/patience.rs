@@ -1,4 +1,4 @@
-//! How long a connection may take: for its requests, for reading its answers, for its end.
+//! The time limits of connections: for requests, for reading answers, for the end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::turn;
 use crate::user::io::Inner;
 
 impl Inner {
-    /// Ends connections whose peers take longer than [`Options`] allow.
+    /// Ends connections whose peers take longer than the [`Options`] allow.
     pub(crate) fn sweep(&self) {
         let now = self.now();
         self.sweep_shutdown(now);
@@ -24,7 +24,7 @@ impl Inner {
                 return;
             };
             match (then, link.awaiting()) {
-                // Its session looks after it.
+                // The session checks a websocket itself.
                 (Then::Look, _) if link.is_websocket() => {}
                 (Then::Look, _) if link.is_stalled(now, self.options.write_timeout) => link.cut(),
                 (Then::Look, None) => self.look_after(&link, now, None),
@@ -40,8 +40,8 @@ impl Inner {
         }
     }
 
-    /// Tells a peer that its body has taken too long, as far as its socket takes the answer at once
-    /// (docs/protocol/engine-io.md §4.4). Its session hears of it when the connection is cut.
+    /// Tells a peer that its body has taken too long, if its socket takes the answer at once
+    /// (docs/protocol/engine-io.md §4.4). The session is told when the connection is cut.
     fn refuse_late_body(&self, link: &Arc<Link>) {
         let mut answer = BytesMut::new();
         let date = self.tally.traffic.date();
@@ -53,8 +53,8 @@ impl Inner {
         }
     }
 
-    /// Has a connection looked at again: when its peer will be late, and in any case before
-    /// whatever it may begin to be late with from here on.
+    /// Sets the time of the next check of a connection: when its peer will be late, and in any case
+    /// before any deadline that may begin from now on can pass.
     pub(crate) fn look_after(&self, link: &Arc<Link>, now: Time, late: Option<Time>) {
         let Options {
             idle_timeout,
@@ -67,13 +67,14 @@ impl Inner {
         self.deadlines.lock().add(at, link, Then::Look);
     }
 
-    /// A connection's last byte is written: the peer has a moment to close its side.
+    /// Gives the peer a short time to close its side, after a connection's last byte has been
+    /// written.
     pub(crate) fn linger(&self, link: &Arc<Link>) {
         self.cut_after(link, self.options.linger_timeout);
     }
 
-    /// A connection ends with what its peer has yet to read: it has as long for that as for a next
-    /// request.
+    /// Sets a deadline for a connection that ends when its peer has read the last bytes. The peer
+    /// has as much time as for a next request.
     pub(crate) fn end_soon(&self, link: &Arc<Link>) {
         self.cut_after(link, self.options.idle_timeout);
     }

@@ -196,7 +196,7 @@ impl Drop for Place {
 }
 
 impl Inner {
-    /// Adds a connection; `None` if there are as many as may be.
+    /// Adds a connection. Returns `None` if a limit of connections is reached.
     fn enter(&self, link: &Arc<Link>, peer: &Peer) -> Option<usize> {
         let place = { self.connections.lock().enter(link, peer.address, &self.options) };
         if let Err(why) = place {
@@ -216,7 +216,8 @@ impl Inner {
         }
     }
 
-    /// More is being received than there is room for, and somebody has to go.
+    /// Warns that more is being received than there is room for, so that a connection has to be
+    /// closed.
     pub(crate) fn warn_of_crowd(&self) {
         self.warnings.receiving.say(self.now(), || {
             tracing::warn!("too much is being received: a connection is closed");

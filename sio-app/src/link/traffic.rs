@@ -1,5 +1,5 @@
-//! What all links share: bytes are counted once for each read and each batch of writes, in cells
-//! that few threads share, and what waits is charged to one budget.
+//! The counts that all links share. Bytes are counted once for each read and each batch of writes,
+//! in cells that few threads share. Bytes that wait are charged to one budget.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -11,22 +11,22 @@ use sio_proto::server::Budget;
 
 use crate::runtime::Runtime;
 
-/// So many cells for bytes there are. Threads that share one wait for each other, as they would for
-/// a single one.
+/// The number of cells for bytes. Threads that share a cell wait for each other, as all threads
+/// would if there were only one.
 const STRIPES: usize = 16;
 
-/// What all links share. First of all bytes read and written: each thread adds to a cell that few
-/// others use.
+/// The values that all links share: first of all the counts of bytes that were read and written.
+/// Each thread adds to a cell that few other threads use.
 #[derive(Default)]
 pub(crate) struct Traffic {
     stripes: [Stripe; STRIPES],
-    /// Bytes that wait for peers, those in sessions among them.
+    /// The bytes that wait for peers, including those in sessions.
     pub(crate) waiting: Arc<Budget>,
-    /// The clocks, which links of tests do without.
+    /// The runtime with its clocks. Links in tests have none.
     runtime: Option<Runtime>,
 }
 
-/// Alone in its cache lines.
+/// One cell. It is alone in its cache lines.
 #[derive(Default)]
 #[repr(align(128))]
 struct Stripe {
@@ -43,12 +43,13 @@ impl Traffic {
         }
     }
 
-    /// The time, where there is a clock.
+    /// Returns the time, if there is a clock.
     pub(crate) fn now(&self) -> Option<Time> {
         self.runtime.map(|runtime| (runtime.now)())
     }
 
-    /// The date of an answer that is written now. Each thread puts it into text once a second.
+    /// Returns the date of an answer that is written now. Each thread converts it to text once a
+    /// second.
     pub(crate) fn date(&self) -> Option<Date> {
         thread_local!(static LATEST: Cell<Option<(u64, Date)>> = const { Cell::new(None) });
         let second = (self.runtime?.unix_time)();
@@ -60,7 +61,7 @@ impl Traffic {
         Some(date)
     }
 
-    /// How many bytes have been read and written.
+    /// Returns how many bytes have been read and written.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         self.stripes.iter().fold((0, 0), |(read, written), stripe| {
             (

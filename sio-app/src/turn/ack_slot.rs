@@ -8,7 +8,7 @@ use sio_proto::socket::Args;
 use crate::args::detached;
 use crate::lock::Mutex;
 
-/// Where the answer is put.
+/// The place for the answer.
 #[derive(Default)]
 pub(crate) struct AckSlot(Mutex<Slot>);
 
@@ -22,7 +22,7 @@ impl AckSlot {
     pub(crate) fn fill(&self, result: Result<Args, server::AckError>) {
         let waker = {
             let mut slot = self.0.lock();
-            // Nobody may come for it for long.
+            // The answer may wait for a long time.
             let result = if slot.waker.is_some() {
                 result
             } else {
@@ -36,7 +36,7 @@ impl AckSlot {
         }
     }
 
-    /// The answer; if it is not there, `waker` is woken by it.
+    /// Takes the answer. If it has not come yet, it will wake `waker`.
     pub(crate) fn take_or_wait(&self, waker: Waker) -> Option<Result<Args, server::AckError>> {
         let (result, _old) = {
             let mut slot = self.0.lock();

@@ -1,8 +1,9 @@
-//! The application, as a turn knows it: a narrow interface that the user's side fills.
+//! The application, as a turn sees it: a small interface that the user's side of this crate
+//! implements.
 //!
-//! A turn runs below handles and namespaces and knows none of them. What it has to ask or to tell
-//! stands here. All methods but [`Application::shards`] may run the user's code, so none is called
-//! under a lock.
+//! A turn is below handles and namespaces and does not know them. This trait has everything that a
+//! turn asks or tells them. All methods except [`Application::shards`] may run user code, so none
+//! of them is called under a lock.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -17,19 +18,20 @@ use crate::turn::socket::SocketCell;
 use crate::turn::table::Table;
 
 pub(crate) trait Application: Any + Send + Sync {
-    /// The shards that it has.
+    /// Returns the application's shards.
     fn shards(&self) -> &Shards;
 
-    /// The handlers for a socket that asks for its namespace; `None` if there is no such namespace.
+    /// Returns the handlers for a socket that asks for its namespace, or `None` if there is no such
+    /// namespace.
     fn table(&self, socket: &Arc<SocketCell>) -> Option<Arc<Table>>;
 
-    /// Something has happened to a raw Engine.IO session.
+    /// Tells what has happened to a raw Engine.IO session.
     fn engine(&self, cell: Arc<ShardCell>, session: SessionKey, news: EngineNews);
 
-    /// Something went wrong in the user's code.
+    /// Reports an error in user code.
     fn report(&self, socket: Option<&Arc<SocketCell>>, event: &str, error: &HandlerError);
 
-    /// A shard has lost the last session that it will ever have.
+    /// Tells that a shard has lost its last session during a shutdown.
     fn shard_emptied(&self);
 }
 

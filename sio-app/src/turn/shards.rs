@@ -1,4 +1,4 @@
-//! All shards of a server, and what they share.
+//! All shards of a server, and the values that they share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -25,7 +25,7 @@ pub(crate) struct Shards {
     next: AtomicUsize,
 }
 
-/// Shards whose application is not there yet.
+/// Shards that do not have an application yet.
 pub(crate) struct NewShards {
     runtime: Runtime,
     key: [u8; 16],
@@ -35,10 +35,10 @@ pub(crate) struct NewShards {
 }
 
 impl NewShards {
-    /// Shards that charge what waits to `budget`.
+    /// Makes shards that charge waiting bytes to `budget`.
     ///
     /// # Errors
-    /// If the config does not make sense, or [`Runtime::fill`] gives nothing but zeros.
+    /// If the config is not valid, or if [`Runtime::fill`] gives nothing but zeros.
     pub(crate) fn new(
         config: Config,
         options: &Options,
@@ -75,7 +75,7 @@ impl NewShards {
         })
     }
 
-    /// The shards of this application.
+    /// Gives the shards their application.
     pub(crate) fn of(self, application: &Weak<dyn Application>, options: &Options, warnings: &Arc<Warnings>) -> Shards {
         let Self {
             runtime,
@@ -107,17 +107,17 @@ impl NewShards {
 }
 
 impl Shards {
-    /// A shard for a new session: each in turn.
+    /// Returns the shard for a new session. Shards are used in turn.
     pub(crate) fn pick(&self) -> usize {
         self.next.fetch_add(1, Ordering::Relaxed) % self.cells.len()
     }
 
-    /// Whether a text is the id of a socket, there or gone: no room is named so.
+    /// Whether a text is the id of a socket, which may have gone. No room can have such a name.
     pub(crate) fn is_id(&self, text: &str) -> bool {
         self.router.shard_of(text).is_some()
     }
 
-    /// The socket with this id. Only the shard that the id names is asked.
+    /// Returns the socket with this id. Only the shard that the id names is asked.
     pub(crate) fn find(&self, id: &str) -> Option<Arc<SocketCell>> {
         let cell = self.cells.get(self.router.shard_of(id)?)?;
         cell.ask("find", |state| state.find(state.shard.find(id)?))

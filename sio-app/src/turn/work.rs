@@ -403,9 +403,10 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
 fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
     tracing::debug!(socket = %Named(socket.key), namespace = &*socket.namespace, "refused");
     socket.turn_away();
-    socket.cell.input("refuse", turn, |state, _, out| {
+    socket.cell.input("refuse", turn, |state, now, out| {
         state.forget(socket.key);
-        state.shard.refuse(socket.key, refusal.message(), refusal.data(), out);
+        let (message, data) = (refusal.message(), refusal.data());
+        state.shard.refuse(now, socket.key, message, data, out);
     });
     Then::Next
 }

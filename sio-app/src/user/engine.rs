@@ -1,4 +1,4 @@
-//! Raw Engine.IO sessions: messages without Socket.IO, under a path of their own
+//! Raw Engine.IO sessions: messages without Socket.IO, under their own path
 //! ([`Config::engine_path`](sio_proto::Config::engine_path)).
 
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::error::EmitError;
 use crate::turn;
 use crate::turn::shard::ShardCell;
 
-/// One raw Engine.IO session: a handle, as [`Socket`](crate::Socket) is one.
+/// One raw Engine.IO session. It is a handle, like [`Socket`](crate::Socket).
 #[derive(Clone)]
 pub struct EngineSocket {
     pub(crate) cell: Arc<ShardCell>,
@@ -24,8 +24,8 @@ impl EngineSocket {
     /// # Errors
     /// If the session is gone, or its queue is full.
     pub fn send(&self, message: EngineMessage) -> Result<(), EmitError> {
-        // Its bytes may be of a kind of the user's own, whose end is the user's code, and comes
-        // under no lock.
+        // The message may contain bytes of the user's own kind. Dropping these runs user code, so
+        // they are kept until no lock is held.
         let kept = message.clone();
         let sent = turn::act(self.cell.runtime, |turn| {
             self.cell.input("send", turn, |state, _, _| {
@@ -58,27 +58,27 @@ impl fmt::Debug for EngineSocket {
     }
 }
 
-/// What happens to raw Engine.IO sessions. All methods have a default that does nothing.
+/// The handlers of raw Engine.IO sessions. The default of each method does nothing.
 ///
-/// The methods are called in place and must not wait.
+/// The thread that read the message calls the methods. They must not block.
 pub trait EngineHandler: Send + Sync + 'static {
-    /// A session is open.
+    /// Called when a session has been opened.
     fn open(&self, socket: &EngineSocket, handshake: &Handshake) {
         let _ = (socket, handshake);
     }
 
-    /// A message arrived.
+    /// Called when a message has arrived.
     fn message(&self, socket: &EngineSocket, message: EngineMessage) {
         let _ = (socket, message);
     }
 
-    /// The session is closed.
+    /// Called when the session has been closed.
     fn close(&self, socket: &EngineSocket, reason: Reason) {
         let _ = (socket, reason);
     }
 }
 
-/// A function is a handler of messages: `|socket: &EngineSocket, message: EngineMessage|`.
+/// A function can be a handler of messages: `|socket: &EngineSocket, message: EngineMessage|`.
 impl<F: Fn(&EngineSocket, EngineMessage) + Send + Sync + 'static> EngineHandler for F {
     fn message(&self, socket: &EngineSocket, message: EngineMessage) {
         self(socket, message);

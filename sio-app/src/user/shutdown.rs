@@ -1,4 +1,5 @@
-//! The end of a server, step by step, so that every client is told and nothing under way is lost.
+//! The shutdown of a server, step by step, so that every client is told and no work under way is
+//! lost.
 //!
 //! ```text
 //!          close                         no session is left                        no connection is left
@@ -9,12 +10,13 @@
 //!                                                  nothing is accepted
 //! ```
 //! A session leaves when its time has come ([`Options::shutdown_jitter`]) and nothing is under way
-//! for it: no acknowledgement that its client or a handler owes, no handler that waits or runs; or
-//! when that takes longer than [`Options::shutdown_drain`]. It is told in the way of its generation
-//! (the table of `sio_proto`'s `message.rs`), over its websocket, in the poll that waits, or, if it
-//! is between two polls, in the next one: its connection is kept open, and connections are
-//! accepted, for clients that make one for each request. Whoever serves ends what is left after
-//! [`Options::shutdown_jitter`] and [`Options::shutdown_timeout`] together.
+//! for it: no acknowledgement that its client or a handler owes, and no handler that waits or runs.
+//! It also leaves when this takes longer than [`Options::shutdown_drain`]. The client is told in
+//! the way of its generation (see the table in `sio_proto`'s `message.rs`): over its websocket, in
+//! the poll that waits, or, if it is between two polls, in the next poll. For this poll its
+//! connection is kept open. New connections are accepted, too, because some clients make one for
+//! each request. After [`Options::shutdown_jitter`] and [`Options::shutdown_timeout`] together, the
+//! adapter ends the rest.
 //!
 //! [`Options::shutdown_jitter`]: crate::Options::shutdown_jitter
 //! [`Options::shutdown_drain`]: crate::Options::shutdown_drain
@@ -36,16 +38,16 @@ const OPEN: u8 = 0;
 const LEAVING: u8 = 1;
 const CLOSING: u8 = 2;
 const EMPTY: u8 = 3;
-/// Handlers and sockets have been let go.
+/// Handlers and sockets have been dropped.
 const OVER: u8 = 4;
 
-/// How far a server has come with its end.
+/// The state of a server's shutdown.
 pub(crate) struct Shutdown {
     phase: AtomicU8,
-    /// When accepting stops at the latest, and connections that are left are ended, in
-    /// microseconds.
+    /// The time, in microseconds, at which accepting stops at the latest and the remaining
+    /// connections are ended.
     until: AtomicU64,
-    /// How many shards have sessions.
+    /// The number of shards with sessions.
     shards: AtomicUsize,
     /// Who waits for one of the phases, or for the last connection.
     waiters: Mutex<Vec<Waker>>,
@@ -68,15 +70,16 @@ impl Shutdown {
 
 /// The end.
 impl Io {
-    /// Begins a shutdown: clients are told so that they connect elsewhere, and new ones are
+    /// Begins a shutdown: clients are told, so that they connect elsewhere, and new clients are
     /// refused.
     ///
-    /// Sessions leave within [`Options::shutdown_jitter`](crate::Options::shutdown_jitter), each
-    /// with what is under way for it done, if that takes no longer than
+    /// Sessions leave within [`Options::shutdown_jitter`](crate::Options::shutdown_jitter). Each
+    /// session first finishes the work under way for it, if this takes no longer than
     /// [`Options::shutdown_drain`](crate::Options::shutdown_drain). As long as there are sessions,
-    /// connections are accepted, so that a client between two polls hears of the end; handshakes
-    /// are answered 503, which tells a load balancer. After that adapters stop accepting. An
-    /// adapter's `serve` returns once all connections have ended. Said again, it changes nothing.
+    /// connections are accepted, so that a client between two polls learns of the end. Handshakes
+    /// are answered with 503, which a load balancer understands. After that, adapters stop
+    /// accepting. An adapter's `serve` returns when all connections have ended. A second call
+    /// changes nothing.
     pub fn close(&self) {
         let inner = &*self.0;
         let shutdown = &inner.shutdown;
@@ -109,26 +112,26 @@ impl Io {
         self.0.is_closing()
     }
 
-    /// Waits until nothing is accepted any more: [`Io::close`] has been called, and no session is
-    /// left, or [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and
+    /// Waits until nothing more is accepted: [`Io::close`] has been called, and either no session
+    /// is left, or [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and
     /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) are over.
     pub async fn closing(&self) {
         self.0.wait(|| !self.0.accepts()).await;
     }
 
-    /// Waits for the end: nothing is accepted any more, and no connection is open.
+    /// Waits for the end of the server: nothing more is accepted, and no connection is open.
     pub async fn ended(&self) {
         self.0.wait(|| !self.0.accepts() && self.connections() == 0).await;
     }
 
-    /// Waits for the end where the connections are another HTTP server's, whose clients may come
-    /// back for what their sessions have to tell them: no session is left, and no request under
-    /// way.
+    /// Waits for the end of a server whose connections belong to another HTTP server: no session is
+    /// left, and no request is under way. The clients' last requests are still answered, because
+    /// they tell the clients of the end.
     pub async fn emptied(&self) {
         self.0.wait(|| self.0.is_empty() && self.connections() == 0).await;
     }
 
-    /// Waits until time matters to nobody any more.
+    /// Waits until nothing needs the time any more.
     pub(crate) async fn over(&self) {
         let over = || self.0.shutdown.has_come_to(OVER) || self.0.is_empty() && self.connections() == 0;
         self.0.wait(over).await;
@@ -157,29 +160,30 @@ impl Inner {
         self.shutdown.has_come_to(LEAVING)
     }
 
-    /// Whether new connections are taken.
+    /// Whether new connections are accepted.
     pub(crate) fn accepts(&self) -> bool {
         !self.shutdown.has_come_to(CLOSING)
     }
 
-    /// Whether a connection has nothing more to be kept for than what is under way on it.
+    /// Whether no session is left, so that a connection is kept only for the request under way on
+    /// it.
     pub(crate) fn is_empty(&self) -> bool {
         self.shutdown.has_come_to(EMPTY)
     }
 
-    /// Looks whether accepting has to stop.
+    /// Checks whether accepting has to stop.
     pub(crate) fn sweep_shutdown(&self, now: Time) {
         if self.is_closing() && self.accepts() && self.shutdown_until() <= now {
             self.advance(CLOSING);
         }
     }
 
-    /// When connections that are left are ended.
+    /// Returns the time at which the remaining connections are ended.
     pub(crate) fn shutdown_until(&self) -> Time {
         Time::from_micros(self.shutdown.until.load(Ordering::SeqCst))
     }
 
-    /// A shard has lost the last session that it will ever have.
+    /// Called when a shard has lost its last session during the shutdown.
     pub(crate) fn shard_emptied(&self) {
         if self.shutdown.shards.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.advance(EMPTY);
@@ -219,8 +223,8 @@ impl Inner {
         waiters.into_iter().for_each(Waker::wake);
     }
 
-    /// Ends connections on which nothing is under way. Others end when their request has been
-    /// answered.
+    /// Ends connections on which nothing is under way. The other connections end when their request
+    /// has been answered.
     fn end_idle(&self) {
         let links = self.connections.lock().links();
         let idle = |awaiting: crate::link::Awaiting| awaiting.stage == Stage::Idle;
@@ -249,7 +253,7 @@ mod tests {
 
     const CLOSE: &str = "\u{fffd}\0";
 
-    /// Lets time pass for the first shard as well.
+    /// Lets time pass, also for the first shard.
     fn wait(io: &Io, millis: u64) {
         pass(io, millis);
         Driver::new(io).handle_timeout(0, Waker::noop());
@@ -289,7 +293,7 @@ mod tests {
             io.close();
             run_tasks();
             assert_eq!(client.written(), "");
-            // A second one, which arrives while the server goes away.
+            // A second event arrives while the server shuts down.
             let _ = client.read(&text(r#"42["slow"]"#));
             ready.store(true, Ordering::Relaxed);
             while run_tasks() > 0 {}
@@ -310,7 +314,7 @@ mod tests {
                 .on("keep", move |_: Socket, ack: Ack| keep.lock().unwrap().push(ack));
             let mut client = Driven::connected(&io);
             let _ = client.read(&text(r#"421["keep"]"#));
-            // Nobody has asked for this one.
+            // This event asks for no acknowledgement.
             let _ = client.read(&text(r#"42["keep"]"#));
             io.close();
             assert_eq!(client.written(), "");
@@ -337,7 +341,7 @@ mod tests {
         assert_eq!(client.written(), "");
         wait(&io, 500);
         assert_eq!(client.written(), CLOSE);
-        // The client has a moment to close its side.
+        // The client has a short time to close its side.
         assert!(client.poll().is_pending());
         wait(&io, 2_000);
         assert!(client.poll().is_ready());
@@ -380,7 +384,7 @@ mod tests {
         assert!(polling.written().ends_with("1:61:1"), "a noop goes before the close");
         assert_eq!(io.sessions(), 0);
         assert!(idle.poll().is_ready());
-        // What has begun is answered.
+        // A request that has begun is answered.
         assert!(half.poll().is_pending());
         let _ = half.read(b"TP/1.1\r\nHost: a\r\n\r\n");
         assert!(half.written().starts_with("HTTP/1.1 404"));
@@ -430,7 +434,7 @@ mod tests {
         let mut late = Driven::new(&io, usize::MAX);
         let _ = late.read(&get(polling));
         assert!(late.written().starts_with("HTTP/1.1 503"));
-        // The entropy of the test says when it is this one's turn.
+        // The test's entropy decides when this session's time has come.
         let turn = u64::from_le_bytes([7; 8]) % 20_000_000 / 1000;
         let _ = client.read(&text("42[\"x\"]"));
         wait(&io, turn - 1);

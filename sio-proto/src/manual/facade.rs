@@ -86,7 +86,7 @@
 //!                 shard.accept(now, socket, out);
 //!                 let _ = shard.join(socket, "lobby");
 //!             } else {
-//!                 shard.refuse(socket, "Invalid namespace", None, out);
+//!                 shard.refuse(now, socket, "Invalid namespace", None, out);
 //!             }
 //!         }),
 //!         Output::Delivery(Delivery::Event { socket, name, args, ack: Some(id) }) if name == "sum" => {

@@ -2,20 +2,19 @@
 //! from it.
 //!
 //! ```text
-//!   Request ── origin allowed? ── application: Allowed? ─► Admitted ── room? not going away? ─► Permit ─► Core::open_session
+//!   Request ── origin allowed? ── application: Allowed? ─► Admitted ── room? not going away? ─► Permit ─► Input::open
 //!                    │                    │                                  │
 //!                  Denied               Denied                             (none): the generation's own 503
 //! ```
-//! There is no other way to a session: [`Core::open_session`] wants a [`Permit`], and only
-//! [`Core::permit`] makes one. A route that forgets to ask does not compile; a caller that forgets
+//! There is no other way to a session: [`Input::open`] wants a [`Permit`], and only
+//! [`Input::permit`] makes one. A route that forgets to ask does not compile; a caller that forgets
 //! to say [`Admission::Allowed`] is refused.
 
 use alloc::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::{Admission, Core, Handshake, Outputs, Request};
-use crate::Time;
+use super::{Admission, Handshake, Input, Request};
 
 /// A request to which neither its origin nor the application is an obstacle.
 pub(crate) struct Admitted<'a>(&'a Request);
@@ -49,15 +48,15 @@ impl Request {
     }
 }
 
-impl Core {
+impl Input<'_> {
     /// Leave to open a session; `None` when there may be no more, or when the server is going away.
     /// It counts the session, and ends others that have joined nothing if that makes room.
-    pub(crate) fn permit(&mut self, now: Time, admitted: Admitted<'_>, out: &mut Outputs) -> Option<Permit> {
-        if self.is_shutting_down() {
+    pub(crate) fn permit(&mut self, admitted: Admitted<'_>) -> Option<Permit> {
+        if self.shard.core.is_shutting_down() {
             return None;
         }
-        let handshake = admitted.0.handshake(&self.config, now);
-        self.make_room(now, &handshake, out).then_some(Permit(handshake))
+        let handshake = admitted.0.handshake(&self.shard.core.config, self.now);
+        self.make_room(&handshake).then_some(Permit(handshake))
     }
 }
 

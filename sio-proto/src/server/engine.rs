@@ -32,33 +32,27 @@ mod sockets;
 mod upgrade;
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytestring::ByteString;
 
-use crate::detect::{EngineIo, EngineTransport, EngineVersion};
+use crate::detect::EngineIo;
 use crate::engine::{Dialect, Packet, Revision};
-use crate::id::SessionSlot;
 use crate::server::{
-    Admitted, Alarm, Asker, Cause, Core, Delivery, Denied, Encoded, EngineMessage, Heartbeat, Message, Outputs, Reason,
-    Request, Role, Session, State, TimeoutReason, TransportKind, Upgrade, Wiring, Write, accept_websocket, preflight,
+    Alarm, Asker, Delivery, EngineMessage, Heartbeat, Reason, Request, Role, Session, State, TimeoutReason,
+    TransportKind, Wiring, at,
 };
-use crate::wire::engine::{self as bodies, PostForm};
-use crate::wire::{Inbound, Wire};
-use crate::{Config, Frame, LinkId, Time, http, json, socket};
+use crate::wire::Inbound;
+use crate::wire::engine as bodies;
+use crate::{Frame, LinkId, Time};
 
-pub(crate) use closing::farewell_answer;
-use closing::{begin_farewell, close_parked, finish_closing, wait_with_farewell};
-pub(crate) use closing::{close, evict, fail, handle_closed};
-pub(crate) use handshake::handle_request;
-use handshake::{Purpose, Refusal};
-use handshake::{check, wire};
-use polling::{answer_parked_with, answer_poll, poll, post, take_parked, taken};
-pub(crate) use polling::{end_poll, flush_poll, handle_body_started};
-pub(crate) use sockets::{accepted, confirm, disconnect, encode_message, encode_raw, left_lately, refused};
-use upgrade::{attach_candidate, drop_candidate, handle_candidate, switch_if_waiting};
+pub(crate) use sockets::{encode_message, encode_raw};
+
+/// A cursor at a session of Engine.IO.
+pub(crate) type At<'a> = at::At<'a, Engine>;
+/// What has become of such a session.
+type Fate<'a> = at::Fate<'a, Engine>;
 
 /// How often a parked GET is looked at while an upgrade is under way (docs/protocol/engine-io.md
 /// §7, step 2).
@@ -102,8 +96,8 @@ pub(crate) struct Engine {
     /// The POST with the goodbye. A GET that was sent before the POST may be handled after it,
     /// because they come on two connections. Which of them is first must not decide what the GET is
     /// answered, so the POST is answered when the GET has come, or after
-    /// [`Config::crossing_timeout`]: until then
-    /// the client does not know their order.
+    /// [`Config::crossing_timeout`](crate::Config::crossing_timeout): until then the client does
+    /// not know their order.
     farewell: Option<Box<Asker>>,
     /// What the rules of Socket.IO 4 have to remember.
     pub(crate) queue: revision4::Queue,
@@ -119,7 +113,7 @@ impl Engine {
         self.raw
     }
 
-    /// Why an alarm of this session goes off. The conditions are those of [`handle_alarm`].
+    /// Why an alarm of this session goes off. The conditions are those of [`At::alarm_rang`].
     pub(super) fn timeout_reason(&self, session: &Session, alarm: Alarm, epoch: u32) -> TimeoutReason {
         let is_open = session.state == State::Open;
         match alarm {
@@ -183,12 +177,9 @@ struct Candidate {
     held_bytes: usize,
 }
 
-fn engine_of(session: &mut Session) -> Option<&mut Engine> {
-    session.wiring.engine_mut()
-}
-
-pub(crate) fn engine_mut(core: &mut Core, slot: SessionSlot) -> Option<&mut Engine> {
-    core.sessions.get_mut(slot).and_then(engine_of)
+/// The part of Engine.IO. A rule borrows nothing else of its session with it.
+fn engine_of(wiring: &mut Wiring) -> &mut Engine {
+    wiring.engine_mut()
 }
 
 /// Which revision a session speaks, if it is one of Engine.IO.
@@ -196,216 +187,218 @@ fn revision_of(session: &Session) -> Option<Revision> {
     session.wiring.engine().map(Engine::revision)
 }
 
-// ---- packets --------------------------------------------------------------------------------------------------------
-
-pub(crate) fn handle_packet(
-    core: &mut Core,
-    now: Time,
-    slot: SessionSlot,
-    role: Role,
-    link: LinkId,
-    packet: Inbound,
-    out: &mut Outputs,
-) {
-    match role {
-        Role::WebSocket => receive(core, now, slot, packet, out),
-        Role::Candidate => handle_candidate(core, now, slot, link, packet, out),
-        Role::Parked | Role::Post | Role::Stream => {}
+impl At<'_> {
+    fn engine(&mut self) -> &mut Engine {
+        self.session.wiring.engine_mut()
     }
 }
 
-/// One packet on the session's transport.
-fn receive(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbound, out: &mut Outputs) {
-    let key = core.key(slot);
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    let transport = session.transport;
-    if session.state == State::Closing {
-        // Nothing is taken any more but a goodbye: who says it fetches no close packet.
-        if matches!(packet, Inbound::Engine(Packet::Close)) && transport == TransportKind::Polling {
-            fail(core, slot, Reason::TransportClose, out);
+// ---- packets --------------------------------------------------------------------------------------------------------
+
+impl<'a> At<'a> {
+    /// A packet has come on a link of the session.
+    pub(crate) fn packet_came(self, role: Role, link: LinkId, packet: Inbound) {
+        match role {
+            Role::WebSocket => _ = self.receive(packet),
+            Role::Candidate => _ = self.handle_candidate(link, packet),
+            Role::Parked | Role::Post | Role::Stream => {}
         }
-        return;
     }
-    let Some(engine) = engine_of(session) else { return };
-    let (revision, raw) = (engine.revision, engine.raw);
-    match packet {
-        Inbound::Socket(decoded) => {
-            if let Err(reason) = messages::handle_text(core, now, slot, revision, decoded, out) {
-                close(core, now, slot, reason, out);
+
+    /// One packet on the session's transport.
+    fn receive(mut self, packet: Inbound) -> Fate<'a> {
+        let transport = self.session.transport;
+        if self.session.state == State::Closing {
+            // Nothing is taken any more but a goodbye: who says it fetches no close packet.
+            if matches!(packet, Inbound::Engine(Packet::Close)) && transport == TransportKind::Polling {
+                return Err(self.fail(Reason::TransportClose));
             }
+            return Ok(self);
         }
-        Inbound::Part(part) => {
-            if let Err(reason) = messages::handle_part(core, now, slot, revision, part, out) {
-                close(core, now, slot, reason, out);
+        let engine = engine_of(&mut self.session.wiring);
+        let (revision, raw) = (engine.revision, engine.raw);
+        match packet {
+            Inbound::Socket(decoded) => {
+                let heard = self.handle_text(revision, decoded);
+                self.heed(heard)
             }
-        }
-        Inbound::Engine(Packet::Binary(bytes)) if !raw => {
-            if let Err(reason) = messages::handle_binary(core, now, slot, revision, bytes, out) {
-                close(core, now, slot, reason, out);
+            Inbound::Part(part) => {
+                let heard = self.handle_part(revision, part);
+                self.heed(heard)
             }
-        }
-        Inbound::Engine(Packet::Message(text)) if !raw => {
-            let text = engine.dialect.resolve(text);
-            let decoded = bodies::decode_socket(text, revision, &core.config);
-            receive(core, now, slot, decoded, out);
-        }
-        Inbound::Engine(Packet::Pong(_)) => {
-            // To a ping that has not left nobody can have an answer.
-            if session.heartbeat.is_answerable() {
-                session.heartbeat = Heartbeat::Answered;
-                if let Some(engine) = engine_of(session) {
-                    engine.beat = engine.beat.wrapping_add(1);
-                    let beat = engine.beat;
-                    core.timers.arm(now, Alarm::Ping, key, beat);
+            Inbound::Engine(Packet::Binary(bytes)) if !raw => {
+                let heard = self.handle_binary(revision, bytes);
+                self.heed(heard)
+            }
+            Inbound::Engine(Packet::Message(text)) if !raw => {
+                let text = engine.dialect.resolve(text);
+                let decoded = bodies::decode_socket(text, revision, &self.core.config);
+                self.receive(decoded)
+            }
+            Inbound::Engine(Packet::Pong(_)) => {
+                self.hear_pong();
+                Ok(self)
+            }
+            // Who pings (docs/protocol/engine-io.md §6): in revision 4 the server, and then this
+            // breaks the protocol (§4.4).
+            Inbound::Engine(Packet::Ping(_)) => match revision {
+                Revision::V4 => Err(self.fail(Reason::TransportError)),
+                Revision::V3 => {
+                    self.hear_ping();
+                    Ok(self)
                 }
-            }
-        }
-        // Who pings (docs/protocol/engine-io.md §6): in revision 4 the server, and then this breaks
-        // the protocol (§4.4).
-        Inbound::Engine(Packet::Ping(_)) => match revision {
-            Revision::V4 => fail(core, slot, Reason::TransportError, out),
-            Revision::V3 => {
-                engine.silent_until = now + core.config.ping_interval + core.config.ping_timeout;
-                // One answer does for all pings that came before it was read.
-                if session.outbox.back() != Some(&PONG) {
-                    core.push_control(slot, PONG);
+            },
+            Inbound::Engine(Packet::Close) if transport == TransportKind::Polling => {
+                if self.session.parked.is_none() {
+                    self.begin_farewell();
+                    return Ok(self);
                 }
+                self.answer_parked_with(NOOP);
+                Err(self.fail(Reason::TransportClose))
             }
-        },
-        Inbound::Engine(Packet::Close) if transport == TransportKind::Polling => {
-            if session.parked.is_none() {
-                return begin_farewell(core, slot, out);
+            Inbound::Engine(Packet::Message(text)) => {
+                let text = match revision {
+                    Revision::V4 => text,
+                    Revision::V3 => engine.dialect.resolve(text),
+                };
+                self.deliver(EngineMessage::Text(text));
+                Ok(self)
             }
-            answer_parked_with(core, now, slot, NOOP, out);
-            fail(core, slot, Reason::TransportClose, out);
+            Inbound::Engine(Packet::Binary(bytes)) => {
+                self.deliver(EngineMessage::Binary(bytes));
+                Ok(self)
+            }
+            Inbound::Engine(Packet::Open(_) | Packet::Close | Packet::Upgrade | Packet::Noop)
+            | Inbound::Digest(_)
+            | Inbound::Legacy09(_)
+            | Inbound::Message(_)
+            | Inbound::Heartbeat(_)
+            | Inbound::Goodbye
+            | Inbound::Payload { .. }
+            | Inbound::Garbled(_) => Ok(self),
+            Inbound::Broken(reason @ Reason::ForcedClose) => self.close(reason),
+            Inbound::Broken(reason) => Err(self.fail(reason)),
         }
-        Inbound::Engine(Packet::Message(text)) => {
-            let text = match revision {
-                Revision::V4 => text,
-                Revision::V3 => engine.dialect.resolve(text),
-            };
-            out.deliveries.push(Delivery::EngineMessage {
-                session: key,
-                message: EngineMessage::Text(text),
-            });
+    }
+
+    /// Closes the session if a rule says so.
+    fn heed(self, heard: Result<(), Reason>) -> Fate<'a> {
+        match heard {
+            Ok(()) => Ok(self),
+            Err(reason) => self.close(reason),
         }
-        Inbound::Engine(Packet::Binary(bytes)) => {
-            out.deliveries.push(Delivery::EngineMessage {
-                session: key,
-                message: EngineMessage::Binary(bytes),
-            });
+    }
+
+    /// A message of a raw session, for the user.
+    fn deliver(&mut self, message: EngineMessage) {
+        let session = self.key;
+        self.out.deliveries.push(Delivery::EngineMessage { session, message });
+    }
+
+    /// The answer to a ping. To one that has not left nobody can have an answer.
+    fn hear_pong(&mut self) {
+        if self.session.heartbeat.is_answerable() {
+            self.session.heartbeat = Heartbeat::Answered;
+            let engine = engine_of(&mut self.session.wiring);
+            engine.beat = engine.beat.wrapping_add(1);
+            self.core.timers.arm(self.now, Alarm::Ping, self.key, engine.beat);
         }
-        Inbound::Engine(Packet::Open(_) | Packet::Close | Packet::Upgrade | Packet::Noop)
-        | Inbound::Digest(_)
-        | Inbound::Legacy09(_)
-        | Inbound::Message(_)
-        | Inbound::Heartbeat(_)
-        | Inbound::Goodbye
-        | Inbound::Payload { .. }
-        | Inbound::Garbled(_) => {}
-        Inbound::Broken(reason @ Reason::ForcedClose) => close(core, now, slot, reason, out),
-        Inbound::Broken(reason) => fail(core, slot, reason, out),
+    }
+
+    /// The client pings; revision 3. One answer does for all pings that came before it was read.
+    fn hear_ping(&mut self) {
+        self.stay_until_silent();
+        if self.session.outbox.back() != Some(&PONG) {
+            self.push_control(PONG);
+        }
+    }
+
+    /// The client has a heartbeat and its answer's time from now on to ping; revision 3.
+    fn stay_until_silent(&mut self) {
+        let config = &self.core.config;
+        let silent_until = self.now + config.ping_interval + config.ping_timeout;
+        engine_of(&mut self.session.wiring).silent_until = silent_until;
     }
 }
 
 // ---- time -----------------------------------------------------------------------------------------------------------
 
-pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm: Alarm, epoch: u32, out: &mut Outputs) {
-    let key = core.key(slot);
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    let (state, reassembling) = (session.state, session.reassembly.is_pending());
-    let attachments_due = session.attachments_due;
-    session.attachments_alarm &= alarm != Alarm::Attachments;
-    let parked = session.parked.is_some() && session.outbox.is_empty();
-    let Some(engine) = engine_of(session) else { return };
-    match alarm {
-        Alarm::Ping if engine.beat == epoch => {
-            if state == State::Open {
-                session.heartbeat = Heartbeat::Queued;
-                core.push_control(slot, PING);
+impl<'a> At<'a> {
+    pub(crate) fn alarm_rang(mut self, alarm: Alarm, epoch: u32) {
+        let session = &mut *self.session;
+        let (state, reassembling) = (session.state, session.reassembly.is_pending());
+        session.attachments_alarm &= alarm != Alarm::Attachments;
+        let engine = engine_of(&mut session.wiring);
+        match alarm {
+            Alarm::Ping if engine.beat == epoch => {
+                if state == State::Open {
+                    session.heartbeat = Heartbeat::Queued;
+                    self.push_control(PING);
+                }
+                self.core.timers.arm(self.now, Alarm::PingTimeout, self.key, epoch);
             }
-            core.timers.arm(now, Alarm::PingTimeout, key, epoch);
-        }
-        Alarm::PingTimeout if engine.revision == Revision::V3 || engine.beat == epoch => {
-            judge_silence(core, now, slot, epoch, out);
-        }
-        Alarm::Connect if !engine.joined && state == State::Open => {
-            close(core, now, slot, Reason::ForcedServerClose, out);
-        }
-        // After `5` the client has left polling behind: there is no way back, and the ping timeout
-        // bounds the wait for the POST.
-        Alarm::Upgrade if engine.attempt == epoch && engine.candidate.as_ref().is_some_and(|c| !c.switching) => {
-            drop_candidate(core, slot, out);
-        }
-        Alarm::Noop if engine.attempt == epoch && engine.candidate.is_some() => {
-            if parked {
-                answer_parked_with(core, now, slot, NOOP, out);
+            Alarm::PingTimeout if engine.revision == Revision::V3 || engine.beat == epoch => self.judge_silence(epoch),
+            Alarm::Connect if !engine.joined && state == State::Open => _ = self.close(Reason::ForcedServerClose),
+            // After `5` the client has left polling behind: there is no way back, and the ping
+            // timeout bounds the wait for the POST.
+            Alarm::Upgrade if engine.attempt == epoch && engine.candidate.as_ref().is_some_and(|c| !c.switching) => {
+                self.drop_candidate();
             }
-            core.timers.arm_at(now + NOOP_INTERVAL, Alarm::Noop, key, epoch);
-        }
-        Alarm::Close if state == State::Closing => {
-            drop_candidate(core, slot, out);
-            core.remove_session(slot, Reason::ForcedServerClose, out);
-        }
-        Alarm::Attachments if reassembling && attachments_due <= now => {
-            close(core, now, slot, Reason::ForcedClose, out);
-        }
-        Alarm::Attachments if reassembling => arm_attachments(core, slot, attachments_due),
-        Alarm::Ping
-        | Alarm::PingTimeout
-        | Alarm::Connect
-        | Alarm::Upgrade
-        | Alarm::Noop
-        | Alarm::Close
-        | Alarm::Attachments
-        | Alarm::Stalled
-        | Alarm::Absence => {}
-    }
-}
-
-/// The time that a peer has for its part of the heartbeat is over, if nothing has happened
-/// meanwhile.
-fn judge_silence(core: &mut Core, now: Time, slot: SessionSlot, epoch: u32, out: &mut Outputs) {
-    let (key, config) = (core.key(slot), Arc::clone(&core.config));
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    let is_open = session.state == State::Open;
-    let (absent, taken) = (session.link.is_none(), session.taken);
-    let due = match engine_of(session).map(|engine| (engine.revision, engine.silent_until)) {
-        // Who pings and never fetches what is said to him reads nothing.
-        Some((Revision::V3, silent_until)) if absent => {
-            Some(silent_until.min(taken + config.ping_interval + config.ping_timeout))
-        }
-        Some((Revision::V3, silent_until)) => Some(silent_until),
-        Some((Revision::V4, _)) if is_open => session.heartbeat_deadline(now, config.ping_timeout),
-        // It was not pinged, but this is when it would have ended.
-        Some((Revision::V4, _)) => Some(now),
-        None => None,
-    };
-    match due {
-        None => {}
-        Some(due) if due > now => core.timers.arm_at(due, Alarm::PingTimeout, key, epoch),
-        Some(_) if is_open => fail(core, slot, Reason::PingTimeout, out),
-        Some(_) => {
-            drop_candidate(core, slot, out);
-            core.remove_session(slot, Reason::ForcedServerClose, out);
+            Alarm::Noop if engine.attempt == epoch && engine.candidate.is_some() => {
+                if session.parked.is_some() && session.outbox.is_empty() {
+                    self.answer_parked_with(NOOP);
+                }
+                let next = self.now + NOOP_INTERVAL;
+                self.core.timers.arm_at(next, Alarm::Noop, self.key, epoch);
+            }
+            Alarm::Close if state == State::Closing => _ = self.forget(),
+            Alarm::Attachments if reassembling && session.attachments_due <= self.now => {
+                let _ = self.close(Reason::ForcedClose);
+            }
+            Alarm::Attachments if reassembling => self.arm_attachments(self.session.attachments_due),
+            Alarm::Ping
+            | Alarm::PingTimeout
+            | Alarm::Connect
+            | Alarm::Upgrade
+            | Alarm::Noop
+            | Alarm::Close
+            | Alarm::Attachments
+            | Alarm::Stalled
+            | Alarm::Absence => {}
         }
     }
-}
 
-/// A packet waits for its attachments until `due`. One alarm serves all packets of a session: it is
-/// armed again when it goes off for a packet that is complete while a later one waits.
-pub(crate) fn arm_attachments(core: &mut Core, slot: SessionSlot, due: Time) {
-    let key = core.key(slot);
-    if let Some(session) = core.sessions.get_mut(slot) {
-        session.attachments_due = due;
-        if !core::mem::replace(&mut session.attachments_alarm, true) {
-            core.timers.arm_at(due, Alarm::Attachments, key, 0);
+    /// The time that a peer has for its part of the heartbeat is over, if nothing has happened
+    /// meanwhile.
+    fn judge_silence(mut self, epoch: u32) {
+        let (session, config) = (&*self.session, &self.core.config);
+        let is_open = session.state == State::Open;
+        let (absent, taken) = (session.link.is_none(), session.taken);
+        let ping_deadline = session.heartbeat_deadline(self.now, config.ping_timeout);
+        let taken_deadline = taken + config.ping_interval + config.ping_timeout;
+        let engine = self.engine();
+        let due = match engine.revision {
+            // Who pings and never fetches what is said to him reads nothing.
+            Revision::V3 if absent => Some(engine.silent_until.min(taken_deadline)),
+            Revision::V3 => Some(engine.silent_until),
+            Revision::V4 if is_open => ping_deadline,
+            // It was not pinged, but this is when it would have ended.
+            Revision::V4 => Some(self.now),
+        };
+        match due {
+            None => {}
+            Some(due) if due > self.now => self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, epoch),
+            Some(_) if is_open => _ = self.fail(Reason::PingTimeout),
+            Some(_) => _ = self.forget(),
+        }
+    }
+
+    /// A packet waits for its attachments until `due`. One alarm serves all packets of a session:
+    /// it is armed again when it goes off for a packet that is complete while a later one waits.
+    fn arm_attachments(&mut self, due: Time) {
+        self.session.attachments_due = due;
+        if !core::mem::replace(&mut self.session.attachments_alarm, true) {
+            self.core.timers.arm_at(due, Alarm::Attachments, self.key, 0);
         }
     }
 }

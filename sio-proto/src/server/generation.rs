@@ -8,77 +8,86 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::BytesMut;
-use bytestring::ByteString;
 
+use super::at::Any;
+use super::engine::Engine;
+use super::legacy06::Legacy06;
+use super::legacy09::Legacy09;
 use super::{
-    Alarm, Asker, Cause, Core, Encoded, Form, Message, Outputs, Reason, Role, SendError, Session, TimeoutReason,
+    Alarm, Asker, At, Cause, Encoded, Form, Input, Message, Reason, Role, SendError, Session, TimeoutReason, Write,
     engine, legacy06, legacy09,
 };
 use crate::engine::{Revision, frames};
-use crate::id::{SessionSlot, SocketSlot};
 use crate::request::{Kind, Request};
 use crate::wire::Inbound;
-use crate::{Config, Frame, LinkId, Time, WireId};
+use crate::{Config, Frame, LinkId, SocketKey, Time, WireId};
 
 /// The part of a session that belongs to its generation.
 #[derive(Debug)]
 pub(crate) enum Wiring {
     /// Engine.IO, revision 3 or 4.
-    Engine(engine::Engine),
+    Engine(Engine),
     /// The `/1/` wire.
-    Legacy09(legacy09::Legacy09),
+    Legacy09(Legacy09),
     /// The plain-message wire.
-    Legacy06(legacy06::Legacy06),
+    Legacy06(Legacy06),
 }
 
-impl Wiring {
-    /// The part of Engine.IO, if it is that.
-    pub(crate) const fn engine(&self) -> Option<&engine::Engine> {
-        match self {
-            Self::Engine(engine) => Some(engine),
-            Self::Legacy09(_) | Self::Legacy06(_) => None,
-        }
-    }
+/// A generation, named by the type of its part of a session.
+pub(crate) trait OfGeneration {
+    /// Whether it is the generation of this session.
+    fn is(wiring: &Wiring) -> bool;
+}
 
-    /// The same, to change it.
-    pub(crate) const fn engine_mut(&mut self) -> Option<&mut engine::Engine> {
-        match self {
-            Self::Engine(engine) => Some(engine),
-            Self::Legacy09(_) | Self::Legacy06(_) => None,
-        }
+impl OfGeneration for Any {
+    fn is(_wiring: &Wiring) -> bool {
+        true
     }
+}
 
-    /// The part of 0.7 to 0.9, if it is that.
-    pub(crate) const fn legacy09(&self) -> Option<&legacy09::Legacy09> {
-        match self {
-            Self::Legacy09(legacy09) => Some(legacy09),
-            Self::Engine(_) | Self::Legacy06(_) => None,
-        }
-    }
+macro_rules! generations {
+    ($($generation:ident $part:ident $part_mut:ident)*) => {
+        $(
+            impl OfGeneration for $generation {
+                fn is(wiring: &Wiring) -> bool {
+                    matches!(wiring, Wiring::$generation(_))
+                }
+            }
 
-    /// The same, to change it.
-    pub(crate) const fn legacy09_mut(&mut self) -> Option<&mut legacy09::Legacy09> {
-        match self {
-            Self::Legacy09(legacy09) => Some(legacy09),
-            Self::Engine(_) | Self::Legacy06(_) => None,
-        }
-    }
+            impl From<$generation> for Wiring {
+                fn from(part: $generation) -> Self {
+                    Self::$generation(part)
+                }
+            }
+        )*
 
-    /// The part of 0.6, if it is that.
-    pub(crate) const fn legacy06(&self) -> Option<&legacy06::Legacy06> {
-        match self {
-            Self::Legacy06(legacy06) => Some(legacy06),
-            Self::Engine(_) | Self::Legacy09(_) => None,
-        }
-    }
+        impl Wiring {
+            $(
+                /// The part of this generation, if the session is of it.
+                pub(crate) const fn $part(&self) -> Option<&$generation> {
+                    match self {
+                        Self::$generation(part) => Some(part),
+                        _ => None,
+                    }
+                }
 
-    /// The same, to change it.
-    pub(crate) const fn legacy06_mut(&mut self) -> Option<&mut legacy06::Legacy06> {
-        match self {
-            Self::Legacy06(legacy06) => Some(legacy06),
-            Self::Engine(_) | Self::Legacy09(_) => None,
+                /// The same, to change it. Only the rules of the generation call it, whose cursor
+                /// stands at a session of theirs.
+                pub(crate) fn $part_mut(&mut self) -> &mut $generation {
+                    match self {
+                        Self::$generation(part) => part,
+                        _ => unreachable!("a cursor stands at a session of its generation"),
+                    }
+                }
+            )*
         }
-    }
+    };
+}
+
+generations! {
+    Engine engine engine_mut
+    Legacy09 legacy09 legacy09_mut
+    Legacy06 legacy06 legacy06_mut
 }
 
 /// What one session is.
@@ -158,6 +167,39 @@ impl Session {
         }
     }
 
+    /// Whether it is one of Engine.IO whose messages are the user's own.
+    pub(super) const fn is_raw(&self) -> bool {
+        match &self.wiring {
+            Wiring::Engine(engine) => engine.is_raw(),
+            Wiring::Legacy09(_) | Wiring::Legacy06(_) => false,
+        }
+    }
+
+    /// Whether the GET that is held can be answered at any time.
+    pub(super) fn may_end_poll(&self) -> bool {
+        match &self.wiring {
+            Wiring::Engine(_) | Wiring::Legacy06(_) => true,
+            Wiring::Legacy09(legacy09) => legacy09.is_handshaken(),
+        }
+    }
+
+    /// How long a link may take nothing: as long as a heartbeat and its answer may take.
+    pub(super) fn stall_patience(&self, config: &Config) -> Duration {
+        match &self.wiring {
+            Wiring::Engine(_) => config.ping_interval + config.ping_timeout,
+            Wiring::Legacy09(_) => config.legacy09.heartbeat_interval + config.legacy09.heartbeat_timeout,
+            Wiring::Legacy06(_) => config.legacy06.heartbeat_interval + config.legacy06.heartbeat_timeout,
+        }
+    }
+
+    /// The answer that is still owed when the session ends, and the link that has waited for it.
+    pub(super) fn farewell_answer(&mut self) -> Option<(LinkId, Write)> {
+        match &mut self.wiring {
+            Wiring::Engine(engine) => engine.farewell_answer(),
+            Wiring::Legacy09(_) | Wiring::Legacy06(_) => None,
+        }
+    }
+
     /// Whether it outlives its websocket or stream, and waits for the next.
     pub(super) const fn outlives_link(&self) -> bool {
         match &self.wiring {
@@ -167,162 +209,139 @@ impl Session {
     }
 }
 
+/// A cursor with the rules of the generation that its session is of.
+enum Rules<'a> {
+    Engine(At<'a, Engine>),
+    Legacy09(At<'a, Legacy09>),
+    Legacy06(At<'a, Legacy06>),
+}
+
 /// What happens to one session.
-impl Core {
-    fn wiring(&self, slot: SessionSlot) -> Option<&Wiring> {
-        self.sessions.get(slot).map(|session| &session.wiring)
+impl<'a> At<'a> {
+    fn rules(self) -> Rules<'a> {
+        match self.session.wiring {
+            Wiring::Engine(_) => Rules::Engine(self.retyped()),
+            Wiring::Legacy09(_) => Rules::Legacy09(self.retyped()),
+            Wiring::Legacy06(_) => Rules::Legacy06(self.retyped()),
+        }
     }
 
     /// A packet has come on one of its links.
-    pub(super) fn packet_came(
-        &mut self,
-        now: Time,
-        slot: SessionSlot,
-        role: Role,
-        link: LinkId,
-        packet: Inbound,
-        out: &mut Outputs,
-    ) {
-        match self.wiring(slot) {
-            Some(Wiring::Engine(_)) => engine::handle_packet(self, now, slot, role, link, packet, out),
-            Some(Wiring::Legacy09(_)) => legacy09::packets::handle(self, now, slot, packet, out),
-            Some(Wiring::Legacy06(_)) => legacy06::handle_packet(self, now, slot, packet, out),
-            None => {}
+    pub(super) fn packet_came(self, role: Role, link: LinkId, packet: Inbound) {
+        match self.rules() {
+            Rules::Engine(at) => at.packet_came(role, link, packet),
+            Rules::Legacy09(at) => _ = at.receive(packet),
+            Rules::Legacy06(at) => _ = at.receive(packet),
         }
     }
 
     /// One of its links is gone.
-    pub(super) fn link_closed(&mut self, now: Time, slot: SessionSlot, role: Role, cause: Cause, out: &mut Outputs) {
-        match self.wiring(slot) {
-            Some(Wiring::Engine(_)) => engine::handle_closed(self, slot, role, cause, out),
-            Some(Wiring::Legacy09(_)) => legacy09::handle_closed(self, now, slot, cause.into(), out),
-            Some(Wiring::Legacy06(_)) => legacy06::handle_closed(self, now, slot, out),
-            None => {}
+    pub(super) fn link_closed(self, role: Role, cause: Cause) {
+        match self.rules() {
+            Rules::Engine(at) => at.link_closed(role, cause),
+            Rules::Legacy09(at) => at.link_closed(cause.into()),
+            Rules::Legacy06(at) => at.link_closed(),
         }
     }
 
     /// One of its alarms goes off.
-    pub(super) fn alarm_rang(&mut self, now: Time, slot: SessionSlot, alarm: Alarm, epoch: u32, out: &mut Outputs) {
-        match self.wiring(slot) {
-            Some(Wiring::Engine(_)) => engine::handle_alarm(self, now, slot, alarm, epoch, out),
-            Some(Wiring::Legacy09(_)) => legacy09::handle_alarm(self, now, slot, alarm, epoch, out),
-            Some(Wiring::Legacy06(_)) => legacy06::handle_alarm(self, now, slot, alarm, epoch, out),
-            None => {}
-        }
-    }
-
-    /// Whether the GET that is held can be answered at any time.
-    pub(super) fn may_end_poll(&self, slot: SessionSlot) -> bool {
-        match self.wiring(slot) {
-            Some(Wiring::Engine(_) | Wiring::Legacy06(_)) => true,
-            Some(Wiring::Legacy09(_)) => legacy09::is_handshaken(self, slot),
-            None => false,
+    pub(super) fn alarm_rang(self, alarm: Alarm, epoch: u32) {
+        match self.rules() {
+            Rules::Engine(at) => at.alarm_rang(alarm, epoch),
+            Rules::Legacy09(at) => at.alarm_rang(alarm, epoch),
+            Rules::Legacy06(at) => at.alarm_rang(alarm, epoch),
         }
     }
 
     /// Answers the GET that is held with what is queued.
-    pub(super) fn flush_poll(&mut self, now: Time, slot: SessionSlot, out: &mut Outputs) {
-        match self.wiring(slot) {
-            Some(Wiring::Engine(_)) => engine::flush_poll(self, slot, out),
-            Some(Wiring::Legacy09(_)) => legacy09::requests::flush_poll(self, now, slot, out),
-            Some(Wiring::Legacy06(_)) => legacy06::requests::flush_poll(self, now, slot, out),
-            None => {}
+    pub(super) fn flush_poll(self) -> Self {
+        match self.rules() {
+            Rules::Engine(mut at) => {
+                at.flush_poll();
+                at.retyped()
+            }
+            Rules::Legacy09(mut at) => {
+                at.flush_poll();
+                at.retyped()
+            }
+            Rules::Legacy06(mut at) => {
+                at.flush_poll();
+                at.retyped()
+            }
         }
     }
 
     /// Answers the GET that is held with what is queued, or else with a packet that says nothing.
-    pub(super) fn end_poll(&mut self, now: Time, slot: SessionSlot, out: &mut Outputs) {
-        match self.wiring(slot) {
-            Some(Wiring::Engine(_)) => engine::end_poll(self, now, slot, out),
-            Some(Wiring::Legacy09(_)) => legacy09::requests::end_poll(self, now, slot, out),
-            Some(Wiring::Legacy06(_)) => legacy06::requests::flush_poll(self, now, slot, out),
-            None => {}
-        }
-    }
-
-    /// How long a link may take nothing: as long as a heartbeat and its answer may take.
-    pub(super) fn stall_patience(&self, slot: SessionSlot) -> Duration {
-        let config = &self.config;
-        match self.wiring(slot) {
-            Some(Wiring::Engine(_)) | None => config.ping_interval + config.ping_timeout,
-            Some(Wiring::Legacy09(_)) => config.legacy09.heartbeat_interval + config.legacy09.heartbeat_timeout,
-            Some(Wiring::Legacy06(_)) => config.legacy06.heartbeat_interval + config.legacy06.heartbeat_timeout,
+    pub(super) fn end_poll(self) -> Self {
+        match self.rules() {
+            Rules::Engine(mut at) => {
+                at.end_poll();
+                at.retyped()
+            }
+            Rules::Legacy09(mut at) => {
+                at.end_poll();
+                at.retyped()
+            }
+            Rules::Legacy06(mut at) => {
+                at.flush_poll();
+                at.retyped()
+            }
         }
     }
 
     /// The user has let a socket in: its client is told.
-    pub(super) fn tell_accepted(&mut self, now: Time, slot: SessionSlot, socket: SocketSlot, out: &mut Outputs) {
-        match self.wiring(slot) {
-            Some(Wiring::Engine(_)) => engine::accepted(self, slot, socket, out),
-            Some(Wiring::Legacy09(_)) => legacy09::accepted(self, now, slot, socket, out),
-            Some(Wiring::Legacy06(_)) => legacy06::accepted(self, now, slot, out),
-            None => {}
+    pub(super) fn tell_accepted(self, socket: SocketKey) {
+        match self.rules() {
+            Rules::Engine(mut at) => at.accepted(socket),
+            Rules::Legacy09(mut at) => at.accepted(socket),
+            Rules::Legacy06(mut at) => at.accepted(),
         }
     }
 
     /// The user has refused a socket, which is forgotten: its client is told.
-    pub(super) fn tell_refused(
-        &mut self,
-        slot: SessionSlot,
-        namespace: &ByteString,
-        message: &str,
-        data: Option<&str>,
-        out: &mut Outputs,
-    ) {
-        match self.wiring(slot) {
-            Some(Wiring::Engine(_)) => engine::refused(self, slot, namespace, message, data),
-            Some(Wiring::Legacy09(_)) => legacy09::refused(self, slot, namespace, out),
-            Some(Wiring::Legacy06(_)) => legacy06::refused(self, slot, out),
-            None => {}
+    pub(super) fn tell_refused(self, namespace: &str, message: &str, data: Option<&str>) {
+        match self.rules() {
+            Rules::Engine(mut at) => at.refused(namespace, message, data),
+            Rules::Legacy09(at) => _ = at.refused(namespace),
+            Rules::Legacy06(at) => _ = at.refused(),
         }
     }
 
     /// The user disconnects a socket; with `close`, its whole session.
-    pub(super) fn disconnect_socket(
-        &mut self,
-        now: Time,
-        slot: SessionSlot,
-        socket: SocketSlot,
-        close: bool,
-        out: &mut Outputs,
-    ) {
-        match self.wiring(slot) {
-            Some(Wiring::Engine(_)) => engine::disconnect(self, now, slot, socket, close, out),
-            Some(Wiring::Legacy09(_)) => legacy09::disconnect(self, now, slot, socket, close, out),
-            Some(Wiring::Legacy06(_)) => legacy06::close(self, slot, Reason::ServerNamespaceDisconnect, out),
-            None => {}
+    pub(super) fn disconnect_socket(self, socket: SocketKey, close: bool) {
+        match self.rules() {
+            Rules::Engine(at) => _ = at.disconnect(socket, close),
+            Rules::Legacy09(at) => _ = at.disconnect(socket, close),
+            Rules::Legacy06(at) => _ = at.close(Reason::ServerNamespaceDisconnect),
         }
     }
 
-    /// Closes a session from this side: the user is told, the peer gets what its transport has for
-    /// that.
-    pub(crate) fn close_session(&mut self, now: Time, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
-        match self.wiring(slot) {
-            Some(Wiring::Engine(_)) => engine::close(self, now, slot, reason, out),
-            Some(Wiring::Legacy09(_)) => legacy09::close(self, now, slot, reason, out),
-            Some(Wiring::Legacy06(_)) => legacy06::close(self, slot, reason, out),
-            None => {}
+    /// Closes the session from this side: the user is told, the peer gets what its transport has
+    /// for that.
+    pub(super) fn close(self, reason: Reason) {
+        match self.rules() {
+            Rules::Engine(at) => _ = at.close(reason),
+            Rules::Legacy09(at) => _ = at.close(reason),
+            Rules::Legacy06(at) => _ = at.close(reason),
         }
     }
 
     /// Ends a session that has lost its websocket or stream because its peer takes nothing. What
     /// waited for it is gone already.
-    pub(super) fn give_up_session(&mut self, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
-        match self.wiring(slot) {
-            Some(Wiring::Engine(_)) => engine::fail(self, slot, reason, out),
-            Some(Wiring::Legacy09(_)) => legacy09::give_up(self, slot, reason, out),
-            Some(Wiring::Legacy06(_)) => legacy06::close(self, slot, reason, out),
-            None => {}
+    pub(super) fn give_up(self, reason: Reason) {
+        match self.rules() {
+            Rules::Engine(at) => _ = at.fail(reason),
+            Rules::Legacy09(at) => _ = at.give_up(reason),
+            Rules::Legacy06(at) => _ = at.close(reason),
         }
     }
 
     /// Ends a session at once, to make room for another.
-    pub(super) fn evict(&mut self, slot: SessionSlot, out: &mut Outputs) {
-        match self.wiring(slot) {
-            Some(Wiring::Engine(_)) => engine::evict(self, slot, out),
-            Some(Wiring::Legacy09(_)) => legacy09::evict(self, slot, out),
-            Some(Wiring::Legacy06(_)) => legacy06::close(self, slot, Reason::ForcedServerClose, out),
-            None => {}
+    pub(super) fn evict(self) {
+        match self.rules() {
+            Rules::Engine(at) => _ = at.fail(Reason::ForcedServerClose),
+            Rules::Legacy09(at) => _ = at.evict(),
+            Rules::Legacy06(at) => _ = at.close(Reason::ForcedServerClose),
         }
     }
 }
@@ -342,50 +361,47 @@ impl Message {
     }
 }
 
-/// A complete request goes to the room of the generation that it speaks.
-pub(super) fn handle_request(
-    core: &mut Core,
-    now: Time,
-    link: LinkId,
-    request: &Request,
-    packets: Vec<Inbound>,
-    out: &mut Outputs,
-) {
-    match request.findings().kind {
-        Kind::Engine { raw, upgrade, route } => {
-            let arrival = engine::Arrival {
-                request,
-                raw,
-                upgrade,
-                route,
-            };
-            engine::handle_request(core, now, link, &arrival, packets, out);
-        }
-        Kind::Legacy09(route) => legacy09::requests::handle_request(core, now, link, request, packets, route, out),
-        Kind::UnknownProtocol => legacy09::requests::refuse_protocol(link, request, out),
-        Kind::Legacy06(codec, route) => {
-            legacy06::requests::handle_request(core, now, link, request, packets, codec, route, out);
-        }
-        Kind::Foreign => {
-            let asker = Asker::new(&core.config, link, request);
-            out.writes
-                .push(asker.answer(404, Some("text/plain; charset=UTF-8"), "Not Found"));
+/// Requests.
+impl Input<'_> {
+    /// A complete request goes to the room of the generation that it speaks.
+    pub(super) fn dispatch_request(&mut self, link: LinkId, request: &Request, packets: Vec<Inbound>) {
+        match request.findings().kind {
+            Kind::Engine { raw, upgrade, route } => {
+                let arrival = engine::Arrival {
+                    request,
+                    raw,
+                    upgrade,
+                    route,
+                };
+                arrival.handle(self, link, packets);
+            }
+            Kind::Legacy09(route) => legacy09::requests::handle(self, link, request, packets, route),
+            Kind::UnknownProtocol => legacy09::requests::refuse_protocol(link, request, self.out),
+            Kind::Legacy06(codec, route) => {
+                let arrival = legacy06::requests::Arrival { request, codec, route };
+                arrival.handle(self, link, packets);
+            }
+            Kind::Foreign => {
+                let asker = Asker::new(&self.shard.core.config, link, request);
+                let answer = asker.answer(404, Some("text/plain; charset=UTF-8"), "Not Found");
+                self.out.writes.push(answer);
+            }
         }
     }
-}
 
-/// The head of a request has come, and its body has not.
-pub(super) fn handle_body_started(core: &mut Core, link: LinkId, request: &Request, out: &mut Outputs) {
-    match request.findings().kind {
-        Kind::Engine { raw, upgrade, route } => {
-            let arrival = engine::Arrival {
-                request,
-                raw,
-                upgrade,
-                route,
-            };
-            engine::handle_body_started(core, link, &arrival, out);
+    /// The head of a request has come, and its body has not.
+    pub(super) fn handle_body_started(&mut self, link: LinkId, request: &Request) {
+        match request.findings().kind {
+            Kind::Engine { raw, upgrade, route } => {
+                let arrival = engine::Arrival {
+                    request,
+                    raw,
+                    upgrade,
+                    route,
+                };
+                arrival.handle_body_started(self, link);
+            }
+            Kind::Legacy09(_) | Kind::UnknownProtocol | Kind::Legacy06(..) | Kind::Foreign => {}
         }
-        Kind::Legacy09(_) | Kind::UnknownProtocol | Kind::Legacy06(..) | Kind::Foreign => {}
     }
 }

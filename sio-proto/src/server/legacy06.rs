@@ -24,23 +24,25 @@ pub(crate) mod message;
 pub(crate) mod requests;
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::old_websocket::{complete, is_opening, is_overdue};
 use crate::codec::Heartbeats;
-use crate::id::SessionSlot;
 use crate::server::{
-    Alarm, Carriage, Core, Delivery, Heartbeat, Outputs, Reason, Session, Standing, State, TimeoutReason, Write,
+    Alarm, Carriage, Delivery, Ended, Heartbeat, Reason, Session, Standing, State, TimeoutReason, Wiring, Write, at,
 };
 use crate::socket::Args;
 use crate::wire::Inbound;
 use crate::wire::legacy06::{Garbled, PayloadReader};
 use crate::{Config, Frame, Time};
-use requests::{answer, begin_stream, flush_poll};
+use requests::answer;
+
+/// A cursor at a session of this family.
+type At<'a> = at::At<'a, Legacy06>;
+/// What has become of such a session.
+type Fate<'a> = at::Fate<'a, Legacy06>;
 
 /// What a session of this generation has besides the common part.
 #[derive(Debug, Default)]
@@ -67,12 +69,12 @@ pub(crate) struct Legacy06 {
 
 impl Legacy06 {
     /// Why an alarm of this session goes off at this time. The conditions are those of
-    /// [`handle_alarm`].
+    /// [`At::alarm_rang`].
     pub(super) fn timeout_reason(&self, session: &Session, at: Time, alarm: Alarm, epoch: u32) -> TimeoutReason {
         let parked = session.parked.is_some();
         let flows = session.link.is_some() && !parked;
         match alarm {
-            Alarm::Upgrade if is_opening(session, epoch) => TimeoutReason::WebSocketOpening,
+            Alarm::Upgrade if session.is_opening(epoch) => TimeoutReason::WebSocketOpening,
             Alarm::Ping if self.beat == epoch && flows => TimeoutReason::Ping,
             Alarm::PingTimeout if self.beat == epoch && flows && session.heartbeat != Heartbeat::Answered => {
                 TimeoutReason::Pong
@@ -110,8 +112,9 @@ impl Legacy06 {
     }
 }
 
-pub(super) fn legacy06_of(session: &mut Session) -> Option<&mut Legacy06> {
-    session.wiring.legacy06_mut()
+/// The part of this generation. A rule borrows nothing else of its session with it.
+fn legacy06_of(wiring: &mut Wiring) -> &mut Legacy06 {
+    wiring.legacy06_mut()
 }
 
 /// Most packets that may be queued: a client that is away gets less room.
@@ -123,266 +126,240 @@ pub(crate) const fn max_packets(session: &Session, config: &Config) -> usize {
     }
 }
 
-/// Reads a piece of the stream that a session's POSTs are together.
-pub(super) fn read_piece(
-    core: &mut Core,
-    slot: SessionSlot,
-    payload: &ByteString,
-    from_form: bool,
-    packets: &mut Vec<Inbound>,
-) {
-    let config = Arc::clone(&core.config);
-    if let Some(legacy06) = core.sessions.get_mut(slot).and_then(legacy06_of) {
+impl At<'_> {
+    fn legacy06(&mut self) -> &mut Legacy06 {
+        self.session.wiring.legacy06_mut()
+    }
+
+    /// Reads a piece of the stream that the session's POSTs are together.
+    fn read_piece(&mut self, payload: &ByteString, from_form: bool, packets: &mut Vec<Inbound>) {
+        let config = &self.core.config;
+        let legacy06 = legacy06_of(&mut self.session.wiring);
         let codec = legacy06.codec;
         let reader = legacy06
             .reader
-            .get_or_insert_with(|| Box::new(PayloadReader::new(codec, &config)));
-        reader.read(payload, from_form, &config, packets);
+            .get_or_insert_with(|| Box::new(PayloadReader::new(codec, config)));
+        reader.read(payload, from_form, config, packets);
     }
 }
 
 // ---- packets and time -----------------------------------------------------------------------------------------------
 
-pub(crate) fn handle_packet(core: &mut Core, now: Time, slot: SessionSlot, packet: Inbound, out: &mut Outputs) {
-    match packet {
-        Inbound::Message(json) => {
-            if let Some((socket, Standing::Connected)) = core.socket_in(slot, "/") {
-                core.event(socket, ByteString::from_static("message"), Args::from(json), None, out);
+impl<'a> At<'a> {
+    /// One packet on the session's transport.
+    pub(crate) fn receive(mut self, packet: Inbound) -> Fate<'a> {
+        match packet {
+            Inbound::Message(json) => {
+                if let Some((socket, Standing::Connected)) = self.socket_in("/") {
+                    self.event(socket, ByteString::from_static("message"), Args::from(json), None);
+                }
             }
-        }
-        Inbound::Heartbeat(number) => {
-            let session = core.sessions.get_mut(slot).filter(|s| s.heartbeat.is_answerable());
-            if session
-                .and_then(legacy06_of)
-                .is_some_and(|t| number.parse() == Ok(t.beat))
-            {
-                next_heartbeat(core, now, slot);
+            Inbound::Heartbeat(number) => {
+                if self.session.heartbeat.is_answerable() && number.parse() == Ok(self.legacy06().beat) {
+                    self.next_heartbeat();
+                }
             }
-        }
-        Inbound::Digest(digest) => {
-            if complete(core, slot, digest, out) {
-                core.mark_ready(slot);
+            Inbound::Digest(digest) => {
+                if self.complete(digest) {
+                    self.mark_ready();
+                }
             }
-        }
-        Inbound::Goodbye => close(core, slot, Reason::ClientNamespaceDisconnect, out),
-        Inbound::Garbled(garbled) => {
-            let is_fatal = garbled.error.is_fatal();
-            report(core, slot, *garbled, out);
-            if is_fatal {
-                close(core, slot, Reason::ParseError, out);
+            Inbound::Goodbye => return Err(self.close(Reason::ClientNamespaceDisconnect)),
+            Inbound::Garbled(garbled) => {
+                let is_fatal = garbled.error.is_fatal();
+                self.report(*garbled);
+                if is_fatal {
+                    return Err(self.close(Reason::ParseError));
+                }
             }
+            Inbound::Engine(_)
+            | Inbound::Socket(_)
+            | Inbound::Part(_)
+            | Inbound::Legacy09(_)
+            | Inbound::Payload { .. }
+            | Inbound::Broken(_) => {}
         }
-        Inbound::Engine(_)
-        | Inbound::Socket(_)
-        | Inbound::Part(_)
-        | Inbound::Legacy09(_)
-        | Inbound::Payload { .. }
-        | Inbound::Broken(_) => {}
+        Ok(self)
     }
-}
 
-/// Tells the user once per session that something could not be read: a client with the wrong codec
-/// says nothing else.
-fn report(core: &mut Core, slot: SessionSlot, garbled: Garbled, out: &mut Outputs) {
-    let Some((socket, _)) = core.socket_in(slot, "/") else {
-        return;
-    };
-    let config = Arc::clone(&core.config);
-    if let Some(legacy06) = core.sessions.get_mut(slot).and_then(legacy06_of)
-        && !core::mem::replace(&mut legacy06.reported, true)
-    {
-        let codec = config.legacy06.codec_at(legacy06.codec).name();
-        out.deliveries.push(Delivery::Garbled {
-            socket: core.socket_key(socket),
-            codec,
-            garbled,
-        });
+    /// Tells the user once per session that something could not be read: a client with the wrong
+    /// codec says nothing else.
+    fn report(&mut self, garbled: Garbled) {
+        if let Some((socket, _)) = self.socket_in("/")
+            && !core::mem::replace(&mut self.legacy06().reported, true)
+        {
+            let legacy06 = legacy06_of(&mut self.session.wiring);
+            self.out.deliveries.push(Delivery::Garbled {
+                socket,
+                codec: self.core.config.legacy06.codec_at(legacy06.codec).name(),
+                garbled,
+            });
+        }
     }
-}
 
-/// The next heartbeat of a websocket or stream is due after the interval, if the codec has any.
-pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: SessionSlot) {
-    let (key, config) = (core.key(slot), Arc::clone(&core.config));
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    let transport = session.transport.into();
-    if let Some(legacy06) = legacy06_of(session) {
-        let codec = config.legacy06.codec_at(legacy06.codec);
+    /// The next heartbeat of a websocket or stream is due after the interval, if the codec has any.
+    fn next_heartbeat(&mut self) {
+        let transport = self.session.transport.into();
+        let legacy06 = legacy06_of(&mut self.session.wiring);
+        let codec = self.core.config.legacy06.codec_at(legacy06.codec);
         if codec.heartbeats(transport) == Heartbeats::None {
             return;
         }
-        let at = now + codec.heartbeat_interval(transport, config.legacy06.heartbeat_interval);
+        let usual = self.core.config.legacy06.heartbeat_interval;
+        let at = self.now + codec.heartbeat_interval(transport, usual);
         legacy06.beat = legacy06.beat.wrapping_add(1);
-        core.timers.arm_at(at, Alarm::Ping, key, legacy06.beat);
-        session.heartbeat = Heartbeat::Answered;
+        self.core.timers.arm_at(at, Alarm::Ping, self.key, legacy06.beat);
+        self.session.heartbeat = Heartbeat::Answered;
     }
-}
 
-pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm: Alarm, epoch: u32, out: &mut Outputs) {
-    if alarm == Alarm::Upgrade {
-        return give_up_opening(core, now, slot, epoch, out);
-    }
-    let (key, config) = (core.key(slot), Arc::clone(&core.config));
-    let timeout = config.legacy06.heartbeat_timeout;
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    let (flows, transport) = (
-        session.link.is_some() && session.parked.is_none(),
-        session.transport.into(),
-    );
-    let answer_due = session.heartbeat_deadline(now, timeout);
-    let Some(legacy06) = legacy06_of(session) else { return };
-    match alarm {
-        Alarm::Ping if legacy06.beat == epoch && flows => {
-            let codec = config.legacy06.codec_at(legacy06.codec);
-            let echoed = codec.heartbeats(transport) == Heartbeats::Echoed;
-            if echoed {
-                session.heartbeat = Heartbeat::Queued;
+    pub(crate) fn alarm_rang(mut self, alarm: Alarm, epoch: u32) {
+        let session = &mut *self.session;
+        let flows = session.link.is_some() && session.parked.is_none();
+        let timeout = self.core.config.legacy06.heartbeat_timeout;
+        let answer_due = session.heartbeat_deadline(self.now, timeout);
+        let legacy06 = legacy06_of(&mut session.wiring);
+        match alarm {
+            Alarm::Upgrade => self.give_up_opening(epoch),
+            Alarm::Ping if legacy06.beat == epoch && flows => self.beat(epoch),
+            Alarm::PingTimeout if legacy06.beat == epoch && flows => match answer_due {
+                None => {}
+                Some(due) if due > self.now => self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, epoch),
+                Some(_) => _ = self.close(Reason::PingTimeout),
+            },
+            // One that was armed before the deadline moved forward; the one that counts is still to
+            // come.
+            Alarm::Absence if legacy06.alarm.is_some_and(|armed| armed > self.now) => {}
+            Alarm::Absence => {
+                legacy06.alarm = None;
+                let (deadline, announced) = (legacy06.deadline, legacy06.announced);
+                if flows && announced {
+                } else if deadline > self.now {
+                    self.set_deadline(deadline);
+                } else if announced && session.parked.is_some() {
+                    self.flush_poll();
+                } else {
+                    self.close(Reason::PingTimeout);
+                }
             }
-            let frame = Frame::text(&mut core.buffer, |b| codec.encode_heartbeat(epoch, b));
-            core.push_control(slot, frame);
-            if echoed {
-                core.timers.arm_at(now + timeout, Alarm::PingTimeout, key, epoch);
-            } else {
-                next_heartbeat(core, now, slot);
-            }
+            Alarm::Ping
+            | Alarm::PingTimeout
+            | Alarm::Connect
+            | Alarm::Noop
+            | Alarm::Close
+            | Alarm::Stalled
+            | Alarm::Attachments => {}
         }
-        Alarm::PingTimeout if legacy06.beat == epoch && flows => match answer_due {
-            None => {}
-            Some(due) if due > now => core.timers.arm_at(due, Alarm::PingTimeout, key, epoch),
-            Some(_) => close(core, slot, Reason::PingTimeout, out),
-        },
-        // One that was armed before the deadline moved forward; the one that counts is still to
-        // come.
-        Alarm::Absence if legacy06.alarm.is_some_and(|armed| armed > now) => {}
-        Alarm::Absence => {
-            legacy06.alarm = None;
-            let deadline = legacy06.deadline;
-            if flows && legacy06.announced {
-            } else if deadline > now {
-                set_deadline(core, slot, deadline);
-            } else if legacy06.announced && session.parked.is_some() {
-                flush_poll(core, now, slot, out);
-            } else {
-                close(core, slot, Reason::PingTimeout, out);
-            }
+    }
+
+    /// A heartbeat of this number is due.
+    fn beat(&mut self, number: u32) {
+        let legacy06 = legacy06_of(&mut self.session.wiring);
+        let codec = self.core.config.legacy06.codec_at(legacy06.codec);
+        let echoed = codec.heartbeats(self.session.transport.into()) == Heartbeats::Echoed;
+        if echoed {
+            self.session.heartbeat = Heartbeat::Queued;
         }
-        Alarm::Ping
-        | Alarm::PingTimeout
-        | Alarm::Connect
-        | Alarm::Upgrade
-        | Alarm::Noop
-        | Alarm::Close
-        | Alarm::Stalled
-        | Alarm::Attachments => {}
+        let frame = Frame::text(&mut self.core.buffer, |b| codec.encode_heartbeat(number, b));
+        self.push_control(frame);
+        if echoed {
+            let due = self.now + self.core.config.legacy06.heartbeat_timeout;
+            self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, number);
+        } else {
+            self.next_heartbeat();
+        }
     }
-}
 
-/// The handshake of a websocket has taken too long: it is as good as lost.
-fn give_up_opening(core: &mut Core, now: Time, slot: SessionSlot, epoch: u32, out: &mut Outputs) {
-    if is_overdue(core, slot, epoch)
-        && let Some(link) = core.sessions.get(slot).and_then(|session| session.link)
-    {
-        out.writes.push(Write::Abort(link));
-        core.links.clear(link);
-        handle_closed(core, now, slot, out);
+    /// The handshake of a websocket has taken too long: it is as good as lost.
+    fn give_up_opening(self, epoch: u32) {
+        if self.session.is_opening(epoch)
+            && let Some(link) = self.session.link
+        {
+            self.out.writes.push(Write::Abort(link));
+            self.core.links.clear(link);
+            self.link_closed();
+        }
     }
-}
 
-/// Sets the deadline. An alarm that is armed for an earlier time is left alone: it finds the new
-/// deadline when it goes off.
-pub(super) fn set_deadline(core: &mut Core, slot: SessionSlot, at: Time) {
-    let key = core.key(slot);
-    if let Some(legacy06) = core.sessions.get_mut(slot).and_then(legacy06_of) {
+    /// Sets the deadline. An alarm that is armed for an earlier time is left alone: it finds the
+    /// new deadline when it goes off.
+    fn set_deadline(&mut self, at: Time) {
+        let legacy06 = legacy06_of(&mut self.session.wiring);
         legacy06.deadline = at;
         if legacy06.alarm.is_none_or(|armed| armed > at) {
             legacy06.alarm = Some(at);
-            core.timers.arm_at(at, Alarm::Absence, key, 0);
+            self.core.timers.arm_at(at, Alarm::Absence, self.key, 0);
         }
     }
 }
 
 // ---- the user's answer, and the end ---------------------------------------------------------------------------------
 
-/// The user has accepted: the client gets its session id.
-pub(crate) fn accepted(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
-    begin_stream(core, slot, out);
-    let config = Arc::clone(&core.config);
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    let (sid, polling) = (session.id.base32(), session.transport.is_polling());
-    let Some(legacy06) = legacy06_of(session) else { return };
-    legacy06.announced = true;
-    legacy06.id_waits = polling;
-    let codec = config.legacy06.codec_at(legacy06.codec);
-    let sid = core::str::from_utf8(&sid).unwrap_or_default();
-    let frame = Frame::text(&mut core.buffer, |b| codec.encode_session_id(sid, b));
-    core.push_control(slot, frame);
-    if !polling {
-        next_heartbeat(core, now, slot);
-    }
-}
-
-/// The user has refused: there is no session then.
-pub(crate) fn refused(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    if let Some(asker) = session.parked.take() {
-        session.link = None;
-        core.links.clear(asker.link);
-        out.writes.push(asker.answer(401, Some("text/plain"), "unauthorized"));
-    }
-    close(core, slot, Reason::ForcedServerClose, out);
-}
-
-/// A link of the session is gone. The session waits for the client to come back, unless it never
-/// was connected.
-pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
-    let absent = now + core.config.legacy06.reconnect_timeout;
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    (session.link, session.parked) = (None, None);
-    session.unblock(&mut core.backlog);
-    session.heartbeat = Heartbeat::Answered;
-    let Some(legacy06) = legacy06_of(session) else { return };
-    if legacy06.announced {
-        set_deadline(core, slot, absent);
-    } else {
-        core.remove_session(slot, Reason::TransportClose, out);
-    }
-}
-
-/// Ends the session: what is queued leaves if there is a way, and behind it the goodbye, if the
-/// codec has one.
-pub(crate) fn close(core: &mut Core, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
-    core.end_sockets(slot, reason, out);
-    let config = Arc::clone(&core.config);
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    session.state = State::Closing;
-    core.counters.close(reason);
-    let Some(legacy06) = legacy06_of(session) else { return };
-    let (codec, script) = (config.legacy06.codec_at(legacy06.codec), legacy06.script);
-    if session.link.is_some() {
-        let goodbye = Frame::text(&mut core.buffer, |b| codec.encode_goodbye(b));
-        if !goodbye.payload().is_empty() {
-            session.outbox_bytes += goodbye.len();
-            session.outbox.push_back(goodbye);
+impl<'a> At<'a> {
+    /// The user has accepted: the client gets its session id.
+    pub(crate) fn accepted(&mut self) {
+        self.begin_stream();
+        let (sid, polling) = (self.session.id.base32(), self.session.transport.is_polling());
+        let legacy06 = legacy06_of(&mut self.session.wiring);
+        legacy06.announced = true;
+        legacy06.id_waits = polling;
+        let codec = self.core.config.legacy06.codec_at(legacy06.codec);
+        let sid = core::str::from_utf8(&sid).unwrap_or_default();
+        let frame = Frame::text(&mut self.core.buffer, |b| codec.encode_session_id(sid, b));
+        self.push_control(frame);
+        if !polling {
+            self.next_heartbeat();
         }
-        match (session.parked.take(), &session.carriage) {
-            // A stream that has not begun.
-            (Some(asker), Carriage::Stream(_)) => out.writes.push(asker.answer(503, None, Bytes::new())),
-            (Some(asker), Carriage::Poll | Carriage::Frames) => {
-                answer(*asker, codec, script, session.take_outbox(), out);
+    }
+
+    /// The user has refused: there is no session then.
+    pub(crate) fn refused(self) -> Ended<'a> {
+        if let Some(asker) = self.session.parked.take() {
+            self.session.link = None;
+            self.core.links.clear(asker.link);
+            let answer = asker.answer(401, Some("text/plain"), "unauthorized");
+            self.out.writes.push(answer);
+        }
+        self.close(Reason::ForcedServerClose)
+    }
+
+    /// A link of the session is gone. The session waits for the client to come back, unless it
+    /// never was connected.
+    pub(crate) fn link_closed(mut self) {
+        let session = &mut *self.session;
+        (session.link, session.parked) = (None, None);
+        session.unblock(&mut self.core.backlog);
+        session.heartbeat = Heartbeat::Answered;
+        if self.legacy06().announced {
+            self.set_deadline(self.now + self.core.config.legacy06.reconnect_timeout);
+        } else {
+            self.end(Reason::TransportClose);
+        }
+    }
+
+    /// Ends the session: what is queued leaves if there is a way, and behind it the goodbye, if the
+    /// codec has one.
+    pub(crate) fn close(mut self, reason: Reason) -> Ended<'a> {
+        self.end_sockets(reason);
+        let Self { core, session, out, .. } = &mut self;
+        session.state = State::Closing;
+        core.counters.close(reason);
+        let legacy06 = legacy06_of(&mut session.wiring);
+        let (codec, script) = (core.config.legacy06.codec_at(legacy06.codec), legacy06.script);
+        if session.link.is_some() {
+            let goodbye = Frame::text(&mut core.buffer, |b| codec.encode_goodbye(b));
+            if !goodbye.payload().is_empty() {
+                session.outbox_bytes += goodbye.len();
+                session.outbox.push_back(goodbye);
             }
-            (None, _) => session.end_link(out),
+            match (session.parked.take(), &session.carriage) {
+                // A stream that has not begun.
+                (Some(asker), Carriage::Stream(_)) => out.writes.push(asker.answer(503, None, Bytes::new())),
+                (Some(asker), Carriage::Poll | Carriage::Frames) => {
+                    answer(*asker, codec, script, session.take_outbox(), out);
+                }
+                (None, _) => session.end_link(out),
+            }
         }
+        self.end(reason)
     }
-    core.remove_session(slot, reason, out);
 }

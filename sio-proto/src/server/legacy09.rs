@@ -27,17 +27,19 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::old_websocket::{is_opening, is_overdue};
 use crate::detect::Transport;
-use crate::id::{SessionSlot, SocketSlot};
 use crate::legacy::legacy09::{Body, Packet, Reason as Refusal, handshake};
 use crate::server::{
-    Alarm, Core, Encoded, Heartbeat, Message, Outputs, Reason, SendError, Session, State, TimeoutReason,
+    Alarm, Encoded, Ended, Heartbeat, Message, Reason, SendError, Session, State, TimeoutReason, Wiring, at,
 };
-use crate::{Config, Frame, Time};
+use crate::{Config, Frame, SocketKey, Time};
 use bytes::BytesMut;
-use packets::{forget_alias, known_as, release};
-use requests::{answer, answer_handshake, flush_poll, refuse_handshake, take_parked};
+use requests::answer;
+
+/// A cursor at a session of 0.7 to 0.9.
+type At<'a> = at::At<'a, Legacy09>;
+/// What has become of such a session.
+type Fate<'a> = at::Fate<'a, Legacy09>;
 
 /// What a session of this generation has besides the common part.
 #[derive(Debug)]
@@ -76,13 +78,18 @@ pub(super) struct Rare {
 }
 
 impl Legacy09 {
+    /// Whether the client knows the session, so that it may use it.
+    pub(crate) fn is_handshaken(&self) -> bool {
+        self.phase != Phase::Asking
+    }
+
     /// Why an alarm of this session goes off at this time. The conditions are those of
-    /// [`handle_alarm`].
+    /// [`At::alarm_rang`].
     pub(super) fn timeout_reason(&self, session: &Session, at: Time, alarm: Alarm, epoch: u32) -> TimeoutReason {
         let parked = session.parked.is_some();
         let flows = session.link.is_some() && !parked;
         match alarm {
-            Alarm::Upgrade if is_opening(session, epoch) => TimeoutReason::WebSocketOpening,
+            Alarm::Upgrade if session.is_opening(epoch) => TimeoutReason::WebSocketOpening,
             Alarm::Ping if self.beat == epoch && flows => TimeoutReason::Ping,
             Alarm::PingTimeout if self.beat == epoch && flows && session.heartbeat != Heartbeat::Answered => {
                 TimeoutReason::Pong
@@ -122,12 +129,9 @@ impl Legacy09 {
     }
 }
 
-pub(super) fn legacy09_of(session: &mut Session) -> Option<&mut Legacy09> {
-    session.wiring.legacy09_mut()
-}
-
-pub(super) fn legacy09_mut(core: &mut Core, slot: SessionSlot) -> Option<&mut Legacy09> {
-    core.sessions.get_mut(slot).and_then(legacy09_of)
+/// The part of this generation. A rule borrows nothing else of its session with it.
+fn legacy09_of(wiring: &mut Wiring) -> &mut Legacy09 {
+    wiring.legacy09_mut()
 }
 
 /// Most packets that may be queued: a client that is away gets less room.
@@ -139,194 +143,112 @@ pub(crate) const fn max_packets(session: &Session, config: &Config) -> usize {
     }
 }
 
-/// Whether the client knows the session, so that it may use it.
-pub(crate) fn is_handshaken(core: &Core, slot: SessionSlot) -> bool {
-    let legacy09 = core.sessions.get(slot).and_then(|session| session.wiring.legacy09());
-    legacy09.is_some_and(|legacy09| legacy09.phase != Phase::Asking)
-}
+impl At<'_> {
+    fn legacy09(&mut self) -> &mut Legacy09 {
+        self.session.wiring.legacy09_mut()
+    }
 
-/// Queues a packet of ours.
-pub(super) fn push(core: &mut Core, slot: SessionSlot, packet: &Packet) {
-    let frame = Frame::text(&mut core.buffer, |b| packet.encode(b));
-    core.push_control(slot, frame);
+    /// Whether the client knows the session, so that it may use it.
+    fn is_handshaken(&mut self) -> bool {
+        self.legacy09().is_handshaken()
+    }
+
+    /// Queues a packet of ours.
+    fn push(&mut self, packet: &Packet) {
+        let frame = Frame::text(&mut self.core.buffer, |b| packet.encode(b));
+        self.push_control(frame);
+    }
+
+    /// Queues a packet of ours for a namespace, which the client knows by this endpoint.
+    fn push_to(&mut self, endpoint: ByteString, body: Body) {
+        let id = None;
+        self.push(&Packet { id, endpoint, body });
+    }
 }
 
 // ---- time -----------------------------------------------------------------------------------------------------------
 
-/// The next heartbeat of a websocket or stream is due after the interval.
-pub(super) fn next_heartbeat(core: &mut Core, now: Time, slot: SessionSlot) {
-    let (key, at) = (core.key(slot), now + core.config.legacy09.heartbeat_interval);
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    session.heartbeat = Heartbeat::Answered;
-    if let Some(legacy09) = legacy09_of(session) {
+impl At<'_> {
+    /// The next heartbeat of a websocket or stream is due after the interval.
+    fn next_heartbeat(&mut self) {
+        let at = self.now + self.core.config.legacy09.heartbeat_interval;
+        self.session.heartbeat = Heartbeat::Answered;
+        let legacy09 = legacy09_of(&mut self.session.wiring);
         legacy09.beat = legacy09.beat.wrapping_add(1);
-        let beat = legacy09.beat;
-        core.timers.arm_at(at, Alarm::Ping, key, beat);
+        self.core.timers.arm_at(at, Alarm::Ping, self.key, legacy09.beat);
     }
-}
 
-pub(crate) fn handle_alarm(core: &mut Core, now: Time, slot: SessionSlot, alarm: Alarm, epoch: u32, out: &mut Outputs) {
-    let key = core.key(slot);
-    let timeout = core.config.legacy09.heartbeat_timeout;
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    let parked = session.parked.is_some();
-    let flows = session.link.is_some() && !parked;
-    let answer_due = session.heartbeat_deadline(now, timeout);
-    let Some(legacy09) = legacy09_of(session) else { return };
-    match alarm {
-        Alarm::Upgrade => {
-            // The handshake of a websocket has taken too long.
-            if is_overdue(core, slot, epoch) {
-                finish(core, slot, Reason::TransportError, Farewell::Nothing, out);
+    pub(crate) fn alarm_rang(mut self, alarm: Alarm, epoch: u32) {
+        let session = &mut *self.session;
+        let flows = session.link.is_some() && session.parked.is_none();
+        let timeout = self.core.config.legacy09.heartbeat_timeout;
+        let answer_due = session.heartbeat_deadline(self.now, timeout);
+        let legacy09 = legacy09_of(&mut session.wiring);
+        match alarm {
+            Alarm::Upgrade => {
+                // The handshake of a websocket has taken too long.
+                if self.session.is_opening(epoch) {
+                    self.finish(Reason::TransportError, Farewell::Nothing);
+                }
             }
-        }
-        Alarm::Ping if legacy09.beat == epoch && flows => {
-            session.heartbeat = Heartbeat::Queued;
-            push(core, slot, &Packet::new(Body::Heartbeat));
-            core.timers.arm_at(now + timeout, Alarm::PingTimeout, key, epoch);
-        }
-        Alarm::PingTimeout if legacy09.beat == epoch && flows => match answer_due {
-            None => {}
-            Some(due) if due > now => core.timers.arm_at(due, Alarm::PingTimeout, key, epoch),
-            Some(_) => finish(core, slot, Reason::PingTimeout, Farewell::Nothing, out),
-        },
-        // One that was armed before the deadline moved forward; the one that counts is still to
-        // come.
-        Alarm::Absence if legacy09.alarm.is_some_and(|armed| armed > now) => {}
-        Alarm::Absence => {
-            legacy09.alarm = None;
-            let (deadline, asking) = (legacy09.deadline, legacy09.phase == Phase::Asking);
-            if flows {
-            } else if deadline > now {
-                set_deadline(core, slot, deadline);
-            } else if asking {
-                refuse_handshake(core, slot, 500, handshake::ERROR, out);
-            } else if parked {
-                push(core, slot, &Packet::new(Body::Noop));
-                flush_poll(core, now, slot, out);
-            } else {
-                finish(core, slot, Reason::PingTimeout, Farewell::Nothing, out);
+            Alarm::Ping if legacy09.beat == epoch && flows => {
+                session.heartbeat = Heartbeat::Queued;
+                self.push(&Packet::new(Body::Heartbeat));
+                let due = self.now + timeout;
+                self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, epoch);
             }
+            Alarm::PingTimeout if legacy09.beat == epoch && flows => match answer_due {
+                None => {}
+                Some(due) if due > self.now => self.core.timers.arm_at(due, Alarm::PingTimeout, self.key, epoch),
+                Some(_) => _ = self.finish(Reason::PingTimeout, Farewell::Nothing),
+            },
+            // One that was armed before the deadline moved forward; the one that counts is still to
+            // come.
+            Alarm::Absence if legacy09.alarm.is_some_and(|armed| armed > self.now) => {}
+            Alarm::Absence => {
+                legacy09.alarm = None;
+                if !flows {
+                    self.absence_is_over();
+                }
+            }
+            Alarm::Ping
+            | Alarm::PingTimeout
+            | Alarm::Connect
+            | Alarm::Noop
+            | Alarm::Close
+            | Alarm::Attachments
+            | Alarm::Stalled => {}
         }
-        Alarm::Ping
-        | Alarm::PingTimeout
-        | Alarm::Connect
-        | Alarm::Noop
-        | Alarm::Close
-        | Alarm::Attachments
-        | Alarm::Stalled => {}
     }
-}
 
-/// Sets the deadline. An alarm that is armed for an earlier time is left alone: it finds the new
-/// deadline when it goes off.
-pub(super) fn set_deadline(core: &mut Core, slot: SessionSlot, at: Time) {
-    let key = core.key(slot);
-    if let Some(legacy09) = legacy09_mut(core, slot) {
+    /// A session without websocket or stream has waited, unless the deadline has moved meanwhile.
+    fn absence_is_over(mut self) {
+        let deadline = self.legacy09().deadline;
+        if deadline > self.now {
+            self.set_deadline(deadline);
+        } else if !self.is_handshaken() {
+            self.refuse_handshake(500, handshake::ERROR);
+        } else if self.session.parked.is_some() {
+            self.push(&Packet::new(Body::Noop));
+            self.flush_poll();
+        } else {
+            self.finish(Reason::PingTimeout, Farewell::Nothing);
+        }
+    }
+
+    /// Sets the deadline. An alarm that is armed for an earlier time is left alone: it finds the
+    /// new deadline when it goes off.
+    fn set_deadline(&mut self, at: Time) {
+        let legacy09 = legacy09_of(&mut self.session.wiring);
         legacy09.deadline = at;
         if legacy09.alarm.is_none_or(|armed| armed > at) {
             legacy09.alarm = Some(at);
-            core.timers.arm_at(at, Alarm::Absence, key, 0);
+            self.core.timers.arm_at(at, Alarm::Absence, self.key, 0);
         }
     }
 }
 
 // ---- the user's answer, and the end ---------------------------------------------------------------------------------
-
-/// The user has let a socket in.
-pub(crate) fn accepted(core: &mut Core, now: Time, slot: SessionSlot, socket: SocketSlot, out: &mut Outputs) {
-    let Some((namespace, _)) = core.socket_names(socket) else {
-        return;
-    };
-    if &*namespace == "/" {
-        answer_handshake(core, now, slot, out);
-    }
-    let endpoint = known_as(core, slot, &namespace);
-    let body = Body::Connect(ByteString::new());
-    push(
-        core,
-        slot,
-        &Packet {
-            id: None,
-            endpoint,
-            body,
-        },
-    );
-    release(core, slot, &namespace, socket, out);
-}
-
-/// The user has refused a socket. Why, this wire cannot say (docs/protocol/legacy-0.9.md §4.4).
-pub(crate) fn refused(core: &mut Core, slot: SessionSlot, namespace: &str, out: &mut Outputs) {
-    if namespace == "/" {
-        return refuse_handshake(core, slot, 403, handshake::UNAUTHORIZED, out);
-    }
-    let endpoint = known_as(core, slot, namespace);
-    forget_alias(core, slot, namespace);
-    let body = Body::Error {
-        reason: Some(Refusal::Unauthorized),
-        reconnect: false,
-    };
-    push(
-        core,
-        slot,
-        &Packet {
-            id: None,
-            endpoint,
-            body,
-        },
-    );
-}
-
-/// The user disconnects a socket, or with it the session. To leave `/` is to leave.
-pub(crate) fn disconnect(
-    core: &mut Core,
-    now: Time,
-    slot: SessionSlot,
-    socket: SocketSlot,
-    whole: bool,
-    out: &mut Outputs,
-) {
-    let Some((namespace, _)) = core.socket_names(socket) else {
-        return;
-    };
-    if whole || &*namespace == "/" {
-        return close(core, now, slot, Reason::ServerNamespaceDisconnect, out);
-    }
-    let endpoint = known_as(core, slot, &namespace);
-    let body = Body::Disconnect;
-    push(
-        core,
-        slot,
-        &Packet {
-            id: None,
-            endpoint,
-            body,
-        },
-    );
-    forget_alias(core, slot, &namespace);
-    core.left(slot, socket, Reason::ServerNamespaceDisconnect, out);
-}
-
-/// A link of the session is gone: with a websocket or stream the session, with a poll nothing but
-/// that.
-pub(crate) fn handle_closed(core: &mut Core, now: Time, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
-    let absent = now + core.config.legacy09.close_timeout;
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    let polling = session.parked.take().is_some();
-    session.link = None;
-    session.unblock(&mut core.backlog);
-    if polling && is_handshaken(core, slot) {
-        set_deadline(core, slot, absent);
-    } else {
-        core.remove_session(slot, reason, out);
-    }
-}
 
 /// What a client is told last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -339,91 +261,141 @@ pub(super) enum Farewell {
     ComeBack,
 }
 
-/// Closes the session from this side.
-pub(crate) fn close(core: &mut Core, now: Time, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
-    let farewell = match reason {
-        Reason::ServerNamespaceDisconnect | Reason::ClientNamespaceDisconnect | Reason::TransportClose => {
-            Farewell::Booted
+impl<'a> At<'a> {
+    /// The user has let a socket in.
+    pub(crate) fn accepted(&mut self, socket: SocketKey) {
+        let (namespace, _) = self.core.socket_names(socket);
+        if &*namespace == "/" {
+            self.answer_handshake();
         }
-        Reason::ServerShuttingDown
-        | Reason::TransportError
-        | Reason::PingTimeout
-        | Reason::ParseError
-        | Reason::ForcedClose
-        | Reason::ForcedServerClose => Farewell::ComeBack,
-    };
-    core.end_sockets(slot, reason, out);
-    let asking = !is_handshaken(core, slot);
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    if session.state == State::Closing {
-        return;
+        let endpoint = self.known_as(&namespace);
+        self.push_to(endpoint, Body::Connect(ByteString::new()));
+        self.release(&namespace, socket);
     }
-    session.state = State::Closing;
-    core.counters.close(reason);
-    core.enter_lobby(slot);
-    if asking {
-        return refuse_handshake(core, slot, 500, handshake::ERROR, out);
-    }
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    if session.link.is_none() && reason == Reason::ServerNamespaceDisconnect {
-        // It is told by the next poll, if that comes before the session would have ended without
-        // one.
-        return push(core, slot, &Packet::new(Body::Disconnect));
-    }
-    if session.link.is_none() && core.is_draining() {
-        // So is this, if it comes soon.
-        say_come_back(core, slot);
-        let soon = now + core.close_patience();
-        let soon = legacy09_mut(core, slot).map_or(soon, |legacy09| soon.min(legacy09.deadline));
-        return set_deadline(core, slot, soon);
-    }
-    finish(core, slot, reason, farewell, out);
-}
 
-fn say_come_back(core: &mut Core, slot: SessionSlot) {
-    let body = Body::Error {
-        reason: Some(Refusal::ClientNotHandshaken),
-        reconnect: true,
-    };
-    push(core, slot, &Packet::new(body));
-}
-
-/// Ends the session: what is queued leaves if there is a way, and the farewell with it.
-pub(super) fn finish(core: &mut Core, slot: SessionSlot, reason: Reason, farewell: Farewell, out: &mut Outputs) {
-    let parked = take_parked(core, slot);
-    match farewell {
-        Farewell::Booted => push(core, slot, &Packet::new(Body::Disconnect)),
-        Farewell::ComeBack if parked.is_some() => say_come_back(core, slot),
-        Farewell::ComeBack | Farewell::Nothing => {}
+    /// The user has refused a socket. Why, this wire cannot say (docs/protocol/legacy-0.9.md §4.4).
+    pub(crate) fn refused(mut self, namespace: &str) -> Fate<'a> {
+        if namespace == "/" {
+            return Err(self.refuse_handshake(403, handshake::UNAUTHORIZED));
+        }
+        self.refuse_namespace(namespace);
+        Ok(self)
     }
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    match parked {
-        Some((asker, script)) => answer(asker, script, session.take_outbox(), out),
-        None => session.end_link(out),
-    }
-    core.remove_session(slot, reason, out);
-}
 
-/// Ends a session of which nobody is told any more.
-pub(crate) fn give_up(core: &mut Core, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
-    if !is_handshaken(core, slot) {
-        return refuse_handshake(core, slot, 500, handshake::ERROR, out);
+    /// The client is told that it is not let into a namespace other than `/`.
+    fn refuse_namespace(&mut self, namespace: &str) {
+        let endpoint = self.known_as(namespace);
+        self.forget_alias(namespace);
+        let body = Body::Error {
+            reason: Some(Refusal::Unauthorized),
+            reconnect: false,
+        };
+        self.push_to(endpoint, body);
     }
-    finish(core, slot, reason, Farewell::Nothing, out);
-}
 
-/// Ends a session at once, to make room for another.
-pub(crate) fn evict(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
-    if is_handshaken(core, slot) {
-        finish(core, slot, Reason::ForcedServerClose, Farewell::Nothing, out);
-    } else {
-        refuse_handshake(core, slot, 503, handshake::ERROR, out);
+    /// The user disconnects a socket, or with it the session. To leave `/` is to leave.
+    pub(crate) fn disconnect(mut self, socket: SocketKey, whole: bool) -> Fate<'a> {
+        let (namespace, _) = self.core.socket_names(socket);
+        if whole || &*namespace == "/" {
+            return self.close(Reason::ServerNamespaceDisconnect);
+        }
+        let endpoint = self.known_as(&namespace);
+        self.push_to(endpoint, Body::Disconnect);
+        self.forget_alias(&namespace);
+        self.left(socket, Reason::ServerNamespaceDisconnect);
+        Ok(self)
+    }
+
+    /// A link of the session is gone: with a websocket or stream the session, with a poll nothing
+    /// but that.
+    pub(crate) fn link_closed(mut self, reason: Reason) {
+        let polling = self.session.parked.take().is_some();
+        self.session.link = None;
+        self.session.unblock(&mut self.core.backlog);
+        if polling && self.is_handshaken() {
+            self.set_deadline(self.now + self.core.config.legacy09.close_timeout);
+        } else {
+            self.end(reason);
+        }
+    }
+
+    /// Closes the session from this side.
+    pub(crate) fn close(mut self, reason: Reason) -> Fate<'a> {
+        let farewell = match reason {
+            Reason::ServerNamespaceDisconnect | Reason::ClientNamespaceDisconnect | Reason::TransportClose => {
+                Farewell::Booted
+            }
+            Reason::ServerShuttingDown
+            | Reason::TransportError
+            | Reason::PingTimeout
+            | Reason::ParseError
+            | Reason::ForcedClose
+            | Reason::ForcedServerClose => Farewell::ComeBack,
+        };
+        self.end_sockets(reason);
+        if self.session.state == State::Closing {
+            return Ok(self);
+        }
+        self.session.state = State::Closing;
+        self.core.counters.close(reason);
+        self.enter_lobby();
+        if !self.is_handshaken() {
+            return Err(self.refuse_handshake(500, handshake::ERROR));
+        }
+        if self.session.link.is_none() && reason == Reason::ServerNamespaceDisconnect {
+            // It is told by the next poll, if that comes before the session would have ended
+            // without one.
+            self.push(&Packet::new(Body::Disconnect));
+            return Ok(self);
+        }
+        if self.session.link.is_none() && self.core.is_draining() {
+            // So is this, if it comes soon.
+            self.say_come_back();
+            let soon = self.now + self.core.close_patience();
+            let soon = soon.min(self.legacy09().deadline);
+            self.set_deadline(soon);
+            return Ok(self);
+        }
+        Err(self.finish(reason, farewell))
+    }
+
+    fn say_come_back(&mut self) {
+        let body = Body::Error {
+            reason: Some(Refusal::ClientNotHandshaken),
+            reconnect: true,
+        };
+        self.push(&Packet::new(body));
+    }
+
+    /// Ends the session: what is queued leaves if there is a way, and the farewell with it.
+    fn finish(mut self, reason: Reason, farewell: Farewell) -> Ended<'a> {
+        let parked = self.take_parked();
+        match farewell {
+            Farewell::Booted => self.push(&Packet::new(Body::Disconnect)),
+            Farewell::ComeBack if parked.is_some() => self.say_come_back(),
+            Farewell::ComeBack | Farewell::Nothing => {}
+        }
+        match parked {
+            Some((asker, script)) => answer(asker, script, self.session.take_outbox(), self.out),
+            None => self.session.end_link(self.out),
+        }
+        self.end(reason)
+    }
+
+    /// Ends a session of which nobody is told any more.
+    pub(crate) fn give_up(mut self, reason: Reason) -> Ended<'a> {
+        if !self.is_handshaken() {
+            return self.refuse_handshake(500, handshake::ERROR);
+        }
+        self.finish(reason, Farewell::Nothing)
+    }
+
+    /// Ends a session at once, to make room for another.
+    pub(crate) fn evict(mut self) -> Ended<'a> {
+        if !self.is_handshaken() {
+            return self.refuse_handshake(503, handshake::ERROR);
+        }
+        self.finish(Reason::ForcedServerClose, Farewell::Nothing)
     }
 }
 

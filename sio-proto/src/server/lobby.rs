@@ -5,10 +5,11 @@
 //! here when it is only waiting to be told of its end. When there is no room for a new session, one
 //! from here goes.
 
-use crate::id::SessionSlot;
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::IpAddr;
 use core::num::NonZeroU64;
+
+use crate::SessionKey;
 
 /// A session's place in the lobby; a later one is greater.
 pub(crate) type Place = NonZeroU64;
@@ -17,7 +18,7 @@ pub(crate) type Place = NonZeroU64;
 #[derive(Debug)]
 pub(crate) struct Lobby {
     next: Place,
-    by_age: BTreeMap<Place, SessionSlot>,
+    by_age: BTreeMap<Place, SessionKey>,
     by_network: BTreeSet<(IpAddr, Place)>,
 }
 
@@ -30,11 +31,11 @@ impl Lobby {
         }
     }
 
-    /// Takes in the session in this slot.
-    pub(crate) fn enter(&mut self, slot: SessionSlot, network: Option<IpAddr>) -> Place {
+    /// Takes in a session.
+    pub(crate) fn enter(&mut self, session: SessionKey, network: Option<IpAddr>) -> Place {
         let place = self.next;
         self.next = place.saturating_add(1);
-        self.by_age.insert(place, slot);
+        self.by_age.insert(place, session);
         if let Some(network) = network {
             self.by_network.insert((network, place));
         }
@@ -49,12 +50,12 @@ impl Lobby {
     }
 
     /// The session that has been here longest.
-    pub(crate) fn oldest(&self) -> Option<SessionSlot> {
-        self.by_age.first_key_value().map(|(_, slot)| *slot)
+    pub(crate) fn oldest(&self) -> Option<SessionKey> {
+        self.by_age.first_key_value().map(|(_, session)| *session)
     }
 
     /// The one of a network that has been here longest.
-    pub(crate) fn oldest_of(&self, network: IpAddr) -> Option<SessionSlot> {
+    pub(crate) fn oldest_of(&self, network: IpAddr) -> Option<SessionKey> {
         let places = (network, Place::MIN)..=(network, Place::MAX);
         let (_, place) = self.by_network.range(places).next()?;
         self.by_age.get(place).copied()
@@ -64,6 +65,14 @@ impl Lobby {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::SessionSlot;
+
+    const fn session(slot: u32) -> SessionKey {
+        SessionKey {
+            slot: SessionSlot(slot),
+            generation: 0,
+        }
+    }
 
     #[test]
     fn the_oldest_is_found_in_total_and_by_network() {
@@ -71,20 +80,20 @@ mod tests {
         let (a, b) = (network("192.0.2.1"), network("192.0.2.2"));
         let mut lobby = Lobby::new();
         let places: [Place; 4] = [
-            lobby.enter(SessionSlot(7), Some(a)),
-            lobby.enter(SessionSlot(8), Some(b)),
-            lobby.enter(SessionSlot(9), Some(b)),
-            lobby.enter(SessionSlot(10), None),
+            lobby.enter(session(7), Some(a)),
+            lobby.enter(session(8), Some(b)),
+            lobby.enter(session(9), Some(b)),
+            lobby.enter(session(10), None),
         ];
         assert_eq!(
             (lobby.oldest(), lobby.oldest_of(a), lobby.oldest_of(b)),
-            (Some(SessionSlot(7)), Some(SessionSlot(7)), Some(SessionSlot(8)))
+            (Some(session(7)), Some(session(7)), Some(session(8)))
         );
         lobby.leave(places[0], Some(a));
         lobby.leave(places[1], Some(b));
         assert_eq!(
             (lobby.oldest(), lobby.oldest_of(a), lobby.oldest_of(b)),
-            (Some(SessionSlot(9)), None, Some(SessionSlot(9)))
+            (Some(session(9)), None, Some(session(9)))
         );
         lobby.leave(places[2], Some(b));
         lobby.leave(places[3], None);

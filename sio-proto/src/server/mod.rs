@@ -16,6 +16,7 @@
 //! bytes in, bytes out.
 
 mod admission;
+mod at;
 mod budget;
 mod command;
 mod counters;
@@ -65,6 +66,7 @@ pub use stream::{Part, Stream, StreamEncoding, StreamForm};
 pub use written::{Then, Written};
 
 pub(crate) use admission::{Admitted, Denied, Permit};
+pub(crate) use at::{At, Ended, Input};
 pub(crate) use budget::Backlog;
 pub(crate) use generation::Wiring;
 pub(crate) use heartbeat::Heartbeat;

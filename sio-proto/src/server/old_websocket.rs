@@ -14,14 +14,13 @@ use alloc::string::ToString;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::id::SessionSlot;
 use crate::legacy::hixie::{Answer, Opening};
 use crate::server::{
-    Alarm, Asker, Blocked, Carriage, Core, Hixie, Outputs, Request, Session, StreamEncoding, StreamForm, Upgrade,
-    Write, accept_websocket, header, is_secure,
+    Alarm, Asker, At, Blocked, Carriage, Hixie, Outputs, Request, Session, StreamEncoding, StreamForm, Upgrade, Write,
+    accept_websocket, header, is_secure,
 };
 use crate::wire::Wire;
-use crate::{Config, LinkId, Time};
+use crate::{Config, LinkId};
 
 /// A websocket that has been agreed to.
 pub(crate) struct Agreed {
@@ -120,44 +119,38 @@ pub(crate) fn agree(
     })
 }
 
-/// The session has this websocket now.
-pub(crate) fn take_up(core: &mut Core, now: Time, slot: SessionSlot, agreed: Agreed) {
-    let (key, due) = (core.key(slot), now + core.config.upgrade_timeout);
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    if let Some(form) = agreed.form {
-        session.carriage = Carriage::Stream(form);
+impl<G> At<'_, G> {
+    /// The session has this websocket now.
+    pub(crate) fn take_up(&mut self, agreed: Agreed) {
+        if let Some(form) = agreed.form {
+            self.session.carriage = Carriage::Stream(form);
+        }
+        if agreed.is_opening {
+            self.session.blocked.add(Blocked::OPENING);
+            let due = self.now + self.core.config.upgrade_timeout;
+            let epoch = epoch_of(agreed.link);
+            self.core.timers.arm_at(due, Alarm::Upgrade, self.key, epoch);
+        }
     }
-    if agreed.is_opening {
-        session.blocked.add(Blocked::OPENING);
-        core.timers.arm_at(due, Alarm::Upgrade, key, epoch_of(agreed.link));
+
+    /// The 8 bytes have come. True if the websocket has been waiting for them and is open now.
+    pub(crate) fn complete(&mut self, digest: [u8; 16]) -> bool {
+        let Some(link) = self.session.link.filter(|_| self.session.blocked.is_opening()) else {
+            return false;
+        };
+        self.session.blocked.remove(Blocked::OPENING);
+        let digest = Bytes::copy_from_slice(&digest);
+        self.out.writes.push(Write::Bytes(link, digest));
+        true
     }
 }
 
-/// The 8 bytes have come. True if the websocket has been waiting for them and is open now.
-pub(crate) fn complete(core: &mut Core, slot: SessionSlot, digest: [u8; 16], out: &mut Outputs) -> bool {
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return false;
-    };
-    let (Some(link), true) = (session.link, session.blocked.is_opening()) else {
-        return false;
-    };
-    session.blocked.remove(Blocked::OPENING);
-    out.writes.push(Write::Bytes(link, Bytes::copy_from_slice(&digest)));
-    true
-}
-
-/// Whether the link for which an alarm was armed waits still.
-pub(crate) fn is_overdue(core: &Core, slot: SessionSlot, epoch: u32) -> bool {
-    core.sessions
-        .get(slot)
-        .is_some_and(|session| is_opening(session, epoch))
-}
-
-/// Whether this alarm is for the link of a session that waits for the end of its handshake.
-pub(crate) fn is_opening(session: &Session, epoch: u32) -> bool {
-    session.blocked.is_opening() && session.link.is_some_and(|link| epoch_of(link) == epoch)
+impl Session {
+    /// Whether this alarm is for the link of the session, and that waits still for the end of its
+    /// handshake.
+    pub(crate) fn is_opening(&self, epoch: u32) -> bool {
+        self.blocked.is_opening() && self.link.is_some_and(|link| epoch_of(link) == epoch)
+    }
 }
 
 /// Tells the alarm of one link from that of another that was there before it.

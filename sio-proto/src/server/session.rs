@@ -48,6 +48,8 @@ pub(crate) enum State {
     /// The user is told it is over, but what is queued may still leave; nothing is taken from the
     /// peer.
     Closing,
+    /// It has ended, and leaves its slot when the rule that has ended it returns.
+    Over,
 }
 
 /// In which shape packets leave on the session's link.
@@ -175,11 +177,6 @@ impl Session {
         self.form().generation()
     }
 
-    /// Whether it is one of Engine.IO whose messages are the user's own.
-    pub(crate) const fn is_raw(&self) -> bool {
-        matches!(self.wiring.engine(), Some(engine) if engine.is_raw())
-    }
-
     /// Whether the session has a websocket or stream that came from elsewhere than this peer. A
     /// client from before 1.0 does not use its session in two ways at once, so this is somebody
     /// else who knows its id. Between two polls a client may move.
@@ -203,6 +200,15 @@ impl Session {
     /// Whether what is queued leaves when the turn ends.
     pub(crate) const fn flows(&self) -> bool {
         self.link.is_some() && !self.blocked.is_blocked()
+    }
+
+    /// Whether it has packets and a way for them, and does not stand in the ready list yet. It is
+    /// the caller's to put it there.
+    #[must_use]
+    pub(crate) fn becomes_ready(&mut self) -> bool {
+        let becomes = !self.ready && self.flows() && !self.outbox.is_empty();
+        self.ready |= becomes;
+        becomes
     }
 
     /// Queues frames that belong together, all or none.

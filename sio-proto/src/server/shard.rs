@@ -1,21 +1,23 @@
 //! The shard: inputs in, outputs out.
 //!
-//! [`Shard`] is the public face; [`Core`] is what it owns, and what the rooms of the generations
-//! work on. An input finds its session, the session's generation handles it, and what that changes
+//! [`Shard`] is the public face: it owns the sessions and, beside them, the [`Core`]. An input
+//! finds its session, the session's generation handles it with a cursor
+//! ([`at`](super::at)), and what that changes
 //! for sockets, namespaces and rooms is written once for all generations: in [`sessions`] what is
 //! common to sessions, in [`sockets`] what is common to sockets, in [`broadcast`] how a message
 //! finds all it is for.
 //!
 //! ```text
 //!   handle_request ─┐                      ┌─ engine ─┬─ revision5 ─┐
-//!   handle_packets ─┼─► links ─► session ──┤          └─ revision4 ─┤
-//!   handle_closed  ─┤                      ├─ legacy09 ─────────────┼─► Core: ask, event, acknowledged, left
+//!   handle_packets ─┼─► links ─► At ───────┤          └─ revision4 ─┤
+//!   handle_closed  ─┤                      ├─ legacy09 ─────────────┼─► At: ask, event, acknowledged, left
 //!   handle_timeout ─┘                      └─ legacy06 ─────────────┘
 //! ```
 
 mod broadcast;
 mod crowd;
 mod drain;
+mod inputs;
 mod pipelined;
 mod recording;
 mod sessions;
@@ -39,10 +41,9 @@ use super::quota::{LocalQuota, QuotaLimits};
 use super::slab::Slab;
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Admission, Alarm, Auth, Backlog, Blocked, Budget, Carriage, Cause, Command, Counters,
-    Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Message, Outputs, Part, Permit, Reason, Refused,
-    Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write, engine, generation,
-    legacy06,
+    AckError, AckRequest, Admission, Alarm, At, Auth, Backlog, Blocked, Budget, Carriage, Cause, Command, Counters,
+    Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Input, Message, Outputs, Part, Permit, Reason, Refused,
+    Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write, engine, legacy06,
 };
 use crate::config::ConfigError;
 use crate::id::SessionSlot;
@@ -58,16 +59,17 @@ pub use timeout_reason::{NextTimeout, TimeoutReason};
 
 /// A whole Socket.IO server as one value. See the [module](super) for the picture.
 pub struct Shard {
-    core: Core,
+    pub(crate) core: Core,
+    pub(crate) sessions: Slab<SessionSlot, Session>,
     /// Writes the transcript, if there is one.
     #[cfg(feature = "transcript")]
     recorder: Option<Box<super::transcript::Recorder>>,
 }
 
+/// What a shard owns beside its sessions.
 pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) links: Links,
-    pub(crate) sessions: Slab<SessionSlot, Session>,
     quota: recording::Quota,
     lobby: Lobby,
     pub(crate) timers: Timers,
@@ -82,9 +84,9 @@ pub(crate) struct Core {
     /// How long a session that leaves is waited for, once the server drains.
     patience: Option<Duration>,
     /// Sessions that may have nothing under way any more.
-    departing: Vec<SessionSlot>,
+    departing: Vec<SessionKey>,
     /// Sessions with more packets of the protocol than a peer can cause that reads.
-    overfull: Vec<SessionSlot>,
+    overfull: Vec<SessionKey>,
     pub(crate) backlog: Backlog,
     index: u8,
     key: SidKey,
@@ -95,7 +97,7 @@ impl core::fmt::Debug for Shard {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Shard")
             .field("index", &self.core.index)
-            .field("sessions", &self.core.sessions.len())
+            .field("sessions", &self.sessions.len())
             .finish_non_exhaustive()
     }
 }
@@ -117,7 +119,6 @@ impl Shard {
                 lobby: Lobby::new(),
                 config: Arc::new(config),
                 links: Links::default(),
-                sessions: Slab::new(),
                 buffer: BytesMut::new(),
                 membership: Membership::new(),
                 ready: VecDeque::new(),
@@ -131,6 +132,7 @@ impl Shard {
                 key: sid_key,
                 entropy: recording::source(entropy),
             },
+            sessions: Slab::new(),
             #[cfg(feature = "transcript")]
             recorder: None,
         })
@@ -148,7 +150,7 @@ impl Shard {
     /// | POST | [`Config::max_packets_per_payload`], asked before | the look; then each packet costs what [`Shard::handle_packets`] says |
     /// | upgrade | one candidate for each session | the answer to the handshake |
     /// | preflight, refusal | none: it costs its answer | |
-    pub fn handle_request(&mut self, now: Time, link: LinkId, mut request: Request, out: &mut Outputs) {
+    pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
         noted!(
             self,
             Some(now),
@@ -159,15 +161,7 @@ impl Shard {
                 false
             },
             {
-                out.released.extend(request.extension.clone());
-                let written = out.writes.len();
-                let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
-                let packets = core::mem::take(&mut request.packets);
-                self.core.links.clear(link);
-                self.core.counters.packets_in += packets.len() as u64;
-                generation::handle_request(&mut self.core, now, link, &request, packets, out);
-                self.core.count_refusals(refused, &out.writes[written..]);
-                self.core.depart(now, out);
+                self.input(now, out).handle_request(link, request);
             }
         )
     }
@@ -186,7 +180,7 @@ impl Shard {
                 false
             },
             {
-                generation::handle_body_started(&mut self.core, link, request, out);
+                self.input(now, out).handle_body_started(link, request);
             }
         )
     }
@@ -218,20 +212,7 @@ impl Shard {
                 packets.is_empty()
             },
             {
-                self.core.counters.packets_in += packets.len() as u64;
-                for packet in packets.drain(..) {
-                    // Looked up for each: a packet may end the session or move it to another link.
-                    let Some((key, role)) = self.core.links.get(link) else {
-                        continue;
-                    };
-                    self.core.packet_came(now, key.slot, role, link, packet, out);
-                }
-                if let Some((key, _)) = self.core.links.get(link)
-                    && let Some(session) = self.core.sessions.get_mut(key.slot)
-                {
-                    session.reassembly.keep();
-                }
-                self.core.depart(now, out);
+                self.input(now, out).handle_packets(link, packets);
             }
         )
     }
@@ -248,11 +229,7 @@ impl Shard {
                 false
             },
             {
-                let Some((key, role)) = self.core.links.get(link) else {
-                    return;
-                };
-                self.core.links.clear(link);
-                self.core.link_closed(now, key.slot, role, cause, out);
+                self.input(now, out).handle_closed(link, cause);
             }
         )
     }
@@ -270,37 +247,13 @@ impl Shard {
                 shard.next_timeout().is_none_or(|next| next > now)
             },
             {
-                while let Some(due) = self.core.timers.pop(now) {
-                    match due {
-                        Due::Session(key, alarm, epoch) => self.core.handle_alarm(now, key, alarm, epoch, out),
-                        Due::Leave(key, late) => {
-                            if !self.core.sessions.holds(key.slot, key.generation) {
-                                continue;
-                            }
-                            if late {
-                                self.core.close_session(now, key.slot, Reason::ServerShuttingDown, out);
-                            } else {
-                                self.core.leave(now, key.slot, out);
-                            }
-                        }
-                        Due::Ack(key, id) => {
-                            if let Some(socket) = self.core.membership.find_mut(key)
-                                && socket.acks.remove(&id)
-                            {
-                                let session = socket.session;
-                                self.core.note_done(session);
-                                out.deliveries.push(Delivery::Ack {
-                                    socket: key,
-                                    id,
-                                    result: Err(AckError::TimedOut),
-                                });
-                            }
-                        }
-                    }
-                }
-                self.core.depart(now, out);
+                self.input(now, out).handle_timeout();
             }
         )
+    }
+
+    fn input<'a>(&'a mut self, now: Time, out: &'a mut Outputs) -> Input<'a> {
+        Input { shard: self, now, out }
     }
 
     /// For how many links [`Shard::flush_ready`] has something.
@@ -327,47 +280,7 @@ impl Shard {
                 line.counted("flush", max);
                 shard.ready_links() == 0
             },
-            {
-                for _ in 0..max {
-                    let Some(slot) = self.core.ready.pop_front() else {
-                        let room = self.core.ready.capacity();
-                        if room > 1024 {
-                            self.core.ready.shrink_to(room / 2);
-                        }
-                        return false;
-                    };
-                    let Some(session) = self.core.sessions.get_mut(slot) else {
-                        continue;
-                    };
-                    session.ready = false;
-                    // The entry may be that of a session which had this slot before; a poll must not be
-                    // answered with nothing.
-                    if session.outbox.is_empty() {
-                        continue;
-                    }
-                    self.core.counters.note_queue(session);
-                    let Some(link) = session.link.filter(|_| session.flows()) else {
-                        continue;
-                    };
-                    match &session.carriage {
-                        Carriage::Frames => {
-                            session.outbox_bytes = 0;
-                            out.writes
-                                .extend(session.outbox.drain(..).map(|frame| Write::Frame(link, frame)));
-                            session.trim_outbox();
-                        }
-                        Carriage::Stream(form) => {
-                            let form = form.clone();
-                            let frames = session.take_outbox();
-                            session.trim_outbox();
-                            out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
-                        }
-                        Carriage::Poll => self.core.flush_poll(now, slot, out),
-                    }
-                    self.core.note_taken(now, slot);
-                }
-                !self.core.ready.is_empty()
-            }
+            { self.input(now, out).flush_ready(max) }
         )
     }
 }
@@ -386,15 +299,15 @@ impl Shard {
                 line.at_socket("accept", socket);
                 false
             },
-            { self.core.accept(now, socket, out) }
+            { self.input(now, out).accept(socket) }
         )
     }
 
     /// Refuses a socket the namespace it asked for. `data` is one JSON value.
-    pub fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>, out: &mut Outputs) {
+    pub fn refuse(&mut self, now: Time, socket: SocketKey, message: &str, data: Option<&str>, out: &mut Outputs) {
         noted!(
             self,
-            None,
+            Some(now),
             Some(&*out),
             None,
             |line, _| {
@@ -402,7 +315,7 @@ impl Shard {
                 false
             },
             {
-                self.core.refuse(socket, message, data, out);
+                self.input(now, out).refuse(socket, message, data);
             }
         )
     }
@@ -420,7 +333,7 @@ impl Shard {
                 false
             },
             {
-                self.core.release(now, socket, out);
+                self.input(now, out).release(socket);
             }
         )
     }
@@ -446,7 +359,7 @@ impl Shard {
                 false
             },
             {
-                let core = &mut self.core;
+                let Self { core, sessions, .. } = self;
                 let max_acks = core.config.max_pending_acks;
                 let target = core
                     .membership
@@ -457,7 +370,11 @@ impl Shard {
                 if ack.is_some() && target.acks.len() >= max_acks {
                     return Err(SendError::Full);
                 }
-                core.send(now, slot, message)?;
+                let session = sessions.get_mut(slot).ok_or(SendError::Disconnected)?;
+                core.send(now, session, message)?;
+                if session.becomes_ready() {
+                    core.ready.push_back(slot);
+                }
                 if let Some(ack) = ack
                     && let Some(target) = core.membership.get_mut(socket.slot)
                 {
@@ -483,8 +400,9 @@ impl Shard {
                 false
             },
             {
-                self.core.disconnect(now, socket, close, out);
-                self.core.depart(now, out);
+                let mut input = self.input(now, out);
+                input.disconnect(socket, close);
+                input.depart();
             }
         )
     }
@@ -511,12 +429,12 @@ impl Shard {
                 false
             },
             {
-                let core = &mut self.core;
-                core.membership
+                let membership = &self.core.membership;
+                membership
                     .find(socket)
                     .filter(|s| s.standing == Standing::Connected)
                     .ok_or(SendError::Disconnected)?;
-                core.join(socket.slot, room)
+                self.join_room(socket, room)
             }
         )
     }
@@ -559,39 +477,7 @@ impl Shard {
                 false
             },
             {
-                match command {
-                    Command::Broadcast { target, message } => self.core.broadcast(now, &target, message, out),
-                    Command::Join { target, rooms } => {
-                        for member in self.core.members(&target) {
-                            for room in &rooms {
-                                // Nobody is told: it is the rooms that are full, or the name that is an id.
-                                let _ = self.core.join(member.socket, room);
-                            }
-                        }
-                    }
-                    Command::Leave { target, rooms } => {
-                        for member in self.core.members(&target) {
-                            for room in &rooms {
-                                self.core.membership.leave(member.socket, room);
-                            }
-                        }
-                    }
-                    Command::Disconnect { target, close } => {
-                        for member in self.core.members(&target) {
-                            let key = self.core.membership.key(member.socket);
-                            self.core.disconnect(now, key, close, out);
-                        }
-                    }
-                    Command::Drain { spread, patience } => self.core.drain(now, spread, patience, out),
-                    Command::Shutdown { reason } => {
-                        self.core.shutting_down = true;
-                        let slots: Vec<SessionSlot> = self.core.sessions.slots().collect();
-                        for slot in slots {
-                            self.core.close_session(now, slot, reason, out);
-                        }
-                    }
-                }
-                self.core.depart(now, out);
+                self.input(now, out).handle_command(command);
             }
         )
     }
@@ -612,23 +498,25 @@ impl Shard {
                 false
             },
             {
-                if !self.core.sessions.holds(session.slot, session.generation) {
+                let Self { core, sessions, .. } = self;
+                let target = sessions.named_mut(session).ok_or(SendError::Disconnected)?;
+                let frame = engine::encode_raw(target, &message, &mut core.buffer)?;
+                if target.state != State::Open {
                     return Err(SendError::Disconnected);
                 }
-                let frame = engine::encode_raw(&mut self.core, session.slot, &message)?;
-                let config = Arc::clone(&self.core.config);
-                let target = self
-                    .core
-                    .sessions
-                    .get_mut(session.slot)
-                    .filter(|s| s.state == State::Open);
-                let target = target.ok_or(SendError::Disconnected)?;
-                let backlog = &mut self.core.backlog;
-                if !target.flows() && backlog.is_exceeded() {
+                if !target.flows() && core.backlog.is_exceeded() {
                     return Err(SendError::Full);
                 }
-                target.queue(core::iter::once(&frame), 1, frame.len(), &config, backlog)?;
-                self.core.mark_ready(session.slot);
+                target.queue(
+                    core::iter::once(&frame),
+                    1,
+                    frame.len(),
+                    &core.config,
+                    &mut core.backlog,
+                )?;
+                if target.becomes_ready() {
+                    core.ready.push_back(session.slot);
+                }
                 Ok(())
             }
         )
@@ -646,10 +534,7 @@ impl Shard {
                 false
             },
             {
-                if self.core.sessions.holds(session.slot, session.generation) {
-                    self.core
-                        .close_session(now, session.slot, Reason::ForcedServerClose, out);
-                }
+                self.input(now, out).close_engine(session);
             }
         )
     }
@@ -666,7 +551,7 @@ impl Shard {
     /// How many sessions there are.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.core.sessions.len()
+        self.sessions.len()
     }
 
     /// How many sessions there are and have been, by generation and transport.
@@ -694,7 +579,7 @@ impl Shard {
     /// ([`WireId`](crate::WireId)), it is the one in `/`.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<SocketKey> {
-        self.core.find_named(None, id)
+        self.find_named(None, id)
     }
 
     /// The rooms a socket is in, its own id not among them.
@@ -710,8 +595,7 @@ impl Shard {
     /// The sockets a target means.
     #[must_use]
     pub fn members(&mut self, target: &Target) -> Vec<SocketKey> {
-        self.core
-            .members(target)
+        self.targeted(target)
             .into_iter()
             .map(|m| self.core.membership.key(m.socket))
             .collect()
@@ -721,7 +605,7 @@ impl Shard {
     #[must_use]
     pub fn transport(&self, socket: SocketKey) -> Option<TransportKind> {
         let entry = self.core.membership.find(socket)?;
-        self.core.sessions.get(entry.session).map(|s| s.transport)
+        self.sessions.get(entry.session).map(|s| s.transport)
     }
 }
 

@@ -138,6 +138,19 @@ impl<S: Slot, T> Slab<S, T> {
             .is_some_and(|e| e.generation == generation && e.value.is_some())
     }
 
+    /// The value in `slot`, if that is of this generation.
+    pub(crate) fn find(&self, slot: S, generation: u32) -> Option<&T> {
+        let entry = self.entry(slot).filter(|entry| entry.generation == generation)?;
+        entry.value.as_ref()
+    }
+
+    /// The same, to change it.
+    pub(crate) fn find_mut(&mut self, slot: S, generation: u32) -> Option<&mut T> {
+        let (number, at) = place(slot.number());
+        let entry = self.chunks.get_mut(number)?.entries.get_mut(at)?;
+        entry.value.as_mut().filter(|_| entry.generation == generation)
+    }
+
     pub(crate) fn get(&self, slot: S) -> Option<&T> {
         self.entry(slot)?.value.as_ref()
     }

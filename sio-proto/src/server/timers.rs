@@ -128,11 +128,13 @@ impl Timers {
         self.heap.push(Reverse((at, Entry::Leave(session, late))));
     }
 
-    /// What about so many entries were for has gone. True if it is time to
-    /// [`retain`](Self::retain).
-    #[must_use]
-    pub(crate) fn note_stale(&mut self, entries: usize) -> bool {
+    /// What about so many entries were for has gone.
+    pub(crate) const fn note_stale(&mut self, entries: usize) {
         self.stale += entries;
+    }
+
+    /// Whether it is time to [`retain`](Self::retain).
+    pub(crate) fn are_mostly_stale(&self) -> bool {
         self.stale > FEW && self.stale > self.len() / 2
     }
 

@@ -146,7 +146,8 @@ impl World {
     }
 
     pub fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>) {
-        self.shard(|shard, out| shard.refuse(socket, message, data, out));
+        let now = self.now;
+        self.shard(|shard, out| shard.refuse(now, socket, message, data, out));
     }
 
     /// The generations of the clients that have asked to connect since the deliveries were last

@@ -145,7 +145,7 @@ impl Stage {
     pub fn refuse(&mut self, socket: SocketKey, message: &str, data: Option<&str>) {
         let now = self.now;
         self.server
-            .shard(now, |shard, out| shard.refuse(socket, message, data, out));
+            .shard(now, |shard, out| shard.refuse(now, socket, message, data, out));
     }
 
     /// Emits an event. Each packet is a separate command, because genuine servers flush after each

@@ -33,7 +33,7 @@ pub(super) fn upgrade_with(target: &str, headers: &str) -> String {
     )
 }
 
-/// The request of a websocket.
+/// Makes the request for a websocket.
 pub(super) fn upgrade(target: &str) -> String {
     upgrade_with(target, "Host: localhost\r\n")
 }

@@ -17,7 +17,7 @@ const CROWD: usize = 150;
 /// How long the server is watched while it cannot accept connections.
 const WATCHED: Duration = Duration::from_secs(3);
 
-/// The part of one processor that it may use meanwhile, in percent.
+/// How much of one processor the server may use meanwhile, in percent.
 const MOST_PERCENT: f64 = 10.0;
 
 pub(super) fn run(stage: &Stage) -> Outcome {

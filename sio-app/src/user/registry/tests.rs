@@ -34,7 +34,7 @@ fn patterns() {
     assert_eq!(normalized("/a"), "/a");
 }
 
-/// What the pattern means, said as shortly as it can be.
+/// Matches a pattern in the simplest way.
 fn fits_naively(pattern: &[char], name: &[char]) -> bool {
     match (pattern, name) {
         ([], []) => true,
@@ -80,7 +80,7 @@ fn a_pattern_is_matched_in_linear_time() {
     assert!(start.elapsed().as_millis() < 1_000, "{:?}", start.elapsed());
 }
 
-/// Whether a client is let into the namespace.
+/// Connects a client, and returns whether it is let into the namespace.
 fn lets_in(io: &Io, namespace: &str) -> bool {
     let mut client = Driven::connected(io);
     let _ = client.read(&text(&format!("40{namespace},")));
@@ -124,7 +124,7 @@ fn addressing_a_namespace_does_not_switch_off_the_rule_that_covers_it() {
 #[test]
 fn what_is_registered_for_a_covered_name_is_added_to_the_rule() {
     let io = server(1);
-    // Registered before the rule: a namespace of its own.
+    // This name is registered before the rule, so it is a separate namespace.
     io.of("/tenant-admin").create();
     let tenants = io
         .of_pattern("/tenant-*")
@@ -148,10 +148,10 @@ fn what_is_registered_for_a_covered_name_is_added_to_the_rule() {
         written.contains(r#"42/tenant-1,["own"]"#) && written.contains(r#"42/tenant-1,["rule"]"#),
         "{written}"
     );
-    // It is one of the rule's, and hears what they hear.
+    // The namespace is one of the rule's, and gets what is sent to all of them.
     tenants.emit("all", ());
     assert!(client.written().contains(r#"42/tenant-1,["all"]"#));
-    // Its own middleware is asked as well.
+    // The namespace's own middleware is asked as well.
     own.with(refuse);
     assert!(!lets_in(&io, "/tenant-1"));
 }

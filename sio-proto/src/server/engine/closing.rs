@@ -1,172 +1,161 @@
 //! The end of a session, from either side (docs/protocol/engine-io.md §8).
 
-use crate::id::SessionSlot;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::{
-    Alarm, Asker, CLOSE, Cause, Core, Delivery, LinkId, Outputs, Reason, Role, Session, State, Time, Write,
-    answer_poll, drop_candidate, engine_mut, engine_of, take_parked, taken,
-};
+use super::polling::taken;
+use super::{At, CLOSE, Engine, Fate, engine_of};
+use crate::LinkId;
+use crate::server::at::Ended;
+use crate::server::{Alarm, Asker, Cause, Delivery, Reason, Role, State, Write};
 
-/// A link of the session is gone.
-pub(crate) fn handle_closed(core: &mut Core, slot: SessionSlot, role: Role, cause: Cause, out: &mut Outputs) {
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    match role {
-        Role::Candidate => {
-            let candidate = engine_of(session).and_then(|engine| engine.candidate.take());
-            if candidate.is_some_and(|c| c.switching) {
-                // After `5` this is the transport, though we have not switched to it yet.
-                fail(core, slot, cause.into(), out);
+impl Engine {
+    /// The answer to the goodbye of a session that is forgotten now, and the link that has waited
+    /// for it.
+    pub(crate) fn farewell_answer(&mut self) -> Option<(LinkId, Write)> {
+        let asker = self.farewell.take()?;
+        Some((asker.link, taken(*asker)))
+    }
+}
+
+impl<'a> At<'a> {
+    /// A link of the session is gone.
+    pub(crate) fn link_closed(mut self, role: Role, cause: Cause) {
+        match role {
+            Role::Candidate => {
+                let candidate = self.engine().candidate.take();
+                if candidate.is_some_and(|c| c.switching) {
+                    // After `5` this is the transport, though we have not switched to it yet.
+                    self.fail(cause.into());
+                }
+            }
+            Role::Parked => {
+                self.session.link = None;
+                self.session.parked = None;
+                self.fail(Reason::TransportError);
+            }
+            Role::Post => {
+                self.session.post = None;
+                // Nobody is there to read this one's answer.
+                let links = &self.core.links;
+                let engine = engine_of(&mut self.session.wiring);
+                engine.farewell.take_if(|asker| links.get(asker.link).is_none());
+                self.fail(Reason::TransportError);
+            }
+            // There are no streams in Engine.IO.
+            Role::WebSocket | Role::Stream => {
+                self.session.link = None;
+                self.fail(cause.into());
             }
         }
-        Role::Parked => {
-            session.link = None;
-            session.parked = None;
-            fail(core, slot, Reason::TransportError, out);
+    }
+
+    /// Ends the session at once: what is parked is answered, what is queued is lost, the id is
+    /// forgotten.
+    pub(crate) fn fail(mut self, reason: Reason) -> Ended<'a> {
+        self.announce_end(reason);
+        self.drop_candidate();
+        if let Some(asker) = self.take_parked() {
+            self.answer_poll(asker, alloc::vec![CLOSE]);
         }
-        Role::Post => {
-            session.post = None;
-            // Nobody is there to read this one's answer.
-            let links = &core.links;
-            if let Some(engine) = engine_of(session) {
-                engine.farewell = engine.farewell.take().filter(|asker| links.get(asker.link).is_some());
-            }
-            fail(core, slot, Reason::TransportError, out);
+        if let Some(link) = self.session.link {
+            self.out.writes.push(Write::Close(link, None));
         }
-        // There are no streams in Engine.IO.
-        Role::WebSocket | Role::Stream => {
-            session.link = None;
-            fail(core, slot, cause.into(), out);
+        self.end(reason)
+    }
+
+    /// Forgets a session whose user has heard of its end before.
+    pub(super) fn forget(mut self) -> Ended<'a> {
+        self.drop_candidate();
+        self.end(Reason::ForcedServerClose)
+    }
+
+    /// The client says goodbye on polling while no GET of it is parked. For the user that is the
+    /// end of the session.
+    pub(super) fn begin_farewell(&mut self) {
+        let reason = Reason::TransportClose;
+        self.announce_end(reason);
+        self.end_sockets(reason);
+        self.drop_candidate();
+        self.session.state = State::Closing;
+        self.engine().leaving = true;
+        self.core.counters.close(reason);
+        self.enter_lobby();
+    }
+
+    /// Keeps the answer to the POST that has said goodbye until a GET that crosses it has come, or
+    /// will come no more. Gives the asker back if nothing has to be waited for.
+    pub(super) fn wait_with_farewell(&mut self, asker: Asker) -> Option<Asker> {
+        let engine = engine_of(&mut self.session.wiring);
+        if !engine.leaving || engine.farewell.is_some() {
+            return Some(asker);
         }
+        self.core.links.set(asker.link, self.key, Role::Post);
+        engine.farewell = Some(Box::new(asker));
+        self.core
+            .timers
+            .arm_at(self.now + self.core.config.crossing_timeout, Alarm::Close, self.key, 0);
+        None
     }
-}
 
-/// Ends the session at once: what is parked is answered, what is queued is lost, the id is
-/// forgotten.
-pub(crate) fn fail(core: &mut Core, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
-    announce_end(core, slot, reason, out);
-    drop_candidate(core, slot, out);
-    if let Some(asker) = take_parked(core, slot) {
-        answer_poll(core, slot, asker, alloc::vec![CLOSE], out);
+    /// Closes the session from this side: what is queued still leaves, then the close packet or
+    /// frame.
+    pub(crate) fn close(mut self, reason: Reason) -> Fate<'a> {
+        self.announce_end(reason);
+        self.end_sockets(reason);
+        if self.session.state == State::Closing {
+            return Ok(self);
+        }
+        self.session.state = State::Closing;
+        self.core.counters.close(reason);
+        let has_link = self.session.link.is_some();
+        self.enter_lobby();
+        let at = match has_link {
+            true => self.finish_closing()?,
+            false => self,
+        };
+        let given_up = at.now + at.core.close_patience();
+        at.core.timers.arm_at(given_up, Alarm::Close, at.key, 0);
+        Ok(at)
     }
-    if let Some(session) = core.sessions.get(slot)
-        && let Some(link) = session.link
-    {
-        out.writes.push(Write::Close(link, None));
-    }
-    core.remove_session(slot, reason, out);
-}
 
-/// The client says goodbye on polling while no GET of it is parked. For the user that is the end of
-/// the session.
-pub(super) fn begin_farewell(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
-    let reason = Reason::TransportClose;
-    announce_end(core, slot, reason, out);
-    core.end_sockets(slot, reason, out);
-    drop_candidate(core, slot, out);
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    session.state = State::Closing;
-    if let Some(engine) = engine_of(session) {
-        engine.leaving = true;
+    /// A closing session has a way for its last packets.
+    ///
+    /// What is queued and the close packet never share a poll: a genuine client hands packets on in
+    /// its next tick, and by then a close packet behind them has taken away who would have heard
+    /// them. The client's next GET fetches the close.
+    pub(super) fn finish_closing(mut self) -> Fate<'a> {
+        if !self.session.outbox.is_empty()
+            && let Some(asker) = self.take_parked()
+        {
+            self.answer_poll(asker, Vec::new());
+            return Ok(self);
+        }
+        if let Some(link) = self.session.link.filter(|_| self.session.parked.is_none()) {
+            let frames = self.session.take_outbox().into_iter();
+            let writes = &mut self.out.writes;
+            writes.extend(frames.map(|frame| Write::Frame(link, frame)));
+            writes.push(Write::Close(link, None));
+        }
+        Err(self.close_parked())
     }
-    core.counters.close(reason);
-    core.enter_lobby(slot);
-}
 
-/// Keeps the answer to the POST that has said goodbye until a GET that crosses it has come, or will
-/// come no more. Gives the asker back if nothing has to be waited for.
-pub(super) fn wait_with_farewell(core: &mut Core, now: Time, slot: SessionSlot, asker: Asker) -> Option<Asker> {
-    let key = core.key(slot);
-    let Some(engine) = engine_mut(core, slot) else {
-        return Some(asker);
-    };
-    if !engine.leaving || engine.farewell.is_some() {
-        return Some(asker);
+    /// Nothing is left to say but goodbye: the parked GET carries it, if there is one, and the
+    /// session is forgotten.
+    pub(super) fn close_parked(mut self) -> Ended<'a> {
+        self.drop_candidate();
+        if let Some(asker) = self.take_parked() {
+            self.answer_poll(asker, alloc::vec![CLOSE]);
+        }
+        self.end(Reason::ForcedServerClose)
     }
-    let link = asker.link;
-    engine.farewell = Some(Box::new(asker));
-    core.links.set(link, key, Role::Post);
-    core.timers
-        .arm_at(now + core.config.crossing_timeout, Alarm::Close, key, 0);
-    None
-}
 
-/// The answer to the goodbye of a session that is forgotten now, and the link that has waited for
-/// it.
-pub(crate) fn farewell_answer(session: &mut Session) -> Option<(LinkId, Write)> {
-    let asker = engine_of(session)?.farewell.take()?;
-    Some((asker.link, taken(*asker)))
-}
-
-/// Ends a session at once, to make room for another.
-pub(crate) fn evict(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
-    fail(core, slot, Reason::ForcedServerClose, out);
-}
-
-/// Closes the session from this side: what is queued still leaves, then the close packet or frame.
-pub(crate) fn close(core: &mut Core, now: Time, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
-    announce_end(core, slot, reason, out);
-    core.end_sockets(slot, reason, out);
-    let (key, patience) = (core.key(slot), core.close_patience());
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    if session.state == State::Closing {
-        return;
-    }
-    session.state = State::Closing;
-    core.counters.close(reason);
-    let has_link = session.link.is_some();
-    core.enter_lobby(slot);
-    if has_link {
-        finish_closing(core, slot, out);
-    }
-    if core.sessions.holds(key.slot, key.generation) {
-        core.timers.arm_at(now + patience, Alarm::Close, key, 0);
-    }
-}
-
-/// A closing session has a way for its last packets.
-///
-/// What is queued and the close packet never share a poll: a genuine client hands packets on in its
-/// next tick, and by then a close packet behind them has taken away who would have heard them. The
-/// client's next GET fetches the close.
-pub(super) fn finish_closing(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
-    let queued = core.sessions.get(slot).is_some_and(|s| !s.outbox.is_empty());
-    if queued && let Some(asker) = take_parked(core, slot) {
-        return answer_poll(core, slot, asker, Vec::new(), out);
-    }
-    if let Some(session) = core.sessions.get_mut(slot)
-        && session.parked.is_none()
-        && let Some(link) = session.link
-    {
-        out.writes
-            .extend(session.take_outbox().into_iter().map(|frame| Write::Frame(link, frame)));
-        out.writes.push(Write::Close(link, None));
-    }
-    close_parked(core, slot, out);
-}
-
-/// Nothing is left to say but goodbye: the parked GET carries it, if there is one, and the session
-/// is forgotten.
-pub(super) fn close_parked(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
-    drop_candidate(core, slot, out);
-    if let Some(asker) = take_parked(core, slot) {
-        answer_poll(core, slot, asker, alloc::vec![CLOSE], out);
-    }
-    core.remove_session(slot, Reason::ForcedServerClose, out);
-}
-
-/// Tells the user of a raw session that it is over. Sockets are told by [`Core::end_sockets`].
-fn announce_end(core: &mut Core, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
-    let session = core.key(slot);
-    let open = core.sessions.get(slot).is_some_and(|s| s.state == State::Open);
-    if open && engine_mut(core, slot).is_some_and(|e| e.raw) {
-        out.deliveries.push(Delivery::EngineClose { session, reason });
+    /// Tells the user of a raw session that it is over. Sockets are told by
+    /// [`At::end_sockets`](crate::server::At::end_sockets).
+    fn announce_end(&mut self, reason: Reason) {
+        if self.session.state == State::Open && self.session.is_raw() {
+            let session = self.key;
+            self.out.deliveries.push(Delivery::EngineClose { session, reason });
+        }
     }
 }

@@ -3,111 +3,81 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::At;
+#[cfg(doc)]
 use super::{revision4, revision5};
-use crate::id::SessionSlot;
-use crate::server::{Core, EngineMessage, Outputs, Reason};
+use crate::server::{EngineMessage, Reason};
 use crate::socket::text::{Decoded, Encoder};
 use crate::socket::{Packet, Revision};
-use crate::{Time, codec, engine};
+use crate::{codec, engine};
 
-/// A text message of a session: a packet, or the head of one.
-pub(crate) fn handle_text(
-    core: &mut Core,
-    now: Time,
-    slot: SessionSlot,
-    revision: engine::Revision,
-    decoded: Decoded,
-    out: &mut Outputs,
-) -> Result<(), Reason> {
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return Ok(());
-    };
-    match session.reassembly.handle_decoded(decoded) {
-        Err(_) => Err(Reason::ForcedClose),
-        Ok(Some(packet)) => handle_packet(core, now, slot, revision, packet, out),
-        Ok(None) => {
-            if session.reassembly.is_pending() {
-                super::arm_attachments(core, slot, now + core.config.attachment_timeout);
+impl At<'_> {
+    /// A text message of a session: a packet, or the head of one.
+    pub(super) fn handle_text(&mut self, revision: engine::Revision, decoded: Decoded) -> Result<(), Reason> {
+        match self.session.reassembly.handle_decoded(decoded) {
+            Err(_) => Err(Reason::ForcedClose),
+            Ok(Some(packet)) => self.handle_packet(revision, packet),
+            Ok(None) => {
+                if self.session.reassembly.is_pending() {
+                    self.arm_attachments(self.now + self.core.config.attachment_timeout);
+                }
+                self.weigh_kept()
             }
-            weigh(core, slot)
         }
     }
-}
 
-/// A binary message of a session: an attachment.
-pub(crate) fn handle_binary(
-    core: &mut Core,
-    now: Time,
-    slot: SessionSlot,
-    revision: engine::Revision,
-    bytes: Bytes,
-    out: &mut Outputs,
-) -> Result<(), Reason> {
-    let config = &core.config;
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return Ok(());
-    };
-    match session.reassembly.handle_binary(bytes, &config.packet) {
-        Err(_) => Err(Reason::ForcedClose),
-        Ok(None) => weigh(core, slot),
-        Ok(Some(packet)) => {
-            weigh(core, slot)?;
-            handle_packet(core, now, slot, revision, packet, out)
-        }
-    }
-}
-
-/// What waits for the rest of its packet counts.
-fn weigh(core: &mut Core, slot: SessionSlot) -> Result<(), Reason> {
-    match core.weigh(slot) {
-        true => Ok(()),
-        false => Err(Reason::ForcedClose),
-    }
-}
-
-/// A part of a packet, to the operator's parser.
-pub(crate) fn handle_part(
-    core: &mut Core,
-    now: Time,
-    slot: SessionSlot,
-    revision: engine::Revision,
-    part: EngineMessage,
-    out: &mut Outputs,
-) -> Result<(), Reason> {
-    let (config, due) = (&core.config, now + core.config.attachment_timeout);
-    let (Some(session), Some(parser)) = (core.sessions.get_mut(slot), &config.parser) else {
-        return Ok(());
-    };
-    let is_first = !session.reassembly.is_pending();
-    let joined = session.reassembly.handle_part(part, &**parser, &config.packet);
-    let complete = !session.reassembly.is_pending() && !is_first;
-    if complete {
-        weigh(core, slot)?;
-    }
-    let config = &core.config;
-    match joined.and_then(|packet| packet.map(|p| codec::checked(p, revision, &config.packet)).transpose()) {
-        Err(_) => Err(Reason::ForcedClose),
-        Ok(Some(packet)) => handle_packet(core, now, slot, revision, packet, out),
-        Ok(None) => {
-            if is_first {
-                super::arm_attachments(core, slot, due);
+    /// A binary message of a session: an attachment.
+    pub(super) fn handle_binary(&mut self, revision: engine::Revision, bytes: Bytes) -> Result<(), Reason> {
+        let limits = &self.core.config.packet;
+        match self.session.reassembly.handle_binary(bytes, limits) {
+            Err(_) => Err(Reason::ForcedClose),
+            Ok(None) => self.weigh_kept(),
+            Ok(Some(packet)) => {
+                self.weigh_kept()?;
+                self.handle_packet(revision, packet)
             }
-            weigh(core, slot)
         }
     }
-}
 
-fn handle_packet(
-    core: &mut Core,
-    now: Time,
-    slot: SessionSlot,
-    revision: engine::Revision,
-    packet: Packet,
-    out: &mut Outputs,
-) -> Result<(), Reason> {
-    match revision {
-        engine::Revision::V4 => revision5::handle_packet(core, now, slot, packet, out),
-        engine::Revision::V3 => revision4::handle_packet(core, now, slot, packet, out),
+    /// A part of a packet, to the operator's parser.
+    pub(super) fn handle_part(&mut self, revision: engine::Revision, part: EngineMessage) -> Result<(), Reason> {
+        let (session, config) = (&mut *self.session, &self.core.config);
+        let Some(parser) = &config.parser else {
+            debug_assert!(false, "a message is a part only where there is a parser");
+            return Ok(());
+        };
+        let is_first = !session.reassembly.is_pending();
+        let joined = session.reassembly.handle_part(part, &**parser, &config.packet);
+        let complete = !session.reassembly.is_pending() && !is_first;
+        if complete {
+            self.weigh_kept()?;
+        }
+        let limits = &self.core.config.packet;
+        match joined.and_then(|packet| packet.map(|p| codec::checked(p, revision, limits)).transpose()) {
+            Err(_) => Err(Reason::ForcedClose),
+            Ok(Some(packet)) => self.handle_packet(revision, packet),
+            Ok(None) => {
+                if is_first {
+                    self.arm_attachments(self.now + self.core.config.attachment_timeout);
+                }
+                self.weigh_kept()
+            }
+        }
+    }
+
+    /// What waits for the rest of its packet counts.
+    fn weigh_kept(&mut self) -> Result<(), Reason> {
+        match self.weigh() {
+            true => Ok(()),
+            false => Err(Reason::ForcedClose),
+        }
+    }
+
+    fn handle_packet(&mut self, revision: engine::Revision, packet: Packet) -> Result<(), Reason> {
+        match revision {
+            engine::Revision::V4 => self.handle_packet5(packet),
+            engine::Revision::V3 => self.handle_packet4(packet),
+        }
     }
 }
 

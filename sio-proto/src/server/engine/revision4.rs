@@ -20,11 +20,11 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use bytestring::ByteString;
 
-use crate::id::SessionSlot;
-use crate::server::{Auth, Core, Message, NoEntry, Outputs, Reason, Standing};
+use super::At;
+use crate::json;
+use crate::server::{Auth, Message, NoEntry, Reason, Standing};
 use crate::socket::text::Encoder;
 use crate::socket::{Packet, Revision};
-use crate::{Time, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Four);
 
@@ -43,103 +43,85 @@ impl Queue {
     }
 }
 
-/// The session is open: it asks for `/`.
-pub(crate) fn connect_implicitly(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
-    let namespace = ByteString::from_static("/");
-    if let Err(why) = ask(core, slot, &namespace, None, out) {
-        super::refused(core, slot, "/", why.as_str(), None);
+impl At<'_> {
+    /// The session is open: it asks for `/`.
+    pub(super) fn connect_implicitly(&mut self) {
+        let namespace = ByteString::from_static("/");
+        self.ask_or_refuse(&namespace, None);
     }
-}
 
-pub(super) fn handle_packet(
-    core: &mut Core,
-    now: Time,
-    slot: SessionSlot,
-    packet: Packet,
-    out: &mut Outputs,
-) -> Result<(), Reason> {
-    let found = core.socket_in(slot, packet.namespace());
-    match (packet, found) {
-        // Each has an answer, which goes into the queue whether there is room or not. Who does not
-        // fetch them may not ask.
-        (Packet::Connect { .. }, _) if core.is_full(slot) || !core.may_connect(now, slot) => {
-            return Err(Reason::ForcedClose);
+    /// A packet of a client of Socket.IO 1 or 2.
+    pub(super) fn handle_packet4(&mut self, packet: Packet) -> Result<(), Reason> {
+        let found = self.socket_in(packet.namespace());
+        match (packet, found) {
+            // Each has an answer, which goes into the queue whether there is room or not. Who does
+            // not fetch them may not ask.
+            (Packet::Connect { .. }, _) if self.is_full() || !self.may_connect() => {
+                return Err(Reason::ForcedClose);
+            }
+            (Packet::Connect { namespace, .. }, Some((_, Standing::Connected))) => self.confirm(&namespace),
+            (Packet::Connect { namespace, query, .. }, None) => self.connect(namespace, query),
+            (Packet::Disconnect { .. }, Some((socket, _))) => self.left(socket, Reason::ClientNamespaceDisconnect),
+            (Packet::Event { name, id, args, .. }, Some((socket, Standing::Connected))) => {
+                self.event(socket, name, args, id);
+            }
+            (Packet::Ack { id, args, .. }, Some((socket, Standing::Connected))) => self.acknowledged(socket, id, args),
+            // The decoder lets no client say it.
+            (Packet::ConnectError { .. }, _) => return Err(Reason::ForcedClose),
+            (Packet::Connect { .. }, Some((_, Standing::Asked)))
+            | (Packet::Event { .. } | Packet::Ack { .. }, Some((_, Standing::Asked)))
+            | (Packet::Disconnect { .. } | Packet::Event { .. } | Packet::Ack { .. }, None) => {}
         }
-        (Packet::Connect { namespace, .. }, Some((_, Standing::Connected))) => {
-            super::confirm(core, slot, &namespace);
-        }
-        (Packet::Connect { namespace, query, .. }, None) => connect(core, slot, namespace, query, out),
-        (Packet::Disconnect { .. }, Some((socket, _))) => {
-            core.left(slot, socket, Reason::ClientNamespaceDisconnect, out);
-        }
-        (Packet::Event { name, id, args, .. }, Some((socket, Standing::Connected))) => {
-            core.event(socket, name, args, id, out);
-        }
-        (Packet::Ack { id, args, .. }, Some((socket, Standing::Connected))) => core.acknowledged(socket, id, args, out),
-        // The decoder lets no client say it.
-        (Packet::ConnectError { .. }, _) => return Err(Reason::ForcedClose),
-        (Packet::Connect { .. }, Some((_, Standing::Asked)))
-        | (Packet::Event { .. } | Packet::Ack { .. }, Some((_, Standing::Asked)))
-        | (Packet::Disconnect { .. } | Packet::Event { .. } | Packet::Ack { .. }, None) => {}
+        Ok(())
     }
-    Ok(())
-}
 
-/// A CONNECT for a namespace that the client is not in.
-fn connect(core: &mut Core, slot: SessionSlot, namespace: ByteString, query: Option<ByteString>, out: &mut Outputs) {
-    let deciding = core.socket_in(slot, "/").is_some();
-    let (max, max_bytes) = (core.config.max_namespaces_per_session, core.config.max_auth_bytes);
-    let Some(engine) = super::engine_mut(core, slot) else {
-        return;
-    };
-    if engine.joined || &*namespace == "/" {
-        if let Err(why) = ask(core, slot, &namespace, query, out) {
-            super::refused(core, slot, &namespace, why.as_str(), None);
-        }
-    } else if !deciding {
-        super::refused(core, slot, &namespace, "Not connected to /", None);
-    } else if engine.queue.0.len() >= max {
-        super::refused(core, slot, &namespace, NoEntry::Namespaces.as_str(), None);
-    } else if engine.queue.bytes() + namespace.len() + query.as_ref().map_or(0, |query| query.len()) > max_bytes {
-        super::refused(core, slot, &namespace, NoEntry::Auth.as_str(), None);
-    } else if engine.queue.0.iter().all(|(waiting, _)| *waiting != namespace) {
-        // Copied: it may be a slice of a receive buffer.
-        let query = query.map(|query| ByteString::from(&*query));
-        engine.queue.0.push((ByteString::from(&*namespace), query));
-    }
-}
-
-/// A socket has been let in. If others have waited for that, they are asked now.
-pub(crate) fn accepted(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
-    for (namespace, query) in take_queue(core, slot) {
-        connect(core, slot, namespace, query, out);
-    }
-}
-
-/// A socket has been refused. If that was `/`, those that have waited for it are refused, too.
-pub(crate) fn refused(core: &mut Core, slot: SessionSlot) {
-    if core.socket_in(slot, "/").is_none() {
-        for (namespace, _) in take_queue(core, slot) {
-            super::refused(core, slot, &namespace, "Not connected to /", None);
+    /// A CONNECT for a namespace that the client is not in.
+    fn connect(&mut self, namespace: ByteString, query: Option<ByteString>) {
+        let deciding = self.socket_in("/").is_some();
+        let (max, max_bytes) = (
+            self.core.config.max_namespaces_per_session,
+            self.core.config.max_auth_bytes,
+        );
+        let engine = self.engine();
+        if engine.joined || &*namespace == "/" {
+            self.ask_or_refuse(&namespace, query);
+        } else if !deciding {
+            self.refused(&namespace, "Not connected to /", None);
+        } else if engine.queue.0.len() >= max {
+            self.refused(&namespace, NoEntry::Namespaces.as_str(), None);
+        } else if engine.queue.bytes() + namespace.len() + query.as_ref().map_or(0, |query| query.len()) > max_bytes {
+            self.refused(&namespace, NoEntry::Auth.as_str(), None);
+        } else if engine.queue.0.iter().all(|(waiting, _)| *waiting != namespace) {
+            // Copied: it may be a slice of a receive buffer.
+            let query = query.map(|query| ByteString::from(&*query));
+            engine.queue.0.push((ByteString::from(&*namespace), query));
         }
     }
-}
 
-fn take_queue(core: &mut Core, slot: SessionSlot) -> Vec<(ByteString, Option<ByteString>)> {
-    super::engine_mut(core, slot).map_or_else(Vec::new, |engine| core::mem::take(&mut engine.queue.0))
-}
+    /// A socket has been let in. If others have waited for that, they are asked now.
+    pub(super) fn ask_queued(&mut self) {
+        for (namespace, query) in core::mem::take(&mut self.engine().queue.0) {
+            self.connect(namespace, query);
+        }
+    }
 
-/// Asks the user. What the client has to say for itself is in the queries, of its first request and
-/// of the CONNECT.
-fn ask(
-    core: &mut Core,
-    slot: SessionSlot,
-    namespace: &ByteString,
-    query: Option<ByteString>,
-    out: &mut Outputs,
-) -> Result<(), NoEntry> {
-    let auth = Auth::Query(query.unwrap_or_default());
-    core.ask(slot, namespace, auth, out)
+    /// A socket has been refused. If that was `/`, those that have waited for it are refused, too.
+    pub(super) fn refuse_queued(&mut self) {
+        if self.socket_in("/").is_none() {
+            for (namespace, _) in core::mem::take(&mut self.engine().queue.0) {
+                self.refused(&namespace, "Not connected to /", None);
+            }
+        }
+    }
+
+    /// Asks the user. What the client has to say for itself is in the queries, of its first request
+    /// and of the CONNECT.
+    fn ask_or_refuse(&mut self, namespace: &ByteString, query: Option<ByteString>) {
+        let auth = Auth::Query(query.unwrap_or_default());
+        if let Err(why) = self.ask(namespace, auth) {
+            self.refused(namespace, why.as_str(), None);
+        }
+    }
 }
 
 /// Writes the CONNECT that says: you are in.

@@ -8,51 +8,48 @@
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
-use crate::id::SessionSlot;
-use crate::server::{Auth, Core, Message, Outputs, Reason, Standing};
+use super::At;
+use crate::server::{Auth, Message, Reason, Standing};
 use crate::socket::text::Encoder;
 use crate::socket::{Packet, Revision};
-use crate::{Sid, Time, json};
+use crate::{Sid, json};
 
 const ENCODER: Encoder = Encoder::new(Revision::Five);
 
-pub(super) fn handle_packet(
-    core: &mut Core,
-    now: Time,
-    slot: SessionSlot,
-    packet: Packet,
-    out: &mut Outputs,
-) -> Result<(), Reason> {
-    let found = core.socket_in(slot, packet.namespace());
-    match (packet, found) {
-        // Each CONNECT has an answer, which goes into the queue whether there is room or not. Who
-        // does not fetch them may not ask.
-        (Packet::Connect { .. }, _) if core.is_full(slot) || !core.may_connect(now, slot) => Err(Reason::ForcedClose),
-        (Packet::Connect { namespace, payload, .. }, None) => {
-            let auth = payload.map_or(Auth::None, Auth::Payload);
-            if let Err(why) = core.ask(slot, &namespace, auth, out) {
-                super::refused(core, slot, &namespace, why.as_str(), None);
+impl At<'_> {
+    /// A packet of a client of Socket.IO 3 or 4.
+    pub(super) fn handle_packet5(&mut self, packet: Packet) -> Result<(), Reason> {
+        let found = self.socket_in(packet.namespace());
+        match (packet, found) {
+            // Each CONNECT has an answer, which goes into the queue whether there is room or not.
+            // Who does not fetch them may not ask.
+            (Packet::Connect { .. }, _) if self.is_full() || !self.may_connect() => Err(Reason::ForcedClose),
+            (Packet::Connect { namespace, payload, .. }, None) => {
+                let auth = payload.map_or(Auth::None, Auth::Payload);
+                if let Err(why) = self.ask(&namespace, auth) {
+                    self.refused(&namespace, why.as_str(), None);
+                }
+                Ok(())
             }
-            Ok(())
+            // The first one is still with the user, who will answer it.
+            (Packet::Connect { .. }, Some((_, Standing::Asked))) => Ok(()),
+            (Packet::Connect { .. }, Some((_, Standing::Connected))) => Err(Reason::ForcedClose),
+            (Packet::Disconnect { .. }, Some((socket, _))) => {
+                self.left(socket, Reason::ClientNamespaceDisconnect);
+                Ok(())
+            }
+            (Packet::Event { name, id, args, .. }, Some((socket, Standing::Connected))) => {
+                self.event(socket, name, args, id);
+                Ok(())
+            }
+            (Packet::Ack { id, args, .. }, Some((socket, Standing::Connected))) => {
+                self.acknowledged(socket, id, args);
+                Ok(())
+            }
+            (Packet::ConnectError { .. }, _) => Err(Reason::ForcedClose),
+            (packet, None) if self.left_lately(packet.namespace()) => Ok(()),
+            (Packet::Disconnect { .. } | Packet::Event { .. } | Packet::Ack { .. }, _) => Err(Reason::ForcedClose),
         }
-        // The first one is still with the user, who will answer it.
-        (Packet::Connect { .. }, Some((_, Standing::Asked))) => Ok(()),
-        (Packet::Connect { .. }, Some((_, Standing::Connected))) => Err(Reason::ForcedClose),
-        (Packet::Disconnect { .. }, Some((socket, _))) => {
-            core.left(slot, socket, Reason::ClientNamespaceDisconnect, out);
-            Ok(())
-        }
-        (Packet::Event { name, id, args, .. }, Some((socket, Standing::Connected))) => {
-            core.event(socket, name, args, id, out);
-            Ok(())
-        }
-        (Packet::Ack { id, args, .. }, Some((socket, Standing::Connected))) => {
-            core.acknowledged(socket, id, args, out);
-            Ok(())
-        }
-        (Packet::ConnectError { .. }, _) => Err(Reason::ForcedClose),
-        (packet, None) if super::left_lately(core, now, slot, packet.namespace()) => Ok(()),
-        (Packet::Disconnect { .. } | Packet::Event { .. } | Packet::Ack { .. }, _) => Err(Reason::ForcedClose),
     }
 }
 

@@ -4,159 +4,137 @@
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
-use super::{
-    Config, Core, Encoded, EngineMessage, Frame, LATE, MAX_LEFT, Message, Outputs, Reason, Revision, Time,
-    TransportKind, close, engine_mut, messages, revision_of, revision4, revision5, socket,
-};
+use super::{At, Fate, LATE, MAX_LEFT, Revision, messages, revision_of, revision4, revision5};
 use crate::codec::{self, PacketError};
 use crate::engine::frames;
-use crate::id::{SessionSlot, SocketSlot};
-use crate::server::SendError;
+use crate::server::{Encoded, EngineMessage, Message, Reason, SendError, Session, TransportKind};
 use crate::socket::Packet;
 use crate::socket::text::Encoder;
+use crate::{Config, Frame, SocketKey, socket};
 
-/// The user has let a socket in.
-pub(crate) fn accepted(core: &mut Core, slot: SessionSlot, socket: SocketSlot, out: &mut Outputs) {
-    let Some(engine) = engine_mut(core, slot) else { return };
-    engine.joined = true;
-    let revision = engine.revision;
-    let Some((namespace, sid)) = core.socket_names(socket) else {
-        return;
-    };
-    if core.config.parser.is_some() {
-        let packet = match revision {
-            Revision::V4 => revision5::connected(namespace, &sid),
-            Revision::V3 => revision4::connected(namespace),
-        };
-        push_parsed(core, slot, revision, &packet);
-    } else {
-        let frame = socket_frame(core, |b| match revision {
-            Revision::V4 => revision5::write_connected(b, &namespace, &sid),
-            Revision::V3 => revision4::write_connected(b, &namespace),
-        });
-        core.push_control(slot, frame);
-    }
-    if revision == Revision::V3 {
-        revision4::accepted(core, slot, out);
-    }
-}
-
-/// The user has refused a socket.
-pub(crate) fn refused(core: &mut Core, slot: SessionSlot, namespace: &str, message: &str, data: Option<&str>) {
-    let Some(engine) = engine_mut(core, slot) else { return };
-    let revision = engine.revision;
-    if core.config.parser.is_some() {
-        let packet = Packet::ConnectError {
-            namespace: namespace.into(),
-            payload: match revision {
-                Revision::V4 => revision5::refusal(message, data),
-                Revision::V3 => revision4::refusal(message, data),
-            },
-        };
-        push_parsed(core, slot, revision, &packet);
-    } else {
-        let frame = socket_frame(core, |b| match revision {
-            Revision::V4 => revision5::write_refused(b, namespace, message, data),
-            Revision::V3 => revision4::write_refused(b, namespace, message, data),
-        });
-        core.push_control(slot, frame);
-    }
-    if revision == Revision::V3 {
-        revision4::refused(core, slot);
-    }
-}
-
-/// Says once more that the client is in a namespace; revision 3.
-pub(crate) fn confirm(core: &mut Core, slot: SessionSlot, namespace: &str) {
-    if core.config.parser.is_some() {
-        let packet = revision4::connected(namespace.into());
-        return push_parsed(core, slot, Revision::V3, &packet);
-    }
-    let frame = socket_frame(core, |b| revision4::write_connected(b, namespace));
-    core.push_control(slot, frame);
-}
-
-/// The user disconnects a socket, or with it the session.
-pub(crate) fn disconnect(
-    core: &mut Core,
-    now: Time,
-    slot: SessionSlot,
-    socket: SocketSlot,
-    whole: bool,
-    out: &mut Outputs,
-) {
-    let reason = Reason::ServerNamespaceDisconnect;
-    let leaving = match (whole, core.sessions.get(slot)) {
-        (true, Some(session)) => session.sockets.clone(),
-        _ => alloc::vec![socket],
-    };
-    for socket in leaving {
-        let Some((namespace, _)) = core.socket_names(socket) else {
-            continue;
-        };
-        push_disconnect(core, slot, &namespace);
-        core.left(slot, socket, reason, out);
-        if let Some(engine) = engine_mut(core, slot) {
-            if engine.left.len() >= MAX_LEFT {
-                engine.left.remove(0);
-            }
-            engine.left.push((namespace, now));
-        }
-    }
-    if whole {
-        close(core, now, slot, reason, out);
-    }
-}
-
-/// Whether packets for this namespace may be late ones for a socket that the server has
-/// disconnected.
-pub(crate) fn left_lately(core: &mut Core, now: Time, slot: SessionSlot, namespace: &str) -> bool {
-    engine_mut(core, slot).is_some_and(|e| {
-        e.left
-            .iter()
-            .any(|(name, at)| *name == *namespace && now.saturating_since(*at) < LATE)
-    })
-}
-
-fn push_disconnect(core: &mut Core, slot: SessionSlot, namespace: &ByteString) {
-    if core.config.parser.is_some()
-        && let Some(revision) = core.sessions.get(slot).and_then(revision_of)
-    {
-        let namespace = namespace.clone();
-        return push_parsed(core, slot, revision, &Packet::Disconnect { namespace });
-    }
-    let frame = socket_frame(core, |b| messages::write_disconnect(b, namespace));
-    core.push_control(slot, frame);
-}
-
-/// Queues a packet of the protocol itself as the operator's parser writes it. Of one that it cannot
-/// write the client hears nothing.
-fn push_parsed(core: &mut Core, slot: SessionSlot, revision: Revision, packet: &Packet) {
-    let Some(parser) = &core.config.parser else { return };
-    if let Ok((first, more)) = codec::assemble(
-        &**parser,
-        packet,
-        revision,
-        core.config.max_queued_bytes,
-        &mut core.buffer,
-    ) {
-        let adapts = core.sessions.get(slot).is_some_and(|session| session.adapts);
-        for frame in first.into_iter().chain(more) {
-            let frame = match adapts {
-                true => frames::to_base64(revision, &frame),
-                false => frame,
+impl<'a> At<'a> {
+    /// The user has let a socket in.
+    pub(crate) fn accepted(&mut self, socket: SocketKey) {
+        let engine = self.engine();
+        engine.joined = true;
+        let revision = engine.revision;
+        let (namespace, sid) = self.core.socket_names(socket);
+        if self.core.config.parser.is_some() {
+            let packet = match revision {
+                Revision::V4 => revision5::connected(namespace, &sid),
+                Revision::V3 => revision4::connected(namespace),
             };
-            core.push_control(slot, frame);
+            self.push_parsed(&packet);
+        } else {
+            self.push_text(|b| match revision {
+                Revision::V4 => revision5::write_connected(b, &namespace, &sid),
+                Revision::V3 => revision4::write_connected(b, &namespace),
+            });
+        }
+        if revision == Revision::V3 {
+            self.ask_queued();
         }
     }
-}
 
-/// A Socket.IO packet in an Engine.IO message.
-fn socket_frame(core: &mut Core, write: impl FnOnce(&mut BytesMut)) -> Frame {
-    Frame::text(&mut core.buffer, |b| {
-        b.put_u8(b'4');
-        write(b);
-    })
+    /// The user has refused a socket.
+    pub(crate) fn refused(&mut self, namespace: &str, message: &str, data: Option<&str>) {
+        let revision = self.engine().revision;
+        if self.core.config.parser.is_some() {
+            let packet = Packet::ConnectError {
+                namespace: namespace.into(),
+                payload: match revision {
+                    Revision::V4 => revision5::refusal(message, data),
+                    Revision::V3 => revision4::refusal(message, data),
+                },
+            };
+            self.push_parsed(&packet);
+        } else {
+            self.push_text(|b| match revision {
+                Revision::V4 => revision5::write_refused(b, namespace, message, data),
+                Revision::V3 => revision4::write_refused(b, namespace, message, data),
+            });
+        }
+        if revision == Revision::V3 {
+            self.refuse_queued();
+        }
+    }
+
+    /// Says once more that the client is in a namespace; revision 3.
+    pub(super) fn confirm(&mut self, namespace: &str) {
+        if self.core.config.parser.is_some() {
+            return self.push_parsed(&revision4::connected(namespace.into()));
+        }
+        self.push_text(|b| revision4::write_connected(b, namespace));
+    }
+
+    /// The user disconnects a socket, or with it the session.
+    pub(crate) fn disconnect(mut self, socket: SocketKey, whole: bool) -> Fate<'a> {
+        let reason = Reason::ServerNamespaceDisconnect;
+        if !whole {
+            self.disconnect_one(socket, reason);
+            return Ok(self);
+        }
+        for socket in self.session.sockets.clone() {
+            let socket = self.core.socket_key(socket);
+            self.disconnect_one(socket, reason);
+        }
+        self.close(reason)
+    }
+
+    fn disconnect_one(&mut self, socket: SocketKey, reason: Reason) {
+        let (namespace, _) = self.core.socket_names(socket);
+        self.push_disconnect(&namespace);
+        self.left(socket, reason);
+        let now = self.now;
+        let left = &mut self.engine().left;
+        if left.len() >= MAX_LEFT {
+            left.remove(0);
+        }
+        left.push((namespace, now));
+    }
+
+    /// Whether packets for this namespace may be late ones for a socket that the server has
+    /// disconnected.
+    pub(super) fn left_lately(&mut self, namespace: &str) -> bool {
+        let now = self.now;
+        let mut left = self.engine().left.iter();
+        left.any(|(name, at)| *name == *namespace && now.saturating_since(*at) < LATE)
+    }
+
+    fn push_disconnect(&mut self, namespace: &ByteString) {
+        if self.core.config.parser.is_some() {
+            let namespace = namespace.clone();
+            return self.push_parsed(&Packet::Disconnect { namespace });
+        }
+        self.push_text(|b| messages::write_disconnect(b, namespace));
+    }
+
+    /// Queues a packet of the protocol itself as the operator's parser writes it. Of one that it
+    /// cannot write the client hears nothing.
+    fn push_parsed(&mut self, packet: &Packet) {
+        let revision = self.engine().revision;
+        let (config, buffer) = (&self.core.config, &mut self.core.buffer);
+        let Some(parser) = &config.parser else { return };
+        let assembled = codec::assemble(&**parser, packet, revision, config.max_queued_bytes, buffer);
+        if let Ok((first, more)) = assembled {
+            for frame in first.into_iter().chain(more) {
+                let frame = match self.session.adapts {
+                    true => frames::to_base64(revision, &frame),
+                    false => frame,
+                };
+                self.push_control(frame);
+            }
+        }
+    }
+
+    /// Queues a packet of Socket.IO in an Engine.IO message.
+    fn push_text(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        let frame = Frame::text(&mut self.core.buffer, |b| {
+            b.put_u8(b'4');
+            write(b);
+        });
+        self.push_control(frame);
+    }
 }
 
 /// Encodes a message for clients of this generation, unless the operator's parser cannot, or it is
@@ -203,12 +181,15 @@ pub(crate) fn encode_message(
 ///
 /// Refused is text with a raw U+001E for a client of revision 4 that polls: it would split there,
 /// and what stands behind it would be a packet of its own (docs/protocol/engine-io.md §3.1).
-pub(crate) fn encode_raw(core: &mut Core, slot: SessionSlot, message: &EngineMessage) -> Result<Frame, SendError> {
-    let session = core.sessions.get(slot).ok_or(SendError::Disconnected)?;
+pub(crate) fn encode_raw(
+    session: &Session,
+    message: &EngineMessage,
+    buffer: &mut BytesMut,
+) -> Result<Frame, SendError> {
     let revision = revision_of(session).ok_or(SendError::Disconnected)?;
     let polls = session.transport == TransportKind::Polling && revision == Revision::V4;
     if polls && matches!(message, EngineMessage::Text(text) if text.contains('\u{1e}')) {
         return Err(SendError::Unsupported);
     }
-    Ok(frames::message_frame(revision, message, &mut core.buffer))
+    Ok(frames::message_frame(revision, message, buffer))
 }

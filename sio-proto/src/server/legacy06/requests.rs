@@ -6,104 +6,199 @@
 //! it, and when it is lost the client may come back by any transport.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::{Legacy06, close, handle_packet, legacy06_of, next_heartbeat, read_piece, set_deadline};
+use super::{At, Legacy06, legacy06_of};
 use crate::codec::Codec;
 use crate::detect::{self, Exchange, Transport};
-use crate::id::SessionSlot;
 use crate::legacy::transports::JSONP_CONTENT_TYPE;
 use crate::request::origin;
-use crate::server::old_websocket::{Agreed, agree, take_up};
+use crate::server::old_websocket::{Agreed, agree};
 use crate::server::{
-    Admitted, Asker, Auth, Carriage, Core, Delivery, Denied, Outputs, Peer, PollEncoding, Reason, Request, Role,
-    StreamEncoding, StreamForm, Wiring,
+    Admitted, Asker, Auth, Carriage, Core, Delivery, Denied, Input, Outputs, Peer, PollEncoding, Reason, Request, Role,
+    Session, StreamEncoding, StreamForm,
 };
 use crate::wire::{Inbound, Wire};
-use crate::{Frame, LinkId, Time, http};
+use crate::{Frame, LinkId, SessionKey, http};
 
 /// What a page of the wrong origin gets for a script.
 const REFUSED_SCRIPT: &str = "alert('Cross domain security restrictions not met');";
 const TEXT: &str = "text/plain; charset=UTF-8";
 
-#[expect(clippy::too_many_arguments, reason = "the one door for requests of this family")]
-pub(crate) fn handle_request(
-    core: &mut Core,
-    now: Time,
-    link: LinkId,
-    request: &Request,
-    packets: Vec<Inbound>,
-    codec: u8,
-    route: detect::Legacy06,
-    out: &mut Outputs,
-) {
-    let jsonp = route.transport == Transport::JsonpPolling;
-    let script = route.index.filter(|_| jsonp);
-    let htmlfile = route.transport == Transport::Htmlfile;
-    let offered = core.config.transports;
-    if jsonp && !offered.jsonp || htmlfile && !offered.htmlfile {
-        let asker = Asker::without_cors(link, request);
-        return out.writes.push(asker.answer(400, None, Bytes::new()));
-    }
-    let allowed = request.stranger().is_none();
-    out.deliveries
-        .extend(request.stranger().map(|why| Delivery::Stranger(request.describe(why))));
-    // An htmlfile is a page of the server's own.
-    let asker = match (htmlfile, allowed) {
-        (true, _) => Asker::without_cors(link, request),
-        (false, true) => Asker::with_cors(link, request, cors(&request.http, route.exchange)),
-        (false, false) => Asker::with_cors(link, request, Vec::new()),
-    };
-    let session = route.session.map(|sid| {
-        core.find_session(request.text(sid))
-            .filter(|slot| is_ours(core, *slot, codec, &request.peer))
-    });
-    let session = match session {
-        Some(None) if route.maybe_timestamp => None,
-        session => session,
-    };
-    if let Some(Some(slot)) = session {
-        core.came_back(slot);
-    }
-    let arrival = Arrival {
-        request,
-        codec,
-        transport: route.transport,
-    };
-    match (route.exchange, session) {
-        (Exchange::Preflight, _) => out.writes.push(asker.answer(200, None, Bytes::new())),
-        (Exchange::Mismatch, _) => out.writes.push(asker.answer(400, None, Bytes::new())),
-        (Exchange::BadMethod, _) => out.writes.push(asker.answer(405, None, Bytes::new())),
-        // Genuine servers crash here.
-        (Exchange::Poll | Exchange::Send, _) if jsonp && script.is_none() => {
-            out.writes.push(asker.answer(400, None, Bytes::new()));
+/// A request of this family.
+pub(crate) struct Arrival<'a> {
+    pub(crate) request: &'a Request,
+    /// The number of its codec.
+    pub(crate) codec: u8,
+    pub(crate) route: detect::Legacy06,
+}
+
+/// What a request is for.
+enum Purpose {
+    /// It opens a session.
+    Open,
+    /// It is for this session.
+    Use(SessionKey),
+    /// It is for a session that is unknown.
+    Lost,
+}
+
+impl Arrival<'_> {
+    /// A complete request.
+    pub(crate) fn handle(&self, input: &mut Input<'_>, link: LinkId, packets: Vec<Inbound>) {
+        let Self { request, route, .. } = self;
+        let jsonp = route.transport == Transport::JsonpPolling;
+        let htmlfile = route.transport == Transport::Htmlfile;
+        let offered = input.shard.core.config.transports;
+        if jsonp && !offered.jsonp || htmlfile && !offered.htmlfile {
+            let asker = Asker::without_cors(link, request);
+            return input.out.writes.push(asker.answer(400, None, Bytes::new()));
         }
-        // A script that is refused says so, or no browser would run it (docs/protocol/legacy-0.6.md
-        // §7).
-        (Exchange::Poll, _) if jsonp && !allowed => {
-            out.writes
-                .push(asker.answer(200, Some(JSONP_CONTENT_TYPE), REFUSED_SCRIPT));
-        }
-        _ if !allowed => unauthorized(asker, out),
-        (_, Some(None)) | (Exchange::Send, None) => out.writes.push(asker.answer(400, None, Bytes::new())),
-        (Exchange::Poll | Exchange::Stream | Exchange::Upgrade(_), None) => match request.admit() {
-            Err(Denied::Origin | Denied::Application(_)) => unauthorized(asker, out),
-            Ok(admitted) if matches!(route.exchange, Exchange::Upgrade(_)) => {
-                open_websocket(core, now, admitted, asker, &arrival, out);
+        let allowed = request.stranger().is_none();
+        let strange = request.stranger().map(|why| Delivery::Stranger(request.describe(why)));
+        input.out.deliveries.extend(strange);
+        // An htmlfile is a page of the server's own.
+        let asker = match (htmlfile, allowed) {
+            (true, _) => Asker::without_cors(link, request),
+            (false, true) => Asker::with_cors(link, request, cors(&request.http, route.exchange)),
+            (false, false) => Asker::with_cors(link, request, Vec::new()),
+        };
+        let purpose = self.purpose(input);
+        match (route.exchange, purpose) {
+            (Exchange::Preflight, _) => input.out.writes.push(asker.answer(200, None, Bytes::new())),
+            (Exchange::Mismatch, _) => input.out.writes.push(asker.answer(400, None, Bytes::new())),
+            (Exchange::BadMethod, _) => input.out.writes.push(asker.answer(405, None, Bytes::new())),
+            // Genuine servers crash here.
+            (Exchange::Poll | Exchange::Send, _) if jsonp && self.script().is_none() => {
+                input.out.writes.push(asker.answer(400, None, Bytes::new()));
             }
-            Ok(admitted) => open(core, now, admitted, Door::Parked(asker, script), &arrival, out),
-        },
-        (Exchange::Upgrade(_), Some(Some(slot))) => upgrade(core, now, slot, asker, &arrival, out),
-        (Exchange::Poll, Some(Some(slot))) => poll(core, now, slot, asker, script, out),
-        (Exchange::Stream, Some(Some(slot))) => stream(core, now, slot, asker, &arrival, out),
-        (Exchange::Send, Some(Some(_))) if request.http.body.is_err() => {
-            out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+            // A script that is refused says so, or no browser would run it
+            // (docs/protocol/legacy-0.6.md §7).
+            (Exchange::Poll, _) if jsonp && !allowed => {
+                let script = asker.answer(200, Some(JSONP_CONTENT_TYPE), REFUSED_SCRIPT);
+                input.out.writes.push(script);
+            }
+            _ if !allowed => unauthorized(asker, input.out),
+            (_, Purpose::Lost) | (Exchange::Send, Purpose::Open) => {
+                input.out.writes.push(asker.answer(400, None, Bytes::new()));
+            }
+            (Exchange::Poll | Exchange::Stream | Exchange::Upgrade(_), Purpose::Open) => match request.admit() {
+                Err(Denied::Origin | Denied::Application(_)) => unauthorized(asker, input.out),
+                Ok(admitted) if matches!(route.exchange, Exchange::Upgrade(_)) => {
+                    self.open_websocket(input, admitted, asker);
+                }
+                Ok(admitted) => self.open(input, admitted, Door::Parked(asker)),
+            },
+            (Exchange::Upgrade(_), Purpose::Use(session)) => self.upgrade(input, session, asker),
+            (Exchange::Send, Purpose::Use(_)) if request.http.body.is_err() => {
+                input.out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+            }
+            (exchange, Purpose::Use(session)) => {
+                input.at(session, |at: At<'_>| match exchange {
+                    Exchange::Send => at.post(asker, packets),
+                    Exchange::Stream => at.stream(asker, self),
+                    _ => at.poll(asker, self.script()),
+                });
+            }
         }
-        (Exchange::Send, Some(Some(slot))) => post(core, now, slot, asker, packets, out),
+    }
+
+    /// Whether the request is for a session that there is, which has come back then.
+    fn purpose(&self, input: &mut Input<'_>) -> Purpose {
+        let Some(sid) = self.route.session else {
+            return Purpose::Open;
+        };
+        let found = input.shard.find_session(self.request.text(sid));
+        let found = found.filter(|(_, session)| is_ours(session, self.codec, &self.request.peer));
+        match found.map(|(key, _)| key) {
+            Some(session) => {
+                input.at(session, |mut at: At<'_>| at.came_back());
+                Purpose::Use(session)
+            }
+            None if self.route.maybe_timestamp => Purpose::Open,
+            None => Purpose::Lost,
+        }
+    }
+
+    /// Whose script the answer has to be, if it has to be one.
+    fn script(&self) -> Option<u64> {
+        let jsonp = self.route.transport == Transport::JsonpPolling;
+        self.route.index.filter(|_| jsonp)
+    }
+
+    /// Makes a session, which asks for the namespace `/`. Its GET is parked, or its websocket open,
+    /// until the user has decided.
+    fn open(&self, input: &mut Input<'_>, admitted: Admitted<'_>, door: Door) {
+        let Some(permit) = input.permit(admitted) else {
+            return input.out.writes.push(match door {
+                Door::Parked(asker) => asker.answer(503, None, Bytes::new()),
+                Door::WebSocket(agreed) => agreed.farewell(),
+            });
+        };
+        let (link, script, role) = match &door {
+            Door::Parked(asker) => (asker.link, self.script(), Role::Parked),
+            Door::WebSocket(agreed) => (agreed.link, None, Role::WebSocket),
+        };
+        let legacy06 = Legacy06::new(self.codec, script);
+        let transport = self.route.transport.into();
+        input.open(permit, transport, Some(link), legacy06, |mut at: At<'_>| {
+            at.core.links.set(link, at.key, role);
+            at.hold(self);
+            match door {
+                Door::Parked(asker) => {
+                    at.session.parked = Some(Box::new(asker));
+                    if let Some(form) = self.form(at.core) {
+                        at.session.carriage = Carriage::Stream(form);
+                    }
+                }
+                Door::WebSocket(agreed) => at.take_up(agreed),
+            }
+            at.set_deadline(at.now + at.core.config.legacy06.poll_duration);
+            let main = ByteString::from_static("/");
+            if at.ask(&main, Auth::None).is_err() {
+                at.close(Reason::ForcedServerClose);
+            }
+        });
+    }
+
+    fn open_websocket(&self, input: &mut Input<'_>, admitted: Admitted<'_>, asker: Asker) {
+        if let Some(agreed) = self.agree(input, asker) {
+            self.open(input, admitted, Door::WebSocket(agreed));
+        }
+    }
+
+    /// A client comes back by a websocket.
+    fn upgrade(&self, input: &mut Input<'_>, session: SessionKey, asker: Asker) {
+        if let Some(agreed) = self.agree(input, asker) {
+            input.at(session, |mut at: At<'_>| {
+                at.attach(agreed.link, self.route.transport, Role::WebSocket);
+                at.hold(self);
+                at.take_up(agreed);
+                at.mark_ready();
+                at.next_heartbeat();
+            });
+        }
+    }
+
+    fn agree(&self, input: &mut Input<'_>, asker: Asker) -> Option<Agreed> {
+        let wire = Wire::Legacy06(self.codec);
+        agree(&input.shard.core.config, asker, self.request, wire, None, input.out)
+    }
+
+    /// How packets are written by this transport, if it is a stream.
+    fn form(&self, core: &Core) -> Option<StreamForm> {
+        let codec = || core.config.legacy06.codec_at(self.codec).clone();
+        let encoding = match self.route.transport {
+            Transport::Htmlfile => StreamEncoding::Htmlfile06(codec()),
+            Transport::XhrMultipart => StreamEncoding::Multipart(codec()),
+            Transport::Websocket | Transport::Flashsocket | Transport::XhrPolling | Transport::JsonpPolling => {
+                return None;
+            }
+        };
+        Some(StreamForm::new(encoding, self.request.http.exchange()))
     }
 }
 
@@ -112,22 +207,12 @@ fn unauthorized(asker: Asker, out: &mut Outputs) {
         .push(asker.closing().answer(401, Some("text/plain"), "unauthorized"));
 }
 
-/// A request that opens a session, or a link of one.
-struct Arrival<'a> {
-    request: &'a Request,
-    /// The number of its codec.
-    codec: u8,
-    transport: Transport,
-}
-
 /// Whether it is a session of this codec: those of others live under other paths. One that lives on
 /// a websocket or stream from elsewhere is unknown: a client comes back by its id when it has lost
 /// the link it had, not before (docs/protocol/legacy-0.6.md §10).
-fn is_ours(core: &Core, slot: SessionSlot, codec: u8, peer: &Peer) -> bool {
-    core.sessions.get(slot).is_some_and(|session| {
-        let legacy06 = session.wiring.legacy06();
-        legacy06.is_some_and(|legacy06| legacy06.codec == codec) && !session.is_held_against(peer)
-    })
+fn is_ours(session: &Session, codec: u8, peer: &Peer) -> bool {
+    let legacy06 = session.wiring.legacy06();
+    legacy06.is_some_and(|legacy06| legacy06.codec == codec) && !session.is_held_against(peer)
 }
 
 /// The headers that genuine servers answer with (docs/protocol/legacy-0.6.md §5.2, §6).
@@ -155,109 +240,40 @@ fn cors(request: &http::Request, exchange: Exchange) -> Vec<(&'static str, ByteS
 
 /// By what a session is opened.
 enum Door {
-    /// A GET that is answered when the user has decided, perhaps as the script of this callback.
-    Parked(Asker, Option<u64>),
+    /// A GET that is answered when the user has decided.
+    Parked(Asker),
     /// A websocket that has been agreed to.
     WebSocket(Agreed),
 }
 
-/// Makes a session, which asks for the namespace `/`. Its GET is parked, or its websocket open,
-/// until the user has decided.
-fn open(core: &mut Core, now: Time, admitted: Admitted<'_>, door: Door, arrival: &Arrival<'_>, out: &mut Outputs) {
-    let Some(permit) = core.permit(now, admitted, out) else {
-        return out.writes.push(match door {
-            Door::Parked(asker, _) => asker.answer(503, None, Bytes::new()),
-            Door::WebSocket(agreed) => agreed.farewell(),
-        });
-    };
-    let (link, script, role) = match &door {
-        Door::Parked(asker, script) => (asker.link, *script, Role::Parked),
-        Door::WebSocket(agreed) => (agreed.link, None, Role::WebSocket),
-    };
-    let wiring = Wiring::Legacy06(Legacy06::new(arrival.codec, script));
-    let slot = core.open_session(permit, arrival.transport.into(), Some(link), wiring);
-    core.links.set(link, core.key(slot), role);
-    hold(core, slot, arrival);
-    match door {
-        Door::Parked(asker, _) => {
-            let form = form_of(core, arrival);
-            if let Some(session) = core.sessions.get_mut(slot) {
-                session.parked = Some(Box::new(asker));
-                if let Some(form) = form {
-                    session.carriage = Carriage::Stream(form);
-                }
+impl At<'_> {
+    /// Notes from where the session's websocket or stream has come.
+    fn hold(&mut self, arrival: &Arrival<'_>) {
+        self.session.holder = arrival.request.peer.network();
+    }
+
+    /// Gives the session a new link; the one it had is let go.
+    fn attach(&mut self, link: LinkId, transport: Transport, role: Role) {
+        self.detach();
+        self.set_transport(transport.into());
+        self.core.links.set(link, self.key, role);
+        self.session.link = Some(link);
+    }
+
+    /// Takes the session's transport away, politely.
+    fn detach(&mut self) {
+        let Self { core, session, out, .. } = self;
+        let legacy06 = legacy06_of(&mut session.wiring);
+        let (codec, script) = (core.config.legacy06.codec_at(legacy06.codec), legacy06.script);
+        if let Some(link) = session.link.take() {
+            core.links.clear(link);
+            match session.parked.take() {
+                Some(asker) => answer(*asker, codec, script, Vec::new(), out),
+                None => out.writes.push(session.farewell(link)),
             }
         }
-        Door::WebSocket(agreed) => take_up(core, now, slot, agreed),
+        session.unblock(&mut core.backlog);
     }
-    let held = now + core.config.legacy06.poll_duration;
-    set_deadline(core, slot, held);
-    let main = ByteString::from_static("/");
-    if core.ask(slot, &main, Auth::None, out).is_err() {
-        close(core, slot, Reason::ForcedServerClose, out);
-    }
-}
-
-fn open_websocket(
-    core: &mut Core,
-    now: Time,
-    admitted: Admitted<'_>,
-    asker: Asker,
-    arrival: &Arrival<'_>,
-    out: &mut Outputs,
-) {
-    let wire = Wire::Legacy06(arrival.codec);
-    if let Some(agreed) = agree(&core.config, asker, arrival.request, wire, None, out) {
-        open(core, now, admitted, Door::WebSocket(agreed), arrival, out);
-    }
-}
-
-/// A client comes back by a websocket.
-fn upgrade(core: &mut Core, now: Time, slot: SessionSlot, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
-    let wire = Wire::Legacy06(arrival.codec);
-    let Some(agreed) = agree(&core.config, asker, arrival.request, wire, None, out) else {
-        return;
-    };
-    attach(core, slot, agreed.link, arrival.transport, Role::WebSocket, out);
-    hold(core, slot, arrival);
-    take_up(core, now, slot, agreed);
-    core.mark_ready(slot);
-    next_heartbeat(core, now, slot);
-}
-
-/// Notes from where the session's websocket or stream has come.
-fn hold(core: &mut Core, slot: SessionSlot, arrival: &Arrival<'_>) {
-    if let Some(session) = core.sessions.get_mut(slot) {
-        session.holder = arrival.request.peer.network();
-    }
-}
-
-/// Gives the session a new link; the one it had is let go.
-fn attach(core: &mut Core, slot: SessionSlot, link: LinkId, transport: Transport, role: Role, out: &mut Outputs) {
-    detach(core, slot, out);
-    core.set_transport(slot, transport.into());
-    core.links.set(link, core.key(slot), role);
-    if let Some(session) = core.sessions.get_mut(slot) {
-        session.link = Some(link);
-    }
-}
-
-/// Takes the session's transport away, politely.
-fn detach(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
-    let config = Arc::clone(&core.config);
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    let Some(legacy06) = legacy06_of(session) else { return };
-    let (codec, script) = (config.legacy06.codec_at(legacy06.codec), legacy06.script);
-    if let Some(link) = session.link.take() {
-        core.links.clear(link);
-        match session.parked.take() {
-            Some(asker) => answer(*asker, codec, script, Vec::new(), out),
-            None => out.writes.push(session.farewell(link)),
-        }
-    }
-    session.unblock(&mut core.backlog);
 }
 
 pub(super) fn answer(asker: Asker, codec: &Codec, script: Option<u64>, frames: Vec<Frame>, out: &mut Outputs) {
@@ -270,107 +286,90 @@ pub(super) fn answer(asker: Asker, codec: &Codec, script: Option<u64>, frames: V
 
 // ---- streams --------------------------------------------------------------------------------------------------------
 
-/// How packets are written by this transport, if it is a stream.
-fn form_of(core: &Core, arrival: &Arrival<'_>) -> Option<StreamForm> {
-    let codec = || core.config.legacy06.codec_at(arrival.codec).clone();
-    let encoding = match arrival.transport {
-        Transport::Htmlfile => StreamEncoding::Htmlfile06(codec()),
-        Transport::XhrMultipart => StreamEncoding::Multipart(codec()),
-        Transport::Websocket | Transport::Flashsocket | Transport::XhrPolling | Transport::JsonpPolling => return None,
-    };
-    Some(StreamForm::new(encoding, arrival.request.http.exchange()))
-}
-
-/// A client comes back by a stream.
-fn stream(core: &mut Core, now: Time, slot: SessionSlot, asker: Asker, arrival: &Arrival<'_>, out: &mut Outputs) {
-    attach(core, slot, asker.link, arrival.transport, Role::Stream, out);
-    hold(core, slot, arrival);
-    let form = form_of(core, arrival);
-    if let (Some(session), Some(form)) = (core.sessions.get_mut(slot), form) {
-        session.carriage = Carriage::Stream(form.clone());
-        out.writes.push(asker.stream(form));
+impl At<'_> {
+    /// A client comes back by a stream.
+    fn stream(mut self, asker: Asker, arrival: &Arrival<'_>) {
+        self.attach(asker.link, arrival.route.transport, Role::Stream);
+        self.hold(arrival);
+        if let Some(form) = arrival.form(self.core) {
+            self.session.carriage = Carriage::Stream(form.clone());
+            self.out.writes.push(asker.stream(form));
+        }
+        self.mark_ready();
+        self.next_heartbeat();
     }
-    core.mark_ready(slot);
-    next_heartbeat(core, now, slot);
-}
 
-/// The user has accepted: if the session was opened by a stream, that begins now.
-pub(super) fn begin_stream(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
-    let key = core.key(slot);
-    if let Some(session) = core.sessions.get_mut(slot)
-        && let Carriage::Stream(form) = &session.carriage
-        && let Some(asker) = session.parked.take()
-    {
-        core.links.set(asker.link, key, Role::Stream);
-        out.writes.push(asker.stream(form.clone()));
+    /// The user has accepted: if the session was opened by a stream, that begins now.
+    pub(super) fn begin_stream(&mut self) {
+        if let Carriage::Stream(form) = &self.session.carriage
+            && let Some(asker) = self.session.parked.take()
+        {
+            self.core.links.set(asker.link, self.key, Role::Stream);
+            self.out.writes.push(asker.stream(form.clone()));
+        }
     }
 }
 
 // ---- polling --------------------------------------------------------------------------------------------------------
 
-fn poll(core: &mut Core, now: Time, slot: SessionSlot, asker: Asker, script: Option<u64>, out: &mut Outputs) {
-    // The newer poll is the live one; the older is answered empty (docs/protocol/legacy-0.6.md §6).
-    let transport = match script {
-        None => Transport::XhrPolling,
-        Some(_) => Transport::JsonpPolling,
-    };
-    attach(core, slot, asker.link, transport, Role::Parked, out);
-    let held = now + core.config.legacy06.poll_duration;
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    session.parked = Some(Box::new(asker));
-    if let Some(legacy06) = legacy06_of(session) {
-        legacy06.script = script;
+impl At<'_> {
+    fn poll(mut self, asker: Asker, script: Option<u64>) {
+        // The newer poll is the live one; the older is answered empty (docs/protocol/legacy-0.6.md
+        // §6).
+        let transport = match script {
+            None => Transport::XhrPolling,
+            Some(_) => Transport::JsonpPolling,
+        };
+        self.attach(asker.link, transport, Role::Parked);
+        self.session.parked = Some(Box::new(asker));
+        self.legacy06().script = script;
+        self.set_deadline(self.now + self.core.config.legacy06.poll_duration);
+        self.mark_ready();
     }
-    set_deadline(core, slot, held);
-    core.mark_ready(slot);
-}
 
-/// Answers the parked GET with what is queued.
-pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
-    let config = Arc::clone(&core.config);
-    let absent = now + config.legacy06.reconnect_timeout;
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    let Some(asker) = session.parked.take() else { return };
-    session.link = None;
-    let Some(legacy06) = legacy06_of(session) else { return };
-    let (codec, script) = (config.legacy06.codec_at(legacy06.codec), legacy06.script);
-    let alone = core::mem::take(&mut legacy06.id_waits);
-    let frames = if alone {
-        session.take_first()
-    } else {
-        session.take_outbox()
-    };
-    core.links.clear(asker.link);
-    answer(*asker, codec, script, frames, out);
-    set_deadline(core, slot, absent);
-}
+    /// Answers the parked GET with what is queued.
+    pub(crate) fn flush_poll(&mut self) {
+        let Some(asker) = self.session.parked.take() else {
+            return;
+        };
+        let Self { core, session, out, .. } = self;
+        session.link = None;
+        let legacy06 = legacy06_of(&mut session.wiring);
+        let (codec, script) = (core.config.legacy06.codec_at(legacy06.codec), legacy06.script);
+        let alone = core::mem::take(&mut legacy06.id_waits);
+        let frames = if alone {
+            session.take_first()
+        } else {
+            session.take_outbox()
+        };
+        core.links.clear(asker.link);
+        answer(*asker, codec, script, frames, out);
+        self.set_deadline(self.now + self.core.config.legacy06.reconnect_timeout);
+    }
 
-fn post(core: &mut Core, now: Time, slot: SessionSlot, asker: Asker, mut packets: Vec<Inbound>, out: &mut Outputs) {
-    if let Some(Inbound::Payload { payload, from_form }) = packets.pop_if(|p| matches!(p, Inbound::Payload { .. })) {
-        read_piece(core, slot, &payload, from_form, &mut packets);
-        if !core.weigh(slot) {
-            out.writes.push(asker.closing().answer(413, None, Bytes::new()));
-            return close(core, slot, Reason::ForcedClose, out);
+    fn post(mut self, asker: Asker, mut packets: Vec<Inbound>) {
+        if let Some(Inbound::Payload { payload, from_form }) = packets.pop_if(|p| matches!(p, Inbound::Payload { .. }))
+        {
+            self.read_piece(&payload, from_form, &mut packets);
+            if !self.weigh() {
+                self.out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+                self.close(Reason::ForcedClose);
+                return;
+            }
         }
+        let breaks = |packet: &Inbound| match packet {
+            Inbound::Broken(_) => true,
+            Inbound::Garbled(garbled) => garbled.error.is_fatal(),
+            _ => false,
+        };
+        let verdict = if packets.iter().any(breaks) { 400 } else { 200 };
+        let out = match packets.into_iter().try_fold(self, At::receive) {
+            Ok(at) => at.out,
+            Err(ended) => ended.out,
+        };
+        out.writes.push(match verdict {
+            200 => asker.answer(200, Some("text/plain"), "ok"),
+            verdict => asker.answer(verdict, None, Bytes::new()),
+        });
     }
-    let key = core.key(slot);
-    let mut verdict = 200;
-    for packet in packets {
-        match &packet {
-            Inbound::Broken(_) => verdict = 400,
-            Inbound::Garbled(garbled) if garbled.error.is_fatal() => verdict = 400,
-            _ => {}
-        }
-        if core.sessions.holds(key.slot, key.generation) {
-            handle_packet(core, now, slot, packet, out);
-        }
-    }
-    out.writes.push(match verdict {
-        200 => asker.answer(200, Some("text/plain"), "ok"),
-        verdict => asker.answer(verdict, None, Bytes::new()),
-    });
 }

@@ -2,75 +2,44 @@
 //! (docs/protocol/legacy-0.9.md §2, §3, §6-§7, §9).
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::packets;
-use super::{
-    Farewell, Legacy09, Phase, close, finish, is_handshaken, legacy09_mut, legacy09_of, next_heartbeat, push,
-    set_deadline,
-};
+use super::{At, Ended, Farewell, Fate, Legacy09, Phase, legacy09_of};
 use crate::detect::{self, Exchange, Transport};
-use crate::id::SessionSlot;
 use crate::legacy::legacy09::handshake::{self, Handshake as Answer};
 use crate::legacy::legacy09::{Body, NOT_HANDSHAKEN, Packet};
 use crate::legacy::transports::{Family, JSONP_CONTENT_TYPE, write_jsonp as write_script, write_jsonp_error};
 use crate::request::origin;
-use crate::server::old_websocket::{Agreed, agree, take_up};
+use crate::server::old_websocket::{Agreed, agree};
 use crate::server::{
-    Asker, Auth, Carriage, Core, Delivery, Denied, Outputs, Part, Peer, PollEncoding, Reason, Request, Role, Session,
-    State, StreamEncoding, StreamForm, TransportKind, Wiring, Write, asked_headers,
+    Asker, Auth, Carriage, Core, Delivery, Denied, Input, Outputs, Part, PollEncoding, Reason, Request, Role, State,
+    StreamEncoding, StreamForm, TransportKind, Write, asked_headers,
 };
 use crate::wire::{Inbound, Wire};
-use crate::{Config, Frame, LinkId, Time, http};
+use crate::{Config, Frame, LinkId, SessionKey, http};
 
 const TEXT: &str = "text/plain; charset=UTF-8";
 
-pub(crate) fn handle_request(
-    core: &mut Core,
-    now: Time,
+pub(crate) fn handle(
+    input: &mut Input<'_>,
     link: LinkId,
     request: &Request,
     packets: Vec<Inbound>,
     route: detect::Legacy09,
-    out: &mut Outputs,
 ) {
-    let (config, peer) = (Arc::clone(&core.config), &request.peer);
     let script = script_of(&route);
-    if is_jsonp(&route) && !config.transports.jsonp {
+    if is_jsonp(&route) && !input.shard.core.config.transports.jsonp {
         let asker = Asker::without_cors(link, request);
-        return out.writes.push(asker.answer(400, None, Bytes::new()));
+        return input.out.writes.push(asker.answer(400, None, Bytes::new()));
     }
-    // A page of scripts, which is the server's own.
-    let is_page = matches!(
-        route,
-        detect::Legacy09::Transport {
-            exchange: Exchange::Stream,
-            ..
-        }
-    );
     let allowed = request.stranger().is_none();
-    let mut headers = match allowed && !is_page {
-        true => cors(&request.http),
-        false => Vec::new(),
-    };
-    if let detect::Legacy09::Transport { exchange, .. } = route
-        && (script.is_some() || exchange == Exchange::Send && !headers.is_empty())
-    {
-        // Internet Explorer takes a script that repeats what was sent for an attack
-        // (docs/protocol/legacy-0.9.md §6, §7).
-        headers.push(("X-XSS-Protection", ByteString::from_static("0")));
-    }
-    let mut asker = match is_page {
-        true => Asker::without_cors(link, request),
-        false => Asker::with_cors(link, request, headers),
-    };
+    let mut asker = asker_of(link, request, &route, script);
     if let Some(why) = request.stranger() {
-        out.deliveries.push(Delivery::Stranger(request.describe(why)));
+        input.out.deliveries.push(Delivery::Stranger(request.describe(why)));
     }
     match route {
         detect::Legacy09::Preflight => {
@@ -78,18 +47,18 @@ pub(crate) fn handle_request(
             if let Some(asked) = asked_headers(&request.http) {
                 asker.header("Access-Control-Allow-Headers", ByteString::from(asked));
             }
-            out.writes.push(asker.answer(200, None, Bytes::new()));
+            input.out.writes.push(asker.answer(200, None, Bytes::new()));
         }
-        detect::Legacy09::Malformed => out.writes.push(asker.answer(400, None, Bytes::new())),
-        _ if !allowed => refuse(asker, script, 403, handshake::BAD_ORIGIN, out),
+        detect::Legacy09::Malformed => input.out.writes.push(asker.answer(400, None, Bytes::new())),
+        _ if !allowed => refuse(asker, script, 403, handshake::BAD_ORIGIN, input.out),
         detect::Legacy09::Disconnect { session } => {
-            let slot = find(core, request.text(session), peer);
-            goodbye(core, now, slot, asker, out);
+            let session = find(input, request, session);
+            goodbye(input, session, asker);
         }
         detect::Legacy09::Handshake { maybe_beacon_of, .. } => {
-            match maybe_beacon_of.and_then(|session| find(core, request.text(session), peer)) {
-                Some(slot) => goodbye(core, now, Some(slot), asker, out),
-                None => open(core, now, asker, request, script, out),
+            match maybe_beacon_of.and_then(|session| find(input, request, session)) {
+                Some(session) => goodbye(input, Some(session), asker),
+                None => open(input, asker, request, script),
             }
         }
         detect::Legacy09::Transport {
@@ -98,28 +67,58 @@ pub(crate) fn handle_request(
             exchange,
             ..
         } => {
-            let (slot, offered) = (find(core, request.text(session), peer), is_offered(&config, transport));
-            if let Some(slot) = slot {
-                core.came_back(slot);
-            }
+            let arrival = Arrival {
+                request,
+                transport,
+                script,
+                session: find(input, request, session).filter(|session| may_use(input, *session)),
+            };
+            let offered = is_offered(&input.shard.core.config, transport);
             match exchange {
-                Exchange::Upgrade(_) if offered => upgrade(core, now, slot, asker, request, transport, out),
-                Exchange::Poll if offered => poll(core, now, slot, asker, transport, script, out),
-                Exchange::Stream if offered => stream(core, now, slot, asker, request, out),
+                Exchange::Upgrade(_) if offered => arrival.upgrade(input, asker),
+                Exchange::Poll if offered => arrival.poll(input, asker),
+                Exchange::Stream if offered => arrival.stream(input, asker),
                 Exchange::Send if offered && request.http.body.is_err() => {
-                    out.writes.push(asker.closing().answer(413, None, Bytes::new()));
+                    input.out.writes.push(asker.closing().answer(413, None, Bytes::new()));
                 }
-                Exchange::Send if offered => post(core, now, slot, asker, packets, out),
-                Exchange::BadMethod => out.writes.push(asker.answer(405, None, Bytes::new())),
+                Exchange::Send if offered => arrival.post(input, asker, packets),
+                Exchange::BadMethod => input.out.writes.push(asker.answer(405, None, Bytes::new())),
                 Exchange::Upgrade(_)
                 | Exchange::Poll
                 | Exchange::Stream
                 | Exchange::Send
                 | Exchange::Preflight
-                | Exchange::Mismatch => out.writes.push(asker.answer(400, None, Bytes::new())),
+                | Exchange::Mismatch => input.out.writes.push(asker.answer(400, None, Bytes::new())),
             }
         }
     }
+}
+
+/// What the answer to a request has to know, with the headers of genuine servers.
+fn asker_of(link: LinkId, request: &Request, route: &detect::Legacy09, script: Option<u64>) -> Asker {
+    // A page of scripts, which is the server's own.
+    let is_page = matches!(
+        route,
+        detect::Legacy09::Transport {
+            exchange: Exchange::Stream,
+            ..
+        }
+    );
+    if is_page {
+        return Asker::without_cors(link, request);
+    }
+    let mut headers = match request.stranger() {
+        None => cors(&request.http),
+        Some(_) => Vec::new(),
+    };
+    if let detect::Legacy09::Transport { exchange, .. } = route
+        && (script.is_some() || *exchange == Exchange::Send && !headers.is_empty())
+    {
+        // Internet Explorer takes a script that repeats what was sent for an attack
+        // (docs/protocol/legacy-0.9.md §6, §7).
+        headers.push(("X-XSS-Protection", ByteString::from_static("0")));
+    }
+    Asker::with_cors(link, request, headers)
 }
 
 /// The answer to a protocol segment that is a number other than 1.
@@ -158,10 +157,18 @@ const fn is_jsonp(route: &detect::Legacy09) -> bool {
 /// The session with this id, if it is one of this generation: an id of another is unknown here
 /// (docs/protocol/detection.md §5). So is one that lives on a websocket or stream from elsewhere:
 /// its id is no key to it (docs/protocol/legacy-0.9.md §9).
-fn find(core: &Core, sid: &str, peer: &Peer) -> Option<SessionSlot> {
-    let slot = core.find_session(sid)?;
-    let session = core.sessions.get(slot)?;
-    (session.wiring.legacy09().is_some() && !session.is_held_against(peer)).then_some(slot)
+fn find(input: &Input<'_>, request: &Request, sid: detect::Part) -> Option<SessionKey> {
+    let (key, session) = input.shard.find_session(request.text(sid))?;
+    (session.wiring.legacy09().is_some() && !session.is_held_against(&request.peer)).then_some(key)
+}
+
+/// Whether the client knows the session, so that it may use it. It has come back, in any case.
+fn may_use(input: &mut Input<'_>, session: SessionKey) -> bool {
+    let known = input.at(session, |mut at: At<'_>| {
+        at.came_back();
+        at.is_handshaken()
+    });
+    known == Some(true)
 }
 
 const fn is_offered(config: &Config, transport: Transport) -> bool {
@@ -201,112 +208,126 @@ fn refuse(asker: Asker, script: Option<u64>, status: u16, message: &'static str,
 
 /// Makes a session, which asks for the namespace `/`. Its handshake waits until the user has
 /// decided.
-fn open(core: &mut Core, now: Time, asker: Asker, request: &Request, script: Option<u64>, out: &mut Outputs) {
+fn open(input: &mut Input<'_>, asker: Asker, request: &Request, script: Option<u64>) {
     if !matches!(request.http.method, http::Method::Get | http::Method::Post) {
-        return out.writes.push(asker.answer(405, None, Bytes::new()));
+        return input.out.writes.push(asker.answer(405, None, Bytes::new()));
     }
     let admitted = match request.admit() {
         Ok(admitted) => admitted,
-        Err(Denied::Origin) => return refuse(asker, script, 403, handshake::BAD_ORIGIN, out),
-        Err(Denied::Application(_)) => return refuse(asker, script, 403, handshake::UNAUTHORIZED, out),
+        Err(Denied::Origin) => return refuse(asker, script, 403, handshake::BAD_ORIGIN, input.out),
+        Err(Denied::Application(_)) => return refuse(asker, script, 403, handshake::UNAUTHORIZED, input.out),
     };
-    let Some(permit) = core.permit(now, admitted, out) else {
-        return refuse(asker, script, 503, handshake::ERROR, out);
+    let Some(permit) = input.permit(admitted) else {
+        return refuse(asker, script, 503, handshake::ERROR, input.out);
     };
     let link = asker.link;
-    let wiring = Wiring::Legacy09(Legacy09::new(now, script));
-    let slot = core.open_session(permit, TransportKind::Polling, Some(link), wiring);
-    core.links.set(link, core.key(slot), Role::Parked);
-    if let Some(session) = core.sessions.get_mut(slot) {
-        session.parked = Some(Box::new(asker));
-    }
-    let decided = now + core.config.connect_timeout;
-    set_deadline(core, slot, decided);
-    let auth = Auth::Query(ByteString::new());
-    if core.ask(slot, &ByteString::from_static("/"), auth, out).is_err() {
-        refuse_handshake(core, slot, 503, handshake::ERROR, out);
+    let legacy09 = Legacy09::new(input.now, script);
+    input.open(
+        permit,
+        TransportKind::Polling,
+        Some(link),
+        legacy09,
+        |mut at: At<'_>| {
+            at.core.links.set(link, at.key, Role::Parked);
+            at.session.parked = Some(Box::new(asker));
+            at.set_deadline(at.now + at.core.config.connect_timeout);
+            let auth = Auth::Query(ByteString::new());
+            if at.ask(&ByteString::from_static("/"), auth).is_err() {
+                at.refuse_handshake(503, handshake::ERROR);
+            }
+        },
+    );
+}
+
+/// The page goes away, and says so.
+fn goodbye(input: &mut Input<'_>, session: Option<SessionKey>, asker: Asker) {
+    input.out.writes.push(asker.answer(200, None, Bytes::new()));
+    if let Some(session) = session {
+        input.at(session, |at: At<'_>| _ = at.close(Reason::TransportClose));
     }
 }
 
-/// Refuses the handshake that waits; there is no session then.
-pub(super) fn refuse_handshake(
-    core: &mut Core,
-    slot: SessionSlot,
-    status: u16,
-    message: &'static str,
-    out: &mut Outputs,
-) {
-    if let Some((asker, script)) = take_parked(core, slot) {
-        refuse(asker, script, status, message, out);
-    }
-    core.remove_session(slot, Reason::ForcedServerClose, out);
+/// A request for a session.
+struct Arrival<'a> {
+    request: &'a Request,
+    transport: Transport,
+    /// Whose script the answer has to be, if it has to be one.
+    script: Option<u64>,
+    /// The session, if there is one that its client knows.
+    session: Option<SessionKey>,
 }
 
-pub(super) fn answer_handshake(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
-    let config = Arc::clone(&core.config);
-    let Some(session) = core.sessions.get(slot) else { return };
-    let flashsocket = config.legacy09.flashsocket;
-    let offered = [
-        Transport::Websocket,
-        Transport::Flashsocket,
-        Transport::Htmlfile,
-        Transport::XhrPolling,
-        Transport::JsonpPolling,
-    ];
-    let offered = offered
-        .into_iter()
-        .filter(|t| *t != Transport::Flashsocket || flashsocket);
-    let seconds = |time: Duration| Some(u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
-    let answer = Answer {
-        sid: ByteString::from(core::str::from_utf8(&session.id.base64()).unwrap_or_default()),
-        heartbeat_seconds: seconds(config.legacy09.heartbeat_timeout),
-        close_seconds: seconds(config.legacy09.close_timeout),
-        transports: offered.filter(|t| is_offered(&config, *t)).collect(),
-    };
-    let mut body = BytesMut::new();
-    answer.encode(&mut body);
-    if let Some((asker, script)) = take_parked(core, slot) {
-        out.writes.push(match script {
-            None => asker.answer(200, Some("text/plain"), body.freeze()),
-            Some(index) => {
-                let mut dressed = BytesMut::new();
-                let text = core::str::from_utf8(&body).unwrap_or_default();
-                write_script(Family::Legacy09, index, text, &mut dressed);
-                asker.answer(200, Some(JSONP_CONTENT_TYPE), dressed.freeze())
+impl Arrival<'_> {
+    fn upgrade(&self, input: &mut Input<'_>, asker: Asker) {
+        let unknown = Some(Wire::Legacy09Unknown).filter(|_| self.session.is_none());
+        let config = &input.shard.core.config;
+        let Some(agreed) = agree(config, asker, self.request, Wire::Legacy09, unknown, input.out) else {
+            return;
+        };
+        let Some(session) = self.session else {
+            return tell_unknown(&mut input.shard.core, &agreed, input.out);
+        };
+        input.at(session, |mut at: At<'_>| {
+            let waits = agreed.is_opening();
+            at.attach(agreed.link, self.transport, Role::WebSocket);
+            at.session.holder = self.request.peer.network();
+            at.take_up(agreed);
+            if !waits {
+                let _ = at.begin();
             }
         });
     }
-    if let Some(legacy09) = legacy09_mut(core, slot) {
-        legacy09.phase = Phase::Handshaken;
-    }
-    set_deadline(core, slot, now + config.legacy09.open_timeout);
-}
 
-fn upgrade(
-    core: &mut Core,
-    now: Time,
-    slot: Option<SessionSlot>,
-    asker: Asker,
-    request: &Request,
-    transport: Transport,
-    out: &mut Outputs,
-) {
-    let slot = slot.filter(|slot| is_handshaken(core, *slot));
-    let unknown = Some(Wire::Legacy09Unknown).filter(|_| slot.is_none());
-    let Some(agreed) = agree(&core.config, asker, request, Wire::Legacy09, unknown, out) else {
-        return;
-    };
-    let Some(slot) = slot else {
-        return tell_unknown(core, &agreed, out);
-    };
-    let waits = agreed.is_opening();
-    attach(core, slot, agreed.link, transport, Role::WebSocket, out);
-    if let Some(session) = core.sessions.get_mut(slot) {
-        session.holder = request.peer.network();
+    fn stream(&self, input: &mut Input<'_>, asker: Asker) {
+        let exchange = self.request.http.exchange();
+        let (link, form) = (asker.link, StreamForm::new(StreamEncoding::Htmlfile09, exchange));
+        input.out.writes.push(asker.stream(form.clone()));
+        let Some(session) = self.session else {
+            let frames = alloc::vec![not_handshaken(&mut input.shard.core)];
+            let end = Box::new(form.clone());
+            let part = Box::new(Part { frames, form });
+            return input
+                .out
+                .writes
+                .extend([Write::Part(link, part), Write::StreamEnd(link, end)]);
+        };
+        input.at(session, |mut at: At<'_>| {
+            at.attach(link, Transport::Htmlfile, Role::Stream);
+            at.session.carriage = Carriage::Stream(form);
+            at.session.holder = self.request.peer.network();
+            let _ = at.begin();
+        });
     }
-    take_up(core, now, slot, agreed);
-    if !waits {
-        begin(core, now, slot, out);
+
+    fn poll(&self, input: &mut Input<'_>, asker: Asker) {
+        let Some(session) = self.session else {
+            let frame = not_handshaken(&mut input.shard.core);
+            return answer(asker, self.script, alloc::vec![frame], input.out);
+        };
+        input.at(session, |mut at: At<'_>| {
+            at.attach(asker.link, self.transport, Role::Parked);
+            at.session.parked = Some(Box::new(asker));
+            at.legacy09().script = self.script;
+            if at.session.state == State::Closing {
+                at.finish(Reason::ForcedServerClose, Farewell::Nothing);
+                return;
+            }
+            at.set_deadline(at.now + at.core.config.legacy09.poll_duration);
+            at.mark_ready();
+        });
+    }
+
+    fn post(&self, input: &mut Input<'_>, asker: Asker, packets: Vec<Inbound>) {
+        if matches!(packets.first(), Some(Inbound::Broken(_))) {
+            return input.out.writes.push(asker.answer(400, None, Bytes::new()));
+        }
+        // Whatever becomes of the packets. A client whose session is gone learns it from its next
+        // poll (docs/protocol/legacy-0.9.md §6).
+        let taken = asker.answer(200, Some(TEXT), Bytes::from_static(b"1"));
+        input.out.writes.push(taken);
+        if let Some(session) = self.session {
+            input.at(session, |at: At<'_>| _ = packets.into_iter().try_fold(at, At::receive));
+        }
     }
 }
 
@@ -326,116 +347,128 @@ fn tell_unknown(core: &mut Core, agreed: &Agreed, out: &mut Outputs) {
     out.writes.push(agreed.farewell());
 }
 
-/// What waits leaves on a new websocket or stream.
-pub(super) fn begin(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
-    if core.sessions.get(slot).is_some_and(|s| s.state == State::Closing) {
-        return finish(core, slot, Reason::ForcedServerClose, Farewell::Nothing, out);
-    }
-    next_heartbeat(core, now, slot);
-    core.mark_ready(slot);
-}
-
-fn stream(core: &mut Core, now: Time, slot: Option<SessionSlot>, asker: Asker, request: &Request, out: &mut Outputs) {
-    let (link, form) = (
-        asker.link,
-        StreamForm::new(StreamEncoding::Htmlfile09, request.http.exchange()),
-    );
-    out.writes.push(asker.stream(form.clone()));
-    let Some(slot) = slot.filter(|slot| is_handshaken(core, *slot)) else {
-        let frames = alloc::vec![not_handshaken(core)];
-        let end = Box::new(form.clone());
-        out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
-        return out.writes.push(Write::StreamEnd(link, end));
-    };
-    attach(core, slot, link, Transport::Htmlfile, Role::Stream, out);
-    if let Some(session) = core.sessions.get_mut(slot) {
-        session.carriage = Carriage::Stream(form);
-        session.holder = request.peer.network();
-    }
-    begin(core, now, slot, out);
-}
-
 /// What a client is told whose session is unknown.
 fn not_handshaken(core: &mut Core) -> Frame {
     Frame::text(&mut core.buffer, |b| b.extend_from_slice(NOT_HANDSHAKEN.as_bytes()))
 }
 
-fn poll(
-    core: &mut Core,
-    now: Time,
-    slot: Option<SessionSlot>,
-    asker: Asker,
-    transport: Transport,
-    script: Option<u64>,
-    out: &mut Outputs,
-) {
-    let Some(slot) = slot.filter(|slot| is_handshaken(core, *slot)) else {
-        let frame = not_handshaken(core);
-        return answer(asker, script, alloc::vec![frame], out);
-    };
-    attach(core, slot, asker.link, transport, Role::Parked, out);
-    let held = now + core.config.legacy09.poll_duration;
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    session.parked = Some(Box::new(asker));
-    let closing = session.state == State::Closing;
-    if let Some(legacy09) = legacy09_of(session) {
-        legacy09.script = script;
+impl<'a> At<'a> {
+    /// Refuses the handshake that waits; there is no session then.
+    pub(super) fn refuse_handshake(mut self, status: u16, message: &'static str) -> Ended<'a> {
+        if let Some((asker, script)) = self.take_parked() {
+            refuse(asker, script, status, message, self.out);
+        }
+        self.end(Reason::ForcedServerClose)
     }
-    if closing {
-        return finish(core, slot, Reason::ForcedServerClose, Farewell::Nothing, out);
-    }
-    set_deadline(core, slot, held);
-    core.mark_ready(slot);
-}
 
-/// Gives the session a new link; the one it had is let go. The last transport that is opened is the
-/// session's (docs/protocol/legacy-0.9.md §6).
-fn attach(core: &mut Core, slot: SessionSlot, link: LinkId, transport: Transport, role: Role, out: &mut Outputs) {
-    detach(core, slot, out);
-    let connect = Frame::text(&mut core.buffer, |b| {
-        Packet::new(Body::Connect(ByteString::new())).encode(b);
-    });
-    core.set_transport(slot, transport.into());
-    core.links.set(link, core.key(slot), role);
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    session.link = Some(link);
-    let Some(legacy09) = legacy09_of(session) else { return };
-    let before = core::mem::replace(&mut legacy09.phase, Phase::Open(transport));
-    // A client that falls back to another transport has never seen the `1::` that was sent on the
-    // one before, and waits for it (§10).
-    if matches!(before, Phase::Open(other) if other != transport) && session.outbox.front() != Some(&connect) {
-        session.outbox_bytes += connect.len();
-        session.outbox.push_front(connect);
+    /// The user has let the client in: it learns its id.
+    pub(super) fn answer_handshake(&mut self) {
+        let config = &self.core.config;
+        let flashsocket = config.legacy09.flashsocket;
+        let offered = [
+            Transport::Websocket,
+            Transport::Flashsocket,
+            Transport::Htmlfile,
+            Transport::XhrPolling,
+            Transport::JsonpPolling,
+        ];
+        let offered = offered
+            .into_iter()
+            .filter(|t| *t != Transport::Flashsocket || flashsocket);
+        let seconds = |time: Duration| Some(u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
+        let answer = Answer {
+            sid: ByteString::from(core::str::from_utf8(&self.session.id.base64()).unwrap_or_default()),
+            heartbeat_seconds: seconds(config.legacy09.heartbeat_timeout),
+            close_seconds: seconds(config.legacy09.close_timeout),
+            transports: offered.filter(|t| is_offered(config, *t)).collect(),
+        };
+        let open_until = self.now + config.legacy09.open_timeout;
+        let mut body = BytesMut::new();
+        answer.encode(&mut body);
+        if let Some((asker, script)) = self.take_parked() {
+            self.out.writes.push(match script {
+                None => asker.answer(200, Some("text/plain"), body.freeze()),
+                Some(index) => {
+                    let mut dressed = BytesMut::new();
+                    let text = core::str::from_utf8(&body).unwrap_or_default();
+                    write_script(Family::Legacy09, index, text, &mut dressed);
+                    asker.answer(200, Some(JSONP_CONTENT_TYPE), dressed.freeze())
+                }
+            });
+        }
+        self.legacy09().phase = Phase::Handshaken;
+        self.set_deadline(open_until);
     }
-}
 
-fn detach(core: &mut Core, slot: SessionSlot, out: &mut Outputs) {
-    if let Some((asker, script)) = take_parked(core, slot) {
-        let noop = Frame::text(&mut core.buffer, |b| Packet::new(Body::Noop).encode(b));
-        answer(asker, script, alloc::vec![noop], out);
+    /// What waits leaves on a new websocket or stream.
+    pub(super) fn begin(mut self) -> Fate<'a> {
+        if self.session.state == State::Closing {
+            return Err(self.finish(Reason::ForcedServerClose, Farewell::Nothing));
+        }
+        self.next_heartbeat();
+        self.mark_ready();
+        Ok(self)
     }
-    let Some(session) = core.sessions.get_mut(slot) else {
-        return;
-    };
-    if let Some(link) = session.link.take() {
-        core.links.clear(link);
-        out.writes.push(session.farewell(link));
-    }
-    session.unblock(&mut core.backlog);
-}
 
-/// Takes the parked request, if there is one, and whose script its answer is.
-pub(super) fn take_parked(core: &mut Core, slot: SessionSlot) -> Option<(Asker, Option<u64>)> {
-    let session = core.sessions.get_mut(slot)?;
-    let asker = session.parked.take()?;
-    session.link = None;
-    let script = legacy09_of(session).and_then(|legacy09| legacy09.script);
-    core.links.clear(asker.link);
-    Some((*asker, script))
+    /// Gives the session a new link; the one it had is let go. The last transport that is opened is
+    /// the session's (docs/protocol/legacy-0.9.md §6).
+    fn attach(&mut self, link: LinkId, transport: Transport, role: Role) {
+        self.detach();
+        let connect = Frame::text(&mut self.core.buffer, |b| {
+            Packet::new(Body::Connect(ByteString::new())).encode(b);
+        });
+        self.set_transport(transport.into());
+        self.core.links.set(link, self.key, role);
+        let session = &mut *self.session;
+        session.link = Some(link);
+        let legacy09 = legacy09_of(&mut session.wiring);
+        let before = core::mem::replace(&mut legacy09.phase, Phase::Open(transport));
+        // A client that falls back to another transport has never seen the `1::` that was sent on
+        // the one before, and waits for it (§10).
+        if matches!(before, Phase::Open(other) if other != transport) && session.outbox.front() != Some(&connect) {
+            session.outbox_bytes += connect.len();
+            session.outbox.push_front(connect);
+        }
+    }
+
+    fn detach(&mut self) {
+        if let Some((asker, script)) = self.take_parked() {
+            let noop = Frame::text(&mut self.core.buffer, |b| Packet::new(Body::Noop).encode(b));
+            answer(asker, script, alloc::vec![noop], self.out);
+        }
+        let Self { core, session, out, .. } = self;
+        if let Some(link) = session.link.take() {
+            core.links.clear(link);
+            out.writes.push(session.farewell(link));
+        }
+        session.unblock(&mut core.backlog);
+    }
+
+    /// Takes the parked request, if there is one, and whose script its answer is.
+    pub(super) fn take_parked(&mut self) -> Option<(Asker, Option<u64>)> {
+        let asker = self.session.parked.take()?;
+        self.session.link = None;
+        self.core.links.clear(asker.link);
+        Some((*asker, self.legacy09().script))
+    }
+
+    /// Answers the parked poll with what is queued.
+    pub(crate) fn flush_poll(&mut self) {
+        if self.is_handshaken()
+            && let Some((asker, script)) = self.take_parked()
+        {
+            answer(asker, script, self.session.take_outbox(), self.out);
+            self.set_deadline(self.now + self.core.config.legacy09.close_timeout);
+        }
+    }
+
+    /// Answers the parked poll with what is queued, or else with a noop.
+    pub(crate) fn end_poll(&mut self) {
+        if self.session.outbox.is_empty() {
+            self.push(&Packet::new(Body::Noop));
+        }
+        self.flush_poll();
+    }
 }
 
 pub(super) fn answer(asker: Asker, script: Option<u64>, frames: Vec<Frame>, out: &mut Outputs) {
@@ -443,54 +476,4 @@ pub(super) fn answer(asker: Asker, script: Option<u64>, frames: Vec<Frame>, out:
         None => asker.answer_packets(TEXT, frames, PollEncoding::Legacy09),
         Some(index) => asker.answer_packets(JSONP_CONTENT_TYPE, frames, PollEncoding::Legacy09Jsonp(index)),
     });
-}
-
-/// Answers the parked poll with what is queued.
-pub(crate) fn flush_poll(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
-    let absent = now + core.config.legacy09.close_timeout;
-    if !is_handshaken(core, slot) {
-        return;
-    }
-    let Some((asker, script)) = take_parked(core, slot) else {
-        return;
-    };
-    let frames = core
-        .sessions
-        .get_mut(slot)
-        .map(Session::take_outbox)
-        .unwrap_or_default();
-    answer(asker, script, frames, out);
-    set_deadline(core, slot, absent);
-}
-
-/// Answers the parked poll with what is queued, or else with a noop.
-pub(crate) fn end_poll(core: &mut Core, now: Time, slot: SessionSlot, out: &mut Outputs) {
-    if core.sessions.get(slot).is_some_and(|session| session.outbox.is_empty()) {
-        push(core, slot, &Packet::new(Body::Noop));
-    }
-    flush_poll(core, now, slot, out);
-}
-
-fn post(core: &mut Core, now: Time, slot: Option<SessionSlot>, asker: Asker, packets: Vec<Inbound>, out: &mut Outputs) {
-    if matches!(packets.first(), Some(Inbound::Broken(_))) {
-        return out.writes.push(asker.answer(400, None, Bytes::new()));
-    }
-    // Whatever becomes of the packets. A client whose session is gone learns it from its next poll
-    // (docs/protocol/legacy-0.9.md §6).
-    out.writes.push(asker.answer(200, Some(TEXT), Bytes::from_static(b"1")));
-    let Some(slot) = slot else { return };
-    let key = core.key(slot);
-    for packet in packets {
-        if core.sessions.holds(key.slot, key.generation) {
-            packets::handle(core, now, slot, packet, out);
-        }
-    }
-}
-
-/// The page goes away, and says so.
-fn goodbye(core: &mut Core, now: Time, slot: Option<SessionSlot>, asker: Asker, out: &mut Outputs) {
-    out.writes.push(asker.answer(200, None, Bytes::new()));
-    if let Some(slot) = slot {
-        close(core, now, slot, Reason::TransportClose, out);
-    }
 }

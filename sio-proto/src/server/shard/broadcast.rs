@@ -6,30 +6,32 @@ use alloc::vec::Vec;
 
 use bytes::BytesMut;
 
-use super::{Backlog, Config, Core, Member, Message, Outputs, Reason, SendError, Session, Slab, State, Target, Time};
+use super::{
+    At, Backlog, Config, Core, Input, Member, Message, Reason, SendError, Session, Shard, Slab, State, Target, Time,
+};
 
-/// Targets and broadcast.
-impl Core {
+/// Broadcast.
+impl Input<'_> {
     /// Sends to every member of the target. The plain case (all of one room or namespace) walks the
     /// members once and touches nothing but their sessions.
-    pub(super) fn broadcast(&mut self, now: Time, target: &Target, mut message: Message, out: &mut Outputs) {
+    pub(super) fn broadcast(&mut self, target: &Target, mut message: Message) {
         let mut full = Vec::new();
-        let moment = message.moment.unwrap_or(now);
+        let moment = message.moment.unwrap_or(self.now);
         let is_plain = target.except.is_empty() && target.except_socket.is_none() && target.rooms.len() < 2;
-        let found = (!is_plain).then(|| self.members(target));
+        let found = (!is_plain).then(|| self.shard.targeted(target));
         let single = match target.rooms.first() {
-            Some(room) if is_plain => self.member_by_id(&target.namespace, room),
+            Some(room) if is_plain => self.shard.member_by_id(&target.namespace, room),
             _ => None,
         };
-        let Self {
-            sessions,
+        let Shard { sessions, core, .. } = &mut *self.shard;
+        let Core {
             config,
             ready,
             buffer,
             membership,
             backlog,
             ..
-        } = self;
+        } = core;
         let room = target.rooms.first().map(|room| &**room);
         let members = match &found {
             Some(found) => found,
@@ -49,34 +51,38 @@ impl Core {
             );
         }
         for slot in full {
-            if let Some(session) = self.sessions.get(slot) {
-                self.counters.note_queue(session);
-            }
-            // Nobody is told more over a link that takes nothing, and what it holds would stay in
-            // memory.
-            if self.sessions.get(slot).is_some_and(|s| s.blocked.is_blocked()) {
-                self.cut_session(slot, Reason::ForcedServerClose, out);
-            } else {
-                self.close_session(now, slot, Reason::ForcedServerClose, out);
-            }
+            let key = self.shard.sessions.key(slot);
+            self.at(key, |at: At<'_>| {
+                at.core.counters.note_queue(at.session);
+                // Nobody is told more over a link that takes nothing, and what it holds would stay
+                // in memory.
+                match at.session.blocked.is_blocked() {
+                    true => at.cut(Reason::ForcedServerClose),
+                    false => at.close(Reason::ForcedServerClose),
+                }
+            });
         }
     }
+}
 
+/// Targets.
+impl Shard {
     /// The member whose id is this room name.
     pub(super) fn member_by_id(&self, namespace: &str, room: &str) -> Option<Member> {
         let key = self.find_named(Some(namespace), room)?;
-        let socket = self.membership.find(key)?;
-        (**self.membership.namespace_of(socket) == *namespace).then_some(Member {
+        let membership = &self.core.membership;
+        let socket = membership.find(key)?;
+        (**membership.namespace_of(socket) == *namespace).then_some(Member {
             socket: key.slot,
             session: socket.session,
         })
     }
 
     /// The members a target means, each once.
-    pub(super) fn members(&mut self, target: &Target) -> Vec<Member> {
+    pub(super) fn targeted(&mut self, target: &Target) -> Vec<Member> {
         let names = target.except.iter().chain(&target.rooms);
         let singles: Vec<_> = names.map(|name| self.member_by_id(&target.namespace, name)).collect();
-        self.membership.members(target, &singles)
+        self.core.membership.members(target, &singles)
     }
 }
 

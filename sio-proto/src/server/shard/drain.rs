@@ -10,29 +10,100 @@
 //! Under way is what the client has yet to acknowledge, and what the user says is. Until it is
 //! closed a session works as ever.
 
-use crate::id::SessionSlot;
 use core::time::Duration;
 
-use alloc::vec::Vec;
+use super::{At, Core, Delivery, Input, Reason, SocketKey, State};
 
-use super::{Core, Delivery, Outputs, Reason, SocketKey, State, Time};
-
-impl Core {
+impl Input<'_> {
     /// Ends all sessions, each in its own time. No new ones are let in.
-    pub(super) fn drain(&mut self, now: Time, spread: Duration, patience: Duration, out: &mut Outputs) {
-        self.shutting_down = true;
-        self.patience = Some(patience);
-        let slots: Vec<SessionSlot> = self.sessions.slots().collect();
-        for slot in slots {
-            let after = self.random_part(spread);
+    pub(super) fn drain(&mut self, spread: Duration, patience: Duration) {
+        self.shard.core.shutting_down = true;
+        self.shard.core.patience = Some(patience);
+        for key in self.shard.sessions.keys() {
+            let after = self.shard.core.random_part(spread);
             if after.is_zero() {
-                self.leave(now, slot, out);
+                self.at(key, |at: At<'_>| at.leave());
             } else {
-                self.timers.arm_leave(now + after, self.key(slot), false);
+                self.shard.core.timers.arm_leave(self.now + after, key, false);
             }
         }
     }
 
+    /// Closes every session at once. No new ones are let in.
+    pub(super) fn shut_down(&mut self, reason: Reason) {
+        self.shard.core.shutting_down = true;
+        for key in self.shard.sessions.keys() {
+            self.at(key, |at: At<'_>| at.close(reason));
+        }
+    }
+
+    /// The user has nothing under way for a socket that is leaving.
+    pub(super) fn release(&mut self, socket: SocketKey) {
+        self.at_session_of(socket, |at| {
+            if let Some(socket) = at.core.membership.find_mut(socket) {
+                socket.held = false;
+            }
+            at.core.departing.push(at.key);
+        });
+        self.depart();
+    }
+
+    /// The end of an input: those of the noted sessions are closed that are leaving and have
+    /// nothing under way any more, and those for which too much waits; deadlines are forgotten
+    /// whose reasons have gone.
+    pub(super) fn depart(&mut self) {
+        self.relieve();
+        while let Some(key) = self.shard.core.departing.pop() {
+            self.at(key, |at: At<'_>| at.depart());
+        }
+        self.shard.forget_stale_deadlines();
+    }
+}
+
+impl At<'_> {
+    /// The session's time to leave has come.
+    pub(super) fn leave(self) {
+        let Self { core, session, .. } = &self;
+        if session.state != State::Open || session.leaving {
+            return;
+        }
+        let patience = core.patience.unwrap_or_default();
+        if patience.is_zero() || session.sockets.is_empty() {
+            return self.close(Reason::ServerShuttingDown);
+        }
+        let Self { core, session, out, .. } = self;
+        session.leaving = true;
+        for slot in &session.sockets {
+            if let Some(socket) = core.membership.get_mut(*slot) {
+                socket.held = true;
+            }
+            let socket = core.membership.key(*slot);
+            out.deliveries.push(Delivery::Leaving { socket });
+        }
+        core.timers.arm_leave(self.now + patience, self.key, true);
+    }
+
+    /// Closes the session if it is leaving and has nothing under way any more.
+    fn depart(self) {
+        let Self { core, session, .. } = &self;
+        let mut sockets = session.sockets.iter().filter_map(|socket| core.membership.get(*socket));
+        if session.leaving && session.state == State::Open && sockets.all(|s| !s.held && s.acks.is_empty()) {
+            self.close(Reason::ServerShuttingDown);
+        }
+    }
+}
+
+impl<G> At<'_, G> {
+    /// Something that was under way for the session is done. [`Input::depart`] looks at it at the
+    /// end of the input.
+    pub(super) fn note_done(&mut self) {
+        if self.core.is_draining() {
+            self.core.departing.push(self.key);
+        }
+    }
+}
+
+impl Core {
     fn random_part(&mut self, whole: Duration) -> Duration {
         let micros = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX);
         if micros == 0 {
@@ -41,65 +112,6 @@ impl Core {
         let mut random = [0; 8];
         self.entropy.fill(&mut random);
         Duration::from_micros(u64::from_le_bytes(random) % micros)
-    }
-
-    /// A session's time to leave has come.
-    pub(super) fn leave(&mut self, now: Time, slot: SessionSlot, out: &mut Outputs) {
-        let patience = self.patience.unwrap_or_default();
-        let Some(session) = self.sessions.get_mut(slot).filter(|s| s.state == State::Open) else {
-            return;
-        };
-        if session.leaving {
-            return;
-        }
-        if patience.is_zero() || session.sockets.is_empty() {
-            return self.close_session(now, slot, Reason::ServerShuttingDown, out);
-        }
-        session.leaving = true;
-        for at in 0..session.sockets.len() {
-            let Some(&socket) = self.sessions.get(slot).and_then(|s| s.sockets.get(at)) else {
-                break;
-            };
-            if let Some(socket) = self.membership.get_mut(socket) {
-                socket.held = true;
-            }
-            let socket = self.membership.key(socket);
-            out.deliveries.push(Delivery::Leaving { socket });
-        }
-        self.timers.arm_leave(now + patience, self.key(slot), true);
-    }
-
-    /// The user has nothing under way for a socket that is leaving.
-    pub(super) fn release(&mut self, now: Time, key: SocketKey, out: &mut Outputs) {
-        if let Some(socket) = self.membership.find_mut(key) {
-            socket.held = false;
-            let session = socket.session;
-            self.departing.push(session);
-            self.depart(now, out);
-        }
-    }
-
-    /// Something that was under way for a session is done. [`Core::depart`] looks at it at the end
-    /// of the input.
-    pub(super) fn note_done(&mut self, session: SessionSlot) {
-        if self.is_draining() {
-            self.departing.push(session);
-        }
-    }
-
-    /// Closes those of the noted sessions that are leaving and have nothing under way any more, and
-    /// those for which too much waits.
-    pub(super) fn depart(&mut self, now: Time, out: &mut Outputs) {
-        self.relieve(out);
-        while let Some(slot) = self.departing.pop() {
-            let Some(session) = self.sessions.get(slot) else {
-                continue;
-            };
-            let mut sockets = session.sockets.iter().filter_map(|socket| self.membership.get(*socket));
-            if session.leaving && session.state == State::Open && sockets.all(|s| !s.held && s.acks.is_empty()) {
-                self.close_session(now, slot, Reason::ServerShuttingDown, out);
-            }
-        }
     }
 
     /// Whether sessions leave because the server does.

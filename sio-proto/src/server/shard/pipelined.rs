@@ -5,7 +5,7 @@
 //! answered first: with what that request has caused, or with a packet that says nothing.
 
 use super::recording::noted;
-use super::{Outputs, Request, Role, Shard};
+use super::{Outputs, Request, Role, Session, Shard};
 use crate::{LinkId, Time, http};
 
 impl Shard {
@@ -13,11 +13,9 @@ impl Shard {
     /// request may be read.
     #[must_use]
     pub fn holds(&self, link: LinkId) -> bool {
-        let core = &self.core;
-        let Some((key, Role::Parked)) = core.links.get(link) else {
-            return false;
-        };
-        core.may_end_poll(key.slot)
+        let parked = self.core.links.get(link).filter(|(_, role)| *role == Role::Parked);
+        let session = parked.and_then(|(key, _)| self.sessions.named(key));
+        session.is_some_and(Session::may_end_poll)
     }
 
     /// Whether this request, which came behind the GET that is held on `link`, may be handled
@@ -32,8 +30,8 @@ impl Shard {
             return false;
         }
         let session = request.findings().kind.session();
-        let session = session.and_then(|id| self.core.find_session(request.text(id)));
-        session.is_some() && session == self.core.links.get(link).map(|(key, _)| key.slot)
+        let session = session.and_then(|id| self.find_session(request.text(id)));
+        session.map(|(key, _)| key) == self.core.links.get(link).map(|(key, _)| key)
     }
 
     /// Answers the GET that is held on this link, if there is one: with what waits for its session,
@@ -49,13 +47,12 @@ impl Shard {
                 false
             },
             {
-                if !self.holds(link) {
-                    return;
+                if self.holds(link) {
+                    self.input(now, out).at_link(link, |at, _| {
+                        let at = at.end_poll();
+                        at.session.note_taken(at.now, &mut at.core.backlog);
+                    });
                 }
-                let core = &mut self.core;
-                let Some((key, _)) = core.links.get(link) else { return };
-                core.end_poll(now, key.slot, out);
-                core.note_taken(now, key.slot);
             }
         )
     }

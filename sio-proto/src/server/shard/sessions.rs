@@ -4,31 +4,50 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::{
-    Alarm, Blocked, Carriage, Core, Due, Form, Frame, Heartbeat, LinkId, Message, Outputs, Permit, Reason, Refused,
-    SendError, Session, SessionId, SessionKey, Sid, State, Time, TransportKind, Write, engine, legacy06,
+    At, Blocked, Carriage, Core, Due, Form, Frame, Heartbeat, LinkId, Message, Permit, Reason, Refused, SendError,
+    Session, SessionId, SessionKey, Shard, Sid, Slab, State, Time, TransportKind, Write, legacy06,
 };
 use crate::id::{SessionSlot, SocketSlot};
-use crate::server::Wiring;
+use crate::server::{Ended, Wiring};
+use crate::wire::Reassembly;
 
-/// Sessions, for the rooms of the generations.
-impl Core {
+/// The sessions of a shard.
+impl Slab<SessionSlot, Session> {
+    /// The name of the session in this slot, which is in use.
     pub(crate) fn key(&self, slot: SessionSlot) -> SessionKey {
         SessionKey {
             slot,
-            generation: self.sessions.generation(slot),
+            generation: self.generation(slot),
         }
     }
 
+    /// The names of all sessions, in slot order.
+    pub(crate) fn keys(&self) -> Vec<SessionKey> {
+        self.slots().map(|slot| self.key(slot)).collect()
+    }
+
+    /// The session of this name, if it is still there.
+    pub(crate) fn named(&self, key: SessionKey) -> Option<&Session> {
+        self.find(key.slot, key.generation)
+    }
+
+    /// The same, to change it.
+    pub(crate) fn named_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
+        self.find_mut(key.slot, key.generation)
+    }
+}
+
+impl Shard {
     /// Makes a session for the request that the permit was given to, which has counted it.
-    pub(crate) fn open_session(
+    pub(in crate::server) fn open_session(
         &mut self,
         permit: Permit,
         transport: TransportKind,
         link: Option<LinkId>,
         wiring: Wiring,
-    ) -> SessionSlot {
+    ) -> SessionKey {
         let handshake = permit.into_handshake();
-        let id = self.new_session_id(self.sessions.vacant().0);
+        let id = self.core.new_session_id(self.sessions.vacant().0);
         let session = Session {
             id,
             state: State::Open,
@@ -52,7 +71,7 @@ impl Core {
             heartbeat: Heartbeat::Answered,
             sockets: Vec::new(),
             handshake,
-            reassembly: crate::wire::Reassembly::new(),
+            reassembly: Reassembly::new(),
             attachments_due: Time::ZERO,
             attachments_alarm: false,
             place: None,
@@ -63,15 +82,37 @@ impl Core {
             connects_in: 0,
             wiring,
         };
-        self.counters.enter(session.generation(), transport);
+        self.core.counters.enter(session.generation(), transport);
         if let Form::Plain(codec) = session.form() {
-            self.plain_sessions[usize::from(codec)] += 1;
+            self.core.plain_sessions[usize::from(codec)] += 1;
         }
-        let (slot, _) = self.sessions.insert(session);
-        self.enter_lobby(slot);
-        slot
+        let (slot, generation) = self.sessions.insert(session);
+        SessionKey { slot, generation }
     }
 
+    /// The open session with this id, and its name.
+    pub(crate) fn find_session(&self, id: &str) -> Option<(SessionKey, &Session)> {
+        let id = SessionId::parse(id)?;
+        let (shard, slot) = id.address(&self.core.key)?;
+        let slot = SessionSlot(slot);
+        let session = self.sessions.get(slot)?;
+        (shard == self.core.index && session.id == id).then(|| (self.sessions.key(slot), session))
+    }
+
+    /// Forgets deadlines whose reasons have gone, when they may be many.
+    pub(super) fn forget_stale_deadlines(&mut self) {
+        if !self.core.timers.are_mostly_stale() {
+            return;
+        }
+        let (sessions, membership) = (&self.sessions, &self.core.membership);
+        self.core.timers.retain(|due| match due {
+            Due::Session(key, ..) | Due::Leave(key, _) => sessions.holds(key.slot, key.generation),
+            Due::Ack(key, id) => membership.find(*key).is_some_and(|socket| socket.acks.contains(id)),
+        });
+    }
+}
+
+impl Core {
     pub(super) fn new_sid(&mut self, slot: SocketSlot) -> Sid {
         let mut random = [0; Sid::RANDOM];
         self.entropy.fill(&mut random);
@@ -82,51 +123,6 @@ impl Core {
         let mut random = [0; SessionId::RANDOM];
         self.entropy.fill(&mut random);
         SessionId::new(&self.key, self.index, slot.0, random)
-    }
-
-    /// What about so many deadlines were for has gone.
-    pub(super) fn note_stale(&mut self, deadlines: usize) {
-        if !self.timers.note_stale(deadlines) {
-            return;
-        }
-        let (sessions, membership) = (&self.sessions, &self.membership);
-        self.timers.retain(|due| match due {
-            Due::Session(key, ..) | Due::Leave(key, _) => sessions.holds(key.slot, key.generation),
-            Due::Ack(key, id) => membership.find(*key).is_some_and(|socket| socket.acks.contains(id)),
-        });
-    }
-
-    /// The open session with this id.
-    pub(crate) fn find_session(&self, id: &str) -> Option<SessionSlot> {
-        let id = SessionId::parse(id)?;
-        let (shard, slot) = id.address(&self.key)?;
-        let slot = SessionSlot(slot);
-        (shard == self.index && self.sessions.get(slot)?.id == id).then_some(slot)
-    }
-
-    /// Moves a session to another transport, with its usual carriage.
-    pub(crate) fn set_transport(&mut self, slot: SessionSlot, transport: TransportKind) {
-        if let Some(session) = self.sessions.get_mut(slot) {
-            session.carriage = Carriage::of(transport);
-            let before = core::mem::replace(&mut session.transport, transport);
-            if before != transport {
-                self.counters.leave(session.generation(), before);
-                self.counters.enter(session.generation(), transport);
-            }
-        }
-    }
-
-    /// Puts a session that has packets and a way for them on the ready list.
-    pub(crate) fn mark_ready(&mut self, slot: SessionSlot) {
-        if let Some(session) = self.sessions.get_mut(slot)
-            && !session.ready
-            && session.link.is_some()
-            && !session.blocked.is_blocked()
-            && !session.outbox.is_empty()
-        {
-            session.ready = true;
-            self.ready.push_back(slot);
-        }
     }
 
     /// Whether the server is going away, so that no sessions are opened any more.
@@ -152,28 +148,11 @@ impl Core {
         }
     }
 
-    /// Queues one packet of the protocol itself.
-    pub(crate) fn push_control(&mut self, slot: SessionSlot, frame: Frame) {
-        if let Some(session) = self.sessions.get_mut(slot) {
-            if !session.queue_control(frame, &self.config, &mut self.backlog) && self.overfull.last() != Some(&slot) {
-                self.overfull.push(slot);
-            }
-            self.mark_ready(slot);
+    /// Queues a message for a session.
+    pub(super) fn send(&mut self, now: Time, session: &mut Session, message: &mut Message) -> Result<(), SendError> {
+        if session.state != State::Open {
+            return Err(SendError::Disconnected);
         }
-    }
-
-    /// Whether the queue of a session takes no more messages.
-    pub(crate) fn is_full(&self, slot: SessionSlot) -> bool {
-        self.sessions.get(slot).is_some_and(|s| s.is_full(&self.config))
-    }
-
-    /// Queues a message.
-    pub(super) fn send(&mut self, now: Time, slot: SessionSlot, message: &mut Message) -> Result<(), SendError> {
-        let session = self
-            .sessions
-            .get_mut(slot)
-            .filter(|s| s.state == State::Open)
-            .ok_or(SendError::Disconnected)?;
         let moment = message.moment.unwrap_or(now);
         if message.volatile && !session.is_writable(moment) {
             return Err(SendError::Dropped);
@@ -195,56 +174,78 @@ impl Core {
         if message.volatile {
             session.volatile_at = Session::volatile_moment(moment);
         }
-        self.mark_ready(slot);
         Ok(())
     }
+}
 
-    pub(super) fn handle_alarm(&mut self, now: Time, key: SessionKey, alarm: Alarm, epoch: u32, out: &mut Outputs) {
-        if !self.sessions.holds(key.slot, key.generation) {
-            return;
-        }
-        if alarm == Alarm::Stalled {
-            return self.look_after_blocked(now, key, out);
-        }
-        self.alarm_rang(now, key.slot, alarm, epoch, out);
-    }
-
-    /// Tells the user that all sockets of a session are gone. The session itself stays.
-    pub(crate) fn end_sockets(&mut self, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
-        let Some(session) = self.sessions.get_mut(slot) else {
-            return;
-        };
-        session.reassembly = crate::wire::Reassembly::new();
-        for socket in core::mem::take(&mut session.sockets) {
-            self.end_socket(socket, reason, out);
+/// What all generations do with a session.
+impl<'a, G> At<'a, G> {
+    /// Moves the session to another transport, with its usual carriage.
+    pub(crate) fn set_transport(&mut self, transport: TransportKind) {
+        self.session.carriage = Carriage::of(transport);
+        let before = core::mem::replace(&mut self.session.transport, transport);
+        if before != transport {
+            let generation = self.session.generation();
+            self.core.counters.leave(generation, before);
+            self.core.counters.enter(generation, transport);
         }
     }
 
-    /// Forgets a session. Its links are forgotten too; what they still have to carry is in `out`
-    /// already.
-    pub(crate) fn remove_session(&mut self, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
-        self.end_sockets(slot, reason, out);
-        if let Some(mut session) = self.sessions.remove(slot) {
-            if let Some((link, answer)) = engine::farewell_answer(&mut session) {
-                self.links.clear(link);
-                out.writes.push(answer);
-            }
-            self.backlog.recharge(session.charged, 0);
-            session.hold(0, &mut self.backlog);
-            self.give_back(&mut session);
-            // Its heartbeat, and the time it has for joining a namespace.
-            self.note_stale(2);
-            out.released.extend(session.handshake.extension.clone());
-            self.counters.leave(session.generation(), session.transport);
-            if let Form::Plain(codec) = session.form() {
-                self.plain_sessions[usize::from(codec)] -= 1;
-            }
-            if session.state == State::Open {
-                self.counters.close(reason);
-            }
-            for link in session.link.into_iter().chain(session.post) {
-                self.links.clear(link);
-            }
+    /// Puts the session on the ready list, if it has packets and a way for them.
+    pub(crate) fn mark_ready(&mut self) {
+        if self.session.becomes_ready() {
+            self.core.ready.push_back(self.key.slot);
         }
+    }
+
+    /// Queues one packet of the protocol itself.
+    pub(crate) fn push_control(&mut self, frame: Frame) {
+        let Self { core, session, key, .. } = self;
+        if !session.queue_control(frame, &core.config, &mut core.backlog) && core.overfull.last() != Some(key) {
+            core.overfull.push(*key);
+        }
+        self.mark_ready();
+    }
+
+    /// Whether the queue of the session takes no more messages.
+    pub(crate) fn is_full(&self) -> bool {
+        self.session.is_full(&self.core.config)
+    }
+
+    /// Tells the user that all sockets of the session are gone. The session itself stays.
+    pub(crate) fn end_sockets(&mut self, reason: Reason) {
+        self.session.reassembly = Reassembly::new();
+        for socket in core::mem::take(&mut self.session.sockets) {
+            let socket = self.core.socket_key(socket);
+            self.end_socket(socket, reason);
+        }
+    }
+
+    /// Ends the session. Its links are forgotten too; what they still have to carry is in the
+    /// outputs already.
+    pub(crate) fn end(mut self, reason: Reason) -> Ended<'a> {
+        self.end_sockets(reason);
+        let Self { core, session, out, .. } = &mut self;
+        if let Some((link, answer)) = session.farewell_answer() {
+            core.links.clear(link);
+            out.writes.push(answer);
+        }
+        core.backlog.recharge(session.charged, 0);
+        session.hold(0, &mut core.backlog);
+        core.give_back(session);
+        // Its heartbeat, and the time it has for joining a namespace.
+        core.timers.note_stale(2);
+        out.released.extend(session.handshake.extension.clone());
+        core.counters.leave(session.generation(), session.transport);
+        if let Form::Plain(codec) = session.form() {
+            core.plain_sessions[usize::from(codec)] -= 1;
+        }
+        if session.state == State::Open {
+            core.counters.close(reason);
+        }
+        for link in session.link.into_iter().chain(session.post) {
+            core.links.clear(link);
+        }
+        self.over()
     }
 }

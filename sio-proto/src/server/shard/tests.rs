@@ -105,7 +105,7 @@ fn a_crowd_that_has_gone_leaves_nothing() {
     assert!(world.alarms() <= 2_100, "{}", world.alarms());
     let room = |shard: &mut Shard, _: &mut Outputs| {
         let core = &shard.core;
-        (core.sessions.room(), core.membership.room(), core.links.len())
+        (shard.sessions.room(), core.membership.room(), core.links.len())
     };
     let (sessions, sockets, links) = world.server.shard(world.now, room);
     assert!(

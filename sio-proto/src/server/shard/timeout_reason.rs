@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use super::{Core, Shard};
+use super::Shard;
 use crate::server::timers::Due;
 use crate::server::{Alarm, Server, Session, State};
 use crate::{SessionKey, SocketKey, Time};
@@ -147,7 +147,44 @@ impl Shard {
     #[must_use]
     pub fn next_timeout_reason(&self) -> Option<NextTimeout> {
         let (at, due) = self.core.timers.first()?;
-        Some(self.core.next_timeout_reason(at, due))
+        Some(self.reason_of(at, due))
+    }
+
+    fn reason_of(&self, at: Time, due: Due) -> NextTimeout {
+        let mut next = NextTimeout {
+            at,
+            reason: TimeoutReason::Nothing,
+            session: None,
+            socket: None,
+        };
+        match due {
+            Due::Session(key, alarm, epoch) => {
+                if let Some(session) = self.sessions.named(key) {
+                    next.session = Some(key);
+                    next.reason = session.timeout_reason(at, alarm, epoch);
+                }
+            }
+            Due::Leave(key, late) => {
+                if let Some(session) = self.sessions.named(key) {
+                    next.session = Some(key);
+                    next.reason = match (session.state, late) {
+                        (State::Open, true) => TimeoutReason::DrainPatience,
+                        (State::Open, false) if !session.leaving => TimeoutReason::Drain,
+                        (State::Open | State::Closing | State::Over, _) => TimeoutReason::Nothing,
+                    };
+                }
+            }
+            Due::Ack(key, id) => {
+                if let Some(socket) = self.core.membership.find(key) {
+                    next.socket = Some(key);
+                    next.session = Some(self.sessions.key(socket.session));
+                    if socket.acks.contains(&id) {
+                        next.reason = TimeoutReason::Acknowledgement;
+                    }
+                }
+            }
+        }
+        next
     }
 }
 
@@ -157,50 +194,6 @@ impl Server {
     #[must_use]
     pub fn next_timeout_reason(&self) -> Option<NextTimeout> {
         self.as_shard().next_timeout_reason()
-    }
-}
-
-impl Core {
-    fn next_timeout_reason(&self, at: Time, due: Due) -> NextTimeout {
-        let mut next = NextTimeout {
-            at,
-            reason: TimeoutReason::Nothing,
-            session: None,
-            socket: None,
-        };
-        match due {
-            Due::Session(key, alarm, epoch) => {
-                if let Some(session) = self.live(key) {
-                    next.session = Some(key);
-                    next.reason = session.timeout_reason(at, alarm, epoch);
-                }
-            }
-            Due::Leave(key, late) => {
-                if let Some(session) = self.live(key) {
-                    next.session = Some(key);
-                    next.reason = match (session.state, late) {
-                        (State::Open, true) => TimeoutReason::DrainPatience,
-                        (State::Open, false) if !session.leaving => TimeoutReason::Drain,
-                        (State::Open | State::Closing, _) => TimeoutReason::Nothing,
-                    };
-                }
-            }
-            Due::Ack(key, id) => {
-                if let Some(socket) = self.membership.find(key) {
-                    next.socket = Some(key);
-                    next.session = Some(self.key(socket.session));
-                    if socket.acks.contains(&id) {
-                        next.reason = TimeoutReason::Acknowledgement;
-                    }
-                }
-            }
-        }
-        next
-    }
-
-    fn live(&self, key: SessionKey) -> Option<&Session> {
-        let session = self.sessions.get(key.slot)?;
-        self.sessions.holds(key.slot, key.generation).then_some(session)
     }
 }
 

@@ -7,11 +7,11 @@ use alloc::vec::Vec;
 
 use super::recording::noted;
 use super::{
-    Alarm, Blocked, Budget, Cause, Core, LinkId, Outputs, Reason, Role, SessionKey, Shard, Time, Write, engine,
+    Alarm, At, Backlog, Blocked, Budget, Cause, Input, LinkId, Reason, Role, Session, Shard, Time, Write, engine,
 };
 #[cfg(doc)]
 use crate::Config;
-use crate::id::SessionSlot;
+use crate::SessionKey;
 
 /// Links that take nothing, and what waits for them.
 impl Shard {
@@ -34,22 +34,20 @@ impl Shard {
             },
             {
                 let core = &mut self.core;
-                let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link) else {
-                    return;
-                };
-                let patience = core.stall_patience(key.slot);
-                let Some(session) = core.sessions.get_mut(key.slot) else {
-                    return;
-                };
-                session.hold(held, &mut core.backlog);
-                session.taken = now;
-                if session.blocked.is_full() {
-                    return;
-                }
-                session.blocked.add(Blocked::FULL);
-                session.heartbeat.block();
-                if !core::mem::replace(&mut session.stall_alarm, true) {
-                    core.timers.arm_at(now + patience, Alarm::Stalled, key, 0);
+                if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
+                    && let Some(session) = self.sessions.named_mut(key)
+                {
+                    session.hold(held, &mut core.backlog);
+                    session.taken = now;
+                    if session.blocked.is_full() {
+                        return;
+                    }
+                    session.blocked.add(Blocked::FULL);
+                    session.heartbeat.block();
+                    if !core::mem::replace(&mut session.stall_alarm, true) {
+                        let due = now + session.stall_patience(&core.config);
+                        core.timers.arm_at(due, Alarm::Stalled, key, 0);
+                    }
                 }
             }
         )
@@ -69,13 +67,15 @@ impl Shard {
             {
                 let core = &mut self.core;
                 if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
-                    && let Some(session) = core.sessions.get_mut(key.slot)
+                    && let Some(session) = self.sessions.named_mut(key)
                 {
                     session.blocked.remove(Blocked::FULL);
                     session.hold(0, &mut core.backlog);
                     session.heartbeat.drain(now);
                     session.taken = now;
-                    core.mark_ready(key.slot);
+                    if session.becomes_ready() {
+                        core.ready.push_back(key.slot);
+                    }
                 }
             }
         )
@@ -94,96 +94,92 @@ impl Shard {
     }
 }
 
-impl Core {
-    /// A session's outbox has been given to its link.
-    pub(super) fn note_taken(&mut self, now: Time, slot: SessionSlot) {
-        let Some(session) = self.sessions.get_mut(slot) else {
-            return;
-        };
-        session.taken = now;
-        if session.outbox.is_empty() || !session.outbox.contains(&engine::PING) {
-            session.heartbeat.give(now);
+impl Session {
+    /// The outbox has been given to the link.
+    pub(super) fn note_taken(&mut self, now: Time, backlog: &mut Backlog) {
+        self.taken = now;
+        if self.outbox.is_empty() || !self.outbox.contains(&engine::PING) {
+            self.heartbeat.give(now);
         }
-        if session.charged > 0 {
-            session.recharge(&mut self.backlog);
+        if self.charged > 0 {
+            self.recharge(backlog);
+        }
+    }
+}
+
+impl At<'_> {
+    /// The link was blocked some time ago. If it has taken nothing since, it is given up.
+    pub(super) fn look_after_blocked(mut self) {
+        self.session.stall_alarm = false;
+        if !self.session.blocked.is_full() {
+            return;
+        }
+        let due = self.session.taken + self.session.stall_patience(&self.core.config);
+        if due > self.now {
+            self.session.stall_alarm = true;
+            self.core.timers.arm_at(due, Alarm::Stalled, self.key, 0);
+        } else if self.session.outlives_link() {
+            self.abort_link();
+            self.link_closed(Role::Stream, Cause::Failed);
+        } else {
+            self.cut(Reason::PingTimeout);
         }
     }
 
-    /// A link was blocked some time ago. If it has taken nothing since, it is given up.
-    pub(super) fn look_after_blocked(&mut self, now: Time, key: SessionKey, out: &mut Outputs) {
-        let patience = self.stall_patience(key.slot);
-        let Some(session) = self.sessions.get_mut(key.slot) else {
-            return;
-        };
-        session.stall_alarm = false;
-        if !session.blocked.is_full() {
-            return;
-        }
-        let due = session.taken + patience;
-        if due > now {
-            session.stall_alarm = true;
-            return self.timers.arm_at(due, Alarm::Stalled, key, 0);
-        }
-        if session.outlives_link() {
-            // Its sessions outlive their transports.
-            self.abort_link(key.slot, out);
-            return self.link_closed(now, key.slot, Role::Stream, Cause::Failed, out);
-        }
-        self.cut_session(key.slot, Reason::PingTimeout, out);
-    }
-
-    /// Takes a session's websocket or stream away, without another byte.
-    fn abort_link(&mut self, slot: SessionSlot, out: &mut Outputs) {
-        if let Some(session) = self.sessions.get_mut(slot)
-            && session.parked.is_none()
+    /// Takes the session's websocket or stream away, without another byte.
+    fn abort_link(&mut self) {
+        let Self { core, session, out, .. } = self;
+        if session.parked.is_none()
             && let Some(link) = session.link.take()
         {
-            session.unblock(&mut self.backlog);
-            self.links.clear(link);
+            session.unblock(&mut core.backlog);
+            core.links.clear(link);
             out.writes.push(Write::Abort(link));
         }
     }
 
     /// Ends a session whose peer does not take what waits for it: all of that is let go at once,
     /// and a websocket or stream is cut.
-    pub(crate) fn cut_session(&mut self, slot: SessionSlot, reason: Reason, out: &mut Outputs) {
-        self.abort_link(slot, out);
-        let Some(session) = self.sessions.get_mut(slot) else {
-            return;
-        };
-        session.outbox = VecDeque::new();
-        session.outbox_bytes = 0;
-        self.give_up_session(slot, reason, out);
+    pub(super) fn cut(mut self, reason: Reason) {
+        self.abort_link();
+        self.session.outbox = VecDeque::new();
+        self.session.outbox_bytes = 0;
+        self.give_up(reason);
     }
+}
 
+impl Input<'_> {
     /// Ends sessions for which more waits than may: those with too many packets of the protocol,
     /// and, while the budget of the whole server is exceeded and this shard uses more than its
     /// share, those for which most waits.
-    pub(super) fn relieve(&mut self, out: &mut Outputs) {
-        while let Some(slot) = self.overfull.pop() {
-            if self.sessions.get(slot).is_some_and(|s| s.is_overfull(&self.config)) {
-                self.cut_session(slot, Reason::ForcedServerClose, out);
-            }
+    pub(super) fn relieve(&mut self) {
+        while let Some(key) = self.shard.core.overfull.pop() {
+            self.at(key, |at: At<'_>| {
+                if at.session.is_overfull(&at.core.config) {
+                    at.cut(Reason::ForcedServerClose);
+                }
+            });
         }
-        let mut excess = self.backlog.excess();
+        let mut excess = self.shard.core.backlog.excess();
         if excess == 0 {
             return;
         }
-        let waiting = |slot: SessionSlot| {
-            let session = self.sessions.get(slot)?;
+        let sessions = &self.shard.sessions;
+        let waiting = |slot| {
+            let session = sessions.get(slot)?;
             let bytes = session.charged + session.held;
-            (bytes > 0).then_some((bytes, slot))
+            (bytes > 0).then(|| (bytes, sessions.key(slot)))
         };
-        let mut waiting: Vec<(usize, SessionSlot)> = self.sessions.slots().filter_map(waiting).collect();
+        let mut waiting: Vec<(usize, SessionKey)> = sessions.slots().filter_map(waiting).collect();
         waiting.sort_unstable();
         while excess > 0
-            && let Some((bytes, slot)) = waiting.pop()
+            && let Some((bytes, key)) = waiting.pop()
         {
             excess = excess.saturating_sub(bytes);
-            if let Some(session) = self.sessions.get(slot) {
-                self.counters.note_queue(session);
-            }
-            self.cut_session(slot, Reason::ForcedServerClose, out);
+            self.at(key, |at: At<'_>| {
+                at.core.counters.note_queue(at.session);
+                at.cut(Reason::ForcedServerClose);
+            });
         }
     }
 }

@@ -1,0 +1,147 @@
+//! What an input does, step by step: it finds its sessions, and the rules work on them.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::{
+    Admission, Alarm, At, Carriage, Cause, Command, Due, Input, LinkId, Part, Reason, Request, SessionKey, Write,
+};
+use crate::wire::Inbound;
+
+impl Input<'_> {
+    /// A complete request has come.
+    pub(super) fn handle_request(&mut self, link: LinkId, mut request: Request) {
+        self.out.released.extend(request.extension.clone());
+        let written = self.out.writes.len();
+        let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
+        let packets = core::mem::take(&mut request.packets);
+        let core = &mut self.shard.core;
+        core.links.clear(link);
+        core.counters.packets_in += packets.len() as u64;
+        self.dispatch_request(link, &request, packets);
+        self.shard.core.count_refusals(refused, &self.out.writes[written..]);
+        self.depart();
+    }
+
+    /// Packets have come on a websocket.
+    pub(super) fn handle_packets(&mut self, link: LinkId, packets: &mut Vec<Inbound>) {
+        self.shard.core.counters.packets_in += packets.len() as u64;
+        for packet in packets.drain(..) {
+            // Looked up for each: a packet may end the session or move it to another link.
+            self.at_link(link, |at, role| at.packet_came(role, link, packet));
+        }
+        self.at_link(link, |at, _| at.session.reassembly.keep());
+        self.depart();
+    }
+
+    /// A link is gone.
+    pub(super) fn handle_closed(&mut self, link: LinkId, cause: Cause) {
+        if let Some((key, role)) = self.shard.core.links.get(link) {
+            self.shard.core.links.clear(link);
+            self.at(key, |at: At<'_>| at.link_closed(role, cause));
+            self.shard.forget_stale_deadlines();
+        }
+    }
+
+    /// Everything that is due happens.
+    pub(super) fn handle_timeout(&mut self) {
+        while let Some(due) = self.shard.core.timers.pop(self.now) {
+            match due {
+                Due::Session(key, Alarm::Stalled, _) => _ = self.at(key, |at: At<'_>| at.look_after_blocked()),
+                Due::Session(key, alarm, epoch) => _ = self.at(key, |at: At<'_>| at.alarm_rang(alarm, epoch)),
+                Due::Leave(key, false) => _ = self.at(key, |at: At<'_>| at.leave()),
+                Due::Leave(key, true) => _ = self.at(key, |at: At<'_>| at.close(Reason::ServerShuttingDown)),
+                Due::Ack(socket, id) => self.at_session_of(socket, |mut at| at.give_up_ack(socket, id)),
+            }
+        }
+        self.depart();
+    }
+
+    /// Moves the packets of so many links to the outputs. True if there is more.
+    pub(super) fn flush_ready(&mut self, max: usize) -> bool {
+        let (now, out) = (self.now, &mut *self.out);
+        for _ in 0..max {
+            let core = &mut self.shard.core;
+            let Some(slot) = core.ready.pop_front() else {
+                let room = core.ready.capacity();
+                if room > 1024 {
+                    core.ready.shrink_to(room / 2);
+                }
+                return false;
+            };
+            let Some(session) = self.shard.sessions.get_mut(slot) else {
+                continue;
+            };
+            session.ready = false;
+            // The entry may be that of a session which had this slot before; a poll must not be
+            // answered with nothing.
+            if session.outbox.is_empty() {
+                continue;
+            }
+            core.counters.note_queue(session);
+            let Some(link) = session.link.filter(|_| session.flows()) else {
+                continue;
+            };
+            match &session.carriage {
+                Carriage::Frames => {
+                    session.outbox_bytes = 0;
+                    out.writes
+                        .extend(session.outbox.drain(..).map(|frame| Write::Frame(link, frame)));
+                    session.trim_outbox();
+                }
+                Carriage::Stream(form) => {
+                    let form = form.clone();
+                    let frames = session.take_outbox();
+                    session.trim_outbox();
+                    out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
+                }
+                Carriage::Poll => {
+                    let key = self.shard.sessions.key(slot);
+                    self.shard.input(now, out).at(key, |at: At<'_>| {
+                        let at = at.flush_poll();
+                        at.session.note_taken(at.now, &mut at.core.backlog);
+                    });
+                    continue;
+                }
+            }
+            session.note_taken(now, &mut core.backlog);
+        }
+        !self.shard.core.ready.is_empty()
+    }
+
+    /// Applies a command to the members of this shard.
+    pub(super) fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Broadcast { target, message } => self.broadcast(&target, message),
+            Command::Join { target, rooms } => {
+                for socket in self.shard.members(&target) {
+                    for room in &rooms {
+                        // Nobody is told: it is the rooms that are full, or the name that is an id.
+                        let _ = self.shard.join_room(socket, room);
+                    }
+                }
+            }
+            Command::Leave { target, rooms } => {
+                for socket in self.shard.members(&target) {
+                    for room in &rooms {
+                        self.shard.leave(socket, room);
+                    }
+                }
+            }
+            Command::Disconnect { target, close } => {
+                for socket in self.shard.members(&target) {
+                    self.disconnect(socket, close);
+                }
+            }
+            Command::Drain { spread, patience } => self.drain(spread, patience),
+            Command::Shutdown { reason } => self.shut_down(reason),
+        }
+        self.depart();
+    }
+
+    /// Closes a raw session of Engine.IO, if it is still there.
+    pub(super) fn close_engine(&mut self, session: SessionKey) {
+        self.at(session, |at: At<'_>| at.close(Reason::ForcedServerClose));
+        self.shard.forget_stale_deadlines();
+    }
+}
