@@ -31,6 +31,7 @@ impl Transcripts {
     ///
     /// # Errors
     /// If a file cannot be made. A file of this name that is there already is an error, too.
+    #[expect(clippy::disallowed_methods, reason = "a thread of its own waits until there is text")]
     pub fn write_if_asked(io: &Io) -> io::Result<Option<Self>> {
         let Some(name) = std::env::var_os(VARIABLE) else {
             return Ok(None);

@@ -14,7 +14,7 @@ pub fn socket_packet(data: &[u8]) {
     (limits.max_attachments, limits.max_namespace_bytes, limits.max_event_name_bytes) = (4, 32, 32);
     for revision in [Revision::Three, Revision::Four, Revision::Five] {
         for role in [Role::Server, Role::Client] {
-            let Ok(decoded) = decode(text.clone(), revision, role, &limits) else {
+            let Ok(decoded) = decode(&text, revision, role, &limits) else {
                 continue;
             };
             let (mut packet, attachments) = match decoded {

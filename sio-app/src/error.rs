@@ -1,29 +1,30 @@
-//! What can go wrong: for the caller of `emit`, and in the user's own handlers.
+//! Errors: for the caller of `emit`, and in the user's handlers.
 
 use sio_proto::server::SendError;
+use sio_proto::socket::is_reserved_event;
 
 use crate::args::ArgsError;
 
-/// Why an event was not sent. Nothing has been queued then.
+/// Why an event was not sent. After an error nothing has been queued.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {
     /// The socket is gone.
     #[error("the socket is not connected")]
     Disconnected,
-    /// The socket's queue is full: its client does not read as fast as it is sent to.
+    /// The socket's queue is full: its client reads more slowly than the server sends.
     #[error("the queue of the session is full")]
     Full,
-    /// Written for the client's generation, it is larger than a session's queue may be
-    /// ([`Config::max_queued_bytes`](sio_proto::Config::max_queued_bytes)). Nobody of that
-    /// generation has got it, and nobody has been disconnected for it.
+    /// The message, as written for the client's generation, is larger than the queue of a session
+    /// may be ([`Config::max_queued_bytes`](sio_proto::Config::max_queued_bytes)). No client of
+    /// this generation has got the message, and no client has been disconnected for it.
     #[error("the message is larger than the queue of a session")]
     TooLarge,
-    /// It was volatile, and the transport is busy.
+    /// The message was volatile, and the transport is busy.
     #[error("the transport is busy and the message was volatile")]
     Dropped,
     /// The client's generation, or the server's [`Config::parser`](sio_proto::Config::parser),
-    /// cannot carry it.
+    /// cannot carry the message.
     #[error("the client's generation cannot carry this message")]
     Unsupported,
     /// The arguments cannot be written as JSON.
@@ -33,8 +34,8 @@ pub enum EmitError {
     /// (docs/protocol/socket-io.md §4).
     #[error("the event name {0:?} is reserved")]
     Reserved(String),
-    /// The room's name is the id of another socket, there or gone. What is sent to an id is for its
-    /// socket alone.
+    /// The room's name is the id of another socket, which may have gone. A message to an id is for
+    /// this socket alone.
     #[error("no room is named as the id of a socket")]
     ReservedRoom,
 }
@@ -52,22 +53,91 @@ impl From<SendError> for EmitError {
     }
 }
 
-/// What went wrong in a handler. [`Io::on_error`](crate::Io::on_error) gets it; without that, it is
-/// logged.
+/// What went wrong in a handler. The function of [`Io::on_error`](crate::Io::on_error) gets this
+/// error. If there is no such function, the error is logged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandlerError {
-    /// The arguments are not of the types the handler asks for. It was not called.
+    /// The arguments are not of the types that the handler asks for. The handler was not called.
     #[error("arguments do not fit: {0}")]
     Args(#[from] ArgsError),
     /// The handler returned an error.
     #[error("failed: {0}")]
     Failed(String),
-    /// The handler panicked, and its socket is disconnected. Or a middleware, or the function of
-    /// [`Io::of_fn`](crate::Io::of_fn) did, and its client is refused.
+    /// A handler panicked, and its socket is disconnected. Or a middleware or the function of
+    /// [`Io::of_fn`](crate::Io::of_fn) panicked, and its client is refused.
     #[error("panicked: {0}")]
     Panicked(String),
-    /// Something it sent without waiting for the result could not be sent.
+    /// A message that the handler sent without waiting for the result could not be sent.
     #[error("could not emit: {0}")]
     Emit(#[from] EmitError),
+    /// The handler asks for something apart from the arguments, and this is not available. The
+    /// handler was not called.
+    #[error("cannot have `{what}`: {error}")]
+    Extract {
+        /// The type that the handler asks for.
+        what: &'static str,
+        /// Why it is not available.
+        error: String,
+    },
+    /// A filter ([`Namespace::filter`](crate::Namespace::filter)) has refused the event. This is
+    /// not reported, because filters exist to refuse events. The client's acknowledgement says it.
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+/// Why something could not be registered. The server keeps the first such error and does not start:
+/// serving a listener ends with it, and [`Io::check`](crate::Io::check) returns it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// No event can have this name, because it belongs to the protocol (docs/protocol/socket-io.md
+    /// §4).
+    #[error("no event is called {name:?}: {instead}")]
+    Reserved {
+        /// The name.
+        name: String,
+        /// What to do instead.
+        instead: &'static str,
+    },
+    /// A handler asks for a state that the server was not given.
+    #[error("{handler} asks for `State<{state}>`, and the server was given none: `io.state(value)` gives it one")]
+    NoState {
+        /// The type of the state.
+        state: &'static str,
+        /// The handler that asks for it.
+        handler: String,
+    },
+    /// The server was given two states of one type. The first counts.
+    #[error("the server was given a state of the type `{0}` already")]
+    StateTwice(&'static str),
+    /// The socket has the highest number of own handlers that it may have
+    /// ([`Options::max_handlers_per_socket`](crate::Options::max_handlers_per_socket)).
+    #[error("the socket has as many handlers of its own as it may")]
+    TooMany,
+    /// The name of an event is longer than 256 bytes, for a handler of one socket.
+    #[error("the name of the event is too long for a handler of one socket")]
+    NameTooLong,
+    /// The socket is gone.
+    #[error("the socket is not connected")]
+    Disconnected,
+}
+
+impl RegisterError {
+    /// Checks the name of an event.
+    pub(crate) fn of_name(event: &str) -> Result<(), Self> {
+        let instead = match event {
+            "connect" | "connection" => "`on_connect` handles connections",
+            "disconnect" => "`on_disconnect` handles their end",
+            "disconnecting" => "`on_disconnecting` handles their end, while the socket has its rooms",
+            "connect_error" => "a middleware (`with`) refuses connections, and clients hear of it",
+            "newListener" | "removeListener" => "it belongs to JavaScript's emitters",
+            _ if is_reserved_event(event) => "it belongs to the protocol",
+            _ => return Ok(()),
+        };
+        Err(Self::Reserved {
+            name: event.to_owned(),
+            instead,
+        })
+    }
 }

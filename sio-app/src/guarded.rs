@@ -36,14 +36,3 @@ impl<T> Future for CatchUnwind<T> {
         }
     }
 }
-
-/// A future of a handler. Its panics and its own errors become errors.
-pub(crate) struct Guarded(pub(crate) Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>);
-
-impl Future for Guarded {
-    type Output = Result<(), HandlerError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        guarded(|| self.0.as_mut().poll(cx)).unwrap_or_else(|panic| Poll::Ready(Err(panic)))
-    }
-}

@@ -10,6 +10,8 @@
 //! rustls configuration.
 
 #[cfg(debug_assertions)]
+mod clock;
+#[cfg(debug_assertions)]
 mod watch;
 
 use std::ops::{Deref, DerefMut};

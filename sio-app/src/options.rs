@@ -1,130 +1,145 @@
-//! What an operator can tell the process, beside the protocol's [`Config`](sio_proto::Config).
+//! The settings of the process. The settings of the protocol are in [`Config`](sio_proto::Config).
 
 use std::time::Duration;
 
 use crate::web::client_files::ClientFiles;
 
-/// What an adapter can be told beside the protocol's [`Config`](sio_proto::Config).
+/// The settings of the process, in addition to the protocol's [`Config`](sio_proto::Config).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// How many shards: parts that work beside each other. Default: one per processor this process
-    /// may use. More than there are processors only makes broadcasts dearer; fewer make threads
-    /// wait for each other.
+    /// The number of shards, the parts of the server that work in parallel. Default: one for each
+    /// processor that this process may use. With more shards than processors, broadcasts cost more.
+    /// With fewer, threads wait for each other.
     pub shards: usize,
-    /// Most connections at once. Default 1 000 000. Further ones are closed as soon as they are
-    /// accepted.
+    /// The most connections at the same time. Default 1 000 000. Further connections are closed as
+    /// soon as they are accepted.
     pub max_connections: usize,
-    /// Most connections at once from one address. Default 10 000. Further ones are closed as soon
-    /// as they are accepted.
+    /// The most connections at the same time from one address. Default 10 000. Further connections
+    /// are closed as soon as they are accepted.
     ///
-    /// It bounds what one machine can take from the others, so no address is exempt, the loopback's
-    /// neither. Behind a proxy all connections have the proxy's address: raise this to
-    /// [`Options::max_connections`] and let the proxy limit its clients. Too low shuts out the
-    /// people behind one address of an office or a mobile carrier. Sessions have a limit of their
-    /// own: one that polls is held by no connection, and is bounded by
-    /// [`Config::max_sessions_per_address`](sio_proto::Config::max_sessions_per_address);
-    /// [`Io::allow_request`](crate::Io::allow_request) is where an application counts its users.
+    /// This limits what one machine can take from the others. It holds for every address, including
+    /// loopback. Behind a proxy all connections have the proxy's address: raise this limit to
+    /// [`Options::max_connections`], and let the proxy limit its clients. A limit that is too low
+    /// shuts out people behind one address of an office or a mobile carrier. Sessions have their
+    /// own limit, because a polling session needs no open connection:
+    /// [`Config::max_sessions_per_address`](sio_proto::Config::max_sessions_per_address). An
+    /// application can limit its users in [`Io::allow_request`](crate::Io::allow_request).
     pub max_connections_per_address: usize,
     /// How many leading bits of an IPv6 address count as the address in
     /// [`Options::max_connections_per_address`] and
     /// [`Config::max_sessions_per_address`](sio_proto::Config::max_sessions_per_address). Default
-    /// 64, because one subscriber has at least so many addresses. More than 128 is 128. IPv4
-    /// addresses count whole, also where they are written as IPv6.
+    /// 64, because one subscriber usually gets at least a whole /64 network. A value above 128
+    /// means 128. An IPv4 address always counts as a whole, even if it is written as IPv6.
     pub ipv6_prefix: u8,
-    /// How long a connection may be open without a request: before its first, and between two. Also
-    /// how long a peer may take to read the last bytes before a connection is closed. Default 30 s.
-    /// Too short makes polling clients connect again and again, too long lets idle connections pile
-    /// up.
+    /// How long a connection may be open without a request: before its first request, and between
+    /// two requests. It is also how long a peer may take to read the last bytes before a connection
+    /// is closed. Default 30 s. If it is too short, polling clients have to connect again and
+    /// again. If it is too long, idle connections accumulate.
     pub idle_timeout: Duration,
-    /// How long the head of a request may take, from its first byte to its last. Default 10 s. Too
-    /// short cuts clients with very slow links; a peer that sends a byte now and then (slow loris)
-    /// holds a connection this long.
+    /// How long the head of a request may take, from its first byte to its last. Default 10 s. If
+    /// it is too short, clients with very slow links are cut. A peer that sends a byte now and then
+    /// (slow loris) holds a connection for this time.
     pub head_timeout: Duration,
-    /// How long the body of a request may take, from the end of the head. Default 30 s. Too short
-    /// cuts large messages of clients that poll over slow links.
+    /// How long the body of a request may take, from the end of the head. Default 30 s. If it is
+    /// too short, large messages of polling clients with slow links are cut.
     pub body_timeout: Duration,
-    /// How long a peer may take nothing of an answer that waits for it. Default 45 s, looked at
-    /// every few seconds. Too short cuts clients whose network is away for a while; too long lets
-    /// answers that nobody reads stay in memory. Websockets and streams have as long as a heartbeat
-    /// and its answer may take.
+    /// How long a peer may read nothing of an answer that waits for it. Default 45 s; it is checked
+    /// every few seconds. If it is too short, clients whose network fails for a moment are cut. If
+    /// it is too long, answers that nobody reads stay in memory. For websockets and streams, the
+    /// time is that of a heartbeat and its answer.
     pub write_timeout: Duration,
-    /// How long a peer has to close its side of a connection, once all that there was for it has
-    /// been written and ours is closed. Default 2 s. What it still sends is thrown away meanwhile.
-    /// Too short cuts answers that are on their way to slow clients, because a connection that is
-    /// closed with unread bytes is reset.
+    /// How long a peer has to close its side of a connection, after the server has written
+    /// everything and closed its own side. Default 2 s. What the peer still sends meanwhile is
+    /// thrown away. If it is too short, answers to slow clients are lost on the way, because
+    /// closing a connection with unread bytes resets it.
     pub linger_timeout: Duration,
     /// About how many bytes a connection may send ahead while its request waits for the answer.
-    /// Default 64 KiB. When there are as many it is not read from until the answer is there. Less
-    /// costs clients that pipeline large requests a round trip.
+    /// Default 64 KiB. At this limit the connection is not read from until the answer has been
+    /// sent. A lower limit costs clients that pipeline large requests a round trip.
     pub max_pipelined_bytes: usize,
-    /// How much of what has arrived may wait for later turns before no more large bodies (over 64
-    /// KiB) are taken apart: taken apart they are many times as large. Default 8 MiB. Too little
-    /// lets one client's thousands of events delay the large bodies of others; more lets some
-    /// clients that send thousands of events in each body fill the memory.
+    /// How many bytes of decoded events may wait for later turns. Above this limit no further large
+    /// bodies (over 64 KiB) are decoded, because a decoded body is many times as large. Default 8
+    /// MiB. If it is too low, the thousands of events of one client delay the large bodies of
+    /// others. If it is too high, clients that send thousands of events in each body can fill the
+    /// memory.
     pub max_left_bytes: usize,
-    /// Most bytes that all connections together may have received of requests and websocket
-    /// messages that are not complete: heads, bodies, frames, messages in several frames. Default
-    /// 512 MiB. The connection that would take more is closed. The first 4 KiB of a connection do
-    /// not count, so 4 KiB for each of [`Options::max_connections`] come on top. Too little closes
-    /// connections that send large messages when many do; more lets slow senders fill the memory.
-    /// Bodies that another HTTP server reads count as well (`Exchange::receive`); heads that it
-    /// reads do not: limit them there. Events that have arrived and wait for their turn count too;
-    /// what there is no room for is done at once.
+    /// The most bytes of incomplete requests and websocket messages that all connections together
+    /// may have received: heads, bodies, frames, messages in several frames. Default 512 MiB. A
+    /// connection that would exceed the limit is closed. The first 4 KiB of a connection do not
+    /// count, so up to 4 KiB for each of [`Options::max_connections`] come in addition. If it is
+    /// too low, connections are closed when many of them send large messages at the same time. If
+    /// it is too high, slow senders can fill the memory. Bodies that another HTTP server reads
+    /// count as well (`Exchange::receive`). Heads that another HTTP server reads do not count:
+    /// limit them there. Events that have arrived and wait for their turn count, too; when there is
+    /// no room for them, they are handled at once.
     pub max_receiving_bytes: usize,
-    /// The same for the connections from one address, as [`Options::max_connections_per_address`]
-    /// counts them. Default 32 MiB: from 16 to 33 messages of the largest size at once, because
-    /// what counts is the memory that they are read into, which is up to twice as large. Behind a
-    /// proxy raise it to [`Options::max_receiving_bytes`].
+    /// The limit of [`Options::max_receiving_bytes`] for the connections from one address, as
+    /// [`Options::max_connections_per_address`] counts them. Default 32 MiB: from 16 to 33 messages
+    /// of the largest size at the same time, because the memory that they are read into counts, and
+    /// it is up to twice as large. Behind a proxy raise this limit to
+    /// [`Options::max_receiving_bytes`].
     pub max_receiving_bytes_per_address: usize,
-    /// How much may wait for one session: events whose turn has not come, handlers and middlewares
-    /// that wait, those of sockets that have left among them, acknowledgements that the application
-    /// owes. Default 4 096. An event that comes when there is so much closes the session, because a
-    /// client that is faster than its handlers would fill the memory. Too few closes sessions of
-    /// clients that send bursts to slow handlers.
+    /// How many things may wait for one session: events whose turn has not come; handlers and
+    /// middlewares that wait, including those of sockets that have left; and acknowledgements that
+    /// the application owes. Default 4 096. An event above the limit closes the session, because a
+    /// client that is faster than its handlers would fill the memory. If the limit is too low,
+    /// sessions of clients that send bursts to slow handlers are closed.
     pub max_waiting_events: usize,
-    /// The same in bytes: names and arguments of events whose turn has not come, and arguments of
-    /// events whose handlers wait. Default 16 MiB. One event may wait whatever its size.
+    /// How many bytes may wait for one session: the names and arguments of events whose turn has
+    /// not come, and the arguments of events whose handlers wait. Default 16 MiB. One single event
+    /// may wait whatever its size.
     pub max_waiting_bytes: usize,
-    /// How much may wait for all sessions of one address, counted as in
-    /// [`Options::max_waiting_events`], those that have ended among them. Default 32 768. An event
-    /// that comes when there is so much closes its session. What counts as an address is what
-    /// [`Options::ipv6_prefix`] says. Behind a proxy all sessions have the proxy's address: raise
-    /// this to [`Options::max_total_waiting_events`]. Too few closes sessions of people behind one
-    /// address; too many lets one machine fill the memory.
+    /// How many own handlers a socket may have ([`Socket::on`](crate::Socket::on),
+    /// [`Socket::once`](crate::Socket::once)). Default 64. Each handler takes memory for a name of
+    /// at most 256 bytes, and for the values that it captures. Further handlers are refused: if a
+    /// handler adds handlers, a client could add any number by sending events. For each event of
+    /// the socket, all of its own handlers are searched.
+    pub max_handlers_per_socket: usize,
+    /// How many things may wait for all sessions of one address, counted as in
+    /// [`Options::max_waiting_events`], including sessions that have ended. Default 32 768. An
+    /// event above the limit closes its session. [`Options::ipv6_prefix`] says what counts as an
+    /// address. Behind a proxy all sessions have the proxy's address: raise this limit to
+    /// [`Options::max_total_waiting_events`]. If it is too low, sessions of people behind one
+    /// address are closed. If it is too high, one machine can fill the memory.
     pub max_waiting_events_per_address: usize,
-    /// The same in bytes. Default 32 MiB.
+    /// How many bytes may wait for all sessions of one address, counted as in
+    /// [`Options::max_waiting_bytes`]. Default 32 MiB.
     pub max_waiting_bytes_per_address: usize,
-    /// How much may wait for all sessions together, counted as in [`Options::max_waiting_events`].
-    /// Default 1 000 000. An event that comes when there is so much closes its session. A future
-    /// that waits takes from some hundred bytes to some KiB, beside its arguments.
+    /// How many things may wait for all sessions together, counted as in
+    /// [`Options::max_waiting_events`]. Default 1 000 000. An event above the limit closes its
+    /// session. A waiting future takes from some hundred bytes to some KiB, in addition to its
+    /// arguments.
     pub max_total_waiting_events: usize,
-    /// The same in bytes. Default 256 MiB.
+    /// How many bytes may wait for all sessions together, counted as in
+    /// [`Options::max_waiting_bytes`]. Default 256 MiB.
     pub max_total_waiting_bytes: usize,
-    /// How many middlewares of one session may wait at once. Default 8. Further CONNECTs wait for
-    /// them, in their order, and at most
-    /// [`Config::max_namespaces_per_session`](sio_proto::Config::max_namespaces_per_session) of
-    /// them. Zero is one. Fewer make a client that connects to many namespaces wait longer; more
-    /// let one that connects and leaves again keep as many futures.
+    /// How many middlewares of one session may wait at the same time. Default 8. Further CONNECTs
+    /// wait for them, in their order; at most
+    /// [`Config::max_namespaces_per_session`](sio_proto::Config::max_namespaces_per_session)
+    /// CONNECTs may wait. Zero means one. With a lower limit, a client that connects to many
+    /// namespaces waits longer. With a higher limit, a client that connects and leaves again can
+    /// keep more futures.
     pub max_waiting_middlewares: usize,
-    /// Over how long a shutdown spreads the sessions, each leaving at a random moment of it.
-    /// Default zero. With many clients, what they connect to next meets all of them at once
-    /// otherwise. Sessions whose moment has not come go on.
+    /// The time over which a shutdown spreads the sessions: each session leaves at a random moment
+    /// of it. Default zero. With many clients, a longer time keeps all of them from connecting to
+    /// the next server at once. Until its moment, a session goes on.
     pub shutdown_jitter: Duration,
-    /// How long a shutdown waits for what is under way for a session: acknowledgements that its
-    /// client or a handler owes, handlers that wait. After that, how long it waits for a client
-    /// between two polls, which hears of the end in the next; it may open a connection for it,
-    /// because connections are accepted until no session is left. Handshakes are answered 503
-    /// meanwhile. Default 3 s. Zero waits for nothing: then a client between two polls is not told.
+    /// How long a shutdown waits for the work under way for a session: acknowledgements that its
+    /// client or a handler owes, and handlers that wait. After that, it waits for the same time for
+    /// a client between two polls, which is told of the end in its next poll. The client may open a
+    /// new connection for this poll, because connections are accepted until no session is left.
+    /// Meanwhile handshakes are answered with 503. Default 3 s. With zero, a shutdown waits for
+    /// nothing, and a client between two polls is not told.
     pub shutdown_drain: Duration,
-    /// How long a shutdown waits for connections to end by themselves, once
-    /// [`Options::shutdown_jitter`] is over. Default 10 s. Then the listener is closed, within a
-    /// second, and connections that are left are ended. Together with the jitter it has to be less
-    /// than what whoever ends the process allows; more than twice [`Options::shutdown_drain`] and
-    /// two seconds, so that clients can close their side.
+    /// How long a shutdown waits for connections to end by themselves, after
+    /// [`Options::shutdown_jitter`] is over. Default 10 s. Then the listener is closed within a
+    /// second, and the remaining connections are ended. The sum of this time and the jitter must be
+    /// less than the time that the service manager gives the process to end. It should be more than
+    /// twice [`Options::shutdown_drain`] and two seconds, so that clients can close their side.
     pub shutdown_timeout: Duration,
     /// The genuine clients' files, for pages that load `/socket.io/socket.io.js`. Default none:
-    /// such requests are the application's.
+    /// then such requests go to the application.
     pub client_files: Option<ClientFiles>,
 }
 
@@ -151,6 +166,7 @@ impl Default for Options {
             max_total_waiting_events: 1_000_000,
             max_total_waiting_bytes: 256 << 20,
             max_waiting_middlewares: 8,
+            max_handlers_per_socket: 64,
             shutdown_jitter: Duration::ZERO,
             shutdown_drain: Duration::from_secs(3),
             shutdown_timeout: Duration::from_secs(10),
@@ -178,8 +194,8 @@ impl Options {
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $kind:ty),* $(,)?) => {
-        /// Chainable setters; each names the field it sets, where the default and the trade-off are
-        /// written.
+        /// Chainable setters. Each names the field that it sets; the field's documentation has the
+        /// default and the trade-off.
         impl Options {
             $($(#[$doc])* #[must_use] pub const fn $name(mut self, $name: $kind) -> Self { self.$name = $name; self })*
         }
@@ -229,6 +245,8 @@ setters! {
     max_total_waiting_bytes: usize,
     /// Sets [`Options::max_waiting_middlewares`](#structfield.max_waiting_middlewares).
     max_waiting_middlewares: usize,
+    /// Sets [`Options::max_handlers_per_socket`](#structfield.max_handlers_per_socket).
+    max_handlers_per_socket: usize,
     /// Sets [`Options::shutdown_jitter`](#structfield.shutdown_jitter).
     shutdown_jitter: Duration,
     /// Sets [`Options::shutdown_drain`](#structfield.shutdown_drain).

@@ -1,15 +1,15 @@
 //! Warnings at a limited rate.
 //!
-//! What a peer can cause as often as it likes must not fill the operator's disk. Each kind of
-//! warning has a [`Rated`]: so many of the kind are logged in a while, the others are counted, and
-//! the count is logged with the first of the next while.
+//! A peer can cause some warnings as often as it likes, and they must not fill the operator's disk.
+//! Each kind of warning has a [`Rated`]: in each period a limited number of the kind is logged. The
+//! others are counted, and the count is logged with the first warning of the next period.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sio_proto::Time;
 
-/// So many warnings of one kind are logged in a [`WHILE`].
+/// The most warnings of one kind that are logged in a period ([`WHILE`]).
 const BURST: u64 = 10;
 
 const WHILE: Duration = Duration::from_secs(10);
@@ -18,8 +18,8 @@ const WHILE: Duration = Duration::from_secs(10);
 pub(crate) struct Rated {
     /// What the warnings are about, for the line that says how many were left out.
     kind: &'static str,
-    /// Which while it is, counted from one, and how many warnings came in it: 32 bits each. Zero
-    /// before the first.
+    /// The number of the period, counted from one, and the number of warnings in it: 32 bits each.
+    /// Zero before the first warning.
     state: AtomicU64,
 }
 
@@ -31,7 +31,8 @@ impl Rated {
         }
     }
 
-    /// Calls `tell`, which logs a warning of this kind, unless there were enough of them lately.
+    /// Calls `tell`, which logs a warning of this kind, unless the limit of this period has been
+    /// reached.
     pub(crate) fn say(&self, now: Time, tell: impl FnOnce()) {
         let (left_out, told) = self.admit(now);
         if left_out > 0 {
@@ -42,13 +43,13 @@ impl Rated {
         }
     }
 
-    /// How many were left out in an earlier while, to be told now, and whether this one is to be
-    /// told.
+    /// Returns how many warnings were left out in an earlier period and have to be reported now,
+    /// and whether this warning is logged.
     fn admit(&self, now: Time) -> (u64, bool) {
         let this = (now.saturating_since(Time::ZERO).as_secs() / WHILE.as_secs() + 1) & 0xffff_ffff;
         let next = |state: u64| match state >> 32 {
-            // Turns of several threads come in another order than they read the clock: an earlier
-            // time is no new while.
+            // Several threads may arrive here in another order than they have read the clock. So an
+            // earlier time does not begin a new period.
             since if since >= this => state + u64::from(state & 0xffff_ffff < 0xffff_ffff),
             _ => this << 32 | 1,
         };
@@ -69,6 +70,7 @@ pub(crate) struct Warnings {
     pub(crate) panicked: Rated,
     pub(crate) failed: Rated,
     pub(crate) misfits: Rated,
+    pub(crate) unextracted: Rated,
     pub(crate) unsent: Rated,
     pub(crate) overflows: Rated,
     pub(crate) garbled: Rated,
@@ -84,6 +86,7 @@ impl Warnings {
             panicked: Rated::new("handler panicked"),
             failed: Rated::new("handler failed"),
             misfits: Rated::new("arguments do not fit"),
+            unextracted: Rated::new("a handler cannot be called"),
             unsent: Rated::new("cannot emit"),
             overflows: Rated::new("too many events wait for a handler"),
             garbled: Rated::new("a client's payload cannot be read"),

@@ -18,12 +18,17 @@ use crate::adapter::{Answer, Connection, Exchange, Exchanged, Runtime, Source, T
 use crate::link::tests::Wall;
 use crate::{Ack, Config, Io, Method, Options, Peer, RawArgs, Reason, Socket};
 
+mod answers;
 mod crossing;
 mod exchanges;
+mod extractors;
 mod fairness;
+mod hooks;
 mod keeping;
+mod orders;
 mod pipelining;
 mod polls;
+mod several;
 
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };
@@ -206,6 +211,12 @@ impl Driven {
         let written = self.wall.take();
         self.taken += written.len() as u64;
         String::from_utf8_lossy(&written).into_owned()
+    }
+
+    /// What the client hears of this.
+    pub(crate) fn says(&mut self, packet: &str) -> String {
+        let _ = self.read(&text(packet));
+        self.written()
     }
 
     pub(crate) fn calls(&self) -> usize {

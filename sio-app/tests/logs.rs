@@ -102,9 +102,11 @@ fn names_are_as_the_table_says_and_nothing_a_client_said_is_logged() {
     let ids = tracing::subscriber::with_default(capture.clone(), || scenario(&wall));
     let (lines, values) = &*capture.0.lock().unwrap();
     let expected = [
+        "DEBUG a client broke a rule of its protocol: socket generation transport kind ends why",
         "DEBUG connected: socket namespace generation",
         "DEBUG connection refused: address why",
         "DEBUG disconnected: socket namespace reason",
+        "DEBUG disconnected: socket namespace reason why",
         "DEBUG refused: socket namespace",
         "DEBUG request refused: status",
         "ERROR handler panicked: namespace event error",

@@ -328,7 +328,7 @@ fn acknowledgements_find_their_way() {
                     let client = &clients[(asker + n) % CLIENTS];
                     let socket = client.lock().unwrap().socket.clone();
                     let question = asker * ROUNDS + n;
-                    let mut answer = Box::pin(socket.emit_with_ack::<usize, _>("q", question));
+                    let mut answer = Box::pin(socket.emit_with_ack::<usize>("q", question));
                     client
                         .lock()
                         .unwrap()

@@ -1,4 +1,4 @@
-//! Streams that are not TCP sockets, as the trait that [`Piped`](sio_app::Piped) uses.
+//! Streams that are not TCP sockets, as the trait that [`Piped`](sio_app::adapter::Piped) uses.
 
 use std::io;
 use std::pin::Pin;

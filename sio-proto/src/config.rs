@@ -1,7 +1,7 @@
-//! What an operator can set: one plain struct, every limit in it, every default stated.
+//! Settings for operators: one plain struct with every limit and every default.
 //!
-//! A [`Config`] is checked once, by [`Config::validate`] inside the constructors that take it; the
-//! machines then rely on it. Everything a peer can grow (a queue, a buffer, a map, a count, a
+//! [`Config::validate`] checks a [`Config`] once, inside the constructors that take it. After this
+//! the machines rely on it. Everything that a peer can grow (a queue, a buffer, a map, a count, a
 //! nesting) has a limit here.
 
 mod check;
@@ -28,8 +28,8 @@ pub use legacy::{Legacy06, Legacy09, Mount};
 pub use served::{Generations, Transports};
 use setters::setters;
 
-/// Settings of a server. Plain data: build one with [`Config::default`] and the chainable setters,
-/// or set fields.
+/// Settings of a server. This is plain data: build it with [`Config::default`] and the chainable
+/// setters, or set fields.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
@@ -38,198 +38,210 @@ pub struct Config {
     /// Path prefix under which raw Engine.IO sessions are served, without a trailing slash. Default
     /// none.
     pub engine_path: Option<String>,
-    /// Whether [`Config::path`] and [`Config::engine_path`] are served with their final slash only,
-    /// as by genuine servers unless their option of this name is false: `/socket.io/?EIO=4` is,
-    /// `/socket.io?EIO=4` is the application's own. Default false: both are served, so that clients
-    /// with `addTrailingSlash: false` are, and those behind a proxy that takes the slash away. With
-    /// true such clients get the application's answer. Longer names are never served: `/socket.iox`
-    /// is the application's either way (docs/protocol/engine-io.md §1).
+    /// Whether [`Config::path`] and [`Config::engine_path`] are served only with their final slash.
+    /// Genuine servers do this, unless their option of this name is false: `/socket.io/?EIO=4` is
+    /// served, and `/socket.io?EIO=4` belongs to the application. Default false: both forms are
+    /// served. So clients with `addTrailingSlash: false` are served, and clients behind a proxy
+    /// that removes the slash. If true, such clients get the application's answer. Longer names are
+    /// never served: `/socket.iox` always belongs to the application (docs/protocol/engine-io.md
+    /// §1).
     pub add_trailing_slash: bool,
-    /// How often a server pings an Engine.IO 4 client. Default 25 s. Too long and dead peers linger
-    /// and proxies cut idle connections; too short costs CPU and radio time
+    /// How often a server pings an Engine.IO 4 client. Default 25 s. If it is too long, dead peers
+    /// stay, and proxies cut idle connections. If it is too short, it costs CPU and radio time
     /// (docs/protocol/engine-io.md §6).
     pub ping_interval: Duration,
-    /// How long an answer to a ping may take. Default 20 s. Too short drops peers on slow links.
+    /// How long an answer to a ping may take. Default 20 s. If it is too short, peers on slow links
+    /// are dropped.
     pub ping_timeout: Duration,
-    /// How long a new session may go without joining a namespace. Default 45 s
-    /// (docs/protocol/socket-io.md §3.1), as with genuine servers: a client on a slow link behind a
-    /// slow middleware needs some of it. In a crowd it is [`Config::crowded_connect_timeout`].
+    /// How long a new session may exist without joining a namespace. Default 45 s
+    /// (docs/protocol/socket-io.md §3.1), as with genuine servers: a client on a slow link, behind
+    /// a slow middleware, needs some of this time. In a crowd, [`Config::crowded_connect_timeout`]
+    /// applies instead.
     pub connect_timeout: Duration,
-    /// How long a session may go without joining a namespace when three quarters of
+    /// How long a session may exist without joining a namespace when three quarters of
     /// [`Config::max_sessions`] or [`Config::max_kept_bytes`] are taken. Default 5 s. Each
-    /// handshake then ends up to two sessions that have had so long. Too short ends clients on slow
-    /// links whenever many come at once; too long lets those who want nothing take the room of
-    /// those who do.
+    /// handshake then ends up to two sessions that have had this time. If it is too short, clients
+    /// on slow links are ended whenever many come at once. If it is too long, clients that join
+    /// nothing take the room of others.
     pub crowded_connect_timeout: Duration,
-    /// How long an upgrade may take from the probe's connection to packet `5`
-    /// (docs/protocol/engine-io.md §7), and a hixie-76 handshake of 0.6 to 0.9 from its head to the
-    /// 8 bytes behind it. Default 10 s.
+    /// How long an upgrade may take, from the probe's connection to packet `5`
+    /// (docs/protocol/engine-io.md §7). It is also the time for a hixie-76 handshake of 0.6 to 0.9,
+    /// from its head to the 8 bytes behind the head. Default 10 s.
     pub upgrade_timeout: Duration,
     /// How long a closing polling session waits for a GET that can carry the close packet. Default
     /// 30 s (docs/protocol/engine-io.md §8).
     pub close_timeout: Duration,
-    /// How long the answer to a goodbye by POST waits for a GET of the same client that was sent
-    /// before it on another connection and is read after it. Default 30 ms
-    /// (docs/protocol/engine-io.md §8). Shorter than the delays of busy threads, and the GET finds
-    /// no session; longer, and a client that closes while no GET is held waits longer for its `ok`.
+    /// How long the answer to a goodbye by POST waits for a GET that the client sent before the
+    /// goodbye on another connection, but that is read after it. Default 30 ms
+    /// (docs/protocol/engine-io.md §8). If it is shorter than the delays of busy threads, the GET
+    /// finds no session. If it is longer, a client that closes while no GET is held waits longer
+    /// for its `ok`.
     pub crossing_timeout: Duration,
-    /// Largest HTTP body and largest websocket message a peer may send, in bytes. Default 1 000
-    /// 000; announced to clients as `maxPayload`. The fields of [`Config::http`] and
-    /// [`Config::websocket`] that say the same of one connection follow this one.
+    /// Largest HTTP body and largest websocket message that a peer may send, in bytes. Default 1
+    /// 000 000. It is announced to clients as `maxPayload`. The corresponding fields of
+    /// [`Config::http`] and [`Config::websocket`], which are limits of one connection, follow this
+    /// field.
     pub max_payload: usize,
-    /// Whether polling sessions are told about, and may move to, websocket. Default true.
+    /// Whether polling sessions are offered websocket, and may move to it. Default true.
     pub allow_upgrades: bool,
     /// Which transports are offered. Default both.
     pub transports: Transports,
     /// Which generations are served. Default all that exist.
     pub generations: Generations,
-    /// How Engine.IO 3 clients are taken to encode text. Default [`Dialect::Auto`]: each session by
-    /// what it sends. Fix it only if all such clients are known to be of one kind
-    /// (docs/protocol/engine-io.md §3.3).
+    /// How the server reads the text of Engine.IO 3 clients. Default [`Dialect::Auto`]: the text
+    /// that each session sends decides. Set another value only if all such clients are known to be
+    /// of one kind (docs/protocol/engine-io.md §3.3).
     pub dialect: Dialect,
     /// Whether the answer to a handshake of Engine.IO 3 by polling also carries the CONNECT of `/`,
-    /// if the application lets the client in at once. Default false: it comes with the next poll,
-    /// as from genuine servers of 1.x, and from those of 2.x that have a middleware; some clients
-    /// of other makes never report the connection otherwise. True saves clients of 1.x and 2.x a
-    /// round trip before they are connected.
+    /// if the application lets the client in at once. Default false: the CONNECT comes with the
+    /// next poll, as from genuine servers of 1.x, and from servers of 2.x that have a middleware.
+    /// Some clients of other authors never report the connection if it comes with the handshake. If
+    /// true, clients of 1.x and 2.x save a round trip before they are connected.
     pub engine3_connect_at_once: bool,
     /// Whether all polls of Engine.IO 3 are answered in binary framing, to clients that have not
-    /// said `b64`. Default false: only those with binary packets in them are, as from genuine
-    /// servers of 2.x. Genuine servers of 1.x do so always, and clients that know only those (the
-    /// Python package `socketIO-client` of versions 0.6 and 0.7) can read nothing else. Genuine
-    /// clients of 1.x and 2.x read both; those that cannot read binary and do not say so lose their
-    /// connection when this is true (docs/protocol/engine-io.md §3.4).
+    /// sent `b64`. Default false: only answers with binary packets are, as from genuine servers of
+    /// 2.x. Genuine servers of 1.x always use binary framing, and clients that know only these
+    /// servers (the Python package `socketIO-client` of versions 0.6 and 0.7) can read nothing
+    /// else. Genuine clients of 1.x and 2.x read both. If this is true, clients that cannot read
+    /// binary and do not say so lose their connection (docs/protocol/engine-io.md §3.4).
     pub engine3_binary_polls: bool,
     /// Most packets in the answer to one poll of Engine.IO 4 and 3. Default 16, because the client
-    /// `python-socketio` throws an answer with more away. The rest waits for the next poll, which
-    /// is answered at once: so a polling client gets at most so many packets in a round trip. More
-    /// is faster for clients far away that stay on polling; genuine clients take any number.
+    /// `python-socketio` discards an answer with more packets. The rest waits for the next poll,
+    /// which is answered at once: so a polling client gets at most this many packets in a round
+    /// trip. A larger value is faster for distant clients that stay on polling. Genuine clients
+    /// accept any number.
     pub max_packets_per_poll: usize,
-    /// Most bytes in the answer to one poll of Engine.IO 4 and 3, before base64 and escapes; a
-    /// packet that is larger goes alone. Default 1 000 000. Too small costs round trips; too large
-    /// lets one answer hold much memory while a slow client reads it.
+    /// Most bytes in the answer to one poll of Engine.IO 4 and 3, before base64 and escapes. A
+    /// packet that is larger goes alone. Default 1 000 000. If it is too small, it costs round
+    /// trips. If it is too large, one answer can hold much memory while a slow client reads it.
     pub max_bytes_per_poll: usize,
-    /// How clients of Engine.IO 4 and 3 write Socket.IO packets. Default none, which is the
-    /// standard wire, [`socket::text`]. Nothing on the wire says it: clients have to be given the
-    /// same parser, and those that have another are closed.
+    /// The parser with which clients of Engine.IO 4 and 3 write Socket.IO packets. Default none,
+    /// which is the standard wire, [`socket::text`]. Nothing on the wire names the parser: clients
+    /// have to be configured with the same parser, and clients with another parser are closed.
     pub parser: Option<Arc<dyn PacketParser>>,
     /// Cookie set on the handshake response of polling. Default none.
     pub cookie: Option<Cookie>,
-    /// CORS headers of Engine.IO. Default none, which means those that [`Config::origins`] imply:
-    /// pages of listed origins may read answers, with credentials; where all pages are allowed all
-    /// may read them, without credentials; otherwise only pages of the same origin can. Where this
-    /// is set, pages of listed origins may read answers as well. `Cors::list` of nothing sends no
-    /// header for others than those. Clients of 0.9 and before get the headers that they need
+    /// CORS headers of Engine.IO. Default none: then [`Config::origins`] decides. Pages of listed
+    /// origins may read answers, with credentials. If all pages are allowed, all pages may read
+    /// answers, without credentials. Otherwise only pages of the same origin can. If this field is
+    /// set, pages of listed origins may read answers as well. `Cors::list` of nothing sends headers
+    /// only to pages of listed origins. Clients of 0.9 and before get the headers that they need
     /// wherever their page is allowed.
     pub cors: Option<Cors>,
     /// Which pages may open sessions at all, over any transport. Default [`Origins::SameHost`].
     pub origins: Origins,
-    /// Which names of hosts requests may be for. Default [`Hosts::Loopback`]: from the machine
-    /// itself only names of loopback, from elsewhere any. Name the server's hosts where it is in
-    /// reach of browsers without TLS (a development machine, an intranet): without that a page
-    /// whose name is pointed at the server's address counts as the same host. Too narrow and
-    /// clients are refused, which is logged with the name that they have asked for.
+    /// Which host names requests may name. Default [`Hosts::Loopback`]: requests from the machine
+    /// itself may use only names of loopback, and requests from elsewhere may use any name. List
+    /// the server's hosts if browsers can reach it without TLS (a development machine, an
+    /// intranet). Without a list, a page whose name is pointed at the server's address counts as
+    /// the same host. If the list is too narrow, clients are refused; the log has the name that
+    /// they asked for.
     pub hosts: Hosts,
-    /// Whether all clients come over TLS, which a proxy in front takes off. Default false: only
-    /// [`Peer::secure`](crate::server::Peer::secure) says so, because a header such as
-    /// `X-Forwarded-Proto` can be sent by everybody. When true pages of the same host have to be
-    /// `https`, cookies say `Secure`, and old websockets are told `wss`.
+    /// Whether all clients come over TLS, which a proxy in front removes. Default false: only
+    /// [`Peer::secure`](crate::server::Peer::secure) says whether a link is encrypted, because any
+    /// client can send a header such as `X-Forwarded-Proto`. If true, pages of the same host have
+    /// to be `https`, cookies are `Secure`, and the handshakes of old websockets say `wss`.
     pub behind_tls: bool,
-    /// Whose pages the Flash policy lets open sockets, each `domain[:port]` with `*` for any; no
-    /// port means any port. It is told to whoever asks for it, as long as a generation is served
-    /// that has flashsocket. Default `*:*`, as with genuine servers: the policy is not what
-    /// protects sessions, since it says no more than that Flash may connect, which programs other
-    /// than Flash do without asking. Who may open a session is [`Config::origins`]' business, over
-    /// flashsocket too. An empty list lets nobody.
+    /// The origins whose pages the Flash policy lets open sockets. Each is `domain[:port]` with `*`
+    /// for any; without a port any port is allowed. The policy is sent to every client that asks
+    /// for it, as long as a generation with flashsocket is served. Default `*:*`, as with genuine
+    /// servers: the policy does not protect sessions. It only says that Flash may connect, and
+    /// other programs connect without asking. [`Config::origins`] decides who may open a session,
+    /// over flashsocket too. An empty list allows nobody.
     pub flash_policy: Vec<String>,
-    /// Limits on what one connection may send as HTTP. `max_body_bytes` follows
+    /// Limits on the HTTP requests of one connection. `max_body_bytes` follows
     /// [`Config::max_payload`]: another value in it is an error.
     pub http: http::Limits,
-    /// Limits on what one connection may send as websocket frames. `max_frame_bytes` and
-    /// `max_message_bytes` follow [`Config::max_payload`]: another value in one of them is an
-    /// error.
+    /// Limits on the websocket frames of one connection. `max_frame_bytes` and `max_message_bytes`
+    /// follow [`Config::max_payload`]: another value in one of them is an error.
     pub websocket: websocket::Limits,
     /// Limits on one Socket.IO packet. `max_auth_bytes` follows [`Config::max_auth_bytes`]: another
     /// value in it is an error.
     pub packet: socket::text::Limits,
     /// Most sessions at once, in all shards of a server that share their quota
-    /// ([`Shard::share_quota`](crate::server::Shard::share_quota)). Default 1 000 000. When there
-    /// are as many, the oldest of those that have joined nothing goes; if there is none, the
-    /// handshake is answered 503. Too few turn people away, too many let the memory be filled.
+    /// ([`Shard::share_quota`](crate::server::Shard::share_quota)). Default 1 000 000. When this
+    /// number is reached, the oldest session that has joined nothing is ended. If there is none,
+    /// the handshake is answered with 503. If it is too small, people are turned away. If it is too
+    /// large, memory can be filled.
     pub max_sessions: usize,
-    /// Most sessions at once of clients at one address: of IPv6 a network of 64 bits, or what the
-    /// adapter's options say. Default 10 000. When there are as many, the oldest of that address
-    /// that has joined nothing goes; if there is none, the handshake is answered 503.
+    /// Most sessions at once of clients at one address. For IPv6, an address is a network of 64
+    /// bits, or of the size in the adapter's options. Default 10 000. When this number is reached,
+    /// the oldest session of this address that has joined nothing is ended. If there is none, the
+    /// handshake is answered with 503.
     ///
-    /// It holds without a connection, so it bounds sessions that poll. Behind a proxy all clients
-    /// have the proxy's address: raise it to [`Config::max_sessions`] there, and let the proxy
-    /// limit its clients. Too few shut out the people behind one address of an office or a mobile
-    /// carrier.
+    /// A session counts even without a connection, so this also bounds sessions that poll. Behind a
+    /// proxy all clients have the proxy's address: raise this to [`Config::max_sessions`] there,
+    /// and let the proxy limit its clients. If it is too small, people behind one address of an
+    /// office or a mobile carrier are refused.
     pub max_sessions_per_address: usize,
-    /// Most bytes that all sessions together keep of what their clients have sent: handshakes
-    /// ([`Config::max_handshake_bytes`]), `auth` ([`Config::max_auth_bytes`]), CONNECTs that wait,
-    /// packets whose attachments have not come, what comes ahead of an upgrade, packets for
+    /// Most bytes that all sessions together keep of the data that their clients have sent:
+    /// handshakes ([`Config::max_handshake_bytes`]), `auth` ([`Config::max_auth_bytes`]), CONNECTs
+    /// that wait, packets whose attachments have not come, packets ahead of an upgrade, packets for
     /// namespaces that are not joined yet, and 1 KiB for each session itself. Default 2 GiB less
-    /// one byte. Beyond it handshakes are answered 503 and a session that would keep more ends. It
-    /// is counted in steps of 64 KiB for each session. Too little ends sessions that have done
-    /// nothing wrong when many large messages are under way.
+    /// one byte. Beyond it, handshakes are answered with 503, and a session that would keep more
+    /// ends. The bytes are counted in steps of 64 KiB for each session. If it is too small,
+    /// sessions that have done nothing wrong are ended when many large messages are under way.
     pub max_kept_bytes: usize,
-    /// The same for all sessions of clients at one address. Default 24 MiB, which are ten thousand
-    /// handshakes with heads of 2 KB. Behind a proxy raise it as
+    /// Most such bytes for all sessions of clients at one address. Default 24 MiB, which is enough
+    /// for ten thousand handshakes with heads of 2 KB. Behind a proxy, raise it like
     /// [`Config::max_sessions_per_address`].
     pub max_kept_bytes_per_address: usize,
-    /// Most bytes of header fields that a session keeps of the request that opened it, 8 for each
-    /// field included. Default 8 KiB. Fields that do not fit are left out whole: first those that
-    /// [`Config::handshake_headers`] does not name. The request's target is kept as a whole; its
-    /// limit is [`http::Limits::max_target_bytes`]. Too few leave out cookies that handlers look
-    /// for ([`Handshake::left_out`](crate::server::Handshake::left_out) says how many fields are
-    /// missing); more is more memory for each session.
+    /// Most bytes of header fields that a session keeps of the request that opened it, including 8
+    /// bytes for each field. Default 8 KiB. A field that does not fit is left out as a whole.
+    /// Fields that [`Config::handshake_headers`] does not name are left out first. The request's
+    /// target is kept as a whole; its limit is [`http::Limits::max_target_bytes`]. If it is too
+    /// small, cookies that handlers look for are left out
+    /// ([`Handshake::left_out`](crate::server::Handshake::left_out) is the number of missing
+    /// fields). If it is larger, each session needs more memory.
     pub max_handshake_bytes: usize,
-    /// Names of header fields that a session keeps before all others when not all fit, the first of
-    /// them first. Default: those that applications look for, `authorization`, `cookie`, `host`,
-    /// `origin`, `user-agent`, `x-forwarded-for`, `forwarded`, `x-real-ip`, `referer`,
+    /// Names of header fields that a session keeps before all others if not all fit, in order of
+    /// importance. Default: the fields that applications look for, `authorization`, `cookie`,
+    /// `host`, `origin`, `user-agent`, `x-forwarded-for`, `forwarded`, `x-real-ip`, `referer`,
     /// `accept-language`.
     pub handshake_headers: Vec<String>,
     /// Most bytes of `auth`, or of queries of CONNECTs, that one session keeps for all its
-    /// namespaces together. Default 64 KiB. A CONNECT with more is refused. Too few refuse large
-    /// tokens.
+    /// namespaces together. Default 64 KiB. A CONNECT with more is refused. If it is too small,
+    /// large tokens are refused.
     pub max_auth_bytes: usize,
     /// Most CONNECTs that one session may send within a second. Default 128, four times
-    /// [`Config::max_namespaces_per_session`]. One more closes the session, because each costs the
-    /// application more than the client. Too few close clients that join many namespaces at once.
+    /// [`Config::max_namespaces_per_session`]. One more closes the session, because each CONNECT
+    /// costs the application more than the client. If it is too small, clients that join many
+    /// namespaces at once are closed.
     pub max_connects_per_second: usize,
-    /// Most packets in the body of one POST, of Engine.IO and of 0.7 to 0.9. Default 65 536. More
-    /// are a breach of the protocol in Engine.IO, and are dropped in 0.7 to 0.9. Too few end
-    /// clients that have emitted much between two POSTs; each packet costs some hundred bytes while
-    /// its POST is handled.
+    /// Most packets in the body of one POST, of Engine.IO and of 0.7 to 0.9. Default 65 536. In
+    /// Engine.IO, more packets are a breach of the protocol. In 0.7 to 0.9 they are dropped. If it
+    /// is too small, clients that have emitted much between two POSTs are ended. Each packet costs
+    /// some hundred bytes while its POST is handled.
     pub max_packets_per_payload: usize,
     /// Most packets that a websocket may send behind its `5` while a POST of its session is under
-    /// way; together they may be as large as [`Config::max_payload`]. Default 16. One more ends the
+    /// way. Together they may be as large as [`Config::max_payload`]. Default 16. One more ends the
     /// session. Genuine clients wait for the answer to their POST and send none.
     pub max_upgrade_packets: usize,
     /// Most bytes queued for one session while its transport cannot take them, in the session and
-    /// on its link. Default 1 MiB. Beyond it a send is refused as full and a broadcast closes the
+    /// on its link. Default 1 MiB. Beyond it, a send is refused as full. A broadcast closes the
     /// session, because a gap in an ordered stream cannot be repaired. Packets of the protocol
     /// itself have an eighth more (at least 16 KiB), and a peer that causes still more of them
-    /// without reading is cut. Too small breaks bursts, and refuses every message that is larger
-    /// ([`SendError::TooLarge`](crate::server::SendError::TooLarge)); too large lets each client
-    /// that does not read hold so much memory.
+    /// without reading is cut. If it is too small, bursts fail, and every message that is larger is
+    /// refused ([`SendError::TooLarge`](crate::server::SendError::TooLarge)). If it is too large,
+    /// each client that does not read can hold this much memory.
     pub max_queued_bytes: usize,
-    /// Most packets queued for one session. Default 8 192: about as much memory around the packets
-    /// as there may be in them. Packets of the protocol itself have an eighth more (at least 64).
-    /// Too small breaks bursts of small events, too large lets them weigh more than their bytes.
+    /// Most packets queued for one session. Default 8 192: the memory around so many packets is
+    /// about as large as the bytes that may be in them. Packets of the protocol itself have an
+    /// eighth more (at least 64). If it is too small, bursts of small events fail. If it is too
+    /// large, the packets can take more memory than their bytes.
     pub max_queued_packets: usize,
     /// Most bytes that wait for all sessions of the server together, because their links are
-    /// blocked or they are between two polls. Default 1 GiB. While more waits a send to a session
-    /// that cannot take it at once is refused as full, and those sessions are ended for which most
-    /// waits, until less does. Bytes of a broadcast count once for each recipient, and each packet
-    /// counts 96 more for its place. Too small ends sessions of slow clients under load, too large
-    /// lets clients that do not read fill the memory.
+    /// blocked or they are between two polls. Default 1 GiB. While more bytes wait, a send to a
+    /// session that cannot take it at once is refused as full. The sessions for which most bytes
+    /// wait are ended, until the total is below the limit. Bytes of a broadcast count once for each
+    /// recipient, and each packet counts 96 bytes more for its place. If it is too small, sessions
+    /// of slow clients are ended under load. If it is too large, clients that do not read can fill
+    /// the memory.
     pub max_total_queued_bytes: usize,
-    /// How many bytes are read from a peer that does not read itself, before it is not read from
-    /// until it does. Default 16 KiB. The answer to a heartbeat has to fit; what is read meanwhile
-    /// may cause answers, which wait. Too small misses answers of clients that send and do not read
-    /// for a while; larger is of no use.
+    /// How many bytes are read from a peer that does not read. Beyond it, the server stops reading
+    /// from the peer until the peer reads. Default 16 KiB. The answer to a heartbeat has to fit.
+    /// The bytes that are read may cause answers, which wait. If it is too small, answers of
+    /// clients that send and do not read for a while are missed. A larger value has no use.
     pub max_blocked_bytes: usize,
     /// Most namespaces one session may be in at once. Default 32.
     pub max_namespaces_per_session: usize,
@@ -237,16 +249,17 @@ pub struct Config {
     pub max_namespaces: usize,
     /// Most rooms one socket may be in. Default 4 096.
     pub max_rooms_per_socket: usize,
-    /// Most bytes of a room's name. Default 1 024. A longer one cannot be joined: the call fails as
-    /// full. Applications that make names of what clients say should check the length themselves.
+    /// Most bytes of a room's name. Default 1 024. A room with a longer name cannot be joined: the
+    /// call fails as full. Applications that make names of rooms from clients' texts should check
+    /// the length themselves.
     pub max_room_name_bytes: usize,
-    /// Most bytes of the names of all rooms that one socket is in. Default 256 KiB. One more cannot
-    /// be joined: the call fails as full.
+    /// Most bytes of the names of all rooms that one socket is in. Default 256 KiB. Beyond it, a
+    /// further room cannot be joined: the call fails as full.
     pub max_room_bytes_per_socket: usize,
-    /// Most acknowledgements one socket may owe. Default 65 536. Further requests for one are
-    /// refused as full.
+    /// Most acknowledgements that one socket may owe. Default 65 536. Further requests for
+    /// acknowledgements are refused as full.
     pub max_pending_acks: usize,
-    /// How long attachments may trail behind their packet. Default 10 s.
+    /// How long attachments may come after their packet. Default 10 s.
     pub attachment_timeout: Duration,
     /// Settings of the 0.6 family: the plain-message transports and their codecs.
     pub legacy06: Legacy06,
@@ -342,7 +355,7 @@ impl Config {
         self
     }
 
-    /// Whether a target is one of those that a path covers.
+    /// Whether a target is one of the targets that a path covers.
     pub(crate) fn is_below(&self, path: &str, target: &str) -> bool {
         target.strip_prefix(path).is_some_and(|rest| match rest.bytes().next() {
             Some(b'/') => true,

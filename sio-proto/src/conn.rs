@@ -1,5 +1,5 @@
-//! One connection: from bytes to requests and packets. The read side only; answers are encoded
-//! where they are written.
+//! One connection: from bytes to requests and packets. This is the read side only. Answers are
+//! encoded where they are written.
 //!
 //! ```text
 //!            complete request               handle_upgraded
@@ -8,16 +8,16 @@
 //!    └───────── handle_answered ─────┘            breach, Close  ▼
 //!     breach, policy request ──────────────────────────────►  CLOSED
 //! ```
-//! The first bytes may be no HTTP but a Flash policy request. That is answered here, without a
+//! The first bytes may be a Flash policy request instead of HTTP. It is answered here, without a
 //! shard.
 //!
 //! A `Conn` shares nothing and locks nothing: HTTP, frames, UTF-8, payloads and packets are parsed
-//! here, before a shard is asked. It keeps no buffer: what it cannot use yet stays in the caller's
-//! `bytes`, and is passed again in front of what follows.
+//! here, before a shard is called. It keeps no buffer: bytes that it cannot use yet stay in the
+//! caller's `bytes`, and the caller passes them again in front of the next bytes.
 //!
-//! Pipelined requests are parsed one at a time, each after the answer to the one before (RFC 9112
-//! §9.3.2 wants the answers in order). Behind a GET that is held, the next one is parsed as well,
-//! if the caller says so ([`Conn::handle_held`]).
+//! Pipelined requests are parsed one at a time, each after the answer to the previous request (RFC
+//! 9112 §9.3.2 requires the answers in order). Behind a GET that is held, the next request is
+//! parsed too, if the caller allows it ([`Conn::handle_held`]).
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -25,6 +25,7 @@ use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::breach::{Breach, BreachKind};
 use crate::legacy::flash_policy::{self, Sniff};
 use crate::legacy::hixie::{self, Challenge, Opening};
 use crate::legacy::legacy09::NOT_HANDSHAKEN;
@@ -36,8 +37,8 @@ use crate::{Config, http, websocket};
 #[derive(Debug)]
 pub struct Conn {
     state: State,
-    /// What the request is whose body is coming: its head has been looked at. Boxed: few bodies
-    /// come in pieces.
+    /// The classification of a request whose body is still arriving. Boxed: few bodies come in
+    /// several pieces.
     begun: Option<Box<Findings>>,
     peer: Peer,
     config: Arc<Config>,
@@ -47,62 +48,64 @@ pub struct Conn {
 enum State {
     Http(http::RequestDecoder, Turn),
     WebSocket(websocket::Decoder, WireDecoder),
-    /// A websocket older than RFC 6455. Boxed: there are few.
+    /// A websocket older than RFC 6455. Boxed, because there are few.
     Hixie(Box<Hixie>),
     Closed,
 }
 
-/// Whose turn it is on a connection that speaks HTTP.
+/// Whose turn it is on an HTTP connection.
 #[derive(Clone, Copy, Debug)]
 enum Turn {
-    /// The peer's, and nothing has come from it.
+    /// The peer's turn. Nothing has come from the peer yet.
     First,
-    /// The peer's: a request is awaited, or coming.
+    /// The peer's turn: a request is awaited, or is arriving.
     Peer,
-    /// Ours: a request is with the shard, and what follows it waits. This is what it asks for, if
-    /// that is an old websocket.
+    /// Our turn: a request is with the shard, and the bytes behind it wait. If the request asks for
+    /// an old websocket, this is its handshake.
     Ours(Option<Opening>),
-    /// The peer's, although its request has no answer: that is a GET which is held.
+    /// The peer's turn, although its request has no answer, because the request is a GET that is
+    /// held.
     Held,
 }
 
 /// The read side of a websocket older than RFC 6455.
 #[derive(Debug)]
 struct Hixie {
-    /// The 8 bytes behind the head have not come, with which this makes the digest.
+    /// The keys of the handshake, until the 8 bytes behind the head arrive. Together they give the
+    /// digest.
     challenge: Option<Challenge>,
-    /// Its version has a closing handshake.
+    /// Whether its version has a closing handshake.
     closes: bool,
     decoder: hixie::Decoder,
     wire: Wire,
     packets: WireDecoder,
 }
 
-// Held per connection.
+// Every connection has one.
 const _: () = assert!(size_of::<Conn>() <= 144);
 
-/// What is awaited of a peer: the caller says how long each may take.
+/// What the server waits for. The caller limits the time of each stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// A request, of which nothing has come.
+    /// A request, of which no byte has come.
     Idle,
     /// The rest of a request's head.
     Head,
     /// The rest of a request's body.
     Body,
-    /// Nothing: it waits for an answer.
+    /// The peer waits for an answer.
     Waiting,
-    /// Nothing: its messages come when they come, and its session looks after it.
+    /// The peer may send messages at any time, and its session limits the time.
     WebSocket,
-    /// That it closes the connection.
+    /// The peer has to close the connection.
     Closed,
 }
 
-/// What came out of some bytes. It belongs to the caller, who empties and reuses it.
+/// The results of some bytes. The caller owns this value, empties it and uses it again.
 #[derive(Debug, Default)]
 pub struct Arrivals {
-    /// Set by the caller: what the answers to what is no request say of the date, if anything. It
-    /// stays as it is.
+    /// The date in answers to bytes that are no request, if there should be one. The caller sets
+    /// it, and it is not changed here.
     pub date: Option<http::Date>,
     /// A complete request. There is at most one, and nothing is read beyond it until
     /// [`Conn::handle_answered`] or [`Conn::handle_held`].
@@ -111,26 +114,26 @@ pub struct Arrivals {
     pub body_started: Option<Request>,
     /// Packets of a websocket.
     pub packets: Vec<Inbound>,
-    /// The answers to the pings among the bytes. They go before `replies`.
+    /// The answers to the pings among the bytes. Write them before `replies`.
     pub pongs: Pongs,
-    /// Bytes to write as they are: `100 Continue` to a body that has not come, answers to what is
-    /// no request, Close frames, the Flash policy. A connection has one, or a `100 Continue` and
-    /// another.
+    /// Bytes to write unchanged: `100 Continue` for a body that has not come, answers to bytes that
+    /// are no request, Close frames, the Flash policy. A connection has at most one of them, or a
+    /// `100 Continue` and one other.
     pub replies: Vec<Bytes>,
-    /// The connection is over, once `replies` are written: tell the shard.
+    /// The connection ends when `replies` are written: tell the shard.
     pub closed: Option<Cause>,
 }
 
 /// Pongs for the pings of one call, in order.
 ///
-/// While the connection takes bytes write all of them, as most peers expect. While it does not,
-/// keep [`Pongs::take_latest`] alone, in place of what was kept before: one answer does for all
-/// pings that came before it was sent (RFC 6455 §5.5.3). So pings that nobody reads the answers of
-/// cost nothing.
+/// While the connection takes bytes, write all of them, as most peers expect. While it does not,
+/// keep only [`Pongs::take_latest`], in place of an earlier one: one answer is enough for all pings
+/// that came before it was sent (RFC 6455 §5.5.3). So pings of a peer that does not read cost
+/// nothing.
 #[derive(Debug, Default)]
 pub struct Pongs {
     frames: BytesMut,
-    /// Where the latest begins.
+    /// Where the latest pong begins.
     latest: usize,
 }
 
@@ -148,7 +151,7 @@ impl Pongs {
         self.frames.split().freeze()
     }
 
-    /// Takes the latest, in bytes of its own; those before it are not sent.
+    /// Takes the latest pong, in its own memory. The earlier pongs are not sent.
     #[must_use]
     pub fn take_latest(&mut self) -> Bytes {
         let latest = Bytes::copy_from_slice(&self.frames[core::mem::take(&mut self.latest)..]);
@@ -169,7 +172,7 @@ impl Pongs {
 }
 
 impl Conn {
-    /// A connection on which nothing has been read.
+    /// A connection from which no byte has been read.
     #[must_use]
     pub fn new(config: Arc<Config>, peer: Peer) -> Self {
         Self {
@@ -180,10 +183,11 @@ impl Conn {
         }
     }
 
-    /// Takes what it can from `bytes`. What remains is incomplete, or follows a request that has
-    /// not been answered: pass it again, with what has come since appended.
+    /// Takes the bytes that it can use from `bytes`. The bytes that remain are incomplete, or stand
+    /// behind a request that has not been answered: pass them again, with the next bytes appended.
     ///
-    /// Before any limit of a session it costs the decoding of `bytes`, and pongs that are shorter
+    /// The cost is the decoding of `bytes`, and pongs that are shorter than the pings among the
+    /// bytes. No limit of a session has been checked at this point.
     /// than the pings among them.
     pub fn handle_bytes(&mut self, bytes: &mut BytesMut, out: &mut Arrivals) {
         match &self.state {
@@ -200,13 +204,13 @@ impl Conn {
         }
     }
 
-    /// Whether a request is with the shard, so that bytes wait.
+    /// Whether a request is with the shard, so that further bytes wait.
     #[must_use]
     pub const fn is_waiting(&self) -> bool {
         matches!(self.state, State::Http(_, Turn::Ours(_)))
     }
 
-    /// Whether this is a websocket, its handshake complete.
+    /// Whether the connection is a websocket with a complete handshake.
     #[must_use]
     pub const fn is_websocket(&self) -> bool {
         match &self.state {
@@ -216,7 +220,7 @@ impl Conn {
         }
     }
 
-    /// What is awaited of the peer. `rest` is what [`Conn::handle_bytes`] has left.
+    /// What the server waits for. `rest` are the bytes that [`Conn::handle_bytes`] has left.
     #[must_use]
     pub const fn stage(&self, rest: &[u8]) -> Stage {
         match &self.state {
@@ -226,7 +230,7 @@ impl Conn {
             State::Http(decoder, _) if decoder.is_finished() => Stage::Closed,
             State::Http(decoder, _) if decoder.is_idle() && rest.is_empty() => Stage::Idle,
             State::Http(..) => Stage::Head,
-            // Its last 8 bytes stand behind the head.
+            // The last 8 bytes of this handshake stand behind the head.
             State::Hixie(hixie) if hixie.challenge.is_some() => Stage::Head,
             State::Hixie(_) => Stage::WebSocket,
             State::WebSocket(..) => Stage::WebSocket,
@@ -243,8 +247,8 @@ impl Conn {
         }
     }
 
-    /// What it keeps of a request or message that is not complete, beside what the caller keeps for
-    /// it, in bytes.
+    /// How many bytes it keeps of a request or message that is not complete, in addition to the
+    /// bytes that the caller keeps.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         match &self.state {
@@ -255,10 +259,11 @@ impl Conn {
         }
     }
 
-    /// The request is a GET that is held ([`Shard::holds`](crate::server::Shard::holds)): the next
-    /// may be read, and is given to the caller like the first, who sees to the order of the
-    /// answers. None is read after that one before [`Conn::handle_answered`]. False if none may
-    /// follow.
+    /// Reports that the request is a GET that is held
+    /// ([`Shard::holds`](crate::server::Shard::holds)). The next request may then be read. The
+    /// caller gets it like the first one, and is responsible for the order of the answers. No
+    /// request behind the second one is read before [`Conn::handle_answered`]. Returns false if no
+    /// request may follow.
     pub const fn handle_held(&mut self) -> bool {
         match &mut self.state {
             State::Http(decoder, turn @ Turn::Ours(None)) if !decoder.is_finished() => {
@@ -269,15 +274,15 @@ impl Conn {
         }
     }
 
-    /// What the peer has asked for has been answered; the next request may be read.
+    /// Reports that the request has been answered. The next request may be read.
     pub fn handle_answered(&mut self) {
         if let State::Http(_, turn) = &mut self.state {
             *turn = Turn::Peer;
         }
     }
 
-    /// The request has been answered with an upgrade; what follows are frames, of the version that
-    /// the request has asked for.
+    /// Reports that the request has been answered with an upgrade. Frames follow, of the version
+    /// that the request asked for.
     pub fn handle_upgraded(&mut self, wire: Wire) {
         let packets = WireDecoder::new(wire, &self.config);
         self.state = match self.state {
@@ -298,8 +303,8 @@ impl Conn {
         };
     }
 
-    /// Whether the first bytes are not, and cannot become, a Flash policy request, which is
-    /// answered at once.
+    /// Whether the first bytes are not, and cannot become, a Flash policy request. Such a request
+    /// is answered at once.
     fn may_read_http(&mut self, bytes: &mut BytesMut, out: &mut Arrivals) -> bool {
         let generations = self.config.generations;
         if bytes.first() != Some(&b'<') || !(generations.legacy06 || generations.legacy09) {
@@ -333,8 +338,8 @@ impl Conn {
             match decoder.decode(bytes, &self.config.http) {
                 Ok(Some(http::Event::Continue)) => out.replies.push(Bytes::from_static(http::CONTINUE)),
                 Ok(Some(http::Event::Request(request))) => {
-                    // Its body has come with its head: nobody waits for leave to send it, and
-                    // behind the answer it would be none.
+                    // The body has come with the head: the peer does not wait for permission to
+                    // send it, and a `100 Continue` behind the answer would be wrong.
                     out.replies.clear();
                     *turn = Turn::Ours(Opening::of(&request).and_then(Result::ok));
                     let mut request = match self.begun.take() {
@@ -356,7 +361,7 @@ impl Conn {
                 Err(error) => {
                     bytes.clear();
                     out.replies.push(refusal(error, out.date.as_ref()));
-                    return self.close(out, Cause::Failed);
+                    return self.close(out, Cause::Broken(Breach::new(BreachKind::Http, error)));
                 }
             }
         }
@@ -374,14 +379,14 @@ impl Conn {
                 Ok(Some(websocket::Event::Ping(data))) => out.pongs.push(&data),
                 Ok(Some(websocket::Event::Pong(_))) => {}
                 Ok(Some(websocket::Event::Close(frame))) => {
-                    // The echo carries the peer's code (RFC 6455 §5.5.1).
+                    // The answer carries the peer's code (RFC 6455 §5.5.1).
                     out.replies.push(close_frame(frame.map(|f| f.code)));
                     return self.close(out, Cause::Closed);
                 }
                 Err(error) => {
                     bytes.clear();
                     out.replies.push(close_frame(Some(error.close_code())));
-                    return self.close(out, Cause::Failed);
+                    return self.close(out, Cause::Broken(Breach::new(BreachKind::WebSocket, error)));
                 }
             }
         }
@@ -405,7 +410,7 @@ impl Conn {
                 out.replies.push(farewell.freeze());
                 return self.close(out, Cause::Closed);
             }
-            // By way of the shard: the session's packets go behind it.
+            // The digest goes through the shard, because the session's packets must follow it.
             out.packets.push(Inbound::Digest(digest));
         }
         loop {
@@ -418,17 +423,17 @@ impl Conn {
                     }
                     return self.close(out, Cause::Closed);
                 }
-                // There is no way to say what was wrong.
-                Err(_) => {
+                // These websockets cannot tell the peer what was wrong.
+                Err(error) => {
                     bytes.clear();
-                    return self.close(out, Cause::Failed);
+                    return self.close(out, Cause::Broken(Breach::new(BreachKind::WebSocket, error)));
                 }
             }
         }
     }
 }
 
-/// A Close frame as a server sends it.
+/// A Close frame of a server.
 #[must_use]
 pub fn close_frame(code: Option<websocket::CloseCode>) -> Bytes {
     let mut out = BytesMut::new();
@@ -452,8 +457,8 @@ fn refusal(error: http::HttpError, date: Option<&http::Date>) -> Bytes {
     out.freeze()
 }
 
-/// The policy of a server with these settings ([`Config::flash_policy`]): what follows the request
-/// on its main port, and what a listener of its own writes to everybody who connects.
+/// The policy of a server with these settings ([`Config::flash_policy`]). It answers a request on
+/// the main port, and a separate policy listener writes it to everybody who connects.
 #[must_use]
 pub fn flash_policy(config: &Config) -> Bytes {
     let mut out = BytesMut::new();

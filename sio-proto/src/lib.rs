@@ -76,6 +76,7 @@
 
 extern crate alloc;
 
+mod breach;
 mod config;
 mod entropy;
 mod frame;

@@ -1,6 +1,7 @@
-//! A request: what it is, where it comes from, and what the session keeps of it that it opens. All
-//! of this is found out once, where no lock is held.
+//! A request: what it is, where it comes from, and what its session keeps of it. All of this is
+//! found out once, while no lock is held.
 
+mod connection_error;
 mod handshake;
 mod kind;
 mod stranger;
@@ -11,62 +12,71 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
+use crate::breach::Breach;
 use crate::reason::Reason;
 use crate::wire::{self, Inbound};
 use crate::{Config, Time, detect, engine, http};
 
+pub use connection_error::ConnectionError;
+pub(crate) use connection_error::Refusing;
 pub use handshake::{Auth, Extension, Generation, Handshake, Peer, TransportKind};
 pub(crate) use kind::{Findings, Kind};
 pub(crate) use stranger::origin;
 pub use stranger::{Strangeness, Stranger};
 
-/// The parameters of a request that are Engine.IO's and not the application's.
+/// The parameters of a request that belong to Engine.IO and not to the application.
 const PARAMETERS_3: [&str; 6] = ["EIO", "transport", "sid", "t", "j", "b64"];
 
-/// The parameters of a handshake that are the protocol's and not the application's.
+/// The parameters of a handshake that belong to the protocol and not to the application.
 const PARAMETERS_09: [&str; 3] = ["t", "jsonp", "disconnect"];
 
-/// What the application says to a request that would open a session (the `allowRequest` of genuine
-/// servers).
+/// The application's decision about a request that would open a session (the `allowRequest` of
+/// genuine servers).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Admission {
-    /// Nobody has been asked. The request opens no session.
+    /// Nobody has asked the application. The request opens no session.
     #[default]
     NotAsked,
-    /// Refuse, with this message (docs/protocol/engine-io.md §4.5, code 4).
+    /// The request is refused with this message (docs/protocol/engine-io.md §4.5, code 4).
     Refused(ByteString),
-    /// Go on.
+    /// The request is allowed.
     Allowed,
 }
 
 /// A request on its way into a shard.
 #[derive(Debug)]
 pub struct Request {
-    /// The request itself. What it is has been found out when this value was made: a change of its
-    /// method, target or headers comes too late.
+    /// The HTTP request. It was classified when this value was made: later changes to its method,
+    /// target or headers have no effect on the classification.
     pub http: http::Request,
-    /// Who sent it.
+    /// The sender.
     pub peer: Peer,
-    /// What the application says to it. Looked at if it would open a session
-    /// ([`Request::may_open_session`]): as long as nobody has been asked, it opens none.
+    /// The application's decision. It matters if the request would open a session
+    /// ([`Request::may_open_session`]): without a decision, the request opens none.
     pub admission: Admission,
-    /// What the caller has to say of it beside the request. Kept with the session that it opens
-    /// ([`Handshake`]).
+    /// A value of the caller that comes with the request. It is kept with the session that the
+    /// request opens ([`Handshake`]).
     pub extension: Option<Extension>,
-    /// The packets in its body, decoded where no lock is held.
+    /// Header fields that the application adds to the answer, also if it is an error. Default none.
+    pub answer_headers: http::ResponseHeaders,
+    /// The time when the request came, in seconds since the beginning of the year 1970, without
+    /// leap seconds. It is kept with the session that the request opens
+    /// ([`Handshake::unix_time`]). Default none: this crate reads no clock of dates.
+    pub unix_time: Option<u64>,
+    /// The packets in its body, decoded while no lock is held.
     pub(crate) packets: Vec<Inbound>,
-    /// What the session that it opens keeps of it, made where no lock is held.
+    /// What the session keeps of the request, made while no lock is held.
     handshake: Option<Arc<Handshake>>,
 
     findings: Findings,
 }
 
 impl Request {
-    /// A request to which the application has said nothing yet. The config is that of the shard it
-    /// will go to, as validated.
+    /// A request without a decision of the application. `config` is the validated config of the
+    /// shard that will get the request.
     ///
-    /// What the request is, and whether its page may ask, is found out here, once. The cost before
-    /// any limit but those of [`http::Limits`]: a few walks over target and header fields.
+    /// Here the request is classified, and its page is checked, once. The cost is a few walks over
+    /// target and header fields. At this point only [`http::Limits`] have been checked.
     #[must_use]
     pub fn new(config: &Config, mut http: http::Request, peer: Peer) -> Self {
         http.take_origin_form();
@@ -74,22 +84,29 @@ impl Request {
         Self::with_findings(findings, http, peer)
     }
 
-    /// A request whose head has been looked at when its body began.
+    /// A request whose head was classified when its body began.
     pub(crate) const fn with_findings(findings: Findings, http: http::Request, peer: Peer) -> Self {
         Self {
             http,
             peer,
             admission: Admission::NotAsked,
             extension: None,
+            answer_headers: http::ResponseHeaders::new(),
+            unix_time: None,
             packets: Vec::new(),
             handshake: None,
-
             findings,
         }
     }
 
     pub(crate) const fn findings(&self) -> Findings {
         self.findings
+    }
+
+    /// What the session keeps of the request that it may open, if that has been made.
+    #[cfg(feature = "transcript")]
+    pub(crate) const fn prepared(&self) -> Option<&Arc<Handshake>> {
+        self.handshake.as_ref()
     }
 
     /// Sets [`Request::admission`](#structfield.admission).
@@ -99,81 +116,82 @@ impl Request {
         self
     }
 
-    /// Whether it may open a session, so that the application has to be asked
-    /// ([`Request::admission`]). It may also if it seems to name a session: in the older
-    /// generations only the table of sessions tells an id from a timestamp, and a beacon from a
-    /// handshake.
+    /// Whether the request may open a session, so that the application has to be asked
+    /// ([`Request::admission`]). A request that seems to name a session may also open one: in the
+    /// older generations, only the table of sessions distinguishes an id from a timestamp, and a
+    /// beacon from a handshake.
     #[must_use]
     pub const fn may_open_session(&self) -> bool {
         self.findings.kind.may_open(self.http.method)
     }
 
-    /// What the session keeps that it may open, if that has been made.
-    #[cfg(feature = "transcript")]
-    pub(crate) const fn prepared(&self) -> Option<&Arc<Handshake>> {
-        self.handshake.as_ref()
-    }
-
-    /// Why it is refused for where it comes from, if it is ([`Config::hosts`],
-    /// [`Config::origins`]). Where nothing depends on it, it counts as refused.
+    /// Why the request is refused because of its host or page, if it is ([`Config::hosts`],
+    /// [`Config::origins`]). A request that cannot need the check counts as refused.
     pub(crate) const fn stranger(&self) -> Option<Strangeness> {
         self.findings.stranger
     }
 
-    /// Whether its page may read the answer, where CORS is for some pages and not for others.
+    /// Whether its page may read the answer, if CORS allows some pages and not others.
     pub(crate) const fn may_read(&self) -> bool {
         self.findings.may_read
     }
 
-    /// The same if its answer is a script.
+    /// Why the request is refused if its answer is a script.
     pub(crate) const fn script_stranger(&self) -> Option<Strangeness> {
         self.findings.script_stranger
     }
 
-    /// What the user has to know of it, once it has been refused for where it comes from.
+    /// The refused request, for the application.
+    pub(crate) fn refused(&self, refusing: Refusing<'_>) -> Box<ConnectionError> {
+        ConnectionError::new(self, refusing)
+    }
+
+    /// The facts for the user about a request that was refused because of its host or page.
     pub(crate) fn describe(&self, why: Strangeness) -> Box<Stranger> {
         Stranger::new(&self.http, why)
     }
 
-    /// The text that a part of its target names.
+    /// The text of a part of its target.
     pub(crate) fn text(&self, part: detect::Part) -> &str {
         part.of(&self.http.target)
     }
 }
 
 /// Why a link closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The peer closed it in order: a Close frame, or the end of the stream.
+    /// The peer closed the link regularly: with a Close frame, or with the end of the stream.
     Closed,
-    /// It failed: an I/O error, or a breach of the HTTP or WebSocket rules.
+    /// The link failed: an I/O error, or the caller has given up the link.
     Failed,
+    /// The peer has broken a rule of HTTP or of WebSockets, so nothing more can be read.
+    Broken(Breach),
 }
 
 impl From<Cause> for Reason {
     fn from(cause: Cause) -> Self {
         match cause {
             Cause::Closed => Self::TransportClose,
-            Cause::Failed => Self::TransportError,
+            Cause::Failed | Cause::Broken(_) => Self::TransportError,
         }
     }
 }
 
 impl Request {
-    /// Makes what the session keeps that this request may open: a copy of the head, and for clients
-    /// before 3.0 the object that their query is. Call it where no lock is held, for requests that
-    /// [`Router::route`](crate::server::Router::route) says are
-    /// [`Routed::New`](crate::server::Routed::New) and that are [allowed](Admission::Allowed); the
-    /// shard does it otherwise, under the caller's lock.
+    /// Makes the part of the request that its session keeps: a copy of the head, and for clients
+    /// before 3.0 the JSON object of their query. Call it while no lock is held, for requests that
+    /// [`Router::route`](crate::server::Router::route) reports as
+    /// [`Routed::New`](crate::server::Routed::New) and that are [allowed](Admission::Allowed).
+    /// Otherwise the shard does it, under the caller's lock.
     ///
-    /// The cost before any limit but those of [`http::Limits`]: a few walks over head and query,
-    /// and a sort of at most [`http::Query::MAX_PAIRS`] pairs.
+    /// The cost is a few walks over head and query, and a sort of at most
+    /// [`http::Query::MAX_PAIRS`] pairs. At this point only [`http::Limits`] have been checked.
     pub fn prepare(&mut self, config: &Config, now: Time) {
         self.handshake = Some(self.handshake(config, now));
     }
 
-    /// What the session keeps that this request opens: what has been [prepared](Self::prepare), or
-    /// made now.
+    /// The part of the request that its session keeps. It was [prepared](Self::prepare), or is made
+    /// now.
     pub(crate) fn handshake(&self, config: &Config, now: Time) -> Arc<Handshake> {
         let parameters: &'static [&'static str] = match self.findings.kind {
             Kind::Engine { raw: false, route, .. } if route.version.revision() == Some(engine::Revision::V3) => {
@@ -186,9 +204,9 @@ impl Request {
         prepared.unwrap_or_else(|| Arc::new(Handshake::new(config, self, now, parameters)))
     }
 
-    /// Decodes the packets in the body, for the wire that the request names. Call it where no lock
-    /// is held, before the request goes to its shard; for requests that a
-    /// [`Conn`](crate::conn::Conn) has read, it has been done.
+    /// Decodes the packets in the body, for the wire that the request names. Call it while no lock
+    /// is held, before the request goes to its shard. For a request that a
+    /// [`Conn`](crate::conn::Conn) has read, this has been done.
     pub fn decode_body(&mut self, config: &Config) {
         let Ok(body) = &self.http.body else { return };
         if self.http.method != http::Method::Post {

@@ -1,8 +1,8 @@
-//! What the messages of a link mean: from text and bytes to packets, under no lock and, but for
-//! streams, with no state.
+//! From text and bytes of a link to packets, without a lock. Only streams need state.
 //!
-//! A [`Wire`] is what a connection is told when it becomes a websocket. Its [`WireDecoder`] turns
-//! each message into an [`Inbound`], completely parsed and checked, so that the shard, which is
+//! A [`Wire`] is set when a connection becomes a websocket. Its [`WireDecoder`] turns each message
+//! into an [`Inbound`], completely parsed and checked. So the shard, which is locked while it
+//! works, only has to act.
 //! locked while it works, has only to act.
 
 pub(crate) mod engine;
@@ -18,33 +18,34 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use self::engine as bodies;
+use crate::breach::{Breach, BreachKind};
 use crate::engine::{self as format, EngineMessage, Revision};
-use crate::reason::Reason;
 use crate::{Config, keep, legacy, socket};
 
 pub use legacy06::Garbled;
 pub use poll::PollEncoding;
 pub use reassembly::Reassembly;
 
-/// Which wire a websocket's messages are.
+/// The wire of a websocket's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wire {
-    /// Engine.IO 4 packets with Socket.IO 5 packets in their messages, as [`Config::parser`] writes
-    /// them.
+    /// Engine.IO 4 packets. Their messages hold Socket.IO 5 packets in the form of
+    /// [`Config::parser`].
     Engine4,
-    /// Engine.IO 4 packets whose messages are the user's own.
+    /// Engine.IO 4 packets. Their messages belong to the user.
     Engine4Raw,
-    /// Engine.IO 3 packets with Socket.IO 4 packets in their messages, likewise.
+    /// Engine.IO 3 packets. Their messages hold Socket.IO 4 packets in the form of
+    /// [`Config::parser`].
     Engine3,
-    /// Engine.IO 3 packets whose messages are the user's own.
+    /// Engine.IO 3 packets. Their messages belong to the user.
     Engine3Raw,
     /// Packets of 0.7-0.9.
     Legacy09,
-    /// The same without a session: it is unknown. On a hixie-76 websocket, which says nothing
-    /// before its handshake is complete, the client hears of that when it is.
+    /// Packets of 0.7-0.9 on a websocket whose session is unknown. On a hixie-76 websocket, nothing
+    /// can be written before the handshake is complete, so the client is told after the handshake.
     Legacy09Unknown,
-    /// Payloads of the 0.6 family, in the codec of this number
+    /// Payloads of the 0.6 family, in the codec with this number
     /// ([`Legacy06::codecs`](crate::Legacy06::codecs)).
     Legacy06(u8),
 }
@@ -53,45 +54,62 @@ pub enum Wire {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Inbound {
-    /// An Engine.IO packet. It is a message only in a raw session, if it is an attachment, or if
-    /// the session has to say in which dialect it is written (docs/protocol/engine-io.md §3.3).
+    /// An Engine.IO packet. It is a message only in three cases: the session is raw, the message is
+    /// an attachment, or only the session knows the dialect of the message
+    /// (docs/protocol/engine-io.md §3.3).
     Engine(format::Packet),
     /// A Socket.IO packet.
     Socket(socket::text::Decoded),
-    /// A part of a Socket.IO packet, to [`Config::parser`].
+    /// A part of a Socket.IO packet, for [`Config::parser`].
     Part(EngineMessage),
     /// A packet of 0.7-0.9.
     Legacy09(Box<legacy::legacy09::Packet>),
-    /// A message of a generation that has nothing but messages, as one JSON value.
+    /// A message of a generation that has only messages, as one JSON value.
     Message(ByteString),
-    /// A heartbeat of such a generation.
+    /// A heartbeat of a generation that has only messages.
     Heartbeat(ByteString),
-    /// What completes a hixie-76 handshake: the session writes it and is open from then on.
+    /// The bytes that complete a hixie-76 handshake. The session writes them, and is open from then
+    /// on.
     Digest([u8; 16]),
-    /// The client ends the session, in a wire that has a word for it.
+    /// The client ends the session, on a wire that has a packet for it.
     Goodbye,
-    /// A piece of a stream, which only the session can read (docs/protocol/legacy-streaming.md §5).
+    /// A piece of a stream. Only the session can read it (docs/protocol/legacy-streaming.md §5).
     Payload {
         /// The piece.
         payload: ByteString,
         /// Whether a browser's form has changed its line breaks.
         from_form: bool,
     },
-    /// A payload that could not be read to its end. What was read of it stands before.
+    /// A payload that could not be read to its end. The messages before the error stand before it.
     Garbled(Box<Garbled>),
-    /// Bytes that break the protocol; the session ends with this reason. Packets before it count.
-    Broken(Reason),
+    /// Bytes that break the protocol. In generations that cannot go on after them, they end the
+    /// session, after the packets before them.
+    Broken(Breach),
+    /// This many packets break the protocol and are left out, as genuine servers of the generation
+    /// do. The breach is that of the first of them.
+    LeftOut(Breach, u32),
 }
 
 impl Inbound {
-    /// A packet of 0.7 to 0.9; `None` for what is none, or cannot be used
-    /// (docs/protocol/legacy-0.9.md §13).
-    pub(crate) fn legacy09(text: &ByteString) -> Option<Self> {
-        let packet = legacy::legacy09::Packet::decode(text).ok()?;
-        Some(Self::Legacy09(Box::new(packet)))
+    /// A packet of 0.7 to 0.9. A text that is no packet is left out (docs/protocol/legacy-0.9.md
+    /// §13).
+    pub(crate) fn legacy09(text: &ByteString, out: &mut Vec<Self>) {
+        match legacy::legacy09::Packet::decode(text) {
+            Ok(packet) => out.push(Self::Legacy09(Box::new(packet))),
+            Err(error) => Self::leave_out(out, || Breach::new(BreachKind::SocketPacket, error)),
+        }
     }
 
-    /// The packet has to wait, and must not keep the buffer that it was read into.
+    /// Records that a packet is left out. Several such packets in a row are one entry: a peer that
+    /// sends nothing else costs one text for each read.
+    pub(crate) fn leave_out(out: &mut Vec<Self>, breach: impl FnOnce() -> Breach) {
+        match out.last_mut() {
+            Some(Self::LeftOut(_, count)) => *count = count.saturating_add(1),
+            _ => out.push(Self::LeftOut(breach(), 1)),
+        }
+    }
+
+    /// Prepares a packet that has to wait: it must not keep its read buffer alive.
     pub(crate) fn kept(mut self) -> Self {
         match &mut self {
             Self::Engine(packet) => packet.keep(),
@@ -104,12 +122,13 @@ impl Inbound {
             | Self::Digest(_)
             | Self::Goodbye
             | Self::Garbled(_)
-            | Self::Broken(_) => {}
+            | Self::Broken(_)
+            | Self::LeftOut(..) => {}
         }
         self
     }
 
-    /// What the client has said in it, in bytes.
+    /// Bytes of everything that the client wrote in it.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Engine(format::Packet::Message(text) | format::Packet::Ping(text) | format::Packet::Pong(text)) => {
@@ -125,12 +144,13 @@ impl Inbound {
             | Self::Digest(_)
             | Self::Goodbye
             | Self::Garbled(_)
-            | Self::Broken(_) => 0,
+            | Self::Broken(_)
+            | Self::LeftOut(..) => 0,
         }
     }
 }
 
-/// The decoder of one websocket's messages: its wire, and what that has to remember from one
+/// The decoder of one websocket's messages: its wire, and the state that the wire needs from one
 /// message to the next.
 #[derive(Debug)]
 pub struct WireDecoder {
@@ -139,12 +159,12 @@ pub struct WireDecoder {
 }
 
 impl WireDecoder {
-    /// What is held back of a message that comes in pieces, in bytes.
+    /// How many bytes are held back of a message that comes in pieces.
     pub(crate) fn held_bytes(&self) -> usize {
         self.reader.as_ref().map_or(0, |reader| reader.buffered_bytes())
     }
 
-    /// A decoder for a websocket on which nothing has come yet.
+    /// A decoder for a websocket that has received nothing yet.
     #[must_use]
     pub fn new(wire: Wire, config: &Config) -> Self {
         let reader = match wire {
@@ -166,8 +186,7 @@ impl WireDecoder {
             Wire::Engine4Raw => out.push(bodies::decode_text(&text, Revision::V4, true, config)),
             Wire::Engine3 => out.push(bodies::decode_text(&text, Revision::V3, false, config)),
             Wire::Engine3Raw => out.push(bodies::decode_text(&text, Revision::V3, true, config)),
-            // What is no packet is ignored (docs/protocol/legacy-0.9.md §13).
-            Wire::Legacy09 => out.extend(Inbound::legacy09(&text)),
+            Wire::Legacy09 => Inbound::legacy09(&text, out),
             Wire::Legacy09Unknown => {}
             Wire::Legacy06(_) => {
                 if let Some(reader) = &mut self.reader {
@@ -184,8 +203,11 @@ impl WireDecoder {
             Wire::Engine4Raw => out.push(bodies::decode_binary(bytes, Revision::V4, true, config)),
             Wire::Engine3 => out.push(bodies::decode_binary(bytes, Revision::V3, false, config)),
             Wire::Engine3Raw => out.push(bodies::decode_binary(bytes, Revision::V3, true, config)),
-            // No client of that time can send one.
-            Wire::Legacy09 | Wire::Legacy09Unknown | Wire::Legacy06(_) => {}
+            // No client of that time can send a binary message.
+            Wire::Legacy09 | Wire::Legacy06(_) => Inbound::leave_out(out, || {
+                Breach::new(BreachKind::WebSocket, "binary message on a wire that has text only")
+            }),
+            Wire::Legacy09Unknown => {}
         }
     }
 }

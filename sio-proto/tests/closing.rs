@@ -176,8 +176,8 @@ fn each_end_of_a_transport_has_its_reason() {
         let mut world = World::new(Config::default());
         let link = world.join();
         world.heard();
-        match how {
-            Ok(cause) => world.cut(link, cause),
+        match &how {
+            Ok(cause) => world.cut(link, cause.clone()),
             Err(bytes) => world.send(link, bytes),
         }
         assert_eq!(world.heard(), [format!("disconnect {reason}")], "{how:?}");

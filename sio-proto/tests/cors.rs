@@ -1,4 +1,4 @@
-//! What an operator can say of CORS, and what browsers are told of it.
+//! The CORS settings of an operator, and the headers that browsers get.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 mod common;
@@ -37,7 +37,7 @@ fn what_is_set_is_what_browsers_are_told() {
         ("Access-Control-Allow-Headers", "authorization,content-type"),
         ("Access-Control-Expose-Headers", "x-request-id,x-node"),
         ("Access-Control-Max-Age", "600"),
-        // What may be sent does not depend on what is asked for.
+        // The headers that may be sent do not depend on the request.
         ("Vary", "Origin"),
     ] {
         assert_eq!(answer.header(name), Some(value), "{name}");
@@ -66,7 +66,8 @@ fn none_is_not_the_default() {
     }
 }
 
-/// API: cors: origin by pattern or function. Who may read may open a session, and nobody else.
+/// API: cors: origin by pattern or function. Pages that may read answers may open a session, and no
+/// others may.
 #[test]
 fn origins_by_pattern_and_by_function() {
     let asked = Arc::new(AtomicUsize::new(0));
@@ -93,7 +94,7 @@ fn origins_by_pattern_and_by_function() {
     assert_eq!(asked.load(Ordering::Relaxed), 2);
 }
 
-/// API: cors: preflightContinue. The preflight is the application's own, and nothing else is.
+/// API: cors: preflightContinue. The application answers the preflight, and no other request.
 #[test]
 fn preflights_may_be_the_applications() {
     let foreign = |method: &str, target: &str| {

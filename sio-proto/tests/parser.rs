@@ -22,7 +22,7 @@ impl Counted {
         let malformed = PacketError::Malformed("no count");
         let (count, packet) = text.split_once('|').ok_or(malformed)?;
         let count = count.parse().map_err(|_| malformed)?;
-        match decode(packet.into(), Revision::Five, Role::Server, &Limits::default())? {
+        match decode(&packet.into(), Revision::Five, Role::Server, &Limits::default())? {
             Decoded::Packet(packet) => Ok((count, packet)),
             Decoded::Partial(_) | Decoded::Nothing => Err(PacketError::Malformed("no packet")),
         }

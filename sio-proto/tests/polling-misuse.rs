@@ -196,7 +196,7 @@ fn a_client_that_drops_a_request_is_gone() {
     for cause in [Cause::Closed, Cause::Failed] {
         let mut story = Story::new();
         let parked = story.world.poll(&story.sid);
-        story.world.cut(parked, cause);
+        story.world.cut(parked, cause.clone());
         story.assert_over("transport error");
 
         let mut story = Story::new();

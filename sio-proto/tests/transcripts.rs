@@ -147,7 +147,9 @@ fn raw_config() -> Config {
     config
 }
 
-const STORIES: [(&str, fn() -> Config, Story); 5] = [
+type Settings = fn() -> Config;
+
+const STORIES: [(&str, Settings, Story); 5] = [
     ("engine4", Config::default, engine4),
     ("engine3", Config::default, engine3),
     ("legacy09", Config::default, legacy09),
@@ -268,7 +270,7 @@ shard 0 … 0
 25.000000 + pong ""
 25.000000 ~ 45.000000 Nothing 0.0 -
 25.000000 > closed 0.0 closed
-25.000000 < disconnect 0.0 "transport close" connected 0
+25.000000 < disconnect 0.0 "transport close" - connected 0
 25.000000 ~ 45.000000 Nothing - -
 "#;
 

@@ -1,4 +1,4 @@
-//! A shard says what it wants to be woken for: one scene for each reason, on a virtual clock.
+//! A shard says why it has to be woken. There is one scene for each reason, on a virtual clock.
 
 mod common;
 
@@ -8,7 +8,7 @@ use common::*;
 use sio_proto::Config;
 use sio_proto::server::{AckRequest, Command, TimeoutReason};
 
-/// The next reason, when it is due from the start, and the session that it is about.
+/// The next reason, its time since the start, and the session that it is about.
 fn next(world: &World) -> (TimeoutReason, u64, String) {
     let next = world.server.next_timeout_reason().expect("a deadline");
     assert_eq!(Some(next.at), world.server.next_timeout(), "both say the same time");
@@ -20,8 +20,8 @@ fn expect(world: &World, reason: TimeoutReason, millis: u64) {
     assert_eq!(next(world), (reason, millis, "0.0".to_owned()));
 }
 
-/// Lets time pass from deadline to deadline until there is none or this is so; the reasons in their
-/// order.
+/// Lets time pass from deadline to deadline, until there is none or `is_over` is true. Returns the
+/// reasons in their order.
 fn reasons_until(world: &mut World, is_over: impl Fn(&mut World) -> bool) -> Vec<TimeoutReason> {
     let mut seen = Vec::new();
     while !is_over(world)
@@ -42,7 +42,7 @@ fn open_websocket(world: &mut World, target: &str) -> sio_proto::LinkId {
     link
 }
 
-/// The path of a session of 0.9 over this transport, and the session's id in it.
+/// The path of a session of 0.9 on this transport, and the session's id in it.
 fn handshake09(world: &mut World, transport: &str) -> String {
     let answer = world.ask(&get("/socket.io/1/"));
     let id = body(&answer).split(':').next().expect("an id").to_owned();
@@ -248,7 +248,7 @@ fn polls_and_absences_of_0_6() {
     assert_eq!(seen.last(), Some(&TimeoutReason::Poll), "{seen:?}");
 }
 
-/// The table of the reasons is complete, and each has words of its own.
+/// The table of the reasons is complete, and each reason has its own words.
 #[test]
 fn every_reason_has_its_words() {
     let words: std::collections::BTreeSet<_> = TimeoutReason::ALL.iter().map(|reason| reason.as_str()).collect();

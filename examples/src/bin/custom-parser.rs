@@ -56,7 +56,7 @@ impl PacketParser for JsonParser {
         let (kind, namespace) = said["type"].as_u64().zip(namespace).ok_or(MALFORMED)?;
         let part = |key: &str| said.get(key).map_or_else(String::new, Value::to_string);
         let standard = format!("{kind}{namespace},{}{}", part("id"), part("data"));
-        match decode(standard.into(), Revision::Five, Role::Server, limits)? {
+        match decode(&standard.into(), Revision::Five, Role::Server, limits)? {
             Decoded::Packet(packet) => Ok(Parsed::Packet(packet)),
             Decoded::Nothing => Ok(Parsed::Nothing),
             Decoded::Partial(_) => Err(MALFORMED),

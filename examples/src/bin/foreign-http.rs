@@ -256,7 +256,7 @@ struct Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        let (link, cause) = (self.id, self.cause);
+        let (link, cause) = (self.id, self.cause.clone());
         // The shard ignores a link that has had its answer.
         self.server
             .input(|shard, now, out| shard.handle_closed(now, link, cause, out));

@@ -99,6 +99,18 @@ impl Model {
                 let is_short = |text: &String| text.len() < 140 && text.bytes().all(|byte| byte.is_ascii_graphic());
                 assert!(stranger.origin.iter().chain(&stranger.host).all(is_short), "a stranger fills the log");
             }
+            Delivery::ConnectionError(error) => {
+                let texts = [&error.message, &error.path];
+                let more = error.origin.iter().chain(&error.host).chain(&error.user_agent);
+                let is_short = |text: &String| text.len() < 140 && !text.contains(|c: char| c.is_control());
+                assert!(texts.into_iter().chain(more).all(is_short), "a refused request fills the log");
+            }
+            Delivery::Upgraded { socket, .. } => {
+                assert!(self.sockets.contains_key(&socket), "the upgrade of a socket that does not exist");
+            }
+            Delivery::EngineUpgraded { session, .. } => {
+                assert!(self.raw.contains(&session), "the upgrade of a session that is not open");
+            }
             other => panic!("unknown delivery {other:?}"),
         }
     }

@@ -18,6 +18,9 @@ impl Driver {
     pub fn keep_time<S: Future + Send + 'static>(&self, sleep: fn(Duration) -> S) -> bool {
         let begins = !self.0.0.ticking.load(Ordering::Relaxed) && !self.0.0.ticking.swap(true, Ordering::Relaxed);
         if begins {
+            if let Err(wrong) = self.0.check() {
+                tracing::error!(error = %wrong, "cannot register");
+            }
             let spawn = self.0.0.runtime().spawn;
             for shard in 0..self.shards() {
                 spawn(Box::pin(deadlines(self.clone(), shard, sleep)));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sio_proto::LinkId;
 use sio_proto::Time;
-use sio_proto::server::{Admission, Cause, Outputs, Peer, Request, Routed, Write};
+use sio_proto::server::{Admission, Breach, Cause, Outputs, Peer, Request, Routed, Write};
 
 use crate::guarded::guarded;
 use crate::link::Link;
@@ -48,10 +48,16 @@ impl Place {
 
     /// Gives a complete request to its shard, or to the application if it is not for Socket.IO.
     pub(crate) fn handle_request(&mut self, turn: &Turn, mut request: Request) {
+        self.io.add_headers(&mut request);
+        self.route_request(turn, request);
+    }
+
+    fn route_request(&mut self, turn: &Turn, mut request: Request) {
         // The application is asked before the lock is taken. It is also asked if the request seems
         // to name a session, because only the shard knows whether the session exists.
         if request.may_open_session() {
             request.admission = self.io.admission(&request);
+            request.unix_time = Some((self.io.runtime().unix_time)());
         }
         let shard = match self.io.shards.router.route(&request) {
             Routed::Session(shard) => shard,
@@ -117,7 +123,8 @@ impl Place {
 
     /// Handles a complete request that has come behind a held GET. If it may overtake the GET, this
     /// returns the writes for the time when the GET has been answered ([`Place::answer_in_order`]).
-    pub(crate) fn handle_behind(&mut self, turn: &Turn, request: Request) -> Option<Vec<Write>> {
+    pub(crate) fn handle_behind(&mut self, turn: &Turn, mut request: Request) -> Option<Vec<Write>> {
+        self.io.add_headers(&mut request);
         let mut request = Some(request);
         let mut answers = None;
         if let Self {
@@ -136,7 +143,7 @@ impl Place {
             });
         }
         if let Some(request) = request {
-            self.handle_request(turn, request);
+            self.route_request(turn, request);
         }
         answers
     }
@@ -167,12 +174,33 @@ impl Place {
         }) = self.seat.take()
         {
             cell.input("closed", turn, |state, now, out| {
-                for id in [Some(id), overtaking].into_iter().flatten() {
-                    state.shard.handle_closed(now, id, cause, out);
-                    state.links.remove(id);
+                if let Some(overtaking) = overtaking {
+                    // A broken rule is reported only once.
+                    let cause = match &cause {
+                        Cause::Broken(_) => Cause::Failed,
+                        cause => cause.clone(),
+                    };
+                    state.shard.handle_closed(now, overtaking, cause, out);
+                    state.links.remove(overtaking);
                 }
+                state.shard.handle_closed(now, id, cause, out);
+                state.links.remove(id);
             });
+        } else if let Cause::Broken(breach) = cause {
+            self.note_breach(&breach);
         }
+    }
+
+    /// Counts and logs a broken rule of a connection that no shard knows.
+    #[cold]
+    fn note_breach(&self, breach: &Breach) {
+        self.io.tally.broken(breach);
+        tracing::debug!(
+            kind = breach.kind().as_str(),
+            ends = true,
+            why = breach.text(),
+            "a client broke a rule of its protocol"
+        );
     }
 
     /// Gives up the seat when the link has ended while its task runs.
@@ -188,7 +216,7 @@ impl Drop for Place {
         self.link.cut();
         if self.seat.is_some() && !std::thread::panicking() {
             // The task was cancelled. Handlers run in another task, if the runtime still runs one.
-            let cause = self.dropped;
+            let cause = self.dropped.clone();
             let _ = guarded(|| turn::act(self.io.runtime(), |turn| self.leave_seat(turn, cause)));
         }
         self.io.leave(self.number);

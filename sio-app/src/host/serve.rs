@@ -54,19 +54,19 @@ impl Serve {
         }
     }
 
-    /// Shuts the server down gracefully when `signal` is ready. Clients are told, so that they
-    /// connect elsewhere. The future is ready when they have gone, or when
+    /// Shuts the server down gracefully when `signal` is ready, whatever it gives. Clients are
+    /// told, so that they connect elsewhere. The future is ready when they have gone, or when
     /// [`Options::shutdown_jitter`](crate::Options::shutdown_jitter) and
     /// [`Options::shutdown_timeout`](crate::Options::shutdown_timeout) are over.
     ///
     /// ```
     /// # async fn example(serve: sio_app::adapter::Serve) -> std::io::Result<()> {
-    /// let signal = async { std::future::pending().await }; // for example the end of the process, asked for by whoever started it
+    /// let signal = async { std::future::pending::<()>().await }; // for example the end of the process, asked for by whoever started it
     /// serve.with_graceful_shutdown(signal).await
     /// # }
     /// ```
-    pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
-        self.signal = Some(Box::pin(signal));
+    pub fn with_graceful_shutdown(mut self, signal: impl Future + Send + 'static) -> Self {
+        self.signal = Some(Box::pin(async move { drop(signal.await) }));
         self
     }
 
@@ -78,6 +78,8 @@ impl Serve {
             mut signal,
         } = self;
         let mut accept = accept?;
+        io.check()
+            .map_err(|wrong| io::Error::new(io::ErrorKind::InvalidInput, wrong))?;
         let mut closing = pin!(io.closing());
         let mut at_once = 0;
         let mut pauses = false;

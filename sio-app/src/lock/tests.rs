@@ -11,7 +11,7 @@ use super::*;
 use crate::adapter::Driver;
 use crate::adapter::Exchanged;
 use crate::tests::{Driven, head, run_tasks, server, set_now, text};
-use crate::{EngineMessage, EngineSocket, HttpResponse, Io, Peer, Reason, Socket};
+use crate::{EngineMessage, EngineSocket, HttpResponse, Io, Peer, RegisterError, Socket};
 
 /// Comes back for every lock there is when it is dropped, and when it is woken.
 struct Probe {
@@ -154,19 +154,19 @@ fn what_is_kept_with_a_socket_may_come_back() {
 /// Hardening A9.
 #[test]
 fn what_handlers_capture_may_come_back() {
-    watched("handlers that are replaced", 7, |io, probe| {
-        let (event, any, connect, disconnect) = (probe(), probe(), probe(), probe());
+    watched("handlers that are taken away or replaced", 7, |io, probe| {
+        let (event, any, outgoing, told) = (probe(), probe(), probe(), probe());
         let (request, error, allow) = (probe(), probe(), probe());
         io.of("/x")
             .on("event", move |_: Socket| event.stays())
             .on_any(move |_, _, _| any.stays())
-            .on_connect(move |_: Socket| connect.stays())
-            .on_disconnect(move |_: Socket, _: Reason| disconnect.stays());
+            .on_any_outgoing(move |_, _, _| outgoing.stays())
+            .on_error(move |_, _, _| told.stays());
         io.of("/x")
-            .on("event", || ())
-            .on_any(|_, _, _| ())
-            .on_connect(|| ())
-            .on_disconnect(|| ());
+            .off("event")
+            .off_any()
+            .off_any_outgoing()
+            .on_error(|_, _, _| ());
         io.on_request(move |_| {
             request.stays();
             HttpResponse::new(404)
@@ -180,21 +180,56 @@ fn what_handlers_capture_may_come_back() {
         });
         io.allow_request(|_| Ok(()));
     });
-    watched("handlers, rules and hooks of a server that is over", 4, |io, probe| {
-        let (event, middleware, rule, engine) = (probe(), probe(), probe(), probe());
-        io.of("/x")
-            .on("event", move |_: Socket| event.stays())
-            .with(move |_: Socket| {
-                middleware.stays();
-                Ok::<_, &str>(())
-            });
-        io.of_fn(move |_, _| {
-            rule.stays();
-            false
+    watched("handlers of one socket", 5, |io, probe| {
+        let client = Driven::connected(io);
+        let socket = io.sockets().remove(0);
+        let give = |event: &str| {
+            let (held, ring) = (probe(), socket.clone());
+            socket.on(event, move || {
+                held.stays();
+                drop(ring.clone());
+            })
+        };
+        let first = give("first").unwrap();
+        give("second").unwrap();
+        give("third").unwrap();
+        socket.remove_handler(first);
+        socket.off("second");
+        assert!(give(&"x".repeat(257)).is_err(), "what is refused is dropped as well");
+        drop(client);
+        run_tasks();
+        assert_eq!(give("late"), Err(RegisterError::Disconnected));
+    });
+    watched("handlers of sockets that a server lets go of", 1, |io, probe| {
+        let _client = Driven::connected(io);
+        let (held, ring) = (probe(), io.sockets().remove(0));
+        let given = ring.clone().on("x", move || {
+            held.stays();
+            drop(ring.clone());
         });
-        io.on_engine(move |_: &EngineSocket, _: EngineMessage| engine.stays());
+        given.unwrap();
         Driver::new(io).clear();
     });
+    watched(
+        "handlers, rules, state and hooks of a server that is over",
+        5,
+        |io, probe| {
+            let (event, middleware, rule, engine) = (probe(), probe(), probe(), probe());
+            io.state(Arc::new(probe()));
+            io.of("/x")
+                .on("event", move |_: Socket| event.stays())
+                .with(move |_: Socket| {
+                    middleware.stays();
+                    Ok::<_, &str>(())
+                });
+            io.of_fn(move |_, _| {
+                rule.stays();
+                false
+            });
+            io.on_engine(move |_: &EngineSocket, _: EngineMessage| engine.stays());
+            Driver::new(io).clear();
+        },
+    );
     watched("a handler's future", 1, |io, probe| {
         let given = Mutex::new(Some(probe()));
         io.of("/").on("wait", move |_: Socket| {
@@ -221,7 +256,7 @@ fn wakers_may_come_back() {
     watched("an acknowledgement that comes", 3, move |io, probe| {
         let mut client = Driven::connected(io);
         let socket = io.sockets().remove(0);
-        let mut asked = pin!(async { socket.emit_with_ack::<u8, _>("ask", ()).await.is_ok() });
+        let mut asked = pin!(async { socket.emit_with_ack::<u8>("ask", ()).await.is_ok() });
         assert!(poll(&mut asked, probe()).is_pending());
         assert!(poll(&mut asked, probe()).is_pending());
         let _ = client.read(&text("430[7]"));
@@ -233,7 +268,7 @@ fn wakers_may_come_back() {
         move |io, probe| {
             let _client = Driven::connected(io);
             let socket = io.sockets().remove(0);
-            let mut asked = Box::pin(async { socket.emit_with_ack::<u8, _>("ask", ()).await.is_ok() });
+            let mut asked = Box::pin(async { socket.emit_with_ack::<u8>("ask", ()).await.is_ok() });
             assert!(poll(&mut asked, probe()).is_pending());
             drop(asked);
         },

@@ -2,9 +2,9 @@
 //! nothing of this.
 //!
 //! A lock that is held for longer than [`LONG`] is told to the log when the thread holds none any
-//! more, because subscribers are the user's code. The code of a debug build is slow, and a hold of a
-//! millisecond is no bug there: so the level is `debug`. Many holds with waiters are a hint for the
-//! release build.
+//! more, because subscribers are the user's code. The code of a debug build is slow, and a hold of
+//! a millisecond is no bug there: so the level is `debug`. Many holds with waiters are a hint for
+//! the release build.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use sio_proto::Time;
 
+use super::clock;
 use crate::rated::Rated;
 
 /// A lock that is held for longer than this is told. A turn ought to hold the lock of a shard for
@@ -23,7 +24,7 @@ pub(super) const LONG: Duration = Duration::from_millis(1);
 /// Most reports that a thread keeps until it holds no lock, and most waiters in one of them.
 const MOST: usize = 16;
 
-static WARNINGS: Rated = Rated::new("a lock was held for long");
+static REPORTED: Rated = Rated::new("a lock was held for long");
 
 thread_local! {
     static HELD: Cell<u32> = const { Cell::new(0) };
@@ -103,8 +104,8 @@ struct Report {
 }
 
 impl Report {
-    fn tell(&self, now: Time) {
-        WARNINGS.say(now, || {
+    fn tell(&self, rated: &Rated, now: Time) {
+        rated.say(now, || {
             let waited: Vec<String> = self.waited.iter().map(Holder::to_string).collect();
             let micros = u64::try_from(self.lasted.as_micros()).unwrap_or(u64::MAX);
             let (holder, waited) = (&self.holder, waited.join(", "));
@@ -128,14 +129,14 @@ impl Hold {
         Self {
             which,
             holder,
-            since: clock(),
+            since: clock::now(),
             report: None,
         }
     }
 
     /// The lock is about to be let go of.
     pub(super) fn end(&mut self) {
-        let lasted = clock().saturating_duration_since(self.since);
+        let lasted = clock::now().saturating_duration_since(self.since);
         if lasted > LONG {
             self.report = Some(Report {
                 holder: self.holder,
@@ -160,26 +161,9 @@ impl Drop for Hold {
         if HELD.get() == 0 && REPORTS.with_borrow(|reports| !reports.is_empty()) {
             // Taken out first: a subscriber may take locks of this crate.
             let reports = REPORTS.take();
-            let now = Time::from_micros(u64::try_from(since_start().as_micros()).unwrap_or(u64::MAX));
-            reports.iter().for_each(|report| report.tell(now));
+            reports.iter().for_each(|report| report.tell(&REPORTED, clock::time()));
         }
     }
-}
-
-/// The time that passes while a lock is held has nothing to do with the time of the machines, which
-/// is an argument.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "holds of locks are timed, in debug builds only"
-)]
-fn clock() -> Instant {
-    Instant::now()
-}
-
-fn since_start() -> Duration {
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    let start = *START.get_or_init(clock);
-    clock().saturating_duration_since(start)
 }
 
 #[cfg(test)]
@@ -220,9 +204,9 @@ mod tests {
 
     /// Waits for something that another thread does, or that time does, but not for ever.
     fn until(mut is_so: impl FnMut() -> bool) {
-        let start = clock();
+        let start = clock::now();
         while !is_so() {
-            assert!(clock() - start < Duration::from_secs(10), "in vain");
+            assert!(clock::now() - start < Duration::from_secs(10), "in vain");
             std::thread::yield_now();
         }
     }
@@ -240,12 +224,19 @@ mod tests {
                 std::thread::spawn(move || drop(inner.lock_for("patient one")))
             };
             until(|| WAITING.lock().iter().any(|(_, who)| who.name == "patient one"));
-            let since = clock();
-            until(|| clock() - since > 2 * LONG);
+            let since = clock::now();
+            until(|| clock::now() - since > 2 * LONG);
             drop(held);
             waiter.join().unwrap();
-            assert_eq!(told.0.lock().len(), 0, "a lock is still held");
+            let reports = REPORTS.take();
+            let names: Vec<_> = reports.iter().map(|report| report.holder.name).collect();
+            assert_eq!(names, ["slow one"], "it is told when no lock is held any more");
+            assert!(reports[0].lasted > LONG);
+            let waited: Vec<_> = reports[0].waited.iter().map(|who| who.name).collect();
+            assert_eq!(waited, ["patient one"]);
             drop(held_outer);
+            // Other tests use up what the log is told.
+            reports[0].tell(&Rated::new("test"), Time::ZERO);
         });
         let told = told.0.lock().join("\n");
         assert!(told.contains("holder=slow one (sio-app/src/lock/watch.rs:"), "{told}");

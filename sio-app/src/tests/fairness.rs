@@ -7,7 +7,8 @@ use std::task::{Context, Waker};
 use super::{Counted, Driven, RUNTIME, fetch, head, now, ours, run_tasks, server, set_now, text};
 use crate::adapter::Driver;
 use crate::{
-    Config, EngineHandler, EngineMessage, EngineSocket, HttpRequest, HttpResponse, Io, Method, Options, Reason, Socket,
+    Breach, Config, EngineHandler, EngineMessage, EngineSocket, HttpRequest, HttpResponse, Io, Method, Options, Reason,
+    Socket,
 };
 
 /// Polls the connection until it asks for no further turn. Returns how often it was polled, and by
@@ -277,7 +278,7 @@ impl EngineHandler for Arc<Noting> {
         self.0.lock().unwrap().push("message");
     }
 
-    fn close(&self, _: &EngineSocket, _: Reason) {
+    fn close(&self, _: &EngineSocket, _: Reason, _: Option<&Breach>) {
         self.0.lock().unwrap().push("close");
     }
 }

@@ -117,7 +117,7 @@ fn an_answer_that_nobody_awaits_keeps_no_read_buffer() {
     let io = server(1);
     let mut client = Driven::connected(&io);
     let socket = io.sockets().remove(0);
-    let mut asked = Box::pin(socket.emit_with_ack::<RawArgs, _>("ask", ()));
+    let mut asked = Box::pin(socket.emit_with_ack::<RawArgs>("ask", ()));
     let _ = client.read(&text(r#"430["an answer"]"#));
     assert!(is_read_buffer_free());
     assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());

@@ -8,14 +8,14 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use sio_proto::SessionKey;
-use sio_proto::server::{EngineMessage, Handshake, Reason};
+use sio_proto::server::{ConnectionError, EngineMessage, TransportKind};
 
 use crate::error::HandlerError;
-use crate::turn::shard::ShardCell;
+use crate::turn::call::{Ending, Failure};
+use crate::turn::raw_session::RawSession;
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
-use crate::turn::table::Table;
+use crate::turn::table::{OutgoingFn, Table};
 
 pub(crate) trait Application: Any + Send + Sync {
     /// Returns the application's shards.
@@ -26,10 +26,23 @@ pub(crate) trait Application: Any + Send + Sync {
     fn table(&self, socket: &Arc<SocketCell>) -> Option<Arc<Table>>;
 
     /// Tells what has happened to a raw Engine.IO session.
-    fn engine(&self, cell: Arc<ShardCell>, session: SessionKey, news: EngineNews);
+    fn engine(&self, session: Arc<RawSession>, news: EngineNews);
+
+    /// Tells that a socket's session has moved to a websocket.
+    fn upgraded(&self, socket: Arc<SocketCell>, transport: TransportKind);
+
+    /// Tells that a request was refused.
+    fn refused(&self, error: &ConnectionError);
 
     /// Reports an error in user code.
     fn report(&self, socket: Option<&Arc<SocketCell>>, event: &str, error: &HandlerError);
+
+    /// Reports why a handler has not done what it was for, and answers a client that waits for an
+    /// acknowledgement.
+    fn failed(&self, socket: &Arc<SocketCell>, event: &str, failure: Failure);
+
+    /// Returns the functions that see what is sent to the namespace of this name.
+    fn watchers(&self, namespace: &str) -> Vec<OutgoingFn>;
 
     /// Tells that a shard has lost its last session during a shutdown.
     fn shard_emptied(&self);
@@ -37,7 +50,8 @@ pub(crate) trait Application: Any + Send + Sync {
 
 /// What has happened to a raw Engine.IO session.
 pub(crate) enum EngineNews {
-    Opened(Arc<Handshake>),
+    Opened,
     Message(EngineMessage),
-    Closed(Reason),
+    Upgraded(TransportKind),
+    Closed(Ending),
 }

@@ -19,7 +19,7 @@
 use std::collections::VecDeque;
 
 use bytestring::ByteString;
-use sio_proto::server::Reason;
+use sio_proto::server::{Breach, Reason};
 use sio_proto::socket::Args;
 
 use crate::args::{detached, detached_text};
@@ -36,6 +36,7 @@ pub(crate) enum Mail {
     },
     Disconnect {
         reason: Reason,
+        breach: Option<Breach>,
         connected: bool,
         /// The rooms that the socket was in.
         rooms: Vec<ByteString>,
@@ -390,6 +391,7 @@ mod tests {
         assert_eq!(mailbox.admit(2, event("x"), &load).unwrap_err(), Overflow);
         let gone = Mail::Disconnect {
             reason: Reason::ForcedClose,
+            breach: None,
             connected: true,
             rooms: Vec::new(),
         };

@@ -20,20 +20,28 @@
 
 pub(crate) mod ack_slot;
 pub(crate) mod application;
+pub(crate) mod call;
 pub(crate) mod directory;
 pub(crate) mod entry;
-pub(crate) mod gone;
 pub(crate) mod guest;
+pub(crate) mod incoming;
 pub(crate) mod later;
+pub(crate) mod links;
 pub(crate) mod load;
 pub(crate) mod mailbox;
+pub(crate) mod mourners;
+pub(crate) mod note;
+pub(crate) mod order;
+pub(crate) mod own;
 pub(crate) mod quota;
+pub(crate) mod raw_session;
 pub(crate) mod refusal;
 pub(crate) mod shard;
 pub(crate) mod shards;
-pub(crate) mod sleep;
+pub(crate) mod sleeps;
 pub(crate) mod socket;
 pub(crate) mod socket_id;
+pub(crate) mod states;
 pub(crate) mod table;
 pub(crate) mod work;
 
@@ -52,7 +60,8 @@ use crate::link::{Link, Progress};
 use crate::runtime::Runtime;
 use crate::trim::trim;
 use crate::turn::mailbox::Owner;
-use crate::turn::shard::{Batch, Note, ShardCell};
+use crate::turn::note::Note;
+use crate::turn::shard::{Batch, ShardCell};
 use crate::turn::work::Work;
 
 thread_local!(static TURN: Turn = const { Turn::new() });
@@ -537,7 +546,7 @@ impl Turn {
     }
 }
 
-/// Ends the turn, even by a panic.
+/// Ends the turn, even after a panic.
 struct Ending<'a>(&'a Turn);
 
 impl Drop for Ending<'_> {

@@ -1,8 +1,10 @@
-//! What a middleware says when it does not let a socket in.
+//! The refusal that a middleware returns when it does not let a socket in.
 
 use serde::Serialize;
 
-/// Why a socket may not join a namespace: what the client gets as `connect_error`
+use crate::error::EmitError;
+
+/// Why a socket may not join a namespace. The client gets it as `connect_error`
 /// (docs/protocol/socket-io.md §3.1).
 ///
 /// ```
@@ -10,14 +12,15 @@ use serde::Serialize;
 /// let refusal = Refusal::new("not authorized").with_data(&[401]);
 /// let short: Refusal = "not authorized".into();
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct Refusal {
     message: String,
     data: Option<String>,
 }
 
 impl Refusal {
-    /// A refusal with this message.
+    /// Makes a refusal with this message.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
         Self {
@@ -26,28 +29,36 @@ impl Refusal {
         }
     }
 
-    /// Adds details for the client: anything that can be written as JSON. What cannot is left out.
+    /// Adds details for the client: any value that can be written as JSON. A value that cannot be
+    /// written is left out.
     #[must_use]
     pub fn with_data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
         self.data = serde_json::to_string(data).ok();
         self
     }
 
-    /// What a client is told when the application itself failed.
+    /// Makes the refusal for a failure of the application itself.
     pub(crate) fn internal() -> Self {
         Self::new("Internal server error")
     }
 
-    /// The message.
+    /// Returns the message.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The details, as JSON.
+    /// Returns the details as JSON.
     #[must_use]
     pub fn data(&self) -> Option<&str> {
         self.data.as_deref()
+    }
+}
+
+/// The client must not see this error, so it gets the refusal of an internal error.
+impl From<EmitError> for Refusal {
+    fn from(_: EmitError) -> Self {
+        Self::internal()
     }
 }
 

@@ -5,14 +5,13 @@
 //! no write to a socket, and never the lock of a second shard. Locks are taken in this order:
 //! shard, link, mailbox.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use sio_proto::server::{Command, Delivery, Forms, Garbled, Handshake, Outputs, Shard, Stranger, Write};
+use sio_proto::server::{Breach, BreachKind, Command, Delivery, Forms, Handshake, Outputs, Shard, Write};
 use sio_proto::{Config, LinkId, SessionKey, SocketKey, Time};
 
 use crate::guarded::guarded;
@@ -22,9 +21,13 @@ use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::trim::trim;
 use crate::turn::application::{Application, EngineNews};
+use crate::turn::call::Ending;
+use crate::turn::links::Links;
 use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
-use crate::turn::sleep::Sleeps;
+use crate::turn::note::Note;
+use crate::turn::raw_session::RawSession;
+use crate::turn::sleeps::Sleeps;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
 use crate::turn::work::Work;
@@ -34,14 +37,14 @@ use crate::turn::{self, Turn, Unwritten};
 const LINKS_PER_FLUSH: usize = 64;
 
 pub(crate) struct ShardCell {
-    /// Whose it is.
+    /// The application that the shard belongs to.
     pub(crate) application: Weak<dyn Application>,
     pub(crate) runtime: Runtime,
     pub(crate) config: Arc<Config>,
     /// The counts of what waits on the server.
     loads: Arc<Loads>,
     /// The server's warnings.
-    warnings: Arc<Warnings>,
+    pub(super) warnings: Arc<Warnings>,
     state: Mutex<State>,
     /// Copies of values of the shard, with which a caller decides whether to take the lock at all.
     forms: AtomicU32,
@@ -53,6 +56,8 @@ pub(crate) struct State {
     pub(crate) shard: Shard,
     pub(crate) links: Links,
     sockets: Vec<Option<Arc<SocketCell>>>,
+    /// The raw sessions, by their slots.
+    raw: Vec<Option<Arc<RawSession>>>,
     /// The count of what waits for each session with sockets, by the session's slot.
     loads: Vec<Option<(SessionKey, Weak<Load>)>>,
     pub(crate) packets_out: u64,
@@ -78,14 +83,9 @@ impl fmt::Display for Named {
     }
 }
 
-/// Something that has to be logged.
-pub(crate) enum Note {
-    /// A request was answered with this status.
-    Refused(u16),
-    /// Too much waits for this socket.
-    Overflow(SocketKey),
-    /// A payload of this socket cannot be read by this codec.
-    Garbled(SocketKey, &'static str, Garbled),
+/// Returns the breach of a client for which too many events wait.
+fn too_many_events() -> Breach {
+    Breach::new(BreachKind::Limit, "too many events wait for a handler")
 }
 
 /// What the shard has to be told when all deliveries have been given out.
@@ -110,6 +110,7 @@ impl ShardCell {
             shard,
             links: Links::default(),
             sockets: Vec::new(),
+            raw: Vec::new(),
             loads: Vec::new(),
             packets_out: 0,
             unwritten: Unwritten::default(),
@@ -132,34 +133,11 @@ impl ShardCell {
         }
     }
 
-    /// Warns that too much waits for a socket, see [`Mailbox`](mailbox::Mailbox).
-    pub(crate) fn warn_of_overflow(&self, socket: SocketKey) {
-        self.warnings.overflows.say(
-            (self.runtime.now)(),
-            || tracing::warn!(socket = %Named(socket), "too many events wait for a handler: the session is closed"),
-        );
-    }
-
-    /// Warns that a handler has kept its thread for too long.
-    pub(crate) fn warn_of_slowness(&self, namespace: &str, event: &str, took: Duration) {
-        self.warnings.slow.say((self.runtime.now)(), || {
-            let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(namespace, event, millis, "a handler kept its thread, and others waited");
-        });
-    }
-
-    /// Warns that a request was refused because of its origin or host. An operator who has just set
-    /// up the server wants to know which setting would let it in.
-    pub(crate) fn warn_of_stranger(&self, stranger: &Stranger) {
-        let (origin, host) = (stranger.origin.as_deref(), stranger.host.as_deref());
-        self.warnings.strangers.say((self.runtime.now)(), || {
-            tracing::warn!(
-                origin = origin.unwrap_or("(none)"),
-                host = host.unwrap_or("(none)"),
-                setting = stranger.why.setting(),
-                why = stranger.why.explain(),
-                "request refused for where it comes from"
-            );
+    /// Closes the session of a socket for which too much waits.
+    pub(crate) fn end_overrun(self: &Arc<Self>, turn: &Turn, socket: SocketKey) {
+        self.warn_of_overflow(socket);
+        self.input("overrun", turn, |state, now, out| {
+            state.shard.disconnect_for(now, socket, too_many_events(), out);
         });
     }
 
@@ -170,21 +148,6 @@ impl ShardCell {
                 state.shard.close_engine(now, session, out)
             });
         });
-    }
-
-    /// Logs a note. No lock is held here, because a subscriber of the log may call back into the
-    /// server.
-    fn tell(&self, note: Note) {
-        match note {
-            Note::Refused(status) => tracing::debug!(status, "request refused"),
-            Note::Overflow(socket) => self.warn_of_overflow(socket),
-            Note::Garbled(socket, codec, garbled) => {
-                let (error, looks_like) = (garbled.error, garbled.looks_like);
-                self.warnings.garbled.say((self.runtime.now)(), || {
-                    tracing::warn!(socket = %Named(socket), codec, looks_like, %error, "a client's payload cannot be read");
-                });
-            }
-        }
     }
 
     /// Returns the forms that the shard's sessions need.
@@ -214,8 +177,8 @@ impl ShardCell {
         self.most_waiting.load(Ordering::Relaxed)
     }
 
-    /// Asks the shard a question that changes nothing. `name` says what for, as in all that takes the
-    /// lock of a shard ([`Mutex::lock_for`]).
+    /// Asks the shard a question that changes nothing. `name` says what for, as in all that takes
+    /// the lock of a shard ([`Mutex::lock_for`]).
     pub(crate) fn ask<R>(&self, name: &'static str, question: impl FnOnce(&mut State) -> R) -> R {
         question(&mut self.state.lock_for(name))
     }
@@ -324,7 +287,7 @@ impl ShardCell {
         for socket in verdicts.overflown {
             turn.note(Note::Overflow(socket));
             let now = state.time(turn);
-            state.shard.disconnect(now, socket, true, out);
+            state.shard.disconnect_for(now, socket, too_many_events(), out);
             self.settle(state, turn, out);
         }
     }
@@ -387,6 +350,7 @@ impl ShardCell {
             Delivery::Disconnect {
                 socket,
                 reason,
+                breach,
                 connected,
                 rooms,
             } => {
@@ -397,6 +361,7 @@ impl ShardCell {
                 }
                 let mail = Mail::Disconnect {
                     reason,
+                    breach,
                     connected,
                     rooms,
                 };
@@ -412,18 +377,53 @@ impl ShardCell {
                     verdicts.free.push(socket);
                 }
             }
+            Delivery::Breach {
+                socket,
+                session,
+                ends,
+                breach,
+            } => turn.note(Note::Broken {
+                socket,
+                session,
+                ends,
+                breach,
+            }),
             Delivery::Garbled { socket, codec, garbled } => {
                 turn.note(Note::Garbled(socket, codec, garbled));
             }
             Delivery::EngineOpen { session, handshake } => {
-                turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Opened(handshake)));
+                let raw = Arc::new(RawSession::new(Arc::clone(self), session, handshake));
+                if state.raw.len() <= session.slot() {
+                    state.raw.resize(session.slot() + 1, None);
+                }
+                state.raw[session.slot()] = Some(Arc::clone(&raw));
+                turn.add(Work::Engine(raw, EngineNews::Opened));
             }
             Delivery::EngineMessage { session, message } => {
-                turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Message(message)));
+                if let Some(raw) = state.raw(session) {
+                    turn.add(Work::Engine(Arc::clone(raw), EngineNews::Message(message)));
+                }
             }
-            Delivery::EngineClose { session, reason } => {
-                turn.add(Work::Engine(Arc::clone(self), session, EngineNews::Closed(reason)));
+            Delivery::EngineClose {
+                session,
+                reason,
+                breach,
+            } => {
+                if let Some(raw) = state.forget_raw(session) {
+                    turn.add(Work::Engine(raw, EngineNews::Closed(Ending { reason, breach })));
+                }
             }
+            Delivery::EngineUpgraded { session, transport } => {
+                if let Some(raw) = state.raw(session) {
+                    turn.add(Work::Engine(Arc::clone(raw), EngineNews::Upgraded(transport)));
+                }
+            }
+            Delivery::Upgraded { socket, transport } => {
+                if let Some(inner) = state.socket(socket) {
+                    turn.add(Work::Upgraded(Arc::clone(inner), transport));
+                }
+            }
+            Delivery::ConnectionError(error) => turn.add(Work::ConnectionError(Arc::clone(self), error)),
             Delivery::Stranger(stranger) => turn.add(Work::Stranger(Arc::clone(self), stranger)),
             _ => debug_assert!(false, "every delivery is known here"),
         }
@@ -511,11 +511,13 @@ impl ShardCell {
     /// Drops all sockets, so that nothing refers to the server any more, and ends all sleeps,
     /// because nobody watches the time any more.
     pub(crate) fn clear(&self) {
-        let (sockets, sleepers) = {
+        let (sockets, raw, sleepers) = {
             let mut state = self.state.lock_for("clear");
-            (std::mem::take(&mut state.sockets), state.sleeps.end())
+            let (sockets, raw) = (std::mem::take(&mut state.sockets), std::mem::take(&mut state.raw));
+            (sockets, raw, state.sleeps.end())
         };
-        drop(sockets);
+        sockets.iter().flatten().for_each(|socket| socket.drop_own());
+        drop((sockets, raw));
         sleepers.into_iter().for_each(Waker::wake);
     }
 }
@@ -558,6 +560,20 @@ impl State {
         self.socket(key).cloned()
     }
 
+    fn raw(&self, key: SessionKey) -> Option<&Arc<RawSession>> {
+        self.raw.get(key.slot())?.as_ref().filter(|raw| raw.session == key)
+    }
+
+    /// Takes a raw session out of the table, if it is still there.
+    fn forget_raw(&mut self, key: SessionKey) -> Option<Arc<RawSession>> {
+        let forgotten = self.raw.get_mut(key.slot())?.take_if(|raw| raw.session == key);
+        while let Some(None) = self.raw.last() {
+            self.raw.pop();
+        }
+        trim(&mut self.raw);
+        forgotten
+    }
+
     /// Takes a socket out of the table, if it is still in it.
     pub(crate) fn forget(&mut self, key: SocketKey) -> Option<Arc<SocketCell>> {
         let forgotten = self.sockets.get_mut(key.slot())?.take_if(|socket| socket.key == key);
@@ -583,53 +599,6 @@ impl State {
         self.armed = Some(next);
         // When the task is woken it comes, and gives a new waker.
         self.timer.take()
-    }
-}
-
-/// The links by their [`LinkId`]. A slot is used again with another generation. The lowest slots
-/// are used first. So after a crowd the slots at the end become free, and their memory is given
-/// back.
-#[derive(Default)]
-pub(crate) struct Links {
-    slots: Vec<(u32, Option<Arc<Link>>)>,
-    free: BTreeSet<u32>,
-    /// The generation for new slots. No earlier slot with the same number has had it.
-    generation: u32,
-}
-
-impl Links {
-    pub(crate) fn insert(&mut self, link: Arc<Link>) -> LinkId {
-        let slot = self.free.pop_first().unwrap_or_else(|| {
-            self.slots.push((self.generation, None));
-            (self.slots.len() - 1) as u32
-        });
-        let entry = &mut self.slots[slot as usize];
-        entry.1 = Some(link);
-        LinkId::new(slot, entry.0)
-    }
-
-    fn get(&self, id: LinkId) -> Option<&Arc<Link>> {
-        self.slots
-            .get(id.slot())
-            .filter(|slot| slot.0 == id.generation())?
-            .1
-            .as_ref()
-    }
-
-    pub(crate) fn remove(&mut self, id: LinkId) {
-        if let Some(slot) = self.slots.get_mut(id.slot()).filter(|slot| slot.0 == id.generation())
-            && slot.1.take().is_some()
-        {
-            slot.0 = slot.0.wrapping_add(1);
-            self.free.insert(id.slot() as u32);
-            // Each removed slot was made for one link, so this is constant work for each link.
-            while let Some((generation, None)) = self.slots.last() {
-                self.generation = self.generation.max(*generation);
-                self.slots.pop();
-                self.free.remove(&(self.slots.len() as u32));
-            }
-            trim(&mut self.slots);
-        }
     }
 }
 

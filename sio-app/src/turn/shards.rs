@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use sio_proto::server::{Budget, Router, Shard, Target};
-use sio_proto::{Config, ConfigError};
+use sio_proto::{Config, ConfigError, CorsOrigins, OriginRule};
 
+use crate::guarded::guarded;
 use crate::options::Options;
 use crate::rated::Warnings;
 use crate::runtime::Runtime;
@@ -53,6 +54,8 @@ impl NewShards {
         if !(1..=256).contains(&options.shards) {
             return Err(ConfigError::Shards(options.shards));
         }
+        let mut config = config;
+        guard_rule(&mut config);
         let directory = Arc::new(Directory::new(options.shards));
         let quota = SharedQuota::new(&config, options);
         let shards = (0..=255u8).take(options.shards).map(|index| {
@@ -106,6 +109,17 @@ impl NewShards {
     }
 }
 
+/// Guards the application's rule about origins. If the rule panics, the answer is no.
+fn guard_rule(config: &mut Config) {
+    if let Some(cors) = &mut config.cors
+        && let CorsOrigins::Rule(rule) = &cors.origins
+    {
+        let rule = rule.clone();
+        let guarded = OriginRule::new(move |origin| guarded(|| rule.accepts(origin)).unwrap_or(false));
+        cors.origins = CorsOrigins::Rule(guarded);
+    }
+}
+
 impl Shards {
     /// Returns the shard for a new session. Shards are used in turn.
     pub(crate) fn pick(&self) -> usize {
@@ -118,13 +132,13 @@ impl Shards {
     }
 
     /// Returns the socket with this id. Only the shard that the id names is asked.
-    pub(crate) fn find(&self, id: &str) -> Option<Arc<SocketCell>> {
+    pub(super) fn find(&self, id: &str) -> Option<Arc<SocketCell>> {
         let cell = self.cells.get(self.router.shard_of(id)?)?;
         cell.ask("find", |state| state.find(state.shard.find(id)?))
     }
 
     /// Returns the shards that may have sockets in the target, at the time of the call.
-    pub(crate) fn of_target(&self, target: &Target) -> impl Iterator<Item = &Arc<ShardCell>> + Clone + use<'_> {
+    pub(super) fn of_target(&self, target: &Target) -> impl Iterator<Item = &Arc<ShardCell>> + Clone + use<'_> {
         let shards = Bits::of(target, &self.directory, &self.router);
         let cells = self.cells.iter().enumerate();
         cells

@@ -1,11 +1,12 @@
-//! A socket, as a turn knows it: what stands beside the socket of a shard, and outlives it.
+//! A socket, as a turn sees it: the data beside the shard's own socket. It outlives the shard's
+//! socket.
 //!
-//! Users hold it by handles. Order of its locks: none is taken while another of them is held, and
-//! that of the entry under the shard's.
+//! Users hold it by handles. Its locks: while one of them is held, no other is taken. The lock of
+//! the entry is taken under the shard's lock.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 use bytestring::ByteString;
@@ -13,20 +14,22 @@ use sio_proto::SocketKey;
 use sio_proto::server::{self, Auth, Form, Handshake};
 use sio_proto::socket::Args;
 
+use crate::error::EmitError;
 use crate::lock::Mutex;
 use crate::runtime::Runtime;
-use crate::turn;
-use crate::turn::Turn;
 use crate::turn::ack_slot::AckSlot;
 use crate::turn::application::Application;
 use crate::turn::entry::Entry;
-use crate::turn::gone::Mourners;
 use crate::turn::guest::Guest;
 use crate::turn::load::{Load, Overflow};
 use crate::turn::mailbox::Mailbox;
+use crate::turn::mourners::Mourners;
+use crate::turn::order::{Order, To, carry_out};
+use crate::turn::own::Own;
 use crate::turn::shard::ShardCell;
 use crate::turn::socket_id::SocketId;
-use crate::turn::table::Table;
+use crate::turn::table::{EventFn, Table};
+use crate::turn::{self, Turn};
 
 pub(crate) struct SocketCell {
     pub(crate) cell: Arc<ShardCell>,
@@ -35,34 +38,36 @@ pub(crate) struct SocketCell {
     pub(crate) key: SocketKey,
     pub(crate) form: Form,
     standing: AtomicU8,
+    /// Whether the socket has had handlers of its own.
+    has_own: AtomicBool,
     id: SocketId,
-    /// How the client knows itself, where this is not `id`: a secret.
+    /// The id by which the client knows itself, if it differs from `id`. It is a secret.
     wire_id: Option<sio_proto::WireId>,
     pub(crate) namespace: ByteString,
     auth: Said,
     handshake: Arc<Handshake>,
     table: OnceLock<Arc<Table>>,
     pub(crate) mailbox: Mailbox,
-    /// What most sockets never have.
+    /// The parts that most sockets never need.
     extras: OnceLock<Box<Extras>>,
 }
 
-// Held per socket, beside what the shard holds.
+// One exists for each socket, in addition to the shard's own data.
 const _: () = assert!(size_of::<SocketCell>() <= 256);
 
-/// What the client has said for itself.
+/// The `auth` that the client has sent.
 enum Said {
     Nothing,
     Payload(Box<str>),
-    /// In the query of the handshake alone.
+    /// Only the query of the handshake.
     AtHandshake,
-    /// In that and in the query of a CONNECT: made one object when somebody asks, because clients
-    /// may ask for namespaces as often as they like.
+    /// The query of the handshake and the query of a CONNECT. They are combined only when somebody
+    /// asks, because clients may send CONNECTs as often as they like.
     Later(Box<(ByteString, OnceLock<Option<ByteString>>)>),
 }
 
 impl Said {
-    /// A copy: the original is part of a read buffer.
+    /// Copies `auth`, because the original is part of a read buffer.
     fn new(auth: Auth) -> Self {
         match auth {
             Auth::None => Self::Nothing,
@@ -72,7 +77,7 @@ impl Said {
         }
     }
 
-    /// What is kept of it beside the handshake, in bytes.
+    /// Returns how many bytes it keeps in addition to the handshake.
     fn bytes(&self) -> usize {
         match self {
             Self::Nothing | Self::AtHandshake => 0,
@@ -95,15 +100,32 @@ impl Said {
     }
 }
 
-#[derive(Default)]
+/// A value that the application keeps with a socket.
+pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
+
 struct Extras {
     acks: Mutex<Acks>,
-    data: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
-    /// What was done for it before it was let in.
+    data: Mutex<Vec<Kept>>,
+    /// What was done for the socket before it was let in.
     entry: Mutex<Entry>,
-    /// The rooms that it was in, while it is told of its end.
+    /// The rooms that the socket was in, while its disconnecting handler runs.
     last_rooms: Mutex<Option<Vec<ByteString>>>,
     mourners: Mourners,
+    /// The socket's own handlers. `None` when the socket is gone.
+    own: Mutex<Option<Own>>,
+}
+
+impl Default for Extras {
+    fn default() -> Self {
+        Self {
+            acks: Mutex::default(),
+            data: Mutex::default(),
+            entry: Mutex::default(),
+            last_rooms: Mutex::default(),
+            mourners: Mourners::default(),
+            own: Mutex::new(Some(Own::default())),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -115,7 +137,7 @@ struct Acks {
 const ASKING: u8 = 0;
 const CONNECTED: u8 = 1;
 const GONE: u8 = 2;
-/// Gone because too much waits for its handlers.
+/// The socket is gone, because too much waits for its handlers.
 const OVERRUN: u8 = 3;
 
 impl SocketCell {
@@ -136,6 +158,7 @@ impl SocketCell {
             key,
             form,
             standing: AtomicU8::new(ASKING),
+            has_own: AtomicBool::new(false),
             id,
             wire_id,
             namespace,
@@ -151,7 +174,7 @@ impl SocketCell {
         self.cell.runtime
     }
 
-    /// Whom it belongs to; `None` after the end of the server.
+    /// Returns the application that the socket belongs to, or `None` after the end of the server.
     pub(crate) fn application(&self) -> Option<Arc<dyn Application>> {
         self.cell.application.upgrade()
     }
@@ -160,7 +183,8 @@ impl SocketCell {
         &self.id
     }
 
-    /// How the client knows itself, where this is not its id: a secret.
+    /// Returns the id by which the client knows itself, if it differs from the public id. It is a
+    /// secret.
     pub(crate) fn reveal_wire_id(&self) -> Option<String> {
         self.wire_id.as_ref().map(|id| id.reveal(&self.namespace))
     }
@@ -169,7 +193,7 @@ impl SocketCell {
         &self.handshake
     }
 
-    /// What the client has said for itself, as JSON.
+    /// Returns the `auth` that the client has sent, as JSON.
     pub(crate) fn auth_json(&self) -> Option<&str> {
         self.auth.json(&self.handshake)
     }
@@ -182,9 +206,10 @@ impl SocketCell {
         self.table.get_or_init(|| table)
     }
 
-    /// The shard has let it in, and is locked. Gives what was done for it before.
+    /// Notes that the shard has let the socket in. The shard is locked. Returns what was done for
+    /// the socket before.
     pub(crate) fn let_in(&self, table: &Table) -> Entry {
-        // Nobody else has had a handle of it.
+        // Nobody else has had a handle of the socket.
         if self.extras.get().is_none() && table.middleware.is_empty() && table.names.is_none() {
             self.set_connected();
             return Entry::default();
@@ -200,21 +225,58 @@ impl SocketCell {
             .compare_exchange(ASKING, CONNECTED, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// It is not let in: what was done for it has not happened.
+    /// Notes that the socket is not let in. What was done for it has no effect.
     pub(crate) fn turn_away(&self) {
         self.set_gone();
         let Some(extras) = self.extras.get() else { return };
         let entry = std::mem::take(&mut *extras.entry.lock());
         let data = std::mem::take(&mut *extras.data.lock());
         drop((entry, data));
+        self.drop_own();
     }
 
-    /// What its `auth` takes in memory.
+    /// Returns the socket's own handlers of an event that has arrived. Usually there are none.
+    #[inline]
+    pub(crate) fn take_own_for(&self, event: &str) -> Vec<EventFn> {
+        if !self.has_own.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut own = self.extras().own.lock();
+        own.as_mut().map_or_else(Vec::new, |own| own.take_for(event))
+    }
+
+    /// Drops the socket's own handlers when the socket ends. A handler may hold the socket that
+    /// holds the handler.
+    pub(crate) fn drop_own(&self) {
+        // Either this finds a handler that another thread adds at the same time, or that thread
+        // finds that the socket is gone.
+        fence(Ordering::SeqCst);
+        let own = self.extras.get().and_then(|extras| extras.own.lock().take());
+        drop(own);
+    }
+
+    /// Does something with the socket's own handlers. They are `None` when the socket is gone.
+    /// `make` says whether they are created if there are none yet.
+    pub(crate) fn with_own<R>(&self, make: bool, act: impl FnOnce(Option<&mut Own>) -> R) -> R {
+        if make {
+            self.has_own.store(true, Ordering::Relaxed);
+            let extras = self.extras();
+            fence(Ordering::SeqCst);
+            let mut own = extras.own.lock();
+            return act(own.as_mut().filter(|_| !self.is_gone()));
+        }
+        match self.extras.get() {
+            Some(extras) => act(extras.own.lock().as_mut()),
+            None => act(None),
+        }
+    }
+
+    /// Returns how many bytes its `auth` takes in memory.
     pub(crate) fn auth_bytes(&self) -> usize {
         self.auth.bytes()
     }
 
-    /// Whether its namespace has not decided about it.
+    /// Whether its namespace has not decided about it yet.
     pub(crate) fn is_asking(&self) -> bool {
         self.standing.load(Ordering::Relaxed) == ASKING
     }
@@ -227,7 +289,8 @@ impl SocketCell {
         self.standing.load(Ordering::Relaxed) >= GONE
     }
 
-    /// Does something for it that counts once it is let in. `None` if it has been let in meanwhile.
+    /// Does something for the socket that takes effect when it is let in. Returns `None` if it has
+    /// been let in meanwhile.
     pub(crate) fn prepare<R>(&self, act: impl FnOnce(&mut Entry) -> R) -> Option<R> {
         if !self.is_asking() {
             return None;
@@ -236,7 +299,23 @@ impl SocketCell {
         self.is_asking().then(|| act(&mut entry))
     }
 
-    /// While it is told of its end it has the rooms that it was in.
+    /// Joins a room when the socket is let in. Returns `None` if it has been let in meanwhile.
+    pub(crate) fn prepare_join(&self, room: &str) -> Option<Result<(), EmitError>> {
+        if !self.is_asking() {
+            return None;
+        }
+        let own = *room == *self.id;
+        let is_id = self
+            .application()
+            .is_some_and(|application| application.shards().is_id(room));
+        self.prepare(|entry| match is_id {
+            true if own => Ok(()),
+            true => Err(EmitError::ReservedRoom),
+            false => entry.join(room, &self.cell.config),
+        })
+    }
+
+    /// Sets the rooms that the socket has while its disconnecting handler runs.
     pub(crate) fn set_last_rooms(&self, rooms: Option<Vec<ByteString>>) {
         let old = std::mem::replace(&mut *self.extras().last_rooms.lock(), rooms);
         drop(old);
@@ -246,34 +325,19 @@ impl SocketCell {
         self.extras.get()?.last_rooms.lock().clone()
     }
 
-    /// Keeps a value of the user's, in place of an earlier one of the same type.
-    pub(crate) fn set_data(&self, value: Arc<dyn Any + Send + Sync>) {
-        let mut data = self.extras().data.lock();
-        let same = data.iter_mut().find(|old| (***old).type_id() == (*value).type_id());
-        let old = match same {
-            Some(old) => Some(std::mem::replace(old, value)),
-            None => {
-                data.push(value);
-                None
-            }
-        };
-        // The user's destructor does not run under the lock.
-        drop(data);
-        drop(old);
-    }
-
-    /// The value of this type that is kept.
-    pub(crate) fn data(&self, kind: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
-        let data = self.extras.get()?.data.lock();
-        let value = data.iter().find(|value| (***value).type_id() == kind);
-        value.map(Arc::clone)
+    /// Returns the application's own data. If there is none yet, it is created if `make` is true.
+    pub(crate) fn data(&self, make: bool) -> Option<&Mutex<Vec<Kept>>> {
+        match make {
+            true => Some(&self.extras().data),
+            false => self.extras.get().map(|extras| &extras.data),
+        }
     }
 
     pub(crate) fn mourners(&self) -> &Mourners {
         &self.extras().mourners
     }
 
-    /// Those who have waited for its end hear of it.
+    /// Wakes the futures that wait for its end.
     pub(crate) fn wake_mourners(&self) {
         if let Some(extras) = self.extras.get() {
             extras.mourners.wake();
@@ -284,8 +348,8 @@ impl SocketCell {
         self.standing.fetch_max(GONE, Ordering::Relaxed);
     }
 
-    /// Whether too much waits for its handlers: it is closed, and no more of them are started for
-    /// events that came along.
+    /// Whether too much waits for its handlers. Then the socket is closed, and no more handlers are
+    /// started for events that have arrived.
     pub(crate) fn is_overrun(&self) -> bool {
         self.standing.load(Ordering::Relaxed) == OVERRUN
     }
@@ -294,7 +358,7 @@ impl SocketCell {
         self.extras.get_or_init(Box::default)
     }
 
-    /// An acknowledgement will be asked for: the id to ask with, and where the answer is put.
+    /// Prepares a question. Returns the id of the acknowledgement, and the place for the answer.
     pub(crate) fn open_ack(&self) -> (u64, Arc<AckSlot>) {
         let slot = Arc::new(AckSlot::default());
         let mut acks = self.extras().acks.lock();
@@ -317,12 +381,12 @@ impl SocketCell {
         }
     }
 
-    /// Something is under way that takes so many bytes, and that a server which goes away waits
-    /// for, until the guest is dropped. If it is too much, the session is closed.
+    /// Notes something under way that keeps `bytes` bytes. A shutdown waits for it until the guest
+    /// is dropped. If too much is under way, the session is closed.
     pub(crate) fn guest(self: &Arc<Self>, bytes: usize) -> Guest {
         self.cell.note_waiting(self.mailbox.enter());
         if let Err(Overflow) = self.load.enter(bytes) {
-            // It is there, so it is counted all the same.
+            // It exists already, so it is counted nevertheless.
             self.load.add(bytes);
             self.overrun();
         }
@@ -330,31 +394,30 @@ impl SocketCell {
         Guest::new(socket, bytes)
     }
 
-    /// Too much waits: the session is closed, and no more handlers are started.
+    /// Closes the session because too much waits. No more handlers are started.
     pub(crate) fn overrun(self: &Arc<Self>) {
         if self.standing.swap(OVERRUN, Ordering::Relaxed) != OVERRUN {
-            self.cell.warn_of_overflow(self.key);
-            self.disconnect(true);
+            turn::act(self.runtime(), |turn| self.cell.end_overrun(turn, self.key));
         }
     }
 
-    /// Makes it leave its namespace, or closes its whole session.
-    pub(crate) fn disconnect(&self, close: bool) {
-        turn::act(self.runtime(), |turn| {
-            self.cell.input("disconnect", turn, |state, now, out| {
-                state.shard.disconnect(now, self.key, close, out)
-            });
+    /// Makes the socket leave its namespace, or closes its whole session.
+    pub(crate) fn disconnect(self: &Arc<Self>, close: bool) {
+        // A disconnect of one socket does not fail.
+        let _ = carry_out(Order::Disconnect {
+            to: To::Socket(self),
+            close,
         });
     }
 
-    /// Nothing is under way, and the server goes away.
+    /// Lets the socket's session leave. Called during a shutdown, when nothing is under way.
     pub(crate) fn leave(&self, turn: &Turn) {
         self.cell.input("release", turn, |state, now, out| {
             state.shard.release(now, self.key, out)
         });
     }
 
-    /// No acknowledgement will come any more.
+    /// Ends the open acknowledgements, because none will come any more.
     pub(crate) fn drop_acks(&self) {
         let Some(extras) = self.extras.get() else { return };
         let open = std::mem::take(&mut extras.acks.lock().open);

@@ -4,36 +4,47 @@
 //! handle of the socket, arguments as types) is made inside these functions, above.
 
 use std::collections::{BTreeMap, HashMap};
-use std::future::Future;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use sio_proto::server::Reason;
-use sio_proto::socket::Args;
 
 use crate::args::RawArgs;
 use crate::error::HandlerError;
 use crate::lock::Mutex;
+use crate::turn::call::{Call, NotCalled, Owed, Started, StartedMiddleware};
+use crate::turn::incoming::Incoming;
 use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
+use crate::turn::states::States;
 
-/// What happens to the sockets of a namespace.
+/// The handlers for the sockets of a namespace.
 #[derive(Clone, Default)]
 pub(crate) struct Table {
-    pub(crate) events: HashMap<Box<str>, EventFn, BuildHasherDefault<NameHasher>>,
-    pub(crate) any: Option<AnyFn>,
-    pub(crate) connect: Option<ConnectFn>,
-    pub(crate) disconnecting: Option<DisconnectFn>,
-    pub(crate) disconnect: Option<DisconnectFn>,
+    pub(crate) events: HashMap<Box<str>, Handlers, BuildHasherDefault<NameHasher>>,
+    pub(crate) any: Vec<AnyFn>,
+    pub(crate) outgoing: Vec<OutgoingFn>,
+    pub(crate) filters: Vec<FilterFn>,
+    pub(crate) connect: Vec<SocketFn>,
+    pub(crate) disconnecting: Vec<SocketFn>,
+    pub(crate) disconnect: Vec<SocketFn>,
     pub(crate) middleware: Vec<MiddlewareFn>,
+    pub(crate) error: Option<ErrorFn>,
+    pub(crate) answer: Option<AnswerFn>,
     pub(crate) one_at_a_time: bool,
-    /// Where the names of a rule's namespaces are counted.
+    pub(crate) states: Arc<States>,
+    /// The counts of a rule's namespaces, by name.
     pub(crate) names: Option<Arc<Names>>,
 }
 
-/// Hashes event names (FNV-1a). The names in the table are the application's own, so nobody can
+/// The handlers of one event, in the order in which they were registered. Usually there is one.
+#[derive(Clone)]
+pub(crate) struct Handlers {
+    pub(crate) first: EventFn,
+    pub(crate) more: Vec<EventFn>,
+}
+
+/// Hashes event names (FNV-1a). The names in the table are the application's, so no attacker can
 /// make them collide.
 #[derive(Clone)]
 pub(crate) struct NameHasher(u64);
@@ -56,75 +67,80 @@ impl Hasher for NameHasher {
     }
 }
 
-pub(crate) type EventFn = Arc<dyn Fn(Call) -> Started + Send + Sync>;
+pub(crate) type EventFn = Arc<dyn Fn(Call<'_>) -> Started + Send + Sync>;
 pub(crate) type AnyFn = Arc<dyn Fn(&Arc<SocketCell>, &str, &RawArgs) + Send + Sync>;
-pub(crate) type ConnectFn = Arc<dyn Fn(Arc<SocketCell>) -> Started + Send + Sync>;
-pub(crate) type DisconnectFn = Arc<dyn Fn(Arc<SocketCell>, Reason) -> Started + Send + Sync>;
-pub(crate) type MiddlewareFn = Arc<dyn Fn(Arc<SocketCell>) -> StartedMiddleware + Send + Sync>;
+pub(crate) type OutgoingFn = Arc<dyn Fn(Option<&Arc<SocketCell>>, &str, &RawArgs) + Send + Sync>;
+pub(crate) type FilterFn = Arc<dyn Fn(&Arc<SocketCell>, &mut Incoming) -> Result<(), Refusal> + Send + Sync>;
+pub(crate) type SocketFn = Arc<dyn Fn(&Call<'_>) -> Started + Send + Sync>;
+pub(crate) type MiddlewareFn = Arc<dyn Fn(&Call<'_>) -> Result<StartedMiddleware, NotCalled> + Send + Sync>;
+pub(crate) type ErrorFn = Arc<dyn Fn(&Arc<SocketCell>, &str, &HandlerError) + Send + Sync>;
+pub(crate) type AnswerFn = Arc<dyn Fn(&str, &HandlerError, Owed) + Send + Sync>;
 
 impl Table {
-    /// Whether the name of an event is the application's, or one of those that
-    /// [`Io::on_error`](crate::Io::on_error) gives to what is no event.
+    /// Whether the name of an event is the application's, or one of the names that
+    /// [`Io::on_error`](crate::Io::on_error) uses for things that are not events.
     pub(crate) fn knows(&self, event: &str) -> bool {
         self.events.contains_key(event) || matches!(event, "connect" | "disconnecting" | "disconnect" | "ack" | "join")
     }
 
-    /// This table with another over it. All middleware of both has to agree, that of this one
-    /// first: what is registered for one name does not switch off the decision of the rule that
-    /// covers the name. Of everything else the other's goes first.
+    /// Adds a handler of an event, after the others.
+    pub(crate) fn add(&mut self, event: &str, handler: EventFn) {
+        match self.events.get_mut(event) {
+            Some(handlers) => handlers.more.push(handler),
+            None => {
+                let first = Handlers {
+                    first: handler,
+                    more: Vec::new(),
+                };
+                self.events.insert(event.into(), first);
+            }
+        }
+    }
+
+    /// Combines this table with one above it. All middlewares and all filters of both tables have
+    /// to agree, and those of this table run first: a registration for one name does not switch off
+    /// the decision of the rule that covers the name. Everything else in the table above replaces
+    /// what is in this table.
     pub(crate) fn with_over(&self, above: &Self) -> Self {
         let mut whole = self.clone();
         let events = above.events.iter();
         whole
             .events
-            .extend(events.map(|(name, handler)| (name.clone(), Arc::clone(handler))));
+            .extend(events.map(|(name, handler)| (name.clone(), handler.clone())));
         whole.middleware.extend(above.middleware.iter().cloned());
-        whole.any = above.any.clone().or(whole.any);
-        whole.connect = above.connect.clone().or(whole.connect);
-        whole.disconnecting = above.disconnecting.clone().or(whole.disconnecting);
-        whole.disconnect = above.disconnect.clone().or(whole.disconnect);
+        whole.filters.extend(above.filters.iter().cloned());
+        take_place(&mut whole.any, &above.any);
+        take_place(&mut whole.outgoing, &above.outgoing);
+        take_place(&mut whole.connect, &above.connect);
+        take_place(&mut whole.disconnecting, &above.disconnecting);
+        take_place(&mut whole.disconnect, &above.disconnect);
+        whole.error = above.error.clone().or(whole.error);
+        whole.answer = above.answer.clone().or(whole.answer);
         whole.one_at_a_time |= above.one_at_a_time;
         whole
     }
 }
 
-pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
-
-/// A handler that has been started.
-#[doc(hidden)]
-pub enum Started {
-    Done(Result<(), HandlerError>),
-    Waiting(HandlerFuture),
+/// Replaces the handlers below by those above, if there are some.
+fn take_place<T: Clone>(whole: &mut Vec<T>, above: &[T]) {
+    if !above.is_empty() {
+        *whole = above.to_vec();
+    }
 }
 
-/// An event on its way to a handler.
-#[doc(hidden)]
-pub struct Call {
-    pub(crate) socket: Arc<SocketCell>,
-    pub(crate) args: Args,
-    pub(crate) ack: Option<u64>,
-    pub(crate) keeps: bool,
-}
-
-/// A middleware that has been started.
-#[doc(hidden)]
-pub enum StartedMiddleware {
-    Done(Result<(), Refusal>),
-    Waiting(Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>),
-}
-
-/// The namespaces of a rule that have members, by how many. Their names are chosen by clients, and
-/// each stays as long as it has members.
+/// The namespaces of a rule that have members, with the number of members. Clients choose these
+/// names. Each name is kept as long as the namespace has members.
 #[derive(Debug, Default)]
 pub(crate) struct Names(Mutex<BTreeMap<ByteString, usize>>);
 
 impl Names {
-    /// A socket is in. Call it under the lock of the socket's shard, as the other one.
+    /// Counts a socket that has been let in. Call it under the lock of the socket's shard, like
+    /// [`Self::leave`].
     pub(crate) fn enter(&self, name: &ByteString) {
         *self.0.lock().entry(name.clone()).or_default() += 1;
     }
 
-    /// A socket is gone that was in.
+    /// Stops counting a socket that has gone.
     pub(crate) fn leave(&self, name: &ByteString) {
         let mut names = self.0.lock();
         if let Some(members) = names.get_mut(name) {
@@ -133,6 +149,11 @@ impl Names {
                 names.remove(name);
             }
         }
+    }
+
+    /// Whether the namespace of this name has members.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.lock().contains_key(name)
     }
 
     pub(crate) fn all(&self) -> Vec<ByteString> {

@@ -4,33 +4,38 @@
 //! and no other. A panic in a middleware refuses the socket. A future is first polled directly; it
 //! becomes a task only if it has to wait.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytestring::ByteString;
-use sio_proto::SessionKey;
-use sio_proto::server::{AckError, EngineMessage, Reason, Stranger};
+use sio_proto::server::{AckError, Breach, ConnectionError, EngineMessage, Stranger, TransportKind};
 use sio_proto::socket::Args;
 
 use crate::args::{RawArgs, detached, detached_text, small};
 use crate::error::HandlerError;
-use crate::guarded::{CatchUnwind, Guarded, guarded};
+use crate::guarded::{CatchUnwind, guarded};
 use crate::turn::application::EngineNews;
+use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
 use crate::turn::entry::Entry;
+use crate::turn::incoming::Incoming;
 use crate::turn::mailbox::{Mail, Next, args_bytes};
+use crate::turn::raw_session::RawSession;
 use crate::turn::refusal::Refusal;
 use crate::turn::shard::{Named, ShardCell};
 use crate::turn::socket::SocketCell;
-use crate::turn::table::{Call, Started, StartedMiddleware, Table};
+use crate::turn::table::{EventFn, SocketFn, Table};
 use crate::turn::{self, Turn, new_owner};
 
 pub(crate) enum Work {
     Connect(Arc<SocketCell>),
     Mail(Arc<SocketCell>, Mail),
     Ack(Arc<SocketCell>, u64, Result<Args, AckError>),
-    Engine(Arc<ShardCell>, SessionKey, EngineNews),
+    Engine(Arc<RawSession>, EngineNews),
+    Upgraded(Arc<SocketCell>, TransportKind),
+    ConnectionError(Arc<ShardCell>, Box<ConnectionError>),
     Stranger(Arc<ShardCell>, Box<Stranger>),
     /// A CONNECT that has waited for other CONNECTs of its session.
     Decide(Arc<SocketCell>),
@@ -54,12 +59,12 @@ impl Work {
         match self {
             Self::Mail(socket, mail) => Self::Mail(socket, mail.detached()),
             Self::Ack(socket, id, Ok(args)) => Self::Ack(socket, id, Ok(detached(args))),
-            Self::Engine(cell, session, EngineNews::Message(message)) => {
+            Self::Engine(session, EngineNews::Message(message)) => {
                 let message = match message {
                     EngineMessage::Text(text) => EngineMessage::Text(detached_text(text)),
                     EngineMessage::Binary(bytes) => EngineMessage::Binary(small(bytes)),
                 };
-                Self::Engine(cell, session, EngineNews::Message(message))
+                Self::Engine(session, EngineNews::Message(message))
             }
             other => other,
         }
@@ -77,7 +82,7 @@ impl Work {
             + match self {
                 Self::Mail(_, mail) => mail.bytes().unwrap_or(0),
                 Self::Ack(_, _, Ok(args)) => args_bytes(args),
-                Self::Engine(_, _, EngineNews::Message(message)) => message.len(),
+                Self::Engine(_, EngineNews::Message(message)) => message.len(),
                 _ => 0,
             }
     }
@@ -95,7 +100,9 @@ impl Work {
                 }
             }
             Self::Ack(socket, id, result) => socket.acknowledged(id, result),
-            Self::Engine(cell, session, news) => engine(&cell, session, news),
+            Self::Engine(session, news) => engine(session, news),
+            Self::Upgraded(socket, transport) => upgraded(&socket, transport),
+            Self::ConnectionError(cell, error) => refused(&cell, &error),
             Self::Stranger(cell, stranger) => cell.warn_of_stranger(&stranger),
             Self::Decide(socket) => {
                 socket.mailbox.resume(turn.owner());
@@ -136,75 +143,234 @@ fn resume(socket: &Arc<SocketCell>, go_on: impl FnOnce(&Turn) -> Then) {
 }
 
 fn deliver(socket: &Arc<SocketCell>, mail: Mail) -> Then {
-    let Some(table) = socket.table() else { return Then::Next };
+    let Some(table) = socket.table() else {
+        if let Mail::Disconnect { .. } = mail {
+            socket.drop_own();
+        }
+        return Then::Next;
+    };
     match mail {
         Mail::Event { .. } if socket.is_overrun() => Then::Next,
         Mail::Event { .. } if !socket.load.has_room() => {
             socket.overrun();
             Then::Next
         }
-        Mail::Event { name, args, ack } => event(socket, table, &name, args, ack),
+        Mail::Event { name, args, ack } => event(socket, table, name, args, ack),
         Mail::Disconnect {
             reason,
+            breach,
             connected,
             rooms,
-        } => disconnected(socket, table, reason, rooms, connected),
+        } => disconnected(socket, table, &Ending { reason, breach }, rooms, connected),
     }
 }
 
 fn disconnected(
     socket: &Arc<SocketCell>,
     table: &Table,
-    reason: Reason,
+    ending: &Ending,
     rooms: Vec<ByteString>,
     connected: bool,
 ) -> Then {
     tracing::debug!(
         socket = %Named(socket.key),
         namespace = &*socket.namespace,
-        reason = reason.as_str(),
+        reason = ending.reason.as_str(),
+        why = ending.breach.as_ref().map(Breach::text),
         "disconnected"
     );
     socket.drop_acks();
-    if let Some(handler) = table.disconnecting.as_ref().filter(|_| connected) {
-        socket.set_last_rooms(Some(rooms));
-        let started = guarded(|| handler(Arc::clone(socket), reason));
-        socket.set_last_rooms(None);
-        settle(socket, "disconnecting", 0, started, false);
+    let mut then = Then::Next;
+    if connected {
+        if !table.disconnecting.is_empty() {
+            socket.set_last_rooms(Some(rooms));
+            socket_handlers(socket, "disconnecting", &table.disconnecting, Some(ending), false);
+            socket.set_last_rooms(None);
+        }
+        then = socket_handlers(
+            socket,
+            "disconnect",
+            &table.disconnect,
+            Some(ending),
+            table.one_at_a_time,
+        );
     }
-    if let Some(handler) = table.disconnect.as_ref().filter(|_| connected) {
-        let started = guarded(|| handler(Arc::clone(socket), reason));
-        return settle(socket, "disconnect", 0, started, table.one_at_a_time);
+    socket.drop_own();
+    then
+}
+
+/// Starts the handlers of a connection, or of its end.
+fn socket_handlers(
+    socket: &Arc<SocketCell>,
+    name: &'static str,
+    handlers: &[SocketFn],
+    end: Option<&Ending>,
+    parks: bool,
+) -> Then {
+    let call = move |socket: &Arc<SocketCell>, handler: &SocketFn, end: Option<&Ending>| {
+        handler(&Call {
+            end,
+            ..Call::bare(socket, name)
+        })
+    };
+    if let [handler] = handlers {
+        let started = guarded(|| call(socket, handler, end));
+        return settle(socket, name, 0, started, parks);
+    }
+    let jobs = handlers.iter().map(|handler| {
+        let (socket, handler, end) = (Arc::clone(socket), SocketFn::clone(handler), end.cloned());
+        Box::new(move || call(&socket, &handler, end.as_ref())) as Job
+    });
+    several(socket, name, 0, jobs.collect(), parks)
+}
+
+fn event(socket: &Arc<SocketCell>, table: &Table, mut name: ByteString, mut args: Args, ack: Option<u64>) -> Then {
+    if !table.any.is_empty() {
+        let raw = RawArgs(args);
+        for any in &table.any {
+            if let Err(panic) = guarded(|| any(socket, &name, &raw)) {
+                return settle(socket, &name, 0, Err(panic), false);
+            }
+        }
+        args = raw.0;
+    }
+    if !table.filters.is_empty() {
+        match filter(socket, table, name, args, ack) {
+            Ok(passed) => (name, args) = passed,
+            Err(then) => return then,
+        }
+    }
+    let own = socket.take_own_for(&name);
+    let (handler, more) = match (table.events.get(&*name), &own[..]) {
+        (Some(handlers), []) => (&handlers.first, &handlers.more[..]),
+        (None, [first, more @ ..]) => (first, more),
+        (None, []) => return Then::Next,
+        (Some(handlers), own) => {
+            let all = [&handlers.first].into_iter().chain(&handlers.more).chain(own);
+            return handlers_of_event(socket, &name, all, args, ack, table.one_at_a_time);
+        }
+    };
+    if !more.is_empty() {
+        let all = [handler].into_iter().chain(more);
+        return handlers_of_event(socket, &name, all, args, ack, table.one_at_a_time);
+    }
+    let _span =
+        tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name = &*name)
+            .entered();
+    let bytes = args_bytes(&args);
+    let call = Call {
+        args,
+        ack: ack.map(Question::new),
+        ..Call::bare(socket, &name)
+    };
+    let started = guarded(|| handler(call));
+    settle(socket, &name, bytes, started, table.one_at_a_time)
+}
+
+/// Has the filters of its namespace decide about an event.
+///
+/// # Errors
+/// What comes next, if they refuse it.
+fn filter(
+    socket: &Arc<SocketCell>,
+    table: &Table,
+    name: ByteString,
+    args: Args,
+    ack: Option<u64>,
+) -> Result<(ByteString, Args), Then> {
+    let mut incoming = Incoming {
+        name,
+        args: RawArgs(args),
+        wants_ack: ack.is_some(),
+    };
+    for filter in &table.filters {
+        let failure = match guarded(|| filter(socket, &mut incoming)) {
+            Ok(Ok(())) => continue,
+            Ok(Err(refusal)) => Failure::refused(refusal, ack.map(|id| Owed::new(socket, Question::new(id)))),
+            Err(panic) => Failure::panicked(panic),
+        };
+        fail(socket, &incoming.name, *failure);
+        return Err(Then::Next);
+    }
+    Ok((incoming.name, incoming.args.0))
+}
+
+/// Starts several handlers of one event, of which the first that answers does.
+fn handlers_of_event<'a>(
+    socket: &Arc<SocketCell>,
+    name: &ByteString,
+    handlers: impl Iterator<Item = &'a EventFn>,
+    args: Args,
+    ack: Option<u64>,
+    parks: bool,
+) -> Then {
+    let bytes = args_bytes(&args);
+    // Kept beside a handler that waits, it keeps no buffer of its thread.
+    let args = if parks { detached(args) } else { args };
+    let ack = ack.map(Question::of_several);
+    let jobs = handlers.map(|handler| {
+        let (socket, name, args, ack) = (Arc::clone(socket), name.clone(), args.clone(), ack.clone());
+        let handler = EventFn::clone(handler);
+        Box::new(move || {
+            let _span =
+                tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name = &*name)
+                    .entered();
+            handler(Call {
+                args,
+                ack,
+                ..Call::bare(&socket, &name)
+            })
+        }) as Job
+    });
+    several(socket, name, bytes, jobs.collect(), parks)
+}
+
+/// One handler of several, with what it is called with.
+type Job = Box<dyn FnOnce() -> Started + Send>;
+
+/// Starts several handlers, in their order. If one `parks`, those behind it start when it has
+/// finished.
+fn several(socket: &Arc<SocketCell>, name: &str, bytes: usize, mut jobs: VecDeque<Job>, parks: bool) -> Then {
+    while let Some(job) = jobs.pop_front() {
+        let first = match guarded(job) {
+            Ok(Started::Waiting(future)) if parks && !jobs.is_empty() => future,
+            started => {
+                if let Then::Parked = settle(socket, name, bytes, started, parks) {
+                    return Then::Parked;
+                }
+                continue;
+            }
+        };
+        warn_if_slow(socket, name);
+        let (socket, name, guest) = (Arc::clone(socket), name.to_owned(), socket.guest(bytes));
+        socket.mailbox.park(new_owner());
+        (socket.runtime().spawn)(Box::pin(async move {
+            finish(&socket, &name, first).await;
+            for job in jobs {
+                match guarded(job) {
+                    Ok(Started::Waiting(future)) => finish(&socket, &name, future).await,
+                    started => drop(settle(&socket, &name, bytes, started, false)),
+                }
+            }
+            resume(&socket, |_| Then::Next);
+            drop(guest);
+        }));
+        return Then::Parked;
     }
     Then::Next
 }
 
-fn event(socket: &Arc<SocketCell>, table: &Table, name: &str, mut args: Args, ack: Option<u64>) -> Then {
-    if let Some(any) = &table.any {
-        let raw = RawArgs(args);
-        if let Err(panic) = guarded(|| any(socket, name, &raw)) {
-            return settle(socket, name, 0, Err(panic), false);
-        }
-        args = raw.0;
+/// A handler that waits goes on to its end.
+async fn finish(socket: &Arc<SocketCell>, name: &str, future: HandlerFuture) {
+    match CatchUnwind(future).await {
+        Ok(Ok(())) => {}
+        Ok(Err(failure)) => fail(socket, name, *failure),
+        Err(panic) => fail(socket, name, *Failure::panicked(panic)),
     }
-    let Some(handler) = table.events.get(name) else {
-        return Then::Next;
-    };
-    let _span =
-        tracing::trace_span!("event", socket = %Named(socket.key), namespace = &*socket.namespace, name).entered();
-    let bytes = args_bytes(&args);
-    let call = Call {
-        socket: Arc::clone(socket),
-        args,
-        ack,
-        keeps: false,
-    };
-    let started = guarded(|| handler(call));
-    settle(socket, name, bytes, started, table.one_at_a_time)
 }
 
-/// Finishes a handler that has been started with arguments of `bytes` bytes. If it `parks`, nothing
-/// else of the socket begins before it has finished.
+/// A handler has been started, with arguments of so many bytes: what is there to do yet? If it
+/// `parks`, nothing of the socket's begins before it has finished.
 fn settle(
     socket: &Arc<SocketCell>,
     name: &str,
@@ -215,8 +381,12 @@ fn settle(
     warn_if_slow(socket, name);
     match started {
         Ok(Started::Done(Ok(()))) => Then::Next,
-        Ok(Started::Done(Err(error))) | Err(error) => {
-            fail(socket, name, &error);
+        Ok(Started::Done(Err(failure))) => {
+            fail(socket, name, *failure);
+            Then::Next
+        }
+        Err(panic) => {
+            fail(socket, name, *Failure::panicked(panic));
             Then::Next
         }
         Ok(Started::Waiting(future)) => {
@@ -225,9 +395,7 @@ fn settle(
                 socket.mailbox.park(new_owner());
             }
             (socket.runtime().spawn)(Box::pin(async move {
-                if let Err(error) = Guarded(future).await {
-                    fail(&socket, &name, &error);
-                }
+                finish(&socket, &name, future).await;
                 if parks {
                     resume(&socket, |_| Then::Next);
                 }
@@ -246,10 +414,14 @@ fn warn_if_slow(socket: &Arc<SocketCell>, event: &str) {
     }
 }
 
-/// Reports that a handler failed. Only a panic disconnects the socket.
-fn fail(socket: &Arc<SocketCell>, name: &str, error: &HandlerError) {
-    report(socket, name, error);
-    if matches!(error, HandlerError::Panicked(_)) {
+/// Reports that a handler failed, and tells a client that waits for an acknowledgement. Only a
+/// panic disconnects the socket.
+fn fail(socket: &Arc<SocketCell>, name: &str, failure: Failure) {
+    let panicked = matches!(failure.error, HandlerError::Panicked(_));
+    if let Some(application) = socket.application() {
+        application.failed(socket, name, failure);
+    }
+    if panicked {
         socket.disconnect(false);
     }
 }
@@ -349,10 +521,15 @@ type Decision = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 async fn ask_all(socket: &Arc<SocketCell>) -> Result<(), Refusal> {
     let Some(table) = socket.table() else { return Ok(()) };
     for middleware in &table.middleware {
-        let started = guarded(|| middleware(Arc::clone(socket)));
+        let started = guarded(|| middleware(&Call::bare(socket, "connect")));
         let decision = match started {
-            Ok(StartedMiddleware::Done(decision)) => Ok(decision),
-            Ok(StartedMiddleware::Waiting(future)) => CatchUnwind(future).await,
+            Ok(Ok(StartedMiddleware::Done(decision))) => Ok(decision),
+            Ok(Ok(StartedMiddleware::Waiting(future))) => CatchUnwind(future).await,
+            Ok(Err(not_called)) => {
+                let (error, refusal) = not_called.into_refusal();
+                report(socket, "connect", &error);
+                Ok(Err(refusal))
+            }
             Err(panic) => Err(panic),
         };
         match decision {
@@ -393,11 +570,7 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
         generation = socket.form.generation().as_str(),
         "connected"
     );
-    let Some(handler) = &table.connect else {
-        return Then::Next;
-    };
-    let started = guarded(|| handler(Arc::clone(socket)));
-    settle(socket, "connect", 0, started, table.one_at_a_time)
+    socket_handlers(socket, "connect", &table.connect, None, table.one_at_a_time)
 }
 
 fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
@@ -411,13 +584,34 @@ fn refuse(turn: &Turn, socket: &Arc<SocketCell>, refusal: &Refusal) -> Then {
     Then::Next
 }
 
-/// Something has happened to a raw session. A panic of the user's ends it.
-fn engine(cell: &Arc<ShardCell>, session: SessionKey, news: EngineNews) {
+/// Tells the user what has happened to a raw session. A panic in the user's code ends the session.
+fn engine(session: Arc<RawSession>, news: EngineNews) {
+    let Some(application) = session.cell.application.upgrade() else {
+        return;
+    };
+    if let Err(error) = guarded(|| application.engine(Arc::clone(&session), news)) {
+        application.report(None, "engine", &error);
+        session.close();
+    }
+}
+
+/// Tells the user that the session of a socket has another transport. A panic in the user's code
+/// ends the socket.
+fn upgraded(socket: &Arc<SocketCell>, transport: TransportKind) {
+    let Some(application) = socket.cell.application.upgrade() else {
+        return;
+    };
+    if let Err(error) = guarded(|| application.upgraded(Arc::clone(socket), transport)) {
+        fail(socket, "upgrade", *Failure::panicked(error));
+    }
+}
+
+/// Tells the application that a request was refused.
+fn refused(cell: &ShardCell, error: &ConnectionError) {
     let Some(application) = cell.application.upgrade() else {
         return;
     };
-    if let Err(error) = guarded(|| application.engine(Arc::clone(cell), session, news)) {
-        application.report(None, "engine", &error);
-        cell.close_engine(session);
+    if let Err(error) = guarded(|| application.refused(error)) {
+        application.report(None, "connection_error", &error);
     }
 }

@@ -14,81 +14,82 @@ use sio_proto::server;
 use crate::args::{ArgsError, from_args};
 use crate::error::EmitError;
 use crate::turn::ack_slot::AckSlot;
+use crate::turn::call::Question;
 use crate::turn::guest::Guest;
 use crate::turn::socket::SocketCell;
 use crate::user::message;
-use crate::user::socket::Socket;
 
-/// The means to acknowledge one event of a client.
+/// Acknowledges one event of a client.
 ///
-/// Sending uses it up, because a client takes one answer only. Dropping it sends nothing; the
-/// client then waits until its own timeout. It may be kept and sent from anywhere.
+/// Sending consumes it, because a client takes only one answer. If it is dropped, nothing is sent,
+/// and the client waits until its own timeout. It may be kept, and sent from anywhere.
 #[must_use = "an acknowledgement that is dropped sends nothing"]
 pub struct Ack(Option<Wanted>);
 
-/// What is owed to the client.
+/// The acknowledgement that is owed to the client.
 struct Wanted {
-    id: u64,
+    question: Question,
     guest: Guest,
 }
 
 impl Ack {
-    pub(crate) fn new(socket: &Arc<SocketCell>, id: Option<u64>) -> Self {
-        Self(id.map(|id| Wanted {
-            id,
+    pub(crate) fn new(socket: &Arc<SocketCell>, question: Option<Question>) -> Self {
+        Self(question.map(|question| Wanted {
+            question,
             guest: socket.guest(0),
         }))
     }
 
-    /// Whether the client asked for an answer. If not, sending does nothing.
+    /// Whether the client asked for an answer. If it did not, sending does nothing.
     #[must_use]
     pub const fn is_wanted(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Answers with these arguments; `()` for none, a tuple for several.
+    /// Answers with these arguments: `()` means none, and a tuple means several.
     ///
-    /// If the client is gone there is nobody to tell; arguments that cannot be written, or are too
-    /// large, are reported to [`Io::on_error`](crate::Io::on_error).
+    /// If the client is gone, nothing happens. Arguments that cannot be written, or are too large,
+    /// are reported to [`Io::on_error`](crate::Io::on_error). If several handlers of one event
+    /// answer, the first answer counts.
     pub fn send<A: Serialize>(self, args: A) {
-        let Some(Wanted { id, guest }) = self.0 else { return };
-        let socket = guest.socket();
-        if let Err(error) = message::send_ack(socket, id, &args)
-            && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
-        {
-            Socket(Arc::clone(socket)).report("ack", error);
+        let Some(Wanted { question, guest }) = self.0 else {
+            return;
+        };
+        if question.take() {
+            message::send_ack_or_report(guest.socket(), question.id, &args);
         }
     }
 }
 
 impl fmt::Debug for Ack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = self.0.as_ref().map(|wanted| wanted.id);
+        let id = self.0.as_ref().map(|wanted| wanted.question.id);
         f.debug_struct("Ack").field("id", &id).finish_non_exhaustive()
     }
 }
 
-/// Why there is no acknowledgement.
+/// Why no acknowledgement came.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AckError {
     /// The event was not sent.
     #[error(transparent)]
     Emit(#[from] EmitError),
-    /// The time for it is over.
+    /// The acknowledgement did not come in time.
     #[error("operation has timed out")]
     TimedOut,
-    /// The socket went away before it came.
+    /// The socket went away before the acknowledgement came.
     #[error("socket has been disconnected")]
     Disconnected,
-    /// It came, and is not of the type asked for.
+    /// The acknowledgement came, and is not of the type that the caller asked for.
     #[error("the acknowledgement does not fit: {0}")]
     Args(#[from] ArgsError),
 }
 
-/// A client's acknowledgement, awaited: what [`Socket::emit_with_ack`] gives.
+/// A future for a client's acknowledgement. [`Socket::emit_with_ack`] returns it.
 ///
-/// The event has been sent already, whether this is polled or not. Dropping it ignores the answer.
+/// The event has been sent already, even if this future is never polled. If the future is dropped,
+/// the answer is ignored.
 #[must_use = "the event is sent at once; await this for the answer, or use `emit`"]
 pub struct AckFuture<T> {
     state: State,
@@ -127,8 +128,8 @@ impl<T: DeserializeOwned + 'static> Future for AckFuture<T> {
         match &mut self.state {
             State::Failed(error) => Poll::Ready(Err(error.take().map_or(AckError::Disconnected, AckError::Emit))),
             State::Waiting { slot, .. } => {
-                // Types and wakers are the user's: neither is read, cloned or dropped under the
-                // lock.
+                // Types and wakers belong to the user: they are not read, cloned or dropped under
+                // the lock.
                 let Some(result) = slot.take_or_wait(cx.waker().clone()) else {
                     return Poll::Pending;
                 };

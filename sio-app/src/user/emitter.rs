@@ -1,29 +1,26 @@
-//! To whom: the one builder for everything that is not "this event to this socket".
+//! The builder that says to whom a message goes. It is used for everything except one event to one
+//! socket.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use bytestring::ByteString;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use sio_proto::SocketKey;
-use sio_proto::server::{Command, Forms, Outputs, Target};
+use sio_proto::server::Target;
 
 use crate::args::Data;
 use crate::error::{EmitError, HandlerError};
-use crate::turn;
 use crate::turn::application::Application;
-use crate::turn::shard::{ShardCell, State};
+use crate::turn::order::{Audience, Order, To, carry_out};
 use crate::turn::table::Names;
-use crate::user::ack::AckFuture;
 use crate::user::message::{Draft, with_scratch};
 use crate::user::socket::Socket;
 
 /// A choice of sockets, and how to send to them.
 ///
-/// The same builder starts from [`Io`](crate::Io) and [`Namespace`](crate::Namespace) (everybody),
-/// and from [`Socket`] (itself; with [`to`](Self::to), [`except`](Self::except) or
-/// [`broadcast`](Self::broadcast) everybody meant but itself).
+/// [`Io`](crate::Io) and [`Namespace`](crate::Namespace) start this builder with all sockets.
+/// [`Socket`] starts it with [`to`](Socket::to), [`except`](Socket::except),
+/// [`broadcast`](Socket::broadcast) or [`local`](Socket::local); then it means sockets without the
+/// socket itself. To send to one socket, use a [`SocketEmitter`](crate::SocketEmitter).
 ///
 /// ```
 /// # use sio_app::{Io, Socket};
@@ -31,7 +28,6 @@ use crate::user::socket::Socket;
 /// io.emit("news", "to everybody on /");
 /// io.of("/admin").to("eu").to("us").except("away").emit("news", "to the members of either room");
 /// socket.broadcast().emit("moved", (1, 2));
-/// socket.volatile().emit("position", (1, 2));
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -39,13 +35,12 @@ use crate::user::socket::Socket;
 pub struct Emitter {
     application: Weak<dyn Application>,
     target: Target,
-    /// In place of the target's namespace: all that have members among these.
+    /// If set, it replaces the target's namespace: the message goes to all of these namespaces that
+    /// have members.
     many: Option<Arc<Names>>,
-    socket: Option<Socket>,
-    /// The socket alone, as long as no room was named.
-    only: bool,
+    /// The socket that started the builder. It is left out.
+    sender: Option<Socket>,
     volatile: bool,
-    timeout: Option<Duration>,
 }
 
 impl Emitter {
@@ -57,14 +52,12 @@ impl Emitter {
                 ..Target::default()
             },
             many: None,
-            socket: None,
-            only: false,
+            sender: None,
             volatile: false,
-            timeout: None,
         }
     }
 
-    /// To the namespaces of a rule.
+    /// Starts with all namespaces of a rule.
     pub(crate) fn to_many(application: Weak<dyn Application>, names: &Arc<Names>) -> Self {
         Self {
             many: Some(Arc::clone(names)),
@@ -72,76 +65,66 @@ impl Emitter {
         }
     }
 
+    /// Starts with all sockets of the namespace without this socket.
     pub(crate) fn from_socket(socket: &Socket) -> Self {
         Self {
-            application: socket.0.cell.application.clone(),
-            target: Target {
-                namespace: socket.0.namespace.clone(),
-                ..Target::default()
-            },
-            many: None,
-            socket: Some(socket.clone()),
-            only: true,
-            volatile: false,
-            timeout: None,
+            sender: Some(socket.clone()),
+            ..Self::new(socket.0.cell.application.clone(), socket.0.namespace.clone())
         }
     }
 
-    /// All sockets of the namespace, the one that this started from not among them.
-    pub fn broadcast(mut self) -> Self {
-        self.only = false;
+    /// Chooses the members of this room. After several calls, it chooses the members of any of
+    /// these rooms. A socket's id is a room, too, whose only member is this socket: both the public
+    /// id ([`Socket::id`]) and the id by which the client knows itself ([`Socket::wire_id`]).
+    pub fn to(mut self, room: impl AsRef<str>) -> Self {
+        self.target.rooms.push(room.as_ref().into());
         self
     }
 
-    /// The members of this room; said again, of either room. A socket's id is a room, too, of this
-    /// socket alone: the public one ([`Socket::id`]), and the one by which the client knows itself
-    /// ([`Socket::wire_id`]).
-    pub fn to(mut self, room: impl AsRef<str>) -> Self {
-        self.target.rooms.push(room.as_ref().into());
-        self.broadcast()
-    }
-
-    /// Not the members of this room.
+    /// Leaves out the members of this room.
     pub fn except(mut self, room: impl AsRef<str>) -> Self {
         self.target.except.push(room.as_ref().into());
-        self.broadcast()
+        self
     }
 
-    /// Only those who can take it right now: for a state that the next message replaces anyway. Of
-    /// several in a row the first is sent, as long as the code that sends them has not returned
-    /// (outside of handlers, for a millisecond).
+    /// Sends only to clients that can take the message now. Use it for a state that the next
+    /// message replaces anyway. If a handler sends several volatile messages in a row, only the
+    /// first is sent until the handler returns. Outside of handlers, only the first message of a
+    /// millisecond is sent.
     pub const fn volatile(mut self) -> Self {
         self.volatile = true;
         self
     }
 
-    /// Only sockets of this node. Without a cluster there are no others.
+    /// Chooses only sockets of this node. Without a cluster there are no others.
     #[expect(clippy::missing_const_for_fn, reason = "a cluster will make it more than this")]
     pub fn local(self) -> Self {
         self
     }
 
-    /// How long acknowledgements may take.
-    pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
     /// Sends an event.
     ///
-    /// It is encoded once for all. A socket that cannot keep up is closed and does not hold up the
-    /// others. What is wrong with the event itself (arguments, a reserved name, more bytes than a
-    /// session's queue may hold) is reported to [`Io::on_error`](crate::Io::on_error).
+    /// The event is encoded once for all recipients. A socket that cannot keep up is closed, and
+    /// does not delay the others. Errors of the event itself (its arguments, a reserved name, more
+    /// bytes than a session's queue may hold) are reported to
+    /// [`Io::on_error`](crate::Io::on_error).
     pub fn emit<A: Serialize>(self, event: &str, args: A) {
-        if let Err(error) = self.try_emit(event, &args)
-            && let Some(io) = self.application.upgrade()
-        {
-            io.report(
-                self.socket.as_ref().map(|socket| &socket.0),
-                event,
-                &HandlerError::Emit(error),
-            );
-        }
+        let draft = match with_scratch(|scratch| Draft::new(event, &args, scratch)) {
+            Ok(draft) => draft,
+            Err(error) => return self.report(event, error),
+        };
+        // The arguments may contain bytes of the user's own kind. Dropping these runs user code, so
+        // they are kept until no lock is held.
+        let kept = draft.args().clone();
+        let (is_last, mut draft) = (self.many.is_none(), Some(draft));
+        self.each_in(event, |application, to| {
+            let Some(draft) = (if is_last { draft.take() } else { draft.clone() }) else {
+                return Ok(());
+            };
+            draft.show(&application.watchers(&to.target.namespace), None);
+            broadcast(to, draft, self.volatile)
+        });
+        drop(kept);
     }
 
     /// Sends a message without a name; see [`Socket::send`].
@@ -149,202 +132,112 @@ impl Emitter {
         self.emit("message", (data.into(),));
     }
 
-    fn try_emit<A: Serialize>(&self, event: &str, args: &A) -> Result<(), EmitError> {
-        if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
-            return match socket.emit_with(event, args, self.volatile) {
-                Err(error @ (EmitError::Args(_) | EmitError::Reserved(_) | EmitError::TooLarge)) => Err(error),
-                _ => Ok(()),
-            };
-        }
-        let Some(io) = self.application.upgrade() else {
-            return Ok(());
-        };
-        let draft = with_scratch(|scratch| Draft::new(event, args, scratch))?;
-        // Bytes in them may be of a kind of the user's own, whose end is the user's code, and comes
-        // under no lock.
-        let kept = draft.args().clone();
-        let Some(names) = &self.many else {
-            return self.emit_in(&*io, &self.target, draft);
-        };
-        let emitted = names
-            .all()
-            .into_iter()
-            .map(|namespace| self.emit_in(&*io, &self.in_namespace(namespace), draft.clone()));
-        let emitted = emitted.fold(Ok(()), Result::and);
-        drop(kept);
-        emitted
-    }
-
-    /// The target in one of many namespaces.
-    fn in_namespace(&self, namespace: ByteString) -> Target {
-        Target {
-            namespace,
-            ..self.target.clone()
-        }
-    }
-
-    /// Sends an event to one namespace.
-    fn emit_in(&self, io: &dyn Application, target: &Target, draft: Draft) -> Result<(), EmitError> {
-        // A comma ends a name where it is written, so nobody can be in such a namespace, whoever
-        // chose its name.
-        if target.namespace.contains(',') {
-            return Ok(());
-        }
-        let bytes = draft.len();
-        let mut cells = io.shards().of_target(target).peekable();
-        // Encoded once, for all forms that any shard needs; the shards share the bytes.
-        let forms = cells
-            .clone()
-            .fold(Forms::default(), |forms, cell| forms.union(cell.forms()));
-        let (message, encoded) = with_scratch(|s| {
-            draft.encoded(
-                &target.namespace,
-                self.volatile.then_some(io.shards().runtime),
-                forms,
-                &io.shards().config,
-                s,
-            )
-        });
-        let mut message = Some(message);
-        turn::act(io.shards().runtime, |turn| {
-            let (mut ready, mut enough) = (0, false);
-            while let Some(cell) = cells.next() {
-                let last = cells.peek().is_none();
-                let Some(message) = (if last { message.take() } else { message.clone() }) else {
-                    break;
-                };
-                let target = self.target_for(target, cell);
-                let (links, has_enough) = cell.input("broadcast", turn, |state, now, out| {
-                    let State { shard, unwritten, .. } = state;
-                    shard.handle_command(now, Command::Broadcast { target, message }, out);
-                    let links = shard.ready_links();
-                    (links, unwritten.add(bytes, links))
-                });
-                (ready, enough) = (ready + links, enough || has_enough);
-            }
-            turn.broadcast(bytes, ready, enough);
-        });
-        encoded
-    }
-
-    /// Sends an event to one socket and waits for its acknowledgement; only for a choice that is
-    /// one socket, as [`Socket::timeout`] and [`Socket::volatile`] leave it.
-    ///
-    /// For other choices the future fails with [`EmitError::Unsupported`].
-    pub fn emit_with_ack<T: DeserializeOwned + 'static, A: Serialize>(self, event: &str, args: A) -> AckFuture<T> {
-        match self.socket.filter(|_| self.only) {
-            Some(socket) => socket.ask(event, &args, self.timeout),
-            None => AckFuture::failed(EmitError::Unsupported),
-        }
-    }
-
-    /// Makes the chosen sockets join a room. If its name is the id of a socket, none joins, and
-    /// [`Io::on_error`](crate::Io::on_error) hears of [`EmitError::ReservedRoom`].
+    /// Makes the chosen sockets join a room. If the room's name is the id of a socket, no socket
+    /// joins, and [`Io::on_error`](crate::Io::on_error) gets [`EmitError::ReservedRoom`].
     pub fn join(self, room: impl AsRef<str>) {
-        if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
-            if let Err(error) = socket.join(room) {
-                socket.report("join", error);
-            }
-            return;
-        }
-        let Some(io) = self.application.upgrade() else { return };
-        if io.shards().is_id(room.as_ref()) {
-            let error = HandlerError::Emit(EmitError::ReservedRoom);
-            return io.report(self.socket.as_ref().map(|socket| &socket.0), "join", &error);
-        }
-        let rooms = vec![ByteString::from(room.as_ref())];
-        self.command(|target| Command::Join {
-            target,
-            rooms: rooms.clone(),
-        });
+        let room = room.as_ref();
+        self.each("join", |to| carry_out(Order::Join { to: To::All(to), room }));
     }
 
     /// Makes the chosen sockets leave a room.
     pub fn leave(self, room: impl AsRef<str>) {
-        if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
-            return socket.leave(room);
-        }
-        let rooms = vec![ByteString::from(room.as_ref())];
-        self.command(|target| Command::Leave {
-            target,
-            rooms: rooms.clone(),
-        });
+        let room = room.as_ref();
+        self.each("leave", |to| carry_out(Order::Leave { to: To::All(to), room }));
     }
 
     /// Makes the chosen sockets leave the namespace.
     pub fn disconnect(self) {
-        self.command(|target| Command::Disconnect { target, close: false });
+        self.end(false);
     }
 
     /// Closes the whole connections of the chosen sockets.
     pub fn close(self) {
-        self.command(|target| Command::Disconnect { target, close: true });
+        self.end(true);
     }
 
-    /// The chosen sockets.
+    fn end(self, close: bool) {
+        self.each("disconnect", |to| {
+            carry_out(Order::Disconnect { to: To::All(to), close })
+        });
+    }
+
+    /// Returns the chosen sockets.
     #[must_use]
     pub fn sockets(self) -> Vec<Socket> {
-        if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
-            return vec![socket.clone()];
-        }
-        let Some(io) = self.application.upgrade() else {
-            return Vec::new();
+        let mut sockets = Vec::new();
+        self.each("sockets", |to| {
+            carry_out(Order::Find {
+                to: To::All(to),
+                found: &mut |socket| sockets.push(Socket(socket)),
+            })
+        });
+        sockets
+    }
+
+    /// Does something in each chosen namespace. Errors are reported to the application under this
+    /// name.
+    fn each(&self, name: &str, mut act: impl FnMut(Audience<'_>) -> Result<(), EmitError>) {
+        self.each_in(name, |_, to| act(to));
+    }
+
+    fn each_in(&self, name: &str, mut act: impl FnMut(&dyn Application, Audience<'_>) -> Result<(), EmitError>) {
+        let Some(application) = self.application.upgrade() else {
+            return;
         };
-        let mut found = Vec::new();
-        self.each_target(|target| {
-            for cell in io.shards().of_target(target) {
-                let target = self.target_for(target, cell);
-                cell.ask("members", |state| {
-                    let keys: Vec<SocketKey> = state.shard.members(&target);
-                    found.extend(keys.into_iter().filter_map(|key| state.find(key)).map(Socket));
-                });
-            }
-        });
-        found
-    }
-
-    fn command(self, command: impl Fn(Target) -> Command) {
-        let Some(io) = self.application.upgrade() else { return };
-        turn::act(io.shards().runtime, |turn| {
-            if let Some(socket) = self.socket.as_ref().filter(|_| self.only) {
-                let target = Target {
-                    rooms: vec![ByteString::from(&*socket.id())],
-                    ..self.target.clone()
-                };
-                let order = command(target);
-                socket.0.cell.input("command", turn, |state, now, out: &mut Outputs| {
-                    state.shard.handle_command(now, order, out)
-                });
-                return;
-            }
-            self.each_target(|target| {
-                for cell in io.shards().of_target(target) {
-                    let order = command(self.target_for(target, cell));
-                    cell.input("command", turn, |state, now, out| {
-                        state.shard.handle_command(now, order, out)
-                    });
-                }
-            });
-        });
-    }
-
-    /// The target, in each of the namespaces that are meant.
-    fn each_target(&self, mut act: impl FnMut(&Target)) {
+        let mut act_in = |target: &Target| {
+            let audience = Audience {
+                shards: application.shards(),
+                target,
+                sender: self.sender.as_ref().map(|socket| &socket.0),
+            };
+            act(&*application, audience)
+        };
+        let mut result = Ok(());
         match &self.many {
-            None => act(&self.target),
-            Some(names) => names
-                .all()
-                .into_iter()
-                .for_each(|namespace| act(&self.in_namespace(namespace))),
+            None => result = act_in(&self.target),
+            Some(names) => {
+                for namespace in names.all() {
+                    let target = Target {
+                        namespace,
+                        ..self.target.clone()
+                    };
+                    let done = act_in(&target);
+                    result = result.and(done);
+                }
+            }
+        }
+        if let Err(error) = result {
+            self.report(name, error);
         }
     }
 
-    /// The target as one shard has to see it: only the sender's own knows the sender.
-    fn target_for(&self, target: &Target, cell: &Arc<ShardCell>) -> Target {
-        let sender = self.socket.as_ref().filter(|socket| Arc::ptr_eq(&socket.0.cell, cell));
-        Target {
-            except_socket: sender.map(|socket| socket.0.key),
-            ..target.clone()
+    fn report(&self, name: &str, error: EmitError) {
+        if let Some(application) = self.application.upgrade() {
+            application.report(
+                self.sender.as_ref().map(|socket| &socket.0),
+                name,
+                &HandlerError::Emit(error),
+            );
         }
     }
+}
+
+/// Sends an event to one namespace. The event is encoded once for all recipients.
+fn broadcast(to: Audience<'_>, draft: Draft, volatile: bool) -> Result<(), EmitError> {
+    let Audience { shards, target, .. } = to;
+    let volatile = volatile.then_some(shards.runtime);
+    let (bytes, mut draft, mut encoded) = (draft.len(), Some(draft), Ok(()));
+    carry_out(Order::Broadcast {
+        to,
+        bytes,
+        write: &mut |forms| {
+            let (message, result) = with_scratch(|scratch| {
+                let draft = draft.take().unwrap_or_default();
+                draft.encoded(&target.namespace, volatile, forms, &shards.config, scratch)
+            });
+            encoded = result;
+            message
+        },
+    })
+    .and(encoded)
 }

@@ -1,19 +1,73 @@
-//! Handlers: functions of several shapes, sync or async, under one roof.
+//! Handlers: functions, synchronous or asynchronous, whose parameters say what they need.
 //!
-//! | shape | for |
+//! | parameters, in this order | what |
 //! |---|---|
-//! | `\|\|` | who needs nothing |
-//! | `\|socket: Socket\|` | events without arguments |
-//! | `\|socket: Socket, args: A\|` | `A` is any type that arguments can be read as (see [`args`](crate::args)) |
-//! | `\|socket: Socket, ack: Ack\|` | events without arguments that want an acknowledgement |
-//! | `\|socket: Socket, args: A, ack: Ack\|` | all of it |
+//! | any number of types that implement [`Extract`] | [`Socket`](crate::Socket), [`Io`](crate::Io), [`State<T>`](State), [`Auth<T>`](Auth), and types of your own |
+//! | in handlers of events: one type that the arguments can be read as | any owned `Deserialize` type; a tuple for several arguments; see [`args`](crate::args) |
+//! | in handlers of events: [`Ack`](crate::Ack) | answers the client |
+//!
+//! Each parameter may be left out. There may be at most eight. A handler of disconnections may also
+//! ask for the [`Reason`](crate::Reason), and, as `Option<Breach>`, for the rule that the client
+//! has broken ([`Breach`](crate::Breach)).
+//!
+//! ```
+//! use sio_app::handler::State;
+//! use sio_app::{Ack, Io, Socket};
+//!
+//! #[derive(Clone)]
+//! struct Scale(f64);
+//!
+//! fn register(io: &Io) {
+//!     io.state(Scale(2.0));
+//!     io.of("/")
+//!         .on("hello", || println!("somebody says hello"))
+//!         .on("say", |socket: Socket, text: String| socket.broadcast().emit("said", text))
+//!         .on("sum", |_: Socket, (a, b): (f64, f64), ack: Ack| ack.send(a + b))
+//!         .on("scale", |State(scale): State<Scale>, x: f64| Ok::<_, String>(scale.0 * x));
+//! }
+//! ```
 //!
 //! Arguments are owned, because a handler may keep them: `&str` does not work, `String` does.
 //!
-//! The result is nothing, or a `Result` whose error is reported to
-//! [`Io::on_error`](crate::Io::on_error). With `async` before them, or returning a future, they may
-//! wait. `async move |…|` that captures does not compile, because the future may outlive the call.
-//! Take a clone for each future, in a closure that returns it:
+//! # What a handler returns
+//!
+//! | returned | what a client gets that has asked for an acknowledgement |
+//! |---|---|
+//! | `()` | nothing, unless the handler sends its [`Ack`](crate::Ack) |
+//! | `Ok(value)`, without `Ack` among the parameters | `value`: `()` means no arguments, and a tuple means several |
+//! | `Err(error)`, without `Ack` among the parameters | the error as `{ "error": message }` |
+//! | `Ok(())`, `Err(error)`, with `Ack` | what the handler sends |
+//!
+//! An error is also reported to [`Namespace::on_error`](crate::Namespace::on_error) or
+//! [`Io::on_error`](crate::Io::on_error). [`HandlerResult`] is a short name for a result type in
+//! which `?` accepts any error:
+//!
+//! ```
+//! # use sio_app::{Io, Socket};
+//! use sio_app::handler::HandlerResult;
+//!
+//! # fn register(io: &Io) {
+//! io.of("/").on("enter", |socket: Socket, room: String| -> HandlerResult<usize> {
+//!     socket.join(format!("chat:{room}"))?;
+//!     Ok(socket.rooms().len())
+//! });
+//! # }
+//! ```
+//!
+//! # What clients get to know of errors
+//!
+//! A client must not see the errors of a database or a library. Errors of the types `&'static str`,
+//! `String` and [`Refusal`](crate::Refusal) are meant for the client, and it gets their text. This
+//! also holds for a `Refusal` in a [`HandlerResult`]. If arguments do not fit, the client gets
+//! `arguments do not fit`. If `auth` does not fit, it gets `auth does not fit`. For all other
+//! errors it gets `Internal server error`.
+//! [`Namespace::answer_errors`](crate::Namespace::answer_errors) sets an answer of your own.
+//!
+//! # Async handlers
+//!
+//! A handler that is `async`, or that returns a future, may wait. An `async move |…|` closure that
+//! captures a value does not compile, because the future may outlive the call. Ask for the value as
+//! [`State`], or write a closure that returns a future, and clone the value for each future:
 //!
 //! ```
 //! # use sio_app::{Io, Socket};
@@ -26,314 +80,178 @@
 //! # }
 //! ```
 //!
-//! # What goes wrong
+//! # Errors and panics
 //!
 //! | what | its client | its acknowledgement | the application |
 //! |---|---|---|---|
-//! | the handler panics, at once or later | is disconnected by the server (from 1.x on: `io server disconnect`), and does not come back by itself | is not answered, if it has not been | hears [`HandlerError::Panicked`] |
-//! | it returns an error | goes on | as the handler has done | [`HandlerError::Failed`] |
-//! | the arguments are not what it asks for: it is not called | goes on | is not answered | [`HandlerError::Args`] |
-//! | there is no handler for the event | goes on | is not answered | nothing |
-//! | a middleware panics, or the function of [`Io::of_fn`](crate::Io::of_fn) | is refused, and told `Internal server error` | | [`HandlerError::Panicked`] |
+//! | the handler panics, at once or later | is disconnected by the server (from 1.x on: `io server disconnect`), and does not reconnect by itself | is not answered, unless it has been answered before | gets [`HandlerError::Panicked`](crate::HandlerError::Panicked) |
+//! | the handler returns an error | goes on | is the error, unless the handler takes `Ack` | gets [`HandlerError::Failed`](crate::HandlerError::Failed) |
+//! | the arguments do not fit the handler, which is not called | goes on | is the error | gets [`HandlerError::Args`](crate::HandlerError::Args) |
+//! | an extractor fails, so that the handler is not called | goes on | is the error | gets [`HandlerError::Extract`](crate::HandlerError::Extract) |
+//! | there is no handler for the event | goes on | is not answered | gets nothing |
+//! | a middleware panics, or the function of [`Io::of_fn`](crate::Io::of_fn) | is refused with `Internal server error` | | gets [`HandlerError::Panicked`](crate::HandlerError::Panicked) |
 //!
-//! The application hears in [`Io::on_error`](crate::Io::on_error), or else in the log. A client
-//! whose acknowledgement is not answered waits until its own timeout, and for ever if it has none.
-//! Who wants to tell it that its arguments are wrong takes [`RawArgs`](crate::RawArgs) or
-//! `serde_json::Value`, and looks at them. Other sockets of the same session go on, but for clients
-//! of 0.6 to 0.9 whose handler of `/` panics: theirs is the whole session.
+//! The application gets the error in [`Namespace::on_error`](crate::Namespace::on_error) or
+//! [`Io::on_error`](crate::Io::on_error); without them, the error is logged. A handler that asks
+//! for `Result<T, ArgsError>` decides itself what to do when arguments do not fit. Other sockets of
+//! the same session go on. There is one exception: for clients of 0.6 to 0.9, a panic in a handler
+//! of `/` ends the whole session.
 //!
-//! # What takes long
+//! # Handlers that take long
 //!
-//! A handler that blocks stops everybody whom its thread serves; see [the crate's
+//! A handler that blocks stops all connections of its thread; see [the crate's
 //! page](crate#handlers-that-take-long).
 //!
-//! The marker `M` of the traits here says which shape it is; it is always inferred.
+//! # When it does not compile
+//!
+//! The compiler says for each parameter, and for the returned value, what does not fit.
 
-use std::fmt::Display;
-use std::future::Future;
-use std::task::{Context, Poll, Waker};
+mod call;
+mod extract;
+mod outcome;
+mod parameters;
+mod words;
 
-use serde::de::DeserializeOwned;
-use sio_proto::server::Reason;
+pub use crate::turn::call::Call;
+pub use extract::{Auth, AuthError, Extract, Needs, NoState, State};
+pub use outcome::{Decision, Outcome, Reply, Returns};
+pub use parameters::{
+    BehindArgs, ConnectParameters, EndParameters, EndPart, EventParameters, FromArgs, Function, Last, Middle,
+};
 
-use crate::args::{ArgsError, from_args, from_args_to_keep};
-use crate::error::HandlerError;
+pub(crate) use words::Told;
+
+use std::error::Error;
+
+use crate::turn::call::{Failure, NotCalled, Started, StartedMiddleware};
 use crate::turn::refusal::Refusal;
-use crate::turn::table::HandlerFuture;
-use crate::user::ack::Ack;
-use crate::user::socket::Socket;
+use outcome::Free;
 
-#[doc(hidden)]
-pub use crate::turn::table::{Call, Started, StartedMiddleware};
+/// The result of a handler in which several kinds of errors may happen: `?` accepts any of them. To
+/// choose the text that the client gets, return a [`Refusal`](crate::Refusal):
+/// `Err(Refusal::new("no such room").into())`.
+pub type HandlerResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// What a handler may return: nothing, or a `Result` of anything.
-#[diagnostic::on_unimplemented(
-    message = "a handler cannot return `{Self}`",
-    note = "handlers return `()` or a `Result<T, E>` with `E: Display`; end the closure with a semicolon to return nothing"
-)]
-pub trait Outcome {
-    /// The error, if it is one, as text.
-    fn into_error(self) -> Option<String>;
-}
+/// The result of a middleware. `?` accepts a [`Refusal`](crate::Refusal), a `&str` or a `String`,
+/// whose text the client gets. It also accepts an [`EmitError`](crate::EmitError); then the client
+/// gets `Internal server error`.
+pub type MiddlewareResult = Result<(), Refusal>;
 
-impl Outcome for () {
-    fn into_error(self) -> Option<String> {
-        None
-    }
-}
-
-impl<T, E: Display> Outcome for Result<T, E> {
-    fn into_error(self) -> Option<String> {
-        self.err().map(|error| error.to_string())
-    }
-}
-
-impl Call {
-    /// The handler may wait, and keep its arguments meanwhile.
-    fn into_kept(mut self) -> Self {
-        self.keeps = true;
-        self
-    }
-
-    fn args_as<A: DeserializeOwned + 'static>(&mut self) -> Result<A, ArgsError> {
-        let args = std::mem::take(&mut self.args);
-        match self.keeps {
-            true => from_args_to_keep(args),
-            false => from_args(args),
-        }
-    }
-
-    fn socket(self) -> Socket {
-        Socket(self.socket)
-    }
-
-    fn ack(&self) -> Ack {
-        Ack::new(&self.socket, self.ack)
-    }
-}
-
-fn outcome(outcome: impl Outcome) -> Result<(), HandlerError> {
-    outcome
-        .into_error()
-        .map_or(Ok(()), |error| Err(HandlerError::Failed(error)))
-}
-
-fn done(result: impl Outcome) -> Started {
-    Started::Done(outcome(result))
-}
-
-/// Polls a future once, in place. The waker does nothing: a future that has to wait is polled again
-/// by the task it becomes.
-fn start<R: Outcome>(future: impl Future<Output = R> + Send + 'static) -> Started {
-    let mut future: HandlerFuture = Box::pin(async move { outcome(future.await) });
-    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => Started::Done(result),
-        Poll::Pending => Started::Waiting(future),
-    }
-}
-
-/// Marks shapes of functions.
-#[doc(hidden)]
-pub struct Sync<A>(A);
-/// Marks shapes of functions that return futures.
-#[doc(hidden)]
-pub struct Async<A>(A);
-
-/// A function that handles an event. See [the module](self) for its shapes.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot handle an event",
-    label = "not an event handler",
-    note = "the shapes are `|socket: Socket|`, `|socket: Socket, args: T|`, `|socket: Socket, ack: Ack|` and `|socket: Socket, args: T, ack: Ack|`, \
-            `async` or not, where `T` can be deserialized (a tuple for several arguments)",
-    note = "an `async` closure that captures must be written `move |…| {{ let x = x.clone(); async move {{ … }} }}`"
-)]
-pub trait EventHandler<M>: Send + std::marker::Sync + 'static {
+/// A function that handles an event. See [the module](self) for what it can take and return.
+pub trait EventHandler<M>: Send + Sync + 'static {
     #[doc(hidden)]
-    fn call(&self, call: Call) -> Started;
+    fn call(&self, call: Call<'_>) -> Started;
+    #[doc(hidden)]
+    fn needs() -> Needs;
 }
 
-macro_rules! event_handlers {
-    ($(($($kind:ty),*) $(<$args:ident>)? |$call:ident| { $($ready:tt)* } ($($value:expr),*);)*) => {$(
-        impl<F, R $(, $args)?> EventHandler<Sync<($($kind,)*)>> for F
-        where
-            F: Fn($($kind),*) -> R + Send + std::marker::Sync + 'static,
-            R: Outcome,
-            $($args: DeserializeOwned + 'static,)?
-        {
-            fn call(&self, $call: Call) -> Started {
-                $($ready)*
-                done(self($($value),*))
-            }
-        }
-
-        impl<F, R $(, $args)?> EventHandler<Async<($($kind,)*)>> for F
-        where
-            F: Fn($($kind),*) -> R + Send + std::marker::Sync + 'static,
-            R: Future<Output: Outcome> + Send + 'static,
-            $($args: DeserializeOwned + 'static,)?
-        {
-            fn call(&self, $call: Call) -> Started {
-                let $call = $call.into_kept();
-                $($ready)*
-                start(self($($value),*))
-            }
-        }
-    )*};
-}
-
-/// Binds the arguments as a type, or returns with the error.
-macro_rules! args_or_return {
-    ($call:expr) => {
-        match $call.args_as() {
-            Ok(args) => args,
-            Err(error) => return Started::Done(Err(error.into())),
-        }
-    };
-}
-
-impl<F, R> EventHandler<Sync<()>> for F
+impl<F, P, M, R> EventHandler<(P, M, R)> for F
 where
-    F: Fn() -> R + Send + std::marker::Sync + 'static,
-    R: Outcome,
+    F: Function<P>,
+    P: EventParameters<M>,
+    F::Output: Returns<P::Owes, R>,
 {
-    fn call(&self, _: Call) -> Started {
-        done(self())
+    fn call(&self, mut call: Call<'_>) -> Started {
+        call.keeps = <F::Output as Returns<P::Owes, R>>::WAITS;
+        match P::take(&mut call) {
+            Ok(parameters) => self.invoke(parameters).start(call.owed()),
+            Err(error) => Started::Done(Err(Failure::not_called(error, call.owed()))),
+        }
+    }
+
+    fn needs() -> Needs {
+        let mut needs = Needs::default();
+        P::needs(&mut needs);
+        needs
     }
 }
 
-impl<F, R> EventHandler<Async<()>> for F
+/// A function that handles a connection: any number of types that implement [`Extract`], `async` or
+/// not.
+pub trait ConnectHandler<M>: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn call(&self, call: &Call<'_>) -> Started;
+    #[doc(hidden)]
+    fn needs() -> Needs;
+}
+
+impl<F, P, R> ConnectHandler<(P, R)> for F
 where
-    F: Fn() -> R + Send + std::marker::Sync + 'static,
-    R: Future<Output: Outcome> + Send + 'static,
+    F: Function<P>,
+    P: ConnectParameters,
+    F::Output: Returns<Free, R>,
 {
-    fn call(&self, _: Call) -> Started {
-        start(self())
+    fn call(&self, call: &Call<'_>) -> Started {
+        match P::take(call) {
+            Ok(parameters) => self.invoke(parameters).start(None),
+            Err(error) => Started::Done(Err(Failure::not_called(error, None))),
+        }
+    }
+
+    fn needs() -> Needs {
+        let mut needs = Needs::default();
+        P::needs(&mut needs);
+        needs
     }
 }
 
-event_handlers! {
-    (Socket) |call| {} (call.socket());
-    (Socket, Ack) |call| { let ack = call.ack(); } (call.socket(), ack);
-    (Socket, A) <A> |call| { let mut call = call; let args: A = args_or_return!(call); } (call.socket(), args);
-    (Socket, A, Ack) <A> |call| { let mut call = call; let ack = call.ack(); let args: A = args_or_return!(call); } (call.socket(), args, ack);
-}
-
-/// A function that is told of a connection: `|socket: Socket|` or `||`, `async` or not.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot handle a connection",
-    label = "not a connect handler",
-    note = "the shapes are `|socket: Socket|` and `||`, `async` or not"
-)]
-pub trait ConnectHandler<M>: Send + std::marker::Sync + 'static {
+/// A function that handles the end of a connection: any number of types that implement [`Extract`],
+/// the [`Reason`](crate::Reason), and `Option<Breach>`, in any order, `async` or not.
+///
+/// The [`Reason`](crate::Reason) is one of nine. If the client has broken a rule, the
+/// [`Breach`](crate::Breach) gives the cause behind the reason: the rule that ended the session, or
+/// else the first rule that was broken without ending it. JavaScript has a `description` in this
+/// place.
+pub trait DisconnectHandler<M>: Send + Sync + 'static {
     #[doc(hidden)]
-    fn call(&self, socket: Socket) -> Started;
-}
-
-/// A function that is told of the end of a connection: `|socket: Socket, reason: Reason|`,
-/// `|socket: Socket|` or `||`, `async` or not.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot handle a disconnection",
-    label = "not a disconnect handler",
-    note = "the shapes are `|socket: Socket, reason: Reason|`, `|socket: Socket|` and `||`, `async` or not"
-)]
-pub trait DisconnectHandler<M>: Send + std::marker::Sync + 'static {
+    fn call(&self, call: &Call<'_>) -> Started;
     #[doc(hidden)]
-    fn call(&self, socket: Socket, reason: Reason) -> Started;
+    fn needs() -> Needs;
 }
 
-macro_rules! connect_handlers {
-    ($(|$socket:ident| ($($kind:ty),*) ($($value:expr),*);)*) => {$(
-        impl<F, R> ConnectHandler<Sync<($($kind,)*)>> for F
-        where
-            F: Fn($($kind),*) -> R + Send + std::marker::Sync + 'static,
-            R: Outcome,
-        {
-            fn call(&self, $socket: Socket) -> Started {
-                let _ = &$socket;
-                done(self($($value),*))
-            }
-        }
-
-        impl<F, R> ConnectHandler<Async<($($kind,)*)>> for F
-        where
-            F: Fn($($kind),*) -> R + Send + std::marker::Sync + 'static,
-            R: Future<Output: Outcome> + Send + 'static,
-        {
-            fn call(&self, $socket: Socket) -> Started {
-                let _ = &$socket;
-                start(self($($value),*))
-            }
-        }
-    )*};
-}
-
-connect_handlers! {
-    |socket| () ();
-    |socket| (Socket) (socket);
-}
-
-macro_rules! disconnect_handlers {
-    ($(|$socket:ident, $reason:ident| ($($kind:ty),*) ($($value:expr),*);)*) => {$(
-        impl<F, R> DisconnectHandler<Sync<($($kind,)*)>> for F
-        where
-            F: Fn($($kind),*) -> R + Send + std::marker::Sync + 'static,
-            R: Outcome,
-        {
-            fn call(&self, $socket: Socket, $reason: Reason) -> Started {
-                let _ = (&$socket, $reason);
-                done(self($($value),*))
-            }
-        }
-
-        impl<F, R> DisconnectHandler<Async<($($kind,)*)>> for F
-        where
-            F: Fn($($kind),*) -> R + Send + std::marker::Sync + 'static,
-            R: Future<Output: Outcome> + Send + 'static,
-        {
-            fn call(&self, $socket: Socket, $reason: Reason) -> Started {
-                let _ = (&$socket, $reason);
-                start(self($($value),*))
-            }
-        }
-    )*};
-}
-
-disconnect_handlers! {
-    |socket, reason| () ();
-    |socket, reason| (Socket) (socket);
-    |socket, reason| (Socket, Reason) (socket, reason);
-}
-
-/// A function that decides whether a socket may join: `|socket: Socket|`, `async` or not, with a
-/// `Result` whose error becomes a [`Refusal`].
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a middleware",
-    label = "not a middleware",
-    note = "the shape is `|socket: Socket| -> Result<(), E>`, `async` or not, where `E` is a `Refusal`, a `&str` or a `String`"
-)]
-pub trait Middleware<M>: Send + std::marker::Sync + 'static {
-    #[doc(hidden)]
-    fn call(&self, socket: Socket) -> StartedMiddleware;
-}
-
-impl<F, E> Middleware<Sync<(Socket, E)>> for F
+impl<F, P, M, R> DisconnectHandler<(P, M, R)> for F
 where
-    F: Fn(Socket) -> Result<(), E> + Send + std::marker::Sync + 'static,
-    E: Into<Refusal>,
+    F: Function<P>,
+    P: EndParameters<M>,
+    F::Output: Returns<Free, R>,
 {
-    fn call(&self, socket: Socket) -> StartedMiddleware {
-        StartedMiddleware::Done(self(socket).map_err(Into::into))
+    fn call(&self, call: &Call<'_>) -> Started {
+        match P::take(call) {
+            Ok(parameters) => self.invoke(parameters).start(None),
+            Err(error) => Started::Done(Err(Failure::not_called(error, None))),
+        }
+    }
+
+    fn needs() -> Needs {
+        let mut needs = Needs::default();
+        P::needs(&mut needs);
+        needs
     }
 }
 
-impl<F, R, E> Middleware<Async<(Socket, E)>> for F
+/// A function that decides whether a socket may join: any number of types that implement
+/// [`Extract`], `async` or not, with a `Result` whose error becomes a [`Refusal`].
+pub trait Middleware<M>: Send + Sync + 'static {
+    /// Calls the middleware. The error comes from an extractor.
+    #[doc(hidden)]
+    fn call(&self, call: &Call<'_>) -> Result<StartedMiddleware, NotCalled>;
+    #[doc(hidden)]
+    fn needs() -> Needs;
+}
+
+impl<F, P, M> Middleware<(P, M)> for F
 where
-    F: Fn(Socket) -> R + Send + std::marker::Sync + 'static,
-    R: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<Refusal>,
+    F: Function<P>,
+    P: ConnectParameters,
+    F::Output: Decision<M>,
 {
-    fn call(&self, socket: Socket) -> StartedMiddleware {
-        let future = self(socket);
-        StartedMiddleware::Waiting(Box::pin(async move { future.await.map_err(Into::into) }))
+    fn call(&self, call: &Call<'_>) -> Result<StartedMiddleware, NotCalled> {
+        Ok(self.invoke(P::take(call)?).start())
+    }
+
+    fn needs() -> Needs {
+        let mut needs = Needs::default();
+        P::needs(&mut needs);
+        needs
     }
 }

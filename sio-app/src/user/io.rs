@@ -1,4 +1,4 @@
-//! The whole: all shards, all namespaces, and everything that is the application's to decide.
+//! The server: all shards, all namespaces, and everything that the application decides.
 
 use std::any::Any;
 use std::fmt;
@@ -7,23 +7,24 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
-use sio_proto::server::Budget;
-use sio_proto::{Config, ConfigError, SessionKey, Time};
+use sio_proto::server::{Budget, ConnectionError, TransportKind};
+use sio_proto::{Config, ConfigError, Time};
 
 use crate::args::Data;
-use crate::error::HandlerError;
+use crate::error::{HandlerError, RegisterError};
 use crate::link::connections::{Connections, Deadlines};
 use crate::lock::Mutex;
 use crate::options::Options;
 use crate::rated::Warnings;
 use crate::runtime::Runtime;
 use crate::turn::application::{Application, EngineNews};
+use crate::turn::call::Failure;
 use crate::turn::later::Kept;
-use crate::turn::shard::ShardCell;
+use crate::turn::order::{Order, To, carry_out};
+use crate::turn::raw_session::RawSession;
 use crate::turn::shards::{NewShards, Shards};
-use crate::turn::sleep::Sleep;
 use crate::turn::socket::SocketCell;
-use crate::turn::table::Table;
+use crate::turn::table::{OutgoingFn, Table};
 use crate::user::emitter::Emitter;
 use crate::user::engine::EngineSocket;
 use crate::user::hooks::Hooks;
@@ -31,12 +32,12 @@ use crate::user::metrics::Tally;
 use crate::user::namespace::Namespace;
 use crate::user::registry::{self, Namespaces};
 use crate::user::shutdown::Shutdown;
+use crate::user::sleep::Sleep;
 use crate::user::socket::Socket;
 
-/// A Socket.IO server without a network: namespaces, sockets, and the means to reach them.
+/// A Socket.IO server without a network: it has namespaces and sockets, and reaches them.
 ///
-/// It is a handle, cheap to clone, and may be kept in handlers. The adapters put a network around
-/// it.
+/// It is a handle, cheap to clone, and may be kept in handlers. The adapters add a network to it.
 ///
 /// ```
 /// # use sio_app::{Io, Socket};
@@ -49,20 +50,20 @@ use crate::user::socket::Socket;
 #[derive(Clone)]
 pub struct Io(pub(crate) Arc<Inner>);
 
-/// All that an [`Io`] is a handle of.
+/// The server behind the handle [`Io`].
 pub(crate) struct Inner {
     pub(crate) shards: Shards,
     pub(crate) options: Options,
     pub(crate) namespaces: Namespaces,
     pub(crate) hooks: Hooks,
-    /// Every connection, so that a shutdown can end those that do not end by themselves.
+    /// All connections, so that a shutdown can end those that do not end by themselves.
     pub(crate) connections: Mutex<Connections>,
     pub(crate) deadlines: Mutex<Deadlines>,
     pub(crate) shutdown: Shutdown,
     pub(crate) tally: Tally,
     /// Bytes of work that connections have left for later.
     pub(crate) kept: Arc<Kept>,
-    /// What peers can make the log say.
+    /// The warnings that peers can cause.
     pub(crate) warnings: Arc<Warnings>,
     /// Whether the tasks that watch the time have been started.
     pub(crate) ticking: AtomicBool,
@@ -70,10 +71,10 @@ pub(crate) struct Inner {
 
 /// Namespaces.
 impl Io {
-    /// A server. Adapters call this; users call the adapter's constructor.
+    /// Makes a server. Adapters call this function. Users call the adapter's constructor instead.
     ///
     /// # Errors
-    /// If the config does not make sense, or [`Runtime::fill`] gives nothing but zeros.
+    /// If the config is not valid, or if [`Runtime::fill`] gives nothing but zeros.
     pub fn new(config: Config, options: Options, runtime: Runtime) -> Result<Self, ConfigError> {
         let budget = Arc::new(Budget::new(config.max_total_queued_bytes));
         let shards = NewShards::new(config, &options, runtime, &budget)?;
@@ -94,23 +95,24 @@ impl Io {
                 options,
             }
         }));
-        // There is always a main namespace, as there is on genuine servers.
+        // The main namespace always exists, as on genuine servers.
         io.of("/").create();
         Ok(io)
     }
 
-    /// The namespace of this name. `chat` means `/chat`.
+    /// Returns the namespace with this name. `chat` means `/chat`.
     ///
-    /// This is a handle: asking for it makes no namespace. The namespace exists once something is
-    /// registered for it ([`Namespace::create`] if there is nothing to register), or a pattern or a
-    /// function covers its name; a client that asks for another name is refused. So a name that
-    /// came from a client may be addressed, and leaves nothing behind.
+    /// The result is a handle; the call does not create the namespace. A namespace exists when
+    /// something is registered for it ([`Namespace::create`] if there is nothing to register), or
+    /// when a pattern or a function covers its name. A client that asks for any other name is
+    /// refused. So an application may address a name that came from a client, and nothing is left
+    /// behind.
     ///
     /// Names and rules ([`Io::of_pattern`], [`Io::of_fn`]) count in the order in which they were
-    /// registered. What is registered for a name before any rule that covers it is a namespace of
-    /// its own. What is registered for a name that a rule covers already is added to what the rule
-    /// says: the rule's middleware runs first, and has to agree, too; handlers take the place of
-    /// the rule's handlers for the same event.
+    /// registered. If a name is registered before every rule that covers it, it is a separate
+    /// namespace. If a rule covers the name already, the registration is added to the rule: the
+    /// rule's middleware runs first and has to agree, too, and the name's handlers replace the
+    /// rule's handlers for the same event.
     ///
     /// ```
     /// # use sio_app::{Io, Socket};
@@ -124,22 +126,22 @@ impl Io {
         Namespace::named(Arc::clone(&self.0), registry::normalized(name))
     }
 
-    /// All namespaces whose names fit a pattern, in which each `*` stands for any text without a
-    /// slash: `/tenant-*`.
+    /// Returns all namespaces whose names fit a pattern. In the pattern each `*` stands for any
+    /// text without a slash: `/tenant-*`.
     ///
-    /// They share handlers; sockets and rooms are each one's own. What is sent to the handle
-    /// reaches all of them. One that has a handler of its own under its name is [`Io::of`]'s to
-    /// explain. A name is matched in time that is proportional to its length.
+    /// These namespaces share handlers, and each has its own sockets and rooms. A message to the
+    /// handle reaches all of them. [`Io::of`] explains what happens if one of their names also has
+    /// its own handlers. The time to match a name is proportional to the length of the name.
     pub fn of_pattern(&self, pattern: &str) -> Namespace {
         let pattern = registry::normalized(pattern);
         self.of_fn(move |name, _| registry::fits(&pattern, name))
     }
 
-    /// All namespaces that a function agrees to. It sees the name and the socket that asks for it,
-    /// with its [`auth`](Socket::auth) and [`handshake`](Socket::handshake); rules are asked in the
-    /// order in which they were added, when a client asks for a namespace and never else. A
-    /// function that says no leaves the decision to the rules and the name behind it: what refuses
-    /// clients is a middleware ([`Namespace::with`]).
+    /// Returns all namespaces that a function accepts. The function gets the name, and the socket
+    /// that asks for it, with its [`auth`](Socket::auth) and [`handshake`](Socket::handshake).
+    /// Rules are asked in the order in which they were added, and only when a client asks for a
+    /// namespace. If the function returns false, the rules and names after it decide. To refuse a
+    /// client, use a middleware ([`Namespace::with`]).
     ///
     /// ```
     /// # use sio_app::Io;
@@ -153,61 +155,62 @@ impl Io {
     }
 }
 
-/// Sending: all of these mean the main namespace, `/`.
+/// Sending. All of these methods mean the main namespace, `/`.
 impl Io {
     fn all(&self) -> Emitter {
         Emitter::new(self.0.application(), const { bytestring::ByteString::from_static("/") })
     }
 
-    /// Sends an event to everybody.
+    /// Sends an event to all sockets.
     pub fn emit<A: Serialize>(&self, event: &str, args: A) {
         self.all().emit(event, args);
     }
 
-    /// Sends a message without a name to everybody.
+    /// Sends a message without a name to all sockets.
     pub fn send(&self, data: impl Into<Data>) {
         self.all().send(data);
     }
 
-    /// To the members of a room.
+    /// Chooses the members of a room.
     pub fn to(&self, room: impl AsRef<str>) -> Emitter {
         self.all().to(room)
     }
 
-    /// To all who are not in this room.
+    /// Chooses all sockets that are not in this room.
     pub fn except(&self, room: impl AsRef<str>) -> Emitter {
         self.all().except(room)
     }
 
-    /// To those who can take it right now.
+    /// Chooses clients that can take a message now.
     pub fn volatile(&self) -> Emitter {
         self.all().volatile()
     }
 
-    /// To sockets of this node only.
+    /// Chooses sockets of this node only.
     pub fn local(&self) -> Emitter {
         self.all().local()
     }
 
-    /// How long acknowledgements may take.
-    pub fn timeout(&self, timeout: Duration) -> Emitter {
-        self.all().timeout(timeout)
-    }
-
-    /// All sockets of the main namespace.
+    /// Returns all sockets of the main namespace.
     #[must_use]
     pub fn sockets(&self) -> Vec<Socket> {
         self.all().sockets()
     }
 
-    /// The connected socket with this id, whatever its namespace: with this [`Socket::id`], or the
-    /// id by which the client knows itself ([`Socket::wire_id`]).
+    /// Returns the connected socket with this id, in any namespace. The id may be its
+    /// [`Socket::id`], or the id by which the client knows itself ([`Socket::wire_id`]).
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<Socket> {
-        self.0.shards.find(id).map(Socket)
+        let mut socket = None;
+        // The order finds one socket or none, and does not fail.
+        let _ = carry_out(Order::Find {
+            to: To::Id(&self.0.shards, id),
+            found: &mut |found| socket = Some(Socket(found)),
+        });
+        socket
     }
 
-    /// How many sessions are open, of all kinds.
+    /// Returns the number of open sessions of all kinds.
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.0
@@ -218,30 +221,69 @@ impl Io {
             .sum()
     }
 
-    /// How many connections are open, those of other HTTP requests among them.
+    /// Returns the number of open connections, including those with other HTTP requests.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.connections.lock().count()
     }
 
-    /// What the adapter was told.
+    /// Returns the settings of the process.
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.0.options
     }
 
-    /// The settings.
+    /// Returns the settings of the protocol.
     #[must_use]
     pub fn config(&self) -> &Config {
         self.0.config()
     }
 }
 
+/// State, and the check of what was registered.
+impl Io {
+    /// Gives the server a value that handlers can ask for as [`State<T>`](crate::handler::State).
+    /// There is one value for each type. Give it before clients connect, because sockets that have
+    /// connected before do not have it.
+    ///
+    /// A server does not start if its handlers ask for a state that it was not given, or if it was
+    /// given two states of one type ([`Io::check`]).
+    pub fn state<T: Clone + Send + Sync + 'static>(&self, value: T) -> &Self {
+        if let Err(mistake) = self.0.namespaces.give_state(value) {
+            self.0.note_mistake(mistake);
+        }
+        self
+    }
+
+    /// Checks that everything could be registered, and that handlers have the states that they ask
+    /// for. Serving a listener begins with this check, and ends with its error. If the server is
+    /// mounted in another HTTP server, call this before that server starts. An error is logged in
+    /// any case.
+    ///
+    /// ```
+    /// # use sio_app::{Io, RegisterError, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of("/").on("disconnect", |_: Socket| println!("never"));
+    /// let wrong = io.check().unwrap_err();
+    /// assert_eq!(
+    ///     wrong.to_string(),
+    ///     r#"no event is called "disconnect": `on_disconnect` handles their end"#
+    /// );
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn check(&self) -> Result<(), RegisterError> {
+        self.0.namespaces.mistake().map_or(Ok(()), Err)
+    }
+}
+
 /// Time, for handlers.
 impl Io {
-    /// Waits so long, whatever the runtime, on the time of the server: it passes only while the
-    /// server is served. In a handler of a socket, [`Socket::sleep`] is the better choice, because
-    /// it stays with the socket's own shard.
+    /// Waits for this duration, on any runtime. It uses the server's time, which passes only while
+    /// the server is served. In a handler of a socket, use [`Socket::sleep`], because it stays in
+    /// the socket's own shard.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -293,19 +335,40 @@ impl Application for Inner {
         self.namespaces.find(&Socket(Arc::clone(socket)))
     }
 
-    fn engine(&self, cell: Arc<ShardCell>, session: SessionKey, news: EngineNews) {
+    fn engine(&self, session: Arc<RawSession>, news: EngineNews) {
         let Some(handler) = self.hooks.engine() else { return };
-        let socket = EngineSocket { cell, session };
+        let socket = EngineSocket(session);
         match news {
-            EngineNews::Opened(handshake) => handler.open(&socket, &handshake),
+            EngineNews::Opened => handler.open(&socket, socket.handshake()),
+            EngineNews::Upgraded(transport) => handler.upgrade(&socket, transport),
             EngineNews::Message(message) => handler.message(&socket, message),
-            EngineNews::Closed(reason) => handler.close(&socket, reason),
+            EngineNews::Closed(ending) => handler.close(&socket, ending.reason, ending.breach.as_ref()),
+        }
+    }
+
+    fn upgraded(&self, socket: Arc<SocketCell>, transport: TransportKind) {
+        if let Some(hook) = self.hooks.upgrade() {
+            hook(&Socket(socket), transport);
+        }
+    }
+
+    fn refused(&self, error: &ConnectionError) {
+        if let Some(hook) = self.hooks.connection_error() {
+            hook(error);
         }
     }
 
     fn report(&self, socket: Option<&Arc<SocketCell>>, event: &str, error: &HandlerError) {
         let socket = socket.map(|socket| Socket(Arc::clone(socket)));
         Self::report(self, socket.as_ref(), event, error);
+    }
+
+    fn failed(&self, socket: &Arc<SocketCell>, event: &str, failure: Failure) {
+        Self::failed(self, &Socket(Arc::clone(socket)), event, failure);
+    }
+
+    fn watchers(&self, namespace: &str) -> Vec<OutgoingFn> {
+        self.namespaces.watchers(namespace)
     }
 
     fn shard_emptied(&self) {

@@ -1,6 +1,7 @@
-//! Messages on their way out: arguments written, and encoded before any lock is taken.
+//! Messages that are sent: their arguments are written and encoded before any lock is taken.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -9,20 +10,24 @@ use sio_proto::Config;
 use sio_proto::server::{AckRequest, Forms, Message};
 use sio_proto::socket::{Args, is_reserved_event};
 
-use crate::args::to_args;
+use crate::args::{RawArgs, to_args};
 use crate::error::EmitError;
+use crate::guarded::guarded;
 use crate::runtime::Runtime;
 use crate::turn;
+use crate::turn::order::{Order, carry_out};
 use crate::turn::socket::SocketCell;
+use crate::turn::table::OutgoingFn;
+use crate::user::socket::Socket;
 
-/// Size of the pieces that messages are written into. A message that waits for a slow client keeps
-/// its piece alive, so they are small; larger messages get pieces of their own.
+/// The size of the pieces of memory that messages are written into. A message that waits for a slow
+/// client keeps its piece, so the pieces are small. Larger messages get pieces of their own.
 const SCRATCH_BYTES: usize = 8 * 1024;
 
 thread_local!(static SCRATCH: Cell<Option<BytesMut>> = const { Cell::new(None) });
 
-/// Lends this thread's scratch, empty. It is taken out meanwhile: writing arguments runs the user's
-/// code, which may emit itself.
+/// Lends this thread's buffer for writing, empty. It is taken out of its place meanwhile, because
+/// writing arguments runs user code, which may itself emit.
 pub(crate) fn with_scratch<R>(write: impl FnOnce(&mut BytesMut) -> R) -> R {
     let mut scratch = SCRATCH.take().unwrap_or_default();
     if scratch.capacity() < 512 {
@@ -34,8 +39,8 @@ pub(crate) fn with_scratch<R>(write: impl FnOnce(&mut BytesMut) -> R) -> R {
     result
 }
 
-/// An event as it is before anybody has asked for an encoding.
-#[derive(Clone)]
+/// An event before it is encoded in any form.
+#[derive(Clone, Default)]
 pub(crate) struct Draft {
     name: ByteString,
     args: Args,
@@ -58,13 +63,31 @@ impl Draft {
         &self.args
     }
 
-    /// About how many bytes it is.
+    /// Calls the functions that are called for sent events. They are user code, so no lock is held.
+    pub(crate) fn show(&self, watchers: &[OutgoingFn], to: Option<&Arc<SocketCell>>) {
+        thread_local!(static SHOWING: Cell<bool> = const { Cell::new(false) });
+        if watchers.is_empty() || SHOWING.replace(true) {
+            return;
+        }
+        let args = RawArgs(self.args.clone());
+        for watcher in watchers {
+            if let Err(panic) = guarded(|| watcher(to, &self.name, &args))
+                && let Some(application) = to.and_then(|socket| socket.application())
+            {
+                application.report(to, &self.name, &panic);
+            }
+        }
+        SHOWING.set(false);
+    }
+
+    /// Returns about how many bytes the event has.
     pub(crate) fn len(&self) -> usize {
         self.args.bytes()
     }
 
-    /// The message, volatile if it has a runtime for the moment, encoded in these forms, and what
-    /// could not be said in one of them.
+    /// Makes the message and encodes it in these forms. It is volatile if a runtime is given, which
+    /// is asked for the moment. Also returns the error if the message could not be encoded in one
+    /// of the forms.
     pub(crate) fn encoded(
         self,
         namespace: &ByteString,
@@ -94,7 +117,7 @@ impl Draft {
 
 /// Sends an event to one socket.
 pub(crate) fn send_event<A: Serialize + ?Sized>(
-    socket: &SocketCell,
+    socket: &Arc<SocketCell>,
     name: &str,
     args: &A,
     ack: Option<AckRequest>,
@@ -104,6 +127,11 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
         let draft = Draft::new(name, args, scratch)?;
         if volatile && socket.is_asking() {
             return Err(EmitError::Dropped);
+        }
+        if let Some(table) = socket.table()
+            && !table.outgoing.is_empty()
+        {
+            draft.show(&table.outgoing, Some(socket));
         }
         let len = draft.len();
         let message = draft.message(
@@ -130,8 +158,17 @@ pub(crate) fn send_ack<A: Serialize + ?Sized>(socket: &SocketCell, id: u64, args
     })
 }
 
-/// Encodes the message, then queues it in the shard. Inside a turn it leaves at the turn's end,
-/// else at once.
+/// Sends an acknowledgement to a client that may have gone. Errors of the arguments are reported.
+pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketCell>, id: u64, args: &A) {
+    if let Err(error) = send_ack(socket, id, args)
+        && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
+    {
+        Socket(Arc::clone(socket)).report("ack", error);
+    }
+}
+
+/// Encodes the message, and then queues it in the shard. In a turn it leaves at the end of the
+/// turn. Otherwise it leaves at once.
 #[inline(always)]
 fn send(
     socket: &SocketCell,
@@ -142,7 +179,7 @@ fn send(
 ) -> Result<(), EmitError> {
     message.encode(socket.form, &socket.cell.config, scratch)?;
     if socket.is_asking() {
-        // It goes behind the answer to the CONNECT.
+        // The message leaves after the answer to the CONNECT.
         let mut early = Some(message);
         let sent = socket.prepare(|entry| {
             early
@@ -155,12 +192,10 @@ fn send(
             (_, None) => return Err(EmitError::Disconnected),
         }
     }
-    turn::act(socket.runtime(), |turn| {
-        let (sent, enough) = socket.cell.queue("emit", turn, |state, now| {
-            let sent = state.shard.emit(now, socket.key, &mut message, ack);
-            (sent, state.unwritten.add(len, 1))
-        });
-        turn.emitted(len, enough);
-        Ok(sent?)
+    carry_out(Order::Send {
+        to: socket,
+        message: &mut message,
+        bytes: len,
+        ack,
     })
 }

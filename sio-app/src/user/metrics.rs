@@ -1,23 +1,23 @@
-//! What an operator watches: one snapshot of counts.
+//! Metrics for operators: a snapshot of counts.
 //!
-//! Packets are counted by the shards, under the lock that they are handled under anyway. Bytes are
-//! counted once for each read and each batch of writes, beside the call to the operating system, in
-//! cells that threads do not share. Counting costs a few additions a message, and a snapshot asks
-//! each shard once.
+//! The shards count packets, under the lock under which they handle the packets anyway. Bytes are
+//! counted once for each read and each batch of writes, next to the system call, in cells that
+//! threads do not share. Counting costs a few additions for each message. A snapshot asks each
+//! shard once.
 
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sio_proto::server::{Budget, Counters, Reason, Refused};
+use sio_proto::server::{Breach, BreachKind, Budget, Counters, Reason, Refused};
 
 use crate::error::HandlerError;
 use crate::link::traffic::Traffic;
 use crate::runtime::Runtime;
 use crate::user::io::Io;
 
-/// Counts of a server, as they were a moment ago: what [`Io::metrics`] gives. Totals count from the
-/// start.
+/// The counts of a server at one moment. [`Io::metrics`] returns them. Totals count from the start
+/// of the server.
 ///
 /// ```
 /// # use sio_app::{Generation, Io};
@@ -37,40 +37,41 @@ use crate::user::io::Io;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Open connections, requests that another HTTP server has handed over among them.
+    /// The number of open connections, including requests that another HTTP server has handed over.
     pub connections: usize,
-    /// Connections since the start.
+    /// The number of connections since the start.
     pub connections_total: u64,
-    /// Connections refused because there were as many as may be
-    /// ([`Options::max_connections`](crate::Options::max_connections)).
+    /// The number of connections that were refused because of
+    /// [`Options::max_connections`](crate::Options::max_connections).
     pub connections_refused_total: u64,
-    /// Connections refused because there were as many from their address as may be
-    /// ([`Options::max_connections_per_address`](crate::Options::max_connections_per_address)).
+    /// The number of connections that were refused because of
+    /// [`Options::max_connections_per_address`](crate::Options::max_connections_per_address).
     pub connections_refused_by_address_total: u64,
-    /// Sessions by generation and transport; how sessions ended, which requests were refused, how
-    /// many packets came, and how many waited for one session at most.
+    /// Counts of sessions: sessions by generation and transport, how sessions ended, which requests
+    /// were refused, how many packets came, and the most packets that waited for one session.
     pub sessions: Counters,
-    /// Packets that were sent.
+    /// The number of packets that were sent.
     pub packets_out: u64,
-    /// Bytes of HTTP and websocket that were read.
+    /// The number of bytes of HTTP and websocket that were read.
     pub bytes_in: u64,
-    /// Bytes of HTTP and websocket that were written. Answers that another HTTP server writes are
-    /// not among them.
+    /// The number of bytes of HTTP and websocket that were written, without answers that another
+    /// HTTP server writes.
     pub bytes_out: u64,
-    /// Bytes that wait for clients which do not take them at the moment
+    /// The number of bytes that wait for clients which do not take them at the moment
     /// ([`Config::max_total_queued_bytes`](sio_proto::Config::max_total_queued_bytes)).
     pub queued_bytes: usize,
-    /// Most that has waited for the handlers of one socket at once; what counts is said at
-    /// [`Options::max_waiting_events`](crate::Options::max_waiting_events).
+    /// The most things that have waited for the handlers of one socket at one time.
+    /// [`Options::max_waiting_events`](crate::Options::max_waiting_events) says what counts.
     pub most_waiting_events: usize,
-    /// Handlers that failed or were not called because the arguments did not fit.
+    /// The number of handlers that failed, or were not called because the arguments did not fit.
     pub handler_errors: u64,
-    /// Handlers that panicked.
+    /// The number of handlers that panicked.
     pub handler_panics: u64,
 }
 
 impl Metrics {
-    /// All numbers in the text format of Prometheus, under these names, which stay as they are:
+    /// Returns all numbers in the text format of Prometheus, under these names, which will not
+    /// change:
     ///
     /// | name | labels |
     /// |---|---|
@@ -78,6 +79,7 @@ impl Metrics {
     /// | `sio_connections_refused_total` | `why`: `total`, `address` |
     /// | `sio_sessions`, `sio_sessions_total` | `generation`, `transport` |
     /// | `sio_sessions_closed_total` | `reason`, in the words of [`Reason`] |
+    /// | `sio_rules_broken_total` | `kind`, in the words of [`BreachKind`] |
     /// | `sio_requests_refused_total` | `why`, in the words of [`Refused`] |
     /// | `sio_packets_in_total`, `sio_packets_out_total`, `sio_bytes_in_total`, `sio_bytes_out_total` | |
     /// | `sio_queued_bytes` | |
@@ -128,6 +130,8 @@ impl Metrics {
         table("sio_sessions_total", "counter", total.collect());
         let closed = Reason::ALL.map(|reason| (format!("reason=\"{reason}\""), self.sessions.closed(reason)));
         table("sio_sessions_closed_total", "counter", closed.into());
+        let broken = BreachKind::ALL.map(|kind| (format!("kind=\"{kind}\""), self.sessions.broken(kind)));
+        table("sio_rules_broken_total", "counter", broken.into());
         let refused = Refused::ALL.map(|why| (format!("why=\"{}\"", why.as_str()), self.sessions.refused(why)));
         table("sio_requests_refused_total", "counter", refused.into());
         text
@@ -135,8 +139,9 @@ impl Metrics {
 }
 
 impl Io {
-    /// Counts of this server: sessions by generation and transport, traffic, refusals, errors. Each
-    /// shard is asked once, so it is cheap enough for every few seconds, not for every message.
+    /// Returns the counts of this server: sessions by generation and transport, traffic, refusals,
+    /// errors. Each shard is asked once. So you may call it every few seconds, but not for every
+    /// message.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let mut metrics = Metrics {
@@ -163,20 +168,25 @@ impl Io {
             });
             metrics.most_waiting_events = metrics.most_waiting_events.max(cell.most_waiting());
         }
+        for (kind, count) in BreachKind::ALL.into_iter().zip(&self.0.tally.broken) {
+            metrics.sessions.add_broken(kind, count.load(Ordering::Relaxed));
+        }
         metrics
     }
 }
 
-/// What is counted outside of shards.
+/// The counts outside of shards.
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) traffic: Arc<Traffic>,
     errors: AtomicU64,
     panics: AtomicU64,
+    /// The numbers of broken rules on connections that no shard knows, by [`BreachKind`].
+    broken: [AtomicU64; BreachKind::ALL.len()],
 }
 
 impl Tally {
-    /// Nothing has happened, and what waits is counted there.
+    /// Makes counts of zero. `waiting` counts the bytes that wait.
     pub(crate) fn new(waiting: Arc<Budget>, runtime: Runtime) -> Self {
         Self {
             traffic: Arc::new(Traffic::new(waiting, runtime)),
@@ -184,11 +194,20 @@ impl Tally {
         }
     }
 
-    /// A handler has failed.
+    /// Counts a broken rule of a connection that no shard knows.
+    pub(crate) fn broken(&self, breach: &Breach) {
+        self.broken[breach.kind() as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a handler that has failed.
     pub(crate) fn failed(&self, error: &HandlerError) {
         let count = match error {
             HandlerError::Panicked(_) => &self.panics,
-            HandlerError::Args(_) | HandlerError::Failed(_) | HandlerError::Emit(_) => &self.errors,
+            HandlerError::Args(_)
+            | HandlerError::Failed(_)
+            | HandlerError::Extract { .. }
+            | HandlerError::Refused(_)
+            | HandlerError::Emit(_) => &self.errors,
         };
         count.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,16 +1,21 @@
-//! What users hold: handles, and the handlers they register.
+//! The API of users: handles, and the handlers that users register.
 
 pub(crate) mod ack;
+pub(crate) mod data;
 pub(crate) mod emitter;
 pub(crate) mod engine;
+pub(crate) mod gone;
 pub mod handler;
 pub(crate) mod hooks;
 pub(crate) mod io;
 pub(crate) mod message;
 pub(crate) mod metrics;
 pub(crate) mod namespace;
+pub(crate) mod own;
 pub(crate) mod registry;
 pub(crate) mod shutdown;
+pub(crate) mod sleep;
 pub(crate) mod socket;
+pub(crate) mod socket_emitter;
 #[cfg(feature = "transcript")]
 mod transcript;

@@ -1,25 +1,28 @@
-//! Namespaces, as the application sees them: a handle that registers handlers and reaches sockets.
+//! Namespaces for the application: a handle that registers handlers and reaches sockets.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytestring::ByteString;
 use serde::Serialize;
 
 use crate::args::{Data, RawArgs};
+use crate::error::{HandlerError, RegisterError};
+use crate::turn::call::Owed;
+use crate::turn::incoming::Incoming;
+use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
-use crate::turn::table::Table;
+use crate::turn::table::{AnswerFn, AnyFn, FilterFn, OutgoingFn, Table};
 use crate::user::emitter::Emitter;
 use crate::user::handler::{ConnectHandler, DisconnectHandler, EventHandler, Middleware};
 use crate::user::io::Inner;
 use crate::user::registry::Behaviour;
 use crate::user::socket::Socket;
 
-/// A namespace: what happens to those who connect to it.
+/// A namespace: the handlers for the sockets that connect to it.
 ///
-/// It is a handle, cheap to clone; every method that registers something gives it back, so that
-/// they chain. Handlers registered later count for sockets that connect later.
+/// It is a handle, cheap to clone. Every method that registers something returns it, so that calls
+/// can be chained. A handler that is registered later counts only for sockets that connect later.
 ///
 /// ```
 /// # use sio_app::{Ack, Io, Reason, Socket};
@@ -38,10 +41,10 @@ pub struct Namespace {
     whom: Whom,
 }
 
-/// What a handle stands for.
+/// What a handle means.
 #[derive(Clone)]
 enum Whom {
-    /// The namespace of this name, whether there is one or not.
+    /// The namespace with this name, whether it exists or not.
     Named(ByteString),
     /// All namespaces of a rule.
     Ruled(Arc<Behaviour>),
@@ -62,7 +65,7 @@ impl Namespace {
         }
     }
 
-    /// Registers something, which makes the namespace if there is none of the name.
+    /// Registers something. This creates the namespace if it does not exist.
     fn change(&self, change: impl FnOnce(&mut Table)) -> Self {
         match &self.whom {
             Whom::Named(name) => self.io.namespaces.named(name).change(change),
@@ -71,33 +74,54 @@ impl Namespace {
         self.clone()
     }
 
-    /// Makes the namespace exist without registering anything: clients may connect to it, and hear
-    /// what is sent to it.
+    /// Creates the namespace without registering anything: clients may connect to it, and get what
+    /// is sent to it.
     ///
-    /// A name for which nothing has been registered is no namespace, and clients that ask for it
-    /// are refused, unless a pattern or a function covers it. Every method that registers something
-    /// makes the namespace, too.
+    /// A name for which nothing has been registered is not a namespace, and clients that ask for it
+    /// are refused, unless a pattern or a function covers the name. Every method that registers
+    /// something creates the namespace, too.
     pub fn create(&self) -> Self {
         self.change(|_| ())
     }
 
-    /// Handles an event. One handler per name: a later one takes the place of an earlier one.
+    /// Handles an event. Several handlers of one event start in the order in which they were
+    /// registered. If several of them answer the client, the first answer counts.
     ///
-    /// The shapes a handler can have are those of [`EventHandler`]. Handlers of one socket start in
-    /// the order in which its events arrive. An `async` one is polled at once and goes on beside
-    /// later ones only if it has to wait; see [`Namespace::one_at_a_time`].
+    /// The page of [`handler`](crate::handler) says what a handler can take and return. Handlers of
+    /// one socket start in the order in which its events arrive. An `async` handler is polled at
+    /// once. Only if it has to wait, later handlers run before it ends; see
+    /// [`Namespace::one_at_a_time`].
+    ///
+    /// No event can have a name of the protocol (`connection`, `disconnect`). With such a name
+    /// nothing is registered, and the server does not start ([`Io::check`](crate::Io::check)).
     pub fn on<M, H: EventHandler<M>>(&self, event: &str, handler: H) -> Self {
-        self.change(|table| {
-            table
-                .events
-                .insert(event.into(), Arc::new(move |call| handler.call(call)));
-        })
+        if let Err(mistake) = RegisterError::of_name(event) {
+            self.io.note_mistake(mistake);
+            return self.clone();
+        }
+        let needs = H::needs();
+        if !needs.states.is_empty() {
+            self.io.namespaces.need(needs, &format!("the handler of {event:?}"));
+        }
+        self.change(|table| table.add(event, Arc::new(move |call| handler.call(call))))
     }
 
-    /// Handles messages without a name: what clients send with `send`, and all that 0.6 knows. They
-    /// are the event `message`.
+    /// Removes all handlers of an event, for sockets that connect later.
     ///
-    /// The argument is usually a [`Data`], but any type will do.
+    /// ```
+    /// # use sio_app::{Io, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of("/").off("say").on("say", |socket: Socket| socket.emit("said", "nothing more"));
+    /// # }
+    /// ```
+    pub fn off(&self, event: &str) -> Self {
+        self.change(|table| drop(table.events.remove(event)))
+    }
+
+    /// Handles messages without a name, which clients send with `send`. Clients of 0.6 have no
+    /// other messages. They count as the event `message`.
+    ///
+    /// The argument is usually a [`Data`], but any type works.
     ///
     /// ```
     /// # use sio_app::{Data, Io, Socket};
@@ -109,23 +133,131 @@ impl Namespace {
         self.on("message", handler)
     }
 
-    /// Sees every event, before its own handler does.
+    /// Calls the function for every event, before filters and the event's own handlers. Several
+    /// such functions are called in the order in which they were registered. Acknowledgements are
+    /// not events.
     pub fn on_any(&self, handler: impl Fn(&Socket, &str, &RawArgs) + Send + Sync + 'static) -> Self {
+        self.change(|table| table.any.push(seeing(handler)))
+    }
+
+    /// Calls the function for every event, before the functions of [`Namespace::on_any`] that are
+    /// registered already.
+    pub fn prepend_any(&self, handler: impl Fn(&Socket, &str, &RawArgs) + Send + Sync + 'static) -> Self {
+        self.change(|table| table.any.insert(0, seeing(handler)))
+    }
+
+    /// Removes all functions that are called for every event, for sockets that connect later.
+    pub fn off_any(&self) -> Self {
+        self.change(|table| table.any.clear())
+    }
+
+    /// Calls the function for every event that is sent to sockets of the namespace, before it is
+    /// sent. The function gets the socket, or `None` for an event to many sockets, for which it is
+    /// called only once. Acknowledgements are not events. The function is not called for events
+    /// that it sends itself.
+    ///
+    /// ```
+    /// # use sio_app::{Io, RawArgs, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of("/").on_any_outgoing(|to: Option<&Socket>, event: &str, args: &RawArgs| match to {
+    ///     Some(socket) => println!("to {}: {event} {}", socket.id(), args.json()),
+    ///     None => println!("to many: {event} {}", args.json()),
+    /// });
+    /// # }
+    /// ```
+    pub fn on_any_outgoing(&self, handler: impl Fn(Option<&Socket>, &str, &RawArgs) + Send + Sync + 'static) -> Self {
+        self.io.namespaces.set_watched();
+        self.change(|table| table.outgoing.push(seeing_outgoing(handler)))
+    }
+
+    /// Calls the function for every event that is sent, before the functions that are registered
+    /// already.
+    pub fn prepend_any_outgoing(
+        &self,
+        handler: impl Fn(Option<&Socket>, &str, &RawArgs) + Send + Sync + 'static,
+    ) -> Self {
+        self.io.namespaces.set_watched();
+        self.change(|table| table.outgoing.insert(0, seeing_outgoing(handler)))
+    }
+
+    /// Removes all functions that are called for every event that is sent.
+    pub fn off_any_outgoing(&self) -> Self {
+        self.change(|table| table.outgoing.clear())
+    }
+
+    /// Adds a filter. It decides about every event before the event's handlers are called, and may
+    /// change the event. Filters run in order, and the first refusal counts: then no handler is
+    /// called, and a client that has asked for an acknowledgement gets `{ "error": message }`. A
+    /// filter must not block.
+    ///
+    /// ```
+    /// # use sio_app::{Incoming, Io, Socket};
+    /// # struct Admin;
+    /// # fn register(io: &Io) {
+    /// io.of("/").filter(|socket: &Socket, event: &mut Incoming| match event.name() {
+    ///     "ban" if socket.data::<Admin>().is_none() => Err("forbidden"),
+    ///     "old-name" => Ok(event.set_name("new-name")),
+    ///     _ => Ok(()),
+    /// });
+    /// # }
+    /// ```
+    pub fn filter<E: Into<Refusal>>(
+        &self,
+        filter: impl Fn(&Socket, &mut Incoming) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Self {
+        let filter: FilterFn = Arc::new(move |socket: &Arc<SocketCell>, event: &mut Incoming| {
+            filter(&Socket(Arc::clone(socket)), event).map_err(Into::into)
+        });
+        self.change(|table| table.filters.push(filter))
+    }
+
+    /// Gets the errors of the namespace's handlers, instead of
+    /// [`Io::on_error`](crate::Io::on_error): the socket, the event's name, and the error. If
+    /// arguments do not fit, the error is [`HandlerError::Args`].
+    pub fn on_error(&self, tell: impl Fn(&Socket, &str, &HandlerError) + Send + Sync + 'static) -> Self {
         self.change(|table| {
-            table.any = Some(Arc::new(move |socket: &Arc<SocketCell>, name: &str, args: &RawArgs| {
-                handler(&Socket(Arc::clone(socket)), name, args);
-            }))
+            table.error = Some(Arc::new(
+                move |socket: &Arc<SocketCell>, event: &str, error: &HandlerError| {
+                    tell(&Socket(Arc::clone(socket)), event, error);
+                },
+            ));
         })
     }
 
-    /// Handles connections: the socket is in, and none of its events has been handled yet.
-    pub fn on_connect<M, H: ConnectHandler<M>>(&self, handler: H) -> Self {
-        self.change(|table| table.connect = Some(Arc::new(move |socket| handler.call(Socket(socket)))))
+    /// Sets the acknowledgement that a client gets for an event that has failed, instead of `{
+    /// "error": message }`: because its arguments do not fit, an extractor or a handler has failed,
+    /// or a filter has refused it.
+    ///
+    /// ```
+    /// # use sio_app::{HandlerError, Io, Socket};
+    /// # fn register(io: &Io) {
+    /// io.of("/").answer_errors(|_: &Socket, event: &str, error: &HandlerError| match error {
+    ///     HandlerError::Args(error) => serde_json::json!({ "code": 400, "event": event, "detail": error.to_string() }),
+    ///     _ => serde_json::json!({ "code": 500 }),
+    /// });
+    /// # }
+    /// ```
+    pub fn answer_errors<A: Serialize>(
+        &self,
+        answer: impl Fn(&Socket, &str, &HandlerError) -> A + Send + Sync + 'static,
+    ) -> Self {
+        let answer: AnswerFn = Arc::new(move |event: &str, error: &HandlerError, owed: Owed| {
+            let socket = Socket(Arc::clone(&owed.socket));
+            owed.send(&answer(&socket, event, error));
+        });
+        self.change(|table| table.answer = Some(answer))
     }
 
-    /// Handles connections that are about to end, which had been let in, before
-    /// [`Namespace::on_disconnect`] does. The socket takes nothing any more, but [`Socket::rooms`]
-    /// still gives the rooms that it was in, and the others in them can be told:
+    /// Handles connections: the socket has been let in, and none of its events has been handled
+    /// yet. Several handlers start in the order in which they were registered.
+    pub fn on_connect<M, H: ConnectHandler<M>>(&self, handler: H) -> Self {
+        self.io.namespaces.need(H::needs(), "the connect handler");
+        self.change(|table| table.connect.push(Arc::new(move |call| handler.call(call))))
+    }
+
+    /// Handles the end of connections that had been let in, before [`Namespace::on_disconnect`]
+    /// does. Nothing can be sent to the socket any more, but [`Socket::rooms`] still returns the
+    /// rooms that it was in, so that you can tell the others in these rooms:
     ///
     /// ```
     /// # use sio_app::{Io, Socket};
@@ -138,38 +270,37 @@ impl Namespace {
     /// # }
     /// ```
     ///
-    /// An `async` one has the rooms until it has to wait for the first time; the disconnect handler
-    /// does not wait for it.
+    /// An `async` handler has the rooms until it has to wait for the first time. The disconnect
+    /// handler does not wait for it.
     pub fn on_disconnecting<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
-        self.change(|table| {
-            table.disconnecting = Some(Arc::new(move |socket, reason| handler.call(Socket(socket), reason)))
-        })
+        self.io.namespaces.need(H::needs(), "the disconnecting handler");
+        self.change(|table| table.disconnecting.push(Arc::new(move |call| handler.call(call))))
     }
 
     /// Handles the end of connections that had been let in. The socket is gone already: it is in no
-    /// room and takes nothing. See [`Namespace::on_disconnecting`] for what has to know its rooms.
+    /// room, and nothing can be sent to it. Use [`Namespace::on_disconnecting`] if you need its
+    /// rooms.
     pub fn on_disconnect<M, H: DisconnectHandler<M>>(&self, handler: H) -> Self {
-        self.change(|table| {
-            table.disconnect = Some(Arc::new(move |socket, reason| handler.call(Socket(socket), reason)))
-        })
+        self.io.namespaces.need(H::needs(), "the disconnect handler");
+        self.change(|table| table.disconnect.push(Arc::new(move |call| handler.call(call))))
     }
 
-    /// Adds a middleware: it decides whether a socket may join. They run in order, the first
-    /// refusal counts, and until the last one has agreed the socket neither gets nor sends
-    /// anything.
+    /// Adds a middleware, which decides whether a socket may join. Middlewares run in order, and
+    /// the first refusal counts. Until the last middleware has agreed, the socket gets nothing and
+    /// its events are not handled.
     ///
-    /// What a middleware does for its socket counts once the socket is let in, and has not happened
-    /// if it is refused: [`join`](Socket::join) and [`leave`](Socket::leave),
-    /// [`emit`](Socket::emit) and [`send`](Socket::send), which leave behind the answer to the
-    /// client, and [`set_data`](Socket::set_data). A question
-    /// ([`emit_with_ack`](Socket::emit_with_ack)) fails with
+    /// What a middleware does for its socket takes effect when the socket is let in. If the socket
+    /// is refused, it has no effect. This holds for [`join`](Socket::join) and
+    /// [`leave`](Socket::leave), for [`emit`](Socket::emit) and [`send`](Socket::send), whose
+    /// messages leave after the answer to the client, and for [`set_data`](Socket::set_data). A
+    /// question ([`emit_with_ack`](Socket::emit_with_ack)) fails with
     /// [`EmitError::Disconnected`](crate::EmitError::Disconnected), because its answer cannot come
-    /// before the middleware has agreed, and a volatile message is dropped.
+    /// before the middleware has agreed. A volatile message is dropped.
     ///
-    /// A middleware that panics refuses: the client is told `Internal server error`, and
-    /// [`Io::on_error`](crate::Io::on_error) or the log the rest.
+    /// A middleware that panics refuses the socket: the client gets `Internal server error`, and
+    /// [`Io::on_error`](crate::Io::on_error) or the log gets the details.
     ///
-    /// Of one session only a few middlewares wait at once
+    /// Only a few middlewares of one session wait at the same time
     /// ([`Options::max_waiting_middlewares`](crate::Options::max_waiting_middlewares)).
     ///
     /// ```
@@ -185,23 +316,20 @@ impl Namespace {
     /// # }
     /// ```
     pub fn with<M, H: Middleware<M>>(&self, middleware: H) -> Self {
-        self.change(|table| {
-            table
-                .middleware
-                .push(Arc::new(move |socket| middleware.call(Socket(socket))))
-        })
+        self.io.namespaces.need(H::needs(), "a middleware");
+        self.change(|table| table.middleware.push(Arc::new(move |call| middleware.call(call))))
     }
 
-    /// Makes the handlers of one socket run one at a time: the next starts when the one before has
-    /// finished, however long that waits.
+    /// Makes the handlers of one socket run one at a time: the next handler starts when the one
+    /// before has finished, however long this takes.
     ///
-    /// Events that arrive meanwhile queue up; a socket with too many of them is closed.
+    /// Events that arrive meanwhile are queued. A socket with too many queued events is closed.
     pub fn one_at_a_time(&self) -> Self {
         self.change(|table| table.one_at_a_time = true)
     }
 
-    /// Its name; `None` if it stands for many ([`Io::of_pattern`](crate::Io::of_pattern),
-    /// [`Io::of_fn`](crate::Io::of_fn)).
+    /// Returns the namespace's name, or `None` if the handle means many namespaces
+    /// ([`Io::of_pattern`](crate::Io::of_pattern), [`Io::of_fn`](crate::Io::of_fn)).
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match &self.whom {
@@ -210,9 +338,9 @@ impl Namespace {
         }
     }
 
-    /// All sockets of the namespace, as the start of a choice. Of a handle that stands for many
-    /// namespaces: all sockets of all namespaces in which a client has been let in by its pattern
-    /// or function. Asking makes no namespace.
+    /// Starts a choice with all sockets of the namespace. If the handle means many namespaces,
+    /// these are all sockets of all namespaces into which its pattern or function has let a client.
+    /// The call does not create a namespace.
     pub fn all(&self) -> Emitter {
         match &self.whom {
             Whom::Named(name) => Emitter::new(self.io.application(), name.clone()),
@@ -230,36 +358,44 @@ impl Namespace {
         self.all().send(data);
     }
 
-    /// To the members of a room.
+    /// Chooses the members of a room.
     pub fn to(&self, room: impl AsRef<str>) -> Emitter {
         self.all().to(room)
     }
 
-    /// To all sockets that are not in this room.
+    /// Chooses all sockets that are not in this room.
     pub fn except(&self, room: impl AsRef<str>) -> Emitter {
         self.all().except(room)
     }
 
-    /// To those who can take it right now.
+    /// Chooses clients that can take a message now.
     pub fn volatile(&self) -> Emitter {
         self.all().volatile()
     }
 
-    /// To sockets of this node only.
+    /// Chooses sockets of this node only.
     pub fn local(&self) -> Emitter {
         self.all().local()
     }
 
-    /// How long acknowledgements may take.
-    pub fn timeout(&self, timeout: Duration) -> Emitter {
-        self.all().timeout(timeout)
-    }
-
-    /// All sockets of the namespace.
+    /// Returns all sockets of the namespace.
     #[must_use]
     pub fn sockets(&self) -> Vec<Socket> {
         self.all().sockets()
     }
+}
+
+fn seeing(handler: impl Fn(&Socket, &str, &RawArgs) + Send + Sync + 'static) -> AnyFn {
+    Arc::new(move |socket: &Arc<SocketCell>, event: &str, args: &RawArgs| {
+        handler(&Socket(Arc::clone(socket)), event, args);
+    })
+}
+
+fn seeing_outgoing(handler: impl Fn(Option<&Socket>, &str, &RawArgs) + Send + Sync + 'static) -> OutgoingFn {
+    Arc::new(move |to: Option<&Arc<SocketCell>>, event: &str, args: &RawArgs| {
+        let socket = to.map(|socket| Socket(Arc::clone(socket)));
+        handler(socket.as_ref(), event, args);
+    })
 }
 
 impl fmt::Debug for Namespace {

@@ -1,5 +1,5 @@
-//! Which handlers a client meets that asks for a namespace: names, patterns, functions, and the
-//! tables behind them.
+//! The registry of namespaces: it finds the handlers for a client that asks for a namespace, by
+//! names, patterns and functions.
 //!
 //! ```text
 //!   name ──► registered by name, before any rule that covers it ──────────► its own table
@@ -7,38 +7,43 @@
 //!        ├─► the first rule that covers it ───────────────────────────────► the rule's table
 //!        └─► none of these ───────────────────────────────────────────────► refused
 //! ```
-//! Only what the application registers is kept here. Names that clients choose are kept as long as
-//! a client is connected to them ([`Names`]).
+//! The registry keeps what the application registers. It keeps a name that a client chose only as
+//! long as a client is connected to this namespace ([`Names`]).
 //!
-//! Handlers are the user's: none is called or dropped under a lock of this file.
+//! Handlers belong to the user: no handler is called or dropped under a lock of this file.
 
+use std::any::{TypeId, type_name};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytestring::ByteString;
 use parking_lot::RwLock;
 
+use crate::error::RegisterError;
 use crate::lock::Mutex;
-use crate::turn::table::{Names, Table};
+use crate::turn::states::States;
+use crate::turn::table::{Names, OutgoingFn, Table};
+use crate::user::handler::Needs;
 use crate::user::socket::Socket;
 
-/// Handlers of one namespace, or of all namespaces of a rule. The table is replaced as a whole, so
-/// that sockets can keep the one they began with and look things up in it without any lock.
+/// The handlers of one namespace, or of all namespaces of a rule. The table is replaced as a whole.
+/// So a socket can keep the table that it began with, and read it without a lock.
 #[derive(Default)]
 pub(crate) struct Behaviour {
     table: RwLock<Arc<Table>>,
-    /// One change at a time.
+    /// Allows only one change at a time.
     changing: Mutex<()>,
-    /// How many rules there were when the first thing was registered for this name: those may cover
-    /// it.
+    /// How many rules existed when something was first registered for this name. These rules may
+    /// cover the name.
     rules_before: usize,
-    /// The last table that was put together with a rule's.
+    /// The last table that was combined with a rule's table.
     layered: Mutex<Option<Layered>>,
-    /// The namespaces of a rule that have members.
+    /// The namespaces of a rule that have members now.
     names: Arc<Names>,
 }
 
-/// A table over another, and what both make together.
+/// Two tables, one above the other, and their combination.
 struct Layered {
     below: Arc<Table>,
     above: Arc<Table>,
@@ -48,17 +53,23 @@ struct Layered {
 pub(crate) type RuleFn = Arc<dyn Fn(&str, &Socket) -> bool + Send + Sync>;
 
 impl Behaviour {
-    fn of_name(rules_before: usize) -> Self {
+    fn of_name(rules_before: usize, states: Arc<States>) -> Self {
+        let table = Table {
+            states,
+            ..Table::default()
+        };
         Self {
+            table: RwLock::new(Arc::new(table)),
             rules_before,
             ..Self::default()
         }
     }
 
-    fn of_rule() -> Self {
+    fn of_rule(states: Arc<States>) -> Self {
         let names = Arc::<Names>::default();
         let table = Table {
             names: Some(Arc::clone(&names)),
+            states,
             ..Table::default()
         };
         Self {
@@ -68,7 +79,7 @@ impl Behaviour {
         }
     }
 
-    /// The names of the rule's namespaces.
+    /// Returns the names of the rule's namespaces.
     pub(crate) fn names(&self) -> &Arc<Names> {
         &self.names
     }
@@ -83,7 +94,7 @@ impl Behaviour {
             let _changing = self.changing.lock();
             let old = self.table();
             let mut new = Table::clone(&old);
-            // What this replaces lives on in the old table until no lock is held.
+            // The replaced handlers stay in the old table until no lock is held.
             change(&mut new);
             (self.put(Arc::new(new)), self.layered.lock().take())
         };
@@ -94,8 +105,8 @@ impl Behaviour {
         std::mem::replace(&mut *self.table.write(), table)
     }
 
-    /// This one's table over that of the rule that covers its name. It is put together once, and
-    /// shared by all sockets.
+    /// Returns this table above the table of the rule that covers its name. The combination is made
+    /// once, and all sockets share it.
     fn over(&self, below: Arc<Table>) -> Arc<Table> {
         let above = self.table();
         if let Some(known) = &*self.layered.lock()
@@ -115,7 +126,7 @@ impl Behaviour {
         whole
     }
 
-    /// Lets go of all handlers.
+    /// Drops all handlers.
     fn clear(&self) {
         let table = Table {
             names: self.table().names.clone(),
@@ -126,14 +137,23 @@ impl Behaviour {
     }
 }
 
-/// All that has been registered, by name and by rule.
+/// Everything that has been registered, by name and by rule.
 #[derive(Default)]
-pub(crate) struct Namespaces(RwLock<Registered>);
+pub(crate) struct Namespaces {
+    registered: RwLock<Registered>,
+    /// Whether any namespace has a function that is called for sent events.
+    watched: AtomicBool,
+}
 
 #[derive(Default)]
 struct Registered {
     named: HashMap<ByteString, Arc<Behaviour>>,
     rules: Arc<Vec<Rule>>,
+    states: Arc<States>,
+    /// The states that handlers ask for, once for each type, with the name of one such handler.
+    needs: Vec<(TypeId, RegisterError)>,
+    /// The first thing that could not be registered.
+    mistake: Option<RegisterError>,
 }
 
 #[derive(Clone)]
@@ -143,36 +163,37 @@ struct Rule {
 }
 
 impl Namespaces {
-    /// The namespace of this name, made if there is none.
+    /// Returns the namespace with this name. It is created if it does not exist.
     pub(crate) fn named(&self, name: &ByteString) -> Arc<Behaviour> {
-        let mut registered = self.0.write();
-        let rules = registered.rules.len();
+        let mut registered = self.registered.write();
+        let (rules, states) = (registered.rules.len(), Arc::clone(&registered.states));
         let behaviour = registered.named.entry(name.clone());
-        Arc::clone(behaviour.or_insert_with(|| Arc::new(Behaviour::of_name(rules))))
+        Arc::clone(behaviour.or_insert_with(|| Arc::new(Behaviour::of_name(rules, states))))
     }
 
-    /// One more rule, behind the others.
+    /// Adds a rule after the others.
     pub(crate) fn ruled(&self, matches: RuleFn) -> Arc<Behaviour> {
-        let behaviour = Arc::new(Behaviour::of_rule());
-        let rule = Rule {
-            matches,
-            behaviour: Arc::clone(&behaviour),
-        };
-        let old = {
-            let mut registered = self.0.write();
+        let (behaviour, old) = {
+            let mut registered = self.registered.write();
+            let behaviour = Arc::new(Behaviour::of_rule(Arc::clone(&registered.states)));
+            let rule = Rule {
+                matches,
+                behaviour: Arc::clone(&behaviour),
+            };
             let rules = registered.rules.iter().cloned().chain([rule]).collect();
-            std::mem::replace(&mut registered.rules, Arc::new(rules))
+            let old = std::mem::replace(&mut registered.rules, Arc::new(rules));
+            (behaviour, old)
         };
         drop(old);
         behaviour
     }
 
-    /// The handlers for a socket, if there is a namespace for it. Rules are the user's code: they
-    /// run under no lock.
+    /// Returns the handlers for a socket, if its namespace exists. Rules are user code, so they run
+    /// under no lock.
     pub(crate) fn find(&self, socket: &Socket) -> Option<Arc<Table>> {
         let name = socket.namespace();
         let (named, rules) = {
-            let registered = self.0.read();
+            let registered = self.registered.read();
             (registered.named.get(name).cloned(), Arc::clone(&registered.rules))
         };
         let asked = named.as_ref().map_or(rules.len(), |named| named.rules_before);
@@ -185,15 +206,106 @@ impl Namespaces {
         }
     }
 
-    /// Lets go of all handlers and rules.
+    /// Drops all handlers and rules.
     pub(crate) fn clear(&self) {
-        let Registered { named, rules } = std::mem::take(&mut *self.0.write());
+        let Registered {
+            named, rules, states, ..
+        } = std::mem::take(&mut *self.registered.write());
         named.values().for_each(|behaviour| behaviour.clear());
         rules.iter().for_each(|rule| rule.behaviour.clear());
+        drop(states);
     }
 }
 
-/// A name as it travels: `chat` means `/chat`.
+/// State, and mistakes of registration.
+impl Namespaces {
+    /// Gives the server a value for its handlers. Sockets that have connected before do not have
+    /// it.
+    pub(crate) fn give_state<T: Send + Sync + 'static>(&self, value: T) -> Result<(), RegisterError> {
+        let (id, value) = (TypeId::of::<T>(), Arc::new(value));
+        let (states, behaviours) = {
+            let mut registered = self.registered.write();
+            if registered.states.has(id) {
+                drop(registered);
+                return Err(RegisterError::StateTwice(type_name::<T>()));
+            }
+            registered.states = Arc::new(registered.states.and(id, value));
+            let named = registered.named.values();
+            let ruled = registered.rules.iter().map(|rule| &rule.behaviour);
+            let behaviours: Vec<Arc<Behaviour>> = named.chain(ruled).cloned().collect();
+            (Arc::clone(&registered.states), behaviours)
+        };
+        for behaviour in behaviours {
+            behaviour.change(|table| table.states = Arc::clone(&states));
+        }
+        Ok(())
+    }
+
+    /// Notes what a registered handler needs. `handler` is the name of its event or task.
+    pub(crate) fn need(&self, needs: Needs, handler: &str) {
+        if needs.states.is_empty() {
+            return;
+        }
+        let mut registered = self.registered.write();
+        for (id, name) in needs.states {
+            if registered.needs.iter().all(|(known, _)| *known != id) {
+                let missing = RegisterError::NoState {
+                    state: name,
+                    handler: handler.to_owned(),
+                };
+                registered.needs.push((id, missing));
+            }
+        }
+    }
+
+    /// Notes that a function is called for sent events.
+    pub(crate) fn set_watched(&self) {
+        self.watched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a function is called for sent events.
+    fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    /// Returns the functions that are called for events to the namespace with this name: those of
+    /// the name, or else those of the rule through which the namespace has members.
+    pub(crate) fn watchers(&self, name: &str) -> Vec<OutgoingFn> {
+        if !self.is_watched() {
+            return Vec::new();
+        }
+        let (named, rules) = {
+            let registered = self.registered.read();
+            (registered.named.get(name).cloned(), Arc::clone(&registered.rules))
+        };
+        let own = named.map_or_else(Vec::new, |named| named.table().outgoing.clone());
+        if !own.is_empty() {
+            return own;
+        }
+        let rule = rules.iter().find(|rule| rule.behaviour.names.has(name));
+        rule.map_or_else(Vec::new, |rule| rule.behaviour.table().outgoing.clone())
+    }
+
+    /// Notes a mistake of registration. Only the first one is kept.
+    pub(crate) fn note_mistake(&self, mistake: RegisterError) {
+        self.registered.write().mistake.get_or_insert(mistake);
+    }
+
+    /// Returns the first mistake of registration, or the first state that a handler needs and the
+    /// server was not given.
+    pub(crate) fn mistake(&self) -> Option<RegisterError> {
+        let registered = self.registered.read();
+        let missing = || {
+            let mut needs = registered.needs.iter();
+            needs
+                .find(|(id, _)| !registered.states.has(*id))
+                .map(|(_, missing)| missing)
+        };
+        registered.mistake.as_ref().or_else(missing).cloned()
+    }
+}
+
+/// Returns the name of a namespace as it is on the wire: `chat` means `/chat`.
 pub(crate) fn normalized(name: &str) -> ByteString {
     if name.starts_with('/') {
         name.into()
@@ -202,10 +314,10 @@ pub(crate) fn normalized(name: &str) -> ByteString {
     }
 }
 
-/// Whether `name` fits `pattern`, in which each `*` stands for any text without a slash. It takes
-/// time in proportion to the length of the name, which clients choose.
+/// Whether `name` fits `pattern`, in which each `*` stands for any text without a slash. Clients
+/// choose the name, so the time is proportional to the length of the name.
 pub(crate) fn fits(pattern: &str, name: &str) -> bool {
-    // No star passes a slash, so each part of the name meets one part of the pattern.
+    // No star matches a slash. So each part of the name is compared with one part of the pattern.
     let (mut patterns, mut names) = (pattern.split('/'), name.split('/'));
     loop {
         match (patterns.next(), names.next()) {
@@ -216,8 +328,8 @@ pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// The same for texts without slashes. What stands between two stars is best taken where it comes
-/// first: that leaves the most for the stars behind it, so nothing has to be tried again.
+/// Whether a part without slashes fits. The text between two stars is matched at its first
+/// occurrence. This leaves the longest rest for the later stars, so nothing has to be tried again.
 fn fits_part(pattern: &str, name: &str) -> bool {
     let Some((head, pattern)) = pattern.split_once('*') else {
         return pattern == name;

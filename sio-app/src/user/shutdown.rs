@@ -212,7 +212,7 @@ impl Inner {
                 }
             };
             drop(left);
-            // It may have become true before the waker was there.
+            // The condition may have become true before the waker was registered.
             if done() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;

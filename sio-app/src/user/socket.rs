@@ -1,6 +1,6 @@
 //! The handle of one client in one namespace.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +12,23 @@ use sio_proto::server::{AckRequest, Generation, Handshake, TransportKind};
 
 use crate::args::Data;
 use crate::error::{EmitError, HandlerError};
-use crate::turn::gone::Gone;
-use crate::turn::sleep::Sleep;
+use crate::turn::order::{Order, To, carry_out};
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::{SocketId, WireId};
 use crate::user::ack::AckFuture;
 use crate::user::emitter::Emitter;
+use crate::user::gone::Gone;
 use crate::user::io::{Inner, Io};
 use crate::user::message;
+use crate::user::sleep::Sleep;
+use crate::user::socket_emitter::SocketEmitter;
 use crate::web::request;
 
 /// One client in one namespace.
 ///
-/// A handle: small, cheap to clone, free to keep anywhere. It never keeps a client connected; when
-/// the client is gone, what would be sent through it is refused with [`EmitError::Disconnected`],
-/// and everything else does nothing.
+/// It is a handle: small, cheap to clone, and you may keep it anywhere. It never keeps a client
+/// connected. When the client is gone, sending fails with [`EmitError::Disconnected`], and
+/// everything else does nothing.
 ///
 /// ```
 /// # use sio_app::{Io, Socket};
@@ -41,25 +43,25 @@ use crate::web::request;
 #[derive(Clone)]
 pub struct Socket(pub(crate) Arc<SocketCell>);
 
-/// Who it is.
+/// The identity of a socket.
 impl Socket {
-    /// The socket's id: unique, one per namespace, and the name of a room that only this socket is
-    /// in. It may be told to anybody.
+    /// Returns the socket's id. It is unique, also among the sockets of one client, and is the name
+    /// of a room that only this socket is in. You may tell it to anybody.
     ///
-    /// Clients from Socket.IO 3 on know themselves by it, too. Older ones have an id of their own:
+    /// Clients from Socket.IO 3 on know themselves by this id, too. Older clients have another id:
     /// [`Socket::wire_id`].
     #[must_use]
     pub fn id(&self) -> SocketId {
         self.0.id().clone()
     }
 
-    /// The id by which the client knows itself (`socket.id` in its own code). From Socket.IO 3 on
-    /// this is [`Socket::id`]. **For older clients it is a secret**: it contains the id of the
-    /// session, and whoever has this can read and speak as the client. So tell it to nobody but the
-    /// client itself, and keep it out of logs, broadcasts and stores.
+    /// Returns the id by which the client knows itself (`socket.id` in its own code). From
+    /// Socket.IO 3 on this is [`Socket::id`]. **For older clients it is a secret**: it contains the
+    /// id of the session, and anybody who knows it can read and send as the client. So tell it to
+    /// nobody but the client itself, and keep it out of logs, broadcasts and stores.
     ///
-    /// [`to`](Socket::to), [`Io::to`](crate::Io::to) and [`Io::socket`](crate::Io::socket) take it
-    /// for the socket, for clients that say it of themselves.
+    /// [`to`](Socket::to), [`Io::to`](crate::Io::to) and [`Io::socket`](crate::Io::socket) accept
+    /// this id for the socket, for clients that name themselves by it.
     #[must_use]
     pub fn wire_id(&self) -> WireId {
         match self.0.reveal_wire_id() {
@@ -68,56 +70,57 @@ impl Socket {
         }
     }
 
-    /// The name of the namespace; starts with `/`.
+    /// Returns the name of the namespace, which starts with `/`.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.0.namespace
     }
 
-    /// The request that opened the session: headers, query, address.
+    /// Returns the request that opened the session: headers, query, address.
     #[must_use]
     pub fn handshake(&self) -> &Handshake {
         self.0.handshake()
     }
 
-    /// What another HTTP server has said of the request that opened the session: the value itself,
-    /// or with the feature `http` what is of this type in its
-    /// [`http::Extensions`](https://docs.rs/http/latest/http/struct.Extensions.html). `None` unless
-    /// the server is mounted in one.
+    /// Returns the extension that another HTTP server has given with the request that opened the
+    /// session: the value itself, or, with the feature `http`, the value of this type in its
+    /// [`http::Extensions`](https://docs.rs/http/latest/http/struct.Extensions.html). Returns
+    /// `None` if this server is not mounted in another HTTP server.
     #[must_use]
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
         request::extension(self.handshake().extension.as_ref())
     }
 
-    /// What the client sent as `auth`, as JSON: an object. From clients before 3.0 it is the query
-    /// they sent with the namespace.
+    /// Returns what the client sent as `auth`, a JSON object. For clients before 3.0 it is the
+    /// query that they sent with the namespace.
     #[must_use]
     pub fn auth_json(&self) -> Option<&str> {
         self.0.auth_json()
     }
 
-    /// What the client sent as `auth`, as a type; `None` if nothing, or if it is of another type.
+    /// Returns what the client sent as `auth`, as a type. Returns `None` if the client sent
+    /// nothing, or if `auth` is of another type.
     #[must_use]
     pub fn auth<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_str(self.auth_json()?).ok()
     }
 
-    /// Which generation of the protocol the client speaks.
+    /// Returns the generation of the protocol that the client speaks.
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.0.form.generation()
     }
 
-    /// How its packets travel at the moment; `None` once it is gone.
+    /// Returns the present transport, or `None` when the socket is gone.
     #[must_use]
     pub fn transport(&self) -> Option<TransportKind> {
         self.0.cell.ask("transport", |state| state.shard.transport(self.0.key))
     }
 
-    /// Waits until it is gone. Handlers that wait run on when their client has left, as they do in
-    /// JavaScript, and count as waiting
-    /// ([`Options::max_waiting_events`](crate::Options::max_waiting_events)) until they end. One
-    /// that nobody needs then ends with this, in the `select` of your runtime:
+    /// Waits until the socket is gone. Handlers that wait go on when their client has left, as in
+    /// JavaScript. They count as waiting
+    /// ([`Options::max_waiting_events`](crate::Options::max_waiting_events)) until they end. Use
+    /// this future in the `select` of your runtime to end a handler that nobody needs any more:
     ///
     /// ```
     /// # use std::future::{Future, poll_fn};
@@ -140,31 +143,17 @@ impl Socket {
         Gone::new(Arc::clone(&self.0))
     }
 
-    /// Whether it has been let into its namespace and is not gone yet. It may be gone the moment
-    /// after.
+    /// Whether the socket has been let into its namespace and is not gone. It may be gone a moment
+    /// later.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.0.is_connected()
     }
 
-    /// The whole that the socket belongs to; `None` after the end of the server.
+    /// Returns the server that the socket belongs to, or `None` after the end of the server.
     #[must_use]
     pub fn io(&self) -> Option<Io> {
         Inner::of(self.0.application()?).map(Io)
-    }
-}
-
-/// Data of the application's own, by type.
-impl Socket {
-    /// Keeps a value with the socket, in place of an earlier one of the same type.
-    pub fn set_data<T: Any + Send + Sync>(&self, value: T) {
-        self.0.set_data(Arc::new(value));
-    }
-
-    /// The value of this type that was kept with the socket.
-    #[must_use]
-    pub fn data<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.0.data(TypeId::of::<T>())?.downcast().ok()
     }
 }
 
@@ -172,9 +161,9 @@ impl Socket {
 impl Socket {
     /// Sends an event to this client.
     ///
-    /// Arguments are a tuple, or one value of any serializable type; `()` is none. See
-    /// [`args`](crate::args). Nothing waits: the event is queued, and leaves when the handler
-    /// returns, or at once outside of handlers.
+    /// Arguments are a tuple, or one value of any serializable type; `()` means no arguments. See
+    /// [`args`](crate::args). The call does not wait: the event is queued, and leaves when the
+    /// handler returns. Outside of handlers it leaves at once.
     ///
     /// # Errors
     /// If the socket is gone, its queue is full, the arguments cannot be written, or the name is
@@ -192,17 +181,17 @@ impl Socket {
         message::send_event(&self.0, event, args, None, volatile)
     }
 
-    /// Sends a message without a name: what clients get as `message` event, and what all there is
-    /// to 0.6.
+    /// Sends a message without a name. Clients get it as the event `message`. Clients of 0.6 have
+    /// no other messages.
     ///
     /// # Errors
-    /// As [`Socket::emit`].
+    /// The errors of [`Socket::emit`].
     pub fn send(&self, data: impl Into<Data>) -> Result<(), EmitError> {
         self.emit_with("message", &(data.into(),), false)
     }
 
-    /// Sends an event and waits for the client's acknowledgement: for ever, or with
-    /// [`Socket::timeout`] so long.
+    /// Sends an event and waits for the client's acknowledgement. It waits for ever, unless
+    /// [`Socket::timeout`] sets a limit.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -212,8 +201,8 @@ impl Socket {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn emit_with_ack<T: DeserializeOwned + 'static, A: Serialize>(&self, event: &str, args: A) -> AckFuture<T> {
-        self.ask(event, &args, None)
+    pub fn emit_with_ack<T: DeserializeOwned + 'static>(&self, event: &str, args: impl Serialize) -> AckFuture<T> {
+        self.ask(event, &args, None, false)
     }
 
     pub(crate) fn ask<T, A: Serialize + ?Sized>(
@@ -221,13 +210,14 @@ impl Socket {
         event: &str,
         args: &A,
         timeout: Option<Duration>,
+        volatile: bool,
     ) -> AckFuture<T> {
-        // A middleware that waited for the answer would wait for itself.
+        // A middleware that waits for the answer would wait for itself.
         if self.0.is_asking() {
             return AckFuture::failed(EmitError::Disconnected);
         }
         let (id, slot) = self.0.open_ack();
-        match message::send_event(&self.0, event, args, Some(AckRequest { id, timeout }), false) {
+        match message::send_event(&self.0, event, args, Some(AckRequest { id, timeout }), volatile) {
             Ok(()) => AckFuture::waiting(Arc::clone(&self.0), id, slot),
             Err(error) => {
                 self.0.forget_ack(id);
@@ -236,37 +226,39 @@ impl Socket {
         }
     }
 
-    /// To all other sockets of the namespace: `socket.broadcast().emit(…)`.
+    /// Chooses all other sockets of the namespace: `socket.broadcast().emit(…)`.
     pub fn broadcast(&self) -> Emitter {
-        Emitter::from_socket(self).broadcast()
+        Emitter::from_socket(self)
     }
 
-    /// To the members of a room, this socket not among them.
+    /// Chooses the members of a room, without this socket.
     pub fn to(&self, room: impl AsRef<str>) -> Emitter {
         Emitter::from_socket(self).to(room)
     }
 
-    /// To all other sockets of the namespace that are not in this room.
+    /// Chooses all other sockets of the namespace that are not in this room.
     pub fn except(&self, room: impl AsRef<str>) -> Emitter {
         Emitter::from_socket(self).except(room)
     }
 
-    /// To this socket, unless its transport is busy.
-    pub fn volatile(&self) -> Emitter {
-        Emitter::from_socket(self).volatile()
+    /// Chooses this socket, unless its transport is busy.
+    pub fn volatile(&self) -> SocketEmitter {
+        SocketEmitter::new(self).volatile()
     }
 
-    /// To sockets of this node only.
+    /// To all other sockets of the namespace that are of this node. Without a cluster there is no
+    /// other node.
     pub fn local(&self) -> Emitter {
         Emitter::from_socket(self).local()
     }
 
-    /// How long acknowledgements may take.
-    pub fn timeout(&self, timeout: Duration) -> Emitter {
-        Emitter::from_socket(self).timeout(timeout)
+    /// Sets how long acknowledgements may take.
+    pub fn timeout(&self, timeout: Duration) -> SocketEmitter {
+        SocketEmitter::new(self).timeout(timeout)
     }
 
-    /// Waits so long, whatever the runtime, and also if this client goes away meanwhile.
+    /// Waits for this duration, on any runtime. It waits to the end even if this client goes away
+    /// meanwhile.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -289,51 +281,40 @@ impl Socket {
     }
 }
 
-/// Rooms, and the end.
+/// Rooms, and the end of a socket.
 impl Socket {
-    /// Joins a room, which begins to exist with its first member. In a middleware it is joined once
-    /// the socket is let in.
+    /// Joins a room. A room exists as long as it has members. In a middleware, the socket joins
+    /// when it is let in.
     ///
-    /// No room is named as a socket's id: what is sent to an id is for its socket alone, also where
-    /// clients choose the names of their rooms. A socket is in the room of its own id from the
-    /// beginning.
+    /// No room can have the name of another socket's id: a message to an id is for its socket
+    /// alone, even if clients choose the names of their rooms. From the beginning a socket is in
+    /// the room with its own id.
     ///
     /// # Errors
-    /// If the socket is gone, or in as many rooms as it may be
-    /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket));
-    /// [`EmitError::ReservedRoom`] if the name is the id of another socket, also of one that has
+    /// If the socket is gone, or is in as many rooms as it may be
+    /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket)).
+    /// [`EmitError::ReservedRoom`] if the name is the id of another socket, even of one that has
     /// gone.
     pub fn join(&self, room: impl AsRef<str>) -> Result<(), EmitError> {
-        let (room, config) = (room.as_ref(), &self.0.cell.config);
-        if self.0.is_asking() {
-            let own = *room == *self.id();
-            let named_as_socket = self
-                .0
-                .application()
-                .is_some_and(|application| application.shards().is_id(room));
-            let joined = self.0.prepare(|entry| match named_as_socket {
-                true if own => Ok(()),
-                true => Err(EmitError::ReservedRoom),
-                false => entry.join(room, config),
-            });
-            if let Some(joined) = joined {
-                return joined;
-            }
-        }
-        Ok(self.0.cell.ask("join", |state| state.shard.join(self.0.key, room))?)
+        carry_out(Order::Join {
+            to: To::Socket(&self.0),
+            room: room.as_ref(),
+        })
     }
 
-    /// Leaves a room, which ends with its last member.
+    /// Leaves a room. A room ends with its last member.
     pub fn leave(&self, room: impl AsRef<str>) {
-        let room = room.as_ref();
-        if self.0.prepare(|entry| entry.leave(room)).is_none() {
-            self.0.cell.ask("leave", |state| state.shard.leave(self.0.key, room));
-        }
+        // The room is left, or the socket is not in it.
+        let _ = carry_out(Order::Leave {
+            to: To::Socket(&self.0),
+            room: room.as_ref(),
+        });
     }
 
-    /// The rooms it is in, the one of its own id among them. In
-    /// [`on_disconnecting`](crate::Namespace::on_disconnecting) those that it was in, and none
-    /// after that; in a middleware those that it will be in.
+    /// Returns the rooms that the socket is in, including the room with its own id. In
+    /// [`on_disconnecting`](crate::Namespace::on_disconnecting) it returns the rooms that the
+    /// socket was in, and after that none. In a middleware it returns the rooms that the socket
+    /// will be in.
     #[must_use]
     pub fn rooms(&self) -> Vec<ByteString> {
         if let Some(rooms) = self.0.prepare(|entry| entry.rooms.clone()) {
@@ -349,12 +330,12 @@ impl Socket {
         })
     }
 
-    /// Makes the client leave this namespace. It will not connect again by itself.
+    /// Makes the client leave this namespace. The client will not connect again by itself.
     pub fn disconnect(&self) {
         self.0.disconnect(false);
     }
 
-    /// Closes the client's whole connection, all its namespaces with it.
+    /// Closes the client's whole connection, with all its namespaces.
     pub fn close(&self) {
         self.0.disconnect(true);
     }

@@ -54,6 +54,13 @@ impl<'a> HttpRequest<'a> {
         self.0.http.body.as_deref().unwrap_or_default()
     }
 
+    /// Whether the request may open a session. In the generations before 1.0 some requests of open
+    /// sessions look like such a request.
+    #[must_use]
+    pub const fn may_open_session(&self) -> bool {
+        self.0.may_open_session()
+    }
+
     /// Returns who sent the request.
     #[must_use]
     pub const fn peer(&self) -> &'a Peer {

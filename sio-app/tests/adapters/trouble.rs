@@ -91,7 +91,8 @@ fn what_a_slow_reader_missed_comes_in_order() {
 fn shutdown_tells_clients_and_ends() {
     let (tell, told) = mpsc::channel();
     let server = serve(|io| {
-        io.of("/").on_disconnect(move |_: Socket, reason| tell.send(reason));
+        io.of("/")
+            .on_disconnect(move |_: Socket, reason: Reason| tell.send(reason));
     });
     let mut client = Client::connect(server.address);
     let mut idle = http::Connection::open(server.address);

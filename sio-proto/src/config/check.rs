@@ -1,4 +1,4 @@
-//! Whether the settings make sense together.
+//! Checks that the settings make sense together.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -14,10 +14,10 @@ pub enum ConfigError {
     /// A path does not start with `/`, or ends with one.
     #[error("path {0:?} must start with '/' and must not end with one")]
     Path(String),
-    /// The two paths would answer the same requests.
+    /// The two paths would serve the same requests.
     #[error("path and engine_path are the same")]
     SamePath,
-    /// A duration is zero or longer than a day, where neither makes sense.
+    /// A duration is zero, or is longer than a day, and this makes no sense for it.
     #[error("{0} must be longer than zero and at most a day")]
     Duration(&'static str),
     /// A limit that follows another setting has a value of its own.
@@ -32,13 +32,13 @@ pub enum ConfigError {
     /// The source of unpredictable bytes has filled the key of the session ids with zeros.
     #[error("the source of random bytes gives zeros")]
     Entropy,
-    /// A cookie's name, path or domain is empty, or holds characters that a header cannot carry.
+    /// A cookie's name, path or domain is empty, or has characters that a header cannot carry.
     #[error("cookie name, path or domain is empty, or holds characters a header cannot carry; a path starts with '/'")]
     Cookie,
-    /// Browsers would throw the cookie away.
+    /// Browsers would discard the cookie.
     #[error("browsers throw away a cookie with {0}")]
     CookieLost(&'static str),
-    /// `*` does not go together with credentials.
+    /// `*` and credentials are not allowed together.
     #[error(
         "credentials with `Cors::any()`: list the origins, or say `Cors::any_with_credentials()` if every page may act for its visitors"
     )]
@@ -48,17 +48,17 @@ pub enum ConfigError {
         "CORS origin {0:?}: an origin is `scheme://host[:port]`, without `*` or a slash at its end; all pages are `Cors::any()`"
     )]
     CorsOrigin(String),
-    /// A method or the name of a header field holds characters that none has.
+    /// A method, or the name of a header field, has characters that no such name has.
     #[error("CORS: {0:?} is no name of a method or of a header field")]
     CorsName(String),
-    /// A mount's path is that of something else, or lies below or above it.
+    /// A mount's path is in use, or lies below or above a path that is in use.
     #[error("mount {0:?} would answer requests of another path")]
     Mount(String),
     /// More codecs than a server can have at once.
     #[error("{0} codecs: a server can have 8, that of the path and 7 mounts")]
     Codecs(usize),
-    /// A 0.7-0.9 client would give the server up: it has to hear something before its timeouts are
-    /// over.
+    /// A 0.7-0.9 client would give up the server: the client has to receive something before its
+    /// timeouts end.
     #[error(
         "legacy09: heartbeat_interval and poll_duration must be shorter than close_timeout, and heartbeat_interval than heartbeat_timeout"
     )]
@@ -66,8 +66,8 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Checks that the settings make sense together, and copies those that others follow to where
-    /// they are enforced.
+    /// Checks that the settings make sense together. Copies each setting that limits follow to the
+    /// places where the limits are enforced.
     ///
     /// # Errors
     /// The first setting that does not make sense.
@@ -96,8 +96,8 @@ impl Config {
         Ok(self)
     }
 
-    /// Copies the settings that others follow. A limit that follows another has to be its default,
-    /// or the same: a value of the caller's own would have no effect.
+    /// Copies the settings that limits follow. A limit that follows a setting must have its default
+    /// value, or the value of the setting. Any other value would have no effect.
     fn follow(&mut self) -> Result<(), ConfigError> {
         let (payload, auth) = (self.max_payload, self.max_auth_bytes);
         let (http, websocket, packet) = (

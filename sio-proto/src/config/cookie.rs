@@ -11,37 +11,38 @@ use crate::http::Date;
 
 /// `Set-Cookie` on the handshake response of polling (docs/protocol/engine-io.md §4.7).
 ///
-/// `Secure` is added by itself where the link is encrypted
+/// `Secure` is added automatically where the link is encrypted
 /// ([`Peer::secure`](crate::server::Peer::secure),
 /// [`Config::behind_tls`](crate::Config::behind_tls)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cookie {
-    /// Default `io`. Names that begin with `__Secure-` or `__Host-` promise browsers what those
-    /// prefixes mean, and are checked for it.
+    /// Default `io`. If the name begins with `__Secure-` or `__Host-`, the other attributes are
+    /// checked against the rules that browsers have for these prefixes.
     pub name: String,
     /// Default `/`.
     pub path: String,
-    /// Below which host the cookie is sent. Default none: to the server's own host alone.
+    /// The domain below which the cookie is sent. Default none: it is sent to the server's own host
+    /// only.
     pub domain: Option<String>,
-    /// How long browsers keep it, in whole seconds. Default none: until they are closed.
+    /// How long browsers keep it, in whole seconds. Default none: until the browser is closed.
     pub max_age: Option<Duration>,
-    /// Until when browsers keep it, for those that do not know [`Cookie::max_age`], which counts
-    /// where both are said. Default none. The server reads no date for it: what lies in the past
-    /// makes browsers drop the cookie.
+    /// The date until which browsers keep it. It is for browsers that do not know
+    /// [`Cookie::max_age`]; if both are set, `max_age` counts. Default none. The server does not
+    /// compare it with the current date: a date in the past makes browsers drop the cookie.
     pub expires: Option<Date>,
     /// Whether scripts cannot read it. Default true.
     pub http_only: bool,
-    /// Whether it is sent over TLS alone, also where the server itself cannot see TLS. Default
-    /// false, which means: where the link is encrypted. Browsers throw a cookie away that says
-    /// `Secure` and comes over plain HTTP from another host than `localhost`.
+    /// Whether it is sent over TLS only, even if the server itself cannot see TLS. Default false:
+    /// then it is `Secure` only where the link is encrypted. Browsers discard a cookie that is
+    /// `Secure` and comes over plain HTTP from a host other than `localhost`.
     pub secure: bool,
     /// Default [`SameSite::Lax`].
     pub same_site: SameSite,
-    /// Whether each site that embeds a page of this host has a cookie of its own. Default false. It
+    /// Whether each site that embeds a page of this host has its own cookie. Default false. It
     /// needs [`Cookie::secure`].
     pub partitioned: bool,
-    /// Which cookies browsers drop first when there are too many. Default none, which they take for
-    /// medium.
+    /// Which cookies browsers drop first when there are too many. Default none, which browsers
+    /// treat as medium.
     pub priority: Option<Priority>,
 }
 
@@ -69,8 +70,8 @@ pub enum SameSite {
     Strict,
     /// `SameSite=Lax`.
     Lax,
-    /// `SameSite=None`, which needs [`Cookie::secure`]: without `Secure` browsers throw such a
-    /// cookie away.
+    /// `SameSite=None`, which needs [`Cookie::secure`]: browsers discard such a cookie without
+    /// `Secure`.
     None,
 }
 
@@ -101,7 +102,7 @@ setters! {
 }
 
 impl Cookie {
-    /// Whether browsers keep it; `secure` is whether it says `Secure` always.
+    /// Whether browsers keep the cookie. `secure` says whether it is always `Secure`.
     pub(super) fn check(&self, secure: bool) -> Result<(), ConfigError> {
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         let label = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
@@ -138,7 +139,7 @@ impl Cookie {
         )
     }
 
-    /// The value of `Set-Cookie`; `secure` is whether the link is encrypted.
+    /// The value of `Set-Cookie`. `secure` says whether the link is encrypted.
     pub(crate) fn write(&self, value: impl core::fmt::Display, secure: bool) -> String {
         let mut text = format!("{}={value}; Path={}", self.name, self.path);
         if let Some(domain) = &self.domain {
@@ -210,7 +211,7 @@ mod tests {
                 "{what}"
             );
         }
-        // Where a proxy speaks TLS every cookie says `Secure`.
+        // Behind a proxy that speaks TLS, every cookie is `Secure`.
         assert!(Config::default().cookie(none()).behind_tls(true).validate().is_ok());
         for cookie in [
             Cookie::default().name("a;b"),

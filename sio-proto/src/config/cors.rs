@@ -11,13 +11,12 @@ use bytestring::ByteString;
 use super::ConfigError;
 use crate::{OriginPattern, OriginPatternError, http};
 
-/// The methods that a preflight is told, unless the config says others
+/// The methods in the answer to a preflight, unless the config sets others
 /// (docs/protocol/engine-io.md §4.7).
 const METHODS: &str = "GET,HEAD,PUT,PATCH,POST,DELETE";
 
 /// CORS headers of polling and preflights (docs/protocol/engine-io.md §4.7). Pages that may read
-/// answers may open sessions, too, as long as [`Config::origins`](crate::Config::origins) is not a
-/// list.
+/// answers may also open sessions, unless [`Config::origins`](crate::Config::origins) is a list.
 ///
 /// ```
 /// use core::time::Duration;
@@ -32,50 +31,52 @@ const METHODS: &str = "GET,HEAD,PUT,PATCH,POST,DELETE";
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cors {
-    /// Whose pages may read answers.
+    /// The pages that may read answers.
     pub origins: CorsOrigins,
-    /// Whether answers say `Access-Control-Allow-Credentials: true`, without which browsers keep
-    /// them from a page that has sent cookies. Clients of 1.x and 2.x send them always when they
-    /// poll from another origin; those of 3.x and 4.x with `withCredentials`. Default false.
+    /// Whether answers have `Access-Control-Allow-Credentials: true`. Without it, browsers do not
+    /// give an answer to a page that has sent cookies. Clients of 1.x and 2.x always send
+    /// credentials when they poll from another origin; clients of 3.x and 4.x do so with
+    /// `withCredentials`. Default false.
     pub credentials: bool,
     /// How long browsers may remember the answer to a preflight, in whole seconds. Default none:
-    /// each browser has a time of its own, of some seconds.
+    /// each browser has its own time, of some seconds.
     pub max_age: Option<Duration>,
-    /// Whether preflights are the application's to answer, with `Io::on_request` or in the routes
-    /// that the server is mounted beside. Default false: the server answers them. Preflights of
-    /// clients of 0.9 and before are always the server's.
+    /// Whether the application answers preflights, with `Io::on_request` or in the routes beside a
+    /// mounted server. Default false: the server answers them. The server always answers the
+    /// preflights of clients of 0.9 and before.
     pub preflight_continue: bool,
     methods: ByteString,
-    /// None: those that the preflight asks for.
+    /// `None` means the header fields that the preflight asks for.
     allowed_headers: Option<ByteString>,
     exposed_headers: Option<ByteString>,
 }
 
-/// Whose pages may read answers.
+/// The pages that may read answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CorsOrigins {
-    /// All (`Access-Control-Allow-Origin: *`), if they send no credentials.
+    /// All pages (`Access-Control-Allow-Origin: *`), if they send no credentials.
     Any,
-    /// All: each is told its own origin, which browsers take where there are credentials, too.
+    /// All pages. Each answer names the origin of its page. Browsers accept this with credentials,
+    /// too.
     Reflected,
-    /// Those of these origins, as `scheme://host[:port]` or `null`; an empty list is none.
+    /// Pages of these origins, as `scheme://host[:port]` or `null`. An empty list means no pages.
     List(Vec<String>),
-    /// Those whose origin fits one of these patterns; an empty list is none.
+    /// Pages whose origin fits one of these patterns. An empty list means no pages.
     Patterns(Vec<OriginPattern>),
-    /// Those whose origin the application accepts.
+    /// Pages whose origin the application accepts.
     Rule(OriginRule),
 }
 
-/// A function of the application's that decides about origins.
+/// A function of the application that decides about origins.
 ///
-/// It is called once for a request that says an `Origin` of at most 512 bytes, where no lock is
-/// held, and must not wait. It must not panic, either; a server of `sio-app` takes a panic for no.
+/// It is called once for a request whose `Origin` has at most 512 bytes, while no lock is held. It
+/// must not wait and must not panic; a server of `sio-app` treats a panic as a refusal.
 #[derive(Clone)]
 pub struct OriginRule(Arc<dyn Fn(&str) -> bool + Send + Sync>);
 
 impl OriginRule {
-    /// A rule that says whether pages of this origin may read answers.
+    /// A rule. `accepts` decides whether pages of an origin may read answers.
     #[must_use]
     pub fn new(accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(accepts))
@@ -122,21 +123,21 @@ impl Cors {
         }
     }
 
-    /// Any page may read answers, with credentials: what servers of 2.x do by default, and what
-    /// their clients need that poll from another origin.
+    /// Any page may read answers, with credentials. Servers of 2.x do this by default, and their
+    /// clients need it when they poll from another origin.
     ///
-    /// **Any page that a user visits can then act in the user's name and read the answers**, as far
-    /// as the server knows users by cookies, by certificates or by the network that they are in.
-    /// Where sessions are known by a token that the page itself sends (`auth`), or by nothing, no
-    /// harm is done. Prefer [`Cors::list`] with [`Cors::with_credentials`] where the pages are
-    /// known.
+    /// **Any page that a user visits can then act in the user's name and read the answers**, if the
+    /// server recognises users by cookies, by certificates or by their network. There is no harm if
+    /// sessions are recognised by a token that the page itself sends (`auth`), or are not
+    /// recognised at all. If the pages are known, prefer [`Cors::list`] with
+    /// [`Cors::with_credentials`].
     #[must_use]
     pub const fn any_with_credentials() -> Self {
         Self::of(CorsOrigins::Reflected).with_credentials()
     }
 
-    /// Only pages of these origins may read answers. None at all, if the list is empty: no CORS
-    /// headers are sent then.
+    /// Only pages of these origins may read answers. If the list is empty, no page may, and no CORS
+    /// headers are sent.
     #[must_use]
     pub fn list<S: Into<String>>(origins: impl IntoIterator<Item = S>) -> Self {
         Self::of(CorsOrigins::List(origins.into_iter().map(Into::into).collect()))
@@ -145,20 +146,20 @@ impl Cors {
     /// Only pages whose origin fits one of these [patterns](OriginPattern) may read answers.
     ///
     /// # Errors
-    /// The first text that is no pattern.
+    /// Returns the error of the first text that is no pattern.
     pub fn patterns<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, OriginPatternError> {
         let patterns = patterns.into_iter().map(str::parse).collect::<Result<_, _>>()?;
         Ok(Self::of(CorsOrigins::Patterns(patterns)))
     }
 
-    /// Only pages may read answers whose origin this function accepts ([`OriginRule`]).
+    /// Only pages whose origin this function accepts may read answers ([`OriginRule`]).
     #[must_use]
     pub fn rule(accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self::of(CorsOrigins::Rule(OriginRule::new(accepts)))
     }
 
-    /// Adds `Access-Control-Allow-Credentials: true`. With [`Cors::any`] that is an error of the
-    /// config: browsers refuse `*` then, and whoever means all pages has to say so by
+    /// Adds `Access-Control-Allow-Credentials: true`. With [`Cors::any`] this is an error of the
+    /// config, because browsers refuse `*` then. If all pages are meant, use
     /// [`Cors::any_with_credentials`].
     #[must_use]
     pub const fn with_credentials(mut self) -> Self {
@@ -180,7 +181,7 @@ impl Cors {
         self
     }
 
-    /// The methods that a preflight is told (`Access-Control-Allow-Methods`). Default `GET`,
+    /// The methods in the answer to a preflight (`Access-Control-Allow-Methods`). Default `GET`,
     /// `HEAD`, `PUT`, `PATCH`, `POST` and `DELETE`, as from genuine servers. Clients need `GET` and
     /// `POST`.
     #[must_use]
@@ -189,9 +190,9 @@ impl Cors {
         self
     }
 
-    /// The header fields that a page may send (`Access-Control-Allow-Headers`). Default: those that
-    /// its preflight asks for, if they are at most 1 KiB. Clients of 3.x and later send those of
-    /// their option `extraHeaders`; all clients send `content-type`.
+    /// The header fields that a page may send (`Access-Control-Allow-Headers`). Default: the fields
+    /// that its preflight asks for, if they have at most 1 KiB. Clients of 3.x and later send the
+    /// fields of their option `extraHeaders`; all clients send `content-type`.
     #[must_use]
     pub fn allowed_headers<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         self.allowed_headers = Some(joined(names));
@@ -206,8 +207,9 @@ impl Cors {
         self
     }
 
-    /// What the answer to a preflight says of methods, of the header fields that a page may send
-    /// (none: those that it asks for), and of the time for which browsers may remember it.
+    /// The three values of the answer to a preflight: the methods, the header fields that a page
+    /// may send (`None` means the fields that it asks for), and the time for which browsers may
+    /// remember the answer.
     pub(crate) fn preflight(&self) -> (ByteString, Option<ByteString>, Option<ByteString>) {
         let max_age = self.max_age.map(|age| ByteString::from(age.as_secs().to_string()));
         (self.methods.clone(), self.allowed_headers.clone(), max_age)
@@ -232,8 +234,8 @@ impl Cors {
         }
     }
 
-    /// Whether pages of this origin may read answers. This may be the application's code, so it is
-    /// for where no lock is held.
+    /// Whether pages of this origin may read answers. It may call the application's code, so it
+    /// must be called while no lock is held.
     pub(crate) fn fits(&self, origin: &str) -> bool {
         match &self.origins {
             CorsOrigins::Any | CorsOrigins::Reflected => true,
@@ -243,7 +245,7 @@ impl Cors {
         }
     }
 
-    /// Whether browsers will understand it.
+    /// Whether browsers will understand the headers.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let is_token = |name: &str| !name.is_empty() && name.bytes().all(http::is_token_byte);
         let lists = [
@@ -278,7 +280,7 @@ impl Cors {
     }
 }
 
-/// Names as one list, as a header field holds it.
+/// Names as one list, in the form of a header field.
 fn joined<'a>(names: impl IntoIterator<Item = &'a str>) -> ByteString {
     let mut list = String::new();
     for name in names {
@@ -330,8 +332,8 @@ mod tests {
         }
     }
 
-    /// API: cors: a name that no header field can hold is an error, so nobody writes a field of his
-    /// own through it.
+    /// API: cors: a name that no header field can have is an error, so nobody can write a header
+    /// field of his own through a name.
     #[test]
     fn names_are_names() {
         let check = |cors| Config::default().cors(cors).validate().map(|_| ());

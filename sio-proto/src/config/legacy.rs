@@ -13,41 +13,41 @@ use crate::codec::{Codec, Framing, MessageLimits};
 #[non_exhaustive]
 pub struct Legacy06 {
     /// Time between heartbeats on websocket and streams, unless the codec has its own. Default 10
-    /// s; genuine clients give up after 15 s of silence.
+    /// s. Genuine clients give up after 15 s of silence.
     pub heartbeat_interval: Duration,
     /// How long an echo may take. Default 8 s.
     pub heartbeat_timeout: Duration,
-    /// How long a poll is held before it is answered empty. Default 20 s; genuine clients give up
-    /// after 25 s.
+    /// How long a poll is held before it is answered without messages. Default 20 s. Genuine
+    /// clients give up after 25 s.
     pub poll_duration: Duration,
-    /// How long a session outlives its transport, waiting to be resumed by its id. Default 10 s.
+    /// How long a session without a transport waits to be resumed by its id. Default 10 s.
     pub reconnect_timeout: Duration,
-    /// Most messages kept for a session that has no transport, which between two polls every
-    /// polling session has not. Default 1 024. Beyond it a send is refused as full and a broadcast
-    /// ends the session.
+    /// Most messages kept for a session that has no transport. Every polling session has none
+    /// between two polls. Default 1 024. Beyond it, a send is refused as full, and a broadcast ends
+    /// the session.
     pub max_pending_messages: usize,
-    /// What the payloads under [`Config::path`](crate::Config::path) are. Default [`Framing`], the
-    /// `~m~` of 0.5 and 0.6. Nothing in a request says which wire its client speaks, so others have
-    /// to be given a path of their own, or this one (docs/protocol/detection.md §4).
+    /// The codec of the payloads under [`Config::path`](crate::Config::path). Default [`Framing`],
+    /// the `~m~` of 0.5 and 0.6. Nothing in a request names the wire of its client. So another wire
+    /// needs a path of its own, or has to take this one (docs/protocol/detection.md §4).
     pub codec: Codec,
-    /// Further paths, with a codec each. Default none. A session of one is unknown under all
-    /// others. At most [`Legacy06::MAX_CODECS`] less one.
+    /// Further paths, each with a codec. Default none. A session of one path is unknown under all
+    /// other paths. There can be at most [`Legacy06::MAX_CODECS`] less one.
     pub mounts: Vec<Mount>,
-    /// Most bytes that a codec may hold back of a message that comes in pieces, per session and per
-    /// websocket. Default 1 000 000. More ends the session.
+    /// Most bytes of an unfinished message that a codec may hold back, per session and per
+    /// websocket. Default 1 000 000. A codec that holds back more ends the session.
     pub max_buffered_bytes: usize,
     /// Most messages in one payload from a client. Default 65 536. The rest of the payload is
     /// dropped.
     pub max_messages_per_payload: usize,
 }
 
-/// A path under which plain messages travel in a codec of their own ([`Legacy06::mounts`]).
+/// A path with its own codec for plain messages ([`Legacy06::mounts`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// Path prefix, without a trailing slash: `/streaming` serves `/streaming/websocket`,
     /// `/streaming/xhr-polling/…` and so on.
     pub path: String,
-    /// What the payloads are.
+    /// The codec of the payloads.
     pub codec: Codec,
 }
 
@@ -68,8 +68,8 @@ impl Default for Legacy06 {
 }
 
 impl Legacy06 {
-    /// Most codecs one server can have: that of its path, and those of mounts. Each is one encoding
-    /// of every broadcast while it is in use.
+    /// Most codecs of one server: the codec of its path, and the codecs of mounts. While a codec is
+    /// in use, every broadcast is encoded once for it.
     pub const MAX_CODECS: usize = 8;
 
     /// Sets [`Legacy06::codec`](#structfield.codec).
@@ -79,7 +79,7 @@ impl Legacy06 {
         self
     }
 
-    /// Adds to [`Legacy06::mounts`](#structfield.mounts).
+    /// Adds a path to [`Legacy06::mounts`](#structfield.mounts).
     #[must_use]
     pub fn mount(mut self, path: impl Into<String>, codec: impl Into<Codec>) -> Self {
         self.mounts.push(Mount {
@@ -89,13 +89,13 @@ impl Legacy06 {
         self
     }
 
-    /// All codecs by their numbers: that of the server's path, then those of the mounts in their
-    /// order.
+    /// All codecs by their numbers: first the codec of the server's path, then the codecs of the
+    /// mounts in their order.
     pub fn codecs(&self) -> impl Iterator<Item = &Codec> {
         core::iter::once(&self.codec).chain(self.mounts.iter().map(|mount| &mount.codec))
     }
 
-    /// The codec of this number.
+    /// The codec with this number.
     pub(crate) fn codec_at(&self, number: u8) -> &Codec {
         match usize::from(number).checked_sub(1) {
             None => &self.codec,
@@ -103,7 +103,7 @@ impl Legacy06 {
         }
     }
 
-    /// What decoders are given.
+    /// The limits that decoders get.
     pub(crate) const fn message_limits(&self) -> MessageLimits {
         MessageLimits {
             max_buffered_bytes: self.max_buffered_bytes,
@@ -136,33 +136,33 @@ impl Legacy06 {
 pub struct Legacy09 {
     /// Time between heartbeats on websocket and htmlfile. Default 25 s.
     pub heartbeat_interval: Duration,
-    /// How long an echo may take. Default 60 s; announced to clients, which give up after as long a
-    /// silence of ours.
+    /// How long an echo may take. Default 60 s. It is announced to clients. A client gives up if it
+    /// receives nothing from the server for as long.
     pub heartbeat_timeout: Duration,
-    /// How long a polling session lives without a poll. Default 60 s; announced to clients, which
-    /// give up after as long a silence of ours.
+    /// How long a polling session lives without a poll. Default 60 s. It is announced to clients. A
+    /// client gives up if it receives nothing from the server for as long.
     pub close_timeout: Duration,
-    /// How long a poll is held before it is answered with nothing to say. Default 20 s.
+    /// How long a poll is held before it is answered without packets. Default 20 s.
     pub poll_duration: Duration,
-    /// Whether flashsocket is among the transports that a handshake offers, as it is not with
-    /// genuine servers. Default false: clients with Flash would then want the plugin's file, which
-    /// is yours to serve. Who comes by flashsocket is served either way.
+    /// Whether a handshake offers flashsocket. Genuine servers do not offer it. Default false:
+    /// otherwise clients with Flash would ask for the plugin's file, which the application would
+    /// have to serve. A client that uses flashsocket is served in either case.
     pub flashsocket: bool,
     /// How long a client may take from the handshake to the opening of a transport. Default 30 s.
     pub open_timeout: Duration,
-    /// Most messages kept for a session that has no transport, which between two polls every
-    /// polling session has not. Default 1 024. Beyond it a send is refused as full and a broadcast
-    /// ends the session.
+    /// Most messages kept for a session that has no transport. Every polling session has none
+    /// between two polls. Default 1 024. Beyond it, a send is refused as full, and a broadcast ends
+    /// the session.
     pub max_pending_messages: usize,
-    /// Most packets kept for namespaces that a session has not joined yet; together they may be as
-    /// large as [`Config::max_payload`](crate::Config::max_payload). Default 64. More are dropped
-    /// (docs/protocol/legacy-0.9.md §11).
+    /// Most packets kept for namespaces that a session has not joined yet. Together they may be as
+    /// large as [`Config::max_payload`](crate::Config::max_payload). Default 64. Further packets
+    /// are dropped (docs/protocol/legacy-0.9.md §11).
     pub max_unjoined_packets: usize,
-    /// Whether a text with a line break is written as JSON, which has none. Default false: it is a
-    /// text packet, as from genuine servers, which clients of 0.8.3 and later read. Clients of
-    /// 0.7.0 to 0.8.2 take such a packet for none, and nothing on the wire tells them apart; true
-    /// serves them, but some clients of other makes take no JSON where they expect text
-    /// (docs/protocol/legacy-0.9.md §13, §15).
+    /// Whether a text with a line break is written as JSON, which has no raw line breaks. Default
+    /// false: it is a text packet, as from genuine servers, and clients of 0.8.3 and later read it.
+    /// Clients of 0.7.0 to 0.8.2 do not recognise such a packet, and nothing on the wire
+    /// distinguishes these clients. If true, they are served, but some clients of other authors
+    /// accept no JSON where they expect text (docs/protocol/legacy-0.9.md §13, §15).
     pub line_breaks_as_json: bool,
 }
 
@@ -183,7 +183,7 @@ impl Default for Legacy09 {
 }
 
 impl Legacy09 {
-    /// Whether a client hears something from us before it gives up.
+    /// Whether a client receives something from the server before it gives up.
     pub(super) fn is_patient(&self) -> bool {
         self.heartbeat_interval < self.heartbeat_timeout
             && self.heartbeat_interval < self.close_timeout

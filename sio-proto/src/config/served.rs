@@ -1,22 +1,22 @@
-//! What is served: which transports, and which generations of the wire.
+//! The transports and the generations of the wire that are served.
 
 use super::setters::setters;
 
 /// Which transports are offered. [`Transports::polling`] and [`Transports::websocket`] are for
-/// clients of Engine.IO and of 0.7 to 0.9, the others for clients of 0.6, too.
+/// clients of Engine.IO and of 0.7 to 0.9. The other fields also apply to clients of 0.6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transports {
     /// HTTP long polling, and htmlfile. Default true.
     pub polling: bool,
-    /// WebSocket, whoever speaks it. Default true.
+    /// WebSocket, for every generation. Default true.
     pub websocket: bool,
-    /// Polling by scripts (JSONP), where there is polling. Default true: old browsers have nothing
-    /// else from another origin. Answers are scripts, which every page may load, so all that keeps
-    /// other pages from reading them is what the request says of its page ([`Origins`]). Servers
-    /// without clients of before 2013 do well to turn it off.
+    /// Polling by scripts (JSONP), if polling is on. Default true, because old browsers have no
+    /// other transport from another origin. The answers are scripts, which every page may load.
+    /// Only the facts that a request gives about its page keep other pages from reading them
+    /// ([`Origins`](crate::Origins)). Turn it off on a server without clients from before 2013.
     pub jsonp: bool,
-    /// Endless pages of scripts (htmlfile), where there is polling. Default true. Only Internet
-    /// Explorer before 10 uses them.
+    /// Endless pages of scripts (htmlfile), if polling is on. Default true. Only Internet Explorer
+    /// before 10 uses them.
     pub htmlfile: bool,
 }
 
@@ -40,8 +40,8 @@ setters! {
     }
 }
 
-/// Which generations of the wire are served. One that is off is refused the way a server without it
-/// refuses.
+/// Which generations of the wire are served. A generation that is off is refused as by a server
+/// that does not have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Generations {
@@ -51,7 +51,7 @@ pub struct Generations {
     pub engine3: bool,
     /// The `/1/` wire of 0.7 to 0.9. Default true.
     pub legacy09: bool,
-    /// The plain-message wire of 0.6 and before, in whatever codec. Default true.
+    /// The plain-message wire of 0.6 and before, in every codec. Default true.
     pub legacy06: bool,
 }
 

@@ -1,10 +1,11 @@
 //! One chainable setter for each field of a struct of settings.
 
-/// Writes the setters of a struct of settings. A field without a setter does not compile: a field
+/// Writes the setters of a struct of settings. A field without a setter does not compile. A field
 /// whose setter is written by hand has to be named behind `by hand`.
 macro_rules! setters {
     ($settings:ident { $($name:ident: $kind:ty),* $(,)? } $(by hand { $($own:ident),* $(,)? })?) => {
-        /// Chainable setters. The page of each field says its default, its unit and its trade-off.
+        /// Chainable setters. The page of each field states its default, its unit and its
+        /// trade-off.
         impl $settings {
             $(
                 #[doc = concat!(

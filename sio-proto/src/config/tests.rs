@@ -1,4 +1,4 @@
-//! What is refused, and by what name.
+//! The settings that are refused, and the names in their errors.
 
 use super::*;
 use crate::codec::Framing;
@@ -78,8 +78,8 @@ fn one_payload_limit_reaches_every_place_that_enforces_it() {
     assert_eq!(config.packet.max_auth_bytes, 78);
 }
 
-/// A limit that follows another setting has no value of its own: what would be overwritten is
-/// refused, and says which setting to use.
+/// A limit that follows another setting has no value of its own. A value that would be overwritten
+/// is refused, and the error names the setting to use.
 #[test]
 fn what_would_be_overwritten_is_refused() {
     let check = |config: Config| config.validate().map(|_| ());
@@ -109,7 +109,8 @@ fn what_would_be_overwritten_is_refused() {
     assert_eq!(check(twice), Ok(()), "what has been checked is valid");
 }
 
-/// Each setting has a setter: the macro does not compile otherwise. These were set field by field.
+/// Each setting has a setter; otherwise the macro does not compile. In earlier versions these
+/// settings had to be set field by field.
 #[test]
 fn settings_are_chained() {
     let config = Config::default()

@@ -47,6 +47,7 @@ mod method;
 mod query;
 mod request;
 mod response;
+mod response_headers;
 mod status;
 #[cfg(test)]
 mod strictness;
@@ -66,4 +67,5 @@ pub(crate) use request::{Shown, origin_form};
 pub use response::{
     BodyForm, CONTINUE, ResponseFraming, Sent, encode_chunk, encode_last_chunk, encode_response, encode_response_head,
 };
+pub use response_headers::{HeaderError, ResponseHeaders};
 pub use status::reason_phrase;

@@ -39,25 +39,29 @@ impl Query {
 
     /// All pairs, in order, decoded. Text without escapes is borrowed.
     pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-        self.raw_pairs().map(|(key, value)| (decode(key), decode(value)))
+        Self::pairs(&self.raw)
+    }
+
+    /// All pairs of a raw query, as in [`Query::iter`], without a copy of the query.
+    pub(crate) fn pairs(raw: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        raw_pairs(raw).map(|(key, value)| (decode(key), decode(value)))
     }
 
     /// The value of the last pair with this key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Cow<'_, str>> {
-        self.raw_pairs()
+        raw_pairs(&self.raw)
             .filter(|(other, _)| percent::stands_for(other.as_bytes(), key))
             .last()
             .map(|(_, value)| decode(value))
     }
+}
 
-    fn raw_pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.raw
-            .split('&')
-            .filter(|piece| !piece.is_empty())
-            .take(Self::MAX_PAIRS)
-            .map(|piece| piece.split_once('=').unwrap_or((piece, "")))
-    }
+fn raw_pairs(raw: &str) -> impl Iterator<Item = (&str, &str)> {
+    raw.split('&')
+        .filter(|piece| !piece.is_empty())
+        .take(Query::MAX_PAIRS)
+        .map(|piece| piece.split_once('=').unwrap_or((piece, "")))
 }
 
 impl fmt::Debug for Query {

@@ -21,6 +21,17 @@ pub fn validate(text: &str, max_depth: usize) -> Result<(), JsonError> {
     scanner.finish()
 }
 
+/// The index of the byte at which [`validate`] finds a mistake in `text`, or the length of `text`
+/// if there is none. It is for messages to people, and scans the text again.
+#[must_use]
+pub fn stops_at(text: &str, max_depth: usize) -> usize {
+    let mut scanner = Scanner::new(text);
+    scanner.skip_whitespace();
+    // The caller knows the error. Only the position of the scanner is new.
+    let _ = scanner.skip_value(max_depth).and_then(|()| scanner.finish());
+    scanner.position()
+}
+
 /// A position in JSON text.
 ///
 /// Every step ends on an ASCII character or at the end. So any two positions at which the scanner

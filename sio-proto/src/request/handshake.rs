@@ -1,5 +1,6 @@
-//! What is remembered of the request that opened a session.
+//! The part of a request that is kept with the session that the request opened.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -16,27 +17,27 @@ use crate::Config;
 use crate::detect::Transport;
 use crate::{Time, http, json};
 
-/// Who is at the other end of a link, as far as the caller knows.
+/// The peer of a link, as far as the caller knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
-    /// The remote address, where there is one.
+    /// The remote address, if there is one.
     pub address: Option<SocketAddr>,
     /// Whether the link is encrypted.
     pub secure: bool,
 }
 
 impl Peer {
-    /// Whether it is on the same machine: its address is one of loopback, which the operating
-    /// system lets nobody else have. The link was then accepted on an address of loopback, too.
-    /// False where the address is not known.
+    /// Whether the peer is on the same machine: its address is a loopback address, which the
+    /// operating system gives to nobody else. The link was then accepted on a loopback address,
+    /// too. False if the address is not known.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.address
             .is_some_and(|address| address.ip().to_canonical().is_loopback())
     }
 
-    /// The network that one client is taken to come from: an address of version 4, or the first 64
-    /// bits of one of version 6, of which a host has many and changes them.
+    /// The network of the peer, which stands for one client: an IPv4 address, or the first 64 bits
+    /// of an IPv6 address. A host has many IPv6 addresses and changes them.
     pub(crate) fn network(&self) -> Option<IpAddr> {
         Some(match self.address?.ip().to_canonical() {
             IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
@@ -45,15 +46,15 @@ impl Peer {
     }
 }
 
-/// A value of the caller's own that comes with a request, such as what the middleware of a web
-/// framework has found out about it.
+/// A value of the caller that comes with a request, such as the result of a web framework's
+/// middleware.
 pub type Extension = Arc<dyn Any + Send + Sync>;
 
-/// Which generation of the wire a session speaks.
+/// The generation of the wire that a session speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Generation {
-    /// Plain messages, in whatever codec: Socket.IO 0.6 and before.
+    /// Plain messages, in any codec: Socket.IO 0.6 and before.
     Legacy06,
     /// The `/1/` wire of Socket.IO 0.7 to 0.9.
     Legacy09,
@@ -64,7 +65,7 @@ pub enum Generation {
 }
 
 impl Generation {
-    /// The releases that speak it, for people: `"0.6"`, `"1.x-2.x"`, `"4.x"`.
+    /// The releases of this generation, for people: `"0.6"`, `"1.x-2.x"`, `"4.x"`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -82,27 +83,27 @@ impl fmt::Display for Generation {
     }
 }
 
-/// How a session's packets travel at the moment.
+/// The transport of a session at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportKind {
-    /// Long polling. Sessions of Engine.IO count here if they poll with JSONP, too: to them it is
-    /// one transport.
+    /// Long polling. Sessions of Engine.IO that poll with JSONP count here too, because Engine.IO
+    /// treats both as one transport.
     Polling,
-    /// Polling by scripts, in the generations that give it a name of its own: 0.6 to 0.9.
+    /// Polling by scripts, in the generations where it is a separate transport: 0.6 to 0.9.
     JsonpPolling,
     /// An endless page of scripts, 0.6 to 0.9.
     Htmlfile,
     /// An endless multipart answer, 0.6.
     XhrMultipart,
-    /// A websocket, of RFC 6455 or older. Sessions of Engine.IO count here if Flash speaks it, too.
+    /// A websocket, of RFC 6455 or older. Sessions of Engine.IO on flashsocket count here too.
     WebSocket,
-    /// A websocket spoken by Flash, 0.6 to 0.9.
+    /// A websocket that Flash opened, 0.6 to 0.9.
     Flashsocket,
 }
 
 impl TransportKind {
-    /// All of them, in the order of their numbers.
+    /// All kinds, in the order of their numbers.
     pub const ALL: [Self; 6] = [
         Self::Polling,
         Self::JsonpPolling,
@@ -112,8 +113,9 @@ impl TransportKind {
         Self::Flashsocket,
     ];
 
-    /// As operators name it: `"polling"`, `"jsonp-polling"`, `"htmlfile"`, `"xhr-multipart"`,
-    /// `"websocket"`, `"flashsocket"`. Of sessions of Engine.IO it is `"polling"` or `"websocket"`.
+    /// The name for operators: `"polling"`, `"jsonp-polling"`, `"htmlfile"`, `"xhr-multipart"`,
+    /// `"websocket"`, `"flashsocket"`. For sessions of Engine.IO it is `"polling"` or
+    /// `"websocket"`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -126,14 +128,15 @@ impl TransportKind {
         }
     }
 
-    /// Whether each answer takes one request, so that between two of them there is no way to the
-    /// client.
+    /// Whether each answer needs a request. Between two requests the server then has no way to
+    /// reach the client.
     pub(crate) const fn is_polling(self) -> bool {
         matches!(self, Self::Polling | Self::JsonpPolling)
     }
 }
 
-/// The other way round: of several that are one kind, that of the same name.
+/// The reverse conversion. If several transports have one kind, the result is the transport of the
+/// same name.
 impl From<TransportKind> for Transport {
     fn from(kind: TransportKind) -> Self {
         match kind {
@@ -166,39 +169,43 @@ impl fmt::Display for TransportKind {
     }
 }
 
-/// What a session keeps of the request that opened it: the target, and of the header fields those
-/// that fit into [`Config::max_handshake_bytes`](crate::Config::max_handshake_bytes). They are
-/// copied out of the receive buffer into one allocation, so that an idle session does not keep the
-/// buffer alive.
+/// The part of a request that its session keeps: the target, and the header fields that fit into
+/// [`Config::max_handshake_bytes`](crate::Config::max_handshake_bytes). They are copied out of the
+/// receive buffer into one allocation, so that an idle session does not keep the buffer alive.
 ///
-/// Header fields beyond the limit are left out whole, never cut ([`Handshake::left_out`]). The
+/// Header fields beyond the limit are left out as a whole, never cut ([`Handshake::left_out`]). The
 /// fields of [`Config::handshake_headers`](crate::Config::handshake_headers) come first, so they
-/// are the last to be left out. The hook that decides about a request sees all of them.
+/// are left out last. The hook that decides about a request sees all fields.
 pub struct Handshake {
     text: Box<str>,
-    /// Ends of the target, then of each header's name and value, as offsets into `text`.
+    /// Ends of the target, and then of each header's name and value, as offsets into `text`.
     ends: Box<[u32]>,
-    /// The pairs of the query as a JSON object, for clients that have nothing else to say for
-    /// themselves.
+    /// The pairs of the query as a JSON object, for clients that have no other way to send
+    /// credentials.
     query_object: Option<ByteString>,
-    /// The keys of the query that are the protocol's own; none where the query is no [`Auth`].
+    /// The keys of the query that belong to the protocol. Empty if the query is not an [`Auth`].
     parameters: &'static [&'static str],
     left_out: u32,
-    /// Who sent it.
+    names_page: bool,
+    /// The sender.
     pub peer: Peer,
-    /// When it came.
+    /// The time when the request came.
     pub issued: Time,
-    /// What the caller had to say of it beside the request.
+    /// The time when the request came, in seconds since the beginning of the year 1970, without
+    /// leap seconds, if the caller has set it ([`Request::unix_time`]): JavaScript's
+    /// `handshake.time`.
+    pub unix_time: Option<u64>,
+    /// The value of the caller that came with the request.
     pub extension: Option<Extension>,
 }
 
 impl Handshake {
-    /// Copies what is kept of `request`. `parameters` are the keys of the query that are the
-    /// protocol's own: the others become the [object](Self::query_object), unless there are no such
-    /// keys.
+    /// Copies the part of `request` that is kept. `parameters` are the keys of the query that
+    /// belong to the protocol. The other keys become the [object](Self::query_object), unless
+    /// `parameters` is empty.
     ///
-    /// What it costs grows with the length of the head, which [`http::Limits`] bound, so it is for
-    /// where no lock is held.
+    /// The cost grows with the length of the head, which [`http::Limits`] bound. So call it while
+    /// no lock is held.
     pub(crate) fn new(config: &Config, request: &Request, issued: Time, parameters: &'static [&'static str]) -> Self {
         let Request {
             http, peer, extension, ..
@@ -220,8 +227,10 @@ impl Handshake {
             query_object: None,
             parameters,
             left_out: kept.left_out,
+            names_page: http.headers.get("origin").is_some(),
             peer: *peer,
             issued,
+            unix_time: request.unix_time,
             extension: extension.clone(),
         };
         if !parameters.is_empty() {
@@ -230,21 +239,21 @@ impl Handshake {
         handshake
     }
 
-    /// What it takes in memory, in bytes.
+    /// Memory that it takes, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let object = self.query_object.as_ref().map_or(0, |object| object.len());
         size_of::<Self>() + self.text.len() + size_of_val(&*self.ends) + object
     }
 
-    /// How many header fields are not kept because they did not fit.
+    /// How many header fields are left out because they did not fit.
     #[must_use]
     pub const fn left_out(&self) -> usize {
         self.left_out as usize
     }
 
-    /// The pairs of the query as one JSON object, of equal keys the last, without those that are
-    /// the protocol's own. `None` if there are none, and for clients that say who they are with a
-    /// CONNECT: those of 3.0 and later, and of 0.6.
+    /// The pairs of the query as one JSON object, without the keys that belong to the protocol. If
+    /// a key is repeated, the last pair counts. `None` if there are no pairs, and for clients that
+    /// send credentials with a CONNECT, or not at all: clients of 3.0 and later, and of 0.6.
     #[must_use]
     pub const fn query_object(&self) -> Option<&ByteString> {
         self.query_object.as_ref()
@@ -262,15 +271,27 @@ impl Handshake {
         self.target().split_once('?').map_or("", |(_, query)| query)
     }
 
+    /// The decoded pairs of the query in their order, including the parameters of the protocol:
+    /// JavaScript's `handshake.query`. If a key is repeated, JavaScript has only the last value.
+    /// Pairs beyond [`http::Query::MAX_PAIRS`] are left out.
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        http::Query::pairs(self.query())
+    }
+
+    /// Whether the request named its page by `Origin`: JavaScript's `handshake.xdomain`. Browsers
+    /// name the page in requests to another origin and in websockets. Other programs rarely do.
+    #[must_use]
+    pub const fn xdomain(&self) -> bool {
+        self.names_page
+    }
+
     /// The decoded value of the query's last pair with this key.
     #[must_use]
     pub fn query_value(&self, key: &str) -> Option<String> {
-        http::Query::new(self.query())
-            .get(key)
-            .map(alloc::borrow::Cow::into_owned)
+        http::Query::new(self.query()).get(key).map(Cow::into_owned)
     }
 
-    /// The value of the first header with this name, whatever its case.
+    /// The value of the first header with this name, compared without regard to case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers()
@@ -278,8 +299,8 @@ impl Handshake {
             .map(|(_, value)| value)
     }
 
-    /// All headers that are kept, in the order in which they came. Only those are whose values are
-    /// UTF-8.
+    /// All headers that are kept, in the order in which they came. Headers whose values are not
+    /// UTF-8 are not kept.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.ends.windows(3).step_by(2).map(|w| {
             let [start, middle, end] = [w[0] as usize, w[1] as usize, w[2] as usize];
@@ -295,7 +316,7 @@ fn text_fields(headers: &http::Headers) -> impl Iterator<Item = (&str, &str)> {
         .filter_map(|(name, value)| Some((name, core::str::from_utf8(value).ok()?)))
 }
 
-/// Which fields a session keeps.
+/// The fields that a session keeps.
 struct Kept {
     is_kept: Vec<bool>,
     fields: usize,
@@ -303,8 +324,8 @@ struct Kept {
     left_out: u32,
 }
 
-/// Chooses the fields that fit: first those that the config names, in its order, then the others in
-/// theirs.
+/// Chooses the fields that fit: first the fields that the config names, in its order, then the
+/// others in their order.
 fn kept_fields(config: &Config, headers: &http::Headers) -> Kept {
     let fields: Vec<_> = text_fields(headers).collect();
     let cost = |(name, value): (&str, &str)| name.len() + value.len() + 2 * size_of::<u32>();
@@ -316,7 +337,7 @@ fn kept_fields(config: &Config, headers: &http::Headers) -> Kept {
     };
     let all: usize = fields.iter().copied().map(cost).sum();
     let wanted = config.handshake_headers.iter().map(|name| Some(&**name));
-    // The usual case: everything fits, and the order says nothing.
+    // The usual case: everything fits, so the order of the config does not matter.
     let first = usize::from(all <= config.max_handshake_bytes) * config.handshake_headers.len();
     for name in wanted.chain([None]).skip(first) {
         for (at, field) in fields.iter().enumerate() {
@@ -333,24 +354,24 @@ fn kept_fields(config: &Config, headers: &http::Headers) -> Kept {
     kept
 }
 
-/// What a client says for itself when it asks for a namespace.
+/// The credentials of a client that asks for a namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Auth {
-    /// Nothing.
+    /// No credentials.
     #[default]
     None,
     /// A JSON object, as the CONNECT of a client of 3.0 or later carried it.
     Payload(ByteString),
-    /// Queries: that of the handshake, and this one of the CONNECT, raw and perhaps empty; of
-    /// clients before 3.0. As an object they are [made](Auth::to_json) when somebody asks, because
-    /// a client may send as many CONNECTs as it likes.
+    /// Two queries of a client before 3.0: the query of the handshake, and this query of the
+    /// CONNECT, which is raw and may be empty. They are [converted](Auth::to_json) to an object
+    /// only when the application asks, because a client may send as many CONNECTs as it likes.
     Query(ByteString),
 }
 
 impl Auth {
-    /// One JSON object, if anything was said. `handshake` is that of the session. Cheap unless the
-    /// CONNECT had a query of its own: then the cost grows with the length of both queries, so ask
-    /// where no lock is held.
+    /// The credentials as one JSON object, if there are any. `handshake` belongs to the session.
+    /// The call is cheap unless the CONNECT has a query. Then the cost grows with the length of
+    /// both queries, so call it while no lock is held.
     #[must_use]
     pub fn to_json(&self, handshake: &Handshake) -> Option<ByteString> {
         match self {
@@ -361,7 +382,7 @@ impl Auth {
         }
     }
 
-    /// What is kept of it for the socket, in bytes.
+    /// Bytes of it that are kept for the socket.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::None => 0,
@@ -370,8 +391,8 @@ impl Auth {
     }
 }
 
-/// The pairs of raw queries as one JSON object, without the keys that are the protocol's own;
-/// `None` if nothing is left. Of equal keys the last one counts.
+/// The pairs of raw queries as one JSON object, without the keys that belong to the protocol;
+/// `None` if nothing is left. If a key is repeated, the last pair counts.
 pub(crate) fn query_object(queries: &[&str], without: &[&str]) -> Option<ByteString> {
     let queries: Vec<_> = queries.iter().map(|query| http::Query::new(*query)).collect();
     let pairs = queries.iter().flat_map(http::Query::iter);
@@ -379,7 +400,7 @@ pub(crate) fn query_object(queries: &[&str], without: &[&str]) -> Option<ByteStr
     if pairs.is_empty() {
         return None;
     }
-    // Stable: equal keys stay in their order.
+    // The sort is stable: equal keys stay in their order.
     pairs.sort_by(|(key, _), (other, _)| key.cmp(other));
     let mut object = BytesMut::with_capacity(2 * queries.iter().map(|query| query.raw().len()).sum::<usize>());
     let mut pairs = pairs.iter().peekable();
@@ -393,12 +414,12 @@ pub(crate) fn query_object(queries: &[&str], without: &[&str]) -> Option<ByteStr
         json::write_string(&mut object, value);
     }
     object.put_u8(b'}');
-    // In memory of its own, just as large as needed.
+    // A copy in its own memory, exactly as large as needed.
     ByteString::try_from(Bytes::copy_from_slice(&object)).ok()
 }
 
 impl fmt::Debug for Handshake {
-    /// The path and the peer; headers and query may hold secrets.
+    /// Shows the path and the peer only: headers and query may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.target().split('?').next().unwrap_or_default();
         f.debug_struct("Handshake")

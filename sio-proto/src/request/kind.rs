@@ -1,8 +1,8 @@
-//! What a request is, as far as a config serves it: found out once, under no lock, and kept beside
-//! the request.
+//! The kind of a request under a config. It is found out once, without a lock, and kept beside the
+//! request.
 //!
-//! Everybody who has to know reads the [`Kind`]: the router, who decodes the body, the shard.
-//! Nobody asks the target again.
+//! Every other part of the server reads the [`Kind`]: the router, the decoder of bodies, the shard.
+//! No other code looks at the target again.
 
 use super::Peer;
 use super::stranger::{Page, Reach, Strangeness, Verdicts};
@@ -11,39 +11,39 @@ use crate::detect::{
 };
 use crate::{Config, http};
 
-/// What a request is. It borrows nothing: texts are named by their place in the target.
+/// The kind of a request. It borrows nothing: it names texts by their position in the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Engine.IO, or something that Engine.IO has to refuse.
+    /// Engine.IO, or a request that is refused in the form of Engine.IO.
     Engine {
-        /// Whether the session is a raw one.
+        /// Whether the session is a raw session.
         raw: bool,
-        /// Whether there is an `Upgrade` header, whatever it names.
+        /// Whether there is an `Upgrade` header, whatever its value.
         upgrade: bool,
         route: EngineIo,
     },
     Legacy09(Legacy09),
-    /// It asks for a revision of the `/1/` wire that never was.
+    /// It asks for a revision of the `/1/` wire that never existed.
     UnknownProtocol,
-    /// Plain messages, in the codec of this number.
+    /// Plain messages, in the codec with this number.
     Legacy06(u8, Legacy06),
-    /// It is not ours.
+    /// The request does not belong to any generation.
     Foreign,
 }
 
 impl Kind {
-    /// Says what a request is.
+    /// Classifies a request.
     ///
-    /// A generation that is not served answers as a server without it: everything under the prefix
-    /// is then an Engine.IO request, refused for its missing transport. So is a path below the
-    /// prefix that has a `transport`: the prefix test of genuine servers looks no further
-    /// (docs/protocol/engine-io.md §1).
+    /// If a generation is off, the server answers as a server without this generation: every
+    /// request under the prefix is then an Engine.IO request, and is refused because it has no
+    /// transport. A path below the prefix whose query has a `transport` is also an Engine.IO
+    /// request, because genuine servers only test the prefix (docs/protocol/engine-io.md §1).
     ///
-    /// The cost before any limit but those of [`http::Limits`]: one walk over the header fields,
-    /// one over the query, a few over the path. Nothing is allocated.
+    /// The cost is one walk over the header fields, one over the query, and a few over the path. At
+    /// this point only [`http::Limits`] have been checked. Nothing is allocated.
     pub(crate) fn of(config: &Config, request: &http::Request) -> Self {
         match Self::on_our_paths(config, request) {
-            // The application answers preflights itself.
+            // The application answers these preflights itself.
             Self::Engine { .. }
                 if request.method == http::Method::Options
                     && config.cors.as_ref().is_some_and(|cors| cors.preflight_continue) =>
@@ -75,7 +75,8 @@ impl Kind {
         };
         for (codec, mount) in (1..).zip(&config.legacy06.mounts) {
             if config.is_below(&mount.path, target) {
-                // There is nothing else on a mount: what it does not serve is the application's.
+                // A mount serves nothing else. All other requests below it belong to the
+                // application.
                 return match Detector::new(&head).route(&mount.path) {
                     Route::Legacy06(route) if serves(codec, &route) => Self::Legacy06(codec, route),
                     _ => Self::Foreign,
@@ -111,7 +112,7 @@ impl Kind {
         }
     }
 
-    /// Where in the target the session stands that it names, if it names one.
+    /// The position of the session's id in the target, if the target names a session.
     pub(crate) const fn session(&self) -> Option<Part> {
         match self {
             Self::Engine { route, .. } => route.sid,
@@ -122,9 +123,8 @@ impl Kind {
         }
     }
 
-    /// Whether it may turn out to open a session, be it that the session which it seems to name is
-    /// not one: what stands in the place of an id may be a timestamp, and a beacon may be a
-    /// handshake.
+    /// Whether the request may open a session, even if it seems to name one: the text in the place
+    /// of an id may be a timestamp, and a beacon may be a handshake.
     pub(crate) const fn may_open(&self, method: http::Method) -> bool {
         match self {
             Self::Engine { route, .. } => route.sid.is_none() && matches!(method, http::Method::Get),
@@ -141,8 +141,8 @@ impl Kind {
         }
     }
 
-    /// Whether every page can run its answer, a script or a page of scripts, or send its body, the
-    /// form of a JSONP client.
+    /// Whether every page can send this request: its answer is a script or a page of scripts, or
+    /// its body is the form of a JSONP client.
     pub(crate) fn reach(&self) -> Reach {
         let is_script = match self {
             Self::Engine { route, .. } => route.jsonp.is_some() && route.transport == EngineTransport::Polling,
@@ -171,29 +171,28 @@ impl Kind {
     }
 }
 
-/// Whether a target that a path covers is that path without its final slash. If its query says
-/// nothing of Engine.IO it is the application's own, as with genuine servers, which look at the
-/// slash alone.
+/// Whether a target that a path covers is this path without its final slash. If its query has no
+/// parameter of Engine.IO, it belongs to the application. Genuine servers only check the slash.
 fn is_bare(path: &str, target: &str) -> bool {
     !matches!(target.as_bytes().get(path.len()), Some(b'/'))
 }
 
-/// What is found out about a request before it goes anywhere.
+/// The facts about a request that are found out before it goes anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Findings {
     pub(crate) kind: Kind,
-    /// Why it is refused for where it comes from, if it is. Where nothing depends on it, it counts
-    /// as refused.
+    /// Why the request is refused because of its host or page, if it is. A request that cannot need
+    /// the check counts as refused.
     pub(crate) stranger: Option<Strangeness>,
-    /// The same if its answer turns out to be a script, although it does not say so: the session
-    /// says it then.
+    /// Why the request is refused if its answer is a script. The request may not show this; then
+    /// the session decides.
     pub(crate) script_stranger: Option<Strangeness>,
-    /// Whether its page may read the answer, where CORS is for some pages and not for others.
+    /// Whether its page may read the answer, if CORS allows some pages and not others.
     pub(crate) may_read: bool,
 }
 
 impl Findings {
-    /// The cost is that of [`Kind::of`], and one more walk over the header fields where not all
+    /// The cost is the cost of [`Kind::of`], and one more walk over the header fields if not all
     /// pages are allowed.
     pub(crate) fn of(config: &Config, request: &http::Request, peer: &Peer) -> Self {
         let (kind, page) = (Kind::of(config, request), Page::of(config, request));
@@ -213,7 +212,7 @@ impl Findings {
     }
 }
 
-/// What detection looks at, and whether there is an `Upgrade` header at all.
+/// The parts that detection looks at, and whether there is an `Upgrade` header at all.
 fn head_of(request: &http::Request) -> (RequestHead<'_>, bool) {
     let mut head = RequestHead {
         method: request.method.name().unwrap_or("OTHER"),

@@ -1,13 +1,13 @@
-//! Who may ask at all: whether the host that a request names is one of ours, and whether its page
-//! may open sessions.
+//! Which requests are refused because of their host or their page: whether the host that a request
+//! names belongs to the server, and whether its page may open sessions.
 //!
 //! ```text
-//!   Host ──► one of ours? ──► Origin? ── yes ──► allowed?
-//!                               └── no ──► a script? ── no ──► passes: no other page can read the answer
-//!                                             └── yes ──► Referer, Sec-Fetch-Site: do they name an allowed page?
+//!   Host ──► ours? ──► Origin? ── yes ──► allowed?
+//!                        └── no ──► a script? ── no ──► passes: no other page can read the answer
+//!                                      └── yes ──► Referer, Sec-Fetch-Site: do they name an allowed page?
 //! ```
-//! The header fields are walked once, for those that say something about it. Where all pages are
-//! allowed and all hosts are ours nothing is looked at.
+//! One walk over the header fields finds all fields that matter. If all pages and all hosts are
+//! allowed, no field is looked at.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -18,36 +18,37 @@ use crate::hosts::Host;
 use crate::origins::{MAX_ORIGIN_BYTES, Parts};
 use crate::{Config, Hosts, Origins, http};
 
-/// How much of a name is kept of what a stranger says, in bytes.
+/// How many bytes of each text of a stranger are kept.
 const KEPT_BYTES: usize = 128;
 
-/// A request that is refused for where it comes from, as far as it says. What is kept of it is
-/// short and printable, so that it can be logged.
+/// A request that was refused because of its host or page, as far as the request describes itself.
+/// The texts that are kept are short and printable, so that they can be logged.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Stranger {
-    /// Why.
+    /// The reason.
     pub why: Strangeness,
-    /// The value of its `Origin`, or for a script without one that of its `Referer`.
+    /// The value of its `Origin`. For a script without one, the value of its `Referer`.
     pub origin: Option<String>,
-    /// The host that it names.
+    /// The host that the request names.
     pub host: Option<String>,
 }
 
-/// Why a request is refused for where it comes from.
+/// Why a request is refused because of its host or page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Strangeness {
-    /// The host that it names is none of the server's ([`Config::hosts`]).
+    /// The host that it names does not belong to the server ([`Config::hosts`]).
     Host,
     /// Its page may not open sessions ([`Config::origins`]).
     Origin,
-    /// Its answer would be a script, and it does not say for which page ([`Config::origins`]).
+    /// Its answer would be a script, and the request does not say for which page
+    /// ([`Config::origins`]).
     NoPage,
 }
 
 impl Strangeness {
-    /// What is wrong, and which setting decides it, for whoever runs the server. It tells nothing
-    /// of the values that are set.
+    /// The fault, and the setting that decides about it, for the operator. The text does not show
+    /// the values of the setting.
     #[must_use]
     pub const fn explain(self) -> &'static str {
         match self {
@@ -57,7 +58,7 @@ impl Strangeness {
         }
     }
 
-    /// The setting that decides it.
+    /// The setting that decides about it.
     #[must_use]
     pub const fn setting(self) -> &'static str {
         match self {
@@ -85,9 +86,9 @@ pub(crate) struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// A page may read answers if CORS is for it, or if its origin is listed
-    /// ([`Config::origins`]). The application's own rule is asked here, once for each request, so
-    /// it is asked where no lock is held.
+    /// A page may read answers if CORS allows it, or if its origin is listed ([`Config::origins`]).
+    /// The application's own rule is called here, once for each request, so it is called while no
+    /// lock is held.
     pub(crate) fn of(config: &Config, request: &'a http::Request) -> Self {
         if config.cors.is_none() && !matches!(config.origins, Origins::List(_)) {
             return Self::default();
@@ -103,7 +104,7 @@ impl<'a> Page<'a> {
         Self { origin, may_read }
     }
 
-    /// Whether CORS is for this origin, where no origins are listed.
+    /// Whether CORS allows this origin, if no origins are listed.
     fn fits_cors(self, config: &Config, origin: &str) -> bool {
         match self.origin == Some(origin) {
             true => self.may_read,
@@ -112,7 +113,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// The value of `Origin`, if it is one that can be repeated.
+/// The value of `Origin`, if it can be repeated in an answer.
 pub(crate) fn origin(request: &http::Request) -> Option<&str> {
     let value = request.headers.get("origin")?;
     core::str::from_utf8(value)
@@ -120,19 +121,18 @@ pub(crate) fn origin(request: &http::Request) -> Option<&str> {
         .filter(|origin| origin.len() <= MAX_ORIGIN_BYTES)
 }
 
-/// What the answer to a request is to a page of another site.
+/// What a page of another site can do with a request and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Nothing: such a page can neither read it nor send the request without saying where it comes
-    /// from.
+    /// Nothing: such a page cannot read the answer, and cannot send the request without an origin.
     Closed,
-    /// A script, a page of scripts, or the answer to a form: every page can ask for it, and read a
-    /// script.
+    /// A script, a page of scripts, or the answer to a form: every page can request it, and every
+    /// page can read a script.
     Script,
 }
 
-/// Whether every page may open sessions: by the origins, or by the CORS headers that go with those
-/// of the same host.
+/// Whether every page may open sessions, because of the origins, or because of the CORS headers
+/// beside the setting for the same host.
 pub(crate) fn is_open(config: &Config) -> bool {
     match &config.origins {
         Origins::SameHost => config.cors.as_ref().is_some_and(crate::Cors::is_open),
@@ -140,8 +140,8 @@ pub(crate) fn is_open(config: &Config) -> bool {
     }
 }
 
-/// Whether a request may be served, as far as its host and its page decide: what is wrong with it,
-/// for each reach of its answer.
+/// Whether a request may be served, as far as its host and its page decide. It holds the fault for
+/// each reach of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Verdicts {
     pub(crate) closed: Option<Strangeness>,
@@ -149,15 +149,15 @@ pub(crate) struct Verdicts {
 }
 
 impl Verdicts {
-    /// For requests that nothing depends on it for.
+    /// For requests that do not need the check.
     pub(crate) const REFUSED: Self = Self {
         closed: Some(Strangeness::Origin),
         script: Some(Strangeness::Origin),
     };
 
-    /// The cost before any limit but those of [`http::Limits`]: one walk over the header fields,
-    /// and a comparison with each pattern of the config.
-    /// `page` is the one of the same request.
+    /// The cost is one walk over the header fields, and a comparison with each pattern of the
+    /// config. At this point only [`http::Limits`] have been checked. `page` belongs to the same
+    /// request.
     pub(crate) fn of(config: &Config, request: &http::Request, peer: &Peer, page: Page<'_>) -> Self {
         let both = |why| Self {
             closed: why,
@@ -191,7 +191,7 @@ impl Verdicts {
 }
 
 impl Stranger {
-    /// A request that is refused for this.
+    /// A request that is refused for this reason.
     pub(crate) fn new(request: &http::Request, why: Strangeness) -> Box<Self> {
         let said = Said::of(request);
         Box::new(Self {
@@ -202,32 +202,33 @@ impl Stranger {
     }
 }
 
-/// What a request says about where it comes from.
+/// The fields of a request that say where it comes from.
 #[derive(Default)]
-struct Said<'a> {
-    host: Option<&'a str>,
-    /// The first of several.
-    origin: Option<&'a [u8]>,
-    referer: Option<&'a [u8]>,
+pub(super) struct Said<'a> {
+    pub(super) host: Option<&'a str>,
+    /// The first value, if there are several.
+    pub(super) origin: Option<&'a [u8]>,
+    pub(super) referer: Option<&'a [u8]>,
     fetch_site: Option<&'a [u8]>,
     /// A field stands there twice, with different values.
     is_ambiguous: bool,
 }
 
 impl<'a> Said<'a> {
-    fn of(request: &'a http::Request) -> Self {
+    pub(super) fn of(request: &'a http::Request) -> Self {
         let mut said = Self::default();
         for (name, value) in request.headers.raw() {
             let place = match name.len() {
                 4 if name.eq_ignore_ascii_case(b"host") => {
-                    // The decoder lets no second one pass. What is no text is no name of ours.
+                    // The decoder refuses a second `Host`. A value that is not text is no name of
+                    // ours.
                     said.host = Some(core::str::from_utf8(value).unwrap_or("?"));
                     continue;
                 }
                 6 if name.eq_ignore_ascii_case(b"origin") => &mut said.origin,
                 7 if name.eq_ignore_ascii_case(b"referer") => &mut said.referer,
                 14 if name.eq_ignore_ascii_case(b"sec-fetch-site") => &mut said.fetch_site,
-                // The drafts of WebSocket before RFC 6455 have it in a field of their own
+                // The drafts of WebSocket before RFC 6455 have the origin in their own field
                 // (docs/protocol/legacy-0.9.md §9).
                 20 if name.eq_ignore_ascii_case(b"sec-websocket-origin") => &mut said.origin,
                 _ => continue,
@@ -246,18 +247,18 @@ impl<'a> Said<'a> {
             Hosts::Any => true,
             Hosts::List(patterns) => host.is_some_and(|host| patterns.iter().any(|pattern| pattern.fits(host))),
             Hosts::Loopback if open || !peer.is_loopback() => true,
-            // No browser leaves it out.
+            // Browsers always send it.
             Hosts::Loopback => host.is_none_or(|host| Host::of(host).is_some_and(Host::is_loopback)),
         }
     }
 
-    /// What is wrong with the page that loads a script, if it says nothing by `Origin`.
+    /// What is wrong with the page that loads a script, if the request has no `Origin`.
     fn judge_script(&self, config: &Config, secure: bool, asked: Page<'_>) -> Option<Strangeness> {
         if let Some(referer) = self.referer {
             let page = core::str::from_utf8(referer).ok().and_then(origin_of);
             return refused(page.is_some_and(|page| self.is_allowed(config, secure, page, asked)));
         }
-        // Only browsers of today say so, and no page can make them (Fetch Metadata §2.3).
+        // Only modern browsers send this field, and no page can set it (Fetch Metadata §2.3).
         match self.fetch_site {
             Some(b"same-origin") => None,
             Some(_) => Some(Strangeness::Origin),
@@ -283,8 +284,8 @@ const fn refused(allowed: bool) -> Option<Strangeness> {
     if allowed { None } else { Some(Strangeness::Origin) }
 }
 
-/// Whether an origin is that of the host which a request is for. Ports that are missing are the
-/// scheme's.
+/// Whether an origin belongs to the host of a request. A missing port is the default port of the
+/// scheme.
 fn is_same_host(origin: &str, host: &str, secure: bool) -> bool {
     let (Some(page), Some(host)) = (Parts::of(origin), Host::of(host)) else {
         return false;
@@ -298,24 +299,25 @@ fn is_same_host(origin: &str, host: &str, secure: bool) -> bool {
     name.eq_ignore_ascii_case(host.name) && page.port == Some(host.port.unwrap_or(default_port))
 }
 
-/// The origin of a page by its address; what is no origin stays none, for it fits nothing.
+/// The origin of a page, from its address. A text that is no origin stays as it is, because it fits
+/// nothing.
 fn origin_of(page: &str) -> Option<&str> {
     let start = page.find("://")? + 3;
     let end = page[start..].find(['/', '?', '#']).map_or(page.len(), |at| start + at);
     page.get(..end)
 }
 
-/// A referer as far as it can be said aloud: its path may hold secrets.
-fn without_path(referer: &[u8]) -> &[u8] {
+/// A referer without its path, which may hold secrets.
+pub(super) fn without_path(referer: &[u8]) -> &[u8] {
     match core::str::from_utf8(referer).ok().and_then(origin_of) {
         Some(origin) => origin.as_bytes(),
         None => b"(no origin)",
     }
 }
 
-/// The first bytes of what a stranger says, with a `?` for what does not belong into a line of a
-/// log.
-fn printable(bytes: &[u8]) -> String {
+/// The first bytes of a stranger's text. A `?` stands for each byte that does not belong into a log
+/// line.
+pub(super) fn printable(bytes: &[u8]) -> String {
     let kept = bytes.get(..KEPT_BYTES).unwrap_or(bytes);
     let mut text: String = kept
         .iter()
@@ -331,8 +333,7 @@ fn printable(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// The origin of a page is what stands before its path, and user names do not make another host
-    /// of it.
+    /// The origin of a page is the part before its path, and a user name does not change the host.
     #[test]
     fn pages_have_origins() {
         for (page, origin) in [

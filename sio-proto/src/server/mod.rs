@@ -7,13 +7,13 @@
 //! ```
 //!
 //! A shard owns sessions, their sockets in all namespaces, and its part of every room. Inputs are
-//! the `handle_*` methods; each takes the time and the caller's [`Outputs`] and leaves nothing
-//! behind that would have to be drained in a certain order. Packets for clients wait in their
-//! session until [`Shard::flush_ready`] pulls them, in bounded amounts, so that all packets of one
-//! turn leave in one write.
+//! the `handle_*` methods. Each takes the time and the caller's [`Outputs`], and leaves nothing
+//! behind that has to be drained in a certain order. Packets for clients wait in their session
+//! until [`Shard::flush_ready`] pulls them, in bounded amounts, so that all packets of one turn
+//! leave in one write.
 //!
-//! [`Server`] wraps one shard and its connections for callers with an event loop of their own:
-//! bytes in, bytes out.
+//! [`Server`] wraps one shard and its connections for callers with their own event loop: bytes in
+//! and bytes out.
 
 mod admission;
 mod at;
@@ -45,10 +45,12 @@ mod timers;
 pub mod transcript;
 mod written;
 
+pub use crate::breach::{Breach, BreachKind};
 pub use crate::engine::EngineMessage;
 pub use crate::reason::Reason;
 pub use crate::request::{
-    Admission, Auth, Cause, Extension, Generation, Handshake, Peer, Request, Strangeness, Stranger, TransportKind,
+    Admission, Auth, Cause, ConnectionError, Extension, Generation, Handshake, Peer, Request, Strangeness, Stranger,
+    TransportKind,
 };
 pub use crate::wire::{Garbled, PollEncoding};
 pub use budget::Budget;
@@ -76,8 +78,8 @@ pub(crate) use session::{Blocked, Carriage, Session, State};
 pub(crate) use shard::Core;
 #[cfg(feature = "transcript")]
 pub(crate) use shard::Script;
-/// Gives back what a crowd has left of a list that has become much shorter: constant work for each
-/// that went.
+/// Releases the memory of a list that has become much shorter after a crowd. The work is constant
+/// for each element that was removed.
 pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {
     let room = list.capacity();
     if room > 64 && list.len() < room / 4 {

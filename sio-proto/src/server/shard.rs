@@ -1,11 +1,10 @@
 //! The shard: inputs in, outputs out.
 //!
-//! [`Shard`] is the public face: it owns the sessions and, beside them, the [`Core`]. An input
-//! finds its session, the session's generation handles it with a cursor
-//! ([`at`](super::at)), and what that changes
-//! for sockets, namespaces and rooms is written once for all generations: in [`sessions`] what is
-//! common to sessions, in [`sockets`] what is common to sockets, in [`broadcast`] how a message
-//! finds all it is for.
+//! [`Shard`] is the public type. It owns the sessions and, beside them, the [`Core`]. An input
+//! finds its session, and the rules of the session's generation handle it with a cursor
+//! ([`at`](super::at)). The effects on sockets, namespaces and rooms are written once for all
+//! generations: [`sessions`] has the part of sessions, [`sockets`] has the part of sockets, and
+//! [`broadcast`] finds the recipients of a message.
 //!
 //! ```text
 //!   handle_request ─┐                      ┌─ engine ─┬─ revision5 ─┐
@@ -14,16 +13,20 @@
 //!   handle_timeout ─┘                      └─ legacy06 ─────────────┘
 //! ```
 
+mod breaches;
 mod broadcast;
 mod crowd;
 mod drain;
 mod inputs;
 mod pipelined;
 mod recording;
+mod refusals;
 mod sessions;
 mod sockets;
 mod timeout_reason;
 mod waiting;
+
+pub(crate) use breaches::kept_too_much;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -41,9 +44,10 @@ use super::quota::{LocalQuota, QuotaLimits};
 use super::slab::Slab;
 use super::timers::{Due, Timers};
 use super::{
-    AckError, AckRequest, Admission, Alarm, At, Auth, Backlog, Blocked, Budget, Carriage, Cause, Command, Counters,
-    Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Input, Message, Outputs, Part, Permit, Reason, Refused,
-    Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write, engine, legacy06,
+    AckError, AckRequest, Admission, Alarm, At, Auth, Backlog, Blocked, Breach, BreachKind, Budget, Carriage, Cause,
+    Command, Counters, Delivery, EngineMessage, Form, Forms, Handshake, Heartbeat, Input, Message, Outputs, Part,
+    Permit, Reason, Refused, Request, RoomWatch, SendError, Session, SessionQuota, State, Target, TransportKind, Write,
+    engine, legacy06,
 };
 use crate::config::ConfigError;
 use crate::id::SessionSlot;
@@ -57,7 +61,7 @@ pub(crate) use recording::Script;
 use recording::noted;
 pub use timeout_reason::{NextTimeout, TimeoutReason};
 
-/// A whole Socket.IO server as one value. See the [module](super) for the picture.
+/// A complete Socket.IO server as one value. The [module](super) has a picture.
 pub struct Shard {
     pub(crate) core: Core,
     pub(crate) sessions: Slab<SessionSlot, Session>,
@@ -66,14 +70,14 @@ pub struct Shard {
     recorder: Option<Box<super::transcript::Recorder>>,
 }
 
-/// What a shard owns beside its sessions.
+/// The part of a shard beside its sessions.
 pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) links: Links,
     quota: recording::Quota,
     lobby: Lobby,
     pub(crate) timers: Timers,
-    /// Scratch for encoding.
+    /// A scratch buffer for encoding.
     pub(crate) buffer: BytesMut,
     membership: Membership,
     ready: VecDeque<SessionSlot>,
@@ -81,11 +85,13 @@ pub(crate) struct Core {
     /// Sessions of each codec of plain messages.
     plain_sessions: [u32; Legacy06::MAX_CODECS],
     shutting_down: bool,
-    /// How long a session that leaves is waited for, once the server drains.
+    /// Whether the caller asks for reports about refused requests.
+    tells_errors: bool,
+    /// How long the shard waits for a session that leaves, if the server drains.
     patience: Option<Duration>,
-    /// Sessions that may have nothing under way any more.
+    /// Sessions for which perhaps no work is under way any more.
     departing: Vec<SessionKey>,
-    /// Sessions with more packets of the protocol than a peer can cause that reads.
+    /// Sessions with more protocol packets than a peer that reads can cause.
     overfull: Vec<SessionKey>,
     pub(crate) backlog: Backlog,
     index: u8,
@@ -105,9 +111,10 @@ impl core::fmt::Debug for Shard {
 /// Inputs from links and from the clock.
 impl Shard {
     /// A shard without sessions. All shards of one server share `config` and `sid_key` (random, one
-    /// per process); `index` tells them apart.
+    /// per process). Each has another `index`.
     ///
     /// # Errors
+    /// The config does not make sense.
     /// If the config does not make sense.
     pub fn new(config: Config, index: u8, sid_key: [u8; 16], entropy: Box<dyn Entropy>) -> Result<Self, ConfigError> {
         let config = config.validate()?;
@@ -125,6 +132,7 @@ impl Shard {
                 counters: Counters::default(),
                 plain_sessions: [0; Legacy06::MAX_CODECS],
                 shutting_down: false,
+                tells_errors: false,
                 patience: None,
                 departing: Vec::new(),
                 overfull: Vec::new(),
@@ -140,14 +148,14 @@ impl Shard {
 
     /// A complete request came on `link`. It is answered now, or the link waits for its answer.
     ///
-    /// The cost before the first limit is a look at the link's and the session's slot: what the
-    /// request is, and the packets in its body, have been found out where no lock is held. By kind:
-    ///
-    /// | request | limit that is asked first | cost before it |
+    /// Before the first limit, the cost is a look at the slots of the link and the session. The
+    /// classification of the request, and the packets in its body, were made without a lock. By
+    /// kind:
+    /// | request | limit that is checked first | cost before it |
     /// |---|---|---|
-    /// | opens a session | admission, then the quota ([`SessionQuota::enter`]) | none if [prepared](Request::prepare), else a copy of the head |
+    /// | opens a session | admission, then the quota ([`SessionQuota::enter`]) | none if it was [prepared](Request::prepare), otherwise a copy of the head |
     /// | GET, poll or stream | one at a time for each session | the look |
-    /// | POST | [`Config::max_packets_per_payload`], asked before | the look; then each packet costs what [`Shard::handle_packets`] says |
+    /// | POST | [`Config::max_packets_per_payload`], checked earlier | the look; then each packet has the cost in [`Shard::handle_packets`] |
     /// | upgrade | one candidate for each session | the answer to the handshake |
     /// | preflight, refusal | none: it costs its answer | |
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
@@ -166,8 +174,8 @@ impl Shard {
         )
     }
 
-    /// The head of a POST is here and its body is not: two of them for one session are a breach of
-    /// the protocol, and the end of its link is the end of the session. The complete request
+    /// The head of a POST has arrived, and its body has not. Two such POSTs for one session are a
+    /// breach of the protocol, and the end of its link ends the session. The complete request
     /// follows with [`Shard::handle_request`], unless the answer is in `out`.
     pub fn handle_body_started(&mut self, now: Time, link: LinkId, request: &Request, out: &mut Outputs) {
         noted!(
@@ -185,21 +193,21 @@ impl Shard {
         )
     }
 
-    /// Packets came on a websocket. `packets` is emptied. They have been decoded, within
-    /// [`Config::packet`], where no lock is held.
+    /// Packets came on a websocket. `packets` is emptied. The packets have been decoded without a
+    /// lock, within [`Config::packet`].
     ///
-    /// Each costs a look at the link's slot and the session's, and, if it is for a namespace, one
-    /// comparison for each namespace of the session ([`Config::max_namespaces_per_session`]). By
-    /// kind:
+    /// Each packet costs a look at the slots of the link and the session. A packet for a namespace
+    /// also costs one comparison for each namespace of the session
+    /// ([`Config::max_namespaces_per_session`]). By kind:
     ///
-    /// | packet | limit that is asked first | cost before it |
+    /// | packet | limit that is checked first | cost before it |
     /// |---|---|---|
     /// | CONNECT | the queue ([`Config::max_queued_bytes`]), [`Config::max_connects_per_second`], namespaces, [`Config::max_auth_bytes`] | none |
-    /// | event | none here: it is handed over as it is, and what waits for handlers is the caller's to bound | |
-    /// | acknowledgement | whether it is owed | a search among those that are ([`Config::max_pending_acks`]) |
-    /// | part of a packet, attachment | the packet's own ([`Config::packet`]), then what the session keeps ([`Config::max_kept_bytes`]) | none |
-    /// | packet of a candidate for an upgrade | [`Config::max_upgrade_packets`], [`Config::max_payload`] bytes together, then what the session keeps | none |
-    /// | DISCONNECT | none: it costs the rooms of the socket ([`Config::max_rooms_per_socket`]), which joins have paid for | |
+    /// | event | none here: it is passed on unchanged, and the caller has to bound the events that wait for handlers | |
+    /// | acknowledgement | whether it is owed | a search among the pending ones ([`Config::max_pending_acks`]) |
+    /// | part of a packet, attachment | the limits of the packet ([`Config::packet`]), then the bytes that the session keeps ([`Config::max_kept_bytes`]) | none |
+    /// | packet of a candidate for an upgrade | [`Config::max_upgrade_packets`], [`Config::max_payload`] bytes together, then the bytes that the session keeps | none |
+    /// | DISCONNECT | none: its cost depends on the rooms of the socket ([`Config::max_rooms_per_socket`]), and joins have paid for them | |
     /// | ping, pong, heartbeat | one answer in the queue | none |
     pub fn handle_packets(&mut self, now: Time, link: LinkId, packets: &mut Vec<Inbound>, out: &mut Outputs) {
         noted!(
@@ -217,7 +225,8 @@ impl Shard {
         )
     }
 
-    /// `link` is gone. Links that no session uses are ignored.
+    /// `link` is gone. Links that no session uses are ignored. If a rule was broken on such a link,
+    /// the shard counts it and reports it for the log.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause, out: &mut Outputs) {
         noted!(
             self,
@@ -225,7 +234,7 @@ impl Shard {
             Some(&*out),
             None,
             |line, _| {
-                line.closed(link, cause);
+                line.closed(link, &cause);
                 false
             },
             {
@@ -234,8 +243,8 @@ impl Shard {
         )
     }
 
-    /// Time has passed: everything that was due at `now` happens. Call it at
-    /// [`Shard::next_timeout`]; earlier is harmless, later is late.
+    /// Time has passed: everything that is due at `now` happens. Call it at
+    /// [`Shard::next_timeout`]. An early call is harmless; a late call makes the timers late.
     pub fn handle_timeout(&mut self, now: Time, out: &mut Outputs) {
         noted!(
             self,
@@ -256,20 +265,20 @@ impl Shard {
         Input { shard: self, now, out }
     }
 
-    /// For how many links [`Shard::flush_ready`] has something.
+    /// The number of links for which [`Shard::flush_ready`] has packets.
     #[must_use]
     pub fn ready_links(&self) -> usize {
         self.core.ready.len()
     }
 
-    /// When [`Shard::handle_timeout`] wants to be called next.
+    /// When [`Shard::handle_timeout`] has to be called next.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
         self.core.timers.next()
     }
 
-    /// Pulls the packets of at most `max` links that are ready into `out.writes`; the writes of one
-    /// link stand together. True if there is more.
+    /// Pulls the packets of at most `max` ready links into `out.writes`. The writes of one link
+    /// stand together. True if there is more.
     pub fn flush_ready(&mut self, now: Time, max: usize, out: &mut Outputs) -> bool {
         noted!(
             self,
@@ -287,8 +296,8 @@ impl Shard {
 
 /// Commands of the user.
 impl Shard {
-    /// Lets a socket into the namespace it asked for ([`Delivery::Connect`]). False if it is gone
-    /// or was answered before.
+    /// Lets a socket into the namespace that it asked for ([`Delivery::Connect`]). False if the
+    /// socket is gone, or was answered before.
     pub fn accept(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) -> bool {
         noted!(
             self,
@@ -303,7 +312,7 @@ impl Shard {
         )
     }
 
-    /// Refuses a socket the namespace it asked for. `data` is one JSON value.
+    /// Refuses a socket the namespace that it asked for. `data` is one JSON value.
     pub fn refuse(&mut self, now: Time, socket: SocketKey, message: &str, data: Option<&str>, out: &mut Outputs) {
         noted!(
             self,
@@ -320,7 +329,7 @@ impl Shard {
         )
     }
 
-    /// Says that nothing is under way for a socket that has been told to leave
+    /// Reports that no work is under way for a socket that has been told to leave
     /// ([`Delivery::Leaving`]).
     pub fn release(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) {
         noted!(
@@ -338,10 +347,10 @@ impl Shard {
         )
     }
 
-    /// Queues a message for one socket; it leaves with the next [`Shard::flush_ready`].
+    /// Queues a message for one socket. It leaves with the next [`Shard::flush_ready`].
     ///
     /// # Errors
-    /// [`SendError`] says why it was not taken. Nothing has been queued then.
+    /// [`SendError`] says why the message was not accepted. Nothing has been queued in this case.
     pub fn emit(
         &mut self,
         now: Time,
@@ -409,14 +418,14 @@ impl Shard {
 
     /// Makes a socket join a room.
     ///
-    /// No room is named as a socket's id: what is sent to an id is for its socket alone, even if
-    /// others may choose the names of their rooms, and even when the socket has gone. In the room
-    /// of its own id every socket is already.
+    /// A room cannot have the id of another socket as its name. So a message to an id reaches only
+    /// its socket, even if clients may choose the names of their rooms, and even after the socket
+    /// has gone. Every socket is already in the room of its own id.
     ///
     /// # Errors
     /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Reserved`] if the name is
-    /// the id of another socket, [`SendError::Full`] if the socket may be in no more rooms, or the
-    /// name is longer than [`Config::max_room_name_bytes`] or than what is left of
+    /// the id of another socket, [`SendError::Full`] if the socket is in as many rooms as are
+    /// allowed, or if the name is longer than [`Config::max_room_name_bytes`] or than the rest of
     /// [`Config::max_room_bytes_per_socket`].
     pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
         noted!(
@@ -439,7 +448,7 @@ impl Shard {
         )
     }
 
-    /// Has `watch` told of rooms from here on. Call it before there are any.
+    /// Sets the watch that is told of rooms from now on. Call it before there are any rooms.
     pub fn watch_rooms(&mut self, watch: Box<dyn RoomWatch>) {
         self.core.membership.watch(watch);
     }
@@ -463,9 +472,9 @@ impl Shard {
         )
     }
 
-    /// Applies a command to this shard's members. It is the user's, and no limit but those of the
-    /// members is asked: it costs a visit to each socket that the target means, and for a broadcast
-    /// one look at each session's queue.
+    /// Applies a command to this shard's members. The command comes from the user, so only the
+    /// limits of the members apply. It costs a visit to each socket of the target. A broadcast also
+    /// costs one look at each session's queue.
     pub fn handle_command(&mut self, now: Time, command: Command, out: &mut Outputs) {
         noted!(
             self,
@@ -485,8 +494,9 @@ impl Shard {
     /// Queues a message on a raw Engine.IO session.
     ///
     /// # Errors
-    /// [`SendError`] says why it was not taken; [`SendError::Unsupported`] is text with a raw
-    /// U+001E for a client of revision 4 that polls, where that character ends a packet.
+    /// [`SendError`] says why the message was not accepted. [`SendError::Unsupported`] means a text
+    /// with a raw U+001E for a client of revision 4 that polls, because this character ends a
+    /// packet there.
     pub fn send_engine(&mut self, session: SessionKey, message: EngineMessage) -> Result<(), SendError> {
         noted!(
             self,
@@ -560,7 +570,7 @@ impl Shard {
         &self.core.counters
     }
 
-    /// The forms that sessions of this shard need at the moment.
+    /// The forms that the sessions of this shard need now.
     #[must_use]
     pub fn forms_in_use(&self) -> Forms {
         let packets = [Form::Engine4, Form::Engine3, Form::Legacy09];
@@ -574,15 +584,15 @@ impl Shard {
         forms
     }
 
-    /// The connected socket with this id, if it lives here. The id is the public one, or the one by
-    /// which the client knows itself; where several sockets of a session have that
-    /// ([`WireId`](crate::WireId)), it is the one in `/`.
+    /// The connected socket with this id, if it lives in this shard. The id is the public id, or
+    /// the id by which the client knows itself. If several sockets of a session share such an id
+    /// ([`WireId`](crate::WireId)), the result is the socket in `/`.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<SocketKey> {
         self.find_named(None, id)
     }
 
-    /// The rooms a socket is in, its own id not among them.
+    /// The rooms of a socket, without the room of its own id.
     #[must_use]
     pub fn rooms(&self, socket: SocketKey) -> Vec<ByteString> {
         let core = &self.core;
@@ -592,7 +602,7 @@ impl Shard {
         }
     }
 
-    /// The sockets a target means.
+    /// The sockets of a target.
     #[must_use]
     pub fn members(&mut self, target: &Target) -> Vec<SocketKey> {
         self.targeted(target)
@@ -601,7 +611,13 @@ impl Shard {
             .collect()
     }
 
-    /// How a socket's packets travel at the moment.
+    /// The transport of a raw Engine.IO session.
+    #[must_use]
+    pub fn engine_transport(&self, session: SessionKey) -> Option<TransportKind> {
+        self.sessions.named(session).map(|session| session.transport)
+    }
+
+    /// The transport of a socket's session.
     #[must_use]
     pub fn transport(&self, socket: SocketKey) -> Option<TransportKind> {
         let entry = self.core.membership.find(socket)?;

@@ -1,14 +1,14 @@
-//! What a session puts into the bodies of polls and what it reads from those of POSTs and from
-//! websocket messages, in either revision (docs/protocol/engine-io.md §2-§4). No state, no lock.
+//! The bodies of polls and POSTs, and websocket messages, in either revision
+//! (docs/protocol/engine-io.md §2-§4). No state, no lock.
 //!
 //! | | revision 4 | revision 3 |
 //! |---|---|---|
 //! | poll, POST | packets joined by U+001E | length-prefixed text; binary framing if a packet is binary and the peer can take it |
-//! | JSONP | the same as a script | the same as a script, binary as base64 |
+//! | JSONP | a poll's payload in a script | a poll's payload in a script, binary as base64 |
 //! | binary websocket message | the data | a type byte, then the data |
 //!
-//! Text of revision 3 that is not ASCII stays a [`Packet::Message`] here, whatever is in it: in
-//! which dialect it is written, the session knows, not we (docs/protocol/engine-io.md §3.3).
+//! Text of revision 3 that is not ASCII stays a [`Packet::Message`] here, whatever it holds,
+//! because only the session knows its dialect (docs/protocol/engine-io.md §3.3).
 
 use alloc::vec::Vec;
 
@@ -16,30 +16,30 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::{Inbound, PollEncoding};
+use crate::breach::{Breach, BreachKind};
 use crate::codec::{self, PacketParser, Parsed};
 use crate::detect::EngineIo;
 use crate::engine::{Dialect, EngineMessage, Packet, PayloadError, Revision, frames, jsonp, payload, payload_v3};
-use crate::reason::Reason;
 use crate::socket::text::Decoded;
 use crate::{Config, Frame, http, socket};
 
-/// `Content-Type` of polls, scripts included (docs/protocol/engine-io.md §4.6).
+/// `Content-Type` of polls of text.
 const TEXT: &str = "text/plain; charset=UTF-8";
-/// Genuine servers say `text/plain`, and leave it to browsers to run it. They do not where an
-/// answer says that it is what it says it is.
+/// `Content-Type` of polls of script. Genuine servers send `text/plain` for scripts, and browsers
+/// run it anyway. With `nosniff` they would not.
 const SCRIPT: &str = "text/javascript; charset=UTF-8";
 /// `Content-Type` of binary payloads.
 const BINARY: &str = "application/octet-stream";
 
-/// What the body of a POST is written in.
+/// The form of a POST's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PostForm {
     pub(crate) revision: Revision,
-    /// Whether it is a form with the payload in its field `d`.
+    /// Whether the body is a form, with the payload in its field `d`.
     pub(crate) jsonp: bool,
 }
 
-/// Decodes the body of a POST as its query wants it read.
+/// Decodes the body of a POST, in the form that its query names.
 pub(crate) fn decode_body(
     config: &Config,
     request: &http::Request,
@@ -81,7 +81,10 @@ pub(crate) fn decode_post(
                 },
                 false => match ByteString::try_from(body) {
                     Ok(text) => text,
-                    Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
+                    Err(_) => {
+                        let breach = Breach::new(BreachKind::Payload, "the body is not UTF-8");
+                        return alloc::vec![Inbound::Broken(breach)];
+                    }
                 },
             };
             match revision {
@@ -109,18 +112,29 @@ fn collect(
     config: &Config,
 ) -> Vec<Inbound> {
     packets
-        .map(|packet| match packet {
+        .zip(1..)
+        .map(|(packet, place): (_, usize)| match packet {
             Ok(packet) => inbound(packet, revision, raw, config),
-            Err(_) => Inbound::Broken(Reason::ParseError),
+            Err(error) => Inbound::Broken(broken_payload(error, place)),
         })
         .collect()
+}
+
+/// The breach of a packet in a body. `place` is its position, counted from one.
+#[cold]
+fn broken_payload(error: PayloadError, place: usize) -> Breach {
+    let kind = match error {
+        PayloadError::Packet(_) => BreachKind::EnginePacket,
+        _ => BreachKind::Payload,
+    };
+    Breach::new(kind, format_args!("{error}, in packet {place} of a body"))
 }
 
 /// Decodes one text message of a websocket.
 pub(crate) fn decode_text(text: &ByteString, revision: Revision, raw: bool, config: &Config) -> Inbound {
     match Packet::decode_text(revision, text) {
         Ok(packet) => inbound(packet, revision, raw, config),
-        Err(_) => Inbound::Broken(Reason::ParseError),
+        Err(error) => Inbound::Broken(Breach::new(BreachKind::EnginePacket, error)),
     }
 }
 
@@ -128,7 +142,7 @@ pub(crate) fn decode_text(text: &ByteString, revision: Revision, raw: bool, conf
 pub(crate) fn decode_binary(bytes: Bytes, revision: Revision, raw: bool, config: &Config) -> Inbound {
     match Packet::decode_binary(revision, bytes) {
         Ok(packet) => inbound(packet, revision, raw, config),
-        Err(_) => Inbound::Broken(Reason::ParseError),
+        Err(error) => Inbound::Broken(Breach::new(BreachKind::EnginePacket, error)),
     }
 }
 
@@ -145,39 +159,55 @@ fn inbound(packet: Packet, revision: Revision, raw: bool, config: &Config) -> In
     }
 }
 
-/// Decodes a message of Socket.IO, whose dialect is settled.
+/// Decodes a message of Socket.IO whose dialect is known.
 pub(crate) fn decode_socket(text: ByteString, revision: Revision, config: &Config) -> Inbound {
     if let Some(parser) = &config.parser {
         return parse(&**parser, EngineMessage::Text(text), revision, config);
     }
     let revision = match revision {
         Revision::V4 => socket::Revision::Five,
-        // Revision 3 cannot be told from it, and is read as well.
+        // Nothing distinguishes revision 3 from revision 4, and this decoder reads both.
         Revision::V3 => socket::Revision::Four,
     };
-    match socket::text::decode(text, revision, socket::Role::Server, &config.packet) {
+    match socket::text::decode(&text, revision, socket::Role::Server, &config.packet) {
         Ok(decoded) => Inbound::Socket(decoded),
-        Err(_) => Inbound::Broken(Reason::ForcedClose),
+        Err(error) => Inbound::Broken(broken_packet(&text, error, config)),
     }
 }
 
-/// Decodes a message of Socket.IO as the operator wants it read.
+/// The breach of the text of a packet. If the JSON is wrong, it includes the position.
+#[cold]
+fn broken_packet(text: &str, error: socket::text::DecodeError, config: &Config) -> Breach {
+    let kind = BreachKind::SocketPacket;
+    match error {
+        socket::text::DecodeError::InvalidJson(_) => {
+            let at = socket::text::stops_at(text, &config.packet);
+            Breach::new(
+                kind,
+                format_args!("{error}, at byte {at} of a packet of {}", text.len()),
+            )
+        }
+        error => Breach::new(kind, error),
+    }
+}
+
+/// Decodes a message of Socket.IO with the operator's parser.
 #[cold]
 fn parse(parser: &dyn PacketParser, message: EngineMessage, revision: Revision, config: &Config) -> Inbound {
     match codec::parse(parser, message, revision, &config.packet) {
         Ok(Parsed::Packet(packet)) => Inbound::Socket(Decoded::Packet(packet)),
         Ok(Parsed::Part(part)) => Inbound::Part(part),
         Ok(Parsed::Nothing) => Inbound::Socket(Decoded::Nothing),
-        Err(_) => Inbound::Broken(Reason::ForcedClose),
+        Err(error) => Inbound::Broken(Breach::new(BreachKind::SocketPacket, error)),
     }
 }
 
-/// What is known of the peer that a poll of revision 3 is for.
+/// What is known about the peer of a poll of revision 3.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer3 {
-    /// How it encodes text.
+    /// How the peer encodes text.
     pub(crate) dialect: Dialect,
-    /// Whether it gets all polls in binary framing.
+    /// Whether the peer gets all polls in binary framing.
     pub(crate) binary: bool,
 }
 
@@ -194,8 +224,8 @@ pub(crate) fn poll_encoding(
         (Revision::V4, Some(index)) => (SCRIPT, PollEncoding::Engine4Jsonp(index.into())),
         (Revision::V3, Some(index)) if doubled => (SCRIPT, PollEncoding::Engine3DoubledJsonp(index.into())),
         (Revision::V3, Some(index)) => (SCRIPT, PollEncoding::Engine3Jsonp(index.into())),
-        // Peers that cannot take binary get no binary frames in the first place. Text is plain in
-        // it, in either dialect.
+        // A peer that cannot take binary has no binary frames. Text in binary framing is plain in
+        // either dialect.
         (Revision::V3, None) if peer.binary || frames.iter().any(Frame::is_binary) => {
             (BINARY, PollEncoding::Engine3Binary)
         }
@@ -226,7 +256,7 @@ pub(crate) fn encode_v3(frames: &[Frame], out: &mut BytesMut) {
     }
 }
 
-/// Puts packets together as a text payload of revision 3, its text encoded twice.
+/// Puts packets together as a text payload of revision 3 whose text is encoded twice.
 pub(crate) fn encode_v3_doubled(frames: &[Frame], out: &mut BytesMut) {
     let mut writer = payload_v3::TextWriter::new(out);
     for frame in frames {
@@ -248,7 +278,7 @@ pub(crate) fn encode_v3_binary(frames: &[Frame], out: &mut BytesMut) {
     }
 }
 
-/// Dresses a payload as a script.
+/// Wraps a payload in a script.
 pub(crate) fn encode_script(index: &str, out: &mut BytesMut) {
     let payload = out.split();
     let text = core::str::from_utf8(&payload).unwrap_or_default();

@@ -1,13 +1,13 @@
-//! Payloads of the plain-message transports, whatever their codec: read into packets, and frames
-//! put together as the bodies of polls.
+//! Payloads of the plain-message transports, in every codec: they are read into packets, and frames
+//! are put together as the bodies of polls.
 //!
 //! ```text
 //!   websocket message ─► PayloadReader, of the connection ───────────────┐
 //!   POST, whole payloads ─► decode_body, a reader for this payload ──────┼─► Inbound ─► session
 //!   POST, pieces of a stream ─► Inbound::Payload ─► PayloadReader, of the session, under the lock
 //! ```
-//! A codec of the user's own is trusted to say what the bytes mean and for nothing else: JSON is
-//! checked here, and so are the limits.
+//! A codec that a user wrote only decides what the bytes mean. JSON and the limits are checked
+//! here.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -17,22 +17,22 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::Inbound;
+use crate::breach::{Breach, BreachKind};
 use crate::codec::{Codec, Envelope, Framing, MessageCodec, MessageDecoder, PayloadError, Received, Streaming};
 use crate::detect::{Legacy06, Transport};
 use crate::legacy::transports::read_data_form;
-use crate::reason::Reason;
 use crate::{Config, Frame, json};
 
-/// Why a payload was not read to its end, and whose it might have been.
+/// Why a payload was not read to its end, and the wire that it may belong to.
 #[derive(Debug)]
 pub struct Garbled {
-    /// What is wrong with it.
+    /// The error.
     pub error: PayloadError,
     /// The name of another codec whose wire it looks like (docs/protocol/detection.md §4.3).
     pub looks_like: Option<&'static str>,
 }
 
-/// A limit that the server keeps whatever its codec does.
+/// A limit that the server enforces for every codec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum OverLimit {
     #[error("too many messages in one payload")]
@@ -41,7 +41,7 @@ enum OverLimit {
     Buffered,
 }
 
-/// The decoder of a codec, and what the server makes of what it says.
+/// The decoder of a codec. The server checks its messages and its limits here.
 pub(crate) struct PayloadReader {
     codec: u8,
     decoder: Box<dyn MessageDecoder>,
@@ -56,8 +56,7 @@ impl PayloadReader {
         }
     }
 
-    /// Reads the next payload. What is wrong with it stands behind the messages that came before.
-    /// What is held back of a message that comes in pieces, in bytes.
+    /// How many bytes are held back of a message that comes in pieces.
     pub(crate) fn buffered_bytes(&self) -> usize {
         self.decoder.buffered_bytes()
     }
@@ -73,7 +72,9 @@ impl PayloadReader {
         if self.decoder.buffered_bytes() > limits.max_buffered_bytes {
             verdict = Err(PayloadError::session(OverLimit::Buffered));
         }
-        out.extend(received.into_iter().filter_map(|received| inbound(received, config)));
+        for received in received {
+            inbound(received, config, out);
+        }
         if let Err(error) = verdict {
             let own = config.legacy06.codec_at(self.codec).name();
             let looks_like = looks_like(payload, own, config);
@@ -91,27 +92,35 @@ impl fmt::Debug for PayloadReader {
     }
 }
 
-/// A text is the JSON string that says the same; what is no JSON is dropped
+/// A text becomes the JSON string with this text. A message that is not JSON is left out
 /// (docs/protocol/legacy-0.6.md §16).
-fn inbound(received: Received, config: &Config) -> Option<Inbound> {
+fn inbound(received: Received, config: &Config, out: &mut Vec<Inbound>) {
     match received {
-        Received::Heartbeat(number) => Some(Inbound::Heartbeat(number)),
-        Received::Goodbye => Some(Inbound::Goodbye),
-        Received::Json(value) => json::validate(&value, config.packet.max_depth)
-            .is_ok()
-            .then_some(Inbound::Message(value)),
+        Received::Heartbeat(number) => out.push(Inbound::Heartbeat(number)),
+        Received::Goodbye => out.push(Inbound::Goodbye),
+        Received::Json(value) => match json::validate(&value, config.packet.max_depth) {
+            Ok(()) => out.push(Inbound::Message(value)),
+            Err(error) => Inbound::leave_out(out, || {
+                let at = json::stops_at(&value, config.packet.max_depth);
+                Breach::new(
+                    BreachKind::SocketPacket,
+                    format_args!("{error}, at byte {at} of a message"),
+                )
+            }),
+        },
         Received::Text(text) => {
             let mut literal = BytesMut::with_capacity(text.len() + 2);
             json::write_string(&mut literal, &text);
-            ByteString::try_from(literal.freeze()).ok().map(Inbound::Message)
+            // The JSON string of a UTF-8 text is UTF-8.
+            out.extend(ByteString::try_from(literal.freeze()).ok().map(Inbound::Message));
         }
     }
 }
 
-/// Decodes the body of a POST. Without the field `data` it is broken.
+/// Decodes the body of a POST. A body without the field `data` is broken.
 pub(crate) fn decode_body(config: &Config, codec: u8, route: &Legacy06, body: &Bytes) -> Vec<Inbound> {
     let mut packets = Vec::new();
-    // Browsers have written a form, and with it their own line breaks (docs/protocol/legacy-0.6.md
+    // Browsers have written a form, and have changed its line breaks (docs/protocol/legacy-0.6.md
     // §5.1).
     let from_form = route.transport == Transport::JsonpPolling;
     match read_data_form(body) {
@@ -119,7 +128,7 @@ pub(crate) fn decode_body(config: &Config, codec: u8, route: &Legacy06, body: &B
             packets.push(Inbound::Payload { payload, from_form })
         }
         Ok(payload) => PayloadReader::new(codec, config).read(&payload, from_form, config, &mut packets),
-        Err(_) => packets.push(Inbound::Broken(Reason::ParseError)),
+        Err(error) => packets.push(Inbound::Broken(Breach::new(BreachKind::Payload, error))),
     }
     packets
 }
@@ -129,7 +138,7 @@ pub(crate) fn encode_poll(codec: &Codec, frames: &[Frame], out: &mut BytesMut) {
     codec.join(&mut frames.iter().map(Frame::payload), out);
 }
 
-/// The same as a script.
+/// Puts frames together as the script of a poll.
 pub(crate) fn encode_script(codec: &Codec, index: u64, frames: &[Frame], out: &mut BytesMut) {
     encode_poll(codec, frames, out);
     let payload = out.split();
@@ -137,8 +146,8 @@ pub(crate) fn encode_script(codec: &Codec, index: u64, frames: &[Frame], out: &m
     codec.wrap_jsonp(index, text, out);
 }
 
-/// The name of a wire that this payload looks like: one that the server speaks somewhere, or one
-/// that is known; not the wire `but` itself.
+/// The name of a wire that this payload looks like, other than the wire `but`. It is a wire that
+/// the server serves on some path, or a known wire.
 fn looks_like(payload: &str, but: &str, config: &Config) -> Option<&'static str> {
     let known: [&dyn MessageCodec; 3] = [&Framing, &Streaming, &Envelope];
     let mut codecs = config.legacy06.codecs().map(|codec| &**codec).chain(known);

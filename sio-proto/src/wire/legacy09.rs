@@ -6,10 +6,10 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::Inbound;
+use crate::breach::{Breach, BreachKind};
 use crate::detect::{self, Transport};
 use crate::legacy::legacy09::payload;
 use crate::legacy::transports::{Family, Posted, read_d_form, write_jsonp as write_script};
-use crate::reason::Reason;
 use crate::{Config, Frame};
 
 /// Decodes the body of a POST.
@@ -17,22 +17,34 @@ pub(crate) fn decode_body(config: &Config, route: &detect::Legacy09, body: &Byte
     let detect::Legacy09::Transport { transport, .. } = route else {
         return Vec::new();
     };
+    let broken = |error: &dyn core::fmt::Display| Inbound::Broken(Breach::new(BreachKind::Payload, error));
     let mut texts = Vec::new();
     let max_packets = config.max_packets_per_payload;
-    // What is wrong with the rest of a payload costs the rest and nothing more
+    // An error in a payload costs the rest of the payload and nothing more
     // (docs/protocol/legacy-0.9.md §13).
-    let _ = match transport {
+    let verdict = match transport {
         Transport::JsonpPolling => match read_d_form(body) {
             Ok(Posted::Exact(text)) => payload::decode(&text, max_packets, &mut texts),
             Ok(Posted::Form(text)) => payload::decode_jsonp(&text, max_packets, &mut texts),
-            Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
+            Err(error) => return alloc::vec![broken(&error)],
         },
         _ => match ByteString::try_from(body.clone()) {
             Ok(text) => payload::decode(&text, max_packets, &mut texts),
-            Err(_) => return alloc::vec![Inbound::Broken(Reason::ParseError)],
+            Err(_) => return alloc::vec![broken(&"the body is not UTF-8")],
         },
     };
-    texts.iter().filter_map(Inbound::legacy09).collect()
+    let mut packets = Vec::with_capacity(texts.len());
+    texts.iter().for_each(|text| Inbound::legacy09(text, &mut packets));
+    if let Err(error) = verdict {
+        let place = texts.len() + 1;
+        Inbound::leave_out(&mut packets, || {
+            Breach::new(
+                BreachKind::Payload,
+                format_args!("{error}, in packet {place} of a body"),
+            )
+        });
+    }
+    packets
 }
 
 /// Puts packets together as the body of a poll.
@@ -41,7 +53,7 @@ pub(crate) fn encode_poll(frames: &[Frame], out: &mut BytesMut) {
     payload::write(frames.iter().map(text), out);
 }
 
-/// The same as a script.
+/// Puts packets together as the script of a poll.
 pub(crate) fn encode_script(index: u64, frames: &[Frame], out: &mut BytesMut) {
     encode_poll(frames, out);
     let payload = out.split();

@@ -12,27 +12,31 @@ use crate::codec::Codec;
 pub enum PollEncoding {
     /// Packets separated by U+001E, binary as base64 (docs/protocol/engine-io.md §3.1).
     Engine4,
-    /// The same as an Engine.IO JSONP answer with this index (docs/protocol/engine-io.md §4.6).
+    /// Packets as in [`Engine4`](Self::Engine4), in an Engine.IO JSONP answer with this index
+    /// (docs/protocol/engine-io.md §4.6).
     Engine4Jsonp(ByteString),
     /// Length-prefixed packets, binary as base64 (docs/protocol/engine-io.md §3.2).
     Engine3,
-    /// The same for a peer that encodes text twice (docs/protocol/engine-io.md §3.3).
+    /// Packets as in [`Engine3`](Self::Engine3), for a peer that encodes text twice
+    /// (docs/protocol/engine-io.md §3.3).
     Engine3Doubled,
     /// Length-prefixed packets in bytes (docs/protocol/engine-io.md §3.4).
     Engine3Binary,
-    /// Length-prefixed packets as an Engine.IO JSONP answer with this index
+    /// Packets as in [`Engine3`](Self::Engine3), in an Engine.IO JSONP answer with this index
     /// (docs/protocol/engine-io.md §4.6).
     Engine3Jsonp(ByteString),
-    /// The same for a peer that encodes text twice.
+    /// Packets as in [`Engine3Doubled`](Self::Engine3Doubled), in a JSONP answer with this index.
     Engine3DoubledJsonp(ByteString),
     /// Packets of 0.7-0.9, framed if there are several (docs/protocol/legacy-0.9.md §5).
     Legacy09,
-    /// The same as the script of this callback (docs/protocol/legacy-0.9.md §7).
+    /// Packets as in [`Legacy09`](Self::Legacy09), in the script of this callback
+    /// (docs/protocol/legacy-0.9.md §7).
     Legacy09Jsonp(u64),
     /// Payloads of the 0.6 family, joined by their codec
     /// ([`MessageCodec::join`](crate::codec::MessageCodec::join)).
     Legacy06(Codec),
-    /// The same as the script of this callback (docs/protocol/legacy-0.6.md §7).
+    /// Payloads as in [`Legacy06`](Self::Legacy06), in the script of this callback
+    /// (docs/protocol/legacy-0.6.md §7).
     Legacy06Jsonp(Codec, u64),
 }
 

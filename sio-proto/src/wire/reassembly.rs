@@ -10,9 +10,9 @@
 //! ```
 //!
 //! Invariants: while a packet is pending, fewer attachments than announced are held, and no more
-//! bytes than [`Limits::max_attachment_bytes`]; nothing is allocated from an announced number. How
-//! long a packet may stay pending is for the session to say, which has the clock;
-//! [`Reassembly::is_pending`] is for it.
+//! bytes than [`Limits::max_attachment_bytes`]. Nothing is allocated because of an announced
+//! number. The session has the clock, so it limits how long a packet may stay pending, with
+//! [`Reassembly::is_pending`].
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -28,8 +28,8 @@ use crate::socket::{Packet, Revision, Role};
 
 /// Turns the messages of one connection into packets.
 ///
-/// One pointer in size, and empty but while attachments are awaited. After an error the connection
-/// is to be closed.
+/// The value has the size of one pointer. It is empty except while attachments are awaited. After
+/// an error the connection has to be closed.
 #[derive(Debug, Default)]
 pub struct Reassembly {
     pending: Option<Box<Pending>>,
@@ -39,7 +39,7 @@ pub struct Reassembly {
 struct Pending {
     what: Awaited,
     bytes: usize,
-    /// How many of its parts have memory of their own.
+    /// How many of its parts have been copied into memory of their own.
     kept: usize,
 }
 
@@ -47,19 +47,19 @@ struct Pending {
 enum Awaited {
     /// Attachments of a packet of the standard wire.
     Attachments(Partial),
-    /// The other parts of a packet, to a parser of the operator's.
+    /// The parts of a packet, for the operator's parser.
     Parts(Vec<EngineMessage>),
 }
 
 impl Reassembly {
-    /// Nothing pending.
+    /// A value without a pending packet.
     #[must_use]
     pub const fn new() -> Self {
         Self { pending: None }
     }
 
-    /// The input is over. What is awaited may never come: what is here does not keep the buffer
-    /// that it was read into.
+    /// Called at the end of an input. The parts that are still awaited may never come, so the parts
+    /// that are here must not keep their read buffers alive.
     pub(crate) fn keep(&mut self) {
         let Some(pending) = &mut self.pending else { return };
         let kept = pending.kept;
@@ -88,7 +88,7 @@ impl Reassembly {
         self.pending.is_some()
     }
 
-    /// What is kept of the packet that waits, in bytes.
+    /// How many bytes are kept of the packet that waits.
     pub(crate) fn pending_bytes(&self) -> usize {
         let Some(pending) = &self.pending else { return 0 };
         let head = match &pending.what {
@@ -98,12 +98,12 @@ impl Reassembly {
         head + pending.bytes
     }
 
-    /// Takes a text message. Returns the packet unless its attachments are still to come or it
-    /// [says nothing](Decoded::Nothing).
+    /// Takes a text message. Returns the packet, unless its attachments are still to come or the
+    /// message [has no packet](Decoded::Nothing).
     ///
     /// # Errors
     ///
-    /// Those of [`decode`], and [`DecodeError::TextInsteadOfAttachment`].
+    /// The errors of [`decode`], and [`DecodeError::TextInsteadOfAttachment`].
     pub fn handle_text(
         &mut self,
         text: ByteString,
@@ -114,11 +114,10 @@ impl Reassembly {
         if self.pending.is_some() {
             return Err(DecodeError::TextInsteadOfAttachment);
         }
-        self.handle_decoded(decode(text, revision, role, limits)?)
+        self.handle_decoded(decode(&text, revision, role, limits)?)
     }
 
-    /// Takes a text message that has been decoded already, as [`handle_text`](Self::handle_text)
-    /// does.
+    /// Takes a text message that has been decoded already, like [`handle_text`](Self::handle_text).
     ///
     /// # Errors
     ///
@@ -143,13 +142,14 @@ impl Reassembly {
         }
     }
 
-    /// Takes a binary message. Returns the packet when this was its last attachment.
+    /// Takes a binary message. Returns the packet if this is its last attachment.
     ///
     /// # Errors
     ///
-    /// [`DecodeError::UnexpectedAttachment`], [`DecodeError::AttachmentsTooLarge`], and, with the
-    /// last attachment, [`DecodeError::IllegalAttachments`] for a placeholder that names none of
-    /// them, [`DecodeError::AttachmentNamedTwice`] for two that name the same.
+    /// [`DecodeError::UnexpectedAttachment`] and [`DecodeError::AttachmentsTooLarge`]. With the
+    /// last attachment also [`DecodeError::IllegalAttachments`] if a placeholder names no
+    /// attachment, and [`DecodeError::AttachmentNamedTwice`] if two placeholders name one
+    /// attachment.
     pub fn handle_binary(&mut self, attachment: Bytes, limits: &Limits) -> Result<Option<Packet>, DecodeError> {
         let mut pending = self.pending.take().ok_or(DecodeError::UnexpectedAttachment)?;
         pending.bytes = pending.bytes.saturating_add(attachment.len());
@@ -176,14 +176,14 @@ impl Reassembly {
         }
     }
 
-    /// Takes a part of a packet. Returns the packet when `parser` makes one of this part and those
-    /// before it; what it is worth is for the caller to check.
+    /// Takes a part of a packet. Returns the packet if `parser` makes one of this part and the
+    /// parts before it. The caller has to check the packet.
     ///
     /// # Errors
     ///
-    /// Those of [`PacketParser::join`]; [`DecodeError::TooManyAttachments`] and
-    /// [`DecodeError::AttachmentsTooLarge`], the packet's first part not being counted as an
-    /// attachment, but its bytes.
+    /// The errors of [`PacketParser::join`]; [`DecodeError::TooManyAttachments`] and
+    /// [`DecodeError::AttachmentsTooLarge`]. The packet's first part does not count as an
+    /// attachment, but its bytes count.
     pub(crate) fn handle_part(
         &mut self,
         part: EngineMessage,
@@ -242,9 +242,9 @@ mod tests {
 
     const _: () = assert!(size_of::<Reassembly>() == size_of::<usize>());
 
-    /// docs/protocol/socket-io.md §9, the column "Robust Rust", and the captures it cites: how many
-    /// packets come out, or why the connection is closed. What a session must know to decide is not
-    /// decided here: events before CONNECT, a second CONNECT, unknown ids.
+    /// docs/protocol/socket-io.md §9, the column "Robust Rust", and the captures that it cites: the
+    /// number of packets, or the error that closes the connection. Some cases need the session, and
+    /// are not decided here: events before CONNECT, a second CONNECT, unknown ids.
     #[test]
     fn malformed_input() {
         use crate::json::JsonError::*;

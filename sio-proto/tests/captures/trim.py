@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Turns recordings of genuine peers into the captures beside this file. docs/captures.md has the story.
+"""Turns recordings of genuine peers into the captures beside this file. docs/captures.md explains them.
 
     trim.py RECORDINGS
 
-RECORDINGS is a directory with `modern/` and `legacy/`, as the recording proxy left it. Only the captures named in PLANS are
-written. Nothing here is needed to run the tests.
+RECORDINGS is a directory with `modern/` and `legacy/`, as the recording proxy wrote it. Only the captures named in PLANS are
+written. The tests do not need this program.
 """
 
 import base64
@@ -13,9 +13,9 @@ import pathlib
 import re
 import sys
 
-# What the tests need to know and the recording does not say: the scripted application that stands in for the recorded
-# server's, settings that follow from the traffic, `seen` where the log is the client's, and `add`: entries for what happened out of the recording proxy's sight. `act` is
-# something the application did of its own accord; `cut` is a connection that it destroyed below the protocol.
+# Facts that the tests need and that the recording does not have: the scripted application that replaces the recorded
+# application, settings that follow from the traffic, `seen` if the log is the client's, and `add`: entries for events that the recording proxy could not see.
+# `act` is an action that the application took without being asked; `cut` is a connection that it destroyed without using the protocol.
 PLANS = {
     **{f"4.8.4-{t}": {"application": "demo"} for t in ("polling", "upgrade", "websocket")},
     **{f"3.1.2-{t}": {"application": "demo", "options": {"pingTimeout": 5000}} for t in ("polling", "upgrade", "websocket")},
@@ -99,13 +99,13 @@ COLON = [
     "cors-0.9.17-jsonp-polling",
 ]
 PLANS.update({name: {"application": "colon"} for name in COLON})
-# 20 s in earnest, which is longer than the timeout, and than the recording.
+# The real value is 20 s, which is longer than the timeout and longer than the recording.
 PLANS["cors-0.7.11-xhr-polling"]["options"] = {"heartbeat interval": 10}
 
-# Options of genuine servers that change nothing on the recorded wire.
+# Options of genuine servers that have no effect on the recorded wire.
 SILENT_OPTIONS = {"path", "initialPacket", "serveClient", "cleanupEmptyChildNamespaces", "allowRequest", "httpCompression", "perMessageDeflate"}
 
-# Request headers that no server here looks at. `keep_headers` of a plan overrides.
+# Request headers that no server here reads. `keep_headers` of a plan keeps them.
 NOISE = ("user-agent:", "accept:", "accept-language:", "accept-encoding:", "referer:", "pragma:", "cache-control:", "sec-ch-", "sec-fetch-")
 
 RAW_UPGRADE = (
@@ -196,7 +196,7 @@ def frames_of_log(frames):
     return found
 
 
-# What the recorded applications printed, and the form in which ours do. Lines that match nothing are a client's.
+# The texts that the recorded applications printed, and the form in which ours print them. Lines that match nothing come from a client.
 SEEN = [
     (r"(?P<n>/\S*) connect id-len=\d+|connect (?P<m>/\S*)", lambda m: f"{m['n'] or m['m']} connect"),
     (r"(?P<n>/\S*) (?:server )?disconnect:? (?P<r>[a-z ]+)", lambda m: f"{m['n']} disconnect {m['r']}"),
@@ -216,7 +216,7 @@ def seen_by_application(log):
             section = line[2:]
             continue
         found = next((form(m) for pattern, form in SEEN if (m := re.fullmatch(pattern, line))), None)
-        # That a client has just left is noticed in a later section, or not at all.
+        # The server notices in a later section, or not at all, that a client has just left.
         if found and not found.endswith("transport close"):
             sections.setdefault(section, []).append(found)
     return sections
@@ -282,7 +282,7 @@ def write(name, head, entries):
     out.write_text("{\n" + "".join(lines) + '"entries": [\n' + body + "\n]\n}\n")
 
 
-# What was asked of genuine servers of 0.6 to 0.9 one by one, with the application that stands in for theirs.
+# Single requests to genuine servers of 0.6 to 0.9, with the application that replaces theirs.
 PROBES = {
     **{f"probe-{v}-server": {"application": "tilde", "options": {"duration": 2000}} for v in ("0.6.1", "0.6.18")},
     "probe-0.7.11-server": {"application": "colon", "options": SETTINGS["0.7"] | {"heartbeat interval": 10, "polling duration": 2}},
@@ -290,7 +290,7 @@ PROBES = {
     "probe-0.9.19-server": {"application": "colon", "options": SETTINGS["0.9"] | {"heartbeat interval": 25, "polling duration": 2}},
 }
 
-# Cases that cannot be played: other settings of the server, files, and websockets on which it is not recorded what the client said.
+# Cases that cannot be played: other settings of the server, files, and websockets whose client bytes were not recorded.
 UNPLAYED = re.compile(r"authorization|origins|heartbeats disabled|policy port|socket\.io[^ ]*\.js|Main(Insecure)?\.swf|hybi-|hixie-7. handshake|websocket (binary|fragmented|payload)")
 
 CASE_MS = 5000
@@ -406,7 +406,7 @@ def probe(name, recordings):
             made.two_polls(result)
         else:
             made.request(result)
-        # Whoever has waited for long enough without an answer goes.
+        # A client that has waited long enough without an answer leaves.
         ended = {entry["link"] for entry in made.entries if "end" in entry}
         for link in range(first + 1, made.link + 1):
             if link not in ended:

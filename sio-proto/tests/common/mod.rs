@@ -21,6 +21,9 @@ pub struct World {
     /// The payloads of plain-message clients that could not be read: the codec, the wire that the
     /// payload looks like, and the error.
     pub garbled: Vec<String>,
+    /// The rules that clients have broken: the kind, whether the session has ended because of it,
+    /// and the text.
+    pub breaches: Vec<String>,
     /// Whether sockets that ask are accepted at once.
     pub accepts: bool,
     /// Whether sockets that have to leave have no work under way.
@@ -50,6 +53,7 @@ impl World {
             ended: Vec::new(),
             deliveries: Vec::new(),
             garbled: Vec::new(),
+            breaches: Vec::new(),
             accepts: true,
             releases: true,
             sockets: Vec::new(),
@@ -104,6 +108,10 @@ impl World {
                     let looks_like = garbled.looks_like.unwrap_or("nothing");
                     self.garbled
                         .push(format!("{codec} not {looks_like}: {}", garbled.error));
+                }
+                Output::Delivery(Delivery::Breach { breach, ends, .. }) => {
+                    let ends = if ends { "ends" } else { "goes on" };
+                    self.breaches.push(format!("{}, {ends}: {breach}", breach.kind()));
                 }
                 Output::Delivery(delivery) => {
                     if let Delivery::Connect { socket, .. } = &delivery {
@@ -272,7 +280,13 @@ impl World {
     pub fn heard(&mut self) -> Vec<String> {
         self.deliveries
             .drain(..)
-            .filter(|delivery| !matches!(delivery, Delivery::Stranger(_)))
+            .filter(|delivery| {
+                let beside = matches!(
+                    delivery,
+                    Delivery::Stranger(_) | Delivery::Upgraded { .. } | Delivery::EngineUpgraded { .. }
+                );
+                !beside
+            })
             .map(|delivery| line(&delivery))
             .collect()
     }

@@ -121,7 +121,7 @@ fn root_only(root: &Namespace) {
     .on("ask-timeout", async |socket: Socket| {
         let asked = socket
             .timeout(Duration::from_millis(200))
-            .emit_with_ack::<RawArgs, _>("question-never", ());
+            .emit_with_ack::<RawArgs>("question-never", ());
         if let Err(AckError::TimedOut) = asked.await {
             let _ = socket.emit("timed-out", true);
         }
@@ -202,7 +202,7 @@ async fn say(socket: &Socket, event: &str, args: impl Serialize) -> bool {
 }
 
 async fn ask(socket: Socket, data: Raw) {
-    if let Ok(answer) = socket.emit_with_ack::<RawArgs, _>("question", data).await {
+    if let Ok(answer) = socket.emit_with_ack::<RawArgs>("question", data).await {
         let _ = socket.emit("answer", answer);
     }
 }

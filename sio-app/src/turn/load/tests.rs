@@ -248,7 +248,7 @@ fn what_a_middleware_does_counts_once_the_socket_is_in() {
         assert_eq!(socket.rooms(), ["a"]);
         socket.emit("welcome", 1).unwrap();
         socket.volatile().emit("lost", ());
-        let mut asked = Box::pin(socket.emit_with_ack::<u8, _>("ask", ()));
+        let mut asked = Box::pin(socket.emit_with_ack::<u8>("ask", ()));
         let asked = asked.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(asked, Poll::Ready(Err(_))), "it would wait for itself");
         assert!(socket.to("a").sockets().is_empty(), "not yet");

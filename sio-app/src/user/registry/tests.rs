@@ -114,7 +114,7 @@ fn addressing_a_namespace_does_not_switch_off_the_rule_that_covers_it() {
         assert!(name.contains(',') || !lets_in(&io, name), "{name}");
     }
     assert_eq!(
-        io.0.namespaces.0.read().named.len(),
+        io.0.namespaces.registered.read().named.len(),
         1,
         "nothing is kept but the main namespace"
     );
@@ -162,7 +162,7 @@ fn names_that_clients_choose_leave_nothing_behind() {
     let io = server(2);
     let rule = io.of_pattern("/tenant-*");
     let names = |io: &Io| {
-        let registered = io.0.namespaces.0.read();
+        let registered = io.0.namespaces.registered.read();
         let of_rules = registered.rules.iter().map(|rule| rule.behaviour.names.all().len());
         (registered.named.len(), of_rules.sum::<usize>())
     };

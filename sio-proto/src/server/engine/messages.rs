@@ -1,21 +1,22 @@
-//! What a session does with messages of Socket.IO, whatever the revision: attachments find their
-//! packet, and the packet the rules of its revision ([`revision4`], [`revision5`]).
+//! Messages of Socket.IO in a session, for all revisions: attachments are joined to their packet,
+//! and the packet is handled by the rules of its revision ([`revision4`], [`revision5`]).
 
 use bytes::{Bytes, BytesMut};
 
 use super::At;
 #[cfg(doc)]
 use super::{revision4, revision5};
-use crate::server::{EngineMessage, Reason};
+use crate::server::shard::kept_too_much;
+use crate::server::{Breach, BreachKind, EngineMessage};
 use crate::socket::text::{Decoded, Encoder};
 use crate::socket::{Packet, Revision};
 use crate::{codec, engine};
 
 impl At<'_> {
-    /// A text message of a session: a packet, or the head of one.
-    pub(super) fn handle_text(&mut self, revision: engine::Revision, decoded: Decoded) -> Result<(), Reason> {
+    /// A text message of a session: a packet, or the header of a packet with attachments.
+    pub(super) fn handle_text(&mut self, revision: engine::Revision, decoded: Decoded) -> Result<(), Breach> {
         match self.session.reassembly.handle_decoded(decoded) {
-            Err(_) => Err(Reason::ForcedClose),
+            Err(error) => Err(Breach::new(BreachKind::Attachment, error)),
             Ok(Some(packet)) => self.handle_packet(revision, packet),
             Ok(None) => {
                 if self.session.reassembly.is_pending() {
@@ -27,10 +28,10 @@ impl At<'_> {
     }
 
     /// A binary message of a session: an attachment.
-    pub(super) fn handle_binary(&mut self, revision: engine::Revision, bytes: Bytes) -> Result<(), Reason> {
+    pub(super) fn handle_binary(&mut self, revision: engine::Revision, bytes: Bytes) -> Result<(), Breach> {
         let limits = &self.core.config.packet;
         match self.session.reassembly.handle_binary(bytes, limits) {
-            Err(_) => Err(Reason::ForcedClose),
+            Err(error) => Err(Breach::new(BreachKind::Attachment, error)),
             Ok(None) => self.weigh_kept(),
             Ok(Some(packet)) => {
                 self.weigh_kept()?;
@@ -39,8 +40,8 @@ impl At<'_> {
         }
     }
 
-    /// A part of a packet, to the operator's parser.
-    pub(super) fn handle_part(&mut self, revision: engine::Revision, part: EngineMessage) -> Result<(), Reason> {
+    /// A part of a packet, for the operator's parser.
+    pub(super) fn handle_part(&mut self, revision: engine::Revision, part: EngineMessage) -> Result<(), Breach> {
         let (session, config) = (&mut *self.session, &self.core.config);
         let Some(parser) = &config.parser else {
             debug_assert!(false, "a message is a part only where there is a parser");
@@ -54,7 +55,7 @@ impl At<'_> {
         }
         let limits = &self.core.config.packet;
         match joined.and_then(|packet| packet.map(|p| codec::checked(p, revision, limits)).transpose()) {
-            Err(_) => Err(Reason::ForcedClose),
+            Err(error) => Err(Breach::new(BreachKind::SocketPacket, error)),
             Ok(Some(packet)) => self.handle_packet(revision, packet),
             Ok(None) => {
                 if is_first {
@@ -65,15 +66,15 @@ impl At<'_> {
         }
     }
 
-    /// What waits for the rest of its packet counts.
-    fn weigh_kept(&mut self) -> Result<(), Reason> {
+    /// Counts the bytes that wait for the rest of their packet.
+    fn weigh_kept(&mut self) -> Result<(), Breach> {
         match self.weigh() {
             true => Ok(()),
-            false => Err(Reason::ForcedClose),
+            false => Err(kept_too_much()),
         }
     }
 
-    fn handle_packet(&mut self, revision: engine::Revision, packet: Packet) -> Result<(), Reason> {
+    fn handle_packet(&mut self, revision: engine::Revision, packet: Packet) -> Result<(), Breach> {
         match revision {
             engine::Revision::V4 => self.handle_packet5(packet),
             engine::Revision::V3 => self.handle_packet4(packet),
@@ -81,7 +82,35 @@ impl At<'_> {
     }
 }
 
-/// Writes the DISCONNECT from a namespace, which is the same in all revisions.
+/// The breach of a client that sends too many CONNECTs for one second, or for the queue of their
+/// answers.
+#[cold]
+pub(super) fn too_many_connects() -> Breach {
+    Breach::new(
+        BreachKind::Limit,
+        "more CONNECTs than a second, or the queue of answers, has room for",
+    )
+}
+
+/// The breach of a packet that is not allowed for its namespace. The text names the namespace only
+/// if it is `/`, because the client chooses other names, and they may hold a secret.
+#[cold]
+pub(super) fn misplaced(packet: &Packet, why: &str) -> Breach {
+    let what = match packet {
+        Packet::Connect { .. } => "CONNECT",
+        Packet::Disconnect { .. } => "DISCONNECT",
+        Packet::Event { .. } => "EVENT",
+        Packet::Ack { .. } => "ACK",
+        Packet::ConnectError { .. } => "CONNECT_ERROR",
+    };
+    let namespace = match &**packet.namespace() {
+        "/" => "the namespace /",
+        _ => "a namespace",
+    };
+    Breach::new(BreachKind::Namespace, format_args!("{what} for {namespace}, {why}"))
+}
+
+/// Writes the DISCONNECT from a namespace, which all revisions write alike.
 pub(crate) fn write_disconnect(out: &mut BytesMut, namespace: &str) {
     Encoder::new(Revision::Five).disconnect(out, namespace);
 }

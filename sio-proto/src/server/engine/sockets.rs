@@ -1,4 +1,4 @@
-//! What the user decides about sockets, and what is sent to them, in Engine.IO messages
+//! The user's decisions about sockets, and messages to sockets, as Engine.IO messages
 //! (docs/protocol/socket-io.md §3, §5).
 
 use bytes::{BufMut, BytesMut};
@@ -13,7 +13,7 @@ use crate::socket::text::Encoder;
 use crate::{Config, Frame, SocketKey, socket};
 
 impl<'a> At<'a> {
-    /// The user has let a socket in.
+    /// The user has accepted a socket.
     pub(crate) fn accepted(&mut self, socket: SocketKey) {
         let engine = self.engine();
         engine.joined = true;
@@ -59,7 +59,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Says once more that the client is in a namespace; revision 3.
+    /// Tells the client once more that it is in a namespace (revision 3).
     pub(super) fn confirm(&mut self, namespace: &str) {
         if self.core.config.parser.is_some() {
             return self.push_parsed(&revision4::connected(namespace.into()));
@@ -67,7 +67,7 @@ impl<'a> At<'a> {
         self.push_text(|b| revision4::write_connected(b, namespace));
     }
 
-    /// The user disconnects a socket, or with it the session.
+    /// The user disconnects a socket, or the whole session.
     pub(crate) fn disconnect(mut self, socket: SocketKey, whole: bool) -> Fate<'a> {
         let reason = Reason::ServerNamespaceDisconnect;
         if !whole {
@@ -93,7 +93,7 @@ impl<'a> At<'a> {
         left.push((namespace, now));
     }
 
-    /// Whether packets for this namespace may be late ones for a socket that the server has
+    /// Whether packets for this namespace may be late packets, for a socket that the server has
     /// disconnected.
     pub(super) fn left_lately(&mut self, namespace: &str) -> bool {
         let now = self.now;
@@ -109,8 +109,8 @@ impl<'a> At<'a> {
         self.push_text(|b| messages::write_disconnect(b, namespace));
     }
 
-    /// Queues a packet of the protocol itself as the operator's parser writes it. Of one that it
-    /// cannot write the client hears nothing.
+    /// Queues a protocol packet in the form of the operator's parser. If the parser cannot write
+    /// the packet, the client is not told.
     fn push_parsed(&mut self, packet: &Packet) {
         let revision = self.engine().revision;
         let (config, buffer) = (&self.core.config, &mut self.core.buffer);
@@ -137,8 +137,8 @@ impl<'a> At<'a> {
     }
 }
 
-/// Encodes a message for clients of this generation, unless the operator's parser cannot, or it is
-/// too large for the queue of a session.
+/// Encodes a message for clients of this generation. It fails if the operator's parser cannot write
+/// the message, or if the message is too large for the queue of a session.
 pub(crate) fn encode_message(
     revision: Revision,
     message: &Message,
@@ -179,8 +179,8 @@ pub(crate) fn encode_message(
 
 /// Encodes a message of a raw session.
 ///
-/// Refused is text with a raw U+001E for a client of revision 4 that polls: it would split there,
-/// and what stands behind it would be a packet of its own (docs/protocol/engine-io.md §3.1).
+/// A text with a raw U+001E is refused for a client of revision 4 that polls: the text would be
+/// split there, and its second part would be read as a packet (docs/protocol/engine-io.md §3.1).
 pub(crate) fn encode_raw(
     session: &Session,
     message: &EngineMessage,

@@ -7,12 +7,15 @@ use super::handshake::{Refusal, wire};
 use super::{Arrival, At, CLOSE, Candidate, Fate, NOOP_INTERVAL, PROBE_ANSWER, Packet, engine_of};
 use crate::detect::EngineTransport;
 use crate::engine::frames;
-use crate::server::{Alarm, Asker, Reason, Role, State, TransportKind, Upgrade, Write, accept_websocket};
+use crate::server::shard::kept_too_much;
+use crate::server::{
+    Alarm, Asker, Breach, BreachKind, Reason, Role, State, TransportKind, Upgrade, Write, accept_websocket,
+};
 use crate::wire::Inbound;
 use crate::{Frame, LinkId};
 
 impl<'a> At<'a> {
-    /// A websocket comes that may become the transport.
+    /// A websocket that may become the transport has connected.
     pub(super) fn attach_candidate(&mut self, asker: Asker, arrival: &Arrival<'_>) {
         let (link, route) = (asker.link, &arrival.route);
         let (accept, headers) = match accept_websocket(asker, &arrival.request.http) {
@@ -53,16 +56,21 @@ impl<'a> At<'a> {
                 let bytes = candidate.held_bytes + packet.bytes();
                 if candidate.held.len() >= self.core.config.max_upgrade_packets || bytes > self.core.config.max_payload
                 {
-                    return Err(self.fail(Reason::TransportError));
+                    let breach = Breach::new(
+                        BreachKind::Limit,
+                        "too much during an upgrade, before the POST has ended",
+                    );
+                    return Err(self.fail_for(Reason::TransportError, breach));
                 }
                 candidate.held_bytes = bytes;
                 candidate.held.push(packet.kept());
                 if !self.weigh() {
-                    return Err(self.fail(Reason::TransportError));
+                    return Err(self.fail_for(Reason::TransportError, kept_too_much()));
                 }
             }
             Inbound::Engine(Packet::Ping(data)) if data == "probe" => {
-                // Once, however often it asks: nothing says whether it reads the answer.
+                // One answer only, however often the candidate probes: nothing shows whether it
+                // reads the answer.
                 if !core::mem::replace(&mut candidate.probed, true) {
                     self.out.writes.push(Write::Frame(link, PROBE_ANSWER));
                     let next = self.now + NOOP_INTERVAL;
@@ -75,13 +83,20 @@ impl<'a> At<'a> {
                     return self.switch_if_waiting();
                 }
             }
-            // Anything else ends the candidate, and what it said is lost; the session goes on.
-            _ => self.drop_candidate(),
+            // Any other packet ends the candidate, and the packet is lost. The session goes on.
+            packet => {
+                let breach = match packet {
+                    Inbound::Broken(breach) | Inbound::LeftOut(breach, _) => breach,
+                    _ => Breach::new(BreachKind::Transport, "a packet out of place during an upgrade"),
+                };
+                self.tolerated(breach, 1);
+                self.drop_candidate();
+            }
         }
         Ok(self)
     }
 
-    /// Moves the session to its candidate, if that has sent `5`.
+    /// Moves the session to its candidate, if the candidate has sent `5`.
     pub(super) fn switch_if_waiting(mut self) -> Fate<'a> {
         let Some(candidate) = self.engine().candidate.take_if(|candidate| candidate.switching) else {
             return Ok(self);
@@ -96,15 +111,16 @@ impl<'a> At<'a> {
             return self.finish_closing();
         }
         self.mark_ready();
-        // The packets that were held are no longer kept.
+        self.tell_upgraded();
+        // The held packets are no longer kept.
         let _ = self.weigh();
         candidate.held.into_iter().try_fold(self, At::receive)
     }
 
-    /// Lets go of the parked GET, because the session polls no more. A client that has read the
-    /// answer to its probe sends no GET before its `5`, so one that came after that answer was sent
-    /// after the `5`, on a connection that is read earlier: it is answered as if it had come when
-    /// it was sent.
+    /// Releases the parked GET, because the session does not poll any more. A client that has read
+    /// the answer to its probe sends no GET before its `5`. So a GET that came after this answer
+    /// was sent after the `5`, on a connection that was read earlier. It is answered as if it had
+    /// come when it was sent.
     fn end_parked(&mut self) {
         if !self.engine().polled_late {
             return self.answer_parked_with(CLOSE);
@@ -114,7 +130,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Lets the candidate go, if there is one.
+    /// Releases the candidate, if there is one.
     pub(super) fn drop_candidate(&mut self) {
         if let Some(candidate) = self.engine().candidate.take() {
             self.core.links.clear(candidate.link);
@@ -122,8 +138,8 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Whether the transport carries binary as base64 from here on. What is queued was meant for
-    /// polls of another kind.
+    /// Sets whether the transport carries binary as base64 from now on. The queued packets were
+    /// meant for polls of another kind.
     fn set_base64(&mut self, base64: bool) {
         let revision = self.engine().revision;
         let session = &mut *self.session;

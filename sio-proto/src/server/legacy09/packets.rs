@@ -1,17 +1,17 @@
-//! What the packets of a 0.7-0.9 client do (docs/protocol/legacy-0.9.md §4, §11, §13).
+//! The effects of packets of a 0.7-0.9 client (docs/protocol/legacy-0.9.md §4, §11, §13).
 //!
 //! | packet | delivery |
 //! |---|---|
-//! | `1::/ns?query` | asks for the namespace; the query, and that of the handshake, are its `auth` |
-//! | `3`, `4` | the event `message` with that one argument |
+//! | `1::/ns?query` | asks for the namespace; this query and the query of the handshake are its `auth` |
+//! | `3`, `4` | the event `message` with this one argument |
 //! | `5` | the event |
-//! | any of these with `ID+` | the same, to be acknowledged |
-//! | any packet with `ID` | is acknowledged at once, by us |
+//! | `3`, `4`, `5` with `ID+` | the event, with a request for an acknowledgement |
+//! | any packet with `ID` | the server acknowledges it at once |
 //! | `6` | the acknowledgement |
-//! | what is no packet, and events with reserved names | nothing; the session lives |
+//! | text that is no packet, and events with reserved names | nothing; the session lives |
 //!
-//! Packets for a namespace that the client has not joined are kept until it has, a few of them:
-//! after a reconnect genuine clients send what they have buffered before they join.
+//! Packets for a namespace that the client has not joined are kept until it has, up to a limit:
+//! after a reconnect, genuine clients send their buffered packets before they join.
 
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -19,7 +19,9 @@ use bytestring::ByteString;
 use super::message::endpoint;
 use super::{At, Farewell, Fate, Legacy09, legacy09_of};
 use crate::legacy::legacy09::{Body, Id, Packet};
-use crate::server::{Auth, Reason, Standing, State};
+use crate::server::shard::kept_too_much;
+use crate::server::{Auth, Breach, BreachKind, Reason, Standing, State};
+use crate::socket::text::DecodeError;
 use crate::socket::{Args, is_reserved_event};
 use crate::wire::Inbound;
 use crate::{Config, Frame, SocketKey, json};
@@ -35,19 +37,21 @@ impl<'a> At<'a> {
                     false => Ok(self),
                 };
             }
+            Inbound::Broken(breach) => return Ok(self.after(breach, 1)),
+            Inbound::LeftOut(breach, times) => return Ok(self.after(breach, times)),
             _ => return Ok(self),
         };
         if !self.is_handshaken() {
             return Ok(self);
         }
         if self.session.state == State::Closing {
-            // Nothing is taken any more but a goodbye.
+            // Only a goodbye is accepted now.
             if packet.body == Body::Disconnect && packet.endpoint.is_empty() {
                 return Err(self.finish(Reason::TransportClose, Farewell::Nothing));
             }
             return Ok(self);
         }
-        // Who has packets acknowledged and does not fetch that gets no more of it.
+        // A client that asks for acknowledgements and does not fetch them gets no more of them.
         if let Some(id) = packet.id.as_ref().filter(|id| !id.by_application)
             && !self.is_full()
         {
@@ -55,14 +59,28 @@ impl<'a> At<'a> {
         }
         match namespace_of(&packet) {
             Some(namespace) => self.receive_in(namespace, &packet),
-            None => Ok(self),
+            None => {
+                let breach = Breach::new(BreachKind::Namespace, "an endpoint that names no namespace");
+                Ok(self.after(breach, 1))
+            }
         }
+    }
+
+    /// The cursor after a breach that does not end the session.
+    #[cold]
+    fn after(mut self, breach: Breach, times: u32) -> Self {
+        self.tolerated(breach, times);
+        self
     }
 
     /// A packet for a namespace.
     fn receive_in(mut self, namespace: ByteString, packet: &Packet) -> Fate<'a> {
         match &packet.body {
-            Body::Connect(_) if !self.may_connect() => return self.close(Reason::ForcedClose),
+            Body::Connect(_) if !self.may_connect() => {
+                let breach = Breach::new(BreachKind::Limit, "more CONNECTs than a second has room for");
+                self.broke(breach);
+                return self.close(Reason::ForcedClose);
+            }
             Body::Connect(query) => self.connect(packet, namespace, query),
             Body::Disconnect if &*namespace == "/" => return self.close(Reason::ClientNamespaceDisconnect),
             Body::Disconnect => {
@@ -77,19 +95,24 @@ impl<'a> At<'a> {
                 }
             }
             Body::Message(_) | Body::Json(_) | Body::Event { .. } => match self.socket_in(&namespace) {
-                Some((socket, Standing::Connected)) => self.deliver(socket, packet),
+                Some((socket, Standing::Connected)) => self.deliver_or_note(socket, packet),
                 Some((_, Standing::Asked)) | None => {
-                    self.hold(packet);
+                    if let Err(breach) = self.hold(packet) {
+                        self.tolerated(breach, 1);
+                    }
                     if !self.weigh() {
+                        self.broke(kept_too_much());
                         return self.close(Reason::ForcedClose);
                     }
                 }
             },
             Body::Ack { id, args } => {
-                if let (Some((socket, Standing::Connected)), Ok(id)) = (self.socket_in(&namespace), id.parse())
-                    && let Some(args) = arguments(args.as_ref(), &self.core.config)
-                {
-                    self.acknowledged(socket, id, args);
+                // An id that is no number was not sent by this server, and is not owed.
+                if let (Some((socket, Standing::Connected)), Ok(id)) = (self.socket_in(&namespace), id.parse()) {
+                    match arguments(args.as_ref(), &self.core.config) {
+                        Ok(args) => self.acknowledged(socket, id, args),
+                        Err(breach) => self.tolerated(breach, 1),
+                    }
                 }
             }
             Body::Error { .. } | Body::Noop => {}
@@ -102,14 +125,14 @@ impl<'a> At<'a> {
         self.push_to(endpoint.clone(), Body::Ack { id, args });
     }
 
-    /// The client wants to join a namespace. It is told by the endpoint that it has used, query and
-    /// all (docs/protocol/legacy-0.9.md §11).
+    /// The client wants to join a namespace. The answer has the endpoint that the client has used,
+    /// including its query (docs/protocol/legacy-0.9.md §11).
     fn connect(&mut self, packet: &Packet, namespace: ByteString, query: &ByteString) {
         if self.is_full() {
             return;
         }
         match self.socket_in(&namespace) {
-            // `1::` again, to which genuine servers connect the client a second time.
+            // A repeated `1::`. Genuine servers connect the client a second time.
             _ if &*namespace == "/" => {}
             Some((_, Standing::Asked)) => {}
             Some((_, Standing::Connected)) => {
@@ -120,11 +143,11 @@ impl<'a> At<'a> {
                 let own = own.unwrap_or_else(|| query.strip_prefix('?').unwrap_or(query));
                 let limits = &self.core.config.packet;
                 let fits = packet.endpoint.len() <= limits.max_namespace_bytes && own.len() <= limits.max_query_bytes;
-                // Copied, within its limit: it may be a slice of a receive buffer.
+                // It is copied, within its limit, because it may be a slice of a receive buffer.
                 let auth = Auth::Query(if fits { ByteString::from(own) } else { ByteString::new() });
                 if *packet.endpoint != *namespace && fits {
                     let rare = self.legacy09().rare.get_or_insert_default();
-                    // Copied: both may be slices of a receive buffer.
+                    // They are copied, because both may be slices of a receive buffer.
                     rare.aliases
                         .push((ByteString::from(&*namespace), ByteString::from(&*packet.endpoint)));
                     self.session.adapts = true;
@@ -150,9 +173,15 @@ impl<'a> At<'a> {
         }
     }
 
-    /// A message or an event for the user.
-    fn deliver(&mut self, socket: SocketKey, packet: &Packet) {
-        // An id that is no number of ours can be acknowledged on receipt, but not later.
+    /// A message or an event for the user. If it breaks a rule, the breach is recorded.
+    fn deliver_or_note(&mut self, socket: SocketKey, packet: &Packet) {
+        if let Err(breach) = self.deliver(socket, packet) {
+            self.tolerated(breach, 1);
+        }
+    }
+
+    fn deliver(&mut self, socket: SocketKey, packet: &Packet) -> Result<(), Breach> {
+        // An id that does not fit our number type can be acknowledged on receipt, but not later.
         let by_application = packet.id.as_ref().filter(|id| id.by_application);
         let ack = by_application.and_then(|id| id.digits.parse().ok());
         let message = ByteString::from_static("message");
@@ -164,42 +193,59 @@ impl<'a> At<'a> {
                 let literal = ByteString::try_from(literal.freeze()).unwrap_or_default();
                 self.event(socket, message, Args::from(literal), ack);
             }
-            Body::Json(value) if json::validate(value, limits.max_depth).is_ok() => {
+            Body::Json(value) => {
+                json::validate(value, limits.max_depth).map_err(broken_packet)?;
                 self.event(socket, message, Args::from(value.clone()), ack);
             }
-            Body::Event { name, args } if !is_reserved_event(name) => {
-                if name.len() <= limits.max_event_name_bytes
-                    && let Some(args) = arguments(Some(args), &self.core.config)
-                {
-                    self.event(socket, name.clone(), args, ack);
-                }
+            Body::Event { name, .. } if is_reserved_event(name) => {
+                return Err(broken_packet(DecodeError::ReservedEvent));
             }
-            _ => {}
+            Body::Event { name, .. } if name.len() > limits.max_event_name_bytes => {
+                return Err(broken_packet(DecodeError::EventNameTooLong));
+            }
+            Body::Event { name, args } => {
+                let args = arguments(Some(args), &self.core.config)?;
+                self.event(socket, name.clone(), args, ack);
+            }
+            Body::Disconnect
+            | Body::Connect(_)
+            | Body::Heartbeat
+            | Body::Ack { .. }
+            | Body::Error { .. }
+            | Body::Noop => {}
         }
+        Ok(())
     }
 
-    /// Keeps a packet for a namespace that may yet be joined.
-    fn hold(&mut self, packet: &Packet) {
+    /// Keeps a packet for a namespace that the client may still join.
+    fn hold(&mut self, packet: &Packet) -> Result<(), Breach> {
         let config = &self.core.config;
         let (max_packets, max_bytes) = (config.legacy09.max_unjoined_packets, config.max_payload);
         let rare = self.legacy09().rare.get_or_insert_default();
         let mut text = BytesMut::new();
         packet.encode(&mut text);
-        if rare.held.len() < max_packets && rare.held_bytes + text.len() <= max_bytes {
-            rare.held_bytes += text.len();
-            rare.held.extend(ByteString::try_from(text.freeze()).ok());
+        if rare.held.len() >= max_packets || rare.held_bytes + text.len() > max_bytes {
+            return Err(Breach::new(
+                BreachKind::Limit,
+                "too much for namespaces that have not been joined",
+            ));
         }
+        rare.held_bytes += text.len();
+        // The frame was encoded as text.
+        rare.held.extend(ByteString::try_from(text.freeze()).ok());
+        Ok(())
     }
 
-    /// Delivers what was kept for a namespace that has been joined.
+    /// Delivers the packets that were kept for a namespace that has been joined.
     pub(super) fn release(&mut self, namespace: &str, socket: SocketKey) {
         let Some(rare) = &mut self.legacy09().rare else { return };
         let held = core::mem::take(&mut rare.held);
         rare.held_bytes = 0;
         for text in held {
+            // The text was encoded from a packet, so it is a packet.
             let Ok(packet) = Packet::decode(&text) else { continue };
             if namespace_of(&packet).is_some_and(|of| *of == *namespace) {
-                self.deliver(socket, &packet);
+                self.deliver_or_note(socket, &packet);
             } else {
                 let rare = self.legacy09().rare.get_or_insert_default();
                 rare.held_bytes += text.len();
@@ -209,8 +255,8 @@ impl<'a> At<'a> {
     }
 }
 
-/// The namespace of a packet; `None` if the endpoint names none. A comma cannot be carried to other
-/// generations.
+/// The namespace of a packet; `None` if the endpoint names none. Other generations cannot carry a
+/// comma.
 fn namespace_of(packet: &Packet) -> Option<ByteString> {
     match packet.namespace() {
         "" => Some(ByteString::from_static("/")),
@@ -219,7 +265,7 @@ fn namespace_of(packet: &Packet) -> Option<ByteString> {
     }
 }
 
-/// The same packet for a client that knows its namespace by another endpoint.
+/// The packet of this frame for a client that knows its namespace by another endpoint.
 pub(crate) fn readdress(legacy09: &Legacy09, frame: &Frame) -> Frame {
     let aliases = legacy09.rare.as_ref().map_or(&[][..], |rare| &rare.aliases);
     let text = core::str::from_utf8(frame.payload()).unwrap_or_default();
@@ -238,11 +284,17 @@ pub(crate) fn readdress(legacy09: &Legacy09, frame: &Frame) -> Frame {
     })
 }
 
-/// The elements of an array as arguments, if it is not nested too deep.
-fn arguments(array: Option<&ByteString>, config: &Config) -> Option<Args> {
+/// The breach of a packet whose parts have been read.
+#[cold]
+fn broken_packet(error: impl Into<DecodeError>) -> Breach {
+    Breach::new(BreachKind::SocketPacket, error.into())
+}
+
+/// The elements of an array as arguments, if the array is not nested too deep.
+fn arguments(array: Option<&ByteString>, config: &Config) -> Result<Args, Breach> {
     let Some(array) = array else {
-        return Some(Args::default());
+        return Ok(Args::default());
     };
-    let scanned = json::scan_array(array.trim_start(), config.packet.max_depth).ok()?;
-    Some(Args::from(array.slice_ref(scanned.elements)))
+    let scanned = json::scan_array(array.trim_start(), config.packet.max_depth).map_err(broken_packet)?;
+    Ok(Args::from(array.slice_ref(scanned.elements)))
 }

@@ -1,9 +1,9 @@
 //! Rooms: named sets of sockets inside a namespace.
 //!
-//! Members stand densely in a vector and each socket knows its position in each of its rooms, so
+//! Members stand densely in a vector, and each socket knows its position in each of its rooms. So
 //! joining and leaving are constant work, and a broadcast walks memory in order. An empty room is
-//! forgotten. Invariant: `rooms[r].members[p].socket == s` exactly if `sockets[s].rooms` holds
-//! `(r, p)`.
+//! forgotten. Invariant: `rooms[r].members[p].socket == s` exactly if `sockets[s].rooms` holds `(r,
+//! p)`.
 
 use alloc::vec::Vec;
 
@@ -18,10 +18,10 @@ pub(crate) struct Room {
     pub(crate) members: Vec<Member>,
 }
 
-/// Is told which rooms a shard has, as they begin and end: so that others need not ask a shard that
-/// has none of a room's members.
+/// Receives the rooms of a shard as they begin and end. So a caller need not ask a shard that has
+/// no members of a room.
 ///
-/// It is called while the shard works, and must neither wait nor come back to it.
+/// It is called while the shard works. It must neither wait nor call the shard.
 pub trait RoomWatch: Send {
     /// A room has its first member.
     fn begins(&mut self, namespace: &str, room: &str);
@@ -29,7 +29,7 @@ pub trait RoomWatch: Send {
     fn ends(&mut self, namespace: &str, room: &str);
 }
 
-/// How many rooms one socket may be in, and what their names may weigh.
+/// How many rooms one socket may be in, and how long their names may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) max_rooms: usize,
@@ -38,8 +38,8 @@ pub(crate) struct Limits {
 }
 
 impl Membership {
-    /// Makes a socket a member of a room. True if it is one now; false if the name is too long, or
-    /// it may be in no more rooms.
+    /// Makes a socket a member of a room. True if it is a member now. False if the name is too
+    /// long, or if the socket may not be in more rooms.
     pub(crate) fn join(&mut self, slot: SocketSlot, name: &str, limits: Limits) -> bool {
         let Self {
             sockets,

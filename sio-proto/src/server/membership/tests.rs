@@ -1,4 +1,4 @@
-//! Membership against a naive model: a list of sockets, each with the names of its rooms.
+//! Membership compared with a naive model: a list of sockets, each with the names of its rooms.
 
 extern crate std;
 
@@ -44,7 +44,7 @@ fn name(room: u8) -> ByteString {
     ByteString::from(["a", "bb", "ccc", "dddd", "eeeee", "f"][usize::from(room)])
 }
 
-/// What the model knows of a socket.
+/// The model's state of a socket.
 struct Known {
     key: SocketKey,
     namespace: u8,
@@ -52,7 +52,7 @@ struct Known {
     rooms: BTreeSet<u8>,
 }
 
-/// Watches as the directory of an adapter does.
+/// A watch that records rooms like the directory of an adapter.
 #[derive(Clone, Default)]
 struct Watched(std::sync::Arc<std::sync::Mutex<BTreeSet<(String, String)>>>);
 

@@ -1,4 +1,4 @@
-//! What an input does, step by step: it finds its sessions, and the rules work on them.
+//! The steps of an input: it finds its sessions, and the rules work on them.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ impl Input<'_> {
     /// A complete request has come.
     pub(super) fn handle_request(&mut self, link: LinkId, mut request: Request) {
         self.out.released.extend(request.extension.clone());
-        let written = self.out.writes.len();
+        let (written, told) = (self.out.writes.len(), self.out.deliveries.len());
         let refused = request.stranger().is_none() && matches!(request.admission, Admission::Refused(_));
         let packets = core::mem::take(&mut request.packets);
         let core = &mut self.shard.core;
@@ -20,6 +20,7 @@ impl Input<'_> {
         core.counters.packets_in += packets.len() as u64;
         self.dispatch_request(link, &request, packets);
         self.shard.core.count_refusals(refused, &self.out.writes[written..]);
+        self.tell_refusal(&request, link, (written, told));
         self.depart();
     }
 
@@ -27,7 +28,8 @@ impl Input<'_> {
     pub(super) fn handle_packets(&mut self, link: LinkId, packets: &mut Vec<Inbound>) {
         self.shard.core.counters.packets_in += packets.len() as u64;
         for packet in packets.drain(..) {
-            // Looked up for each: a packet may end the session or move it to another link.
+            // The link is looked up for each packet: a packet may end the session or move it to
+            // another link.
             self.at_link(link, |at, role| at.packet_came(role, link, packet));
         }
         self.at_link(link, |at, _| at.session.reassembly.keep());
@@ -36,11 +38,15 @@ impl Input<'_> {
 
     /// A link is gone.
     pub(super) fn handle_closed(&mut self, link: LinkId, cause: Cause) {
-        if let Some((key, role)) = self.shard.core.links.get(link) {
-            self.shard.core.links.clear(link);
-            self.at(key, |at: At<'_>| at.link_closed(role, cause));
-            self.shard.forget_stale_deadlines();
-        }
+        let Some((key, role)) = self.shard.core.links.get(link) else {
+            if let Cause::Broken(breach) = cause {
+                self.broke_unheard(breach);
+            }
+            return;
+        };
+        self.shard.core.links.clear(link);
+        self.at(key, |at: At<'_>| at.link_closed(role, cause));
+        self.shard.forget_stale_deadlines();
     }
 
     /// Everything that is due happens.
@@ -57,7 +63,7 @@ impl Input<'_> {
         self.depart();
     }
 
-    /// Moves the packets of so many links to the outputs. True if there is more.
+    /// Moves the packets of at most `max` links to the outputs. True if there is more.
     pub(super) fn flush_ready(&mut self, max: usize) -> bool {
         let (now, out) = (self.now, &mut *self.out);
         for _ in 0..max {
@@ -73,8 +79,8 @@ impl Input<'_> {
                 continue;
             };
             session.ready = false;
-            // The entry may be that of a session which had this slot before; a poll must not be
-            // answered with nothing.
+            // The entry may belong to an earlier session of this slot. A poll must not get an empty
+            // answer because of it.
             if session.outbox.is_empty() {
                 continue;
             }
@@ -116,7 +122,7 @@ impl Input<'_> {
             Command::Join { target, rooms } => {
                 for socket in self.shard.members(&target) {
                     for room in &rooms {
-                        // Nobody is told: it is the rooms that are full, or the name that is an id.
+                        // Nobody is told: the socket has too many rooms, or the name is an id.
                         let _ = self.shard.join_room(socket, room);
                     }
                 }

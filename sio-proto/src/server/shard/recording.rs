@@ -13,9 +13,9 @@ pub(crate) use watched::Script;
 #[cfg(feature = "transcript")]
 pub(super) use watched::{Quota, Source, quota, share, source};
 
-/// Notes an input of the shard around the code that handles it: `noted!(self, now, outputs, packets,
-/// |line, shard| …, { … })`. The closure writes the line, and gives `true` if the input is worth no
-/// line unless something comes of it.
+/// Notes an input of the shard around the code that handles it:
+/// `noted!(self, now, outputs, packets, |line, shard| …, { … })`. The closure writes the line, and
+/// gives `true` if the input is worth no line unless something comes of it.
 #[cfg(feature = "transcript")]
 macro_rules! noted {
     ($shard:ident, $now:expr, $out:expr, $packets:expr, |$line:ident, $asked:pat_param| $write:expr, $body:block) => {{

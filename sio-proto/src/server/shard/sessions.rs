@@ -1,11 +1,11 @@
-//! Sessions, as all generations have them: opened, found, queued for, closed.
+//! Sessions of all generations: they are opened, found, given packets, and closed.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::{
-    At, Blocked, Carriage, Core, Due, Form, Frame, Heartbeat, LinkId, Message, Permit, Reason, Refused, SendError,
-    Session, SessionId, SessionKey, Shard, Sid, Slab, State, Time, TransportKind, Write, legacy06,
+    At, Blocked, Carriage, Core, Delivery, Due, Form, Frame, Heartbeat, LinkId, Message, Permit, Reason, SendError,
+    Session, SessionId, SessionKey, Shard, Sid, Slab, State, Time, TransportKind, legacy06,
 };
 use crate::id::{SessionSlot, SocketSlot};
 use crate::server::{Ended, Wiring};
@@ -31,14 +31,14 @@ impl Slab<SessionSlot, Session> {
         self.find(key.slot, key.generation)
     }
 
-    /// The same, to change it.
+    /// The session of this name, to change it.
     pub(crate) fn named_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
         self.find_mut(key.slot, key.generation)
     }
 }
 
 impl Shard {
-    /// Makes a session for the request that the permit was given to, which has counted it.
+    /// Makes a session for the request of the permit. The permit has counted the session.
     pub(in crate::server) fn open_session(
         &mut self,
         permit: Permit,
@@ -80,6 +80,7 @@ impl Shard {
             auth_bytes: 0,
             connects: 0,
             connects_in: 0,
+            breach: None,
             wiring,
         };
         self.core.counters.enter(session.generation(), transport);
@@ -99,7 +100,7 @@ impl Shard {
         (shard == self.core.index && session.id == id).then(|| (self.sessions.key(slot), session))
     }
 
-    /// Forgets deadlines whose reasons have gone, when they may be many.
+    /// Forgets deadlines whose reasons have gone, if there may be many of them.
     pub(super) fn forget_stale_deadlines(&mut self) {
         if !self.core.timers.are_mostly_stale() {
             return;
@@ -125,27 +126,9 @@ impl Core {
         SessionId::new(&self.key, self.index, slot.0, random)
     }
 
-    /// Whether the server is going away, so that no sessions are opened any more.
+    /// Whether the server is shutting down, so that no sessions are opened any more.
     pub(crate) const fn is_shutting_down(&self) -> bool {
         self.shutting_down
-    }
-
-    /// Counts the answers to one request that refuse it.
-    pub(super) fn count_refusals(&mut self, by_application: bool, writes: &[Write]) {
-        for write in writes {
-            let Write::Response(_, response) = write else { continue };
-            if response.status < 400 {
-                continue;
-            }
-            let why = match response.status {
-                401 | 403 if by_application => Refused::Application,
-                401 | 403 => Refused::Forbidden,
-                503 if self.shutting_down => Refused::ShuttingDown,
-                503 => Refused::Full,
-                _ => Refused::BadRequest,
-            };
-            self.counters.refuse(why);
-        }
     }
 
     /// Queues a message for a session.
@@ -178,9 +161,9 @@ impl Core {
     }
 }
 
-/// What all generations do with a session.
+/// Actions on a session that all generations share.
 impl<'a, G> At<'a, G> {
-    /// Moves the session to another transport, with its usual carriage.
+    /// Moves the session to another transport, with the usual carriage of this transport.
     pub(crate) fn set_transport(&mut self, transport: TransportKind) {
         self.session.carriage = Carriage::of(transport);
         let before = core::mem::replace(&mut self.session.transport, transport);
@@ -191,6 +174,22 @@ impl<'a, G> At<'a, G> {
         }
     }
 
+    /// Tells the sockets of the session that it has another transport.
+    pub(crate) fn tell_upgraded(&mut self) {
+        let transport = self.session.transport;
+        if self.session.is_raw() {
+            let session = self.key;
+            self.out
+                .deliveries
+                .push(Delivery::EngineUpgraded { session, transport });
+        }
+        let sockets = self.session.sockets.iter().map(|socket| Delivery::Upgraded {
+            socket: self.core.socket_key(*socket),
+            transport,
+        });
+        self.out.deliveries.extend(sockets);
+    }
+
     /// Puts the session on the ready list, if it has packets and a way for them.
     pub(crate) fn mark_ready(&mut self) {
         if self.session.becomes_ready() {
@@ -198,7 +197,7 @@ impl<'a, G> At<'a, G> {
         }
     }
 
-    /// Queues one packet of the protocol itself.
+    /// Queues one protocol packet.
     pub(crate) fn push_control(&mut self, frame: Frame) {
         let Self { core, session, key, .. } = self;
         if !session.queue_control(frame, &core.config, &mut core.backlog) && core.overfull.last() != Some(key) {
@@ -207,7 +206,7 @@ impl<'a, G> At<'a, G> {
         self.mark_ready();
     }
 
-    /// Whether the queue of the session takes no more messages.
+    /// Whether the queue of the session accepts no more messages.
     pub(crate) fn is_full(&self) -> bool {
         self.session.is_full(&self.core.config)
     }
@@ -221,8 +220,8 @@ impl<'a, G> At<'a, G> {
         }
     }
 
-    /// Ends the session. Its links are forgotten too; what they still have to carry is in the
-    /// outputs already.
+    /// Ends the session. Its links are forgotten too. The last writes for them are already in the
+    /// outputs.
     pub(crate) fn end(mut self, reason: Reason) -> Ended<'a> {
         self.end_sockets(reason);
         let Self { core, session, out, .. } = &mut self;
@@ -233,7 +232,7 @@ impl<'a, G> At<'a, G> {
         core.backlog.recharge(session.charged, 0);
         session.hold(0, &mut core.backlog);
         core.give_back(session);
-        // Its heartbeat, and the time it has for joining a namespace.
+        // One deadline is its heartbeat, and the other is its time for joining a namespace.
         core.timers.note_stale(2);
         out.released.extend(session.handshake.extension.clone());
         core.counters.leave(session.generation(), session.transport);

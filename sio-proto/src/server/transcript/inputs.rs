@@ -8,11 +8,11 @@ use bytestring::ByteString;
 use super::Problem;
 use super::line::Line;
 use super::messages::{ack, command, message, optional_json, put_ack, put_message};
-use super::packets::{engine_message, put_engine_message};
+use super::packets::{breach, engine_message, put_breach, put_engine_message};
 use super::requests::{put_request, request};
 use super::words::Words;
 use crate::engine::EngineMessage;
-use crate::server::{AckRequest, Cause, Command, Message, Request};
+use crate::server::{AckRequest, Breach, Cause, Command, Message, Request};
 use crate::wire::Inbound;
 use crate::{Config, LinkId, SessionKey, SocketKey};
 
@@ -25,6 +25,8 @@ pub(super) enum Input {
     Packets(LinkId, Vec<Inbound>),
     Closed(LinkId, Cause),
     Timeout,
+    DisconnectFor(SocketKey, Breach),
+    TellConnectionErrors(bool),
     Flush(usize),
     Blocked(LinkId, usize),
     Drained(LinkId),
@@ -52,12 +54,21 @@ impl Line<'_> {
         put_request(self.word("body-started").link(link), request);
     }
 
-    pub(crate) fn closed(&mut self, link: LinkId, cause: Cause) {
+    pub(crate) fn closed(&mut self, link: LinkId, cause: &Cause) {
         self.word("closed").link(link);
         match cause {
-            Cause::Closed => self.word("closed"),
-            Cause::Failed => self.word("failed"),
-        };
+            Cause::Closed => _ = self.word("closed"),
+            Cause::Failed => _ = self.word("failed"),
+            Cause::Broken(breach) => put_breach(self.word("broken"), breach),
+        }
+    }
+
+    pub(crate) fn disconnect_for(&mut self, socket: SocketKey, breach: &Breach) {
+        put_breach(self.word("disconnect-for").word(socket), breach);
+    }
+
+    pub(crate) fn tell_errors(&mut self, tell: bool) {
+        self.word("tell-connection-errors").word(tell);
     }
 
     pub(crate) fn verb(&mut self, verb: &str) {
@@ -120,14 +131,9 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
         "request" => Input::Request(words.link()?, Box::new(request(words, config)?)),
         "body-started" => Input::BodyStarted(words.link()?, Box::new(request(words, config)?)),
         "packets" => Input::Packets(words.link()?, Vec::new()),
-        "closed" => {
-            let link = words.link()?;
-            let cause = match words.flag("closed or failed", "closed", "failed")? {
-                true => Cause::Closed,
-                false => Cause::Failed,
-            };
-            Input::Closed(link, cause)
-        }
+        "closed" => Input::Closed(words.link()?, cause(words)?),
+        "disconnect-for" => Input::DisconnectFor(words.socket()?, breach(words)?),
+        "tell-connection-errors" => Input::TellConnectionErrors(words.number("true or false")?),
         "timeout" => Input::Timeout,
         "flush" => Input::Flush(words.number("a number of links")?),
         "blocked" => Input::Blocked(words.link()?, words.number("a number of bytes")?),
@@ -158,4 +164,13 @@ pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Pro
     };
     words.end()?;
     Ok(input)
+}
+
+fn cause(words: &mut Words<'_>) -> Result<Cause, Problem> {
+    Ok(match words.word("a cause")? {
+        "closed" => Cause::Closed,
+        "failed" => Cause::Failed,
+        "broken" => Cause::Broken(breach(words)?),
+        _ => return Err(Problem::Invalid("a cause")),
+    })
 }

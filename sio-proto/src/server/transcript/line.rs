@@ -228,8 +228,8 @@ fn quote(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Whether a character would change how the line looks beyond itself: controls, separators of lines,
-/// what turns the direction of writing, and the mark of what is left out.
+/// Whether a character would change how the line looks beyond itself: controls, separators of
+/// lines, what turns the direction of writing, and the mark of what is left out.
 fn must_escape(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '…')

@@ -9,8 +9,8 @@ use bytestring::ByteString;
 
 use super::line::Line;
 use super::messages::put_args;
-use super::packets::{put_engine_message, put_garbled};
-use crate::server::{Body, Delivery, NextTimeout, Reason, Response, StreamForm, Write};
+use super::packets::{put_breach, put_engine_message, put_garbled};
+use crate::server::{Body, Breach, Delivery, NextTimeout, Reason, Response, StreamForm, Write};
 use crate::socket::Args;
 use crate::{Frame, SocketKey};
 
@@ -124,10 +124,11 @@ pub(super) fn put_delivery(line: &mut Line<'_>, delivery: &Delivery) {
         Delivery::Disconnect {
             socket,
             reason,
+            breach,
             connected,
             rooms,
         } => {
-            put_reason(line.word("disconnect").word(socket), *reason);
+            put_end(line.word("disconnect").word(socket), *reason, breach.as_ref());
             line.flag(*connected, "connected", "asked");
             put_rooms(line, rooms);
         }
@@ -149,7 +150,34 @@ pub(super) fn put_delivery(line: &mut Line<'_>, delivery: &Delivery) {
         Delivery::EngineMessage { session, message } => {
             put_engine_message(line.word("engine-message").word(session), message);
         }
-        Delivery::EngineClose { session, reason } => put_reason(line.word("engine-close").word(session), *reason),
+        Delivery::EngineClose {
+            session,
+            reason,
+            breach,
+        } => put_end(line.word("engine-close").word(session), *reason, breach.as_ref()),
+        Delivery::ConnectionError(error) => {
+            line.word("connection-error").word(error.status);
+            line.optional_word(error.code).name(&error.message).name(&error.path);
+        }
+        Delivery::Upgraded { socket, transport } => {
+            line.word("upgraded").word(socket).transport(*transport);
+        }
+        Delivery::EngineUpgraded { session, transport } => {
+            line.word("engine-upgraded").word(session).transport(*transport);
+        }
+        Delivery::Breach {
+            socket,
+            session,
+            ends,
+            breach,
+        } => {
+            line.word("breach").optional_word(*socket);
+            match session {
+                Some((generation, transport)) => line.word(generation).transport(*transport),
+                None => line.word('-'),
+            };
+            put_breach(line.flag(*ends, "ends", "goes-on"), breach);
+        }
     }
 }
 
@@ -183,8 +211,13 @@ fn put_ack(line: &mut Line<'_>, socket: SocketKey, id: u64, args: &Args) {
     put_args(line, args);
 }
 
-fn put_reason(line: &mut Line<'_>, reason: Reason) {
+/// Writes why something ended, and which rule was broken.
+fn put_end(line: &mut Line<'_>, reason: Reason, breach: Option<&Breach>) {
     line.name(reason.as_str());
+    match breach {
+        Some(breach) => put_breach(line, breach),
+        None => _ = line.word('-'),
+    }
 }
 
 fn put_rooms(line: &mut Line<'_>, rooms: &[ByteString]) {

@@ -15,8 +15,7 @@ use crate::codec::{Envelope, Framing, MessageCodec, PayloadError, Streaming};
 use crate::engine::EngineMessage;
 use crate::engine::Packet as EnginePacket;
 use crate::legacy::legacy09;
-use crate::reason::Reason;
-use crate::server::Garbled;
+use crate::server::{Breach, BreachKind, Garbled};
 use crate::socket::Packet;
 use crate::socket::text::{Decoded, Partial};
 use crate::wire::Inbound;
@@ -56,9 +55,8 @@ pub(super) fn put_packet(line: &mut Line<'_>, packet: &Inbound) {
             line.payload(payload.as_bytes());
         }
         Inbound::Garbled(garbled) => put_garbled(line.word("garbled"), garbled),
-        Inbound::Broken(reason) => {
-            line.word("broken").payload(reason.as_str().as_bytes());
-        }
+        Inbound::Broken(breach) => put_breach(line.word("broken"), breach),
+        Inbound::LeftOut(breach, count) => put_breach(line.word("left-out").word(count), breach),
     }
 }
 
@@ -97,10 +95,10 @@ pub(super) fn packet(words: &mut Words<'_>, config: &Config) -> Result<Inbound, 
             payload: words.text("a payload")?,
         },
         "garbled" => Inbound::Garbled(Box::new(garbled(words, config)?)),
-        "broken" => {
-            let text = words.text("a reason")?;
-            let reason = Reason::ALL.into_iter().find(|reason| *reason.as_str() == *text);
-            Inbound::Broken(reason.ok_or(Problem::Invalid("a reason"))?)
+        "broken" => Inbound::Broken(breach(words)?),
+        "left-out" => {
+            let count = words.number("a number of packets")?;
+            Inbound::LeftOut(breach(words)?, count)
         }
         _ => Inbound::Engine(engine(kind, words)?),
     })
@@ -208,6 +206,18 @@ fn socket(words: &mut Words<'_>) -> Result<Packet, Problem> {
         },
         _ => return Err(Problem::Invalid("a kind of packet")),
     })
+}
+
+/// Writes a broken rule: its kind, and its text.
+pub(super) fn put_breach(line: &mut Line<'_>, breach: &Breach) {
+    line.word(breach.kind()).name(breach.text());
+}
+
+pub(super) fn breach(words: &mut Words<'_>) -> Result<Breach, Problem> {
+    let kind = words.word("a kind of rule")?;
+    let known = BreachKind::ALL.into_iter().find(|known| known.as_str() == kind);
+    let kind = known.ok_or(Problem::Invalid("a kind of rule"))?;
+    Ok(Breach::new(kind, words.text("what is wrong")?))
 }
 
 /// Writes what could not be read: `session|rest looks-like "error"`.

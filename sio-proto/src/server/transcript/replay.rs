@@ -148,6 +148,8 @@ fn run(shard: &mut Shard, entry: Entry, out: &mut Outputs) {
         Input::BodyStarted(link, request) => shard.handle_body_started(now, link, &request, out),
         Input::Packets(link, mut packets) => shard.handle_packets(now, link, &mut packets, out),
         Input::Closed(link, cause) => shard.handle_closed(now, link, cause, out),
+        Input::DisconnectFor(socket, breach) => shard.disconnect_for(now, socket, breach, out),
+        Input::TellConnectionErrors(tell) => shard.tell_connection_errors(tell),
         Input::Timeout => shard.handle_timeout(now, out),
         Input::Flush(max) => _ = shard.flush_ready(now, max, out),
         Input::Blocked(link, held) => shard.handle_blocked(now, link, held),

@@ -177,14 +177,14 @@ impl From<PlaceholderError> for DecodeError {
 /// # Errors
 ///
 /// A [`DecodeError`]. The caller has to close the connection.
-pub fn decode(text: ByteString, revision: Revision, role: Role, limits: &Limits) -> Result<Decoded, DecodeError> {
+pub fn decode(text: &ByteString, revision: Revision, role: Role, limits: &Limits) -> Result<Decoded, DecodeError> {
     let kind = *text.as_bytes().first().ok_or(DecodeError::Empty)?;
     if !kind.is_ascii() {
         return Err(DecodeError::UnknownType);
     }
     let packet = Reader {
         rest: &text[1..],
-        text: &text,
+        text,
         revision,
         limits,
     };
@@ -199,6 +199,21 @@ pub fn decode(text: ByteString, revision: Revision, role: Role, limits: &Limits)
         b'6' => packet.binary_ack(),
         _ => Err(DecodeError::UnknownType),
     }
+}
+
+/// The index of the first wrong byte in the JSON of a packet that [`decode`] has refused with
+/// [`InvalidJson`](DecodeError::InvalidJson). It is for messages to people, and reads the text
+/// again.
+#[must_use]
+pub fn stops_at(text: &str, limits: &Limits) -> usize {
+    let mut rest = text.get(1..).unwrap_or_default();
+    let attachments = leading_digits(rest);
+    rest = rest[attachments.len()..].strip_prefix('-').unwrap_or(rest);
+    if rest.starts_with('/') {
+        rest = rest.split_once(',').map_or("", |(_, rest)| rest);
+    }
+    rest = &rest[leading_digits(rest).len()..];
+    text.len() - rest.len() + json::stops_at(rest, limits.max_depth)
 }
 
 /// The text of a packet and the position up to which it has been read.
@@ -423,7 +438,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(text: &str, revision: Revision, role: Role) -> Result<Decoded, DecodeError> {
-        decode(ByteString::from(text), revision, role, &Limits::default())
+        decode(&ByteString::from(text), revision, role, &Limits::default())
     }
 
     fn packet(text: &str, revision: Revision) -> Packet {
@@ -440,7 +455,7 @@ mod tests {
     #[test]
     fn an_event_is_slices_of_its_text() {
         let text = ByteString::from(String::from(r#"2/admin,12["chat",{"text":"hi"},1]"#));
-        let decoded = decode(text.clone(), Revision::Five, Role::Server, &Limits::default());
+        let decoded = decode(&text, Revision::Five, Role::Server, &Limits::default());
         let Ok(Decoded::Packet(Packet::Event {
             namespace,
             name,
@@ -608,7 +623,7 @@ mod tests {
             (r#"218446744073709551615["m"]"#, None),
             (r#"218446744073709551616["m"]"#, Some(DecodeError::IdTooLarge)),
         ] {
-            let got = decode(ByteString::from(text), Revision::Four, Role::Server, &limits);
+            let got = decode(&ByteString::from(text), Revision::Four, Role::Server, &limits);
             assert_eq!(got.err(), expected, "{text}");
         }
     }

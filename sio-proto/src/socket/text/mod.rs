@@ -17,5 +17,5 @@
 mod decode;
 mod encode;
 
-pub use decode::{DecodeError, Decoded, Limits, Partial, decode};
+pub use decode::{DecodeError, Decoded, Limits, Partial, decode, stops_at};
 pub use encode::Encoder;

@@ -1,0 +1,159 @@
+//! A call of a handler: what happened, the acknowledgement that is owed, and how the call ends.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sio_proto::server::{Breach, Reason};
+use sio_proto::socket::Args;
+
+use crate::error::HandlerError;
+use crate::turn::refusal::Refusal;
+use crate::turn::socket::SocketCell;
+
+/// What a handler is called for. An [`Extract`](crate::handler::Extract) reads it.
+pub struct Call<'a> {
+    pub(crate) socket: &'a Arc<SocketCell>,
+    pub(crate) event: &'a str,
+    pub(crate) args: Args,
+    pub(crate) ack: Option<Question>,
+    /// Notes that the handler may wait, and keeps its arguments meanwhile.
+    pub(crate) keeps: bool,
+    pub(crate) end: Option<&'a Ending>,
+}
+
+impl<'a> Call<'a> {
+    /// Makes a call without arguments.
+    pub(crate) fn bare(socket: &'a Arc<SocketCell>, event: &'a str) -> Self {
+        Self {
+            socket,
+            event,
+            args: Args::default(),
+            ack: None,
+            keeps: false,
+            end: None,
+        }
+    }
+
+    /// Takes the acknowledgement that follows from what the handler returns, unless the handler has
+    /// taken the [`Ack`](crate::Ack).
+    pub(crate) fn owed(&mut self) -> Option<Owed> {
+        let question = self.ack.take()?;
+        Some(Owed::new(self.socket, question))
+    }
+}
+
+/// How a connection has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending {
+    pub(crate) reason: Reason,
+    pub(crate) breach: Option<Breach>,
+}
+
+/// The client has asked for an acknowledgement, with this id.
+#[derive(Clone)]
+pub(crate) struct Question {
+    pub(crate) id: u64,
+    /// Set if several handlers may answer. Only the first answer counts.
+    answered: Option<Arc<AtomicBool>>,
+}
+
+impl Question {
+    /// The question of an event that has one handler.
+    pub(crate) const fn new(id: u64) -> Self {
+        Self { id, answered: None }
+    }
+
+    /// The question of an event that has several handlers.
+    pub(crate) fn of_several(id: u64) -> Self {
+        Self {
+            id,
+            answered: Some(Arc::default()),
+        }
+    }
+
+    /// Whether an answer may be sent. If there are several handlers, only the first that asks may
+    /// answer.
+    pub(crate) fn take(&self) -> bool {
+        self.answered
+            .as_ref()
+            .is_none_or(|answered| !answered.swap(true, Ordering::Relaxed))
+    }
+}
+
+/// An acknowledgement that follows from what a handler returns.
+pub struct Owed {
+    pub(crate) socket: Arc<SocketCell>,
+    pub(crate) question: Question,
+}
+
+impl Owed {
+    pub(crate) fn new(socket: &Arc<SocketCell>, question: Question) -> Self {
+        Self {
+            socket: Arc::clone(socket),
+            question,
+        }
+    }
+}
+
+/// Why a handler has failed, and which client has to be told.
+pub struct Failure {
+    pub(crate) error: HandlerError,
+    /// What the client gets of the error. `None` for an error that only the application may see.
+    pub(crate) words: Option<Refusal>,
+    pub(crate) owed: Option<Owed>,
+}
+
+impl Failure {
+    /// Makes the failure of a handler that was not called.
+    pub(crate) fn not_called(NotCalled(why): NotCalled, owed: Option<Owed>) -> Box<Self> {
+        let (error, words) = *why;
+        Box::new(Self { error, words, owed })
+    }
+
+    /// Makes the failure of an event that a filter has refused.
+    pub(crate) fn refused(refusal: Refusal, owed: Option<Owed>) -> Box<Self> {
+        Box::new(Self {
+            error: HandlerError::Refused(refusal.message().to_owned()),
+            words: Some(refusal),
+            owed,
+        })
+    }
+
+    /// Makes the failure of a handler that has panicked.
+    pub(crate) fn panicked(error: HandlerError) -> Box<Self> {
+        Box::new(Self {
+            error,
+            words: None,
+            owed: None,
+        })
+    }
+}
+
+/// Why a handler cannot be called, and what its client gets of the reason.
+pub struct NotCalled(pub(crate) Box<(HandlerError, Option<Refusal>)>);
+
+impl NotCalled {
+    /// Returns the error, and the refusal for a socket whose middleware could not be called.
+    pub(crate) fn into_refusal(self) -> (HandlerError, Refusal) {
+        let (error, words) = *self.0;
+        (error, words.unwrap_or_else(Refusal::internal))
+    }
+}
+
+pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), Box<Failure>>> + Send>>;
+
+/// A handler that has been started.
+#[doc(hidden)]
+pub enum Started {
+    Done(Result<(), Box<Failure>>),
+    Waiting(HandlerFuture),
+}
+
+/// A middleware that has been started.
+#[doc(hidden)]
+pub enum StartedMiddleware {
+    Done(Result<(), Refusal>),
+    Waiting(Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>),
+}

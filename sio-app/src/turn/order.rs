@@ -1,0 +1,250 @@
+//! Orders to sockets, and the one function that carries them out, in each shard that has sockets of
+//! the target, under the shard's own lock.
+//!
+//! Everything that goes from the user's side to sockets passes through this file: messages, joins,
+//! leaves, disconnects and look-ups, for one socket or for all sockets in a target. So code that
+//! sends orders to other nodes belongs here.
+
+use bytestring::ByteString;
+use std::sync::Arc;
+
+use sio_proto::server::{AckRequest, Command, Forms, Message, Target};
+
+use crate::error::EmitError;
+use crate::turn;
+use crate::turn::shard::{ShardCell, State};
+use crate::turn::shards::Shards;
+use crate::turn::socket::SocketCell;
+
+/// An order to sockets.
+pub(crate) enum Order<'a> {
+    /// Sends a message to one socket. The message is encoded in the socket's form. `bytes` is about
+    /// the size of the message. If it asks for an acknowledgement, the socket has a place for the
+    /// answer ([`SocketCell::open_ack`]).
+    Send {
+        to: &'a SocketCell,
+        message: &'a mut Message,
+        bytes: usize,
+        ack: Option<AckRequest>,
+    },
+    /// Sends a message to many sockets. `write` is called once, under no lock. It must encode the
+    /// message in the given forms, which are all forms that any shard needs. The shards share the
+    /// bytes.
+    Broadcast {
+        to: Audience<'a>,
+        bytes: usize,
+        write: &'a mut dyn FnMut(Forms) -> Message,
+    },
+    /// The sockets join a room.
+    Join { to: To<'a>, room: &'a str },
+    /// The sockets leave a room.
+    Leave { to: To<'a>, room: &'a str },
+    /// The sockets leave their namespace. With `close`, their whole sessions end.
+    Disconnect { to: To<'a>, close: bool },
+    /// `found` is called with each of the sockets, under the lock of the socket's shard.
+    Find {
+        to: To<'a>,
+        found: &'a mut dyn FnMut(Arc<SocketCell>),
+    },
+}
+
+/// The sockets that an order is for.
+#[derive(Clone, Copy)]
+pub(crate) enum To<'a> {
+    /// This socket.
+    Socket(&'a Arc<SocketCell>),
+    /// The socket with this id. Only the shard that the id names is asked.
+    Id(&'a Shards, &'a str),
+    /// All sockets in a target.
+    All(Audience<'a>),
+}
+
+/// All sockets in a target.
+#[derive(Clone, Copy)]
+pub(crate) struct Audience<'a> {
+    pub(crate) shards: &'a Shards,
+    pub(crate) target: &'a Target,
+    /// The socket that sends the order. It is left out.
+    pub(crate) sender: Option<&'a Arc<SocketCell>>,
+}
+
+/// Carries out an order.
+///
+/// # Errors
+/// If one socket is meant, and it cannot do what the order says. If many sockets are meant, each
+/// does what it can, and there is no error. [`EmitError::ReservedRoom`] if the name of the room is
+/// the id of another socket; then no socket joins.
+#[inline]
+pub(crate) fn carry_out(order: Order<'_>) -> Result<(), EmitError> {
+    match order {
+        Order::Send {
+            to,
+            message,
+            bytes,
+            ack,
+        } => send(to, message, bytes, ack),
+        Order::Broadcast { to, bytes, write } => {
+            broadcast(to, bytes, write);
+            Ok(())
+        }
+        Order::Join { to, room } => join(to, room),
+        Order::Leave { to, room } => {
+            leave(to, room);
+            Ok(())
+        }
+        Order::Disconnect { to, close } => {
+            disconnect(to, close);
+            Ok(())
+        }
+        Order::Find { to, found } => {
+            find(to, found);
+            Ok(())
+        }
+    }
+}
+
+impl<'a> Audience<'a> {
+    /// Returns the shards that may have sockets of the audience.
+    fn cells(&self) -> impl Iterator<Item = &'a Arc<ShardCell>> + Clone + use<'a> {
+        self.shards.of_target(self.target)
+    }
+
+    /// Returns the target for one shard. Only the sender's own shard knows the sender.
+    fn target_in(&self, cell: &Arc<ShardCell>) -> Target {
+        let sender = self.sender.filter(|socket| Arc::ptr_eq(&socket.cell, cell));
+        Target {
+            except_socket: sender.map(|socket| socket.key),
+            ..self.target.clone()
+        }
+    }
+
+    /// Gives each of these shards the same command.
+    fn command(&self, command: impl Fn(Target) -> Command) {
+        turn::act(self.shards.runtime, |turn| {
+            for cell in self.cells() {
+                let command = command(self.target_in(cell));
+                cell.input("command", turn, |state, now, out| {
+                    state.shard.handle_command(now, command, out)
+                });
+            }
+        });
+    }
+}
+
+/// Queues a message for one socket. In a turn it leaves at the end of the turn. Otherwise it leaves
+/// at once.
+#[inline]
+fn send(to: &SocketCell, message: &mut Message, bytes: usize, ack: Option<AckRequest>) -> Result<(), EmitError> {
+    turn::act(to.runtime(), |turn| {
+        let (sent, enough) = to.cell.queue("emit", turn, |state, now| {
+            let sent = state.shard.emit(now, to.key, message, ack);
+            (sent, state.unwritten.add(bytes, 1))
+        });
+        turn.emitted(bytes, enough);
+        Ok(sent?)
+    })
+}
+
+fn broadcast(to: Audience<'_>, bytes: usize, write: &mut dyn FnMut(Forms) -> Message) {
+    // On the wire a comma ends the name of a namespace. So no client can be in a namespace with a
+    // comma in its name.
+    if to.target.namespace.contains(',') {
+        return;
+    }
+    let mut cells = to.cells().peekable();
+    let forms = cells
+        .clone()
+        .fold(Forms::default(), |forms, cell| forms.union(cell.forms()));
+    let mut message = Some(write(forms));
+    turn::act(to.shards.runtime, |turn| {
+        let (mut ready, mut enough) = (0, false);
+        while let Some(cell) = cells.next() {
+            let last = cells.peek().is_none();
+            let Some(message) = (if last { message.take() } else { message.clone() }) else {
+                break;
+            };
+            let target = to.target_in(cell);
+            let (links, has_enough) = cell.input("broadcast", turn, |state, now, out| {
+                let State { shard, unwritten, .. } = state;
+                shard.handle_command(now, Command::Broadcast { target, message }, out);
+                let links = shard.ready_links();
+                (links, unwritten.add(bytes, links))
+            });
+            (ready, enough) = (ready + links, enough || has_enough);
+        }
+        turn.broadcast(bytes, ready, enough);
+    });
+}
+
+fn join(to: To<'_>, room: &str) -> Result<(), EmitError> {
+    match to {
+        To::Socket(socket) => match socket.prepare_join(room) {
+            Some(joined) => joined,
+            None => Ok(socket.cell.ask("join", |state| state.shard.join(socket.key, room))?),
+        },
+        To::Id(shards, id) => shards.find(id).map_or(Ok(()), |socket| join(To::Socket(&socket), room)),
+        To::All(audience) if audience.shards.is_id(room) => Err(EmitError::ReservedRoom),
+        To::All(audience) => {
+            let rooms = [ByteString::from(room)];
+            audience.command(|target| Command::Join {
+                target,
+                rooms: rooms.to_vec(),
+            });
+            Ok(())
+        }
+    }
+}
+
+fn leave(to: To<'_>, room: &str) {
+    match to {
+        To::Socket(socket) => {
+            if socket.prepare(|entry| entry.leave(room)).is_none() {
+                socket.cell.ask("leave", |state| state.shard.leave(socket.key, room));
+            }
+        }
+        To::Id(shards, id) => {
+            if let Some(socket) = shards.find(id) {
+                leave(To::Socket(&socket), room);
+            }
+        }
+        To::All(audience) => {
+            let rooms = [ByteString::from(room)];
+            audience.command(|target| Command::Leave {
+                target,
+                rooms: rooms.to_vec(),
+            });
+        }
+    }
+}
+
+fn disconnect(to: To<'_>, close: bool) {
+    match to {
+        To::Socket(socket) => turn::act(socket.runtime(), |turn| {
+            socket.cell.input("disconnect", turn, |state, now, out| {
+                state.shard.disconnect(now, socket.key, close, out)
+            });
+        }),
+        To::Id(shards, id) => {
+            if let Some(socket) = shards.find(id) {
+                disconnect(To::Socket(&socket), close);
+            }
+        }
+        To::All(audience) => audience.command(|target| Command::Disconnect { target, close }),
+    }
+}
+
+fn find(to: To<'_>, found: &mut dyn FnMut(Arc<SocketCell>)) {
+    match to {
+        To::Socket(socket) => found(Arc::clone(socket)),
+        To::Id(shards, id) => shards.find(id).into_iter().for_each(found),
+        To::All(audience) => {
+            for cell in audience.cells() {
+                let target = audience.target_in(cell);
+                cell.ask("members", |state| {
+                    let members = state.shard.members(&target).into_iter();
+                    members.filter_map(|key| state.find(key)).for_each(&mut *found);
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The builder that says how a message goes to one socket.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::args::Data;
+use crate::error::EmitError;
+use crate::user::ack::AckFuture;
+use crate::user::socket::Socket;
+
+/// One socket, and how to send to it. [`Socket::volatile`](crate::Socket::volatile) and
+/// [`Socket::timeout`](crate::Socket::timeout) return it.
+///
+/// Only one socket can be asked for an acknowledgement. So the methods that ask are here and on
+/// [`Socket`](crate::Socket), and not on an [`Emitter`](crate::Emitter), which means many sockets.
+/// For a volatile message to many sockets, use `socket.to(room).volatile()`.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use sio_app::{AckError, Socket};
+/// # async fn example(socket: Socket) -> Result<(), AckError> {
+/// socket.volatile().emit("position", (1, 2));
+/// let age: u8 = socket.timeout(Duration::from_secs(5)).emit_with_ack("age", ()).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "this only says how; end it with `emit` or another action"]
+pub struct SocketEmitter {
+    socket: Socket,
+    volatile: bool,
+    timeout: Option<Duration>,
+}
+
+impl SocketEmitter {
+    pub(crate) fn new(socket: &Socket) -> Self {
+        Self {
+            socket: socket.clone(),
+            volatile: false,
+            timeout: None,
+        }
+    }
+
+    /// Sends only if the client can take the message now. Use it for a state that the next message
+    /// replaces anyway. If a handler sends several volatile messages in a row, only the first is
+    /// sent until the handler returns. Outside of handlers, only the first message of a millisecond
+    /// is sent.
+    pub const fn volatile(mut self) -> Self {
+        self.volatile = true;
+        self
+    }
+
+    /// Sets how long an acknowledgement may take.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sends an event. Errors of the event itself (its arguments, a reserved name, more bytes than
+    /// a session's queue may hold) are reported to [`Io::on_error`](crate::Io::on_error). It is not
+    /// reported if the socket is gone, or if a volatile event was not sent because the transport
+    /// was busy.
+    pub fn emit<A: Serialize>(self, event: &str, args: A) {
+        let sent = self.socket.emit_with(event, &args, self.volatile);
+        if let Err(error @ (EmitError::Args(_) | EmitError::Reserved(_) | EmitError::TooLarge)) = sent {
+            self.socket.report(event, error);
+        }
+    }
+
+    /// Sends a message without a name; see [`Socket::send`].
+    pub fn send(self, data: impl Into<Data>) {
+        self.emit("message", (data.into(),));
+    }
+
+    /// Sends an event and waits for its acknowledgement; see [`Socket::emit_with_ack`]. A volatile
+    /// event that is not sent fails with [`EmitError::Dropped`].
+    pub fn emit_with_ack<T: DeserializeOwned + 'static>(self, event: &str, args: impl Serialize) -> AckFuture<T> {
+        self.socket.ask(event, &args, self.timeout, self.volatile)
+    }
+}
