@@ -121,6 +121,20 @@ pub struct Options {
     /// namespaces waits longer. With a higher limit, a client that connects and leaves again can
     /// keep more futures.
     pub max_waiting_middlewares: usize,
+    /// The longest time that a decision of
+    /// [`Io::allow_request_async`](crate::Io::allow_request_async) may take. Default 10 s. After
+    /// this time the request is refused. If it is too short, clients are refused while the decision
+    /// is slow. If it is too long, more requests wait, and clients give up after 20 s by default.
+    pub allow_request_timeout: Duration,
+    /// The most requests that may wait for such a decision at the same time. Default 4 096. Further
+    /// requests are refused. Each waiting request keeps a connection, a copy of its head, and the
+    /// future that decides. If it is too low, clients that come back all at once are refused, for
+    /// example after a restart.
+    pub max_waiting_requests: usize,
+    /// The limit of [`Options::max_waiting_requests`] for the connections from one address, as
+    /// [`Options::max_connections_per_address`] counts them. Default 256. Behind a proxy raise this
+    /// limit to [`Options::max_waiting_requests`].
+    pub max_waiting_requests_per_address: usize,
     /// The time over which a shutdown spreads the sessions: each session leaves at a random moment
     /// of it. Default zero. With many clients, a longer time keeps all of them from connecting to
     /// the next server at once. Until its moment, a session goes on.
@@ -166,6 +180,9 @@ impl Default for Options {
             max_total_waiting_events: 1_000_000,
             max_total_waiting_bytes: 256 << 20,
             max_waiting_middlewares: 8,
+            allow_request_timeout: Duration::from_secs(10),
+            max_waiting_requests: 4_096,
+            max_waiting_requests_per_address: 256,
             max_handlers_per_socket: 64,
             shutdown_jitter: Duration::ZERO,
             shutdown_drain: Duration::from_secs(3),
@@ -245,6 +262,13 @@ setters! {
     max_total_waiting_bytes: usize,
     /// Sets [`Options::max_waiting_middlewares`](#structfield.max_waiting_middlewares).
     max_waiting_middlewares: usize,
+    /// Sets [`Options::allow_request_timeout`](#structfield.allow_request_timeout).
+    allow_request_timeout: Duration,
+    /// Sets [`Options::max_waiting_requests`](#structfield.max_waiting_requests).
+    max_waiting_requests: usize,
+    /// Sets
+    /// [`Options::max_waiting_requests_per_address`](#structfield.max_waiting_requests_per_address).
+    max_waiting_requests_per_address: usize,
     /// Sets [`Options::max_handlers_per_socket`](#structfield.max_handlers_per_socket).
     max_handlers_per_socket: usize,
     /// Sets [`Options::shutdown_jitter`](#structfield.shutdown_jitter).

@@ -220,6 +220,10 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            if self.place.poll_decision(cx, &mut self.later) {
+                self.count_received();
+                continue;
+            }
             match self.place.link.standing() {
                 Standing::Open => self.read_blocked = 0,
                 Standing::Blocked => match source.poll_writable(cx) {
@@ -342,7 +346,7 @@ impl Connection {
     /// Counts the received bytes that the connection keeps. Returns false if there is no room for
     /// them.
     fn has_room(&mut self) -> bool {
-        let received = self.rest.capacity() + self.conn.held_bytes() + self.later.bytes();
+        let received = self.rest.capacity() + self.conn.held_bytes() + self.later.bytes() + self.place.asking_bytes();
         if received <= self.counted + UNCOUNTED && (self.counted == 0 || received > UNCOUNTED) {
             return true;
         }

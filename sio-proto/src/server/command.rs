@@ -68,7 +68,6 @@ pub enum Command {
 /// A set of sockets in one namespace: all members of `rooms` (all sockets if there are no rooms),
 /// without the members of `except`. Each socket counts once. A room's name may also be a socket's
 /// id: every socket is alone in the room of its id (docs/protocol/socket-io.md §7).
-/// socket is alone in the room of its id (docs/protocol/socket-io.md §7).
 #[derive(Clone, Debug, Default)]
 pub struct Target {
     /// The namespace.

@@ -115,7 +115,6 @@ impl Shard {
     ///
     /// # Errors
     /// The config does not make sense.
-    /// If the config does not make sense.
     pub fn new(config: Config, index: u8, sid_key: [u8; 16], entropy: Box<dyn Entropy>) -> Result<Self, ConfigError> {
         let config = config.validate()?;
         Ok(Self {
@@ -423,10 +422,10 @@ impl Shard {
     /// has gone. Every socket is already in the room of its own id.
     ///
     /// # Errors
-    /// [`SendError::Disconnected`] if the socket is gone, [`SendError::Reserved`] if the name is
-    /// the id of another socket, [`SendError::Full`] if the socket is in as many rooms as are
-    /// allowed, or if the name is longer than [`Config::max_room_name_bytes`] or than the rest of
-    /// [`Config::max_room_bytes_per_socket`].
+    /// [`SendError::Disconnected`] if the socket is gone. [`SendError::Reserved`] if the name is
+    /// the id of another socket. [`SendError::Full`] if the socket is in as many rooms as are
+    /// allowed. [`SendError::Full`] also if the name is longer than
+    /// [`Config::max_room_name_bytes`], or than the rest of [`Config::max_room_bytes_per_socket`].
     pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
         noted!(
             self,
@@ -446,6 +445,21 @@ impl Shard {
                 self.join_room(socket, room)
             }
         )
+    }
+
+    /// The rooms of a namespace in this shard, with how many members each has. It costs a look at
+    /// each room.
+    pub fn rooms_in(&self, namespace: &str) -> impl Iterator<Item = (&ByteString, usize)> {
+        self.core.membership.rooms_in(namespace)
+    }
+
+    /// How many members a room has in this shard.
+    #[must_use]
+    pub fn room_len(&self, namespace: &str, room: &str) -> usize {
+        self.core
+            .membership
+            .all(namespace, Some(room))
+            .map_or(0, <[Member]>::len)
     }
 
     /// Sets the watch that is told of rooms from now on. Call it before there are any rooms.

@@ -21,7 +21,6 @@ const AROUND_MESSAGE: usize = 48;
 ///
 /// Each value of the event `message` becomes a separate message, with a frame of the codec around
 /// it. For any other event, the name grows up to 6 times, and attachments grow by a third.
-/// it; of any other event the name grows up to 6 times and attachments by a third.
 fn fits(message: &Message, max: usize) -> bool {
     let args = &message.args;
     let name = message.name.as_deref().unwrap_or_default();
