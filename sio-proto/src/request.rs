@@ -103,12 +103,6 @@ impl Request {
         self.findings
     }
 
-    /// What the session keeps of the request that it may open, if that has been made.
-    #[cfg(feature = "transcript")]
-    pub(crate) const fn prepared(&self) -> Option<&Arc<Handshake>> {
-        self.handshake.as_ref()
-    }
-
     /// Sets [`Request::admission`](#structfield.admission).
     #[must_use]
     pub fn admission(mut self, admission: Admission) -> Self {

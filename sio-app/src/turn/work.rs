@@ -586,10 +586,11 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
         generation = socket.form.generation().as_str(),
         "connected"
     );
-    if begins && let Some(application) = socket.application() {
-        if let Err(panic) = guarded(|| application.namespace_begins(socket)) {
-            report(socket, "namespace", &panic);
-        }
+    if begins
+        && let Some(application) = socket.application()
+        && let Err(panic) = guarded(|| application.namespace_begins(socket))
+    {
+        report(socket, "namespace", &panic);
     }
     socket_handlers(socket, "connect", &table.connect, None, table.one_at_a_time)
 }

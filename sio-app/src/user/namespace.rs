@@ -15,7 +15,7 @@ use crate::turn::socket::SocketCell;
 use crate::turn::table::{AnswerFn, AnyFn, FilterFn, OutgoingFn, Table};
 use crate::user::emitter::Emitter;
 use crate::user::handler::{ConnectHandler, DisconnectHandler, EventHandler, Middleware};
-use crate::user::io::Inner;
+use crate::user::inner::Inner;
 use crate::user::registry::Behaviour;
 use crate::user::rooms::Rooms;
 use crate::user::socket::Socket;
