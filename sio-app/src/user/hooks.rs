@@ -132,8 +132,9 @@ impl Io {
     /// function replaces an earlier [`Io::allow_request`].
     ///
     /// The function gets the part of the request that its session would keep: target, query,
-    /// address, and the header fields that fit into [`Config::max_handshake_bytes`]. It is not
-    /// called for requests that are refused because of their host or page. It is called for all
+    /// address, and the header fields that fit into
+    /// [`Config::max_handshake_bytes`](sio_proto::Config::max_handshake_bytes). It is not called
+    /// for requests that are refused because of their host or origin. It is called for all
     /// transports and generations, and also if the server is mounted in another HTTP server.
     ///
     /// A request that is not allowed is refused. So it is refused if the future panics, if it takes
