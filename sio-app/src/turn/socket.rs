@@ -410,7 +410,7 @@ impl SocketCell {
         });
     }
 
-    /// Tells the application that something could not be sent.
+    /// Reports to the application that something could not be sent.
     pub(crate) fn report(self: &Arc<Self>, event: &str, error: EmitError) {
         if let Some(application) = self.application() {
             application.report(Some(self), event, &HandlerError::Emit(error));

@@ -1,4 +1,4 @@
-//! What turns ask of the application and tell it, answered by the handles.
+//! The implementation of the interface through which turns use the application.
 
 use std::sync::Arc;
 

@@ -121,14 +121,16 @@ impl Io {
         drop(old);
     }
 
-    /// Is told of rooms, in all namespaces: JavaScript's `create-room`, `join-room`, `leave-room`
-    /// and `delete-room`. The room that each socket has for its id is not told. Register it before
-    /// clients connect, because rooms that there are already are not told to begin or end.
+    /// Calls the function for each event of a room, in all namespaces: JavaScript's `create-room`,
+    /// `join-room`, `leave-room` and `delete-room`. The rooms with the sockets' own ids have no
+    /// events. Set this function before clients connect, because the beginning and the end of rooms
+    /// that exist already are not reported.
     ///
-    /// The function is called under no lock, after what has caused the event: after the handler
-    /// that joins, and for the rest soon. So the room may be another by then; what one thread has
-    /// done is told in its order. It must not wait. A room of several shards begins with its first
-    /// member in any and ends with its last.
+    /// The function is called under no lock, after the call that has caused the event: if a handler
+    /// joins a room, after the handler has returned, and otherwise soon after the call. The room
+    /// may have changed again by then. Events that one thread has caused are reported in their
+    /// order. The function must not block. If a room has members in several shards, it begins with
+    /// its first member in any shard, and ends with its last member.
     ///
     /// ```
     /// # use sio_app::{Io, RoomEvent};
@@ -146,9 +148,10 @@ impl Io {
         drop(old);
     }
 
-    /// Is told when a namespace of a pattern or a function ([`Io::of_pattern`], [`Io::of_fn`]) has
-    /// its first member, before the connect handler is: JavaScript's `new_namespace`. A namespace
-    /// that has lost all its members begins again with the next. The function must not wait.
+    /// Calls the function when a namespace of a pattern or a function ([`Io::of_pattern`],
+    /// [`Io::of_fn`]) has its first member, before the connect handlers are called: JavaScript's
+    /// `new_namespace`. If a namespace has lost all its members, its next member counts as the
+    /// first again. The function must not block.
     pub fn on_namespace(&self, tell: impl Fn(Namespace) + Send + Sync + 'static) {
         let old = self.0.hooks.set.write().namespace.replace(Arc::new(
             move |application: Arc<dyn Application>, name: &ByteString| {

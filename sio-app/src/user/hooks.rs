@@ -1,4 +1,4 @@
-//! The application's functions, by what they decide or hear of.
+//! The application's functions: those that decide about requests, and those that get reports.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! The whole that an [`Io`](crate::Io) is a handle of.
+//! The server behind the handle [`Io`](crate::Io): all of its parts.
 
 use std::any::Any;
 use std::sync::atomic::AtomicBool;

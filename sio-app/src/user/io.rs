@@ -147,12 +147,12 @@ impl Io {
         self.all().send(data);
     }
 
-    /// Chooses the members of a room, or of several rooms, each member once.
+    /// Chooses the members of a room, or of several rooms. A member of several rooms counts once.
     pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
         self.all().to(rooms)
     }
 
-    /// Chooses all sockets that are not in this room, or in none of these rooms.
+    /// Chooses all sockets that are in none of these rooms.
     pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
         self.all().except(rooms)
     }
@@ -275,7 +275,7 @@ impl Io {
     }
 }
 
-/// The way back to the server.
+/// The server of a socket.
 impl Socket {
     /// Returns the server that the socket belongs to, or `None` after the end of the server.
     #[must_use]

@@ -1,4 +1,4 @@
-//! Which rooms a socket is in, and which a namespace has.
+//! The rooms of a socket, and the rooms of a namespace.
 
 use std::collections::BTreeMap;
 
@@ -12,18 +12,18 @@ use crate::user::socket::Socket;
 
 /// Rooms.
 impl Socket {
-    /// Joins a room, or several; a room begins to exist with its first member. In a middleware they
-    /// are joined once the socket is let in.
+    /// Joins a room, or several rooms. A room exists as long as it has members. In a middleware,
+    /// the socket joins when it is let in.
     ///
-    /// No room is named as a socket's id: what is sent to an id is for its socket alone, also where
-    /// clients choose the names of their rooms. A socket is in the room of its own id from the
-    /// beginning.
+    /// No room can have the name of another socket's id: a message to an id is for its socket
+    /// alone, even if clients choose the names of their rooms. From the beginning a socket is in
+    /// the room with its own id.
     ///
     /// # Errors
-    /// If the socket is gone, or in as many rooms as it may be
-    /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket));
-    /// [`EmitError::ReservedRoom`] if the name is the id of another socket, also of one that has
-    /// gone. If one of several rooms cannot be joined, none is.
+    /// If the socket is gone, or is in as many rooms as it may be
+    /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket)).
+    /// [`EmitError::ReservedRoom`] if the name is the id of another socket, even of one that has
+    /// gone. If one of several rooms cannot be joined, none of them is joined.
     pub fn join<M, R: Rooms<M>>(&self, rooms: R) -> Result<(), EmitError> {
         let join = |room: &str| {
             carry_out(Order::Join {
@@ -49,7 +49,7 @@ impl Socket {
         result
     }
 
-    /// Leaves a room, or several; a room ends with its last member.
+    /// Leaves a room, or several rooms. A room ends with its last member.
     pub fn leave<M>(&self, rooms: impl Rooms<M>) {
         // The room is left, or the socket is not in it.
         let _ = rooms.each(|room| {
@@ -63,12 +63,12 @@ impl Socket {
 
 /// Rooms.
 impl Namespace {
-    /// Returns all rooms that have members, with how many each has. The room that each socket has
-    /// for its id is not among them. Of a handle that stands for many namespaces, rooms of the same
-    /// name count together.
+    /// Returns all rooms that have members, with the number of their members. The rooms with the
+    /// sockets' own ids are left out. If the handle means many namespaces, rooms with the same name
+    /// are counted together.
     ///
-    /// It looks at every room, and each shard is locked for as long as this takes; so it is for
-    /// operators and not for handlers. For one room there is [`Namespace::room_len`].
+    /// This looks at every room, and locks each shard meanwhile. So it is meant for operators, and
+    /// not for handlers. For one room, use [`Namespace::room_len`].
     ///
     /// ```
     /// # use sio_app::Io;
@@ -88,8 +88,8 @@ impl Namespace {
         rooms
     }
 
-    /// Returns how many members a room has. For the id of a socket this is one while the socket is
-    /// in the namespace.
+    /// Returns the number of a room's members. For the id of a socket this is one, as long as the
+    /// socket is in the namespace.
     #[must_use]
     pub fn room_len(&self, room: impl AsRef<str>) -> usize {
         let mut len = 0;

@@ -359,12 +359,12 @@ impl Namespace {
         self.all().send(data);
     }
 
-    /// Chooses the members of a room, or of several rooms, each member once.
+    /// Chooses the members of a room, or of several rooms. A member of several rooms counts once.
     pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
         self.all().to(rooms)
     }
 
-    /// Chooses all sockets that are not in this room, or in none of these rooms.
+    /// Chooses all sockets that are in none of these rooms.
     pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
         self.all().except(rooms)
     }

@@ -2,10 +2,10 @@
 
 use crate::error::EmitError;
 
-/// Marks the name of one room.
+/// Marks a type that is the name of one room.
 #[doc(hidden)]
 pub struct One;
-/// Marks names of rooms.
+/// Marks a type that is a list of names of rooms.
 #[doc(hidden)]
 pub struct Many;
 
@@ -28,11 +28,11 @@ pub struct Many;
     note = "a room is a `&str`, a `String`, a `SocketId` or another type that is `AsRef<str>`; several are an array, a vector or an iterator of these"
 )]
 pub trait Rooms<M>: Sized {
-    /// Whether there may be more or less than one.
+    /// Whether the type is a list.
     #[doc(hidden)]
     const MANY: bool;
 
-    /// Calls a function with each name, until it fails.
+    /// Calls a function with each name, until the function fails.
     #[doc(hidden)]
     fn each(self, act: impl FnMut(&str) -> Result<(), EmitError>) -> Result<(), EmitError>;
 }

@@ -1,4 +1,4 @@
-//! What can be sent through a [`Socket`]: to its client, and to the others.
+//! The methods of a [`Socket`] that send: to its own client, and to others.
 
 use std::time::Duration;
 

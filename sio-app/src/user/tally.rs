@@ -1,4 +1,4 @@
-//! What is counted outside of shards.
+//! The counts that are kept outside of shards.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
