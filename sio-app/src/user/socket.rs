@@ -18,8 +18,8 @@ use crate::web::request;
 /// One client in one namespace.
 ///
 /// It is a handle: small, cheap to clone, and you may keep it anywhere. It never keeps a client
-/// connected. When the client is gone, sending fails with [`EmitError::Disconnected`], and
-/// everything else does nothing.
+/// connected. When the client is gone, sending fails with
+/// [`EmitError::Disconnected`](crate::EmitError::Disconnected), and everything else does nothing.
 ///
 /// ```
 /// # use sio_app::{Io, Socket};
