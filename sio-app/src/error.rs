@@ -87,7 +87,8 @@ pub enum HandlerError {
 }
 
 /// Why something could not be registered. The server keeps the first such error and does not start:
-/// serving a listener ends with it, and [`Io::check`](crate::Io::check) returns it.
+/// the function that serves a listener returns the error, and so does
+/// [`Io::check`](crate::Io::check).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {

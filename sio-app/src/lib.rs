@@ -65,7 +65,7 @@
 //! | debug | `refused` | `socket`, `namespace` |
 //! | debug | `connection refused` | `address`, `why` |
 //! | debug | `request refused` | `status` |
-//! | debug | `a lock was held for long`, target `sio_app::lock`, in debug builds: for more than 1 ms; `waited` is who waited meanwhile | `holder`, `micros`, `waited` |
+//! | debug | `a lock was held for long`, target `sio_app::lock`, in debug builds: for more than 1 ms; `waited` lists who waited meanwhile | `holder`, `micros`, `waited` |
 //! | trace | span `event`, around the part of a handler that runs in place | `socket`, `namespace`, `name` |
 //!
 //! No payload is logged. No id of a session is logged either, because anybody who knows the id can
@@ -166,6 +166,7 @@ pub use sio_proto::{
 pub use turn::incoming::Incoming;
 pub use turn::own::HandlerId;
 pub use turn::refusal::Refusal;
+pub use turn::room_news::RoomEvent;
 pub use turn::socket_id::{SocketId, WireId};
 pub use user::ack::{Ack, AckError, AckFuture};
 pub use user::emitter::Emitter;
@@ -175,6 +176,7 @@ pub use user::handler::{self, Auth, Extract, HandlerResult, MiddlewareResult, St
 pub use user::io::Io;
 pub use user::metrics::Metrics;
 pub use user::namespace::Namespace;
+pub use user::rooms::Rooms;
 pub use user::sleep::Sleep;
 pub use user::socket::Socket;
 pub use user::socket_emitter::SocketEmitter;

@@ -1,13 +1,13 @@
-//! The locks of this crate. No code of the user's runs while one of them is held, and nothing of
-//! the user's is dropped: it could come back for the same lock, and wait for itself. Debug builds
-//! count the locks that a thread holds, so that the places where user code begins can say that
-//! there is none. They also tell the log when a lock is held for long, with the names of the holder
-//! and of those who waited ([`watch`]).
+//! The locks of this crate. No user code runs while a lock is held, and no value of the user is
+//! dropped: user code could take the same lock again and wait for itself for ever. Debug builds
+//! count the locks that a thread holds, so that the places where user code begins can assert that
+//! there is none. Debug builds also log each lock that was held for long, with the names of its
+//! holder and of the threads that waited ([`watch`]).
 //!
-//! The user's are handlers, hooks and what they capture, rules, extensions of requests, socket
-//! data, arguments that handlers have made of what came, wakers, and subscribers of logs. What is
-//! exempt says so itself: codecs and parsers ([`codec`](crate::codec)), and the callbacks of a
-//! rustls configuration.
+//! User code and values of the user are: handlers, hooks and the values that they capture, rules,
+//! extensions of requests, socket data, arguments of handlers, wakers, and subscribers of logs.
+//! There are exceptions, whose documentation says so: codecs and parsers ([`codec`](crate::codec)),
+//! and the callbacks of a rustls configuration.
 
 #[cfg(debug_assertions)]
 mod clock;
@@ -25,7 +25,7 @@ use parking_lot::MutexGuard;
 pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
 
 pub(crate) struct Locked<'a, T> {
-    // Let go of first: what is told of it is told when it is not held any more.
+    // This field is dropped first: the report about the lock is written when the lock is free.
     guard: MutexGuard<'a, T>,
     #[cfg(debug_assertions)]
     hold: watch::Hold,
@@ -36,15 +36,15 @@ impl<T> Mutex<T> {
         Self(parking_lot::Mutex::new(value))
     }
 
-    /// Takes the lock, for what the line says in which this is called.
+    /// Takes the lock. The holder has no name; reports show the line that calls this.
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn lock(&self) -> Locked<'_, T> {
         self.lock_for("")
     }
 
-    /// Takes the lock for something that has a name. Debug builds tell who holds a lock for longer
-    /// than [`watch::LONG`], and who has waited meanwhile; in others the name is nothing.
+    /// Takes the lock. `name` says what the lock is taken for. Debug builds log who holds a lock
+    /// for longer than [`watch::LONG`], and who waits meanwhile. Release builds ignore the name.
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn lock_for(&self, name: &'static str) -> Locked<'_, T> {
@@ -91,15 +91,15 @@ impl<T> DerefMut for Locked<'_, T> {
     }
 }
 
-/// User code begins here.
+/// Asserts that this thread holds no lock. It is called wherever user code begins.
 #[inline]
 pub(crate) fn assert_none_held() {
     #[cfg(debug_assertions)]
     assert_eq!(watch::held(), 0, "user code under a lock");
 }
 
-/// A waker that stands behind a lock, and is woken by many: taking a copy of it there runs no code
-/// of the runtime's.
+/// A waker that is kept behind a lock and woken by many threads. Cloning it under the lock runs no
+/// code of the runtime.
 #[derive(Clone)]
 pub(crate) struct Alarm(Arc<Waker>);
 

@@ -29,6 +29,7 @@ mod keeping;
 mod orders;
 mod pipelining;
 mod polls;
+mod rooms;
 mod several;
 
 thread_local! {
@@ -214,7 +215,7 @@ impl Driven {
         String::from_utf8_lossy(&written).into_owned()
     }
 
-    /// What the client hears of this.
+    /// Sends this packet, and returns what is written to the client.
     pub(crate) fn says(&mut self, packet: &str) -> String {
         let _ = self.read(&text(packet));
         self.written()

@@ -1,10 +1,11 @@
-//! What users of a server do not see: no method of [`Io`] drives the machine, or lets go of what
-//! the application has registered. Adapters have `sio_app::adapter::Driver` for that.
+//! Users of a server must not see methods of [`Io`] that drive the state machine or remove the
+//! application's handlers. Only adapters have such methods, in `sio_app::adapter::Driver`.
 
 use sio_app::{Config, Io, Options};
 
-/// What the methods of the trait below give. A method of `Io` itself with one of these names would
-/// be the one that is called, and would give something else: then this file does not compile.
+/// The return type of the trait's methods below. If `Io` itself had a method with one of these
+/// names, Rust would call it instead, and this file would not compile because of the other return
+/// type.
 #[derive(Debug, PartialEq)]
 struct Absent;
 

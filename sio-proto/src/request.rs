@@ -125,8 +125,8 @@ impl Request {
         self.findings.stranger
     }
 
-    /// Whether the request is refused for where it comes from ([`Config::hosts`],
-    /// [`Config::origins`]), whatever the application says.
+    /// Whether the request is refused because of its host or page ([`Config::hosts`],
+    /// [`Config::origins`]), whatever the application decides.
     #[must_use]
     pub const fn is_stranger(&self) -> bool {
         self.findings.stranger.is_some()

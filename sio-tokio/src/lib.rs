@@ -110,8 +110,8 @@ pub use sio_app::{
     HandlerError, HandlerId, HandlerResult, Handshake, HeaderError, HostPattern, HostPatternError, Hosts, HttpRequest,
     HttpResponse, Incoming, Io, Legacy06, Legacy09, Method, Metrics, MiddlewareResult, Mount, Namespace, Options,
     OriginPattern, OriginPatternError, OriginRule, Origins, Peer, Priority, Raw, RawArgs, Reason, Refusal, Refused,
-    RegisterError, ResponseHeaders, SameSite, Sleep, Socket, SocketEmitter, SocketId, State, TransportKind, Transports,
-    WireId, args, codec, handler,
+    RegisterError, ResponseHeaders, RoomEvent, Rooms, SameSite, Sleep, Socket, SocketEmitter, SocketId, State,
+    TransportKind, Transports, WireId, args, codec, handler,
 };
 #[cfg(feature = "tls")]
 pub use sio_app::{Tls, TlsError, rustls};

@@ -430,8 +430,8 @@ mod tests {
         assert!(complaints(&[parent, ("http/head.rs", tests)]).is_empty());
     }
 
-    /// The floors of the user's side: turns know no handles, handles no hosts, and adapters' names
-    /// are for adapters.
+    /// Checks the floors of `sio-app`: turns must not import handles, handles must not import
+    /// hosts, and only adapters may import the names of `adapter`.
     #[test]
     fn turns_know_no_handles_and_handles_no_hosts() {
         let names = ("lib.rs", "pub use user::io::Io;\npub use turn::refusal::Refusal;");

@@ -18,17 +18,17 @@ use sio_proto::server::{Admission, Handshake, Request};
 
 use crate::error::HandlerError;
 use crate::guarded::guarded;
-use crate::turn::sleep::Sleep;
 use crate::user::hooks::{AllowFuture, AllowLaterFn};
 use crate::user::io::Inner;
+use crate::user::sleep::Sleep;
 
-/// What a client is told whose request has waited for too long.
+/// The client gets this text when the decision about its request has taken too long.
 const TOO_LATE: &str = "Not decided in time";
 
-/// What a client is told when too many requests wait.
+/// The client gets this text when too many requests wait for a decision.
 const TOO_MANY: &str = "Too many requests wait";
 
-/// The user's future. Its end is user code, too.
+/// The user's future. Dropping it runs user code, so a panic is caught there, too.
 struct Guarded(Option<AllowFuture>);
 
 impl Drop for Guarded {
@@ -46,7 +46,7 @@ pub(super) struct Asking {
     bytes: usize,
 }
 
-/// What becomes of a request at once.
+/// The result of asking the application.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(super) enum Asked {
     Decided(Request),
@@ -54,7 +54,7 @@ pub(super) enum Asked {
 }
 
 impl Asking {
-    /// Asks the application. Most decisions are there at once, and cost no copy of the request.
+    /// Asks the application. Most futures are ready at once; then the request is not copied.
     pub(super) fn begin(io: &Arc<Inner>, hook: &AllowLaterFn, mut request: Request, now: Time) -> Asked {
         request.prepare(io.config(), now);
         let Some(handshake) = request.prepared() else {
@@ -76,7 +76,7 @@ impl Asking {
         }
         // There is at least one shard.
         let deadline = Sleep::new(Arc::clone(&io.shards.cells[0]), now + io.options.allow_request_timeout);
-        // What waits keeps no read buffer.
+        // A waiting request must not keep a read buffer, so it is copied.
         request.http = request.http.compact();
         let body = request.http.body.as_ref().map_or(0, bytes::Bytes::len);
         Asked::Waits(Box::new(Self {
@@ -122,7 +122,7 @@ impl Asking {
     }
 }
 
-/// One poll of the user's future. A panic refuses.
+/// Polls the user's future once. If it panics, the request is refused.
 fn poll(io: &Inner, decision: &mut AllowFuture, cx: &mut Context<'_>) -> Poll<Admission> {
     match guarded(|| decision.as_mut().poll(cx)) {
         Ok(Poll::Pending) => Poll::Pending,

@@ -1,4 +1,5 @@
-//! The driver of a server: the calls that only an adapter makes, and no user of a server.
+//! The driver of a server: the calls that only an adapter makes. Users of a server do not make
+//! them.
 
 use std::task::Waker;
 

@@ -67,7 +67,8 @@ impl Place {
             match self.io.allows() {
                 Allows::All => request.admission = Admission::Allowed,
                 Allows::Now(hook) => request.admission = self.io.admission(&hook, &request),
-                // A request that is refused for where it comes from keeps nobody waiting.
+                // A request that will be refused because of its host or origin need not wait for a
+                // decision.
                 Allows::Later(_) if request.is_stranger() => {}
                 Allows::Later(hook) => return self.ask(turn, request, &hook),
             }
@@ -75,8 +76,8 @@ impl Place {
         self.dispatch(turn, request);
     }
 
-    /// Asks the application, which may take its time. The request goes on at once, or when it is
-    /// decided ([`Place::poll_decision`]).
+    /// Asks the application, whose decision may take time. The request goes on at once, or when the
+    /// decision is there ([`Place::poll_decision`]).
     fn ask(&mut self, turn: &Turn, request: Request, hook: &AllowLaterFn) {
         let request = match Asking::begin(&self.io, hook, request, turn.now()) {
             Asked::Decided(request) => request,
@@ -93,8 +94,8 @@ impl Place {
         self.dispatch(turn, request);
     }
 
-    /// Polls the decision about a request that waits for one. True if the request has gone on: its
-    /// turn has been, and may have left work.
+    /// Polls the decision about a request that waits for one. Returns true if the request has gone
+    /// on: its turn is over, and may have left work in `later`.
     pub(crate) fn poll_decision(&mut self, cx: &mut Context<'_>, later: &mut Later) -> bool {
         let Some(asking) = &mut self.asking else { return false };
         let Poll::Ready(admission) = asking.poll(&self.io, cx) else {

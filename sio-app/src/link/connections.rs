@@ -51,7 +51,7 @@ struct Entry {
     address: Option<IpAddr>,
     /// The bytes of an incomplete request or message that the connection has received.
     received: usize,
-    /// Whether its request waits for the application's decision.
+    /// Whether the connection's request waits for the application's decision.
     asks: bool,
 }
 
@@ -173,8 +173,8 @@ impl Connections {
         true
     }
 
-    /// The request of a connection waits for the application's decision. Returns false if too many
-    /// requests wait.
+    /// Notes that the request of a connection waits for the application's decision. Returns false
+    /// if too many requests wait; then nothing is changed.
     #[must_use]
     pub(crate) fn begin_asking(&mut self, slot: usize, options: &Options) -> bool {
         let Some(Some(entry)) = self.slots.get_mut(slot) else {
@@ -196,7 +196,7 @@ impl Connections {
         true
     }
 
-    /// The request of a connection waits no more.
+    /// Notes that the request of a connection does not wait any more.
     pub(crate) fn end_asking(&mut self, slot: usize) {
         let Some(Some(entry)) = self.slots.get_mut(slot) else {
             return;
@@ -356,7 +356,8 @@ mod tests {
         assert_eq!((connections.received, connections.by_address.len()), (0, 0));
     }
 
-    /// API: allowRequest: what waits for a decision is bounded, in total and by address.
+    /// API: allowRequest: the number of requests that wait for a decision is limited, in total and
+    /// by address.
     #[test]
     fn what_waits_for_a_decision_is_bounded() {
         let options = Options::default()

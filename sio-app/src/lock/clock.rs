@@ -1,5 +1,5 @@
-//! The clock for holds of locks, in debug builds. The time that passes while a lock is held has
-//! nothing to do with the time of the machines, which is an argument.
+//! The clock that measures how long locks are held, in debug builds. It is not the time of the
+//! state machines, which is always an argument.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ pub(super) fn now() -> Instant {
     Instant::now()
 }
 
-/// The same as microseconds since the first call, for the limit of the log.
+/// Returns the time since the first call, for the limit of log lines.
 pub(super) fn time() -> Time {
     static START: OnceLock<Instant> = OnceLock::new();
     let since: Duration = now().saturating_duration_since(*START.get_or_init(now));

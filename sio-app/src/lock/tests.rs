@@ -16,7 +16,7 @@ use crate::adapter::Exchanged;
 use crate::tests::{Driven, RUNTIME, head, run_tasks, set_now, text};
 use crate::{Ack, Config, EngineMessage, EngineSocket, HttpResponse, Io, Options, Peer, RegisterError, Socket};
 
-/// Comes back for every lock there is when it is dropped, and when it is woken.
+/// A value that takes every lock when it is dropped, and when it is woken.
 struct Probe {
     io: Io,
     dropped: Arc<AtomicUsize>,
@@ -49,13 +49,13 @@ impl Wake for Probe {
     }
 }
 
-/// Runs a scenario on a thread of its own, because a lock that is waited for by its holder is
-/// waited for in vain.
+/// Runs a scenario on its own thread: a thread that waits for a lock that it holds itself would
+/// hang for ever.
 fn watched(what: &'static str, probes: usize, scenario: impl FnOnce(&Io, &dyn Fn() -> Probe) + Send + 'static) {
     watched_with(Config::default(), what, probes, scenario);
 }
 
-/// As [`watched`], with a server of these settings.
+/// Runs a scenario as [`watched`] does, with a server of these settings.
 #[expect(
     clippy::disallowed_methods,
     reason = "a scenario that hangs must not take the test with it"
@@ -84,7 +84,7 @@ fn watched_with(
     }
 }
 
-/// A request with a probe, answered.
+/// Sends a request with a probe, and returns the status of its answer.
 fn ask(io: &Io, target: &str, probe: Probe) -> u16 {
     let request = head(Method::Get, target, &[("host", "x")]);
     let Exchanged::Ours(mut exchange) = Driver::new(io).exchange(request, Peer::default(), || Some(Arc::new(probe)))
@@ -307,7 +307,7 @@ fn wakers_may_come_back() {
     });
 }
 
-/// A subscriber that shows its lines to clients.
+/// A subscriber that sends its lines to clients.
 struct Shown(Io);
 
 impl tracing::Subscriber for Shown {
@@ -352,13 +352,13 @@ fn the_log_may_be_shown_to_clients() {
 }
 
 thread_local! {
-    /// What comes back when something of this thread's test is read or written.
+    /// The probe that takes every lock when something of this thread's test is read or written.
     static COMES_BACK: std::cell::RefCell<Option<Probe>> = const { std::cell::RefCell::new(None) };
-    /// How often it has come back.
+    /// How often the probe has taken the locks.
     static TIMES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Comes back once: what it sends is read and written, too.
+/// Takes every lock, but only once: the probe itself sends something that is read and written.
 fn come_back_once() {
     if let Some(probe) = COMES_BACK.take() {
         probe.come_back();
@@ -367,7 +367,7 @@ fn come_back_once() {
     }
 }
 
-/// A number that comes back when it is deserialized.
+/// A number that takes every lock when it is deserialized.
 struct Coming;
 
 impl<'de> serde::Deserialize<'de> for Coming {
@@ -408,7 +408,7 @@ fn what_reads_arguments_may_come_back() {
     });
 }
 
-/// The standard wire, which comes back for each event that it reads and writes.
+/// The standard parser, which takes every lock for each event that it reads and writes.
 #[derive(Debug)]
 struct ComingParser;
 

@@ -1,10 +1,10 @@
-//! Who holds a lock for how long, and who waits meanwhile. Debug builds only: release builds have
-//! nothing of this.
+//! Finds locks that are held for long, and the threads that wait meanwhile. Only debug builds have
+//! this module.
 //!
-//! A lock that is held for longer than [`LONG`] is told to the log when the thread holds none any
-//! more, because subscribers are the user's code. The code of a debug build is slow, and a hold of
-//! a millisecond is no bug there: so the level is `debug`. Many holds with waiters are a hint for
-//! the release build.
+//! A lock that was held for longer than [`LONG`] is logged when the thread holds no lock any more,
+//! because subscribers of the log are user code. The level is `debug`: debug builds are slow, so
+//! holding a lock for a millisecond is no bug there. Many reports with waiting threads show where a
+//! release build may be slow, too.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -17,11 +17,12 @@ use sio_proto::Time;
 use super::clock;
 use crate::rated::Rated;
 
-/// A lock that is held for longer than this is told. A turn ought to hold the lock of a shard for
-/// some microseconds in a release build.
+/// A lock that is held for longer than this is logged. In a release build, a turn should hold the
+/// lock of a shard for a few microseconds.
 pub(super) const LONG: Duration = Duration::from_millis(1);
 
-/// Most reports that a thread keeps until it holds no lock, and most waiters in one of them.
+/// The maximum of reports that a thread keeps until it holds no lock, and the maximum of waiting
+/// threads in one report.
 const MOST: usize = 16;
 
 static REPORTED: Rated = Rated::new("a lock was held for long");
@@ -31,7 +32,7 @@ thread_local! {
     static REPORTS: RefCell<Vec<Report>> = const { RefCell::new(Vec::new()) };
 }
 
-/// How many locks this thread holds.
+/// Returns how many locks this thread holds.
 pub(super) fn held() -> u32 {
     HELD.get()
 }
@@ -63,7 +64,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Which lock it is: its address.
+/// Identifies a lock by its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Which(usize);
 
@@ -73,11 +74,11 @@ impl Which {
     }
 }
 
-/// Who waits for a lock at the moment, for all locks there are: few do, and a place in each lock
-/// would make all of them larger.
+/// The threads that wait for a lock now. There is one list for all locks: few threads wait, and a
+/// list in each lock would make every lock larger.
 static WAITING: Mutex<Vec<(Which, Holder)>> = Mutex::new(Vec::new());
 
-/// Takes a lock that is not free.
+/// Takes a lock that is not free, and lists this thread in [`WAITING`] meanwhile.
 pub(super) fn wait<G>(which: Which, who: Holder, lock: impl FnOnce() -> G) -> G {
     WAITING.lock().push((which, who));
     let guard = lock();
@@ -95,7 +96,7 @@ fn waiting(which: Which) -> Vec<Holder> {
     here.map(|(_, who)| *who).take(MOST).collect()
 }
 
-/// A lock was held for long.
+/// A report about a lock that was held for long.
 #[derive(Debug)]
 struct Report {
     holder: Holder,
@@ -119,7 +120,7 @@ pub(super) struct Hold {
     which: Which,
     holder: Holder,
     since: Instant,
-    /// What is told when the lock has been let go of.
+    /// The report that is written when the lock is free.
     report: Option<Report>,
 }
 
@@ -134,7 +135,7 @@ impl Hold {
         }
     }
 
-    /// The lock is about to be let go of.
+    /// Stops the time. This is called just before the lock becomes free.
     pub(super) fn end(&mut self) {
         let lasted = clock::now().saturating_duration_since(self.since);
         if lasted > LONG {
@@ -148,7 +149,8 @@ impl Hold {
 }
 
 impl Drop for Hold {
-    /// The lock is free.
+    /// Keeps the report, if there is one. If the thread holds no other lock, all its reports are
+    /// written. The lock is already free.
     fn drop(&mut self) {
         HELD.set(HELD.get() - 1);
         if let Some(report) = self.report.take() {
@@ -159,7 +161,7 @@ impl Drop for Hold {
             });
         }
         if HELD.get() == 0 && REPORTS.with_borrow(|reports| !reports.is_empty()) {
-            // Taken out first: a subscriber may take locks of this crate.
+            // The reports are taken out first, because a subscriber may take locks of this crate.
             let reports = REPORTS.take();
             reports.iter().for_each(|report| report.tell(&REPORTED, clock::time()));
         }
@@ -172,7 +174,7 @@ mod tests {
     use crate::lock;
     use std::sync::Arc;
 
-    /// Keeps what it is told of locks, and takes a lock itself for each line.
+    /// A subscriber that keeps the reports about locks. It takes a lock itself for each field.
     #[derive(Clone, Default)]
     struct Told(Arc<Mutex<Vec<String>>>);
 
@@ -202,7 +204,7 @@ mod tests {
         fn exit(&self, _: &tracing::span::Id) {}
     }
 
-    /// Waits for something that another thread does, or that time does, but not for ever.
+    /// Waits until a condition is true. Fails after ten seconds.
     fn until(mut is_so: impl FnMut() -> bool) {
         let start = clock::now();
         while !is_so() {
@@ -235,7 +237,8 @@ mod tests {
             let waited: Vec<_> = reports[0].waited.iter().map(|who| who.name).collect();
             assert_eq!(waited, ["patient one"]);
             drop(held_outer);
-            // Other tests use up what the log is told.
+            // The report is written with a limit of its own, because other tests may have used up
+            // the shared limit.
             reports[0].tell(&Rated::new("test"), Time::ZERO);
         });
         let told = told.0.lock().join("\n");

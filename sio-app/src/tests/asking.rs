@@ -8,12 +8,12 @@ use crate::Handshake;
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling&token=a%20b";
 
-/// A decision that comes when the test says so.
+/// A decision that is ready when the test says so.
 #[derive(Clone, Default)]
 struct Gate {
     decision: Arc<Mutex<Option<Result<(), String>>>>,
     asked: Arc<AtomicUsize>,
-    /// How many futures are there.
+    /// The number of futures that exist.
     live: Arc<AtomicUsize>,
 }
 
@@ -89,19 +89,19 @@ fn a_request_waits_for_its_decision() {
         assert!(text.starts_with(body), "{text}");
         assert_eq!((gate.live(), io.sessions()), (0, usize::from(decision.is_ok())));
         if decision.is_ok() {
-            // The requests of the session ask nobody.
+            // The later requests of the session need no decision.
             let path = format!("{POLLING}&sid={}", text.split('"').nth(3).unwrap());
             assert_eq!(fetch(&io, Method::Post, &path, "40").1, "ok");
             assert_eq!(io.sockets()[0].handshake().query_value("token").unwrap(), "a b");
         }
         assert_eq!(gate.asked(), 0);
-        // What is decided at once waits for nothing.
+        // A request that is decided at once does not wait.
         assert_eq!(reply(&mut asked(&io, POLLING)).0, status);
     }
 }
 
-/// API: allowRequest: async. A websocket waits, what its client sends ahead is kept, and old
-/// generations are asked about too.
+/// API: allowRequest: async. A websocket waits for the decision, the bytes that its client sends
+/// meanwhile are kept, and clients of old generations need a decision, too.
 #[test]
 fn websockets_and_old_clients_wait() {
     for head in [
@@ -125,8 +125,8 @@ fn websockets_and_old_clients_wait() {
     }
 }
 
-/// API: allowRequest: async. It fails closed: a panic, a decision that does not come, too many
-/// requests.
+/// API: allowRequest: async. A request is refused if the future panics, if the decision does not
+/// come in time, or if too many requests wait.
 #[test]
 fn what_nobody_decides_is_refused() {
     let options = Options::default()
@@ -159,14 +159,15 @@ fn what_nobody_decides_is_refused() {
         (403, "{\"code\":4,\"message\":\"Not decided in time\"}".into())
     );
     assert_eq!(gate.live(), 1);
-    // The place of the first is free.
+    // The first request does not wait any more, so another request may.
     let mut third = asked(&io, POLLING);
     assert!(answer(&mut third).is_none());
     gate.decide(Ok(()));
     assert_eq!(reply(&mut third).0, 200);
 }
 
-/// API: allowRequest: async. The future ends with its client, and no session is opened.
+/// API: allowRequest: async. When the client goes away, the future is dropped, and no session is
+/// opened.
 #[test]
 fn a_client_that_goes_away_is_not_waited_for() {
     let (io, gate) = guarded_server(Options::default().max_waiting_requests(1));
@@ -186,8 +187,8 @@ fn a_client_that_goes_away_is_not_waited_for() {
     assert_eq!((io.sessions(), io.connections()), (0, 0));
 }
 
-/// API: allowRequest: async. The application is not asked about a request whose page may not
-/// connect, and the last function that was given decides.
+/// API: allowRequest: async. The application is not asked about a request whose origin is refused
+/// anyway. If several functions were set, the last one decides.
 #[test]
 fn strangers_are_not_asked_about() {
     let (io, gate) = guarded_server(Options::default());
@@ -201,7 +202,8 @@ fn strangers_are_not_asked_about() {
     assert!(answer(&mut asked(&io, POLLING)).is_none());
 }
 
-/// API: allowRequest: async. What waits keeps no buffer that others need, and counts as received.
+/// API: allowRequest: async. A waiting request keeps no buffer that others need, and its bytes
+/// count as received.
 #[test]
 fn what_waits_is_counted() {
     let options = Options::default().max_receiving_bytes(40_000);

@@ -13,6 +13,7 @@ use sio_proto::server::{ConnectionError, EngineMessage, TransportKind};
 use crate::error::HandlerError;
 use crate::turn::call::{Ending, Failure};
 use crate::turn::raw_session::RawSession;
+use crate::turn::room_news::RoomEvent;
 use crate::turn::shards::Shards;
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{OutgoingFn, Table};
@@ -43,6 +44,12 @@ pub(crate) trait Application: Any + Send + Sync {
 
     /// Returns the functions that are called for each event that is sent to this namespace.
     fn watchers(&self, namespace: &str) -> Vec<OutgoingFn>;
+
+    /// Tells that a namespace of a rule has its first member.
+    fn namespace_begins(&self, socket: &Arc<SocketCell>);
+
+    /// Tells what has happened to a room. Called only if the application wants to hear of rooms.
+    fn room(&self, event: &RoomEvent);
 
     /// Reports that a shard has lost its last session during a shutdown.
     fn shard_emptied(&self);

@@ -12,7 +12,8 @@ use crate::error::HandlerError;
 use crate::turn::refusal::Refusal;
 use crate::turn::socket::SocketCell;
 
-/// What a handler is called for. An [`Extract`](crate::handler::Extract) reads it.
+/// A call of a handler: the socket, the event and its arguments. An
+/// [`Extract`](crate::handler::Extract) reads from it.
 pub struct Call<'a> {
     pub(crate) socket: &'a Arc<SocketCell>,
     pub(crate) event: &'a str,

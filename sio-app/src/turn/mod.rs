@@ -36,6 +36,7 @@ pub(crate) mod own;
 pub(crate) mod quota;
 pub(crate) mod raw_session;
 pub(crate) mod refusal;
+pub(crate) mod room_news;
 pub(crate) mod shard;
 pub(crate) mod shards;
 pub(crate) mod sleeps;

@@ -29,7 +29,7 @@ impl Mourners {
         number
     }
 
-    /// The future is dropped.
+    /// Removes the entry of a future that has been dropped.
     pub(crate) fn forget(&self, number: u64) {
         let waker = self.0.lock().wakers.remove(&number);
         drop(waker);

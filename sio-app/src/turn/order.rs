@@ -41,6 +41,13 @@ pub(crate) enum Order<'a> {
     Leave { to: To<'a>, room: &'a str },
     /// The sockets leave their namespace. With `close`, their whole sessions end.
     Disconnect { to: To<'a>, close: bool },
+    /// `found` is called with each room of the audience's namespace that has members, and how many
+    /// they are in one shard; of several shards several times. If the target names rooms, it is
+    /// called with these only. It is called under the lock of the shard.
+    Rooms {
+        to: Audience<'a>,
+        found: &'a mut dyn FnMut(&ByteString, usize),
+    },
     /// `found` is called with each of the sockets, under the lock of the socket's shard.
     Find {
         to: To<'a>,
@@ -94,6 +101,10 @@ pub(crate) fn carry_out(order: Order<'_>) -> Result<(), EmitError> {
         }
         Order::Disconnect { to, close } => {
             disconnect(to, close);
+            Ok(())
+        }
+        Order::Rooms { to, found } => {
+            rooms(to, found);
             Ok(())
         }
         Order::Find { to, found } => {
@@ -180,7 +191,9 @@ fn join(to: To<'_>, room: &str) -> Result<(), EmitError> {
     match to {
         To::Socket(socket) => match socket.prepare_join(room) {
             Some(joined) => joined,
-            None => Ok(socket.cell.ask("join", |state| state.shard.join(socket.key, room))?),
+            None => Ok(socket
+                .cell
+                .change_rooms("join", |state| state.shard.join(socket.key, room))?),
         },
         To::Id(shards, id) => shards.find(id).map_or(Ok(()), |socket| join(To::Socket(&socket), room)),
         To::All(audience) if audience.shards.is_id(room) => Err(EmitError::ReservedRoom),
@@ -199,7 +212,9 @@ fn leave(to: To<'_>, room: &str) {
     match to {
         To::Socket(socket) => {
             if socket.prepare(|entry| entry.leave(room)).is_none() {
-                socket.cell.ask("leave", |state| state.shard.leave(socket.key, room));
+                socket
+                    .cell
+                    .change_rooms("leave", |state| state.shard.leave(socket.key, room));
             }
         }
         To::Id(shards, id) => {
@@ -230,6 +245,20 @@ fn disconnect(to: To<'_>, close: bool) {
             }
         }
         To::All(audience) => audience.command(|target| Command::Disconnect { target, close }),
+    }
+}
+
+fn rooms(to: Audience<'_>, found: &mut dyn FnMut(&ByteString, usize)) {
+    let Target { namespace, rooms, .. } = to.target;
+    for cell in to.cells() {
+        cell.ask("rooms", |state| match &rooms[..] {
+            [] => state.shard.rooms_in(namespace).for_each(|(room, len)| found(room, len)),
+            rooms => {
+                for room in rooms {
+                    found(room, state.shard.room_len(namespace, room));
+                }
+            }
+        });
     }
 }
 

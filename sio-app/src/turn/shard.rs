@@ -27,6 +27,7 @@ use crate::turn::load::{Load, Loads, Overflow};
 use crate::turn::mailbox::Mail;
 use crate::turn::note::Note;
 use crate::turn::raw_session::RawSession;
+use crate::turn::room_news::RoomNotes;
 use crate::turn::sleeps::Sleeps;
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::SocketId;
@@ -45,6 +46,8 @@ pub(crate) struct ShardCell {
     loads: Arc<Loads>,
     /// The server's warnings.
     pub(super) warnings: Arc<Warnings>,
+    /// What has happened to its rooms.
+    rooms: Arc<RoomNotes>,
     state: Mutex<State>,
     /// Copies of values of the shard, with which a caller decides whether to take the lock at all.
     forms: AtomicU32,
@@ -102,6 +105,7 @@ impl ShardCell {
         application: Weak<dyn Application>,
         runtime: Runtime,
         shard: Shard,
+        rooms: Arc<RoomNotes>,
         loads: Arc<Loads>,
         warnings: Arc<Warnings>,
     ) -> Self {
@@ -126,6 +130,7 @@ impl ShardCell {
             config,
             loads,
             warnings,
+            rooms,
             state: Mutex::new(state),
             forms: AtomicU32::new(0),
             sessions: AtomicUsize::new(0),
@@ -177,8 +182,8 @@ impl ShardCell {
         self.most_waiting.load(Ordering::Relaxed)
     }
 
-    /// Asks the shard a question that changes nothing. `name` says what for, as in all that takes
-    /// the lock of a shard ([`Mutex::lock_for`]).
+    /// Calls a function of the shard that has no outputs. `name` says what the lock of the shard is
+    /// taken for ([`Mutex::lock_for`]), here and in all other methods with a `name`.
     pub(crate) fn ask<R>(&self, name: &'static str, question: impl FnOnce(&mut State) -> R) -> R {
         question(&mut self.state.lock_for(name))
     }
@@ -196,6 +201,9 @@ impl ShardCell {
                 let mut state = self.state.lock_for(name);
                 let now = state.time(turn);
                 let result = input(&mut state, now, out);
+                if self.rooms.news.is_wanted() {
+                    self.take_room_notes(&state, turn);
+                }
                 if !out.writes.is_empty() || !out.deliveries.is_empty() {
                     self.settle(&mut state, turn, out);
                 }
@@ -219,6 +227,24 @@ impl ShardCell {
             timer.wake();
         }
         result
+    }
+
+    /// Gives the turn what has happened to rooms. The sockets that it has happened to are still in
+    /// the table.
+    fn take_room_notes(&self, state: &State, turn: &Turn) {
+        for note in self.rooms.take() {
+            if let Some(event) = note.resolved(|key| Some(state.socket(key)?.id().clone())) {
+                turn.add(Work::Room(self.application.clone(), Box::new(event)));
+            }
+        }
+    }
+
+    /// Changes the rooms of one socket. In a turn only if the application wants to hear of rooms.
+    pub(crate) fn change_rooms<R>(self: &Arc<Self>, why: &'static str, change: impl FnOnce(&mut State) -> R) -> R {
+        match self.rooms.news.is_wanted() {
+            false => self.ask(why, change),
+            true => turn::act(self.runtime, |turn| self.input(why, turn, |state, _, _| change(state))),
+        }
     }
 
     /// Begins the shutdown of the shard: its sessions leave, and the server is told when none is

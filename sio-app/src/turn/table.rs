@@ -1,7 +1,8 @@
 //! The handlers of a namespace, as the turn knows them: functions, in a table.
 //!
-//! A turn starts handlers, waits for them and puts up with their panics. What they are given (a
-//! handle of the socket, arguments as types) is made inside these functions, above.
+//! A turn starts handlers, waits for them and handles their panics. It does not make their
+//! parameters (a handle of the socket, arguments as types): the functions in the table do, and they
+//! come from the floor above.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -135,9 +136,12 @@ pub(crate) struct Names(Mutex<BTreeMap<ByteString, usize>>);
 
 impl Names {
     /// Counts a socket that has been let in. Call it under the lock of the socket's shard, like
-    /// [`Self::leave`].
-    pub(crate) fn enter(&self, name: &ByteString) {
-        *self.0.lock().entry(name.clone()).or_default() += 1;
+    /// [`Self::leave`]. Returns true for the first socket of the namespace.
+    pub(crate) fn enter(&self, name: &ByteString) -> bool {
+        let mut names = self.0.lock();
+        let members = names.entry(name.clone()).or_default();
+        *members += 1;
+        *members == 1
     }
 
     /// Stops counting a socket that has gone.

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use bytestring::ByteString;
@@ -17,13 +17,14 @@ use sio_proto::socket::Args;
 use crate::args::{RawArgs, detached, detached_text, small};
 use crate::error::HandlerError;
 use crate::guarded::{CatchUnwind, guarded};
-use crate::turn::application::EngineNews;
+use crate::turn::application::{Application, EngineNews};
 use crate::turn::call::{Call, Ending, Failure, HandlerFuture, Owed, Question, Started, StartedMiddleware};
 use crate::turn::entry::Entry;
 use crate::turn::incoming::Incoming;
 use crate::turn::mailbox::{Mail, Next, args_bytes};
 use crate::turn::raw_session::RawSession;
 use crate::turn::refusal::Refusal;
+use crate::turn::room_news::RoomEvent;
 use crate::turn::shard::{Named, ShardCell};
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{EventFn, SocketFn, Table};
@@ -42,6 +43,8 @@ pub(crate) enum Work {
     /// A socket is gone. This wakes the futures that wait for its end, even while another turn
     /// works for the socket.
     Gone(Arc<SocketCell>),
+    /// Something has happened to a room, and the application wants to hear of it.
+    Room(Weak<dyn Application>, Box<RoomEvent>),
     /// This may be the last handle of a socket. The socket's data belongs to the user.
     Release(Arc<SocketCell>),
 }
@@ -117,8 +120,19 @@ impl Work {
                     work_off(turn, &socket, Then::Next);
                 }
             }
+            Self::Room(application, event) => room(&application, &event),
             Self::Release(socket) => drop(socket),
         }
+    }
+}
+
+/// Tells the application what has happened to a room.
+fn room(application: &Weak<dyn Application>, event: &RoomEvent) {
+    let Some(application) = application.upgrade() else {
+        return;
+    };
+    if let Err(panic) = guarded(|| application.room(event)) {
+        application.report(None, "room", &panic);
     }
 }
 
@@ -544,13 +558,12 @@ async fn ask_all(socket: &Arc<SocketCell>) -> Result<(), Refusal> {
 }
 
 fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
+    let mut begins = false;
     let (accepted, entry, failed) = socket.cell.input("accept", turn, |state, now, out| {
         if !state.shard.accept(now, socket.key, out) {
             return (false, Entry::default(), None);
         }
-        if let Some(names) = &table.names {
-            names.enter(&socket.namespace);
-        }
+        begins = table.names.as_ref().is_some_and(|names| names.enter(&socket.namespace));
         let mut entry = socket.let_in(table);
         let joined = entry.rooms.iter().map(|room| state.shard.join(socket.key, room));
         let joined = joined.fold(Ok(()), Result::and);
@@ -573,6 +586,11 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
         generation = socket.form.generation().as_str(),
         "connected"
     );
+    if begins && let Some(application) = socket.application() {
+        if let Err(panic) = guarded(|| application.namespace_begins(socket)) {
+            report(socket, "namespace", &panic);
+        }
+    }
     socket_handlers(socket, "connect", &table.connect, None, table.one_at_a_time)
 }
 

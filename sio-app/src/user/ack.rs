@@ -86,7 +86,8 @@ pub enum AckError {
     Args(#[from] ArgsError),
 }
 
-/// A future for a client's acknowledgement. [`Socket::emit_with_ack`] returns it.
+/// A future for a client's acknowledgement.
+/// [`Socket::emit_with_ack`](crate::Socket::emit_with_ack) returns it.
 ///
 /// The event has been sent already, even if this future is never polled. If the future is dropped,
 /// the answer is ignored.

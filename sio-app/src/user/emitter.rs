@@ -13,6 +13,7 @@ use crate::turn::application::Application;
 use crate::turn::order::{Audience, Order, To, carry_out};
 use crate::turn::table::Names;
 use crate::user::message::{Draft, with_scratch};
+use crate::user::rooms::Rooms;
 use crate::user::socket::Socket;
 
 /// A choice of sockets, and how to send to them.
@@ -41,6 +42,8 @@ pub struct Emitter {
     /// The socket that started the builder. It is left out.
     sender: Option<Socket>,
     volatile: bool,
+    /// Rooms were asked for, though there may be none: then nobody is meant.
+    nobody: bool,
 }
 
 impl Emitter {
@@ -54,6 +57,7 @@ impl Emitter {
             many: None,
             sender: None,
             volatile: false,
+            nobody: false,
         }
     }
 
@@ -73,17 +77,25 @@ impl Emitter {
         }
     }
 
-    /// Chooses the members of this room. After several calls, it chooses the members of any of
-    /// these rooms. A socket's id is a room, too, whose only member is this socket: both the public
-    /// id ([`Socket::id`]) and the id by which the client knows itself ([`Socket::wire_id`]).
-    pub fn to(mut self, room: impl AsRef<str>) -> Self {
-        self.target.rooms.push(room.as_ref().into());
+    /// Chooses the members of this room, or of several rooms. After several calls, it chooses the
+    /// members of any of these rooms. An empty list of rooms chooses nobody. A socket's id is a
+    /// room, too, whose only member is this socket: both the public id ([`Socket::id`]) and the id
+    /// by which the client knows itself ([`Socket::wire_id`]).
+    pub fn to<M>(mut self, rooms: impl Rooms<M>) -> Self {
+        self.nobody = true;
+        let _ = rooms.each(|room| {
+            self.target.rooms.push(room.into());
+            Ok(())
+        });
         self
     }
 
-    /// Leaves out the members of this room.
-    pub fn except(mut self, room: impl AsRef<str>) -> Self {
-        self.target.except.push(room.as_ref().into());
+    /// Leaves out the members of this room, or of several rooms.
+    pub fn except<M>(mut self, rooms: impl Rooms<M>) -> Self {
+        let _ = rooms.each(|room| {
+            self.target.except.push(room.into());
+            Ok(())
+        });
         self
     }
 
@@ -132,17 +144,28 @@ impl Emitter {
         self.emit("message", (data.into(),));
     }
 
-    /// Makes the chosen sockets join a room. If the room's name is the id of a socket, no socket
-    /// joins, and [`Io::on_error`](crate::Io::on_error) gets [`EmitError::ReservedRoom`].
-    pub fn join(self, room: impl AsRef<str>) {
-        let room = room.as_ref();
-        self.each("join", |to| carry_out(Order::Join { to: To::All(to), room }));
+    /// Makes the chosen sockets join a room, or several. If a room's name is the id of a socket, no
+    /// socket joins it, and [`Io::on_error`](crate::Io::on_error) gets
+    /// [`EmitError::ReservedRoom`].
+    pub fn join<M>(self, rooms: impl Rooms<M>) {
+        let _ = rooms.each(|room| {
+            self.each("join", |to| carry_out(Order::Join { to: To::All(to), room }));
+            Ok(())
+        });
     }
 
-    /// Makes the chosen sockets leave a room.
-    pub fn leave(self, room: impl AsRef<str>) {
-        let room = room.as_ref();
-        self.each("leave", |to| carry_out(Order::Leave { to: To::All(to), room }));
+    /// Makes the chosen sockets leave a room, or several.
+    pub fn leave<M>(self, rooms: impl Rooms<M>) {
+        let _ = rooms.each(|room| {
+            self.each("leave", |to| carry_out(Order::Leave { to: To::All(to), room }));
+            Ok(())
+        });
+    }
+
+    /// Calls a function with each room of the target's namespaces, or with those that the target
+    /// names, and how many members they have in one shard.
+    pub(crate) fn each_room(self, found: &mut dyn FnMut(&ByteString, usize)) {
+        self.each("rooms", |to| carry_out(Order::Rooms { to, found: &mut *found }));
     }
 
     /// Makes the chosen sockets leave the namespace.
@@ -184,6 +207,9 @@ impl Emitter {
         let Some(application) = self.application.upgrade() else {
             return;
         };
+        if self.nobody && self.target.rooms.is_empty() {
+            return;
+        }
         let mut act_in = |target: &Target| {
             let audience = Audience {
                 shards: application.shards(),

@@ -57,7 +57,7 @@
 //! # What clients get to know of errors
 //!
 //! A client must not see the errors of a database or a library. Errors of the types `&'static str`,
-//! `String` and [`Refusal`](crate::Refusal) are meant for the client, and it gets their text. This
+//! `String` and [`Refusal`] are meant for the client, and it gets their text. This
 //! also holds for a `Refusal` in a [`HandlerResult`]. If arguments do not fit, the client gets
 //! `arguments do not fit`. If `auth` does not fit, it gets `auth does not fit`. For all other
 //! errors it gets `Internal server error`.
@@ -114,7 +114,7 @@ mod words;
 
 pub use crate::turn::call::Call;
 pub use extract::{Auth, AuthError, Extract, Needs, NoState, State};
-pub use outcome::{Decision, Outcome, Reply, Returns};
+pub use outcome::{Decision, Outcome, Reply, Returns, Verdict};
 pub use parameters::{
     BehindArgs, ConnectParameters, EndParameters, EndPart, EventParameters, FromArgs, Function, Last, Middle,
 };
@@ -128,11 +128,11 @@ use crate::turn::refusal::Refusal;
 use outcome::Free;
 
 /// The result of a handler in which several kinds of errors may happen: `?` accepts any of them. To
-/// choose the text that the client gets, return a [`Refusal`](crate::Refusal):
+/// choose the text that the client gets, return a [`Refusal`]:
 /// `Err(Refusal::new("no such room").into())`.
 pub type HandlerResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// The result of a middleware. `?` accepts a [`Refusal`](crate::Refusal), a `&str` or a `String`,
+/// The result of a middleware. `?` accepts a [`Refusal`], a `&str` or a `String`,
 /// whose text the client gets. It also accepts an [`EmitError`](crate::EmitError); then the client
 /// gets `Internal server error`.
 pub type MiddlewareResult = Result<(), Refusal>;

@@ -1,4 +1,4 @@
-//! The application's decisions: what it says of requests, and what it is told of failures.
+//! The functions with which the application decides about requests and hears of failures.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,9 +13,11 @@ use crate::error::{HandlerError, RegisterError};
 use crate::guarded::guarded;
 use crate::turn::call::Failure;
 use crate::turn::refusal::Refusal;
+use crate::turn::room_news::RoomEvent;
 use crate::user::engine::EngineHandler;
 use crate::user::handler::Told;
 use crate::user::io::{Inner, Io};
+use crate::user::namespace::Namespace;
 use crate::user::socket::Socket;
 use crate::web::request::{HttpRequest, HttpResponse};
 
@@ -36,6 +38,8 @@ struct Set {
     engine: Option<Arc<dyn EngineHandler>>,
     headers: Option<HeadersFn>,
     upgrade: Option<UpgradeFn>,
+    room: Option<RoomFn>,
+    namespace: Option<NamespaceFn>,
     connection_error: Option<ConnectionErrorFn>,
 }
 
@@ -44,14 +48,16 @@ pub(crate) type AllowFn = Arc<dyn Fn(&HttpRequest<'_>) -> Result<(), String> + S
 pub(crate) type AllowLaterFn = Arc<dyn Fn(Arc<Handshake>) -> AllowFuture + Send + Sync>;
 pub(crate) type AllowFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 type HeadersFn = Arc<dyn Fn(&HttpRequest<'_>, &mut ResponseHeaders) -> Result<(), HeaderError> + Send + Sync>;
+type RoomFn = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+type NamespaceFn = Arc<dyn Fn(Namespace) + Send + Sync>;
 type UpgradeFn = Arc<dyn Fn(&Socket, TransportKind) + Send + Sync>;
 type ConnectionErrorFn = Arc<dyn Fn(&ConnectionError) + Send + Sync>;
 type ErrorFn = Arc<dyn Fn(Option<&Socket>, &str, &HandlerError) + Send + Sync>;
 
-/// Who decides about requests that would open a session.
+/// The function that decides about requests that would open a session.
 #[derive(Clone, Default)]
 pub(crate) enum Allows {
-    /// Nobody: all may.
+    /// There is no such function: all requests are allowed.
     #[default]
     All,
     /// A function that decides at once.
@@ -69,6 +75,14 @@ impl Hooks {
         self.set.read().upgrade.clone()
     }
 
+    pub(crate) fn room(&self) -> Option<RoomFn> {
+        self.set.read().room.clone()
+    }
+
+    pub(crate) fn namespace(&self) -> Option<NamespaceFn> {
+        self.set.read().namespace.clone()
+    }
+
     pub(crate) fn connection_error(&self) -> Option<ConnectionErrorFn> {
         self.set.read().connection_error.clone()
     }
@@ -78,7 +92,7 @@ impl Hooks {
         asked.then(|| self.set.read().headers.clone())?
     }
 
-    /// Lets go of all of them.
+    /// Drops all of them.
     pub(crate) fn clear(&self) {
         self.has_headers.store(false, Ordering::Relaxed);
         let hooks = std::mem::take(&mut *self.set.write());
@@ -118,8 +132,9 @@ impl Io {
     /// function replaces an earlier [`Io::allow_request`].
     ///
     /// The function gets the part of the request that its session would keep: target, query,
-    /// address, and the header fields that fit into [`Config::max_handshake_bytes`]. It is not
-    /// called for requests that are refused because of their host or page. It is called for all
+    /// address, and the header fields that fit into
+    /// [`Config::max_handshake_bytes`](sio_proto::Config::max_handshake_bytes). It is not called
+    /// for requests that are refused because of their host or origin. It is called for all
     /// transports and generations, and also if the server is mounted in another HTTP server.
     ///
     /// A request that is not allowed is refused. So it is refused if the future panics, if it takes
@@ -180,6 +195,39 @@ impl Io {
     ) {
         let old = self.0.hooks.set.write().headers.replace(Arc::new(add));
         self.0.hooks.has_headers.store(true, Ordering::Relaxed);
+        drop(old);
+    }
+
+    /// Is told of rooms, in all namespaces: JavaScript's `create-room`, `join-room`, `leave-room`
+    /// and `delete-room`. The room that each socket has for its id is not told. Register it before
+    /// clients connect, because rooms that there are already are not told to begin or end.
+    ///
+    /// The function is called under no lock, after what has caused the event: after the handler
+    /// that joins, and for the rest soon. So the room may be another by then; what one thread has
+    /// done is told in its order. It must not wait. A room of several shards begins with its first
+    /// member in any and ends with its last.
+    ///
+    /// ```
+    /// # use sio_app::{Io, RoomEvent};
+    /// # fn register(io: &Io) {
+    /// io.on_room(|event| match event {
+    ///     RoomEvent::Created { room, .. } => println!("{room} begins"),
+    ///     RoomEvent::Joined { room, socket, .. } => println!("{socket} is in {room}"),
+    ///     _ => {}
+    /// });
+    /// # }
+    /// ```
+    pub fn on_room(&self, tell: impl Fn(&RoomEvent) + Send + Sync + 'static) {
+        let old = self.0.hooks.set.write().room.replace(Arc::new(tell));
+        self.0.shards.news.want();
+        drop(old);
+    }
+
+    /// Is told when a namespace of a pattern or a function ([`Io::of_pattern`], [`Io::of_fn`]) has
+    /// its first member, before the connect handler is: JavaScript's `new_namespace`. A namespace
+    /// that has lost all its members begins again with the next. The function must not wait.
+    pub fn on_namespace(&self, tell: impl Fn(Namespace) + Send + Sync + 'static) {
+        let old = self.0.hooks.set.write().namespace.replace(Arc::new(tell));
         drop(old);
     }
 
@@ -278,14 +326,14 @@ impl Inner {
         }
     }
 
-    /// Logs that something could not be registered. [`Io::check`] says it from here on.
+    /// Logs that something could not be registered. From now on [`Io::check`] returns this error.
     pub(crate) fn note_mistake(&self, mistake: RegisterError) {
         tracing::error!(error = %mistake, "cannot register");
         self.namespaces.note_mistake(mistake);
     }
 
-    /// Tells the application why a handler has not done what it was for, and then a client that
-    /// waits for an acknowledgement.
+    /// Reports the failure of a handler to the application. Then a client that waits for an
+    /// acknowledgement gets one with an error.
     pub(crate) fn failed(&self, socket: &Socket, event: &str, failure: Failure) {
         let Failure { error, words, owed } = failure;
         self.report(Some(socket), event, &error);

@@ -22,6 +22,7 @@ use crate::turn::call::Failure;
 use crate::turn::later::Kept;
 use crate::turn::order::{Order, To, carry_out};
 use crate::turn::raw_session::RawSession;
+use crate::turn::room_news::RoomEvent;
 use crate::turn::shards::{NewShards, Shards};
 use crate::turn::socket::SocketCell;
 use crate::turn::table::{OutgoingFn, Table};
@@ -31,6 +32,7 @@ use crate::user::hooks::Hooks;
 use crate::user::metrics::Tally;
 use crate::user::namespace::Namespace;
 use crate::user::registry::{self, Namespaces};
+use crate::user::rooms::Rooms;
 use crate::user::shutdown::Shutdown;
 use crate::user::sleep::Sleep;
 use crate::user::socket::Socket;
@@ -171,14 +173,14 @@ impl Io {
         self.all().send(data);
     }
 
-    /// Chooses the members of a room.
-    pub fn to(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().to(room)
+    /// Chooses the members of a room, or of several rooms, each member once.
+    pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().to(rooms)
     }
 
-    /// Chooses all sockets that are not in this room.
-    pub fn except(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().except(room)
+    /// Chooses all sockets that are not in this room, or in none of these rooms.
+    pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().except(rooms)
     }
 
     /// Chooses clients that can take a message now.
@@ -256,9 +258,9 @@ impl Io {
     }
 
     /// Checks that everything could be registered, and that handlers have the states that they ask
-    /// for. Serving a listener begins with this check, and ends with its error. If the server is
-    /// mounted in another HTTP server, call this before that server starts. An error is logged in
-    /// any case.
+    /// for. A function that serves a listener does this check first, and returns its error. If the
+    /// server is mounted in another HTTP server, call this before the other server starts. An error
+    /// is always logged.
     ///
     /// ```
     /// # use sio_app::{Io, RegisterError, Socket};
@@ -273,7 +275,7 @@ impl Io {
     /// ```
     ///
     /// # Errors
-    /// The first mistake.
+    /// Returns the first mistake.
     pub fn check(&self) -> Result<(), RegisterError> {
         self.0.namespaces.mistake().map_or(Ok(()), Err)
     }
@@ -300,13 +302,13 @@ impl Io {
 }
 
 impl Inner {
-    /// The one that these shards belong to.
+    /// Returns the server behind this application of the shards.
     pub(crate) fn of(application: Arc<dyn Application>) -> Option<Arc<Self>> {
         let any: Arc<dyn Any + Send + Sync> = application;
         any.downcast().ok()
     }
 
-    /// Itself, as a turn knows it.
+    /// Returns this server in the form in which turns know it.
     pub(crate) fn application(self: &Arc<Self>) -> Weak<dyn Application> {
         let application: Weak<Self> = Arc::downgrade(self);
         application
@@ -316,7 +318,7 @@ impl Inner {
         self.shards.runtime
     }
 
-    /// The time.
+    /// Returns the time.
     pub(crate) fn now(&self) -> Time {
         (self.shards.runtime.now)()
     }
@@ -369,6 +371,20 @@ impl Application for Inner {
 
     fn watchers(&self, namespace: &str) -> Vec<OutgoingFn> {
         self.namespaces.watchers(namespace)
+    }
+
+    fn namespace_begins(&self, socket: &Arc<SocketCell>) {
+        if let Some(hook) = self.hooks.namespace()
+            && let Some(io) = Socket(Arc::clone(socket)).io()
+        {
+            hook(io.of(&socket.namespace));
+        }
+    }
+
+    fn room(&self, event: &RoomEvent) {
+        if let Some(hook) = self.hooks.room() {
+            hook(event);
+        }
     }
 
     fn shard_emptied(&self) {

@@ -13,6 +13,7 @@ pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod own;
 pub(crate) mod registry;
+pub(crate) mod rooms;
 pub(crate) mod shutdown;
 pub(crate) mod sleep;
 pub(crate) mod socket;

@@ -17,6 +17,7 @@ use crate::user::emitter::Emitter;
 use crate::user::handler::{ConnectHandler, DisconnectHandler, EventHandler, Middleware};
 use crate::user::io::Inner;
 use crate::user::registry::Behaviour;
+use crate::user::rooms::Rooms;
 use crate::user::socket::Socket;
 
 /// A namespace: the handlers for the sockets that connect to it.
@@ -41,7 +42,7 @@ pub struct Namespace {
     whom: Whom,
 }
 
-/// What a handle means.
+/// The namespaces that a handle stands for.
 #[derive(Clone)]
 enum Whom {
     /// The namespace with this name, whether it exists or not.
@@ -358,14 +359,14 @@ impl Namespace {
         self.all().send(data);
     }
 
-    /// Chooses the members of a room.
-    pub fn to(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().to(room)
+    /// Chooses the members of a room, or of several rooms, each member once.
+    pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().to(rooms)
     }
 
-    /// Chooses all sockets that are not in this room.
-    pub fn except(&self, room: impl AsRef<str>) -> Emitter {
-        self.all().except(room)
+    /// Chooses all sockets that are not in this room, or in none of these rooms.
+    pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        self.all().except(rooms)
     }
 
     /// Chooses clients that can take a message now.

@@ -49,7 +49,8 @@ pub(crate) struct Shutdown {
     until: AtomicU64,
     /// The number of shards with sessions.
     shards: AtomicUsize,
-    /// Who waits for one of the phases, or for the last connection.
+    /// The wakers of futures that wait for one of the phases, or for the end of the last
+    /// connection.
     waiters: Mutex<Vec<Waker>>,
 }
 
@@ -131,7 +132,7 @@ impl Io {
         self.0.wait(|| self.0.is_empty() && self.connections() == 0).await;
     }
 
-    /// Waits until nothing needs the time any more.
+    /// Waits for the moment after which the tasks that watch the time are not needed any more.
     pub(crate) async fn over(&self) {
         let over = || self.0.shutdown.has_come_to(OVER) || self.0.is_empty() && self.connections() == 0;
         self.0.wait(over).await;
@@ -139,7 +140,7 @@ impl Io {
 }
 
 impl Inner {
-    /// Ends all connections that are left, without a word.
+    /// Ends all remaining connections, without telling the clients.
     pub(crate) fn abort(&self) {
         if self.is_closing() {
             self.advance(CLOSING);
@@ -148,7 +149,7 @@ impl Inner {
         links.iter().for_each(|link| link.cut());
     }
 
-    /// Lets go of all handlers and sockets.
+    /// Drops all handlers and sockets.
     pub(crate) fn clear(&self) {
         self.shards.cells.iter().for_each(|cell| cell.clear());
         self.namespaces.clear();

@@ -12,7 +12,6 @@ use sio_proto::server::{AckRequest, Generation, Handshake, TransportKind};
 
 use crate::args::Data;
 use crate::error::{EmitError, HandlerError};
-use crate::turn::order::{Order, To, carry_out};
 use crate::turn::socket::SocketCell;
 use crate::turn::socket_id::{SocketId, WireId};
 use crate::user::ack::AckFuture;
@@ -20,6 +19,7 @@ use crate::user::emitter::Emitter;
 use crate::user::gone::Gone;
 use crate::user::io::{Inner, Io};
 use crate::user::message;
+use crate::user::rooms::Rooms;
 use crate::user::sleep::Sleep;
 use crate::user::socket_emitter::SocketEmitter;
 use crate::web::request;
@@ -231,14 +231,19 @@ impl Socket {
         Emitter::from_socket(self)
     }
 
-    /// Chooses the members of a room, without this socket.
-    pub fn to(&self, room: impl AsRef<str>) -> Emitter {
-        Emitter::from_socket(self).to(room)
+    /// Chooses the members of a room, or of several rooms, without this socket.
+    pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        Emitter::from_socket(self).to(rooms)
     }
 
-    /// Chooses all other sockets of the namespace that are not in this room.
-    pub fn except(&self, room: impl AsRef<str>) -> Emitter {
-        Emitter::from_socket(self).except(room)
+    /// Chooses all other sockets of the namespace that are in none of these rooms.
+    pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
+        Emitter::from_socket(self).except(rooms)
+    }
+
+    /// Chooses all sockets of the namespace, including this one.
+    pub fn all(&self) -> Emitter {
+        Emitter::new(self.0.cell.application.clone(), self.0.namespace.clone())
     }
 
     /// Chooses this socket, unless its transport is busy.
@@ -283,34 +288,6 @@ impl Socket {
 
 /// Rooms, and the end of a socket.
 impl Socket {
-    /// Joins a room. A room exists as long as it has members. In a middleware, the socket joins
-    /// when it is let in.
-    ///
-    /// No room can have the name of another socket's id: a message to an id is for its socket
-    /// alone, even if clients choose the names of their rooms. From the beginning a socket is in
-    /// the room with its own id.
-    ///
-    /// # Errors
-    /// If the socket is gone, or is in as many rooms as it may be
-    /// ([`max_rooms_per_socket`](sio_proto::Config::max_rooms_per_socket)).
-    /// [`EmitError::ReservedRoom`] if the name is the id of another socket, even of one that has
-    /// gone.
-    pub fn join(&self, room: impl AsRef<str>) -> Result<(), EmitError> {
-        carry_out(Order::Join {
-            to: To::Socket(&self.0),
-            room: room.as_ref(),
-        })
-    }
-
-    /// Leaves a room. A room ends with its last member.
-    pub fn leave(&self, room: impl AsRef<str>) {
-        // The room is left, or the socket is not in it.
-        let _ = carry_out(Order::Leave {
-            to: To::Socket(&self.0),
-            room: room.as_ref(),
-        });
-    }
-
     /// Returns the rooms that the socket is in, including the room with its own id. In
     /// [`on_disconnecting`](crate::Namespace::on_disconnecting) it returns the rooms that the
     /// socket was in, and after that none. In a middleware it returns the rooms that the socket

@@ -14,7 +14,7 @@ use crate::user::socket::Socket;
 /// [`Socket::timeout`](crate::Socket::timeout) return it.
 ///
 /// Only one socket can be asked for an acknowledgement. So the methods that ask are here and on
-/// [`Socket`](crate::Socket), and not on an [`Emitter`](crate::Emitter), which means many sockets.
+/// [`Socket`], and not on an [`Emitter`](crate::Emitter), which means many sockets.
 /// For a volatile message to many sockets, use `socket.to(room).volatile()`.
 ///
 /// ```
@@ -59,8 +59,8 @@ impl SocketEmitter {
     }
 
     /// Sends an event. Errors of the event itself (its arguments, a reserved name, more bytes than
-    /// a session's queue may hold) are reported to [`Io::on_error`](crate::Io::on_error). It is not
-    /// reported if the socket is gone, or if a volatile event was not sent because the transport
+    /// a session's queue may hold) are reported to [`Io::on_error`](crate::Io::on_error). No error
+    /// is reported if the socket is gone, or if a volatile event was not sent because the transport
     /// was busy.
     pub fn emit<A: Serialize>(self, event: &str, args: A) {
         let sent = self.socket.emit_with(event, &args, self.volatile);

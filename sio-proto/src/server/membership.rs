@@ -179,6 +179,13 @@ impl Membership {
         self.namespaces.watch(watch);
     }
 
+    /// The rooms of a namespace, with how many members each has.
+    pub(crate) fn rooms_in(&self, namespace: &str) -> impl Iterator<Item = (&ByteString, usize)> {
+        let namespace = self.namespaces.find(namespace).map(|slot| self.namespaces.get(slot));
+        let rooms = namespace.into_iter().flat_map(|namespace| &namespace.rooms);
+        rooms.filter_map(|(name, room)| Some((name, self.rooms.get(*room)?.members.len())))
+    }
+
     /// The names of the rooms that a socket is in.
     pub(crate) fn rooms_of(&self, slot: SocketSlot) -> Vec<ByteString> {
         let rooms = self.sockets.get(slot).map_or(&[][..], |socket| &socket.rooms);

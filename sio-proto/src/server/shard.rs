@@ -298,6 +298,21 @@ impl Shard {
         self.join_room(socket, room)
     }
 
+    /// The rooms of a namespace in this shard, with how many members each has. It costs a look at
+    /// each room.
+    pub fn rooms_in(&self, namespace: &str) -> impl Iterator<Item = (&ByteString, usize)> {
+        self.core.membership.rooms_in(namespace)
+    }
+
+    /// How many members a room has in this shard.
+    #[must_use]
+    pub fn room_len(&self, namespace: &str, room: &str) -> usize {
+        self.core
+            .membership
+            .all(namespace, Some(room))
+            .map_or(0, <[Member]>::len)
+    }
+
     /// Sets the watch that is told of rooms from now on. Call it before there are any rooms.
     pub fn watch_rooms(&mut self, watch: Box<dyn RoomWatch>) {
         self.core.membership.watch(watch);

@@ -1,6 +1,6 @@
-//! The names that users of an adapter see: the same in every adapter, and all that `sio-app` has
-//! for users. A list that is written out cannot let anything in by accident, but somebody has to
-//! keep it complete.
+//! Checks the names that each adapter exports for users. Every adapter must export the same names:
+//! all names that `sio-app` has for users. An explicit list cannot export a name by accident, but
+//! it can become incomplete, so this check compares the lists.
 
 use super::imports;
 use crate::failure::{Outcome, While};
@@ -11,10 +11,10 @@ const APP: &str = "sio-app/src/lib.rs";
 
 const ADAPTERS: [&str; 2] = ["sio-tokio/src/lib.rs", "sio-async-std/src/lib.rs"];
 
-/// The module of `sio-app` that users do not see.
+/// The module of `sio-app` that is only for adapters.
 const FOR_ADAPTERS: &str = "adapter";
 
-/// The names of that module that users see nevertheless, because an adapter's server returns them.
+/// The names in [`FOR_ADAPTERS`] that users need too, because an adapter's server returns them.
 const FOR_USERS_TOO: [&str; 1] = ["Serve"];
 
 /// Compares the lists of the adapters with the names of `sio-app`.

@@ -26,7 +26,7 @@ use crate::user::socket::Socket;
 /// [`Namespace::on_error`](crate::Namespace::on_error), to [`Io::on_error`](crate::Io::on_error) or
 /// to the log. A client that has asked for an acknowledgement gets one with an error. In a
 /// middleware, the socket is refused. Clients get only texts that were written for them; see [the
-/// module](super#what-clients-read-of-errors).
+/// module](super#what-clients-get-to-know-of-errors).
 ///
 /// A type of your own:
 ///

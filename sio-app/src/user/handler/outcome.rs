@@ -140,8 +140,19 @@ fn poll_once(mut future: HandlerFuture) -> Started {
     }
 }
 
-/// What a middleware returns: a `Result<(), E>` whose error becomes a [`Refusal`], or a future of
-/// one.
+/// What a middleware decides: a `Result<(), E>` whose error becomes a [`Refusal`].
+pub trait Verdict {
+    #[doc(hidden)]
+    fn into_result(self) -> Result<(), Refusal>;
+}
+
+impl<E: Into<Refusal>> Verdict for Result<(), E> {
+    fn into_result(self) -> Result<(), Refusal> {
+        self.map_err(Into::into)
+    }
+}
+
+/// What a middleware returns: a [`Verdict`], or a future of one.
 #[diagnostic::on_unimplemented(
     message = "a middleware cannot return `{Self}`",
     label = "not a `Result<(), E>` that says whether the socket is let in",
@@ -152,18 +163,14 @@ pub trait Decision<M> {
     fn start(self) -> StartedMiddleware;
 }
 
-impl<E: Into<Refusal>> Decision<(Now, E)> for Result<(), E> {
+impl<V: Verdict> Decision<Now> for V {
     fn start(self) -> StartedMiddleware {
-        StartedMiddleware::Done(self.map_err(Into::into))
+        StartedMiddleware::Done(self.into_result())
     }
 }
 
-impl<F, E> Decision<(Later, E)> for F
-where
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<Refusal>,
-{
+impl<F: Future<Output: Verdict> + Send + 'static> Decision<Later> for F {
     fn start(self) -> StartedMiddleware {
-        StartedMiddleware::Waiting(Box::pin(async move { self.await.map_err(Into::into) }))
+        StartedMiddleware::Waiting(Box::pin(async move { self.await.into_result() }))
     }
 }

@@ -122,8 +122,8 @@ impl<A: FromArgs<K>, K> Middle<ViaArgs<K>> for A {
     fn needs(_: &mut Needs) {}
 }
 
-/// The last parameter of an event's handler: an [`Extract`], the arguments, or the
-/// [`Ack`](crate::Ack). `Before` is the parameter before it.
+/// The last parameter of an event's handler: an [`Extract`], the arguments, or the [`Ack`].
+/// `Before` is the type of the parameter before it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the last parameter of a handler",
     label = "neither something to extract, nor arguments, nor `Ack`",
@@ -173,7 +173,7 @@ impl Last<ViaExtract, ViaAck> for Ack {
     fn needs(_: &mut Needs) {}
 }
 
-/// The parameter that can follow the arguments: an [`Ack`](crate::Ack).
+/// The parameter that can follow the arguments: an [`Ack`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot stand behind the arguments of an event",
     label = "only `Ack` stands behind the arguments",

@@ -1,5 +1,6 @@
 //! Namespaces that have sockets in this shard.
 
+use crate::SocketKey;
 use crate::id::{NamespaceSlot, RoomSlot};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -56,6 +57,24 @@ impl Namespaces {
             watch.ends(&namespace.name, name);
         }
         namespace.rooms.remove(name);
+    }
+
+    /// A socket has joined a room of the namespace.
+    pub(crate) fn tell_joined(&mut self, namespace: NamespaceSlot, room: &str, socket: SocketKey) {
+        if let Some(watch) = &mut self.watch
+            && let Some(namespace) = self.slab.get(namespace)
+        {
+            watch.joined(&namespace.name, room, socket);
+        }
+    }
+
+    /// A socket has left a room of the namespace.
+    pub(crate) fn tell_left(&mut self, namespace: NamespaceSlot, room: &str, socket: SocketKey) {
+        if let Some(watch) = &mut self.watch
+            && let Some(namespace) = self.slab.get(namespace)
+        {
+            watch.left(&namespace.name, room, socket);
+        }
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<NamespaceSlot> {
