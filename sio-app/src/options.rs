@@ -209,72 +209,53 @@ impl Options {
     }
 }
 
+/// Writes the setters. A field without a setter does not compile: a field whose setter is written
+/// by hand has to be named behind `by hand`.
 macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $kind:ty),* $(,)?) => {
-        /// Chainable setters. Each names the field that it sets; the field's documentation has the
-        /// default and the trade-off.
+    ($($name:ident: $kind:ty),* $(,)?; by hand $($own:ident),*) => {
+        /// Chainable setters. The page of each field states its default and its trade-off.
         impl Options {
-            $($(#[$doc])* #[must_use] pub const fn $name(mut self, $name: $kind) -> Self { self.$name = $name; self })*
+            $(
+                #[doc = concat!("Sets [`Options::", stringify!($name), "`](#structfield.", stringify!($name), ").")]
+                #[must_use]
+                pub const fn $name(mut self, $name: $kind) -> Self {
+                    self.$name = $name;
+                    self
+                }
+            )*
         }
+
+        const _: fn(Options) = |Options { $($name: _,)* $($own: _,)* }| {};
     };
 }
 
 setters! {
-    /// Sets [`Options::shards`](#structfield.shards).
     shards: usize,
-    /// Sets [`Options::max_connections`](#structfield.max_connections).
     max_connections: usize,
-    /// Sets [`Options::max_connections_per_address`](#structfield.max_connections_per_address).
     max_connections_per_address: usize,
-    /// Sets [`Options::ipv6_prefix`](#structfield.ipv6_prefix).
     ipv6_prefix: u8,
-    /// Sets [`Options::idle_timeout`](#structfield.idle_timeout).
     idle_timeout: Duration,
-    /// Sets [`Options::head_timeout`](#structfield.head_timeout).
     head_timeout: Duration,
-    /// Sets [`Options::body_timeout`](#structfield.body_timeout).
     body_timeout: Duration,
-    /// Sets [`Options::write_timeout`](#structfield.write_timeout).
     write_timeout: Duration,
-    /// Sets [`Options::linger_timeout`](#structfield.linger_timeout).
     linger_timeout: Duration,
-    /// Sets [`Options::max_pipelined_bytes`](#structfield.max_pipelined_bytes).
     max_pipelined_bytes: usize,
-    /// Sets [`Options::max_left_bytes`](#structfield.max_left_bytes).
     max_left_bytes: usize,
-    /// Sets [`Options::max_receiving_bytes`](#structfield.max_receiving_bytes).
     max_receiving_bytes: usize,
-    /// Sets
-    /// [`Options::max_receiving_bytes_per_address`](#structfield.max_receiving_bytes_per_address).
     max_receiving_bytes_per_address: usize,
-    /// Sets [`Options::max_waiting_events`](#structfield.max_waiting_events).
     max_waiting_events: usize,
-    /// Sets [`Options::max_waiting_bytes`](#structfield.max_waiting_bytes).
     max_waiting_bytes: usize,
-    /// Sets
-    /// [`Options::max_waiting_events_per_address`](#structfield.max_waiting_events_per_address).
     max_waiting_events_per_address: usize,
-    /// Sets [`Options::max_waiting_bytes_per_address`](#structfield.max_waiting_bytes_per_address).
     max_waiting_bytes_per_address: usize,
-    /// Sets [`Options::max_total_waiting_events`](#structfield.max_total_waiting_events).
     max_total_waiting_events: usize,
-    /// Sets [`Options::max_total_waiting_bytes`](#structfield.max_total_waiting_bytes).
     max_total_waiting_bytes: usize,
-    /// Sets [`Options::max_waiting_middlewares`](#structfield.max_waiting_middlewares).
     max_waiting_middlewares: usize,
-    /// Sets [`Options::allow_request_timeout`](#structfield.allow_request_timeout).
     allow_request_timeout: Duration,
-    /// Sets [`Options::max_waiting_requests`](#structfield.max_waiting_requests).
     max_waiting_requests: usize,
-    /// Sets
-    /// [`Options::max_waiting_requests_per_address`](#structfield.max_waiting_requests_per_address).
     max_waiting_requests_per_address: usize,
-    /// Sets [`Options::max_handlers_per_socket`](#structfield.max_handlers_per_socket).
     max_handlers_per_socket: usize,
-    /// Sets [`Options::shutdown_jitter`](#structfield.shutdown_jitter).
     shutdown_jitter: Duration,
-    /// Sets [`Options::shutdown_drain`](#structfield.shutdown_drain).
     shutdown_drain: Duration,
-    /// Sets [`Options::shutdown_timeout`](#structfield.shutdown_timeout).
     shutdown_timeout: Duration,
+    ; by hand client_files
 }

@@ -1,7 +1,8 @@
-//! What the compiler says of handlers that are wrong: it names the part that is, and what to do.
+//! The compiler's errors for wrong handlers: each error names the wrong part, and says what to do.
 //!
 //! Each file in `compile-errors/` is a program that does not compile. Its lines that begin with
-//! `//~` are texts that the errors contain. What else the compiler says is its own, and may change.
+//! `//~` are texts that the errors must contain. The other text of the compiler's errors may
+//! change.
 #![allow(clippy::unwrap_used, reason = "what is not a test here is part of one")]
 
 use std::collections::BTreeMap;

@@ -19,7 +19,7 @@ use sio_proto::server::{Admission, Handshake, Request};
 use crate::error::HandlerError;
 use crate::guarded::guarded;
 use crate::user::hooks::{AllowFuture, AllowLaterFn};
-use crate::user::io::Inner;
+use crate::user::inner::Inner;
 use crate::user::sleep::Sleep;
 
 /// The client gets this text when the decision about its request has taken too long.

@@ -17,7 +17,7 @@ use crate::turn::later::Later;
 use crate::turn::shard::{ShardCell, State};
 use crate::turn::{self, Turn};
 use crate::user::hooks::{AllowLaterFn, Allows};
-use crate::user::io::Inner;
+use crate::user::inner::Inner;
 
 pub(crate) struct Place {
     pub(crate) io: Arc<Inner>,
@@ -304,7 +304,7 @@ impl Inner {
             connections.count() == 0
         };
         if empty {
-            self.wake_waiters();
+            self.shutdown.wake_waiters();
         }
     }
 

@@ -1,4 +1,4 @@
-//! Rooms: several at once, what is in them, and what is told of them.
+//! Rooms: several rooms in one call, the sizes of rooms, and events about rooms.
 
 use std::sync::mpsc::{Receiver, channel};
 
@@ -25,7 +25,7 @@ fn several_rooms_in_one_call() {
     io.of("/").all().join(["x", "y"]);
     sockets[0].leave(["x", "nowhere"]);
     assert_eq!((io.of("/").room_len("x"), io.of("/").room_len("y")), (2, 3));
-    // A list that is empty means nobody: it may be a client's.
+    // An empty list means nobody, because the list may come from a client.
     let none: [&str; 0] = [];
     io.to(none).emit("n", 2);
     io.to(none).disconnect();
@@ -40,7 +40,7 @@ fn several_rooms_in_one_call() {
     );
 }
 
-/// API: of several rooms that cannot all be joined none is.
+/// API: if one of several rooms cannot be joined, none of them is joined.
 #[test]
 fn several_rooms_are_joined_together_or_not_at_all() {
     let mut config = Config::default();
@@ -56,7 +56,7 @@ fn several_rooms_are_joined_together_or_not_at_all() {
     assert_eq!(io.of("/").room_len("b"), 1);
 }
 
-/// API: a middleware may join several rooms, which are undone when the socket is refused.
+/// API: a middleware may join several rooms. If the socket is refused, it is in none of them.
 #[test]
 fn a_middleware_joins_several_rooms() {
     let io = server(1);
@@ -128,7 +128,7 @@ fn rooms_are_told_under_no_lock() {
     let (tell, events) = channel();
     let back = io.clone();
     io.on_room(move |event| {
-        // It may come back.
+        // The function may call back into the server.
         let _ = (back.of("/").rooms(), back.sockets().len());
         back.emit("room", ());
         tell.send(event.clone()).unwrap();
@@ -183,7 +183,7 @@ fn everybody_here_and_everybody_else() {
     io.of_pattern("/p-*")
         .on("all", |socket: Socket| socket.all().emit("all", socket.rooms()))
         .on("others", |socket: Socket| {
-            // What is sent from the server leaves out its cause.
+            // A message from the server to all except the socket that has caused it.
             let io = socket.io().ok_or("over")?;
             io.of(socket.namespace()).except(socket.id()).emit("others", ());
             Ok::<_, &str>(())
@@ -226,7 +226,7 @@ fn data_is_changed_and_taken() {
     let mut calls = 0;
     let result = socket.update_data(|score: &mut Score| {
         calls += 1;
-        // Somebody else changes it meanwhile.
+        // Another caller changes the value meanwhile.
         if calls == 1 {
             socket.set_data(Score(10));
         }

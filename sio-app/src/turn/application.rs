@@ -45,10 +45,10 @@ pub(crate) trait Application: Any + Send + Sync {
     /// Returns the functions that are called for each event that is sent to this namespace.
     fn watchers(&self, namespace: &str) -> Vec<OutgoingFn>;
 
-    /// Tells that a namespace of a rule has its first member.
+    /// Reports that a namespace of a rule has its first member.
     fn namespace_begins(&self, socket: &Arc<SocketCell>);
 
-    /// Tells what has happened to a room. Called only if the application wants to hear of rooms.
+    /// Reports an event of a room. It is called only if the application has asked for such events.
     fn room(&self, event: &RoomEvent);
 
     /// Reports that a shard has lost its last session during a shutdown.

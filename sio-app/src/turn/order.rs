@@ -41,9 +41,10 @@ pub(crate) enum Order<'a> {
     Leave { to: To<'a>, room: &'a str },
     /// The sockets leave their namespace. With `close`, their whole sessions end.
     Disconnect { to: To<'a>, close: bool },
-    /// `found` is called with each room of the audience's namespace that has members, and how many
-    /// they are in one shard; of several shards several times. If the target names rooms, it is
-    /// called with these only. It is called under the lock of the shard.
+    /// `found` is called for each room of the audience's namespace that has members, with the
+    /// number of its members in one shard. If the room has members in several shards, it is called
+    /// once for each of them. If the target names rooms, it is called for these rooms only. It is
+    /// called under the lock of the shard.
     Rooms {
         to: Audience<'a>,
         found: &'a mut dyn FnMut(&ByteString, usize),

@@ -1,8 +1,8 @@
-//! What happens to rooms, for an application that wants to hear of it.
+//! Events of rooms, for an application that asks for them.
 //!
-//! A shard notes what happens while it is locked. The one that has locked it takes the notes out
-//! and gives them to its turn as work, so that the application hears of them under no lock. If the
-//! application does not want to hear of rooms, nothing is noted.
+//! A shard notes the events while it is locked. The thread that has locked the shard takes the
+//! notes out, and gives them to its turn as work. So the application gets the events under no lock.
+//! If the application has not asked for events of rooms, nothing is noted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,45 +14,46 @@ use sio_proto::SocketKey;
 use crate::lock::Mutex;
 use crate::turn::socket_id::SocketId;
 
-/// What has happened to a room.
+/// An event of a room. [`Io::on_room`](crate::Io::on_room) reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RoomEvent {
-    /// It has its first member.
+    /// The room has its first member.
     Created {
-        /// The namespace that it is in.
+        /// The namespace of the room.
         namespace: ByteString,
-        /// Its name.
+        /// The name of the room.
         room: ByteString,
     },
-    /// A socket has joined it.
+    /// A socket has joined the room.
     Joined {
-        /// The namespace that it is in.
+        /// The namespace of the room.
         namespace: ByteString,
-        /// Its name.
+        /// The name of the room.
         room: ByteString,
-        /// The socket.
+        /// The socket that has joined.
         socket: SocketId,
     },
-    /// A socket has left it, or has gone.
+    /// A socket has left the room, or has gone.
     Left {
-        /// The namespace that it is in.
+        /// The namespace of the room.
         namespace: ByteString,
-        /// Its name.
+        /// The name of the room.
         room: ByteString,
-        /// The socket.
+        /// The socket that was a member.
         socket: SocketId,
     },
-    /// It has lost its last member.
+    /// The room has lost its last member.
     Deleted {
-        /// The namespace that it is in.
+        /// The namespace of the room.
         namespace: ByteString,
-        /// Its name.
+        /// The name of the room.
         room: ByteString,
     },
 }
 
-/// Whether the application wants to hear of rooms, and in how many shards each room has members.
+/// Whether the application has asked for events of rooms, and in how many shards each room has
+/// members.
 #[derive(Debug, Default)]
 pub(crate) struct RoomNews {
     wanted: AtomicBool,
@@ -60,7 +61,7 @@ pub(crate) struct RoomNews {
 }
 
 impl RoomNews {
-    /// The application wants to hear of rooms from here on.
+    /// Notes that the application wants events of rooms from now on.
     pub(crate) fn want(&self) {
         self.wanted.store(true, Ordering::Relaxed);
     }
@@ -70,7 +71,8 @@ impl RoomNews {
         self.wanted.load(Ordering::Relaxed)
     }
 
-    /// A room begins in a shard. Returns true if it is in no other shard.
+    /// Notes that a room has its first member in a shard. Returns true if it has members in no
+    /// other shard.
     fn begins(&self, key: (ByteString, ByteString)) -> bool {
         let mut shards = self.shards.lock();
         let shards = shards.entry(key).or_default();
@@ -78,8 +80,9 @@ impl RoomNews {
         *shards == 1
     }
 
-    /// A room ends in a shard. Returns true if it is in no other shard. A room that had begun
-    /// before anybody wanted to hear of it is not known here.
+    /// Notes that a room has lost its last member in a shard. Returns true if it has members in no
+    /// other shard. Returns false if the room had members before the application asked for events,
+    /// because such a room is not known here.
     fn ends(&self, key: &(ByteString, ByteString)) -> bool {
         let mut shards = self.shards.lock();
         let Some(left) = shards.get_mut(key) else { return false };
@@ -92,7 +95,7 @@ impl RoomNews {
     }
 }
 
-/// A change of a room, as a shard notes it.
+/// A change of a room, as the shard notes it: with the shard's key of the socket.
 #[derive(Debug)]
 pub(crate) struct RoomNote {
     namespace: ByteString,
@@ -109,7 +112,8 @@ enum Change {
 }
 
 impl RoomNote {
-    /// The same with the id of the socket. Call it while the shard is locked.
+    /// Converts the note to an event, with the id of the socket. Call this while the shard is
+    /// locked.
     pub(crate) fn resolved(self, id: impl FnOnce(SocketKey) -> Option<SocketId>) -> Option<RoomEvent> {
         let Self {
             namespace,
@@ -180,7 +184,7 @@ impl RoomNotes {
         }
     }
 
-    /// Takes the notes out.
+    /// Takes all notes out.
     pub(crate) fn take(&self) -> Vec<RoomNote> {
         std::mem::take(&mut *self.notes.lock())
     }

@@ -46,7 +46,7 @@ pub(crate) struct ShardCell {
     loads: Arc<Loads>,
     /// The server's warnings.
     pub(super) warnings: Arc<Warnings>,
-    /// What has happened to its rooms.
+    /// The notes about the shard's rooms.
     rooms: Arc<RoomNotes>,
     state: Mutex<State>,
     /// Copies of values of the shard, with which a caller decides whether to take the lock at all.
@@ -229,8 +229,7 @@ impl ShardCell {
         result
     }
 
-    /// Gives the turn what has happened to rooms. The sockets that it has happened to are still in
-    /// the table.
+    /// Gives the events of rooms to the turn. The sockets in these events are still in the table.
     fn take_room_notes(&self, state: &State, turn: &Turn) {
         for note in self.rooms.take() {
             if let Some(event) = note.resolved(|key| Some(state.socket(key)?.id().clone())) {
@@ -239,7 +238,8 @@ impl ShardCell {
         }
     }
 
-    /// Changes the rooms of one socket. In a turn only if the application wants to hear of rooms.
+    /// Changes the rooms of one socket. If the application wants events of rooms, this runs in a
+    /// turn.
     pub(crate) fn change_rooms<R>(self: &Arc<Self>, why: &'static str, change: impl FnOnce(&mut State) -> R) -> R {
         match self.rooms.news.is_wanted() {
             false => self.ask(why, change),

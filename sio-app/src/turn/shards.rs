@@ -24,7 +24,7 @@ pub(crate) struct Shards {
     pub(crate) config: Arc<Config>,
     pub(crate) router: Router,
     pub(super) directory: Arc<Directory>,
-    /// Whether the application wants to hear of rooms.
+    /// Whether the application wants events of rooms.
     pub(crate) news: Arc<RoomNews>,
     next: AtomicUsize,
 }

@@ -14,7 +14,7 @@ use sio_proto::SocketKey;
 use sio_proto::server::{self, Auth, Form, Handshake};
 use sio_proto::socket::Args;
 
-use crate::error::EmitError;
+use crate::error::{EmitError, HandlerError};
 use crate::lock::Mutex;
 use crate::runtime::Runtime;
 use crate::turn::ack_slot::AckSlot;
@@ -408,6 +408,13 @@ impl SocketCell {
             to: To::Socket(self),
             close,
         });
+    }
+
+    /// Reports to the application that something could not be sent.
+    pub(crate) fn report(self: &Arc<Self>, event: &str, error: EmitError) {
+        if let Some(application) = self.application() {
+            application.report(Some(self), event, &HandlerError::Emit(error));
+        }
     }
 
     /// Lets the socket's session leave. Called during a shutdown, when nothing is under way.

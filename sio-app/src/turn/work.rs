@@ -43,7 +43,7 @@ pub(crate) enum Work {
     /// A socket is gone. This wakes the futures that wait for its end, even while another turn
     /// works for the socket.
     Gone(Arc<SocketCell>),
-    /// Something has happened to a room, and the application wants to hear of it.
+    /// An event of a room, for an application that wants such events.
     Room(Weak<dyn Application>, Box<RoomEvent>),
     /// This may be the last handle of a socket. The socket's data belongs to the user.
     Release(Arc<SocketCell>),
@@ -126,7 +126,7 @@ impl Work {
     }
 }
 
-/// Tells the application what has happened to a room.
+/// Reports an event of a room to the application.
 fn room(application: &Weak<dyn Application>, event: &RoomEvent) {
     let Some(application) = application.upgrade() else {
         return;
@@ -586,10 +586,11 @@ fn accept(turn: &Turn, socket: &Arc<SocketCell>, table: &Table) -> Then {
         generation = socket.form.generation().as_str(),
         "connected"
     );
-    if begins && let Some(application) = socket.application() {
-        if let Err(panic) = guarded(|| application.namespace_begins(socket)) {
-            report(socket, "namespace", &panic);
-        }
+    if begins
+        && let Some(application) = socket.application()
+        && let Err(panic) = guarded(|| application.namespace_begins(socket))
+    {
+        report(socket, "namespace", &panic);
     }
     socket_handlers(socket, "connect", &table.connect, None, table.one_at_a_time)
 }

@@ -6,10 +6,11 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sio_proto::server;
+use sio_proto::server::{self, AckRequest};
 
 use crate::args::{ArgsError, from_args};
 use crate::error::EmitError;
@@ -118,6 +119,28 @@ impl<T> AckFuture<T> {
         Self {
             state: State::Waiting { socket, id, slot },
             answer: PhantomData,
+        }
+    }
+}
+
+/// Sends an event to a socket, and asks for its acknowledgement.
+pub(crate) fn ask<T, A: Serialize + ?Sized>(
+    socket: &Arc<SocketCell>,
+    event: &str,
+    args: &A,
+    timeout: Option<Duration>,
+    volatile: bool,
+) -> AckFuture<T> {
+    // A middleware that waits for the answer would wait for itself.
+    if socket.is_asking() {
+        return AckFuture::failed(EmitError::Disconnected);
+    }
+    let (id, slot) = socket.open_ack();
+    match message::send_event(socket, event, args, Some(AckRequest { id, timeout }), volatile) {
+        Ok(()) => AckFuture::waiting(Arc::clone(socket), id, slot),
+        Err(error) => {
+            socket.forget_ack(id);
+            AckFuture::failed(error)
         }
     }
 }

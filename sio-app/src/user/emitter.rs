@@ -42,7 +42,8 @@ pub struct Emitter {
     /// The socket that started the builder. It is left out.
     sender: Option<Socket>,
     volatile: bool,
-    /// Rooms were asked for, though there may be none: then nobody is meant.
+    /// Set when rooms have been given, even by an empty list. If the target names no room then,
+    /// nobody is chosen.
     nobody: bool,
 }
 
@@ -144,8 +145,8 @@ impl Emitter {
         self.emit("message", (data.into(),));
     }
 
-    /// Makes the chosen sockets join a room, or several. If a room's name is the id of a socket, no
-    /// socket joins it, and [`Io::on_error`](crate::Io::on_error) gets
+    /// Makes the chosen sockets join a room, or several rooms. If a room's name is the id of a
+    /// socket, no socket joins this room, and [`Io::on_error`](crate::Io::on_error) gets
     /// [`EmitError::ReservedRoom`].
     pub fn join<M>(self, rooms: impl Rooms<M>) {
         let _ = rooms.each(|room| {
@@ -154,7 +155,7 @@ impl Emitter {
         });
     }
 
-    /// Makes the chosen sockets leave a room, or several.
+    /// Makes the chosen sockets leave a room, or several rooms.
     pub fn leave<M>(self, rooms: impl Rooms<M>) {
         let _ = rooms.each(|room| {
             self.each("leave", |to| carry_out(Order::Leave { to: To::All(to), room }));
@@ -162,8 +163,8 @@ impl Emitter {
         });
     }
 
-    /// Calls a function with each room of the target's namespaces, or with those that the target
-    /// names, and how many members they have in one shard.
+    /// Calls a function for each room of the target's namespaces, or only for the rooms that the
+    /// target names, with the number of the room's members in one shard.
     pub(crate) fn each_room(self, found: &mut dyn FnMut(&ByteString, usize)) {
         self.each("rooms", |to| carry_out(Order::Rooms { to, found: &mut *found }));
     }

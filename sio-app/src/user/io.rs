@@ -1,41 +1,34 @@
 //! The server: all shards, all namespaces, and everything that the application decides.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
-use sio_proto::server::{Budget, ConnectionError, TransportKind};
-use sio_proto::{Config, ConfigError, Time};
+use sio_proto::server::Budget;
+use sio_proto::{Config, ConfigError};
 
 use crate::args::Data;
-use crate::error::{HandlerError, RegisterError};
-use crate::link::connections::{Connections, Deadlines};
+use crate::error::RegisterError;
 use crate::lock::Mutex;
 use crate::options::Options;
 use crate::rated::Warnings;
 use crate::runtime::Runtime;
-use crate::turn::application::{Application, EngineNews};
-use crate::turn::call::Failure;
+use crate::turn::application::Application;
 use crate::turn::later::Kept;
 use crate::turn::order::{Order, To, carry_out};
-use crate::turn::raw_session::RawSession;
-use crate::turn::room_news::RoomEvent;
-use crate::turn::shards::{NewShards, Shards};
-use crate::turn::socket::SocketCell;
-use crate::turn::table::{OutgoingFn, Table};
+use crate::turn::shards::NewShards;
 use crate::user::emitter::Emitter;
-use crate::user::engine::EngineSocket;
 use crate::user::hooks::Hooks;
-use crate::user::metrics::Tally;
+use crate::user::inner::Inner;
 use crate::user::namespace::Namespace;
 use crate::user::registry::{self, Namespaces};
 use crate::user::rooms::Rooms;
 use crate::user::shutdown::Shutdown;
 use crate::user::sleep::Sleep;
 use crate::user::socket::Socket;
+use crate::user::tally::Tally;
 
 /// A Socket.IO server without a network: it has namespaces and sockets, and reaches them.
 ///
@@ -51,25 +44,6 @@ use crate::user::socket::Socket;
 /// ```
 #[derive(Clone)]
 pub struct Io(pub(crate) Arc<Inner>);
-
-/// The server behind the handle [`Io`].
-pub(crate) struct Inner {
-    pub(crate) shards: Shards,
-    pub(crate) options: Options,
-    pub(crate) namespaces: Namespaces,
-    pub(crate) hooks: Hooks,
-    /// All connections, so that a shutdown can end those that do not end by themselves.
-    pub(crate) connections: Mutex<Connections>,
-    pub(crate) deadlines: Mutex<Deadlines>,
-    pub(crate) shutdown: Shutdown,
-    pub(crate) tally: Tally,
-    /// Bytes of work that connections have left for later.
-    pub(crate) kept: Arc<Kept>,
-    /// The warnings that peers can cause.
-    pub(crate) warnings: Arc<Warnings>,
-    /// Whether the tasks that watch the time have been started.
-    pub(crate) ticking: AtomicBool,
-}
 
 /// Namespaces.
 impl Io {
@@ -173,12 +147,12 @@ impl Io {
         self.all().send(data);
     }
 
-    /// Chooses the members of a room, or of several rooms, each member once.
+    /// Chooses the members of a room, or of several rooms. A member of several rooms counts once.
     pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
         self.all().to(rooms)
     }
 
-    /// Chooses all sockets that are not in this room, or in none of these rooms.
+    /// Chooses all sockets that are in none of these rooms.
     pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
         self.all().except(rooms)
     }
@@ -301,94 +275,12 @@ impl Io {
     }
 }
 
-impl Inner {
-    /// Returns the server behind this application of the shards.
-    pub(crate) fn of(application: Arc<dyn Application>) -> Option<Arc<Self>> {
-        let any: Arc<dyn Any + Send + Sync> = application;
-        any.downcast().ok()
-    }
-
-    /// Returns this server in the form in which turns know it.
-    pub(crate) fn application(self: &Arc<Self>) -> Weak<dyn Application> {
-        let application: Weak<Self> = Arc::downgrade(self);
-        application
-    }
-
-    pub(crate) const fn runtime(&self) -> Runtime {
-        self.shards.runtime
-    }
-
-    /// Returns the time.
-    pub(crate) fn now(&self) -> Time {
-        (self.shards.runtime.now)()
-    }
-
-    pub(crate) const fn config(&self) -> &Arc<Config> {
-        &self.shards.config
-    }
-}
-
-impl Application for Inner {
-    fn shards(&self) -> &Shards {
-        &self.shards
-    }
-
-    fn table(&self, socket: &Arc<SocketCell>) -> Option<Arc<Table>> {
-        self.namespaces.find(&Socket(Arc::clone(socket)))
-    }
-
-    fn engine(&self, session: Arc<RawSession>, news: EngineNews) {
-        let Some(handler) = self.hooks.engine() else { return };
-        let socket = EngineSocket(session);
-        match news {
-            EngineNews::Opened => handler.open(&socket, socket.handshake()),
-            EngineNews::Upgraded(transport) => handler.upgrade(&socket, transport),
-            EngineNews::Message(message) => handler.message(&socket, message),
-            EngineNews::Closed(ending) => handler.close(&socket, ending.reason, ending.breach.as_ref()),
-        }
-    }
-
-    fn upgraded(&self, socket: Arc<SocketCell>, transport: TransportKind) {
-        if let Some(hook) = self.hooks.upgrade() {
-            hook(&Socket(socket), transport);
-        }
-    }
-
-    fn refused(&self, error: &ConnectionError) {
-        if let Some(hook) = self.hooks.connection_error() {
-            hook(error);
-        }
-    }
-
-    fn report(&self, socket: Option<&Arc<SocketCell>>, event: &str, error: &HandlerError) {
-        let socket = socket.map(|socket| Socket(Arc::clone(socket)));
-        Self::report(self, socket.as_ref(), event, error);
-    }
-
-    fn failed(&self, socket: &Arc<SocketCell>, event: &str, failure: Failure) {
-        Self::failed(self, &Socket(Arc::clone(socket)), event, failure);
-    }
-
-    fn watchers(&self, namespace: &str) -> Vec<OutgoingFn> {
-        self.namespaces.watchers(namespace)
-    }
-
-    fn namespace_begins(&self, socket: &Arc<SocketCell>) {
-        if let Some(hook) = self.hooks.namespace()
-            && let Some(io) = Socket(Arc::clone(socket)).io()
-        {
-            hook(io.of(&socket.namespace));
-        }
-    }
-
-    fn room(&self, event: &RoomEvent) {
-        if let Some(hook) = self.hooks.room() {
-            hook(event);
-        }
-    }
-
-    fn shard_emptied(&self) {
-        Self::shard_emptied(self);
+/// The server of a socket.
+impl Socket {
+    /// Returns the server that the socket belongs to, or `None` after the end of the server.
+    #[must_use]
+    pub fn io(&self) -> Option<Io> {
+        Inner::of(self.0.application()?).map(Io)
     }
 }
 

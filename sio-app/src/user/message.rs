@@ -18,7 +18,6 @@ use crate::turn;
 use crate::turn::order::{Order, carry_out};
 use crate::turn::socket::SocketCell;
 use crate::turn::table::OutgoingFn;
-use crate::user::socket::Socket;
 
 /// The size of the pieces of memory that messages are written into. A message that waits for a slow
 /// client keeps its piece, so the pieces are small. Larger messages get pieces of their own.
@@ -163,7 +162,7 @@ pub(crate) fn send_ack_or_report<A: Serialize + ?Sized>(socket: &Arc<SocketCell>
     if let Err(error) = send_ack(socket, id, args)
         && matches!(error, EmitError::Args(_) | EmitError::TooLarge)
     {
-        Socket(Arc::clone(socket)).report("ack", error);
+        socket.report("ack", error);
     }
 }
 

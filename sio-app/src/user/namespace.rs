@@ -15,7 +15,7 @@ use crate::turn::socket::SocketCell;
 use crate::turn::table::{AnswerFn, AnyFn, FilterFn, OutgoingFn, Table};
 use crate::user::emitter::Emitter;
 use crate::user::handler::{ConnectHandler, DisconnectHandler, EventHandler, Middleware};
-use crate::user::io::Inner;
+use crate::user::inner::Inner;
 use crate::user::registry::Behaviour;
 use crate::user::rooms::Rooms;
 use crate::user::socket::Socket;
@@ -359,12 +359,12 @@ impl Namespace {
         self.all().send(data);
     }
 
-    /// Chooses the members of a room, or of several rooms, each member once.
+    /// Chooses the members of a room, or of several rooms. A member of several rooms counts once.
     pub fn to<M>(&self, rooms: impl Rooms<M>) -> Emitter {
         self.all().to(rooms)
     }
 
-    /// Chooses all sockets that are not in this room, or in none of these rooms.
+    /// Chooses all sockets that are in none of these rooms.
     pub fn except<M>(&self, rooms: impl Rooms<M>) -> Emitter {
         self.all().except(rooms)
     }

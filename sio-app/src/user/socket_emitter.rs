@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::args::Data;
 use crate::error::EmitError;
-use crate::user::ack::AckFuture;
+use crate::user::ack::{self, AckFuture};
+use crate::user::message;
 use crate::user::socket::Socket;
 
 /// One socket, and how to send to it. [`Socket::volatile`](crate::Socket::volatile) and
@@ -63,9 +64,9 @@ impl SocketEmitter {
     /// is reported if the socket is gone, or if a volatile event was not sent because the transport
     /// was busy.
     pub fn emit<A: Serialize>(self, event: &str, args: A) {
-        let sent = self.socket.emit_with(event, &args, self.volatile);
+        let sent = message::send_event(&self.socket.0, event, &args, None, self.volatile);
         if let Err(error @ (EmitError::Args(_) | EmitError::Reserved(_) | EmitError::TooLarge)) = sent {
-            self.socket.report(event, error);
+            self.socket.0.report(event, error);
         }
     }
 
@@ -77,6 +78,6 @@ impl SocketEmitter {
     /// Sends an event and waits for its acknowledgement; see [`Socket::emit_with_ack`]. A volatile
     /// event that is not sent fails with [`EmitError::Dropped`].
     pub fn emit_with_ack<T: DeserializeOwned + 'static>(self, event: &str, args: impl Serialize) -> AckFuture<T> {
-        self.socket.ask(event, &args, self.timeout, self.volatile)
+        ack::ask(&self.socket.0, event, &args, self.timeout, self.volatile)
     }
 }

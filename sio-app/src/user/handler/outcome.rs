@@ -140,7 +140,7 @@ fn poll_once(mut future: HandlerFuture) -> Started {
     }
 }
 
-/// What a middleware decides: a `Result<(), E>` whose error becomes a [`Refusal`].
+/// The decision of a middleware: a `Result<(), E>` whose error becomes a [`Refusal`].
 pub trait Verdict {
     #[doc(hidden)]
     fn into_result(self) -> Result<(), Refusal>;
@@ -152,7 +152,7 @@ impl<E: Into<Refusal>> Verdict for Result<(), E> {
     }
 }
 
-/// What a middleware returns: a [`Verdict`], or a future of one.
+/// The return type of a middleware: a [`Verdict`], or a future of one.
 #[diagnostic::on_unimplemented(
     message = "a middleware cannot return `{Self}`",
     label = "not a `Result<(), E>` that says whether the socket is let in",

@@ -267,7 +267,7 @@ impl Arrival<'_> {
             return;
         };
         let Some(session) = self.session else {
-            return tell_unknown(&mut input.shard.core, &agreed, input.out);
+            return tell_unknown(input, &agreed);
         };
         input.at(session, |mut at: At<'_>| {
             let waits = agreed.is_opening();
@@ -343,18 +343,19 @@ impl Arrival<'_> {
 
 /// The client ignores an HTTP error as the answer to an upgrade, but it reads this packet
 /// (docs/protocol/legacy-0.9.md §9).
-fn tell_unknown(core: &mut Core, agreed: &Agreed, out: &mut Outputs) {
-    let link = agreed.link;
+fn tell_unknown(input: &mut Input<'_>, agreed: &Agreed) {
+    let (link, core) = (agreed.link, &mut input.shard.core);
+    let writes = &mut input.out.writes;
     match agreed.form() {
         // The connection tells the client when the handshake is complete.
         Some(_) if agreed.is_opening() => return,
         Some(form) => {
             let (frames, form) = (alloc::vec![not_handshaken(core)], form.clone());
-            out.writes.push(Write::Part(link, Box::new(Part { frames, form })));
+            writes.push(Write::Part(link, Box::new(Part { frames, form })));
         }
-        None => out.writes.push(Write::Frame(link, not_handshaken(core))),
+        None => writes.push(Write::Frame(link, not_handshaken(core))),
     }
-    out.writes.push(agreed.farewell());
+    writes.push(agreed.farewell());
 }
 
 /// The packet for a client whose session is unknown.

@@ -145,3 +145,30 @@ fn alarms_do_not_pile_up() {
         assert!(world.alarms() <= 4, "round {round}: {}", world.alarms());
     }
 }
+
+/// A rule finds a session of its own generation and no other. A session that a rule has ended is
+/// gone when the rule returns, with its link, and its name finds nothing.
+#[test]
+fn a_cursor_stands_at_a_live_session_of_its_generation() {
+    use crate::server::engine::Engine;
+    use crate::server::legacy09::Legacy09;
+
+    let mut world = World::new();
+    let link = world.send(None, WEBSOCKET);
+    let now = world.now;
+    world.server.shard(now, |shard, out| {
+        let key = shard.sessions.keys()[0];
+        let mut input = shard.input(now, out);
+        let wrong = input.at(key, |_: At<'_, Legacy09>| ());
+        let right = input.at(key, |at: At<'_, Engine>| at.key);
+        assert_eq!((wrong, right), (None, Some(key)));
+        assert!(input.shard.core.links.get(link).is_some());
+        let ended = input.at(key, |at: At<'_>| {
+            let ended = at.end(Reason::ForcedServerClose);
+            ended.out.deliveries.len()
+        });
+        assert!(ended.is_some());
+        assert_eq!(input.at(key, |_: At<'_>| ()), None);
+        assert_eq!((shard.sessions(), shard.core.links.get(link)), (0, None));
+    });
+}
