@@ -88,4 +88,4 @@ pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {
 }
 
 pub(crate) use membership::{NoEntry, Standing};
-pub(crate) use timers::Alarm;
+pub(crate) use timers::{Alarm, Deadline};

@@ -45,10 +45,8 @@ impl Shard {
                     }
                     session.blocked.add(Blocked::FULL);
                     session.heartbeat.block();
-                    if !core::mem::replace(&mut session.stall_alarm, true) {
-                        let due = now + session.stall_patience(&core.config);
-                        core.timers.arm_at(due, Alarm::Stalled, key, 0);
-                    }
+                    let due = now + session.stall_patience(&core.config);
+                    session.stall.set(due, Alarm::Stalled, key, &mut core.timers);
                 }
             }
         )
@@ -111,14 +109,14 @@ impl Session {
 impl At<'_> {
     /// The link was blocked some time ago. If it has taken nothing since, it is given up.
     pub(super) fn look_after_blocked(mut self) {
-        self.session.stall_alarm = false;
+        self.session.stall.disarm();
         if !self.session.blocked.is_full() {
             return;
         }
         let due = self.session.taken + self.session.stall_patience(&self.core.config);
         if due > self.now {
-            self.session.stall_alarm = true;
-            self.core.timers.arm_at(due, Alarm::Stalled, self.key, 0);
+            let stall = &mut self.session.stall;
+            stall.set(due, Alarm::Stalled, self.key, &mut self.core.timers);
         } else if self.session.outlives_link() {
             self.abort_link();
             self.link_closed(Role::Stream, Cause::Failed);
