@@ -240,7 +240,12 @@ mod tests {
         let signal = std::future::ready(Err::<(), io::Error>(io::ErrorKind::Other.into()));
         let serving = Serve::new(&io, Ok(accept), sleep).with_graceful_shutdown(signal);
         let mut serving = serving.into_future();
-        assert!(serving.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+        assert!(
+            serving
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_ready()
+        );
         assert!(io.is_closing());
     }
 }
