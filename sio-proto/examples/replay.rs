@@ -1,11 +1,11 @@
-//! Replays a transcript and reports whether the shard did the same. `cargo xtask replay FILE`
+//! Runs a transcript again, and says whether the shard did the same. `cargo xtask replay FILE`
 //! starts this program.
 //!
 //! ```text
 //! cargo run -p sio-proto --features transcript --example replay -- FILE
 //! ```
-//! If a server has its own parser or codec, its transcript needs a program like this one, with the
-//! parser in its config.
+//! If the server has its own parser or codec, its transcript needs a program like this one, with
+//! the parser or codec in its config.
 
 use std::fs::File;
 use std::io::Read;
@@ -36,7 +36,7 @@ fn run(file: &str) -> Result<String, String> {
     let limits = Limits::default();
     let mut text = String::new();
     let opened = File::open(file).map_err(|error| error.to_string())?;
-    // The file is too large if there is one byte more than is allowed.
+    // One byte above the limit is enough to know that the file is too large.
     let most = limits.max_bytes as u64 + 1;
     let read = opened.take(most).read_to_string(&mut text);
     read.map_err(|error| error.to_string())?;
