@@ -155,6 +155,8 @@ pub use options::Options;
 pub use rustls;
 pub use sio_proto::codec;
 pub use sio_proto::http::{HeaderError, Method, ResponseHeaders};
+#[cfg(feature = "transcript")]
+pub use sio_proto::server::transcript;
 pub use sio_proto::server::{
     Breach, BreachKind, ConnectionError, Count, Counters, EngineMessage, Extension, Generation, Handshake, Peer,
     Reason, Refused, TransportKind,

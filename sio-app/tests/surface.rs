@@ -1,7 +1,7 @@
 //! Users of a server must not see methods of [`Io`] that drive the state machine or remove the
 //! application's handlers. Only adapters have such methods, in `sio_app::adapter::Driver`.
 
-use sio_app::{Config, Io, Options};
+use sio_app::{Config, Emitter, Io, Namespace, Options};
 
 /// The return type of the trait's methods below. If `Io` itself had a method with one of these
 /// names, Rust would call it instead, and this file would not compile because of the other return
@@ -41,15 +41,33 @@ trait NoSuchMethod {
 
 impl NoSuchMethod for Io {}
 
-#[test]
-fn users_see_nothing_that_drives_the_machine() {
+/// The same for what only one socket can be asked.
+trait NoQuestion {
+    fn emit_with_ack(&self) -> Absent {
+        Absent
+    }
+    fn timeout(&self) -> Absent {
+        Absent
+    }
+}
+
+impl NoQuestion for Io {}
+impl NoQuestion for Namespace {}
+impl NoQuestion for Emitter {}
+
+fn server() -> Io {
     let runtime = sio_app::adapter::Runtime {
         now: || sio_app::adapter::Time::ZERO,
         unix_time: || 0,
         spawn: drop,
         fill: |bytes| bytes.fill(7),
     };
-    let io = Io::new(Config::default(), Options::default(), runtime).unwrap();
+    Io::new(Config::default(), Options::default(), runtime).unwrap()
+}
+
+#[test]
+fn users_see_nothing_that_drives_the_machine() {
+    let io = server();
     let absent = [
         io.abort(),
         io.clear(),
@@ -60,6 +78,22 @@ fn users_see_nothing_that_drives_the_machine() {
         io.keep_time(),
         io.sweep(),
         io.take_up(),
+    ];
+    assert!(absent.iter().all(|absent| *absent == Absent));
+}
+
+/// Many sockets cannot be asked for acknowledgements, so there is no method for it, and none for how
+/// long that may take.
+#[test]
+fn many_sockets_cannot_be_asked() {
+    let io = server();
+    let absent = [
+        io.emit_with_ack(),
+        io.timeout(),
+        io.of("/").emit_with_ack(),
+        io.of("/").timeout(),
+        io.to("room").emit_with_ack(),
+        io.to("room").timeout(),
     ];
     assert!(absent.iter().all(|absent| *absent == Absent));
 }

@@ -103,6 +103,8 @@ pub mod tower;
 
 pub use server::Server;
 pub use sio_app::adapter::Serve;
+#[cfg(feature = "transcript")]
+pub use sio_app::transcript;
 pub use sio_app::{
     Ack, AckError, AckFuture, ArgsError, Auth, Binary, Breach, BreachKind, ByteString, Bytes, ClientFiles,
     ClientFilesError, Config, ConfigError, ConnectionError, Cookie, Cors, CorsOrigins, Count, Counters, Data,

@@ -8,6 +8,9 @@
 //! clients into `clients/`, the program serves them too. Then the page `/generations` runs one
 //! frame for each generation, all in the same room.
 //!
+//! Built with `--features transcript`, the program writes what goes in and out of the server into
+//! the files that the environment variable `SIO_TRANSCRIPT` names (`docs/transcript.md`).
+//!
 //! The chat itself is [`sio_examples::chat`]. This file runs it on tokio.
 
 #![forbid(unsafe_code)]
@@ -32,6 +35,8 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let port = chat::port("usage: chat [--port N]");
     let server = Server::with_options(chat::config(), chat::options())?;
+    #[cfg(feature = "transcript")]
+    let _transcripts = sio_examples::Transcripts::write_if_asked(&server)?;
     chat::register(&server);
     // Without this function, or a subscriber of `tracing`, the program would report no errors. The
     // arguments that a client has sent are not written to the terminal.

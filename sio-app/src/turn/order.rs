@@ -35,10 +35,10 @@ pub(crate) enum Order<'a> {
         bytes: usize,
         write: &'a mut dyn FnMut(Forms) -> Message,
     },
-    /// The sockets join a room.
-    Join { to: To<'a>, room: &'a str },
-    /// The sockets leave a room.
-    Leave { to: To<'a>, room: &'a str },
+    /// The sockets join rooms.
+    Join { to: To<'a>, rooms: &'a [&'a str] },
+    /// The sockets leave rooms.
+    Leave { to: To<'a>, rooms: &'a [&'a str] },
     /// The sockets leave their namespace. With `close`, their whole sessions end.
     Disconnect { to: To<'a>, close: bool },
     /// `found` is called for each room of the audience's namespace that has members, with the
@@ -95,9 +95,9 @@ pub(crate) fn carry_out(order: Order<'_>) -> Result<(), EmitError> {
             broadcast(to, bytes, write);
             Ok(())
         }
-        Order::Join { to, room } => join(to, room),
-        Order::Leave { to, room } => {
-            leave(to, room);
+        Order::Join { to, rooms } => join(to, rooms),
+        Order::Leave { to, rooms } => {
+            leave(to, rooms);
             Ok(())
         }
         Order::Disconnect { to, close } => {
@@ -188,49 +188,57 @@ fn broadcast(to: Audience<'_>, bytes: usize, write: &mut dyn FnMut(Forms) -> Mes
     });
 }
 
-fn join(to: To<'_>, room: &str) -> Result<(), EmitError> {
+fn join(to: To<'_>, rooms: &[&str]) -> Result<(), EmitError> {
     match to {
-        To::Socket(socket) => match socket.prepare_join(room) {
+        To::Socket(socket) => rooms.iter().try_for_each(|room| match socket.prepare_join(room) {
             Some(joined) => joined,
             None => Ok(socket
                 .cell
                 .change_rooms("join", |state| state.shard.join(socket.key, room))?),
-        },
-        To::Id(shards, id) => shards.find(id).map_or(Ok(()), |socket| join(To::Socket(&socket), room)),
-        To::All(audience) if audience.shards.is_id(room) => Err(EmitError::ReservedRoom),
+        }),
+        To::Id(shards, id) => shards
+            .find(id)
+            .map_or(Ok(()), |socket| join(To::Socket(&socket), rooms)),
+        To::All(audience) if rooms.iter().any(|room| audience.shards.is_id(room)) => Err(EmitError::ReservedRoom),
         To::All(audience) => {
-            let rooms = [ByteString::from(room)];
+            let rooms = names(rooms);
             audience.command(|target| Command::Join {
                 target,
-                rooms: rooms.to_vec(),
+                rooms: rooms.clone(),
             });
             Ok(())
         }
     }
 }
 
-fn leave(to: To<'_>, room: &str) {
+fn leave(to: To<'_>, rooms: &[&str]) {
     match to {
         To::Socket(socket) => {
-            if socket.prepare(|entry| entry.leave(room)).is_none() {
-                socket
-                    .cell
-                    .change_rooms("leave", |state| state.shard.leave(socket.key, room));
+            for room in rooms {
+                if socket.prepare(|entry| entry.leave(room)).is_none() {
+                    socket
+                        .cell
+                        .change_rooms("leave", |state| state.shard.leave(socket.key, room));
+                }
             }
         }
         To::Id(shards, id) => {
             if let Some(socket) = shards.find(id) {
-                leave(To::Socket(&socket), room);
+                leave(To::Socket(&socket), rooms);
             }
         }
         To::All(audience) => {
-            let rooms = [ByteString::from(room)];
+            let rooms = names(rooms);
             audience.command(|target| Command::Leave {
                 target,
-                rooms: rooms.to_vec(),
+                rooms: rooms.clone(),
             });
         }
     }
+}
+
+fn names(rooms: &[&str]) -> Vec<ByteString> {
+    rooms.iter().map(|room| ByteString::from(*room)).collect()
 }
 
 fn disconnect(to: To<'_>, close: bool) {

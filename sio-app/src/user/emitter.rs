@@ -13,7 +13,7 @@ use crate::turn::application::Application;
 use crate::turn::order::{Audience, Order, To, carry_out};
 use crate::turn::table::Names;
 use crate::user::message::{Draft, with_scratch};
-use crate::user::rooms::Rooms;
+use crate::user::rooms::{Rooms, with_names};
 use crate::user::socket::Socket;
 
 /// A choice of sockets, and how to send to them.
@@ -149,17 +149,15 @@ impl Emitter {
     /// socket, no socket joins this room, and [`Io::on_error`](crate::Io::on_error) gets
     /// [`EmitError::ReservedRoom`].
     pub fn join<M>(self, rooms: impl Rooms<M>) {
-        let _ = rooms.each(|room| {
-            self.each("join", |to| carry_out(Order::Join { to: To::All(to), room }));
-            Ok(())
+        with_names(rooms, |rooms| {
+            self.each("join", |to| carry_out(Order::Join { to: To::All(to), rooms }));
         });
     }
 
     /// Makes the chosen sockets leave a room, or several rooms.
     pub fn leave<M>(self, rooms: impl Rooms<M>) {
-        let _ = rooms.each(|room| {
-            self.each("leave", |to| carry_out(Order::Leave { to: To::All(to), room }));
-            Ok(())
+        with_names(rooms, |rooms| {
+            self.each("leave", |to| carry_out(Order::Leave { to: To::All(to), rooms }));
         });
     }
 

@@ -28,7 +28,7 @@ impl Socket {
         let join = |room: &str| {
             carry_out(Order::Join {
                 to: To::Socket(&self.0),
-                room,
+                rooms: &[room],
             })
         };
         if !R::MANY {
@@ -55,7 +55,7 @@ impl Socket {
         let _ = rooms.each(|room| {
             carry_out(Order::Leave {
                 to: To::Socket(&self.0),
-                room,
+                rooms: &[room],
             })
         });
     }

@@ -25,3 +25,5 @@ pub(crate) mod sleep;
 pub(crate) mod socket;
 pub(crate) mod socket_emitter;
 pub(crate) mod tally;
+#[cfg(feature = "transcript")]
+mod transcript;

@@ -52,3 +52,14 @@ impl<I: IntoIterator<Item: AsRef<str>>> Rooms<Many> for I {
         self.into_iter().try_for_each(|room| act(room.as_ref()))
     }
 }
+
+/// Calls a function with all names at once.
+pub(crate) fn with_names<M>(rooms: impl Rooms<M>, act: impl FnOnce(&[&str])) {
+    let mut names: Vec<String> = Vec::new();
+    let _ = rooms.each(|room| {
+        names.push(room.to_owned());
+        Ok(())
+    });
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    act(&names);
+}

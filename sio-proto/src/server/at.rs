@@ -101,7 +101,7 @@ impl Input<'_> {
     /// Lets a rule work on the session of this name. Returns `None` if the session is gone, or if
     /// its generation is not the generation of the rule.
     pub(crate) fn at<G: OfGeneration, T>(&mut self, key: SessionKey, rule: impl FnOnce(At<'_, G>) -> T) -> Option<T> {
-        let Shard { core, sessions } = &mut *self.shard;
+        let Shard { core, sessions, .. } = &mut *self.shard;
         let session = sessions.named_mut(key).filter(|session| G::is(&session.wiring))?;
         debug_assert!(session.state != State::Over, "it is taken out of its slot at once");
         let value = rule(At::new(core, &mut *session, key, self.now, self.out));

@@ -52,6 +52,12 @@ impl Budget {
         }
     }
 
+    /// How many shards share the budget.
+    #[cfg(feature = "transcript")]
+    pub(super) fn shards(&self) -> usize {
+        self.shards.load(Ordering::Relaxed)
+    }
+
     /// One more shard shares the budget.
     pub(super) fn enter(&self) {
         self.shards.fetch_add(1, Ordering::Relaxed);

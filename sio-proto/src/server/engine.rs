@@ -337,7 +337,9 @@ impl<'a> At<'a> {
     pub(crate) fn alarm_rang(mut self, alarm: Alarm, epoch: u32) {
         let session = &mut *self.session;
         let (state, reassembling) = (session.state, session.reassembly.is_pending());
-        session.attachments_alarm &= alarm != Alarm::Attachments;
+        if alarm == Alarm::Attachments {
+            session.attachments.disarm();
+        }
         let engine = engine_of(&mut session.wiring);
         match alarm {
             Alarm::Ping if engine.beat == epoch => {
@@ -365,11 +367,11 @@ impl<'a> At<'a> {
                 self.core.timers.arm_at(next, Alarm::Noop, self.key, epoch);
             }
             Alarm::Close if state == State::Closing => _ = self.forget(),
-            Alarm::Attachments if reassembling && session.attachments_due <= self.now => {
+            Alarm::Attachments if reassembling && session.attachments.due() <= self.now => {
                 let breach = Breach::new(BreachKind::Late, "the attachments of a packet have not come in time");
                 let _ = self.close_for(breach);
             }
-            Alarm::Attachments if reassembling => self.arm_attachments(self.session.attachments_due),
+            Alarm::Attachments if reassembling => self.arm_attachments(self.session.attachments.due()),
             Alarm::Ping
             | Alarm::PingTimeout
             | Alarm::Connect
@@ -410,9 +412,7 @@ impl<'a> At<'a> {
     /// A packet waits for its attachments until `due`. One alarm serves all packets of a session.
     /// If it goes off when its packet is complete and a later packet waits, it is armed again.
     fn arm_attachments(&mut self, due: Time) {
-        self.session.attachments_due = due;
-        if !core::mem::replace(&mut self.session.attachments_alarm, true) {
-            self.core.timers.arm_at(due, Alarm::Attachments, self.key, 0);
-        }
+        let attachments = &mut self.session.attachments;
+        attachments.set(due, Alarm::Attachments, self.key, &mut self.core.timers);
     }
 }

@@ -30,8 +30,8 @@ use bytestring::ByteString;
 
 use crate::codec::Heartbeats;
 use crate::server::{
-    Alarm, Breach, BreachKind, Carriage, Delivery, Ended, Heartbeat, Reason, Session, Standing, State, TimeoutReason,
-    Wiring, Write, at,
+    Alarm, Breach, BreachKind, Carriage, Deadline, Delivery, Ended, Heartbeat, Reason, Session, Standing, State,
+    TimeoutReason, Wiring, Write, at,
 };
 use crate::socket::Args;
 use crate::wire::Inbound;
@@ -62,9 +62,7 @@ pub(crate) struct Legacy06 {
     /// Number of the last heartbeat. It also identifies stale alarms.
     beat: u32,
     /// When a held poll is answered without messages, or an absent client is given up.
-    deadline: Time,
-    /// The time of the armed alarm: the deadline, or an earlier time.
-    alarm: Option<Time>,
+    deadline: Deadline,
 }
 
 impl Legacy06 {
@@ -79,9 +77,7 @@ impl Legacy06 {
             Alarm::PingTimeout if self.beat == epoch && flows && session.heartbeat != Heartbeat::Answered => {
                 TimeoutReason::Pong
             }
-            Alarm::Absence if self.alarm.is_some_and(|armed| armed > at) || flows && self.announced => {
-                TimeoutReason::Nothing
-            }
+            Alarm::Absence if self.deadline.is_watched_after(at) || flows && self.announced => TimeoutReason::Nothing,
             Alarm::Absence if !self.announced => TimeoutReason::Decision,
             Alarm::Absence if parked => TimeoutReason::Poll,
             Alarm::Absence => TimeoutReason::Absence,
@@ -233,10 +229,10 @@ impl<'a> At<'a> {
             },
             // An alarm that was armed before the deadline moved. The alarm that counts is still to
             // come.
-            Alarm::Absence if legacy06.alarm.is_some_and(|armed| armed > self.now) => {}
+            Alarm::Absence if legacy06.deadline.is_watched_after(self.now) => {}
             Alarm::Absence => {
-                legacy06.alarm = None;
-                let (deadline, announced) = (legacy06.deadline, legacy06.announced);
+                legacy06.deadline.disarm();
+                let (deadline, announced) = (legacy06.deadline.due(), legacy06.announced);
                 if flows && announced {
                 } else if deadline > self.now {
                     self.set_deadline(deadline);
@@ -285,15 +281,12 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Sets the deadline. An alarm that is armed for an earlier time stays. When it goes off, it
-    /// finds the new deadline.
+    /// Sets the deadline.
     fn set_deadline(&mut self, at: Time) {
         let legacy06 = legacy06_of(&mut self.session.wiring);
-        legacy06.deadline = at;
-        if legacy06.alarm.is_none_or(|armed| armed > at) {
-            legacy06.alarm = Some(at);
-            self.core.timers.arm_at(at, Alarm::Absence, self.key, 0);
-        }
+        legacy06
+            .deadline
+            .set(at, Alarm::Absence, self.key, &mut self.core.timers);
     }
 }
 

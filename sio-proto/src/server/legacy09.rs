@@ -31,7 +31,7 @@ use bytestring::ByteString;
 use crate::detect::Transport;
 use crate::legacy::legacy09::{Body, Packet, Reason as Refusal, handshake};
 use crate::server::{
-    Alarm, Encoded, Ended, Heartbeat, Message, Reason, SendError, Session, State, TimeoutReason, Wiring, at,
+    Alarm, Deadline, Encoded, Ended, Heartbeat, Message, Reason, SendError, Session, State, TimeoutReason, Wiring, at,
 };
 use crate::{Config, Frame, SocketKey, Time};
 use bytes::BytesMut;
@@ -51,9 +51,7 @@ pub(crate) struct Legacy09 {
     /// The index of the script that answers the parked request.
     pub(super) script: Option<u64>,
     /// When a poll is answered, or a client is given up.
-    deadline: Time,
-    /// The time of the armed alarm: the deadline, or an earlier time.
-    alarm: Option<Time>,
+    deadline: Deadline,
     pub(super) rare: Option<Box<Rare>>,
 }
 
@@ -95,7 +93,7 @@ impl Legacy09 {
             Alarm::PingTimeout if self.beat == epoch && flows && session.heartbeat != Heartbeat::Answered => {
                 TimeoutReason::Pong
             }
-            Alarm::Absence if self.alarm.is_some_and(|armed| armed > at) || flows => TimeoutReason::Nothing,
+            Alarm::Absence if self.deadline.is_watched_after(at) || flows => TimeoutReason::Nothing,
             Alarm::Absence if self.phase == Phase::Asking => TimeoutReason::Decision,
             Alarm::Absence if parked => TimeoutReason::Poll,
             Alarm::Absence => TimeoutReason::Absence,
@@ -124,8 +122,7 @@ impl Legacy09 {
             phase: Phase::Asking,
             beat: 0,
             script,
-            deadline: now,
-            alarm: None,
+            deadline: Deadline::new(now),
             rare: None,
         }
     }
@@ -207,9 +204,9 @@ impl At<'_> {
             },
             // An alarm that was armed before the deadline moved. The alarm that counts is still to
             // come.
-            Alarm::Absence if legacy09.alarm.is_some_and(|armed| armed > self.now) => {}
+            Alarm::Absence if legacy09.deadline.is_watched_after(self.now) => {}
             Alarm::Absence => {
-                legacy09.alarm = None;
+                legacy09.deadline.disarm();
                 if !flows {
                     self.absence_is_over();
                 }
@@ -227,7 +224,7 @@ impl At<'_> {
     /// A session without websocket or stream has waited long enough, unless the deadline has moved
     /// meanwhile.
     fn absence_is_over(mut self) {
-        let deadline = self.legacy09().deadline;
+        let deadline = self.legacy09().deadline.due();
         if deadline > self.now {
             self.set_deadline(deadline);
         } else if !self.is_handshaken() {
@@ -240,15 +237,12 @@ impl At<'_> {
         }
     }
 
-    /// Sets the deadline. An alarm that is armed for an earlier time stays. When it goes off, it
-    /// finds the new deadline.
+    /// Sets the deadline.
     fn set_deadline(&mut self, at: Time) {
         let legacy09 = legacy09_of(&mut self.session.wiring);
-        legacy09.deadline = at;
-        if legacy09.alarm.is_none_or(|armed| armed > at) {
-            legacy09.alarm = Some(at);
-            self.core.timers.arm_at(at, Alarm::Absence, self.key, 0);
-        }
+        legacy09
+            .deadline
+            .set(at, Alarm::Absence, self.key, &mut self.core.timers);
     }
 }
 
@@ -356,7 +350,7 @@ impl<'a> At<'a> {
             // The next poll tells this too, if it comes soon.
             self.say_come_back();
             let soon = self.now + self.core.close_patience();
-            let soon = soon.min(self.legacy09().deadline);
+            let soon = soon.min(self.legacy09().deadline.due());
             self.set_deadline(soon);
             return Ok(self);
         }

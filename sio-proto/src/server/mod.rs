@@ -41,6 +41,8 @@ mod shard;
 mod slab;
 mod stream;
 mod timers;
+#[cfg(feature = "transcript")]
+pub mod transcript;
 mod written;
 
 pub use crate::breach::{Breach, BreachKind};
@@ -74,6 +76,8 @@ pub(crate) use http_answer::{Asker, accept_websocket, asked_headers, header, is_
 pub(crate) use links::Role;
 pub(crate) use session::{Blocked, Carriage, Session, State};
 pub(crate) use shard::Core;
+#[cfg(feature = "transcript")]
+pub(crate) use shard::Script;
 /// Releases the memory of a list that has become much shorter after a crowd. The work is constant
 /// for each element that was removed.
 pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {
@@ -84,4 +88,4 @@ pub(crate) fn trim<T>(list: &mut alloc::vec::Vec<T>) {
 }
 
 pub(crate) use membership::{NoEntry, Standing};
-pub(crate) use timers::Alarm;
+pub(crate) use timers::{Alarm, Deadline};

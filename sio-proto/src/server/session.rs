@@ -25,8 +25,8 @@ use core::net::IpAddr;
 use super::http_answer::Asker;
 use super::lobby::Place;
 use super::{
-    Backlog, Breach, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm, TransportKind,
-    Wiring, Write,
+    Backlog, Breach, Deadline, Generation, Handshake, Heartbeat, Outputs, Part, Peer, SendError, StreamForm,
+    TransportKind, Wiring, Write,
 };
 use crate::id::{SessionId, SocketSlot};
 use crate::wire::Reassembly;
@@ -144,18 +144,16 @@ pub(crate) struct Session {
     pub(crate) held: usize,
     /// When the peer last took something: a poll was answered, or the link took bytes.
     pub(crate) taken: Time,
-    /// Whether an alarm for a blocked link is armed.
-    pub(crate) stall_alarm: bool,
+    /// When a blocked link that takes nothing is given up.
+    pub(crate) stall: Deadline,
     pub(crate) heartbeat: Heartbeat,
     /// Sockets of this session, connected or asked.
     pub(crate) sockets: Vec<SocketSlot>,
     pub(crate) handshake: Arc<Handshake>,
     /// A packet whose attachments have not all arrived.
     pub(crate) reassembly: Reassembly,
-    /// When the attachments of that packet are overdue.
-    pub(crate) attachments_due: Time,
-    /// Whether an alarm is armed for this time, or for an earlier time.
-    pub(crate) attachments_alarm: bool,
+    /// When the attachments of this packet are overdue.
+    pub(crate) attachments: Deadline,
     /// The place in the lobby, if the session is there.
     pub(crate) place: Option<Place>,
     /// Whether the client has done more than open the session.
@@ -175,7 +173,7 @@ pub(crate) struct Session {
 }
 
 // There are hundreds of thousands of sessions.
-const _: () = assert!(size_of::<Session>() <= 392);
+const _: () = assert!(size_of::<Session>() <= 416);
 
 impl Session {
     pub(crate) const fn generation(&self) -> Generation {

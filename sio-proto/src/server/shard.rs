@@ -19,6 +19,7 @@ mod crowd;
 mod drain;
 mod inputs;
 mod pipelined;
+mod recording;
 mod refusals;
 mod sessions;
 mod sockets;
@@ -55,19 +56,25 @@ use crate::socket::Args;
 use crate::wire::Inbound;
 use crate::{Config, Entropy, Frame, Legacy06, LinkId, SessionKey, Sid, SocketKey, Time};
 
+#[cfg(feature = "transcript")]
+pub(crate) use recording::Script;
+use recording::noted;
 pub use timeout_reason::{NextTimeout, TimeoutReason};
 
 /// A complete Socket.IO server as one value. The [module](super) has a picture.
 pub struct Shard {
     pub(crate) core: Core,
     pub(crate) sessions: Slab<SessionSlot, Session>,
+    /// Writes the transcript, if there is one.
+    #[cfg(feature = "transcript")]
+    recorder: Option<Box<super::transcript::Recorder>>,
 }
 
 /// The part of a shard beside its sessions.
 pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) links: Links,
-    quota: Box<dyn SessionQuota>,
+    quota: recording::Quota,
     lobby: Lobby,
     pub(crate) timers: Timers,
     /// A scratch buffer for encoding.
@@ -89,7 +96,7 @@ pub(crate) struct Core {
     pub(crate) backlog: Backlog,
     index: u8,
     key: SidKey,
-    entropy: Box<dyn Entropy>,
+    entropy: recording::Source,
 }
 
 impl core::fmt::Debug for Shard {
@@ -114,7 +121,7 @@ impl Shard {
             core: Core {
                 timers: Timers::new(config.ping_interval, config.ping_timeout, config.connect_timeout),
                 backlog: Backlog::new(Arc::new(Budget::new(config.max_total_queued_bytes))),
-                quota: Box::new(LocalQuota::new(QuotaLimits::new(&config))),
+                quota: recording::quota(Box::new(LocalQuota::new(QuotaLimits::new(&config)))),
                 lobby: Lobby::new(),
                 config: Arc::new(config),
                 links: Links::default(),
@@ -130,9 +137,11 @@ impl Shard {
                 overfull: Vec::new(),
                 index,
                 key: sid_key,
-                entropy,
+                entropy: recording::source(entropy),
             },
             sessions: Slab::new(),
+            #[cfg(feature = "transcript")]
+            recorder: None,
         })
     }
 
@@ -149,14 +158,38 @@ impl Shard {
     /// | upgrade | one candidate for each session | the answer to the handshake |
     /// | preflight, refusal | none: it costs its answer | |
     pub fn handle_request(&mut self, now: Time, link: LinkId, request: Request, out: &mut Outputs) {
-        self.input(now, out).handle_request(link, request);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.request(link, &request);
+                false
+            },
+            {
+                self.input(now, out).handle_request(link, request);
+            }
+        )
     }
 
     /// The head of a POST has arrived, and its body has not. Two such POSTs for one session are a
     /// breach of the protocol, and the end of its link ends the session. The complete request
     /// follows with [`Shard::handle_request`], unless the answer is in `out`.
     pub fn handle_body_started(&mut self, now: Time, link: LinkId, request: &Request, out: &mut Outputs) {
-        self.input(now, out).handle_body_started(link, request);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.body_started(link, request);
+                false
+            },
+            {
+                self.input(now, out).handle_body_started(link, request);
+            }
+        )
     }
 
     /// Packets came on a websocket. `packets` is emptied. The packets have been decoded without a
@@ -176,19 +209,55 @@ impl Shard {
     /// | DISCONNECT | none: its cost depends on the rooms of the socket ([`Config::max_rooms_per_socket`]), and joins have paid for them | |
     /// | ping, pong, heartbeat | one answer in the queue | none |
     pub fn handle_packets(&mut self, now: Time, link: LinkId, packets: &mut Vec<Inbound>, out: &mut Outputs) {
-        self.input(now, out).handle_packets(link, packets);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            Some(packets.as_slice()),
+            |line, _| {
+                line.at_link("packets", link);
+                packets.is_empty()
+            },
+            {
+                self.input(now, out).handle_packets(link, packets);
+            }
+        )
     }
 
     /// `link` is gone. Links that no session uses are ignored. If a rule was broken on such a link,
     /// the shard counts it and reports it for the log.
     pub fn handle_closed(&mut self, now: Time, link: LinkId, cause: Cause, out: &mut Outputs) {
-        self.input(now, out).handle_closed(link, cause);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.closed(link, &cause);
+                false
+            },
+            {
+                self.input(now, out).handle_closed(link, cause);
+            }
+        )
     }
 
     /// Time has passed: everything that is due at `now` happens. Call it at
     /// [`Shard::next_timeout`]. An early call is harmless; a late call makes the timers late.
     pub fn handle_timeout(&mut self, now: Time, out: &mut Outputs) {
-        self.input(now, out).handle_timeout();
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, shard| {
+                line.verb("timeout");
+                shard.next_timeout().is_none_or(|next| next > now)
+            },
+            {
+                self.input(now, out).handle_timeout();
+            }
+        )
     }
 
     fn input<'a>(&'a mut self, now: Time, out: &'a mut Outputs) -> Input<'a> {
@@ -210,7 +279,17 @@ impl Shard {
     /// Pulls the packets of at most `max` ready links into `out.writes`. The writes of one link
     /// stand together. True if there is more.
     pub fn flush_ready(&mut self, now: Time, max: usize, out: &mut Outputs) -> bool {
-        self.input(now, out).flush_ready(max)
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, shard| {
+                line.counted("flush", max);
+                shard.ready_links() == 0
+            },
+            { self.input(now, out).flush_ready(max) }
+        )
     }
 }
 
@@ -219,18 +298,52 @@ impl Shard {
     /// Lets a socket into the namespace that it asked for ([`Delivery::Connect`]). False if the
     /// socket is gone, or was answered before.
     pub fn accept(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) -> bool {
-        self.input(now, out).accept(socket)
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.at_socket("accept", socket);
+                false
+            },
+            { self.input(now, out).accept(socket) }
+        )
     }
 
     /// Refuses a socket the namespace that it asked for. `data` is one JSON value.
     pub fn refuse(&mut self, now: Time, socket: SocketKey, message: &str, data: Option<&str>, out: &mut Outputs) {
-        self.input(now, out).refuse(socket, message, data);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.refuse(socket, message, data);
+                false
+            },
+            {
+                self.input(now, out).refuse(socket, message, data);
+            }
+        )
     }
 
     /// Reports that no work is under way for a socket that has been told to leave
     /// ([`Delivery::Leaving`]).
     pub fn release(&mut self, now: Time, socket: SocketKey, out: &mut Outputs) {
-        self.input(now, out).release(socket);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.at_socket("release", socket);
+                false
+            },
+            {
+                self.input(now, out).release(socket);
+            }
+        )
     }
 
     /// Queues a message for one socket. It leaves with the next [`Shard::flush_ready`].
@@ -244,38 +357,62 @@ impl Shard {
         message: &mut Message,
         ack: Option<AckRequest>,
     ) -> Result<(), SendError> {
-        let Self { core, sessions } = self;
-        let max_acks = core.config.max_pending_acks;
-        let target = core
-            .membership
-            .find(socket)
-            .filter(|s| s.standing == Standing::Connected);
-        let target = target.ok_or(SendError::Disconnected)?;
-        let slot = target.session;
-        if ack.is_some() && target.acks.len() >= max_acks {
-            return Err(SendError::Full);
-        }
-        let session = sessions.get_mut(slot).ok_or(SendError::Disconnected)?;
-        core.send(now, session, message)?;
-        if session.becomes_ready() {
-            core.ready.push_back(slot);
-        }
-        if let Some(ack) = ack
-            && let Some(target) = core.membership.get_mut(socket.slot)
-        {
-            target.acks.insert(ack.id);
-            if let Some(timeout) = ack.timeout {
-                core.timers.arm_ack(now + timeout, socket, ack.id);
+        noted!(
+            self,
+            Some(now),
+            None,
+            None,
+            |line, _| {
+                line.emit(socket, message, ack);
+                false
+            },
+            {
+                let Self { core, sessions, .. } = self;
+                let max_acks = core.config.max_pending_acks;
+                let target = core
+                    .membership
+                    .find(socket)
+                    .filter(|s| s.standing == Standing::Connected);
+                let target = target.ok_or(SendError::Disconnected)?;
+                let slot = target.session;
+                if ack.is_some() && target.acks.len() >= max_acks {
+                    return Err(SendError::Full);
+                }
+                let session = sessions.get_mut(slot).ok_or(SendError::Disconnected)?;
+                core.send(now, session, message)?;
+                if session.becomes_ready() {
+                    core.ready.push_back(slot);
+                }
+                if let Some(ack) = ack
+                    && let Some(target) = core.membership.get_mut(socket.slot)
+                {
+                    target.acks.insert(ack.id);
+                    if let Some(timeout) = ack.timeout {
+                        core.timers.arm_ack(now + timeout, socket, ack.id);
+                    }
+                }
+                Ok(())
             }
-        }
-        Ok(())
+        )
     }
 
     /// Disconnects a socket; with `close`, its whole session.
     pub fn disconnect(&mut self, now: Time, socket: SocketKey, close: bool, out: &mut Outputs) {
-        let mut input = self.input(now, out);
-        input.disconnect(socket, close);
-        input.depart();
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.disconnect(socket, close);
+                false
+            },
+            {
+                let mut input = self.input(now, out);
+                input.disconnect(socket, close);
+                input.depart();
+            }
+        )
     }
 
     /// Makes a socket join a room.
@@ -290,12 +427,24 @@ impl Shard {
     /// allowed. [`SendError::Full`] also if the name is longer than
     /// [`Config::max_room_name_bytes`], or than the rest of [`Config::max_room_bytes_per_socket`].
     pub fn join(&mut self, socket: SocketKey, room: &str) -> Result<(), SendError> {
-        let membership = &self.core.membership;
-        membership
-            .find(socket)
-            .filter(|s| s.standing == Standing::Connected)
-            .ok_or(SendError::Disconnected)?;
-        self.join_room(socket, room)
+        noted!(
+            self,
+            None,
+            None,
+            None,
+            |line, _| {
+                line.room("join", socket, room);
+                false
+            },
+            {
+                let membership = &self.core.membership;
+                membership
+                    .find(socket)
+                    .filter(|s| s.standing == Standing::Connected)
+                    .ok_or(SendError::Disconnected)?;
+                self.join_room(socket, room)
+            }
+        )
     }
 
     /// The rooms of a namespace in this shard, with how many members each has. It costs a look at
@@ -320,16 +469,40 @@ impl Shard {
 
     /// Makes a socket leave a room, if it is in it.
     pub fn leave(&mut self, socket: SocketKey, room: &str) {
-        if self.core.membership.find(socket).is_some() {
-            self.core.membership.leave(socket.slot, room);
-        }
+        noted!(
+            self,
+            None,
+            None,
+            None,
+            |line, _| {
+                line.room("leave", socket, room);
+                false
+            },
+            {
+                if self.core.membership.find(socket).is_some() {
+                    self.core.membership.leave(socket.slot, room);
+                }
+            }
+        )
     }
 
     /// Applies a command to this shard's members. The command comes from the user, so only the
     /// limits of the members apply. It costs a visit to each socket of the target. A broadcast also
     /// costs one look at each session's queue.
     pub fn handle_command(&mut self, now: Time, command: Command, out: &mut Outputs) {
-        self.input(now, out).handle_command(command);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.command(&command);
+                false
+            },
+            {
+                self.input(now, out).handle_command(command);
+            }
+        )
     }
 
     /// Queues a message on a raw Engine.IO session.
@@ -339,31 +512,55 @@ impl Shard {
     /// with a raw U+001E for a client of revision 4 that polls, because this character ends a
     /// packet there.
     pub fn send_engine(&mut self, session: SessionKey, message: EngineMessage) -> Result<(), SendError> {
-        let Self { core, sessions } = self;
-        let target = sessions.named_mut(session).ok_or(SendError::Disconnected)?;
-        let frame = engine::encode_raw(target, &message, &mut core.buffer)?;
-        if target.state != State::Open {
-            return Err(SendError::Disconnected);
-        }
-        if !target.flows() && core.backlog.is_exceeded() {
-            return Err(SendError::Full);
-        }
-        target.queue(
-            core::iter::once(&frame),
-            1,
-            frame.len(),
-            &core.config,
-            &mut core.backlog,
-        )?;
-        if target.becomes_ready() {
-            core.ready.push_back(session.slot);
-        }
-        Ok(())
+        noted!(
+            self,
+            None,
+            None,
+            None,
+            |line, _| {
+                line.send_engine(session, &message);
+                false
+            },
+            {
+                let Self { core, sessions, .. } = self;
+                let target = sessions.named_mut(session).ok_or(SendError::Disconnected)?;
+                let frame = engine::encode_raw(target, &message, &mut core.buffer)?;
+                if target.state != State::Open {
+                    return Err(SendError::Disconnected);
+                }
+                if !target.flows() && core.backlog.is_exceeded() {
+                    return Err(SendError::Full);
+                }
+                target.queue(
+                    core::iter::once(&frame),
+                    1,
+                    frame.len(),
+                    &core.config,
+                    &mut core.backlog,
+                )?;
+                if target.becomes_ready() {
+                    core.ready.push_back(session.slot);
+                }
+                Ok(())
+            }
+        )
     }
 
     /// Closes a raw Engine.IO session.
     pub fn close_engine(&mut self, now: Time, session: SessionKey, out: &mut Outputs) {
-        self.input(now, out).close_engine(session);
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.close_engine(session);
+                false
+            },
+            {
+                self.input(now, out).close_engine(session);
+            }
+        )
     }
 }
 

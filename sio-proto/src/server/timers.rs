@@ -40,6 +40,59 @@ pub(crate) enum Alarm {
     Absence,
 }
 
+/// A deadline of a session that moves, and the alarm that watches it.
+///
+/// An alarm cannot be taken back. So when the deadline moves later, the alarm that is armed stays,
+/// finds the new deadline when it goes off, and is armed again. A deadline costs one alarm at a
+/// time, however often it moves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    due: Time,
+    /// When the alarm goes off that counts, or [`NEVER`].
+    armed: Time,
+}
+
+/// No alarm is armed.
+const NEVER: Time = Time::from_micros(u64::MAX);
+
+impl Default for Deadline {
+    fn default() -> Self {
+        Self::new(Time::ZERO)
+    }
+}
+
+impl Deadline {
+    /// A deadline that nothing watches.
+    pub(crate) const fn new(due: Time) -> Self {
+        Self { due, armed: NEVER }
+    }
+
+    /// The point in time, as it was set last.
+    pub(crate) const fn due(&self) -> Time {
+        self.due
+    }
+
+    /// Moves the deadline. An alarm is armed unless one is armed for this time or an earlier time.
+    pub(crate) fn set(&mut self, due: Time, alarm: Alarm, session: SessionKey, timers: &mut Timers) {
+        self.due = due;
+        if self.armed > due {
+            self.armed = due;
+            timers.arm_at(due, alarm, session, 0);
+        }
+    }
+
+    /// Whether the alarm that counts is still to come at `now`. An alarm that goes off then was
+    /// armed before the deadline moved to an earlier time.
+    pub(crate) fn is_watched_after(&self, now: Time) -> bool {
+        self.armed != NEVER && self.armed > now
+    }
+
+    /// The alarm that counts has gone off.
+    pub(crate) const fn disarm(&mut self) {
+        self.armed = NEVER;
+    }
+}
+
 /// An alarm that has gone off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
@@ -240,5 +293,35 @@ mod tests {
             Some(Due::Session(key(1), Alarm::Ping, 0))
         );
         assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn a_deadline_that_moves_has_one_alarm_at_a_time() {
+        let session = SessionKey {
+            slot: SessionSlot(1),
+            generation: 0,
+        };
+        let ms = Duration::from_millis;
+        let mut timers = Timers::new(ms(25), ms(20), ms(45));
+        let mut deadline = Deadline::default();
+        let at = Time::from_millis;
+        for later in 10..1_000 {
+            deadline.set(at(later), Alarm::Absence, session, &mut timers);
+        }
+        assert_eq!((timers.len(), deadline.due()), (1, at(999)));
+        // The alarm finds the deadline moved, and is armed again.
+        assert_eq!(timers.pop(at(10)), Some(Due::Session(session, Alarm::Absence, 0)));
+        assert!(!deadline.is_watched_after(at(10)));
+        deadline.disarm();
+        deadline.set(deadline.due(), Alarm::Absence, session, &mut timers);
+        assert_eq!(timers.next(), Some(at(999)));
+        // A deadline that moves to an earlier time has an alarm for that. The old one is stale.
+        deadline.set(at(500), Alarm::Absence, session, &mut timers);
+        assert_eq!(timers.next(), Some(at(500)));
+        assert!(timers.pop(at(500)).is_some());
+        deadline.disarm();
+        deadline.set(at(2_000), Alarm::Absence, session, &mut timers);
+        assert!(timers.pop(at(999)).is_some());
+        assert!(deadline.is_watched_after(at(999)));
     }
 }

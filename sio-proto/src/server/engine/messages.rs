@@ -1,15 +1,15 @@
 //! Messages of Socket.IO in a session, for all revisions: attachments are joined to their packet,
 //! and the packet is handled by the rules of its revision ([`revision4`], [`revision5`]).
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::At;
 #[cfg(doc)]
 use super::{revision4, revision5};
 use crate::server::shard::kept_too_much;
 use crate::server::{Breach, BreachKind, EngineMessage};
-use crate::socket::text::{Decoded, Encoder};
-use crate::socket::{Packet, Revision};
+use crate::socket::Packet;
+use crate::socket::text::Decoded;
 use crate::{codec, engine};
 
 impl At<'_> {
@@ -108,9 +108,4 @@ pub(super) fn misplaced(packet: &Packet, why: &str) -> Breach {
         _ => "a namespace",
     };
     Breach::new(BreachKind::Namespace, format_args!("{what} for {namespace}, {why}"))
-}
-
-/// Writes the DISCONNECT from a namespace, which all revisions write alike.
-pub(crate) fn write_disconnect(out: &mut BytesMut, namespace: &str) {
-    Encoder::new(Revision::Five).disconnect(out, namespace);
 }

@@ -131,25 +131,12 @@ impl At<'_> {
     }
 }
 
-/// Writes the CONNECT that tells the client that it is in the namespace.
-pub(crate) fn write_connected(out: &mut BytesMut, namespace: &str) {
-    ENCODER.connect(out, namespace, None, None);
-}
-
 /// The CONNECT that tells the client that it is in the namespace.
 pub(crate) const fn connected(namespace: ByteString) -> Packet {
     Packet::Connect {
         namespace,
         query: None,
         payload: None,
-    }
-}
-
-/// Writes the ERROR that refuses a namespace.
-pub(crate) fn write_refused(out: &mut BytesMut, namespace: &str, message: &str, data: Option<&str>) {
-    match data {
-        Some(data) => ENCODER.connect_error(out, namespace, data),
-        None => ENCODER.connect_error(out, namespace, &refusal(message, None)),
     }
 }
 

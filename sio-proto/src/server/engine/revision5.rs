@@ -60,11 +60,6 @@ impl At<'_> {
     }
 }
 
-/// Writes the CONNECT that tells the client that it is in the namespace.
-pub(crate) fn write_connected(out: &mut BytesMut, namespace: &str, sid: &Sid) {
-    ENCODER.connect(out, namespace, None, core::str::from_utf8(&admission(sid)).ok());
-}
-
 /// The CONNECT that tells the client that it is in the namespace.
 pub(crate) fn connected(namespace: ByteString, sid: &Sid) -> Packet {
     Packet::Connect {
@@ -81,11 +76,6 @@ fn admission(sid: &Sid) -> [u8; 30] {
     payload[8..28].copy_from_slice(&sid.base64());
     payload[28..].copy_from_slice(b"\"}");
     payload
-}
-
-/// Writes the CONNECT_ERROR that refuses a namespace.
-pub(crate) fn write_refused(out: &mut BytesMut, namespace: &str, message: &str, data: Option<&str>) {
-    ENCODER.connect_error(out, namespace, &refusal(message, data));
 }
 
 /// The payload of the CONNECT_ERROR.

@@ -2,9 +2,8 @@
 //! (docs/protocol/socket-io.md §3, §5).
 
 use bytes::{BufMut, BytesMut};
-use bytestring::ByteString;
 
-use super::{At, Fate, LATE, MAX_LEFT, Revision, messages, revision_of, revision4, revision5};
+use super::{At, Fate, LATE, MAX_LEFT, Revision, revision_of, revision4, revision5};
 use crate::codec::{self, PacketError};
 use crate::engine::frames;
 use crate::server::{Encoded, EngineMessage, Message, Reason, SendError, Session, TransportKind};
@@ -19,18 +18,10 @@ impl<'a> At<'a> {
         engine.joined = true;
         let revision = engine.revision;
         let (namespace, sid) = self.core.socket_names(socket);
-        if self.core.config.parser.is_some() {
-            let packet = match revision {
-                Revision::V4 => revision5::connected(namespace, &sid),
-                Revision::V3 => revision4::connected(namespace),
-            };
-            self.push_parsed(&packet);
-        } else {
-            self.push_text(|b| match revision {
-                Revision::V4 => revision5::write_connected(b, &namespace, &sid),
-                Revision::V3 => revision4::write_connected(b, &namespace),
-            });
-        }
+        self.push_packet(&match revision {
+            Revision::V4 => revision5::connected(namespace, &sid),
+            Revision::V3 => revision4::connected(namespace),
+        });
         if revision == Revision::V3 {
             self.ask_queued();
         }
@@ -39,21 +30,13 @@ impl<'a> At<'a> {
     /// The user has refused a socket.
     pub(crate) fn refused(&mut self, namespace: &str, message: &str, data: Option<&str>) {
         let revision = self.engine().revision;
-        if self.core.config.parser.is_some() {
-            let packet = Packet::ConnectError {
-                namespace: namespace.into(),
-                payload: match revision {
-                    Revision::V4 => revision5::refusal(message, data),
-                    Revision::V3 => revision4::refusal(message, data),
-                },
-            };
-            self.push_parsed(&packet);
-        } else {
-            self.push_text(|b| match revision {
-                Revision::V4 => revision5::write_refused(b, namespace, message, data),
-                Revision::V3 => revision4::write_refused(b, namespace, message, data),
-            });
-        }
+        self.push_packet(&Packet::ConnectError {
+            namespace: namespace.into(),
+            payload: match revision {
+                Revision::V4 => revision5::refusal(message, data),
+                Revision::V3 => revision4::refusal(message, data),
+            },
+        });
         if revision == Revision::V3 {
             self.refuse_queued();
         }
@@ -61,10 +44,7 @@ impl<'a> At<'a> {
 
     /// Tells the client once more that it is in a namespace (revision 3).
     pub(super) fn confirm(&mut self, namespace: &str) {
-        if self.core.config.parser.is_some() {
-            return self.push_parsed(&revision4::connected(namespace.into()));
-        }
-        self.push_text(|b| revision4::write_connected(b, namespace));
+        self.push_packet(&revision4::connected(namespace.into()));
     }
 
     /// The user disconnects a socket, or the whole session.
@@ -83,7 +63,9 @@ impl<'a> At<'a> {
 
     fn disconnect_one(&mut self, socket: SocketKey, reason: Reason) {
         let (namespace, _) = self.core.socket_names(socket);
-        self.push_disconnect(&namespace);
+        self.push_packet(&Packet::Disconnect {
+            namespace: namespace.clone(),
+        });
         self.left(socket, reason);
         let now = self.now;
         let left = &mut self.engine().left;
@@ -101,12 +83,18 @@ impl<'a> At<'a> {
         left.any(|(name, at)| *name == *namespace && now.saturating_since(*at) < LATE)
     }
 
-    fn push_disconnect(&mut self, namespace: &ByteString) {
+    /// Queues a CONNECT, CONNECT_ERROR or DISCONNECT: in the form of the operator's parser if there
+    /// is one, otherwise in the standard form of the session's revision.
+    fn push_packet(&mut self, packet: &Packet) {
         if self.core.config.parser.is_some() {
-            let namespace = namespace.clone();
-            return self.push_parsed(&Packet::Disconnect { namespace });
+            return self.push_parsed(packet);
         }
-        self.push_text(|b| messages::write_disconnect(b, namespace));
+        let encoder = encoder(self.engine().revision);
+        let frame = Frame::text(&mut self.core.buffer, |b| {
+            b.put_u8(b'4');
+            encoder.packet(b, packet);
+        });
+        self.push_control(frame);
     }
 
     /// Queues a protocol packet in the form of the operator's parser. If the parser cannot write
@@ -126,15 +114,14 @@ impl<'a> At<'a> {
             }
         }
     }
+}
 
-    /// Queues a packet of Socket.IO in an Engine.IO message.
-    fn push_text(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        let frame = Frame::text(&mut self.core.buffer, |b| {
-            b.put_u8(b'4');
-            write(b);
-        });
-        self.push_control(frame);
-    }
+/// The writer of the standard form, for clients of this revision of Engine.IO.
+const fn encoder(revision: Revision) -> Encoder {
+    Encoder::new(match revision {
+        Revision::V4 => socket::Revision::Five,
+        Revision::V3 => socket::Revision::Four,
+    })
 }
 
 /// Encodes a message for clients of this generation. It fails if the operator's parser cannot write
@@ -155,10 +142,7 @@ pub(crate) fn encode_message(
         let first = first.ok_or(SendError::Unsupported)?;
         return Ok(Encoded { first, attachments });
     }
-    let encoder = Encoder::new(match revision {
-        Revision::V4 => socket::Revision::Five,
-        Revision::V3 => socket::Revision::Four,
-    });
+    let encoder = encoder(revision);
     let name = message.name.as_deref().unwrap_or_default();
     if !encoder.fits(max_bytes, &message.namespace, name, &message.args) {
         return Err(SendError::TooLarge);

@@ -1,6 +1,7 @@
 //! The records of the rules that clients break: a counter for each kind, the breach that the
 //! session keeps for its end, and the report for the log.
 
+use super::recording::noted;
 use super::{At, Breach, BreachKind, Delivery, Input, Outputs, Shard, SocketKey, Time};
 
 impl Shard {
@@ -8,10 +9,22 @@ impl Shard {
     /// has broken a rule of the caller. The deliveries of the end name the rule
     /// ([`Delivery::Disconnect`]).
     pub fn disconnect_for(&mut self, now: Time, socket: SocketKey, breach: Breach, out: &mut Outputs) {
-        let mut input = self.input(now, out);
-        input.at_session_of(socket, |mut at| at.broke(breach));
-        input.disconnect(socket, true);
-        input.depart();
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.disconnect_for(socket, &breach);
+                false
+            },
+            {
+                let mut input = self.input(now, out);
+                input.at_session_of(socket, |mut at| at.broke(breach));
+                input.disconnect(socket, true);
+                input.depart();
+            }
+        )
     }
 }
 

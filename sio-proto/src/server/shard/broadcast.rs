@@ -24,7 +24,7 @@ impl Input<'_> {
             Some(room) if is_plain => self.shard.member_by_id(&target.namespace, room),
             _ => None,
         };
-        let Shard { sessions, core } = &mut *self.shard;
+        let Shard { sessions, core, .. } = &mut *self.shard;
         let Core {
             config,
             ready,

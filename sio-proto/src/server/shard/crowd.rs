@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 use core::net::IpAddr;
 
-use super::{At, Core, Handshake, Input, Session, SessionQuota, Shard, Standing, State, Time};
+use super::{At, Core, Handshake, Input, Session, SessionQuota, Shard, Standing, State, Time, recording};
 use crate::id::SocketSlot;
 use crate::server::quota::{NoRoom, SESSION_BYTES};
 
@@ -28,7 +28,7 @@ impl Shard {
             self.sessions.len() == 0,
             "sessions are given back to the quota that counted them"
         );
-        self.core.quota = quota;
+        recording::share(&mut self.core.quota, quota);
     }
 }
 

@@ -4,6 +4,7 @@
 //! for as long as a heartbeat takes. So a request behind it is handled at once, and the GET is
 //! answered first: with the packets that the request has caused, or with an empty packet.
 
+use super::recording::noted;
 use super::{Outputs, Request, Role, Session, Shard};
 use crate::{LinkId, Time, http};
 
@@ -37,11 +38,23 @@ impl Shard {
     /// Answers the GET that is held on this link, if there is one: with the packets that wait for
     /// its session, or with an empty packet.
     pub fn end_poll(&mut self, now: Time, link: LinkId, out: &mut Outputs) {
-        if self.holds(link) {
-            self.input(now, out).at_link(link, |at, _| {
-                let at = at.end_poll();
-                at.session.note_taken(at.now, &mut at.core.backlog);
-            });
-        }
+        noted!(
+            self,
+            Some(now),
+            Some(&*out),
+            None,
+            |line, _| {
+                line.at_link("end-poll", link);
+                false
+            },
+            {
+                if self.holds(link) {
+                    self.input(now, out).at_link(link, |at, _| {
+                        let at = at.end_poll();
+                        at.session.note_taken(at.now, &mut at.core.backlog);
+                    });
+                }
+            }
+        )
     }
 }

@@ -1,5 +1,6 @@
 //! Refused requests: they are counted, and reported to an application that asks for reports.
 
+use super::recording::noted;
 use super::{Core, Delivery, Input, LinkId, Refused, Request, Shard, Write};
 use crate::request::Refusing;
 use crate::server::Body;
@@ -7,8 +8,20 @@ use crate::server::Body;
 impl Shard {
     /// Sets whether refused requests are reported ([`Delivery::ConnectionError`]). Default false:
     /// then they cost only their answers.
-    pub const fn tell_connection_errors(&mut self, tell: bool) {
-        self.core.tells_errors = tell;
+    pub fn tell_connection_errors(&mut self, tell: bool) {
+        noted!(
+            self,
+            None,
+            None,
+            None,
+            |line, _| {
+                line.tell_errors(tell);
+                false
+            },
+            {
+                self.core.tells_errors = tell;
+            }
+        )
     }
 }
 

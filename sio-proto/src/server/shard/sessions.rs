@@ -8,7 +8,7 @@ use super::{
     Session, SessionId, SessionKey, Shard, Sid, Slab, State, Time, TransportKind, legacy06,
 };
 use crate::id::{SessionSlot, SocketSlot};
-use crate::server::{Ended, Wiring};
+use crate::server::{Deadline, Ended, Wiring};
 use crate::wire::Reassembly;
 
 /// The sessions of a shard.
@@ -67,13 +67,12 @@ impl Shard {
             charged: 0,
             held: 0,
             taken: handshake.issued,
-            stall_alarm: false,
+            stall: Deadline::new(Time::ZERO),
             heartbeat: Heartbeat::Answered,
             sockets: Vec::new(),
             handshake,
             reassembly: Reassembly::new(),
-            attachments_due: Time::ZERO,
-            attachments_alarm: false,
+            attachments: Deadline::new(Time::ZERO),
             place: None,
             came_back: !transport.is_polling(),
             reserved: 0,

@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::recording::noted;
 use super::{
     Alarm, At, Backlog, Blocked, Breach, BreachKind, Budget, Cause, Input, LinkId, Reason, Role, Session, Shard, Time,
     Write, engine,
@@ -23,38 +24,60 @@ impl Shard {
     /// them, but not all. A link that takes nothing for as long as a heartbeat and its answer may
     /// take is ended, whatever its peer sends.
     pub fn handle_blocked(&mut self, now: Time, link: LinkId, held: usize) {
-        let core = &mut self.core;
-        if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
-            && let Some(session) = self.sessions.named_mut(key)
-        {
-            session.hold(held, &mut core.backlog);
-            session.taken = now;
-            if session.blocked.is_full() {
-                return;
+        noted!(
+            self,
+            Some(now),
+            None,
+            None,
+            |line, _| {
+                line.blocked(link, held);
+                false
+            },
+            {
+                let core = &mut self.core;
+                if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
+                    && let Some(session) = self.sessions.named_mut(key)
+                {
+                    session.hold(held, &mut core.backlog);
+                    session.taken = now;
+                    if session.blocked.is_full() {
+                        return;
+                    }
+                    session.blocked.add(Blocked::FULL);
+                    session.heartbeat.block();
+                    let due = now + session.stall_patience(&core.config);
+                    session.stall.set(due, Alarm::Stalled, key, &mut core.timers);
+                }
             }
-            session.blocked.add(Blocked::FULL);
-            session.heartbeat.block();
-            if !core::mem::replace(&mut session.stall_alarm, true) {
-                let due = now + session.stall_patience(&core.config);
-                core.timers.arm_at(due, Alarm::Stalled, key, 0);
-            }
-        }
+        )
     }
 
     /// Reports that all bytes of a blocked `link` have left the process.
     pub fn handle_drained(&mut self, now: Time, link: LinkId) {
-        let core = &mut self.core;
-        if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
-            && let Some(session) = self.sessions.named_mut(key)
-        {
-            session.blocked.remove(Blocked::FULL);
-            session.hold(0, &mut core.backlog);
-            session.heartbeat.drain(now);
-            session.taken = now;
-            if session.becomes_ready() {
-                core.ready.push_back(key.slot);
+        noted!(
+            self,
+            Some(now),
+            None,
+            None,
+            |line, _| {
+                line.at_link("drained", link);
+                false
+            },
+            {
+                let core = &mut self.core;
+                if let Some((key, Role::WebSocket | Role::Stream)) = core.links.get(link)
+                    && let Some(session) = self.sessions.named_mut(key)
+                {
+                    session.blocked.remove(Blocked::FULL);
+                    session.hold(0, &mut core.backlog);
+                    session.heartbeat.drain(now);
+                    session.taken = now;
+                    if session.becomes_ready() {
+                        core.ready.push_back(key.slot);
+                    }
+                }
             }
-        }
+        )
     }
 
     /// Sets a shared budget for the bytes that wait for this shard's clients, instead of the
@@ -86,14 +109,14 @@ impl Session {
 impl At<'_> {
     /// The link was blocked some time ago. If it has taken nothing since, it is given up.
     pub(super) fn look_after_blocked(mut self) {
-        self.session.stall_alarm = false;
+        self.session.stall.disarm();
         if !self.session.blocked.is_full() {
             return;
         }
         let due = self.session.taken + self.session.stall_patience(&self.core.config);
         if due > self.now {
-            self.session.stall_alarm = true;
-            self.core.timers.arm_at(due, Alarm::Stalled, self.key, 0);
+            let stall = &mut self.session.stall;
+            stall.set(due, Alarm::Stalled, self.key, &mut self.core.timers);
         } else if self.session.outlives_link() {
             self.abort_link();
             self.link_closed(Role::Stream, Cause::Failed);
