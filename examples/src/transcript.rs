@@ -1,4 +1,4 @@
-//! The transcripts of a server go into files (feature `transcript`).
+//! Writes the transcripts of a server into files (feature `transcript`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -9,13 +9,14 @@ use std::time::Duration;
 use sio_app::Io;
 use sio_app::transcript::{Detail, RecorderOptions};
 
-/// The environment variable that names the files.
+/// The environment variable with the name of the files.
 const VARIABLE: &str = "SIO_TRANSCRIPT";
 
-/// How often the text is written.
+/// The pause between two writes.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// The files of a server's transcripts. What is left of the text is written when this is dropped.
+/// The files of a server's transcripts. When this value is dropped, the rest of the text is
+/// written.
 #[derive(Debug)]
 pub struct Transcripts {
     io: Io,
@@ -24,13 +25,13 @@ pub struct Transcripts {
 }
 
 impl Transcripts {
-    /// Writes full transcripts if the environment variable `SIO_TRANSCRIPT` is set: `NAME.0.txt`
-    /// for the first shard, `NAME.1.txt` for the second. Call it before the server accepts clients.
-    /// Only the owner can read the files, because they hold the ids of sessions and all that
-    /// clients say.
+    /// Writes full transcripts if the environment variable `SIO_TRANSCRIPT` is set to a name:
+    /// `NAME.0.txt` for the first shard, `NAME.1.txt` for the second. Call this before the server
+    /// accepts clients. Only the owner can read the files, because they contain the ids of sessions
+    /// and everything that clients send.
     ///
     /// # Errors
-    /// If a file cannot be made. A file of this name that is there already is an error, too.
+    /// If a file cannot be created, for example because it exists already.
     #[expect(clippy::disallowed_methods, reason = "a thread of its own waits until there is text")]
     pub fn write_if_asked(io: &Io) -> io::Result<Option<Self>> {
         let Some(name) = std::env::var_os(VARIABLE) else {
@@ -79,7 +80,7 @@ fn create(name: &str) -> io::Result<File> {
     options.open(name)
 }
 
-/// Writes what has come since the last time.
+/// Writes the text that is new since the last call.
 fn append(io: &Io, files: &Mutex<Vec<File>>) -> io::Result<()> {
     // The lock is taken first, so that the text of two callers keeps its order.
     let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,5 @@
-//! All code of the page for people who come from JavaScript or from socketioxide, compiled, and a
-//! test which compares it with the page.
+//! The code of `docs/api.md`, the page for people who come from JavaScript or from socketioxide.
+//! Here it is compiled, and a test compares it with the page.
 #![allow(dead_code, unused_variables, reason = "the code of the page is compiled and not run")]
 
 use std::time::Duration;
@@ -39,19 +39,19 @@ fn handlers(io: &Server, socket: &Socket) -> Outcome {
         .on("say", |socket: Socket, text: String| socket.emit("said", text));
     // Several arguments.
     io.of("/").on("sum", |(a, b): (f64, f64)| Ok::<_, &str>(a + b));
-    // To wait in it.
+    // A handler that waits.
     io.of("/")
         .on("x", async |socket: Socket| socket.sleep(Duration::from_secs(1)).await);
     // To acknowledge.
     io.of("/").on("x", |ack: Ack| ack.send(1));
-    // To acknowledge by returning.
+    // To acknowledge with the returned value.
     io.of("/").on("x", |n: u32| n.checked_add(1).ok_or("too large"));
     // Arguments that may not fit.
     io.of("/").on("x", |n: Result<u32, ArgsError>| Ok::<_, &str>(n.is_ok()));
-    // The answer to arguments that do not fit, in your shape.
+    // Your own answer when arguments do not fit.
     io.of("/")
         .answer_errors(|_: &Socket, _: &str, error: &HandlerError| error.to_string());
-    // To hear of errors.
+    // To get the errors of handlers.
     io.of("/")
         .on_error(|_: &Socket, event: &str, error: &HandlerError| eprintln!("{event}: {error}"));
     // State in handlers.
@@ -61,21 +61,21 @@ fn handlers(io: &Server, socket: &Socket) -> Outcome {
     io.of("/").on("x", |User(name): User| Ok::<_, &str>(name));
     // Several handlers of one event.
     io.of("/").on("x", || println!("first")).on("x", || println!("second"));
-    // To take handlers away.
+    // To remove handlers.
     io.of("/").off("x");
     // Handlers of one socket.
     socket.on("x", || println!("x"))?;
     socket.once("y", || println!("y"))?;
-    // To take these away.
+    // To remove handlers of one socket.
     let handler = socket.on("x", || println!("x"))?;
     socket.remove_handler(handler);
     socket.off("y");
     // To see every event.
     io.of("/")
         .on_any(|_: &Socket, event: &str, args: &RawArgs| println!("{event} {}", args.json()));
-    // First, or no more.
+    // To see every event before others, or not any more.
     io.of("/").prepend_any(|_, event, _| println!("{event}")).off_any();
-    // To see what is sent.
+    // To see every event that is sent.
     io.of("/")
         .on_any_outgoing(|to: Option<&Socket>, event, _| println!("{event} {}", to.is_some()));
     // To refuse or change events.
@@ -86,10 +86,10 @@ fn handlers(io: &Server, socket: &Socket) -> Outcome {
             Ok(())
         }
     });
-    // The end, while the rooms are there.
+    // The end of a connection, while its rooms still exist.
     io.of("/")
         .on_disconnecting(|socket: Socket| socket.to(socket.rooms()).emit("left", socket.id()));
-    // The end, with its reason and what stands behind it.
+    // The end of a connection, with its reason and cause.
     io.of("/")
         .on_disconnect(|_: Socket, reason: Reason, why: Option<Breach>| println!("{reason} {why:?}"));
     Ok(())
@@ -98,7 +98,7 @@ fn handlers(io: &Server, socket: &Socket) -> Outcome {
 fn who_may_connect(io: &Server) -> Outcome {
     // A middleware.
     io.of("/").with(|_: Socket| Err::<(), _>("no"));
-    // With details for the client.
+    // A refusal with details for the client.
     io.of("/")
         .with(|_: Socket| Err::<(), _>(Refusal::new("no").with_data(&401)));
     // What the client has sent as auth.
@@ -114,7 +114,7 @@ fn who_may_connect(io: &Server) -> Outcome {
         .on_connect(|socket: Socket| println!("{}", socket.namespace()));
     // Namespaces by function.
     io.of_fn(|name, socket| name.len() < 20 && socket.auth_json().is_some());
-    // To hear of new namespaces.
+    // To be told of new namespaces.
     io.on_namespace(|namespace| println!("{:?}", namespace.name()));
     // Whether a request may open a session.
     io.allow_request(|request| {
@@ -124,11 +124,11 @@ fn who_may_connect(io: &Server) -> Outcome {
             Err("no".into())
         }
     });
-    // To wait for that decision.
+    // To wait for this decision.
     io.allow_request_async(|handshake| async move { if handshake.xdomain() { Err("no".into()) } else { Ok(()) } });
     // Header fields of answers.
     io.on_headers(|_, headers| headers.add("X-Node", "seven").map(drop));
-    // To hear of refused requests.
+    // To be told of refused requests.
     io.on_connection_error(|error| eprintln!("{error:?}"));
     Ok(())
 }
@@ -140,26 +140,26 @@ async fn sending(io: &Server, socket: &Socket) -> Outcome {
     io.emit("x", 1);
     // To all others.
     socket.broadcast().emit("x", ());
-    // To all here, itself among them.
+    // To all sockets of the namespace, including this one.
     socket.all().emit("x", ());
     // To a room.
     socket.to("a").emit("x", ());
-    // To several rooms but not to one.
+    // To several rooms, without the members of another.
     io.to(["a", "b"]).except("c").emit("x", ());
-    // To all but one client, from the server.
+    // To all clients except one, from the server.
     io.except(socket.id()).emit("x", ());
     // To one client by its id.
     io.to(socket.id()).emit("x", ());
     // To all namespaces of a pattern.
     io.of_pattern("/tenant-*").emit("x", ());
-    // And wait for the answer.
+    // To one client, and wait for the answer.
     let answer: u32 = socket.emit_with_ack("x", 1).await?;
-    // For so long.
+    // The same, with a time limit.
     socket
         .timeout(Duration::from_secs(5))
         .emit_with_ack::<u32>("x", ())
         .await?;
-    // Only if it can take it now.
+    // Only if the client can take it now.
     socket.volatile().emit("x", 1);
     // Binary.
     socket.emit("x", Binary::from(vec![1]))?;
@@ -178,23 +178,23 @@ fn rooms_sockets_data(io: &Server, socket: &Socket) -> Outcome {
     let rooms = io.of("/").rooms();
     // The size of one room.
     let members = io.of("/").room_len("a");
-    // What happens to rooms.
+    // Events of rooms.
     io.on_room(|event: &RoomEvent| println!("{event:?}"));
     // Sockets of a room.
     let sockets = io.to("a").sockets();
-    // Make them join, leave, go.
+    // Make the sockets of a room join, leave or disconnect.
     io.to("a").join("b");
     io.to("a").leave("b");
     io.to("a").disconnect();
     // A socket by its id.
     let found = io.socket(&socket.id());
-    // To end it.
+    // To disconnect a socket.
     socket.disconnect();
     socket.close();
     // Data of a socket.
     socket.set_data(Db(1));
     let db = socket.data::<Db>();
-    // To change and take it.
+    // To change data, and to remove it.
     socket.update_data(|db: &mut Db| db.0 += 1);
     let db = socket.take_data::<Db>();
     // The id.
@@ -212,20 +212,20 @@ fn rooms_sockets_data(io: &Server, socket: &Socket) -> Outcome {
 async fn the_server(io: Server, listener: tokio::net::TcpListener, asked: impl Future + Send + 'static) -> Outcome {
     // On a port.
     io.listen("127.0.0.1:3000").await?;
-    // Until it is asked to end.
+    // Until a signal to end.
     io.serve(listener).with_graceful_shutdown(asked).await?;
     // Inside axum.
     let app: axum::Router = axum::Router::new().layer(io.layer());
     // Settings.
     let io = Server::new(Config::default().ping_interval(Duration::from_secs(25)))?;
-    // Pages of other origins.
+    // To allow pages of other origins.
     let config = Config::default().origins(Origins::list(["https://shop.example"])?);
-    // Whether all handlers have what they ask for.
+    // To check that handlers have what they ask for.
     io.check()?;
     Ok(())
 }
 
-/// API: the page for people who come from elsewhere shows what compiles.
+/// API: all code in the last column of the page compiles.
 #[test]
 fn the_page_shows_what_compiles() {
     // The formatter adds commas and braces.

@@ -209,11 +209,12 @@ impl Options {
     }
 }
 
-/// Writes the setters. A field without a setter does not compile: a field whose setter is written
+/// Writes the setters. A field without a setter is a compile error. A field whose setter is written
 /// by hand has to be named behind `by hand`.
 macro_rules! setters {
     ($($name:ident: $kind:ty),* $(,)?; by hand $($own:ident),*) => {
-        /// Chainable setters. The page of each field states its default and its trade-off.
+        /// Chainable setters. Each sets the field with its name; the field's documentation has the
+        /// default and the trade-off.
         impl Options {
             $(
                 #[doc = concat!("Sets [`Options::", stringify!($name), "`](#structfield.", stringify!($name), ").")]

@@ -55,6 +55,10 @@ impl NoQuestion for Io {}
 impl NoQuestion for Namespace {}
 impl NoQuestion for Emitter {}
 
+#[expect(
+    clippy::unwrap_used,
+    reason = "the lint knows tests by their attribute, and this is their helper"
+)]
 fn server() -> Io {
     let runtime = sio_app::adapter::Runtime {
         now: || sio_app::adapter::Time::ZERO,
@@ -82,8 +86,8 @@ fn users_see_nothing_that_drives_the_machine() {
     assert!(absent.iter().all(|absent| *absent == Absent));
 }
 
-/// Many sockets cannot be asked for acknowledgements, so there is no method for it, and none for how
-/// long that may take.
+/// Many sockets cannot be asked for acknowledgements. So there is no method that asks, and none
+/// that says how long the answers may take.
 #[test]
 fn many_sockets_cannot_be_asked() {
     let io = server();

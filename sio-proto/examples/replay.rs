@@ -1,11 +1,11 @@
-//! Runs a transcript again and says whether the shard did the same: what `cargo xtask replay FILE`
-//! starts.
+//! Runs a transcript again, and says whether the shard did the same. `cargo xtask replay FILE`
+//! starts this program.
 //!
 //! ```text
 //! cargo run -p sio-proto --features transcript --example replay -- FILE
 //! ```
-//! The transcript of a server with a parser or a codec of its own needs a program like this with
-//! that parser in its config.
+//! If the server has its own parser or codec, its transcript needs a program like this one, with
+//! the parser or codec in its config.
 
 use std::fs::File;
 use std::io::Read;
@@ -36,7 +36,7 @@ fn run(file: &str) -> Result<String, String> {
     let limits = Limits::default();
     let mut text = String::new();
     let opened = File::open(file).map_err(|error| error.to_string())?;
-    // One byte more than may be is too much, and enough to know it.
+    // One byte above the limit is enough to know that the file is too large.
     let most = limits.max_bytes as u64 + 1;
     let read = opened.take(most).read_to_string(&mut text);
     read.map_err(|error| error.to_string())?;

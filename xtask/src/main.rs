@@ -7,7 +7,7 @@
 //!                                                       shutdown and want of descriptors, with many clients
 //! cargo xtask hostile [--only CASES] [--list] [--full] [--runtime NAMES] [--server PROGRAM]
 //!                                                       attacks, and what the server may lose by each
-//! cargo xtask replay  FILE                              a transcript, run again and compared
+//! cargo xtask replay  FILE                              runs a transcript again, and compares
 //! cargo xtask interop [--only SUITES] [--clients VERSIONS] [--runtime NAMES] [--screenshot]
 //!                     [--server PROGRAM] [--chat PROGRAM]
 //!                                                       genuine clients against the conformance server

@@ -1,8 +1,8 @@
-//! `cargo xtask replay FILE`: a transcript is run again, and what comes of it is compared line by
-//! line (`docs/transcript.md`).
+//! `cargo xtask replay FILE`: runs a transcript again, and compares the result with the file line
+//! by line (`docs/transcript.md`).
 //!
-//! The work is that of the example `replay` of `sio-proto`, so that the other commands here need
-//! not wait until the crate is built.
+//! The example `replay` of `sio-proto` does the work. So the other commands of this program need
+//! not wait until `sio-proto` is built.
 
 use crate::failure::{Failure, Outcome};
 use crate::programs::{cargo, run as execute};
@@ -13,7 +13,8 @@ pub(crate) fn run(tree: &Workspace, mut words: impl Iterator<Item = String>) -> 
     let (Some(file), None) = (words.next(), words.next()) else {
         return Err(Failure::new("usage: cargo xtask replay FILE"));
     };
-    // The program runs in the root of the repository, and the name is meant from here.
+    // The program runs in the root of the repository, but the name is relative to the caller's
+    // folder.
     let file = std::path::absolute(Path::new(&file)).map_err(|error| Failure::new(format!("{file}: {error}")))?;
     let program = [
         "run",

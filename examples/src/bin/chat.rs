@@ -8,8 +8,9 @@
 //! clients into `clients/`, the program serves them too. Then the page `/generations` runs one
 //! frame for each generation, all in the same room.
 //!
-//! Built with `--features transcript`, the program writes what goes in and out of the server into
-//! the files that the environment variable `SIO_TRANSCRIPT` names (`docs/transcript.md`).
+//! If it is built with `--features transcript`, the program writes the inputs and outputs of the
+//! server into files (`docs/transcript.md`). The environment variable `SIO_TRANSCRIPT` has the name
+//! of the files.
 //!
 //! The chat itself is [`sio_examples::chat`]. This file runs it on tokio.
 

@@ -53,7 +53,7 @@ impl<I: IntoIterator<Item: AsRef<str>>> Rooms<Many> for I {
     }
 }
 
-/// Calls a function with all names at once.
+/// Calls a function once, with all names.
 pub(crate) fn with_names<M>(rooms: impl Rooms<M>, act: impl FnOnce(&[&str])) {
     let mut names: Vec<String> = Vec::new();
     let _ = rooms.each(|room| {

@@ -1,5 +1,5 @@
-//! Transcripts of a server: what goes into its shards and comes out of them, as text that can be
-//! read, and replayed (feature `transcript`).
+//! Transcripts of a server: the inputs and outputs of its shards, as text that people can read and
+//! that can be replayed (feature `transcript`).
 
 use sio_proto::server::transcript::RecorderOptions;
 
@@ -7,19 +7,20 @@ use crate::Io;
 
 /// Transcripts, with the feature `transcript`.
 impl Io {
-    /// Begins a transcript of each shard. A transcript that is
-    /// [full](sio_proto::server::transcript::Detail::Full) can be replayed if this is called before
-    /// the first client has come; it contains secrets, and everything that clients say.
+    /// Starts a transcript of each shard. A [full](sio_proto::server::transcript::Detail::Full)
+    /// transcript can be replayed, if this is called before the first client has connected. A full
+    /// transcript contains secrets, and everything that clients send.
     ///
-    /// The text waits in memory: take it with [`Io::take_transcripts`] now and then, from a task or
-    /// a thread of yours. Text beyond the limit of the options is left out.
+    /// The text is kept in memory. Take it regularly with [`Io::take_transcripts`], from a task or
+    /// a thread of your own. Text above the limit in the options is left out.
     pub fn start_transcripts(&self, options: RecorderOptions) {
         for cell in &self.0.shards.cells {
             cell.ask("start transcript", |state| state.shard.start_transcript(options));
         }
     }
 
-    /// The text of each shard's transcript since the last call, in the order of the shards.
+    /// Returns the new text of each shard's transcript since the last call, in the order of the
+    /// shards.
     #[must_use = "the text is given once"]
     pub fn take_transcripts(&self) -> Vec<String> {
         let cells = self.0.shards.cells.iter();
