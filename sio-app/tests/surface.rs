@@ -41,7 +41,7 @@ trait NoSuchMethod {
 
 impl NoSuchMethod for Io {}
 
-/// The same for what only one socket can be asked.
+/// The methods that ask for an acknowledgement. Only handles of one socket have them.
 trait NoQuestion {
     fn emit_with_ack(&self) -> Absent {
         Absent
@@ -55,6 +55,10 @@ impl NoQuestion for Io {}
 impl NoQuestion for Namespace {}
 impl NoQuestion for Emitter {}
 
+#[expect(
+    clippy::unwrap_used,
+    reason = "the lint knows tests by their attribute, and this is their helper"
+)]
 fn server() -> Io {
     let runtime = sio_app::adapter::Runtime {
         now: || sio_app::adapter::Time::ZERO,
@@ -82,8 +86,8 @@ fn users_see_nothing_that_drives_the_machine() {
     assert!(absent.iter().all(|absent| *absent == Absent));
 }
 
-/// Many sockets cannot be asked for acknowledgements, so there is no method for it, and none for how
-/// long that may take.
+/// Many sockets cannot be asked for acknowledgements. So their handles have no method that asks,
+/// and no method that sets a time limit for answers.
 #[test]
 fn many_sockets_cannot_be_asked() {
     let io = server();

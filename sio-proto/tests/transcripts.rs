@@ -1,7 +1,7 @@
 //! A server's transcript is written, read by people, and run again.
 //!
-//! The transcripts in `tests/transcripts` are those of the stories here. `SIO_WRITE_TRANSCRIPTS=1`
-//! writes them anew; read the difference before it is committed.
+//! The transcripts in `tests/transcripts` come from the stories here. `SIO_WRITE_TRANSCRIPTS=1`
+//! writes them anew. Read the difference before you commit it.
 
 mod common;
 
@@ -105,7 +105,7 @@ fn legacy09(world: &mut World) {
     world.pass(80_000);
 }
 
-/// Clients of 0.6, and one who speaks another wire.
+/// Clients of 0.6, and a client that uses another wire.
 fn legacy06(world: &mut World) {
     let link = websocket_at(world, "/socket.io/websocket");
     world.send(link, &text("~m~5~m~hello"));
@@ -209,7 +209,7 @@ fn every_committed_transcript_is_replayed() {
     }
 }
 
-/// With a transcript the server does what it does without.
+/// A server with a transcript works exactly as a server without one.
 #[test]
 fn a_transcript_changes_nothing() {
     for (name, config, story) in STORIES {
@@ -230,7 +230,7 @@ fn plain_heard(config: fn() -> Config, story: Story) -> Vec<String> {
     plain.heard()
 }
 
-/// What a person reads.
+/// The transcript for people.
 #[test]
 fn a_short_transcript_is_for_reading() {
     let mut world = recorded(Config::default(), Detail::Short);
@@ -274,7 +274,7 @@ shard 0 … 0
 25.000000 ~ 45.000000 Nothing - -
 "#;
 
-/// A short transcript shows nothing that lets anybody speak as somebody else.
+/// A short transcript shows nothing that lets a reader act as a client.
 #[test]
 fn a_short_transcript_has_no_secrets() {
     for (name, config, story) in STORIES {
@@ -293,7 +293,7 @@ fn a_short_transcript_has_no_secrets() {
     }
 }
 
-/// What is wrong with a transcript is said with its line.
+/// An error names the mistake in a transcript and its line.
 #[test]
 fn a_malformed_transcript_is_an_error_with_its_line() {
     let good = committed("engine4");
@@ -374,7 +374,7 @@ fn a_malformed_transcript_is_an_error_with_its_line() {
     }
 }
 
-/// Whatever becomes of a transcript on its way, it is an error or another run, and never a panic.
+/// A damaged transcript gives an error or another run, and never a panic.
 #[test]
 fn a_damaged_transcript_does_no_harm() {
     let mut random = 7u64;
@@ -449,7 +449,7 @@ fn a_reader_takes_no_more_than_it_may() {
     assert_eq!(read(Limits::default().max_line_bytes(100)), Problem::LineTooLong);
 }
 
-/// Text that nobody takes is bounded, and what is missing is said.
+/// Text that is not taken is bounded, and the transcript says what is missing.
 #[test]
 fn text_that_nobody_takes_has_an_end() {
     let chat = text("42[\"chat\",\"hello\"]");
@@ -476,7 +476,7 @@ fn text_that_nobody_takes_has_an_end() {
     assert_eq!(taken(&mut world), "");
 }
 
-/// What shards share is told by others, and a replay is told the same.
+/// The values of shared quotas and budgets come from outside, and a replay gets the same values.
 #[test]
 fn a_shared_quota_and_budget_are_replayed() {
     let config = Config::default().max_sessions(2).max_total_queued_bytes(10_000);

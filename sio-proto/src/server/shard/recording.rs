@@ -1,10 +1,10 @@
-//! The transcript of a shard, with the feature `transcript`: each method that changes the shard
-//! notes what it was called with, and what came of it ([`transcript`](crate::server::transcript)).
-//! What others tell the shard meanwhile, random bytes and the answers of a shared quota, is noted
-//! where it is asked for.
+//! The transcript of a shard, with the feature `transcript`. Each method that changes the shard
+//! records its arguments and its results ([`transcript`](crate::server::transcript)). Values from
+//! outside, random bytes and the answers of a shared quota, are recorded where the shard asks for
+//! them.
 //!
-//! Without the feature all of this is nothing: the macro is its body, and the two types are the
-//! boxes in them.
+//! Without the feature nothing of this exists: the macro expands to its body, and the two types are
+//! plain boxes.
 
 #[cfg(not(feature = "transcript"))]
 pub(super) use unwatched::{Quota, Source, quota, share, source};
@@ -13,9 +13,9 @@ pub(crate) use watched::Script;
 #[cfg(feature = "transcript")]
 pub(super) use watched::{Quota, Source, quota, share, source};
 
-/// Notes an input of the shard around the code that handles it:
-/// `noted!(self, now, outputs, packets, |line, shard| …, { … })`. The closure writes the line, and
-/// gives `true` if the input is worth no line unless something comes of it.
+/// Records an input of the shard around the code that handles it: `noted!(self, now, outputs,
+/// packets, |line, shard| …, { … })`. The closure writes the line. It returns `true` if the input
+/// gets a line only if it has results.
 #[cfg(feature = "transcript")]
 macro_rules! noted {
     ($shard:ident, $now:expr, $out:expr, $packets:expr, |$line:ident, $asked:pat_param| $write:expr, $body:block) => {{
@@ -26,7 +26,7 @@ macro_rules! noted {
     }};
 }
 
-/// The same without the feature: nothing is noted.
+/// Without the feature nothing is recorded.
 #[cfg(not(feature = "transcript"))]
 macro_rules! noted {
     ($shard:ident, $now:expr, $out:expr, $packets:expr, |$line:ident, $asked:pat_param| $write:expr, $body:block) => {{
@@ -37,7 +37,7 @@ macro_rules! noted {
 
 pub(super) use noted;
 
-/// Runs a body from which `return` leads here.
+/// Runs a body. A `return` in the body ends only the body.
 #[cfg(feature = "transcript")]
 pub(super) fn call<R>(body: impl FnOnce() -> R) -> R {
     body()
@@ -50,10 +50,10 @@ mod unwatched {
     use crate::Entropy;
     use crate::server::SessionQuota;
 
-    /// Where the shard draws random bytes.
+    /// The source of the shard's random bytes.
     pub(in crate::server::shard) type Source = Box<dyn Entropy>;
 
-    /// Whom the shard asks for room for sessions.
+    /// The quota that the shard asks for room for sessions.
     pub(in crate::server::shard) type Quota = Box<dyn SessionQuota>;
 
     pub(in crate::server::shard) fn source(entropy: Box<dyn Entropy>) -> Source {
@@ -64,7 +64,7 @@ mod unwatched {
         quota
     }
 
-    /// Others ask the same quota from here on.
+    /// From now on other shards use this quota, too.
     pub(in crate::server::shard) fn share(quota: &mut Quota, shared: Box<dyn SessionQuota>) {
         *quota = shared;
     }
@@ -83,7 +83,7 @@ mod watched {
     use crate::wire::Inbound;
     use crate::{Entropy, Time};
 
-    /// What a shard is told in a replay, in place of what others would say.
+    /// The values that a shard gets in a replay, in place of the values from outside.
     #[derive(Debug, Default)]
     pub(crate) struct Script {
         /// Random bytes.
@@ -92,7 +92,7 @@ mod watched {
         pub(crate) quota: VecDeque<u8>,
     }
 
-    /// Where the shard draws random bytes, and those of the current input.
+    /// The source of the shard's random bytes, and the bytes of the current input.
     pub(in crate::server::shard) struct Source {
         inner: Box<dyn Entropy>,
         is_heard: bool,
@@ -110,7 +110,8 @@ mod watched {
     }
 
     impl Source {
-        /// Fills `random` completely: in a replay as the script says, with zeros beyond its end.
+        /// Fills `random` completely. In a replay the bytes come from the script, and are zero
+        /// beyond its end.
         pub(in crate::server::shard) fn fill(&mut self, random: &mut [u8]) {
             match &mut self.script {
                 Some(script) => random.fill_with(|| script.pop_front().unwrap_or_default()),
@@ -122,11 +123,12 @@ mod watched {
         }
     }
 
-    /// Whom the shard asks for room for sessions, and the answers to the current input: `o` yes,
-    /// `t` and `a` no for the total or the address, `c` and `r` crowded or roomy.
+    /// The quota that the shard asks for room for sessions, and the answers to the current input:
+    /// `o` means yes, `t` and `a` mean no because of the total or the address, `c` and `r` mean
+    /// crowded or roomy.
     pub(in crate::server::shard) struct Quota {
         inner: Box<dyn SessionQuota>,
-        /// Whether the answers depend on others than this shard.
+        /// Whether the answers depend on other shards.
         is_shared: bool,
         is_heard: bool,
         answers: Vec<u8>,
@@ -143,7 +145,7 @@ mod watched {
         }
     }
 
-    /// Others ask the same quota from here on.
+    /// From now on other shards use this quota, too.
     pub(in crate::server::shard) fn share(quota: &mut Quota, shared: Box<dyn SessionQuota>) {
         quota.inner = shared;
         quota.is_shared = true;
@@ -203,7 +205,7 @@ mod watched {
         }
     }
 
-    /// Whether an input is noted.
+    /// Whether an input is recorded.
     pub(in crate::server::shard) enum Noted {
         /// No transcript is written, or the input is part of another one.
         Not,
@@ -214,10 +216,9 @@ mod watched {
 
     /// Transcripts.
     impl Shard {
-        /// Begins a transcript. It can be replayed if it is
+        /// Starts a transcript. It can be replayed if it is
         /// [full](crate::server::transcript::Detail::Full) and the shard has no sessions yet. Take
-        /// its text now and then ([`Shard::take_transcript`]). A transcript that was under way is
-        /// dropped.
+        /// its text regularly ([`Shard::take_transcript`]). An earlier transcript is dropped.
         pub fn start_transcript(&mut self, options: RecorderOptions) {
             let sessions = self.sessions();
             let core = &mut self.core;
@@ -235,7 +236,7 @@ mod watched {
                 .unwrap_or_default()
         }
 
-        /// Ends the transcript, and gives what has not been taken of it.
+        /// Ends the transcript. Returns the lines that have not been taken.
         pub fn end_transcript(&mut self) -> String {
             let rest = self.take_transcript();
             self.recorder = None;
@@ -244,7 +245,7 @@ mod watched {
             rest
         }
 
-        /// Has the shard told this in the next input, in place of what others would say.
+        /// In the next input, the shard gets these values in place of the values from outside.
         pub(crate) fn follow(&mut self, script: Script) {
             self.core.entropy.script = Some(script.drawn);
             self.core.quota.is_shared |= !script.quota.is_empty();

@@ -1,4 +1,4 @@
-//! The lines of a transcript: the head, then an input with what belongs to it, and the next one.
+//! The lines of a transcript: first the head, then each input with the lines that belong to it.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -11,14 +11,14 @@ use super::{Detail, HEADER};
 use crate::config::ConfigError;
 use crate::{Config, Time};
 
-/// How much a transcript may ask of its reader.
+/// The limits of a reader of transcripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Most bytes of the whole. Default 256 MiB.
+    /// The most bytes of a transcript. Default 256 MiB.
     pub max_bytes: usize,
-    /// Most bytes of a line. Default 16 MiB: a payload of a million bytes takes up to four million,
-    /// and an answer to a poll may have several.
+    /// The most bytes of a line. Default 16 MiB: a payload of a million bytes takes up to four
+    /// million, and an answer to a poll may have several payloads.
     pub max_line_bytes: usize,
 }
 
@@ -47,39 +47,40 @@ impl Limits {
     }
 }
 
-/// What is wrong with a transcript, and in which line.
+/// A mistake in a transcript, and its line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct TranscriptError {
     /// The line, counted from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The mistake.
     pub problem: Problem,
 }
 
-/// What is wrong with a line of a transcript.
+/// A mistake in a line of a transcript.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// The first line is none of a transcript, or of another version of the format.
+    /// The first line is not the first line of a transcript, or it has another version of the
+    /// format.
     #[error("this is no transcript of version 1")]
     NotATranscript,
-    /// The whole is longer than [`Limits::max_bytes`].
+    /// The transcript is longer than [`Limits::max_bytes`].
     #[error("the transcript is too long")]
     TooLarge,
     /// A line is longer than [`Limits::max_line_bytes`].
     #[error("the line is too long")]
     LineTooLong,
-    /// A line has another kind than is possible in its place.
+    /// A line of this kind is not allowed at this place.
     #[error("a line of this kind cannot stand here")]
     Misplaced,
-    /// Something has to stand here and does not.
+    /// A word is missing.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// Something stands here that is not what it has to be.
+    /// A word is not what is expected here.
     #[error("{0} is expected")]
     Invalid(&'static str),
-    /// Something follows the last word of the line.
+    /// A word follows the last word of the line.
     #[error("the line is too long by some words")]
     Trailing,
     /// The times decrease.
@@ -89,13 +90,13 @@ pub enum Problem {
     /// [full](Detail::Full).
     #[error("it cannot be replayed: it is cut, or did not begin with the shard")]
     NotReplayable,
-    /// Nobody took the text in time, and inputs are missing.
+    /// The text was not taken in time, and inputs are missing.
     #[error("inputs are missing: the text was not taken in time")]
     Lost,
-    /// This setting cannot be read, and the config that was given has another.
+    /// This setting cannot be read, and the given config has another value.
     #[error("the transcript was written with another `{0}`: give the replay a config with the same")]
     OtherSetting(&'static str),
-    /// The config makes no sense.
+    /// The config does not make sense.
     #[error("the config makes no sense: {0}")]
     Config(ConfigError),
 }
@@ -108,23 +109,23 @@ pub(super) struct Head {
     pub(super) key: [u8; 16],
 }
 
-/// An input, and what belongs to it.
+/// An input, and the lines that belong to it.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) now: Time,
     pub(super) input: Input,
     /// Random bytes that the shard drew while it handled the input.
     pub(super) drawn: Vec<u8>,
-    /// What a shared quota answered.
+    /// The answers of a shared quota.
     pub(super) quota: Vec<u8>,
-    /// What the budget was charged with before the input, and how many shards shared it, if others
-    /// had changed that.
+    /// The bytes that were charged to the budget before the input, and the number of shards that
+    /// shared it, if other shards had changed these numbers.
     pub(super) budget: Option<(usize, usize)>,
     /// The lines, counted from 0.
     pub(super) lines: Range<usize>,
 }
 
-/// A transcript, line for line.
+/// A transcript, line by line.
 pub(super) struct Reader<'a> {
     pub(super) lines: Vec<&'a str>,
     /// The next line, counted from 0.
@@ -152,7 +153,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Where the reader stands, for whoever finds something wrong there.
+    /// An error at the current line.
     pub(super) const fn error(&self, problem: Problem) -> TranscriptError {
         TranscriptError {
             line: self.at + 1,
@@ -160,7 +161,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the head. `base` has what no transcript can say.
+    /// Reads the head. `base` has the settings that a transcript cannot hold.
     pub(super) fn head(&mut self, base: Config) -> Result<Head, TranscriptError> {
         let first = self.lines.first().copied().unwrap_or_default();
         let detail = first.strip_prefix(HEADER).map(str::trim_start);
@@ -183,7 +184,7 @@ impl<'a> Reader<'a> {
             read_setting(&mut config, &mut Words::new(rest)).map_err(|problem| self.error(problem))?;
             self.at += 1;
         }
-        // What is not said was the default.
+        // A setting without a line has its default value.
         let default = others(&Config::default());
         let other = unsaid
             .iter()
@@ -250,7 +251,7 @@ impl<'a> Reader<'a> {
                     _ => return Err(Problem::Misplaced),
                 },
                 "*" => entry.fact(&mut words)?,
-                // Compared as they stand.
+                // These lines are compared as text.
                 "<" | "=" | "~" => {
                     self.at += 1;
                     continue;
@@ -264,7 +265,7 @@ impl<'a> Reader<'a> {
         Ok(entry)
     }
 
-    /// The time of the line, its mark, and what follows.
+    /// The time of the line, its mark, and the words behind them.
     fn line(&self) -> Result<(Time, &'a str, Words<'a>), Problem> {
         let mut words = Words::new(self.lines[self.at]);
         let time = words.time("a time")?;
@@ -274,7 +275,7 @@ impl<'a> Reader<'a> {
 }
 
 impl Entry {
-    /// Reads something that the shard was told while it handled the input.
+    /// Reads a fact that the shard was told while it handled the input.
     fn fact(&mut self, words: &mut Words<'_>) -> Result<(), Problem> {
         match words.word("a fact")? {
             "drawn" => self.drawn = words.hex("bytes")?,

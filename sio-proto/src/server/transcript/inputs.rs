@@ -21,7 +21,7 @@ use crate::{Config, LinkId, SessionKey, SocketKey};
 pub(super) enum Input {
     Request(LinkId, Box<Request>),
     BodyStarted(LinkId, Box<Request>),
-    /// The packets stand in the lines that follow.
+    /// The packets stand in the next lines.
     Packets(LinkId, Vec<Inbound>),
     Closed(LinkId, Cause),
     Timeout,
@@ -43,8 +43,7 @@ pub(super) enum Input {
     CloseEngine(SessionKey),
 }
 
-/// The inputs that are written by functions of their own, because they are borrowed by the shard's
-/// caller.
+/// The inputs that need their own functions, because their values belong to the shard's caller.
 impl Line<'_> {
     pub(crate) fn request(&mut self, link: LinkId, request: &Request) {
         put_request(self.word("request").link(link), request);
@@ -124,7 +123,7 @@ impl Line<'_> {
     }
 }
 
-/// Reads the rest of a line of an input, as the shard of this config gets it.
+/// Reads the rest of an input's line. The result is the input that a shard with this config gets.
 pub(super) fn input(words: &mut Words<'_>, config: &Config) -> Result<Input, Problem> {
     let verb = words.word("an input")?;
     let input = match verb {

@@ -1,12 +1,12 @@
-//! One line, while it is written: words with a space between them, and texts in quotes.
+//! One line while it is written: words with a space between them, and texts in quotes.
 //!
 //! ```text
 //! 1.250000 > join 3.0 "lobby"
 //! time     | verb words…
-//!          what the line is
+//!          kind of the line
 //! ```
-//! A text holds no control character, no separator of lines and nothing that turns the direction of
-//! writing: a terminal that shows it obeys nobody's payload.
+//! A text has no control characters, no line separators and no characters that change the direction
+//! of writing. So no payload can control a terminal that shows it.
 
 use alloc::string::String;
 use core::fmt::{self, Write};
@@ -22,13 +22,13 @@ use crate::{LinkId, Time};
 const SHORT_PAYLOAD_BYTES: usize = 32;
 /// How many bytes of a name a short transcript shows.
 const SHORT_NAME_BYTES: usize = 128;
-/// So many letters and digits in a row may be a secret.
+/// This many letters and digits in a row may be a secret.
 const SECRET_CHARS: usize = 15;
 
-/// What stands for something that is left out.
+/// The mark in place of text that is left out.
 const LEFT_OUT: &str = "…";
 
-/// A line in the making.
+/// A line that is being written.
 pub(crate) struct Line<'a> {
     text: &'a mut String,
     detail: Detail,
@@ -51,23 +51,23 @@ impl<'a> Line<'a> {
         matches!(self.detail, Detail::Full)
     }
 
-    /// A word: no space and no quote may be in it.
+    /// A word. It must not contain a space or a quote.
     pub(super) fn word(&mut self, word: impl fmt::Display) -> &mut Self {
         put(self.text, format_args!(" {word}"));
         self
     }
 
-    /// A name that the application or the protocol has given: a namespace, a room, an event.
+    /// A name from the application or the protocol: a namespace, a room, an event.
     pub(super) fn name(&mut self, name: &str) -> &mut Self {
         self.quoted(name.as_bytes(), SHORT_NAME_BYTES)
     }
 
-    /// What a peer or the application has said.
+    /// Bytes of a peer or of the application.
     pub(super) fn payload(&mut self, payload: &[u8]) -> &mut Self {
         self.quoted(payload, SHORT_PAYLOAD_BYTES)
     }
 
-    /// What a short transcript does not show at all.
+    /// Bytes that a short transcript does not show at all.
     pub(super) fn secret(&mut self, secret: &[u8]) -> &mut Self {
         match self.detail {
             Detail::Full => self.payload(secret),
@@ -75,7 +75,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Bytes that are no text.
+    /// Bytes that are not text.
     pub(super) fn hex(&mut self, bytes: &[u8]) -> &mut Self {
         self.text.push(' ');
         bytes.iter().for_each(|byte| put(self.text, format_args!("{byte:02x}")));
@@ -131,7 +131,7 @@ impl<'a> Line<'a> {
         self.word(transport.as_str())
     }
 
-    /// How many there are, and each of them.
+    /// The number of payloads, and each payload.
     pub(super) fn payloads<'b>(&mut self, payloads: impl ExactSizeIterator<Item = &'b Bytes>) -> &mut Self {
         self.word(payloads.len());
         payloads.for_each(|payload| {
@@ -183,7 +183,7 @@ fn put(text: &mut String, words: fmt::Arguments<'_>) {
     debug_assert!(written.is_ok(), "a string takes everything");
 }
 
-/// The first bytes, whole characters as far as they are text.
+/// The first bytes. Text is cut between two characters.
 fn cut(bytes: &[u8], most: usize) -> &[u8] {
     let is_inside = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
     let end = bytes.len().min(most);
@@ -191,8 +191,8 @@ fn cut(bytes: &[u8], most: usize) -> &[u8] {
     &bytes[..end.unwrap_or(most).min(bytes.len())]
 }
 
-/// Writes the beginning of a text without the runs of letters and digits that may be a secret, also
-/// where such a run is cut.
+/// Writes the beginning of a text without the runs of letters and digits that may be a secret, even
+/// if such a run is cut.
 fn without_secrets(text: &mut String, shown: &[u8], whole: &[u8]) {
     let is_of_id = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let mut at = 0;
@@ -210,7 +210,7 @@ fn without_secrets(text: &mut String, shown: &[u8], whole: &[u8]) {
     }
 }
 
-/// Writes bytes as they stand between quotes.
+/// Writes bytes in the form in which they stand between quotes.
 fn quote(text: &mut String, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -228,8 +228,8 @@ fn quote(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Whether a character would change how the line looks beyond itself: controls, separators of
-/// lines, what turns the direction of writing, and the mark of what is left out.
+/// Whether a character would change the look of the rest of the line: control characters, line
+/// separators, characters that change the direction of writing, and the mark of left-out text.
 fn must_escape(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '…')

@@ -1,4 +1,4 @@
-//! What the application says: arguments, messages and whom they are for; and the commands.
+//! Values of the application: arguments, messages, targets and commands.
 
 use alloc::vec::Vec;
 
@@ -99,7 +99,7 @@ pub(super) fn message(words: &mut Words<'_>) -> Result<Message, Problem> {
     Ok(message.volatile(volatile).moment(moment))
 }
 
-/// Writes the wish for an acknowledgement: `ack id timeout`, or `-`.
+/// Writes the request for an acknowledgement: `ack id timeout`, or `-`.
 pub(super) fn put_ack(line: &mut Line<'_>, ack: Option<AckRequest>) {
     match ack {
         None => line.word('-'),
@@ -154,7 +154,7 @@ fn target(words: &mut Words<'_>) -> Result<Target, Problem> {
     })
 }
 
-/// Writes a command: its verb, whom it is for, and what.
+/// Writes a command: its verb, its target, and its content.
 pub(super) fn put_command(line: &mut Line<'_>, command: &Command) {
     match command {
         Command::Broadcast { target, message } => {
@@ -182,7 +182,7 @@ pub(super) fn put_command(line: &mut Line<'_>, command: &Command) {
     }
 }
 
-/// The command of this verb, if it is one of a command.
+/// The command of this verb, if the verb belongs to a command.
 pub(super) fn command(verb: &str, words: &mut Words<'_>) -> Result<Option<Command>, Problem> {
     Ok(Some(match verb {
         "broadcast" => Command::Broadcast {

@@ -1,5 +1,5 @@
-//! Transcripts: one line of text for each input and each output of a shard, written while it works,
-//! and read back to make it do the same again.
+//! Transcripts: one line of text for each input and each output of a shard. A transcript is written
+//! while the shard works, and can be read back to make a shard do the same again.
 //!
 //! ```text
 //! sio-transcript 1 full
@@ -9,21 +9,22 @@
 //! 0.000000 < upgrade 0.0 …
 //! 0.000000 ~ 25.000000 Ping 0.0 -
 //! ```
-//! `docs/transcript.md` has the whole format. A transcript starts with
-//! [`Shard::start_transcript`](super::Shard::start_transcript), is fetched with
-//! [`Shard::take_transcript`](super::Shard::take_transcript), and [`replay`] runs one that is
-//! [full](Detail::Full).
+//! `docs/transcript.md` has the complete format.
+//! [`Shard::start_transcript`](super::Shard::start_transcript) starts a transcript,
+//! [`Shard::take_transcript`](super::Shard::take_transcript) takes its text, and [`replay`] runs a
+//! transcript that is [full](Detail::Full).
 //!
-//! - `line`: how a line is written, and what of it is cut; `words`: how a line is read
-//! - `requests`, `packets`, `messages`, `inputs`: each input, written and read; `outputs`: each
-//!   output, which is only written, because a replay compares text
-//! - `settings`: the config; `recorder`: what a shard calls; `entries`: the lines of a file
-//! - `replay`: the shard does it again
+//! - `line`: writes a line, and cuts its texts; `words`: reads a line
+//! - `requests`, `packets`, `messages`, `inputs`: write and read each input; `outputs`: writes each
+//!   output, and does not read it, because a replay compares text
+//! - `settings`: the config; `recorder`: the functions that a shard calls; `entries`: the lines of
+//!   a file
+//! - `replay`: makes the shard do it again
 //!
-//! What a shard asks of others while it works would make two runs differ: random bytes, the answers
-//! of a shared quota, and what others have charged to a shared budget. They are written, too.
+//! Two runs of a shard could differ because of values from outside: random bytes, the answers of a
+//! shared quota, and the charges of other shards to a shared budget. These values are written, too.
 //!
-//! Invariant: a recorder changes nothing that the shard does.
+//! Invariant: a recorder does not change the work of the shard.
 
 mod entries;
 mod inputs;
@@ -47,15 +48,16 @@ pub(crate) use recorder::{Charged, Mark, Outcome, Recorder};
 /// The first word of every transcript, and the version of the format.
 const HEADER: &str = "sio-transcript 1";
 
-/// How much a transcript says.
+/// The detail of a transcript.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
-    /// For people: payloads are cut, and what may be a secret is left out (ids of sessions, header
-    /// fields, queries, `auth`, random bytes). It cannot be replayed.
+    /// For people: payloads are cut, and everything that may be a secret is left out (ids of
+    /// sessions, header fields, queries, `auth`, random bytes). Such a transcript cannot be
+    /// replayed.
     #[default]
     Short,
-    /// For [`replay`]: everything, secrets included. Whoever has the file while its sessions live
-    /// can speak as their clients, and it holds all that the clients have said.
+    /// For [`replay`]: everything is written, including secrets. Whoever has the file while its
+    /// sessions live can send as their clients. The file also holds all data of the clients.
     Full,
 }
 

@@ -1,5 +1,5 @@
-//! The outputs of a shard. They are written and never read: a replay writes its own and compares
-//! the text.
+//! The outputs of a shard. They are written and never read: a replay writes its own outputs and
+//! compares the text.
 
 use alloc::format;
 use alloc::string::ToString;
@@ -14,7 +14,7 @@ use crate::server::{Body, Breach, Delivery, NextTimeout, Reason, Response, Strea
 use crate::socket::Args;
 use crate::{Frame, SocketKey};
 
-/// Writes what leaves on a link.
+/// Writes a write for a link.
 pub(super) fn put_write(line: &mut Line<'_>, write: &Write) {
     let link = write.link();
     match write {
@@ -84,7 +84,7 @@ fn put_response(line: &mut Line<'_>, response: &Response) {
     put_fields(line, response.fields());
 }
 
-/// Writes header fields: how many, and in a full transcript each of them.
+/// Writes header fields: their number, and in a full transcript each field.
 fn put_fields<'a>(line: &mut Line<'_>, fields: impl Iterator<Item = (&'static str, &'a str)>) {
     let fields: Vec<_> = fields.collect();
     line.word(fields.len());
@@ -95,7 +95,7 @@ fn put_fields<'a>(line: &mut Line<'_>, fields: impl Iterator<Item = (&'static st
     }
 }
 
-/// Writes what the user has to see.
+/// Writes a delivery to the user.
 pub(super) fn put_delivery(line: &mut Line<'_>, delivery: &Delivery) {
     match delivery {
         Delivery::Connect { .. } => put_connect(line, delivery),
@@ -211,7 +211,7 @@ fn put_ack(line: &mut Line<'_>, socket: SocketKey, id: u64, args: &Args) {
     put_args(line, args);
 }
 
-/// Writes why something ended, and which rule was broken.
+/// Writes the reason of an end, and the rule that was broken.
 fn put_end(line: &mut Line<'_>, reason: Reason, breach: Option<&Breach>) {
     line.name(reason.as_str());
     match breach {
@@ -227,7 +227,7 @@ fn put_rooms(line: &mut Line<'_>, rooms: &[ByteString]) {
     }
 }
 
-/// Writes when the shard wants to be woken, and what for.
+/// Writes when the shard has to be woken, and the reason.
 pub(super) fn put_next_timeout(line: &mut Line<'_>, next: Option<NextTimeout>) {
     let Some(next) = next else {
         line.word("never");

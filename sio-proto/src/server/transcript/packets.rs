@@ -1,5 +1,5 @@
-//! Packets of peers, as the shard gets them: read already, so each is written as what it says and
-//! not as the bytes that said it.
+//! Packets of peers, in the form in which the shard gets them. They are already decoded, so a line
+//! has the content of a packet and not its bytes.
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -21,7 +21,7 @@ use crate::socket::text::{Decoded, Partial};
 use crate::wire::Inbound;
 use crate::{Config, json};
 
-/// Writes a packet that came.
+/// Writes a packet that has arrived.
 pub(super) fn put_packet(line: &mut Line<'_>, packet: &Inbound) {
     match packet {
         Inbound::Engine(packet) => put_engine(line, packet),
@@ -220,7 +220,7 @@ pub(super) fn breach(words: &mut Words<'_>) -> Result<Breach, Problem> {
     Ok(Breach::new(kind, words.text("what is wrong")?))
 }
 
-/// Writes what could not be read: `session|rest looks-like "error"`.
+/// Writes a payload that could not be read: `session|rest looks-like "error"`.
 pub(super) fn put_garbled(line: &mut Line<'_>, garbled: &Garbled) {
     line.flag(garbled.error.is_fatal(), "session", "rest");
     line.optional(garbled.looks_like)
@@ -240,14 +240,14 @@ fn garbled(words: &mut Words<'_>, config: &Config) -> Result<Garbled, Problem> {
     })
 }
 
-/// The name of a codec as it lives in the program.
+/// The name of a codec as a text of the program.
 fn known_codec(name: &str, config: &Config) -> Option<&'static str> {
     let known: [&dyn MessageCodec; 3] = [&Framing, &Streaming, &Envelope];
     let codecs = config.legacy06.codecs().map(|codec| &**codec).chain(known);
     codecs.map(MessageCodec::name).find(|known| *known == name)
 }
 
-/// An error of which the words are known.
+/// An error of which only the text is known.
 #[derive(Debug)]
 struct Told(String);
 

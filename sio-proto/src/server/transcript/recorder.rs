@@ -1,4 +1,4 @@
-//! What a shard calls around each of its inputs, and the text that comes of it.
+//! The functions that a shard calls around each of its inputs, and the text that they write.
 
 use alloc::string::String;
 
@@ -11,15 +11,15 @@ use crate::server::{NextTimeout, Outputs, SendError};
 use crate::wire::Inbound;
 use crate::{Config, Time};
 
-/// How a transcript is written.
+/// The options of a transcript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecorderOptions {
-    /// How much it says. Default [`Detail::Short`].
+    /// The detail. Default [`Detail::Short`].
     pub detail: Detail,
-    /// How many bytes of text wait to be taken before inputs are left out. Default 4 MiB. What one
-    /// input causes may make it up to twice as much. A transcript in which inputs are missing says
-    /// so, and cannot be replayed beyond that.
+    /// How many bytes of text may wait to be taken. Beyond it, inputs are left out. Default 4 MiB.
+    /// The lines of one input may make the text up to twice as long. A transcript with missing
+    /// inputs says so, and cannot be replayed beyond this place.
     pub max_buffered_bytes: usize,
 }
 
@@ -48,20 +48,20 @@ impl RecorderOptions {
     }
 }
 
-/// What is charged to the budget, and by how many shards it is shared.
+/// The bytes that are charged to the budget, and the number of shards that share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Charged {
     pub(crate) bytes: usize,
     pub(crate) shards: usize,
 }
 
-/// Where the text of an input began, and where the outputs were then.
+/// The position of an input in the text, and the number of outputs at its beginning.
 #[derive(Debug)]
 pub(crate) struct Mark {
     start: usize,
     /// The end of the line of the input, and of the packets in it.
     input_end: usize,
-    /// It is worth a line only if something comes of it.
+    /// Whether the input gets a line only if it has results.
     is_trivial: bool,
     writes: usize,
     deliveries: usize,
@@ -72,18 +72,18 @@ pub(crate) struct Mark {
 pub(crate) struct Recorder {
     options: RecorderOptions,
     text: String,
-    /// The latest time that an input had. Some have none of their own.
+    /// The latest time of an input. Some inputs have no time of their own.
     now: Time,
     next: Option<NextTimeout>,
     charged: Charged,
-    /// Inputs that were left out since the text was taken.
+    /// How many inputs were left out since the text was taken.
     lost: u64,
-    /// An input is being handled: what it calls is no input.
+    /// Whether an input is being handled. Calls that it makes are not inputs.
     is_busy: bool,
 }
 
 impl Recorder {
-    /// A transcript of a shard of this config that has so many sessions.
+    /// A transcript of a shard with this config and this many sessions.
     pub(crate) fn new(options: RecorderOptions, config: &Config, index: u8, key: &[u8; 16], sessions: usize) -> Self {
         let mut recorder = Self {
             options,
@@ -114,7 +114,8 @@ impl Recorder {
         core::mem::take(&mut self.text)
     }
 
-    /// Notes an input before it is handled. `None` if it is part of another one, or left out.
+    /// Records an input before it is handled. `None` if it is part of another input, or is left
+    /// out.
     pub(crate) fn input(
         &mut self,
         now: Option<Time>,
@@ -156,7 +157,7 @@ impl Recorder {
         })
     }
 
-    /// Notes what came of an input.
+    /// Records the results of an input.
     pub(crate) fn outcome(
         &mut self,
         mark: Mark,
@@ -198,7 +199,7 @@ impl Recorder {
         }
     }
 
-    /// An input is over, noted or not.
+    /// The input is over, recorded or not.
     pub(crate) const fn end(&mut self) {
         self.is_busy = false;
     }
@@ -215,9 +216,9 @@ impl Recorder {
     }
 }
 
-/// What a call gives back.
+/// The result of a call.
 pub(crate) trait Outcome {
-    /// Whether there is something to write.
+    /// Whether there is a result to write.
     fn says_something(&self) -> bool;
     fn put(&self, line: &mut Line<'_>);
 }

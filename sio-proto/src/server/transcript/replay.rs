@@ -1,5 +1,5 @@
-//! A transcript is run: a shard of the same config is given the same inputs and the same random
-//! bytes, writes a transcript of its own, and the two are compared line by line.
+//! Runs a transcript: a shard with this config gets the inputs and the random bytes of the
+//! transcript and writes its own transcript. The two are compared line by line.
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -14,22 +14,22 @@ use super::{Detail, Limits, Problem, RecorderOptions, TranscriptError};
 use crate::server::{Budget, Outputs, Script, Shard};
 use crate::{Config, Time};
 
-/// How many lines before a difference are told with it.
+/// How many lines before a difference are reported with it.
 const CONTEXT: usize = 12;
 
 /// A transcript that was replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replayed {
-    /// How many inputs it has.
+    /// Number of inputs in it.
     pub inputs: usize,
-    /// How many lines were compared.
+    /// Number of compared lines.
     pub lines: usize,
 }
 
 /// Why a transcript was not replayed to its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayError {
-    /// It cannot be read.
+    /// The transcript cannot be read.
     #[error(transparent)]
     Unreadable(#[from] TranscriptError),
     /// The shard did something else.
@@ -42,9 +42,9 @@ pub enum ReplayError {
 pub struct Difference {
     /// The line, counted from 1.
     pub line: usize,
-    /// What stands there; `None` if the replay says more than the transcript.
+    /// The line of the transcript; `None` if the replay has more lines than the transcript.
     pub expected: Option<String>,
-    /// What the replay says; `None` if it says less.
+    /// The line of the replay; `None` if the replay has fewer lines.
     pub found: Option<String>,
     /// The lines before it.
     pub before: Vec<String>,
@@ -62,15 +62,16 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Runs a [full](Detail::Full) transcript and compares what comes of it. `base` has what no
-/// transcript can say: the parser, the codecs, and what else of a config is no number, duration,
-/// flag or text. All other settings are those of the transcript.
+/// Runs a [full](Detail::Full) transcript and compares the results. `base` has everything that a
+/// transcript cannot hold: the parser, the codecs, and all settings that are no number, duration,
+/// flag or text. All other settings come from the transcript.
 ///
-/// It takes as much memory as the transcript and what the shard keeps, and as long as the shard
-/// takes for the same inputs; nothing in a transcript makes it wait.
+/// The memory is that of the transcript and of the shard. The time is that of the shard for these
+/// inputs: nothing in a transcript makes the function wait.
 ///
 /// # Errors
-/// If it cannot be read, with the line; or the first line in which the shard did something else.
+/// The transcript cannot be read, with the line of the mistake; or the shard did something else,
+/// with the first line that differs.
 pub fn replay(text: &str, base: Config, limits: &Limits) -> Result<Replayed, ReplayError> {
     let mut reader = Reader::new(text, limits)?;
     let head = reader.head(base)?;
@@ -108,10 +109,10 @@ pub fn replay(text: &str, base: Config, limits: &Limits) -> Result<Replayed, Rep
     Ok(Replayed { inputs, lines })
 }
 
-/// Others have charged so much to the budget, and so many shards share it.
+/// Other shards have charged this many bytes to the budget, and this many shards share it.
 fn charge(budget: &Budget, bytes: usize, sharing: usize, shards: &mut usize) {
     budget.recharge(budget.used(), bytes);
-    // There are at most 256 shards: the index of one is a byte.
+    // There are at most 256 shards, because the index of a shard is a byte.
     let sharing = sharing.clamp(1, 256);
     for _ in *shards..sharing {
         budget.enter();
@@ -122,7 +123,7 @@ fn charge(budget: &Budget, bytes: usize, sharing: usize, shards: &mut usize) {
     *shards = sharing;
 }
 
-/// Compares the lines of an input with what the shard has written now.
+/// Compares the lines of an input with the lines that the shard has written now.
 fn compare(reader: &Reader<'_>, start: usize, count: usize, said: &str) -> Result<(), ReplayError> {
     let then = reader.lines.get(start..start + count).unwrap_or_default();
     let now: Vec<&str> = said.lines().collect();
@@ -140,7 +141,7 @@ fn compare(reader: &Reader<'_>, start: usize, count: usize, said: &str) -> Resul
     })))
 }
 
-/// Gives the shard an input. What it gives back is in its transcript.
+/// Gives the shard an input. The result of the call is in the shard's transcript.
 fn run(shard: &mut Shard, entry: Entry, out: &mut Outputs) {
     let now: Time = entry.now;
     match entry.input {

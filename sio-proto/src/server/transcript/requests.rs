@@ -1,5 +1,5 @@
-//! Requests: the head, who sent it, what the application said to it, and the body. What is in the
-//! body is found again when it is replayed.
+//! Requests: the head, the sender, the application's decision, and the body. A replay decodes the
+//! body again.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ use super::words::Words;
 use crate::server::{Admission, Peer, Request};
 use crate::{Config, http};
 
-/// The parameters of a query that a short transcript shows: they say what the request is.
+/// The parameters of a query that a short transcript shows. They determine the kind of the request.
 const SHOWN_PARAMETERS: [&str; 5] = ["EIO", "transport", "j", "b64", "jsonp"];
 
 /// Writes a request: `GET "target" 1 peer plain admission prepared body headers`.
@@ -53,7 +53,8 @@ pub(super) fn put_request(line: &mut Line<'_>, request: &Request) {
     }
 }
 
-/// The path, and the parameters that say what the request is. Ids are left out as in every name.
+/// The path, and the parameters that determine the kind of the request. Ids are left out, as in
+/// every name.
 fn short_target(request: &http::Request) -> String {
     let mut target = String::from(request.path());
     let mut before = '?';
@@ -68,7 +69,7 @@ fn short_target(request: &http::Request) -> String {
     target
 }
 
-/// Reads a request, as the shard of this config gets it.
+/// Reads a request, in the form in which a shard with this config gets it.
 pub(super) fn request(words: &mut Words<'_>, config: &Config) -> Result<Request, Problem> {
     let method = http::Method::from_name(words.word("a method")?);
     let target = words.text("a target")?;

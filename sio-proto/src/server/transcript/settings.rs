@@ -1,8 +1,9 @@
-//! The config in the head of a transcript: a line for each setting that is not the default.
+//! The config in the head of a transcript: a line for each setting that does not have its default
+//! value.
 //!
 //! Numbers, durations, flags and texts are written so that they can be read. A parser, a codec or a
-//! list of patterns cannot: of those the words of their `Debug` are written, and a replay has to be
-//! given a config in which they are the same.
+//! list of patterns cannot be read: only the text of its `Debug` is written, and a replay needs a
+//! config in which this text is equal.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -87,7 +88,7 @@ macro_rules! settings {
         values: $($value:literal $($field:ident).+;)*
         others: $($other:literal $($part:ident).+;)*
     ) => {
-        /// Writes a line for each setting that is not the default.
+        /// Writes a line for each setting that does not have its default value.
         pub(super) fn put_settings(config: &Config, mut begin: impl FnMut(&mut dyn FnMut(&mut Line<'_>))) {
             let default = Config::default();
             $(if config.$($field).+ != default.$($field).+ {
@@ -101,14 +102,14 @@ macro_rules! settings {
             })*
         }
 
-        /// Makes the settings that can be read those of the default.
+        /// Sets the settings that can be read to their default values.
         pub(super) fn reset(config: &mut Config) {
             let default = Config::default();
             $(config.$($field).+ = default.$($field).+;)*
         }
 
-        /// Reads the rest of a line of a setting. One that can only be compared has to be there
-        /// already.
+        /// Reads the rest of a setting's line. A setting that can only be compared must already
+        /// have its value.
         pub(super) fn read_setting(config: &mut Config, words: &mut Words<'_>) -> Result<(), Problem> {
             match words.word("the name of a setting")? {
                 $($value => config.$($field).+ = Setting::read(words)?,)*
@@ -123,7 +124,7 @@ macro_rules! settings {
             words.end()
         }
 
-        /// The settings that can only be compared, as they are in a config.
+        /// The settings of a config that can only be compared.
         pub(super) fn others(config: &Config) -> Vec<(&'static str, String)> {
             alloc::vec![$(($other, format!("{:?}", config.$($part).+)),)*]
         }
@@ -224,7 +225,7 @@ mod tests {
     use crate::server::transcript::Detail;
     use alloc::collections::BTreeSet;
 
-    /// The names of the fields of a value, of its `Debug`.
+    /// The names of the fields of a value, taken from its `Debug`.
     fn names(debug: &str) -> BTreeSet<&str> {
         let fields = debug
             .lines()

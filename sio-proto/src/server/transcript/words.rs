@@ -1,5 +1,5 @@
-//! One line, while it is read. What is wrong with it is named, and nothing is taken for what it is
-//! not: a word too many is an error as a word too few.
+//! One line while it is read. Every mistake is named, and nothing is guessed: one word too many is
+//! an error, and so is one word too few.
 
 use alloc::vec::Vec;
 use core::str::FromStr;
@@ -12,10 +12,10 @@ use super::Problem;
 use crate::id::{SessionSlot, SocketSlot};
 use crate::{LinkId, SessionKey, SocketKey, Time};
 
-/// Most items of a list in a line, each of which is at least one word of it.
+/// The most items of a list in a line. Each item has at least one word.
 const MAX_ITEMS: usize = 1_000_000;
 
-/// What is left of a line.
+/// The rest of a line.
 pub(super) struct Words<'a> {
     rest: &'a str,
 }
@@ -29,7 +29,7 @@ impl<'a> Words<'a> {
         self.rest.is_empty()
     }
 
-    /// The next word, as it stands.
+    /// The next word, unchanged.
     pub(super) fn word(&mut self, what: &'static str) -> Result<&'a str, Problem> {
         let (word, rest) = self.rest.split_once(' ').unwrap_or((self.rest, ""));
         if word.is_empty() || word.starts_with('"') {
@@ -74,7 +74,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Takes the next word if it is this one.
+    /// Takes the next word if it is equal to `word`.
     pub(super) fn skip(&mut self, word: &str) -> bool {
         let Some(rest) = self.rest.strip_prefix(word) else {
             return false;
@@ -100,17 +100,17 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// How many items follow.
+    /// The number of items that follow.
     pub(super) fn count(&mut self, what: &'static str) -> Result<usize, Problem> {
         let count = self.number(what)?;
-        // Each is a word and a space: more than the line has room for is a lie.
+        // Each item is a word and a space, so a line has no more items than bytes.
         match count <= MAX_ITEMS && count <= self.rest.len() {
             true => Ok(count),
             false => Err(Problem::Invalid(what)),
         }
     }
 
-    /// A list: how many, and each of them.
+    /// A list: the number of items, and each item.
     pub(super) fn texts(&mut self, what: &'static str) -> Result<Vec<ByteString>, Problem> {
         let count = self.count(what)?;
         (0..count).map(|_| self.text(what)).collect()
@@ -138,7 +138,7 @@ impl<'a> Words<'a> {
 
     pub(super) fn link(&mut self) -> Result<LinkId, Problem> {
         let (slot, generation) = self.pair("a link")?;
-        // The shard has a table with a place for each slot.
+        // The shard's table has a place for each slot.
         match slot < MAX_ITEMS as u32 {
             true => Ok(LinkId::new(slot, generation)),
             false => Err(Problem::Invalid("a link")),
@@ -180,7 +180,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Nothing may follow.
+    /// Checks that no word follows.
     pub(super) const fn end(&self) -> Result<(), Problem> {
         match self.is_empty() {
             true => Ok(()),
@@ -189,7 +189,7 @@ impl<'a> Words<'a> {
     }
 }
 
-/// The bytes that a text in quotes stands for, and what follows the final quote.
+/// The bytes of a text in quotes, and the text behind the final quote.
 fn unquote(text: &str) -> Option<(Vec<u8>, &str)> {
     let mut bytes = Vec::new();
     let mut rest = text;
