@@ -1,6 +1,11 @@
 //! The code of `docs/api.md`, the page for people who come from JavaScript or from socketioxide.
 //! Here it is compiled, and a test compares it with the page.
-#![allow(dead_code, unused_variables, reason = "the code of the page is compiled and not run")]
+#![allow(
+    clippy::print_stdout,
+    dead_code,
+    unused_variables,
+    reason = "the code of the page is compiled and not run"
+)]
 
 use std::time::Duration;
 

@@ -20,10 +20,10 @@
 //! because clients would replace it by bytes. Without bytes, it is like any other value. Note that
 //! a `Vec<T>` is *one* argument, an array; use [`RawArgs::values`] for all arguments as values.
 //!
-//! A `Vec<u8>` is an array of numbers, in both directions: serde cannot tell it from other lists. So
-//! `emit("image", vec)` sends numbers, which are several times as large, and a `Buffer` of
-//! JavaScript's does not fit into it. Bytes are a [`Binary`] or [`Bytes`]:
-//! `emit("image", Binary::from(vec))`, and `|image: Binary|` in a handler.
+//! A `Vec<u8>` is an array of numbers, in both directions: serde cannot tell it from other lists.
+//! So `emit("image", vec)` sends numbers, which are several times as large, and a `Buffer` of
+//! JavaScript's does not fit into it. Bytes are a [`Binary`] or [`Bytes`]: `emit("image",
+//! Binary::from(vec))`, and `|image: Binary|` in a handler.
 
 mod decode;
 mod encode;
