@@ -245,3 +245,31 @@ fn the_page_shows_what_compiles() {
     }
     assert!(rows > 60, "{rows} rows");
 }
+
+/// Newcomers D10: every feature of the adapters stands in a table, and the log has a line.
+#[test]
+fn every_feature_stands_in_the_readme() {
+    let readme = include_str!("../../README.md");
+    for (name, manifest) in [
+        ("sio-tokio", include_str!("../../sio-tokio/Cargo.toml")),
+        ("sio-async-std", include_str!("../../sio-async-std/Cargo.toml")),
+    ] {
+        let features = manifest.lines().skip_while(|line| *line != "[features]").skip(1);
+        let features = features
+            .take_while(|line| !line.starts_with('['))
+            .filter_map(|line| line.split_once(" = "));
+        let features: Vec<&str> = features
+            .map(|(feature, _)| feature)
+            .filter(|feature| *feature != "default")
+            .collect();
+        assert!(features.len() > 3, "{name}: {features:?}");
+        for feature in features {
+            let rows = [name, "both"].map(|of| match of {
+                "both" => format!("| `{feature}` | both |"),
+                of => format!("| `{feature}` | `{of}` |"),
+            });
+            assert!(rows.iter().any(|row| readme.contains(row)), "{name}: {feature}");
+        }
+    }
+    assert!(readme.contains("tracing_subscriber::fmt::init()"));
+}

@@ -41,7 +41,7 @@ trait NoSuchMethod {
 
 impl NoSuchMethod for Io {}
 
-/// The same for what only one socket can be asked.
+/// The methods that ask for an acknowledgement. Only handles of one socket have them.
 trait NoQuestion {
     fn emit_with_ack(&self) -> Absent {
         Absent
@@ -86,8 +86,8 @@ fn users_see_nothing_that_drives_the_machine() {
     assert!(absent.iter().all(|absent| *absent == Absent));
 }
 
-/// Many sockets cannot be asked for acknowledgements. So there is no method that asks, and none
-/// that says how long the answers may take.
+/// Many sockets cannot be asked for acknowledgements. So their handles have no method that asks,
+/// and no method that sets a time limit for answers.
 #[test]
 fn many_sockets_cannot_be_asked() {
     let io = server();

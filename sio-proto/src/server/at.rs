@@ -38,7 +38,7 @@ pub(crate) struct Input<'a> {
 /// One input at work on one live session, by the rules of the generation `G`, or by the rules that
 /// all generations share.
 pub(crate) struct At<'a, G = Any> {
-    /// What the sessions of the shard share.
+    /// The state that the sessions of the shard share.
     pub(crate) core: &'a mut Core,
     pub(crate) session: &'a mut Session,
     pub(crate) key: SessionKey,

@@ -96,7 +96,7 @@ impl<G> At<'_, G> {
     }
 
     /// The session begins in the lobby. A session that has ended, and only waits until its client
-    /// hears of it, enters the lobby too.
+    /// is told, enters the lobby too.
     pub(crate) fn enter_lobby(&mut self) {
         let Self { core, session, key, .. } = self;
         if session.place.is_none() {

@@ -119,7 +119,7 @@ impl Core {
         self.patience.is_some()
     }
 
-    /// How long a session that is closing is kept for the poll that hears of its end: not longer
+    /// How long a session that is closing is kept for the poll that fetches its close: not longer
     /// than the shard waits for other sessions.
     pub(crate) fn close_patience(&self) -> Duration {
         let usual = self.config.close_timeout;

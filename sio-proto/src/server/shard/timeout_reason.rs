@@ -31,7 +31,7 @@ pub enum TimeoutReason {
     /// The last bytes of the handshake of an old websocket (hixie-76) are awaited
     /// (docs/protocol/legacy-0.6.md §10.1).
     WebSocketOpening,
-    /// A closed session is kept for the GET that hears of its end
+    /// A closed session is kept for the GET that fetches its close
     /// ([`Config::close_timeout`](crate::Config::close_timeout)).
     Closing,
     /// A packet waits for its attachments
