@@ -251,7 +251,8 @@ fn the_page_shows_what_compiles() {
     assert!(rows > 60, "{rows} rows");
 }
 
-/// Newcomers D10: every feature of the adapters stands in a table, and the log has a line.
+/// Newcomers D10: the README has a table with every feature of the adapters, and a line about the
+/// log.
 #[test]
 fn every_feature_stands_in_the_readme() {
     let readme = include_str!("../../README.md");

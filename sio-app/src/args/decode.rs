@@ -27,8 +27,8 @@ pub(crate) fn from_args<T: DeserializeOwned + 'static>(args: Args) -> Result<T, 
     slot.ok_or_else(|| ArgsError::new(Error::custom("unreachable: one of the two branches has filled it")))
 }
 
-/// The error of arguments that do not fit. People who ask for a `Vec<u8>` where a client has sent
-/// bytes read what to ask for.
+/// Makes the error for arguments that do not fit. If a handler asks for a `Vec<u8>` and the client
+/// has sent bytes, the error names the type to ask for.
 fn misfit(error: Error, args: &Args) -> ArgsError {
     ArgsError::new(match &args.attachments[..] {
         [] => error,

@@ -20,10 +20,10 @@
 //! because clients would replace it by bytes. Without bytes, it is like any other value. Note that
 //! a `Vec<T>` is *one* argument, an array; use [`RawArgs::values`] for all arguments as values.
 //!
-//! A `Vec<u8>` is an array of numbers, in both directions: serde cannot tell it from other lists.
-//! So `emit("image", vec)` sends numbers, which are several times as large, and a `Buffer` of
-//! JavaScript's does not fit into it. Bytes are a [`Binary`] or [`Bytes`]: `emit("image",
-//! Binary::from(vec))`, and `|image: Binary|` in a handler.
+//! A `Vec<u8>` is an array of numbers, in both directions, because `serde` cannot distinguish it
+//! from other lists. So `emit("image", vec)` sends numbers, which are several times as large, and a
+//! `Buffer` of JavaScript does not fit into a `Vec<u8>`. For bytes, use [`Binary`] or [`Bytes`]:
+//! `emit("image", Binary::from(vec))`, and `|image: Binary|` in a handler.
 
 mod decode;
 mod encode;
@@ -540,7 +540,8 @@ mod tests {
         assert_eq!(back, photo);
     }
 
-    /// Newcomers D3: who asks for numbers where there are bytes reads what to ask for.
+    /// Newcomers D3: if a handler asks for numbers and the client has sent bytes, the error names
+    /// the type to ask for.
     #[test]
     fn bytes_do_not_fit_into_numbers() {
         let sent = written(&Binary::from(vec![1, 2]));

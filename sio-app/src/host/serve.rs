@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&accepted), 1, "the listener is gone");
     }
 
-    /// Newcomers D6: a server for which something could not be registered does not begin.
+    /// Newcomers D6: if something could not be registered, the server does not start.
     #[test]
     fn it_does_not_begin_after_a_mistake() {
         let io = server(1);
@@ -232,7 +232,7 @@ mod tests {
         assert!(mistake.to_string().contains("on_connect"), "{mistake}");
     }
 
-    /// Newcomers D9: any future ends the server, whatever it gives.
+    /// Newcomers D9: any future can be the signal to end, with any result.
     #[test]
     fn any_future_is_a_signal() {
         let io = server(1);

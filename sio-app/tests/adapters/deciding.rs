@@ -9,7 +9,7 @@ use super::{Client, PATIENCE, Signal, eventually, heard, http, serve_with};
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
-/// API: allowRequest: async: a poll and a websocket wait for what another thread decides.
+/// API: allowRequest: async: a poll and a websocket wait for the decision of another thread.
 #[test]
 fn a_decision_of_another_thread_is_waited_for() {
     let (asks, asked) = mpsc::channel();
@@ -43,7 +43,7 @@ fn a_decision_of_another_thread_is_waited_for() {
     eventually(|| server.io.sessions() == 1);
 }
 
-/// API: allowRequest: async: a decision that does not come is a refusal, in time.
+/// API: allowRequest: async: if the decision does not come in time, the request is refused.
 #[test]
 fn a_decision_that_does_not_come_is_a_refusal() {
     let options = Options::default().allow_request_timeout(Duration::from_millis(50));
@@ -57,7 +57,7 @@ fn a_decision_that_does_not_come_is_a_refusal() {
     assert_eq!(server.io.sessions(), 0);
 }
 
-/// API: allowRequest: async: it may sleep on the server's own time.
+/// API: allowRequest: async: the decision may sleep, on the server's own time.
 #[test]
 fn a_decision_may_sleep() {
     let server = serve_with(Config::default(), Options::default(), |io| {

@@ -2,8 +2,8 @@
 //!
 //! A handshake costs its client one request. So a session stays here until a namespace has let it
 //! in and its client has come back, with a packet or with a second request. A session also enters
-//! the lobby when it only waits until its client is told of its end. When there is no room for a new
-//! session, a session of the lobby is ended.
+//! the lobby when it only waits until its client is told of its end. When there is no room for a
+//! new session, a session of the lobby is ended.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::IpAddr;

@@ -84,25 +84,18 @@ impl<'a> At<'a> {
     }
 
     /// Queues a CONNECT, CONNECT_ERROR or DISCONNECT: in the form of the operator's parser if there
-    /// is one, otherwise in the standard form of the session's revision.
-    fn push_packet(&mut self, packet: &Packet) {
-        if self.core.config.parser.is_some() {
-            return self.push_parsed(packet);
-        }
-        let encoder = encoder(self.engine().revision);
-        let frame = Frame::text(&mut self.core.buffer, |b| {
-            b.put_u8(b'4');
-            encoder.packet(b, packet);
-        });
-        self.push_control(frame);
-    }
-
-    /// Queues a protocol packet in the form of the operator's parser. If the parser cannot write
+    /// is one, otherwise in the standard form of the session's revision. If the parser cannot write
     /// the packet, the client is not told.
-    fn push_parsed(&mut self, packet: &Packet) {
+    fn push_packet(&mut self, packet: &Packet) {
         let revision = self.engine().revision;
         let (config, buffer) = (&self.core.config, &mut self.core.buffer);
-        let Some(parser) = &config.parser else { return };
+        let Some(parser) = &config.parser else {
+            let frame = Frame::text(buffer, |b| {
+                b.put_u8(b'4');
+                encoder(revision).packet(b, packet);
+            });
+            return self.push_control(frame);
+        };
         let assembled = codec::assemble(&**parser, packet, revision, config.max_queued_bytes, buffer);
         if let Ok((first, more)) = assembled {
             for frame in first.into_iter().chain(more) {
