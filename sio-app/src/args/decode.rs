@@ -27,8 +27,8 @@ pub(crate) fn from_args<T: DeserializeOwned + 'static>(args: Args) -> Result<T, 
     slot.ok_or_else(|| ArgsError::new(Error::custom("unreachable: one of the two branches has filled it")))
 }
 
-/// Makes the error for arguments that do not fit. If a handler asks for a `Vec<u8>` and the client
-/// has sent bytes, the error names the type to ask for.
+/// Makes the error for arguments that do not fit. If the arguments contain bytes, the error names
+/// the types that read bytes, because the handler may have asked for a `Vec<u8>`.
 fn misfit(error: Error, args: &Args) -> ArgsError {
     ArgsError::new(match &args.attachments[..] {
         [] => error,
