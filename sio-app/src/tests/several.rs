@@ -212,6 +212,27 @@ fn what_is_sent_can_be_seen() {
     assert_eq!(log.take(), [""; 0]);
 }
 
+/// What sees a sent event may panic: the event is sent nevertheless, and the panic is told.
+#[test]
+fn a_panic_of_what_sees_sent_events_is_told() {
+    let (io, log) = (server(1), Log::default());
+    let told = log.clone();
+    io.on_error(move |socket, event, error| told.add(format!("{} {event}: {error}", socket.is_some())));
+    io.of("/").on_any_outgoing(|_, event, _| panic!("seen {event}"));
+    let mut client = Driven::connected(&io);
+    io.emit("all", 1);
+    io.sockets()[0].emit("one", 2).unwrap();
+    let written = client.written();
+    assert!(
+        written.contains(r#"42["all",1]"#) && written.ends_with(r#"42["one",2]"#),
+        "{written}"
+    );
+    assert_eq!(
+        log.take(),
+        ["false all: panicked: seen all", "true one: panicked: seen one"]
+    );
+}
+
 /// API: several connect handlers, and several of the end.
 #[test]
 fn connections_may_have_several_handlers() {

@@ -134,7 +134,9 @@ impl Emitter {
             let Some(draft) = (if is_last { draft.take() } else { draft.clone() }) else {
                 return Ok(());
             };
-            draft.show(&application.watchers(&to.target.namespace), None);
+            draft.show(&application.watchers(&to.target.namespace), None, |event, panic| {
+                application.report(None, event, panic);
+            });
             broadcast(to, draft, self.volatile)
         });
         drop(kept);

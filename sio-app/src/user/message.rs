@@ -11,7 +11,7 @@ use sio_proto::server::{AckRequest, Forms, Message};
 use sio_proto::socket::{Args, is_reserved_event};
 
 use crate::args::{RawArgs, to_args};
-use crate::error::EmitError;
+use crate::error::{EmitError, HandlerError};
 use crate::guarded::guarded;
 use crate::runtime::Runtime;
 use crate::turn;
@@ -63,17 +63,21 @@ impl Draft {
     }
 
     /// Calls the functions that are called for sent events. They are user code, so no lock is held.
-    pub(crate) fn show(&self, watchers: &[OutgoingFn], to: Option<&Arc<SocketCell>>) {
+    /// A panic is told to `report`.
+    pub(crate) fn show(
+        &self,
+        watchers: &[OutgoingFn],
+        to: Option<&Arc<SocketCell>>,
+        report: impl Fn(&str, &HandlerError),
+    ) {
         thread_local!(static SHOWING: Cell<bool> = const { Cell::new(false) });
         if watchers.is_empty() || SHOWING.replace(true) {
             return;
         }
         let args = RawArgs(self.args.clone());
         for watcher in watchers {
-            if let Err(panic) = guarded(|| watcher(to, &self.name, &args))
-                && let Some(application) = to.and_then(|socket| socket.application())
-            {
-                application.report(to, &self.name, &panic);
+            if let Err(panic) = guarded(|| watcher(to, &self.name, &args)) {
+                report(&self.name, &panic);
             }
         }
         SHOWING.set(false);
@@ -130,7 +134,11 @@ pub(crate) fn send_event<A: Serialize + ?Sized>(
         if let Some(table) = socket.table()
             && !table.outgoing.is_empty()
         {
-            draft.show(&table.outgoing, Some(socket));
+            draft.show(&table.outgoing, Some(socket), |event, panic| {
+                if let Some(application) = socket.application() {
+                    application.report(Some(socket), event, panic);
+                }
+            });
         }
         let len = draft.len();
         let message = draft.message(
