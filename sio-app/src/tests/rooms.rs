@@ -200,7 +200,15 @@ fn everybody_here_and_everybody_else() {
             .collect::<Vec<_>>()
     };
     assert_eq!(heard(), [true, true, false]);
-    io.of_pattern("/p-*");
+    // The same pattern is the same handle.
+    io.of_pattern("/p-*").emit("children", 1);
+    let mut heard = || {
+        clients
+            .iter_mut()
+            .map(|client| !client.written().is_empty())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(heard(), [true, true, true]);
     let _ = clients[0].read(&super::text(r#"42/p-1,["others"]"#));
     let mut heard = || {
         clients

@@ -108,9 +108,11 @@ impl Io {
     /// These namespaces share handlers, and each has its own sockets and rooms. A message to the
     /// handle reaches all of them. [`Io::of`] explains what happens if one of their names also has
     /// its own handlers. The time to match a name is proportional to the length of the name.
+    ///
+    /// The same pattern is the same handle. The first call for a pattern makes its rule.
     pub fn of_pattern(&self, pattern: &str) -> Namespace {
-        let pattern = registry::normalized(pattern);
-        self.of_fn(move |name, _| registry::fits(&pattern, name))
+        let behaviour = self.0.namespaces.patterned(registry::normalized(pattern));
+        Namespace::ruled(Arc::clone(&self.0), behaviour)
     }
 
     /// Returns all namespaces that a function accepts. The function gets the name, and the socket

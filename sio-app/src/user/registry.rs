@@ -158,6 +158,8 @@ struct Registered {
 
 #[derive(Clone)]
 struct Rule {
+    /// The pattern, of a rule that is one.
+    pattern: Option<ByteString>,
     matches: RuleFn,
     behaviour: Arc<Behaviour>,
 }
@@ -171,12 +173,33 @@ impl Namespaces {
         Arc::clone(behaviour.or_insert_with(|| Arc::new(Behaviour::of_name(rules, states))))
     }
 
-    /// Adds a rule after the others.
+    /// Adds the rule of a function after the others.
     pub(crate) fn ruled(&self, matches: RuleFn) -> Arc<Behaviour> {
+        self.add_rule(None, matches)
+    }
+
+    /// Returns the rule of a pattern. Adds it after the others if there is none yet.
+    pub(crate) fn patterned(&self, pattern: ByteString) -> Arc<Behaviour> {
+        let wanted = pattern.clone();
+        self.add_rule(
+            Some(pattern),
+            Arc::new(move |name: &str, _: &Socket| fits(&wanted, name)),
+        )
+    }
+
+    fn add_rule(&self, pattern: Option<ByteString>, matches: RuleFn) -> Arc<Behaviour> {
         let (behaviour, old) = {
             let mut registered = self.registered.write();
+            let known = registered
+                .rules
+                .iter()
+                .find(|rule| pattern.is_some() && rule.pattern == pattern);
+            if let Some(known) = known {
+                return Arc::clone(&known.behaviour);
+            }
             let behaviour = Arc::new(Behaviour::of_rule(Arc::clone(&registered.states)));
             let rule = Rule {
+                pattern,
                 matches,
                 behaviour: Arc::clone(&behaviour),
             };
