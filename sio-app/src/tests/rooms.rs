@@ -200,7 +200,7 @@ fn everybody_here_and_everybody_else() {
             .collect::<Vec<_>>()
     };
     assert_eq!(heard(), [true, true, false]);
-    // The same pattern is the same handle.
+    // Another call with the same pattern returns a handle of the same namespaces.
     io.of_pattern("/p-*").emit("children", 1);
     let mut heard = || {
         clients

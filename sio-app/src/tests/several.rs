@@ -212,7 +212,8 @@ fn what_is_sent_can_be_seen() {
     assert_eq!(log.take(), [""; 0]);
 }
 
-/// What sees a sent event may panic: the event is sent nevertheless, and the panic is told.
+/// If a function that is called for sent events panics, the event is sent nevertheless, and the
+/// panic is reported.
 #[test]
 fn a_panic_of_what_sees_sent_events_is_told() {
     let (io, log) = (server(1), Log::default());

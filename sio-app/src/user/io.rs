@@ -109,7 +109,8 @@ impl Io {
     /// handle reaches all of them. [`Io::of`] explains what happens if one of their names also has
     /// its own handlers. The time to match a name is proportional to the length of the name.
     ///
-    /// The same pattern is the same handle. The first call for a pattern makes its rule.
+    /// The first call with a pattern makes its rule. Later calls with the same pattern return a
+    /// handle of the same namespaces.
     pub fn of_pattern(&self, pattern: &str) -> Namespace {
         let behaviour = self.0.namespaces.patterned(registry::normalized(pattern));
         Namespace::ruled(Arc::clone(&self.0), behaviour)

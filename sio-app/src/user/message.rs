@@ -63,7 +63,7 @@ impl Draft {
     }
 
     /// Calls the functions that are called for sent events. They are user code, so no lock is held.
-    /// A panic is told to `report`.
+    /// If one panics, `report` gets the error.
     pub(crate) fn show(
         &self,
         watchers: &[OutgoingFn],

@@ -158,7 +158,7 @@ struct Registered {
 
 #[derive(Clone)]
 struct Rule {
-    /// The pattern, of a rule that is one.
+    /// The pattern, if the rule is a pattern.
     pattern: Option<ByteString>,
     matches: RuleFn,
     behaviour: Arc<Behaviour>,
@@ -173,12 +173,12 @@ impl Namespaces {
         Arc::clone(behaviour.or_insert_with(|| Arc::new(Behaviour::of_name(rules, states))))
     }
 
-    /// Adds the rule of a function after the others.
+    /// Adds a rule that is a function, after the other rules.
     pub(crate) fn ruled(&self, matches: RuleFn) -> Arc<Behaviour> {
         self.add_rule(None, matches)
     }
 
-    /// Returns the rule of a pattern. Adds it after the others if there is none yet.
+    /// Returns the rule of a pattern. If there is none yet, it is added after the other rules.
     pub(crate) fn patterned(&self, pattern: ByteString) -> Arc<Behaviour> {
         let wanted = pattern.clone();
         self.add_rule(
