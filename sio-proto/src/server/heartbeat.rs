@@ -1,4 +1,5 @@
-//! The heartbeat of a session, for all generations. An answer counts only if the client can have
+//! The heartbeat of a session, for all generations in which the server asks. In Engine.IO 3 the
+//! client asks (`silent_until` in `server/engine.rs`). An answer counts only if the client can have
 //! read the heartbeat.
 //!
 //! ```text

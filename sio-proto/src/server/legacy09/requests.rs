@@ -307,6 +307,7 @@ impl Arrival<'_> {
             return answer(asker, self.script, alloc::vec![frame], input.out);
         };
         input.at(session, |mut at: At<'_>| {
+            // The newer poll is live: an older one that is still held is answered with a noop.
             at.attach(asker.link, self.transport, Role::Parked);
             at.session.parked = Some(Box::new(asker));
             at.legacy09().script = self.script;
